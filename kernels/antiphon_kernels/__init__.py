@@ -1,0 +1,1 @@
+"""Hot operations of the Talker and the vocoder, each beside its plain reference. Needs only torch (and triton)."""

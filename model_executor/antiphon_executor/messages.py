@@ -1,0 +1,52 @@
+"""Messages between the processes of one Antiphon, as msgspec structs over unix sockets in a private directory.
+
+    Thinker worker ── MediaRows ──► bridge ── SpokenText ──► Talker scheduler
+                                    bridge ◄── SpeechFrames ── Talker worker
+
+Tensors travel as raw little-endian bytes beside their shape. Never pickle.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class MediaRows(msgspec.Struct, frozen=True, tag=True):
+    """What the Talker's prompt needs of a Thinker prompt, sent once when its prefill is complete.
+
+    `prompt_token_ids`: int32 [num_tokens], after expansion. `positions`: int32 [3, num_tokens], the
+    Thinker's TM-RoPE positions. `row_index`: int32 [num_rows], prompt indices of the media tokens inside
+    user segments. `rows`: [num_rows, hidden_size] of `dtype`, the accept layer's hidden states there.
+    """
+
+    request_id: str
+    prompt_token_ids: bytes
+    positions: bytes
+    row_index: bytes
+    rows: bytes
+    hidden_size: int
+    dtype: str
+
+
+class SpokenText(msgspec.Struct, frozen=True, tag=True):
+    """More text for a stream to speak. `final` says that no more will come."""
+
+    stream: int
+    token_ids: list[int]
+    final: bool
+
+
+class SpeechFrames(msgspec.Struct, frozen=True, tag=True):
+    """One Talker step of one stream. `codes`: int16 [num_code_groups]; `pcm`: s16le at 24 kHz; both empty at EOS.
+
+    `frame`: index of the frame in its stream.
+    """
+
+    stream: int
+    frame: int
+    codes: bytes
+    pcm: bytes
+    ended: bool
+
+
+Message = MediaRows | SpokenText | SpeechFrames

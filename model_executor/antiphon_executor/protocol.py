@@ -1,0 +1,274 @@
+"""The boundary between the server and the engines: what a turn is, and what comes back.
+
+In: one `TurnRequest` (token ids with one placeholder per media item, decoded media, sampling).
+Out: `TurnEvent`s in the order in which they happen. Nothing here imports torch, vLLM or HTTP.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from prometheus_client.metrics_core import Metric
+
+LISTENING_RATE_HZ = 16_000
+SPEAKING_RATE_HZ = 24_000
+FRAMES_PER_SECOND = 12.5
+SAMPLES_PER_FRAME = 1_920
+
+FinishReason = Literal["stop", "length"]
+
+
+@dataclass(frozen=True, slots=True)
+class AudioClip:
+    """Mono sound at 16 kHz. `samples`: float32 [num_samples], within -1 to 1."""
+
+    samples: NDArray[np.float32]
+
+    @property
+    def seconds(self) -> float:
+        return len(self.samples) / LISTENING_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One still image. `pixels`: uint8 [height, width, 3], RGB."""
+
+    pixels: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class VideoClip:
+    """Sampled frames of a video, evenly spaced, and its sound where the model is to hear it.
+
+    `frames`: uint8 [num_frames, height, width, 3], RGB. `frames_per_second`: the spacing of `frames`,
+    not of the source. `sound` is None for a silent video and where `use_audio_in_video` is off.
+    """
+
+    frames: NDArray[np.uint8]
+    frames_per_second: float
+    sound: AudioClip | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Media:
+    """The media of a turn, each kind in the order of its placeholders in the prompt."""
+
+    audios: tuple[AudioClip, ...] = ()
+    pictures: tuple[Picture, ...] = ()
+    videos: tuple[VideoClip, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TextSampling:
+    """How the Thinker's text is drawn. None means: the engine's default."""
+
+    max_tokens: int | None = None
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+    choices: int = 1
+    top_logprobs: int | None = None
+    logit_bias: tuple[tuple[int, float], ...] = ()
+    json_schema: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechSampling:
+    """How the Talker speaks the text. `temperature` 0 is greedy, in every code group."""
+
+    voice: str
+    temperature: float = 0.9
+    top_k: int = 50
+    repetition_penalty: float = 1.05
+    predictor_top_k: int = 50
+    predictor_top_p: float = 0.8
+    seed: int | None = None
+    max_frames: int = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class TurnRequest:
+    """One answer to be made.
+
+    `prompt_token_ids` holds one placeholder token per media item (`<|audio_pad|>`, `<|image_pad|>`,
+    `<|video_pad|>`); the engine expands them. `speech` None asks for text alone. `cache_salt` keeps
+    the prefix cache of tenants apart.
+    """
+
+    request_id: str
+    prompt_token_ids: tuple[int, ...]
+    media: Media = field(default_factory=Media)
+    text: TextSampling = field(default_factory=TextSampling)
+    speech: SpeechSampling | None = None
+    cache_salt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PromptCounted:
+    """First event of a turn: the prompt's tokens by kind, after expansion.
+
+    `video` counts video patches, `audio` every audio token, a video's sound included; `text` is the rest.
+    """
+
+    text: int
+    audio: int
+    image: int
+    video: int
+    cached: int
+
+    @property
+    def total(self) -> int:
+        return self.text + self.audio + self.image + self.video
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """`token` as text, `token_bytes` its UTF-8 bytes; `top` the alternatives, best first (without nesting)."""
+
+    token: str
+    token_bytes: bytes
+    logprob: float
+    top: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TextDelta:
+    """More text of one choice, and how many tokens it took."""
+
+    choice: int
+    text: str
+    tokens: int
+    logprobs: tuple[TokenLogprob, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class TextEnded:
+    choice: int
+    finish_reason: FinishReason
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechDelta:
+    """More speech: `pcm` is s16le mono at 24 kHz.
+
+    `frames`: code frames in this piece (80 ms each; the first frame of a stream is 555 samples short).
+    `text_tokens`: how many tokens of the text the stream had taken in by the end of this piece.
+    """
+
+    pcm: bytes
+    frames: int
+    text_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    """The stream is complete: `stop` by the Talker itself, `length` at `max_frames`."""
+
+    finish_reason: FinishReason
+    frames: int
+
+
+TurnEvent = PromptCounted | TextDelta | TextEnded | SpeechDelta | SpeechEnded
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryItem:
+    """One line of the memory plan, for the banner."""
+
+    name: str
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCard:
+    """What the server needs to know of the loaded model."""
+
+    name: str
+    family: str
+    path: Path
+    context_tokens: int
+    input_modalities: tuple[str, ...]
+    voices: tuple[str, ...]
+    default_voice: str | None
+    random_weights: bool
+    memory: tuple[MemoryItem, ...] = ()
+
+    @property
+    def speaks(self) -> bool:
+        return bool(self.voices)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineStatus:
+    """`stages`: alive by name (`thinker`, `talker`). Running counts and slots as of now."""
+
+    stages: dict[str, bool]
+    thinker_running: int
+    talker_running: int
+    slots_used: int
+    slots_total: int
+
+    @property
+    def alive(self) -> bool:
+        return all(self.stages.values())
+
+
+class EngineError(Exception):
+    """Base of what an engine raises from `generate`. Messages are fit for a client.
+
+    EngineError
+    ├── InvalidTurn        the request cannot be served as it is (`param` names the part)
+    ├── EngineBusy         no room now; try again after `retry_after_s`
+    └── EngineDead         a stage has died; nothing can be served
+    """
+
+
+class InvalidTurn(EngineError):
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+class EngineBusy(EngineError):
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class EngineDead(EngineError):
+    def __init__(self, stage: str) -> None:
+        super().__init__(f"the {stage} engine has stopped")
+        self.stage = stage
+
+
+class OmniEngine(Protocol):
+    """All that the server knows of an engine."""
+
+    @property
+    def card(self) -> ModelCard: ...
+
+    def generate(self, turn: TurnRequest) -> AsyncIterator[TurnEvent]:
+        """Events of one turn: `PromptCounted` first, one `TextEnded` a choice, `SpeechEnded` last if it speaks.
+
+        Closing the iterator, or cancelling the task that reads it, aborts every stage at once.
+        """
+        ...
+
+    def status(self) -> EngineStatus: ...
+
+    def metrics(self) -> Iterable[Metric]:
+        """The engines' own Prometheus metrics, labelled by `stage`."""
+        ...
+
+    async def close(self) -> None: ...

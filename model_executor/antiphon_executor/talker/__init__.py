@@ -1,0 +1,1 @@
+"""The Talker: backbone, code predictor and vocoder in one vLLM worker."""

@@ -1,0 +1,1 @@
+"""HTTP front end of Antiphon. Imports neither torch nor vLLM."""
