@@ -1,0 +1,91 @@
+"""The errors a client can see, raised where they are known and turned into HTTP in one place (`app.py`).
+
+ApiError
+├── BadRequest       400  the request is wrong; `param` names the part, the message says what to change
+├── Unauthorized     401
+├── NotFound         404
+├── PayloadTooLarge  413
+├── Overloaded       429  no room now; carries Retry-After
+├── Unavailable      503  not ready, draining or a stage is dead; carries Retry-After
+└── ServerFault      500  our fault; the details stand in the log under the request id
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+
+class ApiError(Exception):
+    """Base of all. The body is OpenAI's: `{"error": {message, type, param, code}}`, plus `hint` where there is one."""
+
+    status: ClassVar[int] = 500
+    type: ClassVar[str] = "server_error"
+    default_code: ClassVar[str] = "internal_error"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        code: str | None = None,
+        hint: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+        self.code = code or self.default_code
+        self.hint = hint
+        self.retry_after_s = retry_after_s
+
+    def body(self) -> dict[str, Any]:
+        """The JSON body, also used as the data of a mid-stream error event."""
+        error: dict[str, Any] = {
+            "message": self.message,
+            "type": self.type,
+            "param": self.param,
+            "code": self.code,
+        }
+        if self.hint:
+            error["hint"] = self.hint
+        return {"error": error}
+
+
+class BadRequest(ApiError):
+    status = 400
+    type = "invalid_request_error"
+    default_code = "invalid_value"
+
+
+class Unauthorized(ApiError):
+    status = 401
+    type = "authentication_error"
+    default_code = "invalid_api_key"
+
+
+class NotFound(ApiError):
+    status = 404
+    type = "invalid_request_error"
+    default_code = "not_found"
+
+
+class PayloadTooLarge(ApiError):
+    status = 413
+    type = "invalid_request_error"
+    default_code = "payload_too_large"
+
+
+class Overloaded(ApiError):
+    status = 429
+    type = "rate_limit_error"
+    default_code = "overloaded"
+
+
+class Unavailable(ApiError):
+    status = 503
+    type = "server_error"
+    default_code = "unavailable"
+
+
+class ServerFault(ApiError):
+    """Never carries details: no paths, addresses or library messages reach a client."""

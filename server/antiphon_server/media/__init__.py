@@ -1,0 +1,1 @@
+"""Media of a request: policy, fetch, decode in a sandboxed child, encode."""
