@@ -1,0 +1,236 @@
+"""An engine that repeats what the user said and speaks it as a sine: `OmniEngine` without vLLM.
+
+In: `TurnRequest`s made with the tokenizer of `tiny_checkpoint`. Out: every event a real engine gives.
+Each request speaks in a tone of its own (`tone_hz`), so that a test can tell streams apart by FFT.
+A `Script` adds faults, delays and hangs at any event. It never looks at media beyond counting them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import zlib
+from collections import deque
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from tokenizers import Tokenizer
+
+from antiphon_executor.protocol import (
+    SAMPLES_PER_FRAME,
+    SPEAKING_RATE_HZ,
+    EngineDead,
+    EngineStatus,
+    FinishReason,
+    Media,
+    ModelCard,
+    PromptCounted,
+    SpeechDelta,
+    SpeechEnded,
+    TextDelta,
+    TextEnded,
+    TokenLogprob,
+    TurnEvent,
+    TurnRequest,
+)
+
+LOOK_AHEAD_SAMPLES = 555
+VOICES = ("ethan", "chelsie", "aiden")
+
+
+@dataclass(frozen=True, slots=True)
+class Script:
+    """What goes differently in a turn. Events count from 0; `fault_at` raises in place of that event."""
+
+    fault_at: int | None = None
+    fault: BaseException = field(default_factory=lambda: RuntimeError("scripted fault at /secret/place"))
+    hang_at: int | None = None
+    delay_s: float = 0.0
+    delays_s: Mapping[int, float] = field(default_factory=dict)
+    answer: str | None = None
+    max_frames: int | None = None
+
+    async def before(self, event: int) -> None:
+        if event == self.hang_at:
+            await asyncio.Event().wait()
+        await asyncio.sleep(self.delays_s.get(event, self.delay_s))
+        if event == self.fault_at:
+            raise self.fault
+
+
+def echo_card(folder: Path, *, speaks: bool = True) -> ModelCard:
+    return ModelCard(
+        name="echo",
+        family="echo",
+        path=folder,
+        context_tokens=4096,
+        input_modalities=("text", "audio", "image", "video"),
+        voices=VOICES if speaks else (),
+        default_voice=VOICES[0] if speaks else None,
+        random_weights=False,
+    )
+
+
+def tone_hz(request_id: str, voice: str) -> int:
+    """The tone of one stream: 307 to 5,282 Hz in steps of 25 Hz. Frames of 80 ms never repeat in phase."""
+    return 307 + 25 * (zlib.crc32(f"{voice}/{request_id}".encode()) % 200)
+
+
+def sine_pcm(hz: int, start_sample: int, num_samples: int) -> bytes:
+    """s16le samples `[start_sample, start_sample + num_samples)` of one endless sine."""
+    t = (np.arange(num_samples) + start_sample) / SPEAKING_RATE_HZ
+    return (np.sin(2 * np.pi * hz * t) * 12_000).astype("<i2").tobytes()
+
+
+class EchoEngine:
+    """`OmniEngine` of the tests. `turns` and `spoken` keep what was asked and said, for a test."""
+
+    def __init__(
+        self, folder: Path, *, speaks: bool = True, frames_per_piece: int = 2, frames_per_delta: int = 1
+    ):
+        self._card = echo_card(folder, speaks=speaks)
+        self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self._frames_per_piece = frames_per_piece
+        self._frames_per_delta = frames_per_delta
+        self.script = Script()
+        self.scripts: deque[Script] = deque()
+        self.turns: deque[TurnRequest] = deque(maxlen=256)
+        self.spoken: dict[str, bytes] = {}
+        self.running = 0
+        self.started = 0
+        self.finished = 0
+        self.aborted = 0
+        self.failed = 0
+        self.closed = False
+        self._stages = {"thinker": True, "talker": True} if speaks else {"thinker": True}
+
+    @property
+    def card(self) -> ModelCard:
+        return self._card
+
+    async def generate(self, turn: TurnRequest) -> AsyncIterator[TurnEvent]:
+        script = self.scripts.popleft() if self.scripts else self.script
+        self.turns.append(turn)
+        self.running += 1
+        self.started += 1
+        try:
+            for number, event in enumerate(self._events(turn, script)):
+                await script.before(number)
+                self._check_alive()
+                yield event
+            self.finished += 1
+        except (asyncio.CancelledError, GeneratorExit):
+            self.aborted += 1
+            raise
+        except BaseException:
+            self.failed += 1
+            raise
+        finally:
+            self.running -= 1
+
+    def status(self) -> EngineStatus:
+        return EngineStatus(dict(self._stages), self.running, self.running, self.running, 16)
+
+    def metrics(self) -> Iterable[Metric]:
+        gauge = GaugeMetricFamily("vllm:num_requests_running", "Requests in execution.", labels=["stage"])
+        for stage in self._stages:
+            gauge.add_metric([stage], self.running)
+        yield gauge
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def kill(self, stage: str) -> None:
+        """Let a stage die: running and later turns raise `EngineDead`."""
+        self._stages[stage] = False
+
+    def text_of(self, turn: TurnRequest) -> str:
+        """The last user message of the prompt, without its media."""
+        prompt = self._tokenizer.decode(list(turn.prompt_token_ids), skip_special_tokens=False)
+        said = prompt.split("<|im_start|>user\n")[-1].split("<|im_end|>\n<|im_start|>assistant")[0]
+        return re.sub(r"<\|(vision|audio)_start\|><\|\w+_pad\|><\|\1_end\|>", "", said)
+
+    def _check_alive(self) -> None:
+        for stage, alive in self._stages.items():
+            if not alive:
+                raise EngineDead(stage)
+
+    def _events(self, turn: TurnRequest, script: Script) -> Iterator[TurnEvent]:
+        yield count_prompt(turn)
+        answer = self.text_of(turn) if script.answer is None else script.answer
+        pieces, reason = cut_answer(answer, turn)
+        mouth = _Mouth(turn, script, self._frames_per_delta) if turn.speech else None
+        for number, piece in enumerate(pieces, start=1):
+            for choice in range(turn.text.choices):
+                yield TextDelta(choice, piece, 1, make_logprobs(piece, turn.text.top_logprobs))
+            if mouth:
+                yield from mouth.speak(self._frames_per_piece, number)
+        for choice in range(turn.text.choices):
+            yield TextEnded(choice, reason)
+        if mouth:
+            self.spoken[turn.request_id] = bytes(mouth.pcm)
+            yield mouth.end()
+
+
+class _Mouth:
+    """The sine of one stream: frame by frame, the first 555 samples short, as the real vocoder is."""
+
+    def __init__(self, turn: TurnRequest, script: Script, frames_per_delta: int) -> None:
+        assert turn.speech is not None
+        self._hz = tone_hz(turn.request_id, turn.speech.voice)
+        self._max_frames = script.max_frames or turn.speech.max_frames
+        self._frames_per_delta = frames_per_delta
+        self._frames = 0
+        self.pcm = bytearray()
+
+    def speak(self, frames: int, text_tokens: int) -> Iterator[SpeechDelta]:
+        while frames > 0 and self._frames < self._max_frames:
+            step = min(frames, self._frames_per_delta, self._max_frames - self._frames)
+            start = len(self.pcm) // 2
+            self._frames += step
+            frames -= step
+            pcm = sine_pcm(self._hz, start, self._frames * SAMPLES_PER_FRAME - LOOK_AHEAD_SAMPLES - start)
+            self.pcm += pcm
+            yield SpeechDelta(pcm, step, text_tokens)
+
+    def end(self) -> SpeechEnded:
+        return SpeechEnded("length" if self._frames == self._max_frames else "stop", self._frames)
+
+
+def cut_answer(answer: str, turn: TurnRequest) -> tuple[list[str], FinishReason]:
+    """Pieces of at most four characters, one token each, cut at stop strings and at `max_tokens`."""
+    stops = [answer.find(stop) for stop in turn.text.stop if stop in answer]
+    kept = answer[: min(stops)] if stops else answer
+    pieces = [kept[i : i + 4] for i in range(0, len(kept), 4)]
+    limit = turn.text.max_tokens
+    if limit is not None and len(pieces) > limit:
+        return pieces[:limit], "length"
+    return pieces, "stop"
+
+
+def make_logprobs(piece: str, top: int | None) -> tuple[TokenLogprob, ...]:
+    if top is None:
+        return ()
+    best = tuple(TokenLogprob(f"alt{i}", f"alt{i}".encode(), -0.5 - i) for i in range(top))
+    return (TokenLogprob(piece, piece.encode(), -0.5, best),)
+
+
+def count_prompt(turn: TurnRequest) -> PromptCounted:
+    """Plausible counts: 13 tokens a second of sound, one per 32 x 32 pixels, two video frames to a patch."""
+    media: Media = turn.media
+    audio = sum(math.ceil(clip.seconds * 13) for clip in media.audios)
+    image = sum((p.pixels.shape[0] // 32) * (p.pixels.shape[1] // 32) for p in media.pictures)
+    video = 0
+    for clip in media.videos:
+        frames, height, width = clip.frames.shape[:3]
+        video += math.ceil(frames / 2) * (height // 32) * (width // 32)
+        audio += math.ceil(clip.sound.seconds * 13) if clip.sound else 0
+    placeholders = len(media.audios) + len(media.pictures) + len(media.videos)
+    return PromptCounted(
+        text=len(turn.prompt_token_ids) - placeholders, audio=audio, image=image, video=video, cached=0
+    )
