@@ -1,0 +1,65 @@
+# Antiphon. `make serve` is all that a newcomer needs; `make` alone says what else there is.
+
+PORT   ?= 8000
+MODEL  ?= .cache/tiny-qwen3-omni
+ARGS   ?=
+VENV   ?= .venv
+DEVICE ?= $(if $(shell nvidia-smi -L 2>/dev/null),cuda,cpu)
+
+PY     := $(VENV)/bin/python
+CODE   := server model_executor kernels
+LOCKS  := lock/$(DEVICE).txt $(if $(filter cpu,$(DEVICE)),lock/torch-cpu.txt)
+# Written last, so an interrupted set-up is taken up again; older than a lock, it is out of date.
+READY  := $(VENV)/ready-$(DEVICE)
+TESTED := $(VENV)/ready-dev
+
+.DEFAULT_GOAL := help
+.PHONY: help install serve test lint lock image-test clean
+.DELETE_ON_ERROR:
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo '  PORT=8000  MODEL=path of a checkpoint  ARGS="more arguments"  DEVICE=cpu|cuda  PYTHON=python3.12'
+
+install: $(READY) ## set up .venv from the hash-pinned lock
+
+serve: $(READY) $(if $(filter .cache/tiny-qwen3-omni,$(MODEL)),.cache/tiny-qwen3-omni) ## serve on 127.0.0.1:8000
+	@exec $(VENV)/bin/antiphon serve --model "$(MODEL)" --port "$(PORT)" $(ARGS)
+
+test: $(TESTED) ## run the tests (ARGS="tests/server -k sse")
+	$(PY) -m pytest $(ARGS)
+
+lint: $(TESTED) ## ruff, its formatter, mypy
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy $(CODE)
+
+lock: .cache/lock-tools/bin/uv ## write the locks anew (UPGRADE=1: newer releases)
+	.cache/lock-tools/bin/python lock/update.py $(if $(UPGRADE),--upgrade)
+
+image-test: ## build the CPU image with buildah, run it, let it speak (root, Debian)
+	deploy/image_test.sh
+
+clean: ## remove what was built and cached, .venv included
+	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+$(READY): $(LOCKS) lock/install.sh pyproject.toml
+	@lock/install.sh $(VENV) $(DEVICE)
+	@touch $@
+
+$(TESTED): $(READY) lock/dev.txt
+	@echo "Installing the test and lint tools"
+	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: -r lock/dev.txt
+	@touch $@
+
+# A tiny checkpoint with random weights, until a trained one is named. It gets its name only when it is whole.
+.cache/tiny-qwen3-omni: | $(READY)
+	@rm -rf $@.partial
+	@mkdir -p .cache
+	@$(VENV)/bin/antiphon tiny $@.partial
+	@mv $@.partial $@
+
+.cache/lock-tools/bin/uv:
+	python3 -m venv .cache/lock-tools
+	.cache/lock-tools/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9

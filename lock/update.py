@@ -1,0 +1,116 @@
+"""Write the hash-pinned locks: `make lock`, or `make lock UPGRADE=1` for newer releases.
+
+In: the requirements of pyproject.toml, the engine's own, and the versions already locked.
+Out: cpu.txt, cuda.txt and dev.txt, for Linux on x86_64, Python 3.11 to 3.14. uv resolves; torch-cpu.txt is kept by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PYPROJECT = HERE.parent / "pyproject.toml"
+PLATFORM = "platform_machine == 'x86_64' and sys_platform == 'linux'"
+PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==[^\s;\\]+", re.MULTILINE)
+
+# Never installed. torchaudio and torchcodec have no CPU build on PyPI, and a build that does not match torch breaks
+# transformers at import; neither is used. fastapi-cli is a development server with a cloud client.
+NEVER = ("torchaudio", "torchcodec", "fastapi-cli")
+
+
+@dataclass(frozen=True)
+class Lock:
+    """One lock file: extras of pyproject.toml, `also` what they do not say, `never` what they ask for in vain."""
+
+    name: str
+    extras: tuple[str, ...]
+    also: tuple[str, ...] = ()
+    never: tuple[str, ...] = NEVER
+    beside: str | None = None  # the lock it is installed on top of: its packages are left out
+
+
+LOCKS = (
+    Lock(
+        "cpu",
+        ("cpu",),
+        # torchvision must fit torch 2.13; then what torch's CPU build asks for, then the Triton interpreter's home,
+        # the part of intel-openmp's wheel metadata that other platforms leave out, and our own build.
+        (
+            *("torchvision==0.28.0", "sympy", "networkx", "jinja2", "fsspec", "filelock", "typing-extensions"),
+            *("triton", "intel-cmplr-lib-ur==2024.2.1", "setuptools==78.1.1"),
+        ),
+        (*NEVER, "torch"),
+    ),
+    Lock("cuda", ("cuda",), ("setuptools==78.1.1",)),
+    Lock("dev", ("test", "lint"), never=(*NEVER, "torch"), beside="cpu"),
+)
+
+
+def locked(name: str) -> dict[str, str]:
+    """Requirement by package name, of a lock that exists; several versions of one package (by Python) are left open."""
+    path = HERE / f"{name}.txt"
+    found: dict[str, str] = {}
+    several = set()
+    for match in PINNED.finditer(path.read_text() if path.exists() else ""):
+        several |= {match[1]} & found.keys()
+        found[match[1]] = match[0]
+    return {package: pin for package, pin in found.items() if package not in several}
+
+
+def requirements(lock: Lock) -> list[str]:
+    project = tomllib.loads(PYPROJECT.read_text())["project"]
+    extras = [item for extra in lock.extras for item in project["optional-dependencies"][extra]]
+    return [*project["dependencies"], *extras, *lock.also]
+
+
+def resolve(lock: Lock, keep: dict[str, str]) -> str:
+    """The lock's text as uv exports it: one block of `name==version` and `--hash` lines a package."""
+    manifest = f"""
+[project]
+name = "lock"
+version = "0"
+requires-python = ">=3.11,<3.15"
+dependencies = {requirements(lock)}
+[tool.uv]
+environments = ["{PLATFORM}"]
+override-dependencies = {[f"{package}; sys_platform == 'never'" for package in lock.never]}
+constraint-dependencies = {list(keep.values())}
+"""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "pyproject.toml").write_text(manifest)
+        subprocess.run([sys.executable, "-m", "uv", "lock", "--quiet"], cwd=folder, check=True)
+        export = [sys.executable, "-m", "uv", "export", "--quiet", "--frozen", "--no-emit-project", "--no-annotate"]
+        done = subprocess.run([*export, "--no-header"], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def tidy(exported: str, leave_out: set[str]) -> str:
+    """Without the markers that every line carries, and without the packages of the lock underneath."""
+    exported = exported.replace(f" ; {PLATFORM}", "").replace(f" and {PLATFORM}", "")
+    blocks = re.split(r"^(?=[a-z0-9])", exported, flags=re.MULTILINE)
+    kept = [block for block in blocks if (match := PINNED.match(block)) and match[1] not in leave_out]
+    return "".join(kept)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--upgrade", action="store_true", help="take newer releases, not the versions locked now")
+    upgrade = parser.parse_args().upgrade
+    for lock in LOCKS:
+        beneath = locked(lock.beside) if lock.beside else {}
+        keep = beneath if upgrade else {**locked(lock.name), **beneath}
+        text = tidy(resolve(lock, keep), set(beneath))
+        head = f"# {lock.name}: written by `make lock` for Linux on x86_64, Python 3.11 to 3.14; do not edit.\n"
+        (HERE / f"{lock.name}.txt").write_text(head + text)
+        sys.stdout.write(f"lock/{lock.name}.txt: {len(PINNED.findall(text))} packages\n")
+
+
+if __name__ == "__main__":
+    main()
