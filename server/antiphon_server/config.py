@@ -1,0 +1,109 @@
+"""The settings of one server: one frozen tree, and where each of its values came from.
+
+In: flags, `ANTIPHON_*` variables and a YAML file, in that order of rank; below them the defaults.
+Out: `Loaded`, that is `Settings` with an origin for every value that is not a default.
+It never prints a key: keys are `SecretStr`, and no error message carries the value that was refused.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from antiphon_executor.settings import EngineSettings
+from antiphon_server.media.policy import MediaPolicy
+
+MiB = 1 << 20
+Dialect = Literal["openai", "dashscope", "union"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Limits(_Frozen):
+    """What a client may send, and how much work may wait."""
+
+    url_bytes: int = Field(8 << 10, ge=256, description="Longest request target.")
+    header_bytes: int = Field(32 << 10, ge=1024, description="All headers of a request together.")
+    body_bytes: int = Field(96 * MiB, ge=1024, description="Largest request body, media included.")
+    bodies_in_flight_bytes: int = Field(1024 * MiB, ge=1024, description="All bodies being held at once.")
+    json_depth: int = Field(64, ge=4, le=128, description="Nesting of a JSON body.")
+    json_nodes: int = Field(100_000, ge=100, description="Brackets, commas and strings of a JSON body.")
+    queued_turns: int = Field(64, ge=0, description="Turns that may wait for a slot, text and speech each.")
+    queued_media_seconds: float = Field(
+        3600, ge=0, description="Audio and video of all waiting turns together."
+    )
+    free_disk_bytes: int = Field(
+        256 * MiB, ge=0, description="Refuse to start with less in the temporary folder."
+    )
+
+
+class Timeouts(_Frozen):
+    """Seconds, on the monotonic clock."""
+
+    headers_s: float = Field(10, gt=0, description="For a request's headers to arrive.")
+    body_s: float = Field(120, gt=0, description="For a request's body to arrive.")
+    body_idle_s: float = Field(20, gt=0, description="Between two pieces of a body.")
+    keep_alive_s: int = Field(75, ge=1, description="An idle connection is closed after this long.")
+    queue_s: float = Field(30, gt=0, description="A turn that waits longer is refused (503).")
+    stalled_client_s: float = Field(
+        30, gt=0, description="A client that reads nothing for this long is dropped."
+    )
+    drain_grace_s: float = Field(
+        0, ge=0, description="After SIGTERM, keep accepting for this long, not ready."
+    )
+    drain_s: float = Field(120, ge=0, description="After SIGTERM, running answers get this long to finish.")
+
+
+class ServerSettings(_Frozen):
+    """The HTTP side."""
+
+    host: str = Field("127.0.0.1", min_length=1, max_length=255)
+    port: int = Field(8000, ge=0, le=65_535)
+    api_key_file: Path | None = Field(
+        None, description="One key a line; lines that start with # are skipped."
+    )
+    api_keys: tuple[SecretStr, ...] = Field(
+        (), description="From ANTIPHON_API_KEY or the file, never from flags."
+    )
+    insecure: bool = Field(False, description="Serve without a key on an address that others can reach.")
+    dialect: Dialect = Field("openai", description="How speech is streamed to clients that do not say.")
+    root_path: str = Field("", max_length=255, description="Path prefix that a proxy strips.")
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+
+
+class LogSettings(_Frozen):
+    """What is written about the server's work. Prompts and media never are."""
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "plain"] = Field(
+        "auto", description="auto: plain on a terminal, else JSON."
+    )
+    exception_messages: bool = Field(
+        False, description="Log what exceptions say; it may quote a client's words."
+    )
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="forbid", env_prefix="ANTIPHON_", env_nested_delimiter="__", case_sensitive=False
+    )
+
+    server: ServerSettings = ServerSettings()
+    media: MediaPolicy = MediaPolicy()
+    engine: EngineSettings
+    logs: LogSettings = LogSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """A `Settings` is what it was given: `sources.load` reads the environment, so that it knows the origins."""
+        return (init_settings,)

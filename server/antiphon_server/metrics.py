@@ -1,0 +1,143 @@
+"""What the server counts of its own work, in Prometheus's terms, next to what the engines count.
+
+In: observations from turns, and a look at the door and the engine at each scrape. Out: one text for `/metrics`.
+Label values come from fixed sets in this file; nothing that a client sends ever becomes one.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Iterable, Iterator
+from typing import Literal, get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+
+from antiphon_server.admission import Load
+
+Outcome = Literal["ok", "client_error", "rejected", "unavailable", "fault", "aborted"]
+AbortReason = Literal["disconnect", "stalled_client", "timeout", "engine_dead", "shutdown", "derailed"]
+MediaRejection = Literal[
+    "too_large", "too_long", "too_many", "unreadable", "unsupported", "not_allowed", "timeout", "other"
+]
+
+_LATENCY_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0)
+_TURN_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0)
+_RATIO = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 5.0)
+_LAG_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
+
+
+class ServerMetrics:
+    """Counters and histograms of one server, in a registry of its own."""
+
+    def __init__(self, version: str) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = self._counter("requests", "Finished requests by outcome.", "outcome", Outcome)
+        self._aborted = self._counter("requests_aborted", "Turns stopped early.", "reason", AbortReason)
+        self._media = self._counter("media_rejected", "Media parts refused.", "reason", MediaRejection)
+        self._first_token = self._seconds("time_to_first_token", "Request to first text.", _LATENCY_S)
+        self._first_audio = self._seconds("time_to_first_audio", "Request to first speech.", _LATENCY_S)
+        self._queued = self._seconds("queue_time", "Time a turn waited for its slot.", _LATENCY_S)
+        self._turn = self._seconds("request_duration", "Request to its last byte.", _TURN_S)
+        self._lag = self._seconds("event_loop_lag", "How late the event loop ran a timer.", _LAG_S)
+        self._rtf = Histogram(
+            "antiphon_audio_real_time_factor",
+            "Time to make an answer's speech, over its length.",
+            buckets=_RATIO,
+            registry=self.registry,
+        )
+        self._spoken = Counter(
+            "antiphon_audio_seconds_generated", "Seconds of speech sent.", registry=self.registry
+        )
+        self._heard = Counter(
+            "antiphon_audio_seconds_received", "Seconds of sound read.", registry=self.registry
+        )
+        Gauge("antiphon_build_info", "Constant 1.", ("version", "python"), registry=self.registry).labels(
+            version, platform.python_version()
+        ).set(1)
+
+    def request_finished(self, outcome: Outcome, seconds: float) -> None:
+        self._requests.labels(outcome).inc()
+        self._turn.observe(seconds)
+
+    def turn_aborted(self, reason: AbortReason) -> None:
+        self._aborted.labels(reason).inc()
+
+    def media_rejected(self, reason: MediaRejection) -> None:
+        self._media.labels(reason).inc()
+
+    def media_heard(self, seconds: float) -> None:
+        """`seconds` of sound in a request's media."""
+        self._heard.inc(seconds)
+
+    def turn_started(self, queued_s: float) -> None:
+        self._queued.observe(queued_s)
+
+    def first_token(self, seconds: float) -> None:
+        """`seconds` from the request's arrival to its first text."""
+        self._first_token.observe(seconds)
+
+    def first_audio(self, seconds: float) -> None:
+        """`seconds` from the request's arrival to its first speech."""
+        self._first_audio.observe(seconds)
+
+    def audio_sent(self, seconds: float) -> None:
+        self._spoken.inc(seconds)
+
+    def speech_finished(self, audio_seconds: float, took_s: float) -> None:
+        """A whole spoken answer: `took_s` from its first to its last piece."""
+        if audio_seconds > 0:
+            self._rtf.observe(took_s / audio_seconds)
+
+    def loop_lagged(self, seconds: float) -> None:
+        self._lag.observe(seconds)
+
+    def watch_load(self, load: Callable[[], Load]) -> None:
+        """Read the door at every scrape."""
+        self.registry.register(_LoadCollector(load))
+
+    def render(self, engine_metrics: Iterable[Metric] = ()) -> bytes:
+        """The text exposition format 0.0.4: ours first, then the engines' families."""
+        return generate_latest(self.registry) + generate_latest(_Families(engine_metrics))  # type: ignore[arg-type]
+
+    def _counter(self, name: str, text: str, label: str, values: object) -> Counter:
+        counter = Counter(f"antiphon_{name}", text, (label,), registry=self.registry)
+        for value in get_args(values):
+            counter.labels(value)
+        return counter
+
+    def _seconds(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        return Histogram(f"antiphon_{name}_seconds", text, buckets=buckets, registry=self.registry)
+
+
+class _LoadCollector(Collector):
+    def __init__(self, load: Callable[[], Load]) -> None:
+        self._load = load
+
+    def collect(self) -> Iterator[Metric]:
+        load = self._load()
+        depth = GaugeMetricFamily(
+            "antiphon_stage_queue_depth", "Turns waiting for a slot.", labels=("stage",)
+        )
+        depth.add_metric(("thinker",), load.waiting_text)
+        depth.add_metric(("talker",), load.waiting_speech)
+        yield depth
+        running = GaugeMetricFamily("antiphon_stage_running", "Turns holding a slot.", labels=("stage",))
+        running.add_metric(("thinker",), load.running_sequences)
+        running.add_metric(("talker",), load.running_streams)
+        yield running
+        yield GaugeMetricFamily(
+            "antiphon_queued_media_seconds", "Sound and video waiting.", value=load.queued_media_seconds
+        )
+
+
+class _Families:
+    """Metric families as something that `generate_latest` can read."""
+
+    def __init__(self, families: Iterable[Metric]) -> None:
+        self._families = families
+
+    def collect(self) -> Iterable[Metric]:
+        return self._families
