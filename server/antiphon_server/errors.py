@@ -4,7 +4,10 @@ ApiError
 ├── BadRequest       400  the request is wrong; `param` names the part, the message says what to change
 ├── Unauthorized     401
 ├── NotFound         404
+├── MethodNotAllowed 405
+├── TooSlow          408  the request did not arrive in time
 ├── PayloadTooLarge  413
+├── HeadTooLarge     431
 ├── Overloaded       429  no room now; carries Retry-After
 ├── Unavailable      503  not ready, draining or a stage is dead; carries Retry-After
 └── ServerFault      500  our fault; the details stand in the log under the request id
@@ -69,10 +72,28 @@ class NotFound(ApiError):
     default_code = "not_found"
 
 
+class MethodNotAllowed(ApiError):
+    status = 405
+    type = "invalid_request_error"
+    default_code = "method_not_allowed"
+
+
+class TooSlow(ApiError):
+    status = 408
+    type = "invalid_request_error"
+    default_code = "request_timeout"
+
+
 class PayloadTooLarge(ApiError):
     status = 413
     type = "invalid_request_error"
     default_code = "payload_too_large"
+
+
+class HeadTooLarge(ApiError):
+    status = 431
+    type = "invalid_request_error"
+    default_code = "headers_too_large"
 
 
 class Overloaded(ApiError):
