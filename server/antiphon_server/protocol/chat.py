@@ -1,0 +1,111 @@
+"""`POST /v1/chat/completions`: the request.
+
+In: the body's bytes. Out: a frozen `ChatRequest`, or `BadRequest` naming the field. A field that would change
+the answer and cannot be honoured is refused; OpenAI's bookkeeping fields are taken and change nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_core import from_json
+
+from antiphon_server.errors import BadRequest
+from antiphon_server.protocol import limits
+from antiphon_server.protocol.messages import Messages
+from antiphon_server.protocol.options import (
+    AudioOptions,
+    ProcessorOptions,
+    ResponseFormat,
+    StreamOptions,
+    Tool,
+    ToolChoice,
+)
+from antiphon_server.protocol.problems import to_bad_request
+from antiphon_server.protocol.wire import Flag, Name, Wire
+
+Modality = Literal["text", "audio"]
+Penalty = Annotated[float, Field(ge=-2, le=2, strict=True)]
+Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
+TokenLimit = Annotated[int, Field(ge=1, le=limits.MAX_TOKENS, strict=True)]
+Seed = Annotated[int, Field(ge=-limits.MAX_SEED, le=limits.MAX_SEED, strict=True)]
+StopString = Annotated[str, Field(min_length=1, max_length=limits.MAX_STOP_CHARS)]
+Bias = Annotated[float, Field(ge=-100, le=100, strict=True)]
+TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,7}$")]
+
+
+class ChatRequest(Wire):
+    """The fields of OpenAI's request that are honoured, and vLLM's and DashScope's on top of them."""
+
+    harmless = frozenset(
+        {
+            "user",
+            "store",
+            "metadata",
+            "service_tier",
+            "safety_identifier",
+            "prompt_cache_key",
+            "prompt_cache_retention",
+            "prompt_cache_options",
+            "parallel_tool_calls",
+            "moderation",
+        }
+    )
+
+    model: Name | None = None
+    messages: Messages
+    modalities: tuple[Modality, ...] = Field(("text",), min_length=1, max_length=2)
+    audio: AudioOptions | None = None
+    stream: Flag = False
+    stream_options: StreamOptions | None = None
+    max_tokens: TokenLimit | None = None
+    max_completion_tokens: TokenLimit | None = None
+    n: Annotated[int, Field(ge=1, le=limits.MAX_CHOICES, strict=True)] = 1
+    temperature: Annotated[float, Field(ge=0, le=2, strict=True)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1, strict=True)] = 1.0
+    top_k: Annotated[int, Field(ge=-1, le=1_000_000, strict=True)] = 0
+    min_p: Probability = 0.0
+    presence_penalty: Penalty = 0.0
+    frequency_penalty: Penalty = 0.0
+    repetition_penalty: Annotated[float, Field(gt=0, le=2, strict=True)] = 1.0
+    seed: Seed | None = None
+    stop: StopString | Annotated[tuple[StopString, ...], Field(max_length=limits.MAX_STOPS)] = ()
+    logprobs: Flag = False
+    top_logprobs: Annotated[int, Field(ge=0, le=limits.MAX_TOP_LOGPROBS, strict=True)] | None = None
+    logit_bias: dict[TokenId, Bias] = Field({}, max_length=limits.MAX_LOGIT_BIAS)
+    response_format: ResponseFormat | None = None
+    tools: tuple[Tool, ...] = Field((), max_length=limits.MAX_TOOLS)
+    tool_choice: ToolChoice | None = None
+    use_audio_in_video: Flag | None = None
+    mm_processor_kwargs: ProcessorOptions | None = None
+    talker_temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None
+    talker_top_k: Annotated[int, Field(ge=1, le=4_096, strict=True)] | None = None
+    talker_seed: Seed | None = None
+
+    @property
+    def speaks(self) -> bool:
+        return "audio" in self.modalities
+
+    @property
+    def hears_video(self) -> bool:
+        """Whether the sound of videos is heard, where a part does not say: on, unless it is switched off."""
+        kwargs = self.mm_processor_kwargs
+        asked = self.use_audio_in_video if kwargs is None else kwargs.use_audio_in_video
+        return True if asked is None else asked
+
+
+def parse_chat_request(body: bytes) -> ChatRequest:
+    """Raises BadRequest, whose `param` names the field in the client's own JSON."""
+    try:
+        data = from_json(body, allow_inf_nan=False)
+    except ValueError:
+        raise BadRequest(
+            "The request body is not valid JSON.", code="invalid_json", hint="Send application/json in UTF-8."
+        ) from None
+    if not isinstance(data, dict):
+        raise BadRequest("The request body must be a JSON object.", code="invalid_json")
+    try:
+        return ChatRequest.model_validate(data)
+    except ValidationError as error:
+        raise to_bad_request(error, data, ChatRequest) from None

@@ -1,0 +1,53 @@
+"""How large a chat request may be, and what an operator can set of the chat route.
+
+In: nothing. Out: the bounds of every field of the wire types, and `ChatPolicy`, a part of the settings.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Dialect = Literal["openai", "union"]
+
+MAX_MESSAGES = 2_048
+MAX_PARTS = 512
+MAX_VIDEO_FRAMES = 2_048
+MAX_TEXT_CHARS = 8_000_000
+MAX_LOCATION_CHARS = 256 * 1024 * 1024
+MAX_NAME_CHARS = 256
+MAX_TOOLS = 128
+MAX_TOOL_CALLS = 128
+MAX_TOOLS_JSON_CHARS = 256_000
+MAX_SCHEMA_JSON_CHARS = 64_000
+MAX_STOPS = 16
+MAX_STOP_CHARS = 256
+MAX_LOGIT_BIAS = 1_024
+MAX_TOP_LOGPROBS = 20
+MAX_CHOICES = 4
+MAX_TOKENS = 1_048_576
+MAX_SEED = 2**63 - 1
+MAX_METADATA = 64
+
+
+class ChatPolicy(BaseModel):
+    """What an operator can set of `/v1/chat/completions`."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    dialect: Dialect = Field(
+        "openai",
+        description="Shape of a streamed spoken answer: `openai` to the letter, or `union`, which repeats the "
+        "transcript in `delta.content` and names the `modality` of each chunk.",
+    )
+    keep_alive_s: float = Field(15.0, gt=0, le=15, description="Longest silence of a stream before a comment.")
+    headers_s: float = Field(
+        5.0, gt=0, le=60, description="Longest wait for the first event before a stream's headers go out."
+    )
+    stall_s: float = Field(30.0, gt=0, description="A client that takes nothing for so long is given up.")
+    request_text_chars: int = Field(2_000_000, ge=1, description="Text in one request, all messages together.")
+    transcripts: int = Field(4_096, ge=1, description="Spoken answers that later requests can refer to by id.")
+    transcript_bytes: int = Field(16 << 20, ge=1, description="Memory for their transcripts.")
+    transcript_s: float = Field(3_600.0, gt=0, description="How long a spoken answer can be referred to.")
+    encode_s: float = Field(60.0, gt=0, description="Time to encode one answer as mp3, opus, flac or aac.")

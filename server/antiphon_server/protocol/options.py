@@ -1,0 +1,106 @@
+"""The nested options of a chat request: speech, streaming, structure of the answer, tools.
+
+In: JSON. Out: frozen types with every string, list and number bounded.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Discriminator, Field, Tag
+
+from antiphon_server.protocol.limits import MAX_SCHEMA_JSON_CHARS, MAX_TOOLS_JSON_CHARS
+from antiphon_server.protocol.wire import Flag, Name, Text, Wire
+
+AudioFormat = Literal["wav", "mp3", "flac", "opus", "aac", "pcm16"]
+
+
+def _check_schema_size(schema: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(schema)) > MAX_SCHEMA_JSON_CHARS:
+        raise ValueError(f"the JSON schema is longer than {MAX_SCHEMA_JSON_CHARS} characters")
+    return schema
+
+
+JsonSchemaObject = Annotated[dict[str, Any], AfterValidator(_check_schema_size)]
+
+
+class VoiceId(Wire):
+    id: Name
+
+
+class AudioOptions(Wire):
+    """`voice`: one of the model's, or one of OpenAI's names; `format` of the answer's sound."""
+
+    voice: Name | VoiceId | None = None
+    format: AudioFormat | None = None
+
+    @property
+    def voice_name(self) -> str | None:
+        return self.voice.id if isinstance(self.voice, VoiceId) else self.voice
+
+
+class StreamOptions(Wire):
+    harmless = frozenset({"include_obfuscation"})
+    include_usage: Flag = False
+    continuous_usage_stats: Flag = False
+
+
+class TextFormat(Wire):
+    type: Literal["text"]
+
+
+class JsonObjectFormat(Wire):
+    type: Literal["json_object"]
+
+
+class NamedSchema(Wire):
+    harmless = frozenset({"description", "strict"})
+    name: Name
+    schema_: JsonSchemaObject = Field(alias="schema")
+
+
+class JsonSchemaFormat(Wire):
+    type: Literal["json_schema"]
+    json_schema: NamedSchema
+
+
+ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")]
+
+
+class Function(Wire):
+    harmless = frozenset({"strict"})
+    name: Name
+    description: Annotated[Text, Field(max_length=MAX_TOOLS_JSON_CHARS)] | None = None
+    parameters: JsonSchemaObject | None = None
+
+
+class Tool(Wire):
+    harmless = frozenset({"cache_control"})
+    type: Literal["function"]
+    function: Function
+
+
+class FunctionName(Wire):
+    name: Name
+
+
+class NamedToolChoice(Wire):
+    type: Literal["function"]
+    function: FunctionName
+
+
+def _choice_kind(choice: Any) -> str:
+    return "word" if isinstance(choice, str) else "named"
+
+
+ToolChoice = Annotated[
+    Annotated[Literal["none", "auto", "required"], Tag("word")] | Annotated[NamedToolChoice, Tag("named")],
+    Discriminator(_choice_kind),
+]
+
+
+class ProcessorOptions(Wire):
+    """`mm_processor_kwargs` of vLLM's clients: only what a client may decide."""
+
+    use_audio_in_video: Flag | None = None

@@ -1,0 +1,74 @@
+"""Validation errors → OpenAI's 400: which field, what is wrong with it, what was probably meant.
+
+In: pydantic's errors and the JSON they are about. Out: one `BadRequest` for the first error.
+It never repeats a client's values, only names of fields.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from antiphon_server.errors import BadRequest
+
+_HINTS = {
+    "functions": "Use `tools`.",
+    "function_call": "Use `tool_choice`.",
+    "guided_json": "Use `response_format` with a JSON schema.",
+    "chat_template": "Chat templates are the server's; they are not taken from requests.",
+    "chat_template_kwargs": "Chat templates are the server's; they are not taken from requests.",
+}
+_MAX_NAME = 64
+
+
+def to_bad_request(error: ValidationError, data: dict[str, Any], model: type[BaseModel]) -> BadRequest:
+    """The first error as a client can use it; `param` such as `messages[0].content[1].image_url.url`."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    param = param_of(first["loc"], data)
+    if first["type"] == "extra_forbidden":
+        return _unknown_field(str(first["loc"][-1]), param, len(first["loc"]) == 1, model)
+    if first["type"] == "missing":
+        return BadRequest(
+            f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
+        )
+    return BadRequest(f"Invalid value for '{param}': {_message(first)}.", param=param)
+
+
+def param_of(loc: Sequence[str | int], data: Any) -> str:
+    """The path of an error in the client's JSON: pydantic's own path without the names of union branches."""
+    path, here = "", data
+    for number, step in enumerate(loc):
+        if isinstance(step, int) and isinstance(here, list) and step < len(here):
+            path, here = f"{path}[{step}]", here[step]
+        elif isinstance(step, str) and isinstance(here, dict) and step in here:
+            path, here = _join(path, step), here[step]
+        elif number == len(loc) - 1 and isinstance(step, str) and isinstance(here, dict):
+            path = _join(path, step)
+    return path
+
+
+def _join(path: str, field: str) -> str:
+    shown = "".join(c for c in field[:_MAX_NAME] if c.isprintable())
+    return f"{path}.{shown}" if path else shown
+
+
+def _unknown_field(name: str, param: str, is_top_level: bool, model: type[BaseModel]) -> BadRequest:
+    hint = _HINTS.get(name)
+    if hint is None and is_top_level:
+        close = difflib.get_close_matches(name[:_MAX_NAME], model.model_fields, n=1, cutoff=0.75)
+        hint = f"Did you mean '{close[0]}'?" if close else None
+    return BadRequest(
+        f"Unsupported parameter: '{param}' is not supported by this server.",
+        param=param,
+        code="unsupported_parameter",
+        hint=hint,
+    )
+
+
+def _message(error: ErrorDetails) -> str:
+    text = error["msg"].removeprefix("Value error, ")
+    return text[:1].lower() + text[1:].rstrip(".")
