@@ -1,0 +1,35 @@
+"""What vLLM loads in every one of its processes, by the entry point `vllm.general_plugins`.
+
+In: nothing. Out: our models and our KV connector under their names in vLLM's registries, as strings, so
+that nothing is imported before it is needed; and torchvision made importable. Never starts an engine.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from antiphon_executor.torchvision_ops import define_missing_operators
+
+THINKER_ARCHITECTURE = "AntiphonQwen3OmniThinker"
+TALKER_ARCHITECTURE = "AntiphonQwen3OmniTalker"
+MEDIA_ROWS_CONNECTOR = "MediaRowsConnector"
+
+_MODELS = {
+    THINKER_ARCHITECTURE: "antiphon_executor.thinker.qwen3_omni:Qwen3OmniThinker",
+    TALKER_ARCHITECTURE: "antiphon_executor.talker.model:Qwen3OmniTalker",
+}
+
+
+@cache
+def register() -> None:
+    """Register everything, once a process. A second call does nothing."""
+    define_missing_operators()
+
+    from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
+    from vllm.model_executor.models import ModelRegistry
+
+    for architecture, model in _MODELS.items():
+        ModelRegistry.register_model(architecture, model)
+    KVConnectorFactory.register_connector(
+        MEDIA_ROWS_CONNECTOR, "antiphon_executor.thinker.media_rows", "MediaRowsConnector"
+    )
