@@ -5,11 +5,7 @@ In: nothing. Out: the bounds of every field of the wire types, and `ChatPolicy`,
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import BaseModel, ConfigDict, Field
-
-Dialect = Literal["openai", "union"]
 
 MAX_MESSAGES = 2_048
 MAX_PARTS = 512
@@ -36,18 +32,10 @@ class ChatPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    dialect: Dialect = Field(
-        "openai",
-        description="Shape of a streamed spoken answer: `openai` to the letter, or `union`, which repeats the "
-        "transcript in `delta.content` and names the `modality` of each chunk.",
-    )
-    keep_alive_s: float = Field(15.0, gt=0, le=15, description="Longest silence of a stream before a comment.")
-    headers_s: float = Field(
-        5.0, gt=0, le=60, description="Longest wait for the first event before a stream's headers go out."
-    )
-    stall_s: float = Field(30.0, gt=0, description="A client that takes nothing for so long is given up.")
-    request_text_chars: int = Field(2_000_000, ge=1, description="Text in one request, all messages together.")
-    transcripts: int = Field(4_096, ge=1, description="Spoken answers that later requests can refer to by id.")
+    silence_s: float = Field(15.0, gt=0, le=15, description="A silent stream gets a comment after this long.")
+    headers_s: float = Field(5.0, gt=0, le=60, description="A stream's headers wait this long for its start.")
+    text_chars: int = Field(2_000_000, ge=1, description="Text of one request, all messages together.")
+    transcripts: int = Field(4_096, ge=1, description="Spoken answers that can be referred to by id.")
     transcript_bytes: int = Field(16 << 20, ge=1, description="Memory for their transcripts.")
     transcript_s: float = Field(3_600.0, gt=0, description="How long a spoken answer can be referred to.")
     encode_s: float = Field(60.0, gt=0, description="Time to encode one answer as mp3, opus, flac or aac.")

@@ -28,13 +28,15 @@ _MAX_NAME = 64
 def to_bad_request(error: ValidationError, data: dict[str, Any], model: type[BaseModel]) -> BadRequest:
     """The first error as a client can use it; `param` such as `messages[0].content[1].image_url.url`."""
     first = error.errors(include_url=False, include_input=False)[0]
+    missing = first["type"] == "missing"
     param = param_of(first["loc"], data)
-    if first["type"] == "extra_forbidden":
-        return _unknown_field(str(first["loc"][-1]), param, len(first["loc"]) == 1, model)
-    if first["type"] == "missing":
+    if missing:
+        param = _join(param, str(first["loc"][-1]))
         return BadRequest(
             f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
         )
+    if first["type"] == "extra_forbidden":
+        return _unknown_field(str(first["loc"][-1]), param, len(first["loc"]) == 1, model)
     return BadRequest(f"Invalid value for '{param}': {_message(first)}.", param=param)
 
 
@@ -45,10 +47,15 @@ def param_of(loc: Sequence[str | int], data: Any) -> str:
         if isinstance(step, int) and isinstance(here, list) and step < len(here):
             path, here = f"{path}[{step}]", here[step]
         elif isinstance(step, str) and isinstance(here, dict) and step in here:
+            if _is_branch(step, loc[number + 1 :], here):
+                continue
             path, here = _join(path, step), here[step]
-        elif number == len(loc) - 1 and isinstance(step, str) and isinstance(here, dict):
-            path = _join(path, step)
     return path
+
+
+def _is_branch(step: str, rest: Sequence[str | int], here: dict[Any, Any]) -> bool:
+    """Whether `step` names the type of `here` (`image_url`) rather than its field of the same name."""
+    return here.get("type") == step and bool(rest) and (rest[0] == step or rest[0] in here)
 
 
 def _join(path: str, field: str) -> str:
@@ -70,5 +77,10 @@ def _unknown_field(name: str, param: str, is_top_level: bool, model: type[BaseMo
 
 
 def _message(error: ErrorDetails) -> str:
-    text = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "union_tag_invalid":
+        context = error["ctx"]
+        return f"{context['discriminator']} must be one of {context['expected_tags']}"
+    if error["type"] == "union_tag_not_found":
+        return f"it needs a {error['ctx']['discriminator']}"
+    text = error["msg"].removeprefix("Value error, ").replace("tuple", "list").replace("dictionary", "object")
     return text[:1].lower() + text[1:].rstrip(".")

@@ -1,6 +1,6 @@
 """What all request types share: the base model and the bounded scalar types.
 
-A null stands for "not given", as OpenAI's clients send it. Unknown fields are refused (`problems.py` says how).
+A null stands for "not given", as OpenAI's clients send it. Unknown fields are refused (see `problems.py`).
 """
 
 from __future__ import annotations

@@ -1,0 +1,109 @@
+"""A conversation → prompt token ids, with one placeholder token per media item.
+
+In: a `Conversation`. Out: ids for the engine, which expands the placeholders.
+What users write never becomes a control token (R11), wherever it stands: text, tool results, names, schemas.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+from antiphon_server.conversation import Conversation
+from antiphon_server.errors import BadRequest
+from antiphon_server.media.source import MediaKind
+from antiphon_server.template import ChatTemplate
+from antiphon_server.tokenizer import PromptTokenizer
+
+# Longer prompts take milliseconds to render and encode: too long for the event loop.
+_SHORT_PROMPT_CHARS = 4_000
+_PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
+
+
+class PromptRenderer:
+    """The template and the tokenizer of one checkpoint."""
+
+    def __init__(
+        self, template: ChatTemplate, tokenizer: PromptTokenizer, placeholders: dict[MediaKind, int]
+    ):
+        self._template = template
+        self._tokenizer = tokenizer
+        self._placeholders = placeholders
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> PromptRenderer:
+        """Reads `tokenizer.json` and the chat template. Raises OSError where one is missing."""
+        tokenizer = PromptTokenizer.from_folder(folder)
+        return cls(ChatTemplate.from_folder(folder), tokenizer, read_placeholders(folder, tokenizer))
+
+    @property
+    def takes_tools(self) -> bool:
+        return self._template.takes_tools
+
+    async def render(self, conversation: Conversation) -> tuple[int, ...]:
+        """Ids up to the assistant's turn. Raises BadRequest where the template has no place for a part."""
+        if conversation.text_chars <= _SHORT_PROMPT_CHARS:
+            return self.render_now(conversation)
+        return await asyncio.to_thread(self.render_now, conversation)
+
+    def render_now(self, conversation: Conversation) -> tuple[int, ...]:
+        """The same, in the calling thread."""
+        mark = _find_mark(conversation)
+        text = self._template.render(
+            [self._mark_message(message, mark) for message in conversation.messages],
+            [self._mark(tool, mark) for tool in conversation.tools],
+        )
+        ids = self._tokenizer.encode(text, mark)
+        self._check_placeholders(ids, conversation)
+        return tuple(ids)
+
+    def _mark_message(self, message: dict[str, Any], mark: str) -> dict[str, Any]:
+        """Every string of a client marked; our own words (the role, the types of parts) as they are."""
+        marked = self._mark(message, mark)
+        marked["role"] = message["role"]
+        if isinstance(message["content"], list):
+            marked["content"] = [
+                {"type": part["type"], "text": self._mark(part.get("text", ""), mark)}
+                for part in message["content"]
+            ]
+        return marked
+
+    def _mark(self, value: Any, mark: str) -> Any:
+        if isinstance(value, str):
+            return self._tokenizer.mark_starts(value, mark)
+        if isinstance(value, list):
+            return [self._mark(inner, mark) for inner in value]
+        if isinstance(value, dict):
+            return {
+                self._tokenizer.mark_controls(key, mark): self._mark(inner, mark)
+                for key, inner in value.items()
+            }
+        return value
+
+    def _check_placeholders(self, ids: list[int], conversation: Conversation) -> None:
+        for kind, placeholder in self._placeholders.items():
+            given = [source for source in conversation.sources if source.kind == kind]
+            if ids.count(placeholder) != len(given):
+                param = given[0].param if given else "messages"
+                raise BadRequest(f"The model's chat template has no place for this {kind}.", param=param)
+
+
+def read_placeholders(folder: Path, tokenizer: PromptTokenizer) -> dict[MediaKind, int]:
+    """Ids of the placeholder tokens, by kind: those of the Qwen family, where the vocabulary has them."""
+    config = folder / "tokenizer_config.json"
+    named = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    kinds: tuple[MediaKind, ...] = ("audio", "image", "video")
+    tokens = {kind: named.get(f"{kind}_token") or f"<|{kind}_pad|>" for kind in kinds}
+    return {kind: tokenizer.controls[token] for kind, token in tokens.items() if token in tokenizer.controls}
+
+
+def _find_mark(conversation: Conversation) -> str:
+    """A private-use character that the conversation does not contain."""
+    used = set(json.dumps([conversation.messages, conversation.tools], ensure_ascii=False))
+    for block in _PRIVATE_USE:
+        for code in block:
+            if chr(code) not in used:
+                return chr(code)
+    raise BadRequest("The messages use every private-use character there is.", param="messages")

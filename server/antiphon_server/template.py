@@ -1,0 +1,108 @@
+"""The checkpoint's chat template, rendered in Jinja's sandbox with the settings transformers uses.
+
+In: messages as templates expect them. Out: text. Templates come from the checkpoint, never from a request.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import jinja2.ext
+import jinja2.meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from antiphon_server.errors import BadRequest
+
+_FILES = ("chat_template.jinja", "chat_template.json", "processor_config.json", "tokenizer_config.json")
+
+
+class ChatTemplate:
+    """`takes_tools`: whether the template reads a variable `tools`."""
+
+    def __init__(self, source: str, special_tokens: dict[str, str]) -> None:
+        environment = ImmutableSandboxedEnvironment(
+            trim_blocks=True, lstrip_blocks=True, extensions=[jinja2.ext.loopcontrols]
+        )
+        environment.filters["tojson"] = _to_json
+        environment.globals["raise_exception"] = _refuse
+        environment.globals["strftime_now"] = _strftime_now
+        self._template = environment.from_string(source)
+        self._special_tokens = special_tokens
+        self.takes_tools = "tools" in jinja2.meta.find_undeclared_variables(environment.parse(source))
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> ChatTemplate:
+        """Raises FileNotFoundError where no file of the checkpoint holds a template."""
+        for name in _FILES:
+            source = _read_source(folder / name)
+            if source is not None:
+                return cls(source, _read_special_tokens(folder / "tokenizer_config.json"))
+        raise FileNotFoundError(f"the checkpoint has no chat template in any of {', '.join(_FILES)}")
+
+    def render(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]) -> str:
+        """The prompt up to the assistant's turn. Raises BadRequest where the template refuses."""
+        try:
+            return self._template.render(
+                messages=list(messages),
+                tools=list(tools) or None,
+                documents=None,
+                add_generation_prompt=True,
+                **self._special_tokens,
+            )
+        except jinja2.TemplateError:
+            raise BadRequest(
+                "The model's chat template does not take these messages.",
+                param="messages",
+                hint="Check the order of the roles: system first, then user and assistant in turn.",
+            ) from None
+
+
+def _read_source(path: Path) -> str | None:
+    if not path.is_file():
+        return None
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".jinja":
+        return text
+    source = json.loads(text).get("chat_template")
+    if isinstance(source, list):
+        source = {entry["name"]: entry["template"] for entry in source}
+    if isinstance(source, dict):
+        source = source.get("default")
+    return source if isinstance(source, str) else None
+
+
+def _read_special_tokens(path: Path) -> dict[str, str]:
+    """`bos_token` and the like, as text: some templates print them."""
+    if not path.is_file():
+        return {}
+    found = {}
+    for name, value in json.loads(path.read_text(encoding="utf-8")).items():
+        text = value.get("content") if isinstance(value, dict) else value
+        if name.endswith("_token") and isinstance(text, str):
+            found[name] = text
+    return found
+
+
+def _to_json(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    return json.dumps(
+        value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+    )
+
+
+def _refuse(message: str) -> None:
+    raise jinja2.TemplateError(message)
+
+
+def _strftime_now(form: str) -> str:
+    return datetime.now().astimezone().strftime(form)

@@ -1,0 +1,85 @@
+"""Text → token ids by the checkpoint's `tokenizer.json`; control tokens only where the template put them.
+
+In: a rendered prompt; a mark follows each character of a user that could begin a control token.
+Out: ids. Every added token counts as a control token, special or not. No transformers, no torch.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from antiphon_server.errors import BadRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A piece of a rendered prompt: one control token by `control_id`, or plain text."""
+
+    text: str
+    control_id: int | None
+
+
+class PromptTokenizer:
+    """Two views of one vocabulary: with its control tokens, and without any."""
+
+    def __init__(self, definition: str) -> None:
+        self._full = Tokenizer.from_str(definition)
+        tree = json.loads(definition)
+        tree["added_tokens"] = []
+        tree["post_processor"] = None
+        self._plain = Tokenizer.from_str(json.dumps(tree))
+        self.controls: dict[str, int] = {
+            token.content: token_id for token_id, token in self._full.get_added_tokens_decoder().items()
+        }
+        self._control_ids = frozenset(self.controls.values())
+        longest_first = sorted(self.controls, key=len, reverse=True)
+        self._control = re.compile("|".join(re.escape(text) for text in longest_first) or r"(?!)")
+        starts = "".join(sorted({re.escape(text[0]) for text in self.controls}))
+        self._start = re.compile(f"[{starts}]") if starts else re.compile(r"(?!)")
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> PromptTokenizer:
+        """Raises OSError where the checkpoint has no `tokenizer.json`."""
+        return cls((folder / "tokenizer.json").read_text(encoding="utf-8"))
+
+    def mark_starts(self, text: str, mark: str) -> str:
+        """`text` with `mark` behind every character that begins some control token, so that none can form."""
+        return self._start.sub(lambda match: match.group() + mark, text)
+
+    def mark_controls(self, text: str, mark: str) -> str:
+        """`text` with `mark` behind the first character of every whole control token in it."""
+        return self._control.sub(lambda match: match.group()[0] + mark + match.group()[1:], text)
+
+    def encode(self, marked: str, mark: str) -> list[int]:
+        """Ids of a marked rendering: what the whole text would give, if users could not write control tokens.
+
+        Raises BadRequest where the vocabulary itself would turn plain text into a control token.
+        """
+        stretches = self._split(marked, mark)
+        wanted = [s.control_id for s in stretches if s.control_id is not None]
+        ids = self._full.encode(marked.replace(mark, ""), add_special_tokens=False).ids
+        if [i for i in ids if i in self._control_ids] == wanted:
+            return ids
+        return [i for stretch in stretches for i in self._encode_stretch(stretch)]
+
+    def _split(self, marked: str, mark: str) -> list[Stretch]:
+        stretches, end = [], 0
+        for match in self._control.finditer(marked):
+            stretches.append(Stretch(marked[end : match.start()].replace(mark, ""), None))
+            stretches.append(Stretch(match.group(), self.controls[match.group()]))
+            end = match.end()
+        stretches.append(Stretch(marked[end:].replace(mark, ""), None))
+        return [stretch for stretch in stretches if stretch.text]
+
+    def _encode_stretch(self, stretch: Stretch) -> list[int]:
+        if stretch.control_id is not None:
+            return [stretch.control_id]
+        ids = self._plain.encode(stretch.text, add_special_tokens=False).ids
+        if not self._control_ids.isdisjoint(ids):
+            raise BadRequest("The text spells a control token of the model.", param="messages")
+        return ids
