@@ -1,0 +1,55 @@
+"""SnakeBeta, written straight into the window that the next convolution reads.
+
+In: a layer's output, the tail of the stream before it, the activation's constants.
+Out: the convolution's window, `[tail | x + gain * sin(rate * x)**2]`. Never touches state.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def constants(alpha: Tensor, beta: Tensor, repeats: int = 1) -> tuple[Tensor, Tensor]:
+    """`rate` and `gain`, float32 [repeats * channels], of the checkpoint's log-scale `alpha` and `beta` [channels].
+
+    `repeats` lays the same channels side by side, so that rows of few channels can be computed as wide ones.
+    Source: `Qwen3OmniMoeSnakeBeta` (arXiv 2006.08195, with its own magnitude).
+    """
+    rate = alpha.float().exp()
+    gain = 1.0 / (beta.float().exp() + 1e-9)
+    return rate.repeat(repeats), gain.repeat(repeats)
+
+
+def reference(x: Tensor, rate: Tensor, gain: Tensor, tail: Tensor, alive: Tensor, late: int) -> Tensor:
+    """The definition.
+
+    `x` [batch, steps, channels]; `rate`, `gain` float32 [repeats * channels]; `tail` [batch, tail_steps, channels].
+    `alive` [batch, 1, 1], 0 in the first frames of a stream, else 1: the first `late` steps are multiplied by it,
+    because they lie before the stream's beginning, where a causal convolution reads zeros.
+    Returns [batch, tail_steps + steps, channels] in the dtype of `x`.
+    """
+    channels = x.shape[-1]
+    wide = x.float()
+    wide = wide + gain[:channels] * (rate[:channels] * wide).sin().square()
+    wide[:, :late] *= alive
+    return torch.cat([tail, wide.to(x.dtype)], dim=1)
+
+
+def on_cpu(x: Tensor, rate: Tensor, gain: Tensor, tail: Tensor, alive: Tensor, late: int) -> Tensor:
+    """`reference` in four passes without a copy; `steps` is a multiple of `repeats`."""
+    batch, steps, channels = x.shape
+    before = tail.shape[1]
+    rows = (batch, steps * channels // rate.shape[0], rate.shape[0])
+    window = x.new_empty(batch, before + steps, channels)
+    window[:, :before] = tail
+    x = x.view(rows)
+    wave = x.float() * rate
+    wave.sin_().mul_(wave)
+    if x.dtype == torch.float32:
+        torch.addcmul(x, wave, gain, out=window[:, before:].view(rows))
+    else:
+        window[:, before:].view(rows).copy_(torch.addcmul(x.float(), wave, gain))
+    if late:
+        window[:, before : before + late].mul_(alive)
+    return window

@@ -1,0 +1,93 @@
+"""Causal convolutions of a stream, one step at a time, channels last.
+
+In: a window `[tail | new input]` per stream, the checkpoint's weights.
+Out: the new output only. The caller keeps the window's end as the next tail; nothing here holds state.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+# Below this many output rows one matrix product over copied taps beats oneDNN's convolution (measured on AVX-512).
+_FEW_ROWS = 64
+
+
+def packed_conv_weight(out_channels: int, in_channels: int, kernel: int) -> Tensor:
+    """An empty weight of the checkpoint's shape [out, in, kernel], stored in the order the kernels read: out, kernel, in."""
+    return torch.empty(out_channels, kernel, in_channels).transpose(1, 2)
+
+
+def packed_transposed_weight(in_channels: int, out_channels: int, kernel: int) -> Tensor:
+    """An empty weight of the checkpoint's shape [in, out, kernel], stored in the order the kernels read: kernel, out, in."""
+    return torch.empty(kernel, out_channels, in_channels).permute(2, 1, 0)
+
+
+def reference(window: Tensor, weight: Tensor, bias: Tensor, dilation: int, groups: int) -> Tensor:
+    """The definition: a convolution without padding.
+
+    `window` [batch, tail + steps, in_channels], tail = (kernel - 1) * dilation; `weight` [out, in / groups, kernel];
+    `bias` [out]. Returns [batch, steps, out]. Source: `Qwen3OmniMoeCausalConvNet`.
+    """
+    return F.conv1d(window.transpose(1, 2), weight, bias, dilation=dilation, groups=groups).transpose(1, 2)
+
+
+def on_cpu(window: Tensor, weight: Tensor, bias: Tensor, dilation: int, groups: int) -> Tensor:
+    """`reference` by the fastest of the ways that PyTorch has for the size."""
+    out_channels, in_channels, kernel = weight.shape
+    if kernel == 1 and groups == 1:
+        return F.linear(window, weight.squeeze(-1), bias)
+    batch, length, channels = window.shape
+    steps = length - (kernel - 1) * dilation
+    if groups == channels == out_channels:
+        taps = _taps(window, steps, kernel, dilation)
+        return (
+            torch.addcmul(bias, taps[:, :, 0], weight[:, 0, 0])
+            if kernel == 1
+            else _depthwise(taps, weight, bias)
+        )
+    if groups == 1 and batch * steps <= _FEW_ROWS:
+        taps = _taps(window, steps, kernel, dilation).reshape(batch, steps, kernel * channels)
+        return F.linear(taps, weight.transpose(1, 2).reshape(out_channels, kernel * in_channels), bias)
+    image = window.transpose(1, 2).unsqueeze(2)
+    out = F.conv2d(image, weight.unsqueeze(2), bias, dilation=(1, dilation), groups=groups)
+    return out.squeeze(2).transpose(1, 2)
+
+
+def _taps(window: Tensor, steps: int, kernel: int, dilation: int) -> Tensor:
+    """A view [batch, steps, kernel, channels] of what each output step reads."""
+    batch, _, channels = window.shape
+    stream, step, _ = window.stride()
+    return window.as_strided((batch, steps, kernel, channels), (stream, step, dilation * step, 1))
+
+
+def _depthwise(taps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    return (taps * weight.squeeze(1).t()).sum(dim=2).add_(bias)
+
+
+def transposed_reference(window: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+    """The definition: a transposed convolution, of which step i's output is what its inputs up to i complete.
+
+    `window` [batch, tail + steps, in_channels], tail = kernel / stride - 1; `weight` [in, out, kernel], where kernel
+    is a multiple of stride; `bias` [out]. Returns [batch, steps * stride, out].
+    Source: `Qwen3OmniMoeCausalTransConvNet`, which trims `kernel - stride` samples at both ends: at the beginning
+    these are what `late` masks, at the end the look-ahead.
+    """
+    tail = weight.shape[2] // stride - 1
+    full = F.conv_transpose1d(window.transpose(1, 2), weight, bias, stride=stride)
+    return full[..., tail * stride : window.shape[1] * stride].transpose(1, 2)
+
+
+def transposed_on_cpu(window: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+    """`transposed_reference` as one matrix product and a sum of shifted rows: no scatter."""
+    batch, length, in_channels = window.shape
+    out_channels, kernel = weight.shape[1:]
+    lags = kernel // stride
+    steps = length - lags + 1
+    product = F.linear(window, weight.permute(2, 1, 0).reshape(kernel * out_channels, in_channels))
+    product = product.view(batch, length, lags, stride * out_channels)
+    out = product[:, lags - 1 :, 0]
+    for lag in range(1, lags):
+        out = out + product[:, lags - 1 - lag : length - lag, lag]
+    return out.reshape(batch, steps * stride, out_channels).add_(bias)
