@@ -15,6 +15,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from antiphon_executor.settings import EngineSettings
 from antiphon_server.media.policy import MediaPolicy
+from antiphon_server.protocol.limits import ChatPolicy
 
 MiB = 1 << 20
 Dialect = Literal["openai", "dashscope", "union"]
@@ -97,6 +98,7 @@ class Settings(BaseSettings):
     )
 
     server: ServerSettings = ServerSettings()
+    chat: ChatPolicy = ChatPolicy()
     media: MediaPolicy = MediaPolicy()
     engine: EngineSettings
     logs: LogSettings = LogSettings()

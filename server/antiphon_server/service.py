@@ -5,8 +5,10 @@ In: the parts, made by `cli.py` (or by a test). Out: one frozen bundle. It never
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from antiphon_server.transcripts import Transcripts
 
 if TYPE_CHECKING:
     from antiphon_executor.protocol import OmniEngine
@@ -27,3 +29,4 @@ class Service:
     media: MediaLoader
     admission: Admission
     metrics: ServerMetrics
+    transcripts: Transcripts = field(default_factory=Transcripts)
