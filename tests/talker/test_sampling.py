@@ -23,11 +23,11 @@ from transformers.generation.logits_process import (
 from antiphon_executor.talker import sampling as drawing
 from antiphon_executor.talker.sampling import (
     MAX_TOP_K,
+    ResidualDraw,
     Sampling,
     SlotSampling,
     StreamSampling,
     draw_code0,
-    draw_residual,
     suppressed_codes,
 )
 
@@ -41,6 +41,14 @@ def rows(streams: list[StreamSampling], frames: list[int]) -> Sampling:
     for slot, stream in enumerate(streams):
         slots.put(slot, stream)
     return slots.rows(torch.arange(len(streams)), torch.tensor(frames))
+
+
+def draw_residual(logits: Tensor, sampling: Sampling, group: int) -> Tensor:
+    return ResidualDraw(sampling, groups=16)(logits, group)
+
+
+def uniform(sampling: Sampling, group: int, codes: Tensor) -> Tensor:
+    return drawing.uniform(drawing.noise_keys(sampling, 16)[group], codes)
 
 
 def picked(sampling: Sampling, which: list[int]) -> Sampling:
@@ -173,9 +181,7 @@ class TestDistribution:
         assert_drawn_from(drawn, kept.softmax(-1)[0])
 
     def test_uniforms_stay_inside_their_bounds_and_are_even(self) -> None:
-        noise = drawing.uniform(
-            many_frames(StreamSampling(seed=4), 2_000), 3, torch.arange(512).expand(2_000, -1)
-        )
+        noise = uniform(many_frames(StreamSampling(seed=4), 2_000), 3, torch.arange(512).expand(2_000, -1))
         assert noise.min() > 0
         assert noise.max() < 1
         assert_drawn_from((noise.flatten() * 256).long(), torch.full((256,), 1 / 256))
@@ -183,9 +189,7 @@ class TestDistribution:
     @pytest.mark.parametrize("bits", [0, (1 << 23) - 1])
     def test_neither_bound_can_be_hit_in_float32(self, bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(drawing, "_shifted", lambda x, _: torch.full_like(x, bits))
-        noise = drawing.uniform(
-            many_frames(StreamSampling(seed=4), 1), 3, torch.zeros(1, 1, dtype=torch.int64)
-        )
+        noise = uniform(many_frames(StreamSampling(seed=4), 1), 3, torch.zeros(1, 1, dtype=torch.int64))
         assert 0 < noise.item() < 1
         assert torch.isfinite(-torch.log(-torch.log(noise))).all()
 
@@ -194,7 +198,7 @@ class TestIndependence:
     @staticmethod
     def noise(seed: int, group: int) -> Tensor:
         codes = torch.arange(64).expand(3_000, -1)
-        return drawing.uniform(many_frames(StreamSampling(seed=seed), 3_000), group, codes)
+        return uniform(many_frames(StreamSampling(seed=seed), 3_000), group, codes)
 
     @pytest.mark.parametrize(("one", "other"), [((0, 0), (0, 1)), ((0, 3), (0, 15)), ((0, 2), (1, 2))])
     def test_groups_and_seeds_do_not_correlate(self, one: tuple[int, int], other: tuple[int, int]) -> None:

@@ -13,7 +13,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-MAX_TOP_K = 256
+MAX_TOP_K = 64
 RESIDUAL_TEMPERATURE = 1.0  # transformers hands its predictor top-k and top-p, but no temperature
 SUPPRESSED_TAIL = 1_024
 
@@ -119,20 +119,29 @@ def draw_code0(logits: Tensor, sampling: Sampling, seen: Tensor, suppressed: Ten
     """
     scores = code0_scores(logits, sampling.repetition_penalty, seen, suppressed)
     values, codes = candidates(scores, sampling.temperature, sampling.top_k)
-    return _draw(scores, values, codes, sampling.temperature, uniform(sampling, 0, codes))
+    noise = uniform(noise_keys(sampling, 1)[0], codes)
+    return _draw(scores, values, codes, sampling.temperature, noise)
 
 
-def draw_residual(logits: Tensor, sampling: Sampling, group: int) -> Tensor:
-    """The code of `group` (1 to groups - 1) of each row: int64 [n]. `logits`: [n, vocab].
+class ResidualDraw:
+    """Draws the codes of groups 1 to `groups` - 1 of one frame: what `CodePredictor` calls after every pass.
 
     Temperature, top-k, top-p, as transformers samples its code predictor. A row whose `temperature` is 0 is
     greedy here too (transformers: the predictor's `do_sample` mirrors the Talker's).
     """
-    scores = logits.float()
-    temperature = torch.where(sampling.temperature > 0, sampling.predictor_temperature, sampling.temperature)
-    values, codes = candidates(scores, temperature, sampling.predictor_top_k)
-    values = nucleus(values, sampling.predictor_top_p)
-    return _draw(scores, values, codes, temperature, uniform(sampling, group, codes))
+
+    def __init__(self, sampling: Sampling, groups: int) -> None:
+        self._temperature = torch.where(sampling.temperature > 0, sampling.predictor_temperature, 0.0)
+        self._top_k = sampling.predictor_top_k
+        self._top_p = sampling.predictor_top_p
+        self._keys = noise_keys(sampling, groups)
+
+    def __call__(self, logits: Tensor, group: int) -> Tensor:
+        """The code of `group` of each row: int64 [n]. `logits`: [n, vocab]."""
+        scores = logits.float()
+        values, codes = candidates(scores, self._temperature, self._top_k)
+        values = nucleus(values, self._top_p)
+        return _draw(scores, values, codes, self._temperature, uniform(self._keys[group], codes))
 
 
 def code0_scores(logits: Tensor, penalty: Tensor, seen: Tensor, suppressed: Tensor) -> Tensor:
@@ -169,14 +178,18 @@ def nucleus(values: Tensor, top_p: Tensor) -> Tensor:
     return values.masked_fill(values < least, -torch.inf)
 
 
-def uniform(sampling: Sampling, group: int, codes: Tensor) -> Tensor:
-    """Noise of (seed, frame, group, code), float32 [n, k], between 0 and 1, never on a bound. `codes`: [n, k].
+def noise_keys(sampling: Sampling, groups: int) -> Tensor:
+    """The hash of (seed, frame, group) for groups 0 to `groups` - 1: int64 [groups, n]."""
+    group = torch.arange(groups, device=sampling.seed.device).unsqueeze(1)
+    return _mix(_mix(sampling.seed + _GOLDEN) ^ _mix(sampling.frame * _MAX_GROUPS + group))
+
+
+def uniform(keys: Tensor, codes: Tensor) -> Tensor:
+    """Noise by key and code, float32 [n, k], in (0, 1) and never on a bound. `keys`: [n]; `codes`: [n, k].
 
     23 bits and a half: (2**23 - 0.5) / 2**23 is the largest such number below 1 that float32 holds.
     """
-    stream = _mix(sampling.seed + _GOLDEN)
-    place = _mix(stream ^ _mix(sampling.frame * _MAX_GROUPS + group))
-    bits = _shifted(_mix(place.unsqueeze(1) + (codes + 1) * _GOLDEN), 41)
+    bits = _shifted(_mix(keys.unsqueeze(1) + (codes + 1) * _GOLDEN), 41)
     return (bits.to(torch.float32) + 0.5) * 2.0**-23
 
 
