@@ -8,7 +8,8 @@ DEVICE ?= $(if $(shell nvidia-smi -L 2>/dev/null),cuda,cpu)
 
 PY     := $(VENV)/bin/python
 CODE   := server model_executor kernels
-LOCKS  := lock/$(DEVICE).txt $(if $(filter cpu,$(DEVICE)),lock/torch-cpu.txt)
+LOCKS  := $(wildcard lock/$(DEVICE).txt) $(if $(filter cpu,$(DEVICE)),lock/torch-cpu.txt)
+PIP    := $(PY) -m pip install --quiet --disable-pip-version-check --no-deps
 # Written last, so an interrupted set-up is taken up again; older than a lock, it is out of date.
 READY  := $(VENV)/ready-$(DEVICE)
 TESTED := $(VENV)/ready-dev
@@ -46,11 +47,13 @@ clean: ## remove what was built and cached, .venv included
 
 $(READY): $(LOCKS) lock/install.sh pyproject.toml
 	@lock/install.sh $(VENV) $(DEVICE)
+	@echo "Installing antiphon"
+	@$(PIP) --no-build-isolation --editable .
 	@touch $@
 
 $(TESTED): $(READY) lock/dev.txt
 	@echo "Installing the test and lint tools"
-	@$(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary :all: -r lock/dev.txt
+	@$(PIP) --require-hashes --only-binary :all: -r lock/dev.txt
 	@touch $@
 
 # A tiny checkpoint with random weights, until a trained one is named. It gets its name only when it is whole.

@@ -1,7 +1,6 @@
 #!/bin/sh
-# Set up a virtual environment from the locks: install.sh VENV cpu|cuda
-# Then the project itself, editable. Safe to interrupt and to repeat; says what is wrong in one line.
-# PYTHON=... picks an interpreter.
+# Set up a virtual environment from the locks: install.sh VENV cpu|cuda. The project itself is not installed here.
+# Safe to interrupt and to repeat; says what is wrong in one line. PYTHON=... picks an interpreter.
 set -eu
 
 venv=$1 device=$2
@@ -36,7 +35,7 @@ find_python() {
     if [ -n "$without_venv" ]; then
         fail "$without_venv has no venv module; on Debian and Ubuntu: apt install $(basename "$without_venv")-venv"
     fi
-    fail "needs Python 3.11 to 3.14; ${PYTHON:-python3} is $(${PYTHON:-python3} --version 2>&1 | head -n 1). PYTHON=/path/to/python3.12 picks another."
+    fail "needs Python 3.11 to 3.14 and found none${PYTHON:+ in PYTHON=$PYTHON}; PYTHON=/path/to/python3.12 names one."
 }
 
 check_space() {
@@ -79,4 +78,3 @@ if [ "$device" = cpu ]; then
     run "Installing torch (CPU build)" torch_cpu
 fi
 run "Installing $(grep -c '^[a-z0-9].*==' "$root/lock/$device.txt") packages of lock/$device.txt (some minutes)" locked -r "$root/lock/$device.txt"
-run "Installing antiphon" pip install --no-deps --no-build-isolation --editable "$root"
