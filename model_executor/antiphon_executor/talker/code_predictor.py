@@ -1,0 +1,236 @@
+"""The code predictor (MTP): from the backbone's hidden state and code 0 to the frame's other codes.
+
+In: [n, hidden] of n streams at once. Out: [n, groups - 1] codes, in groups - 1 passes whose shapes depend
+on n alone. Its cache lives for one call; no host sync, no branch on data, so a CUDA graph can hold it.
+Reference: transformers' `Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import PretrainedConfig
+
+CodeDraw = Callable[[Tensor, int], Tensor]
+"""(logits [n, vocab], group from 1 to groups - 1) → codes int64 [n]: `ResidualDraw`, or `greedy`."""
+
+
+def greedy(logits: Tensor, group: int) -> Tensor:
+    """The best code of every row, in every group."""
+    return logits.argmax(-1)
+
+
+@dataclass(frozen=True, slots=True)
+class PredictorShape:
+    """Sizes of a code predictor. `groups` counts code 0; `head_dim` is even."""
+
+    hidden: int
+    intermediate: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    groups: int
+    eps: float
+    rope_theta: float
+
+    @classmethod
+    def of(cls, config: PretrainedConfig) -> PredictorShape:
+        """From a `Qwen3OmniMoeTalkerCodePredictorConfig`; ValueError for what is not built here."""
+        rope = config.rope_parameters
+        windowed = config.sliding_window is not None and config.sliding_window < config.num_code_groups
+        if config.hidden_act != "silu" or config.attention_bias or rope["rope_type"] != "default" or windowed:
+            raise ValueError("the code predictor needs SiLU, plain RoPE, full attention and no bias in it")
+        return cls(
+            hidden=config.hidden_size,
+            intermediate=config.intermediate_size,
+            layers=config.num_hidden_layers,
+            heads=config.num_attention_heads,
+            kv_heads=config.num_key_value_heads,
+            head_dim=config.head_dim,
+            vocab=config.vocab_size,
+            groups=config.num_code_groups,
+            eps=config.rms_norm_eps,
+            rope_theta=rope["rope_theta"],
+        )
+
+
+class CodePredictor(nn.Module):
+    """Parameter names are the checkpoint's, below `talker.code_predictor.`.
+
+    `load_weights` fuses by itself; after any other way of setting weights, or after a move, call `fuse`.
+    """
+
+    def __init__(self, config: PretrainedConfig) -> None:
+        super().__init__()
+        self.shape = PredictorShape.of(config)
+        self.model = _Trunk(self.shape)
+        heads = self.shape.groups - 1
+        self.lm_head = nn.ModuleList(
+            nn.Linear(self.shape.hidden, self.shape.vocab, bias=False) for _ in range(heads)
+        )
+
+    def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
+        """Copies weights by name and fuses; may be called with a part at a time, as vLLM's loader does.
+
+        Returns the names that it took. KeyError for a name that it has not.
+        """
+        parameters = dict(self.named_parameters())
+        loaded: set[str] = set()
+        with torch.no_grad():
+            for name, weight in weights:
+                parameters[name].copy_(weight)
+                loaded.add(name)
+        self.fuse()
+        return loaded
+
+    def fuse(self) -> None:
+        """Joins the projections that read the same rows; the parameters become views of the joined ones."""
+        for layer in self.model.layers:
+            layer.self_attn.fuse()
+            layer.mlp.fuse()
+
+    @torch.inference_mode()
+    def forward(self, hidden: Tensor, code0_embedding: Tensor, draw: CodeDraw) -> Tensor:
+        """Codes of groups 1 to groups - 1: int64 [n, groups - 1].
+
+        `hidden`: [n, hidden], the backbone's output after its final norm at the position that drew code 0;
+        `code0_embedding`: [n, hidden], that code in the backbone's own codec embedding.
+        """
+        cache = _Cache.empty(self.shape, hidden)
+        rows = torch.stack((hidden, code0_embedding), dim=1)
+        codes: list[Tensor] = []
+        for group in range(1, self.shape.groups):
+            last = self.model(rows, cache, group + 1 - rows.shape[1])
+            codes.append(draw(self.lm_head[group - 1](last), group))
+            rows = self.model.codec_embedding[group - 1](codes[-1]).unsqueeze(1)
+        return torch.stack(codes, dim=1)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cache:
+    """Keys and values of one call: [layers, n, kv_heads, groups, head_dim]."""
+
+    keys: Tensor
+    values: Tensor
+
+    @classmethod
+    def empty(cls, shape: PredictorShape, like: Tensor) -> _Cache:
+        size = (shape.layers, like.shape[0], shape.kv_heads, shape.groups, shape.head_dim)
+        return cls(like.new_empty(size), like.new_empty(size))
+
+
+class _Trunk(nn.Module):
+    def __init__(self, shape: PredictorShape) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(_Layer(shape) for _ in range(shape.layers))
+        self.norm = nn.RMSNorm(shape.hidden, eps=shape.eps)
+        self.codec_embedding = nn.ModuleList(
+            nn.Embedding(shape.vocab, shape.hidden) for _ in range(shape.groups - 1)
+        )
+
+    def forward(self, rows: Tensor, cache: _Cache, start: int) -> Tensor:
+        """`rows`: [n, q, hidden] at positions from `start` → [n, hidden] of the last one, normed."""
+        for index, layer in enumerate(self.layers):
+            rows = layer(rows, cache.keys[index], cache.values[index], start)
+        return self.norm(rows[:, -1])
+
+
+class _Layer(nn.Module):
+    def __init__(self, shape: PredictorShape) -> None:
+        super().__init__()
+        self.self_attn = _Attention(shape)
+        self.mlp = _MLP(shape)
+        self.input_layernorm = nn.RMSNorm(shape.hidden, eps=shape.eps)
+        self.post_attention_layernorm = nn.RMSNorm(shape.hidden, eps=shape.eps)
+
+    def forward(self, rows: Tensor, keys: Tensor, values: Tensor, start: int) -> Tensor:
+        rows = rows + self.self_attn(self.input_layernorm(rows), keys, values, start)
+        return rows + self.mlp(self.post_attention_layernorm(rows))
+
+
+class _Attention(nn.Module):
+    """Grouped-query attention with normed heads; norm weight and rotation are one table a position."""
+
+    qkv: Tensor
+    cosine: Tensor
+    sine: Tensor
+
+    def __init__(self, shape: PredictorShape) -> None:
+        super().__init__()
+        self.shape = shape
+        width, kv_width = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+        self.q_proj = nn.Linear(shape.hidden, width, bias=False)
+        self.k_proj = nn.Linear(shape.hidden, kv_width, bias=False)
+        self.v_proj = nn.Linear(shape.hidden, kv_width, bias=False)
+        self.o_proj = nn.Linear(width, shape.hidden, bias=False)
+        self.q_norm = nn.RMSNorm(shape.head_dim, eps=shape.eps)
+        self.k_norm = nn.RMSNorm(shape.head_dim, eps=shape.eps)
+
+    def fuse(self) -> None:
+        self.qkv = _joined(self.q_proj, self.k_proj, self.v_proj)
+        norms = [self.q_norm.weight] * self.shape.heads + [self.k_norm.weight] * self.shape.kv_heads
+        weight = torch.stack(norms).detach().float()
+        cosine, sine = _rotation(self.shape, weight.device)
+        half = self.shape.head_dim // 2
+        self.cosine = (cosine * weight).to(self.qkv.dtype)
+        self.sine = (sine * weight.roll(half, -1)).to(self.qkv.dtype)
+
+    def forward(self, rows: Tensor, keys: Tensor, values: Tensor, start: int) -> Tensor:
+        shape = self.shape
+        n, q, _ = rows.shape
+        end, turning = start + q, shape.heads + shape.kv_heads
+        heads = functional.linear(rows, self.qkv).view(n, q, -1, shape.head_dim)
+        even = functional.rms_norm(heads[:, :, :turning], (shape.head_dim,), eps=shape.eps)
+        swapped = even.roll(shape.head_dim // 2, -1)
+        turned = torch.addcmul(even * self.cosine[start:end], swapped, self.sine[start:end])
+        keys[:, :, start:end] = turned[:, :, shape.heads :].transpose(1, 2)
+        values[:, :, start:end] = heads[:, :, turning:].transpose(1, 2)
+        mixed = functional.scaled_dot_product_attention(
+            turned[:, :, : shape.heads].transpose(1, 2),
+            keys[:, :, :end],
+            values[:, :, :end],
+            is_causal=q > 1,
+            enable_gqa=True,
+        )
+        return self.o_proj(mixed.transpose(1, 2).reshape(n, q, -1))
+
+
+class _MLP(nn.Module):
+    gate_up: Tensor
+
+    def __init__(self, shape: PredictorShape) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(shape.hidden, shape.intermediate, bias=False)
+        self.up_proj = nn.Linear(shape.hidden, shape.intermediate, bias=False)
+        self.down_proj = nn.Linear(shape.intermediate, shape.hidden, bias=False)
+
+    def fuse(self) -> None:
+        self.gate_up = _joined(self.gate_proj, self.up_proj)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        gate, up = functional.linear(rows, self.gate_up).chunk(2, dim=-1)
+        return self.down_proj(functional.silu(gate) * up)
+
+
+def _joined(*projections: nn.Linear) -> Tensor:
+    """The projections' weights in one tensor, of which each weight becomes a view: no second copy stays."""
+    joined = torch.cat([projection.weight.detach() for projection in projections])
+    parts = joined.split([projection.out_features for projection in projections])
+    for projection, part in zip(projections, parts, strict=True):
+        projection.weight.data = part
+    return joined
+
+
+def _rotation(shape: PredictorShape, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Cosine and signed sine by position, float32 [groups, 1, head_dim]; the sine is for the swapped halves."""
+    exponent = torch.arange(0, shape.head_dim, 2, dtype=torch.float32, device=device) / shape.head_dim
+    turns = torch.arange(shape.groups, dtype=torch.float32, device=device).outer(shape.rope_theta**-exponent)
+    cosine = torch.cat((turns.cos(), turns.cos()), dim=-1)
+    sine = torch.cat((-turns.sin(), turns.sin()), dim=-1)
+    return cosine.unsqueeze(1), sine.unsqueeze(1)
