@@ -10,8 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Below this many output rows one matrix product over copied taps beats oneDNN's convolution (measured on AVX-512).
+# Measured on AVX-512: below so many output rows one matrix product over copied taps beats oneDNN's convolution;
+# below so many channels the convolution beats the product even for a single tap.
 _FEW_ROWS = 64
+_NARROW = 16
+_ONEDNN_TYPES = {torch.float32, torch.bfloat16} if torch.backends.mkldnn.is_available() else set()
 
 
 def packed_conv_weight(out_channels: int, in_channels: int, kernel: int) -> Tensor:
@@ -36,22 +39,31 @@ def reference(window: Tensor, weight: Tensor, bias: Tensor, dilation: int, group
 def on_cpu(window: Tensor, weight: Tensor, bias: Tensor, dilation: int, groups: int) -> Tensor:
     """`reference` by the fastest of the ways that PyTorch has for the size."""
     out_channels, in_channels, kernel = weight.shape
-    if kernel == 1 and groups == 1:
+    if kernel == 1 and groups == 1 and in_channels >= _NARROW:
         return F.linear(window, weight.squeeze(-1), bias)
     batch, length, channels = window.shape
     steps = length - (kernel - 1) * dilation
-    if groups == channels == out_channels:
+    if groups > 1:
         taps = _taps(window, steps, kernel, dilation)
-        return (
-            torch.addcmul(bias, taps[:, :, 0], weight[:, 0, 0])
-            if kernel == 1
-            else _depthwise(taps, weight, bias)
-        )
-    if groups == 1 and batch * steps <= _FEW_ROWS:
+        return (taps * weight.squeeze(1).t()).sum(dim=2).add_(bias)
+    if out_channels == 1:
+        return _one_output(window, weight, bias, dilation)
+    if batch * steps <= _FEW_ROWS:
         taps = _taps(window, steps, kernel, dilation).reshape(batch, steps, kernel * channels)
         return F.linear(taps, weight.transpose(1, 2).reshape(out_channels, kernel * in_channels), bias)
-    image = window.transpose(1, 2).unsqueeze(2)
-    out = F.conv2d(image, weight.unsqueeze(2), bias, dilation=(1, dilation), groups=groups)
+    return _onednn(window, weight, bias, dilation)
+
+
+def _onednn(window: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
+    """A 2-D convolution of height 1, channels last: no reordering of what goes in and out.
+
+    Called by its own name, because `F.conv2d` takes a far slower path for small batches of few channels.
+    """
+    image, weight = window.transpose(1, 2).unsqueeze(2), weight.unsqueeze(2)
+    if window.dtype in _ONEDNN_TYPES:
+        out = torch.mkldnn_convolution(image, weight, bias, (0, 0), (1, 1), (1, dilation), 1)
+    else:
+        out = F.conv2d(image, weight, bias, dilation=(1, dilation))
     return out.squeeze(2).transpose(1, 2)
 
 
@@ -62,8 +74,14 @@ def _taps(window: Tensor, steps: int, kernel: int, dilation: int) -> Tensor:
     return window.as_strided((batch, steps, kernel, channels), (stream, step, dilation * step, 1))
 
 
-def _depthwise(taps: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    return (taps * weight.squeeze(1).t()).sum(dim=2).add_(bias)
+def _one_output(window: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
+    """Every tap at every place as one product, then a sum along the diagonal: a lone channel fills no vector."""
+    batch, length, _ = window.shape
+    kernel = weight.shape[2]
+    steps = length - (kernel - 1) * dilation
+    product = torch.matmul(weight[0].t(), window.transpose(1, 2))
+    diagonal = product.as_strided((batch, kernel, steps), (kernel * length, length + dilation, 1))
+    return diagonal.sum(dim=1).add_(bias).unsqueeze(2)
 
 
 def transposed_reference(window: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
