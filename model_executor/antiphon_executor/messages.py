@@ -1,6 +1,6 @@
 """Messages between the processes of one Antiphon, as msgspec structs over unix sockets in a private directory.
 
-    Thinker worker ── MediaRows ──► bridge ── SpokenText ──► Talker scheduler
+    Thinker worker ── MediaRows ──► bridge ── SpokenText, StreamGone ──► Talker scheduler
                                     bridge ◄── SpeechFrames ── Talker worker
 
 Tensors travel as raw little-endian bytes beside their shape. Never pickle.
@@ -36,6 +36,12 @@ class SpokenText(msgspec.Struct, frozen=True, tag=True):
     final: bool
 
 
+class StreamGone(msgspec.Struct, frozen=True, tag=True):
+    """The server is done with a stream, however it ended: text that found no open slot can be forgotten."""
+
+    stream: int
+
+
 class SpeechFrames(msgspec.Struct, frozen=True, tag=True):
     """One Talker step of one stream. `codes`: int16 [num_code_groups]; `pcm`: s16le at 24 kHz; both empty at EOS.
 
@@ -49,4 +55,4 @@ class SpeechFrames(msgspec.Struct, frozen=True, tag=True):
     ended: bool
 
 
-Message = MediaRows | SpokenText | SpeechFrames
+Message = MediaRows | SpokenText | StreamGone | SpeechFrames

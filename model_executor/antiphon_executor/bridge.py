@@ -1,0 +1,116 @@
+"""The sockets between the two engines and the server: text out, media rows and frames in.
+
+In: `MediaRows` of the Thinker's worker, `SpeechFrames` of the Talker's. Out: `SpokenText` to the Talker's
+scheduler, rows by request and frames by stream to whoever waits for them. Never looks into a tensor.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+import zmq
+import zmq.asyncio
+
+from antiphon_executor.messages import MediaRows, SpeechFrames, SpokenText, StreamGone
+
+
+class SocketFolder:
+    """A private (0700) folder of unix sockets; gone when closed."""
+
+    def __init__(self) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix="antiphon-"))
+        self.text = f"ipc://{self.path / 'text'}"
+        self.frames = f"ipc://{self.path / 'frames'}"
+        self.rows = f"ipc://{self.path / 'rows'}"
+
+    def close(self) -> None:
+        shutil.rmtree(self.path, ignore_errors=True)
+
+
+class Bridge:
+    """Owns the server's ends of the three sockets; use as an async context."""
+
+    def __init__(self, folder: SocketFolder) -> None:
+        self._folder = folder
+        self._context = zmq.asyncio.Context()
+        self._text = zmq.Context.instance().socket(zmq.PUSH)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._streams: dict[int, asyncio.Queue[SpeechFrames]] = {}
+        self._rows: dict[str, asyncio.Future[MediaRows]] = {}
+        self._numbers = itertools.count()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Bridge:
+        self._text.sndhwm = 0
+        self._text.linger = 0
+        self._text.connect(self._folder.text)
+        frames = self._socket(zmq.PULL)
+        frames.bind(self._folder.frames)
+        rows = self._socket(zmq.PULL)
+        rows.bind(self._folder.rows)
+        self._tasks = [
+            asyncio.create_task(self._read_frames(frames), name="bridge-frames"),
+            asyncio.create_task(self._read_rows(rows), name="bridge-rows"),
+        ]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._text.close()
+        self._context.destroy(linger=0)
+
+    def open_stream(self) -> tuple[int, asyncio.Queue[SpeechFrames]]:
+        """A number that no stream had before, and the queue its frames will come on."""
+        number = next(self._numbers)
+        self._streams[number] = asyncio.Queue()
+        return number, self._streams[number]
+
+    def close_stream(self, number: int) -> None:
+        """Frames of the stream that still arrive are dropped, and so is its text."""
+        self._streams.pop(number, None)
+        self._text.send(self._encoder.encode(StreamGone(number)))
+
+    def expect_rows(self, request_id: str) -> asyncio.Future[MediaRows]:
+        """The media rows of a Thinker request, once its prefill is complete. Ask before the request starts."""
+        future: asyncio.Future[MediaRows] = asyncio.get_running_loop().create_future()
+        self._rows[request_id] = future
+        return future
+
+    def forget_rows(self, request_id: str) -> None:
+        self._rows.pop(request_id, None)
+
+    def send_text(self, stream: int, token_ids: list[int], *, final: bool) -> None:
+        """Never blocks: the socket has no high-water mark, and text is small."""
+        self._text.send(self._encoder.encode(SpokenText(stream, token_ids, final)))
+
+    def _socket(self, kind: int) -> zmq.asyncio.Socket:
+        socket = self._context.socket(kind)
+        socket.linger = 0
+        socket.sndhwm = socket.rcvhwm = 0
+        return socket
+
+    async def _read_frames(self, socket: zmq.asyncio.Socket) -> None:
+        decoder = msgspec.msgpack.Decoder(SpeechFrames)
+        while True:
+            frames = decoder.decode(await socket.recv())
+            queue = self._streams.get(frames.stream)
+            if queue is not None:
+                queue.put_nowait(frames)
+
+    async def _read_rows(self, socket: zmq.asyncio.Socket) -> None:
+        decoder = msgspec.msgpack.Decoder(MediaRows)
+        while True:
+            rows = decoder.decode(await socket.recv())
+            future = self._rows.pop(rows.request_id, None)
+            if future is not None and not future.done():
+                future.set_result(rows)

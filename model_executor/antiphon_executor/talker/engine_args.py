@@ -1,0 +1,37 @@
+"""How the Talker engine starts."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from vllm.engine.arg_utils import AsyncEngineArgs
+
+from antiphon_executor.settings import EngineSettings
+from antiphon_executor.talker.config import TalkerLimits, talker_config
+
+CPU_KV_CACHE_BYTES = 256 << 20
+
+
+def talker_engine_args(settings: EngineSettings, *, text_socket: str, frames_socket: str) -> AsyncEngineArgs:
+    """`text_socket`, `frames_socket`: ZeroMQ addresses of the bridge's ends."""
+    talker = settings.talker
+    on_gpu = torch.cuda.is_available()
+    limits = TalkerLimits(slots=talker.streams, max_frames=talker.max_frames, media_rows=talker.media_rows)
+    return AsyncEngineArgs(
+        model=str(settings.model),
+        hf_overrides=partial(talker_config, limits=limits),
+        skip_tokenizer_init=True,
+        dtype=talker.dtype,
+        max_model_len=talker.max_model_len,
+        max_num_seqs=talker.streams,
+        max_num_batched_tokens=talker.max_num_batched_tokens,
+        enable_prefix_caching=False,
+        enforce_eager=talker.enforce_eager or not on_gpu,
+        async_scheduling=on_gpu,
+        gpu_memory_utilization=talker.gpu_memory_utilization,
+        kv_cache_memory_bytes=talker.kv_cache_memory_bytes or (None if on_gpu else CPU_KV_CACHE_BYTES),
+        num_gpu_blocks_override=talker.num_gpu_blocks_override,
+        scheduler_cls="antiphon_executor.talker.scheduler.TalkerScheduler",
+        additional_config={"text_socket": text_socket, "frames_socket": frames_socket},
+    )

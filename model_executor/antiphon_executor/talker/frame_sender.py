@@ -1,0 +1,98 @@
+"""Frames from the Talker's worker to the bridge, out of band.
+
+In: one step's rows as device tensors. Out: one `SpeechFrames` message a live stream over a PUSH socket.
+On a GPU the copy to the host is asynchronous and a thread sends; the model never waits for it.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from dataclasses import dataclass
+
+import msgspec
+import torch
+import zmq
+
+from antiphon_executor.messages import SpeechFrames
+
+
+@dataclass(frozen=True, slots=True)
+class StepFrames:
+    """What one step made, a row a request.
+
+    `stream` int64 [R] (-1: nothing to send); `frame` int64 [R]; `ended` bool [R]; `codes` int16 [R, groups];
+    `pcm` int16 [R, samples_per_frame].
+    """
+
+    stream: torch.Tensor
+    frame: torch.Tensor
+    ended: torch.Tensor
+    codes: torch.Tensor
+    pcm: torch.Tensor
+
+    def to_host(self) -> StepFrames:
+        """Copies on the current stream; on a GPU into pinned memory, without waiting."""
+        return StepFrames(
+            *(
+                _to_host(tensor)
+                for tensor in (self.stream, self.frame, self.ended, self.codes, self.pcm)
+            )
+        )
+
+
+def _to_host(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.device.type == "cpu":
+        return tensor
+    pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return pinned.copy_(tensor, non_blocking=True)
+
+
+class FrameSender:
+    """Owns the PUSH socket. `skip_samples`: samples of a stream's first frame that are not sound yet."""
+
+    def __init__(self, address: str, *, skip_samples: int, device: torch.device) -> None:
+        self._skip = skip_samples
+        self._cuda = device.type == "cuda"
+        self._socket = zmq.Context.instance().socket(zmq.PUSH)
+        self._socket.linger = 0
+        self._socket.sndhwm = 0
+        self._socket.connect(address)
+        self._encoder = msgspec.msgpack.Encoder()
+        self._steps: queue.SimpleQueue[tuple[torch.cuda.Event, StepFrames]] = queue.SimpleQueue()
+        if self._cuda:
+            threading.Thread(target=self._run, name="frame-sender", daemon=True).start()
+
+    def send(self, step: StepFrames) -> None:
+        """Sends a step's frames, on a GPU as soon as the step's kernels are done."""
+        host = step.to_host()
+        if not self._cuda:
+            self._push(host)
+            return
+        event = torch.cuda.Event()
+        event.record()
+        self._steps.put((event, host))
+
+    def _run(self) -> None:
+        while True:
+            event, host = self._steps.get()
+            event.synchronize()
+            self._push(host)
+
+    def _push(self, step: StepFrames) -> None:
+        streams, frames = step.stream.tolist(), step.frame.tolist()
+        ended = step.ended.tolist()
+        for row, stream in enumerate(streams):
+            if stream < 0:
+                continue
+            self._socket.send(self._encoder.encode(self._message(step, row, stream, frames[row], ended[row])))
+
+    def _message(
+        self, step: StepFrames, row: int, stream: int, frame: int, ended: bool
+    ) -> SpeechFrames:
+        if ended:
+            return SpeechFrames(stream, frame, b"", b"", ended=True)
+        pcm = step.pcm[row, self._skip if frame == 0 else 0 :]
+        return SpeechFrames(
+            stream, frame, step.codes[row].numpy().tobytes(), pcm.numpy().tobytes(), ended=False
+        )

@@ -1,0 +1,165 @@
+"""One turn through both engines: the Thinker's text and the Talker's speech as one stream of events.
+
+In: a `TurnRequest`. Out: `TurnEvent`s as they happen. Whoever reads the events owns the turn: closing the
+iterator cancels both requests, and gives the slot back, before it returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from vllm.outputs import CompletionOutput, RequestOutput
+
+from antiphon_executor.bridge import Bridge
+from antiphon_executor.messages import MediaRows
+from antiphon_executor.protocol import (
+    FinishReason,
+    PromptCounted,
+    SpeechSampling,
+    TextDelta,
+    TextEnded,
+    TurnEvent,
+    TurnRequest,
+)
+from antiphon_executor.slot_ledger import SlotLedger
+from antiphon_executor.speakable import SpeakableText
+from antiphon_executor.spoken_stream import SpokenStream, TalkerEnd
+from antiphon_executor.text_sampling import sampling_params, token_logprobs
+from antiphon_executor.thinker.inputs import MEDIA_ROWS_ARGS, PromptCounter, engine_prompt
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The running engines, as a turn needs them. `talker` is None where the server does not speak."""
+
+    think: Callable[..., AsyncIterator[RequestOutput]]
+    decode: Callable[[list[int]], str]
+    count: PromptCounter
+    thinker_eos: frozenset[int]
+    talker: TalkerEnd | None
+    bridge: Bridge
+    ledger: SlotLedger
+
+
+class TurnRun:
+    """Runs one turn. Use `events` once."""
+
+    def __init__(self, stages: Stages, turn: TurnRequest) -> None:
+        self._stages = stages
+        self._turn = turn
+        self._queue: asyncio.Queue[TurnEvent | BaseException | None] = asyncio.Queue()
+        self._stream: SpokenStream | None = None
+        self._speakable = SpeakableText(stages.decode, stages.thinker_eos, bool(turn.text.stop))
+
+    async def events(self) -> AsyncIterator[TurnEvent]:
+        """Raises `EngineBusy` before the Thinker starts, where no speech slot is free."""
+        tasks: list[asyncio.Task[None]] = []
+        with ExitStack() as leases:
+            if self._turn.speech is not None and self._stages.talker is not None:
+                self._stream = self._open_stream(self._turn.speech, self._stages.talker, leases)
+                tasks.append(asyncio.create_task(self._speak(self._stream)))
+            tasks.append(asyncio.create_task(self._think()))
+            try:
+                async for event in self._until_done(len(tasks)):
+                    yield event
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _open_stream(self, speech: SpeechSampling, talker: TalkerEnd, leases: ExitStack) -> SpokenStream:
+        stages, request_id = self._stages, self._turn.request_id
+        slot = leases.enter_context(stages.ledger.lease())
+        stream = SpokenStream(request_id, speech, talker, stages.bridge, stages.ledger, slot)
+        leases.callback(stream.close)
+        return stream
+
+    async def _until_done(self, running: int) -> AsyncIterator[TurnEvent]:
+        while running:
+            item = await self._queue.get()
+            if item is None:
+                running -= 1
+            elif isinstance(item, BaseException):
+                raise item
+            else:
+                yield item
+
+    async def _speak(self, stream: SpokenStream) -> None:
+        try:
+            async for event in stream.events():
+                self._queue.put_nowait(event)
+            self._queue.put_nowait(None)
+        except Exception as error:
+            self._queue.put_nowait(error)
+
+    async def _think(self) -> None:
+        try:
+            await self._run_thinker()
+            self._queue.put_nowait(None)
+        except Exception as error:
+            self._queue.put_nowait(error)
+
+    async def _run_thinker(self) -> None:
+        turn, stages = self._turn, self._stages
+        wants_rows = self._stream is not None and _has_media(turn)
+        extra_args = MEDIA_ROWS_ARGS(turn.request_id) if wants_rows else None
+        rows = stages.bridge.expect_rows(turn.request_id) if wants_rows else None
+        counted = False
+        try:
+            params = sampling_params(turn.text, extra_args)
+            async for output in stages.think(engine_prompt(turn), params, turn.request_id):
+                if not counted:
+                    counted = True
+                    self._queue.put_nowait(stages.count(output.prompt_token_ids, output.num_cached_tokens or 0))
+                    self._begin_speech(output, rows)
+                for choice in output.outputs:
+                    self._pass_on(choice)
+        finally:
+            stages.bridge.forget_rows(turn.request_id)
+
+    def _begin_speech(self, output: RequestOutput, rows: asyncio.Future[MediaRows] | None) -> None:
+        stream = self._stream
+        if stream is None:
+            return
+        if rows is None:
+            stream.begin(text_prompt(output.prompt_token_ids))
+        else:
+            rows.add_done_callback(lambda done: None if done.cancelled() else stream.begin(done.result()))
+
+    def _pass_on(self, choice: CompletionOutput) -> None:
+        token_ids = list(choice.token_ids)
+        top = self._turn.text.top_logprobs
+        logprobs = token_logprobs(token_ids, choice.logprobs, top) if top is not None else ()
+        if choice.text or token_ids:
+            self._queue.put_nowait(TextDelta(choice.index, choice.text, len(token_ids), logprobs))
+        reason: FinishReason | None = None
+        if choice.finish_reason is not None:
+            reason = "length" if choice.finish_reason == "length" else "stop"
+        if self._stream is not None:
+            self._feed_speech(self._stream, token_ids, choice.text, ended=reason is not None)
+        if reason is not None:
+            self._queue.put_nowait(TextEnded(choice.index, reason))
+
+    def _feed_speech(self, stream: SpokenStream, token_ids: list[int], text: str, *, ended: bool) -> None:
+        spoken = self._speakable.take(token_ids, text)
+        talker = self._stages.talker
+        end = [talker.ids.tts_eos] if ended and talker is not None else []
+        if spoken or end:
+            stream.feed(spoken + end, len(spoken), final=ended)
+
+
+def text_prompt(prompt_token_ids: list[int]) -> MediaRows:
+    """A prompt without media, whose positions simply count."""
+    ids = np.asarray(prompt_token_ids, np.int32)
+    positions = np.broadcast_to(np.arange(len(ids), dtype=np.int32), (3, len(ids)))
+    return MediaRows("", ids.tobytes(), positions.tobytes(), b"", b"", 0, "float32")
+
+
+def _has_media(turn: TurnRequest) -> bool:
+    media = turn.media
+    return bool(media.audios or media.pictures or media.videos)
