@@ -228,7 +228,7 @@ def _joined(*projections: nn.Linear) -> Tensor:
 
 
 def _rotation(shape: PredictorShape, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosine and signed sine by position, float32 [groups, 1, head_dim]; the sine is for the swapped halves."""
+    """Cosine and signed sine by position, float32 [groups, 1, head_dim]; the sine for swapped halves."""
     exponent = torch.arange(0, shape.head_dim, 2, dtype=torch.float32, device=device) / shape.head_dim
     turns = torch.arange(shape.groups, dtype=torch.float32, device=device).outer(shape.rope_theta**-exponent)
     cosine = torch.cat((turns.cos(), turns.cos()), dim=-1)
