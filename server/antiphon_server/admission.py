@@ -46,8 +46,8 @@ class Load:
 class Ticket:
     """One turn's place. `async with` takes the place and gives it back, whatever happens in between.
 
-    Between the two: `await start(media_seconds)` waits for a slot; `text_ended()` gives the Thinker's part back
-    while the answer is still being spoken.
+    Between the two: `await start(media_seconds)` waits for a slot; `text_ended()` gives the Thinker's part
+    back while the answer is still being spoken.
     """
 
     def __init__(self, door: Admission, speaks: bool, choices: int) -> None:
@@ -92,9 +92,11 @@ class Admission:
         self._free_streams = capacity.streams
         self._media_seconds = 0.0
         self._typical_turn_s = 2.0
+        self._empty = asyncio.Event()
+        self._empty.set()
 
     def ticket(self, *, speaks: bool, choices: int = 1) -> Ticket:
-        """A place for one turn of `choices` texts; `speaks` asks for a stream too. Refusal comes on entering."""
+        """A place for one turn of `choices` texts; `speaks` asks for a stream too. Entering may refuse it."""
         return Ticket(self, speaks, choices)
 
     @property
@@ -114,6 +116,10 @@ class Admission:
         """Turns inside, waiting or running."""
         return len(self._inside)
 
+    async def until_empty(self) -> None:
+        """Wait until no turn is inside."""
+        await self._empty.wait()
+
     def enter(self, ticket: Ticket) -> None:
         places = self.capacity.streams if ticket.speaks else self.capacity.sequences
         if ticket.speaks and not places:
@@ -127,6 +133,7 @@ class Admission:
                 retry_after_s=self._retry_after_s(len(same_kind) - places, places),
             )
         self._inside.add(ticket)
+        self._empty.clear()
 
     async def start(self, ticket: Ticket, media_seconds: float) -> None:
         self._count_media(ticket, media_seconds)
@@ -145,6 +152,8 @@ class Admission:
 
     def leave(self, ticket: Ticket) -> None:
         self._inside.discard(ticket)
+        if not self._inside:
+            self._empty.set()
         if ticket.started_at is None:
             self._forget_wait(ticket)
         else:
@@ -173,7 +182,7 @@ class Admission:
         self._media_seconds += media_seconds
 
     def _hand_out(self) -> None:
-        """Give free slots to the waiting in order of arrival; who needs a stream is passed over while none is free."""
+        """Give free slots out in order of arrival; who needs a stream is passed over while none is free."""
         for ticket in list(self._waiting):
             if ticket.sequences > self._free_sequences:
                 return

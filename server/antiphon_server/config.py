@@ -105,7 +105,7 @@ class Settings(BaseSettings):
 
     @classmethod
     def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """A `Settings` is what it was given: `sources.load` reads the environment, so that it knows the origins."""
+        """A `Settings` is what it was given: `sources.load` reads the environment and keeps the origins."""
         return (init_settings,)

@@ -1,6 +1,6 @@
 """Every failure in OpenAI's envelope: the one place where exceptions become what a client reads.
 
-In: any exception. Out: an `ApiError`, its status, headers and body; a stream sends `error_of(exc).body()` as its last event.
+In: any exception. Out: an `ApiError`, its headers and body; a stream ends with `error_of(exc).body()`.
 Nothing of an exception that is not meant for clients gets out: no path, no repr, no library's message.
 """
 
@@ -42,18 +42,12 @@ _MESSAGE_CHARS = 400
 
 
 def error_of(exc: BaseException) -> ApiError:
-    """What a client may know of `exc`. An `ApiError` is itself; what is not known is our fault, and says only that."""
+    """What a client may know of `exc`. An `ApiError` is itself; what is not known is our fault."""
     match exc:
         case ApiError():
             return exc
-        case InvalidTurn():
-            return BadRequest(str(exc), param=exc.param, code="invalid_turn")
-        case EngineBusy():
-            return Overloaded(str(exc), code="engine_busy", retry_after_s=exc.retry_after_s)
-        case EngineDead():
-            return Unavailable(str(exc), code="engine_dead", retry_after_s=_DEAD_RETRY_S)
         case EngineError():
-            return ServerFault("the engine failed")
+            return _of_engine(exc)
         case RequestValidationError():
             return _bad_fields(exc.errors())
         case ValidationError():
@@ -61,7 +55,21 @@ def error_of(exc: BaseException) -> ApiError:
         case HTTPException():
             return _of_http(exc)
         case _:
-            return ServerFault("something went wrong on our side; the server's log has it under this request's id")
+            return ServerFault(
+                "something went wrong on our side; the server's log has it under this request's id"
+            )
+
+
+def _of_engine(exc: EngineError) -> ApiError:
+    match exc:
+        case InvalidTurn():
+            return BadRequest(str(exc), param=exc.param, code="invalid_turn")
+        case EngineBusy():
+            return Overloaded(str(exc), code="engine_busy", retry_after_s=exc.retry_after_s)
+        case EngineDead():
+            return Unavailable(str(exc), code="engine_dead", retry_after_s=_DEAD_RETRY_S)
+        case _:
+            return ServerFault("the engine failed")
 
 
 def headers_of(error: ApiError) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """What the server counts of its own work, in Prometheus's terms, next to what the engines count.
 
-In: observations from turns, and a look at the door and the engine at each scrape. Out: one text for `/metrics`.
+In: observations from turns, and a look at the door and the engine at each scrape. Out: `/metrics`.
 Label values come from fixed sets in this file; nothing that a client sends ever becomes one.
 """
 

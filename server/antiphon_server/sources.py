@@ -19,10 +19,11 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
 from antiphon_server.config import Settings
+from antiphon_server.exits import ExitCode, StartupError
 
 Tree = dict[str, Any]
 
-# The short names, as flags (`--max-model-len`) and as variables (`ANTIPHON_MAX_MODEL_LEN`); vLLM's where it has one.
+# Short names, as flags (`--max-model-len`) and variables (`ANTIPHON_MAX_MODEL_LEN`); vLLM's where it has one.
 SHORT_NAMES: dict[str, tuple[str, ...]] = {
     "model": ("engine.model",),
     "host": ("server.host",),
@@ -53,12 +54,11 @@ _CONFIG_VARIABLE = "ANTIPHON_CONFIG"
 _KEY_SHAPE = re.compile(r"[\x21-\x7e]{1,512}")
 
 
-class ConfigError(Exception):
-    """The settings are wrong. One line, fit for a terminal; `hint` says what to do."""
+class ConfigError(StartupError):
+    """The settings are wrong."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.hint = hint
+        super().__init__(ExitCode.BAD_CONFIG, message, hint)
 
 
 @dataclass(frozen=True, slots=True)

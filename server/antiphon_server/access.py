@@ -1,0 +1,191 @@
+"""Who a request comes from and whether it may come in: ids, keys, readiness. Pure ASGI, no body is read here.
+
+In: the scope alone. Out: the request goes on, or the error envelope comes back.
+A decision is made on `scope["path"]`, never on a URL rebuilt from headers; what is not public needs a key.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable
+
+from pydantic import SecretStr
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from antiphon_server.envelope import error_of
+from antiphon_server.errors import ApiError, Unauthorized
+from antiphon_server.logs import request_id
+from antiphon_server.metrics import Outcome, ServerMetrics
+from antiphon_server.refusal import refuse
+
+PUBLIC_PATHS = ("/livez", "/readyz")
+
+_log = logging.getLogger("antiphon.access")
+_SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_SECURITY_HEADERS = ((b"x-content-type-options", b"nosniff"),)
+
+
+class RequestIds:
+    """Outermost: gives each request an id (`x-request-id`), logs one line, counts the outcome."""
+
+    def __init__(
+        self, app: ASGIApp, metrics: ServerMetrics, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        identity = _client_id(scope) or f"req_{secrets.token_hex(12)}"
+        scope.setdefault("state", {})["request_id"] = identity
+        request_id.set(identity)
+        response = _Response(send, identity)
+        started_at = self._clock()
+        try:
+            await self._app(scope, receive, response.send)
+        finally:
+            self._account(scope, response, self._clock() - started_at)
+
+    def _account(self, scope: Scope, response: _Response, seconds: float) -> None:
+        outcome = response.outcome
+        if scope["path"].startswith(f"{scope.get('root_path', '')}/v1/"):
+            self._metrics.request_finished(outcome, seconds)
+        fields = {
+            "method": scope.get("method", "WEBSOCKET"),
+            "path": scope["path"][:256],
+            "status": response.status,
+            "outcome": outcome,
+            "ms": round(seconds * 1000, 1),
+            "bytes": response.sent_bytes,
+        }
+        _log.log(
+            logging.DEBUG if scope["path"] in PUBLIC_PATHS else logging.INFO,
+            "request",
+            extra={"fields": fields},
+        )
+
+
+class _Response:
+    """What was sent: adds our headers on the way and remembers the status."""
+
+    def __init__(self, send: Send, identity: str) -> None:
+        self._send = send
+        self._headers = ((b"x-request-id", identity.encode()), *_SECURITY_HEADERS)
+        self.status = 0
+        self.sent_bytes = 0
+        self.complete = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
+        elif message["type"] == "http.response.body":
+            self.sent_bytes += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+        elif message["type"] == "websocket.close":
+            self.complete = True
+        await self._send(message)
+
+    @property
+    def outcome(self) -> Outcome:
+        match self.status:
+            case 429:
+                return "rejected"
+            case 503:
+                return "unavailable"
+            case status if status >= 500:
+                return "fault"
+            case status if status >= 400:
+                return "client_error"
+        return "ok" if self.complete else "aborted"
+
+
+class ApiKeys:
+    """Default deny: without a valid key only `PUBLIC_PATHS` answer. No keys configured means open to all."""
+
+    def __init__(self, app: ASGIApp, keys: Iterable[SecretStr], root_path: str = "") -> None:
+        self._app = app
+        self._digests = tuple(_digest(key.get_secret_value().encode()) for key in keys)
+        self._public = frozenset(f"{root_path.rstrip('/')}{path}" for path in PUBLIC_PATHS)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or not self._digests or scope["path"] in self._public:
+            await self._app(scope, receive, send)
+            return
+        error = self._check(scope)
+        if error is None:
+            await self._app(scope, receive, send)
+        else:
+            await refuse(scope, receive, send, error)
+
+    def _check(self, scope: Scope) -> ApiError | None:
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        if not given:
+            return Unauthorized(
+                "no API key given", code="missing_api_key", hint="send 'Authorization: Bearer <key>'"
+            )
+        scheme, _, key = given[0].partition(b" ")
+        digest = _digest(key.strip())
+        # Every key is compared, so that the time says nothing about which one came close.
+        known = sum(hmac.compare_digest(digest, known) for known in self._digests)
+        if len(given) == 1 and scheme.lower() == b"bearer" and known:
+            return None
+        return Unauthorized("this API key is not known here")
+
+
+class Gate:
+    """Refuses new work while `closed` gives a reason. Probes, metrics and documentation go on."""
+
+    def __init__(self, app: ASGIApp, closed: Callable[[], ApiError | None], root_path: str = "") -> None:
+        self._app = app
+        self._closed = closed
+        self._work = f"{root_path.rstrip('/')}/v1/"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        works = scope["type"] in ("http", "websocket") and scope["path"].startswith(self._work)
+        error = self._closed() if works else None
+        if error is None:
+            await self._app(scope, receive, send)
+        else:
+            await refuse(scope, receive, send, error)
+
+
+class Faults:
+    """Innermost: what no handler knew becomes an opaque 500, and a log entry under the request's id."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] in ("http.response.start", "websocket.accept")
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except Exception as error:
+            fault = error_of(error)
+            if fault.status >= 500:
+                _log.exception("request failed")
+            if not started and scope["type"] == "http":
+                await refuse(scope, receive, send, fault)
+
+
+def _client_id(scope: Scope) -> str | None:
+    given = [value for name, value in scope["headers"] if name == b"x-request-id"]
+    return given[0].decode() if len(given) == 1 and _SAFE_ID.fullmatch(given[0]) else None
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

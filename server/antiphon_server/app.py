@@ -1,0 +1,71 @@
+"""The HTTP application: routes, the layers in front of them, and where errors become answers.
+
+In: a `Service`, and the `Lifecycle` that says whether it takes work. Out: an ASGI application.
+It starts nothing and owns nothing; `serve.py` does.
+"""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from pydantic import ValidationError
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+
+from antiphon_executor.protocol import EngineError
+from antiphon_server import __version__
+from antiphon_server.access import ApiKeys, Faults, Gate, RequestIds
+from antiphon_server.config import ServerSettings
+from antiphon_server.envelope import body_of, error_of, headers_of
+from antiphon_server.errors import ApiError
+from antiphon_server.lifecycle import Lifecycle
+from antiphon_server.limits import BodyLimits, HeadLimits
+from antiphon_server.metrics import ServerMetrics
+from antiphon_server.routes import docs, health, models
+from antiphon_server.service import Service
+
+_TRANSLATED = (ApiError, EngineError, RequestValidationError, ValidationError, HTTPException)
+
+
+def create_app(service: Service, lifecycle: Lifecycle | None = None) -> FastAPI:
+    """The application over `service`; without a `lifecycle` it takes work at once."""
+    life = lifecycle or Lifecycle()
+    app = FastAPI(
+        title="Antiphon",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        middleware=layers(service.settings.server, service.metrics, life),
+        exception_handlers=dict.fromkeys(_TRANSLATED, _answer),
+    )
+    app.state.service = service
+    app.state.lifecycle = life
+    app.state.started_at_unix_s = int(time.time())
+    for routes in (models, health, docs):
+        app.include_router(routes.router)
+    docs.describe_errors(app)
+    return app
+
+
+def layers(server: ServerSettings, metrics: ServerMetrics, life: Lifecycle) -> list[Middleware]:
+    """What a request passes, outermost first."""
+    return [
+        Middleware(RequestIds, metrics),
+        Middleware(HeadLimits, server.limits),
+        Middleware(ApiKeys, server.api_keys, server.root_path),
+        Middleware(Gate, life.refusal, server.root_path),
+        Middleware(BodyLimits, server.limits, server.timeouts),
+        Middleware(Faults),
+    ]
+
+
+async def _answer(request: Request, exc: Exception) -> Response:
+    error = error_of(exc)
+    headers = headers_of(error)
+    if isinstance(exc, HTTPException) and exc.headers and "Allow" in exc.headers:
+        headers["allow"] = exc.headers["Allow"]
+    return Response(body_of(error), error.status, headers, media_type="application/json")

@@ -1,0 +1,191 @@
+"""`antiphon serve`: checks, socket, engine, application, and the orderly end of all four.
+
+In: the settings and how to start an engine. Out: an exit code.
+Whatever happens, the engine is closed and the process ends: every wait here has a deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
+
+import uvloop
+
+from antiphon_executor.protocol import OmniEngine
+from antiphon_executor.settings import EngineSettings
+from antiphon_server import __version__, logs
+from antiphon_server.admission import Admission, Capacity
+from antiphon_server.app import create_app
+from antiphon_server.banner import Progress, banner
+from antiphon_server.config import Settings
+from antiphon_server.exits import ExitCode, StartupError
+from antiphon_server.http_server import Front, HttpServer, loading_app
+from antiphon_server.lifecycle import Lifecycle, drain, probe_loop_lag, watch_engine
+from antiphon_server.media.loader import MediaLoader
+from antiphon_server.metrics import ServerMetrics
+from antiphon_server.prompt import PromptRenderer
+from antiphon_server.routes.models import served_name
+from antiphon_server.service import Service
+
+StartEngine = Callable[[EngineSettings, Callable[[str], None]], Awaitable[OmniEngine]]
+
+_CLOSE_S = 10.0
+
+_log = logging.getLogger("antiphon.serve")
+
+
+async def start_real_engine(settings: EngineSettings, progress: Callable[[str], None]) -> OmniEngine:
+    """The engine on vLLM. Importing it takes seconds, so that is done beside the event loop."""
+    progress("importing the engine")
+    engine = await asyncio.to_thread(importlib.import_module, "antiphon_executor.engine")
+    return await engine.start_engine(settings, progress)
+
+
+def run(settings: Settings, sock: socket.socket, start_engine: StartEngine = start_real_engine) -> ExitCode:
+    """Serve on a listening socket until told to stop. Raises `StartupError` when that cannot begin."""
+    logs.configure(settings.logs)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(Serving(settings, sock, start_engine).run())
+
+
+class Serving:
+    """One run of the server."""
+
+    def __init__(self, settings: Settings, sock: socket.socket, start_engine: StartEngine) -> None:
+        self._settings = settings
+        self._sock = sock
+        self._port: int = sock.getsockname()[1]
+        self._start_engine = start_engine
+        self._progress = Progress()
+        self._life = Lifecycle("loading")
+        self._metrics = ServerMetrics(__version__)
+        self._stop = asyncio.Event()
+        self._stop_now = asyncio.Event()
+
+    async def run(self) -> ExitCode:
+        self._listen_to_signals()
+        front = Front(loading_app(self._settings.server, self._metrics, self._life))
+        http = HttpServer(front, self._settings.server)
+        http_task = http.start(self._sock)
+        engine: OmniEngine | None = None
+        try:
+            engine = await self._load()
+            return ExitCode.OK if engine is None else await self._serve(engine, front)
+        finally:
+            http.stop()
+            await _within(http_task, _CLOSE_S)
+            if engine is not None:
+                await _within(engine.close(), _CLOSE_S)
+
+    def _listen_to_signals(self) -> None:
+        def stop() -> None:
+            (self._stop_now if self._stop.is_set() else self._stop).set()
+
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stop)
+
+    async def _load(self) -> OmniEngine | None:
+        """The engine, or None when the operator has stopped waiting for it."""
+        self._progress(f"Antiphon {__version__}: loading {self._settings.engine.model}")
+        start = self._start_engine(self._settings.engine, self._progress)
+        loading = asyncio.ensure_future(start)
+        await _first(loading, self._stop.wait())
+        if not loading.done():
+            loading.cancel()
+            await _within(loading, _CLOSE_S)
+            return None
+        try:
+            return loading.result()
+        except Exception as error:
+            _log.debug("the engine did not start", exc_info=True)
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise StartupError(
+                ExitCode.ENGINE_FAILED,
+                f"the engine did not start: {said}",
+                "'antiphon doctor' checks this machine",
+            ) from None
+
+    async def _serve(self, engine: OmniEngine, front: Front) -> ExitCode:
+        service = await self._assemble(engine)
+        try:
+            front.app = create_app(service, self._life)
+            self._life.stage = "serving"
+            name = served_name(service)
+            print(banner(self._settings.server, engine.card, name, __version__, self._port), flush=True)  # noqa: T201
+            return await self._until_the_end(service)
+        finally:
+            await _within(service.media.close(), _CLOSE_S)
+
+    async def _assemble(self, engine: OmniEngine) -> Service:
+        settings = self._settings
+        admission = Admission(capacity_of(settings))
+        self._metrics.watch_load(lambda: admission.load)
+        try:
+            prompts = await asyncio.to_thread(PromptRenderer.from_folder, settings.engine.model)
+        except (OSError, ValueError) as error:
+            message = f"the checkpoint's tokenizer or chat template cannot be used: {error}"
+            raise StartupError(ExitCode.NOT_A_CHECKPOINT, message) from None
+        media = MediaLoader(settings.media)
+        await media.start()
+        return Service(settings, engine, prompts, media, admission, self._metrics)
+
+    async def _until_the_end(self, service: Service) -> ExitCode:
+        watch = asyncio.create_task(watch_engine(service.engine, self._life, service.admission), name="watch")
+        probe = asyncio.create_task(probe_loop_lag(self._metrics), name="probe")
+        try:
+            await _first(watch, self._stop.wait())
+            if watch.done():
+                return ExitCode.ENGINE_DIED
+            draining = asyncio.create_task(
+                drain(self._life, service.admission, self._settings.server.timeouts), name="drain"
+            )
+            await _first(draining, watch, self._stop_now.wait())
+            if watch.done():
+                return ExitCode.ENGINE_DIED
+            finished = draining.done() and draining.result()
+            draining.cancel()
+            return ExitCode.OK if finished or not service.admission.turns else ExitCode.UNFINISHED
+        finally:
+            watch.cancel()
+            probe.cancel()
+
+
+def capacity_of(settings: Settings) -> Capacity:
+    """How much the door lets in: as much as the engines run at once, and a bounded queue."""
+    engine, limits = settings.engine, settings.server.limits
+    return Capacity(
+        sequences=engine.thinker.max_num_seqs,
+        streams=engine.talker.streams if engine.speech else 0,
+        queued_turns=limits.queued_turns,
+        queued_media_seconds=limits.queued_media_seconds,
+        queue_s=settings.server.timeouts.queue_s,
+    )
+
+
+async def _first(*waits: asyncio.Future[Any] | Coroutine[Any, Any, Any]) -> None:
+    """Return when one of them is done. Waits that were given as coroutines end here; tasks go on."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    for wait, task in zip(waits, tasks, strict=True):
+        if wait is not task:
+            task.cancel()
+
+
+async def _within(wait: Awaitable[Any], limit_s: float) -> None:
+    """Wait, but not for ever, and not for its errors: this is the way out."""
+    try:
+        async with asyncio.timeout(limit_s):
+            await wait
+    except asyncio.CancelledError:
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise
+    except TimeoutError:
+        print("antiphon: a part did not stop in time", file=sys.stderr)  # noqa: T201
+    except Exception:
+        _log.exception("a part did not stop cleanly")

@@ -1,0 +1,1 @@
+"""The files of the documentation page, served by `routes/docs.py`."""
