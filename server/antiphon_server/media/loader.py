@@ -6,24 +6,46 @@ Never hands a client a library's words, a path or an address.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
-from antiphon_executor.protocol import Media
-from antiphon_server.media.policy import MediaPolicy
+from antiphon_executor.protocol import AudioClip, Media, Picture, VideoClip
+from antiphon_server.errors import BadRequest, ServerFault
+from antiphon_server.media.address import is_url
+from antiphon_server.media.audio import AudioDecoder
+from antiphon_server.media.budget import Budget
+from antiphon_server.media.fetch import Fetcher
+from antiphon_server.media.ffmpeg import find_ffmpeg
+from antiphon_server.media.inline import check_inline, decode_inline
+from antiphon_server.media.part import Part, number_parts
+from antiphon_server.media.picture import PictureDecoder
+from antiphon_server.media.policy import MediaPolicy, flag
+from antiphon_server.media.sandbox import Sandbox
 from antiphon_server.media.source import MediaSource
+from antiphon_server.media.video import VideoDecoder
+
+Decoded = AudioClip | Picture | VideoClip
 
 
 class MediaLoader:
     """One per server. `start` before the first `load`, `close` after the last."""
 
-    def __init__(self, policy: MediaPolicy) -> None:
+    def __init__(self, policy: MediaPolicy, fetcher: Fetcher | None = None) -> None:
         self.policy = policy
+        self._fetcher = fetcher or Fetcher(policy)
+        self._sandbox: Sandbox | None = None
 
     async def start(self) -> None:
-        """Finds ffmpeg and starts the spare decoders. Raises FfmpegMissing."""
+        """Finds ffmpeg and starts the spare decoders. Raises FfmpegMissing, or ServerFault."""
+        sandbox = Sandbox(self.policy, find_ffmpeg())
+        await sandbox.start()
+        self._sandbox = sandbox
 
     async def close(self) -> None:
-        """Kills every decoder."""
+        """Kills the spare decoders; requests that still decode are their callers' to cancel."""
+        if self._sandbox is not None:
+            await self._sandbox.close()
+            self._sandbox = None
 
     async def load(self, sources: Sequence[MediaSource]) -> Media:
         """Decodes all parts; each kind keeps its order.
@@ -31,4 +53,75 @@ class MediaLoader:
         Raises BadRequest (with the part's `param`) for media that is refused, Overloaded where no decoder
         is free in time. Cancelling stops the decoders of this request.
         """
-        raise NotImplementedError
+        if not sources:
+            return Media()
+        if self._sandbox is None:
+            raise ServerFault("media decoding has not been started")
+        self._check_counts(sources)
+        one = _Loading(self.policy, self._fetcher, self._sandbox)
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one.load(part)) for part in number_parts(sources)]
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+        decoded = [task.result() for task in tasks]
+        return Media(
+            audios=tuple(item for item in decoded if isinstance(item, AudioClip)),
+            pictures=tuple(item for item in decoded if isinstance(item, Picture)),
+            videos=tuple(item for item in decoded if isinstance(item, VideoClip)),
+        )
+
+    def _check_counts(self, sources: Sequence[MediaSource]) -> None:
+        limit = self.policy.request_parts
+        if len(sources) > limit:
+            message = (
+                f"the request has {len(sources)} media parts; limit is {limit} ({flag('request_parts')}). "
+                "Send fewer or raise the limit."
+            )
+            raise BadRequest(message, param=sources[limit].param, code="media_limit_exceeded")
+
+
+class _Loading:
+    """One request's loading: its budget, and what the decoders need."""
+
+    def __init__(self, policy: MediaPolicy, fetcher: Fetcher, sandbox: Sandbox) -> None:
+        self._policy = policy
+        self._fetcher = fetcher
+        self._budget = Budget(policy)
+        self._audio = AudioDecoder(policy, sandbox)
+        self._pictures = PictureDecoder(policy, sandbox)
+        self._videos = VideoDecoder(policy, sandbox, self._audio)
+
+    async def load(self, part: Part) -> Decoded:
+        """One part, from its locations to its arrays."""
+        if part.source.is_frame_list:
+            return await self._frame_list(part)
+        if len(part.source.locations) != 1:
+            raise part.bad("must have exactly one location", "Send one data URL or base64 string.")
+        data = await self._bytes(part.source.locations[0], part)
+        if part.source.kind == "audio":
+            return await self._audio.decode(part, data, self._budget)
+        if part.source.kind == "image":
+            return await self._pictures.decode(part, data, self._budget)
+        return await self._videos.decode(part, data, self._budget)
+
+    async def _frame_list(self, part: Part) -> VideoClip:
+        locations = part.source.locations
+        limit = min(self._policy.video_frames, part.source.max_frames or self._policy.video_frames)
+        if not locations:
+            raise part.bad("has no frames", "Send at least one.")
+        if len(locations) > limit:
+            fix = "Send fewer frames or raise the limit."
+            raise part.over(f"has {len(locations)} frames", f"{limit} frames", "video_frames", fix)
+        frames = [await self._bytes(location, part) for location in locations]
+        return await self._pictures.decode_frame_list(part, frames, self._budget)
+
+    async def _bytes(self, location: str, part: Part) -> bytes:
+        if not is_url(location):
+            start = check_inline(location, part, self._policy, self._budget)
+            return await asyncio.to_thread(decode_inline, location, start, part)
+        data = await self._fetcher.fetch(location, part, self._budget.encoded_bytes_left)
+        if not data:
+            raise part.bad("is empty", "Send the file as base64 instead.")
+        self._budget.take_encoded(part, len(data))
+        return data

@@ -14,7 +14,7 @@ _MIB = 1 << 20
 
 
 class MediaPolicy(BaseModel):
-    """Limits are per part unless the name says `request`. The command-line flag of a field is `flag(name)`."""
+    """Limits are per part unless the name says `request`. A field's command-line flag is `flag(name)`."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -25,7 +25,9 @@ class MediaPolicy(BaseModel):
     request_bytes: int = Field(64 * _MIB, ge=1, description="Encoded size of all parts together.")
     request_decoded_bytes: int = Field(1024 * _MIB, ge=1, description="Decoded size of all parts together.")
 
-    audio_seconds: float = Field(300.0, gt=0, description="Length of one audio part, and of a video's sound.")
+    audio_seconds: float = Field(
+        300.0, gt=0, description="Length of one audio part; a video's sound may be as long as the video."
+    )
     request_audio_seconds: float = Field(
         1200.0, gt=0, description="Sound in all parts together, videos included."
     )
