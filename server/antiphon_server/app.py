@@ -24,7 +24,7 @@ from antiphon_server.errors import ApiError
 from antiphon_server.lifecycle import Lifecycle
 from antiphon_server.limits import BodyLimits, HeadLimits
 from antiphon_server.metrics import ServerMetrics
-from antiphon_server.routes import docs, health, models
+from antiphon_server.routes import chat, docs, health, models
 from antiphon_server.service import Service
 
 _TRANSLATED = (ApiError, EngineError, RequestValidationError, ValidationError, HTTPException)
@@ -45,7 +45,7 @@ def create_app(service: Service, lifecycle: Lifecycle | None = None) -> FastAPI:
     app.state.service = service
     app.state.lifecycle = life
     app.state.started_at_unix_s = int(time.time())
-    for routes in (models, health, docs):
+    for routes in (chat, models, health, docs):
         app.include_router(routes.router)
     docs.describe_errors(app)
     return app

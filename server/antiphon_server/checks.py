@@ -18,6 +18,7 @@ from typing import Any
 
 from antiphon_server.config import ServerSettings, Settings
 from antiphon_server.exits import ExitCode, StartupError
+from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg
 
 SUPPORTED_ARCHITECTURES = ("Qwen3OmniMoeForConditionalGeneration",)
 
@@ -86,10 +87,11 @@ def check_disk(folder: Path, needed_bytes: int) -> None:
 
 
 def check_ffmpeg() -> None:
-    if shutil.which("ffmpeg") is None:
-        raise StartupError(
-            ExitCode.NO_FFMPEG, "ffmpeg is not on the PATH", "install it (Debian: apt-get install ffmpeg)"
-        )
+    try:
+        find_ffmpeg()
+    except FfmpegMissing:
+        hint = "apt-get install ffmpeg, or pip install imageio-ffmpeg, or set ANTIPHON_FFMPEG to its path"
+        raise StartupError(ExitCode.NO_FFMPEG, "ffmpeg was not found", hint) from None
 
 
 def listen(host: str, port: int, stalled_client_s: float) -> socket.socket:

@@ -20,6 +20,7 @@ from typing import Literal
 
 from antiphon_server.checks import listen
 from antiphon_server.exits import OLDEST_PYTHON, StartupError
+from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg
 
 Verdict = Literal["ok", "warning", "problem"]
 
@@ -98,10 +99,10 @@ def _version(name: str) -> str | None:
 
 
 def _ffmpeg() -> Finding:
-    found = shutil.which("ffmpeg")
-    if found:
-        return Finding("ffmpeg", "ok", found)
-    return Finding("ffmpeg", "problem", "not on the PATH", "apt-get install ffmpeg")
+    try:
+        return Finding("ffmpeg", "ok", str(find_ffmpeg()))
+    except FfmpegMissing:
+        return Finding("ffmpeg", "problem", "not found", "apt-get install ffmpeg")
 
 
 def _cores() -> Finding:

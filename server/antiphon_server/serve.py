@@ -24,14 +24,17 @@ from antiphon_server.admission import Admission, Capacity
 from antiphon_server.app import create_app
 from antiphon_server.banner import Progress, banner
 from antiphon_server.config import Settings
+from antiphon_server.errors import ServerFault
 from antiphon_server.exits import ExitCode, StartupError
 from antiphon_server.http_server import Front, HttpServer, loading_app
 from antiphon_server.lifecycle import Lifecycle, drain, probe_loop_lag, watch_engine
+from antiphon_server.media.ffmpeg import FfmpegMissing
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.metrics import ServerMetrics
 from antiphon_server.prompt import PromptRenderer
 from antiphon_server.routes.models import served_name
 from antiphon_server.service import Service
+from antiphon_server.transcripts import Transcripts
 
 StartEngine = Callable[[EngineSettings, Callable[[str], None]], Awaitable[OmniEngine]]
 
@@ -132,8 +135,17 @@ class Serving:
             message = f"the checkpoint's tokenizer or chat template cannot be used: {error}"
             raise StartupError(ExitCode.NOT_A_CHECKPOINT, message) from None
         media = MediaLoader(settings.media)
-        await media.start()
-        return Service(settings, engine, prompts, media, admission, self._metrics)
+        await self._start_media(media)
+        transcripts = Transcripts(settings.chat)
+        return Service(settings, engine, prompts, media, admission, self._metrics, transcripts)
+
+    async def _start_media(self, media: MediaLoader) -> None:
+        try:
+            await media.start()
+        except FfmpegMissing as error:
+            raise StartupError(ExitCode.NO_FFMPEG, str(error)) from None
+        except ServerFault as error:
+            raise StartupError(ExitCode.FAULT, f"the media decoders did not start: {error.message}") from None
 
     async def _until_the_end(self, service: Service) -> ExitCode:
         watch = asyncio.create_task(watch_engine(service.engine, self._life, service.admission), name="watch")
