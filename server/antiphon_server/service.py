@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from antiphon_server.protocol.limits import ChatPolicy
 from antiphon_server.transcripts import Transcripts
 
 if TYPE_CHECKING:
@@ -29,4 +30,4 @@ class Service:
     media: MediaLoader
     admission: Admission
     metrics: ServerMetrics
-    transcripts: Transcripts = field(default_factory=Transcripts)
+    transcripts: Transcripts = field(default_factory=lambda: Transcripts(ChatPolicy()))

@@ -16,9 +16,7 @@ from antiphon_server.protocol.limits import ChatPolicy
 class Transcripts:
     """One per server. `clock`: monotonic seconds."""
 
-    def __init__(
-        self, policy: ChatPolicy = ChatPolicy(), clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, policy: ChatPolicy, clock: Callable[[], float] = time.monotonic) -> None:
         self._policy = policy
         self._clock = clock
         self._kept: OrderedDict[str, tuple[float, str]] = OrderedDict()

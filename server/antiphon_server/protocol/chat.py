@@ -55,7 +55,7 @@ class ChatRequest(Wire):
 
     model: Name | None = None
     messages: Messages
-    modalities: tuple[Modality, ...] = Field(("text",), min_length=1, max_length=2)
+    modalities: tuple[Modality, ...] = Field(default=("text",), min_length=1, max_length=2)
     audio: AudioOptions | None = None
     stream: Flag = False
     stream_options: StreamOptions | None = None
@@ -73,9 +73,9 @@ class ChatRequest(Wire):
     stop: StopString | Annotated[tuple[StopString, ...], Field(max_length=limits.MAX_STOPS)] = ()
     logprobs: Flag = False
     top_logprobs: Annotated[int, Field(ge=0, le=limits.MAX_TOP_LOGPROBS, strict=True)] | None = None
-    logit_bias: dict[TokenId, Bias] = Field({}, max_length=limits.MAX_LOGIT_BIAS)
+    logit_bias: dict[TokenId, Bias] = Field(default={}, max_length=limits.MAX_LOGIT_BIAS)
     response_format: ResponseFormat | None = None
-    tools: tuple[Tool, ...] = Field((), max_length=limits.MAX_TOOLS)
+    tools: tuple[Tool, ...] = Field(default=(), max_length=limits.MAX_TOOLS)
     tool_choice: ToolChoice | None = None
     use_audio_in_video: Flag | None = None
     mm_processor_kwargs: ProcessorOptions | None = None

@@ -32,10 +32,20 @@ class ChatPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    silence_s: float = Field(15.0, gt=0, le=15, description="A silent stream gets a comment after this long.")
-    headers_s: float = Field(5.0, gt=0, le=60, description="A stream's headers wait this long for its start.")
-    text_chars: int = Field(2_000_000, ge=1, description="Text of one request, all messages together.")
-    transcripts: int = Field(4_096, ge=1, description="Spoken answers that can be referred to by id.")
-    transcript_bytes: int = Field(16 << 20, ge=1, description="Memory for their transcripts.")
-    transcript_s: float = Field(3_600.0, gt=0, description="How long a spoken answer can be referred to.")
-    encode_s: float = Field(60.0, gt=0, description="Time to encode one answer as mp3, opus, flac or aac.")
+    silence_s: float = Field(
+        default=15.0, gt=0, le=15, description="A silent stream gets a comment after this long."
+    )
+    headers_s: float = Field(
+        default=5.0, gt=0, le=60, description="A stream's headers wait this long for its start."
+    )
+    text_chars: int = Field(
+        default=2_000_000, ge=1, description="Text of one request, all messages together."
+    )
+    transcripts: int = Field(default=4_096, ge=1, description="Spoken answers that can be referred to by id.")
+    transcript_bytes: int = Field(default=16 << 20, ge=1, description="Memory for their transcripts.")
+    transcript_s: float = Field(
+        default=3_600.0, gt=0, description="How long a spoken answer can be referred to."
+    )
+    encode_s: float = Field(
+        default=60.0, gt=0, description="Time to encode one answer as mp3, opus, flac or aac."
+    )

@@ -151,7 +151,7 @@ class AssistantMessage(Wire):
     role: Literal["assistant"]
     content: AssistantContent | None = None
     audio: SpokenAnswer | None = None
-    tool_calls: tuple[ToolCall, ...] = Field((), max_length=MAX_TOOL_CALLS)
+    tool_calls: tuple[ToolCall, ...] = Field(default=(), max_length=MAX_TOOL_CALLS)
 
 
 class ToolMessage(Wire):

@@ -1,0 +1,160 @@
+"""A plan → an HTTP response: whole, or as a stream. A client that leaves at any moment ends the turn.
+
+In: the plan, ASGI's `receive` and `send`. Out: bytes to the client; exactly one end, an error included (R19).
+Errors before the first byte are raised, and become an HTTP status elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from contextlib import aclosing
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from antiphon_executor.protocol import EngineDead, SpeechDelta, SpeechEnded, TurnEvent
+from antiphon_server.chunks import ChunkWriter
+from antiphon_server.envelope import body_of, error_of
+from antiphon_server.feed import Ended, Feed, Silence
+from antiphon_server.media.encode import SoundEncoder, encode, open_encoder
+from antiphon_server.plan import Plan
+from antiphon_server.protocol.completion import Chunk
+from antiphon_server.reply import Reply
+from antiphon_server.service import Service
+from antiphon_server.sse import KEEP_ALIVE, EventStream, StalledClient, frame
+from antiphon_server.turn import run_turn
+from antiphon_server.usage import UsageMeter
+
+_log = logging.getLogger("antiphon.turn")
+
+
+class ChatDelivery(Response):
+    """The response of one chat request. The turn runs while it is being sent, and no longer."""
+
+    media_type = "application/json"
+
+    def __init__(self, plan: Plan, service: Service) -> None:
+        super().__init__()
+        self._plan = plan
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        deliver = self._stream if self._plan.form.stream else self._answer
+        work = asyncio.create_task(deliver(scope, receive, send))
+        gone = asyncio.create_task(_client_left(receive))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                self._service.metrics.turn_aborted("disconnect")
+        finally:
+            gone.cancel()
+            work.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+        if not work.cancelled():
+            work.result()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        form, policy = self._plan.form, self._service.settings.chat
+        reply = Reply(self._plan.head, form)
+        try:
+            async with aclosing(run_turn(self._plan, self._service)) as events:
+                async for event in events:
+                    reply.see(event)
+        except EngineDead:
+            self._service.metrics.turn_aborted("engine_dead")
+            raise
+        sound = await encode(bytes(reply.pcm), form.audio_format, policy.encode_s) if form.speaks else b""
+        body = await asyncio.to_thread(lambda: reply.write(sound).to_json())
+        if form.speaks:
+            self._service.transcripts.keep(self._plan.head.audio_id, reply.transcript)
+        await Response(body, headers={"cache-control": "no-store"}, media_type=self.media_type)(
+            scope, receive, send
+        )
+
+    async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
+        settings = self._service.settings
+        stream = EventStream(send, settings.server.timeouts.stalled_client_s)
+        audio_format = self._plan.form.audio_format if self._plan.form.speaks else "pcm16"
+        try:
+            async with (
+                open_encoder(audio_format, settings.chat.encode_s) as sound,
+                Feed(run_turn(self._plan, self._service)) as feed,
+            ):
+                await _StreamedAnswer(self._plan, self._service, stream, sound).send_all(feed)
+        except StalledClient:
+            self._service.metrics.turn_aborted("stalled_client")
+        except Exception as error:
+            if isinstance(error, EngineDead):
+                self._service.metrics.turn_aborted("engine_dead")
+            if not stream.started:
+                raise
+            await self._end_with(error, stream)
+
+    async def _end_with(self, error: Exception, stream: EventStream) -> None:
+        """The last event of a stream that fails: the error, and no `[DONE]`."""
+        shown = error_of(error)
+        if shown.status >= 500:
+            _log.error("turn failed", exc_info=error)
+        try:
+            await stream.end(frame(body_of(shown)))
+        except StalledClient:
+            self._service.metrics.turn_aborted("stalled_client")
+
+
+class _StreamedAnswer:
+    """Events in, frames out, until the last one."""
+
+    def __init__(self, plan: Plan, service: Service, stream: EventStream, sound: SoundEncoder) -> None:
+        self._plan = plan
+        self._service = service
+        self._stream = stream
+        self._sound = sound
+        self._meter = UsageMeter()
+        self._writer = ChunkWriter(plan.head, plan.form, self._meter)
+
+    async def send_all(self, feed: Feed[TurnEvent]) -> None:
+        policy = self._service.settings.chat
+        events = await self._wait_for_first(feed, policy.headers_s)
+        await self._stream.start()
+        await self._send(self._writer.opening())
+        while True:
+            await self._send([chunk for event in events for chunk in await self._write(event)])
+            try:
+                events = [await feed.next(policy.silence_s), *feed.take_waiting()]
+            except Silence:
+                events = []
+                await self._stream.send(KEEP_ALIVE)
+            except Ended:
+                break
+        await self._finish()
+
+    async def _wait_for_first(self, feed: Feed[TurnEvent], limit_s: float) -> list[TurnEvent]:
+        """The first event, so that a refusal can still be an HTTP status; nothing after `limit_s`."""
+        try:
+            return [await feed.next(limit_s)]
+        except Silence:
+            return []
+
+    async def _write(self, event: TurnEvent) -> list[Chunk]:
+        self._meter.see(event)
+        if isinstance(event, SpeechDelta):
+            return self._writer.sound(await self._sound.feed(event.pcm))
+        if isinstance(event, SpeechEnded):
+            return [*self._writer.sound(await self._sound.finish()), *self._writer.write(event)]
+        return self._writer.write(event)
+
+    async def _finish(self) -> None:
+        if self._plan.form.speaks:
+            self._service.transcripts.keep(self._plan.head.audio_id, self._writer.transcript)
+        await self._send(self._writer.closing())
+        await self._stream.end()
+
+    async def _send(self, chunks: Iterable[Chunk]) -> None:
+        await self._stream.send(b"".join(frame(chunk.to_json()) for chunk in chunks))
+
+
+async def _client_left(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass

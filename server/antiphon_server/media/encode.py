@@ -1,0 +1,146 @@
+"""Speech as s16le PCM → the bytes of the format that a client asked for.
+
+In: mono samples at 24 kHz. Out: wav and pcm16 by hand; mp3, flac, opus (in Ogg) and aac (ADTS) from an ffmpeg
+child that sees nothing but our own samples, works beside the event loop and is killed at its deadline.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Protocol
+
+import ffmpeg
+
+from antiphon_executor.protocol import SPEAKING_RATE_HZ
+from antiphon_server.errors import ServerFault
+from antiphon_server.media.ffmpeg import find_ffmpeg
+from antiphon_server.protocol.options import AudioFormat
+
+_READ_BYTES = 16_384
+_OUTPUTS: dict[str, dict[str, str]] = {
+    "mp3": {
+        "format": "mp3",
+        "acodec": "libmp3lame",
+        "audio_bitrate": "96k",
+        "write_xing": "0",
+        "id3v2_version": "0",
+    },
+    "flac": {"format": "flac", "acodec": "flac"},
+    "opus": {"format": "ogg", "acodec": "libopus", "audio_bitrate": "48k", "page_duration": "100000"},
+    "aac": {"format": "adts", "acodec": "aac", "audio_bitrate": "96k"},
+}
+
+
+class SoundEncoder(Protocol):
+    """Samples in, bytes out, as they come; `finish` gives what is left."""
+
+    async def feed(self, pcm: bytes) -> bytes: ...
+
+    async def finish(self) -> bytes: ...
+
+
+class RawSound:
+    """The samples themselves."""
+
+    async def feed(self, pcm: bytes) -> bytes:
+        return pcm
+
+    async def finish(self) -> bytes:
+        return b""
+
+
+class FfmpegSound:
+    """One ffmpeg child. `feed` returns what is ready and never waits for the encoder's own delay."""
+
+    def __init__(self, child: asyncio.subprocess.Process, deadline_s: float) -> None:
+        self._child = child
+        self._deadline_s = deadline_s
+        self._ready = bytearray()
+        self._reader = asyncio.create_task(self._read())
+
+    async def feed(self, pcm: bytes) -> bytes:
+        assert self._child.stdin is not None  # noqa: S101  # it was made with a pipe
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                self._child.stdin.write(pcm)
+                await self._child.stdin.drain()
+        except (TimeoutError, OSError):
+            raise ServerFault("the speech could not be encoded") from None
+        return self._take()
+
+    async def finish(self) -> bytes:
+        assert self._child.stdin is not None  # noqa: S101  # it was made with a pipe
+        self._child.stdin.close()
+        try:
+            async with asyncio.timeout(self._deadline_s):
+                await self._reader
+                code = await self._child.wait()
+        except TimeoutError:
+            code = -1
+        if code != 0:
+            raise ServerFault("the speech could not be encoded")
+        return self._take()
+
+    async def close(self) -> None:
+        self._reader.cancel()
+        if self._child.returncode is None:
+            self._child.kill()
+        await asyncio.gather(self._reader, self._child.wait(), return_exceptions=True)
+
+    def _take(self) -> bytes:
+        ready = bytes(self._ready)
+        self._ready.clear()
+        return ready
+
+    async def _read(self) -> None:
+        assert self._child.stdout is not None  # noqa: S101  # it was made with a pipe
+        while data := await self._child.stdout.read(_READ_BYTES):
+            self._ready += data
+
+
+@asynccontextmanager
+async def open_encoder(audio_format: AudioFormat, deadline_s: float) -> AsyncIterator[SoundEncoder]:
+    """An encoder for a stream. `wav` has its length in front and cannot be streamed: `encode` makes it."""
+    if audio_format in ("pcm16", "wav"):
+        yield RawSound()
+        return
+    child = await asyncio.create_subprocess_exec(
+        *encoder_command(audio_format),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    sound = FfmpegSound(child, deadline_s)
+    try:
+        yield sound
+    finally:
+        await sound.close()
+
+
+async def encode(pcm: bytes, audio_format: AudioFormat, deadline_s: float) -> bytes:
+    """A whole file. `pcm`: s16le, mono, 24 kHz. Raises ServerFault where ffmpeg fails or takes too long."""
+    if audio_format == "wav":
+        return wav_header(len(pcm)) + pcm
+    async with open_encoder(audio_format, deadline_s) as sound:
+        return await sound.feed(pcm) + await sound.finish()
+
+
+def wav_header(data_bytes: int) -> bytes:
+    """The 44 bytes before s16le mono samples at 24 kHz (RIFF WAVE, format 1)."""
+    rate = SPEAKING_RATE_HZ
+    return struct.pack(
+        "<4sI4s4sIHHIIHH4sI",
+        *(b"RIFF", 36 + data_bytes, b"WAVE", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16, b"data", data_bytes),
+    )
+
+
+def encoder_command(audio_format: AudioFormat) -> list[str]:
+    source = ffmpeg.input("pipe:0", format="s16le", ar=SPEAKING_RATE_HZ, ac=1, probesize="32")
+    output = source.output(
+        "pipe:1", threads=1, flush_packets=1, map_metadata=-1, fflags="+bitexact", **_OUTPUTS[audio_format]
+    )
+    arguments: list[str] = output.compile(cmd=str(find_ffmpeg()))
+    return [arguments[0], "-hide_banner", "-nostdin", "-loglevel", "quiet", *arguments[1:]]

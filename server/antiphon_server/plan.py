@@ -1,0 +1,141 @@
+"""One request, understood: what will be asked of the engine, and in which form the answer goes out.
+
+In: a `ChatRequest` and the service. Out: a frozen `Plan`, or `BadRequest`/`NotFound` before any work is done.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Literal
+
+from antiphon_executor.protocol import ModelCard, SpeechSampling, TextSampling
+from antiphon_server.conversation import Conversation, read_conversation
+from antiphon_server.errors import BadRequest, NotFound
+from antiphon_server.protocol.chat import ChatRequest
+from antiphon_server.protocol.options import AudioFormat
+from antiphon_server.sampling import read_speech_sampling, read_text_sampling
+from antiphon_server.service import Service
+from antiphon_server.tools import ForcedCallReader, ToolCallReader
+
+Dialect = Literal["openai", "dashscope", "union"]
+ToolUse = Literal["none", "free", "forced"]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerHead:
+    """What every piece of an answer repeats. `created` and `expires_at`: Unix seconds."""
+
+    id: str
+    model: str
+    created: int
+    audio_id: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerForm:
+    """How an answer is written. `audio_format`: of the bytes, whatever the dialect calls it."""
+
+    stream: bool
+    dialect: Dialect
+    speaks: bool
+    audio_format: AudioFormat
+    choices: int
+    tool_use: ToolUse
+    include_usage: bool
+    continuous_usage: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    head: AnswerHead
+    form: AnswerForm
+    conversation: Conversation
+    text: TextSampling
+    speech: SpeechSampling | None
+
+
+def plan_turn(request: ChatRequest, service: Service) -> Plan:
+    """Everything about a request that can be checked without its media."""
+    card = service.engine.card
+    if request.model not in (None, card.name):
+        raise NotFound(
+            f"This model is not served here; available models: {card.name}.",
+            param="model",
+            code="model_not_found",
+            hint="The name is set by --served-model-name.",
+        )
+    conversation = read_conversation(request, service.transcripts.find)
+    _check_conversation(conversation, card, service)
+    return Plan(
+        head=_make_head(card, service),
+        form=_read_form(request, service),
+        conversation=conversation,
+        text=read_text_sampling(request),
+        speech=read_speech_sampling(request, card),
+    )
+
+
+def make_reader(form: AnswerForm, head: AnswerHead, choice: int) -> ToolCallReader | None:
+    """What looks for tool calls in a choice's text; None where no tools were offered."""
+    if form.tool_use == "none":
+        return None
+    kind = ForcedCallReader if form.tool_use == "forced" else ToolCallReader
+    return kind(lambda: f"call_{secrets.token_hex(12)}")
+
+
+def _check_conversation(conversation: Conversation, card: ModelCard, service: Service) -> None:
+    limit = service.settings.chat.text_chars
+    if conversation.text_chars > limit:
+        raise BadRequest(
+            f"The messages have {conversation.text_chars} characters; the limit is {limit}.",
+            param="messages",
+            code="string_above_max_length",
+        )
+    if conversation.tools and not service.prompts.takes_tools:
+        raise BadRequest("The model's chat template has no place for tools.", param="tools")
+    for source in conversation.sources:
+        if source.kind not in card.input_modalities:
+            raise BadRequest(f"This model takes no {source.kind}.", param=source.param)
+
+
+def _make_head(card: ModelCard, service: Service) -> AnswerHead:
+    created = int(time.time())
+    return AnswerHead(
+        id=f"chatcmpl-{secrets.token_hex(16)}",
+        model=card.name,
+        created=created,
+        audio_id=f"audio_{secrets.token_hex(16)}",
+        expires_at=created + int(service.settings.chat.transcript_s),
+    )
+
+
+def _read_form(request: ChatRequest, service: Service) -> AnswerForm:
+    asked = request.audio.format if request.audio else None
+    dialect: Dialect = service.settings.server.dialect
+    audio_format: AudioFormat = asked or ("pcm16" if request.stream else "wav")
+    if request.stream and audio_format == "wav":
+        # A wav file cannot be streamed. Who asks for one speaks DashScope's dialect, where it means bare PCM.
+        audio_format = "pcm16"
+        dialect = "dashscope" if dialect == "openai" else dialect
+    options = request.stream_options
+    if options is not None and not request.stream:
+        raise BadRequest("stream_options needs stream: true.", param="stream_options")
+    return AnswerForm(
+        stream=request.stream,
+        dialect=dialect,
+        speaks=request.speaks,
+        audio_format=audio_format,
+        choices=request.n,
+        tool_use=_read_tool_use(request),
+        include_usage=options is not None and (options.include_usage or options.continuous_usage_stats),
+        continuous_usage=options is not None and options.continuous_usage_stats,
+    )
+
+
+def _read_tool_use(request: ChatRequest) -> ToolUse:
+    if request.tool_choice not in (None, "none", "auto"):
+        return "forced"
+    return "free" if request.tools and request.tool_choice != "none" else "none"

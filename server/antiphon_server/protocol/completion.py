@@ -1,0 +1,142 @@
+"""`POST /v1/chat/completions`: the answer, whole (`Completion`) and in pieces (`Chunk`).
+
+Only what was set is written (`exclude_unset`): a null stands where OpenAI writes one, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+FinishReason = Literal["stop", "length", "tool_calls"]
+
+
+class _Answer(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+    def to_json(self) -> bytes:
+        return self.model_dump_json(exclude_unset=True).encode()
+
+
+class PromptTokensDetails(_Answer):
+    cached_tokens: int
+    text_tokens: int
+    audio_tokens: int
+    image_tokens: int
+    video_tokens: int
+
+
+class CompletionTokensDetails(_Answer):
+    text_tokens: int
+    audio_tokens: int
+    reasoning_tokens: int
+
+
+class Usage(_Answer):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+    prompt_tokens_details: PromptTokensDetails
+    completion_tokens_details: CompletionTokensDetails
+
+
+class CalledFunction(_Answer):
+    name: str
+    arguments: str
+
+
+class ToolCall(_Answer):
+    """`index` stands in the pieces of a stream only."""
+
+    index: int = 0
+    id: str
+    type: Literal["function"]
+    function: CalledFunction
+
+
+Modality = Literal["text", "audio"]
+
+
+class TopLogprob(_Answer):
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class TokenLogprob(TopLogprob):
+    top_logprobs: list[TopLogprob]
+
+
+class Logprobs(_Answer):
+    content: list[TokenLogprob]
+    refusal: None = None
+
+
+class Audio(_Answer):
+    """A whole spoken answer. `data`: base64 of the file. `expires_at`: Unix seconds."""
+
+    id: str
+    data: str
+    expires_at: int
+    transcript: str
+
+
+class AnswerMessage(_Answer):
+    role: Literal["assistant"]
+    content: str | None
+    refusal: None = None
+    audio: Audio | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class Choice(_Answer):
+    index: int
+    message: AnswerMessage
+    logprobs: Logprobs | None = None
+    finish_reason: FinishReason
+
+
+class Completion(_Answer):
+    id: str
+    object: Literal["chat.completion"]
+    created: int
+    model: str
+    choices: list[Choice]
+    usage: Usage
+
+
+class DeltaAudio(_Answer):
+    """A piece of speech: one of these fields in OpenAI's dialect."""
+
+    id: str | None = None
+    data: str | None = None
+    transcript: str | None = None
+    expires_at: int | None = None
+
+
+class Delta(_Answer):
+    role: Literal["assistant"] | None = None
+    content: str | None = None
+    refusal: None = None
+    audio: DeltaAudio | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class ChunkChoice(_Answer):
+    index: int
+    delta: Delta
+    logprobs: Logprobs | None = None
+    finish_reason: FinishReason | None
+
+
+class Chunk(_Answer):
+    """`modality` is written in the union dialect only."""
+
+    id: str
+    object: Literal["chat.completion.chunk"]
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    usage: Usage | None = None
+    modality: Literal["text", "audio"] | None = None

@@ -1,0 +1,48 @@
+"""`POST /v1/chat/completions`.
+
+In: the body. Out: a `ChatDelivery`, which runs the turn. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
+
+from antiphon_server.delivery import ChatDelivery
+from antiphon_server.plan import plan_turn
+from antiphon_server.protocol.chat import ChatRequest, parse_chat_request
+from antiphon_server.protocol.completion import Completion
+from antiphon_server.service import Service
+
+router = APIRouter()
+
+# Larger bodies carry media, and take milliseconds to parse: too long for the event loop.
+_SMALL_BODY_BYTES = 32_768
+_CLIENT_CLOSED_REQUEST = 499
+
+
+@router.post(
+    "/v1/chat/completions",
+    summary="Answer a conversation, in text or in text and speech",
+    response_model=Completion,
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": ChatRequest.model_json_schema()}},
+        }
+    },
+)
+async def create_chat_completion(request: Request) -> Response:
+    service: Service = request.app.state.service
+    try:
+        body = await request.body()
+    except ClientDisconnect:
+        return Response(status_code=_CLIENT_CLOSED_REQUEST)
+    if len(body) <= _SMALL_BODY_BYTES:
+        parsed = parse_chat_request(body)
+    else:
+        parsed = await asyncio.to_thread(parse_chat_request, body)
+    return ChatDelivery(plan_turn(parsed, service), service)

@@ -1,0 +1,108 @@
+"""The numbers of a chat request → how the engines draw text and speech.
+
+In: a `ChatRequest` and the model's card. Out: `TextSampling` and `SpeechSampling`, or `BadRequest`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from antiphon_executor.protocol import ModelCard, SpeechSampling, TextSampling
+from antiphon_server.errors import BadRequest
+from antiphon_server.protocol.chat import ChatRequest
+from antiphon_server.protocol.options import JsonObjectFormat, JsonSchemaFormat, NamedToolChoice
+from antiphon_server.voices import choose_voice
+
+
+def read_text_sampling(request: ChatRequest) -> TextSampling:
+    return TextSampling(
+        max_tokens=request.max_completion_tokens or request.max_tokens,
+        temperature=request.temperature,
+        top_p=request.top_p,
+        top_k=max(request.top_k, 0),
+        min_p=request.min_p,
+        presence_penalty=request.presence_penalty,
+        frequency_penalty=request.frequency_penalty,
+        repetition_penalty=request.repetition_penalty,
+        seed=request.seed,
+        stop=(request.stop,) if isinstance(request.stop, str) else request.stop,
+        choices=request.n,
+        top_logprobs=_read_logprobs(request),
+        logit_bias=tuple((int(token), bias) for token, bias in request.logit_bias.items()),
+        json_schema=_read_schema(request),
+    )
+
+
+def read_speech_sampling(request: ChatRequest, card: ModelCard) -> SpeechSampling | None:
+    """None for an answer in text alone. Raises BadRequest where the model cannot speak as asked."""
+    if not request.speaks:
+        if request.audio is not None:
+            raise BadRequest(
+                "`audio` is given, but `modalities` does not ask for audio.",
+                param="modalities",
+                hint='Send modalities: ["text", "audio"].',
+            )
+        return None
+    if not card.speaks:
+        raise BadRequest("This model answers in text only.", param="modalities")
+    if request.n > 1:
+        raise BadRequest("A spoken answer has one choice: n must be 1.", param="n")
+    if request.tools and request.tool_choice != "none":
+        raise BadRequest(
+            "Tools and a spoken answer cannot be asked for together.",
+            param="modalities",
+            hint='Ask for the tool call with modalities: ["text"] first.',
+        )
+    voice = choose_voice(request.audio.voice_name if request.audio else None, card)
+    normal = SpeechSampling(voice)
+    temperature, top_k = request.talker_temperature, request.talker_top_k
+    return SpeechSampling(
+        voice,
+        temperature=normal.temperature if temperature is None else temperature,
+        top_k=normal.top_k if top_k is None else top_k,
+        seed=request.seed if request.talker_seed is None else request.talker_seed,
+    )
+
+
+def _read_logprobs(request: ChatRequest) -> int | None:
+    if request.top_logprobs is not None and not request.logprobs:
+        raise BadRequest("top_logprobs needs logprobs: true.", param="top_logprobs")
+    return (request.top_logprobs or 0) if request.logprobs else None
+
+
+def _read_schema(request: ChatRequest) -> str | None:
+    forced = _forced_call_schema(request)
+    asked = request.response_format
+    if forced is not None:
+        if isinstance(asked, JsonObjectFormat | JsonSchemaFormat):
+            raise BadRequest("A forced tool call has no other format.", param="response_format")
+        return json.dumps(forced)
+    if isinstance(asked, JsonSchemaFormat):
+        return json.dumps(asked.json_schema.schema_)
+    return '{"type": "object"}' if isinstance(asked, JsonObjectFormat) else None
+
+
+def _forced_call_schema(request: ChatRequest) -> dict[str, Any] | None:
+    """The schema of `{"name", "arguments"}` where the client insists on a call; None where it does not."""
+    choice = request.tool_choice
+    if choice is None or choice in ("auto", "none"):
+        return None
+    functions = [tool.function for tool in request.tools]
+    if isinstance(choice, NamedToolChoice):
+        functions = [function for function in functions if function.name == choice.function.name]
+    if not functions:
+        raise BadRequest("tool_choice asks for a tool that is not among the tools.", param="tool_choice")
+    calls = [
+        {
+            "type": "object",
+            "properties": {
+                "name": {"const": function.name},
+                "arguments": function.parameters or {"type": "object"},
+            },
+            "required": ["name", "arguments"],
+            "additionalProperties": False,
+        }
+        for function in functions
+    ]
+    return calls[0] if len(calls) == 1 else {"anyOf": calls}

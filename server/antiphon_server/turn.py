@@ -1,0 +1,124 @@
+"""One request's life at the engine: ticket → prompt → media → slot → events.
+
+In: a `Plan`. Out: the engine's events as they come. There is one way out, which closes the engine's iterator
+and gives the ticket back: closing this generator, or cancelling who reads it, is all an abort takes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from typing import cast
+
+from antiphon_executor.protocol import (
+    SPEAKING_RATE_HZ,
+    EngineError,
+    Media,
+    ModelCard,
+    SpeechDelta,
+    SpeechEnded,
+    TextDelta,
+    TextEnded,
+    TurnEvent,
+    TurnRequest,
+)
+from antiphon_server.errors import BadRequest
+from antiphon_server.metrics import ServerMetrics
+from antiphon_server.plan import Plan
+from antiphon_server.service import Service
+
+Clock = Callable[[], float]
+
+
+async def run_turn(
+    plan: Plan, service: Service, clock: Clock = time.monotonic
+) -> AsyncGenerator[TurnEvent, None]:
+    """The engine's events. Raises ApiError and EngineError; a turn that ends early raises too (R19)."""
+    arrived = clock()
+    async with service.admission.ticket(speaks=plan.form.speaks, choices=plan.form.choices) as ticket:
+        prompt = await service.prompts.render(plan.conversation)
+        _check_room(prompt, service.engine.card)
+        media = await _load(plan, service)
+        waiting_since = clock()
+        await ticket.start(seconds_of(media))
+        service.metrics.turn_started(clock() - waiting_since)
+        progress = _Progress(plan, service.metrics, clock, arrived)
+        turn = TurnRequest(plan.head.id, prompt, media, plan.text, plan.speech)
+        generated = cast("AsyncGenerator[TurnEvent, None]", service.engine.generate(turn))
+        async with aclosing(generated) as events:
+            async for event in events:
+                progress.see(event)
+                if progress.text_is_complete:
+                    ticket.text_ended()
+                yield event
+        progress.check_complete()
+
+
+def seconds_of(media: Media) -> float:
+    """Sound and video of a turn, in seconds."""
+    videos = sum(len(clip.frames) / clip.frames_per_second for clip in media.videos)
+    return videos + sum(clip.seconds for clip in media.audios)
+
+
+async def _load(plan: Plan, service: Service) -> Media:
+    if not plan.conversation.sources:
+        return Media()
+    media = await service.media.load(plan.conversation.sources)
+    heard = sum(clip.seconds for clip in media.audios)
+    service.metrics.media_heard(heard + sum(clip.sound.seconds for clip in media.videos if clip.sound))
+    return media
+
+
+def _check_room(prompt: tuple[int, ...], card: ModelCard) -> None:
+    if len(prompt) >= card.context_tokens:
+        raise BadRequest(
+            f"The prompt has {len(prompt)} tokens without its media; the model's context is "
+            f"{card.context_tokens} tokens.",
+            param="messages",
+            code="context_length_exceeded",
+        )
+
+
+class _Progress:
+    """How far a turn has come: for the metrics, and so that a cut-off answer never passes for a whole one."""
+
+    def __init__(self, plan: Plan, metrics: ServerMetrics, clock: Clock, arrived: float) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._arrived = arrived
+        self._open_choices = plan.form.choices
+        self._is_speaking = plan.form.speaks
+        self._first_text_at: float | None = None
+        self._first_sound_at: float | None = None
+        self._sound_s = 0.0
+
+    @property
+    def text_is_complete(self) -> bool:
+        return self._open_choices == 0
+
+    def see(self, event: TurnEvent) -> None:
+        match event:
+            case TextDelta() if self._first_text_at is None:
+                self._first_text_at = self._clock()
+                self._metrics.first_token(self._first_text_at - self._arrived)
+            case TextEnded():
+                self._open_choices -= 1
+            case SpeechDelta():
+                self._see_sound(event)
+            case SpeechEnded():
+                self._is_speaking = False
+                if self._first_sound_at is not None:
+                    self._metrics.speech_finished(self._sound_s, self._clock() - self._first_sound_at)
+
+    def check_complete(self) -> None:
+        if self._open_choices > 0 or self._is_speaking:
+            raise EngineError("the engine ended the answer before it was complete")
+
+    def _see_sound(self, event: SpeechDelta) -> None:
+        if self._first_sound_at is None:
+            self._first_sound_at = self._clock()
+            self._metrics.first_audio(self._first_sound_at - self._arrived)
+        seconds = len(event.pcm) / 2 / SPEAKING_RATE_HZ
+        self._sound_s += seconds
+        self._metrics.audio_sent(seconds)

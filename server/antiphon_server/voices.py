@@ -1,0 +1,35 @@
+"""The voice a client asks for → one that the model has.
+
+In: a name, the model's voices. Out: one of those, or `BadRequest` that lists them.
+OpenAI's own names, which its clients send by default, stand for fixed voices of the model.
+"""
+
+from __future__ import annotations
+
+import difflib
+
+from antiphon_executor.protocol import ModelCard
+from antiphon_server.errors import BadRequest
+
+OPENAI_VOICES = (
+    "alloy", "ash", "ballad", "coral", "echo", "fable", "nova",
+    "onyx", "sage", "shimmer", "verse", "marin", "cedar",
+)  # fmt: skip
+
+
+def choose_voice(asked: str | None, card: ModelCard) -> str:
+    """Any case; None is the model's default. OpenAI's n-th name is the n-th voice, and round again."""
+    if asked is None:
+        return card.default_voice or card.voices[0]
+    known = {voice.lower(): voice for voice in card.voices}
+    name = asked.lower()
+    if name in known:
+        return known[name]
+    if name in OPENAI_VOICES:
+        return card.voices[OPENAI_VOICES.index(name) % len(card.voices)]
+    close = difflib.get_close_matches(name, known, n=1)
+    raise BadRequest(
+        f"This voice is not known; the model's voices are: {', '.join(card.voices)}.",
+        param="audio.voice",
+        hint=f"Did you mean '{known[close[0]]}'?" if close else None,
+    )

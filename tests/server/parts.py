@@ -1,0 +1,56 @@
+"""A server over the echo engine, for tests: the real application and the real parts, but for the media.
+
+In: nothing, or the parts a test wants different. Out: a `Service`. Media are canned: what a source decodes to
+depends on its kind alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from antiphon_executor.protocol import AudioClip, Media, Picture, VideoClip
+from antiphon_server.admission import Admission, Capacity
+from antiphon_server.config import Settings
+from antiphon_server.media.loader import MediaLoader
+from antiphon_server.media.source import MediaSource
+from antiphon_server.metrics import ServerMetrics
+from antiphon_server.prompt import PromptRenderer
+from antiphon_server.service import Service
+from tests.echo_engine import EchoEngine
+
+
+class CannedMedia:
+    """One second of silence, a grey picture of 64 x 64, two seconds of video at 2 fps."""
+
+    def __init__(self) -> None:
+        self.loads: list[tuple[MediaSource, ...]] = []
+
+    async def load(self, sources: Sequence[MediaSource]) -> Media:
+        self.loads.append(tuple(sources))
+        second = AudioClip(np.zeros(16_000, np.float32))
+        picture = Picture(np.full((64, 64, 3), 128, np.uint8))
+        frames = np.zeros((4, 64, 64, 3), np.uint8)
+        return Media(
+            tuple(second for source in sources if source.kind == "audio"),
+            tuple(picture for source in sources if source.kind == "image"),
+            tuple(
+                VideoClip(frames, 2.0, second if source.hear_sound else None)
+                for source in sources
+                if source.kind == "video"
+            ),
+        )
+
+
+def make_service(folder: Path, engine: EchoEngine | None = None, **settings: Any) -> Service:
+    return Service(
+        settings=Settings(engine={"model": folder}, **settings),
+        engine=engine or EchoEngine(folder),
+        prompts=PromptRenderer.from_folder(folder),
+        media=cast("MediaLoader", CannedMedia()),
+        admission=Admission(Capacity(16, 16, 64, 3600.0, 30.0)),
+        metrics=ServerMetrics("test"),
+    )
