@@ -16,11 +16,11 @@ T = TypeVar("T")
 _AHEAD = 64
 
 
-class Silence(Exception):  # noqa: N818  # nothing is wrong: the wait has just been long
+class Silence(Exception):  # nothing is wrong: the wait has just been long
     """No event within the limit."""
 
 
-class Ended(Exception):  # noqa: N818  # the normal end
+class Ended(Exception):  # the normal end
     """There are no more events."""
 
 

@@ -18,7 +18,7 @@ HEADERS = (
 )
 
 
-class StalledClient(Exception):  # noqa: N818  # says what happened to the client, not an error of ours
+class StalledClient(Exception):  # says what happened to the client, not an error of ours
     """The client has taken nothing for the whole deadline."""
 
 
