@@ -12,7 +12,7 @@ from typing import Literal
 
 from antiphon_executor.protocol import ModelCard, SpeechSampling, TextSampling
 from antiphon_server.conversation import Conversation, read_conversation
-from antiphon_server.errors import BadRequest, NotFound
+from antiphon_server.errors import BadRequest
 from antiphon_server.protocol.chat import ChatRequest
 from antiphon_server.protocol.options import AudioFormat
 from antiphon_server.sampling import read_speech_sampling, read_text_sampling
@@ -57,20 +57,13 @@ class Plan:
     speech: SpeechSampling | None
 
 
-def plan_turn(request: ChatRequest, service: Service) -> Plan:
-    """Everything about a request that can be checked without its media."""
+def plan_turn(request: ChatRequest, service: Service, model: str) -> Plan:
+    """All that can be checked without the media. `model`: the name under which it is served."""
     card = service.engine.card
-    if request.model not in (None, card.name):
-        raise NotFound(
-            f"This model is not served here; available models: {card.name}.",
-            param="model",
-            code="model_not_found",
-            hint="The name is set by --served-model-name.",
-        )
     conversation = read_conversation(request, service.transcripts.find)
     _check_conversation(conversation, card, service)
     return Plan(
-        head=_make_head(card, service),
+        head=_make_head(model, service),
         form=_read_form(request, service),
         conversation=conversation,
         text=read_text_sampling(request),
@@ -101,11 +94,11 @@ def _check_conversation(conversation: Conversation, card: ModelCard, service: Se
             raise BadRequest(f"This model takes no {source.kind}.", param=source.param)
 
 
-def _make_head(card: ModelCard, service: Service) -> AnswerHead:
+def _make_head(model: str, service: Service) -> AnswerHead:
     created = int(time.time())
     return AnswerHead(
         id=f"chatcmpl-{secrets.token_hex(16)}",
-        model=card.name,
+        model=model,
         created=created,
         audio_id=f"audio_{secrets.token_hex(16)}",
         expires_at=created + int(service.settings.chat.transcript_s),

@@ -65,8 +65,8 @@ class PromptRenderer:
         marked["role"] = message["role"]
         if isinstance(message["content"], list):
             marked["content"] = [
-                {"type": part["type"], "text": self._mark(part.get("text", ""), mark)}
-                for part in message["content"]
+                part | {"type": given["type"]}
+                for part, given in zip(marked["content"], message["content"], strict=True)
             ]
         return marked
 

@@ -15,6 +15,7 @@ from antiphon_server.delivery import ChatDelivery
 from antiphon_server.plan import plan_turn
 from antiphon_server.protocol.chat import ChatRequest, parse_chat_request
 from antiphon_server.protocol.completion import Completion
+from antiphon_server.routes.models import require_model, served_name
 from antiphon_server.service import Service
 
 router = APIRouter()
@@ -45,4 +46,5 @@ async def create_chat_completion(request: Request) -> Response:
         parsed = parse_chat_request(body)
     else:
         parsed = await asyncio.to_thread(parse_chat_request, body)
-    return ChatDelivery(plan_turn(parsed, service), service)
+    require_model(service, parsed.model)
+    return ChatDelivery(plan_turn(parsed, service, served_name(service)), service)
