@@ -12,7 +12,7 @@ from torch import Tensor
 
 # Measured on AVX-512: below so many output rows one matrix product over copied taps beats oneDNN's convolution;
 # below so many channels the convolution beats the product even for a single tap.
-_FEW_ROWS = 64
+_FEW_ROWS = 160
 _NARROW = 16
 _ONEDNN_TYPES = {torch.float32, torch.bfloat16} if torch.backends.mkldnn.is_available() else set()
 

@@ -20,7 +20,7 @@ from antiphon_executor.talker.vocoder_layers import (
     DecoderBlock,
     Snake,
 )
-from antiphon_executor.talker.vocoder_state import SlotPool, TailLayout, VocoderStep
+from antiphon_executor.talker.vocoder_state import VocoderPool, TailLayout, VocoderStep
 from antiphon_executor.talker.vocoder_transformer import PreTransformer, ring_shape
 
 
@@ -40,7 +40,7 @@ class StreamingCode2Wav(nn.Module):
         self.code_embedding = nn.Embedding(config.codebook_size * config.num_quantizers, config.hidden_size)
         self.upsample = _upsample(config, layout)
         self.decoder = _decoder(config, layout)
-        self.state = SlotPool(slots, layout, ring_shape(config))
+        self.state = VocoderPool(slots, layout, ring_shape(config))
         offsets = torch.arange(config.num_quantizers) * config.codebook_size
         self.code_offset = nn.Buffer(offsets, persistent=False)
         self.requires_grad_(False)

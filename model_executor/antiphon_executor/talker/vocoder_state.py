@@ -71,7 +71,7 @@ class VocoderStep:
         self.tails[index] = window[:, window.shape[1] - self.tails[index].shape[1] :]
 
 
-class SlotPool(nn.Module):
+class VocoderPool(nn.Module):
     """The state of `slots` streams. Zero is the state of a stream that has not begun."""
 
     def __init__(self, slots: int, layout: TailLayout, ring: RingShape) -> None:

@@ -28,8 +28,8 @@ def _head_dim(config: Qwen3OmniMoeCode2WavConfig) -> int:
     return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
 
 
-def attention_mask(position: Tensor, frames: int, ring: int) -> Tensor:
-    """Which keys each new frame sees: bool [batch, 1, frames, ring + frames], the ring's places first.
+def attention_bias(position: Tensor, frames: int, ring: int, dtype: torch.dtype) -> Tensor:
+    """0 where a new frame sees a key, else -inf: [batch, 1, frames, ring + frames], the ring's places first.
 
     `position` int64 [batch]: frames before. Place r of the ring holds the latest earlier frame whose number is r
     modulo `ring`. Frame q sees frames q - ring to q, as `sliding_window_overlay` of transformers has it.
@@ -41,7 +41,8 @@ def attention_mask(position: Tensor, frames: int, ring: int) -> Tensor:
     past = began & (age[:, None, :] + new[:, None] <= ring)
     distance = new[:, None] - new
     own = (distance >= 0) & (distance <= ring)
-    return torch.cat([past, own.expand(position.shape[0], -1, -1)], dim=2).unsqueeze(1)
+    seen = torch.cat([past, own.expand(position.shape[0], -1, -1)], dim=2).unsqueeze(1)
+    return torch.zeros_like(seen, dtype=dtype).masked_fill_(~seen, float("-inf"))
 
 
 class Rotary(nn.Module):
@@ -61,17 +62,17 @@ class Rotary(nn.Module):
         )
 
     def forward(self, position: Tensor, frames: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """cos and sin, [batch, frames, 1, head_dim], of frames `position` [batch] and on."""
+        """cos and signed sin, [batch, frames, 1, head_dim], of frames `position` [batch] and on."""
         frequencies = self.frequencies.to(position.device, torch.float64)
         numbers = position[:, None] + torch.arange(frames, device=position.device)
         angles = (numbers[..., None] * frequencies).remainder(2 * torch.pi).float()
-        angles = torch.cat([angles, angles], dim=-1).unsqueeze(2)
+        angles = torch.cat([-angles, angles], dim=-1).unsqueeze(2)
         return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
 def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    low, high = x.chunk(2, dim=-1)
-    return x * cos + torch.cat([-high, low], dim=-1) * sin
+    """Rotates each pair (i, i + head_dim / 2); `sin` is negative for the lower half."""
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
 
 
 class LayerScale(nn.Module):
@@ -91,15 +92,15 @@ class Attention(nn.Module):
     def __init__(self, config: Qwen3OmniMoeCode2WavConfig, index: int) -> None:
         super().__init__()
         self.index, self.head_dim = index, _head_dim(config)
-        hidden, bias = config.hidden_size, config.attention_bias
+        hidden, biased = config.hidden_size, config.attention_bias
         queries, keys = (n * self.head_dim for n in (config.num_attention_heads, config.num_key_value_heads))
-        self.q_proj = nn.Linear(hidden, queries, bias=bias)
-        self.k_proj = nn.Linear(hidden, keys, bias=bias)
-        self.v_proj = nn.Linear(hidden, keys, bias=bias)
-        self.o_proj = nn.Linear(queries, hidden, bias=bias)
+        self.q_proj = nn.Linear(hidden, queries, bias=biased)
+        self.k_proj = nn.Linear(hidden, keys, bias=biased)
+        self.v_proj = nn.Linear(hidden, keys, bias=biased)
+        self.o_proj = nn.Linear(queries, hidden, bias=biased)
         self.grouped = queries != keys
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, step: VocoderStep) -> Tensor:
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor, step: VocoderStep) -> Tensor:
         query, key, value = (
             projection(x).unflatten(-1, (-1, self.head_dim))
             for projection in (self.q_proj, self.k_proj, self.v_proj)
@@ -111,7 +112,7 @@ class Attention(nn.Module):
             rotate(query, cos, sin).transpose(1, 2),
             seen[:, :, 0],
             seen[:, :, 1],
-            mask,
+            bias,
             enable_gqa=self.grouped,
         )
         return self.o_proj(out.transpose(1, 2).flatten(2))
@@ -143,8 +144,8 @@ class TransformerLayer(nn.Module):
         self.self_attn_layer_scale = LayerScale(hidden)
         self.mlp_layer_scale = LayerScale(hidden)
 
-    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor, step: VocoderStep) -> Tensor:
-        x = self.self_attn_layer_scale(x, self.self_attn(self.input_layernorm(x), cos, sin, mask, step))
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor, step: VocoderStep) -> Tensor:
+        x = self.self_attn_layer_scale(x, self.self_attn(self.input_layernorm(x), cos, sin, bias, step))
         return self.mlp_layer_scale(x, self.mlp(self.post_attention_layernorm(x)))
 
 
@@ -166,7 +167,7 @@ class PreTransformer(nn.Module):
         """[batch, frames, hidden] → the same shape."""
         frames = x.shape[1]
         cos, sin = self.rotary(step.position, frames, x.dtype)
-        mask = attention_mask(step.position, frames, self.window)
+        bias = attention_bias(step.position, frames, self.window, x.dtype)
         for layer in self.layers:
-            x = layer(x, cos, sin, mask, step)
+            x = layer(x, cos, sin, bias, step)
         return self.norm(x)
