@@ -1,0 +1,18 @@
+"""One loader for all media tests: starting decoders is the slow part."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from antiphon_server.media.loader import MediaLoader
+from antiphon_server.media.policy import MediaPolicy
+
+
+@pytest_asyncio.fixture(scope="session")
+async def loader() -> AsyncIterator[MediaLoader]:
+    loader = MediaLoader(MediaPolicy())
+    await loader.start()
+    yield loader
+    await loader.close()

@@ -1,0 +1,157 @@
+"""Sound of every accepted format comes out as the same mono 16 kHz samples."""
+
+from __future__ import annotations
+
+import subprocess
+
+import numpy as np
+import pytest
+
+from antiphon_executor.protocol import AudioClip
+from antiphon_server.errors import BadRequest
+from antiphon_server.media.audio import FLOOR_SAMPLES
+from antiphon_server.media.loader import MediaLoader
+from antiphon_server.media.policy import MediaPolicy
+from tests.server.media.making import ffmpeg, part, strongest_hz, tone, wav
+
+
+async def heard(loader: MediaLoader, data: bytes) -> AudioClip:
+    media = await loader.load([part("audio", data)])
+    assert media.pictures == media.videos == ()
+    (clip,) = media.audios
+    assert clip.samples.dtype == np.float32
+    assert clip.samples.ndim == 1
+    return clip
+
+
+@pytest.mark.parametrize("bits", [8, 16, 24, 32])
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 44_100, 48_000])
+async def test_a_pcm_wav_keeps_its_length_and_pitch(loader: MediaLoader, bits: int, rate_hz: int) -> None:
+    clip = await heard(loader, wav(tone(0.5, rate_hz)[None], rate_hz, bits))
+    assert len(clip.samples) == 8_000
+    assert strongest_hz(clip.samples) == pytest.approx(440, abs=2)
+    middle = clip.samples[1_000:-1_000]
+    expected = tone(0.5, 16_000)[1_000:-1_000]
+    assert np.abs(middle - expected).max() < (0.02 if bits == 8 else 0.002)
+
+
+async def test_a_plain_wav_is_the_samples_themselves(loader: MediaLoader) -> None:
+    pcm = np.random.default_rng(0).integers(-32_768, 32_767, 4_000)
+    clip = await heard(loader, wav(pcm[None] / 32_768, 16_000))
+    assert np.array_equal(clip.samples, (pcm / 32_768).astype(np.float32))
+
+
+async def test_the_fast_path_and_ffmpeg_agree_to_the_bit(loader: MediaLoader) -> None:
+    plain = wav(tone(0.3, 16_000)[None], 16_000)
+    # A wider "fmt " chunk says the same, but is not plain.
+    wide = plain[:16] + (18).to_bytes(4, "little") + plain[20:36] + b"\0\0" + plain[36:]
+    assert np.array_equal((await heard(loader, plain)).samples, (await heard(loader, wide)).samples)
+
+
+async def test_nothing_above_8_khz_folds_back(loader: MediaLoader) -> None:
+    clip = await heard(loader, wav(tone(0.5, 48_000, hz=11_000)[None], 48_000))
+    assert np.abs(clip.samples[500:-500]).max() < 1e-3
+
+
+async def test_7_khz_survives_the_resampling(loader: MediaLoader) -> None:
+    clip = await heard(loader, wav(tone(0.5, 48_000, hz=7_000)[None], 48_000))
+    assert strongest_hz(clip.samples) == pytest.approx(7_000, abs=4)
+    assert np.sqrt(np.mean(clip.samples[500:-500] ** 2)) == pytest.approx(0.5 / np.sqrt(2), rel=0.02)
+
+
+@pytest.mark.parametrize(("side", "weight"), [(0, 0.5), (1, 0.5)])
+async def test_stereo_is_the_mean(loader: MediaLoader, side: int, weight: float) -> None:
+    channels = np.zeros((2, 8_000))
+    channels[side] = 0.8
+    clip = await heard(loader, wav(channels, 16_000))
+    assert clip.samples[4_000] == pytest.approx(0.8 * weight, abs=1e-3)
+
+
+# ITU-R BS.775: left and right at -3 dB, centre 0 dB, surrounds at -6 dB, no LFE; scaled to a sum of 1.
+@pytest.mark.parametrize(
+    ("channel", "weight"), [(0, 0.7071), (1, 0.7071), (2, 1.0), (3, 0.0), (4, 0.5), (5, 0.5)]
+)
+async def test_surround_is_mixed_by_the_itu_weights(loader: MediaLoader, channel: int, weight: float) -> None:
+    channels = np.zeros((6, 8_000))
+    channels[channel] = 0.8
+    data = ffmpeg(
+        "-channel_layout", "5.1", "-i", "in.wav", "-c:a", "flac",
+        suffix="flac", files={"in.wav": wav(channels, 16_000)},
+    )  # fmt: skip
+    clip = await heard(loader, data)
+    assert clip.samples[4_000] == pytest.approx(0.8 * weight / 3.4142, abs=1e-3)
+
+
+async def test_full_scale_on_every_channel_does_not_clip(loader: MediaLoader) -> None:
+    clip = await heard(loader, wav(np.full((2, 8_000), 0.999), 16_000))
+    assert np.abs(clip.samples).max() <= 1.0
+
+
+@pytest.mark.parametrize(
+    ("suffix", "options", "slack_samples"),
+    [
+        ("flac", ("-c:a", "flac"), 0),
+        ("mp3", ("-c:a", "libmp3lame"), 0),
+        ("opus", ("-c:a", "libopus"), 0),
+        ("ogg", ("-c:a", "libvorbis"), 0),
+        ("webm", ("-c:a", "libopus"), 160),
+        # AAC ends on a whole frame of 1,024 samples; bare ADTS also keeps the encoder's lead-in.
+        ("m4a", ("-c:a", "aac"), 1_024),
+        ("aac", ("-c:a", "aac"), 2_200),
+    ],
+)
+async def test_coded_sound_keeps_its_length_and_pitch(
+    loader: MediaLoader, suffix: str, options: tuple[str, ...], slack_samples: int
+) -> None:
+    data = ffmpeg("-i", "in.wav", *options, suffix=suffix, files={"in.wav": wav(tone(2, 48_000)[None], 48_000)})
+    clip = await heard(loader, data)
+    assert 0 <= len(clip.samples) - 32_000 <= slack_samples
+    assert strongest_hz(clip.samples[8_000:24_000]) == pytest.approx(440, abs=1)
+    level = np.sqrt(np.mean(clip.samples[8_000:24_000] ** 2))
+    assert level == pytest.approx(0.5 / np.sqrt(2), rel=0.05)
+
+
+async def test_speech_comes_through(loader: MediaLoader) -> None:
+    spoken = subprocess.run(
+        ["espeak-ng", "--stdout", "antiphon"], check=True, capture_output=True, timeout=20
+    ).stdout
+    clip = await heard(loader, spoken)
+    assert 0.4 < clip.seconds < 3
+    assert np.abs(clip.samples).max() > 0.1
+
+
+async def test_a_float_wav_beyond_full_scale_is_clipped(loader: MediaLoader) -> None:
+    data = ffmpeg(
+        "-i", "in.wav", "-af", "volume=4:precision=float", "-c:a", "pcm_f32le",
+        suffix="wav", files={"in.wav": wav(tone(0.3, 16_000)[None], 16_000, bits=32)},
+    )  # fmt: skip
+    clip = await heard(loader, data)
+    assert np.abs(clip.samples).max() == 1.0
+
+
+async def test_a_few_samples_are_padded_to_the_floor(loader: MediaLoader) -> None:
+    clip = await heard(loader, wav(np.full((1, 10), 0.5), 16_000))
+    assert len(clip.samples) == FLOOR_SAMPLES
+    assert np.all(clip.samples[10:] == 0)
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 48_000])
+async def test_no_samples_are_refused(loader: MediaLoader, rate_hz: int) -> None:
+    with pytest.raises(BadRequest, match="audio part 1 (holds no sound|could not be decoded)"):
+        await loader.load([part("audio", wav(np.zeros((1, 0)), rate_hz))])
+
+
+@pytest.mark.parametrize("suffix", ["wav", "mp3", "opus"])
+async def test_long_sound_is_refused_with_its_length(suffix: str) -> None:
+    data = ffmpeg("-f", "lavfi", "-i", "sine=440:d=12:r=16000", suffix=suffix)
+    loader = MediaLoader(MediaPolicy(audio_seconds=3))
+    await loader.start()
+    try:
+        with pytest.raises(BadRequest) as refusal:
+            await loader.load([part("audio", data)])
+    finally:
+        await loader.close()
+    assert refusal.value.message == (
+        "audio part 1 is 12 s; limit is 3 s (--media-audio-seconds). Split the file or raise the limit."
+    )
+    assert refusal.value.param == "messages[0].content[0]"
