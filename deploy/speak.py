@@ -1,4 +1,4 @@
-"""Ask a running server for one spoken answer and check that it is sound: `speak.py URL KEY`. Standard library only."""
+"""Ask a running server for one spoken answer and check that there is sound: `speak.py URL KEY`."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ QUESTION = {
 def ask(url: str, key: str, body: dict[str, object] | None = None) -> dict:  # type: ignore[type-arg]
     headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
     data = None if body is None else json.dumps(body).encode()
-    request = urllib.request.Request(url, data, headers)  # noqa: S310 - the caller names the server
-    with urllib.request.urlopen(request, timeout=300) as answer:  # noqa: S310
+    request = urllib.request.Request(url, data, headers)
+    with urllib.request.urlopen(request, timeout=300) as answer:
         return json.load(answer)
 
 

@@ -1,7 +1,7 @@
 """Write the hash-pinned locks: `make lock`, or `make lock UPGRADE=1` for newer releases.
 
 In: the requirements of pyproject.toml, the engine's own, and the versions already locked.
-Out: cpu.txt, cuda.txt and dev.txt, for Linux on x86_64, Python 3.11 to 3.14. uv resolves; torch-cpu.txt is kept by hand.
+Out: cpu.txt, cuda.txt and dev.txt, for Linux on x86_64, Python 3.11 to 3.14; torch-cpu.txt is kept by hand.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ PYPROJECT = HERE.parent / "pyproject.toml"
 PLATFORM = "platform_machine == 'x86_64' and sys_platform == 'linux'"
 PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==[^\s;\\]+", re.MULTILINE)
 
-# Never installed. torchaudio and torchcodec have no CPU build on PyPI, and a build that does not match torch breaks
-# transformers at import; neither is used. fastapi-cli is a development server with a cloud client.
+# Never installed. torchaudio and torchcodec have no CPU build on PyPI, and a build that does not match torch
+# breaks transformers at import; neither is used. fastapi-cli is a development server with a cloud client.
 NEVER = ("torchaudio", "torchcodec", "fastapi-cli")
 
 
 @dataclass(frozen=True)
 class Lock:
-    """One lock file: extras of pyproject.toml, `also` what they do not say, `never` what they ask for in vain."""
+    """One lock file: extras of pyproject.toml, `also` what they do not say, `never` what they ask in vain."""
 
     name: str
     extras: tuple[str, ...]
@@ -40,11 +40,11 @@ LOCKS = (
     Lock(
         "cpu",
         ("cpu",),
-        # torchvision must fit torch 2.13; then what torch's CPU build asks for, then the Triton interpreter's home,
-        # the part of intel-openmp's wheel metadata that other platforms leave out, and our own build.
+        # torchvision must fit torch 2.13; then what torch's CPU build asks for, the Triton interpreter's home,
+        # what intel-openmp asks for in its Linux wheel alone, and our own build.
         (
-            *("torchvision==0.28.0", "sympy", "networkx", "jinja2", "fsspec", "filelock", "typing-extensions"),
-            *("triton", "intel-cmplr-lib-ur==2024.2.1", "setuptools==78.1.1"),
+            *"torchvision==0.28.0 sympy networkx jinja2 fsspec filelock typing-extensions".split(),
+            *"triton intel-cmplr-lib-ur==2024.2.1 setuptools==78.1.1".split(),
         ),
         (*NEVER, "torch"),
     ),
@@ -54,7 +54,7 @@ LOCKS = (
 
 
 def locked(name: str) -> dict[str, str]:
-    """Requirement by package name, of a lock that exists; several versions of one package (by Python) are left open."""
+    """Requirement by package; one with several versions (by Python) is left open. No file, no packages."""
     path = HERE / f"{name}.txt"
     found: dict[str, str] = {}
     several = set()
@@ -86,8 +86,9 @@ constraint-dependencies = {list(keep.values())}
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "pyproject.toml").write_text(manifest)
         subprocess.run([sys.executable, "-m", "uv", "lock", "--quiet"], cwd=folder, check=True)
-        export = [sys.executable, "-m", "uv", "export", "--quiet", "--frozen", "--no-emit-project", "--no-annotate"]
-        done = subprocess.run([*export, "--no-header"], cwd=folder, check=True, capture_output=True, text=True)
+        export = "uv export --quiet --frozen --no-emit-project --no-annotate --no-header".split()
+        command = [sys.executable, "-m", *export]
+        done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     return done.stdout
 
 
@@ -101,13 +102,13 @@ def tidy(exported: str, leave_out: set[str]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--upgrade", action="store_true", help="take newer releases, not the versions locked now")
+    parser.add_argument("--upgrade", action="store_true", help="newer releases, not those locked now")
     upgrade = parser.parse_args().upgrade
     for lock in LOCKS:
         beneath = locked(lock.beside) if lock.beside else {}
         keep = beneath if upgrade else {**locked(lock.name), **beneath}
         text = tidy(resolve(lock, keep), set(beneath))
-        head = f"# {lock.name}: written by `make lock` for Linux on x86_64, Python 3.11 to 3.14; do not edit.\n"
+        head = f"# Written by `make lock` for {lock.name}, Linux on x86_64, Python 3.11 to 3.14.\n"
         (HERE / f"{lock.name}.txt").write_text(head + text)
         sys.stdout.write(f"lock/{lock.name}.txt: {len(PINNED.findall(text))} packages\n")
 

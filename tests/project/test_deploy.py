@@ -1,0 +1,131 @@
+"""The images and the compose file keep their promises, and the dashboard asks for metrics that exist."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from antiphon_server.metrics import ServerMetrics
+from tests.project.sources import ROOT
+
+DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
+DEPLOY = ROOT / "deploy"
+PINNED = re.compile(r"@sha256:[0-9a-f]{64}$")
+
+
+def services() -> dict[str, Any]:
+    found: dict[str, Any] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]
+    return found
+
+
+def stages() -> dict[str, tuple[str, str]]:
+    """Stage to the one it starts from and its text."""
+    parts = re.split(r"^FROM (\S+) AS (\S+)$", DOCKERFILE, flags=re.MULTILINE)[1:]
+    return {
+        name: (parent, text) for parent, name, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True)
+    }
+
+
+def chain(stage: str) -> str:
+    """A stage's instructions with all that it stands on, from the base image up."""
+    parent, text = stages().get(stage, ("", ""))
+    return chain(parent) + text if parent else ""
+
+
+@pytest.mark.parametrize("target", ["cpu", "cuda"])
+def test_an_image_runs_as_nobody_in_particular_and_says_when_it_is_ready(target: str) -> None:
+    text = chain(target)
+    assert re.findall(r"^USER (.+)$", text, re.MULTILINE)[-1] == "10001:10001"
+    assert re.search(r"^HEALTHCHECK .*CMD \[.*/readyz", text, re.MULTILINE)
+    assert "STOPSIGNAL SIGTERM" in text
+    assert re.search(r'^ENTRYPOINT \["tini", "--", "antiphon"\]$', text, re.MULTILINE)
+    assert f"COPY --from=build-{target} /opt /opt" in text
+
+
+def test_the_base_image_is_pinned_by_digest_and_no_stage_has_another() -> None:
+    base = re.search(r"^ARG PYTHON=(\S+)$", DOCKERFILE, re.MULTILINE)
+    assert base
+    assert PINNED.search(base[1])
+    assert {parent for parent, _ in stages().values()} <= {"${PYTHON}", *stages()}
+
+
+def test_what_the_images_copy_is_not_ignored() -> None:
+    sent = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    for _, text in stages().values():
+        for line in re.findall(r"^COPY (?!--from)(.+) \S+$", text, re.MULTILINE):
+            assert {name.rstrip("/") for name in line.split()} <= sent
+
+
+@pytest.mark.parametrize("name", ["antiphon", "prometheus", "grafana"])
+def test_services_can_write_nowhere_and_gain_nothing(name: str) -> None:
+    service = services()[name]
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert name == "antiphon" or PINNED.search(service["image"])
+
+
+def test_the_server_is_stopped_no_sooner_than_it_has_drained() -> None:
+    from antiphon_server.config import Timeouts
+
+    drains_s = Timeouts().drain_grace_s + Timeouts().drain_s
+    assert int(services()["antiphon"]["stop_grace_period"].removesuffix("s")) >= drains_s + 10
+
+
+def test_prometheus_scrapes_the_server_with_the_server_s_own_key() -> None:
+    (job,) = yaml.safe_load((DEPLOY / "prometheus/prometheus.yaml").read_text())["scrape_configs"]
+    assert job["static_configs"][0]["targets"] == ["antiphon:8000"]
+    assert job["metrics_path"] == "/metrics"
+    for name in ("antiphon", "prometheus"):
+        assert services()[name]["secrets"] == ["api_key"]
+    assert (
+        job["authorization"]["credentials_file"]
+        == services()["antiphon"]["environment"]["ANTIPHON_API_KEY_FILE"]
+    )
+
+
+def test_mounted_files_exist() -> None:
+    mounts = [v for s in services().values() for v in s.get("volumes", ()) if v.startswith("./")]
+    assert mounts
+    for mount in mounts:
+        assert (DEPLOY / mount.split(":")[0]).exists(), mount
+
+
+def queries() -> list[str]:
+    dashboard = json.loads((DEPLOY / "grafana/dashboards/antiphon.json").read_text())
+    return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+
+
+def test_the_dashboard_shows_metrics_that_the_server_has() -> None:
+    # The gauges of admission are made at a scrape, by a collector: their names stand in the source.
+    source = (ROOT / "server/antiphon_server/metrics.py").read_text()
+    exposed = set(re.findall(r"^(antiphon_\w+)[ {]", ServerMetrics("test").render().decode(), re.MULTILINE))
+    exposed |= set(re.findall(r'"(antiphon_\w+)"', source))
+    asked = {name for query in queries() for name in re.findall(r"\bantiphon_\w+", query)}
+    assert asked
+    assert asked <= exposed
+
+
+def test_the_dashboard_shows_metrics_that_vllm_has() -> None:
+    spec = find_spec("vllm")
+    assert spec is not None
+    assert spec.origin is not None
+    source = (Path(spec.origin).parent / "v1/metrics/loggers.py").read_text()
+    asked = {name for query in queries() for name in re.findall(r"\bvllm:\w+", query)}
+    assert asked
+    for name in asked:
+        assert f'"{name.removesuffix("_total")}"' in source
+
+
+@pytest.mark.parametrize("script", [".ci/run", "lock/install.sh", "deploy/image_test.sh"])
+def test_scripts_parse_and_stop_at_the_first_error(script: str) -> None:
+    subprocess.run(["bash", "-n", script], cwd=ROOT, check=True)
+    assert re.search(r"^set -eu", (ROOT / script).read_text(), re.MULTILINE)
