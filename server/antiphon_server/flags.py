@@ -55,7 +55,8 @@ class FlagParser(argparse.ArgumentParser):
     """Says in one line what is wrong, and which flag was probably meant."""
 
     def __init__(self, prog: str, description: str) -> None:
-        super().__init__(prog=prog, description=description, allow_abbrev=False, add_help=True)
+        usage = f"{prog} [FLAGS] ..."
+        super().__init__(prog=prog, usage=usage, description=description, allow_abbrev=False)
         self._names: list[str] = ["--help"]
 
     def add_settings(self) -> None:

@@ -117,7 +117,10 @@ class Serving:
     async def _serve(self, engine: OmniEngine, front: Front) -> ExitCode:
         service = await self._assemble(engine)
         try:
-            front.app = create_app(service, self._life)
+            app = create_app(service, self._life)
+            # Made on the first request it would hold the event loop for a tenth of a second.
+            app.openapi()
+            front.app = app
             self._life.stage = "serving"
             name = served_name(service)
             print(banner(self._settings.server, engine.card, name, __version__, self._port), flush=True)  # noqa: T201

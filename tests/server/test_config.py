@@ -1,0 +1,170 @@
+"""Settings: the order of the sources, where values came from, and what is said when one is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from antiphon_server.config import Settings
+from antiphon_server.flags import FlagParser, settings_leaves
+from antiphon_server.media.policy import MediaPolicy, flag
+from antiphon_server.settings_report import as_json, as_lines_with_origin, schema
+from antiphon_server.sources import SHORT_NAMES, ConfigError, load
+
+KEY = "canary-key-7f3a"
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    import os
+
+    for name in [name for name in os.environ if name.startswith("ANTIPHON_")]:
+        monkeypatch.delenv(name)
+
+
+def parse(*argv: str) -> dict[str, object]:
+    parser = FlagParser("antiphon serve", "")
+    parser.add_settings()
+    return dict(parser.parse(argv).settings)
+
+
+def yaml_file(folder: Path, text: str) -> Path:
+    path = folder / "antiphon.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_flags_outrank_the_environment_which_outranks_the_file_which_outranks_the_defaults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = yaml_file(
+        tmp_path, "server: {port: 1, host: localhost, limits: {json_depth: 9}}\nengine: {model: /m}\n"
+    )
+    monkeypatch.setenv("ANTIPHON_SERVER__PORT", "2")
+    monkeypatch.setenv("ANTIPHON_SERVER__LIMITS__QUEUED_TURNS", "7")
+    loaded = load(parse("--port", "3"), file)
+    server = loaded.settings.server
+    assert (server.port, server.host, server.limits.json_depth, server.limits.queued_turns) == (3, "localhost", 9, 7)
+    assert server.limits.body_bytes == Settings.model_fields["server"].default.limits.body_bytes
+    assert loaded.origins["server.port"] == "flag"
+    assert loaded.origins["server.host"] == str(file)
+    assert loaded.origins["server.limits.queued_turns"] == "ANTIPHON_SERVER__LIMITS__QUEUED_TURNS"
+    assert "server.limits.body_bytes" not in loaded.origins
+
+
+def test_short_variables_are_named_like_the_short_flags(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTIPHON_MODEL", "/m")
+    monkeypatch.setenv("ANTIPHON_MAX_NUM_SEQS", "4")
+    monkeypatch.setenv("ANTIPHON_ALLOWED_MEDIA_DOMAINS", "a.example, b.example")
+    loaded = load({})
+    assert loaded.settings.engine.model == Path("/m")
+    assert loaded.settings.engine.thinker.max_num_seqs == 4
+    assert loaded.settings.media.fetch_hosts == ("a.example", "b.example")
+    assert loaded.origins["engine.model"] == "ANTIPHON_MODEL"
+
+
+@pytest.mark.parametrize("short", sorted(SHORT_NAMES))
+def test_every_short_name_stands_for_settings_that_exist(short: str) -> None:
+    assert set(SHORT_NAMES[short]) <= {leaf.name for leaf in settings_leaves()}
+
+
+def test_vllms_flags_reach_the_engine_that_they_mean() -> None:
+    argv = ["--dtype", "float32", "--no-enable-prefix-caching", "--max-model-len", "4096", "--enforce-eager"]
+    engine = load(parse("--model", "/m", *argv)).settings.engine
+    assert (engine.thinker.dtype, engine.talker.dtype) == ("float32", "float32")
+    assert (engine.thinker.enforce_eager, engine.talker.enforce_eager) == (True, True)
+    assert engine.thinker.enable_prefix_caching is False
+    assert engine.thinker.max_model_len == 4096
+
+
+def test_every_setting_but_the_keys_has_a_flag_of_its_dotted_name() -> None:
+    given = parse("--engine.talker.max-frames", "50", "--media-audio-seconds=9", "--no-engine.speech")
+    assert given == {"engine.talker.max_frames": "50", "media.audio_seconds": "9", "engine.speech": False}
+    with pytest.raises(SystemExit):
+        parse("--server.api-keys", KEY)
+
+
+@pytest.mark.parametrize("field", sorted(MediaPolicy.model_fields))
+def test_the_flag_that_a_media_error_names_exists(field: str) -> None:
+    value = {"fetch_networks": "10.0.0.0/8"}.get(field, "1")
+    assert f"media.{field}" in parse(flag(field), value)
+
+
+def test_lists_take_words_or_commas() -> None:
+    assert parse("--allowed-media-domains", "a,b", "c")["media.fetch_hosts"] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        ({}, ["no model given"]),
+        ({"engine.model": "/m", "server.prt": 1}, ["no setting server.prt", "did you mean server.port?"]),
+        ({"engine.model": "/m", "server.port": "99999"}, ["server.port", "65535", "from flag"]),
+        ({"engine.model": "/m", "engine.thinker.dtype": "int4"}, ["engine.thinker.dtype", "bfloat16"]),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_line(flags: dict[str, object], words: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(flags)
+    assert "\n" not in caught.value.args[0]
+    assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize("text", ["server: [", "- a\n- b\n", "server: {port: x}\nengine: {model: /m}"])
+def test_a_file_that_is_wrong_is_named(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"antiphon\.yaml"):
+        load({}, yaml_file(tmp_path, text))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load({}, tmp_path / "none.yaml")
+
+
+def test_keys_come_from_the_environment_and_from_a_file_and_are_never_shown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text(f"# ours\n{KEY}-file\n\n", encoding="utf-8")
+    monkeypatch.setenv("ANTIPHON_API_KEY", f"{KEY}-1,{KEY}-2")
+    loaded = load(parse("--model", "/m", "--api-key-file", str(keys)))
+    found = [key.get_secret_value() for key in loaded.settings.server.api_keys]
+    assert found == [f"{KEY}-1", f"{KEY}-2", f"{KEY}-file"]
+    shown = as_lines_with_origin(loaded) + as_json(loaded) + repr(loaded) + str(loaded.settings)
+    assert KEY not in shown
+    assert "server.api_keys = 3 hidden" in as_lines_with_origin(loaded)
+
+
+@pytest.mark.parametrize("bad", [f"{KEY} with spaces", f"{KEY}\x07", "ü" + KEY])
+def test_a_key_that_cannot_be_sent_is_refused_without_being_quoted(
+    monkeypatch: pytest.MonkeyPatch, bad: str
+) -> None:
+    monkeypatch.setenv("ANTIPHON_API_KEY", bad)
+    with pytest.raises(ConfigError) as caught:
+        load({"engine.model": "/m"})
+    assert KEY not in str(caught.value)
+
+
+def test_wrong_types_around_the_keys_do_not_quote_them(tmp_path: Path) -> None:
+    file = yaml_file(tmp_path, f"engine: {{model: /m}}\nserver: {{api_keys: {{a: {KEY}}}}}\n")
+    with pytest.raises(ConfigError) as caught:
+        load({}, file)
+    assert KEY not in str(caught.value)
+
+
+def test_an_empty_key_file_does_not_mean_no_keys(tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("# none\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match="holds no key"):
+        load({"engine.model": "/m", "server.api_key_file": str(tmp_path / "keys")})
+
+
+def test_the_settings_are_frozen() -> None:
+    settings = load({"engine.model": "/m"}).settings
+    with pytest.raises(ValueError, match="frozen"):
+        settings.server = settings.server  # type: ignore[misc]
+
+
+def test_the_schema_describes_every_section() -> None:
+    assert set(json.loads(schema())["properties"]) == set(Settings.model_fields)
