@@ -36,21 +36,18 @@ class Lock:
     beside: str | None = None  # the lock it is installed on top of: its packages are left out
 
 
+# What torch's CPU build asks for: its own metadata is not read here.
+TORCH_NEEDS = ("sympy", "networkx", "jinja2", "fsspec", "filelock", "typing-extensions")
+# torchvision must fit torch; Triton interprets our kernels in tests; intel-openmp asks for its runtime in its
+# Linux wheel alone; setuptools builds the project.
+CPU_ALSO = ("torchvision==0.28.0", "triton", "intel-cmplr-lib-ur==2024.2.1", "setuptools==78.1.1")
+
 LOCKS = (
-    Lock(
-        "cpu",
-        ("cpu",),
-        # torchvision must fit torch 2.13; then what torch's CPU build asks for, the Triton interpreter's home,
-        # what intel-openmp asks for in its Linux wheel alone, and our own build.
-        (
-            *"torchvision==0.28.0 sympy networkx jinja2 fsspec filelock typing-extensions".split(),
-            *"triton intel-cmplr-lib-ur==2024.2.1 setuptools==78.1.1".split(),
-        ),
-        (*NEVER, "torch"),
-    ),
+    Lock("cpu", ("cpu",), (*CPU_ALSO, *TORCH_NEEDS), (*NEVER, "torch")),
     Lock("cuda", ("cuda",), ("setuptools==78.1.1",)),
     Lock("dev", ("test", "lint"), never=(*NEVER, "torch"), beside="cpu"),
 )
+EXPORT = ("--quiet", "--frozen", "--no-emit-project", "--no-annotate", "--no-header")
 
 
 def locked(name: str) -> dict[str, str]:
@@ -86,8 +83,7 @@ constraint-dependencies = {list(keep.values())}
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "pyproject.toml").write_text(manifest)
         subprocess.run([sys.executable, "-m", "uv", "lock", "--quiet"], cwd=folder, check=True)
-        export = "uv export --quiet --frozen --no-emit-project --no-annotate --no-header".split()
-        command = [sys.executable, "-m", *export]
+        command = [sys.executable, "-m", "uv", "export", *EXPORT]
         done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
     return done.stdout
 
