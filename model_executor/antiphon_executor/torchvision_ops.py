@@ -1,9 +1,9 @@
 """Makes `import torchvision` work where its compiled extension does not load.
 
-vLLM's and transformers' vision code import torchvision for its pure-torch transforms alone. A CUDA build
-of torchvision beside a CPU build of torch cannot load its extension, and then fails at import: it registers
-fake kernels for two operators that nobody has defined. Defining their schemas is enough. No kernel is added,
-so a call of either operator still raises.
+vLLM and transformers import torchvision for its pure-torch transforms alone, and vLLM does so before it loads
+any plugin. A CUDA build of torchvision beside a CPU build of torch fails at import: it registers fake kernels for
+two operators that its missing extension would have defined. Their schemas are enough. No kernel is added, so a
+call of either still raises. torch itself calls this, by the entry point `torch.backends`, as it is imported.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SCHEMAS = (
 
 @cache
 def define_missing_operators() -> Library | None:
-    """Define the schemas where they are missing. Call it before torchvision is first imported.
+    """Define the schemas where they are missing.
 
     Returns the library that owns the schemas (kept alive by this cache), or None where nothing was to do:
     torchvision is absent, already imported, or its extension loads.

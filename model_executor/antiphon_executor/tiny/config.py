@@ -100,6 +100,8 @@ def _thinker(ids: Mapping[str, int]) -> dict[str, Any]:
             "num_experts_per_tok": 2,
             "max_position_embeddings": CONTEXT,
             "rope_parameters": dict(_ROPE),
+            # Read by vLLM 0.32, in the released config, unknown to transformers 5.19.
+            "tie_word_embeddings": False,
             "eos_token_id": ids["<|im_end|>"],
             "pad_token_id": ids["<|endoftext|>"],
         },
