@@ -8,7 +8,7 @@ embeddings and the next text row. Reference: transformers' `_get_talker_user_par
 from __future__ import annotations
 
 import torch
-from antiphon_kernels.frame_embedding import frame_embedding
+from antiphon_kernels.dispatch import frame_embedding
 from torch import nn
 
 from antiphon_executor.talker.config import TalkerConfig
