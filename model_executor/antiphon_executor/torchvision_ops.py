@@ -1,53 +1,44 @@
 """Makes `import torchvision` work where its compiled extension does not load.
 
-vLLM and transformers import torchvision for its pure-torch transforms alone, and vLLM does so before it loads
-any plugin. A CUDA build of torchvision beside a CPU build of torch fails at import: it registers fake kernels for
-two operators that its missing extension would have defined. Their schemas are enough. No kernel is added, so a
-call of either still raises. torch itself calls this, by the entry point `torch.backends`, as it is imported.
+vLLM and transformers import torchvision for its pure-torch transforms alone; vLLM does so before it loads
+any plugin. A CUDA build of torchvision beside a CPU build of torch fails at import: it registers fake kernels
+for two operators that its missing extension would have defined. Their schemas are enough. No kernel is added:
+a call of either still raises. torch itself calls this, by the entry point `torch.backends`, while it is imported.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import sys
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from torch.library import Library
+import torch
+from torch.library import Library
 
-# As torchvision's csrc/ops/{nms,quantized/...}.cpp declare them.
+# As torchvision declares them in csrc/ops/nms.cpp and csrc/ops/quantized/cpu/qnms_kernel.cpp.
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 
+# A schema lives as long as the library that defined it.
+_libraries: list[Library] = []
 
-@cache
-def define_missing_operators() -> Library | None:
-    """Define the schemas where they are missing.
 
-    Returns the library that owns the schemas (kept alive by this cache), or None where nothing was to do:
-    torchvision is absent, already imported, or its extension loads.
-    """
-    if "torchvision" in sys.modules:
-        return None
+def define_missing_operators() -> None:
+    """Define the schemas, where torchvision is installed and its extension does not load. Idempotent."""
+    if _libraries or "torchvision" in sys.modules:
+        return
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None or _extension_loads(Path(spec.origin).parent):
-        return None
-
-    from torch.library import Library
-
+        return
     library = Library("torchvision", "FRAGMENT")
     for schema in _SCHEMAS:
         library.define(schema)
-    return library
+    _libraries.append(library)
 
 
 def _extension_loads(package: Path) -> bool:
-    import torch
-
     for extension in (*package.glob("_C*.so"), *package.glob("_C*.pyd")):
         try:
             torch.ops.load_library(str(extension))

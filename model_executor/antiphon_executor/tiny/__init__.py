@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from antiphon_executor.torchvision_ops import define_missing_operators
-
 FAMILIES = ("qwen3_omni",)
 
 
@@ -20,8 +18,6 @@ def write_tiny_checkpoint(path: Path, family: str = "qwen3_omni", seed: int = 0)
     """
     if family not in FAMILIES:
         raise ValueError(f"no tiny checkpoint of family {family!r}; there are: {', '.join(FAMILIES)}")
-    # transformers' vision code imports torchvision.
-    define_missing_operators()
     from antiphon_executor.tiny.qwen3_omni import write
 
     write(path, seed)
