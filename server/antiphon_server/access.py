@@ -6,6 +6,7 @@ A decision is made on `scope["path"]`, never on a URL rebuilt from headers; what
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import hmac
 import logging
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable
 
 from pydantic import SecretStr
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antiphon_server.envelope import error_of
@@ -30,14 +32,23 @@ _SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _SECURITY_HEADERS = ((b"x-content-type-options", b"nosniff"),)
 
 
+class ClientStalled(OSError):
+    """The client reads nothing any more. For the application that is a disconnect, which ASGI says with OSError."""
+
+
 class RequestIds:
     """Outermost: gives each request an id (`x-request-id`), logs one line, counts the outcome."""
 
     def __init__(
-        self, app: ASGIApp, metrics: ServerMetrics, clock: Callable[[], float] = time.monotonic
+        self,
+        app: ASGIApp,
+        metrics: ServerMetrics,
+        stalled_client_s: float,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._app = app
         self._metrics = metrics
+        self._stalled_client_s = stalled_client_s
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -47,14 +58,18 @@ class RequestIds:
         identity = _client_id(scope) or f"req_{secrets.token_hex(12)}"
         scope.setdefault("state", {})["request_id"] = identity
         request_id.set(identity)
-        response = _Response(send, identity)
+        response = _Response(send, identity, self._stalled_client_s)
         started_at = self._clock()
         try:
             await self._app(scope, receive, response.send)
+        except ClientStalled:
+            pass
         finally:
             self._account(scope, response, self._clock() - started_at)
 
     def _account(self, scope: Scope, response: _Response, seconds: float) -> None:
+        if response.stalled:
+            self._metrics.turn_aborted("stalled_client")
         outcome = response.outcome
         if scope["path"].startswith(f"{scope.get('root_path', '')}/v1/"):
             self._metrics.request_finished(outcome, seconds)
@@ -76,11 +91,13 @@ class RequestIds:
 class _Response:
     """What was sent: adds our headers on the way and remembers the status."""
 
-    def __init__(self, send: Send, identity: str) -> None:
+    def __init__(self, send: Send, identity: str, stalled_client_s: float) -> None:
         self._send = send
+        self._stalled_client_s = stalled_client_s
         self._headers = ((b"x-request-id", identity.encode()), *_SECURITY_HEADERS)
         self.status = 0
         self.sent_bytes = 0
+        self.stalled = False
         self.complete = False
 
     async def send(self, message: Message) -> None:
@@ -92,7 +109,12 @@ class _Response:
             self.complete = not message.get("more_body", False)
         elif message["type"] == "websocket.close":
             self.complete = True
-        await self._send(message)
+        try:
+            async with asyncio.timeout(self._stalled_client_s):
+                await self._send(message)
+        except TimeoutError:
+            self.stalled = True
+            raise ClientStalled from None
 
     @property
     def outcome(self) -> Outcome:
@@ -174,6 +196,8 @@ class Faults:
 
         try:
             await self._app(scope, receive, watch)
+        except (ClientStalled, ClientDisconnect):
+            return
         except Exception as error:
             fault = error_of(error)
             if fault.status >= 500:

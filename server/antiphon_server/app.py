@@ -54,7 +54,7 @@ def create_app(service: Service, lifecycle: Lifecycle | None = None) -> FastAPI:
 def layers(server: ServerSettings, metrics: ServerMetrics, life: Lifecycle) -> list[Middleware]:
     """What a request passes, outermost first."""
     return [
-        Middleware(RequestIds, metrics),
+        Middleware(RequestIds, metrics, server.timeouts.stalled_client_s),
         Middleware(HeadLimits, server.limits),
         Middleware(ApiKeys, server.api_keys, server.root_path),
         Middleware(Gate, life.refusal, server.root_path),

@@ -12,12 +12,18 @@ from antiphon_server.errors import Overloaded, Unavailable
 
 
 def door(
-    sequences: int = 2, streams: int = 1, queued_turns: int = 2, media_seconds: float = 100, queue_s: float = 30
+    sequences: int = 2,
+    streams: int = 1,
+    queued_turns: int = 2,
+    media_seconds: float = 100,
+    queue_s: float = 30,
 ) -> Admission:
     return Admission(Capacity(sequences, streams, queued_turns, media_seconds, queue_s))
 
 
-async def turn(stack: AsyncExitStack, admission: Admission, *, speaks: bool = False, choices: int = 1) -> Ticket:
+async def turn(
+    stack: AsyncExitStack, admission: Admission, *, speaks: bool = False, choices: int = 1
+) -> Ticket:
     """A ticket that has its slot."""
     ticket = await stack.enter_async_context(admission.ticket(speaks=speaks, choices=choices))
     await asyncio.wait_for(ticket.start(), 1)

@@ -46,7 +46,12 @@ def test_flags_outrank_the_environment_which_outranks_the_file_which_outranks_th
     monkeypatch.setenv("ANTIPHON_SERVER__LIMITS__QUEUED_TURNS", "7")
     loaded = load(parse("--port", "3"), file)
     server = loaded.settings.server
-    assert (server.port, server.host, server.limits.json_depth, server.limits.queued_turns) == (3, "localhost", 9, 7)
+    assert (server.port, server.host, server.limits.json_depth, server.limits.queued_turns) == (
+        3,
+        "localhost",
+        9,
+        7,
+    )
     assert server.limits.body_bytes == Settings.model_fields["server"].default.limits.body_bytes
     assert loaded.origins["server.port"] == "flag"
     assert loaded.origins["server.host"] == str(file)
