@@ -15,7 +15,7 @@ READY  := $(VENV)/ready-$(DEVICE)
 TESTED := $(VENV)/ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint lock image-test clean
+.PHONY: help install serve test lint lock architecture image-test clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -37,6 +37,12 @@ lint: $(TESTED) ## ruff, its formatter, mypy
 
 lock: .cache/lock-tools/bin/uv ## write the locks anew (UPGRADE=1: newer releases)
 	.cache/lock-tools/bin/python lock/update.py $(if $(UPGRADE),--upgrade)
+
+architecture: $(TESTED) ## write the file table of ARCHITECTURE.md
+	$(PY) -m tests.project.architecture
+
+bench-%: $(TESTED) ## time something: bench-vocoder, ... (ARGS=--help)
+	$(PY) -m tests.bench.bench_$* $(ARGS)
 
 image-test: ## build the CPU image with buildah, run it, let it speak (root, Debian)
 	deploy/image_test.sh
