@@ -57,11 +57,11 @@ class AudioDecoder:
         return _clip(part, samples, budget)
 
     async def decode_sound_of_video(
-        self, part: Part, data: bytes, container: Container, length_s: Fraction, budget: Budget
+        self, part: Part, data: bytes, container: Container, start: Fraction, length: Fraction, budget: Budget
     ) -> AudioClip:
-        """`length_s` of the first audio track, with silence in its gaps: sample n belongs to n / 16,000 s."""
-        most_samples = math.ceil(length_s * LISTENING_RATE_HZ)
-        make_argv = partial(synced_sound_argv, container)
+        """`length` seconds of the first audio track: sample n belongs to `start` + n / 16,000 s."""
+        most_samples = math.ceil(length * LISTENING_RATE_HZ)
+        make_argv = partial(synced_sound_argv, container, start)
         return _clip(part, await self._samples(part, data, make_argv, most_samples, budget), budget)
 
     async def _samples(
@@ -82,7 +82,7 @@ class AudioDecoder:
         limit = self._policy.audio_seconds
         job = FfmpegJob(packets_argv(container, ("a:0",)), PACKETS_BYTES)
         outcome = await attempt(self._sandbox, self._policy, part, job, [data])
-        length_s = read_packets(bytes(outcome.output)).seconds("audio") if outcome.succeeded else 0.0
+        length_s = float(read_packets(bytes(outcome.output)).end("audio")) if outcome.succeeded else 0.0
         got = f"is {length_s:.0f} s" if length_s > limit else f"is longer than {limit:g} s"
         return part.over(got, f"{limit:g} s", "audio_seconds", "Split the file or raise the limit.")
 

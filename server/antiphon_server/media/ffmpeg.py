@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,24 @@ def find_ffmpeg() -> Path:
     return Path(named).absolute()
 
 
+@dataclass(frozen=True, slots=True)
+class FramePlan:
+    """Which frames of a video to keep: from `start` seconds on, `rate` a second, `frames` at most.
+
+    `height` and `width` are those that the frames are scaled to.
+    """
+
+    start: Fraction
+    rate: Fraction
+    frames: int
+    height: int
+    width: int
+
+    @property
+    def frame_bytes(self) -> int:
+        return self.height * self.width * 3
+
+
 def _input(container: Container, **options: object) -> Any:
     drefs = {"enable_drefs": 0} if container.demuxer == "mov" else {}
     return ffmpeg.input(
@@ -74,9 +93,13 @@ def sound_argv(container: Container, most_seconds: float) -> tuple[str, ...]:
     return _sound(container, most_seconds, _MONO)
 
 
-def synced_sound_argv(container: Container, most_seconds: float) -> tuple[str, ...]:
-    """The same, with silence where the track has gaps or starts late: sample n belongs to n / 16,000 s."""
-    return _sound(container, most_seconds, f"aresample=async=1:first_pts=0,{_MONO}")
+def synced_sound_argv(container: Container, start: Fraction, most_seconds: float) -> tuple[str, ...]:
+    """The same from `start` on, with silence in gaps: sample n belongs to start + n / 16,000 s."""
+    return _sound(container, most_seconds, f"a{_start(start)},aresample=async=1:first_pts=0,{_MONO}")
+
+
+def _start(start: Fraction) -> str:
+    return f"setpts='PTS-{start.numerator}/{start.denominator}/TB'"
 
 
 def _sound(container: Container, most_seconds: float, filters: str) -> tuple[str, ...]:
@@ -98,15 +121,15 @@ def first_frame_argv(container: Container, source_pixels: int, fit: Fit) -> tupl
     return _argv(ffmpeg.output(source["V:0"], _OUTPUT, **options))
 
 
-def frames_argv(
-    container: Container, source_pixels: int, width: int, height: int, rate: Fraction, frames: int
-) -> tuple[str, ...]:
-    """RGB frames of one size, evenly spaced: frame k is the one on screen at k / rate seconds."""
+def frames_argv(container: Container, source_pixels: int, plan: FramePlan) -> tuple[str, ...]:
+    """RGB frames of one size, evenly spaced: frame k is the one on screen at start + k / rate seconds."""
     # round=up maps a source frame to the first output time that is not before it.
-    every = f"fps=fps={rate.numerator}/{rate.denominator}:round=up:start_time=0"
-    scale = f"scale={width}:{height}:flags=bicubic+accurate_rnd+full_chroma_int,setsar=1"
+    every = (
+        f"{_start(plan.start)},fps=fps={plan.rate.numerator}/{plan.rate.denominator}:round=up:start_time=0"
+    )
+    scale = f"scale={plan.width}:{plan.height}:flags=bicubic+accurate_rnd+full_chroma_int,setsar=1"
     source = _input(container, max_pixels=source_pixels)
-    options = {"vf": f"{every},{scale}", "f": "rawvideo", "pix_fmt": "rgb24", "frames:v": frames}
+    options = {"vf": f"{every},{scale}", "f": "rawvideo", "pix_fmt": "rgb24", "frames:v": plan.frames}
     return _argv(ffmpeg.output(source["V:0"], _OUTPUT, fps_mode="passthrough", **options))
 
 

@@ -18,11 +18,11 @@ _PACKET = re.compile(rb"^(\d), *-?\d+, *(-?\d+), *(\d+),", re.MULTILINE)
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """`ticks`: end of the last packet in units of `tick_s`."""
+    """`start` of the first packet and `end` of the last, in seconds; both 0 where there is none."""
 
     kind: str
-    tick_s: Fraction
-    ticks: int
+    start: Fraction
+    end: Fraction
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,27 +31,30 @@ class Packets:
 
     def has(self, kind: str) -> bool:
         """Whether there is a track of the kind with at least one packet."""
-        return any(track.kind == kind and track.ticks > 0 for track in self.tracks)
+        return any(track.kind == kind and track.end > track.start for track in self.tracks)
 
-    def length(self, kind: str) -> Fraction:
-        """Seconds until the end of the kind's last packet; 0 where there is none."""
-        ends = (track.ticks * track.tick_s for track in self.tracks if track.kind == kind)
-        return max(ends, default=Fraction(0))
+    def start(self, kind: str) -> Fraction:
+        """When the kind's first packet begins; 0 where there is none."""
+        return min((track.start for track in self.tracks if track.kind == kind), default=Fraction(0))
 
-    def seconds(self, kind: str) -> float:
-        return float(self.length(kind))
+    def end(self, kind: str) -> Fraction:
+        """When the kind's last packet ends; 0 where there is none."""
+        return max((track.end for track in self.tracks if track.kind == kind), default=Fraction(0))
 
 
 def read_packets(text: bytes) -> Packets:
     """Reads framecrc output; lines that are none are passed over."""
     headers = {(int(number), name): value for name, number, value in _HEADER.findall(text)}
+    starts: dict[int, int] = {}
     ends: dict[int, int] = {}
     for number, start, duration in _PACKET.findall(text):
-        end = int(start) + int(duration)
-        ends[int(number)] = max(ends.get(int(number), 0), end)
+        track, begin = int(number), int(start)
+        starts[track] = min(starts.get(track, begin), begin)
+        ends[track] = max(ends.get(track, begin), begin + int(duration))
     tracks = []
     for (number, name), kind in headers.items():
-        tick = headers.get((number, b"tb"), b"0/1")
-        if name == b"media_type" and not tick.endswith(b"/0"):
-            tracks.append(Track(kind.decode(), Fraction(tick.decode()), ends.get(number, 0)))
+        tick = headers.get((number, b"tb"), b"0/0").decode()
+        if name == b"media_type" and not tick.endswith("/0"):
+            start, end = (ticks.get(number, 0) * Fraction(tick) for ticks in (starts, ends))
+            tracks.append(Track(kind.decode(), start, end))
     return Packets(tuple(tracks))

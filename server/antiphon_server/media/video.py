@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import math
 import re
-from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -18,7 +17,7 @@ from antiphon_executor.protocol import AudioClip, VideoClip
 from antiphon_server.media.audio import AudioDecoder
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.decoding import attempt, container_of, is_full, refuse
-from antiphon_server.media.ffmpeg import first_frame_argv, frames_argv, packets_argv
+from antiphon_server.media.ffmpeg import FramePlan, first_frame_argv, frames_argv, packets_argv
 from antiphon_server.media.job import FfmpegJob
 from antiphon_server.media.packets import PACKETS_BYTES, Packets, read_packets
 from antiphon_server.media.part import Part
@@ -30,20 +29,7 @@ from antiphon_server.media.sniff import Container
 _PPM_HEADER = re.compile(rb"P6\s(\d{1,5})\s(\d{1,5})\s255\s")
 _PPM_HEADER_BYTES = 32
 _FINEST_RATE = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class FramePlan:
-    """Which frames to keep: `frames` at most, `rate` a second, each [height, width, 3]."""
-
-    rate: Fraction
-    frames: int
-    height: int
-    width: int
-
-    @property
-    def bytes(self) -> int:
-        return self.frames * self.height * self.width * 3
+_LEAD_IN_S = Fraction(1, 10)
 
 
 def sampling(length_s: Fraction, wanted_fps: float, most_frames: int) -> tuple[Fraction, int]:
@@ -72,9 +58,10 @@ class VideoDecoder:
             self._packets(part, data, container), self._frame_size(part, data, container)
         )
         plan = self._plan(part, packets, height, width)
-        budget.take_decoded(part, plan.bytes)
+        budget.take_decoded(part, plan.frames * plan.frame_bytes)
         clip, sound = await asyncio.gather(
-            self._frames(part, data, container, plan), self._sound(part, data, container, packets, budget)
+            self._frames(part, data, container, plan),
+            self._sound(part, data, container, packets, plan.start, budget),
         )
         return VideoClip(clip.frames, clip.frames_per_second, sound)
 
@@ -83,7 +70,7 @@ class VideoDecoder:
         outcome = await attempt(self._sandbox, self._policy, part, job, [data])
         packets = read_packets(bytes(outcome.output))
         limit = self._policy.video_seconds
-        length_s = max(packets.seconds("video"), packets.seconds("audio"))
+        length_s = float(max(packets.end("video"), packets.end("audio")))
         if is_full(outcome, job) or length_s > limit:
             got = f"is at least {length_s:.0f} s"
             fix = "Cut the video or raise the limit."
@@ -111,24 +98,26 @@ class VideoDecoder:
         source, policy = part.source, self._policy
         fps = min(source.fps or policy.video_fps, policy.video_max_fps)
         most = min(policy.video_frames, source.max_frames or policy.video_frames)
-        rate, frames = sampling(packets.length("video"), fps, most)
-        return FramePlan(rate, frames, height, width)
+        # A track of sound that begins a little before the picture is a codec's lead-in, not time to be shown.
+        start = packets.start("video")
+        start = start if start < _LEAD_IN_S else Fraction(0)
+        rate, frames = sampling(packets.end("video") - start, fps, most)
+        return FramePlan(start, rate, frames, height, width)
 
     async def _frames(self, part: Part, data: bytes, container: Container, plan: FramePlan) -> VideoClip:
-        argv = frames_argv(
-            container, self._policy.video_source_pixels, plan.width, plan.height, plan.rate, plan.frames
-        )
-        outcome = await attempt(self._sandbox, self._policy, part, FfmpegJob(argv, plan.bytes), [data])
-        shape = (-1, plan.height, plan.width, 3)
-        whole = len(outcome.output) // (plan.bytes // plan.frames)
+        argv = frames_argv(container, self._policy.video_source_pixels, plan)
+        job = FfmpegJob(argv, plan.frames * plan.frame_bytes)
+        outcome = await attempt(self._sandbox, self._policy, part, job, [data])
+        whole = len(outcome.output) // plan.frame_bytes
         if not outcome.succeeded or whole == 0:
             raise refuse(part)
-        pixels = np.frombuffer(outcome.output, dtype=np.uint8, count=whole * (plan.bytes // plan.frames))
-        return VideoClip(pixels.reshape(shape), float(plan.rate))
+        pixels = np.frombuffer(outcome.output, dtype=np.uint8, count=whole * plan.frame_bytes)
+        return VideoClip(pixels.reshape(whole, plan.height, plan.width, 3), float(plan.rate))
 
     async def _sound(
-        self, part: Part, data: bytes, container: Container, packets: Packets, budget: Budget
+        self, part: Part, data: bytes, container: Container, packets: Packets, start: Fraction, budget: Budget
     ) -> AudioClip | None:
         if not part.source.hear_sound or not packets.has("audio"):
             return None
-        return await self._audio.decode_sound_of_video(part, data, container, packets.length("audio"), budget)
+        length = packets.end("audio") - start
+        return await self._audio.decode_sound_of_video(part, data, container, start, length, budget)

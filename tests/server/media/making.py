@@ -8,6 +8,7 @@ import subprocess
 import wave
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -48,7 +49,13 @@ def wav(channels: NDArray[np.float64], rate_hz: int, bits: int = 16) -> bytes:
     return out.getvalue()
 
 
-def picture(image: Image.Image, form: str, **options: object) -> bytes:
+def speech(text: str) -> bytes:
+    """A WAV at 22,050 Hz with a header of unknown length, as espeak-ng writes it to a pipe."""
+    command = ["espeak-ng", "--stdout", text]
+    return subprocess.run(command, check=True, capture_output=True, timeout=20).stdout
+
+
+def picture(image: Image.Image, form: str, **options: Any) -> bytes:
     out = io.BytesIO()
     image.save(out, form, **options)
     return out.getvalue()
@@ -58,10 +65,10 @@ def base64_of(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
-def part(kind: MediaKind, *data: bytes | str, index: int = 0, **options: object) -> MediaSource:
+def part(kind: MediaKind, *data: bytes | str, index: int = 0, **options: Any) -> MediaSource:
     """A source out of bytes (sent as base64) or of ready-made locations."""
     locations = tuple(item if isinstance(item, str) else base64_of(item) for item in data)
-    return MediaSource(kind, locations, f"messages[0].content[{index}]", **options)  # type: ignore[arg-type]
+    return MediaSource(kind, locations, f"messages[0].content[{index}]", **options)
 
 
 def strongest_hz(samples: NDArray[np.float32], rate_hz: int = 16_000) -> float:

@@ -1,0 +1,101 @@
+"""Speech in every format a client can ask for: what comes out is what went in."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import subprocess
+import wave
+
+import numpy as np
+import pytest
+
+from antiphon_server.errors import ServerFault
+from antiphon_server.media.encode import FfmpegSound, encode, open_encoder
+from antiphon_server.protocol.options import AudioFormat
+from tests.echo_engine import sine_pcm
+
+TONE_HZ = 1_000
+PCM = sine_pcm(TONE_HZ, 0, 24_000)
+DEADLINE_S = 30.0
+LOSSY: list[AudioFormat] = ["mp3", "opus", "aac"]
+
+
+def decode(data: bytes) -> np.ndarray:
+    """Any file → mono float at 24 kHz, by ffmpeg's own guess of what it is."""
+    command = ["ffmpeg", "-v", "error", "-i", "pipe:0", "-f", "s16le", "-ar", "24000", "-ac", "1", "pipe:1"]
+    done = subprocess.run(command, input=data, capture_output=True, check=True)
+    assert done.stderr == b""
+    return np.frombuffer(done.stdout, "<i2").astype(np.float64)
+
+
+def loudest_hz(samples: np.ndarray) -> float:
+    spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
+    return float(spectrum.argmax() * 24_000 / len(samples))
+
+
+async def test_wav_holds_the_very_samples() -> None:
+    with wave.open(io.BytesIO(await encode(PCM, "wav", DEADLINE_S))) as file:
+        assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 24_000)
+        assert file.readframes(file.getnframes()) == PCM
+
+
+async def test_pcm16_is_the_samples_themselves() -> None:
+    assert await encode(PCM, "pcm16", DEADLINE_S) == PCM
+
+
+async def test_flac_decodes_to_the_very_samples() -> None:
+    decoded = decode(await encode(PCM, "flac", DEADLINE_S))
+    assert decoded.astype("<i2").tobytes() == PCM
+
+
+@pytest.mark.parametrize("audio_format", LOSSY)
+async def test_lossy_formats_keep_the_tone_and_the_length(audio_format: AudioFormat) -> None:
+    encoded = await encode(PCM, audio_format, DEADLINE_S)
+    decoded = decode(encoded)
+    assert loudest_hz(decoded) == pytest.approx(TONE_HZ, abs=5)
+    assert len(decoded) == pytest.approx(24_000, abs=2_500)
+    assert len(encoded) < len(PCM) / 2
+
+
+@pytest.mark.parametrize("audio_format", [*LOSSY, "flac"])
+async def test_a_streamed_encoding_gives_sound_before_the_end(audio_format: AudioFormat) -> None:
+    long = sine_pcm(TONE_HZ, 0, 24_000 * 8)
+    early = b""
+    async with open_encoder(audio_format, DEADLINE_S) as sound:
+        for start in range(0, len(long), 3_840):
+            early += await sound.feed(long[start : start + 3_840])
+            await asyncio.sleep(0.005)
+        whole = early + await sound.finish()
+    assert len(early) > len(whole) / 4
+    assert loudest_hz(decode(whole)) == pytest.approx(TONE_HZ, abs=5)
+
+
+async def test_leaving_early_leaves_no_child() -> None:
+    async with open_encoder("mp3", DEADLINE_S) as sound:
+        await sound.feed(PCM)
+        assert isinstance(sound, FfmpegSound)
+        child = sound.child
+    assert child.returncode is not None
+
+
+async def test_an_encoder_that_dies_is_our_fault_and_says_nothing_more() -> None:
+    async with open_encoder("mp3", DEADLINE_S) as sound:
+        assert isinstance(sound, FfmpegSound)
+        sound.child.kill()
+        with pytest.raises(ServerFault, match="could not be encoded"):
+            await sound.finish()
+
+
+async def test_an_encoder_that_hangs_is_given_up_at_its_deadline() -> None:
+    command = ["sleep", "60"]
+    child = await asyncio.create_subprocess_exec(
+        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    sound = FfmpegSound(child, 0.2)
+    try:
+        with pytest.raises(ServerFault):
+            await sound.finish()
+    finally:
+        await sound.close()
+    assert child.returncode is not None
