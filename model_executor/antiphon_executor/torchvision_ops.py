@@ -3,7 +3,7 @@
 vLLM and transformers import torchvision for its pure-torch transforms alone; vLLM does so before it loads
 any plugin. A CUDA build of torchvision beside a CPU build of torch fails at import: it registers fake kernels
 for two operators that its missing extension would have defined. Their schemas are enough. No kernel is added:
-a call of either still raises. torch itself calls this, by the entry point `torch.backends`, while it is imported.
+a call of either still raises. torch itself calls this, by the entry point `torch.backends`, at its import.
 """
 
 from __future__ import annotations

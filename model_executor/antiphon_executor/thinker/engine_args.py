@@ -1,0 +1,55 @@
+"""The Thinker's engine arguments, out of the operator's settings.
+
+In: `EngineSettings` and the socket on which the bridge waits for media rows. Out: vLLM's `AsyncEngineArgs`.
+Never starts the engine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vllm import AsyncEngineArgs
+from vllm.config import KVTransferConfig
+from vllm.platforms import current_platform
+
+from antiphon_executor.plugin import MEDIA_ROWS_CONNECTOR, THINKER_ARCHITECTURE
+from antiphon_executor.settings import EngineSettings
+
+# Of each kind in one prompt. The context is the true limit; the server's admission has its own.
+MEDIA_PER_PROMPT = 64
+_CPU_KV_CACHE_BYTES = 1 << 30
+
+
+def thinker_engine_args(settings: EngineSettings, rows_socket: str | None) -> AsyncEngineArgs:
+    """`rows_socket`: ZeroMQ endpoint of the bridge's PULL socket; None where nothing is to speak."""
+    thinker = settings.thinker
+    on_cpu = current_platform.is_cpu()
+    optional: dict[str, Any] = {
+        "max_model_len": thinker.max_model_len,
+        "num_gpu_blocks_override": thinker.num_gpu_blocks_override,
+        "kv_cache_memory_bytes": thinker.kv_cache_memory_bytes or (_CPU_KV_CACHE_BYTES if on_cpu else None),
+    }
+    if rows_socket is not None:
+        optional["kv_transfer_config"] = KVTransferConfig(
+            kv_connector=MEDIA_ROWS_CONNECTOR,
+            # A producer: as a consumer, vLLM would expect embeddings from elsewhere and free blocks late.
+            kv_role="kv_producer",
+            kv_connector_extra_config={"rows_socket": rows_socket},
+        )
+    return AsyncEngineArgs(
+        model=str(settings.model),
+        served_model_name=settings.served_model_name,
+        hf_overrides={"architectures": [THINKER_ARCHITECTURE]},
+        dtype=thinker.dtype,
+        max_num_seqs=thinker.max_num_seqs,
+        max_num_batched_tokens=thinker.max_num_batched_tokens,
+        enable_prefix_caching=thinker.enable_prefix_caching,
+        enable_chunked_prefill=True,
+        tensor_parallel_size=thinker.tensor_parallel_size,
+        # Compiling for a CPU costs a minute at the start and gains nothing for models that a CPU can serve.
+        enforce_eager=thinker.enforce_eager or on_cpu,
+        gpu_memory_utilization=thinker.gpu_memory_utilization,
+        limit_mm_per_prompt=dict.fromkeys(("audio", "image", "video"), MEDIA_PER_PROMPT),
+        enable_log_requests=False,
+        **{name: value for name, value in optional.items() if value is not None},
+    )
