@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import jinja2
 import jinja2.ext
@@ -67,7 +67,7 @@ class ChatTemplate:
 class _GenerationBlocks(jinja2.ext.Extension):
     """`{% generation %}` marks the assistant's words for training; for a prompt its body is all there is."""
 
-    tags: ClassVar[set[str]] = {"generation"}
+    tags = {"generation"}  # noqa: RUF012  # the base class declares it so
 
     def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
         next(parser.stream)

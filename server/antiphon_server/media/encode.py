@@ -56,28 +56,28 @@ class FfmpegSound:
     """One ffmpeg child. `feed` returns what is ready and never waits for the encoder's own delay."""
 
     def __init__(self, child: asyncio.subprocess.Process, deadline_s: float) -> None:
-        self._child = child
+        self.child = child
         self._deadline_s = deadline_s
         self._ready = bytearray()
         self._reader = asyncio.create_task(self._read())
 
     async def feed(self, pcm: bytes) -> bytes:
-        assert self._child.stdin is not None  # noqa: S101  # it was made with a pipe
+        assert self.child.stdin is not None  # noqa: S101  # it was made with a pipe
         try:
             async with asyncio.timeout(self._deadline_s):
-                self._child.stdin.write(pcm)
-                await self._child.stdin.drain()
+                self.child.stdin.write(pcm)
+                await self.child.stdin.drain()
         except (TimeoutError, OSError):
             raise ServerFault("the speech could not be encoded") from None
         return self._take()
 
     async def finish(self) -> bytes:
-        assert self._child.stdin is not None  # noqa: S101  # it was made with a pipe
-        self._child.stdin.close()
+        assert self.child.stdin is not None  # noqa: S101  # it was made with a pipe
+        self.child.stdin.close()
         try:
             async with asyncio.timeout(self._deadline_s):
                 await self._reader
-                code = await self._child.wait()
+                code = await self.child.wait()
         except TimeoutError:
             code = -1
         if code != 0:
@@ -86,9 +86,9 @@ class FfmpegSound:
 
     async def close(self) -> None:
         self._reader.cancel()
-        if self._child.returncode is None:
-            self._child.kill()
-        await asyncio.gather(self._reader, self._child.wait(), return_exceptions=True)
+        if self.child.returncode is None:
+            self.child.kill()
+        await asyncio.gather(self._reader, self.child.wait(), return_exceptions=True)
 
     def _take(self) -> bytes:
         ready = bytes(self._ready)
@@ -96,8 +96,8 @@ class FfmpegSound:
         return ready
 
     async def _read(self) -> None:
-        assert self._child.stdout is not None  # noqa: S101  # it was made with a pipe
-        while data := await self._child.stdout.read(_READ_BYTES):
+        assert self.child.stdout is not None  # noqa: S101  # it was made with a pipe
+        while data := await self.child.stdout.read(_READ_BYTES):
             self._ready += data
 
 

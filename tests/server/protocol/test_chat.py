@@ -1,0 +1,142 @@
+"""The chat request: what is taken, what is refused, and how the refusal names its field (R5)."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon_server.errors import BadRequest
+from antiphon_server.protocol.chat import ChatRequest, parse_chat_request
+from antiphon_server.protocol.limits import MAX_MESSAGES, MAX_PARTS, MAX_STOPS, MAX_TOOLS
+
+HELLO = [{"role": "user", "content": "hello"}]
+IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
+
+
+def parse(**fields: Any) -> ChatRequest:
+    return parse_chat_request(json.dumps({"messages": HELLO, **fields}).encode())
+
+
+def refusal(**fields: Any) -> BadRequest:
+    with pytest.raises(BadRequest) as refused:
+        parse(**fields)
+    return refused.value
+
+
+def user(*parts: Any) -> list[dict[str, Any]]:
+    return [{"role": "user", "content": list(parts)}]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"temperature": 2.1}, "temperature"),
+        ({"temperature": "1"}, "temperature"),
+        ({"top_p": 0}, "top_p"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": 1.5}, "max_tokens"),
+        ({"n": 5}, "n"),
+        ({"n": 16384}, "n"),
+        ({"top_logprobs": 21}, "top_logprobs"),
+        ({"stop": ["x"] * (MAX_STOPS + 1)}, "stop"),
+        ({"logit_bias": {"x": 1}}, "logit_bias.x"),
+        ({"logit_bias": {"1": 101}}, "logit_bias.1"),
+        ({"modalities": ["smell"]}, "modalities[0]"),
+        ({"modalities": []}, "modalities"),
+        ({"stream": "yes"}, "stream"),
+        ({"audio": {"format": "ogg"}}, "audio.format"),
+        ({"tool_choice": "maybe"}, "tool_choice"),
+        ({"tools": [{"type": "function", "function": {"name": ""}}]}, "tools[0].function.name"),
+        ({"tools": [{"type": "function", "function": {"name": "f"}}] * (MAX_TOOLS + 1)}, "tools"),
+        ({"response_format": {"type": "xml"}}, "response_format"),
+        ({"messages": []}, "messages"),
+        ({"messages": HELLO * (MAX_MESSAGES + 1)}, "messages"),
+        ({"messages": [{"role": "narrator", "content": "x"}]}, "messages[0]"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        ({"messages": [{"role": "system", "content": [IMAGE]}]}, "messages[0].content[0].type"),
+        ({"messages": user({"type": "smell"})}, "messages[0].content[0]"),
+        ({"messages": user({"type": "image_url", "image_url": {}})}, "messages[0].content[0].image_url.url"),
+        ({"messages": user({"type": "image_url"})}, "messages[0].content[0].image_url"),
+        ({"messages": user(IMAGE | {"zip": 1})}, "messages[0].content[0].zip"),
+        ({"messages": user(*[IMAGE] * (MAX_PARTS + 1))}, "messages[0].content"),
+        ({"messages": user({"type": "video", "video": ["a"]})}, "messages[0].content[0].video"),
+        ({"messages": user(IMAGE | {"min_pixels": 0})}, "messages[0].content[0].min_pixels"),
+    ],
+)  # fmt: skip
+def test_a_wrong_field_is_named_as_it_stands_in_the_clients_json(fields: dict[str, Any], param: str) -> None:
+    assert refusal(**fields).param == param
+
+
+def test_a_misspelt_field_is_refused_with_the_name_that_was_meant() -> None:
+    refused = refusal(temprature=1)
+    assert (refused.code, refused.param) == ("unsupported_parameter", "temprature")
+    assert refused.hint == "Did you mean 'temperature'?"
+
+
+@pytest.mark.parametrize(
+    "field", ["functions", "prediction", "web_search_options", "guided_json", "ignore_eos"]
+)
+def test_a_field_that_would_change_the_answer_is_refused_and_not_ignored(field: str) -> None:
+    assert refusal(**{field: {"x": 1}}).param == field
+
+
+@pytest.mark.parametrize("field", sorted(ChatRequest.harmless))
+def test_openais_bookkeeping_fields_pass(field: str) -> None:
+    parse(**{field: "anything"})
+
+
+def test_null_means_not_given() -> None:
+    nulls = {field: None for field in ChatRequest.model_fields if field != "messages"}
+    assert parse(**nulls, functions=None) == parse()
+
+
+def test_an_assistant_message_as_the_openai_sdk_dumps_it_passes() -> None:
+    dumped = {
+        "role": "assistant", "content": "hi", "refusal": None, "annotations": None, "audio": None,
+        "function_call": None, "tool_calls": None,
+    }  # fmt: skip
+    assert parse(messages=[*HELLO, dumped, *HELLO]).messages[1].content == "hi"
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"null", b'{"messages": NaN}', b"\xff", b'"\\ud800"'])
+def test_what_is_no_json_object_is_a_bad_request(body: bytes) -> None:
+    with pytest.raises(BadRequest) as refused:
+        parse_chat_request(body)
+    assert refused.value.code == "invalid_json"
+
+
+def test_a_refusal_never_repeats_the_clients_values() -> None:
+    canary = "canary-2f6d"
+    for fields in (
+        {"temperature": canary},
+        {"messages": [{"role": canary}]},
+        {"messages": user({"type": canary})},
+        {"tool_choice": canary},
+        {"audio": {"voice": 5, "format": canary}},
+    ):
+        assert canary not in json.dumps(refusal(**fields).body())
+
+
+def test_use_audio_in_video_is_on_and_can_be_switched_off_in_either_place() -> None:
+    assert parse().hears_video
+    assert not parse(use_audio_in_video=False).hears_video
+    assert not parse(mm_processor_kwargs={"use_audio_in_video": False}).hears_video
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+fields = st.sampled_from([*ChatRequest.model_fields, "functions", "x"])
+
+
+@given(st.dictionaries(fields, json_values | st.just(HELLO), max_size=6))
+def test_any_json_is_either_a_request_or_a_bad_request(body: dict[str, Any]) -> None:
+    with contextlib.suppress(BadRequest):
+        parse_chat_request(json.dumps(body).encode())

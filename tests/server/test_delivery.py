@@ -1,0 +1,201 @@
+"""How an answer ends: for whom leaves (R16), stops reading (R17) or asks an engine that fails (R19)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from fastapi import FastAPI
+
+from antiphon_executor.protocol import EngineBusy, EngineDead, InvalidTurn
+from antiphon_server.app import create_app
+from antiphon_server.service import Service
+from tests.echo_engine import EchoEngine, Script
+from tests.server.exchange import Exchange, becomes_true
+from tests.server.parts import make_service
+
+ABORT_S = 0.2
+HELLO = {"messages": [{"role": "user", "content": "Hello, world: one two three four five six seven."}]}
+SPOKEN: dict[str, Any] = {
+    **HELLO,
+    "modalities": ["text", "audio"],
+    "audio": {"voice": "ethan", "format": "pcm16"},
+}
+STREAMED = {**SPOKEN, "stream": True}
+
+
+@pytest.fixture
+def app(service: Service) -> FastAPI:
+    return create_app(service)
+
+
+async def is_idle(service: Service, engine: EchoEngine, within_s: float = ABORT_S) -> bool:
+    """Whether nothing runs any more, neither at the engine nor at the door, before the time is up."""
+    if not await becomes_true(lambda: not (engine.running or service.admission.turns), within_s):
+        return False
+    load = service.admission.load
+    return load.running_sequences == load.running_streams == 0
+
+
+@pytest.mark.parametrize("body", [HELLO, SPOKEN, {**HELLO, "stream": True}, STREAMED])
+@pytest.mark.parametrize("event", [0, 1, 2, 5, 10])
+async def test_a_client_that_leaves_at_any_event_ends_its_turn(
+    app: FastAPI, service: Service, engine: EchoEngine, body: Any, event: int
+) -> None:
+    """Given an engine that hangs before an event; when the client leaves; then nothing is left in 200 ms."""
+    engine.script = Script(hang_at=event)
+    async with Exchange(app, body) as exchange:
+        assert await becomes_true(lambda: engine.running)
+        await asyncio.sleep(0.02)
+        exchange.disconnect()
+        assert await is_idle(service, engine)
+        await asyncio.wait_for(exchange.task, ABORT_S)
+    assert (engine.aborted, engine.finished) == (1, 0)
+
+
+async def test_a_client_that_leaves_while_it_waits_for_a_slot_gives_its_place_back(
+    checkpoint: Path, engine: EchoEngine
+) -> None:
+    service = make_service(checkpoint, engine)
+    app = create_app(service)
+    engine.script = Script(hang_at=1)
+    running = [Exchange(app, STREAMED) for _ in range(service.admission.capacity.streams)]
+    for exchange in running:
+        await exchange.__aenter__()
+    async with Exchange(app, STREAMED) as waiting:
+        assert await becomes_true(lambda: service.admission.load.waiting_speech)
+        waiting.disconnect()
+        await asyncio.wait_for(waiting.task, ABORT_S)
+        assert service.admission.load.waiting_speech == 0
+    for exchange in running:
+        await exchange.__aexit__()
+    assert await is_idle(service, engine)
+
+
+async def test_two_hundred_random_disconnects_leave_nothing_behind(
+    app: FastAPI, service: Service, engine: EchoEngine
+) -> None:
+    engine.script = Script(delay_s=0.001)
+
+    async def leave_after(seconds: float, body: Any) -> None:
+        async with Exchange(app, body) as exchange:
+            await asyncio.sleep(seconds)
+            exchange.disconnect()
+            await asyncio.wait_for(asyncio.shield(exchange.task), 5)
+
+    before = len(asyncio.all_tasks())
+    for group in range(20):
+        await asyncio.gather(
+            *(leave_after(0.002 * ((group * 7 + i * 13) % 25), [SPOKEN, STREAMED][i % 2]) for i in range(10))
+        )
+    assert await is_idle(service, engine)
+    assert engine.started == engine.aborted + engine.finished
+    assert engine.aborted > 50
+    assert len(asyncio.all_tasks()) == before
+
+
+async def test_a_client_that_stops_reading_is_given_up(checkpoint: Path, engine: EchoEngine) -> None:
+    service = make_service(checkpoint, engine, server={"timeouts": {"stalled_client_s": 0.1}})
+    async with Exchange(create_app(service), STREAMED) as exchange:
+        await exchange.until(b"transcript")
+        exchange.reads.clear()
+        assert await is_idle(service, engine, within_s=2.0)
+        await asyncio.wait_for(exchange.task, 1)
+    assert b"[DONE]" not in exchange.body
+    assert 'reason="stalled_client"} 1.0' in service.metrics.render().decode()
+
+
+@pytest.mark.parametrize("event", range(12))
+async def test_a_fault_at_any_event_is_the_one_end_of_a_stream(
+    app: FastAPI, service: Service, engine: EchoEngine, event: int
+) -> None:
+    """Before the first event it is an HTTP status; later it is the last frame, and there is no `[DONE]`."""
+    engine.script = Script(fault_at=event)
+    async with Exchange(app, STREAMED) as exchange:
+        await asyncio.wait_for(exchange.task, 5)
+    assert exchange.is_complete
+    if event == 0:
+        assert exchange.status == 500
+    else:
+        assert exchange.status == 200
+        assert [e["error"]["code"] for e in exchange.events if "error" in e] == ["internal_error"]
+        assert "error" in exchange.events[-1]
+        assert "[DONE]" not in exchange.events
+    assert b"secret" not in exchange.body
+    assert await is_idle(service, engine)
+
+
+@pytest.mark.parametrize(
+    ("fault", "status", "code"),
+    [
+        (InvalidTurn("too long", "messages"), 400, "invalid_turn"),
+        (EngineBusy("no room", 2.0), 429, "engine_busy"),
+        (EngineDead("talker"), 503, "engine_dead"),
+        (RuntimeError("secret"), 500, "internal_error"),
+    ],
+)
+@pytest.mark.parametrize("body", [SPOKEN, STREAMED])
+async def test_an_engines_refusal_is_an_http_status(
+    app: FastAPI, engine: EchoEngine, body: Any, fault: Exception, status: int, code: str
+) -> None:
+    engine.script = Script(fault_at=0, fault=fault)
+    async with Exchange(app, body) as exchange:
+        await asyncio.wait_for(exchange.task, 5)
+    assert exchange.status == status
+    assert json.loads(exchange.body)["error"]["code"] == code
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_engine_that_just_stops_is_an_error_and_no_short_answer(
+    app: FastAPI, engine: EchoEngine, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    """Never silent truncation: an iterator that ends without `SpeechEnded` has failed."""
+    whole = EchoEngine._events
+    monkeypatch.setattr(EchoEngine, "_events", lambda *args: list(whole(*args))[:-1])
+    async with Exchange(app, {**SPOKEN, "stream": stream}) as exchange:
+        await asyncio.wait_for(exchange.task, 5)
+    assert b'"error"' in exchange.body
+    assert b"[DONE]" not in exchange.body
+
+
+async def test_an_engine_that_dies_in_mid_stream_says_so(app: FastAPI, engine: EchoEngine) -> None:
+    engine.script = Script(delay_s=0.01)
+    async with Exchange(app, STREAMED) as exchange:
+        await exchange.until(b"transcript")
+        engine.kill("talker")
+        await asyncio.wait_for(exchange.task, 5)
+    assert exchange.events[-1]["error"]["code"] == "engine_dead"
+
+
+async def test_a_long_silence_is_filled_with_comments(checkpoint: Path, engine: EchoEngine) -> None:
+    """Given a prefill longer than `headers_s`; then headers go out, and comments until the first event."""
+    service = make_service(checkpoint, engine, chat={"headers_s": 0.05, "silence_s": 0.05})
+    engine.script = Script(delays_s={0: 0.3, 3: 0.2})
+    async with Exchange(create_app(service), STREAMED) as exchange:
+        await exchange.until(b": keep-alive")
+        assert engine.turns
+        await asyncio.wait_for(exchange.task, 5)
+    assert exchange.body.count(b": keep-alive\n\n") >= 5
+    assert exchange.events[-1] == "[DONE]"
+
+
+async def test_each_delta_goes_out_before_the_next_is_made(app: FastAPI, engine: EchoEngine) -> None:
+    """No head-of-line wait: with the engine hanging before event n, everything before n has arrived."""
+    engine.script = Script(hang_at=5)
+    async with Exchange(app, STREAMED) as exchange:
+        await exchange.until(b'"data"')
+        assert await becomes_true(lambda: exchange.body.count(b'"data"') == 2)
+        said = [e["choices"][0]["delta"].get("audio", {}).get("transcript") for e in exchange.events]
+        assert [text for text in said if text] == ["Hell", "o, w"]
+
+
+async def test_streaming_headers_keep_proxies_from_buffering(app: FastAPI) -> None:
+    async with Exchange(app, STREAMED) as exchange:
+        await asyncio.wait_for(exchange.task, 5)
+    headers = dict(exchange.sent[0]["headers"])
+    assert headers[b"content-type"].startswith(b"text/event-stream")
+    assert headers[b"cache-control"] == b"no-store"
+    assert headers[b"x-accel-buffering"] == b"no"
