@@ -1,1 +1,1 @@
-"""Hot operations of the Talker and the vocoder, each beside its plain reference. Needs only torch (and triton)."""
+"""Hot operations of the Talker and the vocoder, each beside its reference. Needs only torch (and triton)."""

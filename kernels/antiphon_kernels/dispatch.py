@@ -1,26 +1,49 @@
 """The one place where an operation's version is chosen: Triton for CUDA tensors, tuned torch for all others.
 
-Model code calls these names only; what they compute is defined by the `reference` of the file that each names.
+Model code calls these names only; the `reference` of the file that each names defines what they compute.
+Triton is imported with the first CUDA tensor, so a machine without it needs none.
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
+from antiphon_kernels import frame_embedding as _frame_embedding
 from antiphon_kernels import snake as _snake
 from antiphon_kernels import stream_conv as _stream_conv
 
 
 def snake(x: Tensor, rate: Tensor, gain: Tensor, tail: Tensor, alive: Tensor, late: int) -> Tensor:
     """`snake.reference`."""
+    if x.is_cuda:
+        from antiphon_kernels import snake_triton
+
+        return snake_triton.snake(x, rate, gain, tail, alive, late)
     return _snake.on_cpu(x, rate, gain, tail, alive, late)
 
 
 def stream_conv(window: Tensor, weight: Tensor, bias: Tensor, dilation: int, groups: int) -> Tensor:
     """`stream_conv.reference`."""
+    if window.is_cuda:
+        from antiphon_kernels import stream_conv_triton
+
+        return stream_conv_triton.stream_conv(window, weight, bias, dilation, groups)
     return _stream_conv.on_cpu(window, weight, bias, dilation, groups)
 
 
 def stream_transposed_conv(window: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
     """`stream_conv.transposed_reference`."""
+    if window.is_cuda:
+        from antiphon_kernels import stream_conv_triton
+
+        return stream_conv_triton.stream_transposed_conv(window, weight, bias, stride)
     return _stream_conv.transposed_on_cpu(window, weight, bias, stride)
+
+
+def frame_embedding(codes: Tensor, table: Tensor, offsets: Tensor, text: Tensor) -> Tensor:
+    """`frame_embedding.reference`."""
+    if table.is_cuda:
+        from antiphon_kernels import frame_embedding_triton
+
+        return frame_embedding_triton.frame_embedding(codes, table, offsets, text)
+    return _frame_embedding.reference(codes, table, offsets, text)

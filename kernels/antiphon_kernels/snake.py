@@ -11,7 +11,8 @@ from torch import Tensor
 
 
 def constants(alpha: Tensor, beta: Tensor, repeats: int = 1) -> tuple[Tensor, Tensor]:
-    """`rate` and `gain`, float32 [repeats * channels], of the checkpoint's log-scale `alpha` and `beta` [channels].
+    """`rate` and `gain`, float32 [repeats * channels], of the checkpoint's log-scale `alpha` and `beta`
+    [channels].
 
     `repeats` lays the same channels side by side, so that rows of few channels can be computed as wide ones.
     Source: `Qwen3OmniMoeSnakeBeta` (arXiv 2006.08195, with its own magnitude).
@@ -24,10 +25,10 @@ def constants(alpha: Tensor, beta: Tensor, repeats: int = 1) -> tuple[Tensor, Te
 def reference(x: Tensor, rate: Tensor, gain: Tensor, tail: Tensor, alive: Tensor, late: int) -> Tensor:
     """The definition.
 
-    `x` [batch, steps, channels]; `rate`, `gain` float32 [repeats * channels]; `tail` [batch, tail_steps, channels].
-    `alive` [batch, 1, 1], 0 in the first frames of a stream, else 1: the first `late` steps are multiplied by it,
-    because they lie before the stream's beginning, where a causal convolution reads zeros.
-    Returns [batch, tail_steps + steps, channels] in the dtype of `x`.
+    `x` [batch, steps, channels]; `rate`, `gain` float32 [repeats * channels]; `tail` [batch, tail_steps,
+    channels]. `alive` [batch, 1, 1], 0 in the first frames of a stream, else 1: the first `late` steps are
+    multiplied by it, because they lie before the stream's beginning, where a causal convolution reads
+    zeros. Returns [batch, tail_steps + steps, channels] in the dtype of `x`.
     """
     channels = x.shape[-1]
     wide = x.float()

@@ -10,28 +10,28 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Measured on AVX-512: below so many output rows one matrix product over copied taps beats oneDNN's convolution;
-# below so many channels the convolution beats the product even for a single tap.
+# Measured on AVX-512: up to so many output rows, one matrix product over copied taps beats oneDNN's
+# convolution; below so many channels, the convolution beats the product even for a single tap.
 _FEW_ROWS = 160
 _NARROW = 16
 _ONEDNN_TYPES = {torch.float32, torch.bfloat16} if torch.backends.mkldnn.is_available() else set()
 
 
 def packed_conv_weight(out_channels: int, in_channels: int, kernel: int) -> Tensor:
-    """An empty weight of the checkpoint's shape [out, in, kernel], stored in the order the kernels read: out, kernel, in."""
+    """An empty weight, shaped [out, in, kernel] as in the checkpoint, stored (out, kernel, in) to be read."""
     return torch.empty(out_channels, kernel, in_channels).transpose(1, 2)
 
 
 def packed_transposed_weight(in_channels: int, out_channels: int, kernel: int) -> Tensor:
-    """An empty weight of the checkpoint's shape [in, out, kernel], stored in the order the kernels read: kernel, out, in."""
+    """An empty weight, shaped [in, out, kernel] as in the checkpoint, stored (kernel, out, in) to be read."""
     return torch.empty(kernel, out_channels, in_channels).permute(2, 1, 0)
 
 
 def reference(window: Tensor, weight: Tensor, bias: Tensor, dilation: int, groups: int) -> Tensor:
     """The definition: a convolution without padding.
 
-    `window` [batch, tail + steps, in_channels], tail = (kernel - 1) * dilation; `weight` [out, in / groups, kernel];
-    `bias` [out]. Returns [batch, steps, out]. Source: `Qwen3OmniMoeCausalConvNet`.
+    `window` [batch, tail + steps, in_channels], tail = (kernel - 1) * dilation; `weight` [out, in / groups,
+    kernel]; `bias` [out]. Returns [batch, steps, out]. Source: `Qwen3OmniMoeCausalConvNet`.
     """
     return F.conv1d(window.transpose(1, 2), weight, bias, dilation=dilation, groups=groups).transpose(1, 2)
 
@@ -75,7 +75,7 @@ def _taps(window: Tensor, steps: int, kernel: int, dilation: int) -> Tensor:
 
 
 def _one_output(window: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
-    """Every tap at every place as one product, then a sum along the diagonal: a lone channel fills no vector."""
+    """Every tap at every place as one product, then a sum along the diagonal: one channel fills no vector."""
     batch, length, _ = window.shape
     kernel = weight.shape[2]
     steps = length - (kernel - 1) * dilation
@@ -85,11 +85,11 @@ def _one_output(window: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> 
 
 
 def transposed_reference(window: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
-    """The definition: a transposed convolution, of which step i's output is what its inputs up to i complete.
+    """The definition: a transposed convolution, from which step i gives what inputs up to i complete.
 
-    `window` [batch, tail + steps, in_channels], tail = kernel / stride - 1; `weight` [in, out, kernel], where kernel
-    is a multiple of stride; `bias` [out]. Returns [batch, steps * stride, out].
-    Source: `Qwen3OmniMoeCausalTransConvNet`, which trims `kernel - stride` samples at both ends: at the beginning
+    `window` [batch, tail + steps, in_channels], tail = kernel / stride - 1; `weight` [in, out, kernel],
+    where kernel is a multiple of stride; `bias` [out]. Returns [batch, steps * stride, out]. Source:
+    `Qwen3OmniMoeCausalTransConvNet`, which trims `kernel - stride` samples at both ends: at the beginning
     these are what `late` masks, at the end the look-ahead.
     """
     tail = weight.shape[2] // stride - 1

@@ -1,7 +1,7 @@
 """Times the streaming vocoder against transformers' decoder on this machine, interleaved, in one run.
 
-In: `--size tiny|nano|released` (several allowed), `--seconds` for each. Out: a table of milliseconds a frame on
-stdout. Random weights; checks nothing: tests/talker/test_vocoder.py does.
+In: `--size tiny|nano|released` (several allowed), `--seconds` for each. Out: a table of milliseconds a
+frame on stdout. Random weights; checks nothing: tests/talker/test_vocoder.py does.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable
 
 import torch
+
 from antiphon_executor.torchvision_ops import define_missing_operators
 
 define_missing_operators()
 
-from antiphon_executor.talker.vocoder import StreamingCode2Wav  # noqa: E402
-
 from tests.talker.vocoder_oracle import SIZES, random_code2wav  # noqa: E402
+
+from antiphon_executor.talker.vocoder import StreamingCode2Wav  # noqa: E402
 
 Step = Callable[[], object]
 LONG_FRAMES = 100

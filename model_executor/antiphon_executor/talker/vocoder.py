@@ -20,15 +20,16 @@ from antiphon_executor.talker.vocoder_layers import (
     DecoderBlock,
     Snake,
 )
-from antiphon_executor.talker.vocoder_state import VocoderPool, TailLayout, VocoderStep
+from antiphon_executor.talker.vocoder_state import TailLayout, VocoderPool, VocoderStep
 from antiphon_executor.talker.vocoder_transformer import PreTransformer, ring_shape
 
 
 class StreamingCode2Wav(nn.Module):
     """`Qwen3OmniMoeCode2Wav` for up to `slots` streams, slot 0 (trash, for padding rows) included.
 
-    Parameters bear the checkpoint's names and shapes, without the prefix `code2wav.`. They hold no values until
-    `load_weights` or `load_state_dict`. State lives in the parameters' dtype; `.to(dtype)` before the first stream.
+    Parameters bear the checkpoint's names and shapes, without the prefix `code2wav.`. They hold no values
+    until `load_weights` or `load_state_dict`. State lives in the parameters' dtype; `.to(dtype)` before the
+    first stream.
     """
 
     def __init__(self, config: Qwen3OmniMoeCode2WavConfig, slots: int) -> None:
@@ -58,8 +59,8 @@ class StreamingCode2Wav(nn.Module):
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """Loads tensors by the checkpoint's names, with or without the prefix `code2wav.`.
 
-        Returns the names loaded, without the prefix. Raises KeyError for a name that the vocoder has not, ValueError
-        for one that is missing.
+        Returns the names loaded, without the prefix. Raises KeyError for a name that the vocoder has not,
+        ValueError for one that is missing.
         """
         parameters = dict(self.named_parameters())
         missing = set(parameters)
@@ -73,7 +74,7 @@ class StreamingCode2Wav(nn.Module):
         return set(parameters)
 
     def settle(self) -> None:
-        """Works out what follows from the weights. Needed after a change of them that no load function made."""
+        """Works out what follows from the weights, after a change of them that no load function made."""
         for module in self.modules():
             if isinstance(module, Snake):
                 module.settle()
@@ -87,8 +88,9 @@ class StreamingCode2Wav(nn.Module):
         """Advances the streams in `slots` by `frames` frames each.
 
         `codes` int64 [batch, frames, groups]; `slots` int64 [batch], distinct but for the trash slot. Returns
-        float32 [batch, frames * samples_per_frame] within -1 to 1, of which `grid.valid(frames before)` is sound.
-        A code beyond the codebook (a row that has ended carries its end code) is read as the last code.
+        float32 [batch, frames * samples_per_frame] within -1 to 1, of which `grid.valid(frames before)` is
+        sound. A code beyond the codebook (a row that has ended carries its end code) is read as the last
+        code.
         """
         step = self.state.read(slots)
         codes = codes.clamp(0, self.config.codebook_size - 1) + self.code_offset

@@ -12,10 +12,11 @@ from math import prod
 
 @dataclass(frozen=True, slots=True)
 class SampleGrid:
-    """`frame_samples`: samples a frame. `lookahead_samples`: how far the decoder looks ahead of what it gives out.
+    """`frame_samples`: samples a frame. `lookahead_samples`: how far the decoder looks ahead of what it
+    gives out.
 
-    The decoder gives `frame_samples` for every frame; the first `lookahead_samples` of a stream lie before its
-    beginning and are dropped, so n frames are `n * frame_samples - lookahead_samples` samples of sound.
+    The decoder gives `frame_samples` for every frame; the first `lookahead_samples` of a stream lie before
+    its beginning and are dropped, so n frames are `n * frame_samples - lookahead_samples` samples of sound.
     """
 
     frame_samples: int
@@ -33,7 +34,8 @@ class SampleGrid:
 def late_steps(rates: Sequence[int]) -> int:
     """Steps before the stream's beginning, after transposed convolutions of these rates in turn.
 
-    Each has a kernel of two strides and is trimmed by one stride, so its first valid output needs one more input.
+    Each has a kernel of two strides and is trimmed by one stride, so its first valid output needs one more
+    input.
     """
     late = 0
     for rate in rates:

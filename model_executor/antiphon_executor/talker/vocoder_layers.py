@@ -1,17 +1,18 @@
 """The vocoder's convolutional layers, each advancing its streams by one step.
 
-In: [batch, steps, channels] (channels last) and the step's state. Out: the same layout, upsampled where the layer
-upsamples; the state holds the new tails. Parameter names and shapes are the checkpoint's (`code2wav.*`).
+In: [batch, steps, channels] (channels last) and the step's state. Out: the same layout, upsampled where the
+layer upsamples; the state holds the new tails. Parameter names and shapes are the checkpoint's
+(`code2wav.*`).
 """
 
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
-from antiphon_kernels import dispatch, snake, stream_conv
 from torch import Tensor, nn
 
 from antiphon_executor.talker.vocoder_state import TailLayout, VocoderStep
+from antiphon_kernels import dispatch, snake, stream_conv
 
 _WIDE_ROW = 64
 

@@ -1,7 +1,7 @@
 """What the vocoder remembers of each stream: convolution tails, a key/value ring and a frame count, by slot.
 
-In: slot numbers. Out: one step's state, gathered once; written back once. Slot 0 is the trash slot of padding rows.
-Never reads device data on the host, so a step can be captured in a CUDA graph.
+In: slot numbers. Out: one step's state, gathered once; written back once. Slot 0 is the trash slot of
+padding rows. Never reads device data on the host, so a step can be captured in a CUDA graph.
 """
 
 from __future__ import annotations
@@ -51,9 +51,10 @@ class RingShape(NamedTuple):
 class VocoderStep:
     """The state of one forward pass over `batch` streams and `frames` frames.
 
-    `tails`: [batch, steps, channels] by layer, replaced as the layers run. `alive`: [batch, 1, 1], 0 for a stream
-    in its first frame, else 1. `position`: int64 [batch], frames before this step. `past`: [batch, ring frames,
-    layers, 2 (key, value), heads, head_dim]; `fresh`: by layer, [batch, frames, 2, heads, head_dim] of this step.
+    `tails`: [batch, steps, channels] by layer, replaced as the layers run. `alive`: [batch, 1, 1], 0 for a
+    stream in its first frame, else 1. `position`: int64 [batch], frames before this step. `past`: [batch,
+    ring frames, layers, 2 (key, value), heads, head_dim]; `fresh`: by layer, [batch, frames, 2, heads,
+    head_dim] of this step.
     """
 
     tails: list[Tensor]

@@ -1,7 +1,7 @@
 """The transformer before the vocoder's convolutions: sliding-window attention over a stream's frames.
 
-In: [batch, frames, hidden] and the step's state (past keys and values). Out: the same shape; the state holds the
-new keys and values. Parameter names are the checkpoint's (`code2wav.pre_transformer.*`).
+In: [batch, frames, hidden] and the step's state (past keys and values). Out: the same shape; the state
+holds the new keys and values. Parameter names are the checkpoint's (`code2wav.pre_transformer.*`).
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ def _head_dim(config: Qwen3OmniMoeCode2WavConfig) -> int:
 def attention_bias(position: Tensor, frames: int, ring: int, dtype: torch.dtype) -> Tensor:
     """0 where a new frame sees a key, else -inf: [batch, 1, frames, ring + frames], the ring's places first.
 
-    `position` int64 [batch]: frames before. Place r of the ring holds the latest earlier frame whose number is r
-    modulo `ring`. Frame q sees frames q - ring to q, as `sliding_window_overlay` of transformers has it.
+    `position` int64 [batch]: frames before. Place r of the ring holds the latest earlier frame whose number
+    is r modulo `ring`. Frame q sees frames q - ring to q, as `sliding_window_overlay` of transformers has
+    it.
     """
     places = torch.arange(ring, device=position.device)
     new = torch.arange(frames, device=position.device)

@@ -1,0 +1,127 @@
+"""Stateful convolutions: every version computes what the reference and transformers define."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from antiphon_executor.torchvision_ops import define_missing_operators
+
+define_missing_operators()
+
+from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (  # noqa: E402
+    Qwen3OmniMoeCausalConvNet,
+    Qwen3OmniMoeCausalTransConvNet,
+)
+
+from antiphon_kernels import stream_conv, stream_conv_triton  # noqa: E402
+from tests.kernels.conftest import ON_GPU, assert_close_for, normal  # noqa: E402
+
+DTYPES = (torch.float32, torch.bfloat16)
+# Triton's interpreter multiplies the bits of bfloat16 tiles, so without a GPU half precision stands in.
+TRITON_DTYPES = (torch.float32, torch.float16, torch.bfloat16) if ON_GPU else (torch.float32, torch.float16)
+CONVS = (
+    # batch, steps, in, out, kernel, dilation, groups
+    (1, 4, 24, 32, 7, 1, 1),
+    (3, 20, 16, 16, 7, 3, 1),
+    (2, 100, 8, 8, 7, 9, 1),
+    (2, 200, 8, 8, 1, 1, 1),
+    (2, 33, 40, 70, 1, 1, 1),
+    (2, 50, 6, 1, 7, 1, 1),
+    (3, 4, 30, 30, 7, 1, 30),
+)
+TRANSPOSED = (
+    # batch, steps, in, out, kernel, stride
+    (1, 1, 16, 16, 2, 2),
+    (3, 4, 24, 12, 16, 8),
+    (2, 17, 12, 6, 6, 3),
+    (2, 5, 8, 40, 12, 4),
+)
+
+
+def conv_case(shape: tuple[int, ...], dtype: torch.dtype, device: str):
+    batch, steps, inputs, outputs, kernel, dilation, groups = shape
+    window = normal(batch, steps + (kernel - 1) * dilation, inputs, dtype=dtype, device=device)
+    weight = stream_conv.packed_conv_weight(outputs, inputs // groups, kernel).to(device, dtype)
+    weight.copy_(normal(*weight.shape, seed=1) / weight[0].numel() ** 0.5)
+    return window, weight, normal(outputs, dtype=dtype, device=device, seed=2), dilation, groups
+
+
+def transposed_case(shape: tuple[int, ...], dtype: torch.dtype, device: str):
+    batch, steps, inputs, outputs, kernel, stride = shape
+    window = normal(batch, steps + kernel // stride - 1, inputs, dtype=dtype, device=device)
+    weight = stream_conv.packed_transposed_weight(inputs, outputs, kernel).to(device, dtype)
+    weight.copy_(normal(*weight.shape, seed=1) / inputs**0.5)
+    return window, weight, normal(outputs, dtype=dtype, device=device, seed=2), stride
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", CONVS, ids=str)
+def test_the_tuned_convolution_agrees_with_the_reference(shape, dtype):
+    arguments = conv_case(shape, dtype, "cpu")
+
+    assert_close_for(dtype, stream_conv.on_cpu(*arguments), stream_conv.reference(*arguments))
+
+
+@pytest.mark.parametrize("dtype", TRITON_DTYPES, ids=str)
+@pytest.mark.parametrize("shape", CONVS, ids=str)
+def test_the_triton_convolution_agrees_with_the_reference(shape, dtype, device):
+    arguments = conv_case(shape, dtype, device)
+
+    assert_close_for(dtype, stream_conv_triton.stream_conv(*arguments), stream_conv.reference(*arguments))
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize("shape", TRANSPOSED, ids=str)
+def test_the_tuned_transposed_convolution_agrees_with_the_reference(shape, dtype):
+    arguments = transposed_case(shape, dtype, "cpu")
+
+    expected = stream_conv.transposed_reference(*arguments)
+    assert_close_for(dtype, stream_conv.transposed_on_cpu(*arguments), expected)
+
+
+@pytest.mark.parametrize("dtype", TRITON_DTYPES, ids=str)
+@pytest.mark.parametrize("shape", TRANSPOSED, ids=str)
+def test_the_triton_transposed_convolution_agrees_with_the_reference(shape, dtype, device):
+    arguments = transposed_case(shape, dtype, device)
+
+    expected = stream_conv.transposed_reference(*arguments)
+    assert_close_for(dtype, stream_conv_triton.stream_transposed_conv(*arguments), expected)
+
+
+def test_a_convolution_behind_a_tail_of_zeros_is_the_causal_convolution_of_transformers():
+    oracle = Qwen3OmniMoeCausalConvNet(6, 10, kernel_size=7, dilation=3).requires_grad_(False)
+    x = normal(2, 40, 6)
+    window = torch.cat([torch.zeros(2, 18, 6), x], dim=1)
+
+    mine = stream_conv.reference(window, oracle.conv.weight, oracle.conv.bias, 3, 1)
+
+    torch.testing.assert_close(mine, oracle(x.transpose(1, 2)).transpose(1, 2))
+
+
+def test_a_transposed_convolution_gives_that_of_transformers_one_stride_late():
+    oracle = Qwen3OmniMoeCausalTransConvNet(6, 10, kernel_size=10, stride=5).requires_grad_(False)
+    x = normal(2, 20, 6)
+    window = torch.cat([torch.zeros(2, 1, 6), x], dim=1)
+
+    mine = stream_conv.transposed_reference(window, oracle.conv.weight, oracle.conv.bias, 5)
+
+    torch.testing.assert_close(mine[:, 5:], oracle(x.transpose(1, 2)).transpose(1, 2))
+
+
+def test_a_packed_weight_has_the_shape_of_the_checkpoint_and_survives_a_change_of_dtype():
+    conv = torch.nn.Parameter(stream_conv.packed_conv_weight(5, 3, 7)).to(torch.bfloat16)
+    transposed = torch.nn.Parameter(stream_conv.packed_transposed_weight(3, 5, 4)).to(torch.bfloat16)
+
+    assert (conv.shape, conv.stride()) == ((5, 3, 7), (21, 1, 3))
+    assert (transposed.shape, transposed.stride()) == ((3, 5, 4), (1, 3, 15))
+
+
+def test_a_weight_that_is_not_packed_gives_the_same(device):
+    window, weight, bias, dilation, groups = conv_case(CONVS[1], torch.float32, device)
+    loose = weight.contiguous()
+
+    assert loose.stride() != weight.stride()
+    for version in (stream_conv.on_cpu, stream_conv_triton.stream_conv):
+        expected = stream_conv.reference(window, weight, bias, dilation, groups)
+        assert_close_for(torch.float32, version(window, loose, bias, dilation, groups), expected)
