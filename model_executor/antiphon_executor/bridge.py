@@ -81,7 +81,7 @@ class Bridge:
         self._text.send(self._encoder.encode(StreamGone(number)))
 
     def expect_rows(self, request_id: str) -> asyncio.Future[MediaRows]:
-        """The media rows of a Thinker request, once its prefill is complete. Ask before the request starts."""
+        """The media rows of a Thinker request, once its prefill is complete. Ask before it starts."""
         future: asyncio.Future[MediaRows] = asyncio.get_running_loop().create_future()
         self._rows[request_id] = future
         return future

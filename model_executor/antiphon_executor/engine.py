@@ -1,27 +1,24 @@
 """The two vLLM engines behind one protocol.
 
-In: `EngineSettings`. Out: an `OmniEngine`. Starts both engines at once, tells whether they live, and ends them;
-what happens in a turn stands in `turn_run.py`.
+In: `EngineSettings`. Out: an `OmniEngine`. Starts both engines at once, tells whether they live, and ends
+them; what happens in a turn stands in `turn_run.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack
 
 from prometheus_client.metrics_core import Metric
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
-from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
 from vllm.plugins import load_general_plugins
-from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from antiphon_executor.bridge import Bridge, SocketFolder
 from antiphon_executor.card import model_card, read_config
-from antiphon_executor.plugin import SERVER_PID
+from antiphon_executor.orphan_guard import claim_children
 from antiphon_executor.protocol import (
     EngineDead,
     EngineStatus,
@@ -33,21 +30,19 @@ from antiphon_executor.protocol import (
 )
 from antiphon_executor.settings import EngineSettings
 from antiphon_executor.slot_ledger import SlotLedger
-from antiphon_executor.spoken_stream import TalkerEnd
-from antiphon_executor.stage_metrics import StageMetrics, joined
-from antiphon_executor.talker.config import prompt_ids, speakers
+from antiphon_executor.spoken_stream import talker_end
+from antiphon_executor.stage import Progress, Stage, start_stage
+from antiphon_executor.stage_metrics import joined
 from antiphon_executor.talker.engine_args import talker_engine_args
 from antiphon_executor.talker.media_arena import pages_for
 from antiphon_executor.thinker.engine_args import thinker_engine_args
 from antiphon_executor.thinker.inputs import prompt_counter
 from antiphon_executor.turn_run import Stages, TurnRun
 
-Progress = Callable[[str], None]
-
 
 async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmniEngine:
-    """Loads the checkpoint into both engines. Raises what vLLM raises where that fails; nothing is left running."""
-    os.environ[SERVER_PID] = str(os.getpid())
+    """Loads the checkpoint into both engines. Raises what vLLM raises where that fails."""
+    claim_children()
     load_general_plugins()
     config = read_config(settings.model)
     async with AsyncExitStack() as stack:
@@ -55,10 +50,10 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
         stack.callback(folder.close)
         bridge = await stack.enter_async_context(Bridge(folder))
         thinker_args = thinker_engine_args(settings, folder.rows)
-        starts = [_start("thinker", thinker_args, progress)]
+        starts = [start_stage("thinker", thinker_args, progress)]
         if settings.speech:
             arguments = talker_engine_args(settings, text_socket=folder.text, frames_socket=folder.frames)
-            starts.append(_start("talker", arguments, progress))
+            starts.append(start_stage("talker", arguments, progress))
         stages = await asyncio.gather(*starts, return_exceptions=True)
         for stage in stages:
             if isinstance(stage, Stage):
@@ -69,33 +64,6 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
         alive = [stage for stage in stages if isinstance(stage, Stage)]
         return VllmOmniEngine(settings, config, alive, bridge, stack.pop_all())
     raise AssertionError("unreachable")
-
-
-class Stage:
-    """One running vLLM engine."""
-
-    def __init__(self, name: str, llm: AsyncLLM, metrics: StageMetrics) -> None:
-        self.name = name
-        self.llm = llm
-        self.metrics = metrics
-
-    @property
-    def alive(self) -> bool:
-        return not self.llm.errored
-
-    @property
-    def running(self) -> int:
-        return self.llm.output_processor.get_num_unfinished_requests()
-
-
-async def _start(name: str, arguments: AsyncEngineArgs, progress: Progress) -> Stage:
-    progress(f"{name}: loading")
-    metrics = StageMetrics(name)
-    llm = await asyncio.to_thread(
-        AsyncLLM.from_engine_args, arguments, stat_loggers=[metrics.stat_logger]
-    )
-    progress(f"{name}: ready")
-    return Stage(name, llm, metrics)
 
 
 class VllmOmniEngine:
@@ -120,7 +88,7 @@ class VllmOmniEngine:
             decode=thinker.get_tokenizer().decode,
             count=prompt_counter(config),
             thinker_eos=frozenset({config.im_end_token_id}),
-            talker=_talker_end(config, talker.llm) if talker else None,
+            talker=talker_end(config, talker.llm) if talker else None,
             bridge=bridge,
             ledger=self._ledger,
         )
@@ -132,7 +100,7 @@ class VllmOmniEngine:
         return self._card
 
     async def generate(self, turn: TurnRequest) -> AsyncIterator[TurnEvent]:
-        """See `OmniEngine.generate`. Raises the errors of `protocol.py` and no others that a client can cause."""
+        """See `OmniEngine.generate`. Whatever a client can cause is raised as an error of `protocol.py`."""
         self._check(turn)
         events = TurnRun(self._turns, turn).events()
         try:
@@ -173,20 +141,11 @@ class VllmOmniEngine:
             raise InvalidTurn("this server does not speak: ask for text alone", "modalities")
         if speech.voice not in self._card.voices:
             raise InvalidTurn(
-                f"voice {speech.voice!r} is not there; available: {', '.join(self._card.voices)}", "audio.voice"
+                f"voice {speech.voice!r} is not there; available: {', '.join(self._card.voices)}",
+                "audio.voice",
             )
         if turn.text.choices != 1:
             raise InvalidTurn("n must be 1 with audio", "n")
-
-
-def _talker_end(config: Qwen3OmniMoeConfig, llm: AsyncLLM) -> TalkerEnd:
-    return TalkerEnd(
-        generate=llm.generate,
-        vocabulary=llm.model_config.hf_config.vocabulary,
-        ids=prompt_ids(config),
-        codec_eos=config.talker_config.codec_eos_token_id,
-        speakers=speakers(config),
-    )
 
 
 def memory_plan(stages: list[Stage]) -> tuple[MemoryItem, ...]:

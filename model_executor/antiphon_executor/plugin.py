@@ -1,14 +1,14 @@
 """What vLLM loads in every one of its processes, by the entry point `vllm.general_plugins`.
 
 In: nothing. Out: our models and our KV connector under their names in vLLM's registries, as strings, so
-that nothing is imported before it is needed; and torchvision made importable. Never starts an engine.
+that nothing is imported before it is needed. Never starts an engine.
 """
 
 from __future__ import annotations
 
 from functools import cache
 
-from antiphon_executor.torchvision_ops import define_missing_operators
+from antiphon_executor.orphan_guard import guard_this_process
 
 THINKER_ARCHITECTURE = "AntiphonQwen3OmniThinker"
 TALKER_ARCHITECTURE = "AntiphonQwen3OmniTalker"
@@ -23,7 +23,7 @@ _MODELS = {
 @cache
 def register() -> None:
     """Register everything, once a process. A second call does nothing."""
-    define_missing_operators()
+    guard_this_process()
 
     from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
     from vllm.model_executor.models import ModelRegistry

@@ -15,13 +15,16 @@ from typing import Any
 
 import msgspec
 import numpy as np
+from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.async_llm import AsyncLLM
 
 from antiphon_executor.bridge import Bridge
 from antiphon_executor.messages import MediaRows, SpeechFrames
 from antiphon_executor.protocol import FinishReason, SpeechDelta, SpeechEnded, SpeechSampling
 from antiphon_executor.slot_ledger import SlotLedger
+from antiphon_executor.talker.config import prompt_ids, speakers
 from antiphon_executor.talker.dual_track import PromptIds, TalkerPrompt, TalkerVocabulary, talker_prompt
 from antiphon_executor.talker.media_arena import pages_for
 from antiphon_executor.talker.sampling import StreamSampling
@@ -39,6 +42,17 @@ class TalkerEnd:
     ids: PromptIds
     codec_eos: int
     speakers: dict[str, int]
+
+
+def talker_end(config: Qwen3OmniMoeConfig, llm: AsyncLLM) -> TalkerEnd:
+    """The Talker engine `llm` of a checkpoint with `config`."""
+    return TalkerEnd(
+        generate=llm.generate,
+        vocabulary=llm.model_config.hf_config.vocabulary,
+        ids=prompt_ids(config),
+        codec_eos=config.talker_config.codec_eos_token_id,
+        speakers=speakers(config),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +167,7 @@ class SpokenStream:
             position_delta=prompt.position_delta,
             media_rows=media.rows,
             media_dtype=media.dtype,
-            text_ids=self._early,
+            text_ids=prompt.opening + self._early,
             text_final=self._early_final,
             sampling=stream_sampling(self._sampling),
         )
@@ -192,3 +206,10 @@ def stream_sampling(sampling: SpeechSampling) -> StreamSampling:
         predictor_top_k=sampling.predictor_top_k,
         predictor_top_p=sampling.predictor_top_p,
     )
+
+
+def text_prompt(prompt_token_ids: list[int]) -> MediaRows:
+    """A prompt without media, whose positions simply count."""
+    ids = np.asarray(prompt_token_ids, np.int32)
+    positions = np.broadcast_to(np.arange(len(ids), dtype=np.int32), (3, len(ids)))
+    return MediaRows("", ids.tobytes(), positions.tobytes(), b"", b"", 0, "float32")

@@ -8,12 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
-from vllm.config import VllmConfig
 from vllm.v1.metrics.loggers import PrometheusStatLogger
 
 
@@ -24,8 +22,9 @@ class StageMetrics:
         self.stage = stage
         self._registry = CollectorRegistry()
 
-    def stat_logger(self, vllm_config: VllmConfig, engine_indexes: list[int] | None = None) -> Any:
-        """A factory as `AsyncLLM(stat_loggers=[...])` wants one."""
+    @property
+    def stat_logger(self) -> type[PrometheusStatLogger]:
+        """The class that `AsyncLLM(stat_loggers=[...])` takes; it then leaves its own Prometheus logger out."""
         registry = self._registry
 
         class StageStatLogger(PrometheusStatLogger):
@@ -33,7 +32,7 @@ class StageMetrics:
             _counter_cls = staticmethod(partial(Counter, registry=registry))
             _histogram_cls = staticmethod(partial(Histogram, registry=registry))
 
-        return StageStatLogger(vllm_config, engine_indexes)
+        return StageStatLogger
 
     def collect(self) -> Iterator[Metric]:
         """The stage's metric families, every sample with `stage` beside vLLM's labels."""

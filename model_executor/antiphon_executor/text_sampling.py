@@ -52,5 +52,8 @@ def _entry(candidates: dict[int, Logprob], token_id: int, top: int) -> TokenLogp
         chosen.decoded_token or "",
         (chosen.decoded_token or "").encode(),
         chosen.logprob,
-        tuple(TokenLogprob(one.decoded_token or "", (one.decoded_token or "").encode(), one.logprob) for one in ranked),
+        tuple(
+            TokenLogprob(one.decoded_token or "", (one.decoded_token or "").encode(), one.logprob)
+            for one in ranked
+        ),
     )

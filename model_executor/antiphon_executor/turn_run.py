@@ -10,16 +10,13 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 from vllm.outputs import CompletionOutput, RequestOutput
 
 from antiphon_executor.bridge import Bridge
 from antiphon_executor.messages import MediaRows
 from antiphon_executor.protocol import (
     FinishReason,
-    PromptCounted,
     SpeechSampling,
     TextDelta,
     TextEnded,
@@ -28,7 +25,7 @@ from antiphon_executor.protocol import (
 )
 from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.speakable import SpeakableText
-from antiphon_executor.spoken_stream import SpokenStream, TalkerEnd
+from antiphon_executor.spoken_stream import SpokenStream, TalkerEnd, text_prompt
 from antiphon_executor.text_sampling import sampling_params, token_logprobs
 from antiphon_executor.thinker.inputs import MEDIA_ROWS_ARGS, PromptCounter, engine_prompt
 
@@ -115,7 +112,9 @@ class TurnRun:
             async for output in stages.think(engine_prompt(turn), params, turn.request_id):
                 if not counted:
                     counted = True
-                    self._queue.put_nowait(stages.count(output.prompt_token_ids, output.num_cached_tokens or 0))
+                    self._queue.put_nowait(
+                        stages.count(output.prompt_token_ids, output.num_cached_tokens or 0)
+                    )
                     self._begin_speech(output, rows)
                 for choice in output.outputs:
                     self._pass_on(choice)
@@ -151,13 +150,6 @@ class TurnRun:
         end = [talker.ids.tts_eos] if ended and talker is not None else []
         if spoken or end:
             stream.feed(spoken + end, len(spoken), final=ended)
-
-
-def text_prompt(prompt_token_ids: list[int]) -> MediaRows:
-    """A prompt without media, whose positions simply count."""
-    ids = np.asarray(prompt_token_ids, np.int32)
-    positions = np.broadcast_to(np.arange(len(ids), dtype=np.int32), (3, len(ids)))
-    return MediaRows("", ids.tobytes(), positions.tobytes(), b"", b"", 0, "float32")
 
 
 def _has_media(turn: TurnRequest) -> bool:

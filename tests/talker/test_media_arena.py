@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from antiphon_executor.talker.media_arena import PAGE_ROWS, ArenaFull, MediaArena, pages_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from antiphon_executor.talker.media_arena import PAGE_ROWS, ArenaFull, MediaArena, pages_for
 
 HIDDEN = 4
 SLOTS = 5

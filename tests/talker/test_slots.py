@@ -1,10 +1,11 @@
-"""A slot holds one stream's state, says when its next frame may be computed, and forgets everything after it."""
+"""A slot holds one stream's state, says when its next frame may be computed, and then forgets it all."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
+
 from antiphon_executor.talker.sampling import StreamSampling
 from antiphon_executor.talker.slots import SlotPool, SlotShape, StreamStart
 

@@ -7,7 +7,6 @@ prompt-row ids of `TalkerVocabulary` and whose last layer is the streams' state.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from transformers import PretrainedConfig
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
@@ -46,7 +45,7 @@ class TalkerLimits:
 class TalkerConfig(PretrainedConfig):
     """`talker_config.text_config` flattened, with what else the Talker's worker needs beside it.
 
-    `prefix_rows`: (text id, codec id) of each prefix row of the vocabulary. `backbone_layers`: decoder layers;
+    `prefix_rows`: (text id, codec id) by prefix row of the vocabulary. `backbone_layers`: decoder layers;
     `num_hidden_layers` is one more, the state that ties requests to slots (`layer_types` says which).
     """
 
@@ -57,14 +56,19 @@ class TalkerConfig(PretrainedConfig):
         return TalkerVocabulary(**self.partition)
 
 
-def talker_config(omni: Qwen3OmniMoeConfig, limits: TalkerLimits) -> TalkerConfig:
-    """What vLLM's `hf_overrides` applies to the checkpoint's own config."""
+def talker_config(omni: PretrainedConfig, limits: TalkerLimits) -> PretrainedConfig:
+    """What vLLM's `hf_overrides` applies to the checkpoint's own config.
+
+    vLLM first asks it for the `model_type` of an empty config, which stays as it is.
+    """
+    if not isinstance(omni, Qwen3OmniMoeConfig):
+        return omni
     talker = omni.talker_config
     text = talker.text_config
     layers = text.num_hidden_layers
     partition = {
-        "codec_vocab": text.vocab_size,
-        "text_vocab": omni.thinker_config.text_config.vocab_size,
+        "codec": text.vocab_size,
+        "text": omni.thinker_config.text_config.vocab_size,
         "speakers": len(talker.speaker_id),
         "slots": limits.slots + 1,
         "media_rows": limits.media_rows,
@@ -113,7 +117,7 @@ def _prefix_rows(omni: Qwen3OmniMoeConfig) -> list[tuple[int, int]]:
     return shared + voices + first_text
 
 
-def prompt_ids(config: Any) -> PromptIds:
+def prompt_ids(config: Qwen3OmniMoeConfig) -> PromptIds:
     """The special ids from which a Talker prompt is built."""
     thinker = config.thinker_config
     return PromptIds(
@@ -123,6 +127,7 @@ def prompt_ids(config: Any) -> PromptIds:
         audio=thinker.audio_token_id,
         image=thinker.image_token_id,
         video=thinker.video_token_id,
-        tts_eos=config.tts_eos_token_id,
         tts_pad=config.tts_pad_token_id,
+        tts_bos=config.tts_bos_token_id,
+        tts_eos=config.tts_eos_token_id,
     )

@@ -7,6 +7,8 @@ from functools import partial
 import torch
 from vllm.engine.arg_utils import AsyncEngineArgs
 
+from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
 from antiphon_executor.settings import EngineSettings
 from antiphon_executor.talker.config import TalkerLimits, talker_config
 
@@ -32,6 +34,7 @@ def talker_engine_args(settings: EngineSettings, *, text_socket: str, frames_soc
         gpu_memory_utilization=talker.gpu_memory_utilization,
         kv_cache_memory_bytes=talker.kv_cache_memory_bytes or (None if on_gpu else CPU_KV_CACHE_BYTES),
         num_gpu_blocks_override=talker.num_gpu_blocks_override,
+        distributed_executor_backend=UniProcExecutor,
         scheduler_cls="antiphon_executor.talker.scheduler.TalkerScheduler",
         additional_config={"text_socket": text_socket, "frames_socket": frames_socket},
     )

@@ -34,10 +34,7 @@ class StepFrames:
     def to_host(self) -> StepFrames:
         """Copies on the current stream; on a GPU into pinned memory, without waiting."""
         return StepFrames(
-            *(
-                _to_host(tensor)
-                for tensor in (self.stream, self.frame, self.ended, self.codes, self.pcm)
-            )
+            *(_to_host(tensor) for tensor in (self.stream, self.frame, self.ended, self.codes, self.pcm))
         )
 
 
@@ -73,6 +70,10 @@ class FrameSender:
         event.record()
         self._steps.put((event, host))
 
+    def close(self) -> None:
+        """Lets the process end: an open socket would keep it."""
+        self._socket.close()
+
     def _run(self) -> None:
         while True:
             event, host = self._steps.get()
@@ -87,9 +88,7 @@ class FrameSender:
                 continue
             self._socket.send(self._encoder.encode(self._message(step, row, stream, frames[row], ended[row])))
 
-    def _message(
-        self, step: StepFrames, row: int, stream: int, frame: int, ended: bool
-    ) -> SpeechFrames:
+    def _message(self, step: StepFrames, row: int, stream: int, frame: int, ended: bool) -> SpeechFrames:
         if ended:
             return SpeechFrames(stream, frame, b"", b"", ended=True)
         pcm = step.pcm[row, self._skip if frame == 0 else 0 :]

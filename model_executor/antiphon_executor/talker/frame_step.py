@@ -48,7 +48,7 @@ class FrameStep:
 
     @torch.inference_mode()
     def finish(self, hidden: torch.Tensor) -> torch.Tensor:
-        """`hidden`: [R, hidden] in the order of the step's requests -> one-hot logits float32 [R, codec_vocab]."""
+        """`hidden`: [R, hidden], in the order of the requests -> one-hot logits float32 [R, codec_vocab]."""
         talker, pool = self._talker, self._pool
         n = min(hidden.shape[0], self._slot.shape[0])
         slot, frame = self._rows(hidden.shape[0], n)
@@ -75,7 +75,12 @@ class FrameStep:
         return trash, torch.full_like(trash, -1)
 
     def _keep(
-        self, slot: torch.Tensor, at: torch.Tensor, codes: torch.Tensor, speaks: torch.Tensor, ends: torch.Tensor
+        self,
+        slot: torch.Tensor,
+        at: torch.Tensor,
+        codes: torch.Tensor,
+        speaks: torch.Tensor,
+        ends: torch.Tensor,
     ) -> torch.Tensor:
         """Writes the frame into its slot and advances the vocoder. -> sound float32 [R, samples_per_frame]"""
         pool = self._pool

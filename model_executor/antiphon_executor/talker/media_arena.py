@@ -37,7 +37,7 @@ class MediaArena:
         return len(self._free) * PAGE_ROWS
 
     def store(self, slot: int, rows: torch.Tensor) -> None:
-        """Keeps `rows` [num_rows, hidden] for `slot`. Raises `ArenaFull` and keeps nothing where they do not fit."""
+        """Keeps `rows` [num_rows, hidden] for `slot`, or raises `ArenaFull` and keeps nothing."""
         needed = pages_for(len(rows))
         if needed > len(self._free):
             raise ArenaFull(f"{len(rows)} media rows do not fit into {self.free_rows} free ones")

@@ -56,8 +56,12 @@ class Qwen3OmniTalker(nn.Module, IsHybrid, HasInnerState, SupportsMRoPE):
         self.vllm_config = vllm_config
         self.model = TalkerBackbone(vllm_config, maybe_prefix(prefix, "model"))
         self.codec_head = nn.Linear(config.hidden_size, config.codec_vocab_size, bias=False)
-        self.text_projection = ResizeMLP(config.thinker_hidden_size, config.intermediate_size, config.hidden_size)
-        self.hidden_projection = ResizeMLP(config.thinker_hidden_size, config.intermediate_size, config.hidden_size)
+        self.text_projection = ResizeMLP(
+            config.thinker_hidden_size, config.intermediate_size, config.hidden_size
+        )
+        self.hidden_projection = ResizeMLP(
+            config.thinker_hidden_size, config.intermediate_size, config.hidden_size
+        )
         self.code_predictor = CodePredictor(config.code_predictor_config)
         self.code2wav = StreamingCode2Wav(config.code2wav_config, slots=config.slots + 1)
         self.prompt_rows = PromptRows(config)
@@ -142,4 +146,5 @@ class Qwen3OmniTalker(nn.Module, IsHybrid, HasInnerState, SupportsMRoPE):
         sender = FrameSender(
             options["frames_socket"], skip_samples=self.code2wav.lookahead_samples, device=weight.device
         )
+        self.state.sender = sender
         self.step = FrameStep(self, pool, sender)

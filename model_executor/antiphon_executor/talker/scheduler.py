@@ -31,12 +31,13 @@ class TalkerScheduler(AsyncScheduler):
         super().__init__(*args, **kwargs)
         layers = get_layers_from_vllm_config(self.vllm_config, StreamState)
         (state,) = layers.values()
+        self._state: StreamState = state
         self._pool: SlotPool = state.pool
         self._inbox = TextInbox(self.vllm_config.additional_config["text_socket"])
         self._slots: dict[str, int] = {}
 
     def add_request(self, request: Request) -> None:
-        """Opens the request's slot, then queues it. Who held the slot before has lost its lease, and ends here."""
+        """Opens the request's slot, then queues it. Who held the slot before has lost its lease, and ends."""
         arguments = request.sampling_params.extra_args or {}
         start = msgspec.msgpack.decode(arguments[EXTRA_ARG], type=StreamStart)
         stale = [known for known, slot in self._slots.items() if slot == start.slot]
@@ -75,6 +76,7 @@ class TalkerScheduler(AsyncScheduler):
 
     def shutdown(self) -> None:
         self._inbox.close()
+        self._state.sender.close()
         super().shutdown()
 
     def _ready(self, request: Request) -> bool:

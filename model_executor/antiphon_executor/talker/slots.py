@@ -22,7 +22,7 @@ EXTRA_ARG = "antiphon_stream"
 
 
 class StreamStart(msgspec.Struct, frozen=True):
-    """How a stream opens; travels with its request, msgpack-encoded, as `SamplingParams.extra_args[EXTRA_ARG]`.
+    """How a stream opens; travels msgpack-encoded with its request, as `extra_args[EXTRA_ARG]`.
 
     `positions`: int32 [3, prompt_tokens]. `media_rows`: [num_rows, thinker_hidden] of `media_dtype`.
     `text_ids`: the text track so far; `text_final` where nothing follows.
@@ -41,7 +41,7 @@ class StreamStart(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class SlotShape:
-    """Sizes of the pool. `slots` counts the trash slot 0, to which padding rows of a batch point."""
+    """Sizes of the pool. `slots` counts the trash slot 0, to which a batch's padding rows point."""
 
     slots: int
     max_frames: int
@@ -69,7 +69,7 @@ class SlotPool:
 
     `track` int64 [slots, max_frames + 1]: text ids by frame, tts_pad where there is no more.
     `history` int16 [slots, max_frames, code_groups]: codes of the frames made so far (DESIGN: history in the
-    slot), from which preemption and chunked prefill rebuild the same inputs. `frames` int32 [slots]: how many.
+    slot), from which a preempted stream rebuilds the same inputs. `frames` int64 [slots]: how many.
     `seen` bool [slots, codec_vocab]: code-0 ids drawn so far. `ended` bool [slots]: EOS was drawn.
     """
 
@@ -108,7 +108,7 @@ class SlotPool:
         return stream in self._slot_of
 
     def open(self, start: StreamStart) -> None:
-        """Takes a free slot for a stream. Raises `ValueError` where the slot is not free, `ArenaFull` for its media."""
+        """Takes a slot for a stream. Raises `ValueError` where it is not free, `ArenaFull` for its media."""
         if start.slot in self._open or not TRASH_SLOT < start.slot < self.shape.slots:
             raise ValueError(f"slot {start.slot} cannot be opened")
         positions = torch.from_numpy(np.frombuffer(start.positions, np.int32).reshape(3, -1).astype(np.int64))

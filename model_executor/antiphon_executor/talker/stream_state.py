@@ -16,6 +16,7 @@ from vllm.model_executor.layers.mamba.abstract import MambaBase
 from vllm.v1.attention.backends.linear_attn import LinearAttentionMetadata
 from vllm.v1.attention.backends.registry import MambaAttentionBackendEnum
 
+from antiphon_executor.talker.frame_sender import FrameSender
 from antiphon_executor.talker.slots import TRASH_SLOT, SlotPool
 
 
@@ -37,9 +38,13 @@ class Rows:
 
 
 class StreamState(nn.Module, MambaBase):
-    """One int32 per request: its slot, taken from the prompt's first token (`slot_base` + slot)."""
+    """One int32 per request: its slot, taken from the prompt's first token (`slot_base` + slot).
+
+    The scheduler finds it in the config that it shares with the model, and through it the slots.
+    """
 
     pool: SlotPool
+    sender: FrameSender
 
     def __init__(self, prefix: str, vllm_config: VllmConfig, *, slot_base: int, slots: int) -> None:
         super().__init__()

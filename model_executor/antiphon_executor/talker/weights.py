@@ -29,20 +29,22 @@ _TO_TALKER = WeightsMapper(orig_to_new_prefix={"talker.": ""})
 def load_talker_weights(
     talker: Qwen3OmniTalker, weights: Iterable[tuple[str, torch.Tensor]], config: ModelConfig
 ) -> set[str]:
-    """Loads the model's parameters and derives its tables. Returns the names of the parameters that were set."""
+    """Loads the parameters and derives the tables. Returns the names of the parameters that were set."""
     folder = Path(config.model)
     source = read_wanted(folder) if folder.is_dir() else ((n, w) for n, w in weights if _wanted(n))
-    embedding: torch.Tensor | None = None
-    parts: list[tuple[str, torch.Tensor]] = []
-    for name, tensor in source:
-        if name == EMBEDDING:
-            embedding = tensor
-        else:
-            parts.append((name, tensor))
-    if embedding is None:
+    embedding: list[torch.Tensor] = []
+
+    def parameters() -> Iterator[tuple[str, torch.Tensor]]:
+        for name, tensor in source:
+            if name == EMBEDDING:
+                embedding.append(tensor)
+            else:
+                yield name, tensor
+
+    loaded = AutoWeightsLoader(talker).load_weights(parameters(), mapper=_TO_TALKER)
+    if not embedding:
         raise ValueError(f"the checkpoint has no {EMBEDDING}")
-    loaded = AutoWeightsLoader(talker).load_weights(parts, mapper=_TO_TALKER)
-    _derive_tables(talker, embedding)
+    _derive_tables(talker, embedding[0])
     return loaded
 
 
@@ -56,7 +58,7 @@ def read_wanted(folder: Path) -> Iterator[tuple[str, torch.Tensor]]:
         files = sorted(path.name for path in folder.glob("*.safetensors"))
     for file in files:
         with safe_open(folder / file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118: safe_open is no mapping
+            for name in tensors.keys():  # noqa: SIM118 - safe_open is no mapping
                 if _wanted(name):
                     yield name, tensors.get_tensor(name)
 

@@ -1,0 +1,38 @@
+"""No engine process outlives its server, however the server dies.
+
+Every vLLM process loads our plugin; each then watches the server's process and ends with it.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import threading
+
+SERVER_PID = "ANTIPHON_SERVER_PID"
+
+
+def claim_children() -> None:
+    """Called by the server before it starts engines: what it starts from now on ends with it."""
+    os.environ[SERVER_PID] = str(os.getpid())
+
+
+def guard_this_process() -> None:
+    """Starts the watch, where this is an engine's process; does nothing in the server itself."""
+    server = int(os.environ.get(SERVER_PID, "0"))
+    if server in (0, os.getpid()):
+        return
+    try:
+        handle = os.pidfd_open(server)
+    except ProcessLookupError:
+        os.kill(os.getpid(), signal.SIGKILL)
+        return
+    threading.Thread(target=_end_with, args=(handle,), name="orphan-guard", daemon=True).start()
+
+
+def _end_with(server: int) -> None:
+    poll = select.poll()
+    poll.register(server, select.POLLIN)
+    poll.poll()
+    os.kill(os.getpid(), signal.SIGKILL)

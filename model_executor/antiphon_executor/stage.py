@@ -1,0 +1,38 @@
+"""One running vLLM engine, and how it starts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.v1.engine.async_llm import AsyncLLM
+
+from antiphon_executor.stage_metrics import StageMetrics
+
+Progress = Callable[[str], None]
+
+
+class Stage:
+    """One running vLLM engine."""
+
+    def __init__(self, name: str, llm: AsyncLLM, metrics: StageMetrics) -> None:
+        self.name = name
+        self.llm = llm
+        self.metrics = metrics
+
+    @property
+    def alive(self) -> bool:
+        return not self.llm.errored
+
+    @property
+    def running(self) -> int:
+        return self.llm.output_processor.get_num_unfinished_requests()
+
+
+async def start_stage(name: str, arguments: AsyncEngineArgs, progress: Progress) -> Stage:
+    progress(f"{name}: loading")
+    metrics = StageMetrics(name)
+    llm = await asyncio.to_thread(AsyncLLM.from_engine_args, arguments, stat_loggers=[metrics.stat_logger])
+    progress(f"{name}: ready")
+    return Stage(name, llm, metrics)

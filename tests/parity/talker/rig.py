@@ -1,0 +1,118 @@
+"""A running Talker engine without a Thinker: text ids go in by hand, codes and sound come out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from antiphon_executor.bridge import Bridge, SocketFolder
+from antiphon_executor.card import read_config
+from antiphon_executor.messages import SpeechFrames
+from antiphon_executor.protocol import SpeechDelta, SpeechEnded, SpeechSampling
+from antiphon_executor.settings import EngineSettings, TalkerSettings
+from antiphon_executor.slot_ledger import SlotLedger
+from antiphon_executor.spoken_stream import SpokenStream, TalkerEnd, talker_end, text_prompt
+from antiphon_executor.stage import start_stage
+from antiphon_executor.talker.engine_args import talker_engine_args
+
+
+@dataclass
+class Spoken:
+    """What one stream gave: codes int16 [frames, groups], sound int16 [samples]."""
+
+    codes: np.ndarray
+    pcm: np.ndarray
+    ended: SpeechEnded | None = None
+
+
+@dataclass
+class RecordingQueue(asyncio.Queue):
+    """Keeps every frame that passed."""
+
+    frames: list[SpeechFrames] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def put_nowait(self, item: SpeechFrames) -> None:
+        self.frames.append(item)
+        super().put_nowait(item)
+
+
+class RecordingBridge(Bridge):
+    """Remembers the queue of the stream opened last."""
+
+    last: RecordingQueue
+
+    def open_stream(self) -> tuple[int, asyncio.Queue[SpeechFrames]]:
+        number, _ = super().open_stream()
+        self.last = RecordingQueue()
+        self._streams[number] = self.last
+        return number, self.last
+
+
+@dataclass
+class TalkerRig:
+    end: TalkerEnd
+    bridge: RecordingBridge
+    ledger: SlotLedger
+
+    async def speak(
+        self,
+        prompt_ids: Sequence[int],
+        text_ids: Sequence[int],
+        sampling: SpeechSampling,
+        *,
+        pieces: Sequence[int] = (10_000,),
+        pause_s: float = 0.0,
+    ) -> Spoken:
+        """Speaks `text_ids`, fed in pieces of the given sizes (repeating) with a pause between them."""
+        with self.ledger.lease() as slot:
+            stream = SpokenStream("rig", sampling, self.end, self.bridge, self.ledger, slot)
+            queue = self.bridge.last
+            stream.begin(text_prompt(list(prompt_ids)))
+            feeding = asyncio.create_task(self._feed(stream, list(text_ids), pieces, pause_s))
+            pcm, ended = [], None
+            async for event in stream.events():
+                if isinstance(event, SpeechDelta):
+                    pcm.append(event.pcm)
+                else:
+                    ended = event
+            await feeding
+            stream.close()
+        frames = [frame for frame in queue.frames if not frame.ended]
+        assert [frame.frame for frame in frames] == list(range(len(frames)))
+        codes = np.stack([np.frombuffer(frame.codes, np.int16) for frame in frames])
+        return Spoken(codes, np.frombuffer(b"".join(pcm), np.int16), ended)
+
+    async def _feed(
+        self, stream: SpokenStream, text_ids: list[int], pieces: Sequence[int], pause_s: float
+    ) -> None:
+        at, turn = 0, 0
+        while at < len(text_ids):
+            piece = text_ids[at : at + pieces[turn % len(pieces)]]
+            at, turn = at + len(piece), turn + 1
+            final = at >= len(text_ids)
+            stream.feed(piece + ([self.end.ids.tts_eos] if final else []), len(piece), final=final)
+            await asyncio.sleep(pause_s)
+
+
+@asynccontextmanager
+async def talker_rig(model: Path, talker: TalkerSettings) -> AsyncIterator[TalkerRig]:
+    """Starts the engine; ends it, and checks nothing, on the way out."""
+    settings = EngineSettings(model=model, talker=talker)
+    async with AsyncExitStack() as stack:
+        folder = SocketFolder()
+        stack.callback(folder.close)
+        bridge = RecordingBridge(folder)
+        await stack.enter_async_context(bridge)
+        arguments = talker_engine_args(settings, text_socket=folder.text, frames_socket=folder.frames)
+        stage = await start_stage("talker", arguments, lambda line: None)
+        stack.callback(stage.llm.shutdown)
+        end = talker_end(read_config(model), stage.llm)
+        yield TalkerRig(end, bridge, SlotLedger(talker.streams, 1000))
