@@ -6,7 +6,8 @@ In: a part, a job, its bytes. Out: what the decoder wrote, or `BadRequest`. Its 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.job import Job
@@ -43,6 +44,15 @@ async def attempt(
             "%s: decoder failed: %a", part.name, outcome.log.decode(errors="replace")[:_LOGGED_CHARACTERS]
         )
     return outcome
+
+
+@contextmanager
+def first_failure() -> Iterator[None]:
+    """Around a TaskGroup: lets its first failure out alone, when all its tasks have ended."""
+    try:
+        yield
+    except BaseExceptionGroup as failures:
+        raise failures.exceptions[0] from None
 
 
 def is_full(outcome: Outcome, job: Job) -> bool:

@@ -14,15 +14,21 @@ from antiphon_server.errors import BadRequest, ServerFault
 from antiphon_server.media.address import is_url
 from antiphon_server.media.audio import AudioDecoder
 from antiphon_server.media.budget import Budget
+from antiphon_server.media.decoding import first_failure
 from antiphon_server.media.fetch import Fetcher
-from antiphon_server.media.ffmpeg import find_ffmpeg
+from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg, sound_argv
 from antiphon_server.media.inline import check_inline, decode_inline
+from antiphon_server.media.job import FfmpegJob
 from antiphon_server.media.part import Part, number_parts
 from antiphon_server.media.picture import PictureDecoder
 from antiphon_server.media.policy import MediaPolicy, flag
 from antiphon_server.media.sandbox import Sandbox
+from antiphon_server.media.sniff import sniff
 from antiphon_server.media.source import MediaSource
 from antiphon_server.media.video import VideoDecoder
+from antiphon_server.media.wave import wave_header
+
+_PROOF_SAMPLES = 1_600
 
 Decoded = AudioClip | Picture | VideoClip
 
@@ -40,12 +46,26 @@ class MediaLoader:
         sandbox = Sandbox(self.policy, find_ffmpeg())
         await sandbox.start()
         self._sandbox = sandbox
+        await self._prove(sandbox)
 
     async def close(self) -> None:
         """Kills the spare decoders; requests that still decode are their callers' to cancel."""
         if self._sandbox is not None:
             await self._sandbox.close()
             self._sandbox = None
+
+    async def _prove(self, sandbox: Sandbox) -> None:
+        """Decodes a moment of silence: shows that ffmpeg runs, and runs confined."""
+        wave = wave_header(_PROOF_SAMPLES) + bytes(2 * _PROOF_SAMPLES)
+        container = sniff(wave)
+        if container is None:
+            raise ServerFault("the proof of the decoders is no WAV")
+        job = FfmpegJob(sound_argv(container, 1.0), output_bytes=1 << 16)
+        outcome = await sandbox.run(job, [wave])
+        if not outcome.succeeded or len(outcome.output) != 4 * _PROOF_SAMPLES:
+            await self.close()
+            said = outcome.log.decode(errors="replace").strip()[:200]
+            raise FfmpegMissing(f"ffmpeg does not run inside the media sandbox: {said or 'it ended at once'}")
 
     async def load(self, sources: Sequence[MediaSource]) -> Media:
         """Decodes all parts; each kind keeps its order.
@@ -59,11 +79,9 @@ class MediaLoader:
             raise ServerFault("media decoding has not been started")
         self._check_counts(sources)
         one = _Loading(self.policy, self._fetcher, self._sandbox)
-        try:
+        with first_failure():
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one.load(part)) for part in number_parts(sources)]
-        except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from None
         decoded = [task.result() for task in tasks]
         return Media(
             audios=tuple(item for item in decoded if isinstance(item, AudioClip)),

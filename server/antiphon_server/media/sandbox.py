@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import fcntl
 import logging
+import math
 import mmap
 import os
 import signal
@@ -20,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from antiphon_server.errors import Overloaded, ServerFault
+from antiphon_server.media.ffmpeg import THREADS
 from antiphon_server.media.job import Job, encode
 from antiphon_server.media.policy import MediaPolicy
 
@@ -146,15 +148,18 @@ class Sandbox:
 
     async def _spawn(self) -> _Worker:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        limits = (str(int(self._policy.decode_s) + 1), str(self._policy.decode_memory_bytes))
+        limits = (str(math.ceil(self._policy.decode_s * THREADS)), str(self._policy.decode_memory_bytes))
         module = ("-I", "-m", "antiphon_server.media.decode_worker")
-        with theirs:
+        # The worker's end is its own after the start; ours is closed with it, or right away if there is none.
+        with theirs, contextlib.ExitStack() as undo:
+            undo.callback(ours.close)
             process = await asyncio.create_subprocess_exec(
                 sys.executable, *module, str(theirs.fileno()), *limits, str(self._program),
                 stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.DEVNULL, env={"LC_ALL": "C"}, start_new_session=True,
                 pass_fds=(theirs.fileno(),),
             )  # fmt: skip
+            undo.pop_all()
         ours.setblocking(False)
         worker = _Worker(process, ours)
         try:

@@ -12,11 +12,12 @@ import re
 from fractions import Fraction
 
 import numpy as np
+from numpy.typing import NDArray
 
 from antiphon_executor.protocol import AudioClip, VideoClip
 from antiphon_server.media.audio import AudioDecoder
 from antiphon_server.media.budget import Budget
-from antiphon_server.media.decoding import attempt, container_of, is_full, refuse
+from antiphon_server.media.decoding import attempt, container_of, first_failure, is_full, refuse
 from antiphon_server.media.ffmpeg import FramePlan, first_frame_argv, frames_argv, packets_argv
 from antiphon_server.media.job import FfmpegJob
 from antiphon_server.media.packets import PACKETS_BYTES, Packets, read_packets
@@ -54,16 +55,19 @@ class VideoDecoder:
     async def decode(self, part: Part, data: bytes, budget: Budget) -> VideoClip:
         """Raises BadRequest for a video that is too long or too large, damaged or of an unknown format."""
         container = container_of(data, part, "video")
-        packets, (height, width) = await asyncio.gather(
-            self._packets(part, data, container), self._frame_size(part, data, container)
-        )
-        plan = self._plan(part, packets, height, width)
+        with first_failure():
+            async with asyncio.TaskGroup() as group:
+                listed = group.create_task(self._packets(part, data, container))
+                sized = group.create_task(self._frame_size(part, data, container))
+        plan = self._plan(part, listed.result(), *sized.result())
         budget.take_decoded(part, plan.frames * plan.frame_bytes)
-        clip, sound = await asyncio.gather(
-            self._frames(part, data, container, plan),
-            self._sound(part, data, container, packets, plan.start, budget),
-        )
-        return VideoClip(clip.frames, clip.frames_per_second, sound)
+        with first_failure():
+            async with asyncio.TaskGroup() as group:
+                shown = group.create_task(self._frames(part, data, container, plan))
+                heard = group.create_task(
+                    self._sound(part, data, container, listed.result(), plan.start, budget)
+                )
+        return VideoClip(shown.result(), float(plan.rate), heard.result())
 
     async def _packets(self, part: Part, data: bytes, container: Container) -> Packets:
         job = FfmpegJob(packets_argv(container, ("V:0", "a:0?")), PACKETS_BYTES)
@@ -104,7 +108,9 @@ class VideoDecoder:
         rate, frames = sampling(packets.end("video") - start, fps, most)
         return FramePlan(start, rate, frames, height, width)
 
-    async def _frames(self, part: Part, data: bytes, container: Container, plan: FramePlan) -> VideoClip:
+    async def _frames(
+        self, part: Part, data: bytes, container: Container, plan: FramePlan
+    ) -> NDArray[np.uint8]:
         argv = frames_argv(container, self._policy.video_source_pixels, plan)
         job = FfmpegJob(argv, plan.frames * plan.frame_bytes)
         outcome = await attempt(self._sandbox, self._policy, part, job, [data])
@@ -112,7 +118,7 @@ class VideoDecoder:
         if not outcome.succeeded or whole == 0:
             raise refuse(part)
         pixels = np.frombuffer(outcome.output, dtype=np.uint8, count=whole * plan.frame_bytes)
-        return VideoClip(pixels.reshape(whole, plan.height, plan.width, 3), float(plan.rate))
+        return pixels.reshape(whole, plan.height, plan.width, 3)
 
     async def _sound(
         self, part: Part, data: bytes, container: Container, packets: Packets, start: Fraction, budget: Budget

@@ -17,6 +17,16 @@ _PLAIN_FORMAT = struct.pack("<HHIIHH", 1, 1, LISTENING_RATE_HZ, LISTENING_RATE_H
 _MOST_CHUNKS = 16
 
 
+def wave_header(num_samples: int) -> bytes:
+    """The 44 bytes before `num_samples` of such sound."""
+    size = 2 * num_samples
+    return (
+        struct.pack("<4sI8sI", b"RIFF", 36 + size, b"WAVEfmt ", 16)
+        + _PLAIN_FORMAT
+        + struct.pack("<4sI", b"data", size)
+    )
+
+
 def read_plain_wave(data: bytes) -> NDArray[np.float32] | None:
     """float32 [num_samples] within -1 to 1, bit-equal to ffmpeg's; None where the file is not plain."""
     start, plain = 12, False
