@@ -1,0 +1,56 @@
+"""The wheel holds the three packages, with every file that the repository has of them, and nothing else."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from tests.project.sources import PACKAGES, ROOT
+
+BUILT_FROM = ("server", "model_executor", "kernels")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """Built from a copy: setuptools leaves its work beside the sources."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    for name in BUILT_FROM:
+        shutil.copytree(
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+        )
+    build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*build, "--wheel-dir", folder / "out", folder], check=True, timeout=120)
+    return zipfile.ZipFile(next((folder / "out").glob("*.whl")))
+
+
+def test_every_file_of_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> None:
+    have = {
+        path.relative_to(folder.parent).as_posix()
+        for folder in PACKAGES.values()
+        for path in folder.rglob("*")
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    assert packed == have
+
+
+def test_the_wheel_offers_the_command_and_the_plugin(wheel: zipfile.ZipFile) -> None:
+    (entry_points,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
+    text = wheel.read(entry_points).decode()
+    assert "antiphon = antiphon_server.cli:main" in text
+    assert "antiphon = antiphon_executor.plugin:register" in text
+
+
+def test_nothing_but_our_three_names_is_installed_at_top_level(wheel: zipfile.ZipFile) -> None:
+    tops = {Path(name).parts[0] for name in wheel.namelist()}
+    assert {top for top in tops if not re.fullmatch(r"antiphon-[\d.]+\.dist-info", top)} == {
+        folder.name for folder in PACKAGES.values()
+    }
