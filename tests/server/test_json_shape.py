@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from typing import Any
 
@@ -31,7 +32,7 @@ def passes(body: bytes, cuts: list[int], depth: int, nodes: int = 10_000) -> boo
     shape = JsonShape(depth, nodes)
     edges = [0, *sorted(cut % (len(body) + 1) for cut in cuts), len(body)]
     try:
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in itertools.pairwise(edges):
             shape.feed(body[start:end])
     except BadRequest:
         return False

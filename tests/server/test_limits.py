@@ -148,15 +148,14 @@ async def test_a_head_without_an_end_is_cut_off(piece: bytes) -> None:
     [(b"", b""), (b"GET /v1/x HTTP/1.1\r\nHost:", b"a"), (b"GET /", b"a"), (b"\r\n", b"\r\n")],
 )
 async def test_a_head_that_drips_is_cut_off_in_time(start: bytes, drop: bytes) -> None:
-    async with sink(timeouts={"headers_s": 0.3}) as (port, app):
-        async with connected(port) as (reader, writer):
-            began = time.monotonic()
-            writer.write(start)
-            drip = asyncio.create_task(_drip(writer, drop))
-            answer = await read_answer(reader)
-            assert await asyncio.wait_for(reader.read(), 5) == b""
-            took_s = time.monotonic() - began
-            drip.cancel()
+    async with sink(timeouts={"headers_s": 0.3}) as (port, app), connected(port) as (reader, writer):
+        began = time.monotonic()
+        writer.write(start)
+        drip = asyncio.create_task(_drip(writer, drop))
+        answer = await read_answer(reader)
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        took_s = time.monotonic() - began
+        drip.cancel()
     assert (answer.status, error_of(answer)["code"], app.calls) == (408, "request_timeout", 0)
     assert took_s < 5
 
@@ -168,24 +167,22 @@ async def _drip(writer: asyncio.StreamWriter, piece: bytes) -> None:
 
 
 async def test_the_second_request_of_a_connection_has_the_same_deadline() -> None:
-    async with sink(timeouts={"headers_s": 0.3}) as (port, _):
-        async with connected(port) as (reader, writer):
-            writer.write(b"GET /v1/x HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert (await read_answer(reader)).status == 200
-            await asyncio.sleep(0.5)
-            writer.write(b"GET /v1/x HTTP/1.1\r\nHo")
-            assert (await read_answer(reader)).status == 408
+    async with sink(timeouts={"headers_s": 0.3}) as (port, _), connected(port) as (reader, writer):
+        writer.write(b"GET /v1/x HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert (await read_answer(reader)).status == 200
+        await asyncio.sleep(0.5)
+        writer.write(b"GET /v1/x HTTP/1.1\r\nHo")
+        assert (await read_answer(reader)).status == 408
 
 
 @pytest.mark.parametrize("timeouts", [{"body_idle_s": 0.3}, {"body_s": 0.3}])
 async def test_a_body_that_drips_or_stops_is_cut_off_in_time(timeouts: dict[str, float]) -> None:
-    async with sink(timeouts=timeouts) as (port, app):
-        async with connected(port) as (reader, writer):
-            writer.write(POST + b"Content-Length: 100000\r\n\r\n")
-            drip = asyncio.create_task(_drip(writer, b"a")) if "body_s" in timeouts else None
-            answer = await read_answer(reader)
-            if drip:
-                drip.cancel()
+    async with sink(timeouts=timeouts) as (port, app), connected(port) as (reader, writer):
+        writer.write(POST + b"Content-Length: 100000\r\n\r\n")
+        drip = asyncio.create_task(_drip(writer, b"a")) if "body_s" in timeouts else None
+        answer = await read_answer(reader)
+        if drip:
+            drip.cancel()
     assert (answer.status, error_of(answer)["code"], app.calls) == (408, "request_timeout", 0)
 
 

@@ -1,0 +1,98 @@
+"""What the operator reads: nothing hidden that matters, no key, a command that can be copied."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from antiphon_executor.protocol import MemoryItem
+from antiphon_server.banner import Progress, banner, curl_line
+from antiphon_server.config import ServerSettings
+from tests.echo_engine import echo_card
+
+CARD = echo_card(Path("/m"))
+KEY = "canary-key-1d"
+
+
+def shown(server: ServerSettings | None = None, **card: Any) -> str:
+    return banner(server or ServerSettings(), replace(CARD, **card), "omni", "1.2.3", 8123)
+
+
+def test_it_names_version_model_modalities_voices_and_addresses() -> None:
+    text = shown(memory=(MemoryItem("Thinker", 3 << 30), MemoryItem("Talker", 512 << 20)))
+    for words in (
+        "Antiphon 1.2.3",
+        "omni (echo)",
+        "text, audio, image, video",
+        "ethan, chelsie, aiden",
+        "Thinker 3.0 GiB, Talker 512 MiB; 3.5 GiB in all",
+        "http://127.0.0.1:8123/v1",
+        "http://127.0.0.1:8123/docs",
+        "http://127.0.0.1:8123/metrics",
+    ):
+        assert words in text
+
+
+def test_random_weights_are_said_plainly_and_only_then() -> None:
+    assert "random weights: speech and text are noise" in shown(random_weights=True)
+    assert "random" not in shown(random_weights=False)
+
+
+def test_a_model_that_does_not_speak_is_said() -> None:
+    assert "answers in text" in shown(voices=(), default_voice=None)
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        ({}, "only this machine"),
+        ({"host": "0.0.0.0", "insecure": True}, "anybody who reaches this address"),
+        ({"host": "0.0.0.0", "api_keys": [KEY]}, "1 API key"),
+    ],
+)
+def test_who_may_come_in_is_said_without_a_key(server: dict[str, Any], words: str) -> None:
+    text = shown(ServerSettings.model_validate(server))
+    assert words in text
+    assert KEY not in text
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:8123"),
+        ("::", "http://[::1]:8123"),
+        ("::1", "http://[::1]:8123"),
+        ("omni.example", "http://omni.example:8123"),
+    ],
+)
+def test_the_address_is_one_that_a_client_can_use(host: str, url: str) -> None:
+    assert f"{url}/v1" in shown(ServerSettings(host=host))
+
+
+@pytest.mark.parametrize("name", ["omni", "it's", "a b", 'q"q', "$(touch x)"])
+def test_the_command_survives_the_shell(name: str) -> None:
+    words = shlex.split(curl_line(ServerSettings(), CARD, name, "http://127.0.0.1:8123"))
+    assert words[:3] == ["curl", "-s", "http://127.0.0.1:8123/v1/chat/completions"]
+    request = json.loads(words[words.index("-d") + 1])
+    assert (request["model"], request["audio"]["voice"]) == (name, "ethan")
+
+
+def test_the_command_takes_the_key_from_the_environment() -> None:
+    server = ServerSettings.model_validate({"api_keys": [KEY]})
+    line = curl_line(server, CARD, "omni", "http://x")
+    assert '-H "Authorization: Bearer $ANTIPHON_API_KEY"' in line
+
+
+def test_progress_says_how_long_it_has_been() -> None:
+    now = 10.0
+    out = io.StringIO()
+    progress = Progress(out, clock=lambda: now)
+    now = 22.34
+    progress("loading weights")
+    assert out.getvalue() == "[  12.3 s] loading weights\n"

@@ -1,0 +1,213 @@
+"""The command: quick, lazy, and one line with an exit code of its own for each start that cannot succeed (R27, R2)."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from antiphon_server import cli
+from antiphon_server.exits import MEANING, ExitCode, StartupError
+
+KEY = "canary-key-55aa"
+
+
+def antiphon(*argv: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_")}
+    command = [sys.executable, "-m", "antiphon_server", *argv]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, env={**clean, **(env or {})}, check=False
+    )
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A folder that passes the checks made before anything is loaded."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    config = {"architectures": ["Qwen3OmniMoeForConditionalGeneration"], "model_type": "qwen3_omni_moe"}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    (folder / "model.safetensors").write_bytes(b"")
+    return folder
+
+
+def test_help_is_there_in_half_a_second() -> None:
+    antiphon("--help")
+    took_s = []
+    for _ in range(3):
+        began = time.monotonic()
+        assert antiphon("--help").returncode == 0
+        took_s.append(time.monotonic() - began)
+    assert min(took_s) < 0.5
+
+
+@pytest.mark.parametrize(
+    ("argv", "unwanted"),
+    [
+        (["--help"], ("torch", "vllm", "fastapi", "pydantic", "numpy", "uvicorn")),
+        (["--version"], ("torch", "vllm", "fastapi", "pydantic", "numpy", "uvicorn")),
+        (["serve", "--help"], ("torch", "vllm", "fastapi", "transformers", "uvicorn")),
+        (["serve", "/nowhere"], ("torch", "vllm", "fastapi", "transformers", "uvicorn")),
+        (["config", "schema"], ("torch", "vllm", "fastapi", "transformers", "uvicorn")),
+        (["doctor"], ("torch", "vllm", "fastapi", "transformers")),
+    ],
+    ids=" ".join,
+)
+def test_a_command_imports_only_what_it_needs(argv: list[str], unwanted: tuple[str, ...]) -> None:
+    script = (
+        "import sys\nfrom antiphon_server.cli import main\n"
+        f"try:\n    main({argv!r})\nexcept SystemExit:\n    pass\n"
+        f"print('imported', [name for name in {unwanted!r} if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout.splitlines()[-1] == "imported []", done.stdout + done.stderr
+
+
+def test_the_server_never_imports_torch_or_vllm() -> None:
+    script = "import sys, antiphon_server.serve; print([m for m in ('torch', 'vllm', 'transformers') if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def refused(done: subprocess.CompletedProcess[str], code: ExitCode, *words: str) -> None:
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert lines[0].startswith("antiphon")
+    assert len(lines) <= 2
+    assert len(lines) == 1 or lines[1].startswith("  hint: ")
+    assert done.stdout == ""
+    for word in words:
+        assert word in done.stderr
+
+
+def test_an_unknown_command_is_guessed() -> None:
+    refused(antiphon("sevre"), ExitCode.USAGE, "did you mean 'antiphon serve'?")
+
+
+def test_an_unknown_flag_is_guessed(model: Path) -> None:
+    refused(antiphon("serve", str(model), "--prot", "1"), ExitCode.USAGE, "--prot", "did you mean --port?")
+
+
+def test_no_model_is_said() -> None:
+    refused(antiphon("serve"), ExitCode.BAD_CONFIG, "no model given")
+
+
+def test_a_missing_model_is_said() -> None:
+    refused(antiphon("serve", "Qwen/Qwen3-Omni"), ExitCode.NO_MODEL, "Qwen/Qwen3-Omni", "download")
+
+
+def test_a_folder_without_a_checkpoint_is_said(tmp_path: Path) -> None:
+    refused(antiphon("serve", str(tmp_path)), ExitCode.NOT_A_CHECKPOINT, "config.json")
+
+
+def test_a_checkpoint_without_weights_is_said(model: Path) -> None:
+    (model / "model.safetensors").unlink()
+    refused(antiphon("serve", str(model)), ExitCode.NOT_A_CHECKPOINT, "safetensors")
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"architectures": []}', '{"architectures": [3]}', "\xff"])
+def test_a_broken_config_is_said(model: Path, text: str) -> None:
+    (model / "config.json").write_text(text, encoding="latin-1")
+    refused(antiphon("serve", str(model)), ExitCode.NOT_A_CHECKPOINT, "config.json")
+
+
+@pytest.mark.parametrize(
+    ("architecture", "hint"),
+    [
+        (
+            "Qwen3OmniForConditionalGeneration",
+            "did you mean a checkpoint of Qwen3OmniMoeForConditionalGeneration?",
+        ),
+        ("BertModel", "supported: Qwen3OmniMoeForConditionalGeneration"),
+    ],
+)
+def test_another_architecture_is_said(model: Path, architecture: str, hint: str) -> None:
+    (model / "config.json").write_text(json.dumps({"architectures": [architecture]}), encoding="utf-8")
+    refused(antiphon("serve", str(model)), ExitCode.UNSUPPORTED_MODEL, architecture, hint)
+
+
+def test_a_wrong_setting_is_said_with_its_origin(model: Path) -> None:
+    done = antiphon("serve", str(model), env={"ANTIPHON_PORT": "-1"})
+    refused(done, ExitCode.BAD_CONFIG, "server.port", "ANTIPHON_PORT")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.1", "example.invalid"])
+def test_an_address_for_others_needs_a_key(model: Path, host: str) -> None:
+    refused(antiphon("serve", str(model), "--host", host), ExitCode.INSECURE, host, "--insecure")
+
+
+def test_an_address_of_another_machine_is_said(model: Path) -> None:
+    done = antiphon("serve", str(model), "--host", "203.0.113.7", "--insecure")
+    refused(done, ExitCode.BAD_CONFIG, "203.0.113.7")
+
+
+def test_a_taken_port_is_said_with_another_to_try(model: Path) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        refused(antiphon("serve", str(model), "--port", str(port)), ExitCode.PORT_BUSY, str(port), "--port")
+
+
+def test_too_little_space_is_said(model: Path) -> None:
+    done = antiphon("serve", str(model), "--server.limits.free-disk-bytes", str(1 << 60))
+    refused(done, ExitCode.NO_SPACE, "MiB", "TMPDIR")
+
+
+def test_a_missing_ffmpeg_is_said(model: Path, tmp_path: Path) -> None:
+    done = antiphon("serve", str(model), env={"ANTIPHON_FFMPEG": str(tmp_path / "none")})
+    refused(done, ExitCode.NO_FFMPEG, "ffmpeg")
+
+
+def test_an_old_python_is_said() -> None:
+    with pytest.raises(StartupError) as caught:
+        cli._check_python((3, 9, 2))
+    assert caught.value.code == ExitCode.WRONG_PYTHON
+    assert "3.11" in str(caught.value)
+    assert "3.9.2" in str(caught.value)
+
+
+def test_a_key_is_never_echoed(model: Path) -> None:
+    env = {"ANTIPHON_API_KEY": f"{KEY} with a space"}
+    done = antiphon("serve", str(model), env=env)
+    refused(done, ExitCode.BAD_CONFIG, "API key")
+    assert KEY not in done.stderr
+    shown = antiphon("config", "show", "--origin", "--model", "/m", env={"ANTIPHON_API_KEY": KEY})
+    assert shown.returncode == 0
+    assert KEY not in shown.stdout + shown.stderr
+    assert "ANTIPHON_API_KEY" in shown.stdout
+
+
+def test_config_schema_is_json() -> None:
+    assert "properties" in json.loads(antiphon("config", "schema").stdout)
+
+
+def test_doctor_speaks_json() -> None:
+    findings = json.loads(antiphon("doctor", "--json", "--port", "0").stdout)["findings"]
+    topics = {finding["topic"] for finding in findings}
+    assert {"python", "vllm", "ffmpeg", "cores", "memory", "disk", "port", "gpu"} <= topics
+    assert all(finding["fix"] for finding in findings if finding["verdict"] == "problem")
+
+
+def test_tiny_does_not_write_over_anything(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("", encoding="utf-8")
+    refused(antiphon("tiny", str(tmp_path)), ExitCode.USAGE, "not an empty folder")
+
+
+def test_every_exit_code_is_documented_in_the_help() -> None:
+    text = antiphon("--help").stdout
+    assert set(MEANING) == set(ExitCode)
+    for code, meaning in MEANING.items():
+        assert f"{code.value:>3}  {meaning}" in text

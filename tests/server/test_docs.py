@@ -1,0 +1,73 @@
+"""The documentation works offline, and the schema says what really comes back."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import httpx
+import pytest
+
+
+class Links(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found += [value for name, value in attrs if name in ("src", "href") and value]
+
+
+async def test_the_page_needs_no_other_host_and_its_parts_are_there(client: httpx.AsyncClient) -> None:
+    page = await client.get("/docs")
+    links = Links()
+    links.feed(page.text)
+    assert len(links.found) >= 3
+    for link in links.found:
+        part = await client.get(httpx.URL("http://test/docs").join(link))
+        assert part.status_code == 200, link
+        assert not re.search(r"https?://", part.text), link
+    assert not re.search(r"<script(?![^>]*src=)|\son\w+=|style=", page.text)
+
+
+@pytest.mark.parametrize("path", ["/docs", "/docs/docs.js", "/docs/docs.css"])
+async def test_the_page_may_load_nothing_but_itself(client: httpx.AsyncClient, path: str) -> None:
+    response = await client.get(path)
+    policy = response.headers["content-security-policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
+@pytest.mark.parametrize("name", ["docs.html", "../config.py", "__init__.py", "%2e%2e/config.py"])
+async def test_no_other_file_can_be_asked_for(client: httpx.AsyncClient, name: str) -> None:
+    response = await client.get(f"/docs/{name}")
+    assert response.status_code in (400, 404)
+    assert "error" in response.json()
+
+
+async def test_the_schema_has_our_envelope_and_never_fastapis(client: httpx.AsyncClient) -> None:
+    schema = (await client.get("/openapi.json")).json()
+    text = str(schema)
+    assert "HTTPValidationError" not in text
+    assert "'422'" not in text
+    responses = schema["paths"]["/v1/chat/completions"]["post"]["responses"]
+    assert responses["4XX"]["content"]["application/json"]["schema"]["$ref"].endswith("/ErrorBody")
+    for reference in re.findall(r"'\$ref': '#/components/schemas/([^']+)'", text):
+        assert reference in schema["components"]["schemas"], reference
+
+
+async def test_what_is_wrong_in_a_request_is_a_400(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/chat/completions", content=b"{not json")
+    assert response.status_code == 400
+    assert set(response.json()["error"]) >= {"message", "type", "param", "code"}
+
+
+async def test_an_unknown_path_and_a_wrong_method_are_in_the_envelope(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/v1/nothing")).json()["error"]["code"] == "not_found"
+    wrong = await client.put("/v1/models")
+    assert (wrong.status_code, wrong.json()["error"]["code"], wrong.headers["allow"]) == (
+        405,
+        "method_not_allowed",
+        "GET",
+    )

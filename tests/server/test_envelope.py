@@ -1,0 +1,109 @@
+"""Every failure in OpenAI's envelope, and nothing in it that is not for clients (R28)."""
+
+from __future__ import annotations
+
+import json
+
+import openai
+import pytest
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field, ValidationError
+from starlette.exceptions import HTTPException
+
+from antiphon_executor.protocol import EngineBusy, EngineDead, EngineError, InvalidTurn
+from antiphon_server.envelope import body_of, error_of, headers_of
+from antiphon_server.errors import ApiError, BadRequest, PayloadTooLarge, ServerFault
+
+SECRET = "/usr/lib/secret at 0xdeadbeef"
+
+
+class Inner(BaseModel):
+    size: int = Field(le=3)
+
+
+class Outer(BaseModel):
+    items: list[Inner]
+
+
+def validation_error() -> ValidationError:
+    with pytest.raises(ValidationError) as caught:
+        Outer.model_validate({"items": [{"size": 1}, {"size": 999}, {"size": SECRET}]})
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("exc", "status", "code", "param"),
+    [
+        (BadRequest("no", param="x"), 400, "invalid_value", "x"),
+        (InvalidTurn("too long", param="messages"), 400, "invalid_turn", "messages"),
+        (EngineBusy("no slot", retry_after_s=1.5), 429, "engine_busy", None),
+        (EngineDead("talker"), 503, "engine_dead", None),
+        (EngineError(SECRET), 500, "internal_error", None),
+        (RuntimeError(SECRET), 500, "internal_error", None),
+        (KeyError(SECRET), 500, "internal_error", None),
+        (RecursionError(SECRET), 500, "internal_error", None),
+        (HTTPException(404, SECRET), 404, "not_found", None),
+        (HTTPException(405), 405, "method_not_allowed", None),
+        (HTTPException(418, SECRET), 400, "invalid_value", None),
+        (HTTPException(502, SECRET), 500, "internal_error", None),
+    ],
+)
+def test_an_exception_becomes_its_error(exc: Exception, status: int, code: str, param: str | None) -> None:
+    error = error_of(exc)
+    assert (error.status, error.code, error.param) == (status, code, param)
+    assert SECRET not in body_of(error).decode()
+    assert set(json.loads(body_of(error))["error"]) == {"message", "type", "param", "code"}
+
+
+def test_a_wrong_field_is_named_by_its_path_and_its_value_is_not_repeated() -> None:
+    error = error_of(validation_error())
+    assert error.param == "items[1].size"
+    assert "less than or equal to 3" in error.message
+    assert "(and 1 more)" in error.message
+    assert "999" not in error.message
+    assert SECRET not in error.message
+
+
+def test_fastapis_location_is_translated_too() -> None:
+    missing = {
+        "type": "missing",
+        "loc": ("body", "messages", 0, "content"),
+        "msg": "Field required",
+        "input": SECRET,
+    }
+    error = error_of(RequestValidationError([missing]))
+    assert (error.status, error.param, error.code) == (
+        400,
+        "messages[0].content",
+        "missing_required_parameter",
+    )
+    assert SECRET not in body_of(error).decode()
+
+
+def test_an_error_raised_while_the_body_was_read_is_not_swallowed() -> None:
+    wrapped = HTTPException(400, "There was an error parsing the body")
+    wrapped.__cause__ = PayloadTooLarge("too much")
+    assert error_of(wrapped).status == 413
+
+
+def test_when_to_try_again_is_said_in_both_units() -> None:
+    headers = headers_of(error_of(EngineBusy("no slot", retry_after_s=1.2)))
+    assert headers == {"x-should-retry": "true", "retry-after": "2", "retry-after-ms": "1200"}
+
+
+@pytest.mark.parametrize("error", [ServerFault("x"), BadRequest("x")])
+def test_what_will_fail_again_says_do_not_retry(error: ApiError) -> None:
+    assert headers_of(error) == {"x-should-retry": "false"}
+
+
+def test_openais_client_understands_a_mid_stream_error() -> None:
+    import httpx
+
+    events = f"data: {body_of(error_of(EngineDead('talker'))).decode()}\n\n"
+    transport = httpx.MockTransport(
+        lambda _: httpx.Response(200, headers={"content-type": "text/event-stream"}, text=events)
+    )
+    client = openai.OpenAI(api_key="x", base_url="http://x", http_client=httpx.Client(transport=transport))
+    stream = client.chat.completions.create(model="x", messages=[], stream=True)
+    with pytest.raises(openai.APIError, match="talker engine has stopped"):
+        list(stream)

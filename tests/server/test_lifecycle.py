@@ -1,0 +1,202 @@
+"""The server's life as a process: loading, serving, draining, the death of a stage (R22, R23)."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import pytest
+
+from antiphon_server.exits import ExitCode
+
+CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hello there"}]}
+SPEECH = {
+    **CHAT,
+    "modalities": ["text", "audio"],
+    "audio": {"voice": "ethan", "format": "pcm16"},
+    "stream": True,
+}
+
+
+@dataclass
+class Echo:
+    """`antiphon serve` over the echo engine, as a process."""
+
+    process: subprocess.Popen[str]
+    url: str
+    stderr: list[str] = field(default_factory=list)
+    stdout: list[str] = field(default_factory=list)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", timeout=5)
+
+    def wait_until_ready(self) -> None:
+        self.wait_for(lambda: self.get("/readyz").status_code == 200)
+
+    def wait_for(self, happened: object, limit_s: float = 20) -> None:
+        began = time.monotonic()
+        while time.monotonic() - began < limit_s:
+            try:
+                if happened():  # type: ignore[operator]
+                    return
+            except httpx.TransportError:
+                pass
+            assert self.process.poll() is None, "".join(self.stderr)
+            time.sleep(0.02)
+        raise AssertionError("it never happened: " + "".join(self.stderr))
+
+    def ends_with(self, code: ExitCode, within_s: float = 15) -> None:
+        assert self.process.wait(within_s) == code, "".join(self.stderr)
+
+
+@contextmanager
+def echo(checkpoint: Path, *flags: str, **env: str) -> Iterator[Echo]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tests.server.echo_server", str(checkpoint), "--port", str(port), *flags]
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **env}
+    )
+    running = Echo(process, f"http://127.0.0.1:{port}")
+    pipes = [(process.stdout, running.stdout), (process.stderr, running.stderr)]
+    readers = [threading.Thread(target=lambda p=pipe, to=lines: to.extend(p)) for pipe, lines in pipes]  # type: ignore[misc]
+    for reader in readers:
+        reader.start()
+    try:
+        yield running
+    finally:
+        process.kill()
+        process.wait()
+        for reader in readers:
+            reader.join()
+
+
+@contextmanager
+def speaking(running: Echo) -> Iterator[Iterator[str]]:
+    """A spoken answer in progress: its lines, after the first."""
+    with httpx.stream("POST", f"{running.url}/v1/chat/completions", json=SPEECH, timeout=20) as response:
+        assert response.status_code == 200
+        lines = response.iter_lines()
+        next(line for line in lines if line.startswith("data:"))
+        yield lines
+
+
+def test_while_the_model_loads_the_probes_say_so_and_work_is_refused(checkpoint: Path) -> None:
+    with echo(checkpoint, ECHO_LOADS_S="1.5") as running:
+        running.wait_for(lambda: running.get("/livez").status_code == 200)
+        assert running.get("/readyz").json() == {"ready": False, "reasons": ["the model is loading"]}
+        refused = httpx.post(f"{running.url}/v1/chat/completions", json=CHAT)
+        assert (refused.status_code, refused.json()["error"]["code"]) == (503, "loading")
+        assert "retry-after" in refused.headers
+        running.wait_until_ready()
+        assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT).status_code == 200
+
+
+def test_the_printed_command_works_as_printed(checkpoint: Path) -> None:
+    with echo(checkpoint) as running:
+        running.wait_until_ready()
+        running.wait_for(lambda: any("curl " in line for line in running.stdout))
+        command = next(line for line in running.stdout if "curl " in line)
+        done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=20, check=True)
+    assert json.loads(done.stdout)["choices"][0]["message"]["audio"]["data"]
+
+
+def test_after_sigterm_it_is_not_ready_finishes_its_answers_and_exits_zero(checkpoint: Path) -> None:
+    with echo(checkpoint, ECHO_DELAY_S="0.1") as running:
+        running.wait_until_ready()
+        with speaking(running) as lines:
+            running.process.send_signal(signal.SIGTERM)
+            running.wait_for(lambda: running.get("/readyz").status_code == 503)
+            assert running.get("/readyz").json()["reasons"] == ["the server is shutting down"]
+            assert running.get("/livez").status_code == 200
+            refused = httpx.post(f"{running.url}/v1/chat/completions", json=CHAT)
+            assert (refused.status_code, refused.json()["error"]["code"]) == (503, "shutting_down")
+            assert [line for line in lines if line][-1] == "data: [DONE]"
+        running.ends_with(ExitCode.OK)
+
+
+def test_during_the_grace_it_is_not_ready_but_still_answers(checkpoint: Path) -> None:
+    with echo(checkpoint, "--drain-grace", "1.5") as running:
+        running.wait_until_ready()
+        running.process.send_signal(signal.SIGTERM)
+        running.wait_for(lambda: running.get("/readyz").status_code == 503)
+        assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT).status_code == 200
+        running.ends_with(ExitCode.OK)
+
+
+def test_draining_has_an_end(checkpoint: Path) -> None:
+    with echo(checkpoint, "--drain-timeout", "0.5") as running:
+        running.wait_until_ready()
+        running.process.send_signal(signal.SIGUSR2)
+        time.sleep(0.2)
+        with speaking(running):
+            running.process.send_signal(signal.SIGTERM)
+            running.ends_with(ExitCode.UNFINISHED)
+
+
+def test_a_second_sigterm_means_now(checkpoint: Path) -> None:
+    with echo(checkpoint) as running:
+        running.wait_until_ready()
+        running.process.send_signal(signal.SIGUSR2)
+        time.sleep(0.2)
+        with speaking(running):
+            running.process.send_signal(signal.SIGTERM)
+            running.wait_for(lambda: running.get("/readyz").status_code == 503)
+            running.process.send_signal(signal.SIGTERM)
+            running.ends_with(ExitCode.UNFINISHED)
+
+
+def test_sigterm_while_loading_ends_it_at_once(checkpoint: Path) -> None:
+    with echo(checkpoint, ECHO_LOADS_S="60") as running:
+        running.wait_for(lambda: running.get("/livez").status_code == 200)
+        running.process.send_signal(signal.SIGTERM)
+        running.ends_with(ExitCode.OK)
+
+
+def test_when_a_stage_dies_streams_say_so_and_the_process_exits_non_zero(checkpoint: Path) -> None:
+    with echo(checkpoint, ECHO_DELAY_S="0.3") as running:
+        running.wait_until_ready()
+        with speaking(running) as lines:
+            running.process.send_signal(signal.SIGUSR1)
+            events = [json.loads(line[5:]) for line in lines if line.startswith("data: {")]
+        error = next(event["error"] for event in events if "error" in event)
+        assert (error["code"], error["message"]) == ("engine_dead", "the talker engine has stopped")
+        running.ends_with(ExitCode.ENGINE_DIED, within_s=8)
+
+
+def test_an_engine_that_does_not_start_is_said_in_one_line(checkpoint: Path) -> None:
+    with echo(checkpoint, ECHO_FAILS_WITH="no room for 3 GiB of cache\nmore") as running:
+        assert running.process.wait(20) != 0
+    said = [line for line in running.stderr if "did not start" in line]
+    assert said[-1].strip().endswith("no room for 3 GiB of cache")
+
+
+def test_progress_lines_carry_the_seconds(checkpoint: Path) -> None:
+    with echo(checkpoint) as running:
+        running.wait_until_ready()
+    assert any(re.fullmatch(r"\[ *\d+\.\d s\] starting the echo\n", line) for line in running.stderr)
+
+
+@pytest.mark.parametrize("held", ["idle connection", "half a head"])
+def test_connections_that_idle_do_not_hold_up_the_end(checkpoint: Path, held: str) -> None:
+    with echo(checkpoint) as running:
+        running.wait_until_ready()
+        port = int(running.url.rsplit(":", 1)[1])
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            connection.sendall(b"" if held == "idle connection" else b"GET / HTTP/1.1\r\nHo")
+            time.sleep(0.1)
+            running.process.send_signal(signal.SIGTERM)
+            running.ends_with(ExitCode.OK, within_s=8)

@@ -1,0 +1,86 @@
+"""What `/metrics` says: the names of the plan, bounded labels, ours and the engines' together (R30)."""
+
+from __future__ import annotations
+
+import httpx
+from prometheus_client.parser import text_string_to_metric_families
+
+from antiphon_server.admission import Admission, Capacity
+from antiphon_server.metrics import ServerMetrics
+from antiphon_server.service import Service
+
+OURS = {
+    "antiphon_time_to_first_token_seconds",
+    "antiphon_time_to_first_audio_seconds",
+    "antiphon_audio_real_time_factor",
+    "antiphon_audio_seconds_generated",
+    "antiphon_requests",
+    "antiphon_requests_aborted",
+    "antiphon_media_rejected",
+    "antiphon_event_loop_lag_seconds",
+    "antiphon_build_info",
+}
+
+
+def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    families = text_string_to_metric_families(text)
+    return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
+
+
+def test_the_names_are_there_before_anything_has_happened() -> None:
+    text = ServerMetrics("1.2.3").render().decode()
+    assert {family.name for family in text_string_to_metric_families(text)} >= OURS
+    assert 'version="1.2.3"' in text
+
+
+def test_each_observation_is_counted_where_it_belongs() -> None:
+    metrics = ServerMetrics("x")
+    metrics.first_token(0.2)
+    metrics.first_audio(0.5)
+    metrics.audio_sent(1.6)
+    metrics.speech_finished(audio_seconds=2.0, took_s=0.5)
+    metrics.speech_finished(audio_seconds=0.0, took_s=0.5)
+    metrics.turn_aborted("disconnect")
+    metrics.media_rejected("too_long")
+    metrics.loop_lagged(0.001)
+    found = samples(metrics.render().decode())
+    assert found["antiphon_time_to_first_token_seconds_sum", ()] == 0.2
+    assert found["antiphon_time_to_first_audio_seconds_sum", ()] == 0.5
+    assert found["antiphon_audio_seconds_generated_total", ()] == 1.6
+    assert found["antiphon_audio_real_time_factor_sum", ()] == 0.25
+    assert found["antiphon_audio_real_time_factor_count", ()] == 1
+    assert found["antiphon_requests_aborted_total", (("reason", "disconnect"),)] == 1
+    assert found["antiphon_media_rejected_total", (("reason", "too_long"),)] == 1
+
+
+async def test_the_door_is_looked_at_when_asked() -> None:
+    metrics = ServerMetrics("x")
+    admission = Admission(Capacity(1, 1, 5, 100, 30))
+    metrics.watch_load(lambda: admission.load)
+    async with admission.ticket(speaks=True) as ticket, admission.ticket(speaks=False):
+        await ticket.start()
+        found = samples(metrics.render().decode())
+    assert found["antiphon_stage_queue_depth", (("stage", "thinker"),)] == 1
+    assert found["antiphon_stage_queue_depth", (("stage", "talker"),)] == 0
+    assert found["antiphon_stage_running", (("stage", "talker"),)] == 1
+
+
+async def test_the_route_joins_ours_and_the_engines_families(client: httpx.AsyncClient) -> None:
+    response = await client.get("/metrics")
+    assert response.status_code == 200
+    found = samples(response.text)
+    assert found["vllm:num_requests_running", (("stage", "thinker"),)] == 0
+    assert ("antiphon_requests_total", (("outcome", "ok"),)) in found
+
+
+async def test_nothing_that_a_client_sends_makes_a_new_series(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await client.get("/v1/models")
+    before = set(samples((await client.get("/metrics")).text))
+    for number in range(200):
+        headers = {"x-request-id": f"id{number}", "user-agent": f"agent{number}"}
+        await client.get(f"/v1/models/m{number}", headers=headers)
+        await client.request(f"M{number}", f"/v1/path{number}?q={number}", headers=headers)
+        await client.post("/v1/chat/completions", json={"model": f"m{number}", "messages": []})
+    assert set(samples((await client.get("/metrics")).text)) == before
