@@ -205,6 +205,10 @@ class TestIndependence:
         a, b = self.noise(*one).flatten(), self.noise(*other).flatten()
         assert abs(torch.corrcoef(torch.stack((a, b)))[0, 1].item()) < 5 / math.sqrt(len(a))
 
+    def test_no_two_places_of_a_stream_share_their_noise(self) -> None:
+        keys = drawing.noise_keys(many_frames(StreamSampling(seed=1), 4_096), 16)
+        assert len(keys.unique()) == keys.numel()
+
     @pytest.mark.parametrize("lag", [1, 2, 64])
     def test_neither_do_frames_or_codes(self, lag: int) -> None:
         noise = self.noise(7, 0)

@@ -187,7 +187,7 @@ def _is_media(token_ids: NDArray[np.integer], ids: PromptIds) -> NDArray[np.bool
 def _in_user_segment(thinker_ids: NDArray[np.integer], ids: PromptIds) -> NDArray[np.bool_]:
     """From each `<|im_start|>user` to the next `<|im_start|>`: header, `<|im_end|>` and newline included."""
     starts = thinker_ids == ids.im_start
-    opens = starts & (np.append(thinker_ids[1:], -1) == ids.user)
+    opens = np.append(thinker_ids[1:], -1) == ids.user
     latest = np.maximum.accumulate(np.where(starts, np.arange(len(thinker_ids)), -1))
     return (latest >= 0) & opens[latest]
 
