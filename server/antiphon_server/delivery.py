@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from antiphon_executor.protocol import EngineDead, SpeechDelta, SpeechEnded, TurnEvent
+from antiphon_server.access import ClientStalled
 from antiphon_server.chunks import ChunkWriter
 from antiphon_server.envelope import body_of, error_of
 from antiphon_server.feed import Ended, Feed, Silence
@@ -23,7 +24,7 @@ from antiphon_server.plan import Plan
 from antiphon_server.protocol.completion import Chunk
 from antiphon_server.reply import Reply
 from antiphon_server.service import Service
-from antiphon_server.sse import KEEP_ALIVE, EventStream, StalledClient, frame
+from antiphon_server.sse import KEEP_ALIVE, EventStream, frame
 from antiphon_server.turn import run_turn
 from antiphon_server.usage import UsageMeter
 
@@ -74,17 +75,17 @@ class ChatDelivery(Response):
         )
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        settings = self._service.settings
-        stream = EventStream(send, settings.server.timeouts.stalled_client_s)
+        policy = self._service.settings.chat
+        stream = EventStream(send)
         audio_format = self._plan.form.audio_format if self._plan.form.speaks else "pcm16"
         try:
             async with (
-                open_encoder(audio_format, settings.chat.encode_s) as sound,
+                open_encoder(audio_format, policy.encode_s) as sound,
                 Feed(run_turn(self._plan, self._service)) as feed,
             ):
                 await _StreamedAnswer(self._plan, self._service, stream, sound).send_all(feed)
-        except StalledClient:
-            self._service.metrics.turn_aborted("stalled_client")
+        except ClientStalled:
+            raise
         except Exception as error:
             if isinstance(error, EngineDead):
                 self._service.metrics.turn_aborted("engine_dead")
@@ -97,10 +98,7 @@ class ChatDelivery(Response):
         shown = error_of(error)
         if shown.status >= 500:
             _log.error("turn failed", exc_info=error)
-        try:
-            await stream.end(frame(body_of(shown)))
-        except StalledClient:
-            self._service.metrics.turn_aborted("stalled_client")
+        await stream.end(frame(body_of(shown)))
 
 
 class _StreamedAnswer:

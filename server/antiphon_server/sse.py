@@ -1,11 +1,10 @@
-"""Server-sent events over ASGI: bytes out, within a deadline for the client to take them.
+"""Server-sent events over ASGI.
 
-In: JSON. Out: `data:` frames, comments, the end. A client that takes nothing is a `StalledClient`.
+In: JSON. Out: `data:` frames, comments, the end. Nothing is buffered here; a client that takes nothing is
+given up by `access.py`, whose `send` then raises.
 """
 
 from __future__ import annotations
-
-import asyncio
 
 from starlette.types import Send
 
@@ -18,21 +17,16 @@ HEADERS = (
 )
 
 
-class StalledClient(Exception):  # says what happened to the client, not an error of ours
-    """The client has taken nothing for the whole deadline."""
-
-
 def frame(json: bytes) -> bytes:
     """One event. `json` has no line breaks: JSON escapes them."""
     return b"data: " + json + b"\n\n"
 
 
 class EventStream:
-    """The response's body. `start`, then `send` as often as needed, then `end`."""
+    """The response's body. `start`, then `send` as often as needed, then `end`, once."""
 
-    def __init__(self, send: Send, stall_s: float) -> None:
+    def __init__(self, send: Send) -> None:
         self._send = send
-        self._stall_s = stall_s
         self.started = False
 
     async def start(self) -> None:
@@ -41,15 +35,8 @@ class EventStream:
 
     async def send(self, data: bytes) -> None:
         if data:
-            await self._send_body({"type": "http.response.body", "body": data, "more_body": True})
+            await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end(self, data: bytes = DONE) -> None:
         """The last bytes; the response is complete after them."""
-        await self._send_body({"type": "http.response.body", "body": data, "more_body": False})
-
-    async def _send_body(self, message: dict[str, object]) -> None:
-        try:
-            async with asyncio.timeout(self._stall_s):
-                await self._send(message)
-        except TimeoutError:
-            raise StalledClient from None
+        await self._send({"type": "http.response.body", "body": data, "more_body": False})

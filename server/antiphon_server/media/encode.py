@@ -53,27 +53,29 @@ class RawSound:
 
 
 class FfmpegSound:
-    """One ffmpeg child. `feed` returns what is ready and never waits for the encoder's own delay."""
+    """One ffmpeg child, started with the first samples. `feed` never waits for the encoder's own delay."""
 
-    def __init__(self, child: asyncio.subprocess.Process, deadline_s: float) -> None:
-        self.child = child
+    def __init__(self, command: list[str], deadline_s: float) -> None:
+        self._command = command
         self._deadline_s = deadline_s
         self._ready = bytearray()
-        self._reader = asyncio.create_task(self._read())
+        self._reader: asyncio.Task[None] | None = None
+        self.child: asyncio.subprocess.Process | None = None
 
     async def feed(self, pcm: bytes) -> bytes:
-        assert self.child.stdin is not None  # noqa: S101  # it was made with a pipe
+        child = self.child or await self._start()
         try:
             async with asyncio.timeout(self._deadline_s):
-                self.child.stdin.write(pcm)
-                await self.child.stdin.drain()
+                child.stdin.write(pcm)  # type: ignore[union-attr]  # it was started with pipes
+                await child.stdin.drain()  # type: ignore[union-attr]
         except (TimeoutError, OSError):
             raise ServerFault("the speech could not be encoded") from None
         return self._take()
 
     async def finish(self) -> bytes:
-        assert self.child.stdin is not None  # noqa: S101  # it was made with a pipe
-        self.child.stdin.close()
+        if self.child is None or self._reader is None:
+            return b""
+        self.child.stdin.close()  # type: ignore[union-attr]  # it was started with pipes
         try:
             async with asyncio.timeout(self._deadline_s):
                 await self._reader
@@ -85,19 +87,28 @@ class FfmpegSound:
         return self._take()
 
     async def close(self) -> None:
+        if self.child is None or self._reader is None:
+            return
         self._reader.cancel()
         if self.child.returncode is None:
             self.child.kill()
         await asyncio.gather(self._reader, self.child.wait(), return_exceptions=True)
+
+    async def _start(self) -> asyncio.subprocess.Process:
+        pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
+        self.child = await asyncio.create_subprocess_exec(
+            *self._command, stdin=pipe, stdout=pipe, stderr=nothing
+        )
+        self._reader = asyncio.create_task(self._read(self.child))
+        return self.child
 
     def _take(self) -> bytes:
         ready = bytes(self._ready)
         self._ready.clear()
         return ready
 
-    async def _read(self) -> None:
-        assert self.child.stdout is not None  # noqa: S101  # it was made with a pipe
-        while data := await self.child.stdout.read(_READ_BYTES):
+    async def _read(self, child: asyncio.subprocess.Process) -> None:
+        while data := await child.stdout.read(_READ_BYTES):  # type: ignore[union-attr]
             self._ready += data
 
 
@@ -107,13 +118,7 @@ async def open_encoder(audio_format: AudioFormat, deadline_s: float) -> AsyncIte
     if audio_format in ("pcm16", "wav"):
         yield RawSound()
         return
-    child = await asyncio.create_subprocess_exec(
-        *encoder_command(audio_format),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    sound = FfmpegSound(child, deadline_s)
+    sound = FfmpegSound(encoder_command(audio_format), deadline_s)
     try:
         yield sound
     finally:

@@ -71,31 +71,39 @@ async def test_a_streamed_encoding_gives_sound_before_the_end(audio_format: Audi
     assert loudest_hz(decode(whole)) == pytest.approx(TONE_HZ, abs=5)
 
 
+async def test_no_child_is_started_before_there_is_sound() -> None:
+    async with open_encoder("mp3", DEADLINE_S) as sound:
+        assert isinstance(sound, FfmpegSound)
+        assert sound.child is None
+        assert await sound.finish() == b""
+
+
 async def test_leaving_early_leaves_no_child() -> None:
     async with open_encoder("mp3", DEADLINE_S) as sound:
         await sound.feed(PCM)
         assert isinstance(sound, FfmpegSound)
         child = sound.child
+    assert child is not None
     assert child.returncode is not None
 
 
 async def test_an_encoder_that_dies_is_our_fault_and_says_nothing_more() -> None:
     async with open_encoder("mp3", DEADLINE_S) as sound:
+        await sound.feed(PCM)
         assert isinstance(sound, FfmpegSound)
+        assert sound.child is not None
         sound.child.kill()
         with pytest.raises(ServerFault, match="could not be encoded"):
             await sound.finish()
 
 
 async def test_an_encoder_that_hangs_is_given_up_at_its_deadline() -> None:
-    command = ["sleep", "60"]
-    child = await asyncio.create_subprocess_exec(
-        *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
-    )
-    sound = FfmpegSound(child, 0.2)
+    sound = FfmpegSound(["sleep", "60"], deadline_s=0.2)
     try:
+        await sound.feed(b"\0\0")
         with pytest.raises(ServerFault):
             await sound.finish()
     finally:
         await sound.close()
-    assert child.returncode is not None
+    assert sound.child is not None
+    assert sound.child.returncode is not None
