@@ -1,8 +1,8 @@
 """TM-RoPE positions that need not be whole numbers, and the rotation by them.
 
 vLLM's runners carry positions as integers and count on by one. A video at 4 frames a second moves 6.5
-positions a grid, so a position is packed into one integer: its whole part in the low 20 bits, its fraction (in
-2048ths) above them. Whole positions are their own packed form, and counting on by one stays right.
+positions a grid, so a position is packed into one integer: its whole part in the low 20 bits, its fraction in
+2048ths above them. Whole positions are their own packed form, and counting on by one stays right.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ class PackedMRope(nn.Module):
     def forward(
         self, positions: torch.Tensor, query: torch.Tensor, key: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rotate `query` and `key`, [num_tokens, heads * head_size], by packed `positions`, int [3, num_tokens]."""
+        """Rotate `query` and `key`, [num_tokens, heads * head_size]; `positions`: packed, [3, num_tokens]."""
         time, height, width = unpack_tensor(positions).unsqueeze(-1).unbind(0)
         position = torch.where(self.is_width, width, torch.where(self.is_height, height, time))
         angles = position * self.inv_freq

@@ -70,7 +70,7 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
         return torch.from_numpy(pack(positions)).long(), pack_offset(offset)
 
     def embed_multimodal(self, **kwargs: object) -> list[torch.Tensor]:
-        """One embedding an item: [tokens, hidden] of audio, [tokens, hidden * (1 + deepstack levels)] else."""
+        """One embedding an item: audio [tokens, hidden], others [tokens, hidden * (1 + deepstack levels)]."""
         embeddings = list(super().embed_multimodal(**kwargs) or ())
         sound_lengths = cast("torch.Tensor | None", kwargs.get("sound_lengths"))
         if sound_lengths is None or not int(sound_lengths.sum()):

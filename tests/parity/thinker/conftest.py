@@ -1,0 +1,50 @@
+"""The oracle and the engines, once a session."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
+from tests.parity.thinker.engine import RunningThinker, running_thinker
+from tests.parity.thinker.oracle import Oracle
+
+
+@pytest.fixture(scope="session")
+def oracle(tiny_qwen3_omni: Path) -> Oracle:  # noqa: F811
+    return Oracle(tiny_qwen3_omni)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def thinker(
+    tiny_qwen3_omni: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[RunningThinker]:
+    """An engine as it is served: prefix caching, chunked prefill, room for all."""
+    folder = tmp_path_factory.mktemp("thinker")
+    async with running_thinker(
+        tiny_qwen3_omni, folder, max_model_len=4_096, max_num_seqs=8, kv_cache_memory_bytes=128 << 20
+    ) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session")
+async def cramped_thinker(
+    tiny_qwen3_omni: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[RunningThinker]:
+    """An engine that prefills in chunks of 48 tokens and has too few blocks for its requests."""
+    folder = tmp_path_factory.mktemp("cramped")
+    async with running_thinker(
+        tiny_qwen3_omni,
+        folder,
+        max_model_len=1_024,
+        max_num_seqs=8,
+        max_num_batched_tokens=48,
+        num_gpu_blocks_override=20,
+        kv_cache_memory_bytes=64 << 20,
+    ) as running:
+        yield running

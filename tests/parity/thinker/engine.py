@@ -1,0 +1,124 @@
+"""A Thinker engine under test, with the bridge's end of its rows' socket.
+
+In: `TurnRequest`s. Out: what came of them. One engine serves many tests: starting one costs half a minute.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import torch
+import zmq
+import zmq.asyncio
+from numpy.typing import NDArray
+from transformers import AutoConfig, AutoTokenizer
+from vllm import SamplingParams
+from vllm.v1.engine.async_llm import AsyncLLM
+
+from antiphon_executor.messages import MediaRows
+from antiphon_executor.protocol import Media, TurnRequest
+from antiphon_executor.rope import unpack
+from antiphon_executor.settings import EngineSettings, ThinkerSettings
+from antiphon_executor.thinker.engine_args import thinker_engine_args
+from antiphon_executor.thinker.inputs import PromptTokens, engine_prompt
+from antiphon_executor.thinker.media_rows import ask_for_rows
+
+ROWS_TIMEOUT_S = 20
+
+
+@dataclass(frozen=True)
+class Rows:
+    """A `MediaRows` with its bytes read."""
+
+    prompt_token_ids: list[int]
+    positions: NDArray[np.float64]
+    row_index: NDArray[np.int32]
+    rows: NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Answer:
+    prompt_token_ids: list[int]
+    answer: list[int]
+    cached: int
+    rows: Rows
+
+
+def read(message: MediaRows) -> Rows:
+    dtype = getattr(torch, message.dtype)
+    rows = torch.frombuffer(bytearray(message.rows), dtype=dtype) if message.rows else torch.zeros(0)
+    ids = np.frombuffer(message.prompt_token_ids, np.int32)
+    return Rows(
+        prompt_token_ids=ids.tolist(),
+        positions=unpack(np.frombuffer(message.positions, np.int32).reshape(3, len(ids))),
+        row_index=np.frombuffer(message.row_index, np.int32),
+        rows=rows.reshape(-1, message.hidden_size).numpy(),
+    )
+
+
+class RunningThinker:
+    def __init__(self, engine: AsyncLLM, socket: Any, checkpoint: Path) -> None:
+        self.engine = engine
+        self.tokens = PromptTokens.of(AutoConfig.from_pretrained(checkpoint))
+        self.tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        self._socket = socket
+        self._arrived: dict[str, asyncio.Future[Rows]] = {}
+        self.received: list[str] = []
+        self._reader = asyncio.create_task(self._read())
+        self._serial = 0
+
+    def turn(self, prompt: str | list[int], media: Media, salt: str | None = None) -> TurnRequest:
+        ids = self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
+        self._serial += 1
+        return TurnRequest(f"turn-{self._serial}", tuple(ids), media, cache_salt=salt)
+
+    async def answer(self, turn: TurnRequest, tokens: int) -> Answer:
+        """Greedy, without an end: exactly `tokens` tokens."""
+        arrived = self._arrived[turn.request_id] = asyncio.get_running_loop().create_future()
+        *_, last = [output async for output in self.stream(turn, tokens)]
+        rows = await asyncio.wait_for(arrived, ROWS_TIMEOUT_S)
+        return Answer(last.prompt_token_ids, last.outputs[0].token_ids, last.num_cached_tokens or 0, rows)
+
+    def stream(self, turn: TurnRequest, tokens: int) -> AsyncIterator[Any]:
+        sampling = SamplingParams(
+            temperature=0, max_tokens=tokens, ignore_eos=True, extra_args=ask_for_rows(turn.request_id)
+        )
+        return self.engine.generate(engine_prompt(turn, self.tokens), sampling, turn.request_id)
+
+    async def _read(self) -> None:
+        while True:
+            message = msgspec.msgpack.decode(await self._socket.recv(), type=MediaRows)
+            self.received.append(message.request_id)
+            waiting = self._arrived.pop(message.request_id, None)
+            if waiting is not None:
+                waiting.set_result(read(message))
+
+    async def close(self) -> None:
+        self._reader.cancel()
+        self.engine.shutdown()
+
+
+@asynccontextmanager
+async def running_thinker(checkpoint: Path, folder: Path, **thinker: Any) -> AsyncIterator[RunningThinker]:
+    """`thinker`: `ThinkerSettings`. `folder`: a private one, for the socket."""
+    endpoint = f"ipc://{folder}/rows"
+    settings = EngineSettings(model=checkpoint, thinker=ThinkerSettings(dtype="float32", **thinker))
+    context = zmq.asyncio.Context()
+    socket = context.socket(zmq.PULL)
+    socket.bind(endpoint)
+    running = RunningThinker(
+        AsyncLLM.from_engine_args(thinker_engine_args(settings, endpoint)), socket, checkpoint
+    )
+    try:
+        yield running
+    finally:
+        await running.close()
+        socket.close(0)
+        context.term()
