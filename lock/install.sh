@@ -64,13 +64,15 @@ torch_cpu() {
         locked --retries 1 --timeout 30 --index-url https://download.pytorch.org/whl/cpu -r "$root/lock/torch-cpu.txt"
 }
 
-# A venv that is broken, half made, or made for the other device is made anew.
-if ! { [ "$(cat "$venv/device" 2>/dev/null)" = "$device" ] && "$venv/bin/python" -m pip --version >/dev/null 2>&1; }; then
+# A venv is kept where it is whole: its stamp is taken away before anything is changed in it, and `make` puts it back
+# at the end. A half-made one may hold half a package, and one for the other device holds the wrong ones.
+if [ -e "$venv/ready-$device" ] && "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    rm "$venv/ready-$device"
+else
     find_python
     check_space
     printf 'Making %s with %s for %s\n' "$venv" "$("$python" --version)" "$device"
-    "$python" -m venv --clear "$venv" || fail "$python -m venv $venv failed."
-    printf '%s\n' "$device" >"$venv/device"
+    said=$("$python" -m venv --clear "$venv" 2>&1) || fail "$python -m venv failed: $(printf '%s' "$said" | tail -n 1)"
 fi
 : >"$log"
 
