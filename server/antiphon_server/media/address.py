@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 
 from antiphon_server.media.policy import MediaPolicy
-
-Address = IPv4Address | IPv6Address
 
 _URL = re.compile(
     r"(?P<scheme>https?)://"
@@ -23,8 +21,11 @@ _URL = re.compile(
 )
 _LONGEST_URL = 4_096
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# Cloud metadata that lies outside the special-purpose ranges.
-_NEVER = (IPv4Address("168.63.129.16"),)
+# What `is_global` lets through in some Python versions: protocol assignments, 6to4 relays, cloud metadata.
+_NEVER_IPV4 = tuple(map(IPv4Network, ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32")))
+# Of IPv6 only global unicast, and of that not the blocks that carry IPv4 (Teredo, 6to4) or are for documents.
+_IPV6 = IPv6Network("2000::/3")
+_NEVER_IPV6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def is_allowed_host(target: Target, policy: MediaPolicy) -> bool:
 def is_allowed_address(text: str, policy: MediaPolicy) -> bool:
     """Whether we may connect to a resolved address: public, or inside `fetch_networks`.
 
-    IPv6 addresses that carry an IPv4 one (mapped, 6to4, Teredo, NAT64) are refused unless listed themselves.
+    IPv6 addresses that carry an IPv4 one (mapped, 6to4, Teredo, NAT64) count as not public.
     """
     try:
         address = ip_address(text)
@@ -80,11 +81,8 @@ def is_allowed_address(text: str, policy: MediaPolicy) -> bool:
         return False
     if any(address.version == network.version and address in network for network in policy.fetch_networks):
         return True
-    if address in _NEVER or not address.is_global or address.is_multicast or address.is_reserved:
+    if not address.is_global or address.is_multicast or address.is_reserved:
         return False
-    return isinstance(address, IPv4Address) or not _carries_ipv4(address)
-
-
-def _carries_ipv4(address: IPv6Address) -> bool:
-    nat64 = address.packed[:12] == bytes.fromhex("0064ff9b") + bytes(8)
-    return nat64 or any((address.ipv4_mapped, address.sixtofour, address.teredo))
+    if isinstance(address, IPv4Address):
+        return not any(address in network for network in _NEVER_IPV4)
+    return address in _IPV6 and not any(address in network for network in _NEVER_IPV6)

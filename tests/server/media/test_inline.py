@@ -1,0 +1,83 @@
+"""Base64 in a request is strict, and measured before it is decoded."""
+
+from __future__ import annotations
+
+import base64
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon_server.errors import BadRequest
+from antiphon_server.media.budget import Budget
+from antiphon_server.media.inline import check_inline, decode_inline
+from antiphon_server.media.part import Part
+from antiphon_server.media.policy import MediaPolicy
+from tests.server.media.making import part
+
+POLICY = MediaPolicy(part_bytes=1_000, request_bytes=1_500)
+ONE = Part(part("audio", ""), 1)
+
+
+def read(location: str, budget: Budget | None = None) -> bytes:
+    start = check_inline(location, ONE, POLICY, budget or Budget(POLICY))
+    return decode_inline(location, start, ONE)
+
+
+@given(st.binary(min_size=1, max_size=1_000))
+def test_what_was_encoded_comes_back(data: bytes) -> None:
+    text = base64.b64encode(data).decode()
+    budget = Budget(POLICY)
+    assert read(text, budget) == data
+    assert budget.encoded_bytes_left == 1_500 - len(data)
+
+
+@pytest.mark.parametrize(
+    "head",
+    ["", "data:audio/wav;base64,", "data:;base64,", "data:;BASE64,",
+     "DATA:image/svg+xml;charset=utf-8;base64,",
+     "data:audio/webm;codecs=opus;base64,"],
+)  # fmt: skip
+def test_data_urls_of_every_client_are_read(head: str) -> None:
+    assert read(f"{head}aGVsbG8=") == b"hello"
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["data:audio/wav,hello", "data:audio/wav;base64", "data:", "data:;base64;aGVsbG8=",
+     "data:a b;base64,aGVsbG8=",
+     "data:" + "a" * 300 + ";base64,aGVsbG8="],
+)  # fmt: skip
+def test_other_data_urls_are_refused(location: str) -> None:
+    with pytest.raises(BadRequest, match="audio part 1 is not a base64 data URL"):
+        read(location)
+
+
+@pytest.mark.parametrize(
+    "text", ["aGVsbG8", "aGVs\nbG8=", "aGVs bG8=", "aGVsbG8-", "aGVsbG8_", "ÄGVsbG8=", "a===", "\0GVsbG8="]
+)
+def test_sloppy_base64_is_refused(text: str) -> None:
+    with pytest.raises(BadRequest, match="audio part 1 is not valid base64"):
+        read(text)
+
+
+@pytest.mark.parametrize("text", ["", "=", "==", "data:;base64,"])
+def test_nothing_is_refused(text: str) -> None:
+    with pytest.raises(BadRequest, match="audio part 1 is empty"):
+        read(text)
+
+
+def test_a_part_that_is_too_big_is_refused_before_it_is_decoded() -> None:
+    """The text is not even base64, which only a decoder could find out."""
+    with pytest.raises(BadRequest, match=r"limit is .* MiB \(--media-part-bytes\)") as refusal:
+        read("!" * 1_400)
+    assert refusal.value.code == "media_limit_exceeded"
+    assert refusal.value.param == ONE.source.param
+
+
+def test_parts_that_are_too_big_together_are_refused() -> None:
+    budget = Budget(POLICY)
+    text = base64.b64encode(bytes(900)).decode()
+    read(text, budget)
+    with pytest.raises(BadRequest, match=r"--media-request-bytes"):
+        read(text, budget)
