@@ -33,7 +33,7 @@ _SECURITY_HEADERS = ((b"x-content-type-options", b"nosniff"),)
 
 
 class ClientStalled(OSError):
-    """The client reads nothing any more. For the application that is a disconnect, which ASGI says with OSError."""
+    """The client reads nothing any more: for the application a disconnect, in ASGI an OSError."""
 
 
 class RequestIds:

@@ -6,12 +6,12 @@ It starts nothing and owns nothing; `serve.py` does.
 
 from __future__ import annotations
 
+import logging
 import time
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
@@ -20,14 +20,16 @@ from antiphon_server import __version__
 from antiphon_server.access import ApiKeys, Faults, Gate, RequestIds
 from antiphon_server.config import ServerSettings
 from antiphon_server.envelope import body_of, error_of, headers_of
-from antiphon_server.errors import ApiError
+from antiphon_server.errors import ApiError, ServerFault
 from antiphon_server.lifecycle import Lifecycle
 from antiphon_server.limits import BodyLimits, HeadLimits
 from antiphon_server.metrics import ServerMetrics
 from antiphon_server.routes import chat, docs, health, models
 from antiphon_server.service import Service
 
-_TRANSLATED = (ApiError, EngineError, RequestValidationError, ValidationError, HTTPException)
+_TRANSLATED = (ApiError, EngineError, RequestValidationError, HTTPException)
+
+_log = logging.getLogger("antiphon.app")
 
 
 def create_app(service: Service, lifecycle: Lifecycle | None = None) -> FastAPI:
@@ -65,6 +67,8 @@ def layers(server: ServerSettings, metrics: ServerMetrics, life: Lifecycle) -> l
 
 async def _answer(request: Request, exc: Exception) -> Response:
     error = error_of(exc)
+    if isinstance(error, ServerFault):
+        _log.error("request failed", exc_info=exc)
     headers = headers_of(error)
     if isinstance(exc, HTTPException) and exc.headers and "Allow" in exc.headers:
         headers["allow"] = exc.headers["Allow"]

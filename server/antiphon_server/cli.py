@@ -11,14 +11,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from antiphon_server.exits import MEANING, OLDEST_PYTHON, ExitCode, StartupError, end_within
+from antiphon_server.exits import MEANING, OLDEST_PYTHON, ExitCode, StartupError, report
 
 if TYPE_CHECKING:
     from antiphon_server.flags import FlagParser
     from antiphon_server.sources import Loaded
 
 _DEFAULT_PORT = 8000
-_LAST_WAY_OUT_S = 10.0
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,12 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _check_python(sys.version_info[:3])
         return command[1](arguments[1:])
     except StartupError as error:
-        print(f"antiphon: {error}", file=sys.stderr)  # noqa: T201
-        return error.code
+        return report(error)
 
 
 def _serve(argv: Sequence[str]) -> int:
-    """Checks, then serves until a signal. A process that will not end is ended."""
+    """Checks, then serves until a signal."""
     parser = _settings_parser("serve", "Serve a model over the OpenAI-compatible API.")
     settings = _load(parser, argv).settings
     from antiphon_server.checks import before_loading, listen
@@ -54,9 +52,7 @@ def _serve(argv: Sequence[str]) -> int:
     with listen(server.host, server.port, server.timeouts.stalled_client_s) as sock:
         from antiphon_server.serve import run
 
-        code = run(settings, sock)
-    end_within(_LAST_WAY_OUT_S, code)
-    return code
+        return run(settings, sock)
 
 
 def _config(argv: Sequence[str]) -> int:

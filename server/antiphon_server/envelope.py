@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from antiphon_executor.protocol import EngineBusy, EngineDead, EngineError, InvalidTurn
@@ -50,8 +49,6 @@ def error_of(exc: BaseException) -> ApiError:
             return _of_engine(exc)
         case RequestValidationError():
             return _bad_fields(exc.errors())
-        case ValidationError():
-            return _bad_fields(exc.errors(include_input=False, include_url=False, include_context=False))
         case HTTPException():
             return _of_http(exc)
         case _:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 
 class ApiError(Exception):
-    """Base of all. The body is OpenAI's: `{"error": {message, type, param, code}}`, plus `hint` where there is one."""
+    """Base of all. The body is OpenAI's: `{"error": {message, type, param, code}}`, and a `hint` at times."""
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from enum import IntEnum
 
@@ -59,6 +60,12 @@ class StartupError(Exception):
     def __str__(self) -> str:
         message = super().__str__()
         return f"{message}\n  hint: {self.hint}" if self.hint else message
+
+
+def report(error: StartupError) -> ExitCode:
+    """Say it on standard error; the exit code is the error's."""
+    print(f"antiphon: {error}", file=sys.stderr, flush=True)  # noqa: T201
+    return error.code
 
 
 def end_within(seconds: float, code: int) -> None:

@@ -118,7 +118,7 @@ class BodyLimits:
         return JsonShape(self._limits.json_depth, self._limits.json_nodes)
 
 
-class _Refused(Exception):  # noqa: N818  # carries an ApiError past the application, which never sees it
+class _Refused(Exception):  # carries an ApiError past the application, which never sees it
     def __init__(self, error: ApiError) -> None:
         super().__init__()
         self.error = error

@@ -25,7 +25,7 @@ from antiphon_server.app import create_app
 from antiphon_server.banner import Progress, banner
 from antiphon_server.config import Settings
 from antiphon_server.errors import ServerFault
-from antiphon_server.exits import ExitCode, StartupError
+from antiphon_server.exits import ExitCode, StartupError, end_within, report
 from antiphon_server.http_server import Front, HttpServer, loading_app
 from antiphon_server.lifecycle import Lifecycle, drain, probe_loop_lag, watch_engine
 from antiphon_server.media.ffmpeg import FfmpegMissing
@@ -39,6 +39,7 @@ from antiphon_server.transcripts import Transcripts
 StartEngine = Callable[[EngineSettings, Callable[[str], None]], Awaitable[OmniEngine]]
 
 _CLOSE_S = 10.0
+_LAST_WAY_OUT_S = 10.0
 
 _log = logging.getLogger("antiphon.serve")
 
@@ -51,7 +52,7 @@ async def start_real_engine(settings: EngineSettings, progress: Callable[[str], 
 
 
 def run(settings: Settings, sock: socket.socket, start_engine: StartEngine = start_real_engine) -> ExitCode:
-    """Serve on a listening socket until told to stop. Raises `StartupError` when that cannot begin."""
+    """Serve on a listening socket until told to stop. A process that then will not end is ended."""
     logs.configure(settings.logs)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(Serving(settings, sock, start_engine).run())
@@ -72,6 +73,15 @@ class Serving:
         self._stop_now = asyncio.Event()
 
     async def run(self) -> ExitCode:
+        try:
+            code = await self._run()
+        except StartupError as error:
+            code = report(error)
+        # An import or an engine's thread may go on in the background: nothing may hold up the end.
+        end_within(_LAST_WAY_OUT_S, code)
+        return code
+
+    async def _run(self) -> ExitCode:
         self._listen_to_signals()
         front = Front(loading_app(self._settings.server, self._metrics, self._life))
         http = HttpServer(front, self._settings.server)
@@ -79,7 +89,7 @@ class Serving:
         engine: OmniEngine | None = None
         try:
             engine = await self._load()
-            return ExitCode.OK if engine is None else await self._serve(engine, front)
+            return ExitCode.OK if engine is None else await self._serve(engine, front, http_task)
         finally:
             http.stop()
             await _within(http_task, _CLOSE_S)
@@ -114,7 +124,7 @@ class Serving:
                 "'antiphon doctor' checks this machine",
             ) from None
 
-    async def _serve(self, engine: OmniEngine, front: Front) -> ExitCode:
+    async def _serve(self, engine: OmniEngine, front: Front, http: asyncio.Task[None]) -> ExitCode:
         service = await self._assemble(engine)
         try:
             app = create_app(service, self._life)
@@ -124,7 +134,7 @@ class Serving:
             self._life.stage = "serving"
             name = served_name(service)
             print(banner(self._settings.server, engine.card, name, __version__, self._port), flush=True)  # noqa: T201
-            return await self._until_the_end(service)
+            return await self._until_the_end(service, http)
         finally:
             await _within(service.media.close(), _CLOSE_S)
 
@@ -150,25 +160,33 @@ class Serving:
         except ServerFault as error:
             raise StartupError(ExitCode.FAULT, f"the media decoders did not start: {error.message}") from None
 
-    async def _until_the_end(self, service: Service) -> ExitCode:
+    async def _until_the_end(self, service: Service, http: asyncio.Task[None]) -> ExitCode:
         watch = asyncio.create_task(watch_engine(service.engine, self._life, service.admission), name="watch")
         probe = asyncio.create_task(probe_loop_lag(self._metrics), name="probe")
         try:
-            await _first(watch, self._stop.wait())
+            await _first(watch, http, self._stop.wait())
             if watch.done():
-                return ExitCode.ENGINE_DIED
+                return self._died(watch)
+            if http.done():
+                return ExitCode.FAULT
             draining = asyncio.create_task(
                 drain(self._life, service.admission, self._settings.server.timeouts), name="drain"
             )
             await _first(draining, watch, self._stop_now.wait())
             if watch.done():
-                return ExitCode.ENGINE_DIED
+                return self._died(watch)
             finished = draining.done() and draining.result()
             draining.cancel()
             return ExitCode.OK if finished or not service.admission.turns else ExitCode.UNFINISHED
         finally:
             watch.cancel()
             probe.cancel()
+
+    def _died(self, watch: asyncio.Task[None]) -> ExitCode:
+        if error := watch.exception():
+            _log.error("the engine's status cannot be read", exc_info=error)
+            self._life.fail(("model",))
+        return ExitCode.ENGINE_DIED
 
 
 def capacity_of(settings: Settings) -> Capacity:

@@ -51,6 +51,8 @@ SHORT_NAMES: dict[str, tuple[str, ...]] = {
 }
 _KEY_VARIABLE = "ANTIPHON_API_KEY"
 _CONFIG_VARIABLE = "ANTIPHON_CONFIG"
+# A Kubernetes Service named `antiphon` puts ANTIPHON_PORT=tcp://10.0.0.1:8000 into the pods of its namespace.
+_KUBERNETES_LINK = ("tcp://", "udp://", "sctp://")
 _KEY_SHAPE = re.compile(r"[\x21-\x7e]{1,512}")
 
 
@@ -139,7 +141,7 @@ def _environment_layers() -> list[_Layer]:
     origin: dict[str, str] = {}
     for flag, names in SHORT_NAMES.items():
         variable = "ANTIPHON_" + flag.upper().replace("-", "_")
-        if variable in os.environ:
+        if variable in os.environ and not os.environ[variable].startswith(_KUBERNETES_LINK):
             short.update({name: _split_list(name, os.environ[variable]) for name in names})
             origin.update(dict.fromkeys(names, variable))
     if keys := os.environ.get(_KEY_VARIABLE):

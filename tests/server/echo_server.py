@@ -1,4 +1,4 @@
-"""The whole of `antiphon serve` over the echo engine, as a process: `python -m tests.server.echo_server FOLDER [flags]`.
+"""The whole of `antiphon serve` over the echo engine, as a process: FOLDER, then flags.
 
 SIGUSR1 kills the Talker; SIGUSR2 lets later turns hang after two events. Prints the banner once it serves.
 """

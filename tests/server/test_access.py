@@ -1,4 +1,4 @@
-"""Who may come in: keys on every route (R1, R3), request ids, and what strangers learn from refusals (R28)."""
+"""Who may come in: keys on every route (R1, R3), request ids, what strangers learn from refusals (R28)."""
 
 from __future__ import annotations
 

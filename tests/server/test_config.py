@@ -70,6 +70,13 @@ def test_short_variables_are_named_like_the_short_flags(monkeypatch: pytest.Monk
     assert loaded.origins["engine.model"] == "ANTIPHON_MODEL"
 
 
+def test_a_kubernetes_service_of_our_name_does_not_set_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTIPHON_PORT", "tcp://10.0.0.1:9000")
+    loaded = load({"engine.model": "/m"})
+    assert loaded.settings.server.port == 8000
+    assert "server.port" not in loaded.origins
+
+
 @pytest.mark.parametrize("short", sorted(SHORT_NAMES))
 def test_every_short_name_stands_for_settings_that_exist(short: str) -> None:
     assert set(SHORT_NAMES[short]) <= {leaf.name for leaf in settings_leaves()}

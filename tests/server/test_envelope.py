@@ -56,12 +56,19 @@ def test_an_exception_becomes_its_error(exc: Exception, status: int, code: str, 
 
 
 def test_a_wrong_field_is_named_by_its_path_and_its_value_is_not_repeated() -> None:
-    error = error_of(validation_error())
+    wrong = [{**error, "loc": ("body", *error["loc"])} for error in validation_error().errors()]
+    error = error_of(RequestValidationError(wrong))
     assert error.param == "items[1].size"
     assert "less than or equal to 3" in error.message
     assert "(and 1 more)" in error.message
     assert "999" not in error.message
     assert SECRET not in error.message
+
+
+def test_a_model_that_we_fill_wrongly_ourselves_is_our_fault() -> None:
+    error = error_of(validation_error())
+    assert (error.status, error.param) == (500, None)
+    assert "size" not in error.message
 
 
 def test_fastapis_location_is_translated_too() -> None:

@@ -132,14 +132,14 @@ async def test_a_long_url_and_large_headers_are_refused() -> None:
 
 @pytest.mark.parametrize("piece", [b"A: b\r\n", b"a"], ids=["many headers", "one endless header"])
 async def test_a_head_without_an_end_is_cut_off(piece: bytes) -> None:
-    async with sink({"url_bytes": 512, "header_bytes": 2048}) as (port, app):
-        async with connected(port) as (reader, writer):
-            reading = asyncio.create_task(read_answer(reader))
-            writer.write(b"GET /v1/x HTTP/1.1\r\nHost: x\r\nX: ")
-            while not reading.done():
-                writer.write(piece * (600 // len(piece)))
-                await asyncio.sleep(0.01)
-            answer = await reading
+    small = sink({"url_bytes": 512, "header_bytes": 2048})
+    async with small as (port, app), connected(port) as (reader, writer):
+        reading = asyncio.create_task(read_answer(reader))
+        writer.write(b"GET /v1/x HTTP/1.1\r\nHost: x\r\nX: ")
+        while not reading.done():
+            writer.write(piece * (600 // len(piece)))
+            await asyncio.sleep(0.01)
+        answer = await reading
     assert (answer.status, app.calls) == (431, 0)
 
 
