@@ -88,7 +88,10 @@ def sine_pcm(hz: int, start_sample: int, num_samples: int) -> bytes:
 
 
 class EchoEngine:
-    """`OmniEngine` of the tests. `turns` and `spoken` keep what was asked and said, for a test."""
+    """`OmniEngine` of the tests. `turns` and `spoken` keep what was asked and said, for a test to look at.
+
+    A turn plays the next of `scripts`, else the one that `cues` has for its text, else `script`.
+    """
 
     def __init__(
         self, folder: Path, *, speaks: bool = True, frames_per_piece: int = 2, frames_per_delta: int = 1
@@ -99,6 +102,7 @@ class EchoEngine:
         self._frames_per_delta = frames_per_delta
         self.script = Script()
         self.scripts: deque[Script] = deque()
+        self.cues: dict[str, Script] = {}
         self.turns: deque[TurnRequest] = deque(maxlen=256)
         self.spoken: dict[str, bytes] = {}
         self.running = 0
@@ -114,7 +118,7 @@ class EchoEngine:
         return self._card
 
     async def generate(self, turn: TurnRequest) -> AsyncIterator[TurnEvent]:
-        script = self.scripts.popleft() if self.scripts else self.script
+        script = self.scripts.popleft() if self.scripts else self.cues.get(self.text_of(turn), self.script)
         self.turns.append(turn)
         self.running += 1
         self.started += 1

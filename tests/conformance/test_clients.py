@@ -1,0 +1,87 @@
+"""Real clients: text, speech, streams, tools, refusals and faults, as their users see them."""
+
+from __future__ import annotations
+
+import base64
+import json
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.conformance.conftest import Served
+from tests.conformance.homes import HOMES
+
+Results = dict[str, Any]
+
+
+@pytest.fixture(scope="module", params=sorted(HOMES))
+def results(request: pytest.FixtureRequest, served: Served) -> Results:
+    """Everything one client got, by case."""
+    home = HOMES[request.param]
+    home.install()
+    done = subprocess.run(
+        home.command(served.url),
+        env=home.environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    return {"client": home, **json.loads(done.stdout.strip().splitlines()[-1])}
+
+
+def test_it_is_the_client_that_was_meant(results: Results) -> None:
+    """An isolated home must not fall through to what the tests themselves run with."""
+    home = results["client"]
+    if home.package is None:
+        assert results["version"].startswith("3.")
+    else:
+        assert home.package.endswith(("=" if "=" in home.package else "@") + results["version"])
+
+
+def test_models_are_listed(results: Results) -> None:
+    if results["client"].name == "litellm":
+        pytest.skip("litellm does not list a server's models")
+    assert results["models"] == ["echo"]
+
+
+def test_text_arrives(results: Results) -> None:
+    assert results["text"] == "hello world"
+
+
+def test_streamed_text_arrives_with_its_usage(results: Results) -> None:
+    streamed = results["streamed_text"]
+    assert streamed["text"] == "hello"
+    assert streamed["usage"]["completion_tokens"] == 2
+    assert streamed["usage"]["total_tokens"] == streamed["usage"]["prompt_tokens"] + 2
+
+
+@pytest.mark.parametrize(
+    ("case", "transcript"),
+    [("spoken", "good morning"), ("streamed", "good evening"), ("helper", "good night")],
+)
+def test_speech_arrives_as_the_engine_made_it(
+    results: Results, served: Served, case: str, transcript: str
+) -> None:
+    """Sample for sample, also where the client concatenates base64 and decodes it once (R20)."""
+    heard = results[case]
+    assert heard["transcript"] == transcript
+    assert len(served.engine.spoken[heard["id"]]) > 10_000
+    assert base64.b64decode(heard["pcm"]) == served.engine.spoken[heard["id"]]
+
+
+def test_tool_calls_are_put_together(results: Results) -> None:
+    assert results["tool"] == {"name": "add", "arguments": '{"a": 1}', "reason": "tool_calls"}
+
+
+def test_a_refusal_is_the_clients_own_exception(results: Results) -> None:
+    refused = results["refused"]
+    assert refused["status"] == 400
+    assert refused.get("param", "audio.voice") == "audio.voice"
+    assert refused.get("has_id", True)
+
+
+def test_a_fault_in_mid_stream_is_raised(results: Results) -> None:
+    assert results["fault"] == "internal_error"
