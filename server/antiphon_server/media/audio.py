@@ -6,6 +6,7 @@ silence to `FLOOR_SAMPLES`, so that the model's first analysis windows exist; no
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Callable
 from fractions import Fraction
@@ -45,7 +46,7 @@ class AudioDecoder:
     async def decode(self, part: Part, data: bytes, budget: Budget) -> AudioClip:
         """Raises BadRequest for sound that is too long, empty, damaged or of an unknown format."""
         container = container_of(data, part, "audio")
-        samples = read_plain_wave(data)
+        samples = read_plain_wave(data) if container.demuxer == "wav" else None
         if samples is None:
             # One sample more than the limit, so that the excess shows.
             most_samples = int(self._policy.audio_seconds * LISTENING_RATE_HZ) + 1
@@ -82,7 +83,8 @@ class AudioDecoder:
         limit = self._policy.audio_seconds
         job = FfmpegJob(packets_argv(container, ("a:0",)), PACKETS_BYTES)
         outcome = await attempt(self._sandbox, self._policy, part, job, [data])
-        length_s = float(read_packets(bytes(outcome.output)).end("audio")) if outcome.succeeded else 0.0
+        packets = await asyncio.to_thread(read_packets, bytes(outcome.output))
+        length_s = float(packets.end("audio")) if outcome.succeeded else 0.0
         got = f"is {length_s:.0f} s" if length_s > limit else f"is longer than {limit:g} s"
         return part.over(got, f"{limit:g} s", "audio_seconds", "Split the file or raise the limit.")
 

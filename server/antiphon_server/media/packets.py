@@ -10,10 +10,11 @@ import re
 from dataclasses import dataclass
 from fractions import Fraction
 
-PACKETS_BYTES = 16 << 20
+PACKETS_BYTES = 8 << 20
 
-_HEADER = re.compile(rb"^#(tb|media_type) (\d): ([\w/]+)$", re.MULTILINE)
-_PACKET = re.compile(rb"^(\d), *-?\d+, *(-?\d+), *(\d+),", re.MULTILINE)
+_KIND = re.compile(rb"^#media_type (\d): (\w+)$", re.MULTILINE)
+_TICK = re.compile(rb"^#tb (\d): (\d{1,12}/[1-9]\d{0,11})$", re.MULTILINE)
+_PACKET = re.compile(rb"^(\d), *-?\d+, *(-?\d{1,18}), *(\d{1,18}),", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,17 +45,17 @@ class Packets:
 
 def read_packets(text: bytes) -> Packets:
     """Reads framecrc output; lines that are none are passed over."""
-    headers = {(int(number), name): value for name, number, value in _HEADER.findall(text)}
+    ticks = {int(number): Fraction(tick.decode()) for number, tick in _TICK.findall(text)}
     starts: dict[int, int] = {}
     ends: dict[int, int] = {}
-    for number, start, duration in _PACKET.findall(text):
-        track, begin = int(number), int(start)
+    # Not `findall`: that would hold the interpreter's lock over the whole text.
+    for packet in _PACKET.finditer(text):
+        track, begin, duration = map(int, packet.groups())
         starts[track] = min(starts.get(track, begin), begin)
-        ends[track] = max(ends.get(track, begin), begin + int(duration))
+        ends[track] = max(ends.get(track, begin), begin + duration)
     tracks = []
-    for (number, name), kind in headers.items():
-        tick = headers.get((number, b"tb"), b"0/0").decode()
-        if name == b"media_type" and not tick.endswith("/0"):
-            start, end = (ticks.get(number, 0) * Fraction(tick) for ticks in (starts, ends))
-            tracks.append(Track(kind.decode(), start, end))
+    for name, kind in _KIND.findall(text):
+        number, tick = int(name), ticks.get(int(name), Fraction(0))
+        start, end = (moments.get(number, 0) * tick for moments in (starts, ends))
+        tracks.append(Track(kind.decode(), start, end))
     return Packets(tuple(tracks))

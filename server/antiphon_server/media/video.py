@@ -72,7 +72,7 @@ class VideoDecoder:
     async def _packets(self, part: Part, data: bytes, container: Container) -> Packets:
         job = FfmpegJob(packets_argv(container, ("V:0", "a:0?")), PACKETS_BYTES)
         outcome = await attempt(self._sandbox, self._policy, part, job, [data])
-        packets = read_packets(bytes(outcome.output))
+        packets = await asyncio.to_thread(read_packets, bytes(outcome.output))
         limit = self._policy.video_seconds
         length_s = float(max(packets.end("video"), packets.end("audio")))
         if is_full(outcome, job) or length_s > limit:
