@@ -55,9 +55,10 @@ class Plan:
     conversation: Conversation
     text: TextSampling
     speech: SpeechSampling | None
+    cache_salt: str | None
 
 
-def plan_turn(request: ChatRequest, service: Service, model: str) -> Plan:
+def plan_turn(request: ChatRequest, service: Service, model: str, cache_salt: str | None = None) -> Plan:
     """All that can be checked without the media. `model`: the name under which it is served."""
     card = service.engine.card
     conversation = read_conversation(request, service.transcripts.find)
@@ -68,6 +69,7 @@ def plan_turn(request: ChatRequest, service: Service, model: str) -> Plan:
         conversation=conversation,
         text=read_text_sampling(request),
         speech=read_speech_sampling(request, card),
+        cache_salt=cache_salt,
     )
 
 

@@ -44,7 +44,7 @@ async def run_turn(
         await ticket.start(seconds_of(media))
         service.metrics.turn_started(clock() - waiting_since)
         progress = _Progress(plan, service.metrics, clock, arrived)
-        turn = TurnRequest(plan.head.id, prompt, media, plan.text, plan.speech)
+        turn = TurnRequest(plan.head.id, prompt, media, plan.text, plan.speech, plan.cache_salt)
         generated = cast("AsyncGenerator[TurnEvent, None]", service.engine.generate(turn))
         async with aclosing(generated) as events:
             async for event in events:

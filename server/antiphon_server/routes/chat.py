@@ -6,6 +6,7 @@ In: the body. Out: a `ChatDelivery`, which runs the turn. Nothing is decided her
 from __future__ import annotations
 
 import asyncio
+import hashlib
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -25,16 +26,23 @@ _SMALL_BODY_BYTES = 32_768
 _CLIENT_CLOSED_REQUEST = 499
 
 
+_PATH = "/v1/chat/completions"
+# The body is parsed here and not by FastAPI; its schema keeps its definitions beside it.
+_SCHEMA_AT = "#/paths/~1v1~1chat~1completions/post/requestBody/content/application~1json/schema"
+_SCHEMA = ChatRequest.model_json_schema(ref_template=f"{_SCHEMA_AT}/$defs/{{model}}")
+
+
 @router.post(
-    "/v1/chat/completions",
+    _PATH,
     summary="Answer a conversation, in text or in text and speech",
     response_model=Completion,
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {"application/json": {"schema": ChatRequest.model_json_schema()}},
+    responses={
+        200: {
+            "description": "The answer; with `stream: true` its chunks as server-sent events, then `[DONE]`",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
         }
     },
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA}}}},
 )
 async def create_chat_completion(request: Request) -> Response:
     service: Service = request.app.state.service
@@ -47,4 +55,12 @@ async def create_chat_completion(request: Request) -> Response:
     else:
         parsed = await asyncio.to_thread(parse_chat_request, body)
     require_model(service, parsed.model)
-    return ChatDelivery(plan_turn(parsed, service, served_name(service)), service)
+    plan = plan_turn(parsed, service, served_name(service), _salt_of(request, service))
+    return ChatDelivery(plan, service)
+
+
+def _salt_of(request: Request, service: Service) -> str | None:
+    """Keys do not share a prefix cache: how fast an answer comes would tell what others have asked."""
+    if not service.settings.server.api_keys:
+        return None
+    return hashlib.sha256(request.headers.get("authorization", "").encode()).hexdigest()

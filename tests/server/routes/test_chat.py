@@ -235,6 +235,36 @@ async def test_sampling_reaches_the_engine(client: httpx.AsyncClient, engine: Ec
     assert (turn.speech.voice, turn.speech.seed, turn.speech.temperature) == ("ethan", 8, 0.9)
 
 
+async def test_keys_do_not_share_a_prefix_cache(checkpoint: Path, engine: EchoEngine) -> None:
+    app = create_app(make_service(checkpoint, engine, server={"api_keys": ("one", "two")}))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        for key in ("one", "two", "one"):
+            client.headers["authorization"] = f"Bearer {key}"
+            await ask(client, said("hello"))
+    salts = [turn.cache_salt for turn in engine.turns]
+    assert salts[0] == salts[2] != salts[1]
+    assert all(salt and len(salt) <= 128 and "one" not in salt for salt in salts)
+
+
+async def test_the_schema_of_the_body_resolves_in_the_openapi_document(client: httpx.AsyncClient) -> None:
+    document = (await client.get("/openapi.json")).json()
+
+    def references(node: Any) -> list[str]:
+        if isinstance(node, dict):
+            own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+            return own + [ref for inner in node.values() for ref in references(inner)]
+        return [ref for inner in node for ref in references(inner)] if isinstance(node, list) else []
+
+    operation = document["paths"][URL]["post"]
+    pointed_at = references(operation)
+    assert len(pointed_at) > 20
+    for pointer in pointed_at:
+        node = document
+        for step in pointer.removeprefix("#/").split("/"):
+            node = node[step.replace("~1", "/")]
+    assert "text/event-stream" in operation["responses"]["200"]["content"]
+
+
 async def test_logprobs_in_openais_shape(client: httpx.AsyncClient) -> None:
     answer = await ask(client, said("hello", logprobs=True, top_logprobs=2))
     first = answer["choices"][0]["logprobs"]["content"][0]
