@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import logging
+import os
 import signal
 import socket
 import sys
@@ -38,6 +39,8 @@ from antiphon_server.transcripts import Transcripts
 
 StartEngine = Callable[[EngineSettings, Callable[[str], None]], Awaitable[OmniEngine]]
 
+# The libraries tell their own story while they load; who wants to read it sets the variable.
+_QUIET = {"VLLM_LOGGING_LEVEL": "WARNING", "TRANSFORMERS_VERBOSITY": "error"}
 _CLOSE_S = 10.0
 _LAST_WAY_OUT_S = 10.0
 
@@ -46,6 +49,8 @@ _log = logging.getLogger("antiphon.serve")
 
 async def start_real_engine(settings: EngineSettings, progress: Callable[[str], None]) -> OmniEngine:
     """The engine on vLLM. Importing it takes seconds, so that is done beside the event loop."""
+    for variable, level in _QUIET.items():
+        os.environ.setdefault(variable, level)
     progress("importing the engine")
     engine = await asyncio.to_thread(importlib.import_module, "antiphon_executor.engine")
     return await engine.start_engine(settings, progress)

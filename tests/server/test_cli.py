@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import socket
@@ -9,7 +10,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -19,12 +22,29 @@ from antiphon_server.exits import MEANING, ExitCode, StartupError
 KEY = "canary-key-55aa"
 
 
-def antiphon(*argv: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_")}
+Done = subprocess.CompletedProcess[str]
+
+
+def process(*argv: str) -> Done:
+    """The command as a process of its own."""
     command = [sys.executable, "-m", "antiphon_server", *argv]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=60, env={**clean, **(env or {})}, check=False
-    )
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def antiphon(*argv: str, env: Mapping[str, str] | None = None) -> Done:
+    """The command in this process, in an environment without settings of the developer's."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_")}
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.dict(os.environ, {**clean, **(env or {})}, clear=True),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            code = cli.main(argv)
+        except SystemExit as exit_:
+            code = int(exit_.code or 0)
+    return Done(argv, code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture
@@ -39,11 +59,10 @@ def model(tmp_path: Path) -> Path:
 
 
 def test_help_is_there_in_half_a_second() -> None:
-    antiphon("--help")
     took_s = []
-    for _ in range(3):
+    for _ in range(5):
         began = time.monotonic()
-        assert antiphon("--help").returncode == 0
+        assert process("--help").returncode == 0
         took_s.append(time.monotonic() - began)
     assert min(took_s) < 0.5
 
@@ -81,7 +100,7 @@ def test_the_server_never_imports_torch_or_vllm() -> None:
     assert done.stdout.strip() == "[]"
 
 
-def refused(done: subprocess.CompletedProcess[str], code: ExitCode, *words: str) -> None:
+def refused(done: Done, code: ExitCode, *words: str) -> None:
     assert done.returncode == code, done.stderr
     assert "Traceback" not in done.stderr
     lines = done.stderr.strip().splitlines()
@@ -106,7 +125,7 @@ def test_no_model_is_said() -> None:
 
 
 def test_a_missing_model_is_said() -> None:
-    refused(antiphon("serve", "Qwen/Qwen3-Omni"), ExitCode.NO_MODEL, "Qwen/Qwen3-Omni", "download")
+    refused(process("serve", "Qwen/Qwen3-Omni"), ExitCode.NO_MODEL, "Qwen/Qwen3-Omni", "download")
 
 
 def test_a_folder_without_a_checkpoint_is_said(tmp_path: Path) -> None:
@@ -159,7 +178,7 @@ def test_a_taken_port_is_said_with_another_to_try(model: Path) -> None:
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        refused(antiphon("serve", str(model), "--port", str(port)), ExitCode.PORT_BUSY, str(port), "--port")
+        refused(process("serve", str(model), "--port", str(port)), ExitCode.PORT_BUSY, str(port), "--port")
 
 
 def test_too_little_space_is_said(model: Path) -> None:
