@@ -90,12 +90,12 @@ start() {
 }
 
 wait_ready() {
-    for _ in $(seq 300); do
+    for _ in $(seq 600); do
         curl --silent --fail --max-time 2 "http://127.0.0.1:$port/readyz" >/dev/null && return
         kill -0 "$server" 2>/dev/null || fail "the container has stopped"
         sleep 1
     done
-    fail "not ready after five minutes"
+    fail "not ready after ten minutes"
 }
 
 speak() {
