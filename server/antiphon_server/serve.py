@@ -40,7 +40,7 @@ from antiphon_server.transcripts import Transcripts
 StartEngine = Callable[[EngineSettings, Callable[[str], None]], Awaitable[OmniEngine]]
 
 # The libraries tell their own story while they load; who wants to read it sets the variable.
-_QUIET = {"VLLM_LOGGING_LEVEL": "WARNING", "TRANSFORMERS_VERBOSITY": "error"}
+_QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "TRANSFORMERS_VERBOSITY": "error"}
 _CLOSE_S = 10.0
 _LAST_WAY_OUT_S = 10.0
 
