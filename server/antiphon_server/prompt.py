@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from antiphon_server.tokenizer import PromptTokenizer
 
 # Longer prompts take milliseconds to render and encode: too long for the event loop.
 _SHORT_PROMPT_CHARS = 4_000
-_PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE), range(0x100000, 0x10FFFE))
+# The last private-use characters there are: of no known use, and of none here beyond one rendering.
+_MARKS = tuple(chr(0x10FFFD - number) for number in range(64))
 
 
 class PromptRenderer:
@@ -101,9 +103,22 @@ def read_placeholders(folder: Path, tokenizer: PromptTokenizer) -> dict[MediaKin
 
 def _find_mark(conversation: Conversation) -> str:
     """A private-use character that the conversation does not contain."""
-    used = set(json.dumps([conversation.messages, conversation.tools], ensure_ascii=False))
-    for block in _PRIVATE_USE:
-        for code in block:
-            if chr(code) not in used:
-                return chr(code)
-    raise BadRequest("The messages use every private-use character there is.", param="messages")
+    texts = list(_texts_in([*conversation.messages, *conversation.tools]))
+    for mark in _MARKS:
+        if not any(mark in text for text in texts):
+            return mark
+    raise BadRequest(
+        f"The messages use all of U+{ord(_MARKS[-1]):X} to U+{ord(_MARKS[0]):X}.", param="messages"
+    )
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts_in(inner)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _texts_in(inner)

@@ -27,7 +27,7 @@ fragments = st.one_of(
     st.sampled_from(CONTROLS).flatmap(lambda token: st.integers(0, len(token)).map(lambda cut: token[:cut])),
     st.sampled_from(CONTROLS).flatmap(lambda token: st.integers(0, len(token)).map(lambda cut: token[cut:])),
     st.text(max_size=8),
-    st.sampled_from(["<", ">", "|", "\ue000", "\ue001", " ", "\n", "user", "assistant"]),
+    st.sampled_from(["<", ">", "|", "\U0010fffd", "\U0010fffc", " ", "\n", "user", "assistant"]),
 )
 hostile_texts = st.lists(fragments, max_size=6).map("".join)
 
@@ -137,6 +137,13 @@ def test_every_control_token_of_the_vocabulary_is_plain_text_when_a_user_writes_
 ) -> None:
     ids = prompts.render_now(conversation({"role": "user", "content": "".join(CONTROLS)}))
     assert controls_in(ids, tokenizer) == ["<|im_start|>", "<|im_end|>", "<|im_start|>"]
+
+
+def test_who_uses_up_every_mark_is_refused(prompts: PromptRenderer) -> None:
+    marks = "".join(chr(0x10FFFD - number) for number in range(64))
+    assert prompts.render_now(conversation({"role": "user", "content": marks[1:]}))
+    with pytest.raises(BadRequest, match=r"U\+10FFBE to U\+10FFFD"):
+        prompts.render_now(conversation({"role": "user", "content": marks}))
 
 
 def test_a_template_without_a_place_for_a_kind_refuses_that_part(tmp_path: Path) -> None:
