@@ -25,7 +25,7 @@ def _kernel(
     frame = tl.program_id(0).to(tl.int64)
     channel = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = channel < hidden
-    total = tl.zeros([BLOCK], dtype=tl.float32)
+    total = tl.full([BLOCK], 0.0, tl.float32)
     for group in range(GROUPS):
         row = tl.load(codes + frame * GROUPS + group) + tl.load(offsets + group)
         total += tl.load(table + row * hidden + channel, mask=inside, other=0.0).to(tl.float32)

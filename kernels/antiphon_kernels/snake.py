@@ -40,7 +40,7 @@ def reference(x: Tensor, rate: Tensor, gain: Tensor, tail: Tensor, alive: Tensor
 def on_cpu(x: Tensor, rate: Tensor, gain: Tensor, tail: Tensor, alive: Tensor, late: int) -> Tensor:
     """`reference` in few passes, over rows wide enough for vectors; `steps` is a multiple of `repeats`."""
     batch, steps, channels = x.shape
-    wide = x.view(batch, steps * channels // rate.shape[0], rate.shape[0]).float()
+    wide = x.reshape(batch, steps * channels // rate.shape[0], rate.shape[0]).float()
     wave = wide * rate
     wave.sin_().mul_(wave)
     out = torch.addcmul(wide, wave, gain, out=wave).view(x.shape).to(x.dtype)

@@ -60,7 +60,7 @@ def _onednn(window: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tens
     Called by its own name, because `F.conv2d` takes a far slower path for small batches of few channels.
     """
     image, weight = window.transpose(1, 2).unsqueeze(2), weight.unsqueeze(2)
-    if window.dtype in _ONEDNN_TYPES:
+    if window.is_cpu and window.dtype in _ONEDNN_TYPES:
         out = torch.mkldnn_convolution(image, weight, bias, (0, 0), (1, 1), (1, dilation), 1)
     else:
         out = F.conv2d(image, weight, bias, dilation=(1, dilation))

@@ -37,7 +37,7 @@ def _product(
     depth = tl.arange(0, DEPTH)
     row_inside, column_inside = row < rows, column < outputs
     first = (row // steps).to(tl.int64) * length + row % steps
-    total = tl.zeros([ROWS, COLUMNS], dtype=tl.float32)
+    total = tl.full([ROWS, COLUMNS], 0.0, tl.float32)
     for tap in range(TAPS):
         for begin in range(0, inputs, DEPTH):
             channel = begin + depth
