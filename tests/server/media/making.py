@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import io
 import subprocess
 import wave
@@ -11,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -74,3 +77,23 @@ def part(kind: MediaKind, *data: bytes | str, index: int = 0, **options: Any) ->
 def strongest_hz(samples: NDArray[np.float32], rate_hz: int = 16_000) -> float:
     spectrum = np.abs(np.fft.rfft(samples * np.hanning(len(samples))))
     return float(spectrum.argmax()) * rate_hz / len(samples)
+
+
+def running_ffmpegs() -> set[int]:
+    """Process ids of this process's ffmpeg children."""
+    program = str(find_ffmpeg())
+    found = set()
+    for child in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if child.cmdline()[:1] == [program]:
+                found.add(child.pid)
+    return found
+
+
+async def until_ffmpeg_runs() -> set[int]:
+    """Waits, at most 10 s, for a decoder that has become ffmpeg."""
+    for _ in range(500):
+        if running := running_ffmpegs():
+            return running
+        await asyncio.sleep(0.02)
+    raise TimeoutError("no decoder has started")

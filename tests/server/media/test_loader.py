@@ -7,7 +7,6 @@ import time
 from collections.abc import AsyncIterator
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
 from hypothesis import given, settings
@@ -21,7 +20,15 @@ from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.part import number_parts
 from antiphon_server.media.policy import MediaPolicy, flag
 from antiphon_server.media.source import MediaKind
-from tests.server.media.making import ffmpeg, part, picture, tone, wav
+from tests.server.media.making import (
+    ffmpeg,
+    part,
+    picture,
+    running_ffmpegs,
+    tone,
+    until_ffmpeg_runs,
+    wav,
+)
 
 
 def coloured(level: int) -> bytes:
@@ -81,16 +88,16 @@ async def test_one_bad_part_stops_the_others(loader: MediaLoader, slow_video: by
     with pytest.raises(BadRequest):
         await loader.load([part("video", slow_video, fps=10.0), part("audio", b"nothing", index=1)])
     assert time.monotonic() - started < 2
-    assert not [child for child in psutil.Process().children() if child.name() == "ffmpeg"]
+    assert not running_ffmpegs()
 
 
 async def test_a_cancelled_request_stops_its_decoders(loader: MediaLoader, slow_video: bytes) -> None:
     request = asyncio.create_task(loader.load([part("video", slow_video, fps=10.0)]))
-    await asyncio.sleep(0.4)
+    await until_ffmpeg_runs()
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
-    assert not [child for child in psutil.Process().children() if child.name() == "ffmpeg"]
+    assert not running_ffmpegs()
 
 
 async def test_too_many_parts_are_refused_unread(loader: MediaLoader) -> None:

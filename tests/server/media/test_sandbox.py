@@ -22,7 +22,7 @@ from antiphon_server.media.job import FfmpegJob
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
 from antiphon_server.media.sandbox import Sandbox
-from tests.server.media.making import ffmpeg, part, tone, wav
+from tests.server.media.making import ffmpeg, part, tone, until_ffmpeg_runs, wav
 
 # What a decoder that was taken over would try, run as a decoder is.
 _ESCAPES = {
@@ -116,9 +116,7 @@ async def test_who_finds_no_decoder_in_time_is_told_to_come_back(sandbox: Sandbo
 
 async def test_a_cancelled_job_leaves_no_process(sandbox: Sandbox) -> None:
     job = asyncio.create_task(sandbox.run(slow_job(), [b"x"]))
-    await asyncio.sleep(0.3)
-    busy = {process.pid for process in decoders() if process.name() == "ffmpeg"}
-    assert busy
+    busy = await until_ffmpeg_runs()
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
         await job

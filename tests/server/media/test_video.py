@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ H265 = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=no
 CLOCK = "nullsrc=s=96x64:r=10:d=3,geq=lum='16+N*7':cb=128:cr=128"
 
 
+@lru_cache
 def clock_video(*options: str, suffix: str = "mp4", source: str = CLOCK, sound: bool = False) -> bytes:
     tone = ("-f", "lavfi", "-i", "sine=440:d=3:r=48000") if sound else ()
     return ffmpeg("-f", "lavfi", "-i", source, *tone, *options, suffix=suffix)
