@@ -1,0 +1,5 @@
+"""The tiny checkpoint, for the server's own reading of it."""
+
+from __future__ import annotations
+
+from tests.checkpoints import tiny_qwen3_omni  # noqa: F401

@@ -1,0 +1,99 @@
+"""Media from the client's JSON to the engine's arrays, through the real decoders."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import io
+import wave
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from PIL import Image
+
+from antiphon_executor.protocol import LISTENING_RATE_HZ
+from antiphon_server.app import create_app
+from antiphon_server.media.loader import MediaLoader
+from antiphon_server.media.policy import MediaPolicy
+from tests.echo_engine import EchoEngine
+from tests.server.parts import make_service
+
+URL = "/v1/chat/completions"
+
+
+def base64_of(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def tone_wav(hz: float, seconds: float, rate_hz: int = 24_000) -> bytes:
+    samples = (np.sin(2 * np.pi * hz * np.arange(int(seconds * rate_hz)) / rate_hz) * 16_000).astype("<i2")
+    out = io.BytesIO()
+    with wave.open(out, "wb") as file:
+        file.setparams((1, 2, rate_hz, 0, "NONE", ""))
+        file.writeframes(samples.tobytes())
+    return out.getvalue()
+
+
+def png(colour: tuple[int, int, int]) -> str:
+    out = io.BytesIO()
+    Image.new("RGB", (64, 96), colour).save(out, "PNG")
+    return "data:image/png;base64," + base64_of(out.getvalue())
+
+
+@pytest.fixture
+async def client(checkpoint: Path, engine: EchoEngine) -> AsyncIterator[httpx.AsyncClient]:
+    media = MediaLoader(MediaPolicy())
+    await media.start()
+    service = dataclasses.replace(make_service(checkpoint, engine), media=media)
+    transport = httpx.ASGITransport(create_app(service))
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        yield client
+    await media.close()
+
+
+def ask(*parts: dict[str, Any]) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": [*parts, {"type": "text", "text": "hello"}]}]}
+
+
+async def test_sound_and_pictures_and_frames_reach_the_engine_in_order(
+    client: httpx.AsyncClient, engine: EchoEngine
+) -> None:
+    red, blue = (255, 0, 0), (0, 0, 255)
+    answer = await client.post(
+        URL,
+        json=ask(
+            {"type": "image_url", "image_url": {"url": png(red)}},
+            {"type": "input_audio", "input_audio": {"data": base64_of(tone_wav(440, 0.5)), "format": "wav"}},
+            {"type": "image_url", "image_url": {"url": png(blue)}},
+            {"type": "video", "video": [png(red), png(blue), png(red), png(blue)], "fps": 2},
+        ),
+    )
+    assert answer.status_code == 200, answer.text
+    media = engine.turns[-1].media
+    assert [tuple(picture.pixels[10, 10]) for picture in media.pictures] == [red, blue]
+    assert len(media.audios[0].samples) == pytest.approx(LISTENING_RATE_HZ / 2, abs=32)
+    assert len(media.videos[0].frames) == 4
+    assert answer.json()["usage"]["prompt_tokens_details"]["audio_tokens"] == 7
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"type": "input_audio", "input_audio": {"data": "no base64 at all!", "format": "wav"}},
+        {"type": "input_audio", "input_audio": {"data": base64_of(b"not a wav file"), "format": "wav"}},
+        {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+        {"type": "image_url", "image_url": {"url": "http://example.org/cat.png"}},
+    ],
+)
+async def test_media_that_is_refused_names_its_part_and_reaches_no_engine(
+    client: httpx.AsyncClient, engine: EchoEngine, part: dict[str, Any]
+) -> None:
+    good = {"type": "image_url", "image_url": {"url": png((1, 2, 3))}}
+    answer = await client.post(URL, json=ask(good, part))
+    assert answer.status_code == 400, answer.text
+    assert answer.json()["error"]["param"].startswith("messages[0].content[1]")
+    assert engine.started == 0
