@@ -87,7 +87,7 @@ def test_the_product_imports_only_what_is_locked() -> None:
 
 
 def test_the_tests_import_only_what_is_locked() -> None:
-    # The clients of the conformance tests are installed apart, each with what it needs (conformance/homes.py).
+    # The clients of the conformance tests are installed apart (conformance/homes.py).
     ours = [source for source in suite() if "conformance/clients" not in source.name]
     assert not unlocked(ours, ["cpu", "torch-cpu", "dev"])
 
