@@ -1,15 +1,16 @@
 """Times the streaming vocoder against transformers' decoder on this machine, interleaved, in one run.
 
-In: `--size tiny|nano|released` (several allowed), `--seconds` for each. Out: a table of milliseconds a
-frame on stdout. Random weights; checks nothing: tests/talker/test_vocoder.py does.
+In: `--size tiny|nano|released` (one or more), `--seconds` for each. Out: a table of milliseconds a frame, on
+stdout. Random weights; it checks nothing: tests/talker/test_vocoder.py does.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from statistics import median
 
 import torch
 
@@ -21,48 +22,63 @@ from tests.talker.vocoder_oracle import SIZES, random_code2wav  # noqa: E402
 
 from antiphon_executor.talker.vocoder import StreamingCode2Wav  # noqa: E402
 
-Step = Callable[[], object]
-LONG_FRAMES = 100
+STREAMS, LONG_FRAMES = 8, 40
+STEPS = ((1, 1), (4, 1), (8, 1), (1, 4), (1, 10))
 
 
-def variants(size: str) -> dict[str, tuple[int, Step]]:
-    """What is timed: frames of all streams together, and a call that decodes them."""
+@dataclass(slots=True)
+class Variant:
+    """One way to decode `frames` frames (of all streams together), and what its calls took, in ms a frame."""
+
+    name: str
+    frames: int
+    decode: Callable[[], object]
+    wall: list[float] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+
+    def run(self) -> None:
+        wall, cpu = time.perf_counter(), time.process_time()
+        self.decode()
+        self.wall.append((time.perf_counter() - wall) * 1e3 / self.frames)
+        self.cpu.append((time.process_time() - cpu) * 1e3 / self.frames)
+
+    def __str__(self) -> str:
+        figures = (median(self.wall), min(self.wall), median(self.cpu), min(self.cpu))
+        return f"{self.name:48}" + "".join(f"{figure:9.2f}" for figure in figures) + f"{len(self.wall):7d}"
+
+
+def variants(size: str) -> list[Variant]:
     oracle = random_code2wav(SIZES[size], seed=0)
-    streams = 8
-    vocoder = StreamingCode2Wav(oracle.config, slots=streams + 1)
+    vocoder = StreamingCode2Wav(oracle.config, slots=STREAMS + 1)
     vocoder.load_state_dict(oracle.state_dict())
-    codes = torch.randint(
-        0, oracle.config.codebook_size, (streams, LONG_FRAMES, oracle.config.num_quantizers)
-    )
-    slots = torch.arange(1, streams + 1)
-    table: dict[str, tuple[int, Step]] = {}
-    for batch, frames in ((1, 1), (4, 1), (8, 1), (1, 4), (1, 10)):
-        table[f"streaming, {batch} stream(s) x {frames} frame(s)"] = (
-            batch * frames,
-            lambda b=batch, f=frames: vocoder(codes[:b, :f], slots[:b]),  # type: ignore[misc]
-        )
+    shape = (STREAMS, LONG_FRAMES, oracle.config.num_quantizers)
+    codes = torch.randint(0, oracle.config.codebook_size, shape)
+    slots = torch.arange(1, STREAMS + 1)
     one = codes[:1].transpose(1, 2)
-    table[f"transformers, one shot of {LONG_FRAMES} frames"] = (LONG_FRAMES, lambda: oracle(one))
-    chunked = one[..., : LONG_FRAMES // 2]
-    table["transformers, chunked_decode(4, 25 of context)"] = (
-        LONG_FRAMES // 2,
-        lambda: oracle.chunked_decode(chunked, chunk_size=4, left_context_size=25),
-    )
-    return table
+
+    def streaming(batch: int, frames: int) -> Variant:
+        name = f"streaming: {batch} stream(s), {frames} frame(s) a step"
+        return Variant(name, batch * frames, lambda: vocoder(codes[:batch, :frames], slots[:batch]))
+
+    return [
+        *(streaming(batch, frames) for batch, frames in STEPS),
+        Variant(f"transformers: one shot of {LONG_FRAMES} frames", LONG_FRAMES, lambda: oracle(one)),
+        Variant(
+            "transformers: chunked_decode, 4 frames, 25 before",
+            LONG_FRAMES,
+            lambda: oracle.chunked_decode(one, chunk_size=4, left_context_size=25),
+        ),
+    ]
 
 
-def measure(table: dict[str, tuple[int, Step]], seconds: float) -> dict[str, list[float]]:
-    """Milliseconds a frame of each variant, one call of each in turn, so that all see the same machine."""
-    timings: dict[str, list[float]] = {name: [] for name in table}
+def measure(table: list[Variant], seconds: float, calls: int = 3) -> None:
+    """One call of each variant in turn, so that all see the same machine; the first round is not counted."""
     end = time.monotonic() + seconds
-    for _, step in table.values():
-        step()
-    while time.monotonic() < end or min(map(len, timings.values())) < 3:
-        for name, (frames, step) in table.items():
-            begin = time.perf_counter()
-            step()
-            timings[name].append((time.perf_counter() - begin) * 1e3 / frames)
-    return timings
+    for variant in table:
+        variant.decode()
+    while time.monotonic() < end or len(table[-1].wall) < calls:
+        for variant in table:
+            variant.run()
 
 
 def main() -> None:
@@ -74,13 +90,11 @@ def main() -> None:
     torch.set_num_threads(arguments.threads)
     with torch.inference_mode():
         for size in arguments.size:
-            timings = measure(variants(size), arguments.seconds)
-            print(
-                f"\n{size}, {arguments.threads} thread(s), {torch.__version__}: ms a frame (a frame is 80 ms)"
-            )
-            print(f"{'':50} {'median':>8} {'best':>8} {'calls':>6}")
-            for name, values in timings.items():
-                print(f"{name:50} {statistics.median(values):8.2f} {min(values):8.2f} {len(values):6d}")
+            table = variants(size)
+            measure(table, arguments.seconds)
+            print(f"\n{size}, {arguments.threads} thread(s), torch {torch.__version__}: ms a frame of 80 ms")
+            print(f"{'':48}{'wall':>9}{'(best)':>9}{'cpu':>9}{'(best)':>9}{'calls':>7}")
+            print(*table, sep="\n", flush=True)
 
 
 if __name__ == "__main__":
