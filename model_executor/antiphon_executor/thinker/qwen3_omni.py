@@ -77,6 +77,28 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
             return embeddings
         return self._merge_sound(embeddings, sound_lengths.flatten().tolist(), kwargs)
 
+    def _process_audio_input(self, audio_input: Any) -> tuple[torch.Tensor, ...]:
+        """Encode clips, each as if it were alone: the tower pads a clip of under a second to its neighbours.
+
+        Padding then leaks through the convolutions into the clip's last tokens, in transformers' tower as in
+        vLLM's. A clip of a second or more has a full window of its own, so it does not depend on others.
+        """
+        lengths: list[int] = audio_input["audio_feature_lengths"].flatten().tolist()
+        window = 2 * self.config.audio_config.n_window
+        groups = [[index for index, length in enumerate(lengths) if length >= window]]
+        groups += [[index] for index, length in enumerate(lengths) if length < window]
+        clips = audio_input["input_features"].split(lengths, dim=1)
+        encoded: dict[int, torch.Tensor] = {}
+        for group in filter(None, groups):
+            outputs = super()._process_audio_input(
+                {
+                    "input_features": torch.cat([clips[index] for index in group], dim=1),
+                    "audio_feature_lengths": torch.tensor([lengths[index] for index in group]),
+                }
+            )
+            encoded.update(zip(group, outputs, strict=True))
+        return tuple(encoded[index] for index in range(len(lengths)))
+
     def _merge_sound(
         self, videos: list[torch.Tensor], lengths: list[int], kwargs: dict[str, Any]
     ) -> list[torch.Tensor]:
@@ -84,10 +106,8 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
         sounds = iter(
             self._process_audio_input(
                 {
-                    "type": "audio_features",
                     "input_features": kwargs["sound_features"],
                     "audio_feature_lengths": torch.tensor(heard),
-                    "feature_attention_mask": None,
                 }
             )
         )

@@ -58,6 +58,7 @@ CONVERSATIONS = (
     one_turn("text", "Tell me about the red house."),
     one_turn("audio", f"{AUDIO}What is said?", audios=(sound(1, 2.0),)),
     one_turn("odd audio", f"{AUDIO}", audios=(sound(2, 1.2345),)),
+    one_turn("short audio", f"{AUDIO}!", audios=(sound(3, 0.5),)),
     one_turn("image", f"{IMAGE}What is it?", pictures=(picture(1, 96, 128),)),
     one_turn("video at 0.5 fps", f"{VIDEO}Describe.", videos=(video(1, 4, 0.5),)),
     one_turn("video at 1 fps", f"{VIDEO}Describe.", videos=(video(1, 4, 1.0),)),

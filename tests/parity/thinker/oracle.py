@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,6 +33,8 @@ class Oracle:
         self.config = model.config
         self.thinker = model.thinker
         self.thinker.generation_config.eos_token_id = None
+        self.encode = self.thinker.get_audio_features
+        self.thinker.get_audio_features = self.encode_each
         self.processor = Qwen3OmniMoeProcessor.from_pretrained(checkpoint)
 
     def answer(self, conversation: Conversation, tokens: int) -> Truth:
@@ -54,6 +58,14 @@ class Oracle:
             hidden=result.hidden_states[0][self.config.talker_config.accept_hidden_layer][0].numpy(),
             margin=float((best[..., 0] - best[..., 1]).min()),
         )
+
+    def encode_each(self, features: torch.Tensor, mask: torch.Tensor, *_: object, **kwargs: Any) -> Any:
+        """The audio tower, clip by clip: in a batch, it pads a clip of under a second to its neighbours."""
+        clips = [
+            self.encode(clip[None, :, : int(valid.sum())], valid[None, : int(valid.sum())], **kwargs)
+            for clip, valid in zip(features, mask, strict=True)
+        ]
+        return SimpleNamespace(last_hidden_state=torch.cat([clip.last_hidden_state for clip in clips]))
 
     def inputs(self, conversation: Conversation) -> dict[str, torch.Tensor]:
         """As the processor makes them, but: each clip's features as if it were alone, each video's own rate.
