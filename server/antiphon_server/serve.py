@@ -42,7 +42,8 @@ StartEngine = Callable[[EngineSettings, Callable[[str], None]], Awaitable[OmniEn
 # The libraries tell their own story while they load; who wants to read it sets the variable.
 _QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "TRANSFORMERS_VERBOSITY": "error"}
 _CLOSE_S = 10.0
-_LAST_WAY_OUT_S = 10.0
+_WAY_OUT_S = 20.0
+_DEAD_WAY_OUT_S = 5.0
 
 _log = logging.getLogger("antiphon.serve")
 
@@ -79,12 +80,10 @@ class Serving:
 
     async def run(self) -> ExitCode:
         try:
-            code = await self._run()
+            return await self._run()
         except StartupError as error:
-            code = report(error)
-        # An import or an engine's thread may go on in the background: nothing may hold up the end.
-        end_within(_LAST_WAY_OUT_S, code)
-        return code
+            end_within(_WAY_OUT_S, error.code)
+            return report(error)
 
     async def _run(self) -> ExitCode:
         self._listen_to_signals()
@@ -94,7 +93,10 @@ class Serving:
         engine: OmniEngine | None = None
         try:
             engine = await self._load()
-            return ExitCode.OK if engine is None else await self._serve(engine, front, http_task)
+            code = ExitCode.OK if engine is None else await self._serve(engine, front, http_task)
+            # An import, an engine's thread or its `close` may block: from here on nothing holds up the end.
+            end_within(_DEAD_WAY_OUT_S if code is ExitCode.ENGINE_DIED else _WAY_OUT_S, code)
+            return code
         finally:
             http.stop()
             await _within(http_task, _CLOSE_S)

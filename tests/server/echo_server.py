@@ -9,6 +9,7 @@ import asyncio
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,12 +21,19 @@ from antiphon_server.sources import load
 from tests.echo_engine import EchoEngine, Script
 
 
+class Sticky(EchoEngine):
+    """Its `close` blocks the event loop, as a library's shutdown may."""
+
+    async def close(self) -> None:
+        time.sleep(float(os.environ.get("ECHO_CLOSES_S", "0")))  # noqa: ASYNC251
+
+
 async def start_echo(settings: EngineSettings, progress: Callable[[str], None]) -> EchoEngine:
     progress("starting the echo")
     if message := os.environ.get("ECHO_FAILS_WITH"):
         raise RuntimeError(message)
     await asyncio.sleep(float(os.environ.get("ECHO_LOADS_S", "0")))
-    engine = EchoEngine(settings.model)
+    engine = Sticky(settings.model)
 
     def hang() -> None:
         engine.script = Script(hang_at=3)

@@ -39,7 +39,7 @@ class Echo:
     stdout: list[str] = field(default_factory=list)
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", timeout=5)
+        return httpx.get(f"{self.url}{path}", timeout=15)
 
     def wait_until_ready(self) -> None:
         self.wait_for(lambda: self.get("/readyz").status_code == 200)
@@ -56,7 +56,7 @@ class Echo:
             time.sleep(0.02)
         raise AssertionError("it never happened: " + "".join(self.stderr))
 
-    def ends_with(self, code: ExitCode, within_s: float = 15) -> None:
+    def ends_with(self, code: ExitCode, within_s: float = 30) -> None:
         assert self.process.wait(within_s) == code, "".join(self.stderr)
 
 
@@ -174,7 +174,14 @@ def test_when_a_stage_dies_streams_say_so_and_the_process_exits_non_zero(checkpo
             events = [json.loads(line[5:]) for line in lines if line.startswith("data: {")]
         error = next(event["error"] for event in events if "error" in event)
         assert (error["code"], error["message"]) == ("engine_dead", "the talker engine has stopped")
-        running.ends_with(ExitCode.ENGINE_DIED, within_s=8)
+        running.ends_with(ExitCode.ENGINE_DIED, within_s=30)
+
+
+def test_an_engine_that_blocks_while_it_closes_does_not_keep_a_dead_server_alive(checkpoint: Path) -> None:
+    with echo(checkpoint, ECHO_CLOSES_S="60") as running:
+        running.wait_until_ready()
+        running.process.send_signal(signal.SIGUSR1)
+        running.ends_with(ExitCode.ENGINE_DIED, within_s=30)
 
 
 def test_an_engine_that_does_not_start_is_said_in_one_line(checkpoint: Path) -> None:
@@ -192,4 +199,4 @@ def test_connections_that_idle_do_not_hold_up_the_end(checkpoint: Path) -> None:
             half.sendall(b"GET / HTTP/1.1\r\nHo")
             time.sleep(0.1)
             running.process.send_signal(signal.SIGTERM)
-            running.ends_with(ExitCode.OK, within_s=8)
+            running.ends_with(ExitCode.OK, within_s=30)
