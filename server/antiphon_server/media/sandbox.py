@@ -71,8 +71,13 @@ class Sandbox:
 
     async def start(self) -> None:
         """Starts the spares. Raises ServerFault where a decoder does not come up."""
-        workers = [self._spawn() for _ in range(self._policy.decode_workers)]
-        self._spares += await asyncio.gather(*workers)
+        starts = (self._spawn() for _ in range(self._policy.decode_workers))
+        started = await asyncio.gather(*starts, return_exceptions=True)
+        self._spares += [worker for worker in started if isinstance(worker, _Worker)]
+        for failure in started:
+            if isinstance(failure, BaseException):
+                await self.close()
+                raise failure
 
     async def close(self) -> None:
         """Kills the spares. Jobs are their callers' to cancel."""

@@ -44,6 +44,12 @@ def test_the_path_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert find_ffmpeg() == binary
 
 
+def test_the_wheel_is_the_last_resort(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("ANTIPHON_FFMPEG", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert "imageio_ffmpeg" in find_ffmpeg().parts
+
+
 def test_without_any_the_operator_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTIPHON_FFMPEG", "/nowhere/ffmpeg")
     with pytest.raises(FfmpegMissing, match="apt install ffmpeg"):

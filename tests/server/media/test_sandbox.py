@@ -16,8 +16,8 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
 
-from antiphon_server.errors import ApiError, BadRequest, Overloaded
-from antiphon_server.media.ffmpeg import find_ffmpeg
+from antiphon_server.errors import ApiError, BadRequest, Overloaded, ServerFault
+from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg
 from antiphon_server.media.job import FfmpegJob
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
@@ -139,6 +139,24 @@ async def test_closing_leaves_no_process() -> None:
     assert len(started) == 3
     await sandbox.close()
     assert not any(psutil.pid_exists(pid) for pid in started)
+
+
+async def test_a_decoder_that_does_not_start_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    sandbox = Sandbox(MediaPolicy(), find_ffmpeg())
+    with pytest.raises(ServerFault, match="a media decoder did not start"):
+        await sandbox.start()
+
+
+async def test_an_ffmpeg_that_does_not_run_is_found_at_the_start(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "ffmpeg"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o700)
+    monkeypatch.setenv("ANTIPHON_FFMPEG", str(broken))
+    with pytest.raises(FfmpegMissing, match="does not run inside the media sandbox"):
+        await MediaLoader(MediaPolicy()).start()
 
 
 def test_decoders_die_with_the_server() -> None:
