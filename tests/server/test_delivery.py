@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from fastapi import FastAPI
 
-from antiphon_executor.protocol import EngineBusy, EngineDead, InvalidTurn
+from antiphon_executor.protocol import EngineBusy, EngineDead, InvalidTurn, Media
 from antiphon_server.app import create_app
+from antiphon_server.errors import BadRequest
 from antiphon_server.service import Service
 from tests.echo_engine import EchoEngine, Script
 from tests.server.exchange import Exchange, becomes_true
@@ -159,6 +160,48 @@ async def test_an_engine_that_just_stops_is_an_error_and_no_short_answer(
         await asyncio.wait_for(exchange.task, 5)
     assert b'"error"' in exchange.body
     assert b"[DONE]" not in exchange.body
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.parametrize(
+    ("fault", "status"), [(BadRequest("no", param="messages[0]"), 400), (OSError("secret"), 500)]
+)
+async def test_media_that_fail_give_the_ticket_back_and_start_no_engine(
+    app: FastAPI,
+    service: Service,
+    engine: EchoEngine,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: Exception,
+    status: int,
+    stream: bool,
+) -> None:
+    async def load(*_: object) -> Media:
+        raise fault
+
+    monkeypatch.setattr(service.media, "load", load)
+    part = {"type": "image_url", "image_url": {"url": "data:,"}}
+    async with Exchange(
+        app, {"messages": [{"role": "user", "content": [part]}], "stream": stream}
+    ) as exchange:
+        await asyncio.wait_for(exchange.task, 5)
+    assert exchange.status == status
+    assert b"secret" not in exchange.body
+    assert engine.started == 0
+    assert await is_idle(service, engine)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_an_encoder_that_fails_ends_the_answer_with_an_error(
+    app: FastAPI, service: Service, engine: EchoEngine, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    monkeypatch.setattr("antiphon_server.media.encode.encoder_command", lambda audio_format: ["false"])
+    body = {**SPOKEN, "audio": {"voice": "ethan", "format": "mp3"}, "stream": stream}
+    async with Exchange(app, body) as exchange:
+        await asyncio.wait_for(exchange.task, 5)
+    assert exchange.status == (200 if stream else 500)
+    assert b"could not be encoded" in exchange.body
+    assert b"[DONE]" not in exchange.body
+    assert await is_idle(service, engine)
 
 
 async def test_an_engine_that_dies_in_mid_stream_says_so(app: FastAPI, engine: EchoEngine) -> None:
