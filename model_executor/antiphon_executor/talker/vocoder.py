@@ -28,8 +28,8 @@ class StreamingCode2Wav(nn.Module):
     """`Qwen3OmniMoeCode2Wav` for up to `slots` streams, slot 0 (trash, for padding rows) included.
 
     Parameters bear the checkpoint's names and shapes, without the prefix `code2wav.`. They hold no values
-    until `load_weights` or `load_state_dict`. State lives in the parameters' dtype; `.to(dtype)` before the
-    first stream.
+    until `load_weights` or `load_state_dict`. State lives in the parameters' dtype: cast before loading. The
+    first step on a device moves a constant, so run one before a CUDA graph is captured.
     """
 
     def __init__(self, config: Qwen3OmniMoeCode2WavConfig, slots: int) -> None:

@@ -58,15 +58,16 @@ class Rotary(nn.Module):
         if parameters["rope_type"] != "default":
             raise ValueError(f"the vocoder knows no rotary embedding of type {parameters['rope_type']!r}")
         dim = _head_dim(config)
-        self.frequencies = 1.0 / (
-            parameters["rope_theta"] ** (torch.arange(0, dim, 2, dtype=torch.float) / dim)
-        )
+        exponents = torch.arange(0, dim, 2, dtype=torch.float) / dim
+        # Not a buffer: a cast of the module must not round it.
+        self.frequencies = (1.0 / parameters["rope_theta"] ** exponents).double()
 
     def forward(self, position: Tensor, frames: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """cos and signed sin, [batch, frames, 1, head_dim], of frames `position` [batch] and on."""
-        frequencies = self.frequencies.to(position.device, torch.float64)
+        if self.frequencies.device != position.device:
+            self.frequencies = self.frequencies.to(position.device)
         numbers = position[:, None] + torch.arange(frames, device=position.device)
-        angles = (numbers[..., None] * frequencies).remainder(2 * torch.pi).float()
+        angles = (numbers[..., None] * self.frequencies).remainder(2 * torch.pi).float()
         angles = torch.cat([-angles, angles], dim=-1).unsqueeze(2)
         return angles.cos().to(dtype), angles.sin().to(dtype)
 
