@@ -16,12 +16,11 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from antiphon_server.admission import Load
+from antiphon_server.errors import ApiError, BadRequest, Overloaded
 
 Outcome = Literal["ok", "client_error", "rejected", "unavailable", "fault", "aborted"]
 AbortReason = Literal["disconnect", "stalled_client", "timeout", "engine_dead", "shutdown", "derailed"]
-MediaRejection = Literal[
-    "too_large", "too_long", "too_many", "unreadable", "unsupported", "not_allowed", "timeout", "other"
-]
+MediaRejection = Literal["limit", "host", "unreadable", "busy", "fault"]
 
 _LATENCY_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0)
 _TURN_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0)
@@ -36,7 +35,9 @@ class ServerMetrics:
         self.registry = CollectorRegistry()
         self._requests = self._counter("requests", "Finished requests by outcome.", "outcome", Outcome)
         self._aborted = self._counter("requests_aborted", "Turns stopped early.", "reason", AbortReason)
-        self._media = self._counter("media_rejected", "Media parts refused.", "reason", MediaRejection)
+        self._media = self._counter(
+            "media_rejected", "Requests refused for their media.", "reason", MediaRejection
+        )
         self._first_token = self._seconds("time_to_first_token", "Request to first text.", _LATENCY_S)
         self._first_audio = self._seconds("time_to_first_audio", "Request to first speech.", _LATENCY_S)
         self._queued = self._seconds("queue_time", "Time a turn waited for its slot.", _LATENCY_S)
@@ -65,8 +66,9 @@ class ServerMetrics:
     def turn_aborted(self, reason: AbortReason) -> None:
         self._aborted.labels(reason).inc()
 
-    def media_rejected(self, reason: MediaRejection) -> None:
-        self._media.labels(reason).inc()
+    def media_rejected(self, error: ApiError) -> None:
+        """One request's media were refused with `error`."""
+        self._media.labels(_media_rejection(error)).inc()
 
     def media_heard(self, seconds: float) -> None:
         """`seconds` of sound in a request's media."""
@@ -110,6 +112,20 @@ class ServerMetrics:
 
     def _seconds(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"antiphon_{name}_seconds", text, buckets=buckets, registry=self.registry)
+
+
+def _media_rejection(error: ApiError) -> MediaRejection:
+    match error:
+        case Overloaded():
+            return "busy"
+        case BadRequest(code="media_limit_exceeded"):
+            return "limit"
+        case BadRequest(code="media_host_not_allowed"):
+            return "host"
+        case BadRequest():
+            return "unreadable"
+        case _:
+            return "fault"
 
 
 class _LoadCollector(Collector):

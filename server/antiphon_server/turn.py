@@ -23,7 +23,7 @@ from antiphon_executor.protocol import (
     TurnEvent,
     TurnRequest,
 )
-from antiphon_server.errors import BadRequest
+from antiphon_server.errors import ApiError, BadRequest
 from antiphon_server.metrics import ServerMetrics
 from antiphon_server.plan import Plan
 from antiphon_server.service import Service
@@ -64,7 +64,11 @@ def seconds_of(media: Media) -> float:
 async def _load(plan: Plan, service: Service) -> Media:
     if not plan.conversation.sources:
         return Media()
-    media = await service.media.load(plan.conversation.sources)
+    try:
+        media = await service.media.load(plan.conversation.sources)
+    except ApiError as error:
+        service.metrics.media_rejected(error)
+        raise
     heard = sum(clip.seconds for clip in media.audios)
     service.metrics.media_heard(heard + sum(clip.sound.seconds for clip in media.videos if clip.sound))
     return media

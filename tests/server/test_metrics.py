@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from antiphon_server.admission import Admission, Capacity
+from antiphon_server.errors import ApiError, BadRequest, Overloaded, ServerFault
 from antiphon_server.metrics import ServerMetrics
 from antiphon_server.service import Service
 
@@ -41,7 +43,6 @@ def test_each_observation_is_counted_where_it_belongs() -> None:
     metrics.speech_finished(audio_seconds=2.0, took_s=0.5)
     metrics.speech_finished(audio_seconds=0.0, took_s=0.5)
     metrics.turn_aborted("disconnect")
-    metrics.media_rejected("too_long")
     metrics.loop_lagged(0.001)
     found = samples(metrics.render().decode())
     assert found["antiphon_time_to_first_token_seconds_sum", ()] == 0.2
@@ -50,7 +51,31 @@ def test_each_observation_is_counted_where_it_belongs() -> None:
     assert found["antiphon_audio_real_time_factor_sum", ()] == 0.25
     assert found["antiphon_audio_real_time_factor_count", ()] == 1
     assert found["antiphon_requests_aborted_total", (("reason", "disconnect"),)] == 1
-    assert found["antiphon_media_rejected_total", (("reason", "too_long"),)] == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (BadRequest("300 s at most", code="media_limit_exceeded"), "limit"),
+        (BadRequest("not this host", code="media_host_not_allowed"), "host"),
+        (BadRequest("not a sound file"), "unreadable"),
+        (Overloaded("no decoder is free"), "busy"),
+        (ServerFault("it did not start"), "fault"),
+    ],
+)
+async def test_refused_media_are_counted_by_reason(
+    service: Service, client: httpx.AsyncClient, error: ApiError, reason: str
+) -> None:
+    async def refuse(_: object) -> None:
+        raise error
+
+    service.media.load = refuse  # type: ignore[method-assign, assignment]
+    part = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+    request = {"model": "echo", "messages": [{"role": "user", "content": [part]}]}
+    response = await client.post("/v1/chat/completions", json=request)
+    assert response.status_code == error.status
+    found = samples(service.metrics.render().decode())
+    assert found["antiphon_media_rejected_total", (("reason", reason),)] == 1
 
 
 async def test_the_door_is_looked_at_when_asked() -> None:
