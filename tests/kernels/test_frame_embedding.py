@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from antiphon_kernels import dispatch, frame_embedding, frame_embedding_triton
 from tests.kernels.conftest import assert_close_for, normal
 
 
-def case(frames: int, vocabularies: list[int], hidden: int, dtype: torch.dtype, device: str):
+def case(
+    frames: int, vocabularies: list[int], hidden: int, dtype: torch.dtype, device: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     sizes = torch.tensor([0, *vocabularies])
     generator = torch.Generator().manual_seed(3)
     codes = (torch.rand(frames, len(vocabularies), generator=generator) * sizes[1:]).long()
@@ -20,14 +23,16 @@ def case(frames: int, vocabularies: list[int], hidden: int, dtype: torch.dtype, 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize(("frames", "hidden"), [(1, 64), (5, 300), (3, 1024)])
-def test_the_triton_version_agrees_with_the_reference(frames, hidden, dtype, device):
+def test_the_triton_version_agrees_with_the_reference(
+    frames: int, hidden: int, dtype: torch.dtype, device: str
+) -> None:
     arguments = case(frames, [48] + 15 * [32], hidden, dtype, device)
 
     expected = frame_embedding.reference(*arguments)
     assert_close_for(dtype, frame_embedding_triton.frame_embedding(*arguments), expected)
 
 
-def test_every_group_looks_up_its_own_vocabulary():
+def test_every_group_looks_up_its_own_vocabulary() -> None:
     codes, table, offsets, text = case(4, [7, 3, 5], 16, torch.float32, "cpu")
 
     rows = dispatch.frame_embedding(codes, table, offsets, text)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
+from torch import Tensor
 
 from antiphon_executor.torchvision_ops import define_missing_operators
 
@@ -25,7 +28,9 @@ SHAPES = (
 )
 
 
-def case(shape: tuple[int, ...], dtype: torch.dtype, device: str):
+def case(
+    shape: tuple[int, ...], dtype: torch.dtype, device: str
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, int]:
     batch, before, steps, channels, late, repeats = shape
     x = normal(batch, steps, channels, dtype=dtype, device=device)
     pool = normal(batch, before * channels + 7, dtype=dtype, device=device, seed=1)
@@ -35,7 +40,7 @@ def case(shape: tuple[int, ...], dtype: torch.dtype, device: str):
     return x, *snake.constants(alpha, beta, repeats), tail, alive, late
 
 
-def test_the_reference_is_the_activation_of_transformers():
+def test_the_reference_is_the_activation_of_transformers() -> None:
     alpha, beta, x = normal(12, seed=1), normal(12, seed=2), normal(2, 9, 12)
     oracle = Qwen3OmniMoeSnakeBeta(12)
     oracle.alpha.data, oracle.beta.data = alpha, beta
@@ -47,7 +52,9 @@ def test_the_reference_is_the_activation_of_transformers():
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_tuned_torch_version_agrees_with_the_reference(shape, dtype):
+def test_the_tuned_torch_version_agrees_with_the_reference(
+    shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
     arguments = case(shape, dtype, "cpu")
 
     assert_close_for(dtype, snake.on_cpu(*arguments), snake.reference(*arguments))
@@ -55,14 +62,18 @@ def test_the_tuned_torch_version_agrees_with_the_reference(shape, dtype):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_triton_version_agrees_with_the_reference(shape, dtype, device):
+def test_the_triton_version_agrees_with_the_reference(
+    shape: tuple[int, ...], dtype: torch.dtype, device: str
+) -> None:
     arguments = case(shape, dtype, device)
 
     assert_close_for(dtype, snake_triton.snake(*arguments), snake.reference(*arguments))
 
 
 @pytest.mark.parametrize("version", [snake.reference, snake.on_cpu, snake_triton.snake])
-def test_steps_before_the_beginning_of_a_stream_are_zero_and_the_rest_is_not(version, device):
+def test_steps_before_the_beginning_of_a_stream_are_zero_and_the_rest_is_not(
+    version: Callable[..., Tensor], device: str
+) -> None:
     x, rate, gain, tail, _, _ = case((2, 6, 16, 4, 0, 1), torch.float32, device)
     alive = torch.tensor([0.0, 1.0], device=device).view(2, 1, 1)
 

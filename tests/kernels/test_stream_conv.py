@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from antiphon_executor.torchvision_ops import define_missing_operators
 
@@ -39,7 +40,9 @@ TRANSPOSED = (
 )
 
 
-def conv_case(shape: tuple[int, ...], dtype: torch.dtype, device: str):
+def conv_case(
+    shape: tuple[int, ...], dtype: torch.dtype, device: str
+) -> tuple[Tensor, Tensor, Tensor, int, int]:
     batch, steps, inputs, outputs, kernel, dilation, groups = shape
     window = normal(batch, steps + (kernel - 1) * dilation, inputs, dtype=dtype, device=device)
     weight = stream_conv.packed_conv_weight(outputs, inputs // groups, kernel).to(device, dtype)
@@ -47,7 +50,9 @@ def conv_case(shape: tuple[int, ...], dtype: torch.dtype, device: str):
     return window, weight, normal(outputs, dtype=dtype, device=device, seed=2), dilation, groups
 
 
-def transposed_case(shape: tuple[int, ...], dtype: torch.dtype, device: str):
+def transposed_case(
+    shape: tuple[int, ...], dtype: torch.dtype, device: str
+) -> tuple[Tensor, Tensor, Tensor, int]:
     batch, steps, inputs, outputs, kernel, stride = shape
     window = normal(batch, steps + kernel // stride - 1, inputs, dtype=dtype, device=device)
     weight = stream_conv.packed_transposed_weight(inputs, outputs, kernel).to(device, dtype)
@@ -57,7 +62,7 @@ def transposed_case(shape: tuple[int, ...], dtype: torch.dtype, device: str):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", CONVS, ids=str)
-def test_the_tuned_convolution_agrees_with_the_reference(shape, dtype):
+def test_the_tuned_convolution_agrees_with_the_reference(shape: tuple[int, ...], dtype: torch.dtype) -> None:
     arguments = conv_case(shape, dtype, "cpu")
 
     assert_close_for(dtype, stream_conv.on_cpu(*arguments), stream_conv.reference(*arguments))
@@ -65,7 +70,9 @@ def test_the_tuned_convolution_agrees_with_the_reference(shape, dtype):
 
 @pytest.mark.parametrize("dtype", TRITON_DTYPES, ids=str)
 @pytest.mark.parametrize("shape", CONVS, ids=str)
-def test_the_triton_convolution_agrees_with_the_reference(shape, dtype, device):
+def test_the_triton_convolution_agrees_with_the_reference(
+    shape: tuple[int, ...], dtype: torch.dtype, device: str
+) -> None:
     arguments = conv_case(shape, dtype, device)
 
     assert_close_for(dtype, stream_conv_triton.stream_conv(*arguments), stream_conv.reference(*arguments))
@@ -73,7 +80,9 @@ def test_the_triton_convolution_agrees_with_the_reference(shape, dtype, device):
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @pytest.mark.parametrize("shape", TRANSPOSED, ids=str)
-def test_the_tuned_transposed_convolution_agrees_with_the_reference(shape, dtype):
+def test_the_tuned_transposed_convolution_agrees_with_the_reference(
+    shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
     arguments = transposed_case(shape, dtype, "cpu")
 
     expected = stream_conv.transposed_reference(*arguments)
@@ -82,14 +91,16 @@ def test_the_tuned_transposed_convolution_agrees_with_the_reference(shape, dtype
 
 @pytest.mark.parametrize("dtype", TRITON_DTYPES, ids=str)
 @pytest.mark.parametrize("shape", TRANSPOSED, ids=str)
-def test_the_triton_transposed_convolution_agrees_with_the_reference(shape, dtype, device):
+def test_the_triton_transposed_convolution_agrees_with_the_reference(
+    shape: tuple[int, ...], dtype: torch.dtype, device: str
+) -> None:
     arguments = transposed_case(shape, dtype, device)
 
     expected = stream_conv.transposed_reference(*arguments)
     assert_close_for(dtype, stream_conv_triton.stream_transposed_conv(*arguments), expected)
 
 
-def test_a_convolution_behind_a_tail_of_zeros_is_the_causal_convolution_of_transformers():
+def test_a_convolution_behind_a_tail_of_zeros_is_the_causal_convolution_of_transformers() -> None:
     oracle = Qwen3OmniMoeCausalConvNet(6, 10, kernel_size=7, dilation=3).requires_grad_(False)
     x = normal(2, 40, 6)
     window = torch.cat([torch.zeros(2, 18, 6), x], dim=1)
@@ -99,7 +110,7 @@ def test_a_convolution_behind_a_tail_of_zeros_is_the_causal_convolution_of_trans
     torch.testing.assert_close(mine, oracle(x.transpose(1, 2)).transpose(1, 2))
 
 
-def test_a_transposed_convolution_gives_that_of_transformers_one_stride_late():
+def test_a_transposed_convolution_gives_that_of_transformers_one_stride_late() -> None:
     oracle = Qwen3OmniMoeCausalTransConvNet(6, 10, kernel_size=10, stride=5).requires_grad_(False)
     x = normal(2, 20, 6)
     window = torch.cat([torch.zeros(2, 1, 6), x], dim=1)
@@ -109,7 +120,7 @@ def test_a_transposed_convolution_gives_that_of_transformers_one_stride_late():
     torch.testing.assert_close(mine[:, 5:], oracle(x.transpose(1, 2)).transpose(1, 2))
 
 
-def test_a_packed_weight_has_the_shape_of_the_checkpoint_and_survives_a_change_of_dtype():
+def test_a_packed_weight_has_the_shape_of_the_checkpoint_and_survives_a_change_of_dtype() -> None:
     conv = torch.nn.Parameter(stream_conv.packed_conv_weight(5, 3, 7)).to(torch.bfloat16)
     transposed = torch.nn.Parameter(stream_conv.packed_transposed_weight(3, 5, 4)).to(torch.bfloat16)
 
@@ -117,7 +128,7 @@ def test_a_packed_weight_has_the_shape_of_the_checkpoint_and_survives_a_change_o
     assert (transposed.shape, transposed.stride()) == ((3, 5, 4), (1, 3, 15))
 
 
-def test_a_weight_that_is_not_packed_gives_the_same(device):
+def test_a_weight_that_is_not_packed_gives_the_same(device: str) -> None:
     window, weight, bias, dilation, groups = conv_case(CONVS[1], torch.float32, device)
     loose = weight.contiguous()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 
 from antiphon_executor.torchvision_ops import define_missing_operators
@@ -14,7 +15,9 @@ from tests.kernels.conftest import assert_close_for  # noqa: E402
 from tests.talker.vocoder_oracle import SIZES, one_shot, random_code2wav  # noqa: E402
 
 
-def test_two_streams_step_through_the_kernels_as_the_oracle_decodes_them(monkeypatch, device):
+def test_two_streams_step_through_the_kernels_as_the_oracle_decodes_them(
+    monkeypatch: pytest.MonkeyPatch, device: str
+) -> None:
     small = SIZES["unit"].to_dict() | {"upsampling_ratios": (2, 2), "upsample_rates": (4, 3)}
     oracle = random_code2wav(type(SIZES["unit"])(**small), seed=0)
     vocoder = StreamingCode2Wav(oracle.config, slots=3).to(device)

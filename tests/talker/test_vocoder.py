@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
 
 from antiphon_executor.talker.vocoder import StreamingCode2Wav
 from antiphon_executor.talker.vocoder_state import TRASH_SLOT
@@ -20,7 +22,7 @@ TOLERANCE = 5e-6
 
 
 @pytest.fixture(autouse=True, scope="module")
-def one_thread():
+def one_thread() -> Iterator[None]:
     """These sizes are too small to share: with more threads the operations only wait for each other."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -38,7 +40,7 @@ def spoken() -> tuple[Tensor, Tensor]:
 
 
 @cache
-def oracle():
+def oracle() -> Qwen3OmniMoeCode2Wav:
     return random_code2wav(CONFIG, seed=0)
 
 
@@ -68,7 +70,7 @@ def relative_error(actual: Tensor, expected: Tensor) -> float:
     return ((actual - expected).norm() / expected.norm()).item()
 
 
-def test_the_oracle_hides_nothing():
+def test_the_oracle_hides_nothing() -> None:
     """Given sound that vanished, or that clipped everywhere, the other tests could not fail."""
     _, sound = spoken()
 
@@ -77,13 +79,13 @@ def test_the_oracle_hides_nothing():
 
 
 @pytest.mark.parametrize("groups", [[1] * 24, [24], [1, 1, 3, 10, 2, 7], [10, 10, 4]], ids=str)
-def test_streamed_sound_is_the_one_shot_sound_for_any_grouping_of_frames(groups):
+def test_streamed_sound_is_the_one_shot_sound_for_any_grouping_of_frames(groups: list[int]) -> None:
     codes, sound = spoken()
 
     assert relative_error(stream(codes[:2], begin(1, 2), groups), sound[:2]) < TOLERANCE
 
 
-def test_a_stream_of_three_hundred_frames_stays_exact_beyond_the_attention_window():
+def test_a_stream_of_three_hundred_frames_stays_exact_beyond_the_attention_window() -> None:
     codes = torch.randint(0, CONFIG.codebook_size, (1, 300, CONFIG.num_quantizers))
     sound = one_shot(oracle(), codes)
 
@@ -91,7 +93,7 @@ def test_a_stream_of_three_hundred_frames_stays_exact_beyond_the_attention_windo
         assert relative_error(stream(codes, begin(4), groups), sound) < TOLERANCE
 
 
-def test_a_short_window_and_fewer_key_heads_are_the_oracles_too():
+def test_a_short_window_and_fewer_key_heads_are_the_oracles_too() -> None:
     config = type(CONFIG)(**(CONFIG.to_dict() | {"sliding_window": 5, "num_key_value_heads": 1}))
     reference = random_code2wav(config, seed=3)
     streaming = StreamingCode2Wav(config, slots=2)
@@ -104,7 +106,7 @@ def test_a_short_window_and_fewer_key_heads_are_the_oracles_too():
     assert relative_error(torch.cat(waves, dim=1)[:, 555:], expected) < TOLERANCE
 
 
-def test_eight_streams_of_different_ages_share_a_batch():
+def test_eight_streams_of_different_ages_share_a_batch() -> None:
     """Given stream i that begins i frames late, when all step together, then each sounds as if alone."""
     codes, sound = spoken()
     slots = begin(*range(1, STREAMS + 1))
@@ -129,7 +131,9 @@ steps = st.lists(
 
 @given(steps, st.permutations(range(1, STREAMS + 1)))
 @settings(max_examples=15, deadline=None)
-def test_any_mix_of_streams_slots_and_step_sizes_sounds_the_same(mixes, order):
+def test_any_mix_of_streams_slots_and_step_sizes_sounds_the_same(
+    mixes: list[tuple[set[int], int]], order: list[int]
+) -> None:
     codes, sound = spoken()
     slots = begin(*order)
     at = [0] * STREAMS
@@ -146,7 +150,7 @@ def test_any_mix_of_streams_slots_and_step_sizes_sounds_the_same(mixes, order):
             assert relative_error(valid, sound[index, begins : grid.samples(at[index])]) < 10 * TOLERANCE
 
 
-def test_a_slot_used_before_gives_exactly_what_a_new_vocoder_gives():
+def test_a_slot_used_before_gives_exactly_what_a_new_vocoder_gives() -> None:
     """Given a slot in which another stream was loud, when it is reset, then nothing of that is heard."""
     codes, _ = spoken()
     stream(codes[:3], begin(1, 2, 3), [1, 20, 3])
@@ -161,7 +165,7 @@ def test_a_slot_used_before_gives_exactly_what_a_new_vocoder_gives():
     assert torch.equal(again, expected[:, 555:])
 
 
-def test_even_a_stream_that_left_no_numbers_behind_leaks_nothing():
+def test_even_a_stream_that_left_no_numbers_behind_leaks_nothing() -> None:
     codes, sound = spoken()
     for pool in (vocoder().state.tails, vocoder().state.rings):
         pool[3].fill_(float("nan"))
@@ -169,7 +173,7 @@ def test_even_a_stream_that_left_no_numbers_behind_leaks_nothing():
     assert relative_error(stream(codes[:1], begin(3), [1, 23]), sound[:1]) < TOLERANCE
 
 
-def test_a_reset_leaves_the_other_streams_alone():
+def test_a_reset_leaves_the_other_streams_alone() -> None:
     codes, sound = spoken()
     slots = begin(1, 2)
     first = vocoder()(codes[:2, :10], slots)
@@ -180,7 +184,7 @@ def test_a_reset_leaves_the_other_streams_alone():
     assert relative_error(heard, sound[:1]) < TOLERANCE
 
 
-def test_padding_rows_in_the_trash_slot_change_nothing():
+def test_padding_rows_in_the_trash_slot_change_nothing() -> None:
     codes, sound = spoken()
     slots = torch.tensor([TRASH_SLOT, 5, TRASH_SLOT, TRASH_SLOT])
     begin(5)
@@ -191,7 +195,7 @@ def test_padding_rows_in_the_trash_slot_change_nothing():
     assert vocoder().state.tails[TRASH_SLOT].isfinite().all()
 
 
-def test_streams_with_different_numbers_of_frames_decode_in_one_call():
+def test_streams_with_different_numbers_of_frames_decode_in_one_call() -> None:
     codes, sound = spoken()
     begin(1, 2, 3)
 
@@ -202,7 +206,7 @@ def test_streams_with_different_numbers_of_frames_decode_in_one_call():
         assert relative_error(wave[555:], sound[index, : len(wave) - 555]) < TOLERANCE
 
 
-def test_a_code_beyond_the_codebook_is_read_as_the_last_code():
+def test_a_code_beyond_the_codebook_is_read_as_the_last_code() -> None:
     codes, _ = spoken()
     last, beyond = codes[:1, :1].clone(), codes[:1, :1].clone()
     last[..., 0], beyond[..., 0] = CONFIG.codebook_size - 1, CONFIG.codebook_size + 102
@@ -210,7 +214,7 @@ def test_a_code_beyond_the_codebook_is_read_as_the_last_code():
     assert torch.equal(vocoder()(last, begin(1)), vocoder()(beyond, begin(2)))
 
 
-def test_the_sound_is_clipped_as_the_oracles_is():
+def test_the_sound_is_clipped_as_the_oracles_is() -> None:
     loud = random_code2wav(CONFIG, seed=0)
     loud.decoder[-1].conv.weight.mul_(100)
     streaming = StreamingCode2Wav(CONFIG, slots=2)
@@ -223,7 +227,7 @@ def test_the_sound_is_clipped_as_the_oracles_is():
     assert relative_error(wave[:, 555:], one_shot(loud, codes[:1, :3])) < 1e-4
 
 
-def test_in_bfloat16_the_sound_stays_near_and_the_output_is_float32():
+def test_in_bfloat16_the_sound_stays_near_and_the_output_is_float32() -> None:
     codes, sound = spoken()
     streaming = StreamingCode2Wav(CONFIG, slots=2).to(torch.bfloat16)
     streaming.load_state_dict(oracle().state_dict())
@@ -235,7 +239,7 @@ def test_in_bfloat16_the_sound_stays_near_and_the_output_is_float32():
     assert relative_error(wave, sound[:1]) < 0.05
 
 
-def test_a_step_never_reads_device_data_on_the_host():
+def test_a_step_never_reads_device_data_on_the_host() -> None:
     """On the meta device there is no data: `.item()`, `nonzero` and the like would raise."""
     streaming = StreamingCode2Wav(CONFIG, slots=4).to("meta")
     codes = torch.zeros(3, 1, CONFIG.num_quantizers, dtype=torch.int64, device="meta")

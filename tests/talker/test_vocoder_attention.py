@@ -12,7 +12,7 @@ from tests.talker.vocoder_oracle import SIZES
 @pytest.mark.parametrize("ring", [1, 4, 71])
 @pytest.mark.parametrize("before", [0, 1, 3, 4, 5, 70, 71, 72, 500])
 @pytest.mark.parametrize("frames", [1, 6])
-def test_a_frame_sees_itself_and_the_ring_of_frames_before_it(ring, before, frames):
+def test_a_frame_sees_itself_and_the_ring_of_frames_before_it(ring: int, before: int, frames: int) -> None:
     bias = attention_bias(torch.tensor([before]), frames, ring, torch.float32)[0, 0]
 
     numbers = {place: number for number in range(before) for place in [number % ring]}
@@ -23,7 +23,7 @@ def test_a_frame_sees_itself_and_the_ring_of_frames_before_it(ring, before, fram
         assert seen == set(range(max(0, now - ring), now + 1))
 
 
-def test_scores_depend_on_distance_alone_even_after_a_year_of_speech():
+def test_scores_depend_on_distance_alone_even_after_a_year_of_speech() -> None:
     rotary = Rotary(SIZES["released"])
     query, key = torch.randn(2, 1, 1, 1, 64).unbind()
 
