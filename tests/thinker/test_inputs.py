@@ -1,0 +1,72 @@
+"""Turns become prompts for vLLM, or are refused with the reason."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from antiphon_executor.protocol import (
+    AudioClip,
+    InvalidTurn,
+    Media,
+    Picture,
+    PromptCounted,
+    TurnRequest,
+    VideoClip,
+)
+from antiphon_executor.thinker.inputs import PromptTokens, count_prompt, engine_prompt
+
+TOKENS = PromptTokens(audio=1, image=2, video=3, segment=4, user=5)
+CLIP = AudioClip(np.zeros(16_000, dtype=np.float32))
+PICTURE = Picture(np.zeros((8, 6, 3), dtype=np.uint8))
+VIDEO = VideoClip(np.zeros((4, 8, 6, 3), dtype=np.uint8), 2.0)
+
+
+def turn(*ids: int, **media: tuple) -> TurnRequest:
+    return TurnRequest("turn", ids, Media(**media))
+
+
+def test_text_alone_has_no_media() -> None:
+    assert engine_prompt(turn(7, 8), TOKENS) == {"prompt_token_ids": [7, 8]}
+
+
+def test_media_go_along_in_order_with_what_belongs_to_them() -> None:
+    loud = replace(VIDEO, sound=CLIP, frames_per_second=0.5)
+    prompt = engine_prompt(
+        turn(1, 3, 2, 3, audios=(CLIP,), pictures=(PICTURE,), videos=(VIDEO, loud)), TOKENS
+    )
+    media = prompt["multi_modal_data"]
+    assert media["image"][0].size == (6, 8)
+    assert media["video"][0][1] == {"fps": 2.0}
+    assert media["video"][1][1]["fps"] == 0.5
+    np.testing.assert_array_equal(media["video"][1][1]["sound"], CLIP.samples)
+
+
+def test_the_tenant_salts_the_prefix_cache() -> None:
+    assert engine_prompt(replace(turn(7), cache_salt="tenant"), TOKENS)["cache_salt"] == "tenant"
+
+
+@pytest.mark.parametrize(
+    ("request_", "reason"),
+    [
+        (turn(7, audios=(CLIP,)), "0 audio placeholders for 1 audio parts"),
+        (turn(2, 2, pictures=(PICTURE,)), "2 image placeholders for 1 image parts"),
+        (turn(1, audios=(AudioClip(CLIP.samples[:399]),)), "too short"),
+        (turn(3, videos=(replace(VIDEO, frames=VIDEO.frames[:0]),)), "no frames"),
+        (turn(3, videos=(replace(VIDEO, frames_per_second=0.0),)), "frame rate"),
+        (turn(3, videos=(replace(VIDEO, frames_per_second=float("nan")),)), "frame rate"),
+        (turn(3, videos=(replace(VIDEO, frames_per_second=1e-5),)), "18 hours"),
+        (turn(2, pictures=(Picture(np.zeros((1, 201, 3), np.uint8)),)), "cannot be looked at"),
+    ],
+)
+def test_what_cannot_be_served_is_refused(request_: TurnRequest, reason: str) -> None:
+    with pytest.raises(InvalidTurn, match=reason):
+        engine_prompt(request_, TOKENS)
+
+
+def test_counts_are_by_kind() -> None:
+    assert count_prompt([4, 5, 1, 1, 3, 3, 3, 2, 9], TOKENS, cached=4) == PromptCounted(
+        text=3, audio=2, image=1, video=3, cached=4
+    )
