@@ -126,7 +126,8 @@ class DecoderBlock(nn.Module):
         super().__init__()
         inputs, outputs = channels
         self.block = nn.ModuleList(
-            [Snake(inputs, steps, late), CausalTransposedConv(layout, (inputs, outputs), 2 * rate, rate)]
+            # What its input has before the stream's beginning reaches only output that lies before it too.
+            [Snake(inputs, steps), CausalTransposedConv(layout, (inputs, outputs), 2 * rate, rate)]
         )
         for dilation in (1, 3, 9):
             self.block.append(ResidualUnit(layout, outputs, dilation, steps * rate, (late + 1) * rate))
