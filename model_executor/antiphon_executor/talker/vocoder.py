@@ -141,7 +141,7 @@ def _decoder(config: Qwen3OmniMoeCode2WavConfig, layout: TailLayout) -> nn.Modul
     steps = sample_grid(config.upsampling_ratios, ()).frame_samples
     for index, rate in enumerate(config.upsample_rates):
         late = late_steps(config.upsample_rates[:index])
-        if late > steps:
+        if late >= steps:
             raise ValueError("the vocoder's look-ahead must be shorter than a frame")
         decoder.append(DecoderBlock(layout, (channels, channels // 2), rate, steps, late))
         steps, channels = steps * rate, channels // 2
