@@ -56,12 +56,13 @@ ENTRYPOINT ["tini", "--", "antiphon"]
 
 # No GPU. Without arguments it serves a tiny checkpoint with random weights, to try the API.
 FROM runtime AS cpu
-COPY --from=build-cpu /opt /opt
+COPY --from=build-cpu /opt/antiphon /opt/antiphon
+COPY --from=build-cpu /opt/models /opt/models
 CMD ["serve", "--model", "/opt/models/tiny-qwen3-omni"]
 
 # NVIDIA GPUs, through the container toolkit. Mount a checkpoint: `-v /models:/models:ro ... serve --model /models/...`.
 FROM runtime AS cuda
 ENV NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility
-COPY --from=build-cuda /opt /opt
+COPY --from=build-cuda /opt/antiphon /opt/antiphon
 CMD ["serve", "--model", "/models/Qwen3-Omni-30B-A3B-Instruct"]

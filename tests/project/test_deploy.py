@@ -46,7 +46,7 @@ def test_an_image_runs_as_nobody_in_particular_and_says_when_it_is_ready(target:
     assert re.search(r"^HEALTHCHECK .*CMD \[.*/readyz", text, re.MULTILINE)
     assert "STOPSIGNAL SIGTERM" in text
     assert re.search(r'^ENTRYPOINT \["tini", "--", "antiphon"\]$', text, re.MULTILINE)
-    assert f"COPY --from=build-{target} /opt /opt" in text
+    assert f"COPY --from=build-{target} /opt/antiphon /opt/antiphon" in text
 
 
 def test_the_base_image_is_pinned_by_digest_and_no_stage_has_another() -> None:
