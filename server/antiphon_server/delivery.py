@@ -1,6 +1,6 @@
-"""A plan → an HTTP response: whole, or as a stream. A client that leaves at any moment ends the turn.
+"""A turn's events → an HTTP response, whole or as a stream. A client that leaves ends the turn, at any moment.
 
-In: the plan, ASGI's `receive` and `send`. Out: bytes to the client; exactly one end, an error included (R19).
+In: the events, ASGI's `receive` and `send`. Out: bytes to the client, with exactly one end, or error (R19).
 Errors before the first byte are raised, and become an HTTP status elsewhere.
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 
 from starlette.responses import Response
@@ -20,12 +20,11 @@ from antiphon_server.chunks import ChunkWriter
 from antiphon_server.envelope import body_of, error_of
 from antiphon_server.feed import Ended, Feed, Silence
 from antiphon_server.media.encode import SoundEncoder, encode, open_encoder
-from antiphon_server.plan import Plan
+from antiphon_server.plan import AnswerForm, AnswerHead
 from antiphon_server.protocol.completion import Chunk
 from antiphon_server.reply import Reply
 from antiphon_server.service import Service
 from antiphon_server.sse import KEEP_ALIVE, EventStream, frame
-from antiphon_server.turn import run_turn
 from antiphon_server.usage import UsageMeter
 
 _log = logging.getLogger("antiphon.turn")
@@ -36,13 +35,21 @@ class ChatDelivery(Response):
 
     media_type = "application/json"
 
-    def __init__(self, plan: Plan, service: Service) -> None:
+    def __init__(
+        self,
+        head: AnswerHead,
+        form: AnswerForm,
+        events: AsyncGenerator[TurnEvent, None],
+        service: Service,
+    ) -> None:
         super().__init__()
-        self._plan = plan
+        self._head = head
+        self._form = form
+        self._events = events
         self._service = service
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        deliver = self._stream if self._plan.form.stream else self._answer
+        deliver = self._stream if self._form.stream else self._answer
         work = asyncio.create_task(deliver(scope, receive, send))
         gone = asyncio.create_task(_client_left(receive))
         try:
@@ -57,10 +64,10 @@ class ChatDelivery(Response):
             work.result()
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
-        form, policy = self._plan.form, self._service.settings.chat
-        reply = Reply(self._plan.head, form)
+        form, policy = self._form, self._service.settings.chat
+        reply = Reply(self._head, form)
         try:
-            async with aclosing(run_turn(self._plan, self._service)) as events:
+            async with aclosing(self._events) as events:
                 async for event in events:
                     reply.see(event)
         except EngineDead:
@@ -69,7 +76,7 @@ class ChatDelivery(Response):
         sound = await encode(bytes(reply.pcm), form.audio_format, policy.encode_s) if form.speaks else b""
         body = await asyncio.to_thread(lambda: reply.write(sound).to_json())
         if form.speaks:
-            self._service.transcripts.keep(self._plan.head.audio_id, reply.transcript)
+            self._service.transcripts.keep(self._head.audio_id, reply.transcript)
         await Response(body, headers={"cache-control": "no-store"}, media_type=self.media_type)(
             scope, receive, send
         )
@@ -77,13 +84,13 @@ class ChatDelivery(Response):
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         policy = self._service.settings.chat
         stream = EventStream(send)
-        audio_format = self._plan.form.audio_format if self._plan.form.speaks else "pcm16"
+        audio_format = self._form.audio_format if self._form.speaks else "pcm16"
         try:
             async with (
                 open_encoder(audio_format, policy.encode_s) as sound,
-                Feed(run_turn(self._plan, self._service)) as feed,
+                Feed(self._events) as feed,
             ):
-                await _StreamedAnswer(self._plan, self._service, stream, sound).send_all(feed)
+                await _StreamedAnswer(self._head, self._form, self._service, stream, sound).send_all(feed)
         except ClientStalled:
             raise
         except Exception as error:
@@ -104,13 +111,16 @@ class ChatDelivery(Response):
 class _StreamedAnswer:
     """Events in, frames out, until the last one."""
 
-    def __init__(self, plan: Plan, service: Service, stream: EventStream, sound: SoundEncoder) -> None:
-        self._plan = plan
+    def __init__(
+        self, head: AnswerHead, form: AnswerForm, service: Service, stream: EventStream, sound: SoundEncoder
+    ) -> None:
+        self._head = head
+        self._form = form
         self._service = service
         self._stream = stream
         self._sound = sound
         self._meter = UsageMeter()
-        self._writer = ChunkWriter(plan.head, plan.form, self._meter)
+        self._writer = ChunkWriter(head, form, self._meter)
 
     async def send_all(self, feed: Feed[TurnEvent]) -> None:
         policy = self._service.settings.chat
@@ -144,8 +154,8 @@ class _StreamedAnswer:
         return self._writer.write(event)
 
     async def _finish(self) -> None:
-        if self._plan.form.speaks:
-            self._service.transcripts.keep(self._plan.head.audio_id, self._writer.transcript)
+        if self._form.speaks:
+            self._service.transcripts.keep(self._head.audio_id, self._writer.transcript)
         await self._send(self._writer.closing())
         await self._stream.end()
 

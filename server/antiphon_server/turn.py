@@ -23,6 +23,7 @@ from antiphon_executor.protocol import (
     TurnEvent,
     TurnRequest,
 )
+from antiphon_server.admission import Ticket
 from antiphon_server.errors import ApiError, BadRequest
 from antiphon_server.metrics import ServerMetrics
 from antiphon_server.plan import Plan
@@ -37,15 +38,11 @@ async def run_turn(
     """The engine's events. Raises ApiError and EngineError; a turn that ends early raises too (R19)."""
     arrived = clock()
     async with service.admission.ticket(speaks=plan.form.speaks, choices=plan.form.choices) as ticket:
-        prompt = await service.prompts.render(plan.conversation)
-        _check_room(prompt, service.engine.card)
-        media = await _load(plan, service)
-        waiting_since = clock()
-        await ticket.start(seconds_of(media))
-        service.metrics.turn_started(clock() - waiting_since)
         progress = _Progress(plan, service.metrics, clock, arrived)
-        turn = TurnRequest(plan.head.id, prompt, media, plan.text, plan.speech, plan.cache_salt)
+        turn = await _prepare(plan, service, ticket, clock)
         generated = cast("AsyncGenerator[TurnEvent, None]", service.engine.generate(turn))
+        # From here on the engine alone keeps what the client sent: that may be hundreds of megabytes.
+        del plan, turn
         async with aclosing(generated) as events:
             async for event in events:
                 progress.see(event)
@@ -53,6 +50,17 @@ async def run_turn(
                     ticket.text_ended()
                 yield event
         progress.check_complete()
+
+
+async def _prepare(plan: Plan, service: Service, ticket: Ticket, clock: Clock) -> TurnRequest:
+    """Prompt, media and a slot, in this order: what is wrong is said before anybody waits."""
+    prompt = await service.prompts.render(plan.conversation)
+    _check_room(prompt, service.engine.card)
+    media = await _load(plan, service)
+    waiting_since = clock()
+    await ticket.start(seconds_of(media))
+    service.metrics.turn_started(clock() - waiting_since)
+    return TurnRequest(plan.head.id, prompt, media, plan.text, plan.speech, plan.cache_salt)
 
 
 def seconds_of(media: Media) -> float:

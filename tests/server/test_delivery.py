@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import gc
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
@@ -13,10 +16,12 @@ from fastapi import FastAPI
 from antiphon_executor.protocol import EngineBusy, EngineDead, InvalidTurn, Media
 from antiphon_server.app import create_app
 from antiphon_server.errors import BadRequest
+from antiphon_server.media.loader import MediaLoader
+from antiphon_server.media.source import MediaSource
 from antiphon_server.service import Service
 from tests.echo_engine import EchoEngine, Script
 from tests.server.exchange import Exchange, becomes_true
-from tests.server.parts import make_service
+from tests.server.parts import CannedMedia, make_service
 
 ABORT_S = 0.2
 HELLO = {"messages": [{"role": "user", "content": "Hello, world: one two three four five six seven."}]}
@@ -233,6 +238,30 @@ async def test_each_delta_goes_out_before_the_next_is_made(app: FastAPI, engine:
         assert await becomes_true(lambda: exchange.body.count(b'"data"') == 2)
         said = [e["choices"][0]["delta"].get("audio", {}).get("transcript") for e in exchange.events]
         assert [text for text in said if text] == ["Hell", "o, w"]
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_the_client_sent_is_not_kept_while_the_answer_is_made(
+    checkpoint: Path, engine: EchoEngine, stream: bool
+) -> None:
+    class Forgetful(CannedMedia):
+        async def load(self, sources: Sequence[MediaSource]) -> Media:
+            media = await super().load(sources)
+            self.loads.clear()
+            return media
+
+    service = dataclasses.replace(make_service(checkpoint, engine), media=cast("MediaLoader", Forgetful()))
+    engine.script = Script(hang_at=2)
+    part = {"type": "image_url", "image_url": {"url": "data:,canary"}}
+    body = {
+        "messages": [{"role": "user", "content": [part, {"type": "text", "text": "hello"}]}],
+        "stream": stream,
+    }
+    async with Exchange(create_app(service), body):
+        assert await becomes_true(lambda: engine.running)
+        gc.collect()
+        kept = [one for one in gc.get_objects() if isinstance(one, MediaSource)]
+        assert not [one for one in kept if one.locations == ("data:,canary",)]
 
 
 async def test_streaming_headers_keep_proxies_from_buffering(app: FastAPI) -> None:

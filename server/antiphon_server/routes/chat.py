@@ -18,6 +18,7 @@ from antiphon_server.protocol.chat import ChatRequest, parse_chat_request
 from antiphon_server.protocol.completion import Completion
 from antiphon_server.routes.models import require_model, served_name
 from antiphon_server.service import Service
+from antiphon_server.turn import run_turn
 
 router = APIRouter()
 
@@ -47,7 +48,8 @@ _SCHEMA = ChatRequest.model_json_schema(ref_template=f"{_SCHEMA_AT}/$defs/{{mode
 async def create_chat_completion(request: Request) -> Response:
     service: Service = request.app.state.service
     try:
-        body = await request.body()
+        # Not `request.body()`, which would keep the bytes, media and all, for as long as the answer takes.
+        body = b"".join([piece async for piece in request.stream()])
     except ClientDisconnect:
         return Response(status_code=_CLIENT_CLOSED_REQUEST)
     if len(body) <= _SMALL_BODY_BYTES:
@@ -56,7 +58,7 @@ async def create_chat_completion(request: Request) -> Response:
         parsed = await asyncio.to_thread(parse_chat_request, body)
     require_model(service, parsed.model)
     plan = plan_turn(parsed, service, served_name(service), _salt_of(request, service))
-    return ChatDelivery(plan, service)
+    return ChatDelivery(plan.head, plan.form, run_turn(plan, service), service)
 
 
 def _salt_of(request: Request, service: Service) -> str | None:
