@@ -59,6 +59,14 @@ class Oracle:
             margin=float((best[..., 0] - best[..., 1]).min()),
         )
 
+    def hidden(self, inputs: dict[str, Any], positions: NDArray[np.float64]) -> NDArray[np.float32]:
+        """The accept layer's states [tokens, hidden] of one pass over `inputs`, at the given positions."""
+        with torch.no_grad():
+            states = self.thinker(
+                **inputs, position_ids=torch.from_numpy(positions)[:, None].float(), output_hidden_states=True
+            ).hidden_states
+        return states[self.config.talker_config.accept_hidden_layer][0].numpy()
+
     def encode_each(self, features: torch.Tensor, mask: torch.Tensor, *_: object, **kwargs: Any) -> Any:
         """The audio tower, clip by clip: in a batch, it pads a clip of under a second to its neighbours."""
         clips = [

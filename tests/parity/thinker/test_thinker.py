@@ -7,9 +7,20 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from antiphon_executor.protocol import Media
-from tests.parity.thinker.conversations import AUDIO, CONVERSATIONS, IMAGE, Conversation, picture, sound, user
+from tests.parity.thinker.conversations import (
+    AUDIO,
+    CONVERSATIONS,
+    IMAGE,
+    VIDEO,
+    Conversation,
+    picture,
+    sound,
+    user,
+    video,
+)
 from tests.parity.thinker.engine import Answer, RunningThinker
 from tests.parity.thinker.oracle import Oracle, Truth
 
@@ -52,6 +63,36 @@ async def test_alone(thinker: RunningThinker, oracle: Oracle, conversation: Conv
     truth = oracle.answer(conversation, TOKENS)
     answer = await thinker.answer(thinker.turn(conversation.prompt, conversation.media), TOKENS)
     assert_same(answer, truth, oracle)
+
+
+async def test_a_video_with_sound_beside_a_silent_one(thinker: RunningThinker, oracle: Oracle) -> None:
+    """transformers' flag is for all videos or none; here each video is as it comes.
+
+    So tokens and positions are held against each video's own prompt, which transformers can lay out, and the
+    rows against transformers' pass over the joint prompt at the joint positions.
+    """
+    silent, heard = video(1, 4, 2.0), video(3, 4, 2.0, heard=2.0)
+    conversation = Conversation("both", user(VIDEO + VIDEO), Media(videos=(silent, heard)))
+    answer = await thinker.answer(thinker.turn(conversation.prompt, conversation.media), 1)
+    apart = [oracle.inputs(Conversation("one", VIDEO, Media(videos=(clip,)))) for clip in (silent, heard)]
+    prompt = list(answer.prompt_token_ids)
+    index = prompt.index(int(apart[0]["input_ids"][0, 0]))
+    follows = index
+    for inputs in apart:
+        ids, expected = inputs["input_ids"][0].tolist(), oracle.positions(inputs) + follows
+        assert prompt[index : index + len(ids)] == ids
+        np.testing.assert_array_equal(answer.rows.positions[:, index : index + len(ids)], expected)
+        index, follows = index + len(ids), int(expected.max()) + 1
+
+    together = {
+        "input_ids": torch.tensor([prompt]),
+        "input_features": apart[1]["input_features"],
+        "feature_attention_mask": apart[1]["feature_attention_mask"],
+        "pixel_values_videos": torch.cat([inputs["pixel_values_videos"] for inputs in apart]),
+        "video_grid_thw": torch.cat([inputs["video_grid_thw"] for inputs in apart]),
+    }
+    hidden = oracle.hidden(together, answer.rows.positions)
+    np.testing.assert_allclose(answer.rows.rows, hidden[answer.rows.row_index], rtol=1e-4, atol=1e-3)
 
 
 @pytest.mark.parametrize("size", [2, 5, 8])
