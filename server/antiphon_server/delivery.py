@@ -1,4 +1,4 @@
-"""A turn's events → an HTTP response, whole or as a stream. A client that leaves ends the turn, at any moment.
+"""A turn's events → an HTTP response, whole or as a stream. A client that leaves ends the turn at once.
 
 In: the events, ASGI's `receive` and `send`. Out: bytes to the client, with exactly one end, or error (R19).
 Errors before the first byte are raised, and become an HTTP status elsewhere.
