@@ -36,7 +36,7 @@ from antiphon_executor.stage_metrics import joined
 from antiphon_executor.talker.engine_args import talker_engine_args
 from antiphon_executor.talker.media_arena import pages_for
 from antiphon_executor.thinker.engine_args import thinker_engine_args
-from antiphon_executor.thinker.inputs import prompt_counter
+from antiphon_executor.thinker.inputs import PromptTokens
 from antiphon_executor.turn_run import Stages, TurnRun
 
 
@@ -49,21 +49,24 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
         folder = SocketFolder()
         stack.callback(folder.close)
         bridge = await stack.enter_async_context(Bridge(folder))
-        thinker_args = thinker_engine_args(settings, folder.rows)
+        thinker_args = thinker_engine_args(settings, folder.rows if settings.speech else None)
         starts = [start_stage("thinker", thinker_args, progress)]
         if settings.speech:
             arguments = talker_engine_args(settings, text_socket=folder.text, frames_socket=folder.frames)
             starts.append(start_stage("talker", arguments, progress))
-        stages = await asyncio.gather(*starts, return_exceptions=True)
-        for stage in stages:
-            if isinstance(stage, Stage):
-                stack.callback(stage.llm.shutdown)
-        for stage in stages:
-            if isinstance(stage, BaseException):
-                raise stage
-        alive = [stage for stage in stages if isinstance(stage, Stage)]
-        return VllmOmniEngine(settings, config, alive, bridge, stack.pop_all())
+        started = await asyncio.gather(*starts, return_exceptions=True)
+        stages = [stage for stage in started if isinstance(stage, Stage)]
+        stack.push_async_callback(_shut_down, stages)
+        for failure in started:
+            if isinstance(failure, BaseException):
+                raise failure
+        return VllmOmniEngine(settings, config, stages, bridge, stack.pop_all())
     raise AssertionError("unreachable")
+
+
+async def _shut_down(stages: list[Stage]) -> None:
+    """All at once and off the event loop: vLLM waits for each engine's process."""
+    await asyncio.gather(*(asyncio.to_thread(stage.llm.shutdown) for stage in stages))
 
 
 class VllmOmniEngine:
@@ -86,9 +89,9 @@ class VllmOmniEngine:
         self._turns = Stages(
             think=thinker.generate,
             decode=thinker.get_tokenizer().decode,
-            count=prompt_counter(config),
+            prompt_tokens=PromptTokens.of(config),
             thinker_eos=frozenset({config.im_end_token_id}),
-            talker=talker_end(config, talker.llm) if talker else None,
+            talker=talker_end(config, talker.llm, limits.max_frames) if talker else None,
             bridge=bridge,
             ledger=self._ledger,
         )

@@ -1,4 +1,4 @@
-"""Messages between the processes of one Antiphon, as msgspec structs over unix sockets in a private directory.
+"""Messages between the processes of one Antiphon, as msgspec structs over unix sockets in a private folder.
 
     Thinker worker ── MediaRows ──► bridge ── SpokenText, StreamGone ──► Talker scheduler
                                     bridge ◄── SpeechFrames ── Talker worker
@@ -15,8 +15,9 @@ class MediaRows(msgspec.Struct, frozen=True, tag=True):
     """What the Talker's prompt needs of a Thinker prompt, sent once when its prefill is complete.
 
     `prompt_token_ids`: int32 [num_tokens], after expansion. `positions`: int32 [3, num_tokens], the
-    Thinker's TM-RoPE positions. `row_index`: int32 [num_rows], prompt indices of the media tokens inside
-    user segments. `rows`: [num_rows, hidden_size] of `dtype`, the accept layer's hidden states there.
+    Thinker's TM-RoPE positions, packed as `rope.pack` does. `row_index`: int32 [num_rows], prompt indices of
+    the media tokens inside user segments. `rows`: [num_rows, hidden_size] of
+    `dtype`, the accept layer's hidden states there.
     """
 
     request_id: str
@@ -43,7 +44,7 @@ class StreamGone(msgspec.Struct, frozen=True, tag=True):
 
 
 class SpeechFrames(msgspec.Struct, frozen=True, tag=True):
-    """One Talker step of one stream. `codes`: int16 [num_code_groups]; `pcm`: s16le at 24 kHz; both empty at EOS.
+    """One Talker step of one stream. `codes`: int16 [groups]; `pcm`: s16le at 24 kHz; both empty at EOS.
 
     `frame`: index of the frame in its stream.
     """

@@ -28,6 +28,8 @@ def guard_this_process() -> None:
     except ProcessLookupError:
         os.kill(os.getpid(), signal.SIGKILL)
         return
+    # A group of its own: Ctrl-C at the server's terminal is the server's to handle, and it drains first.
+    os.setpgid(0, 0)
     threading.Thread(target=_end_with, args=(handle,), name="orphan-guard", daemon=True).start()
 
 

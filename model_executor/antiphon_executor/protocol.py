@@ -134,7 +134,7 @@ class PromptCounted:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """`token` as text, `token_bytes` its UTF-8 bytes; `top` the alternatives, best first (without nesting)."""
+    """`token` as text, `token_bytes` its UTF-8 bytes; `top` the alternatives, best first."""
 
     token: str
     token_bytes: bytes
@@ -259,7 +259,7 @@ class OmniEngine(Protocol):
     def card(self) -> ModelCard: ...
 
     def generate(self, turn: TurnRequest) -> AsyncIterator[TurnEvent]:
-        """Events of one turn: `PromptCounted` first, one `TextEnded` a choice, `SpeechEnded` last if it speaks.
+        """`PromptCounted` first, one `TextEnded` a choice, and one `SpeechEnded` if the turn speaks.
 
         Closing the iterator, or cancelling the task that reads it, aborts every stage at once.
         """

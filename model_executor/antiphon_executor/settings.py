@@ -21,15 +21,23 @@ class ThinkerSettings(_Frozen):
     """The Thinker engine: text out of text, audio, images and video."""
 
     dtype: DType = "auto"
-    max_model_len: int | None = Field(None, ge=64, description="Context in tokens; the checkpoint's own by default.")
+    max_model_len: int | None = Field(
+        None, ge=64, description="Context in tokens; the checkpoint's own by default."
+    )
     max_num_seqs: int = Field(16, ge=1, le=1024, description="Requests decoded at once.")
-    max_num_batched_tokens: int = Field(2048, ge=16, description="Tokens computed in one step (the prefill chunk).")
+    max_num_batched_tokens: int = Field(
+        2048, ge=16, description="Tokens computed in one step (the prefill chunk)."
+    )
     enable_prefix_caching: bool = True
     tensor_parallel_size: int = Field(1, ge=1)
     enforce_eager: bool = False
     gpu_memory_utilization: float = Field(0.6, gt=0, le=1)
-    kv_cache_memory_bytes: int | None = Field(None, ge=1 << 20, description="Fixed KV cache size; required on CPU.")
-    num_gpu_blocks_override: int | None = Field(None, ge=1, description="Fixed number of KV blocks, for tests.")
+    kv_cache_memory_bytes: int | None = Field(
+        None, ge=1 << 20, description="Fixed KV cache size; required on CPU."
+    )
+    num_gpu_blocks_override: int | None = Field(
+        None, ge=1, description="Fixed number of KV blocks, for tests."
+    )
     device: str | None = Field(None, description="CUDA_VISIBLE_DEVICES of this engine.")
 
 
@@ -41,11 +49,15 @@ class TalkerSettings(_Frozen):
     streams: int = Field(16, ge=1, le=1024, description="Spoken answers at once; each holds a slot.")
     max_frames: int = Field(4096, ge=1, description="Longest spoken answer, in frames of 80 ms.")
     max_num_batched_tokens: int = Field(2048, ge=16)
-    media_rows: int = Field(65_536, ge=256, description="Media rows of the user's prompt held for all streams.")
+    media_rows: int = Field(
+        65_536, ge=256, description="Media rows of the user's prompt held for all streams."
+    )
     enforce_eager: bool = False
     gpu_memory_utilization: float = Field(0.25, gt=0, le=1)
     kv_cache_memory_bytes: int | None = Field(None, ge=1 << 20)
-    num_gpu_blocks_override: int | None = Field(None, ge=1, description="Fixed number of KV blocks, for tests.")
+    num_gpu_blocks_override: int | None = Field(
+        None, ge=1, description="Fixed number of KV blocks, for tests."
+    )
     device: str | None = None
 
 

@@ -23,6 +23,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from antiphon_executor.bridge import Bridge
 from antiphon_executor.messages import MediaRows, SpeechFrames
 from antiphon_executor.protocol import FinishReason, SpeechDelta, SpeechEnded, SpeechSampling
+from antiphon_executor.rope import pack, pack_offset, unpack
 from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.talker.config import prompt_ids, speakers
 from antiphon_executor.talker.dual_track import PromptIds, TalkerPrompt, TalkerVocabulary, talker_prompt
@@ -42,9 +43,10 @@ class TalkerEnd:
     ids: PromptIds
     codec_eos: int
     speakers: dict[str, int]
+    max_frames: int
 
 
-def talker_end(config: Qwen3OmniMoeConfig, llm: AsyncLLM) -> TalkerEnd:
+def talker_end(config: Qwen3OmniMoeConfig, llm: AsyncLLM, max_frames: int) -> TalkerEnd:
     """The Talker engine `llm` of a checkpoint with `config`."""
     return TalkerEnd(
         generate=llm.generate,
@@ -52,6 +54,7 @@ def talker_end(config: Qwen3OmniMoeConfig, llm: AsyncLLM) -> TalkerEnd:
         ids=prompt_ids(config),
         codec_eos=config.talker_config.codec_eos_token_id,
         speakers=speakers(config),
+        max_frames=max_frames,
     )
 
 
@@ -153,7 +156,7 @@ class SpokenStream:
 
     def _talker_prompt(self, media: MediaRows) -> TalkerPrompt:
         ids = np.frombuffer(media.prompt_token_ids, np.int32)
-        positions = np.frombuffer(media.positions, np.int32).reshape(3, -1)
+        positions = unpack(np.frombuffer(media.positions, np.int32).reshape(3, -1))
         speaker = self._talker.speakers[self._sampling.voice]
         return talker_prompt(
             ids, positions, self._talker.ids, self._talker.vocabulary, slot=self._slot, speaker=speaker
@@ -163,8 +166,8 @@ class SpokenStream:
         start = StreamStart(
             stream=self._number,
             slot=self._slot,
-            positions=prompt.positions.astype(np.int32).tobytes(),
-            position_delta=prompt.position_delta,
+            positions=pack(prompt.positions).tobytes(),
+            position_delta=pack_offset(prompt.position_delta),
             media_rows=media.rows,
             media_dtype=media.dtype,
             text_ids=prompt.opening + self._early,
@@ -173,7 +176,7 @@ class SpokenStream:
         )
         return SamplingParams(
             temperature=0.0,
-            max_tokens=self._sampling.max_frames,
+            max_tokens=min(self._sampling.max_frames, self._talker.max_frames),
             stop_token_ids=[self._talker.codec_eos],
             detokenize=False,
             output_kind=RequestOutputKind.FINAL_ONLY,

@@ -24,7 +24,7 @@ class StageMetrics:
 
     @property
     def stat_logger(self) -> type[PrometheusStatLogger]:
-        """The class that `AsyncLLM(stat_loggers=[...])` takes; it then leaves its own Prometheus logger out."""
+        """The class that `AsyncLLM(stat_loggers=[...])` takes; it then leaves its own logger out."""
         registry = self._registry
 
         class StageStatLogger(PrometheusStatLogger):

@@ -27,7 +27,8 @@ from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.speakable import SpeakableText
 from antiphon_executor.spoken_stream import SpokenStream, TalkerEnd, text_prompt
 from antiphon_executor.text_sampling import sampling_params, token_logprobs
-from antiphon_executor.thinker.inputs import MEDIA_ROWS_ARGS, PromptCounter, engine_prompt
+from antiphon_executor.thinker.inputs import PromptTokens, count_prompt, engine_prompt
+from antiphon_executor.thinker.media_rows import ask_for_rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +37,7 @@ class Stages:
 
     think: Callable[..., AsyncIterator[RequestOutput]]
     decode: Callable[[list[int]], str]
-    count: PromptCounter
+    prompt_tokens: PromptTokens
     thinker_eos: frozenset[int]
     talker: TalkerEnd | None
     bridge: Bridge
@@ -104,29 +105,33 @@ class TurnRun:
     async def _run_thinker(self) -> None:
         turn, stages = self._turn, self._stages
         wants_rows = self._stream is not None and _has_media(turn)
-        extra_args = MEDIA_ROWS_ARGS(turn.request_id) if wants_rows else None
+        extra_args = ask_for_rows(turn.request_id) if wants_rows else None
         rows = stages.bridge.expect_rows(turn.request_id) if wants_rows else None
         counted = False
         try:
             params = sampling_params(turn.text, extra_args)
-            async for output in stages.think(engine_prompt(turn), params, turn.request_id):
+            async for output in stages.think(
+                engine_prompt(turn, stages.prompt_tokens), params, turn.request_id
+            ):
                 if not counted:
                     counted = True
-                    self._queue.put_nowait(
-                        stages.count(output.prompt_token_ids, output.num_cached_tokens or 0)
-                    )
+                    self._count(output)
                     self._begin_speech(output, rows)
                 for choice in output.outputs:
                     self._pass_on(choice)
         finally:
             stages.bridge.forget_rows(turn.request_id)
 
+    def _count(self, output: RequestOutput) -> None:
+        tokens, cached = self._stages.prompt_tokens, output.num_cached_tokens or 0
+        self._queue.put_nowait(count_prompt(output.prompt_token_ids or [], tokens, cached))
+
     def _begin_speech(self, output: RequestOutput, rows: asyncio.Future[MediaRows] | None) -> None:
         stream = self._stream
         if stream is None:
             return
         if rows is None:
-            stream.begin(text_prompt(output.prompt_token_ids))
+            stream.begin(text_prompt(output.prompt_token_ids or []))
         else:
             rows.add_done_callback(lambda done: None if done.cancelled() else stream.begin(done.result()))
 

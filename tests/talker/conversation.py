@@ -123,7 +123,7 @@ def thinker_positions(c: Conversation) -> np.ndarray:
         media.get("audio_feature_lengths"),
         media.get("video_second_per_grid"),
     )
-    return found[:, 0].long().numpy()
+    return found[:, 0].double().numpy()
 
 
 def prompt_of(c: Conversation, speaker: int = SPEAKER) -> TalkerPrompt:

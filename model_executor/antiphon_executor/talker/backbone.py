@@ -16,6 +16,8 @@ from vllm.model_executor.models.qwen2_moe import Qwen2MoeSparseMoeBlock
 from vllm.model_executor.models.qwen3_moe import Qwen3MoeAttention
 from vllm.model_executor.models.utils import AutoWeightsLoader, WeightsMapper, maybe_prefix
 
+from antiphon_executor.rope import PackedMRope
+
 
 class TalkerDecoderLayer(nn.Module):
     """Attention, then experts, each behind an RMS norm."""
@@ -36,6 +38,8 @@ class TalkerDecoderLayer(nn.Module):
             quant_config=vllm_config.quant_config,
             prefix=f"{prefix}.self_attn",
         )
+        rope = config.rope_parameters
+        self.self_attn.rotary_emb = PackedMRope(config.head_dim, rope["rope_theta"], rope["mrope_section"])
         self.mlp = Qwen2MoeSparseMoeBlock(config, vllm_config.quant_config, prefix=f"{prefix}.mlp")
         self.input_layernorm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
         self.post_attention_layernorm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
@@ -76,7 +80,7 @@ class TalkerBackbone(nn.Module):
         self.norm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
 
     def forward(self, positions: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """`positions`: int64 [3, N]; `rows`: [N, hidden] -> [N, hidden] after the final norm."""
+        """`positions`: packed (`rope.pack`), int64 [3, N]; `rows`: [N, hidden] -> [N, hidden], normed."""
         hidden, residual = rows, None
         for layer in self.layers:
             hidden, residual = layer(positions, hidden, residual)

@@ -125,21 +125,21 @@ class PromptIds:
 class TalkerPrompt:
     """What the Talker's engine is given to speak one answer.
 
-    `token_ids` [m]; `positions` int32 [3, m]; `media_index` int32: indices in the Thinker's prompt of the
+    `token_ids` [m]; `positions` float64 [3, m]; `media_index` int32: indices in the Thinker's prompt of the
     media rows, in their order. Generated token i stands at m + i + `position_delta` on all three axes.
     `opening`: text ids that the prompt puts behind the assistant header; the text track begins with them.
     """
 
     token_ids: list[int]
-    positions: NDArray[np.int32]
+    positions: NDArray[np.float64]
     media_index: NDArray[np.int32]
-    position_delta: int
+    position_delta: float
     opening: list[int]
 
 
 def talker_prompt(
     thinker_ids: NDArray[np.integer],
-    positions: NDArray[np.integer],
+    positions: NDArray[np.float64],
     ids: PromptIds,
     vocabulary: TalkerVocabulary,
     *,
@@ -163,11 +163,11 @@ def talker_prompt(
     header = thinker_ids[answer : answer + ROLE_TOKENS].tolist()
     token_ids = rows.tolist() + _assistant_prefix(header, vocabulary, speaker)
     token_ids[0] = vocabulary.encode(RowKind.SLOT, slot)
-    placed, following = _user_positions(kinds, positions[:, users].astype(np.int64), ids)
-    prefix = np.arange(following, following + len(token_ids) - len(users))
+    placed, following = _user_positions(kinds, positions[:, users].astype(np.float64), ids)
+    prefix = following + np.arange(len(token_ids) - len(users))
     return TalkerPrompt(
         token_ids=token_ids,
-        positions=np.concatenate((placed, np.tile(prefix, (3, 1))), axis=1).astype(np.int32),
+        positions=np.concatenate((placed, np.tile(prefix, (3, 1))), axis=1),
         media_index=users[media].astype(np.int32),
         position_delta=following - len(users),
         opening=thinker_ids[answer + ROLE_TOKENS :].tolist(),
@@ -222,22 +222,22 @@ class _Piece:
 
 
 def _user_positions(
-    kinds: NDArray[np.int64], thinker: NDArray[np.int64], ids: PromptIds
-) -> tuple[NDArray[np.int64], int]:
+    kinds: NDArray[np.int64], thinker: NDArray[np.float64], ids: PromptIds
+) -> tuple[NDArray[np.float64], float]:
     """Positions [3, rows] of the user rows as if nothing had ever stood between them, and the next one.
 
     Within a piece only a constant is taken off the Thinker's positions, because TM-RoPE counts from where a
     medium begins. Pieces start with text, whose three axes are equal.
     """
     placed = np.empty_like(thinker)
-    following = 0
+    following = 0.0
     for piece in _pieces(kinds, ids):
         here = slice(piece.start, piece.end)
         if piece.in_line:
             placed[:, here] = following + np.arange(piece.end - piece.start)
         else:
             placed[:, here] = thinker[:, here] - thinker[0, piece.start] + following
-        following = int(placed[:, piece.end - 1].max()) + 1
+        following = float(placed[:, piece.end - 1].max()) + 1
     return placed, following
 
 

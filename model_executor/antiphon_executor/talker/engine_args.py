@@ -6,7 +6,6 @@ from functools import partial
 
 import torch
 from vllm.engine.arg_utils import AsyncEngineArgs
-
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from antiphon_executor.settings import EngineSettings
@@ -22,6 +21,7 @@ def talker_engine_args(settings: EngineSettings, *, text_socket: str, frames_soc
     limits = TalkerLimits(slots=talker.streams, max_frames=talker.max_frames, media_rows=talker.media_rows)
     return AsyncEngineArgs(
         model=str(settings.model),
+        served_model_name=settings.served_model_name or settings.model.name,
         hf_overrides=partial(talker_config, limits=limits),
         skip_tokenizer_init=True,
         dtype=talker.dtype,

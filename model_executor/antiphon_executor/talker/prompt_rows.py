@@ -8,12 +8,12 @@ embeddings and the next text row. Reference: transformers' `_get_talker_user_par
 from __future__ import annotations
 
 import torch
-from antiphon_kernels.dispatch import frame_embedding
 from torch import nn
 
 from antiphon_executor.talker.config import TalkerConfig
 from antiphon_executor.talker.slots import SlotPool
 from antiphon_executor.talker.stream_state import Rows
+from antiphon_kernels.dispatch import frame_embedding
 
 
 class PromptRows(nn.Module):

@@ -24,7 +24,8 @@ EXTRA_ARG = "antiphon_stream"
 class StreamStart(msgspec.Struct, frozen=True):
     """How a stream opens; travels msgpack-encoded with its request, as `extra_args[EXTRA_ARG]`.
 
-    `positions`: int32 [3, prompt_tokens]. `media_rows`: [num_rows, thinker_hidden] of `media_dtype`.
+    `positions`: packed (`rope.pack`), int32 [3, prompt_tokens]. `media_rows`: [num_rows,
+    thinker_hidden] of `media_dtype`.
     `text_ids`: the text track so far; `text_final` where nothing follows.
     """
 
@@ -140,7 +141,7 @@ class SlotPool:
         return host is not None and (host.final or frame < host.text_len)
 
     def positions(self, slot: int) -> tuple[torch.Tensor, int]:
-        """TM-RoPE positions int64 [3, prompt_tokens] of the stream in `slot`, and what decoding adds."""
+        """Packed TM-RoPE positions int64 [3, prompt_tokens] of a stream, and what decoding adds to an index."""
         host = self._open[slot]
         return host.positions, host.position_delta
 

@@ -38,7 +38,7 @@ def thinker_engine_args(settings: EngineSettings, rows_socket: str | None) -> As
         )
     return AsyncEngineArgs(
         model=str(settings.model),
-        served_model_name=settings.served_model_name,
+        served_model_name=settings.served_model_name or settings.model.name,
         hf_overrides={"architectures": [THINKER_ARCHITECTURE]},
         dtype=thinker.dtype,
         max_num_seqs=thinker.max_num_seqs,

@@ -17,7 +17,7 @@ from antiphon_executor.protocol import SpeechDelta, SpeechEnded, SpeechSampling
 from antiphon_executor.settings import EngineSettings, TalkerSettings
 from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.spoken_stream import SpokenStream, TalkerEnd, talker_end, text_prompt
-from antiphon_executor.stage import start_stage
+from antiphon_executor.stage import Stage, start_stage
 from antiphon_executor.talker.engine_args import talker_engine_args
 
 
@@ -61,6 +61,16 @@ class TalkerRig:
     end: TalkerEnd
     bridge: RecordingBridge
     ledger: SlotLedger
+    stage: Stage
+
+    def preemptions(self) -> float:
+        """How often the engine has preempted a stream, by its own count."""
+        families = {family.name: family for family in self.stage.metrics.collect()}
+        samples = families["vllm:num_preemptions"].samples
+        return sum(sample.value for sample in samples if sample.name.endswith("_total"))
+
+    def running(self) -> int:
+        return self.stage.running
 
     async def speak(
         self,
@@ -114,5 +124,5 @@ async def talker_rig(model: Path, talker: TalkerSettings) -> AsyncIterator[Talke
         arguments = talker_engine_args(settings, text_socket=folder.text, frames_socket=folder.frames)
         stage = await start_stage("talker", arguments, lambda line: None)
         stack.callback(stage.llm.shutdown)
-        end = talker_end(read_config(model), stage.llm)
-        yield TalkerRig(end, bridge, SlotLedger(talker.streams, 1000))
+        end = talker_end(read_config(model), stage.llm, talker.max_frames)
+        yield TalkerRig(end, bridge, SlotLedger(talker.streams, 1000), stage)
