@@ -81,11 +81,12 @@ build() {
 
 start() {
     say "starting it as its own user on port $port"
+    # What a container engine would run: the image's entry point and command.
+    words=$(buildah inspect --type image --format '{{.Docker.Config.Entrypoint}} {{.Docker.Config.Cmd}}' "$image")
+    read -r -a command < <(tr -d '[]' <<<"$words")
     container=$(buildah from "$image")
-    command='["serve", "--model", "/opt/models/tiny-qwen3-omni"]'
-    buildah inspect --type image --format '{{json .Docker.Config.Cmd}}' "$image" | grep -q tiny-qwen3-omni || fail "CMD is not $command"
     buildah run --isolation chroot --network host --env ANTIPHON_API_KEY=image-test --env "ANTIPHON_PORT=$port" \
-        "$container" -- tini -- antiphon serve --model /opt/models/tiny-qwen3-omni >"$work/server.log" 2>&1 &
+        "$container" -- "${command[@]}" >"$work/server.log" 2>&1 &
     server=$!
 }
 
@@ -105,7 +106,7 @@ speak() {
 
 stop() {
     say "SIGTERM, as a container engine sends it to the first process"
-    first=$(pgrep --full --newest '^tini -- antiphon serve') || fail "the first process is not to be found"
+    first=$(pgrep --full --newest "^${command[*]}") || fail "the first process is not to be found"
     kill -TERM "$first"
     code=0
     wait "$server" || code=$?
