@@ -59,7 +59,7 @@ def read(message: MediaRows) -> Rows:
         prompt_token_ids=ids.tolist(),
         positions=unpack(np.frombuffer(message.positions, np.int32).reshape(3, len(ids))),
         row_index=np.frombuffer(message.row_index, np.int32),
-        rows=rows.reshape(-1, message.hidden_size).numpy(),
+        rows=rows.float().reshape(-1, message.hidden_size).numpy(),
     )
 
 

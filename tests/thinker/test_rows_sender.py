@@ -1,0 +1,46 @@
+"""Rows arrive as they were gathered, in any dtype, and closing sends what is queued."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+import zmq
+
+from antiphon_executor.messages import MediaRows
+from antiphon_executor.thinker.rows_sender import Gathered, RowsSender
+
+
+def gathered(request_id: str, rows: torch.Tensor) -> Gathered:
+    ids = np.arange(5, dtype=np.int32)
+    return Gathered.start(request_id, ids, np.stack([ids] * 3), ids[: len(rows)], rows)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_a_message_holds_the_rows_bytes(dtype: torch.dtype) -> None:
+    rows = torch.randn(3, 4, generator=torch.Generator().manual_seed(0)).to(dtype)
+    message = gathered("turn", rows).message()
+    assert getattr(torch, message.dtype) is dtype
+    read = torch.frombuffer(bytearray(message.rows), dtype=dtype).reshape(-1, message.hidden_size)
+    assert torch.equal(read, rows)
+    assert np.frombuffer(message.positions, np.int32).reshape(3, -1).tolist() == [[0, 1, 2, 3, 4]] * 3
+
+
+def test_a_prompt_without_media_has_an_empty_message() -> None:
+    message = gathered("turn", torch.zeros(0, 4)).message()
+    assert (message.rows, message.row_index, message.hidden_size) == (b"", b"", 4)
+
+
+def test_closing_sends_what_is_queued(tmp_path: Path) -> None:
+    endpoint = f"ipc://{tmp_path}/rows"
+    with zmq.Context() as context, context.socket(zmq.PULL) as socket:
+        socket.bind(endpoint)
+        sender = RowsSender(endpoint)
+        for index in range(20):
+            sender.send(gathered(str(index), torch.ones(2, 4)))
+        sender.close()
+        arrived = [msgspec.msgpack.decode(socket.recv(), type=MediaRows) for _ in range(20)]
+    assert [message.request_id for message in arrived] == [str(index) for index in range(20)]
