@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
+from antiphon_executor.protocol import EngineStatus
 from antiphon_server.admission import Load
 from antiphon_server.errors import ApiError, BadRequest, Overloaded
 
@@ -100,6 +101,10 @@ class ServerMetrics:
         """Read the door at every scrape."""
         self.registry.register(_LoadCollector(load))
 
+    def watch_engine(self, status: Callable[[], EngineStatus]) -> None:
+        """Read the engine's own account of its work at every scrape."""
+        self.registry.register(_EngineCollector(status))
+
     def render(self, engine_metrics: Iterable[Metric] = ()) -> bytes:
         """The text exposition format 0.0.4: ours first, then the engines' families."""
         return generate_latest(self.registry) + generate_latest(_Families(engine_metrics))  # type: ignore[arg-type]
@@ -147,6 +152,24 @@ class _LoadCollector(Collector):
         yield GaugeMetricFamily(
             "antiphon_queued_media_seconds", "Sound and video waiting.", value=load.queued_media_seconds
         )
+
+
+class _EngineCollector(Collector):
+    def __init__(self, status: Callable[[], EngineStatus]) -> None:
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._status()
+        requests = GaugeMetricFamily(
+            "antiphon_engine_requests", "Requests that an engine has not finished.", labels=("stage",)
+        )
+        requests.add_metric(("thinker",), status.thinker_running)
+        requests.add_metric(("talker",), status.talker_running)
+        yield requests
+        slots = GaugeMetricFamily("antiphon_speech_slots", "Slots of the Talker.", labels=("state",))
+        slots.add_metric(("used",), status.slots_used)
+        slots.add_metric(("free",), status.slots_total - status.slots_used)
+        yield slots
 
 
 class _Families:

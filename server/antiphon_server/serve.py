@@ -149,6 +149,7 @@ class Serving:
         settings = self._settings
         admission = Admission(capacity_of(settings))
         self._metrics.watch_load(lambda: admission.load)
+        self._metrics.watch_engine(engine.status)
         try:
             prompts = await asyncio.to_thread(PromptRenderer.from_folder, settings.engine.model)
         except (OSError, ValueError) as error:

@@ -6,6 +6,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from antiphon_executor.protocol import EngineStatus
 from antiphon_server.admission import Admission, Capacity
 from antiphon_server.errors import ApiError, BadRequest, Overloaded, ServerFault
 from antiphon_server.metrics import ServerMetrics
@@ -88,6 +89,16 @@ async def test_the_door_is_looked_at_when_asked() -> None:
     assert found["antiphon_stage_queue_depth", (("stage", "thinker"),)] == 1
     assert found["antiphon_stage_queue_depth", (("stage", "talker"),)] == 0
     assert found["antiphon_stage_running", (("stage", "talker"),)] == 1
+
+
+def test_the_engine_is_asked_for_its_requests_and_slots() -> None:
+    metrics = ServerMetrics("x")
+    metrics.watch_engine(lambda: EngineStatus({"thinker": True, "talker": True}, 3, 2, 2, 8))
+    found = samples(metrics.render().decode())
+    assert found["antiphon_engine_requests", (("stage", "thinker"),)] == 3
+    assert found["antiphon_engine_requests", (("stage", "talker"),)] == 2
+    assert found["antiphon_speech_slots", (("state", "used"),)] == 2
+    assert found["antiphon_speech_slots", (("state", "free"),)] == 6
 
 
 async def test_the_route_joins_ours_and_the_engines_families(client: httpx.AsyncClient) -> None:
