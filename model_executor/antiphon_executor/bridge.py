@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
@@ -39,9 +40,9 @@ class Bridge:
     def __init__(self, folder: SocketFolder) -> None:
         self._folder = folder
         self._context = zmq.asyncio.Context()
-        self._text = zmq.Context.instance().socket(zmq.PUSH)
+        self._text: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
         self._encoder = msgspec.msgpack.Encoder()
-        self._streams: dict[int, asyncio.Queue[SpeechFrames]] = {}
+        self._streams: dict[int, Callable[[SpeechFrames], None]] = {}
         self._rows: dict[str, asyncio.Future[MediaRows]] = {}
         self._numbers = itertools.count()
         self._tasks: list[asyncio.Task[None]] = []
@@ -69,11 +70,11 @@ class Bridge:
         self._text.close()
         self._context.destroy(linger=0)
 
-    def open_stream(self) -> tuple[int, asyncio.Queue[SpeechFrames]]:
-        """A number that no stream had before, and the queue its frames will come on."""
+    def open_stream(self, arrived: Callable[[SpeechFrames], None]) -> int:
+        """A number that no stream had before; `arrived` is called with each of its frames."""
         number = next(self._numbers)
-        self._streams[number] = asyncio.Queue()
-        return number, self._streams[number]
+        self._streams[number] = arrived
+        return number
 
     def close_stream(self, number: int) -> None:
         """Frames of the stream that still arrive are dropped, and so is its text."""
@@ -103,9 +104,9 @@ class Bridge:
         decoder = msgspec.msgpack.Decoder(SpeechFrames)
         while True:
             frames = decoder.decode(await socket.recv())
-            queue = self._streams.get(frames.stream)
-            if queue is not None:
-                queue.put_nowait(frames)
+            arrived = self._streams.get(frames.stream)
+            if arrived is not None:
+                arrived(frames)
 
     async def _read_rows(self, socket: zmq.asyncio.Socket) -> None:
         decoder = msgspec.msgpack.Decoder(MediaRows)

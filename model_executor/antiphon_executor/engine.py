@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, aclosing
 
 from prometheus_client.metrics_core import Metric
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
@@ -82,20 +82,20 @@ class VllmOmniEngine:
     ) -> None:
         self._stages = {stage.name: stage for stage in stages}
         self._owned = owned
-        thinker = self._stages["thinker"].llm
+        thinker = self._stages["thinker"]
         talker = self._stages.get("talker")
         limits = settings.talker
         self._ledger = SlotLedger(limits.streams if talker else 0, pages_for(limits.media_rows))
         self._turns = Stages(
             think=thinker.generate,
-            decode=thinker.get_tokenizer().decode,
+            decode=thinker.llm.get_tokenizer().decode,
             prompt_tokens=PromptTokens.of(config),
             thinker_eos=frozenset({config.im_end_token_id}),
-            talker=talker_end(config, talker.llm, limits.max_frames) if talker else None,
+            talker=talker_end(config, talker, limits.max_frames) if talker else None,
             bridge=bridge,
             ledger=self._ledger,
         )
-        context = thinker.model_config.max_model_len
+        context = thinker.llm.model_config.max_model_len
         self._card = model_card(settings, config, context, memory_plan(stages))
 
     @property
@@ -105,10 +105,10 @@ class VllmOmniEngine:
     async def generate(self, turn: TurnRequest) -> AsyncIterator[TurnEvent]:
         """See `OmniEngine.generate`. Whatever a client can cause is raised as an error of `protocol.py`."""
         self._check(turn)
-        events = TurnRun(self._turns, turn).events()
         try:
-            async for event in events:
-                yield event
+            async with aclosing(TurnRun(self._turns, turn).events()) as events:
+                async for event in events:
+                    yield event
         except VLLMClientError as error:
             raise InvalidTurn(str(error)) from error
         except (EngineDeadError, EngineGenerateError) as error:
@@ -116,8 +116,6 @@ class VllmOmniEngine:
             if not dead:
                 raise
             raise EngineDead(dead[0]) from error
-        finally:
-            await events.aclose()
 
     def status(self) -> EngineStatus:
         stages = self._stages

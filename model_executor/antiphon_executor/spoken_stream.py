@@ -8,23 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 import numpy as np
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
-from vllm.v1.engine.async_llm import AsyncLLM
 
 from antiphon_executor.bridge import Bridge
 from antiphon_executor.messages import MediaRows, SpeechFrames
 from antiphon_executor.protocol import FinishReason, SpeechDelta, SpeechEnded, SpeechSampling
 from antiphon_executor.rope import pack, pack_offset, unpack
 from antiphon_executor.slot_ledger import SlotLedger
+from antiphon_executor.stage import Generate, Stage
 from antiphon_executor.talker.config import prompt_ids, speakers
 from antiphon_executor.talker.dual_track import PromptIds, TalkerPrompt, TalkerVocabulary, talker_prompt
 from antiphon_executor.talker.media_arena import pages_for
@@ -38,7 +37,7 @@ SpeechEvent = SpeechDelta | SpeechEnded
 class TalkerEnd:
     """What a stream needs of the Talker engine: how to ask it, its vocabulary, the ids of the family."""
 
-    generate: Callable[..., AsyncIterator[Any]]
+    generate: Generate
     vocabulary: TalkerVocabulary
     ids: PromptIds
     codec_eos: int
@@ -46,11 +45,11 @@ class TalkerEnd:
     max_frames: int
 
 
-def talker_end(config: Qwen3OmniMoeConfig, llm: AsyncLLM, max_frames: int) -> TalkerEnd:
-    """The Talker engine `llm` of a checkpoint with `config`."""
+def talker_end(config: Qwen3OmniMoeConfig, talker: Stage, max_frames: int) -> TalkerEnd:
+    """The running Talker of a checkpoint with `config`."""
     return TalkerEnd(
-        generate=llm.generate,
-        vocabulary=llm.model_config.hf_config.vocabulary,
+        generate=talker.generate,
+        vocabulary=talker.llm.model_config.hf_config.vocabulary,
         ids=prompt_ids(config),
         codec_eos=config.talker_config.codec_eos_token_id,
         speakers=speakers(config),
@@ -84,7 +83,8 @@ class SpokenStream:
         self._bridge = bridge
         self._ledger = ledger
         self._slot = slot
-        self._number, self._frames = bridge.open_stream()
+        self._arrivals: asyncio.Queue[SpeechFrames | _Finished | Exception] = asyncio.Queue()
+        self._number = bridge.open_stream(self._arrivals.put_nowait)
         self._prompt: asyncio.Future[MediaRows] = asyncio.get_running_loop().create_future()
         self._early: list[int] = []
         self._early_final = False
@@ -114,29 +114,22 @@ class SpokenStream:
         if self._early_final and not self._text_tokens:
             yield SpeechEnded("stop", 0)
             return
-        queue: asyncio.Queue[SpeechFrames | _Finished | BaseException] = asyncio.Queue()
-        talking = asyncio.create_task(self._talk(prompt, queue), name=f"talk-{self._request_id}")
-        relaying = asyncio.create_task(self._relay(queue), name=f"frames-{self._request_id}")
+        talking = asyncio.create_task(self._talk(prompt), name=f"talk-{self._request_id}")
         try:
-            async for event in self._ordered(queue):
+            async for event in self._ordered():
                 yield event
         finally:
             talking.cancel()
-            relaying.cancel()
-            await asyncio.gather(talking, relaying, return_exceptions=True)
+            await asyncio.gather(talking, return_exceptions=True)
 
     def close(self) -> None:
         self._bridge.close_stream(self._number)
 
-    async def _relay(self, queue: asyncio.Queue[Any]) -> None:
-        while True:
-            queue.put_nowait(await self._frames.get())
-
-    async def _talk(self, prompt: MediaRows, queue: asyncio.Queue[Any]) -> None:
+    async def _talk(self, prompt: MediaRows) -> None:
         try:
-            queue.put_nowait(await self._run_talker(prompt))
+            self._arrivals.put_nowait(await self._run_talker(prompt))
         except Exception as error:
-            queue.put_nowait(error)
+            self._arrivals.put_nowait(error)
 
     async def _run_talker(self, media: MediaRows) -> _Finished:
         prompt = self._talker_prompt(media)
@@ -148,8 +141,9 @@ class SpokenStream:
                 f"{self._request_id}-speech",
             )
             self._started = True
-            async for output in requests:
-                choice = output.outputs[0]
+            async with aclosing(requests):
+                async for output in requests:
+                    choice = output.outputs[0]
             if choice.finish_reason == "stop":
                 return _Finished(len(choice.token_ids) - 1, "stop")
             return _Finished(len(choice.token_ids), "length")
@@ -183,14 +177,14 @@ class SpokenStream:
             extra_args={EXTRA_ARG: msgspec.msgpack.encode(start)},
         )
 
-    async def _ordered(self, queue: asyncio.Queue[Any]) -> AsyncIterator[SpeechEvent]:
+    async def _ordered(self) -> AsyncIterator[SpeechEvent]:
         sent = 0
         finished: _Finished | None = None
         while finished is None or sent < finished.frames:
-            item = await queue.get()
+            item = await self._arrivals.get()
             if isinstance(item, _Finished):
                 finished = item
-            elif isinstance(item, BaseException):
+            elif isinstance(item, Exception):
                 raise item
             elif not item.ended:
                 sent += 1

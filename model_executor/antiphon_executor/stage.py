@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
+from vllm import RequestOutput, SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.inputs import TokensPrompt
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from antiphon_executor.stage_metrics import StageMetrics
 
 Progress = Callable[[str], None]
+Generate = Callable[[TokensPrompt, SamplingParams, str], AsyncGenerator[RequestOutput]]
 
 
 class Stage:
@@ -20,6 +24,15 @@ class Stage:
         self.name = name
         self.llm = llm
         self.metrics = metrics
+
+    async def generate(
+        self, prompt: TokensPrompt, params: SamplingParams, request_id: str
+    ) -> AsyncGenerator[RequestOutput]:
+        """Outputs of one request. Media are prepared off the event loop; closing it aborts the request."""
+        (rendered,) = await self.llm.renderer.render_cmpl_async([prompt])
+        async with aclosing(self.llm.generate(rendered, params, request_id)) as outputs:
+            async for output in outputs:
+                yield output
 
     @property
     def alive(self) -> bool:

@@ -7,8 +7,8 @@ iterator cancels both requests, and gives the slot back, before it returns.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import ExitStack, aclosing
 from dataclasses import dataclass
 
 from vllm.outputs import CompletionOutput, RequestOutput
@@ -26,6 +26,7 @@ from antiphon_executor.protocol import (
 from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.speakable import SpeakableText
 from antiphon_executor.spoken_stream import SpokenStream, TalkerEnd, text_prompt
+from antiphon_executor.stage import Generate
 from antiphon_executor.text_sampling import sampling_params, token_logprobs
 from antiphon_executor.thinker.inputs import PromptTokens, count_prompt, engine_prompt
 from antiphon_executor.thinker.media_rows import ask_for_rows
@@ -35,7 +36,7 @@ from antiphon_executor.thinker.media_rows import ask_for_rows
 class Stages:
     """The running engines, as a turn needs them. `talker` is None where the server does not speak."""
 
-    think: Callable[..., AsyncIterator[RequestOutput]]
+    think: Generate
     decode: Callable[[list[int]], str]
     prompt_tokens: PromptTokens
     thinker_eos: frozenset[int]
@@ -54,7 +55,7 @@ class TurnRun:
         self._stream: SpokenStream | None = None
         self._speakable = SpeakableText(stages.decode, stages.thinker_eos, bool(turn.text.stop))
 
-    async def events(self) -> AsyncIterator[TurnEvent]:
+    async def events(self) -> AsyncGenerator[TurnEvent]:
         """Raises `EngineBusy` before the Thinker starts, where no speech slot is free."""
         tasks: list[asyncio.Task[None]] = []
         with ExitStack() as leases:
@@ -110,15 +111,15 @@ class TurnRun:
         counted = False
         try:
             params = sampling_params(turn.text, extra_args)
-            async for output in stages.think(
-                engine_prompt(turn, stages.prompt_tokens), params, turn.request_id
-            ):
-                if not counted:
-                    counted = True
-                    self._count(output)
-                    self._begin_speech(output, rows)
-                for choice in output.outputs:
-                    self._pass_on(choice)
+            prompt = await asyncio.to_thread(engine_prompt, turn, stages.prompt_tokens)
+            async with aclosing(stages.think(prompt, params, turn.request_id)) as outputs:
+                async for output in outputs:
+                    if not counted:
+                        counted = True
+                        self._count(output)
+                        self._begin_speech(output, rows)
+                    for choice in output.outputs:
+                        self._pass_on(choice)
         finally:
             stages.bridge.forget_rows(turn.request_id)
 

@@ -51,9 +51,9 @@ class FrameSender:
     def __init__(self, address: str, *, skip_samples: int, device: torch.device) -> None:
         self._skip = skip_samples
         self._cuda = device.type == "cuda"
-        self._socket = zmq.Context.instance().socket(zmq.PUSH)
-        self._socket.linger = 0
-        self._socket.sndhwm = 0
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.SNDHWM, 0)
         self._socket.connect(address)
         self._encoder = msgspec.msgpack.Encoder()
         self._steps: queue.SimpleQueue[tuple[torch.cuda.Event, StepFrames]] = queue.SimpleQueue()

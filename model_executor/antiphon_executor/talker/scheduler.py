@@ -35,6 +35,7 @@ class TalkerScheduler(AsyncScheduler):
         self._pool: SlotPool = state.pool
         self._inbox = TextInbox(self.vllm_config.additional_config["text_socket"])
         self._slots: dict[str, int] = {}
+        self.running: list[Request]
 
     def add_request(self, request: Request) -> None:
         """Opens the request's slot, then queues it. Who held the slot before has lost its lease, and ends."""

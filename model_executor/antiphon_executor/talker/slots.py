@@ -141,7 +141,7 @@ class SlotPool:
         return host is not None and (host.final or frame < host.text_len)
 
     def positions(self, slot: int) -> tuple[torch.Tensor, int]:
-        """Packed TM-RoPE positions int64 [3, prompt_tokens] of a stream, and what decoding adds to an index."""
+        """Packed TM-RoPE positions int64 [3, prompt_tokens] of a stream, and what decoding adds."""
         host = self._open[slot]
         return host.positions, host.position_delta
 

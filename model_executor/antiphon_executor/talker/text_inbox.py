@@ -16,9 +16,9 @@ class TextInbox:
     """Owns the PULL socket that the bridge pushes text to."""
 
     def __init__(self, address: str) -> None:
-        self._socket = zmq.Context.instance().socket(zmq.PULL)
-        self._socket.linger = 0
-        self._socket.rcvhwm = 0
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PULL)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.bind(address)
         self._decoder = msgspec.msgpack.Decoder(SpokenText | StreamGone)
         self._early: dict[int, list[SpokenText]] = {}

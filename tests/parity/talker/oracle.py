@@ -31,6 +31,8 @@ class SpeakingOracle:
     def __init__(self, oracle: Oracle, model: Qwen3OmniMoeForConditionalGeneration) -> None:
         self.oracle = oracle
         self.model = model
+        # The oracle's own Thinker, which encodes each clip as if it were alone.
+        model.thinker = oracle.thinker
         # transformers 5.19's Talker reads this field of a config class that has it not.
         model.talker.config.audio_config = model.config.thinker_config.audio_config
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -30,30 +30,20 @@ class Spoken:
     ended: SpeechEnded | None = None
 
 
-@dataclass
-class RecordingQueue(asyncio.Queue):
-    """Keeps every frame that passed."""
-
-    frames: list[SpeechFrames] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__()
-
-    def put_nowait(self, item: SpeechFrames) -> None:
-        self.frames.append(item)
-        super().put_nowait(item)
-
-
 class RecordingBridge(Bridge):
-    """Remembers the queue of the stream opened last."""
+    """Keeps the frames of the stream opened last."""
 
-    last: RecordingQueue
+    last: list[SpeechFrames]
 
-    def open_stream(self) -> tuple[int, asyncio.Queue[SpeechFrames]]:
-        number, _ = super().open_stream()
-        self.last = RecordingQueue()
-        self._streams[number] = self.last
-        return number, self.last
+    def open_stream(self, arrived: Callable[[SpeechFrames], None]) -> int:
+        frames: list[SpeechFrames] = []
+        self.last = frames
+
+        def record(frame: SpeechFrames) -> None:
+            frames.append(frame)
+            arrived(frame)
+
+        return super().open_stream(record)
 
 
 @dataclass
@@ -84,7 +74,7 @@ class TalkerRig:
         """Speaks `text_ids`, fed in pieces of the given sizes (repeating) with a pause between them."""
         with self.ledger.lease() as slot:
             stream = SpokenStream("rig", sampling, self.end, self.bridge, self.ledger, slot)
-            queue = self.bridge.last
+            frames = self.bridge.last
             stream.begin(text_prompt(list(prompt_ids)))
             feeding = asyncio.create_task(self._feed(stream, list(text_ids), pieces, pause_s))
             pcm, ended = [], None
@@ -95,7 +85,7 @@ class TalkerRig:
                     ended = event
             await feeding
             stream.close()
-        frames = [frame for frame in queue.frames if not frame.ended]
+        frames = [frame for frame in frames if not frame.ended]
         assert [frame.frame for frame in frames] == list(range(len(frames)))
         codes = np.stack([np.frombuffer(frame.codes, np.int16) for frame in frames])
         return Spoken(codes, np.frombuffer(b"".join(pcm), np.int16), ended)
@@ -124,5 +114,5 @@ async def talker_rig(model: Path, talker: TalkerSettings) -> AsyncIterator[Talke
         arguments = talker_engine_args(settings, text_socket=folder.text, frames_socket=folder.frames)
         stage = await start_stage("talker", arguments, lambda line: None)
         stack.callback(stage.llm.shutdown)
-        end = talker_end(read_config(model), stage.llm, talker.max_frames)
+        end = talker_end(read_config(model), stage, talker.max_frames)
         yield TalkerRig(end, bridge, SlotLedger(talker.streams, 1000), stage)

@@ -1,0 +1,188 @@
+"""A whole turn, prompt to sound, is transformers' `generate`: same text, same waveform, media or none."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from transformers import PreTrainedTokenizerBase
+
+from antiphon_executor.engine import VllmOmniEngine
+from antiphon_executor.protocol import (
+    EngineBusy,
+    InvalidTurn,
+    PromptCounted,
+    SpeechDelta,
+    SpeechEnded,
+    SpeechSampling,
+    TextDelta,
+    TextEnded,
+    TextSampling,
+    TurnRequest,
+)
+from tests.parity.talker.oracle import SpeakingOracle
+from tests.parity.thinker.conversations import CONVERSATIONS, Conversation
+
+pytestmark = pytest.mark.engine
+
+TEXT_TOKENS = 16
+FRAMES = 60
+NUMBERS: Iterator[int] = itertools.count()
+
+
+@dataclass
+class Heard:
+    """What a turn gave."""
+
+    counted: PromptCounted | None = None
+    text: str = ""
+    tokens: int = 0
+    pcm: bytes = b""
+    kinds: list[type] = field(default_factory=list)
+    ended: SpeechEnded | None = None
+
+
+@dataclass
+class Turns:
+    engine: VllmOmniEngine
+    tokenizer: PreTrainedTokenizerBase
+
+    def request(
+        self, conversation: Conversation, text: TextSampling, speech: SpeechSampling | None
+    ) -> TurnRequest:
+        ids = tuple(self.tokenizer.encode(conversation.prompt))
+        return TurnRequest(f"turn-{next(NUMBERS)}", ids, conversation.media, text, speech)
+
+    async def hear(self, conversation: Conversation, *, frames: int = FRAMES) -> Heard:
+        heard = Heard()
+        text = TextSampling(max_tokens=TEXT_TOKENS, temperature=0)
+        speech = SpeechSampling("ethan", temperature=0, max_frames=frames)
+        async for event in self.engine.generate(self.request(conversation, text, speech)):
+            heard.kinds.append(type(event))
+            match event:
+                case PromptCounted():
+                    heard.counted = event
+                case TextDelta():
+                    heard.text += event.text
+                    heard.tokens += event.tokens
+                case SpeechDelta():
+                    heard.pcm += event.pcm
+                case SpeechEnded():
+                    heard.ended = event
+        return heard
+
+
+@pytest.fixture
+def turns(engine: VllmOmniEngine, tokenizer: PreTrainedTokenizerBase) -> Turns:
+    return Turns(engine, tokenizer)
+
+
+@pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda c: c.name)
+async def test_given_any_mix_of_media_then_text_and_waveform_are_those_of_transformers(
+    turns: Turns, oracle: SpeakingOracle, conversation: Conversation
+) -> None:
+    truth = oracle.speak(conversation, text=TEXT_TOKENS, frames=FRAMES)
+    heard = await turns.hear(conversation)
+    assert heard.text == turns.tokenizer.decode(truth.text)
+    wave = np.frombuffer(heard.pcm, np.int16) / 32767
+    assert heard.ended == SpeechEnded("length", FRAMES)
+    assert len(wave) == len(truth.wave)
+    assert np.abs(wave - truth.wave).max() < 1e-4 * np.abs(truth.wave).max() + 0.5 / 32767
+    assert heard.counted is not None
+    assert heard.counted.total == len(truth.prompt)
+
+
+async def test_given_a_turn_then_the_prompt_is_counted_first_and_speech_begins_before_the_text_ends(
+    turns: Turns,
+) -> None:
+    heard = await turns.hear(CONVERSATIONS[0])
+    assert heard.kinds[0] is PromptCounted
+    assert heard.kinds.index(SpeechDelta) < heard.kinds.index(TextEnded)
+    assert heard.kinds[-1] is SpeechEnded
+    assert heard.tokens == TEXT_TOKENS
+
+
+async def test_given_the_same_turn_again_then_the_cache_serves_it_and_it_sounds_the_same(
+    turns: Turns,
+) -> None:
+    mixed = next(one for one in CONVERSATIONS if one.name == "videos with sound beside audio")
+    first, again = await turns.hear(mixed), await turns.hear(mixed)
+    assert again.counted is not None
+    assert again.counted.cached > 0
+    assert again.text == first.text
+    assert again.pcm == first.pcm
+
+
+async def test_given_all_conversations_at_once_then_each_sounds_as_it_does_alone(turns: Turns) -> None:
+    some = CONVERSATIONS[:8]
+    alone = [await turns.hear(one, frames=20) for one in some]
+    together = await asyncio.gather(*(turns.hear(one, frames=20) for one in some))
+    for one, other in zip(alone, together, strict=True):
+        assert other.text == one.text
+        difference = np.frombuffer(one.pcm, np.int16).astype(int) - np.frombuffer(other.pcm, np.int16)
+        assert np.abs(difference).max() <= 1
+
+
+async def test_given_more_spoken_turns_than_slots_then_the_last_is_refused_at_once(turns: Turns) -> None:
+    text = TextSampling(max_tokens=200, temperature=0)
+    speech = SpeechSampling("ethan", max_frames=500)
+    opened = [turns.engine.generate(turns.request(CONVERSATIONS[0], text, speech)) for _ in range(9)]
+    for one in opened[:8]:
+        await anext(one)
+    assert turns.engine.status().slots_used == 8
+    with pytest.raises(EngineBusy):
+        await anext(opened[8])
+    silent = [
+        event async for event in turns.engine.generate(turns.request(CONVERSATIONS[0], TextSampling(4), None))
+    ]
+    assert isinstance(silent[-1], TextEnded)
+    for one in opened:
+        await one.aclose()
+    await at_rest(turns.engine)
+
+
+async def test_given_a_turn_closed_at_any_event_then_both_engines_and_the_slot_are_free(turns: Turns) -> None:
+    text = TextSampling(max_tokens=100, temperature=0)
+    for events in (0, 1, 2, 5, 9, 30):
+        running = turns.engine.generate(
+            turns.request(CONVERSATIONS[2], text, SpeechSampling("ethan", temperature=0, max_frames=200))
+        )
+        for _ in range(events):
+            await anext(running)
+        await running.aclose()
+        await at_rest(turns.engine)
+
+
+@pytest.mark.parametrize(
+    ("speech", "text", "param"),
+    [
+        (SpeechSampling("nobody"), TextSampling(), "audio.voice"),
+        (SpeechSampling("ethan"), TextSampling(choices=2), "n"),
+    ],
+)
+async def test_given_what_cannot_be_spoken_then_it_is_refused_by_name(
+    turns: Turns, speech: SpeechSampling, text: TextSampling, param: str
+) -> None:
+    with pytest.raises(InvalidTurn) as refused:
+        await anext(turns.engine.generate(turns.request(CONVERSATIONS[0], text, speech)))
+    assert refused.value.param == param
+
+
+async def test_given_a_prompt_that_is_too_long_then_the_refusal_says_how_long_it_may_be(turns: Turns) -> None:
+    long = TurnRequest("long", tuple([20] * 5_000), text=TextSampling(max_tokens=4))
+    with pytest.raises(InvalidTurn, match="4096"):
+        await anext(turns.engine.generate(long))
+
+
+async def at_rest(engine: VllmOmniEngine) -> None:
+    """Within a second nothing runs, and every slot is free."""
+    for _ in range(100):
+        status = engine.status()
+        if not (status.thinker_running or status.talker_running or status.slots_used):
+            return
+        await asyncio.sleep(0.01)
+    raise AssertionError(f"still busy: {status}")
