@@ -30,7 +30,8 @@ COPY kernels/ kernels/
 COPY model_executor/ model_executor/
 COPY server/ server/
 RUN pip install --no-deps --no-build-isolation . \
-    && antiphon tiny /opt/models/tiny-qwen3-omni
+    && antiphon tiny /opt/models/tiny-qwen3-omni \
+    && chmod --recursive a+rX /opt/models
 
 FROM build AS build-cuda
 RUN lock/install.sh /opt/antiphon cuda
