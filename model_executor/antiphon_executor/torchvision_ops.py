@@ -11,9 +11,10 @@ from __future__ import annotations
 import importlib.util
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import torch
-from torch.library import Library
+if TYPE_CHECKING:
+    from torch.library import Library
 
 # As torchvision declares them in csrc/ops/nms.cpp and csrc/ops/quantized/cpu/qnms_kernel.cpp.
 _SCHEMAS = (
@@ -32,6 +33,8 @@ def define_missing_operators() -> None:
     spec = importlib.util.find_spec("torchvision")
     if spec is None or spec.origin is None or _extension_loads(Path(spec.origin).parent):
         return
+    from torch.library import Library
+
     library = Library("torchvision", "FRAGMENT")
     for schema in _SCHEMAS:
         library.define(schema)
@@ -39,6 +42,9 @@ def define_missing_operators() -> None:
 
 
 def _extension_loads(package: Path) -> bool:
+    # Here, not above: whoever imports this module before torch would make torch's own import find it half done.
+    import torch
+
     for extension in (*package.glob("_C*.so"), *package.glob("_C*.pyd")):
         try:
             torch.ops.load_library(str(extension))
