@@ -42,7 +42,7 @@ def define_missing_operators() -> None:
 
 
 def _extension_loads(package: Path) -> bool:
-    # Here, not above: whoever imports this module before torch would make torch's own import find it half done.
+    # Not above: imported before torch, this module would be half done when torch asks for it.
     import torch
 
     for extension in (*package.glob("_C*.so"), *package.glob("_C*.pyd")):

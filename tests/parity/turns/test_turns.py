@@ -87,9 +87,10 @@ async def test_given_any_mix_of_media_then_text_and_waveform_are_those_of_transf
 ) -> None:
     truth = oracle.speak(conversation, text=TEXT_TOKENS, frames=FRAMES)
     heard = await turns.hear(conversation)
-    assert heard.text == turns.tokenizer.decode(truth.text)
+    assert finished(heard.text) == finished(turns.tokenizer.decode(truth.text))
     wave = np.frombuffer(heard.pcm, np.int16) / 32767
-    assert heard.ended == SpeechEnded("length", FRAMES)
+    assert heard.ended is not None
+    assert heard.ended.frames == len(truth.codes)
     assert len(wave) == len(truth.wave)
     assert np.abs(wave - truth.wave).max() < 1e-4 * np.abs(truth.wave).max() + 0.5 / 32767
     assert heard.counted is not None
@@ -176,6 +177,11 @@ async def test_given_a_prompt_that_is_too_long_then_the_refusal_says_how_long_it
     long = TurnRequest("long", tuple([20] * 5_000), text=TextSampling(max_tokens=4))
     with pytest.raises(InvalidTurn, match="4096"):
         await anext(turns.engine.generate(long))
+
+
+def finished(text: str) -> str:
+    """Without the start of a character that the last token began."""
+    return text.rstrip("\ufffd")
 
 
 async def at_rest(engine: VllmOmniEngine) -> None:
