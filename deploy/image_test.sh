@@ -23,8 +23,8 @@ fail() {
 finish() {
     status=$?
     if [[ -n $server ]] && kill -0 "$server" 2>/dev/null; then
-        pkill -KILL --parent "$server" || true
-        kill -KILL "$server" 2>/dev/null || true
+        kill -TERM "$(first_process)" || true
+        timeout 150 tail --pid="$server" -f /dev/null || true
     fi
     if [[ -z ${KEEP:-} ]]; then
         [[ -n $container ]] && buildah umount "$container" >/dev/null 2>&1 || true
@@ -35,6 +35,9 @@ finish() {
     exit "$status"
 }
 trap finish EXIT
+
+# The container's first process, as this machine sees it: buildah's own wrapper names it too, but not first.
+first_process() { pgrep --full --newest "^[^ ]*${command[*]}"; }
 
 install_tools() {
     command -v buildah debootstrap >/dev/null && return
@@ -106,8 +109,7 @@ speak() {
 
 stop() {
     say "SIGTERM, as a container engine sends it to the first process"
-    first=$(pgrep --full --newest "^${command[*]}") || fail "the first process is not to be found"
-    kill -TERM "$first"
+    kill -TERM "$(first_process)" || fail "the first process is not to be found"
     code=0
     wait "$server" || code=$?
     server=
