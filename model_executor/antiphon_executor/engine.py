@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, aclosing
+from dataclasses import dataclass
 
 from prometheus_client.metrics_core import Metric
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
+from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
+from vllm.platforms import current_platform
 from vllm.plugins import load_general_plugins
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from antiphon_executor.bridge import Bridge, SocketFolder
 from antiphon_executor.card import model_card, read_config
+from antiphon_executor.environment import prepare_environment, visible_devices
 from antiphon_executor.orphan_guard import claim_children
 from antiphon_executor.protocol import (
     EngineDead,
@@ -49,12 +53,8 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
         folder = SocketFolder()
         stack.callback(folder.close)
         bridge = await stack.enter_async_context(Bridge(folder))
-        thinker_args = thinker_engine_args(settings, folder.rows if settings.speech else None)
-        starts = [start_stage("thinker", thinker_args, progress)]
-        if settings.speech:
-            arguments = talker_engine_args(settings, text_socket=folder.text, frames_socket=folder.frames)
-            starts.append(start_stage("talker", arguments, progress))
-        started = await asyncio.gather(*starts, return_exceptions=True)
+        prepare_environment(folder.path, on_cpu=current_platform.is_cpu())
+        started = await _start_all(_plans(settings, folder), progress)
         stages = [stage for stage in started if isinstance(stage, Stage)]
         stack.push_async_callback(_shut_down, stages)
         for failure in started:
@@ -62,6 +62,38 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
                 raise failure
         return VllmOmniEngine(settings, config, stages, bridge, stack.pop_all())
     raise AssertionError("unreachable")
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """An engine to start; `devices` as in CUDA_VISIBLE_DEVICES."""
+
+    name: str
+    arguments: AsyncEngineArgs
+    devices: str | None
+
+
+def _plans(settings: EngineSettings, folder: SocketFolder) -> list[_Plan]:
+    rows = folder.rows if settings.speech else None
+    plans = [_Plan("thinker", thinker_engine_args(settings, rows), settings.thinker.device)]
+    if settings.speech:
+        talker = talker_engine_args(settings, text_socket=folder.text, frames_socket=folder.frames)
+        plans.append(_Plan("talker", talker, settings.talker.device))
+    return plans
+
+
+async def _start_all(plans: list[_Plan], progress: Progress) -> list[Stage | BaseException]:
+    """At once, or, where they have GPUs of their own, one after the other: those are set for the process."""
+    if all(plan.devices is None for plan in plans):
+        starts = (start_stage(plan.name, plan.arguments, progress) for plan in plans)
+        return await asyncio.gather(*starts, return_exceptions=True)
+    stages: list[Stage | BaseException] = []
+    for plan in plans:
+        with visible_devices(plan.devices):
+            stages += await asyncio.gather(
+                start_stage(plan.name, plan.arguments, progress), return_exceptions=True
+            )
+    return stages
 
 
 async def _shut_down(stages: list[Stage]) -> None:

@@ -40,7 +40,12 @@ from antiphon_server.transcripts import Transcripts
 StartEngine = Callable[[EngineSettings, Callable[[str], None]], Awaitable[OmniEngine]]
 
 # The libraries tell their own story while they load; who wants to read it sets the variable.
-_QUIET = {"VLLM_LOGGING_LEVEL": "ERROR", "TRANSFORMERS_VERBOSITY": "error"}
+_QUIET = {
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
+    "PYTHONWARNINGS": "ignore::FutureWarning",
+}
 _CLOSE_S = 10.0
 _WAY_OUT_S = 20.0
 _DEAD_WAY_OUT_S = 5.0

@@ -24,6 +24,7 @@ def talker_engine_args(settings: EngineSettings, *, text_socket: str, frames_soc
         served_model_name=settings.served_model_name or settings.model.name,
         hf_overrides=partial(talker_config, limits=limits),
         skip_tokenizer_init=True,
+        use_tqdm_on_load=False,
         dtype=talker.dtype,
         max_model_len=talker.max_model_len,
         max_num_seqs=talker.streams,

@@ -51,5 +51,6 @@ def thinker_engine_args(settings: EngineSettings, rows_socket: str | None) -> As
         gpu_memory_utilization=thinker.gpu_memory_utilization,
         limit_mm_per_prompt=dict.fromkeys(("audio", "image", "video"), MEDIA_PER_PROMPT),
         enable_log_requests=False,
+        use_tqdm_on_load=False,
         **{name: value for name, value in optional.items() if value is not None},
     )
