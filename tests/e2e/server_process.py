@@ -1,0 +1,162 @@
+"""The real `antiphon serve`, as a process of its own: how tests start it, look into it and end it.
+
+In: a checkpoint, flags. Out: a `RunningServer`. Nothing of the server is imported here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+import openai
+import psutil  # type: ignore[import-untyped]
+from prometheus_client.parser import text_string_to_metric_families
+
+READY_WITHIN_S = 240.0
+MODEL = "omni"
+FLAGS = ("--served-model-name", MODEL, "--max-model-len", "4096", "--streams", "8", "--dtype", "float32")
+# One thread a process, tied to no core: two engines and other people share the machine.
+_QUIET = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+
+
+@dataclass
+class RunningServer:
+    """`start_s`: from the command to a ready server."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    log: Path
+    start_s: float = 0.0
+    seen: dict[int, psutil.Process] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.url}{path}", timeout=15)
+
+    def client(self) -> openai.OpenAI:
+        return openai.OpenAI(base_url=f"{self.url}/v1", api_key="none", max_retries=0, timeout=120)
+
+    def tree(self) -> list[psutil.Process]:
+        """The server's process and all below it; remembered, so that orphans can be found later."""
+        processes = []
+        with contextlib.suppress(psutil.NoSuchProcess):
+            server = psutil.Process(self.process.pid)
+            processes = [server, *server.children(recursive=True)]
+        self.seen.update({process.pid: process for process in processes})
+        return processes
+
+    def survivors(self) -> list[psutil.Process]:
+        """Processes of the server that are still there, zombies aside."""
+        found = []
+        for process in self.seen.values():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+                    found.append(process)
+        return found
+
+    def holder_of(self, socket_name: str) -> psutil.Process:
+        """The engine process that has bound the unix socket of this name."""
+        for process in self.tree()[1:]:
+            with contextlib.suppress(psutil.Error):
+                if any(Path(str(c.laddr)).name == socket_name for c in process.net_connections("unix")):
+                    return process
+        raise LookupError(socket_name)
+
+    def metrics(self) -> dict[tuple[str, str], float]:
+        """Gauges and counters by name and by the value of their `stage` (or else `state`) label."""
+        found: dict[tuple[str, str], float] = {}
+        for family in text_string_to_metric_families(self.get("/metrics").text):
+            for sample in family.samples:
+                label = sample.labels.get("stage") or sample.labels.get("state") or ""
+                found[sample.name, label] = sample.value
+        return found
+
+    def is_idle(self) -> bool:
+        """Nothing runs, waits or holds a slot, in the server's account and in both engines'."""
+        found = self.metrics()
+        names = ("antiphon_engine_requests", "antiphon_stage_running", "antiphon_stage_queue_depth")
+        names += ("vllm:num_requests_running", "vllm:num_requests_waiting")
+        stages = [found[name, stage] for name in names for stage in ("thinker", "talker")]
+        return not any([*stages, found["antiphon_speech_slots", "used"]])
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace")[-4000:]
+
+    def end(self) -> None:
+        """Last resort of a fixture: nothing of the server stays behind."""
+        self.tree()
+        for process in self.survivors():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        self.process.wait(10)
+
+
+def start_server(checkpoint: Path, log: Path, *flags: str) -> RunningServer:
+    """Returns once `/readyz` says so. AssertionError, with the server's own words, where it is not."""
+    port = _free_port()
+    command = [sys.executable, "-m", "antiphon_server", "serve", "--model", str(checkpoint)]
+    began = time.monotonic()
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [*command, "--port", str(port), *FLAGS, *flags],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **_QUIET},
+            start_new_session=True,
+        )
+    server = RunningServer(process, port, log)
+    try:
+        _wait_until_ready(server)
+    except BaseException:
+        server.end()
+        raise
+    server.start_s = time.monotonic() - began
+    server.tree()
+    return server
+
+
+def becomes(condition: Callable[[], object], within_s: float, every_s: float = 0.02) -> bool:
+    """Whether `condition` holds before the time is up."""
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(every_s)
+    return True
+
+
+def terminate(server: RunningServer, within_s: float = 60.0) -> int:
+    """SIGTERM; the exit code."""
+    server.tree()
+    server.process.send_signal(signal.SIGTERM)
+    return server.process.wait(within_s)
+
+
+def _wait_until_ready(server: RunningServer) -> None:
+    def ready() -> bool:
+        assert server.process.poll() is None, server.said()
+        with contextlib.suppress(httpx.TransportError):
+            return server.get("/readyz").status_code == 200
+        return False
+
+    assert becomes(ready, READY_WITHIN_S, every_s=0.1), server.said()
+
+
+def _free_port() -> int:
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+        return port
