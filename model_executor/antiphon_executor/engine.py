@@ -23,6 +23,7 @@ from antiphon_executor.bridge import Bridge, SocketFolder
 from antiphon_executor.card import model_card, read_config
 from antiphon_executor.environment import prepare_environment, visible_devices
 from antiphon_executor.orphan_guard import claim_children
+from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import (
     EngineDead,
     EngineStatus,
@@ -40,7 +41,6 @@ from antiphon_executor.stage_metrics import joined
 from antiphon_executor.talker.engine_args import talker_engine_args
 from antiphon_executor.talker.media_arena import pages_for
 from antiphon_executor.thinker.engine_args import thinker_engine_args
-from antiphon_executor.thinker.inputs import PromptTokens
 from antiphon_executor.turn_run import Stages, TurnRun
 
 
@@ -121,7 +121,7 @@ class VllmOmniEngine:
         self._turns = Stages(
             think=thinker.generate,
             decode=thinker.llm.get_tokenizer().decode,
-            prompt_tokens=PromptTokens.of(config),
+            ids=PromptIds.of(config),
             thinker_eos=frozenset({config.im_end_token_id}),
             talker=talker_end(config, talker, limits.max_frames) if talker else None,
             bridge=bridge,

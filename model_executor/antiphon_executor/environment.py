@@ -24,6 +24,9 @@ def prepare_environment(sockets: Path, *, on_cpu: bool) -> None:
     if on_cpu:
         share = max(1, len(os.sched_getaffinity(0)) // ENGINES)
         defaults |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(share)}
+        # vLLM runs eagerly here, but for one small function that the first request for log probabilities
+        # would compile: for ten seconds and more, in which nobody is served.
+        defaults["TORCH_COMPILE_DISABLE"] = "1"
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
 

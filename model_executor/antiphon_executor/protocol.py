@@ -19,6 +19,7 @@ LISTENING_RATE_HZ = 16_000
 SPEAKING_RATE_HZ = 24_000
 FRAMES_PER_SECOND = 12.5
 SAMPLES_PER_FRAME = 1_920
+MAX_SPEECH_TOP_K = 64
 
 FinishReason = Literal["stop", "length"]
 
@@ -85,7 +86,10 @@ class TextSampling:
 
 @dataclass(frozen=True, slots=True)
 class SpeechSampling:
-    """How the Talker speaks the text. `temperature` 0 is greedy, in every code group."""
+    """How the Talker speaks the text. `temperature` 0 is greedy, in every code group.
+
+    Both `top_k`s: 1 to `MAX_SPEECH_TOP_K`.
+    """
 
     voice: str
     temperature: float = 0.9

@@ -20,12 +20,13 @@ from vllm.sampling_params import RequestOutputKind
 
 from antiphon_executor.bridge import Bridge
 from antiphon_executor.messages import MediaRows, SpeechFrames
+from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import FinishReason, SpeechDelta, SpeechEnded, SpeechSampling
 from antiphon_executor.rope import pack, pack_offset, unpack
 from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.stage import Generate, Stage
-from antiphon_executor.talker.config import prompt_ids, speakers
-from antiphon_executor.talker.dual_track import PromptIds, TalkerPrompt, TalkerVocabulary, talker_prompt
+from antiphon_executor.talker.config import speakers
+from antiphon_executor.talker.dual_track import TalkerPrompt, TalkerVocabulary, talker_prompt
 from antiphon_executor.talker.media_arena import pages_for
 from antiphon_executor.talker.sampling import StreamSampling
 from antiphon_executor.talker.slots import EXTRA_ARG, StreamStart
@@ -50,7 +51,7 @@ def talker_end(config: Qwen3OmniMoeConfig, talker: Stage, max_frames: int) -> Ta
     return TalkerEnd(
         generate=talker.generate,
         vocabulary=talker.llm.model_config.hf_config.vocabulary,
-        ids=prompt_ids(config),
+        ids=PromptIds.of(config),
         codec_eos=config.talker_config.codec_eos_token_id,
         speakers=speakers(config),
         max_frames=max_frames,

@@ -15,6 +15,7 @@ from vllm.outputs import CompletionOutput, RequestOutput
 
 from antiphon_executor.bridge import Bridge
 from antiphon_executor.messages import MediaRows
+from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import (
     FinishReason,
     SpeechSampling,
@@ -28,7 +29,7 @@ from antiphon_executor.speakable import SpeakableText
 from antiphon_executor.spoken_stream import SpokenStream, TalkerEnd, text_prompt
 from antiphon_executor.stage import Generate
 from antiphon_executor.text_sampling import sampling_params, token_logprobs
-from antiphon_executor.thinker.inputs import PromptTokens, count_prompt, engine_prompt
+from antiphon_executor.thinker.inputs import count_prompt, engine_prompt
 from antiphon_executor.thinker.media_rows import ask_for_rows
 
 
@@ -38,7 +39,7 @@ class Stages:
 
     think: Generate
     decode: Callable[[list[int]], str]
-    prompt_tokens: PromptTokens
+    ids: PromptIds
     thinker_eos: frozenset[int]
     talker: TalkerEnd | None
     bridge: Bridge
@@ -111,7 +112,7 @@ class TurnRun:
         counted = False
         try:
             params = sampling_params(turn.text, extra_args)
-            prompt = await asyncio.to_thread(engine_prompt, turn, stages.prompt_tokens)
+            prompt = await asyncio.to_thread(engine_prompt, turn, stages.ids)
             async with aclosing(stages.think(prompt, params, turn.request_id)) as outputs:
                 async for output in outputs:
                     if not counted:
@@ -124,8 +125,8 @@ class TurnRun:
             stages.bridge.forget_rows(turn.request_id)
 
     def _count(self, output: RequestOutput) -> None:
-        tokens, cached = self._stages.prompt_tokens, output.num_cached_tokens or 0
-        self._queue.put_nowait(count_prompt(output.prompt_token_ids or [], tokens, cached))
+        ids, cached = self._stages.ids, output.num_cached_tokens or 0
+        self._queue.put_nowait(count_prompt(output.prompt_token_ids or [], ids, cached))
 
     def _begin_speech(self, output: RequestOutput, rows: asyncio.Future[MediaRows] | None) -> None:
         stream = self._stream

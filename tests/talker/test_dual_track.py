@@ -19,7 +19,6 @@ from antiphon_executor.talker.dual_track import (
     TextTrack,
     talker_prompt,
     track_ids,
-    user_media_index,
 )
 from tests.talker import tiny_omni as tiny
 from tests.talker.conversation import (
@@ -127,7 +126,7 @@ class TestRows:
         read = [tiny.IM_START] + [r.index if r.kind is RowKind.TEXT else next(media) for r in rows[1:-6]]
         assert read == user_ids(c) + HEADER
         assert [r.index for r in rows if r.kind is RowKind.MEDIA] == list(range(len(prompt.media_index)))
-        assert np.array_equal(prompt.media_index, user_media_index(asked, IDS))
+        assert np.array_equal(prompt.media_index, IDS.user_media(asked))
 
     def test_the_assistant_prefix_has_nine_rows(self) -> None:
         prompt = prompt_of(Conversation().turn(tiny.USER, words(1)))

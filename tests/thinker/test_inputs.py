@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import (
     AudioClip,
     InvalidTurn,
@@ -16,9 +17,9 @@ from antiphon_executor.protocol import (
     TurnRequest,
     VideoClip,
 )
-from antiphon_executor.thinker.inputs import PromptTokens, count_prompt, engine_prompt
+from antiphon_executor.thinker.inputs import count_prompt, engine_prompt
 
-TOKENS = PromptTokens(audio=1, image=2, video=3, segment=4, user=5)
+TOKENS = PromptIds(4, 5, 6, audio=1, image=2, video=3, tts_pad=7, tts_bos=8, tts_eos=9)
 CLIP = AudioClip(np.zeros(16_000, dtype=np.float32))
 PICTURE = Picture(np.zeros((8, 6, 3), dtype=np.uint8))
 VIDEO = VideoClip(np.zeros((4, 8, 6, 3), dtype=np.uint8), 2.0)

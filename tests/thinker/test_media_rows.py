@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorRole
 
-from antiphon_executor.thinker.inputs import PromptTokens
-from antiphon_executor.thinker.media_rows import Complete, MediaRowsConnector, ask_for_rows, user_media
+from antiphon_executor.prompt_ids import PromptIds
+from antiphon_executor.thinker.media_rows import Complete, MediaRowsConnector, ask_for_rows
 
 AUDIO, IMAGE, VIDEO, SEGMENT, USER = range(1, 6)
-TOKENS = PromptTokens(audio=AUDIO, image=IMAGE, video=VIDEO, segment=SEGMENT, user=USER)
+IDS = PromptIds(SEGMENT, USER, -2, AUDIO, IMAGE, VIDEO, -3, -4, -5)
 BLOCK = 4
 PROMPT = [SEGMENT, USER, 9, 9, 9, 9, 9, 9, 9, 9]
 
@@ -21,18 +21,26 @@ PROMPT = [SEGMENT, USER, 9, 9, 9, 9, 9, 9, 9, 9]
 def test_only_media_of_users_is_taken() -> None:
     system, assistant = [SEGMENT, 8, AUDIO], [SEGMENT, 7, VIDEO]
     ids = [AUDIO, *system, SEGMENT, USER, IMAGE, 9, AUDIO, *assistant, SEGMENT, USER, VIDEO, SEGMENT]
-    assert user_media(np.array(ids, dtype=np.int32), TOKENS).tolist() == [6, 8, 14]
+    assert IDS.user_media(np.array(ids, dtype=np.int32)).tolist() == [6, 8, 14]
 
 
 @pytest.mark.parametrize("ids", [[], [9, AUDIO], [SEGMENT]])
 def test_prompts_without_a_user_have_no_rows(ids: list[int]) -> None:
-    assert user_media(np.array(ids, dtype=np.int32), TOKENS).tolist() == []
+    assert IDS.user_media(np.array(ids, dtype=np.int32)).tolist() == []
 
 
 @pytest.fixture
 def connector() -> MediaRowsConnector:
     thinker = SimpleNamespace(audio_token_id=AUDIO, image_token_id=IMAGE, video_token_id=VIDEO)
-    config = SimpleNamespace(thinker_config=thinker, im_start_token_id=SEGMENT, user_token_id=USER)
+    config = SimpleNamespace(
+        thinker_config=thinker,
+        im_start_token_id=SEGMENT,
+        user_token_id=USER,
+        assistant_token_id=-2,
+        tts_pad_token_id=-3,
+        tts_bos_token_id=-4,
+        tts_eos_token_id=-5,
+    )
     group = SimpleNamespace(
         layer_names=["model.layers.0", "media_rows.layers.4"], kv_cache_spec=SimpleNamespace(block_size=BLOCK)
     )

@@ -12,7 +12,7 @@ from transformers import PretrainedConfig
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
 
 from antiphon_executor.plugin import TALKER_ARCHITECTURE
-from antiphon_executor.talker.dual_track import PromptIds, TalkerVocabulary
+from antiphon_executor.talker.dual_track import TalkerVocabulary
 
 _BACKBONE_KEYS = (
     "hidden_size",
@@ -115,19 +115,3 @@ def _prefix_rows(omni: Qwen3OmniMoeConfig) -> list[tuple[int, int]]:
     voices: list[tuple[int, int]] = [(pad, talker.speaker_id[name]) for name in sorted(talker.speaker_id)]
     first_text: list[tuple[int, int]] = [(pad, talker.codec_bos_id)]
     return shared + voices + first_text
-
-
-def prompt_ids(config: Qwen3OmniMoeConfig) -> PromptIds:
-    """The special ids from which a Talker prompt is built."""
-    thinker = config.thinker_config
-    return PromptIds(
-        im_start=config.im_start_token_id,
-        user=config.user_token_id,
-        assistant=config.assistant_token_id,
-        audio=thinker.audio_token_id,
-        image=thinker.image_token_id,
-        video=thinker.video_token_id,
-        tts_pad=config.tts_pad_token_id,
-        tts_bos=config.tts_bos_token_id,
-        tts_eos=config.tts_eos_token_id,
-    )

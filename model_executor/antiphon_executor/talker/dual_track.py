@@ -15,6 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import FinishReason, InvalidTurn
 
 ROLE_TOKENS = 3  # <|im_start|>, role, newline
@@ -106,21 +107,6 @@ class TalkerVocabulary:
         return (range(*pair) for pair in pairwise((*bases, self.slot_base, self.media_base, self.size)))
 
 
-@dataclass(frozen=True, slots=True)
-class PromptIds:
-    """Text ids with a meaning in prompts, from the checkpoint's config."""
-
-    im_start: int
-    user: int
-    assistant: int
-    audio: int
-    image: int
-    video: int
-    tts_pad: int
-    tts_bos: int
-    tts_eos: int
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class TalkerPrompt:
     """What the Talker's engine is given to speak one answer.
@@ -152,9 +138,9 @@ def talker_prompt(
     InvalidTurn where the prompt does not end in an open assistant turn, or has more media than fits.
     """
     answer = _open_answer(thinker_ids, ids)
-    users = np.flatnonzero(_in_user_segment(thinker_ids, ids))
+    users = np.flatnonzero(ids.in_user_segment(thinker_ids))
     kinds = thinker_ids[users].astype(np.int64)
-    media = _is_media(kinds, ids)
+    media = ids.is_media(kinds)
     if media.sum() > vocabulary.media_rows:
         most = vocabulary.media_rows
         raise InvalidTurn(f"the conversation has {media.sum()} media tokens; speech can follow {most}")
@@ -172,24 +158,6 @@ def talker_prompt(
         position_delta=following - len(users),
         opening=thinker_ids[answer + ROLE_TOKENS :].tolist(),
     )
-
-
-def user_media_index(thinker_ids: NDArray[np.integer], ids: PromptIds) -> NDArray[np.int32]:
-    """Prompt indices of the media tokens inside user segments, in order: the rows that a Talker needs."""
-    wanted = _in_user_segment(thinker_ids, ids) & _is_media(thinker_ids, ids)
-    return np.flatnonzero(wanted).astype(np.int32)
-
-
-def _is_media(token_ids: NDArray[np.integer], ids: PromptIds) -> NDArray[np.bool_]:
-    return np.isin(token_ids, (ids.audio, ids.image, ids.video))
-
-
-def _in_user_segment(thinker_ids: NDArray[np.integer], ids: PromptIds) -> NDArray[np.bool_]:
-    """From each `<|im_start|>user` to the next `<|im_start|>`: header, `<|im_end|>` and newline included."""
-    starts = thinker_ids == ids.im_start
-    opens = np.append(thinker_ids[1:], -1) == ids.user
-    latest = np.maximum.accumulate(np.where(starts, np.arange(len(thinker_ids)), -1))
-    return (latest >= 0) & opens[latest]
 
 
 def _open_answer(thinker_ids: NDArray[np.integer], ids: PromptIds) -> int:
@@ -258,7 +226,7 @@ def _pieces(kinds: NDArray[np.int64], ids: PromptIds) -> Iterator[_Piece]:
 
 
 def _media_runs(kinds: NDArray[np.int64], ids: PromptIds) -> Iterator[tuple[int, int]]:
-    edges = np.flatnonzero(np.diff(_is_media(kinds, ids).astype(np.int8), prepend=0, append=0))
+    edges = np.flatnonzero(np.diff(ids.is_media(kinds).astype(np.int8), prepend=0, append=0))
     return ((int(a), int(b)) for a, b in edges.reshape(-1, 2))
 
 

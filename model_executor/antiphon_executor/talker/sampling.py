@@ -13,7 +13,9 @@ import msgspec
 import torch
 from torch import Tensor
 
-MAX_TOP_K = 64
+from antiphon_executor.protocol import MAX_SPEECH_TOP_K
+
+MAX_TOP_K = MAX_SPEECH_TOP_K
 RESIDUAL_TEMPERATURE = 1.0  # transformers hands its predictor top-k and top-p, but no temperature
 SUPPRESSED_TAIL = 1_024
 

@@ -7,12 +7,12 @@ what the model could not take, before anything is computed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
+from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import (
     LISTENING_RATE_HZ,
     AudioClip,
@@ -24,7 +24,6 @@ from antiphon_executor.protocol import (
 )
 
 if TYPE_CHECKING:
-    from transformers import PretrainedConfig
     from vllm.inputs import TokensPrompt
 
 # Below this the mel spectrogram's window (25 ms) does not fit into the clip.
@@ -35,32 +34,9 @@ WIDEST_ASPECT = 200
 LONGEST_MEDIA_S = 18 * 3_600
 
 
-@dataclass(frozen=True, slots=True)
-class PromptTokens:
-    """The ids that give a prompt its shape: media placeholders, and what opens a user's segment."""
-
-    audio: int
-    image: int
-    video: int
-    segment: int
-    user: int
-
-    @classmethod
-    def of(cls, config: PretrainedConfig) -> PromptTokens:
-        """`config`: the whole checkpoint's (`Qwen3OmniMoeConfig`)."""
-        thinker = config.thinker_config
-        return cls(
-            audio=thinker.audio_token_id,
-            image=thinker.image_token_id,
-            video=thinker.video_token_id,
-            segment=config.im_start_token_id,
-            user=config.user_token_id,
-        )
-
-
-def engine_prompt(turn: TurnRequest, tokens: PromptTokens) -> TokensPrompt:
+def engine_prompt(turn: TurnRequest, ids: PromptIds) -> TokensPrompt:
     """The prompt for `AsyncLLM.generate`. Raises InvalidTurn for media that do not fit prompt or model."""
-    _match_placeholders(turn, tokens)
+    _match_placeholders(turn, ids)
     _check_duration(turn)
     media: dict[str, list[Any]] = {
         "audio": [_samples(clip) for clip in turn.media.audios],
@@ -75,21 +51,21 @@ def engine_prompt(turn: TurnRequest, tokens: PromptTokens) -> TokensPrompt:
     return prompt
 
 
-def count_prompt(prompt_token_ids: Sequence[int], tokens: PromptTokens, cached: int) -> PromptCounted:
+def count_prompt(prompt_token_ids: Sequence[int], ids: PromptIds, cached: int) -> PromptCounted:
     """Counts of an expanded prompt by kind. `cached`: tokens that came from the prefix cache."""
-    ids = np.asarray(prompt_token_ids, dtype=np.int64)
-    audio, image, video = (int((ids == token).sum()) for token in (tokens.audio, tokens.image, tokens.video))
+    prompt = np.asarray(prompt_token_ids, dtype=np.int64)
+    audio, image, video = (int((prompt == token).sum()) for token in (ids.audio, ids.image, ids.video))
     return PromptCounted(
-        text=len(ids) - audio - image - video, audio=audio, image=image, video=video, cached=cached
+        text=len(prompt) - audio - image - video, audio=audio, image=image, video=video, cached=cached
     )
 
 
-def _match_placeholders(turn: TurnRequest, tokens: PromptTokens) -> None:
+def _match_placeholders(turn: TurnRequest, ids: PromptIds) -> None:
     media = turn.media
     for kind, token, items in (
-        ("audio", tokens.audio, media.audios),
-        ("image", tokens.image, media.pictures),
-        ("video", tokens.video, media.videos),
+        ("audio", ids.audio, media.audios),
+        ("image", ids.image, media.pictures),
+        ("video", ids.video, media.videos),
     ):
         placeholders = turn.prompt_token_ids.count(token)
         if placeholders != len(items):

@@ -24,9 +24,9 @@ from vllm.distributed.parallel_state import get_tensor_model_parallel_rank
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.kv_cache_interface import KVCacheConfig
 
+from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.rope import pack
 from antiphon_executor.thinker.features import media_spans
-from antiphon_executor.thinker.inputs import PromptTokens
 from antiphon_executor.thinker.positions import prompt_positions
 from antiphon_executor.thinker.rows_sender import Gathered, RowsSender
 
@@ -75,7 +75,7 @@ class MediaRowsConnector(KVConnectorBase_V1, SupportsHMA):
         super().__init__(vllm_config, role, kv_cache_config)
         self._group, self._layer_name = _rows_layer(kv_cache_config)
         self._config = vllm_config.model_config.hf_config
-        self._tokens = PromptTokens.of(self._config)
+        self._ids = PromptIds.of(self._config)
         self._wanted: dict[str, Wanted] = {}
         self._cache: torch.Tensor | None = None
         self._sender: RowsSender | None = None
@@ -97,7 +97,7 @@ class MediaRowsConnector(KVConnectorBase_V1, SupportsHMA):
             request_id=asked,
             prompt_token_ids=ids,
             positions=pack(prompt_positions(len(ids), spans)),
-            row_index=user_media(ids, self._tokens),
+            row_index=self._ids.user_media(ids),
         )
 
     def build_connector_meta(self, scheduler_output: SchedulerOutput) -> MediaRowsMetadata:
@@ -167,21 +167,6 @@ class MediaRowsConnector(KVConnectorBase_V1, SupportsHMA):
     def shutdown(self) -> None:
         if self._sender is not None:
             self._sender.close()
-
-
-def user_media(prompt_token_ids: NDArray[np.int32], tokens: PromptTokens) -> NDArray[np.int32]:
-    """Indices of the media tokens in user segments, int32 [num_rows], ascending.
-
-    A segment runs from one `<|im_start|>` to the next; the token after it is its role. As `generate` of
-    transformers' `Qwen3OmniMoeForConditionalGeneration` picks the Talker's prompt.
-    """
-    ids = prompt_token_ids
-    starts = np.flatnonzero(ids == tokens.segment)
-    roles = np.append(ids, -1)[starts + 1]
-    segment = np.searchsorted(starts, np.arange(len(ids)), side="right") - 1
-    of_user = np.append(roles == tokens.user, False)[segment]
-    media = np.isin(ids, (tokens.audio, tokens.image, tokens.video))
-    return np.flatnonzero(media & of_user).astype(np.int32)
 
 
 def _rows_layer(kv_cache_config: KVCacheConfig) -> tuple[int, str]:

@@ -23,11 +23,12 @@ from vllm import SamplingParams
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from antiphon_executor.messages import MediaRows
+from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import Media, TurnRequest
 from antiphon_executor.rope import unpack
 from antiphon_executor.settings import EngineSettings, ThinkerSettings
 from antiphon_executor.thinker.engine_args import thinker_engine_args
-from antiphon_executor.thinker.inputs import PromptTokens, engine_prompt
+from antiphon_executor.thinker.inputs import engine_prompt
 from antiphon_executor.thinker.media_rows import ask_for_rows
 
 ROWS_TIMEOUT_S = 20
@@ -66,7 +67,7 @@ def read(message: MediaRows) -> Rows:
 class RunningThinker:
     def __init__(self, engine: AsyncLLM, socket: Any, checkpoint: Path) -> None:
         self.engine = engine
-        self.tokens = PromptTokens.of(AutoConfig.from_pretrained(checkpoint))
+        self.tokens = PromptIds.of(AutoConfig.from_pretrained(checkpoint))
         self.tokenizer = AutoTokenizer.from_pretrained(checkpoint)
         self._socket = socket
         self._arrived: dict[str, asyncio.Future[Rows]] = {}
