@@ -11,6 +11,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationError
 from pydantic_core import from_json
 
+from antiphon_executor.protocol import MAX_SPEECH_TOP_K
 from antiphon_server.errors import BadRequest
 from antiphon_server.protocol import limits
 from antiphon_server.protocol.messages import Messages
@@ -80,7 +81,7 @@ class ChatRequest(Wire):
     use_audio_in_video: Flag | None = None
     mm_processor_kwargs: ProcessorOptions | None = None
     talker_temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None
-    talker_top_k: Annotated[int, Field(ge=1, le=4_096, strict=True)] | None = None
+    talker_top_k: Annotated[int, Field(ge=1, le=MAX_SPEECH_TOP_K, strict=True)] | None = None
     talker_seed: Seed | None = None
 
     @property
