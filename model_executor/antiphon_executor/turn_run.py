@@ -54,6 +54,7 @@ class TurnRun:
         self._turn = turn
         self._queue: asyncio.Queue[TurnEvent | BaseException | None] = asyncio.Queue()
         self._stream: SpokenStream | None = None
+        self._rows: asyncio.Future[MediaRows] | None = None
         self._speakable = SpeakableText(stages.decode, stages.thinker_eos, bool(turn.text.stop))
 
     async def events(self) -> AsyncGenerator[TurnEvent]:
@@ -77,6 +78,10 @@ class TurnRun:
         slot = leases.enter_context(stages.ledger.lease())
         stream = SpokenStream(request_id, speech, talker, stages.bridge, stages.ledger, slot)
         leases.callback(stream.close)
+        if _has_media(self._turn):
+            # For as long as the turn lasts: rows of a short answer may come after its last token.
+            self._rows = stages.bridge.expect_rows(request_id)
+            leases.callback(stages.bridge.forget_rows, request_id)
         return stream
 
     async def _until_done(self, running: int) -> AsyncIterator[TurnEvent]:
@@ -106,30 +111,25 @@ class TurnRun:
 
     async def _run_thinker(self) -> None:
         turn, stages = self._turn, self._stages
-        wants_rows = self._stream is not None and _has_media(turn)
-        extra_args = ask_for_rows(turn.request_id) if wants_rows else None
-        rows = stages.bridge.expect_rows(turn.request_id) if wants_rows else None
+        extra_args = ask_for_rows(turn.request_id) if self._rows is not None else None
         counted = False
-        try:
-            params = sampling_params(turn.text, extra_args)
-            prompt = await asyncio.to_thread(engine_prompt, turn, stages.ids)
-            async with aclosing(stages.think(prompt, params, turn.request_id)) as outputs:
-                async for output in outputs:
-                    if not counted:
-                        counted = True
-                        self._count(output)
-                        self._begin_speech(output, rows)
-                    for choice in output.outputs:
-                        self._pass_on(choice)
-        finally:
-            stages.bridge.forget_rows(turn.request_id)
+        params = sampling_params(turn.text, extra_args)
+        prompt = await asyncio.to_thread(engine_prompt, turn, stages.ids)
+        async with aclosing(stages.think(prompt, params, turn.request_id)) as outputs:
+            async for output in outputs:
+                if not counted:
+                    counted = True
+                    self._count(output)
+                    self._begin_speech(output)
+                for choice in output.outputs:
+                    self._pass_on(choice)
 
     def _count(self, output: RequestOutput) -> None:
         ids, cached = self._stages.ids, output.num_cached_tokens or 0
         self._queue.put_nowait(count_prompt(output.prompt_token_ids or [], ids, cached))
 
-    def _begin_speech(self, output: RequestOutput, rows: asyncio.Future[MediaRows] | None) -> None:
-        stream = self._stream
+    def _begin_speech(self, output: RequestOutput) -> None:
+        stream, rows = self._stream, self._rows
         if stream is None:
             return
         if rows is None:
