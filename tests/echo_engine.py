@@ -34,6 +34,7 @@ from antiphon_executor.protocol import (
     SpeechEnded,
     TextDelta,
     TextEnded,
+    TextSampling,
     TokenLogprob,
     TurnEvent,
     TurnRequest,
@@ -73,6 +74,7 @@ def echo_card(folder: Path, *, speaks: bool = True) -> ModelCard:
         voices=VOICES if speaks else (),
         default_voice=VOICES[0] if speaks else None,
         random_weights=False,
+        sampling=TextSampling(temperature=0.7, top_p=0.8, top_k=20),
     )
 
 

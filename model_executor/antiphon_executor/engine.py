@@ -20,7 +20,7 @@ from vllm.plugins import load_general_plugins
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from antiphon_executor.bridge import Bridge, SocketFolder
-from antiphon_executor.card import model_card, read_config
+from antiphon_executor.card import model_card, read_config, text_ends
 from antiphon_executor.environment import prepare_environment, visible_devices
 from antiphon_executor.orphan_guard import claim_children
 from antiphon_executor.prompt_ids import PromptIds
@@ -122,13 +122,12 @@ class VllmOmniEngine:
             think=thinker.generate,
             decode=thinker.llm.get_tokenizer().decode,
             ids=PromptIds.of(config),
-            thinker_eos=frozenset({config.im_end_token_id}),
+            thinker_eos=text_ends(settings.model, config),
             talker=talker_end(config, talker, limits.max_frames) if talker else None,
             bridge=bridge,
             ledger=self._ledger,
         )
-        context = thinker.llm.model_config.max_model_len
-        self._card = model_card(settings, config, context, memory_plan(stages))
+        self._card = model_card(settings, config, thinker.llm.model_config, memory_plan(stages))
 
     @property
     def card(self) -> ModelCard:

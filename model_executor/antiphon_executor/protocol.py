@@ -196,7 +196,7 @@ class MemoryItem:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What the server needs to know of the loaded model."""
+    """What the server needs to know of the loaded model. `sampling`: what its makers recommend."""
 
     name: str
     family: str
@@ -206,6 +206,7 @@ class ModelCard:
     voices: tuple[str, ...]
     default_voice: str | None
     random_weights: bool
+    sampling: TextSampling = TextSampling()
     memory: tuple[MemoryItem, ...] = ()
 
     @property

@@ -67,7 +67,7 @@ def plan_turn(request: ChatRequest, service: Service, model: str, cache_salt: st
         head=_make_head(model, service),
         form=_read_form(request, service),
         conversation=conversation,
-        text=read_text_sampling(request),
+        text=read_text_sampling(request, card),
         speech=read_speech_sampling(request, card),
         cache_salt=cache_salt,
     )

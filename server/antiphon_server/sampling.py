@@ -14,17 +14,21 @@ from antiphon_server.protocol.chat import ChatRequest
 from antiphon_server.protocol.options import JsonObjectFormat, JsonSchemaFormat, NamedToolChoice
 from antiphon_server.voices import choose_voice
 
+# What a checkpoint's makers may recommend, and a request may set otherwise.
+_RECOMMENDED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
-def read_text_sampling(request: ChatRequest) -> TextSampling:
+
+def read_text_sampling(request: ChatRequest, card: ModelCard) -> TextSampling:
+    """What the request leaves open is as the card recommends."""
+    drawn = {
+        name: getattr(request if name in request.model_fields_set else card.sampling, name)
+        for name in _RECOMMENDED
+    }
     return TextSampling(
+        **drawn | {"top_k": max(drawn["top_k"], 0)},
         max_tokens=request.max_completion_tokens or request.max_tokens,
-        temperature=request.temperature,
-        top_p=request.top_p,
-        top_k=max(request.top_k, 0),
-        min_p=request.min_p,
         presence_penalty=request.presence_penalty,
         frequency_penalty=request.frequency_penalty,
-        repetition_penalty=request.repetition_penalty,
         seed=request.seed,
         stop=(request.stop,) if isinstance(request.stop, str) else request.stop,
         choices=request.n,

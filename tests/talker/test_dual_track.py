@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import chain, pairwise
 
 import numpy as np
@@ -16,9 +15,7 @@ from antiphon_executor.talker.dual_track import (
     RowKind,
     SharedRow,
     TalkerVocabulary,
-    TextTrack,
     talker_prompt,
-    track_ids,
 )
 from tests.talker import tiny_omni as tiny
 from tests.talker.conversation import (
@@ -206,38 +203,3 @@ class TestVocabulary:
     def test_a_row_outside_its_partition_is_refused(self, kind: RowKind, index: int) -> None:
         with pytest.raises(ValueError, match=kind.name):
             VOCABULARY.encode(kind, index)
-
-
-class TestTextTrack:
-    def track(self, ids: list[int], finish: str | None) -> TextTrack:
-        return TextTrack(tuple(ids), finish, tts_eos=tiny.TTS_EOS, tts_pad=tiny.TTS_PAD)  # type: ignore[arg-type]
-
-    def test_no_row_is_ready_before_its_text(self) -> None:
-        track = self.track([50, 51], None)
-        assert [track.rows_ready(frame) for frame in range(4)] == [True, True, False, False]
-        assert [track.row(0), track.row(1)] == [50, 51]
-        with pytest.raises(ValueError, match="frame 2"):
-            track.row(2)
-
-    @pytest.mark.parametrize("finish", ["stop", "length"])
-    def test_the_last_id_gives_way_to_tts_eos_and_pads_follow(self, finish: str) -> None:
-        track = self.track([50, 51, 52], finish)
-        assert [track.row(frame) for frame in range(5)] == [50, 51, tiny.TTS_EOS, tiny.TTS_PAD, tiny.TTS_PAD]
-        assert track.rows_ready(10_000)
-
-    @given(st.lists(st.integers(20, 99), max_size=12), st.lists(st.integers(1, 4), max_size=12))
-    def test_ids_appended_as_they_come_make_the_same_track(self, ids: list[int], steps: list[int]) -> None:
-        appended: list[int] = []
-        for chunk, last in chunks([*ids, tiny.IM_END], steps):
-            appended += track_ids(chunk, "stop" if last else None, tiny.TTS_EOS)
-        whole = self.track([*ids, tiny.IM_END], "stop")
-        assert appended == [whole.row(frame) for frame in range(len(ids) + 1)] == [*ids, tiny.TTS_EOS]
-
-
-def chunks(ids: list[int], steps: list[int]) -> Iterator[tuple[list[int], bool]]:
-    begin = 0
-    for step in steps:
-        if begin + step < len(ids):
-            yield ids[begin : begin + step], False
-            begin += step
-    yield ids[begin:], True

@@ -7,7 +7,7 @@ Reference: transformers' `Qwen3OmniMoeForConditionalGeneration.generate`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from itertools import pairwise
@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.protocol import FinishReason, InvalidTurn
+from antiphon_executor.protocol import InvalidTurn
 
 ROLE_TOKENS = 3  # <|im_start|>, role, newline
 
@@ -228,37 +228,3 @@ def _pieces(kinds: NDArray[np.int64], ids: PromptIds) -> Iterator[_Piece]:
 def _media_runs(kinds: NDArray[np.int64], ids: PromptIds) -> Iterator[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(ids.is_media(kinds).astype(np.int8), prepend=0, append=0))
     return ((int(a), int(b)) for a, b in edges.reshape(-1, 2))
-
-
-@dataclass(frozen=True, slots=True)
-class TextTrack:
-    """Which text row each frame takes: the specification of the tracks in the slots.
-
-    `text_ids`: what the Thinker has generated (its EOS included), behind the prompt's `opening`; `finish`
-    None while it still writes. Row 0 stands in the prompt, row i in the step that makes frame i.
-    """
-
-    text_ids: tuple[int, ...]
-    finish: FinishReason | None
-    tts_eos: int
-    tts_pad: int
-
-    def rows_ready(self, frame: int) -> bool:
-        """Whether frame `frame` may be made: a step must never run before its text row exists."""
-        return self.finish is not None or frame < len(self.text_ids)
-
-    def row(self, frame: int) -> int:
-        """The text id of a frame's row: text, then tts_eos once, then tts_pad. ValueError if not ready."""
-        if not self.rows_ready(frame):
-            raise ValueError(f"the text row of frame {frame} is not there yet")
-        track = track_ids(self.text_ids, self.finish, self.tts_eos)
-        return track[frame] if frame < len(track) else self.tts_pad
-
-
-def track_ids(new_ids: Sequence[int], finish: FinishReason | None, tts_eos: int) -> list[int]:
-    """What newly generated ids add to a text track; `finish` comes with the last of them.
-
-    The last generated id is never spoken: EOS after "stop", and after "length" the id that transformers
-    draws but never feeds back, so that its `generate` has no embedding of it. tts_eos stands in its place.
-    """
-    return list(new_ids) if finish is None else [*new_ids[:-1], tts_eos]

@@ -235,6 +235,16 @@ async def test_sampling_reaches_the_engine(client: httpx.AsyncClient, engine: Ec
     assert (turn.speech.voice, turn.speech.seed, turn.speech.temperature) == ("ethan", 8, 0.9)
 
 
+async def test_what_a_request_leaves_open_is_drawn_as_the_makers_recommend(
+    client: httpx.AsyncClient, engine: EchoEngine
+) -> None:
+    recommended = engine.card.sampling
+    assert (recommended.temperature, recommended.top_p, recommended.top_k) == (0.7, 0.8, 20)
+    await ask(client, said("x", top_p=1.0))
+    text = engine.turns[-1].text
+    assert (text.temperature, text.top_p, text.top_k) == (0.7, 1.0, 20)
+
+
 async def test_keys_do_not_share_a_prefix_cache(checkpoint: Path, engine: EchoEngine) -> None:
     app = create_app(make_service(checkpoint, engine, server={"api_keys": ("one", "two")}))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:

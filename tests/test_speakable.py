@@ -1,0 +1,51 @@
+"""What is spoken is what is written: every token once, in order, but for the end and for stop strings."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon_executor.speakable import SpeakableText
+
+END = 0
+WORDS = {END: "", 1: "a", 2: " quiet", 3: " ST", 4: "OP", 5: " word"}
+
+
+def decode(tokens: list[int]) -> str:
+    return "".join(WORDS[token] for token in tokens)
+
+
+def speakable(*, has_stop: bool = False) -> SpeakableText:
+    return SpeakableText(decode, frozenset({END}), has_stop)
+
+
+@given(st.lists(st.lists(st.sampled_from([1, 2, 3, 4, 5]), max_size=3), max_size=8))
+def test_given_any_deltas_then_each_token_is_spoken_as_it_comes(deltas: list[list[int]]) -> None:
+    text = speakable()
+    for delta in deltas:
+        assert text.take(delta, decode(delta)) == delta
+    assert text.take([END], "") == []
+
+
+@given(st.lists(st.sampled_from([1, 2, 3, 4, 5]), min_size=1, max_size=12), st.integers(0, 20))
+def test_given_a_watch_for_stop_strings_then_no_token_is_spoken_before_its_text(
+    tokens: list[int], held: int
+) -> None:
+    """vLLM holds back as many characters as the longest stop string could take."""
+    text, released, spoken = speakable(has_stop=True), 0, []
+    for count in range(1, len(tokens) + 1):
+        certain = max(released, len(decode(tokens[:count])) - held)
+        spoken += text.take([tokens[count - 1]], decode(tokens)[released:certain])
+        released = certain
+        assert decode(tokens).startswith(decode(spoken))
+        assert len(decode(spoken)) <= released
+    spoken += text.take([END], decode(tokens)[released:])
+    assert spoken == tokens
+
+
+def test_given_a_stop_string_then_its_tokens_stay_unspoken() -> None:
+    text = speakable(has_stop=True)
+    assert text.take([1], "") == []
+    assert text.take([2], "a q") == [1]
+    assert text.take([3], "uiet") == [2]
+    assert text.take([4], "") == []
