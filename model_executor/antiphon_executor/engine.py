@@ -139,14 +139,20 @@ class VllmOmniEngine:
         try:
             async with aclosing(TurnRun(self._turns, turn).events()) as events:
                 async for event in events:
+                    # The process ends with either engine: who could go on with one alone must be told so too.
+                    self._require_life()
                     yield event
         except VLLMClientError as error:
             raise InvalidTurn(str(error)) from error
         except (EngineDeadError, EngineGenerateError) as error:
-            dead = [name for name, stage in self._stages.items() if not stage.alive]
-            if not dead:
-                raise
-            raise EngineDead(dead[0]) from error
+            self._require_life(error)
+            raise
+
+    def _require_life(self, cause: Exception | None = None) -> None:
+        """Raises `EngineDead` where a stage has died."""
+        for name, stage in self._stages.items():
+            if not stage.alive:
+                raise EngineDead(name) from cause
 
     def status(self) -> EngineStatus:
         stages = self._stages
