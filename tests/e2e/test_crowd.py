@@ -57,6 +57,16 @@ def test_eight_spoken_turns_and_four_texts_at_once_answer_as_if_alone(
     assert [answer.text for answer in together[STREAMS:]] == [write(number).text for number in range(4)]
 
 
+def test_the_shortest_answers_to_media_are_spoken_too(client: openai.OpenAI, recordings: Recordings) -> None:
+    """One token: the Thinker is done before its media rows have arrived, which once left the speech waiting."""
+    calls = [
+        lambda: ask(client, recordings.all_at_once(), max_tokens=1, **SPOKEN) for _ in range(2 * STREAMS)
+    ]
+    answers = all_at_once(calls)
+    assert {answer.text for answer in answers} == {answers[0].text}
+    assert sum(answer.frames for answer in answers) > STREAMS
+
+
 def test_more_spoken_turns_than_streams_wait_and_are_all_served(client: openai.OpenAI) -> None:
     calls = [lambda n=n: ask(client, said(f"Say {n}."), seed=n, **STREAMED) for n in range(3 * STREAMS)]
     answers = all_at_once(calls)
@@ -72,9 +82,10 @@ def test_more_than_may_wait_are_told_at_once_when_to_come_back(served: RunningSe
     body["audio"] = STREAMED["audio"]
     refused: list[httpx.Response] = []
     enough = threading.Event()
+    caller = httpx.Client(limits=httpx.Limits(max_connections=None), timeout=60, verify=False)
 
     def call() -> None:
-        with httpx.stream("POST", f"{served.url}/v1/chat/completions", json=body, timeout=60) as answer:
+        with caller.stream("POST", f"{served.url}/v1/chat/completions", json=body, timeout=60) as answer:
             if answer.status_code != 200:
                 answer.read()
                 refused.append(answer)
