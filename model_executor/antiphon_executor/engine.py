@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterable
 from contextlib import AsyncExitStack, aclosing
 from dataclasses import dataclass
+from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
@@ -127,7 +128,7 @@ class VllmOmniEngine:
             bridge=bridge,
             ledger=self._ledger,
         )
-        self._card = model_card(settings, config, thinker.llm.model_config, memory_plan(stages))
+        self._card = model_card(settings, config, thinker.llm.model_config, memory_plan(settings.model, stages))
 
     @property
     def card(self) -> ModelCard:
@@ -186,9 +187,9 @@ class VllmOmniEngine:
             raise InvalidTurn("n must be 1 with audio", "n")
 
 
-def memory_plan(stages: list[Stage]) -> tuple[MemoryItem, ...]:
-    """KV cache of each engine, as vLLM settled it."""
-    items = []
+def memory_plan(model: Path, stages: list[Stage]) -> tuple[MemoryItem, ...]:
+    """What the checkpoint's weights take, and the KV cache of each engine as vLLM settled it."""
+    items = [MemoryItem("weights", sum(file.stat().st_size for file in model.glob("*.safetensors")))]
     for stage in stages:
         cache = stage.llm.vllm_config.cache_config
         if cache.kv_cache_memory_bytes:
