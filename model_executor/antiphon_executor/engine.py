@@ -128,7 +128,8 @@ class VllmOmniEngine:
             bridge=bridge,
             ledger=self._ledger,
         )
-        self._card = model_card(settings, config, thinker.llm.model_config, memory_plan(settings.model, stages))
+        memory = memory_plan(settings.model, stages)
+        self._card = model_card(settings, config, thinker.llm.model_config, memory)
 
     @property
     def card(self) -> ModelCard:

@@ -145,9 +145,12 @@ class SpokenStream:
             async with aclosing(requests):
                 async for output in requests:
                     choice = output.outputs[0]
-            if choice.finish_reason == "stop":
-                return _Finished(len(choice.token_ids) - 1, "stop")
-            return _Finished(len(choice.token_ids), "length")
+            match choice.finish_reason:
+                case "stop":
+                    return _Finished(len(choice.token_ids) - 1, "stop")
+                case "length":
+                    return _Finished(len(choice.token_ids), "length")
+            raise RuntimeError(f"the Talker ended a stream: {choice.finish_reason}")
 
     def _talker_prompt(self, media: MediaRows) -> TalkerPrompt:
         ids = np.frombuffer(media.prompt_token_ids, np.int32)

@@ -30,9 +30,14 @@ class Stage:
     ) -> AsyncGenerator[RequestOutput]:
         """Outputs of one request. Media are prepared off the event loop; closing it aborts the request."""
         (rendered,) = await self.llm.renderer.render_cmpl_async([prompt])
-        async with aclosing(self.llm.generate(rendered, params, request_id)) as outputs:
-            async for output in outputs:
-                yield output
+        try:
+            async with aclosing(self.llm.generate(rendered, params, request_id)) as outputs:
+                async for output in outputs:
+                    yield output
+        except (asyncio.CancelledError, GeneratorExit):
+            # vLLM aborts by itself, but not while a request is still on its way to the engine.
+            await self.llm.abort(request_id)
+            raise
 
     @property
     def alive(self) -> bool:
