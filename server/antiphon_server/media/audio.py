@@ -46,7 +46,7 @@ class AudioDecoder:
     async def decode(self, part: Part, data: bytes, budget: Budget) -> AudioClip:
         """Raises BadRequest for sound that is too long, empty, damaged or of an unknown format."""
         container = container_of(data, part, "audio")
-        samples = read_plain_wave(data) if container.demuxer == "wav" else None
+        samples = await asyncio.to_thread(read_plain_wave, data) if container.demuxer == "wav" else None
         if samples is None:
             # One sample more than the limit, so that the excess shows.
             most_samples = int(self._policy.audio_seconds * LISTENING_RATE_HZ) + 1
@@ -55,7 +55,7 @@ class AudioDecoder:
             raise await self._too_long(part, data, container)
         if not len(samples):
             raise part.bad("holds no sound", "Send a file with an audio track.", "media_empty")
-        return _clip(part, samples, budget)
+        return await _clip(part, samples, budget)
 
     async def decode_sound_of_video(
         self, part: Part, data: bytes, container: Container, start: Fraction, length: Fraction, budget: Budget
@@ -63,7 +63,8 @@ class AudioDecoder:
         """`length` seconds of the first audio track: sample n belongs to `start` + n / 16,000 s."""
         most_samples = math.ceil(length * LISTENING_RATE_HZ)
         make_argv = partial(synced_sound_argv, container, start)
-        return _clip(part, await self._samples(part, data, make_argv, most_samples, budget), budget)
+        samples = await self._samples(part, data, make_argv, most_samples, budget)
+        return await _clip(part, samples, budget)
 
     async def _samples(
         self, part: Part, data: bytes, make_argv: Callable[[float], Argv], most_samples: int, budget: Budget
@@ -89,13 +90,18 @@ class AudioDecoder:
         return part.over(got, f"{limit:g} s", "audio_seconds", "Split the file or raise the limit.")
 
 
-def _clip(part: Part, samples: NDArray[np.float32], budget: Budget) -> AudioClip:
-    """Charges the budget; brings odd values of float files into -1 to 1, and short sound to the floor."""
+async def _clip(part: Part, samples: NDArray[np.float32], budget: Budget) -> AudioClip:
     budget.take_decoded(part, samples.nbytes)
     budget.take_audio(part, len(samples) / LISTENING_RATE_HZ)
+    # Minutes of sound take tens of milliseconds to look through: too long for the event loop.
+    return AudioClip(await asyncio.to_thread(_bounded, samples))
+
+
+def _bounded(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Odd values of float files brought into -1 to 1, and short sound to the floor."""
     peak = float(np.abs(samples).max(initial=0.0))
     if not peak <= 1.0:
         samples = np.clip(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
     if len(samples) < FLOOR_SAMPLES:
         samples = np.pad(samples, (0, FLOOR_SAMPLES - len(samples)))
-    return AudioClip(samples)
+    return samples

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import numpy as np
 import pytest
 
 from antiphon_executor.protocol import AudioClip
 from antiphon_server.errors import BadRequest
+from antiphon_server.media import audio
 from antiphon_server.media.audio import FLOOR_SAMPLES
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
@@ -45,6 +49,24 @@ async def test_the_fast_path_and_ffmpeg_agree_to_the_bit(loader: MediaLoader) ->
     # A wider "fmt " chunk says the same, but is not plain.
     wide = plain[:16] + (18).to_bytes(4, "little") + plain[20:36] + b"\0\0" + plain[36:]
     assert np.array_equal((await heard(loader, plain)).samples, (await heard(loader, wide)).samples)
+
+
+@pytest.mark.parametrize("work", ["read_plain_wave", "_bounded"])
+async def test_the_event_loop_never_looks_through_the_samples(
+    loader: MediaLoader, monkeypatch: pytest.MonkeyPatch, work: str
+) -> None:
+    """Half an hour of sound would hold it for a tenth of a second (R33)."""
+    threads: list[threading.Thread] = []
+    real = getattr(audio, work)
+
+    def watched(given: Any) -> Any:
+        threads.append(threading.current_thread())
+        return real(given)
+
+    monkeypatch.setattr(audio, work, watched)
+    await heard(loader, wav(tone(0.3, 16_000)[None], 16_000))
+    assert threads
+    assert threading.main_thread() not in threads
 
 
 async def test_nothing_above_8_khz_folds_back(loader: MediaLoader) -> None:
