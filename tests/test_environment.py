@@ -1,0 +1,55 @@
+"""What engines inherit: a share of the cores, private sockets, and what the operator has set."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from antiphon_executor.environment import prepare_environment, visible_devices
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (
+        "OMP_NUM_THREADS",
+        "VLLM_CPU_OMP_THREADS_BIND",
+        "VLLM_RPC_BASE_PATH",
+        "CUDA_VISIBLE_DEVICES",
+    ):
+        monkeypatch.setenv(name, "")
+        monkeypatch.delenv(name)
+
+
+def test_given_a_cpu_then_two_engines_share_its_cores(tmp_path: Path) -> None:
+    prepare_environment(tmp_path, on_cpu=True)
+    assert int(os.environ["OMP_NUM_THREADS"]) == max(1, len(os.sched_getaffinity(0)) // 2)
+    assert os.environ["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    assert os.environ["VLLM_RPC_BASE_PATH"] == str(tmp_path)
+
+
+def test_given_a_gpu_then_threads_are_left_alone(tmp_path: Path) -> None:
+    prepare_environment(tmp_path, on_cpu=False)
+    assert "OMP_NUM_THREADS" not in os.environ
+
+
+def test_given_what_the_operator_has_set_then_it_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    prepare_environment(tmp_path, on_cpu=True)
+    assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+@pytest.mark.parametrize("before", [None, "3"])
+def test_given_an_engine_with_its_own_gpus_then_others_see_what_they_saw(
+    before: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if before is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", before)
+    with visible_devices("1,2"):
+        assert os.environ["CUDA_VISIBLE_DEVICES"] == "1,2"
+    assert os.environ.get("CUDA_VISIBLE_DEVICES") == before
+    with visible_devices(None):
+        assert os.environ.get("CUDA_VISIBLE_DEVICES") == before
