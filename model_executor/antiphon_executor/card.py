@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from transformers import GenerationConfig
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
-from vllm.config import ModelConfig
 
 from antiphon_executor.protocol import MemoryItem, ModelCard, TextSampling
 from antiphon_executor.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from vllm.config import ModelConfig
 
 CARD_FILE = "antiphon_card.json"
 GENERATION_CONFIG = "generation_config.json"
