@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -21,23 +19,13 @@ from antiphon_server.errors import (
     MethodNotAllowed,
     NotFound,
     Overloaded,
-    PayloadTooLarge,
     ServerFault,
     Unauthorized,
     Unavailable,
 )
 
-_BY_STATUS: dict[int, type[ApiError]] = {
-    401: Unauthorized,
-    404: NotFound,
-    405: MethodNotAllowed,
-    413: PayloadTooLarge,
-    429: Overloaded,
-    503: Unavailable,
-}
-_PLAIN_MESSAGE: dict[int, str] = {404: "there is nothing at this path", 405: "this path has other methods"}
+_OUR_SIDE = "something went wrong on our side; the server's log has it under this request's id"
 _DEAD_RETRY_S = 10.0
-_MESSAGE_CHARS = 400
 
 
 def error_of(exc: BaseException) -> ApiError:
@@ -48,13 +36,12 @@ def error_of(exc: BaseException) -> ApiError:
         case EngineError():
             return _of_engine(exc)
         case RequestValidationError():
-            return _bad_fields(exc.errors())
+            # No route lets FastAPI read its fields: `protocol/problems.py` says which one is wrong.
+            return BadRequest("the request is not valid")
         case HTTPException():
             return _of_http(exc)
         case _:
-            return ServerFault(
-                "something went wrong on our side; the server's log has it under this request's id"
-            )
+            return ServerFault(_OUR_SIDE)
 
 
 def _of_engine(exc: EngineError) -> ApiError:
@@ -85,32 +72,12 @@ def body_of(error: ApiError) -> bytes:
 
 
 def _of_http(exc: HTTPException) -> ApiError:
-    if isinstance(exc.__cause__, ApiError):
-        return exc.__cause__
-    kind = _BY_STATUS.get(exc.status_code) or (BadRequest if exc.status_code < 500 else ServerFault)
-    return kind(_PLAIN_MESSAGE.get(exc.status_code, "the request cannot be read"))
-
-
-def _bad_fields(errors: Sequence[Mapping[str, Any]]) -> ApiError:
-    """The first wrong field, and how many more there are. Pydantic's messages never quote the value here."""
-    if not errors:
-        return BadRequest("the request is not valid")
-    first = errors[0]
-    if first.get("type") == "json_invalid":
-        return BadRequest("the body is not valid JSON", code="invalid_json")
-    param = _param(first.get("loc", ()))
-    message = str(first.get("msg", "not valid"))[:_MESSAGE_CHARS].removeprefix("Value error, ")
-    more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
-    code = "missing_required_parameter" if first.get("type") == "missing" else None
-    return BadRequest(f"{param}: {message}{more}" if param else f"{message}{more}", param=param, code=code)
-
-
-def _param(location: Sequence[str | int]) -> str | None:
-    """`("body", "messages", 0, "content")` as `messages[0].content`."""
-    parts = list(location)
-    if parts and parts[0] in ("body", "query", "path", "header"):
-        parts = parts[1:]
-    name = ""
-    for part in parts:
-        name += f"[{part}]" if isinstance(part, int) else f".{part}" if name else str(part)
-    return name[:_MESSAGE_CHARS] or None
+    match exc.status_code:
+        case 404:
+            return NotFound("there is nothing at this path")
+        case 405:
+            return MethodNotAllowed("this path takes other methods; the Allow header names them")
+        case status if status < 500:
+            return BadRequest("the request cannot be read")
+        case _:
+            return ServerFault(_OUR_SIDE)

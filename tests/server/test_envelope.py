@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from antiphon_executor.protocol import EngineBusy, EngineDead, EngineError, InvalidTurn
 from antiphon_server.envelope import body_of, error_of, headers_of
-from antiphon_server.errors import ApiError, BadRequest, PayloadTooLarge, ServerFault
+from antiphon_server.errors import ApiError, BadRequest, ServerFault
 
 SECRET = "/usr/lib/secret at 0xdeadbeef"
 
@@ -55,42 +55,16 @@ def test_an_exception_becomes_its_error(exc: Exception, status: int, code: str, 
     assert set(json.loads(body_of(error))["error"]) == {"message", "type", "param", "code"}
 
 
-def test_a_wrong_field_is_named_by_its_path_and_its_value_is_not_repeated() -> None:
-    wrong = [{**error, "loc": ("body", *error["loc"])} for error in validation_error().errors()]
-    error = error_of(RequestValidationError(wrong))
-    assert error.param == "items[1].size"
-    assert "less than or equal to 3" in error.message
-    assert "(and 1 more)" in error.message
-    assert "999" not in error.message
-    assert SECRET not in error.message
+def test_what_fastapi_would_refuse_is_a_400_that_quotes_nothing() -> None:
+    error = error_of(RequestValidationError(validation_error().errors()))
+    assert error.status == 400
+    assert SECRET not in body_of(error).decode()
 
 
 def test_a_model_that_we_fill_wrongly_ourselves_is_our_fault() -> None:
     error = error_of(validation_error())
     assert (error.status, error.param) == (500, None)
     assert "size" not in error.message
-
-
-def test_fastapis_location_is_translated_too() -> None:
-    missing = {
-        "type": "missing",
-        "loc": ("body", "messages", 0, "content"),
-        "msg": "Field required",
-        "input": SECRET,
-    }
-    error = error_of(RequestValidationError([missing]))
-    assert (error.status, error.param, error.code) == (
-        400,
-        "messages[0].content",
-        "missing_required_parameter",
-    )
-    assert SECRET not in body_of(error).decode()
-
-
-def test_an_error_raised_while_the_body_was_read_is_not_swallowed() -> None:
-    wrapped = HTTPException(400, "There was an error parsing the body")
-    wrapped.__cause__ = PayloadTooLarge("too much")
-    assert error_of(wrapped).status == 413
 
 
 def test_when_to_try_again_is_said_in_both_units() -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib.resources import files
-from typing import Any, Literal
+from typing import Any
 
 from fastapi import APIRouter, FastAPI, Response
 from fastapi.openapi.utils import get_openapi
@@ -45,9 +45,14 @@ async def page() -> Response:
     return _static("docs.html")
 
 
-@router.get("/docs/{name}")
-async def asset(name: Literal["docs.js", "docs.css"]) -> Response:
-    return _static(name)
+@router.get("/docs/docs.js")
+async def script() -> Response:
+    return _static("docs.js")
+
+
+@router.get("/docs/docs.css")
+async def style() -> Response:
+    return _static("docs.css")
 
 
 def describe_errors(app: FastAPI) -> None:
