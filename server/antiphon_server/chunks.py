@@ -54,7 +54,7 @@ class ChunkWriter:
         self._form = form
         self._meter = meter
         self._sextets = Sextets()
-        self._readers = [make_reader(form, head, choice) for choice in range(form.choices)]
+        self._readers = [make_reader(form) for _ in range(form.choices)]
         self._finish: dict[int, FinishReason] = {}
         self.transcript = ""
 

@@ -151,8 +151,7 @@ def _read_source(part: UserPart, param: str, hears_video: bool) -> MediaSource |
                 max_pixels=part.max_pixels,
             )
         case InputAudioPart():
-            audio = part.input_audio
-            return MediaSource("audio", (audio.data,), param, format_hint=audio.format)
+            return MediaSource("audio", (part.input_audio.data,), param)
         case AudioUrlPart():
             return MediaSource("audio", (part.audio_url.url,), param)
         case VideoUrlPart():

@@ -20,7 +20,7 @@ from antiphon_server.admission import Load
 from antiphon_server.errors import ApiError, BadRequest, Overloaded
 
 Outcome = Literal["ok", "client_error", "rejected", "unavailable", "fault", "aborted"]
-AbortReason = Literal["disconnect", "stalled_client", "timeout", "engine_dead", "shutdown", "derailed"]
+AbortReason = Literal["disconnect", "stalled_client", "engine_dead"]
 MediaRejection = Literal["limit", "host", "unreadable", "busy", "fault"]
 
 _LATENCY_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0)

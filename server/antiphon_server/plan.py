@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from antiphon_executor.protocol import ModelCard, SpeechSampling, TextSampling
+from antiphon_server.config import Dialect
 from antiphon_server.conversation import Conversation, read_conversation
 from antiphon_server.errors import BadRequest
 from antiphon_server.protocol.chat import ChatRequest
@@ -19,7 +20,6 @@ from antiphon_server.sampling import read_speech_sampling, read_text_sampling
 from antiphon_server.service import Service
 from antiphon_server.tools import ForcedCallReader, ToolCallReader
 
-Dialect = Literal["openai", "dashscope", "union"]
 ToolUse = Literal["none", "free", "forced"]
 
 
@@ -73,7 +73,7 @@ def plan_turn(request: ChatRequest, service: Service, model: str, cache_salt: st
     )
 
 
-def make_reader(form: AnswerForm, head: AnswerHead, choice: int) -> ToolCallReader | None:
+def make_reader(form: AnswerForm) -> ToolCallReader | None:
     """What looks for tool calls in a choice's text; None where no tools were offered."""
     if form.tool_use == "none":
         return None

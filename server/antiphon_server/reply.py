@@ -18,8 +18,8 @@ from antiphon_server.usage import UsageMeter
 class _ChoiceSoFar:
     """The text, calls and log probabilities of one choice."""
 
-    def __init__(self, form: AnswerForm, head: AnswerHead, index: int) -> None:
-        self.reader = make_reader(form, head, index)
+    def __init__(self, form: AnswerForm) -> None:
+        self.reader = make_reader(form)
         self.text = ""
         self.calls: list[wire.ToolCall] = []
         self.logprobs: list[TokenLogprob] = []
@@ -48,7 +48,7 @@ class Reply:
         self._head = head
         self._form = form
         self._meter = UsageMeter()
-        self._choices = [_ChoiceSoFar(form, head, index) for index in range(form.choices)]
+        self._choices = [_ChoiceSoFar(form) for _ in range(form.choices)]
         self.pcm = bytearray()
 
     @property

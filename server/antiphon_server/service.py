@@ -1,15 +1,12 @@
 """What every route needs, made once at start-up and passed in: no module holds state of its own.
 
-In: the parts, made by `cli.py` (or by a test). Out: one frozen bundle. It never starts or stops anything.
+In: the parts, made by `serve.py` (or by a test). Out: one frozen bundle. It never starts or stops anything.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-from antiphon_server.protocol.limits import ChatPolicy
-from antiphon_server.transcripts import Transcripts
 
 if TYPE_CHECKING:
     from antiphon_executor.protocol import OmniEngine
@@ -18,6 +15,7 @@ if TYPE_CHECKING:
     from antiphon_server.media.loader import MediaLoader
     from antiphon_server.metrics import ServerMetrics
     from antiphon_server.prompt import PromptRenderer
+    from antiphon_server.transcripts import Transcripts
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,4 +28,4 @@ class Service:
     media: MediaLoader
     admission: Admission
     metrics: ServerMetrics
-    transcripts: Transcripts = field(default_factory=lambda: Transcripts(ChatPolicy()))
+    transcripts: Transcripts

@@ -20,6 +20,7 @@ from antiphon_server.media.source import MediaSource
 from antiphon_server.metrics import ServerMetrics
 from antiphon_server.prompt import PromptRenderer
 from antiphon_server.service import Service
+from antiphon_server.transcripts import Transcripts
 from tests.echo_engine import EchoEngine
 
 
@@ -46,11 +47,13 @@ class CannedMedia:
 
 
 def make_service(folder: Path, engine: EchoEngine | None = None, **settings: Any) -> Service:
+    chosen = Settings(engine={"model": folder}, **settings)
     return Service(
-        settings=Settings(engine={"model": folder}, **settings),
+        settings=chosen,
         engine=engine or EchoEngine(folder),
         prompts=PromptRenderer.from_folder(folder),
         media=cast("MediaLoader", CannedMedia()),
         admission=Admission(Capacity(16, 16, 64, 3600.0, 30.0)),
         metrics=ServerMetrics("test"),
+        transcripts=Transcripts(chosen.chat),
     )

@@ -13,7 +13,7 @@ class MediaSource:
     """One media part of a message.
 
     `locations`: a bare base64 string, a data URL or an http(s) URL; more than one only for a video given as a
-    list of frames. `format_hint`: what the client calls the format (`wav`, `mp3`, ...), never trusted.
+    list of frames. What the client calls the format is not kept: `sniff.py` looks at the bytes.
     `param`: where the part stands in the request, for error messages (`messages[0].content[1]`).
     The client's `fps`, `min_pixels`, `max_pixels` and `max_frames` can only lower the server's limits.
     """
@@ -21,7 +21,6 @@ class MediaSource:
     kind: MediaKind
     locations: tuple[str, ...]
     param: str
-    format_hint: str | None = None
     is_frame_list: bool = False
     hear_sound: bool = True
     fps: float | None = None

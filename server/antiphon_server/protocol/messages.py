@@ -42,7 +42,7 @@ class ImagePart(Wire):
 
 
 class InputAudio(Wire):
-    """`data`: bare base64 (OpenAI), or a data URL or URL (DashScope)."""
+    """`data`: bare base64 (OpenAI), or a data URL or URL (DashScope). `format` is taken and not trusted."""
 
     data: Location
     format: Name | None = None
