@@ -23,13 +23,16 @@ _SMOOTHING = 0.2
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """`sequences`: texts written at once. `streams`: answers spoken at once. The rest bounds the queue."""
+    """`sequences`: texts written at once. `streams`: answers spoken at once. `media_bytes`: decoded media of
+    all turns, waiting and running. The rest bounds the queue.
+    """
 
     sequences: int
     streams: int
     queued_turns: int
     queued_media_seconds: float
     queue_s: float
+    media_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +44,14 @@ class Load:
     waiting_text: int
     waiting_speech: int
     queued_media_seconds: float
+    media_bytes: int
 
 
 class Ticket:
     """One turn's place. `async with` takes the place and gives it back, whatever happens in between.
 
-    Between the two: `await start(media_seconds)` waits for a slot; `text_ended()` gives the Thinker's part
-    back while the answer is still being spoken.
+    Between the two: `hold(media_bytes)` counts what its media take; `await start(media_seconds)` waits for a
+    slot; `text_ended()` gives the Thinker's part back while the answer is still being spoken.
     """
 
     def __init__(self, door: Admission, speaks: bool, choices: int) -> None:
@@ -55,6 +59,7 @@ class Ticket:
         self.speaks = speaks
         self.sequences = min(choices, door.capacity.sequences)
         self.media_seconds = 0.0
+        self.media_bytes = 0
         self.started_at: float | None = None
         self.slot: asyncio.Future[None] | None = None
         self.holds_sequences = False
@@ -67,6 +72,10 @@ class Ticket:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._door.leave(self)
+
+    def hold(self, media_bytes: int) -> None:
+        """So much more decoded media, until the turn ends. Raises `Overloaded` where others leave no room."""
+        self._door.hold(self, media_bytes)
 
     async def start(self, media_seconds: float = 0.0) -> None:
         """Wait for a slot. `media_seconds`: sound and video of the turn, which count while it waits.
@@ -91,6 +100,7 @@ class Admission:
         self._free_sequences = capacity.sequences
         self._free_streams = capacity.streams
         self._media_seconds = 0.0
+        self._media_bytes = 0
         self._typical_turn_s = 2.0
         self._empty = asyncio.Event()
         self._empty.set()
@@ -109,6 +119,7 @@ class Admission:
             waiting_text=len(pending) - speech,
             waiting_speech=speech,
             queued_media_seconds=self._media_seconds,
+            media_bytes=self._media_bytes,
         )
 
     @property
@@ -135,6 +146,18 @@ class Admission:
         self._inside.add(ticket)
         self._empty.clear()
 
+    def hold(self, ticket: Ticket, media_bytes: int) -> None:
+        others, limit = self._media_bytes - ticket.media_bytes, self.capacity.media_bytes
+        # A turn that is alone with its media is bounded by the media policy, and never told to come back.
+        if others and self._media_bytes + media_bytes > limit:
+            raise Overloaded(
+                f"other turns' media take {others >> 20} MiB of memory; the limit is {limit >> 20} MiB",
+                code="media_memory_full",
+                retry_after_s=self._retry_after_s(len(self._inside), self.capacity.sequences),
+            )
+        ticket.media_bytes += media_bytes
+        self._media_bytes += media_bytes
+
     async def start(self, ticket: Ticket, media_seconds: float) -> None:
         self._count_media(ticket, media_seconds)
         ticket.slot = asyncio.get_running_loop().create_future()
@@ -152,6 +175,8 @@ class Admission:
 
     def leave(self, ticket: Ticket) -> None:
         self._inside.discard(ticket)
+        self._media_bytes -= ticket.media_bytes
+        ticket.media_bytes = 0
         if not self._inside:
             self._empty.set()
         if ticket.started_at is None:

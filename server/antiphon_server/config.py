@@ -38,6 +38,9 @@ class Limits(_Frozen):
     queued_media_seconds: float = Field(
         3600, ge=0, description="Audio and video of all waiting turns together."
     )
+    media_bytes: int = Field(
+        4096 * MiB, ge=1 << 20, description="Decoded media of all turns together, waiting and running."
+    )
     free_disk_bytes: int = Field(
         256 * MiB, ge=0, description="Refuse to start with less in the temporary folder."
     )

@@ -152,6 +152,7 @@ class _LoadCollector(Collector):
         yield GaugeMetricFamily(
             "antiphon_queued_media_seconds", "Sound and video waiting.", value=load.queued_media_seconds
         )
+        yield GaugeMetricFamily("antiphon_media_bytes", "Decoded media of all turns.", value=load.media_bytes)
 
 
 class _EngineCollector(Collector):

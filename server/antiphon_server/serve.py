@@ -211,6 +211,7 @@ def capacity_of(settings: Settings) -> Capacity:
         queued_turns=limits.queued_turns,
         queued_media_seconds=limits.queued_media_seconds,
         queue_s=settings.server.timeouts.queue_s,
+        media_bytes=limits.media_bytes,
     )
 
 

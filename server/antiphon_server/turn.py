@@ -56,7 +56,7 @@ async def _prepare(plan: Plan, service: Service, ticket: Ticket, clock: Clock) -
     """Prompt, media and a slot, in this order: what is wrong is said before anybody waits."""
     prompt = await service.prompts.render(plan.conversation)
     _check_room(prompt, service.engine.card)
-    media = await _load(plan, service)
+    media = await _load(plan, service, ticket)
     waiting_since = clock()
     await ticket.start(seconds_of(media))
     service.metrics.turn_started(clock() - waiting_since)
@@ -69,11 +69,11 @@ def seconds_of(media: Media) -> float:
     return videos + sum(clip.seconds for clip in media.audios)
 
 
-async def _load(plan: Plan, service: Service) -> Media:
+async def _load(plan: Plan, service: Service, ticket: Ticket) -> Media:
     if not plan.conversation.sources:
         return Media()
     try:
-        media = await service.media.load(plan.conversation.sources)
+        media = await service.media.load(plan.conversation.sources, ticket.hold)
     except ApiError as error:
         service.metrics.media_rejected(error)
         raise

@@ -15,6 +15,7 @@ import numpy as np
 from antiphon_executor.protocol import AudioClip, Media, Picture, VideoClip
 from antiphon_server.admission import Admission, Capacity
 from antiphon_server.config import Settings
+from antiphon_server.media.budget import Hold
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.source import MediaSource
 from antiphon_server.metrics import ServerMetrics
@@ -30,7 +31,7 @@ class CannedMedia:
     def __init__(self) -> None:
         self.loads: list[tuple[MediaSource, ...]] = []
 
-    async def load(self, sources: Sequence[MediaSource]) -> Media:
+    async def load(self, sources: Sequence[MediaSource], hold: Hold) -> Media:
         self.loads.append(tuple(sources))
         second = AudioClip(np.zeros(16_000, np.float32))
         picture = Picture(np.full((64, 64, 3), 128, np.uint8))
@@ -53,7 +54,7 @@ def make_service(folder: Path, engine: EchoEngine | None = None, **settings: Any
         engine=engine or EchoEngine(folder),
         prompts=PromptRenderer.from_folder(folder),
         media=cast("MediaLoader", CannedMedia()),
-        admission=Admission(Capacity(16, 16, 64, 3600.0, 30.0)),
+        admission=Admission(Capacity(16, 16, 64, 3600.0, 30.0, 1 << 30)),
         metrics=ServerMetrics("test"),
         transcripts=Transcripts(chosen.chat),
     )

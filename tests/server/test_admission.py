@@ -17,8 +17,9 @@ def door(
     queued_turns: int = 2,
     media_seconds: float = 100,
     queue_s: float = 30,
+    media_bytes: int = 1_000,
 ) -> Admission:
-    return Admission(Capacity(sequences, streams, queued_turns, media_seconds, queue_s))
+    return Admission(Capacity(sequences, streams, queued_turns, media_seconds, queue_s, media_bytes))
 
 
 async def turn(
@@ -159,6 +160,27 @@ async def test_too_many_seconds_of_waiting_media_are_refused() -> None:
     assert admission.load.queued_media_seconds == 0
 
 
+async def test_the_media_of_all_turns_share_one_bound_and_give_it_back() -> None:
+    admission = door(sequences=1, media_bytes=100)
+    async with admission.ticket(speaks=False) as waiting:
+        waiting.hold(60)
+        async with admission.ticket(speaks=False) as other:
+            other.hold(40)
+            with pytest.raises(Overloaded) as caught:
+                other.hold(1)
+        assert caught.value.code == "media_memory_full"
+        assert admission.load.media_bytes == 60
+    assert admission.load.media_bytes == 0
+
+
+async def test_a_turn_that_is_alone_is_not_refused_for_its_size() -> None:
+    admission = door(media_bytes=100)
+    async with admission.ticket(speaks=False) as alone:
+        alone.hold(60)
+        alone.hold(60)
+        assert admission.load.media_bytes == 120
+
+
 async def test_choices_take_as_many_text_slots_but_never_more_than_there_are() -> None:
     admission = door(sequences=2)
     async with AsyncExitStack() as stack:
@@ -174,7 +196,7 @@ async def test_a_server_without_a_talker_says_so() -> None:
 
 async def test_the_promised_wait_follows_what_turns_take() -> None:
     now = 0.0
-    admission = Admission(Capacity(1, 1, 0, 0, 30), clock=lambda: now)
+    admission = Admission(Capacity(1, 1, 0, 0, 30, 0), clock=lambda: now)
 
     async def promised_s() -> float:
         async with AsyncExitStack() as stack:

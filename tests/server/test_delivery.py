@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from antiphon_executor.protocol import EngineBusy, EngineDead, InvalidTurn, Media
 from antiphon_server.app import create_app
 from antiphon_server.errors import BadRequest
+from antiphon_server.media.budget import Hold
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.source import MediaSource
 from antiphon_server.service import Service
@@ -245,8 +246,8 @@ async def test_what_the_client_sent_is_not_kept_while_the_answer_is_made(
     checkpoint: Path, engine: EchoEngine, stream: bool
 ) -> None:
     class Forgetful(CannedMedia):
-        async def load(self, sources: Sequence[MediaSource]) -> Media:
-            media = await super().load(sources)
+        async def load(self, sources: Sequence[MediaSource], hold: Hold) -> Media:
+            media = await super().load(sources, hold)
             self.loads.clear()
             return media
 

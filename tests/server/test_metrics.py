@@ -67,7 +67,7 @@ def test_each_observation_is_counted_where_it_belongs() -> None:
 async def test_refused_media_are_counted_by_reason(
     service: Service, client: httpx.AsyncClient, error: ApiError, reason: str
 ) -> None:
-    async def refuse(_: object) -> None:
+    async def refuse(*_: object) -> None:
         raise error
 
     service.media.load = refuse  # type: ignore[method-assign, assignment]
@@ -81,7 +81,7 @@ async def test_refused_media_are_counted_by_reason(
 
 async def test_the_door_is_looked_at_when_asked() -> None:
     metrics = ServerMetrics("x")
-    admission = Admission(Capacity(1, 1, 5, 100, 30))
+    admission = Admission(Capacity(1, 1, 5, 100, 30, 100))
     metrics.watch_load(lambda: admission.load)
     async with admission.ticket(speaks=True) as ticket, admission.ticket(speaks=False):
         await ticket.start()

@@ -1,22 +1,32 @@
 """What one request may still send and still become: encoded bytes, decoded bytes, seconds of sound.
 
 In: amounts, before and after each decode. Out: `BadRequest` of the part that breaks a request's total.
+`hold` counts the memory of all requests together, and may refuse too.
 One per request, never shared.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
 
+Hold = Callable[[int], None]
+
 _MIB = 1 << 20
+
+
+def uncounted(_size_bytes: int) -> None:
+    """The `hold` of a request that is the only one."""
 
 
 class Budget:
     """Amounts only ever grow; a refused part ends the request."""
 
-    def __init__(self, policy: MediaPolicy) -> None:
+    def __init__(self, policy: MediaPolicy, hold: Hold = uncounted) -> None:
         self._policy = policy
+        self._hold = hold
         self._encoded_bytes = 0
         self._decoded_bytes = 0
         self._audio_seconds = 0.0
@@ -44,6 +54,7 @@ class Budget:
             limit = f"{self._policy.request_decoded_bytes / _MIB:g} MiB"
             got = f"brings the request to at least {self._decoded_bytes / _MIB:.1f} MiB of decoded media"
             raise part.over(got, limit, "request_decoded_bytes", "Send less at once or raise the limit.")
+        self._hold(size_bytes)
 
     def take_audio(self, part: Part, seconds: float) -> None:
         """Counts seconds of sound, those of videos included."""

@@ -13,7 +13,7 @@ from antiphon_executor.protocol import AudioClip, Media, Picture, VideoClip
 from antiphon_server.errors import BadRequest, ServerFault
 from antiphon_server.media.address import is_url
 from antiphon_server.media.audio import AudioDecoder
-from antiphon_server.media.budget import Budget
+from antiphon_server.media.budget import Budget, Hold, uncounted
 from antiphon_server.media.decoding import first_failure
 from antiphon_server.media.fetch import Fetcher
 from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg, sound_argv
@@ -67,8 +67,8 @@ class MediaLoader:
             said = outcome.log.decode(errors="replace").strip()[:200]
             raise FfmpegMissing(f"ffmpeg does not run inside the media sandbox: {said or 'it ended at once'}")
 
-    async def load(self, sources: Sequence[MediaSource]) -> Media:
-        """Decodes all parts; each kind keeps its order.
+    async def load(self, sources: Sequence[MediaSource], hold: Hold = uncounted) -> Media:
+        """Decodes all parts; each kind keeps its order. `hold` is told of decoded bytes, and may refuse them.
 
         Raises BadRequest (with the part's `param`) for media that is refused, Overloaded where no decoder
         is free in time. Cancelling stops the decoders of this request.
@@ -78,7 +78,7 @@ class MediaLoader:
         if self._sandbox is None:
             raise ServerFault("media decoding has not been started")
         self._check_counts(sources)
-        one = _Loading(self.policy, self._fetcher, self._sandbox)
+        one = _Loading(self.policy, self._fetcher, self._sandbox, hold)
         with first_failure():
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one.load(part)) for part in number_parts(sources)]
@@ -102,10 +102,10 @@ class MediaLoader:
 class _Loading:
     """One request's loading: its budget, and what the decoders need."""
 
-    def __init__(self, policy: MediaPolicy, fetcher: Fetcher, sandbox: Sandbox) -> None:
+    def __init__(self, policy: MediaPolicy, fetcher: Fetcher, sandbox: Sandbox, hold: Hold) -> None:
         self._policy = policy
         self._fetcher = fetcher
-        self._budget = Budget(policy)
+        self._budget = Budget(policy, hold)
         self._audio = AudioDecoder(policy, sandbox)
         self._pictures = PictureDecoder(policy, sandbox)
         self._videos = VideoDecoder(policy, sandbox, self._audio)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from antiphon_executor.protocol import Media
-from antiphon_server.errors import BadRequest, ServerFault
+from antiphon_server.errors import BadRequest, Overloaded, ServerFault
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.part import number_parts
@@ -125,6 +125,19 @@ async def test_decoded_media_has_a_total(strict: MediaLoader, kind: MediaKind) -
         BadRequest, match=rf"{kind} part 1 brings .* limit is .* \(--media-request-decoded-bytes\)"
     ):
         await strict.load([part(kind, made[kind])])
+
+
+async def test_what_becomes_of_a_request_in_memory_is_counted_and_can_be_refused(loader: MediaLoader) -> None:
+    held: list[int] = []
+    sources = [part("image", coloured(1)), part("audio", wav(tone(0.2, 16_000)[None], 16_000), index=1)]
+    media = await loader.load(sources, held.append)
+    assert sorted(held) == sorted([media.pictures[0].pixels.nbytes, media.audios[0].samples.nbytes])
+
+    def no_room(size_bytes: int) -> None:
+        raise Overloaded(f"no room for {size_bytes}")
+
+    with pytest.raises(Overloaded, match="no room for"):
+        await loader.load(sources, no_room)
 
 
 async def test_sound_has_a_total(strict: MediaLoader) -> None:
