@@ -17,6 +17,8 @@ from antiphon_server.checks import is_loopback
 from antiphon_server.config import ServerSettings
 
 _KEY_IN_SHELL = "$ANTIPHON_API_KEY"
+# A terminal is no place for a megabyte of base64.
+_INTO_A_FILE = r""" | sed 's/.*"data":"\([^"]*\)".*/\1/' | base64 -d > hello.wav"""
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  # what a client on this machine calls it
 
 
@@ -49,8 +51,15 @@ def banner(server: ServerSettings, card: ModelCard, name: str, version: str, por
         ("access", access_line(server)),
     ]
     lines = [f"  {title:<11}{text}" for title, text in rows if text]
+    invitation = "Try it; it speaks into hello.wav:" if card.speaks else "Try it:"
     return "\n".join(
-        [f"Antiphon {version} is ready", *lines, "", "  Try it:", f"  {curl_line(server, card, name, url)}"]
+        [
+            f"Antiphon {version} is ready",
+            *lines,
+            "",
+            f"  {invitation}",
+            f"  {curl_line(server, card, name, url)}",
+        ]
     )
 
 
@@ -85,7 +94,8 @@ def curl_line(server: ServerSettings, card: ModelCard, name: str, url: str) -> s
     request["max_tokens"] = 32
     auth = f' -H "Authorization: Bearer {_KEY_IN_SHELL}"' if server.api_keys else ""
     data = shlex.quote(json.dumps(request, ensure_ascii=False))
-    return f"curl -s {url}/v1/chat/completions{auth} -H 'Content-Type: application/json' -d {data}"
+    command = f"curl -s {url}/v1/chat/completions{auth} -H 'Content-Type: application/json' -d {data}"
+    return command + _INTO_A_FILE if card.speaks else command
 
 
 def _default_first(card: ModelCard) -> list[str]:

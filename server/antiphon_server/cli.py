@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING
 from antiphon_server.exits import MEANING, OLDEST_PYTHON, ExitCode, StartupError, report
 
 if TYPE_CHECKING:
+    from argparse import Namespace
+
     from antiphon_server.flags import FlagParser
     from antiphon_server.sources import Loaded
-
-_DEFAULT_PORT = 8000
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -44,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _serve(argv: Sequence[str]) -> int:
     """Checks, then serves until a signal."""
     parser = _settings_parser("serve", "Serve a model over the OpenAI-compatible API.")
-    settings = _load(parser, argv).settings
+    settings = _load(parser, parser.parse(argv)).settings
     from antiphon_server.checks import before_loading, listen
 
     before_loading(settings)
@@ -67,8 +67,8 @@ def _config(argv: Sequence[str]) -> int:
     parser.add_option("--json", action="store_true", help="as JSON, with origins")
     if argv[:1] != ["show"]:
         parser.error("say 'config show' or 'config schema'")
-    loaded = _load(parser, argv[1:])
     given = parser.parse(argv[1:])
+    loaded = _load(parser, given)
     if given.json:
         _say(settings_report.as_json(loaded))
     elif given.origin:
@@ -82,8 +82,10 @@ def _tiny(argv: Sequence[str]) -> int:
     """Writes a random-weight checkpoint."""
     from antiphon_server.flags import FlagParser
 
-    parser = FlagParser("antiphon tiny", "Write a tiny checkpoint with seeded random weights, for tests.")
-    parser.add_argument("path", type=Path, help="a new or an empty folder")
+    parser = FlagParser(
+        "antiphon tiny", "Write a tiny checkpoint with seeded random weights, for tests.", "PATH"
+    )
+    parser.add_argument("path", type=Path, help="a new or an empty folder", metavar="PATH")
     parser.add_option("--family", default="qwen3_omni", help="the model's family [qwen3_omni]")
     parser.add_option("--seed", type=int, default=0, help="of the weights [0]")
     given = parser.parse(argv)
@@ -102,10 +104,12 @@ def _tiny(argv: Sequence[str]) -> int:
 def _doctor(argv: Sequence[str]) -> int:
     """1 when something is a problem, else 0."""
     from antiphon_server import doctor
+    from antiphon_server.config import ServerSettings
     from antiphon_server.flags import FlagParser
 
     parser = FlagParser("antiphon doctor", "Check this machine, and say what to do where something is wrong.")
-    parser.add_option("--port", type=int, default=_DEFAULT_PORT, help="the port to look at [8000]")
+    port = ServerSettings().port
+    parser.add_option("--port", type=int, default=port, help=f"the port to look at [{port}]")
     parser.add_option("--json", action="store_true", help="as JSON")
     given = parser.parse(argv)
     findings = doctor.examine(given.port)
@@ -124,17 +128,16 @@ COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
 def _settings_parser(name: str, description: str) -> FlagParser:
     from antiphon_server.flags import FlagParser
 
-    parser = FlagParser(f"antiphon {name}", description)
+    parser = FlagParser(f"antiphon {name}", description, "[MODEL]")
     parser.add_argument("path", nargs="?", help="the model's folder, as --model", metavar="MODEL")
     parser.add_option("--config", type=Path, help="a YAML file of settings (or ANTIPHON_CONFIG)")
     parser.add_settings()
     return parser
 
 
-def _load(parser: FlagParser, argv: Sequence[str]) -> Loaded:
+def _load(parser: FlagParser, given: Namespace) -> Loaded:
     from antiphon_server.sources import load
 
-    given = parser.parse(argv)
     if given.path is not None and given.settings.setdefault("engine.model", given.path) != given.path:
         parser.error("the model is given twice, and differently")
     return load(given.settings, given.config)

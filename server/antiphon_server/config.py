@@ -66,8 +66,8 @@ class Timeouts(_Frozen):
 class ServerSettings(_Frozen):
     """The HTTP side."""
 
-    host: str = Field("127.0.0.1", min_length=1, max_length=255)
-    port: int = Field(8000, ge=0, le=65_535)
+    host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Address to listen on.")
+    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
     api_key_file: Path | None = Field(
         None, description="One key a line; lines that start with # are skipped."
     )
@@ -84,7 +84,9 @@ class ServerSettings(_Frozen):
 class LogSettings(_Frozen):
     """What is written about the server's work. Prompts and media never are."""
 
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="The least to be written."
+    )
     format: Literal["auto", "json", "plain"] = Field(
         "auto", description="auto: plain on a terminal, else JSON."
     )

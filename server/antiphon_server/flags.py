@@ -11,7 +11,7 @@ import difflib
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, get_args
+from typing import Any, Literal, NoReturn, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
@@ -37,6 +37,13 @@ class Leaf:
         return str(self.field.annotation).startswith("tuple[")
 
     @property
+    def placeholder(self) -> str:
+        """What stands for the value in the help: its name, or the words to choose from."""
+        if get_origin(self.field.annotation) is Literal:
+            return f"{{{','.join(get_args(self.field.annotation))}}}"
+        return self.name.rsplit(".", 1)[-1].upper()
+
+    @property
     def is_secret(self) -> bool:
         return self.field.annotation is SecretStr or SecretStr in get_args(self.field.annotation)
 
@@ -54,8 +61,8 @@ def settings_leaves(model: type[BaseModel] = Settings, prefix: str = "") -> Iter
 class FlagParser(argparse.ArgumentParser):
     """Says in one line what is wrong, and which flag was probably meant."""
 
-    def __init__(self, prog: str, description: str) -> None:
-        usage = f"{prog} [FLAGS] ..."
+    def __init__(self, prog: str, description: str, operand: str = "") -> None:
+        usage = " ".join(filter(None, (prog, operand, "[FLAGS]")))
         super().__init__(prog=prog, usage=usage, description=description, allow_abbrev=False)
         self._names: list[str] = ["--help"]
 
@@ -96,8 +103,7 @@ class FlagParser(argparse.ArgumentParser):
             self._names += [f"--no-{flag[2:]}" for flag in flags]
         else:
             nargs = "+" if leaf.is_list else None
-            metavar = leaf.name.rsplit(".", 1)[-1].upper()
-            group.add_argument(*flags, action=_Set, nargs=nargs, metavar=metavar, **options)
+            group.add_argument(*flags, action=_Set, nargs=nargs, metavar=leaf.placeholder, **options)
 
 
 class _Set(argparse.Action):
@@ -128,5 +134,5 @@ def _long_flags(leaf: Leaf) -> list[str]:
 
 def _help(leaf: Leaf) -> str:
     field = leaf.field
-    default = "" if field.is_required() or field.default in (None, ()) else f"[{field.default}]"
+    default = "" if field.is_required() or field.default in (None, (), "") else f"[{field.default}]"
     return f"{field.description or ''} {default}".strip().replace("%", "%%")

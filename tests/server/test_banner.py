@@ -83,6 +83,12 @@ def test_the_command_survives_the_shell(name: str) -> None:
     assert (request["model"], request["audio"]["voice"]) == (name, "ethan")
 
 
+def test_without_a_voice_the_command_prints_the_answer() -> None:
+    silent = replace(CARD, voices=(), default_voice=None)
+    words = shlex.split(curl_line(ServerSettings(), silent, "omni", "http://x"))
+    assert "modalities" not in json.loads(words[-1])
+
+
 def test_the_command_takes_the_key_from_the_environment() -> None:
     server = ServerSettings.model_validate({"api_keys": [KEY]})
     line = curl_line(server, CARD, "omni", "http://x")
