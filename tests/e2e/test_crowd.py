@@ -57,8 +57,8 @@ def test_eight_spoken_turns_and_four_texts_at_once_answer_as_if_alone(
     assert [answer.text for answer in together[STREAMS:]] == [write(number).text for number in range(4)]
 
 
-def test_the_shortest_answers_to_media_are_spoken_too(client: openai.OpenAI, recordings: Recordings) -> None:
-    """One token: the Thinker is done before its media rows have arrived, which once left the speech waiting."""
+def test_one_token_about_media_is_spoken_too(client: openai.OpenAI, recordings: Recordings) -> None:
+    """The Thinker is done before its media rows have arrived, which once left the speech waiting."""
     calls = [
         lambda: ask(client, recordings.all_at_once(), max_tokens=1, **SPOKEN) for _ in range(2 * STREAMS)
     ]

@@ -1,6 +1,6 @@
 """How it ends: told to stop, killed, or with a dead engine. Always an answer, an exit code and no orphan.
 
-Runs last of this folder's modules, and its last test on the shared server, since it stops it; the others start their own.
+The last module of this folder: its last test stops the server that the others share.
 """
 
 from __future__ import annotations
