@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import subprocess
 from html.parser import HTMLParser
 
 import httpx
@@ -28,6 +31,33 @@ async def test_the_page_needs_no_other_host_and_its_parts_are_there(client: http
         assert part.status_code == 200, link
         assert not re.search(r"https?://", part.text), link
     assert not re.search(r"<script(?![^>]*src=)|\son\w+=|style=", page.text)
+
+
+TYPES_OF_THE_REQUEST = """
+const vm = require("vm"), [script, root] = JSON.parse(require("fs").readFileSync(0));
+const page = vm.createContext({ document: { getElementById: () => ({}) }, fetch: () => new Promise(() => {}) });
+vm.runInContext(script, page);
+const body = root.paths["/v1/chat/completions"].post.requestBody.content["application/json"].schema;
+const types = Object.entries(body.properties).map(([name, field]) => [name, page.typeOf(field, root)]);
+console.log(JSON.stringify(Object.fromEntries(types)));
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="the page's script runs in Node")
+async def test_the_page_finds_the_types_that_the_schema_points_to(client: httpx.AsyncClient) -> None:
+    given = json.dumps([(await client.get("/docs/docs.js")).text, (await client.get("/openapi.json")).json()])
+    done = subprocess.run(  # noqa: ASYNC221  # nothing else runs here
+        ["node", "-e", TYPES_OF_THE_REQUEST],
+        input=given,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    types = json.loads(done.stdout)
+    assert types["messages"] == "(SystemMessage | UserMessage | AssistantMessage | ToolMessage)[]"
+    assert types["audio"] == "AudioOptions | null"
+    assert [name for name, type_ in types.items() if "any" in type_] == []
 
 
 @pytest.mark.parametrize("path", ["/docs", "/docs/docs.js", "/docs/docs.css"])

@@ -12,7 +12,8 @@ function element(tag, content = [], name = "") {
 
 function resolve(schema, root) {
   if (!schema || !schema.$ref) return schema || {};
-  return schema.$ref.replace(/^#\//, "").split("/").reduce((at, key) => (at || {})[key], root) || {};
+  const keys = schema.$ref.replace(/^#\//, "").split("/").map((key) => key.replace(/~1/g, "/").replace(/~0/g, "~"));
+  return keys.reduce((at, key) => (at || {})[key], root) || {};
 }
 
 function typeOf(schema, root) {
@@ -21,7 +22,10 @@ function typeOf(schema, root) {
   if (found.enum) return found.enum.map((value) => JSON.stringify(value)).join(" | ");
   const choices = found.anyOf || found.oneOf;
   if (choices) return choices.map((choice) => typeOf(choice, root)).join(" | ");
-  if (found.type === "array") return `${typeOf(found.items, root)}[]`;
+  if (found.type === "array") {
+    const items = typeOf(found.items, root);
+    return items.includes(" | ") ? `(${items})[]` : `${items}[]`;
+  }
   return found.title && found.properties ? found.title : found.type || "any";
 }
 
