@@ -11,6 +11,7 @@ from typing import Any
 from vllm import AsyncEngineArgs
 from vllm.config import KVTransferConfig
 from vllm.platforms import current_platform
+from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from antiphon_executor.plugin import MEDIA_ROWS_CONNECTOR, THINKER_ARCHITECTURE
 from antiphon_executor.settings import EngineSettings
@@ -29,6 +30,9 @@ def thinker_engine_args(settings: EngineSettings, rows_socket: str | None) -> As
         "num_gpu_blocks_override": thinker.num_gpu_blocks_override,
         "kv_cache_memory_bytes": thinker.kv_cache_memory_bytes or (_CPU_KV_CACHE_BYTES if on_cpu else None),
     }
+    if thinker.tensor_parallel_size == 1:
+        # On a CPU vLLM's default is a worker process apart, and both ends spin while they wait for each other.
+        optional["distributed_executor_backend"] = UniProcExecutor
     if rows_socket is not None:
         optional["kv_transfer_config"] = KVTransferConfig(
             kv_connector=MEDIA_ROWS_CONNECTOR,
