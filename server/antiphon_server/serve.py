@@ -95,16 +95,24 @@ class Serving:
         front = Front(loading_app(self._settings.server, self._metrics, self._life))
         http = HttpServer(front, self._settings.server)
         http_task = http.start(self._sock)
+        media = MediaLoader(self._settings.media)
         engine: OmniEngine | None = None
         try:
+            # Before the model, which takes its time: what is wrong with these is known in a second.
+            prompts = await self._read_prompts()
+            await _start(media)
             engine = await self._load()
-            code = ExitCode.OK if engine is None else await self._serve(engine, front, http_task)
+            if engine is None:
+                code = ExitCode.OK
+            else:
+                code = await self._serve(self._assemble(engine, prompts, media), front, http_task)
             # An import, an engine's thread or its `close` may block: from here on nothing holds up the end.
             end_within(_DEAD_WAY_OUT_S if code is ExitCode.ENGINE_DIED else _WAY_OUT_S, code)
             return code
         finally:
             http.stop()
             await _within(http_task, _CLOSE_S)
+            await _within(media.close(), _CLOSE_S)
             if engine is not None:
                 await _within(engine.close(), _CLOSE_S)
 
@@ -117,6 +125,8 @@ class Serving:
 
     async def _load(self) -> OmniEngine | None:
         """The engine, or None when the operator has stopped waiting for it."""
+        if self._stop.is_set():
+            return None
         self._progress(f"Antiphon {__version__}: loading {self._settings.engine.model}")
         start = self._start_engine(self._settings.engine, self._progress)
         loading = asyncio.ensure_future(start)
@@ -129,49 +139,37 @@ class Serving:
             return loading.result()
         except Exception as error:
             _log.debug("the engine did not start", exc_info=True)
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0]
             raise StartupError(
                 ExitCode.ENGINE_FAILED,
-                f"the engine did not start: {said}",
+                f"the engine did not start: {_first_line(error)}",
                 "'antiphon doctor' checks this machine",
             ) from None
 
-    async def _serve(self, engine: OmniEngine, front: Front, http: asyncio.Task[None]) -> ExitCode:
-        service = await self._assemble(engine)
+    async def _read_prompts(self) -> PromptRenderer:
         try:
-            app = create_app(service, self._life)
-            # Made on the first request it would hold the event loop for a tenth of a second.
-            app.openapi()
-            front.app = app
-            self._life.stage = "serving"
-            name = served_name(service)
-            print(banner(self._settings.server, engine.card, name, __version__, self._port), flush=True)  # noqa: T201
-            return await self._until_the_end(service, http)
-        finally:
-            await _within(service.media.close(), _CLOSE_S)
+            return await asyncio.to_thread(PromptRenderer.from_folder, self._settings.engine.model)
+        # The files are somebody else's, and the tokenizers library raises nothing narrower.
+        except Exception as error:
+            message = f"the checkpoint's tokenizer or chat template cannot be used: {_first_line(error)}"
+            raise StartupError(ExitCode.NOT_A_CHECKPOINT, message) from None
 
-    async def _assemble(self, engine: OmniEngine) -> Service:
+    def _assemble(self, engine: OmniEngine, prompts: PromptRenderer, media: MediaLoader) -> Service:
         settings = self._settings
         admission = Admission(capacity_of(settings))
         self._metrics.watch_load(lambda: admission.load)
         self._metrics.watch_engine(engine.status)
-        try:
-            prompts = await asyncio.to_thread(PromptRenderer.from_folder, settings.engine.model)
-        except (OSError, ValueError) as error:
-            message = f"the checkpoint's tokenizer or chat template cannot be used: {error}"
-            raise StartupError(ExitCode.NOT_A_CHECKPOINT, message) from None
-        media = MediaLoader(settings.media)
-        await self._start_media(media)
         transcripts = Transcripts(settings.chat)
         return Service(settings, engine, prompts, media, admission, self._metrics, transcripts)
 
-    async def _start_media(self, media: MediaLoader) -> None:
-        try:
-            await media.start()
-        except FfmpegMissing as error:
-            raise StartupError(ExitCode.NO_FFMPEG, str(error)) from None
-        except ServerFault as error:
-            raise StartupError(ExitCode.FAULT, f"the media decoders did not start: {error.message}") from None
+    async def _serve(self, service: Service, front: Front, http: asyncio.Task[None]) -> ExitCode:
+        app = create_app(service, self._life)
+        # Made on the first request it would hold the event loop for a tenth of a second.
+        app.openapi()
+        front.app = app
+        self._life.stage = "serving"
+        card, name = service.engine.card, served_name(service)
+        print(banner(self._settings.server, card, name, __version__, self._port), flush=True)  # noqa: T201
+        return await self._until_the_end(service, http)
 
     async def _until_the_end(self, service: Service, http: asyncio.Task[None]) -> ExitCode:
         watch = asyncio.create_task(watch_engine(service.engine, self._life, service.admission), name="watch")
@@ -213,6 +211,19 @@ def capacity_of(settings: Settings) -> Capacity:
         queue_s=settings.server.timeouts.queue_s,
         media_bytes=limits.media_bytes,
     )
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+async def _start(media: MediaLoader) -> None:
+    try:
+        await media.start()
+    except FfmpegMissing as error:
+        raise StartupError(ExitCode.NO_FFMPEG, str(error)) from None
+    except ServerFault as error:
+        raise StartupError(ExitCode.FAULT, f"the media decoders did not start: {error.message}") from None
 
 
 async def _first(*waits: asyncio.Future[Any] | Coroutine[Any, Any, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
+import pytest
 
 from antiphon_server.exits import ExitCode
 
@@ -194,6 +196,27 @@ def test_an_engine_that_does_not_start_is_said_in_one_line(checkpoint: Path) -> 
         assert running.process.wait(20) != 0
     said = [line for line in running.stderr if "did not start" in line]
     assert said[-1].strip().endswith("no room for 3 GiB of cache")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "words"),
+    [
+        ("chat_template.jinja", None, "has no chat template"),
+        ("chat_template.jinja", "{% if %}", "chat template cannot be used: Expected an expression"),
+        ("tokenizer.json", "{}", "tokenizer or chat template cannot be used"),
+    ],
+)
+def test_a_broken_checkpoint_is_said_before_the_model_is_loaded(
+    checkpoint: Path, tmp_path: Path, file: str, text: str | None, words: str
+) -> None:
+    broken = shutil.copytree(checkpoint, tmp_path / "broken")
+    (broken / file).unlink()
+    if text is not None:
+        (broken / file).write_text(text, encoding="utf-8")
+    with echo(broken, ECHO_LOADS_S="60") as running:
+        assert running.process.wait(20) == ExitCode.NOT_A_CHECKPOINT
+    assert words in running.stderr[-1]
+    assert len(running.stderr) == 1
 
 
 def test_connections_that_idle_do_not_hold_up_the_end(checkpoint: Path) -> None:
