@@ -1,4 +1,4 @@
-"""The server that the real clients talk to: the whole application over the echo engine, on loopback."""
+"""The server that the real clients talk to: application and HTTP as they ship, over the echo engine."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-import uvicorn
 
 from antiphon_server.app import create_app
+from antiphon_server.checks import listen
+from antiphon_server.http_server import HttpServer
 from antiphon_server.service import Service
 from tests.echo_engine import EchoEngine, Script
 from tests.server.parts import make_service
@@ -30,16 +31,15 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     engine = EchoEngine(folder)
     engine.cues["please fail"] = Script(fault_at=2)
     service = make_service(folder, engine)
-    server = uvicorn.Server(
-        uvicorn.Config(create_app(service), host="127.0.0.1", port=0, log_level="warning", loop="uvloop")
-    )
-    thread = threading.Thread(target=server.run, daemon=True)
+    sock = listen("127.0.0.1", 0, stalled_client_s=30)
+    server = HttpServer(create_app(service), service.settings.server)
+    thread = threading.Thread(target=server.run, args=([sock],), daemon=True)
     thread.start()
     deadline = time.monotonic() + 10
     while not server.started and time.monotonic() < deadline:
         time.sleep(0.01)
-    port = server.servers[0].sockets[0].getsockname()[1]
+    port = sock.getsockname()[1]
     yield Served(f"http://127.0.0.1:{port}", engine, service)
-    server.should_exit = True
+    server.stop()
     thread.join(10)
     assert not thread.is_alive()
