@@ -1,0 +1,121 @@
+"""ARIA, the slow way: the whole stream is run again for every frame.
+
+In: the Talker's prompt rows, the text of an answer, how to draw. Out: the frames, and the order in which text
+and frames stood in the stream. What a served stream must equal, whatever is cached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from antiphon_executor.qwen3_5_omni.aria import Chunk, Kind, Row, chunks
+from antiphon_executor.reference.talker import Talker
+from antiphon_executor.talker.sampling import ResidualDraw, Sampling, SlotSampling, StreamSampling, draw_code0
+
+Extend = Callable[[Tensor], Tensor]
+"""[n, hidden] rows that enter the stream → [hidden], the normed state behind the last of them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Speech:
+    """`codes`: int64 [frames, groups]; `order`: the rows behind the prompt; `ended`: EOS was drawn."""
+
+    codes: Tensor
+    order: tuple[Row, ...]
+    ended: bool
+
+
+class Rerun:
+    """A stream that keeps its rows and no state."""
+
+    def __init__(self, talker: Talker) -> None:
+        self._talker = talker
+        self._rows: list[Tensor] = []
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        self._rows.append(rows)
+        return self._talker.hidden(torch.cat(self._rows))[-1]
+
+
+def family_sampling(seed: int) -> StreamSampling:
+    """How the family draws: as Qwen3-Omni, but its predictor at temperature .9, top-k 50 and no top-p."""
+    return StreamSampling(seed=seed, predictor_temperature=0.9, predictor_top_p=1.0)
+
+
+@torch.no_grad()
+def speak(
+    talker: Talker,
+    prompt_rows: Tensor,
+    text_ids: Sequence[int],
+    tts_eos: int,
+    sampling: StreamSampling,
+    max_frames: int,
+    extend: Extend | None = None,
+) -> Speech:
+    """Speaks one answer. `prompt_rows` end with tts_bos and codec_bos; `text_ids` without tts_eos.
+
+    The repetition penalty sees the codes of one chunk. What is drawn behind a chunk's last frame is dropped.
+    """
+    stream = _Stream(talker, extend or Rerun(talker), sampling)
+    pieces = chunks(text_ids, tts_eos, talker.config.text_tokens_per_chunk)
+    for number, chunk in enumerate(pieces):
+        rows = talker.text_rows(chunk.text)
+        state = stream.enter_text(rows if number else torch.cat((prompt_rows, rows)), len(chunk.text))
+        wanted = max_frames if chunk.last else talker.config.frames_per_chunk
+        if not stream.decode(state, chunk, min(wanted, max_frames - len(stream.codes))):
+            return stream.speech(ended=True)
+    return stream.speech(ended=False)
+
+
+class _Stream:
+    def __init__(self, talker: Talker, extend: Extend, sampling: StreamSampling) -> None:
+        self._talker = talker
+        self._extend = extend
+        self._sampling = SlotSampling.empty(1, torch.device("cpu"))
+        self._sampling.put(0, sampling)
+        self._order: list[Row] = []
+        self._text = 0
+        self.codes: list[Tensor] = []
+
+    def enter_text(self, rows: Tensor, tokens: int) -> Tensor:
+        self._order += [Row(Kind.TEXT, self._text + index) for index in range(tokens)]
+        self._text += tokens
+        return self._extend(rows)
+
+    def decode(self, state: Tensor, chunk: Chunk, frames: int) -> bool:
+        """Draws `frames` frames behind `state`, or until EOS. False when EOS was drawn."""
+        config = self._talker.config
+        seen = torch.zeros(1, config.codec_vocab_size, dtype=torch.bool)
+        masked = _masked(config.codec_vocab_size, config.suppressed_codes)
+        masked[config.codec_eos_token_id] = not chunk.last
+        for _ in range(frames):
+            row = self._row()
+            code0 = draw_code0(self._talker.codec_head(state)[None].float(), row, seen, masked)
+            if int(code0) == config.codec_eos_token_id:
+                return False
+            seen[0, code0] = True
+            draw = ResidualDraw(row, config.num_code_groups)
+            code0_row = self._talker.code_rows(code0)
+            rest = self._talker.code_predictor.draw(state[None], code0_row, draw)
+            state = self._enter_frame(torch.cat((code0[:, None], rest), dim=1))
+        return True
+
+    def speech(self, ended: bool) -> Speech:
+        nothing = torch.zeros(0, self._talker.config.num_code_groups, dtype=torch.int64)
+        return Speech(torch.cat([nothing, *self.codes]), tuple(self._order), ended)
+
+    def _enter_frame(self, codes: Tensor) -> Tensor:
+        self._order.append(Row(Kind.FRAME, len(self.codes)))
+        self.codes.append(codes)
+        return self._extend(self._talker.frame_rows(codes))
+
+    def _row(self) -> Sampling:
+        return self._sampling.rows(torch.tensor([0]), torch.tensor([len(self.codes)]))
+
+
+def _masked(vocabulary: int, suppressed: int) -> Tensor:
+    return torch.arange(vocabulary) >= vocabulary - suppressed

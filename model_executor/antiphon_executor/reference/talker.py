@@ -1,0 +1,105 @@
+"""The Talker: prompt rows, text rows and frame rows in one stream in, logits of code 0 out.
+
+A Qwen3.5 backbone, MoE or dense, with its own text embedding, a codec embedding and head, one linear
+`hidden_projection` for media rows, and the code predictor. Differentiable. Not public, and read here in the
+simplest way: a row's position is its place in the stream, on all three axes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5TextConfig
+from transformers.models.qwen3_5.modeling_qwen3_5 import Qwen3_5TextModel
+from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import Qwen3_5MoeTextModel
+
+from antiphon_executor.qwen3_5_omni.aria import Kind, stream_order
+from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeTalkerConfig
+from antiphon_executor.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.reference.code_predictor import CodePredictor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SpokenLogits:
+    """What the Talker thinks of a given speech: `code0` [frames + 1, codec_vocab], EOS behind the last frame;
+    `residual` [frames, groups - 1, vocab].
+    """
+
+    code0: Tensor
+    residual: Tensor
+
+
+class Talker(PreTrainedModel):
+    """Parameters: `model` with `embed_tokens` (text) and `codec_embedding`; `codec_head`; the projection;
+    `code_predictor`.
+    """
+
+    config_class = Qwen3_5OmniMoeTalkerConfig
+    _supports_sdpa = True
+
+    def __init__(self, config: Qwen3_5OmniMoeTalkerConfig) -> None:
+        super().__init__(config)
+        text = config.text_config
+        dense = isinstance(text, Qwen3_5TextConfig)
+        self.model = Qwen3_5TextModel(text) if dense else Qwen3_5MoeTextModel(text)
+        self.model.codec_embedding = nn.Embedding(config.codec_vocab_size, text.hidden_size)
+        self.codec_head = nn.Linear(text.hidden_size, config.codec_vocab_size, bias=False)
+        self.hidden_projection = nn.Linear(config.thinker_hidden_size, text.hidden_size)
+        self.code_predictor = CodePredictor(config.code_predictor_config, text.hidden_size)
+        self.post_init()
+
+    def text_rows(self, token_ids: Sequence[int] | NDArray | Tensor) -> Tensor:
+        """[n] text ids → [n, hidden]."""
+        return self.model.embed_tokens(torch.as_tensor(token_ids, dtype=torch.int64))
+
+    def code_rows(self, code0: Sequence[int] | Tensor) -> Tensor:
+        """[n] ids of the codec vocabulary → [n, hidden]."""
+        return self.model.codec_embedding(torch.as_tensor(code0, dtype=torch.int64))
+
+    def frame_rows(self, codes: Tensor) -> Tensor:
+        """[n, groups] codes → [n, hidden], each the sum of its codes' embeddings."""
+        rows = self.code_rows(codes[:, 0])
+        for group, embedding in enumerate(self.code_predictor.model.codec_embedding, start=1):
+            rows = rows + embedding(codes[:, group])
+        return rows
+
+    def voice_rows(self, voice: VoicePrompt) -> Tensor:
+        """The Talker's system prompt: text, reference frames, text: [n, hidden]."""
+        frames = self.frame_rows(torch.as_tensor(voice.codes))
+        return torch.cat((self.text_rows(voice.opening), frames, self.text_rows(voice.closing)))
+
+    def conversation_rows(self, token_ids: Tensor, media: Tensor, accepted: Tensor) -> Tensor:
+        """Rows of the tokens kept of a Thinker prompt: [n, hidden].
+
+        `token_ids` [n]; `media`: bool [n]; `accepted` [n, thinker_hidden]: the accept layer's, read at media.
+        """
+        return torch.where(media[:, None], self.hidden_projection(accepted), self.text_rows(token_ids))
+
+    def hidden(self, rows: Tensor) -> Tensor:
+        """[n, hidden] rows of one stream from its beginning → [n, hidden], normed."""
+        positions = torch.arange(len(rows)).expand(3, 1, -1)
+        states = self.model(inputs_embeds=rows[None], position_ids=positions, use_cache=False)
+        return states.last_hidden_state[0]
+
+    def forward(self, prompt_rows: Tensor, text_ids: Sequence[int], codes: Tensor) -> SpokenLogits:
+        """Teacher-forced: what training minimises the loss of.
+
+        `prompt_rows` [n, hidden]: up to and with codec_bos; `text_ids`: the answer, tts_eos included;
+        `codes`: int64 [frames, groups]. ValueError where the speech ends before its text.
+        """
+        sizes = self.config.text_tokens_per_chunk, self.config.frames_per_chunk
+        order = stream_order(len(text_ids), len(codes), *sizes)
+        places = {kind: [i for i, row in enumerate(order) if row.kind is kind] for kind in Kind}
+        stream = prompt_rows.new_zeros((len(order), prompt_rows.shape[1]))
+        stream = stream.index_copy(0, torch.tensor(places[Kind.TEXT]), self.text_rows(text_ids))
+        frame_places = torch.tensor(places[Kind.FRAME], dtype=torch.int64)
+        stream = stream.index_copy(0, frame_places, self.frame_rows(codes))
+        states = self.hidden(torch.cat((prompt_rows, stream)))[len(prompt_rows) :]
+        before = states[frame_places - 1]
+        residual = self.code_predictor(before, self.code_rows(codes[:, 0]), codes[:, 1:])
+        return SpokenLogits(self.codec_head(torch.cat((before, states[-1:]))), residual)

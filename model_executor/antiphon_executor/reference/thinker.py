@@ -1,0 +1,124 @@
+"""The Thinker: token ids and media features in, logits and the rows that the Talker accepts out.
+
+Composed of transformers' Qwen3.5 text and vision modules and our audio encoder. One prompt at a time, no
+cache: `generate` re-runs the whole sequence for every token. Differentiable.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import Qwen3_5MoeTextModel, Qwen3_5MoeVisionModel
+
+from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeThinkerConfig
+from antiphon_executor.reference.audio_encoder import AudioEncoder
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Patches:
+    """Pixels of one picture or video as transformers' Qwen processors cut them.
+
+    `pixels`: [patches, channels * temporal * patch * patch]; `grid`: (time, height, width) in patches.
+    """
+
+    pixels: Tensor
+    grid: tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ThinkerPrompt:
+    """`token_ids` [n] and `positions` [3, n] of an expanded prompt; its media, each kind in its order.
+
+    `sounds`: mel frames [mel_bins, frames], those of videos among them.
+    """
+
+    token_ids: Tensor
+    positions: Tensor
+    sounds: tuple[Tensor, ...] = ()
+    pictures: tuple[Patches, ...] = ()
+    videos: tuple[Patches, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ThinkerOutput:
+    """`logits` [n, vocab]; `layers`: [n, hidden] each, the embeddings first, layer k's output at k.
+
+    The final norm stands behind the last layer, as in transformers' `hidden_states`.
+    """
+
+    logits: Tensor
+    layers: tuple[Tensor, ...] = field(repr=False)
+
+
+class Thinker(PreTrainedModel):
+    """Parameters: `audio_tower`, `visual`, `model`, `lm_head`, as in Qwen3-Omni."""
+
+    config_class = Qwen3_5OmniMoeThinkerConfig
+    _supports_sdpa = True
+
+    def __init__(self, config: Qwen3_5OmniMoeThinkerConfig) -> None:
+        super().__init__(config)
+        self.audio_tower = AudioEncoder(config.audio_config)
+        self.visual = Qwen3_5MoeVisionModel(config.vision_config)
+        self.model = Qwen3_5MoeTextModel(config.text_config)
+        self.lm_head = nn.Linear(config.text_config.hidden_size, config.text_config.vocab_size, bias=False)
+        self.post_init()
+
+    def forward(self, prompt: ThinkerPrompt) -> ThinkerOutput:
+        return self.run(self.embedded(prompt), prompt.positions)
+
+    def run(self, rows: Tensor, positions: Tensor) -> ThinkerOutput:
+        """`rows` [n, hidden] of one sequence from its beginning; `positions` [3, n]."""
+        states = self.model(
+            inputs_embeds=rows[None],
+            position_ids=positions[:, None],
+            use_cache=False,
+            output_hidden_states=True,
+        )
+        layers = tuple(layer[0] for layer in states.hidden_states)
+        return ThinkerOutput(self.lm_head(states.last_hidden_state[0]), layers)
+
+    def embedded(self, prompt: ThinkerPrompt) -> Tensor:
+        """[n, hidden]: text embeddings, with each medium's rows in the places of its tokens.
+
+        ValueError where a kind of media has another number of rows than of places.
+        """
+        rows = self.model.embed_tokens(prompt.token_ids)
+        kinds = (
+            (self.config.audio_token_id, [self.audio_tower(mel) for mel in prompt.sounds]),
+            (self.config.image_token_id, self._seen(prompt.pictures)),
+            (self.config.video_token_id, self._seen(prompt.videos)),
+        )
+        for token, media in kinds:
+            places = (prompt.token_ids == token).nonzero().squeeze(1)
+            if len(places) != sum(len(part) for part in media):
+                raise ValueError(
+                    f"the prompt has {len(places)} tokens {token}, its media have another number"
+                )
+            if media:
+                rows = rows.index_copy(0, places, torch.cat(media))
+        return rows
+
+    @torch.no_grad()
+    def generate(self, prompt: ThinkerPrompt, max_tokens: int, end: int) -> list[int]:
+        """The greedy answer, `end` left out. Its tokens are text, even a medium's placeholder."""
+        rows, positions = self.embedded(prompt), prompt.positions
+        answer: list[int] = []
+        for following in range(int(positions.max()) + 1, int(positions.max()) + 1 + max_tokens):
+            token = self.run(rows, positions).logits[-1:].argmax(-1)
+            if int(token) == end:
+                break
+            answer.append(int(token))
+            rows = torch.cat((rows, self.model.embed_tokens(token)))
+            positions = torch.cat((positions, positions.new_full((3, 1), following)), dim=1)
+        return answer
+
+    def _seen(self, media: tuple[Patches, ...]) -> list[Tensor]:
+        if not media:
+            return []
+        pixels = torch.cat([medium.pixels for medium in media])
+        grids = torch.tensor([medium.grid for medium in media])
+        return [self.visual(pixels, grid_thw=grids).pooler_output]
