@@ -15,12 +15,13 @@ from antiphon_server.config import Dialect
 from antiphon_server.conversation import Conversation, read_conversation
 from antiphon_server.errors import BadRequest
 from antiphon_server.protocol.chat import ChatRequest
+from antiphon_server.protocol.limits import MAX_TOOL_CALLS
 from antiphon_server.protocol.options import AudioFormat
 from antiphon_server.sampling import read_speech_sampling, read_text_sampling
 from antiphon_server.service import Service
 from antiphon_server.tools import ForcedCallReader, ToolCallReader
 
-ToolUse = Literal["none", "free", "forced"]
+ToolUse = Literal["none", "one", "many", "forced"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ def make_reader(form: AnswerForm) -> ToolCallReader | None:
     if form.tool_use == "none":
         return None
     kind = ForcedCallReader if form.tool_use == "forced" else ToolCallReader
-    return kind(lambda: f"call_{secrets.token_hex(12)}")
+    return kind(lambda: f"call_{secrets.token_hex(12)}", MAX_TOOL_CALLS if form.tool_use == "many" else 1)
 
 
 def _check_conversation(conversation: Conversation, card: ModelCard, service: Service) -> None:
@@ -133,4 +134,6 @@ def _read_form(request: ChatRequest, service: Service) -> AnswerForm:
 def _read_tool_use(request: ChatRequest) -> ToolUse:
     if request.tool_choice not in (None, "none", "auto"):
         return "forced"
-    return "free" if request.tools and request.tool_choice != "none" else "none"
+    if not request.tools or request.tool_choice == "none":
+        return "none"
+    return "many" if request.parallel_tool_calls else "one"

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from antiphon_server.protocol.limits import MAX_TOOL_CALLS
+
 OPENING = "<tool_call>"
 CLOSING = "</tool_call>"
 
@@ -34,10 +36,11 @@ AnswerPart = PlainText | CalledTool
 
 
 class ToolCallReader:
-    """One choice's text. `make_id` names each call."""
+    """One choice's text. `make_id` names each call; calls after the first `most_calls` are left out."""
 
-    def __init__(self, make_id: Callable[[], str]) -> None:
+    def __init__(self, make_id: Callable[[], str], most_calls: int = MAX_TOOL_CALLS) -> None:
         self._make_id = make_id
+        self._most_calls = most_calls
         self._held = ""
         self._calls = 0
 
@@ -66,7 +69,11 @@ class ToolCallReader:
             if end < 0:
                 return
             written, self._held = self._held[: end + len(CLOSING)], self._held[end + len(CLOSING) :]
-            yield self._read_call(written[start + len(OPENING) : -len(CLOSING)]) or PlainText(written)
+            call = self._read_call(written[start + len(OPENING) : -len(CLOSING)])
+            if call is None:
+                yield PlainText(written)
+            elif call.index < self._most_calls:
+                yield call
 
     def _take_plain(self, chars: int) -> Iterator[AnswerPart]:
         plain, self._held = self._held[:chars], self._held[chars:]

@@ -136,7 +136,7 @@ def test_an_answer_that_was_cut_in_either_half_says_so(text_end: Any, speech_end
 
 def test_logprobs_are_kept_where_the_text_is_held_back() -> None:
     logprob = TokenLogprob("<tool", b"<tool", -0.1, (TokenLogprob("x", b"x", -2.0),))
-    chunks = chunks_of(form(tool_use="free"), TextDelta(0, "<tool", 1, (logprob,)), TextEnded(0, "stop"))
+    chunks = chunks_of(form(tool_use="many"), TextDelta(0, "<tool", 1, (logprob,)), TextEnded(0, "stop"))
     assert chunks[1]["choices"][0]["logprobs"]["content"][0]["token"] == "<tool"
     assert "".join(delta.get("content") or "" for delta in deltas_of(chunks)) == "<tool"
 

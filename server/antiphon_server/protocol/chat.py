@@ -49,7 +49,6 @@ class ChatRequest(Wire):
             "prompt_cache_key",
             "prompt_cache_retention",
             "prompt_cache_options",
-            "parallel_tool_calls",
             "moderation",
         }
     )
@@ -78,6 +77,7 @@ class ChatRequest(Wire):
     response_format: ResponseFormat | None = None
     tools: tuple[Tool, ...] = Field(default=(), max_length=limits.MAX_TOOLS)
     tool_choice: ToolChoice | None = None
+    parallel_tool_calls: Flag = True
     use_audio_in_video: Flag | None = None
     mm_processor_kwargs: ProcessorOptions | None = None
     talker_temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None

@@ -202,6 +202,18 @@ async def test_a_tool_call_is_taken_out_of_the_text(client: httpx.AsyncClient, s
     assert (text, reason) == ("Let me see.", "tool_calls")
 
 
+@pytest.mark.parametrize("stream_it", [False, True])
+async def test_who_forbids_parallel_calls_gets_the_first(client: httpx.AsyncClient, stream_it: bool) -> None:
+    body = said(f"{CALL}{CALL}", tools=TOOLS, parallel_tool_calls=False)
+    if stream_it:
+        calls = [
+            call for delta in deltas_of(await stream(client, body)) for call in delta.get("tool_calls", [])
+        ]
+    else:
+        calls = (await ask(client, body))["choices"][0]["message"]["tool_calls"]
+    assert len(calls) == 1
+
+
 async def test_without_tools_the_same_text_is_text(client: httpx.AsyncClient) -> None:
     for body in (said(CALL), said(CALL, tools=TOOLS, tool_choice="none")):
         message = (await ask(client, body))["choices"][0]["message"]
