@@ -82,5 +82,6 @@ def _message(error: ErrorDetails) -> str:
         return f"{context['discriminator']} must be one of {context['expected_tags']}"
     if error["type"] == "union_tag_not_found":
         return f"it needs a {error['ctx']['discriminator']}"
-    text = error["msg"].removeprefix("Value error, ").replace("tuple", "list").replace("dictionary", "object")
-    return text[:1].lower() + text[1:].rstrip(".")
+    text = error["msg"].removeprefix("Value error, ").replace(" after validation", "").rstrip(".")
+    text = text[:1].lower() + text[1:]
+    return text.replace("tuple", "list").replace("dictionary", "object")

@@ -72,6 +72,12 @@ def test_a_wrong_field_is_named_as_it_stands_in_the_clients_json(fields: dict[st
     assert refusal(**fields).param == param
 
 
+def test_the_words_of_a_refusal_are_not_pythons() -> None:
+    with pytest.raises(BadRequest) as caught:
+        parse(messages=[])
+    assert caught.value.message == "Invalid value for 'messages': list should have at least 1 item, not 0."
+
+
 def test_a_misspelt_field_is_refused_with_the_name_that_was_meant() -> None:
     refused = refusal(temprature=1)
     assert (refused.code, refused.param) == ("unsupported_parameter", "temprature")
