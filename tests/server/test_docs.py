@@ -35,7 +35,8 @@ async def test_the_page_needs_no_other_host_and_its_parts_are_there(client: http
 
 TYPES_OF_THE_REQUEST = """
 const vm = require("vm"), [script, root] = JSON.parse(require("fs").readFileSync(0));
-const page = vm.createContext({ document: { getElementById: () => ({}) }, fetch: () => new Promise(() => {}) });
+const document = { getElementById: () => ({}) }, fetch = () => new Promise(() => {});
+const page = vm.createContext({ document, fetch });
 vm.runInContext(script, page);
 const body = root.paths["/v1/chat/completions"].post.requestBody.content["application/json"].schema;
 const types = Object.entries(body.properties).map(([name, field]) => [name, page.typeOf(field, root)]);
