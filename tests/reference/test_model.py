@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_executor.reference.speech import family_sampling
+from antiphon_executor.reference.talker import Utterance
 from tests.reference import mini
 
 Model = Qwen3_5OmniMoeForConditionalGeneration
@@ -61,7 +62,7 @@ def test_a_loss_reaches_every_parameter() -> None:
     model = mini.mini_model(seed=6)
     prompt, codes = mini.mini_prompt(), torch.randint(mini.CODES, (40, mini.GROUPS))
     text = [*range(mini.DIGITS, mini.DIGITS + 20), mini.TTS_EOS]
-    speech = model.talker(model.talker_rows(prompt, mini.mini_voice()), text, codes)
+    (speech,) = model.talker([Utterance(model.talker_rows(prompt, mini.mini_voice()), text, codes)])
     targets = torch.cat((codes[:, 0], torch.tensor([mini.EOS])))
     loss = functional.cross_entropy(model.thinker(prompt).logits[:-1], prompt.token_ids[1:])
     loss = loss + functional.cross_entropy(speech.code0, targets)
@@ -70,6 +71,19 @@ def test_a_loss_reaches_every_parameter() -> None:
     loss.backward()
     idle = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert idle == []
+
+
+def test_a_loss_on_the_speech_reaches_what_was_heard_and_seen() -> None:
+    model = mini.mini_model(seed=6)
+    model.talker_rows(mini.mini_prompt(), mini.mini_voice()).square().sum().backward()
+    thinker = model.thinker
+    for part in (
+        thinker.audio_tower.conv2d1,
+        thinker.visual.patch_embed.proj,
+        thinker.model.layers[1].mlp.gate,
+    ):
+        assert part.weight.grad.abs().sum() > 0
+    assert thinker.model.layers[2].mlp.gate.weight.grad is None, "a layer above the accepted one"
 
 
 def test_steps_down_the_gradient_lower_the_loss() -> None:
@@ -81,7 +95,7 @@ def test_steps_down_the_gradient_lower_the_loss() -> None:
     losses = []
     for _ in range(20):
         rows = talker.voice_rows(mini.mini_voice())
-        logits = talker(rows, [30, 31, 32, 33, 34, mini.TTS_EOS], codes)
+        (logits,) = talker([Utterance(rows, [30, 31, 32, 33, 34, mini.TTS_EOS], codes)])
         loss = functional.cross_entropy(logits.code0, targets)
         loss = loss + functional.cross_entropy(logits.residual.flatten(0, 1), codes[:, 1:].flatten())
         optimizer.zero_grad()

@@ -12,13 +12,13 @@ from transformers import DynamicCache
 
 from antiphon_executor.qwen3_5_omni.aria import Kind, stream_order
 from antiphon_executor.reference.speech import Speech, family_sampling, speak
-from antiphon_executor.reference.talker import Talker
+from antiphon_executor.reference.talker import Talker, Utterance
 from antiphon_executor.talker.sampling import StreamSampling
 from tests.reference import mini
 
 GREEDY = StreamSampling(seed=0, temperature=0.0, repetition_penalty=1.0)
 TEXT = [33, 41, 29, 50, 38, 22, 47, 31, 55, 26]
-MAX_FRAMES = 30
+MAX_FRAMES = 22
 
 
 class Cached:
@@ -55,6 +55,12 @@ def spoken(talker: Talker, sampling: StreamSampling = GREEDY, text: list[int] = 
     return speak(talker, prompt_rows(talker), text, mini.TTS_EOS, sampling, MAX_FRAMES)
 
 
+@pytest.fixture(scope="module")
+def said(talker: Talker) -> Speech:
+    """`TEXT`, greedily."""
+    return spoken(talker)
+
+
 @pytest.fixture
 def eager_to_end(talker: Talker) -> Iterator[Talker]:
     """A Talker that would rather end than say anything: its head gives EOS the best logit, always."""
@@ -72,6 +78,13 @@ def test_nothing_ends_while_text_remains_and_everything_may_after(eager_to_end: 
     speech = spoken(eager_to_end, text=TEXT[:words])
     assert speech.ended
     assert len(speech.codes) == words // 4 * 4
+
+
+def test_the_limit_of_frames_ends_an_answer_in_the_middle_of_its_text(talker: Talker, said: Speech) -> None:
+    speech = speak(talker, prompt_rows(talker), TEXT, mini.TTS_EOS, GREEDY, max_frames=6)
+    assert not speech.ended
+    assert torch.equal(speech.codes, said.codes[:6])
+    assert speech.order == said.order[:14]
 
 
 @pytest.mark.parametrize("words", [0, 3, 4, 10])
@@ -103,32 +116,52 @@ def test_rows_are_appended_and_what_is_drawn_ahead_is_not(talker: Talker) -> Non
     assert [len(rows) for rows in cached.rows[1:11]] == [1, 1, 1, 1, 4, 1, 1, 1, 1, 3]
 
 
-def test_a_whole_pass_over_the_finished_stream_predicts_every_code(talker: Talker) -> None:
-    speech = spoken(talker)
+def test_a_whole_pass_over_the_finished_stream_predicts_every_code(talker: Talker, said: Speech) -> None:
+    speech = said
     with torch.no_grad():
-        logits = talker(prompt_rows(talker), [*TEXT, mini.TTS_EOS], speech.codes)
+        (logits,) = talker([Utterance(prompt_rows(talker), [*TEXT, mini.TTS_EOS], speech.codes)])
     code0 = logits.code0[:-1, : mini.CODES].argmax(-1)
     assert torch.equal(code0, speech.codes[:, 0])
     assert torch.equal(logits.residual.argmax(-1), speech.codes[:, 1:])
     assert logits.code0.shape == (len(speech.codes) + 1, mini.CODEC_VOCAB)
 
 
-def test_the_repetition_penalty_sees_one_chunk(talker: Talker) -> None:
+@torch.no_grad()
+def test_an_utterance_is_judged_the_same_alone_and_in_company(talker: Talker) -> None:
+    generator = torch.Generator().manual_seed(0)
+    utterances = [
+        Utterance(
+            talker.voice_rows(mini.mini_voice(frames)),
+            [*TEXT[:words], mini.TTS_EOS],
+            torch.randint(mini.CODES, (frames, mini.GROUPS), generator=generator),
+        )
+        for words, frames in ((10, 25), (0, 2), (3, 1), (4, 9))
+    ]
+    for utterance, judged in zip(utterances, talker(utterances), strict=True):
+        (alone,) = talker([utterance])
+        torch.testing.assert_close(judged.code0, alone.code0, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(judged.residual, alone.residual, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(("frames", "message"), [(0, "without frames"), (7, "end before")])
+def test_an_utterance_that_cannot_be_spoken_is_refused(talker: Talker, frames: int, message: str) -> None:
+    codes = torch.zeros(frames, mini.GROUPS, dtype=torch.int64)
+    with pytest.raises(ValueError, match=message):
+        talker([Utterance(prompt_rows(talker), [*TEXT, mini.TTS_EOS], codes)])
+
+
+def test_the_repetition_penalty_sees_one_chunk(talker: Talker, said: Speech) -> None:
     """Under a penalty that forbids every repeat, codes differ within a chunk and come back in the next."""
-    speech = spoken(talker, replace_penalty(GREEDY, 1e9), text=TEXT * 3)
-    code0 = speech.codes[: len(TEXT) * 3 // 4 * 4, 0]
+    forbidding = StreamSampling(seed=0, temperature=0.0, repetition_penalty=1e9)
+    speech = speak(talker, prompt_rows(talker), TEXT * 4, mini.TTS_EOS, forbidding, max_frames=40)
+    code0 = speech.codes[:, 0]
     pieces = code0.split(4)
     assert all(len(piece.unique()) == len(piece) for piece in pieces)
-    free = spoken(talker, GREEDY, text=TEXT * 3)
-    assert free.codes[0, 0] == code0[0]
+    assert said.codes[0, 0] == code0[0]
     assert len(code0.unique()) < len(code0)
 
 
-def replace_penalty(sampling: StreamSampling, penalty: float) -> StreamSampling:
-    return StreamSampling(seed=sampling.seed, temperature=sampling.temperature, repetition_penalty=penalty)
-
-
-def test_a_voice_is_heard_in_what_is_said(talker: Talker) -> None:
+def test_a_voice_is_heard_in_what_is_said(talker: Talker, said: Speech) -> None:
     voice = mini.mini_voice()
     other = replace(voice, codes=(voice.codes + 1) % mini.CODES)
     with torch.no_grad():
@@ -141,4 +174,4 @@ def test_a_voice_is_heard_in_what_is_said(talker: Talker) -> None:
         end = prompt_rows(talker)[len(rows) :]
         changed = torch.cat((talker.voice_rows(other), end))
     speech = speak(talker, changed, TEXT, mini.TTS_EOS, GREEDY, MAX_FRAMES)
-    assert not torch.equal(speech.codes, spoken(talker).codes)
+    assert not torch.equal(speech.codes, said.codes)

@@ -49,9 +49,9 @@ class AudioEncoder(Qwen3OmniMoePreTrainedModel):
         """`mel`: [mel_bins, frames] of one clip → [tokens, output_dim]."""
         rows = self._convolved(mel)[: self.geometry.tokens(mel.shape[1])]
         block = self.config.n_window_infer // self.geometry.window_frames * self.geometry.window_tokens
-        edges = torch.arange(0, len(rows) + block, block, dtype=torch.int32).clamp(max=len(rows))
+        edges = torch.arange(0, len(rows) + block, block, dtype=torch.int32, device=mel.device)
         for layer in self.layers:
-            (rows,) = layer(rows, edges)
+            (rows,) = layer(rows, edges.clamp(max=len(rows)))
         return self.proj2(functional.gelu(self.proj1(self.ln_post(rows))))
 
     def _convolved(self, mel: Tensor) -> Tensor:

@@ -63,14 +63,15 @@ class Qwen3_5OmniMoeForConditionalGeneration(PreTrainedModel):  # noqa: N801
         """The Talker's prompt [n, hidden]: voice, user segments, assistant header, tts_bos, codec_bos."""
         ids = PromptIds.of(self.config)
         most = self.config.talker_config.max_media_rows
-        kept = torch.as_tensor(kept_tokens(prompt.token_ids.numpy(), ids, most))
-        token_ids = prompt.token_ids[kept]
-        media = torch.as_tensor(ids.is_media(token_ids.numpy()))
+        thinker_ids = prompt.token_ids.cpu().numpy()
+        indices = kept_tokens(thinker_ids, ids, most)
+        kept = torch.as_tensor(indices, device=self.device)
+        media = torch.as_tensor(ids.is_media(thinker_ids[indices]), device=self.device)
         accepted = self.thinker(prompt).layers[self.config.talker_config.accept_hidden_layer][kept]
         return torch.cat(
             (
                 self.talker.voice_rows(voice),
-                self.talker.conversation_rows(token_ids, media, accepted),
+                self.talker.conversation_rows(prompt.token_ids[kept], media, accepted),
                 self.talker.text_rows([ids.tts_bos]),
                 self.talker.code_rows([self.config.talker_config.codec_bos_id]),
             )
@@ -79,5 +80,5 @@ class Qwen3_5OmniMoeForConditionalGeneration(PreTrainedModel):  # noqa: N801
     def waveform(self, codes: Tensor) -> Tensor:
         """[frames, groups] → [samples]; nothing for no frames."""
         if not len(codes):
-            return torch.zeros(0)
+            return torch.zeros(0, device=self.device)
         return self.code2wav(codes.T[None])[0, 0]

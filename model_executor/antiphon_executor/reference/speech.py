@@ -38,7 +38,7 @@ class Rerun:
 
     def __call__(self, rows: Tensor) -> Tensor:
         self._rows.append(rows)
-        return self._talker.hidden(torch.cat(self._rows))[-1]
+        return self._talker.hidden(torch.cat(self._rows)[None])[0, -1]
 
 
 def family_sampling(seed: int) -> StreamSampling:
@@ -68,6 +68,8 @@ def speak(
         wanted = max_frames if chunk.last else talker.config.frames_per_chunk
         if not stream.decode(state, chunk, min(wanted, max_frames - len(stream.codes))):
             return stream.speech(ended=True)
+        if len(stream.codes) == max_frames:
+            break
     return stream.speech(ended=False)
 
 
@@ -75,7 +77,7 @@ class _Stream:
     def __init__(self, talker: Talker, extend: Extend, sampling: StreamSampling) -> None:
         self._talker = talker
         self._extend = extend
-        self._sampling = SlotSampling.empty(1, torch.device("cpu"))
+        self._sampling = SlotSampling.empty(1, talker.device)
         self._sampling.put(0, sampling)
         self._order: list[Row] = []
         self._text = 0
@@ -89,8 +91,10 @@ class _Stream:
     def decode(self, state: Tensor, chunk: Chunk, frames: int) -> bool:
         """Draws `frames` frames behind `state`, or until EOS. False when EOS was drawn."""
         config = self._talker.config
-        seen = torch.zeros(1, config.codec_vocab_size, dtype=torch.bool)
-        masked = _masked(config.codec_vocab_size, config.suppressed_codes)
+        device = self._talker.device
+        seen = torch.zeros(1, config.codec_vocab_size, dtype=torch.bool, device=device)
+        masked = torch.zeros_like(seen[0])
+        masked[-config.suppressed_codes or len(masked) :] = True
         masked[config.codec_eos_token_id] = not chunk.last
         for _ in range(frames):
             row = self._row()
@@ -105,7 +109,8 @@ class _Stream:
         return True
 
     def speech(self, ended: bool) -> Speech:
-        nothing = torch.zeros(0, self._talker.config.num_code_groups, dtype=torch.int64)
+        groups = self._talker.config.num_code_groups
+        nothing = torch.zeros(0, groups, dtype=torch.int64, device=self._talker.device)
         return Speech(torch.cat([nothing, *self.codes]), tuple(self._order), ended)
 
     def _enter_frame(self, codes: Tensor) -> Tensor:
@@ -114,8 +119,7 @@ class _Stream:
         return self._extend(self._talker.frame_rows(codes))
 
     def _row(self) -> Sampling:
-        return self._sampling.rows(torch.tensor([0]), torch.tensor([len(self.codes)]))
-
-
-def _masked(vocabulary: int, suppressed: int) -> Tensor:
-    return torch.arange(vocabulary) >= vocabulary - suppressed
+        device = self._talker.device
+        return self._sampling.rows(
+            torch.zeros(1, dtype=torch.int64, device=device), torch.tensor([len(self.codes)], device=device)
+        )

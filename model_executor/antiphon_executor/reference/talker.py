@@ -25,8 +25,19 @@ from antiphon_executor.reference.code_predictor import CodePredictor
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Utterance:
+    """One answer to learn from. `prompt_rows` [n, hidden]: up to and with codec_bos; `text_ids`: tts_eos
+    included; `codes`: int64 [frames, groups].
+    """
+
+    prompt_rows: Tensor
+    text_ids: Sequence[int]
+    codes: Tensor
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class SpokenLogits:
-    """What the Talker thinks of a given speech: `code0` [frames + 1, codec_vocab], EOS behind the last frame;
+    """What the Talker thinks of an utterance: `code0` [frames + 1, codec_vocab], EOS behind the last frame;
     `residual` [frames, groups - 1, vocab].
     """
 
@@ -55,11 +66,11 @@ class Talker(PreTrainedModel):
 
     def text_rows(self, token_ids: Sequence[int] | NDArray | Tensor) -> Tensor:
         """[n] text ids → [n, hidden]."""
-        return self.model.embed_tokens(torch.as_tensor(token_ids, dtype=torch.int64))
+        return self.model.embed_tokens(torch.as_tensor(token_ids, dtype=torch.int64, device=self.device))
 
     def code_rows(self, code0: Sequence[int] | Tensor) -> Tensor:
         """[n] ids of the codec vocabulary → [n, hidden]."""
-        return self.model.codec_embedding(torch.as_tensor(code0, dtype=torch.int64))
+        return self.model.codec_embedding(torch.as_tensor(code0, dtype=torch.int64, device=self.device))
 
     def frame_rows(self, codes: Tensor) -> Tensor:
         """[n, groups] codes → [n, hidden], each the sum of its codes' embeddings."""
@@ -70,7 +81,7 @@ class Talker(PreTrainedModel):
 
     def voice_rows(self, voice: VoicePrompt) -> Tensor:
         """The Talker's system prompt: text, reference frames, text: [n, hidden]."""
-        frames = self.frame_rows(torch.as_tensor(voice.codes))
+        frames = self.frame_rows(torch.as_tensor(voice.codes, device=self.device))
         return torch.cat((self.text_rows(voice.opening), frames, self.text_rows(voice.closing)))
 
     def conversation_rows(self, token_ids: Tensor, media: Tensor, accepted: Tensor) -> Tensor:
@@ -81,25 +92,40 @@ class Talker(PreTrainedModel):
         return torch.where(media[:, None], self.hidden_projection(accepted), self.text_rows(token_ids))
 
     def hidden(self, rows: Tensor) -> Tensor:
-        """[n, hidden] rows of one stream from its beginning → [n, hidden], normed."""
-        positions = torch.arange(len(rows)).expand(3, 1, -1)
-        states = self.model(inputs_embeds=rows[None], position_ids=positions, use_cache=False)
-        return states.last_hidden_state[0]
+        """[streams, n, hidden] rows from each stream's beginning → the same shape, normed.
 
-    def forward(self, prompt_rows: Tensor, text_ids: Sequence[int], codes: Tensor) -> SpokenLogits:
+        A shorter stream is filled up behind its end, which nothing before it sees.
+        """
+        positions = torch.arange(rows.shape[1], device=rows.device).expand(3, len(rows), -1)
+        return self.model(inputs_embeds=rows, position_ids=positions, use_cache=False).last_hidden_state
+
+    def forward(self, utterances: Sequence[Utterance]) -> list[SpokenLogits]:
         """Teacher-forced: what training minimises the loss of.
 
-        `prompt_rows` [n, hidden]: up to and with codec_bos; `text_ids`: the answer, tts_eos included;
-        `codes`: int64 [frames, groups]. ValueError where the speech ends before its text.
+        ValueError for an utterance without frames, or whose speech ends before its text.
         """
+        streams = [self._stream(utterance) for utterance in utterances]
+        states = self.hidden(nn.utils.rnn.pad_sequence([rows for rows, _ in streams], batch_first=True))
+        return [
+            self._logits(state[: len(rows)], places, utterance.codes)
+            for state, (rows, places), utterance in zip(states, streams, utterances, strict=True)
+        ]
+
+    def _stream(self, utterance: Utterance) -> tuple[Tensor, Tensor]:
+        """An utterance's rows [n, hidden], and the places of its frames among them [frames]."""
+        if not len(utterance.codes):
+            raise ValueError("an utterance without frames has no codes to predict")
         sizes = self.config.text_tokens_per_chunk, self.config.frames_per_chunk
-        order = stream_order(len(text_ids), len(codes), *sizes)
-        places = {kind: [i for i, row in enumerate(order) if row.kind is kind] for kind in Kind}
-        stream = prompt_rows.new_zeros((len(order), prompt_rows.shape[1]))
-        stream = stream.index_copy(0, torch.tensor(places[Kind.TEXT]), self.text_rows(text_ids))
-        frame_places = torch.tensor(places[Kind.FRAME], dtype=torch.int64)
-        stream = stream.index_copy(0, frame_places, self.frame_rows(codes))
-        states = self.hidden(torch.cat((prompt_rows, stream)))[len(prompt_rows) :]
-        before = states[frame_places - 1]
+        order = stream_order(len(utterance.text_ids), len(utterance.codes), *sizes)
+        # In this order stand the text rows, then the frame rows: the stream picks its own from them.
+        parts = torch.cat((self.text_rows(utterance.text_ids), self.frame_rows(utterance.codes)))
+        first = {Kind.TEXT: 0, Kind.FRAME: len(utterance.text_ids)}
+        picked = torch.tensor([first[row.kind] + row.index for row in order], device=parts.device)
+        places = torch.tensor([i for i, row in enumerate(order) if row.kind is Kind.FRAME], dtype=torch.int64)
+        prompt = utterance.prompt_rows
+        return torch.cat((prompt, parts[picked])), (len(prompt) + places).to(parts.device)
+
+    def _logits(self, states: Tensor, places: Tensor, codes: Tensor) -> SpokenLogits:
+        before = states[places - 1]
         residual = self.code_predictor(before, self.code_rows(codes[:, 0]), codes[:, 1:])
         return SpokenLogits(self.codec_head(torch.cat((before, states[-1:]))), residual)

@@ -120,5 +120,5 @@ class Thinker(PreTrainedModel):
         if not media:
             return []
         pixels = torch.cat([medium.pixels for medium in media])
-        grids = torch.tensor([medium.grid for medium in media])
+        grids = torch.tensor([medium.grid for medium in media], device=pixels.device)
         return [self.visual(pixels, grid_thw=grids).pooler_output]
