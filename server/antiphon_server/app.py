@@ -16,7 +16,6 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 
 from antiphon_executor.protocol import EngineError
-from antiphon_server import __version__
 from antiphon_server.access import ApiKeys, Faults, Gate, RequestIds
 from antiphon_server.config import ServerSettings
 from antiphon_server.envelope import body_of, error_of, headers_of
@@ -26,6 +25,7 @@ from antiphon_server.limits import BodyLimits, HeadLimits
 from antiphon_server.metrics import ServerMetrics
 from antiphon_server.routes import chat, docs, health, models
 from antiphon_server.service import Service
+from antiphon_server.version import VERSION
 
 _TRANSLATED = (ApiError, EngineError, RequestValidationError, HTTPException)
 
@@ -37,7 +37,7 @@ def create_app(service: Service, lifecycle: Lifecycle | None = None) -> FastAPI:
     life = lifecycle or Lifecycle()
     app = FastAPI(
         title="Antiphon",
-        version=__version__,
+        version=VERSION,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,

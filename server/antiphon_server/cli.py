@@ -27,9 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         _say(_help())
         return 0
     if arguments[0] in ("-V", "--version"):
-        from antiphon_server import __version__
+        from antiphon_server.version import VERSION
 
-        _say(f"antiphon {__version__}")
+        _say(f"antiphon {VERSION}")
         return 0
     command = COMMANDS.get(arguments[0])
     if command is None:

@@ -20,7 +20,7 @@ import uvloop
 
 from antiphon_executor.protocol import OmniEngine
 from antiphon_executor.settings import EngineSettings
-from antiphon_server import __version__, logs
+from antiphon_server import logs
 from antiphon_server.admission import Admission, Capacity
 from antiphon_server.app import create_app
 from antiphon_server.banner import Progress, banner
@@ -36,6 +36,7 @@ from antiphon_server.prompt import PromptRenderer
 from antiphon_server.routes.models import served_name
 from antiphon_server.service import Service
 from antiphon_server.transcripts import Transcripts
+from antiphon_server.version import VERSION
 
 StartEngine = Callable[[EngineSettings, Callable[[str], None]], Awaitable[OmniEngine]]
 
@@ -79,7 +80,7 @@ class Serving:
         self._start_engine = start_engine
         self._progress = Progress()
         self._life = Lifecycle("loading")
-        self._metrics = ServerMetrics(__version__)
+        self._metrics = ServerMetrics(VERSION)
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
 
@@ -127,7 +128,7 @@ class Serving:
         """The engine, or None when the operator has stopped waiting for it."""
         if self._stop.is_set():
             return None
-        self._progress(f"Antiphon {__version__}: loading {self._settings.engine.model}")
+        self._progress(f"Antiphon {VERSION}: loading {self._settings.engine.model}")
         start = self._start_engine(self._settings.engine, self._progress)
         loading = asyncio.ensure_future(start)
         await _first(loading, self._stop.wait())
@@ -168,7 +169,7 @@ class Serving:
         front.app = app
         self._life.stage = "serving"
         card, name = service.engine.card, served_name(service)
-        print(banner(self._settings.server, card, name, __version__, self._port), flush=True)  # noqa: T201
+        print(banner(self._settings.server, card, name, VERSION, self._port), flush=True)  # noqa: T201
         return await self._until_the_end(service, http)
 
     async def _until_the_end(self, service: Service, http: asyncio.Task[None]) -> ExitCode:
