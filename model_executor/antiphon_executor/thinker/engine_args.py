@@ -31,7 +31,7 @@ def thinker_engine_args(settings: EngineSettings, rows_socket: str | None) -> As
         "kv_cache_memory_bytes": thinker.kv_cache_memory_bytes or (_CPU_KV_CACHE_BYTES if on_cpu else None),
     }
     if thinker.tensor_parallel_size == 1:
-        # On a CPU vLLM's default is a worker process apart, and both ends spin while they wait for each other.
+        # On a CPU vLLM's default is a worker process apart, and the two spin while they wait.
         optional["distributed_executor_backend"] = UniProcExecutor
     if rows_socket is not None:
         optional["kv_transfer_config"] = KVTransferConfig(
