@@ -44,6 +44,8 @@ from antiphon_executor.talker.media_arena import pages_for
 from antiphon_executor.thinker.engine_args import thinker_engine_args
 from antiphon_executor.turn_run import Stages, TurnRun
 
+WATCH_S = 0.1
+
 
 async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmniEngine:
     """Loads the checkpoint into both engines. Raises what vLLM raises where that fails."""
@@ -128,6 +130,8 @@ class VllmOmniEngine:
             bridge=bridge,
             ledger=self._ledger,
         )
+        self._running: set[TurnRun] = set()
+        self._watching = asyncio.create_task(self._watch(), name="engine-watch")
         memory = memory_plan(settings.model, stages)
         self._card = model_card(settings, config, thinker.llm.model_config, memory)
 
@@ -138,23 +142,31 @@ class VllmOmniEngine:
     async def generate(self, turn: TurnRequest) -> AsyncIterator[TurnEvent]:
         """See `OmniEngine.generate`. Whatever a client can cause is raised as an error of `protocol.py`."""
         self._check(turn)
+        run = TurnRun(self._turns, turn)
+        self._running.add(run)
         try:
-            async with aclosing(TurnRun(self._turns, turn).events()) as events:
+            async with aclosing(run.events()) as events:
                 async for event in events:
-                    # The process ends with either engine: who could go on with one alone must be told so too.
-                    self._require_life()
                     yield event
         except VLLMClientError as error:
             raise InvalidTurn(str(error)) from error
         except (EngineDeadError, EngineGenerateError) as error:
-            self._require_life(error)
-            raise
+            dead = self._dead_stage()
+            if dead is None:
+                raise
+            raise EngineDead(dead) from error
+        finally:
+            self._running.discard(run)
 
-    def _require_life(self, cause: Exception | None = None) -> None:
-        """Raises `EngineDead` where a stage has died."""
-        for name, stage in self._stages.items():
-            if not stage.alive:
-                raise EngineDead(name) from cause
+    def _dead_stage(self) -> str | None:
+        return next((name for name, stage in self._stages.items() if not stage.alive), None)
+
+    async def _watch(self) -> None:
+        """The process ends with either engine: a turn that could go on with one alone is told so too."""
+        while (dead := self._dead_stage()) is None:  # noqa: ASYNC110 - vLLM has no event for it
+            await asyncio.sleep(WATCH_S)
+        for run in self._running:
+            run.fail(EngineDead(dead))
 
     def status(self) -> EngineStatus:
         stages = self._stages
@@ -171,6 +183,7 @@ class VllmOmniEngine:
         return joined([stage.metrics for stage in self._stages.values()])
 
     async def close(self) -> None:
+        self._watching.cancel()
         await self._owned.aclose()
 
     def _check(self, turn: TurnRequest) -> None:

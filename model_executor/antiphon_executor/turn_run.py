@@ -46,25 +46,34 @@ class Stages:
     ledger: SlotLedger
 
 
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """A part of the turn has ended, by itself or with an error."""
+
+    error: BaseException | None = None
+
+
 class TurnRun:
     """Runs one turn. Use `events` once."""
 
     def __init__(self, stages: Stages, turn: TurnRequest) -> None:
         self._stages = stages
         self._turn = turn
-        self._queue: asyncio.Queue[TurnEvent | BaseException | None] = asyncio.Queue()
+        self._queue: asyncio.Queue[TurnEvent | _Over] = asyncio.Queue()
         self._stream: SpokenStream | None = None
         self._rows: asyncio.Future[MediaRows] | None = None
         self._speakable = SpeakableText(stages.decode, stages.thinker_eos, bool(turn.text.stop))
 
     async def events(self) -> AsyncGenerator[TurnEvent]:
         """Raises `EngineBusy` before the Thinker starts, where no speech slot is free."""
-        tasks: list[asyncio.Task[None]] = []
         with ExitStack() as leases:
+            tasks: list[asyncio.Task[None]] = []
             if self._turn.speech is not None and self._stages.talker is not None:
                 self._stream = self._open_stream(self._turn.speech, self._stages.talker, leases)
                 tasks.append(asyncio.create_task(self._speak(self._stream)))
             tasks.append(asyncio.create_task(self._think()))
+            for task in tasks:
+                task.add_done_callback(self._note_end)
             try:
                 async for event in self._until_done(len(tasks)):
                     yield event
@@ -87,29 +96,28 @@ class TurnRun:
     async def _until_done(self, running: int) -> AsyncIterator[TurnEvent]:
         while running:
             item = await self._queue.get()
-            if item is None:
-                running -= 1
-            elif isinstance(item, BaseException):
-                raise item
-            else:
+            if not isinstance(item, _Over):
                 yield item
+            elif item.error is not None:
+                raise item.error
+            else:
+                running -= 1
+
+    def fail(self, error: Exception) -> None:
+        """Ends the turn with `error`, behind the events that are already there."""
+        self._queue.put_nowait(_Over(error))
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            self.fail(RuntimeError("a part of the turn was cancelled"))
+        else:
+            self._queue.put_nowait(_Over(task.exception()))
 
     async def _speak(self, stream: SpokenStream) -> None:
-        try:
-            async for event in stream.events():
-                self._queue.put_nowait(event)
-            self._queue.put_nowait(None)
-        except Exception as error:
-            self._queue.put_nowait(error)
+        async for event in stream.events():
+            self._queue.put_nowait(event)
 
     async def _think(self) -> None:
-        try:
-            await self._run_thinker()
-            self._queue.put_nowait(None)
-        except Exception as error:
-            self._queue.put_nowait(error)
-
-    async def _run_thinker(self) -> None:
         turn, stages = self._turn, self._stages
         extra_args = ask_for_rows(turn.request_id) if self._rows is not None else None
         counted = False

@@ -81,10 +81,39 @@ def _read_schema(request: ChatRequest) -> str | None:
     if forced is not None:
         if isinstance(asked, JsonObjectFormat | JsonSchemaFormat):
             raise BadRequest("A forced tool call has no other format.", param="response_format")
-        return json.dumps(forced)
+        return _compilable(forced, "tools")
     if isinstance(asked, JsonSchemaFormat):
-        return json.dumps(asked.json_schema.schema_)
+        return _compilable(asked.json_schema.schema_, "response_format")
     return '{"type": "object"}' if isinstance(asked, JsonObjectFormat) else None
+
+
+def _compilable(schema: dict[str, Any], param: str) -> str:
+    """The schema as JSON. Regular expressions are refused: a few hundred take the compiler a minute."""
+    if _has_pattern(schema):
+        raise BadRequest(
+            "`pattern` and `patternProperties` in a JSON schema are not supported.",
+            param=param,
+            hint="Describe the pattern in the prompt, or list the values in an enum.",
+        )
+    return json.dumps(schema)
+
+
+def _has_pattern(schema: Any) -> bool:
+    if isinstance(schema, list):
+        return any(_has_pattern(item) for item in schema)
+    if not isinstance(schema, dict):
+        return False
+    if not schema.keys().isdisjoint({"pattern", "patternProperties"}):
+        return True
+    # The keys of `properties` are names, and may be these.
+    named = {"properties", "$defs", "definitions"}
+    return any(
+        any(map(_has_pattern, value.values()))
+        if key in named and isinstance(value, dict)
+        else _has_pattern(value)
+        for key, value in schema.items()
+        if key not in ("const", "enum", "default", "examples")
+    )
 
 
 def _forced_call_schema(request: ChatRequest) -> dict[str, Any] | None:

@@ -1,0 +1,168 @@
+"""A turn ends exactly once, with all that belongs to it, whatever arrives in which order."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import pytest_asyncio
+import zmq.asyncio
+
+from antiphon_executor.bridge import Bridge, SocketFolder
+from antiphon_executor.messages import MediaRows, SpeechFrames
+from antiphon_executor.prompt_ids import PromptIds
+from antiphon_executor.protocol import (
+    EngineBusy,
+    Media,
+    Picture,
+    PromptCounted,
+    SpeechDelta,
+    SpeechEnded,
+    SpeechSampling,
+    TextDelta,
+    TextEnded,
+    TextSampling,
+    TurnEvent,
+    TurnRequest,
+)
+from antiphon_executor.slot_ledger import SlotLedger
+from antiphon_executor.spoken_stream import TalkerEnd
+from antiphon_executor.talker.dual_track import TalkerVocabulary
+from antiphon_executor.talker.slots import EXTRA_ARG, StreamStart
+from antiphon_executor.turn_run import Stages, TurnRun
+
+IM_START, USER, ASSISTANT, IMAGE, END = 1, 2, 3, 4, 5
+IDS = PromptIds(IM_START, USER, ASSISTANT, 6, IMAGE, 7, tts_pad=8, tts_bos=9, tts_eos=10)
+PROMPT = (IM_START, USER, IMAGE, 20, IM_START, ASSISTANT, 21)
+PICTURE = Media(pictures=(Picture(np.zeros((32, 32, 3), np.uint8)),))
+FRAMES = 3
+
+
+class Engines:
+    """Both engines as scripts: the Thinker says two tokens and ends; the Talker sends its frames at once."""
+
+    def __init__(self, folder: SocketFolder, bridge: Bridge) -> None:
+        self.ledger = SlotLedger(slots=1, pages=8)
+        self.after_text: Callable[[], Any] = lambda: asyncio.sleep(0)
+        self.fault: BaseException | None = None
+        self.started: list[StreamStart] = []
+        self._frames = self._push(folder.frames)
+        self._rows = self._push(folder.rows)
+        vocabulary = TalkerVocabulary(codec=16, text=64, speakers=1, slots=2, media_rows=64)
+        talker = TalkerEnd(self.talk, vocabulary, IDS, 15, {"ethan": 0}, FRAMES)
+        self.stages = Stages(self.think, lambda ids: "", IDS, frozenset({END}), talker, bridge, self.ledger)
+
+    def _push(self, address: str) -> Any:
+        socket = zmq.asyncio.Context.instance().socket(zmq.PUSH)
+        socket.connect(address)
+        return socket
+
+    async def think(self, prompt: Any, params: Any, request_id: str) -> AsyncIterator[Any]:
+        for token in (30, 31, END):
+            choice = SimpleNamespace(
+                index=0, token_ids=[token], text=f"<{token}>", logprobs=None,
+                finish_reason="stop" if token == END else None,
+            )  # fmt: skip
+            yield SimpleNamespace(prompt_token_ids=list(PROMPT), num_cached_tokens=0, outputs=[choice])
+        await self.after_text()
+        if self.fault is not None:
+            raise self.fault
+
+    async def talk(self, prompt: Any, params: Any, request_id: str) -> AsyncIterator[Any]:
+        start = msgspec.msgpack.decode(params.extra_args[EXTRA_ARG], type=StreamStart)
+        self.started.append(start)
+        for index in range(FRAMES):
+            frame = SpeechFrames(start.stream, index, b"", bytes([index]), ended=False)
+            await self._frames.send(msgspec.msgpack.encode(frame))
+        choice = SimpleNamespace(token_ids=[0] * FRAMES, finish_reason="length")
+        yield SimpleNamespace(outputs=[choice])
+
+    async def send_rows(self, request_id: str) -> None:
+        ids = np.array(PROMPT, np.int32)
+        positions = np.tile(np.arange(len(ids), dtype=np.int32), (3, 1))
+        row = np.ones(4, np.float32).tobytes()
+        index = np.array([2], np.int32).tobytes()
+        rows = MediaRows(request_id, ids.tobytes(), positions.tobytes(), index, row, 4, "float32")
+        await self._rows.send(msgspec.msgpack.encode(rows))
+
+    def close(self) -> None:
+        self._frames.close(linger=0)
+        self._rows.close(linger=0)
+
+
+@pytest_asyncio.fixture
+async def engines() -> AsyncIterator[Engines]:
+    folder = SocketFolder()
+    async with Bridge(folder) as bridge:
+        scripted = Engines(folder, bridge)
+        yield scripted
+        scripted.close()
+    folder.close()
+
+
+def turn(media: Media | None = None) -> TurnRequest:
+    return TurnRequest("t", PROMPT, media or Media(), TextSampling(), SpeechSampling("ethan"))
+
+
+async def heard(run: TurnRun) -> list[TurnEvent]:
+    async with asyncio.timeout(5):
+        return [event async for event in run.events()]
+
+
+async def test_given_text_and_speech_then_each_ends_once_and_the_slot_is_free(engines: Engines) -> None:
+    media_free = TurnRequest("t", PROMPT[4:], Media(), TextSampling(), SpeechSampling("ethan"))
+    events = await heard(TurnRun(engines.stages, media_free))
+    assert isinstance(events[0], PromptCounted)
+    assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "<30><31><5>"
+    assert [one.pcm for one in events if isinstance(one, SpeechDelta)] == [b"\0", b"\1", b"\2"]
+    assert sum(isinstance(one, TextEnded) for one in events) == 1
+    assert [one for one in events if isinstance(one, SpeechEnded)] == [SpeechEnded("length", FRAMES)]
+    assert engines.ledger.used == 0
+
+
+async def test_given_rows_that_come_after_the_last_token_then_the_answer_is_still_spoken(
+    engines: Engines,
+) -> None:
+    """A short answer once overtook its rows, and hung."""
+
+    async def rows_at_last() -> None:
+        asyncio.get_running_loop().call_later(0.05, lambda: asyncio.ensure_future(engines.send_rows("t")))
+
+    engines.after_text = rows_at_last
+    events = await heard(TurnRun(engines.stages, turn(PICTURE)))
+    assert isinstance(events[-1], SpeechEnded)
+    (start,) = engines.started
+    assert start.text_ids == [30, 31, IDS.tts_eos]
+    assert start.text_final
+    assert np.frombuffer(start.media_rows, np.float32).tolist() == [1] * 4
+
+
+@pytest.mark.parametrize("fault", [ValueError("lost"), asyncio.CancelledError()])
+async def test_given_a_part_that_fails_then_the_turn_fails_and_waits_for_nothing(
+    engines: Engines, fault: BaseException
+) -> None:
+    """Rows never come: without the Thinker's fault, the stream would wait for them."""
+    engines.fault = fault
+    with pytest.raises((ValueError, RuntimeError), match=r"lost|cancelled"):
+        await heard(TurnRun(engines.stages, turn(PICTURE)))
+    assert engines.ledger.used == 0
+
+
+async def test_given_a_turn_that_is_failed_from_outside_then_it_ends_with_that_error(
+    engines: Engines,
+) -> None:
+    run = TurnRun(engines.stages, turn(PICTURE))
+    asyncio.get_running_loop().call_later(0.1, run.fail, RuntimeError("the talker has died"))
+    with pytest.raises(RuntimeError, match="has died"):
+        await heard(run)
+    assert engines.ledger.used == 0
+
+
+async def test_given_no_free_slot_then_the_thinker_is_not_even_asked(engines: Engines) -> None:
+    with engines.ledger.lease(), pytest.raises(EngineBusy):
+        await heard(TurnRun(engines.stages, turn()))
