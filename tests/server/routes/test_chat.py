@@ -237,26 +237,6 @@ async def test_a_json_schema_reaches_the_engine(client: httpx.AsyncClient, engin
     assert json.loads(engine.turns[-1].text.json_schema or "") == schema
 
 
-@pytest.mark.parametrize(
-    ("schema", "status"),
-    [
-        ({"type": "string", "pattern": "a+"}, 400),
-        ({"type": "object", "properties": {"a": {"anyOf": [{"pattern": "a"}]}}}, 400),
-        ({"patternProperties": {"a": {}}}, 400),
-        ({"$defs": {"a": {"pattern": "a"}}, "$ref": "#/$defs/a"}, 400),
-        ({"type": "object", "properties": {"pattern": {"enum": [{"pattern": "a"}]}}}, 200),
-    ],
-)
-async def test_regular_expressions_in_schemas_are_refused(
-    client: httpx.AsyncClient, schema: dict[str, Any], status: int
-) -> None:
-    wanted = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}
-    answer = await client.post("/v1/chat/completions", json=said("x", response_format=wanted))
-    assert answer.status_code == status
-    if status == 400:
-        assert answer.json()["error"]["param"] == "response_format"
-
-
 async def test_sampling_reaches_the_engine(client: httpx.AsyncClient, engine: EchoEngine) -> None:
     numbers = {"temperature": 0.5, "top_p": 0.9, "top_k": 20, "seed": 7, "talker_seed": 8}
     await ask(client, said("x", stop="z", logit_bias={"5": -1}, **numbers, **SPOKEN))
