@@ -17,8 +17,8 @@ class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class ThinkerSettings(_Frozen):
-    """The Thinker engine: text out of text, audio, images and video."""
+class _StageSettings(_Frozen):
+    """What both engines have."""
 
     dtype: DType = Field(
         "auto", description="Number format of weights and cache; the checkpoint's own by default."
@@ -26,53 +26,41 @@ class ThinkerSettings(_Frozen):
     max_model_len: int | None = Field(
         None, ge=64, description="Context in tokens; the checkpoint's own by default."
     )
-    max_num_seqs: int = Field(16, ge=1, le=1024, description="Requests decoded at once.")
     max_num_batched_tokens: int = Field(
         2048, ge=16, description="Tokens computed in one step (the prefill chunk)."
     )
+    enforce_eager: bool = Field(False, description="No compilation and no CUDA graphs.")
+    kv_cache_memory_bytes: int | None = Field(
+        None, ge=1 << 20, description="Fixed KV cache size; on a CPU there is always one."
+    )
+    num_gpu_blocks_override: int | None = Field(
+        None, ge=1, description="Fixed number of KV blocks, for tests."
+    )
+    device: str | None = Field(None, description="CUDA_VISIBLE_DEVICES of this engine.")
+
+
+class ThinkerSettings(_StageSettings):
+    """The Thinker engine: text out of text, audio, images and video."""
+
+    max_num_seqs: int = Field(16, ge=1, le=1024, description="Requests decoded at once.")
     enable_prefix_caching: bool = Field(True, description="Keep the cache of prompts that begin alike.")
     tensor_parallel_size: int = Field(1, ge=1, description="GPUs that share each layer.")
-    enforce_eager: bool = Field(False, description="No compilation and no CUDA graphs.")
     gpu_memory_utilization: float = Field(
         0.6, gt=0, le=1, description="Share of a GPU's memory for this engine."
     )
-    kv_cache_memory_bytes: int | None = Field(
-        None, ge=1 << 20, description="Fixed KV cache size; 1 GiB by default on a CPU."
-    )
-    num_gpu_blocks_override: int | None = Field(
-        None, ge=1, description="Fixed number of KV blocks, for tests."
-    )
-    device: str | None = Field(None, description="CUDA_VISIBLE_DEVICES of this engine.")
 
 
-class TalkerSettings(_Frozen):
+class TalkerSettings(_StageSettings):
     """The Talker engine: codes and waveform, one worker."""
 
-    dtype: DType = Field(
-        "auto", description="Number format of weights and cache; the checkpoint's own by default."
-    )
-    max_model_len: int | None = Field(
-        None, ge=64, description="Prompt rows and frames of one stream; the checkpoint's own by default."
-    )
     streams: int = Field(16, ge=1, le=1024, description="Spoken answers at once; each holds a slot.")
     max_frames: int = Field(4096, ge=1, description="Longest spoken answer, in frames of 80 ms.")
-    max_num_batched_tokens: int = Field(
-        2048, ge=16, description="Rows computed in one step (the prefill chunk)."
-    )
     media_rows: int = Field(
         65_536, ge=256, description="Media rows of the user's prompt held for all streams."
     )
-    enforce_eager: bool = Field(False, description="No compilation and no CUDA graphs.")
     gpu_memory_utilization: float = Field(
         0.25, gt=0, le=1, description="Share of a GPU's memory for this engine."
     )
-    kv_cache_memory_bytes: int | None = Field(
-        None, ge=1 << 20, description="Fixed KV cache size; 256 MiB by default on a CPU."
-    )
-    num_gpu_blocks_override: int | None = Field(
-        None, ge=1, description="Fixed number of KV blocks, for tests."
-    )
-    device: str | None = Field(None, description="CUDA_VISIBLE_DEVICES of this engine.")
 
 
 class EngineSettings(_Frozen):
