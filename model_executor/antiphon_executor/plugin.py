@@ -12,11 +12,15 @@ from antiphon_executor.orphan_guard import guard_this_process
 
 THINKER_ARCHITECTURE = "AntiphonQwen3OmniThinker"
 TALKER_ARCHITECTURE = "AntiphonQwen3OmniTalker"
+ARIA_THINKER_ARCHITECTURE = "AntiphonQwen3_5OmniThinker"
+ARIA_TALKER_ARCHITECTURE = "AntiphonQwen3_5OmniTalker"
 MEDIA_ROWS_CONNECTOR = "MediaRowsConnector"
 
 _MODELS = {
     THINKER_ARCHITECTURE: "antiphon_executor.thinker.qwen3_omni:Qwen3OmniThinker",
     TALKER_ARCHITECTURE: "antiphon_executor.talker.model:Qwen3OmniTalker",
+    ARIA_THINKER_ARCHITECTURE: "antiphon_executor.thinker.qwen3_5_omni:Qwen3_5OmniThinker",
+    ARIA_TALKER_ARCHITECTURE: "antiphon_executor.talker.aria_model:Qwen3_5OmniTalker",
 }
 
 
@@ -28,6 +32,9 @@ def register() -> None:
     from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
     from vllm.model_executor.models import ModelRegistry
 
+    from antiphon_executor.qwen3_5_omni.config import register as register_config
+
+    register_config()
     for architecture, model in _MODELS.items():
         ModelRegistry.register_model(architecture, model)
     KVConnectorFactory.register_connector(
