@@ -252,9 +252,13 @@ class EngineBusy(EngineError):
 
 
 class EngineDead(EngineError):
-    def __init__(self, stage: str) -> None:
-        super().__init__(f"the {stage} engine has stopped")
+    """`retry_after_s`: when the stage may be back; None where it is not started again."""
+
+    def __init__(self, stage: str, retry_after_s: float | None = None) -> None:
+        coming = "" if retry_after_s is None else " and is being restarted"
+        super().__init__(f"the {stage} engine has stopped{coming}")
         self.stage = stage
+        self.retry_after_s = retry_after_s
 
 
 class OmniEngine(Protocol):

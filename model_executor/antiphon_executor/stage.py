@@ -43,6 +43,14 @@ class Stage:
     def alive(self) -> bool:
         return not self.llm.errored
 
+    async def ping(self) -> None:
+        """Returns when the engine has answered: it does so between two steps."""
+        await self.llm.is_sleeping()
+
+    async def end(self) -> None:
+        """Ends the engine's processes, off the event loop: vLLM waits for them, and kills what stays."""
+        await asyncio.to_thread(self.llm.shutdown)
+
     @property
     def running(self) -> int:
         return self.llm.output_processor.get_num_unfinished_requests()

@@ -51,7 +51,8 @@ def _of_engine(exc: EngineError) -> ApiError:
         case EngineBusy():
             return Overloaded(str(exc), code="engine_busy", retry_after_s=exc.retry_after_s)
         case EngineDead():
-            return Unavailable(str(exc), code="engine_dead", retry_after_s=_DEAD_RETRY_S)
+            retry_after_s = exc.retry_after_s or _DEAD_RETRY_S
+            return Unavailable(str(exc), code="engine_dead", retry_after_s=retry_after_s)
         case _:
             return ServerFault("the engine failed")
 

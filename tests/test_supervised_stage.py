@@ -1,0 +1,134 @@
+"""A stage whose engine dies, hangs, fails to start, comes back, or is given up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from antiphon_executor.protocol import EngineDead
+from antiphon_executor.restart_policy import RestartPolicy
+from antiphon_executor.supervised_stage import SupervisedStage, Watch
+
+
+class ScriptedEngine:
+    """Dies and hangs when told to."""
+
+    def __init__(self) -> None:
+        self.alive = True
+        self.ended = False
+        self.hangs = False
+
+    async def ping(self) -> None:
+        if self.hangs:
+            await asyncio.Event().wait()
+
+    async def end(self) -> None:
+        self.alive = False
+        self.ended = True
+
+
+class Workshop:
+    """Starts engines, and remembers them; `broken` of the next starts fail."""
+
+    def __init__(self, broken: int = 0) -> None:
+        self.engines = [ScriptedEngine()]
+        self.broken = broken
+        self.deaths: list[EngineDead] = []
+
+    async def start(self) -> ScriptedEngine:
+        if self.broken:
+            self.broken -= 1
+            raise RuntimeError("no memory left")
+        self.engines.append(ScriptedEngine())
+        return self.engines[-1]
+
+
+@asynccontextmanager
+async def kept_alive(workshop: Workshop, most: int = 3) -> AsyncIterator[SupervisedStage[ScriptedEngine]]:
+    policy = RestartPolicy(most=most, first_s=0.01, longest_s=0.05)
+    watch = Watch(policy, hang_s=0.2, ping_every_s=0.02)
+    stage = SupervisedStage("talker", workshop.engines[0], workshop.start, watch, workshop.deaths.append)
+    task = asyncio.create_task(stage.supervise())
+    try:
+        yield stage
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await stage.close()
+
+
+async def becomes(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - nothing here tells
+            await asyncio.sleep(0.01)
+
+
+async def test_a_dead_engine_is_ended_and_another_takes_its_place() -> None:
+    workshop = Workshop()
+    async with kept_alive(workshop) as stage:
+        workshop.engines[0].alive = False
+        await becomes(lambda: stage.restarts == 1 and stage.alive)
+        assert stage.engine is workshop.engines[1]
+        assert workshop.engines[0].ended
+        assert [death.stage for death in workshop.deaths] == ["talker"]
+
+
+async def test_an_engine_that_answers_no_ping_counts_as_dead() -> None:
+    """R24: a process that is stopped, or stuck in a step, holds its streams no longer than `hang_s`."""
+    workshop = Workshop()
+    async with kept_alive(workshop) as stage:
+        workshop.engines[0].hangs = True
+        await becomes(lambda: stage.restarts == 1 and stage.alive)
+        assert workshop.engines[0].ended
+
+
+async def test_while_there_is_no_engine_clients_are_told_when_to_come_back() -> None:
+    workshop = Workshop(broken=1)
+    async with kept_alive(workshop) as stage:
+        workshop.engines[0].alive = False
+        with pytest.raises(EngineDead) as raised:
+            _ = stage.engine
+        assert raised.value.retry_after_s is not None
+        assert "restarted" in str(raised.value)
+
+
+async def test_a_start_that_fails_is_tried_again() -> None:
+    workshop = Workshop(broken=2)
+    async with kept_alive(workshop) as stage:
+        workshop.engines[0].alive = False
+        await becomes(lambda: stage.alive)
+        assert stage.restarts == 3
+
+
+async def test_an_engine_that_keeps_dying_is_given_up_and_says_so_to_its_last_clients() -> None:
+    workshop = Workshop(broken=100)
+    async with kept_alive(workshop, most=2) as stage:
+        workshop.engines[0].alive = False
+        await becomes(lambda: stage.given_up)
+        assert stage.restarts == 2
+        assert workshop.deaths[0].retry_after_s is not None
+        await becomes(lambda: workshop.deaths[-1].retry_after_s is None)
+
+
+async def test_without_restarts_the_first_death_is_the_last() -> None:
+    workshop = Workshop()
+    async with kept_alive(workshop, most=0) as stage:
+        workshop.engines[0].alive = False
+        await becomes(lambda: stage.given_up)
+        assert stage.restarts == 0
+        assert workshop.engines[0].ended
+
+
+def test_each_restart_within_the_window_waits_twice_as_long() -> None:
+    policy = RestartPolicy(most=4, window_s=100, first_s=1, longest_s=3)
+    assert [policy.delay_s(range(1, n + 1), n) for n in (1, 2, 3, 4)] == [1, 2, 3, 3]
+    assert policy.delay_s([1, 2, 3, 4, 5], 5) is None
+
+
+def test_deaths_of_long_ago_are_forgiven() -> None:
+    policy = RestartPolicy(most=1, window_s=100, first_s=1)
+    assert policy.delay_s([0, 50], 50) is None
+    assert policy.delay_s([0, 150], 150) == 1
