@@ -1,0 +1,88 @@
+"""An ARIA prompt names the rows that the reference's Talker is given."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from antiphon_executor.prompt_ids import PromptIds
+from antiphon_executor.protocol import InvalidTurn
+from antiphon_executor.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
+from antiphon_executor.talker.aria import AriaKind, AriaPrompt, AriaVocabulary, aria_prompt
+from tests.reference import mini
+
+IDS = PromptIds.of(mini.mini_config())
+VOCABULARY = AriaVocabulary(codec=mini.CODEC_VOCAB, text=mini.VOCAB, slots=4, given_rows=64)
+BOS = mini.CODES + 1
+
+
+def prompt(
+    thinker_ids: np.ndarray, voice: VoicePrompt, most: int = 12, vocabulary: AriaVocabulary = VOCABULARY
+) -> AriaPrompt:
+    return aria_prompt(thinker_ids, IDS, vocabulary, slot=3, voice=voice, max_media_rows=most, codec_bos=BOS)
+
+
+@pytest.fixture(scope="module")
+def model() -> Qwen3_5OmniMoeForConditionalGeneration:
+    return mini.mini_model(seed=2)
+
+
+@torch.no_grad()
+def rows(model: Qwen3_5OmniMoeForConditionalGeneration, made: AriaPrompt, voice: VoicePrompt) -> torch.Tensor:
+    """The row that each token id names, by the reference's own tables."""
+    accepted = model.thinker(mini.mini_prompt()).layers[model.config.talker_config.accept_hidden_layer]
+    media = model.talker.hidden_projection(accepted[torch.as_tensor(made.media_index)])
+    table = torch.cat(
+        (
+            model.talker.model.codec_embedding.weight,
+            model.talker.model.embed_tokens.weight,
+            model.talker.text_rows([mini.IM_START]).expand(VOCABULARY.slots, -1),
+            model.talker.frame_rows(torch.as_tensor(voice.codes)),
+            media,
+        )
+    )
+    return table[torch.as_tensor(made.token_ids)]
+
+
+@pytest.mark.parametrize("frames", [5, 0])
+@torch.no_grad()
+def test_the_rows_are_those_of_the_reference(
+    model: Qwen3_5OmniMoeForConditionalGeneration, frames: int
+) -> None:
+    thinker, voice = mini.mini_prompt(), mini.mini_voice(frames)
+    made = prompt(thinker.token_ids.numpy(), voice)
+    assert len(made.media_index) == 12
+    torch.testing.assert_close(rows(model, made, voice), model.talker_rows(thinker, voice))
+
+
+def test_the_first_token_names_the_slot() -> None:
+    made = prompt(mini.mini_prompt().token_ids.numpy(), mini.mini_voice())
+    assert made.token_ids[0] == VOCABULARY.encode(AriaKind.SLOT, 3)
+    assert sum(VOCABULARY.slot_base <= token < VOCABULARY.given_base for token in made.token_ids) == 1
+
+
+def test_voice_frames_leave_less_room_for_media() -> None:
+    small = AriaVocabulary(codec=mini.CODEC_VOCAB, text=mini.VOCAB, slots=4, given_rows=9)
+    made = prompt(mini.mini_prompt().token_ids.numpy(), mini.mini_voice(5), vocabulary=small)
+    assert len(made.media_index) == 4
+    assert max(made.token_ids) == small.size - 1
+
+
+def test_a_prompt_without_an_open_assistant_turn_is_an_invalid_turn() -> None:
+    with pytest.raises(InvalidTurn, match="open assistant turn"):
+        prompt(mini.mini_prompt().token_ids.numpy()[:-3], mini.mini_voice())
+
+
+def test_a_voice_must_begin_with_im_start_and_fit() -> None:
+    ids = mini.mini_prompt().token_ids.numpy()
+    with pytest.raises(ValueError, match="im_start"):
+        prompt(ids, VoicePrompt((40,), mini.mini_voice().codes, ()))
+    with pytest.raises(ValueError, match="frames"):
+        prompt(ids, mini.mini_voice(65))
+
+
+def test_a_row_outside_of_its_partition_has_no_id() -> None:
+    with pytest.raises(ValueError, match="no row 4 of 4 of kind SLOT"):
+        VOCABULARY.encode(AriaKind.SLOT, 4)
