@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from transformers import PreTrainedConfig
 
 from antiphon_executor.qwen3_5_omni.audio_geometry import AudioGeometry
+from antiphon_executor.qwen3_5_omni.tm_rope import TmRope, picture
 
 Encode = Callable[[str], Sequence[int]]
 """A text without control tokens → its token ids."""
@@ -70,6 +71,7 @@ class PromptRules:
         self._ids = thinker
         self._encode = encode
         self._sound = AudioGeometry.of(thinker.audio_config)
+        self._rope = TmRope(thinker)
         self._temporal = int(thinker.vision_config.temporal_patch_size)
         self._interval_tokens = self._sound.first_token(thinker.audio_config.timestamp_interval_s * 1000)
 
@@ -145,14 +147,12 @@ class PromptRules:
                 heard = end
 
     def _sound_run(self, start: int, end: int) -> _Run:
-        """Tokens `start` to `end` of a clip; two that begin in the same 160 ms share a position."""
-        per_ms = self._ids.position_id_per_seconds / 1000
-        began = self._sound.start_ms(start)
-        steps = [int((self._sound.start_ms(token) - began) * per_ms) for token in range(start, end)]
-        return _Run([self._ids.audio_token_id] * len(steps), np.tile(steps, (3, 1)), steps[-1] + 1)
+        """Tokens `start` to `end` of a clip."""
+        offsets = self._rope.sound(start, end)
+        return _Run([self._ids.audio_token_id] * (end - start), offsets, int(offsets.max()) + 1)
 
     def _picture_run(self, token: int, grid: tuple[int, int]) -> _Run:
-        offsets = np.indices((1, *grid), dtype=np.int64).reshape(3, -1)
+        offsets = picture(grid)
         return _Run([token] * offsets.shape[1], offsets, max(grid))
 
     def _timestamp(self, time_s: float) -> _Run:
