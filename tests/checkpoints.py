@@ -15,3 +15,11 @@ def tiny_qwen3_omni(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("tiny_qwen3_omni")
     write_tiny_checkpoint(path)
     return path
+
+
+@pytest.fixture(scope="session")
+def tiny_qwen3_5_omni(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny Qwen3.5-Omni checkpoint, seed 0."""
+    path = tmp_path_factory.mktemp("tiny_qwen3_5_omni")
+    write_tiny_checkpoint(path, "qwen3_5_omni")
+    return path
