@@ -114,6 +114,8 @@ class EchoEngine:
         self.failed = 0
         self.closed = False
         self._stages = {"thinker": True, "talker": True} if speaks else {"thinker": True}
+        self._given_up: list[str] = []
+        self._restarts = dict.fromkeys(self._stages, 0)
 
     @property
     def card(self) -> ModelCard:
@@ -127,7 +129,7 @@ class EchoEngine:
         try:
             for number, event in enumerate(self._events(turn, script)):
                 await script.before(number)
-                self._check_alive()
+                self._check_alive(turn)
                 yield event
             self.finished += 1
         except (asyncio.CancelledError, GeneratorExit):
@@ -140,7 +142,8 @@ class EchoEngine:
             self.running -= 1
 
     def status(self) -> EngineStatus:
-        return EngineStatus(dict(self._stages), self.running, self.running, self.running, 16)
+        stages, busy = dict(self._stages), self.running
+        return EngineStatus(stages, busy, busy, busy, 16, tuple(self._given_up), dict(self._restarts))
 
     def metrics(self) -> Iterable[Metric]:
         gauge = GaugeMetricFamily("vllm:num_requests_running", "Requests in execution.", labels=["stage"])
@@ -152,8 +155,17 @@ class EchoEngine:
         self.closed = True
 
     def kill(self, stage: str) -> None:
-        """Let a stage die: running and later turns raise `EngineDead`."""
+        """Let a stage die for good: running and later turns raise `EngineDead`."""
         self._stages[stage] = False
+        self._given_up.append(stage)
+
+    def lose(self, stage: str) -> None:
+        """Let a stage die, to be started again by `bring_back`."""
+        self._stages[stage] = False
+
+    def bring_back(self, stage: str) -> None:
+        self._stages[stage] = True
+        self._restarts[stage] += 1
 
     def text_of(self, turn: TurnRequest) -> str:
         """The last user message of the prompt, without its media."""
@@ -161,10 +173,10 @@ class EchoEngine:
         said = prompt.split("<|im_start|>user\n")[-1].split("<|im_end|>\n<|im_start|>assistant")[0]
         return re.sub(r"<\|(vision|audio)_start\|><\|\w+_pad\|><\|\1_end\|>", "", said)
 
-    def _check_alive(self) -> None:
+    def _check_alive(self, turn: TurnRequest) -> None:
         for stage, alive in self._stages.items():
-            if not alive:
-                raise EngineDead(stage)
+            if not alive and (turn.speech or stage == "thinker"):
+                raise EngineDead(stage, None if stage in self._given_up else 30.0)
 
     def _events(self, turn: TurnRequest, script: Script) -> Iterator[TurnEvent]:
         yield count_prompt(turn)

@@ -1,20 +1,19 @@
 """The two vLLM engines behind one protocol.
 
-In: `EngineSettings`. Out: an `OmniEngine`. Starts both engines at once, tells whether they live, and ends
-them; what happens in a turn stands in `turn_run.py`.
+In: `EngineSettings`. Out: an `OmniEngine`. Starts the engines, has them supervised, tells the turns of a
+death, and ends them; what happens in a turn stands in `turn_run.py`.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
-from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMClientError
 from vllm.platforms import current_platform
 from vllm.plugins import load_general_plugins
@@ -22,7 +21,8 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from antiphon_executor.bridge import Bridge, SocketFolder
 from antiphon_executor.card import model_card, read_config, text_ends
-from antiphon_executor.environment import prepare_environment, visible_devices
+from antiphon_executor.environment import prepare_environment
+from antiphon_executor.launch import Launch, plans
 from antiphon_executor.orphan_guard import claim_children
 from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import (
@@ -34,17 +34,15 @@ from antiphon_executor.protocol import (
     TurnEvent,
     TurnRequest,
 )
+from antiphon_executor.restart_policy import RestartPolicy
 from antiphon_executor.settings import EngineSettings
 from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.spoken_stream import talker_end
-from antiphon_executor.stage import Progress, Stage, start_stage
+from antiphon_executor.stage import Progress, Stage, generate_of
 from antiphon_executor.stage_metrics import joined
-from antiphon_executor.talker.engine_args import talker_engine_args
+from antiphon_executor.supervised_stage import SupervisedStage, Watch
 from antiphon_executor.talker.media_arena import pages_for
-from antiphon_executor.thinker.engine_args import thinker_engine_args
 from antiphon_executor.turn_run import Stages, TurnRun
-
-WATCH_S = 0.1
 
 
 async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmniEngine:
@@ -57,51 +55,11 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
         stack.callback(folder.close)
         bridge = await stack.enter_async_context(Bridge(folder))
         prepare_environment(folder.path, on_cpu=current_platform.is_cpu())
-        started = await _start_all(_plans(settings, folder), progress)
-        stages = [stage for stage in started if isinstance(stage, Stage)]
-        stack.push_async_callback(_shut_down, stages)
-        for failure in started:
-            if isinstance(failure, BaseException):
-                raise failure
-        return VllmOmniEngine(settings, config, stages, bridge, stack.pop_all())
+        launch, planned = Launch(progress), plans(settings, folder)
+        stages = await launch.start_all(planned)
+        restarts = {plan.name: partial(launch.start, plan) for plan in planned}
+        return VllmOmniEngine(settings, config, stages, restarts, bridge, stack.pop_all())
     raise AssertionError("unreachable")
-
-
-@dataclass(frozen=True, slots=True)
-class _Plan:
-    """An engine to start; `devices` as in CUDA_VISIBLE_DEVICES."""
-
-    name: str
-    arguments: AsyncEngineArgs
-    devices: str | None
-
-
-def _plans(settings: EngineSettings, folder: SocketFolder) -> list[_Plan]:
-    rows = folder.rows if settings.speech else None
-    plans = [_Plan("thinker", thinker_engine_args(settings, rows), settings.thinker.device)]
-    if settings.speech:
-        talker = talker_engine_args(settings, text_socket=folder.text, frames_socket=folder.frames)
-        plans.append(_Plan("talker", talker, settings.talker.device))
-    return plans
-
-
-async def _start_all(plans: list[_Plan], progress: Progress) -> list[Stage | BaseException]:
-    """At once, or, where they have GPUs of their own, one after the other: those are set for the process."""
-    if all(plan.devices is None for plan in plans):
-        starts = (start_stage(plan.name, plan.arguments, progress) for plan in plans)
-        return await asyncio.gather(*starts, return_exceptions=True)
-    stages: list[Stage | BaseException] = []
-    for plan in plans:
-        with visible_devices(plan.devices):
-            stages += await asyncio.gather(
-                start_stage(plan.name, plan.arguments, progress), return_exceptions=True
-            )
-    return stages
-
-
-async def _shut_down(stages: list[Stage]) -> None:
-    """All at once and off the event loop: vLLM waits for each engine's process."""
-    await asyncio.gather(*(asyncio.to_thread(stage.llm.shutdown) for stage in stages))
 
 
 class VllmOmniEngine:
@@ -112,18 +70,23 @@ class VllmOmniEngine:
         settings: EngineSettings,
         config: Qwen3OmniMoeConfig,
         stages: list[Stage],
+        restarts: Mapping[str, Callable[[], Awaitable[Stage]]],
         bridge: Bridge,
         owned: AsyncExitStack,
     ) -> None:
-        self._stages = {stage.name: stage for stage in stages}
+        watch = Watch(RestartPolicy(settings.restarts), settings.hang_s)
+        self._stages = {
+            stage.name: SupervisedStage(stage.name, stage, restarts[stage.name], watch, self._died)
+            for stage in stages
+        }
         self._owned = owned
         thinker = self._stages["thinker"]
         talker = self._stages.get("talker")
         limits = settings.talker
         self._ledger = SlotLedger(limits.streams if talker else 0, pages_for(limits.media_rows))
         self._turns = Stages(
-            think=thinker.generate,
-            decode=thinker.llm.get_tokenizer().decode,
+            think=generate_of(thinker),
+            decode=thinker.engine.llm.get_tokenizer().decode,
             ids=PromptIds.of(config),
             thinker_eos=text_ends(settings.model, config),
             talker=talker_end(config, talker, limits.max_frames) if talker else None,
@@ -131,9 +94,12 @@ class VllmOmniEngine:
             ledger=self._ledger,
         )
         self._running: set[TurnRun] = set()
-        self._watching = asyncio.create_task(self._watch(), name="engine-watch")
+        self._supervising = [
+            asyncio.create_task(stage.supervise(), name=f"supervise-{stage.name}")
+            for stage in self._stages.values()
+        ]
         memory = memory_plan(settings.model, stages)
-        self._card = model_card(settings, config, thinker.llm.model_config, memory)
+        self._card = model_card(settings, config, thinker.engine.llm.model_config, memory)
 
     @property
     def card(self) -> ModelCard:
@@ -154,40 +120,48 @@ class VllmOmniEngine:
             dead = self._dead_stage()
             if dead is None:
                 raise
-            raise EngineDead(dead) from error
+            raise dead.death from error
         finally:
             self._running.discard(run)
 
-    def _dead_stage(self) -> str | None:
-        return next((name for name, stage in self._stages.items() if not stage.alive), None)
+    def _dead_stage(self) -> SupervisedStage[Stage] | None:
+        return next((stage for stage in self._stages.values() if not stage.alive), None)
 
-    async def _watch(self) -> None:
-        """The process ends with either engine: a turn that could go on with one alone is told so too."""
-        while (dead := self._dead_stage()) is None:  # noqa: ASYNC110 - vLLM has no event for it
-            await asyncio.sleep(WATCH_S)
+    def _died(self, death: EngineDead) -> None:
+        """Ends every turn that needs the dead stage, one that could go on without it for a while too."""
         for run in self._running:
-            run.fail(EngineDead(dead))
+            if death.stage == "thinker" or run.speaks:
+                run.fail(death)
 
     def status(self) -> EngineStatus:
         stages = self._stages
-        talker = stages.get("talker")
+        running = {name: stage.engine.running if stage.alive else 0 for name, stage in stages.items()}
         return EngineStatus(
             stages={name: stage.alive for name, stage in stages.items()},
-            thinker_running=stages["thinker"].running,
-            talker_running=talker.running if talker else 0,
+            thinker_running=running["thinker"],
+            talker_running=running.get("talker", 0),
             slots_used=self._ledger.used,
             slots_total=self._ledger.total,
+            given_up=tuple(name for name, stage in stages.items() if stage.given_up),
+            restarts={name: stage.restarts for name, stage in stages.items()},
         )
 
     def metrics(self) -> Iterable[Metric]:
-        return joined([stage.metrics for stage in self._stages.values()])
+        return joined([stage.engine.metrics for stage in self._stages.values() if stage.alive])
 
     async def close(self) -> None:
-        self._watching.cancel()
+        for task in self._supervising:
+            task.cancel()
+        await asyncio.gather(*self._supervising, return_exceptions=True)
+        await asyncio.gather(*(stage.close() for stage in self._stages.values()))
         await self._owned.aclose()
 
     def _check(self, turn: TurnRequest) -> None:
         speech = turn.speech
+        needed = ("thinker",) if speech is None else ("thinker", "talker")
+        for stage in self._stages.values():
+            if stage.name in needed and not stage.alive:
+                raise stage.death
         if speech is None:
             return
         if self._turns.talker is None:

@@ -216,13 +216,18 @@ class ModelCard:
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """`stages`: alive by name (`thinker`, `talker`). Running counts and slots as of now."""
+    """`stages`: alive by name (`thinker`, `talker`). Running counts and slots as of now.
+
+    A stage that is not alive is being restarted, unless it is among those `given_up`.
+    """
 
     stages: dict[str, bool]
     thinker_running: int
     talker_running: int
     slots_used: int
     slots_total: int
+    given_up: tuple[str, ...] = ()
+    restarts: dict[str, int] = field(default_factory=dict)
 
     @property
     def alive(self) -> bool:

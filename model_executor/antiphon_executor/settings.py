@@ -71,5 +71,13 @@ class EngineSettings(_Frozen):
         None, description="The model's id in the API; the folder's name by default."
     )
     speech: bool = Field(True, description="Load the Talker; without it the server answers in text alone.")
+    restarts: int = Field(
+        5,
+        ge=0,
+        description="How often a dead engine is started again within ten minutes; 0: the server ends.",
+    )
+    hang_s: float = Field(
+        60.0, gt=0, description="Seconds without an answer after which an engine counts as dead."
+    )
     thinker: ThinkerSettings = ThinkerSettings()
     talker: TalkerSettings = TalkerSettings()

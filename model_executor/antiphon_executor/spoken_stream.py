@@ -24,7 +24,8 @@ from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import FinishReason, SpeechDelta, SpeechEnded, SpeechSampling
 from antiphon_executor.rope import pack, pack_offset, unpack
 from antiphon_executor.slot_ledger import SlotLedger
-from antiphon_executor.stage import Generate, Stage
+from antiphon_executor.stage import Generate, Stage, generate_of
+from antiphon_executor.supervised_stage import SupervisedStage
 from antiphon_executor.talker.config import speakers
 from antiphon_executor.talker.dual_track import TalkerPrompt, TalkerVocabulary, talker_prompt
 from antiphon_executor.talker.media_arena import pages_for
@@ -46,11 +47,11 @@ class TalkerEnd:
     max_frames: int
 
 
-def talker_end(config: Qwen3OmniMoeConfig, talker: Stage, max_frames: int) -> TalkerEnd:
-    """The running Talker of a checkpoint with `config`."""
+def talker_end(config: Qwen3OmniMoeConfig, talker: SupervisedStage[Stage], max_frames: int) -> TalkerEnd:
+    """The Talker of a checkpoint with `config`, whichever engine runs it."""
     return TalkerEnd(
-        generate=talker.generate,
-        vocabulary=talker.llm.model_config.hf_config.vocabulary,
+        generate=generate_of(talker),
+        vocabulary=talker.engine.llm.model_config.hf_config.vocabulary,
         ids=PromptIds.of(config),
         codec_eos=config.talker_config.codec_eos_token_id,
         speakers=speakers(config),

@@ -12,6 +12,7 @@ from vllm.inputs import TokensPrompt
 from vllm.v1.engine.async_llm import AsyncLLM
 
 from antiphon_executor.stage_metrics import StageMetrics
+from antiphon_executor.supervised_stage import SupervisedStage
 
 Progress = Callable[[str], None]
 Generate = Callable[[TokensPrompt, SamplingParams, str], AsyncGenerator[RequestOutput]]
@@ -54,6 +55,17 @@ class Stage:
     @property
     def running(self) -> int:
         return self.llm.output_processor.get_num_unfinished_requests()
+
+
+def generate_of(stage: SupervisedStage[Stage]) -> Generate:
+    """`Stage.generate` of the engine that runs when it is called."""
+
+    def generate(
+        prompt: TokensPrompt, params: SamplingParams, request_id: str
+    ) -> AsyncGenerator[RequestOutput]:
+        return stage.engine.generate(prompt, params, request_id)
+
+    return generate
 
 
 async def start_stage(name: str, arguments: AsyncEngineArgs, progress: Progress) -> Stage:

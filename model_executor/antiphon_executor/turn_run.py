@@ -64,6 +64,10 @@ class TurnRun:
         self._rows: asyncio.Future[MediaRows] | None = None
         self._speakable = SpeakableText(stages.decode, stages.thinker_eos, bool(turn.text.stop))
 
+    @property
+    def speaks(self) -> bool:
+        return self._turn.speech is not None
+
     async def events(self) -> AsyncGenerator[TurnEvent]:
         """Raises `EngineBusy` before the Thinker starts, where no speech slot is free."""
         with ExitStack() as leases:

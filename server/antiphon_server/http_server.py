@@ -23,7 +23,7 @@ from antiphon_server.config import ServerSettings
 from antiphon_server.http_protocol import bounded_http
 from antiphon_server.lifecycle import Lifecycle
 from antiphon_server.metrics import ServerMetrics
-from antiphon_server.routes.health import livez, readiness
+from antiphon_server.routes.health import livez, unready
 
 _LAST_CONNECTIONS_S = 2
 
@@ -77,7 +77,7 @@ def loading_app(server: ServerSettings, metrics: ServerMetrics, life: Lifecycle)
         return JSONResponse((await livez()).model_dump())
 
     async def not_yet(_: Request) -> JSONResponse:
-        return readiness(life.not_ready(None))
+        return unready(life.closed_because())
 
     routes = [Route("/livez", alive), Route("/{path:path}", not_yet)]
     return Starlette(routes=routes, middleware=layers(server, metrics, life))

@@ -35,13 +35,17 @@ class Lifecycle:
         self.stage = stage
         self._dead: tuple[str, ...] = ()
 
-    def not_ready(self, engine: OmniEngine | None) -> list[str]:
-        """Reasons why no traffic should be sent here now; empty when ready."""
-        if self.stage == "loading" or engine is None:
-            return ["the model is loading"]
-        if self.stage in ("draining", "closed"):
-            return ["the server is shutting down"]
-        return [f"the {stage} engine has stopped" for stage in self._dead or dead_stages(engine)]
+    def closed_because(self) -> list[str]:
+        """Why the whole server takes no traffic now; empty when it does."""
+        match self.stage:
+            case "loading":
+                return ["the model is loading"]
+            case "draining" | "closed":
+                return ["the server is shutting down"]
+            case "failed":
+                return [f"the {stage} engine has stopped" for stage in self._dead]
+            case _:
+                return []
 
     def refusal(self) -> ApiError | None:
         """Why new work is refused, or None. A draining server takes work until its grace is over."""
@@ -63,14 +67,10 @@ class Lifecycle:
         self._dead = dead
 
 
-def dead_stages(engine: OmniEngine) -> tuple[str, ...]:
-    return tuple(name for name, alive in engine.status().stages.items() if not alive)
-
-
 async def watch_engine(engine: OmniEngine, life: Lifecycle, admission: Admission) -> None:
-    """Return once a stage has died and its streams have had a moment to tell their clients."""
+    """Return once a stage has been given up and its streams have had a moment to tell their clients."""
     # The engine has no event to wait for: a stage may die without a word.
-    while not (dead := dead_stages(engine)):  # noqa: ASYNC110
+    while not (dead := engine.status().given_up):  # noqa: ASYNC110
         await asyncio.sleep(_WATCH_EVERY_S)
     life.fail(dead)
     _log.error("engine stopped", extra={"fields": {"stages": ",".join(dead), "turns": admission.turns}})

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Literal, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
@@ -171,6 +171,12 @@ class _EngineCollector(Collector):
         slots.add_metric(("used",), status.slots_used)
         slots.add_metric(("free",), status.slots_total - status.slots_used)
         yield slots
+        restarts = CounterMetricFamily(
+            "antiphon_engine_restarts", "Engines started again after a death.", labels=("stage",)
+        )
+        for stage, count in status.restarts.items():
+            restarts.add_metric((stage,), count)
+        yield restarts
 
 
 class _Families:

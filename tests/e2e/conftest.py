@@ -12,7 +12,7 @@ from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
 from tests.e2e.recordings import Recordings, make_recordings
 from tests.e2e.server_process import RunningServer, start_server
 
-StartServer = Callable[[], RunningServer]
+StartServer = Callable[..., RunningServer]
 
 
 @pytest.fixture(scope="session")
@@ -25,11 +25,12 @@ def start(
     tiny_qwen3_omni: Path,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[StartServer]:
-    """Starts a server. Whatever a failing test leaves of it ends with the session."""
+    """Starts a server with more flags. Whatever a failing test leaves of it ends with the session."""
     servers: list[RunningServer] = []
 
-    def start_one() -> RunningServer:
-        servers.append(start_server(tiny_qwen3_omni, tmp_path_factory.mktemp("server") / "log"))
+    def start_one(*flags: str) -> RunningServer:
+        log = tmp_path_factory.mktemp("server") / "log"
+        servers.append(start_server(tiny_qwen3_omni, log, *flags))
         return servers[-1]
 
     yield start_one

@@ -99,7 +99,7 @@ def speaking(running: Echo) -> Iterator[Iterator[str]]:
 def test_while_the_model_loads_the_probes_say_so_and_work_is_refused(checkpoint: Path) -> None:
     with echo(checkpoint, ECHO_LOADS_S="1.5") as running:
         running.wait_for(lambda: running.get("/livez").status_code == 200)
-        assert running.get("/readyz").json() == {"ready": False, "reasons": ["the model is loading"]}
+        assert running.get("/readyz").json()["reasons"] == ["the model is loading"]
         refused = httpx.post(f"{running.url}/v1/chat/completions", json=CHAT)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "loading")
         assert "retry-after" in refused.headers

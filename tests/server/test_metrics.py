@@ -93,12 +93,14 @@ async def test_the_door_is_looked_at_when_asked() -> None:
 
 def test_the_engine_is_asked_for_its_requests_and_slots() -> None:
     metrics = ServerMetrics("x")
-    metrics.watch_engine(lambda: EngineStatus({"thinker": True, "talker": True}, 3, 2, 2, 8))
+    status = EngineStatus({"thinker": True, "talker": True}, 3, 2, 2, 8, restarts={"talker": 1})
+    metrics.watch_engine(lambda: status)
     found = samples(metrics.render().decode())
     assert found["antiphon_engine_requests", (("stage", "thinker"),)] == 3
     assert found["antiphon_engine_requests", (("stage", "talker"),)] == 2
     assert found["antiphon_speech_slots", (("state", "used"),)] == 2
     assert found["antiphon_speech_slots", (("state", "free"),)] == 6
+    assert found["antiphon_engine_restarts_total", (("stage", "talker"),)] == 1
 
 
 async def test_the_route_joins_ours_and_the_engines_families(client: httpx.AsyncClient) -> None:

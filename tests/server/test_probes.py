@@ -17,7 +17,7 @@ async def statuses(client: httpx.AsyncClient) -> tuple[int, int, int]:
 
 async def test_all_is_well(client: httpx.AsyncClient) -> None:
     assert await statuses(client) == (200, 200, 200)
-    assert (await client.get("/readyz")).json() == {"ready": True, "reasons": []}
+    assert (await client.get("/readyz")).json() == {"ready": True, "works": ["text", "speech"], "reasons": []}
     assert (await client.get("/health")).content == b""
 
 
@@ -27,6 +27,39 @@ async def test_a_dead_stage_is_named_and_only_the_process_is_alive(
     engine.kill("talker")
     assert await statuses(client) == (200, 503, 503)
     assert (await client.get("/readyz")).json()["reasons"] == ["the talker engine has stopped"]
+
+
+async def test_without_its_talker_it_is_ready_for_text_and_says_so(
+    client: httpx.AsyncClient, engine: EchoEngine
+) -> None:
+    engine.lose("talker")
+    readiness = await client.get("/readyz")
+    assert (readiness.status_code, readiness.json()) == (
+        200,
+        {"ready": True, "works": ["text"], "reasons": ["the talker engine is being restarted"]},
+    )
+    assert (await client.get("/readyz?need=speech")).status_code == 503
+    engine.bring_back("talker")
+    assert (await client.get("/readyz?need=speech")).status_code == 200
+
+
+async def test_without_its_thinker_nothing_works(client: httpx.AsyncClient, engine: EchoEngine) -> None:
+    engine.lose("thinker")
+    readiness = await client.get("/readyz")
+    assert (readiness.status_code, readiness.json()["works"]) == (503, [])
+
+
+async def test_while_the_talker_is_away_text_is_answered_and_speech_is_asked_to_come_back(
+    client: httpx.AsyncClient, engine: EchoEngine
+) -> None:
+    engine.lose("talker")
+    text = {"model": "echo", "messages": [{"role": "user", "content": "hello"}]}
+    assert (await client.post("/v1/chat/completions", json=text)).status_code == 200
+    speech = {**text, "modalities": ["text", "audio"], "audio": {"voice": "ethan", "format": "wav"}}
+    refused = await client.post("/v1/chat/completions", json=speech)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "engine_dead")
+    assert refused.headers["retry-after"] == "30"
+    assert "restarted" in refused.json()["error"]["message"]
 
 
 async def test_a_draining_server_is_healthy_but_not_ready(service: Service) -> None:

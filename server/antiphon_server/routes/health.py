@@ -6,6 +6,9 @@ In: the service and its lifecycle. Out: small answers that say nothing about cli
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
@@ -13,6 +16,13 @@ from pydantic import BaseModel
 
 from antiphon_server.lifecycle import Lifecycle
 from antiphon_server.service import Service
+
+Modality = Literal["text", "speech"]
+
+_NEEDED: dict[Modality, Callable[[dict[str, bool]], bool]] = {
+    "text": lambda stages: stages["thinker"],
+    "speech": lambda stages: stages["thinker"] and stages.get("talker", False),
+}
 
 router = APIRouter(tags=["health"])
 
@@ -22,9 +32,10 @@ class Alive(BaseModel):
 
 
 class Readiness(BaseModel):
-    """`reasons`: why no traffic should come here; empty when ready."""
+    """`works`: what can be asked for now. `reasons`: why the rest cannot; empty when all is well."""
 
     ready: bool
+    works: list[Modality]
     reasons: list[str]
 
 
@@ -35,14 +46,22 @@ async def livez() -> Alive:
 
 @router.get(
     "/readyz",
-    summary="Every stage is up and the server takes work",
+    summary="The server takes work: text, or what `need` names",
     response_model=Readiness,
     responses={503: {"model": Readiness}},
 )
-async def readyz(request: Request) -> Response:
+async def readyz(request: Request, need: Modality = "text") -> Response:
+    """While the Talker's engine is being restarted, text goes on and speech does not."""
     service: Service = request.app.state.service
     life: Lifecycle = request.app.state.lifecycle
-    return readiness(life.not_ready(service.engine))
+    status = service.engine.status()
+    if closed := life.closed_because() or [f"the {name} engine has stopped" for name in status.given_up]:
+        return unready(closed)
+    stages = status.stages
+    works: list[Modality] = [modality for modality, needed in _NEEDED.items() if needed(stages)]
+    reasons = [f"the {name} engine is being restarted" for name, alive in stages.items() if not alive]
+    body = Readiness(ready=need in works, works=works, reasons=reasons)
+    return JSONResponse(body.model_dump(), status_code=200 if body.ready else 503)
 
 
 @router.get("/health", summary="vLLM's probe: 200 without a body while every engine is alive")
@@ -60,6 +79,5 @@ async def metrics(request: Request) -> Response:
     return Response(text, media_type=CONTENT_TYPE_LATEST)
 
 
-def readiness(reasons: list[str]) -> JSONResponse:
-    body = Readiness(ready=not reasons, reasons=reasons)
-    return JSONResponse(body.model_dump(), status_code=503 if reasons else 200)
+def unready(reasons: list[str]) -> JSONResponse:
+    return JSONResponse(Readiness(ready=False, works=[], reasons=reasons).model_dump(), status_code=503)

@@ -1,0 +1,61 @@
+"""How the engines of a server start: both at once, or one after the other where each has GPUs of its own.
+
+In: the settings and the bridge's sockets. Out: running stages, and for each a way to start it again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+from vllm.engine.arg_utils import AsyncEngineArgs
+
+from antiphon_executor.bridge import SocketFolder
+from antiphon_executor.environment import visible_devices
+from antiphon_executor.settings import EngineSettings
+from antiphon_executor.stage import Progress, Stage, start_stage
+from antiphon_executor.talker.engine_args import talker_engine_args
+from antiphon_executor.thinker.engine_args import thinker_engine_args
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """An engine to start; `devices` as in CUDA_VISIBLE_DEVICES."""
+
+    name: str
+    arguments: AsyncEngineArgs
+    devices: str | None
+
+
+def plans(settings: EngineSettings, folder: SocketFolder) -> list[Plan]:
+    rows = folder.rows if settings.speech else None
+    planned = [Plan("thinker", thinker_engine_args(settings, rows), settings.thinker.device)]
+    if settings.speech:
+        talker = talker_engine_args(settings, text_socket=folder.text, frames_socket=folder.frames)
+        planned.append(Plan("talker", talker, settings.talker.device))
+    return planned
+
+
+class Launch:
+    """Starts what was planned. The devices of an engine are set for the process: those starts take turns."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._devices = asyncio.Lock()
+
+    async def start(self, plan: Plan) -> Stage:
+        if plan.devices is None:
+            return await start_stage(plan.name, plan.arguments, self._progress)
+        async with self._devices:
+            with visible_devices(plan.devices):
+                return await start_stage(plan.name, plan.arguments, self._progress)
+
+    async def start_all(self, planned: list[Plan]) -> list[Stage]:
+        """All of them, or none: what had started is ended where another fails. Raises the first failure."""
+        started = await asyncio.gather(*(self.start(plan) for plan in planned), return_exceptions=True)
+        stages = [stage for stage in started if isinstance(stage, Stage)]
+        for failure in started:
+            if isinstance(failure, BaseException):
+                await asyncio.gather(*(stage.end() for stage in stages))
+                raise failure
+        return stages

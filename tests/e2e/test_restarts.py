@@ -1,0 +1,92 @@
+"""An engine dies or hangs below a running server: its streams end with an error, it comes back (R23, R24).
+
+One server lives through all of it, in this order.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.e2e.answers import STREAMED, said
+from tests.e2e.conftest import StartServer
+from tests.e2e.live_stream import LONG, LiveStream, kill_talker, kill_thinker
+from tests.e2e.server_process import MODEL, RunningServer, becomes
+
+pytestmark = pytest.mark.engine
+
+TEXT = {"model": MODEL, "messages": said("Hello."), "max_tokens": 8}
+SPEECH = {"model": MODEL, "messages": said("Hello."), "max_tokens": 8, "seed": 1, **STREAMED}
+
+
+@pytest.fixture(scope="module")
+def tough(start: StartServer) -> Iterator[RunningServer]:
+    server = start("--engine.hang-s", "8")
+    yield server
+    server.end()
+
+
+def ask(server: RunningServer, body: dict[str, object]) -> httpx.Response:
+    return httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
+
+
+def works(server: RunningServer) -> list[str]:
+    found: list[str] = server.get("/readyz").json()["works"]
+    return found
+
+
+def ends_with_one_error(stream: LiveStream, stage: str) -> None:
+    assert stream.ended(20)
+    assert stream.broken is None
+    errors = [json.loads(line)["error"] for line in stream.lines if '"error"' in line]
+    assert [stage in error["message"] for error in errors] == [True]
+    assert "[DONE]" not in stream.lines
+
+
+def speaks_again(server: RunningServer) -> None:
+    assert becomes(lambda: works(server) == ["text", "speech"], 120, every_s=0.2), server.said()
+    stream = LiveStream(server, SPEECH)
+    assert stream.ended(60)
+    assert stream.lines[-1] == "[DONE]"
+    assert stream.has_sound
+    assert becomes(server.is_idle, 5)
+
+
+def test_the_talkers_death_leaves_text_up_and_it_comes_back(tough: RunningServer) -> None:
+    stream = LiveStream(tough, LONG)
+    stream.wait_for_sound()
+    kill_talker(tough)
+    ends_with_one_error(stream, "talker")
+    assert works(tough) == ["text"]
+    assert ask(tough, TEXT).status_code == 200
+    refused = ask(tough, SPEECH)
+    assert (refused.status_code, refused.json()["error"]["code"]) == (503, "engine_dead")
+    assert int(refused.headers["retry-after"]) > 0
+    speaks_again(tough)
+
+
+def test_the_thinkers_death_ends_what_runs_and_it_comes_back(tough: RunningServer) -> None:
+    stream = LiveStream(tough, LONG)
+    stream.wait_for_sound()
+    kill_thinker(tough)
+    ends_with_one_error(stream, "thinker")
+    assert tough.get("/readyz").status_code == 503
+    assert tough.get("/livez").status_code == 200
+    speaks_again(tough)
+
+
+def test_an_engine_that_hangs_counts_as_dead(tough: RunningServer) -> None:
+    """Stopped, not killed: the process is there, and answers nothing."""
+    stream = LiveStream(tough, LONG)
+    stream.wait_for_sound()
+    hung = tough.holder_of("text")
+    hung.send_signal(signal.SIGSTOP)
+    ends_with_one_error(stream, "talker")
+    assert becomes(lambda: not hung.is_running(), 20)
+    speaks_again(tough)
+    assert tough.metrics()["antiphon_engine_restarts_total", "talker"] == 2
+    assert tough.metrics()["antiphon_engine_restarts_total", "thinker"] == 1
