@@ -7,9 +7,10 @@ what the model could not take, before anything is computed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from antiphon_executor.prompt_ids import PromptIds
@@ -32,6 +33,13 @@ SHORTEST_CLIP_SAMPLES = LISTENING_RATE_HZ // 40
 WIDEST_ASPECT = 200
 # Positions are packed into 20 bits and move 13 a second (`rope.pack`); the prompt's own tokens take the rest.
 LONGEST_MEDIA_S = 18 * 3_600
+
+
+class VideoFacts(TypedDict):
+    """What goes with a video's frames through vLLM: their spacing, and the samples of its sound."""
+
+    fps: float
+    sound: NotRequired[NDArray[np.float32]]
 
 
 def engine_prompt(turn: TurnRequest, ids: PromptIds) -> TokensPrompt:
@@ -98,11 +106,11 @@ def _image(picture: Picture) -> Image.Image:
     return Image.fromarray(picture.pixels, mode="RGB")
 
 
-def _video(clip: VideoClip) -> tuple[np.ndarray, dict[str, Any]]:
+def _video(clip: VideoClip) -> tuple[np.ndarray, VideoFacts]:
     if not len(clip.frames):
         raise InvalidTurn("the video has no frames", "messages")
     _check_size(*clip.frames.shape[1:3])
-    facts: dict[str, Any] = {"fps": float(clip.frames_per_second)}
+    facts = VideoFacts(fps=float(clip.frames_per_second))
     if clip.sound is not None:
         facts["sound"] = _samples(clip.sound)
     return np.ascontiguousarray(clip.frames), facts

@@ -1,6 +1,6 @@
 """Sound → log-mel frames in bounded memory, so that ten hours can be listened to.
 
-In: mono samples at 16 kHz. Out: what `reference/mel.py` defines; a clip's level is judged over the whole clip.
+In: mono samples at 16 kHz. Out: what `reference/mel.py` defines. A clip's level is judged over all of it.
 """
 
 from __future__ import annotations

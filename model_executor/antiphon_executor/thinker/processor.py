@@ -8,7 +8,7 @@ sound is one item: its frames, its sound and their order. Every video keeps its 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,17 +30,11 @@ from vllm.multimodal.processing import (
 )
 
 from antiphon_executor.protocol import LISTENING_RATE_HZ
+from antiphon_executor.thinker.inputs import VideoFacts
 from antiphon_executor.thinker.positions import audio_tokens, merge_order
 
 _VIDEO_SIZE = Qwen3OmniMoeProcessorKwargs._defaults["videos_kwargs"]["size"]
 _NO_SOUND = np.zeros(0, dtype=np.float32)
-
-
-class VideoFacts(TypedDict):
-    """What goes with a video's frames through vLLM: their spacing, and the samples of its sound."""
-
-    fps: float
-    sound: NotRequired[NDArray[np.float32]]
 
 
 class ThinkerProcessingInfo(Qwen3OmniMoeThinkerProcessingInfo):
