@@ -143,7 +143,7 @@ async def test_given_text_that_overtakes_its_request_then_it_waits_for_the_slot(
 async def test_given_a_stream_that_is_gone_then_its_text_is_forgotten(bridge: Bridge, talker: Talker) -> None:
     number = bridge.open_stream(lambda one: None)
     bridge.send_text(number, [6], final=False)
-    bridge.close_stream(number)
+    bridge.forget_text(number)
     talker.drain()
     talker.open(number, slot=2)
     talker.drain()

@@ -14,6 +14,7 @@ import pytest_asyncio
 import zmq.asyncio
 
 from antiphon_executor.bridge import Bridge, SocketFolder
+from antiphon_executor.dual_track_session import DualTrackTalker
 from antiphon_executor.messages import MediaRows, SpeechFrames
 from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import (
@@ -31,7 +32,6 @@ from antiphon_executor.protocol import (
     TurnRequest,
 )
 from antiphon_executor.slot_ledger import SlotLedger
-from antiphon_executor.spoken_stream import TalkerEnd
 from antiphon_executor.talker.dual_track import TalkerVocabulary
 from antiphon_executor.talker.slots import EXTRA_ARG, StreamStart
 from antiphon_executor.turn_run import Stages, TurnRun
@@ -54,7 +54,7 @@ class Engines:
         self._frames = self._push(folder.frames)
         self._rows = self._push(folder.rows)
         vocabulary = TalkerVocabulary(codec=16, text=64, speakers=1, slots=2, media_rows=64)
-        talker = TalkerEnd(self.talk, vocabulary, IDS, 15, {"ethan": 0}, FRAMES)
+        talker = DualTrackTalker(self.talk, bridge, self.ledger, vocabulary, IDS, 15, {"ethan": 0}, FRAMES)
         self.stages = Stages(self.think, lambda ids: "", IDS, frozenset({END}), talker, bridge, self.ledger)
 
     def _push(self, address: str) -> Any:

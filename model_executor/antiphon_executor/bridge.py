@@ -77,8 +77,11 @@ class Bridge:
         return number
 
     def close_stream(self, number: int) -> None:
-        """Frames of the stream that still arrive are dropped, and so is its text."""
+        """Frames of the stream that still arrive are dropped."""
         self._streams.pop(number, None)
+
+    def forget_text(self, number: int) -> None:
+        """Text of the stream that found no open slot is dropped. Nothing may be sent for it afterwards."""
         self._text.send(self._encoder.encode(StreamGone(number)))
 
     def expect_rows(self, request_id: str) -> asyncio.Future[MediaRows]:

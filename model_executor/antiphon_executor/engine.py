@@ -21,6 +21,7 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from antiphon_executor.bridge import Bridge, SocketFolder
 from antiphon_executor.card import model_card, read_config, text_ends
+from antiphon_executor.dual_track_session import dual_track_talker
 from antiphon_executor.environment import prepare_environment
 from antiphon_executor.launch import Launch, plans
 from antiphon_executor.orphan_guard import claim_children
@@ -37,7 +38,6 @@ from antiphon_executor.protocol import (
 from antiphon_executor.restart_policy import RestartPolicy
 from antiphon_executor.settings import EngineSettings
 from antiphon_executor.slot_ledger import SlotLedger
-from antiphon_executor.spoken_stream import talker_end
 from antiphon_executor.stage import Progress, Stage, generate_of
 from antiphon_executor.stage_metrics import joined
 from antiphon_executor.supervised_stage import SupervisedStage, Watch
@@ -89,7 +89,9 @@ class VllmOmniEngine:
             decode=thinker.engine.llm.get_tokenizer().decode,
             ids=PromptIds.of(config),
             thinker_eos=text_ends(settings.model, config),
-            talker=talker_end(config, talker, limits.max_frames) if talker else None,
+            talker=dual_track_talker(config, talker, bridge, self._ledger, limits.max_frames)
+            if talker
+            else None,
             bridge=bridge,
             ledger=self._ledger,
         )

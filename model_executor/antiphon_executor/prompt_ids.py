@@ -42,6 +42,11 @@ class PromptIds:
             tts_eos=config.tts_eos_token_id,
         )
 
+    @property
+    def controls(self) -> tuple[int, ...]:
+        """Ids that stand for no word: placeholders, the text track's marks, the start of a segment."""
+        return (self.im_start, self.audio, self.image, self.video, self.tts_pad, self.tts_bos, self.tts_eos)
+
     def is_media(self, token_ids: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Which of `token_ids` [n] are placeholders of audio, image or video."""
         return np.isin(token_ids, (self.audio, self.image, self.video))

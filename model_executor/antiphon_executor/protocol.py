@@ -88,7 +88,7 @@ class TextSampling:
 class SpeechSampling:
     """How the Talker speaks the text. `temperature` 0 is greedy, in every code group.
 
-    Both `top_k`s: 1 to `MAX_SPEECH_TOP_K`.
+    Both `top_k`s: 1 to `MAX_SPEECH_TOP_K`. `predictor_top_p` None: as the model's makers draw.
     """
 
     voice: str
@@ -96,7 +96,7 @@ class SpeechSampling:
     top_k: int = 50
     repetition_penalty: float = 1.05
     predictor_top_k: int = 50
-    predictor_top_p: float = 0.8
+    predictor_top_p: float | None = None
     seed: int | None = None
     max_frames: int = 4_096
 

@@ -8,6 +8,7 @@ from contextlib import aclosing
 
 from vllm import RequestOutput, SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.engine.protocol import StreamingInput
 from vllm.inputs import TokensPrompt
 from vllm.v1.engine.async_llm import AsyncLLM
 
@@ -16,6 +17,7 @@ from antiphon_executor.supervised_stage import SupervisedStage
 
 Progress = Callable[[str], None]
 Generate = Callable[[TokensPrompt, SamplingParams, str], AsyncGenerator[RequestOutput]]
+Converse = Callable[[AsyncGenerator[StreamingInput], SamplingParams, str], AsyncGenerator[RequestOutput]]
 
 
 class Stage:
@@ -37,6 +39,22 @@ class Stage:
                     yield output
         except (asyncio.CancelledError, GeneratorExit):
             # vLLM aborts by itself, but not while a request is still on its way to the engine.
+            await self.llm.abort(request_id)
+            raise
+
+    async def converse(
+        self, inputs: AsyncGenerator[StreamingInput], params: SamplingParams, request_id: str
+    ) -> AsyncGenerator[RequestOutput]:
+        """Outputs of one session: its inputs extend one sequence, each when the one before has been answered.
+
+        Closing it aborts the session. `inputs` must give nothing more from then on, nor end: vLLM would take
+        what follows for a new request. It has a request of its own for the session's end, from `params`.
+        """
+        try:
+            async with aclosing(self.llm.generate(inputs, params, request_id)) as outputs:
+                async for output in outputs:
+                    yield output
+        except (asyncio.CancelledError, GeneratorExit):
             await self.llm.abort(request_id)
             raise
 
@@ -66,6 +84,17 @@ def generate_of(stage: SupervisedStage[Stage]) -> Generate:
         return stage.engine.generate(prompt, params, request_id)
 
     return generate
+
+
+def converse_of(stage: SupervisedStage[Stage]) -> Converse:
+    """`Stage.converse` of the engine that runs when it is called."""
+
+    def converse(
+        inputs: AsyncGenerator[StreamingInput], params: SamplingParams, request_id: str
+    ) -> AsyncGenerator[RequestOutput]:
+        return stage.engine.converse(inputs, params, request_id)
+
+    return converse
 
 
 async def start_stage(name: str, arguments: AsyncEngineArgs, progress: Progress) -> Stage:

@@ -26,7 +26,8 @@ from antiphon_executor.protocol import (
 )
 from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.speakable import SpeakableText
-from antiphon_executor.spoken_stream import SpokenStream, TalkerEnd, text_prompt
+from antiphon_executor.speech_session import Talker
+from antiphon_executor.spoken_stream import SpokenStream, text_prompt
 from antiphon_executor.stage import Generate
 from antiphon_executor.text_sampling import sampling_params, token_logprobs
 from antiphon_executor.thinker.inputs import count_prompt, engine_prompt
@@ -41,7 +42,7 @@ class Stages:
     decode: Callable[[list[int]], str]
     ids: PromptIds
     thinker_eos: frozenset[int]
-    talker: TalkerEnd | None
+    talker: Talker | None
     bridge: Bridge
     ledger: SlotLedger
 
@@ -86,10 +87,10 @@ class TurnRun:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _open_stream(self, speech: SpeechSampling, talker: TalkerEnd, leases: ExitStack) -> SpokenStream:
+    def _open_stream(self, speech: SpeechSampling, talker: Talker, leases: ExitStack) -> SpokenStream:
         stages, request_id = self._stages, self._turn.request_id
         slot = leases.enter_context(stages.ledger.lease())
-        stream = SpokenStream(request_id, speech, talker, stages.bridge, stages.ledger, slot)
+        stream = SpokenStream(request_id, speech, talker, stages.bridge, slot)
         leases.callback(stream.close)
         if _has_media(self._turn):
             # For as long as the turn lasts: rows of a short answer may come after its last token.
@@ -165,10 +166,8 @@ class TurnRun:
 
     def _feed_speech(self, stream: SpokenStream, token_ids: list[int], text: str, *, ended: bool) -> None:
         spoken = self._speakable.take(token_ids, text)
-        talker = self._stages.talker
-        end = [talker.ids.tts_eos] if ended and talker is not None else []
-        if spoken or end:
-            stream.feed(spoken + end, len(spoken), final=ended)
+        if spoken or ended:
+            stream.feed(spoken, final=ended)
 
 
 def _has_media(turn: TurnRequest) -> bool:

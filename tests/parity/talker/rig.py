@@ -12,12 +12,16 @@ import numpy as np
 
 from antiphon_executor.bridge import Bridge, SocketFolder
 from antiphon_executor.card import read_config
+from antiphon_executor.dual_track_session import dual_track_talker
 from antiphon_executor.messages import SpeechFrames
 from antiphon_executor.protocol import SpeechDelta, SpeechEnded, SpeechSampling
+from antiphon_executor.restart_policy import RestartPolicy
 from antiphon_executor.settings import EngineSettings, TalkerSettings
 from antiphon_executor.slot_ledger import SlotLedger
-from antiphon_executor.spoken_stream import SpokenStream, TalkerEnd, talker_end, text_prompt
+from antiphon_executor.speech_session import Talker
+from antiphon_executor.spoken_stream import SpokenStream, text_prompt
 from antiphon_executor.stage import Stage, start_stage
+from antiphon_executor.supervised_stage import SupervisedStage, Watch
 from antiphon_executor.talker.engine_args import talker_engine_args
 
 
@@ -48,7 +52,7 @@ class RecordingBridge(Bridge):
 
 @dataclass
 class TalkerRig:
-    end: TalkerEnd
+    talker: Talker
     bridge: RecordingBridge
     ledger: SlotLedger
     stage: Stage
@@ -73,7 +77,7 @@ class TalkerRig:
     ) -> Spoken:
         """Speaks `text_ids`, fed in pieces of the given sizes (repeating) with a pause between them."""
         with self.ledger.lease() as slot:
-            stream = SpokenStream("rig", sampling, self.end, self.bridge, self.ledger, slot)
+            stream = SpokenStream("rig", sampling, self.talker, self.bridge, slot)
             frames = self.bridge.last
             stream.begin(text_prompt(list(prompt_ids)))
             feeding = asyncio.create_task(self._feed(stream, list(text_ids), pieces, pause_s))
@@ -98,7 +102,7 @@ class TalkerRig:
             piece = text_ids[at : at + pieces[turn % len(pieces)]]
             at, turn = at + len(piece), turn + 1
             final = at >= len(text_ids)
-            stream.feed(piece + ([self.end.ids.tts_eos] if final else []), len(piece), final=final)
+            stream.feed(piece, final=final)
             await asyncio.sleep(pause_s)
 
 
@@ -114,5 +118,15 @@ async def talker_rig(model: Path, talker: TalkerSettings) -> AsyncIterator[Talke
         arguments = talker_engine_args(settings, text_socket=folder.text, frames_socket=folder.frames)
         stage = await start_stage("talker", arguments, lambda line: None)
         stack.callback(stage.llm.shutdown)
-        end = talker_end(read_config(model), stage, talker.max_frames)
-        yield TalkerRig(end, bridge, SlotLedger(talker.streams, 1000), stage)
+        ledger = SlotLedger(talker.streams, 1000)
+        end = dual_track_talker(read_config(model), unwatched(stage), bridge, ledger, talker.max_frames)
+        yield TalkerRig(end, bridge, ledger, stage)
+
+
+def unwatched(stage: Stage) -> SupervisedStage[Stage]:
+    """An engine that nobody starts again."""
+
+    async def never() -> Stage:
+        raise RuntimeError("an engine of a test is started once")
+
+    return SupervisedStage(stage.name, stage, never, Watch(RestartPolicy(0), 60.0), lambda death: None)

@@ -1,0 +1,193 @@
+"""A Qwen3.5-Omni answer in the Talker: one streaming session, whose inputs are ARIA's chunks.
+
+In: the Thinker's text. Out: how the stream ended. A chunk of text enters as soon as its tokens are known,
+tts_eos behind the last; keys, values and states stay in the engine and are only ever extended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+from vllm import SamplingParams
+from vllm.engine.protocol import StreamingInput
+from vllm.inputs.engine import tokens_input
+from vllm.sampling_params import RequestOutputKind
+
+from antiphon_executor.messages import MediaRows
+from antiphon_executor.prompt_ids import PromptIds
+from antiphon_executor.protocol import SpeechEnded, SpeechSampling
+from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
+from antiphon_executor.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.slot_ledger import SlotLedger
+from antiphon_executor.speech_session import StreamPlace, ended, stream_sampling
+from antiphon_executor.stage import Converse, Stage, converse_of
+from antiphon_executor.supervised_stage import SupervisedStage
+from antiphon_executor.talker.aria import AriaPrompt, AriaStart, AriaVocabulary, aria_prompt
+from antiphon_executor.talker.aria_inputs import AriaInputs, ChunkSize
+from antiphon_executor.talker.aria_text import AriaText
+from antiphon_executor.talker.media_arena import pages_for
+from antiphon_executor.talker.slots import EXTRA_ARG
+
+PREDICTOR_TEMPERATURE = 0.9
+PREDICTOR_TOP_P = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class AriaTalker:
+    """What a stream needs of the Talker engine: how to converse with it, and the checkpoint's figures.
+
+    `controls`: text ids that are never spoken. `max_tokens`: of a stream's whole sequence.
+    """
+
+    converse: Converse
+    ledger: SlotLedger
+    vocabulary: AriaVocabulary
+    ids: PromptIds
+    controls: frozenset[int]
+    voices: Mapping[str, VoicePrompt]
+    size: ChunkSize
+    codec_bos: int
+    codec_eos: int
+    max_media_rows: int
+    max_frames: int
+    max_tokens: int
+
+    def session(self, place: StreamPlace, sampling: SpeechSampling) -> AriaSession:
+        return AriaSession(self, place, sampling)
+
+
+def aria_talker(
+    config: Qwen3_5OmniMoeConfig,
+    talker: SupervisedStage[Stage],
+    ledger: SlotLedger,
+    voices: Mapping[str, VoicePrompt],
+    max_frames: int,
+) -> AriaTalker:
+    """The Talker of a checkpoint with `config`, whichever engine runs it. `voices` by id."""
+    speech, model = config.talker_config, talker.engine.llm.model_config
+    ids = PromptIds.of(config)
+    return AriaTalker(
+        converse=converse_of(talker),
+        ledger=ledger,
+        vocabulary=model.hf_config.vocabulary,
+        ids=ids,
+        controls=frozenset((*ids.controls, config.im_end_token_id)),
+        voices=voices,
+        size=ChunkSize(speech.text_tokens_per_chunk, speech.frames_per_chunk),
+        codec_bos=speech.codec_bos_id,
+        codec_eos=speech.codec_eos_token_id,
+        max_media_rows=speech.max_media_rows,
+        max_frames=max_frames,
+        max_tokens=model.max_model_len,
+    )
+
+
+class AriaSession:
+    """One answer; a `SpeechSession`."""
+
+    def __init__(self, talker: AriaTalker, place: StreamPlace, sampling: SpeechSampling) -> None:
+        self._talker = talker
+        self._place = place
+        self._sampling = sampling
+        self._text = AriaText(
+            talker.size.text, talker.ids.tts_eos, talker.vocabulary.text, controls=talker.controls
+        )
+
+    def feed(self, token_ids: Sequence[int], *, final: bool) -> None:
+        self._text.feed(token_ids, final=final)
+
+    async def speak(self, prompt: MediaRows) -> SpeechEnded:
+        talker = self._talker
+        aria = self._aria_prompt(prompt)
+        voice = talker.voices[self._sampling.voice]
+        inputs = AriaInputs(
+            aria.token_ids,
+            talker.vocabulary,
+            talker.size,
+            max_frames=min(self._sampling.max_frames, talker.max_frames),
+            max_tokens=talker.max_tokens,
+        )
+        with talker.ledger.lease_pages(pages_for(len(voice.codes) + len(aria.media_index))):
+            return await self._converse(inputs, self._start(aria, voice, prompt))
+
+    def text_tokens(self, frames: int) -> int:
+        return min(self._talker.size.text_before(frames), self._text.entered)
+
+    def close(self) -> None:
+        self._text.close()
+
+    async def _converse(self, inputs: AriaInputs, start: AriaStart) -> SpeechEnded:
+        """Each output brings the tokens drawn since the one before, whichever input they follow."""
+        tokens, reason = 0, None
+        outputs = self._talker.converse(
+            self._entering(inputs, start), self._params(max_tokens=1), f"{self._place.request_id}-speech"
+        )
+        async with aclosing(outputs):
+            async for output in outputs:
+                for choice in output.outputs:
+                    tokens += len(choice.token_ids)
+                    reason = choice.finish_reason
+        return ended(reason, tokens) if self._text.entered else SpeechEnded("stop", 0)
+
+    async def _entering(self, inputs: AriaInputs, start: AriaStart) -> AsyncGenerator[StreamingInput]:
+        """The engine takes them as they come, ahead of the frames, and keeps the lists it is given."""
+        opening = {EXTRA_ARG: msgspec.msgpack.encode(start)}
+        async with aclosing(self._text.chunks()) as chunks:
+            async for chunk in chunks:
+                entering = inputs.add(chunk)
+                if entering is None:
+                    return
+                params = self._params(entering.frames, opening)
+                yield StreamingInput(tokens_input(entering.token_ids), params)
+                opening = {}
+                if inputs.full:
+                    return
+
+    def _params(self, max_tokens: int, extra_args: dict[str, bytes] | None = None) -> SamplingParams:
+        return SamplingParams(
+            temperature=0.0,
+            max_tokens=max_tokens,
+            stop_token_ids=[self._talker.codec_eos],
+            detokenize=False,
+            output_kind=RequestOutputKind.DELTA,
+            extra_args=extra_args or None,
+        )
+
+    def _aria_prompt(self, prompt: MediaRows) -> AriaPrompt:
+        talker = self._talker
+        return aria_prompt(
+            np.frombuffer(prompt.prompt_token_ids, np.int32),
+            talker.ids,
+            talker.vocabulary,
+            slot=self._place.slot,
+            voice=talker.voices[self._sampling.voice],
+            max_media_rows=talker.max_media_rows,
+            codec_bos=talker.codec_bos,
+        )
+
+    def _start(self, aria: AriaPrompt, voice: VoicePrompt, prompt: MediaRows) -> AriaStart:
+        return AriaStart(
+            stream=self._place.number,
+            slot=self._place.slot,
+            voice_codes=voice.codes.astype(np.int16).tobytes(),
+            media_rows=_rows(prompt, aria.media_index),
+            media_dtype=prompt.dtype,
+            prompt_tokens=len(aria.token_ids),
+            sampling=stream_sampling(
+                self._sampling,
+                predictor_temperature=PREDICTOR_TEMPERATURE,
+                predictor_top_p=PREDICTOR_TOP_P,
+            ),
+        )
+
+
+def _rows(prompt: MediaRows, media_index: NDArray[np.int32]) -> bytes:
+    """The Thinker's worker sends the rows that the Talker's prompt names: both cut to the same cap."""
+    if not np.array_equal(np.frombuffer(prompt.row_index, np.int32), media_index):
+        raise RuntimeError("the media rows that came are not those of the Talker's prompt")
+    return prompt.rows
