@@ -15,9 +15,9 @@ class MediaRows(msgspec.Struct, frozen=True, tag=True):
     """What the Talker's prompt needs of a Thinker prompt, sent once when its prefill is complete.
 
     `prompt_token_ids`: int32 [num_tokens], after expansion. `positions`: int32 [3, num_tokens], the
-    Thinker's TM-RoPE positions, packed as `rope.pack` does. `row_index`: int32 [num_rows], prompt indices of
-    the media tokens inside user segments. `rows`: [num_rows, hidden_size] of
-    `dtype`, the accept layer's hidden states there.
+    Thinker's TM-RoPE positions, packed as `rope.pack` does; empty for Qwen3.5-Omni, whose Talker has its own.
+    `row_index`: int32 [num_rows], prompt indices of the media tokens inside user segments that the Talker
+    reads. `rows`: [num_rows, hidden_size] of `dtype`, the accept layer's hidden states there.
     """
 
     request_id: str

@@ -33,6 +33,7 @@ def test_prompts_without_a_user_have_no_rows(ids: list[int]) -> None:
 def connector() -> MediaRowsConnector:
     thinker = SimpleNamespace(audio_token_id=AUDIO, image_token_id=IMAGE, video_token_id=VIDEO)
     config = SimpleNamespace(
+        model_type="qwen3_omni_moe",
         thinker_config=thinker,
         im_start_token_id=SEGMENT,
         user_token_id=USER,

@@ -40,7 +40,7 @@ class TmRope:
         self._per_second: float = thinker.position_id_per_seconds
 
     def positions(self, token_ids: NDArray[np.integer], spans: Iterable[MediumSpan]) -> Positions:
-        """int64 [3, n]. A token outside of `spans` is text, whatever its id. ValueError for spans that overlap.
+        """int64 [3, n]. A token outside of `spans` is text, whatever its id. ValueError where spans overlap.
 
         A text, and a medium's run between two texts, begins one after the largest position before it.
         """
@@ -74,7 +74,7 @@ class TmRope:
                     yield span.start + begin, picture(span.grid)
 
     def sound(self, first: int, last: int) -> Positions:
-        """Offsets of a clip's tokens from `first` up to `last`: two that begin in the same 160 ms share one."""
+        """Offsets of a clip's tokens `first` to `last`: two that begin in the same 160 ms share one."""
         starts = np.array([self._sound.start_ms(token) for token in range(first, last)], dtype=np.int64)
         steps = ((starts - starts[0]) * (self._per_second / 1000)).astype(np.int64)
         return np.tile(steps, (3, 1))

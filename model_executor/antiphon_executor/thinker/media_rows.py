@@ -1,7 +1,7 @@
 """Sends each prompt's media rows to the bridge, as a KV connector of vLLM that only stores.
 
 In: the paged accept-layer cache. Out: one `MediaRows` for each request that asks for it (`ask_for_rows`),
-over ZeroMQ, when the prompt's last token has been computed. Only rows of media inside user segments leave the
+over ZeroMQ, when the prompt's last token has been computed. Only rows that `row_choice.py` chooses leave the
 engine. Never loads anything, never holds a block: rows are gathered in the step that completes them.
 """
 
@@ -24,10 +24,8 @@ from vllm.distributed.parallel_state import get_tensor_model_parallel_rank
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.kv_cache_interface import KVCacheConfig
 
-from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.rope import pack
-from antiphon_executor.thinker.features import media_spans
-from antiphon_executor.thinker.positions import prompt_positions
+from antiphon_executor.thinker.row_choice import row_choice
+from antiphon_executor.thinker.rows_cache import ROWS_LAYER
 from antiphon_executor.thinker.rows_sender import Gathered, RowsSender
 
 if TYPE_CHECKING:
@@ -74,8 +72,7 @@ class MediaRowsConnector(KVConnectorBase_V1, SupportsHMA):
     ) -> None:
         super().__init__(vllm_config, role, kv_cache_config)
         self._group, self._layer_name = _rows_layer(kv_cache_config)
-        self._config = vllm_config.model_config.hf_config
-        self._ids = PromptIds.of(self._config)
+        self._choice = row_choice(vllm_config.model_config.hf_config)
         self._wanted: dict[str, Wanted] = {}
         self._cache: torch.Tensor | None = None
         self._sender: RowsSender | None = None
@@ -92,12 +89,11 @@ class MediaRowsConnector(KVConnectorBase_V1, SupportsHMA):
         if asked is None or request.prompt_token_ids is None:
             return
         ids = np.asarray(request.prompt_token_ids, dtype=np.int32)
-        spans = media_spans(request.mm_features, self._config.thinker_config)
         self._wanted[request.request_id] = Wanted(
             request_id=asked,
             prompt_token_ids=ids,
-            positions=pack(prompt_positions(len(ids), spans)),
-            row_index=self._ids.user_media(ids),
+            positions=self._choice.positions(ids, request.mm_features),
+            row_index=self._choice.rows(ids),
         )
 
     def build_connector_meta(self, scheduler_output: SchedulerOutput) -> MediaRowsMetadata:
@@ -173,7 +169,7 @@ def _rows_layer(kv_cache_config: KVCacheConfig) -> tuple[int, str]:
     """The cache group and the name of the one layer that keeps rows."""
     for index, group in enumerate(kv_cache_config.kv_cache_groups):
         for name in group.layer_names:
-            if "media_rows" in name:
+            if ROWS_LAYER in name:
                 return index, name
     raise ValueError("the model keeps no media rows: MediaRowsConnector needs Antiphon's Thinker")
 

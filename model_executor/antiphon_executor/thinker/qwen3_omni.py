@@ -7,22 +7,19 @@ preemption keep it right. Never sends anything: `media_rows.py` does.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, cast
 
 import torch
 from vllm.config import VllmConfig
-from vllm.model_executor.models.extract_hidden_states import CacheOnlyAttentionLayer
 from vllm.model_executor.models.qwen3_omni_moe_thinker import Qwen3OmniMoeThinkerForConditionalGeneration
-from vllm.model_executor.models.utils import maybe_prefix
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.inputs import MultiModalFeatureSpec
-from vllm.utils.torch_utils import is_quantized_kv_cache
 
 from antiphon_executor.rope import PackedMRope, pack, pack_offset
 from antiphon_executor.thinker.features import media_spans
 from antiphon_executor.thinker.positions import merge_order, prompt_positions
 from antiphon_executor.thinker.processor import ThinkerDummyInputs, ThinkerProcessingInfo, ThinkerProcessor
+from antiphon_executor.thinker.rows_cache import rows_cache
 
 
 @MULTIMODAL_REGISTRY.register_processor(
@@ -33,24 +30,13 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
-        if vllm_config.parallel_config.pipeline_parallel_size > 1:
-            raise ValueError("the Thinker keeps the accept layer's rows on one rank: no pipeline parallelism")
         self._use_packed_positions()
         text = self.config.text_config
         self.accept_layer: int = vllm_config.model_config.hf_config.talker_config.accept_hidden_layer
         self.accepts_output = self.accept_layer == text.num_hidden_layers
         if not self.accepts_output:
             self.set_aux_hidden_state_layers((self.accept_layer,))
-        cache_config = vllm_config.cache_config
-        if is_quantized_kv_cache(cache_config.cache_dtype):
-            cache_config = replace(cache_config, cache_dtype="auto")
-        # Named as one layer more than the text model has: vLLM reads the layer's index out of its name.
-        self.media_rows = CacheOnlyAttentionLayer(
-            num_heads=1,
-            head_size=text.hidden_size,
-            cache_config=cache_config,
-            prefix=maybe_prefix(prefix, f"media_rows.layers.{text.num_hidden_layers}"),
-        )
+        self.media_rows = rows_cache(vllm_config, text, prefix)
 
     def _use_packed_positions(self) -> None:
         text = self.config.text_config
