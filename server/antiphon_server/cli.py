@@ -86,7 +86,8 @@ def _tiny(argv: Sequence[str]) -> int:
         "antiphon tiny", "Write a tiny checkpoint with seeded random weights, for tests.", "PATH"
     )
     parser.add_argument("path", type=Path, help="a new or an empty folder", metavar="PATH")
-    parser.add_option("--family", default="qwen3_omni", help="the model's family [qwen3_omni]")
+    families = "qwen3_omni or qwen3_5_omni"
+    parser.add_option("--family", default="qwen3_omni", help=f"the model's family: {families} [qwen3_omni]")
     parser.add_option("--seed", type=int, default=0, help="of the weights [0]")
     given = parser.parse(argv)
     if given.path.exists() and (not given.path.is_dir() or any(given.path.iterdir())):
@@ -117,11 +118,20 @@ def _doctor(argv: Sequence[str]) -> int:
     return int(any(finding.verdict == "problem" for finding in findings))
 
 
+def _bench(argv: Sequence[str]) -> int:
+    """Measures a server over HTTP, this one or any other."""
+    from antiphon_server.bench.command_line import read_options
+    from antiphon_server.bench.run import run
+
+    return run(read_options(argv))
+
+
 COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
     "serve": ("serve a model: antiphon serve PATH", _serve),
     "tiny": ("write a tiny random-weight checkpoint: antiphon tiny PATH", _tiny),
     "config": ("show the settings and where they came from: antiphon config show --origin", _config),
     "doctor": ("check this machine", _doctor),
+    "bench": ("measure latency, steadiness and cost of any omni endpoint: antiphon bench URL", _bench),
 }
 
 

@@ -1,0 +1,52 @@
+"""The parts of a chat completion's chunk that say what was heard, in every dialect.
+
+In: JSON. Out: types that ignore whatever else a server adds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+
+class Audio(msgspec.Struct):
+    data: str | None = None
+    transcript: str | None = None
+
+
+class Delta(msgspec.Struct):
+    """`content` is text, or base64 where the chunk's `modality` says so, or something that is neither."""
+
+    content: Any = None
+    audio: Audio | None = None
+
+
+class Choice(msgspec.Struct):
+    delta: Delta | None = None
+    finish_reason: str | None = None
+
+
+class InputDetails(msgspec.Struct):
+    audio_tokens: int | None = None
+
+
+class OutputDetails(msgspec.Struct):
+    audio_tokens: int | None = None
+
+
+class TokenCounts(msgspec.Struct):
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: InputDetails | None = None
+    completion_tokens_details: OutputDetails | None = None
+
+
+class Chunk(msgspec.Struct):
+    choices: list[Choice] | None = None
+    usage: TokenCounts | None = None
+    modality: str | None = None
+    error: Any = None
+
+
+read_chunk = msgspec.json.Decoder(Chunk).decode
