@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
-from antiphon_executor.card import read_config, text_ends
+import pytest
+
+from antiphon_executor.card import model_card, read_notes, text_ends
+from antiphon_executor.family import read_config
+from antiphon_executor.protocol import ModelCard
+from antiphon_executor.settings import EngineSettings
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
 
 
@@ -18,3 +24,41 @@ def test_given_a_generation_config_then_all_its_ends_end_an_answer(tiny_qwen3_om
 def test_given_none_then_the_end_of_a_segment_does(tiny_qwen3_omni: Path, tmp_path: Path) -> None:  # noqa: F811
     config = read_config(tiny_qwen3_omni)
     assert text_ends(tmp_path, config) == {config.im_end_token_id}
+
+
+class _Thinker:
+    """What the card asks vLLM's model config."""
+
+    max_model_len = 4096
+
+    def get_diff_sampling_param(self) -> dict[str, float]:
+        return {"temperature": 0.7, "max_tokens": 99, "unheard_of": 1}
+
+
+def test_given_recommendations_then_the_card_repeats_those_that_a_request_can_make(
+    tiny_qwen3_omni: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    notes = {"speech": {"predictor_temperature": 0.0, "temperature": 0.4, "speed": 2}}
+    (tmp_path / "antiphon_card.json").write_text(json.dumps(notes))
+    card = _card(tmp_path, tiny_qwen3_omni, ("ethan", "aiden"))
+    assert (card.sampling.temperature, card.sampling.top_p) == (0.7, 1.0)
+    assert card.speech is not None
+    assert (card.speech.temperature, card.speech.predictor_temperature) == (0.4, 0.0)
+    assert (card.speech.voice, card.speech.top_k) == ("ethan", 50)
+
+
+def test_given_no_voices_then_it_recommends_no_speech(tiny_qwen3_omni: Path) -> None:  # noqa: F811
+    card = _card(tiny_qwen3_omni, tiny_qwen3_omni, ())
+    assert (card.speech, card.default_voice, card.speaks, card.random_weights) == (None, None, False, True)
+
+
+def test_given_a_card_that_is_none_then_it_says_so(tmp_path: Path) -> None:
+    (tmp_path / "antiphon_card.json").write_text("[]")
+    with pytest.raises(ValueError, match="is not a model card"):
+        read_notes(tmp_path)
+
+
+def _card(folder: Path, config: Path, voices: tuple[str, ...]) -> ModelCard:
+    thinker: Any = _Thinker()
+    return model_card(EngineSettings(model=folder), read_config(config), voices, thinker, ())

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from transformers import GenerationConfig
-from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
+from transformers import GenerationConfig, PreTrainedConfig
 
-from antiphon_executor.protocol import MemoryItem, ModelCard, TextSampling
+from antiphon_executor.protocol import MemoryItem, ModelCard, SpeechSampling, TextSampling
 from antiphon_executor.settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -20,45 +20,59 @@ CARD_FILE = "antiphon_card.json"
 GENERATION_CONFIG = "generation_config.json"
 MODALITIES = ("text", "audio", "image", "video")
 
+_Drawn = TypeVar("_Drawn", TextSampling, SpeechSampling)
+
 
 def model_card(
-    settings: EngineSettings, config: Qwen3OmniMoeConfig, thinker: ModelConfig, memory: tuple[MemoryItem, ...]
+    settings: EngineSettings,
+    config: PreTrainedConfig,
+    voices: Iterable[str],
+    thinker: ModelConfig,
+    memory: tuple[MemoryItem, ...],
 ) -> ModelCard:
-    """`antiphon_card.json`, where a checkpoint has one, says that its weights are random.
+    """`antiphon_card.json`, where a checkpoint has one, says that its weights are random, and how it speaks.
 
-    Sampling that a request leaves open is drawn as the checkpoint's generation config recommends.
+    Text that a request leaves open is drawn as the checkpoint's generation config recommends; speech as the
+    card's `speech` does (names as in `SpeechSampling`), else as the family's makers do. `voices`: none for a
+    server that does not speak.
     """
-    card = settings.model / CARD_FILE
-    notes = json.loads(card.read_text()) if card.is_file() else {}
-    voices = tuple(sorted(config.talker_config.speaker_id)) if settings.speech else ()
+    notes = read_notes(settings.model)
+    names = tuple(sorted(voices))
+    default = ("ethan" if "ethan" in names else names[0]) if names else None
     return ModelCard(
         name=settings.served_model_name or settings.model.name,
         family=config.model_type,
         path=settings.model,
         context_tokens=thinker.max_model_len,
         input_modalities=MODALITIES,
-        voices=voices,
-        default_voice=("ethan" if "ethan" in voices else voices[0]) if voices else None,
+        voices=names,
+        default_voice=default,
         random_weights=bool(notes.get("random_weights", False)),
-        sampling=_recommended(thinker),
+        sampling=_recommended(TextSampling(), thinker.get_diff_sampling_param()),
+        speech=_recommended(SpeechSampling(default), notes.get("speech", {})) if default else None,
         memory=memory,
     )
 
 
-def _recommended(thinker: ModelConfig) -> TextSampling:
-    given = thinker.get_diff_sampling_param()
-    known = {field.name for field in fields(TextSampling)}
-    return TextSampling(**{name: value for name, value in given.items() if name in known})
+def read_notes(model: Path) -> dict[str, Any]:
+    """What `antiphon_card.json` says; nothing where there is none. ValueError where it is not an object."""
+    card = model / CARD_FILE
+    notes = json.loads(card.read_text(encoding="utf-8")) if card.is_file() else {}
+    if isinstance(notes, dict) and isinstance(notes.get("speech", {}), dict):
+        return notes
+    raise ValueError(f"{card} is not a model card")
 
 
-def text_ends(model: Path, config: Qwen3OmniMoeConfig) -> frozenset[int]:
+def _recommended(normal: _Drawn, given: dict[str, Any]) -> _Drawn:
+    kind = type(normal)
+    usual = {field.name: getattr(normal, field.name) for field in fields(kind)}
+    return kind(**usual | {name: value for name, value in given.items() if name in usual})
+
+
+def text_ends(model: Path, config: PreTrainedConfig) -> frozenset[int]:
     """The tokens that end an answer: vLLM stops at them, and they are never spoken."""
     ends = {config.im_end_token_id}
     if (model / GENERATION_CONFIG).is_file():
         given = GenerationConfig.from_pretrained(model).eos_token_id
         ends |= set(given if isinstance(given, list) else [given]) - {None}
     return frozenset(ends)
-
-
-def read_config(model: Path) -> Qwen3OmniMoeConfig:
-    return Qwen3OmniMoeConfig.from_pretrained(model)

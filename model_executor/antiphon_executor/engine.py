@@ -13,16 +13,17 @@ from functools import partial
 from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
-from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
+from transformers import PreTrainedConfig
 from vllm.exceptions import VLLMClientError
 from vllm.platforms import current_platform
 from vllm.plugins import load_general_plugins
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from antiphon_executor.bridge import Bridge, SocketFolder
-from antiphon_executor.card import model_card, read_config, text_ends
+from antiphon_executor.card import model_card, text_ends
 from antiphon_executor.dual_track_session import dual_track_talker
 from antiphon_executor.environment import prepare_environment
+from antiphon_executor.family import read_config
 from antiphon_executor.launch import Launch, plans
 from antiphon_executor.orphan_guard import claim_children
 from antiphon_executor.prompt_ids import PromptIds
@@ -41,6 +42,7 @@ from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.stage import Progress, Stage, generate_of
 from antiphon_executor.stage_metrics import joined
 from antiphon_executor.supervised_stage import SupervisedStage, Watch
+from antiphon_executor.talker.config import speakers
 from antiphon_executor.talker.media_arena import pages_for
 from antiphon_executor.turn_run import Stages, TurnRun
 
@@ -68,7 +70,7 @@ class VllmOmniEngine:
     def __init__(
         self,
         settings: EngineSettings,
-        config: Qwen3OmniMoeConfig,
+        config: PreTrainedConfig,
         stages: list[Stage],
         restarts: Mapping[str, Callable[[], Awaitable[Stage]]],
         bridge: Bridge,
@@ -101,7 +103,8 @@ class VllmOmniEngine:
             for stage in self._stages.values()
         ]
         memory = memory_plan(settings.model, stages)
-        self._card = model_card(settings, config, thinker.engine.llm.model_config, memory)
+        voices = speakers(config) if talker else ()
+        self._card = model_card(settings, config, voices, thinker.engine.llm.model_config, memory)
 
     @property
     def card(self) -> ModelCard:

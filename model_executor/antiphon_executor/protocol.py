@@ -88,13 +88,15 @@ class TextSampling:
 class SpeechSampling:
     """How the Talker speaks the text. `temperature` 0 is greedy, in every code group.
 
-    Both `top_k`s: 1 to `MAX_SPEECH_TOP_K`. `predictor_top_p` None: as the model's makers draw.
+    Both `top_k`s: 1 to `MAX_SPEECH_TOP_K`. `predictor_temperature` and `predictor_top_p` None: as the
+    family's makers draw.
     """
 
     voice: str
     temperature: float = 0.9
     top_k: int = 50
     repetition_penalty: float = 1.05
+    predictor_temperature: float | None = None
     predictor_top_k: int = 50
     predictor_top_p: float | None = None
     seed: int | None = None
@@ -196,7 +198,11 @@ class MemoryItem:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What the server needs to know of the loaded model. `sampling`: what its makers recommend."""
+    """What the server needs to know of the loaded model.
+
+    `sampling`, `speech`: what its makers recommend, for what a request leaves open; `speech` in the default
+    voice, None where it does not speak.
+    """
 
     name: str
     family: str
@@ -207,6 +213,7 @@ class ModelCard:
     default_voice: str | None
     random_weights: bool
     sampling: TextSampling = TextSampling()
+    speech: SpeechSampling | None = None
     memory: tuple[MemoryItem, ...] = ()
 
     @property

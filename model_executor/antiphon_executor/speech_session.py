@@ -76,13 +76,13 @@ def stream_sampling(
     The predictor's are the family's own, where the request leaves them open.
     """
     seed = sampling.seed if sampling.seed is not None else secrets.randbits(62)
-    asked_top_p = sampling.predictor_top_p
+    asked_temperature, asked_top_p = sampling.predictor_temperature, sampling.predictor_top_p
     return StreamSampling(
         seed=seed,
         temperature=sampling.temperature,
         top_k=sampling.top_k,
         repetition_penalty=sampling.repetition_penalty,
-        predictor_temperature=predictor_temperature,
+        predictor_temperature=predictor_temperature if asked_temperature is None else asked_temperature,
         predictor_top_k=sampling.predictor_top_k,
         predictor_top_p=predictor_top_p if asked_top_p is None else asked_top_p,
     )

@@ -20,7 +20,10 @@ from antiphon_server.config import ServerSettings, Settings
 from antiphon_server.exits import ExitCode, StartupError
 from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg
 
-SUPPORTED_ARCHITECTURES = ("Qwen3OmniMoeForConditionalGeneration",)
+SUPPORTED_ARCHITECTURES = (
+    "Qwen3OmniMoeForConditionalGeneration",
+    "Qwen3_5OmniMoeForConditionalGeneration",
+)
 
 _LISTEN_BACKLOG = 1024
 _CONFIG_BYTES = 4 << 20

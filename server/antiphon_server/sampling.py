@@ -6,6 +6,7 @@ In: a `ChatRequest` and the model's card. Out: `TextSampling` and `SpeechSamplin
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from antiphon_executor.protocol import ModelCard, SpeechSampling, TextSampling
@@ -59,10 +60,11 @@ def read_speech_sampling(request: ChatRequest, card: ModelCard) -> SpeechSamplin
             hint='Ask for the tool call with modalities: ["text"] first.',
         )
     voice = choose_voice(request.audio.voice_name if request.audio else None, card)
-    normal = SpeechSampling(voice)
+    normal = card.speech or SpeechSampling(voice)
     temperature, top_k = request.talker_temperature, request.talker_top_k
-    return SpeechSampling(
-        voice,
+    return replace(
+        normal,
+        voice=voice,
         temperature=normal.temperature if temperature is None else temperature,
         top_k=normal.top_k if top_k is None else top_k,
         seed=request.seed if request.talker_seed is None else request.talker_seed,

@@ -6,21 +6,15 @@ Never starts the engine.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
-from transformers import PreTrainedConfig
 from vllm import AsyncEngineArgs
 from vllm.config import KVTransferConfig
 from vllm.platforms import current_platform
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
-from antiphon_executor.plugin import (
-    ARIA_THINKER_ARCHITECTURE,
-    MEDIA_ROWS_CONNECTOR,
-    THINKER_ARCHITECTURE,
-)
-from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
+from antiphon_executor.family import read_family
+from antiphon_executor.plugin import MEDIA_ROWS_CONNECTOR
 from antiphon_executor.settings import EngineSettings
 
 # Of each kind in one prompt. The context is the true limit; the server's admission has its own.
@@ -30,7 +24,7 @@ _CPU_KV_CACHE_BYTES = 1 << 30
 
 def thinker_engine_args(settings: EngineSettings, rows_socket: str | None) -> AsyncEngineArgs:
     """`rows_socket`: ZeroMQ endpoint of the bridge's PULL socket; None where nothing is to speak."""
-    thinker = settings.thinker
+    thinker, family = settings.thinker, read_family(settings.model)
     on_cpu = current_platform.is_cpu()
     optional: dict[str, Any] = {
         "max_model_len": thinker.max_model_len,
@@ -50,6 +44,7 @@ def thinker_engine_args(settings: EngineSettings, rows_socket: str | None) -> As
     return AsyncEngineArgs(
         model=str(settings.model),
         served_model_name=settings.served_model_name or settings.model.name,
+        hf_overrides={"architectures": [family.thinker]},
         dtype=thinker.dtype,
         max_num_seqs=thinker.max_num_seqs,
         max_num_batched_tokens=thinker.max_num_batched_tokens,
@@ -62,18 +57,6 @@ def thinker_engine_args(settings: EngineSettings, rows_socket: str | None) -> As
         limit_mm_per_prompt=dict.fromkeys(("audio", "image", "video"), MEDIA_PER_PROMPT),
         enable_log_requests=False,
         use_tqdm_on_load=False,
-        **_of_family(settings.model),
+        **family.thinker_arguments,
         **{name: value for name, value in optional.items() if value is not None},
     )
-
-
-def _of_family(model: Path) -> dict[str, Any]:
-    """Our class for the checkpoint's family, and what its backbone needs."""
-    config, _ = PreTrainedConfig.get_config_dict(model)
-    if config.get("model_type") != Qwen3_5OmniMoeConfig.model_type:
-        return {"hf_overrides": {"architectures": [THINKER_ARCHITECTURE]}}
-    return {
-        "hf_overrides": {"architectures": [ARIA_THINKER_ARCHITECTURE]},
-        # The gated-DeltaNet states add up over the whole context. vLLM knows this of its own architectures.
-        "mamba_ssm_cache_dtype": "float32",
-    }

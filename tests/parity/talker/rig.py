@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from antiphon_executor.bridge import Bridge, SocketFolder
-from antiphon_executor.card import read_config
 from antiphon_executor.dual_track_session import dual_track_talker
+from antiphon_executor.family import read_config
 from antiphon_executor.messages import SpeechFrames
 from antiphon_executor.protocol import SpeechDelta, SpeechEnded, SpeechSampling
 from antiphon_executor.restart_policy import RestartPolicy

@@ -1,0 +1,43 @@
+"""A checkpoint's `config.json` alone says which family it is of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from antiphon_executor.family import (
+    FAMILIES,
+    QWEN3_5_OMNI,
+    QWEN3_OMNI,
+    UnknownFamily,
+    read_config,
+    read_family,
+)
+from antiphon_server.checks import SUPPORTED_ARCHITECTURES
+from tests.checkpoints import tiny_qwen3_5_omni, tiny_qwen3_omni  # noqa: F401
+
+
+def test_given_a_checkpoint_then_its_config_is_of_its_familys_class(
+    tiny_qwen3_omni: Path,  # noqa: F811
+    tiny_qwen3_5_omni: Path,  # noqa: F811
+) -> None:
+    for folder, family in ((tiny_qwen3_omni, QWEN3_OMNI), (tiny_qwen3_5_omni, QWEN3_5_OMNI)):
+        assert read_family(folder) is family
+        assert type(read_config(folder)) is family.config
+
+
+def test_given_another_model_then_the_families_that_there_are_are_named(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "whale"}))
+    with pytest.raises(UnknownFamily, match="'whale'; served are: qwen3_omni_moe, qwen3_5_omni_moe"):
+        read_config(tmp_path)
+
+
+def test_the_server_lets_in_what_the_engine_serves() -> None:
+    assert set(SUPPORTED_ARCHITECTURES) == {family.architecture for family in FAMILIES}
+
+
+def test_a_checkpoint_names_the_architecture_of_its_family(tiny_qwen3_5_omni: Path) -> None:  # noqa: F811
+    config = json.loads((tiny_qwen3_5_omni / "config.json").read_text())
+    assert config["architectures"] == [read_family(tiny_qwen3_5_omni).architecture]
