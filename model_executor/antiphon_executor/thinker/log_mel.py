@@ -21,8 +21,8 @@ from antiphon_executor.qwen3_5_omni.audio_geometry import (
     mel_frames,
 )
 
-# Five minutes: a spectrum of 48 MB.
-PIECE_FRAMES = 30_000
+# 30 s: what a core keeps close. Longer and shorter pieces take longer.
+PIECE_FRAMES = 3_000
 _EDGE = FRAME_SAMPLES // 2
 
 
@@ -30,7 +30,8 @@ def log_mel(samples: NDArray[np.float32], mel_bins: int) -> Tensor:
     """float32 [mel_bins, `mel_frames(len(samples))`]. ValueError for a clip without samples."""
     frames = mel_frames(len(samples))
     sound = torch.from_numpy(np.ascontiguousarray(samples, dtype=np.float32))
-    sound = pad(sound, (0, max(0, FRAME_SAMPLES - len(sound))))
+    if len(sound) < FRAME_SAMPLES:
+        sound = pad(sound, (0, FRAME_SAMPLES - len(sound)))
     levels = torch.empty(mel_bins, frames)
     filters = _filters(mel_bins)
     window = torch.hann_window(FRAME_SAMPLES)

@@ -108,7 +108,13 @@ class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
         processor = self.info.get_hf_processor().video_processor
         pixels = [
             # The processor's own size for videos, not the checkpoint's: `Qwen3OmniMoeProcessor` passes it on.
-            processor(videos=[frames], do_sample_frames=False, size=_VIDEO_SIZE, return_tensors="pt")
+            processor(
+                videos=[frames],
+                do_sample_frames=False,
+                size=_VIDEO_SIZE,
+                input_data_format="channels_last",
+                return_tensors="pt",
+            )
             for frames, _ in videos
         ]
         sounds = [self._mel(facts.get("sound", _NO_SOUND)) for _, facts in videos]
