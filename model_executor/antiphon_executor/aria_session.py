@@ -135,18 +135,22 @@ class AriaSession:
         return ended(reason, tokens) if self._text.entered else SpeechEnded("stop", 0)
 
     async def _entering(self, inputs: AriaInputs, start: AriaStart) -> AsyncGenerator[StreamingInput]:
-        """The engine takes them as they come, ahead of the frames, and keeps the lists it is given."""
+        """The engine takes them as they come, ahead of the frames, and keeps the lists it is given.
+
+        Behind an abort there is not even an end: the engine would take either for a new request.
+        """
         opening = {EXTRA_ARG: msgspec.msgpack.encode(start)}
         async with aclosing(self._text.chunks()) as chunks:
             async for chunk in chunks:
                 entering = inputs.add(chunk)
                 if entering is None:
-                    return
+                    break
                 params = self._params(entering.frames, opening)
                 yield StreamingInput(tokens_input(entering.token_ids), params)
                 opening = {}
                 if inputs.full:
-                    return
+                    break
+        await self._text.leave()
 
     def _params(self, max_tokens: int, extra_args: dict[str, bytes] | None = None) -> SamplingParams:
         return SamplingParams(

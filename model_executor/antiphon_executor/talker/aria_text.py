@@ -39,6 +39,11 @@ class AriaText:
         """Nothing leaves any more: who waits for a chunk waits until it is cancelled."""
         self._closed = True
 
+    async def leave(self) -> None:
+        """Returns at once, or never for a closed stream."""
+        if self._closed:
+            await asyncio.Event().wait()
+
     async def chunks(self) -> AsyncGenerator[Chunk]:
         """In their order; none for an answer without text. `entered`: text tokens that have left so far."""
         while True:

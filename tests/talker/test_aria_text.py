@@ -1,0 +1,81 @@
+"""Text enters an ARIA stream by whole chunks, as soon as they are known, with tts_eos behind the last."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon_executor.qwen3_5_omni.aria import Chunk, chunks
+from antiphon_executor.talker.aria_text import AriaText
+
+TTS_EOS, IM_START, VOCABULARY = 9, 10, 100
+WORDS = st.integers(20, VOCABULARY - 1)
+PIECES = st.lists(st.lists(WORDS, max_size=6), max_size=8)
+
+
+def make_text() -> AriaText:
+    return AriaText(4, TTS_EOS, VOCABULARY, controls=(IM_START,))
+
+
+async def heard(pieces: Sequence[Sequence[int]]) -> list[Chunk]:
+    """What leaves while the pieces come one by one, the last of them final."""
+    text = make_text()
+
+    async def feed() -> None:
+        for number, piece in enumerate(pieces, start=1):
+            text.feed(piece, final=number == len(pieces))
+            await asyncio.sleep(0)
+
+    feeding = asyncio.create_task(feed())
+    async with asyncio.timeout(5):
+        left = [chunk async for chunk in text.chunks()]
+    await feeding
+    assert text.entered == sum(len(chunk.text) for chunk in left) - len(left[-1:])
+    return left
+
+
+@given(PIECES)
+def test_given_text_in_any_pieces_then_its_chunks_are_those_of_the_whole(pieces: list[list[int]]) -> None:
+    whole = [token for piece in pieces for token in piece]
+    left = asyncio.run(heard([*pieces, []]))
+    assert left == (chunks(whole, TTS_EOS, 4) if whole else [])
+
+
+@pytest.mark.parametrize("pieces", [[[]], [[], []], [[TTS_EOS]], [[IM_START, VOCABULARY, -1], []]])
+def test_given_an_answer_without_text_then_nothing_enters(pieces: list[list[int]]) -> None:
+    assert asyncio.run(heard(pieces)) == []
+
+
+def test_given_control_tokens_in_the_text_then_they_do_not_enter_and_end_nothing() -> None:
+    assert asyncio.run(heard([[20, TTS_EOS, 21], [IM_START], [22, VOCABULARY + 5], []])) == [
+        Chunk((20, 21, 22, TTS_EOS), last=True)
+    ]
+
+
+async def test_given_four_tokens_then_they_leave_before_a_fifth_is_known() -> None:
+    text = make_text()
+    leaving = text.chunks()
+    text.feed([20, 21, 22, 23], final=False)
+    async with asyncio.timeout(1):
+        assert await anext(leaving) == Chunk((20, 21, 22, 23), last=False)
+    following = asyncio.ensure_future(anext(leaving))
+    await asyncio.sleep(0.01)
+    assert not following.done()
+    text.feed([], final=True)
+    assert await following == Chunk((TTS_EOS,), last=True)
+
+
+@pytest.mark.parametrize("final", [False, True])
+async def test_given_a_closed_stream_then_nothing_leaves_not_even_its_end(final: bool) -> None:
+    """An end would be one more message to an engine that has just aborted the session."""
+    text = make_text()
+    text.feed([20, 21, 22, 23, 24], final=final)
+    text.close()
+    waiting = asyncio.ensure_future(anext(text.chunks()))
+    await asyncio.sleep(0.01)
+    assert not waiting.done()
+    waiting.cancel()
