@@ -16,6 +16,7 @@ import zmq.asyncio
 
 from antiphon_executor.bridge import Bridge, SocketFolder
 from antiphon_executor.messages import MediaRows, Message, SpeechFrames
+from antiphon_executor.talker.dual_track_streams import DualTrackStreams
 from antiphon_executor.talker.sampling import StreamSampling
 from antiphon_executor.talker.slots import SlotPool, SlotShape, StreamStart
 from antiphon_executor.talker.text_inbox import TextInbox
@@ -93,23 +94,23 @@ class Talker:
 
     def __init__(self, folder: SocketFolder) -> None:
         self.inbox = TextInbox(folder.text)
-        shape = SlotShape(4, 8, 2, 16, 4, 4, 64, tts_pad=99)
-        self.pool = SlotPool(
-            shape,
+        pool = SlotPool(
+            SlotShape(4, 8, 2, 16, 4, 64),
             dtype=torch.float32,
             device=torch.device("cpu"),
-            project_media=lambda given: given,
             reset_vocoder=lambda slots: None,
         )
+        self.streams = DualTrackStreams(pool, tts_pad=99, thinker_hidden=4, project_media=lambda given: given)
 
     def open(self, stream: int, slot: int) -> None:
         positions = np.zeros((3, 2), np.int32).tobytes()
         sampling = StreamSampling(seed=1)
-        self.pool.open(StreamStart(stream, slot, positions, 0, b"", "float32", [5], False, sampling))
+        start = StreamStart(stream, slot, positions, 0, b"", "float32", [5], False, sampling)
+        self.streams.open(msgspec.msgpack.encode(start))
 
     def drain(self) -> None:
         self.inbox.wait(200)
-        self.inbox.drain(self.pool)
+        self.inbox.drain(self.streams)
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ async def test_given_text_then_it_reaches_the_stream_that_is_open(bridge: Bridge
     talker.open(number, slot=1)
     bridge.send_text(number, [6, 7], final=False)
     talker.drain()
-    assert talker.pool.track[1, :4].tolist() == [5, 6, 7, 99]
+    assert talker.streams.track[1, :4].tolist() == [5, 6, 7, 99]
 
 
 async def test_given_text_that_overtakes_its_request_then_it_waits_for_the_slot(
@@ -136,8 +137,8 @@ async def test_given_text_that_overtakes_its_request_then_it_waits_for_the_slot(
     talker.drain()
     talker.open(number, slot=2)
     talker.drain()
-    assert talker.pool.track[2, :4].tolist() == [5, 6, 7, 99]
-    assert talker.pool.ready(2, 7)
+    assert talker.streams.track[2, :4].tolist() == [5, 6, 7, 99]
+    assert talker.streams.ready(2, 7)
 
 
 async def test_given_a_stream_that_is_gone_then_its_text_is_forgotten(bridge: Bridge, talker: Talker) -> None:
@@ -147,4 +148,4 @@ async def test_given_a_stream_that_is_gone_then_its_text_is_forgotten(bridge: Br
     talker.drain()
     talker.open(number, slot=2)
     talker.drain()
-    assert talker.pool.track[2, :2].tolist() == [5, 99]
+    assert talker.streams.track[2, :2].tolist() == [5, 99]

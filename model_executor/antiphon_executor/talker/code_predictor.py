@@ -1,8 +1,9 @@
 """The code predictor (MTP): from the backbone's hidden state and code 0 to the frame's other codes.
 
-In: [n, hidden] of n streams at once. Out: [n, groups - 1] codes, in groups - 1 passes whose shapes depend
-on n alone. Its cache lives for one call; no host sync, no branch on data, so a CUDA graph can hold it.
-Reference: transformers' `Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration`.
+In: [n, talker_hidden] of n streams at once. Out: [n, groups - 1] codes, in groups - 1 passes whose shapes
+depend on n alone. Its cache lives for one call; no host sync, no branch on data, so a CUDA graph can hold it.
+References: transformers' `Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration`;
+`reference.code_predictor` where it is narrower than the Talker.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ def greedy(logits: Tensor, group: int) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class PredictorShape:
-    """Sizes of a code predictor. `groups` counts code 0; `head_dim` is even."""
+    """Sizes of a code predictor. `groups` counts code 0; `head_dim` is even.
+
+    `talker_hidden`: width of the rows that come in and of every code embedding.
+    """
 
     hidden: int
     intermediate: int
@@ -38,10 +42,14 @@ class PredictorShape:
     groups: int
     eps: float
     rope_theta: float
+    talker_hidden: int
 
     @classmethod
-    def of(cls, config: PretrainedConfig) -> PredictorShape:
-        """From a `Qwen3OmniMoeTalkerCodePredictorConfig`; ValueError for what is not built here."""
+    def of(cls, config: PretrainedConfig, talker_hidden: int | None = None) -> PredictorShape:
+        """From a `Qwen3OmniMoeTalkerCodePredictorConfig`; ValueError for what is not built here.
+
+        `talker_hidden`: the predictor's own width, where not given.
+        """
         rope = config.rope_parameters
         windowed = config.sliding_window is not None and config.sliding_window < config.num_code_groups
         if config.hidden_act != "silu" or config.attention_bias or rope["rope_type"] != "default" or windowed:
@@ -57,6 +65,7 @@ class PredictorShape:
             groups=config.num_code_groups,
             eps=config.rms_norm_eps,
             rope_theta=rope["rope_theta"],
+            talker_hidden=talker_hidden or config.hidden_size,
         )
 
 
@@ -66,10 +75,13 @@ class CodePredictor(nn.Module):
     `load_weights` fuses by itself; after any other way of setting weights, or after a move, call `fuse`.
     """
 
-    def __init__(self, config: PretrainedConfig) -> None:
+    def __init__(self, config: PretrainedConfig, talker_hidden: int | None = None) -> None:
         super().__init__()
-        self.shape = PredictorShape.of(config)
+        self.shape = PredictorShape.of(config, talker_hidden)
         self.model = _Trunk(self.shape)
+        self.small_to_mtp_projection: nn.Module = nn.Identity()
+        if self.shape.talker_hidden != self.shape.hidden:
+            self.small_to_mtp_projection = nn.Linear(self.shape.talker_hidden, self.shape.hidden)
         heads = self.shape.groups - 1
         self.lm_head = nn.ModuleList(
             nn.Linear(self.shape.hidden, self.shape.vocab, bias=False) for _ in range(heads)
@@ -99,14 +111,14 @@ class CodePredictor(nn.Module):
     def forward(self, hidden: Tensor, code0_embedding: Tensor, draw: CodeDraw) -> Tensor:
         """Codes of groups 1 to groups - 1: int64 [n, groups - 1].
 
-        `hidden`: [n, hidden], the backbone's output after its final norm at the position that drew code 0;
-        `code0_embedding`: [n, hidden], that code in the backbone's own codec embedding.
+        `hidden`: [n, talker_hidden], the backbone's output after its final norm at the position that drew
+        code 0; `code0_embedding`: [n, talker_hidden], that code in the backbone's own codec embedding.
         """
         cache = _Cache.empty(self.shape, hidden)
         rows = torch.stack((hidden, code0_embedding), dim=1)
         codes: list[Tensor] = []
         for group in range(1, self.shape.groups):
-            last = self.model(rows, cache, group + 1 - rows.shape[1])
+            last = self.model(self.small_to_mtp_projection(rows), cache, group + 1 - rows.shape[1])
             codes.append(draw(self.lm_head[group - 1](last), group))
             rows = self.model.codec_embedding[group - 1](codes[-1]).unsqueeze(1)
         return torch.stack(codes, dim=1)
@@ -131,7 +143,7 @@ class _Trunk(nn.Module):
         self.layers = nn.ModuleList(_Layer(shape) for _ in range(shape.layers))
         self.norm = nn.RMSNorm(shape.hidden, eps=shape.eps)
         self.codec_embedding = nn.ModuleList(
-            nn.Embedding(shape.vocab, shape.hidden) for _ in range(shape.groups - 1)
+            nn.Embedding(shape.vocab, shape.talker_hidden) for _ in range(shape.groups - 1)
         )
 
     def forward(self, rows: Tensor, cache: _Cache, start: int) -> Tensor:

@@ -1,41 +1,64 @@
-"""How the Talker engine starts."""
+"""How the Talker engine starts, by family."""
 
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from antiphon_executor.settings import EngineSettings
+from antiphon_executor.talker.aria_config import aria_talker_config
 from antiphon_executor.talker.config import TalkerLimits, talker_config
 
 CPU_KV_CACHE_BYTES = 256 << 20
 
 
 def talker_engine_args(settings: EngineSettings, *, text_socket: str, frames_socket: str) -> AsyncEngineArgs:
-    """`text_socket`, `frames_socket`: ZeroMQ addresses of the bridge's ends."""
-    talker = settings.talker
-    on_gpu = torch.cuda.is_available()
-    limits = TalkerLimits(slots=talker.streams, max_frames=talker.max_frames, media_rows=talker.media_rows)
+    """Qwen3-Omni's. `text_socket`, `frames_socket`: ZeroMQ addresses of the bridge's ends."""
     return AsyncEngineArgs(
-        model=str(settings.model),
-        served_model_name=settings.served_model_name or settings.model.name,
-        hf_overrides=partial(talker_config, limits=limits),
-        skip_tokenizer_init=True,
-        use_tqdm_on_load=False,
-        dtype=talker.dtype,
-        max_model_len=talker.max_model_len,
-        max_num_seqs=talker.streams,
-        max_num_batched_tokens=talker.max_num_batched_tokens,
-        enable_prefix_caching=False,
-        enforce_eager=talker.enforce_eager or not on_gpu,
-        async_scheduling=on_gpu,
-        gpu_memory_utilization=talker.gpu_memory_utilization,
-        kv_cache_memory_bytes=talker.kv_cache_memory_bytes or (None if on_gpu else CPU_KV_CACHE_BYTES),
-        num_gpu_blocks_override=talker.num_gpu_blocks_override,
-        distributed_executor_backend=UniProcExecutor,
-        scheduler_cls="antiphon_executor.talker.scheduler.TalkerScheduler",
+        **_shared(settings),
+        hf_overrides=partial(talker_config, limits=_limits(settings)),
+        scheduler_cls="antiphon_executor.talker.dual_track_scheduler.DualTrackScheduler",
         additional_config={"text_socket": text_socket, "frames_socket": frames_socket},
     )
+
+
+def aria_talker_engine_args(settings: EngineSettings, *, frames_socket: str) -> AsyncEngineArgs:
+    """Qwen3.5-Omni's; text comes with the session's inputs. `frames_socket`: the bridge's ZeroMQ address."""
+    return AsyncEngineArgs(
+        **_shared(settings),
+        hf_overrides=partial(aria_talker_config, limits=_limits(settings)),
+        scheduler_cls="antiphon_executor.talker.scheduler.TalkerScheduler",
+        additional_config={"frames_socket": frames_socket},
+        mamba_ssm_cache_dtype="float32",
+    )
+
+
+def _limits(settings: EngineSettings) -> TalkerLimits:
+    talker = settings.talker
+    return TalkerLimits(slots=talker.streams, max_frames=talker.max_frames, media_rows=talker.media_rows)
+
+
+def _shared(settings: EngineSettings) -> dict[str, Any]:
+    talker = settings.talker
+    on_gpu = torch.cuda.is_available()
+    return {
+        "model": str(settings.model),
+        "served_model_name": settings.served_model_name or settings.model.name,
+        "skip_tokenizer_init": True,
+        "use_tqdm_on_load": False,
+        "dtype": talker.dtype,
+        "max_model_len": talker.max_model_len,
+        "max_num_seqs": talker.streams,
+        "max_num_batched_tokens": talker.max_num_batched_tokens,
+        "enable_prefix_caching": False,
+        "enforce_eager": talker.enforce_eager or not on_gpu,
+        "async_scheduling": on_gpu,
+        "gpu_memory_utilization": talker.gpu_memory_utilization,
+        "kv_cache_memory_bytes": talker.kv_cache_memory_bytes or (None if on_gpu else CPU_KV_CACHE_BYTES),
+        "num_gpu_blocks_override": talker.num_gpu_blocks_override,
+        "distributed_executor_backend": UniProcExecutor,
+    }

@@ -6,91 +6,101 @@ sender, and logits that leave vLLM's sampler one choice. No host sync, no branch
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
+from torch import nn
+from vllm.config import VllmConfig
 
+from antiphon_executor.talker.code_predictor import CodePredictor
 from antiphon_executor.talker.frame_sender import FrameSender, StepFrames
 from antiphon_executor.talker.sampling import ResidualDraw, draw_code0, suppressed_codes
-from antiphon_executor.talker.slots import TRASH_SLOT, SlotPool
-from antiphon_executor.talker.stream_state import Rows
+from antiphon_executor.talker.slots import TRASH_SLOT
+from antiphon_executor.talker.step_rows import Rows
+from antiphon_executor.talker.stream_state import StreamState
+from antiphon_executor.talker.streams import Streams
+from antiphon_executor.talker.vocoder import StreamingCode2Wav
 
-if TYPE_CHECKING:
-    from antiphon_executor.talker.model import Qwen3OmniTalker
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Mouth:
+    """The parts of a Talker behind its backbone. `embed_code0`: int64 [n] → [n, hidden]."""
+
+    codec_head: nn.Linear
+    embed_code0: Callable[[torch.Tensor], torch.Tensor]
+    predictor: CodePredictor
+    vocoder: StreamingCode2Wav
+    codec_eos: int
+    suppressed_tail: int
 
 
 class FrameStep:
-    """Holds the rows between `forward` and `compute_logits` in buffers of fixed address (CUDA graphs).
+    """Holds what a step draws, from `forward` to `compute_logits`, in buffers that do not move (CUDA graphs).
 
-    A row draws frame `seq_len - prompt_len`: negative while its prompt is still being computed (nothing is
-    drawn), below the slot's count where a preempted stream is computed again (the history answers).
+    `rows`: the most requests of a step.
     """
 
-    def __init__(self, talker: Qwen3OmniTalker, pool: SlotPool, sender: FrameSender) -> None:
-        self._talker = talker
-        self._pool = pool
+    def __init__(self, mouth: Mouth, streams: Streams, sender: FrameSender, rows: int) -> None:
+        self._mouth = mouth
+        self._streams = streams
+        self._pool = pool = streams.pool
         self._sender = sender
-        self._eos = talker.config.codec_eos_id
-        self._suppressed = suppressed_codes(pool.shape.codec_vocab, self._eos, pool.device)
-        rows = pool.shape.slots + talker.vllm_config.scheduler_config.max_num_seqs
-        self._slot = torch.full((rows,), TRASH_SLOT, dtype=torch.int64, device=pool.device)
-        self._frame = torch.full((rows,), -1, dtype=torch.int64, device=pool.device)
+        vocab, device = pool.shape.codec_vocab, pool.device
+        self._suppressed = suppressed_codes(vocab, mouth.codec_eos, device, mouth.suppressed_tail)
+        self._is_eos = torch.arange(vocab, device=device) == mouth.codec_eos
+        self._slot = torch.full((rows,), TRASH_SLOT, dtype=torch.int64, device=device)
+        self._frame = torch.full((rows,), -1, dtype=torch.int64, device=device)
+        self._may_end = torch.zeros(rows, dtype=torch.bool, device=device)
+        self._restarts = torch.zeros(rows, dtype=torch.bool, device=device)
 
     def begin(self, rows: Rows | None) -> None:
-        """Notes which slot and frame each request of this step has; None is a profiling run."""
+        """Notes which slot each request of this step has, and what it draws; None is a profiling run."""
         if rows is None:
             self._slot.fill_(TRASH_SLOT)
             self._frame.fill_(-1)
             return
         n = rows.slot.shape[0]
+        draws = self._streams.draws(rows)
         self._slot[:n] = rows.slot
-        self._frame[:n] = rows.seq_len - self._pool.prompt_len[rows.slot]
+        self._frame[:n] = draws.frame
+        self._may_end[:n] = draws.may_end
+        self._restarts[:n] = draws.restarts
 
     @torch.inference_mode()
     def finish(self, hidden: torch.Tensor) -> torch.Tensor:
         """`hidden`: [R, hidden], in the order of the requests -> one-hot logits float32 [R, codec_vocab]."""
-        talker, pool = self._talker, self._pool
-        n = min(hidden.shape[0], self._slot.shape[0])
-        slot, frame = self._rows(hidden.shape[0], n)
+        mouth, pool, n = self._mouth, self._pool, hidden.shape[0]
+        if n > self._slot.shape[0]:
+            return hidden.new_zeros(n, pool.shape.codec_vocab, dtype=torch.float32)
+        slot, frame = self._slot[:n], self._frame[:n]
         at = frame.clamp(0, pool.shape.max_frames - 1)
         old = frame < pool.frames[slot]
         sampling = pool.sampling.rows(slot, at)
-        drawn = draw_code0(talker.codec_head(hidden), sampling, pool.seen[slot], self._suppressed)
+        seen = pool.seen[slot] & ~self._restarts[:n].unsqueeze(1)
+        masked = self._suppressed | (self._is_eos & ~self._may_end[:n].unsqueeze(1))
+        drawn = draw_code0(mouth.codec_head(hidden), sampling, seen, masked)
         code0 = torch.where(old & (frame >= 0), pool.history[slot, at, 0].to(torch.int64), drawn)
-        ended = code0 == self._eos
+        ended = code0 == mouth.codec_eos
         live = (slot != TRASH_SLOT) & (frame >= 0) & ~old & ~pool.ended[slot]
-        speaks = live & ~ended
         draw = ResidualDraw(sampling, pool.shape.code_groups)
-        residual = talker.code_predictor(hidden, talker.model.codec_embedding(code0), draw)
+        residual = mouth.predictor(hidden, mouth.embed_code0(code0), draw)
         codes = torch.cat([code0.unsqueeze(1), residual], dim=1)
-        sound = self._keep(slot, at, codes, speaks, live & ended)
+        pool.ended[torch.where(live & ended, slot, TRASH_SLOT)] = True
+        target = torch.where(live & ~ended, slot, TRASH_SLOT)
+        self._keep(target, at, codes, seen)
+        spoken = torch.where((target != TRASH_SLOT).unsqueeze(1), codes, 0)
+        sound = mouth.vocoder(spoken.unsqueeze(1), target)
         self._send(slot, frame, live, ended, codes, sound)
         return _one_hot(code0, pool.shape.codec_vocab)
 
-    def _rows(self, count: int, known: int) -> tuple[torch.Tensor, torch.Tensor]:
-        if count == known:
-            return self._slot[:count], self._frame[:count]
-        device = self._slot.device
-        trash = torch.full((count,), TRASH_SLOT, dtype=torch.int64, device=device)
-        return trash, torch.full_like(trash, -1)
-
-    def _keep(
-        self,
-        slot: torch.Tensor,
-        at: torch.Tensor,
-        codes: torch.Tensor,
-        speaks: torch.Tensor,
-        ends: torch.Tensor,
-    ) -> torch.Tensor:
-        """Writes the frame into its slot and advances the vocoder. -> sound float32 [R, samples_per_frame]"""
+    def _keep(self, target: torch.Tensor, at: torch.Tensor, codes: torch.Tensor, seen: torch.Tensor) -> None:
+        """Writes frames into their slots; what is not spoken goes to the trash slot."""
         pool = self._pool
-        target = torch.where(speaks, slot, TRASH_SLOT)
         pool.history[target, at] = codes.to(torch.int16)
+        pool.seen[target] = seen
         pool.seen[target, codes[:, 0]] = True
         pool.frames[target] = at + 1
-        pool.ended[torch.where(ends, slot, TRASH_SLOT)] = True
-        spoken = torch.where(speaks.unsqueeze(1), codes, 0)
-        return self._talker.code2wav(spoken.unsqueeze(1), target)
 
     def _send(
         self,
@@ -110,6 +120,20 @@ class FrameStep:
                 pcm=(sound * 32767.0).round().to(torch.int16),
             )
         )
+
+
+def open_for_streams(
+    state: StreamState, mouth: Mouth, streams: Streams, vllm_config: VllmConfig
+) -> FrameStep:
+    """The last thing before a Talker serves: the scheduler finds the streams, frames find the bridge."""
+    sender = FrameSender(
+        vllm_config.additional_config["frames_socket"],
+        skip_samples=mouth.vocoder.lookahead_samples,
+        device=streams.pool.device,
+    )
+    state.streams, state.sender = streams, sender
+    rows = streams.pool.shape.slots + vllm_config.scheduler_config.max_num_seqs
+    return FrameStep(mouth, streams, sender, rows)
 
 
 def _one_hot(token: torch.Tensor, width: int) -> torch.Tensor:

@@ -18,9 +18,10 @@ from vllm.model_executor.models.utils import maybe_prefix
 from antiphon_executor.talker.backbone import TalkerBackbone
 from antiphon_executor.talker.code_predictor import CodePredictor
 from antiphon_executor.talker.config import TalkerConfig
-from antiphon_executor.talker.frame_sender import FrameSender
-from antiphon_executor.talker.frame_step import FrameStep
+from antiphon_executor.talker.dual_track_streams import DualTrackStreams
+from antiphon_executor.talker.frame_step import FrameStep, Mouth, open_for_streams
 from antiphon_executor.talker.prompt_rows import PromptRows
+from antiphon_executor.talker.sampling import SUPPRESSED_TAIL
 from antiphon_executor.talker.slots import SlotPool, SlotShape
 from antiphon_executor.talker.stream_state import StreamState
 from antiphon_executor.talker.text_rows import ResizeMLP
@@ -71,6 +72,7 @@ class Qwen3OmniTalker(nn.Module, IsHybrid, HasInnerState, SupportsMRoPE):
             slot_base=config.vocabulary.slot_base,
             slots=config.slots + 1,
         )
+        self.streams: DualTrackStreams | None = None
         self.step: FrameStep | None = None
 
     def embed_input_ids(self, input_ids: torch.Tensor) -> torch.Tensor:
@@ -84,8 +86,9 @@ class Qwen3OmniTalker(nn.Module, IsHybrid, HasInnerState, SupportsMRoPE):
 
         A request that resumes after a preemption brings its generated tokens along.
         """
-        slot = input_tokens[0] - self.config.vocabulary.slot_base
-        positions, delta = self.state.pool.positions(slot)
+        if self.streams is None:
+            raise RuntimeError("the Talker's weights are not loaded")
+        positions, delta = self.streams.positions(input_tokens[0] - self.config.vocabulary.slot_base)
         prompt = positions.shape[1]
         if len(input_tokens) > prompt:
             generated = torch.arange(prompt, len(input_tokens)) + delta
@@ -101,13 +104,11 @@ class Qwen3OmniTalker(nn.Module, IsHybrid, HasInnerState, SupportsMRoPE):
         **_: Any,
     ) -> torch.Tensor:
         """`input_ids`: [N]; `positions`: [3, N] -> hidden states [N, hidden] after the final norm."""
-        rows = self.state(input_ids)
-        if rows is None:
+        rows = self.state(input_ids, positions)
+        if rows is None or self.streams is None:
             embedded = self.embed_input_ids(input_ids)
-        elif rows.decode_only:
-            embedded = self.prompt_rows.decode(self.state.pool, rows)
         else:
-            embedded = self.prompt_rows.mixed(self.state.pool, rows, input_ids)
+            embedded = self.prompt_rows(self.streams, rows, input_ids)
         if self.step is not None:
             self.step.begin(rows)
         return self.model(positions, embedded)
@@ -124,27 +125,25 @@ class Qwen3OmniTalker(nn.Module, IsHybrid, HasInnerState, SupportsMRoPE):
         return loaded
 
     def _open_for_streams(self) -> None:
-        config, options = self.config, self.vllm_config.additional_config
-        weight = self.codec_head.weight
+        config, weight = self.config, self.codec_head.weight
         pool = SlotPool(
-            SlotShape(
-                slots=config.slots + 1,
-                max_frames=config.max_frames,
-                code_groups=config.code_groups,
-                codec_vocab=config.codec_vocab_size,
-                hidden=config.hidden_size,
-                thinker_hidden=config.thinker_hidden_size,
-                media_rows=config.max_media_rows,
-                tts_pad=config.tts_pad_id,
-            ),
+            SlotShape.of(config),
             dtype=weight.dtype,
             device=weight.device,
-            project_media=self.hidden_projection,
             reset_vocoder=self.code2wav.reset,
         )
-        self.state.pool = pool
-        sender = FrameSender(
-            options["frames_socket"], skip_samples=self.code2wav.lookahead_samples, device=weight.device
+        self.streams = DualTrackStreams(
+            pool,
+            tts_pad=config.tts_pad_id,
+            thinker_hidden=config.thinker_hidden_size,
+            project_media=self.hidden_projection,
         )
-        self.state.sender = sender
-        self.step = FrameStep(self, pool, sender)
+        mouth = Mouth(
+            codec_head=self.codec_head,
+            embed_code0=self.model.codec_embedding,
+            predictor=self.code_predictor,
+            vocoder=self.code2wav,
+            codec_eos=config.codec_eos_id,
+            suppressed_tail=SUPPRESSED_TAIL,
+        )
+        self.step = open_for_streams(self.state, mouth, self.streams, self.vllm_config)

@@ -11,13 +11,13 @@ import torch
 from torch import nn
 
 from antiphon_executor.talker.config import TalkerConfig
-from antiphon_executor.talker.slots import SlotPool
-from antiphon_executor.talker.stream_state import Rows
+from antiphon_executor.talker.dual_track_streams import DualTrackStreams
+from antiphon_executor.talker.step_rows import Rows
 from antiphon_kernels.dispatch import frame_embedding
 
 
 class PromptRows(nn.Module):
-    """Tables and the two paths: `decode` for steps of one token a request, `mixed` for everything else.
+    """Tables, and the rows of prompts and of generated tokens in any mix.
 
     `text_table` [text_vocab, hidden] is the projected embedding table. `code_table` stacks the embeddings of
     all code groups; `code_offsets` [groups] says where each begins. Ids of the prompt partition look up
@@ -37,25 +37,22 @@ class PromptRows(nn.Module):
         self.register_buffer("prefix_text", torch.tensor(text), persistent=False)
         self.register_buffer("prefix_codec", torch.tensor(codec), persistent=False)
 
-    def decode(self, pool: SlotPool, rows: Rows) -> torch.Tensor:
-        """Rows of generated tokens, one a request. -> [R, hidden]"""
-        return self._generated(pool, rows.slot, rows.token_index - pool.prompt_len[rows.slot])
-
-    def mixed(self, pool: SlotPool, rows: Rows, input_ids: torch.Tensor) -> torch.Tensor:
-        """Rows of prompts and of generated tokens in any mix. `input_ids`: [N] -> [N, hidden]"""
+    def forward(self, streams: DualTrackStreams, rows: Rows, input_ids: torch.Tensor) -> torch.Tensor:
+        """`input_ids`: [N] -> [N, hidden]"""
         slot = rows.slot[rows.token_request]
-        frame = rows.token_index - pool.prompt_len[slot]
-        generated = self._generated(pool, slot, frame)
-        prompt = self._prompt(pool, slot, input_ids.to(torch.int64))
+        frame = rows.token_index - streams.pool.prompt_len[slot]
+        generated = self._generated(streams, slot, frame)
+        prompt = self._prompt(streams, slot, input_ids.to(torch.int64))
         return torch.where((frame >= 0).unsqueeze(1), generated, prompt)
 
-    def _generated(self, pool: SlotPool, slot: torch.Tensor, frame: torch.Tensor) -> torch.Tensor:
+    def _generated(self, streams: DualTrackStreams, slot: torch.Tensor, frame: torch.Tensor) -> torch.Tensor:
+        pool = streams.pool
         frame = frame.clamp(0, pool.shape.max_frames - 1)
         codes = pool.history[slot, frame].to(torch.int64)
-        text = self.text_table[pool.track[slot, frame + 1]]
+        text = self.text_table[streams.track[slot, frame + 1]]
         return frame_embedding(codes, self.code_table, self.code_offsets, text)
 
-    def _prompt(self, pool: SlotPool, slot: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    def _prompt(self, streams: DualTrackStreams, slot: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         v = self.vocabulary
         prefix = (ids - v.prefix_base).clamp(0, len(self.prefix_text) - 1)
         is_prefix = (ids >= v.prefix_base) & (ids < v.slot_base)
@@ -64,8 +61,8 @@ class PromptRows(nn.Module):
         is_first_text = ids == v.first_text_row
         text_id = torch.where(is_text, ids - v.text_base, self.prefix_text[prefix])
         text_id = torch.where(is_slot, self.im_start, text_id)
-        text_id = torch.where(is_first_text, pool.track[slot, 0], text_id)
+        text_id = torch.where(is_first_text, streams.track[slot, 0], text_id)
         codec = self.code_table[self.prefix_codec[prefix]]
         rows = self.text_table[text_id] + codec * is_prefix.unsqueeze(1)
-        media = pool.media.gather(slot, (ids - v.media_base).clamp(min=0))
+        media = streams.pool.given.gather(slot, (ids - v.media_base).clamp(min=0))
         return torch.where((ids >= v.media_base).unsqueeze(1), media, rows)

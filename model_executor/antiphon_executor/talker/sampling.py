@@ -100,14 +100,15 @@ class SlotSampling:
         return Sampling(**gathered, frame=frame)
 
 
-def suppressed_codes(codec_vocab: int, eos: int, device: torch.device) -> Tensor:
-    """bool [codec_vocab]: the last 1,024 ids but EOS, which `generate` of transformers suppresses as code 0.
+def suppressed_codes(codec_vocab: int, eos: int, device: torch.device, tail: int = SUPPRESSED_TAIL) -> Tensor:
+    """bool [codec_vocab]: the last `tail` ids but EOS, which are never drawn as code 0.
 
-    ValueError where that leaves nothing but EOS, or EOS is not an id.
+    1,024 is what `generate` of transformers suppresses. ValueError where that leaves nothing but EOS, or EOS
+    is not an id.
     """
-    if codec_vocab <= SUPPRESSED_TAIL or not 0 <= eos < codec_vocab:
+    if codec_vocab <= tail or not 0 <= eos < codec_vocab:
         raise ValueError(f"a codec vocabulary of {codec_vocab} with EOS {eos} leaves no codes to draw")
-    mask = torch.arange(codec_vocab, device=device) >= codec_vocab - SUPPRESSED_TAIL
+    mask = torch.arange(codec_vocab, device=device) >= codec_vocab - tail
     mask[eos] = False
     return mask
 
@@ -116,8 +117,8 @@ def draw_code0(logits: Tensor, sampling: Sampling, seen: Tensor, suppressed: Ten
     """Code 0, or EOS, of each row: int64 [n].
 
     `logits`: [n, codec_vocab]; `seen`: bool [n, codec_vocab], the code-0 ids that the stream has drawn;
-    `suppressed`: bool [codec_vocab]. Order as in transformers' `generate`: repetition penalty,
-    suppression, temperature, top-k (the Talker's top-p is 1).
+    `suppressed`: bool [codec_vocab] or [n, codec_vocab]. Order as in transformers' `generate`: repetition
+    penalty, suppression, temperature, top-k (the Talker's top-p is 1).
     """
     scores = code0_scores(logits, sampling.repetition_penalty, seen, suppressed)
     values, codes = candidates(scores, sampling.temperature, sampling.top_k)

@@ -9,7 +9,7 @@ import msgspec
 import zmq
 
 from antiphon_executor.messages import SpokenText, StreamGone
-from antiphon_executor.talker.slots import SlotPool
+from antiphon_executor.talker.dual_track_streams import DualTrackStreams
 
 
 class TextInbox:
@@ -23,7 +23,7 @@ class TextInbox:
         self._decoder = msgspec.msgpack.Decoder(SpokenText | StreamGone)
         self._early: dict[int, list[SpokenText]] = {}
 
-    def drain(self, pool: SlotPool) -> None:
+    def drain(self, streams: DualTrackStreams) -> None:
         """Takes in all that has arrived, and what waited for streams that are open now."""
         while self._socket.poll(0):
             message = self._decoder.decode(self._socket.recv())
@@ -31,9 +31,9 @@ class TextInbox:
                 self._early.pop(message.stream, None)
             else:
                 self._early.setdefault(message.stream, []).append(message)
-        for stream in [stream for stream in self._early if pool.is_open(stream)]:
+        for stream in [stream for stream in self._early if streams.is_open(stream)]:
             for text in self._early.pop(stream):
-                pool.append_text(stream, text.token_ids, final=text.final)
+                streams.append_text(stream, text.token_ids, final=text.final)
 
     def wait(self, milliseconds: int) -> None:
         """Returns when text is there, or after `milliseconds`."""

@@ -1,0 +1,21 @@
+"""The rows of one Talker step: which stream each request and each token belongs to, and where it stands."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """R requests, N tokens; all int64 on the device.
+
+    `slot` [R], trash for padding; `seq_len` [R], tokens known after the step; `token_request` [N];
+    `token_index` [N], a token's place in its sequence.
+    """
+
+    slot: torch.Tensor
+    seq_len: torch.Tensor
+    token_request: torch.Tensor
+    token_index: torch.Tensor

@@ -1,0 +1,105 @@
+"""A stream with a text track waits for its text, and says when its next frame may be computed."""
+
+from __future__ import annotations
+
+import msgspec
+import numpy as np
+import pytest
+import torch
+
+from antiphon_executor.talker.dual_track_streams import DualTrackStreams
+from antiphon_executor.talker.sampling import StreamSampling
+from antiphon_executor.talker.slots import SlotPool, StreamStart
+from antiphon_executor.talker.step_rows import Rows
+from tests.talker.test_slots import SHAPE
+
+TTS_PAD = 77
+THINKER_HIDDEN = 5
+
+
+@pytest.fixture
+def streams() -> DualTrackStreams:
+    pool = SlotPool(SHAPE, dtype=torch.float32, device=torch.device("cpu"), reset_vocoder=lambda slots: None)
+    return DualTrackStreams(
+        pool,
+        tts_pad=TTS_PAD,
+        thinker_hidden=THINKER_HIDDEN,
+        project_media=lambda rows: rows[:, : SHAPE.hidden] * 2,
+    )
+
+
+def start(stream: int = 9, slot: int = 1, text: tuple[int, ...] = (5,), final: bool = False) -> bytes:
+    media = torch.arange(10, dtype=torch.float32).reshape(2, THINKER_HIDDEN)
+    return msgspec.msgpack.encode(
+        StreamStart(
+            stream=stream,
+            slot=slot,
+            positions=np.arange(15, dtype=np.int32).reshape(3, 5).tobytes(),
+            position_delta=-2,
+            media_rows=media.numpy().tobytes(),
+            media_dtype="float32",
+            text_ids=list(text),
+            text_final=final,
+            sampling=StreamSampling(seed=3),
+        )
+    )
+
+
+def test_given_one_token_of_text_then_only_the_first_frame_is_ready(streams: DualTrackStreams) -> None:
+    streams.open(start(text=(5,)))
+    assert [streams.ready(1, frame) for frame in range(3)] == [True, False, False]
+
+
+def test_given_more_text_then_more_frames_are_ready(streams: DualTrackStreams) -> None:
+    streams.open(start(text=(5,)))
+    streams.append_text(9, [6, 7], final=False)
+    assert [streams.ready(1, frame) for frame in range(4)] == [True, True, True, False]
+    assert streams.track[1].tolist() == [5, 6, 7] + [TTS_PAD] * 4
+
+
+def test_given_the_end_of_the_text_then_every_frame_is_ready_and_reads_padding(
+    streams: DualTrackStreams,
+) -> None:
+    streams.open(start(text=(5,), final=True))
+    assert streams.ready(1, SHAPE.max_frames)
+    assert streams.track[1, 1:].eq(TTS_PAD).all()
+
+
+def test_given_text_beyond_the_longest_stream_then_it_is_cut_off(streams: DualTrackStreams) -> None:
+    streams.open(start(text=()))
+    streams.append_text(9, list(range(20)), final=False)
+    assert streams.track[1].tolist() == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_given_media_rows_then_they_are_projected_once(streams: DualTrackStreams) -> None:
+    streams.open(start())
+    rows = streams.pool.given.gather(torch.tensor([1, 1]), torch.tensor([0, 1]))
+    assert rows.tolist() == [[0, 2, 4, 6], [10, 12, 14, 16]]
+
+
+def test_given_positions_then_they_come_back_as_they_were_sent(streams: DualTrackStreams) -> None:
+    streams.open(start())
+    positions, delta = streams.positions(1)
+    assert positions.tolist() == np.arange(15).reshape(3, 5).tolist()
+    assert delta == -2
+    assert streams.pool.prompt_len[1] == 5
+
+
+def test_given_a_prompt_of_five_then_its_last_row_draws_the_first_frame(streams: DualTrackStreams) -> None:
+    streams.open(start())
+    one = torch.tensor([1, 1, 1])
+    draws = streams.draws(Rows(one, torch.tensor([3, 5, 8]), one, one))
+    assert draws.frame.tolist() == [-2, 0, 3]
+    assert draws.may_end.all()
+    assert not draws.restarts.any()
+
+
+def test_given_a_closed_stream_then_no_text_of_it_is_left(streams: DualTrackStreams) -> None:
+    streams.open(start())
+    streams.close(1)
+    assert not streams.is_open(9)
+    assert not streams.ready(1, 0)
+    assert streams.track[1].eq(TTS_PAD).all()
+    streams.close(1)
+    streams.open(start(stream=10))
+    assert streams.is_open(10)
