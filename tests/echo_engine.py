@@ -38,10 +38,15 @@ from antiphon_executor.protocol import (
     TokenLogprob,
     TurnEvent,
     TurnRequest,
+    Voice,
 )
 
 LOOK_AHEAD_SAMPLES = 555
 VOICES = ("ethan", "chelsie", "aiden")
+VOICE_TABLE = (
+    Voice("ethan", "Ethan", language="en", licence="CC0-1.0", default=True),
+    *(Voice(name, name) for name in VOICES[1:]),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +76,7 @@ def echo_card(folder: Path, *, speaks: bool = True) -> ModelCard:
         path=folder,
         context_tokens=4096,
         input_modalities=("text", "audio", "image", "video"),
-        voices=VOICES if speaks else (),
-        default_voice=VOICES[0] if speaks else None,
+        voice_table=VOICE_TABLE if speaks else (),
         random_weights=False,
         sampling=TextSampling(temperature=0.7, top_p=0.8, top_k=20),
     )

@@ -10,7 +10,7 @@ import pytest
 
 from antiphon_executor.card import model_card, read_notes, text_ends
 from antiphon_executor.family import read_config
-from antiphon_executor.protocol import ModelCard
+from antiphon_executor.protocol import ModelCard, Voice
 from antiphon_executor.settings import EngineSettings
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
 
@@ -41,7 +41,7 @@ def test_given_recommendations_then_the_card_repeats_those_that_a_request_can_ma
 ) -> None:
     notes = {"speech": {"predictor_temperature": 0.0, "temperature": 0.4, "speed": 2}}
     (tmp_path / "antiphon_card.json").write_text(json.dumps(notes))
-    card = _card(tmp_path, tiny_qwen3_omni, ("ethan", "aiden"))
+    card = _card(tmp_path, tiny_qwen3_omni, (Voice("aiden", "Aiden"), Voice("ethan", "Ethan", default=True)))
     assert (card.sampling.temperature, card.sampling.top_p) == (0.7, 1.0)
     assert card.speech is not None
     assert (card.speech.temperature, card.speech.predictor_temperature) == (0.4, 0.0)
@@ -59,6 +59,6 @@ def test_given_a_card_that_is_none_then_it_says_so(tmp_path: Path) -> None:
         read_notes(tmp_path)
 
 
-def _card(folder: Path, config: Path, voices: tuple[str, ...]) -> ModelCard:
+def _card(folder: Path, config: Path, voices: tuple[Voice, ...]) -> ModelCard:
     thinker: Any = _Thinker()
     return model_card(EngineSettings(model=folder), read_config(config), voices, thinker, ())

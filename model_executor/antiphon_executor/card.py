@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from transformers import GenerationConfig, PreTrainedConfig
 
-from antiphon_executor.protocol import MemoryItem, ModelCard, SpeechSampling, TextSampling
+from antiphon_executor.protocol import MemoryItem, ModelCard, SpeechSampling, TextSampling, Voice
 from antiphon_executor.settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ _Drawn = TypeVar("_Drawn", TextSampling, SpeechSampling)
 def model_card(
     settings: EngineSettings,
     config: PreTrainedConfig,
-    voices: Iterable[str],
+    voices: tuple[Voice, ...],
     thinker: ModelConfig,
     memory: tuple[MemoryItem, ...],
 ) -> ModelCard:
@@ -37,16 +36,14 @@ def model_card(
     server that does not speak.
     """
     notes = read_notes(settings.model)
-    names = tuple(sorted(voices))
-    default = ("ethan" if "ethan" in names else names[0]) if names else None
+    default = next((voice.id for voice in voices if voice.default), None)
     return ModelCard(
         name=settings.served_model_name or settings.model.name,
         family=config.model_type,
         path=settings.model,
         context_tokens=thinker.max_model_len,
         input_modalities=MODALITIES,
-        voices=names,
-        default_voice=default,
+        voice_table=voices,
         random_weights=bool(notes.get("random_weights", False)),
         sampling=_recommended(TextSampling(), thinker.get_diff_sampling_param()),
         speech=_recommended(SpeechSampling(default), notes.get("speech", {})) if default else None,

@@ -35,6 +35,7 @@ from antiphon_executor.protocol import (
     ModelCard,
     TurnEvent,
     TurnRequest,
+    Voice,
 )
 from antiphon_executor.restart_policy import RestartPolicy
 from antiphon_executor.settings import EngineSettings
@@ -42,16 +43,17 @@ from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.stage import Progress, Stage, generate_of
 from antiphon_executor.stage_metrics import joined
 from antiphon_executor.supervised_stage import SupervisedStage, Watch
-from antiphon_executor.talker.config import speakers
 from antiphon_executor.talker.media_arena import pages_for
 from antiphon_executor.turn_run import Stages, TurnRun
+from antiphon_executor.voices import voices_of
 
 
 async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmniEngine:
-    """Loads the checkpoint into both engines. Raises what vLLM raises where that fails."""
+    """Loads the checkpoint into both engines. Raises `VoiceError`, or what vLLM raises where that fails."""
     claim_children()
     load_general_plugins()
     config = read_config(settings.model)
+    voices = voices_of(settings.model, config, settings.voices) if settings.speech else ()
     async with AsyncExitStack() as stack:
         folder = SocketFolder()
         stack.callback(folder.close)
@@ -60,7 +62,7 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
         launch, planned = Launch(progress), plans(settings, folder)
         stages = await launch.start_all(planned)
         restarts = {plan.name: partial(launch.start, plan) for plan in planned}
-        return VllmOmniEngine(settings, config, stages, restarts, bridge, stack.pop_all())
+        return VllmOmniEngine(settings, config, voices, stages, restarts, bridge, stack.pop_all())
     raise AssertionError("unreachable")
 
 
@@ -71,6 +73,7 @@ class VllmOmniEngine:
         self,
         settings: EngineSettings,
         config: PreTrainedConfig,
+        voices: tuple[Voice, ...],
         stages: list[Stage],
         restarts: Mapping[str, Callable[[], Awaitable[Stage]]],
         bridge: Bridge,
@@ -103,7 +106,6 @@ class VllmOmniEngine:
             for stage in self._stages.values()
         ]
         memory = memory_plan(settings.model, stages)
-        voices = speakers(config) if talker else ()
         self._card = model_card(settings, config, voices, thinker.engine.llm.model_config, memory)
 
     @property

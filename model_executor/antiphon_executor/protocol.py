@@ -197,11 +197,22 @@ class MemoryItem:
 
 
 @dataclass(frozen=True, slots=True)
+class Voice:
+    """A voice to speak in. `language`: a BCP 47 tag. It and `licence` are None where nobody says."""
+
+    id: str
+    name: str
+    language: str | None = None
+    licence: str | None = None
+    default: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """What the server needs to know of the loaded model.
 
     `sampling`, `speech`: what its makers recommend, for what a request leaves open; `speech` in the default
-    voice, None where it does not speak.
+    voice, None where it does not speak. `voice_table`: every voice, one of them the default; empty there.
     """
 
     name: str
@@ -209,16 +220,24 @@ class ModelCard:
     path: Path
     context_tokens: int
     input_modalities: tuple[str, ...]
-    voices: tuple[str, ...]
-    default_voice: str | None
+    voice_table: tuple[Voice, ...]
     random_weights: bool
     sampling: TextSampling = TextSampling()
     speech: SpeechSampling | None = None
     memory: tuple[MemoryItem, ...] = ()
 
     @property
+    def voices(self) -> tuple[str, ...]:
+        """Their ids: what `SpeechSampling.voice` may be."""
+        return tuple(voice.id for voice in self.voice_table)
+
+    @property
+    def default_voice(self) -> str | None:
+        return next((voice.id for voice in self.voice_table if voice.default), None)
+
+    @property
     def speaks(self) -> bool:
-        return bool(self.voices)
+        return bool(self.voice_table)
 
 
 @dataclass(frozen=True, slots=True)

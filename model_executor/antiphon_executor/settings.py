@@ -71,6 +71,7 @@ class EngineSettings(_Frozen):
         None, description="The model's id in the API; the folder's name by default."
     )
     speech: bool = Field(True, description="Load the Talker; without it the server answers in text alone.")
+    voices: Path | None = Field(None, description="A folder of voice files, beside those of the checkpoint.")
     restarts: int = Field(
         5,
         ge=0,

@@ -43,6 +43,7 @@ SHORT_NAMES: dict[str, tuple[str, ...]] = {
     "dtype": ("engine.thinker.dtype", "engine.talker.dtype"),
     "enforce-eager": ("engine.thinker.enforce_eager", "engine.talker.enforce_eager"),
     "streams": ("engine.talker.streams",),
+    "voices": ("engine.voices",),
     "allowed-media-domains": ("media.fetch_hosts",),
     "drain-grace": ("server.timeouts.drain_grace_s",),
     "drain-timeout": ("server.timeouts.drain_s",),

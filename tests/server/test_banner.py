@@ -45,7 +45,7 @@ def test_random_weights_are_said_plainly_and_only_then() -> None:
 
 
 def test_a_model_that_does_not_speak_is_said() -> None:
-    assert "answers in text" in shown(voices=(), default_voice=None)
+    assert "answers in text" in shown(voice_table=())
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_the_command_survives_the_shell(name: str) -> None:
 
 
 def test_without_a_voice_the_command_prints_the_answer() -> None:
-    silent = replace(CARD, voices=(), default_voice=None)
+    silent = replace(CARD, voice_table=())
     words = shlex.split(curl_line(ServerSettings(), silent, "omni", "http://x"))
     assert "modalities" not in json.loads(words[-1])
 

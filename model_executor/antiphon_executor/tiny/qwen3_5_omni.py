@@ -16,12 +16,13 @@ from antiphon_executor.tiny import ends, weights
 from antiphon_executor.tiny.processor import tiny_processor
 from antiphon_executor.tiny.qwen3_5_omni_config import tiny_config
 from antiphon_executor.tiny.tokenizer import VOCABULARY, tiny_tokenizer
+from antiphon_executor.tiny.voices import write_voices
 
 _FILLED_SOUND_S = 30
 
 
 def write(path: Path, seed: int) -> None:
-    """Write config, weights, generation config, tokenizer, processor, chat template and card into `path`."""
+    """Write config, weights, generation config, tokenizer, processor, template, voices, card to `path`."""
     path.mkdir(parents=True, exist_ok=True)
     tokenizer = tiny_tokenizer()
     ids = tokenizer.get_vocab()
@@ -38,5 +39,6 @@ def write(path: Path, seed: int) -> None:
         eos_token_id=[ids["<|im_end|>"], ids["<|endoftext|>"]], pad_token_id=ids["<|endoftext|>"]
     ).save_pretrained(path)
     tiny_processor(tokenizer, _FILLED_SOUND_S).save_pretrained(path)
+    write_voices(path, model.config, seed)
     card = {"random_weights": True, "name": "antiphon-tiny-qwen3.5-omni", "seed": seed}
     (path / "antiphon_card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
