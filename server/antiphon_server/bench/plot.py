@@ -14,8 +14,8 @@ from antiphon_server.bench.summary import LevelReport
 
 _WIDTH, _HEIGHT = 720, 520
 _LEFT, _RIGHT = 70, 700
-_LATENCY = (60, 290)
-_HOLES = (350, 470)
+_LATENCY = (88, 300)
+_HOLES = (356, 470)
 _INK, _GRID = "#222222", "#dddddd"
 _SERIES = (("p50", "#1b6ca8"), ("p90", "#e08e0b"), ("p99", "#b3261e"))
 
@@ -67,7 +67,7 @@ def _holes_panel(levels: Sequence[LevelReport]) -> list[str]:
             f'<rect x="{x - 12:.1f}" y="{y:.1f}" width="24" height="{_HOLES[1] - y:.1f}" fill="#b3261e"/>'
         )
         parts.append(_text(x, y - 5, f"{level.underrun_s:.2f} s", "middle", 10))
-        parts.append(_text(x, _HOLES[1] + 18, level.name, "middle"))
+        parts.append(_text(x, _HOLES[1] + 18, f"{level.name} (n {heard})", "middle"))
     return parts
 
 

@@ -100,9 +100,9 @@ class Visit:
 
 def read_retry_after(headers: Mapping[str, str]) -> float | None:
     """Seconds: `retry-after-ms` before `retry-after`; None where neither is a number."""
-    for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+    for name, a_second in (("retry-after-ms", 1000), ("retry-after", 1)):
         try:
-            value = float(headers.get(name, "")) * unit_s
+            value = float(headers.get(name, "")) / a_second
         except ValueError:
             continue
         if math.isfinite(value) and value >= 0:

@@ -1,0 +1,67 @@
+"""Word errors through a judge of the user's: it gets the sound that was sent, after all was measured."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import wave
+from pathlib import Path
+
+import pytest
+
+from antiphon_server.bench.judge import CommandJudge, judge_all, open_judge
+from antiphon_server.bench.listener import Said
+from antiphon_server.bench.options import Asking, Judging, Options
+from antiphon_server.bench.run import measure
+from antiphon_server.bench.table import as_text
+from tests.server.bench.raw_server import pcm, raw_server, spoken
+
+SAID = [Said("one two three four", pcm(0.5), 24_000), Said("one two three five", pcm(0.5), 24_000)]
+
+
+def script(tmp_path: Path, body: str) -> tuple[str, ...]:
+    path = tmp_path / "judge.py"
+    path.write_text(f"import sys, wave\nsound = wave.open(sys.argv[1])\n{body}\n", encoding="utf-8")
+    return (sys.executable, str(path))
+
+
+def test_errors_are_counted_over_all_words(tmp_path: Path) -> None:
+    judge = CommandJudge(script(tmp_path, "print('One, two, three: four.')"))
+    found = judge_all(judge, SAID)
+    assert (found.answers, found.words, found.errors, found.failed) == (2, 8, 1, 0)
+
+
+def test_the_judge_hears_the_whole_sound(tmp_path: Path) -> None:
+    judge = CommandJudge(script(tmp_path, "print(sound.getnframes(), sound.getframerate())"))
+    path = tmp_path / "x.wav"
+    with wave.open(str(path), "wb") as file:
+        file.setparams((1, 2, 24_000, 0, "NONE", ""))
+        file.writeframes(pcm(0.5))
+    assert judge.hear(path).split() == ["12000", "24000"]
+
+
+def test_a_judge_that_fails_is_counted_and_not_guessed(tmp_path: Path) -> None:
+    found = judge_all(CommandJudge(script(tmp_path, "sys.exit(3)")), SAID)
+    assert (found.answers, found.words, found.failed, found.rate) == (0, 0, 2, None)
+
+
+async def test_a_run_judges_as_many_answers_as_it_was_told(tmp_path: Path) -> None:
+    judging = Judging(command=script(tmp_path, "print('hallo')"), answers=2)
+    async with raw_server(lambda _: spoken((0.0, 0.4))) as server:
+        asking = Asking(dialect="openai")
+        options = Options(url=server.url, requests=3, warmup=0, asking=asking, judging=judging)
+        report = await measure(options, asyncio.Event(), open_judge(judging))
+    errors = report.levels[0].word_errors
+    assert errors is not None
+    assert (errors.answers, errors.errors, errors.words) == (2, 2, 2)
+    assert "word error rate at 1: 100.0%" in as_text(report)
+
+
+def test_without_a_wish_there_is_no_judge() -> None:
+    assert open_judge(Judging()) is None
+
+
+def test_whisper_is_asked_for_only_where_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faster_whisper", None)
+    with pytest.raises(Exception, match="needs faster_whisper"):
+        open_judge(Judging(whisper="tiny.en"))

@@ -1,0 +1,107 @@
+"""When requests are due: so many at a time, or when the dice said so, however late anybody is."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import random
+import time
+
+import pytest
+
+from antiphon_server.bench.load import Supply, closed_loop, open_loop
+from antiphon_server.bench.record import Outcome, StreamRecord
+
+
+def record(number: int, outcome: Outcome = "ok", retry_after_s: float | None = None) -> StreamRecord:
+    return StreamRecord(
+        number=number, input="text", due_s=0, sent_late_s=0, outcome=outcome, retry_after_s=retry_after_s
+    )
+
+
+async def test_a_closed_loop_has_just_so_many_in_flight() -> None:
+    running = most = 0
+    seen: list[int] = []
+
+    async def ask(number: int, due: float) -> StreamRecord:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        seen.append(number)
+        await asyncio.sleep(0.001)
+        running -= 1
+        return record(number)
+
+    await closed_loop(4, Supply(22, None), ask)
+    assert (most, sorted(seen)) == (4, list(range(22)))
+
+
+async def test_a_closed_loop_comes_back_when_it_was_told_to() -> None:
+    asked_at: list[float] = []
+
+    async def ask(number: int, due: float) -> StreamRecord:
+        asked_at.append(due)
+        return record(number, "rejected", 0.15)
+
+    await closed_loop(1, Supply(3, None), ask)
+    assert all(later - earlier >= 0.15 for earlier, later in itertools.pairwise(asked_at))
+    assert time.monotonic() - asked_at[-1] < 0.15
+
+
+async def test_a_closed_loop_ends_with_its_time() -> None:
+    async def ask(number: int, due: float) -> StreamRecord:
+        await asyncio.sleep(0.01)
+        return record(number)
+
+    began = time.monotonic()
+    await closed_loop(2, Supply(None, 0.2), ask)
+    assert 0.2 <= time.monotonic() - began < 2
+
+
+async def test_an_open_loop_is_due_by_the_dice_even_while_this_process_stands_still() -> None:
+    """Coordinated omission: a stall must not move what is due, or nobody would see that it was late."""
+    dues: list[float] = []
+    lates: list[float] = []
+
+    async def ask(number: int, due: float) -> StreamRecord:
+        dues.append(due)
+        lates.append(time.monotonic() - due)
+        if number == 0:
+            time.sleep(0.3)  # noqa: ASYNC251
+        return record(number)
+
+    await open_loop(50.0, Supply(12, None), ask, random.Random(3))
+    dice = random.Random(3)
+    gaps = [dice.expovariate(50.0) for _ in range(12)]
+    assert [b - a for a, b in itertools.pairwise(dues)] == pytest.approx(gaps[1:])
+    assert max(lates) > 0.1
+
+
+async def test_an_open_loop_does_not_wait_for_answers() -> None:
+    running = most = 0
+
+    async def ask(number: int, due: float) -> StreamRecord:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.5)
+        running -= 1
+        return record(number)
+
+    await open_loop(200.0, Supply(20, None), ask, random.Random(0))
+    assert most == 20
+
+
+async def test_arrivals_are_poisson() -> None:
+    dues: list[float] = []
+
+    async def ask(number: int, due: float) -> StreamRecord:
+        dues.append(due)
+        return record(number)
+
+    await open_loop(2_000.0, Supply(1_000, None), ask, random.Random(1))
+    gaps = [b - a for a, b in zip(sorted(dues), sorted(dues)[1:], strict=False)]
+    mean = sum(gaps) / len(gaps)
+    spread = (sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) ** 0.5
+    assert mean == pytest.approx(1 / 2_000, rel=0.1)
+    assert spread / mean == pytest.approx(1.0, abs=0.1)

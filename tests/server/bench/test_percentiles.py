@@ -1,0 +1,48 @@
+"""Percentiles are measured values, and say when there are too few of them."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon_server.bench.percentiles import RANKS, Distribution
+
+VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300)
+
+
+def test_a_hundred_values_have_the_percentiles_of_the_textbook() -> None:
+    found = Distribution.of(range(1, 101))
+    assert found is not None
+    assert (found.n, found.mean, found.best, found.worst) == (100, 50.5, 1, 100)
+    assert (found.p50, found.p90, found.p95, found.p99) == (50, 90, 95, 99)
+
+
+def test_nothing_has_no_percentiles() -> None:
+    assert Distribution.of([]) is None
+    assert Distribution.of_rests([]) is None
+
+
+def test_of_a_rest_the_worst_is_the_least() -> None:
+    found = Distribution.of_rests(range(1, 101))
+    assert found is not None
+    assert (found.best, found.p50, found.p99, found.worst) == (100, 51, 2, 1)
+
+
+def test_a_p99_of_fewer_than_a_hundred_is_called_what_it_is() -> None:
+    few, many = Distribution.of(range(99)), Distribution.of(range(100))
+    assert few is not None
+    assert many is not None
+    assert (few.is_the_worst(99), many.is_the_worst(99)) == (True, False)
+    assert not few.is_the_worst(95)
+
+
+@given(VALUES)
+def test_at_least_so_many_samples_are_not_above_and_fewer_are_below(values: list[float]) -> None:
+    found = Distribution.of(values)
+    assert found is not None
+    for rank in RANKS:
+        value = getattr(found, f"p{rank}")
+        assert value in values
+        assert sum(other <= value for other in values) * 100 >= rank * len(values)
+        assert sum(other < value for other in values) * 100 < rank * len(values)
+        assert not found.is_the_worst(rank) or value == max(values)
