@@ -121,9 +121,11 @@ def _doctor(argv: Sequence[str]) -> int:
 def _bench(argv: Sequence[str]) -> int:
     """Measures a server over HTTP, this one or any other."""
     from antiphon_server.bench.command_line import read_options
+
+    options = read_options(argv)
     from antiphon_server.bench.run import run
 
-    return run(read_options(argv))
+    return run(options)
 
 
 COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
