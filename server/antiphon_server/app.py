@@ -23,7 +23,7 @@ from antiphon_server.errors import ApiError, ServerFault
 from antiphon_server.lifecycle import Lifecycle
 from antiphon_server.limits import BodyLimits, HeadLimits
 from antiphon_server.metrics import ServerMetrics
-from antiphon_server.routes import chat, docs, health, models
+from antiphon_server.routes import chat, docs, health, models, voices
 from antiphon_server.service import Service
 from antiphon_server.version import VERSION
 
@@ -47,7 +47,7 @@ def create_app(service: Service, lifecycle: Lifecycle | None = None) -> FastAPI:
     app.state.service = service
     app.state.lifecycle = life
     app.state.started_at_unix_s = int(time.time())
-    for routes in (chat, models, health, docs):
+    for routes in (chat, models, voices, health, docs):
         app.include_router(routes.router)
     docs.describe_errors(app)
     return app

@@ -59,7 +59,7 @@ def read_speech_sampling(request: ChatRequest, card: ModelCard) -> SpeechSamplin
             param="modalities",
             hint='Ask for the tool call with modalities: ["text"] first.',
         )
-    voice = choose_voice(request.audio.voice_name if request.audio else None, card)
+    voice = choose_voice(request.audio.voice if request.audio else None, card)
     normal = card.speech or SpeechSampling(voice)
     temperature, top_k = request.talker_temperature, request.talker_top_k
     return replace(

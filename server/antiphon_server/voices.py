@@ -1,6 +1,6 @@
 """The voice a client asks for → one that the model has.
 
-In: a name, the model's voices. Out: one of those, or `BadRequest` that lists them.
+In: a name or a recording, the model's voices. Out: one of those, or `BadRequest` that lists them.
 OpenAI's own names, which its clients send by default, stand for fixed voices of the model.
 """
 
@@ -10,6 +10,7 @@ import difflib
 
 from antiphon_executor.protocol import ModelCard
 from antiphon_server.errors import BadRequest
+from antiphon_server.protocol.options import VoiceId, VoiceReference
 
 OPENAI_VOICES = (
     "alloy", "ash", "ballad", "coral", "echo", "fable", "nova",
@@ -17,12 +18,14 @@ OPENAI_VOICES = (
 )  # fmt: skip
 
 
-def choose_voice(asked: str | None, card: ModelCard) -> str:
+def choose_voice(asked: str | VoiceId | VoiceReference | None, card: ModelCard) -> str:
     """Any case; None is the model's default. OpenAI's n-th name is the n-th voice, and round again."""
     if asked is None:
         return card.default_voice or card.voices[0]
+    if isinstance(asked, VoiceReference):
+        raise _no_cloning(card)
     known = {voice.lower(): voice for voice in card.voices}
-    name = asked.lower()
+    name = (asked.id if isinstance(asked, VoiceId) else asked).lower()
     if name in known:
         return known[name]
     if name in OPENAI_VOICES:
@@ -32,4 +35,13 @@ def choose_voice(asked: str | None, card: ModelCard) -> str:
         f"This voice is not known; the model's voices are: {', '.join(card.voices)}.",
         param="audio.voice",
         hint=f"Did you mean '{known[close[0]]}'?" if close else None,
+    )
+
+
+def _no_cloning(card: ModelCard) -> BadRequest:
+    return BadRequest(
+        "No voice can be cloned from a recording: that takes a codec encoder, and this checkpoint has none.",
+        param="audio.voice",
+        code="voice_cloning_unsupported",
+        hint=f"Name a voice of the model: {', '.join(card.voices)}. GET /v1/audio/voices describes them.",
     )

@@ -1,4 +1,4 @@
-"""The model list, voices, and the answer to a model that is not there."""
+"""The model list, and the answer to a model that is not there."""
 
 from __future__ import annotations
 
@@ -34,9 +34,7 @@ async def test_modalities_and_voices_are_the_cards(client: httpx.AsyncClient) ->
     model = (await client.get("/v1/models")).json()["data"][0]
     assert model["input_modalities"] == ["text", "audio", "image", "video"]
     assert model["output_modalities"] == ["text", "audio"]
-    voices = (await client.get("/v1/audio/voices")).json()["voices"]
-    assert [voice["id"] for voice in voices] == list(VOICES)
-    assert [voice["default"] for voice in voices] == [True, False, False]
+    assert model["voices"] == list(VOICES)
 
 
 async def test_a_model_without_a_talker_offers_text_alone(checkpoint: Path) -> None:
@@ -44,7 +42,6 @@ async def test_a_model_without_a_talker_offers_text_alone(checkpoint: Path) -> N
     transport = httpx.ASGITransport(create_app(service))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         assert (await client.get("/v1/models")).json()["data"][0]["output_modalities"] == ["text"]
-        assert (await client.get("/v1/audio/voices")).json()["voices"] == []
 
 
 async def test_no_path_of_the_machine_is_shown(client: httpx.AsyncClient, checkpoint: Path) -> None:

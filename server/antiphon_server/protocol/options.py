@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic import AfterValidator, AliasChoices, Discriminator, Field, Tag
 
 from antiphon_server.protocol.limits import MAX_SCHEMA_JSON_CHARS, MAX_TOOLS_JSON_CHARS
-from antiphon_server.protocol.wire import Flag, Name, Text, Wire
+from antiphon_server.protocol.wire import Flag, Location, Name, Text, Wire
 
 AudioFormat = Literal["wav", "mp3", "flac", "opus", "aac", "pcm16"]
 
@@ -29,15 +29,37 @@ class VoiceId(Wire):
     id: Name
 
 
+class VoiceReference(Wire):
+    """A voice to be cloned. `reference_audio`: base64, a data URL or a URL; `reference_text`: what it says.
+
+    `ref_audio` and `ref_text`, as vLLM-Omni calls them, are understood too.
+    """
+
+    reference_audio: Location = Field(validation_alias=AliasChoices("reference_audio", "ref_audio"))
+    reference_text: Text | None = Field(None, validation_alias=AliasChoices("reference_text", "ref_text"))
+
+
+def _voice_kind(voice: Any) -> str:
+    if isinstance(voice, VoiceReference):
+        return "recording"
+    if isinstance(voice, dict):
+        return "recording" if any(name.startswith("ref") for name in voice) else "id"
+    return "id" if isinstance(voice, VoiceId) else "name"
+
+
+VoiceChoice = Annotated[
+    Annotated[Name, Tag("name")]
+    | Annotated[VoiceId, Tag("id")]
+    | Annotated[VoiceReference, Tag("recording")],
+    Discriminator(_voice_kind),
+]
+
+
 class AudioOptions(Wire):
-    """`voice`: one of the model's, or one of OpenAI's names; `format` of the answer's sound."""
+    """`voice`: one of the model's, one of OpenAI's names, or a recording; `format` of the answer's sound."""
 
-    voice: Name | VoiceId | None = None
+    voice: VoiceChoice | None = None
     format: AudioFormat | None = None
-
-    @property
-    def voice_name(self) -> str | None:
-        return self.voice.id if isinstance(self.voice, VoiceId) else self.voice
 
 
 class StreamOptions(Wire):

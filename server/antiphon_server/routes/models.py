@@ -1,4 +1,4 @@
-"""Which model is served, and its voices.
+"""Which model is served.
 
 In: the engine's card. Out: OpenAI's model list, with what an omni client wants to know beside it.
 """
@@ -37,17 +37,6 @@ class ModelList(BaseModel):
     data: list[Model]
 
 
-class Voice(BaseModel):
-    id: str
-    name: str
-    default: bool
-
-
-class VoiceList(BaseModel):
-    object: Literal["list"] = "list"
-    voices: list[Voice]
-
-
 def served_name(service: Service) -> str:
     """The id that clients use."""
     return service.settings.engine.served_model_name or service.engine.card.name
@@ -76,13 +65,6 @@ async def list_models(request: Request) -> ModelList:
 async def get_model(request: Request, model: str) -> Model:
     require_model(request.app.state.service, model)
     return _describe(request)
-
-
-@router.get("/v1/audio/voices", summary="List the voices")
-async def list_voices(request: Request) -> VoiceList:
-    card = request.app.state.service.engine.card
-    voices = [Voice(id=voice, name=voice, default=voice == card.default_voice) for voice in card.voices]
-    return VoiceList(voices=voices)
 
 
 def _describe(request: Request) -> Model:
