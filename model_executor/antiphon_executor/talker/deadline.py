@@ -1,0 +1,280 @@
+"""Which streams run in the Talker's next step, so that no client runs dry: least slack first.
+
+In: every stream as it stands, and how long steps take. Out: who runs, with how many prompt tokens, who is
+parked, and when to look again. Pure: the clock and all figures are passed in. It never touches an engine.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+from antiphon_executor.talker.play_head import FRAME_S, seconds_of
+from antiphon_executor.talker.step_times import StepTimes
+
+_FOREVER_S = 3600.0
+_ROUNDS = 12
+_LOST = 0.75
+_NEXT_SIZE = 0.8
+_IN_TURNS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineRules:
+    """`park_s`, `wake_s`: a stream further ahead than `park_s` rests until its lead has sunk to `wake_s`.
+
+    `margin_s`: slack that a plan leaves to whoever has least. `headroom`: share of real time that new streams
+    must leave free. `spare_s`: requests that nobody listens to run while every listener has this much, and
+    `age_s` after their last step they hold new streams back and run with anything that is left.
+    """
+
+    park_s: float = 8.0
+    wake_s: float = 4.0
+    margin_s: float = 0.004
+    headroom: float = 0.05
+    spare_s: float = 0.5
+    age_s: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class StreamPace:
+    """One stream at this moment.
+
+    `live`: somebody listens while it is made. `begun`: its first sound is out, and `lead_s` of sound is still
+    to be played. `prompt_tokens`: to be computed before its next frame, beyond the one that every step has.
+    `ready`: what its next step needs is there. `admitted`: it has run before. `since_s`: when it came;
+    `ran_s`: when it last ran.
+    """
+
+    key: str
+    live: bool
+    begun: bool
+    lead_s: float
+    prompt_tokens: int
+    ready: bool
+    parked: bool
+    admitted: bool
+    since_s: float
+    ran_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class StepPlan:
+    """`run`: who is in the step, in order. `prompt_tokens`: how many of their prompts' tokens it may compute.
+
+    `parked`: who rests. `wake_in_s`: by then the plan must be made again, whatever happens.
+    """
+
+    run: tuple[str, ...]
+    prompt_tokens: int
+    parked: frozenset[str]
+    wake_in_s: float
+
+
+def plan_step(
+    now_s: float, streams: Sequence[StreamPace], times: StepTimes, rules: DeadlineRules
+) -> StepPlan:
+    """O(n log n) in the streams."""
+    return _Planner(now_s, streams, times, rules).plan()
+
+
+class _Planner:
+    """The streams by kind, each in the order in which it is served."""
+
+    def __init__(
+        self, now_s: float, streams: Sequence[StreamPace], times: StepTimes, rules: DeadlineRules
+    ) -> None:
+        self._now_s = now_s
+        self._rules = rules
+        self._curve = times.curve(len(streams) + 1)
+        self._token_s = times.token_s
+        self._largest = times.largest
+        rates = (size / seconds if seconds else 0.0 for size, seconds in enumerate(self._curve))
+        self._rates = list(accumulate(rates, max))
+        self._parked = {one.key: one for one in streams if self._rests(one)}
+        ready = [one for one in streams if one.ready and one.key not in self._parked]
+        playing = sorted((one for one in ready if one.live and one.begun), key=_by_lead)
+        lost = sum(one.lead_s < _LOST * self._curve[1] for one in playing)
+        self._dry = sorted(playing[:lost], key=_by_age)
+        self._safe = playing[lost:]
+        self._mute = [one for one in streams if one.live and one.begun and not one.ready]
+        self._new = sorted((one for one in ready if one.live and not one.begun), key=_by_arrival)
+        quiet = sorted((one for one in ready if not one.live), key=_by_age)
+        self._aged = [one for one in quiet if now_s - one.ran_s > rules.age_s]
+        self._quiet = quiet[len(self._aged) :]
+        self._load = sum(one.live and (one.begun or one.admitted) for one in streams) + len(self._aged)
+
+    def plan(self) -> StepPlan:
+        live = self._dry or self._safe or self._new
+        if self._load and not self.sustains(1):
+            # No schedule keeps real time here: the most speech a second is all that is left to want.
+            return self._step([*self._dry, *self._safe, *self._new, *self._aged, *self._quiet], _FOREVER_S)
+        if not live:
+            return self._step([*self._aged, *self._quiet], self._spare_s())
+        return self._with_new() or self._playing()
+
+    def sustains(self, count: int) -> bool:
+        """Whether `count` streams at once can be kept in real time, in one batch or taking turns.
+
+        No further than one stream beyond what was ever measured: sizes are learnt one by one.
+        """
+        if count > self._largest + 1:
+            return False
+        headroom = self._rules.headroom
+        in_turns = self._rates[count] * FRAME_S >= count * (1 + _IN_TURNS * headroom)
+        return in_turns or self._curve[count] * (1 + headroom) <= FRAME_S
+
+    def _rests(self, one: StreamPace) -> bool:
+        bound_s = self._rules.wake_s if one.parked else self._rules.park_s
+        return one.live and one.begun and one.lead_s > bound_s
+
+    def _with_new(self) -> StepPlan | None:
+        """A step for the streams that wait to begin, with only those beside them that cannot wait for it."""
+        new = self._admitted() if not self._dry else []
+        while new:
+            whole_s = self._curve[len(self._safe) + len(new)]
+            urgent = sum(one.lead_s < 2 * whole_s + 2 * self._rules.margin_s for one in self._safe)
+            run = [*self._safe[:urgent], *new]
+            limit_s = self._limit_s(urgent, whole_s)
+            if self._curve[len(run)] + self._token_s <= limit_s:
+                plan = self._step(run, limit_s)
+                if self._is_alone(run) or self._survives(run, new, plan.prompt_tokens):
+                    return plan
+            new = new[: len(new) // 2]
+        return None
+
+    def _is_alone(self, run: list[StreamPace]) -> bool:
+        return len(run) == 1 and not (self._safe or self._mute or self._parked)
+
+    def _survives(self, run: list[StreamPace], new: list[StreamPace], tokens: int) -> bool:
+        """Whether everybody stays ahead in the rounds after this step, those who begin in it included."""
+        begin = 0
+        left = tokens
+        for one in new:
+            left -= one.prompt_tokens
+            begin += left >= 0
+        seconds = self._curve[len(run)] + tokens * self._token_s
+        within = {one.key for one in run}
+        leads = [one.lead_s - seconds + (FRAME_S if one.key in within else 0.0) for one in self._safe]
+        # Whoever waits for text and runs dry begins anew when it comes.
+        leads += [max(one.lead_s - seconds, seconds_of(1)) for one in self._mute]
+        leads += [seconds_of(1)] * begin
+        # A first frame is short: a machine whose steps take nearly as long has less to leave.
+        margin_s = min(3 * self._rules.margin_s, max(seconds_of(1) - self._curve[1], 0.0) / 2)
+        return _stays_ahead(leads, self._curve, margin_s)
+
+    def _admitted(self) -> list[StreamPace]:
+        """Of the new streams, those that have begun to run, and as many more as real time has room for."""
+        new = [one for one in self._new if one.admitted]
+        load = self._load
+        for one in self._new:
+            if one.admitted:
+                continue
+            if load and not self.sustains(load + 1):
+                break
+            new.append(one)
+            load += 1
+        return new
+
+    def _limit_s(self, urgent: int, whole_s: float) -> float:
+        """How long a step may take that has the `urgent` first streams in it and leaves the others out."""
+        limit_s = self._safe[0].lead_s if urgent else _FOREVER_S
+        if urgent < len(self._safe):
+            limit_s = min(limit_s, self._safe[urgent].lead_s - whole_s - 2 * self._rules.margin_s)
+        if self._parked:
+            limit_s = min(limit_s, self._spare_s())
+        return limit_s - self._rules.margin_s
+
+    def _playing(self) -> StepPlan:
+        """A step of the streams that play: so many that whoever has least slack after it has most."""
+        dry = len(self._dry)
+        leads = [one.lead_s for one in self._safe]
+        size, slack_s = _best_size(leads, self._curve, dry, self._rules.margin_s)
+        while dry and slack_s < self._rules.margin_s:
+            dry //= 2
+            size, slack_s = _best_size(leads, self._curve, dry, self._rules.margin_s)
+        run = [*self._safe[:size], *self._dry[:dry]]
+        limit_s = (self._safe[0].lead_s if self._safe else _FOREVER_S) - self._rules.margin_s
+        if size == len(self._safe):
+            run += self._left_over(len(run), limit_s)
+        return self._step(run, limit_s)
+
+    def _left_over(self, running: int, limit_s: float) -> list[StreamPace]:
+        """Requests that nobody listens to, as many as the listeners' slack has room for."""
+        has_spare = all(one.lead_s >= self._rules.spare_s for one in self._safe[:1]) and not self._dry
+        wanting = [*self._aged, *self._quiet] if has_spare else self._aged
+        count = 0
+        while count < len(wanting) and self._curve[running + count + 1] + self._token_s <= limit_s:
+            count += 1
+        return wanting[:count]
+
+    def _step(self, run: list[StreamPace], limit_s: float) -> StepPlan:
+        left_s = limit_s - self._curve[len(run)]
+        wanted = sum(one.prompt_tokens for one in run)
+        tokens = min(wanted, max(int(left_s / self._token_s), 0)) if self._token_s else wanted
+        return StepPlan(
+            tuple(one.key for one in run), tokens, frozenset(self._parked), max(self._spare_s(), 0.0)
+        )
+
+    def _spare_s(self) -> float:
+        """Until the first of the parked streams must be awake."""
+        leads = (one.lead_s for one in self._parked.values())
+        return min((lead_s - self._rules.wake_s for lead_s in leads), default=_FOREVER_S)
+
+
+def _by_lead(one: StreamPace) -> float:
+    return one.lead_s
+
+
+def _by_age(one: StreamPace) -> float:
+    return one.ran_s
+
+
+def _by_arrival(one: StreamPace) -> float:
+    return one.since_s
+
+
+def _best_size(leads: list[float], curve: list[float], extra: int, margin_s: float) -> tuple[int, float]:
+    """How many of the streams with least lead to run beside `extra` others, and the least slack it leaves.
+
+    `leads`: ascending. All of them where that is in time; else the largest of a few sizes after which
+    everybody stays ahead; where none is, the one that leaves most.
+    """
+    count = len(leads)
+    best, best_slack_s = 0, _FOREVER_S if not leads else -_FOREVER_S
+    size = count
+    while size:
+        seconds = curve[size + extra]
+        slack_s = leads[0] - seconds
+        if slack_s >= margin_s and size == count:
+            return size, slack_s
+        if size < count:
+            slack_s = min(slack_s, leads[size] - seconds - curve[count - size])
+        if slack_s >= margin_s:
+            return size, slack_s
+        if leads[0] - seconds >= margin_s and _stays_ahead(_after(leads, size, seconds), curve, margin_s):
+            return size, margin_s
+        if slack_s > best_slack_s:
+            best, best_slack_s = size, slack_s
+        size = min(size - 1, int(size * _NEXT_SIZE))
+    return best, best_slack_s
+
+
+def _stays_ahead(leads: list[float], curve: list[float], margin_s: float) -> bool:
+    """Whether batches as large as the least slack allows bring everybody far enough for one batch of all."""
+    leads = sorted(leads)
+    for _ in range(_ROUNDS):
+        if not leads or leads[0] >= curve[len(leads)] + margin_s:
+            return True
+        size = bisect_right(curve, leads[0] - margin_s) - 1
+        if size < 1:
+            return False
+        leads = sorted(_after(leads, size, curve[size]))
+    return False
+
+
+def _after(leads: list[float], size: int, seconds: float) -> list[float]:
+    """The leads after a step of the first `size`."""
+    return [lead_s - seconds + (FRAME_S if at < size else 0.0) for at, lead_s in enumerate(leads)]

@@ -1,0 +1,61 @@
+"""Where a client's player stands in a stream: how much of the sound that was made it can have played.
+
+In: moments at which sound was made, and what the client's socket had taken. Out: the lead, in seconds.
+Pure: the clock is passed in. It never knows the player itself, only the furthest that it can be.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from antiphon_executor.protocol import SAMPLES_PER_FRAME, SPEAKING_RATE_HZ
+
+FRAME_S = SAMPLES_PER_FRAME / SPEAKING_RATE_HZ
+LOOK_AHEAD_S = 555 / SPEAKING_RATE_HZ
+
+
+def seconds_of(frames: int) -> float:
+    """Sound of a stream's first `frames` frames: the vocoder looks 555 samples ahead."""
+    return frames * FRAME_S - LOOK_AHEAD_S if frames else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class PlayHead:
+    """`made_s`: sound made so far. `played_s` of it had been played at `at_s`, at most; None before any.
+
+    A player begins with the first sound and runs in real time; where it has played all, it stands until there
+    is more. `dry_s`, `dries`: for how long it has stood like that, and how often.
+    """
+
+    made_s: float = 0.0
+    played_s: float = 0.0
+    at_s: float | None = None
+    dry_s: float = 0.0
+    dries: int = 0
+
+    @property
+    def begun(self) -> bool:
+        return self.at_s is not None
+
+    def lead_s(self, now_s: float) -> float:
+        """Sound that the client still has to play; 0 where it has run dry, or not begun."""
+        if self.at_s is None:
+            return 0.0
+        return max(self.made_s - self.played_s - (now_s - self.at_s), 0.0)
+
+    def made(self, now_s: float, made_s: float) -> PlayHead:
+        """`made_s` of the stream is there now, all counted."""
+        if self.at_s is None:
+            return PlayHead(made_s, 0.0, now_s)
+        played = self.played_s + now_s - self.at_s
+        gap = played - self.made_s
+        if gap <= 0:
+            return PlayHead(made_s, played, now_s, self.dry_s, self.dries)
+        return PlayHead(made_s, self.made_s, now_s, self.dry_s + gap, self.dries + 1)
+
+    def taken(self, now_s: float, taken_s: float) -> PlayHead:
+        """The socket had taken `taken_s` of the stream: what it has not taken, nobody can have played."""
+        if self.at_s is None:
+            return self
+        played = self.played_s + now_s - self.at_s
+        return PlayHead(self.made_s, min(played, max(taken_s, 0.0)), now_s, self.dry_s, self.dries)

@@ -1,0 +1,127 @@
+"""How long a Talker step takes, learnt from the steps so far: by the streams in it and the prompt tokens.
+
+In: one measurement a step. Out: what a step of any size will hardly exceed. Pure, frozen, without a clock.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass, replace
+
+_WEIGHT = 0.08
+_DEVIATIONS = 2.5
+_OUTLIER = 3.0
+_EXACT_SIZES = 32
+_ASSUMED_GROWTH = 0.25
+_RISE = 0.5
+_FALL = 0.03
+
+
+@dataclass(frozen=True, slots=True)
+class _Size:
+    """Steps of `batch` streams without prompts: mean and mean absolute deviation, in seconds."""
+
+    batch: int
+    mean_s: float
+    deviation_s: float
+    seen: int
+
+    @property
+    def upper_s(self) -> float:
+        return self.mean_s + _DEVIATIONS * self.deviation_s
+
+    def with_step(self, seconds: float) -> _Size:
+        """Exponentially weighted; a first few steps count as a plain mean, and one hiccup counts little."""
+        if self.seen == 1 and seconds < self.mean_s:
+            # The very first step of a size also compiles, allocates and warms up.
+            return _Size(self.batch, seconds, 0.1 * seconds, 2)
+        weight = max(_WEIGHT, 1 / (self.seen + 1))
+        bounded = min(seconds, _OUTLIER * self.mean_s) if self.seen > 2 else seconds
+        error = bounded - self.mean_s
+        deviation = self.deviation_s + weight * (abs(error) - self.deviation_s)
+        return _Size(self.batch, self.mean_s + weight * error, deviation, self.seen + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class StepTimes:
+    """`sizes` by batch; `token_s`: what a prompt token adds. Nothing measured means: free."""
+
+    sizes: tuple[_Size, ...] = ()
+    token_s: float = 0.0
+
+    def measured(self, batch: int, prompt_tokens: int, seconds: float) -> StepTimes:
+        """After one step. `batch`: streams in it; `prompt_tokens`: tokens beyond one a stream."""
+        if prompt_tokens > 0:
+            if not self.sizes:
+                return self
+            known = self._typical_s(batch)
+            each = max(seconds - known, 0.0) / prompt_tokens
+            weight = _RISE if each > self.token_s else _FALL
+            return replace(self, token_s=self.token_s + weight * (each - self.token_s))
+        size = _size_of(batch)
+        at = bisect_left(self.sizes, size, key=_batch_of)
+        if at < len(self.sizes) and self.sizes[at].batch == size:
+            return replace(
+                self, sizes=(*self.sizes[:at], self.sizes[at].with_step(seconds), *self.sizes[at + 1 :])
+            )
+        fresh = _Size(size, seconds, 0.1 * seconds, 1)
+        return replace(self, sizes=(*self.sizes[:at], fresh, *self.sizes[at:]))
+
+    @property
+    def largest(self) -> int:
+        """The largest batch that was ever measured."""
+        return self.sizes[-1].batch if self.sizes else 0
+
+    def curve(self, batch: int) -> list[float]:
+        """Seconds of a step without prompts that has 0, 1, ... `batch` streams; never falls.
+
+        A size that took longer than a larger one has not been measured for a while: the larger one counts.
+        """
+        if not self.sizes:
+            return [0.0] * (batch + 1)
+        curve = [self._at(streams) for streams in range(batch + 1)]
+        least = min((size.upper_s for size in self.sizes if size.batch >= batch), default=curve[batch])
+        for streams in range(batch, -1, -1):
+            least = curve[streams] = min(curve[streams], least)
+        curve[0] = 0.0
+        return curve
+
+    def _at(self, streams: int) -> float:
+        sizes = self.sizes
+        at = bisect_left(sizes, streams, key=_batch_of)
+        if at == len(sizes):
+            return self._beyond(streams, sizes[0], sizes[-1])
+        if at == 0 or sizes[at].batch == streams:
+            return sizes[at].upper_s
+        return _between(streams, sizes[at - 1], sizes[at])
+
+    def _typical_s(self, batch: int) -> float:
+        if not self.sizes:
+            return 0.0
+        at = bisect_left(self.sizes, batch, key=_batch_of)
+        return self.sizes[min(at, len(self.sizes) - 1)].mean_s
+
+    def _beyond(self, streams: int, first: _Size, last: _Size) -> float:
+        """Larger than any step so far: along the line. Where one size alone is known, the line is assumed."""
+        if first is last:
+            slope = _ASSUMED_GROWTH * last.mean_s / last.batch
+        else:
+            slope = max(last.mean_s - first.mean_s, 0.0) / (last.batch - first.batch)
+        return last.upper_s + slope * (streams - last.batch)
+
+
+def _between(streams: int, low: _Size, high: _Size) -> float:
+    share = (streams - low.batch) / (high.batch - low.batch)
+    return low.upper_s + share * (high.upper_s - low.upper_s)
+
+
+def _batch_of(size: _Size) -> int:
+    return size.batch
+
+
+def _size_of(batch: int) -> int:
+    """Batches above 32 share a size with their neighbours: an eighth of a power of two."""
+    if batch <= _EXACT_SIZES:
+        return batch
+    grain = 1 << (batch.bit_length() - 4)
+    return -(-batch // grain) * grain

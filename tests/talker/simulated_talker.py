@@ -1,0 +1,219 @@
+"""A Talker in simulation: steps of known length, streams with text of their own, clients that play and pause.
+
+In: a `Workload` and a schedule. Out: how each call fared. A step cannot be stopped: what arrives while it
+runs waits for the next. A client plays as soon as it has sound and has run dry where a frame comes late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from antiphon_executor.talker.deadline import DeadlineRules
+from antiphon_executor.talker.pace import Candidate, TalkerPace
+from antiphon_executor.talker.play_head import FRAME_S, seconds_of
+from tests.talker.workloads import Call, Workload
+
+# A frame is late for its player, but not before its text has been there for this long: else it is the text's.
+TEXT_GRACE_S = 0.25
+_TOLERANCE_S = 1e-6
+_IDLE_S = 0.002
+_REPORT_S = 0.25
+_STUCK_S = 600.0
+
+
+@dataclass
+class Stream:
+    """One call under way. `due_s`: when its player runs dry."""
+
+    number: int
+    call: Call
+    prompt_left: int
+    frames: int = 0
+    began_s: float | None = None
+    due_s: float = 0.0
+    underruns: int = 0
+    underrun_s: float = 0.0
+    pauses: list[tuple[float, float]] = field(default_factory=list)
+
+    @property
+    def key(self) -> str:
+        return str(self.number)
+
+    def ready(self, now_s: float) -> bool:
+        return self.prompt_left > 1 or self.call.text_s[self.frames] <= now_s
+
+    def deliver(self, now_s: float) -> None:
+        """A frame has reached the client."""
+        text_s = self.call.text_s[self.frames]
+        self.frames += 1
+        if self.began_s is None:
+            self.began_s = now_s
+            self.due_s = self._played(now_s, seconds_of(1))
+            return
+        if now_s > max(self.due_s, text_s + TEXT_GRACE_S) + _TOLERANCE_S:
+            self.underruns += 1
+            self.underrun_s += now_s - self.due_s
+        self.due_s = self._played(max(self.due_s, now_s), FRAME_S)
+
+    def _played(self, begin_s: float, seconds: float) -> float:
+        """When a player that begins a piece at `begin_s` has played it, pauses included."""
+        end_s = begin_s + seconds
+        for pause in self.call.pauses:
+            if begin_s < pause[1] and pause[0] < end_s:
+                end_s += pause[1] - max(pause[0], begin_s)
+        return end_s
+
+    def taken_frames(self, now_s: float) -> int | None:
+        """What a client that stands still has taken; None for one that takes everything."""
+        if self.began_s is not None:
+            for begin, end in self.call.pauses:
+                if begin <= now_s < end:
+                    return min(int(max(begin - self.began_s, 0.0) / FRAME_S) + 1, self.frames)
+        return None
+
+
+@dataclass(frozen=True)
+class Fate:
+    """How a call fared: `began_s` None where it never spoke."""
+
+    live: bool
+    began_s: float | None
+    start_by_s: float
+    ended_s: float
+    underruns: int
+    underrun_s: float
+
+    @property
+    def late(self) -> bool:
+        return self.live and (self.began_s is None or self.began_s > self.start_by_s)
+
+    @property
+    def stuttered(self) -> bool:
+        return self.live and self.underruns > 0
+
+    @property
+    def clean(self) -> bool:
+        """Begun in time, and never dry."""
+        return self.live and not self.late and not self.stuttered
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Who runs in a step, in order, and how many prompt tokens beyond one each it may compute."""
+
+    run: Sequence[Stream]
+    prompt_tokens: int
+
+
+class Schedule:
+    """First come, first served: all that is there and has its text, up to the batch's and the step's size."""
+
+    def __init__(self, work: Workload, max_num_seqs: int | None = None) -> None:
+        self._limit = max_num_seqs or work.machine.slots
+        self._step_tokens = work.machine.step_tokens
+
+    def choose(self, now_s: float, streams: Sequence[Stream]) -> Choice:
+        return Choice([one for one in streams[: self._limit] if one.ready(now_s)], self._step_tokens)
+
+    def stepped(self, now_s: float, streams: Sequence[Stream], tokens: int, seconds: float) -> None:
+        """After a step: a schedule that learns does so here."""
+
+    def ended(self, stream: Stream) -> None:
+        """A stream has its last frame."""
+
+
+class DeadlineSchedule(Schedule):
+    """The product's policy. `seen`: steps of each size that it has measured before, as after some traffic."""
+
+    def __init__(self, work: Workload, seen: int = 8) -> None:
+        super().__init__(work)
+        self.pace = TalkerPace(DeadlineRules())
+        random = np.random.default_rng(work.seed + 2)
+        machine = work.machine
+        for streams in range(1, machine.slots + 1):
+            for luck in random.random(seen):
+                self.pace.measured(streams, 0, machine.step_s(streams) * (1 + machine.jitter * luck))
+        for luck in random.random(seen):
+            self.pace.measured(1, 100, machine.step_s(1, 100) * (1 + machine.jitter * luck))
+        self._known: set[str] = set()
+        self._reported_s = 0.0
+
+    def choose(self, now_s: float, streams: Sequence[Stream]) -> Choice:
+        present = streams[: self._limit]
+        for one in present:
+            if one.key not in self._known:
+                self._known.add(one.key)
+                self.pace.opened(one.key, now_s, live=one.call.live)
+        self._report(now_s, present)
+        candidates = [Candidate(one.key, max(one.prompt_left - 1, 0), one.ready(now_s)) for one in present]
+        plan = self.pace.plan(now_s, candidates)
+        by_key = {one.key: one for one in present}
+        return Choice([by_key[key] for key in plan.run], min(plan.prompt_tokens, self._step_tokens))
+
+    def stepped(self, now_s: float, streams: Sequence[Stream], tokens: int, seconds: float) -> None:
+        self.pace.measured(len(streams), tokens, seconds)
+        for one in streams:
+            if one.frames:
+                self.pace.made(one.key, now_s, one.frames)
+
+    def ended(self, stream: Stream) -> None:
+        self.pace.closed(stream.key)
+
+    def _report(self, now_s: float, streams: Sequence[Stream]) -> None:
+        """Clients that stand still are told of at a limited rate, as the server does."""
+        if now_s - self._reported_s < _REPORT_S:
+            return
+        self._reported_s = now_s
+        for one in streams:
+            taken = one.taken_frames(now_s)
+            if taken is not None:
+                self.pace.taken(one.key, now_s, taken)
+
+
+def simulate(work: Workload, schedule: Schedule) -> list[Fate]:
+    """Runs a workload to its end. The same workload has the same jitter, step by step."""
+    random = np.random.default_rng(work.seed + 1)
+    coming = [Stream(i, call, call.prompt_tokens) for i, call in enumerate(work.calls)]
+    fates: dict[int, Fate] = {}
+    now_s, running = 0.0, list[Stream]()
+    while coming or running:
+        while coming and coming[0].call.arrives_s <= now_s:
+            running.append(coming.pop(0))
+        choice = schedule.choose(now_s, running) if running else Choice((), 0)
+        if not choice.run:
+            now_s = max(now_s + _IDLE_S, coming[0].call.arrives_s if coming and not running else 0.0)
+        else:
+            now_s = _step(work, schedule, choice, now_s, float(random.random()))
+            for one in [one for one in running if one.frames == one.call.frames]:
+                running.remove(one)
+                fates[one.number] = _fate(one, now_s)
+                schedule.ended(one)
+        if now_s > _STUCK_S:
+            raise AssertionError(f"workload {work.seed} never ends")
+    return [fates[number] for number in range(len(work.calls))]
+
+
+def _step(work: Workload, schedule: Schedule, choice: Choice, now_s: float, luck: float) -> float:
+    left = choice.prompt_tokens
+    spent = 0
+    for one in choice.run:
+        chunk = min(max(one.prompt_left - 1, 0), left)
+        left -= chunk
+        spent += chunk
+        if one.prompt_left:
+            one.prompt_left -= chunk + 1
+    seconds = work.machine.step_s(len(choice.run), spent) * (1 + work.machine.jitter * luck)
+    now_s += seconds
+    for one in choice.run:
+        if one.prompt_left <= 0:
+            one.prompt_left = 0
+            one.deliver(now_s)
+    schedule.stepped(now_s, choice.run, spent, seconds)
+    return now_s
+
+
+def _fate(one: Stream, now_s: float) -> Fate:
+    return Fate(one.call.live, one.began_s, one.call.start_by_s, now_s, one.underruns, one.underrun_s)

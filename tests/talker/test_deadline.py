@@ -1,0 +1,187 @@
+"""Who runs in a step: one rule at a time, then whole random workloads against FIFO and against a bound."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from antiphon_executor.talker.deadline import DeadlineRules, StepPlan, StreamPace, plan_step
+from antiphon_executor.talker.step_times import StepTimes
+from tests.talker.clairvoyant import could_be_clean
+from tests.talker.simulated_talker import DeadlineSchedule, Schedule, simulate
+from tests.talker.workloads import draw_workload
+
+NOW_S = 100.0
+RULES = DeadlineRules()
+
+
+def machine(base_s: float, per_stream_s: float, token_s: float = 20e-6) -> StepTimes:
+    """Step times that have long been known."""
+    times = StepTimes()
+    for streams in range(1, 33):
+        for _ in range(60):
+            times = times.measured(streams, 0, base_s + per_stream_s * streams)
+    for _ in range(200):
+        times = times.measured(1, 1000, base_s + per_stream_s + 1000 * token_s)
+    return times
+
+
+FAST = machine(0.010, 0.002)
+
+
+def playing(key: str, lead_s: float) -> StreamPace:
+    return StreamPace(key, True, True, lead_s, 0, True, False, True, NOW_S - 10, NOW_S - 0.1)
+
+
+def starting(key: str, prompt_tokens: int = 30, waited_s: float = 0.1) -> StreamPace:
+    return StreamPace(
+        key, True, False, 0.0, prompt_tokens, True, False, False, NOW_S - waited_s, NOW_S - waited_s
+    )
+
+
+def unheard(key: str, waited_s: float = 0.1) -> StreamPace:
+    return StreamPace(key, False, True, 0.0, 0, True, False, True, NOW_S - 10, NOW_S - waited_s)
+
+
+def plan(*streams: StreamPace, times: StepTimes = FAST) -> StepPlan:
+    return plan_step(NOW_S, streams, times, RULES)
+
+
+def test_all_play_together_while_that_is_in_time() -> None:
+    assert set(plan(playing("a", 0.2), playing("b", 0.09), playing("c", 3.0)).run) == {"a", "b", "c"}
+
+
+def test_least_slack_goes_first_and_who_can_wait_does() -> None:
+    """Given a step of everybody that would take longer than one client can wait."""
+    streams = [playing("hurry", 0.05), *(playing(str(i), 1.0 + i) for i in range(12))]
+    run = plan(*streams, times=machine(0.01, 0.005)).run
+    assert run[0] == "hurry"
+    assert 1 <= len(run) < 9
+
+
+def test_a_stream_far_ahead_rests_until_its_lead_has_sunk() -> None:
+    first = plan(playing("far", RULES.park_s + 1), playing("near", 0.5))
+    assert first.run == ("near",)
+    assert first.parked == {"far"}
+    still = dataclasses.replace(playing("far", RULES.wake_s + 1), parked=True)
+    later = plan(still, playing("near", 0.5))
+    assert later.parked == {"far"}
+    assert later.wake_in_s == pytest.approx(1.0)
+    awake = dataclasses.replace(playing("far", RULES.wake_s - 0.1), parked=True)
+    assert "far" in plan(awake, playing("near", 0.5)).run
+
+
+def test_a_new_stream_comes_first_and_alone_where_the_others_can_wait() -> None:
+    assert plan(playing("a", 2.0), playing("b", 2.0), starting("new")).run == ("new",)
+
+
+def test_a_new_stream_waits_where_others_would_run_dry() -> None:
+    assert "new" not in plan(playing("a", 0.015), starting("new", prompt_tokens=2_000)).run
+
+
+def test_no_more_streams_begin_than_can_be_kept_in_real_time() -> None:
+    """Given steps of 8 ms a stream: nine at once, and the tenth waits though everybody has seconds left."""
+    times = machine(0.004, 0.008)
+    assert "new" in plan(*(playing(str(i), 3.0) for i in range(7)), starting("new"), times=times).run
+    assert "new" not in plan(*(playing(str(i), 3.0) for i in range(9)), starting("new"), times=times).run
+
+
+def test_a_prompt_is_computed_in_pieces_that_keep_everybodys_slack() -> None:
+    """Given a prompt of 100 ms and a player with 100 ms left, who is not in the step: both are well."""
+    step = plan(playing("a", 0.1), starting("new", prompt_tokens=5_000))
+    assert "new" in step.run
+    assert 0 < step.prompt_tokens * FAST.token_s < 0.1
+
+
+def test_requests_that_nobody_hears_take_what_is_left() -> None:
+    assert "quiet" in plan(playing("a", 2.0), unheard("quiet")).run
+    assert "quiet" not in plan(playing("a", 0.03), unheard("quiet")).run
+
+
+def test_a_request_that_nobody_hears_ages_and_then_new_streams_wait_for_it() -> None:
+    times = machine(0.004, 0.008)
+    streams = [*(playing(str(i), 0.3) for i in range(7)), starting("new")]
+    assert "new" in plan(*streams, times=times).run
+    old = [unheard(f"old{i}", waited_s=2 * RULES.age_s) for i in range(3)]
+    aged = plan(*streams, *old, times=times)
+    assert "new" not in aged.run
+    assert {"old0"} < set(aged.run)
+
+
+def test_where_real_time_is_out_of_reach_everybody_runs() -> None:
+    slow = machine(0.1, 0.01)
+    step = plan(playing("a", 0.0), starting("b"), unheard("c"), times=slow)
+    assert set(step.run) == {"a", "b", "c"}
+
+
+def test_a_machine_that_is_not_known_yet_is_tried_one_stream_at_a_time() -> None:
+    assert plan(starting("a"), starting("b"), times=StepTimes()).run == ("a",)
+
+
+def test_a_stream_that_has_run_dry_does_not_take_others_with_it() -> None:
+    """Given one that cannot be saved and others with just enough for the step they need."""
+    times = machine(0.01, 0.005)
+    safe = [playing(str(i), 0.055) for i in range(7)]
+    assert set(plan(*safe, playing("dry", 0.0), times=times).run) >= {one.key for one in safe}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_a_plan_names_ready_streams_once_and_somebody_always_runs(data: st.DataObject) -> None:
+    streams = [
+        StreamPace(
+            key=str(i),
+            live=data.draw(st.booleans()),
+            begun=data.draw(st.booleans()),
+            lead_s=data.draw(st.floats(0, 12)),
+            prompt_tokens=data.draw(st.integers(0, 3000)),
+            ready=data.draw(st.booleans()),
+            parked=data.draw(st.booleans()),
+            admitted=data.draw(st.booleans()),
+            since_s=data.draw(st.floats(0, NOW_S)),
+            ran_s=data.draw(st.floats(0, NOW_S)),
+        )
+        for i in range(data.draw(st.integers(0, 24)))
+    ]
+    step = plan(*streams, times=data.draw(st.sampled_from([FAST, StepTimes(), machine(0.03, 0.01)])))
+    ready = {one.key for one in streams if one.ready}
+    assert len(set(step.run)) == len(step.run)
+    assert set(step.run) <= ready - step.parked
+    heard = [one for one in streams if one.live and one.begun and one.ready and one.key not in step.parked]
+    assert step.run or not heard
+
+
+@pytest.mark.parametrize("group", range(6))
+def test_no_stream_runs_dry_where_any_schedule_could_be_clean(group: int) -> None:
+    """One exception in 50 workloads is let pass: the bound is kinder than any schedule (RESULTS.md: 10,000)."""
+    clean = fifo = 0
+    exceptions = []
+    for seed in range(1_000_000 + 50 * group, 1_000_050 + 50 * group):
+        work = draw_workload(seed)
+        fates = simulate(work, DeadlineSchedule(work))
+        if could_be_clean(work):
+            exceptions += [seed for fate in fates if fate.stuttered][:1]
+        else:
+            clean += sum(fate.clean for fate in fates)
+            fifo += sum(fate.clean for fate in simulate(work, Schedule(work)))
+    assert len(exceptions) <= 1, exceptions
+    assert clean >= 1.5 * fifo
+
+
+def test_every_workload_ends_unheard_requests_and_all() -> None:
+    for seed in range(2_000_000, 2_000_020):
+        work = draw_workload(seed)
+        assert len(simulate(work, DeadlineSchedule(work))) == len(work.calls)
+
+
+def test_a_machine_that_nothing_is_known_of_is_learnt_while_it_serves() -> None:
+    """Given no step measured before: the streams that run dry stay few, far fewer than first come first."""
+    cold = fifo = 0
+    for seed in range(3_000_000, 3_000_030):
+        work = draw_workload(seed)
+        cold += sum(fate.stuttered for fate in simulate(work, DeadlineSchedule(work, seen=0)))
+        fifo += sum(fate.stuttered for fate in simulate(work, Schedule(work)))
+    assert cold < 0.1 * fifo

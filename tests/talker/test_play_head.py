@@ -1,0 +1,54 @@
+"""The furthest that a client's player can be: the lead it has left, and when it has run dry."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon_executor.talker.play_head import FRAME_S, PlayHead, seconds_of
+
+
+def test_the_first_frame_is_as_much_shorter_as_the_vocoder_looks_ahead() -> None:
+    assert seconds_of(0) == 0.0
+    assert seconds_of(1) == pytest.approx((1_920 - 555) / 24_000)
+    assert seconds_of(5) - seconds_of(4) == pytest.approx(FRAME_S)
+
+
+def test_a_player_begins_with_the_first_sound_and_runs_in_real_time() -> None:
+    head = PlayHead().made(10.0, 1.0)
+    assert head.begun
+    assert head.lead_s(10.25) == pytest.approx(0.75)
+    assert head.lead_s(12.0) == 0.0
+
+
+def test_a_player_that_ran_dry_stands_until_there_is_more() -> None:
+    head = PlayHead().made(0.0, 1.0).made(1.5, 1.2)
+    assert (head.dries, head.dry_s) == (1, pytest.approx(0.5))
+    assert head.lead_s(1.5) == pytest.approx(0.2)
+
+
+def test_what_a_client_has_not_taken_it_cannot_have_played() -> None:
+    """Given a client that stands still: its lead stops sinking, and grows with what is made meanwhile."""
+    head = PlayHead().made(0.0, 4.0).taken(3.0, 0.5)
+    assert head.lead_s(3.0) == pytest.approx(3.5)
+    assert head.made(3.1, 5.0).lead_s(3.1) == pytest.approx(4.4)
+
+
+@given(
+    st.lists(st.tuples(st.floats(0, 0.5), st.floats(0.01, 0.2)), min_size=1, max_size=40),
+    st.lists(st.floats(0, 3), max_size=5),
+)
+def test_the_lead_is_never_more_than_what_was_made_nor_less_than_nothing(
+    pieces: list[tuple[float, float]], taken: list[float]
+) -> None:
+    head, now_s, made_s = PlayHead(), 0.0, 0.0
+    for gap_s, seconds in pieces:
+        now_s += gap_s
+        made_s += seconds
+        head = head.made(now_s, made_s)
+        assert seconds - 1e-9 <= head.lead_s(now_s) <= made_s + 1e-9
+    for seconds in taken:
+        before = head.lead_s(now_s)
+        head = head.taken(now_s, seconds)
+        assert before - 1e-9 <= head.lead_s(now_s) <= made_s + 1e-9

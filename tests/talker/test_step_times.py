@@ -1,0 +1,61 @@
+"""What the Talker learns of its own step times, and how it guesses those it has not seen."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon_executor.talker.step_times import StepTimes
+
+
+def learnt(*steps: tuple[int, int, float]) -> StepTimes:
+    times = StepTimes()
+    for batch, prompt_tokens, seconds in steps:
+        times = times.measured(batch, prompt_tokens, seconds)
+    return times
+
+
+def test_nothing_measured_is_free() -> None:
+    assert StepTimes().curve(3) == [0.0, 0.0, 0.0, 0.0]
+    assert StepTimes().largest == 0
+
+
+def test_sizes_between_two_known_ones_lie_on_the_line_between_them() -> None:
+    times = learnt(*[(2, 0, 0.020)] * 200, *[(6, 0, 0.040)] * 200)
+    assert times.curve(6)[4] == pytest.approx(0.030, rel=0.05)
+
+
+def test_a_larger_batch_than_ever_is_guessed_along_the_line() -> None:
+    times = learnt(*[(1, 0, 0.020)] * 200, *[(4, 0, 0.035)] * 200)
+    assert times.curve(8)[8] == pytest.approx(0.055, rel=0.05)
+    assert times.largest == 4
+
+
+def test_the_first_step_of_a_size_which_warms_up_is_forgotten() -> None:
+    assert learnt((1, 0, 3.0), (1, 0, 0.02)).curve(1)[1] < 0.03
+
+
+def test_one_hiccup_changes_little_and_a_slower_machine_is_learnt() -> None:
+    calm = learnt(*[(4, 0, 0.03)] * 100)
+    assert calm.measured(4, 0, 2.0).curve(4)[4] < 0.06
+    assert learnt(*[(4, 0, 0.03)] * 100, *[(4, 0, 0.06)] * 60).curve(4)[4] > 0.055
+
+
+def test_prompt_tokens_cost_what_they_add() -> None:
+    times = learnt(*[(2, 0, 0.02)] * 50, *[(2, 1000, 0.07)] * 50)
+    assert times.token_s == pytest.approx(50e-6, rel=0.05)
+
+
+def test_a_size_that_is_long_not_seen_does_not_overrule_a_larger_one() -> None:
+    """Given a slow past at one stream and a fast present at eight: one stream cannot be slower than eight."""
+    curve = learnt(*[(1, 0, 0.09)] * 50, *[(8, 0, 0.03)] * 200).curve(8)
+    assert curve[1] <= curve[8] < 0.04
+
+
+@given(st.lists(st.tuples(st.integers(1, 200), st.floats(0.001, 0.5)), max_size=60))
+def test_a_curve_never_falls(steps: list[tuple[int, float]]) -> None:
+    curve = learnt(*((batch, 0, seconds) for batch, seconds in steps)).curve(256)
+    assert all(low <= high for low, high in pairwise(curve))
