@@ -1,7 +1,8 @@
 """Reads the media spans of a prompt out of vLLM's multimodal features.
 
-In: the features of one request, as the processor of `thinker/processor.py` made them. Out: `MediaSpan`s. Both
-the worker (for its own rotations) and the scheduler (for the Talker's prompt) read them through here.
+In: the features of one request, as the family's processor made them. Out: `MediaSpan`s of Qwen3-Omni, which
+both the worker (for its own rotations) and the scheduler (for the Talker's prompt) read; `MediumSpan`s of
+Qwen3.5-Omni.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from antiphon_executor.qwen3_5_omni.tm_rope import MediumSpan
 from antiphon_executor.thinker.positions import AudioSpan, MediaSpan, SoundVideoSpan, VisionSpan
 
 if TYPE_CHECKING:
@@ -37,6 +39,20 @@ def _span(feature: MultiModalFeatureSpec, config: PretrainedConfig) -> MediaSpan
         # One token before and one after: the sound's start and end.
         return SoundVideoSpan(start + 1, grid, step, int(sound))
     return VisionSpan(start, grid, step)
+
+
+def medium_spans(features: Sequence[MultiModalFeatureSpec], config: PretrainedConfig) -> list[MediumSpan]:
+    """Qwen3.5-Omni's, as `media_spans`. A video's span holds its timestamps and its sound."""
+    merge: int = config.vision_config.spatial_merge_size
+    return [_medium_span(feature, merge) for feature in features]
+
+
+def _medium_span(feature: MultiModalFeatureSpec, merge: int) -> MediumSpan:
+    place = feature.mm_position
+    if feature.modality == "audio":
+        return MediumSpan(place.offset, place.length)
+    _, height, width = _numbers(feature, f"{feature.modality}_grid_thw")
+    return MediumSpan(place.offset, place.length, (int(height) // merge, int(width) // merge))
 
 
 def _numbers(feature: MultiModalFeatureSpec, field: str) -> list[float]:

@@ -1,13 +1,12 @@
 """The Thinker of Qwen3.5-Omni: upstream's hybrid Qwen3.5 with ears, and the rows that the Talker needs.
 
-In: a checkpoint of the family (only `thinker.*` is read). Out: text logits; and, in one more paged cache layer,
-the accept layer's hidden state of every computed position. Backbone, experts, vision tower and the states of
-the gated-DeltaNet layers are upstream's. Never sends anything: `media_rows.py` does.
+In: a checkpoint of the family (only `thinker.*` is read). Out: text logits; and, in one more paged cache, the
+accept layer's hidden state of every computed position. Backbone, experts, vision tower and the states of the
+gated-DeltaNet layers are upstream's. Never sends anything: `media_rows.py` does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any, cast
 
 import numpy as np
@@ -19,17 +18,16 @@ from vllm.model_executor.models.utils import WeightsMapper, maybe_prefix
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.inputs import MultiModalFeatureSpec
 
-from antiphon_executor.qwen3_5_omni.tm_rope import MediumSpan, TmRope
+from antiphon_executor.qwen3_5_omni.tm_rope import TmRope
 from antiphon_executor.thinker.audio_tower import AudioTower
+from antiphon_executor.thinker.features import medium_spans
 from antiphon_executor.thinker.qwen3_5_processor import (
     Qwen3_5ThinkerDummyInputs,
     Qwen3_5ThinkerProcessingInfo,
     Qwen3_5ThinkerProcessor,
 )
 from antiphon_executor.thinker.rows_cache import rows_cache
-
-# Frames attend to themselves alone, so a video is looked at in parcels of about so many patches.
-PARCEL_PATCHES = 16_384
+from antiphon_executor.thinker.vision_parcels import seen
 
 
 @MULTIMODAL_REGISTRY.register_processor(
@@ -38,6 +36,9 @@ PARCEL_PATCHES = 16_384
 class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - the family's name
     """Modules: `audio_tower`, `visual`, `language_model`, and the cache `media_rows`."""
 
+    # Pixels come normalized, as the checkpoint's processor has them; video pruning would move positions.
+    supports_mm_device_do_normalize = False
+    supports_multimodal_pruning = False
     hf_to_vllm_mapper = WeightsMapper(
         orig_to_new_prefix={
             "thinker.lm_head.": "language_model.lm_head.",
@@ -57,7 +58,6 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
         with self._mark_tower_model(vllm_config, "audio"):
             self.audio_tower = AudioTower(thinker.audio_config, prefix=maybe_prefix(prefix, "audio_tower"))
         self._rope = TmRope(thinker)
-        self._merge: int = thinker.vision_config.spatial_merge_size
         layer: int = whole.talker_config.accept_hidden_layer
         self._accepts_output = layer == thinker.text_config.num_hidden_layers
         if not self._accepts_output:
@@ -74,20 +74,10 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
         self, input_tokens: list[int], mm_features: list[MultiModalFeatureSpec]
     ) -> tuple[Tensor, int]:
         """Positions [3, num_tokens], and a later token's position less its index."""
-        spans = [self._span(feature) for feature in mm_features]
+        spans = medium_spans(mm_features, self.config)
         positions = self._rope.positions(np.asarray(input_tokens, dtype=np.int64), spans)
         following = int(positions.max()) + 1 if positions.size else 0
         return torch.from_numpy(positions), following - len(input_tokens)
-
-    def _span(self, feature: MultiModalFeatureSpec) -> MediumSpan:
-        place = feature.mm_position
-        if feature.modality == "audio":
-            return MediumSpan(place.offset, place.length)
-        if feature.data is None:
-            raise ValueError(f"the {feature.modality} at token {place.offset} has lost its data")
-        grid = cast("Tensor", feature.data[f"{feature.modality}_grid_thw"].data)
-        _, height, width = grid.flatten().tolist()
-        return MediumSpan(place.offset, place.length, (height // self._merge, width // self._merge))
 
     def embed_multimodal(self, **kwargs: Any) -> list[Tensor]:
         """One embedding an item, [tokens, hidden]; the arguments are `qwen3_5_media.MediaFields`, batched."""
@@ -98,25 +88,22 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
         if "pixel_values" in kwargs:
             embeddings += self._seen(kwargs["pixel_values"], kwargs["image_grid_thw"])
         if "pixel_values_videos" in kwargs:
-            seen = self._seen(kwargs["pixel_values_videos"], kwargs["video_grid_thw"])
-            embeddings += self._with_sound(seen, kwargs)
+            videos = self._seen(kwargs["pixel_values_videos"], kwargs["video_grid_thw"])
+            embeddings += self._with_sound(videos, kwargs)
         return embeddings
 
     def _seen(self, pixels: Tensor | list[Tensor], grids: Tensor) -> list[Tensor]:
         """Each picture or video as if it were alone: [patches / merge², hidden]."""
         parts = _items(pixels, grids.prod(-1), dim=0)
-        return [
-            torch.cat([self.visual(part, [grid]) for part, grid in _parcels(item, shape)])
-            for item, shape in zip(parts, grids.tolist(), strict=True)
-        ]
+        return [seen(self.visual, item, grid) for item, grid in zip(parts, grids.tolist(), strict=True)]
 
     def _with_sound(self, videos: list[Tensor], kwargs: dict[str, Any]) -> list[Tensor]:
         """Videos' rows and their sounds', in the order of the prompt."""
         mels = _items(kwargs["sound_features"], kwargs["sound_lengths"])
         sounds = [self.audio_tower(mel) if mel.shape[1] else None for mel in mels]
         return [
-            seen if sound is None else _woven(seen, sound, mask)
-            for seen, sound, mask in zip(videos, sounds, kwargs["sound_mask"], strict=True)
+            video if sound is None else _woven(video, sound, mask)
+            for video, sound, mask in zip(videos, sounds, kwargs["sound_mask"], strict=True)
         ]
 
     def forward(
@@ -144,17 +131,9 @@ def _items(joined: Tensor | list[Tensor], sizes: Tensor, dim: int = -1) -> list[
     return list(joined.split(sizes.flatten().tolist(), dim=dim))
 
 
-def _parcels(pixels: Tensor, grid: list[int]) -> Iterator[tuple[Tensor, list[int]]]:
-    """Whole frames of one item, with the grid of each parcel."""
-    time, height, width = grid
-    frames = max(1, PARCEL_PATCHES // (height * width))
-    for part in pixels.split(frames * height * width):
-        yield part, [len(part) // (height * width), height, width]
-
-
-def _woven(seen: Tensor, sound: Tensor, is_sound: Tensor) -> Tensor:
-    is_sound = is_sound.to(seen.device)
-    rows = seen.new_empty(len(is_sound), seen.shape[1])
-    rows[~is_sound] = seen
-    rows[is_sound] = sound.to(seen.dtype)
+def _woven(video: Tensor, sound: Tensor, is_sound: Tensor) -> Tensor:
+    is_sound = is_sound.to(video.device)
+    rows = video.new_empty(len(is_sound), video.shape[1])
+    rows[~is_sound] = video
+    rows[is_sound] = sound.to(video.dtype)
     return rows
