@@ -1,7 +1,7 @@
 """One picture or video through the vision tower, in parcels of whole frames.
 
-In: upstream's tower, an item's patches. Out: its rows. Frames attend to themselves alone, so a parcel changes no
-row, and the memory that a long video takes does not grow with it.
+In: upstream's tower, an item's patches. Out: its rows. Frames attend to themselves alone, so a parcel changes
+none of them, and the memory that a long video takes does not grow with it.
 """
 
 from __future__ import annotations
