@@ -7,6 +7,7 @@ import httpx
 from antiphon_server.app import create_app
 from antiphon_server.lifecycle import Lifecycle
 from antiphon_server.service import Service
+from antiphon_server.version import VERSION
 from tests.echo_engine import EchoEngine
 
 
@@ -66,3 +67,7 @@ async def test_a_draining_server_is_healthy_but_not_ready(service: Service) -> N
     transport = httpx.ASGITransport(create_app(service, Lifecycle("draining")))
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         assert await statuses(client) == (200, 503, 200)
+
+
+async def test_the_version_is_told_where_load_tools_look_for_it(client: httpx.AsyncClient) -> None:
+    assert (await client.get("/version")).json() == {"version": VERSION}

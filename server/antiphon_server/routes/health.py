@@ -16,6 +16,7 @@ from pydantic import BaseModel
 
 from antiphon_server.lifecycle import Lifecycle
 from antiphon_server.service import Service
+from antiphon_server.version import VERSION
 
 Modality = Literal["text", "speech"]
 
@@ -29,6 +30,10 @@ router = APIRouter(tags=["health"])
 
 class Alive(BaseModel):
     status: str = "ok"
+
+
+class Version(BaseModel):
+    version: str = VERSION
 
 
 class Readiness(BaseModel):
@@ -68,6 +73,11 @@ async def readyz(request: Request, need: Modality = "text") -> Response:
 async def health(request: Request) -> Response:
     service: Service = request.app.state.service
     return Response(status_code=200 if service.engine.status().alive else 503)
+
+
+@router.get("/version", summary="Which version serves; where vLLM tells its own")
+async def version() -> Version:
+    return Version()
 
 
 @router.get(
