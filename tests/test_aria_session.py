@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
@@ -79,12 +79,13 @@ class Rig:
         return await hearing
 
 
-def make_rig(*, max_frames: int = 100, context: int = 1_000, pages: int = 4) -> Rig:
+def make_rig(*, max_frames: int = 100, context: int = 1_000, pages: int = 4, given_rows: int = 64) -> Rig:
     frames = Frames()
     engine = SessionEngine(EOS, TTS_EOS, frames.deliver)
     ledger = SlotLedger(2, pages)
+    vocabulary, controls = replace(VOCABULARY, given_rows=given_rows), frozenset(IDS.controls)
     talker = AriaTalker(
-        engine.converse, ledger, VOCABULARY, IDS, frozenset(IDS.controls), {"ada": VOICE}, ChunkSize(4, 4),
+        engine.converse, ledger, vocabulary, IDS, controls, {"ada": VOICE}, ChunkSize(4, 4),
         codec_bos=BOS, codec_eos=EOS, max_media_rows=12, max_frames=100, max_tokens=context,
     )  # fmt: skip
     sampling = SpeechSampling("ada", seed=5, max_frames=max_frames)
@@ -226,6 +227,12 @@ async def test_given_rows_of_other_tokens_then_they_are_not_spoken_from() -> Non
     rig = make_rig()
     rig.prompt = text_prompt(list(PROMPT))
     with pytest.raises(RuntimeError, match="media rows"):
+        await rig.speak([40])
+
+
+async def test_given_more_media_than_the_operator_has_room_for_then_the_turn_is_refused() -> None:
+    rig = make_rig(given_rows=4)
+    with pytest.raises(InvalidTurn, match="2 media tokens; speech can follow 1"):
         await rig.speak([40])
 
 

@@ -20,7 +20,7 @@ from vllm.sampling_params import RequestOutputKind
 
 from antiphon_executor.messages import MediaRows
 from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.protocol import SpeechEnded, SpeechSampling
+from antiphon_executor.protocol import InvalidTurn, OperatorError, SpeechEnded, SpeechSampling
 from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from antiphon_executor.qwen3_5_omni.talker_prompt import VoicePrompt
 from antiphon_executor.slot_ledger import SlotLedger
@@ -68,13 +68,21 @@ def aria_talker(
     voices: Mapping[str, VoicePrompt],
     max_frames: int,
 ) -> AriaTalker:
-    """The Talker of a checkpoint with `config`, whichever engine runs it. `voices` by id."""
+    """The Talker of a checkpoint with `config`, whichever engine runs it. `voices` by id.
+
+    `OperatorError` where a voice has more frames than rows can be given to a prompt.
+    """
     speech, model = config.talker_config, talker.engine.llm.model_config
+    vocabulary: AriaVocabulary = model.hf_config.vocabulary
+    for name, voice in voices.items():
+        if len(voice.codes) > vocabulary.given_rows:
+            problem = f"the voice {name} has {len(voice.codes)} frames, talker.media_rows are"
+            raise OperatorError(f"{problem} {vocabulary.given_rows}")
     ids = PromptIds.of(config)
     return AriaTalker(
         converse=converse_of(talker),
         ledger=ledger,
-        vocabulary=model.hf_config.vocabulary,
+        vocabulary=vocabulary,
         ids=ids,
         controls=frozenset((*ids.controls, config.im_end_token_id)),
         voices=voices,
@@ -191,7 +199,14 @@ class AriaSession:
 
 
 def _rows(prompt: MediaRows, media_index: NDArray[np.int32]) -> bytes:
-    """The Thinker's worker sends the rows that the Talker's prompt names: both cut to the same cap."""
-    if not np.array_equal(np.frombuffer(prompt.row_index, np.int32), media_index):
+    """The Thinker's worker sends the rows that the Talker's prompt names: both cut to the same cap.
+
+    InvalidTurn where the operator's cap is lower still, and they are too many.
+    """
+    came = np.frombuffer(prompt.row_index, np.int32)
+    if len(came) > len(media_index):
+        most = len(media_index)
+        raise InvalidTurn(f"the conversation has {len(came)} media tokens; speech can follow {most}")
+    if not np.array_equal(came, media_index):
         raise RuntimeError("the media rows that came are not those of the Talker's prompt")
     return prompt.rows

@@ -260,6 +260,10 @@ class EngineStatus:
         return all(self.stages.values())
 
 
+class OperatorError(ValueError):
+    """What the operator gave cannot be served; the message names it, in one line. Raised at start alone."""
+
+
 class EngineError(Exception):
     """Base of what an engine raises from `generate`. Messages are fit for a client.
 

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from antiphon_executor.protocol import OperatorError
+
 MAX_FILE_BYTES = 1 << 20
 MAX_FRAMES = 750  # a minute of reference
 
@@ -23,7 +25,7 @@ _Text = Annotated[str, Field(max_length=4_000)]
 _Code = Annotated[int, Field(strict=True, ge=0, lt=1 << 15)]
 
 
-class VoiceError(ValueError):
+class VoiceError(OperatorError):
     """A voice that cannot be spoken in; names the file and what is wrong with it."""
 
     def __init__(self, file: Path, problem: str) -> None:

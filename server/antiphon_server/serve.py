@@ -18,7 +18,7 @@ from typing import Any
 
 import uvloop
 
-from antiphon_executor.protocol import OmniEngine
+from antiphon_executor.protocol import OmniEngine, OperatorError
 from antiphon_executor.settings import EngineSettings
 from antiphon_server import logs
 from antiphon_server.admission import Admission, Capacity
@@ -138,6 +138,8 @@ class Serving:
             return None
         try:
             return loading.result()
+        except OperatorError as error:
+            raise StartupError(ExitCode.BAD_CONFIG, str(error)) from None
         except Exception as error:
             _log.debug("the engine did not start", exc_info=True)
             raise StartupError(

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from antiphon_executor.protocol import OperatorError
 from antiphon_executor.settings import EngineSettings
 from antiphon_server.checks import listen
 from antiphon_server.flags import FlagParser
@@ -32,6 +33,8 @@ async def start_echo(settings: EngineSettings, progress: Callable[[str], None]) 
     progress("starting the echo")
     if message := os.environ.get("ECHO_FAILS_WITH"):
         raise RuntimeError(message)
+    if message := os.environ.get("ECHO_REFUSES_WITH"):
+        raise OperatorError(message)
     await asyncio.sleep(float(os.environ.get("ECHO_LOADS_S", "0")))
     engine = Sticky(settings.model)
 

@@ -198,6 +198,13 @@ def test_an_engine_that_does_not_start_is_said_in_one_line(checkpoint: Path) -> 
     assert said[-1].strip().endswith("no room for 3 GiB of cache")
 
 
+def test_what_the_operator_gave_and_cannot_be_served_is_a_wrong_setting(checkpoint: Path) -> None:
+    problem = "the voice voices/ada.json cannot be used: no licence"
+    with echo(checkpoint, ECHO_REFUSES_WITH=problem) as running:
+        assert running.process.wait(20) == ExitCode.BAD_CONFIG
+    assert f"antiphon: {problem}" in [line.strip() for line in running.stderr]
+
+
 @pytest.mark.parametrize(
     ("file", "text", "words"),
     [
