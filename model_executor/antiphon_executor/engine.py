@@ -21,7 +21,6 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from antiphon_executor.bridge import Bridge, SocketFolder
 from antiphon_executor.card import model_card, text_ends
-from antiphon_executor.dual_track_session import dual_track_talker
 from antiphon_executor.environment import prepare_environment
 from antiphon_executor.family import read_config
 from antiphon_executor.launch import Launch, plans
@@ -44,6 +43,7 @@ from antiphon_executor.stage import Progress, Stage, generate_of
 from antiphon_executor.stage_metrics import joined
 from antiphon_executor.supervised_stage import SupervisedStage, Watch
 from antiphon_executor.talker.media_arena import pages_for
+from antiphon_executor.talkers import talker_of
 from antiphon_executor.turn_run import Stages, TurnRun
 from antiphon_executor.voices import voices_of
 
@@ -59,7 +59,7 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
         stack.callback(folder.close)
         bridge = await stack.enter_async_context(Bridge(folder))
         prepare_environment(folder.path, on_cpu=current_platform.is_cpu())
-        launch, planned = Launch(progress), plans(settings, folder)
+        launch, planned = Launch(progress), plans(settings, config, folder)
         stages = await launch.start_all(planned)
         restarts = {plan.name: partial(launch.start, plan) for plan in planned}
         return VllmOmniEngine(settings, config, voices, stages, restarts, bridge, stack.pop_all())
@@ -94,9 +94,7 @@ class VllmOmniEngine:
             decode=thinker.engine.llm.get_tokenizer().decode,
             ids=PromptIds.of(config),
             thinker_eos=text_ends(settings.model, config),
-            talker=dual_track_talker(config, talker, bridge, self._ledger, limits.max_frames)
-            if talker
-            else None,
+            talker=talker_of(settings, config, talker, bridge, self._ledger) if talker else None,
             bridge=bridge,
             ledger=self._ledger,
         )

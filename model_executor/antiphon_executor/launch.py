@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 
+from transformers import PreTrainedConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 
 from antiphon_executor.bridge import SocketFolder
 from antiphon_executor.environment import visible_devices
 from antiphon_executor.settings import EngineSettings
 from antiphon_executor.stage import Progress, Stage, start_stage
-from antiphon_executor.talker.engine_args import talker_engine_args
+from antiphon_executor.talkers import talker_arguments
 from antiphon_executor.thinker.engine_args import thinker_engine_args
 
 
@@ -27,12 +28,11 @@ class Plan:
     devices: str | None
 
 
-def plans(settings: EngineSettings, folder: SocketFolder) -> list[Plan]:
+def plans(settings: EngineSettings, config: PreTrainedConfig, folder: SocketFolder) -> list[Plan]:
     rows = folder.rows if settings.speech else None
     planned = [Plan("thinker", thinker_engine_args(settings, rows), settings.thinker.device)]
     if settings.speech:
-        talker = talker_engine_args(settings, text_socket=folder.text, frames_socket=folder.frames)
-        planned.append(Plan("talker", talker, settings.talker.device))
+        planned.append(Plan("talker", talker_arguments(settings, config, folder), settings.talker.device))
     return planned
 
 
