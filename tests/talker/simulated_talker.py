@@ -20,7 +20,6 @@ from tests.talker.workloads import Call, Workload
 TEXT_GRACE_S = 0.25
 _TOLERANCE_S = 1e-6
 _IDLE_S = 0.002
-_REPORT_S = 0.25
 _STUCK_S = 600.0
 
 
@@ -66,13 +65,13 @@ class Stream:
                 end_s += pause[1] - max(pause[0], begin_s)
         return end_s
 
-    def taken_frames(self, now_s: float) -> int | None:
-        """What a client that stands still has taken; None for one that takes everything."""
+    def taken_frames(self, now_s: float) -> int:
+        """What a client has taken: everything, unless it stands still."""
         if self.began_s is not None:
             for begin, end in self.call.pauses:
                 if begin <= now_s < end:
                     return min(int(max(begin - self.began_s, 0.0) / FRAME_S) + 1, self.frames)
-        return None
+        return self.frames
 
 
 @dataclass(frozen=True)
@@ -139,7 +138,6 @@ class DeadlineSchedule(Schedule):
         for luck in random.random(seen):
             self.pace.measured(1, 100, machine.step_s(1, 100) * (1 + machine.jitter * luck))
         self._known: set[str] = set()
-        self._reported_s = 0.0
 
     def choose(self, now_s: float, streams: Sequence[Stream]) -> Choice:
         present = streams[: self._limit]
@@ -163,14 +161,10 @@ class DeadlineSchedule(Schedule):
         self.pace.closed(stream.key)
 
     def _report(self, now_s: float, streams: Sequence[Stream]) -> None:
-        """Clients that stand still are told of at a limited rate, as the server does."""
-        if now_s - self._reported_s < _REPORT_S:
-            return
-        self._reported_s = now_s
+        """What the clients' sockets have taken, as the server tells it with each packet."""
         for one in streams:
-            taken = one.taken_frames(now_s)
-            if taken is not None:
-                self.pace.taken(one.key, now_s, taken)
+            if one.frames:
+                self.pace.taken(one.key, now_s, one.taken_frames(now_s))
 
 
 def simulate(work: Workload, schedule: Schedule) -> list[Fate]:

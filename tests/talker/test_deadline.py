@@ -156,7 +156,7 @@ def test_a_plan_names_ready_streams_once_and_somebody_always_runs(data: st.DataO
 
 @pytest.mark.parametrize("group", range(6))
 def test_no_stream_runs_dry_where_any_schedule_could_be_clean(group: int) -> None:
-    """One exception in 50 workloads is let pass: the bound is kinder than any schedule (RESULTS.md: 10,000)."""
+    """One exception in 50 workloads passes: the bound is kinder than any schedule (RESULTS.md: 10,000)."""
     clean = fifo = 0
     exceptions = []
     for seed in range(1_000_000 + 50 * group, 1_000_050 + 50 * group):

@@ -30,9 +30,22 @@ def test_a_player_that_ran_dry_stands_until_there_is_more() -> None:
 
 def test_what_a_client_has_not_taken_it_cannot_have_played() -> None:
     """Given a client that stands still: its lead stops sinking, and grows with what is made meanwhile."""
-    head = PlayHead().made(0.0, 4.0).taken(3.0, 0.5)
+    head = PlayHead().made(0.0, 4.0).taken(0.1, 0.5)
     assert head.lead_s(3.0) == pytest.approx(3.5)
-    assert head.made(3.1, 5.0).lead_s(3.1) == pytest.approx(4.4)
+    assert head.made(3.1, 5.0).lead_s(3.1) == pytest.approx(4.5)
+    assert head.dries == 0
+
+
+def test_a_client_that_goes_on_is_where_it_stood() -> None:
+    """Given a pause of three seconds: afterwards the client still has all that it had not played before."""
+    head = PlayHead().made(0.0, 4.0).taken(0.0, 1.0).taken(4.0, 4.0)
+    assert head.lead_s(4.0) == pytest.approx(3.0)
+    assert head.lead_s(5.0) == pytest.approx(2.0)
+
+
+def test_a_client_that_took_everything_and_got_nothing_more_has_run_dry() -> None:
+    head = PlayHead().made(0.0, 1.0).taken(0.0, 1.0).made(1.25, 2.0)
+    assert (head.dries, head.dry_s) == (1, pytest.approx(0.25))
 
 
 @given(
@@ -49,6 +62,6 @@ def test_the_lead_is_never_more_than_what_was_made_nor_less_than_nothing(
         head = head.made(now_s, made_s)
         assert seconds - 1e-9 <= head.lead_s(now_s) <= made_s + 1e-9
     for seconds in taken:
-        before = head.lead_s(now_s)
         head = head.taken(now_s, seconds)
-        assert before - 1e-9 <= head.lead_s(now_s) <= made_s + 1e-9
+        now_s += 0.3
+        assert -1e-9 <= head.lead_s(now_s) <= made_s + 1e-9

@@ -24,12 +24,14 @@ class PlayHead:
     """`made_s`: sound made so far. `played_s` of it had been played at `at_s`, at most; None before any.
 
     A player begins with the first sound and runs in real time; where it has played all, it stands until there
-    is more. `dry_s`, `dries`: for how long it has stood like that, and how often.
+    is more. So it does where it has played all that the client's socket had taken, `taken_s`, once that is
+    told at all. `dry_s`, `dries`: for how long it stood because nothing was made, and how often.
     """
 
     made_s: float = 0.0
     played_s: float = 0.0
     at_s: float | None = None
+    taken_s: float | None = None
     dry_s: float = 0.0
     dries: int = 0
 
@@ -41,21 +43,31 @@ class PlayHead:
         """Sound that the client still has to play; 0 where it has run dry, or not begun."""
         if self.at_s is None:
             return 0.0
-        return max(self.made_s - self.played_s - (now_s - self.at_s), 0.0)
+        return self.made_s - self._played_s(now_s, self.at_s)
 
     def made(self, now_s: float, made_s: float) -> PlayHead:
         """`made_s` of the stream is there now, all counted."""
         if self.at_s is None:
             return PlayHead(made_s, 0.0, now_s)
-        played = self.played_s + now_s - self.at_s
-        gap = played - self.made_s
-        if gap <= 0:
-            return PlayHead(made_s, played, now_s, self.dry_s, self.dries)
-        return PlayHead(made_s, self.made_s, now_s, self.dry_s + gap, self.dries + 1)
+        gap_s = self.played_s + now_s - self.at_s - self.made_s
+        played_s = self._played_s(now_s, self.at_s)
+        ran_dry = gap_s > 0 and played_s == self.made_s
+        return PlayHead(
+            made_s,
+            played_s,
+            now_s,
+            self.taken_s,
+            self.dry_s + (gap_s if ran_dry else 0.0),
+            self.dries + ran_dry,
+        )
 
     def taken(self, now_s: float, taken_s: float) -> PlayHead:
-        """The socket had taken `taken_s` of the stream: what it has not taken, nobody can have played."""
+        """The socket has taken `taken_s` of the stream: what it has not taken, nobody can have played."""
         if self.at_s is None:
             return self
-        played = self.played_s + now_s - self.at_s
-        return PlayHead(self.made_s, min(played, max(taken_s, 0.0)), now_s, self.dry_s, self.dries)
+        played_s = self._played_s(now_s, self.at_s)
+        return PlayHead(self.made_s, played_s, now_s, taken_s, self.dry_s, self.dries)
+
+    def _played_s(self, now_s: float, at_s: float) -> float:
+        limit_s = self.made_s if self.taken_s is None else min(self.made_s, max(self.taken_s, self.played_s))
+        return min(self.played_s + now_s - at_s, limit_s)

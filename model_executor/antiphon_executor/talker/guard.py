@@ -1,0 +1,95 @@
+"""Speech that has derailed: far too long for its text, going in circles, or silent without end.
+
+In: a stream's frames, one after the other, with the text they speak. Out: a verdict, once. O(1) a frame, and
+pure. It never looks at what is said: a verdict needs seconds of what no speech does.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field
+
+Derailment = Literal["overlong", "cycle", "silence"]
+DERAILMENTS: tuple[Derailment, ...] = get_args(Derailment)
+
+_FULL_SCALE = 32_768.0
+_LONGEST_CYCLE = 16
+
+
+class GuardSettings(BaseModel):
+    """When speech is stopped. A limit that is not set is not held; random weights are never judged."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    frames_per_token: float | None = Field(
+        25.0,
+        gt=0,
+        description="Frames of 80 ms for each token of complete text. Speech needs about 3; a digit read "
+        "slowly 8.",
+    )
+    spare_frames: int = Field(
+        125, ge=0, description="Frames beyond that: a laugh, a pause, a number written as one token."
+    )
+    cycle_frames: int | None = Field(
+        75,
+        ge=_LONGEST_CYCLE,
+        description="Frames that repeat, code for code, those of up to 16 frames before. Drawn speech never "
+        "does so for a second.",
+    )
+    silent_frames: int | None = Field(
+        75, ge=1, description="Frames of silence in a row. A pause for effect takes a third of that."
+    )
+    silence_dbfs: float = Field(
+        -55.0, lt=0, description="A frame is silent below this level (root mean square, full scale 0)."
+    )
+
+
+class SpeechGuard:
+    """Watches one stream. `see` each frame, `text` as it grows."""
+
+    def __init__(self, settings: GuardSettings) -> None:
+        self._settings = settings
+        self._silence = _FULL_SCALE * 10 ** (settings.silence_dbfs / 20)
+        self._frames = 0
+        self._text_tokens = 0
+        self._text_complete = False
+        self._silent = 0
+        self._last: list[int | None] = [None] * _LONGEST_CYCLE
+        self._repeats = [0] * _LONGEST_CYCLE
+
+    def text(self, tokens: int, *, complete: bool) -> None:
+        """The stream's text has this many tokens by now."""
+        self._text_tokens = tokens
+        self._text_complete = complete
+
+    def see(self, codes: bytes, pcm: bytes) -> Derailment | None:
+        """`codes`: int16 [groups]; `pcm`: s16le at 24 kHz, of the next frame."""
+        self._frames += 1
+        limits = self._settings
+        repeats = self._count_repeats(hash(codes))
+        if limits.cycle_frames is not None and repeats >= limits.cycle_frames:
+            return "cycle"
+        self._silent = self._silent + 1 if self._is_silent(pcm) else 0
+        if limits.silent_frames is not None and self._silent >= limits.silent_frames:
+            return "silence"
+        return "overlong" if self._is_overlong() else None
+
+    def _is_overlong(self) -> bool:
+        rate = self._settings.frames_per_token
+        if rate is None or not self._text_complete:
+            return False
+        return self._frames > self._settings.spare_frames + rate * self._text_tokens
+
+    def _is_silent(self, pcm: bytes) -> bool:
+        samples = np.frombuffer(pcm, "<i2").astype(np.float32)
+        return samples.size > 0 and float(np.sqrt(np.mean(samples * samples))) < self._silence
+
+    def _count_repeats(self, frame: int) -> int:
+        """The longest run of frames, with this one, that each equal the frame one period before."""
+        for back in range(_LONGEST_CYCLE):
+            earlier = self._last[(self._frames - 2 - back) % _LONGEST_CYCLE]
+            self._repeats[back] = self._repeats[back] + 1 if earlier == frame else 0
+        self._last[(self._frames - 1) % _LONGEST_CYCLE] = frame
+        return max(self._repeats)

@@ -1,0 +1,86 @@
+"""Speech that has derailed is found; speech that is merely slow, odd or quiet is let be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon_executor.talker.guard import Derailment, GuardSettings, SpeechGuard
+
+SETTINGS = GuardSettings()
+LOUD = (np.sin(np.arange(1920) * 0.1) * 8_000).astype("<i2").tobytes()
+QUIET = (np.sin(np.arange(1920) * 0.1) * 30).astype("<i2").tobytes()
+
+
+def codes(*numbers: int) -> bytes:
+    return np.array(numbers, np.int16).tobytes()
+
+
+def listen(guard: SpeechGuard, frames: list[tuple[bytes, bytes]]) -> tuple[int, Derailment] | None:
+    """The first verdict and the frame it came with, counted from one."""
+    for number, (frame, pcm) in enumerate(frames, start=1):
+        verdict = guard.see(frame, pcm)
+        if verdict:
+            return number, verdict
+    return None
+
+
+def varied(count: int, pcm: bytes = LOUD) -> list[tuple[bytes, bytes]]:
+    return [(codes(i, i // 7), pcm) for i in range(count)]
+
+
+def test_speech_far_longer_than_its_text_is_overlong() -> None:
+    guard = SpeechGuard(SETTINGS)
+    guard.text(4, complete=True)
+    assert listen(guard, varied(1_000)) == (125 + 4 * 25 + 1, "overlong")
+
+
+def test_while_text_may_still_come_nothing_is_overlong() -> None:
+    guard = SpeechGuard(SETTINGS)
+    guard.text(1, complete=False)
+    assert listen(guard, varied(1_000)) is None
+
+
+def test_a_number_in_one_token_read_digit_by_digit_is_no_derailment() -> None:
+    """Given '1234567890' in a single token, at eight frames a digit, and a long breath."""
+    guard = SpeechGuard(SETTINGS)
+    guard.text(1, complete=True)
+    assert listen(guard, varied(10 * 8 + 25)) is None
+
+
+@given(st.integers(1, 400), st.floats(1.0, 8.0))
+def test_a_slow_voice_is_no_derailment(tokens: int, frames_per_token: float) -> None:
+    guard = SpeechGuard(SETTINGS)
+    guard.text(tokens, complete=True)
+    assert listen(guard, varied(int(tokens * frames_per_token))) is None
+
+
+@pytest.mark.parametrize("period", [1, 2, 3, 7, 16])
+def test_frames_that_go_in_circles_are_a_cycle(period: int) -> None:
+    frames = varied(40) + [(codes(5_000 + i % period, 1), LOUD) for i in range(300)]
+    assert listen(SpeechGuard(SETTINGS), frames) == (40 + period + 75, "cycle")
+
+
+def test_code_0_may_repeat_where_the_other_codes_differ() -> None:
+    frames = [(codes(7, i), LOUD) for i in range(400)]
+    assert listen(SpeechGuard(SETTINGS), frames) is None
+
+
+def test_a_held_vowel_of_two_seconds_is_no_cycle() -> None:
+    frames = varied(20) + [(codes(9, 9), LOUD)] * 25 + varied(20)
+    assert listen(SpeechGuard(SETTINGS), frames) is None
+
+
+def test_silence_without_end_is_found_and_a_pause_is_not() -> None:
+    pause = varied(20) + varied(35, QUIET) + varied(20)
+    assert listen(SpeechGuard(SETTINGS), pause) is None
+    assert listen(SpeechGuard(SETTINGS), varied(20) + varied(200, QUIET)) == (20 + 75, "silence")
+
+
+def test_a_limit_that_is_not_set_is_not_held() -> None:
+    off = GuardSettings(frames_per_token=None, cycle_frames=None, silent_frames=None)
+    guard = SpeechGuard(off)
+    guard.text(1, complete=True)
+    assert listen(guard, [(codes(1, 1), bytes(3840))] * 4_000) is None
