@@ -26,6 +26,7 @@ COPY lock/ lock/
 FROM build AS build-cpu
 RUN lock/install.sh /opt/antiphon cpu
 COPY pyproject.toml README.md LICENSE ./
+COPY deploy/tiers/ deploy/tiers/
 COPY kernels/ kernels/
 COPY model_executor/ model_executor/
 COPY server/ server/
@@ -36,6 +37,7 @@ RUN pip install --no-deps --no-build-isolation . \
 FROM build AS build-cuda
 RUN lock/install.sh /opt/antiphon cuda
 COPY pyproject.toml README.md LICENSE ./
+COPY deploy/tiers/ deploy/tiers/
 COPY kernels/ kernels/
 COPY model_executor/ model_executor/
 COPY server/ server/

@@ -51,8 +51,9 @@ FAMILIES = (QWEN3_OMNI, QWEN3_5_OMNI)
 
 
 def read_family(model: Path) -> Family:
-    """`model`: the folder, or its `config.json`. UnknownFamily where none of ours made it."""
-    given, _ = PreTrainedConfig.get_config_dict(model)
+    """`model`: the folder, or its `config.json`. UnknownFamily for another model, OSError without one."""
+    file = model / "config.json" if model.is_dir() else model
+    given, _ = PreTrainedConfig.get_config_dict(file)
     return family_named(given.get("model_type"))
 
 

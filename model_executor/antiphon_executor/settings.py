@@ -6,7 +6,7 @@ Names are vLLM's where the meaning is vLLM's.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -40,18 +40,31 @@ class _StageSettings(_Frozen):
 
 
 class ThinkerSettings(_StageSettings):
-    """The Thinker engine: text out of text, audio, images and video."""
+    """The Thinker engine: text out of text, audio, images and video.
+
+    `cpu_cache_bytes`: the KV cache on a CPU, where none is set.
+    """
+
+    cpu_cache_bytes: ClassVar[int] = 1 << 30
 
     max_num_seqs: int = Field(16, ge=1, le=1024, description="Requests decoded at once.")
     enable_prefix_caching: bool = Field(True, description="Keep the cache of prompts that begin alike.")
     tensor_parallel_size: int = Field(1, ge=1, description="GPUs that share each layer.")
+    enable_expert_parallel: bool = Field(
+        False, description="Whole experts on each of those GPUs, instead of a slice of every expert."
+    )
+    quantization: Literal["fp8"] | None = Field(
+        None, description="fp8: layers in 8 bits, made at load; the checkpoint's own format by default."
+    )
     gpu_memory_utilization: float = Field(
         0.6, gt=0, le=1, description="Share of a GPU's memory for this engine."
     )
 
 
 class TalkerSettings(_StageSettings):
-    """The Talker engine: codes and waveform, one worker."""
+    """The Talker engine: codes and waveform, one worker. `cpu_cache_bytes` as of the Thinker."""
+
+    cpu_cache_bytes: ClassVar[int] = 256 << 20
 
     streams: int = Field(16, ge=1, le=1024, description="Spoken answers at once; each holds a slot.")
     max_frames: int = Field(4096, ge=1, description="Longest spoken answer, in frames of 80 ms.")

@@ -118,6 +118,20 @@ def _doctor(argv: Sequence[str]) -> int:
     return int(any(finding.verdict == "problem" for finding in findings))
 
 
+def _plan(argv: Sequence[str]) -> int:
+    """1 when something is short, else 0."""
+    from antiphon_server.plan_command import add_plan_options, plan
+
+    parser = _settings_parser("plan", "Say what a model takes and whether it fits, before it is loaded.")
+    add_plan_options(parser)
+    given = parser.parse(argv)
+    if given.sizes:
+        given.settings.setdefault("engine.model", given.sizes)
+    report, code = plan(parser, given, _load(parser, given).settings.engine)
+    _say(report)
+    return code
+
+
 def _bench(argv: Sequence[str]) -> int:
     """Measures a server over HTTP, this one or any other."""
     from antiphon_server.bench.command_line import read_options
@@ -132,6 +146,7 @@ COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
     "serve": ("serve a model: antiphon serve PATH", _serve),
     "tiny": ("write a tiny random-weight checkpoint: antiphon tiny PATH", _tiny),
     "config": ("show the settings and where they came from: antiphon config show --origin", _config),
+    "plan": ("say whether a model fits: antiphon plan PATH --tier flash --gpu-memory 80GiB", _plan),
     "doctor": ("check this machine", _doctor),
     "bench": ("measure latency, steadiness and cost of any omni endpoint: antiphon bench URL", _bench),
 }
@@ -183,7 +198,7 @@ def _help() -> str:
             "commands:",
             *commands,
             "",
-            "Settings: flags, then ANTIPHON_* variables, then a YAML file (--config), then defaults.",
+            "Settings: flags, then ANTIPHON_* variables, then a YAML file (--config), a --tier, defaults.",
             "API keys come from ANTIPHON_API_KEY or --api-key-file.",
             "",
             "exit codes:",

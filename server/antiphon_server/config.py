@@ -1,6 +1,6 @@
 """The settings of one server: one frozen tree, and where each of its values came from.
 
-In: flags, `ANTIPHON_*` variables and a YAML file, in that order of rank; below them the defaults.
+In: flags, `ANTIPHON_*` variables and a YAML file, in that order of rank; below them a tier, and the defaults.
 Out: `Loaded`, that is `Settings` with an origin for every value that is not a default.
 It never prints a key: keys are `SecretStr`, and no error message carries the value that was refused.
 """
@@ -16,6 +16,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from antiphon_executor.settings import EngineSettings
 from antiphon_server.media.policy import MediaPolicy
 from antiphon_server.protocol.limits import ChatPolicy
+from antiphon_server.tier import Tier
 
 MiB = 1 << 20
 Dialect = Literal["openai", "dashscope", "union"]
@@ -102,6 +103,9 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", env_prefix="ANTIPHON_", env_nested_delimiter="__", case_sensitive=False
     )
 
+    tier: Tier | None = Field(
+        None, description="plus, flash, light or nano: engine settings for one kind of machine."
+    )
     server: ServerSettings = ServerSettings()
     chat: ChatPolicy = ChatPolicy()
     media: MediaPolicy = MediaPolicy()

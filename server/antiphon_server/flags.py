@@ -75,7 +75,7 @@ class FlagParser(argparse.ArgumentParser):
             self._add(common, by_name[names[0]], [f"--{short}"], names)
         groups = {name: self.add_argument_group(f"all of {name}") for name in Settings.model_fields}
         for leaf in by_name.values():
-            if not leaf.is_secret:
+            if not leaf.is_secret and leaf.name not in SHORT_NAMES:
                 self._add(groups[leaf.name.split(".")[0]], leaf, _long_flags(leaf), (leaf.name,))
 
     def add_option(self, flag: str, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""Where settings come from: flags, then the environment, then a YAML file, then the defaults.
+"""Where settings come from: flags, then the environment, then a YAML file, then a tier, then the defaults.
 
 In: what the command line said, and the process's environment. Out: `Loaded` or a `ConfigError` of one line.
 It never puts a value into an error message: the value may be a key.
@@ -20,12 +20,14 @@ from pydantic_settings import EnvSettingsSource, SettingsError
 
 from antiphon_server.config import Settings
 from antiphon_server.exits import ExitCode, StartupError
+from antiphon_server.tier import TIERS, read_tier
 
 Tree = dict[str, Any]
 
 # Short names, as flags (`--max-model-len`) and variables (`ANTIPHON_MAX_MODEL_LEN`); vLLM's where it has one.
 SHORT_NAMES: dict[str, tuple[str, ...]] = {
     "model": ("engine.model",),
+    "tier": ("tier",),
     "host": ("server.host",),
     "port": ("server.port",),
     "api-key-file": ("server.api_key_file",),
@@ -97,9 +99,9 @@ def load(flags: Mapping[str, Any], config_file: Path | None = None) -> Loaded:
     merged: Tree = {}
     origins: dict[str, str] = {}
     for layer in layers:
-        _fill(merged, layer.values)
-        for name, origin in layer.origin.items():
-            origins.setdefault(name, origin)
+        _put_below(merged, origins, layer)
+    # Which tier it is, a source above has to say.
+    _put_below(merged, origins, _tier_layer(merged.get("tier")))
     try:
         settings = Settings(**merged)
     except ValidationError as error:
@@ -160,6 +162,12 @@ def _file_layer(path: Path | None) -> _Layer:
     return _Layer(values, {name: str(path) for name, _ in leaves(values)})
 
 
+def _tier_layer(name: object) -> _Layer:
+    """Nothing for a name that is none: the settings themselves refuse it."""
+    values = read_tier(name) if isinstance(name, str) and name in TIERS else {}
+    return _Layer(values, {leaf: f"tier {name}" for leaf, _ in leaves(values)})
+
+
 def _path_from_environment() -> Path | None:
     path = os.environ.get(_CONFIG_VARIABLE)
     return Path(path) if path else None
@@ -179,6 +187,12 @@ def _nest(flat: Mapping[str, Any]) -> Tree:
             node = node.setdefault(part, {})
         node[leaf] = value
     return tree
+
+
+def _put_below(tree: Tree, origins: dict[str, str], layer: _Layer) -> None:
+    _fill(tree, layer.values)
+    for name, origin in layer.origin.items():
+        origins.setdefault(name, origin)
 
 
 def _fill(tree: Tree, lower: Mapping[str, Any]) -> None:

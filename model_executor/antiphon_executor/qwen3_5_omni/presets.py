@@ -10,6 +10,20 @@ from typing import Any
 
 from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 
+# Of the open Qwen3.5-397B-A17B.
+_LARGER_THINKER = {
+    "hidden_size": 4096,
+    "num_hidden_layers": 60,
+    "num_attention_heads": 32,
+    "num_key_value_heads": 2,
+    "linear_num_key_heads": 16,
+    "linear_num_value_heads": 64,
+    "num_experts": 512,
+    "num_experts_per_tok": 10,
+    "moe_intermediate_size": 1024,
+    "shared_expert_intermediate_size": 1024,
+}
+
 NANO_CODES = 512
 NANO_GROUPS = 8
 NANO_CONTEXT = 65_536
@@ -41,6 +55,16 @@ _NANO_BACKBONE = {
 def published() -> Qwen3_5OmniMoeConfig:
     """The sizes that are public: the open Qwen3.5-35B-A3B's Thinker, and the Talker that is known of."""
     return Qwen3_5OmniMoeConfig()
+
+
+def larger() -> Qwen3_5OmniMoeConfig:
+    """For planning: a Thinker like the larger open Qwen3.5, of 400 billion parameters, and the same Talker.
+
+    No such omni model's sizes are public.
+    """
+    return Qwen3_5OmniMoeConfig(
+        thinker_config={"text_config": _LARGER_THINKER}, talker_config={"accept_hidden_layer": 30}
+    )
 
 
 def nano(ids: Mapping[str, int]) -> Qwen3_5OmniMoeConfig:

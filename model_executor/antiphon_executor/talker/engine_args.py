@@ -13,8 +13,6 @@ from antiphon_executor.settings import EngineSettings
 from antiphon_executor.talker.aria_config import aria_talker_config
 from antiphon_executor.talker.config import TalkerLimits, talker_config
 
-CPU_KV_CACHE_BYTES = 256 << 20
-
 
 def talker_engine_args(settings: EngineSettings, *, text_socket: str, frames_socket: str) -> AsyncEngineArgs:
     """Qwen3-Omni's. `text_socket`, `frames_socket`: ZeroMQ addresses of the bridge's ends."""
@@ -58,7 +56,7 @@ def _shared(settings: EngineSettings) -> dict[str, Any]:
         "enforce_eager": talker.enforce_eager or not on_gpu,
         "async_scheduling": on_gpu,
         "gpu_memory_utilization": talker.gpu_memory_utilization,
-        "kv_cache_memory_bytes": talker.kv_cache_memory_bytes or (None if on_gpu else CPU_KV_CACHE_BYTES),
+        "kv_cache_memory_bytes": talker.kv_cache_memory_bytes or (None if on_gpu else talker.cpu_cache_bytes),
         "num_gpu_blocks_override": talker.num_gpu_blocks_override,
         "distributed_executor_backend": UniProcExecutor,
     }

@@ -19,17 +19,18 @@ from antiphon_executor.settings import EngineSettings
 
 # Of each kind in one prompt. The context is the true limit; the server's admission has its own.
 MEDIA_PER_PROMPT = 64
-_CPU_KV_CACHE_BYTES = 1 << 30
 
 
 def thinker_engine_args(settings: EngineSettings, rows_socket: str | None) -> AsyncEngineArgs:
     """`rows_socket`: ZeroMQ endpoint of the bridge's PULL socket; None where nothing is to speak."""
     thinker, family = settings.thinker, read_family(settings.model)
     on_cpu = current_platform.is_cpu()
+    cache_bytes = thinker.kv_cache_memory_bytes or (thinker.cpu_cache_bytes if on_cpu else None)
     optional: dict[str, Any] = {
         "max_model_len": thinker.max_model_len,
         "num_gpu_blocks_override": thinker.num_gpu_blocks_override,
-        "kv_cache_memory_bytes": thinker.kv_cache_memory_bytes or (_CPU_KV_CACHE_BYTES if on_cpu else None),
+        "kv_cache_memory_bytes": cache_bytes,
+        "quantization": thinker.quantization,
     }
     if thinker.tensor_parallel_size == 1:
         # On a CPU vLLM's default is a worker process apart, and the two spin while they wait.
@@ -51,6 +52,7 @@ def thinker_engine_args(settings: EngineSettings, rows_socket: str | None) -> As
         enable_prefix_caching=thinker.enable_prefix_caching,
         enable_chunked_prefill=True,
         tensor_parallel_size=thinker.tensor_parallel_size,
+        enable_expert_parallel=thinker.enable_expert_parallel,
         # Compiling for a CPU costs a minute at the start and gains nothing for models that a CPU can serve.
         enforce_eager=thinker.enforce_eager or on_cpu,
         gpu_memory_utilization=thinker.gpu_memory_utilization,

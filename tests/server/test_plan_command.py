@@ -1,0 +1,69 @@
+"""`antiphon plan`: what a model takes, and whether it fits, told before anything is loaded."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from antiphon_server.cli import main
+from antiphon_server.exits import ExitCode
+from antiphon_server.plan_command import read_size
+from tests.checkpoints import tiny_qwen3_5_omni  # noqa: F401
+
+
+@pytest.mark.parametrize(
+    ("text", "size"),
+    [("80GiB", 80 << 30), ("80GB", 80_000_000_000), ("512 MiB", 512 << 20), ("1.5g", 1_500_000_000)],
+)
+def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
+    assert read_size(text) == size
+
+
+@pytest.mark.parametrize("text", ["", "80", "GiB", "-1GiB", "80 parsecs"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011 - argparse says which flag
+        read_size(text)
+
+
+def test_what_fits_is_said_in_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", "--sizes", "published", "--tier", "flash", "--gpu-memory", "80GiB"]) == 0
+    told = capsys.readouterr().out
+    assert "thinker   GPU 0,1" in told
+    assert "a request of 262,144 tokens" in told
+    assert told.rstrip().endswith("it fits")
+
+
+def test_what_is_short_is_said_with_its_size(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["plan", "--sizes", "published", "--tier", "flash", "--gpu-memory", "40GiB", "--json"])
+    plan = json.loads(capsys.readouterr().out)
+    assert (code, plan["fits"], plan["contexts"]) == (1, False, 0)
+    assert plan["shortages"][0].startswith("thinker: weights")
+
+
+def test_a_checkpoint_is_planned_by_its_config_alone(
+    tiny_qwen3_5_omni: Path,  # noqa: F811
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "config.json").write_bytes((tiny_qwen3_5_omni / "config.json").read_bytes())
+    assert main(["plan", str(tmp_path), "--tier", "nano", "--memory", "6GiB"]) == 0
+    assert "thinker   CPU" in capsys.readouterr().out
+
+
+def test_without_a_config_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["plan", str(tmp_path), "--memory", "6GiB"]) == ExitCode.NO_MODEL
+    assert "no config.json" in capsys.readouterr().err
+
+
+def test_another_family_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "config.json").write_text('{"model_type": "whale"}')
+    assert main(["plan", str(tmp_path), "--memory", "6GiB"]) == ExitCode.UNSUPPORTED_MODEL
+    assert "'whale'" in capsys.readouterr().err
+
+
+def test_one_kind_of_memory_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["plan", "--sizes", "published"])
+    assert "--gpu-memory 80GiB or --memory 8GiB" in capsys.readouterr().err

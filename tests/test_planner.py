@@ -1,0 +1,137 @@
+"""Whether a model fits: every tier's arithmetic against the sizes that are public."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from antiphon_executor.planner import GiB, Plan, make_plan
+from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
+from antiphon_executor.qwen3_5_omni.presets import larger, nano, published
+from antiphon_executor.settings import EngineSettings, TalkerSettings, ThinkerSettings
+from antiphon_executor.talker.slots import SlotPool, SlotShape
+from antiphon_executor.talker.vocoder import StreamingCode2Wav
+from antiphon_executor.weight_sizes import weight_sizes
+from antiphon_server.sources import load
+from antiphon_server.tier import TIERS
+from tests.checkpoints import tiny_qwen3_5_omni, tiny_qwen3_omni  # noqa: F401
+
+# The machine that each tier is for: memory of a GPU, or of a machine without one.
+MACHINES = {"plus": 141_000_000_000, "flash": 80 * GiB, "light": 80 * GiB, "nano": 6 * GiB}
+
+
+def sizes(tier: str) -> Qwen3_5OmniMoeConfig:
+    if tier == "plus":
+        return larger()
+    return nano(dict.fromkeys(_NANO_TOKENS, 1)) if tier == "nano" else published()
+
+
+_NANO_TOKENS = (
+    "<|im_start|>", "<|im_end|>", "<tts_pad>", "<tts_text_bos>", "<tts_text_eod>", "system", "user",
+    "assistant", "<|audio_pad|>", "<|audio_start|>", "<|audio_end|>", "<|image_pad|>", "<|video_pad|>",
+    "<|vision_start|>", "<|vision_end|>",
+)  # fmt: skip
+
+
+def plan_of(tier: str) -> Plan:
+    settings = load({"tier": tier, "engine.model": "somewhere"}).settings.engine
+    return make_plan(sizes(tier), settings, MACHINES[tier], gpus=tier != "nano")
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_a_tier_fits_the_machine_that_it_is_for(tier: str) -> None:
+    plan = plan_of(tier)
+    assert plan.shortages == ()
+    assert plan.contexts >= 1
+    assert plan.streams == load({"tier": tier, "engine.model": "x"}).settings.engine.talker.streams
+
+
+@pytest.mark.parametrize("tier", ["plus", "flash", "light"])
+def test_a_tier_leaves_the_whole_context(tier: str) -> None:
+    assert plan_of(tier).engines[0].request_tokens == 262_144
+
+
+@pytest.mark.parametrize("tier", ["plus", "flash", "light"])
+def test_on_smaller_gpus_it_says_what_is_short_and_by_how_much(tier: str) -> None:
+    settings = load({"tier": tier, "engine.model": "somewhere"}).settings.engine
+    plan = make_plan(sizes(tier), settings, 40 * GiB, gpus=True)
+    assert not plan.fits
+    assert plan.shortages[0].startswith("thinker: ")
+    assert plan.shortages[0].endswith(" short")
+
+
+def test_the_published_sizes_are_counted() -> None:
+    counted = weight_sizes(published())
+    assert counted.layers + counted.vocabulary == pytest.approx(34.66e9, rel=0.01)
+    assert counted.talker == pytest.approx(6.2e9, rel=0.01)
+    whole = weight_sizes(larger())
+    assert whole.layers + whole.vocabulary == pytest.approx(397e9, rel=0.01)
+
+
+def test_more_gpus_share_the_layers_and_each_has_the_towers() -> None:
+    one, two = (_thinker_weights(ThinkerSettings(tensor_parallel_size=count)) for count in (1, 2))
+    towers = weight_sizes(published()).towers * 2
+    assert two - towers == pytest.approx((one - towers) / 2, rel=1e-6)
+
+
+def test_eight_bits_halve_the_layers_alone() -> None:
+    whole, eight = (_thinker_weights(ThinkerSettings(quantization=kind)) for kind in (None, "fp8"))
+    assert whole - eight == weight_sizes(published()).layers
+
+
+def test_engines_that_share_a_gpu_cannot_have_more_than_all_of_it() -> None:
+    settings = EngineSettings(
+        model=Path("x"),
+        thinker=ThinkerSettings(gpu_memory_utilization=0.7),
+        talker=TalkerSettings(gpu_memory_utilization=0.4),
+    )
+    plan = make_plan(published(), settings, 141 * GiB, gpus=True)
+    assert "shares of GPU 0 are 155.10 GiB, it has 141.00 GiB: 14.10 GiB short" in plan.shortages[-1]
+
+
+def test_without_speech_there_is_one_engine() -> None:
+    plan = make_plan(published(), EngineSettings(model=Path("x"), speech=False), 141 * GiB, gpus=True)
+    assert [engine.name for engine in plan.engines] == ["thinker"]
+    assert plan.streams == 0
+
+
+def test_too_few_named_gpus_are_refused() -> None:
+    settings = EngineSettings(model=Path("x"), thinker=ThinkerSettings(tensor_parallel_size=2, device="3"))
+    with pytest.raises(ValueError, match="2 GPUs are needed, '3' names 1"):
+        make_plan(published(), settings, 80 * GiB, gpus=True)
+
+
+def test_slots_are_counted_as_the_worker_makes_them() -> None:
+    config, settings = published(), TalkerSettings(streams=4, media_rows=1024, max_frames=256)
+    plan = make_plan(config, EngineSettings(model=Path("x"), talker=settings), 80 * GiB, gpus=True)
+    speech, hidden = config.talker_config, config.talker_config.text_config.hidden_size
+    shape = SlotShape(5, 256, speech.num_code_groups, speech.codec_vocab_size, hidden, 1024)
+    with torch.device("meta"):
+        vocoder = StreamingCode2Wav(config.code2wav_config, slots=5)
+    pool = SlotPool(
+        shape, dtype=torch.bfloat16, device=torch.device("meta"), reset_vocoder=lambda slots: None
+    )
+    large = (pool.history, pool.seen)
+    made = sum(tensor.numel() * tensor.element_size() for tensor in large)
+    made += 5 * vocoder.state.bytes_per_slot + 1024 * hidden * 2
+    assert plan.engines[1].slots_bytes == made
+
+
+def test_both_families_are_planned_by_their_checkpoints(
+    tiny_qwen3_omni: Path,  # noqa: F811
+    tiny_qwen3_5_omni: Path,  # noqa: F811
+) -> None:
+    from antiphon_executor.family import read_config
+
+    for folder in (tiny_qwen3_omni, tiny_qwen3_5_omni):
+        plan = make_plan(read_config(folder), EngineSettings(model=folder), 8 * GiB, gpus=False)
+        assert plan.fits, plan.shortages
+        weights = sum(engine.weights_bytes for engine in plan.engines)
+        assert weights == pytest.approx((folder / "model.safetensors").stat().st_size, rel=0.05)
+
+
+def _thinker_weights(thinker: ThinkerSettings) -> int:
+    settings = EngineSettings(model=Path("x"), thinker=thinker)
+    return make_plan(published(), settings, 80 * GiB, gpus=True).engines[0].weights_bytes
