@@ -1,6 +1,7 @@
 """The hybrid decoder of the ARIA Talker: input rows in, normed hidden states out.
 
-Layers are vLLM's of Qwen3.5: gated DeltaNet and gated attention, each with experts or a dense MLP behind it.
+Layers are vLLM's of Qwen3.5: gated DeltaNet (on a CPU in float32 ours, `gated_delta`) and gated attention,
+each with experts or a dense MLP behind it.
 Reference: `reference.talker.Talker`.
 """
 
@@ -15,6 +16,7 @@ from vllm.model_executor.layers.layernorm import GemmaRMSNorm
 from vllm.model_executor.models.qwen3_5 import Qwen3_5DecoderLayer, Qwen3_5Model
 from vllm.model_executor.models.utils import AutoWeightsLoader, maybe_prefix
 
+from antiphon_executor import gated_delta  # noqa: F401 - plugs itself in
 from antiphon_executor.talker.aria_config import AriaTalkerConfig
 
 STATE_LAYER = "linear_attention"
