@@ -36,6 +36,7 @@ class Limits(_Frozen):
     json_depth: int = Field(64, ge=4, le=128, description="Nesting of a JSON body.")
     json_nodes: int = Field(100_000, ge=100, description="Brackets, commas and strings of a JSON body.")
     queued_turns: int = Field(64, ge=0, description="Turns that may wait for a slot, text and speech each.")
+    turns_per_key: int = Field(0, ge=0, description="Of one API key, running at once; 0 is no limit.")
     queued_media_seconds: float = Field(
         3600, ge=0, description="Audio and video of all waiting turns together."
     )

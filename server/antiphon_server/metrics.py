@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from antiphon_executor.protocol import EngineStatus
-from antiphon_server.admission import Load
+from antiphon_server.admission import Load, Refusal
 from antiphon_server.errors import ApiError, BadRequest, Overloaded
 
 Outcome = Literal["ok", "client_error", "rejected", "unavailable", "fault", "aborted"]
@@ -153,6 +153,23 @@ class _LoadCollector(Collector):
             "antiphon_queued_media_seconds", "Sound and video waiting.", value=load.queued_media_seconds
         )
         yield GaugeMetricFamily("antiphon_media_bytes", "Decoded media of all turns.", value=load.media_bytes)
+        yield from _admissions(load)
+
+
+def _admissions(load: Load) -> Iterator[Metric]:
+    """Whom the door let in, and whom not."""
+    admitted = CounterMetricFamily("antiphon_admission_admitted", "Turns that started.", labels=("kind",))
+    for kind in ("text", "speech"):
+        admitted.add_metric((kind,), load.admitted.get(kind, 0))
+    yield admitted
+    refused = CounterMetricFamily("antiphon_admission_refused", "Turns sent away.", labels=("reason",))
+    for reason in get_args(Refusal):
+        refused.add_metric((reason,), load.refused.get(reason, 0))
+    yield refused
+    yield CounterMetricFamily(
+        "antiphon_admission_softened", "Turns answered in text for want of speech.", value=load.softened
+    )
+    yield GaugeMetricFamily("antiphon_admission_keys", "Keys with a turn inside.", value=load.keys)
 
 
 class _EngineCollector(Collector):

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from antiphon_executor.protocol import ModelCard, SpeechSampling, TextSampling
@@ -51,12 +51,19 @@ class AnswerForm:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
+    """`cache_salt` stands for the client's key; `speech_optional`: rather text at once than no answer."""
+
     head: AnswerHead
     form: AnswerForm
     conversation: Conversation
     text: TextSampling
     speech: SpeechSampling | None
     cache_salt: str | None
+    speech_optional: bool = False
+
+    def in_text(self) -> Plan:
+        """The same turn, answered in text alone."""
+        return replace(self, form=replace(self.form, speaks=False), speech=None)
 
 
 def plan_turn(request: ChatRequest, service: Service, model: str, cache_salt: str | None = None) -> Plan:
@@ -71,6 +78,7 @@ def plan_turn(request: ChatRequest, service: Service, model: str, cache_salt: st
         text=read_text_sampling(request, card),
         speech=read_speech_sampling(request, card),
         cache_salt=cache_salt,
+        speech_optional=request.speech_optional,
     )
 
 

@@ -213,6 +213,7 @@ def capacity_of(settings: Settings) -> Capacity:
         queued_media_seconds=limits.queued_media_seconds,
         queue_s=settings.server.timeouts.queue_s,
         media_bytes=limits.media_bytes,
+        turns_per_key=limits.turns_per_key,
     )
 
 

@@ -37,7 +37,9 @@ async def run_turn(
 ) -> AsyncGenerator[TurnEvent, None]:
     """The engine's events. Raises ApiError and EngineError; a turn that ends early raises too (R19)."""
     arrived = clock()
-    async with service.admission.ticket(speaks=plan.form.speaks, choices=plan.form.choices) as ticket:
+    form = plan.form
+    owner = plan.cache_salt or ""
+    async with service.admission.ticket(speaks=form.speaks, choices=form.choices, owner=owner) as ticket:
         progress = _Progress(plan, service.metrics, clock, arrived)
         turn = await _prepare(plan, service, ticket, clock)
         generated = cast("AsyncGenerator[TurnEvent, None]", service.engine.generate(turn))
@@ -50,6 +52,16 @@ async def run_turn(
                     ticket.text_ended()
                 yield event
         progress.check_complete()
+
+
+def soften(plan: Plan, service: Service) -> Plan:
+    """The plan; or, where it allows that and speech has no room now, the same answer in text alone."""
+    if not (plan.form.speaks and plan.speech_optional):
+        return plan
+    if service.admission.takes(speaks=True, owner=plan.cache_salt or ""):
+        return plan
+    service.admission.soften()
+    return plan.in_text()
 
 
 async def _prepare(plan: Plan, service: Service, ticket: Ticket, clock: Clock) -> TurnRequest:

@@ -29,10 +29,13 @@ async def becomes_true(condition: Callable[[], object], within_s: float = 5.0) -
 class Exchange:
     """`async with Exchange(app, body) as exchange`; leaving the block ends the application's task."""
 
-    def __init__(self, app: ASGIApp, body: Any, path: str = "/v1/chat/completions") -> None:
+    def __init__(
+        self, app: ASGIApp, body: Any, path: str = "/v1/chat/completions", key: str | None = None
+    ) -> None:
         self._app = app
         self._body = json.dumps(body).encode()
         self._path = path
+        self._key = [(b"authorization", b"Bearer " + key.encode())] if key else []
         self._gone = asyncio.Event()
         self._asked = False
         self._news = asyncio.Condition()
@@ -45,7 +48,7 @@ class Exchange:
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
             "scheme": "http", "path": self._path, "raw_path": self._path.encode(), "query_string": b"",
             "root_path": "",
-            "headers": [(b"content-type", b"application/json"), (b"host", b"test")],
+            "headers": [(b"content-type", b"application/json"), (b"host", b"test"), *self._key],
             "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "state": {},
         }  # fmt: skip
         self.task = asyncio.create_task(self._run(scope))

@@ -211,3 +211,120 @@ async def test_the_promised_wait_follows_what_turns_take() -> None:
             await turn(stack, admission)
             now += 20.0
     assert await promised_s() > before * 3
+
+
+async def flood(
+    stack: AsyncExitStack, admission: Admission, order: list[str], owner: str, turns: int
+) -> list[asyncio.Task[None]]:
+    """`turns` of one key, one after the other at the door; each writes its name when it starts, and ends."""
+
+    async def one() -> None:
+        async with admission.ticket(speaks=False, owner=owner) as ticket:
+            await ticket.start()
+            order.append(owner)
+            await asyncio.sleep(0)
+
+    tasks = []
+    for _ in range(turns):
+        tasks.append(asyncio.create_task(one()))
+        await asyncio.sleep(0)
+    stack.callback(lambda: [task.cancel() for task in tasks])
+    return tasks
+
+
+async def test_a_key_with_nothing_running_starts_before_one_that_floods() -> None:
+    admission = door(sequences=2, queued_turns=50)
+    order: list[str] = []
+    async with AsyncExitStack() as stack:
+        async with AsyncExitStack() as running:
+            for _ in range(2):
+                ticket = await running.enter_async_context(admission.ticket(speaks=False, owner="flood"))
+                await ticket.start()
+            many = await flood(stack, admission, order, "flood", 20)
+            few = await flood(stack, admission, order, "calm", 2)
+        await asyncio.wait_for(asyncio.gather(*many, *few), 1)
+    # Two slots came free: the calm key had nothing running, and then as much as the other.
+    assert order[0] == "calm"
+    assert order.index("calm", 1) <= 3
+    assert order.count("flood") == 20
+
+
+async def test_keys_that_all_wait_take_turns() -> None:
+    admission = door(sequences=1, queued_turns=50)
+    order: list[str] = []
+    async with AsyncExitStack() as stack:
+        async with AsyncExitStack() as running:
+            await turn(running, admission)
+            tasks = [task for owner in "abc" for task in await flood(stack, admission, order, owner, 4)]
+        await asyncio.wait_for(asyncio.gather(*tasks), 1)
+    assert order == ["a", "b", "c"] * 4
+
+
+async def test_a_full_queue_gives_its_newest_place_of_the_longest_key_to_another() -> None:
+    admission = door(sequences=1, queued_turns=4)
+    order: list[str] = []
+    async with AsyncExitStack() as stack:
+        async with AsyncExitStack() as running:
+            await turn(running, admission)
+            many = await flood(stack, admission, order, "flood", 4)
+            few = await flood(stack, admission, order, "calm", 3)
+            await settle()
+            refused = [task for task in [*many, *few] if task.done()]
+            # Two of the flood made room; the third calm one would have made its own key the longer one.
+            assert refused == [many[2], many[3], few[2]]
+            assert [_code_of(task) for task in refused] == ["displaced", "displaced", "queue_full"]
+        await asyncio.wait_for(asyncio.gather(many[0], many[1], few[0], few[1]), 1)
+    assert sorted(order) == ["calm", "calm", "flood", "flood"]
+    assert admission.load.refused == {"displaced": 2, "queue_full": 1}
+    assert (admission.turns, admission.load.waiting_text, admission.load.running_sequences) == (0, 0, 0)
+
+
+def _code_of(task: asyncio.Task[None]) -> str:
+    error = task.exception()
+    assert isinstance(error, Overloaded)
+    assert error.retry_after_s is not None
+    return error.code
+
+
+async def test_a_turn_displaced_while_its_media_are_read_hears_of_it_with_the_next_of_them() -> None:
+    admission = door(sequences=1, queued_turns=2)
+    async with AsyncExitStack() as stack:
+        await turn(stack, admission)
+        first, second = [
+            await stack.enter_async_context(admission.ticket(speaks=False, owner="flood")) for _ in range(2)
+        ]
+        await stack.enter_async_context(admission.ticket(speaks=False, owner="calm"))
+        first.hold(1)
+        with pytest.raises(Overloaded) as caught:
+            second.hold(1)
+        assert caught.value.code == "displaced"
+        with pytest.raises(Overloaded):
+            await second.start()
+
+
+async def test_one_key_runs_no_more_turns_than_it_may_while_others_go_on() -> None:
+    admission = Admission(Capacity(4, 4, 20, 100, 30, 1_000, turns_per_key=2))
+    order: list[str] = []
+    async with AsyncExitStack() as stack:
+        for _ in range(2):
+            ticket = await stack.enter_async_context(admission.ticket(speaks=False, owner="a"))
+            await asyncio.wait_for(ticket.start(), 1)
+        (waiting,) = await flood(stack, admission, order, "a", 1)
+        (other,) = await flood(stack, admission, order, "b", 1)
+        await settle()
+        assert (waiting.done(), other.done(), order) == (False, True, ["b"])
+        assert admission.load.keys == 1
+    await asyncio.wait({waiting})
+    assert admission.load.keys == 0
+
+
+async def test_the_door_says_whether_it_would_take_another() -> None:
+    admission = door(sequences=4, streams=1, queued_turns=1)
+    async with AsyncExitStack() as stack:
+        await turn(stack, admission, speaks=True)
+        assert admission.takes(speaks=True)
+        await stack.enter_async_context(admission.ticket(speaks=True))
+        assert not admission.takes(speaks=True)
+        assert admission.takes(speaks=False)
+    assert admission.takes(speaks=True)
+    assert not door(streams=0).takes(speaks=True)

@@ -37,7 +37,11 @@ TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,7}$")]
 
 
 class ChatRequest(Wire):
-    """The fields of OpenAI's request that are honoured, and vLLM's and DashScope's on top of them."""
+    """The fields of OpenAI's request that are honoured, and vLLM's and DashScope's on top of them.
+
+    Ours: `speech_optional` allows an answer in text alone where a spoken one would be refused for want of
+    room; `talker_...` are for speech what the others are for text.
+    """
 
     harmless = frozenset(
         {
@@ -80,6 +84,7 @@ class ChatRequest(Wire):
     parallel_tool_calls: Flag = True
     use_audio_in_video: Flag | None = None
     mm_processor_kwargs: ProcessorOptions | None = None
+    speech_optional: Flag = False
     talker_temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None
     talker_top_k: Annotated[int, Field(ge=1, le=MAX_SPEECH_TOP_K, strict=True)] | None = None
     talker_seed: Seed | None = None

@@ -18,7 +18,7 @@ from antiphon_server.protocol.chat import ChatRequest, parse_chat_request
 from antiphon_server.protocol.completion import Completion
 from antiphon_server.routes.models import require_model, served_name
 from antiphon_server.service import Service
-from antiphon_server.turn import run_turn
+from antiphon_server.turn import run_turn, soften
 
 router = APIRouter()
 
@@ -57,7 +57,7 @@ async def create_chat_completion(request: Request) -> Response:
     else:
         parsed = await asyncio.to_thread(parse_chat_request, body)
     require_model(service, parsed.model)
-    plan = plan_turn(parsed, service, served_name(service), _salt_of(request, service))
+    plan = soften(plan_turn(parsed, service, served_name(service), _salt_of(request, service)), service)
     return ChatDelivery(plan.head, plan.form, run_turn(plan, service), service)
 
 

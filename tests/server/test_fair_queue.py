@@ -1,0 +1,82 @@
+"""Fairness as a property: whatever arrives, no key that wants more gets less than one that got more."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon_server.fair_queue import FairQueue, who_gives_way
+
+OWNERS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=40)
+
+
+@dataclass(frozen=True, eq=False)
+class Turn:
+    owner: str
+
+
+@given(OWNERS, st.integers(1, 8))
+def test_slots_are_shared_as_evenly_as_demand_allows(owners: list[str], slots: int) -> None:
+    queue: FairQueue[Turn] = FairQueue()
+    for owner in owners:
+        queue.add(Turn(owner))
+    running: Counter[str] = Counter()
+    for _ in range(min(slots, len(owners))):
+        first = queue.in_order(running)[0]
+        queue.started(first)
+        running[first.owner] += 1
+    wanted = Counter(owners)
+    for owner in wanted:
+        if running[owner] < wanted[owner]:
+            assert all(running[owner] >= running[other] - 1 for other in running)
+
+
+@given(OWNERS)
+def test_within_a_key_the_first_to_come_is_the_first_to_start(owners: list[str]) -> None:
+    queue: FairQueue[Turn] = FairQueue()
+    turns = [Turn(owner) for owner in owners]
+    for turn in turns:
+        queue.add(turn)
+    started: list[Turn] = []
+    while len(queue):
+        started.append(queue.in_order({})[0])
+        queue.started(started[-1])
+    for owner in set(owners):
+        own = [turn for turn in started if turn.owner == owner]
+        assert own == [turn for turn in turns if turn.owner == owner]
+
+
+@given(OWNERS)
+def test_served_one_at_a_time_no_key_waits_for_two_of_another(owners: list[str]) -> None:
+    queue: FairQueue[Turn] = FairQueue()
+    for owner in owners:
+        queue.add(Turn(owner))
+    last: dict[str, int] = {}
+    for number in range(len(owners)):
+        turn = queue.in_order({})[0]
+        queue.started(turn)
+        still = {one.owner for one in queue.in_order({})}
+        assert number - last.get(turn.owner, -1) >= len(still - {turn.owner}) or turn.owner not in last
+        last[turn.owner] = number
+
+
+@given(OWNERS, st.sampled_from("abcde"))
+def test_who_gives_way_is_of_the_longest_key_and_never_makes_the_newcomer_longer(
+    owners: list[str], newcomer: str
+) -> None:
+    waiting = [Turn(owner) for owner in owners]
+    victim = who_gives_way(waiting, newcomer)
+    counts = Counter(owners)
+    if victim is None:
+        assert counts[newcomer] + 1 >= max(counts.values())
+        return
+    assert counts[victim.owner] == max(counts.values())
+    assert counts[newcomer] + 1 <= counts[victim.owner] - 1
+    assert victim is [turn for turn in waiting if turn.owner == victim.owner][-1]
+
+
+def test_nobody_gives_way_where_nobody_waits() -> None:
+    assert who_gives_way([], "a") is None

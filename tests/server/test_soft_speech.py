@@ -1,0 +1,106 @@
+"""Where speech has no room, a client that allows it gets text; one that does not is refused, as ever."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from antiphon_server.admission import Admission, Capacity
+from antiphon_server.app import create_app
+from antiphon_server.service import Service
+from tests.echo_engine import EchoEngine, Script
+from tests.server.exchange import Exchange, becomes_true
+from tests.server.parts import make_service
+
+URL = "/v1/chat/completions"
+SPOKEN = {"modalities": ["text", "audio"], "audio": {"voice": "ethan", "format": "pcm16"}, "stream": True}
+
+
+def said(text: str, **fields: Any) -> dict[str, Any]:
+    return {"messages": [{"role": "user", "content": text}], **SPOKEN, **fields}
+
+
+@pytest.fixture
+def full(service: Service, engine: EchoEngine) -> Service:
+    """One stream, nobody may wait for it, room for text; who says "hold" keeps the stream."""
+    engine.cues["hold"] = Script(hang_at=2)
+    admission = Admission(Capacity(8, 1, 0, 100.0, 5.0, 1 << 20))
+    service.metrics.watch_load(lambda: admission.load)
+    return replace(service, admission=admission)
+
+
+@pytest.fixture
+async def caller(full: Service) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a server whose only stream is taken."""
+    app = create_app(full)
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        Exchange(app, said("hold")),
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+    ):
+        assert await becomes_true(lambda: full.admission.load.running_streams == 1)
+        yield client
+
+
+async def test_who_allows_it_gets_text(caller: httpx.AsyncClient, full: Service) -> None:
+    answer = await caller.post(URL, json=said("hello there", speech_optional=True, stream=False))
+    assert answer.status_code == 200
+    message = answer.json()["choices"][0]["message"]
+    assert (message["content"], message.get("audio")) == ("hello there", None)
+    assert "antiphon_admission_softened_total 1.0" in full.metrics.render().decode()
+
+
+async def test_a_stream_too(caller: httpx.AsyncClient) -> None:
+    answer = await caller.post(URL, json=said("hello there", speech_optional=True))
+    assert '"content":"hell"' in answer.text
+    assert '"audio"' not in answer.text
+    assert answer.text.endswith("data: [DONE]\n\n")
+
+
+async def test_who_does_not_is_refused_and_told_when_to_come_back(
+    caller: httpx.AsyncClient, full: Service
+) -> None:
+    answer = await caller.post(URL, json=said("hello there"))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (429, "queue_full")
+    assert int(answer.headers["retry-after-ms"]) >= 500
+    assert 'antiphon_admission_refused_total{reason="queue_full"} 1.0' in full.metrics.render().decode()
+
+
+async def test_text_is_not_in_its_way(caller: httpx.AsyncClient) -> None:
+    answer = await caller.post(URL, json=said("hello", modalities=["text"], stream=False, audio=None))
+    assert answer.json()["choices"][0]["message"]["content"] == "hello"
+
+
+async def test_where_there_is_room_speech_stays_speech(client: httpx.AsyncClient) -> None:
+    answer = await client.post(URL, json=said("hello there", speech_optional=True, stream=False))
+    assert answer.json()["choices"][0]["message"]["audio"]["transcript"] == "hello there"
+
+
+async def test_each_key_has_its_own_place_in_the_queue(checkpoint: Path, engine: EchoEngine) -> None:
+    """One key takes what there is, and all who wait are its own: the other key still gets in."""
+    engine.cues["hold"] = Script(hang_at=2)
+    keys = (SecretStr("flooding-key"), SecretStr("calm-key"))
+    service = make_service(checkpoint, engine, server={"api_keys": keys})
+    admission = Admission(Capacity(2, 2, 3, 100.0, 5.0, 1 << 20, turns_per_key=1))
+    app = create_app(replace(service, admission=admission))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with (
+        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+        AsyncExitStack() as flood,
+    ):
+        for _ in range(5):
+            await flood.enter_async_context(Exchange(app, said("hold"), key="flooding-key"))
+        assert await becomes_true(lambda: admission.turns == 5)
+        assert admission.load.running_streams == 1
+        headers = {"authorization": "Bearer calm-key"}
+        answer = await client.post(URL, json=said("hello", stream=False), headers=headers)
+        assert answer.json()["choices"][0]["message"]["audio"]["transcript"] == "hello"
+        assert admission.load.refused == {"displaced": 1}
+    assert await becomes_true(lambda: admission.turns == 0)
