@@ -39,8 +39,17 @@ class RawServer:
     keys: list[str | None] = field(default_factory=list)
     running: int = 0
     most_running: int = 0
+    tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.tasks.add(asyncio.create_task(self._serve(reader, writer)))
+
+    async def close(self) -> None:
+        for task in self.tasks:
+            task.cancel()
+        await asyncio.gather(*self.tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
             while True:
                 line, headers = await _read_head(reader)
@@ -48,28 +57,32 @@ class RawServer:
                 self.keys.append(headers.get("authorization"))
                 if line.startswith("GET"):
                     await _send(writer, _about(line))
-                    continue
-                self.asked.append(json.loads(body))
-                async with self.places:
-                    self.running += 1
-                    self.most_running = max(self.most_running, self.running)
-                    try:
-                        await _send(writer, self.reply(self.asked[-1]))
-                    finally:
-                        self.running -= 1
+                else:
+                    await self._answer(json.loads(body), writer)
         writer.close()
+
+    async def _answer(self, asked: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        self.asked.append(asked)
+        async with self.places:
+            self.running += 1
+            self.most_running = max(self.most_running, self.running)
+            try:
+                await _send(writer, self.reply(asked))
+            finally:
+                self.running -= 1
 
 
 @asynccontextmanager
 async def raw_server(reply: Reply, at_once: int = 1_000) -> AsyncIterator[RawServer]:
     """`at_once`: how many requests are answered at the same time; others wait."""
     found = RawServer("", reply, asyncio.Semaphore(at_once))
-    server = await asyncio.start_server(found.serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(found.connect, "127.0.0.1", 0)
     found.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/v1"
     try:
         yield found
     finally:
         server.close()
+        await found.close()
 
 
 def event(body: dict[str, Any]) -> bytes:
