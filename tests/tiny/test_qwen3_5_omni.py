@@ -121,7 +121,7 @@ def test_speech_is_varied_and_ends(
     model: Qwen3_5OmniMoeForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
 ) -> None:
     answers = [_speech(model, tokenizer, seed) for seed in range(6)]
-    assert sum(answer.ended for answer in answers) >= 2
+    assert sum(answer.ended for answer in answers) >= 4
     for answer in answers:
         code0 = answer.codes[:, 0].tolist()
         assert len(set(code0)) > len(code0) / 2

@@ -12,7 +12,9 @@ from torch import nn
 _CHANNEL = 0
 _CONSTANT = 4.0
 _TEXT_END = 1.6
-_SPEECH_END = 1.4
+_DUAL_TRACK_END = 1.4
+# ARIA's EOS is masked until the text has ended, and still 20 frames follow on average.
+_ARIA_END = 2.0
 
 
 def let_text_end(model: nn.Module, spoken_tokens: int) -> None:
@@ -33,7 +35,7 @@ def let_dual_track_end(model: nn.Module) -> None:
     for projection in (talker.text_projection, talker.hidden_projection):
         projection.linear_fc2.weight[_CHANNEL] = 0
         projection.linear_fc2.bias[_CHANNEL] = _CONSTANT
-    _let_speech_end(model)
+    _let_speech_end(model, _DUAL_TRACK_END)
 
 
 def let_aria_end(model: nn.Module) -> None:
@@ -43,10 +45,10 @@ def let_aria_end(model: nn.Module) -> None:
     talker.model.codec_embedding.weight[:, _CHANNEL] = _CONSTANT
     talker.hidden_projection.weight[_CHANNEL] = 0
     talker.hidden_projection.bias[_CHANNEL] = _CONSTANT
-    _let_speech_end(model)
+    _let_speech_end(model, _ARIA_END)
 
 
-def _let_speech_end(model: nn.Module) -> None:
+def _let_speech_end(model: nn.Module, likelihood: float) -> None:
     talker = model.talker
     _hold_constant(talker.model)
     for embedding in talker.code_predictor.model.codec_embedding:
@@ -55,7 +57,7 @@ def _let_speech_end(model: nn.Module) -> None:
     head[:, _CHANNEL] = 0
     end = model.config.talker_config.codec_eos_token_id
     head[end] = 0
-    head[end, _CHANNEL] = _SPEECH_END
+    head[end, _CHANNEL] = likelihood
 
 
 def _hold_constant(backbone: nn.Module) -> None:
