@@ -26,11 +26,11 @@ CONTROL_TOKENS = (
 )  # fmt: skip
 
 # Added, but kept when text is decoded without special tokens.
-_VISIBLE_TOKENS = frozenset(
+VISIBLE_TOKENS = frozenset(
     ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>")
 ) | {token for token in CONTROL_TOKENS if token.startswith(("<|fim_", "<|repo_", "<|file_"))}
 
-_NAMED_TOKENS = {
+NAMED_TOKENS = {
     "image_token": "<|image_pad|>",
     "audio_token": "<|audio_pad|>",
     "video_token": "<|video_pad|>",
@@ -61,11 +61,11 @@ def tiny_tokenizer() -> Qwen2Tokenizer:
         pad_token="<|endoftext|>",  # noqa: S106
         unk_token=None,
         model_max_length=65_536,
-        **_NAMED_TOKENS,
+        **NAMED_TOKENS,
     )
     tokenizer.add_tokens(
         [
-            AddedToken(token, special=token not in _VISIBLE_TOKENS, normalized=False)
+            AddedToken(token, special=token not in VISIBLE_TOKENS, normalized=False)
             for token in CONTROL_TOKENS
         ]
     )

@@ -1,0 +1,1 @@
+"""How antiphon-nano is made: its domain, its teachers, its training. Not part of the wheel."""

@@ -1,0 +1,1 @@
+"""What antiphon-nano can say, hear and see: words, sentences, tokenizer."""

@@ -1,0 +1,107 @@
+"""The texts that antiphon-nano learns to speak, and the held-out ones that it is judged by.
+
+In: a seed. Out: texts as they are written. `spoken_text` mixes the product's own answers, free sentences and
+random words; a held-out text is never among the trained, and an unseen shape never in their grammar.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator
+
+from antiphon_nano.domain import answers, grammar, scene
+
+FAMILIES: tuple[tuple[float, tuple[str, ...]], ...] = (
+    (3.0, answers.ARITHMETIC),
+    (1.2, answers.COUNTING),
+    (2.0, answers.ONE_THING),
+    (2.0, answers.TWO_THINGS),
+    (1.0, answers.THREE_THINGS),
+    (1.0, answers.COLOUR_OF + answers.SHAPE_OF + answers.YES_NO),
+    (1.5, answers.PLACE_OF + answers.BESIDE),
+    (1.5, answers.HOW_MANY + answers.JUST_ONE + answers.NONE_THERE),
+    (2.0, answers.MOTION),
+    (1.2, answers.SOUND),
+    (2.0, answers.HEARD),
+    (1.0, answers.MIXED),
+    (0.5, answers.SELF),
+    (0.4, answers.ABLE),
+    (0.6, answers.REFUSAL),
+    (1.0, answers.REMEMBERED),
+    (0.3, answers.READ_ALOUD),
+    (0.5, answers.COURTESY),
+)
+_ANSWER, _QUESTION, _RANDOM = 0.38, 0.06, 0.16
+_UNIT = re.compile(r"[A-Za-z]+|[.,?:!]")
+
+EVALUATED_SEED = 7
+"""Of held-out texts; training seeds begin at `TRAINED_SEED`."""
+TRAINED_SEED = 1000
+
+
+def units(text: str) -> list[str]:
+    """Words and punctuation marks in their order: each is one token, and one piece of sound."""
+    return _UNIT.findall(text)
+
+
+def spoken_text(chance: random.Random) -> str:
+    """One utterance: an answer of the product, a free sentence or question, or random words."""
+    kind = chance.random()
+    if kind < _ANSWER:
+        return answer(chance)
+    if kind < _ANSWER + _RANDOM:
+        return answers.written(grammar.word_sequence(chance, chance.randint(2, 14)) + ".")
+    if kind < _ANSWER + _RANDOM + _QUESTION:
+        return answers.written(grammar.expand(chance.choice(grammar.QUESTIONS), chance) + "?")
+    return free_sentence(chance)
+
+
+def free_sentence(chance: random.Random) -> str:
+    """What a user may have read aloud or repeated."""
+    return answers.written(grammar.expand(chance.choice(grammar.SENTENCES), chance) + ".")
+
+
+def answer(chance: random.Random) -> str:
+    """One of the product's own sentences, its slots drawn."""
+    (templates,) = chance.choices([t for _, t in FAMILIES], [w for w, _ in FAMILIES])
+    quoted = grammar.expand(chance.choice(grammar.SENTENCES), chance) + "."
+    return answers.say(chance.choice(templates), sentence=quoted, **scene.slots(chance))
+
+
+def held_out(count: int, seed: int = EVALUATED_SEED) -> list[str]:
+    """Distinct texts of known shapes and at least four words, for judging."""
+    chance = random.Random(seed)
+    found: dict[str, None] = {}
+    while len(found) < count:
+        text = spoken_text(chance)
+        if len(text.split()) >= 4 and text not in FIXED:
+            found[text] = None
+    return list(found)
+
+
+def unseen(count: int, seed: int = EVALUATED_SEED) -> list[str]:
+    """Texts of sentence shapes that no training text has."""
+    chance = random.Random(seed)
+    return [
+        answers.written(grammar.expand(grammar.UNSEEN[index % len(grammar.UNSEEN)], chance) + ".")
+        for index in range(count)
+    ]
+
+
+def trained(seed: int, known: int = 2000) -> Iterator[str]:
+    """Texts without end; a longer one never twice, and none of the first `known` held-out ones."""
+    chance = random.Random(TRAINED_SEED + seed)
+    seen = set(held_out(known))
+    for text in iter(lambda: spoken_text(chance), None):
+        again = text in seen and (len(text) > 14 or chance.random() < 0.9)
+        if again and (text not in FIXED or chance.random() < 0.7):
+            continue
+        seen.add(text)
+        yield text
+
+
+FIXED: frozenset[str] = frozenset(
+    answers.written(template) for _, templates in FAMILIES for template in templates if "{" not in template
+)
+"""Answers without slots: said often, so trained often, and never held out."""

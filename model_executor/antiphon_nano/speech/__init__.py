@@ -1,0 +1,1 @@
+"""Codec, vocoder and Talker: what is trained so that antiphon-nano speaks."""

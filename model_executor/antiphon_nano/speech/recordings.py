@@ -1,0 +1,60 @@
+"""The synthesised speech as training reads it: random pieces, batches, and codes beside them.
+
+In: a folder of shards. Out: tensors of sound, float32 in -1 to 1. What is drawn depends on the seed and the
+step alone; sound is read from mapped files, so memory holds no more than a batch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from antiphon_nano.teacher import shard
+from antiphon_nano.teacher.shard import FRAME_SAMPLES
+
+
+class Recordings:
+    """All shards of a kind: `train`, `held`, … ValueError where the folder has none."""
+
+    def __init__(self, folder: Path, kind: str = "train", most: int | None = None) -> None:
+        paths = shard.all_of(folder, kind)[:most]
+        if not paths:
+            raise ValueError(f"no speech of kind {kind!r} in {folder}")
+        self.shards = [shard.read(path) for path in paths]
+        self._places = [(s, u) for s, part in enumerate(self.shards) for u in range(len(part.utterances))]
+        frames = [self.shards[s].utterances[u].frames for s, u in self._places]
+        self._shares = np.array(frames) / sum(frames)
+        self.hours = sum(frames) * FRAME_SAMPLES / shard.SAMPLE_RATE_HZ / 3600
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def utterance(self, index: int) -> shard.Utterance:
+        s, u = self._places[index]
+        return self.shards[s].utterances[u]
+
+    def sound(self, index: int) -> Tensor:
+        """[frames * 1920]."""
+        s, u = self._places[index]
+        return torch.from_numpy(self.shards[s].sound(self.shards[s].utterances[u]))
+
+    def pieces(self, chance: np.random.Generator, count: int, samples: int) -> Tensor:
+        """[count, samples] from random places of shards: across utterances' ends, at any sample."""
+        parts = []
+        for number in chance.integers(len(self.shards), size=count):
+            sound = self.shards[number].samples
+            start = int(chance.integers(len(sound) - samples))
+            parts.append(torch.from_numpy(sound[start : start + samples].astype(np.float32) / 32768))
+        return torch.stack(parts)
+
+    def drawn(self, chance: np.random.Generator, count: int) -> list[int]:
+        """Indices of utterances, the longer the likelier."""
+        return [int(index) for index in chance.choice(len(self._places), size=count, p=self._shares)]
+
+
+def chance_of(seed: int, step: int) -> np.random.Generator:
+    """The source of chance of one step."""
+    return np.random.default_rng((seed, step))

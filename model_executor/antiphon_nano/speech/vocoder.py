@@ -1,0 +1,68 @@
+"""The vocoder to be trained: transformers' Code2Wav as it is served, with a start from which it can learn.
+
+In: the codec's codebooks. Out: a `Qwen3OmniMoeCode2Wav` whose code embedding knows which codes are alike and
+whose layers pass signals on; and its parts, run on pieces of sound. Adds no parameter to the model.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedConfig
+from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
+
+DECODER_CONTEXT_FRAMES = 5
+"""How far back the convolutional decoder sees, rounded up."""
+_LAYER_SCALE = 0.3
+_BLOCK_SCALE = 0.1
+
+
+def fresh_vocoder(config: PreTrainedConfig, codebooks: Tensor) -> Qwen3OmniMoeCode2Wav:
+    """`codebooks`: [groups, entries, width]. Uses torch's global source of chance."""
+    model = Qwen3OmniMoeCode2Wav(config)
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv1d | nn.ConvTranspose1d | nn.Linear):
+            module.reset_parameters()
+        if name.endswith("layer_scale"):
+            nn.init.constant_(module.scale, _LAYER_SCALE)
+        if hasattr(module, "gamma"):
+            nn.init.constant_(module.gamma, _BLOCK_SCALE)
+    nn.init.constant_(model.decoder[-1].conv.bias, 0.0)
+    with torch.no_grad():
+        model.code_embedding.weight.copy_(_embedding(codebooks, config.hidden_size))
+    return model
+
+
+def _embedding(codebooks: Tensor, width: int) -> Tensor:
+    """[groups * entries, width]: the codebooks turned at random; the mean over a frame's groups, which the
+    model takes, is then the quantized vector, with entries of about 1.
+    """
+    turn = torch.linalg.qr(torch.randn(width, codebooks.shape[2]))[0].T
+    turned = codebooks.flatten(0, 1) @ turn
+    spread = codebooks.pow(2).mean((1, 2)).sum().sqrt() * (codebooks.shape[2] / width) ** 0.5
+    return turned * len(codebooks) / spread
+
+
+def features(model: Qwen3OmniMoeCode2Wav, codes: Tensor) -> Tensor:
+    """Codes [streams, groups, frames] → [streams, hidden, frames * 4], what the decoder reads."""
+    rows = model.code_embedding(codes + model.code_offset).mean(1)
+    rows = model.pre_transformer(inputs_embeds=rows).last_hidden_state.permute(0, 2, 1)
+    for blocks in model.upsample:
+        for block in blocks:
+            rows = block(rows)
+    return rows
+
+
+def waveform(model: Qwen3OmniMoeCode2Wav, rows: Tensor) -> Tensor:
+    """`features` → [streams, samples], not clamped; `cut_samples` shorter than its frames."""
+    for block in model.decoder:
+        rows = block(rows)
+    return rows[:, 0]
+
+
+def cut_samples(config: PreTrainedConfig) -> int:
+    """Samples that transposed convolutions without padding leave out at the end of any sound."""
+    cut = 0
+    for rate in config.upsample_rates:
+        cut = cut * rate + rate
+    return cut

@@ -1,0 +1,1 @@
+"""The voices that antiphon-nano learns to speak with, and their alignment."""

@@ -1,0 +1,147 @@
+"""A stage of training that can be killed at any moment and goes on where it last saved.
+
+In: modules, their optimizers, and what one step does. Out: a checkpoint file in safetensors, progress lines.
+Every step's chance comes from the seed and its number, so a resumed run draws what an unbroken one would.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+Step = Callable[[int], Mapping[str, Tensor]]
+"""The number of a step → its losses by name, for the log; it has stepped the optimizers itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`path`: the checkpoint; `steps` in all; `rate`: the learning rate's peak, behind `warmup` steps."""
+
+    path: Path
+    steps: int
+    rate: float
+    warmup: int = 100
+    floor: float = 0.03
+    seed: int = 0
+    save_every_s: float = 180.0
+    log_every: int = 100
+
+    def rate_at(self, step: int) -> float:
+        """Linear warm-up, then half a cosine down to `floor` of the peak."""
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
+        return self.rate * min(1.0, (step + 1) / self.warmup) * (self.floor + (1 - self.floor) * cosine)
+
+
+def clipped_step(optimizer: Optimizer, loss: Tensor, norm: float = 1.0) -> None:
+    """Backward, clip, step, clear."""
+    loss.backward()
+    for group in optimizer.param_groups:
+        nn.utils.clip_grad_norm_(group["params"], norm)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+class Training:
+    """Runs a plan. `modules` and `optimizers` by the names under which they are saved."""
+
+    def __init__(
+        self, plan: Plan, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
+    ) -> None:
+        self._plan = plan
+        self._modules = modules
+        self._optimizers = optimizers
+        self.done = 0
+        self._seconds = 0.0
+        if plan.path.exists():
+            self._load()
+
+    def run(self, step: Step) -> None:
+        """The steps that are left. Saves every few minutes, and at the end."""
+        plan = self._plan
+        saved = logged = time.monotonic()
+        sums: dict[str, float] = {}
+        for number in range(self.done, plan.steps):
+            torch.manual_seed(plan.seed * 1_000_003 + number)
+            for optimizer in self._optimizers.values():
+                for group in optimizer.param_groups:
+                    group["lr"] = plan.rate_at(number) * group.get("share", 1.0)
+            for name, loss in step(number).items():
+                sums[name] = sums.get(name, 0.0) + float(loss.detach())
+            self.done = number + 1
+            now = time.monotonic()
+            if self.done % plan.log_every == 0:
+                self._log(sums, now - logged)
+                sums, logged = {}, now
+            if now - saved > plan.save_every_s:
+                self._seconds += now - saved
+                self.save()
+                saved = time.monotonic()
+        self._seconds += time.monotonic() - saved
+        self.save()
+
+    def save(self) -> None:
+        """Writes the checkpoint, whole or not at all."""
+        tensors = {
+            f"{name}/{key}": value.contiguous().clone()
+            for name, module in self._modules.items()
+            for key, value in module.state_dict().items()
+        }
+        for name, optimizer in self._optimizers.items():
+            for index, state in optimizer.state_dict()["state"].items():
+                tensors |= {f"optimizer:{name}/{index}/{k}": v.contiguous() for k, v in state.items()}
+        about = {"step": str(self.done), "steps": str(self._plan.steps), "seconds": f"{self._seconds:.0f}"}
+        self._plan.path.parent.mkdir(parents=True, exist_ok=True)
+        partial = self._plan.path.with_suffix(".partial")
+        save_file(tensors, partial, about)
+        partial.replace(self._plan.path)
+
+    def _load(self) -> None:
+        for name, module in self._modules.items():
+            module.load_state_dict(weights(self._plan.path, name))
+        with safe_open(self._plan.path, "pt") as file:
+            about = file.metadata()
+            keys = [key for key in file.keys() if key.startswith("optimizer:")]  # noqa: SIM118 - no mapping
+            found = {key: file.get_tensor(key) for key in keys}
+        for name, optimizer in self._optimizers.items():
+            states: dict[int, dict[str, Tensor]] = {}
+            for key, value in found.items():
+                owner, index, field = key.removeprefix("optimizer:").split("/")
+                if owner == name:
+                    states.setdefault(int(index), {})[field] = value
+            groups = optimizer.state_dict()["param_groups"]
+            optimizer.load_state_dict({"state": states, "param_groups": groups})
+        self.done, self._seconds = int(about["step"]), float(about["seconds"])
+        print(f"resumed at step {self.done} of {self._plan.steps}", flush=True)
+
+    def _log(self, sums: Mapping[str, float], seconds: float) -> None:
+        plan = self._plan
+        means = " ".join(f"{name} {value / plan.log_every:.4f}" for name, value in sums.items())
+        rate = plan.log_every / seconds
+        left = (plan.steps - self.done) / rate / 60
+        print(f"{self.done}/{plan.steps} {means} | {rate:.2f} steps/s, {left:.0f} min left", flush=True)
+
+
+def weights(path: Path, module: str) -> dict[str, Tensor]:
+    """The state of one module of a checkpoint."""
+    with safe_open(path, "pt") as file:
+        prefix = f"{module}/"
+        names = [key for key in file.keys() if key.startswith(prefix)]  # noqa: SIM118 - no mapping
+        return {key.removeprefix(prefix): file.get_tensor(key) for key in names}
+
+
+def steps_done(path: Path) -> tuple[int, int, float]:
+    """(steps done, steps in all, seconds) of a checkpoint; (0, 0, 0.0) where there is none."""
+    if not path.exists():
+        return 0, 0, 0.0
+    with safe_open(path, "pt") as file:
+        about = file.metadata()
+    return int(about["step"]), int(about["steps"]), float(about["seconds"])
