@@ -94,7 +94,7 @@ def sine_pcm(hz: int, start_sample: int, num_samples: int) -> bytes:
 
 
 class EchoEngine:
-    """`OmniEngine` of the tests. `turns` and `spoken` keep what was asked and said, for a test to look at.
+    """`OmniEngine` of the tests. `turns`, `spoken` and `heard` keep what was asked, said and taken.
 
     A turn plays the next of `scripts`, else the one that `cues` has for its text, else `script`.
     """
@@ -111,6 +111,7 @@ class EchoEngine:
         self.cues: dict[str, Script] = {}
         self.turns: deque[TurnRequest] = deque(maxlen=256)
         self.spoken: dict[str, bytes] = {}
+        self.heard: dict[str, int] = {}
         self.running = 0
         self.started = 0
         self.finished = 0
@@ -144,6 +145,9 @@ class EchoEngine:
             raise
         finally:
             self.running -= 1
+
+    def taken(self, request_id: str, samples: int) -> None:
+        self.heard[request_id] = samples
 
     def status(self) -> EngineStatus:
         stages, busy = dict(self._stages), self.running

@@ -190,6 +190,7 @@ class AriaSession:
             media_rows=_rows(prompt, aria.media_index),
             media_dtype=prompt.dtype,
             prompt_tokens=len(aria.token_ids),
+            live=self._place.live,
             sampling=stream_sampling(
                 self._sampling,
                 predictor_temperature=PREDICTOR_TEMPERATURE,

@@ -11,6 +11,7 @@ import itertools
 import shutil
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -18,7 +19,16 @@ import msgspec
 import zmq
 import zmq.asyncio
 
-from antiphon_executor.messages import MediaRows, SpeechFrames, SpokenText, StreamGone
+from antiphon_executor.messages import (
+    ClientCursor,
+    MediaRows,
+    SpeechFrames,
+    SpokenText,
+    StreamGone,
+    StreamsParked,
+)
+
+_CURSORS_AHEAD = 4_096
 
 
 class SocketFolder:
@@ -29,6 +39,7 @@ class SocketFolder:
         self.text = f"ipc://{self.path / 'text'}"
         self.frames = f"ipc://{self.path / 'frames'}"
         self.rows = f"ipc://{self.path / 'rows'}"
+        self.pace = f"ipc://{self.path / 'pace'}"
 
     def close(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)
@@ -41,16 +52,21 @@ class Bridge:
         self._folder = folder
         self._context = zmq.asyncio.Context()
         self._text: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
+        self._pace: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
         self._encoder = msgspec.msgpack.Encoder()
         self._streams: dict[int, Callable[[SpeechFrames], None]] = {}
         self._rows: dict[str, asyncio.Future[MediaRows]] = {}
         self._numbers = itertools.count()
         self._tasks: list[asyncio.Task[None]] = []
+        self.parked = 0
 
     async def __aenter__(self) -> Bridge:
         self._text.sndhwm = 0
         self._text.linger = 0
         self._text.connect(self._folder.text)
+        self._pace.sndhwm = _CURSORS_AHEAD
+        self._pace.linger = 0
+        self._pace.connect(self._folder.pace)
         frames = self._socket(zmq.PULL)
         frames.bind(self._folder.frames)
         rows = self._socket(zmq.PULL)
@@ -68,6 +84,7 @@ class Bridge:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._text.close()
+        self._pace.close()
         self._context.destroy(linger=0)
 
     def open_stream(self, arrived: Callable[[SpeechFrames], None]) -> int:
@@ -97,6 +114,11 @@ class Bridge:
         """Never blocks: the socket has no high-water mark, and text is small."""
         self._text.send(self._encoder.encode(SpokenText(stream, token_ids, final)))
 
+    def send_cursor(self, stream: int, samples: int) -> None:
+        """Never blocks: where nobody takes cursors, as while the Talker restarts, they are worth nothing."""
+        with suppress(zmq.Again):
+            self._pace.send(self._encoder.encode(ClientCursor(stream, samples)), zmq.DONTWAIT)
+
     def _socket(self, kind: int) -> zmq.asyncio.Socket:
         socket = self._context.socket(kind)
         socket.linger = 0
@@ -104,9 +126,12 @@ class Bridge:
         return socket
 
     async def _read_frames(self, socket: zmq.asyncio.Socket) -> None:
-        decoder = msgspec.msgpack.Decoder(SpeechFrames)
+        decoder = msgspec.msgpack.Decoder(SpeechFrames | StreamsParked)
         while True:
             frames = decoder.decode(await socket.recv())
+            if isinstance(frames, StreamsParked):
+                self.parked = frames.streams
+                continue
             arrived = self._streams.get(frames.stream)
             if arrived is not None:
                 arrived(frames)

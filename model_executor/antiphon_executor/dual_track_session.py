@@ -143,6 +143,7 @@ class DualTrackSession:
             media_dtype=prompt.dtype,
             text_ids=track.opening + self._early,
             text_final=self._early_final,
+            live=self._place.live,
             sampling=stream_sampling(
                 self._sampling, predictor_temperature=RESIDUAL_TEMPERATURE, predictor_top_p=PREDICTOR_TOP_P
             ),

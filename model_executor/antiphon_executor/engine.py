@@ -88,6 +88,8 @@ class VllmOmniEngine:
         thinker = self._stages["thinker"]
         talker = self._stages.get("talker")
         limits = settings.talker
+        memory = memory_plan(settings.model, stages)
+        self._card = model_card(settings, config, voices, thinker.engine.llm.model_config, memory)
         self._ledger = SlotLedger(limits.streams if talker else 0, pages_for(limits.media_rows))
         self._turns = Stages(
             think=generate_of(thinker),
@@ -97,14 +99,14 @@ class VllmOmniEngine:
             talker=talker_of(settings, config, talker, bridge, self._ledger) if talker else None,
             bridge=bridge,
             ledger=self._ledger,
+            guard=None if self._card.random_weights else limits.guard,
         )
-        self._running: set[TurnRun] = set()
+        self._bridge = bridge
+        self._running: dict[str, TurnRun] = {}
         self._supervising = [
             asyncio.create_task(stage.supervise(), name=f"supervise-{stage.name}")
             for stage in self._stages.values()
         ]
-        memory = memory_plan(settings.model, stages)
-        self._card = model_card(settings, config, voices, thinker.engine.llm.model_config, memory)
 
     @property
     def card(self) -> ModelCard:
@@ -114,7 +116,7 @@ class VllmOmniEngine:
         """See `OmniEngine.generate`. Whatever a client can cause is raised as an error of `protocol.py`."""
         self._check(turn)
         run = TurnRun(self._turns, turn)
-        self._running.add(run)
+        self._running[run.request_id] = run
         try:
             async with aclosing(run.events()) as events:
                 async for event in events:
@@ -127,16 +129,21 @@ class VllmOmniEngine:
                 raise
             raise dead.death from error
         finally:
-            self._running.discard(run)
+            self._running.pop(run.request_id, None)
 
     def _dead_stage(self) -> SupervisedStage[Stage] | None:
         return next((stage for stage in self._stages.values() if not stage.alive), None)
 
     def _died(self, death: EngineDead) -> None:
         """Ends every turn that needs the dead stage, one that could go on without it for a while too."""
-        for run in self._running:
+        for run in self._running.values():
             if death.stage == "thinker" or run.speaks:
                 run.fail(death)
+
+    def taken(self, request_id: str, samples: int) -> None:
+        run = self._running.get(request_id)
+        if run is not None:
+            run.taken(samples)
 
     def status(self) -> EngineStatus:
         stages = self._stages
@@ -147,6 +154,7 @@ class VllmOmniEngine:
             talker_running=running.get("talker", 0),
             slots_used=self._ledger.used,
             slots_total=self._ledger.total,
+            parked=self._bridge.parked,
             given_up=tuple(name for name, stage in stages.items() if stage.given_up),
             restarts={name: stage.restarts for name, stage in stages.items()},
         )

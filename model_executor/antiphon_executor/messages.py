@@ -1,7 +1,8 @@
 """Messages between the processes of one Antiphon, as msgspec structs over unix sockets in a private folder.
 
-    Thinker worker ── MediaRows ──► bridge ── SpokenText, StreamGone ──► Talker scheduler
+    Thinker worker ── MediaRows ──► bridge ── SpokenText, StreamGone, ClientCursor ──► Talker scheduler
                                     bridge ◄── SpeechFrames ── Talker worker
+                                    bridge ◄── StreamsParked ── Talker scheduler
 
 Tensors travel as raw little-endian bytes beside their shape. Never pickle.
 """
@@ -43,6 +44,19 @@ class StreamGone(msgspec.Struct, frozen=True, tag=True):
     stream: int
 
 
+class ClientCursor(msgspec.Struct, frozen=True, tag=True):
+    """A stream's client has taken `samples` of its sound, all counted: it is no further than that."""
+
+    stream: int
+    samples: int
+
+
+class StreamsParked(msgspec.Struct, frozen=True, tag=True):
+    """How many streams rest because they are far enough ahead of their clients; sent when it changes."""
+
+    streams: int
+
+
 class SpeechFrames(msgspec.Struct, frozen=True, tag=True):
     """One Talker step of one stream. `codes`: int16 [groups]; `pcm`: s16le at 24 kHz; both empty at EOS.
 
@@ -56,4 +70,4 @@ class SpeechFrames(msgspec.Struct, frozen=True, tag=True):
     ended: bool
 
 
-Message = MediaRows | SpokenText | StreamGone | SpeechFrames
+Message = MediaRows | SpokenText | StreamGone | ClientCursor | StreamsParked | SpeechFrames

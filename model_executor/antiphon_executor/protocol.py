@@ -22,6 +22,7 @@ SAMPLES_PER_FRAME = 1_920
 MAX_SPEECH_TOP_K = 64
 
 FinishReason = Literal["stop", "length"]
+Derailment = Literal["overlong", "cycle", "silence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +110,7 @@ class TurnRequest:
 
     `prompt_token_ids` holds one placeholder token per media item (`<|audio_pad|>`, `<|image_pad|>`,
     `<|video_pad|>`); the engine expands them. `speech` None asks for text alone. `cache_salt` keeps
-    the prefix cache of tenants apart.
+    the prefix cache of tenants apart. `live`: somebody listens while the answer is made, and must not wait.
     """
 
     request_id: str
@@ -118,6 +119,7 @@ class TurnRequest:
     text: TextSampling = field(default_factory=TextSampling)
     speech: SpeechSampling | None = None
     cache_salt: str | None = None
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +181,14 @@ class SpeechDelta:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """The stream is complete: `stop` by the Talker itself, `length` at `max_frames`."""
+    """The stream is complete: `stop` by the Talker itself, `length` at `max_frames`.
+
+    Or it was cut because it had `derailed`, which is a `length` too: clients know no better word for it.
+    """
 
     finish_reason: FinishReason
     frames: int
+    derailed: Derailment | None = None
 
 
 TurnEvent = PromptCounted | TextDelta | TextEnded | SpeechDelta | SpeechEnded
@@ -244,7 +250,8 @@ class ModelCard:
 class EngineStatus:
     """`stages`: alive by name (`thinker`, `talker`). Running counts and slots as of now.
 
-    A stage that is not alive is being restarted, unless it is among those `given_up`.
+    A stage that is not alive is being restarted, unless it is among those `given_up`. `parked`: streams that
+    rest because they are far enough ahead of their clients.
     """
 
     stages: dict[str, bool]
@@ -254,6 +261,7 @@ class EngineStatus:
     slots_total: int
     given_up: tuple[str, ...] = ()
     restarts: dict[str, int] = field(default_factory=dict)
+    parked: int = 0
 
     @property
     def alive(self) -> bool:
@@ -306,6 +314,14 @@ class OmniEngine(Protocol):
         """`PromptCounted` first, one `TextEnded` a choice, and one `SpeechEnded` if the turn speaks.
 
         Closing the iterator, or cancelling the task that reads it, aborts every stage at once.
+        """
+        ...
+
+    def taken(self, request_id: str, samples: int) -> None:
+        """The client of a turn that runs has taken this much of its speech, all counted.
+
+        The engine makes speech no further ahead of its client than its settings say. A turn of which this is
+        never told has a client that takes everything at once. Unknown turns are ignored.
         """
         ...
 

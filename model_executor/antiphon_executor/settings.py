@@ -61,6 +61,43 @@ class ThinkerSettings(_StageSettings):
     )
 
 
+class GuardSettings(_Frozen):
+    """When speech is stopped. A limit that is not set is not held; random weights are never judged."""
+
+    frames_per_token: float | None = Field(
+        25.0,
+        gt=0,
+        description="Frames of 80 ms for each token of complete text. Speech needs about 3; a digit read "
+        "slowly 8.",
+    )
+    spare_frames: int = Field(
+        125, ge=0, description="Frames beyond that: a laugh, a pause, a number written as one token."
+    )
+    cycle_frames: int | None = Field(
+        75,
+        ge=16,
+        description="Frames that repeat, code for code, those of up to 16 frames before. Drawn speech never "
+        "does so for a second.",
+    )
+    silent_frames: int | None = Field(
+        75, ge=1, description="Frames of silence in a row. A pause for effect takes a third of that."
+    )
+    silence_dbfs: float = Field(
+        -55.0, lt=0, description="A frame is silent below this level (root mean square, full scale 0)."
+    )
+
+
+class PaceSettings(_Frozen):
+    """How far ahead of its client speech is made, and who goes first."""
+
+    park_s: float = Field(
+        8.0, ge=1, description="A stream this far ahead of its client rests until half of it is played."
+    )
+    scheduling: Literal["deadline", "fifo"] = Field(
+        "deadline", description="fifo is there to compare with: streams run dry under load."
+    )
+
+
 class TalkerSettings(_StageSettings):
     """The Talker engine: codes and waveform, one worker. `cpu_cache_bytes` as of the Thinker."""
 
@@ -71,6 +108,8 @@ class TalkerSettings(_StageSettings):
     media_rows: int = Field(
         65_536, ge=256, description="Media rows of the user's prompt held for all streams."
     )
+    pace: PaceSettings = PaceSettings()
+    guard: GuardSettings = GuardSettings()
     gpu_memory_utilization: float = Field(
         0.25, gt=0, le=1, description="Share of a GPU's memory for this engine."
     )

@@ -18,11 +18,15 @@ from antiphon_executor.talker.sampling import StreamSampling
 
 @dataclass(frozen=True, slots=True)
 class StreamPlace:
-    """Where a stream lives: the turn's id, the bridge's number for it, its slot in the worker."""
+    """Where a stream lives: the turn's id, the bridge's number for it, its slot in the worker.
+
+    `live`: somebody listens while it is made.
+    """
 
     request_id: str
     number: int
     slot: int
+    live: bool = False
 
 
 class SpeechSession(Protocol):

@@ -15,6 +15,7 @@ from antiphon_executor.bridge import Bridge
 from antiphon_executor.messages import MediaRows, SpeechFrames
 from antiphon_executor.protocol import SpeechDelta, SpeechEnded, SpeechSampling
 from antiphon_executor.speech_session import StreamPlace, Talker
+from antiphon_executor.talker.guard import SpeechGuard
 
 SpeechEvent = SpeechDelta | SpeechEnded
 
@@ -23,12 +24,22 @@ class SpokenStream:
     """`feed` text as it comes; iterate `events`. Both run under one owner, which cancels them together."""
 
     def __init__(
-        self, request_id: str, sampling: SpeechSampling, talker: Talker, bridge: Bridge, slot: int
+        self,
+        request_id: str,
+        sampling: SpeechSampling,
+        talker: Talker,
+        bridge: Bridge,
+        slot: int,
+        *,
+        live: bool = False,
+        guard: SpeechGuard | None = None,
     ) -> None:
         self._bridge = bridge
+        self._guard = guard
         self._arrivals: asyncio.Queue[SpeechFrames | SpeechEnded | Exception] = asyncio.Queue()
-        self._place = StreamPlace(request_id, bridge.open_stream(self._arrivals.put_nowait), slot)
+        self._place = StreamPlace(request_id, bridge.open_stream(self._arrivals.put_nowait), slot, live)
         self._session = talker.session(self._place, sampling)
+        self._fed = 0
         self._prompt: asyncio.Future[MediaRows] = asyncio.get_running_loop().create_future()
 
     def begin(self, prompt: MediaRows) -> None:
@@ -39,9 +50,16 @@ class SpokenStream:
     def feed(self, token_ids: Sequence[int], *, final: bool) -> None:
         """More text to speak, without an end marker; `final` with the last of it, which may be none."""
         self._session.feed(token_ids, final=final)
+        self._fed += len(token_ids)
+        if self._guard is not None:
+            self._guard.text(self._fed, complete=final)
+
+    def taken(self, samples: int) -> None:
+        """The client has taken this much of the stream."""
+        self._bridge.send_cursor(self._place.number, samples)
 
     async def events(self) -> AsyncIterator[SpeechEvent]:
-        """`SpeechDelta`s, then one `SpeechEnded`. Closing it aborts the Talker's request."""
+        """`SpeechDelta`s, then one `SpeechEnded`. Closing it aborts the Talker's request, as a guard does."""
         prompt = await self._prompt
         talking = asyncio.create_task(self._talk(prompt), name=f"talk-{self._place.request_id}")
         try:
@@ -75,6 +93,9 @@ class SpokenStream:
             elif not item.ended:
                 sent += 1
                 yield SpeechDelta(item.pcm, 1, self._session.text_tokens(sent))
+                derailed = self._guard.see(item.codes, item.pcm) if self._guard is not None else None
+                if derailed is not None:
+                    ended = SpeechEnded("length", sent, derailed)
         yield ended
 
 

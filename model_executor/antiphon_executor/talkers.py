@@ -26,8 +26,10 @@ def talker_arguments(
 ) -> AsyncEngineArgs:
     """ARIA's text comes with its session's inputs; the dual track's by a socket of its own."""
     if isinstance(config, Qwen3_5OmniMoeConfig):
-        return aria_talker_engine_args(settings, frames_socket=folder.frames)
-    return talker_engine_args(settings, text_socket=folder.text, frames_socket=folder.frames)
+        return aria_talker_engine_args(settings, frames_socket=folder.frames, pace_socket=folder.pace)
+    return talker_engine_args(
+        settings, text_socket=folder.text, frames_socket=folder.frames, pace_socket=folder.pace
+    )
 
 
 def talker_of(

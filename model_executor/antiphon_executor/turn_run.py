@@ -24,11 +24,13 @@ from antiphon_executor.protocol import (
     TurnEvent,
     TurnRequest,
 )
+from antiphon_executor.settings import GuardSettings
 from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.speakable import SpeakableText
 from antiphon_executor.speech_session import Talker
 from antiphon_executor.spoken_stream import SpokenStream, text_prompt
 from antiphon_executor.stage import Generate
+from antiphon_executor.talker.guard import SpeechGuard
 from antiphon_executor.text_sampling import sampling_params, token_logprobs
 from antiphon_executor.thinker.inputs import count_prompt, engine_prompt
 from antiphon_executor.thinker.media_rows import ask_for_rows
@@ -45,6 +47,7 @@ class Stages:
     talker: Talker | None
     bridge: Bridge
     ledger: SlotLedger
+    guard: GuardSettings | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,15 @@ class TurnRun:
         self._stream: SpokenStream | None = None
         self._rows: asyncio.Future[MediaRows] | None = None
         self._speakable = SpeakableText(stages.decode, stages.thinker_eos, bool(turn.text.stop))
+
+    @property
+    def request_id(self) -> str:
+        return self._turn.request_id
+
+    def taken(self, samples: int) -> None:
+        """The client has taken this much of the turn's speech."""
+        if self._stream is not None:
+            self._stream.taken(samples)
 
     @property
     def speaks(self) -> bool:
@@ -90,7 +102,15 @@ class TurnRun:
     def _open_stream(self, speech: SpeechSampling, talker: Talker, leases: ExitStack) -> SpokenStream:
         stages, request_id = self._stages, self._turn.request_id
         slot = leases.enter_context(stages.ledger.lease())
-        stream = SpokenStream(request_id, speech, talker, stages.bridge, slot)
+        stream = SpokenStream(
+            request_id,
+            speech,
+            talker,
+            stages.bridge,
+            slot,
+            live=self._turn.live,
+            guard=SpeechGuard(stages.guard) if stages.guard is not None else None,
+        )
         leases.callback(stream.close)
         if _has_media(self._turn):
             # For as long as the turn lasts: rows of a short answer may come after its last token.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 
@@ -20,6 +21,7 @@ from antiphon_server.chunks import ChunkWriter
 from antiphon_server.envelope import body_of, error_of
 from antiphon_server.feed import Ended, Feed, Silence
 from antiphon_server.media.encode import SoundEncoder, encode, open_encoder
+from antiphon_server.packets import PacketRamp
 from antiphon_server.plan import AnswerForm, AnswerHead
 from antiphon_server.protocol.completion import Chunk
 from antiphon_server.reply import Reply
@@ -121,6 +123,8 @@ class _StreamedAnswer:
         self._sound = sound
         self._meter = UsageMeter()
         self._writer = ChunkWriter(head, form, self._meter)
+        self._ramp = PacketRamp(service.settings.chat.packets)
+        self._taken_bytes = 0
 
     async def send_all(self, feed: Feed[TurnEvent]) -> None:
         policy = self._service.settings.chat
@@ -128,12 +132,15 @@ class _StreamedAnswer:
         await self._stream.start()
         await self._send(self._writer.opening())
         while True:
-            await self._send([chunk for event in events for chunk in await self._write(event)])
+            await self._send_packet([chunk for event in events for chunk in await self._write(event)])
+            held_s = self._ramp.due_in_s(time.monotonic())
             try:
-                events = [await feed.next(policy.silence_s), *feed.take_waiting()]
+                limit_s = policy.silence_s if held_s is None else min(held_s, policy.silence_s)
+                events = [await feed.next(limit_s), *feed.take_waiting()]
             except Silence:
                 events = []
-                await self._stream.send(KEEP_ALIVE)
+                if held_s is None:
+                    await self._stream.send(KEEP_ALIVE)
             except Ended:
                 break
         await self._finish()
@@ -148,10 +155,23 @@ class _StreamedAnswer:
     async def _write(self, event: TurnEvent) -> list[Chunk]:
         self._meter.see(event)
         if isinstance(event, SpeechDelta):
-            return self._writer.sound(await self._sound.feed(event.pcm))
+            self._ramp.add(event.pcm)
+            return []
         if isinstance(event, SpeechEnded):
-            return [*self._writer.sound(await self._sound.finish()), *self._writer.write(event)]
+            rest = await self._sound.feed(self._ramp.flush()) + await self._sound.finish()
+            return [*self._writer.sound(rest), *self._writer.write(event)]
         return self._writer.write(event)
+
+    async def _send_packet(self, chunks: list[Chunk]) -> None:
+        """`chunks`, and the speech that is due. When the socket has taken it, the engine is told."""
+        pcm = self._ramp.take(time.monotonic())
+        if pcm:
+            chunks += self._writer.sound(await self._sound.feed(pcm))
+        await self._send(chunks)
+        if pcm:
+            self._ramp.sent(time.monotonic(), pcm)
+            self._taken_bytes += len(pcm)
+            self._service.engine.taken(self._head.id, self._taken_bytes // 2)
 
     async def _finish(self) -> None:
         if self._form.speaks:

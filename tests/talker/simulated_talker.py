@@ -164,7 +164,7 @@ class DeadlineSchedule(Schedule):
         """What the clients' sockets have taken, as the server tells it with each packet."""
         for one in streams:
             if one.frames:
-                self.pace.taken(one.key, now_s, one.taken_frames(now_s))
+                self.pace.taken(one.key, now_s, seconds_of(one.taken_frames(now_s)))
 
 
 def simulate(work: Workload, schedule: Schedule) -> list[Fate]:

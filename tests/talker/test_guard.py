@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.talker.guard import Derailment, GuardSettings, SpeechGuard
+from antiphon_executor.protocol import Derailment
+from antiphon_executor.settings import GuardSettings
+from antiphon_executor.talker.guard import SpeechGuard
 
 SETTINGS = GuardSettings()
 LOUD = (np.sin(np.arange(1920) * 0.1) * 8_000).astype("<i2").tobytes()

@@ -83,7 +83,7 @@ class AriaStart(msgspec.Struct, frozen=True):
     """How a stream opens; travels msgpack-encoded as `extra_args[EXTRA_ARG]` of the session's first input.
 
     `voice_codes`: int16 [frames, groups]. `media_rows`: [num_rows, thinker_hidden] of `media_dtype`.
-    `prompt_tokens`: how many stand before the first token of text.
+    `prompt_tokens`: how many stand before the first token of text. `live`: somebody listens.
     """
 
     stream: int
@@ -93,6 +93,7 @@ class AriaStart(msgspec.Struct, frozen=True):
     media_dtype: str
     prompt_tokens: int
     sampling: StreamSampling
+    live: bool = False
 
 
 def aria_prompt(

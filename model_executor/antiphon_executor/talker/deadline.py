@@ -15,6 +15,7 @@ from antiphon_executor.talker.play_head import FRAME_S, seconds_of
 from antiphon_executor.talker.step_times import StepTimes
 
 _FOREVER_S = 3600.0
+_ALL_TOKENS = 1 << 30
 _ROUNDS = 12
 _LOST = 0.75
 _NEXT_SIZE = 0.8
@@ -78,6 +79,14 @@ def plan_step(
 ) -> StepPlan:
     """O(n log n) in the streams."""
     return _Planner(now_s, streams, times, rules).plan()
+
+
+def first_come(
+    now_s: float, streams: Sequence[StreamPace], times: StepTimes, rules: DeadlineRules
+) -> StepPlan:
+    """First come, first served, as other servers do: everybody who can runs. To compare with, no more."""
+    run = [one for one in sorted(streams, key=_by_arrival) if one.ready]
+    return StepPlan(tuple(one.key for one in run), _ALL_TOKENS, frozenset(), _FOREVER_S)
 
 
 class _Planner:

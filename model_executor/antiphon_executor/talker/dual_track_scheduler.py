@@ -7,14 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.request import Request
 
 from antiphon_executor.talker.dual_track_streams import DualTrackStreams
 from antiphon_executor.talker.scheduler import TalkerScheduler
 from antiphon_executor.talker.text_inbox import TextInbox
-
-IDLE_WAIT_MS = 2
 
 
 class DualTrackScheduler(TalkerScheduler):
@@ -26,27 +23,19 @@ class DualTrackScheduler(TalkerScheduler):
         if not isinstance(streams, DualTrackStreams):
             raise TypeError("this scheduler is for streams with a text track")
         self._streams = streams
-        self._inbox = TextInbox(self.vllm_config.additional_config["text_socket"])
-        self.running: list[Request]
-
-    def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
-        self._inbox.drain(self._streams)
-        running = [request for request in self.running if not self._ready(request)]
-        waiting = [request for request in self.waiting if not self._ready(request)]
-        self.running = [request for request in self.running if self._ready(request)]
-        self.waiting.remove_requests(waiting)
-        output = super().schedule(throttle_prefills)
-        self.running.extend(running)
-        for request in reversed(waiting):
-            self.waiting.prepend_request(request)
-        if running and not output.total_num_scheduled_tokens:
-            self._inbox.wait(IDLE_WAIT_MS)
-        return output
+        self._text = TextInbox(self.vllm_config.additional_config["text_socket"])
 
     def shutdown(self) -> None:
-        self._inbox.close()
+        self._text.close()
         super().shutdown()
 
-    def _ready(self, request: Request) -> bool:
+    def take_in(self) -> None:
+        self._text.drain(self._streams)
+        super().take_in()
+
+    def ready(self, request: Request) -> bool:
         frame = request.num_output_tokens + request.num_output_placeholders
         return self._streams.ready(self._slots[request.request_id], frame)
+
+    def rest(self, seconds: float) -> None:
+        self._text.wait(max(round(seconds * 1000), 1))

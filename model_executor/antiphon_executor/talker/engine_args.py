@@ -14,25 +14,35 @@ from antiphon_executor.talker.aria_config import aria_talker_config
 from antiphon_executor.talker.config import TalkerLimits, talker_config
 
 
-def talker_engine_args(settings: EngineSettings, *, text_socket: str, frames_socket: str) -> AsyncEngineArgs:
-    """Qwen3-Omni's. `text_socket`, `frames_socket`: ZeroMQ addresses of the bridge's ends."""
+def talker_engine_args(
+    settings: EngineSettings, *, text_socket: str, frames_socket: str, pace_socket: str | None = None
+) -> AsyncEngineArgs:
+    """Qwen3-Omni's. The sockets: ZeroMQ addresses of the bridge's ends; without the last no cursors come."""
     return AsyncEngineArgs(
         **_shared(settings),
         hf_overrides=partial(talker_config, limits=_limits(settings)),
         scheduler_cls="antiphon_executor.talker.dual_track_scheduler.DualTrackScheduler",
-        additional_config={"text_socket": text_socket, "frames_socket": frames_socket},
+        additional_config={"text_socket": text_socket, **_sockets(settings, frames_socket, pace_socket)},
     )
 
 
-def aria_talker_engine_args(settings: EngineSettings, *, frames_socket: str) -> AsyncEngineArgs:
-    """Qwen3.5-Omni's; text comes with the session's inputs. `frames_socket`: the bridge's ZeroMQ address."""
+def aria_talker_engine_args(
+    settings: EngineSettings, *, frames_socket: str, pace_socket: str | None = None
+) -> AsyncEngineArgs:
+    """Qwen3.5-Omni's; text comes with the session's inputs."""
     return AsyncEngineArgs(
         **_shared(settings),
         hf_overrides=partial(aria_talker_config, limits=_limits(settings)),
         scheduler_cls="antiphon_executor.talker.scheduler.TalkerScheduler",
-        additional_config={"frames_socket": frames_socket},
+        additional_config=_sockets(settings, frames_socket, pace_socket),
         mamba_ssm_cache_dtype="float32",
     )
+
+
+def _sockets(settings: EngineSettings, frames_socket: str, pace_socket: str | None) -> dict[str, Any]:
+    """What every family's scheduler is told."""
+    pace = settings.talker.pace.model_dump()
+    return {"frames_socket": frames_socket, "pace_socket": pace_socket, "pace": pace}
 
 
 def _limits(settings: EngineSettings) -> TalkerLimits:

@@ -6,44 +6,13 @@ pure. It never looks at what is said: a verdict needs seconds of what no speech 
 
 from __future__ import annotations
 
-from typing import Literal, get_args
-
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
 
-Derailment = Literal["overlong", "cycle", "silence"]
-DERAILMENTS: tuple[Derailment, ...] = get_args(Derailment)
+from antiphon_executor.protocol import Derailment
+from antiphon_executor.settings import GuardSettings
 
 _FULL_SCALE = 32_768.0
 _LONGEST_CYCLE = 16
-
-
-class GuardSettings(BaseModel):
-    """When speech is stopped. A limit that is not set is not held; random weights are never judged."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    frames_per_token: float | None = Field(
-        25.0,
-        gt=0,
-        description="Frames of 80 ms for each token of complete text. Speech needs about 3; a digit read "
-        "slowly 8.",
-    )
-    spare_frames: int = Field(
-        125, ge=0, description="Frames beyond that: a laugh, a pause, a number written as one token."
-    )
-    cycle_frames: int | None = Field(
-        75,
-        ge=_LONGEST_CYCLE,
-        description="Frames that repeat, code for code, those of up to 16 frames before. Drawn speech never "
-        "does so for a second.",
-    )
-    silent_frames: int | None = Field(
-        75, ge=1, description="Frames of silence in a row. A pause for effect takes a third of that."
-    )
-    silence_dbfs: float = Field(
-        -55.0, lt=0, description="A frame is silent below this level (root mean square, full scale 0)."
-    )
 
 
 class SpeechGuard:

@@ -6,12 +6,14 @@ a clock nor an engine is known here; the scheduler asks, and so does the simulat
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from antiphon_executor.talker.deadline import DeadlineRules, StepPlan, StreamPace, plan_step
 from antiphon_executor.talker.play_head import PlayHead, seconds_of
 from antiphon_executor.talker.step_times import StepTimes
+
+Planner = Callable[[float, Sequence[StreamPace], StepTimes, DeadlineRules], StepPlan]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,9 @@ class _Entry:
 class TalkerPace:
     """One a Talker. Streams are known by the key of their request."""
 
-    def __init__(self, rules: DeadlineRules) -> None:
+    def __init__(self, rules: DeadlineRules, planner: Planner = plan_step) -> None:
         self._rules = rules
+        self._planner = planner
         self._entries: dict[str, _Entry] = {}
         self.times = StepTimes()
 
@@ -52,16 +55,11 @@ class TalkerPace:
         """Forgets a stream. -> how its client fared."""
         return self._entries.pop(key).head
 
-    def silent(self, key: str) -> None:
-        """Nobody listens while this stream is made: it has no deadline."""
-        if key in self._entries:
-            self._entries[key].live = False
-
-    def taken(self, key: str, now_s: float, frames: int) -> None:
+    def taken(self, key: str, now_s: float, seconds: float) -> None:
         """The client's socket had taken this much of a stream."""
         entry = self._entries.get(key)
         if entry is not None:
-            entry.head = entry.head.taken(now_s, seconds_of(frames))
+            entry.head = entry.head.taken(now_s, seconds)
 
     def made(self, key: str, now_s: float, frames: int) -> float:
         """A stream has `frames` frames now. -> the slack that was left, in seconds."""
@@ -76,7 +74,7 @@ class TalkerPace:
 
     def plan(self, now_s: float, candidates: Iterable[Candidate]) -> StepPlan:
         """Who runs in the step that begins now; the plan counts as carried out."""
-        plan = plan_step(now_s, [self._view(one, now_s) for one in candidates], self.times, self._rules)
+        plan = self._planner(now_s, [self._view(one, now_s) for one in candidates], self.times, self._rules)
         for key, entry in self._entries.items():
             entry.parked = key in plan.parked
         for key in plan.run:

@@ -1,12 +1,14 @@
-"""The Talker's scheduler: vLLM's, with a slot for every request.
+"""The Talker's scheduler: vLLM's, with a slot for every request, and in a step only those who should run.
 
-In: requests that carry how their stream opens. Slots open with their request and close with it, however it
-ends. Never looks into a stream: what its family needs beyond that is a subclass.
+In: requests that carry how their stream opens, cursors of clients. Slots open with their request and close
+with it, however it ends. Who runs is `pace.py`'s to say; the others keep cache and slot and hold nobody.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -17,14 +19,24 @@ from vllm.v1.engine import EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 
+from antiphon_executor.protocol import SPEAKING_RATE_HZ
+from antiphon_executor.settings import PaceSettings
+from antiphon_executor.talker.deadline import DeadlineRules, StepPlan, first_come, plan_step
+from antiphon_executor.talker.pace import Candidate, TalkerPace
+from antiphon_executor.talker.pace_inbox import PaceInbox
 from antiphon_executor.talker.slots import EXTRA_ARG
+from antiphon_executor.talker.step_clock import StepClock
 from antiphon_executor.talker.stream_state import StreamState
+
+IDLE_WAIT_S = 0.002
 
 
 class _Lease(msgspec.Struct):
     """What the start of any family's stream says of its slot."""
 
+    stream: int
     slot: int
+    live: bool = False
 
 
 class TalkerScheduler(AsyncScheduler):
@@ -40,6 +52,15 @@ class TalkerScheduler(AsyncScheduler):
         (state,) = layers.values()
         self._state: StreamState = state
         self._slots: dict[str, int] = {}
+        self._streams_by_number: dict[int, str] = {}
+        self._frames: dict[str, int] = {}
+        config = self.vllm_config.additional_config
+        self._pace = talker_pace(PaceSettings.model_validate(config.get("pace", {})))
+        cursors = config.get("pace_socket")
+        self._inbox = PaceInbox(cursors, config["frames_socket"]) if cursors else None
+        self._clock = StepClock()
+        self.running: list[Request]
+        self.max_num_scheduled_tokens: int
 
     def add_request(self, request: Request) -> None:
         """Opens the request's slot, then queues it. A late input of a session that was ended is dropped."""
@@ -50,10 +71,50 @@ class TalkerScheduler(AsyncScheduler):
             self._open(request.request_id, arguments[EXTRA_ARG])
         super().add_request(request)
 
+    def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
+        self.take_in()
+        now_s = time.monotonic()
+        plan = self._pace.plan(now_s, map(self._candidate, [*self.running, *self.waiting]))
+        with self._only(plan) as held:
+            output = super().schedule(throttle_prefills)
+        if output.total_num_scheduled_tokens:
+            streams = len(output.num_scheduled_tokens)
+            self._clock.scheduled(output, now_s, streams, output.total_num_scheduled_tokens)
+        elif held:
+            self.rest(min(plan.wake_in_s, IDLE_WAIT_S))
+        return output
+
+    @contextmanager
+    def _only(self, plan: StepPlan) -> Iterator[bool]:
+        """Takes everybody else out of vLLM's queues, in the block. -> whether there is anybody else."""
+        rank = {key: place for place, key in enumerate(plan.run)}
+        held = [request for request in self.running if request.request_id not in rank]
+        waiting = [request for request in self.waiting if request.request_id not in rank]
+        chosen = [request for request in self.running if request.request_id in rank]
+        self.running = sorted(chosen, key=lambda request: rank[request.request_id])
+        self.waiting.remove_requests(waiting)
+        most = self.max_num_scheduled_tokens
+        self.max_num_scheduled_tokens = min(most, max(len(rank) + plan.prompt_tokens, 1))
+        try:
+            yield bool(held or waiting)
+        finally:
+            self.max_num_scheduled_tokens = most
+            self.running.extend(held)
+            for request in reversed(waiting):
+                self.waiting.prepend_request(request)
+
     def update_from_output(
         self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
     ) -> dict[int, EngineCoreOutputs]:
         outputs = super().update_from_output(scheduler_output, model_runner_output)
+        now_s = time.monotonic()
+        length = self._clock.ended(scheduler_output, now_s)
+        if length is not None:
+            self._pace.measured(length.streams, length.prompt_tokens, length.seconds)
+        for one in (one for core in outputs.values() for one in core.outputs):
+            if one.new_token_ids and one.request_id in self._frames:
+                self._frames[one.request_id] += len(one.new_token_ids)
+                self._pace.made(one.request_id, now_s, self._frames[one.request_id])
         self._close_finished()
         return outputs
 
@@ -65,17 +126,56 @@ class TalkerScheduler(AsyncScheduler):
         return finished
 
     def shutdown(self) -> None:
+        if self._inbox is not None:
+            self._inbox.close()
         self._state.sender.close()
         super().shutdown()
 
+    def take_in(self) -> None:
+        """What has come by other ways than requests."""
+        if self._inbox is None:
+            return
+        now_s = time.monotonic()
+        for cursor in self._inbox.drain():
+            key = self._streams_by_number.get(cursor.stream)
+            if key is not None:
+                self._pace.taken(key, now_s, cursor.samples / SPEAKING_RATE_HZ)
+        self._inbox.tell_parked(self._pace.parked)
+
+    def ready(self, request: Request) -> bool:
+        """Whether what the request's next step needs is there."""
+        return True
+
+    def rest(self, seconds: float) -> None:
+        """Nobody can run: returns after `seconds`, or when something has come."""
+        time.sleep(seconds)
+
+    def _candidate(self, request: Request) -> Candidate:
+        due = request.num_tokens + request.num_output_placeholders - request.num_computed_tokens
+        return Candidate(request.request_id, max(due - 1, 0), self.ready(request))
+
     def _open(self, request_id: str, start: bytes) -> None:
         """Who held the slot before has lost its lease, and ends."""
-        slot = msgspec.msgpack.decode(start, type=_Lease).slot
-        stale = [known for known, held in self._slots.items() if held == slot]
+        lease = msgspec.msgpack.decode(start, type=_Lease)
+        stale = [known for known, held in self._slots.items() if held == lease.slot]
         self.finish_requests(stale, RequestStatus.FINISHED_ABORTED)
         self._state.streams.open(start)
-        self._slots[request_id] = slot
+        self._slots[request_id] = lease.slot
+        self._streams_by_number[lease.stream] = request_id
+        self._frames[request_id] = 0
+        self._pace.opened(request_id, time.monotonic(), live=lease.live)
 
     def _close_finished(self) -> None:
-        for request_id in [known for known in self._slots if known not in self.requests]:
+        gone = [known for known in self._slots if known not in self.requests]
+        for request_id in gone:
             self._state.streams.close(self._slots.pop(request_id))
+            self._pace.closed(request_id)
+            del self._frames[request_id]
+        if gone:
+            kept = {number: key for number, key in self._streams_by_number.items() if key in self._slots}
+            self._streams_by_number = kept
+
+
+def talker_pace(settings: PaceSettings) -> TalkerPace:
+    rules = DeadlineRules(park_s=settings.park_s, wake_s=settings.park_s / 2)
+    return TalkerPace(rules, first_come if settings.scheduling == "fifo" else plan_step)

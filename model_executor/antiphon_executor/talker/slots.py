@@ -26,7 +26,7 @@ class StreamStart(msgspec.Struct, frozen=True):
 
     `positions`: packed (`rope.pack`), int32 [3, prompt_tokens]. `media_rows`: [num_rows,
     thinker_hidden] of `media_dtype`.
-    `text_ids`: the text track so far; `text_final` where nothing follows.
+    `text_ids`: the text track so far; `text_final` where nothing follows. `live`: somebody listens.
     """
 
     stream: int
@@ -38,6 +38,7 @@ class StreamStart(msgspec.Struct, frozen=True):
     text_ids: list[int]
     text_final: bool
     sampling: StreamSampling
+    live: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ _DEVIATIONS = 2.5
 _OUTLIER = 3.0
 _EXACT_SIZES = 32
 _ASSUMED_GROWTH = 0.25
+_PROMPT = 64
 _RISE = 0.5
 _FALL = 0.03
 
@@ -50,13 +51,16 @@ class StepTimes:
     token_s: float = 0.0
 
     def measured(self, batch: int, prompt_tokens: int, seconds: float) -> StepTimes:
-        """After one step. `batch`: streams in it; `prompt_tokens`: tokens beyond one a stream."""
-        if prompt_tokens > 0:
+        """After one step. `batch`: streams in it; `prompt_tokens`: tokens beyond one a stream.
+
+        A few of those cannot be told from chance, and count as none.
+        """
+        if prompt_tokens >= _PROMPT:
             if not self.sizes:
                 return self
             known = self._typical_s(batch)
             each = max(seconds - known, 0.0) / prompt_tokens
-            weight = _RISE if each > self.token_s else _FALL
+            weight = min(prompt_tokens / 256, 1.0) * (_RISE if each > self.token_s else _FALL)
             return replace(self, token_s=self.token_s + weight * (each - self.token_s))
         size = _size_of(batch)
         at = bisect_left(self.sizes, size, key=_batch_of)

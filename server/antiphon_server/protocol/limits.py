@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from antiphon_server.packets import PacketRules
+
 MAX_MESSAGES = 2_048
 MAX_PARTS = 512
 MAX_VIDEO_FRAMES = 2_048
@@ -46,6 +48,7 @@ class ChatPolicy(BaseModel):
     transcript_s: float = Field(
         default=3_600.0, gt=0, description="How long a spoken answer can be referred to."
     )
+    packets: PacketRules = PacketRules()
     encode_s: float = Field(
         default=60.0, gt=0, description="Time to encode one answer as mp3, opus, flac or aac."
     )

@@ -1,0 +1,39 @@
+"""The Talker scheduler's ends of two sockets: clients' cursors in, the number of resting streams out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+import zmq
+
+from antiphon_executor.messages import ClientCursor, StreamsParked
+
+
+class PaceInbox:
+    """Owns the PULL socket that the bridge pushes cursors to, and a PUSH socket beside the frames'."""
+
+    def __init__(self, cursors: str, frames: str) -> None:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        self._cursors: zmq.Socket[bytes] = context.socket(zmq.PULL)
+        self._cursors.setsockopt(zmq.LINGER, 0)
+        self._cursors.bind(cursors)
+        self._told: zmq.Socket[bytes] = context.socket(zmq.PUSH)
+        self._told.setsockopt(zmq.LINGER, 0)
+        self._told.connect(frames)
+        self._decoder = msgspec.msgpack.Decoder(ClientCursor)
+        self._parked = 0
+
+    def drain(self) -> Iterator[ClientCursor]:
+        """All that has arrived; of streams that are not there any more, too."""
+        while self._cursors.poll(0):
+            yield self._decoder.decode(self._cursors.recv())
+
+    def tell_parked(self, streams: int) -> None:
+        if streams != self._parked:
+            self._parked = streams
+            self._told.send(msgspec.msgpack.encode(StreamsParked(streams)))
+
+    def close(self) -> None:
+        self._cursors.close()
+        self._told.close()

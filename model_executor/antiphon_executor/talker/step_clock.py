@@ -1,0 +1,47 @@
+"""How long each Talker step took, also where the next one is scheduled before the last has ended.
+
+In: steps as they are scheduled and as their results come, with the time. Out: their lengths. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class StepLength:
+    """`prompt_tokens`: those beyond one a stream."""
+
+    streams: int
+    prompt_tokens: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    step: object
+    at_s: float
+    streams: int
+    prompt_tokens: int
+
+
+class StepClock:
+    """A step lasts from when it was scheduled, or from the end of the one before it, whichever is later."""
+
+    def __init__(self) -> None:
+        self._begun: deque[_Begun] = deque()
+        self._ended_s = 0.0
+
+    def scheduled(self, step: object, now_s: float, streams: int, tokens: int) -> None:
+        """`tokens`: of all streams together."""
+        self._begun.append(_Begun(step, now_s, streams, tokens - streams))
+
+    def ended(self, step: object, now_s: float) -> StepLength | None:
+        """None where the step was not one that computes anything."""
+        if not self._begun or self._begun[0].step is not step:
+            return None
+        begun = self._begun.popleft()
+        seconds = now_s - max(begun.at_s, self._ended_s)
+        self._ended_s = now_s
+        return StepLength(begun.streams, begun.prompt_tokens, seconds)

@@ -1,0 +1,113 @@
+"""Packets of speech: single frames while the client has little in hand, few events once it has much."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from antiphon_server.packets import PacketRamp, PacketRules
+
+RULES = PacketRules()
+FRAME = bytes(3_840)
+FRAME_S = 0.08
+FIRST = bytes(2 * (1_920 - 555))
+
+
+@dataclass(frozen=True)
+class Heard:
+    """`sends`: (when, seconds). `dry`: (from, to) for each time that the player stood without sound."""
+
+    sends: list[tuple[float, float]]
+    dry: list[tuple[float, float]]
+    pcm: bytes
+
+
+def play(sends: list[tuple[float, bytes]]) -> Heard:
+    """A player that begins at once, plays in real time, and stands where it has nothing."""
+    ends_s: float | None = None
+    dry = []
+    for now_s, pcm in sends:
+        if ends_s is not None and now_s > ends_s + 1e-9:
+            dry.append((ends_s, now_s))
+        ends_s = (now_s if ends_s is None else max(ends_s, now_s)) + len(pcm) / 48_000
+    return Heard([(at, len(pcm) / 48_000) for at, pcm in sends], dry, b"".join(pcm for _, pcm in sends))
+
+
+def through_ramp(arrivals: list[tuple[float, bytes]]) -> Heard:
+    """What a server sends that looks at the ramp with every frame and whenever it is due."""
+    ramp, sends = PacketRamp(RULES), list[tuple[float, bytes]]()
+
+    def look(now_s: float) -> None:
+        if pcm := ramp.take(now_s):
+            sends.append((now_s, pcm))
+            ramp.sent(now_s, pcm)
+
+    now_s = 0.0
+    for at_s, pcm in arrivals:
+        while (due_s := ramp.due_in_s(now_s)) is not None and now_s + due_s < at_s:
+            now_s += due_s
+            look(now_s)
+        now_s = at_s
+        ramp.add(pcm)
+        look(now_s)
+    if rest := ramp.flush():
+        sends.append((now_s, rest))
+    return play(sends)
+
+
+def steady(frames: int, every_s: float) -> list[tuple[float, bytes]]:
+    return [(every_s * i, FRAME if i else FIRST) for i in range(frames)]
+
+
+def test_the_first_frame_goes_out_alone_and_at_once() -> None:
+    heard = through_ramp(steady(10, 0.02))
+    assert heard.sends[0] == (0.0, pytest.approx(0.056875))
+
+
+def test_packets_grow_with_what_the_client_has_in_hand_up_to_the_longest() -> None:
+    """Given speech made at four times real time: one frame, then more and more, never above the bound."""
+    lengths = [seconds for _, seconds in through_ramp(steady(200, 0.02)).sends[:-1]]
+    frames = [round(seconds / FRAME_S) for seconds in lengths]
+    assert frames[:3] == [1, 1, 1]
+    assert frames == sorted(frames)
+    assert frames[-1] == 8
+    assert max(lengths) <= RULES.longest_s + 1e-9
+
+
+def test_speech_made_just_in_time_goes_out_frame_by_frame() -> None:
+    heard = through_ramp(steady(50, 0.079))
+    assert len(heard.sends) == 50
+
+
+def test_hundreds_of_streams_are_hundreds_of_events_a_second_and_not_thousands() -> None:
+    """Given 60 s of speech made at three times real time: fewer than two events a second of it."""
+    assert len(through_ramp(steady(750, 0.027)).sends) < 2 * 60
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from([0.0, 0.01, 0.03, 0.08, 0.2, 0.7]) | st.floats(0, 1), min_size=1, max_size=80)
+)
+def test_a_client_runs_dry_exactly_where_it_would_with_single_frames(gaps: list[float]) -> None:
+    arrivals, now_s = [], 0.0
+    for number, gap_s in enumerate(gaps):
+        now_s += gap_s
+        arrivals.append((now_s, FRAME if number else FIRST))
+    singly, packed = play(arrivals), through_ramp(arrivals)
+    assert packed.pcm == singly.pcm
+    assert [at for dry in packed.dry for at in dry] == pytest.approx([at for dry in singly.dry for at in dry])
+
+
+@given(st.lists(st.floats(0, 0.3), min_size=1, max_size=60))
+def test_nothing_waits_longer_than_the_client_can(gaps: list[float]) -> None:
+    ramp, now_s = PacketRamp(RULES), 0.0
+    for gap_s in gaps:
+        now_s += gap_s
+        ramp.add(FRAME)
+        if pcm := ramp.take(now_s):
+            ramp.sent(now_s, pcm)
+        due_s = ramp.due_in_s(now_s)
+        assert due_s is None or ramp.lead_s(now_s) - due_s >= RULES.reserve_s - 1e-9
