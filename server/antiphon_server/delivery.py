@@ -164,8 +164,11 @@ class _StreamedAnswer:
 
     async def _send_packet(self, chunks: list[Chunk]) -> None:
         """`chunks`, and the speech that is due. When the socket has taken it, the engine is told."""
-        pcm = self._ramp.take(time.monotonic())
+        now_s = time.monotonic()
+        slack_s, pcm = self._ramp.slack_s(now_s), self._ramp.take(now_s)
         if pcm:
+            if slack_s is not None:
+                self._service.metrics.packet_sent(slack_s)
             chunks += self._writer.sound(await self._sound.feed(pcm))
         await self._send(chunks)
         if pcm:

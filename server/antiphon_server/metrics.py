@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from antiphon_executor.protocol import EngineStatus
+from antiphon_executor.protocol import Derailment, EngineStatus
 from antiphon_server.admission import Load, Refusal
 from antiphon_server.errors import ApiError, BadRequest, Overloaded
 
@@ -26,6 +26,7 @@ MediaRejection = Literal["limit", "host", "unreadable", "busy", "fault"]
 _LATENCY_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0)
 _TURN_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 _RATIO = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.25, 1.5, 2.0, 5.0)
+_SLACK_S = (0.0, 0.02, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0, 6.0, 12.0)
 _LAG_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 5.0)
 
 
@@ -50,6 +51,14 @@ class ServerMetrics:
             buckets=_RATIO,
             registry=self.registry,
         )
+        self._slack = self._seconds("audio_slack", "Speech in a client's hand as more goes out.", _SLACK_S)
+        self._underruns = Counter(
+            "antiphon_audio_underruns", "Times a client had no speech left to play.", registry=self.registry
+        )
+        self._dry = Counter(
+            "antiphon_audio_underrun_seconds", "How long clients had none.", registry=self.registry
+        )
+        self._derailed = self._counter("speech_derailed", "Answers cut by the guard.", "reason", Derailment)
         self._spoken = Counter(
             "antiphon_audio_seconds_generated", "Seconds of speech sent.", registry=self.registry
         )
@@ -88,6 +97,16 @@ class ServerMetrics:
 
     def audio_sent(self, seconds: float) -> None:
         self._spoken.inc(seconds)
+
+    def packet_sent(self, slack_s: float) -> None:
+        """`slack_s`: what its client had in hand before it; negative where it had run dry."""
+        self._slack.observe(max(slack_s, 0.0))
+        if slack_s < 0:
+            self._underruns.inc()
+            self._dry.inc(-slack_s)
+
+    def speech_derailed(self, reason: Derailment) -> None:
+        self._derailed.labels(reason).inc()
 
     def speech_finished(self, audio_seconds: float, took_s: float) -> None:
         """A whole spoken answer: `took_s` from its first to its last piece."""
@@ -188,6 +207,9 @@ class _EngineCollector(Collector):
         slots.add_metric(("used",), status.slots_used)
         slots.add_metric(("free",), status.slots_total - status.slots_used)
         yield slots
+        yield GaugeMetricFamily(
+            "antiphon_speech_parked", "Streams that rest, ahead of their clients.", value=status.parked
+        )
         restarts = CounterMetricFamily(
             "antiphon_engine_restarts", "Engines started again after a death.", labels=("stage",)
         )

@@ -73,6 +73,10 @@ class PacketRamp:
         self._held_bytes = 0
         return pcm
 
+    def slack_s(self, now_s: float) -> float | None:
+        """Speech left in the client's hand, or, negative, for how long it has had none; None before any."""
+        return None if self._ends_s is None else self._ends_s - now_s
+
     def sent(self, now_s: float, pcm: bytes) -> None:
         """The client's socket has taken a packet."""
         begin_s = now_s if self._ends_s is None else max(self._ends_s, now_s)

@@ -72,7 +72,7 @@ async def _prepare(plan: Plan, service: Service, ticket: Ticket, clock: Clock) -
     waiting_since = clock()
     await ticket.start(seconds_of(media))
     service.metrics.turn_started(clock() - waiting_since)
-    return TurnRequest(plan.head.id, prompt, media, plan.text, plan.speech, plan.cache_salt)
+    return TurnRequest(plan.head.id, prompt, media, plan.text, plan.speech, plan.cache_salt, plan.form.stream)
 
 
 def seconds_of(media: Media) -> float:
@@ -132,6 +132,8 @@ class _Progress:
                 self._see_sound(event)
             case SpeechEnded():
                 self._is_speaking = False
+                if event.derailed is not None:
+                    self._metrics.speech_derailed(event.derailed)
                 if self._first_sound_at is not None:
                     self._metrics.speech_finished(self._sound_s, self._clock() - self._first_sound_at)
 

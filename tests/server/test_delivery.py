@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import dataclasses
 import gc
 import json
@@ -272,3 +273,60 @@ async def test_streaming_headers_keep_proxies_from_buffering(app: FastAPI) -> No
     assert headers[b"content-type"].startswith(b"text/event-stream")
     assert headers[b"cache-control"] == b"no-store"
     assert headers[b"x-accel-buffering"] == b"no"
+
+
+async def test_the_engine_is_told_what_a_client_has_taken_and_never_more(
+    app: FastAPI, engine: EchoEngine
+) -> None:
+    engine.script = Script(delay_s=0.005)
+    async with Exchange(app, STREAMED) as exchange:
+        await asyncio.wait_for(exchange.task, 5)
+    ((request_id, samples),) = engine.heard.items()
+    said = len(engine.spoken[request_id]) // 2
+    assert 0 < samples <= said
+    assert engine.turns[-1].live
+
+
+async def test_an_answer_that_is_collected_has_nobody_waiting_for_it(
+    app: FastAPI, engine: EchoEngine
+) -> None:
+    async with Exchange(app, SPOKEN) as exchange:
+        await asyncio.wait_for(exchange.task, 5)
+    assert not engine.turns[-1].live
+    assert not engine.heard
+
+
+async def test_speech_made_ahead_of_its_client_goes_out_in_few_packets(
+    app: FastAPI, service: Service, engine: EchoEngine
+) -> None:
+    """Given an engine ten times as fast as speech: far fewer events than frames, and not a byte less."""
+    engine.script = Script(delay_s=0.004, answer="One two three four five six seven eight nine ten. " * 8)
+    async with Exchange(app, STREAMED) as exchange:
+        await asyncio.wait_for(exchange.task, 20)
+    audio = [
+        (event["choices"] or [{}])[0].get("delta", {}).get("audio", {}) for event in exchange.events[:-1]
+    ]
+    pieces = [base64.b64decode(one["data"]) for one in audio if "data" in one]
+    (pcm,) = engine.spoken.values()
+    assert b"".join(pieces) == pcm
+    assert all(len(piece) % 6 == 0 for piece in pieces[:-1])
+    assert len(pieces) < len(pcm) / 3_840 / 4
+    assert b"antiphon_audio_slack_seconds_count" in service.metrics.render()
+
+
+async def test_speech_that_derailed_ends_as_a_length_and_is_counted(
+    app: FastAPI, service: Service, engine: EchoEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = EchoEngine._events
+
+    def derail(*args: Any) -> list[Any]:
+        *events, end = whole(*args)
+        return [*events, dataclasses.replace(end, finish_reason="length", derailed="silence")]
+
+    monkeypatch.setattr(EchoEngine, "_events", derail)
+    async with Exchange(app, STREAMED) as exchange:
+        await asyncio.wait_for(exchange.task, 5)
+    reasons = [event["choices"][0]["finish_reason"] for event in exchange.events[:-1] if event["choices"]]
+    assert reasons[-1] == "length"
+    assert exchange.events[-1] == "[DONE]"
+    assert 'antiphon_speech_derailed_total{reason="silence"} 1.0' in service.metrics.render().decode()
