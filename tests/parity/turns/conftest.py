@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -10,9 +11,16 @@ import pytest_asyncio
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from antiphon_executor.engine import VllmOmniEngine, start_engine
+from antiphon_executor.family import read_config
 from antiphon_executor.settings import EngineSettings, TalkerSettings, ThinkerSettings
+from antiphon_executor.tiny import write_tiny_checkpoint
+from antiphon_executor.voices import voice_prompts
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
+from tests.parity.talker.aria_oracle import AriaOracle
 from tests.parity.talker.conftest import oracle  # noqa: F401
+from tests.parity.turns.aria_turns import AriaTurns
+
+MAX_MEDIA_ROWS = 24
 
 
 @pytest_asyncio.fixture(scope="session")
@@ -30,3 +38,34 @@ async def engine(tiny_qwen3_omni: Path) -> AsyncIterator[VllmOmniEngine]:  # noq
 @pytest.fixture(scope="session")
 def tokenizer(tiny_qwen3_omni: Path) -> PreTrainedTokenizerBase:  # noqa: F811
     return AutoTokenizer.from_pretrained(tiny_qwen3_omni)
+
+
+@pytest.fixture(scope="session")
+def aria_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny Qwen3.5-Omni, with a cap on media rows that a few seconds of sound exceed."""
+    path = tmp_path_factory.mktemp("tiny_qwen3_5_omni_turns")
+    write_tiny_checkpoint(path, "qwen3_5_omni")
+    config = json.loads((path / "config.json").read_text())
+    config["talker_config"]["max_media_rows"] = MAX_MEDIA_ROWS
+    (path / "config.json").write_text(json.dumps(config))
+    return path
+
+
+@pytest.fixture(scope="session")
+def aria_oracle(aria_checkpoint: Path) -> AriaOracle:
+    made = AriaOracle(aria_checkpoint, MAX_MEDIA_ROWS)
+    config = read_config(aria_checkpoint)
+    made.voices = {one.voice.id: one.prompt for one in voice_prompts(aria_checkpoint, config, None)}
+    return made
+
+
+@pytest_asyncio.fixture(scope="session")
+async def aria_turns(aria_checkpoint: Path) -> AsyncIterator[AriaTurns]:
+    settings = EngineSettings(
+        model=aria_checkpoint,
+        thinker=ThinkerSettings(max_model_len=4_096, kv_cache_memory_bytes=256 << 20),
+        talker=TalkerSettings(dtype="float32", max_model_len=4_096, streams=8, media_rows=8_192),
+    )
+    running = await start_engine(settings, lambda line: None)
+    yield AriaTurns(running, AutoTokenizer.from_pretrained(aria_checkpoint))
+    await running.close()

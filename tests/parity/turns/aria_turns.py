@@ -1,0 +1,132 @@
+"""Turns of Qwen3.5-Omni with both engines, and a record of what its Talker was given.
+
+The Thinker runs in bfloat16 and says what it says; how that is spoken has to be the reference's way.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import msgspec
+import numpy as np
+import torch
+from transformers import PreTrainedTokenizerBase
+
+from antiphon_executor.engine import VllmOmniEngine
+from antiphon_executor.messages import MediaRows
+from antiphon_executor.protocol import (
+    PromptCounted,
+    SpeechDelta,
+    SpeechEnded,
+    SpeechSampling,
+    TextDelta,
+    TextSampling,
+    TurnEvent,
+    TurnRequest,
+)
+from antiphon_executor.speech_session import SpeechSession, StreamPlace, Talker
+from tests.parity.thinker.conversations import Conversation
+
+NUMBERS: Iterator[int] = itertools.count()
+
+
+@dataclass
+class Given:
+    """What a stream was given: the Thinker's prompt with its rows, and its text, without end markers."""
+
+    sampling: SpeechSampling
+    text: list[int] = field(default_factory=list)
+    prompt: MediaRows | None = None
+
+    @property
+    def exact(self) -> MediaRows:
+        """The prompt, its rows as float32."""
+        assert self.prompt is not None
+        rows = torch.frombuffer(bytearray(self.prompt.rows or bytes(2)), dtype=torch.bfloat16).float()
+        exact = rows.numpy().tobytes() if self.prompt.rows else b""
+        return msgspec.structs.replace(self.prompt, rows=exact, dtype="float32")
+
+
+@dataclass
+class RecordingTalker:
+    """A `Talker` that writes down what goes into another; streams by the turn's id."""
+
+    talker: Talker
+    given: dict[str, Given] = field(default_factory=dict)
+
+    def session(self, place: StreamPlace, sampling: SpeechSampling) -> SpeechSession:
+        given = self.given[place.request_id] = Given(sampling)
+        return _RecordingSession(self.talker.session(place, sampling), given)
+
+
+@dataclass
+class _RecordingSession:
+    session: SpeechSession
+    given: Given
+
+    def feed(self, token_ids: Sequence[int], *, final: bool) -> None:
+        self.given.text += token_ids
+        self.session.feed(token_ids, final=final)
+
+    async def speak(self, prompt: MediaRows) -> SpeechEnded:
+        self.given.prompt = prompt
+        return await self.session.speak(prompt)
+
+    def text_tokens(self, frames: int) -> int:
+        return self.session.text_tokens(frames)
+
+    def close(self) -> None:
+        self.session.close()
+
+
+@dataclass
+class Heard:
+    """What a turn gave, and what its Talker was given."""
+
+    events: list[TurnEvent]
+    given: Given
+
+    @property
+    def text(self) -> str:
+        return "".join(event.text for event in self.events if isinstance(event, TextDelta))
+
+    @property
+    def wave(self) -> np.ndarray:
+        """int16 [samples]"""
+        pcm = b"".join(event.pcm for event in self.events if isinstance(event, SpeechDelta))
+        return np.frombuffer(pcm, np.int16)
+
+    @property
+    def counted(self) -> PromptCounted:
+        (event,) = (event for event in self.events if isinstance(event, PromptCounted))
+        return event
+
+
+class AriaTurns:
+    """`engine` serves as it always does, with its Talker's ear open."""
+
+    def __init__(self, engine: VllmOmniEngine, tokenizer: PreTrainedTokenizerBase) -> None:
+        self.engine = engine
+        self._tokenizer = tokenizer
+        talker = engine._turns.talker
+        assert talker is not None
+        self._recording = RecordingTalker(talker)
+        engine._turns = replace(engine._turns, talker=self._recording)
+
+    def request(self, conversation: Conversation, text: TextSampling, speech: SpeechSampling) -> TurnRequest:
+        ids = tuple(self._tokenizer.encode(conversation.prompt))
+        return TurnRequest(f"aria-{next(NUMBERS)}", ids, conversation.media, text, speech)
+
+    async def hear(
+        self, conversation: Conversation, speech: SpeechSampling, text: TextSampling | None = None
+    ) -> Heard:
+        text = text or TextSampling(max_tokens=18, temperature=0)
+        turn = self.request(conversation, text, speech)
+        events = [event async for event in self.engine.generate(turn)]
+        return Heard(events, self._recording.given.pop(turn.request_id))
+
+    def decode(self, token_ids: list[int]) -> str:
+        said: str = self._tokenizer.decode(token_ids)
+        return said
