@@ -1,0 +1,157 @@
+"""How many people the real server speaks to at once before one of them hears a hole: deadlines or FIFO.
+
+In: nothing, or `--clients`. Out: a table on stdout. One server a schedule, the tiny checkpoint, the same
+people: each asks, listens to the end in real time, and asks again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import json
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import httpx
+from tests.e2e.server_process import MODEL, start_server
+
+from antiphon_executor.tiny import write_tiny_checkpoint
+from antiphon_server.bench.event_stream import EventReader
+from antiphon_server.bench.player import Playback, Player
+
+BYTES_PER_SECOND = 48_000
+SCHEDULES = ("fifo", "deadline")
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One answer. `first_s`: from the request to its first sound."""
+
+    first_s: float
+    events: int
+    playback: Playback
+
+
+def body(answer_s: float, number: int) -> dict[str, object]:
+    """Greedy, so that random weights find no end; the answer's length is the client's choice."""
+    return {
+        "model": MODEL,
+        "messages": [{"role": "user", "content": f"Tell me story number {number}, a long one."}],
+        "modalities": ["text", "audio"],
+        "audio": {"voice": "ethan", "format": "pcm16"},
+        "stream": True,
+        "temperature": 0,
+        "talker_temperature": 0,
+        "max_tokens": round(answer_s * 12.5),
+    }
+
+
+async def listen(client: httpx.AsyncClient, answer_s: float, number: int) -> Heard:
+    """Hears one answer to its end or to `answer_s`, as a player would that begins with the first sound."""
+    player, reader, began = Player(), EventReader(), time.monotonic()
+    first_s = 0.0
+    async with client.stream("POST", "/v1/chat/completions", json=body(answer_s, number)) as answer:
+        answer.raise_for_status()
+        async for piece in answer.aiter_raw():
+            now_s = time.monotonic()
+            for data in reader.feed(piece):
+                size = _sound_bytes(data)
+                if size:
+                    first_s = first_s or now_s - began
+                    player.hear(now_s, size / BYTES_PER_SECOND)
+            if player.heard_s >= answer_s:
+                break
+    left_s = began + first_s + player.heard_s - time.monotonic()
+    await asyncio.sleep(max(left_s, 0.0))
+    playback = player.read()
+    return Heard(first_s, playback.packets, playback)
+
+
+def _sound_bytes(data: bytes) -> int:
+    if b'"data"' not in data:
+        return 0
+    choices = json.loads(data).get("choices") or [{}]
+    audio = choices[0].get("delta", {}).get("audio") or {}
+    return len(base64.b64decode(audio.get("data", "")))
+
+
+async def crowd(url: str, clients: int, given: argparse.Namespace) -> list[Heard]:
+    """`clients` people for a while; the first answers, while they all come in, are not counted."""
+    heard: list[Heard] = []
+    luck = random.Random(clients)
+
+    async def one(number: int, starts_s: float) -> None:
+        await asyncio.sleep(starts_s)
+        for turn in range(given.turns):
+            answer = await listen(client, given.answer_s * luck.uniform(0.6, 1.4), number * 100 + turn)
+            if turn or given.turns == 1:
+                heard.append(answer)
+
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    async with (
+        httpx.AsyncClient(base_url=url, timeout=300, limits=limits) as client,
+        asyncio.TaskGroup() as group,
+    ):
+        for number in range(clients):
+            group.create_task(one(number, luck.uniform(0, given.answer_s)))
+    return heard
+
+
+def row(schedule: str, clients: int, heard: list[Heard]) -> str:
+    firsts = sorted(one.first_s * 1e3 for one in heard)
+    dry = [one for one in heard if one.playback.underruns]
+    dry_s = sum(one.playback.underrun_s for one in heard)
+    spoken_s = sum(one.playback.heard_s for one in heard)
+    events = sum(one.events for one in heard) / spoken_s
+    high = firsts[round(0.99 * (len(firsts) - 1))]
+    return (
+        f"{schedule:9} {clients:8d} {len(heard):8d} {len(dry):8d} {dry_s:8.2f} "
+        f"{median(firsts):10.0f} {high:10.0f} {events:9.1f}"
+    )
+
+
+@contextmanager
+def a_server(checkpoint: Path, folder: Path, schedule: str, slots: int) -> Iterator[str]:
+    flags = ("--streams", str(slots), "--engine.talker.pace.scheduling", schedule)
+    thinker = ("--engine.thinker.max-num-seqs", str(slots))
+    server = start_server(checkpoint, folder / f"log-{schedule}", *flags, *thinker)
+    try:
+        yield server.url
+    finally:
+        server.process.terminate()
+        server.process.wait(60)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clients", type=int, nargs="+", default=[1, 4, 8, 16, 24, 32])
+    parser.add_argument("--slots", type=int, default=32)
+    parser.add_argument("--answer-s", type=float, default=5.0)
+    parser.add_argument("--turns", type=int, default=3)
+    given = parser.parse_args()
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; answers of about {given.answer_s:g} s")
+    print(
+        f"{'schedule':9} {'clients':>8} {'answers':>8} {'ran dry':>8} {'dry, s':>8} "
+        f"{'first, ms':>10} {'99th':>10} {'events/s':>9}"
+    )
+    with TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "tiny"
+        write_tiny_checkpoint(checkpoint)
+        for schedule in SCHEDULES:
+            with a_server(checkpoint, Path(folder), schedule, given.slots) as url:
+                asyncio.run(crowd(url, 2, given))
+                for clients in given.clients:
+                    heard = asyncio.run(crowd(url, clients, given))
+                    print(row(schedule, clients, heard), flush=True)
+
+
+if __name__ == "__main__":
+    main()

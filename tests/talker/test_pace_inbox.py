@@ -1,0 +1,47 @@
+"""Cursors reach the Talker's scheduler, and how many streams rest reaches the bridge, over real sockets."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from antiphon_executor.bridge import Bridge, SocketFolder
+from antiphon_executor.messages import ClientCursor
+from antiphon_executor.talker.pace_inbox import PaceInbox
+
+
+async def becomes(condition: object, within_s: float = 5.0) -> bool:
+    assert callable(condition)
+    deadline = time.monotonic() + within_s
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.005)
+    return True
+
+
+async def test_cursors_arrive_in_their_order_and_the_number_of_resting_streams_comes_back() -> None:
+    folder = SocketFolder()
+    async with Bridge(folder) as bridge:
+        inbox = PaceInbox(folder.pace, folder.frames)
+        try:
+            bridge.send_cursor(4, 1_920)
+            bridge.send_cursor(4, 3_840)
+            came: list[ClientCursor] = []
+            assert await becomes(lambda: came.extend(inbox.drain()) or len(came) == 2)
+            assert came == [ClientCursor(4, 1_920), ClientCursor(4, 3_840)]
+            inbox.tell_parked(3)
+            assert await becomes(lambda: bridge.parked == 3)
+        finally:
+            inbox.close()
+    folder.close()
+
+
+async def test_without_a_talker_cursors_are_dropped_and_nobody_waits() -> None:
+    folder = SocketFolder()
+    async with Bridge(folder) as bridge:
+        began = time.monotonic()
+        for number in range(20_000):
+            bridge.send_cursor(1, number)
+        assert time.monotonic() - began < 5
+    folder.close()
