@@ -167,11 +167,12 @@ class _Planner:
         seconds = self._curve[len(run)] + tokens * self._token_s
         within = {one.key for one in run}
         leads = [one.lead_s - seconds + (FRAME_S if one.key in within else 0.0) for one in self._safe]
-        # Whoever waits for text and runs dry begins anew when it comes.
-        leads += [max(one.lead_s - seconds, seconds_of(1)) for one in self._mute]
-        leads += [seconds_of(1)] * begin
-        # A first frame is short: a machine whose steps take nearly as long has less to leave.
-        margin_s = min(3 * self._rules.margin_s, max(seconds_of(1) - self._curve[1], 0.0) / 2)
+        # A first frame is short. A machine whose steps take as long as it plays has nothing to leave, and one
+        # whose steps take longer is late with the second whatever it does.
+        first_s = max(seconds_of(1), self._curve[1])
+        margin_s = min(3 * self._rules.margin_s, (first_s - self._curve[1]) / 2)
+        leads += [max(one.lead_s - seconds, first_s) for one in self._mute]
+        leads += [first_s] * begin
         return _stays_ahead(leads, self._curve, margin_s)
 
     def _admitted(self) -> list[StreamPace]:

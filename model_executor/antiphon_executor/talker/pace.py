@@ -73,8 +73,14 @@ class TalkerPace:
         self.times = self.times.measured(streams, prompt_tokens, seconds)
 
     def plan(self, now_s: float, candidates: Iterable[Candidate]) -> StepPlan:
-        """Who runs in the step that begins now; the plan counts as carried out."""
-        plan = self._planner(now_s, [self._view(one, now_s) for one in candidates], self.times, self._rules)
+        """Who runs in the step that begins now; the plan counts as carried out.
+
+        A stream that is open and no candidate waits for text: it will be back, and has its place.
+        """
+        present = {one.key: one for one in candidates}
+        absent = (Candidate(key, 0, ready=False) for key in self._entries if key not in present)
+        views = [self._view(one, now_s) for one in (*present.values(), *absent)]
+        plan = self._planner(now_s, views, self.times, self._rules)
         for key, entry in self._entries.items():
             entry.parked = key in plan.parked
         for key in plan.run:

@@ -1,0 +1,61 @@
+"""The Talker's book of streams: what the engine tells it, and what comes out as a plan."""
+
+from __future__ import annotations
+
+from antiphon_executor.talker.deadline import DeadlineRules, first_come
+from antiphon_executor.talker.pace import Candidate, TalkerPace
+from antiphon_executor.talker.play_head import seconds_of
+
+RULES = DeadlineRules()
+
+
+def known_machine(pace: TalkerPace, largest: int = 8, per_stream_s: float = 0.008) -> TalkerPace:
+    for streams in range(1, largest + 1):
+        for _ in range(30):
+            pace.measured(streams, 0, 0.004 + per_stream_s * streams)
+    return pace
+
+
+def playing(pace: TalkerPace, key: str, frames: int, now_s: float) -> Candidate:
+    pace.opened(key, now_s, live=True)
+    pace.plan(now_s, [Candidate(key, 0, ready=True)])
+    pace.made(key, now_s, frames)
+    return Candidate(key, 0, ready=True)
+
+
+def test_a_stream_whose_client_stands_still_comes_to_rest_and_wakes_when_it_goes_on() -> None:
+    pace = known_machine(TalkerPace(RULES))
+    stream = playing(pace, "a", frames=150, now_s=0.0)
+    pace.taken("a", 0.0, 1.0)
+    assert pace.plan(20.0, [stream]).parked == {"a"}
+    assert pace.parked == 1
+    pace.taken("a", 20.0, seconds_of(150))
+    assert pace.plan(20.0 + 8.0, [stream]).run == ("a",)
+    assert pace.parked == 0
+
+
+def test_a_stream_that_waits_for_text_keeps_its_place() -> None:
+    """Given sessions between their chunks, of whom the engine does not speak: nobody is let in instead."""
+    pace = known_machine(TalkerPace(RULES), largest=12)
+    for number in range(9):
+        playing(pace, str(number), frames=40, now_s=0.0)
+    pace.opened("new", 0.0, live=True)
+    new = Candidate("new", 30, ready=True)
+    assert pace.plan(0.1, [new]).run == ()
+    for number in range(9):
+        pace.closed(str(number))
+    assert pace.plan(0.1, [new]).run == ("new",)
+
+
+def test_first_come_first_served_runs_everybody_who_can() -> None:
+    pace = known_machine(TalkerPace(RULES, first_come))
+    streams = [playing(pace, str(number), frames=200, now_s=0.0) for number in range(12)]
+    assert len(pace.plan(0.1, streams).run) == 12
+
+
+def test_what_is_left_of_a_closed_stream_is_how_its_client_fared() -> None:
+    pace = TalkerPace(RULES)
+    playing(pace, "a", frames=10, now_s=0.0)
+    assert pace.made("a", 0.5, 11) > 0
+    assert pace.made("a", 5.0, 12) == 0.0
+    assert pace.closed("a").dries == 1
