@@ -22,6 +22,8 @@ from antiphon_server.bench.visit import Visit
 
 _PATH = "/chat/completions"
 _UNTOLD_RETRY_S = 1.0
+# What httpcore says of each request as soon as its head is written.
+_SENT = "send_request_headers.complete"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +77,6 @@ class Listener:
         await self._try(visit, request)
 
     async def _try(self, visit: Visit, request: Request) -> None:
-        visit.send(time.monotonic())
         try:
             async with asyncio.timeout(self._options.timeout_s):
                 await self._exchange(visit, request)
@@ -93,7 +94,12 @@ class Listener:
             visit.ended_at = time.monotonic()
 
     async def _exchange(self, visit: Visit, request: Request) -> None:
-        async with self._client.stream("POST", self._options.url + _PATH, content=request.body) as response:
+        async def trace(event: str, _: dict[str, object]) -> None:
+            if event.endswith(_SENT):
+                visit.leave(time.monotonic())
+
+        url, noted = self._options.url + _PATH, {"trace": trace}
+        async with self._client.stream("POST", url, content=request.body, extensions=noted) as response:
             visit.meet(response.status_code, response.headers, time.monotonic())
             if response.status_code != httpx.codes.OK:
                 visit.refuse(await response.aread())

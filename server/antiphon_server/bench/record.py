@@ -35,15 +35,16 @@ class Usage(msgspec.Struct, frozen=True):
 
 class StreamRecord(msgspec.Struct, frozen=True, kw_only=True):
     """One request. `due_s` counts from the level's start, all other times from `due_s`, when it should have
-    been sent: what a client waits because its own sender was late, or was told to come back, is waiting too.
-    `reason`: the server's code, or what happened. `speech_rtf`: time over length of all sound after the first
-    packet; `rtf`: time to the last packet over the length of all sound.
+    been sent: what a client waits because its sender was late, or was told to come back, is waiting too.
+    `sent_late_s`: until the request's head had left, a new connection included. `reason`: the server's code,
+    or what happened. `rtf`: time to the last packet over the length of all sound; `speech_rtf`: both without
+    the first packet.
     """
 
     number: int
     input: str
     due_s: float
-    sent_late_s: float
+    sent_late_s: float | None = None
     outcome: Outcome
     status: int | None = None
     reason: str | None = None

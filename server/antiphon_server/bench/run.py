@@ -21,7 +21,7 @@ from antiphon_server.bench.questions import make_questions, write_request
 from antiphon_server.bench.rehearsal import find_dialect, warm_up
 from antiphon_server.bench.report import Report, created_now, describe_asked, write_json
 from antiphon_server.bench.summary import LevelReport, summarise
-from antiphon_server.bench.surroundings import look_at_client, look_at_server
+from antiphon_server.bench.surroundings import ServerFacts, look_at_client, look_at_server
 from antiphon_server.bench.table import as_text
 from antiphon_server.exits import ExitCode
 
@@ -60,7 +60,7 @@ async def measure(options: Options, stop: asyncio.Event, judge: Judge | None = N
         server=server,
         client=facts,
         asked=describe_asked(options, dialect, place),
-        levels=tuple([await asyncio.to_thread(_sum_up, one, options, judge) for one in measured]),
+        levels=tuple([await asyncio.to_thread(_sum_up, one, options, server, judge) for one in measured]),
         is_complete=is_complete,
     )
 
@@ -98,7 +98,8 @@ def _ctrl_c_sets(stop: asyncio.Event) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGINT)
 
 
-def _sum_up(measured: Measured, options: Options, judge: Judge | None) -> LevelReport:
+def _sum_up(measured: Measured, options: Options, server: ServerFacts, judge: Judge | None) -> LevelReport:
     said = measured.said[: options.judging.answers]
     errors = judge_all(judge, said) if judge else None
-    return summarise(measured.level, measured.records, measured.lag, options, errors)
+    connect_s = server.connect_ms / 1e3
+    return summarise(measured.level, measured.records, measured.lag, options, connect_s, errors)

@@ -36,7 +36,8 @@ class Visit:
         self._request_id: str | None = None
         self._rejections = 0
 
-    def send(self, at: float) -> None:
+    def leave(self, at: float) -> None:
+        """The head of the request is with the kernel."""
         if self._sent_at is None:
             self._sent_at = at
 
@@ -75,7 +76,7 @@ class Visit:
             number=number,
             input=kind,
             due_s=self.due - began,
-            sent_late_s=self._after(self._sent_at) or 0.0,
+            sent_late_s=self._after(self._sent_at),
             outcome=self.outcome,
             status=self._status,
             reason=self._reason,

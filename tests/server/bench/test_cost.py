@@ -13,9 +13,7 @@ from antiphon_server.bench.record import Outcome, StreamRecord, Usage
 
 def answer(outcome: Outcome = "ok", heard_s: float = 36.0, usage: Usage | None = None) -> StreamRecord:
     playback = Playback(heard_s, 1, 0, 0.0, None)
-    return StreamRecord(
-        number=0, input="text", due_s=0, sent_late_s=0, outcome=outcome, playback=playback, usage=usage
-    )
+    return StreamRecord(number=0, input="text", due_s=0, outcome=outcome, playback=playback, usage=usage)
 
 
 def test_a_machine_hour_is_shared_by_what_was_answered_in_it() -> None:

@@ -14,9 +14,7 @@ from antiphon_server.bench.record import Outcome, StreamRecord
 
 
 def record(number: int, outcome: Outcome = "ok", retry_after_s: float | None = None) -> StreamRecord:
-    return StreamRecord(
-        number=number, input="text", due_s=0, sent_late_s=0, outcome=outcome, retry_after_s=retry_after_s
-    )
+    return StreamRecord(number=number, input="text", due_s=0, outcome=outcome, retry_after_s=retry_after_s)
 
 
 async def test_a_closed_loop_has_just_so_many_in_flight() -> None:
