@@ -10,12 +10,18 @@ PY     := $(VENV)/bin/python
 CODE   := server model_executor kernels
 LOCKS  := $(wildcard lock/$(DEVICE).txt) $(if $(filter cpu,$(DEVICE)),lock/torch-cpu.txt)
 PIP    := $(PY) -m pip install --quiet --disable-pip-version-check --no-deps
+# antiphon-nano: its data, checkpoints and report; the environment of its teacher and judge.
+NANO   := .cache/nano
+TAUGHT := .cache/nano-venv/bin/python
+LEARN  := PYTHONPATH=model_executor OMP_NUM_THREADS=1 nice -n 19
+JUDGE  := $(LEARN) $(TAUGHT) -m antiphon_nano.judge $(NANO)/report.json
+GATE   := $(LEARN) $(PY) -m antiphon_nano.gates $(NANO)/report.json
 # Written last, so an interrupted set-up is taken up again; older than a lock, it is out of date.
 READY  := $(VENV)/ready-$(DEVICE)
 TESTED := $(VENV)/ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint lock architecture image-test clean
+.PHONY: help install serve test lint lock architecture nano image-test clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -43,6 +49,8 @@ architecture: $(TESTED) ## write the file table of ARCHITECTURE.md
 
 bench-%: $(TESTED) ## time something: bench-vocoder, ... (ARGS=--help)
 	$(PY) -m tests.bench.bench_$* $(ARGS)
+
+nano: $(NANO)/talker.passed ## train antiphon-nano's voice from packages alone (hours; goes on where it stopped)
 
 image-test: ## build the CPU image with buildah, run it, let it speak (root, Debian)
 	deploy/image_test.sh
@@ -72,3 +80,33 @@ $(TESTED): $(READY) lock/dev.txt
 .cache/lock-tools/bin/uv:
 	python3 -m venv .cache/lock-tools
 	.cache/lock-tools/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+
+# Each stage leaves its mark when what it made is heard well enough; the next one does not begin before.
+$(TAUGHT): model_executor/antiphon_nano/teachers.txt
+	python3 -m venv .cache/nano-venv
+	$@ -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(NANO)/speech.made: | $(TAUGHT)
+	$(LEARN) $(TAUGHT) -u -m antiphon_nano.teacher.synthesis $(NANO)/speech
+	$(JUDGE) $(addprefix $(NANO)/speech/,natural-heart held-heart held-deep unseen-heart)
+	@touch $@
+
+$(NANO)/codec.passed: $(NANO)/speech.made | $(READY) $(TAUGHT)
+	$(LEARN) $(PY) -u -m antiphon_nano.speech.codec_training $(NANO)
+	$(JUDGE) $(NANO)/judged/codec
+	$(GATE) codec
+	@touch $@
+
+$(NANO)/vocoder.passed: $(NANO)/codec.passed | $(READY) $(TAUGHT)
+	$(LEARN) $(PY) -u -m antiphon_nano.speech.vocoder_training $(NANO)
+	$(JUDGE) $(NANO)/judged/vocoder-held-heart $(NANO)/judged/vocoder-held-deep
+	$(GATE) vocoder
+	@touch $@
+
+$(NANO)/talker.passed: $(NANO)/vocoder.passed | $(READY) $(TAUGHT)
+	$(LEARN) $(PY) -u -m antiphon_nano.speech.talker_training $(NANO)
+	$(LEARN) $(PY) -u -m antiphon_nano.speech.talker_trial $(NANO)
+	$(JUDGE) $(addprefix $(NANO)/judged/,predictor talker talker-deep unseen)
+	$(GATE) talker
+	@touch $@

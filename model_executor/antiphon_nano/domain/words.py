@@ -74,8 +74,8 @@ PRODUCT = _words(
     "plus minus times equals sum top bottom middle corner side next moving growing turning shrinking"
     " appears disappears rises silence voices beep beeps tones model demonstration aloud sentence sentences"
     " pictures videos numbers sounds words questions answers spoken text show ask try welcome fine meet"
-    " moment hundred let shows says else few well anything letters name names called wrong same different half"
-    " shapes colors English language only understand talk turn pleased"
+    " moment hundred let shows says else few well anything letters name names called wrong same different"
+    " half shapes colors English language only understand talk turn pleased"
 )
 
 WORDS: tuple[str, ...] = tuple(

@@ -6,12 +6,15 @@ and the Talker's targets; the mel decoder, causal as the vocoder is, serves trai
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from antiphon_nano.speech.mel import MELS, LogMel
 from antiphon_nano.speech.rvq import ResidualQuantizer
+from antiphon_nano.training import weights
 
 GROUPS = 8
 ENTRIES = 512
@@ -51,6 +54,13 @@ class Codec(nn.Module):
         """Codes [frames, groups] → log-mel [mels, frames * 8]."""
         mel = self.decoder(self.quantizer.decode(codes).T[None])[0]
         return mel * self.spread + self.mean
+
+
+def loaded_codec(home: Path) -> Codec:
+    """The codec that was trained in `home`, for reading alone."""
+    codec = Codec()
+    codec.load_state_dict(weights(home / "codec.safetensors", "codec"))
+    return codec.eval().requires_grad_(False)
 
 
 class Encoder(nn.Module):

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from antiphon_nano import training
 from antiphon_nano.speech.codec import Codec
-from antiphon_nano.speech.recordings import Recordings, chance_of
+from antiphon_nano.speech.recordings import CODES, Recordings, chance_of
 from antiphon_nano.teacher import shard
 
 STEPS = 6000
@@ -76,8 +76,8 @@ class CodecTraining:
 @torch.no_grad()
 def encode(codec: Codec, folder: Path) -> None:
     """Codes of every shard that has none."""
-    for path in shard.all_of(folder, "*"):
-        target = path.with_suffix(".codes.npy")
+    for path in shard.all_of(folder, ""):
+        target = path.with_suffix(CODES)
         if not target.exists():
             speech = shard.read(path)
             sounds = [torch.from_numpy(speech.sound(utterance)) for utterance in speech.utterances]

@@ -10,10 +10,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from antiphon_nano.teacher import shard
 from antiphon_nano.teacher.shard import FRAME_SAMPLES
+
+CODES = ".codes.npy"
+"""Ending of the file beside a shard that holds its codes: int16 [frames, groups]."""
 
 
 class Recordings:
@@ -23,7 +27,9 @@ class Recordings:
         paths = shard.all_of(folder, kind)[:most]
         if not paths:
             raise ValueError(f"no speech of kind {kind!r} in {folder}")
+        self.paths = paths
         self.shards = [shard.read(path) for path in paths]
+        self._read: dict[int, NDArray[np.int16]] = {}
         self._places = [(s, u) for s, part in enumerate(self.shards) for u in range(len(part.utterances))]
         frames = [self.shards[s].utterances[u].frames for s, u in self._places]
         self._shares = np.array(frames) / sum(frames)
@@ -40,6 +46,19 @@ class Recordings:
         """[frames * 1920]."""
         s, u = self._places[index]
         return torch.from_numpy(self.shards[s].sound(self.shards[s].utterances[u]))
+
+    def codes(self, index: int) -> Tensor:
+        """int64 [frames, groups], as the codec has encoded them. FileNotFoundError before it has."""
+        s, u = self._places[index]
+        utterance = self.shards[s].utterances[u]
+        codes = self._codes(s)[utterance.first_frame : utterance.first_frame + utterance.frames]
+        return torch.from_numpy(codes.astype(np.int64))
+
+    def _codes(self, number: int) -> NDArray[np.int16]:
+        if number not in self._read:
+            path = self.paths[number].with_suffix(CODES)
+            self._read[number] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return self._read[number]
 
     def pieces(self, chance: np.random.Generator, count: int, samples: int) -> Tensor:
         """[count, samples] from random places of shards: across utterances' ends, at any sample."""

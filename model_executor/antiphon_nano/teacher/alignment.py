@@ -20,7 +20,7 @@ _MOST_UNITS_OF_A_MARK = 7
 
 @dataclass(frozen=True, slots=True)
 class Snapped:
-    """`durations`: units of each id, pads at both ends; `starts`: first frame of each token; `frames`: all."""
+    """`durations`: units of each id, pads at both ends; `starts`: the first frame of each token."""
 
     durations: tuple[int, ...]
     starts: tuple[int, ...]

@@ -64,5 +64,5 @@ def read(path: Path) -> Shard:
 
 
 def all_of(folder: Path, kind: str = "train") -> list[Path]:
-    """The whole shards of a kind in a folder, in order of their names."""
-    return sorted(path.with_suffix("") for path in folder.glob(f"{kind}-*.json"))
+    """The whole shards whose names begin with `kind`, in order of their names."""
+    return sorted(path.with_suffix("") for path in folder.glob(f"{kind}*.json") if "." not in path.stem)

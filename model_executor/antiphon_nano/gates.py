@@ -1,0 +1,52 @@
+"""`python -m antiphon_nano.gates REPORT STAGE`: whether a stage is good enough to build the next one on.
+
+In: word error rates of the report. Out: exit status 1 and a line where a stage's speech is heard worse than
+it may be. A gate compares with speech that the judge heard too, so that the judge's own errors cancel out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """Word error rate of `figure` at most `points` above that of `reference`, both names in the report."""
+
+    figure: str
+    reference: str
+    points: float
+
+    def verdict(self, report: Mapping[str, Mapping[str, float]]) -> tuple[bool, str]:
+        """KeyError where a figure has not been taken."""
+        ours, theirs = report[self.figure]["wer"], report[self.reference]["wer"]
+        over = ours - theirs
+        told = f"{self.figure} {ours:.1f} % against {self.reference} {theirs:.1f} %"
+        return over <= self.points, f"{told}: {over:+.1f} points of at most {self.points:+.1f}"
+
+
+GATES: Mapping[str, tuple[Gate, ...]] = {
+    "codec": (Gate("codec", "held-heart", 6.0),),
+    "vocoder": (Gate("vocoder-held-heart", "held-heart", 10.0),),
+    "talker": (Gate("predictor", "held-heart", 15.0), Gate("talker", "natural-heart", 10.0)),
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("report", type=Path)
+    parser.add_argument("stage", choices=sorted(GATES))
+    arguments = parser.parse_args()
+    report = json.loads(arguments.report.read_text())
+    verdicts = [gate.verdict(report) for gate in GATES[arguments.stage]]
+    for passed, told in verdicts:
+        print(f"{'passed' if passed else 'FAILED'}: {told}")
+    raise SystemExit(0 if all(passed for passed, _ in verdicts) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,113 @@
+"""What the Talker learns from: utterances as streams in ARIA's order, with all targets, in one padded batch.
+
+In: texts as token ids, codes, the teacher's alignment, and each stream's prompt. Out: index tensors alone; no
+row is embedded here. The order of a stream's rows is the served one, `aria.stream_order`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from antiphon_executor.qwen3_5_omni.aria import Kind, stream_order
+
+NOTHING = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lesson:
+    """One utterance. `prompt`: text ids, with `codec_bos` and media left to `voice`; see `Batch`.
+
+    `opening`, `closing`: text ids before and behind the voice's reference frames `voice` [n, groups];
+    `text`: token ids, tts_eos last; `starts`: the frame in which each token but tts_eos begins;
+    `codes`: [frames, groups]; `phonemes`: [frames].
+    """
+
+    opening: tuple[int, ...]
+    voice: NDArray[np.int64]
+    closing: tuple[int, ...]
+    text: tuple[int, ...]
+    starts: tuple[int, ...]
+    codes: NDArray[np.int64]
+    phonemes: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Streams [n, rows], `NOTHING` where a row has no such thing.
+
+    `tokens`: the text id of a row; `frames` [n, rows, groups]: its codes; `begins`: it is codec_bos.
+    Of the frame that each row predicts: `codes` [n, rows, groups], `ends` (there is none: EOS), `phonemes`,
+    and `spoken` [n, rows, 2]: the row of the token spoken in it and of the one behind, where it has entered.
+    """
+
+    tokens: Tensor
+    frames: Tensor
+    begins: Tensor
+    codes: Tensor
+    ends: Tensor
+    phonemes: Tensor
+    spoken: Tensor
+
+
+def batch_of(lessons: Sequence[Lesson], text_size: int = 4, frame_size: int = 4, tail: int = 1) -> Batch:
+    """`tail`: frames of silence at an utterance's end, in which tts_eos counts as spoken."""
+    streams = [_Stream(lesson, text_size, frame_size, tail) for lesson in lessons]
+    rows = max(len(stream.tokens) for stream in streams)
+    return Batch(
+        **{
+            name: torch.stack([_filled(getattr(stream, name), rows) for stream in streams])
+            for name in ("tokens", "frames", "begins", "codes", "ends", "phonemes", "spoken")
+        }
+    )
+
+
+def _filled(values: NDArray, rows: int) -> Tensor:
+    whole = np.full((rows, *values.shape[1:]), False if values.dtype == bool else NOTHING, values.dtype)
+    whole[: len(values)] = values
+    return torch.from_numpy(whole)
+
+
+class _Stream:
+    """The rows of one lesson, as numpy columns under the names of `Batch`."""
+
+    def __init__(self, lesson: Lesson, text_size: int, frame_size: int, tail: int) -> None:
+        count, groups = lesson.codes.shape
+        order = stream_order(len(lesson.text), count, text_size, frame_size)
+        before, reference = len(lesson.opening), len(lesson.voice)
+        prompt = before + reference + len(lesson.closing) + 1
+        rows = prompt + len(order)
+        is_frame = np.array([row.kind is Kind.FRAME for row in order])
+        at = prompt + np.arange(len(order))
+        self.tokens = np.full(rows, NOTHING)
+        self.tokens[:before] = lesson.opening
+        self.tokens[before + reference : prompt - 1] = lesson.closing
+        self.tokens[at[~is_frame]] = np.array(lesson.text)
+        self.frames = np.full((rows, groups), NOTHING)
+        self.frames[before : before + reference] = lesson.voice
+        self.frames[at[is_frame]] = lesson.codes
+        self.begins = np.arange(rows) == prompt - 1
+        self._targets(lesson, at[is_frame] - 1, at[~is_frame], rows, tail)
+
+    def _targets(self, lesson: Lesson, predicting: NDArray, entered: NDArray, rows: int, tail: int) -> None:
+        count, groups = lesson.codes.shape
+        self.codes = np.full((rows, groups), NOTHING)
+        self.codes[predicting] = lesson.codes
+        self.phonemes = np.full(rows, NOTHING)
+        self.phonemes[predicting] = lesson.phonemes
+        self.ends = np.arange(rows) == rows - 1
+        last = len(lesson.text) - 1
+        now = np.searchsorted(np.array(lesson.starts), np.arange(count + 1), side="right") - 1
+        now = np.clip(now, 0, last)
+        now[count - tail :] = last
+        self.spoken = np.full((rows, 2), NOTHING)
+        asking = np.append(predicting, rows - 1)
+        for column in range(2):
+            places = entered[np.minimum(now + column, last)]
+            known = places <= asking
+            self.spoken[asking[known], column] = places[known]

@@ -1,0 +1,177 @@
+"""Stage 3, `python -m antiphon_nano.speech.vocoder_training HOME`: Code2Wav learns to sound codes.
+
+In: HOME/speech with codes, HOME/codec.safetensors. Out: HOME/vocoder.safetensors, and held-out speech through
+codes and vocoder, for the judge. First a mel head alone on what the decoder reads, then the waveform.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
+
+from antiphon_executor.qwen3_5_omni.presets import nano
+from antiphon_nano import training
+from antiphon_nano.domain.tokenizer import nano_tokenizer
+from antiphon_nano.speech.codec import Codec, loaded_codec
+from antiphon_nano.speech.recordings import Recordings, chance_of
+from antiphon_nano.speech.spectral_loss import SpectralLoss
+from antiphon_nano.speech.vocoder import (
+    DECODER_CONTEXT_FRAMES,
+    cut_samples,
+    features,
+    fresh_vocoder,
+    waveform,
+)
+from antiphon_nano.teacher import shard
+from antiphon_nano.teacher.shard import FRAME_SAMPLES
+
+STEPS = 9000
+MEL_STEPS = 700
+_MEL_SHARE = 0.5
+_MELS_PER_ROW = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A batch's shape in frames: `context` is heard but not scored."""
+
+    streams: int
+    context: int
+    scored: int
+
+    @property
+    def frames(self) -> int:
+        return self.context + self.scored
+
+
+MEL_CUT = Cut(streams=12, context=6, scored=14)
+SOUND_CUT = Cut(streams=5, context=10, scored=14)
+
+
+class MelHead(nn.Module):
+    """Features [streams, hidden, n] → normed log-mels [streams, mels, n * 2]. Serves training alone."""
+
+    def __init__(self, hidden: int, mels: int) -> None:
+        super().__init__()
+        self.linear = nn.Conv1d(hidden, mels * _MELS_PER_ROW, 1)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return self.linear(rows).unflatten(1, (-1, _MELS_PER_ROW)).transpose(2, 3).flatten(2)
+
+
+class VocoderTraining:
+    """Sound made of codes, held against the sound that the codes were made of."""
+
+    def __init__(
+        self,
+        speech: Recordings,
+        codec: Codec,
+        model: Qwen3OmniMoeCode2Wav,
+        head: MelHead,
+        optimizer: torch.optim.Optimizer,
+    ) -> None:
+        self._speech = speech
+        self._codec = codec
+        self._model = model
+        self._head = head
+        self._optimizer = optimizer
+        self._spectral = SpectralLoss()
+        self._cut = cut_samples(model.config)
+
+    def step(self, number: int) -> Mapping[str, Tensor]:
+        if number < MEL_STEPS:
+            codes, sound = self.batch(number, MEL_CUT)
+            mel = self._mel_loss(features(self._model, codes), sound)
+            training.clipped_step(self._optimizer, mel)
+            return {"mel": mel}
+        codes, sound = self.batch(number, SOUND_CUT)
+        rows = features(self._model, codes)
+        made, meant = self.sounded(rows, sound)
+        spectral, mel = self._spectral(made, meant), self._mel_loss(rows, sound)
+        training.clipped_step(self._optimizer, spectral + _MEL_SHARE * mel, norm=2.0)
+        return {"spectral": spectral, "mel": mel}
+
+    def sounded(self, rows: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
+        """The scored samples, made and meant: only so much is decoded as they need."""
+        kept = SOUND_CUT.scored + DECODER_CONTEXT_FRAMES
+        made = waveform(self._model, rows[..., -kept * 4 :])[:, DECODER_CONTEXT_FRAMES * FRAME_SAMPLES :]
+        meant = sound[:, SOUND_CUT.context * FRAME_SAMPLES :][:, : made.shape[1]]
+        return made, meant
+
+    def batch(self, number: int, cut: Cut) -> tuple[Tensor, Tensor]:
+        """Codes [streams, groups, frames] and their sound [streams, frames * 1920]."""
+        chance = chance_of(1, number)
+        codes, sounds = [], []
+        for index in self._speech.drawn(chance, cut.streams):
+            known, sound = self._speech.codes(index), self._speech.sound(index)
+            start = int(chance.integers(-cut.context, max(1, len(known) - cut.scored - cut.context + 1)))
+            codes.append(cut_out(known, start, cut.frames, known[:1]))
+            sounds.append(
+                cut_out(sound, start * FRAME_SAMPLES, cut.frames * FRAME_SAMPLES, sound.new_zeros(1))
+            )
+        return torch.stack(codes).transpose(1, 2), torch.stack(sounds)
+
+    def _mel_loss(self, rows: Tensor, sound: Tensor) -> Tensor:
+        return functional.l1_loss(self._head(rows), self._codec.normed_mel(sound))
+
+
+def cut_out(track: Tensor, start: int, length: int, filler: Tensor) -> Tensor:
+    """`length` entries of `track` from `start`, which may be before it; `filler` [1, …] where it has none."""
+    before, behind = max(0, -start), max(0, start + length - len(track))
+    inside = track[max(0, start) : start + length]
+    parts = (filler.expand(before, *filler.shape[1:]), inside, filler.expand(behind, *filler.shape[1:]))
+    return torch.cat(parts)
+
+
+@torch.no_grad()
+def sounds_of(model: Qwen3OmniMoeCode2Wav, codes: Sequence[Tensor]) -> list[Tensor]:
+    """Codes [frames, groups] of each → [frames * 1920], silent where the model's sound ends before."""
+    made = [model(track.T[None])[0, 0] for track in codes]
+    return [functional.pad(one, (0, -len(one) % FRAME_SAMPLES)) for one in made]
+
+
+def judged(model: Qwen3OmniMoeCode2Wav, home: Path, kind: str, most: int) -> None:
+    """Held-out speech through codes and vocoder, as the shard HOME/judged/vocoder-KIND."""
+    speech = Recordings(home / "speech", kind)
+    chosen = range(min(most, len(speech)))
+    made = sounds_of(model, [speech.codes(index) for index in chosen])
+    utterances, frames = [], 0
+    for index, sound in zip(chosen, made, strict=True):
+        old = speech.utterance(index)
+        utterances.append(shard.Utterance(old.text, old.voice, frames, len(sound) // FRAME_SAMPLES, [], []))
+        frames += utterances[-1].frames
+    shard.write(home / "judged" / f"vocoder-{kind}", utterances, [sound.numpy() for sound in made])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("home", type=Path)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    arguments = parser.parse_args()
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    home: Path = arguments.home
+    codec = loaded_codec(home)
+    config = nano(nano_tokenizer().get_vocab()).code2wav_config
+    model = fresh_vocoder(config, codec.quantizer.codebooks)
+    head = MelHead(config.hidden_size, codec.mel.bank.shape[0])
+    parameters = [*model.parameters(), *head.parameters()]
+    optimizer = torch.optim.AdamW(parameters, betas=(0.8, 0.95), weight_decay=0.01)
+    plan = training.Plan(home / "vocoder.safetensors", arguments.steps, rate=1.5e-3)
+    run = training.Training(plan, {"vocoder": model, "head": head}, {"vocoder": optimizer})
+    work = VocoderTraining(Recordings(home / "speech"), codec, model.train(), head, optimizer)
+    run.run(work.step)
+    model.eval()
+    for kind in ("held-heart", "held-deep"):
+        judged(model, home, kind, 100)
+
+
+if __name__ == "__main__":
+    main()
