@@ -15,7 +15,13 @@ from contextlib import aclosing
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from antiphon_executor.protocol import EngineDead, SpeechDelta, SpeechEnded, TurnEvent
+from antiphon_executor.protocol import (
+    SPEAKING_RATE_HZ,
+    EngineDead,
+    SpeechDelta,
+    SpeechEnded,
+    TurnEvent,
+)
 from antiphon_server.access import ClientStalled
 from antiphon_server.chunks import ChunkWriter
 from antiphon_server.envelope import body_of, error_of
@@ -125,6 +131,7 @@ class _StreamedAnswer:
         self._writer = ChunkWriter(head, form, self._meter)
         self._ramp = PacketRamp(service.settings.chat.packets)
         self._taken_bytes = 0
+        self._behind_s = 0.0
 
     async def send_all(self, feed: Feed[TurnEvent]) -> None:
         policy = self._service.settings.chat
@@ -172,9 +179,18 @@ class _StreamedAnswer:
             chunks += self._writer.sound(await self._sound.feed(pcm))
         await self._send(chunks)
         if pcm:
-            self._ramp.sent(time.monotonic(), pcm)
-            self._taken_bytes += len(pcm)
-            self._service.engine.taken(self._head.id, self._taken_bytes // 2)
+            self._note_taken(pcm, now_s)
+
+    def _note_taken(self, pcm: bytes, since_s: float) -> None:
+        """A client that takes speech more slowly than it plays is given up when it is too far behind."""
+        now_s = time.monotonic()
+        self._ramp.sent(now_s, pcm)
+        self._taken_bytes += len(pcm)
+        self._service.engine.taken(self._head.id, self._taken_bytes // 2)
+        self._behind_s = max(self._behind_s + now_s - since_s - len(pcm) / 2 / SPEAKING_RATE_HZ, 0.0)
+        if self._behind_s > self._service.settings.server.timeouts.stalled_client_s:
+            self._service.metrics.turn_aborted("stalled_client")
+            raise ClientStalled
 
     async def _finish(self) -> None:
         if self._form.speaks:

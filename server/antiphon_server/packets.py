@@ -61,10 +61,19 @@ class PacketRamp:
         return max(self.lead_s(now_s) - self._rules.reserve_s, 0.0)
 
     def take(self, now_s: float) -> bytes:
-        """What is to go out now: everything held, or nothing."""
+        """What is to go out now: nothing, or what is held, up to the longest packet."""
         if self.due_in_s(now_s) != 0.0 and self.held_s < self._wanted_s(now_s):
             return b""
-        return self.flush()
+        count, seconds = 0, 0.0
+        for piece in self._held:
+            seconds += _seconds(len(piece))
+            if count and seconds > self._rules.longest_s + _FRAME_S / 2:
+                break
+            count += 1
+        pcm = b"".join(self._held[:count])
+        del self._held[:count]
+        self._held_bytes -= len(pcm)
+        return pcm
 
     def flush(self) -> bytes:
         """Everything held, whatever the client has in hand."""

@@ -330,3 +330,28 @@ async def test_speech_that_derailed_ends_as_a_length_and_is_counted(
     assert reasons[-1] == "length"
     assert exchange.events[-1] == "[DONE]"
     assert 'antiphon_speech_derailed_total{reason="silence"} 1.0' in service.metrics.render().decode()
+
+
+async def test_a_client_that_reads_more_slowly_than_speech_plays_is_given_up(
+    checkpoint: Path, engine: EchoEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given one that takes a packet in 0.2 s, never 0.5 s, when a packet is 80 ms of speech."""
+    service = make_service(
+        checkpoint,
+        engine,
+        server={"timeouts": {"stalled_client_s": 0.5}},
+        chat={"packets": {"longest_s": 0.08}},
+    )
+    engine.script = Script(delay_s=0.01, answer="One two three four five six seven eight nine ten. " * 8)
+    whole = Exchange._send
+
+    async def send_slowly(exchange: Exchange, message: Any) -> None:
+        await asyncio.sleep(0.2)
+        await whole(exchange, message)
+
+    monkeypatch.setattr(Exchange, "_send", send_slowly)
+    async with Exchange(create_app(service), STREAMED) as exchange:
+        await asyncio.wait_for(exchange.task, 20)
+    assert b"[DONE]" not in exchange.body
+    assert 'reason="stalled_client"} 1.0' in service.metrics.render().decode()
+    assert await is_idle(service, engine)

@@ -77,6 +77,13 @@ def test_packets_grow_with_what_the_client_has_in_hand_up_to_the_longest() -> No
     assert max(lengths) <= RULES.longest_s + 1e-9
 
 
+def test_speech_that_piled_up_goes_out_in_packets_of_the_longest_length() -> None:
+    """Given 40 frames at once, as after a client that stood still."""
+    heard = through_ramp([(0.0, FIRST), *((1.0, FRAME) for _ in range(40))])
+    assert max(seconds for _, seconds in heard.sends[:-1]) <= RULES.longest_s + 1e-9
+    assert len(heard.pcm) == len(FIRST) + 40 * len(FRAME)
+
+
 def test_speech_made_just_in_time_goes_out_frame_by_frame() -> None:
     heard = through_ramp(steady(50, 0.079))
     assert len(heard.sends) == 50
