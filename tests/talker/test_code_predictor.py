@@ -14,6 +14,7 @@ from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
     Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration as Oracle,
 )
 
+from antiphon_executor.reference.code_predictor import CodePredictor as NarrowReference
 from antiphon_executor.talker.code_predictor import CodePredictor, PredictorShape, greedy
 from antiphon_executor.talker.sampling import ResidualDraw, SlotSampling, StreamSampling
 
@@ -120,6 +121,21 @@ def test_parameters_have_the_checkpoints_names_and_are_loaded_in_parts() -> None
     assert torch.equal(parts(hidden, code0, greedy), whole(hidden, code0, greedy))
     for name, parameter in parts.named_parameters():
         assert torch.equal(parameter, oracle.state_dict()[name]), name
+
+
+@torch.no_grad()
+def test_narrower_than_its_talker_it_says_what_the_reference_says() -> None:
+    torch.manual_seed(5)
+    config = configuration(SMALL)
+    reference = NarrowReference(config, talker_hidden=80).eval()
+    for parameter in reference.parameters():
+        parameter.copy_(torch.randn_like(parameter) * (0.3 if parameter.ndim == 2 else 1.0))
+    predictor = CodePredictor(config, talker_hidden=80)
+    assert predictor.load_weights(reference.state_dict().items()) == set(reference.state_dict())
+    hidden, code0 = torch.randn(4, 80), torch.randn(4, 80)
+    codes = predictor(hidden, code0, greedy)
+    assert torch.equal(codes, reference.draw(hidden, code0, greedy))
+    assert len(codes.unique()) > 1
 
 
 def test_fusing_keeps_no_second_copy_of_the_weights() -> None:
