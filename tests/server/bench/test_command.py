@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from antiphon_server.app import create_app
 from antiphon_server.config import ServerSettings
@@ -92,6 +93,15 @@ async def test_nobody_there_is_one_line() -> None:
     assert done.code == ExitCode.FAULT
     assert done.err.strip().splitlines() == [done.err.strip()]
     assert "nothing answers at 127.0.0.1:9" in done.err
+
+
+async def test_a_wrong_key_is_said_before_anything_is_measured(checkpoint: Path) -> None:
+    service = make_service(checkpoint, server={"api_keys": (SecretStr("another-key-0123"),)})
+    async with serving(create_app(service), service.settings.server) as port:
+        done = await bench(f"http://127.0.0.1:{port}")
+    assert done.code == ExitCode.USAGE
+    assert "wants another API key" in done.err
+    assert KEY not in done.err + done.out
 
 
 @pytest.mark.parametrize("dialect", ["openai", "dashscope", "union"])
