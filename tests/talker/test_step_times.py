@@ -59,3 +59,9 @@ def test_a_size_that_is_long_not_seen_does_not_overrule_a_larger_one() -> None:
 def test_a_curve_never_falls(steps: list[tuple[int, float]]) -> None:
     curve = learnt(*((batch, 0, seconds) for batch, seconds in steps)).curve(256)
     assert all(low <= high for low, high in pairwise(curve))
+
+
+def test_what_is_usual_is_less_than_what_is_hardly_exceeded() -> None:
+    times = learnt(*[(1, 0, 0.02), (1, 0, 0.04)] * 100)
+    assert times.usual().curve(1)[1] == pytest.approx(0.03, rel=0.1)
+    assert times.curve(1)[1] > 0.04

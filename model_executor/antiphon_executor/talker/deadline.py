@@ -34,7 +34,7 @@ class DeadlineRules:
     park_s: float = 8.0
     wake_s: float = 4.0
     margin_s: float = 0.004
-    headroom: float = 0.05
+    headroom: float = 0.1
     spare_s: float = 0.5
     age_s: float = 1.0
 
@@ -100,7 +100,8 @@ class _Planner:
         self._curve = times.curve(len(streams) + 1)
         self._token_s = times.token_s
         self._largest = times.largest
-        rates = (size / seconds if seconds else 0.0 for size, seconds in enumerate(self._curve))
+        self._usual = times.usual().curve(len(streams) + 1)
+        rates = (size / seconds if seconds else 0.0 for size, seconds in enumerate(self._usual))
         self._rates = list(accumulate(rates, max))
         self._parked = {one.key: one for one in streams if self._rests(one)}
         ready = [one for one in streams if one.ready and one.key not in self._parked]
@@ -133,7 +134,7 @@ class _Planner:
             return False
         headroom = self._rules.headroom
         in_turns = self._rates[count] * FRAME_S >= count * (1 + _IN_TURNS * headroom)
-        return in_turns or self._curve[count] * (1 + headroom) <= FRAME_S
+        return in_turns or self._usual[count] * (1 + headroom) <= FRAME_S
 
     def _rests(self, one: StreamPace) -> bool:
         bound_s = self._rules.wake_s if one.parked else self._rules.park_s

@@ -76,8 +76,12 @@ class StepTimes:
         """The largest batch that was ever measured."""
         return self.sizes[-1].batch if self.sizes else 0
 
+    def usual(self) -> StepTimes:
+        """The same steps as they are on average: what counts over many of them, and not for any one."""
+        return replace(self, sizes=tuple(replace(size, deviation_s=0.0) for size in self.sizes))
+
     def curve(self, batch: int) -> list[float]:
-        """Seconds of a step without prompts that has 0, 1, ... `batch` streams; never falls.
+        """What a step without prompts hardly exceeds that has 0, 1, ... `batch` streams; never falls.
 
         A size that took longer than a larger one has not been measured for a while: the larger one counts.
         """
