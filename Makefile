@@ -13,6 +13,7 @@ PIP    := $(PY) -m pip install --quiet --disable-pip-version-check --no-deps
 # antiphon-nano: its data, checkpoints and report; the environment of its teacher and judge.
 NANO   := .cache/nano
 TAUGHT := .cache/nano-venv/bin/python
+TAUGHT_READY := .cache/nano-venv/ready
 LEARN  := PYTHONPATH=model_executor OMP_NUM_THREADS=1 nice -n 19
 JUDGE  := $(LEARN) $(TAUGHT) -m antiphon_nano.judge $(NANO)/report.json
 GATE   := $(LEARN) $(PY) -m antiphon_nano.gates $(NANO)/report.json
@@ -82,29 +83,29 @@ $(TESTED): $(READY) lock/dev.txt
 	.cache/lock-tools/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
 
 # Each stage leaves its mark when what it made is heard well enough; the next one does not begin before.
-$(TAUGHT): model_executor/antiphon_nano/teachers.txt
+$(TAUGHT_READY): model_executor/antiphon_nano/teachers.txt
 	python3 -m venv .cache/nano-venv
-	$@ -m pip install --quiet --disable-pip-version-check -r $<
+	$(TAUGHT) -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-$(NANO)/speech.made: | $(TAUGHT)
+$(NANO)/speech.made: | $(TAUGHT_READY)
 	$(LEARN) $(TAUGHT) -u -m antiphon_nano.teacher.synthesis $(NANO)/speech
 	$(JUDGE) $(addprefix $(NANO)/speech/,natural-heart held-heart held-deep unseen-heart)
 	@touch $@
 
-$(NANO)/codec.passed: $(NANO)/speech.made | $(READY) $(TAUGHT)
+$(NANO)/codec.passed: $(NANO)/speech.made | $(READY) $(TAUGHT_READY)
 	$(LEARN) $(PY) -u -m antiphon_nano.speech.codec_training $(NANO)
 	$(JUDGE) $(NANO)/judged/codec
 	$(GATE) codec
 	@touch $@
 
-$(NANO)/vocoder.passed: $(NANO)/codec.passed | $(READY) $(TAUGHT)
+$(NANO)/vocoder.passed: $(NANO)/codec.passed | $(READY) $(TAUGHT_READY)
 	$(LEARN) $(PY) -u -m antiphon_nano.speech.vocoder_training $(NANO)
 	$(JUDGE) $(NANO)/judged/vocoder-held-heart $(NANO)/judged/vocoder-held-deep
 	$(GATE) vocoder
 	@touch $@
 
-$(NANO)/talker.passed: $(NANO)/vocoder.passed | $(READY) $(TAUGHT)
+$(NANO)/talker.passed: $(NANO)/vocoder.passed | $(READY) $(TAUGHT_READY)
 	$(LEARN) $(PY) -u -m antiphon_nano.speech.talker_training $(NANO)
 	$(LEARN) $(PY) -u -m antiphon_nano.speech.talker_trial $(NANO)
 	$(JUDGE) $(addprefix $(NANO)/judged/,predictor talker talker-deep unseen)

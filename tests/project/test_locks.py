@@ -16,7 +16,7 @@ from tests.project.sources import ROOT, Source, product, suite
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCKS = ("cpu", "cuda", "dev", "torch-cpu")
-OWN = {"antiphon_server", "antiphon_executor", "antiphon_kernels", "tests"}
+OWN = {"antiphon_server", "antiphon_executor", "antiphon_kernels", "antiphon_nano", "tests"}
 
 
 def blocks(lock: str) -> list[str]:

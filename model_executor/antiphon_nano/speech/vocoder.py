@@ -9,28 +9,47 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedConfig
-from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
+from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
+    Qwen3OmniMoeCode2Wav,
+    Qwen3OmniMoeCode2WavDecoderResidualUnit,
+)
 
 DECODER_CONTEXT_FRAMES = 5
 """How far back the convolutional decoder sees, rounded up."""
 _LAYER_SCALE = 0.3
 _BLOCK_SCALE = 0.1
+_UNIT_SCALE = 0.3
+_LOUDNESS = 0.1
+"""Of a fresh vocoder's sound, about."""
 
 
 def fresh_vocoder(config: PreTrainedConfig, codebooks: Tensor) -> Qwen3OmniMoeCode2Wav:
     """`codebooks`: [groups, entries, width]. Uses torch's global source of chance."""
     model = Qwen3OmniMoeCode2Wav(config)
-    for name, module in model.named_modules():
+    for module in model.modules():
         if isinstance(module, nn.Conv1d | nn.ConvTranspose1d | nn.Linear):
-            module.reset_parameters()
+            _pass_on(module)
+    for name, module in model.named_modules():
         if name.endswith("layer_scale"):
             nn.init.constant_(module.scale, _LAYER_SCALE)
         if hasattr(module, "gamma"):
             nn.init.constant_(module.gamma, _BLOCK_SCALE)
-    nn.init.constant_(model.decoder[-1].conv.bias, 0.0)
+        if isinstance(module, Qwen3OmniMoeCode2WavDecoderResidualUnit):
+            _pass_on(module.conv2.conv, _UNIT_SCALE)
     with torch.no_grad():
+        model.decoder[-1].conv.weight.mul_(_LOUDNESS)
         model.code_embedding.weight.copy_(_embedding(codebooks, config.hidden_size))
     return model
+
+
+def _pass_on(module: nn.Conv1d | nn.ConvTranspose1d | nn.Linear, scale: float = 1.0) -> None:
+    """Weights that keep a signal's strength, and no biases: with the usual ones a deep decoder hums alone."""
+    inputs = module.weight[0].numel()
+    if isinstance(module, nn.ConvTranspose1d):
+        inputs = module.in_channels * module.kernel_size[0] // module.stride[0]
+    nn.init.normal_(module.weight, std=scale * inputs**-0.5)
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
 
 
 def _embedding(codebooks: Tensor, width: int) -> Tensor:
