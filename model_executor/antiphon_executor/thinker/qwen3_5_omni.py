@@ -1,8 +1,8 @@
 """The Thinker of Qwen3.5-Omni: upstream's hybrid Qwen3.5 with ears, and the rows that the Talker needs.
 
 In: a checkpoint of the family (only `thinker.*` is read). Out: text logits; and, in one more paged cache, the
-accept layer's hidden state of every computed position. Backbone, experts, vision tower and the states of the
-gated-DeltaNet layers are upstream's. Never sends anything: `media_rows.py` does.
+accept layer's hidden state of every computed position. Backbone, experts and vision tower are upstream's, but
+for gated DeltaNet in float32 on a CPU (`gated_delta.py`). Never sends anything: `media_rows.py` does.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from vllm.model_executor.models.utils import WeightsMapper, maybe_prefix
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.inputs import MultiModalFeatureSpec
 
+from antiphon_executor import gated_delta  # noqa: F401 - plugs itself in
 from antiphon_executor.qwen3_5_omni.tm_rope import TmRope
 from antiphon_executor.thinker.audio_tower import AudioTower
 from antiphon_executor.thinker.features import medium_spans

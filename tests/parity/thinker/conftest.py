@@ -11,6 +11,8 @@ import pytest_asyncio
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
 from tests.parity.thinker.engine import RunningThinker, running_thinker
 from tests.parity.thinker.oracle import Oracle
+from tests.parity.thinker.qwen3_5_checkpoint import write_checkpoint
+from tests.parity.thinker.qwen3_5_oracle import Qwen3_5Oracle
 
 
 @pytest.fixture(scope="session")
@@ -42,6 +44,64 @@ async def cramped_thinker(
         tiny_qwen3_omni,
         folder,
         max_model_len=1_024,
+        max_num_seqs=8,
+        max_num_batched_tokens=48,
+        num_gpu_blocks_override=20,
+        kv_cache_memory_bytes=64 << 20,
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def qwen3_5_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("qwen3_5") / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def qwen3_5_oracle(qwen3_5_checkpoint: Path) -> Qwen3_5Oracle:
+    return Qwen3_5Oracle(qwen3_5_checkpoint)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def qwen3_5_thinker(
+    qwen3_5_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RunningThinker]:
+    """As it is served: the checkpoint's bfloat16, prefix caching, chunked prefill, room for all."""
+    folder = tmp_path_factory.mktemp("qwen3_5")
+    async with running_thinker(
+        qwen3_5_checkpoint,
+        folder,
+        dtype="auto",
+        max_model_len=16_384,
+        max_num_seqs=8,
+        kv_cache_memory_bytes=256 << 20,
+    ) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session")
+async def exact_qwen3_5_thinker(
+    qwen3_5_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RunningThinker]:
+    """In the reference's float32, so that nothing is blurred."""
+    folder = tmp_path_factory.mktemp("exact_qwen3_5")
+    async with running_thinker(
+        qwen3_5_checkpoint, folder, max_model_len=2_048, max_num_seqs=8, kv_cache_memory_bytes=256 << 20
+    ) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(scope="session")
+async def cramped_qwen3_5_thinker(
+    qwen3_5_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[RunningThinker]:
+    """Prefills in chunks of 48 tokens, a fifth of a block, and has too few blocks for its requests."""
+    folder = tmp_path_factory.mktemp("cramped_qwen3_5")
+    async with running_thinker(
+        qwen3_5_checkpoint,
+        folder,
+        dtype="auto",
+        max_model_len=768,
         max_num_seqs=8,
         max_num_batched_tokens=48,
         num_gpu_blocks_override=20,

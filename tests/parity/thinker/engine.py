@@ -26,12 +26,13 @@ from antiphon_executor.messages import MediaRows
 from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import Media, TurnRequest
 from antiphon_executor.rope import unpack
-from antiphon_executor.settings import EngineSettings, ThinkerSettings
+from antiphon_executor.settings import DType, EngineSettings, ThinkerSettings
 from antiphon_executor.thinker.engine_args import thinker_engine_args
 from antiphon_executor.thinker.inputs import engine_prompt
 from antiphon_executor.thinker.media_rows import ask_for_rows
 
 ROWS_TIMEOUT_S = 20
+LOGPROBS = 5
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,7 @@ class Answer:
     answer: list[int]
     cached: int
     rows: Rows
+    logprobs: list[dict[int, float]]
 
 
 def read(message: MediaRows) -> Rows:
@@ -58,7 +60,7 @@ def read(message: MediaRows) -> Rows:
     ids = np.frombuffer(message.prompt_token_ids, np.int32)
     return Rows(
         prompt_token_ids=ids.tolist(),
-        positions=unpack(np.frombuffer(message.positions, np.int32).reshape(3, len(ids))),
+        positions=unpack(np.frombuffer(message.positions, np.int32).reshape(3, -1)),
         row_index=np.frombuffer(message.row_index, np.int32),
         rows=rows.float().reshape(-1, message.hidden_size).numpy(),
     )
@@ -85,11 +87,19 @@ class RunningThinker:
         arrived = self._arrived[turn.request_id] = asyncio.get_running_loop().create_future()
         *_, last = [output async for output in self.stream(turn, tokens)]
         rows = await asyncio.wait_for(arrived, ROWS_TIMEOUT_S)
-        return Answer(last.prompt_token_ids, last.outputs[0].token_ids, last.num_cached_tokens or 0, rows)
+        said = last.outputs[0]
+        logprobs = [{token: each.logprob for token, each in step.items()} for step in said.logprobs or ()]
+        return Answer(
+            list(last.prompt_token_ids), list(said.token_ids), last.num_cached_tokens or 0, rows, logprobs
+        )
 
     def stream(self, turn: TurnRequest, tokens: int) -> AsyncIterator[Any]:
         sampling = SamplingParams(
-            temperature=0, max_tokens=tokens, ignore_eos=True, extra_args=ask_for_rows(turn.request_id)
+            temperature=0,
+            max_tokens=tokens,
+            ignore_eos=True,
+            logprobs=LOGPROBS,
+            extra_args=ask_for_rows(turn.request_id),
         )
         return self.engine.generate(engine_prompt(turn, self.tokens), sampling, turn.request_id)
 
@@ -107,10 +117,12 @@ class RunningThinker:
 
 
 @asynccontextmanager
-async def running_thinker(checkpoint: Path, folder: Path, **thinker: Any) -> AsyncIterator[RunningThinker]:
+async def running_thinker(
+    checkpoint: Path, folder: Path, dtype: DType = "float32", **thinker: Any
+) -> AsyncIterator[RunningThinker]:
     """`thinker`: `ThinkerSettings`. `folder`: a private one, for the socket."""
     endpoint = f"ipc://{folder}/rows"
-    settings = EngineSettings(model=checkpoint, thinker=ThinkerSettings(dtype="float32", **thinker))
+    settings = EngineSettings(model=checkpoint, thinker=ThinkerSettings(dtype=dtype, **thinker))
     context = zmq.asyncio.Context()
     socket = context.socket(zmq.PULL)
     socket.bind(endpoint)

@@ -1,0 +1,137 @@
+"""Qwen3.5-Omni's Thinker says what the plain reference says, and hands on the rows that its Talker keeps."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from antiphon_executor.protocol import Media
+from antiphon_executor.qwen3_5_omni.talker_prompt import kept_tokens
+from tests.parity.thinker.conversations import AUDIO, Conversation, sound, user
+from tests.parity.thinker.engine import Answer, RunningThinker
+from tests.parity.thinker.qwen3_5_checkpoint import MAX_MEDIA_ROWS
+from tests.parity.thinker.qwen3_5_conversations import FIRST_MEDIA, FIRST_TURN, SCENES, Scene
+from tests.parity.thinker.qwen3_5_judgement import LOGPROB_BLUR, MARGIN, ROW_BLUR, STEPS, Judgement
+from tests.parity.thinker.qwen3_5_oracle import Qwen3_5Oracle
+from tests.parity.thinker.test_thinker import preemptions
+
+pytestmark = pytest.mark.engine
+
+
+def scene(name: str) -> Scene:
+    return next(each for each in SCENES if each.name == name)
+
+
+def assert_same(answer: Answer, conversation: Conversation, oracle: Qwen3_5Oracle) -> None:
+    """Tokens one by one, log-probabilities and rows to what bfloat16 blurs."""
+    truth = oracle.follow(conversation, answer.answer)
+    judgement = Judgement.of(answer, truth)
+    assert len(truth.margin) == STEPS
+    assert judgement.margin > MARGIN, "not a clear take: run pick_takes.py"
+    assert answer.prompt_token_ids == truth.prompt_token_ids == answer.rows.prompt_token_ids
+    assert answer.answer == truth.choice
+    assert judgement.logprob_error < LOGPROB_BLUR
+    assert answer.rows.positions.shape == (3, 0), "this family's Talker has positions of its own"
+    kept = kept_tokens(np.array(truth.prompt_token_ids), oracle.ids, MAX_MEDIA_ROWS)
+    media = kept[oracle.ids.is_media(np.array(truth.prompt_token_ids)[kept])]
+    assert answer.rows.row_index.tolist() == media.tolist()
+    assert len(answer.rows.rows) == len(media)
+    assert judgement.row_error < ROW_BLUR
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
+async def test_alone(qwen3_5_thinker: RunningThinker, qwen3_5_oracle: Qwen3_5Oracle, scene: Scene) -> None:
+    turn = qwen3_5_thinker.turn(scene.chosen.prompt, scene.media)
+    assert_same(await qwen3_5_thinker.answer(turn, STEPS), scene.chosen, qwen3_5_oracle)
+
+
+def test_the_scenes_are_of_every_kind_and_some_exceed_the_cap(qwen3_5_oracle: Qwen3_5Oracle) -> None:
+    known = qwen3_5_oracle.ids
+    prompts = [qwen3_5_oracle.prompt(each.chosen).token_ids.numpy() for each in SCENES]
+    assert np.isin((known.audio, known.image, known.video), np.concatenate(prompts)).all()
+    assert sum(len(known.user_media(prompt)) > MAX_MEDIA_ROWS for prompt in prompts) >= 3
+
+
+async def test_in_float32(exact_qwen3_5_thinker: RunningThinker, qwen3_5_oracle: Qwen3_5Oracle) -> None:
+    """Given the reference's own kind of numbers, then its text, its log-probabilities and its rows."""
+    turns = [exact_qwen3_5_thinker.turn(each.chosen.prompt, each.media) for each in SCENES]
+    answers = await asyncio.gather(*(exact_qwen3_5_thinker.answer(turn, STEPS) for turn in turns))
+    for each, answer in zip(SCENES, answers, strict=True):
+        truth = qwen3_5_oracle.follow(each.chosen, answer.answer)
+        judgement = Judgement.of(answer, truth)
+        assert judgement.margin > 1e-3, "a tie: the comparison of tokens would prove nothing"
+        assert answer.prompt_token_ids == truth.prompt_token_ids
+        assert answer.answer == truth.choice
+        assert judgement.logprob_error < 1e-3
+        rows = truth.accepted[answer.rows.row_index]
+        np.testing.assert_allclose(
+            answer.rows.rows, rows, rtol=1e-4, atol=1e-4 * np.abs(truth.accepted).max()
+        )
+
+
+async def test_all_in_one_batch(qwen3_5_thinker: RunningThinker, qwen3_5_oracle: Qwen3_5Oracle) -> None:
+    """Given all at once, and nothing cached yet, then each goes as it does alone."""
+    turns = [qwen3_5_thinker.turn(each.chosen.prompt, each.media, salt="batch") for each in SCENES]
+    answers = await asyncio.gather(*(qwen3_5_thinker.answer(turn, STEPS) for turn in turns))
+    for each, answer in zip(SCENES, answers, strict=True):
+        assert_same(answer, each.chosen, qwen3_5_oracle)
+
+
+async def test_a_second_turn_from_the_prefix_cache(
+    qwen3_5_thinker: RunningThinker, qwen3_5_oracle: Qwen3_5Oracle
+) -> None:
+    """Given a first turn with a minute of sound, then its keys, states and rows come from the cache."""
+    first = qwen3_5_thinker.turn(FIRST_TURN, FIRST_MEDIA, salt="turns")
+    assert (await qwen3_5_thinker.answer(first, 1)).cached == 0
+    second = scene("a second turn")
+    turn = qwen3_5_thinker.turn(second.chosen.prompt, second.media, salt="turns")
+    answer = await qwen3_5_thinker.answer(turn, STEPS)
+    assert answer.cached >= 256
+    assert_same(answer, second.chosen, qwen3_5_oracle)
+
+
+async def test_another_tenant_does_not_hit_the_cache(qwen3_5_thinker: RunningThinker) -> None:
+    prompt, media = user(f"{AUDIO}" + "hello " * 300), Media(audios=(sound(13, 40.0),))
+    for salt, warm in (("a", False), ("b", False), ("a", True)):
+        answer = await qwen3_5_thinker.answer(qwen3_5_thinker.turn(prompt, media, salt), 1)
+        assert (answer.cached > 0) is warm
+
+
+async def test_chunked_prefill_and_preemption(
+    cramped_qwen3_5_thinker: RunningThinker, qwen3_5_oracle: Qwen3_5Oracle
+) -> None:
+    """Given chunks of 48 tokens, when requests preempt each other for blocks, then nothing changes."""
+    turns = [cramped_qwen3_5_thinker.turn(each.chosen.prompt, each.media) for each in SCENES]
+    answers = await asyncio.gather(*(cramped_qwen3_5_thinker.answer(turn, STEPS) for turn in turns))
+    for each, answer in zip(SCENES, answers, strict=True):
+        assert_same(answer, each.chosen, qwen3_5_oracle)
+    assert sorted(cramped_qwen3_5_thinker.received) == sorted(turn.request_id for turn in turns)
+    assert await preemptions(cramped_qwen3_5_thinker) > 0
+
+
+async def test_an_aborted_request_leaves_nothing(
+    qwen3_5_thinker: RunningThinker, qwen3_5_oracle: Qwen3_5Oracle
+) -> None:
+    """Given requests whose readers go away at once, then the engine is as before."""
+    chosen = scene("several of a kind").chosen
+    for index in range(6):
+        turn = qwen3_5_thinker.turn(chosen.prompt, chosen.media, f"gone {index}")
+        stream = qwen3_5_thinker.stream(turn, 400)
+        if index % 2:
+            await anext(stream)
+        await stream.aclose()
+    answer = await qwen3_5_thinker.answer(qwen3_5_thinker.turn(chosen.prompt, chosen.media, "after"), STEPS)
+    assert_same(answer, chosen, qwen3_5_oracle)
+    assert not qwen3_5_thinker.engine.output_processor.has_unfinished_requests()
+
+
+async def test_twenty_minutes_of_sound(qwen3_5_thinker: RunningThinker) -> None:
+    """Given more sound than one step takes, then it is heard in chunks, with a timestamp a minute."""
+    turn = qwen3_5_thinker.turn(user(f"{AUDIO}?"), Media(audios=(sound(14, 1_200.0),)))
+    answer = await qwen3_5_thinker.answer(turn, 1)
+    heard = answer.prompt_token_ids.count(qwen3_5_thinker.tokens.audio)
+    assert heard == 8_400
+    assert qwen3_5_thinker.tokenizer.decode(answer.prompt_token_ids).count(" seconds>") == 19
+    assert len(answer.rows.row_index) == MAX_MEDIA_ROWS
