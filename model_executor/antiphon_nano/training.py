@@ -91,13 +91,13 @@ class Training:
     def save(self) -> None:
         """Writes the checkpoint, whole or not at all."""
         tensors = {
-            f"{name}/{key}": value.contiguous().clone()
+            f"{name}/{key}": value.cpu().contiguous().clone()
             for name, module in self._modules.items()
             for key, value in module.state_dict().items()
         }
         for name, optimizer in self._optimizers.items():
             for index, state in optimizer.state_dict()["state"].items():
-                tensors |= {f"optimizer:{name}/{index}/{k}": v.contiguous() for k, v in state.items()}
+                tensors |= {f"optimizer:{name}/{index}/{k}": v.cpu().contiguous() for k, v in state.items()}
         about = {"step": str(self.done), "steps": str(self._plan.steps), "seconds": f"{self._seconds:.0f}"}
         self._plan.path.parent.mkdir(parents=True, exist_ok=True)
         partial = self._plan.path.with_suffix(".partial")
@@ -128,6 +128,11 @@ class Training:
         rate = plan.log_every / seconds
         left = (plan.steps - self.done) / rate / 60
         print(f"{self.done}/{plan.steps} {means} | {rate:.2f} steps/s, {left:.0f} min left", flush=True)
+
+
+def best_device() -> torch.device:
+    """A GPU where there is one. On a CPU, training takes the threads that it was given."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def weights(path: Path, module: str) -> dict[str, Tensor]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import torch
 
@@ -54,7 +56,7 @@ def test_each_codebook_takes_what_the_ones_before_left() -> None:
     for groups in range(1, 5):
         some = torch.stack([quantizer.codebooks[group][codes[:, group]] for group in range(groups)]).sum(0)
         left.append((vectors - some).square().mean())
-    assert all(after < 0.8 * before for before, after in zip(left, left[1:], strict=False))
+    assert all(after < 0.8 * before for before, after in pairwise(left))
 
 
 def test_quantized_vectors_are_what_their_codes_say_and_let_gradients_through() -> None:

@@ -1,4 +1,4 @@
-"""What the Talker is taught: the streams that are served, targets where they belong, gradients where they help."""
+"""What the Talker is taught: the streams that are served, and targets where they belong."""
 
 from __future__ import annotations
 

@@ -43,14 +43,14 @@ class CodecTraining:
         if number == _CONTINUOUS_STEPS:
             codec.quantizer.start(self._vectors(number))
         mel = codec.normed_mel(self._pieces(number))
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(mel.device.type, torch.bfloat16):
             vectors = codec.encoder(mel)
         vectors = vectors.float()
-        commitment = torch.zeros(())
+        commitment = mel.new_zeros(())
         if codec.quantizer.started:
             flat, _, commitment = codec.quantizer(vectors.transpose(1, 2).flatten(0, 1))
             vectors = flat.unflatten(0, (len(mel), -1)).transpose(1, 2)
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(mel.device.type, torch.bfloat16):
             made = codec.decoder(vectors)
         made = made.float()
         distance = functional.l1_loss(made, mel)
@@ -59,7 +59,8 @@ class CodecTraining:
         return {"l1": distance, "commitment": commitment}
 
     def _pieces(self, number: int, count: int = _PIECES) -> Tensor:
-        return self._speech.pieces(chance_of(0, number), count, _FRAMES * shard.FRAME_SAMPLES)
+        sound = self._speech.pieces(chance_of(0, number), count, _FRAMES * shard.FRAME_SAMPLES)
+        return sound.to(self._codec.mean.device)
 
     @torch.no_grad()
     def _measure(self) -> None:
@@ -80,8 +81,9 @@ def encode(codec: Codec, folder: Path) -> None:
         target = path.with_suffix(CODES)
         if not target.exists():
             speech = shard.read(path)
-            sounds = [torch.from_numpy(speech.sound(utterance)) for utterance in speech.utterances]
-            codes = np.concatenate([codec.encode(sound[None])[0].numpy() for sound in sounds])
+            sounds = (torch.from_numpy(speech.sound(utterance)) for utterance in speech.utterances)
+            encoded = [codec.encode(sound[None].to(codec.mean.device))[0] for sound in sounds]
+            codes = torch.cat(encoded).cpu().numpy()
             np.save(target, codes.astype(np.int16), allow_pickle=False)
             print(f"{target.name}: {len(codes)} frames", flush=True)
 
@@ -106,14 +108,14 @@ def main() -> None:
     torch.manual_seed(0)
     torch.set_num_threads(1)
     home: Path = arguments.home
-    codec = Codec()
+    codec = Codec().to(training.best_device())
     optimizer = torch.optim.AdamW(codec.parameters(), betas=(0.9, 0.95), weight_decay=0.01)
     plan = training.Plan(home / "codec.safetensors", arguments.steps, rate=2e-3, warmup=50)
     run = training.Training(plan, {"codec": codec}, {"codec": optimizer})
     run.run(CodecTraining(Recordings(home / "speech"), codec.train(), optimizer).step)
     codec.eval()
-    resynthesize(codec, home / "speech", home / "judged" / "codec", 100)
     encode(codec, home / "speech")
+    resynthesize(codec.cpu(), home / "speech", home / "judged" / "codec", 100)
 
 
 if __name__ == "__main__":

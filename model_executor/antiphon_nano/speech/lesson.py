@@ -7,7 +7,7 @@ row is embedded here. The order of a stream's rows is the served one, `aria.stre
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -54,17 +54,17 @@ class Batch:
     phonemes: Tensor
     spoken: Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The same on `device`."""
+        return Batch(**{column.name: getattr(self, column.name).to(device) for column in fields(self)})
+
 
 def batch_of(lessons: Sequence[Lesson], text_size: int = 4, frame_size: int = 4, tail: int = 1) -> Batch:
     """`tail`: frames of silence at an utterance's end, in which tts_eos counts as spoken."""
     streams = [_Stream(lesson, text_size, frame_size, tail) for lesson in lessons]
     rows = max(len(stream.tokens) for stream in streams)
-    return Batch(
-        **{
-            name: torch.stack([_filled(getattr(stream, name), rows) for stream in streams])
-            for name in ("tokens", "frames", "begins", "codes", "ends", "phonemes", "spoken")
-        }
-    )
+    names = [column.name for column in fields(Batch)]
+    return Batch(**{n: torch.stack([_filled(getattr(s, n), rows) for s in streams]) for n in names})
 
 
 def _filled(values: NDArray, rows: int) -> Tensor:

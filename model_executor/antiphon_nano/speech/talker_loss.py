@@ -76,7 +76,9 @@ class TalkerLoss(nn.Module):
         if not self.training:
             return self.talker.frame_rows(codes)
         fate = torch.rand(len(codes), device=codes.device)
-        swapped = torch.where((fate < SWAPPED)[:, None], codes[torch.randperm(len(codes))], codes)
+        swapped = torch.where(
+            (fate < SWAPPED)[:, None], codes[torch.randperm(len(codes), device=codes.device)], codes
+        )
         return self.talker.frame_rows(swapped) * (fate < 1 - LEFT_OUT)[:, None]
 
     def _code0_loss(self, logits: Tensor, batch: Batch) -> Tensor:

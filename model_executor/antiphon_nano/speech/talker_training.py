@@ -39,7 +39,7 @@ class TalkerTraining:
         self._alone = int(steps * _CONVERSATION_FROM)
 
     def step(self, number: int) -> Mapping[str, Tensor]:
-        batch = batch_of(self._book.lessons(number, number >= self._alone))
+        batch = batch_of(self._book.lessons(number, number >= self._alone)).to(self._loss.talker.device)
         losses = self._loss(batch)
         training.clipped_step(self._optimizer, losses.pop("total"))
         return losses
@@ -55,8 +55,9 @@ def main() -> None:
     home: Path = arguments.home
     codebooks = loaded_codec(home).quantizer.codebooks
     tokenizer = nano_tokenizer()
-    talker = fresh_talker(nano(tokenizer.get_vocab()).talker_config, codebooks)
-    loss = TalkerLoss(talker, soft_labels(codebooks))
+    device = training.best_device()
+    talker = fresh_talker(nano(tokenizer.get_vocab()).talker_config, codebooks).to(device)
+    loss = TalkerLoss(talker, soft_labels(codebooks)).to(device)
     parameters = [*talker.parameters(), *loss.parameters()]
     optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.95), weight_decay=0.02)
     plan = training.Plan(home / "talker.safetensors", arguments.steps, rate=2e-3, floor=0.02)

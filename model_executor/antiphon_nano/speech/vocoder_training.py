@@ -24,7 +24,6 @@ from antiphon_nano.speech.recordings import Recordings, chance_of
 from antiphon_nano.speech.spectral_loss import SpectralLoss
 from antiphon_nano.speech.vocoder import (
     DECODER_CONTEXT_FRAMES,
-    cut_samples,
     features,
     fresh_vocoder,
     waveform,
@@ -67,7 +66,10 @@ class MelHead(nn.Module):
 
 
 class VocoderTraining:
-    """Sound made of codes, held against the sound that the codes were made of."""
+    """Sound made of codes, held against the sound that the codes were made of.
+
+    `compiled`: the decoder's many small steps are fused, which takes a C++ compiler: half the time.
+    """
 
     def __init__(
         self,
@@ -76,14 +78,15 @@ class VocoderTraining:
         model: Qwen3OmniMoeCode2Wav,
         head: MelHead,
         optimizer: torch.optim.Optimizer,
+        compiled: bool = False,
     ) -> None:
         self._speech = speech
         self._codec = codec
         self._model = model
         self._head = head
         self._optimizer = optimizer
-        self._spectral = SpectralLoss()
-        self._cut = cut_samples(model.config)
+        self._spectral = SpectralLoss().to(model.device)
+        self._waveform = torch.compile(waveform) if compiled else waveform
 
     def step(self, number: int) -> Mapping[str, Tensor]:
         if number < MEL_STEPS:
@@ -101,7 +104,9 @@ class VocoderTraining:
     def sounded(self, rows: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
         """The scored samples, made and meant: only so much is decoded as they need."""
         kept = SOUND_CUT.scored + DECODER_CONTEXT_FRAMES
-        made = waveform(self._model, rows[..., -kept * 4 :])[:, DECODER_CONTEXT_FRAMES * FRAME_SAMPLES :]
+        made = self._waveform(self._model, rows[..., -kept * 4 :])[
+            :, DECODER_CONTEXT_FRAMES * FRAME_SAMPLES :
+        ]
         meant = sound[:, SOUND_CUT.context * FRAME_SAMPLES :][:, : made.shape[1]]
         return made, meant
 
@@ -116,7 +121,8 @@ class VocoderTraining:
             sounds.append(
                 cut_out(sound, start * FRAME_SAMPLES, cut.frames * FRAME_SAMPLES, sound.new_zeros(1))
             )
-        return torch.stack(codes).transpose(1, 2), torch.stack(sounds)
+        device = self._model.device
+        return torch.stack(codes).transpose(1, 2).to(device), torch.stack(sounds).to(device)
 
     def _mel_loss(self, rows: Tensor, sound: Tensor) -> Tensor:
         return functional.l1_loss(self._head(rows), self._codec.normed_mel(sound))
@@ -154,21 +160,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("home", type=Path)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--compile", action="store_true", help="fuse the decoder; needs a C++ compiler")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
     home: Path = arguments.home
+    device = training.best_device()
     codec = loaded_codec(home)
     config = nano(nano_tokenizer().get_vocab()).code2wav_config
-    model = fresh_vocoder(config, codec.quantizer.codebooks)
-    head = MelHead(config.hidden_size, codec.mel.bank.shape[0])
+    model = fresh_vocoder(config, codec.quantizer.codebooks).to(device)
+    head = MelHead(config.hidden_size, codec.mel.bank.shape[0]).to(device)
     parameters = [*model.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, betas=(0.8, 0.95), weight_decay=0.01)
     plan = training.Plan(home / "vocoder.safetensors", arguments.steps, rate=1.5e-3)
     run = training.Training(plan, {"vocoder": model, "head": head}, {"vocoder": optimizer})
-    work = VocoderTraining(Recordings(home / "speech"), codec, model.train(), head, optimizer)
+    speech = Recordings(home / "speech")
+    work = VocoderTraining(speech, codec.to(device), model.train(), head, optimizer, arguments.compile)
     run.run(work.step)
-    model.eval()
+    model.cpu().eval()
     for kind in ("held-heart", "held-deep"):
         judged(model, home, kind, 100)
 
