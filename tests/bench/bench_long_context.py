@@ -1,0 +1,72 @@
+"""Times long prompts through the real server with the tiny Qwen3.5-Omni checkpoint and its whole context.
+
+In: `--text-tokens` (up to 250000), `--sound-minutes`. Out: a line each, cold and warm: its tokens, those cached,
+and seconds to an answer of one token. It checks nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from tests.e2e.answers import ask, said
+from tests.e2e.server_process import RunningServer, start_server, terminate
+from tests.server.media.making import base64_of, ffmpeg
+
+from antiphon_executor.tiny import write_tiny_checkpoint
+
+CONTEXT = 262_144
+FLAGS = (
+    "--dtype", "auto", "--max-model-len", str(CONTEXT), "--max-num-seqs", "2", "--streams", "1",
+    "--media-audio-seconds", "36000", "--media-request-audio-seconds", "36000", "--media-decode-s", "300",
+    "--media-request-decoded-bytes", str(4 << 30),
+)  # fmt: skip
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench-long_context", description=__doc__)
+    parser.add_argument("--text-tokens", type=int, nargs="*", default=[8_192, 65_536])
+    parser.add_argument("--sound-minutes", type=int, nargs="*", default=[20])
+    given = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "tiny"
+        write_tiny_checkpoint(checkpoint, "qwen3_5_omni")
+        server = start_server(checkpoint, Path(folder) / "log", *FLAGS)
+        try:
+            for tokens in given.text_tokens:
+                # "the" is one token of the tiny checkpoint, with its space before it.
+                _time(server, f"{tokens:>7} tokens of text", said("the" + " the" * (tokens - 1)))
+            for minutes in given.sound_minutes:
+                _time(server, f"{minutes:>7} minutes of sound", [_heard(minutes)])
+        finally:
+            terminate(server)
+    return 0
+
+
+def _time(server: RunningServer, name: str, messages: list[dict[str, Any]]) -> None:
+    client = server.client()
+    for turn in ("cold", "warm"):
+        began = time.monotonic()
+        answer = ask(client, messages, max_tokens=1, timeout=3_600)
+        took = time.monotonic() - began
+        read = answer.usage
+        cached = read.prompt_tokens_details.cached_tokens
+        print(
+            f"{name}, {turn}: {read.prompt_tokens:,} tokens, {cached:,} of them cached; answered after "
+            f"{took:.1f} s",
+            flush=True,
+        )
+
+
+def _heard(minutes: int) -> dict[str, Any]:
+    hum = f"sine=frequency=220:sample_rate=16000:duration={minutes * 60}"
+    sound = base64_of(ffmpeg("-f", "lavfi", "-i", hum, "-ac", "1", "-b:a", "16k", suffix="ogg"))
+    part = {"type": "audio_url", "audio_url": {"url": f"data:audio/ogg;base64,{sound}"}}
+    return {"role": "user", "content": [part, {"type": "text", "text": "What is it?"}]}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
