@@ -1,6 +1,6 @@
 """Times long prompts through the real server with the tiny Qwen3.5-Omni checkpoint and its whole context.
 
-In: `--text-tokens` (up to 250000), `--sound-minutes`. Out: a line each, cold and warm: its tokens, those cached,
+In: `--text-tokens` (up to 250000), `--sound-minutes`. Out: a line each, cold and warm: tokens, those cached,
 and seconds to an answer of one token. It checks nothing.
 """
 
