@@ -20,6 +20,8 @@ _ROUNDS = 12
 _LOST = 0.75
 _NEXT_SIZE = 0.8
 _IN_TURNS = 3
+# Of the slack there is, what prompts may use, and requests that have no deadline.
+_OTHERS = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,7 @@ class _Planner:
         run = [*self._safe[:size], *self._dry[:dry]]
         limit_s = (self._safe[0].lead_s if self._safe else _FOREVER_S) - self._rules.margin_s
         if size == len(self._safe):
-            run += self._left_over(len(run), limit_s)
+            run += self._left_over(len(run), _OTHERS * limit_s)
         return self._step(run, limit_s)
 
     def _left_over(self, running: int, limit_s: float) -> list[StreamPace]:
@@ -224,7 +226,7 @@ class _Planner:
     def _step(self, run: list[StreamPace], limit_s: float) -> StepPlan:
         left_s = limit_s - self._curve[len(run)]
         wanted = sum(one.prompt_tokens for one in run)
-        tokens = min(wanted, max(int(left_s / self._token_s), 0)) if self._token_s else wanted
+        tokens = min(wanted, max(int(_OTHERS * left_s / self._token_s), 0)) if self._token_s else wanted
         return StepPlan(
             tuple(one.key for one in run), tokens, frozenset(self._parked), max(self._spare_s(), 0.0)
         )

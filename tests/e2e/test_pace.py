@@ -1,0 +1,56 @@
+"""Speech is made no further ahead of its client than the operator says."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from tests.e2e.conftest import StartServer
+from tests.e2e.live_stream import LONG
+from tests.e2e.server_process import RunningServer
+
+pytestmark = pytest.mark.engine
+
+AHEAD_S = 2.0
+# A packet on its way, one step, and how coarse a busy machine's clock is.
+SPARE_S = 1.5
+ANSWER_S = 12.0
+
+
+@pytest.fixture(scope="module")
+def paced(start: StartServer) -> Iterator[RunningServer]:
+    server = start("--engine.talker.pace.park-s", str(AHEAD_S))
+    yield server
+    server.end()
+
+
+def listen(server: RunningServer) -> list[tuple[float, float]]:
+    """(seconds since the first sound, seconds of sound so far) at each packet of one answer."""
+    came: list[tuple[float, float]] = []
+    heard_s, began_s = 0.0, 0.0
+    with httpx.stream("POST", f"{server.url}/v1/chat/completions", json=LONG, timeout=120) as answer:
+        answer.raise_for_status()
+        for line in answer.iter_lines():
+            if not line.startswith("data: {"):
+                continue
+            choices = json.loads(line[6:]).get("choices") or [{}]
+            data = (choices[0].get("delta", {}).get("audio") or {}).get("data")
+            if data:
+                began_s = began_s or time.monotonic()
+                heard_s += len(base64.b64decode(data)) / 48_000
+                came.append((time.monotonic() - began_s, heard_s))
+            if heard_s >= ANSWER_S:
+                break
+    return came
+
+
+def test_speech_is_made_no_further_ahead_of_its_client_than_is_set(paced: RunningServer) -> None:
+    """Given an answer of many seconds, on a machine that may be far faster than speech."""
+    came = listen(paced)
+    assert came[-1][1] >= ANSWER_S
+    assert max(heard_s - at_s for at_s, heard_s in came) <= AHEAD_S + SPARE_S
