@@ -45,6 +45,7 @@ class ServerMetrics:
         self._queued = self._seconds("queue_time", "Time a turn waited for its slot.", _LATENCY_S)
         self._turn = self._seconds("request_duration", "Request to its last byte.", _TURN_S)
         self._lag = self._seconds("event_loop_lag", "How late the event loop ran a timer.", _LAG_S)
+        self._tasks = Gauge("antiphon_event_loop_tasks", "Tasks of the event loop.", registry=self.registry)
         self._rtf = Histogram(
             "antiphon_audio_real_time_factor",
             "Time to make an answer's speech, over its length.",
@@ -113,8 +114,10 @@ class ServerMetrics:
         if audio_seconds > 0:
             self._rtf.observe(took_s / audio_seconds)
 
-    def loop_lagged(self, seconds: float) -> None:
-        self._lag.observe(seconds)
+    def loop_probed(self, lag_s: float, tasks: int) -> None:
+        """How late the event loop was, and how many tasks it had just then."""
+        self._lag.observe(lag_s)
+        self._tasks.set(tasks)
 
     def watch_load(self, load: Callable[[], Load]) -> None:
         """Read the door at every scrape."""

@@ -7,6 +7,7 @@ import threading
 from typing import Any
 
 import httpx
+import psutil  # type: ignore[import-untyped]
 
 from tests.e2e.answers import STREAMED, said
 from tests.e2e.server_process import MODEL, RunningServer, becomes
@@ -56,10 +57,14 @@ def kill_talker(server: RunningServer) -> None:
 
 
 def kill_thinker(server: RunningServer) -> None:
+    thinker_process(server).send_signal(signal.SIGKILL)
+
+
+def thinker_process(server: RunningServer) -> psutil.Process:
     """Its worker: the process below its engine's."""
     talker = server.holder_of("text").pid
     below = [p for p in server.tree()[1:] if p.pid != talker and p.ppid() != server.process.pid]
     workers = [p for p in below if p.name().startswith("VLLM")] or [
         p for p in server.tree()[1:] if p.name().startswith("VLLM") and p.pid != talker
     ]
-    workers[0].send_signal(signal.SIGKILL)
+    return workers[0]

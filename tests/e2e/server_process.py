@@ -120,7 +120,7 @@ def start_server(checkpoint: Path, log: Path, *flags: str) -> RunningServer:
         )
     server = RunningServer(process, port, log)
     try:
-        _wait_until_ready(server)
+        wait_until_ready(server)
     except BaseException:
         server.end()
         raise
@@ -146,7 +146,9 @@ def terminate(server: RunningServer, within_s: float = 60.0) -> int:
     return server.process.wait(within_s)
 
 
-def _wait_until_ready(server: RunningServer) -> None:
+def wait_until_ready(server: RunningServer) -> None:
+    """AssertionError, with the server's own words, where it ends or takes too long."""
+
     def ready() -> bool:
         assert server.process.poll() is None, server.said()
         with contextlib.suppress(httpx.TransportError):

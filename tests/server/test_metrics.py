@@ -21,6 +21,7 @@ OURS = {
     "antiphon_requests_aborted",
     "antiphon_media_rejected",
     "antiphon_event_loop_lag_seconds",
+    "antiphon_event_loop_tasks",
     "antiphon_build_info",
 }
 
@@ -44,13 +45,15 @@ def test_each_observation_is_counted_where_it_belongs() -> None:
     metrics.speech_finished(audio_seconds=2.0, took_s=0.5)
     metrics.speech_finished(audio_seconds=0.0, took_s=0.5)
     metrics.turn_aborted("disconnect")
-    metrics.loop_lagged(0.001)
+    metrics.loop_probed(0.001, tasks=12)
     found = samples(metrics.render().decode())
     assert found["antiphon_time_to_first_token_seconds_sum", ()] == 0.2
     assert found["antiphon_time_to_first_audio_seconds_sum", ()] == 0.5
     assert found["antiphon_audio_seconds_generated_total", ()] == 1.6
     assert found["antiphon_audio_real_time_factor_sum", ()] == 0.25
     assert found["antiphon_audio_real_time_factor_count", ()] == 1
+    assert found["antiphon_event_loop_lag_seconds_count", ()] == 1
+    assert found["antiphon_event_loop_tasks", ()] == 12
     assert found["antiphon_requests_aborted_total", (("reason", "disconnect"),)] == 1
 
 

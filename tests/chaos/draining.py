@@ -1,0 +1,108 @@
+"""A server told to stop behind nginx, with people on it: none of them may notice. And streams through nginx.
+
+In: running servers. Out: `DrainReport`, `PassageReport`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from tests.chaos.endings import Ending, listen
+from tests.chaos.proxy import behind_nginx
+from tests.e2e.answers import STREAMED, said
+from tests.e2e.server_process import MODEL, RunningServer, becomes, terminate
+
+CALLERS = 4
+SETTLING_S = 60.0
+QUESTION = {"model": MODEL, "messages": said("Say something."), **STREAMED, "max_tokens": 48}
+WRITTEN = {"model": MODEL, "messages": said("Say something."), "stream": True, "max_tokens": 40}
+
+
+@dataclass
+class DrainReport:
+    """`during`: answers that were running, or asked for, while the server drained; by their endings."""
+
+    before: list[Ending] = field(default_factory=list)
+    during: list[Ending] = field(default_factory=list)
+    exit_code: int = -1
+    took_s: float = 0.0
+
+    def failures(self) -> list[str]:
+        failed = [ending for ending in [*self.before, *self.during] if not ending.is_whole]
+        found = [f"{len(failed)} clients noticed: {failed[0]}"] if failed else []
+        return found + ([f"it left with code {self.exit_code}"] if self.exit_code else [])
+
+    def __str__(self) -> str:
+        failed = sum(not ending.is_whole for ending in self.during)
+        return (
+            f"drained behind nginx in {self.took_s:.1f} s, exit code {self.exit_code}: "
+            f"{len(self.during)} answers meanwhile and after, {failed} of them failed"
+        )
+
+
+def drain_behind_nginx(folder: Path, leaving: RunningServer, staying: RunningServer) -> DrainReport:
+    """Callers ask without a pause; `leaving` gets SIGTERM among them and must end with 0."""
+    report, over = DrainReport(), threading.Event()
+    told = threading.Event()
+
+    def keep_asking(url: str) -> None:
+        while not over.is_set():
+            ending = listen(url, QUESTION)
+            (report.during if told.is_set() else report.before).append(ending)
+
+    with behind_nginx(folder, [leaving.port, staying.port], 20) as url, ThreadPoolExecutor(CALLERS) as pool:
+        callers = [pool.submit(keep_asking, url) for _ in range(CALLERS)]
+        assert becomes(lambda: len(report.before) >= CALLERS, SETTLING_S), report
+        told.set()
+        began = time.monotonic()
+        report.exit_code = terminate(leaving, within_s=150)
+        report.took_s = time.monotonic() - began
+        answered = len(report.during)
+        becomes(lambda: len(report.during) >= answered + CALLERS, SETTLING_S)
+        over.set()
+        for caller in callers:
+            caller.result()
+    return report
+
+
+@dataclass
+class PassageReport:
+    """One stream read through nginx. `arrivals_s`: of its pieces; `comments`: keep-alives among them."""
+
+    silence_s: float
+    arrivals_s: list[float] = field(default_factory=list)
+    comments: int = 0
+    ended: bool = False
+
+    @property
+    def longest_silence_s(self) -> float:
+        steps = zip(self.arrivals_s, self.arrivals_s[1:], strict=False)
+        return max((later - sooner for sooner, later in steps), default=0.0)
+
+    def __str__(self) -> str:
+        return (
+            f"through nginx: {len(self.arrivals_s)} pieces, {self.comments} keep-alives, "
+            f"at most {self.longest_silence_s:.1f} s apart, {'whole' if self.ended else 'CUT OFF'}"
+        )
+
+
+def pass_through_nginx(folder: Path, server: RunningServer, read_timeout_s: float) -> PassageReport:
+    """A stream that begins with a silence longer than the proxy's patience."""
+    report = PassageReport(read_timeout_s)
+    with behind_nginx(folder, [server.port], read_timeout_s) as proxy:
+        url = f"{proxy}/v1/chat/completions"
+        try:
+            with httpx.stream("POST", url, json=WRITTEN, timeout=120, verify=False) as answer:
+                for piece in answer.iter_raw():
+                    report.arrivals_s.append(time.monotonic())
+                    report.comments += piece.count(b": keep-alive")
+                    report.ended = report.ended or b"[DONE]" in piece
+        except httpx.HTTPError:
+            report.ended = False
+    return report

@@ -1,0 +1,110 @@
+"""One client that leaves: what it asked, at which moment it goes, and how.
+
+In: dice, a port. Out: a connection that is no more. Plain sockets: no client library may tidy up behind it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import socket
+import struct
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from tests.chaos.questions import any_question, lasting_question
+from tests.e2e.recordings import Recordings
+
+LONGEST_S = 30.0
+PATH = "/v1/chat/completions"
+
+
+class Moment(StrEnum):
+    """When it goes."""
+
+    IN_THE_HEAD = "in the head"
+    IN_THE_UPLOAD = "in the upload"
+    BEFORE_THE_ANSWER = "before the answer"
+    IN_THE_TEXT = "in the text"
+    IN_THE_SOUND = "in the sound"
+    AFTER_THE_END = "after the last chunk"
+
+
+LATE = (Moment.BEFORE_THE_ANSWER, Moment.IN_THE_TEXT, Moment.IN_THE_SOUND)
+
+
+@dataclass(frozen=True)
+class HangUp:
+    """`waits_s`: how long it stays on from that moment. `resets`: RST, else an orderly FIN."""
+
+    moment: Moment
+    body: dict[str, Any]
+    share: float
+    waits_s: float
+    resets: bool
+
+
+def draw(dice: random.Random, recordings: Recordings | None) -> HangUp:
+    """Any of them."""
+    return HangUp(
+        moment=dice.choice(list(Moment)),
+        body=any_question(dice, recordings),
+        share=dice.random(),
+        waits_s=dice.choice([0.0, dice.uniform(0, 0.3)]),
+        resets=dice.random() < 0.5,
+    )
+
+
+def draw_late(dice: random.Random, recordings: Recordings | None) -> HangUp:
+    """One that leaves while its answer is being made."""
+    body = lasting_question(dice, recordings)
+    return HangUp(dice.choice(LATE), body, 1.0, dice.uniform(0, 0.3), dice.random() < 0.5)
+
+
+def play(port: int, hang_up: HangUp, before_leaving: Callable[[], object] = lambda: None) -> None:
+    body = json.dumps(hang_up.body).encode()
+    head = f"POST {PATH} HTTP/1.1\r\nHost: chaos\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", port), timeout=LONGEST_S) as sock:
+        sock.sendall(_sent_before(hang_up, head, body))
+        _read_until(sock, _sign_of(hang_up))
+        time.sleep(hang_up.waits_s)
+        before_leaving()
+        if hang_up.resets:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+
+def _sent_before(hang_up: HangUp, head: bytes, body: bytes) -> bytes:
+    match hang_up.moment:
+        case Moment.IN_THE_HEAD:
+            return head[: int(len(head) * hang_up.share * 0.99)]
+        case Moment.IN_THE_UPLOAD:
+            return head + body[: int(len(body) * hang_up.share * 0.99)]
+        case _:
+            return head + body
+
+
+def _sign_of(hang_up: HangUp) -> bytes:
+    """What it waits to read; an answer that comes whole is there all at once."""
+    speaks = "modalities" in hang_up.body
+    match hang_up.moment:
+        case Moment.IN_THE_TEXT if hang_up.body.get("stream"):
+            return b'"transcript":' if speaks else b'"content":'
+        case Moment.IN_THE_SOUND if hang_up.body.get("stream"):
+            return b'"data":' if speaks else b'"content":'
+        case Moment.AFTER_THE_END:
+            return b"[DONE]" if hang_up.body.get("stream") else b'"usage":'
+        case _:
+            return b""
+
+
+def _read_until(sock: socket.socket, sign: bytes) -> None:
+    """Or to the end of the connection, or for as long as anybody waits."""
+    seen, until = b"", time.monotonic() + LONGEST_S
+    while sign and sign not in seen and time.monotonic() < until:
+        piece = sock.recv(65_536)
+        if not piece:
+            return
+        seen = seen[-32:] + piece

@@ -1,0 +1,126 @@
+"""The echo engine with a real process below each stage: killed for real, supervised as vLLM's are.
+
+In: turns. Out: the echo engine's events, each after a round trip to the process of its stage.
+What dies, hangs and comes back is decided by the product's own `SupervisedStage`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextlib import aclosing, suppress
+from functools import partial
+from pathlib import Path
+
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.metrics_core import Metric
+
+from antiphon_executor.protocol import EngineDead, EngineStatus, SpeechDelta, TurnEvent, TurnRequest
+from antiphon_executor.restart_policy import RestartPolicy
+from antiphon_executor.supervised_stage import SupervisedStage, Watch
+from tests.echo_engine import EchoEngine
+
+STAGES = ("thinker", "talker")
+# Answers each line with the same line. Ends when the server does: its input ends then.
+_PROGRAM = "import sys\nfor line in sys.stdin: print(line, end='', flush=True)"
+SLOTS = 16
+
+
+class EngineProcess:
+    """One stage's process. A `supervised_stage.Engine`."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._turns = asyncio.Lock()
+
+    @classmethod
+    async def start(cls, name: str) -> EngineProcess:
+        pipe = asyncio.subprocess.PIPE
+        return cls(
+            await asyncio.create_subprocess_exec(
+                sys.executable, "-SIc", _PROGRAM, name, stdin=pipe, stdout=pipe, start_new_session=True
+            )
+        )
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
+    async def ping(self) -> None:
+        """One round trip. ConnectionError where the process has gone."""
+        async with self._turns:
+            assert self._process.stdin is not None
+            assert self._process.stdout is not None
+            self._process.stdin.write(b"step\n")
+            await self._process.stdin.drain()
+            if not await self._process.stdout.readline():
+                raise ConnectionError("the process has gone")
+
+    async def end(self) -> None:
+        with suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+
+
+class EngineOfProcesses(EchoEngine):
+    """`OmniEngine`. `hang_s`: as in the settings. `step_s`: what a step takes beside its round trip."""
+
+    def __init__(self, folder: Path, stages: dict[str, SupervisedStage[EngineProcess]]) -> None:
+        super().__init__(folder)
+        self._supervised = stages
+        self._supervising = [asyncio.create_task(stage.supervise()) for stage in stages.values()]
+
+    @classmethod
+    async def start(cls, folder: Path, hang_s: float) -> EngineOfProcesses:
+        watch = Watch(RestartPolicy(10_000, first_s=0.05, longest_s=0.05), hang_s, ping_every_s=0.1)
+        stages = {}
+        for name in STAGES:
+            start = partial(EngineProcess.start, name)
+            stages[name] = SupervisedStage(name, await start(), start, watch, _nobody_to_tell)
+        return cls(folder, stages)
+
+    async def generate(self, turn: TurnRequest) -> AsyncIterator[TurnEvent]:
+        for stage in STAGES if turn.speech else STAGES[:1]:
+            _ = self._supervised[stage].engine
+        async with aclosing(super().generate(turn)) as events:  # type: ignore[type-var]
+            async for event in events:
+                await self._step("talker" if isinstance(event, SpeechDelta) else "thinker")
+                yield event
+
+    async def _step(self, name: str) -> None:
+        """A turn that waits for a process that is ended wakes: its pipe is closed then."""
+        stage = self._supervised[name]
+        try:
+            await stage.engine.ping()
+        except (ConnectionError, OSError):
+            raise EngineDead(name, 1.0) from None
+
+    def status(self) -> EngineStatus:
+        stages = self._supervised
+        return EngineStatus(
+            stages={name: stage.alive for name, stage in stages.items()},
+            thinker_running=self.running,
+            talker_running=self.running,
+            slots_used=self.running,
+            slots_total=SLOTS,
+            given_up=tuple(name for name, stage in stages.items() if stage.given_up),
+            restarts={name: stage.restarts for name, stage in stages.items()},
+        )
+
+    def metrics(self) -> Iterable[Metric]:
+        yield from super().metrics()
+        waiting = GaugeMetricFamily("vllm:num_requests_waiting", "There is no queue.", labels=["stage"])
+        for stage in STAGES:
+            waiting.add_metric([stage], 0)
+        yield waiting
+
+    async def close(self) -> None:
+        for task in self._supervising:
+            task.cancel()
+        await asyncio.gather(*self._supervising, return_exceptions=True)
+        await asyncio.gather(*(stage.close() for stage in self._supervised.values()))
+
+
+def _nobody_to_tell(death: EngineDead) -> None:
+    """Turns notice by themselves: a process that is ended closes its pipes."""

@@ -1,0 +1,84 @@
+"""nginx in front of one or two servers, with the settings that our documentation gives for it.
+
+In: their ports. Out: the proxy's URL. nginx's own defaults stay, buffering included: what we send must say
+by itself that it is a stream.
+"""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.e2e.server_process import becomes
+
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
+# A 503 of a server that drains was refused before any work: the next one may take it, a POST too.
+CONFIG = """\
+daemon off;
+pid {folder}/pid;
+error_log {folder}/error.log;
+events {{ worker_connections 512; }}
+http {{
+  access_log off;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  client_max_body_size 96m;
+  upstream antiphon {{
+{servers}
+  }}
+  server {{
+    listen 127.0.0.1:{port};
+    location / {{
+      proxy_pass http://antiphon;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_read_timeout {read_timeout_s}s;
+      proxy_next_upstream error timeout http_503 non_idempotent;
+    }}
+  }}
+}}
+"""
+
+
+@contextmanager
+def behind_nginx(folder: Path, ports: list[int], read_timeout_s: float) -> Iterator[str]:
+    """The proxy's URL. AssertionError, with nginx's words, where it does not start."""
+    assert NGINX is not None
+    folder.mkdir(parents=True, exist_ok=True)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    servers = "\n".join(f"    server 127.0.0.1:{each} max_fails=0;" for each in ports)
+    timeout_s = max(1, round(read_timeout_s))
+    text = CONFIG.format(folder=folder, servers=servers, port=port, read_timeout_s=timeout_s)
+    (folder / "nginx.conf").write_text(text)
+    said = folder / "said"
+    with said.open("wb") as out:
+        command = [
+            NGINX,
+            "-p",
+            str(folder),
+            "-c",
+            str(folder / "nginx.conf"),
+            "-e",
+            str(folder / "error.log"),
+        ]
+        process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT)
+    try:
+        assert becomes(lambda: _listens(port), 10), said.read_text()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) == 0

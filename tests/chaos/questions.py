@@ -1,0 +1,35 @@
+"""What the clients of a chaos run ask: text and speech, streamed and whole, with media and without.
+
+In: dice. Out: request bodies. Answers are greedy where they must last: random weights then find no end.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+from tests.e2e.answers import SPOKEN, STREAMED, said
+from tests.e2e.recordings import Recordings
+from tests.e2e.server_process import MODEL
+
+WRITTEN: dict[str, Any] = {"stream": True}
+LASTING: dict[str, Any] = {"temperature": 0, "talker_temperature": 0, "max_tokens": 400}
+SHORT: dict[str, Any] = {"max_tokens": 24}
+
+
+def any_question(dice: random.Random, recordings: Recordings | None) -> dict[str, Any]:
+    """One in four with media, one in four of those that are not streamed."""
+    form = dice.choice([STREAMED, STREAMED, WRITTEN, SPOKEN])
+    return {"model": MODEL, "messages": _messages(dice, recordings), **form, **SHORT}
+
+
+def lasting_question(dice: random.Random, recordings: Recordings | None) -> dict[str, Any]:
+    """An answer that goes on until it is left."""
+    form = dice.choice([STREAMED, STREAMED, WRITTEN])
+    return {"model": MODEL, "messages": _messages(dice, recordings), **form, **LASTING}
+
+
+def _messages(dice: random.Random, recordings: Recordings | None) -> list[dict[str, Any]]:
+    if recordings is not None and dice.random() < 0.25:
+        return recordings.all_at_once()
+    return said(f"Say a long sentence about {dice.randrange(1000)}.")

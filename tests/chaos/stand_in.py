@@ -1,0 +1,103 @@
+"""The whole of `antiphon serve` over `EngineOfProcesses`, as a process, and how a run starts it.
+
+In: a checkpoint's tokenizer, flags. Out: a `RunningServer` like the real one, ready in a second.
+`CHAOS_STEP_S` is the pace of its answers, `CHAOS_PREFILL_S` how long each waits for its first event,
+`CHAOS_SENTENCES` how long they are: some 20 pieces of text and 3 s of speech each.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from antiphon_executor.settings import EngineSettings
+from antiphon_server.checks import listen
+from antiphon_server.flags import FlagParser
+from antiphon_server.serve import run
+from antiphon_server.sources import load
+from tests.chaos.process_engine import EngineOfProcesses
+from tests.e2e.server_process import MODEL, RunningServer, wait_until_ready
+from tests.echo_engine import Script
+
+SENTENCE = "A long answer, said again and again. "
+
+
+def start_stand_in(
+    checkpoint: Path,
+    log: Path,
+    *flags: str,
+    step_s: float = 0.01,
+    prefill_s: float = 0.0,
+    sentences: int = 12,
+) -> RunningServer:
+    """Returns once it is ready."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+    pace = {
+        "CHAOS_STEP_S": str(step_s),
+        "CHAOS_PREFILL_S": str(prefill_s),
+        "CHAOS_SENTENCES": str(sentences),
+    }
+    named = ("--served-model-name", MODEL, "--port", str(port))
+    with log.open("wb") as out:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "tests.chaos.stand_in", str(checkpoint), *named, *flags],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **pace},
+            start_new_session=True,
+        )
+    server = RunningServer(process, port, log)
+    began = time.monotonic()
+    try:
+        wait_until_ready(server)
+    except BaseException:
+        server.end()
+        raise
+    server.start_s = time.monotonic() - began
+    server.tree()
+    return server
+
+
+def engine_process(server: RunningServer, stage: str) -> psutil.Process:
+    """The process of a stage; LookupError while there is none."""
+    for process in server.tree()[1:]:
+        try:
+            if process.cmdline()[-1:] == [stage] and process.status() != psutil.STATUS_ZOMBIE:
+                return process
+        except psutil.NoSuchProcess:
+            continue
+    raise LookupError(stage)
+
+
+async def _start(settings: EngineSettings, progress: Callable[[str], None]) -> EngineOfProcesses:
+    progress("starting two processes")
+    engine = await EngineOfProcesses.start(settings.model, settings.hang_s)
+    step_s, prefill_s = float(os.environ["CHAOS_STEP_S"]), float(os.environ["CHAOS_PREFILL_S"])
+    answer = SENTENCE * int(os.environ["CHAOS_SENTENCES"])
+    engine.script = Script(answer=answer, delay_s=step_s, delays_s={0: prefill_s})
+    return engine
+
+
+def main() -> int:
+    parser = FlagParser("stand-in", "")
+    parser.add_argument("model", type=Path)
+    parser.add_settings()
+    given = parser.parse(sys.argv[1:])
+    settings = load({"engine.model": given.model, **given.settings}).settings
+    server = settings.server
+    with listen(server.host, server.port, server.timeouts.stalled_client_s) as sock:
+        return run(settings, sock, _start)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

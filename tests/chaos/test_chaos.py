@@ -1,0 +1,82 @@
+"""A small chaos run on the stand-in: `make chaos` in a minute, without vLLM (R16, R17, R22-R24, R37).
+
+Times are generous here; the run itself holds them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.client_kills import kill_clients
+from tests.chaos.draining import drain_behind_nginx, pass_through_nginx
+from tests.chaos.engine_deaths import kill_engines
+from tests.chaos.proxy import NGINX
+from tests.chaos.slow_readers import read_slowly
+from tests.chaos.stand_in import engine_process, start_stand_in
+from tests.e2e.server_process import RunningServer, becomes, terminate
+from tests.tiny_checkpoint import write_tiny_checkpoint
+
+Start = Callable[..., RunningServer]
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: nginx-light)")
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    """Starts stand-ins. Whatever a failing test leaves of them ends with it."""
+    servers: list[RunningServer] = []
+    checkpoint = write_tiny_checkpoint(tmp_path / "tokenizer")
+
+    def start_one(*flags: str, **pace: float) -> RunningServer:
+        servers.append(start_stand_in(checkpoint, tmp_path / f"log-{len(servers)}", *flags, **pace))  # type: ignore[arg-type]
+        return servers[-1]
+
+    yield start_one
+    for server in servers:
+        server.end()
+
+
+def test_clients_that_leave_at_any_moment_leave_nothing_behind(start: Start) -> None:
+    server = start()
+    report = kill_clients(server, kills=60, batches=4, recordings=None)
+    assert report.kills.total() == 60
+    assert report.failures(free_within_s=2.0) == []
+    assert len(report.endings) == 8
+
+
+def test_engines_that_die_or_hang_end_each_stream_once_and_come_back(start: Start) -> None:
+    server = start("--engine.hang-s", "0.5")
+    report = kill_engines(server, 8, engine_process)
+    assert report.failures() == []
+    assert sum(ending.errors for ending in report.endings) >= 8
+    assert terminate(server) == 0
+    assert becomes(lambda: not server.survivors(), 5), server.survivors()
+
+
+def test_whoever_reads_too_slowly_is_given_up_after_the_stated_time(start: Start) -> None:
+    server = start("--server.timeouts.stalled-client-s", "2", step_s=0.0, sentences=400)
+    report = read_slowly(server, 2.0)
+    assert report.failures(spare_s=6.0) == []
+    assert min(report.ended_s.values()) > 1.0
+
+
+@needs_nginx
+def test_nobody_behind_nginx_notices_that_a_server_is_told_to_stop(start: Start, tmp_path: Path) -> None:
+    leaving, staying = start(), start()
+    report = drain_behind_nginx(tmp_path / "nginx", leaving, staying)
+    assert report.failures() == []
+    assert min(len(report.before), len(report.during)) >= 4
+
+
+@needs_nginx
+def test_a_stream_passes_nginx_piece_by_piece_and_its_silence_is_filled(start: Start, tmp_path: Path) -> None:
+    """The proxy gives up after 2 s without a byte; the prompt takes 4 s."""
+    patience = ("--chat.headers-s", "0.5", "--chat.silence-s", "0.5")
+    server = start(*patience, prefill_s=4.0, step_s=0.05)
+    report = pass_through_nginx(tmp_path / "nginx", server, read_timeout_s=2)
+    assert report.ended
+    assert report.comments >= 4
+    assert report.longest_silence_s < 1.5
+    assert len(report.arrivals_s) > 20
