@@ -1,4 +1,4 @@
-"""The oracle and two Talker engines, once a session: one as it is served, one that is short of everything."""
+"""Of each family the oracle and two Talker engines, once a session: as it is served, short of everything."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ import torch
 from transformers.models.qwen3_omni_moe import Qwen3OmniMoeForConditionalGeneration
 
 from antiphon_executor.settings import TalkerSettings
-from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
+from tests.checkpoints import tiny_qwen3_5_omni, tiny_qwen3_omni  # noqa: F401
+from tests.parity.talker.aria_oracle import AriaOracle
 from tests.parity.talker.oracle import SpeakingOracle
-from tests.parity.talker.rig import TalkerRig, talker_rig
+from tests.parity.talker.rig import TalkerRig, aria_rig, talker_rig
 from tests.parity.thinker.oracle import Oracle
 
 
@@ -42,4 +43,38 @@ async def cramped_talker(tiny_qwen3_omni: Path) -> AsyncIterator[TalkerRig]:  # 
         num_gpu_blocks_override=14,
     )
     async with talker_rig(tiny_qwen3_omni, settings) as rig:
+        yield rig
+
+
+@pytest.fixture(scope="session")
+def aria_oracle(tiny_qwen3_5_omni: Path) -> AriaOracle:  # noqa: F811
+    return AriaOracle(tiny_qwen3_5_omni)
+
+
+@pytest_asyncio.fixture(scope="session")
+async def aria(tiny_qwen3_5_omni: Path, aria_oracle: AriaOracle) -> AsyncIterator[TalkerRig]:  # noqa: F811
+    settings = TalkerSettings(dtype="float32", streams=8, max_model_len=2_048, media_rows=4_096)
+    async with aria_rig(tiny_qwen3_5_omni, settings, aria_oracle.voices) as rig:
+        yield rig
+
+
+@pytest_asyncio.fixture(scope="session")
+async def cramped_aria(tiny_qwen3_5_omni: Path, aria_oracle: AriaOracle) -> AsyncIterator[TalkerRig]:  # noqa: F811
+    """As `cramped_talker`; a stream takes a block for each of three states, and one for 128 tokens."""
+    settings = TalkerSettings(
+        dtype="float32",
+        streams=8,
+        max_model_len=256,
+        media_rows=4_096,
+        max_num_batched_tokens=16,
+        num_gpu_blocks_override=18,
+    )
+    async with aria_rig(tiny_qwen3_5_omni, settings, aria_oracle.voices) as rig:
+        yield rig
+
+
+@pytest_asyncio.fixture(scope="session")
+async def rounded_aria(tiny_qwen3_5_omni: Path, aria_oracle: AriaOracle) -> AsyncIterator[TalkerRig]:  # noqa: F811
+    settings = TalkerSettings(dtype="bfloat16", streams=8, max_model_len=2_048, media_rows=4_096)
+    async with aria_rig(tiny_qwen3_5_omni, settings, aria_oracle.voices) as rig:
         yield rig

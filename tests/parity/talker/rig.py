@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from vllm.engine.arg_utils import AsyncEngineArgs
 
+from antiphon_executor.aria_session import aria_talker
 from antiphon_executor.bridge import Bridge, SocketFolder
 from antiphon_executor.dual_track_session import dual_track_talker
 from antiphon_executor.family import read_config
-from antiphon_executor.messages import SpeechFrames
+from antiphon_executor.messages import MediaRows, SpeechFrames
 from antiphon_executor.protocol import SpeechDelta, SpeechEnded, SpeechSampling
+from antiphon_executor.qwen3_5_omni.talker_prompt import VoicePrompt
 from antiphon_executor.restart_policy import RestartPolicy
 from antiphon_executor.settings import EngineSettings, TalkerSettings
 from antiphon_executor.slot_ledger import SlotLedger
@@ -22,7 +25,7 @@ from antiphon_executor.speech_session import Talker
 from antiphon_executor.spoken_stream import SpokenStream, text_prompt
 from antiphon_executor.stage import Stage, start_stage
 from antiphon_executor.supervised_stage import SupervisedStage, Watch
-from antiphon_executor.talker.engine_args import talker_engine_args
+from antiphon_executor.talker.engine_args import aria_talker_engine_args, talker_engine_args
 
 
 @dataclass
@@ -68,7 +71,7 @@ class TalkerRig:
 
     async def speak(
         self,
-        prompt_ids: Sequence[int],
+        prompt: Sequence[int] | MediaRows,
         text_ids: Sequence[int],
         sampling: SpeechSampling,
         *,
@@ -79,7 +82,7 @@ class TalkerRig:
         with self.ledger.lease() as slot:
             stream = SpokenStream("rig", sampling, self.talker, self.bridge, slot)
             frames = self.bridge.last
-            stream.begin(text_prompt(list(prompt_ids)))
+            stream.begin(prompt if isinstance(prompt, MediaRows) else text_prompt(list(prompt)))
             feeding = asyncio.create_task(self._feed(stream, list(text_ids), pieces, pause_s))
             pcm, ended = [], None
             async for event in stream.events():
@@ -91,7 +94,7 @@ class TalkerRig:
             stream.close()
         frames = [frame for frame in frames if not frame.ended]
         assert [frame.frame for frame in frames] == list(range(len(frames)))
-        codes = np.stack([np.frombuffer(frame.codes, np.int16) for frame in frames])
+        codes = np.array([np.frombuffer(frame.codes, np.int16) for frame in frames])
         return Spoken(codes, np.frombuffer(b"".join(pcm), np.int16), ended)
 
     async def _feed(
@@ -108,19 +111,48 @@ class TalkerRig:
 
 @asynccontextmanager
 async def talker_rig(model: Path, talker: TalkerSettings) -> AsyncIterator[TalkerRig]:
-    """Starts the engine; ends it, and checks nothing, on the way out."""
+    """Starts Qwen3-Omni's engine; ends it, and checks nothing, on the way out."""
     settings = EngineSettings(model=model, talker=talker)
-    async with AsyncExitStack() as stack:
-        folder = SocketFolder()
-        stack.callback(folder.close)
-        bridge = RecordingBridge(folder)
-        await stack.enter_async_context(bridge)
+    async with _bridge() as (folder, bridge):
         arguments = talker_engine_args(settings, text_socket=folder.text, frames_socket=folder.frames)
-        stage = await start_stage("talker", arguments, lambda line: None)
-        stack.callback(stage.llm.shutdown)
+        async with _engine(arguments) as stage:
+            ledger = SlotLedger(talker.streams, 1000)
+            end = dual_track_talker(read_config(model), unwatched(stage), bridge, ledger, talker.max_frames)
+            yield TalkerRig(end, bridge, ledger, stage)
+
+
+@asynccontextmanager
+async def aria_rig(
+    model: Path, talker: TalkerSettings, voices: Mapping[str, VoicePrompt]
+) -> AsyncIterator[TalkerRig]:
+    """Starts Qwen3.5-Omni's engine; ends it, and checks nothing, on the way out."""
+    settings = EngineSettings(model=model, talker=talker)
+    async with (
+        _bridge() as (folder, bridge),
+        _engine(aria_talker_engine_args(settings, frames_socket=folder.frames)) as stage,
+    ):
         ledger = SlotLedger(talker.streams, 1000)
-        end = dual_track_talker(read_config(model), unwatched(stage), bridge, ledger, talker.max_frames)
+        end = aria_talker(read_config(model), unwatched(stage), ledger, voices, talker.max_frames)
         yield TalkerRig(end, bridge, ledger, stage)
+
+
+@asynccontextmanager
+async def _bridge() -> AsyncIterator[tuple[SocketFolder, RecordingBridge]]:
+    folder = SocketFolder()
+    try:
+        async with RecordingBridge(folder) as bridge:
+            yield folder, bridge
+    finally:
+        folder.close()
+
+
+@asynccontextmanager
+async def _engine(arguments: AsyncEngineArgs) -> AsyncIterator[Stage]:
+    stage = await start_stage("talker", arguments, lambda line: None)
+    try:
+        yield stage
+    finally:
+        stage.llm.shutdown()
 
 
 def unwatched(stage: Stage) -> SupervisedStage[Stage]:
