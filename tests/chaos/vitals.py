@@ -7,61 +7,66 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
 from tests.e2e.server_process import RunningServer
 
-MiB = 1 << 20
+KiB_PER_MiB = 1024
+COUNTED = ("descriptors", "threads", "processes", "tasks")
 
 
 @dataclass(frozen=True)
 class Vitals:
-    """`rss_mib`, `descriptors`, `threads`: of the server and all its processes together. `at_s`: monotonic.
+    """`held_mib`: by process id, in memory and swapped out. `at_s`: monotonic.
 
-    `swapped_mib`: memory that a busy machine has moved away; with `rss_mib` it is what the processes hold.
+    `descriptors`, `threads`: of the server and all its processes together. `tasks`: of its event loop.
     """
 
     at_s: float
-    rss_mib: float
-    swapped_mib: float
+    held_mib: Mapping[int, float]
     descriptors: int
     threads: int
-    processes: int
     tasks: int
 
     @property
+    def processes(self) -> int:
+        return len(self.held_mib)
+
+    @property
     def memory_mib(self) -> float:
-        return self.rss_mib + self.swapped_mib
-
-
-COUNTED = ("descriptors", "threads", "processes", "tasks")
+        return sum(self.held_mib.values())
 
 
 def vitals_of(server: RunningServer) -> Vitals:
     tasks = int(server.metrics()["antiphon_event_loop_tasks", ""])
-    rss = swapped = 0
-    descriptors = threads = processes = 0
+    held: dict[int, float] = {}
+    descriptors = threads = 0
     for process in server.tree():
-        with contextlib.suppress(psutil.NoSuchProcess):
-            memory = process.memory_full_info()
-            rss, swapped = rss + memory.rss, swapped + memory.swap
+        with contextlib.suppress(psutil.Error, OSError):
+            mib = _held_mib(process.pid)
             descriptors += process.num_fds()
             threads += process.num_threads()
-            processes += 1
-    return Vitals(time.monotonic(), rss / MiB, swapped / MiB, descriptors, threads, processes, tasks)
+            held[process.pid] = mib
+    return Vitals(time.monotonic(), held, descriptors, threads, tasks)
 
 
 def grown(seen: Sequence[Vitals]) -> dict[str, str]:
     """What is higher in all of the last quarter than it ever was in the first, and by how much."""
     quarter = max(1, len(seen) // 4)
     found = {}
-    for field in fields(Vitals):
-        if field.name in COUNTED:
-            first = max(getattr(one, field.name) for one in seen[:quarter])
-            last = min(getattr(one, field.name) for one in seen[-quarter:])
-            if last > first:
-                found[field.name] = f"{first} → {last}"
+    for name in COUNTED:
+        first = max(getattr(one, name) for one in seen[:quarter])
+        last = min(getattr(one, name) for one in seen[-quarter:])
+        if last > first:
+            found[name] = f"{first} → {last}"
     return found
+
+
+def _held_mib(pid: int) -> float:
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    held = [line.split()[1] for line in lines if line.startswith(("VmRSS:", "VmSwap:"))]
+    return sum(map(int, held)) / KiB_PER_MiB
