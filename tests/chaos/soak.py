@@ -1,0 +1,160 @@
+"""`make soak`: a mixed load for a while, and what the server's processes hold meanwhile: it must stay flat.
+
+In: flags. Out: text on stdout, a JSON report where asked for, and 1 where something grew.
+The warm-up is left out: caches fill, allocators take what they will keep.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from antiphon_executor.tiny import write_tiny_checkpoint
+from tests.chaos.mixed_load import Load, People
+from tests.chaos.slope import per_minute
+from tests.chaos.vitals import COUNTED, Vitals, grown, vitals_of
+from tests.e2e.recordings import make_recordings
+from tests.e2e.server_process import RunningServer, becomes, start_server
+
+WARM_UP = 0.25
+MOST_MIB_PER_MINUTE = 1.0
+SAMPLES = 180
+
+
+@dataclass(frozen=True)
+class SoakReport:
+    """`memory_mib_per_minute`: of the processes that were there all along, by name and in all.
+
+    `lag_s`: an upper bound of the event loop's lag, 99 of 100 times. `*_s_thirds`: the median time of an
+    answer in the first and in the last third of the run.
+    """
+
+    minutes: float
+    load_average: float
+    answers: int
+    left: int
+    refused: int
+    memory_mib: tuple[float, float]
+    memory_mib_per_minute: dict[str, float]
+    counted: dict[str, tuple[int, int, float]]
+    lag_s: float
+    answer_s_thirds: tuple[float, float]
+    broken: list[str]
+
+    def __str__(self) -> str:
+        slopes = ", ".join(f"{name} {slope:+.2f}" for name, slope in self.memory_mib_per_minute.items())
+        counts = ", ".join(
+            f"{name} {least}-{most} ({slope:+.2f} a minute)"
+            for name, (least, most, slope) in self.counted.items()
+        )
+        return "\n".join(
+            (
+                f"{self.minutes:.1f} min of mixed load (machine load {self.load_average:.1f}): "
+                f"{self.answers} answers, {self.left} clients left, {self.refused} were refused",
+                f"memory {self.memory_mib[0]:.0f} → {self.memory_mib[1]:.0f} MiB; MiB a minute: {slopes}",
+                counts,
+                f"event loop at most {self.lag_s * 1e3:.0f} ms late, 99 of 100 times; an answer "
+                f"took {self.answer_s_thirds[0]:.2f} s in the first third, {self.answer_s_thirds[1]:.2f} s "
+                "in the last",
+                *(f"BROKEN: {promise}" for promise in self.broken),
+            )
+        )
+
+
+def soak(server: RunningServer, minutes: float, clients: int) -> SoakReport:
+    seen: list[Vitals] = []
+    every_s, until = minutes * 60 / SAMPLES, time.monotonic() + minutes * 60
+    with People(server, clients, make_recordings()) as load:
+        while time.monotonic() < until:
+            seen.append(vitals_of(server))
+            time.sleep(every_s)
+    steady = seen[round(len(seen) * WARM_UP) :]
+    broken = [f"{name} grew: {how}" for name, how in grown(steady).items()]
+    if not becomes(server.is_idle, 5):
+        broken.append(f"something is still held: {server.metrics()}")
+    return report_of(server, steady, load, minutes, broken)
+
+
+def report_of(
+    server: RunningServer, steady: list[Vitals], load: Load, minutes: float, broken: list[str]
+) -> SoakReport:
+    at_s = [one.at_s for one in steady]
+    slopes = memory_slopes(server, steady)
+    if slopes["all"] >= MOST_MIB_PER_MINUTE:
+        broken.append(f"memory grew by {slopes['all']:.2f} MiB a minute")
+    third = max(1, len(load.took_s) // 3)
+    counted = {}
+    for name in COUNTED:
+        values = [int(getattr(one, name)) for one in steady]
+        counted[name] = (min(values), max(values), per_minute(at_s, values))
+    return SoakReport(
+        minutes=minutes,
+        load_average=os.getloadavg()[2],
+        answers=load.answers,
+        left=load.left,
+        refused=load.refused,
+        memory_mib=(steady[0].memory_mib, steady[-1].memory_mib),
+        memory_mib_per_minute=slopes,
+        counted=counted,
+        lag_s=loop_lag_s(server, 0.99),
+        answer_s_thirds=(median(load.took_s[:third] or [0]), median(load.took_s[-third:] or [0])),
+        broken=[*broken, *load.broken[:5]],
+    )
+
+
+def memory_slopes(server: RunningServer, steady: list[Vitals]) -> dict[str, float]:
+    """Decoders come and go, one a job: what they hold goes with them, and `processes` counts them."""
+    at_s = [one.at_s for one in steady]
+    lasting = set.intersection(*(set(one.held_mib) for one in steady))
+    slopes = {
+        f"{server.seen[pid].name()} {pid}": per_minute(at_s, [one.held_mib[pid] for one in steady])
+        for pid in sorted(lasting)
+    }
+    slopes["all"] = sum(slopes.values())
+    return slopes
+
+
+def loop_lag_s(server: RunningServer, share: float) -> float:
+    """The bucket that `share` of the event loop's lags fall under, since the start."""
+    buckets = [
+        (float(sample.labels["le"]), sample.value)
+        for family in text_string_to_metric_families(server.get("/metrics").text)
+        for sample in family.samples
+        if sample.name == "antiphon_event_loop_lag_seconds_bucket"
+    ]
+    total = max(count for _, count in buckets)
+    return min(edge for edge, count in buckets if count >= share * total)
+
+
+def main(start: Callable[..., RunningServer] = start_server) -> int:
+    parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
+    parser.add_argument("--family", default="qwen3_omni", choices=("qwen3_omni", "qwen3_5_omni"))
+    parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--clients", type=int, default=3, help="people at a time")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
+    given = parser.parse_args()
+    with TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "tiny"
+        write_tiny_checkpoint(checkpoint, given.family)
+        server = start(checkpoint, Path(folder) / "log")
+        try:
+            report = soak(server, given.minutes, given.clients)
+        finally:
+            server.end()
+    print(report, flush=True)
+    if given.json:
+        given.json.write_text(json.dumps(asdict(report), indent=2) + "\n")
+    return 1 if report.broken else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
