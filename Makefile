@@ -22,7 +22,7 @@ READY  := $(VENV)/ready-$(DEVICE)
 TESTED := $(VENV)/ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint lock architecture nano image-test clean
+.PHONY: help install serve test lint lock architecture chaos soak nano nano-polish image-test clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -50,6 +50,12 @@ architecture: $(TESTED) ## write the file table of ARCHITECTURE.md
 
 bench-%: $(TESTED) ## time something: bench-vocoder, ... (ARGS=--help)
 	$(PY) -m tests.bench.bench_$* $(ARGS)
+
+chaos: $(TESTED) ## kill clients and engines, read slowly, drain behind nginx (half an hour)
+	$(PY) -m tests.chaos $(ARGS)
+
+soak: $(TESTED) ## a mixed load for 15 minutes: does anything grow (ARGS="--minutes 60")
+	$(PY) -m tests.chaos.soak $(ARGS)
 
 nano: $(NANO)/talker.passed ## train antiphon-nano's voice from packages alone (hours; goes on where it stopped)
 
@@ -104,6 +110,12 @@ $(NANO)/vocoder.passed: $(NANO)/codec.passed | $(READY) $(TAUGHT_READY)
 	$(JUDGE) $(NANO)/judged/vocoder-held-heart $(NANO)/judged/vocoder-held-deep
 	$(GATE) vocoder
 	@touch $@
+
+# Not among those: it makes the voice less metallic, where there is a GPU or time.
+nano-polish: $(NANO)/vocoder.passed
+	$(LEARN) $(PY) -u -m antiphon_nano.speech.vocoder_polish $(NANO)
+	$(JUDGE) $(NANO)/judged/polished-held-heart $(NANO)/judged/polished-held-deep
+	$(GATE) polished
 
 $(NANO)/talker.passed: $(NANO)/vocoder.passed | $(READY) $(TAUGHT_READY)
 	$(LEARN) $(PY) -u -m antiphon_nano.speech.talker_training $(NANO)

@@ -32,6 +32,7 @@ class Gate:
 GATES: Mapping[str, tuple[Gate, ...]] = {
     "codec": (Gate("codec", "held-heart", 6.0),),
     "vocoder": (Gate("vocoder-held-heart", "held-heart", 10.0),),
+    "polished": (Gate("polished-held-heart", "vocoder-held-heart", 1.0),),
     "talker": (Gate("predictor", "held-heart", 15.0), Gate("talker", "natural-heart", 10.0)),
 }
 

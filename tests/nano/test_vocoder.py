@@ -8,15 +8,21 @@ from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3Omni
 
 from antiphon_executor.qwen3_5_omni.presets import nano
 from antiphon_nano.domain.tokenizer import nano_tokenizer
+from antiphon_nano.speech.discriminators import (
+    Discriminators,
+    likeness_loss,
+    passing_loss,
+    telling_loss,
+)
+from antiphon_nano.speech.excerpt import Cut, cut_out
 from antiphon_nano.speech.spectral_loss import SpectralLoss
 from antiphon_nano.speech.vocoder import (
-    DECODER_CONTEXT_FRAMES,
     cut_samples,
     features,
     fresh_vocoder,
     waveform,
 )
-from antiphon_nano.speech.vocoder_training import cut_out, sounds_of
+from antiphon_nano.speech.vocoder_training import scored, sounds_of
 
 FRAMES = 12
 
@@ -44,11 +50,11 @@ def test_the_two_parts_are_the_whole(model: Qwen3OmniMoeCode2Wav, codes: torch.T
 def test_what_is_scored_needs_no_more_context_than_it_is_given(
     model: Qwen3OmniMoeCode2Wav, codes: torch.Tensor
 ) -> None:
-    rows = features(model, codes)
-    kept = waveform(model, rows[..., -4 * (DECODER_CONTEXT_FRAMES + 4) :])
+    rows, sound = features(model, codes), torch.randn(2, FRAMES * 1920)
+    made, meant = scored(waveform, model, rows, sound, Cut(2, FRAMES - 4, 4))
     whole = waveform(model, rows)
-    scored = kept[:, DECODER_CONTEXT_FRAMES * 1920 :]
-    torch.testing.assert_close(scored, whole[:, -scored.shape[1] :], atol=1e-5, rtol=0)
+    torch.testing.assert_close(made, whole[:, (FRAMES - 4) * 1920 :], atol=1e-5, rtol=0)
+    assert meant.equal(sound[:, (FRAMES - 4) * 1920 : whole.shape[1]])
 
 
 @torch.no_grad()
@@ -95,3 +101,24 @@ def test_a_cut_that_reaches_over_the_ends_is_filled() -> None:
 def test_sounds_are_whole_frames(model: Qwen3OmniMoeCode2Wav, codes: torch.Tensor) -> None:
     (sound,) = sounds_of(model, [codes[0].T])
     assert len(sound) == FRAMES * 1920
+
+
+def test_discriminators_learn_to_tell_and_a_sound_learns_to_pass() -> None:
+    torch.manual_seed(0)
+    rivals = Discriminators(width=4)
+    recorded = torch.sin(torch.arange(4800) * 0.1).expand(2, -1) * 0.3
+    made = (torch.randn(2, 4800) * 0.1).requires_grad_()
+    optimizer = torch.optim.Adam(rivals.parameters(), 1e-3)
+    before = telling_loss(rivals(recorded), rivals(made.detach())).item()
+    for _ in range(30):
+        telling = telling_loss(rivals(recorded), rivals(made.detach()))
+        telling.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert telling.item() < 0.7 * before
+    opinions = rivals(made)
+    assert likeness_loss(opinions, opinions) == 0
+    (passing_loss(opinions) + likeness_loss(rivals(recorded), opinions)).backward()
+    assert made.grad is not None
+    with torch.no_grad():
+        assert passing_loss(rivals(made - 0.3 * made.grad / made.grad.abs().max())) < passing_loss(opinions)

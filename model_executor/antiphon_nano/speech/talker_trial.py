@@ -62,7 +62,7 @@ class Cached:
 class Trial:
     """The trained parts together. `lessons` of the kinds of held-out speech."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, vocoder: str = "vocoder") -> None:
         tokenizer = nano_tokenizer()
         config = nano(tokenizer.get_vocab())
         self._home = home
@@ -74,7 +74,7 @@ class Trial:
         self.talker.eval()
         self._loss = TalkerLoss(self.talker, soft_labels(codebooks)).eval()
         self._vocoder = Qwen3OmniMoeCode2Wav(config.code2wav_config)
-        self._vocoder.load_state_dict(training.weights(home / "vocoder.safetensors", "vocoder"))
+        self._vocoder.load_state_dict(training.weights(home / f"{vocoder}.safetensors", "vocoder"))
         self._vocoder.eval()
 
     def book(self, kind: str) -> tuple[Recordings, LessonBook]:
@@ -140,9 +140,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("home", type=Path)
     parser.add_argument("--most", type=int, default=100)
+    parser.add_argument("--vocoder", default="vocoder", help="or polished")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    trial = Trial(arguments.home)
+    trial = Trial(arguments.home, arguments.vocoder)
     recordings, book = trial.book("held-heart")
     count = min(arguments.most, len(recordings))
     predicted = [trial.predicted(book.lesson(index)) for index in range(count)]

@@ -7,8 +7,7 @@ codes and vocoder, for the judge. First a mel head alone on what the decoder rea
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,7 +19,8 @@ from antiphon_executor.qwen3_5_omni.presets import nano
 from antiphon_nano import training
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.speech.codec import Codec, loaded_codec
-from antiphon_nano.speech.recordings import Recordings, chance_of
+from antiphon_nano.speech.excerpt import Cut, excerpts
+from antiphon_nano.speech.recordings import Recordings
 from antiphon_nano.speech.spectral_loss import SpectralLoss
 from antiphon_nano.speech.vocoder import (
     DECODER_CONTEXT_FRAMES,
@@ -35,21 +35,8 @@ STEPS = 9000
 MEL_STEPS = 700
 _MEL_SHARE = 0.5
 _MELS_PER_ROW = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """A batch's shape in frames: `context` is heard but not scored."""
-
-    streams: int
-    context: int
-    scored: int
-
-    @property
-    def frames(self) -> int:
-        return self.context + self.scored
-
-
+Sounding = Callable[[Qwen3OmniMoeCode2Wav, Tensor], Tensor]
+"""`vocoder.waveform`, or the same compiled."""
 MEL_CUT = Cut(streams=12, context=6, scored=14)
 SOUND_CUT = Cut(streams=5, context=10, scored=14)
 
@@ -96,44 +83,28 @@ class VocoderTraining:
             return {"mel": mel}
         codes, sound = self.batch(number, SOUND_CUT)
         rows = features(self._model, codes)
-        made, meant = self.sounded(rows, sound)
+        made, meant = scored(self._waveform, self._model, rows, sound, SOUND_CUT)
         spectral, mel = self._spectral(made, meant), self._mel_loss(rows, sound)
         training.clipped_step(self._optimizer, spectral + _MEL_SHARE * mel, norm=2.0)
         return {"spectral": spectral, "mel": mel}
 
-    def sounded(self, rows: Tensor, sound: Tensor) -> tuple[Tensor, Tensor]:
-        """The scored samples, made and meant: only so much is decoded as they need."""
-        kept = SOUND_CUT.scored + DECODER_CONTEXT_FRAMES
-        made = self._waveform(self._model, rows[..., -kept * 4 :])[
-            :, DECODER_CONTEXT_FRAMES * FRAME_SAMPLES :
-        ]
-        meant = sound[:, SOUND_CUT.context * FRAME_SAMPLES :][:, : made.shape[1]]
-        return made, meant
-
     def batch(self, number: int, cut: Cut) -> tuple[Tensor, Tensor]:
         """Codes [streams, groups, frames] and their sound [streams, frames * 1920]."""
-        chance = chance_of(1, number)
-        codes, sounds = [], []
-        for index in self._speech.drawn(chance, cut.streams):
-            known, sound = self._speech.codes(index), self._speech.sound(index)
-            start = int(chance.integers(-cut.context, max(1, len(known) - cut.scored - cut.context + 1)))
-            codes.append(cut_out(known, start, cut.frames, known[:1]))
-            sounds.append(
-                cut_out(sound, start * FRAME_SAMPLES, cut.frames * FRAME_SAMPLES, sound.new_zeros(1))
-            )
-        device = self._model.device
-        return torch.stack(codes).transpose(1, 2).to(device), torch.stack(sounds).to(device)
+        drawn = excerpts(self._speech, 1, number, cut)
+        return drawn.codes.to(self._model.device), drawn.sound.to(self._model.device)
 
     def _mel_loss(self, rows: Tensor, sound: Tensor) -> Tensor:
         return functional.l1_loss(self._head(rows), self._codec.normed_mel(sound))
 
 
-def cut_out(track: Tensor, start: int, length: int, filler: Tensor) -> Tensor:
-    """`length` entries of `track` from `start`, which may be before it; `filler` [1, …] where it has none."""
-    before, behind = max(0, -start), max(0, start + length - len(track))
-    inside = track[max(0, start) : start + length]
-    parts = (filler.expand(before, *filler.shape[1:]), inside, filler.expand(behind, *filler.shape[1:]))
-    return torch.cat(parts)
+def scored(
+    sounding: Sounding, model: Qwen3OmniMoeCode2Wav, rows: Tensor, sound: Tensor, cut: Cut
+) -> tuple[Tensor, Tensor]:
+    """The scored samples, made and meant: of `rows` only so much is decoded as they need."""
+    kept = cut.scored + DECODER_CONTEXT_FRAMES
+    made = sounding(model, rows[..., -kept * 4 :])[:, DECODER_CONTEXT_FRAMES * FRAME_SAMPLES :]
+    meant = sound[:, cut.context * FRAME_SAMPLES :][:, : made.shape[1]]
+    return made, meant
 
 
 @torch.no_grad()
@@ -143,8 +114,8 @@ def sounds_of(model: Qwen3OmniMoeCode2Wav, codes: Sequence[Tensor]) -> list[Tens
     return [functional.pad(one, (0, -len(one) % FRAME_SAMPLES)) for one in made]
 
 
-def judged(model: Qwen3OmniMoeCode2Wav, home: Path, kind: str, most: int) -> None:
-    """Held-out speech through codes and vocoder, as the shard HOME/judged/vocoder-KIND."""
+def judged(model: Qwen3OmniMoeCode2Wav, home: Path, kind: str, most: int, name: str = "vocoder") -> None:
+    """Held-out speech through codes and vocoder, as the shard HOME/judged/NAME-KIND."""
     speech = Recordings(home / "speech", kind)
     chosen = range(min(most, len(speech)))
     made = sounds_of(model, [speech.codes(index) for index in chosen])
@@ -153,7 +124,7 @@ def judged(model: Qwen3OmniMoeCode2Wav, home: Path, kind: str, most: int) -> Non
         old = speech.utterance(index)
         utterances.append(shard.Utterance(old.text, old.voice, frames, len(sound) // FRAME_SAMPLES, [], []))
         frames += utterances[-1].frames
-    shard.write(home / "judged" / f"vocoder-{kind}", utterances, [sound.numpy() for sound in made])
+    shard.write(home / "judged" / f"{name}-{kind}", utterances, [sound.numpy() for sound in made])
 
 
 def main() -> None:

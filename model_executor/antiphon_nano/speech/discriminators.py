@@ -1,0 +1,110 @@
+"""Nets that tell made sound from recorded sound: what the vocoder is polished against.
+
+In: float32 [streams, samples]. Out: scores and inner features. They serve training alone. Some look at the wave folded by a period, as
+HiFi-GAN's, others at spectra, as UnivNet's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.parametrizations import weight_norm
+
+PERIODS = (2, 3, 5, 7, 11)
+RESOLUTIONS = ((1024, 240), (512, 120), (2048, 480))
+_SLOPE = 0.1
+
+Opinion = tuple[Tensor, list[Tensor]]
+"""(scores, features of every layer)."""
+
+
+class Discriminators(nn.Module):
+    """`width`: channels of the first layers, which grow with depth."""
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.nets = nn.ModuleList(
+            [
+                *(PeriodDiscriminator(period, width) for period in PERIODS),
+                *(SpectrumDiscriminator(fft, hop, width) for fft, hop in RESOLUTIONS),
+            ]
+        )
+
+    def forward(self, sound: Tensor) -> list[Opinion]:
+        return [net(sound) for net in self.nets]
+
+
+class PeriodDiscriminator(nn.Module):
+    """The wave as a picture, `period` samples wide: what repeats stands in columns."""
+
+    def __init__(self, period: int, width: int) -> None:
+        super().__init__()
+        self.period = period
+        sizes = (1, width, 2 * width, 4 * width, 8 * width)
+        self.layers = nn.ModuleList(
+            weight_norm(nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0))) for a, b in pairwise(sizes)
+        )
+        self.last = weight_norm(nn.Conv2d(sizes[-1], 1, (3, 1), padding=(1, 0)))
+
+    def forward(self, sound: Tensor) -> Opinion:
+        filled = functional.pad(sound, (0, -sound.shape[1] % self.period))
+        return _through(self.layers, self.last, filled.unflatten(1, (-1, self.period))[:, None])
+
+
+class SpectrumDiscriminator(nn.Module):
+    """Logarithmic magnitudes, [frames, bins]; bins are halved at each layer."""
+
+    window: Tensor
+
+    def __init__(self, fft: int, hop: int, width: int) -> None:
+        super().__init__()
+        self.fft = fft
+        self.hop = hop
+        self.register_buffer("window", torch.hann_window(fft), persistent=False)
+        sizes = (1, width, 2 * width, 2 * width, 2 * width)
+        self.layers = nn.ModuleList(
+            weight_norm(nn.Conv2d(a, b, (3, 7), (1, 2), (1, 3))) for a, b in pairwise(sizes)
+        )
+        self.last = weight_norm(nn.Conv2d(sizes[-1], 1, 3, padding=1))
+
+    def forward(self, sound: Tensor) -> Opinion:
+        spectrum = torch.stft(sound, self.fft, self.hop, window=self.window, return_complex=True)
+        power = spectrum.real.square() + spectrum.imag.square()
+        picture = (power + 1e-6).log().transpose(1, 2)[:, None]
+        return _through(self.layers, self.last, picture)
+
+
+def _through(layers: nn.ModuleList, last: nn.Module, rows: Tensor) -> Opinion:
+    features = []
+    for layer in layers:
+        rows = functional.leaky_relu(layer(rows), _SLOPE)
+        features.append(rows)
+    return last(rows), features
+
+
+def telling_loss(recorded: Sequence[Opinion], made: Sequence[Opinion]) -> Tensor:
+    """What a discriminator minimises: 1 for recorded sound, 0 for made (LSGAN)."""
+    losses = [
+        (real - 1).square().mean() + fake.square().mean()
+        for (real, _), (fake, _) in zip(recorded, made, strict=True)
+    ]
+    return torch.stack(losses).mean()
+
+
+def passing_loss(made: Sequence[Opinion]) -> Tensor:
+    """What the vocoder minimises: its sound should score 1."""
+    return torch.stack([(score - 1).square().mean() for score, _ in made]).mean()
+
+
+def likeness_loss(recorded: Sequence[Opinion], made: Sequence[Opinion]) -> Tensor:
+    """How far inner features of the two are apart, relative to those of recorded sound."""
+    losses = [
+        functional.l1_loss(fake, real.detach()) / real.detach().abs().mean().clamp(min=1e-4)
+        for (_, reals), (_, fakes) in zip(recorded, made, strict=True)
+        for real, fake in zip(reals, fakes, strict=True)
+    ]
+    return torch.stack(losses).mean()

@@ -1,0 +1,56 @@
+"""Excerpts of speech for the vocoder: codes and their sound, with a context that is heard but not scored.
+
+In: recordings with codes, a step's number, a shape. Out: batches, the same whenever they are asked for.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from antiphon_nano.speech.recordings import Recordings, chance_of
+from antiphon_nano.teacher.shard import FRAME_SAMPLES
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """A batch's shape in frames: `context` is heard but not scored."""
+
+    streams: int
+    context: int
+    scored: int
+
+    @property
+    def frames(self) -> int:
+        return self.context + self.scored
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Excerpts:
+    """`codes` [streams, groups, frames] and their `sound` [streams, frames * 1920]."""
+
+    codes: Tensor
+    sound: Tensor
+
+
+def excerpts(speech: Recordings, seed: int, step: int, cut: Cut) -> Excerpts:
+    """`cut.streams` places of random utterances; before an utterance stands its first frame, and silence."""
+    chance = chance_of(seed, step)
+    codes, sounds = [], []
+    for index in speech.drawn(chance, cut.streams):
+        known, sound = speech.codes(index), speech.sound(index)
+        start = int(chance.integers(-cut.context, max(1, len(known) - cut.frames + 1)))
+        codes.append(cut_out(known, start, cut.frames, known[:1]))
+        first, length = start * FRAME_SAMPLES, cut.frames * FRAME_SAMPLES
+        sounds.append(cut_out(sound, first, length, sound.new_zeros(1)))
+    return Excerpts(torch.stack(codes).transpose(1, 2), torch.stack(sounds))
+
+
+def cut_out(track: Tensor, start: int, length: int, filler: Tensor) -> Tensor:
+    """`length` entries of `track` from `start`, which may be before it; `filler` [1, …] where it has none."""
+    before, behind = max(0, -start), max(0, start + length - len(track))
+    inside = track[max(0, start) : start + length]
+    parts = (filler.expand(before, *filler.shape[1:]), inside, filler.expand(behind, *filler.shape[1:]))
+    return torch.cat(parts)

@@ -1,0 +1,146 @@
+"""What is asked has the answer that is true, in sentences of the domain; what is held out is never trained."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+from antiphon_nano.domain import corpus, words
+from antiphon_nano.thinker.asking import copying, manners, numbers, talks
+from antiphon_nano.thinker.asking.numbers import Sum
+from antiphon_nano.thinker.hearing import script, tones
+from antiphon_nano.thinker.seeing import clips, drawing, pictures
+from antiphon_nano.thinker.seeing.pictures import Scene
+from antiphon_nano.thinker.seeing.things import Thing
+
+DRAWS = 300
+KNOWN = {word.lower() for word in words.WORDS}
+
+
+def in_domain(answer: str) -> bool:
+    return all(unit.lower() in KNOWN or unit in words.PUNCTUATION for unit in corpus.units(answer))
+
+
+def scene(*named: tuple[str, str, float, float]) -> Scene:
+    return Scene(tuple(Thing(colour, shape, x, y, 0.12) for colour, shape, x, y in named))
+
+
+def test_a_tenth_of_sums_and_differences_is_held_out_and_never_drawn() -> None:
+    held = [sum_ for sum_ in numbers.every_sum() if sum_.held_out]
+    added = [sum_ for sum_ in numbers.every_sum() if sum_.operation != "times"]
+    chance = random.Random(0)
+    drawn = {numbers.typed_sum(chance).answer for _ in range(3000)}
+
+    assert 0.07 < len(held) / len(added) < 0.13
+    assert not drawn & {sum_.answer for sum_ in held}
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        (Sum(7, "plus", 8), "Seven plus eight is fifteen."),
+        (Sum(20, "minus", 3), "Twenty minus three is seventeen."),
+        (Sum(9, "times", 9), "Nine times nine is eighty one."),
+    ],
+)
+def test_sums_are_answered_in_words(asked: Sum, answer: str) -> None:
+    assert asked.answer == answer
+
+
+def test_every_answer_is_of_the_domains_words() -> None:
+    chance = random.Random(1)
+    for _ in range(DRAWS):
+        shown, act = pictures.scene(chance), clips.act(chance)
+        for answer in (
+            talks.asked(chance).answer,
+            pictures.asked(shown, chance, typed=True).answer,
+            clips.asked(act, chance).answer,
+            tones.tone(chance, 0.5).description,
+        ):
+            assert in_domain(answer), answer
+
+
+def test_sentences_that_figures_are_taken_on_are_never_copied_in_training() -> None:
+    chance = random.Random(2)
+    held = set(corpus.held_out(2000))
+
+    assert not held & {copying.sentence(chance) for _ in range(2000)}
+
+
+def test_what_is_copied_stands_in_the_question() -> None:
+    chance = random.Random(3)
+    for _ in range(DRAWS):
+        asked = copying.asked_copy(chance)
+        assert asked.answer.removesuffix(".") in asked.question
+
+
+def test_what_is_outside_is_refused_politely() -> None:
+    asked = manners.asked_outside(random.Random(4), typed=True)
+
+    assert asked.answer.startswith("I am sorry, I am a tiny demonstration model. I can")
+
+
+@pytest.mark.parametrize(
+    ("shown", "sentence"),
+    [
+        (scene(), "The picture is empty."),
+        (scene(("orange", "star", 0.5, 0.5)), "I see an orange star."),
+        (scene(("red", "dot", 0.2, 0.2), ("red", "dot", 0.8, 0.2)), "There are two red dots."),
+        (scene(("red", "dot", 0.2, 0.2), ("blue", "ring", 0.8, 0.2)), "I see a red dot and a blue ring."),
+    ],
+)
+def test_a_scene_is_described_as_it_is(shown: Scene, sentence: str) -> None:
+    assert pictures.describe(shown) == sentence
+
+
+def test_colours_places_and_counts_are_those_of_the_scene() -> None:
+    shown, chance = scene(("red", "star", 0.2, 0.8), ("blue", "ring", 0.8, 0.2)), random.Random(5)
+    stars, rings = (
+        ("The star is red.", "in the bottom left corner"),
+        ("The ring is blue.", "in the top right corner"),
+    )
+    for _ in range(60):
+        assert pictures.asked_colour(shown, chance).answer in (stars[0], rings[0])
+        assert pictures.asked_where(shown, chance).answer in (
+            f"The red star is {stars[1]}.",
+            f"The blue ring is {rings[1]}.",
+        )
+        many = pictures.asked_how_many(shown, chance).answer
+        assert many in ("There is one star.", "There is one ring.", "I count two shapes in the picture.") or (
+            many.startswith("There is no ") and "star" not in many and "ring" not in many
+        )
+
+
+def test_a_thing_is_drawn_where_its_labels_say() -> None:
+    shown = (Thing("red", "square", 0.25, 0.25, 0.2),)
+    image = np.asarray(drawing.draw(shown, {"red": (255, 0, 0)}, (255, 255, 255), (192, 192)))
+
+    labels = drawing.labels(shown, (6, 6)).reshape(6, 6, 3)
+
+    red = (image.reshape(6, 32, 6, 32, 3) == (255, 0, 0)).all(-1).mean((1, 3))
+    assert np.array_equal(labels[..., 0] > 0, red > 0.06)
+    assert labels[..., 2].sum() == 1
+    assert labels[1, 1, 2] == 1
+
+
+def test_an_actor_moves_as_its_act_says_and_stays_in_the_picture() -> None:
+    chance = random.Random(6)
+    for _ in range(DRAWS):
+        act = clips.act(chance)
+        first, last = act.at(0), act.at(act.frames - 1)
+        across, down = round(last.x - first.x, 6), round(last.y - first.y, 6)
+        way = {"left": across < -0.3, "right": across > 0.3, "up": down < -0.3, "down": down > 0.3}
+        grown = last.radius / first.radius
+        way |= {"growing": grown > 1.5, "shrinking": grown < 0.67, "still": first == last}
+        assert way[act.change]
+        assert all(-0.02 < edge < 1.02 for edge in (last.x - last.radius, last.x + last.radius))
+
+
+def test_judged_lines_ask_for_held_out_sums_and_sentences() -> None:
+    lines = script.judged(random.Random(7), 40)
+    held = {sum_.answer for sum_ in numbers.every_sum() if sum_.held_out}
+
+    assert all(line.answer in held for line in lines if line.kind.startswith("sum"))
+    assert {line.text for line in lines if line.kind == "sentence"} <= set(corpus.held_out(400))
