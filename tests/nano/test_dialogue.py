@@ -1,4 +1,4 @@
-"""What training reads is what serving reads: the chat template's ids, and every medium's features and tokens."""
+"""What training reads is what serving reads: the chat template's ids, every medium's features and tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is asked has the answer that is true, in sentences of the domain; what is held out is never trained."""
+"""What is asked has the answer that is true, in the domain's words; what is held out is never trained."""
 
 from __future__ import annotations
 

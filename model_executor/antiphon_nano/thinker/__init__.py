@@ -1,0 +1,1 @@
+"""How antiphon-nano learns to read, listen, see and answer: dialogues, batches, stages, figures."""

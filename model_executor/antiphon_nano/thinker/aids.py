@@ -1,0 +1,116 @@
+"""What helps the towers to learn and is thrown away then: heads that read off their rows what is there.
+
+In: the towers' rows, and the media's labels. Out: losses by name. Without them such small towers take many
+times as long to see or hear at all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from antiphon_nano.domain import words
+from antiphon_nano.thinker.dialogue import Clip, Picture, Sound
+from antiphon_nano.thinker.hearing.listening import VOCABULARY, word_ids
+from antiphon_nano.thinker.seeing.clips import CHANGES
+
+PHONEMES = 192
+"""More than the teacher has."""
+_UNKNOWN = -1
+
+
+class EyeAids(nn.Module):
+    """Colour, shape, whether a centre is there, and what moves how, of each cell."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.colour = nn.Linear(width, len(words.COLOURS) + 1)
+        self.shape = nn.Linear(width, len(words.SHAPES) + 1)
+        self.centre = nn.Linear(width, 2)
+        self.change = nn.Linear(width, len(CHANGES))
+
+    def forward(self, rows: Tensor, media: Sequence[Picture | Clip]) -> Mapping[str, Tensor]:
+        """`rows` [cells of all media, width]. Also `seen`: the share of filled cells read right."""
+        labels = torch.from_numpy(np.concatenate([_four(medium) for medium in media])).to(rows.device)
+        colour, shape, centre, change = labels.unbind(1)
+        filled = colour > 0
+        read = {"colour": (self.colour(rows), colour), "shape": (self.shape(rows), shape)}
+        losses = {name: _both(logits.float(), wanted, filled) for name, (logits, wanted) in read.items()}
+        losses["centre"] = _both(self.centre(rows).float(), centre, centre > 0)
+        if bool((change != _UNKNOWN).any()):
+            losses["change"] = functional.cross_entropy(
+                self.change(rows).float(), change, ignore_index=_UNKNOWN
+            )
+        right = torch.stack([logits.argmax(-1) == wanted for logits, wanted in read.values()]).all(0)
+        return losses | {"seen": right[filled].float().mean()}
+
+
+class EarAids(nn.Module):
+    """The phonemes and the word in each token, where a recording is aligned; and in any, its words (CTC)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.phonemes = nn.Linear(width, 2 * PHONEMES)
+        self.word = nn.Linear(width, len(VOCABULARY))
+        self.words = nn.Linear(width, len(VOCABULARY) + 1)
+
+    def forward(self, rows: Tensor, sounds: Sequence[Sound], lengths: Sequence[int]) -> Mapping[str, Tensor]:
+        """`rows` [tokens of all sounds, width]; `lengths`: tokens of each."""
+        unknown = [np.full((length, 3), _UNKNOWN) for length in lengths]
+        labels = torch.from_numpy(
+            np.concatenate(
+                [u if s.labels is None else s.labels for s, u in zip(sounds, unknown, strict=True)]
+            )
+        ).to(rows.device)
+        losses = {}
+        if bool((labels != _UNKNOWN).any()):
+            phonemes = self.phonemes(rows).float().unflatten(1, (2, PHONEMES)).transpose(1, 2)
+            losses["phonemes"] = functional.cross_entropy(phonemes, labels[:, :2], ignore_index=_UNKNOWN)
+            word = self.word(rows).float()
+            losses["word"] = functional.cross_entropy(word, labels[:, 2], ignore_index=_UNKNOWN)
+        return losses | {"words": self._transcribed(rows, sounds, lengths)}
+
+    def read(self, rows: Tensor, lengths: Sequence[int]) -> list[list[str]]:
+        """The words of each sound, read greedily off `rows`."""
+        found = []
+        for part in self.words(rows).argmax(-1).split(list(lengths)):
+            ids = torch.unique_consecutive(part).tolist()
+            found.append([VOCABULARY[index - 1] for index in ids if index])
+        return found
+
+    def _transcribed(self, rows: Tensor, sounds: Sequence[Sound], lengths: Sequence[int]) -> Tensor:
+        """CTC over the sounds that say something, per word."""
+        parts = self.words(rows).float().log_softmax(-1).split(list(lengths))
+        chosen = [
+            (part, word_ids(sound.words)) for part, sound in zip(parts, sounds, strict=True) if sound.words
+        ]
+        if not chosen:
+            return rows.new_zeros(())
+        padded = nn.utils.rnn.pad_sequence([part for part, _ in chosen])
+        targets = torch.tensor([index + 1 for _, ids in chosen for index in ids])
+        return functional.ctc_loss(
+            padded,
+            targets,
+            torch.tensor([len(part) for part, _ in chosen]),
+            torch.tensor([len(ids) for _, ids in chosen]),
+            zero_infinity=True,
+        )
+
+
+def _both(logits: Tensor, wanted: Tensor, filled: Tensor) -> Tensor:
+    """The mean over cells with something in them, and a share of that over all."""
+    losses = functional.cross_entropy(logits, wanted, reduction="none")
+    return losses.mean() + (losses * filled).sum() / filled.sum().clamp(min=1)
+
+
+def _four(medium: Picture | Clip) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    """A medium's labels in four columns."""
+    if medium.labels is None:
+        raise ValueError("a medium without labels cannot teach")
+    if medium.labels.shape[1] == len(("colour", "shape", "centre", "change")):
+        return medium.labels
+    return np.pad(medium.labels, ((0, 0), (0, 1)), constant_values=_UNKNOWN)

@@ -1,0 +1,134 @@
+"""Sums, counting and what comes next: questions typed or spoken, with their answers.
+
+In: a source of chance. Out: `Asked`, a question and its answer. A tenth of the sums is held out: `held_out`
+says which, the same in every run; questions are drawn from the one part or the other.
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from dataclasses import dataclass
+
+from antiphon_nano.domain import answers
+from antiphon_nano.domain.words import number
+
+_SIGN = {"plus": "+", "minus": "-", "times": "x"}
+_ANY = (
+    "what is {a} {op} {b}?", "what is {a} {op} {b}?", "how much is {a} {op} {b}?", "{a} {op} {b}.",
+    "{a} {op} {b}?", "tell me, what is {a} {op} {b}?", "please tell me how much {a} {op} {b} is.",
+    "can you tell me what {a} {op} {b} is?", "do you know what {a} {op} {b} is?",
+    "hello, what is {a} {op} {b}?", "what does {a} {op} {b} make?",
+)  # fmt: skip
+_PLUS = (
+    "add {a} and {b}.",
+    "can you add {a} and {b}?",
+    "please add {a} and {b}.",
+    "what is the sum of {a} and {b}?",
+)
+_MINUS = ("take {b} from {a}.", "take {b} away from {a}.")
+_COUNT = (
+    "count from {a} to {b}.", "please count from {a} to {b}.", "can you count from {a} to {b}?",
+    "count from {a} to {b}, please.",
+)  # fmt: skip
+_COUNT_UP = ("count to {b}.", "please count to {b}.", "can you count to {b}?")
+_COUNT_DOWN = (
+    "count down from {a} to {b}.",
+    "please count down from {a} to {b}.",
+    "count back from {a} to {b}.",
+)
+_AFTER = ("what comes after {a}?", "what number comes after {a}?", "which number is after {a}?")
+_BEFORE = ("what comes before {a}?", "what number comes before {a}?", "which number is before {a}?")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A question as it is written and spoken, and its answer."""
+
+    question: str
+    answer: str
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    a: int
+    operation: str
+    b: int
+
+    @property
+    def result(self) -> int:
+        return {"plus": self.a + self.b, "minus": self.a - self.b, "times": self.a * self.b}[self.operation]
+
+    @property
+    def held_out(self) -> bool:
+        """A tenth of the ordered pairs; of products none, which are a table to be known by heart."""
+        key = f"{self.a} {self.operation} {self.b}"
+        return self.operation != "times" and zlib.crc32(key.encode()) % 10 == 0
+
+    @property
+    def answer(self) -> str:
+        slots = {"a": number(self.a), "b": number(self.b), "operation": self.operation}
+        return answers.say(answers.ARITHMETIC[0], **slots, result=number(self.result))
+
+
+def every_sum() -> list[Sum]:
+    """0 to 20 for plus and minus, 0 to 10 for times; nothing below zero."""
+    plus = [Sum(a, "plus", b) for a in range(21) for b in range(21)]
+    minus = [Sum(a, "minus", b) for a in range(21) for b in range(a + 1)]
+    return plus + minus + [Sum(a, "times", b) for a in range(11) for b in range(11)]
+
+
+_TRAINED = {
+    op: [s for s in every_sum() if s.operation == op and not s.held_out] for op in ("plus", "minus", "times")
+}
+
+
+def asked_sum(chance: random.Random, which: Sum | None = None) -> Asked:
+    """`which`: a sum to ask for; else one that is trained."""
+    sum_ = which or chance.choice(_TRAINED[chance.choices(("plus", "minus", "times"), (5, 3, 2))[0]])
+    more = {"plus": _PLUS, "minus": _MINUS, "times": ()}[sum_.operation]
+    form = chance.choice(_ANY + more)
+    question = form.format(a=number(sum_.a), b=number(sum_.b), op=sum_.operation)
+    return Asked(answers.written(question), sum_.answer, f"sum {sum_.operation}")
+
+
+def typed_sum(chance: random.Random, which: Sum | None = None) -> Asked:
+    """As `asked_sum`, or with digits and signs."""
+    if chance.random() < 0.55:
+        return asked_sum(chance, which)
+    sum_ = which or chance.choice(_TRAINED[chance.choices(("plus", "minus", "times"), (5, 3, 2))[0]])
+    sign = chance.choice((sum_.operation, _SIGN[sum_.operation], _SIGN[sum_.operation]))
+    if sign in "x" and chance.random() < 0.5:
+        sign = chance.choice("*×")
+    term = (
+        f"{sum_.a} {sign} {sum_.b}" if chance.random() < 0.75 or len(sign) > 1 else f"{sum_.a}{sign}{sum_.b}"
+    )
+    form = chance.choice(
+        ("What is {}?", "{}", "{} =", "{}=", "{}?", "How much is {}?", "{} = ?", "Calculate {}.")
+    )
+    return Asked(form.format(term), sum_.answer, f"sum {sum_.operation}")
+
+
+def asked_count(chance: random.Random) -> Asked:
+    low = chance.randint(0, 14)
+    high = min(20, low + chance.randint(2, 9))
+    form, first, last = chance.choice(_COUNT), low, high
+    kind = chance.random()
+    if kind < 0.25:
+        form, first, last = chance.choice(_COUNT_UP), 1, chance.randint(3, 12)
+    elif kind < 0.5:
+        form, first, last = chance.choice(_COUNT_DOWN), high, low
+    step = 1 if last > first else -1
+    series = ", ".join(number(value) for value in range(first, last + step, step))
+    question = answers.written(form.format(a=number(first), b=number(last)))
+    return Asked(question, answers.say(answers.COUNTING[0], series=series), "count")
+
+
+def asked_next(chance: random.Random) -> Asked:
+    if chance.random() < 0.5:
+        a, form, step = chance.randint(0, 39), chance.choice(_AFTER), 1
+    else:
+        a, form, step = chance.randint(1, 40), chance.choice(_BEFORE), -1
+    answer = answers.say(answers.ARITHMETIC[1], result=number(a + step))
+    return Asked(answers.written(form.format(a=number(a))), answer, "next")

@@ -1,0 +1,69 @@
+"""Stage "ears", `python -m antiphon_nano.thinker.ears_training FOLDER`: the audio tower learns to hear alone.
+
+In: the teacher's shards in FOLDER/speech, all voices' in FOLDER/asked. Out: `thinker-ears.safetensors` in
+FOLDER, resumed when run again. The text model is not needed: heads of `aids` say how well it hears.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from antiphon_nano.domain.tokenizer import nano_tokenizer
+from antiphon_nano.thinker import network
+from antiphon_nano.thinker.aids import EarAids
+from antiphon_nano.thinker.dialogue import Sound
+from antiphon_nano.thinker.hearing.library import Library
+from antiphon_nano.thinker.hearing.listening import Way, heard
+from antiphon_nano.thinker.text_training import optimizer_of
+from antiphon_nano.training import Plan, Training, best_device, clipped_step
+
+CHECKPOINT = "thinker-ears.safetensors"
+SOUNDS = 16
+"""Of a step."""
+_QUESTIONS = 0.35
+
+
+def said(library: Library, chance: random.Random) -> list[Sound]:
+    """The sounds of one step: sentences and questions."""
+    recordings = [
+        library.question(chance).recording if chance.random() < _QUESTIONS else library.sentence(chance)
+        for _ in range(SOUNDS)
+    ]
+    return [heard(recording, Way.drawn(chance)) for recording in recordings]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", type=int, default=7000)
+    parser.add_argument("--rate", type=float, default=1.5e-3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    device = best_device()
+    config = network.nano_config(nano_tokenizer())
+    tower = network.nano_thinker(config).audio_tower.to(device)
+    aids = EarAids(config.audio_config.d_model).to(device)
+    optimizer = optimizer_of(tower, aids)
+    library = Library(arguments.folder / "speech", arguments.folder / "asked")
+
+    def step(number: int) -> Mapping[str, Tensor]:
+        sounds = said(library, random.Random(f"ears {number}"))
+        lengths = [tower.geometry.tokens(sound.mel.shape[1]) for sound in sounds]
+        with torch.autocast(device.type, torch.bfloat16):
+            losses = aids(network.listen(tower, [sound.mel for sound in sounds]), sounds, lengths)
+        clipped_step(optimizer, torch.stack(list(losses.values())).sum())
+        return losses
+
+    plan = Plan(arguments.folder / CHECKPOINT, arguments.steps, arguments.rate, warmup=300)
+    Training(plan, {"audio_tower": tower, "aids": aids}, {"ears": optimizer}).run(step)
+
+
+if __name__ == "__main__":
+    main()

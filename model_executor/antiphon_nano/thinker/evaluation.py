@@ -1,0 +1,114 @@
+"""Stage "figures", `python -m antiphon_nano.thinker.evaluation FOLDER`: how often the Thinker is right.
+
+In: `thinker.safetensors` in FOLDER (or `--checkpoint`) and the judged recordings. Out: shares and gates in
+FOLDER/thinker-report.json, and what was answered wrongly beside it. All inputs are held out, or drawn with
+seeds that training never uses; answers are greedy and must be right to the letter, but for transcripts.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from antiphon_executor.reference.thinker import Thinker
+from antiphon_nano import transcript
+from antiphon_nano.domain.tokenizer import nano_tokenizer
+from antiphon_nano.report import record
+from antiphon_nano.thinker import exams, greedy, joint_training, network
+from antiphon_nano.thinker.dialogue import Dialogue, Writer
+from antiphon_nano.thinker.exams import Exam
+from antiphon_nano.thinker.hearing.library import Library
+from antiphon_nano.training import steps_done, weights
+
+REPORT = "thinker-report.json"
+WRONG = "thinker-wrong.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """An answer that was wanted, and the one that was given."""
+
+    asked: str
+    wanted: str
+    given: str
+
+
+class Candidate:
+    """A Thinker that sits exams."""
+
+    def __init__(self, thinker: Thinker, writer: Writer) -> None:
+        self._thinker, self._writer = thinker.eval(), writer
+
+    def sit(self, dialogues: Sequence[Dialogue]) -> list[Marked]:
+        """Every dialogue's last question, its earlier answers given."""
+        order = sorted(range(len(dialogues)), key=lambda i: len(self._writer.prompt(dialogues[i]).token_ids))
+        marked: dict[int, Marked] = {}
+        for part in _parts([(i, dialogues[i]) for i in order]):
+            prompts = [self._writer.prompt(dialogue) for _, dialogue in part]
+            answered = greedy.answers(self._thinker, prompts, self._writer.end)
+            for (index, dialogue), ids in zip(part, answered, strict=True):
+                turn = dialogue.turns[-1]
+                asked = " ".join(str(p) if isinstance(p, str) else type(p).__name__ for p in turn.question)
+                marked[index] = Marked(asked, turn.answer, self._writer.decode(ids))
+        return [marked[index] for index in range(len(dialogues))]
+
+
+def figures(marked: Sequence[Marked], exam: Exam) -> dict[str, object]:
+    """The share right in percent, or the word error rate; and whether the gate is passed."""
+    if exam.transcript:
+        rate = transcript.score([m.wanted for m in marked], [m.given for m in marked]).word_error_rate
+        return {"wer": round(rate, 2), "gate": exam.gate, "passed": rate <= exam.gate, "texts": len(marked)}
+    share = 100 * sum(m.given == m.wanted for m in marked) / len(marked)
+    return {"right": round(share, 2), "gate": exam.gate, "passed": share >= exam.gate, "asked": len(marked)}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--checkpoint", default=joint_training.CHECKPOINT)
+    parser.add_argument("--most", type=int, default=200, help="questions of an exam")
+    parser.add_argument("--typed", action="store_true", help="only exams without media")
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+    torch.set_num_threads(1)
+    tokenizer = nano_tokenizer()
+    config = network.nano_config(tokenizer)
+    thinker = network.nano_thinker(config)
+    load(thinker, folder / arguments.checkpoint)
+    candidate = Candidate(thinker, Writer(tokenizer, config))
+    wrong: dict[str, list[list[str]]] = {}
+    done, whole, _ = steps_done(folder / arguments.checkpoint)
+    for exam in (
+        exams.typed()
+        if arguments.typed
+        else exams.every(Library(folder / "speech", folder / "asked", "judged"))
+    ):
+        marked = candidate.sit(exam.draw(random.Random(f"judged {exam.name}"), arguments.most))
+        record(folder / REPORT, exam.name, figures(marked, exam) | {"steps": f"{done}/{whole}"})
+        wrong[exam.name] = [[m.asked, m.wanted, m.given] for m in marked if m.given != m.wanted]
+        (folder / WRONG).write_text(json.dumps(wrong, indent=1) + "\n")
+
+
+def load(thinker: Thinker, path: Path) -> None:
+    """The joint stage's weights; or the text stage's, of which the towers know nothing."""
+    if path.name == joint_training.CHECKPOINT:
+        thinker.load_state_dict(weights(path, "thinker"))
+        return
+    for name in ("model", "lm_head"):
+        thinker.get_submodule(name).load_state_dict(weights(path, name))
+
+
+def _parts(dialogues: list[tuple[int, Dialogue]]) -> Iterator[list[tuple[int, Dialogue]]]:
+    size = 32
+    for start in range(0, len(dialogues), size):
+        yield dialogues[start : start + size]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""Stage "eyes", `python -m antiphon_nano.thinker.eyes_training FOLDER`: the vision tower learns to see alone.
+
+In: pictures and clips, drawn anew for every step. Out: `thinker-eyes.safetensors` in FOLDER, resumed when run
+again. The Thinker's text model is not needed: heads of `aids` say how well it sees.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from antiphon_nano.domain.tokenizer import nano_tokenizer
+from antiphon_nano.thinker import network
+from antiphon_nano.thinker.aids import EyeAids
+from antiphon_nano.thinker.dialogue import Clip, Picture
+from antiphon_nano.thinker.seeing import clips, pictures
+from antiphon_nano.thinker.text_training import optimizer_of
+from antiphon_nano.training import Plan, Training, best_device, clipped_step
+
+CHECKPOINT = "thinker-eyes.safetensors"
+PICTURES, CLIPS = 12, 5
+"""Of a step."""
+
+
+def shown(chance: random.Random) -> list[Picture | Clip]:
+    """The media of one step."""
+    media: list[Picture | Clip] = []
+    while len(media) < PICTURES:
+        scene = pictures.scene(chance)
+        media.append(pictures.show(scene, chance))
+    return media + [clips.show(clips.act(chance), chance) for _ in range(CLIPS)]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    device = best_device()
+    config = network.nano_config(nano_tokenizer())
+    tower = network.nano_thinker(config).visual.to(device)
+    aids = EyeAids(config.text_config.hidden_size).to(device)
+    optimizer = optimizer_of(tower, aids)
+
+    def step(number: int) -> Mapping[str, Tensor]:
+        media = shown(random.Random(f"eyes {number}"))
+        with torch.autocast(device.type, torch.bfloat16):
+            losses = dict(aids(network.see(tower, media), media))
+        seen = losses.pop("seen")
+        clipped_step(optimizer, torch.stack(list(losses.values())).sum())
+        return losses | {"seen": seen}
+
+    plan = Plan(arguments.folder / CHECKPOINT, arguments.steps, arguments.rate)
+    Training(plan, {"visual": tower, "aids": aids}, {"eyes": optimizer}).run(step)
+
+
+if __name__ == "__main__":
+    main()

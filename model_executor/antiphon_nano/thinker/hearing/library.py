@@ -1,0 +1,99 @@
+"""All recordings that antiphon-nano listens to, found by what they are for and by what is said in them.
+
+In: the folders of the teacher's shards and of `hearing.synthesis`'s. Out: `Spoken` lines, drawn or looked up.
+Samples stay on the disk until they are heard.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+from antiphon_nano.teacher import shard
+from antiphon_nano.thinker.hearing.listening import Recording
+from antiphon_nano.thinker.hearing.script import Line
+
+TEACHERS = ("heart", "deep")
+UNANSWERED = ("sentence", "seen", "named", "name asked")
+"""Kinds of line that are no question of their own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spoken:
+    """A line and its recording."""
+
+    line: Line
+    recording: Recording
+
+    @property
+    def voice(self) -> str:
+        return self.recording.utterance.voice
+
+
+class Library:
+    """`read`: the teacher's sentences. `asked`: by voice and kind; `part` is "asked" or "judged"."""
+
+    def __init__(self, read_folder: Path, asked_folder: Path, part: str = "asked") -> None:
+        self.read: list[Recording] = []
+        for path in shard.all_of(read_folder):
+            whole = shard.read(path)
+            self.read += [Recording(whole, utterance) for utterance in whole.utterances]
+        self._asked: dict[str, dict[str, list[Spoken]]] = {}
+        self._seen: dict[str, list[Spoken]] = defaultdict(list)
+        for path in sorted(asked_folder.glob(f"{part}-*.lines.json")):
+            if path.with_name(path.name.replace(".lines.json", ".json")).exists():
+                self._add(path)
+
+    @property
+    def voices(self) -> list[str]:
+        return list(self._asked)
+
+    def kinds(self, voice: str) -> list[str]:
+        return list(self._asked[voice])
+
+    def of(self, voice: str, kind: str) -> list[Spoken]:
+        """All lines of a kind in a voice."""
+        return self._asked[voice].get(kind, [])
+
+    def sentence(self, chance: random.Random) -> Recording:
+        """Mostly the teacher's; every third one in another voice."""
+        others = [voice for voice in self._asked if voice not in TEACHERS]
+        if others and chance.random() < 0.35:
+            return chance.choice(self.of(chance.choice(others), "sentence")).recording
+        return chance.choice(self.read)
+
+    def question(self, chance: random.Random) -> Spoken:
+        """One that has an answer of its own, in any voice; the teacher's twice as often as each other's."""
+        voice = self._voice(chance)
+        kinds = [
+            kind for kind in self._asked[voice] if kind not in ("sentence", "seen", "named", "name asked")
+        ]
+        counts = [len(self._asked[voice][kind]) for kind in kinds]
+        (kind,) = chance.choices(kinds, counts)
+        return chance.choice(self._asked[voice][kind])
+
+    def line(self, chance: random.Random, kind: str) -> Spoken:
+        return chance.choice(self.of(self._voice(chance), kind))
+
+    def seen(self, chance: random.Random, text: str) -> Spoken | None:
+        """`text`, a question about what is seen, in any voice that has read it."""
+        found = self._seen.get(text)
+        return chance.choice(found) if found else None
+
+    def _voice(self, chance: random.Random) -> str:
+        names = list(self._asked)
+        return chance.choices(names, [2 if name in TEACHERS else 1 for name in names])[0]
+
+    def _add(self, path: Path) -> None:
+        lines = [Line(**record) for record in json.loads(path.read_text())]
+        whole = shard.read(path.with_name(path.name.removesuffix(".lines.json")))
+        kinds: dict[str, list[Spoken]] = defaultdict(list)
+        for line, utterance in zip(lines, whole.utterances, strict=True):
+            spoken = Spoken(line, Recording(whole, utterance))
+            kinds[line.kind].append(spoken)
+            if line.kind == "seen":
+                self._seen[line.text].append(spoken)
+        self._asked[whole.utterances[0].voice] = dict(kinds)

@@ -1,0 +1,136 @@
+"""Recordings → what the model hears: mel frames of a clip that is faster or slower, quieter, noisier, padded.
+
+In: utterances of shards, a source of chance. Out: `Sound`s with what training knows of them. `heard` without
+chance is the recording as it is, at 16 kHz.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antiphon_executor.qwen3_5_omni.audio_geometry import SAMPLE_RATE_HZ, AudioGeometry
+from antiphon_executor.thinker.log_mel import log_mel
+from antiphon_nano.domain import corpus, words
+from antiphon_nano.teacher import shard
+from antiphon_nano.teacher.shard import Shard, Utterance
+from antiphon_nano.thinker.dialogue import Sound
+from antiphon_nano.thinker.hearing.resampling import resampled
+
+MEL_BINS = 128
+VOCABULARY = tuple(dict.fromkeys(word.lower() for word in words.WORDS))
+_PLACE = {word: place for place, word in enumerate(VOCABULARY)}
+_SPEEDS = ((17, 20), (9, 10), (19, 20), (1, 1), (1, 1), (21, 20), (11, 10), (23, 20))
+_GEOMETRY = AudioGeometry()
+_FRAME_MS = 1000 * shard.FRAME_SAMPLES / shard.SAMPLE_RATE_HZ
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One utterance of a shard."""
+
+    shard: Shard
+    utterance: Utterance
+
+    @property
+    def text(self) -> str:
+        return self.utterance.text
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """How a recording is heard. `speed`: a fraction; `lead_ms`, `tail_ms`: silence around; `gain`: a factor;
+    `noise`: its level below the speech, in dB, or nothing; `echo_s`: of the room, or 0.
+    """
+
+    speed: tuple[int, int] = (1, 1)
+    lead_ms: int = 0
+    tail_ms: int = 0
+    gain: float = 1.0
+    noise_db: float | None = None
+    echo_s: float = 0.0
+    seed: int = 0
+
+    @classmethod
+    def drawn(cls, chance: random.Random) -> Way:
+        return cls(
+            speed=chance.choice(_SPEEDS),
+            lead_ms=chance.choice((0, 0, chance.randint(0, 600))),
+            tail_ms=chance.choice((0, 0, chance.randint(0, 600))),
+            gain=10 ** (chance.uniform(-18, 3) / 20),
+            noise_db=chance.uniform(12, 45) if chance.random() < 0.6 else None,
+            echo_s=chance.uniform(0.05, 0.25) if chance.random() < 0.15 else 0.0,
+            seed=chance.getrandbits(32),
+        )
+
+
+def heard(recording: Recording, way: Way | None = None) -> Sound:
+    """Mel frames, the words said, and for aligned recordings what is said in each token."""
+    way = way or Way()
+    sound = log_mel(samples(recording.shard.sound(recording.utterance), way), MEL_BINS)
+    said = tuple(unit.lower() for unit in corpus.units(recording.text) if unit.lower() in _PLACE)
+    return Sound(sound, said, _labels(recording.utterance, way, _GEOMETRY.tokens(sound.shape[1])))
+
+
+def samples(sound: NDArray[np.float32], way: Way) -> NDArray[np.float32]:
+    """24 kHz → 16 kHz, as `way` says."""
+    over, under = way.speed
+    heard_ = resampled(sound, 2 * under, 3 * over)
+    chance = np.random.default_rng(way.seed)
+    if way.echo_s:
+        heard_ = _echoed(heard_, way.echo_s, chance)
+    silence = [np.zeros(SAMPLE_RATE_HZ * ms // 1000, np.float32) for ms in (way.lead_ms, way.tail_ms)]
+    level = float(np.sqrt(np.mean(heard_**2)))
+    heard_ = np.concatenate((silence[0], heard_, silence[1]))
+    if way.noise_db is not None:
+        heard_ = heard_ + _noise(len(heard_), chance) * np.float32(level * 10 ** (-way.noise_db / 20))
+    return np.clip(heard_ * np.float32(way.gain), -1, 1).astype(np.float32)
+
+
+def word_ids(said: tuple[str, ...]) -> list[int]:
+    """Places in `VOCABULARY`."""
+    return [_PLACE[word] for word in said]
+
+
+def _labels(utterance: Utterance, way: Way, tokens: int) -> NDArray[np.int64] | None:
+    """[tokens, 3]: the phonemes at a quarter and at three quarters of a token and the word in its middle; -1
+    outside of the speech, and for words of no kind.
+    """
+    if not utterance.phonemes:
+        return None
+    edges = np.array([_GEOMETRY.start_ms(token) for token in range(tokens + 1)])
+    starts, lengths = edges[:-1], np.diff(edges)
+    found = np.full((tokens, 3), -1)
+    speed = way.speed[0] / way.speed[1]
+    for column, share in ((0, 0.25), (1, 0.75), (2, 0.5)):
+        frames = np.floor((starts + share * lengths - way.lead_ms) * speed / _FRAME_MS).astype(np.int64)
+        inside = (frames >= 0) & (frames < utterance.frames)
+        if column < 2:
+            found[inside, column] = np.array(utterance.phonemes)[frames[inside]]
+        else:
+            spoken = [_PLACE.get(unit.lower(), -1) for unit in corpus.units(utterance.text)]
+            units = np.searchsorted(np.array(utterance.starts), frames[inside], side="right") - 1
+            found[inside, 2] = np.where(units >= 0, np.array(spoken)[units], -1)
+    return found
+
+
+def _noise(count: int, chance: np.random.Generator) -> NDArray[np.float32]:
+    """White, or with less of it in the heights, of level 1."""
+    noise = chance.standard_normal(count).astype(np.float32)
+    if chance.random() < 0.5:
+        noise = np.convolve(noise, np.ones(8, np.float32), "same")
+    return noise / np.float32(np.sqrt(np.mean(noise**2)) + 1e-9)
+
+
+def _echoed(sound: NDArray[np.float32], length_s: float, chance: np.random.Generator) -> NDArray[np.float32]:
+    """In a small room: an answer of noise that fades away, behind the direct sound."""
+    count = int(length_s * SAMPLE_RATE_HZ)
+    fading = np.exp(-6 * np.arange(count) / count).astype(np.float32)
+    room = chance.standard_normal(count).astype(np.float32) * fading * 0.06
+    room[0] = 1.0
+    size = len(sound) + count
+    spectrum = np.fft.rfft(sound, size) * np.fft.rfft(room, size)
+    return np.fft.irfft(spectrum, size)[: len(sound)].astype(np.float32)

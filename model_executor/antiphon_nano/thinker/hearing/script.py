@@ -1,0 +1,93 @@
+"""What the voices read for antiphon-nano to listen to: questions with their answers, and plain sentences.
+
+In: a source of chance. Out: `Line`s, to be learned from or for figures alone. Questions about what is seen
+have no answer here: it follows from the picture.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from antiphon_nano.domain import answers, corpus, words
+from antiphon_nano.thinker.asking import copying, manners, numbers
+from antiphon_nano.thinker.asking.numbers import Asked
+from antiphon_nano.thinker.seeing import wording
+
+UNHEARD = "espeak-en-us+m3"
+"""The voice that is judged by, but never learned from."""
+NAMED = ("my name is {}.", "hello, my name is {}.", "i am {}.", "hello, i am {}.")
+NAME_ASKED = ("what is my name?", "do you know my name?", "do you remember my name?", "tell me my name.")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """`kind`: "sentence" where it is only to be understood, "seen" where it asks about what is seen."""
+
+    text: str
+    answer: str
+    kind: str
+
+
+def fixed() -> list[Line]:
+    """Everything that is worded in few ways: questions about pictures and clips, names."""
+    named = [
+        Line(answers.written(form.format(name)), answers.say(answers.REMEMBERED[1], name=name), "named")
+        for name in words.NAMES[2:]
+        for form in NAMED
+    ]
+    asked = [Line(answers.written(form), "", "name asked") for form in NAME_ASKED]
+    return [*named, *asked, *(Line(answers.written(text), "", "seen") for text in dict.fromkeys(_seen()))]
+
+
+def _seen() -> Iterator[str]:
+    yield from wording.SEE + wording.HOW_MANY_SHAPES + wording.CLIP_SEE
+    for shape, plural in zip(words.SHAPES, words.SHAPE_PLURALS, strict=True):
+        for form in wording.HOW_MANY + wording.COLOUR + wording.CLIP_WHERE[:4]:
+            yield form.format(shape=shape, plural=plural)
+        for form in wording.ANY:
+            yield form.format(thing=f"a {shape}")
+        for colour in words.COLOURS:
+            yield wording.WHERE[0].format(name=f"{colour} {shape}")
+    for colour in words.COLOURS:
+        yield from (form.format(colour=colour) for form in wording.SHAPE_OF)
+    for place in answers.PLACES:
+        yield from (form.format(place=place) for form in wording.AT)
+
+
+def drawn(chance: random.Random, count: int) -> list[Line]:
+    """Questions of every other kind, as often as they are asked."""
+    kinds = (
+        (9, numbers.asked_sum),
+        (1.5, numbers.asked_count),
+        (1.2, numbers.asked_next),
+        (2.5, copying.spoken_copy),
+        (1.2, lambda c: manners.asked_self(c, typed=False)),
+        (1.2, lambda c: manners.asked_courtesy(c, typed=False)),
+        (1.4, lambda c: manners.asked_outside(c, typed=False)),
+    )
+    makers = chance.choices([maker for _, maker in kinds], [weight for weight, _ in kinds], k=count)
+    return [_line(maker(chance)) for maker in makers]
+
+
+def sentences(chance: random.Random, count: int) -> list[Line]:
+    return [Line(copying.sentence(chance), "", "sentence") for _ in range(count)]
+
+
+def judged(chance: random.Random, count: int) -> list[Line]:
+    """For figures: sums that are held out, other questions drawn anew, and held-out sentences."""
+    held = [sum_ for sum_ in numbers.every_sum() if sum_.held_out]
+    sums = [numbers.asked_sum(chance, chance.choice(held)) for _ in range(count // 2)]
+    others = [numbers.asked_count, lambda c: manners.asked_self(c, typed=False), numbers.asked_next]
+    more = [chance.choice(others)(chance) for _ in range(count - len(sums))]
+    heard = [Line(text, "", "sentence") for text in chance.sample(corpus.held_out(400), count)]
+    return [*(_line(asked) for asked in (*sums, *more)), *heard]
+
+
+def _line(asked: Asked) -> Line:
+    return Line(asked.question, asked.answer, asked.kind)
+
+
+def remembered(name: str) -> str:
+    return answers.say(answers.REMEMBERED[0], name=name)

@@ -1,0 +1,89 @@
+"""Sounds that are no speech: tones, beeps, glides, noise, silence, and what is to be said of them.
+
+In: a source of chance. Out: samples at 16 kHz and their description in the words of `domain.answers`.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antiphon_executor.qwen3_5_omni.audio_geometry import SAMPLE_RATE_HZ
+from antiphon_nano.domain import answers, words
+
+HEAR = (
+    "what do you hear?", "what can you hear?", "what is heard?", "describe the sound.", "what sound is this?",
+    "tell me what you hear.",
+)  # fmt: skip
+HEAR_IN_CLIP = (
+    "what do you hear in the video?", "what is heard in the video?", "what sound does the video have?", *HEAR,
+)  # fmt: skip
+_HERTZ = {"high": (900.0, 1800.0), "low": (110.0, 300.0)}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Tone:
+    """`samples`: float32 [n] at 16 kHz. `pitch`: of a single steady tone."""
+
+    samples: NDArray[np.float32]
+    description: str
+    pitch: str | None = None
+
+
+def tone(chance: random.Random, seconds: float) -> Tone:
+    """One of every kind."""
+    kind = chance.choice(("tone", "tone", "tone", "beeps", "beeps", "two", "glide", "noise", "silence"))
+    level = chance.uniform(0.1, 0.7)
+    if kind == "tone":
+        pitch = chance.choice(answers.PITCHES)
+        samples = _steady(_hertz(chance, pitch), seconds, level)
+        return Tone(samples, answers.say(answers.SOUND[0], pitch=pitch), pitch)
+    if kind == "two":
+        one, other = chance.sample(answers.PITCHES, 2)
+        halves = [_steady(_hertz(chance, pitch), seconds / 2, level) for pitch in (one, other)]
+        return Tone(np.concatenate(halves), answers.say(answers.SOUND[2], pitch=one, other_pitch=other))
+    if kind == "beeps":
+        count = chance.randint(2, 5)
+        description = answers.say(answers.SOUND[1], count=words.number(count))
+        return Tone(_beeps(chance, count, seconds, level), description)
+    if kind == "glide":
+        glide = chance.choice(answers.GLIDES)
+        return Tone(_glide(chance, glide, seconds, level), answers.say(answers.SOUND[5], glide=glide))
+    noise = np.random.default_rng(chance.getrandbits(32)).standard_normal(int(seconds * SAMPLE_RATE_HZ))
+    if kind == "noise":
+        return Tone((noise * level * 0.3).astype(np.float32), answers.written(answers.SOUND[3]))
+    return Tone((noise * chance.choice((0.0, 1e-4))).astype(np.float32), answers.written(answers.SOUND[4]))
+
+
+def _hertz(chance: random.Random, pitch: str) -> float:
+    return chance.uniform(*_HERTZ[pitch])
+
+
+def _steady(hertz: float, seconds: float, level: float) -> NDArray[np.float32]:
+    return _wave(np.full(int(seconds * SAMPLE_RATE_HZ), hertz), level)
+
+
+def _glide(chance: random.Random, glide: str, seconds: float, level: float) -> NDArray[np.float32]:
+    ends = sorted((chance.uniform(150, 400), chance.uniform(900, 1800)), reverse=glide == "falls")
+    return _wave(np.linspace(*ends, int(seconds * SAMPLE_RATE_HZ)), level)
+
+
+def _beeps(chance: random.Random, count: int, seconds: float, level: float) -> NDArray[np.float32]:
+    """Even in time; each at most a quarter of a second."""
+    whole = np.zeros(int(seconds * SAMPLE_RATE_HZ), np.float32)
+    hertz, step = chance.uniform(500, 1500), len(whole) // count
+    length = min(int(0.25 * SAMPLE_RATE_HZ), step // 2)
+    for start in range(0, step * count, step):
+        whole[start : start + length] = _wave(np.full(length, hertz), level)
+    return whole
+
+
+def _wave(hertz: NDArray[np.float64], level: float) -> NDArray[np.float32]:
+    """With ends that do not click."""
+    phase = np.cumsum(hertz) * (2 * np.pi / SAMPLE_RATE_HZ)
+    ramp = np.minimum(1, np.minimum(np.arange(len(hertz)), np.arange(len(hertz))[::-1]) / 160)
+    wave: NDArray[np.float32] = (level * ramp * np.sin(phase)).astype(np.float32)
+    return wave

@@ -1,0 +1,103 @@
+"""Stage "joint", `python -m antiphon_nano.thinker.joint_training FOLDER`: the whole Thinker, on all lessons.
+
+In: the stages "text", "eyes" and "ears" of FOLDER, its recordings. Out: `thinker.safetensors` in FOLDER, the
+Thinker under "thinker/", resumed when run again. The towers' aids go on, with a small share of the loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from antiphon_executor.reference.thinker import Thinker
+from antiphon_nano.domain.tokenizer import nano_tokenizer
+from antiphon_nano.thinker import ears_training, eyes_training, network, text_training
+from antiphon_nano.thinker.aids import EarAids, EyeAids
+from antiphon_nano.thinker.asking.lessons import lesson
+from antiphon_nano.thinker.dialogue import Writer
+from antiphon_nano.thinker.hearing.library import Library
+from antiphon_nano.thinker.text_training import Pool, optimizer_of
+from antiphon_nano.training import Plan, Training, best_device, clipped_step, weights
+
+CHECKPOINT = "thinker.safetensors"
+TOKENS = 1536
+_AID = 0.15
+
+
+class Joint(nn.Module):
+    """The Thinker and its aids, and their losses of a batch."""
+
+    def __init__(self, thinker: Thinker) -> None:
+        super().__init__()
+        self.thinker = thinker
+        self.eyes = EyeAids(thinker.config.text_config.hidden_size)
+        self.ears = EarAids(thinker.config.audio_config.d_model)
+        self._balance = network.Balance(thinker.model)
+
+    def begin(self, folder: Path) -> None:
+        """What the earlier stages have learned. FileNotFoundError where one has not been run."""
+        text, eyes, ears = (
+            folder / stage.CHECKPOINT for stage in (text_training, eyes_training, ears_training)
+        )
+        for name in ("model", "lm_head"):
+            self.thinker.get_submodule(name).load_state_dict(weights(text, name))
+        self.thinker.visual.load_state_dict(weights(eyes, "visual"))
+        self.thinker.audio_tower.load_state_dict(weights(ears, "audio_tower"))
+        self.eyes.load_state_dict(weights(eyes, "aids"))
+        self.ears.load_state_dict(weights(ears, "aids"))
+
+    def losses(self, batch: network.Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+        """What is to be made smaller, and its parts for the log."""
+        rows = network.embedded(self.thinker, batch)
+        last = network.states(self.thinker, rows.rows, batch.positions)
+        loss, right = network.answer_loss(self.thinker, batch, last)
+        aids = loss.new_zeros(())
+        if rows.seen is not None:
+            seen = dict(self.eyes(rows.seen, (*batch.pictures, *batch.videos)))
+            del seen["seen"]
+            aids = aids + torch.stack(list(seen.values())).sum()
+        if rows.listened is not None:
+            lengths = [self.thinker.audio_tower.geometry.tokens(clip.mel.shape[1]) for clip in batch.clips]
+            aids = aids + torch.stack(list(self.ears(rows.listened, batch.clips, lengths).values())).sum()
+        balance = self._balance.loss()
+        whole = loss + _AID * aids + 0.01 * balance
+        return whole, {"loss": loss, "right": right, "aids": aids, "balance": balance}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    device = best_device()
+    tokenizer = nano_tokenizer()
+    config = network.nano_config(tokenizer)
+    joint, writer = Joint(network.nano_thinker(config)).to(device), Writer(tokenizer, config)
+    if not (folder / CHECKPOINT).exists():
+        joint.begin(folder)
+    library = Library(folder / "speech", folder / "asked")
+    optimizer = optimizer_of(joint)
+    pool = Pool(lambda chance: writer.sample(lesson(library, chance)), TOKENS, seed=2)
+
+    def step(number: int) -> Mapping[str, Tensor]:
+        batch = network.moved(network.Batch.of(pool.batch(number)), device)
+        with torch.autocast(device.type, torch.bfloat16):
+            whole, losses = joint.losses(batch)
+        clipped_step(optimizer, whole)
+        return losses
+
+    plan = Plan(folder / CHECKPOINT, arguments.steps, arguments.rate, warmup=200, log_every=50)
+    modules = {"thinker": joint.thinker, "eyes": joint.eyes, "ears": joint.ears}
+    Training(plan, modules, {"joint": optimizer}).run(step)
+
+
+if __name__ == "__main__":
+    main()

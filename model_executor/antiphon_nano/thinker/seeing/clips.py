@@ -1,0 +1,129 @@
+"""Short videos and what is asked about them: what moves where, what grows or shrinks, and that nothing does.
+
+In: a source of chance. Out: an `Act` and its frames; `Asked`, true of the act. What is heard in a clip stands
+in `hearing.tones`.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antiphon_nano.domain import answers, words
+from antiphon_nano.thinker.asking.numbers import Asked
+from antiphon_nano.thinker.dialogue import Clip, Sound
+from antiphon_nano.thinker.seeing import drawing, patches, things, wording
+from antiphon_nano.thinker.seeing.things import Thing
+
+CHANGES = ("still", "left", "right", "up", "down", "growing", "shrinking")
+"""What a thing does in a clip; the place is the label that training has for it."""
+_STEPS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
+_CELLS = (4, 4)
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """`actor` as it is in the first frame does `change`; `rest` stays where it is."""
+
+    actor: Thing
+    change: str
+    rest: tuple[Thing, ...]
+    frames: int
+    fps: float
+    pace: float
+    """Share of the side that it moves in a frame; or of its radius that it grows by."""
+
+    def at(self, frame: int) -> Thing:
+        """The actor in a frame."""
+        if self.change in _STEPS:
+            dx, dy = _STEPS[self.change]
+            way = self.pace * frame
+            return replace(self.actor, x=self.actor.x + dx * way, y=self.actor.y + dy * way)
+        if self.change == "still":
+            return self.actor
+        factor = 1 + self.pace * frame if self.change == "growing" else 1 / (1 + self.pace * frame)
+        return replace(self.actor, radius=self.actor.radius * factor)
+
+
+def act(chance: random.Random) -> Act:
+    change = chance.choices(CHANGES, (1, 2, 2, 2, 2, 1, 1))[0]
+    frames, fps = chance.randint(4, 8), chance.choice((1.0, 2.0))
+    one, other = (replace(thing, radius=chance.uniform(0.11, 0.16)) for thing in things.several(chance, 2))
+    pace = chance.uniform(0.4, 0.62) / (frames - 1)
+    if change in _STEPS:
+        one = _starting(chance, one, _STEPS[change], pace * (frames - 1))
+    elif change == "still":
+        one = _starting(chance, one, _STEPS["right"], 0.0)
+    else:
+        pace = chance.uniform(1.1, 1.9) / (frames - 1)
+        small = chance.uniform(0.09, 0.13)
+        most = small * (1 + pace * (frames - 1))
+        x, y = chance.uniform(most, 1 - most), chance.uniform(most, 1 - most)
+        one = replace(one, x=x, y=y, radius=small if change == "growing" else most)
+    rest = (_aside(chance, one, other),) if chance.random() < 0.3 and change in _STEPS else ()
+    return Act(one, change, rest, frames, fps, pace)
+
+
+def show(act_: Act, chance: random.Random, sound: Sound | None = None) -> Clip:
+    """Drawn in colours and on a ground of its own, perhaps with a sound."""
+    colours = drawing.palette(chance)
+    back = drawing.ground(chance, (act_.actor, *act_.rest), colours)
+    size = (_CELLS[1] * patches.CELL, _CELLS[0] * patches.CELL)
+    shown = [(*act_.rest, act_.at(frame)) for frame in range(act_.frames)]
+    frames = np.stack([np.asarray(drawing.draw(found, colours, back, size)) for found in shown])
+    return Clip(patches.cut(frames), act_.frames, act_.fps, sound, _labels(act_))
+
+
+def describe(act_: Act) -> str:
+    slots = {"colour": act_.actor.colour, "shape": act_.actor.shape}
+    if act_.change in _STEPS:
+        return answers.say(answers.MOTION[0], direction=act_.change, **slots)
+    if act_.change == "still":
+        return answers.say(answers.MOTION[5], **slots)
+    return answers.say(answers.MOTION[4], change=act_.change, **slots)
+
+
+def asked(act_: Act, chance: random.Random) -> Asked:
+    kind = chance.random()
+    if kind < 0.6:
+        return Asked(answers.written(chance.choice(wording.CLIP_SEE)), describe(act_), "video")
+    if kind < 0.85:
+        form = chance.choice(wording.CLIP_WHERE).format(shape=act_.actor.shape)
+        return Asked(answers.written(form), describe(act_), "video where")
+    form = chance.choice(wording.CLIP_COLOUR).format(shape=act_.actor.shape)
+    answer = answers.say(answers.COLOUR_OF[0], shape=act_.actor.shape, colour=act_.actor.colour)
+    return Asked(answers.written(form), answer, "video colour")
+
+
+def _labels(act_: Act) -> NDArray[np.int64]:
+    """[cells of all patches in time, 4]: a picture's labels of each patch's first frame, and what the actor
+    does where it is: a place in `CHANGES`; -1 where it is not, and where a patch repeats the last frame.
+    """
+    parts = []
+    for first in range(0, act_.frames, patches.TEMPORAL):
+        still = drawing.labels((*act_.rest, act_.at(first)), _CELLS)
+        change = np.full((len(still), 1), -1)
+        if first + 1 < act_.frames:
+            kind = (words.COLOURS.index(act_.actor.colour) + 1, words.SHAPES.index(act_.actor.shape) + 1)
+            change[(still[:, :2] == kind).all(1)] = CHANGES.index(act_.change)
+        parts.append(np.concatenate((still, change), axis=1))
+    return np.concatenate(parts)
+
+
+def _starting(chance: random.Random, thing: Thing, step: tuple[int, int], way: float) -> Thing:
+    """`thing` where it can go that way without leaving the picture; anywhere along the other axis."""
+    room = 1 - 2 * thing.radius - way
+    along = thing.radius + chance.random() * max(0.0, room)
+    across = chance.uniform(thing.radius, 1 - thing.radius)
+    start = along if sum(step) > 0 else 1 - along
+    return replace(thing, x=start, y=across) if step[0] else replace(thing, x=across, y=start)
+
+
+def _aside(chance: random.Random, actor: Thing, other: Thing) -> Thing:
+    """`other` off the line on which the actor moves, where there is room."""
+    horizontal = actor.y
+    far = 0.2 if horizontal > 0.5 else 0.8
+    return replace(other, x=chance.uniform(0.2, 0.8), y=far, radius=0.11)

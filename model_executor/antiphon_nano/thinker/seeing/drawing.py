@@ -1,0 +1,153 @@
+"""Things → a picture, and for training which thing fills each of the Thinker's cells.
+
+In: `Thing`s, a ground, a palette. Out: RGB pixels; `labels` int64 [cells, 3]: colour, shape (0 is none, then
+in the order of `domain.words`), and whether a thing's centre is there.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from antiphon_nano.domain import words
+from antiphon_nano.thinker.seeing.things import Thing
+
+Colour = tuple[int, int, int]
+_FINE = 3
+"""Drawn that much larger, then made smaller: soft edges."""
+_LEAST_CONTRAST = 130
+_FILLED = 0.06
+"""Of a cell: what is less there is not labelled."""
+
+_NAMED: Mapping[str, Colour] = {
+    "red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0),
+    "orange": (255, 165, 0), "purple": (128, 0, 128), "pink": (255, 192, 203), "brown": (139, 69, 19),
+    "black": (0, 0, 0), "white": (255, 255, 255), "gray": (128, 128, 128), "cyan": (0, 255, 255),
+}  # fmt: skip
+_SOFT: Mapping[str, Colour] = {
+    "red": (214, 39, 40), "green": (44, 160, 60), "blue": (40, 80, 210), "yellow": (245, 215, 50),
+    "orange": (250, 135, 20), "purple": (130, 50, 180), "pink": (250, 130, 180), "brown": (125, 80, 45),
+    "black": (25, 25, 25), "white": (248, 248, 248), "gray": (135, 135, 135), "cyan": (50, 210, 220),
+}  # fmt: skip
+_GROUNDS: tuple[Colour, ...] = (
+    (255, 255, 255), (255, 255, 255), (245, 245, 240), (0, 0, 0), (30, 30, 40), (225, 225, 225),
+    (200, 220, 240), (240, 230, 200), (60, 60, 60), (215, 240, 215),
+)  # fmt: skip
+
+
+def palette(chance: random.Random) -> dict[str, Colour]:
+    """One colour for each name: between the name's usual colour and a softer one, shaken a little."""
+    share = chance.choice((0.0, 0.0, 1.0, chance.random()))
+    shake = chance.choice((0, 6, 14))
+    return {name: _shaken(_mixed(_NAMED[name], _SOFT[name], share), chance, shake) for name in words.COLOURS}
+
+
+def ground(chance: random.Random, things: Sequence[Thing], colours: Mapping[str, Colour]) -> Colour:
+    """A ground from which all things stand out."""
+    fitting = [g for g in _GROUNDS if all(_contrast(g, colours[t.colour]) > _LEAST_CONTRAST for t in things)]
+    return _shaken(chance.choice(fitting), chance, 5) if fitting else (90, 120, 90)
+
+
+def draw(
+    things: Sequence[Thing], colours: Mapping[str, Colour], back: Colour, size: tuple[int, int]
+) -> Image.Image:
+    """`size`: width and height in pixels. Later things cover earlier ones."""
+    fine = (size[0] * _FINE, size[1] * _FINE)
+    image = Image.new("RGB", fine, back)
+    pen = ImageDraw.Draw(image)
+    for thing in things:
+        _shape(pen, thing, fine, colours[thing.colour], back)
+    return image.resize(size, Image.Resampling.BOX)
+
+
+def labels(things: Sequence[Thing], cells: tuple[int, int]) -> NDArray[np.int64]:
+    """`cells`: rows and columns of the Thinker's tokens; one label row each, row by row."""
+    rows, columns = cells
+    fine, found = 10, np.zeros((rows, columns, 3), np.int64)
+    owners = Image.new("L", (columns * fine, rows * fine), 0)
+    pen = ImageDraw.Draw(owners)
+    for index, thing in enumerate(things):
+        _shape(pen, thing, owners.size, index + 1, 0)
+    cut = (
+        np.asarray(owners).reshape(rows, fine, columns, fine).transpose(0, 2, 1, 3).reshape(rows, columns, -1)
+    )
+    for index, thing in enumerate(things):
+        kind = (words.COLOURS.index(thing.colour) + 1, words.SHAPES.index(thing.shape) + 1)
+        filled = (cut == index + 1).mean(-1) > _FILLED
+        found[filled, :2] = kind
+        centre = min(rows - 1, int(thing.y * rows)), min(columns - 1, int(thing.x * columns))
+        found[centre] = (*kind, 1)
+    return found.reshape(-1, 3)
+
+
+def _shape(
+    pen: ImageDraw.ImageDraw, thing: Thing, size: tuple[int, int], ink: Colour | int, hole: Colour | int
+) -> None:
+    side = min(size)
+    x, y, r = thing.x * size[0], thing.y * size[1], thing.radius * side
+    box = (x - r, y - r, x + r, y + r)
+    if thing.shape in ("circle", "ring"):
+        pen.ellipse(box, fill=ink)
+        if thing.shape == "ring":
+            pen.ellipse((x - 0.58 * r, y - 0.58 * r, x + 0.58 * r, y + 0.58 * r), fill=hole)
+        return
+    if thing.shape == "dot":
+        small = max(0.34 * r, 0.028 * side)
+        pen.ellipse((x - small, y - small, x + small, y + small), fill=ink)
+        return
+    for outline in _outlines(thing.shape):
+        pen.polygon(_turned(outline, thing.turn, x, y, r), fill=ink)
+
+
+def _outlines(shape: str) -> list[list[tuple[float, float]]]:
+    """Polygons in a square from -1 to 1, y downwards."""
+    if shape in ("square", "rectangle", "line"):
+        wide, high = {"square": (0.85, 0.85), "rectangle": (1.0, 0.55), "line": (1.0, 0.1)}[shape]
+        return [[(-wide, -high), (wide, -high), (wide, high), (-wide, high)]]
+    if shape == "cross":
+        arm = 0.32
+        return [[(-1, -arm), (1, -arm), (1, arm), (-1, arm)], [(-arm, -1), (arm, -1), (arm, 1), (-arm, 1)]]
+    if shape == "heart":
+        steps = [step * math.tau / 40 for step in range(40)]
+        return [[(math.sin(t) ** 3, _heart_height(t)) for t in steps]]
+    corners = {"triangle": (3, 1.0), "diamond": (4, 1.0), "hexagon": (6, 1.0), "star": (10, 0.42)}
+    count, inner = corners[shape]
+    narrow = 0.68 if shape == "diamond" else 1.0
+    radii = [inner if shape == "star" and index % 2 else 1.0 for index in range(count)]
+    angles = [index * math.tau / count for index in range(count)]
+    return [
+        [
+            (radius * math.sin(a) * narrow, -radius * math.cos(a))
+            for radius, a in zip(radii, angles, strict=True)
+        ]
+    ]
+
+
+def _heart_height(t: float) -> float:
+    return -(13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)) / 16
+
+
+def _turned(
+    outline: Sequence[tuple[float, float]], degrees: float, x: float, y: float, radius: float
+) -> list[tuple[float, float]]:
+    sine, cosine = math.sin(math.radians(degrees)), math.cos(math.radians(degrees))
+    return [(x + radius * (u * cosine - v * sine), y + radius * (u * sine + v * cosine)) for u, v in outline]
+
+
+def _mixed(one: Colour, other: Colour, share: float) -> Colour:
+    red, green, blue = (round(a + (b - a) * share) for a, b in zip(one, other, strict=True))
+    return red, green, blue
+
+
+def _shaken(colour: Colour, chance: random.Random, most: int) -> Colour:
+    red, green, blue = (min(255, max(0, part + chance.randint(-most, most))) for part in colour)
+    return red, green, blue
+
+
+def _contrast(one: Colour, other: Colour) -> int:
+    return sum(abs(a - b) for a, b in zip(one, other, strict=True))

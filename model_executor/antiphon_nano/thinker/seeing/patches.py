@@ -1,0 +1,49 @@
+"""Pixels → patches, as transformers' Qwen2-VL processors cut them, without their cost; and those processors.
+
+In: RGB frames whose sides are whole cells. Out: `Patches`. `processors` are what the checkpoint is served
+with: they scale any picture to such a size first. A test holds the two equal.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers.models.qwen2_vl import Qwen2VLImageProcessor, Qwen2VLVideoProcessor
+
+from antiphon_executor.reference.thinker import Patches
+
+PATCH = 16
+MERGE = 2
+TEMPORAL = 2
+CELL = PATCH * MERGE
+"""Pixels of a token's side."""
+PICTURE_CELLS = 36
+CLIP_CELLS = 16
+"""The most cells of a picture, and of a frame: what is larger is made smaller."""
+_FEWEST_CELLS = 9
+_MEAN = np.array((0.48145466, 0.4578275, 0.40821073), np.float32)
+_DEVIATION = np.array((0.26862954, 0.26130258, 0.27577711), np.float32)
+
+
+def processors() -> tuple[Qwen2VLImageProcessor, Qwen2VLVideoProcessor]:
+    cut = {"patch_size": PATCH, "temporal_patch_size": TEMPORAL, "merge_size": MERGE}
+    least = _FEWEST_CELLS * CELL**2
+    return (
+        Qwen2VLImageProcessor(**cut, size={"shortest_edge": least, "longest_edge": PICTURE_CELLS * CELL**2}),
+        Qwen2VLVideoProcessor(**cut, size={"shortest_edge": least, "longest_edge": CLIP_CELLS * CELL**2}),
+    )
+
+
+def cut(frames: NDArray[np.uint8]) -> Patches:
+    """`frames`: uint8 [n, height, width, 3]; one frame is a picture, and an odd last one stands twice."""
+    if len(frames) % TEMPORAL:
+        frames = np.concatenate((frames, frames[-1:]))
+    count, height, width, _ = frames.shape
+    normal = (frames.astype(np.float32) / 255 - _MEAN) / _DEVIATION
+    grid = (count // TEMPORAL, height // PATCH, width // PATCH)
+    shaped = normal.reshape(
+        grid[0], TEMPORAL, grid[1] // MERGE, MERGE, PATCH, grid[2] // MERGE, MERGE, PATCH, 3
+    ).transpose(0, 2, 5, 3, 6, 8, 1, 4, 7)
+    pixels = np.ascontiguousarray(shaped).reshape(-1, 3 * TEMPORAL * PATCH**2)
+    return Patches(torch.from_numpy(pixels), grid)

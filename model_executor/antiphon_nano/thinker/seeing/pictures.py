@@ -1,0 +1,186 @@
+"""Pictures and what is asked about them: what, how many, which colour, where, whether at all.
+
+In: a source of chance. Out: a `Scene` and its `Picture`; `Asked`, true of the scene. Typed and spoken alike.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from antiphon_nano.domain import answers, words
+from antiphon_nano.thinker.asking.numbers import Asked
+from antiphon_nano.thinker.dialogue import Picture
+from antiphon_nano.thinker.seeing import drawing, patches, things, wording
+from antiphon_nano.thinker.seeing.things import Thing
+
+MOST = 9
+_SIDES = (((6, 6), 8), ((5, 6), 1), ((6, 5), 1), ((4, 6), 1), ((6, 4), 1), ((5, 5), 2), ((4, 4), 1))
+"""Rows and columns of cells, and how often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scene:
+    """`things` in the order in which they are named."""
+
+    things: tuple[Thing, ...]
+
+    @property
+    def shapes(self) -> set[str]:
+        return {thing.shape for thing in self.things}
+
+    @property
+    def colours(self) -> set[str]:
+        return {thing.colour for thing in self.things}
+
+
+def scene(chance: random.Random) -> Scene:
+    """Nothing, one thing, two or three of different kinds, or many of one kind."""
+    kind = chance.random()
+    if kind < 0.03:
+        return Scene(())
+    if kind < 0.4:
+        return Scene((things.one(chance),))
+    if kind < 0.75:
+        found = things.several(chance, chance.choice((2, 2, 3)))
+    else:
+        found = things.many(chance, chance.randint(2, MOST))
+    return Scene(tuple(things.read_order(found)))
+
+
+def show(scene_: Scene, chance: random.Random) -> Picture:
+    """Drawn in colours and on a ground of its own."""
+    ((rows, columns),) = chance.choices([cells for cells, _ in _SIDES], [weight for _, weight in _SIDES])
+    if len(scene_.things) > 1:
+        rows, columns = max(rows, 5), max(columns, 5)
+    colours = drawing.palette(chance)
+    back = drawing.ground(chance, scene_.things, colours)
+    image = drawing.draw(scene_.things, colours, back, (columns * patches.CELL, rows * patches.CELL))
+    cut = patches.cut(np.asarray(image)[None])
+    return Picture(cut, drawing.labels(scene_.things, (rows, columns)))
+
+
+def describe(scene_: Scene) -> str:
+    """The whole scene in one sentence."""
+    found = scene_.things
+    if not found:
+        return "The picture is empty."
+    named = [f"a {thing.name}" for thing in found]
+    if len(found) == 1:
+        return answers.say(answers.ONE_THING[0], thing=named[0])
+    if len({thing.name for thing in found}) == 1:
+        slots = {"colour": found[0].colour, "plural": things.plural(found[0].shape)}
+        return answers.say(answers.HOW_MANY[1], count=words.number(len(found)), **slots)
+    if len(found) == 2:
+        return answers.say(answers.TWO_THINGS[0], thing=named[0], other=named[1])
+    return answers.say(answers.THREE_THINGS[0], thing=named[0], other=named[1], third=named[2])
+
+
+def asked_see(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
+    form = chance.choice(wording.SEE + wording.TYPED_SEE if typed else wording.SEE)
+    return Asked(answers.written(form), describe(scene_), "see")
+
+
+def asked_how_many(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
+    """Of a shape, mostly one that is there; or of all shapes."""
+    if scene_.things and chance.random() < 0.2:
+        count = len(scene_.things)
+        answer = f"I count {words.number(count)} shape{'s' if count > 1 else ''} in the picture."
+        return Asked(answers.written(chance.choice(wording.HOW_MANY_SHAPES)), answer, "how many")
+    shape = (
+        chance.choice(sorted(scene_.shapes))
+        if scene_.shapes and chance.random() < 0.8
+        else _other_shape(scene_, chance)
+    )
+    count = sum(thing.shape == shape for thing in scene_.things)
+    template = answers.HOW_MANY[0] if count > 1 else answers.JUST_ONE[0] if count else answers.NONE_THERE[0]
+    answer = answers.say(template, count=words.number(count), plural=things.plural(shape), shape=shape)
+    return Asked(
+        answers.written(chance.choice(wording.HOW_MANY).format(plural=things.plural(shape))),
+        answer,
+        "how many",
+    )
+
+
+def asked_colour(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
+    """Of a shape that is there in one colour."""
+    thing = _one_by(scene_, chance, lambda t: t.shape)
+    if thing is None:
+        return asked_see(scene_, chance, typed)
+    answer = answers.say(answers.COLOUR_OF[0], shape=thing.shape, colour=thing.colour)
+    return Asked(answers.written(chance.choice(wording.COLOUR).format(shape=thing.shape)), answer, "colour")
+
+
+def asked_shape(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
+    thing = _one_by(scene_, chance, lambda t: t.colour)
+    if thing is None:
+        return asked_see(scene_, chance, typed)
+    answer = answers.say(answers.ONE_THING[4], thing=f"a {thing.name}")
+    return Asked(
+        answers.written(chance.choice(wording.SHAPE_OF).format(colour=thing.colour)), answer, "shape"
+    )
+
+
+def asked_where(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
+    thing = _one_by(scene_, chance, lambda t: t.name)
+    if thing is None:
+        return asked_how_many(scene_, chance, typed)
+    name = (
+        thing.shape
+        if sum(t.shape == thing.shape for t in scene_.things) == 1 and chance.random() < 0.5
+        else thing.name
+    )
+    answer = answers.say(answers.PLACE_OF[0], colour=thing.colour, shape=thing.shape, place=thing.place)
+    return Asked(answers.written(chance.choice(wording.WHERE).format(name=name)), answer, "where")
+
+
+def asked_at(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
+    """What is at a place where one thing is."""
+    thing = _one_by(scene_, chance, lambda t: t.place)
+    if thing is None:
+        return asked_see(scene_, chance, typed)
+    answer = answers.say(answers.ONE_THING[2], thing=f"a {thing.name}", place=thing.place)
+    return Asked(answers.written(chance.choice(wording.AT).format(place=thing.place)), answer, "at")
+
+
+def asked_any(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
+    """Whether there is a shape, or a coloured one: half of the time there is."""
+    if scene_.things and chance.random() < 0.5:
+        thing = chance.choice(scene_.things)
+        name = thing.name if chance.random() < 0.6 else thing.shape
+        answer = answers.say(answers.YES_NO[2], thing=f"a {thing.name}")
+    else:
+        shape = _other_shape(scene_, chance)
+        name = f"{chance.choice(words.COLOURS)} {shape}" if chance.random() < 0.5 else shape
+        answer = answers.say(answers.YES_NO[3], shape=shape)
+    return Asked(answers.written(chance.choice(wording.ANY).format(thing=f"a {name}")), answer, "any")
+
+
+QUESTIONS: tuple[tuple[float, Callable[[Scene, random.Random, bool], Asked]], ...] = (
+    (3.0, asked_see),
+    (2.0, asked_how_many),
+    (1.5, asked_colour),
+    (0.7, asked_shape),
+    (1.5, asked_where),
+    (0.8, asked_at),
+    (1.0, asked_any),
+)
+
+
+def asked(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
+    (question,) = chance.choices([q for _, q in QUESTIONS], [weight for weight, _ in QUESTIONS])
+    return question(scene_, chance, typed)
+
+
+def _one_by(scene_: Scene, chance: random.Random, key: Callable[[Thing], str]) -> Thing | None:
+    """A thing that its key tells from all others."""
+    keys = [key(thing) for thing in scene_.things]
+    single = [thing for thing in scene_.things if keys.count(key(thing)) == 1]
+    return chance.choice(single) if single else None
+
+
+def _other_shape(scene_: Scene, chance: random.Random) -> str:
+    return chance.choice([shape for shape in words.SHAPES if shape not in scene_.shapes])

@@ -1,0 +1,92 @@
+"""Coloured shapes with a place and a size: what pictures and clips are drawn of, and what they are called.
+
+In: a source of chance. Out: `Thing`s; their names, in the words of `domain.answers`. Draws nothing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from antiphon_nano.domain import words
+
+GRID = 3
+_PLACES = (
+    ("in the top left corner", "at the top", "in the top right corner"),
+    ("on the left", "in the middle", "on the right"),
+    ("in the bottom left corner", "at the bottom", "in the bottom right corner"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """`x`, `y`: its centre; `radius`: half its extent; shares of the picture's side. `turn`: in degrees."""
+
+    colour: str
+    shape: str
+    x: float
+    y: float
+    radius: float
+    turn: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """Without article."""
+        return f"{self.colour} {self.shape}"
+
+    @property
+    def place(self) -> str:
+        """Which ninth of the picture holds its centre."""
+        return _PLACES[min(GRID - 1, int(self.y * GRID))][min(GRID - 1, int(self.x * GRID))]
+
+
+def plural(shape: str) -> str:
+    return words.SHAPE_PLURALS[words.SHAPES.index(shape)]
+
+
+def read_order(things: Sequence[Thing]) -> list[Thing]:
+    """By columns of ninths from the left, then from the top: the order in which things are named."""
+    return sorted(things, key=lambda t: (int(t.x * GRID), int(t.y * GRID)))
+
+
+def one(chance: random.Random) -> Thing:
+    """Alone in a picture: large or small, anywhere."""
+    row, column = chance.randrange(GRID), chance.randrange(GRID)
+    if chance.random() < 0.4:
+        row = column = 1
+    most = 0.34 if (row, column) == (1, 1) else 0.17
+    return _placed(chance, _kind(chance), row, column, chance.uniform(0.12, most))
+
+
+def several(chance: random.Random, count: int) -> list[Thing]:
+    """`count` different kinds of thing in different ninths."""
+    kinds: list[tuple[str, str]] = []
+    while len(kinds) < count:
+        kind = _kind(chance)
+        if kind not in kinds:
+            kinds.append(kind)
+    return [
+        _placed(chance, kind, *divmod(cell, GRID), chance.uniform(0.1, 0.16))
+        for kind, cell in zip(kinds, chance.sample(range(GRID * GRID), count), strict=True)
+    ]
+
+
+def many(chance: random.Random, count: int) -> list[Thing]:
+    """`count` of one kind."""
+    kind, radius = _kind(chance), chance.uniform(0.09, 0.145)
+    cells = chance.sample(range(GRID * GRID), count)
+    return [_placed(chance, kind, *divmod(cell, GRID), radius) for cell in cells]
+
+
+def _kind(chance: random.Random) -> tuple[str, str]:
+    return chance.choice(words.COLOURS), chance.choice(words.SHAPES)
+
+
+def _placed(chance: random.Random, kind: tuple[str, str], row: int, column: int, radius: float) -> Thing:
+    spare = max(0.0, 0.5 / GRID - radius) + 0.02
+    x = (column + 0.5) / GRID + chance.uniform(-spare, spare)
+    y = (row + 0.5) / GRID + chance.uniform(-spare, spare)
+    inside = min(max(radius, 0.03), 0.45)
+    x, y = min(max(x, inside), 1 - inside), min(max(y, inside), 1 - inside)
+    return Thing(kind[0], kind[1], x, y, radius, chance.uniform(-8, 8))

@@ -1,0 +1,107 @@
+"""Stage "text", `python -m antiphon_nano.thinker.text_training FOLDER`: the Thinker learns to read.
+
+In: typed dialogues, drawn anew for every step. Out: `thinker-text.safetensors` in FOLDER, resumed when run
+again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.optim import AdamW
+
+from antiphon_nano.domain.tokenizer import nano_tokenizer
+from antiphon_nano.thinker import network
+from antiphon_nano.thinker.asking import talks
+from antiphon_nano.thinker.dialogue import Sample, Writer
+from antiphon_nano.training import Plan, Training, best_device, clipped_step
+
+CHECKPOINT = "thinker-text.safetensors"
+TOKENS = 1280
+"""Of a step's batch, padding among them."""
+POOL = 16
+"""Batches that are drawn together and sorted by length."""
+
+
+class Pool:
+    """Batches of samples of like length, always the same. `draw`: a source of chance → one sample."""
+
+    def __init__(self, draw: Callable[[random.Random], Sample], tokens: int, seed: int) -> None:
+        self._draw, self._tokens, self._seed = draw, tokens, seed
+        self._number, self._batches = -1, list[list[Sample]]()
+
+    def batch(self, number: int) -> list[Sample]:
+        if number // POOL != self._number:
+            self._number = number // POOL
+            self._batches = self._fill(random.Random(f"{self._seed} {self._number}"))
+        return self._batches[number % POOL]
+
+    def _fill(self, chance: random.Random) -> list[list[Sample]]:
+        """Draws until `POOL` batches are full; the samples of the last one that is not are left out."""
+        drawn: list[Sample] = []
+        while True:
+            drawn += [self._draw(chance) for _ in range(64)]
+            batches = list(cut(sorted(drawn, key=lambda sample: len(sample.token_ids)), self._tokens))
+            if len(batches) > POOL:
+                chance.shuffle(batches)
+                return batches[:POOL]
+
+
+def cut(samples: list[Sample], tokens: int) -> list[list[Sample]]:
+    """Batches of at most `tokens`, padding among them; a longer sample is alone. `samples` by length."""
+    batches: list[list[Sample]] = [[]]
+    for sample in samples:
+        if batches[-1] and len(sample.token_ids) * (len(batches[-1]) + 1) > tokens:
+            batches.append([])
+        batches[-1].append(sample)
+    return batches
+
+
+def optimizer_of(*modules: nn.Module, decay: float = 0.05) -> AdamW:
+    """Weight decay for matrices alone."""
+    parameters = [parameter for module in modules for parameter in module.parameters()]
+    groups = [
+        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": decay},
+        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+    ]
+    return AdamW(groups, betas=(0.9, 0.98), fused=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--rate", type=float, default=1.5e-3)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    device = best_device()
+    tokenizer = nano_tokenizer()
+    config = network.nano_config(tokenizer)
+    thinker, writer = network.nano_thinker(config).to(device), Writer(tokenizer, config)
+    balance = network.Balance(thinker.model)
+    optimizer = optimizer_of(thinker.model, thinker.lm_head)
+    pool = Pool(lambda chance: writer.sample(talks.talk(chance)), TOKENS, seed=1)
+
+    def step(number: int) -> Mapping[str, Tensor]:
+        batch = network.moved(network.Batch.of(pool.batch(number)), device)
+        with torch.autocast(device.type, torch.bfloat16):
+            rows = network.embedded(thinker, batch).rows
+            last = network.states(thinker, rows, batch.positions)
+            loss, right = network.answer_loss(thinker, batch, last)
+            balanced = balance.loss()
+        clipped_step(optimizer, loss + 0.01 * balanced)
+        return {"loss": loss, "right": right, "balance": balanced}
+
+    plan = Plan(arguments.folder / CHECKPOINT, arguments.steps, arguments.rate, log_every=50)
+    modules = {"model": thinker.model, "lm_head": thinker.lm_head}
+    Training(plan, modules, {"text": optimizer}).run(step)
+
+
+if __name__ == "__main__":
+    main()
