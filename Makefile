@@ -116,6 +116,7 @@ nano-polish: $(NANO)/vocoder.passed
 	$(LEARN) $(PY) -u -m antiphon_nano.speech.vocoder_polish $(NANO)
 	$(JUDGE) $(NANO)/judged/polished-held-heart $(NANO)/judged/polished-held-deep
 	$(GATE) polished
+	@touch $(NANO)/polished.passed
 
 $(NANO)/talker.passed: $(NANO)/vocoder.passed | $(READY) $(TAUGHT_READY)
 	$(LEARN) $(PY) -u -m antiphon_nano.speech.talker_training $(NANO)

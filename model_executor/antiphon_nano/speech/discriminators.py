@@ -1,7 +1,7 @@
 """Nets that tell made sound from recorded sound: what the vocoder is polished against.
 
-In: float32 [streams, samples]. Out: scores and inner features. They serve training alone. Some look at the wave folded by a period, as
-HiFi-GAN's, others at spectra, as UnivNet's.
+In: float32 [streams, samples]. Out: scores and inner features. They serve training alone. Some look at the
+wave folded by a period, as HiFi-GAN's, others at spectra, as UnivNet's.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Stage 3b, `python -m antiphon_nano.speech.vocoder_polish HOME`: the vocoder against discriminators.
 
 In: HOME/vocoder.safetensors and what it was trained on. Out: HOME/polished.safetensors, the same model with
-less metal in its voice, and held-out speech through it, for the judge. Optional: minutes on a GPU, hours without.
+less metal in its voice, and held-out speech through it, for the judge. Optional: minutes on a GPU.
 """
 
 from __future__ import annotations
