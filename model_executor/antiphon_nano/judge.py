@@ -42,14 +42,29 @@ class Judge:
         return " ".join(segment.text for segment in segments)
 
     def score(self, path: Path, most: int) -> transcript.Score:
-        """The first `most` utterances of a shard."""
+        """The first `most` utterances of a shard. What was heard of this very sound is not heard again."""
         speech = shard.read(path)
+        known = _Heard(path)
         chosen = speech.utterances[:most]
-        meant = [utterance.text for utterance in chosen]
-        heard = [self.hear(speech.sound(utterance)) for utterance in chosen]
-        pairs = [[m, h] for m, h in zip(meant, heard, strict=True)]
-        path.with_suffix(".heard.json").write_text(json.dumps(pairs, indent=0) + "\n")
+        for utterance in chosen[len(known.pairs) :]:
+            known.add(utterance.text, self.hear(speech.sound(utterance)))
+        meant, heard = zip(*known.pairs[: len(chosen)], strict=True)
         return transcript.score(meant, heard)
+
+
+class _Heard:
+    """What was meant and heard of a shard's first utterances, kept beside it as `.heard.json`."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.with_suffix(".heard.json")
+        self.pairs: list[tuple[str, str]] = []
+        sound = path.with_suffix(".npy")
+        if self._file.exists() and self._file.stat().st_mtime_ns > sound.stat().st_mtime_ns:
+            self.pairs = [(meant, heard) for meant, heard in json.loads(self._file.read_text())]
+
+    def add(self, meant: str, heard: str) -> None:
+        self.pairs.append((meant, heard))
+        self._file.write_text(json.dumps(self.pairs, indent=0) + "\n")
 
 
 def main() -> None:

@@ -12,18 +12,27 @@ from dataclasses import dataclass
 from antiphon_nano.domain.words import number
 
 _DIGITS = re.compile(r"\d+")
-_ALIKE = {
+_SAME = {
     "colour": "color",
     "colours": "colors",
     "grey": "gray",
     "sarah": "sara",
-    "ann": "anna",
-    "okay": "ok",
-    "theyre": "they are",
-    "there's": "there is",
-    "i'm": "i am",
-    "it's": "it is",
+    "antifon": "antiphon",
+    "theres": "there is",
+    "im": "i am",
+    "its": "it is",
     "cannot": "can not",
+}
+# No ear tells these apart, least of all among words in no order.
+_HOMOPHONES = """\
+two to too|four for|one won|eight ate|see sea c|there their theyre|son sun|right write|buy by bye|wood would
+hear here|no know|week weak|poor pour|tea t|you u|i eye|our hour|blue blew|night knight|meet meat|be bee b
+bread bred|flower flour|where wear|which witch|wait weight|some sum|horse hoarse|are r|dear deer|not knot
+road rode|tail tale|made maid|new knew|nose knows|wind wined"""
+_ALIKE = _SAME | {
+    word: group.split()[0]
+    for group in _HOMOPHONES.replace("\n", "|").split("|")
+    for word in group.split()[1:]
 }
 _SIGNS = {"+": " plus ", "=": " equals ", "×": " times ", "%": " percent "}
 
@@ -49,15 +58,33 @@ def words_of(text: str) -> list[str]:
     for sign, name in _SIGNS.items():
         text = text.replace(sign, name)
     text = _DIGITS.sub(lambda digits: f" {_spoken(digits[0])} ", text)
-    heard = re.sub(r"[^a-z']", " ", text).split()
+    heard = re.sub(r"[^a-z]", " ", text.replace("'", "")).split()
     return " ".join(_ALIKE.get(word, word) for word in heard).split()
 
 
 def _spoken(digits: str) -> str:
     if len(digits) < 3 or digits == "100":
         return number(int(digits))
+    for length in (1, 2):
+        counted = _counted(digits, length)
+        if counted:
+            return " ".join(map(number, counted))
     pairs = [digits[max(0, end - 2) : end] for end in range(len(digits), 0, -2)]
     return " ".join(number(int(pair)) for pair in reversed(pairs))
+
+
+def _counted(digits: str, length: int) -> list[int]:
+    """Digits as numbers that count up or down by one, the first of `length` digits; none if they do not."""
+    for step in (1, -1):
+        value, rest = int(digits[:length]), digits[length:]
+        found = [value]
+        while rest and value + step >= 0 and rest.startswith(str(value + step)):
+            value += step
+            found.append(value)
+            rest = rest[len(str(value)) :]
+        if not rest and max(found) <= 100:
+            return found
+    return []
 
 
 def errors(meant: Sequence[str], heard: Sequence[str]) -> int:
