@@ -6,6 +6,7 @@ tts_eos behind the last; keys, values and states stay in the engine and are only
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from vllm.engine.protocol import StreamingInput
 from vllm.inputs.engine import tokens_input
 from vllm.sampling_params import RequestOutputKind
 
+from antiphon_executor.engine_times import note_engine_times
 from antiphon_executor.messages import MediaRows
 from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import InvalidTurn, OperatorError, SpeechEnded, SpeechSampling
@@ -137,6 +139,7 @@ class AriaSession:
         )
         async with aclosing(outputs):
             async for output in outputs:
+                note_engine_times(self._place.note, "talker", output)
                 for choice in output.outputs:
                     tokens += len(choice.token_ids)
                     reason = choice.finish_reason
@@ -154,6 +157,8 @@ class AriaSession:
                 if entering is None:
                     break
                 params = self._params(entering.frames, opening)
+                if opening and self._place.note is not None:
+                    self._place.note("talker_asked", time.monotonic())
                 yield StreamingInput(tokens_input(entering.token_ids), params)
                 opening = {}
                 if inputs.full:

@@ -7,6 +7,7 @@ later travels by the bridge, tts_eos behind it.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
 from antiphon_executor.bridge import Bridge
+from antiphon_executor.engine_times import note_engine_times
 from antiphon_executor.messages import MediaRows
 from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import SpeechEnded, SpeechSampling
@@ -102,6 +104,8 @@ class DualTrackSession:
         await self._has_text.wait()
         if not self._text_tokens:
             return SpeechEnded("stop", 0)
+        if self._place.note is not None:
+            self._place.note("talker_asked", time.monotonic())
         talker = self._talker
         track = self._talker_prompt(prompt)
         with talker.ledger.lease_pages(pages_for(len(track.media_index))):
@@ -112,7 +116,9 @@ class DualTrackSession:
             )
             self._started = True
             async with aclosing(requests):
-                (choice,) = [output.outputs[0] async for output in requests]
+                (output,) = [output async for output in requests]
+            note_engine_times(self._place.note, "talker", output)
+            (choice,) = output.outputs
             return ended(choice.finish_reason, len(choice.token_ids))
 
     def text_tokens(self, frames: int) -> int:

@@ -6,7 +6,7 @@ Out: `TurnEvent`s in the order in which they happen. Nothing here imports torch,
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
@@ -23,6 +23,17 @@ MAX_SPEECH_TOP_K = 64
 
 FinishReason = Literal["stop", "length"]
 Derailment = Literal["overlong", "cycle", "silence"]
+Milestone = Literal[
+    "thinker_queued",
+    "thinker_scheduled",
+    "thinker_first_token",
+    "talker_asked",
+    "talker_queued",
+    "talker_scheduled",
+    "talker_first_step",
+    "first_frame",
+]
+Note = Callable[[Milestone, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +122,7 @@ class TurnRequest:
     `prompt_token_ids` holds one placeholder token per media item (`<|audio_pad|>`, `<|image_pad|>`,
     `<|video_pad|>`); the engine expands them. `speech` None asks for text alone. `cache_salt` keeps
     the prefix cache of tenants apart. `live`: somebody listens while the answer is made, and must not wait.
+    `note` is told which milestone the turn reached at which monotonic second, where somebody asks.
     """
 
     request_id: str
@@ -120,6 +132,7 @@ class TurnRequest:
     speech: SpeechSampling | None = None
     cache_salt: str | None = None
     live: bool = False
+    note: Note | None = None
 
 
 @dataclass(frozen=True, slots=True)

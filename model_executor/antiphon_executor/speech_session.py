@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from antiphon_executor.messages import MediaRows
-from antiphon_executor.protocol import FinishReason, SpeechEnded, SpeechSampling
+from antiphon_executor.protocol import FinishReason, Note, SpeechEnded, SpeechSampling
 from antiphon_executor.talker.sampling import StreamSampling
 
 
@@ -20,13 +20,14 @@ from antiphon_executor.talker.sampling import StreamSampling
 class StreamPlace:
     """Where a stream lives: the turn's id, the bridge's number for it, its slot in the worker.
 
-    `live`: somebody listens while it is made.
+    `live`: somebody listens while it is made. `note`: of the turn.
     """
 
     request_id: str
     number: int
     slot: int
     live: bool = False
+    note: Note | None = None
 
 
 class SpeechSession(Protocol):

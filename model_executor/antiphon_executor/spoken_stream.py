@@ -7,13 +7,14 @@ frame has arrived. Knows nothing of how a family's text enters its Talker.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
 
 from antiphon_executor.bridge import Bridge
 from antiphon_executor.messages import MediaRows, SpeechFrames
-from antiphon_executor.protocol import SpeechDelta, SpeechEnded, SpeechSampling
+from antiphon_executor.protocol import Note, SpeechDelta, SpeechEnded, SpeechSampling
 from antiphon_executor.speech_session import StreamPlace, Talker
 from antiphon_executor.talker.guard import SpeechGuard
 
@@ -32,12 +33,13 @@ class SpokenStream:
         slot: int,
         *,
         live: bool = False,
+        note: Note | None = None,
         guard: SpeechGuard | None = None,
     ) -> None:
         self._bridge = bridge
         self._guard = guard
         self._arrivals: asyncio.Queue[SpeechFrames | SpeechEnded | Exception] = asyncio.Queue()
-        self._place = StreamPlace(request_id, bridge.open_stream(self._arrivals.put_nowait), slot, live)
+        self._place = StreamPlace(request_id, bridge.open_stream(self._arrive), slot, live, note)
         self._session = talker.session(self._place, sampling)
         self._fed = 0
         self._prompt: asyncio.Future[MediaRows] = asyncio.get_running_loop().create_future()
@@ -73,6 +75,11 @@ class SpokenStream:
     def close(self) -> None:
         """Frames that still arrive are dropped."""
         self._bridge.close_stream(self._place.number)
+
+    def _arrive(self, frame: SpeechFrames) -> None:
+        if self._place.note is not None:
+            self._place.note("first_frame", time.monotonic())
+        self._arrivals.put_nowait(frame)
 
     async def _talk(self, prompt: MediaRows) -> None:
         try:

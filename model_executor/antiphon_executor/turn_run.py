@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from vllm.outputs import CompletionOutput, RequestOutput
 
 from antiphon_executor.bridge import Bridge
+from antiphon_executor.engine_times import note_engine_times
 from antiphon_executor.messages import MediaRows
 from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import (
@@ -109,6 +110,7 @@ class TurnRun:
             stages.bridge,
             slot,
             live=self._turn.live,
+            note=self._turn.note,
             guard=SpeechGuard(stages.guard) if stages.guard is not None else None,
         )
         leases.callback(stream.close)
@@ -152,6 +154,7 @@ class TurnRun:
             async for output in outputs:
                 if not counted:
                     counted = True
+                    note_engine_times(turn.note, "thinker", output)
                     self._count(output)
                     self._begin_speech(output)
                 for choice in output.outputs:

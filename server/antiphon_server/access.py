@@ -56,10 +56,10 @@ class RequestIds:
             await self._app(scope, receive, send)
             return
         identity = _client_id(scope) or f"req_{secrets.token_hex(12)}"
-        scope.setdefault("state", {})["request_id"] = identity
+        started_at = self._clock()
+        scope.setdefault("state", {}).update(request_id=identity, arrived_s=started_at)
         request_id.set(identity)
         response = _Response(send, identity, self._stalled_client_s)
-        started_at = self._clock()
         try:
             await self._app(scope, receive, response.send)
         except ClientStalled:

@@ -95,6 +95,9 @@ class LogSettings(_Frozen):
     exception_messages: bool = Field(
         False, description="Log what exceptions say; it may quote a client's words."
     )
+    milestones: bool = Field(
+        False, description="Log for each answer when it came how far, to its first sound and its end."
+    )
 
 
 class Settings(BaseSettings):

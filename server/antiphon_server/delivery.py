@@ -27,6 +27,7 @@ from antiphon_server.chunks import ChunkWriter
 from antiphon_server.envelope import body_of, error_of
 from antiphon_server.feed import Ended, Feed, Silence
 from antiphon_server.media.encode import SoundEncoder, encode, open_encoder
+from antiphon_server.milestones import note, write_milestones
 from antiphon_server.packets import PacketRamp
 from antiphon_server.plan import AnswerForm, AnswerHead
 from antiphon_server.protocol.completion import Chunk
@@ -68,6 +69,7 @@ class ChatDelivery(Response):
             gone.cancel()
             work.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
+            write_milestones()
         if not work.cancelled():
             work.result()
 
@@ -183,6 +185,7 @@ class _StreamedAnswer:
 
     def _note_taken(self, pcm: bytes, since_s: float) -> None:
         """A client that takes speech more slowly than it plays is given up when it is too far behind."""
+        note("first_packet")
         now_s = time.monotonic()
         self._ramp.sent(now_s, pcm)
         self._taken_bytes += len(pcm)

@@ -26,6 +26,7 @@ from antiphon_executor.protocol import (
 from antiphon_server.admission import Ticket
 from antiphon_server.errors import ApiError, BadRequest
 from antiphon_server.metrics import ServerMetrics
+from antiphon_server.milestones import engine_note, note
 from antiphon_server.plan import Plan
 from antiphon_server.service import Service
 
@@ -40,6 +41,7 @@ async def run_turn(
     form = plan.form
     owner = plan.cache_salt or ""
     async with service.admission.ticket(speaks=form.speaks, choices=form.choices, owner=owner) as ticket:
+        note("admitted")
         progress = _Progress(plan, service.metrics, clock, arrived)
         turn = await _prepare(plan, service, ticket, clock)
         generated = cast("AsyncGenerator[TurnEvent, None]", service.engine.generate(turn))
@@ -67,12 +69,23 @@ def soften(plan: Plan, service: Service) -> Plan:
 async def _prepare(plan: Plan, service: Service, ticket: Ticket, clock: Clock) -> TurnRequest:
     """Prompt, media and a slot, in this order: what is wrong is said before anybody waits."""
     prompt = await service.prompts.render(plan.conversation)
+    note("rendered")
     _check_room(prompt, service.engine.card)
     media = await _load(plan, service, ticket)
     waiting_since = clock()
     await ticket.start(seconds_of(media))
     service.metrics.turn_started(clock() - waiting_since)
-    return TurnRequest(plan.head.id, prompt, media, plan.text, plan.speech, plan.cache_salt, plan.form.stream)
+    note("started")
+    return TurnRequest(
+        plan.head.id,
+        prompt,
+        media,
+        plan.text,
+        plan.speech,
+        plan.cache_salt,
+        live=plan.form.stream,
+        note=engine_note(),
+    )
 
 
 def seconds_of(media: Media) -> float:
@@ -124,6 +137,7 @@ class _Progress:
     def see(self, event: TurnEvent) -> None:
         match event:
             case TextDelta() if self._first_text_at is None:
+                note("first_text")
                 self._first_text_at = self._clock()
                 self._metrics.first_token(self._first_text_at - self._arrived)
             case TextEnded():
@@ -143,6 +157,7 @@ class _Progress:
 
     def _see_sound(self, event: SpeechDelta) -> None:
         if self._first_sound_at is None:
+            note("first_sound")
             self._first_sound_at = self._clock()
             self._metrics.first_audio(self._first_sound_at - self._arrived)
         seconds = len(event.pcm) / 2 / SPEAKING_RATE_HZ

@@ -64,10 +64,7 @@ def tiny_tokenizer() -> Qwen2Tokenizer:
         **NAMED_TOKENS,
     )
     tokenizer.add_tokens(
-        [
-            AddedToken(token, special=token not in VISIBLE_TOKENS, normalized=False)
-            for token in CONTROL_TOKENS
-        ]
+        [AddedToken(token, special=token not in VISIBLE_TOKENS, normalized=False) for token in CONTROL_TOKENS]
     )
     return tokenizer
 

@@ -13,6 +13,7 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
 from antiphon_server.delivery import ChatDelivery
+from antiphon_server.milestones import Milestones, current, note
 from antiphon_server.plan import plan_turn
 from antiphon_server.protocol.chat import ChatRequest, parse_chat_request
 from antiphon_server.protocol.completion import Completion
@@ -47,17 +48,21 @@ _SCHEMA = ChatRequest.model_json_schema(ref_template=f"{_SCHEMA_AT}/$defs/{{mode
 )
 async def create_chat_completion(request: Request) -> Response:
     service: Service = request.app.state.service
+    if service.settings.logs.milestones:
+        current.set(Milestones(request.state.arrived_s))
     try:
         # Not `request.body()`, which would keep the bytes, media and all, for as long as the answer takes.
         body = b"".join([piece async for piece in request.stream()])
     except ClientDisconnect:
         return Response(status_code=_CLIENT_CLOSED_REQUEST)
+    note("body_read")
     if len(body) <= _SMALL_BODY_BYTES:
         parsed = parse_chat_request(body)
     else:
         parsed = await asyncio.to_thread(parse_chat_request, body)
     require_model(service, parsed.model)
     plan = soften(plan_turn(parsed, service, served_name(service), _salt_of(request, service)), service)
+    note("planned")
     return ChatDelivery(plan.head, plan.form, run_turn(plan, service), service)
 
 

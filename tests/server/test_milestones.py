@@ -1,0 +1,78 @@
+"""Where an operator asks for it, every answer leaves one line on when it came how far; else none."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from antiphon_executor.protocol import TurnRequest
+from antiphon_server.app import create_app
+from antiphon_server.config import LogSettings
+from tests.echo_engine import EchoEngine
+from tests.server.parts import make_service
+
+SPEECH = {
+    "model": "echo",
+    "messages": [{"role": "user", "content": "hello there"}],
+    "modalities": ["text", "audio"],
+    "audio": {"voice": "ethan", "format": "pcm16"},
+    "stream": True,
+}
+WAY = (
+    "body_read_ms",
+    "planned_ms",
+    "admitted_ms",
+    "rendered_ms",
+    "started_ms",
+    "first_text_ms",
+    "first_sound_ms",
+    "first_packet_ms",
+    "ended_ms",
+)
+
+
+async def lines_of(
+    checkpoint: Path, caplog: pytest.LogCaptureFixture, *, milestones: bool, engine: EchoEngine
+) -> list[dict[str, Any]]:
+    service = make_service(checkpoint, engine, logs=LogSettings(milestones=milestones))
+    transport = httpx.ASGITransport(create_app(service))
+    caplog.set_level(logging.INFO, "antiphon.milestones")
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        for _ in range(2):
+            assert (await client.post("/v1/chat/completions", json=SPEECH)).status_code == 200
+    return [record.fields for record in caplog.records if record.name == "antiphon.milestones"]  # type: ignore[attr-defined]
+
+
+async def test_each_answer_leaves_one_line_in_the_order_of_its_way(
+    checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = await lines_of(checkpoint, caplog, milestones=True, engine=EchoEngine(checkpoint))
+    assert [tuple(line) for line in lines] == [WAY, WAY]
+    for line in lines:
+        assert list(line.values()) == sorted(line.values())
+        assert 0 <= line["body_read_ms"] < line["ended_ms"] < 10_000
+
+
+async def test_without_the_setting_there_is_none_and_the_engine_is_asked_for_nothing(
+    checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    engine = EchoEngine(checkpoint)
+    assert await lines_of(checkpoint, caplog, milestones=False, engine=engine) == []
+    assert [turn.note for turn in engine.turns] == [None, None]
+
+
+async def test_what_the_engine_notes_stands_among_ours(
+    checkpoint: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Noting(EchoEngine):
+        def generate(self, turn: TurnRequest) -> Any:
+            assert turn.note is not None
+            turn.note("thinker_queued", 0.0)
+            return super().generate(turn)
+
+    lines = await lines_of(checkpoint, caplog, milestones=True, engine=Noting(checkpoint))
+    assert all(line["thinker_queued_ms"] < 0 for line in lines)
