@@ -95,12 +95,11 @@ async def exact_qwen3_5_thinker(
 async def cramped_qwen3_5_thinker(
     qwen3_5_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningThinker]:
-    """Prefills in chunks of 48 tokens, a fifth of a block, and has too few blocks for its requests."""
+    """In float32; prefills in chunks of 48 tokens, less than a block, and has too few blocks."""
     folder = tmp_path_factory.mktemp("cramped_qwen3_5")
     async with running_thinker(
         qwen3_5_checkpoint,
         folder,
-        dtype="auto",
         max_model_len=768,
         max_num_seqs=8,
         max_num_batched_tokens=48,
