@@ -43,7 +43,7 @@ def test_a_dialogue_is_written_as_the_chat_template_writes_it() -> None:
         Turn(("What is one plus two?",), "One plus two is three."),
         Turn(("thanks",), "You are welcome."),
     )
-    messages = [{"role": "system", "content": "Be brief."}]
+    messages: list[dict[str, object]] = [{"role": "system", "content": "Be brief."}]
     for turn in turns:
         messages += [
             {"role": "user", "content": turn.question[0]},

@@ -191,7 +191,7 @@ def _about(
     shown: Picture | Clip, asked: Sequence[Asked], by_voice: float, library: Library, chance: random.Random
 ) -> Dialogue:
     """Questions one after the other about what is shown first; each spoken with the chance `by_voice`."""
-    turns = []
+    turns: list[Turn] = []
     for question in asked:
         spoken = library.seen(chance, question.question) if chance.random() < by_voice else None
         part: Part = listened(spoken.recording, chance) if spoken else typed(question, chance)

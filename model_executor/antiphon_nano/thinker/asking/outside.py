@@ -81,10 +81,13 @@ def outside_question(chance: random.Random) -> str:
 
 
 def _about(chance: random.Random) -> str:
-    topic = lambda: chance.choice(_TOPICS) if chance.random() < 0.6 else _pseudo_word(chance)  # noqa: E731
     form = chance.choice(_ABOUT)
-    text = form.format(*(topic() for _ in range(form.count("{}"))))
+    text = form.format(*(_topic(chance) for _ in range(form.count("{}"))))
     return text[0].upper() + text[1:] if chance.random() < 0.8 else text.lower()
+
+
+def _topic(chance: random.Random) -> str:
+    return chance.choice(_TOPICS) if chance.random() < 0.6 else _pseudo_word(chance)
 
 
 def _large_sum(chance: random.Random) -> str:

@@ -67,8 +67,9 @@ def _steady(hertz: float, seconds: float, level: float) -> NDArray[np.float32]:
 
 
 def _glide(chance: random.Random, glide: str, seconds: float, level: float) -> NDArray[np.float32]:
-    ends = sorted((chance.uniform(150, 400), chance.uniform(900, 1800)), reverse=glide == "falls")
-    return _wave(np.linspace(*ends, int(seconds * SAMPLE_RATE_HZ)), level)
+    low, high = chance.uniform(150, 400), chance.uniform(900, 1800)
+    start, end = (low, high) if glide == "rises" else (high, low)
+    return _wave(np.linspace(start, end, int(seconds * SAMPLE_RATE_HZ)), level)
 
 
 def _beeps(chance: random.Random, count: int, seconds: float, level: float) -> NDArray[np.float32]:

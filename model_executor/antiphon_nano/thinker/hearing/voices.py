@@ -66,7 +66,11 @@ def _each(speak: Callable[[str, str, Path], None], name: str) -> Callable[[Seque
     def read(texts: Sequence[str]) -> list[Sound]:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "sound.wav"
-            return [(speak(name, text, path), _samples(path))[1] for text in texts]
+            sounds = []
+            for text in texts:
+                speak(name, text, path)
+                sounds.append(_samples(path))
+            return sounds
 
     return read
 
