@@ -15,7 +15,7 @@ import msgspec
 from vllm.config import get_layers_from_vllm_config
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
-from vllm.v1.engine import EngineCoreOutputs
+from vllm.v1.engine import EngineCoreEventType, EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 
@@ -74,9 +74,12 @@ class TalkerScheduler(AsyncScheduler):
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         self.take_in()
         now_s = time.monotonic()
-        plan = self._pace.plan(now_s, map(self._candidate, [*self.running, *self.waiting]))
+        able = [*self.running, *self.waiting, *self._sessions()]
+        plan = self._pace.plan(now_s, map(self._candidate, able))
         with self._only(plan) as held:
             output = super().schedule(throttle_prefills)
+            if not output.total_num_scheduled_tokens:
+                self._make_room()
         if output.total_num_scheduled_tokens:
             streams = len(output.num_scheduled_tokens)
             self._clock.scheduled(output, now_s, streams, output.total_num_scheduled_tokens)
@@ -90,18 +93,44 @@ class TalkerScheduler(AsyncScheduler):
         rank = {key: place for place, key in enumerate(plan.run)}
         held = [request for request in self.running if request.request_id not in rank]
         waiting = [request for request in self.waiting if request.request_id not in rank]
+        sessions = [request for request in self._sessions() if request.request_id not in rank]
         chosen = [request for request in self.running if request.request_id in rank]
         self.running = sorted(chosen, key=lambda request: rank[request.request_id])
         self.waiting.remove_requests(waiting)
+        self.kv_holding_waiting.remove_requests(sessions)
         most = self.max_num_scheduled_tokens
         self.max_num_scheduled_tokens = min(most, max(len(rank) + plan.prompt_tokens, 1))
         try:
-            yield bool(held or waiting)
+            yield bool(held or waiting or sessions)
         finally:
             self.max_num_scheduled_tokens = most
             self.running.extend(held)
             for request in reversed(waiting):
                 self.waiting.prepend_request(request)
+            for request in reversed(sessions):
+                self.kv_holding_waiting.prepend_request(request)
+
+    def _sessions(self) -> list[Request]:
+        """Sessions whose next input is there; they hold their cache while they wait for a step."""
+        return [one for one in self.kv_holding_waiting if one.status == RequestStatus.WAITING]
+
+    def _make_room(self) -> None:
+        """Takes the cache of the last session, where all hold some, none has enough, and so none could run.
+
+        vLLM preempts those that run, and these do not: between two inputs they wait. It comes back as any
+        new request does, and is computed again.
+        """
+        stuck = self._sessions()
+        if not stuck:
+            return
+        request = stuck[-1]
+        self.kv_holding_waiting.remove_request(request)
+        self._free_request_blocks(request)
+        request.num_computed_tokens = 0
+        request.num_preemptions += 1
+        if self.log_stats:
+            request.record_event(EngineCoreEventType.PREEMPTED)
+        self.waiting.prepend_request(request)
 
     def update_from_output(
         self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
