@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon_nano.teacher.alignment import LEAD_FRAMES, TAIL_FRAMES, UNITS_PER_FRAME, snap, tokens_of
+from antiphon_nano.teacher.shard import FRAME_SAMPLES
+from antiphon_nano.teacher.trim import QUIET_FRAMES, clipped_starts, heard_frames
 
 _WORDS = st.lists(st.text("abcdeˈ", min_size=1, max_size=8), min_size=1, max_size=8)
 
@@ -65,3 +68,23 @@ def test_a_word_s_length_is_changed_by_less_than_a_frame() -> None:
 def test_durations_that_do_not_fit_the_phonemes_are_refused() -> None:
     with pytest.raises(ValueError, match="3 durations for 2 phonemes"):
         snap("ab", [1, 2, 3])
+
+
+@pytest.mark.parametrize(
+    ("loud", "frames", "kept"), [(5, 20, 5 + QUIET_FRAMES), (5, 6, 6), (0, 4, QUIET_FRAMES)]
+)
+def test_silence_behind_speech_is_cut_short(loud: int, frames: int, kept: int) -> None:
+    sound = np.zeros(frames * FRAME_SAMPLES, np.float32)
+    sound[: loud * FRAME_SAMPLES] = 0.1 * np.sin(np.arange(loud * FRAME_SAMPLES) * 0.1)
+    sound[loud * FRAME_SAMPLES :] += 1e-4
+    assert heard_frames(sound) == kept
+
+
+def test_silence_inside_speech_stays() -> None:
+    sound = np.zeros(12 * FRAME_SAMPLES, np.float32)
+    sound[-100:] = 0.5
+    assert heard_frames(sound) == 12
+
+
+def test_a_mark_that_is_cut_away_is_said_at_the_end() -> None:
+    assert clipped_starts([1, 4, 9, 15], 12) == [1, 4, 9, 10]

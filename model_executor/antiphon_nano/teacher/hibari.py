@@ -20,6 +20,7 @@ from scipy.signal import resample_poly
 from antiphon_nano.domain.corpus import units
 from antiphon_nano.teacher.alignment import UNITS_PER_FRAME, Snapped, snap
 from antiphon_nano.teacher.shard import FRAME_SAMPLES, Utterance
+from antiphon_nano.teacher.trim import clipped_starts, heard_frames
 
 DURATIONS = "/Cast_32_output_0"
 """The tensor of hibari-tts 0.2.1 that holds a whole number of units for each phoneme."""
@@ -84,7 +85,9 @@ class Teacher:
             frames += snapped.frames
         if len(starts) != len(units(text)):
             raise ValueError(f"{len(starts)} pieces of sound for the {len(units(text))} tokens of {text!r}")
-        return Spoken(np.concatenate(sounds), starts, labels)
+        sound = np.concatenate(sounds)
+        frames = heard_frames(sound)
+        return Spoken(sound[: frames * FRAME_SAMPLES], clipped_starts(starts, frames), labels[:frames])
 
     def _sound(self, ids: NDArray[np.int64], snapped: Snapped, voice: Voice) -> NDArray[np.float32]:
         durations = np.array(snapped.durations, np.int64)
