@@ -13,6 +13,7 @@ from antiphon_nano.domain import answers, corpus
 from antiphon_nano.thinker.asking import copying, lessons, manners, numbers, talks
 from antiphon_nano.thinker.asking.numbers import Asked
 from antiphon_nano.thinker.dialogue import Dialogue, Part, Turn
+from antiphon_nano.thinker.hearing import wording
 from antiphon_nano.thinker.hearing.library import TEACHERS, Library, Spoken
 from antiphon_nano.thinker.hearing.listening import heard
 from antiphon_nano.thinker.hearing.script import UNHEARD
@@ -110,7 +111,7 @@ def _sentences(library: Library, voices: list[str]) -> Callable[[random.Random, 
 
     def draw(chance: random.Random, most: int) -> list[Dialogue]:
         drawn = chance.sample(lines, min(most, len(lines)))
-        text = answers.written(lessons.WRITE[0])
+        text = answers.written(wording.WRITE[0])
         return [_transcript((heard(line.recording), text), line.recording.text) for line in drawn]
 
     return draw
@@ -128,7 +129,7 @@ def _mixed(library: Library, chance: random.Random) -> Dialogue:
     line = chance.choice([line for line in _lines(library, list(TEACHERS)) if line.line.kind == "sentence"])
     thing, sentence = f"a {scene.things[0].name}", lessons.opened(line.recording.text)
     answer = answers.say(answers.MIXED[0], thing=thing, sentence=sentence)
-    parts = (pictures.show(scene, chance), heard(line.recording), answers.written(lessons.BOTH[0]))
+    parts = (pictures.show(scene, chance), heard(line.recording), answers.written(wording.BOTH[0]))
     return Dialogue((Turn(parts, answer),), "mix")
 
 

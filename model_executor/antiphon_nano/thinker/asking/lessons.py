@@ -13,31 +13,11 @@ from antiphon_nano.domain import answers, words
 from antiphon_nano.thinker.asking import talks
 from antiphon_nano.thinker.asking.numbers import Asked
 from antiphon_nano.thinker.dialogue import Clip, Dialogue, Part, Picture, Sound, Turn
-from antiphon_nano.thinker.hearing import script, tones
+from antiphon_nano.thinker.hearing import script, tones, wording
 from antiphon_nano.thinker.hearing.library import Library
 from antiphon_nano.thinker.hearing.listening import MEL_BINS, Recording, Way, heard
 from antiphon_nano.thinker.seeing import clips, pictures
 
-WRITE = (
-    "transcribe the audio.", "transcribe this.", "write down what is said.", "repeat what I say.",
-    "repeat what I said.", "please transcribe.", "what is said here? Write it down.", "repeat the sentence.",
-    "say it again.", "please repeat what you hear.", "Transcribe", "transcribe the recording.",
-)  # fmt: skip
-DID_I_SAY = (
-    "what did I say?",
-    "what did I say just now?",
-    "tell me what I said.",
-    "what was said?",
-    "what have I said?",
-)
-BOTH = (
-    "what do you see, and what did I say?", "what is in the picture, and what did I say?",
-    "what did I say, and what do you see?", "tell me what you see and what I said.",
-)  # fmt: skip
-BOTH_CLIP = (
-    "what is moving, and what do you hear?", "what do you see and hear?",
-    "what do you see, and what do you hear?", "describe what you see and hear in the video.",
-)  # fmt: skip
 Maker = Callable[[Library, random.Random], Dialogue]
 
 
@@ -99,10 +79,10 @@ def sounding_clip(library: Library, chance: random.Random) -> Dialogue:
             "pitch": pitch,
         }
         question = Asked(
-            answers.written(chance.choice(BOTH_CLIP)), answers.say(answers.MIXED[2], **slots), "both"
+            answers.written(chance.choice(wording.BOTH_CLIP)), answers.say(answers.MIXED[2], **slots), "both"
         )
     elif kind < 0.8:
-        question = Asked(answers.written(chance.choice(tones.HEAR_IN_CLIP)), description, "heard")
+        question = Asked(answers.written(chance.choice(wording.HEAR_IN_CLIP)), description, "heard")
     else:
         question = clips.asked(act, chance)
     return _one(ordered(shown, typed(question, chance), chance), question.answer, "sounding clip", chance)
@@ -125,7 +105,7 @@ def transcribed(library: Library, chance: random.Random) -> Dialogue:
     said, heard_ = (
         answers.say(template, sentence=small) for template in (answers.HEARD[0], answers.SOUND[6])
     )
-    wanted = ((WRITE, recording.text), (DID_I_SAY, said), (tones.HEAR, heard_), ((), said))
+    wanted = ((wording.WRITE, recording.text), (wording.DID_I_SAY, said), (wording.HEAR, heard_), ((), said))
     ((forms, answer),) = chance.choices(wanted, (50, 25, 12, 13))
     if not forms:
         return _one((sound,), answer, "transcript", chance)
@@ -136,7 +116,7 @@ def transcribed(library: Library, chance: random.Random) -> Dialogue:
 def sounding(library: Library, chance: random.Random) -> Dialogue:
     """A sound that is no speech."""
     tone = tones.tone(chance, chance.uniform(0.8, 4))
-    text = typed(Asked(answers.written(chance.choice(tones.HEAR)), "", "tone"), chance)
+    text = typed(Asked(answers.written(chance.choice(wording.HEAR)), "", "tone"), chance)
     sound = Sound(log_mel(tone.samples, MEL_BINS))
     return _one(ordered(sound, text, chance), tone.description, "tone", chance)
 
@@ -151,7 +131,7 @@ def seen_and_said(library: Library, chance: random.Random) -> Dialogue:
     chance.shuffle(parts)
     thing = f"a {scene.things[0].name}"
     answer = answers.say(answers.MIXED[0], thing=thing, sentence=opened(recording.text))
-    text = typed(Asked(answers.written(chance.choice(BOTH)), "", "mix"), chance)
+    text = typed(Asked(answers.written(chance.choice(wording.BOTH)), "", "mix"), chance)
     return _one((*parts, text), answer, "mix", chance)
 
 

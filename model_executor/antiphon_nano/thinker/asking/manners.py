@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import random
 
-from antiphon_nano.domain import answers, grammar
+from antiphon_nano.domain import answers, grammar, words
 from antiphon_nano.thinker.asking.numbers import Asked
 from antiphon_nano.thinker.asking.outside import outside_question
+from antiphon_nano.thinker.hearing import wording as hearing
+from antiphon_nano.thinker.seeing import wording as seeing
 
 _NAME = ("what is your name?", "what are you called?", "do you have a name?", "tell me your name.")
 _WHO = (
@@ -77,6 +79,19 @@ def asked_outside(chance: random.Random, typed: bool) -> Asked:
         return Asked(outside_question(chance), answers.written(answers.REFUSAL[0]), "refusal")
     question = answers.written(grammar.expand(chance.choice(grammar.QUESTIONS), chance) + "?")
     return Asked(question, answers.written(answers.REFUSAL[0]), "refusal")
+
+
+def asked_of_nothing(chance: random.Random) -> Asked:
+    """About a picture or a sound that did not come."""
+    if chance.random() < 0.4:
+        forms = hearing.DID_I_SAY + hearing.HEAR
+        return _asked(chance, forms, "i do not hear anything.", "nothing heard")
+    form = chance.choice(
+        seeing.SEE + seeing.HOW_MANY + seeing.COLOUR + seeing.CLIP_SEE + seeing.HOW_MANY_SHAPES
+    )
+    shape = chance.randrange(len(words.SHAPES))
+    text = form.format(shape=words.SHAPES[shape], plural=words.SHAPE_PLURALS[shape])
+    return Asked(answers.written(text), answers.written(answers.REFUSAL[0]), "refusal")
 
 
 def _asked(chance: random.Random, forms: tuple[str, ...], answer: str, kind: str) -> Asked:

@@ -21,6 +21,7 @@ KINDS: tuple[tuple[float, Callable[[random.Random], Asked]], ...] = (
     (0.6, lambda chance: manners.asked_self(chance, typed=True)),
     (0.5, lambda chance: manners.asked_courtesy(chance, typed=True)),
     (1.6, lambda chance: manners.asked_outside(chance, typed=True)),
+    (0.3, manners.asked_of_nothing),
 )
 _SYSTEMS = (
     "You are a helpful assistant.", "You are Nano.", "Answer in one sentence.", "Be brief.",

@@ -59,6 +59,7 @@ def _read(reader: Reader, path: Path, lines: list[Line]) -> None:
             length = len(sounds[-1]) // shard.FRAME_SAMPLES
             utterances.append(shard.Utterance(line.text, reader.name, frames, length, [], []))
             frames += length
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.with_suffix(".lines.json").write_text(json.dumps([asdict(line) for line in lines]))
     shard.write(path, utterances, sounds)
     minutes = frames * shard.FRAME_SAMPLES / shard.SAMPLE_RATE_HZ / 60

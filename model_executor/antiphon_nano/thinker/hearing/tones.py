@@ -14,13 +14,6 @@ from numpy.typing import NDArray
 from antiphon_executor.qwen3_5_omni.audio_geometry import SAMPLE_RATE_HZ
 from antiphon_nano.domain import answers, words
 
-HEAR = (
-    "what do you hear?", "what can you hear?", "what is heard?", "describe the sound.", "what sound is this?",
-    "tell me what you hear.",
-)  # fmt: skip
-HEAR_IN_CLIP = (
-    "what do you hear in the video?", "what is heard in the video?", "what sound does the video have?", *HEAR,
-)  # fmt: skip
 _HERTZ = {"high": (900.0, 1800.0), "low": (110.0, 300.0)}
 
 
