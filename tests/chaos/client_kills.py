@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from statistics import median
 
 from tests.chaos.endings import Ending, listen
 from tests.chaos.hang_up import HangUp, draw, draw_late, play
@@ -29,10 +30,14 @@ GIVEN_UP_S = 20.0
 
 @dataclass
 class KillReport:
-    """`free_s`: after each batch's last clients, all gone at the same moment, until nothing was held."""
+    """`free_s`: after each batch's last clients, all gone at the same moment, until nothing was held.
+
+    `looks_s`: what it takes to look, on a server that is idle: no time can be told more finely.
+    """
 
     kills: Counter[str] = field(default_factory=Counter)
     free_s: list[float] = field(default_factory=list)
+    looks_s: list[float] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
     vitals: list[Vitals] = field(default_factory=list)
 
@@ -57,7 +62,7 @@ class KillReport:
                 f"{self.kills.total()} clients left: {moments}",
                 f"free again after {middle * 1e3:.0f} ms (median), {high * 1e3:.0f} ms (99th), "
                 f"{times[-1] * 1e3:.0f} ms (most); within {PROMISED_S * 1e3:.0f} ms "
-                f"{kept} of {len(times)} times",
+                f"{kept} of {len(times)} times; a look takes {median(self.looks_s) * 1e3:.0f} ms",
                 f"{len(self.endings)} clients stayed: {sum(e.is_whole for e in self.endings)} whole answers",
                 f"descriptors {first.descriptors} → {last.descriptors}, "
                 f"threads {first.threads} → {last.threads}, tasks {first.tasks} → {last.tasks}, "
@@ -90,6 +95,9 @@ def _batch(
         report.endings += [answer.result() for answer in answers]
     last = [draw_late(dice, recordings) for _ in range(VOLLEY)]
     report.free_s.append(_free_after_volley(server, last))
+    began = time.monotonic()
+    server.is_idle()
+    report.looks_s.append(time.monotonic() - began)
     report.kills.update(one.moment.value for one in [*leaving, *last])
     report.vitals.append(vitals_of(server))
 

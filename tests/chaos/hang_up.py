@@ -11,6 +11,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -101,10 +102,11 @@ def _sign_of(hang_up: HangUp) -> bytes:
 
 
 def _read_until(sock: socket.socket, sign: bytes) -> None:
-    """Or to the end of the connection, or for as long as anybody waits."""
+    """Or to the end of the connection, or until it has waited for long enough."""
     seen, until = b"", time.monotonic() + LONGEST_S
-    while sign and sign not in seen and time.monotonic() < until:
-        piece = sock.recv(65_536)
-        if not piece:
-            return
-        seen = seen[-32:] + piece
+    with suppress(TimeoutError):
+        while sign and sign not in seen and time.monotonic() < until:
+            piece = sock.recv(65_536)
+            if not piece:
+                return
+            seen = seen[-32:] + piece

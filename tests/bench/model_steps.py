@@ -1,0 +1,192 @@
+"""One engine of ours in this very process, driven step by step: what each step costs with nothing around it.
+
+In: a checkpoint, a stage, a prompt. Out: JSON on stdout, a line a step: the engine's whole step, and in it
+the model and its parts. `bench_first_audio` runs it, in a process of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import ExitStack, aclosing
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+os.environ["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
+os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+
+from torch import nn
+from transformers import AutoTokenizer
+from vllm import SamplingParams
+from vllm.platforms import current_platform
+from vllm.plugins import load_general_plugins
+from vllm.v1.engine.llm_engine import LLMEngine
+
+from antiphon_executor.bridge import Bridge, SocketFolder
+from antiphon_executor.environment import prepare_environment
+from antiphon_executor.family import read_config
+from antiphon_executor.launch import plans
+from antiphon_executor.protocol import SpeechDelta, SpeechSampling
+from antiphon_executor.restart_policy import RestartPolicy
+from antiphon_executor.settings import EngineSettings, TalkerSettings, ThinkerSettings
+from antiphon_executor.slot_ledger import SlotLedger
+from antiphon_executor.spoken_stream import SpokenStream, text_prompt
+from antiphon_executor.supervised_stage import SupervisedStage, Watch
+from antiphon_executor.talkers import talker_of
+from antiphon_executor.voices import voices_of
+
+PARTS = {"model": "backbone", "code_predictor": "predictor", "code2wav": "vocoder"}
+TEXT_TOKENS = 6
+FRAMES = 4
+
+
+@dataclass
+class Step:
+    """One engine step, in ms. `model_ms`: forward and logits; `parts`: of a Talker, by their names."""
+
+    request: int
+    step_ms: float = 0.0
+    model_ms: float = 0.0
+    parts: dict[str, float] = field(default_factory=dict)
+
+
+class Stopwatch:
+    """Adds up what a step's modules take. On a GPU the device is waited for."""
+
+    def __init__(self) -> None:
+        self.step = Step(-1)
+
+    def install(self, model: nn.Module) -> None:
+        logits = cast(Any, model).compute_logits
+        model.compute_logits = self._timed(logits, self._add_model)
+        model.forward = self._timed(model.forward, self._add_model)  # type: ignore[method-assign]
+        for attribute, name in PARTS.items():
+            part = getattr(model, attribute, None)
+            if isinstance(part, nn.Module) and hasattr(model, "code2wav"):
+                part.forward = self._timed(part.forward, lambda ms, name=name: self._add_part(name, ms))  # type: ignore[method-assign, misc]
+
+    def _timed(self, call: Callable[..., Any], add: Callable[[float], None]) -> Callable[..., Any]:
+        def timed(*args: Any, **kwargs: Any) -> Any:
+            began = time.perf_counter()
+            result = call(*args, **kwargs)
+            if current_platform.is_cuda():
+                current_platform.synchronize()
+            add((time.perf_counter() - began) * 1e3)
+            return result
+
+        return timed
+
+    def _add_model(self, ms: float) -> None:
+        self.step.model_ms += ms
+
+    def _add_part(self, name: str, ms: float) -> None:
+        self.step.parts[name] = self.step.parts.get(name, 0.0) + ms
+
+
+class StepEngine:
+    """What `stage.Stage` is to a Talker's sessions; its steps happen here, between two awaits."""
+
+    def __init__(self, engine: LLMEngine) -> None:
+        self.llm = engine
+        self.alive = True
+        self.steps: list[Step] = []
+        self._watch = Stopwatch()
+        self._requests = 0
+        engine.apply_model(self._watch.install)
+
+    async def generate(self, prompt: Any, params: SamplingParams, request_id: str) -> AsyncGenerator[Any]:
+        self._requests += 1
+        self.llm.add_request(f"{request_id}-{self._requests}", prompt, params)
+        while self.llm.has_unfinished_requests():
+            self._watch.step = step = Step(self._requests)
+            began = time.perf_counter()
+            outputs = self.llm.step()
+            step.step_ms = (time.perf_counter() - began) * 1e3
+            if step.model_ms:
+                self.steps.append(step)
+            for output in outputs:
+                yield output
+            await asyncio.sleep(0)
+
+    async def converse(
+        self, inputs: AsyncGenerator[Any], params: SamplingParams, request_id: str
+    ) -> AsyncGenerator[Any]:
+        """The session's first input is all that the first frames need."""
+        first = await anext(inputs)
+        prompt = {"prompt_token_ids": list(first.prompt["prompt_token_ids"])}
+        async with aclosing(self.generate(prompt, first.sampling_params, request_id)) as outputs:
+            async for output in outputs:
+                yield output
+
+
+async def think(engine: StepEngine, prompt: list[int], answers: int) -> None:
+    params = SamplingParams(temperature=0, max_tokens=TEXT_TOKENS, ignore_eos=True)
+    for _ in range(answers):
+        async with aclosing(engine.generate({"prompt_token_ids": prompt}, params, "think")) as outputs:
+            async for _output in outputs:
+                pass
+
+
+async def speak(
+    engine: StepEngine, settings: EngineSettings, prompt: list[int], bridge: Bridge, answers: int
+) -> None:
+    config, ledger = read_config(settings.model), SlotLedger(settings.talker.streams, 1000)
+    watch = Watch(RestartPolicy(0), 60.0)
+    stage: Any = SupervisedStage("talker", cast(Any, engine), _never, watch, lambda death: None)
+    talker = talker_of(settings, config, stage, bridge, ledger)
+    voice = next(voice.id for voice in voices_of(settings.model, config, None) if voice.default)
+    words = [token for token in prompt if token < 300][:8]
+    for number in range(answers):
+        with ExitStack() as leases:
+            slot = leases.enter_context(ledger.lease())
+            sampling = SpeechSampling(voice, temperature=0, seed=1, max_frames=FRAMES)
+            stream = SpokenStream(f"speak-{number}", sampling, talker, bridge, slot)
+            leases.callback(stream.close)
+            stream.begin(text_prompt(prompt))
+            stream.feed(words, final=True)
+            heard = [event async for event in stream.events()]
+            assert any(isinstance(event, SpeechDelta) for event in heard)
+
+
+async def _never() -> Any:
+    raise RuntimeError("an engine of a benchmark is started once")
+
+
+async def run(checkpoint: Path, stage: str, question: str, answers: int, flags: EngineSettings) -> list[Step]:
+    load_general_plugins()
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    text = f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
+    prompt = tokenizer.encode(text)
+    folder = SocketFolder()
+    prepare_environment(folder.path, on_cpu=current_platform.is_cpu())
+    async with Bridge(folder) as bridge:
+        (plan,) = (plan for plan in plans(flags, read_config(checkpoint), folder) if plan.name == stage)
+        engine = StepEngine(LLMEngine.from_engine_args(plan.arguments))
+        if stage == "thinker":
+            await think(engine, prompt, answers)
+        else:
+            await speak(engine, flags, prompt, bridge, answers)
+    folder.close()
+    return engine.steps
+
+
+def main() -> None:
+    checkpoint, stage, question, answers = sys.argv[1:]
+    settings = EngineSettings(
+        model=Path(checkpoint),
+        thinker=ThinkerSettings(max_model_len=4096, dtype="auto"),
+        talker=TalkerSettings(max_model_len=4096, dtype="auto", streams=8),
+    )
+    for step in asyncio.run(run(Path(checkpoint), stage, question, int(answers), settings)):
+        print(json.dumps(asdict(step)), flush=True)
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
