@@ -106,6 +106,7 @@ $(NANO)/codec.passed: $(NANO)/speech.made | $(READY) $(TAUGHT_READY)
 	@touch $@
 
 $(NANO)/vocoder.passed: $(NANO)/codec.passed | $(READY) $(TAUGHT_READY)
+	TORCHINDUCTOR_CACHE_DIR=$(abspath $(NANO)/inductor) \
 	$(LEARN) $(PY) -u -m antiphon_nano.speech.vocoder_training $(NANO) $(if $(shell command -v g++),--compile)
 	$(JUDGE) $(NANO)/judged/vocoder-held-heart $(NANO)/judged/vocoder-held-deep
 	$(GATE) vocoder

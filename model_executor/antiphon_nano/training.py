@@ -69,6 +69,7 @@ class Training:
         plan = self._plan
         saved = logged = time.monotonic()
         sums: dict[str, float] = {}
+        counted = self.done
         for number in range(self.done, plan.steps):
             torch.manual_seed(plan.seed * 1_000_003 + number)
             for optimizer in self._optimizers.values():
@@ -79,8 +80,8 @@ class Training:
             self.done = number + 1
             now = time.monotonic()
             if self.done % plan.log_every == 0:
-                self._log(sums, now - logged)
-                sums, logged = {}, now
+                self._log(sums, self.done - counted, now - logged)
+                sums, logged, counted = {}, now, self.done
             if now - saved > plan.save_every_s:
                 self._seconds += now - saved
                 self.save()
@@ -122,10 +123,10 @@ class Training:
         self.done, self._seconds = int(about["step"]), float(about["seconds"])
         print(f"resumed at step {self.done} of {self._plan.steps}", flush=True)
 
-    def _log(self, sums: Mapping[str, float], seconds: float) -> None:
+    def _log(self, sums: Mapping[str, float], steps: int, seconds: float) -> None:
         plan = self._plan
-        means = " ".join(f"{name} {value / plan.log_every:.4f}" for name, value in sums.items())
-        rate = plan.log_every / seconds
+        means = " ".join(f"{name} {value / steps:.4f}" for name, value in sums.items())
+        rate = steps / seconds
         left = (plan.steps - self.done) / rate / 60
         print(f"{self.done}/{plan.steps} {means} | {rate:.2f} steps/s, {left:.0f} min left", flush=True)
 
