@@ -137,6 +137,13 @@ def test_given_any_answer_then_its_frames_come_in_order_and_are_counted_before_t
     asyncio.run(run())
 
 
+async def test_given_control_tokens_in_the_text_then_deltas_say_how_far_of_the_whole_text_they_are() -> None:
+    rig = make_rig()
+    rig.engine.speech = 8
+    *deltas, _ = await rig.speak([IM_START, 40, 41, IM_START, 42, 43, 44], [45])
+    assert [delta.text_tokens for delta in deltas] == [6] * 4 + [8] * 4
+
+
 async def test_given_an_answer_without_text_then_the_engine_hears_nothing_of_it() -> None:
     rig = make_rig()
     assert await rig.speak([], [IDS.tts_eos], []) == [SpeechEnded("stop", 0)]

@@ -50,6 +50,7 @@ class Engines:
         self.ledger = SlotLedger(slots=1, pages=8)
         self.after_text: Callable[[], Any] = lambda: asyncio.sleep(0)
         self.fault: BaseException | None = None
+        self.opening: tuple[int, ...] = ()
         self.started: list[StreamStart] = []
         self._frames = self._push(folder.frames)
         self._rows = self._push(folder.rows)
@@ -68,7 +69,8 @@ class Engines:
                 index=0, token_ids=[token], text=f"<{token}>", logprobs=None,
                 finish_reason="stop" if token == END else None,
             )  # fmt: skip
-            yield SimpleNamespace(prompt_token_ids=list(PROMPT), num_cached_tokens=0, outputs=[choice])
+            prompt_ids = [*PROMPT, *self.opening]
+            yield SimpleNamespace(prompt_token_ids=prompt_ids, num_cached_tokens=0, outputs=[choice])
         await self.after_text()
         if self.fault is not None:
             raise self.fault
@@ -123,6 +125,19 @@ async def test_given_text_and_speech_then_each_ends_once_and_the_slot_is_free(en
     assert sum(isinstance(one, TextEnded) for one in events) == 1
     assert [one for one in events if isinstance(one, SpeechEnded)] == [SpeechEnded("length", FRAMES)]
     assert engines.ledger.used == 0
+
+
+@pytest.mark.parametrize(("opening", "taken_in"), [((), [1, 2, 2]), ((22,), [0, 1, 2])])
+async def test_given_text_and_speech_then_frames_say_how_much_of_that_text_they_have_taken_in(
+    engines: Engines, opening: tuple[int, ...], taken_in: list[int]
+) -> None:
+    """What the prompt opens the answer with is spoken first, and stands in no transcript."""
+    engines.opening = opening
+    events = await heard(
+        TurnRun(engines.stages, TurnRequest("t", PROMPT[4:], speech=SpeechSampling("ethan")))
+    )
+    assert [one.text_tokens for one in events if isinstance(one, SpeechDelta)] == taken_in
+    assert [one.spoken_ends for one in events if isinstance(one, TextDelta)] == [(4,), (8,), ()]
 
 
 async def test_given_rows_that_come_after_the_last_token_then_the_answer_is_still_spoken(

@@ -126,7 +126,7 @@ class AriaSession:
             return await self._converse(inputs, self._start(aria, voice, prompt))
 
     def text_tokens(self, frames: int) -> int:
-        return min(self._talker.size.text_before(frames), self._text.entered)
+        return self._text.fed_with(min(self._talker.size.text_before(frames), self._text.entered))
 
     def close(self) -> None:
         self._text.close()

@@ -48,6 +48,7 @@ def model_card(
         sampling=_recommended(TextSampling(), thinker.get_diff_sampling_param()),
         speech=_recommended(SpeechSampling(default), notes.get("speech", {})) if default else None,
         memory=memory,
+        text_step=getattr(config.talker_config, "text_tokens_per_chunk", 1),
     )
 
 

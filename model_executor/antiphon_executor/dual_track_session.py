@@ -85,6 +85,7 @@ class DualTrackSession:
         self._early_final = False
         self._has_text = asyncio.Event()
         self._text_tokens = 0
+        self._opening = 0
         self._started = False
         self._closed = False
 
@@ -108,6 +109,7 @@ class DualTrackSession:
             self._place.note("talker_asked", time.monotonic())
         talker = self._talker
         track = self._talker_prompt(prompt)
+        self._opening = len(track.opening)
         with talker.ledger.lease_pages(pages_for(len(track.media_index))):
             requests = talker.generate(
                 {"prompt_token_ids": track.token_ids},
@@ -122,8 +124,8 @@ class DualTrackSession:
             return ended(choice.finish_reason, len(choice.token_ids))
 
     def text_tokens(self, frames: int) -> int:
-        """A token a frame, until there are no more."""
-        return min(frames, self._text_tokens)
+        """A token a frame, until there are no more; what the prompt opens the answer with comes first."""
+        return max(min(frames - self._opening, self._text_tokens), 0)
 
     def close(self) -> None:
         if not self._closed:

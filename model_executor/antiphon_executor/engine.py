@@ -93,7 +93,7 @@ class VllmOmniEngine:
         self._ledger = SlotLedger(limits.streams if talker else 0, pages_for(limits.media_rows))
         self._turns = Stages(
             think=generate_of(thinker),
-            decode=thinker.engine.llm.get_tokenizer().decode,
+            decode=partial(thinker.engine.llm.get_tokenizer().decode, skip_special_tokens=True),
             ids=PromptIds.of(config),
             thinker_eos=text_ends(settings.model, config),
             talker=talker_of(settings, config, talker, bridge, self._ledger) if talker else None,

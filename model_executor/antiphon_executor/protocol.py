@@ -165,12 +165,17 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """More text of one choice, and how many tokens it took."""
+    """More text of one choice, and how many tokens it took.
+
+    `spoken_ends`: in a spoken answer, for each token that goes to the Talker now, where in the whole answer's
+    text its own ends, in characters. Text behind the last of them is never spoken.
+    """
 
     choice: int
     text: str
     tokens: int
     logprobs: tuple[TokenLogprob, ...] = ()
+    spoken_ends: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +189,8 @@ class SpeechDelta:
     """More speech: `pcm` is s16le mono at 24 kHz.
 
     `frames`: code frames in this piece (80 ms each; the first frame of a stream is 555 samples short).
-    `text_tokens`: how many tokens of the text the stream had taken in by the end of this piece.
+    `text_tokens`: how many of the text's tokens that go to the Talker (`TextDelta.spoken_ends`) the stream
+    had taken in by the end of this piece.
     """
 
     pcm: bytes
@@ -232,6 +238,7 @@ class ModelCard:
 
     `sampling`, `speech`: what its makers recommend, for what a request leaves open; `speech` in the default
     voice, None where it does not speak. `voice_table`: every voice, one of them the default; empty there.
+    `text_step`: how many tokens of its text a spoken answer takes in at once.
     """
 
     name: str
@@ -244,6 +251,7 @@ class ModelCard:
     sampling: TextSampling = TextSampling()
     speech: SpeechSampling | None = None
     memory: tuple[MemoryItem, ...] = ()
+    text_step: int = 1
 
     @property
     def voices(self) -> tuple[str, ...]:

@@ -46,7 +46,10 @@ class SpeechSession(Protocol):
         ...
 
     def text_tokens(self, frames: int) -> int:
-        """How many tokens of text the stream had taken in when its `frames`-th frame was drawn."""
+        """How many of the tokens fed the stream had taken in when its `frames`-th frame was drawn.
+
+        Tokens that the family drops count with those around them.
+        """
         ...
 
     def close(self) -> None:

@@ -27,7 +27,7 @@ from antiphon_executor.protocol import (
 )
 from antiphon_executor.settings import GuardSettings
 from antiphon_executor.slot_ledger import SlotLedger
-from antiphon_executor.speakable import SpeakableText
+from antiphon_executor.speakable import SpeakableText, Spoken
 from antiphon_executor.speech_session import Talker
 from antiphon_executor.spoken_stream import SpokenStream, text_prompt
 from antiphon_executor.stage import Generate
@@ -177,20 +177,17 @@ class TurnRun:
         token_ids = list(choice.token_ids)
         top = self._turn.text.top_logprobs
         logprobs = token_logprobs(token_ids, choice.logprobs, top) if top is not None else ()
+        spoken = self._speakable.take(token_ids, choice.text) if self._stream is not None else Spoken((), ())
         if choice.text or token_ids:
-            self._queue.put_nowait(TextDelta(choice.index, choice.text, len(token_ids), logprobs))
+            delta = TextDelta(choice.index, choice.text, len(token_ids), logprobs, spoken.ends)
+            self._queue.put_nowait(delta)
         reason: FinishReason | None = None
         if choice.finish_reason is not None:
             reason = "length" if choice.finish_reason == "length" else "stop"
-        if self._stream is not None:
-            self._feed_speech(self._stream, token_ids, choice.text, ended=reason is not None)
+        if self._stream is not None and (spoken.token_ids or reason is not None):
+            self._stream.feed(spoken.token_ids, final=reason is not None)
         if reason is not None:
             self._queue.put_nowait(TextEnded(choice.index, reason))
-
-    def _feed_speech(self, stream: SpokenStream, token_ids: list[int], text: str, *, ended: bool) -> None:
-        spoken = self._speakable.take(token_ids, text)
-        if spoken or ended:
-            stream.feed(spoken, final=ended)
 
 
 def _has_media(turn: TurnRequest) -> bool:

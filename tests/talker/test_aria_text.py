@@ -56,6 +56,14 @@ def test_given_control_tokens_in_the_text_then_they_do_not_enter_and_end_nothing
     ]
 
 
+def test_given_control_tokens_in_the_text_then_they_are_counted_with_what_enters_around_them() -> None:
+    """Whoever fed them counts them: their places are in the text that clients see."""
+    text = make_text()
+    text.feed([IM_START, 20, TTS_EOS, 21], final=False)
+    text.feed([22, 23, VOCABULARY + 5, 24], final=True)
+    assert [text.fed_with(entered) for entered in range(6)] == [0, 2, 4, 5, 6, 8]
+
+
 async def test_given_four_tokens_then_they_leave_before_a_fifth_is_known() -> None:
     text = make_text()
     leaving = text.chunks()

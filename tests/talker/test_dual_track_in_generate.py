@@ -159,7 +159,10 @@ def test_generate_of_transformers_gives_its_talker_the_same_text(finish: str) ->
     heard = generate(c, eos=tiny.IM_END if finish == "length" else written[3])
     assert heard.answer == (written if finish == "length" else written[:4])
     ends = frozenset({tiny.IM_END if finish == "length" else written[3]})
-    track = [*SpeakableText(lambda _: "", ends, has_stop=False).take(heard.answer, ""), tiny.TTS_EOS]
+    track = [
+        *SpeakableText(lambda _: "", ends, has_stop=False).take(heard.answer, "").token_ids,
+        tiny.TTS_EOS,
+    ]
     if finish == "length":
         # transformers has no embedding of the last token it drew, and leaves it unspoken; ours speaks it.
         del track[-2]

@@ -21,6 +21,8 @@ class AriaText:
         self._vocabulary = vocabulary
         self._controls = frozenset(controls) | {tts_eos}
         self._waiting: list[int] = []
+        self._fed = 0
+        self._places: list[int] = []
         self._final = False
         self._closed = False
         self._changed = asyncio.Event()
@@ -28,12 +30,20 @@ class AriaText:
 
     def feed(self, token_ids: Iterable[int], *, final: bool) -> None:
         """More text; `final` with the last of it, which may be none."""
-        self._waiting += [token for token in token_ids if self._speaks(token)]
+        for token in token_ids:
+            self._fed += 1
+            if self._speaks(token):
+                self._waiting.append(token)
+                self._places.append(self._fed)
         if final and not self._final:
             self._final = True
             if self._waiting or self.entered:
                 self._waiting.append(self._tts_eos)
         self._changed.set()
+
+    def fed_with(self, entered: int) -> int:
+        """How many of the tokens fed go as far as the first `entered` of the stream, dropped ones included."""
+        return self._places[entered - 1] if entered else 0
 
     def close(self) -> None:
         """Nothing leaves any more: who waits for a chunk waits until it is cancelled."""
