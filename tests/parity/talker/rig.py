@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -30,10 +31,14 @@ from antiphon_executor.talker.engine_args import aria_talker_engine_args, talker
 
 @dataclass
 class Spoken:
-    """What one stream gave: codes int16 [frames, groups], sound int16 [samples]."""
+    """What one stream gave: codes int16 [frames, groups], sound int16 [samples].
+
+    `arrived_s`: when each frame came, by the monotonic clock.
+    """
 
     codes: np.ndarray
     pcm: np.ndarray
+    arrived_s: list[float]
     ended: SpeechEnded | None = None
 
 
@@ -41,13 +46,17 @@ class RecordingBridge(Bridge):
     """Keeps the frames of the stream opened last."""
 
     last: list[SpeechFrames]
+    arrived_s: list[float]
 
     def open_stream(self, arrived: Callable[[SpeechFrames], None]) -> int:
         frames: list[SpeechFrames] = []
-        self.last = frames
+        arrived_s: list[float] = []
+        self.last, self.arrived_s = frames, arrived_s
 
         def record(frame: SpeechFrames) -> None:
             frames.append(frame)
+            if not frame.ended:
+                arrived_s.append(time.monotonic())
             arrived(frame)
 
         return super().open_stream(record)
@@ -81,7 +90,7 @@ class TalkerRig:
         """Speaks `text_ids`, fed in pieces of the given sizes (repeating) with a pause between them."""
         with self.ledger.lease() as slot:
             stream = SpokenStream("rig", sampling, self.talker, self.bridge, slot)
-            frames = self.bridge.last
+            frames, arrived_s = self.bridge.last, self.bridge.arrived_s
             stream.begin(prompt if isinstance(prompt, MediaRows) else text_prompt(list(prompt)))
             feeding = asyncio.create_task(self._feed(stream, list(text_ids), pieces, pause_s))
             pcm, ended = [], None
@@ -95,7 +104,7 @@ class TalkerRig:
         frames = [frame for frame in frames if not frame.ended]
         assert [frame.frame for frame in frames] == list(range(len(frames)))
         codes = np.array([np.frombuffer(frame.codes, np.int16) for frame in frames])
-        return Spoken(codes, np.frombuffer(b"".join(pcm), np.int16), ended)
+        return Spoken(codes, np.frombuffer(b"".join(pcm), np.int16), arrived_s, ended)
 
     async def _feed(
         self, stream: SpokenStream, text_ids: list[int], pieces: Sequence[int], pause_s: float
