@@ -42,7 +42,7 @@ class AriaText:
         self._changed.set()
 
     def fed_with(self, entered: int) -> int:
-        """How many of the tokens fed go as far as the first `entered` of the stream, dropped ones included."""
+        """How many of the tokens fed go as far as the stream's first `entered`, dropped ones included."""
         return self._places[entered - 1] if entered else 0
 
     def close(self) -> None:

@@ -1,0 +1,180 @@
+"""Which text of an answer has been taken in at which sample of its speech.
+
+In: text and speech as they come, in any order. Out: words with their samples, the text up to a sample. Pure.
+Exact, and no more than it says: a word is heard behind the sample where it is taken in, never before. How far
+behind, only the Talker knows.
+"""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from antiphon_executor.protocol import SpeechDelta, SpeechEnded, TextDelta, TextEnded, TurnEvent
+
+# Scripts that put no space between words: Thai, Lao, Burmese, Khmer, kana, and Chinese characters.
+_LETTERS = (
+    "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3041-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff"
+)
+_UNSPACED = re.compile(f"[{_LETTERS}]")
+_UNSPACED_OR_MARK = re.compile(f"[{_LETTERS}\u3001-\u303f\uff00-\uff0f\uff1a-\uff1f]")
+
+
+@dataclass(frozen=True, slots=True)
+class TimedWord:
+    """`text`: with the white space behind it. The stream takes it in from sample `start` up to `end`."""
+
+    index: int
+    text: str
+    start: int
+    end: int
+
+
+class Intake:
+    """The speech's side: at which sample which tokens enter. A step is the piece that brings more of them."""
+
+    def __init__(self) -> None:
+        self.samples = 0
+        self.ended = False
+        self._starts: list[int] = []
+        self._tokens: list[int] = []
+
+    def add(self, samples: int, tokens: int) -> None:
+        """A piece of speech, and how many tokens have entered by its end."""
+        if tokens > (self._tokens[-1] if self._tokens else 0):
+            self._starts.append(self.samples)
+            self._tokens.append(tokens)
+        self.samples += samples
+
+    def tokens_before(self, sample: int) -> int:
+        """How many tokens the pieces that begin before `sample` have taken in."""
+        steps = bisect_left(self._starts, sample)
+        return self._tokens[steps - 1] if steps else 0
+
+    def start_of(self, token: int) -> int | None:
+        """Where the token (from 1) enters; the end of the speech where it never does. None: not known yet."""
+        step = bisect_left(self._tokens, token)
+        if step < len(self._starts):
+            return self._starts[step]
+        return self.samples if self.ended else None
+
+    def end_of(self, token: int) -> int | None:
+        """Where what follows the token's step enters, or the speech ends. None: not known yet."""
+        step = bisect_left(self._tokens, token) + 1
+        if step < len(self._starts):
+            return self._starts[step]
+        return self.samples if self.ended else None
+
+
+class Words:
+    """The text's side: which characters belong to which token, and where words begin.
+
+    A word ends where white space does. In scripts without any, it ends with its token.
+    """
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.ended = False
+        self._ends: list[int] = []
+        self._begin = 0
+        self._scanned = 0
+
+    def add(self, text: str, ends: tuple[int, ...]) -> None:
+        self.text += text
+        self._ends += ends
+
+    def token_at(self, char: int) -> int:
+        """The token (from 1) that completes the character; one that never enters where none does."""
+        return bisect_right(self._ends, char) + 1
+
+    def chars_of(self, tokens: int) -> int:
+        """How many characters the first `tokens` tokens are."""
+        return self._ends[min(tokens, len(self._ends)) - 1] if tokens and self._ends else 0
+
+    def cut(self) -> Iterator[tuple[int, int]]:
+        """Characters `[begin, end)` of the words that have become complete, each once."""
+        for at in range(max(self._scanned, 1), len(self.text)):
+            if self._begins_word(at):
+                yield self._begin, at
+                self._begin = at
+        self._scanned = len(self.text)
+        if self.ended and self._begin < len(self.text):
+            yield self._begin, len(self.text)
+            self._begin = len(self.text)
+
+    def first_char(self, begin: int, end: int) -> int:
+        """The first one of a word that is no white space; its beginning where all is."""
+        return next((at for at in range(begin, end) if not self.text[at].isspace()), begin)
+
+    def _begins_word(self, at: int) -> bool:
+        before, here = self.text[at - 1], self.text[at]
+        if here.isspace():
+            return False
+        if before.isspace():
+            return not self.text[self._begin : at].isspace()
+        if not (_UNSPACED.match(here) or (_UNSPACED_OR_MARK.match(before) and here.isalnum())):
+            return False
+        edge = bisect_left(self._ends, at)
+        return edge < len(self._ends) and self._ends[edge] == at
+
+
+class Alignment:
+    """One spoken answer. `see` its events; `words` gives each word once, when its end is known."""
+
+    def __init__(self) -> None:
+        self._intake = Intake()
+        self._words = Words()
+        self._cuts: list[tuple[int, int]] = []
+        self._given = 0
+
+    @property
+    def samples(self) -> int:
+        """Of the speech so far."""
+        return self._intake.samples
+
+    def see(self, event: TurnEvent) -> None:
+        match event:
+            case TextDelta():
+                self._words.add(event.text, event.spoken_ends)
+            case TextEnded():
+                self._words.ended = True
+            case SpeechDelta():
+                self._intake.add(len(event.pcm) // 2, event.text_tokens)
+            case SpeechEnded():
+                self._intake.ended = True
+        self._cuts += self._words.cut()
+
+    def words(self, until: int | None = None) -> list[TimedWord]:
+        """Those not given before that end by sample `until`; all that is left, once both sides have ended.
+
+        Starts and ends never go back. The last word ends with the speech. What the speech never took in
+        stands at its end and has no length.
+        """
+        found: list[TimedWord] = []
+        while self._given < len(self._cuts):
+            word = self._timed(self._given)
+            if word is None or (until is not None and word.end > until):
+                break
+            found.append(word)
+            self._given += 1
+        return found
+
+    def text_before(self, sample: int) -> str:
+        """What can have been said where the speech is cut at `sample`: the text taken in before."""
+        return self._words.text[: self._words.chars_of(self._intake.tokens_before(sample))]
+
+    def _timed(self, index: int) -> TimedWord | None:
+        begin, end = self._cuts[index]
+        text, intake = self._words, self._intake
+        first = text.token_at(text.first_char(begin, end))
+        if end == len(text.text) and text.ended:
+            stop = intake.samples if intake.ended else None
+        else:
+            stop = intake.end_of(max(text.token_at(end) - 1, first))
+        start = intake.start_of(first)
+        if start is None or stop is None:
+            return None
+        return TimedWord(index, text.text[begin:end], start, stop)
