@@ -1,7 +1,7 @@
 """`python -m antiphon_nano.thinker.tower_trial FOLDER`: how well the towers hear and see by themselves.
 
-In: the stages "eyes" and "ears" of FOLDER, as far as they have come; judged recordings. Out: figures and gates
-in FOLDER/thinker-report.json. What a tower's aids cannot read off its rows, the Thinker will hardly learn.
+In: the stages "eyes" and "ears" of FOLDER, as far as they have come, and judged recordings. Out: figures in
+FOLDER/thinker-report.json, and gates: what a tower's aids cannot read, the Thinker will hardly learn to.
 """
 
 from __future__ import annotations

@@ -86,9 +86,8 @@ def asked_see(scene_: Scene, chance: random.Random, typed: bool = False) -> Aske
 
 def asked_how_many(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
     """Of a shape, mostly one that is there; or of all shapes."""
-    if scene_.things and chance.random() < 0.2:
-        count = len(scene_.things)
-        answer = f"I count {words.number(count)} shape{'s' if count > 1 else ''} in the picture."
+    if len(scene_.things) > 1 and chance.random() < 0.25:
+        answer = answers.say(answers.HOW_MANY[3], count=words.number(len(scene_.things)))
         return Asked(answers.written(chance.choice(wording.HOW_MANY_SHAPES)), answer, "how many")
     shape = (
         chance.choice(sorted(scene_.shapes))
