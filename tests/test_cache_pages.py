@@ -46,6 +46,14 @@ def test_a_context_without_rows_costs_its_keys_and_values_and_hardly_more() -> N
     assert 5 * GiB < pages.request_bytes(CONTEXT) < 5.2 * GiB
 
 
+def test_rows_cost_their_bytes_and_hardly_more() -> None:
+    """A row of 4 KiB fills two layers' pages: a GiB of a whole context, on one GPU as on each of two."""
+    text = published().thinker_config.text_config
+    for gpus, kv in ((1, 5), (2, 2.5)):
+        pages = cache_pages(text, element_bytes=2, gpus=gpus, states=2, row_bytes=4096)
+        assert kv + 1 < pages.request_bytes(CONTEXT) / GiB < kv + 1.3
+
+
 def test_a_longer_request_never_takes_less() -> None:
     pages = cache_pages(published().thinker_config.text_config, element_bytes=2, states=2, row_bytes=4096)
     taken = [pages.request_bytes(tokens) for tokens in range(1, 10_000, 97)]
@@ -58,11 +66,20 @@ def test_a_longer_request_never_takes_less() -> None:
         (published().thinker_config.text_config, 1, 4096, 0),
         (published().thinker_config.text_config, 2, 4096, 0),
         (larger().thinker_config.text_config, 8, 8192, 0),
+        (published().talker_config.text_config, 1, 0, 0),
         (published().talker_config.text_config, 1, 0, 1),
         (qwen3_omni(), 1, 4096, 0),
         (qwen3_omni(), 2, 4096, 0),
     ],
-    ids=("thinker", "thinker on 2", "larger on 8", "talker", "qwen3-omni", "qwen3-omni on 2"),
+    ids=(
+        "thinker",
+        "thinker on 2",
+        "larger on 8",
+        "talker",
+        "talker alone with a state",
+        "qwen3-omni",
+        "qwen3-omni on 2",
+    ),
 )
 @pytest.mark.parametrize("tokens", [CONTEXT, 13_312, 100])
 def test_pages_are_laid_out_as_vllm_does(
@@ -103,7 +120,7 @@ def vllms_request_bytes(pages: CachePages, tokens: int) -> int:
 
 
 def specs(pages: CachePages) -> dict[str, Any]:
-    from vllm.v1.kv_cache_interface import FullAttentionSpec, HiddenStateCacheSpec, MambaSpec
+    from vllm.v1.kv_cache_interface import FullAttentionSpec, MambaSpec
 
     def state(size: int) -> MambaSpec:
         return MambaSpec(
@@ -123,11 +140,5 @@ def specs(pages: CachePages) -> dict[str, Any]:
     found: dict[str, Any] = {f"attention.{n}": attention for n in range(pages.attention_layers)}
     found |= {f"state.{n}": state(pages.state_bytes) for n in range(pages.state_layers)}
     found |= {f"stream.{n}": state(4) for n in range(pages.single_states)}
-    if pages.row_bytes:
-        found["rows"] = HiddenStateCacheSpec(
-            block_size=pages.block_tokens,
-            num_kv_heads=1,
-            head_size=pages.row_bytes // 2,
-            dtype=torch.bfloat16,
-        )
+    found |= {f"rows.{n}": attention for n in range(pages.row_layers)}
     return found

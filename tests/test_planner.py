@@ -48,9 +48,11 @@ def test_a_tier_fits_the_machine_that_it_is_for(tier: str) -> None:
     assert plan.streams == load({"tier": tier, "engine.model": "x"}).settings.engine.talker.streams
 
 
-@pytest.mark.parametrize("tier", ["plus", "flash", "light"])
-def test_a_tier_leaves_the_whole_context(tier: str) -> None:
-    assert plan_of(tier).engines[0].request_tokens == 262_144
+@pytest.mark.parametrize(("tier", "contexts"), [("plus", 6), ("flash", 4), ("light", 3)])
+def test_a_tier_leaves_the_whole_context_to_several_requests(tier: str, contexts: int) -> None:
+    plan = plan_of(tier)
+    assert plan.engines[0].request_tokens == 262_144
+    assert plan.contexts == contexts
 
 
 @pytest.mark.parametrize("tier", ["plus", "flash", "light"])

@@ -21,8 +21,9 @@ class CachePages:
     """`token_bytes`: keys and values of a token in one attention layer, on one GPU; `state_bytes`: one
     gated-DeltaNet layer's state there; `states`: how many a request keeps (two with prefix caching).
 
-    `row_bytes`: of a row kept beside each token (the accept layer's), 0 for none; every GPU keeps them whole.
-    `single_states`: layers with a small state of their own (the Talker's stream state).
+    `row_bytes`: of a row kept beside each token (the accept layer's), 0 for none; every GPU keeps them whole,
+    in as many pages like attention's as they fill. `single_states`: layers with a small state of their own
+    (the stream state of Qwen3-Omni's Talker).
     """
 
     attention_layers: int
@@ -48,24 +49,22 @@ class CachePages:
         """Of keys and values alone, before they are laid out."""
         return self.attention_layers * self.token_bytes
 
+    @property
+    def row_layers(self) -> int:
+        """Pages that a block's rows fill: layers of the attention layers' own group."""
+        return -(-self.row_bytes // self.token_bytes)
+
     def request_bytes(self, tokens: int) -> int:
         """Of one request of so many tokens."""
-        blocks = -(-tokens // self.block_tokens)
-        if not (self.state_layers or self.single_states):
-            return blocks * (self.attention_layers * self.page_bytes + self.block_tokens * self.row_bytes)
-        kinds = [(self.attention_layers, blocks), (self.state_layers, self.states), (self.single_states, 1)]
+        kept = self.attention_layers + self.row_layers
+        kinds = [
+            (kept, -(-tokens // self.block_tokens)),
+            (self.state_layers, self.states),
+            (self.single_states, 1),
+        ]
         layers = [count for count, _ in kinds if count]
         group = max(layers) if max(layers) < 1.5 * min(layers) else min(layers)
-        taken = sum(-(-count // group) * each for count, each in kinds)
-        return (taken + self._row_blocks(tokens)) * group * self.page_bytes
-
-    def _row_blocks(self, tokens: int) -> int:
-        """vLLM puts rows into blocks of their own, and uses one page of each: the group's others are lost."""
-        if not self.row_bytes:
-            return 0
-        most = max(1, self.page_bytes // self.row_bytes)
-        fitting = next(size for size in range(most, 0, -1) if self.block_tokens % size == 0)
-        return -(-tokens // fitting)
+        return sum(-(-count // group) * blocks for count, blocks in kinds) * group * self.page_bytes
 
 
 def cache_pages(

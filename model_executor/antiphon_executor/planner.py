@@ -148,7 +148,7 @@ def _talker(
     return _engine(
         "talker",
         settings,
-        cache_pages(text, element_bytes=element, single_states=1),
+        cache_pages(text, element_bytes=element, single_states=0 if interleaved else 1),
         gpu_bytes,
         gpus=_gpus(settings.device, 1),
         weights_bytes=(weights.talker + spoken) * element,

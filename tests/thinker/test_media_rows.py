@@ -15,6 +15,7 @@ from antiphon_executor.thinker.media_rows import Complete, MediaRowsConnector, a
 AUDIO, IMAGE, VIDEO, SEGMENT, USER = range(1, 6)
 IDS = PromptIds(SEGMENT, USER, -2, AUDIO, IMAGE, VIDEO, -3, -4, -5)
 BLOCK = 4
+ROWS_LAYERS = 2
 PROMPT = [SEGMENT, USER, 9, 9, 9, 9, 9, 9, 9, 9]
 
 
@@ -42,14 +43,16 @@ def connector() -> MediaRowsConnector:
         tts_bos_token_id=-4,
         tts_eos_token_id=-5,
     )
-    group = SimpleNamespace(
-        layer_names=["model.layers.0", "media_rows.layers.4"], kv_cache_spec=SimpleNamespace(block_size=BLOCK)
-    )
+    layers = ["model.layers.0", *(f"media_rows.layers.{n}" for n in range(4, 4 + ROWS_LAYERS))]
+    groups = [
+        SimpleNamespace(layer_names=names, kv_cache_spec=SimpleNamespace(block_size=BLOCK))
+        for names in (["model.layers.1.state"], layers)
+    ]
     vllm_config: Any = SimpleNamespace(
         model_config=SimpleNamespace(hf_config=config),
         kv_transfer_config=SimpleNamespace(kv_connector_extra_config={}),
     )
-    cache_config: Any = SimpleNamespace(kv_cache_groups=[group])
+    cache_config: Any = SimpleNamespace(kv_cache_groups=groups)
     return MediaRowsConnector(vllm_config, KVConnectorRole.SCHEDULER, cache_config)
 
 
@@ -68,7 +71,7 @@ def step(
             req_ids=[name for name, _, _ in cached], num_computed_tokens=[before for _, before, _ in cached]
         ),
         num_scheduled_tokens={name: tokens for name, _, tokens in (*new, *cached)},
-        kv_connector_block_state=SimpleNamespace(resolve_block_ids=lambda name: (blocks[name],)),
+        kv_connector_block_state=SimpleNamespace(resolve_block_ids=lambda name: ([99], blocks[name])),
     )
     return connector.build_connector_meta(output).complete
 
@@ -81,7 +84,7 @@ def test_rows_are_read_once_the_last_chunk_is_computed(connector: MediaRowsConne
     assert step(connector, {}, cached=[("inner", 4, 4)]) == []
     (complete,) = step(connector, {"inner": [7, 2, 5]}, cached=[("inner", 8, 2)])
     assert complete.wanted.request_id == "turn"
-    assert complete.slots.tolist() == [7 * BLOCK + 3, 5 * BLOCK + 0]
+    assert complete.slots.tolist() == [[7 * BLOCK + 3, 5 * BLOCK + 0]] * ROWS_LAYERS
     assert step(connector, {}, cached=[("inner", 10, 1)]) == [], "once"
 
 

@@ -7,6 +7,7 @@ engine. Never loads anything, never holds a block: rows are gathered in the step
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.kv_cache_interface import KVCacheConfig
 
 from antiphon_executor.thinker.row_choice import row_choice
-from antiphon_executor.thinker.rows_cache import ROWS_LAYER
+from antiphon_executor.thinker.rows_cache import read_rows, rows_layers
 from antiphon_executor.thinker.rows_sender import Gathered, RowsSender
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True)
 class Complete:
-    """A prompt that this step completes. `slots`: int64 [num_rows], where its rows stand in the cache."""
+    """A prompt that this step completes. `slots`: int64 [layers, num_rows], where its rows stand in each."""
 
     wanted: Wanted
     slots: NDArray[np.int64]
@@ -71,10 +72,10 @@ class MediaRowsConnector(KVConnectorBase_V1, SupportsHMA):
         self, vllm_config: VllmConfig, role: KVConnectorRole, kv_cache_config: KVCacheConfig
     ) -> None:
         super().__init__(vllm_config, role, kv_cache_config)
-        self._group, self._layer_name = _rows_layer(kv_cache_config)
+        self._layers = _rows_layers(kv_cache_config)
         self._choice = row_choice(vllm_config.model_config.hf_config)
         self._wanted: dict[str, Wanted] = {}
-        self._cache: torch.Tensor | None = None
+        self._caches: list[torch.Tensor] = []
         self._sender: RowsSender | None = None
 
     @property
@@ -109,19 +110,17 @@ class MediaRowsConnector(KVConnectorBase_V1, SupportsHMA):
             if wanted is None or after < len(wanted.prompt_token_ids):
                 continue
             del self._wanted[request_id]
-            blocks = scheduler_output.kv_connector_block_state.resolve_block_ids(request_id)[self._group]
+            blocks = scheduler_output.kv_connector_block_state.resolve_block_ids(request_id)
             metadata.complete.append(Complete(wanted, self._slots(wanted.row_index, blocks)))
         return metadata
 
-    def _slots(self, row_index: NDArray[np.int32], blocks: list[int]) -> NDArray[np.int64]:
-        size = self._block_size
+    def _slots(self, row_index: NDArray[np.int32], blocks: Sequence[Sequence[int]]) -> NDArray[np.int64]:
         index = row_index.astype(np.int64)
-        return np.asarray(blocks, dtype=np.int64)[index // size] * size + index % size
-
-    @property
-    def _block_size(self) -> int:
-        size: int = self._kv_cache_config.kv_cache_groups[self._group].kv_cache_spec.block_size
-        return size
+        slots = np.empty((len(self._layers), len(index)), dtype=np.int64)
+        for layer, (group, _) in enumerate(self._layers):
+            size = self._kv_cache_config.kv_cache_groups[group].kv_cache_spec.block_size
+            slots[layer] = np.asarray(blocks[group], dtype=np.int64)[index // size] * size + index % size
+        return slots
 
     def request_finished_all_groups(
         self, request: Request, block_ids: tuple[list[int], ...]
@@ -138,16 +137,29 @@ class MediaRowsConnector(KVConnectorBase_V1, SupportsHMA):
     # The worker's half.
 
     def register_kv_caches(self, kv_caches: dict[str, torch.Tensor]) -> None:
-        self._cache = kv_caches[self._layer_name]
+        self._caches = [kv_caches[name] for _, name in self._layers]
         if get_tensor_model_parallel_rank() == 0:
             self._sender = RowsSender(self._kv_transfer_config.kv_connector_extra_config["rows_socket"])
 
     def wait_for_save(self) -> None:
         metadata = self._connector_metadata
-        if self._sender is None or self._cache is None or not isinstance(metadata, MediaRowsMetadata):
+        if self._sender is None or not isinstance(metadata, MediaRowsMetadata):
             return
         for complete in metadata.complete:
-            self._sender.send(_gather(complete, self._cache))
+            self._sender.send(self._gather(complete))
+
+    def _gather(self, complete: Complete) -> Gathered:
+        """The copy to the host is started, not awaited."""
+        model, wanted = self._vllm_config.model_config, complete.wanted
+        device = self._caches[0].device
+        slots = torch.from_numpy(complete.slots)
+        if device.type == "cuda":
+            slots = slots.pin_memory().to(device, non_blocking=True)
+        hidden = model.hf_config.thinker_config.text_config.hidden_size
+        rows = read_rows(self._caches, slots, hidden, model.dtype)
+        return Gathered.start(
+            wanted.request_id, wanted.prompt_token_ids, wanted.positions, wanted.row_index, rows
+        )
 
     def start_load_kv(self, forward_context: Any, **kwargs: Any) -> None:
         """Nothing to load."""
@@ -165,23 +177,11 @@ class MediaRowsConnector(KVConnectorBase_V1, SupportsHMA):
             self._sender.close()
 
 
-def _rows_layer(kv_cache_config: KVCacheConfig) -> tuple[int, str]:
-    """The cache group and the name of the one layer that keeps rows."""
-    for index, group in enumerate(kv_cache_config.kv_cache_groups):
-        for name in group.layer_names:
-            if ROWS_LAYER in name:
-                return index, name
-    raise ValueError("the model keeps no media rows: MediaRowsConnector needs Antiphon's Thinker")
-
-
-def _gather(complete: Complete, cache: torch.Tensor) -> Gathered:
-    """`cache`: [num_blocks, 1, block_size, hidden]. The copy to the host is started, not awaited."""
-    wanted = complete.wanted
-    slots = torch.from_numpy(complete.slots)
-    if cache.device.type == "cuda":
-        slots = slots.pin_memory().to(cache.device, non_blocking=True)
-    size = cache.shape[2]
-    rows = cache[slots // size, 0, slots % size]
-    return Gathered.start(
-        wanted.request_id, wanted.prompt_token_ids, wanted.positions, wanted.row_index, rows
-    )
+def _rows_layers(kv_cache_config: KVCacheConfig) -> list[tuple[int, str]]:
+    """Cache group and name of every layer that keeps rows, in their order."""
+    groups = kv_cache_config.kv_cache_groups
+    group_of = {name: index for index, group in enumerate(groups) for name in group.layer_names}
+    found = [(group_of[name], name) for name in rows_layers(list(group_of))]
+    if not found:
+        raise ValueError("the model keeps no media rows: MediaRowsConnector needs Antiphon's Thinker")
+    return found

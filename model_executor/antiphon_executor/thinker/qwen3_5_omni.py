@@ -1,8 +1,8 @@
 """The Thinker of Qwen3.5-Omni: upstream's hybrid Qwen3.5 with ears, and the rows that the Talker needs.
 
-In: a checkpoint of the family (only `thinker.*` is read). Out: text logits; and, in one more paged cache, the
-accept layer's hidden state of every computed position. Backbone, experts and vision tower are upstream's, but
-for gated DeltaNet in float32 on a CPU (`gated_delta.py`). Never sends anything: `media_rows.py` does.
+In: a checkpoint of the family (only `thinker.*` is read). Out: text logits; and, in pages beside attention's
+(`rows_cache.py`), the accept layer's hidden state of every computed position. Backbone, experts and vision
+tower are upstream's, but for gated DeltaNet in float32 on a CPU (`gated_delta.py`). Never sends anything.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from antiphon_executor.thinker.qwen3_5_processor import (
     Qwen3_5ThinkerProcessingInfo,
     Qwen3_5ThinkerProcessor,
 )
-from antiphon_executor.thinker.rows_cache import rows_cache
+from antiphon_executor.thinker.rows_cache import RowsCache
 from antiphon_executor.thinker.vision_parcels import seen
 
 
@@ -35,7 +35,7 @@ from antiphon_executor.thinker.vision_parcels import seen
     Qwen3_5ThinkerProcessor, info=Qwen3_5ThinkerProcessingInfo, dummy_inputs=Qwen3_5ThinkerDummyInputs
 )
 class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - the family's name
-    """Modules: `audio_tower`, `visual`, `language_model`, and the cache `media_rows`."""
+    """Modules: `audio_tower`, `visual`, `language_model`, and the `media_rows`."""
 
     # Pixels come normalized, as the checkpoint's processor has them; video pruning would move positions.
     supports_mm_device_do_normalize = False
@@ -63,7 +63,8 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
         self._accepts_output = layer == thinker.text_config.num_hidden_layers
         if not self._accepts_output:
             self.language_model.set_aux_hidden_state_layers((layer,))
-        self.media_rows = rows_cache(vllm_config, thinker.text_config, prefix)
+        text = thinker.text_config
+        self.media_rows = RowsCache(vllm_config, text.hidden_size, text.num_hidden_layers, prefix)
 
     @classmethod
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:
@@ -121,7 +122,7 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
             hidden = rows = output
         else:
             hidden, (rows,) = output
-        self.media_rows(rows.unsqueeze(1))
+        self.media_rows(rows)
         return cast("Tensor", hidden)
 
 

@@ -1,8 +1,8 @@
 """The Thinker: vLLM's Qwen3-Omni Thinker, which also keeps the rows that the Talker needs.
 
-In: the released checkpoint (only `thinker.*` is read). Out: text logits; and, in one more paged cache layer,
-the accept layer's hidden state of every computed position, so that prefix caching, chunked prefill and
-preemption keep it right. Never sends anything: `media_rows.py` does.
+In: the released checkpoint (only `thinker.*` is read). Out: text logits; and, in pages beside those of
+attention (`rows_cache.py`), the accept layer's hidden state of every computed position. Never sends anything:
+`media_rows.py` does.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from antiphon_executor.rope import PackedMRope, pack, pack_offset
 from antiphon_executor.thinker.features import media_spans
 from antiphon_executor.thinker.positions import merge_order, prompt_positions
 from antiphon_executor.thinker.processor import ThinkerDummyInputs, ThinkerProcessingInfo, ThinkerProcessor
-from antiphon_executor.thinker.rows_cache import rows_cache
+from antiphon_executor.thinker.rows_cache import RowsCache
 
 
 @MULTIMODAL_REGISTRY.register_processor(
@@ -36,7 +36,7 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
         self.accepts_output = self.accept_layer == text.num_hidden_layers
         if not self.accepts_output:
             self.set_aux_hidden_state_layers((self.accept_layer,))
-        self.media_rows = rows_cache(vllm_config, text, prefix)
+        self.media_rows = RowsCache(vllm_config, text.hidden_size, text.num_hidden_layers, prefix)
 
     def _use_packed_positions(self) -> None:
         text = self.config.text_config
@@ -166,7 +166,7 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
             hidden = rows = output
         else:
             hidden, (rows,) = output
-        self.media_rows((rows if late is None else rows - late).unsqueeze(1))
+        self.media_rows(rows if late is None else rows - late)
         return cast("torch.Tensor", hidden)
 
     def _added_after_accept_layer(self, inputs_embeds: torch.Tensor | None) -> torch.Tensor | None:

@@ -1,36 +1,121 @@
-"""The Thinker's one layer more: a paged cache that keeps the accept layer's rows.
+"""Where the accept layer's rows stay: pages beside those of the attention layers' keys and values.
 
-In: the model's sizes. Out: vLLM's cache-only layer. Each model fills it at every computed position, so that
-prefix caching, chunked prefill and preemption keep the rows right; `media_rows.py` reads them.
+In: rows of every computed position. Out: the same rows, by slot; so prefix caching, chunked prefill and
+preemption keep them right. The layers have an attention layer's spec, so that vLLM puts them into its cache
+group and no page is lost; in a group of its own, one layer would take as much as all of attention.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Sequence
+from itertools import pairwise
 
-from transformers import PretrainedConfig
-from vllm.config import VllmConfig
-from vllm.model_executor.models.extract_hidden_states import CacheOnlyAttentionLayer
+import torch
+from torch import Tensor
+from torch.nn import functional
+from vllm.config import VllmConfig, get_layers_from_vllm_config
+from vllm.forward_context import get_forward_context
+from vllm.model_executor.layers.attention import Attention
+from vllm.model_executor.layers.attention_layer_base import AttentionLayerBase
 from vllm.model_executor.models.utils import maybe_prefix
-from vllm.utils.torch_utils import is_quantized_kv_cache
+from vllm.v1.attention.backend import AttentionBackend, AttentionType
+from vllm.v1.kv_cache_interface import AttentionSpec, KVCacheSpec
 
 ROWS_LAYER = "media_rows"
 
 
-def rows_cache(vllm_config: VllmConfig, text: PretrainedConfig, prefix: str) -> CacheOnlyAttentionLayer:
-    """A layer called with [num_tokens, 1, hidden], in the model's dtype even beside a quantized cache.
+class RowsLayer(AttentionLayerBase):
+    """A layer that attends to nothing, with the spec, backend and metadata of its `host`.
 
-    ValueError for a pipeline: the layers before the accept layer's would be on another rank.
+    `kv_cache`: [blocks, heads, block_size, content], in whatever layout the backend has it.
     """
-    if vllm_config.parallel_config.pipeline_parallel_size > 1:
-        raise ValueError("the Thinker keeps the accept layer's rows on one rank: no pipeline parallelism")
-    cache_config = vllm_config.cache_config
-    if is_quantized_kv_cache(cache_config.cache_dtype):
-        cache_config = replace(cache_config, cache_dtype="auto")
-    # Named as one layer more than the text model has: vLLM reads the layer's index out of its name.
-    return CacheOnlyAttentionLayer(
-        num_heads=1,
-        head_size=text.hidden_size,
-        cache_config=cache_config,
-        prefix=maybe_prefix(prefix, f"{ROWS_LAYER}.layers.{text.num_hidden_layers}"),
-    )
+
+    def __init__(self, host: Attention) -> None:
+        self._host = host
+        self.impl = host.impl
+        self.num_heads = host.num_heads
+        self.kv_cache = torch.tensor([])
+
+    def get_attn_backend(self) -> type[AttentionBackend]:
+        return self._host.get_attn_backend()
+
+    def get_kv_cache_spec(self, vllm_config: VllmConfig) -> KVCacheSpec | None:
+        return self._host.get_kv_cache_spec(vllm_config)
+
+
+class RowsCache:
+    """As many layers as a row needs, named as those behind the text model's last: vLLM reads their index.
+
+    Called with rows [N, hidden] in the model's dtype. ValueError for a pipeline: the layers before the accept
+    layer's would be on another rank.
+    """
+
+    def __init__(self, vllm_config: VllmConfig, hidden: int, layers_before: int, prefix: str) -> None:
+        if vllm_config.parallel_config.pipeline_parallel_size > 1:
+            raise ValueError("the Thinker keeps the accept layer's rows on one rank: no pipeline parallelism")
+        host = _host(vllm_config)
+        row_bytes = hidden * vllm_config.model_config.dtype.itemsize
+        count = -(-row_bytes // _token_bytes(host, vllm_config))
+        self._layers = {
+            maybe_prefix(prefix, f"{ROWS_LAYER}.layers.{layers_before + n}"): RowsLayer(host)
+            for n in range(count)
+        }
+        vllm_config.compilation_config.static_forward_context.update(self._layers)
+
+    def __call__(self, rows: Tensor) -> None:
+        mapping = get_forward_context().slot_mapping
+        if isinstance(mapping, list):
+            raise TypeError("the Thinker does not run with micro-batches")
+        if not all(name in mapping for name in self._layers):
+            return  # a profiling run
+        caches = [layer.kv_cache for layer in self._layers.values()]
+        write_rows(caches, [mapping[name] for name in self._layers], rows)
+
+
+def rows_layers(names: Sequence[str]) -> list[str]:
+    """Those of a model's layers that keep rows, in the order of a row's parts."""
+    found = [name for name in names if f"{ROWS_LAYER}.layers." in name]
+    return sorted(found, key=lambda name: int(name.rpartition(".")[2]))
+
+
+def write_rows(caches: Sequence[Tensor], slots: Sequence[Tensor], rows: Tensor) -> None:
+    """`caches`: a layer's each; `slots`: int [n] for each, below 0 for padding; `rows`: [n or more, hidden].
+
+    Padding goes to block 0, which vLLM gives to no request. Bytes are kept as they are, so a cache in eight
+    bits keeps rows in sixteen.
+    """
+    views = [cache.view(rows.dtype) for cache in caches]
+    ends = [0]
+    for view in views:
+        ends.append(ends[-1] + view.shape[1] * view.shape[3])
+    spare = ends[-1] - rows.shape[1]
+    if spare < 0:
+        raise ValueError(f"a row of {rows.shape[1]} is kept in pages for {ends[-1]}")
+    rows = functional.pad(rows, (0, spare)) if spare else rows
+    for view, slot, (start, end) in zip(views, slots, pairwise(ends), strict=True):
+        _, heads, size, content = view.shape
+        at = slot.clamp(min=0).to(torch.int64)
+        view[at // size, :, at % size] = rows[: at.shape[0], start:end].unflatten(1, (heads, content))
+
+
+def read_rows(caches: Sequence[Tensor], slots: Tensor, hidden: int, dtype: torch.dtype) -> Tensor:
+    """`slots`: int64 [layers, n] → what was written there, [n, hidden] of `dtype`."""
+    parts = []
+    for cache, at in zip(caches, slots, strict=True):
+        size = cache.shape[2]
+        parts.append(cache.view(dtype)[at // size, :, at % size].flatten(1))
+    return torch.cat(parts, dim=1)[:, :hidden]
+
+
+def _host(vllm_config: VllmConfig) -> Attention:
+    layers = get_layers_from_vllm_config(vllm_config, Attention).values()
+    return next(layer for layer in layers if layer.attn_type == AttentionType.DECODER)
+
+
+def _token_bytes(host: Attention, vllm_config: VllmConfig) -> int:
+    """Of a token in one of the host's pages, on this rank."""
+    spec = host.get_kv_cache_spec(vllm_config)
+    if not isinstance(spec, AttentionSpec) or spec.tokens_per_state != 1:
+        raise TypeError(f"rows cannot be kept beside a cache of {type(spec).__name__}")
+    spec = host.get_attn_backend().customize_spec(spec)
+    return int(spec.num_heads * spec.state_content_size_bytes)
