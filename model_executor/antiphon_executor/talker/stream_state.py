@@ -101,7 +101,7 @@ class LodgingStreamState(StreamState):
     ) -> None:
         super().__init__(prefix, vllm_config, slot_base=slot_base, slots=slots)
         self._host = host
-        self._by_block: torch.Tensor | None = None
+        self._by_block = torch.zeros(0, 1, dtype=torch.int32)
 
     def get_kv_cache_spec(self, vllm_config: VllmConfig) -> None:
         return None
@@ -118,8 +118,9 @@ class LodgingStreamState(StreamState):
         if bounds is None or blocks is None:
             raise TypeError("the Talker does not run with speculative decoding")
         bounds = bounds[: meta.num_decodes + meta.num_prefills + 1]
-        if self._by_block is None:
-            states: torch.Tensor = context.no_compile_layers[self._host].kv_cache[0]
+        states: torch.Tensor = context.no_compile_layers[self._host].kv_cache[0]
+        if len(self._by_block) != len(states):
+            # The cache that vLLM measures CUDA graphs with is smaller than the one that follows.
             self._by_block = torch.zeros(len(states), 1, dtype=torch.int32, device=states.device)
         slot = self._slots(input_ids, bounds, blocks, self._by_block)
         request, _ = _requests(bounds, input_ids.shape[0])
