@@ -193,7 +193,8 @@ class EchoEngine:
         mouth = _Mouth(turn, script, self._frames_per_delta) if turn.speech else None
         for number, piece in enumerate(pieces, start=1):
             for choice in range(turn.text.choices):
-                yield TextDelta(choice, piece, 1, make_logprobs(piece, turn.text.top_logprobs))
+                ends = (len("".join(pieces[:number])),) if mouth else ()
+                yield TextDelta(choice, piece, 1, make_logprobs(piece, turn.text.top_logprobs), ends)
             if mouth:
                 yield from mouth.speak(self._frames_per_piece, number)
         for choice in range(turn.text.choices):

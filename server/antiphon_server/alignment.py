@@ -162,6 +162,10 @@ class Alignment:
             self._given += 1
         return found
 
+    def tokens_before(self, sample: int) -> int:
+        """How many tokens of the text the speech before `sample` has taken in."""
+        return self._intake.tokens_before(sample)
+
     def text_before(self, sample: int) -> str:
         """What can have been said where the speech is cut at `sample`: the text taken in before."""
         return self._words.text[: self._words.chars_of(self._intake.tokens_before(sample))]

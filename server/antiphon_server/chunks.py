@@ -11,6 +11,7 @@ from typing import Any
 import pybase64
 
 from antiphon_executor.protocol import (
+    SPEAKING_RATE_HZ,
     FinishReason,
     SpeechEnded,
     TextDelta,
@@ -18,6 +19,7 @@ from antiphon_executor.protocol import (
     TokenLogprob,
     TurnEvent,
 )
+from antiphon_server.alignment import TimedWord
 from antiphon_server.plan import AnswerForm, AnswerHead, make_reader
 from antiphon_server.protocol import completion as wire
 from antiphon_server.tools import AnswerPart, CalledTool, PlainText, ToolCallReader
@@ -60,7 +62,8 @@ class ChunkWriter:
 
     def opening(self) -> list[wire.Chunk]:
         if self._form.speaks:
-            named = wire.Delta(audio=wire.DeltaAudio(id=self._head.audio_id))
+            times = {"timestamp_granularity": self._form.timestamps} if self._form.timestamps else {}
+            named = wire.Delta(audio=wire.DeltaAudio(id=self._head.audio_id, **times))
             return [
                 self._chunk(0, wire.Delta(role="assistant", refusal=None)),
                 self._chunk(0, named, "audio"),
@@ -86,6 +89,13 @@ class ChunkWriter:
     def sound(self, data: bytes) -> list[wire.Chunk]:
         """`data`: more bytes of the answer's format."""
         return self._sound_chunks(self._sextets.take(data))
+
+    def words(self, words: list[TimedWord]) -> list[wire.Chunk]:
+        """Words of the sound that has been written, where there are any."""
+        if not words:
+            return []
+        timed = [write_word(word).model_copy(update={"index": word.index}) for word in words]
+        return [self._chunk(0, wire.Delta(audio=wire.DeltaAudio(words=timed)), "audio")]
 
     def closing(self) -> list[wire.Chunk]:
         """After the last event: the rest of the sound, its expiry, the finish, and usage if asked for."""
@@ -168,6 +178,11 @@ class ChunkWriter:
 def write_call(call: CalledTool) -> wire.ToolCall:
     function = wire.CalledFunction(name=call.name, arguments=call.arguments)
     return wire.ToolCall(id=call.id, type="function", function=function)
+
+
+def write_word(word: TimedWord) -> wire.Word:
+    seconds = [round(sample / SPEAKING_RATE_HZ, 6) for sample in (word.start, word.end)]
+    return wire.Word(word=word.text, start=seconds[0], end=seconds[1])
 
 
 def finish_reason(reason: FinishReason, reader: ToolCallReader | None) -> wire.FinishReason:

@@ -23,6 +23,7 @@ from antiphon_executor.protocol import (
     TurnEvent,
 )
 from antiphon_server.access import ClientStalled
+from antiphon_server.captions import Captions
 from antiphon_server.chunks import ChunkWriter
 from antiphon_server.envelope import body_of, error_of
 from antiphon_server.feed import Ended, Feed, Silence
@@ -131,7 +132,9 @@ class _StreamedAnswer:
         self._sound = sound
         self._meter = UsageMeter()
         self._writer = ChunkWriter(head, form, self._meter)
+        self._captions = Captions(form)
         self._ramp = PacketRamp(service.settings.chat.packets)
+        self._written_bytes = 0
         self._taken_bytes = 0
         self._behind_s = 0.0
 
@@ -163,13 +166,22 @@ class _StreamedAnswer:
 
     async def _write(self, event: TurnEvent) -> list[Chunk]:
         self._meter.see(event)
+        due = self._captions.see(event)
         if isinstance(event, SpeechDelta):
             self._ramp.add(event.pcm)
             return []
         if isinstance(event, SpeechEnded):
-            rest = await self._sound.feed(self._ramp.flush()) + await self._sound.finish()
-            return [*self._writer.sound(rest), *self._writer.write(event)]
-        return self._writer.write(event)
+            pcm = self._ramp.flush()
+            rest = await self._sound.feed(pcm) + await self._sound.finish()
+            return [*self._write_sound(pcm, rest), *self._writer.write(event)]
+        return [chunk for one in due for chunk in self._writer.write(one)]
+
+    def _write_sound(self, pcm: bytes, sound: bytes) -> list[Chunk]:
+        """More speech with its text around it. `sound`: what the encoder has made of it."""
+        self._written_bytes += len(pcm)
+        samples = self._written_bytes // 2
+        text = [chunk for event in self._captions.before(samples) for chunk in self._writer.write(event)]
+        return [*text, *self._writer.sound(sound), *self._writer.words(self._captions.behind(samples))]
 
     async def _send_packet(self, chunks: list[Chunk]) -> None:
         """`chunks`, and the speech that is due. When the socket has taken it, the engine is told."""
@@ -178,7 +190,7 @@ class _StreamedAnswer:
         if pcm:
             if slack_s is not None:
                 self._service.metrics.packet_sent(slack_s)
-            chunks += self._writer.sound(await self._sound.feed(pcm))
+            chunks += self._write_sound(pcm, await self._sound.feed(pcm))
         await self._send(chunks)
         if pcm:
             self._note_taken(pcm, now_s)
@@ -198,7 +210,8 @@ class _StreamedAnswer:
     async def _finish(self) -> None:
         if self._form.speaks:
             self._service.transcripts.keep(self._head.audio_id, self._writer.transcript)
-        await self._send(self._writer.closing())
+        words = self._writer.words(self._captions.behind(self._written_bytes // 2))
+        await self._send([*words, *self._writer.closing()])
         await self._stream.end()
 
     async def _send(self, chunks: Iterable[Chunk]) -> None:

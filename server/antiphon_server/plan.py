@@ -15,8 +15,9 @@ from antiphon_server.config import Dialect
 from antiphon_server.conversation import Conversation, read_conversation
 from antiphon_server.errors import BadRequest
 from antiphon_server.protocol.chat import ChatRequest
+from antiphon_server.protocol.completion import TimestampGranularity
 from antiphon_server.protocol.limits import MAX_TOOL_CALLS
-from antiphon_server.protocol.options import AudioFormat
+from antiphon_server.protocol.options import AudioFormat, AudioOptions, TranscriptTiming
 from antiphon_server.sampling import read_speech_sampling, read_text_sampling
 from antiphon_server.service import Service
 from antiphon_server.tools import ForcedCallReader, ToolCallReader
@@ -37,7 +38,10 @@ class AnswerHead:
 
 @dataclass(frozen=True, slots=True)
 class AnswerForm:
-    """How an answer is written. `audio_format`: of the bytes, whatever the dialect calls it."""
+    """How an answer is written. `audio_format`: of the bytes, whatever the dialect calls it.
+
+    `timestamps`: how fine those of the words are; None where nobody asks for them.
+    """
 
     stream: bool
     dialect: Dialect
@@ -47,6 +51,8 @@ class AnswerForm:
     tool_use: ToolUse
     include_usage: bool
     continuous_usage: bool
+    timestamps: TimestampGranularity | None = None
+    transcript_timing: TranscriptTiming = "as_generated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +79,7 @@ def plan_turn(request: ChatRequest, service: Service, model: str, cache_salt: st
     _check_conversation(conversation, card, service)
     return Plan(
         head=_make_head(model, service),
-        form=_read_form(request, service),
+        form=_read_form(request, service, card),
         conversation=conversation,
         text=read_text_sampling(request, card),
         speech=read_speech_sampling(request, card),
@@ -116,10 +122,11 @@ def _make_head(model: str, service: Service) -> AnswerHead:
     )
 
 
-def _read_form(request: ChatRequest, service: Service) -> AnswerForm:
-    asked = request.audio.format if request.audio else None
+def _read_form(request: ChatRequest, service: Service, card: ModelCard) -> AnswerForm:
+    audio = request.audio or AudioOptions()
     dialect: Dialect = service.settings.server.dialect
-    audio_format: AudioFormat = asked or ("pcm16" if request.stream else "wav")
+    audio_format: AudioFormat = audio.format or ("pcm16" if request.stream else "wav")
+    fineness: TimestampGranularity = "word" if card.text_step == 1 else "chunk"
     if request.stream and audio_format == "wav":
         # A wav file cannot be streamed. Who asks for one speaks DashScope's dialect, where it means bare PCM.
         audio_format = "pcm16"
@@ -136,6 +143,8 @@ def _read_form(request: ChatRequest, service: Service) -> AnswerForm:
         tool_use=_read_tool_use(request),
         include_usage=options is not None and (options.include_usage or options.continuous_usage_stats),
         continuous_usage=options is not None and options.continuous_usage_stats,
+        timestamps=fineness if audio.timestamp_granularities else None,
+        transcript_timing=audio.transcript_timing,
     )
 
 

@@ -5,10 +5,13 @@ In: events in their order, then the encoded speech. Out: OpenAI's message. Nothi
 
 from __future__ import annotations
 
+from typing import Any
+
 import pybase64
 
 from antiphon_executor.protocol import SpeechDelta, SpeechEnded, TextDelta, TextEnded, TokenLogprob, TurnEvent
-from antiphon_server.chunks import finish_reason, write_call, write_logprobs
+from antiphon_server.alignment import Alignment
+from antiphon_server.chunks import finish_reason, write_call, write_logprobs, write_word
 from antiphon_server.plan import AnswerForm, AnswerHead, make_reader
 from antiphon_server.protocol import completion as wire
 from antiphon_server.tools import AnswerPart, CalledTool, PlainText
@@ -49,6 +52,7 @@ class Reply:
         self._form = form
         self._meter = UsageMeter()
         self._choices = [_ChoiceSoFar(form) for _ in range(form.choices)]
+        self._alignment = Alignment() if form.speaks and form.timestamps else None
         self.pcm = bytearray()
 
     @property
@@ -57,6 +61,8 @@ class Reply:
 
     def see(self, event: TurnEvent) -> None:
         self._meter.see(event)
+        if self._alignment is not None:
+            self._alignment.see(event)
         match event:
             case TextDelta():
                 self._choices[event.choice].add(event)
@@ -94,6 +100,7 @@ class Reply:
                 data=pybase64.b64encode_as_string(sound),
                 expires_at=self._head.expires_at,
                 transcript=choice.text,
+                **self._write_times(),
             )
             content = None if self._form.dialect == "openai" else choice.text
             return wire.AnswerMessage(role="assistant", content=content, refusal=None, audio=audio)
@@ -102,3 +109,10 @@ class Reply:
                 role="assistant", content=choice.text or None, refusal=None, tool_calls=choice.calls
             )
         return wire.AnswerMessage(role="assistant", content=choice.text, refusal=None)
+
+    def _write_times(self) -> dict[str, Any]:
+        """Nothing where nobody asked: only what was set is written."""
+        if self._alignment is None:
+            return {}
+        words = [write_word(word) for word in self._alignment.words()]
+        return {"timestamp_granularity": self._form.timestamps, "words": words}

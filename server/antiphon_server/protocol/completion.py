@@ -73,13 +73,34 @@ class Logprobs(_Answer):
     refusal: None = None
 
 
+TimestampGranularity = Literal["word", "chunk"]
+
+
+class Word(_Answer):
+    """A piece of the transcript, with the white space behind it, and when the speech takes it in.
+
+    `start`, `end`: seconds of the answer's sound. The word is heard from `start` on, never before. `index`
+    counts the words from 0 and stands in the pieces of a stream only: OpenAI's clients join lists by it.
+    """
+
+    index: int = 0
+    word: str
+    start: float
+    end: float
+
+
 class Audio(_Answer):
-    """A whole spoken answer. `data`: base64 of the file. `expires_at`: Unix seconds."""
+    """A whole spoken answer. `data`: base64 of the file. `expires_at`: Unix seconds.
+
+    `words` and how fine their times are stand here only where they were asked for.
+    """
 
     id: str
     data: str
     expires_at: int
     transcript: str
+    timestamp_granularity: TimestampGranularity | None = None
+    words: list[Word] | None = None
 
 
 class AnswerMessage(_Answer):
@@ -107,9 +128,14 @@ class Completion(_Answer):
 
 
 class DeltaAudio(_Answer):
-    """A piece of speech: one of these fields in OpenAI's dialect."""
+    """A piece of speech: one of these fields in OpenAI's dialect.
+
+    Where words are timed, the first piece says how finely, and `words` come behind the sound they stand for.
+    """
 
     id: str | None = None
+    timestamp_granularity: TimestampGranularity | None = None
+    words: list[Word] | None = None
     data: str | None = None
     transcript: str | None = None
     expires_at: int | None = None

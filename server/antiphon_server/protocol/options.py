@@ -14,6 +14,7 @@ from antiphon_server.protocol.limits import MAX_SCHEMA_JSON_CHARS, MAX_TOOLS_JSO
 from antiphon_server.protocol.wire import Flag, Location, Name, Text, Wire
 
 AudioFormat = Literal["wav", "mp3", "flac", "opus", "aac", "pcm16"]
+TranscriptTiming = Literal["as_generated", "as_spoken"]
 
 
 def _check_schema_size(schema: dict[str, Any]) -> dict[str, Any]:
@@ -56,10 +57,21 @@ VoiceChoice = Annotated[
 
 
 class AudioOptions(Wire):
-    """`voice`: one of the model's, one of OpenAI's names, or a recording; `format` of the answer's sound."""
+    """`voice`: one of the model's, one of OpenAI's names, or a recording; `format` of the answer's sound.
+
+    Ours: `timestamp_granularities: ["word"]`, named as in OpenAI's transcriptions, adds `words` to the
+    answer's audio: the whole transcript, word by word, with the seconds of the sound at which the voice takes
+    each in. It is heard from `start` on, never before, and may be said later. `timestamp_granularity` says
+    how fine the times are: `word`, or `chunk` where a few words are taken in at once and share their times.
+    In a stream, words come in audio deltas of their own, right behind the sound that takes them in.
+    `transcript_timing: "as_spoken"` lets the transcript of a stream go out with the sound that takes it in,
+    instead of as soon as it is there.
+    """
 
     voice: VoiceChoice | None = None
     format: AudioFormat | None = None
+    timestamp_granularities: tuple[Literal["word"], ...] = Field(default=(), max_length=1)
+    transcript_timing: TranscriptTiming = "as_generated"
 
 
 class StreamOptions(Wire):

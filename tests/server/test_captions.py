@@ -1,0 +1,107 @@
+"""Text that waits for its sound, and words behind theirs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from antiphon_executor.protocol import (
+    SpeechDelta,
+    SpeechEnded,
+    TextDelta,
+    TextEnded,
+    TokenLogprob,
+    TurnEvent,
+)
+from antiphon_server.captions import Captions
+from antiphon_server.plan import AnswerForm
+
+SOUND = SpeechDelta(bytes(20), 1, 1)  # ten samples
+ONE, TWO = TextDelta(0, "Hi ", 1, (), (3,)), TextDelta(0, "you", 1, (), (6,))
+LAST, ENDED = TextDelta(0, "", 1), TextEnded(0, "stop")
+
+
+def captions(**wishes: Any) -> Captions:
+    fields: dict[str, Any] = {
+        "stream": True, "dialect": "openai", "speaks": True, "audio_format": "pcm16", "choices": 1,
+        "tool_use": "none", "include_usage": False, "continuous_usage": False,
+    }  # fmt: skip
+    return Captions(AnswerForm(**fields | wishes))
+
+
+@pytest.mark.parametrize(
+    "wishes", [{}, {"timestamps": "word"}, {"transcript_timing": "as_spoken", "speaks": False}]
+)
+def test_without_a_wish_for_it_text_waits_for_nothing(wishes: dict[str, Any]) -> None:
+    shown = captions(**wishes)
+    for event in (ONE, TWO, LAST, ENDED):
+        assert shown.see(event) == [event]
+    assert shown.before(0) == []
+
+
+def test_words_that_nobody_asked_for_are_not_told() -> None:
+    shown = captions(transcript_timing="as_spoken")
+    for event in (ONE, LAST, ENDED, SOUND, SpeechEnded("stop", 1)):
+        shown.see(event)
+    assert shown.behind(10) == []
+
+
+def test_text_waits_for_the_sound_that_takes_it_in_and_its_end_for_all_of_it() -> None:
+    shown = captions(transcript_timing="as_spoken")
+    assert [shown.see(event) for event in (ONE, TWO, LAST, ENDED)] == [[]] * 4
+    assert shown.before(0) == []
+    shown.see(SOUND)
+    assert shown.before(10) == [ONE]
+    shown.see(SpeechDelta(bytes(20), 1, 2))
+    assert shown.before(10) == []
+    assert shown.before(20) == [TWO, LAST, ENDED]
+
+
+def test_speech_that_ends_early_lets_the_text_go_and_what_follows_too() -> None:
+    shown = captions(transcript_timing="as_spoken")
+    shown.see(ONE)
+    shown.see(TWO)
+    end = SpeechEnded("length", 0)
+    assert shown.see(end) == [end]
+    assert shown.before(0) == [ONE, TWO]
+    assert shown.see(LAST) == [LAST]
+
+
+def test_a_delta_of_several_tokens_goes_out_token_by_token() -> None:
+    shown = captions(transcript_timing="as_spoken")
+    shown.see(ONE)
+    shown.see(TextDelta(0, "you there", 3, (), (6, 12)))
+    for tokens in (1, 2, 3):
+        shown.see(SpeechDelta(bytes(20), 1, tokens))
+    due = [shown.before(samples) for samples in (10, 20, 30)]
+    assert [[event.text for event in events if isinstance(event, TextDelta)] for events in due] == [
+        ["Hi "], ["you"], [" there"],
+    ]  # fmt: skip
+
+
+def test_a_delta_with_log_probabilities_stays_whole() -> None:
+    several = TextDelta(
+        0, "Hi you", 2, (TokenLogprob("Hi", b"Hi", -1), TokenLogprob(" you", b" you", -1)), (2, 6)
+    )
+    shown = captions(transcript_timing="as_spoken")
+    shown.see(several)
+    shown.see(SOUND)
+    assert shown.before(10) == [several]
+
+
+def test_words_come_behind_the_sound_that_takes_them_in() -> None:
+    shown = captions(timestamps="word")
+    events: tuple[TurnEvent, ...] = (
+        ONE,
+        TWO,
+        ENDED,
+        SOUND,
+        SpeechDelta(bytes(20), 1, 2),
+        SpeechEnded("stop", 2),
+    )
+    for event in events:
+        shown.see(event)
+    assert shown.behind(9) == []
+    assert [word.text for word in shown.behind(10)] == ["Hi "]
+    assert [word.text for word in shown.behind(20)] == ["you"]
