@@ -126,7 +126,7 @@ def _mixed(library: Library, chance: random.Random) -> Dialogue:
     scene = pictures.scene(chance)
     while len(scene.things) != 1:
         scene = pictures.scene(chance)
-    line = chance.choice([line for line in _lines(library, list(TEACHERS)) if line.line.kind == "sentence"])
+    line = chance.choice(library.of(TEACHERS[0], "sentence"))
     thing, sentence = f"a {scene.things[0].name}", lessons.opened(line.recording.text)
     answer = answers.say(answers.MIXED[0], thing=thing, sentence=sentence)
     parts = (pictures.show(scene, chance), heard(line.recording), answers.written(wording.BOTH[0]))
