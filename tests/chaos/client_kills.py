@@ -24,6 +24,7 @@ from tests.e2e.server_process import RunningServer, becomes
 AT_ONCE = 6
 VOLLEY = 4
 STAYING = 2
+WARMING = 2
 PROMISED_S = 0.2
 GIVEN_UP_S = 20.0
 
@@ -74,9 +75,10 @@ class KillReport:
 def kill_clients(
     server: RunningServer, kills: int, batches: int, recordings: Recordings | None, seed: int = 7
 ) -> KillReport:
-    """`kills` in all; a first batch warms up and is left out of the report."""
+    """`kills` in all. Batches before them warm up, media too, and are left out of the report."""
     dice, report = random.Random(seed), KillReport()
-    _batch(server, dice, recordings, 2 * VOLLEY, KillReport())
+    for _ in range(WARMING):
+        _batch(server, dice, recordings, 3 * VOLLEY, KillReport())
     for number in range(batches):
         size = kills * (number + 1) // batches - kills * number // batches
         _batch(server, dice, recordings, size, report)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from tempfile import TemporaryDirectory
 
 from prometheus_client.parser import text_string_to_metric_families
@@ -28,11 +28,17 @@ from tests.e2e.server_process import RunningServer, becomes, start_server
 WARM_UP = 0.25
 MOST_MIB_PER_MINUTE = 1.0
 SAMPLES = 180
+# A page of a cache is taken when it is first written: small caches are whole after the warm-up.
+SMALL_CACHES = (
+    *("--engine.thinker.kv-cache-memory-bytes", str(96 << 20)),
+    *("--engine.talker.kv-cache-memory-bytes", str(64 << 20)),
+)
 
 
 @dataclass(frozen=True)
 class SoakReport:
-    """`memory_mib_per_minute`: of the processes that were there all along, by name and in all.
+    """`memory_mib_per_minute`: of the processes that were there all along, by name and in all;
+    `memory_mib_quarters`: their means in each quarter of the run.
 
     `lag_s`: an upper bound of the event loop's lag, 99 of 100 times. `*_s_thirds`: the median time of an
     answer in the first and in the last third of the run.
@@ -45,6 +51,7 @@ class SoakReport:
     refused: int
     memory_mib: tuple[float, float]
     memory_mib_per_minute: dict[str, float]
+    memory_mib_quarters: dict[str, list[float]]
     counted: dict[str, tuple[int, int, float]]
     lag_s: float
     answer_s_thirds: tuple[float, float]
@@ -52,6 +59,10 @@ class SoakReport:
 
     def __str__(self) -> str:
         slopes = ", ".join(f"{name} {slope:+.2f}" for name, slope in self.memory_mib_per_minute.items())
+        quarters = "; ".join(
+            f"{name} {' '.join(f'{mib:.0f}' for mib in means)}"
+            for name, means in self.memory_mib_quarters.items()
+        )
         counts = ", ".join(
             f"{name} {least}-{most} ({slope:+.2f} a minute)"
             for name, (least, most, slope) in self.counted.items()
@@ -61,6 +72,7 @@ class SoakReport:
                 f"{self.minutes:.1f} min of mixed load (machine load {self.load_average:.1f}): "
                 f"{self.answers} answers, {self.left} clients left, {self.refused} were refused",
                 f"memory {self.memory_mib[0]:.0f} → {self.memory_mib[1]:.0f} MiB; MiB a minute: {slopes}",
+                f"MiB by quarter: {quarters}",
                 counts,
                 f"event loop at most {self.lag_s * 1e3:.0f} ms late, 99 of 100 times; an answer "
                 f"took {self.answer_s_thirds[0]:.2f} s in the first third, {self.answer_s_thirds[1]:.2f} s "
@@ -104,6 +116,10 @@ def report_of(
         refused=load.refused,
         memory_mib=(steady[0].memory_mib, steady[-1].memory_mib),
         memory_mib_per_minute=slopes,
+        memory_mib_quarters={
+            name_of(server, pid): [mean(one.held_mib[pid] for one in part) for part in quarters_of(steady)]
+            for pid in lasting(steady)
+        },
         counted=counted,
         lag_s=loop_lag_s(server, 0.99),
         answer_s_thirds=(median(load.took_s[:third] or [0]), median(load.took_s[-third:] or [0])),
@@ -114,13 +130,32 @@ def report_of(
 def memory_slopes(server: RunningServer, steady: list[Vitals]) -> dict[str, float]:
     """Decoders come and go, one a job: what they hold goes with them, and `processes` counts them."""
     at_s = [one.at_s for one in steady]
-    lasting = set.intersection(*(set(one.held_mib) for one in steady))
     slopes = {
-        f"{server.seen[pid].name()} {pid}": per_minute(at_s, [one.held_mib[pid] for one in steady])
-        for pid in sorted(lasting)
+        name_of(server, pid): per_minute(at_s, [one.held_mib[pid] for one in steady])
+        for pid in lasting(steady)
     }
     slopes["all"] = sum(slopes.values())
     return slopes
+
+
+def lasting(steady: list[Vitals]) -> list[int]:
+    """Processes that were there all along, by id."""
+    return sorted(set.intersection(*(set(one.held_mib) for one in steady)))
+
+
+def quarters_of(steady: list[Vitals]) -> list[list[Vitals]]:
+    size = max(1, len(steady) // 4)
+    return [steady[at : at + size] for at in range(0, size * 4, size) if steady[at : at + size]]
+
+
+def name_of(server: RunningServer, pid: int) -> str:
+    if pid == server.process.pid:
+        return "server"
+    # The Talker's scheduler owns this socket, in both families.
+    if pid == server.holder_of("pace").pid:
+        return "talker"
+    name: str = server.seen[pid].name()
+    return f"{'thinker' if name.startswith('VLLM') else 'decoder starter'} {pid}"
 
 
 def loop_lag_s(server: RunningServer, share: float) -> float:
@@ -145,7 +180,7 @@ def main(start: Callable[..., RunningServer] = start_server) -> int:
     with TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "tiny"
         write_tiny_checkpoint(checkpoint, given.family)
-        server = start(checkpoint, Path(folder) / "log")
+        server = start(checkpoint, Path(folder) / "log", *SMALL_CACHES)
         try:
             report = soak(server, given.minutes, given.clients)
         finally:
