@@ -168,7 +168,7 @@ def print_reason(spans: dict[str, float], steps_ms: float, text_ms: float) -> No
     between = sum(spans.values()) - stepping
     print(
         f"above {PROMISED}: alone the steps take {steps_ms:.0f} ms, beside the other engine and the server,\n"
-        f"on {os.cpu_count()} cores, {stepping:.0f} ms; {between:.0f} ms between them do not grow with the model:"
+        f"on {os.cpu_count()} cores, {stepping:.0f} ms; {between:.0f} ms between them any model has:"
     )
     print(f"undisturbed steps of {between / (PROMISED - 1):.0f} ms together would be within")
 
