@@ -16,6 +16,7 @@ from statistics import median
 from tests.chaos.endings import Ending, listen
 from tests.chaos.hang_up import HangUp, draw, draw_late, play
 from tests.chaos.questions import any_question
+from tests.chaos.stillness import stillness_of
 from tests.chaos.vitals import Vitals, grown, vitals_of
 from tests.e2e.answers import STREAMED
 from tests.e2e.recordings import Recordings
@@ -33,7 +34,7 @@ GIVEN_UP_S = 20.0
 class KillReport:
     """`free_s`: after each batch's last clients, all gone at the same moment, until nothing was held.
 
-    `looks_s`: what it takes to look, on a server that is idle: no time can be told more finely.
+    `looks_s`: what it takes to look: no time can be told more finely.
     """
 
     kills: Counter[str] = field(default_factory=Counter)
@@ -96,20 +97,20 @@ def _batch(
             done.result()
         report.endings += [answer.result() for answer in answers]
     last = [draw_late(dice, recordings) for _ in range(VOLLEY)]
-    report.free_s.append(_free_after_volley(server, last))
-    began = time.monotonic()
-    server.is_idle()
-    report.looks_s.append(time.monotonic() - began)
+    free_s, look_s = _free_after_volley(server, last)
+    report.free_s.append(free_s)
+    report.looks_s.append(look_s)
     report.kills.update(one.moment.value for one in [*leaving, *last])
     report.vitals.append(vitals_of(server))
 
 
-def _free_after_volley(server: RunningServer, last: list[HangUp]) -> float:
-    """They leave together. Seconds from then until both engines, all slots and queues are empty."""
+def _free_after_volley(server: RunningServer, last: list[HangUp]) -> tuple[float, float]:
+    """They leave together. Seconds until both engines, slots and queues are empty; of a look."""
     left_at: list[float] = []
     together = threading.Barrier(len(last), action=lambda: left_at.append(time.monotonic()))
-    with ThreadPoolExecutor(len(last)) as pool:
-        for done in [pool.submit(play, server.port, one, together.wait) for one in last]:
-            done.result()
-    becomes(server.is_idle, GIVEN_UP_S, every_s=0.005)
-    return time.monotonic() - left_at[0]
+    with stillness_of(server.port) as stillness:
+        with ThreadPoolExecutor(len(last)) as pool:
+            for done in [pool.submit(play, server.port, one, together.wait) for one in last]:
+                done.result()
+        becomes(stillness.is_still, GIVEN_UP_S, every_s=0.002)
+        return time.monotonic() - left_at[0], median(stillness.looks_s)
