@@ -23,7 +23,7 @@ from tests.chaos.engine_deaths import kill_engines
 from tests.chaos.proxy import NGINX
 from tests.chaos.slow_readers import read_slowly
 from tests.chaos.stand_in import engine_process, start_stand_in
-from tests.e2e.live_stream import thinker_process
+from tests.e2e.live_stream import talker_process, thinker_process
 from tests.e2e.recordings import make_recordings
 from tests.e2e.server_process import RunningServer, becomes, start_server
 
@@ -121,7 +121,7 @@ class Chaos:
 
 
 def _real_engine(server: RunningServer, stage: str) -> psutil.Process:
-    return server.holder_of("text") if stage == "talker" else thinker_process(server)
+    return talker_process(server) if stage == "talker" else thinker_process(server)
 
 
 def arguments() -> argparse.Namespace:

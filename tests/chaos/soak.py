@@ -22,6 +22,7 @@ from antiphon_executor.tiny import write_tiny_checkpoint
 from tests.chaos.mixed_load import Load, People
 from tests.chaos.slope import per_minute
 from tests.chaos.vitals import COUNTED, Vitals, grown, vitals_of
+from tests.e2e.live_stream import talker_process
 from tests.e2e.recordings import make_recordings
 from tests.e2e.server_process import RunningServer, becomes, start_server
 
@@ -151,8 +152,7 @@ def quarters_of(steady: list[Vitals]) -> list[list[Vitals]]:
 def name_of(server: RunningServer, pid: int) -> str:
     if pid == server.process.pid:
         return "server"
-    # The Talker's scheduler owns this socket, in both families.
-    if pid == server.holder_of("pace").pid:
+    if pid == talker_process(server).pid:
         return "talker"
     name: str = server.seen[pid].name()
     return f"{'thinker' if name.startswith('VLLM') else 'decoder starter'} {pid}"

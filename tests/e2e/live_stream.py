@@ -53,7 +53,12 @@ class LiveStream:
 
 
 def kill_talker(server: RunningServer) -> None:
-    server.holder_of("text").send_signal(signal.SIGKILL)
+    talker_process(server).send_signal(signal.SIGKILL)
+
+
+def talker_process(server: RunningServer) -> psutil.Process:
+    """Its scheduler owns the socket of the clients' cursors, in both families."""
+    return server.holder_of("pace")
 
 
 def kill_thinker(server: RunningServer) -> None:
@@ -62,7 +67,7 @@ def kill_thinker(server: RunningServer) -> None:
 
 def thinker_process(server: RunningServer) -> psutil.Process:
     """Its worker: the process below its engine's."""
-    talker = server.holder_of("text").pid
+    talker = talker_process(server).pid
     below = [p for p in server.tree()[1:] if p.pid != talker and p.ppid() != server.process.pid]
     workers = [p for p in below if p.name().startswith("VLLM")] or [
         p for p in server.tree()[1:] if p.name().startswith("VLLM") and p.pid != talker
