@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,6 +140,8 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     given, began = arguments(), time.monotonic()
+    # A run that is told to stop ends its servers, which have sessions of their own, on its way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n", flush=True)
     with TemporaryDirectory() as folder:
         chaos = Chaos(given, Path(folder))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -177,6 +178,8 @@ def main(start: Callable[..., RunningServer] = start_server) -> int:
     parser.add_argument("--clients", type=int, default=3, help="people at a time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
     given = parser.parse_args()
+    # A run that is told to stop ends its servers, which have sessions of their own, on its way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "tiny"
         write_tiny_checkpoint(checkpoint, given.family)
