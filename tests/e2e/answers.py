@@ -6,11 +6,13 @@ import base64
 import io
 import wave
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import openai
+import pytest
 
-from antiphon_executor.protocol import SAMPLES_PER_FRAME
+from antiphon_executor.protocol import SAMPLES_PER_FRAME, SPEAKING_RATE_HZ
 from tests.e2e.server_process import MODEL
 
 # The decoder's transposed convolutions look this far ahead, so the first frame is that much shorter.
@@ -26,16 +28,35 @@ STREAMED: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Answer:
-    """`pcm`: s16le at 24 kHz; `usage`: as it came."""
+    """`pcm`: s16le at 24 kHz; `usage`, `words` and how fine their times are: as they came."""
 
     text: str
     pcm: bytes
     finish_reason: str
     usage: Any
+    words: tuple[dict[str, Any], ...] = ()
+    granularity: str | None = None
 
     @property
     def frames(self) -> float:
         return (len(self.pcm) / 2 + LOOK_AHEAD_SAMPLES) / SAMPLES_PER_FRAME if self.pcm else 0
+
+    def assert_timed(self, step: int) -> None:
+        """The whole text once; times never go back, start where every `step`-th frame does, end with it."""
+        assert "".join(word["word"] for word in self.words) == self.text
+        times = [(word["start"], word["end"]) for word in self.words]
+        assert all(start <= end for start, end in times)
+        assert all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairwise(times))
+        assert times[0][0] == 0
+        assert times[-1][1] == pytest.approx(len(self.pcm) / 2 / SPEAKING_RATE_HZ, abs=1e-6)
+        for start, _ in times[1:]:
+            steps = (start * SPEAKING_RATE_HZ + LOOK_AHEAD_SAMPLES) / SAMPLES_PER_FRAME / step
+            assert start == 0 or steps == pytest.approx(round(steps), abs=1e-3)
+
+
+def timed(form: dict[str, Any], **audio: Any) -> dict[str, Any]:
+    """The form of an answer whose words are timed."""
+    return {**form, "audio": {**form["audio"], "timestamp_granularities": ["word"], **audio}}
 
 
 def said(text: str) -> list[dict[str, Any]]:
@@ -61,11 +82,14 @@ def _whole(completion: Any) -> Answer:
     if audio is None:
         return Answer(choice.message.content, b"", choice.finish_reason, completion.usage)
     pcm = samples_of(base64.b64decode(audio.data))
-    return Answer(audio.transcript, pcm, choice.finish_reason, completion.usage)
+    words, granularity = getattr(audio, "words", ()), getattr(audio, "timestamp_granularity", None)
+    return Answer(audio.transcript, pcm, choice.finish_reason, completion.usage, tuple(words), granularity)
 
 
 def _streamed(chunks: Any) -> Answer:
     text, sound, finish_reason, usage = "", "", "", None
+    words: list[dict[str, Any]] = []
+    granularity = None
     for chunk in chunks:
         usage = chunk.usage or usage
         for choice in chunk.choices:
@@ -73,4 +97,6 @@ def _streamed(chunks: Any) -> Answer:
             audio = choice.delta.audio
             text += (audio.transcript if audio else choice.delta.content) or ""
             sound += (audio.data if audio else None) or ""
-    return Answer(text, base64.b64decode(sound), finish_reason, usage)
+            words += getattr(audio, "words", None) or ()
+            granularity = getattr(audio, "timestamp_granularity", None) or granularity
+    return Answer(text, base64.b64decode(sound), finish_reason, usage, tuple(words), granularity)

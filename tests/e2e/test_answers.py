@@ -10,7 +10,7 @@ import openai
 import pytest
 
 from antiphon_executor.tiny.config import SPEAKERS
-from tests.e2e.answers import SPOKEN, STREAMED, ask, said
+from tests.e2e.answers import SPOKEN, STREAMED, ask, said, timed
 from tests.e2e.recordings import CLIP_FPS, CLIP_S, CLIP_SIZE, PICTURE_SIZE, QUESTION_S, Recordings
 from tests.e2e.server_process import MODEL
 from tests.server.media.making import ffmpeg
@@ -71,6 +71,27 @@ def test_streamed_and_whole_speech_are_the_same_samples(client: openai.OpenAI) -
     whole = ask(client, said("Say it twice."), seed=11, **SPOKEN)
     assert streamed.text == whole.text
     assert streamed.pcm == whole.pcm
+
+
+@pytest.mark.parametrize("limits", [{"max_tokens": 40}, {"max_tokens": 40, "stop": ["zq"]}])
+def test_words_are_timed_to_the_frame_in_both_forms(client: openai.OpenAI, limits: dict[str, Any]) -> None:
+    """A token of text a frame, also while a stop string is watched for and text is held back for it."""
+    whole = ask(client, said("Tell me about the red house."), seed=11, **limits, **timed(SPOKEN))
+    streamed = ask(client, said("Tell me about the red house."), seed=11, **limits, **timed(STREAMED))
+    assert (whole.granularity, streamed.granularity) == ("word", "word")
+    assert len(whole.words) > 1
+    whole.assert_timed(step=1)
+    assert [word.pop("index") for word in streamed.words] == list(range(len(whole.words)))
+    assert streamed.words == whole.words
+    text_tokens = whole.usage.completion_tokens_details.text_tokens
+    assert whole.words[-1]["start"] <= text_tokens * 0.08
+
+
+def test_a_transcript_that_keeps_pace_with_the_speech_is_the_same_one(client: openai.OpenAI) -> None:
+    paced = timed(STREAMED, transcript_timing="as_spoken")
+    answers = [ask(client, said("Say it slowly."), seed=4, **form) for form in (paced, STREAMED)]
+    assert answers[0].text == answers[1].text
+    assert answers[0].pcm == answers[1].pcm
 
 
 def test_speech_does_not_change_the_text(client: openai.OpenAI) -> None:

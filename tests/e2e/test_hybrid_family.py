@@ -14,7 +14,7 @@ import openai
 import pytest
 
 from tests.checkpoints import tiny_qwen3_5_omni  # noqa: F401
-from tests.e2e.answers import SPOKEN, STREAMED, Answer, ask, said
+from tests.e2e.answers import SPOKEN, STREAMED, Answer, ask, said, timed
 from tests.e2e.recordings import CLIP_FPS, CLIP_S, QUESTION_S, Recordings
 from tests.e2e.server_process import MODEL, RunningServer, becomes, start_server, terminate
 from tests.server.media.making import base64_of, ffmpeg
@@ -120,6 +120,17 @@ def test_all_of_the_text_is_spoken_before_the_speech_may_end(client: openai.Open
     answer = ask(client, said("Tell me everything."), max_tokens=40, seed=2, **spoken())
     text_tokens = answer.usage.completion_tokens_details.text_tokens
     assert answer.frames >= text_tokens // 4 * 4
+
+
+def test_words_are_timed_to_the_chunk_in_both_forms(client: openai.OpenAI) -> None:
+    """Four tokens of text enter with four frames: words share the bounds of the chunks that hold them."""
+    whole = ask(client, said("Tell me everything."), max_tokens=40, seed=2, **timed(spoken()))
+    piecewise = ask(client, said("Tell me everything."), max_tokens=40, seed=2, **timed(streamed()))
+    assert (whole.granularity, piecewise.granularity) == ("chunk", "chunk")
+    assert len(whole.words) > 1
+    whole.assert_timed(step=4)
+    assert [word.pop("index") for word in piecewise.words] == list(range(len(whole.words)))
+    assert piecewise.words == whole.words
 
 
 def test_the_second_turn_reads_the_first_from_the_cache(client: openai.OpenAI) -> None:
