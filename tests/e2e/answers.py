@@ -42,7 +42,7 @@ class Answer:
         return (len(self.pcm) / 2 + LOOK_AHEAD_SAMPLES) / SAMPLES_PER_FRAME if self.pcm else 0
 
     def assert_timed(self, step: int) -> None:
-        """The whole text, once, in times that never go back: from `step`-th frames on, to the end of the sound."""
+        """The whole text, once, in times that never go back, on every `step`-th frame, to the sound's end."""
         assert "".join(word["word"] for word in self.words) == self.text
         times = [(word["start"], word["end"]) for word in self.words]
         assert all(start <= end for start, end in times)
