@@ -1,7 +1,7 @@
 """Where every millisecond goes from a request to its first sound, against the model steps that it needs.
 
 In: `--family`, `--answers`. Out: a table on stdout. A server with the tiny checkpoint answers short questions
-aloud, one after the other, and logs its milestones; then the same steps run alone, in processes without one.
+aloud and logs its milestones; between two of them the same steps run alone, in a process without a server.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
@@ -57,6 +58,16 @@ class Alone:
     later: dict[str, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """`ways`: each answer's milestones, in ms; `firsts`: seconds to its first sound, as its client has it."""
+
+    ways: list[dict[str, float]]
+    firsts: list[float]
+    thinker: Alone
+    talker: Alone
+
+
 def ask(url: str, voice: str, number: int) -> float:
     """Seconds to the first sound, as the client has them: connection and request included."""
     body = {
@@ -84,18 +95,22 @@ def milestones(log: Path) -> Iterator[dict[str, float]]:
             yield {name[:-3]: ms for name, ms in json.loads(line).items() if name.endswith("_ms")}
 
 
-def served(checkpoint: Path, folder: Path, answers: int) -> tuple[list[dict[str, float]], list[float]]:
+def measure(checkpoint: Path, folder: Path, answers: int) -> Measured:
+    """A served answer, then the same steps alone, again and again: both see the same machine."""
     log = folder / "log"
     server = start_server(checkpoint, log, "--logs.milestones", "--logs.format", "json", "--dtype", "auto")
+    firsts: list[float] = []
     try:
         voice = server.get("/v1/audio/voices").json()["voices"][0]["id"]
-        firsts = []
-        for number in range(WARM + answers):
-            firsts.append(ask(server.url, voice, number))
-            becomes(server.is_idle, 10)
+        with steps_alone(checkpoint, "thinker") as thinker, steps_alone(checkpoint, "talker") as talker:
+            for number in range(WARM + answers):
+                firsts.append(ask(server.url, voice, number))
+                becomes(server.is_idle, 10)
+                thinker.take()
+                talker.take()
     finally:
         terminate(server)
-    return list(milestones(log))[WARM:], firsts[WARM:]
+    return Measured(list(milestones(log))[WARM:], firsts[WARM:], thinker.alone(), talker.alone())
 
 
 def undisturbed(ways: list[dict[str, float]]) -> list[dict[str, float]]:
@@ -104,18 +119,44 @@ def undisturbed(ways: list[dict[str, float]]) -> list[dict[str, float]]:
     return ordered[: max(1, len(ordered) // 4)]
 
 
-def alone(checkpoint: Path, stage: str, answers: int) -> Alone:
+class StepsAlone:
+    """One engine in a process of its own, which runs a request when told to."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self._requests: list[list[dict[str, Any]]] = []
+
+    def take(self) -> None:
+        """One request."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("once\n")
+        self._process.stdin.flush()
+        self._requests.append(json.loads(self.read()))
+
+    def read(self) -> str:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if line.startswith(("ready", "[{")):
+                return line
+        raise SystemExit("the engine alone has ended")
+
+    def alone(self) -> Alone:
+        requests = self._requests[WARM:]
+        first, later = [one[0] for one in requests], [step for one in requests for step in one[1:]]
+        return Alone(_undisturbed(first), _undisturbed(later))
+
+
+@contextmanager
+def steps_alone(checkpoint: Path, stage: str) -> Iterator[StepsAlone]:
     command = [sys.executable, "-m", "tests.bench.model_steps", str(checkpoint), stage, QUESTION.format(1)]
-    out = subprocess.run([*command, str(WARM + answers)], capture_output=True, text=True, check=False)
-    if out.returncode:
-        raise SystemExit(out.stderr[-3000:])
-    steps: list[dict[str, Any]] = [json.loads(line) for line in out.stdout.splitlines() if line[:1] == "{"]
-    by_request: dict[int, list[dict[str, Any]]] = {}
-    for step in steps:
-        by_request.setdefault(step["request"], []).append(step)
-    requests = list(by_request.values())[WARM:]
-    first, later = [one[0] for one in requests], [step for one in requests for step in one[1:]]
-    return Alone(_undisturbed(first), _undisturbed(later))
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, text=True) as process:
+        steps = StepsAlone(process)
+        try:
+            steps.read()
+            yield steps
+        finally:
+            process.kill()
 
 
 def _undisturbed(steps: list[dict[str, Any]]) -> dict[str, float]:
@@ -183,12 +224,10 @@ def main() -> None:
             checkpoint = Path(folder) / "tiny"
             write_tiny_checkpoint(checkpoint, family)
             print(f"{family}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
-            ways, firsts = served(checkpoint, Path(folder), given.answers)
-            spans = spans_of(undisturbed(ways))
-            print_way(spans, firsts)
-            sys.stdout.flush()
-            stages = (alone(checkpoint, stage, given.answers) for stage in ("thinker", "talker"))
-            print_alone(spans, family, *stages)
+            measured = measure(checkpoint, Path(folder), given.answers)
+            spans = spans_of(undisturbed(measured.ways))
+            print_way(spans, measured.firsts)
+            print_alone(spans, family, measured.thinker, measured.talker)
             print(f"load {os.getloadavg()[0]:.1f} at the end\n", flush=True)
 
 

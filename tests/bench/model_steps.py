@@ -1,7 +1,7 @@
 """One engine of ours in this very process, driven step by step: what each step costs with nothing around it.
 
-In: a checkpoint, a stage, a prompt. Out: JSON on stdout, a line a step: the engine's whole step, and in it
-the model and its parts. `bench_first_audio` runs it, in a process of its own.
+In: a checkpoint, a stage, a question; then a line on stdin for each request. Out: for each, one line of JSON
+on stdout: its steps, whole, and in them the model and its parts. `bench_first_audio` runs it, in a process.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import ExitStack, aclosing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -49,7 +49,6 @@ FRAMES = 4
 class Step:
     """One engine step, in ms. `model_ms`: forward and logits; `parts`: of a Talker, by their names."""
 
-    request: int
     step_ms: float = 0.0
     model_ms: float = 0.0
     parts: dict[str, float] = field(default_factory=dict)
@@ -59,7 +58,7 @@ class Stopwatch:
     """Adds up what a step's modules take. On a GPU the device is waited for."""
 
     def __init__(self) -> None:
-        self.step = Step(-1)
+        self.step = Step()
 
     def install(self, model: nn.Module) -> None:
         logits = cast(Any, model).compute_logits
@@ -103,7 +102,7 @@ class StepEngine:
         self._requests += 1
         self.llm.add_request(f"{request_id}-{self._requests}", prompt, params)
         while self.llm.has_unfinished_requests():
-            self._watch.step = step = Step(self._requests)
+            self._watch.step = step = Step()
             began = time.perf_counter()
             outputs = self.llm.step()
             step.step_ms = (time.perf_counter() - began) * 1e3
@@ -124,40 +123,47 @@ class StepEngine:
                 yield output
 
 
-async def think(engine: StepEngine, prompt: list[int], answers: int) -> None:
+Request = Callable[[], Awaitable[None]]
+
+
+def thinking(engine: StepEngine, prompt: list[int]) -> Request:
     params = SamplingParams(temperature=0, max_tokens=TEXT_TOKENS, ignore_eos=True)
-    for _ in range(answers):
+
+    async def think() -> None:
         async with aclosing(engine.generate({"prompt_token_ids": prompt}, params, "think")) as outputs:
-            async for _output in outputs:
+            async for _ in outputs:
                 pass
 
+    return think
 
-async def speak(
-    engine: StepEngine, settings: EngineSettings, prompt: list[int], bridge: Bridge, answers: int
-) -> None:
+
+def speaking(engine: StepEngine, settings: EngineSettings, prompt: list[int], bridge: Bridge) -> Request:
     config, ledger = read_config(settings.model), SlotLedger(settings.talker.streams, 1000)
     watch = Watch(RestartPolicy(0), 60.0)
     stage: Any = SupervisedStage("talker", cast(Any, engine), _never, watch, lambda death: None)
     talker = talker_of(settings, config, stage, bridge, ledger)
     voice = next(voice.id for voice in voices_of(settings.model, config, None) if voice.default)
     words = [token for token in prompt if token < 300][:8]
-    for number in range(answers):
+
+    async def speak() -> None:
         with ExitStack() as leases:
             slot = leases.enter_context(ledger.lease())
             sampling = SpeechSampling(voice, temperature=0, seed=1, max_frames=FRAMES)
-            stream = SpokenStream(f"speak-{number}", sampling, talker, bridge, slot)
+            stream = SpokenStream("speak", sampling, talker, bridge, slot)
             leases.callback(stream.close)
             stream.begin(text_prompt(prompt))
             stream.feed(words, final=True)
             heard = [event async for event in stream.events()]
             assert any(isinstance(event, SpeechDelta) for event in heard)
 
+    return speak
+
 
 async def _never() -> Any:
     raise RuntimeError("an engine of a benchmark is started once")
 
 
-async def run(checkpoint: Path, stage: str, question: str, answers: int, flags: EngineSettings) -> list[Step]:
+async def run(checkpoint: Path, stage: str, question: str, flags: EngineSettings) -> None:
     load_general_plugins()
     tokenizer = AutoTokenizer.from_pretrained(checkpoint)
     text = f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
@@ -167,24 +173,24 @@ async def run(checkpoint: Path, stage: str, question: str, answers: int, flags: 
     async with Bridge(folder) as bridge:
         (plan,) = (plan for plan in plans(flags, read_config(checkpoint), folder) if plan.name == stage)
         engine = StepEngine(LLMEngine.from_engine_args(plan.arguments))
-        if stage == "thinker":
-            await think(engine, prompt, answers)
-        else:
-            await speak(engine, flags, prompt, bridge, answers)
+        request = thinking(engine, prompt) if stage == "thinker" else speaking(engine, flags, prompt, bridge)
+        print("ready", flush=True)
+        while await asyncio.to_thread(sys.stdin.readline):
+            engine.steps.clear()
+            await request()
+            print(json.dumps([asdict(step) for step in engine.steps]), flush=True)
     folder.close()
-    return engine.steps
 
 
 def main() -> None:
-    checkpoint, stage, question, answers = sys.argv[1:]
+    checkpoint, stage, question = sys.argv[1:]
     settings = EngineSettings(
         model=Path(checkpoint),
         thinker=ThinkerSettings(max_model_len=4096, dtype="auto"),
         talker=TalkerSettings(max_model_len=4096, dtype="auto", streams=8),
     )
-    for step in asyncio.run(run(Path(checkpoint), stage, question, int(answers), settings)):
-        print(json.dumps(asdict(step)), flush=True)
-    sys.stdout.flush()
+    asyncio.run(run(Path(checkpoint), stage, question, settings))
+    # vLLM's threads would keep the process.
     os._exit(0)
 
 

@@ -33,10 +33,15 @@ SHORT = {"model": MODEL, "messages": said("Still there?"), **STREAMED, "max_toke
 
 @dataclass
 class SlowReport:
-    """`ended_s`: from the last byte that could be placed to the turn's end, by the way to be slow."""
+    """`ended_s`: from the last byte that could be placed to the turn's end, by the way to be slow.
+
+    Where speech is made more slowly than buffers fill, the kernel ends a connection whose window has been
+    closed for the stated time before they are full. `lasted_s`: from the client's start.
+    """
 
     stated_s: float
     ended_s: dict[str, float] = field(default_factory=dict)
+    lasted_s: dict[str, float] = field(default_factory=dict)
     meanwhile: list[Ending] = field(default_factory=list)
     aborted: int = 0
 
@@ -48,14 +53,17 @@ class SlowReport:
         return found
 
     def __str__(self) -> str:
-        ways = ", ".join(f"{way} {s:.1f} s" for way, s in self.ended_s.items())
-        return f"slow readers (stated: {self.stated_s:g} s) ended after the buffers were full: {ways}"
+        ways = ", ".join(
+            f"{way} {s:.1f} s after ({self.lasted_s[way]:.1f} s from its start)"
+            for way, s in self.ended_s.items()
+        )
+        return f"slow readers (stated: {self.stated_s:g} s), ended after the last byte was placed: {ways}"
 
 
 def read_slowly(server: RunningServer, stated_s: float) -> SlowReport:
     report = SlowReport(stated_s)
     for way, bytes_per_second in (("a byte a second", 1), ("nothing", 0)):
-        over = threading.Event()
+        over, began = threading.Event(), time.monotonic()
         readers = [
             threading.Thread(target=_read, args=(server.port, bytes_per_second, over), daemon=True)
             for _ in range(READERS)
@@ -65,6 +73,7 @@ def read_slowly(server: RunningServer, stated_s: float) -> SlowReport:
         assert becomes(lambda: _running(server) >= READERS, 30), server.metrics()
         report.meanwhile.append(listen(server.url, SHORT))
         report.ended_s[way] = _time_to_give_up(server)
+        report.lasted_s[way] = time.monotonic() - began
         over.set()
         for reader in readers:
             reader.join(10)

@@ -33,7 +33,7 @@ SAMPLES = 180
 # A page of a cache is taken when it is first written: small caches are whole after the warm-up.
 SMALL_CACHES = (
     *("--engine.thinker.kv-cache-memory-bytes", str(96 << 20)),
-    *("--engine.talker.kv-cache-memory-bytes", str(64 << 20)),
+    *("--engine.talker.kv-cache-memory-bytes", str(128 << 20)),
 )
 
 
