@@ -30,6 +30,7 @@ from antiphon_executor.tiny.tokenizer import tiny_tokenizer
 
 Medium = AudioClip | Picture | VideoClip
 
+
 @dataclass(frozen=True)
 class Rig:
     """`ids` of the prompts, the `rules` that say how they expand, and the `processor` that does it."""
