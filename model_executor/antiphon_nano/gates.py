@@ -29,8 +29,22 @@ class Gate:
         return over <= self.points, f"{told}: {over:+.1f} points of at most {self.points:+.1f}"
 
 
-GATES: Mapping[str, tuple[Gate, ...]] = {
-    "codec": (Gate("codec", "held-heart", 6.0),),
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """`field` of `figure` at least `least`."""
+
+    figure: str
+    field: str
+    least: float
+
+    def verdict(self, report: Mapping[str, Mapping[str, float]]) -> tuple[bool, str]:
+        """KeyError where a figure has not been taken."""
+        ours = report[self.figure][self.field]
+        return ours >= self.least, f"{self.field} {ours:.1f} of at least {self.least:.1f}"
+
+
+GATES: Mapping[str, tuple[Gate | Floor, ...]] = {
+    "codec": (Gate("codec", "held-heart", 6.0), Floor("codes", "code0_perplexity", 100.0)),
     "vocoder": (Gate("vocoder-held-heart", "held-heart", 10.0),),
     "polished": (Gate("polished-held-heart", "vocoder-held-heart", 1.0),),
     "talker": (Gate("predictor", "held-heart", 15.0), Gate("talker", "natural-heart", 10.0)),

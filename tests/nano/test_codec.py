@@ -90,6 +90,20 @@ def test_a_frame_of_80_ms_has_eight_codes() -> None:
     assert codec.decode(codes[0]).shape == (80, 40)
 
 
+def test_the_encoder_s_scale_does_not_reach_the_codes() -> None:
+    torch.manual_seed(0)
+    codec = Codec().train()
+    mel = 4 * torch.randn(6, 80, 64)
+    last = codec.encoder.layers[-1]
+    with torch.no_grad():
+        last.weight.mul_(16)
+        before = codec.vectors(mel)
+        # A power of two, which bfloat16 multiplies by without rounding.
+        last.weight.mul_(64)
+        last.bias.mul_(64)
+    torch.testing.assert_close(codec.vectors(mel), before, atol=0.02, rtol=0.02)
+
+
 def test_the_mel_decoder_never_looks_ahead() -> None:
     torch.manual_seed(0)
     decoder = Codec().decoder.eval()

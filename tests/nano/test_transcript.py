@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_nano.gates import Gate
+from antiphon_nano.gates import Floor, Gate
 from antiphon_nano.transcript import errors, score, words_of
 
 _WORDS = st.lists(st.sampled_from("abcd"), max_size=7)
@@ -56,3 +56,9 @@ def test_a_gate_lets_through_up_to_its_points() -> None:
     assert not gate.verdict(report | {"codec": {"wer": 10.1}})[0]
     with pytest.raises(KeyError):
         gate.verdict({"codec": {"wer": 1.0}})
+
+
+def test_a_floor_asks_for_at_least_so_much() -> None:
+    floor = Floor("codes", "code0_perplexity", 100.0)
+    assert floor.verdict({"codes": {"code0_perplexity": 100.0}})[0]
+    assert not floor.verdict({"codes": {"code0_perplexity": 12.0}})[0]

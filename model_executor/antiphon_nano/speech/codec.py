@@ -33,6 +33,8 @@ class Codec(nn.Module):
         super().__init__()
         self.mel = LogMel()
         self.encoder = Encoder()
+        # Without it the encoder's scale drifts, until code 0 tells a dozen clusters apart and no more.
+        self.norm = nn.BatchNorm1d(WIDTH, affine=False, momentum=0.05)
         self.quantizer = ResidualQuantizer(GROUPS, ENTRIES, WIDTH)
         self.decoder = MelDecoder()
         self.register_buffer("mean", torch.tensor(-5.0))
@@ -45,9 +47,18 @@ class Codec(nn.Module):
     @torch.no_grad()
     def encode(self, sound: Tensor) -> Tensor:
         """[streams, samples] → codes int64 [streams, frames, groups]."""
-        vectors = self.encoder(self.normed_mel(sound)).transpose(1, 2)
-        _, codes, _ = self.quantizer(vectors.flatten(0, 1))
-        return codes.unflatten(0, vectors.shape[:2])
+        vectors = self.vectors(self.normed_mel(sound))
+        _, codes, _ = self.quantizer(vectors)
+        return codes.unflatten(0, (len(sound), -1))
+
+    def vectors(self, mel: Tensor) -> Tensor:
+        """Normed mel frames [streams, mels, frames * 8] → [streams * frames, width], to be quantized.
+
+        Of mean 0 and spread 1 in each place, over the batch in training, over all speech behind it.
+        """
+        with torch.autocast(mel.device.type, torch.bfloat16, enabled=self.training):
+            rows = self.encoder(mel)
+        return self.norm(rows.float().transpose(1, 2).flatten(0, 1))
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:

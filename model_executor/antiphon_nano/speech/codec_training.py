@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from antiphon_nano import training
+from antiphon_nano.report import record
 from antiphon_nano.speech.codec import Codec
 from antiphon_nano.speech.recordings import CODES, Recordings, chance_of
 from antiphon_nano.teacher import shard
@@ -23,8 +24,8 @@ from antiphon_nano.teacher import shard
 STEPS = 6000
 _PIECES = 12
 _FRAMES = 24
-_CONTINUOUS_STEPS = 150
-"""Before the codebooks are started, so that k-means sees vectors that mean something."""
+_STARTS = (150, 1000)
+"""Steps at which k-means places the codebooks: when vectors mean something, and when they are settled."""
 _COMMITMENT = 0.25
 
 
@@ -40,23 +41,22 @@ class CodecTraining:
         codec = self._codec
         if number == 0:
             self._measure()
-        if number == _CONTINUOUS_STEPS:
+        if number in _STARTS:
             codec.quantizer.start(self._vectors(number))
         mel = codec.normed_mel(self._pieces(number))
-        with torch.autocast(mel.device.type, torch.bfloat16):
-            vectors = codec.encoder(mel)
-        vectors = vectors.float()
-        commitment = mel.new_zeros(())
+        vectors = codec.vectors(mel)
+        commitment, used = mel.new_zeros(()), mel.new_zeros(())
         if codec.quantizer.started:
-            flat, _, commitment = codec.quantizer(vectors.transpose(1, 2).flatten(0, 1))
-            vectors = flat.unflatten(0, (len(mel), -1)).transpose(1, 2)
+            vectors, codes, commitment = codec.quantizer(vectors)
+            used = mel.new_tensor(len(codes[:, 0].unique()))
+        vectors = vectors.unflatten(0, (len(mel), -1)).transpose(1, 2)
         with torch.autocast(mel.device.type, torch.bfloat16):
             made = codec.decoder(vectors)
         made = made.float()
         distance = functional.l1_loss(made, mel)
         loss = distance + functional.mse_loss(made, mel) + _COMMITMENT * commitment
         training.clipped_step(self._optimizer, loss)
-        return {"l1": distance, "commitment": commitment}
+        return {"l1": distance, "commitment": commitment, "used": used}
 
     def _pieces(self, number: int, count: int = _PIECES) -> Tensor:
         sound = self._speech.pieces(chance_of(0, number), count, _FRAMES * shard.FRAME_SAMPLES)
@@ -71,7 +71,7 @@ class CodecTraining:
     @torch.no_grad()
     def _vectors(self, number: int) -> Tensor:
         mel = self._codec.normed_mel(self._pieces(2**31 + number, 256))
-        return self._codec.encoder(mel).transpose(1, 2).flatten(0, 1)
+        return self._codec.vectors(mel)
 
 
 @torch.no_grad()
@@ -86,6 +86,14 @@ def encode(codec: Codec, folder: Path) -> None:
             codes = torch.cat(encoded).cpu().numpy()
             np.save(target, codes.astype(np.int16), allow_pickle=False)
             print(f"{target.name}: {len(codes)} frames", flush=True)
+
+
+def perplexities(folder: Path) -> list[float]:
+    """Of each group's codes over the training speech: how many entries it uses as if all were alike."""
+    codes = np.concatenate([np.load(path.with_suffix(CODES)) for path in shard.all_of(folder)])
+    counts = [np.bincount(group, minlength=1).astype(float) for group in codes.T]
+    shares = [count[count > 0] / count.sum() for count in counts]
+    return [round(float(np.exp(-(share * np.log(share)).sum())), 1) for share in shares]
 
 
 @torch.no_grad()
@@ -115,6 +123,8 @@ def main() -> None:
     run.run(CodecTraining(Recordings(home / "speech"), codec.train(), optimizer).step)
     codec.eval()
     encode(codec, home / "speech")
+    groups = perplexities(home / "speech")
+    record(home / "report.json", "codes", {"code0_perplexity": groups[0], "perplexities": groups})
     resynthesize(codec.cpu(), home / "speech", home / "judged" / "codec", 100)
 
 
