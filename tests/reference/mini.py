@@ -122,7 +122,10 @@ def mini_config(talker_text: dict[str, Any] = MOE, predictor_hidden: int = 24) -
 def mini_model(
     seed: int = 0, talker_text: dict[str, Any] = MOE, predictor_hidden: int = 24
 ) -> Qwen3_5OmniMoeForConditionalGeneration:
-    model = Qwen3_5OmniMoeForConditionalGeneration(mini_config(talker_text, predictor_hidden)).eval()
+    # The gated-DeltaNet decays are drawn where they are made, and are no noise that could be set afterwards.
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        model = Qwen3_5OmniMoeForConditionalGeneration(mini_config(talker_text, predictor_hidden)).eval()
     make_loud(model, seed)
     return model
 
