@@ -33,8 +33,7 @@ class Codec(nn.Module):
         super().__init__()
         self.mel = LogMel()
         self.encoder = Encoder()
-        # Without it the encoder's scale drifts, until code 0 tells a dozen clusters apart and no more.
-        self.norm = nn.BatchNorm1d(WIDTH, affine=False, momentum=0.05)
+        self.norm = Centering(WIDTH)
         self.quantizer = ResidualQuantizer(GROUPS, ENTRIES, WIDTH)
         self.decoder = MelDecoder()
         self.register_buffer("mean", torch.tensor(-5.0))
@@ -54,7 +53,7 @@ class Codec(nn.Module):
     def vectors(self, mel: Tensor) -> Tensor:
         """Normed mel frames [streams, mels, frames * 8] → [streams * frames, width], to be quantized.
 
-        Of mean 0 and spread 1 in each place, over the batch in training, over all speech behind it.
+        Of mean 0 in each place and spread 1 over all: in the batch in training, else as measured by then.
         """
         with torch.autocast(mel.device.type, torch.bfloat16, enabled=self.training):
             rows = self.encoder(mel)
@@ -72,6 +71,33 @@ def loaded_codec(home: Path) -> Codec:
     codec = Codec()
     codec.load_state_dict(weights(home / "codec.safetensors", "codec"))
     return codec.eval().requires_grad_(False)
+
+
+class Centering(nn.Module):
+    """[n, width] → the same, less its mean, by its spread: running ones in evaluation.
+
+    Without it the encoder drifts faster than codebooks follow, until code 0 tells a dozen clusters apart and
+    no more.
+    """
+
+    mean: Tensor
+    spread: Tensor
+
+    def __init__(self, width: int, momentum: float = 0.05) -> None:
+        super().__init__()
+        self.momentum = momentum
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("spread", torch.ones(()))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        if not self.training:
+            return (rows - self.mean) / self.spread
+        mean = rows.mean(0)
+        spread = (rows - mean).square().mean().sqrt() + 1e-5
+        with torch.no_grad():
+            self.mean.lerp_(mean, self.momentum)
+            self.spread.lerp_(spread, self.momentum)
+        return (rows - mean) / spread
 
 
 class Encoder(nn.Module):

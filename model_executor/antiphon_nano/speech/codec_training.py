@@ -26,7 +26,7 @@ _PIECES = 12
 _FRAMES = 24
 _STARTS = (150, 1000)
 """Steps at which k-means places the codebooks: when vectors mean something, and when they are settled."""
-_COMMITMENT = 0.25
+_COMMITMENT = 0.02
 
 
 class CodecTraining:
