@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import torch
+from torch import nn
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeForConditionalGeneration
 
@@ -125,6 +126,9 @@ def tiny_omni(seed: int = 0) -> Qwen3OmniMoeForConditionalGeneration:
     )
     torch.manual_seed(seed)
     model = Qwen3OmniMoeForConditionalGeneration(config).eval()
+    for layer in model.talker.model.layers:  # transformers 5.19 leaves these as the memory was
+        for experts in (layer.mlp.experts.gate_up_proj, layer.mlp.experts.down_proj):
+            nn.init.normal_(experts, std=config.talker_config.text_config.initializer_range)
     # transformers 5.19 reads the audio window's length off the Talker's config, which has none.
     model.talker.config.audio_config = SimpleNamespace(n_window=50)
     return model
