@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import pytest
 import torch
@@ -22,13 +24,19 @@ CODE = 0
 
 @pytest.fixture
 def streams() -> AriaStreams:
+    return streams_of(
+        lambda voice, media: torch.cat((voice.sum(1, keepdim=True).expand(-1, 4), media[:, :4]))
+    )
+
+
+def streams_of(given_rows: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> AriaStreams:
     pool = SlotPool(SHAPE, dtype=torch.float32, device=torch.device("cpu"), reset_vocoder=lambda slots: None)
     return AriaStreams(
         pool,
         AriaOrder(4, 4),
         end_token=END,
         thinker_hidden=5,
-        given_rows=lambda voice, media: torch.cat((voice.sum(1, keepdim=True).expand(-1, 4), media[:, :4])),
+        given_rows=given_rows,
     )
 
 
@@ -59,6 +67,17 @@ def test_given_rows_are_the_voices_frames_then_the_media(streams: AriaStreams) -
     streams.open(start())
     rows = streams.pool.given.gather(torch.tensor([1, 1, 1]), torch.tensor([0, 1, 2]))
     assert rows[:, 0].tolist() == [0 + 1 + 2, 3 + 4 + 5, 0.5]
+
+
+def test_weights_that_could_be_trained_leave_the_arena_rows_and_not_how_they_were_made() -> None:
+    """A graph in the arena would hold the given rows of every stream that was ever open."""
+    projection = torch.nn.Linear(5, SHAPE.hidden)
+    assert projection.weight.requires_grad
+    streams = streams_of(lambda voice, media: projection(media))
+    for _ in range(2):
+        streams.open(start())
+        assert not streams.pool.given.gather(torch.tensor([1]), torch.tensor([0])).requires_grad
+        streams.close(1)
 
 
 def test_a_voice_without_frames_and_a_prompt_without_media_give_nothing(streams: AriaStreams) -> None:

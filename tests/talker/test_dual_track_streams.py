@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 import numpy as np
 import pytest
@@ -19,12 +21,16 @@ THINKER_HIDDEN = 5
 
 @pytest.fixture
 def streams() -> DualTrackStreams:
+    return streams_of(lambda rows: rows[:, : SHAPE.hidden] * 2)
+
+
+def streams_of(project_media: Callable[[torch.Tensor], torch.Tensor]) -> DualTrackStreams:
     pool = SlotPool(SHAPE, dtype=torch.float32, device=torch.device("cpu"), reset_vocoder=lambda slots: None)
     return DualTrackStreams(
         pool,
         tts_pad=TTS_PAD,
         thinker_hidden=THINKER_HIDDEN,
-        project_media=lambda rows: rows[:, : SHAPE.hidden] * 2,
+        project_media=project_media,
     )
 
 
@@ -75,6 +81,17 @@ def test_given_media_rows_then_they_are_projected_once(streams: DualTrackStreams
     streams.open(start())
     rows = streams.pool.given.gather(torch.tensor([1, 1]), torch.tensor([0, 1]))
     assert rows.tolist() == [[0, 2, 4, 6], [10, 12, 14, 16]]
+
+
+def test_given_weights_that_could_be_trained_then_the_arena_keeps_rows_and_not_how_they_were_made() -> None:
+    """A graph in the arena would hold the media rows of every stream that was ever open."""
+    projection = torch.nn.Linear(THINKER_HIDDEN, SHAPE.hidden)
+    assert projection.weight.requires_grad
+    streams = streams_of(projection)
+    for _ in range(2):
+        streams.open(start())
+        assert not streams.pool.given.gather(torch.tensor([1]), torch.tensor([0])).requires_grad
+        streams.close(1)
 
 
 def test_given_positions_then_they_come_back_as_they_were_sent(streams: DualTrackStreams) -> None:

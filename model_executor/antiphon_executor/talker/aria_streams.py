@@ -42,6 +42,7 @@ class AriaStreams:
         self._thinker_hidden = thinker_hidden
         self._given_rows = given_rows
 
+    @torch.no_grad()  # recorded, the arena would hold the graph of every prompt that was ever stored in it
     def open(self, packed: bytes) -> None:
         start = msgspec.msgpack.decode(packed, type=AriaStart)
         codes = np.frombuffer(start.voice_codes, np.int16).reshape(-1, self.pool.shape.code_groups)

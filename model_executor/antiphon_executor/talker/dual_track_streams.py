@@ -53,6 +53,7 @@ class DualTrackStreams:
     def is_open(self, stream: int) -> bool:
         return self.pool.slot_of(stream) is not None
 
+    @torch.no_grad()  # recorded, the arena would hold the graph of every prompt that was ever stored in it
     def open(self, packed: bytes) -> None:
         start = msgspec.msgpack.decode(packed, type=StreamStart)
         positions = torch.from_numpy(np.frombuffer(start.positions, np.int32).reshape(3, -1).astype(np.int64))
