@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
@@ -83,6 +84,18 @@ async def test_an_engine_that_answers_no_ping_counts_as_dead() -> None:
         workshop.engines[0].hangs = True
         await becomes(lambda: stage.restarts == 1 and stage.alive)
         assert workshop.engines[0].ended
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_nothing_of_a_dead_engine_is_held_while_the_next_one_runs(hangs: bool) -> None:
+    """It would keep its sockets and threads until the death after this one."""
+    workshop = Workshop()
+    async with kept_alive(workshop) as stage:
+        engine, dead = workshop.engines.pop(), weakref.ref(stage.engine)
+        engine.hangs, engine.alive = hangs, hangs
+        del engine
+        await becomes(lambda: stage.restarts == 1 and stage.alive)
+        assert dead() is None
 
 
 async def test_while_there_is_no_engine_clients_are_told_when_to_come_back() -> None:

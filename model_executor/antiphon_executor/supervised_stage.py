@@ -93,10 +93,7 @@ class SupervisedStage(Generic[E]):
             self._deaths.append(now)
             delay_s = self._watch.policy.delay_s(self._deaths, now)
             self.given_up = delay_s is None
-            engine, self._engine = self._engine, None
-            self._on_death(self.death)
-            if engine is not None:
-                await engine.end()
+            await self._bury()
             if delay_s is None:
                 _log.error("engine given up", extra={"fields": {"stage": self.name}})
                 return
@@ -107,6 +104,13 @@ class SupervisedStage(Generic[E]):
         """Ends the running engine, if any. `supervise` has been cancelled before."""
         if self._engine is not None:
             await self._engine.end()
+
+    async def _bury(self) -> None:
+        """Nothing here knows the dead engine afterwards: sockets and threads go with the last who does."""
+        engine, self._engine = self._engine, None
+        self._on_death(self.death)
+        if engine is not None:
+            await engine.end()
 
     async def _restart(self) -> None:
         _log.warning("engine restarts", extra={"fields": {"stage": self.name, "deaths": len(self._deaths)}})
