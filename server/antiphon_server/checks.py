@@ -26,6 +26,9 @@ SUPPORTED_ARCHITECTURES = (
 )
 
 _LISTEN_BACKLOG = 1024
+# What a client's socket takes ahead of the client: four seconds of speech as base64. The kernel's own choice
+# grows to a minute of it, and a reader that has stopped would pass for one that reads for that long.
+_SEND_BUFFER_BYTES = 128 << 10
 _CONFIG_BYTES = 4 << 20
 
 
@@ -111,6 +114,7 @@ def listen(host: str, port: int, stalled_client_s: float) -> socket.socket:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     if hasattr(socket, "TCP_USER_TIMEOUT"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stalled_client_s * 1000))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
     try:
         sock.bind(address)
         sock.listen(_LISTEN_BACKLOG)

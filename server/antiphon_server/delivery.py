@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
 
 from starlette.responses import Response
@@ -27,6 +27,7 @@ from antiphon_server.captions import Captions
 from antiphon_server.chunks import ChunkWriter
 from antiphon_server.envelope import body_of, error_of
 from antiphon_server.feed import Ended, Feed, Silence
+from antiphon_server.http_protocol import TIMED_OUT
 from antiphon_server.media.encode import SoundEncoder, encode, open_encoder
 from antiphon_server.milestones import note, write_milestones
 from antiphon_server.packets import PacketRamp
@@ -51,8 +52,11 @@ class ChatDelivery(Response):
         form: AnswerForm,
         events: AsyncGenerator[TurnEvent, None],
         service: Service,
+        rates: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
+        """`rates`: headers that say what the client's key may still use, as the answer begins."""
         super().__init__()
+        self._rates = rates
         self._head = head
         self._form = form
         self._events = events
@@ -65,7 +69,8 @@ class ChatDelivery(Response):
         try:
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
-                self._service.metrics.turn_aborted("disconnect")
+                timed_out = scope.get("state", {}).get(TIMED_OUT)
+                self._service.metrics.turn_aborted("stalled_client" if timed_out else "disconnect")
         finally:
             gone.cancel()
             work.cancel()
@@ -88,13 +93,12 @@ class ChatDelivery(Response):
         body = await asyncio.to_thread(lambda: reply.write(sound).to_json())
         if form.speaks:
             self._service.transcripts.keep(self._head.audio_id, reply.transcript)
-        await Response(body, headers={"cache-control": "no-store"}, media_type=self.media_type)(
-            scope, receive, send
-        )
+        headers = {"cache-control": "no-store", **self._rates()}
+        await Response(body, headers=headers, media_type=self.media_type)(scope, receive, send)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         policy = self._service.settings.chat
-        stream = EventStream(send)
+        stream = EventStream(send, self._rates)
         audio_format = self._form.audio_format if self._form.speaks else "pcm16"
         try:
             async with (

@@ -17,6 +17,9 @@ from antiphon_server.config import Limits
 from antiphon_server.envelope import body_of
 from antiphon_server.errors import ApiError, BadRequest, HeadTooLarge, TooSlow
 
+# In a request's state: the kernel has ended the connection, since its client took nothing for too long.
+TIMED_OUT = "timed_out"
+
 
 def bounded_http(limits: Limits, headers_s: float) -> Any:
     """What uvicorn's `Config(http=...)` takes: makes one `BoundedHttp` a connection."""
@@ -40,6 +43,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_deadline()
+        if isinstance(exc, TimeoutError) and self.scope is not None:
+            self.scope["state"][TIMED_OUT] = True
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
