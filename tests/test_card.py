@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from antiphon_executor.capacity import EngineCapacity
 from antiphon_executor.card import model_card, read_notes, text_ends
 from antiphon_executor.family import read_config
 from antiphon_executor.protocol import ModelCard, Voice
@@ -61,4 +62,6 @@ def test_given_a_card_that_is_none_then_it_says_so(tmp_path: Path) -> None:
 
 def _card(folder: Path, config: Path, voices: tuple[Voice, ...]) -> ModelCard:
     thinker: Any = _Thinker()
-    return model_card(EngineSettings(model=folder), read_config(config), voices, thinker, ())
+    return model_card(
+        EngineSettings(model=folder), read_config(config), voices, thinker, (), EngineCapacity()
+    )

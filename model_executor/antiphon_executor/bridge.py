@@ -19,11 +19,13 @@ import msgspec
 import zmq
 import zmq.asyncio
 
+from antiphon_executor.capacity import FrameTime
 from antiphon_executor.messages import (
     ClientCursor,
     MediaRows,
     SpeechFrames,
     SpokenText,
+    StepTimesTold,
     StreamGone,
     StreamsParked,
 )
@@ -59,6 +61,7 @@ class Bridge:
         self._numbers = itertools.count()
         self._tasks: list[asyncio.Task[None]] = []
         self.parked = 0
+        self.frame_time = FrameTime()
 
     async def __aenter__(self) -> Bridge:
         self._text.sndhwm = 0
@@ -101,6 +104,11 @@ class Bridge:
         """Text of the stream that found no open slot is dropped. Nothing may be sent for it afterwards."""
         self._text.send(self._encoder.encode(StreamGone(number)))
 
+    def talker_died(self) -> None:
+        """What it told of itself holds no more."""
+        self.parked = 0
+        self.frame_time = FrameTime()
+
     def expect_rows(self, request_id: str) -> asyncio.Future[MediaRows]:
         """The media rows of a Thinker request, once its prefill is complete. Ask before it starts."""
         future: asyncio.Future[MediaRows] = asyncio.get_running_loop().create_future()
@@ -126,15 +134,16 @@ class Bridge:
         return socket
 
     async def _read_frames(self, socket: zmq.asyncio.Socket) -> None:
-        decoder = msgspec.msgpack.Decoder(SpeechFrames | StreamsParked)
+        decoder = msgspec.msgpack.Decoder(SpeechFrames | StreamsParked | StepTimesTold)
         while True:
-            frames = decoder.decode(await socket.recv())
-            if isinstance(frames, StreamsParked):
-                self.parked = frames.streams
-                continue
-            arrived = self._streams.get(frames.stream)
-            if arrived is not None:
-                arrived(frames)
+            told = decoder.decode(await socket.recv())
+            match told:
+                case StreamsParked():
+                    self.parked = told.streams
+                case StepTimesTold():
+                    self.frame_time = FrameTime(told.step_s, told.live_streams)
+                case SpeechFrames(stream=stream) if stream in self._streams:
+                    self._streams[stream](told)
 
     async def _read_rows(self, socket: zmq.asyncio.Socket) -> None:
         decoder = msgspec.msgpack.Decoder(MediaRows)

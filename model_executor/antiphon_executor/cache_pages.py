@@ -54,17 +54,30 @@ class CachePages:
         """Pages that a block's rows fill: layers of the attention layers' own group."""
         return -(-self.row_bytes // self.token_bytes)
 
+    @property
+    def spans(self) -> int:
+        """Groups of layers that keep every token: so many blocks a request has for each `block_tokens`."""
+        return -(-self._kept // self._group)
+
     def request_bytes(self, tokens: int) -> int:
         """Of one request of so many tokens."""
-        kept = self.attention_layers + self.row_layers
         kinds = [
-            (kept, -(-tokens // self.block_tokens)),
+            (self._kept, -(-tokens // self.block_tokens)),
             (self.state_layers, self.states),
             (self.single_states, 1),
         ]
-        layers = [count for count, _ in kinds if count]
-        group = max(layers) if max(layers) < 1.5 * min(layers) else min(layers)
-        return sum(-(-count // group) * blocks for count, blocks in kinds) * group * self.page_bytes
+        blocks = sum(-(-count // self._group) * blocks for count, blocks in kinds)
+        return blocks * self._group * self.page_bytes
+
+    @property
+    def _kept(self) -> int:
+        return self.attention_layers + self.row_layers
+
+    @property
+    def _group(self) -> int:
+        """Layers in each of vLLM's groups."""
+        layers = [count for count in (self._kept, self.state_layers, self.single_states) if count]
+        return max(layers) if max(layers) < 1.5 * min(layers) else min(layers)
 
 
 def cache_pages(

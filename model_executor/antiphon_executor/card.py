@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from transformers import GenerationConfig, PreTrainedConfig
 
+from antiphon_executor.capacity import EngineCapacity
 from antiphon_executor.protocol import MemoryItem, ModelCard, SpeechSampling, TextSampling, Voice
 from antiphon_executor.settings import EngineSettings
 
@@ -28,6 +29,7 @@ def model_card(
     voices: tuple[Voice, ...],
     thinker: ModelConfig,
     memory: tuple[MemoryItem, ...],
+    capacity: EngineCapacity,
 ) -> ModelCard:
     """`antiphon_card.json`, where a checkpoint has one, says that its weights are random, and how it speaks.
 
@@ -49,6 +51,7 @@ def model_card(
         speech=_recommended(SpeechSampling(default), notes.get("speech", {})) if default else None,
         memory=memory,
         text_step=getattr(config.talker_config, "text_tokens_per_chunk", 1),
+        capacity=capacity,
     )
 
 

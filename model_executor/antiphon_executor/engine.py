@@ -38,6 +38,7 @@ from antiphon_executor.protocol import (
 )
 from antiphon_executor.restart_policy import RestartPolicy
 from antiphon_executor.settings import EngineSettings
+from antiphon_executor.settled_capacity import engine_capacity
 from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.stage import Progress, Stage, generate_of
 from antiphon_executor.stage_metrics import joined
@@ -89,7 +90,8 @@ class VllmOmniEngine:
         talker = self._stages.get("talker")
         limits = settings.talker
         memory = memory_plan(settings.model, stages)
-        self._card = model_card(settings, config, voices, thinker.engine.llm.model_config, memory)
+        capacity = engine_capacity(settings, config, {one.name: one.llm.vllm_config for one in stages})
+        self._card = model_card(settings, config, voices, thinker.engine.llm.model_config, memory, capacity)
         self._ledger = SlotLedger(limits.streams if talker else 0, pages_for(limits.media_rows))
         self._turns = Stages(
             think=generate_of(thinker),
@@ -136,6 +138,8 @@ class VllmOmniEngine:
 
     def _died(self, death: EngineDead) -> None:
         """Ends every turn that needs the dead stage, one that could go on without it for a while too."""
+        if death.stage == "talker":
+            self._bridge.talker_died()
         for run in self._running.values():
             if death.stage == "thinker" or run.speaks:
                 run.fail(death)
@@ -155,6 +159,7 @@ class VllmOmniEngine:
             slots_used=self._ledger.used,
             slots_total=self._ledger.total,
             parked=self._bridge.parked,
+            frame_time=self._bridge.frame_time,
             given_up=tuple(name for name, stage in stages.items() if stage.given_up),
             restarts={name: stage.restarts for name, stage in stages.items()},
         )

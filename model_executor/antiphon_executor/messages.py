@@ -2,7 +2,7 @@
 
     Thinker worker ── MediaRows ──► bridge ── SpokenText, StreamGone, ClientCursor ──► Talker scheduler
                                     bridge ◄── SpeechFrames ── Talker worker
-                                    bridge ◄── StreamsParked ── Talker scheduler
+                                    bridge ◄── StreamsParked, StepTimesTold ── Talker scheduler
 
 Tensors travel as raw little-endian bytes beside their shape. Never pickle.
 """
@@ -57,6 +57,13 @@ class StreamsParked(msgspec.Struct, frozen=True, tag=True):
     streams: int
 
 
+class StepTimesTold(msgspec.Struct, frozen=True, tag=True):
+    """How long Talker steps take, sent now and then: see `FrameTime` in `capacity.py`."""
+
+    step_s: tuple[float, ...]
+    live_streams: int
+
+
 class SpeechFrames(msgspec.Struct, frozen=True, tag=True):
     """One Talker step of one stream. `codes`: int16 [groups]; `pcm`: s16le at 24 kHz; both empty at EOS.
 
@@ -70,4 +77,4 @@ class SpeechFrames(msgspec.Struct, frozen=True, tag=True):
     ended: bool
 
 
-Message = MediaRows | SpokenText | StreamGone | ClientCursor | StreamsParked | SpeechFrames
+Message = MediaRows | SpokenText | StreamGone | ClientCursor | StreamsParked | StepTimesTold | SpeechFrames

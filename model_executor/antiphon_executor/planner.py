@@ -100,18 +100,33 @@ def make_plan(config: PreTrainedConfig, settings: EngineSettings, memory_bytes: 
     return Plan(family_of(config).name, memory_bytes, tuple(engines), tuple(shortages))
 
 
+def thinker_pages(config: PreTrainedConfig, settings: ThinkerSettings) -> CachePages:
+    """Of the Thinker's cache, the accept layer's rows included."""
+    text, element = config.thinker_config.text_config, _element_bytes(settings.dtype, config)
+    return cache_pages(
+        text,
+        element_bytes=element,
+        gpus=settings.tensor_parallel_size,
+        states=2 if settings.enable_prefix_caching else 1,
+        row_bytes=text.hidden_size * element,
+    )
+
+
+def talker_pages(config: PreTrainedConfig, settings: TalkerSettings) -> CachePages:
+    """Of the Talker's cache."""
+    return cache_pages(
+        config.talker_config.text_config,
+        element_bytes=_element_bytes(settings.dtype, config),
+        single_states=0 if family_of(config) is QWEN3_5_OMNI else 1,
+    )
+
+
 def _thinker(
     config: PreTrainedConfig, settings: ThinkerSettings, weights: WeightSizes, gpu_bytes: int | None
 ) -> EnginePlan:
     text = config.thinker_config.text_config
     count, element = settings.tensor_parallel_size, _element_bytes(settings.dtype, config)
-    pages = cache_pages(
-        text,
-        element_bytes=element,
-        gpus=count,
-        states=2 if settings.enable_prefix_caching else 1,
-        row_bytes=text.hidden_size * element,
-    )
+    pages = thinker_pages(config, settings)
     layers = weights.layers * (1 if settings.quantization else element)
     shared = layers + weights.vocabulary * element
     context = settings.max_model_len or text.max_position_embeddings
@@ -148,7 +163,7 @@ def _talker(
     return _engine(
         "talker",
         settings,
-        cache_pages(text, element_bytes=element, single_states=0 if interleaved else 1),
+        talker_pages(config, settings),
         gpu_bytes,
         gpus=_gpus(settings.device, 1),
         weights_bytes=(weights.talker + spoken) * element,

@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from prometheus_client.metrics_core import Metric
 
+from antiphon_executor.capacity import EngineCapacity, FrameTime
+
 LISTENING_RATE_HZ = 16_000
 SPEAKING_RATE_HZ = 24_000
 FRAMES_PER_SECOND = 12.5
@@ -252,6 +254,7 @@ class ModelCard:
     speech: SpeechSampling | None = None
     memory: tuple[MemoryItem, ...] = ()
     text_step: int = 1
+    capacity: EngineCapacity = field(default_factory=EngineCapacity)
 
     @property
     def voices(self) -> tuple[str, ...]:
@@ -272,7 +275,7 @@ class EngineStatus:
     """`stages`: alive by name (`thinker`, `talker`). Running counts and slots as of now.
 
     A stage that is not alive is being restarted, unless it is among those `given_up`. `parked`: streams that
-    rest because they are far enough ahead of their clients.
+    rest because they are far enough ahead of their clients. `frame_time`: empty while nothing is known of it.
     """
 
     stages: dict[str, bool]
@@ -283,6 +286,7 @@ class EngineStatus:
     given_up: tuple[str, ...] = ()
     restarts: dict[str, int] = field(default_factory=dict)
     parked: int = 0
+    frame_time: FrameTime = field(default_factory=FrameTime)
 
     @property
     def alive(self) -> bool:

@@ -93,6 +93,9 @@ class PaceSettings(_Frozen):
     park_s: float = Field(
         8.0, ge=1, description="A stream this far ahead of its client rests until half of it is played."
     )
+    headroom: float = Field(
+        0.1, ge=0, le=1, description="Share of real time that a further listened-to stream must leave free."
+    )
     scheduling: Literal["deadline", "fifo"] = Field(
         "deadline", description="fifo is there to compare with: streams run dry under load."
     )

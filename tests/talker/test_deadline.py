@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon_executor.talker.deadline import DeadlineRules, StepPlan, StreamPace, plan_step
+from antiphon_executor.talker.deadline import DeadlineRules, StepPlan, StreamPace, live_streams, plan_step
 from antiphon_executor.talker.step_times import StepTimes
 from tests.talker.clairvoyant import could_be_clean
 from tests.talker.simulated_talker import DeadlineSchedule, Schedule, simulate
@@ -185,3 +185,15 @@ def test_a_machine_that_nothing_is_known_of_is_learnt_while_it_serves() -> None:
         cold += sum(fate.stuttered for fate in simulate(work, DeadlineSchedule(work, seen=0)))
         fifo += sum(fate.stuttered for fate in simulate(work, Schedule(work)))
     assert cold < 0.1 * fifo
+
+
+def test_as_many_streams_as_keep_real_time_in_one_batch_or_taking_turns() -> None:
+    assert live_streams(machine(0.004, 0.008), 16, headroom=0.1) == 8
+    assert live_streams(machine(0.090, 0.001), 16, headroom=0.1) == 0
+    assert live_streams(StepTimes(), 16, headroom=0.1) == 16
+    # Nine in one batch would take 90 ms; eight take 30, so that they are done long before the ninth is due.
+    jump = StepTimes()
+    for size, seconds in ((8, 0.030), (9, 0.090)):
+        for _ in range(50):
+            jump = jump.measured(size, 0, seconds)
+    assert live_streams(jump, 9, headroom=0.1) == 9

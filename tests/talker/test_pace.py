@@ -59,3 +59,14 @@ def test_what_is_left_of_a_closed_stream_is_how_its_client_fared() -> None:
     assert pace.made("a", 0.5, 11) > 0
     assert pace.made("a", 5.0, 12) == 0.0
     assert pace.closed("a").dries == 1
+
+
+def test_the_server_hears_what_steps_take_and_how_many_streams_that_is() -> None:
+    """8 ms a stream and 4 ms besides: 8 streams take 68 ms, and 9 would leave no tenth of real time free."""
+    pace = TalkerPace(RULES)
+    assert pace.told(16) is None
+    told = known_machine(pace, largest=4).told(16)
+    assert told is not None
+    assert told.step_s == (0.012, 0.020, 0.028, 0.036)
+    assert told.live_streams == 8
+    assert known_machine(pace, largest=4).told(3).live_streams == 3  # type: ignore[union-attr]

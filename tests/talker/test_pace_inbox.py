@@ -6,8 +6,9 @@ import asyncio
 import time
 
 from antiphon_executor.bridge import Bridge, SocketFolder
-from antiphon_executor.messages import ClientCursor
-from antiphon_executor.talker.pace_inbox import PaceInbox
+from antiphon_executor.capacity import FrameTime
+from antiphon_executor.messages import ClientCursor, StepTimesTold
+from antiphon_executor.talker.pace_inbox import TIMES_EVERY_S, PaceInbox
 
 
 async def becomes(condition: object, within_s: float = 5.0) -> bool:
@@ -32,6 +33,36 @@ async def test_cursors_arrive_in_their_order_and_the_number_of_resting_streams_c
             assert came == [ClientCursor(4, 1_920), ClientCursor(4, 3_840)]
             inbox.tell_parked(3)
             assert await becomes(lambda: bridge.parked == 3)
+            bridge.talker_died()
+            assert bridge.parked == 0
+        finally:
+            inbox.close()
+    folder.close()
+
+
+async def test_how_long_steps_take_is_told_now_and_then_where_it_has_changed() -> None:
+    folder = SocketFolder()
+    async with Bridge(folder) as bridge:
+        inbox = PaceInbox(folder.pace, folder.frames)
+        told = StepTimesTold((0.02, 0.03), live_streams=5)
+        asked: list[float] = []
+
+        def times() -> StepTimesTold:
+            asked.append(1)
+            return told
+
+        try:
+            assert bridge.frame_time == FrameTime()
+            inbox.tell_times(10.0, lambda: None)
+            inbox.tell_times(10.01, times)
+            assert await becomes(lambda: bridge.frame_time == FrameTime((0.02, 0.03), 5))
+            inbox.tell_times(10.02, times)
+            assert len(asked) == 1
+            told = StepTimesTold((0.04, 0.09), live_streams=1)
+            inbox.tell_times(10.01 + TIMES_EVERY_S, times)
+            assert await becomes(lambda: bridge.frame_time.live_streams == 1)
+            bridge.talker_died()
+            assert bridge.frame_time == FrameTime()
         finally:
             inbox.close()
     folder.close()

@@ -65,3 +65,17 @@ def test_what_is_usual_is_less_than_what_is_hardly_exceeded() -> None:
     times = learnt(*[(1, 0, 0.02), (1, 0, 0.04)] * 100)
     assert times.usual().curve(1)[1] == pytest.approx(0.03, rel=0.1)
     assert times.curve(1)[1] > 0.04
+
+
+def test_a_size_that_was_slow_once_is_tried_again_when_smaller_ones_are_fast() -> None:
+    """Given a machine that was busy while four spoke. One more at a time gets in again."""
+    times = learnt(*[(1, 0, 0.060)] * 50, *[(4, 0, 0.200)] * 50)
+    for size, seconds in ((1, 0.020), (2, 0.025), (3, 0.030)):
+        for _ in range(300):
+            times = times.measured(size, 0, seconds)
+    assert times.curve(4)[4] == pytest.approx(0.040, rel=0.05)
+
+
+def test_a_size_that_is_measured_still_is_not_told_by_smaller_ones() -> None:
+    times = learnt(*[(1, 0, 0.010), (4, 0, 0.090)] * 400)
+    assert times.usual().curve(4)[4] == pytest.approx(0.090)

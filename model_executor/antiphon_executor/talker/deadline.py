@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, takewhile
 
 from antiphon_executor.talker.play_head import FRAME_S, seconds_of
 from antiphon_executor.talker.step_times import StepTimes
@@ -91,6 +91,19 @@ def first_come(
     return StepPlan(tuple(one.key for one in run), _ALL_TOKENS, frozenset(), _FOREVER_S)
 
 
+def live_streams(times: StepTimes, most: int, headroom: float) -> int:
+    """How many streams at once can be kept in real time, `most` at most, by what their steps take on average.
+
+    Sizes that were never measured lie on the line through those that were. 0: not even one alone can.
+    """
+    usual = times.usual().curve(most)
+    rates = _best_rates(usual)
+    fitting = takewhile(
+        lambda count: _keeps_up(count, usual[count], rates[count], headroom), range(1, most + 1)
+    )
+    return sum(1 for _ in fitting)
+
+
 class _Planner:
     """The streams by kind, each in the order in which it is served."""
 
@@ -103,8 +116,7 @@ class _Planner:
         self._token_s = times.token_s
         self._largest = times.largest
         self._usual = times.usual().curve(len(streams) + 1)
-        rates = (size / seconds if seconds else 0.0 for size, seconds in enumerate(self._usual))
-        self._rates = list(accumulate(rates, max))
+        self._rates = _best_rates(self._usual)
         self._parked = {one.key: one for one in streams if self._rests(one)}
         ready = [one for one in streams if one.ready and one.key not in self._parked]
         playing = sorted((one for one in ready if one.live and one.begun), key=_by_lead)
@@ -134,9 +146,7 @@ class _Planner:
         """
         if count > self._largest + 1:
             return False
-        headroom = self._rules.headroom
-        in_turns = self._rates[count] * FRAME_S >= count * (1 + _IN_TURNS * headroom)
-        return in_turns or self._usual[count] * (1 + headroom) <= FRAME_S
+        return _keeps_up(count, self._usual[count], self._rates[count], self._rules.headroom)
 
     def _rests(self, one: StreamPace) -> bool:
         bound_s = self._rules.wake_s if one.parked else self._rules.park_s
@@ -235,6 +245,18 @@ class _Planner:
         """Until the first of the parked streams must be awake."""
         leads = (one.lead_s for one in self._parked.values())
         return min((lead_s - self._rules.wake_s for lead_s in leads), default=_FOREVER_S)
+
+
+def _best_rates(usual: list[float]) -> list[float]:
+    """Frames a second that batches of 0, 1, ... streams or fewer make at best."""
+    rates = (size / seconds if seconds else 0.0 for size, seconds in enumerate(usual))
+    return list(accumulate(rates, max))
+
+
+def _keeps_up(count: int, step_s: float, rate: float, headroom: float) -> bool:
+    """Whether `count` streams keep real time, in one batch of `step_s` or taking turns at the best rate."""
+    in_turns = rate * FRAME_S >= count * (1 + _IN_TURNS * headroom)
+    return in_turns or step_s * (1 + headroom) <= FRAME_S
 
 
 def _by_lead(one: StreamPace) -> float:

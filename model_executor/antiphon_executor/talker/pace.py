@@ -9,7 +9,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from antiphon_executor.talker.deadline import DeadlineRules, StepPlan, StreamPace, plan_step
+from antiphon_executor.messages import StepTimesTold
+from antiphon_executor.talker.deadline import (
+    DeadlineRules,
+    StepPlan,
+    StreamPace,
+    live_streams,
+    plan_step,
+)
 from antiphon_executor.talker.play_head import PlayHead, seconds_of
 from antiphon_executor.talker.step_times import StepTimes
 
@@ -71,6 +78,14 @@ class TalkerPace:
     def measured(self, streams: int, prompt_tokens: int, seconds: float) -> None:
         """A step is over. `prompt_tokens`: those beyond one a stream."""
         self.times = self.times.measured(streams, prompt_tokens, seconds)
+
+    def told(self, most: int) -> StepTimesTold | None:
+        """What the server should know of the steps' times, for `most` streams. None: none was measured."""
+        times = self.times.usual()
+        if not times.largest:
+            return None
+        step_s = tuple(round(seconds, 4) for seconds in times.curve(times.largest)[1:])
+        return StepTimesTold(step_s, live_streams(times, most, self._rules.headroom))
 
     def plan(self, now_s: float, candidates: Iterable[Candidate]) -> StepPlan:
         """Who runs in the step that begins now; the plan counts as carried out.

@@ -1,13 +1,15 @@
-"""The Talker scheduler's ends of two sockets: clients' cursors in, the number of resting streams out."""
+"""The Talker scheduler's ends of two sockets: clients' cursors in, resting streams and step times out."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import msgspec
 import zmq
 
-from antiphon_executor.messages import ClientCursor, StreamsParked
+from antiphon_executor.messages import ClientCursor, StepTimesTold, StreamsParked
+
+TIMES_EVERY_S = 0.25
 
 
 class PaceInbox:
@@ -23,6 +25,8 @@ class PaceInbox:
         self._told.connect(frames)
         self._decoder = msgspec.msgpack.Decoder(ClientCursor)
         self._parked = 0
+        self._times: StepTimesTold | None = None
+        self._times_at_s = -TIMES_EVERY_S
 
     def drain(self) -> Iterator[ClientCursor]:
         """All that has arrived; of streams that are not there any more, too."""
@@ -33,6 +37,16 @@ class PaceInbox:
         if streams != self._parked:
             self._parked = streams
             self._told.send(msgspec.msgpack.encode(StreamsParked(streams)))
+
+    def tell_times(self, now_s: float, times: Callable[[], StepTimesTold | None]) -> None:
+        """Every now and then, where there is news: to work them out is not for every step."""
+        if now_s - self._times_at_s < TIMES_EVERY_S:
+            return
+        told = times()
+        if told is None or told == self._times:
+            return
+        self._times, self._times_at_s = told, now_s
+        self._told.send(msgspec.msgpack.encode(told))
 
     def close(self) -> None:
         self._cursors.close()

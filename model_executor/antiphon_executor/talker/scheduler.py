@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -170,6 +171,7 @@ class TalkerScheduler(AsyncScheduler):
             if key is not None:
                 self._pace.taken(key, now_s, cursor.samples / SPEAKING_RATE_HZ)
         self._inbox.tell_parked(self._pace.parked)
+        self._inbox.tell_times(now_s, partial(self._pace.told, self.max_num_running_reqs))
 
     def ready(self, request: Request) -> bool:
         """Whether what the request's next step needs is there."""
@@ -206,5 +208,5 @@ class TalkerScheduler(AsyncScheduler):
 
 
 def talker_pace(settings: PaceSettings) -> TalkerPace:
-    rules = DeadlineRules(park_s=settings.park_s, wake_s=settings.park_s / 2)
+    rules = DeadlineRules(park_s=settings.park_s, wake_s=settings.park_s / 2, headroom=settings.headroom)
     return TalkerPace(rules, first_come if settings.scheduling == "fifo" else plan_step)

@@ -12,6 +12,8 @@ _WEIGHT = 0.08
 _DEVIATIONS = 2.5
 _OUTLIER = 3.0
 _EXACT_SIZES = 32
+# Steps: what a size that was not measured for so many took is told by those that were.
+_STALE = 256
 _ASSUMED_GROWTH = 0.25
 _PROMPT = 64
 _RISE = 0.5
@@ -20,27 +22,36 @@ _FALL = 0.03
 
 @dataclass(frozen=True, slots=True)
 class _Size:
-    """Steps of `batch` streams without prompts: mean and mean absolute deviation, in seconds."""
+    """Steps of `batch` streams without prompts: mean and mean absolute deviation, in seconds.
+
+    `at`: the last of them, counted among all steps.
+    """
 
     batch: int
     mean_s: float
     deviation_s: float
     seen: int
+    at: int
 
     @property
     def upper_s(self) -> float:
         return self.mean_s + _DEVIATIONS * self.deviation_s
 
-    def with_step(self, seconds: float) -> _Size:
+    def with_step(self, seconds: float, at: int) -> _Size:
         """Exponentially weighted; a first few steps count as a plain mean, and one hiccup counts little."""
         if self.seen == 1 and seconds < self.mean_s:
             # The very first step of a size also compiles, allocates and warms up.
-            return _Size(self.batch, seconds, 0.1 * seconds, 2)
+            return _Size(self.batch, seconds, 0.1 * seconds, 2, at)
         weight = max(_WEIGHT, 1 / (self.seen + 1))
         bounded = min(seconds, _OUTLIER * self.mean_s) if self.seen > 2 else seconds
         error = bounded - self.mean_s
         deviation = self.deviation_s + weight * (abs(error) - self.deviation_s)
-        return _Size(self.batch, self.mean_s + weight * error, deviation, self.seen + 1)
+        return _Size(self.batch, self.mean_s + weight * error, deviation, self.seen + 1, at)
+
+    def bounded(self, smaller: _Size) -> _Size:
+        """No more a stream than `smaller` takes now: it was slow once, and would never be tried again."""
+        factor = min(smaller.mean_s * self.batch / (smaller.batch * self.mean_s), 1.0)
+        return replace(self, mean_s=self.mean_s * factor, deviation_s=self.deviation_s * factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +60,7 @@ class StepTimes:
 
     sizes: tuple[_Size, ...] = ()
     token_s: float = 0.0
+    steps: int = 0
 
     def measured(self, batch: int, prompt_tokens: int, seconds: float) -> StepTimes:
         """After one step. `batch`: streams in it; `prompt_tokens`: tokens beyond one a stream.
@@ -62,14 +74,7 @@ class StepTimes:
             each = max(seconds - known, 0.0) / prompt_tokens
             weight = min(prompt_tokens / 256, 1.0) * (_RISE if each > self.token_s else _FALL)
             return replace(self, token_s=self.token_s + weight * (each - self.token_s))
-        size = _size_of(batch)
-        at = bisect_left(self.sizes, size, key=_batch_of)
-        if at < len(self.sizes) and self.sizes[at].batch == size:
-            return replace(
-                self, sizes=(*self.sizes[:at], self.sizes[at].with_step(seconds), *self.sizes[at + 1 :])
-            )
-        fresh = _Size(size, seconds, 0.1 * seconds, 1)
-        return replace(self, sizes=(*self.sizes[:at], fresh, *self.sizes[at:]))
+        return self._with_size(_size_of(batch), seconds)
 
     @property
     def largest(self) -> int:
@@ -93,6 +98,15 @@ class StepTimes:
             least = curve[streams] = min(curve[streams], least)
         curve[0] = 0.0
         return curve
+
+    def _with_size(self, batch: int, seconds: float) -> StepTimes:
+        at, steps = bisect_left(self.sizes, batch, key=_batch_of), self.steps + 1
+        if at == len(self.sizes) or self.sizes[at].batch != batch:
+            fresh = _Size(batch, seconds, 0.1 * seconds, 1, steps)
+            return replace(self, sizes=(*self.sizes[:at], fresh, *self.sizes[at:]), steps=steps)
+        now = self.sizes[at].with_step(seconds, steps)
+        larger = (one.bounded(now) if steps - one.at > _STALE else one for one in self.sizes[at + 1 :])
+        return replace(self, sizes=(*self.sizes[:at], now, *larger), steps=steps)
 
     def _at(self, streams: int) -> float:
         sizes = self.sizes

@@ -1,0 +1,67 @@
+"""How much the running engines hold, as vLLM settled it at their start.
+
+In: the stages, and what is known of the checkpoint's layers. Out: an `EngineCapacity`. Pure reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from transformers import PreTrainedConfig
+
+from antiphon_executor.capacity import CacheCapacity, EngineCapacity, MediaTokens
+from antiphon_executor.family import QWEN3_5_OMNI, family_of
+from antiphon_executor.planner import talker_pages, thinker_pages
+from antiphon_executor.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from vllm.config import VllmConfig
+
+# Tokens a second of sound: AuT's, and Qwen3-Omni's (12.5, and a window's last is whole).
+_HEARD_PER_S = {True: 7.0, False: 13.0}
+
+
+def engine_capacity(
+    settings: EngineSettings, config: PreTrainedConfig, engines: Mapping[str, VllmConfig]
+) -> EngineCapacity:
+    """`engines`: by stage, as they are once the stage is ready."""
+    interleaved = family_of(config) is QWEN3_5_OMNI
+    vision = config.thinker_config.vision_config
+    talker = engines.get("talker")
+    return EngineCapacity(
+        thinker=settled(
+            engines["thinker"],
+            thinker_pages(config, settings.thinker).spans,
+            shares_prompts=settings.thinker.enable_prefix_caching,
+        ),
+        talker=settled(talker, talker_pages(config, settings.talker).spans) if talker else None,
+        frame_tokens=2 if interleaved else 1,
+        media=MediaTokens(
+            audio_per_s=_HEARD_PER_S[interleaved],
+            pixels_per_token=(vision.patch_size * vision.spatial_merge_size) ** 2,
+            frames_per_token=vision.temporal_patch_size,
+        ),
+    )
+
+
+def settled(vllm: VllmConfig, spans: int, *, shares_prompts: bool = True) -> CacheCapacity | None:
+    """`spans`: groups of layers that keep every token. None where vLLM says nothing of its cache.
+
+    vLLM says how many blocks the longest request takes. What those groups do not explain of it is what every
+    request takes, short as it may be.
+    """
+    cache = vllm.cache_config
+    blocks, concurrency = cache.num_gpu_blocks, cache.kv_cache_max_concurrency
+    if not blocks or not concurrency:
+        return None
+    longest = round(blocks / concurrency)
+    per_token = spans * -(-vllm.model_config.max_model_len // cache.block_size)
+    return CacheCapacity(
+        # vLLM keeps one block for itself.
+        blocks=blocks - 1,
+        block_tokens=cache.block_size,
+        span_blocks=spans,
+        request_blocks=max(longest - per_token, 0),
+        shares_prompts=shares_prompts,
+    )
