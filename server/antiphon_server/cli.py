@@ -46,7 +46,9 @@ def _serve(argv: Sequence[str]) -> int:
     parser = _settings_parser("serve", "Serve a model over the OpenAI-compatible API.")
     settings = _load(parser, parser.parse(argv)).settings
     from antiphon_server.checks import before_loading, listen
+    from antiphon_server.heap import return_large_buffers
 
+    return_large_buffers()
     before_loading(settings)
     server = settings.server
     with listen(server.host, server.port, server.timeouts.stalled_client_s) as sock:
