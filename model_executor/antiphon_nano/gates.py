@@ -40,13 +40,39 @@ class Floor:
     def verdict(self, report: Mapping[str, Mapping[str, float]]) -> tuple[bool, str]:
         """KeyError where a figure has not been taken."""
         ours = report[self.figure][self.field]
-        return ours >= self.least, f"{self.field} {ours:.1f} of at least {self.least:.1f}"
+        return ours >= self.least, f"{self.figure}: {self.field} {ours:.1f} of at least {self.least:.1f}"
 
 
-GATES: Mapping[str, tuple[Gate | Floor, ...]] = {
+@dataclass(frozen=True, slots=True)
+class Ceiling:
+    """`field` of `figure` at most `most`."""
+
+    figure: str
+    field: str
+    most: float
+
+    def verdict(self, report: Mapping[str, Mapping[str, float]]) -> tuple[bool, str]:
+        """KeyError where a figure has not been taken."""
+        ours = report[self.figure][self.field]
+        return ours <= self.most, f"{self.figure}: {self.field} {ours:.1f} of at most {self.most:.1f}"
+
+
+GATES: Mapping[str, tuple[Gate | Floor | Ceiling, ...]] = {
     "codec": (Gate("codec", "held-heart", 6.0), Floor("codes", "code0_perplexity", 100.0)),
     "vocoder": (Gate("vocoder-held-heart", "held-heart", 10.0),),
     "polished": (Gate("polished-held-heart", "vocoder-held-heart", 1.0),),
+    "served": (
+        Floor("served arithmetic", "right", 98.0),
+        Floor("served pictures", "right", 95.0),
+        Floor("served videos", "right", 90.0),
+        Floor("served spoken questions, teacher", "right", 95.0),
+        Floor("served spoken questions, other voices", "right", 80.0),
+        Ceiling("served transcription, teacher", "wer", 10.0),
+        Gate("served-read", "natural-heart, all", 10.0),
+        Gate("served-unseen", "unseen-heart", 25.0),
+        Floor("served-closed, word heard", "right", 95.0),
+        Ceiling("served runaways", "runaways", 0.0),
+    ),
     "talker": (Gate("predictor", "held-heart", 15.0), Gate("talker", "natural-heart", 10.0)),
 }
 

@@ -26,7 +26,10 @@ _LARGER_THINKER = {
 
 NANO_CODES = 512
 NANO_GROUPS = 8
-NANO_CONTEXT = 65_536
+NANO_CONTEXT = 262_144
+NANO_SPOKEN_CONTEXT = 65_536
+# More rows than its Talker has learned behind tell it nothing: its projection of them is zero.
+NANO_MEDIA_ROWS = 24
 
 _NANO_ROPE = {
     "rope_type": "default",
@@ -47,7 +50,6 @@ _NANO_BACKBONE = {
     "num_experts": 4,
     "num_experts_per_tok": 2,
     "shared_expert_intermediate_size": 256,
-    "max_position_embeddings": NANO_CONTEXT,
     "rope_parameters": _NANO_ROPE,
 }
 
@@ -91,6 +93,7 @@ def _nano_thinker(ids: Mapping[str, int]) -> dict[str, Any]:
             "vocab_size": len(ids),
             "num_hidden_layers": 6,
             "moe_intermediate_size": 256,
+            "max_position_embeddings": NANO_CONTEXT,
             "eos_token_id": ids["<|im_end|>"],
         },
         "audio_config": {
@@ -120,7 +123,12 @@ def _nano_thinker(ids: Mapping[str, int]) -> dict[str, Any]:
 def _nano_talker(ids: Mapping[str, int]) -> dict[str, Any]:
     return {
         "text_config": _NANO_BACKBONE
-        | {"vocab_size": len(ids), "num_hidden_layers": 5, "moe_intermediate_size": 192},
+        | {
+            "vocab_size": len(ids),
+            "num_hidden_layers": 5,
+            "moe_intermediate_size": 192,
+            "max_position_embeddings": NANO_SPOKEN_CONTEXT,
+        },
         "code_predictor_config": {
             "vocab_size": NANO_CODES,
             "hidden_size": 192,
@@ -138,7 +146,7 @@ def _nano_talker(ids: Mapping[str, int]) -> dict[str, Any]:
         "codec_bos_id": NANO_CODES + 1,
         "codec_eos_token_id": NANO_CODES + 2,
         "accept_hidden_layer": 3,
-        "max_media_rows": 2048,
+        "max_media_rows": NANO_MEDIA_ROWS,
     }
 
 

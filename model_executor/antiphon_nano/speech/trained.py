@@ -24,8 +24,12 @@ _DEFAULT = "heart"
 def load_speech(home: Path, model: Qwen3_5OmniMoeForConditionalGeneration) -> None:
     """Fills `model.talker` and `model.code2wav`; with the polished vocoder, where its gate was passed."""
     model.talker.load_state_dict(training.weights(home / "talker.safetensors", "talker"))
-    vocoder = "polished" if (home / "polished.passed").exists() else "vocoder"
-    model.code2wav.load_state_dict(training.weights(home / f"{vocoder}.safetensors", "vocoder"))
+    model.code2wav.load_state_dict(training.weights(vocoder_file(home), "vocoder"))
+
+
+def vocoder_file(home: Path) -> Path:
+    """The polished vocoder's, where its gate was passed."""
+    return home / ("polished.safetensors" if (home / "polished.passed").exists() else "vocoder.safetensors")
 
 
 def write_voices(home: Path, checkpoint: Path) -> None:

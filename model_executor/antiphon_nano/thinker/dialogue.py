@@ -21,12 +21,13 @@ from antiphon_executor.reference.thinker import Patches
 @dataclass(frozen=True, slots=True, eq=False)
 class Sound:
     """`mel`: [mel_bins, frames]. For training alone: `words`, said in it in their order; where it is aligned,
-    `labels` int64 [tokens, 3], as `hearing.listening` counts them.
+    `labels` int64 [tokens, 3], as `hearing.listening` counts them. `samples`: at 16 kHz, for who sends them.
     """
 
     mel: Tensor
     words: tuple[str, ...] = ()
     labels: NDArray[np.int64] | None = None
+    samples: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -31,6 +31,10 @@ def listened(recording: Recording, chance: random.Random) -> Sound:
     return heard(recording, Way.drawn(chance))
 
 
+def toned(tone: tones.Tone) -> Sound:
+    return Sound(log_mel(tone.samples, MEL_BINS), samples=tone.samples)
+
+
 def ordered(medium: Part, asked: Part, chance: random.Random) -> tuple[Part, ...]:
     """A medium and what is asked of it: mostly in this order."""
     return (medium, asked) if chance.random() < 0.8 else (asked, medium)
@@ -68,7 +72,7 @@ def sounding_clip(library: Library, chance: random.Random) -> Dialogue:
         description = answers.say(answers.SOUND[6], sentence=opened(recording.text))
     else:
         tone = tones.tone(chance, act.frames / act.fps * chance.uniform(0.6, 1.0))
-        sound, description, pitch = Sound(log_mel(tone.samples, MEL_BINS)), tone.description, tone.pitch
+        sound, description, pitch = toned(tone), tone.description, tone.pitch
     shown = clips.show(act, chance, sound)
     kind = chance.random()
     if pitch and act.change in ("left", "right", "up", "down") and kind < 0.35:
@@ -117,7 +121,7 @@ def sounding(library: Library, chance: random.Random) -> Dialogue:
     """A sound that is no speech."""
     tone = tones.tone(chance, chance.uniform(0.8, 4))
     text = typed(Asked(answers.written(chance.choice(wording.HEAR)), "", "tone"), chance)
-    sound = Sound(log_mel(tone.samples, MEL_BINS))
+    sound = toned(tone)
     return _one(ordered(sound, text, chance), tone.description, "tone", chance)
 
 

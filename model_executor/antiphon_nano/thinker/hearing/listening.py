@@ -70,9 +70,11 @@ class Way:
 def heard(recording: Recording, way: Way | None = None) -> Sound:
     """Mel frames, the words said, and for aligned recordings what is said in each token."""
     way = way or Way()
-    sound = log_mel(samples(recording.shard.sound(recording.utterance), way), MEL_BINS)
+    sampled = samples(recording.shard.sound(recording.utterance), way)
+    sound = log_mel(sampled, MEL_BINS)
     said = tuple(unit.lower() for unit in corpus.units(recording.text) if unit.lower() in _PLACE)
-    return Sound(sound, said, _labels(recording.utterance, way, _GEOMETRY.tokens(sound.shape[1])))
+    labels = _labels(recording.utterance, way, _GEOMETRY.tokens(sound.shape[1]))
+    return Sound(sound, said, labels, sampled)
 
 
 def samples(sound: NDArray[np.float32], way: Way) -> NDArray[np.float32]:

@@ -35,6 +35,16 @@ def processors() -> tuple[Qwen2VLImageProcessor, Qwen2VLVideoProcessor]:
     )
 
 
+def uncut(patches: Patches) -> NDArray[np.uint8]:
+    """The frames that were cut, uint8 [n, height, width, 3]; of a picture two that are alike."""
+    time, height, width = patches.grid
+    normal = patches.pixels.numpy().reshape(
+        time, height // MERGE, width // MERGE, MERGE, MERGE, 3, TEMPORAL, PATCH, PATCH
+    )
+    frames = normal.transpose(0, 6, 1, 3, 7, 2, 4, 8, 5).reshape(-1, height * PATCH, width * PATCH, 3)
+    return np.rint((frames * _DEVIATION + _MEAN) * 255).clip(0, 255).astype(np.uint8)
+
+
 def cut(frames: NDArray[np.uint8]) -> Patches:
     """`frames`: uint8 [n, height, width, 3]; one frame is a picture, and an odd last one stands twice."""
     if len(frames) % TEMPORAL:

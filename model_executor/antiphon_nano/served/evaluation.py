@@ -1,0 +1,115 @@
+"""`python -m antiphon_nano.served.evaluation HOME CHECKPOINT`: the model, examined through its server.
+
+In: a checkpoint, judged recordings in HOME. Out: shares right and runaways in HOME/report.json under names
+that begin with "served"; wrong answers beside it; shards in HOME/judged for the judge; HOME/bench.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+from antiphon_nano.report import record
+from antiphon_nano.served import speech_exam
+from antiphon_nano.served.examinee import Examinee, Spoken
+from antiphon_nano.served.running_server import running_server
+from antiphon_nano.thinker import exams
+from antiphon_nano.thinker.evaluation import Marked, figures
+from antiphon_nano.thinker.exams import Exam
+from antiphon_nano.thinker.hearing.library import Library
+
+REPORT = "report.json"
+WRONG = "served-wrong.json"
+BENCH = "bench.json"
+STREAMS = "1,2,4,8"
+
+
+class Evaluation:
+    """`home`: where the report and the judged recordings are."""
+
+    def __init__(self, home: Path, examinee: Examinee) -> None:
+        self._home = home
+        self._examinee = examinee
+        self._wrong: dict[str, list[list[str]]] = {}
+
+    async def sit(self, exam: Exam, most: int) -> None:
+        """One exam in text, with all its media."""
+        dialogues = exam.draw(random.Random(f"served {exam.name}"), most)
+        given = await self._examinee.written(dialogues)
+        marked = [
+            Marked(str(dialogue.turns[-1].question)[:200], dialogue.turns[-1].answer, text)
+            for dialogue, text in zip(dialogues, given, strict=True)
+        ]
+        record(self._home / REPORT, f"served {exam.name}", figures(marked, exam))
+        self._wrong[exam.name] = [[m.asked, m.wanted, m.given] for m in marked if m.given != m.wanted]
+        (self._home / WRONG).write_text(json.dumps(self._wrong, indent=1) + "\n")
+
+    async def speak(self, most: int, endless: int) -> None:
+        """Everything that is said aloud; what the judge hears of it comes later."""
+        answered: list[Spoken] = []
+        for asked in speech_exam.sets(most):
+            spoken = await self._examinee.spoken(asked.dialogues)
+            speech_exam.write(self._home / "judged" / asked.name, spoken, asked.words)
+            answered += spoken
+        deep = speech_exam.sets(most)[0].dialogues[: most // 2]
+        spoken = await self._examinee.spoken(deep, "deep")
+        speech_exam.write(self._home / "judged" / "served-deep", spoken, (), "deep")
+        answered += spoken
+        answered += await self._examinee.spoken(speech_exam.endless(max(0, endless - len(answered))))
+        runaways = sum(one.ran_away for one in answered)
+        seconds = sum(one.seconds for one in answered)
+        told = {"answers": len(answered), "runaways": runaways, "minutes": round(seconds / 60, 1)}
+        record(self._home / REPORT, "served runaways", told)
+
+
+def bench(url: str, home: Path, requests: int) -> None:
+    """Speed, by `antiphon bench`: first sound and real-time factor for 1, 2, 4 and 8 streams."""
+    prompts = home / "bench.txt"
+    prompts.write_text("\n".join(f"Count from one to {word}." for word in ("ten", "nine", "eight")) + "\n")
+    command = [sys.executable, "-m", "antiphon_server", "bench", url, "--concurrency", STREAMS]
+    command += ["--requests", str(requests), "--prompts", str(prompts), "--json", str(home / BENCH)]
+    subprocess.run(command, check=True)
+    for level in json.loads((home / BENCH).read_text())["levels"]:
+        times = level["latencies"]
+        told = {
+            "first_sound_ms": _milliseconds(times["ttfa_s"]),
+            "real_time_factor": round(times["rtf"]["p50"], 3) if times["rtf"] else None,
+            "underruns": level["underruns"],
+            "answers": level["good"],
+        }
+        record(home / REPORT, f"served, {level['name']}", told)
+
+
+def _milliseconds(found: dict[str, float] | None) -> float | None:
+    return round(1000 * found["p50"]) if found else None
+
+
+async def _examine(url: str, arguments: argparse.Namespace) -> None:
+    home: Path = arguments.home
+    evaluation = Evaluation(home, Examinee(url))
+    for exam in exams.every(Library(home / "speech", home / "asked", "judged")):
+        await evaluation.sit(exam, arguments.most)
+    await evaluation.speak(arguments.aloud, arguments.endless)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("home", type=Path)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--most", type=int, default=200, help="questions of an exam in text")
+    parser.add_argument("--aloud", type=int, default=200, help="held-out texts that are read aloud")
+    parser.add_argument("--endless", type=int, default=1000, help="spoken answers in all")
+    parser.add_argument("--requests", type=int, default=16, help="of each level of the bench")
+    arguments = parser.parse_args()
+    with running_server(arguments.checkpoint, arguments.home / "served.log") as url:
+        asyncio.run(_examine(url, arguments))
+        bench(url, arguments.home, arguments.requests)
+
+
+if __name__ == "__main__":
+    main()

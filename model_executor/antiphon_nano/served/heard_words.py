@@ -1,0 +1,41 @@
+"""`python -m antiphon_nano.served.heard_words REPORT SHARD`: was the word that decides heard by the judge?
+
+In: a judged shard of closed questions, with the words beside it. Out: the share of answers in which the judge
+heard the right one, in the report.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from antiphon_nano import transcript
+from antiphon_nano.report import record
+from antiphon_nano.served.speech_exam import WORDS
+
+
+def share(words: Sequence[str], heard: Sequence[str]) -> float:
+    """Percent of answers that hold their word, of whatever spelling. ValueError where one has no partner."""
+    found = [
+        f" {' '.join(transcript.words_of(word))} " in f" {' '.join(transcript.words_of(text))} "
+        for word, text in zip(words, heard, strict=True)
+    ]
+    return 100 * sum(found) / len(found)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("report", type=Path)
+    parser.add_argument("shard", type=Path)
+    arguments = parser.parse_args()
+    path: Path = arguments.shard
+    words = json.loads(path.with_name(path.name + WORDS).read_text())
+    heard = [text for _, text in json.loads(path.with_suffix(".heard.json").read_text())]
+    told = {"right": round(share(words[: len(heard)], heard), 2), "asked": len(heard)}
+    record(arguments.report, f"{path.name}, word heard", told)
+
+
+if __name__ == "__main__":
+    main()
