@@ -24,6 +24,7 @@ from tests.chaos.engine_deaths import kill_engines
 from tests.chaos.proxy import NGINX
 from tests.chaos.slow_readers import read_slowly
 from tests.chaos.stand_in import engine_process, start_stand_in
+from tests.chaos.verdict import Verdict, broken
 from tests.e2e.live_stream import talker_process, thinker_process
 from tests.e2e.recordings import make_recordings
 from tests.e2e.server_process import RunningServer, becomes, start_server
@@ -34,12 +35,12 @@ STALLED_S = 5.0
 
 
 class Chaos:
-    """One run. `broken`: what did not hold, so far."""
+    """One run. `verdicts`: on each promise, so far."""
 
     def __init__(self, given: argparse.Namespace, folder: Path) -> None:
         self._given = given
         self._folder = folder
-        self.broken: list[str] = []
+        self.verdicts: list[Verdict] = []
         self._checkpoint = folder / "tiny"
         write_tiny_checkpoint(self._checkpoint, given.family)
 
@@ -60,36 +61,40 @@ class Chaos:
 
     def _kill_clients(self) -> None:
         with self._server("kills") as server:
-            report = kill_clients(server, self._given.kills, self._given.batches, make_recordings())
-        self._tell(str(report), report.failures(self._given.free_within))
+            given = self._given
+            report = kill_clients(
+                server, given.kills, given.batches, make_recordings(), within_s=given.minutes * 60
+            )
+        self._tell(str(report), report.verdicts(given.free_within))
 
     def _kill_engines(self, rounds: int, *, real: bool) -> None:
+        within_s = self._given.minutes * 60
         if real:
             with self._server("deaths", *REAL) as server:
-                report = kill_engines(server, rounds, _real_engine)
+                report = kill_engines(server, rounds, _real_engine, within_s=within_s)
         else:
             with self._stand_in("stand-in", *STAND_IN) as server:
-                report = kill_engines(server, rounds, engine_process)
-        self._tell(f"{'real engines' if real else 'stand-in'}: {report}", report.failures())
+                report = kill_engines(server, rounds, engine_process, within_s=within_s)
+        self._tell(f"{'real engines' if real else 'stand-in'}: {report}", report.verdicts())
 
     def _read_slowly(self) -> None:
         flags = ("--server.timeouts.stalled-client-s", f"{STALLED_S:g}")
         with self._server("slow", *flags) as server:
-            report = read_slowly(server, STALLED_S)
-        self._tell(str(report), report.failures(spare_s=max(2.0, STALLED_S)))
+            ways = read_slowly(server)
+        verdicts = [verdict for way in ways for verdict in way.verdicts(STALLED_S, spare_s=STALLED_S)]
+        self._tell("slow readers", verdicts)
 
     def _go_behind_nginx(self) -> None:
         with self._server("leaving") as leaving, self._stand_in("staying") as staying:
             report = drain_behind_nginx(self._folder / "nginx", leaving, staying)
-        self._tell(str(report), report.failures())
+        self._tell("a drain behind nginx", report.verdicts())
         with self._stand_in("slow-start", prefill_s=40.0, step_s=0.05) as server:
             passage = pass_through_nginx(self._folder / "nginx-40", server, 20)
-        cut = [] if passage.ended and passage.comments else ["a silent stream was cut off by nginx"]
-        self._tell(f"40 s of silence, proxy_read_timeout 20 s: {passage}", cut)
+        self._tell("40 s of silence behind nginx", passage.verdicts())
 
-    def _tell(self, report: str, broken: list[str]) -> None:
-        print(report, *(f"BROKEN: {promise}" for promise in broken), sep="\n", end="\n\n", flush=True)
-        self.broken += broken
+    def _tell(self, report: str, verdicts: list[Verdict]) -> None:
+        print(report, *verdicts, sep="\n", end="\n\n", flush=True)
+        self.verdicts += verdicts
 
     @contextmanager
     def _server(self, name: str, *flags: str) -> Iterator[RunningServer]:
@@ -113,10 +118,11 @@ class Chaos:
             server.tree()
             if server.process.poll() is None:
                 server.process.terminate()
-            if not becomes(lambda: server.process.poll() is not None, 60):
-                self.broken.append("a server did not end")
-            if not becomes(lambda: not server.survivors(), 5):
-                self.broken.append(f"processes left behind: {server.survivors()}")
+            ended = becomes(lambda: server.process.poll() is not None, 60)
+            becomes(lambda: not server.survivors(), 5)
+            left = server.survivors()
+            held = ended and not left
+            self._tell("the server's end", [Verdict("a server ends with all it started", held, str(left))])
         finally:
             server.end()
 
@@ -130,6 +136,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--family", default="qwen3_omni", choices=("qwen3_omni", "qwen3_5_omni"))
     parser.add_argument("--kills", type=int, default=1000, help="clients that leave")
     parser.add_argument("--batches", type=int, default=40)
+    parser.add_argument(
+        "--minutes", type=float, default=12, help="for the kills, and for each sort of deaths"
+    )
     parser.add_argument("--free-within", type=float, default=0.2, help="seconds, on a quiet machine")
     parser.add_argument("--rounds", type=int, default=200, help="engine deaths on the stand-in")
     parser.add_argument("--real-rounds", type=int, default=8, help="engine deaths on the real engines")
@@ -146,9 +155,14 @@ def main() -> int:
     with TemporaryDirectory() as folder:
         chaos = Chaos(given, Path(folder))
         chaos.run()
-    verdict = f"{len(chaos.broken)} promises broken" if chaos.broken else "everything held"
-    print(f"{verdict}; {time.monotonic() - began:.0f} s, load {os.getloadavg()[0]:.1f} at the end")
-    return 1 if chaos.broken else 0
+    lost = broken(chaos.verdicts)
+    verdict = f"{len(lost)} of {len(chaos.verdicts)} promises broken" if lost else "everything held"
+    print(
+        *lost,
+        f"{verdict}; {time.monotonic() - began:.0f} s, load {os.getloadavg()[0]:.1f} at the end",
+        sep="\n",
+    )
+    return 1 if lost else 0
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import httpx
 
 from tests.chaos.endings import Ending, listen
 from tests.chaos.proxy import behind_nginx
+from tests.chaos.verdict import Verdict
 from tests.e2e.answers import STREAMED, said
 from tests.e2e.server_process import MODEL, RunningServer, becomes, terminate
 
@@ -33,17 +34,15 @@ class DrainReport:
     exit_code: int = -1
     took_s: float = 0.0
 
-    def failures(self) -> list[str]:
-        failed = [ending for ending in [*self.before, *self.during] if not ending.is_whole]
-        found = [f"{len(failed)} clients noticed: {failed[0]}"] if failed else []
-        return found + ([f"it left with code {self.exit_code}"] if self.exit_code else [])
-
-    def __str__(self) -> str:
-        failed = sum(not ending.is_whole for ending in self.during)
-        return (
-            f"drained behind nginx in {self.took_s:.1f} s, exit code {self.exit_code}: "
-            f"{len(self.during)} answers meanwhile and after, {failed} of them failed"
-        )
+    def verdicts(self) -> list[Verdict]:
+        answers = [*self.before, *self.during]
+        failed = [ending for ending in answers if not ending.is_whole]
+        noticed = f"{len(failed)} of {len(answers)} answers failed{f': {failed[0]}' if failed else ''}"
+        left = f"code {self.exit_code} after {self.took_s:.1f} s"
+        return [
+            Verdict("nobody behind nginx notices a drain", not failed, noticed),
+            Verdict("a server that has drained leaves with 0", self.exit_code == 0, left),
+        ]
 
 
 def drain_behind_nginx(folder: Path, leaving: RunningServer, staying: RunningServer) -> DrainReport:
@@ -73,9 +72,12 @@ def drain_behind_nginx(folder: Path, leaving: RunningServer, staying: RunningSer
 
 @dataclass
 class PassageReport:
-    """One stream read through nginx. `arrivals_s`: of its pieces; `comments`: keep-alives among them."""
+    """One stream read through nginx. `patience_s`: the proxy's. `arrivals_s`: of its pieces.
 
-    silence_s: float
+    `comments`: keep-alives among them.
+    """
+
+    patience_s: float
     arrivals_s: list[float] = field(default_factory=list)
     comments: int = 0
     ended: bool = False
@@ -85,11 +87,13 @@ class PassageReport:
         steps = zip(self.arrivals_s, self.arrivals_s[1:], strict=False)
         return max((later - sooner for sooner, later in steps), default=0.0)
 
-    def __str__(self) -> str:
-        return (
-            f"through nginx: {len(self.arrivals_s)} pieces, {self.comments} keep-alives, "
-            f"at most {self.longest_silence_s:.1f} s apart, {'whole' if self.ended else 'CUT OFF'}"
+    def verdicts(self) -> list[Verdict]:
+        measured = (
+            f"{len(self.arrivals_s)} pieces, {self.comments} keep-alives, "
+            f"at most {self.longest_silence_s:.1f} s apart, {'whole' if self.ended else 'cut off'}"
         )
+        promise = f"a silent stream passes a proxy that waits {self.patience_s:g} s"
+        return [Verdict(promise, self.ended and self.comments > 0, measured)]
 
 
 def pass_through_nginx(folder: Path, server: RunningServer, read_timeout_s: float) -> PassageReport:

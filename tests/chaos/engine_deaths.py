@@ -12,11 +12,13 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from statistics import median
 
 import psutil  # type: ignore[import-untyped]
 
 from tests.chaos.endings import Ending, listen
 from tests.chaos.questions import LASTING, WRITTEN
+from tests.chaos.verdict import Verdict
 from tests.chaos.vitals import Vitals, grown, vitals_of
 from tests.e2e.answers import STREAMED, said
 from tests.e2e.server_process import MODEL, RunningServer, becomes
@@ -34,8 +36,12 @@ SHORT = {"model": MODEL, "messages": said("Still there?"), **STREAMED, "max_toke
 
 @dataclass
 class DeathReport:
-    """`back_s`: from the blow to a server of which everything works. `endings`: of streams that were hit."""
+    """`wanted`: how many blows. `back_s`: from a blow to a server of which everything works.
 
+    `endings`: of streams that were hit.
+    """
+
+    wanted: int
     blows: Counter[str] = field(default_factory=Counter)
     back_s: list[float] = field(default_factory=list)
     endings: list[Ending] = field(default_factory=list)
@@ -43,35 +49,46 @@ class DeathReport:
     vitals: list[Vitals] = field(default_factory=list)
     orphans: list[str] = field(default_factory=list)
 
-    def failures(self) -> list[str]:
-        found = [f"{name} grew: {how}" for name, how in grown(self.vitals).items()]
-        unclear = [ending for ending in self.endings if not ending.is_one]
-        if unclear:
-            found.append(f"{len(unclear)} streams without exactly one terminal event: {unclear[0]}")
-        mute = [ending for ending in self.afterwards if not ending.is_whole]
-        if mute:
-            found.append(f"{len(mute)} times it did not answer after it was back: {mute[0]}")
-        return [*found, *(f"left behind: {orphan}" for orphan in self.orphans)]
+    def verdicts(self) -> list[Verdict]:
+        one, whole = _number(self.endings, "is_one"), _number(self.endings, "is_whole")
+        unclear = next((f"; {ending}" for ending in self.endings if not ending.is_one), "")
+        answered, times = _number(self.afterwards, "is_whole"), sorted(self.back_s)
+        blows, rounds = self.blows.total(), len(times)
+        return [
+            Verdict(
+                "engines die and come back",
+                rounds == blows == self.wanted,
+                f"{rounds} of {self.wanted}; all works again after {median(times or [0]):.1f} s (median), "
+                f"{times[-1] if times else 0:.1f} s at most",
+            ),
+            Verdict(
+                "each stream ends once",
+                one == len(self.endings),
+                f"{one} of {len(self.endings)}: {one - whole} with an error, {whole} whole{unclear}",
+            ),
+            Verdict(
+                "the server answers afterwards",
+                answered == len(self.afterwards),
+                f"{answered} of {len(self.afterwards)}",
+            ),
+            Verdict("no process is left behind", not self.orphans, ", ".join(self.orphans) or "none"),
+            *grown(self.vitals),
+        ]
 
     def __str__(self) -> str:
-        times = sorted(self.back_s)
-        errors = sum(ending.errors for ending in self.endings)
-        return "\n".join(
-            (
-                f"{self.blows.total()} blows: "
-                + ", ".join(f"{number} {blow}" for blow, number in sorted(self.blows.items())),
-                f"{len(self.endings)} streams were on: {errors} ended with one error event, "
-                f"{sum(e.is_whole for e in self.endings)} whole, "
-                f"{sum(not e.is_one for e in self.endings)} otherwise",
-                f"all works again after {times[len(times) // 2]:.1f} s (median), {times[-1]:.1f} s (most)",
-            )
-        )
+        blows = ", ".join(f"{number} {blow}" for blow, number in sorted(self.blows.items()))
+        return f"{self.blows.total()} blows: {blows}"
 
 
-def kill_engines(server: RunningServer, rounds: int, victim: Victim, seed: int = 11) -> DeathReport:
-    """Thinker and Talker, SIGKILL and SIGSTOP in turn; the moment is drawn."""
-    dice, report = random.Random(seed), DeathReport()
+def kill_engines(
+    server: RunningServer, rounds: int, victim: Victim, *, within_s: float = 3600.0, seed: int = 11
+) -> DeathReport:
+    """Thinker and Talker, SIGKILL and SIGSTOP in turn; the moment is drawn. Fewer where the time is up."""
+    dice, report = random.Random(seed), DeathReport(rounds)
+    until = time.monotonic() + within_s
     for number in range(rounds):
+        if report.blows and time.monotonic() > until:
+            break
         stage, weapon = STAGES[number % 2], WEAPONS[number // 2 % 2]
         _round(server, victim, stage, weapon, dice.uniform(0, 1.0), report)
         report.blows[f"{weapon.name} {stage}"] += 1
@@ -104,6 +121,10 @@ def _round(
     if not becomes(lambda: _is_over(hit), 10):
         report.orphans.append(f"process {hit.pid} of the {stage} after {weapon.name}")
     report.vitals.append(vitals_of(server))
+
+
+def _number(endings: list[Ending], of: str) -> int:
+    return sum(getattr(ending, of) for ending in endings)
 
 
 def _restarts(server: RunningServer, stage: str) -> float:

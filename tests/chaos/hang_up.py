@@ -21,6 +21,8 @@ from tests.e2e.recordings import Recordings
 
 LONGEST_S = 30.0
 PATH = "/v1/chat/completions"
+# Behind these nothing comes that could be waited for: the answer is over, or refused.
+OVER = (b"[DONE]", b'"error":')
 
 
 class Moment(StrEnum):
@@ -102,10 +104,10 @@ def _sign_of(hang_up: HangUp) -> bytes:
 
 
 def _read_until(sock: socket.socket, sign: bytes) -> None:
-    """Or to the end of the connection, or until it has waited for long enough."""
+    """Or to the end of the answer or of the connection, or until it has waited for long enough."""
     seen, until = b"", time.monotonic() + LONGEST_S
     with suppress(TimeoutError):
-        while sign and sign not in seen and time.monotonic() < until:
+        while sign and not any(one in seen for one in (sign, *OVER)) and time.monotonic() < until:
             piece = sock.recv(65_536)
             if not piece:
                 return

@@ -1,6 +1,6 @@
 """Clients that read a byte a second, or nothing: given up after the stated time, at nobody else's cost.
 
-In: a running server and its `stalled_client_s`. Out: `SlowReport`. Receive buffers are small, so that the
+In: a running server. Out: `Slow`, one a way to be slow. Receive buffers are small, so that the
 server feels it: what a kernel holds for a client is, to any server, taken.
 """
 
@@ -10,17 +10,20 @@ import json
 import socket
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tests.chaos.endings import Ending, listen
 from tests.chaos.questions import LASTING
+from tests.chaos.verdict import Verdict
 from tests.e2e.answers import STREAMED, said
 from tests.e2e.server_process import MODEL, RunningServer, becomes
 
 BUFFER_BYTES = 2_048
 READERS = 2
 FILLING_S = 90.0
+# Ahead of its client a stream is made for 8 s (`talker.pace.park_s`), and the socket takes some 4 s more.
+MOST_MADE_S = 20.0
 LASTING_SPEECH: dict[str, Any] = {
     "model": MODEL,
     "messages": said("Speak without an end."),
@@ -31,54 +34,86 @@ LASTING_SPEECH: dict[str, Any] = {
 SHORT = {"model": MODEL, "messages": said("Still there?"), **STREAMED, "max_tokens": 8, "seed": 1}
 
 
-@dataclass
-class SlowReport:
-    """`ended_s`: from the last byte that could be placed to the turn's end, by the way to be slow.
+@dataclass(frozen=True)
+class Slow:
+    """`READERS` clients who read slowly in one way.
 
-    Where speech is made more slowly than buffers fill, the kernel ends a connection whose window has been
-    closed for the stated time before they are full. `lasted_s`: from the client's start.
+    `ended_s`: from the last speech that could be placed to the turns' end. Where speech is made more slowly
+    than buffers fill, the kernel ends a connection whose window has been closed for the stated time, before
+    they are full. `lasted_s`: from the clients' start. `made_s`: seconds of speech that were made for each,
+    the short answer of somebody else among them.
+    `reasons`: what the server says of them.
     """
 
-    stated_s: float
-    ended_s: dict[str, float] = field(default_factory=dict)
-    lasted_s: dict[str, float] = field(default_factory=dict)
-    meanwhile: list[Ending] = field(default_factory=list)
-    aborted: int = 0
+    way: str
+    ended_s: float
+    lasted_s: float
+    made_s: float
+    reasons: dict[str, int]
+    meanwhile: Ending
 
-    def failures(self, spare_s: float) -> list[str]:
-        late = {way: s for way, s in self.ended_s.items() if s > self.stated_s + spare_s}
-        found = [f"{way}: ended after {s:.1f} s" for way, s in late.items()]
-        if not all(ending.is_whole for ending in self.meanwhile):
-            found.append("somebody else's answer did not end whole meanwhile")
-        return found
-
-    def __str__(self) -> str:
-        ways = ", ".join(
-            f"{way} {s:.1f} s after ({self.lasted_s[way]:.1f} s from its start)"
-            for way, s in self.ended_s.items()
-        )
-        return f"slow readers (stated: {self.stated_s:g} s), ended after the last byte was placed: {ways}"
-
-
-def read_slowly(server: RunningServer, stated_s: float) -> SlowReport:
-    report = SlowReport(stated_s)
-    for way, bytes_per_second in (("a byte a second", 1), ("nothing", 0)):
-        over, began = threading.Event(), time.monotonic()
-        readers = [
-            threading.Thread(target=_read, args=(server.port, bytes_per_second, over), daemon=True)
-            for _ in range(READERS)
+    def verdicts(self, stated_s: float, spare_s: float) -> list[Verdict]:
+        lasted = f"{self.lasted_s:.1f} s from the start, {self.ended_s:.1f} s after the last byte was placed"
+        stalled = self.reasons.get("stalled_client", 0)
+        return [
+            Verdict(
+                f"who reads {self.way} is given up after {stated_s:g} s",
+                stated_s * 0.8 < self.lasted_s and self.ended_s < stated_s + spare_s,
+                lasted,
+            ),
+            Verdict(
+                f"who reads {self.way} is given up for that reason",
+                stalled == READERS == sum(self.reasons.values()),
+                ", ".join(f"{number} {reason}" for reason, number in self.reasons.items()) or "none told",
+            ),
+            Verdict(
+                f"who reads {self.way} costs no speech beyond {MOST_MADE_S:g} s",
+                self.made_s < MOST_MADE_S,
+                f"{self.made_s:.1f} s were made",
+            ),
+            Verdict(
+                "somebody else's answer is whole meanwhile", self.meanwhile.is_whole, str(self.meanwhile)
+            ),
         ]
-        for reader in readers:
-            reader.start()
-        assert becomes(lambda: _running(server) >= READERS, 30), server.metrics()
-        report.meanwhile.append(listen(server.url, SHORT))
-        report.ended_s[way] = _time_to_give_up(server)
-        report.lasted_s[way] = time.monotonic() - began
-        over.set()
-        for reader in readers:
-            reader.join(10)
-        assert becomes(server.is_idle, 10), server.metrics()
-    return report
+
+
+def read_slowly(server: RunningServer) -> list[Slow]:
+    return [
+        _read_in_one_way(server, way, bytes_per_second)
+        for way, bytes_per_second in (("a byte a second", 1), ("nothing", 0))
+    ]
+
+
+def _read_in_one_way(server: RunningServer, way: str, bytes_per_second: int) -> Slow:
+    over, began, aborts = threading.Event(), time.monotonic(), _aborts(server)
+    readers = [
+        threading.Thread(target=_read, args=(server.port, bytes_per_second, over), daemon=True)
+        for _ in range(READERS)
+    ]
+    made_s = _made_s(server)
+    for reader in readers:
+        reader.start()
+    assert becomes(lambda: _running(server) >= READERS, 30), server.metrics()
+    meanwhile = listen(server.url, SHORT)
+    ended_s = _time_to_give_up(server)
+    lasted_s, made_s = time.monotonic() - began, _made_s(server) - made_s
+    over.set()
+    for reader in readers:
+        reader.join(10)
+    assert becomes(server.is_idle, 10), server.metrics()
+    reasons = {name: number - aborts.get(name, 0) for name, number in _aborts(server).items()}
+    told = {name: number for name, number in reasons.items() if number}
+    return Slow(way, ended_s, lasted_s, made_s / READERS, told, meanwhile)
+
+
+def _aborts(server: RunningServer) -> dict[str, int]:
+    """Turns that were aborted so far, by reason."""
+    name = "antiphon_requests_aborted_total"
+    return {reason: int(value) for (found, reason), value in server.metrics().items() if found == name}
+
+
+def _made_s(server: RunningServer) -> float:
+    return server.metrics()["antiphon_audio_seconds_generated_total", ""]
 
 
 def _time_to_give_up(server: RunningServer) -> float:
@@ -86,7 +121,7 @@ def _time_to_give_up(server: RunningServer) -> float:
     full_at, sent = time.monotonic(), -1.0
     until = time.monotonic() + FILLING_S
     while _running(server) and time.monotonic() < until:
-        now = server.metrics()["antiphon_audio_seconds_generated_total", ""]
+        now = _made_s(server)
         if now != sent:
             full_at, sent = time.monotonic(), now
         time.sleep(0.05)

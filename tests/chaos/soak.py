@@ -1,7 +1,8 @@
 """`make soak`: a mixed load for a while, and what the server's processes hold meanwhile: it must stay flat.
 
-In: flags. Out: text on stdout, a JSON report where asked for, and 1 where something grew.
-The warm-up is left out: caches fill, allocators take what they will keep.
+In: flags. Out: text on stdout, a JSON report where asked for, and 1 where something grew. A warm-up comes
+before: every kind of question is asked, matrix products are compiled for the lengths that come up, and
+allocators take what they will keep. KV caches are in memory from the start: on a CPU vLLM writes them.
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from prometheus_client.parser import text_string_to_metric_families
 from antiphon_executor.tiny import write_tiny_checkpoint
 from tests.chaos.mixed_load import Load, People
 from tests.chaos.slope import per_minute
-from tests.chaos.vitals import COUNTED, Vitals, grown, vitals_of
+from tests.chaos.verdict import Verdict, broken
+from tests.chaos.vitals import Vitals, grown, vitals_of
 from tests.e2e.live_stream import talker_process
 from tests.e2e.recordings import make_recordings
 from tests.e2e.server_process import RunningServer, becomes, start_server
 
-WARM_UP = 0.25
 MOST_MIB_PER_MINUTE = 1.0
-SAMPLES = 180
-# A page of a cache is taken when it is first written: small caches are whole after the warm-up.
+EVERY_S = 5.0
+# So that a small machine holds the server beside whoever else is there.
 SMALL_CACHES = (
     *("--engine.thinker.kv-cache-memory-bytes", str(96 << 20)),
     *("--engine.talker.kv-cache-memory-bytes", str(128 << 20)),
@@ -42,91 +43,95 @@ class SoakReport:
     """`memory_mib_per_minute`: of the processes that were there all along, by name and in all;
     `memory_mib_quarters`: their means in each quarter of the run.
 
-    `lag_s`: an upper bound of the event loop's lag, 99 of 100 times. `*_s_thirds`: the median time of an
+    `lag_s`: an upper bound of the event loop's lag, 99 of 100 times. `answer_s_thirds`: the median time of an
     answer in the first and in the last third of the run.
     """
 
+    warm_up_minutes: float
     minutes: float
     load_average: float
     answers: int
     left: int
     refused: int
-    memory_mib: tuple[float, float]
     memory_mib_per_minute: dict[str, float]
     memory_mib_quarters: dict[str, list[float]]
-    counted: dict[str, tuple[int, int, float]]
     lag_s: float
     answer_s_thirds: tuple[float, float]
-    broken: list[str]
+    verdicts: list[Verdict]
 
     def __str__(self) -> str:
         slopes = ", ".join(f"{name} {slope:+.2f}" for name, slope in self.memory_mib_per_minute.items())
         quarters = "; ".join(
-            f"{name} {' '.join(f'{mib:.0f}' for mib in means)}"
+            f"{name} {' '.join(f'{mib:.1f}' for mib in means)}"
             for name, means in self.memory_mib_quarters.items()
-        )
-        counts = ", ".join(
-            f"{name} {least}-{most} ({slope:+.2f} a minute)"
-            for name, (least, most, slope) in self.counted.items()
         )
         return "\n".join(
             (
-                f"{self.minutes:.1f} min of mixed load (machine load {self.load_average:.1f}): "
+                f"{self.minutes:.1f} min of mixed load behind {self.warm_up_minutes:.1f} min of warm-up "
+                f"(machine load {self.load_average:.1f}): "
                 f"{self.answers} answers, {self.left} clients left, {self.refused} were refused",
-                f"memory {self.memory_mib[0]:.0f} → {self.memory_mib[1]:.0f} MiB; MiB a minute: {slopes}",
+                f"MiB a minute: {slopes}",
                 f"MiB by quarter: {quarters}",
-                counts,
                 f"event loop at most {self.lag_s * 1e3:.0f} ms late, 99 of 100 times; an answer "
                 f"took {self.answer_s_thirds[0]:.2f} s in the first third, {self.answer_s_thirds[1]:.2f} s "
                 "in the last",
-                *(f"BROKEN: {promise}" for promise in self.broken),
+                *map(str, self.verdicts),
             )
         )
 
 
-def soak(server: RunningServer, minutes: float, clients: int) -> SoakReport:
-    seen: list[Vitals] = []
-    every_s, until = minutes * 60 / SAMPLES, time.monotonic() + minutes * 60
+def soak(server: RunningServer, warm_up: float, minutes: float, clients: int) -> SoakReport:
+    """`warm_up`, `minutes`: one after the other, under the same load."""
     with People(server, clients, make_recordings()) as load:
-        while time.monotonic() < until:
-            seen.append(vitals_of(server))
-            time.sleep(every_s)
-    steady = seen[round(len(seen) * WARM_UP) :]
-    broken = [f"{name} grew: {how}" for name, how in grown(steady).items()]
-    if not becomes(server.is_idle, 5):
-        broken.append(f"something is still held: {server.metrics()}")
-    return report_of(server, steady, load, minutes, broken)
-
-
-def report_of(
-    server: RunningServer, steady: list[Vitals], load: Load, minutes: float, broken: list[str]
-) -> SoakReport:
-    at_s = [one.at_s for one in steady]
-    slopes = memory_slopes(server, steady)
-    if slopes["all"] >= MOST_MIB_PER_MINUTE:
-        broken.append(f"memory grew by {slopes['all']:.2f} MiB a minute")
-    third = max(1, len(load.took_s) // 3)
-    counted = {}
-    for name in COUNTED:
-        values = [int(getattr(one, name)) for one in steady]
-        counted[name] = (min(values), max(values), per_minute(at_s, values))
+        time.sleep(warm_up * 60)
+        warm = len(load.took_s)
+        steady = _watch(server, minutes * 60)
+    slopes, seconds = memory_slopes(server, steady), load.took_s[warm:]
+    third = max(1, len(seconds) // 3)
     return SoakReport(
+        warm_up_minutes=warm_up,
         minutes=minutes,
         load_average=os.getloadavg()[2],
         answers=load.answers,
         left=load.left,
         refused=load.refused,
-        memory_mib=(steady[0].memory_mib, steady[-1].memory_mib),
         memory_mib_per_minute=slopes,
         memory_mib_quarters={
             name_of(server, pid): [mean(one.held_mib[pid] for one in part) for part in quarters_of(steady)]
             for pid in lasting(steady)
         },
-        counted=counted,
         lag_s=loop_lag_s(server, 0.99),
-        answer_s_thirds=(median(load.took_s[:third] or [0]), median(load.took_s[-third:] or [0])),
-        broken=[*broken, *load.broken[:5]],
+        answer_s_thirds=(median(seconds[:third] or [0]), median(seconds[-third:] or [0])),
+        verdicts=[_on_memory(slopes["all"], steady), *grown(steady), *_on_answers(server, load)],
     )
+
+
+def _on_memory(mib_per_minute: float, steady: list[Vitals]) -> Verdict:
+    first, last = steady[0], steady[-1]
+    return Verdict(
+        f"memory grows by less than {MOST_MIB_PER_MINUTE:g} MiB a minute",
+        mib_per_minute < MOST_MIB_PER_MINUTE,
+        f"{mib_per_minute:+.2f} over {(last.at_s - first.at_s) / 60:.1f} minutes, "
+        f"{first.memory_mib:.0f} → {last.memory_mib:.0f} MiB",
+    )
+
+
+def _on_answers(server: RunningServer, load: Load) -> list[Verdict]:
+    idle = becomes(server.is_idle, 5)
+    ended = f"{load.answers} whole, {len(load.broken)} otherwise {'; '.join(load.broken[:3])}"
+    return [
+        Verdict("each answer ends whole", not load.broken, ended),
+        Verdict("nothing is held afterwards", idle, "idle" if idle else str(server.metrics())),
+    ]
+
+
+def _watch(server: RunningServer, seconds: float) -> list[Vitals]:
+    seen: list[Vitals] = []
+    until = time.monotonic() + seconds
+    while not seen or time.monotonic() < until:
+        seen.append(vitals_of(server))
+        time.sleep(EVERY_S)
+    return seen
 
 
 def memory_slopes(server: RunningServer, steady: list[Vitals]) -> dict[str, float]:
@@ -156,7 +161,7 @@ def name_of(server: RunningServer, pid: int) -> str:
     if pid == talker_process(server).pid:
         return "talker"
     name: str = server.seen[pid].name()
-    return f"{'thinker' if name.startswith('VLLM') else 'decoder starter'} {pid}"
+    return f"{'thinker' if name.startswith('VLLM') else name} {pid}"
 
 
 def loop_lag_s(server: RunningServer, share: float) -> float:
@@ -174,7 +179,8 @@ def loop_lag_s(server: RunningServer, share: float) -> float:
 def main(start: Callable[..., RunningServer] = start_server) -> int:
     parser = argparse.ArgumentParser(prog="make soak", description=__doc__)
     parser.add_argument("--family", default="qwen3_omni", choices=("qwen3_omni", "qwen3_5_omni"))
-    parser.add_argument("--minutes", type=float, default=15)
+    parser.add_argument("--warm-up", type=float, default=4, metavar="MINUTES", help="before the run")
+    parser.add_argument("--minutes", type=float, default=15, help="of the run")
     parser.add_argument("--clients", type=int, default=3, help="people at a time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
     given = parser.parse_args()
@@ -185,13 +191,13 @@ def main(start: Callable[..., RunningServer] = start_server) -> int:
         write_tiny_checkpoint(checkpoint, given.family)
         server = start(checkpoint, Path(folder) / "log", *SMALL_CACHES)
         try:
-            report = soak(server, given.minutes, given.clients)
+            report = soak(server, given.warm_up, given.minutes, given.clients)
         finally:
             server.end()
     print(report, flush=True)
     if given.json:
         given.json.write_text(json.dumps(asdict(report), indent=2) + "\n")
-    return 1 if report.broken else 0
+    return 1 if broken(report.verdicts) else 0
 
 
 if __name__ == "__main__":

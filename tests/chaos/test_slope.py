@@ -7,6 +7,7 @@ import random
 import pytest
 
 from tests.chaos.slope import per_minute
+from tests.chaos.verdict import broken
 from tests.chaos.vitals import Vitals, grown
 
 
@@ -28,9 +29,11 @@ def test_one_moment_has_no_slope() -> None:
 
 def test_what_only_comes_and_goes_has_not_grown() -> None:
     seen = [vitals(number, descriptors=40 + number % 5) for number in range(40)]
-    assert grown(seen) == {}
+    assert broken(grown(seen)) == []
 
 
 def test_a_descriptor_lost_now_and_then_has() -> None:
     seen = [vitals(number, descriptors=40 + number // 4 + number % 2) for number in range(40)]
-    assert grown(seen) == {"descriptors": "43 → 47"}
+    (verdict,) = (verdict for verdict in grown(seen) if not verdict.held)
+    assert verdict.promise == "descriptors do not grow"
+    assert verdict.measured == "40-43 in the first quarter, 47-50 in the last"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
+from tests.chaos.verdict import Verdict
 from tests.e2e.server_process import RunningServer
 
 KiB_PER_MiB = 1024
@@ -21,7 +22,7 @@ COUNTED = ("descriptors", "threads", "processes", "tasks")
 
 @dataclass(frozen=True)
 class Vitals:
-    """`held_mib`: by process id, in memory and swapped out. `at_s`: monotonic.
+    """`held_mib`: by process id, what only its end would give back: no pages of files. `at_s`: monotonic.
 
     `descriptors`, `threads`: of the server and all its processes together. `tasks`: of its event loop.
     """
@@ -54,19 +55,19 @@ def vitals_of(server: RunningServer) -> Vitals:
     return Vitals(time.monotonic(), held, descriptors, threads, tasks)
 
 
-def grown(seen: Sequence[Vitals]) -> dict[str, str]:
-    """What is higher in all of the last quarter than it ever was in the first, and by how much."""
+def grown(seen: Sequence[Vitals]) -> list[Verdict]:
+    """Something has grown that is higher in all of the last quarter than it ever was in the first."""
     quarter = max(1, len(seen) // 4)
-    found = {}
+    verdicts = []
     for name in COUNTED:
-        first = max(getattr(one, name) for one in seen[:quarter])
-        last = min(getattr(one, name) for one in seen[-quarter:])
-        if last > first:
-            found[name] = f"{first} → {last}"
-    return found
+        values = [int(getattr(one, name)) for one in seen]
+        first, last = values[:quarter], values[-quarter:]
+        measured = f"{min(first)}-{max(first)} in the first quarter, {min(last)}-{max(last)} in the last"
+        verdicts.append(Verdict(f"{name} do not grow", min(last) <= max(first), measured))
+    return verdicts
 
 
 def _held_mib(pid: int) -> float:
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    held = [line.split()[1] for line in lines if line.startswith(("VmRSS:", "VmSwap:"))]
+    held = [line.split()[1] for line in lines if line.startswith(("RssAnon:", "RssShmem:", "VmSwap:"))]
     return sum(map(int, held)) / KiB_PER_MiB
