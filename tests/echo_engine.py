@@ -21,6 +21,7 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from tokenizers import Tokenizer
 
+from antiphon_executor.capacity import FrameTime
 from antiphon_executor.protocol import (
     SAMPLES_PER_FRAME,
     SPEAKING_RATE_HZ,
@@ -96,6 +97,8 @@ def sine_pcm(hz: int, start_sample: int, num_samples: int) -> bytes:
 class EchoEngine:
     """`OmniEngine` of the tests. `turns`, `spoken` and `heard` keep what was asked, said and taken.
 
+    `frame_time` is what its status says of the Talker's steps.
+
     A turn plays the next of `scripts`, else the one that `cues` has for its text, else `script`.
     """
 
@@ -118,6 +121,7 @@ class EchoEngine:
         self.aborted = 0
         self.failed = 0
         self.closed = False
+        self.frame_time = FrameTime()
         self._stages = {"thinker": True, "talker": True} if speaks else {"thinker": True}
         self._given_up: list[str] = []
         self._restarts = dict.fromkeys(self._stages, 0)
@@ -151,7 +155,8 @@ class EchoEngine:
 
     def status(self) -> EngineStatus:
         stages, busy = dict(self._stages), self.running
-        return EngineStatus(stages, busy, busy, busy, 16, tuple(self._given_up), dict(self._restarts))
+        given_up, restarts = tuple(self._given_up), dict(self._restarts)
+        return EngineStatus(stages, busy, busy, busy, 16, given_up, restarts, frame_time=self.frame_time)
 
     def metrics(self) -> Iterable[Metric]:
         gauge = GaugeMetricFamily("vllm:num_requests_running", "Requests in execution.", labels=["stage"])

@@ -1,8 +1,8 @@
 """Who may come in: bounded places, shared fairly between keys, speech and text apart.
 
 In: one `Ticket` a turn. Out: it is admitted, or refused at once (429) or after the queue's deadline (503).
-It never holds more turns than it promised; a full speech side never blocks a text-only turn, and a key that
-floods the queue never another key.
+It never promises more than there is; a full speech side never blocks a text-only turn, and a key that floods
+the queue never another key.
 """
 
 from __future__ import annotations
@@ -10,137 +10,69 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from types import TracebackType
-from typing import Literal, Self
+from collections.abc import Callable
+from dataclasses import replace
 
-from antiphon_server.errors import ApiError, Overloaded, Unavailable
+from antiphon_executor.capacity import FrameTime
+from antiphon_executor.protocol import PromptCounted
+from antiphon_server.capacity import Capacity, Load, Price, Refusal
+from antiphon_server.errors import Overloaded, RateExceeded, Unavailable
 from antiphon_server.fair_queue import FairQueue, who_gives_way
+from antiphon_server.key_rates import KeyRates
+from antiphon_server.ledger import Ledger, whole_of
+from antiphon_server.prefill_meter import PrefillMeter
+from antiphon_server.pricing import TurnSize
+from antiphon_server.ticket import Ticket
+from antiphon_server.turn_times import TurnTimes, bounded_retry_s
 
-# Also the `code` of the error that the client sees.
-Refusal = Literal[
-    "queue_full", "displaced", "queue_deadline", "media_memory_full", "media_queue_full", "no_speech"
-]
-
-_SHORTEST_RETRY_S = 0.5
-_LONGEST_RETRY_S = 60.0
-_SMOOTHING = 0.2
-
-
-@dataclass(frozen=True, slots=True)
-class Capacity:
-    """`sequences`: texts written at once. `streams`: answers spoken at once. `media_bytes`: decoded media of
-    all turns, waiting and running. `turns_per_key`: how many of one key run at once, 0 for as many as there
-    are places. The rest bounds the queue.
-    """
-
-    sequences: int
-    streams: int
-    queued_turns: int
-    queued_media_seconds: float
-    queue_s: float
-    media_bytes: int
-    turns_per_key: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """The state of the door, for metrics. `admitted`, `refused` and `softened` count since the start."""
-
-    running_sequences: int
-    running_streams: int
-    waiting_text: int
-    waiting_speech: int
-    queued_media_seconds: float
-    media_bytes: int
-    keys: int = 0
-    admitted: Mapping[str, int] = field(default_factory=dict)
-    refused: Mapping[str, int] = field(default_factory=dict)
-    softened: int = 0
-
-
-class Ticket:
-    """One turn's place. `async with` takes the place and gives it back, whatever happens in between.
-
-    Between the two: `hold(media_bytes)` counts what its media take; `await start(media_seconds)` waits for a
-    slot; `text_ended()` gives the Thinker's part back while the answer is still being spoken.
-    """
-
-    def __init__(self, door: Admission, speaks: bool, choices: int, owner: str) -> None:
-        self._door = door
-        self.owner = owner
-        self.speaks = speaks
-        self.sequences = min(choices, door.capacity.sequences)
-        self.media_seconds = 0.0
-        self.media_bytes = 0
-        self.started_at: float | None = None
-        self.slot: asyncio.Future[None] | None = None
-        self.holds_sequences = False
-        self.refusal: ApiError | None = None
-
-    async def __aenter__(self) -> Self:
-        self._door.enter(self)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._door.leave(self)
-
-    def hold(self, media_bytes: int) -> None:
-        """So much more decoded media, until the turn ends. Raises `Overloaded` where others leave no room."""
-        self._door.hold(self, media_bytes)
-
-    async def start(self, media_seconds: float = 0.0) -> None:
-        """Wait for a slot. `media_seconds`: sound and video of the turn, which count while it waits.
-
-        Raises `Overloaded` when too much media waits, or when the place in the queue went to a key that has
-        fewer; `Unavailable` past the queue's deadline.
-        """
-        await self._door.start(self, media_seconds)
-
-    def text_ended(self) -> None:
-        """The text is complete: another turn may write. May be called more than once."""
-        self._door.text_ended(self)
+# How soon a turn that waits for the Talker to become faster hears of it: nobody leaves meanwhile.
+_LOOK_AGAIN_S = 0.25
 
 
 class Admission:
-    """The door. One event loop; no locks are needed, since nothing here awaits while it counts."""
+    """The door. One event loop; no locks are needed, since nothing here awaits while it counts.
 
-    def __init__(self, capacity: Capacity, clock: Callable[[], float] = time.monotonic) -> None:
+    `frame_time`: asked whenever a listener wants to start.
+    """
+
+    def __init__(
+        self,
+        capacity: Capacity,
+        frame_time: Callable[[], FrameTime] = FrameTime,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.capacity = capacity
+        self.rates = KeyRates(capacity, clock)
+        self._frame_time = frame_time
         self._clock = clock
         self._inside: dict[Ticket, None] = {}
         self._waiting: FairQueue[Ticket] = FairQueue()
         self._running: Counter[str] = Counter()
-        self._free_sequences = capacity.sequences
-        self._free_streams = capacity.streams
+        self._ledger = Ledger(whole_of(capacity))
+        self._prefill = PrefillMeter()
+        self._times = TurnTimes()
         self._media_seconds = 0.0
         self._media_bytes = 0
-        self._typical_turn_s = 2.0
         self._admitted: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._softened = 0
         self._empty = asyncio.Event()
         self._empty.set()
 
-    def ticket(self, *, speaks: bool, choices: int = 1, owner: str = "") -> Ticket:
+    def ticket(self, *, speaks: bool, live: bool = True, choices: int = 1, owner: str = "") -> Ticket:
         """A place for one turn of `choices` texts; `speaks` asks for a stream too. Entering may refuse it.
 
-        `owner`: stands for the key that the request came with; the queue is shared fairly between owners.
+        `live`: somebody listens while it speaks. `owner`: stands for the key that the request came with; the
+        queue is shared fairly between owners.
         """
-        return Ticket(self, speaks, choices, owner)
+        return Ticket(self, speaks=speaks, live=live, choices=choices, owner=owner)
 
-    def takes(self, *, speaks: bool, owner: str = "") -> bool:
-        """Whether such a ticket could enter now."""
-        places = self._places(speaks)
-        if speaks and not places:
+    def takes(self, *, speaks: bool, live: bool = True, owner: str = "") -> bool:
+        """Whether such a ticket could enter now, and its key may still use sound."""
+        if speaks and (not self.capacity.streams or self.rates.short(owner, 0, 1.0)):
             return False
-        pending = self._pending(speaks)
-        if self._turns(speaks) < places + self.capacity.queued_turns:
-            return True
-        return who_gives_way(pending, owner) is not None
+        reason = self._full(speaks, live)
+        return reason is None or self._gives_way(reason, speaks, owner) is not None
 
     def soften(self) -> None:
         """Counts a turn that takes text for an answer, since no speech could be promised."""
@@ -148,14 +80,17 @@ class Admission:
 
     @property
     def load(self) -> Load:
-        speech, text = len(self._pending(True)), len(self._pending(False))
         return Load(
-            running_sequences=self.capacity.sequences - self._free_sequences,
-            running_streams=self.capacity.streams - self._free_streams,
-            waiting_text=text,
-            waiting_speech=speech,
+            running=self._ledger.held,
+            whole=self._ledger.whole,
+            waiting_text=len(self._pending(False)),
+            waiting_speech=len(self._pending(True)),
             queued_media_seconds=self._media_seconds,
             media_bytes=self._media_bytes,
+            live_limit=self._live_limit(),
+            frame_s=self._frame_s(),
+            prompt_tokens=self._prefill.tokens,
+            prefill_rate=self._prefill.rate,
             keys=len({ticket.owner for ticket in self._inside}),
             admitted=dict(self._admitted),
             refused=dict(self._refused),
@@ -172,16 +107,14 @@ class Admission:
         await self._empty.wait()
 
     def enter(self, ticket: Ticket) -> None:
-        places = self._places(ticket.speaks)
-        if ticket.speaks and not places:
+        if ticket.speaks and not self.capacity.streams:
             raise self._unavailable("no_speech", "this server does not speak")
-        turns = self._turns(ticket.speaks)
-        if turns >= places + self.capacity.queued_turns:
-            victim = who_gives_way(self._pending(ticket.speaks), ticket.owner)
+        self._check_rates(ticket, tokens=1, audio_s=1.0 if ticket.speaks else 0.0)
+        reason = self._full(ticket.speaks, ticket.live)
+        if reason is not None:
+            victim = self._gives_way(reason, ticket.speaks, ticket.owner)
             if victim is None:
-                kind = "spoken" if ticket.speaks else "text"
-                message = f"{turns} {kind} turns are running or waiting, which is all this server takes"
-                raise self._overloaded("queue_full", message, self._retry_after_s(turns - places, places))
+                raise self._overloaded(reason, self._full_because(reason, ticket), self._wait_s(ticket))
             self._displace(victim)
         self._inside[ticket] = None
         self._empty.clear()
@@ -193,27 +126,51 @@ class Admission:
         # A turn that is alone with its media is bounded by the media policy, and never told to come back.
         if others and self._media_bytes + media_bytes > limit:
             message = f"other turns' media take {others >> 20} MiB of memory; the limit is {limit >> 20} MiB"
-            wait_s = self._retry_after_s(len(self._inside), self.capacity.sequences)
-            raise self._overloaded("media_memory_full", message, wait_s)
+            raise self._overloaded("media_memory_full", message, self._wait_s(ticket))
         ticket.media_bytes += media_bytes
         self._media_bytes += media_bytes
 
-    async def start(self, ticket: Ticket, media_seconds: float) -> None:
+    async def start(self, ticket: Ticket) -> None:
         if ticket.refusal:
             raise ticket.refusal
-        self._count_media(ticket, media_seconds)
+        self._check_media(ticket)
+        self._check_prompt(ticket)
+        self._check_rates(ticket, ticket.size.prompt_tokens, ticket.size.heard_seconds)
+        self._count(ticket)
         ticket.slot = asyncio.get_running_loop().create_future()
         self._waiting.add(ticket)
         self._hand_out()
         try:
             async with asyncio.timeout(self.capacity.queue_s):
-                await ticket.slot
+                while not ticket.slot.done():
+                    await asyncio.wait((ticket.slot,), timeout=_LOOK_AGAIN_S if ticket.live else None)
+                    self._hand_out()
         except TimeoutError:
             message = f"no slot came free within {self.capacity.queue_s:g} s"
-            wait_s = self._retry_after_s(len(self._waiting), self.capacity.sequences)
-            raise self._unavailable("queue_deadline", message, wait_s) from None
+            raise self._unavailable("queue_deadline", message, self._wait_s(ticket)) from None
         if ticket.refusal:
             raise ticket.refusal
+
+    def prompt_read(self, ticket: Ticket, counted: PromptCounted) -> None:
+        """Its first token is there. What was an estimate is known now."""
+        if ticket.started_at is not None:
+            computed = counted.total - counted.cached
+            self._prefill.measured(ticket.started_at, self._clock(), computed)
+        self._prefill.remove(ticket.unread_tokens)
+        ticket.unread_tokens = 0
+        self._debit(ticket, counted.total - ticket.size.prompt_tokens, 0.0)
+        self._resize(ticket, replace(ticket.size, prompt_tokens=counted.total))
+
+    def grown(self, ticket: Ticket, size: TurnSize, tokens: int, audio_s: float) -> None:
+        """Its answer is longer by `tokens`, and by `audio_s` of speech."""
+        self._debit(ticket, tokens, audio_s)
+        self._resize(ticket, size)
+
+    def text_ended(self, ticket: Ticket) -> None:
+        if not ticket.text_is_complete:
+            ticket.text_is_complete = True
+            self._hold(ticket, ticket.held.spoken_part)
+            self._hand_out()
 
     def leave(self, ticket: Ticket) -> None:
         self._inside.pop(ticket, None)
@@ -222,24 +179,99 @@ class Admission:
         if not self._inside:
             self._empty.set()
         if ticket.started_at is None:
-            self._forget_wait(ticket)
+            self._take_back(ticket)
         else:
-            took_s = self._clock() - ticket.started_at
-            self._typical_turn_s += _SMOOTHING * (took_s - self._typical_turn_s)
-            self._free_streams += ticket.speaks
+            self._prefill.remove(ticket.unread_tokens)
+            ticket.unread_tokens = 0
+            self._times.took(ticket.speaks, self._clock() - ticket.started_at)
             self._running[ticket.owner] -= 1
             self._running += Counter()
-        self.text_ended(ticket)
+        self._hold(ticket, Price())
         self._hand_out()
 
-    def text_ended(self, ticket: Ticket) -> None:
-        if ticket.holds_sequences:
-            ticket.holds_sequences = False
-            self._free_sequences += ticket.sequences
-            self._hand_out()
+    def _next(self) -> Ticket | None:
+        """Who starts now. Whatever else a start must be promised is to be asked here."""
+        limit, live_limit = self.capacity.turns_per_key, self._live_limit()
+        talker_is_full = False
+        for ticket in self._waiting.in_order(self._running):
+            if limit and self._running[ticket.owner] >= limit:
+                continue
+            if ticket.speaks:
+                # Later ones that speak less must not keep it waiting for ever; texts may go by.
+                talker_is_full = talker_is_full or not self._ledger.talker_fits(ticket.price)
+                if talker_is_full or not self._keeps_pace(ticket, live_limit):
+                    continue
+            # The same where it writes: nobody at all goes by.
+            return ticket if self._ledger.thinker_fits(ticket.price) else None
+        return None
 
-    def _places(self, speaks: bool) -> int:
-        return self.capacity.streams if speaks else self.capacity.sequences
+    def _keeps_pace(self, ticket: Ticket, live_limit: int | None) -> bool:
+        """Whether the Talker keeps real time with it too. Where nobody listens, it takes what is left."""
+        return not ticket.live or live_limit is None or self._ledger.held.live < live_limit
+
+    def _live_limit(self) -> int | None:
+        """None: as many as there are streams. One is never refused for a Talker that is too slow for it."""
+        limit = self._frame_time().live_streams if self.capacity.real_time else None
+        return None if limit is None else max(limit, 1)
+
+    def _frame_s(self) -> float:
+        """What the Talker's steps take with the streams that there are."""
+        step_s, streams = self._frame_time().step_s, self._ledger.held.streams
+        return step_s[min(streams, len(step_s)) - 1] if streams and step_s else 0.0
+
+    def _hand_out(self) -> None:
+        """Give free slots out, one at a time: each start changes who is next."""
+        while (ticket := self._next()) is not None:
+            self._stop_waiting(ticket)
+            self._waiting.started(ticket)
+            self._running[ticket.owner] += 1
+            self._admitted["speech" if ticket.speaks else "text"] += 1
+            self._hold(ticket, ticket.price)
+            ticket.started_at = self._clock()
+            if ticket.slot is not None and not ticket.slot.done():
+                ticket.slot.set_result(None)
+
+    def _hold(self, ticket: Ticket, price: Price) -> None:
+        self._ledger.change(ticket.held, price)
+        ticket.held = price
+
+    def _resize(self, ticket: Ticket, size: TurnSize) -> None:
+        """What it holds follows; nobody is waiting for less, so that nothing is handed out."""
+        ticket.resize(size)
+        if ticket.started_at is not None:
+            self._hold(ticket, ticket.price.spoken_part if ticket.text_is_complete else ticket.price)
+
+    def _debit(self, ticket: Ticket, tokens: int, audio_s: float) -> None:
+        self.rates.take(ticket.owner, tokens, audio_s)
+        debited_tokens, debited_s = ticket.debited
+        ticket.debited = debited_tokens + tokens, debited_s + audio_s
+
+    def _count(self, ticket: Ticket) -> None:
+        """It waits, with its media and its prompt."""
+        size = ticket.size
+        ticket.media_seconds, ticket.unread_tokens = size.media_seconds, size.prompt_tokens
+        self._media_seconds += size.media_seconds
+        self._prefill.add(size.prompt_tokens)
+        self._debit(ticket, size.prompt_tokens, size.heard_seconds)
+
+    def _stop_waiting(self, ticket: Ticket) -> None:
+        self._waiting.discard(ticket)
+        self._media_seconds -= ticket.media_seconds
+        ticket.media_seconds = 0.0
+
+    def _take_back(self, ticket: Ticket) -> None:
+        """All of a turn that never started. More than once is as good as once."""
+        self._stop_waiting(ticket)
+        self._prefill.remove(ticket.unread_tokens)
+        ticket.unread_tokens = 0
+        tokens, audio_s = ticket.debited
+        self._debit(ticket, -tokens, -audio_s)
+
+    def _places(self, speaks: bool, live: bool) -> int:
+        if not speaks:
+            return self.capacity.sequences
+        limit = self._live_limit() if live else None
+        return self.capacity.streams if limit is None else min(limit, self.capacity.streams)
 
     def _turns(self, speaks: bool) -> int:
         return sum(ticket.speaks == speaks for ticket in self._inside)
@@ -248,60 +280,68 @@ class Admission:
         """Inside and not started, in the order of arrival."""
         return [ticket for ticket in self._inside if ticket.started_at is None and ticket.speaks == speaks]
 
+    def _full(self, speaks: bool, live: bool) -> Refusal | None:
+        """Why no other such turn can come in, unless one gives way for it."""
+        places = self.capacity.streams if speaks else self.capacity.sequences
+        if self._turns(speaks) >= places + self.capacity.queued_turns:
+            return "queue_full"
+        return "not_in_real_time" if speaks and live and self._is_too_slow() else None
+
+    def _is_too_slow(self) -> bool:
+        """Whether one more listener would wait past the deadline for the others to be done."""
+        limit = self._live_limit()
+        if limit is None or limit >= self.capacity.streams:
+            return False
+        pending = sum(ticket.live for ticket in self._pending(True))
+        ahead = self._ledger.held.live + pending - limit
+        return ahead >= 0 and self._times.start_in_s(True, ahead, limit) > self.capacity.queue_s
+
+    def _gives_way(self, reason: Refusal, speaks: bool, owner: str) -> Ticket | None:
+        pool = [one for one in self._pending(speaks) if one.live or reason != "not_in_real_time"]
+        return who_gives_way(pool, owner)
+
     def _displace(self, victim: Ticket) -> None:
         """Its place in the queue goes to a key that has fewer; no engine has begun on it."""
-        places = self._places(victim.speaks)
-        wait_s = self._retry_after_s(self._turns(victim.speaks) - places, places)
         message = "the place in the queue went to another key, which had fewer turns waiting"
-        victim.refusal = self._overloaded("displaced", message, wait_s)
+        victim.refusal = self._overloaded("displaced", message, self._wait_s(victim))
         del self._inside[victim]
-        self._forget_wait(victim)
+        self._take_back(victim)
         if victim.slot is not None and not victim.slot.done():
             victim.slot.set_result(None)
 
-    def _count_media(self, ticket: Ticket, media_seconds: float) -> None:
-        limit = self.capacity.queued_media_seconds
+    def _check_media(self, ticket: Ticket) -> None:
+        limit, waiting = self.capacity.queued_media_seconds, self._media_seconds
         # A turn that would wait for nobody is not refused for its length: the media policy bounds that.
-        if self._media_seconds and self._media_seconds + media_seconds > limit:
-            message = (
-                f"{self._media_seconds:.0f} s of audio and video are waiting; the limit is {limit:.0f} s"
-            )
-            wait_s = self._retry_after_s(len(self._waiting), self.capacity.sequences)
-            raise self._overloaded("media_queue_full", message, wait_s)
-        ticket.media_seconds = media_seconds
-        self._media_seconds += media_seconds
+        if waiting and waiting + ticket.size.media_seconds > limit:
+            message = f"{waiting:.0f} s of audio and video are waiting; the limit is {limit:.0f} s"
+            raise self._overloaded("media_queue_full", message, self._wait_s(ticket))
 
-    def _hand_out(self) -> None:
-        """Give free slots out, one at a time: each start changes who is next."""
-        while (ticket := self._next()) is not None:
-            self._forget_wait(ticket)
-            self._waiting.started(ticket)
-            self._running[ticket.owner] += 1
-            self._admitted["speech" if ticket.speaks else "text"] += 1
-            self._free_sequences -= ticket.sequences
-            self._free_streams -= ticket.speaks
-            ticket.holds_sequences = True
-            ticket.started_at = self._clock()
-            if ticket.slot is not None and not ticket.slot.done():
-                ticket.slot.set_result(None)
+    def _check_prompt(self, ticket: Ticket) -> None:
+        capacity, prompt = self.capacity, ticket.size.prompt_tokens
+        over_s = self._prefill.over_s(prompt, capacity.prefill_s, capacity.queued_prompt_tokens)
+        if over_s != 0.0:
+            message = f"{self._prefill.tokens} prompt tokens of other turns are not read yet"
+            wait_s = self._wait_s(ticket) if over_s is None else bounded_retry_s(over_s)
+            raise self._overloaded("prefill_queue_full", message, wait_s)
 
-    def _next(self) -> Ticket | None:
-        """Who starts now. What else a start must be promised (cache blocks, time) is to be asked here."""
-        limit = self.capacity.turns_per_key
-        for ticket in self._waiting.in_order(self._running):
-            if limit and self._running[ticket.owner] >= limit:
-                continue
-            if ticket.sequences > self._free_sequences:
-                # Later ones that need fewer must not keep it waiting for ever.
-                return None
-            if not ticket.speaks or self._free_streams:
-                return ticket
-        return None
+    def _check_rates(self, ticket: Ticket, tokens: int, audio_s: float) -> None:
+        short = self.rates.short(ticket.owner, tokens, audio_s)
+        if short is not None:
+            self._refused[short.reason] += 1
+            headers = self.rates.headers(ticket.owner)
+            raise RateExceeded(short.message, retry_after_s=short.wait_s, headers=headers)
 
-    def _forget_wait(self, ticket: Ticket) -> None:
-        self._waiting.discard(ticket)
-        self._media_seconds -= ticket.media_seconds
-        ticket.media_seconds = 0.0
+    def _wait_s(self, ticket: Ticket) -> float:
+        """When it would start, behind all of its kind that wait now."""
+        ahead = sum(one is not ticket for one in self._pending(ticket.speaks))
+        return self._times.retry_after_s(ticket.speaks, ahead, self._places(ticket.speaks, ticket.live))
+
+    def _full_because(self, reason: Refusal, ticket: Ticket) -> str:
+        if reason == "not_in_real_time":
+            return f"speech for {self._ledger.held.live} listeners is made just now, and more would stutter"
+        kind = "spoken" if ticket.speaks else "text"
+        turns = self._turns(ticket.speaks)
+        return f"{turns} {kind} turns are running or waiting, which is all this server takes"
 
     def _overloaded(self, reason: Refusal, message: str, retry_after_s: float) -> Overloaded:
         self._refused[reason] += 1
@@ -310,7 +350,3 @@ class Admission:
     def _unavailable(self, reason: Refusal, message: str, retry_after_s: float | None = None) -> Unavailable:
         self._refused[reason] += 1
         return Unavailable(message, code=reason, retry_after_s=retry_after_s)
-
-    def _retry_after_s(self, ahead: int, places: int) -> float:
-        estimate = self._typical_turn_s * (ahead + 1) / max(places, 1)
-        return min(max(estimate, _SHORTEST_RETRY_S), _LONGEST_RETRY_S)

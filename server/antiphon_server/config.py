@@ -37,6 +37,31 @@ class Limits(_Frozen):
     json_nodes: int = Field(100_000, ge=100, description="Brackets, commas and strings of a JSON body.")
     queued_turns: int = Field(64, ge=0, description="Turns that may wait for a slot, text and speech each.")
     turns_per_key: int = Field(0, ge=0, description="Of one API key, running at once; 0 is no limit.")
+    tokens_per_minute: int = Field(
+        0, ge=0, description="Of one API key, as `usage` counts them; 0 is no limit."
+    )
+    audio_seconds_per_minute: float = Field(
+        0, ge=0, description="Of one API key, of sound heard and spoken; 0 is no limit."
+    )
+    real_time: bool = Field(
+        True,
+        description="Further streams that somebody listens to start only while the Talker keeps up with all.",
+    )
+    answer_tokens: int = Field(
+        1024, ge=1, description="Of an answer, so much cache is kept free at its start; more as it grows."
+    )
+    answer_speech_s: float = Field(
+        60, gt=0, description="Of a spoken answer, so much of the Talker's cache is kept free at its start."
+    )
+    prefill_s: float = Field(
+        30,
+        ge=0,
+        description="All prompts not read yet may take this long together, at the measured rate; 0 is no "
+        "limit.",
+    )
+    queued_prompt_tokens: int = Field(
+        2_000_000, ge=0, description="Tokens of all prompts not read yet; 0 is no limit."
+    )
     queued_media_seconds: float = Field(
         3600, ge=0, description="Audio and video of all waiting turns together."
     )

@@ -59,7 +59,7 @@ def _of_engine(exc: EngineError) -> ApiError:
 
 def headers_of(error: ApiError) -> dict[str, str]:
     """Headers that tell a client whether and when to try again (openai's SDKs read all three)."""
-    headers = {"x-should-retry": "true" if error.status in (408, 429, 503) else "false"}
+    headers = {"x-should-retry": "true" if error.status in (408, 429, 503) else "false", **error.headers}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
         headers["retry-after-ms"] = str(max(1, math.ceil(error.retry_after_s * 1000)))

@@ -9,13 +9,18 @@ ApiError
 ├── PayloadTooLarge  413
 ├── HeadTooLarge     431
 ├── Overloaded       429  no room now; carries Retry-After
+│   └── RateExceeded 429  this key has used what it may use a minute
 ├── Unavailable      503  not ready, draining or a stage is dead; carries Retry-After
 └── ServerFault      500  our fault; the details stand in the log under the request id
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar
+
+_NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class ApiError(Exception):
@@ -33,8 +38,10 @@ class ApiError(Exception):
         code: str | None = None,
         hint: str | None = None,
         retry_after_s: float | None = None,
+        headers: Mapping[str, str] = _NO_HEADERS,
     ) -> None:
         super().__init__(message)
+        self.headers = headers
         self.message = message
         self.param = param
         self.code = code or self.default_code
@@ -100,6 +107,10 @@ class Overloaded(ApiError):
     status = 429
     type = "rate_limit_error"
     default_code = "overloaded"
+
+
+class RateExceeded(Overloaded):
+    default_code = "rate_limit_exceeded"
 
 
 class Unavailable(ApiError):

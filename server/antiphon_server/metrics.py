@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from antiphon_executor.protocol import Derailment, EngineStatus
-from antiphon_server.admission import Load, Refusal
+from antiphon_server.capacity import Load, Refusal
 from antiphon_server.errors import ApiError, BadRequest, Overloaded
 
 Outcome = Literal["ok", "client_error", "rejected", "unavailable", "fault", "aborted"]
@@ -192,6 +192,45 @@ def _admissions(load: Load) -> Iterator[Metric]:
         "antiphon_admission_softened", "Turns answered in text for want of speech.", value=load.softened
     )
     yield GaugeMetricFamily("antiphon_admission_keys", "Keys with a turn inside.", value=load.keys)
+    yield from _promised(load)
+
+
+def _promised(load: Load) -> Iterator[Metric]:
+    """What the tickets of running turns hold, and the measured figures that starts depend on."""
+    blocks = GaugeMetricFamily(
+        "antiphon_admission_cache_blocks",
+        "KV blocks promised to running turns, and those left; none where an engine does not say.",
+        labels=("stage", "state"),
+    )
+    held, whole = load.running, load.whole
+    for stage, used, total in (
+        ("thinker", held.thinker_blocks, whole.thinker_blocks),
+        ("talker", held.talker_blocks, whole.talker_blocks),
+    ):
+        blocks.add_metric((stage, "used"), used)
+        blocks.add_metric((stage, "free"), max(total - used, 0))
+    yield blocks
+    yield GaugeMetricFamily(
+        "antiphon_admission_live_streams", "Streams that somebody listens to.", value=held.live
+    )
+    yield GaugeMetricFamily(
+        "antiphon_admission_live_streams_limit",
+        "How many of those the Talker keeps in real time; all slots while it is not measured.",
+        value=whole.live if load.live_limit is None else load.live_limit,
+    )
+    yield GaugeMetricFamily(
+        "antiphon_admission_frame_seconds",
+        "What a Talker step takes with the streams there are; a frame is 0.08.",
+        value=load.frame_s,
+    )
+    yield GaugeMetricFamily(
+        "antiphon_admission_prompt_tokens", "Prompt tokens that are not read yet.", value=load.prompt_tokens
+    )
+    yield GaugeMetricFamily(
+        "antiphon_admission_prefill_tokens_per_second",
+        "How fast prompts are read; 0 until measured.",
+        value=load.prefill_rate,
+    )
 
 
 class _EngineCollector(Collector):

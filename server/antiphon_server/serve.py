@@ -18,12 +18,14 @@ from typing import Any
 
 import uvloop
 
+from antiphon_executor.capacity import EngineCapacity
 from antiphon_executor.protocol import OmniEngine, OperatorError
 from antiphon_executor.settings import EngineSettings
 from antiphon_server import logs
-from antiphon_server.admission import Admission, Capacity
+from antiphon_server.admission import Admission
 from antiphon_server.app import create_app
 from antiphon_server.banner import Progress, banner
+from antiphon_server.capacity import Capacity
 from antiphon_server.config import Settings
 from antiphon_server.errors import ServerFault
 from antiphon_server.exits import ExitCode, StartupError, end_within, report
@@ -158,7 +160,7 @@ class Serving:
 
     def _assemble(self, engine: OmniEngine, prompts: PromptRenderer, media: MediaLoader) -> Service:
         settings = self._settings
-        admission = Admission(capacity_of(settings))
+        admission = Admission(capacity_of(settings, engine.card.capacity), lambda: engine.status().frame_time)
         self._metrics.watch_load(lambda: admission.load)
         self._metrics.watch_engine(engine.status)
         transcripts = Transcripts(settings.chat)
@@ -203,7 +205,7 @@ class Serving:
         return ExitCode.ENGINE_DIED
 
 
-def capacity_of(settings: Settings) -> Capacity:
+def capacity_of(settings: Settings, engines: EngineCapacity) -> Capacity:
     """How much the door lets in: as much as the engines run at once, and a bounded queue."""
     engine, limits = settings.engine, settings.server.limits
     return Capacity(
@@ -214,6 +216,14 @@ def capacity_of(settings: Settings) -> Capacity:
         queue_s=settings.server.timeouts.queue_s,
         media_bytes=limits.media_bytes,
         turns_per_key=limits.turns_per_key,
+        queued_prompt_tokens=limits.queued_prompt_tokens,
+        prefill_s=limits.prefill_s,
+        answer_tokens=limits.answer_tokens,
+        speech_s=limits.answer_speech_s,
+        real_time=limits.real_time,
+        tokens_per_minute=limits.tokens_per_minute,
+        audio_seconds_per_minute=limits.audio_seconds_per_minute,
+        engines=engines,
     )
 
 

@@ -6,6 +6,8 @@ given up by `access.py`, whose `send` then raises.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from starlette.types import Send
 
 DONE = b"data: [DONE]\n\n"
@@ -25,13 +27,16 @@ def frame(json: bytes) -> bytes:
 class EventStream:
     """The response's body. `start`, then `send` as often as needed, then `end`, once."""
 
-    def __init__(self, send: Send) -> None:
+    def __init__(self, send: Send, more: Callable[[], Mapping[str, str]] = dict) -> None:
+        """`more`: asked for headers when the response starts; names in lower case."""
         self._send = send
+        self._more = more
         self.started = False
 
     async def start(self) -> None:
         self.started = True
-        await self._send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+        more = [(name.encode(), value.encode()) for name, value in self._more().items()]
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *more]})
 
     async def send(self, data: bytes) -> None:
         if data:

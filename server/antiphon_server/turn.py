@@ -23,12 +23,13 @@ from antiphon_executor.protocol import (
     TurnEvent,
     TurnRequest,
 )
-from antiphon_server.admission import Ticket
 from antiphon_server.errors import ApiError, BadRequest
 from antiphon_server.metrics import ServerMetrics
 from antiphon_server.milestones import engine_note, note
 from antiphon_server.plan import Plan
+from antiphon_server.pricing import TurnSize, heard_seconds, media_seconds, tokens_of
 from antiphon_server.service import Service
+from antiphon_server.ticket import Ticket
 
 Clock = Callable[[], float]
 
@@ -39,8 +40,10 @@ async def run_turn(
     """The engine's events. Raises ApiError and EngineError; a turn that ends early raises too (R19)."""
     arrived = clock()
     form = plan.form
-    owner = plan.cache_salt or ""
-    async with service.admission.ticket(speaks=form.speaks, choices=form.choices, owner=owner) as ticket:
+    asked = service.admission.ticket(
+        speaks=form.speaks, live=form.stream, choices=form.choices, owner=plan.cache_salt or ""
+    )
+    async with asked as ticket:
         note("admitted")
         progress = _Progress(plan, service.metrics, clock, arrived)
         turn = await _prepare(plan, service, ticket, clock)
@@ -50,6 +53,7 @@ async def run_turn(
         async with aclosing(generated) as events:
             async for event in events:
                 progress.see(event)
+                ticket.see(event)
                 if progress.text_is_complete:
                     ticket.text_ended()
                 yield event
@@ -60,7 +64,7 @@ def soften(plan: Plan, service: Service) -> Plan:
     """The plan; or, where it allows that and speech has no room now, the same answer in text alone."""
     if not (plan.form.speaks and plan.speech_optional):
         return plan
-    if service.admission.takes(speaks=True, owner=plan.cache_salt or ""):
+    if service.admission.takes(speaks=True, live=plan.form.stream, owner=plan.cache_salt or ""):
         return plan
     service.admission.soften()
     return plan.in_text()
@@ -73,7 +77,7 @@ async def _prepare(plan: Plan, service: Service, ticket: Ticket, clock: Clock) -
     _check_room(prompt, service.engine.card)
     media = await _load(plan, service, ticket)
     waiting_since = clock()
-    await ticket.start(seconds_of(media))
+    await ticket.start(_size_of(plan, prompt, media, service.engine.card))
     service.metrics.turn_started(clock() - waiting_since)
     note("started")
     return TurnRequest(
@@ -88,10 +92,14 @@ async def _prepare(plan: Plan, service: Service, ticket: Ticket, clock: Clock) -
     )
 
 
-def seconds_of(media: Media) -> float:
-    """Sound and video of a turn, in seconds."""
-    videos = sum(len(clip.frames) / clip.frames_per_second for clip in media.videos)
-    return videos + sum(clip.seconds for clip in media.audios)
+def _size_of(plan: Plan, prompt: tuple[int, ...], media: Media, card: ModelCard) -> TurnSize:
+    return TurnSize(
+        prompt_tokens=len(prompt) + tokens_of(media, card.capacity.media),
+        max_tokens=plan.text.max_tokens,
+        max_frames=plan.speech.max_frames if plan.speech else None,
+        media_seconds=media_seconds(media),
+        heard_seconds=heard_seconds(media),
+    )
 
 
 async def _load(plan: Plan, service: Service, ticket: Ticket) -> Media:
@@ -102,8 +110,7 @@ async def _load(plan: Plan, service: Service, ticket: Ticket) -> Media:
     except ApiError as error:
         service.metrics.media_rejected(error)
         raise
-    heard = sum(clip.seconds for clip in media.audios)
-    service.metrics.media_heard(heard + sum(clip.sound.seconds for clip in media.videos if clip.sound))
+    service.metrics.media_heard(heard_seconds(media))
     return media
 
 

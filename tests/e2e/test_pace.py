@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from collections.abc import Iterator
 
@@ -12,7 +13,7 @@ import pytest
 
 from tests.e2e.conftest import StartServer
 from tests.e2e.live_stream import LONG
-from tests.e2e.server_process import RunningServer
+from tests.e2e.server_process import RunningServer, becomes
 
 pytestmark = pytest.mark.engine
 
@@ -24,7 +25,7 @@ ANSWER_S = 12.0
 
 @pytest.fixture(scope="module")
 def paced(start: StartServer) -> Iterator[RunningServer]:
-    server = start("--engine.talker.pace.park-s", str(AHEAD_S))
+    server = start("--engine.talker.pace.park-s", str(AHEAD_S), "--server.limits.real-time")
     yield server
     server.end()
 
@@ -54,3 +55,16 @@ def test_speech_is_made_no_further_ahead_of_its_client_than_is_set(paced: Runnin
     came = listen(paced)
     assert came[-1][1] >= ANSWER_S
     assert max(heard_s - at_s for at_s, heard_s in came) <= AHEAD_S + SPARE_S
+
+
+def test_what_the_talkers_steps_take_reaches_the_door(paced: RunningServer) -> None:
+    """The server knows how long a frame takes, how many listeners that is, and what the caches hold."""
+    with httpx.stream("POST", f"{paced.url}/v1/chat/completions", json=LONG, timeout=120) as answer:
+        answer.raise_for_status()
+        assert becomes(lambda: paced.metrics()["antiphon_admission_frame_seconds", ""] > 0, 60)
+        speaking = paced.metrics()
+    assert speaking["antiphon_admission_live_streams", ""] == 1
+    assert 1 <= speaking["antiphon_admission_live_streams_limit", ""] <= 8
+    text = paced.get("/metrics").text
+    free = re.findall(r'antiphon_admission_cache_blocks{stage="(\w+)",state="free"} (\S+)', text)
+    assert {stage for stage, blocks in free if float(blocks) > 8} == {"thinker", "talker"}

@@ -13,7 +13,8 @@ from typing import Any, cast
 import numpy as np
 
 from antiphon_executor.protocol import AudioClip, Media, Picture, VideoClip
-from antiphon_server.admission import Admission, Capacity
+from antiphon_server.admission import Admission
+from antiphon_server.capacity import Capacity
 from antiphon_server.config import Settings
 from antiphon_server.media.budget import Hold
 from antiphon_server.media.loader import MediaLoader

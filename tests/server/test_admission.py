@@ -7,8 +7,11 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from antiphon_server.admission import Admission, Capacity, Ticket
+from antiphon_server.admission import Admission
+from antiphon_server.capacity import Capacity
 from antiphon_server.errors import Overloaded, Unavailable
+from antiphon_server.pricing import TurnSize
+from antiphon_server.ticket import Ticket
 
 
 def door(
@@ -147,7 +150,7 @@ async def test_too_many_seconds_of_waiting_media_are_refused() -> None:
 
     async def wait_with(seconds: float) -> None:
         async with admission.ticket(speaks=False) as ticket:
-            await ticket.start(seconds)
+            await ticket.start(TurnSize(media_seconds=seconds))
 
     async with AsyncExitStack() as stack:
         await turn(stack, admission)

@@ -7,7 +7,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from antiphon_executor.protocol import EngineStatus
-from antiphon_server.admission import Admission, Capacity
+from antiphon_server.admission import Admission
+from antiphon_server.capacity import Capacity
 from antiphon_server.errors import ApiError, BadRequest, Overloaded, ServerFault
 from antiphon_server.metrics import ServerMetrics
 from antiphon_server.service import Service

@@ -12,8 +12,9 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from antiphon_server.admission import Admission, Capacity
+from antiphon_server.admission import Admission
 from antiphon_server.app import create_app
+from antiphon_server.capacity import Capacity
 from antiphon_server.service import Service
 from tests.echo_engine import EchoEngine, Script
 from tests.server.exchange import Exchange, becomes_true

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from functools import partial
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -61,13 +62,17 @@ async def create_chat_completion(request: Request) -> Response:
     else:
         parsed = await asyncio.to_thread(parse_chat_request, body)
     require_model(service, parsed.model)
-    plan = soften(plan_turn(parsed, service, served_name(service), _salt_of(request, service)), service)
+    salt = _salt_of(request, service)
+    plan = soften(plan_turn(parsed, service, served_name(service), salt), service)
     note("planned")
-    return ChatDelivery(plan.head, plan.form, run_turn(plan, service), service)
+    rates = partial(service.admission.rates.headers, salt or "")
+    return ChatDelivery(plan.head, plan.form, run_turn(plan, service), service, rates)
 
 
 def _salt_of(request: Request, service: Service) -> str | None:
     """Keys do not share a prefix cache: how fast an answer comes would tell what others have asked."""
     if not service.settings.server.api_keys:
         return None
-    return hashlib.sha256(request.headers.get("authorization", "").encode()).hexdigest()
+    # The key alone, as `ApiKeys` reads it: however the header is spelt, a key has one place in the queue.
+    _, _, key = request.headers.get("authorization", "").partition(" ")
+    return hashlib.sha256(key.strip().encode()).hexdigest()

@@ -1,0 +1,63 @@
+"""What a turn is expected to take of the caches: its prompt, a bounded answer, then what it really takes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from antiphon_executor.capacity import CacheCapacity, EngineCapacity, MediaTokens
+from antiphon_executor.protocol import AudioClip, Media, Picture, VideoClip
+from antiphon_server.capacity import Capacity, Price
+from antiphon_server.pricing import TurnSize, heard_seconds, media_seconds, price, tokens_of
+
+CACHE = CacheCapacity(blocks=100, block_tokens=16)
+CAPACITY = Capacity(
+    8, 4, 8, 100, 30, 1 << 20, answer_tokens=64, speech_s=8.0, engines=EngineCapacity(CACHE, CACHE, 2)
+)
+
+
+def text(**size: int) -> Price:
+    return price(TurnSize(**size), speaks=False, live=False, capacity=CAPACITY)
+
+
+def test_an_answer_is_expected_to_be_as_long_as_asked_for_but_not_longer_than_most_are() -> None:
+    assert text(prompt_tokens=32, max_tokens=16).thinker_blocks == 3
+    assert text(prompt_tokens=32, max_tokens=100_000).thinker_blocks == 2 + 4
+    assert text(prompt_tokens=32).thinker_blocks == 2 + 4
+
+
+def test_what_was_written_beyond_that_counts() -> None:
+    assert text(prompt_tokens=32, written=64).thinker_blocks == 6
+    assert text(prompt_tokens=32, written=65).thinker_blocks == 7
+
+
+def test_choices_each_have_their_answer() -> None:
+    assert text(prompt_tokens=33, choices=3).thinker_blocks == 2 + 3 * 5
+    assert text(prompt_tokens=33, choices=3, written=3 * 80).thinker_blocks == 2 + 3 * 6
+    assert text(prompt_tokens=33, choices=3).sequences == 3
+
+
+def test_nothing_costs_more_than_there_is() -> None:
+    assert text(prompt_tokens=1_000_000, choices=20) == Price(sequences=8, thinker_blocks=100)
+
+
+def test_speech_takes_its_stream_its_listener_and_room_for_its_frames() -> None:
+    """8 s are 100 frames, two tokens each."""
+    spoken = price(TurnSize(prompt_tokens=32), speaks=True, live=True, capacity=CAPACITY)
+    assert (spoken.streams, spoken.live, spoken.talker_blocks) == (1, 1, (32 + 200) // 16 + 1)
+    unheard = price(TurnSize(prompt_tokens=32, max_frames=4), speaks=True, live=False, capacity=CAPACITY)
+    assert (unheard.live, unheard.talker_blocks) == (0, 3)
+    assert spoken.spoken_part == Price(streams=1, live=1, talker_blocks=15)
+
+
+def test_caches_of_which_nothing_is_known_cost_nothing() -> None:
+    free = price(TurnSize(9_999), speaks=True, live=True, capacity=Capacity(8, 4, 8, 100, 30, 1))
+    assert free == Price(sequences=1, streams=1, live=1)
+
+
+def test_media_are_counted_about_as_the_model_takes_them() -> None:
+    second = AudioClip(np.zeros(16_000, np.float32))
+    film = VideoClip(np.zeros((5, 64, 96, 3), np.uint8), 2.0, second)
+    media = Media((second,), (Picture(np.zeros((64, 64, 3), np.uint8)),), (film,))
+    assert tokens_of(media, MediaTokens(7.0, 32 * 32, 2)) == 2 * 7 + 4 + 3 * 6
+    assert heard_seconds(media) == 2.0
+    assert media_seconds(media) == 3.5
