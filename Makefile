@@ -17,12 +17,17 @@ TAUGHT_READY := .cache/nano-venv/ready
 LEARN  := PYTHONPATH=model_executor OMP_NUM_THREADS=1 nice -n 19
 JUDGE  := $(LEARN) $(TAUGHT) -m antiphon_nano.judge $(NANO)/report.json
 GATE   := $(LEARN) $(PY) -m antiphon_nano.gates $(NANO)/report.json
+THINK  := $(LEARN) $(PY) -u -m antiphon_nano.thinker
+# The checkpoint gets its name when it is whole. Made anew behind an examination, its card tells the figures.
+EXPORT := rm -rf $(NANO)/antiphon-nano.partial && \
+          $(LEARN) $(PY) -m antiphon_nano.export $(NANO) $(NANO)/antiphon-nano.partial && \
+          rm -rf $(NANO)/antiphon-nano && mv $(NANO)/antiphon-nano.partial $(NANO)/antiphon-nano
 # Written last, so an interrupted set-up is taken up again; older than a lock, it is out of date.
 READY  := $(VENV)/ready-$(DEVICE)
 TESTED := $(VENV)/ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint lock architecture chaos soak nano nano-polish image-test clean
+.PHONY: help install serve test lint lock architecture chaos soak nano nano-polish nano-eval nano-readers image-test clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -57,7 +62,18 @@ chaos: $(TESTED) ## kill clients and engines, read slowly, drain behind nginx (h
 soak: $(TESTED) ## a mixed load for 15 minutes: does anything grow (ARGS="--minutes 60")
 	$(PY) -m tests.chaos.soak $(ARGS)
 
-nano: $(NANO)/talker.passed ## train antiphon-nano's voice from packages alone (hours; goes on where it stopped)
+nano: $(NANO)/antiphon-nano ## train antiphon-nano from packages alone (hours; goes on where it stopped)
+
+nano-eval: $(NANO)/antiphon-nano | $(TESTED) $(TAUGHT_READY) ## examine antiphon-nano through its server (ARGS="--most 20")
+	PYTHONPATH=model_executor $(PY) -u -m antiphon_nano.served.evaluation $(NANO) $(NANO)/antiphon-nano $(ARGS)
+	$(JUDGE) --most 200 --note ", all" $(NANO)/speech/natural-heart
+	$(JUDGE) --most 200 $(addprefix $(NANO)/judged/served-,read deep unseen closed)
+	$(LEARN) $(PY) -m antiphon_nano.served.heard_words $(NANO)/report.json $(NANO)/judged/served-closed
+	$(LEARN) $(PY) -m antiphon_nano.inspection $(NANO)/report.json \
+	  $(NANO)/speech/natural-heart $(NANO)/judged/served-read $(NANO)/spectra.png
+	$(EXPORT)
+	$(LEARN) $(PY) -m antiphon_nano.results $(NANO)/report.json
+	$(GATE) served
 
 image-test: ## build the CPU image with buildah, run it, let it speak (root, Debian)
 	deploy/image_test.sh
@@ -129,3 +145,41 @@ $(NANO)/talker.passed: $(NANO)/vocoder.passed $(NANO)/talker.trained | $(READY) 
 	$(JUDGE) $(addprefix $(NANO)/judged/,predictor talker talker-deep unseen)
 	$(GATE) talker
 	@touch $@
+
+nano-readers:
+	@for program in flite festival espeak-ng; do command -v $$program > /dev/null || \
+	  { echo "make nano: $$program is missing; on Debian: apt-get install flite festival festvox-us-slt-hts espeak-ng" >&2; exit 1; }; done
+
+$(NANO)/asked.made: | nano-readers $(TAUGHT_READY)
+	$(LEARN) $(TAUGHT) -u -m antiphon_nano.thinker.hearing.synthesis $(NANO)/asked
+	@touch $@
+
+# The Thinker reads, its towers look and listen, each alone; then all together.
+$(NANO)/thinker-text.trained: | $(READY)
+	$(THINK).text_training $(NANO)
+	@touch $@
+
+$(NANO)/thinker-eyes.trained: | $(READY)
+	$(THINK).eyes_training $(NANO)
+	@touch $@
+
+$(NANO)/thinker-ears.trained: $(NANO)/speech.made $(NANO)/asked.made | $(READY)
+	$(THINK).ears_training $(NANO)
+	@touch $@
+
+$(NANO)/towers.passed: $(NANO)/thinker-eyes.trained $(NANO)/thinker-ears.trained
+	$(THINK).tower_trial $(NANO)
+	$(LEARN) $(PY) -m antiphon_nano.gates $(NANO)/thinker-report.json towers
+	@touch $@
+
+$(NANO)/thinker.trained: $(NANO)/thinker-text.trained $(NANO)/towers.passed
+	$(THINK).joint_training $(NANO)
+	@touch $@
+
+$(NANO)/thinker.passed: $(NANO)/thinker.trained
+	$(THINK).evaluation $(NANO)
+	$(LEARN) $(PY) -m antiphon_nano.gates $(NANO)/thinker-report.json thinker
+	@touch $@
+
+$(NANO)/antiphon-nano: $(NANO)/talker.passed $(NANO)/thinker.passed
+	$(EXPORT)

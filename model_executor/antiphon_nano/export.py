@@ -41,6 +41,8 @@ TEXT_TEMPERATURE = 0.01
 SPEECH = {"predictor_temperature": 0}
 """What the server draws speech with where a client says nothing: see `antiphon_executor.card`."""
 NOTICE = "NOTICE"
+SPECTRA = "spectra.png"
+"""A pair of spectrograms, the teacher's and ours, where the model has been examined."""
 TEMPLATE = "chat_template.jinja"
 """The family's, as the tiny checkpoints have it."""
 _FILLED_SOUND_S = 30
@@ -73,6 +75,8 @@ def export(home: Path, destination: Path) -> int:
     size = sum(file.stat().st_size for file in files)
     if size > MOST_BYTES:
         raise ExportError(f"the weights take {size / 1e6:.1f} MB, {MOST_BYTES / 1e6:.0f} are the most")
+    if (home / SPECTRA).exists():
+        shutil.copyfile(home / SPECTRA, destination / SPECTRA)
     (destination / "README.md").write_text(model_card(home, model, size), encoding="utf-8")
     return size
 

@@ -73,6 +73,15 @@ GATES: Mapping[str, tuple[Gate | Floor | Ceiling, ...]] = {
         Floor("served-closed, word heard", "right", 95.0),
         Ceiling("served runaways", "runaways", 0.0),
     ),
+    "towers": (Floor("eyes alone", "right", 95.0), Ceiling("ears alone, heart", "wer", 20.0)),
+    "thinker": (
+        Floor("arithmetic", "right", 98.0),
+        Floor("pictures", "right", 95.0),
+        Floor("videos", "right", 90.0),
+        Floor("spoken questions, teacher", "right", 95.0),
+        Floor("spoken questions, other voices", "right", 80.0),
+        Ceiling("transcription, teacher", "wer", 10.0),
+    ),
     "talker": (Gate("predictor", "held-heart", 15.0), Gate("talker", "natural-heart", 10.0)),
 }
 
