@@ -23,7 +23,7 @@ from antiphon_nano.speech.recordings import Recordings
 from antiphon_nano.speech.talker_loss import TalkerLoss
 from antiphon_nano.speech.talker_start import fresh_talker, soft_labels
 
-STEPS = 9000
+STEPS = 6000
 _CONVERSATION_FROM = 0.6
 
 
@@ -59,7 +59,7 @@ def main() -> None:
     talker = fresh_talker(nano(tokenizer.get_vocab()).talker_config, codebooks).to(device)
     loss = TalkerLoss(talker, soft_labels(codebooks)).to(device)
     parameters = [*talker.parameters(), *loss.parameters()]
-    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.95), weight_decay=0.02)
+    optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.95), weight_decay=0.02, fused=True)
     plan = training.Plan(home / "talker.safetensors", arguments.steps, rate=2e-3, floor=0.02)
     run = training.Training(plan, {"talker": talker, "loss": loss}, {"talker": optimizer})
     talker.train()

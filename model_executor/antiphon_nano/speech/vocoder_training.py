@@ -31,7 +31,7 @@ from antiphon_nano.speech.vocoder import (
 from antiphon_nano.teacher import shard
 from antiphon_nano.teacher.shard import FRAME_SAMPLES
 
-STEPS = 9000
+STEPS = 7000
 MEL_STEPS = 700
 _MEL_SHARE = 0.5
 _MELS_PER_ROW = 2
