@@ -39,8 +39,11 @@ class RateBuckets:
         return self.per_minute if bucket is None else self._level(bucket, self._clock())
 
     def wait_s(self, key: str, amount: float) -> float:
-        """Until there is `amount`, or a full bucket where that is less; 0.0 where there is."""
-        if not self.per_minute:
+        """Until there is `amount`, or a full bucket where that is less; 0.0 where there is.
+
+        Who wants nothing waits for nothing, however much was used.
+        """
+        if not self.per_minute or not amount:
             return 0.0
         short = min(amount, self.per_minute) - self.left(key)
         return max(short, 0.0) * _MINUTE_S / self.per_minute

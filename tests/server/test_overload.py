@@ -207,7 +207,16 @@ async def test_a_key_is_one_key_however_its_header_is_spelt(
 async def test_where_sound_is_used_up_who_allows_it_gets_text(
     metered: tuple[Service, httpx.AsyncClient], engine: EchoEngine
 ) -> None:
-    _, client = metered
+    """200 tokens of an answer are 32 s of its speech, and 30 s a minute there are."""
+    service = replace(metered[0], admission=Admission(replace(CAPACITY, audio_seconds_per_minute=30.0)))
     engine.script = Script(answer="word" * 200)
-    spoken = await call(client, asked("hi", **SPOKEN, max_tokens=200), "second-key")
-    assert (spoken.status, spoken.headers["x-ratelimit-remaining-audio-seconds"]) == (200, "30")
+    transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        assert (await call(client, asked("hi", **SPOKEN), "first-key")).status == 200
+        late = await call(client, asked("hi", **SPOKEN), "first-key")
+        assert (late.status, late.code) == (429, "rate_limit_exceeded")
+        assert 0 < int(late.headers["retry-after-ms"]) < 10_000
+        text = await call(client, asked("hi", **SPOKEN, speech_optional=True), "first-key")
+        assert (text.status, text.headers["x-ratelimit-remaining-audio-seconds"]) == (200, "0")
+        assert (await call(client, asked("hi", **SPOKEN), "second-key")).status == 200
+    assert service.admission.load.softened == 1

@@ -39,6 +39,7 @@ def test_more_was_used_than_there_was_and_that_is_waited_for_too(clock: Clock) -
     buckets.take("a", 90)
     assert buckets.left("a") == -30
     assert buckets.wait_s("a", 10) == pytest.approx(40)
+    assert buckets.wait_s("a", 0) == 0
 
 
 def test_who_wants_more_than_a_bucket_holds_waits_until_it_is_full(clock: Clock) -> None:
