@@ -74,15 +74,16 @@ def question_of(closing: tuple[int, ...]) -> list[int]:
 
 
 def closing_of(book: LessonBook, spoken_to: bool) -> tuple[int, ...]:
-    """Of the first lesson whose user types, or speaks no longer than media rows are read."""
-    sound, picture = (nano_tokenizer().get_vocab()[f"<|{kind}_start|>"] for kind in ("audio", "vision"))
+    """Of the first lesson with one user's turn, who types, or speaks no longer than media rows are read."""
+    ids = nano_tokenizer().get_vocab()
+    sound, picture, user = ids["<|audio_start|>"], ids["<|vision_start|>"], ids["user"]
     for seed in range(100):
         closing = book._closing(np.random.default_rng(seed), conversation=True)
-        if (
-            picture not in closing
-            and (sound in closing) == spoken_to
-            and closing.count(NOTHING) <= NANO_MEDIA_ROWS
-        ):
+        question = question_of(closing)
+        plain = closing.count(user) == 1 and picture not in closing
+        short = closing.count(NOTHING) <= NANO_MEDIA_ROWS
+        asked_first = sound in question[1:]
+        if plain and short and not asked_first and (sound in question) == spoken_to:
             return closing
     raise LookupError("no such lesson")
 

@@ -49,16 +49,16 @@ class Evaluation:
         self._wrong[exam.name] = [[m.asked, m.wanted, m.given] for m in marked if m.given != m.wanted]
         (self._home / WRONG).write_text(json.dumps(self._wrong, indent=1) + "\n")
 
-    async def speak(self, most: int, endless: int) -> None:
+    async def speak(self, most: int, endless: int, other_voice: str = "deep") -> None:
         """Everything that is said aloud; what the judge hears of it comes later."""
         answered: list[Spoken] = []
         for asked in speech_exam.sets(most):
             spoken = await self._examinee.spoken(asked.dialogues)
             speech_exam.write(self._home / "judged" / asked.name, spoken, asked.words)
             answered += spoken
-        deep = speech_exam.sets(most)[0].dialogues[: most // 2]
-        spoken = await self._examinee.spoken(deep, "deep")
-        speech_exam.write(self._home / "judged" / "served-deep", spoken, (), "deep")
+        again = speech_exam.sets(most)[0].dialogues[: most // 2]
+        spoken = await self._examinee.spoken(again, other_voice)
+        speech_exam.write(self._home / "judged" / f"served-{other_voice}", spoken, (), other_voice)
         answered += spoken
         answered += await self._examinee.spoken(speech_exam.endless(max(0, endless - len(answered))))
         runaways = sum(one.ran_away for one in answered)

@@ -17,11 +17,13 @@ from antiphon_nano.thinker.asking.numbers import Asked
 from antiphon_nano.thinker.dialogue import Clip, Sound
 from antiphon_nano.thinker.seeing import drawing, patches, things, wording
 from antiphon_nano.thinker.seeing.things import Thing
+from antiphon_nano.thinker.seeing.wear import worn
 
 CHANGES = ("still", "left", "right", "up", "down", "growing", "shrinking")
 """What a thing does in a clip; the place is the label that training has for it."""
 _STEPS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
-_CELLS = (4, 4)
+_CELLS = (((4, 4), 6), ((3, 4), 3), ((4, 3), 1))
+"""Rows and columns of cells, and how often: square, as wide as films are, and upright."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,12 @@ def show(act_: Act, chance: random.Random, sound: Sound | None = None) -> Clip:
     """Drawn in colours and on a ground of its own, perhaps with a sound."""
     colours = drawing.palette(chance)
     back = drawing.ground(chance, (act_.actor, *act_.rest), colours)
-    size = (_CELLS[1] * patches.CELL, _CELLS[0] * patches.CELL)
+    ((rows, columns),) = chance.choices([cells for cells, _ in _CELLS], [weight for _, weight in _CELLS])
+    size = (columns * patches.CELL, rows * patches.CELL)
     shown = [(*act_.rest, act_.at(frame)) for frame in range(act_.frames)]
     frames = np.stack([np.asarray(drawing.draw(found, colours, back, size)) for found in shown])
-    return Clip(patches.cut(frames), act_.frames, act_.fps, sound, _labels(act_))
+    cut = patches.cut(worn(frames, chance))
+    return Clip(cut, act_.frames, act_.fps, sound, _labels(act_, (rows, columns)))
 
 
 def describe(act_: Act) -> str:
@@ -98,13 +102,13 @@ def asked(act_: Act, chance: random.Random) -> Asked:
     return Asked(answers.written(form), answer, "video colour")
 
 
-def _labels(act_: Act) -> NDArray[np.int64]:
+def _labels(act_: Act, cells: tuple[int, int]) -> NDArray[np.int64]:
     """[cells of all patches in time, 4]: a picture's labels of each patch's first frame, and what the actor
     does where it is: a place in `CHANGES`; -1 where it is not, and where a patch repeats the last frame.
     """
     parts = []
     for first in range(0, act_.frames, patches.TEMPORAL):
-        still = drawing.labels((*act_.rest, act_.at(first)), _CELLS)
+        still = drawing.labels((*act_.rest, act_.at(first)), cells)
         change = np.full((len(still), 1), -1)
         if first + 1 < act_.frames:
             kind = (words.COLOURS.index(act_.actor.colour) + 1, words.SHAPES.index(act_.actor.shape) + 1)

@@ -16,6 +16,7 @@ from antiphon_nano.thinker.asking.numbers import Asked
 from antiphon_nano.thinker.dialogue import Picture
 from antiphon_nano.thinker.seeing import drawing, patches, things, wording
 from antiphon_nano.thinker.seeing.things import Thing
+from antiphon_nano.thinker.seeing.wear import worn
 
 MOST = 9
 _SIDES = (((6, 6), 8), ((5, 6), 1), ((6, 5), 1), ((4, 6), 1), ((6, 4), 1), ((5, 5), 2), ((4, 4), 1))
@@ -59,7 +60,7 @@ def show(scene_: Scene, chance: random.Random) -> Picture:
     colours = drawing.palette(chance)
     back = drawing.ground(chance, scene_.things, colours)
     image = drawing.draw(scene_.things, colours, back, (columns * patches.CELL, rows * patches.CELL))
-    cut = patches.cut(np.asarray(image)[None])
+    cut = patches.cut(worn(np.asarray(image)[None], chance))
     return Picture(cut, drawing.labels(scene_.things, (rows, columns)))
 
 

@@ -1,0 +1,38 @@
+"""What pictures lose on their way to the model: drawn larger or smaller elsewhere, and encoded with losses.
+
+In: RGB frames, a source of chance. Out: as many of the same size, mostly worn. A model that has only seen
+clean edges would not know a photograph of them, nor a film's colours in a quarter of its places.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+_CLEAN = 0.4
+_RESIZED = 0.5
+_QUALITY = (40, 95)
+_SCALE = (0.7, 2.5)
+
+
+def worn(frames: NDArray[np.uint8], chance: random.Random) -> NDArray[np.uint8]:
+    """`frames`: uint8 [n, height, width, 3], all worn alike."""
+    if chance.random() < _CLEAN:
+        return frames
+    quality = chance.randint(*_QUALITY)
+    scale = chance.uniform(*_SCALE) if chance.random() < _RESIZED else 1.0
+    return np.stack([_worn(Image.fromarray(frame), quality, scale) for frame in frames])
+
+
+def _worn(image: Image.Image, quality: int, scale: float) -> NDArray[np.uint8]:
+    """JPEG in 4:2:0 of another size, which is then made the old one, as processors do."""
+    width, height = (max(32, round(side * scale)) for side in image.size)
+    packed = io.BytesIO()
+    image.resize((width, height), Image.Resampling.BICUBIC).save(
+        packed, "JPEG", quality=quality, subsampling=2
+    )
+    return np.asarray(Image.open(packed).convert("RGB").resize(image.size, Image.Resampling.BICUBIC))
