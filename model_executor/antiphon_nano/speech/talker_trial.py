@@ -88,10 +88,10 @@ class Trial:
         length = int(batch.begins[0].nonzero()) + 1
         return self._loss.rows(batch)[0, :length]
 
-    def said(self, lesson: Lesson) -> tuple[Tensor, bool]:
-        """Codes [frames, groups] of the lesson's text, free-running and greedy; whether it came to an end."""
+    def said(self, lesson: Lesson, sampling: StreamSampling = GREEDY) -> tuple[Tensor, bool]:
+        """Codes [frames, groups] of the lesson's text, free-running; whether it came to an end."""
         rows, text = self.prompt_rows(lesson), lesson.text[:-1]
-        speech = speak(self.talker, rows, text, self._end, GREEDY, MOST_FRAMES, Cached(self.talker))
+        speech = speak(self.talker, rows, text, self._end, sampling, MOST_FRAMES, Cached(self.talker))
         return speech.codes, speech.ended
 
     @torch.no_grad()
@@ -121,11 +121,13 @@ def _filled(sound: Tensor) -> NDArray[np.float32]:
     return sound.numpy().astype(np.float32)
 
 
-def free_running(trial: Trial, kind: str, name: str, most: int) -> dict[str, object]:
+def free_running(
+    trial: Trial, kind: str, name: str, most: int, sampling: StreamSampling = GREEDY
+) -> dict[str, object]:
     """Speaks held-out texts of a kind. Figures: frames against the teacher's, streams that never ended."""
     recordings, book = trial.book(kind)
     began = time.monotonic()
-    said = [trial.said(book.lesson(index)) for index in range(min(most, len(recordings)))]
+    said = [trial.said(book.lesson(index), sampling) for index in range(min(most, len(recordings)))]
     frames = sum(len(codes) for codes, _ in said)
     trial.write(name, recordings, [codes for codes, _ in said])
     teacher = sum(recordings.utterance(index).frames for index in range(len(said)))
@@ -141,9 +143,16 @@ def main() -> None:
     parser.add_argument("home", type=Path)
     parser.add_argument("--most", type=int, default=100)
     parser.add_argument("--vocoder", default="vocoder", help="or polished")
+    parser.add_argument("--temperature", type=float, help="of code 0: only `talker-at-TEMPERATURE` is made")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     trial = Trial(arguments.home, arguments.vocoder)
+    if arguments.temperature is not None:
+        drawn = StreamSampling(seed=0, temperature=arguments.temperature, predictor_temperature=0.0)
+        name = f"talker-at-{arguments.temperature:g}"
+        figures = free_running(trial, "held-heart", name, arguments.most, drawn)
+        record(arguments.home / "report.json", f"{name} streams", figures)
+        return
     recordings, book = trial.book("held-heart")
     count = min(arguments.most, len(recordings))
     predicted = [trial.predicted(book.lesson(index)) for index in range(count)]
