@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from transformers import Qwen2Tokenizer
 
+from antiphon_executor.qwen3_5_omni.presets import NANO_MEDIA_ROWS
 from antiphon_nano.speech.lesson import NOTHING, Lesson
 from antiphon_nano.speech.recordings import Recordings, chance_of
 from antiphon_nano.teacher.shard import Utterance
@@ -18,9 +19,12 @@ from antiphon_nano.teacher.shard import Utterance
 ROWS = 1000
 """Rows of a batch, about."""
 REFERENCE_FRAMES = (12, 20)
-_QUESTION_TOKENS = 14
-_MEDIA_SHARE = 0.3
-_MEDIA_ROWS = 30
+_TURNS = (1, 1, 1, 2, 3)
+"""Of the user, in a prompt: earlier answers are left out of it."""
+_QUESTION_TOKENS = 24
+_MEDIA_SHARE = 0.5
+_STAMPS = 40
+"""Rows of nothing besides, at most: a video's timestamps, which are never spoken."""
 _LOT = 64
 """Utterances drawn together and sorted, so that a batch's streams are of about one length."""
 
@@ -88,17 +92,23 @@ class LessonBook:
     def _closing(self, chance: np.random.Generator, conversation: bool) -> tuple[int, ...]:
         line = self._tokenizer.encode("\n")
         ids = [self._ids["<|im_end|>"], *line]
-        if conversation:
-            ids += [self._ids["<|im_start|>"], self._ids["user"], *line, *self._question(chance)]
+        turns = int(chance.choice(_TURNS)) if conversation else 0
+        for turn in range(turns):
+            rows = NANO_MEDIA_ROWS if not turn else 0
+            ids += [self._ids["<|im_start|>"], self._ids["user"], *line, *self._question(chance, rows)]
             ids += [self._ids["<|im_end|>"], *line]
         ids += [self._ids["<|im_start|>"], self._ids["assistant"], *line]
         return (*ids, self._ids["<tts_text_bos>"])
 
-    def _question(self, chance: np.random.Generator) -> list[int]:
+    def _question(self, chance: np.random.Generator, most: int) -> list[int]:
+        """`most`: rows of media; as many as that stand for any longer medium."""
         text = self._text(int(chance.integers(len(self._recordings))))
         words = list(text[: int(chance.integers(1, _QUESTION_TOKENS))])
-        if chance.random() >= _MEDIA_SHARE:
+        if not most or chance.random() >= _MEDIA_SHARE:
             return words
         kind = "audio" if chance.random() < 0.6 else "vision"
-        seen = [NOTHING] * int(chance.integers(1, _MEDIA_ROWS))
-        return [self._ids[f"<|{kind}_start|>"], *seen, self._ids[f"<|{kind}_end|>"], *words]
+        rows = most if chance.random() < 0.5 else int(chance.integers(1, most + 1))
+        rows += int(chance.integers(_STAMPS)) if kind == "vision" and chance.random() < 0.4 else 0
+        medium = [self._ids[f"<|{kind}_start|>"], *[NOTHING] * rows, self._ids[f"<|{kind}_end|>"]]
+        alone = kind == "audio" and chance.random() < 0.5
+        return medium if alone else [*medium, *words] if chance.random() < 0.8 else [*words, *medium]
