@@ -15,11 +15,10 @@ from statistics import median
 
 from tests.chaos.endings import Ending, listen
 from tests.chaos.hang_up import HangUp, draw, draw_late, play
-from tests.chaos.questions import any_question
+from tests.chaos.questions import STREAMED, any_question
 from tests.chaos.stillness import stillness_of
 from tests.chaos.verdict import Verdict
 from tests.chaos.vitals import Vitals, grown, vitals_of
-from tests.e2e.answers import STREAMED
 from tests.e2e.recordings import Recordings
 from tests.e2e.server_process import RunningServer, becomes
 

@@ -15,8 +15,9 @@ import httpx
 
 from tests.chaos.endings import Ending, listen
 from tests.chaos.proxy import behind_nginx
+from tests.chaos.questions import STREAMED
 from tests.chaos.verdict import Verdict
-from tests.e2e.answers import STREAMED, said
+from tests.e2e.answers import said
 from tests.e2e.server_process import MODEL, RunningServer, becomes, terminate
 
 CALLERS = 4

@@ -17,10 +17,10 @@ from statistics import median
 import psutil  # type: ignore[import-untyped]
 
 from tests.chaos.endings import Ending, listen
-from tests.chaos.questions import LASTING, WRITTEN
+from tests.chaos.questions import LASTING, STREAMED, WRITTEN
 from tests.chaos.verdict import Verdict
 from tests.chaos.vitals import Vitals, grown, vitals_of
-from tests.e2e.answers import STREAMED, said
+from tests.e2e.answers import said
 from tests.e2e.server_process import MODEL, RunningServer, becomes
 
 Victim = Callable[[RunningServer, str], psutil.Process]

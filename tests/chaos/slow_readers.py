@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.chaos.endings import Ending, listen
-from tests.chaos.questions import LASTING
+from tests.chaos.questions import LASTING, STREAMED
 from tests.chaos.verdict import Verdict
-from tests.e2e.answers import STREAMED, said
+from tests.e2e.answers import said
 from tests.e2e.server_process import MODEL, RunningServer, becomes
 
 BUFFER_BYTES = 2_048
