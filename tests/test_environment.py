@@ -14,6 +14,7 @@ from antiphon_executor.environment import prepare_environment, visible_devices
 def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (
         "OMP_NUM_THREADS",
+        "ONEDNN_PRIMITIVE_CACHE_CAPACITY",
         "VLLM_CPU_OMP_THREADS_BIND",
         "VLLM_RPC_BASE_PATH",
         "CUDA_VISIBLE_DEVICES",
@@ -23,14 +24,22 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_given_a_cpu_then_two_engines_share_its_cores(tmp_path: Path) -> None:
-    prepare_environment(tmp_path, on_cpu=True)
+    prepare_environment(tmp_path, on_cpu=True, streams=8)
     assert int(os.environ["OMP_NUM_THREADS"]) == max(1, len(os.sched_getaffinity(0)) // 2)
     assert os.environ["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
     assert os.environ["VLLM_RPC_BASE_PATH"] == str(tmp_path)
 
 
+@pytest.mark.parametrize(("streams", "kept"), [(1, 256), (8, 256), (16, 512)])
+def test_given_a_cpu_then_as_many_compiled_operations_are_kept_as_the_largest_batch_needs(
+    tmp_path: Path, streams: int, kept: int
+) -> None:
+    prepare_environment(tmp_path, on_cpu=True, streams=streams)
+    assert int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) == kept
+
+
 def test_given_a_gpu_then_threads_are_left_alone(tmp_path: Path) -> None:
-    prepare_environment(tmp_path, on_cpu=False)
+    prepare_environment(tmp_path, on_cpu=False, streams=8)
     assert "OMP_NUM_THREADS" not in os.environ
 
 
@@ -38,7 +47,7 @@ def test_given_what_the_operator_has_set_then_it_stays(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
-    prepare_environment(tmp_path, on_cpu=True)
+    prepare_environment(tmp_path, on_cpu=True, streams=8)
     assert os.environ["OMP_NUM_THREADS"] == "7"
 
 

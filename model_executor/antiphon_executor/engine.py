@@ -59,7 +59,7 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
         folder = SocketFolder()
         stack.callback(folder.close)
         bridge = await stack.enter_async_context(Bridge(folder))
-        prepare_environment(folder.path, on_cpu=current_platform.is_cpu())
+        prepare_environment(folder.path, on_cpu=current_platform.is_cpu(), streams=settings.talker.streams)
         launch, planned = Launch(progress), plans(settings, config, folder)
         stages = await launch.start_all(planned)
         restarts = {plan.name: partial(launch.start, plan) for plan in planned}

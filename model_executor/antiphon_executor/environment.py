@@ -11,10 +11,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ENGINES = 2
+# oneDNN compiles an operation for each batch size: 16 a size for the vocoder, as many for a code predictor in
+# half precision. vLLM's, one a matrix and a number of tokens in a step, take 270 kB each, and by itself oneDNN
+# keeps 1,024 of them: for an hour an engine would grow.
+_COMPILED_PER_STREAM = 32
+_COMPILED = 256
 
 
-def prepare_environment(sockets: Path, *, on_cpu: bool) -> None:
+def prepare_environment(sockets: Path, *, on_cpu: bool, streams: int) -> None:
     """Called once, before an engine starts. `sockets`: a private folder, for vLLM's own unix sockets too.
+
+    `streams`: the largest batch of the Talker.
 
     On a CPU each engine gets its share of the cores and floats over them: pinned to the same cores, the two
     would wait for each other at every barrier.
@@ -27,6 +34,7 @@ def prepare_environment(sockets: Path, *, on_cpu: bool) -> None:
         # vLLM runs eagerly here, but for one small function that the first request for log probabilities
         # would compile: for ten seconds and more, in which nobody is served.
         defaults["TORCH_COMPILE_DISABLE"] = "1"
+        defaults["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = str(max(_COMPILED, _COMPILED_PER_STREAM * streams))
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
 

@@ -169,7 +169,7 @@ async def run(checkpoint: Path, stage: str, question: str, flags: EngineSettings
     text = f"<|im_start|>user\n{question}<|im_end|>\n<|im_start|>assistant\n"
     prompt = tokenizer.encode(text)
     folder = SocketFolder()
-    prepare_environment(folder.path, on_cpu=current_platform.is_cpu())
+    prepare_environment(folder.path, on_cpu=current_platform.is_cpu(), streams=flags.talker.streams)
     async with Bridge(folder) as bridge:
         (plan,) = (plan for plan in plans(flags, read_config(checkpoint), folder) if plan.name == stage)
         engine = StepEngine(LLMEngine.from_engine_args(plan.arguments))

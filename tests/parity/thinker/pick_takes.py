@@ -25,7 +25,7 @@ async def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checkpoint = write_checkpoint(folder / "checkpoint")
-        prepare_environment(folder, on_cpu=True)
+        prepare_environment(folder, on_cpu=True, streams=1)
         oracle = Qwen3_5Oracle(checkpoint)
         async with running_thinker(
             checkpoint, folder, dtype="auto", max_model_len=4_096, kv_cache_memory_bytes=256 << 20
