@@ -12,8 +12,8 @@ from pathlib import Path
 
 ENGINES = 2
 # oneDNN compiles an operation for each batch size: 16 a size for the vocoder, as many for a code predictor in
-# half precision. vLLM's, one a matrix and a number of tokens in a step, take 270 kB each, and by itself oneDNN
-# keeps 1,024 of them: for an hour an engine would grow.
+# half precision. vLLM's, one a matrix and a number of tokens in a step, take 270 kB each, and by itself
+# oneDNN keeps 1,024 of them: for an hour an engine would grow.
 _COMPILED_PER_STREAM = 32
 _COMPILED = 256
 
