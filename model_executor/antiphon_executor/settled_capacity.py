@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
 # Tokens a second of sound: AuT's, and Qwen3-Omni's (12.5, and a window's last is whole).
-_HEARD_PER_S = {True: 7.0, False: 13.0}
+_AUT_PER_S, _QWEN3_OMNI_PER_S = 7.0, 13.0
 
 
 def engine_capacity(
@@ -38,7 +38,7 @@ def engine_capacity(
         talker=settled(talker, talker_pages(config, settings.talker).spans) if talker else None,
         frame_tokens=2 if interleaved else 1,
         media=MediaTokens(
-            audio_per_s=_HEARD_PER_S[interleaved],
+            audio_per_s=_AUT_PER_S if interleaved else _QWEN3_OMNI_PER_S,
             pixels_per_token=(vision.patch_size * vision.spatial_merge_size) ** 2,
             frames_per_token=vision.temporal_patch_size,
         ),

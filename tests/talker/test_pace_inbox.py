@@ -58,8 +58,11 @@ async def test_how_long_steps_take_is_told_now_and_then_where_it_has_changed() -
             assert await becomes(lambda: bridge.frame_time == FrameTime((0.02, 0.03), 5))
             inbox.tell_times(10.02, times)
             assert len(asked) == 1
+            inbox.tell_times(10.02 + TIMES_EVERY_S, times)
+            inbox.tell_times(10.03 + TIMES_EVERY_S, times)
+            assert len(asked) == 2, "no news is worked out no more often than news"
             told = StepTimesTold((0.04, 0.09), live_streams=1)
-            inbox.tell_times(10.01 + TIMES_EVERY_S, times)
+            inbox.tell_times(10.03 + 2 * TIMES_EVERY_S, times)
             assert await becomes(lambda: bridge.frame_time.live_streams == 1)
             bridge.talker_died()
             assert bridge.frame_time == FrameTime()

@@ -43,10 +43,12 @@ class PaceInbox:
         if now_s - self._times_at_s < TIMES_EVERY_S:
             return
         told = times()
-        if told is None or told == self._times:
+        if told is None:
             return
-        self._times, self._times_at_s = told, now_s
-        self._told.send(msgspec.msgpack.encode(told))
+        self._times_at_s = now_s
+        if told != self._times:
+            self._times = told
+            self._told.send(msgspec.msgpack.encode(told))
 
     def close(self) -> None:
         self._cursors.close()
