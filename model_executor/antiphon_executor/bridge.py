@@ -141,7 +141,7 @@ class Bridge:
                 case StreamsParked():
                     self.parked = told.streams
                 case StepTimesTold():
-                    self.frame_time = FrameTime(told.step_s, told.live_streams)
+                    self.frame_time = FrameTime(told.step_s, told.live_streams, told.opening_s)
                 case SpeechFrames(stream=stream) if stream in self._streams:
                     self._streams[stream](told)
 

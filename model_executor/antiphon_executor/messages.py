@@ -62,6 +62,7 @@ class StepTimesTold(msgspec.Struct, frozen=True, tag=True):
 
     step_s: tuple[float, ...]
     live_streams: int
+    opening_s: float
 
 
 class SpeechFrames(msgspec.Struct, frozen=True, tag=True):

@@ -137,7 +137,9 @@ class _StreamedAnswer:
         self._meter = UsageMeter()
         self._writer = ChunkWriter(head, form, self._meter)
         self._captions = Captions(form)
-        self._ramp = PacketRamp(service.settings.chat.packets)
+        self._ramp = PacketRamp(
+            service.settings.chat.packets, lambda: service.engine.status().frame_time.opening_s
+        )
         self._written_bytes = 0
         self._taken_bytes = 0
         self._behind_s = 0.0
@@ -172,7 +174,7 @@ class _StreamedAnswer:
         self._meter.see(event)
         due = self._captions.see(event)
         if isinstance(event, SpeechDelta):
-            self._ramp.add(event.pcm)
+            self._ramp.add(event.pcm, time.monotonic())
             return []
         if isinstance(event, SpeechEnded):
             pcm = self._ramp.flush()

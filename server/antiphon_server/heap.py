@@ -1,12 +1,14 @@
-"""Memory that a request took goes back to the system: glibc is told so, before there are threads.
+"""Memory that a request took goes back to the system, and the collector leaves alone what start-up has made.
 
-By itself it takes the size of the largest buffer that was ever freed for the size that it should keep, in an
-arena a thread; decoded media are megabytes, and the server would grow to their sum over all its threads.
+glibc is told so before there are threads. By itself it takes the size of the largest buffer that was ever
+freed for the size that it should keep, in an arena a thread; decoded media are megabytes, and the server
+would grow to their sum over all its threads.
 """
 
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 
 # malloc.h
@@ -25,3 +27,9 @@ def return_large_buffers() -> bool:
     if mallopt is None:
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, LARGE_BYTES) and mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES))
+
+
+def keep_what_is_there() -> None:
+    """All objects stay for good: to look through a million of them would hold the event loop for 0.7 s."""
+    gc.collect()
+    gc.freeze()

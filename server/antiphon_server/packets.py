@@ -6,6 +6,8 @@ Pure: the clock is passed in. What is held back is sent before the client could 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from antiphon_executor.protocol import SAMPLES_PER_FRAME, SPEAKING_RATE_HZ
@@ -31,13 +33,16 @@ class PacketRules(BaseModel):
 class PacketRamp:
     """One stream's. `add` what was made, `take` what is to go out, `sent` when it has.
 
-    A client plays from the first packet on, in real time, and stands where it has played all. While it has
-    `reserve_s` or less in hand, nothing is held: a client that runs dry would have run dry with single frames
-    too, at the same moments.
+    A client plays from the first packet on, in real time, and stands where it has played all. The first
+    packet waits until it is as long as `opening_s` says at that time, but no longer. Afterwards, while
+    the client has `reserve_s` or less in hand, nothing is held: a client that runs dry would have run
+    dry with single frames too, at the same moments.
     """
 
-    def __init__(self, rules: PacketRules) -> None:
+    def __init__(self, rules: PacketRules, opening_s: Callable[[], float] = lambda: 0.0) -> None:
         self._rules = rules
+        self._opening_s = opening_s
+        self._first_at_s: float | None = None
         self._held: list[bytes] = []
         self._held_bytes = 0
         self._ends_s: float | None = None
@@ -50,19 +55,24 @@ class PacketRamp:
         """Speech that the client has been sent and cannot have played yet."""
         return max(self._ends_s - now_s, 0.0) if self._ends_s is not None else 0.0
 
-    def add(self, pcm: bytes) -> None:
+    def add(self, pcm: bytes, now_s: float) -> None:
+        if self._first_at_s is None:
+            self._first_at_s = now_s
         self._held.append(pcm)
         self._held_bytes += len(pcm)
 
     def due_in_s(self, now_s: float) -> float | None:
         """How long what is held may still wait for company; None where nothing is held."""
-        if not self._held:
+        if self._first_at_s is None or not self._held:
             return None
+        if self._ends_s is None:
+            opening_s = self._opening_s()
+            return max(self._first_at_s + opening_s - now_s, 0.0) if self.held_s < opening_s else 0.0
         return max(self.lead_s(now_s) - self._rules.reserve_s, 0.0)
 
     def take(self, now_s: float) -> bytes:
         """What is to go out now: nothing, or what is held, up to the longest packet."""
-        if self.due_in_s(now_s) != 0.0 and self.held_s < self._wanted_s(now_s):
+        if self.due_in_s(now_s) != 0.0 and (self._ends_s is None or self.held_s < self._wanted_s(now_s)):
             return b""
         count, seconds = 0, 0.0
         for piece in self._held:

@@ -29,6 +29,7 @@ from antiphon_server.capacity import Capacity
 from antiphon_server.config import Settings
 from antiphon_server.errors import ServerFault
 from antiphon_server.exits import ExitCode, StartupError, end_within, report
+from antiphon_server.heap import keep_what_is_there
 from antiphon_server.http_server import Front, HttpServer, loading_app
 from antiphon_server.lifecycle import Lifecycle, drain, probe_loop_lag, watch_engine
 from antiphon_server.media.ffmpeg import FfmpegMissing
@@ -170,6 +171,7 @@ class Serving:
         app = create_app(service, self._life)
         # Made on the first request it would hold the event loop for a tenth of a second.
         app.openapi()
+        keep_what_is_there()
         front.app = app
         self._life.stage = "serving"
         card, name = service.engine.card, served_name(service)

@@ -1,7 +1,8 @@
 """How many people the real server speaks to at once before one of them hears a hole: deadlines or FIFO.
 
 In: nothing, or `--clients`. Out: a table on stdout. One server a schedule, the tiny checkpoint, the same
-people: each asks, listens to the end in real time, and asks again.
+people: each asks, listens to the end in real time, and asks again. The two take turns, for a machine that
+others use too is not as fast at one time as at another.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -55,10 +56,15 @@ def body(answer_s: float, number: int) -> dict[str, object]:
 
 
 async def listen(client: httpx.AsyncClient, answer_s: float, number: int) -> Heard:
-    """Hears one answer to its end or to `answer_s`, as a player would that begins with the first sound."""
+    """Hears one answer to its end or to `answer_s`, as a player would that begins with the first sound.
+
+    Raises httpx.HTTPStatusError, its body read, where there is none.
+    """
     player, reader, began = Player(), EventReader(), time.monotonic()
     first_s = 0.0
     async with client.stream("POST", "/v1/chat/completions", json=body(answer_s, number)) as answer:
+        if answer.is_error:
+            await answer.aread()
         answer.raise_for_status()
         async for piece in answer.aiter_raw():
             now_s = time.monotonic()
@@ -119,10 +125,10 @@ def row(schedule: str, clients: int, heard: list[Heard]) -> str:
 
 
 @contextmanager
-def a_server(checkpoint: Path, folder: Path, schedule: str, slots: int) -> Iterator[str]:
+def a_server(checkpoint: Path, folder: Path, schedule: str, slots: int, *more: str) -> Iterator[str]:
     flags = ("--streams", str(slots), "--engine.talker.pace.scheduling", schedule)
     thinker = ("--engine.thinker.max-num-seqs", str(slots))
-    server = start_server(checkpoint, folder / f"log-{schedule}", *flags, *thinker)
+    server = start_server(checkpoint, folder / f"log-{schedule}", *flags, *thinker, *more)
     try:
         yield server.url
     finally:
@@ -136,6 +142,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=32)
     parser.add_argument("--answer-s", type=float, default=5.0)
     parser.add_argument("--turns", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=2, help="turns of each schedule, one after the other")
     given = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; answers of about {given.answer_s:g} s")
     print(
@@ -145,12 +152,20 @@ def main() -> None:
     with TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "tiny"
         write_tiny_checkpoint(checkpoint)
-        for schedule in SCHEDULES:
-            with a_server(checkpoint, Path(folder), schedule, given.slots) as url:
-                asyncio.run(crowd(url, 2, given))
-                for clients in given.clients:
-                    heard = asyncio.run(crowd(url, clients, given))
-                    print(row(schedule, clients, heard), flush=True)
+        with ExitStack() as servers:
+            urls = {
+                schedule: servers.enter_context(a_server(checkpoint, Path(folder), schedule, given.slots))
+                for schedule in SCHEDULES
+            }
+            for url in urls.values():
+                # Every batch size compiles its operations once.
+                asyncio.run(crowd(url, max(given.clients), given))
+            for clients in given.clients:
+                heard: dict[str, list[Heard]] = {schedule: [] for schedule in SCHEDULES}
+                for schedule in SCHEDULES * given.rounds:
+                    heard[schedule] += asyncio.run(crowd(urls[schedule], clients, given))
+                for schedule in SCHEDULES:
+                    print(row(schedule, clients, heard[schedule]), flush=True)
 
 
 if __name__ == "__main__":

@@ -25,6 +25,7 @@ from tests.chaos.proxy import NGINX
 from tests.chaos.slow_readers import read_slowly
 from tests.chaos.stand_in import engine_process, start_stand_in
 from tests.chaos.verdict import Verdict, broken
+from tests.chaos.vitals import FEW_COMPILED
 from tests.e2e.live_stream import talker_process, thinker_process
 from tests.e2e.recordings import make_recordings
 from tests.e2e.server_process import RunningServer, becomes, start_server
@@ -153,6 +154,7 @@ def main() -> int:
     given, began = arguments(), time.monotonic()
     # A run that is told to stop ends its servers, which have sessions of their own, on its way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.environ |= FEW_COMPILED
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n", flush=True)
     with TemporaryDirectory() as folder:
         chaos = Chaos(given, Path(folder))

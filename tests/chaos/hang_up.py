@@ -49,6 +49,12 @@ class HangUp:
     waits_s: float
     resets: bool
 
+    def __str__(self) -> str:
+        content = self.body["messages"][-1]["content"]
+        asked = "media" if isinstance(content, list) else "text"
+        wanted = "speech" if "modalities" in self.body else "text"
+        return f"{asked} to {wanted} {self.moment} +{self.waits_s * 1e3:.0f} ms"
+
 
 def draw(dice: random.Random, recordings: Recordings | None) -> HangUp:
     """Any of them."""

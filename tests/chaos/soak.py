@@ -24,16 +24,13 @@ from antiphon_executor.tiny import write_tiny_checkpoint
 from tests.chaos.mixed_load import Load, People
 from tests.chaos.slope import per_minute
 from tests.chaos.verdict import Verdict, broken
-from tests.chaos.vitals import Vitals, grown, vitals_of
+from tests.chaos.vitals import FEW_COMPILED, Vitals, grown, quarters_of, vitals_of
 from tests.e2e.live_stream import talker_process
 from tests.e2e.recordings import make_recordings
 from tests.e2e.server_process import RunningServer, becomes, start_server
 
 MOST_MIB_PER_MINUTE = 1.0
 EVERY_S = 5.0
-# What vLLM and torch compile for a batch size or a prompt's length stays until there are so many of them: few
-# enough to be reached in the warm-up, and still as many as 8 streams in float32 need.
-FEW_COMPILED = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128"}
 # So that a small machine holds the server beside whoever else is there.
 SMALL_CACHES = (
     *("--engine.thinker.kv-cache-memory-bytes", str(96 << 20)),
@@ -151,11 +148,6 @@ def memory_slopes(server: RunningServer, steady: list[Vitals]) -> dict[str, floa
 def lasting(steady: list[Vitals]) -> list[int]:
     """Processes that were there all along, by id."""
     return sorted(set.intersection(*(set(one.held_mib) for one in steady)))
-
-
-def quarters_of(steady: list[Vitals]) -> list[list[Vitals]]:
-    size = max(1, len(steady) // 4)
-    return [steady[at : at + size] for at in range(0, size * 4, size) if steady[at : at + size]]
 
 
 def name_of(server: RunningServer, pid: int) -> str:

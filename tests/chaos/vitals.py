@@ -17,6 +17,9 @@ from tests.chaos.verdict import Verdict
 from tests.e2e.server_process import RunningServer
 
 KiB_PER_MiB = 1024
+# What vLLM and torch compile for a batch size or a prompt's length stays until there are so many of them: few
+# enough to be reached in the warm-up, and still as many as 8 streams in float32 need.
+FEW_COMPILED = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128"}
 COUNTED = ("descriptors", "threads", "processes", "tasks")
 
 
@@ -65,6 +68,12 @@ def grown(seen: Sequence[Vitals]) -> list[Verdict]:
         measured = f"{min(first)}-{max(first)} in the first quarter, {min(last)}-{max(last)} in the last"
         verdicts.append(Verdict(f"{name} do not grow", min(last) <= max(first), measured))
     return verdicts
+
+
+def quarters_of(seen: Sequence[Vitals]) -> list[Sequence[Vitals]]:
+    """Of a run, one look each where there are fewer than four."""
+    size = max(1, len(seen) // 4)
+    return [seen[at : at + size] for at in range(0, size * 4, size) if seen[at : at + size]]
 
 
 def _held_mib(pid: int) -> float:

@@ -53,3 +53,11 @@ def test_given_large_buffers_in_many_threads_then_little_is_left_of_them() -> No
 def test_what_the_operator_has_chosen_stays() -> None:
     told, _ = grown_mib("told", MALLOC_ARENA_MAX="2")
     assert not told
+
+
+def test_what_start_up_has_made_is_not_looked_through_again() -> None:
+    program = "import gc; from antiphon_server.heap import keep_what_is_there as keep; keep(); "
+    program += "print(gc.get_freeze_count(), len(gc.get_objects()))"
+    run = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=60, check=True)
+    kept, looked_at = map(int, run.stdout.split())
+    assert kept > 1_000 > looked_at

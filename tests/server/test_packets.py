@@ -51,7 +51,7 @@ def through_ramp(arrivals: list[tuple[float, bytes]]) -> Heard:
             now_s += due_s
             look(now_s)
         now_s = at_s
-        ramp.add(pcm)
+        ramp.add(pcm, now_s)
         look(now_s)
     if rest := ramp.flush():
         sends.append((now_s, rest))
@@ -113,8 +113,23 @@ def test_nothing_waits_longer_than_the_client_can(gaps: list[float]) -> None:
     ramp, now_s = PacketRamp(RULES), 0.0
     for gap_s in gaps:
         now_s += gap_s
-        ramp.add(FRAME)
+        ramp.add(FRAME, now_s)
         if pcm := ramp.take(now_s):
             ramp.sent(now_s, pcm)
         due_s = ramp.due_in_s(now_s)
         assert due_s is None or ramp.lead_s(now_s) - due_s >= RULES.reserve_s - 1e-9
+
+
+def test_an_opening_is_waited_for_but_no_longer_than_it_is_long() -> None:
+    """Given an opening of 0.1 s: one frame is held, and goes with the second, or alone 0.1 s later."""
+    ramp = PacketRamp(RULES, lambda: 0.1)
+    assert ramp.due_in_s(0.0) is None
+    ramp.add(FIRST, 0.0)
+    assert ramp.take(0.0) == b""
+    assert ramp.due_in_s(0.04) == pytest.approx(0.06)
+    ramp.add(FRAME, 0.05)
+    assert ramp.take(0.05) == FIRST + FRAME
+    late = PacketRamp(RULES, lambda: 0.1)
+    late.add(FIRST, 0.0)
+    assert late.take(0.099) == b""
+    assert late.take(0.101) == FIRST

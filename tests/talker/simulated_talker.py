@@ -35,6 +35,7 @@ class Stream:
     due_s: float = 0.0
     underruns: int = 0
     underrun_s: float = 0.0
+    first_s: float = 0.0
     pauses: list[tuple[float, float]] = field(default_factory=list)
 
     @property
@@ -44,18 +45,29 @@ class Stream:
     def ready(self, now_s: float) -> bool:
         return self.prompt_left > 1 or self.call.text_s[self.frames] <= now_s
 
-    def deliver(self, now_s: float) -> None:
-        """A frame has reached the client."""
+    def deliver(self, now_s: float, opening_s: float) -> None:
+        """A frame is made. Its client begins with an opening, or where the first was held for as long."""
         text_s = self.call.text_s[self.frames]
+        self.hold_no_longer(now_s, opening_s)
         self.frames += 1
+        self.first_s = now_s if self.frames == 1 else self.first_s
         if self.began_s is None:
-            self.began_s = now_s
-            self.due_s = self._played(now_s, seconds_of(1))
+            if seconds_of(self.frames) >= opening_s or self.frames == self.call.frames:
+                self._begin(now_s)
             return
         if now_s > max(self.due_s, text_s + TEXT_GRACE_S) + _TOLERANCE_S:
             self.underruns += 1
             self.underrun_s += now_s - self.due_s
         self.due_s = self._played(max(self.due_s, now_s), FRAME_S)
+
+    def hold_no_longer(self, now_s: float, opening_s: float) -> None:
+        """Less than an opening goes out too, after as long as an opening is."""
+        if self.frames and self.began_s is None and now_s > self.first_s + opening_s:
+            self._begin(self.first_s + opening_s)
+
+    def _begin(self, now_s: float) -> None:
+        self.began_s = now_s
+        self.due_s = self._played(now_s, seconds_of(self.frames))
 
     def _played(self, begin_s: float, seconds: float) -> float:
         """When a player that begins a piece at `begin_s` has played it, pauses included."""
@@ -71,7 +83,8 @@ class Stream:
             for begin, end in self.call.pauses:
                 if begin <= now_s < end:
                     return min(int(max(begin - self.began_s, 0.0) / FRAME_S) + 1, self.frames)
-        return self.frames
+            return self.frames
+        return 0
 
 
 @dataclass(frozen=True)
@@ -117,6 +130,10 @@ class Schedule:
     def choose(self, now_s: float, streams: Sequence[Stream]) -> Choice:
         return Choice([one for one in streams[: self._limit] if one.ready(now_s)], self._step_tokens)
 
+    def opening_s(self) -> float:
+        """Speech that a client gets first: as other servers do, a frame."""
+        return 0.0
+
     def stepped(self, now_s: float, streams: Sequence[Stream], tokens: int, seconds: float) -> None:
         """After a step: a schedule that learns does so here."""
 
@@ -138,6 +155,7 @@ class DeadlineSchedule(Schedule):
         for luck in random.random(seen):
             self.pace.measured(1, 100, machine.step_s(1, 100) * (1 + machine.jitter * luck))
         self._known: set[str] = set()
+        self._taken: dict[str, int] = {}
 
     def choose(self, now_s: float, streams: Sequence[Stream]) -> Choice:
         present = streams[: self._limit]
@@ -157,14 +175,19 @@ class DeadlineSchedule(Schedule):
             if one.frames:
                 self.pace.made(one.key, now_s, one.frames)
 
+    def opening_s(self) -> float:
+        return self.pace.opening_s
+
     def ended(self, stream: Stream) -> None:
         self.pace.closed(stream.key)
 
     def _report(self, now_s: float, streams: Sequence[Stream]) -> None:
-        """What the clients' sockets have taken, as the server tells it with each packet."""
+        """What the clients' sockets had taken when the step before was planned: news are as old as that."""
         for one in streams:
-            if one.frames:
-                self.pace.taken(one.key, now_s, seconds_of(one.taken_frames(now_s)))
+            one.hold_no_longer(now_s, self.opening_s())
+            if taken := self._taken.get(one.key):
+                self.pace.taken(one.key, now_s, seconds_of(taken))
+            self._taken[one.key] = one.taken_frames(now_s)
 
 
 def simulate(work: Workload, schedule: Schedule) -> list[Fate]:
@@ -204,7 +227,7 @@ def _step(work: Workload, schedule: Schedule, choice: Choice, now_s: float, luck
     for one in choice.run:
         if one.prompt_left <= 0:
             one.prompt_left = 0
-            one.deliver(now_s)
+            one.deliver(now_s, schedule.opening_s())
     schedule.stepped(now_s, choice.run, spent, seconds)
     return now_s
 

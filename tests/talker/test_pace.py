@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from antiphon_executor.talker.deadline import DeadlineRules, first_come
 from antiphon_executor.talker.pace import Candidate, TalkerPace
 from antiphon_executor.talker.play_head import seconds_of
@@ -70,3 +72,38 @@ def test_the_server_hears_what_steps_take_and_how_many_streams_that_is() -> None
     assert told.step_s == (0.012, 0.020, 0.028, 0.036)
     assert told.live_streams == 8
     assert known_machine(pace, largest=4).told(3).live_streams == 3  # type: ignore[union-attr]
+
+
+def test_a_client_begins_with_one_frame_where_steps_are_short_and_with_more_where_they_are_long() -> None:
+    """Given a step of everybody that takes longer than a first frame plays: the second is waited for."""
+    alone = known_machine(TalkerPace(RULES))
+    playing(alone, "a", frames=1, now_s=0.0)
+    assert alone.opening_s < seconds_of(1)
+    assert alone.closed("a").begun
+    crowd = known_machine(TalkerPace(RULES))
+    for number in range(7):
+        playing(crowd, str(number), frames=40, now_s=0.0)
+    playing(crowd, "new", frames=1, now_s=0.0)
+    assert seconds_of(1) < crowd.opening_s < seconds_of(2)
+    crowd.made("new", 0.05, 2)
+    assert crowd.closed("new").lead_s(0.05) == pytest.approx(seconds_of(2))
+
+
+def test_what_is_less_than_an_opening_is_let_go_after_as_long_as_that() -> None:
+    """Given a second frame that comes late: the client has played from when the server let the first go."""
+    pace = known_machine(TalkerPace(RULES))
+    for number in range(7):
+        playing(pace, str(number), frames=40, now_s=0.0)
+    playing(pace, "new", frames=1, now_s=0.0)
+    late_s = pace.opening_s + 0.01
+    pace.made("new", late_s, 2)
+    assert pace.closed("new").lead_s(late_s) == pytest.approx(seconds_of(2) - 0.01)
+
+
+def test_a_client_whose_socket_has_taken_something_plays_however_little_it_has() -> None:
+    pace = known_machine(TalkerPace(RULES))
+    for number in range(7):
+        playing(pace, str(number), frames=40, now_s=0.0)
+    playing(pace, "new", frames=1, now_s=0.0)
+    pace.taken("new", 0.01, seconds_of(1))
+    assert pace.closed("new").begun

@@ -44,7 +44,7 @@ async def test_how_long_steps_take_is_told_now_and_then_where_it_has_changed() -
     folder = SocketFolder()
     async with Bridge(folder) as bridge:
         inbox = PaceInbox(folder.pace, folder.frames)
-        told = StepTimesTold((0.02, 0.03), live_streams=5)
+        told = StepTimesTold((0.02, 0.03), live_streams=5, opening_s=0.05)
         asked: list[float] = []
 
         def times() -> StepTimesTold:
@@ -55,13 +55,13 @@ async def test_how_long_steps_take_is_told_now_and_then_where_it_has_changed() -
             assert bridge.frame_time == FrameTime()
             inbox.tell_times(10.0, lambda: None)
             inbox.tell_times(10.01, times)
-            assert await becomes(lambda: bridge.frame_time == FrameTime((0.02, 0.03), 5))
+            assert await becomes(lambda: bridge.frame_time == FrameTime((0.02, 0.03), 5, 0.05))
             inbox.tell_times(10.02, times)
             assert len(asked) == 1
             inbox.tell_times(10.02 + TIMES_EVERY_S, times)
             inbox.tell_times(10.03 + TIMES_EVERY_S, times)
             assert len(asked) == 2, "no news is worked out no more often than news"
-            told = StepTimesTold((0.04, 0.09), live_streams=1)
+            told = StepTimesTold((0.04, 0.09), live_streams=1, opening_s=0.1)
             inbox.tell_times(10.03 + 2 * TIMES_EVERY_S, times)
             assert await becomes(lambda: bridge.frame_time.live_streams == 1)
             bridge.talker_died()

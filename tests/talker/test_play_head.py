@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.talker.play_head import FRAME_S, PlayHead, seconds_of
+from antiphon_executor.talker.play_head import FRAME_S, NEWS_S, PlayHead, seconds_of
 
 
 def test_the_first_frame_is_as_much_shorter_as_the_vocoder_looks_ahead() -> None:
@@ -31,16 +31,24 @@ def test_a_player_that_ran_dry_stands_until_there_is_more() -> None:
 def test_what_a_client_has_not_taken_it_cannot_have_played() -> None:
     """Given a client that stands still: its lead stops sinking, and grows with what is made meanwhile."""
     head = PlayHead().made(0.0, 4.0).taken(0.1, 0.5)
-    assert head.lead_s(3.0) == pytest.approx(3.5)
-    assert head.made(3.1, 5.0).lead_s(3.1) == pytest.approx(4.5)
+    assert head.lead_s(3.0) == pytest.approx(3.5 - NEWS_S)
+    assert head.made(3.1, 5.0).lead_s(3.1) == pytest.approx(4.5 - NEWS_S)
     assert head.dries == 0
 
 
 def test_a_client_that_goes_on_is_where_it_stood() -> None:
-    """Given a pause of three seconds: afterwards the client still has all that it had not played before."""
+    """Given a pause of three seconds: afterwards the client still has all that it had not played before, but
+    for what it can have played before it was known to stand.
+    """
     head = PlayHead().made(0.0, 4.0).taken(0.0, 1.0).taken(4.0, 4.0)
-    assert head.lead_s(4.0) == pytest.approx(3.0)
-    assert head.lead_s(5.0) == pytest.approx(2.0)
+    assert head.lead_s(4.0) == pytest.approx(3.0 - NEWS_S)
+    assert head.lead_s(5.0) == pytest.approx(2.0 - NEWS_S)
+
+
+def test_news_of_a_socket_are_old_and_a_client_has_played_on_since() -> None:
+    """Given a client that took two frames, and is known to have taken one: it plays the second as well."""
+    head = PlayHead().made(0.0, seconds_of(2)).taken(0.0, seconds_of(1))
+    assert head.lead_s(0.12) == pytest.approx(seconds_of(2) - 0.12)
 
 
 def test_a_client_that_took_everything_and_got_nothing_more_has_run_dry() -> None:

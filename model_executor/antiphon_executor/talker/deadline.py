@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, takewhile
 
+from antiphon_executor.talker.opening import opening_frames
 from antiphon_executor.talker.play_head import FRAME_S, seconds_of
 from antiphon_executor.talker.step_times import StepTimes
 
@@ -20,6 +21,8 @@ _ROUNDS = 12
 _LOST = 0.75
 _NEXT_SIZE = 0.8
 _IN_TURNS = 3
+# Who has less than this may as well run beside those who begin: batches of many make more speech a second.
+_COMFORT_S = 0.4
 # Of the slack there is, what prompts may use, and requests that have no deadline.
 _OTHERS = 0.75
 
@@ -45,8 +48,8 @@ class DeadlineRules:
 class StreamPace:
     """One stream at this moment.
 
-    `live`: somebody listens while it is made. `begun`: its first sound is out, and `lead_s` of sound is still
-    to be played. `prompt_tokens`: to be computed before its next frame, beyond the one that every step has.
+    `live`: somebody listens while it is made. `begun`: its first sound is made, and its client runs dry in
+    `lead_s`. `prompt_tokens`: to be computed before its next frame, beyond the one that every step has.
     `ready`: what its next step needs is there. `admitted`: it has run before. `since_s`: when it came;
     `ran_s`: when it last ran.
     """
@@ -156,16 +159,22 @@ class _Planner:
         """A step for the streams that wait to begin, with only those beside them that cannot wait for it."""
         new = self._admitted() if not self._dry else []
         while new:
-            whole_s = self._curve[len(self._safe) + len(new)]
-            urgent = sum(one.lead_s < 2 * whole_s + 2 * self._rules.margin_s for one in self._safe)
-            run = [*self._safe[:urgent], *new]
-            limit_s = self._limit_s(urgent, whole_s)
-            if self._curve[len(run)] + self._token_s <= limit_s:
-                plan = self._step(run, limit_s)
-                if self._is_alone(run) or self._survives(run, new, plan.prompt_tokens):
+            need_s = 2 * self._curve[len(self._safe) + len(new)] + 2 * self._rules.margin_s
+            for reach_s in (max(need_s, _COMFORT_S), need_s):
+                plan = self._beside(new, sum(one.lead_s < reach_s for one in self._safe))
+                if plan:
                     return plan
             new = new[: len(new) // 2]
         return None
+
+    def _beside(self, new: list[StreamPace], urgent: int) -> StepPlan | None:
+        """A step of `new` and of the `urgent` first of those that play; None where it takes too long."""
+        run = [*self._safe[:urgent], *new]
+        limit_s = self._limit_s(urgent, self._curve[len(self._safe) + len(new)])
+        if self._curve[len(run)] + self._token_s > limit_s:
+            return None
+        plan = self._step(run, limit_s)
+        return plan if self._is_alone(run) or self._survives(run, new, plan.prompt_tokens) else None
 
     def _is_alone(self, run: list[StreamPace]) -> bool:
         return len(run) == 1 and not (self._safe or self._mute or self._parked)
@@ -180,9 +189,10 @@ class _Planner:
         seconds = self._curve[len(run)] + tokens * self._token_s
         within = {one.key for one in run}
         leads = [one.lead_s - seconds + (FRAME_S if one.key in within else 0.0) for one in self._safe]
-        # A first frame is short. A machine whose steps take as long as it plays has nothing to leave, and one
-        # whose steps take longer is late with the second whatever it does.
-        first_s = max(seconds_of(1), self._curve[1])
+        # An opening of whole frames is hardly longer than a step. A machine whose steps take as long as it
+        # plays has nothing to leave, and one whose steps take longer is late with the next whatever it does.
+        whole_s = self._curve[min(self._load + begin, len(self._curve) - 1)]
+        first_s = max(seconds_of(opening_frames(whole_s)), self._curve[1])
         margin_s = min(3 * self._rules.margin_s, (first_s - self._curve[1]) / 2)
         leads += [max(one.lead_s - seconds, first_s) for one in self._mute]
         leads += [first_s] * begin

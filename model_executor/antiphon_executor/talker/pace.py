@@ -17,6 +17,7 @@ from antiphon_executor.talker.deadline import (
     live_streams,
     plan_step,
 )
+from antiphon_executor.talker.opening import opening_frames, opening_s
 from antiphon_executor.talker.play_head import PlayHead, seconds_of
 from antiphon_executor.talker.step_times import StepTimes
 
@@ -38,8 +39,16 @@ class _Entry:
     since_s: float
     ran_s: float
     head: PlayHead = field(default_factory=PlayHead)
+    frames: int = 0
+    first_s: float = 0.0
     parked: bool = False
     admitted: bool = False
+
+    def lead_s(self, now_s: float, opening_s: float) -> float:
+        """Until its client runs dry. What is less than an opening goes out too, after as long as that is."""
+        if self.head.begun or not self.frames:
+            return self.head.lead_s(now_s)
+        return seconds_of(self.frames) + max(self.first_s + opening_s - now_s, 0.0)
 
 
 class TalkerPace:
@@ -55,6 +64,11 @@ class TalkerPace:
     def parked(self) -> int:
         return sum(entry.parked for entry in self._entries.values())
 
+    @property
+    def opening_s(self) -> float:
+        """Speech that a client should have before it begins to play, at the present load."""
+        return opening_s(self._whole_step_s())
+
     def opened(self, key: str, now_s: float, *, live: bool) -> None:
         self._entries[key] = _Entry(live, now_s, now_s)
 
@@ -63,16 +77,26 @@ class TalkerPace:
         return self._entries.pop(key).head
 
     def taken(self, key: str, now_s: float, seconds: float) -> None:
-        """The client's socket had taken this much of a stream."""
+        """The client's socket had taken this much of a stream: it plays, however little it has."""
         entry = self._entries.get(key)
-        if entry is not None:
-            entry.head = entry.head.taken(now_s, seconds)
+        if entry is None:
+            return
+        if not entry.head.begun and entry.frames:
+            entry.head = entry.head.made(now_s, seconds_of(entry.frames))
+        entry.head = entry.head.taken(now_s, seconds)
 
     def made(self, key: str, now_s: float, frames: int) -> float:
-        """A stream has `frames` frames now. -> the slack that was left, in seconds."""
+        """A stream has `frames` frames now. -> the slack that was left, in seconds.
+
+        Its client begins as soon as they are an opening, or were held for as long as that is, or when its
+        socket has taken something.
+        """
         entry = self._entries[key]
+        starts = entry.head.begun or self._starts(entry, now_s, frames)
         slack_s = entry.head.lead_s(now_s)
-        entry.head = entry.head.made(now_s, seconds_of(frames))
+        entry.frames = frames
+        if starts:
+            entry.head = entry.head.made(now_s, seconds_of(frames))
         return slack_s
 
     def measured(self, streams: int, prompt_tokens: int, seconds: float) -> None:
@@ -85,7 +109,8 @@ class TalkerPace:
         if not times.largest:
             return None
         step_s = tuple(round(seconds, 4) for seconds in times.curve(times.largest)[1:])
-        return StepTimesTold(step_s, live_streams(times, most, self._rules.headroom))
+        room = live_streams(times, most, self._rules.headroom)
+        return StepTimesTold(step_s, room, round(self.opening_s, 3))
 
     def plan(self, now_s: float, candidates: Iterable[Candidate]) -> StepPlan:
         """Who runs in the step that begins now; the plan counts as carried out.
@@ -94,7 +119,8 @@ class TalkerPace:
         """
         present = {one.key: one for one in candidates}
         absent = (Candidate(key, 0, ready=False) for key in self._entries if key not in present)
-        views = [self._view(one, now_s) for one in (*present.values(), *absent)]
+        opening_s = self.opening_s
+        views = [self._view(one, now_s, opening_s) for one in (*present.values(), *absent)]
         plan = self._planner(now_s, views, self.times, self._rules)
         for key, entry in self._entries.items():
             entry.parked = key in plan.parked
@@ -103,13 +129,28 @@ class TalkerPace:
             entry.admitted, entry.ran_s = True, now_s
         return plan
 
-    def _view(self, one: Candidate, now_s: float) -> StreamPace:
+    def _starts(self, entry: _Entry, now_s: float, frames: int) -> bool:
+        """Whether the client plays from now on, or has done so since its first frames were let go."""
+        step_s = self._whole_step_s()
+        if not entry.frames:
+            entry.first_s = now_s
+        released_s = entry.first_s + opening_s(step_s)
+        if now_s > released_s:
+            entry.head = entry.head.made(released_s, seconds_of(entry.frames))
+        return entry.head.begun or frames >= opening_frames(step_s)
+
+    def _whole_step_s(self) -> float:
+        """What a step hardly exceeds that has everybody in it who is listened to."""
+        load = sum(entry.live and entry.admitted for entry in self._entries.values())
+        return self.times.curve(max(load, 1))[-1]
+
+    def _view(self, one: Candidate, now_s: float, opening_s: float) -> StreamPace:
         entry = self._entries[one.key]
         return StreamPace(
             key=one.key,
             live=entry.live,
-            begun=entry.head.begun,
-            lead_s=entry.head.lead_s(now_s),
+            begun=entry.frames > 0,
+            lead_s=entry.lead_s(now_s, opening_s),
             prompt_tokens=one.prompt_tokens,
             ready=one.ready,
             parked=entry.parked,

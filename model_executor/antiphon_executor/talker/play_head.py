@@ -12,6 +12,8 @@ from antiphon_executor.protocol import SAMPLES_PER_FRAME, SPEAKING_RATE_HZ
 
 FRAME_S = SAMPLES_PER_FRAME / SPEAKING_RATE_HZ
 LOOK_AHEAD_S = 555 / SPEAKING_RATE_HZ
+# How old the news of a socket may be: a step that was under way, and the way there and back.
+NEWS_S = 0.25
 
 
 def seconds_of(frames: int) -> float:
@@ -25,7 +27,8 @@ class PlayHead:
 
     A player begins with the first sound and runs in real time; where it has played all, it stands until there
     is more. So it does where it has played all that the client's socket had taken, `taken_s`, once that is
-    told at all. `dry_s`, `dries`: for how long it stood because nothing was made, and how often.
+    told at all, and what it can have taken and played since. `dry_s`, `dries`: for how long it stood because
+    nothing was made, and how often.
     """
 
     made_s: float = 0.0
@@ -69,5 +72,7 @@ class PlayHead:
         return PlayHead(self.made_s, played_s, now_s, taken_s, self.dry_s, self.dries)
 
     def _played_s(self, now_s: float, at_s: float) -> float:
-        limit_s = self.made_s if self.taken_s is None else min(self.made_s, max(self.taken_s, self.played_s))
+        limit_s = self.made_s
+        if self.taken_s is not None:
+            limit_s = min(limit_s, max(self.taken_s + NEWS_S, self.played_s))
         return min(self.played_s + now_s - at_s, limit_s)
