@@ -10,7 +10,7 @@ from __future__ import annotations
 from antiphon_executor.talker.play_head import seconds_of
 
 # Between a step's end and the client: two sockets, two processes that may be busy.
-_DELIVERY_S = 0.016
+_DELIVERY_S = 0.008
 _MOST_FRAMES = 4
 
 
