@@ -63,9 +63,10 @@ class EngineCapacity:
 class FrameTime:
     """How long the Talker's steps take these days, each of one frame a stream.
 
-    `step_s`: on average, of 1, 2, ... streams, as far as was measured. `live_streams`: how many the Talker
-    can keep ahead of their listeners, by those figures and, beyond them, by a line through them; None as long
-    as nothing has been measured. `opening_s`: speech that a client should have before it begins to play.
+    `step_s`: with their usual deviation, of 1, 2, ... streams, as far as was measured. `live_streams`: how
+    many the Talker can keep ahead of their listeners, by those figures and, beyond them, by a line through
+    them; None as long as nothing has been measured. `opening_s`: speech that a client should have before it
+    begins to play.
     """
 
     step_s: tuple[float, ...] = ()

@@ -1,4 +1,4 @@
-"""How much speech goes out at once: an opening first, then packets that grow with what the client has in hand.
+"""How much speech goes out at once: an opening, then packets that grow with what the client has.
 
 In: pieces of speech as they are made, and when. Out: which of them go out now, and when to look again.
 Pure: the clock is passed in. What is held back is sent before the client could miss it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from antiphon_executor.talker.deadline import DeadlineRules, first_come
+from antiphon_executor.talker.opening import opening_frames, opening_s
 from antiphon_executor.talker.pace import Candidate, TalkerPace
 from antiphon_executor.talker.play_head import seconds_of
 
@@ -69,7 +70,7 @@ def test_the_server_hears_what_steps_take_and_how_many_streams_that_is() -> None
     assert pace.told(16) is None
     told = known_machine(pace, largest=4).told(16)
     assert told is not None
-    assert told.step_s == (0.012, 0.020, 0.028, 0.036)
+    assert told.step_s == pytest.approx((0.012, 0.020, 0.028, 0.036), abs=2e-4)
     assert told.live_streams == 8
     assert known_machine(pace, largest=4).told(3).live_streams == 3  # type: ignore[union-attr]
 
@@ -87,6 +88,14 @@ def test_a_client_begins_with_one_frame_where_steps_are_short_and_with_more_wher
     assert seconds_of(1) < crowd.opening_s < seconds_of(2)
     crowd.made("new", 0.05, 2)
     assert crowd.closed("new").lead_s(0.05) == pytest.approx(seconds_of(2))
+
+
+@pytest.mark.parametrize(("step_ms", "frames"), [(20, 1), (30, 1), (45, 2), (60, 2), (80, 3), (300, 4)])
+def test_an_opening_is_longer_than_a_step_and_more_so_where_nothing_is_left_to_catch_up(
+    step_ms: int, frames: int
+) -> None:
+    assert opening_frames(step_ms / 1e3) == frames
+    assert opening_s(step_ms / 1e3) <= seconds_of(frames)
 
 
 def test_what_is_less_than_an_opening_is_let_go_after_as_long_as_that() -> None:

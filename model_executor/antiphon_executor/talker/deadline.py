@@ -22,7 +22,7 @@ _LOST = 0.75
 _NEXT_SIZE = 0.8
 _IN_TURNS = 3
 # Who has less than this may as well run beside those who begin: batches of many make more speech a second.
-_COMFORT_S = 0.4
+_COMFORT_S = 1.0
 # Of the slack there is, what prompts may use, and requests that have no deadline.
 _OTHERS = 0.75
 
@@ -95,7 +95,7 @@ def first_come(
 
 
 def live_streams(times: StepTimes, most: int, headroom: float) -> int:
-    """How many streams at once can be kept in real time, `most` at most, by what their steps take on average.
+    """How many streams at once can be kept in real time, `most` at most, by what their steps usually take.
 
     Sizes that were never measured lie on the line through those that were. 0: not even one alone can.
     """

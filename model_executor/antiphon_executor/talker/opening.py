@@ -7,7 +7,7 @@ it the schedule would run small batches, which make less speech a second.
 
 from __future__ import annotations
 
-from antiphon_executor.talker.play_head import seconds_of
+from antiphon_executor.talker.play_head import FRAME_S, seconds_of
 
 # Between a step's end and the client: two sockets, two processes that may be busy.
 _DELIVERY_S = 0.008
@@ -15,8 +15,11 @@ _MOST_FRAMES = 4
 
 
 def opening_s(step_s: float) -> float:
-    """Speech that a client should have before it plays. `step_s`: of a step with all streams in it."""
-    return min(step_s + _DELIVERY_S, seconds_of(_MOST_FRAMES))
+    """Speech that a client should have before it plays. `step_s`: of a step with all streams in it.
+
+    The nearer that is to a frame's length, the less soon a slow step is made good: so much of another one.
+    """
+    return min(step_s * (1 + step_s / FRAME_S) + _DELIVERY_S, seconds_of(_MOST_FRAMES))
 
 
 def opening_frames(step_s: float) -> int:

@@ -82,8 +82,16 @@ class StepTimes:
         return self.sizes[-1].batch if self.sizes else 0
 
     def usual(self) -> StepTimes:
-        """The same steps as they are on average: what counts over many of them, and not for any one."""
-        return replace(self, sizes=tuple(replace(size, deviation_s=0.0) for size in self.sizes))
+        """The same steps as they are for a while: what counts over many of them, and not for any one.
+
+        Others on the machine make steps slow for a second or more: a deviation is not made good at once.
+        """
+        return replace(
+            self,
+            sizes=tuple(
+                replace(size, mean_s=size.mean_s + size.deviation_s, deviation_s=0.0) for size in self.sizes
+            ),
+        )
 
     def curve(self, batch: int) -> list[float]:
         """What a step without prompts hardly exceeds that has 0, 1, ... `batch` streams; never falls.
