@@ -67,12 +67,12 @@ def test_what_is_left_of_a_closed_stream_is_how_its_client_fared() -> None:
 def test_the_server_hears_what_steps_take_and_how_many_streams_that_is() -> None:
     """8 ms a stream and 4 ms besides: 8 streams take 68 ms, and 9 would leave no tenth of real time free."""
     pace = TalkerPace(RULES)
-    assert pace.told(16) is None
-    told = known_machine(pace, largest=4).told(16)
+    assert pace.told(16, 0.0) is None
+    told = known_machine(pace, largest=4).told(16, 0.0)
     assert told is not None
     assert told.step_s == pytest.approx((0.012, 0.020, 0.028, 0.036), abs=2e-4)
     assert told.live_streams == 8
-    assert known_machine(pace, largest=4).told(3).live_streams == 3  # type: ignore[union-attr]
+    assert known_machine(pace, largest=4).told(3, 0.0).live_streams == 3  # type: ignore[union-attr]
 
 
 def test_a_client_begins_with_one_frame_where_steps_are_short_and_with_more_where_they_are_long() -> None:
@@ -116,3 +116,18 @@ def test_a_client_whose_socket_has_taken_something_plays_however_little_it_has()
     playing(pace, "new", frames=1, now_s=0.0)
     pace.taken("new", 0.01, seconds_of(1))
     assert pace.closed("new").begun
+
+
+def test_there_is_room_for_no_more_while_somebody_has_less_in_hand_than_it_began_with() -> None:
+    """Given steps that leave room for eight, three streams, and one of them that does not get ahead."""
+    pace = known_machine(TalkerPace(RULES))
+    streams = [playing(pace, str(number), frames=40, now_s=0.0) for number in range(2)]
+    streams.append(playing(pace, "short", frames=8, now_s=0.0))
+    pace.plan(0.58, streams)
+    told = pace.told(16, 0.58)
+    assert told is not None
+    assert told.live_streams == 3
+    pace.made("short", 0.58, 20)
+    told = pace.told(16, 0.58)
+    assert told is not None
+    assert told.live_streams == 8

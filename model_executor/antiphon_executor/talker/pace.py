@@ -21,6 +21,9 @@ from antiphon_executor.talker.opening import opening_frames, opening_s
 from antiphon_executor.talker.play_head import PlayHead, seconds_of
 from antiphon_executor.talker.step_times import StepTimes
 
+# So long after its first frame a stream should have got ahead of its client.
+_SETTLED_S = 0.5
+
 Planner = Callable[[float, Sequence[StreamPace], StepTimes, DeadlineRules], StepPlan]
 
 
@@ -43,6 +46,7 @@ class _Entry:
     first_s: float = 0.0
     parked: bool = False
     admitted: bool = False
+    ready: bool = False
 
     def lead_s(self, now_s: float, opening_s: float) -> float:
         """Until its client runs dry. What is less than an opening goes out too, after as long as that is."""
@@ -103,13 +107,18 @@ class TalkerPace:
         """A step is over. `prompt_tokens`: those beyond one a stream."""
         self.times = self.times.measured(streams, prompt_tokens, seconds)
 
-    def told(self, most: int) -> StepTimesTold | None:
-        """What the server should know of the steps' times, for `most` streams. None: none was measured."""
+    def told(self, most: int, now_s: float) -> StepTimesTold | None:
+        """What the server should know of the steps' times, for `most` streams. None: none was measured.
+
+        While somebody has less in hand than it began with there is room for no more, whatever steps take.
+        """
         times = self.times.usual()
         if not times.largest:
             return None
         step_s = tuple(round(seconds, 4) for seconds in times.curve(times.largest)[1:])
         room = live_streams(times, most, self._rules.headroom)
+        if self._is_short(now_s):
+            room = min(room, sum(entry.live for entry in self._entries.values()))
         return StepTimesTold(step_s, room, round(self.opening_s, 3))
 
     def plan(self, now_s: float, candidates: Iterable[Candidate]) -> StepPlan:
@@ -124,10 +133,19 @@ class TalkerPace:
         plan = self._planner(now_s, views, self.times, self._rules)
         for key, entry in self._entries.items():
             entry.parked = key in plan.parked
+            entry.ready = key in present and present[key].ready
         for key in plan.run:
             entry = self._entries[key]
             entry.admitted, entry.ran_s = True, now_s
         return plan
+
+    def _is_short(self, now_s: float) -> bool:
+        opening_s = self.opening_s
+        return any(
+            entry.live and entry.head.begun and entry.ready and entry.lead_s(now_s, opening_s) < opening_s
+            for entry in self._entries.values()
+            if now_s - entry.first_s > _SETTLED_S
+        )
 
     def _starts(self, entry: _Entry, now_s: float, frames: int) -> bool:
         """Whether the client plays from now on, or has done so since its first frames were let go."""

@@ -171,7 +171,7 @@ class TalkerScheduler(AsyncScheduler):
             if key is not None:
                 self._pace.taken(key, now_s, cursor.samples / SPEAKING_RATE_HZ)
         self._inbox.tell_parked(self._pace.parked)
-        self._inbox.tell_times(now_s, partial(self._pace.told, self.max_num_running_reqs))
+        self._inbox.tell_times(now_s, partial(self._pace.told, self.max_num_running_reqs, now_s))
 
     def ready(self, request: Request) -> bool:
         """Whether what the request's next step needs is there."""
