@@ -173,7 +173,8 @@ $(NANO)/towers.passed: $(NANO)/thinker-eyes.trained $(NANO)/thinker-ears.trained
 	@touch $@
 
 $(NANO)/thinker.trained: $(NANO)/thinker-text.trained $(NANO)/towers.passed
-	$(THINK).joint_training $(NANO)
+	$(LEARN) $(PY) -u -m torch.distributed.run --standalone --nproc-per-node 2 \
+	  -m antiphon_nano.thinker.joint_training $(NANO)
 	@touch $@
 
 $(NANO)/thinker.passed: $(NANO)/thinker.trained

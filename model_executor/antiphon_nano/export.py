@@ -38,8 +38,10 @@ MOST_BYTES = 60_000_000
 """Of all weights."""
 TEXT_TEMPERATURE = 0.01
 """As good as greedy, where a client says nothing: transformers takes no 0."""
-SPEECH = {"predictor_temperature": 0}
-"""What the server draws speech with where a client says nothing: see `antiphon_executor.card`."""
+SPEECH = {"temperature": 0, "repetition_penalty": 1.0, "predictor_temperature": 0}
+"""What the server draws speech with where a client says nothing: see `antiphon_executor.card`. The likeliest
+codes are heard best, as in the trials: 19 % of words wrong where codes drawn at a temperature of 0.5 had 26.
+"""
 NOTICE = "NOTICE"
 SPECTRA = "spectra.png"
 """A pair of spectrograms, the teacher's and ours, where the model has been examined."""

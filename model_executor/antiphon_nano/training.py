@@ -18,6 +18,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from antiphon_nano.workers import ALONE, Worker
+
 Step = Callable[[int], Mapping[str, Tensor]]
 """The number of a step → its losses by name, for the log; it has stepped the optimizers itself."""
 
@@ -41,9 +43,10 @@ class Plan:
         return self.rate * min(1.0, (step + 1) / self.warmup) * (self.floor + (1 - self.floor) * cosine)
 
 
-def clipped_step(optimizer: Optimizer, loss: Tensor, norm: float = 1.0) -> None:
-    """Backward, clip, step, clear."""
+def clipped_step(optimizer: Optimizer, loss: Tensor, norm: float = 1.0, worker: Worker = ALONE) -> None:
+    """Backward, average over the workers, clip, step, clear."""
     loss.backward()
+    worker.average(parameter for group in optimizer.param_groups for parameter in group["params"])
     for group in optimizer.param_groups:
         nn.utils.clip_grad_norm_(group["params"], norm)
     optimizer.step()
@@ -54,9 +57,14 @@ class Training:
     """Runs a plan. `modules` and `optimizers` by the names under which they are saved."""
 
     def __init__(
-        self, plan: Plan, modules: Mapping[str, nn.Module], optimizers: Mapping[str, Optimizer]
+        self,
+        plan: Plan,
+        modules: Mapping[str, nn.Module],
+        optimizers: Mapping[str, Optimizer],
+        worker: Worker = ALONE,
     ) -> None:
         self._plan = plan
+        self._worker = worker
         self._modules = modules
         self._optimizers = optimizers
         self.done = 0
@@ -90,7 +98,9 @@ class Training:
         self.save()
 
     def save(self) -> None:
-        """Writes the checkpoint, whole or not at all."""
+        """Writes the checkpoint, whole or not at all. All workers' are alike: the first one writes."""
+        if not self._worker.is_first:
+            return
         tensors = {
             f"{name}/{key}": value.cpu().contiguous().clone()
             for name, module in self._modules.items()
@@ -125,6 +135,8 @@ class Training:
 
     def _log(self, sums: Mapping[str, float], steps: int, seconds: float) -> None:
         plan = self._plan
+        if not self._worker.is_first:
+            return
         means = " ".join(f"{name} {value / steps:.4f}" for name, value in sums.items())
         rate = steps / seconds
         left = (plan.steps - self.done) / rate / 60

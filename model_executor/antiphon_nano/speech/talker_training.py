@@ -1,7 +1,8 @@
 """Stage 4, `python -m antiphon_nano.speech.talker_training HOME`: the Talker learns to speak in two voices.
 
 In: HOME/speech with codes, HOME/codec.safetensors. Out: HOME/talker.safetensors. ARIA's order from the start;
-teacher-forced; the conversation in the prompt comes late, when the Talker knows how to speak.
+teacher-forced; conversations in the prompt come late, when the Talker knows how to speak, and in every third
+batch: they take half of its rows, and teach nothing but to be passed over.
 """
 
 from __future__ import annotations
@@ -22,26 +23,34 @@ from antiphon_nano.speech.lesson_book import LessonBook
 from antiphon_nano.speech.recordings import Recordings
 from antiphon_nano.speech.talker_loss import TalkerLoss
 from antiphon_nano.speech.talker_start import fresh_talker, soft_labels
+from antiphon_nano.workers import Worker
 
-STEPS = 6000
-_CONVERSATION_FROM = 0.6
+STEPS = 12_000
+_CONVERSATION_FROM, _CONVERSATION_EVERY = 0.5, 3
 
 
 class TalkerTraining:
     """One batch of lessons a step."""
 
     def __init__(
-        self, book: LessonBook, loss: TalkerLoss, optimizer: torch.optim.Optimizer, steps: int
+        self,
+        book: LessonBook,
+        loss: TalkerLoss,
+        optimizer: torch.optim.Optimizer,
+        steps: int,
+        worker: Worker,
     ) -> None:
         self._book = book
         self._loss = loss
         self._optimizer = optimizer
+        self._worker = worker
         self._alone = int(steps * _CONVERSATION_FROM)
 
     def step(self, number: int) -> Mapping[str, Tensor]:
-        batch = batch_of(self._book.lessons(number, number >= self._alone)).to(self._loss.talker.device)
-        losses = self._loss(batch)
-        training.clipped_step(self._optimizer, losses.pop("total"))
+        conversation = number >= self._alone and number % _CONVERSATION_EVERY == 0
+        lessons = self._book.lessons(number * self._worker.count + self._worker.rank, conversation)
+        losses = self._loss(batch_of(lessons).to(self._loss.talker.device))
+        training.clipped_step(self._optimizer, losses.pop("total"), worker=self._worker)
         return losses
 
 
@@ -52,6 +61,7 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
+    worker = Worker.joined()
     home: Path = arguments.home
     codebooks = loaded_codec(home).quantizer.codebooks
     tokenizer = nano_tokenizer()
@@ -61,11 +71,11 @@ def main() -> None:
     parameters = [*talker.parameters(), *loss.parameters()]
     optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.95), weight_decay=0.02, fused=True)
     plan = training.Plan(home / "talker.safetensors", arguments.steps, rate=2e-3, floor=0.02)
-    run = training.Training(plan, {"talker": talker, "loss": loss}, {"talker": optimizer})
+    run = training.Training(plan, {"talker": talker, "loss": loss}, {"talker": optimizer}, worker)
     talker.train()
     loss.train()
     book = LessonBook(Recordings(home / "speech"), tokenizer)
-    run.run(TalkerTraining(book, loss, optimizer, arguments.steps).step)
+    run.run(TalkerTraining(book, loss, optimizer, arguments.steps, worker).step)
 
 
 if __name__ == "__main__":

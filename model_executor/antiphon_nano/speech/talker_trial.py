@@ -143,13 +143,13 @@ def main() -> None:
     parser.add_argument("home", type=Path)
     parser.add_argument("--most", type=int, default=100)
     parser.add_argument("--vocoder", default="vocoder", help="or polished")
-    parser.add_argument("--temperature", type=float, help="of code 0: only `talker-at-TEMPERATURE` is made")
+    parser.add_argument("--temperature", type=float, help="of code 0: only `talker-at-…-percent` is made")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     trial = Trial(arguments.home, arguments.vocoder)
     if arguments.temperature is not None:
         drawn = StreamSampling(seed=0, temperature=arguments.temperature, predictor_temperature=0.0)
-        name = f"talker-at-{arguments.temperature:g}"
+        name = f"talker-at-{100 * arguments.temperature:.0f}-percent"
         figures = free_running(trial, "held-heart", name, arguments.most, drawn)
         record(arguments.home / "report.json", f"{name} streams", figures)
         return

@@ -17,30 +17,46 @@ from antiphon_nano.domain import words
 from antiphon_nano.thinker.dialogue import Clip, Picture, Sound
 from antiphon_nano.thinker.hearing.listening import VOCABULARY, word_ids
 from antiphon_nano.thinker.seeing.clips import CHANGES
+from antiphon_nano.thinker.seeing.drawing import NOWHERE, OFFSETS, SIZES
 
 PHONEMES = 192
 """More than the teacher has."""
 _UNKNOWN = -1
+_PARTS = (len(OFFSETS) + 1, len(OFFSETS) + 1, len(SIZES) + 1)
 
 
 class EyeAids(nn.Module):
-    """Colour, shape, whether a centre is there, and what moves how, of each cell."""
+    """Of each cell its colour, shape, whether a centre is there, which part of a thing it is, what moves how.
+
+    The parts are for learning what belongs together: who knows them can tell a shape from its outline.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.colour = nn.Linear(width, len(words.COLOURS) + 1)
         self.shape = nn.Linear(width, len(words.SHAPES) + 1)
         self.centre = nn.Linear(width, 2)
+        self.parts = nn.Linear(width, sum(_PARTS))
         self.change = nn.Linear(width, len(CHANGES))
 
     def forward(self, rows: Tensor, media: Sequence[Picture | Clip]) -> Mapping[str, Tensor]:
         """`rows` [cells of all media, width]. Also `seen`: the share of filled cells read right."""
-        labels = torch.from_numpy(np.concatenate([_four(medium) for medium in media])).to(rows.device)
-        colour, shape, centre, change = labels.unbind(1)
+        labels = torch.from_numpy(np.concatenate([_seven(medium) for medium in media])).to(rows.device)
+        colour, shape, centre, *parts, change = labels.unbind(1)
         filled = colour > 0
         read = {"colour": (self.colour(rows), colour), "shape": (self.shape(rows), shape)}
         losses = {name: _both(logits.float(), wanted, filled) for name, (logits, wanted) in read.items()}
         losses["centre"] = _both(self.centre(rows).float(), centre, centre > 0)
+        told = self.parts(rows).float().split(_PARTS, dim=1)
+        losses["parts"] = (
+            torch.stack(
+                [
+                    functional.cross_entropy(t, part, ignore_index=NOWHERE)
+                    for t, part in zip(told, parts, strict=True)
+                ]
+            ).sum()
+            / 3
+        )
         if bool((change != _UNKNOWN).any()):
             losses["change"] = functional.cross_entropy(
                 self.change(rows).float(), change, ignore_index=_UNKNOWN
@@ -107,10 +123,10 @@ def _both(logits: Tensor, wanted: Tensor, filled: Tensor) -> Tensor:
     return losses.mean() + (losses * filled).sum() / filled.sum().clamp(min=1)
 
 
-def _four(medium: Picture | Clip) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-    """A medium's labels in four columns."""
+def _seven(medium: Picture | Clip) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    """A medium's labels in seven columns."""
     if medium.labels is None:
         raise ValueError("a medium without labels cannot teach")
-    if medium.labels.shape[1] == len(("colour", "shape", "centre", "change")):
+    if isinstance(medium, Clip):
         return medium.labels
     return np.pad(medium.labels, ((0, 0), (0, 1)), constant_values=_UNKNOWN)

@@ -41,7 +41,7 @@ def said(library: Library, chance: random.Random) -> list[Sound]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=7000)
+    parser.add_argument("--steps", type=int, default=5000)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -25,13 +25,16 @@ from antiphon_nano.training import Plan, Training, best_device, clipped_step
 CHECKPOINT = "thinker-eyes.safetensors"
 PICTURES, CLIPS = 12, 5
 """Of a step."""
+_CROWDED = 0.7
+"""Share of pictures with more things than are ever asked about: each teaches as much as if it were alone."""
 
 
 def shown(chance: random.Random) -> list[Picture | Clip]:
     """The media of one step."""
     media: list[Picture | Clip] = []
-    while len(media) < PICTURES:
-        scene = pictures.scene(chance)
+    for _ in range(PICTURES):
+        crowded = chance.random() < _CROWDED
+        scene = pictures.crowd(chance) if crowded else pictures.scene(chance)
         media.append(pictures.show(scene, chance))
     return media + [clips.show(clips.act(chance), chance) for _ in range(CLIPS)]
 
@@ -39,8 +42,8 @@ def shown(chance: random.Random) -> list[Picture | Clip]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--steps", type=int, default=8000)
+    parser.add_argument("--rate", type=float, default=1.5e-3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     torch.manual_seed(0)

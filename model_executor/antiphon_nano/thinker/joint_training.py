@@ -22,9 +22,11 @@ from antiphon_nano.thinker.dialogue import Writer
 from antiphon_nano.thinker.hearing.library import Library
 from antiphon_nano.thinker.text_training import Pool, optimizer_of
 from antiphon_nano.training import Plan, Training, best_device, clipped_step, weights
+from antiphon_nano.workers import Worker
 
 CHECKPOINT = "thinker.safetensors"
 TOKENS = 1536
+"""Of a worker's batch, padding among them."""
 _AID = 0.15
 
 
@@ -71,12 +73,13 @@ class Joint(nn.Module):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=8000)
-    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--rate", type=float, default=1.2e-3)
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    worker = Worker.joined()
     device = best_device()
     tokenizer = nano_tokenizer()
     config = network.nano_config(tokenizer)
@@ -85,18 +88,18 @@ def main() -> None:
         joint.begin(folder)
     library = Library(folder / "speech", folder / "asked")
     optimizer = optimizer_of(joint)
-    pool = Pool(lambda chance: writer.sample(lesson(library, chance)), TOKENS, seed=2)
+    pool = Pool(lambda chance: writer.sample(lesson(library, chance)), TOKENS, seed=2 + 1000 * worker.rank)
 
     def step(number: int) -> Mapping[str, Tensor]:
         batch = network.moved(network.Batch.of(pool.batch(number)), device)
         with torch.autocast(device.type, torch.bfloat16):
             whole, losses = joint.losses(batch)
-        clipped_step(optimizer, whole)
+        clipped_step(optimizer, whole, worker=worker)
         return losses
 
     plan = Plan(folder / CHECKPOINT, arguments.steps, arguments.rate, warmup=200, log_every=50)
     modules = {"thinker": joint.thinker, "eyes": joint.eyes, "ears": joint.ears}
-    Training(plan, modules, {"joint": optimizer}).run(step)
+    Training(plan, modules, {"joint": optimizer}, worker).run(step)
 
 
 if __name__ == "__main__":

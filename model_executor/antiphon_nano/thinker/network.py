@@ -20,6 +20,9 @@ from antiphon_executor.reference.audio_encoder import AudioEncoder
 from antiphon_executor.reference.thinker import Thinker
 from antiphon_nano.thinker.dialogue import Clip, Picture, Sample, Sound
 
+_CHUNK = 32
+"""Of the gated delta rule, in tokens: dialogues are short, and are filled up to whole chunks."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
@@ -97,7 +100,7 @@ def nano_thinker(config: PreTrainedConfig) -> Thinker:
 
 def states(thinker: Thinker, rows: Tensor, positions: Tensor) -> Tensor:
     """`rows` [n, length, hidden], `positions` [3, n, length] → the last hidden states."""
-    output = thinker.model(inputs_embeds=rows, position_ids=positions, use_cache=False)
+    output = thinker.model(inputs_embeds=rows, position_ids=positions, use_cache=False, chunk_size=_CHUNK)
     last: Tensor = output.last_hidden_state
     return last
 

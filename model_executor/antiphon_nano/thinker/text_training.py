@@ -75,7 +75,7 @@ def optimizer_of(*modules: nn.Module, decay: float = 0.05) -> AdamW:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--rate", type=float, default=1.5e-3)
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -1,7 +1,8 @@
 """Things → a picture, and for training which thing fills each of the Thinker's cells.
 
-In: `Thing`s, a ground, a palette. Out: RGB pixels; `labels` int64 [cells, 3]: colour, shape (0 is none, then
-in the order of `domain.words`), and whether a thing's centre is there.
+In: `Thing`s, a ground, a palette. Out: RGB pixels; `labels` int64 [cells, 6]: colour, shape (0 is none, then
+in the order of `domain.words`), whether a thing's centre is there; how far across and down its thing a cell
+is, and how large that is, as places among `OFFSETS` and `SIZES`, or `NOWHERE`.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ _FINE = 3
 _LEAST_CONTRAST = 130
 _FILLED = 0.06
 """Of a cell: what is less there is not labelled."""
+OFFSETS = np.linspace(-1.05, 1.05, 8)
+"""Borders between offsets of a cell's middle from its thing's, in radii."""
+SIZES = np.geomspace(0.11, 0.28, 7)
+"""Borders between radii, in shares of the picture's side."""
+NOWHERE = -1
 
 _NAMED: Mapping[str, Colour] = {
     "red": (255, 0, 0), "green": (0, 128, 0), "blue": (0, 0, 255), "yellow": (255, 255, 0),
@@ -68,7 +74,10 @@ def draw(
 def labels(things: Sequence[Thing], cells: tuple[int, int]) -> NDArray[np.int64]:
     """`cells`: rows and columns of the Thinker's tokens; one label row each, row by row."""
     rows, columns = cells
-    fine, found = 10, np.zeros((rows, columns, 3), np.int64)
+    fine, found = 10, np.zeros((rows, columns, 6), np.int64)
+    found[..., 3:] = NOWHERE
+    across, down = (np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows
+    side = np.array((columns, rows)) / min(rows, columns)
     owners = Image.new("L", (columns * fine, rows * fine), 0)
     pen = ImageDraw.Draw(owners)
     for index, thing in enumerate(things):
@@ -79,10 +88,15 @@ def labels(things: Sequence[Thing], cells: tuple[int, int]) -> NDArray[np.int64]
     for index, thing in enumerate(things):
         kind = (words.COLOURS.index(thing.colour) + 1, words.SHAPES.index(thing.shape) + 1)
         filled = (cut == index + 1).mean(-1) > _FILLED
-        found[filled, :2] = kind
         centre = min(rows - 1, int(thing.y * rows)), min(columns - 1, int(thing.x * columns))
-        found[centre] = (*kind, 1)
-    return found.reshape(-1, 3)
+        filled[centre] = True
+        found[filled, :2] = kind
+        found[centre][2] = 1
+        right = np.digitize((across - thing.x) * side[0] / thing.radius, OFFSETS)
+        lower = np.digitize((down - thing.y) * side[1] / thing.radius, OFFSETS)
+        place = np.stack(np.broadcast_arrays(right, lower[:, None], np.digitize(thing.radius, SIZES)), -1)
+        found[filled, 3:] = place[filled]
+    return found.reshape(rows * columns, -1)
 
 
 def _shape(

@@ -52,6 +52,11 @@ def scene(chance: random.Random) -> Scene:
     return Scene(tuple(things.read_order(found)))
 
 
+def crowd(chance: random.Random) -> Scene:
+    """As many different things as there is room for, about: to learn to see, not to be asked about."""
+    return Scene(tuple(things.several(chance, chance.randint(5, MOST))))
+
+
 def show(scene_: Scene, chance: random.Random) -> Picture:
     """Drawn in colours and on a ground of its own."""
     ((rows, columns),) = chance.choices([cells for cells, _ in _SIDES], [weight for _, weight in _SIDES])

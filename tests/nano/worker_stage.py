@@ -1,0 +1,63 @@
+"""A stage that can be trained twice: `python -m tests.nano.worker_stage CHECKPOINT`, by some workers."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from antiphon_nano.training import Plan, Training, clipped_step
+from antiphon_nano.workers import Worker
+
+STEPS, BATCH = 4, 6
+
+
+class Model(nn.Module):
+    """`late` is reached by batches of rank 1 alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.early, self.late = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def loss(self, batch: Tensor) -> Tensor:
+        """Mean over the rows; a row of a positive first number passes both layers."""
+        passes = batch[:, 0] > 0
+        rows = self.early(batch)
+        total = (rows[~passes] - 1).square().sum()
+        if passes.any():
+            total = total + (self.late(rows[passes]) + 1).square().sum()
+        return total / batch.numel()
+
+
+def batch(step: int, rank: int) -> Tensor:
+    """[BATCH, 3], the first column negative of rank 0, positive of rank 1."""
+    rows = torch.randn(BATCH, 3, generator=torch.Generator().manual_seed(10 * step + rank))
+    rows[:, 0] = rows[:, 0].abs() * (1 if rank else -1)
+    return rows
+
+
+def model_and_optimizer() -> tuple[Model, torch.optim.AdamW]:
+    torch.manual_seed(3)
+    model = Model()
+    return model, torch.optim.AdamW(model.parameters(), lr=1e-2)
+
+
+def main() -> None:
+    worker = Worker.joined()
+    model, optimizer = model_and_optimizer()
+
+    def step(number: int) -> Mapping[str, Tensor]:
+        loss = model.loss(batch(number, worker.rank))
+        clipped_step(optimizer, loss, worker=worker)
+        return {"loss": loss}
+
+    # A constant rate: half a cosine would need a plan on the other side.
+    plan = Plan(Path(sys.argv[1]), STEPS, rate=1e-2, warmup=1, floor=1.0)
+    Training(plan, {"model": model}, {"model": optimizer}, worker).run(step)
+
+
+if __name__ == "__main__":
+    main()
