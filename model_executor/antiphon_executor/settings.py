@@ -10,6 +10,8 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+GPU_BATCHED_TOKENS = 2048
+
 DType = Literal["auto", "bfloat16", "float32", "float16"]
 
 
@@ -20,14 +22,19 @@ class _Frozen(BaseModel):
 class _StageSettings(_Frozen):
     """What both engines have."""
 
+    cpu_batched_tokens: ClassVar[int]
+
     dtype: DType = Field(
         "auto", description="Number format of weights and cache; the checkpoint's own by default."
     )
     max_model_len: int | None = Field(
         None, ge=64, description="Context in tokens; the checkpoint's own by default."
     )
-    max_num_batched_tokens: int = Field(
-        2048, ge=16, description="Tokens computed in one step (the prefill chunk)."
+    max_num_batched_tokens: int | None = Field(
+        None,
+        ge=16,
+        description="Tokens computed in one step (the prefill chunk), in which nobody else gets on and nobody "
+        "can leave; 2048 by default, 512 of the Thinker on a CPU.",
     )
     enforce_eager: bool = Field(False, description="No compilation and no CUDA graphs.")
     kv_cache_memory_bytes: int | None = Field(
@@ -38,14 +45,20 @@ class _StageSettings(_Frozen):
     )
     device: str | None = Field(None, description="CUDA_VISIBLE_DEVICES of this engine.")
 
+    def batched_tokens(self, sequences: int, on_cpu: bool) -> int:
+        """Of one step: what is set, or the default, and then no fewer than `sequences`."""
+        usual = self.cpu_batched_tokens if on_cpu else GPU_BATCHED_TOKENS
+        return self.max_num_batched_tokens or max(usual, sequences)
+
 
 class ThinkerSettings(_StageSettings):
     """The Thinker engine: text out of text, audio, images and video.
 
-    `cpu_cache_bytes`: the KV cache on a CPU, where none is set.
+    On a CPU, where none is set: `cpu_cache_bytes` of KV cache, and steps of `cpu_batched_tokens`.
     """
 
     cpu_cache_bytes: ClassVar[int] = 1 << 30
+    cpu_batched_tokens: ClassVar[int] = 512
 
     max_num_seqs: int = Field(16, ge=1, le=1024, description="Requests decoded at once.")
     enable_prefix_caching: bool = Field(True, description="Keep the cache of prompts that begin alike.")
@@ -102,9 +115,10 @@ class PaceSettings(_Frozen):
 
 
 class TalkerSettings(_StageSettings):
-    """The Talker engine: codes and waveform, one worker. `cpu_cache_bytes` as of the Thinker."""
+    """The Talker engine: codes and waveform, one worker. On a CPU as the Thinker's."""
 
     cpu_cache_bytes: ClassVar[int] = 256 << 20
+    cpu_batched_tokens: ClassVar[int] = 2048
 
     streams: int = Field(16, ge=1, le=1024, description="Spoken answers at once; each holds a slot.")
     max_frames: int = Field(4096, ge=1, description="Longest spoken answer, in frames of 80 ms.")

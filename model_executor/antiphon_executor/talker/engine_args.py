@@ -61,7 +61,7 @@ def _shared(settings: EngineSettings) -> dict[str, Any]:
         "dtype": talker.dtype,
         "max_model_len": talker.max_model_len,
         "max_num_seqs": talker.streams,
-        "max_num_batched_tokens": talker.max_num_batched_tokens,
+        "max_num_batched_tokens": talker.batched_tokens(talker.streams, not on_gpu),
         "enable_prefix_caching": False,
         "enforce_eager": talker.enforce_eager or not on_gpu,
         "async_scheduling": on_gpu,
