@@ -61,3 +61,29 @@ def test_what_start_up_has_made_is_not_looked_through_again() -> None:
     run = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=60, check=True)
     kept, looked_at = map(int, run.stdout.split())
     assert kept > 1_000 > looked_at
+
+
+OLD_RUBBISH = """
+import gc, weakref
+from antiphon_server.heap import keep_what_is_there
+
+class Held: pass
+
+start_up = [[] for _ in range(500_000)]
+keep_what_is_there()
+held = Held()
+held.myself, looked_at = held, weakref.ref(held)
+gc.collect(1)
+del held
+request = 0
+while looked_at() and request < 1_000:
+    request += 1
+    rubbish = [[] for _ in range(1_000)]
+print(request)
+"""
+
+
+def test_what_a_request_left_behind_goes_soon_however_much_start_up_has_made() -> None:
+    """Rubbish that has grown old is found by whole collections alone."""
+    run = subprocess.run([sys.executable, "-c", OLD_RUBBISH], stdout=subprocess.PIPE, timeout=60, check=True)
+    assert int(run.stdout) < 300
