@@ -6,7 +6,7 @@ from antiphon_executor.settings import TalkerSettings, ThinkerSettings
 
 
 def test_steps_are_short_where_a_machine_is_slow() -> None:
-    assert ThinkerSettings().batched_tokens(sequences=16, on_cpu=True) == 512
+    assert ThinkerSettings().batched_tokens(sequences=16, on_cpu=True) == 256
     assert ThinkerSettings().batched_tokens(sequences=16, on_cpu=False) == 2048
     assert TalkerSettings().batched_tokens(sequences=16, on_cpu=True) == 2048
 

@@ -33,8 +33,8 @@ class _StageSettings(_Frozen):
     max_num_batched_tokens: int | None = Field(
         None,
         ge=16,
-        description="Tokens computed in one step (the prefill chunk), in which nobody else gets on and nobody "
-        "can leave; 2048 by default, 512 of the Thinker on a CPU.",
+        description="Tokens computed in one step (the prefill chunk), in which nobody gets on and nobody "
+        "can leave; 2048 by default, 256 of the Thinker on a CPU.",
     )
     enforce_eager: bool = Field(False, description="No compilation and no CUDA graphs.")
     kv_cache_memory_bytes: int | None = Field(
@@ -58,7 +58,7 @@ class ThinkerSettings(_StageSettings):
     """
 
     cpu_cache_bytes: ClassVar[int] = 1 << 30
-    cpu_batched_tokens: ClassVar[int] = 512
+    cpu_batched_tokens: ClassVar[int] = 256
 
     max_num_seqs: int = Field(16, ge=1, le=1024, description="Requests decoded at once.")
     enable_prefix_caching: bool = Field(True, description="Keep the cache of prompts that begin alike.")
