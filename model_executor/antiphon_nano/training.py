@@ -54,7 +54,7 @@ def clipped_step(optimizer: Optimizer, loss: Tensor, norm: float = 1.0, worker: 
 
 
 class Training:
-    """Runs a plan. `modules` and `optimizers` by the names under which they are saved."""
+    """Runs a plan, once. `modules` and `optimizers` by the names under which they are saved."""
 
     def __init__(
         self,
@@ -96,6 +96,7 @@ class Training:
                 saved = time.monotonic()
         self._seconds += time.monotonic() - saved
         self.save()
+        self._worker.leave()
 
     def save(self) -> None:
         """Writes the checkpoint, whole or not at all. All workers' are alike: the first one writes."""

@@ -33,6 +33,12 @@ class Worker:
     def is_first(self) -> bool:
         return self.rank == 0
 
+    def leave(self) -> None:
+        """Waits for all: a worker whose group is torn from it while others are still busy is aborted."""
+        if self.count > 1:
+            distributed.barrier()
+            distributed.destroy_process_group()
+
     def average(self, parameters: Iterable[Tensor]) -> None:
         """The gradients, in place, over all workers. What a worker's batch did not touch counts as zero."""
         if self.count == 1:
