@@ -44,8 +44,13 @@ class Plan:
 
 
 def clipped_step(optimizer: Optimizer, loss: Tensor, norm: float = 1.0, worker: Worker = ALONE) -> None:
-    """Backward, average over the workers, clip, step, clear."""
+    """Backward, and a step with what came of it."""
     loss.backward()
+    gradient_step(optimizer, norm, worker)
+
+
+def gradient_step(optimizer: Optimizer, norm: float = 1.0, worker: Worker = ALONE) -> None:
+    """Averages the gradients over the workers, clips them, steps, clears them."""
     worker.average(parameter for group in optimizer.param_groups for parameter in group["params"])
     for group in optimizer.param_groups:
         nn.utils.clip_grad_norm_(group["params"], norm)

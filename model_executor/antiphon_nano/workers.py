@@ -33,6 +33,15 @@ class Worker:
     def is_first(self) -> bool:
         return self.rank == 0
 
+    def share(self, parts: int) -> range:
+        """Which of a step's `parts` are this worker's, so that any number of them learns the same.
+
+        ValueError where they cannot be dealt out evenly.
+        """
+        if parts % self.count:
+            raise ValueError(f"{parts} parts of a step cannot be shared by {self.count} workers evenly")
+        return range(self.rank, parts, self.count)
+
     def leave(self) -> None:
         """Waits for all: a worker whose group is torn from it while others are still busy is aborted."""
         if self.count > 1:

@@ -9,14 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from antiphon_nano.training import Plan, Training, clipped_step
+from antiphon_nano.training import Plan, Training, gradient_step
 from antiphon_nano.workers import Worker
 
-STEPS, BATCH = 4, 6
+STEPS, PARTS, BATCH = 4, 2, 6
 
 
 class Model(nn.Module):
-    """`late` is reached by batches of rank 1 alone."""
+    """`late` is reached by part 1 of a step alone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -32,10 +32,10 @@ class Model(nn.Module):
         return total / batch.numel()
 
 
-def batch(step: int, rank: int) -> Tensor:
-    """[BATCH, 3], the first column negative of rank 0, positive of rank 1."""
-    rows = torch.randn(BATCH, 3, generator=torch.Generator().manual_seed(10 * step + rank))
-    rows[:, 0] = rows[:, 0].abs() * (1 if rank else -1)
+def batch(step: int, part: int) -> Tensor:
+    """[BATCH, 3], the first column negative of part 0, positive of part 1."""
+    rows = torch.randn(BATCH, 3, generator=torch.Generator().manual_seed(10 * step + part))
+    rows[:, 0] = rows[:, 0].abs() * (1 if part else -1)
     return rows
 
 
@@ -50,8 +50,10 @@ def main() -> None:
     model, optimizer = model_and_optimizer()
 
     def step(number: int) -> Mapping[str, Tensor]:
-        loss = model.loss(batch(number, worker.rank))
-        clipped_step(optimizer, loss, worker=worker)
+        parts = worker.share(PARTS)
+        loss = torch.stack([model.loss(batch(number, part)) for part in parts]).mean()
+        loss.backward()
+        gradient_step(optimizer, worker=worker)
         return {"loss": loss}
 
     # A constant rate: half a cosine would need a plan on the other side.

@@ -40,7 +40,7 @@ class EyeAids(nn.Module):
         self.change = nn.Linear(width, len(CHANGES))
 
     def forward(self, rows: Tensor, media: Sequence[Picture | Clip]) -> Mapping[str, Tensor]:
-        """`rows` [cells of all media, width]. Also `seen`: the share of filled cells read right."""
+        """`rows` [cells of all media, width]. Also `seen`: share of things read right at their centre."""
         labels = torch.from_numpy(np.concatenate([_seven(medium) for medium in media])).to(rows.device)
         colour, shape, centre, *parts, change = labels.unbind(1)
         filled = colour > 0
@@ -62,7 +62,7 @@ class EyeAids(nn.Module):
                 self.change(rows).float(), change, ignore_index=_UNKNOWN
             )
         right = torch.stack([logits.argmax(-1) == wanted for logits, wanted in read.values()]).all(0)
-        return losses | {"seen": right[filled].float().mean()}
+        return losses | {"seen": right[centre == 1].float().mean()}
 
 
 class EarAids(nn.Module):

@@ -21,12 +21,14 @@ from antiphon_nano.thinker.asking.lessons import lesson
 from antiphon_nano.thinker.dialogue import Writer
 from antiphon_nano.thinker.hearing.library import Library
 from antiphon_nano.thinker.text_training import Pool, optimizer_of
-from antiphon_nano.training import Plan, Training, best_device, clipped_step, weights
+from antiphon_nano.training import Plan, Training, best_device, gradient_step, weights
 from antiphon_nano.workers import Worker
 
 CHECKPOINT = "thinker.safetensors"
 TOKENS = 1536
-"""Of a worker's batch, padding among them."""
+"""Of a part of a step, padding among them."""
+PARTS = 2
+"""Of a step: one worker takes both, two workers one each."""
 _AID = 0.15
 
 
@@ -88,13 +90,19 @@ def main() -> None:
         joint.begin(folder)
     library = Library(folder / "speech", folder / "asked")
     optimizer = optimizer_of(joint)
-    pool = Pool(lambda chance: writer.sample(lesson(library, chance)), TOKENS, seed=2 + 1000 * worker.rank)
+    pools = [
+        Pool(lambda chance: writer.sample(lesson(library, chance)), TOKENS, seed=2 + 1000 * part)
+        for part in worker.share(PARTS)
+    ]
 
     def step(number: int) -> Mapping[str, Tensor]:
-        batch = network.moved(network.Batch.of(pool.batch(number)), device)
-        with torch.autocast(device.type, torch.bfloat16):
-            whole, losses = joint.losses(batch)
-        clipped_step(optimizer, whole, worker=worker)
+        losses: Mapping[str, Tensor] = {}
+        for pool in pools:
+            batch = network.moved(network.Batch.of(pool.batch(number)), device)
+            with torch.autocast(device.type, torch.bfloat16):
+                whole, losses = joint.losses(batch)
+            (whole / len(pools)).backward()
+        gradient_step(optimizer, worker=worker)
         return losses
 
     plan = Plan(folder / CHECKPOINT, arguments.steps, arguments.rate, warmup=200, log_every=50)
