@@ -68,6 +68,7 @@ GATES: Mapping[str, tuple[Gate | Floor | Ceiling, ...]] = {
         Floor("served spoken questions, teacher", "right", 95.0),
         Floor("served spoken questions, other voices", "right", 80.0),
         Ceiling("served transcription, teacher", "wer", 10.0),
+        Gate("served-answers", "teacher-answers", 10.0),
         Gate("served-read, sentences", "natural-heart, all, sentences", 10.0),
         Gate("served-unseen", "unseen-heart", 25.0),
         Floor("served-closed, word heard", "right", 95.0),

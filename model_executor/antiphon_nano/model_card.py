@@ -18,7 +18,7 @@ from antiphon_nano.training import steps_done
 
 Figures = Mapping[str, Mapping[str, Any]]
 TEMPLATE = Path(__file__).with_suffix(".md")
-_TEACHER = "natural-heart, "
+_TEACHER = ("natural-heart, all", "teacher-answers")
 STAGES = {"Thinker": "thinker.safetensors", "Talker": "talker.safetensors"}
 
 
@@ -65,12 +65,12 @@ def _number(value: Any) -> str:
 
 def served(report: Figures) -> Figures:
     """What was taken through the server, the teacher's figure on the same texts among it."""
-    return {name: values for name, values in report.items() if name.startswith(("served", _TEACHER))}
+    return {name: values for name, values in report.items() if name.startswith(("served", *_TEACHER))}
 
 
 def staged(report: Figures) -> Figures:
     """What was taken of single stages."""
-    return {name: values for name, values in report.items() if not name.startswith(("served", _TEACHER))}
+    return {name: values for name, values in report.items() if not name.startswith(("served", *_TEACHER))}
 
 
 def _steps(name: str, file: Path) -> str:

@@ -68,10 +68,10 @@ async def test_speech_is_heard_to_its_end(url: str) -> None:
 async def test_an_evaluation_leaves_figures_and_speech_to_be_judged(url: str, tmp_path: Path) -> None:
     evaluation = Evaluation(tmp_path, Examinee(url))
     await evaluation.sit(exams.typed()[0], 3)
-    await evaluation.speak(4, endless=12, other_voice=OTHER)
+    await evaluation.speak(exams.typed(), 4, endless=14, other_voice=OTHER)
     report = (tmp_path / "report.json").read_text()
     assert '"served arithmetic"' in report
     assert '"served runaways"' in report
-    assert '"answers": 12' in report
-    for name, texts in (("read", 4), ("unseen", 1), ("closed", 2), (OTHER, 2)):
+    assert '"answers": 14' in report
+    for name, texts in (("answers", 4), ("read", 4), ("unseen", 1), ("closed", 2), (OTHER, 2)):
         assert len(shard.read(tmp_path / "judged" / f"served-{name}").utterances) == texts

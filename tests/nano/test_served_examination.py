@@ -68,7 +68,10 @@ def test_every_exam_can_be_sent(stages: Path) -> None:
 
 
 def test_texts_are_held_out_and_closed_questions_have_a_word_that_decides() -> None:
-    read, unseen, closed = speech_exam.sets(12)
+    aloud, read, unseen, closed = speech_exam.sets(12, exams.typed())
+    kinds = [dialogue.kind for dialogue in aloud.dialogues[:5]]
+    assert kinds == ["sum plus", "sum times", "count", "copy", "memory"]
+    assert len(aloud.dialogues) == len(set(aloud.dialogues)) == 12
     assert [dialogue.turns[0].answer for dialogue in read.dialogues] == corpus.held_out(12)
     assert len(unseen.dialogues) == 4
     for dialogue, word in zip(closed.dialogues, closed.words, strict=True):
@@ -108,6 +111,7 @@ def test_the_gate_names_what_the_issue_asks_for() -> None:
         )
     }
     figures |= {"served transcription, teacher": {"wer": 9.0}, "served runaways": {"runaways": 0}}
+    figures |= {"served-answers": {"wer": 12.0}, "teacher-answers": {"wer": 3.0}}
     figures |= {"served-read, sentences": {"wer": 12.0}, "natural-heart, all, sentences": {"wer": 3.0}}
     figures |= {"served-unseen": {"wer": 20.0}, "unseen-heart": {"wer": 2.0}}
     figures |= {"served-closed, word heard": {"right": 96.0}}

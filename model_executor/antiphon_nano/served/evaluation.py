@@ -12,6 +12,7 @@ import json
 import random
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from antiphon_nano.report import record
@@ -49,15 +50,18 @@ class Evaluation:
         self._wrong[exam.name] = [[m.asked, m.wanted, m.given] for m in marked if m.given != m.wanted]
         (self._home / WRONG).write_text(json.dumps(self._wrong, indent=1) + "\n")
 
-    async def speak(self, most: int, endless: int, other_voice: str = "deep") -> None:
+    async def speak(
+        self, written: Sequence[Exam], most: int, endless: int, other_voice: str = "deep"
+    ) -> None:
         """Everything that is said aloud; what the judge hears of it comes later."""
         answered: list[Spoken] = []
-        for asked in speech_exam.sets(most):
+        sets = speech_exam.sets(most, written)
+        for asked in sets:
             spoken = await self._examinee.spoken(asked.dialogues)
             speech_exam.write(self._home / "judged" / asked.name, spoken, asked.words)
             answered += spoken
-        again = speech_exam.sets(most)[0].dialogues[: most // 2]
-        spoken = await self._examinee.spoken(again, other_voice)
+        (read,) = (asked.dialogues for asked in sets if asked.name == speech_exam.READ)
+        spoken = await self._examinee.spoken(read[: most // 2], other_voice)
         speech_exam.write(self._home / "judged" / f"served-{other_voice}", spoken, (), other_voice)
         answered += spoken
         answered += await self._examinee.spoken(speech_exam.endless(max(0, endless - len(answered))))
@@ -92,9 +96,10 @@ def _milliseconds(found: dict[str, float] | None) -> float | None:
 async def _examine(url: str, arguments: argparse.Namespace) -> None:
     home: Path = arguments.home
     evaluation = Evaluation(home, Examinee(url))
-    for exam in exams.every(Library(home / "speech", home / "asked", "judged")):
+    written = exams.every(Library(home / "speech", home / "asked", "judged"))
+    for exam in written:
         await evaluation.sit(exam, arguments.most)
-    await evaluation.speak(arguments.aloud, arguments.endless)
+    await evaluation.speak(written, arguments.aloud, arguments.endless)
 
 
 def main() -> None:
@@ -102,7 +107,7 @@ def main() -> None:
     parser.add_argument("home", type=Path)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--most", type=int, default=200, help="questions of an exam in text")
-    parser.add_argument("--aloud", type=int, default=200, help="held-out texts that are read aloud")
+    parser.add_argument("--aloud", type=int, default=200, help="answers and held-out texts spoken, each")
     parser.add_argument("--endless", type=int, default=1000, help="spoken answers in all")
     parser.add_argument("--requests", type=int, default=16, help="of each level of the bench")
     arguments = parser.parse_args()

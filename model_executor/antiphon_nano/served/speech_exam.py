@@ -1,7 +1,7 @@
-"""What the served model is made to say aloud, for the judge: held-out texts, unseen shapes, closed questions.
+"""What the served model is made to say aloud, for the judge: answers, held-out texts, unseen shapes, words.
 
-In: how many. Out: `Set`s of dialogues, each a shard to be; `write` makes it. In closed questions one word
-decides: `words` tells it.
+In: how many, the exams in text. Out: `Set`s of dialogues, each a shard to be; `write` makes it. In closed
+questions one word decides: `words` tells it.
 """
 
 from __future__ import annotations
@@ -21,10 +21,15 @@ from antiphon_nano.teacher import shard
 from antiphon_nano.teacher.shard import FRAME_SAMPLES, Utterance
 from antiphon_nano.thinker.asking import copying, numbers, talks
 from antiphon_nano.thinker.dialogue import Dialogue, Turn
+from antiphon_nano.thinker.exams import Exam
 from antiphon_nano.thinker.seeing import pictures
 
 WORDS = ".words.json"
 """Ending of the file beside a shard of closed questions."""
+READ = "served-read"
+_NEVER_NEW = ("self", "refusal")
+"""Exams whose answers have been spoken in training as they are."""
+_UNSEEN = "read aloud, unseen shapes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +41,14 @@ class Set:
     words: tuple[str, ...] = ()
 
 
-def sets(most: int) -> list[Set]:
-    """`most`: of held-out texts, in the order in which the teacher has read them."""
+def sets(most: int, written: Sequence[Exam]) -> list[Set]:
+    """`most`: answers to the questions of the exams `written`, from all of them alike; and as many held-out
+    texts to be read aloud, in the order in which the teacher has read them.
+    """
     closed = _closed(random.Random("served closed"), most // 2)
     return [
-        Set("served-read", _read(corpus.held_out(most))),
+        Set("served-answers", _answers(written, most)),
+        Set(READ, _read(corpus.held_out(most))),
         Set("served-unseen", _read(corpus.unseen(60)[: max(1, most // 3)])),
         Set("served-closed", tuple(d for d, _ in closed), tuple(word for _, word in closed)),
     ]
@@ -62,6 +70,13 @@ def write(path: Path, answered: Sequence[Spoken], words: Sequence[str], voice: s
     shard.write(path, utterances, sounds)
     if words:
         path.with_name(path.name + WORDS).write_text(json.dumps(list(words)) + "\n")
+
+
+def _answers(written: Sequence[Exam], most: int) -> tuple[Dialogue, ...]:
+    asked = [exam for exam in written if exam.name not in (*_NEVER_NEW, _UNSEEN)]
+    each = -(-most // len(asked))
+    drawn = [exam.draw(random.Random(f"served aloud {exam.name}"), each) for exam in asked]
+    return tuple(dialogue for row in zip(*drawn, strict=True) for dialogue in row)[:most]
 
 
 def _read(texts: Sequence[str]) -> tuple[Dialogue, ...]:

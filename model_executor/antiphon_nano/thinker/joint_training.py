@@ -75,8 +75,8 @@ class Joint(nn.Module):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--rate", type=float, default=1.2e-3)
+    parser.add_argument("--steps", type=int, default=2200)
+    parser.add_argument("--rate", type=float, default=8e-4)
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     torch.set_num_threads(1)
