@@ -30,9 +30,7 @@ COPY deploy/tiers/ deploy/tiers/
 COPY kernels/ kernels/
 COPY model_executor/ model_executor/
 COPY server/ server/
-RUN pip install --no-deps --no-build-isolation . \
-    && antiphon tiny /opt/models/tiny-qwen3-omni \
-    && chmod --recursive a+rX /opt/models
+RUN pip install --no-deps --no-build-isolation .
 
 FROM build AS build-cuda
 RUN lock/install.sh /opt/antiphon cuda
@@ -57,11 +55,10 @@ HEALTHCHECK --interval=10s --timeout=3s --start-period=600s --retries=3 \
     CMD ["python", "-c", "import urllib.request as web; web.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"]
 ENTRYPOINT ["tini", "--", "antiphon"]
 
-# No GPU. Without arguments it serves a tiny checkpoint with random weights, to try the API.
+# No GPU. Without arguments it serves antiphon-nano, which comes with it.
 FROM runtime AS cpu
 COPY --from=build-cpu /opt/antiphon /opt/antiphon
-COPY --from=build-cpu /opt/models /opt/models
-CMD ["serve", "--model", "/opt/models/tiny-qwen3-omni"]
+CMD ["serve"]
 
 # NVIDIA GPUs, through the container toolkit. Mount a checkpoint: `-v /models:/models:ro ... serve --model /models/...`.
 FROM runtime AS cuda

@@ -1,7 +1,8 @@
 # Antiphon. `make serve` is all that a newcomer needs; `make` alone says what else there is.
 
 PORT   ?= 8000
-MODEL  ?= .cache/tiny-qwen3-omni
+# A checkpoint's folder; antiphon-nano, which comes with it, where none is named.
+MODEL  ?=
 ARGS   ?=
 VENV   ?= .venv
 DEVICE ?= $(if $(shell nvidia-smi -L 2>/dev/null),cuda,cpu)
@@ -36,8 +37,8 @@ help: ## say what there is
 
 install: $(READY) ## set up .venv from the hash-pinned lock
 
-serve: $(READY) $(if $(filter .cache/tiny-qwen3-omni,$(MODEL)),.cache/tiny-qwen3-omni) ## serve on 127.0.0.1:8000
-	@exec $(VENV)/bin/antiphon serve --model "$(MODEL)" --port "$(PORT)" $(ARGS)
+serve: $(READY) ## serve on 127.0.0.1:8000
+	@exec $(VENV)/bin/antiphon serve $(if $(MODEL),--model "$(MODEL)") --port "$(PORT)" $(ARGS)
 
 test: $(TESTED) ## run the tests (ARGS="tests/server -k sse")
 	$(PY) -m pytest $(ARGS)
@@ -66,8 +67,9 @@ nano: $(NANO)/antiphon-nano ## train antiphon-nano from packages alone (hours; g
 
 nano-eval: $(NANO)/antiphon-nano | $(TESTED) $(TAUGHT_READY) ## examine antiphon-nano through its server (ARGS="--most 20")
 	PYTHONPATH=model_executor $(PY) -u -m antiphon_nano.served.evaluation $(NANO) $(NANO)/antiphon-nano $(ARGS)
+	$(LEARN) $(TAUGHT) -m antiphon_nano.teacher.rereading $(NANO)/judged/served-answers $(NANO)/judged/teacher-answers
 	$(JUDGE) --most 200 --note ", all" $(NANO)/speech/natural-heart
-	$(JUDGE) --most 200 $(addprefix $(NANO)/judged/served-,read deep unseen closed)
+	$(JUDGE) --most 200 $(addprefix $(NANO)/judged/,teacher-answers $(addprefix served-,answers read deep unseen closed))
 	$(LEARN) $(PY) -m antiphon_nano.served.heard_words $(NANO)/report.json $(NANO)/judged/served-closed
 	$(LEARN) $(PY) -m antiphon_nano.inspection $(NANO)/report.json \
 	  $(NANO)/speech/natural-heart $(NANO)/judged/served-read $(NANO)/spectra.png
@@ -92,13 +94,6 @@ $(TESTED): $(READY) lock/dev.txt
 	@echo "Installing the test and lint tools"
 	@$(PIP) --require-hashes --only-binary :all: -r lock/dev.txt
 	@touch $@
-
-# A tiny checkpoint with random weights, until a trained one is named. It gets its name only when it is whole.
-.cache/tiny-qwen3-omni: | $(READY)
-	@rm -rf $@.partial
-	@mkdir -p .cache
-	@$(VENV)/bin/antiphon tiny $@.partial
-	@mv $@.partial $@
 
 .cache/lock-tools/bin/uv:
 	python3 -m venv .cache/lock-tools

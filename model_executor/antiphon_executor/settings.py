@@ -10,6 +10,8 @@ from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from antiphon_executor.shipped import ANTIPHON_NANO
+
 GPU_BATCHED_TOKENS = 2048
 
 DType = Literal["auto", "bfloat16", "float32", "float16"]
@@ -135,7 +137,10 @@ class TalkerSettings(_StageSettings):
 class EngineSettings(_Frozen):
     """Both engines and the checkpoint they share."""
 
-    model: Path = Field(description="The checkpoint's folder.")
+    model: Path = Field(
+        default_factory=lambda: ANTIPHON_NANO,
+        description="The checkpoint's folder; antiphon-nano, which comes with Antiphon, by default.",
+    )
     served_model_name: str | None = Field(
         None, description="The model's id in the API; the folder's name by default."
     )

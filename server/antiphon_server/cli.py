@@ -145,7 +145,7 @@ def _bench(argv: Sequence[str]) -> int:
 
 
 COMMANDS: dict[str, tuple[str, Callable[[Sequence[str]], int]]] = {
-    "serve": ("serve a model: antiphon serve PATH", _serve),
+    "serve": ("serve a model: antiphon serve [PATH]", _serve),
     "tiny": ("write a tiny random-weight checkpoint: antiphon tiny PATH", _tiny),
     "config": ("show the settings and where they came from: antiphon config show --origin", _config),
     "plan": ("say whether a model fits: antiphon plan PATH --tier flash --gpu-memory 80GiB", _plan),

@@ -138,7 +138,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     chat: ChatPolicy = ChatPolicy()
     media: MediaPolicy = MediaPolicy()
-    engine: EngineSettings
+    engine: EngineSettings = Field(default_factory=EngineSettings)
     logs: LogSettings = LogSettings()
 
     @classmethod

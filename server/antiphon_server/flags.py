@@ -134,5 +134,6 @@ def _long_flags(leaf: Leaf) -> list[str]:
 
 def _help(leaf: Leaf) -> str:
     field = leaf.field
-    default = "" if field.is_required() or field.default in (None, (), "") else f"[{field.default}]"
+    told = field.default_factory is None and not field.is_required() and field.default not in (None, (), "")
+    default = f"[{field.default}]" if told else ""
     return f"{field.description or ''} {default}".strip().replace("%", "%%")

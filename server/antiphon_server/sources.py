@@ -134,7 +134,7 @@ def _environment_layers() -> list[_Layer]:
     origin: dict[str, str] = {}
     for flag, names in SHORT_NAMES.items():
         variable = "ANTIPHON_" + flag.upper().replace("-", "_")
-        if variable in os.environ and not os.environ[variable].startswith(_KUBERNETES_LINK):
+        if os.environ.get(variable) and not os.environ[variable].startswith(_KUBERNETES_LINK):
             short.update({name: _split_list(name, os.environ[variable]) for name in names})
             origin.update(dict.fromkeys(names, variable))
     if keys := os.environ.get(_KEY_VARIABLE):
@@ -226,8 +226,6 @@ def _explain(error: ValidationError, origins: Mapping[str, str]) -> ConfigError:
     first = error.errors(include_input=False, include_url=False, include_context=False)[0]
     parts = [str(part) for part in first["loc"]]
     name = ".".join(parts)
-    if name == "engine" or (first["type"] == "missing" and name == "engine.model"):
-        return ConfigError("no model given", "antiphon serve PATH, or --model PATH")
     origin = next((origins[n] for n in (name, name.rsplit(".", 1)[0]) if n in origins), None)
     source = f" (from {origin})" if origin else ""
     if first["type"] == "extra_forbidden":

@@ -16,6 +16,7 @@ from typing import Any
 import openai
 import pytest
 
+from antiphon_executor.shipped import ANTIPHON_NANO
 from antiphon_nano.domain import words
 from antiphon_nano.served.request import part_of
 from antiphon_nano.thinker.asking import numbers
@@ -26,12 +27,10 @@ from antiphon_nano.thinker.seeing import clips, pictures
 from tests.e2e.answers import STREAMED, Answer, ask, samples_of
 from tests.e2e.ear import Ear
 from tests.e2e.server_process import RunningServer, start_server
-from tests.project.sources import ROOT
 from tests.server.media.making import base64_of, ffmpeg
 
 pytestmark = pytest.mark.engine
 
-PLACES = ("model_executor/antiphon_executor/shipped/antiphon-nano", ".cache/nano/antiphon-nano")
 CONTEXT = 262_144
 ASKED = 5
 RIGHT = 4
@@ -50,11 +49,8 @@ class Question:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    checkpoint = next((ROOT / place for place in PLACES if (ROOT / place / "config.json").is_file()), None)
-    if checkpoint is None:
-        pytest.skip("antiphon-nano has not been trained here: make nano")
     flags = ("--dtype", "auto", "--max-model-len", str(CONTEXT))
-    running = start_server(checkpoint, tmp_path_factory.mktemp("nano") / "log", *flags)
+    running = start_server(ANTIPHON_NANO, tmp_path_factory.mktemp("nano") / "log", *flags)
     yield running
     running.end()
 
@@ -152,10 +148,7 @@ def _answer(nano: openai.OpenAI, question: Question) -> Answer:
 
 
 def test_the_checkpoint_is_small() -> None:
-    found = [ROOT / place for place in PLACES if (ROOT / place).is_dir()]
-    if not found:
-        pytest.skip("antiphon-nano has not been trained here: make nano")
-    assert sum(file.stat().st_size for file in Path(found[0]).glob("*.safetensors")) <= 60_000_000
+    assert 0 < sum(file.stat().st_size for file in ANTIPHON_NANO.glob("*.safetensors")) <= 60_000_000
 
 
 def _at_24_khz(voice: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""README's own code, run as it stands: its curl line and its Python, against the echo engine's server.
+"""README's own code, run as it stands: its curl line and its Python, against the model that comes with it.
 
 ANTIPHON_README_URL runs it against a server that is up already.
 """
@@ -7,26 +7,27 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 import wave
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageDraw
 
-from antiphon_server.media.ffmpeg import find_ffmpeg
+from antiphon_executor.shipped import ANTIPHON_NANO
+from antiphon_nano.served.request import mp4
+from antiphon_nano.thinker.seeing.clips import Act, show
+from antiphon_nano.thinker.seeing.things import Thing
+from tests.e2e.server_process import start_server
 from tests.project.sources import ROOT
-from tests.tiny_checkpoint import write_tiny_checkpoint
+from tests.server.media.making import picture, speech
 
 README = (ROOT / "README.md").read_text()
 DEFAULT_URL = "http://127.0.0.1:8000"
-MODEL = "tiny-qwen3-omni"
 
 
 def blocks(language: str) -> list[str]:
@@ -38,42 +39,22 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if given := os.environ.get("ANTIPHON_README_URL"):
         yield given
         return
-    folder = tmp_path_factory.mktemp("readme")
-    checkpoint = write_tiny_checkpoint(folder / MODEL)
-    command = [sys.executable, "-m", "tests.server.echo_server", str(checkpoint), "--port", "0"]
-    with (folder / "log").open("w+") as log:
-        server = subprocess.Popen(
-            [*command, "--served-model-name", MODEL], cwd=ROOT, stdout=log, stderr=subprocess.STDOUT
-        )
-        try:
-            yield _address(server, folder / "log")
-        finally:
-            server.terminate()
-            server.wait(timeout=20)
-
-
-def _address(server: subprocess.Popen[bytes], log: Path) -> str:
-    """The API's address, read off the banner."""
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline and server.poll() is None:
-        if found := re.search(r"(http://127\.0\.0\.1:\d+)/v1", log.read_text()):
-            with urllib.request.urlopen(f"{found[1]}/readyz", timeout=5):
-                return found[1]
-        time.sleep(0.1)
-    pytest.fail(f"the echo server did not start: {log.read_text()}")
+    flags = ("--served-model-name", "antiphon-nano", "--dtype", "auto")
+    server = start_server(ANTIPHON_NANO, tmp_path_factory.mktemp("readme") / "log", *flags)
+    yield server.url
+    server.end()
 
 
 @pytest.fixture
 def media(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The three recordings that the README speaks of, in the working folder."""
     monkeypatch.chdir(tmp_path)
-    inputs = {
-        "question.wav": ["-f", "lavfi", "-i", "sine=frequency=220:duration=1"],
-        "picture.png": ["-f", "lavfi", "-i", "testsrc=size=64x64:rate=1", "-frames:v", "1"],
-        "clip.mp4": ["-f", "lavfi", "-i", "testsrc=size=64x64:rate=4:duration=1", "-pix_fmt", "yuv420p"],
-    }
-    for name, arguments in inputs.items():
-        subprocess.run([find_ffmpeg(), "-v", "error", *arguments, name], check=True, stdin=subprocess.DEVNULL)
+    image = Image.new("RGB", (192, 192), "white")
+    ImageDraw.Draw(image).ellipse((50, 50, 140, 140), fill="red")
+    act = Act(Thing("blue", "square", x=0.2, y=0.5, radius=0.14), "right", (), frames=6, fps=2.0, pace=0.1)
+    Path("question.wav").write_bytes(speech("What do you see?"))
+    Path("picture.png").write_bytes(picture(image, "PNG"))
+    Path("clip.mp4").write_bytes(mp4(show(act, random.Random(1))))
     return tmp_path
 
 
@@ -81,7 +62,7 @@ def test_the_curl_line_gets_an_answer(url: str) -> None:
     (block,) = [block for block in blocks("bash") if block.startswith("curl")]
     script = block.replace(DEFAULT_URL, url)
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True, timeout=120)
-    assert json.loads(done.stdout)["choices"][0]["message"]["role"] == "assistant"
+    assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "Seven plus five is twelve."
 
 
 def test_the_python_runs_in_order_and_saves_speech(
@@ -93,7 +74,9 @@ def test_the_python_runs_in_order_and_saves_speech(
     for block in code:
         exec(compile(block.replace(DEFAULT_URL, url), "README.md", "exec"), namespace)
 
-    assert capsys.readouterr().out.strip()
+    said = capsys.readouterr().out
+    for answer in ("Seven plus five is twelve.", "I see a red circle.", "The blue square is moving right."):
+        assert answer in said
     with wave.open(str(media / "answer.wav")) as speech:
         samples = np.frombuffer(speech.readframes(speech.getnframes()), np.int16)
     assert len(samples) > 1_000

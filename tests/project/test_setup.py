@@ -42,12 +42,11 @@ def test_make_alone_lists_every_target_that_a_person_needs() -> None:
 def test_serve_hands_port_model_and_arguments_on() -> None:
     done = make("-n", "serve", "PORT=9001", "MODEL=/some/model", "ARGS=--dtype float32", "DEVICE=cpu")
     assert 'antiphon serve --model "/some/model" --port "9001" --dtype float32' in done.stdout
-    assert "antiphon tiny" not in done.stdout
 
 
-def test_serve_makes_the_tiny_checkpoint_when_no_model_is_named() -> None:
+def test_serve_names_no_model_where_none_is_named() -> None:
     done = make("-n", "serve", "DEVICE=cpu", "-W", "lock/cpu.txt")
-    assert 'antiphon serve --model ".cache/tiny-qwen3-omni" --port "8000"' in done.stdout
+    assert re.search(r'antiphon serve +--port "8000"', done.stdout)
 
 
 def test_a_python_that_does_not_fit_is_said_in_one_line(tmp_path: Path) -> None:

@@ -122,10 +122,6 @@ def test_an_unknown_flag_is_guessed(model: Path) -> None:
     refused(antiphon("serve", str(model), "--prot", "1"), ExitCode.USAGE, "--prot", "did you mean --port?")
 
 
-def test_no_model_is_said() -> None:
-    refused(antiphon("serve"), ExitCode.BAD_CONFIG, "no model given")
-
-
 def test_a_missing_model_is_said() -> None:
     refused(process("serve", "Qwen/Qwen3-Omni"), ExitCode.NO_MODEL, "Qwen/Qwen3-Omni", "download")
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from antiphon_executor.shipped import ANTIPHON_NANO
+from antiphon_server.checks import check_model
 from antiphon_server.config import Settings
 from antiphon_server.flags import FlagParser, settings_leaves
 from antiphon_server.media.policy import MediaPolicy, flag
@@ -70,6 +72,14 @@ def test_short_variables_are_named_like_the_short_flags(monkeypatch: pytest.Monk
     assert loaded.origins["engine.model"] == "ANTIPHON_MODEL"
 
 
+def test_without_a_model_the_one_that_comes_with_it_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTIPHON_MODEL", "")
+    loaded = load({})
+    assert loaded.settings.engine.model == ANTIPHON_NANO
+    assert "engine.model" not in loaded.origins
+    check_model(ANTIPHON_NANO)
+
+
 def test_a_kubernetes_service_of_our_name_does_not_set_the_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTIPHON_PORT", "tcp://10.0.0.1:9000")
     loaded = load({"engine.model": "/m"})
@@ -111,7 +121,6 @@ def test_lists_take_words_or_commas() -> None:
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
-        ({}, ["no model given"]),
         ({"engine.model": "/m", "server.prt": 1}, ["no setting server.prt", "did you mean server.port?"]),
         ({"engine.model": "/m", "server.port": "99999"}, ["server.port", "65535", "from flag"]),
         ({"engine.model": "/m", "engine.thinker.dtype": "int4"}, ["engine.thinker.dtype", "bfloat16"]),

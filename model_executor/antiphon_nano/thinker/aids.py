@@ -47,16 +47,13 @@ class EyeAids(nn.Module):
         read = {"colour": (self.colour(rows), colour), "shape": (self.shape(rows), shape)}
         losses = {name: _both(logits.float(), wanted, filled) for name, (logits, wanted) in read.items()}
         losses["centre"] = _both(self.centre(rows).float(), centre, centre > 0)
-        told = self.parts(rows).float().split(_PARTS, dim=1)
-        losses["parts"] = (
-            torch.stack(
-                [
-                    functional.cross_entropy(t, part, ignore_index=NOWHERE)
-                    for t, part in zip(told, parts, strict=True)
-                ]
-            ).sum()
-            / 3
-        )
+        if bool((parts[0] != NOWHERE).any()):
+            told = self.parts(rows).float().split(_PARTS, dim=1)
+            of_each = [
+                functional.cross_entropy(t, part, ignore_index=NOWHERE)
+                for t, part in zip(told, parts, strict=True)
+            ]
+            losses["parts"] = torch.stack(of_each).mean()
         if bool((change != _UNKNOWN).any()):
             losses["change"] = functional.cross_entropy(
                 self.change(rows).float(), change, ignore_index=_UNKNOWN
