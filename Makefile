@@ -167,7 +167,16 @@ $(NANO)/towers.passed: $(NANO)/thinker-eyes.trained $(NANO)/thinker-ears.trained
 	$(LEARN) $(PY) -m antiphon_nano.gates $(NANO)/thinker-report.json towers
 	@touch $@
 
-$(NANO)/thinker.trained: $(NANO)/thinker-text.trained $(NANO)/towers.passed
+# What is heard and seen is words: the Thinker learns that of perfect towers, and the towers of its words.
+$(NANO)/thinker-imagined.trained: $(NANO)/thinker-text.trained $(NANO)/speech.made $(NANO)/asked.made
+	$(THINK).imagining_training $(NANO)
+	@touch $@
+
+$(NANO)/thinker-named-%.trained: $(NANO)/thinker-text.trained $(NANO)/towers.passed
+	$(THINK).naming_training $(NANO) $*
+	@touch $@
+
+$(NANO)/thinker.trained: $(addprefix $(NANO)/thinker-,imagined.trained named-eyes.trained named-ears.trained)
 	$(LEARN) $(PY) -u -m torch.distributed.run --standalone --nproc-per-node 2 \
 	  -m antiphon_nano.thinker.joint_training $(NANO)
 	@touch $@

@@ -54,14 +54,24 @@ def scene(*named: tuple[str, str, float, float]) -> Scene:
     return Scene(tuple(Thing(colour, shape, x, y, 0.12) for colour, shape, x, y in named))
 
 
-def test_a_tenth_of_sums_and_differences_is_held_out_and_never_drawn() -> None:
+def test_a_tenth_of_sums_and_differences_is_never_asked_aloud_in_training() -> None:
     held = [sum_ for sum_ in numbers.every_sum() if sum_.held_out]
     added = [sum_ for sum_ in numbers.every_sum() if sum_.operation != "times"]
     chance = random.Random(0)
-    drawn = {numbers.typed_sum(chance).answer for _ in range(3000)}
+    drawn = {numbers.asked_sum(chance).answer for _ in range(3000)}
 
     assert 0.07 < len(held) / len(added) < 0.13
     assert not drawn & {sum_.answer for sum_ in held}
+
+
+def test_a_sum_is_judged_in_words_that_are_never_typed_in_training() -> None:
+    chance = random.Random(0)
+    asked = [numbers.typed_sum(chance) for _ in range(3000)]
+    trained = {talks.typed(question, chance).lower().rstrip(" .?!=") for question in asked}
+    judged = [numbers.judged_sum(chance, "plus", "minus") for _ in range(300)]
+
+    assert not trained & {question.question.lower().rstrip(" .?!=") for question in judged}
+    assert {question.answer for question in judged} & {question.answer for question in asked}
 
 
 @pytest.mark.parametrize(

@@ -37,7 +37,7 @@ def running(exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 
 def test_text_and_sound_are_the_reference_s(running: RunningServer, exported: Path) -> None:
-    content: list[Message] = [shown(drawn(1)[0]), {"type": "text", "text": "What do you see?"}]
+    content: list[Message] = [shown(drawn(2)[0]), {"type": "text", "text": "What is it?"}]
     messages = [{"role": "user", "content": content}]
     form = {**STREAMED, "audio": {"voice": "deep", "format": "pcm16"}, "extra_body": GREEDY}
     answer = ask(running.client(), messages, max_tokens=TOKENS, **form)
@@ -45,6 +45,7 @@ def test_text_and_sound_are_the_reference_s(running: RunningServer, exported: Pa
     meant = asyncio.run(_meant(exported, messages))
 
     sound = np.frombuffer(answer.pcm, "<i2").astype(np.float32) / 32768
+    assert "\ufffd" not in meant[0], "half a character is no text that could be spoken"
     assert answer.text == meant[0]
     assert len(sound) == len(meant[1])
     assert np.abs(sound - meant[1].numpy()).max() < 1e-3

@@ -76,7 +76,7 @@ def test_nano_is_of_the_family_and_about_21_million_parameters() -> None:
     model = on_meta(nano(tiny_tokenizer().get_vocab()))
     sizes = [model.thinker, model.talker, model.code2wav]
     assert [round(millions(part)) for part in sizes] == [11, 8, 3]
-    assert model.config.thinker_config.text_config.layer_types.count("full_attention") == 1
+    assert model.config.thinker_config.text_config.layer_types.count("full_attention") == 2
 
 
 CONFIGS: dict[str, Callable[[], Qwen3_5OmniMoeConfig]] = {

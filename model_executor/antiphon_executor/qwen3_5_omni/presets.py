@@ -91,6 +91,8 @@ def _nano_thinker(ids: Mapping[str, int]) -> dict[str, Any]:
         "text_config": _NANO_BACKBONE
         | {
             "vocab_size": len(ids),
+            # A single layer of attention could find a word again, and hardly anything beside it.
+            "layer_types": 2 * ["linear_attention", "linear_attention", "full_attention"],
             "num_hidden_layers": 6,
             "moe_intermediate_size": 256,
             "max_position_embeddings": NANO_CONTEXT,

@@ -37,15 +37,15 @@ _LARGEST = 4096
 
 
 def forms() -> list[str]:
-    """The words as they are written: inside a sentence, at a text's beginning, and behind a full stop."""
+    """The words as they are written: inside a sentence, at a text's beginning, and behind a colon or stop."""
     inside = [f" {word}" for word in words.WORDS]
     opening = [word[0].upper() + word[1:] for word in words.WORDS]
-    later = [f" {word[0].upper()}{word[1:]}" for word in words.STARTERS]
+    later = [f" {word[0].upper()}{word[1:]}" for word in words.WORDS]
     return list(dict.fromkeys((*inside, " I", *opening, *later)))
 
 
 def nano_tokenizer() -> Qwen2Tokenizer:
-    """Some 2,200 tokens; every one of `forms`, punctuation, digits and role names is one of them."""
+    """Some 2,700 tokens; every one of `forms`, punctuation, digits and role names is one of them."""
     vocabulary, merges = _train()
     first = len(vocabulary)
     vocabulary |= {token: first + index for index, token in enumerate(CONTROL_TOKENS)}

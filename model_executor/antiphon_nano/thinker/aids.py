@@ -41,8 +41,8 @@ class EyeAids(nn.Module):
 
     def forward(self, rows: Tensor, media: Sequence[Picture | Clip]) -> Mapping[str, Tensor]:
         """`rows` [cells of all media, width]. Also `seen`: share of things read right at their centre."""
-        labels = torch.from_numpy(np.concatenate([_seven(medium) for medium in media])).to(rows.device)
-        colour, shape, centre, *parts, change = labels.unbind(1)
+        labels = torch.from_numpy(np.concatenate([cell_labels(medium) for medium in media])).to(rows.device)
+        colour, shape, centre, *parts, _, change = labels.unbind(1)
         filled = colour > 0
         read = {"colour": (self.colour(rows), colour), "shape": (self.shape(rows), shape)}
         losses = {name: _both(logits.float(), wanted, filled) for name, (logits, wanted) in read.items()}
@@ -85,7 +85,7 @@ class EarAids(nn.Module):
             losses["phonemes"] = functional.cross_entropy(phonemes, labels[:, :2], ignore_index=_UNKNOWN)
             word = self.word(rows).float()
             losses["word"] = functional.cross_entropy(word, labels[:, 2], ignore_index=_UNKNOWN)
-        return losses | {"words": self._transcribed(rows, sounds, lengths)}
+        return losses | {"words": word_loss(self.words(rows), sounds, lengths)}
 
     def read(self, rows: Tensor, lengths: Sequence[int]) -> list[list[str]]:
         """The words of each sound, read greedily off `rows`."""
@@ -95,23 +95,22 @@ class EarAids(nn.Module):
             found.append([VOCABULARY[index - 1] for index in ids if index])
         return found
 
-    def _transcribed(self, rows: Tensor, sounds: Sequence[Sound], lengths: Sequence[int]) -> Tensor:
-        """CTC over the sounds that say something, per word."""
-        parts = self.words(rows).float().log_softmax(-1).split(list(lengths))
-        chosen = [
-            (part, word_ids(sound.words)) for part, sound in zip(parts, sounds, strict=True) if sound.words
-        ]
-        if not chosen:
-            return rows.new_zeros(())
-        padded = nn.utils.rnn.pad_sequence([part for part, _ in chosen])
-        targets = torch.tensor([index + 1 for _, ids in chosen for index in ids])
-        return functional.ctc_loss(
-            padded,
-            targets,
-            torch.tensor([len(part) for part, _ in chosen]),
-            torch.tensor([len(ids) for _, ids in chosen]),
-            zero_infinity=True,
-        )
+
+def word_loss(logits: Tensor, sounds: Sequence[Sound], lengths: Sequence[int]) -> Tensor:
+    """CTC over the sounds that say something, per word. `logits` [tokens of all, 1 + words], blank first."""
+    parts = logits.float().log_softmax(-1).split(list(lengths))
+    chosen = [(part, word_ids(sound.words)) for part, sound in zip(parts, sounds, strict=True) if sound.words]
+    if not chosen:
+        return logits.new_zeros(())
+    padded = nn.utils.rnn.pad_sequence([part for part, _ in chosen])
+    targets = torch.tensor([index + 1 for _, ids in chosen for index in ids])
+    return functional.ctc_loss(
+        padded,
+        targets,
+        torch.tensor([len(part) for part, _ in chosen]),
+        torch.tensor([len(ids) for _, ids in chosen]),
+        zero_infinity=True,
+    )
 
 
 def _both(logits: Tensor, wanted: Tensor, filled: Tensor) -> Tensor:
@@ -120,8 +119,8 @@ def _both(logits: Tensor, wanted: Tensor, filled: Tensor) -> Tensor:
     return losses.mean() + (losses * filled).sum() / filled.sum().clamp(min=1)
 
 
-def _seven(medium: Picture | Clip) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-    """A medium's labels in seven columns."""
+def cell_labels(medium: Picture | Clip) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
+    """[cells, 8]: colour, shape, centre, three parts, ninth, change; of a picture no change."""
     if medium.labels is None:
         raise ValueError("a medium without labels cannot teach")
     if isinstance(medium, Clip):

@@ -26,7 +26,7 @@ from antiphon_nano.training import Plan, Training, best_device, clipped_step
 CHECKPOINT = "thinker-ears.safetensors"
 SOUNDS = 16
 """Of a step."""
-_QUESTIONS = 0.35
+_QUESTIONS = 0.3
 
 
 def said(library: Library, chance: random.Random) -> list[Sound]:

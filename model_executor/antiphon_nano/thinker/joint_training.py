@@ -1,25 +1,27 @@
 """Stage "joint", `python -m antiphon_nano.thinker.joint_training FOLDER`: the whole Thinker, on all lessons.
 
-In: the stages "text", "eyes" and "ears" of FOLDER, its recordings. Out: `thinker.safetensors` in FOLDER, the
+In: the stages "imagining" and "naming" of FOLDER, its recordings. Out: `thinker.safetensors` in FOLDER, the
 Thinker under "thinker/", resumed when run again. The towers' aids go on, with a small share of the loss.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
+from transformers import Qwen2Tokenizer
 
 from antiphon_executor.reference.thinker import Thinker
 from antiphon_nano.domain.tokenizer import nano_tokenizer
-from antiphon_nano.thinker import ears_training, eyes_training, network, text_training
+from antiphon_nano.thinker import imagining_training, naming_training, network
 from antiphon_nano.thinker.aids import EarAids, EyeAids
 from antiphon_nano.thinker.asking.lessons import lesson
-from antiphon_nano.thinker.dialogue import Writer
+from antiphon_nano.thinker.dialogue import Clip, Picture, Writer
 from antiphon_nano.thinker.hearing.library import Library
+from antiphon_nano.thinker.naming import Naming
 from antiphon_nano.thinker.text_training import Pool, optimizer_of
 from antiphon_nano.training import Plan, Training, best_device, gradient_step, weights
 from antiphon_nano.workers import Worker
@@ -29,54 +31,62 @@ TOKENS = 1536
 """Of a part of a step, padding among them."""
 PARTS = 2
 """Of a step: one worker takes both, two workers one each."""
-_AID = 0.15
+_AID, _NAMING = 0.1, 0.5
+"""Shares of the towers' own losses: what they know is not to be lost while the text learns from them."""
 
 
 class Joint(nn.Module):
     """The Thinker and its aids, and their losses of a batch."""
 
-    def __init__(self, thinker: Thinker) -> None:
+    def __init__(self, thinker: Thinker, tokenizer: Qwen2Tokenizer) -> None:
         super().__init__()
+        width = thinker.config.text_config.hidden_size
         self.thinker = thinker
-        self.eyes = EyeAids(thinker.config.text_config.hidden_size)
+        self._naming = Naming(tokenizer, thinker.config)
+        self.eyes = EyeAids(width)
         self.ears = EarAids(thinker.config.audio_config.d_model)
         self._balance = network.Balance(thinker.model)
 
     def begin(self, folder: Path) -> None:
         """What the earlier stages have learned. FileNotFoundError where one has not been run."""
-        text, eyes, ears = (
-            folder / stage.CHECKPOINT for stage in (text_training, eyes_training, ears_training)
-        )
         for name in ("model", "lm_head"):
-            self.thinker.get_submodule(name).load_state_dict(weights(text, name))
-        self.thinker.visual.load_state_dict(weights(eyes, "visual"))
-        self.thinker.audio_tower.load_state_dict(weights(ears, "audio_tower"))
-        self.eyes.load_state_dict(weights(eyes, "aids"))
-        self.ears.load_state_dict(weights(ears, "aids"))
+            self.thinker.get_submodule(name).load_state_dict(
+                weights(folder / imagining_training.CHECKPOINT, name)
+            )
+        towers = (
+            ("visual", self.eyes, naming_training.EYES),
+            ("audio_tower", self.ears, naming_training.EARS),
+        )
+        for name, aids, stage in towers:
+            self.thinker.get_submodule(name).load_state_dict(weights(folder / stage, name))
+            aids.load_state_dict(weights(folder / stage, "aids"))
 
     def losses(self, batch: network.Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """What is to be made smaller, and its parts for the log."""
         rows = network.embedded(self.thinker, batch)
         last = network.states(self.thinker, rows.rows, batch.positions)
         loss, right = network.answer_loss(self.thinker, batch, last)
-        aids = loss.new_zeros(())
+        aids, named, table = loss.new_zeros(()), loss.new_zeros(()), self.thinker.model.embed_tokens.weight
         if rows.seen is not None:
-            seen = dict(self.eyes(rows.seen, (*batch.pictures, *batch.videos)))
+            media: Sequence[Picture | Clip] = (*batch.pictures, *batch.videos)
+            seen = dict(self.eyes(rows.seen, media))
             del seen["seen"]
             aids = aids + torch.stack(list(seen.values())).sum()
-        if rows.listened is not None:
+            named = named + self._naming.seen(rows.seen, media, table)[0]
+        if rows.listened is not None and rows.sound is not None:
             lengths = [self.thinker.audio_tower.geometry.tokens(clip.mel.shape[1]) for clip in batch.clips]
             aids = aids + torch.stack(list(self.ears(rows.listened, batch.clips, lengths).values())).sum()
+            named = named + self._naming.heard(rows.sound, batch.clips, lengths, table)
         balance = self._balance.loss()
-        whole = loss + _AID * aids + 0.01 * balance
-        return whole, {"loss": loss, "right": right, "aids": aids, "balance": balance}
+        whole = loss + _AID * aids + _NAMING * named + 0.01 * balance
+        return whole, {"loss": loss, "right": right, "aids": aids, "named": named, "balance": balance}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=2200)
-    parser.add_argument("--rate", type=float, default=8e-4)
+    parser.add_argument("--steps", type=int, default=2000)
+    parser.add_argument("--rate", type=float, default=5e-4)
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     torch.set_num_threads(1)
@@ -85,7 +95,7 @@ def main() -> None:
     device = best_device()
     tokenizer = nano_tokenizer()
     config = network.nano_config(tokenizer)
-    joint, writer = Joint(network.nano_thinker(config)).to(device), Writer(tokenizer, config)
+    joint, writer = Joint(network.nano_thinker(config), tokenizer).to(device), Writer(tokenizer, config)
     if not (folder / CHECKPOINT).exists():
         joint.begin(folder)
     library = Library(folder / "speech", folder / "asked")
@@ -105,7 +115,7 @@ def main() -> None:
         gradient_step(optimizer, worker=worker)
         return losses
 
-    plan = Plan(folder / CHECKPOINT, arguments.steps, arguments.rate, warmup=200, log_every=50)
+    plan = Plan(folder / CHECKPOINT, arguments.steps, arguments.rate, warmup=100, log_every=50)
     modules = {"thinker": joint.thinker, "eyes": joint.eyes, "ears": joint.ears}
     Training(plan, modules, {"joint": optimizer}, worker).run(step)
 

@@ -77,11 +77,13 @@ def heard(medium: Sound | Picture | Clip) -> Sound | None:
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
     """`rows` [n, length, hidden]; what the towers made on the way: `listened` [tokens, d_model] of all clips,
-    before the projection; `seen` [tokens, hidden] of pictures, then of videos.
+    before the projection, and `sound` [tokens, hidden] behind it; `seen` [tokens, hidden] of pictures, then
+    of videos.
     """
 
     rows: Tensor
     listened: Tensor | None
+    sound: Tensor | None
     seen: Tensor | None
 
 
@@ -109,18 +111,17 @@ def embedded(thinker: Thinker, batch: Batch) -> Encoded:
     """Text embeddings with every medium's rows in the places of its tokens."""
     rows = thinker.model.embed_tokens(batch.token_ids)
     ids, config = batch.token_ids, thinker.config
-    listened = seen = None
+    listened = sound = seen = None
     if batch.clips:
         listened = listen(thinker.audio_tower, [clip.mel for clip in batch.clips])
-        tower = thinker.audio_tower
-        sound = tower.proj2(functional.gelu(tower.proj1(listened)))
-        rows = _placed(rows, ids == config.audio_token_id, sound)
+        sound = projected(thinker.audio_tower, listened)
+        rows = placed(rows, ids == config.audio_token_id, sound)
     for token, media in ((config.image_token_id, batch.pictures), (config.video_token_id, batch.videos)):
         if media:
             part = see(thinker.visual, media)
-            rows = _placed(rows, ids == token, part)
+            rows = placed(rows, ids == token, part)
             seen = part if seen is None else torch.cat((seen, part))
-    return Encoded(rows, listened, seen)
+    return Encoded(rows, listened, sound, seen)
 
 
 def see(tower: nn.Module, media: Sequence[Picture | Clip]) -> Tensor:
@@ -154,7 +155,14 @@ def listen(tower: AudioEncoder, mels: Sequence[Tensor]) -> Tensor:
     return normed
 
 
-def _placed(rows: Tensor, places: Tensor, media: Tensor) -> Tensor:
+def projected(tower: AudioEncoder, listened: Tensor) -> Tensor:
+    """[tokens, d_model] → [tokens, hidden], as the tower does at its end."""
+    rows: Tensor = tower.proj2(functional.gelu(tower.proj1(listened)))
+    return rows
+
+
+def placed(rows: Tensor, places: Tensor, media: Tensor) -> Tensor:
+    """`rows` [n, length, hidden] with rows of media where `places` is true. ValueError unless they fit."""
     if int(places.sum()) != len(media):
         raise ValueError(f"{int(places.sum())} places for {len(media)} rows of media")
     return rows.masked_scatter(places[..., None], media.to(rows.dtype))

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from antiphon_nano.domain.tokenizer import nano_tokenizer
-from antiphon_nano.thinker import network
+from antiphon_nano.thinker import network, word_rows
 from antiphon_nano.thinker.asking import talks
 from antiphon_nano.thinker.dialogue import Sample, Writer
 from antiphon_nano.training import Plan, Training, best_device, clipped_step
@@ -64,7 +64,7 @@ def cut(samples: list[Sample], tokens: int) -> list[list[Sample]]:
 
 def optimizer_of(*modules: nn.Module, decay: float = 0.05) -> AdamW:
     """Weight decay for matrices alone."""
-    parameters = [parameter for module in modules for parameter in module.parameters()]
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     groups = [
         {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": decay},
         {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
@@ -83,7 +83,9 @@ def main() -> None:
     device = best_device()
     tokenizer = nano_tokenizer()
     config = network.nano_config(tokenizer)
-    thinker, writer = network.nano_thinker(config).to(device), Writer(tokenizer, config)
+    thinker, writer = network.nano_thinker(config), Writer(tokenizer, config)
+    word_rows.begin(thinker, tokenizer)
+    thinker.to(device)
     balance = network.Balance(thinker.model)
     optimizer = optimizer_of(thinker.model, thinker.lm_head)
     pool = Pool(lambda chance: writer.sample(talks.talk(chance)), TOKENS, seed=1)

@@ -153,15 +153,15 @@ def named(library: Library, chance: random.Random) -> Dialogue:
 
 
 KINDS: tuple[tuple[float, Maker], ...] = (
-    (22, typed_talk),
-    (22, picture),
-    (11, clip),
-    (7, sounding_clip),
-    (15, spoken_question),
+    (16, typed_talk),
+    (30, picture),
+    (8, clip),
+    (9, sounding_clip),
+    (13, spoken_question),
     (14, transcribed),
-    (2, sounding),
+    (4, sounding),
     (4, seen_and_said),
-    (3, named),
+    (2, named),
 )
 
 

@@ -1,7 +1,8 @@
 """Sums, counting and what comes next: questions typed or spoken, with their answers.
 
-In: a source of chance. Out: `Asked`, a question and its answer. A tenth of the sums is held out: `held_out`
-says which, the same in every run; questions are drawn from the one part or the other.
+In: a source of chance. Out: `Asked`, a question and its answer. A tenth of the sums is never asked aloud
+(`Sum.held_out`), a tenth of the questions, as they are worded, is never typed (`held_back`): the same in
+every run. Those are what is judged. The sums themselves are a table to be known by heart.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ class Sum:
 
     @property
     def held_out(self) -> bool:
-        """A tenth of the ordered pairs; of products none, which are a table to be known by heart."""
+        """From being asked aloud: a tenth of the ordered pairs, of products none."""
         key = f"{self.a} {self.operation} {self.b}"
         return self.operation != "times" and zlib.crc32(key.encode()) % 10 == 0
 
@@ -79,9 +80,16 @@ def every_sum() -> list[Sum]:
     return plus + minus + [Sum(a, "times", b) for a in range(11) for b in range(11)]
 
 
-_TRAINED = {
-    op: [s for s in every_sum() if s.operation == op and not s.held_out] for op in ("plus", "minus", "times")
+_SUMS = {op: [s for s in every_sum() if s.operation == op] for op in ("plus", "minus", "times")}
+_TRAINED = {op: [s for s in sums if not s.held_out] for op, sums in _SUMS.items()}
+
+
+_WIDE = {
+    "plus": [Sum(a, "plus", b) for a in range(61) for b in range(41) if a > 20 or b > 20],
+    "minus": [Sum(a, "minus", b) for a in range(21, 101) for b in range(min(a, 60) + 1)],
+    "times": _TRAINED["times"],
 }
+"""Beyond what is promised: who can do these does not know the small ones by heart alone."""
 
 
 def asked_sum(chance: random.Random, which: Sum | None = None) -> Asked:
@@ -93,11 +101,31 @@ def asked_sum(chance: random.Random, which: Sum | None = None) -> Asked:
     return Asked(answers.written(question), sum_.answer, f"sum {sum_.operation}")
 
 
-def typed_sum(chance: random.Random, which: Sum | None = None) -> Asked:
-    """As `asked_sum`, or with digits and signs."""
+def held_back(question: str) -> bool:
+    """From training, however careless it is typed: a tenth of all questions for a sum."""
+    return zlib.crc32(question.lower().rstrip(" .?!=").encode()) % 10 == 0
+
+
+def typed_sum(chance: random.Random) -> Asked:
+    """Any, now and then a greater one; in words, or with digits and signs."""
+    while True:
+        operation = chance.choices(("plus", "minus", "times"), (5, 4, 1.5))[0]
+        asked = _typed(chance, chance.choice((_WIDE if chance.random() < 0.25 else _SUMS)[operation]))
+        if not held_back(asked.question):
+            return asked
+
+
+def judged_sum(chance: random.Random, *operations: str) -> Asked:
+    """As `typed_sum`, in words that it never has."""
+    while True:
+        asked = _typed(chance, chance.choice(_SUMS[chance.choice(operations)]))
+        if held_back(asked.question):
+            return asked
+
+
+def _typed(chance: random.Random, sum_: Sum) -> Asked:
     if chance.random() < 0.55:
-        return asked_sum(chance, which)
-    sum_ = which or chance.choice(_TRAINED[chance.choices(("plus", "minus", "times"), (5, 3, 2))[0]])
+        return asked_sum(chance, sum_)
     sign = chance.choice((sum_.operation, _SIGN[sum_.operation], _SIGN[sum_.operation]))
     if sign in "x" and chance.random() < 0.5:
         sign = chance.choice("*×")

@@ -133,6 +133,6 @@ def _echoed(sound: NDArray[np.float32], length_s: float, chance: np.random.Gener
     fading = np.exp(-6 * np.arange(count) / count).astype(np.float32)
     room = chance.standard_normal(count).astype(np.float32) * fading * 0.06
     room[0] = 1.0
-    size = len(sound) + count
+    size = 1 << (len(sound) + count).bit_length()
     spectrum = np.fft.rfft(sound, size) * np.fft.rfft(room, size)
     return np.fft.irfft(spectrum, size)[: len(sound)].astype(np.float32)

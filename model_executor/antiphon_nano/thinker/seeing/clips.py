@@ -103,7 +103,7 @@ def asked(act_: Act, chance: random.Random) -> Asked:
 
 
 def _labels(act_: Act, cells: tuple[int, int]) -> NDArray[np.int64]:
-    """[cells of all patches in time, 7]: a picture's labels of each patch's first frame, and what the actor
+    """[cells of all patches in time, 8]: a picture's labels of each patch's first frame, and what the actor
     does where it is: a place in `CHANGES`; -1 where it is not, and where a patch repeats the last frame.
     """
     parts = []

@@ -1,8 +1,9 @@
 """Things → a picture, and for training which thing fills each of the Thinker's cells.
 
-In: `Thing`s, a ground, a palette. Out: RGB pixels; `labels` int64 [cells, 6]: colour, shape (0 is none, then
+In: `Thing`s, a ground, a palette. Out: RGB pixels; `labels` int64 [cells, 7]: colour, shape (0 is none, then
 in the order of `domain.words`), whether a thing's centre is there; how far across and down its thing a cell
-is, and how large that is, as places among `OFFSETS` and `SIZES`, or `NOWHERE`.
+is, and how large that is, as places among `OFFSETS` and `SIZES`; the ninth of the picture that holds its
+centre, row by row. The last four are `NOWHERE` in cells without a thing.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from antiphon_nano.domain import words
-from antiphon_nano.thinker.seeing.things import Thing
+from antiphon_nano.thinker.seeing.things import GRID, Thing
 
 Colour = tuple[int, int, int]
 _FINE = 3
@@ -74,7 +75,7 @@ def draw(
 def labels(things: Sequence[Thing], cells: tuple[int, int]) -> NDArray[np.int64]:
     """`cells`: rows and columns of the Thinker's tokens; one label row each, row by row."""
     rows, columns = cells
-    fine, found = 10, np.zeros((rows, columns, 6), np.int64)
+    fine, found = 10, np.zeros((rows, columns, 7), np.int64)
     found[..., 3:] = NOWHERE
     across, down = (np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows
     side = np.array((columns, rows)) / min(rows, columns)
@@ -95,7 +96,8 @@ def labels(things: Sequence[Thing], cells: tuple[int, int]) -> NDArray[np.int64]
         right = np.digitize((across - thing.x) * side[0] / thing.radius, OFFSETS)
         lower = np.digitize((down - thing.y) * side[1] / thing.radius, OFFSETS)
         place = np.stack(np.broadcast_arrays(right, lower[:, None], np.digitize(thing.radius, SIZES)), -1)
-        found[filled, 3:] = place[filled]
+        found[filled, 3:6] = place[filled]
+        found[filled, 6] = thing.ninth[0] * GRID + thing.ninth[1]
     return found.reshape(rows * columns, -1)
 
 

@@ -36,9 +36,14 @@ class Thing:
         return f"{self.colour} {self.shape}"
 
     @property
+    def ninth(self) -> tuple[int, int]:
+        """Row and column of the ninth of the picture that holds its centre."""
+        return min(GRID - 1, int(self.y * GRID)), min(GRID - 1, int(self.x * GRID))
+
+    @property
     def place(self) -> str:
-        """Which ninth of the picture holds its centre."""
-        return _PLACES[min(GRID - 1, int(self.y * GRID))][min(GRID - 1, int(self.x * GRID))]
+        row, column = self.ninth
+        return _PLACES[row][column]
 
 
 def plural(shape: str) -> str:

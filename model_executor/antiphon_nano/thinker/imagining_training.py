@@ -1,0 +1,100 @@
+"""Stage "imagining", `python -m antiphon_nano.thinker.imagining_training FOLDER`: media by perfect towers.
+
+In: the stage "text" of FOLDER, its recordings. Out: `thinker-imagined.safetensors` in FOLDER, resumed when
+run again. The lessons are the product's; what is heard and seen in them is not read from the media but
+written there, in the rows that the stage "naming" teaches the towers. The text embedding stays as it is.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from antiphon_executor.reference.thinker import Thinker
+from antiphon_nano.domain.tokenizer import nano_tokenizer
+from antiphon_nano.thinker import network, text_training
+from antiphon_nano.thinker.asking import lessons
+from antiphon_nano.thinker.dialogue import Dialogue, Writer
+from antiphon_nano.thinker.hearing.library import Library
+from antiphon_nano.thinker.naming import Naming
+from antiphon_nano.thinker.text_training import Pool, optimizer_of
+from antiphon_nano.training import Plan, Training, best_device, clipped_step, weights
+
+CHECKPOINT = "thinker-imagined.safetensors"
+TOKENS = 1536
+"""Of a step's batch, padding among them."""
+_KINDS: tuple[tuple[float, lessons.Maker], ...] = (
+    (34, lessons.typed_talk),
+    (26, lessons.picture),
+    (6, lessons.clip),
+    (14, lessons.spoken_question),
+    (16, lessons.transcribed),
+    (4, lessons.seen_and_said),
+    (3, lessons.named),
+)
+"""All but the sounds that are no speech: those have no names."""
+
+
+def lesson(library: Library, chance: random.Random) -> Dialogue:
+    (maker,) = chance.choices([maker for _, maker in _KINDS], [weight for weight, _ in _KINDS])
+    return maker(library, chance)
+
+
+def imagined(thinker: Thinker, naming: Naming, batch: network.Batch) -> Tensor:
+    """The rows of a batch, [n, length, hidden]; those of media as perfect towers would give them."""
+    table, ids, config = thinker.model.embed_tokens.weight, batch.token_ids, thinker.config
+    rows: Tensor = thinker.model.embed_tokens(ids)
+    if batch.clips:
+        lengths = [thinker.audio_tower.geometry.tokens(clip.mel.shape[1]) for clip in batch.clips]
+        rows = network.placed(rows, ids == config.audio_token_id, naming.said(batch.clips, lengths, table))
+    for token, media in ((config.image_token_id, batch.pictures), (config.video_token_id, batch.videos)):
+        if media:
+            rows = network.placed(rows, ids == token, naming.shown(media, table))
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    arguments = parser.parse_args()
+    folder: Path = arguments.folder
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    device = best_device()
+    tokenizer = nano_tokenizer()
+    config = network.nano_config(tokenizer)
+    thinker, writer = network.nano_thinker(config), Writer(tokenizer, config)
+    naming = Naming(tokenizer, config)
+    if not (folder / CHECKPOINT).exists():
+        for name in ("model", "lm_head"):
+            thinker.get_submodule(name).load_state_dict(weights(folder / text_training.CHECKPOINT, name))
+    thinker.to(device)
+    thinker.model.embed_tokens.requires_grad_(False)
+    balance = network.Balance(thinker.model)
+    optimizer = optimizer_of(thinker.model, thinker.lm_head)
+    library = Library(folder / "speech", folder / "asked")
+    pool = Pool(lambda chance: writer.sample(lesson(library, chance)), TOKENS, seed=3)
+
+    def step(number: int) -> Mapping[str, Tensor]:
+        batch = network.moved(network.Batch.of(pool.batch(number)), device)
+        with torch.autocast(device.type, torch.bfloat16):
+            last = network.states(thinker, imagined(thinker, naming, batch), batch.positions)
+            loss, right = network.answer_loss(thinker, batch, last)
+            balanced = balance.loss()
+        clipped_step(optimizer, loss + 0.01 * balanced)
+        return {"loss": loss, "right": right, "balance": balanced}
+
+    plan = Plan(folder / CHECKPOINT, arguments.steps, arguments.rate, log_every=50)
+    modules = {"model": thinker.model, "lm_head": thinker.lm_head}
+    Training(plan, modules, {"text": optimizer}).run(step)
+
+
+if __name__ == "__main__":
+    main()
