@@ -168,7 +168,7 @@ $(NANO)/towers.passed: $(NANO)/thinker-eyes.trained $(NANO)/thinker-ears.trained
 	@touch $@
 
 # What is heard and seen is words: the Thinker learns that of perfect towers, and the towers of its words.
-$(NANO)/thinker-imagined.trained: $(NANO)/thinker-text.trained $(NANO)/speech.made $(NANO)/asked.made
+$(NANO)/thinker-imagined.trained: $(NANO)/thinker-text.trained
 	$(THINK).imagining_training $(NANO)
 	@touch $@
 

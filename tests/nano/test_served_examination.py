@@ -18,7 +18,7 @@ from antiphon_nano.served.heard_words import share
 from antiphon_nano.served.request import messages_of
 from antiphon_nano.teacher import shard
 from antiphon_nano.thinker import exams, network
-from antiphon_nano.thinker.asking import lessons
+from antiphon_nano.thinker.asking.sources import toned
 from antiphon_nano.thinker.dialogue import Clip, Dialogue, Sound, Turn, Writer
 from antiphon_nano.thinker.hearing import tones
 from antiphon_nano.thinker.seeing import clips, patches, pictures
@@ -40,8 +40,8 @@ async def test_what_is_sent_is_what_is_asked(server: Served) -> None:
     """A picture, a clip with a sound and a tone, in two turns; a clip loses little in its encoding."""
     chance = random.Random(3)
     scene, act = pictures.scene(chance), clips.act(chance)
-    sound = lessons.toned(tones.tone(chance, 1.5))
-    clip = clips.show(act, chance, lessons.toned(tones.tone(chance, 2.0)))
+    sound = toned(tones.tone(chance, 1.5))
+    clip = clips.show(act, chance, toned(tones.tone(chance, 2.0)))
     turns = (
         Turn((pictures.show(scene, chance), "What do you see?"), pictures.describe(scene)),
         Turn((clip, sound, "And what do you hear?"), ""),

@@ -17,7 +17,9 @@ from torch import Tensor
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.thinker import network
 from antiphon_nano.thinker.aids import EarAids
+from antiphon_nano.thinker.asking.sources import toned
 from antiphon_nano.thinker.dialogue import Sound
+from antiphon_nano.thinker.hearing import tones
 from antiphon_nano.thinker.hearing.library import Library
 from antiphon_nano.thinker.hearing.listening import Way, heard
 from antiphon_nano.thinker.text_training import optimizer_of
@@ -26,16 +28,21 @@ from antiphon_nano.training import Plan, Training, best_device, clipped_step
 CHECKPOINT = "thinker-ears.safetensors"
 SOUNDS = 16
 """Of a step."""
-_QUESTIONS = 0.3
+_QUESTIONS, _TONES = 0.3, 0.1
 
 
 def said(library: Library, chance: random.Random) -> list[Sound]:
-    """The sounds of one step: sentences and questions."""
-    recordings = [
-        library.question(chance).recording if chance.random() < _QUESTIONS else library.sentence(chance)
-        for _ in range(SOUNDS)
-    ]
-    return [heard(recording, Way.drawn(chance)) for recording in recordings]
+    """The sounds of one step: sentences, questions, and a few that are no speech."""
+    return [_one(library, chance) for _ in range(SOUNDS)]
+
+
+def _one(library: Library, chance: random.Random) -> Sound:
+    kind = chance.random()
+    if kind < _TONES:
+        return toned(tones.tone(chance, chance.uniform(0.8, 4)))
+    asked = kind < _TONES + _QUESTIONS
+    recording = library.question(chance).recording if asked else library.sentence(chance)
+    return heard(recording, Way.drawn(chance))
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from antiphon_nano.domain import answers, corpus
 from antiphon_nano.thinker.asking import copying, lessons, manners, numbers, talks
 from antiphon_nano.thinker.asking.numbers import Asked
+from antiphon_nano.thinker.asking.sources import Recorded
 from antiphon_nano.thinker.dialogue import Dialogue, Part, Turn
 from antiphon_nano.thinker.hearing import wording
 from antiphon_nano.thinker.hearing.library import TEACHERS, Library, Spoken
@@ -50,11 +51,12 @@ def every(library: Library) -> list[Exam]:
     """`library`: of judged recordings; its sentences are held out, its sums too."""
     others = [voice for voice in library.voices if voice not in (*TEACHERS, UNHEARD)]
     taught = [voice for voice in library.voices if voice in TEACHERS]
+    source = Recorded(library)
     return [
         *typed(),
         Exam("pictures", 95, lambda chance, most: [_picture(chance) for _ in range(most)]),
         Exam("videos", 90, lambda chance, most: [_clip(chance) for _ in range(most)]),
-        Exam("sounds", 90, lambda chance, most: [lessons.sounding(library, chance) for _ in range(most)]),
+        Exam("sounds", 90, lambda chance, most: [lessons.sounding(source, chance) for _ in range(most)]),
         Exam("spoken questions, teacher", 95, _questions(library, taught)),
         Exam("spoken questions, other voices", 80, _questions(library, others)),
         Exam("spoken questions, an unheard voice", 80, _questions(library, [UNHEARD])),

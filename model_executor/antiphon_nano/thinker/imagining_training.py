@@ -1,8 +1,9 @@
 """Stage "imagining", `python -m antiphon_nano.thinker.imagining_training FOLDER`: media by perfect towers.
 
-In: the stage "text" of FOLDER, its recordings. Out: `thinker-imagined.safetensors` in FOLDER, resumed when
-run again. The lessons are the product's; what is heard and seen in them is not read from the media but
-written there, in the rows that the stage "naming" teaches the towers. The text embedding stays as it is.
+In: the stage "text" of FOLDER. Out: `thinker-imagined.safetensors` in FOLDER, resumed when run again. The
+lessons are the product's; what is heard and seen in them is not read from media but written there, in the
+rows that the stage "naming" teaches the towers. So there are as many texts and pictures as are wanted: none
+can be learned by heart, and they must be read. The text embedding stays as it is.
 """
 
 from __future__ import annotations
@@ -19,30 +20,35 @@ from antiphon_executor.reference.thinker import Thinker
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.thinker import network, text_training
 from antiphon_nano.thinker.asking import lessons
+from antiphon_nano.thinker.asking.sources import Imagination, Source
 from antiphon_nano.thinker.dialogue import Dialogue, Writer
-from antiphon_nano.thinker.hearing.library import Library
 from antiphon_nano.thinker.naming import Naming
 from antiphon_nano.thinker.text_training import Pool, optimizer_of
-from antiphon_nano.training import Plan, Training, best_device, clipped_step, weights
+from antiphon_nano.training import Plan, Training, best_device, gradient_step, weights
+from antiphon_nano.workers import Worker
 
 CHECKPOINT = "thinker-imagined.safetensors"
 TOKENS = 1536
-"""Of a step's batch, padding among them."""
+"""Of a part of a step, padding among them."""
+PARTS = 2
+"""Of a step: one worker takes both, two workers one each."""
 _KINDS: tuple[tuple[float, lessons.Maker], ...] = (
-    (34, lessons.typed_talk),
-    (26, lessons.picture),
-    (6, lessons.clip),
-    (14, lessons.spoken_question),
-    (16, lessons.transcribed),
-    (4, lessons.seen_and_said),
-    (3, lessons.named),
+    (12, lessons.typed_talk),
+    (36, lessons.picture),
+    (4, lessons.clip),
+    (3, lessons.sounding_clip),
+    (10, lessons.spoken_question),
+    (24, lessons.transcribed),
+    (4, lessons.sounding),
+    (6, lessons.seen_and_said),
+    (1, lessons.named),
 )
-"""All but the sounds that are no speech: those have no names."""
+"""The most of what must be looked up: pictures and sentences."""
 
 
-def lesson(library: Library, chance: random.Random) -> Dialogue:
+def lesson(source: Source, chance: random.Random) -> Dialogue:
     (maker,) = chance.choices([maker for _, maker in _KINDS], [weight for weight, _ in _KINDS])
-    return maker(library, chance)
+    return maker(source, chance)
 
 
 def imagined(thinker: Thinker, naming: Naming, batch: network.Batch) -> Tensor:
@@ -61,12 +67,13 @@ def imagined(thinker: Thinker, naming: Naming, batch: network.Batch) -> Tensor:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--steps", type=int, default=1600)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--rate", type=float, default=1e-3)
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     torch.set_num_threads(1)
     torch.manual_seed(0)
+    worker = Worker.joined()
     device = best_device()
     tokenizer = nano_tokenizer()
     config = network.nano_config(tokenizer)
@@ -79,21 +86,28 @@ def main() -> None:
     thinker.model.embed_tokens.requires_grad_(False)
     balance = network.Balance(thinker.model)
     optimizer = optimizer_of(thinker.model, thinker.lm_head)
-    library = Library(folder / "speech", folder / "asked")
-    pool = Pool(lambda chance: writer.sample(lesson(library, chance)), TOKENS, seed=3)
+    source = Imagination()
+    pools = [
+        Pool(lambda chance: writer.sample(lesson(source, chance)), TOKENS, seed=3 + 1000 * part)
+        for part in worker.share(PARTS)
+    ]
 
     def step(number: int) -> Mapping[str, Tensor]:
-        batch = network.moved(network.Batch.of(pool.batch(number)), device)
-        with torch.autocast(device.type, torch.bfloat16):
-            last = network.states(thinker, imagined(thinker, naming, batch), batch.positions)
-            loss, right = network.answer_loss(thinker, batch, last)
-            balanced = balance.loss()
-        clipped_step(optimizer, loss + 0.01 * balanced)
-        return {"loss": loss, "right": right, "balance": balanced}
+        losses: Mapping[str, Tensor] = {}
+        for pool in pools:
+            batch = network.moved(network.Batch.of(pool.batch(number)), device)
+            with torch.autocast(device.type, torch.bfloat16):
+                last = network.states(thinker, imagined(thinker, naming, batch), batch.positions)
+                loss, right = network.answer_loss(thinker, batch, last)
+                balanced = balance.loss()
+            ((loss + 0.01 * balanced) / len(pools)).backward()
+            losses = {"loss": loss, "right": right, "balance": balanced}
+        gradient_step(optimizer, worker=worker)
+        return losses
 
     plan = Plan(folder / CHECKPOINT, arguments.steps, arguments.rate, log_every=50)
     modules = {"model": thinker.model, "lm_head": thinker.lm_head}
-    Training(plan, modules, {"text": optimizer}).run(step)
+    Training(plan, modules, {"text": optimizer}, worker).run(step)
 
 
 if __name__ == "__main__":

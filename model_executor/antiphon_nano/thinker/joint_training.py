@@ -19,6 +19,7 @@ from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.thinker import imagining_training, naming_training, network
 from antiphon_nano.thinker.aids import EarAids, EyeAids
 from antiphon_nano.thinker.asking.lessons import lesson
+from antiphon_nano.thinker.asking.sources import Recorded
 from antiphon_nano.thinker.dialogue import Clip, Picture, Writer
 from antiphon_nano.thinker.hearing.library import Library
 from antiphon_nano.thinker.naming import Naming
@@ -33,6 +34,9 @@ PARTS = 2
 """Of a step: one worker takes both, two workers one each."""
 _AID, _NAMING = 0.1, 0.5
 """Shares of the towers' own losses: what they know is not to be lost while the text learns from them."""
+
+_TOWERS = 0.4
+"""Of the learning rate: at the whole of it they lose in the beginning what they know."""
 
 
 class Joint(nn.Module):
@@ -98,10 +102,11 @@ def main() -> None:
     joint, writer = Joint(network.nano_thinker(config), tokenizer).to(device), Writer(tokenizer, config)
     if not (folder / CHECKPOINT).exists():
         joint.begin(folder)
-    library = Library(folder / "speech", folder / "asked")
-    optimizer = optimizer_of(joint)
+    source = Recorded(Library(folder / "speech", folder / "asked"))
+    towers = (joint.thinker.visual, joint.thinker.audio_tower, joint.eyes, joint.ears)
+    optimizer = optimizer_of(joint.thinker.model, joint.thinker.lm_head, slower=towers, share=_TOWERS)
     pools = [
-        Pool(lambda chance: writer.sample(lesson(library, chance)), TOKENS, seed=2 + 1000 * part)
+        Pool(lambda chance: writer.sample(lesson(source, chance)), TOKENS, seed=2 + 1000 * part)
         for part in worker.share(PARTS)
     ]
 

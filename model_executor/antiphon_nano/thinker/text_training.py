@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +25,7 @@ from antiphon_nano.training import Plan, Training, best_device, clipped_step
 CHECKPOINT = "thinker-text.safetensors"
 TOKENS = 1280
 """Of a step's batch, padding among them."""
+_DECAY = 0.05
 POOL = 16
 """Batches that are drawn together and sorted by length."""
 
@@ -62,14 +64,16 @@ def cut(samples: list[Sample], tokens: int) -> list[list[Sample]]:
     return batches
 
 
-def optimizer_of(*modules: nn.Module, decay: float = 0.05) -> AdamW:
-    """Weight decay for matrices alone."""
-    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
+def optimizer_of(*modules: nn.Module, slower: Sequence[nn.Module] = (), share: float = 1.0) -> AdamW:
+    """Weight decay for matrices alone. `slower` modules learn at a `share` of the rate."""
+    groups = [*_groups(modules, 1.0), *_groups(slower, share)]
     return AdamW(groups, betas=(0.9, 0.98), fused=True)
+
+
+def _groups(modules: Sequence[nn.Module], share: float) -> list[dict[str, Any]]:
+    parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
+    split = [([p for p in parameters if p.ndim >= 2], _DECAY), ([p for p in parameters if p.ndim < 2], 0.0)]
+    return [{"params": params, "weight_decay": decay, "share": share} for params, decay in split if params]
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """Dialogues with media, of every kind that the product answers: what the Thinker is finally trained on.
 
-In: a library of recordings, a source of chance. Out: `Dialogue`s. Each maker is one kind; `KINDS` weigh them.
+In: a source of media, one of chance. Out: `Dialogue`s. Each maker is one kind; `KINDS` weigh them.
 """
 
 from __future__ import annotations
@@ -8,31 +8,23 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Sequence
 
-from antiphon_executor.thinker.log_mel import log_mel
 from antiphon_nano.domain import answers, words
 from antiphon_nano.thinker.asking import talks
 from antiphon_nano.thinker.asking.numbers import Asked
-from antiphon_nano.thinker.dialogue import Clip, Dialogue, Part, Picture, Sound, Turn
+from antiphon_nano.thinker.asking.sources import Source
+from antiphon_nano.thinker.dialogue import Clip, Dialogue, Part, Picture, Turn
 from antiphon_nano.thinker.hearing import script, tones, wording
-from antiphon_nano.thinker.hearing.library import Library
-from antiphon_nano.thinker.hearing.listening import MEL_BINS, Recording, Way, heard
 from antiphon_nano.thinker.seeing import clips, pictures
 
-Maker = Callable[[Library, random.Random], Dialogue]
+Maker = Callable[[Source, random.Random], Dialogue]
+
+_CROWDED = 0.35
 
 
 def opened(text: str) -> str:
     """A written sentence as it goes on behind a colon: its first word small, unless it is a name or "I"."""
     first = text.split(maxsplit=1)[0].rstrip(".,?!:")
     return text if first == "I" or first in words.NAMES else text[0].lower() + text[1:]
-
-
-def listened(recording: Recording, chance: random.Random) -> Sound:
-    return heard(recording, Way.drawn(chance))
-
-
-def toned(tone: tones.Tone) -> Sound:
-    return Sound(log_mel(tone.samples, MEL_BINS), samples=tone.samples)
 
 
 def ordered(medium: Part, asked: Part, chance: random.Random) -> tuple[Part, ...]:
@@ -44,36 +36,38 @@ def typed(asked: Asked, chance: random.Random) -> str:
     return talks.typed(asked, chance)
 
 
-def typed_talk(library: Library, chance: random.Random) -> Dialogue:
+def typed_talk(source: Source, chance: random.Random) -> Dialogue:
     return talks.talk(chance)
 
 
-def picture(library: Library, chance: random.Random) -> Dialogue:
-    """One to three questions about one picture, typed, or spoken where a voice has read them."""
-    scene = pictures.scene(chance)
-    asked = [pictures.asked(scene, chance, typed=True) for _ in range(chance.choice((1, 2, 3)))]
-    shown, by_voice = pictures.show(scene, chance), 1.0 if chance.random() < 0.3 else 0.0
-    return _about(shown, asked, by_voice, library, chance)
+def picture(source: Source, chance: random.Random) -> Dialogue:
+    """Up to six questions about one picture, typed, or spoken where a voice has read them. In a crowd of
+    things one must be found by its name: among two or three, guesses are too often right to learn from.
+    """
+    scene = pictures.crowd(chance) if chance.random() < _CROWDED else pictures.scene(chance)
+    asked = pictures.drilled(scene, chance, chance.choice((1, 3, 6)))
+    shown, by_voice = source.picture(scene, chance), 1.0 if chance.random() < 0.3 else 0.0
+    return _about(shown, asked, by_voice, source, chance)
 
 
-def clip(library: Library, chance: random.Random) -> Dialogue:
+def clip(source: Source, chance: random.Random) -> Dialogue:
     """One or two questions about a silent clip."""
     act = clips.act(chance)
     asked = [clips.asked(act, chance) for _ in range(chance.choice((1, 2)))]
-    return _about(clips.show(act, chance), asked, 0.25, library, chance)
+    return _about(source.clip(act, None, chance), asked, 0.25, source, chance)
 
 
-def sounding_clip(library: Library, chance: random.Random) -> Dialogue:
+def sounding_clip(source: Source, chance: random.Random) -> Dialogue:
     """A clip with a sound: what moves in it, what is heard, or both."""
     act = clips.act(chance)
     if chance.random() < 0.4:
-        recording = library.sentence(chance)
-        sound, pitch = listened(recording, chance), None
-        description = answers.say(answers.SOUND[6], sentence=opened(recording.text))
+        said = source.sentence(chance)
+        sound, pitch = said.sound, None
+        description = answers.say(answers.SOUND[6], sentence=opened(said.line.text))
     else:
         tone = tones.tone(chance, act.frames / act.fps * chance.uniform(0.6, 1.0))
-        sound, description, pitch = toned(tone), tone.description, tone.pitch
-    shown = clips.show(act, chance, sound)
+        sound, description, pitch = source.tone(tone), tone.description, tone.pitch
+    shown = source.clip(act, sound, chance)
     kind = chance.random()
     if pitch and act.change in ("left", "right", "up", "down") and kind < 0.35:
         slots = {
@@ -92,93 +86,93 @@ def sounding_clip(library: Library, chance: random.Random) -> Dialogue:
     return _one(ordered(shown, typed(question, chance), chance), question.answer, "sounding clip", chance)
 
 
-def spoken_question(library: Library, chance: random.Random) -> Dialogue:
+def spoken_question(source: Source, chance: random.Random) -> Dialogue:
     """By voice alone; now and then as the second of two."""
-    spoken = library.question(chance)
-    turns = [Turn((listened(spoken.recording, chance),), spoken.line.answer)]
+    spoken = source.question(chance)
+    turns = [Turn((spoken.sound,), spoken.line.answer)]
     if chance.random() < 0.15:
         first = talks.asked(chance)
         turns.insert(0, Turn((first.question,), first.answer))
     return Dialogue(tuple(turns), "spoken", talks.system(chance))
 
 
-def transcribed(library: Library, chance: random.Random) -> Dialogue:
+def transcribed(source: Source, chance: random.Random) -> Dialogue:
     """A sentence by voice, and what is wanted of it in text; or nothing."""
-    recording = library.sentence(chance)
-    sound, small = listened(recording, chance), opened(recording.text)
-    said, heard_ = (
-        answers.say(template, sentence=small) for template in (answers.HEARD[0], answers.SOUND[6])
+    sentence = source.sentence(chance)
+    sound, text = sentence.sound, sentence.line.text
+    said, heard = (
+        answers.say(template, sentence=opened(text)) for template in (answers.HEARD[0], answers.SOUND[6])
     )
-    wanted = ((wording.WRITE, recording.text), (wording.DID_I_SAY, said), (wording.HEAR, heard_), ((), said))
+    wanted = ((wording.WRITE, text), (wording.DID_I_SAY, said), (wording.HEAR, heard), ((), said))
     ((forms, answer),) = chance.choices(wanted, (50, 25, 12, 13))
     if not forms:
         return _one((sound,), answer, "transcript", chance)
-    text = typed(Asked(answers.written(chance.choice(forms)), "", "transcript"), chance)
-    return _one(ordered(sound, text, chance), answer, "transcript", chance)
+    question = typed(Asked(answers.written(chance.choice(forms)), "", "transcript"), chance)
+    return _one(ordered(sound, question, chance), answer, "transcript", chance)
 
 
-def sounding(library: Library, chance: random.Random) -> Dialogue:
+def sounding(source: Source, chance: random.Random) -> Dialogue:
     """A sound that is no speech."""
     tone = tones.tone(chance, chance.uniform(0.8, 4))
     text = typed(Asked(answers.written(chance.choice(wording.HEAR)), "", "tone"), chance)
-    sound = toned(tone)
+    sound = source.tone(tone)
     return _one(ordered(sound, text, chance), tone.description, "tone", chance)
 
 
-def seen_and_said(library: Library, chance: random.Random) -> Dialogue:
+def seen_and_said(source: Source, chance: random.Random) -> Dialogue:
     """A picture of one thing and a sentence by voice."""
     scene = pictures.scene(chance)
     while len(scene.things) != 1:
         scene = pictures.scene(chance)
-    recording = library.sentence(chance)
-    parts: list[Part] = [pictures.show(scene, chance), listened(recording, chance)]
+    said = source.sentence(chance)
+    parts: list[Part] = [source.picture(scene, chance), said.sound]
     chance.shuffle(parts)
     thing = f"a {scene.things[0].name}"
-    answer = answers.say(answers.MIXED[0], thing=thing, sentence=opened(recording.text))
+    answer = answers.say(answers.MIXED[0], thing=thing, sentence=opened(said.line.text))
     text = typed(Asked(answers.written(chance.choice(wording.BOTH)), "", "mix"), chance)
     return _one((*parts, text), answer, "mix", chance)
 
 
-def named(library: Library, chance: random.Random) -> Dialogue:
+def named(source: Source, chance: random.Random) -> Dialogue:
     """A name told by voice, perhaps something between, then asked for by voice."""
-    told = library.line(chance, "named")
+    told = source.line(chance, "named")
     name = next(name for name in words.NAMES if name in told.line.text)
-    asked = library.line(chance, "name asked")
-    turns = [Turn((listened(told.recording, chance),), told.line.answer)]
+    asked = source.line(chance, "name asked")
+    turns = [Turn((told.sound,), told.line.answer)]
     if chance.random() < 0.3:
-        between = library.question(chance)
-        turns.append(Turn((listened(between.recording, chance),), between.line.answer))
-    turns.append(Turn((listened(asked.recording, chance),), script.remembered(name)))
+        between = source.question(chance)
+        turns.append(Turn((between.sound,), between.line.answer))
+    turns.append(Turn((asked.sound,), script.remembered(name)))
     return Dialogue(tuple(turns), "memory", talks.system(chance))
 
 
 KINDS: tuple[tuple[float, Maker], ...] = (
-    (16, typed_talk),
+    (14, typed_talk),
     (30, picture),
     (8, clip),
-    (9, sounding_clip),
-    (13, spoken_question),
-    (14, transcribed),
-    (4, sounding),
-    (4, seen_and_said),
-    (2, named),
+    (6, sounding_clip),
+    (12, spoken_question),
+    (17, transcribed),
+    (6, sounding),
+    (6, seen_and_said),
+    (1, named),
 )
 
 
-def lesson(library: Library, chance: random.Random) -> Dialogue:
+def lesson(source: Source, chance: random.Random) -> Dialogue:
     """A dialogue of any kind."""
     (maker,) = chance.choices([maker for _, maker in KINDS], [weight for weight, _ in KINDS])
-    return maker(library, chance)
+    return maker(source, chance)
 
 
 def _about(
-    shown: Picture | Clip, asked: Sequence[Asked], by_voice: float, library: Library, chance: random.Random
+    shown: Picture | Clip, asked: Sequence[Asked], by_voice: float, source: Source, chance: random.Random
 ) -> Dialogue:
     """Questions one after the other about what is shown first; each spoken with the chance `by_voice`."""
     turns: list[Turn] = []
     for question in asked:
-        spoken = library.seen(chance, question.question) if chance.random() < by_voice else None
-        part: Part = listened(spoken.recording, chance) if spoken else typed(question, chance)
+        spoken = source.seen(chance, question.question) if chance.random() < by_voice else None
+        part: Part = spoken.sound if spoken else typed(question, chance)
         turns.append(Turn((part,) if turns else ordered(shown, part, chance), question.answer))
     return Dialogue(tuple(turns), asked[0].kind, talks.system(chance))
 

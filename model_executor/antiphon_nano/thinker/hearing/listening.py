@@ -72,9 +72,13 @@ def heard(recording: Recording, way: Way | None = None) -> Sound:
     way = way or Way()
     sampled = samples(recording.shard.sound(recording.utterance), way)
     sound = log_mel(sampled, MEL_BINS)
-    said = tuple(unit.lower() for unit in corpus.units(recording.text) if unit.lower() in _PLACE)
     labels = _labels(recording.utterance, way, _GEOMETRY.tokens(sound.shape[1]))
-    return Sound(sound, said, labels, sampled)
+    return Sound(sound, known(recording.text), labels, sampled)
+
+
+def known(text: str) -> tuple[str, ...]:
+    """Its words, in lower case: those of `VOCABULARY`."""
+    return tuple(unit.lower() for unit in corpus.units(text) if unit.lower() in _PLACE)
 
 
 def samples(sound: NDArray[np.float32], way: Way) -> NDArray[np.float32]:

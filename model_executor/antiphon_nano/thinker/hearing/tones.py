@@ -19,10 +19,13 @@ _HERTZ = {"high": (900.0, 1800.0), "low": (110.0, 300.0)}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tone:
-    """`samples`: float32 [n] at 16 kHz. `pitch`: of a single steady tone."""
+    """`samples`: float32 [n] at 16 kHz. `words`: what it is, part by part, as if it said so itself. `pitch`:
+    of a single steady tone.
+    """
 
     samples: NDArray[np.float32]
     description: str
+    words: tuple[str, ...]
     pitch: str | None = None
 
 
@@ -33,22 +36,25 @@ def tone(chance: random.Random, seconds: float) -> Tone:
     if kind == "tone":
         pitch = chance.choice(answers.PITCHES)
         samples = _steady(_hertz(chance, pitch), seconds, level)
-        return Tone(samples, answers.say(answers.SOUND[0], pitch=pitch), pitch)
+        return Tone(samples, answers.say(answers.SOUND[0], pitch=pitch), (pitch, "tone"), pitch)
     if kind == "two":
         one, other = chance.sample(answers.PITCHES, 2)
         halves = [_steady(_hertz(chance, pitch), seconds / 2, level) for pitch in (one, other)]
-        return Tone(np.concatenate(halves), answers.say(answers.SOUND[2], pitch=one, other_pitch=other))
+        description = answers.say(answers.SOUND[2], pitch=one, other_pitch=other)
+        return Tone(np.concatenate(halves), description, (one, "tone", other, "tone"))
     if kind == "beeps":
         count = chance.randint(2, 5)
         description = answers.say(answers.SOUND[1], count=words.number(count))
-        return Tone(_beeps(chance, count, seconds, level), description)
+        return Tone(_beeps(chance, count, seconds, level), description, count * ("beep",))
     if kind == "glide":
         glide = chance.choice(answers.GLIDES)
-        return Tone(_glide(chance, glide, seconds, level), answers.say(answers.SOUND[5], glide=glide))
+        samples = _glide(chance, glide, seconds, level)
+        return Tone(samples, answers.say(answers.SOUND[5], glide=glide), ("tone", glide))
     noise = np.random.default_rng(chance.getrandbits(32)).standard_normal(int(seconds * SAMPLE_RATE_HZ))
     if kind == "noise":
-        return Tone((noise * level * 0.3).astype(np.float32), answers.written(answers.SOUND[3]))
-    return Tone((noise * chance.choice((0.0, 1e-4))).astype(np.float32), answers.written(answers.SOUND[4]))
+        return Tone((noise * level * 0.3).astype(np.float32), answers.written(answers.SOUND[3]), ("noise",))
+    silence = (noise * chance.choice((0.0, 1e-4))).astype(np.float32)
+    return Tone(silence, answers.written(answers.SOUND[4]), ("silence",))
 
 
 def _hertz(chance: random.Random, pitch: str) -> float:

@@ -73,12 +73,18 @@ def show(act_: Act, chance: random.Random, sound: Sound | None = None) -> Clip:
     """Drawn in colours and on a ground of its own, perhaps with a sound."""
     colours = drawing.palette(chance)
     back = drawing.ground(chance, (act_.actor, *act_.rest), colours)
-    ((rows, columns),) = chance.choices([cells for cells, _ in _CELLS], [weight for _, weight in _CELLS])
+    rows, columns = cells(chance)
     size = (columns * patches.CELL, rows * patches.CELL)
     shown = [(*act_.rest, act_.at(frame)) for frame in range(act_.frames)]
     frames = np.stack([np.asarray(drawing.draw(found, colours, back, size)) for found in shown])
     cut = patches.cut(worn(frames, chance))
-    return Clip(cut, act_.frames, act_.fps, sound, _labels(act_, (rows, columns)))
+    return Clip(cut, act_.frames, act_.fps, sound, labels(act_, (rows, columns)))
+
+
+def cells(chance: random.Random) -> tuple[int, int]:
+    """Rows and columns of a clip's frames."""
+    ((rows, columns),) = chance.choices([sides for sides, _ in _CELLS], [weight for _, weight in _CELLS])
+    return rows, columns
 
 
 def describe(act_: Act) -> str:
@@ -102,13 +108,13 @@ def asked(act_: Act, chance: random.Random) -> Asked:
     return Asked(answers.written(form), answer, "video colour")
 
 
-def _labels(act_: Act, cells: tuple[int, int]) -> NDArray[np.int64]:
+def labels(act_: Act, size: tuple[int, int]) -> NDArray[np.int64]:
     """[cells of all patches in time, 8]: a picture's labels of each patch's first frame, and what the actor
     does where it is: a place in `CHANGES`; -1 where it is not, and where a patch repeats the last frame.
     """
     parts = []
     for first in range(0, act_.frames, patches.TEMPORAL):
-        still = drawing.labels((*act_.rest, act_.at(first)), cells)
+        still = drawing.labels((*act_.rest, act_.at(first)), size)
         change = np.full((len(still), 1), -1)
         if first + 1 < act_.frames:
             kind = (words.COLOURS.index(act_.actor.colour) + 1, words.SHAPES.index(act_.actor.shape) + 1)

@@ -53,20 +53,24 @@ def scene(chance: random.Random) -> Scene:
 
 
 def crowd(chance: random.Random) -> Scene:
-    """As many different things as there is room for, about: to learn to see, not to be asked about."""
+    """As many different things as there is room for, about: never asked about in an exam."""
     return Scene(tuple(things.several(chance, chance.randint(5, MOST))))
 
 
 def show(scene_: Scene, chance: random.Random) -> Picture:
     """Drawn in colours and on a ground of its own."""
-    ((rows, columns),) = chance.choices([cells for cells, _ in _SIDES], [weight for _, weight in _SIDES])
-    if len(scene_.things) > 1:
-        rows, columns = max(rows, 5), max(columns, 5)
+    rows, columns = cells(scene_, chance)
     colours = drawing.palette(chance)
     back = drawing.ground(chance, scene_.things, colours)
     image = drawing.draw(scene_.things, colours, back, (columns * patches.CELL, rows * patches.CELL))
     cut = patches.cut(worn(np.asarray(image)[None], chance))
     return Picture(cut, drawing.labels(scene_.things, (rows, columns)))
+
+
+def cells(scene_: Scene, chance: random.Random) -> tuple[int, int]:
+    """Rows and columns of a picture."""
+    ((rows, columns),) = chance.choices([sides for sides, _ in _SIDES], [weight for _, weight in _SIDES])
+    return (max(rows, 5), max(columns, 5)) if len(scene_.things) > 1 else (rows, columns)
 
 
 def describe(scene_: Scene) -> str:
@@ -155,7 +159,8 @@ def asked_any(scene_: Scene, chance: random.Random, typed: bool = False) -> Aske
     """Whether there is a shape, or a coloured one: half of the time there is."""
     if scene_.things and chance.random() < 0.5:
         thing = chance.choice(scene_.things)
-        name = thing.name if chance.random() < 0.6 else thing.shape
+        alone = sum(other.shape == thing.shape for other in scene_.things) == 1 or len(scene_.colours) == 1
+        name = thing.shape if alone and chance.random() < 0.4 else thing.name
         answer = answers.say(answers.YES_NO[2], thing=f"a {thing.name}")
     else:
         shape = _other_shape(scene_, chance)
@@ -174,10 +179,27 @@ QUESTIONS: tuple[tuple[float, Callable[[Scene, random.Random, bool], Asked]], ..
     (1.0, asked_any),
 )
 
+_DRILLED = (1.5, 4.0, 1.5, 0.7, 3.0, 1.0, 4.0)
+"""How often each of them is practised."""
+
 
 def asked(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
     (question,) = chance.choices([q for _, q in QUESTIONS], [weight for weight, _ in QUESTIONS])
     return question(scene_, chance, typed)
+
+
+def drilled(scene_: Scene, chance: random.Random, most: int) -> list[Asked]:
+    """At most so many questions with different answers, the most of those that are hard to learn; what says
+    all there is comes last, so that nothing can be looked up there. Of a crowd not all is said.
+    """
+    makers = [question for _, question in QUESTIONS]
+    found: dict[str, Asked] = {}
+    while not found:
+        for question in chance.choices(makers, _DRILLED, k=most):
+            drawn = question(scene_, chance, True)
+            if drawn.kind != "see" or len(scene_.things) <= 3 or len(scene_.shapes) == 1:
+                found.setdefault(drawn.answer, drawn)
+    return sorted(found.values(), key=lambda drawn: drawn.kind == "see")
 
 
 def _one_by(scene_: Scene, chance: random.Random, key: Callable[[Thing], str]) -> Thing | None:
