@@ -12,7 +12,7 @@ from antiphon_nano.domain import answers, corpus, words
 from antiphon_nano.thinker.asking import copying, manners, numbers, talks
 from antiphon_nano.thinker.asking.numbers import Sum
 from antiphon_nano.thinker.hearing import script, tones
-from antiphon_nano.thinker.seeing import clips, drawing, pictures
+from antiphon_nano.thinker.seeing import clips, drawing, pictures, things
 from antiphon_nano.thinker.seeing.pictures import Scene
 from antiphon_nano.thinker.seeing.things import Thing
 
@@ -132,6 +132,26 @@ def test_what_is_outside_is_refused_politely() -> None:
 )
 def test_a_scene_is_described_as_it_is(shown: Scene, sentence: str) -> None:
     assert pictures.describe(shown) == sentence
+
+
+def test_things_are_named_as_one_reads() -> None:
+    """By rows of cells: what is higher by less than a cell does not come first."""
+    right, left, low = (
+        Thing(*kind, 0.1)
+        for kind in (("red", "dot", 0.9, 0.15), ("blue", "ring", 0.1, 0.3), ("gray", "star", 0.5, 0.9))
+    )
+
+    assert things.read_order((low, left, right), (6, 6)) == [right, left, low]
+    assert things.read_order((low, left, right), (3, 3)) == [left, right, low]
+
+
+def test_every_word_is_the_first_of_a_text_to_be_repeated() -> None:
+    chance = random.Random(8)
+    answered = [turn.answer for _ in range(6000) for turn in talks.repeating(chance).turns]
+    opening = {answer.split()[0].rstrip(".,").lower() for answer in answered}
+
+    assert all(answer[0].isupper() for answer in answered)
+    assert opening == KNOWN
 
 
 def test_colours_places_and_counts_are_those_of_the_scene() -> None:

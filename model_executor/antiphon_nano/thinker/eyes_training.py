@@ -23,18 +23,23 @@ from antiphon_nano.thinker.text_training import optimizer_of
 from antiphon_nano.training import Plan, Training, best_device, clipped_step
 
 CHECKPOINT = "thinker-eyes.safetensors"
-PICTURES, CLIPS = 12, 5
+PICTURES, CLIPS = 12, 4
 """Of a step."""
-_CROWDED = 0.7
-"""Share of pictures with more things than are ever asked about: each teaches as much as if it were alone."""
+_CROWDED, _COUNTED = 0.55, 0.15
+"""Shares of pictures with more things than are ever asked about, each of which teaches as much as if it were
+alone; and of pictures of one kind of thing, to be counted.
+"""
 
 
 def shown(chance: random.Random) -> list[Picture | Clip]:
     """The media of one step."""
     media: list[Picture | Clip] = []
     for _ in range(PICTURES):
-        crowded = chance.random() < _CROWDED
-        scene = pictures.crowd(chance) if crowded else pictures.scene(chance)
+        kind = chance.random()
+        if kind < _CROWDED:
+            scene = pictures.crowd(chance)
+        else:
+            scene = pictures.alike(chance) if kind < _CROWDED + _COUNTED else pictures.scene(chance)
         media.append(pictures.show(scene, chance))
     return media + [clips.show(clips.act(chance), chance) for _ in range(CLIPS)]
 

@@ -22,19 +22,22 @@ from antiphon_nano.thinker import network, text_training
 from antiphon_nano.thinker.asking import lessons
 from antiphon_nano.thinker.asking.sources import Imagination, Source
 from antiphon_nano.thinker.dialogue import Dialogue, Writer
+from antiphon_nano.thinker.lookups import Lookups
 from antiphon_nano.thinker.naming import Naming
 from antiphon_nano.thinker.text_training import Pool, optimizer_of
 from antiphon_nano.training import Plan, Training, best_device, gradient_step, weights
 from antiphon_nano.workers import Worker
 
 CHECKPOINT = "thinker-imagined.safetensors"
-TOKENS = 1536
-"""Of a part of a step, padding among them."""
+TOKENS, SEARCHED_TOKENS = 768, 512
+"""Of a part of a step, padding among them: of its lessons, and of what is only looked up."""
 PARTS = 2
 """Of a step: one worker takes both, two workers one each."""
+LOOKED = 0.5
+"""Share of the lookups' own loss."""
 _KINDS: tuple[tuple[float, lessons.Maker], ...] = (
-    (12, lessons.typed_talk),
-    (36, lessons.picture),
+    (14, lessons.typed_talk),
+    (40, lessons.picture),
     (4, lessons.clip),
     (3, lessons.sounding_clip),
     (10, lessons.spoken_question),
@@ -84,29 +87,44 @@ def main() -> None:
             thinker.get_submodule(name).load_state_dict(weights(folder / text_training.CHECKPOINT, name))
     thinker.to(device)
     thinker.model.embed_tokens.requires_grad_(False)
+    lookups = Lookups(tokenizer, config).to(device)
+    looking = lookups.watch(thinker.model)
     balance = network.Balance(thinker.model)
-    optimizer = optimizer_of(thinker.model, thinker.lm_head)
+    optimizer = optimizer_of(thinker.model, thinker.lm_head, lookups)
     source = Imagination()
-    pools = [
-        Pool(lambda chance: writer.sample(lesson(source, chance)), TOKENS, seed=3 + 1000 * part)
+    parts = [
+        (
+            Pool(lambda chance: writer.sample(lesson(source, chance)), TOKENS, seed=3 + 1000 * part),
+            Pool(
+                lambda chance: writer.sample(lessons.searched(source, chance)),
+                SEARCHED_TOKENS,
+                seed=4 + 1000 * part,
+            ),
+        )
         for part in worker.share(PARTS)
     ]
 
     def step(number: int) -> Mapping[str, Tensor]:
         losses: Mapping[str, Tensor] = {}
-        for pool in pools:
-            batch = network.moved(network.Batch.of(pool.batch(number)), device)
+        for pool, searches in parts:
+            batch, searched = (
+                network.moved(network.Batch.of(drawn.batch(number)), device) for drawn in (pool, searches)
+            )
             with torch.autocast(device.type, torch.bfloat16):
-                last = network.states(thinker, imagined(thinker, naming, batch), batch.positions)
+                last = network.states(thinker.model, imagined(thinker, naming, batch), batch.positions)
                 loss, right = network.answer_loss(thinker, batch, last)
+                looked = lookups(batch)[0]
+                network.states(looking, imagined(thinker, naming, searched), searched.positions)
+                sought, found = lookups(searched)
                 balanced = balance.loss()
-            ((loss + 0.01 * balanced) / len(pools)).backward()
-            losses = {"loss": loss, "right": right, "balance": balanced}
+            whole = loss + 0.01 * balanced + LOOKED * (looked + sought)
+            (whole / len(parts)).backward()
+            losses = {"loss": loss, "right": right, "balance": balanced, "looked": looked, "found": found}
         gradient_step(optimizer, worker=worker)
         return losses
 
     plan = Plan(folder / CHECKPOINT, arguments.steps, arguments.rate, log_every=50)
-    modules = {"model": thinker.model, "lm_head": thinker.lm_head}
+    modules = {"model": thinker.model, "lm_head": thinker.lm_head, "lookups": lookups}
     Training(plan, modules, {"text": optimizer}, worker).run(step)
 
 

@@ -22,13 +22,14 @@ from antiphon_nano.thinker.asking.lessons import lesson
 from antiphon_nano.thinker.asking.sources import Recorded
 from antiphon_nano.thinker.dialogue import Clip, Picture, Writer
 from antiphon_nano.thinker.hearing.library import Library
+from antiphon_nano.thinker.lookups import Lookups
 from antiphon_nano.thinker.naming import Naming
 from antiphon_nano.thinker.text_training import Pool, optimizer_of
 from antiphon_nano.training import Plan, Training, best_device, gradient_step, weights
 from antiphon_nano.workers import Worker
 
 CHECKPOINT = "thinker.safetensors"
-TOKENS = 1536
+TOKENS = 1024
 """Of a part of a step, padding among them."""
 PARTS = 2
 """Of a step: one worker takes both, two workers one each."""
@@ -49,6 +50,8 @@ class Joint(nn.Module):
         self._naming = Naming(tokenizer, thinker.config)
         self.eyes = EyeAids(width)
         self.ears = EarAids(thinker.config.audio_config.d_model)
+        self.lookups = Lookups(tokenizer, thinker.config)
+        self.lookups.watch(thinker.model)
         self._balance = network.Balance(thinker.model)
 
     def begin(self, folder: Path) -> None:
@@ -57,6 +60,7 @@ class Joint(nn.Module):
             self.thinker.get_submodule(name).load_state_dict(
                 weights(folder / imagining_training.CHECKPOINT, name)
             )
+        self.lookups.load_state_dict(weights(folder / imagining_training.CHECKPOINT, "lookups"))
         towers = (
             ("visual", self.eyes, naming_training.EYES),
             ("audio_tower", self.ears, naming_training.EARS),
@@ -68,7 +72,7 @@ class Joint(nn.Module):
     def losses(self, batch: network.Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """What is to be made smaller, and its parts for the log."""
         rows = network.embedded(self.thinker, batch)
-        last = network.states(self.thinker, rows.rows, batch.positions)
+        last = network.states(self.thinker.model, rows.rows, batch.positions)
         loss, right = network.answer_loss(self.thinker, batch, last)
         aids, named, table = loss.new_zeros(()), loss.new_zeros(()), self.thinker.model.embed_tokens.weight
         if rows.seen is not None:
@@ -81,9 +85,11 @@ class Joint(nn.Module):
             lengths = [self.thinker.audio_tower.geometry.tokens(clip.mel.shape[1]) for clip in batch.clips]
             aids = aids + torch.stack(list(self.ears(rows.listened, batch.clips, lengths).values())).sum()
             named = named + self._naming.heard(rows.sound, batch.clips, lengths, table)
+        looked, found = self.lookups(batch)
         balance = self._balance.loss()
-        whole = loss + _AID * aids + _NAMING * named + 0.01 * balance
-        return whole, {"loss": loss, "right": right, "aids": aids, "named": named, "balance": balance}
+        whole = loss + _AID * aids + _NAMING * named + imagining_training.LOOKED * looked + 0.01 * balance
+        parts = {"loss": loss, "right": right, "aids": aids, "named": named, "looked": looked, "found": found}
+        return whole, parts | {"balance": balance}
 
 
 def main() -> None:
@@ -104,7 +110,8 @@ def main() -> None:
         joint.begin(folder)
     source = Recorded(Library(folder / "speech", folder / "asked"))
     towers = (joint.thinker.visual, joint.thinker.audio_tower, joint.eyes, joint.ears)
-    optimizer = optimizer_of(joint.thinker.model, joint.thinker.lm_head, slower=towers, share=_TOWERS)
+    reader = (joint.thinker.model, joint.thinker.lm_head, joint.lookups)
+    optimizer = optimizer_of(*reader, slower=towers, share=_TOWERS)
     pools = [
         Pool(lambda chance: writer.sample(lesson(source, chance)), TOKENS, seed=2 + 1000 * part)
         for part in worker.share(PARTS)
@@ -121,7 +128,7 @@ def main() -> None:
         return losses
 
     plan = Plan(folder / CHECKPOINT, arguments.steps, arguments.rate, warmup=100, log_every=50)
-    modules = {"thinker": joint.thinker, "eyes": joint.eyes, "ears": joint.ears}
+    modules = {"thinker": joint.thinker, "eyes": joint.eyes, "ears": joint.ears, "lookups": joint.lookups}
     Training(plan, modules, {"joint": optimizer}, worker).run(step)
 
 

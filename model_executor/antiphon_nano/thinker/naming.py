@@ -88,18 +88,35 @@ class Naming:
             logits = own @ names.T * (_SHARPNESS / names.square().sum(1).mean())
             losses.append(_mean(functional.cross_entropy(logits, named, reduction="none"), centre))
             right &= logits.argmax(-1) == named
+        pictured = [wanted.new_full((len(cell_labels(m)),), isinstance(m, Picture)) for m in media]
+        still = (torch.cat(pictured) > 0) & centre
+        for tokens, side in self._sides(labels[still]):
+            logits = own[still] @ table[tokens].T * (_SHARPNESS / table.square().sum(1).mean())
+            logits = functional.pad(logits, (1, 0), value=_SHARPNESS / 2)
+            losses.append(functional.cross_entropy(logits, side, reduction="sum") / still.sum().clamp(min=1))
+            right[still] &= logits.argmax(-1) == side
         return torch.stack(losses).sum(), right[centre].float().mean()
+
+    def _sides(self, labels: Tensor) -> list[tuple[list[int], Tensor]]:
+        """Down and across: the tokens of both sides, and of each thing the place of its own among them, from
+        1; 0 in the middle.
+        """
+        first_or_last = torch.tensor((1, 0, 2), device=labels.device)
+        ninth = labels[:, -2]
+        return [
+            (self._down, first_or_last[ninth // GRID]),
+            (self._across, first_or_last[ninth % GRID]),
+        ]
 
     def _rows(self, medium: Picture | Clip, table: Tensor) -> Tensor:
         """[cells, width]."""
         labels = torch.from_numpy(cell_labels(medium)).to(table.device)
-        colour, shape, ninth, change = (labels[:, column] for column in (0, 1, -2, -1))
+        colour, shape, change = (labels[:, column] for column in (0, 1, -1))
         names = table[self._colours][colour - 1] + table[self._shapes][shape - 1]
         if isinstance(medium, Picture):
             nothing = table[self._picture]
-            for tokens, place in ((self._down, ninth // GRID), (self._across, ninth % GRID)):
-                first, last = table[tokens]
-                names = names + first * (place == 0)[:, None] + last * (place == GRID - 1)[:, None]
+            for tokens, side in self._sides(labels.clamp(min=0)):
+                names = names + functional.pad(table[tokens], (0, 0, 1, 0))[side]
         else:
             nothing = table[self._clip]
             names = names + table[self._changes][change] * (change >= 0)[:, None]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PreTrainedConfig, Qwen2Tokenizer
+from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import Qwen3_5MoeTextModel
 
 from antiphon_executor.qwen3_5_omni import presets
 from antiphon_executor.reference.audio_encoder import AudioEncoder
@@ -100,9 +101,9 @@ def nano_thinker(config: PreTrainedConfig) -> Thinker:
     return thinker
 
 
-def states(thinker: Thinker, rows: Tensor, positions: Tensor) -> Tensor:
+def states(model: Qwen3_5MoeTextModel, rows: Tensor, positions: Tensor) -> Tensor:
     """`rows` [n, length, hidden], `positions` [3, n, length] → the last hidden states."""
-    output = thinker.model(inputs_embeds=rows, position_ids=positions, use_cache=False, chunk_size=_CHUNK)
+    output = model(inputs_embeds=rows, position_ids=positions, use_cache=False, chunk_size=_CHUNK)
     last: Tensor = output.last_hidden_state
     return last
 

@@ -98,7 +98,7 @@ def main() -> None:
         batch = network.moved(network.Batch.of(pool.batch(number)), device)
         with torch.autocast(device.type, torch.bfloat16):
             rows = network.embedded(thinker, batch).rows
-            last = network.states(thinker, rows, batch.positions)
+            last = network.states(thinker.model, rows, batch.positions)
             loss, right = network.answer_loss(thinker, batch, last)
             balanced = balance.loss()
         clipped_step(optimizer, loss + 0.01 * balanced)

@@ -31,6 +31,11 @@ def sentence(chance: random.Random) -> str:
             return text
 
 
+def few_words(chance: random.Random) -> str:
+    """One to three of them in no order, as they are written."""
+    return answers.written(grammar.word_sequence(chance, chance.randint(1, 3)) + ".")
+
+
 def _drawn(chance: random.Random) -> str:
     kind = chance.random()
     if kind < 0.4:

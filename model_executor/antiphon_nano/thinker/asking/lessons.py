@@ -18,7 +18,9 @@ from antiphon_nano.thinker.seeing import clips, pictures
 
 Maker = Callable[[Source, random.Random], Dialogue]
 
-_CROWDED = 0.35
+_CROWDED = 0.15
+_MORE = 0.6
+"""How often another picture is drawn for one of a single thing, of which there is little to be learned."""
 
 
 def opened(text: str) -> str:
@@ -45,9 +47,21 @@ def picture(source: Source, chance: random.Random) -> Dialogue:
     things one must be found by its name: among two or three, guesses are too often right to learn from.
     """
     scene = pictures.crowd(chance) if chance.random() < _CROWDED else pictures.scene(chance)
+    if len(scene.things) == 1 and chance.random() < _MORE:
+        scene = pictures.scene(chance)
     asked = pictures.drilled(scene, chance, chance.choice((1, 3, 6)))
     shown, by_voice = source.picture(scene, chance), 1.0 if chance.random() < 0.3 else 0.0
     return _about(shown, asked, by_voice, source, chance)
+
+
+def searched(source: Source, chance: random.Random) -> Dialogue:
+    """A picture, then the names of all shapes, some with a colour: to be looked up there, and no more."""
+    kinds = (pictures.crowd, pictures.alike, pictures.scene)
+    (kind,) = chance.choices(kinds, (0.25, 0.5, 0.25))
+    scene = kind(chance)
+    names = [pictures.searched(scene, shape, chance) for shape in words.SHAPES] + ["shapes"]
+    chance.shuffle(names)
+    return _one((source.picture(scene, chance), ", ".join(names)), "", "searched", chance)
 
 
 def clip(source: Source, chance: random.Random) -> Dialogue:

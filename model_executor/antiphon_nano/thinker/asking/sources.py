@@ -116,8 +116,7 @@ class Imagination:
         return Sound(_silent(mel_frames(len(tone.samples))), tone.words)
 
     def picture(self, scene: Scene, chance: random.Random) -> Picture:
-        cells = pictures.cells(scene, chance)
-        return Picture(_blank(1, cells), drawing.labels(scene.things, cells))
+        return Picture(_blank(1, scene.cells), drawing.labels(scene.things, scene.cells))
 
     def clip(self, act: Act, sound: Sound | None, chance: random.Random) -> Clip:
         cells = clips.cells(chance)

@@ -76,16 +76,27 @@ def asked(chance: random.Random) -> Asked:
 
 
 def talk(chance: random.Random) -> Dialogue:
-    """Mostly one question, else two or three, or something to remember."""
+    """Mostly one question, else two or three, or something to remember or to repeat."""
     shape = chance.random()
     if shape < 0.08:
         return remembering(chance)
-    count = 1 if shape < 0.75 else chance.randint(2, 3)
+    if shape < 0.28:
+        return repeating(chance)
+    count = 1 if shape < 0.82 else chance.randint(2, 3)
     turns = []
     for _ in range(count):
         question = asked(chance)
         turns.append(Turn((typed(question, chance),), question.answer))
     return Dialogue(tuple(turns), question.kind if count == 1 else "turns", system(chance))
+
+
+def repeating(chance: random.Random) -> Dialogue:
+    """A few words at a time, again and again: so every word is a text's first one now and then, where it is
+    another token than inside.
+    """
+    texts = [copying.few_words(chance) for _ in range(chance.randint(2, 4))]
+    copies = [copying.asked_copy(chance, text) for text in texts]
+    return Dialogue(tuple(Turn((copy.question,), copy.answer) for copy in copies), "copy", system(chance))
 
 
 def remembering(chance: random.Random) -> Dialogue:

@@ -6,7 +6,7 @@ In: a source of chance. Out: a `Scene` and its `Picture`; `Asked`, true of the s
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,19 +15,19 @@ from antiphon_nano.domain import answers, words
 from antiphon_nano.thinker.asking.numbers import Asked
 from antiphon_nano.thinker.dialogue import Picture
 from antiphon_nano.thinker.seeing import drawing, patches, things, wording
-from antiphon_nano.thinker.seeing.things import Thing
+from antiphon_nano.thinker.seeing.things import MOST, Thing
 from antiphon_nano.thinker.seeing.wear import worn
 
-MOST = 9
 _SIDES = (((6, 6), 8), ((5, 6), 1), ((6, 5), 1), ((4, 6), 1), ((6, 4), 1), ((5, 5), 2), ((4, 4), 1))
 """Rows and columns of cells, and how often."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`things` in the order in which they are named."""
+    """`things` in the order in which they are named; rows and columns of their picture's `cells`."""
 
     things: tuple[Thing, ...]
+    cells: tuple[int, int] = (6, 6)
 
     @property
     def shapes(self) -> set[str]:
@@ -42,35 +42,38 @@ def scene(chance: random.Random) -> Scene:
     """Nothing, one thing, two or three of different kinds, or many of one kind."""
     kind = chance.random()
     if kind < 0.03:
-        return Scene(())
+        return _laid_out([], chance)
     if kind < 0.4:
-        return Scene((things.one(chance),))
+        return _laid_out([things.one(chance)], chance)
     if kind < 0.75:
-        found = things.several(chance, chance.choice((2, 2, 3)))
-    else:
-        found = things.many(chance, chance.randint(2, MOST))
-    return Scene(tuple(things.read_order(found)))
+        return _laid_out(things.several(chance, chance.choice((2, 2, 3))), chance)
+    return alike(chance)
+
+
+def alike(chance: random.Random) -> Scene:
+    """Many of one kind."""
+    return _laid_out(things.many(chance, chance.randint(2, MOST)), chance)
 
 
 def crowd(chance: random.Random) -> Scene:
     """As many different things as there is room for, about: never asked about in an exam."""
-    return Scene(tuple(things.several(chance, chance.randint(5, MOST))))
+    return _laid_out(things.several(chance, chance.randint(5, MOST)), chance)
+
+
+def _laid_out(found: Sequence[Thing], chance: random.Random) -> Scene:
+    ((rows, columns),) = chance.choices([sides for sides, _ in _SIDES], [weight for _, weight in _SIDES])
+    cells = (max(rows, 5), max(columns, 5)) if len(found) > 1 else (rows, columns)
+    return Scene(tuple(things.read_order(found, cells)), cells)
 
 
 def show(scene_: Scene, chance: random.Random) -> Picture:
     """Drawn in colours and on a ground of its own."""
-    rows, columns = cells(scene_, chance)
+    rows, columns = scene_.cells
     colours = drawing.palette(chance)
     back = drawing.ground(chance, scene_.things, colours)
     image = drawing.draw(scene_.things, colours, back, (columns * patches.CELL, rows * patches.CELL))
     cut = patches.cut(worn(np.asarray(image)[None], chance))
-    return Picture(cut, drawing.labels(scene_.things, (rows, columns)))
-
-
-def cells(scene_: Scene, chance: random.Random) -> tuple[int, int]:
-    """Rows and columns of a picture."""
-    ((rows, columns),) = chance.choices([sides for sides, _ in _SIDES], [weight for _, weight in _SIDES])
-    return (max(rows, 5), max(columns, 5)) if len(scene_.things) > 1 else (rows, columns)
+    return Picture(cut, drawing.labels(scene_.things, scene_.cells))
 
 
 def describe(scene_: Scene) -> str:
@@ -179,13 +182,22 @@ QUESTIONS: tuple[tuple[float, Callable[[Scene, random.Random, bool], Asked]], ..
     (1.0, asked_any),
 )
 
-_DRILLED = (1.5, 4.0, 1.5, 0.7, 3.0, 1.0, 4.0)
+_DRILLED = (6.0, 3.0, 1.0, 0.7, 2.5, 1.0, 1.5)
 """How often each of them is practised."""
 
 
 def asked(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
     (question,) = chance.choices([q for _, q in QUESTIONS], [weight for weight, _ in QUESTIONS])
     return question(scene_, chance, typed)
+
+
+def searched(scene_: Scene, shape: str, chance: random.Random) -> str:
+    """What to look for: a shape, one or many, perhaps of a colour, which mostly is its own."""
+    name = things.plural(shape) if chance.random() < 0.5 else shape
+    if chance.random() < 0.6:
+        return name
+    own = [thing.colour for thing in scene_.things if thing.shape == shape]
+    return f"{chance.choice(own if own and chance.random() < 0.7 else words.COLOURS)} {name}"
 
 
 def drilled(scene_: Scene, chance: random.Random, most: int) -> list[Asked]:

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from antiphon_nano.domain import words
 
 GRID = 3
+MOST = GRID * GRID
+"""Things in a picture."""
 _PLACES = (
     ("in the top left corner", "at the top", "in the top right corner"),
     ("on the left", "in the middle", "on the right"),
@@ -50,9 +52,12 @@ def plural(shape: str) -> str:
     return words.SHAPE_PLURALS[words.SHAPES.index(shape)]
 
 
-def read_order(things: Sequence[Thing]) -> list[Thing]:
-    """By columns of ninths from the left, then from the top: the order in which things are named."""
-    return sorted(things, key=lambda t: (int(t.x * GRID), int(t.y * GRID)))
+def read_order(things: Sequence[Thing], cells: tuple[int, int]) -> list[Thing]:
+    """As one reads, by rows of the picture's cells from the top, each from the left: the order in which
+    things are named, and in which a model that reads cell by cell comes upon them.
+    """
+    rows, columns = cells
+    return sorted(things, key=lambda t: (int(t.y * rows), int(t.x * columns)))
 
 
 def one(chance: random.Random) -> Thing:
