@@ -27,7 +27,7 @@ SHOWN = Scene(
         Thing("red", "ring", 0.85, 0.85, 0.1),
     )
 )
-RED, BLUE = 0, 2
+RED, BLUE = 1, 3
 
 
 @cache
@@ -51,18 +51,18 @@ def found(*asked: Part, answer: str = "There is one ring.") -> list[Found]:
     ("question", "count", "colour", "ninths"),
     [
         ("Where is the ring?", 1, RED, {8}),
-        ("How many stars are there?", 2, -1, {0, 1}),
+        ("How many stars are there?", 2, 0, {0, 1}),
         ("Is there a blue star?", 1, BLUE, {1}),
         ("Is there a red ring?", 1, RED, {8}),
         ("Is there a blue ring?", 0, -1, set()),
         ("Is there a dot?", 0, -1, set()),
-        ("Count the shapes.", 3, -1, {0, 1, 8}),
+        ("Count the shapes.", 3, 0, {0, 1, 8}),
     ],
 )
 def test_a_shape_finds_its_like(question: str, count: int, colour: int, ninths: set[int]) -> None:
     asked, opening = found(shown(), question)
     assert (asked.count, asked.colour, set(np.flatnonzero(asked.ninths))) == (count, colour, ninths)
-    assert opening.count == len(SHOWN.things)
+    assert (opening.count, opening.shape) == (len(SHOWN.things), 0)
 
 
 def test_what_is_named_before_the_picture_or_in_an_answer_looks_nothing_up() -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -19,15 +19,21 @@ from antiphon_nano.thinker import network
 from antiphon_nano.thinker.aids import EyeAids
 from antiphon_nano.thinker.dialogue import Clip, Picture
 from antiphon_nano.thinker.seeing import clips, pictures
+from antiphon_nano.thinker.seeing.pictures import Scene
 from antiphon_nano.thinker.text_training import optimizer_of
 from antiphon_nano.training import Plan, Training, best_device, clipped_step
 
 CHECKPOINT = "thinker-eyes.safetensors"
 PICTURES, CLIPS = 12, 4
 """Of a step."""
-_CROWDED, _COUNTED = 0.55, 0.15
-"""Shares of pictures with more things than are ever asked about, each of which teaches as much as if it were
-alone; and of pictures of one kind of thing, to be counted.
+_SCENES: tuple[tuple[float, Callable[[random.Random], Scene]], ...] = (
+    (0.4, pictures.crowd),
+    (0.25, pictures.large),
+    (0.1, pictures.alike),
+    (0.25, pictures.scene),
+)
+"""Crowds have more things than are ever asked about, each of which teaches as much as if it were alone. Of a
+large one no cell shows more than a part, and few of those that are asked about are large: more of them come.
 """
 
 
@@ -35,12 +41,8 @@ def shown(chance: random.Random) -> list[Picture | Clip]:
     """The media of one step."""
     media: list[Picture | Clip] = []
     for _ in range(PICTURES):
-        kind = chance.random()
-        if kind < _CROWDED:
-            scene = pictures.crowd(chance)
-        else:
-            scene = pictures.alike(chance) if kind < _CROWDED + _COUNTED else pictures.scene(chance)
-        media.append(pictures.show(scene, chance))
+        (drawn,) = chance.choices([scene for _, scene in _SCENES], [share for share, _ in _SCENES])
+        media.append(pictures.show(drawn(chance), chance))
     return media + [clips.show(clips.act(chance), chance) for _ in range(CLIPS)]
 
 

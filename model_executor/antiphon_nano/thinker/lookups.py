@@ -31,20 +31,21 @@ Things = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`row`, `place`: of the token that looks. `count`: of the things that it finds; `colour`, from 0, where
-    all of them share it, else -1; `ninths`: of the picture, in which they are.
+    """`row`, `place`: of the token that looks. `count`: of the things that it finds; their `colour` and
+    `shape`, from 1, or 0 where they differ, -1 where there are none; `ninths`: in which of them they are.
     """
 
     row: int
     place: int
     count: int
     colour: int
+    shape: int
     ninths: tuple[bool, ...]
 
 
 class Lookups(nn.Module):
     """Of each shape that is asked for: how many there are, in which colour, and where. The same of all things
-    where "shapes" are asked for, and where an answer begins.
+    where "shapes" are asked for, and where an answer begins; and whether they are alike.
 
     Where: in which ninths of the picture. That is what they can be counted by, and it is learned first.
     """
@@ -53,7 +54,8 @@ class Lookups(nn.Module):
         super().__init__()
         width = thinker.text_config.hidden_size
         self.count = nn.Linear(width, MOST + 1)
-        self.colour = nn.Linear(width, len(words.COLOURS))
+        self.colour = nn.Linear(width, len(words.COLOURS) + 1)
+        self.shape = nn.Linear(width, len(words.SHAPES) + 1)
         self.ninth = nn.Linear(width, GRID * GRID)
         self._picture = int(thinker.image_token_id)
         both = zip(words.SHAPES, words.SHAPE_PLURALS, strict=True)
@@ -87,9 +89,9 @@ class Lookups(nn.Module):
         if not found:
             return states.new_zeros(()), states.new_ones(())
         read = states[[one.row for one in found], [one.place for one in found]]
-        count, colour = (
+        count, colour, shape = (
             torch.tensor([getattr(one, name) for one in found], device=read.device)
-            for name in ("count", "colour")
+            for name in ("count", "colour", "shape")
         )
         ninths = torch.tensor([one.ninths for one in found], device=read.device).to(torch.float32)
         told = self.count(read).float()
@@ -98,6 +100,7 @@ class Lookups(nn.Module):
             functional.cross_entropy(
                 self.colour(read).float(), colour, ignore_index=_UNKNOWN, reduction="sum"
             ),
+            functional.cross_entropy(self.shape(read).float(), shape, ignore_index=_UNKNOWN, reduction="sum"),
             functional.binary_cross_entropy_with_logits(self.ninth(read).float(), ninths, reduction="sum"),
         ]
         return torch.stack(losses).sum() / len(found), (told.argmax(-1) == count).float().mean()
@@ -130,9 +133,15 @@ class Lookups(nn.Module):
 
 
 def _found(row: int, place: int, things: Things) -> Found:
-    colours = np.unique(things[:, 0])
     ninths = tuple(bool((things[:, 6] == ninth).any()) for ninth in range(GRID * GRID))
-    return Found(row, place, len(things), int(colours[0]) - 1 if len(colours) == 1 else _UNKNOWN, ninths)
+    return Found(row, place, len(things), _shared(things[:, 0]), _shared(things[:, 1]), ninths)
+
+
+def _shared(labels: NDArray[np.int64]) -> int:
+    """The label of all; 0 where they differ."""
+    if len(labels) == 0:
+        return _UNKNOWN
+    return int(labels[0]) if (labels == labels[0]).all() else 0
 
 
 def _centres(picture: Picture) -> Things:

@@ -18,9 +18,10 @@ from antiphon_nano.thinker.seeing import clips, pictures
 
 Maker = Callable[[Source, random.Random], Dialogue]
 
-_CROWDED = 0.15
+_CROWDED, _TWINS = 0.15, 0.15
+"""Shares of pictures with many different things, and of those with two or three of one kind."""
 _MORE = 0.6
-"""How often another picture is drawn for one of a single thing, of which there is little to be learned."""
+"""How often another picture is drawn for one of a single small thing: little is to be learned of it."""
 
 
 def opened(text: str) -> str:
@@ -44,10 +45,15 @@ def typed_talk(source: Source, chance: random.Random) -> Dialogue:
 
 def picture(source: Source, chance: random.Random) -> Dialogue:
     """Up to six questions about one picture, typed, or spoken where a voice has read them. In a crowd of
-    things one must be found by its name: among two or three, guesses are too often right to learn from.
+    things one must be found by its name: among two or three, guesses are too often right to learn from. Nor
+    is it learned to tell two that are alike from two that are not, where these are the rule.
     """
-    scene = pictures.crowd(chance) if chance.random() < _CROWDED else pictures.scene(chance)
-    if len(scene.things) == 1 and chance.random() < _MORE:
+    kind = chance.random()
+    if kind < _CROWDED:
+        scene = pictures.crowd(chance)
+    else:
+        scene = pictures.alike(chance, 3) if kind < _CROWDED + _TWINS else pictures.scene(chance)
+    if len(scene.things) == 1 and scene.things[0].radius < pictures.LARGE and chance.random() < _MORE:
         scene = pictures.scene(chance)
     asked = pictures.drilled(scene, chance, chance.choice((1, 3, 6)))
     shown, by_voice = source.picture(scene, chance), 1.0 if chance.random() < 0.3 else 0.0
@@ -162,7 +168,7 @@ def named(source: Source, chance: random.Random) -> Dialogue:
 
 KINDS: tuple[tuple[float, Maker], ...] = (
     (14, typed_talk),
-    (30, picture),
+    (36, picture),
     (8, clip),
     (6, sounding_clip),
     (12, spoken_question),

@@ -20,6 +20,7 @@ from antiphon_nano.thinker.seeing.wear import worn
 
 _SIDES = (((6, 6), 8), ((5, 6), 1), ((6, 5), 1), ((4, 6), 1), ((6, 4), 1), ((5, 5), 2), ((4, 4), 1))
 """Rows and columns of cells, and how often."""
+LARGE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +51,17 @@ def scene(chance: random.Random) -> Scene:
     return alike(chance)
 
 
-def alike(chance: random.Random) -> Scene:
-    """Many of one kind."""
-    return _laid_out(things.many(chance, chance.randint(2, MOST)), chance)
+def alike(chance: random.Random, most: int = MOST) -> Scene:
+    """Two or more of one kind."""
+    return _laid_out(things.many(chance, chance.randint(2, most)), chance)
+
+
+def large(chance: random.Random) -> Scene:
+    """One thing that fills many cells."""
+    while True:
+        thing = things.one(chance)
+        if thing.radius > LARGE:
+            return _laid_out([thing], chance)
 
 
 def crowd(chance: random.Random) -> Scene:
