@@ -15,13 +15,14 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
+from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import Qwen3_5MoeTextModel
 
 from antiphon_executor.reference.thinker import Thinker
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.thinker import network, text_training
 from antiphon_nano.thinker.asking import lessons
 from antiphon_nano.thinker.asking.sources import Imagination, Source
-from antiphon_nano.thinker.dialogue import Dialogue, Writer
+from antiphon_nano.thinker.dialogue import Dialogue, Sample, Writer
 from antiphon_nano.thinker.lookups import Lookups
 from antiphon_nano.thinker.naming import Naming
 from antiphon_nano.thinker.text_training import Pool, optimizer_of
@@ -67,6 +68,28 @@ def imagined(thinker: Thinker, naming: Naming, batch: network.Batch) -> Tensor:
     return rows
 
 
+class Searches:
+    """Pictures in which all shapes are looked up: for lookups alone, which need but the first layers of
+    `model`. `lookups` watches it from now on.
+    """
+
+    def __init__(self, model: Qwen3_5MoeTextModel, lookups: Lookups, writer: Writer, source: Source) -> None:
+        self._looking, self._lookups = lookups.watch(model), lookups
+        self._writer, self._source = writer, source
+
+    def pool(self, part: int) -> Pool:
+        """For a part of a step."""
+        return Pool(self._draw, SEARCHED_TOKENS, seed=4 + 1000 * part)
+
+    def losses(self, batch: network.Batch, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """As `Lookups` gives them. `rows` [n, length, hidden] of the batch."""
+        network.states(self._looking, rows, batch.positions)
+        return self._lookups(batch)
+
+    def _draw(self, chance: random.Random) -> Sample:
+        return self._writer.sample(lessons.searched(self._source, chance))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
@@ -87,35 +110,30 @@ def main() -> None:
             thinker.get_submodule(name).load_state_dict(weights(folder / text_training.CHECKPOINT, name))
     thinker.to(device)
     thinker.model.embed_tokens.requires_grad_(False)
+    source = Imagination()
     lookups = Lookups(tokenizer, config).to(device)
-    looking = lookups.watch(thinker.model)
+    searches = Searches(thinker.model, lookups, writer, source)
     balance = network.Balance(thinker.model)
     optimizer = optimizer_of(thinker.model, thinker.lm_head, lookups)
-    source = Imagination()
     parts = [
         (
             Pool(lambda chance: writer.sample(lesson(source, chance)), TOKENS, seed=3 + 1000 * part),
-            Pool(
-                lambda chance: writer.sample(lessons.searched(source, chance)),
-                SEARCHED_TOKENS,
-                seed=4 + 1000 * part,
-            ),
+            searches.pool(part),
         )
         for part in worker.share(PARTS)
     ]
 
     def step(number: int) -> Mapping[str, Tensor]:
         losses: Mapping[str, Tensor] = {}
-        for pool, searches in parts:
-            batch, searched = (
-                network.moved(network.Batch.of(drawn.batch(number)), device) for drawn in (pool, searches)
+        for pool, searched in parts:
+            batch, search = (
+                network.moved(network.Batch.of(p.batch(number)), device) for p in (pool, searched)
             )
             with torch.autocast(device.type, torch.bfloat16):
                 last = network.states(thinker.model, imagined(thinker, naming, batch), batch.positions)
                 loss, right = network.answer_loss(thinker, batch, last)
                 looked = lookups(batch)[0]
-                network.states(looking, imagined(thinker, naming, searched), searched.positions)
-                sought, found = lookups(searched)
+                sought, found = searches.losses(search, imagined(thinker, naming, search))
                 balanced = balance.loss()
             whole = loss + 0.01 * balanced + LOOKED * (looked + sought)
             (whole / len(parts)).backward()

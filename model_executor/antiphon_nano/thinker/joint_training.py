@@ -7,7 +7,7 @@ Thinker under "thinker/", resumed when run again. The towers' aids go on, with a
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -22,6 +22,7 @@ from antiphon_nano.thinker.asking.lessons import lesson
 from antiphon_nano.thinker.asking.sources import Recorded
 from antiphon_nano.thinker.dialogue import Clip, Picture, Writer
 from antiphon_nano.thinker.hearing.library import Library
+from antiphon_nano.thinker.imagining_training import LOOKED, Searches
 from antiphon_nano.thinker.lookups import Lookups
 from antiphon_nano.thinker.naming import Naming
 from antiphon_nano.thinker.text_training import Pool, optimizer_of
@@ -43,7 +44,9 @@ _TOWERS = 0.4
 class Joint(nn.Module):
     """The Thinker and its aids, and their losses of a batch."""
 
-    def __init__(self, thinker: Thinker, tokenizer: Qwen2Tokenizer) -> None:
+    def __init__(
+        self, thinker: Thinker, tokenizer: Qwen2Tokenizer, searches: Callable[[Lookups], Searches]
+    ) -> None:
         super().__init__()
         width = thinker.config.text_config.hidden_size
         self.thinker = thinker
@@ -51,7 +54,7 @@ class Joint(nn.Module):
         self.eyes = EyeAids(width)
         self.ears = EarAids(thinker.config.audio_config.d_model)
         self.lookups = Lookups(tokenizer, thinker.config)
-        self.lookups.watch(thinker.model)
+        self.searches = searches(self.lookups)
         self._balance = network.Balance(thinker.model)
 
     def begin(self, folder: Path) -> None:
@@ -69,7 +72,7 @@ class Joint(nn.Module):
             self.thinker.get_submodule(name).load_state_dict(weights(folder / stage, name))
             aids.load_state_dict(weights(folder / stage, "aids"))
 
-    def losses(self, batch: network.Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
+    def losses(self, batch: network.Batch, search: network.Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """What is to be made smaller, and its parts for the log."""
         rows = network.embedded(self.thinker, batch)
         last = network.states(self.thinker.model, rows.rows, batch.positions)
@@ -85,9 +88,14 @@ class Joint(nn.Module):
             lengths = [self.thinker.audio_tower.geometry.tokens(clip.mel.shape[1]) for clip in batch.clips]
             aids = aids + torch.stack(list(self.ears(rows.listened, batch.clips, lengths).values())).sum()
             named = named + self._naming.heard(rows.sound, batch.clips, lengths, table)
-        looked, found = self.lookups(batch)
+        looked = self.lookups(batch)[0]
+        sought = network.embedded(self.thinker, search)
+        if sought.seen is not None:
+            named = named + self._naming.seen(sought.seen, search.pictures, table)[0]
+        more, found = self.searches.losses(search, sought.rows)
+        looked = looked + more
         balance = self._balance.loss()
-        whole = loss + _AID * aids + _NAMING * named + imagining_training.LOOKED * looked + 0.01 * balance
+        whole = loss + _AID * aids + _NAMING * named + LOOKED * looked + 0.01 * balance
         parts = {"loss": loss, "right": right, "aids": aids, "named": named, "looked": looked, "found": found}
         return whole, parts | {"balance": balance}
 
@@ -105,25 +113,32 @@ def main() -> None:
     device = best_device()
     tokenizer = nano_tokenizer()
     config = network.nano_config(tokenizer)
-    joint, writer = Joint(network.nano_thinker(config), tokenizer).to(device), Writer(tokenizer, config)
+    writer = Writer(tokenizer, config)
+    source, thinker = Recorded(Library(folder / "speech", folder / "asked")), network.nano_thinker(config)
+    joint = Joint(thinker, tokenizer, lambda lookups: Searches(thinker.model, lookups, writer, source))
+    joint.to(device)
     if not (folder / CHECKPOINT).exists():
         joint.begin(folder)
-    source = Recorded(Library(folder / "speech", folder / "asked"))
     towers = (joint.thinker.visual, joint.thinker.audio_tower, joint.eyes, joint.ears)
     reader = (joint.thinker.model, joint.thinker.lm_head, joint.lookups)
     optimizer = optimizer_of(*reader, slower=towers, share=_TOWERS)
-    pools = [
-        Pool(lambda chance: writer.sample(lesson(source, chance)), TOKENS, seed=2 + 1000 * part)
+    parts = [
+        (
+            Pool(lambda chance: writer.sample(lesson(source, chance)), TOKENS, seed=2 + 1000 * part),
+            joint.searches.pool(part),
+        )
         for part in worker.share(PARTS)
     ]
 
     def step(number: int) -> Mapping[str, Tensor]:
         losses: Mapping[str, Tensor] = {}
-        for pool in pools:
-            batch = network.moved(network.Batch.of(pool.batch(number)), device)
+        for pool, searched in parts:
+            batch, search = (
+                network.moved(network.Batch.of(p.batch(number)), device) for p in (pool, searched)
+            )
             with torch.autocast(device.type, torch.bfloat16):
-                whole, losses = joint.losses(batch)
-            (whole / len(pools)).backward()
+                whole, losses = joint.losses(batch, search)
+            (whole / len(parts)).backward()
         gradient_step(optimizer, worker=worker)
         return losses
 

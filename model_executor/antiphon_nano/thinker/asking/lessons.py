@@ -168,7 +168,7 @@ def named(source: Source, chance: random.Random) -> Dialogue:
 
 KINDS: tuple[tuple[float, Maker], ...] = (
     (14, typed_talk),
-    (36, picture),
+    (72, picture),
     (8, clip),
     (6, sounding_clip),
     (12, spoken_question),
