@@ -35,6 +35,8 @@ CONTEXT = 262_144
 ASKED = 5
 RIGHT = 4
 """Of `ASKED`, at least: the gates of `make nano-eval` are 80 to 98 %."""
+PICTURES, WRONG_PICTURES = 20, 4
+"""Asked about, and wrongly answered at most: one in twenty is what the gate allows of many."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,14 @@ def shown_thing(number: int) -> Question:
     return _about(pictures.show(scene, chance), asked, sentences, f"the {thing.shape} is {thing.colour}")
 
 
+def drawn_picture(number: int) -> tuple[list[dict[str, Any]], str]:
+    """A picture of any kind with a question about it, and the answer."""
+    chance = random.Random(f"e2e any picture {number}")
+    scene = pictures.scene(chance)
+    asked = pictures.asked(scene, chance, typed=True)
+    return [part_of(pictures.show(scene, chance)), part_of(asked.question)], asked.answer
+
+
 def filmed_motion(number: int) -> Question:
     """Where the only thing in a video moves."""
     chance = random.Random(f"e2e video {number}")
@@ -116,6 +126,17 @@ def test_the_answer_is_right_and_is_heard(nano: openai.OpenAI, ear: Ear, draw: A
     told = [(a.text, q.wanted, h) for a, q, h in zip(answers, questions, heard, strict=True)]
     assert written >= RIGHT, told
     assert sum(h == q.right for h, q in zip(heard, questions, strict=True)) >= RIGHT, told
+
+
+def test_what_is_asked_about_pictures_is_answered(nano: openai.OpenAI) -> None:
+    """What, how many, which colour, where, whether at all: in text, for the sound is heard above."""
+    asked = [drawn_picture(number) for number in range(PICTURES)]
+    answers = [
+        ask(nano, [{"role": "user", "content": content}], max_tokens=48, stream=True).text
+        for content, _ in asked
+    ]
+    wrong = [(answer, wanted) for answer, (_, wanted) in zip(answers, asked, strict=True) if answer != wanted]
+    assert len(wrong) <= WRONG_PICTURES, wrong
 
 
 def test_every_answer_ends_by_itself_and_is_neither_silent_nor_loud(nano: openai.OpenAI) -> None:
