@@ -61,7 +61,7 @@ def test_a_padded_batch_equals_the_reference_prompt_by_prompt() -> None:
     batch = network.Batch.of(samples())
 
     rows = network.embedded(thinker(), batch).rows
-    logits = thinker().lm_head(network.states(thinker(), rows, batch.positions))
+    logits = thinker().lm_head(network.states(thinker().model, rows, batch.positions))
 
     for place, sample in enumerate(samples()):
         expected = thinker()(alone(sample)).logits
@@ -77,7 +77,7 @@ def test_answers_with_a_cache_equal_the_references() -> None:
 def test_the_loss_is_of_answers_alone() -> None:
     sample = writer().sample(talks.talk(random.Random(1)))
     batch = network.Batch.of([sample])
-    last = network.states(thinker(), network.embedded(thinker(), batch).rows, batch.positions)
+    last = network.states(thinker().model, network.embedded(thinker(), batch).rows, batch.positions)
 
     loss, _ = network.answer_loss(thinker(), batch, last)
 
