@@ -167,14 +167,14 @@ def named(source: Source, chance: random.Random) -> Dialogue:
 
 
 KINDS: tuple[tuple[float, Maker], ...] = (
-    (14, typed_talk),
-    (72, picture),
+    (20, typed_talk),
+    (50, picture),
     (8, clip),
     (6, sounding_clip),
-    (12, spoken_question),
-    (17, transcribed),
+    (14, spoken_question),
+    (30, transcribed),
     (6, sounding),
-    (6, seen_and_said),
+    (14, seen_and_said),
     (1, named),
 )
 

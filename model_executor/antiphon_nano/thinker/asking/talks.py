@@ -17,7 +17,7 @@ KINDS: tuple[tuple[float, Callable[[random.Random], Asked]], ...] = (
     (4.5, numbers.typed_sum),
     (1.0, numbers.asked_count),
     (0.8, numbers.asked_next),
-    (4.0, copying.asked_copy),
+    (6.0, copying.asked_copy),
     (0.6, lambda chance: manners.asked_self(chance, typed=True)),
     (0.5, lambda chance: manners.asked_courtesy(chance, typed=True)),
     (1.6, lambda chance: manners.asked_outside(chance, typed=True)),
