@@ -32,7 +32,7 @@ Things = NDArray[np.int64]
 @dataclass(frozen=True, slots=True)
 class Found:
     """`row`, `place`: of the token that looks. `count`: of the things that it finds; their `colour` and
-    `shape`, from 1, or 0 where they differ, -1 where there are none; `ninths`: in which of them they are.
+    `shape`, from 1, or 0 where they differ, -1 where there are none; `ninths`: whether one is there.
     """
 
     row: int
