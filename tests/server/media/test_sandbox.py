@@ -234,14 +234,19 @@ async def test_killed_decoders_fail_their_own_requests_only(loader: MediaLoader)
 
 
 async def test_the_server_does_not_grow(loader: MediaLoader) -> None:
+    """Given rounds of the same request, then there is one in which nothing grows: what leaks does so in all."""
     data = wav(np.zeros((2, 48_000 * 20)), 48_000)
     await loader.load([part("audio", data)])
-    before = psutil.Process().memory_info().rss
-    files = psutil.Process().num_fds()
-    for _ in range(5):
-        await loader.load([part("audio", data)])
-    assert psutil.Process().memory_info().rss - before < 20 << 20
-    assert psutil.Process().num_fds() <= files + 2
+    process = psutil.Process()
+    files = process.num_fds()
+    grown = []
+    for _ in range(4):
+        before = process.memory_info().rss
+        for _ in range(5):
+            await loader.load([part("audio", data)])
+        grown.append(process.memory_info().rss - before)
+    assert min(grown) < 5 << 20
+    assert process.num_fds() <= files + 2
 
 
 async def test_errors_say_nothing_of_the_machine(loader: MediaLoader) -> None:
