@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import re
 
@@ -108,6 +109,14 @@ def test_sentences_that_figures_are_taken_on_are_never_copied_in_training() -> N
     assert not held & {copying.sentence(chance) for _ in range(2000)}
 
 
+def test_some_of_what_is_copied_says_the_same_again() -> None:
+    chance = random.Random(10)
+    texts = [copying.sentence(chance).lower().rstrip(".").split() for _ in range(400)]
+    pairs = [list(itertools.pairwise(text)) for text in texts]
+
+    assert sum(len(set(found)) < len(found) for found in pairs) > 20
+
+
 def test_what_is_copied_stands_in_the_question() -> None:
     chance = random.Random(3)
     for _ in range(DRAWS):
@@ -128,10 +137,23 @@ def test_what_is_outside_is_refused_politely() -> None:
         (scene(("orange", "star", 0.5, 0.5)), "I see an orange star."),
         (scene(("red", "dot", 0.2, 0.2), ("red", "dot", 0.8, 0.2)), "There are two red dots."),
         (scene(("red", "dot", 0.2, 0.2), ("blue", "ring", 0.8, 0.2)), "I see a red dot and a blue ring."),
+        (
+            scene(("red", "dot", 0.2, 0.2), ("blue", "ring", 0.8, 0.2), ("red", "dot", 0.8, 0.8)),
+            "I see two red dots and a blue ring.",
+        ),
     ],
 )
 def test_a_scene_is_described_as_it_is(shown: Scene, sentence: str) -> None:
     assert pictures.describe(shown) == sentence
+
+
+def test_of_mixed_things_one_kind_is_there_several_times() -> None:
+    chance = random.Random(9)
+    for _ in range(DRAWS):
+        shown = pictures.mixed(chance)
+        counts = [count for _, count in shown.kinds]
+        assert max(counts) > 1
+        assert sum(counts) == len(shown.things) == len({thing.ninth for thing in shown.things})
 
 
 def test_things_are_named_as_one_reads() -> None:

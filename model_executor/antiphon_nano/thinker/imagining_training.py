@@ -37,7 +37,7 @@ PARTS = 2
 LOOKED = 0.5
 """Share of the lookups' own loss."""
 _KINDS: tuple[tuple[float, lessons.Maker], ...] = (
-    (14, lessons.typed_talk),
+    (20, lessons.typed_talk),
     (40, lessons.picture),
     (4, lessons.clip),
     (3, lessons.sounding_clip),

@@ -23,8 +23,11 @@ from antiphon_nano.domain import words
 from antiphon_nano.thinker.dialogue import Picture
 from antiphon_nano.thinker.network import Batch
 from antiphon_nano.thinker.seeing.things import GRID, MOST
+from antiphon_nano.thinker.tallies import Tallies
 
 _UNKNOWN = -1
+_ABSENT = 0.2
+"""What is not there counts less: of twelve shapes that are searched for, most are not."""
 Things = NDArray[np.int64]
 """[things, 7]: the labels of the cells in which things have their centres."""
 
@@ -57,6 +60,7 @@ class Lookups(nn.Module):
         self.colour = nn.Linear(width, len(words.COLOURS) + 1)
         self.shape = nn.Linear(width, len(words.SHAPES) + 1)
         self.ninth = nn.Linear(width, GRID * GRID)
+        self.tallies = Tallies(thinker)
         self._picture = int(thinker.image_token_id)
         both = zip(words.SHAPES, words.SHAPE_PLURALS, strict=True)
         self._shapes = _places(tokenizer, [(one, many) for one, many in both])
@@ -79,8 +83,8 @@ class Lookups(nn.Module):
         self._states = output if isinstance(output, Tensor) else output[0]
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The loss of the states that were kept last, and the share of shapes counted rightly; (0, 1) where
-        nothing is looked for. To be called once behind each pass of the model.
+        """The loss of the states that were kept last, and the share of those that are there which is counted
+        rightly; (0, 1) where nothing is looked for. To be called once behind each pass of the model.
         """
         states, self._states = self._states, None
         if states is None:
@@ -95,15 +99,23 @@ class Lookups(nn.Module):
         )
         ninths = torch.tensor([one.ninths for one in found], device=read.device).to(torch.float32)
         told = self.count(read).float()
-        losses = [
-            functional.cross_entropy(told, count, reduction="sum"),
+        of_each = [
+            functional.cross_entropy(told, count, reduction="none"),
             functional.cross_entropy(
-                self.colour(read).float(), colour, ignore_index=_UNKNOWN, reduction="sum"
+                self.colour(read).float(), colour, ignore_index=_UNKNOWN, reduction="none"
             ),
-            functional.cross_entropy(self.shape(read).float(), shape, ignore_index=_UNKNOWN, reduction="sum"),
-            functional.binary_cross_entropy_with_logits(self.ninth(read).float(), ninths, reduction="sum"),
+            functional.cross_entropy(
+                self.shape(read).float(), shape, ignore_index=_UNKNOWN, reduction="none"
+            ),
+            functional.binary_cross_entropy_with_logits(
+                self.ninth(read).float(), ninths, reduction="none"
+            ).sum(1),
         ]
-        return torch.stack(losses).sum() / len(found), (told.argmax(-1) == count).float().mean()
+        share = _ABSENT + (1 - _ABSENT) * (count > 0)
+        loss = (torch.stack(of_each).sum(0) * share).sum() / share.sum()
+        there = count > 0
+        right = (told.argmax(-1) == count)[there].float().mean() if bool(there.any()) else told.new_ones(())
+        return loss + self.tallies(states, batch), right
 
     def found(self, batch: Batch) -> list[Found]:
         """What each shape finds that is named behind the picture of its dialogue, but in an answer."""

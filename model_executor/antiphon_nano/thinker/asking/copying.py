@@ -20,6 +20,7 @@ READ = (
     "please read this sentence aloud: {}", "read: {}", "please read this: {}", "can you read this aloud? {}",
     "can you read this sentence? {}", "read the sentence aloud: {}", "read this text aloud: {}",
 )  # fmt: skip
+_PIECES = ("{np}", "{vi} {prep}", "{name} {vt}", "{vt} {np}", "{name} {vi}", "{we} {do}", "is {adj} and")
 _HELD_OUT = frozenset(corpus.held_out(2000))
 
 
@@ -38,6 +39,8 @@ def few_words(chance: random.Random) -> str:
 
 def _drawn(chance: random.Random) -> str:
     kind = chance.random()
+    if kind < 0.12:
+        return answers.written(_again(chance) + ".")
     if kind < 0.4:
         return corpus.free_sentence(chance)
     if kind < 0.7:
@@ -48,6 +51,21 @@ def _drawn(chance: random.Random) -> str:
         return answers.written(grammar.expand(chance.choice(grammar.QUESTIONS), chance) + "?")
     first = chance.choice(words.WORDS)
     return answers.written(" ".join([first] * chance.randint(1, 2)) + ".")
+
+
+def _again(chance: random.Random) -> str:
+    """A few pieces again and again: who copies by the last word alone goes round in circles here."""
+    pieces = [_piece(chance) for _ in range(chance.randint(3, 5))]
+    said = [chance.choice(pieces)]
+    for _ in range(chance.randint(3, 6)):
+        said.append(chance.choice([piece for piece in pieces if piece != said[-1]]))
+    return " ".join(said)
+
+
+def _piece(chance: random.Random) -> str:
+    if chance.random() < 0.5:
+        return grammar.expand(chance.choice(_PIECES), chance)
+    return grammar.word_sequence(chance, chance.randint(1, 3))
 
 
 def asked_copy(chance: random.Random, text: str | None = None) -> Asked:

@@ -31,6 +31,13 @@ class Scene:
     cells: tuple[int, int] = (6, 6)
 
     @property
+    def kinds(self) -> list[tuple[Thing, int]]:
+        """The first thing of each kind, and how many there are, in their order."""
+        names = [thing.name for thing in self.things]
+        first = {name: names.index(name) for name in names}
+        return [(self.things[place], names.count(name)) for name, place in first.items()]
+
+    @property
     def shapes(self) -> set[str]:
         return {thing.shape for thing in self.things}
 
@@ -69,6 +76,11 @@ def crowd(chance: random.Random) -> Scene:
     return _laid_out(things.several(chance, chance.randint(5, MOST)), chance)
 
 
+def mixed(chance: random.Random) -> Scene:
+    """Several of one kind beside others: never asked about in an exam."""
+    return _laid_out(things.mixed(chance), chance)
+
+
 def _laid_out(found: Sequence[Thing], chance: random.Random) -> Scene:
     ((rows, columns),) = chance.choices([sides for sides, _ in _SIDES], [weight for _, weight in _SIDES])
     cells = (max(rows, 5), max(columns, 5)) if len(found) > 1 else (rows, columns)
@@ -87,16 +99,17 @@ def show(scene_: Scene, chance: random.Random) -> Picture:
 
 def describe(scene_: Scene) -> str:
     """The whole scene in one sentence."""
-    found = scene_.things
-    if not found:
+    kinds = scene_.kinds
+    if not kinds:
         return "The picture is empty."
-    named = [f"a {thing.name}" for thing in found]
-    if len(found) == 1:
-        return answers.say(answers.ONE_THING[0], thing=named[0])
-    if len({thing.name for thing in found}) == 1:
-        slots = {"colour": found[0].colour, "plural": things.plural(found[0].shape)}
-        return answers.say(answers.HOW_MANY[1], count=words.number(len(found)), **slots)
-    if len(found) == 2:
+    if len(kinds) == 1:
+        thing, count = kinds[0]
+        if count == 1:
+            return answers.say(answers.ONE_THING[0], thing=f"a {thing.name}")
+        slots = {"colour": thing.colour, "plural": things.plural(thing.shape)}
+        return answers.say(answers.HOW_MANY[1], count=words.number(count), **slots)
+    named = [things.counted(thing, count) for thing, count in kinds]
+    if len(kinds) == 2:
         return answers.say(answers.TWO_THINGS[0], thing=named[0], other=named[1])
     return answers.say(answers.THREE_THINGS[0], thing=named[0], other=named[1], third=named[2])
 
@@ -218,7 +231,7 @@ def drilled(scene_: Scene, chance: random.Random, most: int) -> list[Asked]:
     while not found:
         for question in chance.choices(makers, _DRILLED, k=most):
             drawn = question(scene_, chance, True)
-            if drawn.kind != "see" or len(scene_.things) <= 3 or len(scene_.shapes) == 1:
+            if drawn.kind != "see" or len(scene_.kinds) <= 3:
                 found.setdefault(drawn.answer, drawn)
     return sorted(found.values(), key=lambda drawn: drawn.kind == "see")
 

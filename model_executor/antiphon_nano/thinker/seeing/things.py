@@ -52,6 +52,11 @@ def plural(shape: str) -> str:
     return words.SHAPE_PLURALS[words.SHAPES.index(shape)]
 
 
+def counted(thing: Thing, count: int) -> str:
+    """So many of its kind, with an article or a number: "a red dot", "two red dots"."""
+    return f"a {thing.name}" if count == 1 else f"{words.number(count)} {thing.colour} {plural(thing.shape)}"
+
+
 def read_order(things: Sequence[Thing], cells: tuple[int, int]) -> list[Thing]:
     """As one reads, by rows of the picture's cells from the top, each from the left: the order in which
     things are named, and in which a model that reads cell by cell comes upon them.
@@ -87,6 +92,22 @@ def many(chance: random.Random, count: int) -> list[Thing]:
     kind, radius = _kind(chance), chance.uniform(0.09, 0.145)
     cells = chance.sample(range(GRID * GRID), count)
     return [_placed(chance, kind, *divmod(cell, GRID), radius) for cell in cells]
+
+
+def mixed(chance: random.Random) -> list[Thing]:
+    """Two kinds, seldom three, one at least several times."""
+    first = many(chance, chance.choice((2, 2, 3, 4)))
+    free = [n for n in range(MOST) if divmod(n, GRID) not in {thing.ninth for thing in first}]
+    found, kinds = list(first), {first[0].name}
+    for _ in range(chance.choice((1, 1, 1, 2))):
+        kind = _kind(chance)
+        if kind[0] + " " + kind[1] in kinds:
+            continue
+        kinds.add(f"{kind[0]} {kind[1]}")
+        for _ in range(chance.choice((1, 1, 2))):
+            ninth = free.pop(chance.randrange(len(free)))
+            found.append(_placed(chance, kind, *divmod(ninth, GRID), chance.uniform(0.09, 0.145)))
+    return found
 
 
 def _kind(chance: random.Random) -> tuple[str, str]:
