@@ -20,9 +20,7 @@ UNKNOWN = -1
 
 def shown(*kinds: str) -> Picture:
     """One thing in each third of a row of six cells, at its left; below it nothing."""
-    things = tuple(
-        Thing(*kind.split(), (2 * place + 0.5) / 6, 0.1, 0.05) for place, kind in enumerate(kinds)
-    )
+    things = tuple(Thing(*kind.split(), (2 * place + 0.5) / 6, 0.1, 0.05) for place, kind in enumerate(kinds))
     return Imagination().picture(Scene(things, (2, 6)), random.Random(0))
 
 
