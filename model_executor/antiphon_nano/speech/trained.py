@@ -27,8 +27,8 @@ _DEFAULT = "heart"
 
 
 def load_speech(home: Path, model: Qwen3_5OmniMoeForConditionalGeneration, tokenizer: Qwen2Tokenizer) -> None:
-    """Fills `model.talker` and `model.code2wav`, each from the last stage whose gate was passed. Words that are
-    hardly ever spoken speak by other rows; a Talker that has rehearsed does so from the beginning.
+    """Fills `model.talker` and `model.code2wav`, each from the last stage whose gate was passed. Words hardly
+    ever spoken speak by other rows; in a Talker that has rehearsed they did so from the beginning.
     """
     talker = talker_file(home)
     model.talker.load_state_dict(training.weights(talker, "talker"))
