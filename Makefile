@@ -186,14 +186,5 @@ $(NANO)/thinker.passed: $(NANO)/thinker.trained
 	$(LEARN) $(PY) -m antiphon_nano.gates $(NANO)/thinker-report.json thinker
 	@touch $@
 
-# The Talker says new texts, and the Thinker listens: what it understands becomes likelier.
-$(NANO)/rehearsed.passed: $(NANO)/talker.passed $(NANO)/thinker.trained
-	$(LEARN) $(PY) -u -m torch.distributed.run --standalone --nproc-per-node 2 \
-	  -m antiphon_nano.speech.talker_rehearsal $(NANO)
-	$(LEARN) $(PY) -u -m antiphon_nano.speech.talker_trial $(NANO) --talker rehearsed
-	$(JUDGE) $(addprefix $(NANO)/judged/,rehearsed rehearsed-deep rehearsed-unseen)
-	$(GATE) rehearsed
-	@touch $@
-
-$(NANO)/antiphon-nano: $(NANO)/rehearsed.passed $(NANO)/thinker.passed
+$(NANO)/antiphon-nano: $(NANO)/talker.passed $(NANO)/thinker.passed
 	$(EXPORT)

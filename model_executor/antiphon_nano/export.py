@@ -25,8 +25,9 @@ from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGenera
 from antiphon_nano import teacher
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.model_card import model_card
-from antiphon_nano.speech.recordings import CODES
-from antiphon_nano.speech.trained import load_speech, talker_file, vocoder_file, write_voices
+from antiphon_nano.speech import unheard
+from antiphon_nano.speech.recordings import CODES, Recordings
+from antiphon_nano.speech.trained import load_speech, vocoder_file, write_voices
 from antiphon_nano.thinker import joint_training
 from antiphon_nano.thinker.hearing.listening import MEL_BINS
 from antiphon_nano.thinker.seeing import patches
@@ -89,7 +90,9 @@ def trained_model(home: Path, tokenizer: Qwen2Tokenizer) -> Qwen3_5OmniMoeForCon
     with torch.random.fork_rng(devices=()):
         model = Qwen3_5OmniMoeForConditionalGeneration(nano(tokenizer.get_vocab())).float().eval()
     model.thinker.load_state_dict(weights(home / joint_training.CHECKPOINT, "thinker"))
-    load_speech(home, model, tokenizer)
+    load_speech(home, model)
+    spoken = unheard.spoken_tokens(Recordings(home / "speech"), tokenizer)
+    unheard.lend_rows(model.talker, tokenizer, spoken)
     for name, parameter in model.named_parameters():
         if not name.startswith("code2wav.") and not name.endswith(".A_log"):
             parameter.data = parameter.data.to(torch.bfloat16)
@@ -120,7 +123,7 @@ def _check(home: Path, destination: Path) -> None:
     speech = home / "speech"
     wanted = (
         ("Thinker", home / joint_training.CHECKPOINT),
-        ("Talker", talker_file(home)),
+        ("Talker", home / "talker.safetensors"),
         ("vocoder", vocoder_file(home)),
         *(("codec", speech / f"held-{voice}{CODES}") for voice in ("heart", "deep")),
         ("speech", speech / "train-000.json"),

@@ -87,7 +87,6 @@ GATES: Mapping[str, tuple[Gate | Floor | Ceiling, ...]] = {
         Gate("predictor", "held-heart", 15.0),
         Gate("talker, sentences", "natural-heart, sentences", 10.0),
     ),
-    "rehearsed": (Gate("rehearsed, sentences", "talker, sentences", 0.0),),
 }
 
 

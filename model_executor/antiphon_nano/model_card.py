@@ -13,7 +13,7 @@ from typing import Any
 
 from torch import nn
 
-from antiphon_nano.speech.trained import REHEARSED, talker_file, vocoder_file
+from antiphon_nano.speech.trained import vocoder_file
 from antiphon_nano.training import steps_done
 
 Figures = Mapping[str, Mapping[str, Any]]
@@ -26,8 +26,7 @@ def model_card(home: Path, model: nn.Module, size: int) -> str:
     """`size`: bytes of the weights."""
     parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     speech, thinker = _read(home / "report.json"), _read(home / "thinker-report.json")
-    rehearsed = {"Talker, rehearsing": REHEARSED} if talker_file(home).name == REHEARSED else {}
-    files = STAGES | rehearsed | {"vocoder": vocoder_file(home).name}
+    files = STAGES | {"vocoder": vocoder_file(home).name}
     lines = [_steps(name, home / file) for name, file in files.items()]
     sections = [
         table("Served, end to end", served(speech)),

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from antiphon_executor.card import read_notes, text_ends
 from antiphon_executor.family import QWEN3_5_OMNI, read_config, read_family
@@ -21,7 +20,6 @@ from antiphon_executor.voices import voice_prompts
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.export import MOST_BYTES, SPEECH, ExportError, export
 from antiphon_nano.export import main as export_command
-from antiphon_nano.speech.trained import REHEARSED, TALKER
 from antiphon_nano.speech.unheard import LEAST, lend_rows
 from antiphon_nano.training import weights
 
@@ -113,27 +111,6 @@ def test_the_card_tells_what_was_measured_and_what_was_not(stages: Path, tmp_pat
     assert "| served-read | wer 9.125 |" in card
     assert "### Text, before it was served\nNot taken." in card
     assert "hibari" in card
-
-
-def test_a_talker_that_has_rehearsed_is_taken_as_it_is_once_it_is_understood(
-    stages: Path, tmp_path: Path
-) -> None:
-    """Given a rehearsal's weights, then they are exported when its gate was passed, rare words and all."""
-    home, rare = tmp_path / "home", nano_tokenizer().get_vocab()["Ġbanana"]
-    shutil.copytree(stages, home)
-    state = {
-        f"talker/{name}": torch.full_like(t, 0.5) for name, t in weights(stages / TALKER, "talker").items()
-    }
-    save_file(state, home / REHEARSED, {"step": "3", "steps": "3", "seconds": "60"})
-    table = "talker.model.embed_tokens.weight"
-
-    export(home, tmp_path / "before")
-    (home / "rehearsed.passed").touch()
-    export(home, tmp_path / "behind")
-
-    assert tensors(tmp_path / "before")[table][rare].eq(0).all()
-    assert tensors(tmp_path / "behind")[table].eq(0.5).all()
-    assert "- Talker, rehearsing: 3 of 3 steps" in (tmp_path / "behind" / "README.md").read_text()
 
 
 def test_a_word_hardly_heard_at_a_beginning_sounds_as_inside(stages: Path) -> None:

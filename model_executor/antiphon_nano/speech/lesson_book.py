@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from transformers import Qwen2Tokenizer
 
 from antiphon_executor.qwen3_5_omni.presets import NANO_MEDIA_ROWS
@@ -53,18 +52,6 @@ class LessonBook:
     def lesson(self, index: int, conversation: bool = True) -> Lesson:
         """One utterance's, its prompt drawn by its index."""
         return self._lesson(index, chance_of(3, index), conversation)
-
-    def prompt(self, voice: NDArray[np.int64], step: int, conversation: bool) -> Lesson:
-        """A lesson of no text and no speech, behind the reference frames `voice` [n, groups]."""
-        return Lesson(
-            opening=(self._ids["<|im_start|>"], *self._tokenizer.encode("system\n")),
-            voice=voice,
-            closing=self._closing(chance_of(4, step), conversation),
-            text=(),
-            starts=(),
-            codes=voice[:0],
-            phonemes=np.zeros(0, np.int64),
-        )
 
     def _neighbours(self, lot: Sequence[int], start: int) -> Iterator[int]:
         longest = 0

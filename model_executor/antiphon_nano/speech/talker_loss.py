@@ -60,8 +60,12 @@ class TalkerLoss(nn.Module):
 
     def rows(self, batch: Batch) -> Tensor:
         """[streams, n, hidden], as the reference embeds them."""
+        talker = self.talker
+        rows = talker.text_rows(batch.tokens.clamp(min=0)) * (batch.tokens >= 0)[..., None]
         known = batch.frames[..., 0] >= 0
-        return stream_rows(self.talker, batch, self._frame_rows(batch.frames[known]))
+        rows = rows.masked_scatter(known[..., None], self._frame_rows(batch.frames[known]))
+        begin = talker.code_rows([talker.config.codec_bos_id])[0]
+        return torch.where(batch.begins[..., None], begin, rows)
 
     def predicted(self, states: Tensor, codes: Tensor) -> Tensor:
         """Logits of groups 1 … where all codes are known: [n, groups - 1, vocab]."""
@@ -97,12 +101,3 @@ class TalkerLoss(nn.Module):
         known = batch.spoken >= 0
         chosen = shares.gather(3, batch.spoken.clamp(min=0)[..., None])[..., 0]
         return -chosen[known].mean()
-
-
-def stream_rows(talker: Talker, batch: Batch, frames: Tensor) -> Tensor:
-    """[streams, n, hidden]: text, `frames` [known frames of the batch, hidden], codec_bos in their places."""
-    rows = talker.text_rows(batch.tokens.clamp(min=0)) * (batch.tokens >= 0)[..., None]
-    known = batch.frames[..., 0] >= 0
-    rows = rows.masked_scatter(known[..., None], frames)
-    begin = talker.code_rows([talker.config.codec_bos_id])[0]
-    return torch.where(batch.begins[..., None], begin, rows)

@@ -62,7 +62,7 @@ class Cached:
 class Trial:
     """The trained parts together. `lessons` of the kinds of held-out speech."""
 
-    def __init__(self, home: Path, vocoder: str = "vocoder", talker: str = "talker") -> None:
+    def __init__(self, home: Path, vocoder: str = "vocoder") -> None:
         tokenizer = nano_tokenizer()
         config = nano(tokenizer.get_vocab())
         self._home = home
@@ -70,7 +70,7 @@ class Trial:
         self._end = config.tts_eos_token_id
         codebooks = loaded_codec(home).quantizer.codebooks
         self.talker = Talker(config.talker_config)
-        self.talker.load_state_dict(training.weights(home / f"{talker}.safetensors", "talker"))
+        self.talker.load_state_dict(training.weights(home / "talker.safetensors", "talker"))
         self.talker.eval()
         self._loss = TalkerLoss(self.talker, soft_labels(codebooks)).eval()
         self._vocoder = Qwen3OmniMoeCode2Wav(config.code2wav_config)
@@ -143,30 +143,23 @@ def main() -> None:
     parser.add_argument("home", type=Path)
     parser.add_argument("--most", type=int, default=100)
     parser.add_argument("--vocoder", default="vocoder", help="or polished")
-    parser.add_argument("--talker", choices=("talker", "rehearsed"), default="talker")
     parser.add_argument("--temperature", type=float, help="of code 0: only `talker-at-…-percent` is made")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    trial = Trial(arguments.home, arguments.vocoder, arguments.talker)
+    trial = Trial(arguments.home, arguments.vocoder)
     if arguments.temperature is not None:
         drawn = StreamSampling(seed=0, temperature=arguments.temperature, predictor_temperature=0.0)
         name = f"talker-at-{100 * arguments.temperature:.0f}-percent"
         figures = free_running(trial, "held-heart", name, arguments.most, drawn)
         record(arguments.home / "report.json", f"{name} streams", figures)
         return
-    name = arguments.talker
-    if name == "talker":
-        _predicted(trial, arguments.most)
-    unseen = "unseen" if name == "talker" else f"{name}-unseen"
-    for kind, spoken in (("held-heart", name), ("held-deep", f"{name}-deep"), ("unseen-heart", unseen)):
-        figures = free_running(trial, kind, spoken, arguments.most)
-        record(arguments.home / "report.json", f"{spoken} streams", figures)
-
-
-def _predicted(trial: Trial, most: int) -> None:
     recordings, book = trial.book("held-heart")
-    predicted = [trial.predicted(book.lesson(index)) for index in range(min(most, len(recordings)))]
+    count = min(arguments.most, len(recordings))
+    predicted = [trial.predicted(book.lesson(index)) for index in range(count)]
     trial.write("predictor", recordings, predicted)
+    for kind, name in (("held-heart", "talker"), ("held-deep", "talker-deep"), ("unseen-heart", "unseen")):
+        figures = free_running(trial, kind, name, arguments.most)
+        record(arguments.home / "report.json", f"{name} streams", figures)
 
 
 if __name__ == "__main__":

@@ -8,17 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch import Tensor
-from transformers import Qwen2Tokenizer
-
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_executor.voice_file import VoiceFile
 from antiphon_executor.voices import SUFFIX, VOICES_FOLDER
 from antiphon_nano import training
-from antiphon_nano.speech import unheard
 from antiphon_nano.speech.recordings import Recordings
 
-TALKER, REHEARSED = "talker.safetensors", "rehearsed.safetensors"
 REFERENCE_FRAMES = 16
 """Of a voice prompt: as long as those that the Talker has learned with."""
 _LICENCE = "Apache-2.0"
@@ -26,21 +21,10 @@ _NAMES = {"heart": "Heart", "deep": "Deep"}
 _DEFAULT = "heart"
 
 
-def load_speech(home: Path, model: Qwen3_5OmniMoeForConditionalGeneration, tokenizer: Qwen2Tokenizer) -> None:
-    """Fills `model.talker` and `model.code2wav`, each from the last stage whose gate was passed. Words hardly
-    ever spoken speak by other rows; in a Talker that has rehearsed they did so from the beginning.
-    """
-    talker = talker_file(home)
-    model.talker.load_state_dict(training.weights(talker, "talker"))
-    if talker.name == TALKER:
-        spoken = unheard.spoken_tokens(Recordings(home / "speech"), tokenizer)
-        unheard.lend_rows(model.talker, tokenizer, spoken)
+def load_speech(home: Path, model: Qwen3_5OmniMoeForConditionalGeneration) -> None:
+    """Fills `model.talker` and `model.code2wav`; with the polished vocoder, where its gate was passed."""
+    model.talker.load_state_dict(training.weights(home / "talker.safetensors", "talker"))
     model.code2wav.load_state_dict(training.weights(vocoder_file(home), "vocoder"))
-
-
-def talker_file(home: Path) -> Path:
-    """The Talker's that has rehearsed, where its gate was passed."""
-    return home / (REHEARSED if (home / "rehearsed.passed").exists() else TALKER)
 
 
 def vocoder_file(home: Path) -> Path:
@@ -53,16 +37,11 @@ def write_voices(home: Path, checkpoint: Path) -> None:
     folder = checkpoint / VOICES_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     for voice, name in _NAMES.items():
-        codes = reference(home, voice).tolist()
+        speech = Recordings(home / "speech", f"held-{voice}")
+        long = next(
+            index for index in range(len(speech)) if speech.utterance(index).frames > 2 * REFERENCE_FRAMES
+        )
+        codes = speech.codes(long)[:REFERENCE_FRAMES].tolist()
         file = VoiceFile(name=name, language="en", licence=_LICENCE, codes=codes, default=voice == _DEFAULT)
         text = file.model_dump_json(exclude_defaults=True)
         (folder / f"{voice}{SUFFIX}").write_text(text + "\n", encoding="utf-8")
-
-
-def reference(home: Path, voice: str) -> Tensor:
-    """The frames by which `voice` is known, int64 [REFERENCE_FRAMES, groups]: of its first long utterance."""
-    speech = Recordings(home / "speech", f"held-{voice}")
-    long = next(
-        index for index in range(len(speech)) if speech.utterance(index).frames > 2 * REFERENCE_FRAMES
-    )
-    return speech.codes(long)[:REFERENCE_FRAMES]
