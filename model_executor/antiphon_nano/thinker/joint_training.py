@@ -37,8 +37,8 @@ PARTS = 2
 _AID, _NAMING = 0.1, 0.5
 """Shares of the towers' own losses: what they know is not to be lost while the text learns from them."""
 
-_TOWERS = 0.4
-"""Of the learning rate: at the whole of it they lose in the beginning what they know."""
+_TOWERS = 0.2
+"""Of the learning rate: at more of it they lose what they know, the ears above all."""
 
 
 class Joint(nn.Module):

@@ -179,12 +179,12 @@ def named(source: Source, chance: random.Random) -> Dialogue:
 
 
 KINDS: tuple[tuple[float, Maker], ...] = (
-    (20, typed_talk),
-    (50, picture),
+    (24, typed_talk),
+    (44, picture),
     (8, clip),
     (6, sounding_clip),
     (14, spoken_question),
-    (30, transcribed),
+    (36, transcribed),
     (6, sounding),
     (14, seen_and_said),
     (1, named),
