@@ -36,7 +36,7 @@ ASKED = 5
 RIGHT = 4
 """Of `ASKED`, at least: the gates of `make nano-eval` are 80 to 98 %."""
 PICTURES, WRONG_PICTURES = 20, 4
-"""Asked about, and wrongly answered at most: of 800 it got 94 % right, the model before it 72."""
+"""Asked about, and wrongly answered at most: of 800 it gets 96.5 % right, the model before it 92."""
 
 
 @dataclass(frozen=True)
