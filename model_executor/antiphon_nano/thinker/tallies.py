@@ -2,7 +2,7 @@
 
 In: the Thinker's states behind its first layer of attention, in the cells of pictures; the pictures' labels.
 Out: a loss. Things are counted as they are come upon, one more than before: asked for their number at the end
-alone, the Thinker was one off for years of practice where there were many.
+alone, the Thinker stayed one off where there were many.
 """
 
 from __future__ import annotations

@@ -234,7 +234,7 @@ async def test_killed_decoders_fail_their_own_requests_only(loader: MediaLoader)
 
 
 async def test_the_server_does_not_grow(loader: MediaLoader) -> None:
-    """Given rounds of the same request, then there is one in which nothing grows: what leaks does so in all."""
+    """Given rounds of one request, then nothing grows in one of them: what leaks does so in all."""
     data = wav(np.zeros((2, 48_000 * 20)), 48_000)
     await loader.load([part("audio", data)])
     process = psutil.Process()
