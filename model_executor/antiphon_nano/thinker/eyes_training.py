@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -19,14 +19,13 @@ from antiphon_nano.thinker import network
 from antiphon_nano.thinker.aids import EyeAids
 from antiphon_nano.thinker.dialogue import Clip, Picture
 from antiphon_nano.thinker.seeing import clips, pictures
-from antiphon_nano.thinker.seeing.pictures import Scene
 from antiphon_nano.thinker.text_training import optimizer_of
 from antiphon_nano.training import Plan, Training, best_device, clipped_step
 
 CHECKPOINT = "thinker-eyes.safetensors"
 PICTURES, CLIPS = 12, 4
 """Of a step."""
-_SCENES: tuple[tuple[float, Callable[[random.Random], Scene]], ...] = (
+_SCENES: pictures.Scenes = (
     (0.4, pictures.crowd),
     (0.25, pictures.large),
     (0.1, pictures.alike),
@@ -41,8 +40,7 @@ def shown(chance: random.Random) -> list[Picture | Clip]:
     """The media of one step."""
     media: list[Picture | Clip] = []
     for _ in range(PICTURES):
-        (drawn,) = chance.choices([scene for _, scene in _SCENES], [share for share, _ in _SCENES])
-        media.append(pictures.show(drawn(chance), chance))
+        media.append(pictures.show(pictures.one_of(_SCENES, chance), chance))
     return media + [clips.show(clips.act(chance), chance) for _ in range(CLIPS)]
 
 

@@ -111,9 +111,9 @@ class Lookups(nn.Module):
                 self.ninth(read).float(), ninths, reduction="none"
             ).sum(1),
         ]
-        share = _ABSENT + (1 - _ABSENT) * (count > 0)
-        loss = (torch.stack(of_each).sum(0) * share).sum() / share.sum()
         there = count > 0
+        share = _ABSENT + (1 - _ABSENT) * there
+        loss = (torch.stack(of_each).sum(0) * share).sum() / share.sum()
         right = (told.argmax(-1) == count)[there].float().mean() if bool(there.any()) else told.new_ones(())
         return loss + self.tallies(states, batch), right
 

@@ -18,14 +18,15 @@ from antiphon_nano.thinker.seeing import clips, pictures
 
 Maker = Callable[[Source, random.Random], Dialogue]
 
-_SCENES: tuple[tuple[float, Callable[[random.Random], pictures.Scene]], ...] = (
+_SCENES: pictures.Scenes = (
     (0.1, pictures.crowd),
     (0.12, lambda chance: pictures.alike(chance, 3)),
     (0.1, pictures.alike),
     (0.12, pictures.mixed),
     (0.56, pictures.scene),
 )
-_SEARCHED: tuple[tuple[float, Callable[[random.Random], pictures.Scene]], ...] = (
+"""What is asked about in lessons; in exams the last alone."""
+_SEARCHED: pictures.Scenes = (
     (0.2, pictures.crowd),
     (0.4, pictures.alike),
     (0.2, pictures.mixed),
@@ -59,7 +60,7 @@ def picture(source: Source, chance: random.Random) -> Dialogue:
     things one must be found by its name: among two or three, guesses are too often right to learn from. Nor
     is it learned to tell two that are alike from two that are not, where these are the rule.
     """
-    scene = _scene(_SCENES, chance)
+    scene = pictures.one_of(_SCENES, chance)
     if len(scene.things) == 1 and scene.things[0].radius < pictures.LARGE and chance.random() < _MORE:
         scene = pictures.scene(chance)
     asked = pictures.drilled(scene, chance, chance.choice((1, 3, 6)))
@@ -67,16 +68,9 @@ def picture(source: Source, chance: random.Random) -> Dialogue:
     return _about(shown, asked, by_voice, source, chance)
 
 
-def _scene(
-    weighed: Sequence[tuple[float, Callable[[random.Random], pictures.Scene]]], chance: random.Random
-) -> pictures.Scene:
-    (draw,) = chance.choices([draw for _, draw in weighed], [weight for weight, _ in weighed])
-    return draw(chance)
-
-
 def searched(source: Source, chance: random.Random) -> Dialogue:
     """A picture, then the names of all shapes, some with a colour: to be looked up there, and no more."""
-    scene = _scene(_SEARCHED, chance)
+    scene = pictures.one_of(_SEARCHED, chance)
     names = [pictures.searched(scene, shape, chance) for shape in words.SHAPES] + ["shapes"]
     chance.shuffle(names)
     return _one((source.picture(scene, chance), ", ".join(names)), "", "searched", chance)

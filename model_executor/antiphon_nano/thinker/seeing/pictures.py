@@ -58,6 +58,16 @@ def scene(chance: random.Random) -> Scene:
     return alike(chance)
 
 
+Scenes = tuple[tuple[float, Callable[[random.Random], Scene]], ...]
+"""Kinds of scene, and how often each."""
+
+
+def one_of(scenes: Scenes, chance: random.Random) -> Scene:
+    """A scene of one of the kinds."""
+    (kind,) = chance.choices([kind for _, kind in scenes], [weight for weight, _ in scenes])
+    return kind(chance)
+
+
 def alike(chance: random.Random, most: int = MOST) -> Scene:
     """Two or more of one kind."""
     return _laid_out(things.many(chance, chance.randint(2, most)), chance)

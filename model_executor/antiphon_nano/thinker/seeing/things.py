@@ -76,14 +76,9 @@ def one(chance: random.Random) -> Thing:
 
 def several(chance: random.Random, count: int) -> list[Thing]:
     """`count` different kinds of thing in different ninths."""
-    kinds: list[tuple[str, str]] = []
-    while len(kinds) < count:
-        kind = _kind(chance)
-        if kind not in kinds:
-            kinds.append(kind)
     return [
         _placed(chance, kind, *divmod(cell, GRID), chance.uniform(0.1, 0.16))
-        for kind, cell in zip(kinds, chance.sample(range(GRID * GRID), count), strict=True)
+        for kind, cell in zip(_kinds(chance, count), chance.sample(range(GRID * GRID), count), strict=True)
     ]
 
 
@@ -95,19 +90,25 @@ def many(chance: random.Random, count: int) -> list[Thing]:
 
 
 def mixed(chance: random.Random) -> list[Thing]:
-    """Two kinds, seldom three, one at least several times."""
-    first = many(chance, chance.choice((2, 2, 3, 4)))
-    free = [n for n in range(MOST) if divmod(n, GRID) not in {thing.ninth for thing in first}]
-    found, kinds = list(first), {first[0].name}
-    for _ in range(chance.choice((1, 1, 1, 2))):
+    """Two kinds, seldom three, of which one at least is there several times; in different ninths."""
+    more = chance.choice((1, 1, 1, 2))
+    counts = [chance.choice((2, 2, 3, 4)), *(chance.choice((1, 1, 2)) for _ in range(more))]
+    kinds = _kinds(chance, len(counts))
+    each = [kind for kind, count in zip(kinds, counts, strict=True) for _ in range(count)]
+    return [
+        _placed(chance, kind, *divmod(cell, GRID), chance.uniform(0.09, 0.145))
+        for kind, cell in zip(each, chance.sample(range(GRID * GRID), len(each)), strict=True)
+    ]
+
+
+def _kinds(chance: random.Random, count: int) -> list[tuple[str, str]]:
+    """As many different ones."""
+    kinds: list[tuple[str, str]] = []
+    while len(kinds) < count:
         kind = _kind(chance)
-        if kind[0] + " " + kind[1] in kinds:
-            continue
-        kinds.add(f"{kind[0]} {kind[1]}")
-        for _ in range(chance.choice((1, 1, 2))):
-            ninth = free.pop(chance.randrange(len(free)))
-            found.append(_placed(chance, kind, *divmod(ninth, GRID), chance.uniform(0.09, 0.145)))
-    return found
+        if kind not in kinds:
+            kinds.append(kind)
+    return kinds
 
 
 def _kind(chance: random.Random) -> tuple[str, str]:
