@@ -18,7 +18,7 @@ from tests.chaos.hang_up import HangUp, draw, draw_late, play
 from tests.chaos.questions import STREAMED, any_question
 from tests.chaos.stillness import stillness_of
 from tests.chaos.verdict import Verdict
-from tests.chaos.vitals import Vitals, grown, quarters_of, vitals_of
+from tests.chaos.vitals import Vitals, grown, quarters_of, vitals_at_rest
 from tests.e2e.recordings import Recordings
 from tests.e2e.server_process import RunningServer, becomes
 
@@ -124,7 +124,7 @@ def _batch(
     report.volleys.append(", ".join(map(str, last)))
     report.looks_s.append(look_s)
     report.kills.update(one.moment.value for one in [*leaving, *last])
-    report.vitals.append(vitals_of(server))
+    report.vitals.append(vitals_at_rest(server))
 
 
 def _free_after_volley(server: RunningServer, last: list[HangUp]) -> tuple[float, float]:

@@ -58,6 +58,15 @@ def vitals_of(server: RunningServer) -> Vitals:
     return Vitals(time.monotonic(), held, descriptors, threads, tasks)
 
 
+def vitals_at_rest(server: RunningServer) -> Vitals:
+    """Of looks over half a second the one with the fewest tasks: what is on its way out has not grown."""
+    looks = [vitals_of(server)]
+    for _ in range(5):
+        time.sleep(0.1)
+        looks.append(vitals_of(server))
+    return min(looks, key=lambda look: look.tasks)
+
+
 def grown(seen: Sequence[Vitals]) -> list[Verdict]:
     """Something has grown that is higher in all of the last quarter than it ever was in the first."""
     quarter = max(1, len(seen) // 4)
