@@ -31,6 +31,7 @@ from antiphon_executor.protocol import (
     Media,
     ModelCard,
     PromptCounted,
+    RepetitionDetection,
     SpeechDelta,
     SpeechEnded,
     TextDelta,
@@ -79,7 +80,9 @@ def echo_card(folder: Path, *, speaks: bool = True) -> ModelCard:
         input_modalities=("text", "audio", "image", "video"),
         voice_table=VOICE_TABLE if speaks else (),
         random_weights=False,
-        sampling=TextSampling(temperature=0.7, top_p=0.8, top_k=20),
+        sampling=TextSampling(
+            temperature=0.7, top_p=0.8, top_k=20, repetition_detection=RepetitionDetection(24, 3, 4)
+        ),
     )
 
 

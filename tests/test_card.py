@@ -11,7 +11,7 @@ import pytest
 from antiphon_executor.capacity import EngineCapacity
 from antiphon_executor.card import model_card, read_notes, text_ends
 from antiphon_executor.family import read_config
-from antiphon_executor.protocol import ModelCard, Voice
+from antiphon_executor.protocol import ModelCard, RepetitionDetection, Voice
 from antiphon_executor.settings import EngineSettings
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
 
@@ -49,15 +49,27 @@ def test_given_recommendations_then_the_card_repeats_those_that_a_request_can_ma
     assert (card.speech.voice, card.speech.top_k) == ("ethan", 50)
 
 
+def test_given_texts_that_go_round_then_the_card_says_when_they_are_cut(
+    tiny_qwen3_omni: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    assert _card(tmp_path, tiny_qwen3_omni, ()).sampling.repetition_detection is None
+    notes = {"repetition_detection": {"max_pattern_size": 24, "min_pattern_size": 3, "min_count": 4}}
+    (tmp_path / "antiphon_card.json").write_text(json.dumps(notes))
+    cut = _card(tmp_path, tiny_qwen3_omni, ()).sampling.repetition_detection
+    assert cut == RepetitionDetection(max_pattern_size=24, min_pattern_size=3, min_count=4)
+
+
 def test_given_no_voices_then_it_recommends_no_speech(tiny_qwen3_omni: Path) -> None:  # noqa: F811
     card = _card(tiny_qwen3_omni, tiny_qwen3_omni, ())
     assert (card.speech, card.default_voice, card.speaks, card.random_weights) == (None, None, False, True)
 
 
 def test_given_a_card_that_is_none_then_it_says_so(tmp_path: Path) -> None:
-    (tmp_path / "antiphon_card.json").write_text("[]")
-    with pytest.raises(ValueError, match="is not a model card"):
-        read_notes(tmp_path)
+    for text in ("[]", '{"speech": 3}', '{"repetition_detection": true}'):
+        (tmp_path / "antiphon_card.json").write_text(text)
+        with pytest.raises(ValueError, match="is not a model card"):
+            read_notes(tmp_path)
 
 
 def _card(folder: Path, config: Path, voices: tuple[Voice, ...]) -> ModelCard:

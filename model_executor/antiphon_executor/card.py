@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from transformers import GenerationConfig, PreTrainedConfig
 
 from antiphon_executor.capacity import EngineCapacity
-from antiphon_executor.protocol import MemoryItem, ModelCard, SpeechSampling, TextSampling, Voice
+from antiphon_executor.protocol import (
+    MemoryItem,
+    ModelCard,
+    RepetitionDetection,
+    SpeechSampling,
+    TextSampling,
+    Voice,
+)
 from antiphon_executor.settings import EngineSettings
 
 if TYPE_CHECKING:
@@ -20,6 +27,7 @@ CARD_FILE = "antiphon_card.json"
 GENERATION_CONFIG = "generation_config.json"
 MODALITIES = ("text", "audio", "image", "video")
 
+_PARTS = ("speech", "repetition_detection")
 _Drawn = TypeVar("_Drawn", TextSampling, SpeechSampling)
 
 
@@ -33,9 +41,9 @@ def model_card(
 ) -> ModelCard:
     """`antiphon_card.json`, where a checkpoint has one, says that its weights are random, and how it speaks.
 
-    Text that a request leaves open is drawn as the checkpoint's generation config recommends; speech as the
-    card's `speech` does (names as in `SpeechSampling`), else as the family's makers do. `voices`: none for a
-    server that does not speak.
+    Text that a request leaves open is drawn as the checkpoint's generation config recommends, and cut as the
+    card's `repetition_detection` says; speech is drawn as its `speech` does (names as in `SpeechSampling`),
+    else as the family's makers do. `voices`: none for a server that does not speak.
     """
     notes = read_notes(settings.model)
     default = next((voice.id for voice in voices if voice.default), None)
@@ -47,7 +55,10 @@ def model_card(
         input_modalities=MODALITIES,
         voice_table=voices,
         random_weights=bool(notes.get("random_weights", False)),
-        sampling=_recommended(TextSampling(), thinker.get_diff_sampling_param()),
+        sampling=replace(
+            _recommended(TextSampling(), thinker.get_diff_sampling_param()),
+            repetition_detection=_detection(notes.get("repetition_detection")),
+        ),
         speech=_recommended(SpeechSampling(default), notes.get("speech", {})) if default else None,
         memory=memory,
         text_step=getattr(config.talker_config, "text_tokens_per_chunk", 1),
@@ -59,7 +70,7 @@ def read_notes(model: Path) -> dict[str, Any]:
     """What `antiphon_card.json` says; nothing where there is none. ValueError where it is not an object."""
     card = model / CARD_FILE
     notes = json.loads(card.read_text(encoding="utf-8")) if card.is_file() else {}
-    if isinstance(notes, dict) and isinstance(notes.get("speech", {}), dict):
+    if isinstance(notes, dict) and all(isinstance(notes.get(part, {}), dict) for part in _PARTS):
         return notes
     raise ValueError(f"{card} is not a model card")
 
@@ -68,6 +79,10 @@ def _recommended(normal: _Drawn, given: dict[str, Any]) -> _Drawn:
     kind = type(normal)
     usual = {field.name: getattr(normal, field.name) for field in fields(kind)}
     return kind(**usual | {name: value for name, value in given.items() if name in usual})
+
+
+def _detection(given: dict[str, int] | None) -> RepetitionDetection | None:
+    return None if given is None else RepetitionDetection(**given)
 
 
 def text_ends(model: Path, config: PreTrainedConfig) -> frozenset[int]:

@@ -79,8 +79,19 @@ class Media:
 
 
 @dataclass(frozen=True, slots=True)
+class RepetitionDetection:
+    """A text is cut when it goes round: its last `min_count` stretches of tokens, of a size from
+    `min_pattern_size` to `max_pattern_size`, are the same.
+    """
+
+    max_pattern_size: int
+    min_pattern_size: int = 1
+    min_count: int = 2
+
+
+@dataclass(frozen=True, slots=True)
 class TextSampling:
-    """How the Thinker's text is drawn. None means: the engine's default."""
+    """How the Thinker's text is drawn. None means: the engine's default; of repetition: let it be."""
 
     max_tokens: int | None = None
     temperature: float = 1.0
@@ -96,6 +107,7 @@ class TextSampling:
     top_logprobs: int | None = None
     logit_bias: tuple[tuple[int, float], ...] = ()
     json_schema: str | None = None
+    repetition_detection: RepetitionDetection | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from vllm import SamplingParams
 from vllm.logprobs import Logprob
-from vllm.sampling_params import RequestOutputKind, StructuredOutputsParams
+from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind, StructuredOutputsParams
 
 from antiphon_executor.protocol import TextSampling, TokenLogprob
 
@@ -14,6 +15,7 @@ from antiphon_executor.protocol import TextSampling, TokenLogprob
 def sampling_params(sampling: TextSampling, extra_args: dict[str, Any] | None) -> SamplingParams:
     """Raises vLLM's `VLLMValidationError` (a ValueError) where values do not go together."""
     structured = StructuredOutputsParams(json=sampling.json_schema) if sampling.json_schema else None
+    repeated = sampling.repetition_detection
     return SamplingParams(
         n=sampling.choices,
         max_tokens=sampling.max_tokens,
@@ -29,6 +31,7 @@ def sampling_params(sampling: TextSampling, extra_args: dict[str, Any] | None) -
         logprobs=sampling.top_logprobs,
         logit_bias=dict(sampling.logit_bias) or None,
         structured_outputs=structured,
+        repetition_detection=RepetitionDetectionParams(**asdict(repeated)) if repeated else None,
         output_kind=RequestOutputKind.DELTA,
         extra_args=extra_args,
     )

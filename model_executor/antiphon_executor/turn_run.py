@@ -36,6 +36,9 @@ from antiphon_executor.text_sampling import sampling_params, token_logprobs
 from antiphon_executor.thinker.inputs import count_prompt, engine_prompt
 from antiphon_executor.thinker.media_rows import ask_for_rows
 
+_CUT = ("length", "repetition")
+"""How vLLM says that an answer is not whole; OpenAI's clients know the first alone."""
+
 
 @dataclass(frozen=True, slots=True)
 class Stages:
@@ -183,7 +186,7 @@ class TurnRun:
             self._queue.put_nowait(delta)
         reason: FinishReason | None = None
         if choice.finish_reason is not None:
-            reason = "length" if choice.finish_reason == "length" else "stop"
+            reason = "length" if choice.finish_reason in _CUT else "stop"
         if self._stream is not None and (spoken.token_ids or reason is not None):
             self._stream.feed(spoken.token_ids, final=reason is not None)
         if reason is not None:

@@ -9,7 +9,7 @@ import json
 from dataclasses import replace
 from typing import Any
 
-from antiphon_executor.protocol import ModelCard, SpeechSampling, TextSampling
+from antiphon_executor.protocol import ModelCard, RepetitionDetection, SpeechSampling, TextSampling
 from antiphon_server.errors import BadRequest
 from antiphon_server.protocol.chat import ChatRequest
 from antiphon_server.protocol.options import JsonObjectFormat, JsonSchemaFormat, NamedToolChoice
@@ -26,6 +26,7 @@ def read_text_sampling(request: ChatRequest, card: ModelCard) -> TextSampling:
         for name in _RECOMMENDED
     }
     return TextSampling(
+        repetition_detection=_read_repetition(request, card),
         **drawn | {"top_k": max(drawn["top_k"], 0)},
         max_tokens=request.max_completion_tokens or request.max_tokens,
         presence_penalty=request.presence_penalty,
@@ -69,6 +70,16 @@ def read_speech_sampling(request: ChatRequest, card: ModelCard) -> SpeechSamplin
         top_k=normal.top_k if top_k is None else top_k,
         seed=request.seed if request.talker_seed is None else request.talker_seed,
     )
+
+
+def _read_repetition(request: ChatRequest, card: ModelCard) -> RepetitionDetection | None:
+    """What a request says replaces the card's as a whole; a greatest size of 0: nothing is cut."""
+    asked = request.repetition_detection
+    if asked is None:
+        return card.sampling.repetition_detection
+    if not asked.max_pattern_size:
+        return None
+    return RepetitionDetection(asked.max_pattern_size, max(1, asked.min_pattern_size), asked.min_count)
 
 
 def _read_logprobs(request: ChatRequest) -> int | None:

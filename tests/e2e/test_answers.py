@@ -66,6 +66,18 @@ def test_the_prompt_is_counted_by_kind(client: openai.OpenAI, recordings: Record
     assert read.prompt_tokens == kinds
 
 
+@pytest.mark.parametrize("form", [{}, STREAMED], ids=["written", "spoken"])
+def test_an_answer_that_goes_round_is_cut(client: openai.OpenAI, form: dict[str, Any]) -> None:
+    """One token is drawn for ever; the twelfth in a row is one too many."""
+    stuck = {"temperature": 0, "max_tokens": 40, "logit_bias": {"100": 100}}
+    endless = ask(client, said("Hello."), **stuck, **form)
+    body = {"repetition_detection": {"max_pattern_size": 1, "min_count": 12}}
+    cut = ask(client, said("Hello."), extra_body=body, **stuck, **form)
+    assert (endless.finish_reason, cut.finish_reason) == ("length", "length")
+    spent = [answer.usage.completion_tokens_details.text_tokens for answer in (endless, cut)]
+    assert spent == [40, 12]
+
+
 def test_streamed_and_whole_speech_are_the_same_samples(client: openai.OpenAI) -> None:
     streamed = ask(client, said("Say it twice."), seed=11, **STREAMED)
     whole = ask(client, said("Say it twice."), seed=11, **SPOKEN)

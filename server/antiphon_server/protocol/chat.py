@@ -18,6 +18,7 @@ from antiphon_server.protocol.messages import Messages
 from antiphon_server.protocol.options import (
     AudioOptions,
     ProcessorOptions,
+    RepetitionOptions,
     ResponseFormat,
     StreamOptions,
     Tool,
@@ -73,6 +74,7 @@ class ChatRequest(Wire):
     presence_penalty: Penalty = 0.0
     frequency_penalty: Penalty = 0.0
     repetition_penalty: Annotated[float, Field(gt=0, le=2, strict=True)] = 1.0
+    repetition_detection: RepetitionOptions | None = None
     seed: Seed | None = None
     stop: StopString | Annotated[tuple[StopString, ...], Field(max_length=limits.MAX_STOPS)] = ()
     logprobs: Flag = False

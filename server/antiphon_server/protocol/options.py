@@ -6,11 +6,16 @@ In: JSON. Out: frozen types with every string, list and number bounded.
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, Discriminator, Field, Tag
+from pydantic import AfterValidator, AliasChoices, Discriminator, Field, Tag, model_validator
 
-from antiphon_server.protocol.limits import MAX_SCHEMA_JSON_CHARS, MAX_TOOLS_JSON_CHARS
+from antiphon_server.protocol.limits import (
+    MAX_REPEATED_TOKENS,
+    MAX_REPETITIONS,
+    MAX_SCHEMA_JSON_CHARS,
+    MAX_TOOLS_JSON_CHARS,
+)
 from antiphon_server.protocol.wire import Flag, Location, Name, Text, Wire
 
 AudioFormat = Literal["wav", "mp3", "flac", "opus", "aac", "pcm16"]
@@ -24,6 +29,22 @@ def _check_schema_size(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 JsonSchemaObject = Annotated[dict[str, Any], AfterValidator(_check_schema_size)]
+
+
+class RepetitionOptions(Wire):
+    """vLLM's: cut an answer whose last `min_count` stretches of tokens are the same, each of a size from
+    `min_pattern_size` to `max_pattern_size`. Its `finish_reason` is "length". A greatest size of 0 cuts none.
+    """
+
+    max_pattern_size: Annotated[int, Field(ge=0, le=MAX_REPEATED_TOKENS, strict=True)]
+    min_pattern_size: Annotated[int, Field(ge=0, le=MAX_REPEATED_TOKENS, strict=True)] = 0
+    min_count: Annotated[int, Field(ge=2, le=MAX_REPETITIONS, strict=True)] = 2
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.max_pattern_size and self.min_pattern_size > self.max_pattern_size:
+            raise ValueError("min_pattern_size is greater than max_pattern_size")
+        return self
 
 
 class VoiceId(Wire):
