@@ -154,6 +154,12 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def mixed(device: torch.device) -> torch.autocast:
+    """Layers in bfloat16, where that is faster: a CPU without AVX-512 takes eight times as long for them."""
+    fast = device.type != "cpu" or torch.backends.cpu.get_cpu_capability() == "AVX512"
+    return torch.autocast(device.type, torch.bfloat16, enabled=fast)
+
+
 def weights(path: Path, module: str) -> dict[str, Tensor]:
     """The state of one module of a checkpoint."""
     with safe_open(path, "pt") as file:

@@ -6,6 +6,7 @@ and the Talker's targets; the mel decoder, causal as the vocoder is, serves trai
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import torch
@@ -14,7 +15,7 @@ from torch.nn import functional
 
 from antiphon_nano.speech.mel import MELS, LogMel
 from antiphon_nano.speech.rvq import ResidualQuantizer
-from antiphon_nano.training import weights
+from antiphon_nano.training import mixed, weights
 
 GROUPS = 8
 ENTRIES = 512
@@ -55,7 +56,7 @@ class Codec(nn.Module):
 
         Of mean 0 in each place and spread 1 over all: in the batch in training, else as measured by then.
         """
-        with torch.autocast(mel.device.type, torch.bfloat16, enabled=self.training):
+        with mixed(mel.device) if self.training else nullcontext():
             rows = self.encoder(mel)
         return self.norm(rows.float().transpose(1, 2).flatten(0, 1))
 

@@ -50,7 +50,7 @@ class CodecTraining:
             vectors, codes, commitment = codec.quantizer(vectors)
             used = mel.new_tensor(len(codes[:, 0].unique()))
         vectors = vectors.unflatten(0, (len(mel), -1)).transpose(1, 2)
-        with torch.autocast(mel.device.type, torch.bfloat16):
+        with training.mixed(mel.device):
             made = codec.decoder(vectors)
         made = made.float()
         distance = functional.l1_loss(made, mel)

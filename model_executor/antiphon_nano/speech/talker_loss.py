@@ -6,6 +6,8 @@ two attention heads look, and which phoneme a frame is. Some frames are swapped 
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -13,10 +15,17 @@ from torch.nn import functional
 from antiphon_executor.reference.talker import Talker
 from antiphon_nano.speech.lesson import Batch
 from antiphon_nano.speech.pointer import Pointer
+from antiphon_nano.training import mixed
 
 PHONEMES = 200
 """More than the teacher's alphabet has."""
 SWAPPED = LEFT_OUT = 0.06
+MOST_OWN = 0.6
+"""Of a batch's frames, the greatest share that the Talker has drawn itself."""
+SCORED = 0.4
+"""Share of the frames whose groups 1 … are learned from in a step."""
+ONSET_FRAMES, ONSET_SHARE = 4, 2.0
+"""The first sound of an answer is heard without anything before it, and drawn so: it weighs more."""
 POINTER_SHARE = 0.3
 PHONEME_SHARE = 0.2
 
@@ -38,18 +47,19 @@ class TalkerLoss(nn.Module):
         return self._talker[0]
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Scalars: `total` to minimise, and its parts. In evaluation nothing is swapped or left out."""
-        rows = self.rows(batch)
-        with torch.autocast(rows.device.type, torch.bfloat16):
+        """Scalars: `total` to minimise, and its parts. In evaluation all frames are as they should be."""
+        rows = self.rows(self._erring(batch) if self.training else batch)
+        with mixed(rows.device):
             states = self.talker.hidden(rows)
             pointer = self._pointer_loss(batch)
             drawn = batch.codes[..., 0] >= 0
             code0 = self.talker.codec_head(states[drawn | batch.ends])
-            residual = self.predicted(states[drawn], batch.codes[drawn])
+            scored = self._scored(drawn)
+            residual = self.predicted(states[scored], batch.codes[scored])
             phonemes = self.phoneme_head(states[drawn])
         losses = {
             "code0": self._code0_loss(code0.float(), batch),
-            "residual": self._residual_loss(residual.float(), batch.codes[drawn]),
+            "residual": self._residual_loss(residual.float(), batch.codes[scored]),
             "pointer": pointer,
             "phoneme": functional.cross_entropy(phonemes.float(), batch.phonemes[drawn]),
         }
@@ -57,6 +67,30 @@ class TalkerLoss(nn.Module):
         total = losses["code0"] + losses["residual"] * groups / 3
         total = total + POINTER_SHARE * pointer + PHONEME_SHARE * losses["phoneme"]
         return {"total": total, **losses}
+
+    @torch.no_grad()
+    def _erring(self, batch: Batch) -> Batch:
+        """The same, some frames as the Talker itself draws them behind the true ones: what it will hear."""
+        drawn = batch.codes[..., 0] >= 0
+        true = batch.codes[drawn]
+        erring = torch.rand(len(true), device=true.device) < MOST_OWN * torch.rand((), device=true.device)
+        if not erring.any():
+            return batch
+        with mixed(true.device):
+            states = self.talker.hidden(self.rows(batch))[drawn][erring]
+            code0 = self.talker.codec_head(states)[:, : self.labels.shape[1]].argmax(-1)
+            others = self.predicted(states, torch.cat((code0[:, None], true[erring][:, 1:]), 1)).argmax(-1)
+        entering = true.clone()
+        entering[erring] = torch.cat((code0[:, None], others), 1)
+        frames = batch.frames.clone()
+        frames[(frames[..., 0] >= 0) & (batch.begins.cumsum(1) > 0)] = entering
+        return replace(batch, frames=frames)
+
+    def _scored(self, drawn: Tensor) -> Tensor:
+        """Of the frames, those whose other groups are scored: some, for these groups cost the most."""
+        if not self.training:
+            return drawn
+        return _onset(drawn) | drawn & (torch.rand(drawn.shape, device=drawn.device) < SCORED)
 
     def rows(self, batch: Batch) -> Tensor:
         """[streams, n, hidden], as the reference embeds them."""
@@ -89,7 +123,8 @@ class TalkerLoss(nn.Module):
         labels = logits.new_zeros(len(targets), logits.shape[1])
         labels[:, :entries] = self.labels[0][targets.clamp(min=0)] * (targets >= 0)[:, None]
         labels[:, end] = (targets < 0).to(labels)
-        return functional.cross_entropy(logits, labels)
+        weights = 1 + (ONSET_SHARE - 1) * _onset(drawn)[drawn | batch.ends].to(labels)
+        return (functional.cross_entropy(logits, labels, reduction="none") * weights).sum() / weights.sum()
 
     def _residual_loss(self, logits: Tensor, codes: Tensor) -> Tensor:
         groups = torch.arange(logits.shape[1], device=codes.device)
@@ -101,3 +136,8 @@ class TalkerLoss(nn.Module):
         known = batch.spoken >= 0
         chosen = shares.gather(3, batch.spoken.clamp(min=0)[..., None])[..., 0]
         return -chosen[known].mean()
+
+
+def _onset(drawn: Tensor) -> Tensor:
+    """Of the frames `drawn`, bool [streams, rows], the first of each stream."""
+    return drawn & (drawn.cumsum(1) <= ONSET_FRAMES)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from antiphon_executor.qwen3_5_omni.presets import nano
+from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_nano import training
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.speech.codec import loaded_codec
@@ -27,24 +28,27 @@ from antiphon_nano.workers import Worker
 
 STEPS = 12_000
 _CONVERSATION_FROM, _CONVERSATION_EVERY = 0.5, 3
+_RATE = 2e-3
+_RATE_ON = 6e-4
+"""Of a Talker that has learned before."""
 
 
 class TalkerTraining:
-    """One batch of lessons a step."""
+    """One batch of lessons a step. `alone`: steps without a conversation, in the beginning."""
 
     def __init__(
         self,
         book: LessonBook,
         loss: TalkerLoss,
         optimizer: torch.optim.Optimizer,
-        steps: int,
         worker: Worker,
+        alone: int,
     ) -> None:
         self._book = book
         self._loss = loss
         self._optimizer = optimizer
         self._worker = worker
-        self._alone = int(steps * _CONVERSATION_FROM)
+        self._alone = alone
 
     def step(self, number: int) -> Mapping[str, Tensor]:
         conversation = number >= self._alone and number % _CONVERSATION_EVERY == 0
@@ -58,6 +62,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("home", type=Path)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--on", type=Path, metavar="CHECKPOINT", help="whose Talker learns on")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)
@@ -66,16 +71,21 @@ def main() -> None:
     codebooks = loaded_codec(home).quantizer.codebooks
     tokenizer = nano_tokenizer()
     device = training.best_device()
-    talker = fresh_talker(nano(tokenizer.get_vocab()).talker_config, codebooks).to(device)
+    if arguments.on:
+        whole = Qwen3_5OmniMoeForConditionalGeneration.from_pretrained(arguments.on, dtype=torch.float32)
+        talker, rate, alone = whole.talker.to(device), _RATE_ON, 0
+    else:
+        talker = fresh_talker(nano(tokenizer.get_vocab()).talker_config, codebooks).to(device)
+        rate, alone = _RATE, int(arguments.steps * _CONVERSATION_FROM)
     loss = TalkerLoss(talker, soft_labels(codebooks)).to(device)
     parameters = [*talker.parameters(), *loss.parameters()]
     optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.95), weight_decay=0.02, fused=True)
-    plan = training.Plan(home / "talker.safetensors", arguments.steps, rate=2e-3, floor=0.02)
+    plan = training.Plan(home / "talker.safetensors", arguments.steps, rate=rate, floor=0.02)
     run = training.Training(plan, {"talker": talker, "loss": loss}, {"talker": optimizer}, worker)
     talker.train()
     loss.train()
     book = LessonBook(Recordings(home / "speech"), tokenizer)
-    run.run(TalkerTraining(book, loss, optimizer, arguments.steps, worker).step)
+    run.run(TalkerTraining(book, loss, optimizer, worker, alone).step)
 
 
 if __name__ == "__main__":

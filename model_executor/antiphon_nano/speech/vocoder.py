@@ -64,7 +64,11 @@ def _embedding(codebooks: Tensor, width: int) -> Tensor:
 
 def features(model: Qwen3OmniMoeCode2Wav, codes: Tensor) -> Tensor:
     """Codes [streams, groups, frames] → [streams, hidden, frames * 4], what the decoder reads."""
-    rows = model.code_embedding(codes + model.code_offset).mean(1)
+    return features_of_rows(model, model.code_embedding(codes + model.code_offset).mean(1))
+
+
+def features_of_rows(model: Qwen3OmniMoeCode2Wav, rows: Tensor) -> Tensor:
+    """The same of what codes are embedded as, [streams, frames, hidden]."""
     rows = model.pre_transformer(inputs_embeds=rows).last_hidden_state.permute(0, 2, 1)
     for blocks in model.upsample:
         for block in blocks:

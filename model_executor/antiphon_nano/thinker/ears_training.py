@@ -23,7 +23,7 @@ from antiphon_nano.thinker.hearing import tones
 from antiphon_nano.thinker.hearing.library import Library
 from antiphon_nano.thinker.hearing.listening import Way, heard
 from antiphon_nano.thinker.text_training import optimizer_of
-from antiphon_nano.training import Plan, Training, best_device, clipped_step
+from antiphon_nano.training import Plan, Training, best_device, clipped_step, mixed
 
 CHECKPOINT = "thinker-ears.safetensors"
 SOUNDS = 16
@@ -63,7 +63,7 @@ def main() -> None:
     def step(number: int) -> Mapping[str, Tensor]:
         sounds = said(library, random.Random(f"ears {number}"))
         lengths = [tower.geometry.tokens(sound.mel.shape[1]) for sound in sounds]
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed(device):
             losses = aids(network.listen(tower, [sound.mel for sound in sounds]), sounds, lengths)
         clipped_step(optimizer, torch.stack(list(losses.values())).sum())
         return losses

@@ -20,7 +20,7 @@ from antiphon_nano.thinker.aids import EyeAids
 from antiphon_nano.thinker.dialogue import Clip, Picture
 from antiphon_nano.thinker.seeing import clips, pictures
 from antiphon_nano.thinker.text_training import optimizer_of
-from antiphon_nano.training import Plan, Training, best_device, clipped_step
+from antiphon_nano.training import Plan, Training, best_device, clipped_step, mixed
 
 CHECKPOINT = "thinker-eyes.safetensors"
 PICTURES, CLIPS = 12, 4
@@ -60,7 +60,7 @@ def main() -> None:
 
     def step(number: int) -> Mapping[str, Tensor]:
         media = shown(random.Random(f"eyes {number}"))
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed(device):
             losses = dict(aids(network.see(tower, media), media))
         seen = losses.pop("seen")
         clipped_step(optimizer, torch.stack(list(losses.values())).sum())

@@ -26,7 +26,7 @@ from antiphon_nano.thinker.dialogue import Dialogue, Sample, Writer
 from antiphon_nano.thinker.lookups import Lookups
 from antiphon_nano.thinker.naming import Naming
 from antiphon_nano.thinker.text_training import Pool, optimizer_of
-from antiphon_nano.training import Plan, Training, best_device, gradient_step, weights
+from antiphon_nano.training import Plan, Training, best_device, gradient_step, mixed, weights
 from antiphon_nano.workers import Worker
 
 CHECKPOINT = "thinker-imagined.safetensors"
@@ -129,7 +129,7 @@ def main() -> None:
             batch, search = (
                 network.moved(network.Batch.of(p.batch(number)), device) for p in (pool, searched)
             )
-            with torch.autocast(device.type, torch.bfloat16):
+            with mixed(device):
                 last = network.states(thinker.model, imagined(thinker, naming, batch), batch.positions)
                 loss, right = network.answer_loss(thinker, batch, last)
                 looked = lookups(batch)[0]

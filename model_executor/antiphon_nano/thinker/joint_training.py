@@ -26,7 +26,7 @@ from antiphon_nano.thinker.imagining_training import LOOKED, Searches
 from antiphon_nano.thinker.lookups import Lookups
 from antiphon_nano.thinker.naming import Naming
 from antiphon_nano.thinker.text_training import Pool, optimizer_of
-from antiphon_nano.training import Plan, Training, best_device, gradient_step, weights
+from antiphon_nano.training import Plan, Training, best_device, gradient_step, mixed, weights
 from antiphon_nano.workers import Worker
 
 CHECKPOINT = "thinker.safetensors"
@@ -136,7 +136,7 @@ def main() -> None:
             batch, search = (
                 network.moved(network.Batch.of(p.batch(number)), device) for p in (pool, searched)
             )
-            with torch.autocast(device.type, torch.bfloat16):
+            with mixed(device):
                 whole, losses = joint.losses(batch, search)
             (whole / len(parts)).backward()
         gradient_step(optimizer, worker=worker)

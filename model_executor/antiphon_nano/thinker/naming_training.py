@@ -24,7 +24,7 @@ from antiphon_nano.thinker.aids import EarAids, EyeAids
 from antiphon_nano.thinker.hearing.library import Library
 from antiphon_nano.thinker.naming import Naming
 from antiphon_nano.thinker.text_training import optimizer_of
-from antiphon_nano.training import Plan, Training, best_device, clipped_step, weights
+from antiphon_nano.training import Plan, Training, best_device, clipped_step, mixed, weights
 
 EYES, EARS = "thinker-named-eyes.safetensors", "thinker-named-ears.safetensors"
 
@@ -49,7 +49,7 @@ def eyes(thinker: Thinker, naming: Naming, table: Tensor) -> Named:
 
     def losses(number: int) -> Mapping[str, Tensor]:
         media = eyes_training.shown(random.Random(f"named eyes {number}"))
-        with torch.autocast(table.device.type, torch.bfloat16):
+        with mixed(table.device):
             rows = network.see(thinker.visual, media)
             named, right = naming.seen(rows, media, table)
             read = dict(aids(rows, media))
@@ -66,7 +66,7 @@ def ears(thinker: Thinker, naming: Naming, table: Tensor, library: Library) -> N
     def losses(number: int) -> Mapping[str, Tensor]:
         sounds = ears_training.said(library, random.Random(f"named ears {number}"))
         lengths = [tower.geometry.tokens(sound.mel.shape[1]) for sound in sounds]
-        with torch.autocast(table.device.type, torch.bfloat16):
+        with mixed(table.device):
             listened = network.listen(tower, [sound.mel for sound in sounds])
             named = naming.heard(network.projected(tower, listened), sounds, lengths, table)
             return {"heard": named, **aids(listened, sounds, lengths)}

@@ -20,7 +20,7 @@ from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.thinker import network, word_rows
 from antiphon_nano.thinker.asking import talks
 from antiphon_nano.thinker.dialogue import Sample, Writer
-from antiphon_nano.training import Plan, Training, best_device, clipped_step
+from antiphon_nano.training import Plan, Training, best_device, clipped_step, mixed
 
 CHECKPOINT = "thinker-text.safetensors"
 TOKENS = 1280
@@ -96,7 +96,7 @@ def main() -> None:
 
     def step(number: int) -> Mapping[str, Tensor]:
         batch = network.moved(network.Batch.of(pool.batch(number)), device)
-        with torch.autocast(device.type, torch.bfloat16):
+        with mixed(device):
             rows = network.embedded(thinker, batch).rows
             last = network.states(thinker.model, rows, batch.positions)
             loss, right = network.answer_loss(thinker, batch, last)
