@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +11,7 @@ import torch
 from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeTalkerConfig
 from antiphon_executor.reference.speech import Rerun, speak
 from antiphon_executor.reference.talker import Talker, Utterance
+from antiphon_nano.speech import lockstep
 from antiphon_nano.speech.lesson import NOTHING, Lesson, batch_of
 from antiphon_nano.speech.pointer import Pointer
 from antiphon_nano.speech.talker_loss import TalkerLoss
@@ -155,3 +158,44 @@ def test_speech_with_caches_is_speech_without(loss: TalkerLoss) -> None:
     )
     assert len(slow.codes) > 4
     assert fast.codes.equal(slow.codes)
+
+
+def test_texts_said_at_once_are_said_as_each_alone(loss: TalkerLoss) -> None:
+    talker = copy.deepcopy(loss.talker).eval()
+    # So loud an end is drawn somewhere, here sooner and there later.
+    talker.codec_head.weight.data[EOS] *= 3
+    rows = prompt_rows(talker, lesson(12)).detach()
+    texts = [TEXT[:-1], (26, 25, 24, 23, 22, 21), (21, 21, 21, 30, 31, 22)]
+    alone = [speak(talker, rows, text, TTS_EOS, GREEDY, 14, Cached(talker)).codes for text in texts]
+    together = lockstep.said(talker, rows, texts, TTS_EOS, 14)
+    assert len({len(codes) for codes in alone}) > 1
+    assert all(ours.equal(meant) for ours, meant in zip(together, alone, strict=True))
+
+
+def test_in_training_the_talker_hears_some_frames_as_it_draws_them(loss: TalkerLoss) -> None:
+    torch.manual_seed(0)
+    given = lesson(40)
+    batch = batch_of([given, lesson(30)])
+    heard = loss._erring(batch)
+    assert heard.codes.equal(batch.codes)
+    voice = slice(len(given.opening), len(given.opening) + len(given.voice))
+    assert heard.frames[:, voice].equal(batch.frames[:, voice])
+    other = (heard.frames != batch.frames).any(-1)
+    assert 0 < other.sum() < 0.7 * 70
+    row = int(other[0].nonzero()[0])
+    states = loss.talker.hidden(loss.rows(batch))
+    drawn = (batch.codes[0, :, 0] >= 0).nonzero()[:, 0]
+    entered = [r for r in (batch.frames[0, :, 0] >= 0).nonzero()[:, 0].tolist() if r >= voice.stop]
+    predicting = drawn[entered.index(row)]
+    assert heard.frames[0, row, 0] == loss.talker.codec_head(states[0, predicting])[:CODES].argmax()
+
+
+def test_an_error_at_the_beginning_weighs_more(loss: TalkerLoss) -> None:
+    batch = batch_of([lesson(12)])
+    early, late = torch.zeros(2, 13, CODEC_VOCAB)
+    for logits, place in ((early, 1), (late, 9)):
+        meant = batch.codes[0][batch.codes[0, :, 0] >= 0][place, 0]
+        logits[place, (meant + 1) % CODES] = 20
+    unsure = loss._code0_loss(torch.zeros(13, CODEC_VOCAB), batch)
+    ratio = (loss._code0_loss(early, batch) - unsure) / (loss._code0_loss(late, batch) - unsure)
+    assert 1.6 < ratio < 2.4
