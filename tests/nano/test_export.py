@@ -18,7 +18,7 @@ from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGenera
 from antiphon_executor.settings import EngineSettings
 from antiphon_executor.voices import voice_prompts
 from antiphon_nano.domain.tokenizer import nano_tokenizer
-from antiphon_nano.export import MOST_BYTES, SPEECH, ExportError, export
+from antiphon_nano.export import MOST_BYTES, REPETITION, SPEECH, ExportError, export
 from antiphon_nano.export import main as export_command
 from antiphon_nano.speech.unheard import LEAST, lend_rows
 from antiphon_nano.training import weights
@@ -36,7 +36,8 @@ def test_the_server_reads_it_as_any_checkpoint_of_the_family(exported: Path) -> 
     config = read_config(exported)
     assert read_family(exported) is QWEN3_5_OMNI
     assert "random_weights" not in read_notes(exported)
-    assert read_notes(exported)["speech"] == SPEECH
+    notes = read_notes(exported)
+    assert (notes["speech"], notes["repetition_detection"]) == (SPEECH, REPETITION)
     assert text_ends(exported, config) == {
         nano_tokenizer().get_vocab()[end] for end in ("<|im_end|>", "<|endoftext|>")
     }
