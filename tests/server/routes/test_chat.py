@@ -14,7 +14,6 @@ import httpx
 import numpy as np
 import pytest
 
-from antiphon_executor.protocol import RepetitionDetection
 from antiphon_server.app import create_app
 from antiphon_server.media.source import MediaSource
 from antiphon_server.service import Service
@@ -256,26 +255,6 @@ async def test_what_a_request_leaves_open_is_drawn_as_the_makers_recommend(
     await ask(client, said("x", top_p=1.0))
     text = engine.turns[-1].text
     assert (text.temperature, text.top_p, text.top_k) == (0.7, 1.0, 20)
-
-
-@pytest.mark.parametrize(
-    ("asked", "drawn"),
-    [
-        ({}, RepetitionDetection(24, 3, 4)),
-        ({"repetition_detection": {"max_pattern_size": 2}}, RepetitionDetection(2, 1, 2)),
-        ({"repetition_detection": {"max_pattern_size": 0}}, None),
-    ],
-    ids=["the makers'", "the request's", "none"],
-)
-async def test_a_text_that_goes_round_is_cut_as_the_makers_or_the_request_say(
-    client: httpx.AsyncClient,
-    engine: EchoEngine,
-    asked: dict[str, Any],
-    drawn: RepetitionDetection | None,
-) -> None:
-    assert engine.card.sampling.repetition_detection == RepetitionDetection(24, 3, 4)
-    await ask(client, said("x", **asked))
-    assert engine.turns[-1].text.repetition_detection == drawn
 
 
 async def test_keys_do_not_share_a_prefix_cache(checkpoint: Path, engine: EchoEngine) -> None:
