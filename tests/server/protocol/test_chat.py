@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from antiphon_server.errors import BadRequest
@@ -146,6 +146,7 @@ json_values = st.recursive(
 fields = st.sampled_from([*ChatRequest.model_fields, "functions", "x"])
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(fields, json_values | st.just(HELLO), max_size=6))
 def test_any_json_is_either_a_request_or_a_bad_request(body: dict[str, Any]) -> None:
     with contextlib.suppress(BadRequest):
