@@ -82,7 +82,10 @@ def _recommended(normal: _Drawn, given: dict[str, Any]) -> _Drawn:
 
 
 def _detection(given: dict[str, int] | None) -> RepetitionDetection | None:
-    return None if given is None else RepetitionDetection(**given)
+    try:
+        return None if given is None else RepetitionDetection(**given)
+    except TypeError as error:
+        raise ValueError(f"{CARD_FILE}: repetition_detection: {error}") from None
 
 
 def text_ends(model: Path, config: PreTrainedConfig) -> frozenset[int]:
