@@ -155,7 +155,7 @@ def best_device() -> torch.device:
 
 
 def mixed(device: torch.device) -> torch.autocast:
-    """Layers in bfloat16, where that is faster: without AVX-512 the codec's encoder took eight times as long."""
+    """Layers in bfloat16, where that is faster: without AVX-512 an encoder took eight times as long."""
     fast = device.type != "cpu" or torch.backends.cpu.get_cpu_capability() == "AVX512"
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
