@@ -14,7 +14,17 @@ from torch import Tensor
 # convolution; below so many channels, the convolution beats the product even for a single tap.
 _FEW_ROWS = 160
 _NARROW = 16
-_ONEDNN_TYPES = {torch.float32, torch.bfloat16} if torch.backends.mkldnn.is_available() else set()
+
+
+def _onednn_types() -> frozenset[torch.dtype]:
+    """What oneDNN's convolution takes on this machine: without AVX-512 it refuses bfloat16."""
+    if not torch.backends.mkldnn.is_available():
+        return frozenset()
+    bfloat16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    return frozenset({torch.float32, torch.bfloat16} if bfloat16 else {torch.float32})
+
+
+_ONEDNN_TYPES = _onednn_types()
 
 
 def packed_conv_weight(out_channels: int, in_channels: int, kernel: int) -> Tensor:
