@@ -24,6 +24,7 @@ from antiphon_executor.card import model_card, text_ends
 from antiphon_executor.environment import prepare_environment
 from antiphon_executor.family import read_config
 from antiphon_executor.launch import Launch, plans
+from antiphon_executor.number_format import for_cpu
 from antiphon_executor.orphan_guard import claim_children
 from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import (
@@ -54,6 +55,8 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
     claim_children()
     load_general_plugins()
     config = read_config(settings.model)
+    if current_platform.is_cpu():
+        settings = for_cpu(settings, config)
     voices = voices_of(settings.model, config, settings.voices) if settings.speech else ()
     async with AsyncExitStack() as stack:
         folder = SocketFolder()

@@ -187,13 +187,12 @@ def _engine(
 ) -> EnginePlan:
     working = CPU_WORKING_BYTES if gpu_bytes is None else GPU_WORKING_BYTES
     fixed = weights_bytes + slots_bytes + working
-    cache = settings.kv_cache_memory_bytes
     if gpu_bytes is None:
-        cache = cache or settings.cpu_cache_bytes
+        cache = settings.cpu_cache_bytes()
         share = fixed + cache
     else:
         share = int(gpu_bytes * settings.gpu_memory_utilization)
-        cache = share - fixed if cache is None else cache
+        cache = settings.kv_cache_memory_bytes or share - fixed
     return EnginePlan(
         name=name,
         gpus=gpus if gpu_bytes is not None else (),

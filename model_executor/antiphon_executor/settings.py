@@ -25,9 +25,12 @@ class _StageSettings(_Frozen):
     """What both engines have."""
 
     cpu_batched_tokens: ClassVar[int]
+    cpu_cache_numbers: ClassVar[int]
 
     dtype: DType = Field(
-        "auto", description="Number format of weights and cache; the checkpoint's own by default."
+        "auto",
+        description="Number format of weights and cache; the checkpoint's own by default, and float32 on a "
+        "CPU without AVX-512, which is slow in others.",
     )
     max_model_len: int | None = Field(
         None, ge=64, description="Context in tokens; the checkpoint's own by default."
@@ -47,6 +50,11 @@ class _StageSettings(_Frozen):
     )
     device: str | None = Field(None, description="CUDA_VISIBLE_DEVICES of this engine.")
 
+    def cpu_cache_bytes(self) -> int:
+        """On a CPU: what is set, or the default of so many numbers."""
+        usual = self.cpu_cache_numbers * (4 if self.dtype == "float32" else 2)
+        return self.kv_cache_memory_bytes or usual
+
     def batched_tokens(self, sequences: int, on_cpu: bool) -> int:
         """Of one step: what is set, or the default, and then no fewer than `sequences`."""
         usual = self.cpu_batched_tokens if on_cpu else GPU_BATCHED_TOKENS
@@ -56,10 +64,10 @@ class _StageSettings(_Frozen):
 class ThinkerSettings(_StageSettings):
     """The Thinker engine: text out of text, audio, images and video.
 
-    On a CPU, where none is set: `cpu_cache_bytes` of KV cache, and steps of `cpu_batched_tokens`.
+    On a CPU, where none is set: `cpu_cache_numbers` in the KV cache, and steps of `cpu_batched_tokens`.
     """
 
-    cpu_cache_bytes: ClassVar[int] = 1 << 30
+    cpu_cache_numbers: ClassVar[int] = 1 << 29
     cpu_batched_tokens: ClassVar[int] = 256
 
     max_num_seqs: int = Field(16, ge=1, le=1024, description="Requests decoded at once.")
@@ -119,7 +127,7 @@ class PaceSettings(_Frozen):
 class TalkerSettings(_StageSettings):
     """The Talker engine: codes and waveform, one worker. On a CPU as the Thinker's."""
 
-    cpu_cache_bytes: ClassVar[int] = 256 << 20
+    cpu_cache_numbers: ClassVar[int] = 1 << 27
     cpu_batched_tokens: ClassVar[int] = 2048
 
     streams: int = Field(16, ge=1, le=1024, description="Spoken answers at once; each holds a slot.")

@@ -66,7 +66,7 @@ def _shared(settings: EngineSettings) -> dict[str, Any]:
         "enforce_eager": talker.enforce_eager or not on_gpu,
         "async_scheduling": on_gpu,
         "gpu_memory_utilization": talker.gpu_memory_utilization,
-        "kv_cache_memory_bytes": talker.kv_cache_memory_bytes or (None if on_gpu else talker.cpu_cache_bytes),
+        "kv_cache_memory_bytes": talker.kv_cache_memory_bytes if on_gpu else talker.cpu_cache_bytes(),
         "num_gpu_blocks_override": talker.num_gpu_blocks_override,
         "distributed_executor_backend": UniProcExecutor,
     }

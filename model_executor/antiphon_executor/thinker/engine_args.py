@@ -25,7 +25,7 @@ def thinker_engine_args(settings: EngineSettings, rows_socket: str | None) -> As
     """`rows_socket`: ZeroMQ endpoint of the bridge's PULL socket; None where nothing is to speak."""
     thinker, family = settings.thinker, read_family(settings.model)
     on_cpu = current_platform.is_cpu()
-    cache_bytes = thinker.kv_cache_memory_bytes or (thinker.cpu_cache_bytes if on_cpu else None)
+    cache_bytes = thinker.cpu_cache_bytes() if on_cpu else thinker.kv_cache_memory_bytes
     optional: dict[str, Any] = {
         "max_model_len": thinker.max_model_len,
         "num_gpu_blocks_override": thinker.num_gpu_blocks_override,

@@ -1,0 +1,57 @@
+"""A CPU without AVX-512 is slow in 16 bits: where nobody asked for them, it computes in float32."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from antiphon_executor.family import read_config
+from antiphon_executor.number_format import for_cpu
+from antiphon_executor.planner import GiB, make_plan
+from antiphon_executor.settings import EngineSettings, TalkerSettings, ThinkerSettings
+from antiphon_executor.shipped import ANTIPHON_NANO
+
+CONFIG = read_config(ANTIPHON_NANO)
+
+
+@pytest.fixture
+def without_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX2")
+
+
+@pytest.fixture
+def with_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+
+
+@pytest.mark.usefixtures("without_avx512")
+def test_what_is_left_open_becomes_float32() -> None:
+    settings = for_cpu(EngineSettings(), CONFIG)
+    assert (settings.thinker.dtype, settings.talker.dtype) == ("float32", "float32")
+
+
+@pytest.mark.usefixtures("without_avx512")
+def test_what_is_asked_for_stays() -> None:
+    asked = EngineSettings(thinker=ThinkerSettings(dtype="bfloat16"), talker=TalkerSettings(streams=2))
+    settings = for_cpu(asked, CONFIG)
+    assert settings.thinker == asked.thinker
+    assert (settings.talker.dtype, settings.talker.streams) == ("float32", 2)
+
+
+@pytest.mark.usefixtures("with_avx512")
+def test_a_quick_cpu_takes_the_checkpoints_own() -> None:
+    assert for_cpu(EngineSettings(), CONFIG) == EngineSettings()
+
+
+@pytest.mark.usefixtures("without_avx512")
+def test_the_whole_context_fits_the_default_cache_in_either() -> None:
+    for settings in (EngineSettings(), for_cpu(EngineSettings(), CONFIG)):
+        plan = make_plan(CONFIG, settings, 8 * GiB, gpus=False)
+        assert plan.engines[0].request_tokens == 262_144
+        assert plan.contexts >= 1
+
+
+@pytest.mark.usefixtures("without_avx512")
+def test_a_cache_that_is_set_stays() -> None:
+    asked = EngineSettings(thinker=ThinkerSettings(kv_cache_memory_bytes=64 << 20))
+    assert for_cpu(asked, CONFIG).thinker.cpu_cache_bytes() == 64 << 20
