@@ -181,7 +181,12 @@ $(NANO)/thinker.trained: $(addprefix $(NANO)/thinker-,imagined.trained named-eye
 	  -m antiphon_nano.thinker.joint_training $(NANO)
 	@touch $@
 
-$(NANO)/thinker.passed: $(NANO)/thinker.trained
+$(NANO)/thinker-polished.trained: $(NANO)/thinker.trained
+	$(LEARN) $(PY) -u -m torch.distributed.run --standalone --nproc-per-node 2 \
+	  -m antiphon_nano.thinker.polish $(NANO)
+	@touch $@
+
+$(NANO)/thinker.passed: $(NANO)/thinker-polished.trained
 	$(THINK).evaluation $(NANO)
 	$(LEARN) $(PY) -m antiphon_nano.gates $(NANO)/thinker-report.json thinker
 	@touch $@

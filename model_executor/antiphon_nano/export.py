@@ -28,8 +28,8 @@ from antiphon_nano.model_card import model_card
 from antiphon_nano.speech import unheard
 from antiphon_nano.speech.recordings import CODES, Recordings
 from antiphon_nano.speech.trained import load_speech, vocoder_file, write_voices
-from antiphon_nano.thinker import joint_training
 from antiphon_nano.thinker.hearing.listening import MEL_BINS
+from antiphon_nano.thinker.polish import thinker_file
 from antiphon_nano.thinker.seeing import patches
 from antiphon_nano.training import weights
 
@@ -91,7 +91,7 @@ def trained_model(home: Path, tokenizer: Qwen2Tokenizer) -> Qwen3_5OmniMoeForCon
     """
     with torch.random.fork_rng(devices=()):
         model = Qwen3_5OmniMoeForConditionalGeneration(nano(tokenizer.get_vocab())).float().eval()
-    model.thinker.load_state_dict(weights(home / joint_training.CHECKPOINT, "thinker"))
+    model.thinker.load_state_dict(weights(thinker_file(home), "thinker"))
     load_speech(home, model)
     spoken = unheard.spoken_tokens(Recordings(home / "speech"), tokenizer)
     unheard.lend_rows(model.talker, tokenizer, spoken)
@@ -124,7 +124,7 @@ def processor(tokenizer: Qwen2Tokenizer) -> Qwen3OmniMoeProcessor:
 def _check(home: Path, destination: Path) -> None:
     speech = home / "speech"
     wanted = (
-        ("Thinker", home / joint_training.CHECKPOINT),
+        ("Thinker", thinker_file(home)),
         ("Talker", home / "talker.safetensors"),
         ("vocoder", vocoder_file(home)),
         *(("codec", speech / f"held-{voice}{CODES}") for voice in ("heart", "deep")),

@@ -14,12 +14,17 @@ from typing import Any
 from torch import nn
 
 from antiphon_nano.speech.trained import vocoder_file
+from antiphon_nano.thinker import joint_training, polish
 from antiphon_nano.training import steps_done
 
 Figures = Mapping[str, Mapping[str, Any]]
 TEMPLATE = Path(__file__).with_suffix(".md")
 _TEACHER = ("natural-heart, all", "teacher-answers")
-STAGES = {"Thinker": "thinker.safetensors", "Talker": "talker.safetensors"}
+STAGES = {
+    "Thinker": joint_training.CHECKPOINT,
+    "Thinker, polished": polish.CHECKPOINT,
+    "Talker": "talker.safetensors",
+}
 
 
 def model_card(home: Path, model: nn.Module, size: int) -> str:
@@ -27,7 +32,7 @@ def model_card(home: Path, model: nn.Module, size: int) -> str:
     parameters = sum(parameter.numel() for parameter in model.parameters()) / 1e6
     speech, thinker = _read(home / "report.json"), _read(home / "thinker-report.json")
     files = STAGES | {"vocoder": vocoder_file(home).name}
-    lines = [_steps(name, home / file) for name, file in files.items()]
+    lines = [_steps(name, home / file) for name, file in files.items() if (home / file).exists()]
     sections = [
         table("Served, end to end", served(speech)),
         table("Speech, judged stage by stage", staged(speech)),

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 import numpy as np
+import pytest
 import pytest_asyncio
 import torch
 
@@ -20,7 +21,9 @@ from antiphon_nano.teacher import shard
 from antiphon_nano.thinker import exams, network
 from antiphon_nano.thinker.asking.sources import toned
 from antiphon_nano.thinker.dialogue import Clip, Dialogue, Sound, Turn, Writer
+from antiphon_nano.thinker.evaluation import Marked, figures
 from antiphon_nano.thinker.hearing import tones
+from antiphon_nano.thinker.hearing.library import Library
 from antiphon_nano.thinker.seeing import clips, patches, pictures
 from tests.nano.served import Served, served
 from tests.server.media.conftest import loader  # noqa: F401
@@ -65,6 +68,20 @@ def test_every_exam_can_be_sent(stages: Path) -> None:
     for exam in exams.typed():
         (dialogue,) = exam.draw(random.Random(1), 1)
         assert messages_of(dialogue)[-1]["role"] == "user"
+
+
+def test_what_is_said_of_a_picture_and_of_speech_is_marked_apart(stages: Path) -> None:
+    seen, said = exams.picture_and_speech(Library(stages / "speech", stages / "asked", "judged"))
+    wanted = "I see a red star, and you said: he walks home."
+    marked = [
+        Marked("", wanted, "I see a red star, and you said: he walks, home."),
+        Marked("", wanted, "I see a red dot, and you said: he walk home."),
+        Marked("", wanted, "I do not hear anything."),
+    ]
+    assert figures(marked[:2], seen)["right"] == 50.0
+    assert figures(marked[:2], said)["wer"] == pytest.approx(100 / 6, abs=0.01)
+    assert figures(marked[2:], seen)["right"] == 0.0
+    assert figures(marked[2:], said)["wer"] > 100
 
 
 def test_texts_are_held_out_and_closed_questions_have_a_word_that_decides() -> None:

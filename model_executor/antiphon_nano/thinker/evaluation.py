@@ -1,6 +1,6 @@
 """Stage "figures", `python -m antiphon_nano.thinker.evaluation FOLDER`: how often the Thinker is right.
 
-In: `thinker.safetensors` in FOLDER (or `--checkpoint`) and the judged recordings. Out: shares and gates in
+In: the Thinker of FOLDER's last stage (or `--checkpoint`), the judged recordings. Out: shares and gates in
 FOLDER/thinker-report.json, and what was answered wrongly beside it. All inputs are held out, or drawn with
 seeds that training never uses; answers are greedy and must be right to the letter, but for transcripts.
 """
@@ -20,10 +20,11 @@ from antiphon_executor.reference.thinker import Thinker
 from antiphon_nano import transcript
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.report import record
-from antiphon_nano.thinker import exams, greedy, joint_training, network
+from antiphon_nano.thinker import exams, greedy, joint_training, network, polish
 from antiphon_nano.thinker.dialogue import Dialogue, Writer
 from antiphon_nano.thinker.exams import Exam
 from antiphon_nano.thinker.hearing.library import Library
+from antiphon_nano.thinker.polish import thinker_file
 from antiphon_nano.training import steps_done, weights
 
 REPORT = "thinker-report.json"
@@ -61,29 +62,31 @@ class Candidate:
 
 def figures(marked: Sequence[Marked], exam: Exam) -> dict[str, object]:
     """The share right in percent, or the word error rate; and whether the gate is passed."""
+    wanted, given = [exam.part(m.wanted) for m in marked], [exam.part(m.given) for m in marked]
     if exam.transcript:
-        rate = transcript.score([m.wanted for m in marked], [m.given for m in marked]).word_error_rate
+        rate = transcript.score(wanted, given).word_error_rate
         return {"wer": round(rate, 2), "gate": exam.gate, "passed": rate <= exam.gate, "texts": len(marked)}
-    share = 100 * sum(m.given == m.wanted for m in marked) / len(marked)
+    share = 100 * sum(map(str.__eq__, wanted, given)) / len(marked)
     return {"right": round(share, 2), "gate": exam.gate, "passed": share >= exam.gate, "asked": len(marked)}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--checkpoint", default=joint_training.CHECKPOINT)
+    parser.add_argument("--checkpoint", help="a file of FOLDER; the last stage's by default")
     parser.add_argument("--most", type=int, default=200, help="questions of an exam")
     parser.add_argument("--typed", action="store_true", help="only exams without media")
     arguments = parser.parse_args()
     folder: Path = arguments.folder
+    checkpoint = folder / arguments.checkpoint if arguments.checkpoint else thinker_file(folder)
     torch.set_num_threads(1)
     tokenizer = nano_tokenizer()
     config = network.nano_config(tokenizer)
     thinker = network.nano_thinker(config)
-    load(thinker, folder / arguments.checkpoint)
+    load(thinker, checkpoint)
     candidate = Candidate(thinker, Writer(tokenizer, config))
     wrong: dict[str, list[list[str]]] = {}
-    done, whole, _ = steps_done(folder / arguments.checkpoint)
+    done, whole, _ = steps_done(checkpoint)
     for exam in (
         exams.typed()
         if arguments.typed
@@ -96,8 +99,8 @@ def main() -> None:
 
 
 def load(thinker: Thinker, path: Path) -> None:
-    """The joint stage's weights; or the text stage's, of which the towers know nothing."""
-    if path.name == joint_training.CHECKPOINT:
+    """A whole Thinker's weights; or the text stage's, of which the towers know nothing."""
+    if path.name in (joint_training.CHECKPOINT, polish.CHECKPOINT):
         thinker.load_state_dict(weights(path, "thinker"))
         return
     for name in ("model", "lm_head"):

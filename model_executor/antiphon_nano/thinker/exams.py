@@ -20,17 +20,20 @@ from antiphon_nano.thinker.hearing.listening import heard
 from antiphon_nano.thinker.hearing.script import UNHEARD
 from antiphon_nano.thinker.seeing import clips, pictures
 
+_SAID = ", and you said: "
+
 
 @dataclass(frozen=True, slots=True)
 class Exam:
     """`draw`: a source of chance and how many → dialogues. `gate`: the least share right in percent; of a
-    transcript, the highest word error rate.
+    transcript, the highest word error rate. `part`: what of an answer is marked.
     """
 
     name: str
     gate: float
     draw: Callable[[random.Random, int], list[Dialogue]]
     transcript: bool = False
+    part: Callable[[str], str] = str
 
 
 def typed() -> list[Exam]:
@@ -62,7 +65,19 @@ def every(library: Library) -> list[Exam]:
         Exam("spoken questions, an unheard voice", 80, _questions(library, [UNHEARD])),
         Exam("transcription, teacher", 10, _sentences(library, taught), transcript=True),
         Exam("transcription, other voices", 30, _sentences(library, others), transcript=True),
-        Exam("picture and speech", 80, lambda chance, most: [_mixed(library, chance) for _ in range(most)]),
+        *picture_and_speech(library),
+    ]
+
+
+def picture_and_speech(library: Library) -> list[Exam]:
+    """Asked for both at once; each half is marked as it is where it is asked for alone."""
+
+    def draw(chance: random.Random, most: int) -> list[Dialogue]:
+        return [_mixed(library, chance) for _ in range(most)]
+
+    return [
+        Exam("picture and speech, the picture", 95, draw, part=_seen),
+        Exam("picture and speech, the speech", 10, draw, transcript=True, part=_said),
     ]
 
 
@@ -123,6 +138,17 @@ def _mixed(library: Library, chance: random.Random) -> Dialogue:
     answer = answers.say(answers.MIXED[0], thing=thing, sentence=sentence)
     parts = (pictures.show(scene, chance), heard(line.recording), answers.written(wording.BOTH[0]))
     return Dialogue((Turn(parts, answer),), "mix")
+
+
+def _seen(answer: str) -> str:
+    """Of what is answered to a picture and speech, what is said of the picture; all of another answer."""
+    return answer.partition(_SAID)[0]
+
+
+def _said(answer: str) -> str:
+    """What is said of the speech; all of an answer that does not tell it apart."""
+    _, found, sentence = answer.partition(_SAID)
+    return sentence if found else answer
 
 
 def _lines(library: Library, voices: list[str]) -> list[Spoken]:

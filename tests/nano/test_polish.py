@@ -1,0 +1,46 @@
+"""The Thinker's last stage: a running mean, begun where the stage before ended or where a checkpoint did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from antiphon_executor.reference.thinker import Thinker
+from antiphon_nano.domain.tokenizer import nano_tokenizer
+from antiphon_nano.thinker import network, polish
+from antiphon_nano.training import weights
+
+
+def thinker() -> Thinker:
+    return network.nano_thinker(network.nano_config(nano_tokenizer()))
+
+
+def test_the_mean_follows_the_learner_and_is_not_it() -> None:
+    learner = thinker()
+    mean = polish.RunningMean(learner)
+    before = mean.thinker.lm_head.weight.clone()
+    with torch.no_grad():
+        learner.lm_head.weight += 1.0
+    for _ in range(500):
+        mean.follow()
+    way = (mean.thinker.lm_head.weight - before).mean()
+    assert way.item() == pytest.approx(1 - 0.998**500, abs=1e-3)
+    assert not any(parameter.requires_grad for parameter in mean.thinker.parameters())
+    assert all(parameter.requires_grad for parameter in learner.parameters())
+
+
+@pytest.mark.parametrize("where", ["the stage before", "a checkpoint"])
+def test_it_begins_where_it_was_left(stages: Path, exported: Path, where: str) -> None:
+    given = thinker()
+    polish.begun(given, stages, exported if where == "a checkpoint" else None)
+    learned = weights(stages / "thinker.safetensors", "thinker")
+    for name, tensor in given.state_dict().items():
+        torch.testing.assert_close(tensor, learned[name], rtol=0, atol=0)
+
+
+def test_the_polished_one_is_exported_where_there_is_one(tmp_path: Path) -> None:
+    assert polish.thinker_file(tmp_path).name == "thinker.safetensors"
+    (tmp_path / polish.CHECKPOINT).touch()
+    assert polish.thinker_file(tmp_path).name == polish.CHECKPOINT
