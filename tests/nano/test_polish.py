@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ import torch
 from antiphon_executor.reference.thinker import Thinker
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.thinker import network, polish
+from antiphon_nano.thinker.asking import lessons
+from antiphon_nano.thinker.asking.sources import Imagination
+from antiphon_nano.thinker.dialogue import Picture, Writer
 from antiphon_nano.training import weights
 
 
@@ -29,6 +33,15 @@ def test_the_mean_follows_the_learner_and_is_not_it() -> None:
     assert way.item() == pytest.approx(1 - 0.998**500, abs=1e-3)
     assert not any(parameter.requires_grad for parameter in mean.thinker.parameters())
     assert all(parameter.requires_grad for parameter in learner.parameters())
+
+
+def test_its_lessons_can_be_written() -> None:
+    tokenizer = nano_tokenizer()
+    writer = Writer(tokenizer, network.nano_config(tokenizer))
+    for number in range(40):
+        assert writer.sample(polish.lesson(Imagination(), random.Random(number))).answers.any()
+        shown = lessons.counted(Imagination(), random.Random(number)).turns[0].question
+        assert sum(isinstance(part, Picture) for part in shown) == 1
 
 
 @pytest.mark.parametrize("where", ["the stage before", "a checkpoint"])

@@ -4,8 +4,8 @@ In: `thinker.safetensors` of FOLDER, or the Thinker of a checkpoint (`--on`); th
 `thinker-polished.safetensors` in FOLDER, the mean under "thinker/", resumed when run again.
 
 A Thinker at any one step is right in this and wrong in that, by chance; the mean over hundreds of steps is
-wrong in less. Typed dialogues have more of a share than before: copies of what goes round in circles are
-learned slowly.
+wrong in less. What is learned slowly has more of a share than before: copies of what goes round in circles,
+and how many of each there are in a picture of several kinds.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGenera
 from antiphon_executor.reference.thinker import Thinker
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.thinker import joint_training, network
-from antiphon_nano.thinker.asking import lessons, talks
+from antiphon_nano.thinker.asking import lessons
 from antiphon_nano.thinker.asking.sources import Recorded, Source
 from antiphon_nano.thinker.dialogue import Dialogue, Writer
 from antiphon_nano.thinker.hearing.library import Library
@@ -32,8 +32,11 @@ from antiphon_nano.training import Plan, Training, best_device, gradient_step, m
 from antiphon_nano.workers import Worker
 
 CHECKPOINT = "thinker-polished.safetensors"
-_TYPED = 0.25
-"""Of the dialogues, beside those among all lessons."""
+_KINDS: tuple[tuple[float, lessons.Maker], ...] = (
+    (0.15, lessons.typed_talk),
+    (0.2, lessons.counted),
+    (0.65, lessons.lesson),
+)
 _FORGOTTEN = 0.002
 """Of the mean, each step: it reaches back over some 500."""
 _TOWERS = 0.2
@@ -59,8 +62,9 @@ def thinker_file(folder: Path) -> Path:
     return polished if polished.exists() else folder / joint_training.CHECKPOINT
 
 
-def asked(source: Source, chance: random.Random) -> Dialogue:
-    return talks.talk(chance) if chance.random() < _TYPED else lessons.lesson(source, chance)
+def lesson(source: Source, chance: random.Random) -> Dialogue:
+    (maker,) = chance.choices([maker for _, maker in _KINDS], [weight for weight, _ in _KINDS])
+    return maker(source, chance)
 
 
 def begun(thinker: Thinker, folder: Path, checkpoint: Path | None) -> None:
@@ -93,7 +97,9 @@ def main() -> None:
     towers = (thinker.visual, thinker.audio_tower)
     optimizer = optimizer_of(thinker.model, thinker.lm_head, slower=towers, share=_TOWERS)
     pools = [
-        Pool(lambda chance: writer.sample(asked(source, chance)), joint_training.TOKENS, seed=5 + 1000 * part)
+        Pool(
+            lambda chance: writer.sample(lesson(source, chance)), joint_training.TOKENS, seed=5 + 1000 * part
+        )
         for part in worker.share(joint_training.PARTS)
     ]
 
