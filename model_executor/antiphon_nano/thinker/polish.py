@@ -4,8 +4,8 @@ In: `thinker.safetensors` of FOLDER, or the Thinker of a checkpoint (`--on`); th
 `thinker-polished.safetensors` in FOLDER, the mean under "thinker/", resumed when run again.
 
 A Thinker at any one step is right in this and wrong in that, by chance; the mean over hundreds of steps is
-wrong in less. What is learned slowly has more of a share than before: copies of what goes round in circles,
-and how many of each there are in a picture of several kinds.
+wrong in less. Typed dialogues have more of a share than before: copies of what goes round in circles are
+learned slowly.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGenera
 from antiphon_executor.reference.thinker import Thinker
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.thinker import joint_training, network
-from antiphon_nano.thinker.asking import lessons
+from antiphon_nano.thinker.asking import lessons, talks
 from antiphon_nano.thinker.asking.sources import Recorded, Source
 from antiphon_nano.thinker.dialogue import Dialogue, Writer
 from antiphon_nano.thinker.hearing.library import Library
@@ -32,11 +32,8 @@ from antiphon_nano.training import Plan, Training, best_device, gradient_step, m
 from antiphon_nano.workers import Worker
 
 CHECKPOINT = "thinker-polished.safetensors"
-_KINDS: tuple[tuple[float, lessons.Maker], ...] = (
-    (0.15, lessons.typed_talk),
-    (0.2, lessons.counted),
-    (0.65, lessons.lesson),
-)
+_TYPED = 0.25
+"""Of the dialogues, beside those among all lessons."""
 _FORGOTTEN = 0.002
 """Of the mean, each step: it reaches back over some 500."""
 _TOWERS = 0.2
@@ -63,8 +60,7 @@ def thinker_file(folder: Path) -> Path:
 
 
 def lesson(source: Source, chance: random.Random) -> Dialogue:
-    (maker,) = chance.choices([maker for _, maker in _KINDS], [weight for weight, _ in _KINDS])
-    return maker(source, chance)
+    return talks.talk(chance) if chance.random() < _TYPED else lessons.lesson(source, chance)
 
 
 def begun(thinker: Thinker, folder: Path, checkpoint: Path | None) -> None:

@@ -26,11 +26,6 @@ _SCENES: pictures.Scenes = (
     (0.56, pictures.scene),
 )
 """What is asked about in lessons; in exams the last alone."""
-_COUNTED: pictures.Scenes = (
-    (0.6, pictures.mixed),
-    (0.15, pictures.alike),
-    (0.25, pictures.scene),
-)
 _SEARCHED: pictures.Scenes = (
     (0.2, pictures.crowd),
     (0.4, pictures.alike),
@@ -71,13 +66,6 @@ def picture(source: Source, chance: random.Random) -> Dialogue:
     asked = pictures.drilled(scene, chance, chance.choice((1, 3, 6)))
     shown, by_voice = source.picture(scene, chance), 1.0 if chance.random() < 0.3 else 0.0
     return _about(shown, asked, by_voice, source, chance)
-
-
-def counted(source: Source, chance: random.Random) -> Dialogue:
-    """Up to six typed questions about a picture in which there mostly are several of a kind beside others."""
-    scene = pictures.one_of(_COUNTED, chance)
-    asked = pictures.drilled(scene, chance, chance.choice((1, 3, 6)))
-    return _about(source.picture(scene, chance), asked, 0.0, source, chance)
 
 
 def searched(source: Source, chance: random.Random) -> Dialogue:
