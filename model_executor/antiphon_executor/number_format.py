@@ -1,7 +1,7 @@
 """The number format that this machine computes quickly.
 
-Without AVX-512, a CPU does arithmetic in bfloat16 by way of float32 and back: a step takes two to three times
-as long as in float32 throughout.
+Without AVX-512, a CPU does arithmetic in bfloat16 by way of float32 and back: antiphon-nano's first sound
+took 1.5 times as long so as in float32 throughout, and four streams at once 1.2 times.
 """
 
 from __future__ import annotations
