@@ -63,7 +63,7 @@ def aria_oracle(aria_checkpoint: Path) -> AriaOracle:
 async def aria_turns(aria_checkpoint: Path) -> AsyncIterator[AriaTurns]:
     settings = EngineSettings(
         model=aria_checkpoint,
-        thinker=ThinkerSettings(max_model_len=4_096, kv_cache_memory_bytes=256 << 20),
+        thinker=ThinkerSettings(dtype="bfloat16", max_model_len=4_096, kv_cache_memory_bytes=256 << 20),
         talker=TalkerSettings(dtype="float32", max_model_len=4_096, streams=8, media_rows=8_192),
     )
     running = await start_engine(settings, lambda line: None)
