@@ -20,7 +20,7 @@ from antiphon_nano.thinker.hearing.listening import heard
 from antiphon_nano.thinker.hearing.script import UNHEARD
 from antiphon_nano.thinker.seeing import clips, pictures
 
-_SAID = ", and you said: "
+_SAID = answers.MIXED[0].removeprefix("i see {thing}").removesuffix("{sentence}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,13 @@ learned slowly.
 from __future__ import annotations
 
 import argparse
-import copy
 import random
 from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_executor.reference.thinker import Thinker
@@ -34,23 +34,17 @@ from antiphon_nano.workers import Worker
 CHECKPOINT = "thinker-polished.safetensors"
 _TYPED = 0.25
 """Of the dialogues, beside those among all lessons."""
-_FORGOTTEN = 0.002
+_KEPT = 0.998
 """Of the mean, each step: it reaches back over some 500."""
 _TOWERS = 0.2
 """Of the learning rate, as in the stage before."""
 
 
-class RunningMean:
-    """A model whose weights follow another's."""
-
-    def __init__(self, learner: Thinker) -> None:
-        self.thinker = copy.deepcopy(learner).requires_grad_(False)
-        self._pairs = (list(self.thinker.parameters()), list(learner.parameters()))
-
-    @torch.no_grad()
-    def follow(self) -> None:
-        for mean, now in zip(*self._pairs, strict=True):
-            mean.lerp_(now, _FORGOTTEN)
+def running_mean(learner: Thinker) -> AveragedModel:
+    """Begins as the learner is now, not as it is behind its first step."""
+    mean = AveragedModel(learner, multi_avg_fn=get_ema_multi_avg_fn(_KEPT))
+    mean.n_averaged.fill_(1)
+    return mean
 
 
 def thinker_file(folder: Path) -> Path:
@@ -89,7 +83,7 @@ def main() -> None:
     thinker = network.nano_thinker(config)
     begun(thinker, folder, arguments.on)
     thinker.to(device)
-    mean, balance = RunningMean(thinker), network.Balance(thinker.model)
+    mean, balance = running_mean(thinker), network.Balance(thinker.model)
     towers = (thinker.visual, thinker.audio_tower)
     optimizer = optimizer_of(thinker.model, thinker.lm_head, slower=towers, share=_TOWERS)
     pools = [
@@ -109,11 +103,11 @@ def main() -> None:
                 losses = {"loss": loss, "right": right, "balance": balance.loss()}
             ((loss + 0.01 * losses["balance"]) / len(pools)).backward()
         gradient_step(optimizer, worker=worker)
-        mean.follow()
+        mean.update_parameters(thinker)
         return losses
 
     plan = Plan(folder / CHECKPOINT, arguments.steps, arguments.rate, log_every=50)
-    modules = {"thinker": mean.thinker, "learner": thinker}
+    modules = {"thinker": mean.module, "learner": thinker}
     Training(plan, modules, {"polish": optimizer}, worker).run(step)
 
 

@@ -157,10 +157,12 @@ async def test_given_bfloat16_then_every_code_is_the_references_but_where_two_ar
     for one, truth in zip(spoken, truths, strict=True):
         regret = aria_oracle.regret(truth.prompt, truth.text, plain, one.codes)
         assert regret.shape == one.codes.shape
-        # A wrong row shows as two or three deviations in every code; another expert, as one now and then,
-        # for each kind of CPU rounds in its own way: up to 0.023 in the mean, and 89 % alike.
-        assert regret.mean() < 0.1
-        assert (regret == 0).mean() > 0.8
+        # Each kind of CPU rounds in its own way, and where experts nearly tie takes another: seen up to 0.023
+        # and from 89 % alike; behind another prompt from 0.078 and up to 77 %.
+        assert regret.mean() < 0.04
+        assert (regret == 0).mean() > 0.83
+        other = next(each for each in truths if each is not truth).prompt
+        assert aria_oracle.regret(other, truth.text, plain, one.codes).mean() > 0.04
         wave = aria_oracle.one_shot(one.codes)
         assert np.abs(one.pcm / 32767 - wave).max() < 1e-4 * np.abs(wave).max() + 0.5 / 32767
 
