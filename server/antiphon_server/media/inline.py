@@ -1,12 +1,14 @@
-"""Media that stands in the request itself: bare base64, or a data URL.
+"""Media that stands in the request itself: bare base64, or a data URL as browsers and SDKs write it.
 
-In: the text. Out: its bytes. The size is known from the text's length and checked before anything is decoded;
-base64 is strict (standard alphabet, right padding, no white space).
+In: the text. Out: its bytes. The size is known from the text's length and checked before anything is decoded.
+Base64 is read as browsers read it (WHATWG's forgiving decode): white space and missing padding do no harm.
 """
 
 from __future__ import annotations
 
 import re
+import string
+from urllib.parse import unquote_to_bytes
 
 import pybase64
 
@@ -15,8 +17,11 @@ from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
 
 _MIB = 1 << 20
-_LONGEST_HEADER = 256
-_DATA_URL = re.compile(r"data:[\w.+/-]*(?:;[\w.+-]+=[\w.+\"-]+)*;base64,", re.ASCII | re.IGNORECASE)
+_LONGEST_HEADER = 1024
+# MIME parameters may hold spaces, quotes and commas (`codecs=vp8,opus`); this cannot occur in base64 itself.
+_DATA_BEGIN = re.compile(r";[ \t]*base64[ \t]*,", re.IGNORECASE)
+_WHITE_SPACE = string.whitespace.replace("\v", "")
+_EXAMPLES = {"audio": "audio/wav", "image": "image/png", "video": "video/mp4"}
 
 
 def check_inline(location: str, part: Part, policy: MediaPolicy, budget: Budget) -> int:
@@ -26,9 +31,10 @@ def check_inline(location: str, part: Part, policy: MediaPolicy, budget: Budget)
     """
     start = 0
     if location[:5].lower() == "data:":
-        header = _DATA_URL.match(location[:_LONGEST_HEADER])
+        header = _DATA_BEGIN.search(location, 0, _LONGEST_HEADER)
         if header is None:
-            raise part.bad("is not a base64 data URL", "Write it as data:audio/wav;base64,...")
+            kind = "image" if part.source.is_frame_list else part.source.kind
+            raise part.bad("is not a base64 data URL", f"Write it as data:{_EXAMPLES[kind]};base64,...")
         start = header.end()
     size_bytes = _decoded_size(location, start)
     if size_bytes > policy.part_bytes:
@@ -42,14 +48,31 @@ def check_inline(location: str, part: Part, policy: MediaPolicy, budget: Budget)
 
 
 def decode_inline(location: str, start: int, part: Part) -> bytes:
-    """The bytes; a pure function, fit for a thread. Raises BadRequest where the text is not strict base64."""
+    """The bytes; a pure function, fit for a thread. Raises BadRequest where the text is not base64."""
+    text = location[start:] if start else location
     try:
-        return pybase64.b64decode(location[start:] if start else location, validate=True)
+        return pybase64.b64decode(text, validate=True)
     except ValueError:
-        fix = "Use the standard alphabet with padding and no line breaks."
+        return _decode_forgivingly(text, part)
+
+
+def _decode_forgivingly(text: str, part: Part) -> bytes:
+    """As WHATWG's forgiving-base64 decode, after percent-decoding (a data URL's body may be encoded so)."""
+    try:
+        raw = unquote_to_bytes(text) if "%" in text else text.encode("ascii")
+        raw = raw.translate(None, _WHITE_SPACE.encode())
+        if len(raw) % 4 == 0:
+            raw = raw.removesuffix(b"=").removesuffix(b"=")
+        return pybase64.b64decode(raw + b"=" * (-len(raw) % 4), validate=True)
+    except ValueError:
+        fix = "Use the standard alphabet (with + and /) and send the whole text."
         raise part.bad("is not valid base64", fix) from None
 
 
 def _decoded_size(text: str, start: int) -> int:
-    padding = len(text) - len(text[-2:]) + len(text[-2:].rstrip("="))
-    return max(0, (padding - start) * 3 // 4)
+    """Bytes that the text decodes to; exact if its line breaks, if any, begin with the first line."""
+    seen = text[start : start + _LONGEST_HEADER]
+    spaces = sum(text.count(space, start) for space in _WHITE_SPACE if space in seen)
+    tail = text[-4:].translate(str.maketrans("", "", _WHITE_SPACE))[-2:]
+    padding = len(tail) - len(tail.rstrip("="))
+    return max(0, (len(text) - start - spaces - padding) * 3 // 4)

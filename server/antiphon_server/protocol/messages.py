@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag
 
 from antiphon_server.protocol.limits import MAX_MESSAGES, MAX_PARTS, MAX_TOOL_CALLS, MAX_VIDEO_FRAMES
 from antiphon_server.protocol.wire import Flag, Location, Name, Text, Wire
@@ -28,6 +28,11 @@ class RefusalPart(Wire):
     refusal: Text
 
 
+def _located(given: Any) -> Any:
+    """`"image_url": "…"`, as several clients write it and vLLM takes it, stands for `{"url": "…"}`."""
+    return {"url": given} if isinstance(given, str) else given
+
+
 class ImageLocation(Wire):
     harmless = frozenset({"detail"})
     url: Location
@@ -36,7 +41,7 @@ class ImageLocation(Wire):
 class ImagePart(Wire):
     harmless = frozenset({"cache_control", "uuid"})
     type: Literal["image_url"]
-    image_url: ImageLocation
+    image_url: Annotated[ImageLocation, BeforeValidator(_located)]
     min_pixels: Pixels | None = None
     max_pixels: Pixels | None = None
 
@@ -61,7 +66,7 @@ class UrlLocation(Wire):
 class AudioUrlPart(Wire):
     harmless = frozenset({"cache_control", "uuid"})
     type: Literal["audio_url"]
-    audio_url: UrlLocation
+    audio_url: Annotated[UrlLocation, BeforeValidator(_located)]
 
 
 class _VideoOptions(Wire):
@@ -77,7 +82,7 @@ class _VideoOptions(Wire):
 
 class VideoUrlPart(_VideoOptions):
     type: Literal["video_url"]
-    video_url: UrlLocation
+    video_url: Annotated[UrlLocation, BeforeValidator(_located)]
 
 
 class VideoFramesPart(_VideoOptions):

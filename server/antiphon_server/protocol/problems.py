@@ -7,6 +7,7 @@ It never repeats a client's values, only names of fields.
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,23 +19,23 @@ from antiphon_server.errors import BadRequest
 _HINTS = {
     "functions": "Use `tools`.",
     "function_call": "Use `tool_choice`.",
+    "messages[].function_call": "Use `tool_calls`.",
     "guided_json": "Use `response_format` with a JSON schema.",
     "chat_template": "Chat templates are the server's; they are not taken from requests.",
     "chat_template_kwargs": "Chat templates are the server's; they are not taken from requests.",
 }
 _MAX_NAME = 64
+_INDEX = re.compile(r"\[\d+\]")
+# pydantic's errors about a value that should be an object name our classes.
+_OBJECT_ERRORS = frozenset({"model_type", "model_attributes_type", "dataclass_type", "dict_type"})
 
 
 def to_bad_request(error: ValidationError, data: dict[str, Any], model: type[BaseModel]) -> BadRequest:
     """The first error as a client can use it; `param` such as `messages[0].content[1].image_url.url`."""
     first = error.errors(include_url=False, include_input=False)[0]
-    missing = first["type"] == "missing"
     param = param_of(first["loc"], data)
-    if missing:
-        param = _join(param, str(first["loc"][-1]))
-        return BadRequest(
-            f"Missing required parameter: '{param}'.", param=param, code="missing_required_parameter"
-        )
+    if first["type"] == "missing":
+        return _missing(first["loc"], data)
     if first["type"] == "extra_forbidden":
         return _unknown_field(str(first["loc"][-1]), param, len(first["loc"]) == 1, model)
     return BadRequest(f"Invalid value for '{param}': {_message(first)}.", param=param)
@@ -42,6 +43,11 @@ def to_bad_request(error: ValidationError, data: dict[str, Any], model: type[Bas
 
 def param_of(loc: Sequence[str | int], data: Any) -> str:
     """The path of an error in the client's JSON: pydantic's own path without the names of union branches."""
+    return _walk(loc, data)[0]
+
+
+def _walk(loc: Sequence[str | int], data: Any) -> tuple[str, Any]:
+    """The path, and the value there."""
     path, here = "", data
     for number, step in enumerate(loc):
         if isinstance(step, int) and isinstance(here, list) and step < len(here):
@@ -50,7 +56,16 @@ def param_of(loc: Sequence[str | int], data: Any) -> str:
             if _is_branch(step, loc[number + 1 :], here):
                 continue
             path, here = _join(path, step), here[step]
-    return path
+    return path, here
+
+
+def _missing(loc: Sequence[str | int], data: dict[str, Any]) -> BadRequest:
+    """A required field that is not there, or is null."""
+    (param, value), code = _walk(loc, data), "missing_required_parameter"
+    if value is None:
+        return BadRequest(f"Invalid value for '{param}': it must not be null.", param=param, code=code)
+    param = _join(param, str(loc[-1]))
+    return BadRequest(f"Missing required parameter: '{param}'.", param=param, code=code)
 
 
 def _is_branch(step: str, rest: Sequence[str | int], here: dict[Any, Any]) -> bool:
@@ -64,7 +79,7 @@ def _join(path: str, field: str) -> str:
 
 
 def _unknown_field(name: str, param: str, is_top_level: bool, model: type[BaseModel]) -> BadRequest:
-    hint = _HINTS.get(name)
+    hint = _HINTS.get(_INDEX.sub("[]", param), _HINTS.get(name))
     if hint is None and is_top_level:
         close = difflib.get_close_matches(name[:_MAX_NAME], model.model_fields, n=1, cutoff=0.75)
         hint = f"Did you mean '{close[0]}'?" if close else None
@@ -82,6 +97,8 @@ def _message(error: ErrorDetails) -> str:
         return f"{context['discriminator']} must be one of {context['expected_tags']}"
     if error["type"] == "union_tag_not_found":
         return f"it needs a {error['ctx']['discriminator']}"
+    if error["type"] in _OBJECT_ERRORS:
+        return "it must be an object"
     text = error["msg"].removeprefix("Value error, ").replace(" after validation", "").rstrip(".")
     text = text[:1].lower() + text[1:]
     return text.replace("tuple", "list").replace("dictionary", "object")

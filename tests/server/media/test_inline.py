@@ -1,4 +1,4 @@
-"""Base64 in a request is strict, and measured before it is decoded."""
+"""Base64 in a request is read as browsers read it, and measured before it is decoded."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from antiphon_server.media.budget import Budget
 from antiphon_server.media.inline import check_inline, decode_inline
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
+from antiphon_server.media.source import MediaKind
 from tests.server.media.making import part
 
 POLICY = MediaPolicy(part_bytes=1_000, request_bytes=1_500)
@@ -36,7 +37,12 @@ def test_what_was_encoded_comes_back(data: bytes) -> None:
     "head",
     ["", "data:audio/wav;base64,", "data:;base64,", "data:;BASE64,",
      "DATA:image/svg+xml;charset=utf-8;base64,",
-     "data:audio/webm;codecs=opus;base64,"],
+     "data:audio/webm;codecs=opus;base64,",
+     "data:audio/ogg; codecs=opus;base64,",
+     "data:video/webm;codecs=vp8,opus;base64,",
+     'data:video/mp4; codecs="avc1.42E01E, mp4a.40.2"; base64,',
+     "data:audio/mpeg;name=my%20song (1).mp3;base64 ,",
+     "data:a b;base64,"],
 )  # fmt: skip
 def test_data_urls_of_every_client_are_read(head: str) -> None:
     assert read(f"{head}aGVsbG8=") == b"hello"
@@ -45,8 +51,7 @@ def test_data_urls_of_every_client_are_read(head: str) -> None:
 @pytest.mark.parametrize(
     "location",
     ["data:audio/wav,hello", "data:audio/wav;base64", "data:", "data:;base64;aGVsbG8=",
-     "data:a b;base64,aGVsbG8=",
-     "data:" + "a" * 300 + ";base64,aGVsbG8="],
+     "data:" + "a" * 1030 + ";base64,aGVsbG8="],
 )  # fmt: skip
 def test_other_data_urls_are_refused(location: str) -> None:
     with pytest.raises(BadRequest, match="audio part 1 is not a base64 data URL"):
@@ -54,9 +59,33 @@ def test_other_data_urls_are_refused(location: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["aGVsbG8", "aGVs\nbG8=", "aGVs bG8=", "aGVsbG8-", "aGVsbG8_", "ÄGVsbG8=", "a===", "\0GVsbG8="]
+    ("kind", "example"), [("audio", "audio/wav"), ("image", "image/png"), ("video", "video/mp4")]
 )
-def test_sloppy_base64_is_refused(text: str) -> None:
+def test_the_example_in_a_refusal_is_of_the_parts_own_kind(kind: MediaKind, example: str) -> None:
+    with pytest.raises(BadRequest, match=f"Write it as data:{example};base64,"):
+        check_inline("data:x", Part(part(kind, ""), 1), POLICY, Budget(POLICY))
+
+
+@pytest.mark.parametrize("head", ["", "data:audio/wav;base64,"])
+@pytest.mark.parametrize(
+    "text",
+    ["aGVsbG8", "aGVsbG8=\n", "aGVs\nbG8=", "aGVs\r\nbG8=\r\n", " aGVs bG8= ", "aGVs\tbG8", "aGVsbG8%3D"],
+)
+def test_white_space_and_missing_padding_do_no_harm(head: str, text: str) -> None:
+    assert read(head + text) == b"hello"
+
+
+def test_base64_in_lines_is_measured_without_its_line_breaks() -> None:
+    budget = Budget(POLICY)
+    data = bytes(1_000)
+    assert read(base64.encodebytes(data).decode(), budget) == data
+    assert budget.encoded_bytes_left == 500
+
+
+@pytest.mark.parametrize(
+    "text", ["aGVsbG8-", "aGVsbG8_", "ÄGVsbG8=", "a===", "aGVsbG8==", "aG=VsbG8", "\0GVsbG8="]
+)
+def test_what_is_not_base64_is_refused(text: str) -> None:
     with pytest.raises(BadRequest, match="audio part 1 is not valid base64"):
         read(text)
 

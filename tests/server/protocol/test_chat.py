@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from antiphon_server.errors import BadRequest
 from antiphon_server.protocol.chat import ChatRequest, parse_chat_request
 from antiphon_server.protocol.limits import MAX_MESSAGES, MAX_PARTS, MAX_STOPS, MAX_TOOLS
+from antiphon_server.protocol.wire import Wire
 
 HELLO = [{"role": "user", "content": "hello"}]
 IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
@@ -70,10 +72,34 @@ def user(*parts: Any) -> list[dict[str, Any]]:
         ({"messages": user(*[IMAGE] * (MAX_PARTS + 1))}, "messages[0].content"),
         ({"messages": user({"type": "video", "video": ["a"]})}, "messages[0].content[0].video"),
         ({"messages": user(IMAGE | {"min_pixels": 0})}, "messages[0].content[0].min_pixels"),
+        ({"messages": None}, "messages"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": user({"type": "text", "text": None})}, "messages[0].content[0].text"),
+        ({"messages": [{"role": "tool", "content": "x", "tool_call_id": None}]}, "messages[0].tool_call_id"),
     ],
 )  # fmt: skip
 def test_a_wrong_field_is_named_as_it_stands_in_the_clients_json(fields: dict[str, Any], param: str) -> None:
     assert refusal(**fields).param == param
+
+
+def test_a_null_where_a_value_is_needed_is_called_a_null() -> None:
+    refused = refusal(messages=[{"role": "user", "content": None}])
+    assert refused.message == "Invalid value for 'messages[0].content': it must not be null."
+
+
+@pytest.mark.parametrize(
+    ("kind", "field"), [("image_url", "image_url"), ("audio_url", "audio_url"), ("video_url", "video_url")]
+)
+def test_a_url_without_its_object_is_taken(kind: str, field: str) -> None:
+    short = parse(messages=user({"type": kind, field: "data:,x"}))
+    assert short == parse(messages=user({"type": kind, field: {"url": "data:,x"}}))
+
+
+def test_the_hint_for_an_earlier_function_call_is_tool_calls() -> None:
+    called = {"role": "assistant", "content": None, "function_call": {"name": "f", "arguments": "{}"}}
+    assert refusal(messages=[*HELLO, called]).hint == "Use `tool_calls`."
+    assert refusal(function_call={"name": "f"}).hint == "Use `tool_choice`."
 
 
 def test_the_words_of_a_refusal_are_not_pythons() -> None:
@@ -136,6 +162,56 @@ def test_use_audio_in_video_is_on_and_can_be_switched_off_in_either_place() -> N
     assert parse().hears_video
     assert not parse(use_audio_in_video=False).hears_video
     assert not parse(mm_processor_kwargs={"use_audio_in_video": False}).hears_video
+
+
+def _our_names() -> set[str]:
+    """The names of all request types, which mean nothing to a client."""
+    found, new = set[type](), {Wire}
+    while new:
+        found |= new
+        new = {below for above in new for below in above.__subclasses__()} - found
+    return {each.__name__ for each in found}
+
+
+WRONG: list[Any] = [5, "x", [], [5], {}, {"type": "text"}, {"type": "x"}, True]
+MEDIA_KINDS = ("image_url", "input_audio", "audio_url", "video_url", "video")
+NESTED = [
+    *([field] for field in ChatRequest.model_fields),
+    ["messages", 0],
+    *(["messages", 0, field] for field in ("role", "content", "audio", "tool_calls")),
+    ["messages", 0, "content", 0],
+    *(["messages", 0, "content", 0, kind] for kind in MEDIA_KINDS),
+    ["tools", 0], ["tools", 0, "function"], ["tools", 0, "function", "parameters"],
+    ["tool_choice", "function"], ["response_format", "json_schema"],
+    ["response_format", "json_schema", "schema"],
+    ["audio", "voice"], ["audio", "voice", "reference_audio"], ["audio", "timestamp_granularities"],
+]  # fmt: skip
+
+
+def _placed(path: list[Any], value: Any) -> Any:
+    for step in reversed(path):
+        if step == 0:
+            value = [value]
+        else:
+            value = {"type": step, step: value} if step in MEDIA_KINDS else {step: value}
+            value |= {"role": "user"} if step == "content" else {}
+            value |= (
+                {"role": "assistant"} if step in ("tool_calls", "audio") and path[0] == "messages" else {}
+            )
+            value |= {"type": "function"} if step == "function" else {}
+            value |= {"type": "json_schema"} if step == "json_schema" else {}
+    return value
+
+
+@pytest.mark.parametrize("wrong", WRONG, ids=repr)
+@pytest.mark.parametrize("path", NESTED, ids=str)
+def test_no_refusal_names_a_class_or_a_type_of_ours(path: list[Any], wrong: Any) -> None:
+    try:
+        parse(**_placed(path, wrong))
+    except BadRequest as refused:
+        said = f"{refused.message} {refused.hint}"
+        assert not re.search(r"\b(instance of|extract fields|tuple|dictionary|NoneType|constrained)\b", said)
+        assert not set(re.findall(r"\w+", said)) & _our_names()
 
 
 json_values = st.recursive(
