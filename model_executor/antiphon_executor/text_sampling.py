@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from vllm import SamplingParams
@@ -11,9 +11,13 @@ from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind, S
 
 from antiphon_executor.protocol import TextSampling, TokenLogprob
 
+# Below this temperature vLLM takes the likeliest token.
+_GREEDY_BELOW = 1e-5
+
 
 def sampling_params(sampling: TextSampling, extra_args: dict[str, Any] | None) -> SamplingParams:
     """Raises vLLM's `VLLMValidationError` (a ValueError) where values do not go together."""
+    sampling = _several_greedy(sampling)
     structured = StructuredOutputsParams(json=sampling.json_schema) if sampling.json_schema else None
     repeated = sampling.repetition_detection
     return SamplingParams(
@@ -35,6 +39,13 @@ def sampling_params(sampling: TextSampling, extra_args: dict[str, Any] | None) -
         output_kind=RequestOutputKind.DELTA,
         extra_args=extra_args,
     )
+
+
+def _several_greedy(sampling: TextSampling) -> TextSampling:
+    """Greedy choices of a number that vLLM takes: it allows one, and a draw from one token is greedy too."""
+    if sampling.choices == 1 or sampling.temperature >= _GREEDY_BELOW:
+        return sampling
+    return replace(sampling, temperature=1.0, top_k=1, top_p=1.0, min_p=0.0)
 
 
 def token_logprobs(

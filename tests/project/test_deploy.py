@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import stat
 import subprocess
 from importlib.util import find_spec
 from pathlib import Path
@@ -71,6 +73,28 @@ def test_services_can_write_nowhere_and_gain_nothing(name: str) -> None:
     assert service["security_opt"] == ["no-new-privileges:true"]
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
     assert name == "antiphon" or PINNED.search(service["image"])
+
+
+def preparation() -> str:
+    """The command that makes the key file, from the compose file's first lines."""
+    lines = (DEPLOY / "compose.yaml").read_text().splitlines()
+    return next(line.removeprefix("#").strip() for line in lines if "api-key" in line)
+
+
+def test_the_key_file_can_be_read_by_its_group_and_by_no_one_else(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    subprocess.run(["sh", "-c", preparation()], cwd=tmp_path, check=True)
+    key = tmp_path / "deploy/api-key"
+    assert stat.S_IMODE(key.stat().st_mode) == 0o640
+    assert re.fullmatch(r"[0-9a-f]{48}\n", key.read_text())
+    assert (tmp_path / "deploy/.env").read_text() == f"KEY_GID={os.getgid()}\n"
+
+
+def test_the_services_that_need_the_key_are_in_the_group_of_its_file_and_others_are_not() -> None:
+    for name, service in services().items():
+        needs = name in ("antiphon", "prometheus")
+        assert service.get("secrets", []) == (["api_key"] if needs else [])
+        assert [group.partition(":")[0] for group in service.get("group_add", [])] == ["${KEY_GID"] * needs
 
 
 def test_the_server_is_stopped_no_sooner_than_it_has_drained() -> None:
