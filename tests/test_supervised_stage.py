@@ -145,3 +145,24 @@ def test_deaths_of_long_ago_are_forgiven() -> None:
     policy = RestartPolicy(most=1, window_s=100, first_s=1)
     assert policy.delay_s([0, 50], 50) is None
     assert policy.delay_s([0, 150], 150) == 1
+
+
+@pytest.mark.parametrize("faulty", ["end", "on_death"])
+async def test_a_dead_engine_whose_end_raises_is_still_replaced(faulty: str) -> None:
+    """Once the supervisor died of it, and the stage stayed dead for good."""
+    workshop = Workshop()
+
+    async def refuse() -> None:
+        raise RuntimeError("the process is gone")
+
+    def fail(death: EngineDead) -> None:
+        raise RuntimeError("a request could not be told")
+
+    async with kept_alive(workshop) as stage:
+        if faulty == "end":
+            workshop.engines[0].end = refuse  # type: ignore[method-assign]
+        else:
+            stage._on_death = fail
+        workshop.engines[0].alive = False
+        await becomes(lambda: stage.restarts == 1 and stage.alive)
+        assert workshop.engines[0].ended == (faulty == "on_death")

@@ -64,6 +64,14 @@ class Bridge:
         self.frame_time = FrameTime()
 
     async def __aenter__(self) -> Bridge:
+        try:
+            self._open()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    def _open(self) -> None:
         self._text.sndhwm = 0
         self._text.linger = 0
         self._text.connect(self._folder.text)
@@ -78,7 +86,6 @@ class Bridge:
             asyncio.create_task(self._read_frames(frames), name="bridge-frames"),
             asyncio.create_task(self._read_rows(rows), name="bridge-rows"),
         ]
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -86,9 +93,17 @@ class Bridge:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._close()
+
+    def _close(self) -> None:
         self._text.close()
         self._pace.close()
         self._context.destroy(linger=0)
+
+    @property
+    def closed(self) -> bool:
+        """Whether every socket is."""
+        return self._text.closed and self._pace.closed and self._context.closed
 
     def open_stream(self, arrived: Callable[[SpeechFrames], None]) -> int:
         """A number that no stream had before; `arrived` is called with each of its frames."""

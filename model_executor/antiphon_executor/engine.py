@@ -43,7 +43,7 @@ from antiphon_executor.settled_capacity import engine_capacity
 from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.stage import Progress, Stage, generate_of
 from antiphon_executor.stage_metrics import joined
-from antiphon_executor.supervised_stage import SupervisedStage, Watch
+from antiphon_executor.supervised_stage import SupervisedStage, Watch, end_all
 from antiphon_executor.talker.media_arena import pages_for
 from antiphon_executor.talkers import talker_of
 from antiphon_executor.turn_run import Stages, TurnRun
@@ -66,12 +66,18 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
         launch, planned = Launch(progress), plans(settings, config, folder)
         stages = await launch.start_all(planned)
         restarts = {plan.name: partial(launch.start, plan) for plan in planned}
-        return VllmOmniEngine(settings, config, voices, stages, restarts, bridge, stack.pop_all())
+        try:
+            engine = VllmOmniEngine(settings, config, voices, stages, restarts, bridge)
+        except BaseException:
+            await end_all(stages)
+            raise
+        engine.begin(stack.pop_all())
+        return engine
     raise AssertionError("unreachable")
 
 
 class VllmOmniEngine:
-    """An `OmniEngine` on vLLM. Closed with `close`, once."""
+    """An `OmniEngine` on vLLM, from `begin` until `close`: until then it owns nothing."""
 
     def __init__(
         self,
@@ -81,14 +87,13 @@ class VllmOmniEngine:
         stages: list[Stage],
         restarts: Mapping[str, Callable[[], Awaitable[Stage]]],
         bridge: Bridge,
-        owned: AsyncExitStack,
     ) -> None:
         watch = Watch(RestartPolicy(settings.restarts), settings.hang_s)
         self._stages = {
             stage.name: SupervisedStage(stage.name, stage, restarts[stage.name], watch, self._died)
             for stage in stages
         }
-        self._owned = owned
+        self._owned = AsyncExitStack()
         thinker = self._stages["thinker"]
         talker = self._stages.get("talker")
         limits = settings.talker
@@ -108,6 +113,11 @@ class VllmOmniEngine:
         )
         self._bridge = bridge
         self._running: dict[str, TurnRun] = {}
+        self._supervising: list[asyncio.Task[None]] = []
+
+    def begin(self, owned: AsyncExitStack) -> None:
+        """Has the stages supervised. They, and what `owned` closes, end with `close`."""
+        self._owned = owned
         self._supervising = [
             asyncio.create_task(stage.supervise(), name=f"supervise-{stage.name}")
             for stage in self._stages.values()
@@ -171,11 +181,11 @@ class VllmOmniEngine:
         return joined([stage.engine.metrics for stage in self._stages.values() if stage.alive])
 
     async def close(self) -> None:
-        for task in self._supervising:
-            task.cancel()
-        await asyncio.gather(*self._supervising, return_exceptions=True)
-        await asyncio.gather(*(stage.close() for stage in self._stages.values()))
-        await self._owned.aclose()
+        async with self._owned:
+            for task in self._supervising:
+                task.cancel()
+            await asyncio.gather(*self._supervising, return_exceptions=True)
+            await asyncio.gather(*(stage.close() for stage in self._stages.values()))
 
     def _check(self, turn: TurnRequest) -> None:
         speech = turn.speech

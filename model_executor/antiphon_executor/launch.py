@@ -15,6 +15,7 @@ from antiphon_executor.bridge import SocketFolder
 from antiphon_executor.environment import visible_devices
 from antiphon_executor.settings import EngineSettings
 from antiphon_executor.stage import Progress, Stage, start_stage
+from antiphon_executor.supervised_stage import end_all
 from antiphon_executor.talkers import talker_arguments
 from antiphon_executor.thinker.engine_args import thinker_engine_args
 
@@ -52,10 +53,17 @@ class Launch:
 
     async def start_all(self, planned: list[Plan]) -> list[Stage]:
         """All of them, or none: what had started is ended where another fails. Raises the first failure."""
-        started = await asyncio.gather(*(self.start(plan) for plan in planned), return_exceptions=True)
+        starting = [asyncio.ensure_future(self.start(plan)) for plan in planned]
+        try:
+            started = await asyncio.gather(*starting, return_exceptions=True)
+        except asyncio.CancelledError:
+            # Those that were there before the cancellation are in nobody's hands but ours.
+            ends = await asyncio.gather(*starting, return_exceptions=True)
+            await end_all(stage for stage in ends if isinstance(stage, Stage))
+            raise
         stages = [stage for stage in started if isinstance(stage, Stage)]
         for failure in started:
             if isinstance(failure, BaseException):
-                await asyncio.gather(*(stage.end() for stage in stages))
+                await end_all(stages)
                 raise failure
         return stages

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
@@ -97,9 +98,44 @@ def converse_of(stage: SupervisedStage[Stage]) -> Converse:
     return converse
 
 
+class _Loading:
+    """An engine that loads in a thread, which nothing can stop.
+
+    An engine that nobody waits for any more when it has loaded is ended there and then.
+    """
+
+    def __init__(self, load: Callable[[], AsyncLLM]) -> None:
+        self._load = load
+        self._lock = threading.Lock()
+        self._abandoned = False
+        self._loaded: AsyncLLM | None = None
+
+    def run(self) -> AsyncLLM:
+        loaded = self._load()
+        with self._lock:
+            self._loaded = loaded
+            abandoned = self._abandoned
+        if abandoned:
+            loaded.shutdown()
+        return loaded
+
+    def abandon(self) -> AsyncLLM | None:
+        """-> what had loaded already, for the caller to end."""
+        with self._lock:
+            self._abandoned = True
+            return self._loaded
+
+
 async def start_stage(name: str, arguments: AsyncEngineArgs, progress: Progress) -> Stage:
+    """Cancelled while the engine loads, it returns at once; the engine then ends as soon as it has loaded."""
     progress(f"{name}: loading")
     metrics = StageMetrics(name)
-    llm = await asyncio.to_thread(AsyncLLM.from_engine_args, arguments, stat_loggers=[metrics.stat_logger])
+    loading = _Loading(lambda: AsyncLLM.from_engine_args(arguments, stat_loggers=[metrics.stat_logger]))
+    try:
+        llm = await asyncio.to_thread(loading.run)
+    except asyncio.CancelledError:
+        if (loaded := loading.abandon()) is not None:
+            await asyncio.to_thread(loaded.shutdown)
+        raise
     progress(f"{name}: ready")
     return Stage(name, llm, metrics)

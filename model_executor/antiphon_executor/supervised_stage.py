@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
@@ -22,7 +22,15 @@ STARTING_S = 30.0  # a client that asks while an engine loads is told to come ba
 _log = logging.getLogger("antiphon.engine")
 
 
-class Engine(Protocol):
+class Endable(Protocol):
+    """What holds processes of its own until it is ended."""
+
+    async def end(self) -> None:
+        """Ends the engine's processes, however it is."""
+        ...
+
+
+class Engine(Endable, Protocol):
     """What `stage.Stage` is to its supervisor."""
 
     @property
@@ -30,10 +38,6 @@ class Engine(Protocol):
 
     async def ping(self) -> None:
         """Returns when the engine has answered, between two of its steps."""
-        ...
-
-    async def end(self) -> None:
-        """Ends the engine's processes, however it is."""
         ...
 
 
@@ -47,6 +51,14 @@ class Watch:
     policy: RestartPolicy
     hang_s: float
     ping_every_s: float = 2.0
+
+
+async def end_all(engines: Iterable[Endable]) -> None:
+    """Ends all of them, whatever one of them raises: that is logged."""
+    ends = await asyncio.gather(*(engine.end() for engine in engines), return_exceptions=True)
+    for error in ends:
+        if isinstance(error, Exception):
+            _log.error("an engine did not end cleanly", exc_info=error)
 
 
 class SupervisedStage(Generic[E]):
@@ -103,14 +115,17 @@ class SupervisedStage(Generic[E]):
     async def close(self) -> None:
         """Ends the running engine, if any. `supervise` has been cancelled before."""
         if self._engine is not None:
-            await self._engine.end()
+            await end_all([self._engine])
 
     async def _bury(self) -> None:
         """Nothing here knows the dead engine afterwards: sockets and threads go with the last who does."""
         engine, self._engine = self._engine, None
-        self._on_death(self.death)
+        try:
+            self._on_death(self.death)
+        except Exception as error:
+            _log.error("a death was not told to all", extra={"fields": {"stage": self.name}}, exc_info=error)
         if engine is not None:
-            await engine.end()
+            await end_all([engine])
 
     async def _restart(self) -> None:
         _log.warning("engine restarts", extra={"fields": {"stage": self.name, "deaths": len(self._deaths)}})

@@ -1,0 +1,198 @@
+"""A start that fails or is cancelled, at whatever step, leaves no engine, task, socket or folder behind."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import zmq
+from vllm.engine.arg_utils import AsyncEngineArgs
+
+from antiphon_executor import engine as engine_module
+from antiphon_executor import launch as launch_module
+from antiphon_executor import stage as stage_module
+from antiphon_executor.bridge import Bridge, SocketFolder
+from antiphon_executor.engine import start_engine
+from antiphon_executor.launch import Launch, Plan
+from antiphon_executor.settings import EngineSettings
+from antiphon_executor.stage import Stage, start_stage
+from antiphon_executor.supervised_stage import end_all
+from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
+
+
+class ScriptedStage(Stage):
+    """Loads at once. It has no engine: who asks for one gets an AttributeError."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.ended = False
+
+    @property
+    def alive(self) -> bool:
+        return not self.ended
+
+    async def end(self) -> None:
+        self.ended = True
+
+
+class Starts:
+    """In place of `start_stage`: scripted stages by name, some of which never come, or fail."""
+
+    def __init__(self) -> None:
+        self.stages: list[ScriptedStage] = []
+        self.hanging: set[str] = set()
+        self.failing: set[str] = set()
+        self.begun = asyncio.Event()
+
+    async def start(self, name: str, *_: Any) -> ScriptedStage:
+        if name in self.failing:
+            raise RuntimeError("no memory left")
+        if name in self.hanging:
+            self.begun.set()
+            await asyncio.Event().wait()
+        self.stages.append(ScriptedStage(name))
+        return self.stages[-1]
+
+
+@pytest.fixture
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where the socket folder is made."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture
+def starts(monkeypatch: pytest.MonkeyPatch) -> Starts:
+    scripted = Starts()
+    monkeypatch.setattr(launch_module, "start_stage", scripted.start)
+    monkeypatch.setattr(engine_module, "prepare_environment", lambda *_, **__: None)
+    monkeypatch.setattr(engine_module, "claim_children", lambda: None)
+    return scripted
+
+
+def tasks_of_the_bridge() -> list[str]:
+    return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("bridge")]
+
+
+async def test_a_start_that_fails_behind_the_engines_ends_both_and_removes_the_socket_folder(
+    starts: Starts,
+    temporary: Path,
+    tiny_qwen3_omni: Path,  # noqa: F811
+) -> None:
+    """The engine's constructor asks the stages for what these do not have."""
+    with pytest.raises(AttributeError):
+        await start_engine(EngineSettings(model=tiny_qwen3_omni), lambda _: None)
+    assert [stage.name for stage in starts.stages if stage.ended] == ["thinker", "talker"]
+    assert list(temporary.glob("antiphon-*")) == []
+    assert tasks_of_the_bridge() == []
+
+
+@pytest.mark.parametrize("ends_by", ["failure", "cancellation"])
+async def test_a_start_that_ends_while_one_engine_loads_ends_the_other(
+    starts: Starts,
+    temporary: Path,
+    tiny_qwen3_omni: Path,  # noqa: F811
+    ends_by: str,
+) -> None:
+    settings = EngineSettings(model=tiny_qwen3_omni)
+    if ends_by == "failure":
+        starts.failing = {"talker"}
+        with pytest.raises(RuntimeError, match="no memory left"):
+            await start_engine(settings, lambda _: None)
+    else:
+        starts.hanging = {"talker"}
+        starting = asyncio.create_task(start_engine(settings, lambda _: None))
+        await starts.begun.wait()
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+    assert [stage.ended for stage in starts.stages] == [True]
+    assert list(temporary.glob("antiphon-*")) == []
+    assert tasks_of_the_bridge() == []
+
+
+class LoadedEngine:
+    """What `AsyncLLM.from_engine_args` gives; loading takes until `go`."""
+
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.loading = threading.Event()
+        self.down = threading.Event()
+
+    def load(self, *_: Any, **__: Any) -> LoadedEngine:
+        self.loading.set()
+        self.go.wait(10)
+        return self
+
+    def shutdown(self) -> None:
+        self.down.set()
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoadedEngine]:
+    engine = LoadedEngine()
+    monkeypatch.setattr(stage_module, "AsyncLLM", SimpleNamespace(from_engine_args=engine.load))
+    yield engine
+    engine.go.set()
+
+
+async def test_an_engine_that_has_loaded_after_its_start_was_cancelled_is_ended(loaded: LoadedEngine) -> None:
+    """The thread that loads it cannot be stopped, and its result was nobody's."""
+    starting = asyncio.create_task(start_stage("talker", AsyncEngineArgs(), lambda _: None))
+    await asyncio.to_thread(loaded.loading.wait, 10)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert not loaded.down.is_set()
+    loaded.go.set()
+    assert await asyncio.to_thread(loaded.down.wait, 10)
+
+
+async def test_an_engine_that_had_loaded_as_its_start_was_cancelled_is_ended(loaded: LoadedEngine) -> None:
+    loaded.go.set()
+    starting = asyncio.create_task(start_stage("talker", AsyncEngineArgs(), lambda _: None))
+    await asyncio.sleep(0)
+    loaded.loading.wait(10)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert await asyncio.to_thread(loaded.down.wait, 10)
+
+
+async def test_an_end_that_raises_keeps_no_other_engine_alive() -> None:
+    class Stubborn(ScriptedStage):
+        async def end(self) -> None:
+            raise RuntimeError("the process is gone")
+
+    other = ScriptedStage("talker")
+    await end_all([Stubborn("thinker"), other])
+    assert other.ended
+
+
+async def test_a_stage_that_started_as_the_start_was_cancelled_is_ended(starts: Starts) -> None:
+    """Its result is there when the cancellation arrives, in a gathering that is given up."""
+    starts.hanging = {"talker"}
+    planned = [Plan("thinker", AsyncEngineArgs(), None), Plan("talker", AsyncEngineArgs(), None)]
+    starting = asyncio.create_task(Launch(lambda _: None).start_all(planned))
+    await starts.begun.wait()
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert [stage.ended for stage in starts.stages] == [True]
+
+
+async def test_a_bridge_that_cannot_open_leaves_no_socket_behind(temporary: Path) -> None:
+    """Its folder is gone: nothing can be bound in there."""
+    folder = SocketFolder()
+    folder.close()
+    bridge = Bridge(folder)
+    with pytest.raises(zmq.ZMQError):
+        await bridge.__aenter__()
+    assert bridge.closed
+    assert tasks_of_the_bridge() == []
