@@ -28,7 +28,7 @@ READY  := $(VENV)/ready-$(DEVICE)
 TESTED := $(VENV)/ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint lock architecture chaos soak nano nano-polish nano-eval nano-readers image-test clean
+.PHONY: help install serve test lint lock sbom audit architecture chaos soak nano nano-polish nano-eval nano-readers image-test clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -50,6 +50,14 @@ lint: $(TESTED) ## ruff, its formatter, mypy
 
 lock: .cache/lock-tools/bin/uv ## write the locks anew (UPGRADE=1: newer releases)
 	.cache/lock-tools/bin/python lock/update.py $(if $(UPGRADE),--upgrade)
+
+sbom: .cache/audit-tools/ready ## list what the locks install, as CycloneDX (build/sbom-cpu.json, ...)
+	@mkdir -p build
+	for lock in cpu cuda; do .cache/audit-tools/bin/cyclonedx-py requirements lock/$$lock.txt \
+	  --output-reproducible --output-file build/sbom-$$lock.json || exit 1; done
+
+audit: .cache/audit-tools/ready ## look the locked packages up among known vulnerabilities
+	.cache/audit-tools/bin/python lock/audit.py $(wildcard lock/*.txt)
 
 architecture: $(TESTED) ## write the file table of ARCHITECTURE.md
 	$(PY) -m tests.project.architecture
@@ -98,6 +106,11 @@ $(TESTED): $(READY) lock/dev.txt
 .cache/lock-tools/bin/uv:
 	python3 -m venv .cache/lock-tools
 	.cache/lock-tools/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.9
+
+.cache/audit-tools/ready:
+	python3 -m venv .cache/audit-tools
+	.cache/audit-tools/bin/python -m pip install --quiet --disable-pip-version-check pip-audit==2.10.1 cyclonedx-bom==7.5.0
+	@touch $@
 
 # Each stage leaves its mark when what it made is heard well enough; the next one does not begin before.
 $(TAUGHT_READY): model_executor/antiphon_nano/teachers.txt
