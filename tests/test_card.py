@@ -11,6 +11,7 @@ import pytest
 from antiphon_executor.capacity import EngineCapacity
 from antiphon_executor.card import model_card, read_notes, text_ends
 from antiphon_executor.family import read_config
+from antiphon_executor.media_geometry import MediaGeometry
 from antiphon_executor.protocol import ModelCard, RepetitionDetection, Voice
 from antiphon_executor.settings import EngineSettings
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
@@ -75,5 +76,11 @@ def test_given_a_card_that_is_none_then_it_says_so(tmp_path: Path) -> None:
 def _card(folder: Path, config: Path, voices: tuple[Voice, ...]) -> ModelCard:
     thinker: Any = _Thinker()
     return model_card(
-        EngineSettings(model=folder), read_config(config), voices, thinker, (), EngineCapacity()
+        EngineSettings(model=folder),
+        read_config(config),
+        voices,
+        thinker,
+        (),
+        EngineCapacity(),
+        MediaGeometry(),
     )

@@ -6,7 +6,7 @@ Nothing here imports torch, vLLM or HTTP.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,18 +35,6 @@ class CacheCapacity:
 
 
 @dataclass(frozen=True, slots=True)
-class MediaTokens:
-    """About how many tokens of a prompt media become. Exact counts come with `PromptCounted`.
-
-    `pixels_per_token`: of a picture, and of `frames_per_token` frames of a video together.
-    """
-
-    audio_per_s: float = 13.0
-    pixels_per_token: int = 1_024
-    frames_per_token: int = 2
-
-
-@dataclass(frozen=True, slots=True)
 class EngineCapacity:
     """As the engines settled it when they started. None: not known, and nobody counts it.
 
@@ -56,7 +44,6 @@ class EngineCapacity:
     thinker: CacheCapacity | None = None
     talker: CacheCapacity | None = None
     frame_tokens: int = 1
-    media: MediaTokens = field(default_factory=MediaTokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from transformers import GenerationConfig, PreTrainedConfig
 
 from antiphon_executor.capacity import EngineCapacity
+from antiphon_executor.media_geometry import MediaGeometry
 from antiphon_executor.protocol import (
     MemoryItem,
     ModelCard,
@@ -38,6 +39,7 @@ def model_card(
     thinker: ModelConfig,
     memory: tuple[MemoryItem, ...],
     capacity: EngineCapacity,
+    media: MediaGeometry,
 ) -> ModelCard:
     """`antiphon_card.json`, where a checkpoint has one, says that its weights are random, and how it speaks.
 
@@ -63,6 +65,7 @@ def model_card(
         memory=memory,
         text_step=getattr(config.talker_config, "text_tokens_per_chunk", 1),
         capacity=capacity,
+        media=media,
     )
 
 

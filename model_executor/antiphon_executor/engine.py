@@ -17,6 +17,7 @@ from transformers import PreTrainedConfig
 from vllm.exceptions import VLLMClientError
 from vllm.platforms import current_platform
 from vllm.plugins import load_general_plugins
+from vllm.transformers_utils.processor import cached_processor_from_config
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from antiphon_executor.bridge import Bridge, SocketFolder
@@ -46,6 +47,7 @@ from antiphon_executor.stage_metrics import joined
 from antiphon_executor.supervised_stage import SupervisedStage, Watch, end_all
 from antiphon_executor.talker.media_arena import pages_for
 from antiphon_executor.talkers import talker_of
+from antiphon_executor.thinker.processor_geometry import geometry_of
 from antiphon_executor.turn_run import Stages, TurnRun
 from antiphon_executor.voices import voices_of
 
@@ -99,11 +101,17 @@ class VllmOmniEngine:
         limits = settings.talker
         memory = memory_plan(settings.model, stages)
         capacity = engine_capacity(settings, config, {one.name: one.llm.vllm_config for one in stages})
-        self._card = model_card(settings, config, voices, thinker.engine.llm.model_config, memory, capacity)
+        model, tokenizer = thinker.engine.llm.model_config, thinker.engine.llm.get_tokenizer()
+        media = geometry_of(
+            config,
+            cached_processor_from_config(model),
+            partial(tokenizer.encode, add_special_tokens=False),
+        )
+        self._card = model_card(settings, config, voices, model, memory, capacity, media)
         self._ledger = SlotLedger(limits.streams if talker else 0, pages_for(limits.media_rows))
         self._turns = Stages(
             think=generate_of(thinker),
-            decode=partial(thinker.engine.llm.get_tokenizer().decode, skip_special_tokens=True),
+            decode=partial(tokenizer.decode, skip_special_tokens=True),
             ids=PromptIds.of(config),
             thinker_eos=text_ends(settings.model, config),
             talker=talker_of(settings, config, talker, bridge, self._ledger) if talker else None,

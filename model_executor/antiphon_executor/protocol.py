@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from prometheus_client.metrics_core import Metric
 
 from antiphon_executor.capacity import EngineCapacity, FrameTime
+from antiphon_executor.media_geometry import MediaGeometry
 
 LISTENING_RATE_HZ = 16_000
 SPEAKING_RATE_HZ = 24_000
@@ -252,7 +253,8 @@ class ModelCard:
 
     `sampling`, `speech`: what its makers recommend, for what a request leaves open; `speech` in the default
     voice, None where it does not speak. `voice_table`: every voice, one of them the default; empty there.
-    `text_step`: how many tokens of its text a spoken answer takes in at once.
+    `text_step`: how many tokens of its text a spoken answer takes in at once. `media`: how large the model
+    makes pictures, and how many tokens media take.
     """
 
     name: str
@@ -267,6 +269,7 @@ class ModelCard:
     memory: tuple[MemoryItem, ...] = ()
     text_step: int = 1
     capacity: EngineCapacity = field(default_factory=EngineCapacity)
+    media: MediaGeometry = field(default_factory=MediaGeometry)
 
     @property
     def voices(self) -> tuple[str, ...]:

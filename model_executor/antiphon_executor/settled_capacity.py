@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from transformers import PreTrainedConfig
 
-from antiphon_executor.capacity import CacheCapacity, EngineCapacity, MediaTokens
+from antiphon_executor.capacity import CacheCapacity, EngineCapacity
 from antiphon_executor.family import QWEN3_5_OMNI, family_of
 from antiphon_executor.planner import talker_pages, thinker_pages
 from antiphon_executor.settings import EngineSettings
@@ -18,16 +18,12 @@ from antiphon_executor.settings import EngineSettings
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
-# Tokens a second of sound: AuT's, and Qwen3-Omni's (12.5, and a window's last is whole).
-_AUT_PER_S, _QWEN3_OMNI_PER_S = 7.0, 13.0
-
 
 def engine_capacity(
     settings: EngineSettings, config: PreTrainedConfig, engines: Mapping[str, VllmConfig]
 ) -> EngineCapacity:
     """`engines`: by stage, as they are once the stage is ready."""
     interleaved = family_of(config) is QWEN3_5_OMNI
-    vision = config.thinker_config.vision_config
     talker = engines.get("talker")
     return EngineCapacity(
         thinker=settled(
@@ -37,11 +33,6 @@ def engine_capacity(
         ),
         talker=settled(talker, talker_pages(config, settings.talker).spans) if talker else None,
         frame_tokens=2 if interleaved else 1,
-        media=MediaTokens(
-            audio_per_s=_AUT_PER_S if interleaved else _QWEN3_OMNI_PER_S,
-            pixels_per_token=(vision.patch_size * vision.spatial_merge_size) ** 2,
-            frames_per_token=vision.temporal_patch_size,
-        ),
     )
 
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from antiphon_executor.capacity import CacheCapacity, MediaTokens
-from antiphon_executor.protocol import FRAMES_PER_SECOND, Media
+from antiphon_executor.capacity import CacheCapacity
+from antiphon_executor.media_geometry import MediaGeometry
+from antiphon_executor.protocol import FRAMES_PER_SECOND, Media, VideoClip
 from antiphon_server.capacity import Capacity, Price
 
 
 @dataclass(frozen=True, slots=True)
 class TurnSize:
-    """`prompt_tokens`: with media, about, or counted. `max_tokens`, `max_frames`: None where nobody says.
+    """`prompt_tokens`: with media. `max_tokens`, `max_frames`: None where the request says nothing.
 
     `media_seconds`: of sound and video; `heard_seconds`: of sound alone. `written`, `frames`: of the answer,
     so far, all choices together.
@@ -54,14 +55,17 @@ def price(size: TurnSize, speaks: bool, live: bool, capacity: Capacity) -> Price
     )
 
 
-def tokens_of(media: Media, rates: MediaTokens) -> int:
-    """About how many tokens media take in a prompt, beyond one each for their placeholders."""
-    seconds = heard_seconds(media)
-    pixels = sum(picture.pixels.shape[0] * picture.pixels.shape[1] for picture in media.pictures)
-    for clip in media.videos:
-        count, height, width = clip.frames.shape[:3]
-        pixels += math.ceil(count / rates.frames_per_token) * height * width
-    return math.ceil(seconds * rates.audio_per_s) + math.ceil(pixels / rates.pixels_per_token)
+def tokens_of(media: Media, geometry: MediaGeometry) -> int:
+    """The tokens that media add to a prompt with their placeholders, by the model's own arithmetic."""
+    heard = sum(geometry.sound_tokens(len(clip.samples)) for clip in media.audios)
+    pictures = sum(geometry.picture_tokens(*picture.pixels.shape[:2]) for picture in media.pictures)
+    return heard + pictures + sum(_video_tokens(clip, geometry) for clip in media.videos)
+
+
+def _video_tokens(clip: VideoClip, geometry: MediaGeometry) -> int:
+    frames, height, width = clip.frames.shape[:3]
+    samples = len(clip.sound.samples) if clip.sound else 0
+    return geometry.video_tokens(frames, clip.frames_per_second, (height, width), samples)
 
 
 def heard_seconds(media: Media) -> float:

@@ -94,7 +94,7 @@ async def _prepare(plan: Plan, service: Service, ticket: Ticket, clock: Clock) -
 
 def _size_of(plan: Plan, prompt: tuple[int, ...], media: Media, card: ModelCard) -> TurnSize:
     return TurnSize(
-        prompt_tokens=len(prompt) + tokens_of(media, card.capacity.media),
+        prompt_tokens=len(prompt) + tokens_of(media, card.media),
         max_tokens=plan.text.max_tokens,
         max_frames=plan.speech.max_frames if plan.speech else None,
         media_seconds=media_seconds(media),

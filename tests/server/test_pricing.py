@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from antiphon_executor.capacity import CacheCapacity, EngineCapacity, MediaTokens
+from antiphon_executor.capacity import CacheCapacity, EngineCapacity
+from antiphon_executor.media_geometry import MediaGeometry, PixelBounds
 from antiphon_executor.protocol import AudioClip, Media, Picture, VideoClip
 from antiphon_server.capacity import Capacity, Price
 from antiphon_server.pricing import TurnSize, heard_seconds, media_seconds, price, tokens_of
@@ -54,10 +55,19 @@ def test_caches_of_which_nothing_is_known_cost_nothing() -> None:
     assert free == Price(sequences=1, streams=1, live=1)
 
 
-def test_media_are_counted_about_as_the_model_takes_them() -> None:
+def test_a_photograph_counts_as_large_as_the_model_makes_it_and_not_as_it_came() -> None:
+    """Tiny bounds, as antiphon-nano has them: a picture of 4000 x 3000 is 36 tokens at most."""
+    geometry = MediaGeometry(picture=PixelBounds(32, 9_216, 36_864))
+    photograph = Picture(np.broadcast_to(np.uint8(0), (3_000, 4_000, 3)))
+    # 160 x 192 pixels: 5 x 6 tokens, one of which its placeholder is.
+    assert tokens_of(Media(pictures=(photograph,)), geometry) == 5 * 6 - 1
+
+
+def test_media_of_several_kinds_are_counted_together() -> None:
     second = AudioClip(np.zeros(16_000, np.float32))
     film = VideoClip(np.zeros((5, 64, 96, 3), np.uint8), 2.0, second)
     media = Media((second,), (Picture(np.zeros((64, 64, 3), np.uint8)),), (film,))
-    assert tokens_of(media, MediaTokens(7.0, 32 * 32, 2)) == 2 * 7 + 4 + 3 * 6
+    # Each without its placeholder; a video's sound stands between two marks.
+    assert tokens_of(media, MediaGeometry()) == (13 - 1) + (4 - 1) + (3 * 6 + 13 + 2 - 1)
     assert heard_seconds(media) == 2.0
     assert media_seconds(media) == 3.5

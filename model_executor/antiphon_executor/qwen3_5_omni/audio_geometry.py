@@ -6,8 +6,11 @@ In: a clip's samples or mel frames. Out: exact counts and times, in whole number
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from transformers import PreTrainedConfig
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
 
 SAMPLE_RATE_HZ = 16_000
 HOP_SAMPLES = 160

@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedConfig
 
 from antiphon_executor.qwen3_5_omni.audio_geometry import AudioGeometry
 from antiphon_executor.qwen3_5_omni.tm_rope import TmRope, picture
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 Encode = Callable[[str], Sequence[int]]
 """A text without control tokens → its token ids."""

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedConfig
 
 from antiphon_executor.qwen3_5_omni.audio_geometry import AudioGeometry
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
 
 Positions = NDArray[np.int64]
 

@@ -33,7 +33,7 @@ from antiphon_executor.protocol import LISTENING_RATE_HZ
 from antiphon_executor.thinker.inputs import VideoFacts
 from antiphon_executor.thinker.positions import audio_tokens, merge_order
 
-_VIDEO_SIZE = Qwen3OmniMoeProcessorKwargs._defaults["videos_kwargs"]["size"]
+VIDEO_SIZE = Qwen3OmniMoeProcessorKwargs._defaults["videos_kwargs"]["size"]
 _NO_SOUND = np.zeros(0, dtype=np.float32)
 
 
@@ -111,7 +111,7 @@ class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
             processor(
                 videos=[frames],
                 do_sample_frames=False,
-                size=_VIDEO_SIZE,
+                size=VIDEO_SIZE,
                 input_data_format="channels_last",
                 return_tensors="pt",
             )
