@@ -19,6 +19,8 @@ from antiphon_executor.messages import MediaRows, SpeechFrames
 from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import (
     EngineBusy,
+    EngineError,
+    InvalidTurn,
     Media,
     Picture,
     PromptCounted,
@@ -51,6 +53,8 @@ class Engines:
         self.after_text: Callable[[], Any] = lambda: asyncio.sleep(0)
         self.fault: BaseException | None = None
         self.opening: tuple[int, ...] = ()
+        self.tokens: tuple[int, ...] = (30, 31, END)
+        self.finish = "stop"
         self.started: list[StreamStart] = []
         self._frames = self._push(folder.frames)
         self._rows = self._push(folder.rows)
@@ -64,10 +68,10 @@ class Engines:
         return socket
 
     async def think(self, prompt: Any, params: Any, request_id: str) -> AsyncIterator[Any]:
-        for token in (30, 31, END):
+        for token in self.tokens:
             choice = SimpleNamespace(
-                index=0, token_ids=[token], text=f"<{token}>", logprobs=None,
-                finish_reason="stop" if token == END else None,
+                index=0, token_ids=[token] if token else [], text=f"<{token}>" if token else "",
+                logprobs=None, finish_reason=self.finish if token == self.tokens[-1] else None,
             )  # fmt: skip
             prompt_ids = [*PROMPT, *self.opening]
             yield SimpleNamespace(prompt_token_ids=prompt_ids, num_cached_tokens=0, outputs=[choice])
@@ -181,3 +185,55 @@ async def test_given_a_turn_that_is_failed_from_outside_then_it_ends_with_that_e
 async def test_given_no_free_slot_then_the_thinker_is_not_even_asked(engines: Engines) -> None:
     with engines.ledger.lease(), pytest.raises(EngineBusy):
         await heard(TurnRun(engines.stages, turn()))
+
+
+@pytest.mark.parametrize("finish", ["error", "abort", "no-such-word"])
+@pytest.mark.parametrize("tokens", [(0,), (30, 0), (30, 31)])
+@pytest.mark.parametrize("speech", [None, SpeechSampling("ethan")])
+async def test_given_an_answer_that_the_engine_ends_with_an_error_then_it_never_passes_for_a_whole_one(
+    engines: Engines, finish: str, tokens: tuple[int, ...], speech: SpeechSampling | None
+) -> None:
+    """R48: a schema that could not be compiled was an empty answer with `stop`."""
+    engines.finish, engines.tokens = finish, tokens
+    told: list[TurnEvent] = []
+
+    async def listen() -> None:
+        async for event in TurnRun(engines.stages, TurnRequest("t", PROMPT[4:], speech=speech)).events():
+            told.append(event)
+
+    with pytest.raises(EngineError) as raised:
+        await asyncio.wait_for(listen(), 5)
+    assert not isinstance(raised.value, InvalidTurn)
+    assert not any(isinstance(one, TextEnded) for one in told)
+    assert engines.ledger.used == 0
+
+
+@pytest.mark.parametrize(
+    ("finish", "said"), [("length", "length"), ("repetition", "length"), ("stop", "stop")]
+)
+async def test_given_an_answer_that_ends_by_itself_or_at_a_limit_then_it_says_which(
+    engines: Engines, finish: str, said: str
+) -> None:
+    engines.finish = finish
+    events = await heard(TurnRun(engines.stages, TurnRequest("t", PROMPT[4:])))
+    assert events[-1] == TextEnded(0, said)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("param", ["response_format", "tools"])
+async def test_given_a_schema_that_vllm_cannot_compile_then_the_request_is_refused_by_its_field(
+    engines: Engines, param: str
+) -> None:
+    engines.finish, engines.tokens = "error", (0,)
+    text = TextSampling(json_schema="{}", schema_param=param)
+    with pytest.raises(InvalidTurn, match="schema cannot be compiled") as raised:
+        await heard(TurnRun(engines.stages, TurnRequest("t", PROMPT[4:], text=text)))
+    assert raised.value.param == param
+
+
+async def test_given_an_error_behind_the_first_token_then_the_schema_is_not_blamed(engines: Engines) -> None:
+    engines.finish, engines.tokens = "error", (30, 0)
+    with pytest.raises(EngineError) as raised:
+        await heard(
+            TurnRun(engines.stages, TurnRequest("t", PROMPT[4:], text=TextSampling(json_schema="{}")))
+        )
+    assert not isinstance(raised.value, InvalidTurn)

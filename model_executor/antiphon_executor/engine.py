@@ -7,6 +7,7 @@ death, and ends them; what happens in a turn stands in `turn_run.py`.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, aclosing
 from functools import partial
@@ -38,6 +39,7 @@ from antiphon_executor.protocol import (
     TurnRequest,
     Voice,
 )
+from antiphon_executor.request_faults import refusal_of
 from antiphon_executor.restart_policy import RestartPolicy
 from antiphon_executor.settings import EngineSettings
 from antiphon_executor.settled_capacity import engine_capacity
@@ -50,6 +52,8 @@ from antiphon_executor.talkers import talker_of
 from antiphon_executor.thinker.processor_geometry import geometry_of
 from antiphon_executor.turn_run import Stages, TurnRun
 from antiphon_executor.voices import voices_of
+
+_log = logging.getLogger("antiphon.engine")
 
 
 async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmniEngine:
@@ -108,6 +112,7 @@ class VllmOmniEngine:
             partial(tokenizer.encode, add_special_tokens=False),
         )
         self._card = model_card(settings, config, voices, model, memory, capacity, media)
+        self._vocabulary: int = model.get_vocab_size()
         self._ledger = SlotLedger(limits.streams if talker else 0, pages_for(limits.media_rows))
         self._turns = Stages(
             think=generate_of(thinker),
@@ -145,7 +150,9 @@ class VllmOmniEngine:
                 async for event in events:
                     yield event
         except VLLMClientError as error:
-            raise InvalidTurn(str(error)) from error
+            fields = {"error": type(error).__name__, "parameter": getattr(error, "parameter", None)}
+            _log.info("vLLM refused a request", extra={"fields": fields})
+            raise refusal_of(error, turn, self._vocabulary) from error
         except (EngineDeadError, EngineGenerateError) as error:
             dead = self._dead_stage()
             if dead is None:

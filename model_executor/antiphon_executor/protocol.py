@@ -92,7 +92,10 @@ class RepetitionDetection:
 
 @dataclass(frozen=True, slots=True)
 class TextSampling:
-    """How the Thinker's text is drawn. None means: the engine's default; of repetition: let it be."""
+    """How the Thinker's text is drawn. None means: the engine's default; of repetition: let it be.
+
+    `schema_param`: the field of the request that `json_schema` is of, for errors.
+    """
 
     max_tokens: int | None = None
     temperature: float = 1.0
@@ -108,6 +111,7 @@ class TextSampling:
     top_logprobs: int | None = None
     logit_bias: tuple[tuple[int, float], ...] = ()
     json_schema: str | None = None
+    schema_param: str = "response_format"
     repetition_detection: RepetitionDetection | None = None
 
 
@@ -316,16 +320,17 @@ class EngineError(Exception):
     """Base of what an engine raises from `generate`. Messages are fit for a client.
 
     EngineError
-    ├── InvalidTurn        the request cannot be served as it is (`param` names the part)
+    ├── InvalidTurn        the request cannot be served as it is (`param` names the part, `code` the kind)
     ├── EngineBusy         no room now; try again after `retry_after_s`
     └── EngineDead         a stage has died; nothing can be served
     """
 
 
 class InvalidTurn(EngineError):
-    def __init__(self, message: str, param: str | None = None) -> None:
+    def __init__(self, message: str, param: str | None = None, code: str = "invalid_turn") -> None:
         super().__init__(message)
         self.param = param
+        self.code = code
 
 
 class EngineBusy(EngineError):

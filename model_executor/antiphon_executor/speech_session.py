@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from antiphon_executor.messages import MediaRows
-from antiphon_executor.protocol import FinishReason, Note, SpeechEnded, SpeechSampling
+from antiphon_executor.protocol import EngineError, FinishReason, Note, SpeechEnded, SpeechSampling
 from antiphon_executor.talker.sampling import StreamSampling
 
 
@@ -72,7 +72,7 @@ def ended(finish_reason: str | None, tokens: int) -> SpeechEnded:
         case "length":
             reason = "length"
         case _:
-            raise RuntimeError(f"the Talker ended a stream: {finish_reason}")
+            raise EngineError("the engine ended the speech with an error")
     return SpeechEnded(reason, tokens - (reason == "stop"))
 
 

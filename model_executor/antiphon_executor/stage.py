@@ -13,6 +13,7 @@ from vllm.engine.protocol import StreamingInput
 from vllm.inputs import TokensPrompt
 from vllm.v1.engine.async_llm import AsyncLLM
 
+from antiphon_executor.protocol import InvalidTurn
 from antiphon_executor.stage_metrics import StageMetrics
 from antiphon_executor.supervised_stage import SupervisedStage
 
@@ -32,8 +33,12 @@ class Stage:
     async def generate(
         self, prompt: TokensPrompt, params: SamplingParams, request_id: str
     ) -> AsyncGenerator[RequestOutput]:
-        """Outputs of one request. Media are prepared off the event loop; closing it aborts the request."""
+        """Outputs of one request. Media are prepared off the event loop; closing it aborts the request.
+
+        InvalidTurn where the prompt leaves no room for an answer.
+        """
         (rendered,) = await self.llm.renderer.render_cmpl_async([prompt])
+        check_room(len(rendered.get("prompt_token_ids", ())), self.llm.model_config.max_model_len)
         try:
             async with aclosing(self.llm.generate(rendered, params, request_id)) as outputs:
                 async for output in outputs:
@@ -74,6 +79,17 @@ class Stage:
     @property
     def running(self) -> int:
         return self.llm.output_processor.get_num_unfinished_requests()
+
+
+def check_room(prompt_tokens: int, context_tokens: int) -> None:
+    """Of a prompt with its media expanded."""
+    if prompt_tokens >= context_tokens:
+        raise InvalidTurn(
+            f"the prompt has {prompt_tokens} tokens with its media; the model's context is {context_tokens} "
+            "tokens",
+            "messages",
+            "context_length_exceeded",
+        )
 
 
 def generate_of(stage: SupervisedStage[Stage]) -> Generate:

@@ -18,13 +18,13 @@ from antiphon_executor.engine_times import note_engine_times
 from antiphon_executor.messages import MediaRows
 from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import (
-    FinishReason,
     SpeechSampling,
     TextDelta,
     TextEnded,
     TurnEvent,
     TurnRequest,
 )
+from antiphon_executor.request_faults import finish_of
 from antiphon_executor.settings import GuardSettings
 from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.speakable import SpeakableText, Spoken
@@ -35,9 +35,6 @@ from antiphon_executor.talker.guard import SpeechGuard
 from antiphon_executor.text_sampling import sampling_params, token_logprobs
 from antiphon_executor.thinker.inputs import count_prompt, engine_prompt
 from antiphon_executor.thinker.media_rows import ask_for_rows
-
-_CUT = ("length", "repetition")
-"""How vLLM says that an answer is not whole; OpenAI's clients know the first alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +67,7 @@ class TurnRun:
         self._queue: asyncio.Queue[TurnEvent | _Over] = asyncio.Queue()
         self._stream: SpokenStream | None = None
         self._rows: asyncio.Future[MediaRows] | None = None
+        self._answered = False
         self._speakable = SpeakableText(stages.decode, stages.thinker_eos, bool(turn.text.stop))
 
     @property
@@ -177,16 +175,17 @@ class TurnRun:
             rows.add_done_callback(lambda done: None if done.cancelled() else stream.begin(done.result()))
 
     def _pass_on(self, choice: CompletionOutput) -> None:
+        """Raises where the engine has ended the choice with an error."""
         token_ids = list(choice.token_ids)
+        ended = choice.finish_reason
+        reason = finish_of(ended, self._turn, answered=self._answered) if ended is not None else None
+        self._answered = self._answered or bool(token_ids)
         top = self._turn.text.top_logprobs
         logprobs = token_logprobs(token_ids, choice.logprobs, top) if top is not None else ()
         spoken = self._speakable.take(token_ids, choice.text) if self._stream is not None else Spoken((), ())
         if choice.text or token_ids:
             delta = TextDelta(choice.index, choice.text, len(token_ids), logprobs, spoken.ends)
             self._queue.put_nowait(delta)
-        reason: FinishReason | None = None
-        if choice.finish_reason is not None:
-            reason = "length" if choice.finish_reason in _CUT else "stop"
         if self._stream is not None and (spoken.token_ids or reason is not None):
             self._stream.feed(spoken.token_ids, final=reason is not None)
         if reason is not None:

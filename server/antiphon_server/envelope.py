@@ -47,7 +47,7 @@ def error_of(exc: BaseException) -> ApiError:
 def _of_engine(exc: EngineError) -> ApiError:
     match exc:
         case InvalidTurn():
-            return BadRequest(str(exc), param=exc.param, code="invalid_turn")
+            return BadRequest(str(exc), param=exc.param, code=exc.code)
         case EngineBusy():
             return Overloaded(str(exc), code="engine_busy", retry_after_s=exc.retry_after_s)
         case EngineDead():

@@ -37,6 +37,7 @@ def read_text_sampling(request: ChatRequest, card: ModelCard) -> TextSampling:
         top_logprobs=_read_logprobs(request),
         logit_bias=tuple((int(token), bias) for token, bias in request.logit_bias.items()),
         json_schema=_read_schema(request),
+        schema_param="response_format" if request.tool_choice in (None, "auto", "none") else "tools",
     )
 
 

@@ -17,6 +17,10 @@ from tests.server.media.making import base64_of
 pytestmark = pytest.mark.engine
 
 INNARDS = re.compile(r'0x[0-9a-f]{6,}|/home|/usr|/tmp|Traceback|File "')
+# How vLLM, its grammar compilers and transformers speak.
+FOREIGN = re.compile(
+    r"Grammar error|out-of-vocab|token_id\(s\)|parameter=|value=|xgrammar|guidance|max_model_len"
+)
 
 
 def sound(data: bytes) -> dict[str, Any]:
@@ -35,6 +39,10 @@ def showing(part: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": [part, {"type": "text", "text": "?"}]}]}
 
 
+def schema(of: dict[str, Any]) -> dict[str, Any]:
+    return {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": of}}}
+
+
 REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "no messages": ({"messages": []}, 400, "messages"),
     "unknown model": ({"model": "gpt-none"}, 404, "model"),
@@ -46,11 +54,10 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "temperature": ({"temperature": 9}, 400, "temperature"),
     "talker_top_k": (SPOKEN | {"talker_top_k": 4000}, 400, "talker_top_k"),
     "prompt beyond the context": ({"messages": said("river " * 6000)}, 400, "messages"),
-    "schema that is none": (
-        {"response_format": {"type": "json_schema", "json_schema": {"name": "x", "schema": {"type": "?"}}}},
-        400,
-        "",
-    ),
+    "schema that is none": (schema({"type": "?"}), 400, "response_format"),
+    "schema that refers to nothing": (schema({"$ref": "#/$defs/absent"}), 400, "response_format"),
+    "schema that nothing can satisfy": (schema({"type": "array", "minItems": 9, "maxItems": 1}), 400, ""),
+    "bias of a token that is not there": ({"logit_bias": {"9999999": 1}}, 400, "logit_bias"),
     "remote picture": (
         showing({"type": "image_url", "image_url": {"url": "http://example.org/cat.png"}}),
         400,
@@ -75,6 +82,7 @@ def test_a_bad_request_is_refused_in_openais_shape(
     assert {"message", "type", "param", "code"} <= set(error)
     assert (error["param"] or "").startswith(param), error
     assert not INNARDS.search(answer.text)
+    assert not FOREIGN.search(answer.text)
 
 
 def test_a_prompt_that_only_its_media_make_too_long_is_refused(
@@ -85,7 +93,8 @@ def test_a_prompt_that_only_its_media_make_too_long_is_refused(
     body = {"model": MODEL, "messages": [{"role": "user", "content": parts}], "max_tokens": 4}
     answer = httpx.post(f"{served.url}/v1/chat/completions", json=body, timeout=60)
     assert answer.status_code == 400, answer.text
-    assert answer.json()["error"]["type"] == "invalid_request_error"
+    assert answer.json()["error"]["code"] == "context_length_exceeded"
+    assert not FOREIGN.search(answer.text)
     assert not INNARDS.search(answer.text)
 
 

@@ -1,0 +1,63 @@
+"""vLLM's refusals in our words: the field is named, and nothing that vLLM said gets through (R28, R48)."""
+
+from __future__ import annotations
+
+import pytest
+from vllm.exceptions import VLLMUnprocessableEntityError, VLLMValidationError
+
+from antiphon_executor.protocol import InvalidTurn, TextSampling, TurnRequest
+from antiphon_executor.request_faults import refusal_of
+from antiphon_executor.speech_session import ended
+from antiphon_executor.stage import check_room
+
+CANARY = "sesame-4711"
+GREEDY = TextSampling(temperature=0.0, choices=2)
+SCHEMA = TextSampling(json_schema='{"type": "?"}')
+FORCED = TextSampling(json_schema='{"type": "?"}', schema_param="tools")
+
+REFUSALS = {
+    "token ids": (
+        VLLMValidationError(f"token_id(s) [9] in logit_bias {CANARY}", parameter="logit_bias", value=[9]),
+        TextSampling(logit_bias=((9, 1.0),)),
+        "logit_bias",
+    ),
+    "logprobs": (VLLMValidationError(CANARY, parameter="logprobs", value=99), TextSampling(), "top_logprobs"),
+    "temperature": (
+        VLLMValidationError(CANARY, parameter="temperature", value=9), TextSampling(), "temperature",
+    ),
+    "tokens": (VLLMValidationError(CANARY, parameter="input_tokens", value=9), TextSampling(), "messages"),
+    "choices": (VLLMValidationError(f"n must be 1 when {CANARY}"), GREEDY, "n"),
+    "media": (VLLMValidationError(f"the encoder cache size {CANARY}"), SCHEMA, "messages"),
+    "schema": (VLLMValidationError(f"Grammar error: {CANARY}"), SCHEMA, "response_format"),
+    "tools": (VLLMValidationError(f"Grammar error: {CANARY}"), FORCED, "tools"),
+    "what nobody foresaw": (VLLMUnprocessableEntityError(CANARY, parameter="mystery"), TextSampling(), None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("error", "text", "param"), REFUSALS.values(), ids=REFUSALS.keys())
+def test_a_refusal_names_the_clients_field_and_says_nothing_that_vllm_said(
+    error: VLLMValidationError, text: TextSampling, param: str | None
+) -> None:
+    refusal = refusal_of(error, TurnRequest("t", (1,), text=text), vocabulary=100)
+    assert isinstance(refusal, InvalidTurn)
+    assert refusal.param == param
+    for word in (CANARY, "Grammar", "parameter=", "value=", "token_id", "encoder cache"):
+        assert word not in str(refusal)
+
+
+def test_the_ids_that_a_logit_bias_may_name_are_said() -> None:
+    error, text, _ = REFUSALS["token ids"]
+    assert "0 to 99" in str(refusal_of(error, TurnRequest("t", (1,), text=text), vocabulary=100))
+
+
+def test_a_prompt_that_fills_the_context_is_refused_with_openais_code() -> None:
+    check_room(15, 16)
+    with pytest.raises(InvalidTurn, match="16 tokens with its media") as raised:
+        check_room(16, 16)
+    assert (raised.value.param, raised.value.code) == ("messages", "context_length_exceeded")
+
+
+@pytest.mark.parametrize("reason", ["error", "abort", "repetition", None])
+def test_speech_that_the_engine_ends_with_an_error_is_no_whole_answer(reason: str | None) -> None:
+    with pytest.raises(Exception, match="ended the speech with an error"):
+        ended(reason, 4)
