@@ -88,8 +88,8 @@ def test_a_bad_request_is_refused_in_openais_shape(
 def test_a_prompt_that_only_its_media_make_too_long_is_refused(
     served: RunningServer, recordings: Recordings
 ) -> None:
-    """Each question is 26 tokens; only the engine's processor sees that 60 of them pass the context."""
-    parts = [recordings.asked_aloud()] * 60 + [{"type": "text", "text": "word " * 1400}]
+    """Each question is 26 tokens; only the engine's processor sees that 8 of them pass the context."""
+    parts = [recordings.asked_aloud()] * 8 + [{"type": "text", "text": "a " * 3_950}]
     body = {"model": MODEL, "messages": [{"role": "user", "content": parts}], "max_tokens": 4}
     answer = httpx.post(f"{served.url}/v1/chat/completions", json=body, timeout=60)
     assert answer.status_code == 400, answer.text
