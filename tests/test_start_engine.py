@@ -89,7 +89,7 @@ async def test_a_start_that_fails_behind_the_engines_ends_both_and_removes_the_s
     with pytest.raises(AttributeError):
         await start_engine(EngineSettings(model=tiny_qwen3_omni), lambda _: None)
     assert [stage.name for stage in starts.stages if stage.ended] == ["thinker", "talker"]
-    assert list(temporary.glob("antiphon-*")) == []
+    assert list(temporary.glob("antiphon-*")) == []  # noqa: ASYNC240
     assert tasks_of_the_bridge() == []
 
 
@@ -113,7 +113,7 @@ async def test_a_start_that_ends_while_one_engine_loads_ends_the_other(
         with pytest.raises(asyncio.CancelledError):
             await starting
     assert [stage.ended for stage in starts.stages] == [True]
-    assert list(temporary.glob("antiphon-*")) == []
+    assert list(temporary.glob("antiphon-*")) == []  # noqa: ASYNC240
     assert tasks_of_the_bridge() == []
 
 
