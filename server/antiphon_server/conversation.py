@@ -6,11 +6,11 @@ Pure: it looks nothing up elsewhere, decodes nothing and renders nothing.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from antiphon_server.client_json import ClientJson
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.source import MediaSource
 from antiphon_server.protocol.chat import ChatRequest
@@ -47,25 +47,35 @@ class Conversation:
         return sum(_count_chars(message) for message in self.messages) + _count_chars(list(self.tools))
 
 
-def read_conversation(request: ChatRequest, transcript_of: TranscriptOf) -> Conversation:
-    """Raises BadRequest for a spoken answer that is no longer known."""
+def read_conversation(
+    request: ChatRequest, transcript_of: TranscriptOf, client_json: ClientJson
+) -> Conversation:
+    """Raises BadRequest for a spoken answer that is no longer known, or arguments over the JSON limits."""
     sources: list[MediaSource] = []
     messages = []
     for number, message in enumerate(request.messages):
         param = f"messages[{number}]"
         if isinstance(message, UserMessage):
             sources += _read_sources(message, param, request.hears_video)
-        messages.append(_read_message(message, param, transcript_of))
+        messages.append(_read_message(message, param, transcript_of, client_json))
     tools = () if request.tool_choice == "none" else request.tools
     dumped = tuple(tool.model_dump(mode="json", exclude_unset=True) for tool in tools)
     return Conversation(tuple(messages), dumped, tuple(sources))
 
 
-def _read_message(message: Message, param: str, transcript_of: TranscriptOf) -> TemplateMessage:
+def _read_message(
+    message: Message, param: str, transcript_of: TranscriptOf, client_json: ClientJson
+) -> TemplateMessage:
     if isinstance(message, AssistantMessage):
-        return _read_assistant(message, param, transcript_of)
+        read = _read_assistant(message, param, transcript_of)
+        if message.tool_calls:
+            read["tool_calls"] = [
+                _read_call(call, f"{param}.tool_calls[{number}]", client_json)
+                for number, call in enumerate(message.tool_calls)
+            ]
+        return read
     role = "system" if message.role == "developer" else message.role
-    read: TemplateMessage = {"role": role, "content": _read_content(message.content)}
+    read = {"role": role, "content": _read_content(message.content)}
     if isinstance(message, ToolMessage):
         read["tool_call_id"] = message.tool_call_id
     return read
@@ -111,18 +121,12 @@ def _read_assistant(message: AssistantMessage, param: str, transcript_of: Transc
         text = spoken
     if not (text or message.tool_calls or message.content is not None or message.audio):
         raise BadRequest("An assistant message needs content, audio or tool_calls.", param=f"{param}.content")
-    read: TemplateMessage = {"role": "assistant", "content": text}
-    if message.tool_calls:
-        read["tool_calls"] = [_read_call(call) for call in message.tool_calls]
-    return read
+    return {"role": "assistant", "content": text}
 
 
-def _read_call(call: ToolCall) -> dict[str, Any]:
+def _read_call(call: ToolCall, param: str, client_json: ClientJson) -> dict[str, Any]:
     """Arguments as an object where they are one: templates print that as JSON in their own way."""
-    try:
-        arguments = json.loads(call.function.arguments)
-    except (ValueError, RecursionError):
-        arguments = None
+    arguments = client_json.read(call.function.arguments, f"{param}.function.arguments")
     function = {
         "name": call.function.name,
         "arguments": arguments if isinstance(arguments, dict) else call.function.arguments,

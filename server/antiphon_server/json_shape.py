@@ -25,6 +25,11 @@ class JsonShape:
         self._in_string = False
         self._escaped = False
 
+    @property
+    def nodes(self) -> int:
+        """Values counted so far."""
+        return self._nodes
+
     def feed(self, piece: bytes) -> None:
         at = 0
         if self._escaped and piece:

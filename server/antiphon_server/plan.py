@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from antiphon_executor.protocol import ModelCard, SpeechSampling, TextSampling
+from antiphon_server.client_json import ClientJson
 from antiphon_server.config import Dialect
 from antiphon_server.conversation import Conversation, read_conversation
 from antiphon_server.errors import BadRequest
@@ -75,7 +76,9 @@ class Plan:
 def plan_turn(request: ChatRequest, service: Service, model: str, cache_salt: str | None = None) -> Plan:
     """All that can be checked without the media. `model`: the name under which it is served."""
     card = service.engine.card
-    conversation = read_conversation(request, service.transcripts.find)
+    limits = service.settings.server.limits
+    client_json = ClientJson(limits.json_depth, limits.json_nodes)
+    conversation = read_conversation(request, service.transcripts.find, client_json)
     _check_conversation(conversation, card, service)
     return Plan(
         head=_make_head(model, service),

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from pydantic_core import from_json
+
 from antiphon_server.protocol.limits import MAX_TOOL_CALLS
 
 OPENING = "<tool_call>"
@@ -102,9 +104,10 @@ def _sure_chars(text: str) -> int:
 
 
 def _read_json(text: str) -> Any:
+    """None for what is not JSON, is nested too deep, or holds half a surrogate pair, which no answer can."""
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
+        return from_json(text, allow_inf_nan=False)
+    except ValueError:
         return None
 
 

@@ -33,6 +33,7 @@ from antiphon_executor.thinker.qwen3_5_processor import (
     Qwen3_5ThinkerProcessingInfo,
     Qwen3_5ThinkerProcessor,
 )
+from antiphon_server.client_json import ClientJson
 from antiphon_server.conversation import read_conversation
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.prompt import PromptRenderer
@@ -57,7 +58,7 @@ class Served:
 
     async def prompt(self, messages: list[Message]) -> ThinkerPrompt:
         request = ChatRequest.model_validate({"messages": messages})
-        conversation = read_conversation(request, lambda _: None)
+        conversation = read_conversation(request, lambda _: None, ClientJson(64, 100_000))
         tokens = await self.renderer.render(conversation)
         media = await self.loader.load(conversation.sources)
         given = engine_prompt(TurnRequest("turn", tokens, media), self.ids)

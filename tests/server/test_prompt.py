@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
+from antiphon_server.client_json import ClientJson
 from antiphon_server.conversation import Conversation, read_conversation
 from antiphon_server.errors import BadRequest
 from antiphon_server.prompt import PromptRenderer
@@ -49,7 +50,9 @@ def tokenizer(folder: Path) -> Tokenizer:
 
 def conversation(*messages: dict[str, Any], **fields: Any) -> Conversation:
     body = json.dumps({"messages": messages, **fields})
-    return read_conversation(parse_chat_request(body.encode()), lambda audio_id: None)
+    return read_conversation(
+        parse_chat_request(body.encode()), lambda audio_id: None, ClientJson(64, 100_000)
+    )
 
 
 def controls_in(ids: tuple[int, ...], tokenizer: Tokenizer) -> list[str]:

@@ -6,12 +6,14 @@ the answer and cannot be honoured is refused; OpenAI's bookkeeping fields are ta
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_core import from_json
 
 from antiphon_executor.protocol import MAX_SPEECH_TOP_K
+from antiphon_server.client_json import BAD_UNICODE, is_surrogate
 from antiphon_server.errors import BadRequest
 from antiphon_server.protocol import limits
 from antiphon_server.protocol.messages import Messages
@@ -107,13 +109,22 @@ def parse_chat_request(body: bytes) -> ChatRequest:
     """Raises BadRequest, whose `param` names the field in the client's own JSON."""
     try:
         data = from_json(body, allow_inf_nan=False)
-    except ValueError:
-        raise BadRequest(
-            "The request body is not valid JSON.", code="invalid_json", hint="Send application/json in UTF-8."
-        ) from None
+    except ValueError as error:
+        raise _not_json(error) from None
     if not isinstance(data, dict):
         raise BadRequest("The request body must be a JSON object.", code="invalid_json")
     try:
         return ChatRequest.model_validate(data)
     except ValidationError as error:
         raise to_bad_request(error, data, ChatRequest) from None
+
+
+def _not_json(error: ValueError) -> BadRequest:
+    # The parser says where, and quotes nothing.
+    where = re.search(r" at line \d+ column \d+$", str(error))
+    place = where.group() if where else ""
+    if is_surrogate(error):
+        message = f"The request body's JSON is not Unicode{place}: {BAD_UNICODE}."
+        return BadRequest(message, code="invalid_unicode", hint="Send both halves, or U+FFFD in their place.")
+    message = f"The request body is not valid JSON{place}."
+    return BadRequest(message, code="invalid_json", hint="Send application/json in UTF-8.")

@@ -23,7 +23,7 @@ TranscriptTiming = Literal["as_generated", "as_spoken"]
 
 
 def _check_schema_size(schema: dict[str, Any]) -> dict[str, Any]:
-    if len(json.dumps(schema)) > MAX_SCHEMA_JSON_CHARS:
+    if len(json.dumps(schema, allow_nan=False)) > MAX_SCHEMA_JSON_CHARS:
         raise ValueError(f"the JSON schema is longer than {MAX_SCHEMA_JSON_CHARS} characters")
     return schema
 

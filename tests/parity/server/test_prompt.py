@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from antiphon_server.client_json import ClientJson
 from antiphon_server.conversation import read_conversation
 from antiphon_server.prompt import PromptRenderer
 from antiphon_server.protocol.chat import parse_chat_request
@@ -67,4 +68,5 @@ def test_prompts_are_token_for_token_those_of_transformers(tiny_qwen3_omni: Path
     )
     request = parse_chat_request(json.dumps({"messages": CONVERSATIONS[name], "tools": tools}).encode())
     prompts = PromptRenderer.from_folder(tiny_qwen3_omni)
-    assert list(prompts.render_now(read_conversation(request, lambda _: None))) == wanted
+    conversation = read_conversation(request, lambda _: None, ClientJson(64, 100_000))
+    assert list(prompts.render_now(conversation)) == wanted

@@ -139,7 +139,7 @@ def test_an_assistant_message_as_the_openai_sdk_dumps_it_passes() -> None:
     assert parse(messages=[*HELLO, dumped, *HELLO]).messages[1].content == "hi"
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"null", b'{"messages": NaN}', b"\xff", b'"\\ud800"'])
+@pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"null", b'{"messages": NaN}', b"\xff"])
 def test_what_is_no_json_object_is_a_bad_request(body: bytes) -> None:
     with pytest.raises(BadRequest) as refused:
         parse_chat_request(body)
