@@ -28,7 +28,7 @@ READY  := $(VENV)/ready-$(DEVICE)
 TESTED := $(VENV)/ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint lock sbom audit architecture chaos soak nano nano-polish nano-eval nano-readers image-test clean
+.PHONY: help install serve test lint lock sbom audit architecture chaos siege soak nano nano-polish nano-eval nano-readers image-test clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -67,6 +67,9 @@ bench-%: $(TESTED) ## time something: bench-vocoder, ... (ARGS=--help)
 
 chaos: $(TESTED) ## kill clients and engines, read slowly, drain behind nginx (half an hour)
 	$(PY) -m tests.chaos $(ARGS)
+
+siege: $(TESTED) ## hostile clients: mutated requests, media bombs, hang-ups, trailers, grammars (a quarter of an hour)
+	$(PY) -m tests.chaos.siege $(ARGS)
 
 soak: $(TESTED) ## a mixed load for 15 minutes: does anything grow (ARGS="--minutes 60")
 	$(PY) -m tests.chaos.soak $(ARGS)
