@@ -3,10 +3,12 @@
 ApiError
 ├── BadRequest       400  the request is wrong; `param` names the part, the message says what to change
 ├── Unauthorized     401
+├── Forbidden        403  from a browser page or under a host name that this server does not serve
 ├── NotFound         404
 ├── MethodNotAllowed 405
 ├── TooSlow          408  the request did not arrive in time
 ├── PayloadTooLarge  413
+├── WrongBodyType    415  the body's type or encoding is not one that the route reads
 ├── HeadTooLarge     431
 ├── Overloaded       429  no room now; carries Retry-After
 │   └── RateExceeded 429  this key has used what it may use a minute
@@ -73,6 +75,12 @@ class Unauthorized(ApiError):
     default_code = "invalid_api_key"
 
 
+class Forbidden(ApiError):
+    status = 403
+    type = "permission_error"
+    default_code = "forbidden"
+
+
 class NotFound(ApiError):
     status = 404
     type = "invalid_request_error"
@@ -95,6 +103,12 @@ class PayloadTooLarge(ApiError):
     status = 413
     type = "invalid_request_error"
     default_code = "payload_too_large"
+
+
+class WrongBodyType(ApiError):
+    status = 415
+    type = "invalid_request_error"
+    default_code = "unsupported_media_type"
 
 
 class HeadTooLarge(ApiError):

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP/1.1 connection, with a deadline and a size for each request's head.
+"""uvicorn's HTTP/1.1 connection, with a limit on every part of a request and on the time its head takes.
 
-In: bytes of one connection. Out: ASGI requests whose head was in time and within its size; else our envelope.
-The body is `limits.py`'s part. Uses uvicorn's documented `http=` setting; nothing is patched.
+In: bytes of one connection. Out: ASGI requests whose head was in time, in bounds and unambiguous; else our
+error body. What the body holds is `limits.py`'s part. Uses uvicorn's documented `http=` setting.
 """
 
 from __future__ import annotations
@@ -11,14 +11,25 @@ import http
 from functools import partial
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from antiphon_server.config import Limits
-from antiphon_server.envelope import body_of
-from antiphon_server.errors import ApiError, BadRequest, HeadTooLarge, TooSlow
+from antiphon_server.envelope import body_of, headers_of
+from antiphon_server.errors import ApiError, BadRequest, TooSlow
+from antiphon_server.framing import Framing
+from antiphon_server.rare_log import RareLog
+from antiphon_server.request_head import check_head
 
 # In a request's state: the kernel has ended the connection, since its client took nothing for too long.
 TIMED_OUT = "timed_out"
+
+# Requests that may wait for the answer before theirs; each is held in memory.
+_PIPELINED_REQUESTS = 16
+# After a refusal the client may go on sending for so long: a connection closed at once loses the answer.
+_LINGER_S = 1.0
+
+_refusals = RareLog("antiphon.http", "requests refused before they were read")
 
 
 def bounded_http(limits: Limits, headers_s: float) -> Any:
@@ -31,11 +42,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     def __init__(self, head_bytes: int, headers_s: float, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._head_limit_bytes = head_bytes
+        self._framing = Framing(head_bytes)
         self._headers_s = headers_s
-        self._head_bytes = 0
-        self._in_body = False
         self._deadline: asyncio.TimerHandle | None = None
+        self._is_upgrade = False
+        self._is_refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -48,26 +59,68 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if not self._in_body:
+        if self._is_refused:
+            return
+        self._unset_keepalive_if_required()
+        if not self._framing.in_body:
             self._expect_head()
-            self._head_bytes += len(data)
-        super().data_received(data)
-        # A piece that completes its head may bring much of the body along: only an open head counts.
-        if not self._in_body and self._deadline is not None and self._head_bytes > self._head_limit_bytes:
-            self._close_with(HeadTooLarge("the request's head is too large"))
+        self._framing.piece(len(data))
+        try:
+            self._parse(data)
+            self._framing.check()
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, ApiError) else _not_http())
+        except httptools.HttpParserError:
+            self._refuse(_not_http())
+        except ApiError as error:
+            self._refuse(error)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._framing.in_body:
+            # A trailer: it comes after the head has been judged, so nothing may read it.
+            self._framing.trailer(len(name) + len(value))
+        else:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         self._stop_deadline()
-        self._head_bytes = 0
-        self._in_body = True
+        check_head(self.parser.get_http_version(), self.parser.get_method(), self.url, self.headers)
+        self._is_upgrade = self.parser.should_upgrade()
+        if self._is_upgrade:
+            return
+        self._framing.head_ended()
         super().on_headers_complete()
+        if len(self.pipeline) > _PIPELINED_REQUESTS:
+            raise BadRequest("too many requests wait for an answer on this connection", code="pipeline_full")
+
+    def on_body(self, body: bytes) -> None:
+        self._framing.body(len(body))
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self._in_body = False
+        if self._is_upgrade:
+            return
+        self._framing.message_ended()
         super().on_message_complete()
 
-    def send_400_response(self, msg: str) -> None:
-        self._close_with(BadRequest("this is not valid HTTP", code="invalid_http"))
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._parse_without_upgrade(data[upgrade.args[0] :])
+
+    def _parse_without_upgrade(self, rest: bytes) -> None:
+        """Read the request as if it asked for no other protocol; the parser would not read its body."""
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%s: %s" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        self._is_upgrade = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
+        if rest:
+            self._parse(rest)
 
     def _expect_head(self) -> None:
         if self._deadline is None:
@@ -80,16 +133,36 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _head_is_late(self) -> None:
         self._deadline = None
-        self._close_with(TooSlow("the request's headers did not arrive in time"))
+        self._refuse(TooSlow("the request's headers did not arrive in time"))
 
-    def _close_with(self, error: ApiError) -> None:
+    def _refuse(self, error: ApiError) -> None:
+        """Answer with `error` if there is a place for it, take nothing more, and close."""
+        _refusals.note(error.code)
         self._stop_deadline()
-        if self.transport.is_closing():
+        if self._is_refused or self.transport.is_closing():
             return
-        # In the middle of another answer there is no place for this one.
-        if self.cycle is None or self.cycle.response_complete:
-            self.transport.write(_response(error))
-        self.transport.close()
+        self._is_refused = True
+        if not self._can_answer():
+            self.transport.close()
+            return
+        self.transport.write(_response(error))
+        self.transport.write_eof()
+        self.loop.call_later(_LINGER_S, self.transport.close)
+
+    def _can_answer(self) -> bool:
+        """Not in the middle of an answer. A request that is being read is over with this."""
+        cycle = self.cycle
+        if cycle is None or cycle.response_complete:
+            return True
+        if cycle.response_started or self.pipeline or not self._framing.in_body:
+            return False
+        cycle.disconnected = True
+        cycle.message_event.set()
+        return True
+
+
+def _not_http() -> BadRequest:
+    return BadRequest("this is not valid HTTP", code="invalid_http")
 
 
 def _response(error: ApiError) -> bytes:
@@ -99,6 +172,7 @@ def _response(error: ApiError) -> bytes:
         "content-type: application/json\r\n"
         f"content-length: {len(body)}\r\n"
         "x-content-type-options: nosniff\r\n"
-        "connection: close\r\n\r\n"
+        "connection: close\r\n"
     )
-    return head.encode("ascii") + body
+    more = "".join(f"{name}: {value}\r\n" for name, value in headers_of(error).items())
+    return (head + more + "\r\n").encode("ascii") + body

@@ -75,7 +75,7 @@ def draw_late(dice: random.Random, recordings: Recordings | None) -> HangUp:
 
 def play(port: int, hang_up: HangUp, before_leaving: Callable[[], object] = lambda: None) -> None:
     body = json.dumps(hang_up.body).encode()
-    head = f"POST {PATH} HTTP/1.1\r\nHost: chaos\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+    head = f"POST {PATH} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode()
     with socket.create_connection(("127.0.0.1", port), timeout=LONGEST_S) as sock:
         sock.sendall(_sent_before(hang_up, head, body))
         _read_until(sock, _sign_of(hang_up))

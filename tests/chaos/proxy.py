@@ -39,6 +39,7 @@ http {{
       proxy_pass http://antiphon;
       proxy_http_version 1.1;
       proxy_set_header Connection "";
+      proxy_set_header Host localhost;
       proxy_read_timeout {read_timeout_s}s;
       proxy_next_upstream error timeout http_503 non_idempotent;
     }}

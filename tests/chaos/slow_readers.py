@@ -134,7 +134,7 @@ def _running(server: RunningServer) -> float:
 
 def _read(port: int, bytes_per_second: int, over: threading.Event) -> None:
     body = json.dumps(LASTING_SPEECH).encode()
-    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: chaos\r\nContent-Length: {len(body)}\r\n\r\n"
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER_BYTES)
         sock.connect(("127.0.0.1", port))

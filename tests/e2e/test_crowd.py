@@ -130,7 +130,7 @@ def _turn(dice: random.Random, recordings: Recordings) -> dict[str, Any]:
 def _leave(port: int, body: bytes, after_s: float) -> None:
     """Asks, reads whatever comes for `after_s`, and resets the connection."""
     with socket.create_connection(("127.0.0.1", port), timeout=10) as sock:
-        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: test\r\nContent-Length: {len(body)}\r\n\r\n"
+        head = f"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
         sock.sendall(head.encode() + body)
         until = time.monotonic() + after_s
         while (left_s := until - time.monotonic()) > 0:

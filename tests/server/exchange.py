@@ -48,7 +48,7 @@ class Exchange:
             "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
             "scheme": "http", "path": self._path, "raw_path": self._path.encode(), "query_string": b"",
             "root_path": "",
-            "headers": [(b"content-type", b"application/json"), (b"host", b"test"), *self._key],
+            "headers": [(b"content-type", b"application/json"), (b"host", b"localhost"), *self._key],
             "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 2), "state": {},
         }  # fmt: skip
         self.task = asyncio.create_task(self._run(scope))

@@ -6,56 +6,18 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from typing import Any
 
 import psutil
 import pytest
-from starlette.requests import Request
-from starlette.responses import JSONResponse, StreamingResponse
+from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon_server.app import layers
-from antiphon_server.config import Limits, ServerSettings, Timeouts
+from antiphon_server.config import ServerSettings, Timeouts
 from antiphon_server.lifecycle import Lifecycle
 from antiphon_server.metrics import ServerMetrics
-from tests.server.raw_http import Answer, connected, exchange, read_answer, serving
-
-POST = b"POST /v1/x HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
-
-
-class Sink:
-    """Says how many bytes of body it got. `calls` counts the requests that came through."""
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.calls += 1
-        body = await Request(scope, receive).body()
-        await JSONResponse({"bytes": len(body)})(scope, receive, send)
-
-
-def layered(app: ASGIApp, server: ServerSettings) -> ASGIApp:
-    for layer in reversed(layers(server, ServerMetrics("test"), Lifecycle())):
-        app = layer.cls(app, *layer.args, **layer.kwargs)
-    return app
-
-
-@asynccontextmanager
-async def sink(
-    limits: dict[str, Any] | None = None, timeouts: dict[str, Any] | None = None
-) -> AsyncIterator[tuple[int, Sink]]:
-    app = Sink()
-    server = ServerSettings(limits=Limits(**(limits or {})), timeouts=Timeouts(**(timeouts or {})))
-    async with serving(layered(app, server), server) as port:
-        yield port, app
-
-
-def error_of(answer: Answer) -> dict[str, Any]:
-    assert answer.headers["content-type"] == "application/json"
-    error: dict[str, Any] = json.loads(answer.body)["error"]
-    return error
+from tests.server.raw_http import connected, exchange, read_answer, serving
+from tests.server.sink import POST, error_of, sink
 
 
 async def send_chunks(writer: asyncio.StreamWriter, total_bytes: int) -> int:
@@ -124,8 +86,10 @@ async def test_json_bombs_are_refused_while_they_are_read(body: bytes, code: str
 
 async def test_a_long_url_and_large_headers_are_refused() -> None:
     async with sink({"url_bytes": 512, "header_bytes": 1024}) as (port, app):
-        long_url = await exchange(port, b"GET /v1/x?" + b"a" * 600 + b" HTTP/1.1\r\nHost: x\r\n\r\n")
-        large = await exchange(port, b"GET /v1/x HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 1100 + b"\r\n\r\n")
+        long_url = await exchange(port, b"GET /v1/x?" + b"a" * 600 + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        large = await exchange(
+            port, b"GET /v1/x HTTP/1.1\r\nHost: localhost\r\nA: " + b"a" * 1100 + b"\r\n\r\n"
+        )
     assert (long_url.status, error_of(long_url)["code"]) == (431, "url_too_long")
     assert (large.status, error_of(large)["code"], app.calls) == (431, "headers_too_large", 0)
 
@@ -135,7 +99,7 @@ async def test_a_head_without_an_end_is_cut_off(piece: bytes) -> None:
     small = sink({"url_bytes": 512, "header_bytes": 2048})
     async with small as (port, app), connected(port) as (reader, writer):
         reading = asyncio.create_task(read_answer(reader))
-        writer.write(b"GET /v1/x HTTP/1.1\r\nHost: x\r\nX: ")
+        writer.write(b"GET /v1/x HTTP/1.1\r\nHost: localhost\r\nX: ")
         while not reading.done():
             writer.write(piece * (600 // len(piece)))
             await asyncio.sleep(0.01)
@@ -168,7 +132,7 @@ async def _drip(writer: asyncio.StreamWriter, piece: bytes) -> None:
 
 async def test_the_second_request_of_a_connection_has_the_same_deadline() -> None:
     async with sink(timeouts={"headers_s": 0.3}) as (port, _), connected(port) as (reader, writer):
-        writer.write(b"GET /v1/x HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /v1/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert (await read_answer(reader)).status == 200
         await asyncio.sleep(0.5)
         writer.write(b"GET /v1/x HTTP/1.1\r\nHo")
@@ -221,6 +185,6 @@ async def test_a_client_that_reads_nothing_is_dropped() -> None:
         app = layer.cls(app, *layer.args, **layer.kwargs)
     async with serving(app, server) as port, connected(port) as (reader, writer):
         reader._transport.pause_reading()  # type: ignore[attr-defined]
-        writer.write(b"GET /v1/x HTTP/1.1\r\nHost: x\r\n\r\n")
+        writer.write(b"GET /v1/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await asyncio.wait_for(ended.wait(), 10)
     assert 'antiphon_requests_aborted_total{reason="stalled_client"} 1.0' in metrics.render().decode()

@@ -41,7 +41,7 @@ async def lines_of(
     service = make_service(checkpoint, engine, logs=LogSettings(milestones=milestones))
     transport = httpx.ASGITransport(create_app(service))
     caplog.set_level(logging.INFO, "antiphon.milestones")
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         for _ in range(2):
             assert (await client.post("/v1/chat/completions", json=SPEECH)).status_code == 200
     return [record.fields for record in caplog.records if record.name == "antiphon.milestones"]  # type: ignore[attr-defined]

@@ -19,7 +19,7 @@ from tests.server.parts import make_service
 async def test_openais_client_lists_and_finds_the_model(service: Service) -> None:
     transport = httpx.ASGITransport(create_app(service))
     async with httpx.AsyncClient(transport=transport) as http:
-        client = openai.AsyncOpenAI(api_key="x", base_url="http://test/v1", http_client=http)
+        client = openai.AsyncOpenAI(api_key="x", base_url="http://localhost/v1", http_client=http)
         models = (await client.models.list()).data
         found = await client.models.retrieve(models[0].id)
         with pytest.raises(openai.NotFoundError) as caught:
@@ -40,7 +40,7 @@ async def test_modalities_and_voices_are_the_cards(client: httpx.AsyncClient) ->
 async def test_a_model_without_a_talker_offers_text_alone(checkpoint: Path) -> None:
     service = make_service(checkpoint, EchoEngine(checkpoint, speaks=False))
     transport = httpx.ASGITransport(create_app(service))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         assert (await client.get("/v1/models")).json()["data"][0]["output_modalities"] == ["text"]
 
 

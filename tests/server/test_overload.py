@@ -89,7 +89,9 @@ def show(title: str, seconds: list[float]) -> None:
 async def raw_call(port: int, body: dict[str, Any]) -> Call:
     """As cheap as a client can be: it shares the machine with the server that it measures."""
     data = json.dumps(body).encode()
-    head = f"POST {URL} HTTP/1.1\r\nHost: test\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n"
+    head = (
+        f"POST {URL} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n"
+    )
     async with connected(port) as (reader, writer):
         began = time.monotonic()
         writer.write(head.encode() + data)
@@ -171,7 +173,7 @@ async def metered(checkpoint: Path, engine: EchoEngine) -> AsyncIterator[tuple[S
     capacity = replace(CAPACITY, tokens_per_minute=120, audio_seconds_per_minute=30.0)
     service = replace(service, admission=Admission(capacity))
     transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield service, client
 
 
@@ -211,7 +213,7 @@ async def test_where_sound_is_used_up_who_allows_it_gets_text(
     service = replace(metered[0], admission=Admission(replace(CAPACITY, audio_seconds_per_minute=30.0)))
     engine.script = Script(answer="word" * 200)
     transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         assert (await call(client, asked("hi", **SPOKEN), "first-key")).status == 200
         late = await call(client, asked("hi", **SPOKEN), "first-key")
         assert (late.status, late.code) == (429, "rate_limit_exceeded")

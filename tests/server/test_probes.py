@@ -65,7 +65,7 @@ async def test_while_the_talker_is_away_text_is_answered_and_speech_is_asked_to_
 
 async def test_a_draining_server_is_healthy_but_not_ready(service: Service) -> None:
     transport = httpx.ASGITransport(create_app(service, Lifecycle("draining")))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         assert await statuses(client) == (200, 503, 200)
 
 

@@ -44,7 +44,7 @@ async def caller(full: Service) -> AsyncIterator[httpx.AsyncClient]:
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
         Exchange(app, said("hold")),
-        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
     ):
         assert await becomes_true(lambda: full.admission.load.running_streams == 1)
         yield client
@@ -93,7 +93,7 @@ async def test_each_key_has_its_own_place_in_the_queue(checkpoint: Path, engine:
     app = create_app(replace(service, admission=admission))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
-        httpx.AsyncClient(transport=transport, base_url="http://test") as client,
+        httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
         AsyncExitStack() as flood,
     ):
         for _ in range(5):

@@ -34,7 +34,7 @@ def a_client_that_never_reads(port: int) -> Iterator[None]:
     with socket.socket() as sock:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 2048)
         sock.connect(("127.0.0.1", port))
-        sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\n")
+        sock.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n")
         sock.sendall(f"Content-Length: {len(body)}\r\n\r\n".encode() + body)
         yield
 

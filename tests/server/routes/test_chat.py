@@ -156,7 +156,7 @@ async def test_other_formats_stream_as_one_file_in_pieces(
 
 async def test_the_union_dialect_is_a_setting(checkpoint: Path) -> None:
     app = create_app(make_service(checkpoint, server={"dialect": "union"}))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         chunks = await stream(client, said("hello", **SPOKEN))
     assert {chunk["modality"] for chunk in chunks} == {"text", "audio"}
     assert "".join(delta.get("content") or "" for delta in deltas_of(chunks)) == "hello"
@@ -259,7 +259,7 @@ async def test_what_a_request_leaves_open_is_drawn_as_the_makers_recommend(
 
 async def test_keys_do_not_share_a_prefix_cache(checkpoint: Path, engine: EchoEngine) -> None:
     app = create_app(make_service(checkpoint, engine, server={"api_keys": ("one", "two")}))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         for key in ("one", "two", "one"):
             client.headers["authorization"] = f"Bearer {key}"
             await ask(client, said("hello"))
@@ -346,7 +346,7 @@ async def test_what_cannot_be_honoured_is_refused_before_any_work(
 
 async def test_a_model_without_a_voice_refuses_to_speak(checkpoint: Path) -> None:
     app = create_app(make_service(checkpoint, EchoEngine(checkpoint, speaks=False)))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         assert await refusal(client, said("x", **SPOKEN)) == (400, "modalities")
 
 

@@ -109,7 +109,9 @@ def app(checkpoint: Path, engine: EchoEngine) -> FastAPI:
 @given(body=mutated_bodies())
 def test_any_body_gets_an_answer_or_a_refusal(app: FastAPI, engine: EchoEngine, body: dict[str, Any]) -> None:
     async def post() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://localhost"
+        ) as client:
             return await client.post("/v1/chat/completions", content=json.dumps(body))
 
     answer = asyncio.run(post())

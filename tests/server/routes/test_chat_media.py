@@ -50,7 +50,7 @@ async def client(checkpoint: Path, engine: EchoEngine) -> AsyncIterator[httpx.As
     await media.start()
     service = dataclasses.replace(make_service(checkpoint, engine), media=media)
     transport = httpx.ASGITransport(create_app(service))
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield client
     await media.close()
 

@@ -141,7 +141,7 @@ async def test_dashscopes_text_keeps_pace_too(client: httpx.AsyncClient) -> None
 
 async def test_openais_own_client_joins_the_pieces(client: httpx.AsyncClient) -> None:
     """Its accumulator joins lists by `index`, and strings by appending."""
-    sdk = openai.AsyncOpenAI(api_key="none", base_url="http://test/v1", http_client=client)
+    sdk = openai.AsyncOpenAI(api_key="none", base_url="http://localhost/v1", http_client=client)
     body: dict[str, Any] = timed(transcript_timing="as_spoken")
     async with sdk.chat.completions.stream(model="echo", **body) as answer:
         final: Any = (await answer.get_final_completion()).choices[0].message.audio

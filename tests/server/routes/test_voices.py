@@ -41,13 +41,13 @@ async def test_every_voice_is_listed_with_its_language_and_licence(client: httpx
 
 async def test_a_model_without_a_talker_has_none(checkpoint: Path) -> None:
     app = create_app(make_service(checkpoint, EchoEngine(checkpoint, speaks=False)))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         assert (await client.get("/v1/audio/voices")).json() == {"object": "list", "voices": []}
 
 
 async def test_the_list_needs_a_key_like_everything_else(checkpoint: Path) -> None:
     app = create_app(make_service(checkpoint, server={"api_keys": [KEY]}))
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost") as client:
         assert (await client.get("/v1/audio/voices")).status_code == 401
         keyed = await client.get("/v1/audio/voices", headers={"authorization": f"Bearer {KEY}"})
     assert keyed.status_code == 200

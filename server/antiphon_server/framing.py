@@ -1,0 +1,60 @@
+"""The bytes of one HTTP message that are not its body: head, chunk sizes, chunk extensions, trailers.
+
+In: the sizes of the pieces that arrive and of the body within them. Out: an `ApiError` past a limit.
+The parser keeps an unfinished line in memory without reporting it, so the pieces themselves are counted.
+"""
+
+from __future__ import annotations
+
+from antiphon_server.errors import BadRequest, HeadTooLarge
+
+
+class Framing:
+    """Of one connection. A head may have `limit_bytes`; a body's framing as much, and one per body byte."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._piece_bytes = 0
+        self._bytes = 0
+        self._body_bytes = 0
+        self._trailer_bytes = 0
+        self.in_body = False
+
+    def piece(self, size_bytes: int) -> None:
+        """A piece has arrived and is about to be parsed."""
+        self._piece_bytes = size_bytes
+
+    def body(self, size_bytes: int) -> None:
+        """So much of the piece is body."""
+        self._body_bytes += size_bytes
+        self._piece_bytes = max(0, self._piece_bytes - size_bytes)
+
+    def trailer(self, size_bytes: int) -> None:
+        """A trailer field. Raises `HeadTooLarge`."""
+        self._trailer_bytes += size_bytes
+        if self._trailer_bytes > self._limit_bytes:
+            raise HeadTooLarge("the trailers after the body are too large", code="trailers_too_large")
+
+    def head_ended(self) -> None:
+        self._restart()
+        self.in_body = True
+
+    def message_ended(self) -> None:
+        self._restart()
+        self.in_body = False
+
+    def check(self) -> None:
+        """The piece has been parsed. Raises `ApiError` if the open part of the message is too large."""
+        self._bytes += self._piece_bytes
+        if not self.in_body and self._bytes > self._limit_bytes:
+            raise HeadTooLarge("the request's head is too large")
+        if self.in_body and self._bytes > self._limit_bytes + self._body_bytes:
+            raise BadRequest(
+                "the body's chunks are too small, or their extensions or trailers too long",
+                code="chunk_framing_too_large",
+                hint="send larger chunks without extensions, or a Content-Length",
+            )
+
+    def _restart(self) -> None:
+        # Where in the piece the next part begins is not known: this piece counts for neither.
+        self._piece_bytes = self._bytes = self._body_bytes = self._trailer_bytes = 0

@@ -1,0 +1,33 @@
+"""A log line for what hostile clients can cause at any rate: written seldom, with the number of times.
+
+In: events. Out: at most one warning per interval. It never writes what a client sent.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+
+_INTERVAL_S = 10.0
+
+
+class RareLog:
+    """One kind of event. The first is written at once, later ones together with the next line."""
+
+    def __init__(self, logger: str, message: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._log = logging.getLogger(logger)
+        self._message = message
+        self._clock = clock
+        self._count = 0
+        self._next_s = float("-inf")
+
+    def note(self, code: str) -> None:
+        """`code`: one of our own error codes; the line has that of the latest event."""
+        self._count += 1
+        now_s = self._clock()
+        if now_s < self._next_s:
+            return
+        self._next_s = now_s + _INTERVAL_S
+        self._log.warning(self._message, extra={"fields": {"count": self._count, "last": code}})
+        self._count = 0
