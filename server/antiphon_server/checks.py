@@ -19,12 +19,16 @@ from typing import Any
 from antiphon_server.config import ServerSettings, Settings
 from antiphon_server.exits import ExitCode, StartupError
 from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg
+from antiphon_server.weight_files import check_weights, refuse_pointers
 
 SUPPORTED_ARCHITECTURES = (
     "Qwen3OmniMoeForConditionalGeneration",
     "Qwen3_5OmniMoeForConditionalGeneration",
 )
 
+# The parts of a checkpoint, by the first names of their tensors.
+_WRITTEN = ("thinker",)
+_SPOKEN = (*_WRITTEN, "talker", "code2wav")
 _LISTEN_BACKLOG = 1024
 # What a client's socket takes ahead of the client: four seconds of speech as base64. The kernel's own choice
 # grows to a minute of it, and a reader that has stopped would pass for one that reads for that long.
@@ -36,6 +40,7 @@ def before_loading(settings: Settings) -> None:
     """Everything that can be known now. Raises `StartupError`."""
     check_access(settings.server)
     check_model(settings.engine.model)
+    check_weights(settings.engine.model, _SPOKEN if settings.engine.speech else _WRITTEN)
     check_disk(Path(tempfile.gettempdir()), settings.server.limits.free_disk_bytes)
     check_ffmpeg()
 
@@ -65,6 +70,7 @@ def check_model(path: Path) -> None:
     if not path.exists():
         hint = "a hub's name is not enough: download it first and give the folder"
         raise StartupError(ExitCode.NO_MODEL, f"there is no model at {path}", hint)
+    refuse_pointers(path)
     config = _read_config(path)
     architectures = config.get("architectures")
     named = (
@@ -77,9 +83,6 @@ def check_model(path: Path) -> None:
         supported = ", ".join(SUPPORTED_ARCHITECTURES)
         hint = f"did you mean a checkpoint of {close[0]}?" if close else f"supported: {supported}"
         raise StartupError(ExitCode.UNSUPPORTED_MODEL, f"the architecture {named[0]} is not supported", hint)
-    if not any(path.glob("*.safetensors")):
-        hint = "the download may be incomplete; other formats are not loaded"
-        raise StartupError(ExitCode.NOT_A_CHECKPOINT, f"there are no *.safetensors weights in {path}", hint)
 
 
 def check_disk(folder: Path, needed_bytes: int) -> None:
