@@ -63,7 +63,7 @@ def _check_parts(folder: Path, parts: Collection[str], tensors: Iterable[frozens
     missing = [part for part in parts if part not in there]
     if missing:
         problem = f"the weights hold no {missing[0]}.* tensors"
-        hint = _AGAIN if missing[0] == "thinker" else "a model without a voice is served with --no-engine.speech"
+        hint = _AGAIN if missing[0] == "thinker" else "--no-engine.speech serves a model without a voice"
         raise _broken(folder, problem, hint)
 
 
