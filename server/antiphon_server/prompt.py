@@ -6,14 +6,15 @@ What users write never becomes a control token (R11), wherever it stands: text, 
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from antiphon_server.conversation import Conversation
 from antiphon_server.errors import BadRequest
+from antiphon_server.key_lanes import KeyLanes, LaneLimits
 from antiphon_server.media.source import MediaKind
 from antiphon_server.template import ChatTemplate
 from antiphon_server.tokenizer import PromptTokenizer
@@ -22,6 +23,22 @@ from antiphon_server.tokenizer import PromptTokenizer
 _SHORT_PROMPT_CHARS = 4_000
 # The last private-use characters there are: of no known use, and of none here beyond one rendering.
 _MARKS = tuple(chr(0x10FFFD - number) for number in range(64))
+
+
+_LANES = LaneLimits(places=2, per_key=1, queued_per_key=64, wait_s=30.0)
+
+
+class PromptTooLong(BadRequest):
+    """The prompt alone fills the model's context. `tokens`: how many it has, at least."""
+
+    def __init__(self, shown: str, tokens: int, context_tokens: int) -> None:
+        super().__init__(
+            f"The prompt has {shown} tokens without its media; the model's context is "
+            f"{context_tokens} tokens.",
+            param="messages",
+            code="context_length_exceeded",
+        )
+        self.tokens = tokens
 
 
 class PromptRenderer:
@@ -33,6 +50,8 @@ class PromptRenderer:
         self._template = template
         self._tokenizer = tokenizer
         self._placeholders = placeholders
+        self._lanes = KeyLanes(_LANES, "reading prompts")
+        self._threads = ThreadPoolExecutor(_LANES.places, "prompt")
 
     @classmethod
     def from_folder(cls, folder: Path) -> PromptRenderer:
@@ -44,20 +63,32 @@ class PromptRenderer:
     def takes_tools(self) -> bool:
         return self._template.takes_tools
 
-    async def render(self, conversation: Conversation) -> tuple[int, ...]:
-        """Ids up to the assistant's turn. Raises BadRequest where the template has no place for a part."""
-        if conversation.text_chars <= _SHORT_PROMPT_CHARS:
-            return self.render_now(conversation)
-        return await asyncio.to_thread(self.render_now, conversation)
+    async def render(
+        self, conversation: Conversation, owner: str = "", context_tokens: int | None = None
+    ) -> tuple[int, ...]:
+        """Ids up to the assistant's turn. Raises BadRequest where the template has no place for a part.
 
-    def render_now(self, conversation: Conversation) -> tuple[int, ...]:
+        A long prompt is read in one of a few threads, which keys share fairly (`owner`), and refused as
+        `PromptTooLong` without being encoded whole if it is far over `context_tokens`.
+        """
+        if conversation.text_chars <= _SHORT_PROMPT_CHARS:
+            return self.render_now(conversation, context_tokens)
+        return await self._lanes.run(self._threads, owner, self.render_now, conversation, context_tokens)
+
+    def render_now(self, conversation: Conversation, context_tokens: int | None = None) -> tuple[int, ...]:
         """The same, in the calling thread."""
         mark = _find_mark(conversation)
         text = self._template.render(
             [self._mark_message(message, mark) for message in conversation.messages],
             [self._mark(tool, mark) for tool in conversation.tools],
         )
+        if context_tokens is not None:
+            at_least = self._tokenizer.at_least(text.replace(mark, ""), context_tokens)
+            if at_least >= context_tokens:
+                raise PromptTooLong(f"at least {at_least}", at_least, context_tokens)
         ids = self._tokenizer.encode(text, mark)
+        if context_tokens is not None and len(ids) >= context_tokens:
+            raise PromptTooLong(str(len(ids)), len(ids), context_tokens)
         self._check_placeholders(ids, conversation)
         return tuple(ids)
 

@@ -10,10 +10,19 @@ import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, pre_tokenizers
 
 from antiphon_server.errors import BadRequest
+
+# Unicode's composed forms (NFC) are at most three times shorter in UTF-8 than what they are made of.
+_NFC_SHRINKS = 3
+# Up to so many bytes a token, encoding the whole text costs little more than finding out that it is too long.
+_SHORT_TOKEN_BYTES = 4
+_PIECE_CHARS = 16_384
+# Text cut into pieces has a few tokens more than the whole.
+_CUT_SHARE = 1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +46,8 @@ class PromptTokenizer:
             token.content: token_id for token_id, token in self._full.get_added_tokens_decoder().items()
         }
         self._control_ids = frozenset(self.controls.values())
+        self._longest_bytes = _longest_token_bytes(self._full, tree["normalizer"])
+        self._normalizes = tree["normalizer"] is not None
         longest_first = sorted(self.controls, key=len, reverse=True)
         self._control = re.compile("|".join(re.escape(text) for text in longest_first) or r"(?!)")
         starts = "".join(sorted({re.escape(text[0]) for text in self.controls}))
@@ -67,6 +78,26 @@ class PromptTokenizer:
             return ids
         return self._encode_apart(stretches)
 
+    def at_least(self, text: str, most: int) -> int:
+        """How many tokens `text` has at least, without encoding more of it than tells that `most` is passed.
+
+        First by its length alone: no token is longer than the vocabulary's longest. Then piece by piece.
+        """
+        size = len(text.encode())
+        by_length = 0
+        if self._longest_bytes is not None:
+            shrinks = _NFC_SHRINKS if self._normalizes and not text.isascii() else 1
+            by_length = size // (self._longest_bytes * shrinks)
+        if by_length > most or size <= most * _SHORT_TOKEN_BYTES:
+            return by_length
+        counted = 0
+        for start in range(0, len(text), _PIECE_CHARS):
+            [ids] = _encode(self._plain, [text[start : start + _PIECE_CHARS]])
+            counted += len(ids)
+            if counted > most * _CUT_SHARE:
+                break
+        return max(by_length, int(counted / _CUT_SHARE))
+
     def _encode_apart(self, stretches: list[Stretch]) -> list[int]:
         """Control tokens by their ids, and all text between them without any."""
         texts = iter(_encode(self._plain, [s.text for s in stretches if s.control_id is None]))
@@ -86,6 +117,17 @@ class PromptTokenizer:
             end = match.end()
         stretches.append(Stretch(marked[end:].replace(mark, ""), None))
         return [stretch for stretch in stretches if stretch.text]
+
+
+def _longest_token_bytes(tokenizer: Tokenizer, normalizer: dict[str, Any] | None) -> int | None:
+    """None unless the vocabulary spells every byte, with nothing before it that shortens text but NFC."""
+    vocabulary = tokenizer.get_vocab()
+    if not vocabulary.keys() >= set(pre_tokenizers.ByteLevel.alphabet()):
+        return None
+    if normalizer is not None and normalizer["type"] != "NFC":
+        return None
+    # In a byte-level vocabulary a character stands for a byte; control tokens stand there as they are.
+    return max(len(token.encode()) for token in vocabulary)
 
 
 def _encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:

@@ -23,11 +23,13 @@ from antiphon_executor.protocol import (
     TurnEvent,
     TurnRequest,
 )
-from antiphon_server.errors import ApiError, BadRequest
+from antiphon_server.errors import ApiError
 from antiphon_server.metrics import ServerMetrics
 from antiphon_server.milestones import engine_note, note
 from antiphon_server.plan import Plan
+from antiphon_server.preparation_cost import PreparationCost
 from antiphon_server.pricing import TurnSize, heard_seconds, media_seconds, tokens_of
+from antiphon_server.prompt import PromptTooLong
 from antiphon_server.service import Service
 from antiphon_server.ticket import Ticket
 
@@ -46,7 +48,8 @@ async def run_turn(
     async with asked as ticket:
         note("admitted")
         progress = _Progress(plan, service.metrics, clock, arrived)
-        turn = await _prepare(plan, service, ticket, clock)
+        with PreparationCost(service.admission.rates, ticket.owner) as cost:
+            turn = await _prepare(plan, service, ticket, cost, clock)
         generated = cast("AsyncGenerator[TurnEvent, None]", service.engine.generate(turn))
         # From here on the engine alone keeps what the client sent: that may be hundreds of megabytes.
         del plan, turn
@@ -70,11 +73,12 @@ def soften(plan: Plan, service: Service) -> Plan:
     return plan.in_text()
 
 
-async def _prepare(plan: Plan, service: Service, ticket: Ticket, clock: Clock) -> TurnRequest:
+async def _prepare(
+    plan: Plan, service: Service, ticket: Ticket, cost: PreparationCost, clock: Clock
+) -> TurnRequest:
     """Prompt, media and a slot, in this order: what is wrong is said before anybody waits."""
-    prompt = await service.prompts.render(plan.conversation)
+    prompt = await _read_prompt(plan, service, cost)
     note("rendered")
-    _check_room(prompt, service.engine.card)
     media = await _load(plan, service, ticket)
     waiting_since = clock()
     await ticket.start(_size_of(plan, prompt, media, service.engine.card))
@@ -114,14 +118,16 @@ async def _load(plan: Plan, service: Service, ticket: Ticket) -> Media:
     return media
 
 
-def _check_room(prompt: tuple[int, ...], card: ModelCard) -> None:
-    if len(prompt) >= card.context_tokens:
-        raise BadRequest(
-            f"The prompt has {len(prompt)} tokens without its media; the model's context is "
-            f"{card.context_tokens} tokens.",
-            param="messages",
-            code="context_length_exceeded",
+async def _read_prompt(plan: Plan, service: Service, cost: PreparationCost) -> tuple[int, ...]:
+    try:
+        prompt = await service.prompts.render(
+            plan.conversation, plan.cache_salt or "", service.engine.card.context_tokens
         )
+    except PromptTooLong as error:
+        cost.read(min(error.tokens, service.engine.card.context_tokens))
+        raise
+    cost.read(len(prompt))
+    return prompt
 
 
 class _Progress:

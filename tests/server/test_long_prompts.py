@@ -1,0 +1,100 @@
+"""Prompts that cannot fit are refused at little cost, and that cost is their key's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from antiphon_server import tokenizer as tokenizers
+from antiphon_server.admission import Admission
+from antiphon_server.app import create_app
+from antiphon_server.capacity import Capacity
+from antiphon_server.prompt import PromptRenderer, PromptTooLong
+from antiphon_server.service import Service
+from antiphon_server.tokenizer import PromptTokenizer
+from tests.echo_engine import EchoEngine
+from tests.server.parts import make_service
+from tests.server.test_prompt import conversation
+
+CONTEXT = 4_096
+MIXED = "The quick brown fox, 漢字 and 🙂. " * 80_000
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Characters that were encoded, call by call."""
+    sizes: list[int] = []
+    encode = tokenizers._encode
+
+    def counting(tokenizer: tokenizers.Tokenizer, texts: list[str]) -> list[list[int]]:
+        sizes.append(sum(map(len, texts)))
+        return encode(tokenizer, texts)
+
+    monkeypatch.setattr(tokenizers, "_encode", counting)
+    return sizes
+
+
+@pytest.mark.parametrize(
+    "text", ["hello " * 333_333, "a" * 2_000_000, " " * 2_000_000, MIXED, "é" * 1_000_000]
+)
+async def test_two_million_characters_are_refused_without_being_encoded(
+    checkpoint: Path, encoded: list[int], text: str
+) -> None:
+    prompts = PromptRenderer.from_folder(checkpoint)
+    with pytest.raises(PromptTooLong) as refused:
+        await prompts.render(conversation({"role": "user", "content": text}), context_tokens=CONTEXT)
+    assert refused.value.code == "context_length_exceeded"
+    assert sum(encoded) <= 40_000
+
+
+async def test_a_prompt_that_might_fit_is_encoded_no_further_than_its_context(
+    checkpoint: Path, encoded: list[int]
+) -> None:
+    prompts = PromptRenderer.from_folder(checkpoint)
+    with pytest.raises(PromptTooLong):
+        await prompts.render(conversation({"role": "user", "content": "a" * 60_000}), context_tokens=5_000)
+    assert sum(encoded) <= 20_000
+
+
+@given(text=st.text(max_size=300), most=st.integers(0, 80))
+def test_the_least_is_never_more_than_there_are(checkpoint: Path, text: str, most: int) -> None:
+    tokenizer = PromptTokenizer.from_folder(checkpoint)
+    assert tokenizer.at_least(text, most) <= max(len(tokenizer.encode(text, "\U0010fffd")), 0)
+
+
+@pytest.mark.parametrize("text", ["각" * 100, "ᾂ" * 100, "e\u0301" * 100])
+def test_text_that_its_normal_form_shortens_is_not_counted_too_long(checkpoint: Path, text: str) -> None:
+    tokenizer = PromptTokenizer.from_folder(checkpoint)
+    assert tokenizer.at_least(text, 0) <= len(tokenizer.encode(text, "\U0010fffd"))
+
+
+@pytest.fixture
+def limited(checkpoint: Path, engine: EchoEngine) -> Service:
+    service = make_service(checkpoint, engine)
+    capacity = Capacity(16, 16, 64, 3600.0, 30.0, 1 << 30, tokens_per_minute=100_000)
+    return replace(service, admission=Admission(capacity, clock=lambda: 0.0))
+
+
+async def test_a_refused_prompt_is_charged_to_its_key(limited: Service) -> None:
+    transport = httpx.ASGITransport(create_app(limited), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        body = {"messages": [{"role": "user", "content": "a" * 1_900_000}]}
+        answer = await client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "context_length_exceeded"
+    assert limited.admission.rates.tokens.left("") <= 100_000 - CONTEXT * 0.09
+
+
+async def test_an_answered_prompt_is_charged_once(limited: Service) -> None:
+    transport = httpx.ASGITransport(create_app(limited), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        answer = await client.post(
+            "/v1/chat/completions", json={"messages": [{"role": "user", "content": "hello"}]}
+        )
+    used = answer.json()["usage"]["total_tokens"]
+    assert 100_000 - limited.admission.rates.tokens.left("") == pytest.approx(used, abs=1)
