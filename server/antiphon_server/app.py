@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Iterable
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
 
 from antiphon_executor.protocol import EngineError
 from antiphon_server.access import ApiKeys, Faults, Gate, RequestIds
+from antiphon_server.body_type import BodyTypes
 from antiphon_server.config import ServerSettings
 from antiphon_server.envelope import body_of, error_of, headers_of
 from antiphon_server.errors import ApiError, ServerFault
@@ -27,6 +30,8 @@ from antiphon_server.routes import chat, docs, health, models, voices
 from antiphon_server.service import Service
 from antiphon_server.version import VERSION
 
+_MODULES = (chat, models, voices, health, docs)
+_ROUTES = tuple(route for module in _MODULES for route in module.router.routes)
 _TRANSLATED = (ApiError, EngineError, RequestValidationError, HTTPException)
 
 _log = logging.getLogger("antiphon.app")
@@ -41,25 +46,28 @@ def create_app(service: Service, lifecycle: Lifecycle | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=layers(service.settings.server, service.metrics, life),
+        middleware=layers(service.settings.server, service.metrics, life, _ROUTES),
         exception_handlers=dict.fromkeys(_TRANSLATED, _answer),
     )
     app.state.service = service
     app.state.lifecycle = life
     app.state.started_at_unix_s = int(time.time())
-    for routes in (chat, models, voices, health, docs):
-        app.include_router(routes.router)
+    for module in _MODULES:
+        app.include_router(module.router)
     docs.describe_errors(app)
     return app
 
 
-def layers(server: ServerSettings, metrics: ServerMetrics, life: Lifecycle) -> list[Middleware]:
-    """What a request passes, outermost first."""
+def layers(
+    server: ServerSettings, metrics: ServerMetrics, life: Lifecycle, routes: Iterable[BaseRoute] = ()
+) -> list[Middleware]:
+    """What a request passes, outermost first. `routes` declare which bodies they read."""
     return [
         Middleware(RequestIds, metrics, server.timeouts.stalled_client_s),
         Middleware(HeadLimits, server.limits),
         Middleware(ApiKeys, server.api_keys, server.root_path),
         Middleware(Gate, life.refusal, server.root_path),
+        Middleware(BodyTypes, routes),
         Middleware(BodyLimits, server.limits, server.timeouts),
         Middleware(Faults),
     ]

@@ -32,7 +32,12 @@ class Limits(_Frozen):
     url_bytes: int = Field(8 << 10, ge=256, description="Longest request target.")
     header_bytes: int = Field(32 << 10, ge=1024, description="All headers of a request together.")
     body_bytes: int = Field(96 * MiB, ge=1024, description="Largest request body, media included.")
-    bodies_in_flight_bytes: int = Field(1024 * MiB, ge=1024, description="All bodies being held at once.")
+    bodies_in_flight_bytes: int = Field(
+        1024 * MiB,
+        ge=1024,
+        description="All bodies, each from its first byte until its media are decoded. Parsing one takes as "
+        "much memory again.",
+    )
     json_depth: int = Field(64, ge=4, le=128, description="Nesting of a JSON body.")
     json_nodes: int = Field(100_000, ge=100, description="Brackets, commas and strings of a JSON body.")
     queued_turns: int = Field(64, ge=0, description="Turns that may wait for a slot, text and speech each.")

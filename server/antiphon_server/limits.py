@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from antiphon_server.body_type import JSON, TYPES_READ
 from antiphon_server.config import Limits, Timeouts
 from antiphon_server.errors import ApiError, BadRequest, HeadTooLarge, Overloaded, PayloadTooLarge, TooSlow
 from antiphon_server.json_shape import JsonShape
 from antiphon_server.refusal import refuse
+
+# In a request's state: its `HeldBody`, for the application to release.
+HELD_BODY = "held_body"
 
 _BODY_FREE_RETRY_S = 2.0
 # Counting structure in this much text takes well under the 50 ms that the event loop may be held.
@@ -55,17 +60,18 @@ class BodyLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = _Body(self._shape(scope))
+        body = HeldBody(self._shape(scope), self._give_back)
+        scope.setdefault("state", {})[HELD_BODY] = body
         try:
             if await self._read(body, scope, receive):
                 await self._app(scope, body.replay(receive), send)
         except _Refused as refusal:
-            self._let_go(body)
+            body.drop()
             await refuse(scope, receive, send, refusal.error)
         finally:
-            self._let_go(body)
+            body.drop()
 
-    async def _read(self, body: _Body, scope: Scope, receive: Receive) -> bool:
+    async def _read(self, body: HeldBody, scope: Scope, receive: Receive) -> bool:
         """The whole body into `body`. False when the client went away meanwhile."""
         self._check_promise(scope)
         try:
@@ -91,7 +97,7 @@ class BodyLimits:
                 if int(value) > self._limits.body_bytes:
                     raise _Refused(self._too_large())
 
-    def _take(self, body: _Body, message: Message) -> None:
+    def _take(self, body: HeldBody, message: Message) -> None:
         size = len(message.get("body", b""))
         if body.bytes + size > self._limits.body_bytes:
             raise _Refused(self._too_large())
@@ -101,9 +107,8 @@ class BodyLimits:
         self._in_flight_bytes += size
         body.add(message)
 
-    def _let_go(self, body: _Body) -> None:
-        self._in_flight_bytes -= body.bytes
-        body.drop()
+    def _give_back(self, size_bytes: int) -> None:
+        self._in_flight_bytes -= size_bytes
 
     def _too_large(self) -> ApiError:
         return PayloadTooLarge(
@@ -112,8 +117,8 @@ class BodyLimits:
         )
 
     def _shape(self, scope: Scope) -> JsonShape | None:
-        kind = next((value for name, value in scope["headers"] if name == b"content-type"), b"")
-        if kind.strip().lower().startswith(b"multipart/form-data"):
+        """What counts a JSON body, whatever it says it is; None where the route reads no JSON."""
+        if JSON not in scope.get("state", {}).get(TYPES_READ, (JSON,)):
             return None
         return JsonShape(self._limits.json_depth, self._limits.json_nodes)
 
@@ -124,11 +129,12 @@ class _Refused(Exception):  # carries an ApiError past the application, which ne
         self.error = error
 
 
-class _Body:
-    """The pieces of one body."""
+class HeldBody:
+    """The pieces of one body, which count against the budget of all until they are dropped or released."""
 
-    def __init__(self, shape: JsonShape | None) -> None:
+    def __init__(self, shape: JsonShape | None, give_back: Callable[[int], None]) -> None:
         self._shape = shape
+        self._give_back = give_back
         self._messages: deque[Message] = deque()
         self.bytes = 0
         self.complete = False
@@ -146,9 +152,14 @@ class _Body:
             self._shape.feed(piece[start : start + _SLICE_BYTES])
             await asyncio.sleep(0)
 
+    def release(self) -> None:
+        """Nothing of the body is in memory any more, neither its bytes nor what they were parsed into."""
+        self._give_back(self.bytes)
+        self.bytes = 0
+
     def drop(self) -> None:
         self._messages.clear()
-        self.bytes = 0
+        self.release()
 
     def replay(self, receive: Receive) -> Receive:
         async def replayed() -> Message:

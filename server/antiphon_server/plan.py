@@ -72,6 +72,10 @@ class Plan:
         """The same turn, answered in text alone."""
         return replace(self, form=replace(self.form, speaks=False), speech=None)
 
+    def without_conversation(self) -> Plan:
+        """The same turn, once its prompt and media stand for what the client sent."""
+        return replace(self, conversation=Conversation((), (), ()))
+
 
 def plan_turn(request: ChatRequest, service: Service, model: str, cache_salt: str | None = None) -> Plan:
     """All that can be checked without the media. `model`: the name under which it is served."""

@@ -37,9 +37,12 @@ Clock = Callable[[], float]
 
 
 async def run_turn(
-    plan: Plan, service: Service, clock: Clock = time.monotonic
+    plan: Plan, service: Service, body_is_used: Callable[[], None], clock: Clock = time.monotonic
 ) -> AsyncGenerator[TurnEvent, None]:
-    """The engine's events. Raises ApiError and EngineError; a turn that ends early raises too (R19)."""
+    """The engine's events. Raises ApiError and EngineError; a turn that ends early raises too (R19).
+
+    `body_is_used` is called as soon as nothing of the request's body is in memory any more.
+    """
     arrived = clock()
     form = plan.form
     asked = service.admission.ticket(
@@ -49,10 +52,13 @@ async def run_turn(
         note("admitted")
         progress = _Progress(plan, service.metrics, clock, arrived)
         with PreparationCost(service.admission.rates, ticket.owner) as cost:
-            turn = await _prepare(plan, service, ticket, cost, clock)
+            prompt, media = await _understand(plan, service, ticket, cost)
+            plan = plan.without_conversation()
+            body_is_used()
+            turn = await _start(plan, prompt, media, service, ticket, clock)
         generated = cast("AsyncGenerator[TurnEvent, None]", service.engine.generate(turn))
         # From here on the engine alone keeps what the client sent: that may be hundreds of megabytes.
-        del plan, turn
+        del turn, media
         async with aclosing(generated) as events:
             async for event in events:
                 progress.see(event)
@@ -73,13 +79,19 @@ def soften(plan: Plan, service: Service) -> Plan:
     return plan.in_text()
 
 
-async def _prepare(
-    plan: Plan, service: Service, ticket: Ticket, cost: PreparationCost, clock: Clock
-) -> TurnRequest:
-    """Prompt, media and a slot, in this order: what is wrong is said before anybody waits."""
+async def _understand(
+    plan: Plan, service: Service, ticket: Ticket, cost: PreparationCost
+) -> tuple[tuple[int, ...], Media]:
+    """Prompt and media: what is wrong with a request is said before it waits."""
     prompt = await _read_prompt(plan, service, cost)
     note("rendered")
-    media = await _load(plan, service, ticket)
+    return prompt, await _load(plan, service, ticket)
+
+
+async def _start(
+    plan: Plan, prompt: tuple[int, ...], media: Media, service: Service, ticket: Ticket, clock: Clock
+) -> TurnRequest:
+    """Wait for a slot."""
     waiting_since = clock()
     await ticket.start(_size_of(plan, prompt, media, service.engine.card))
     service.metrics.turn_started(clock() - waiting_since)

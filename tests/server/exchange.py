@@ -100,7 +100,8 @@ class Exchange:
     async def _receive(self) -> Message:
         if not self._asked:
             self._asked = True
-            return {"type": "http.request", "body": self._body, "more_body": False}
+            body, self._body = self._body, b""
+            return {"type": "http.request", "body": body, "more_body": False}
         await self._gone.wait()
         return {"type": "http.disconnect"}
 

@@ -14,6 +14,7 @@ from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
 from antiphon_server.delivery import ChatDelivery
+from antiphon_server.limits import HELD_BODY, HeldBody
 from antiphon_server.milestones import Milestones, current, note
 from antiphon_server.plan import plan_turn
 from antiphon_server.protocol.chat import ChatRequest, parse_chat_request
@@ -66,7 +67,8 @@ async def create_chat_completion(request: Request) -> Response:
     plan = soften(plan_turn(parsed, service, served_name(service), salt), service)
     note("planned")
     rates = partial(service.admission.rates.headers, salt or "")
-    return ChatDelivery(plan.head, plan.form, run_turn(plan, service), service, rates)
+    held: HeldBody = request.scope["state"][HELD_BODY]
+    return ChatDelivery(plan.head, plan.form, run_turn(plan, service, held.release), service, rates)
 
 
 def _salt_of(request: Request, service: Service) -> str | None:
