@@ -6,8 +6,8 @@ In: the settings and the engine's card. Out: text. It never shows a key.
 from __future__ import annotations
 
 import json
+import logging
 import shlex
-import sys
 import time
 from collections.abc import Callable
 from typing import TextIO
@@ -16,6 +16,7 @@ from antiphon_executor.protocol import ModelCard
 from antiphon_server.checks import is_loopback
 from antiphon_server.config import ServerSettings
 
+_log = logging.getLogger("antiphon.start")
 _KEY_IN_SHELL = "$ANTIPHON_API_KEY"
 # A terminal is no place for a megabyte of base64.
 _INTO_A_FILE = r""" | sed 's/.*"data":"\([^"]*\)".*/\1/' | base64 -d > hello.wav"""
@@ -23,16 +24,31 @@ _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  # what a c
 
 
 class Progress:
-    """Prints one line a step, with the seconds since the start."""
+    """Says one line a step, with the seconds since the start."""
 
-    def __init__(self, out: TextIO | None = None, clock: Callable[[], float] = time.monotonic) -> None:
-        self._out = out or sys.stderr
+    def __init__(
+        self, say: Callable[[str, float], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say = say
         self._clock = clock
         self._started_at = clock()
 
     def __call__(self, step: str) -> None:
-        elapsed_s = self._clock() - self._started_at
-        print(f"[{elapsed_s:6.1f} s] {step}", file=self._out, flush=True)
+        self._say(step, self._clock() - self._started_at)
+
+
+def printed_steps(out: TextIO) -> Callable[[str, float], None]:
+    """For people."""
+
+    def say(step: str, elapsed_s: float) -> None:
+        print(f"[{elapsed_s:6.1f} s] {step}", file=out, flush=True)
+
+    return say
+
+
+def logged_steps(step: str, elapsed_s: float) -> None:
+    """For a log of records."""
+    _log.info("%s", step, extra={"fields": {"elapsed_s": round(elapsed_s, 1)}})
 
 
 def banner(server: ServerSettings, card: ModelCard, name: str, version: str, port: int) -> str:

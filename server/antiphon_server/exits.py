@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from enum import IntEnum
+from typing import TextIO
 
 OLDEST_PYTHON = (3, 11)
 
@@ -62,9 +63,9 @@ class StartupError(Exception):
         return f"{message}\n  hint: {self.hint}" if self.hint else message
 
 
-def report(error: StartupError) -> ExitCode:
-    """Say it on standard error; the exit code is the error's."""
-    print(f"antiphon: {error}", file=sys.stderr, flush=True)  # noqa: T201
+def report(error: StartupError, err: TextIO | None = None) -> ExitCode:
+    """Say it on `err`, standard error by default; the exit code is the error's."""
+    print(f"antiphon: {error}", file=err or sys.stderr, flush=True)
     return error.code
 
 

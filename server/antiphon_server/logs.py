@@ -1,19 +1,22 @@
 """Log lines: JSON, or plain text on a terminal, each with the id of its request.
 
 In: records of the standard logging. Out: one line a record, control characters escaped, length bounded.
-It never writes what an exception says unless the operator asks for it: that may quote a client's words.
+It never writes what an exception or another library says unless the operator asks for it: that may quote a
+client's words. A thread does the writing: whoever reads the log slowly holds up nothing.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import queue
 import re
-import sys
+import threading
 import time
 import traceback
+from contextlib import suppress
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, TextIO
 
 from antiphon_server.config import LogSettings
 
@@ -22,21 +25,71 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 _LONGEST_LINE_CHARS = 8_192
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LEVELS = {"antiphon": logging.DEBUG, "uvicorn": logging.WARNING}
+_UNSAID = "a library's message; logs.exception_messages shows its words"
+_QUEUED_LINES = 10_000
+_FLUSH_S = 1.0
 
 
-def configure(settings: LogSettings) -> None:
-    """Send our own lines and uvicorn's warnings to standard error. Other libraries keep their loggers."""
-    plain = settings.format == "plain" or (settings.format == "auto" and sys.stderr.isatty())
-    handler = logging.StreamHandler(sys.stderr)
-    formatter = PlainLines if plain else JsonLines
+def configure(settings: LogSettings, stream: TextIO) -> LineHandler:
+    """Send our own lines, uvicorn's warnings and other libraries' warnings to `stream`."""
+    formatter = PlainLines if is_plain(settings, stream) else JsonLines
+    handler = LineHandler(stream)
     handler.setFormatter(formatter(settings.exception_messages))
     for name, floor in _LEVELS.items():
         logger = logging.getLogger(name)
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(max(floor, logging.getLevelNamesMapping()[settings.level.upper()]))
+    logging.getLogger().addHandler(handler)
     # Ours carries the request id and no query string; uvicorn's has neither.
     logging.getLogger("uvicorn.access").disabled = True
+    return handler
+
+
+def is_plain(settings: LogSettings, stream: TextIO) -> bool:
+    return settings.format == "plain" or (settings.format == "auto" and stream.isatty())
+
+
+class LineHandler(logging.Handler):
+    """Hands each line to a thread that writes it. Lines beyond a bound are counted, not kept."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__()
+        self._stream = stream
+        # Not a `queue.Queue`: a process forked while its lock is held could never log again.
+        self._lines: queue.SimpleQueue[str | threading.Event] = queue.SimpleQueue()
+        self._dropped = 0
+        threading.Thread(target=self._write, name="log", daemon=True).start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._lines.qsize() >= _QUEUED_LINES:
+            self._dropped += 1
+            return
+        self._lines.put(self.format(record))
+
+    def flush(self) -> None:
+        """Returns when all that was logged is written, or after a second."""
+        written = threading.Event()
+        self._lines.put(written)
+        written.wait(_FLUSH_S)
+
+    def _write(self) -> None:
+        while True:
+            line = self._lines.get()
+            if isinstance(line, threading.Event):
+                line.set()
+            else:
+                self._put(line)
+            if self._dropped and self._lines.qsize() < _QUEUED_LINES // 2:
+                dropped, self._dropped = self._dropped, 0
+                fields = {"lines": dropped}
+                logging.getLogger("antiphon.log").warning("lines were dropped", extra={"fields": fields})
+
+    def _put(self, line: str) -> None:
+        # An error means that whoever read the log has gone: there is nowhere to say so.
+        with suppress(OSError, ValueError):
+            self._stream.write(f"{line}\n")
+            self._stream.flush()
 
 
 def escape(text: str) -> str:
@@ -59,7 +112,7 @@ class JsonLines(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "request": escape(request_id.get()),
-            "message": escape(record.getMessage()),
+            "message": _message(record, self._exception_messages),
         }
         line |= {key: _plain_value(value) for key, value in getattr(record, "fields", {}).items()}
         if record.exc_info and record.exc_info[1] is not None:
@@ -78,10 +131,18 @@ class PlainLines(logging.Formatter):
         fields = "".join(
             f" {key}={_plain_value(value)}" for key, value in getattr(record, "fields", {}).items()
         )
-        line = f"{_timestamp(record)} {record.levelname:<7} {record.getMessage()}{fields}"
+        message = _message(record, self._exception_messages)
+        line = f"{_timestamp(record)} {record.levelname:<7} {message}{fields}"
         if record.exc_info and record.exc_info[1] is not None:
             line += f" | {describe(record.exc_info[1], self._exception_messages)}"
         return escape(f"{line} [{request_id.get()}]")
+
+
+def _message(record: logging.LogRecord, with_foreign: bool) -> str:
+    """Of another library only the place, unless `with_foreign`: it may quote a request."""
+    if with_foreign or record.name.split(".", 1)[0] in _LEVELS:
+        return escape(record.getMessage())
+    return escape(f"{_UNSAID} ({record.filename}:{record.lineno})")
 
 
 def describe(error: BaseException, with_message: bool) -> str:

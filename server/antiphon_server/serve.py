@@ -12,7 +12,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
@@ -24,11 +23,13 @@ from antiphon_executor.settings import EngineSettings
 from antiphon_server import logs
 from antiphon_server.admission import Admission
 from antiphon_server.app import create_app
-from antiphon_server.banner import Progress, banner
+from antiphon_server.banner import Progress, banner, logged_steps, printed_steps
 from antiphon_server.capacity import Capacity
 from antiphon_server.config import Settings
+from antiphon_server.console import Console
 from antiphon_server.errors import ServerFault
 from antiphon_server.exits import ExitCode, StartupError, end_within, report
+from antiphon_server.foreign_output import ForeignOutput
 from antiphon_server.heap import keep_what_is_there
 from antiphon_server.http_server import Front, HttpServer, loading_app
 from antiphon_server.lifecycle import Lifecycle, drain, probe_loop_lag, watch_engine
@@ -68,20 +69,39 @@ async def start_real_engine(settings: EngineSettings, progress: Callable[[str], 
 
 def run(settings: Settings, sock: socket.socket, start_engine: StartEngine = start_real_engine) -> ExitCode:
     """Serve on a listening socket until told to stop. A process that then will not end is ended."""
-    logs.configure(settings.logs)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(Serving(settings, sock, start_engine).run())
+    foreign = ForeignOutput(settings.logs)
+    console = foreign.start()
+    log = logs.configure(settings.logs, console.err)
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            return runner.run(Serving(settings, sock, start_engine, console, foreign).run())
+    except BaseException:
+        foreign.restore()
+        raise
+    finally:
+        foreign.close()
+        log.flush()
 
 
 class Serving:
     """One run of the server."""
 
-    def __init__(self, settings: Settings, sock: socket.socket, start_engine: StartEngine) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        sock: socket.socket,
+        start_engine: StartEngine,
+        console: Console,
+        foreign: ForeignOutput,
+    ) -> None:
         self._settings = settings
         self._sock = sock
         self._port: int = sock.getsockname()[1]
         self._start_engine = start_engine
-        self._progress = Progress()
+        self._console = console
+        self._foreign = foreign
+        plain = logs.is_plain(settings.logs, console.err)
+        self._progress = Progress(printed_steps(console.err) if plain else logged_steps)
         self._life = Lifecycle("loading")
         self._metrics = ServerMetrics(VERSION)
         self._stop = asyncio.Event()
@@ -92,7 +112,7 @@ class Serving:
             return await self._run()
         except StartupError as error:
             end_within(_WAY_OUT_S, error.code)
-            return report(error)
+            return report(error, self._console.err)
 
     async def _run(self) -> ExitCode:
         self._listen_to_signals()
@@ -145,9 +165,11 @@ class Serving:
             raise StartupError(ExitCode.BAD_CONFIG, str(error)) from None
         except Exception as error:
             _log.debug("the engine did not start", exc_info=True)
+            # vLLM's own error only points to what the engine's process has written.
+            cause = self._foreign.cause() if "root cause" in str(error) else None
             raise StartupError(
                 ExitCode.ENGINE_FAILED,
-                f"the engine did not start: {_first_line(error)}",
+                f"the engine did not start: {cause or _first_line(error)}",
                 "'antiphon doctor' checks this machine",
             ) from None
 
@@ -173,9 +195,11 @@ class Serving:
         app.openapi()
         keep_what_is_there()
         front.app = app
+        self._foreign.begin_serving()
         self._life.stage = "serving"
         card, name = service.engine.card, served_name(service)
-        print(banner(self._settings.server, card, name, VERSION, self._port), flush=True)  # noqa: T201
+        said = banner(self._settings.server, card, name, VERSION, self._port)
+        print(said, file=self._console.out, flush=True)
         return await self._until_the_end(service, http)
 
     async def _until_the_end(self, service: Service, http: asyncio.Task[None]) -> ExitCode:
@@ -186,13 +210,16 @@ class Serving:
             if watch.done():
                 return self._died(watch)
             if http.done():
-                return ExitCode.FAULT
+                return _no_longer_reached(http)
             draining = asyncio.create_task(
                 drain(self._life, service.admission, self._settings.server.timeouts), name="drain"
             )
-            await _first(draining, watch, self._stop_now.wait())
+            await _first(draining, watch, http, self._stop_now.wait())
             if watch.done():
                 return self._died(watch)
+            if http.done():
+                draining.cancel()
+                return _no_longer_reached(http)
             finished = draining.done() and draining.result()
             draining.cancel()
             return ExitCode.OK if finished or not service.admission.turns else ExitCode.UNFINISHED
@@ -205,6 +232,13 @@ class Serving:
             _log.error("the engine's status cannot be read", exc_info=error)
             self._life.fail(("model",))
         return ExitCode.ENGINE_DIED
+
+
+def _no_longer_reached(http: asyncio.Task[None]) -> ExitCode:
+    """Without its HTTP server the process serves nobody, and no answer can end."""
+    error = None if http.cancelled() else http.exception()
+    _log.error("the HTTP server has stopped", exc_info=error)
+    return ExitCode.FAULT
 
 
 def capacity_of(settings: Settings, engines: EngineCapacity) -> Capacity:
@@ -260,6 +294,6 @@ async def _within(wait: Awaitable[Any], limit_s: float) -> None:
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise
     except TimeoutError:
-        print("antiphon: a part did not stop in time", file=sys.stderr)  # noqa: T201
+        _log.warning("a part did not stop in time")
     except Exception:
         _log.exception("a part did not stop cleanly")

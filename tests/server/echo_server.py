@@ -1,6 +1,8 @@
 """The whole of `antiphon serve` over the echo engine, as a process: FOLDER, then flags.
 
-SIGUSR1 kills the Talker; SIGUSR2 lets later turns hang after two events. Prints the banner once it serves.
+SIGUSR1 kills the Talker; SIGUSR2 lets later turns hang after two events; SIGHUP kills the HTTP server.
+With ECHO_CHILD_WRITES an engine process of it has written that to standard output and error, before it serves
+and with each turn. Prints the banner once it serves.
 """
 
 from __future__ import annotations
@@ -10,10 +12,11 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from pathlib import Path
 
-from antiphon_executor.protocol import OperatorError
+from antiphon_executor.protocol import OperatorError, TurnEvent, TurnRequest
 from antiphon_executor.settings import EngineSettings
 from antiphon_server.checks import listen
 from antiphon_server.flags import FlagParser
@@ -28,9 +31,24 @@ class Sticky(EchoEngine):
     async def close(self) -> None:
         time.sleep(float(os.environ.get("ECHO_CLOSES_S", "0")))  # noqa: ASYNC251
 
+    async def generate(self, turn: TurnRequest) -> AsyncIterator[TurnEvent]:
+        await write_in_child()
+        async with aclosing(super().generate(turn)) as events:  # type: ignore[type-var]
+            async for event in events:
+                yield event
+
+
+async def write_in_child() -> None:
+    """As an engine's process and its C++ parts do: to the descriptors that it has inherited."""
+    if text := os.environ.get("ECHO_CHILD_WRITES"):
+        program = "import os, sys; [os.write(n, os.fsencode(sys.argv[1])) for n in (1, 2)]"
+        child = await asyncio.create_subprocess_exec(sys.executable, "-SIc", program, text)
+        await child.wait()
+
 
 async def start_echo(settings: EngineSettings, progress: Callable[[str], None]) -> EchoEngine:
     progress("starting the echo")
+    await write_in_child()
     if message := os.environ.get("ECHO_FAILS_WITH"):
         raise RuntimeError(message)
     if message := os.environ.get("ECHO_REFUSES_WITH"):
@@ -41,7 +59,13 @@ async def start_echo(settings: EngineSettings, progress: Callable[[str], None]) 
     def hang() -> None:
         engine.script = Script(hang_at=3)
 
+    def lose_http() -> None:
+        for task in asyncio.all_tasks():
+            if task.get_name() == "http":
+                task.cancel()
+
     loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, lose_http)
     loop.add_signal_handler(signal.SIGUSR1, engine.kill, "talker")
     loop.add_signal_handler(signal.SIGUSR2, hang)
     engine.script = Script(delay_s=float(os.environ.get("ECHO_DELAY_S", "0")))

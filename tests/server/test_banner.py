@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from antiphon_executor.protocol import MemoryItem
-from antiphon_server.banner import Progress, banner, curl_line
+from antiphon_server.banner import Progress, banner, curl_line, printed_steps
 from antiphon_server.config import ServerSettings
 from tests.echo_engine import echo_card
 
@@ -98,7 +98,7 @@ def test_the_command_takes_the_key_from_the_environment() -> None:
 def test_progress_says_how_long_it_has_been() -> None:
     now = 10.0
     out = io.StringIO()
-    progress = Progress(out, clock=lambda: now)
+    progress = Progress(printed_steps(out), clock=lambda: now)
     now = 22.34
     progress("loading weights")
     assert out.getvalue() == "[  12.3 s] loading weights\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import shutil
 import signal
 import socket
@@ -112,7 +111,9 @@ def test_it_counts_the_seconds_while_it_loads_and_then_prints_a_command_that_wor
 ) -> None:
     with echo(checkpoint) as running:
         running.wait_until_ready()
-        assert any(re.fullmatch(r"\[ *\d+\.\d s\] starting the echo\n", line) for line in running.stderr)
+        steps = [json.loads(line) for line in running.stderr]
+        (step,) = [one for one in steps if one["message"] == "starting the echo"]
+        assert step["elapsed_s"] >= 0
         running.wait_for(lambda: any("curl " in line for line in running.stdout))
         command = next(line for line in running.stdout if "curl " in line)
         subprocess.run(["sh", "-c", command], cwd=tmp_path, timeout=20, check=True)
@@ -142,6 +143,20 @@ def test_during_the_grace_it_is_not_ready_but_still_answers(checkpoint: Path) ->
         running.wait_for(lambda: running.get("/readyz").status_code == 503)
         assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT).status_code == 200
         running.ends_with(ExitCode.OK)
+
+
+def test_a_dead_http_server_ends_the_process_while_it_drains_too(checkpoint: Path) -> None:
+    """Nobody can be answered any more; it waited for the whole of the drain's time."""
+    with echo(checkpoint, "--drain-timeout", "600") as running:
+        running.wait_until_ready()
+        running.process.send_signal(signal.SIGUSR2)
+        time.sleep(0.2)
+        with speaking(running):
+            running.process.send_signal(signal.SIGTERM)
+            running.wait_for(lambda: running.get("/readyz").status_code == 503)
+            running.process.send_signal(signal.SIGHUP)
+            running.ends_with(ExitCode.FAULT)
+        assert any("HTTP server has stopped" in line for line in running.stderr)
 
 
 def test_draining_has_an_end(checkpoint: Path) -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
-import sys
+import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -72,20 +75,66 @@ def test_a_line_is_bounded() -> None:
     assert len(JsonLines().format(record("%s", "a" * 1_000_000))) < 20_000
 
 
-def test_uvicorns_access_lines_are_silenced_since_they_carry_queries(
-    capsys: pytest.CaptureFixture[str],
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    """What `configure` writes to; the loggers are as before afterwards."""
+    out = io.StringIO()
+    handlers = logging.getLogger().handlers[:]
+    yield out
+    logging.getLogger().handlers = handlers
+    for name in ("antiphon", "uvicorn"):
+        logging.getLogger(name).handlers.clear()
+        logging.getLogger(name).propagate = True
+        logging.getLogger(name).setLevel(logging.NOTSET)
+    logging.getLogger("uvicorn.access").disabled = False
+
+
+def test_uvicorns_access_lines_are_silenced_since_they_carry_queries(stream: io.StringIO) -> None:
+    handler = configure(LogSettings(format="json"), stream)
+    logging.getLogger("uvicorn.access").error("GET /v1/x?key=secret")
+    logging.getLogger("antiphon.test").info("seen")
+    handler.flush()
+    assert "secret" not in stream.getvalue()
+    assert json.loads(stream.getvalue())["message"] == "seen"
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_another_librarys_words_are_logged_only_where_the_operator_asks(
+    stream: io.StringIO, shown: bool
 ) -> None:
-    configure(LogSettings(format="json"))
-    try:
-        logging.getLogger("uvicorn.access").error("GET /v1/x?key=secret")
-        logging.getLogger("antiphon.test").info("seen")
-        sys.stderr.flush()
-        said = capsys.readouterr().err
-    finally:
-        for name in ("antiphon", "uvicorn"):
-            logging.getLogger(name).handlers.clear()
-            logging.getLogger(name).propagate = True
-            logging.getLogger(name).setLevel(logging.NOTSET)
-        logging.getLogger("uvicorn.access").disabled = False
-    assert "secret" not in said
-    assert json.loads(said)["message"] == "seen"
+    """asyncio's "exception was never retrieved" repeats what the exception says."""
+    handler = configure(LogSettings(format="json", exception_messages=shown), stream)
+    logging.getLogger("asyncio").error("Task exception was never retrieved: %r", SAID, exc_info=raised())
+    handler.flush()
+    (line,) = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert (line["logger"], line["level"]) == ("asyncio", "error")
+    assert (SAID in json.dumps(line)) is shown
+    assert "ValueError" in line["exception"]
+
+
+class StuckStream(io.StringIO):
+    """A pipe that nobody reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.go_on = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.go_on.wait(20)
+        return super().write(text)
+
+
+def test_a_log_that_nobody_reads_holds_up_nothing_and_what_is_dropped_is_counted(stream: io.StringIO) -> None:
+    del stream
+    stuck = StuckStream()
+    handler = configure(LogSettings(format="json"), stuck)
+    began = time.monotonic()
+    for number in range(11_000):
+        logging.getLogger("antiphon.test").info("%d", number)
+    assert time.monotonic() - began < 10
+    stuck.go_on.set()
+    for _ in range(20):
+        handler.flush()
+    lines = [json.loads(line) for line in stuck.getvalue().splitlines()]
+    (dropped,) = [line["lines"] for line in lines if line["message"] == "lines were dropped"]
+    assert len(lines) - 1 + dropped == 11_000

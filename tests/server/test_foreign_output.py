@@ -1,0 +1,159 @@
+"""What libraries and engine processes write never forges or repeats anything in the log (R29, R46)."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from antiphon_server.exits import ExitCode
+from tests.server.test_lifecycle import CHAT, echo
+
+CANARY = "canary-9f3c"
+# As the grammar compiler repeats a schema's `$ref`.
+FORGED = f'[json_schema.cc:12] Cannot find \r\n{{"level": "info", "message": "{CANARY}"}}\n\x1b[31m{CANARY}\n'
+
+
+def records(lines: list[str]) -> list[dict[str, Any]]:
+    """Every line is one record, or this fails."""
+    return [json.loads(line) for line in lines]
+
+
+def test_a_forged_line_of_an_engine_process_is_no_line_of_the_log(checkpoint: Path) -> None:
+    with echo(checkpoint, ECHO_CHILD_WRITES=FORGED) as running:
+        running.wait_until_ready()
+        for _ in range(3):
+            assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT).status_code == 200
+        running.process.terminate()
+        running.ends_with(ExitCode.OK)
+        time.sleep(0.2)
+    said = [one for one in records(running.stderr) if one["logger"] == "antiphon.foreign"]
+    assert CANARY not in "".join(running.stderr + running.stdout)
+    assert sum(one["lines"] for one in said) == 3 * 2 * 3
+    assert sum(one["bytes"] for one in said) > 6 * len(CANARY)
+
+
+def test_where_the_operator_asks_for_the_words_each_is_framed_as_one_record(checkpoint: Path) -> None:
+    with echo(checkpoint, "--logs.exception-messages", ECHO_CHILD_WRITES=FORGED) as running:
+        running.wait_until_ready()
+        assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT).status_code == 200
+        running.wait_for(lambda: sum(CANARY in line for line in running.stderr) == 4)
+    framed = [one for one in records(running.stderr) if CANARY in one["message"]]
+    assert {one["logger"] for one in framed} == {"antiphon.foreign"}
+    assert not any("\x1b" in line or "\r" in line for line in running.stderr)
+
+
+def test_before_it_serves_the_words_can_be_read_at_level_debug(checkpoint: Path) -> None:
+    """No request is there to be quoted; whoever looks for the reason of a slow start wants them."""
+    with echo(checkpoint, "--logs.level", "debug", ECHO_CHILD_WRITES=FORGED) as running:
+        running.wait_until_ready()
+        running.wait_for(lambda: sum(CANARY in line for line in running.stderr) == 4)
+        assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT).status_code == 200
+        running.wait_for(lambda: any("libraries wrote" in line for line in running.stderr))
+    assert sum(CANARY in line for line in running.stderr) == 4
+    records(running.stderr)
+
+
+def program(body: str) -> list[str]:
+    start = """
+        import os, subprocess, sys, time
+        from antiphon_server import logs
+        from antiphon_server.config import LogSettings
+        from antiphon_server.foreign_output import ForeignOutput
+        settings = LogSettings(format="json")
+        foreign = ForeignOutput(settings)
+        console = foreign.start()
+        log = logs.configure(settings, console.err)
+    """
+    return [sys.executable, "-c", textwrap.dedent(start) + textwrap.dedent(body)]
+
+
+def run(body: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(program(body), capture_output=True, text=True, timeout=60, check=True, **kwargs)
+
+
+def test_a_process_that_writes_without_end_never_waits_although_nobody_reads_the_log() -> None:
+    """A step of an engine must not hang on a line that it prints: 64 MiB pass, and standard error is full."""
+    body = """
+        foreign.begin_serving()
+        endless = "import os\\nfor _ in range(1024): os.write(2, b'x' * 65535 + b'\\\\n')"
+        writer = [sys.executable, "-SIc", endless]
+        began = time.monotonic()
+        for _ in range(2_000):
+            logs.logging.getLogger("antiphon.test").info("y" * 1_000)
+        subprocess.run(writer, check=True, timeout=30)
+        os._exit(0 if time.monotonic() - began < 30 else 1)
+    """
+    reading, writing = os.pipe()
+    done = subprocess.Popen(program(body), stderr=writing, stdout=writing)
+    os.close(writing)
+    try:
+        assert done.wait(60) == 0
+    finally:
+        done.kill()
+        os.close(reading)
+
+
+@pytest.mark.parametrize(
+    ("written", "cause"),
+    [
+        (
+            "(EngineCore pid=7) ERROR 11-30 04:00:00 [core.py:12] Traceback (most recent call last):\n"
+            "(EngineCore pid=7) ERROR 11-30 04:00:00 [core.py:12] ValueError: No room for the KV cache\n"
+            "RuntimeError: Engine core initialization failed. See root cause above.\n",
+            "ValueError: No room for the KV cache",
+        ),
+        ("torch.OutOfMemoryError: out of memory\n", "OutOfMemoryError: out of memory"),
+        ("all is well\n", "None"),
+    ],
+)
+def test_the_last_error_of_a_start_is_its_cause(written: str, cause: str) -> None:
+    body = f"""
+        os.write(2, {written!r}.encode())
+        time.sleep(0.2)
+        print(foreign.cause(), file=console.out, flush=True)
+    """
+    assert run(body).stdout.strip() == cause
+
+
+def test_last_words_of_libraries_at_the_exit_reach_nobody() -> None:
+    """`leaked shared_memory objects` and the like tell a newcomer of a fault where there is none."""
+    body = """
+        import atexit
+        atexit.register(os.write, 2, b"nanobind: leaked 3 instances!\\n")
+        foreign.close()
+        log.flush()
+    """
+    assert run(body).stderr == ""
+
+
+def test_a_traceback_of_our_own_still_reaches_the_operator() -> None:
+    body = """
+        try:
+            raise ZeroDivisionError("ours")
+        except ZeroDivisionError:
+            foreign.restore()
+            sys.excepthook(*sys.exc_info())
+    """
+    assert "ZeroDivisionError: ours" in run(body).stderr
+
+
+def test_errors_are_counted_by_name_alone() -> None:
+    body = """
+        foreign.begin_serving()
+        os.write(2, b"(EngineCore pid=7) RuntimeError: secret\\nMadeUpSecretError: x\\n")
+        time.sleep(0.2)
+        foreign.close()
+        log.flush()
+    """
+    (record,) = records(run(body).stderr.splitlines())
+    assert (record["level"], record["errors"], record["lines"]) == ("warning", "RuntimeError", 2)
+    assert "ecret" not in json.dumps(record)
