@@ -26,6 +26,7 @@ from antiphon_server.errors import ApiError, ServerFault
 from antiphon_server.lifecycle import Lifecycle
 from antiphon_server.limits import BodyLimits, HeadLimits
 from antiphon_server.metrics import ServerMetrics
+from antiphon_server.origins import Origins
 from antiphon_server.routes import chat, docs, health, models, voices
 from antiphon_server.service import Service
 from antiphon_server.version import VERSION
@@ -64,6 +65,7 @@ def layers(
     """What a request passes, outermost first. `routes` declare which bodies they read."""
     return [
         Middleware(RequestIds, metrics, server.timeouts.stalled_client_s),
+        Middleware(Origins, server),
         Middleware(HeadLimits, server.limits),
         Middleware(ApiKeys, server.api_keys, server.root_path),
         Middleware(Gate, life.refusal, server.root_path),

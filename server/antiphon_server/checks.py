@@ -46,7 +46,13 @@ def before_loading(settings: Settings) -> None:
 
 
 def check_access(server: ServerSettings) -> None:
-    """Others may reach the address only with a key (R2)."""
+    """Others may reach the address only with a key (R2), and any page only what needs one."""
+    if "*" in server.allowed_origins and not server.api_keys:
+        raise StartupError(
+            ExitCode.INSECURE,
+            "refusing --allowed-origins '*' without an API key: any web page could use the server",
+            "name the origins, or set ANTIPHON_API_KEY or --api-key-file",
+        )
     if is_loopback(server.host) or server.api_keys or server.insecure:
         return
     raise StartupError(

@@ -7,10 +7,11 @@ It never prints a key: keys are `SecretStr`, and no error message carries the va
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from antiphon_executor.settings import EngineSettings
@@ -20,6 +21,15 @@ from antiphon_server.tier import Tier
 
 MiB = 1 << 20
 Dialect = Literal["openai", "dashscope", "union"]
+
+
+def _origin(text: str) -> str:
+    if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/,@A-Z]+", text):
+        raise ValueError("an origin is http://host or http://host:port in small letters, without a path")
+    return text
+
+
+Origin = Annotated[str, AfterValidator(_origin)]
 
 
 class _Frozen(BaseModel):
@@ -107,6 +117,9 @@ class ServerSettings(_Frozen):
         (), description="From ANTIPHON_API_KEY or the file, never from flags."
     )
     insecure: bool = Field(False, description="Serve without a key on an address that others can reach.")
+    allowed_origins: tuple[Origin, ...] = Field(
+        (), max_length=256, description="Web pages' origins that may use the server (CORS); * with keys only."
+    )
     dialect: Dialect = Field("openai", description="How speech is streamed to clients that do not say.")
     root_path: str = Field("", max_length=255, description="Path prefix that a proxy strips.")
     limits: Limits = Limits()

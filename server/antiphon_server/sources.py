@@ -32,6 +32,7 @@ SHORT_NAMES: dict[str, tuple[str, ...]] = {
     "port": ("server.port",),
     "api-key-file": ("server.api_key_file",),
     "insecure": ("server.insecure",),
+    "allowed-origins": ("server.allowed_origins",),
     "root-path": ("server.root_path",),
     "dialect": ("server.dialect",),
     "served-model-name": ("engine.served_model_name",),
@@ -174,7 +175,7 @@ def _path_from_environment() -> Path | None:
 
 
 def _split_list(name: str, value: str) -> Any:
-    is_list = name == "media.fetch_hosts"
+    is_list = name in ("media.fetch_hosts", "server.allowed_origins")
     return [part.strip() for part in value.split(",") if part.strip()] if is_list else value
 
 
