@@ -15,7 +15,8 @@ import zmq
 import zmq.asyncio
 
 from antiphon_executor.bridge import Bridge, SocketFolder
-from antiphon_executor.messages import MediaRows, Message, SpeechFrames
+from antiphon_executor.messages import MediaRows, Message, RowsFailed, SpeechFrames, StreamFailed
+from antiphon_executor.protocol import AnswerLost
 from antiphon_executor.talker.dual_track_streams import DualTrackStreams
 from antiphon_executor.talker.sampling import StreamSampling
 from antiphon_executor.talker.slots import SlotPool, SlotShape, StreamStart
@@ -36,11 +37,11 @@ async def bridge(folder: SocketFolder) -> AsyncIterator[Bridge]:
         yield running
 
 
-async def send(address: str, *messages: Message) -> None:
+async def send(address: str, *messages: Message | bytes) -> None:
     socket = zmq.asyncio.Context.instance().socket(zmq.PUSH)
     socket.connect(address)
     for message in messages:
-        await socket.send(msgspec.msgpack.encode(message))
+        await socket.send(message if isinstance(message, bytes) else msgspec.msgpack.encode(message))
     await asyncio.sleep(0.05)
     socket.close(linger=0)
 
@@ -94,6 +95,7 @@ class Talker:
 
     def __init__(self, folder: SocketFolder) -> None:
         self.inbox = TextInbox(folder.text)
+        self.failed: list[int] = []
         pool = SlotPool(
             SlotShape(4, 8, 2, 16, 4, 64),
             dtype=torch.float32,
@@ -110,7 +112,7 @@ class Talker:
 
     def drain(self) -> None:
         self.inbox.wait(200)
-        self.inbox.drain(self.streams)
+        self.inbox.drain(self.streams, self.failed.append)
 
 
 @pytest.fixture
@@ -149,3 +151,93 @@ async def test_given_a_stream_that_is_gone_then_its_text_is_forgotten(bridge: Br
     talker.open(number, slot=2)
     talker.drain()
     assert talker.streams.track[2, :2].tolist() == [5, 99]
+
+
+GARBAGE = (
+    b"",
+    b"\xc1",
+    b"\xff" * 40,
+    msgspec.msgpack.encode([1, 2]),
+    msgspec.msgpack.encode({"type": "Other"}),
+)
+
+
+def wrong(kind: str, **fields: object) -> bytes:
+    """A message of that kind with some of its fields, and one of them of another type."""
+    return msgspec.msgpack.encode({"type": kind, "frame": "first", "token_ids": 7, "rows": 1.5} | fields)
+
+
+async def test_given_messages_that_cannot_be_read_then_their_streams_fail_and_the_others_go_on(
+    bridge: Bridge, folder: SocketFolder
+) -> None:
+    """One of them once ended the reading for good, without a word."""
+    heard: dict[int, list[SpeechFrames | StreamFailed]] = {}
+    numbers = [bridge.open_stream(lambda one: heard.setdefault(one.stream, []).append(one)) for _ in range(2)]
+    bad = [*GARBAGE, wrong("SpeechFrames", stream=numbers[0]), wrong("SpeechFrames", stream=99)]
+    await send(folder.frames, *bad, frame(numbers[1], 0))
+    assert heard == {numbers[0]: [StreamFailed(numbers[0])], numbers[1]: [frame(numbers[1], 0)]}
+    assert bridge.dropped == {"talker": len(bad), "thinker": 0}
+    assert bridge.hears("talker")
+
+
+async def test_given_rows_that_cannot_be_read_or_sent_then_their_requests_fail_and_the_others_go_on(
+    bridge: Bridge, folder: SocketFolder
+) -> None:
+    unreadable, unsent, whole = (bridge.expect_rows(name) for name in ("unreadable", "unsent", "whole"))
+    bad = [*GARBAGE, wrong("MediaRows", request_id="unreadable")]
+    await send(folder.rows, *bad, RowsFailed("unsent"), rows("whole"))
+    for lost in (unreadable, unsent):
+        with pytest.raises(AnswerLost):
+            await asyncio.wait_for(lost, 1)
+    assert (await asyncio.wait_for(whole, 1)).request_id == "whole"
+    assert bridge.dropped == {"talker": 0, "thinker": len(bad)}
+
+
+async def test_given_a_receiver_that_raises_then_the_reading_goes_on(
+    bridge: Bridge, folder: SocketFolder
+) -> None:
+    heard: list[SpeechFrames | StreamFailed] = []
+
+    def raises(one: SpeechFrames | StreamFailed) -> None:
+        raise LookupError("nobody is there")
+
+    broken, other = bridge.open_stream(raises), bridge.open_stream(heard.append)
+    await send(folder.frames, frame(broken, 0), frame(other, 0))
+    assert heard == [frame(other, 0)]
+    assert bridge.dropped["talker"] == 1
+
+
+@pytest.mark.parametrize("stage", ["talker", "thinker"])
+async def test_given_a_socket_that_breaks_then_its_stage_is_not_heard_until_it_starts_again(
+    bridge: Bridge, folder: SocketFolder, stage: str
+) -> None:
+    heard: list[SpeechFrames | StreamFailed] = []
+    number, expected = bridge.open_stream(heard.append), bridge.expect_rows("one")
+    await asyncio.sleep(0)
+    bridge._readers[stage]._socket.close(linger=0)
+    async with asyncio.timeout(5):
+        while bridge.hears(stage):  # noqa: ASYNC110 - nothing here tells
+            await asyncio.sleep(0.01)
+    assert bridge.hears("thinker" if stage == "talker" else "talker")
+    await bridge.listen(stage)
+    assert bridge.hears(stage)
+    await send(folder.frames, frame(number, 0))
+    await send(folder.rows, rows("one"))
+    assert heard == [frame(number, 0)]
+    assert (await asyncio.wait_for(expected, 1)).request_id == "one"
+
+
+async def test_given_text_that_cannot_be_read_or_taken_then_its_stream_fails_and_the_others_go_on(
+    bridge: Bridge, talker: Talker, folder: SocketFolder
+) -> None:
+    """It once ended the Talker's process."""
+    good, huge, torn = (bridge.open_stream(lambda one: None) for _ in range(3))
+    for slot, number in enumerate((good, huge, torn), 1):
+        talker.open(number, slot=slot)
+    await send(folder.text, *GARBAGE, wrong("SpokenText", stream=torn))
+    talker.drain()
+    bridge.send_text(huge, [1 << 63], final=False)
+    bridge.send_text(good, [6, 7], final=True)
+    talker.drain()
+    assert talker.failed == [torn, huge]
+    assert talker.streams.track[1, :4].tolist() == [5, 6, 7, 99]

@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 
-from antiphon_executor.messages import MediaRows, SpeechFrames
-from antiphon_executor.protocol import SpeechDelta, SpeechEnded, SpeechSampling
-from antiphon_executor.settings import GuardSettings
+from antiphon_executor.messages import MediaRows, SpeechFrames, StreamFailed
+from antiphon_executor.protocol import AnswerLost, SpeechDelta, SpeechEnded, SpeechSampling
+from antiphon_executor.settings import GuardSettings, WaitSettings
 from antiphon_executor.speech_session import StreamPlace
 from antiphon_executor.spoken_stream import SpokenStream, text_prompt
 from antiphon_executor.talker.guard import SpeechGuard
@@ -23,10 +24,10 @@ class Wire:
     """The bridge, as one stream sees it."""
 
     def __init__(self) -> None:
-        self.arrived: Callable[[SpeechFrames], None] = print
+        self.arrived: Callable[[SpeechFrames | StreamFailed], None] = print
         self.cursors: list[tuple[int, int]] = []
 
-    def open_stream(self, arrived: Callable[[SpeechFrames], None]) -> int:
+    def open_stream(self, arrived: Callable[[SpeechFrames | StreamFailed], None]) -> int:
         self.arrived = arrived
         return 7
 
@@ -42,12 +43,13 @@ class Wire:
 
 
 class EndlessTalker:
-    """A Talker whose answers never end by themselves; a `SpeechSession` of its own."""
+    """A Talker whose answers never end by themselves, unless `ends` says so; a session of its own."""
 
     def __init__(self) -> None:
         self.place: StreamPlace | None = None
         self.cancelled = False
         self.closed = False
+        self.ends: SpeechEnded | None = None
 
     def session(self, place: StreamPlace, sampling: SpeechSampling) -> EndlessTalker:
         self.place = place
@@ -57,6 +59,8 @@ class EndlessTalker:
 
     async def speak(self, prompt: MediaRows) -> SpeechEnded:
         try:
+            if self.ends is not None:
+                return self.ends
             await asyncio.Event().wait()
         except asyncio.CancelledError:
             self.cancelled = True
@@ -105,3 +109,93 @@ async def test_the_talker_is_told_who_listens_and_what_has_been_taken() -> None:
     stream.taken(1_920)
     assert wire.cursors == [(7, 1_920)]
     assert talker.place == StreamPlace("turn", 7, 3, live=True)
+
+
+def waiting(talker: EndlessTalker, wire: Wire, **waits: float) -> SpokenStream:
+    settings = WaitSettings(**waits)
+    return SpokenStream("turn", SpeechSampling("ethan"), talker, wire, 3, live=True, waits=settings)  # type: ignore[arg-type]
+
+
+async def until_lost(stream: SpokenStream) -> tuple[int, str]:
+    """How many pieces came before `AnswerLost`, and what it says."""
+    pieces = 0
+    try:
+        async with asyncio.timeout(10):
+            async for event in stream.events():
+                pieces += isinstance(event, SpeechDelta)
+    except AnswerLost as lost:
+        return pieces, str(lost)
+    raise AssertionError("the stream has ended as if it were whole")
+
+
+LOST: dict[str, SpeechFrames | StreamFailed] = {
+    "its sender says so": StreamFailed(7),
+    "the next frame is too far on": SpeechFrames(7, 3, b"", LOUD, ended=False),
+    "the end comes too soon": SpeechFrames(7, 5, b"", b"", ended=True),
+}
+
+
+@pytest.mark.parametrize("how", LOST)
+async def test_a_stream_that_has_lost_a_frame_ends_with_an_error(how: str) -> None:
+    """Nobody hears a gap, or waits for what is lost."""
+    talker, wire = EndlessTalker(), Wire()
+    stream = waiting(talker, wire)
+    stream.begin(text_prompt([1, 2, 3]))
+    wire.say([LOUD] * 2)
+    asyncio.get_running_loop().call_later(0.02, wire.arrived, LOST[how])
+    pieces, said = await until_lost(stream)
+    assert (pieces, "a piece of its speech was lost" in said) == (2, True)
+    assert talker.cancelled
+    assert talker.closed
+
+
+async def test_last_frames_that_never_arrive_end_the_answer_in_time() -> None:
+    talker, wire = EndlessTalker(), Wire()
+    talker.ends = SpeechEnded("stop", 3)
+    stream = waiting(talker, wire, last_frames_s=0.05)
+    stream.begin(text_prompt([1, 2, 3]))
+    wire.say([LOUD] * 2)
+    pieces, said = await until_lost(stream)
+    assert (pieces, "did not arrive in 0.05 s" in said) == (2, True)
+
+
+async def test_speech_that_stands_still_behind_a_complete_text_ends_in_time() -> None:
+    talker, wire = EndlessTalker(), Wire()
+    stream = waiting(talker, wire, next_frame_s=0.05)
+    stream.begin(text_prompt([1, 2, 3]))
+    stream.feed([1], final=True)
+    wire.say([LOUD] * 2)
+    pieces, said = await until_lost(stream)
+    assert (pieces, "has stood still for 0.05 s" in said) == (2, True)
+
+
+@pytest.mark.parametrize("waits_for", ["its client", "its text"])
+async def test_speech_that_waits_for_its_client_or_its_text_does_not_stand_still(waits_for: str) -> None:
+    talker, wire = EndlessTalker(), Wire()
+    stream = waiting(talker, wire, next_frame_s=0.02)
+    stream.begin(text_prompt([1, 2, 3]))
+    stream.feed([1], final=waits_for == "its client")
+    if waits_for == "its client":
+        stream.taken(0)
+    wire.say([LOUD] * 2)
+    loop = asyncio.get_running_loop()
+    loop.call_later(0.3, wire.arrived, SpeechFrames(7, 2, b"", LOUD, ended=False))
+    loop.call_later(0.31, wire.arrived, StreamFailed(7))
+    pieces, said = await until_lost(stream)
+    assert (pieces, "a piece of its speech was lost" in said) == (3, True)
+
+
+async def test_media_rows_that_never_come_end_the_answer_in_time() -> None:
+    stream = waiting(EndlessTalker(), Wire(), media_rows_s=0.05)
+    stream.begin_with(asyncio.get_running_loop().create_future())
+    pieces, said = await until_lost(stream)
+    assert (pieces, "media did not arrive in time" in said) == (0, True)
+
+
+async def test_media_rows_that_are_lost_end_the_answer_at_once() -> None:
+    stream = waiting(EndlessTalker(), Wire())
+    rows = asyncio.get_running_loop().create_future()
+    stream.begin_with(rows)
+    rows.set_exception(AnswerLost("its media were lost"))
+    pieces, said = await until_lost(stream)
+    assert (pieces, "its media were lost" in said) == (0, True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +22,7 @@ from antiphon_executor.engine import start_engine
 from antiphon_executor.launch import Launch, Plan
 from antiphon_executor.settings import EngineSettings
 from antiphon_executor.stage import Stage, start_stage
+from antiphon_executor.stage_metrics import StageMetrics
 from antiphon_executor.supervised_stage import end_all
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
 
@@ -46,11 +47,13 @@ class Starts:
 
     def __init__(self) -> None:
         self.stages: list[ScriptedStage] = []
+        self.heard: dict[str, Callable[[], bool]] = {}
         self.hanging: set[str] = set()
         self.failing: set[str] = set()
         self.begun = asyncio.Event()
 
-    async def start(self, name: str, *_: Any) -> ScriptedStage:
+    async def start(self, name: str, _: Any, __: Any, is_heard: Callable[[], bool]) -> ScriptedStage:
+        self.heard[name] = is_heard
         if name in self.failing:
             raise RuntimeError("no memory left")
         if name in self.hanging:
@@ -179,11 +182,14 @@ async def test_a_stage_that_started_as_the_start_was_cancelled_is_ended(starts: 
     """Its result is there when the cancellation arrives, in a gathering that is given up."""
     starts.hanging = {"talker"}
     planned = [Plan("thinker", AsyncEngineArgs(), None), Plan("talker", AsyncEngineArgs(), None)]
-    starting = asyncio.create_task(Launch(lambda _: None).start_all(planned))
-    await starts.begun.wait()
-    starting.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await starting
+    folder = SocketFolder()
+    async with Bridge(folder) as bridge:
+        starting = asyncio.create_task(Launch(lambda _: None, bridge).start_all(planned))
+        await starts.begun.wait()
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+    folder.close()
     assert [stage.ended for stage in starts.stages] == [True]
 
 
@@ -196,3 +202,22 @@ async def test_a_bridge_that_cannot_open_leaves_no_socket_behind(temporary: Path
         await bridge.__aenter__()
     assert bridge.closed
     assert tasks_of_the_bridge() == []
+
+
+async def test_a_stage_is_alive_only_while_what_it_sends_is_read(starts: Starts, temporary: Path) -> None:
+    """The reading of its socket once ended silently, and its streams waited for ever."""
+    folder = SocketFolder()
+    async with Bridge(folder) as bridge:
+        launch, plan = Launch(lambda _: None, bridge), Plan("talker", AsyncEngineArgs(), None)
+        await launch.start(plan)
+        llm: Any = SimpleNamespace(errored=False)
+        stage = Stage("talker", llm, StageMetrics("talker"), starts.heard["talker"])
+        assert stage.alive
+        await asyncio.sleep(0)
+        bridge._readers["talker"]._socket.close(linger=0)
+        async with asyncio.timeout(5):
+            while stage.alive:  # noqa: ASYNC110 - nothing here tells
+                await asyncio.sleep(0.01)
+        await launch.start(plan)
+        assert stage.alive
+    folder.close()

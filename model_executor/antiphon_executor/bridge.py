@@ -1,7 +1,8 @@
 """The sockets between the two engines and the server: text out, media rows and frames in.
 
 In: `MediaRows` of the Thinker's worker, `SpeechFrames` of the Talker's. Out: `SpokenText` to the Talker's
-scheduler, rows by request and frames by stream to whoever waits for them. Never looks into a tensor.
+scheduler, rows and frames to the requests that wait for them. A message that cannot be read fails its own
+request; a socket that is not read any more is its stage's death. Never looks into a tensor.
 """
 
 from __future__ import annotations
@@ -14,23 +15,31 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import msgspec
 import zmq
 import zmq.asyncio
 
 from antiphon_executor.capacity import FrameTime
+from antiphon_executor.message_decoder import MessageDecoder, Unreadable
+from antiphon_executor.message_reader import MessageReader
 from antiphon_executor.messages import (
     ClientCursor,
     MediaRows,
+    RowsFailed,
     SpeechFrames,
     SpokenText,
     StepTimesTold,
+    StreamFailed,
     StreamGone,
     StreamsParked,
 )
+from antiphon_executor.protocol import AnswerLost
 
 _CURSORS_AHEAD = 4_096
+_OfTalker = SpeechFrames | StreamFailed | StreamsParked | StepTimesTold
+_OfThinker = MediaRows | RowsFailed
 
 
 class SocketFolder:
@@ -48,7 +57,7 @@ class SocketFolder:
 
 
 class Bridge:
-    """Owns the server's ends of the three sockets; use as an async context."""
+    """Owns the server's ends of the sockets; use as an async context."""
 
     def __init__(self, folder: SocketFolder) -> None:
         self._folder = folder
@@ -56,10 +65,12 @@ class Bridge:
         self._text: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
         self._pace: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
         self._encoder = msgspec.msgpack.Encoder()
-        self._streams: dict[int, Callable[[SpeechFrames], None]] = {}
+        self._frame_decoder = MessageDecoder("frames", msgspec.msgpack.Decoder(_OfTalker))
+        self._row_decoder = MessageDecoder("rows", msgspec.msgpack.Decoder(_OfThinker))
+        self._streams: dict[int, Callable[[SpeechFrames | StreamFailed], None]] = {}
         self._rows: dict[str, asyncio.Future[MediaRows]] = {}
         self._numbers = itertools.count()
-        self._tasks: list[asyncio.Task[None]] = []
+        self._readers: dict[str, MessageReader[Any]] = {}
         self.parked = 0
         self.frame_time = FrameTime()
 
@@ -67,7 +78,7 @@ class Bridge:
         try:
             self._open()
         except BaseException:
-            self._close()
+            await self._close()
             raise
         return self
 
@@ -78,24 +89,17 @@ class Bridge:
         self._pace.sndhwm = _CURSORS_AHEAD
         self._pace.linger = 0
         self._pace.connect(self._folder.pace)
-        frames = self._socket(zmq.PULL)
-        frames.bind(self._folder.frames)
-        rows = self._socket(zmq.PULL)
-        rows.bind(self._folder.rows)
-        self._tasks = [
-            asyncio.create_task(self._read_frames(frames), name="bridge-frames"),
-            asyncio.create_task(self._read_rows(rows), name="bridge-rows"),
-        ]
+        self._readers["talker"] = self._read_frames()
+        self._readers["thinker"] = self._read_rows()
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._close()
+        await self._close()
 
-    def _close(self) -> None:
+    async def _close(self) -> None:
+        for reader in self._readers.values():
+            await reader.close()
         self._text.close()
         self._pace.close()
         self._context.destroy(linger=0)
@@ -105,7 +109,23 @@ class Bridge:
         """Whether every socket is."""
         return self._text.closed and self._pace.closed and self._context.closed
 
-    def open_stream(self, arrived: Callable[[SpeechFrames], None]) -> int:
+    @property
+    def dropped(self) -> dict[str, int]:
+        """How many messages could not be used, by the stage that sent them."""
+        return {"talker": self._frame_decoder.dropped.count, "thinker": self._row_decoder.dropped.count}
+
+    def hears(self, stage: str) -> bool:
+        """Whether what a stage sends is read: one that is not heard is as good as dead."""
+        return self._readers[stage].alive
+
+    async def listen(self, stage: str) -> None:
+        """Before a stage starts: reads its socket again, where that has ended."""
+        if self.hears(stage):
+            return
+        await self._readers[stage].close()
+        self._readers[stage] = self._read_frames() if stage == "talker" else self._read_rows()
+
+    def open_stream(self, arrived: Callable[[SpeechFrames | StreamFailed], None]) -> int:
         """A number that no stream had before; `arrived` is called with each of its frames."""
         number = next(self._numbers)
         self._streams[number] = arrived
@@ -125,13 +145,19 @@ class Bridge:
         self.frame_time = FrameTime()
 
     def expect_rows(self, request_id: str) -> asyncio.Future[MediaRows]:
-        """The media rows of a Thinker request, once its prefill is complete. Ask before it starts."""
+        """The media rows of a Thinker request, once its prefill is complete. Ask before it starts.
+
+        Raises `AnswerLost` where they will not come.
+        """
         future: asyncio.Future[MediaRows] = asyncio.get_running_loop().create_future()
         self._rows[request_id] = future
         return future
 
     def forget_rows(self, request_id: str) -> None:
-        self._rows.pop(request_id, None)
+        future = self._rows.pop(request_id, None)
+        if future is not None and future.done() and not future.cancelled():
+            # Else asyncio complains of an error that no request was left to hear.
+            future.exception()
 
     def send_text(self, stream: int, token_ids: list[int], *, final: bool) -> None:
         """Never blocks: the socket has no high-water mark, and text is small."""
@@ -142,28 +168,45 @@ class Bridge:
         with suppress(zmq.Again):
             self._pace.send(self._encoder.encode(ClientCursor(stream, samples)), zmq.DONTWAIT)
 
-    def _socket(self, kind: int) -> zmq.asyncio.Socket:
-        socket = self._context.socket(kind)
+    def _bound(self, address: str) -> zmq.asyncio.Socket:
+        socket = self._context.socket(zmq.PULL)
         socket.linger = 0
-        socket.sndhwm = socket.rcvhwm = 0
+        socket.rcvhwm = 0
+        socket.bind(address)
         return socket
 
-    async def _read_frames(self, socket: zmq.asyncio.Socket) -> None:
-        decoder = msgspec.msgpack.Decoder(SpeechFrames | StreamsParked | StepTimesTold)
-        while True:
-            told = decoder.decode(await socket.recv())
-            match told:
-                case StreamsParked():
-                    self.parked = told.streams
-                case StepTimesTold():
-                    self.frame_time = FrameTime(told.step_s, told.live_streams, told.opening_s)
-                case SpeechFrames(stream=stream) if stream in self._streams:
-                    self._streams[stream](told)
+    def _read_frames(self) -> MessageReader[_OfTalker]:
+        socket = self._bound(self._folder.frames)
+        return MessageReader(
+            socket, self._frame_decoder, self._take_frames, self._lose_frames, "bridge-frames"
+        )
 
-    async def _read_rows(self, socket: zmq.asyncio.Socket) -> None:
-        decoder = msgspec.msgpack.Decoder(MediaRows)
-        while True:
-            rows = decoder.decode(await socket.recv())
-            future = self._rows.pop(rows.request_id, None)
-            if future is not None and not future.done():
-                future.set_result(rows)
+    def _read_rows(self) -> MessageReader[_OfThinker]:
+        socket = self._bound(self._folder.rows)
+        return MessageReader(socket, self._row_decoder, self._take_rows, self._lose_rows, "bridge-rows")
+
+    def _take_frames(self, told: _OfTalker) -> None:
+        match told:
+            case StreamsParked():
+                self.parked = told.streams
+            case StepTimesTold():
+                self.frame_time = FrameTime(told.step_s, told.live_streams, told.opening_s)
+            case SpeechFrames(stream=stream) | StreamFailed(stream=stream) if stream in self._streams:
+                self._streams[stream](told)
+
+    def _lose_frames(self, lost: Unreadable) -> None:
+        if lost.stream is not None and lost.stream in self._streams:
+            self._streams[lost.stream](StreamFailed(lost.stream))
+
+    def _take_rows(self, rows: _OfThinker) -> None:
+        future = self._rows.get(rows.request_id)
+        if future is None or future.done():
+            return
+        if isinstance(rows, MediaRows):
+            future.set_result(rows)
+        else:
+            future.set_exception(AnswerLost("what the model made of its media was lost"))
+
+    def _lose_rows(self, lost: Unreadable) -> None:
+        if lost.request_id is not None:
+            self._take_rows(RowsFailed(lost.request_id))

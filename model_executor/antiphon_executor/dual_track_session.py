@@ -22,7 +22,7 @@ from antiphon_executor.bridge import Bridge
 from antiphon_executor.engine_times import note_engine_times
 from antiphon_executor.messages import MediaRows
 from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.protocol import SpeechEnded, SpeechSampling
+from antiphon_executor.protocol import AnswerLost, SpeechEnded, SpeechSampling
 from antiphon_executor.rope import pack, pack_offset, unpack
 from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.speech_session import StreamPlace, ended, stream_sampling
@@ -118,7 +118,9 @@ class DualTrackSession:
             )
             self._started = True
             async with aclosing(requests):
-                (output,) = [output async for output in requests]
+                (output,) = [output async for output in requests] or (None,)
+            if output is None:
+                raise AnswerLost("the Talker gave its speech no end")
             note_engine_times(self._place.note, "talker", output)
             (choice,) = output.outputs
             return ended(choice.finish_reason, len(choice.token_ids))

@@ -69,7 +69,7 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
         stack.callback(folder.close)
         bridge = await stack.enter_async_context(Bridge(folder))
         prepare_environment(folder.path, on_cpu=current_platform.is_cpu(), streams=settings.talker.streams)
-        launch, planned = Launch(progress), plans(settings, config, folder)
+        launch, planned = Launch(progress, bridge), plans(settings, config, folder)
         stages = await launch.start_all(planned)
         restarts = {plan.name: partial(launch.start, plan) for plan in planned}
         try:
@@ -123,6 +123,7 @@ class VllmOmniEngine:
             bridge=bridge,
             ledger=self._ledger,
             guard=None if self._card.random_weights else limits.guard,
+            waits=settings.waits,
         )
         self._bridge = bridge
         self._running: dict[str, TurnRun] = {}
@@ -190,6 +191,7 @@ class VllmOmniEngine:
             frame_time=self._bridge.frame_time,
             given_up=tuple(name for name, stage in stages.items() if stage.given_up),
             restarts={name: stage.restarts for name, stage in stages.items()},
+            dropped_messages=self._bridge.dropped,
         )
 
     def metrics(self) -> Iterable[Metric]:

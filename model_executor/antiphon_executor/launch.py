@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from transformers import PreTrainedConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 
-from antiphon_executor.bridge import SocketFolder
+from antiphon_executor.bridge import Bridge, SocketFolder
 from antiphon_executor.environment import visible_devices
 from antiphon_executor.settings import EngineSettings
 from antiphon_executor.stage import Progress, Stage, start_stage
@@ -40,16 +41,19 @@ def plans(settings: EngineSettings, config: PreTrainedConfig, folder: SocketFold
 class Launch:
     """Starts what was planned. The devices of an engine are set for the process: those starts take turns."""
 
-    def __init__(self, progress: Progress) -> None:
+    def __init__(self, progress: Progress, bridge: Bridge) -> None:
         self._progress = progress
+        self._bridge = bridge
         self._devices = asyncio.Lock()
 
     async def start(self, plan: Plan) -> Stage:
+        await self._bridge.listen(plan.name)
+        is_heard = partial(self._bridge.hears, plan.name)
         if plan.devices is None:
-            return await start_stage(plan.name, plan.arguments, self._progress)
+            return await start_stage(plan.name, plan.arguments, self._progress, is_heard)
         async with self._devices:
             with visible_devices(plan.devices):
-                return await start_stage(plan.name, plan.arguments, self._progress)
+                return await start_stage(plan.name, plan.arguments, self._progress, is_heard)
 
     async def start_all(self, planned: list[Plan]) -> list[Stage]:
         """All of them, or none: what had started is ended where another fails. Raises the first failure."""

@@ -1,8 +1,9 @@
 """Messages between the processes of one Antiphon, as msgspec structs over unix sockets in a private folder.
 
-    Thinker worker ── MediaRows ──► bridge ── SpokenText, StreamGone, ClientCursor ──► Talker scheduler
-                                    bridge ◄── SpeechFrames ── Talker worker
-                                    bridge ◄── StreamsParked, StepTimesTold ── Talker scheduler
+    Thinker worker ── MediaRows, RowsFailed ──► bridge
+                                    bridge ── SpokenText, StreamGone, ClientCursor ──► Talker scheduler
+                                    bridge ◄── SpeechFrames, StreamFailed ── Talker worker
+                                    bridge ◄── StreamsParked, StepTimesTold, StreamFailed ── Talker scheduler
 
 Tensors travel as raw little-endian bytes beside their shape. Never pickle.
 """
@@ -28,6 +29,12 @@ class MediaRows(msgspec.Struct, frozen=True, tag=True):
     rows: bytes
     hidden_size: int
     dtype: str
+
+
+class RowsFailed(msgspec.Struct, frozen=True, tag=True):
+    """The media rows of a request will not come."""
+
+    request_id: str
 
 
 class SpokenText(msgspec.Struct, frozen=True, tag=True):
@@ -78,4 +85,20 @@ class SpeechFrames(msgspec.Struct, frozen=True, tag=True):
     ended: bool
 
 
-Message = MediaRows | SpokenText | StreamGone | ClientCursor | StreamsParked | StepTimesTold | SpeechFrames
+class StreamFailed(msgspec.Struct, frozen=True, tag=True):
+    """A stream has lost something on its way, and cannot be spoken to its end."""
+
+    stream: int
+
+
+Message = (
+    MediaRows
+    | RowsFailed
+    | SpokenText
+    | StreamGone
+    | ClientCursor
+    | StreamsParked
+    | StepTimesTold
+    | SpeechFrames
+    | StreamFailed
+)

@@ -295,6 +295,7 @@ class EngineStatus:
 
     A stage that is not alive is being restarted, unless it is among those `given_up`. `parked`: streams that
     rest because they are far enough ahead of their clients. `frame_time`: empty while nothing is known of it.
+    `dropped_messages`: of the sockets that the server reads, by the stage that sends.
     """
 
     stages: dict[str, bool]
@@ -306,6 +307,7 @@ class EngineStatus:
     restarts: dict[str, int] = field(default_factory=dict)
     parked: int = 0
     frame_time: FrameTime = field(default_factory=FrameTime)
+    dropped_messages: dict[str, int] = field(default_factory=dict)
 
     @property
     def alive(self) -> bool:
@@ -322,6 +324,7 @@ class EngineError(Exception):
     EngineError
     ├── InvalidTurn        the request cannot be served as it is (`param` names the part, `code` the kind)
     ├── EngineBusy         no room now; try again after `retry_after_s`
+    ├── AnswerLost         this answer has lost a part inside the server; others go on
     └── EngineDead         a stage has died; nothing can be served
     """
 
@@ -337,6 +340,13 @@ class EngineBusy(EngineError):
     def __init__(self, message: str, retry_after_s: float) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class AnswerLost(EngineError):
+    """`part`: what was lost, and how, in a client's words."""
+
+    def __init__(self, part: str) -> None:
+        super().__init__(f"the answer cannot be completed: {part}; send the request again")
 
 
 class EngineDead(EngineError):

@@ -142,6 +142,22 @@ class TalkerSettings(_StageSettings):
     )
 
 
+class WaitSettings(_Frozen):
+    """How long an answer waits for what it is still owed. Then it ends with an error."""
+
+    media_rows_s: float = Field(
+        30.0, gt=0, description="For the Thinker's media rows, once its prompt has been computed."
+    )
+    last_frames_s: float = Field(
+        10.0, gt=0, description="For each frame that is still under way once the Talker has ended."
+    )
+    next_frame_s: float = Field(
+        120.0,
+        gt=0,
+        description="For a frame, once the text is complete and the client has taken all there was.",
+    )
+
+
 class EngineSettings(_Frozen):
     """Both engines and the checkpoint they share."""
 
@@ -162,5 +178,6 @@ class EngineSettings(_Frozen):
     hang_s: float = Field(
         60.0, gt=0, description="Seconds without an answer after which an engine counts as dead."
     )
+    waits: WaitSettings = WaitSettings()
     thinker: ThinkerSettings = ThinkerSettings()
     talker: TalkerSettings = TalkerSettings()

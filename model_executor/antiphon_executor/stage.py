@@ -23,12 +23,13 @@ Converse = Callable[[AsyncGenerator[StreamingInput], SamplingParams, str], Async
 
 
 class Stage:
-    """One running vLLM engine."""
+    """One running vLLM engine. `is_heard`: whether what its processes send to the server is read there."""
 
-    def __init__(self, name: str, llm: AsyncLLM, metrics: StageMetrics) -> None:
+    def __init__(self, name: str, llm: AsyncLLM, metrics: StageMetrics, is_heard: Callable[[], bool]) -> None:
         self.name = name
         self.llm = llm
         self.metrics = metrics
+        self._is_heard = is_heard
 
     async def generate(
         self, prompt: TokensPrompt, params: SamplingParams, request_id: str
@@ -66,7 +67,7 @@ class Stage:
 
     @property
     def alive(self) -> bool:
-        return not self.llm.errored
+        return not self.llm.errored and self._is_heard()
 
     async def ping(self) -> None:
         """Returns when the engine has answered: it does so between two steps."""
@@ -142,7 +143,12 @@ class _Loading:
             return self._loaded
 
 
-async def start_stage(name: str, arguments: AsyncEngineArgs, progress: Progress) -> Stage:
+async def start_stage(
+    name: str,
+    arguments: AsyncEngineArgs,
+    progress: Progress,
+    is_heard: Callable[[], bool] = lambda: True,
+) -> Stage:
     """Cancelled while the engine loads, it returns at once; the engine then ends as soon as it has loaded."""
     progress(f"{name}: loading")
     metrics = StageMetrics(name)
@@ -154,4 +160,4 @@ async def start_stage(name: str, arguments: AsyncEngineArgs, progress: Progress)
             await asyncio.to_thread(loaded.shutdown)
         raise
     progress(f"{name}: ready")
-    return Stage(name, llm, metrics)
+    return Stage(name, llm, metrics, is_heard)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import ExitStack, aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vllm.outputs import CompletionOutput, RequestOutput
 
@@ -25,7 +25,7 @@ from antiphon_executor.protocol import (
     TurnRequest,
 )
 from antiphon_executor.request_faults import finish_of
-from antiphon_executor.settings import GuardSettings
+from antiphon_executor.settings import GuardSettings, WaitSettings
 from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.speakable import SpeakableText, Spoken
 from antiphon_executor.speech_session import Talker
@@ -49,6 +49,7 @@ class Stages:
     bridge: Bridge
     ledger: SlotLedger
     guard: GuardSettings | None = None
+    waits: WaitSettings = field(default_factory=WaitSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +114,7 @@ class TurnRun:
             live=self._turn.live,
             note=self._turn.note,
             guard=SpeechGuard(stages.guard) if stages.guard is not None else None,
+            waits=stages.waits,
         )
         leases.callback(stream.close)
         if _has_media(self._turn):
@@ -172,7 +174,7 @@ class TurnRun:
         if rows is None:
             stream.begin(text_prompt(output.prompt_token_ids or []))
         else:
-            rows.add_done_callback(lambda done: None if done.cancelled() else stream.begin(done.result()))
+            stream.begin_with(rows)
 
     def _pass_on(self, choice: CompletionOutput) -> None:
         """Raises where the engine has ended the choice with an error."""

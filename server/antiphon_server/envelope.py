@@ -12,7 +12,7 @@ import math
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from antiphon_executor.protocol import EngineBusy, EngineDead, EngineError, InvalidTurn
+from antiphon_executor.protocol import AnswerLost, EngineBusy, EngineDead, EngineError, InvalidTurn
 from antiphon_server.errors import (
     ApiError,
     BadRequest,
@@ -53,6 +53,8 @@ def _of_engine(exc: EngineError) -> ApiError:
         case EngineDead():
             retry_after_s = exc.retry_after_s or _DEAD_RETRY_S
             return Unavailable(str(exc), code="engine_dead", retry_after_s=retry_after_s)
+        case AnswerLost():
+            return ServerFault(str(exc), code="answer_lost")
         case _:
             return ServerFault("the engine failed")
 

@@ -258,6 +258,14 @@ class _EngineCollector(Collector):
         for stage, count in status.restarts.items():
             restarts.add_metric((stage,), count)
         yield restarts
+        dropped = CounterMetricFamily(
+            "antiphon_engine_messages_dropped",
+            "Messages of an engine that could not be read or used.",
+            labels=("stage",),
+        )
+        for stage, count in status.dropped_messages.items():
+            dropped.add_metric((stage,), count)
+        yield dropped
 
 
 class _Families:

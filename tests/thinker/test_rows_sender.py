@@ -10,7 +10,7 @@ import pytest
 import torch
 import zmq
 
-from antiphon_executor.messages import MediaRows
+from antiphon_executor.messages import MediaRows, RowsFailed
 from antiphon_executor.thinker.rows_sender import Gathered, RowsSender
 
 
@@ -44,3 +44,26 @@ def test_closing_sends_what_is_queued(tmp_path: Path) -> None:
         sender.close()
         arrived = [msgspec.msgpack.decode(socket.recv(), type=MediaRows) for _ in range(20)]
     assert [message.request_id for message in arrived] == [str(index) for index in range(20)]
+
+
+def test_rows_that_cannot_be_sent_fail_their_request_and_the_next_are_sent(tmp_path: Path) -> None:
+    """The thread once died of the first ones, and every request with media waited for ever."""
+    endpoint = f"ipc://{tmp_path}/rows"
+    with zmq.Context() as context, context.socket(zmq.PULL) as socket:
+        socket.bind(endpoint)
+        sender = RowsSender(endpoint)
+        sender.send(gathered("broken", torch.ones(2, 4, dtype=torch.float32).to_sparse()))
+        sender.send(gathered("whole", torch.ones(2, 4)))
+        sender.close()
+        failed, whole = (msgspec.msgpack.decode(socket.recv(), type=MediaRows | RowsFailed) for _ in range(2))
+    assert failed == RowsFailed("broken")
+    assert whole.request_id == "whole"
+    assert sender.dropped.count == 1
+    sender.check()
+
+
+def test_a_sender_whose_socket_fails_ends_the_engines_next_step() -> None:
+    sender = RowsSender("ipc:///no/such/folder/" + "x" * 200)
+    sender._thread.join(10)
+    with pytest.raises(RuntimeError, match="has died"):
+        sender.check()

@@ -30,7 +30,7 @@ class DualTrackScheduler(TalkerScheduler):
         super().shutdown()
 
     def take_in(self) -> None:
-        self._text.drain(self._streams)
+        self._text.drain(self._streams, self._state.sender.fail)
         super().take_in()
 
     def ready(self, request: Request) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import msgspec
 import zmq
 
+from antiphon_executor.message_decoder import MessageDecoder
 from antiphon_executor.messages import ClientCursor, StepTimesTold, StreamsParked
 
 TIMES_EVERY_S = 0.25
@@ -23,15 +24,20 @@ class PaceInbox:
         self._told: zmq.Socket[bytes] = context.socket(zmq.PUSH)
         self._told.setsockopt(zmq.LINGER, 0)
         self._told.connect(frames)
-        self._decoder = msgspec.msgpack.Decoder(ClientCursor)
+        self._decoder = MessageDecoder("cursors", msgspec.msgpack.Decoder(ClientCursor))
         self._parked = 0
         self._times: StepTimesTold | None = None
         self._times_at_s = -TIMES_EVERY_S
 
     def drain(self) -> Iterator[ClientCursor]:
-        """All that has arrived; of streams that are not there any more, too."""
+        """All that has arrived; of streams that are not there any more, too.
+
+        A cursor that cannot be read is made good by the next one.
+        """
         while self._cursors.poll(0):
-            yield self._decoder.decode(self._cursors.recv())
+            cursor = self._decoder.decode(self._cursors.recv())
+            if isinstance(cursor, ClientCursor):
+                yield cursor
 
     def tell_parked(self, streams: int) -> None:
         if streams != self._parked:

@@ -20,6 +20,8 @@ from vllm.v1.engine import EngineCoreEventType, EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 
+from antiphon_executor.dropped_messages import DroppedMessages
+from antiphon_executor.message_decoder import owner_of
 from antiphon_executor.protocol import SPEAKING_RATE_HZ
 from antiphon_executor.settings import PaceSettings
 from antiphon_executor.talker.deadline import DeadlineRules, StepPlan, first_come, plan_step
@@ -60,16 +62,28 @@ class TalkerScheduler(AsyncScheduler):
         cursors = config.get("pace_socket")
         self._inbox = PaceInbox(cursors, config["frames_socket"]) if cursors else None
         self._clock = StepClock()
+        self._refused = DroppedMessages("streams")
         self.running: list[Request]
         self.max_num_scheduled_tokens: int
 
     def add_request(self, request: Request) -> None:
-        """Opens the request's slot, then queues it. A late input of a session that was ended is dropped."""
+        """Opens the request's slot, then queues it. A late input of a session that was ended is dropped.
+
+        So is a request that cannot be opened, and its stream fails: the others go on.
+        """
         if request.request_id not in self.requests:
             arguments = request.sampling_params.extra_args or {}
             if EXTRA_ARG not in arguments:
                 return
-            self._open(request.request_id, arguments[EXTRA_ARG])
+            start = arguments[EXTRA_ARG]
+            try:
+                self._open(request.request_id, start)
+            except Exception as error:
+                self._refused.add(error)
+                stream = owner_of(start).stream
+                if stream is not None:
+                    self._state.sender.fail(stream)
+                return
         super().add_request(request)
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
@@ -190,7 +204,12 @@ class TalkerScheduler(AsyncScheduler):
         lease = msgspec.msgpack.decode(start, type=_Lease)
         stale = [known for known, held in self._slots.items() if held == lease.slot]
         self.finish_requests(stale, RequestStatus.FINISHED_ABORTED)
-        self._state.streams.open(start)
+        try:
+            self._state.streams.open(start)
+        except Exception:
+            if self._state.streams.pool.slot_of(lease.stream) == lease.slot:
+                self._state.streams.close(lease.slot)
+            raise
         self._slots[request_id] = lease.slot
         self._streams_by_number[lease.stream] = request_id
         self._frames[request_id] = 0

@@ -145,6 +145,7 @@ class MediaRowsConnector(KVConnectorBase_V1, SupportsHMA):
         metadata = self._connector_metadata
         if self._sender is None or not isinstance(metadata, MediaRowsMetadata):
             return
+        self._sender.check()
         for complete in metadata.complete:
             self._sender.send(self._gather(complete))
 
