@@ -122,7 +122,9 @@ def test_half_a_surrogate_pair_is_refused_in_every_string(
     body = replaced(BODY, path, json.dumps({"k": text}) if twice else text)
 
     async def post() -> httpx.Response:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://localhost"
+        ) as client:
             return await client.post(URL, content=json.dumps(body))
 
     answer = asyncio.run(post())

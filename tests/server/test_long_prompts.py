@@ -82,7 +82,7 @@ def limited(checkpoint: Path, engine: EchoEngine) -> Service:
 
 async def test_a_refused_prompt_is_charged_to_its_key(limited: Service) -> None:
     transport = httpx.ASGITransport(create_app(limited), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         body = {"messages": [{"role": "user", "content": "a" * 1_900_000}]}
         answer = await client.post("/v1/chat/completions", json=body)
     assert answer.status_code == 400
@@ -92,7 +92,7 @@ async def test_a_refused_prompt_is_charged_to_its_key(limited: Service) -> None:
 
 async def test_an_answered_prompt_is_charged_once(limited: Service) -> None:
     transport = httpx.ASGITransport(create_app(limited), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         answer = await client.post(
             "/v1/chat/completions", json={"messages": [{"role": "user", "content": "hello"}]}
         )
