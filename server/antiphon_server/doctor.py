@@ -5,6 +5,7 @@ In: the machine. Out: one finding a line, with a fix. It loads no model and impo
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import platform
@@ -19,8 +20,12 @@ from pathlib import Path
 from typing import Literal
 
 from antiphon_server.checks import listen
+from antiphon_server.errors import ApiError
 from antiphon_server.exits import OLDEST_PYTHON, StartupError
 from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg
+from antiphon_server.media.layers import ADVICE, REQUIRED, Layers
+from antiphon_server.media.policy import MediaPolicy
+from antiphon_server.media.sandbox import Sandbox
 
 Verdict = Literal["ok", "warning", "problem"]
 
@@ -47,6 +52,7 @@ def examine(port: int) -> list[Finding]:
         _python(),
         *_packages(),
         _ffmpeg(),
+        *_sandbox(),
         _cores(),
         _memory(),
         _disk(),
@@ -103,6 +109,29 @@ def _ffmpeg() -> Finding:
         return Finding("ffmpeg", "ok", str(find_ffmpeg()))
     except FfmpegMissing:
         return Finding("ffmpeg", "problem", "not found", "apt-get install ffmpeg")
+
+
+def _sandbox() -> Iterator[Finding]:
+    """The layers that confine media decoders, as a decoder found them."""
+    try:
+        layers = asyncio.run(_layers())
+    except FfmpegMissing:
+        return
+    except ApiError as error:
+        yield Finding("media sandbox", "problem", error.message, "see the log of 'antiphon serve'")
+        return
+    yield Finding("media sandbox", "ok", ", ".join(layers.in_force))
+    for layer in layers.missing:
+        verdict: Verdict = "problem" if layer in REQUIRED else "warning"
+        yield Finding("media sandbox", verdict, f"not in force: {layer}", ADVICE[layer])
+
+
+async def _layers() -> Layers:
+    sandbox = Sandbox(MediaPolicy(allow_weak_sandbox=True), find_ffmpeg())
+    try:
+        return await sandbox.start()
+    finally:
+        await sandbox.close()
 
 
 def _cores() -> Finding:

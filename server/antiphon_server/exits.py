@@ -29,6 +29,7 @@ class ExitCode(IntEnum):
     ENGINE_FAILED = 12
     ENGINE_DIED = 13
     UNFINISHED = 14
+    WEAK_SANDBOX = 15
 
 
 MEANING: dict[ExitCode, str] = {
@@ -47,6 +48,7 @@ MEANING: dict[ExitCode, str] = {
     ExitCode.ENGINE_FAILED: "the engine did not start",
     ExitCode.ENGINE_DIED: "a stage of the engine died while serving",
     ExitCode.UNFINISHED: "stopped before every answer was finished",
+    ExitCode.WEAK_SANDBOX: "media decoders cannot be confined on this machine",
 }
 
 

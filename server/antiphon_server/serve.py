@@ -27,7 +27,7 @@ from antiphon_server.banner import Progress, banner, logged_steps, printed_steps
 from antiphon_server.capacity import Capacity
 from antiphon_server.config import Settings
 from antiphon_server.console import Console
-from antiphon_server.errors import ServerFault
+from antiphon_server.errors import ApiError
 from antiphon_server.exits import ExitCode, StartupError, end_within, report
 from antiphon_server.foreign_output import ForeignOutput
 from antiphon_server.heap import keep_what_is_there
@@ -35,6 +35,7 @@ from antiphon_server.http_server import Front, HttpServer, loading_app
 from antiphon_server.lifecycle import Lifecycle, drain, probe_loop_lag, watch_engine
 from antiphon_server.media.ffmpeg import FfmpegMissing
 from antiphon_server.media.loader import MediaLoader
+from antiphon_server.media.sandbox import SandboxTooWeak
 from antiphon_server.metrics import ServerMetrics
 from antiphon_server.prompt import PromptRenderer
 from antiphon_server.routes.models import served_name
@@ -272,7 +273,9 @@ async def _start(media: MediaLoader) -> None:
         await media.start()
     except FfmpegMissing as error:
         raise StartupError(ExitCode.NO_FFMPEG, str(error)) from None
-    except ServerFault as error:
+    except SandboxTooWeak as error:
+        raise StartupError(ExitCode.WEAK_SANDBOX, str(error), error.hint) from None
+    except ApiError as error:
         raise StartupError(ExitCode.FAULT, f"the media decoders did not start: {error.message}") from None
 
 

@@ -1,69 +1,153 @@
 """Everything a decoder gives up before it sees a byte of media, in the order in which it must happen.
 
-In: the limits and the directories that programs lie in. Out: the names of the layers that are in force.
-Runs in the worker only, while it has one thread; a layer that the kernel refuses is left out and said so.
+In: a profile, the limits, and the files a program needs. Out: which layers are in force, each one probed.
+Runs in the worker, while it has one thread. A layer that the kernel refuses is reported; the caller decides.
 """
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import resource
 import signal
-import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from antiphon_server.media import landlock, seccomp
+from antiphon_server.media import capabilities, landlock, probes, seccomp
+from antiphon_server.media.layers import Layer, Layers
+from antiphon_server.media.profiles import EXECUTING, Profile
 
 _PR_SET_PDEATHSIG = 1
+_PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
-OPEN_FILES = 64
+# "nobody" on Linux: owns no file, and needs no entry in /etc/passwd.
+_NOBODY = 65_534
+_LIBRARIES = ("/usr/lib", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache")
+_LOADERS = ("/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1")
 
 
-def limit(cpu_s: int, memory_bytes: int) -> None:
-    """Kernel limits: CPU time, address space, open files, no core dump."""
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (OPEN_FILES, OPEN_FILES))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a decoder may use. `memory_bytes` is address space beyond what the process has already."""
+
+    cpu_s: int
+    memory_bytes: int
+    output_bytes: int
+    open_files: int
 
 
-def limit_output(output_bytes: int) -> None:
-    """No file can grow past this: a write beyond fails with EFBIG."""
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (output_bytes, output_bytes))
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The server's user and network, for a decoder to differ from, and the process that it must not outlive.
+
+    An unknown network is empty.
+    """
+
+    user: int
+    network: str
+    parent: int
+
+    @classmethod
+    def here(cls) -> Origin:
+        return cls(os.geteuid(), _network_namespace(), os.getpid())
 
 
-def confine(program: Path) -> tuple[str, ...]:
-    """Takes network, processes and files away. Returns what is in force, for the log."""
-    readable = [Path(place) for place in ("/usr", "/lib", "/lib64", "/etc/ld.so.cache")]
-    readable += [Path(sys.prefix), Path(sys.base_prefix), Path(__file__).parents[1]]
-    readable += [program, program.resolve().parent]
-    layers = ["rlimits"]
-    layers += _try("network namespace", _leave_network)
-    # Changing user namespace clears the parent-death signal, so it is set after.
-    _die_with_parent()
-    layers += _try("seccomp", seccomp.install)
-    layers += _try("landlock", lambda: landlock.restrict(readable))
-    return tuple(layers)
+def confine(profile: Profile, limits: Limits, program: Path, origin: Origin, output: int) -> Layers:
+    """Takes network, processes, files and rights away. `output`: the descriptor that `limits` bounds."""
+    _be_the_first_to_go()
+    found = {Layer.NETWORK: _network_namespace() not in ("", origin.network)}
+    found[Layer.USER] = _give_up_rights(profile, origin.parent) or origin.user != 0
+    found[Layer.NO_NEW_PRIVS] = probes.no_new_privileges()
+    found[Layer.CAPABILITIES] = probes.no_capabilities()
+    address_space_bytes = _limit(limits)
+    _attempt(lambda: _close_files(profile, program))
+    found[Layer.LANDLOCK] = probes.no_files()
+    found[Layer.LIMITS] = probes.limited(address_space_bytes, limits.open_files, output, limits.output_bytes)
+    _attempt(lambda: seccomp.install(profile))
+    found[Layer.SECCOMP] = probes.filtered(profile)
+    return Layers.of(found)
 
 
-def _try(name: str, layer: Callable[[], object]) -> list[str]:
-    try:
+def _attempt(layer: Callable[[], object]) -> None:
+    """What came of it is probed, not believed."""
+    with contextlib.suppress(OSError, ValueError):
         layer()
-    except OSError:
-        return []
-    return [name]
 
 
-def _leave_network() -> None:
+def leave_network() -> None:
+    """Moves into a network namespace with nothing in it, where that is allowed."""
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(_CLONE_NEWNET) and libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "unshare")
+    if libc.unshare(_CLONE_NEWNET):
+        libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
 
 
-def _die_with_parent() -> None:
+def die_with(parent: int) -> None:
+    """SIGKILL when the parent ends, or now if it has ended already."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _network_namespace() -> str:
+    try:
+        return str(Path("/proc/self/ns/net").readlink())
+    except OSError:
+        return ""
+
+
+def _be_the_first_to_go() -> None:
+    """Where memory runs out, the kernel ends a decoder before the server."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_bytes(b"1000")
+
+
+def _give_up_rights(profile: Profile, parent: int) -> bool:
+    """Capabilities, and root. Returns whether the process became another user."""
+    switches = profile is not EXECUTING and capabilities.may_switch_user()
+    _attempt(capabilities.close_bounding_set)
+    if switches:
+        _attempt(_become_nobody)
+    _attempt(capabilities.drop)
+    # A change of user clears the parent-death signal, so it is set after.
+    die_with(parent)
+    _attempt(_forbid_new_privileges)
+    return switches and os.getresuid() == (_NOBODY, _NOBODY, _NOBODY)
+
+
+def _become_nobody() -> None:
+    os.setgroups([])
+    os.setresgid(_NOBODY, _NOBODY, _NOBODY)
+    os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+
+
+def _forbid_new_privileges() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+def _close_files(profile: Profile, program: Path) -> None:
+    if profile is EXECUTING:
+        landlock.restrict(map(Path, _LIBRARIES), [program, *map(Path, _LOADERS)])
+    else:
+        landlock.restrict()
+
+
+def _limit(limits: Limits) -> int:
+    """Sets the kernel's limits; they can only be lowered after. Returns the whole address space in bytes."""
+    pages = int(Path("/proc/self/statm").read_bytes().split()[0])
+    address_space_bytes = pages * resource.getpagesize() + limits.memory_bytes
+    _attempt(lambda: resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 1)))
+    for kind, most in {
+        resource.RLIMIT_AS: address_space_bytes,
+        resource.RLIMIT_NOFILE: limits.open_files,
+        resource.RLIMIT_FSIZE: limits.output_bytes,
+        resource.RLIMIT_CORE: 0,
+    }.items():
+        _attempt(partial(resource.setrlimit, kind, (most, most)))
+    return address_space_bytes

@@ -1,7 +1,8 @@
 """What a decoder is told to do, and the refusal it can answer with: plain data, shared with the worker.
 
-Flows from `sandbox` to `decode_worker` as JSON, with the input and the outputs as file descriptors beside it.
-Imports nothing but the standard library: a worker must start in milliseconds.
+Flows from `sandbox` through `fork_server` to `decode_worker` as JSON, with the input and the outputs as
+file descriptors beside it.
+Imports nothing but the standard library.
 """
 
 from __future__ import annotations
@@ -64,7 +65,14 @@ class PictureReport:
     index: int = 0
 
 
-Job = FfmpegJob | PictureJob
+@dataclass(frozen=True, slots=True)
+class ProbeJob:
+    """Decode nothing: the worker reports which layers confine it (`Layers`, in its log)."""
+
+    output_bytes: int = 0
+
+
+Job = FfmpegJob | PictureJob | ProbeJob
 
 
 def encode(job: Job) -> bytes:
@@ -74,7 +82,10 @@ def encode(job: Job) -> bytes:
 def decode(message: bytes) -> Job:
     """The reverse of `encode`."""
     fields = json.loads(message)
-    if fields.pop("kind") == "FfmpegJob":
+    kind = fields.pop("kind")
+    if kind == "ProbeJob":
+        return ProbeJob(**fields)
+    if kind == "FfmpegJob":
         return FfmpegJob(argv=tuple(fields.pop("argv")), **fields)
     lengths, formats, fit = (fields.pop(name) for name in ("lengths", "formats", "fit"))
     return PictureJob(lengths=tuple(lengths), formats=tuple(formats), fit=Fit(**fit), **fields)

@@ -1,7 +1,7 @@
-"""Landlock for decoders: the file system shrinks to the directories that programs and libraries lie in.
+"""Landlock for decoders: the file system shrinks to what a decoder may read and execute, often nothing.
 
-In: the paths that stay readable. Effect: nothing else can be opened, nothing can be written or made, no
-TCP connection, no signal and no abstract socket leaves the process. Open descriptors stay usable.
+In: the paths that stay readable, and those that stay executable. Effect: nothing else can be opened, nothing
+written or made, no TCP connection, signal or abstract socket leaves the process. Open files stay usable.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _call(libc: ctypes.CDLL, *arguments: object) -> int:
     return result
 
 
-def restrict(readable: Iterable[Path]) -> int:
+def restrict(readable: Iterable[Path] = (), executable: Iterable[Path] = ()) -> int:
     """Confines the calling process; no_new_privs must be set. Returns Landlock's ABI version.
 
     Raises OSError where the kernel has no Landlock.
@@ -43,19 +43,24 @@ def restrict(readable: Iterable[Path]) -> int:
         rights.append(_ALL_SCOPES)
     handled = struct.pack(f"{len(rights)}Q", *rights)
     ruleset = _call(libc, _CREATE_RULESET, handled, ctypes.c_size_t(len(handled)), 0)
-    for path in readable:
-        _allow(libc, ruleset, path)
-    _call(libc, _RESTRICT_SELF, ruleset, 0)
-    os.close(ruleset)
+    try:
+        for path in readable:
+            _allow(libc, ruleset, path, _READ_FILE | _READ_DIRECTORY)
+        for path in executable:
+            _allow(libc, ruleset, path, _READ_FILE | _EXECUTE)
+        _call(libc, _RESTRICT_SELF, ruleset, 0)
+    finally:
+        os.close(ruleset)
     return version
 
 
-def _allow(libc: ctypes.CDLL, ruleset: int, path: Path) -> None:
+def _allow(libc: ctypes.CDLL, ruleset: int, path: Path, rights: int) -> None:
     if not path.exists():
         return
-    rights = _EXECUTE | _READ_FILE | (_READ_DIRECTORY if path.is_dir() else 0)
     place = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
+        # The kernel refuses a right to directories on a file.
+        rights &= ~0 if path.is_dir() else ~_READ_DIRECTORY
         _call(libc, _ADD_RULE, ruleset, _PATH_BENEATH, struct.pack("=Qi", rights, place), 0)
     finally:
         os.close(place)

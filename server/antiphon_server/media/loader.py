@@ -42,14 +42,14 @@ class MediaLoader:
         self._sandbox: Sandbox | None = None
 
     async def start(self) -> None:
-        """Finds ffmpeg and starts the spare decoders. Raises FfmpegMissing, or ServerFault."""
+        """Finds ffmpeg and starts the decoders. Raises FfmpegMissing, SandboxTooWeak or ServerFault."""
         sandbox = Sandbox(self.policy, find_ffmpeg())
-        await sandbox.start()
+        (await sandbox.start()).log()
         self._sandbox = sandbox
         await self._prove(sandbox)
 
     async def close(self) -> None:
-        """Kills the spare decoders; requests that still decode are their callers' to cancel."""
+        """Ends the decoders; requests that still decode are their callers' to cancel."""
         if self._sandbox is not None:
             await self._sandbox.close()
             self._sandbox = None

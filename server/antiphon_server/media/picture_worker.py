@@ -14,6 +14,7 @@ from PIL import Image, ImageOps
 
 from antiphon_server.media.job import Fit, PictureJob, PictureReport, Trouble
 
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 Image.MAX_IMAGE_PIXELS = None  # ours are checked below, with our own limit
 
 
@@ -22,6 +23,14 @@ class _Refused(Exception):
         super().__init__(trouble)
         self.trouble = trouble
         self.size = size
+
+
+def warm_up() -> None:
+    """Loads what pictures of every accepted format need, by decoding one of each."""
+    for form in FORMATS:
+        encoded = io.BytesIO()
+        Image.new("RGBA" if form != "JPEG" else "RGB", (2, 2)).save(encoded, form)
+        _rgb(Image.open(io.BytesIO(encoded.getvalue()), formats=[form])).resize((1, 1))
 
 
 def draw(job: PictureJob, source: int, output: int) -> PictureReport:

@@ -64,9 +64,14 @@ class MediaPolicy(BaseModel):
     )
 
     decode_s: float = Field(30.0, gt=0, description="Wall-clock and CPU time to decode one part.")
-    decode_memory_bytes: int = Field(2048 * _MIB, ge=256 * _MIB, description="Address space of one decoder.")
+    decode_memory_bytes: int = Field(
+        2048 * _MIB, ge=256 * _MIB, description="Address space that one decoder may take for its work."
+    )
     decode_workers: int = Field(2, ge=1, le=64, description="Decoders at once, over all requests.")
     decode_queue_s: float = Field(30.0, gt=0, description="Longest wait for a free decoder.")
+    allow_weak_sandbox: bool = Field(
+        False, description="Decode media although a required layer of the sandbox is missing."
+    )
 
 
 def flag(field: str) -> str:

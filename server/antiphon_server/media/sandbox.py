@@ -1,36 +1,45 @@
-"""Decoder processes: started ahead, one job each, killed at their deadline.
+"""Decoder processes: confined, one job each, killed at their deadline.
 
 In: a job and its input bytes. Out: what the process wrote, sealed so that nobody can change it any more.
-A process per item keeps hostile files apart; starting ahead hides the interpreter's start from the request.
+A process per item keeps hostile files apart; forking off a warm one makes it cheap.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import logging
-import math
 import mmap
 import os
-import signal
-import socket
-import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from antiphon_server.errors import Overloaded, ServerFault
-from antiphon_server.media.ffmpeg import THREADS
-from antiphon_server.media.job import Job, encode
-from antiphon_server.media.policy import MediaPolicy
+from antiphon_server.errors import Overloaded, ServerFault, Unavailable
+from antiphon_server.media.fork_client import ForkClient, ForkServerDied
+from antiphon_server.media.fork_protocol import LOG_BYTES, NOT_CONFINED, WorkerSettings
+from antiphon_server.media.job import Job, ProbeJob
+from antiphon_server.media.layers import ADVICE, Layers
+from antiphon_server.media.policy import MediaPolicy, flag
 
 logger = logging.getLogger(__name__)
 
-_START_S = 20.0
-_LOG_BYTES = 16_384
 _COPY_BYTES = 1 << 20
+_TRY_AGAIN_S = 2.0
 _FROZEN = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
+_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.ENOBUFS}
+
+
+class SandboxTooWeak(RuntimeError):
+    """A required layer of the sandbox is missing; the message and the `hint` are for the operator."""
+
+    def __init__(self, layers: Layers) -> None:
+        missing = ", ".join(layers.missing_required)
+        super().__init__(f"media decoders cannot be confined: not in force: {missing}")
+        advice = "; ".join(ADVICE[layer] for layer in layers.missing_required)
+        self.hint = f"{advice}. {flag('allow_weak_sandbox')} serves without, where every client is trusted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,69 +52,61 @@ class Outcome:
     log: bytes
 
 
-@dataclass(slots=True)
-class _Worker:
-    process: asyncio.subprocess.Process
-    control: socket.socket
-
-    async def kill(self) -> None:
-        """Ends the process and whatever shares its session, and waits until it is gone."""
-        self.control.close()
-        if self.process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-        await self.process.wait()
-
-
 class Sandbox:
-    """At most `decode_workers` decoders at work, and as many waiting ready."""
+    """At most `decode_workers` decoders at work."""
 
     def __init__(self, policy: MediaPolicy, program: Path) -> None:
         self._policy = policy
-        self._program = program
         self._room = asyncio.Semaphore(policy.decode_workers)
-        self._spares: list[_Worker] = []
-        self._starting: set[asyncio.Task[None]] = set()
-        self._layers: str | None = None
-        self._closed = False
+        settings = WorkerSettings(
+            program=str(program),
+            decode_s=policy.decode_s,
+            memory_bytes=policy.decode_memory_bytes,
+            allow_weak=policy.allow_weak_sandbox,
+        )
+        self._decoders = ForkClient(settings)
 
-    async def start(self) -> None:
-        """Starts the spares. Raises ServerFault where a decoder does not come up."""
-        starts = (self._spawn() for _ in range(self._policy.decode_workers))
-        started = await asyncio.gather(*starts, return_exceptions=True)
-        self._spares += [worker for worker in started if isinstance(worker, _Worker)]
-        for failure in started:
-            if isinstance(failure, BaseException):
-                await self.close()
-                raise failure
+    async def start(self) -> Layers:
+        """Starts the decoders and looks at what confines them.
+
+        Raises SandboxTooWeak where a required layer is missing, ServerFault where a decoder does not come up.
+        """
+        outcome = await self.run(ProbeJob(), [])
+        layers = Layers.decode(outcome.log) if outcome.succeeded else None
+        if layers is None:
+            await self.close()
+            raise ServerFault("a media decoder did not start")
+        if layers.missing_required and not self._policy.allow_weak_sandbox:
+            await self.close()
+            raise SandboxTooWeak(layers)
+        return layers
 
     async def close(self) -> None:
-        """Kills the spares. Jobs are their callers' to cancel."""
-        self._closed = True
-        for task in self._starting:
-            task.cancel()
-        await asyncio.gather(*self._starting, return_exceptions=True)
-        while self._spares:
-            await self._spares.pop().kill()
+        """Ends all decoders."""
+        await self._decoders.close()
 
     async def run(self, job: Job, data: Sequence[bytes]) -> Outcome:
         """Runs one job in a process of its own. `data` is its input, joined.
 
-        Raises Overloaded where no decoder is free in time. Cancelling kills the process.
+        Raises Overloaded where no decoder is free in time, Unavailable where the machine has no room for one.
+        Cancelling kills the process.
         """
         async with self._slot():
-            with contextlib.ExitStack() as opened:
+            with _shortage_is_temporary(), contextlib.ExitStack() as opened:
                 files = [opened.enter_context(_memory_file()) for _ in range(3)]
                 log, source, output = files
+                _allot(log, LOG_BYTES)
                 await asyncio.to_thread(_fill, source, data)
-                worker = await self._send(job, files)
+                number = await self._decoders.launch(job, files)
                 try:
-                    timed_out = await self._finish(worker)
+                    code = await self._finish(number)
                 finally:
-                    await asyncio.shield(worker.kill())
-                    self._refill()
-                succeeded = worker.process.returncode == 0 and not timed_out
-                return Outcome(succeeded, timed_out, _take(output), os.pread(log, _LOG_BYTES, 0))
+                    await asyncio.shield(self._decoders.kill(number))
+                said = os.pread(log, LOG_BYTES, 0).rstrip(b"\0")
+                if code == NOT_CONFINED:
+                    logger.error("a media decoder was %s", said.decode(errors="replace"))
+                    raise ServerFault("a media decoder did not start")
+                return Outcome(code == 0, code is None, _take(output), said)
 
     @contextlib.asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
@@ -113,78 +114,45 @@ class Sandbox:
             async with asyncio.timeout(self._policy.decode_queue_s):
                 await self._room.acquire()
         except TimeoutError:
-            raise Overloaded("too much media is being decoded; try again", retry_after_s=2.0) from None
+            raise Overloaded(
+                "too much media is being decoded; try again", retry_after_s=_TRY_AGAIN_S
+            ) from None
         try:
             yield
         finally:
             self._room.release()
 
-    async def _finish(self, worker: _Worker) -> bool:
+    async def _finish(self, number: int) -> int | None:
+        """The worker's exit code; None at the deadline."""
         try:
             async with asyncio.timeout(self._policy.decode_s):
-                await worker.process.wait()
+                return await self._decoders.ended(number)
         except TimeoutError:
-            return True
-        return False
+            return None
 
-    async def _send(self, job: Job, files: list[int]) -> _Worker:
-        """Hands the job to a spare; one that has died meanwhile is passed over."""
-        message = encode(job)
-        while True:
-            worker = self._spares.pop() if self._spares else await self._spawn()
-            try:
-                socket.send_fds(worker.control, [message], files)
-                return worker
-            except (BrokenPipeError, ConnectionError):
-                await worker.kill()
 
-    def _refill(self) -> None:
-        if self._closed or len(self._spares) + len(self._starting) >= self._policy.decode_workers:
-            return
-        task = asyncio.create_task(self._add_spare())
-        self._starting.add(task)
-        task.add_done_callback(self._starting.discard)
-
-    async def _add_spare(self) -> None:
-        try:
-            self._spares.append(await self._spawn())
-        except (OSError, ServerFault):
-            logger.exception("a decoder did not start; the next request tries again")
-
-    async def _spawn(self) -> _Worker:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        limits = (str(math.ceil(self._policy.decode_s * THREADS)), str(self._policy.decode_memory_bytes))
-        module = ("-I", "-m", "antiphon_server.media.decode_worker")
-        # The worker's end is its own after the start; ours is closed with it, or right away if there is none.
-        with theirs, contextlib.ExitStack() as undo:
-            undo.callback(ours.close)
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, *module, str(theirs.fileno()), *limits, str(self._program),
-                stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL,
-                stderr=asyncio.subprocess.DEVNULL, env={"LC_ALL": "C"}, start_new_session=True,
-                pass_fds=(theirs.fileno(),),
-            )  # fmt: skip
-            undo.pop_all()
-        ours.setblocking(False)
-        worker = _Worker(process, ours)
-        try:
-            async with asyncio.timeout(_START_S):
-                layers = await asyncio.get_running_loop().sock_recv(ours, 1024)
-        except (TimeoutError, OSError):
-            layers = b""
-        except asyncio.CancelledError:
-            await worker.kill()
+@contextlib.contextmanager
+def _shortage_is_temporary() -> Iterator[None]:
+    """A shortage of descriptors, memory or processes, or a dead fork server, is not the request's fault."""
+    try:
+        yield
+    except ForkServerDied:
+        logger.warning("the media decoders died, and are started again")
+        message = "media decoding was interrupted; try again"
+    except OSError as error:
+        if error.errno not in _SHORTAGES:
             raise
-        if not layers:
-            await worker.kill()
-            raise ServerFault("a media decoder did not start")
-        self._tell_layers(layers.decode())
-        return worker
+        logger.warning("no media decoder could be started: %s", os.strerror(error.errno or 0))
+        message = "the server is short of files or memory for decoding media; try again"
+    else:
+        return
+    raise Unavailable(message, retry_after_s=_TRY_AGAIN_S)
 
-    def _tell_layers(self, layers: str) -> None:
-        if layers != self._layers:
-            self._layers = layers
-            logger.info("media decoders are confined by: %s", layers)
+
+def _allot(descriptor: int, size_bytes: int) -> None:
+    """A file of just this size, whoever writes to it."""
+    os.ftruncate(descriptor, size_bytes)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
 
 
 @contextlib.contextmanager

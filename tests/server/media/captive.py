@@ -1,0 +1,81 @@
+"""A program that confines itself as a decoder does, then makes system calls and worse. The tests run it.
+
+Arguments: `confined` or `free`, a user id, and lists of system calls (number, then arguments; `parent` is the
+process that started it) as JSON. It prints what came of each, and of the deeds below, as JSON.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import importlib
+import json
+import mmap
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from antiphon_server.media.confine import Limits, Origin, confine
+from antiphon_server.media.profiles import IN_PROCESS
+
+OUTPUT_BYTES = 1 << 16
+MEMORY_BYTES = 1 << 28
+
+
+def deeds(output: int) -> dict[str, Callable[[], object]]:
+    """What a decoder might try by way of Python. None of them outlives this process."""
+    return {
+        "memory": lambda: bytearray(2 * MEMORY_BYTES),
+        "shared memory": lambda: mmap.mmap(-1, 2 * MEMORY_BYTES),
+        "a longer output": lambda: os.pwrite(output, b"x", OUTPUT_BYTES),
+        "a file": lambda: Path(__file__).read_bytes(),
+        "the server's environment": lambda: Path(f"/proc/{os.getppid()}/environ").read_bytes(),
+        "a directory": lambda: next(Path("/").iterdir()),
+        "a library": lambda: ctypes.CDLL("libz.so.1"),
+        "a module": lambda: importlib.import_module("antiphon_server.media.sniff"),
+        "a process": lambda: os.fork() or os._exit(0),
+    }
+
+
+def outcome(deed: Callable[[], object]) -> str:
+    try:
+        deed()
+    except (OSError, MemoryError, ImportError):
+        return "refused"
+    return "done"
+
+
+def call(libc: ctypes.CDLL, words: list[int]) -> str:
+    result = libc.syscall(*map(ctypes.c_long, words))
+    return errno.errorcode[ctypes.get_errno()] if result == -1 else "0"
+
+
+def become(user: int) -> None:
+    """Here rather than before the start: that user may not be able to read this interpreter."""
+    if user != os.geteuid():
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+
+
+def main() -> None:
+    mode, user, calls = sys.argv[1], int(sys.argv[2]), json.loads(sys.argv[3])
+    parent = os.getppid()
+    numbers = [[parent if word == "parent" else word for word in words] for words in calls]
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.syscall.restype = ctypes.c_long
+    output = os.memfd_create("output")
+    become(user)
+    said: dict[str, object] = {}
+    if mode == "confined":
+        limits = Limits(cpu_s=20, memory_bytes=MEMORY_BYTES, output_bytes=OUTPUT_BYTES, open_files=64)
+        origin = Origin(user, network="", parent=parent)
+        said["layers"] = confine(IN_PROCESS, limits, Path("/bin/false"), origin, output).in_force
+    said["calls"] = [call(libc, words) for words in numbers]
+    said["deeds"] = {name: outcome(deed) for name, deed in deeds(output).items()}
+    os.write(1, json.dumps(said).encode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,63 @@
+"""A program that starts media decoding on a machine whose kernel lacks a layer. The tests run it.
+
+Arguments: the number of the system call that the kernel seems to lack, its first argument or -1 for any, and
+whether a weak sandbox is allowed. It prints what the operator reads, then whether a picture was decoded.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import ctypes
+import errno
+import io
+import logging
+import struct
+import sys
+
+from PIL import Image
+
+from antiphon_server.media.loader import MediaLoader
+from antiphon_server.media.policy import MediaPolicy
+from antiphon_server.media.sandbox import SandboxTooWeak
+from antiphon_server.media.source import MediaSource
+
+NO_NEW_PRIVS, SECCOMP, FILTER = 38, 22, 2
+LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06
+ALLOW, FAIL = 0x7FFF0000, 0x00050000 | errno.EINVAL
+
+
+class Program(ctypes.Structure):
+    _fields_ = (("length", ctypes.c_ushort), ("steps", ctypes.c_char_p))
+
+
+def lack(number: int, first: int) -> None:
+    """Makes one system call fail, for this process and its children."""
+    steps = [(LOAD, 0, 0, 0), (EQUAL, 0, 1 if first == -1 else 3, number)]
+    if first != -1:
+        steps = [(LOAD, 0, 0, 0), (EQUAL, 0, 3, number), (LOAD, 0, 0, 16), (EQUAL, 0, 1, first)]
+    steps += [(RETURN, 0, 0, FAIL), (RETURN, 0, 0, ALLOW)]
+    code = b"".join(struct.pack("<HBBI", *step) for step in steps)
+    libc = ctypes.CDLL(None, use_errno=True)
+    assert libc.prctl(NO_NEW_PRIVS, 1, 0, 0, 0) == 0
+    assert libc.prctl(SECCOMP, FILTER, ctypes.byref(Program(len(steps), code)), 0, 0) == 0
+
+
+async def decode(policy: MediaPolicy) -> None:
+    loader = MediaLoader(policy)
+    try:
+        await loader.start()
+    except SandboxTooWeak as error:
+        print(error, "|", error.hint)
+        return
+    encoded = io.BytesIO()
+    Image.new("RGB", (64, 48)).save(encoded, "PNG")
+    source = MediaSource("image", (base64.b64encode(encoded.getvalue()).decode(),), "image")
+    print("decoded", (await loader.load([source])).pictures[0].pixels.shape)
+    await loader.close()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(levelname)s %(message)s")
+    lack(int(sys.argv[1]), int(sys.argv[2]))
+    asyncio.run(decode(MediaPolicy(allow_weak_sandbox=sys.argv[3] == "weak")))
