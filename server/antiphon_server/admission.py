@@ -1,8 +1,8 @@
-"""Who may come in: bounded places, shared fairly between keys, speech and text apart.
+"""Admission control: bounded queues for text and speech, shared fairly between API keys.
 
-In: one `Ticket` a turn. Out: it is admitted, or refused at once (429) or after the queue's deadline (503).
-It never promises more than there is; a full speech side never blocks a text-only turn, and a key that floods
-the queue never another key.
+In: one `Ticket` a request. Out: it starts, or it is refused: at once, or past the queue's deadline.
+It never promises more than there is. A full speech side never blocks a text request, and a key that floods
+the queue never another key. Whatever changes here ends with starting every request that now can.
 """
 
 from __future__ import annotations
@@ -16,23 +16,24 @@ from dataclasses import replace
 from antiphon_executor.capacity import FrameTime
 from antiphon_executor.protocol import PromptCounted
 from antiphon_server.capacity import Capacity, Load, Price, Refusal
-from antiphon_server.errors import Overloaded, RateExceeded, Unavailable
-from antiphon_server.fair_queue import FairQueue, who_gives_way
+from antiphon_server.errors import ApiError
+from antiphon_server.fair_queue import who_gives_way
 from antiphon_server.key_rates import KeyRates
-from antiphon_server.ledger import Ledger, whole_of
 from antiphon_server.prefill_meter import PrefillMeter
 from antiphon_server.pricing import TurnSize
+from antiphon_server.refusals import Refusals
+from antiphon_server.start_order import StartOrder
 from antiphon_server.ticket import Ticket
 from antiphon_server.turn_times import TurnTimes, bounded_retry_s
 
-# How soon a turn that waits for the Talker to become faster hears of it: nobody leaves meanwhile.
-_LOOK_AGAIN_S = 0.25
+# How often the Talker's step times are read while a listener waits for them: nothing else says they changed.
+LOOK_AGAIN_S = 0.25
 
 
 class Admission:
-    """The door. One event loop; no locks are needed, since nothing here awaits while it counts.
+    """The controller. One event loop; no locks are needed, since nothing here awaits while it counts.
 
-    `frame_time`: asked whenever a listener wants to start.
+    `frame_time`: read whenever a listener wants to start.
     """
 
     def __init__(
@@ -43,40 +44,39 @@ class Admission:
     ) -> None:
         self.capacity = capacity
         self.rates = KeyRates(capacity, clock)
-        self._frame_time = frame_time
         self._clock = clock
         self._inside: dict[Ticket, None] = {}
-        self._waiting: FairQueue[Ticket] = FairQueue()
-        self._running: Counter[str] = Counter()
-        self._ledger = Ledger(whole_of(capacity))
+        self._order = StartOrder(capacity, frame_time, clock)
+        self._ledger = self._order.ledger
         self._prefill = PrefillMeter()
         self._times = TurnTimes()
+        self._refusals = Refusals()
         self._media_seconds = 0.0
         self._media_bytes = 0
         self._admitted: Counter[str] = Counter()
-        self._refused: Counter[str] = Counter()
         self._softened = 0
         self._empty = asyncio.Event()
         self._empty.set()
+        self._timer: asyncio.TimerHandle | None = None
 
-    def ticket(self, *, speaks: bool, live: bool = True, choices: int = 1, owner: str = "") -> Ticket:
-        """A place for one turn of `choices` texts; `speaks` asks for a stream too. Entering may refuse it.
+    def ticket(
+        self,
+        *,
+        speaks: bool,
+        live: bool = True,
+        choices: int = 1,
+        owner: str = "",
+        speech_optional: bool = False,
+    ) -> Ticket:
+        """A place for one request of `choices` texts; `speaks` asks for a stream too. Entering may refuse it.
 
-        `live`: somebody listens while it speaks. `owner`: stands for the key that the request came with; the
-        queue is shared fairly between owners.
+        `live`: a client listens while it speaks. `owner`: stands for the key that the request came with; the
+        queue is shared fairly between owners. `speech_optional`: if no stream is free when it could start, it
+        starts as a text request.
         """
-        return Ticket(self, speaks=speaks, live=live, choices=choices, owner=owner)
-
-    def takes(self, *, speaks: bool, live: bool = True, owner: str = "") -> bool:
-        """Whether such a ticket could enter now, and its key may still use sound."""
-        if speaks and (not self.capacity.streams or self.rates.short(owner, 0, 1.0)):
-            return False
-        reason = self._full(speaks, live)
-        return reason is None or self._gives_way(reason, speaks, owner) is not None
-
-    def soften(self) -> None:
-        """Counts a turn that takes text for an answer, since no speech could be promised."""
-        self._softened += 1
+        return Ticket(
+            self, speaks=speaks, live=live, choices=choices, owner=owner, speech_optional=speech_optional
+        )
 
     @property
     def load(self) -> Load:
@@ -87,46 +87,48 @@ class Admission:
             waiting_speech=len(self._pending(True)),
             queued_media_seconds=self._media_seconds,
             media_bytes=self._media_bytes,
-            live_limit=self._live_limit(),
-            frame_s=self._frame_s(),
+            live_limit=self._order.live_limit(),
+            frame_s=self._order.frame_s(),
             prompt_tokens=self._prefill.tokens,
             prefill_rate=self._prefill.rate,
             keys=len({ticket.owner for ticket in self._inside}),
             admitted=dict(self._admitted),
-            refused=dict(self._refused),
+            refused=dict(self._refusals.counts),
             softened=self._softened,
         )
 
     @property
     def turns(self) -> int:
-        """Turns inside, waiting or running."""
+        """Requests inside, waiting or running."""
         return len(self._inside)
 
     async def until_empty(self) -> None:
-        """Wait until no turn is inside."""
+        """Wait until no request is inside."""
         await self._empty.wait()
 
     def enter(self, ticket: Ticket) -> None:
+        if ticket.speech_optional and not self._takes_speech(ticket):
+            ticket.fall_back_to_text()
         if ticket.speaks and not self.capacity.streams:
-            raise self._unavailable("no_speech", "this server does not speak")
+            raise self._refusals.no_speech()
         self._check_rates(ticket, tokens=1, audio_s=1.0 if ticket.speaks else 0.0)
         reason = self._full(ticket.speaks, ticket.live)
         if reason is not None:
             victim = self._gives_way(reason, ticket.speaks, ticket.owner)
             if victim is None:
-                raise self._overloaded(reason, self._full_because(reason, ticket), self._wait_s(ticket))
+                raise self._full_because(reason, ticket)
             self._displace(victim)
         self._inside[ticket] = None
         self._empty.clear()
+        self._hand_out()
 
     def hold(self, ticket: Ticket, media_bytes: int) -> None:
         if ticket.refusal:
             raise ticket.refusal
         others, limit = self._media_bytes - ticket.media_bytes, self.capacity.media_bytes
-        # A turn that is alone with its media is bounded by the media policy, and never told to come back.
+        # A request that is alone with its media is bounded by the media policy, and never refused here.
         if others and self._media_bytes + media_bytes > limit:
-            message = f"other turns' media take {others >> 20} MiB of memory; the limit is {limit >> 20} MiB"
-            raise self._overloaded("media_memory_full", message, self._wait_s(ticket))
+            raise self._refusals.media_memory_full(others, limit, self._wait_s(ticket))
         ticket.media_bytes += media_bytes
         self._media_bytes += media_bytes
 
@@ -138,16 +140,11 @@ class Admission:
         self._check_rates(ticket, ticket.size.prompt_tokens, ticket.size.heard_seconds)
         self._count(ticket)
         ticket.slot = asyncio.get_running_loop().create_future()
-        self._waiting.add(ticket)
+        self._order.add(ticket)
         self._hand_out()
-        try:
-            async with asyncio.timeout(self.capacity.queue_s):
-                while not ticket.slot.done():
-                    await asyncio.wait((ticket.slot,), timeout=_LOOK_AGAIN_S if ticket.live else None)
-                    self._hand_out()
-        except TimeoutError:
-            message = f"no slot came free within {self.capacity.queue_s:g} s"
-            raise self._unavailable("queue_deadline", message, self._wait_s(ticket)) from None
+        await asyncio.wait((ticket.slot,), timeout=self.capacity.queue_s)
+        if not ticket.slot.done():
+            raise self._late(ticket)
         if ticket.refusal:
             raise ticket.refusal
 
@@ -183,63 +180,51 @@ class Admission:
         else:
             self._prefill.remove(ticket.unread_tokens)
             ticket.unread_tokens = 0
-            self._times.took(ticket.speaks, self._clock() - ticket.started_at)
-            self._running[ticket.owner] -= 1
-            self._running += Counter()
+            took = self._times.took if ticket.is_whole else self._times.took_at_least
+            took(ticket.speaks, self._clock() - ticket.started_at)
+            self._order.ended(ticket)
         self._hold(ticket, Price())
         self._hand_out()
 
-    def _next(self) -> Ticket | None:
-        """Who starts now. Whatever else a start must be promised is to be asked here."""
-        limit, live_limit = self.capacity.turns_per_key, self._live_limit()
-        talker_is_full = False
-        for ticket in self._waiting.in_order(self._running):
-            if limit and self._running[ticket.owner] >= limit:
-                continue
-            if ticket.speaks:
-                # Later ones that speak less must not keep it waiting for ever; texts may go by.
-                talker_is_full = talker_is_full or not self._ledger.talker_fits(ticket.price)
-                if talker_is_full or not self._keeps_pace(ticket, live_limit):
-                    continue
-            # The same where it writes: nobody at all goes by.
-            return ticket if self._ledger.thinker_fits(ticket.price) else None
-        return None
-
-    def _keeps_pace(self, ticket: Ticket, live_limit: int | None) -> bool:
-        """Whether the Talker keeps real time with it too. Where nobody listens, it takes what is left."""
-        return not ticket.live or live_limit is None or self._ledger.held.live < live_limit
-
-    def _live_limit(self) -> int | None:
-        """None: as many as there are streams. One is never refused for a Talker that is too slow for it."""
-        limit = self._frame_time().live_streams if self.capacity.real_time else None
-        return None if limit is None else max(limit, 1)
-
-    def _frame_s(self) -> float:
-        """What the Talker's steps take with the streams that there are."""
-        step_s, streams = self._frame_time().step_s, self._ledger.held.streams
-        return step_s[min(streams, len(step_s)) - 1] if streams and step_s else 0.0
+    def look_again(self) -> None:
+        """Start what the Talker's present step times allow. The timer's; harmless at any time."""
+        self._timer = None
+        self._hand_out()
 
     def _hand_out(self) -> None:
-        """Give free slots out, one at a time: each start changes who is next."""
-        while (ticket := self._next()) is not None:
+        """Start all that can: after it, no request waits that `StartOrder` would start."""
+        while (start := self._order.next()) is not None:
+            ticket = start.ticket
+            if ticket.speaks and not start.speaks:
+                ticket.fall_back_to_text()
             self._stop_waiting(ticket)
-            self._waiting.started(ticket)
-            self._running[ticket.owner] += 1
+            self._order.started(ticket)
             self._admitted["speech" if ticket.speaks else "text"] += 1
+            self._softened += ticket.fell_back
             self._hold(ticket, ticket.price)
             ticket.started_at = self._clock()
-            if ticket.slot is not None and not ticket.slot.done():
-                ticket.slot.set_result(None)
+            _wake(ticket)
+        self._set_timer()
+
+    def _set_timer(self) -> None:
+        """One for all listeners that wait, and none where none waits."""
+        if not self._order.a_listener_waits:
+            if self._timer is not None:
+                self._timer.cancel()
+                self._timer = None
+        elif self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self.look_again)
 
     def _hold(self, ticket: Ticket, price: Price) -> None:
         self._ledger.change(ticket.held, price)
         ticket.held = price
 
     def _resize(self, ticket: Ticket, size: TurnSize) -> None:
-        """What it holds follows; nobody is waiting for less, so that nothing is handed out."""
+        """What it holds follows. A counted prompt may be smaller than its estimate: then others may start."""
         ticket.resize(size)
         if ticket.started_at is not None:
             self._hold(ticket, ticket.price.spoken_part if ticket.text_is_complete else ticket.price)
+            self._hand_out()
 
     def _debit(self, ticket: Ticket, tokens: int, audio_s: float) -> None:
         self.rates.take(ticket.owner, tokens, audio_s)
@@ -255,22 +240,28 @@ class Admission:
         self._debit(ticket, size.prompt_tokens, size.heard_seconds)
 
     def _stop_waiting(self, ticket: Ticket) -> None:
-        self._waiting.discard(ticket)
+        self._order.discard(ticket)
         self._media_seconds -= ticket.media_seconds
         ticket.media_seconds = 0.0
 
     def _take_back(self, ticket: Ticket) -> None:
-        """All of a turn that never started. More than once is as good as once."""
+        """All of a request that never started. More than once is as good as once."""
         self._stop_waiting(ticket)
         self._prefill.remove(ticket.unread_tokens)
         ticket.unread_tokens = 0
         tokens, audio_s = ticket.debited
         self._debit(ticket, -tokens, -audio_s)
 
+    def _takes_speech(self, ticket: Ticket) -> bool:
+        """Whether it can come in as speech without displacing another, and its key may still use sound."""
+        if not self.capacity.streams or self.rates.short(ticket.owner, 0, 1.0):
+            return False
+        return self._full(True, ticket.live) is None
+
     def _places(self, speaks: bool, live: bool) -> int:
         if not speaks:
             return self.capacity.sequences
-        limit = self._live_limit() if live else None
+        limit = self._order.live_limit() if live else None
         return self.capacity.streams if limit is None else min(limit, self.capacity.streams)
 
     def _turns(self, speaks: bool) -> int:
@@ -281,7 +272,7 @@ class Admission:
         return [ticket for ticket in self._inside if ticket.started_at is None and ticket.speaks == speaks]
 
     def _full(self, speaks: bool, live: bool) -> Refusal | None:
-        """Why no other such turn can come in, unless one gives way for it."""
+        """Why no other such request can come in, unless it displaces one."""
         places = self.capacity.streams if speaks else self.capacity.sequences
         if self._turns(speaks) >= places + self.capacity.queued_turns:
             return "queue_full"
@@ -289,7 +280,7 @@ class Admission:
 
     def _is_too_slow(self) -> bool:
         """Whether one more listener would wait past the deadline for the others to be done."""
-        limit = self._live_limit()
+        limit = self._order.live_limit()
         if limit is None or limit >= self.capacity.streams:
             return False
         pending = sum(ticket.live for ticket in self._pending(True))
@@ -302,51 +293,53 @@ class Admission:
 
     def _displace(self, victim: Ticket) -> None:
         """Its place in the queue goes to a key that has fewer; no engine has begun on it."""
-        message = "the place in the queue went to another key, which had fewer turns waiting"
-        victim.refusal = self._overloaded("displaced", message, self._wait_s(victim))
+        if victim.speech_optional and self._full(False, False) is None:
+            victim.fall_back_to_text()
+            return
+        victim.refusal = self._refusals.displaced(self._wait_s(victim))
         del self._inside[victim]
         self._take_back(victim)
-        if victim.slot is not None and not victim.slot.done():
-            victim.slot.set_result(None)
+        _wake(victim)
+
+    def _late(self, ticket: Ticket) -> ApiError:
+        """Why it has not started within the deadline: its key runs as many as it may, or the server does."""
+        if self._order.key_is_full(ticket.owner):
+            own = [one for one in self._pending(ticket.speaks) if one.owner == ticket.owner]
+            running = self._order.running[ticket.owner]
+            wait_s = self._times.retry_after_s(ticket.speaks, len(own) - 1, running)
+            return self._refusals.key_concurrency(running, wait_s)
+        return self._refusals.queue_deadline(self.capacity.queue_s, self._wait_s(ticket))
 
     def _check_media(self, ticket: Ticket) -> None:
         limit, waiting = self.capacity.queued_media_seconds, self._media_seconds
-        # A turn that would wait for nobody is not refused for its length: the media policy bounds that.
+        # Where no media wait, none are refused for their length: the media policy bounds that.
         if waiting and waiting + ticket.size.media_seconds > limit:
-            message = f"{waiting:.0f} s of audio and video are waiting; the limit is {limit:.0f} s"
-            raise self._overloaded("media_queue_full", message, self._wait_s(ticket))
+            raise self._refusals.media_queue_full(waiting, limit, self._wait_s(ticket))
 
     def _check_prompt(self, ticket: Ticket) -> None:
         capacity, prompt = self.capacity, ticket.size.prompt_tokens
         over_s = self._prefill.over_s(prompt, capacity.prefill_s, capacity.queued_prompt_tokens)
         if over_s != 0.0:
-            message = f"{self._prefill.tokens} prompt tokens of other turns are not read yet"
             wait_s = self._wait_s(ticket) if over_s is None else bounded_retry_s(over_s)
-            raise self._overloaded("prefill_queue_full", message, wait_s)
+            raise self._refusals.prefill_queue_full(self._prefill.tokens, wait_s)
 
     def _check_rates(self, ticket: Ticket, tokens: int, audio_s: float) -> None:
-        short = self.rates.short(ticket.owner, tokens, audio_s)
-        if short is not None:
-            self._refused[short.reason] += 1
-            headers = self.rates.headers(ticket.owner)
-            raise RateExceeded(short.message, retry_after_s=short.wait_s, headers=headers)
+        refusal = self._refusals.rate_exceeded(self.rates, ticket.owner, tokens, audio_s)
+        if refusal is not None:
+            raise refusal
 
     def _wait_s(self, ticket: Ticket) -> float:
         """When it would start, behind all of its kind that wait now."""
         ahead = sum(one is not ticket for one in self._pending(ticket.speaks))
         return self._times.retry_after_s(ticket.speaks, ahead, self._places(ticket.speaks, ticket.live))
 
-    def _full_because(self, reason: Refusal, ticket: Ticket) -> str:
+    def _full_because(self, reason: Refusal, ticket: Ticket) -> ApiError:
+        wait_s = self._wait_s(ticket)
         if reason == "not_in_real_time":
-            return f"speech for {self._ledger.held.live} listeners is made just now, and more would stutter"
-        kind = "spoken" if ticket.speaks else "text"
-        turns = self._turns(ticket.speaks)
-        return f"{turns} {kind} turns are running or waiting, which is all this server takes"
+            return self._refusals.not_in_real_time(self._ledger.held.live, wait_s)
+        return self._refusals.queue_full(self._turns(ticket.speaks), ticket.speaks, wait_s)
 
-    def _overloaded(self, reason: Refusal, message: str, retry_after_s: float) -> Overloaded:
-        self._refused[reason] += 1
-        return Overloaded(message, code=reason, retry_after_s=retry_after_s)
 
-    def _unavailable(self, reason: Refusal, message: str, retry_after_s: float | None = None) -> Unavailable:
-        self._refused[reason] += 1
-        return Unavailable(message, code=reason, retry_after_s=retry_after_s)
+def _wake(ticket: Ticket) -> None:
+    if ticket.slot is not None and not ticket.slot.done():
+        ticket.slot.set_result(None)

@@ -16,6 +16,7 @@ Refusal = Literal[
     "queue_full",
     "displaced",
     "queue_deadline",
+    "key_concurrency",
     "not_in_real_time",
     "prefill_queue_full",
     "media_memory_full",

@@ -11,6 +11,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping
 from contextlib import aclosing
+from typing import cast
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -36,6 +37,7 @@ from antiphon_server.protocol.completion import Chunk
 from antiphon_server.reply import Reply
 from antiphon_server.service import Service
 from antiphon_server.sse import KEEP_ALIVE, EventStream, frame
+from antiphon_server.turn import Started
 from antiphon_server.usage import UsageMeter
 
 _log = logging.getLogger("antiphon.turn")
@@ -50,7 +52,7 @@ class ChatDelivery(Response):
         self,
         head: AnswerHead,
         form: AnswerForm,
-        events: AsyncGenerator[TurnEvent, None],
+        events: AsyncGenerator[Started | TurnEvent, None],
         service: Service,
         rates: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
@@ -85,7 +87,10 @@ class ChatDelivery(Response):
         try:
             async with aclosing(self._events) as events:
                 async for event in events:
-                    reply.see(event)
+                    if isinstance(event, Started):
+                        form, reply = event.form, Reply(self._head, event.form)
+                    else:
+                        reply.see(event)
         except EngineDead:
             self._service.metrics.turn_aborted("engine_dead")
             raise
@@ -99,13 +104,14 @@ class ChatDelivery(Response):
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         policy = self._service.settings.chat
         stream = EventStream(send, self._rates)
-        audio_format = self._form.audio_format if self._form.speaks else "pcm16"
+        headers_at_s = time.monotonic() + policy.headers_s
         try:
-            async with (
-                open_encoder(audio_format, policy.encode_s) as sound,
-                Feed(self._events) as feed,
-            ):
-                await _StreamedAnswer(self._head, self._form, self._service, stream, sound).send_all(feed)
+            async with Feed(self._events) as feed:
+                form = await self._wait_for_start(feed, stream, headers_at_s)
+                audio_format = form.audio_format if form.speaks else "pcm16"
+                async with open_encoder(audio_format, policy.encode_s) as sound:
+                    answer = _StreamedAnswer(self._head, form, self._service, stream, sound)
+                    await answer.send_all(cast("Feed[TurnEvent]", feed), headers_at_s)
         except ClientStalled:
             raise
         except Exception as error:
@@ -114,6 +120,22 @@ class ChatDelivery(Response):
             if not stream.started:
                 raise
             await self._end_with(error, stream)
+
+    async def _wait_for_start(
+        self, feed: Feed[Started | TurnEvent], stream: EventStream, headers_at_s: float
+    ) -> AnswerForm:
+        """How the answer is written. A client that waits for long gets headers, then comments."""
+        while True:
+            silence_s = self._service.settings.chat.silence_s
+            try:
+                event = await feed.next(silence_s if stream.started else _until(headers_at_s))
+            except Silence:
+                if stream.started:
+                    await stream.send(KEEP_ALIVE)
+                else:
+                    await stream.start()
+            else:
+                return event.form if isinstance(event, Started) else self._form
 
     async def _end_with(self, error: Exception, stream: EventStream) -> None:
         """The last event of a stream that fails: the error, and no `[DONE]`."""
@@ -144,10 +166,11 @@ class _StreamedAnswer:
         self._taken_bytes = 0
         self._behind_s = 0.0
 
-    async def send_all(self, feed: Feed[TurnEvent]) -> None:
-        policy = self._service.settings.chat
-        events = await self._wait_for_first(feed, policy.headers_s)
-        await self._stream.start()
+    async def send_all(self, feed: Feed[TurnEvent], headers_at_s: float) -> None:
+        policy, events = self._service.settings.chat, list[TurnEvent]()
+        if not self._stream.started:
+            events = await self._wait_for_first(feed, _until(headers_at_s))
+            await self._stream.start()
         await self._send(self._writer.opening())
         while True:
             await self._send_packet([chunk for event in events for chunk in await self._write(event)])
@@ -197,14 +220,15 @@ class _StreamedAnswer:
             if slack_s is not None:
                 self._service.metrics.packet_sent(slack_s)
             chunks += self._write_sound(pcm, await self._sound.feed(pcm))
+        # The encoder's time is ours: what counts against the client is how long its socket takes.
+        sending_since_s = time.monotonic()
         await self._send(chunks)
         if pcm:
-            self._note_taken(pcm, now_s)
+            self._note_taken(pcm, sending_since_s, time.monotonic())
 
-    def _note_taken(self, pcm: bytes, since_s: float) -> None:
-        """A client that takes speech more slowly than it plays is given up when it is too far behind."""
+    def _note_taken(self, pcm: bytes, since_s: float, now_s: float) -> None:
+        """A client that takes speech more slowly than it plays is dropped when it is too far behind."""
         note("first_packet")
-        now_s = time.monotonic()
         self._ramp.sent(now_s, pcm)
         self._taken_bytes += len(pcm)
         self._service.engine.taken(self._head.id, self._taken_bytes // 2)
@@ -222,6 +246,10 @@ class _StreamedAnswer:
 
     async def _send(self, chunks: Iterable[Chunk]) -> None:
         await self._stream.send(b"".join(frame(chunk.to_json()) for chunk in chunks))
+
+
+def _until(at_s: float) -> float:
+    return max(at_s - time.monotonic(), 0.0)
 
 
 async def _client_left(receive: Receive) -> None:

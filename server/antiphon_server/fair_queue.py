@@ -7,7 +7,7 @@ Max-min fair: who has least running is next, then who was served longest ago, th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 
@@ -35,6 +35,10 @@ class FairQueue(Generic[W]):
 
     def __contains__(self, one: W) -> bool:
         return one in self._waiting
+
+    def __iter__(self) -> Iterator[W]:
+        """In the order of their arrival."""
+        return iter(self._waiting)
 
     def add(self, one: W) -> None:
         self._arrived += 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
+from dataclasses import dataclass
 from typing import cast
 
 from antiphon_executor.protocol import (
@@ -26,7 +27,7 @@ from antiphon_executor.protocol import (
 from antiphon_server.errors import ApiError
 from antiphon_server.metrics import ServerMetrics
 from antiphon_server.milestones import engine_note, note
-from antiphon_server.plan import Plan
+from antiphon_server.plan import AnswerForm, Plan
 from antiphon_server.preparation_cost import PreparationCost
 from antiphon_server.pricing import TurnSize, heard_seconds, media_seconds, tokens_of
 from antiphon_server.prompt import PromptTooLong
@@ -36,26 +37,31 @@ from antiphon_server.ticket import Ticket
 Clock = Callable[[], float]
 
 
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first event: the request has its slot. `form`: how its answer is written, in text alone or not."""
+
+    form: AnswerForm
+
+
 async def run_turn(
     plan: Plan, service: Service, body_is_used: Callable[[], None], clock: Clock = time.monotonic
-) -> AsyncGenerator[TurnEvent, None]:
-    """The engine's events. Raises ApiError and EngineError; a turn that ends early raises too (R19).
+) -> AsyncGenerator[Started | TurnEvent, None]:
+    """`Started`, then the engine's events.
 
-    `body_is_used` is called as soon as nothing of the request's body is in memory any more.
+    Raises ApiError and EngineError; a turn that ends early raises too (R19). `body_is_used` is called as soon
+    as nothing of the request's body is in memory any more.
     """
     arrived = clock()
-    form = plan.form
-    asked = service.admission.ticket(
-        speaks=form.speaks, live=form.stream, choices=form.choices, owner=plan.cache_salt or ""
-    )
-    async with asked as ticket:
+    async with _ticket(plan, service) as ticket:
         note("admitted")
-        progress = _Progress(plan, service.metrics, clock, arrived)
         with PreparationCost(service.admission.rates, ticket.owner) as cost:
             prompt, media = await _understand(plan, service, ticket, cost)
             plan = plan.without_conversation()
             body_is_used()
-            turn = await _start(plan, prompt, media, service, ticket, clock)
+            turn, form = await _start(plan, prompt, media, service, ticket, clock)
+        progress = _Progress(form, service.metrics, clock, arrived)
+        yield Started(form)
         generated = cast("AsyncGenerator[TurnEvent, None]", service.engine.generate(turn))
         # From here on the engine alone keeps what the client sent: that may be hundreds of megabytes.
         del turn, media
@@ -69,14 +75,18 @@ async def run_turn(
         progress.check_complete()
 
 
-def soften(plan: Plan, service: Service) -> Plan:
-    """The plan; or, where it allows that and speech has no room now, the same answer in text alone."""
-    if not (plan.form.speaks and plan.speech_optional):
-        return plan
-    if service.admission.takes(speaks=True, live=plan.form.stream, owner=plan.cache_salt or ""):
-        return plan
-    service.admission.soften()
-    return plan.in_text()
+def _ticket(plan: Plan, service: Service) -> Ticket:
+    form = plan.form
+    ticket = service.admission.ticket(
+        speaks=form.speaks,
+        live=form.stream,
+        choices=form.choices,
+        owner=plan.cache_salt or "",
+        speech_optional=plan.speech_optional,
+    )
+    if ticket.speech_optional and not service.engine.status().stages.get("talker"):
+        ticket.fall_back_to_text()
+    return ticket
 
 
 async def _understand(
@@ -90,13 +100,15 @@ async def _understand(
 
 async def _start(
     plan: Plan, prompt: tuple[int, ...], media: Media, service: Service, ticket: Ticket, clock: Clock
-) -> TurnRequest:
-    """Wait for a slot."""
+) -> tuple[TurnRequest, AnswerForm]:
+    """Wait for a slot. The answer's form may be text alone by then."""
     waiting_since = clock()
     await ticket.start(_size_of(plan, prompt, media, service.engine.card))
     service.metrics.turn_started(clock() - waiting_since)
     note("started")
-    return TurnRequest(
+    if plan.form.speaks and not ticket.speaks:
+        plan = plan.in_text()
+    turn = TurnRequest(
         plan.head.id,
         prompt,
         media,
@@ -106,6 +118,7 @@ async def _start(
         live=plan.form.stream,
         note=engine_note(),
     )
+    return turn, plan.form
 
 
 def _size_of(plan: Plan, prompt: tuple[int, ...], media: Media, card: ModelCard) -> TurnSize:
@@ -145,12 +158,12 @@ async def _read_prompt(plan: Plan, service: Service, cost: PreparationCost) -> t
 class _Progress:
     """How far a turn has come: for the metrics, and so that a cut-off answer never passes for a whole one."""
 
-    def __init__(self, plan: Plan, metrics: ServerMetrics, clock: Clock, arrived: float) -> None:
+    def __init__(self, form: AnswerForm, metrics: ServerMetrics, clock: Clock, arrived: float) -> None:
         self._metrics = metrics
         self._clock = clock
         self._arrived = arrived
-        self._open_choices = plan.form.choices
-        self._is_speaking = plan.form.speaks
+        self._open_choices = form.choices
+        self._is_speaking = form.speaks
         self._first_text_at: float | None = None
         self._first_sound_at: float | None = None
         self._sound_s = 0.0

@@ -1,6 +1,7 @@
 """How long turns take, speech and text apart, and so when the next place comes free.
 
-In: turns that have ended. Out: estimates in seconds. Pure.
+In: requests that have ended. Out: estimates in seconds. Pure. A client that leaves early says nothing of how
+long answers take, unless it has stayed for longer than they usually do.
 """
 
 from __future__ import annotations
@@ -18,8 +19,12 @@ class TurnTimes:
         self._typical_s = {True: _FIRST_GUESS_S, False: _FIRST_GUESS_S}
 
     def took(self, speaks: bool, seconds: float) -> None:
-        """A turn has ended."""
+        """A whole answer took `seconds`."""
         self._typical_s[speaks] += _WEIGHT * (seconds - self._typical_s[speaks])
+
+    def took_at_least(self, speaks: bool, seconds: float) -> None:
+        """An answer was ended after `seconds`, and would have taken longer."""
+        self.took(speaks, max(seconds, self._typical_s[speaks]))
 
     def start_in_s(self, speaks: bool, ahead: int, places: int) -> float:
         """When a turn with `ahead` others before it starts, where `places` turns run at once."""

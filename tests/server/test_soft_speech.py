@@ -74,6 +74,49 @@ async def test_who_does_not_is_refused_and_told_when_to_come_back(
     assert 'antiphon_admission_refused_total{reason="queue_full"} 1.0' in full.metrics.render().decode()
 
 
+async def test_with_places_in_the_queue_it_is_text_at_once_all_the_same(
+    service: Service, engine: EchoEngine
+) -> None:
+    """A place to wait for a stream is not a stream. The queue is the default's: 64 places, 30 s."""
+    engine.cues["hold"] = Script(hang_at=2)
+    admission = Admission(Capacity(8, 1, 64, 100.0, 30.0, 1 << 20))
+    app = create_app(replace(service, admission=admission))
+    async with Exchange(app, said("hold")):
+        assert await becomes_true(lambda: admission.load.running_streams == 1)
+        optional = [
+            said(f"hello {number}", speech_optional=True, stream=number % 2 > 0) for number in range(6)
+        ]
+        async with AsyncExitStack() as clients:
+            calls = [await clients.enter_async_context(Exchange(app, one)) for one in optional]
+            assert await becomes_true(lambda: all(one.task.done() for one in calls))
+            assert [(one.status, b'"audio":{' in one.body) for one in calls] == [(200, False)] * 6
+        assert (admission.load.softened, admission.load.refused) == (6, {})
+
+
+async def test_of_many_that_come_together_as_many_speak_as_there_are_streams(
+    service: Service, engine: EchoEngine
+) -> None:
+    """Looking for a stream and taking it are one step: none is promised twice, none is left unused."""
+    engine.script = Script(hang_at=2)
+    admission = Admission(Capacity(8, 3, 64, 100.0, 30.0, 1 << 20))
+    app = create_app(replace(service, admission=admission))
+    async with AsyncExitStack() as clients:
+        for _ in range(8):
+            await clients.enter_async_context(Exchange(app, said("hello there", speech_optional=True)))
+        assert await becomes_true(lambda: engine.running == 8)
+        assert (admission.load.running_streams, admission.load.softened) == (3, 5)
+
+
+async def test_while_the_talker_is_started_again_it_is_text(
+    client: httpx.AsyncClient, engine: EchoEngine
+) -> None:
+    engine.lose("talker")
+    answer = await client.post(URL, json=said("hello there", speech_optional=True, stream=False))
+    assert (answer.status_code, answer.json()["choices"][0]["message"]["content"]) == (200, "hello there")
+    refused = await client.post(URL, json=said("hello there", stream=False))
+    assert refused.status_code == 503
+
+
 async def test_text_is_not_in_its_way(caller: httpx.AsyncClient) -> None:
     answer = await caller.post(URL, json=said("hello", modalities=["text"], stream=False, audio=None))
     assert answer.json()["choices"][0]["message"]["content"] == "hello"

@@ -21,7 +21,7 @@ from antiphon_server.protocol.chat import ChatRequest, parse_chat_request
 from antiphon_server.protocol.completion import Completion
 from antiphon_server.routes.models import require_model, served_name
 from antiphon_server.service import Service
-from antiphon_server.turn import run_turn, soften
+from antiphon_server.turn import run_turn
 
 router = APIRouter()
 
@@ -64,7 +64,7 @@ async def create_chat_completion(request: Request) -> Response:
         parsed = await asyncio.to_thread(parse_chat_request, body)
     require_model(service, parsed.model)
     salt = _salt_of(request, service)
-    plan = soften(plan_turn(parsed, service, served_name(service), salt), service)
+    plan = plan_turn(parsed, service, served_name(service), salt)
     note("planned")
     rates = partial(service.admission.rates.headers, salt or "")
     held: HeldBody = request.scope["state"][HELD_BODY]
