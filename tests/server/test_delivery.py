@@ -18,6 +18,7 @@ from antiphon_executor.protocol import EngineBusy, EngineDead, InvalidTurn, Medi
 from antiphon_server.app import create_app
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.budget import Hold
+from antiphon_server.media.encode import RawSound
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.source import MediaSource
 from antiphon_server.service import Service
@@ -114,6 +115,23 @@ async def test_a_client_that_stops_reading_is_given_up(checkpoint: Path, engine:
         await asyncio.wait_for(exchange.task, 1)
     assert b"[DONE]" not in exchange.body
     assert 'reason="stalled_client"} 1.0' in service.metrics.render().decode()
+
+
+async def test_a_client_that_reads_is_not_dropped_because_our_encoder_is_slow(
+    checkpoint: Path, engine: EchoEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each packet takes longer to encode than a stalled client is given; the client takes all at once."""
+    service = make_service(checkpoint, engine, server={"timeouts": {"stalled_client_s": 0.2}})
+
+    async def slowly(_: RawSound, pcm: bytes) -> bytes:
+        await asyncio.sleep(0.4)
+        return pcm
+
+    monkeypatch.setattr(RawSound, "feed", slowly)
+    async with Exchange(create_app(service), STREAMED) as exchange:
+        await asyncio.wait_for(exchange.task, 20)
+    assert exchange.events[-1] == "[DONE]"
+    assert 'reason="stalled_client"} 0.0' in service.metrics.render().decode()
 
 
 @pytest.mark.parametrize("event", range(12))
