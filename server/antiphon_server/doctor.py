@@ -115,8 +115,6 @@ def _sandbox() -> Iterator[Finding]:
     """The layers that confine media decoders, as a decoder found them."""
     try:
         layers = asyncio.run(_layers())
-    except FfmpegMissing:
-        return
     except ApiError as error:
         yield Finding("media sandbox", "problem", error.message, "see the log of 'antiphon serve'")
         return
@@ -127,7 +125,7 @@ def _sandbox() -> Iterator[Finding]:
 
 
 async def _layers() -> Layers:
-    sandbox = Sandbox(MediaPolicy(allow_weak_sandbox=True), find_ffmpeg())
+    sandbox = Sandbox(MediaPolicy(allow_weak_sandbox=True))
     try:
         return await sandbox.start()
     finally:

@@ -33,7 +33,6 @@ from antiphon_server.foreign_output import ForeignOutput
 from antiphon_server.heap import keep_what_is_there
 from antiphon_server.http_server import Front, HttpServer, loading_app
 from antiphon_server.lifecycle import Lifecycle, drain, probe_loop_lag, watch_engine
-from antiphon_server.media.ffmpeg import FfmpegMissing
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.sandbox import SandboxTooWeak
 from antiphon_server.metrics import ServerMetrics
@@ -185,6 +184,7 @@ class Serving:
     def _assemble(self, engine: OmniEngine, prompts: PromptRenderer, media: MediaLoader) -> Service:
         settings = self._settings
         admission = Admission(capacity_of(settings, engine.card.capacity), lambda: engine.status().frame_time)
+        media.fit_to(engine.card.media)
         self._metrics.watch_load(lambda: admission.load)
         self._metrics.watch_engine(engine.status)
         transcripts = Transcripts(settings.chat)
@@ -271,8 +271,6 @@ def _first_line(error: Exception) -> str:
 async def _start(media: MediaLoader) -> None:
     try:
         await media.start()
-    except FfmpegMissing as error:
-        raise StartupError(ExitCode.NO_FFMPEG, str(error)) from None
     except SandboxTooWeak as error:
         raise StartupError(ExitCode.WEAK_SANDBOX, str(error), error.hint) from None
     except ApiError as error:

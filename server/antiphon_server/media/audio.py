@@ -7,37 +7,31 @@ silence to `FLOOR_SAMPLES`, so that the model's first analysis windows exist; no
 from __future__ import annotations
 
 import asyncio
-import math
-from collections.abc import Callable
-from fractions import Fraction
-from functools import partial
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from antiphon_executor.protocol import LISTENING_RATE_HZ, AudioClip
 from antiphon_server.media.budget import Budget
-from antiphon_server.media.decoding import attempt, container_of, is_full, refuse
-from antiphon_server.media.ffmpeg import packets_argv, sound_argv, synced_sound_argv
-from antiphon_server.media.job import FfmpegJob
-from antiphon_server.media.packets import PACKETS_BYTES, read_packets
+from antiphon_server.media.decoding import decode, format_of
+from antiphon_server.media.formats import Format
+from antiphon_server.media.job import SoundJob
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
+from antiphon_server.media.refusals import damaged, too_long
 from antiphon_server.media.sandbox import Sandbox
-from antiphon_server.media.sniff import Container
 from antiphon_server.media.wave import read_plain_wave
 
+SAMPLE_BYTES = 4
 FLOOR_SAMPLES = LISTENING_RATE_HZ // 10
-_SAMPLE_BYTES = 4
-# ffmpeg's `-t` is in microseconds: it may come out a sample off.
-_SLACK_SAMPLES = 4
-
-Argv = tuple[str, ...]
+# Decoded beyond the limit: a codec fills its last frame up, and a longer file must show that it is longer.
+_BEYOND_SAMPLES = LISTENING_RATE_HZ
+# Containers count time in ticks: half of one is not an excess.
+_TICK_S = 0.001
 
 
 class AudioDecoder:
-    """Decodes audio parts, and the sound of videos."""
+    """Decodes audio parts."""
 
     def __init__(self, policy: MediaPolicy, sandbox: Sandbox) -> None:
         self._policy = policy
@@ -45,59 +39,37 @@ class AudioDecoder:
 
     async def decode(self, part: Part, data: bytes, budget: Budget) -> AudioClip:
         """Raises BadRequest for sound that is too long, empty, damaged or of an unknown format."""
-        container = container_of(data, part, "audio")
+        container, limit_s = format_of(data, part, "audio"), self._policy.audio_seconds
         samples = await asyncio.to_thread(read_plain_wave, data) if container.demuxer == "wav" else None
+        length_s = len(samples) / LISTENING_RATE_HZ if samples is not None else 0.0
         if samples is None:
-            # One sample more than the limit, so that the excess shows.
-            most_samples = int(self._policy.audio_seconds * LISTENING_RATE_HZ) + 1
-            samples = await self._samples(part, data, partial(sound_argv, container), most_samples, budget)
-        if len(samples) > self._policy.audio_seconds * LISTENING_RATE_HZ:
-            raise await self._too_long(part, data, container)
+            samples, length_s = await self._samples(part, data, container, budget)
+        if length_s > limit_s + _TICK_S:
+            raise too_long(part, length_s, limit_s)
         if not len(samples):
             raise part.bad("holds no sound", "Send a file with an audio track.", "media_empty")
-        return await _clip(part, samples, budget)
-
-    async def decode_sound_of_video(
-        self, part: Part, data: bytes, container: Container, start: Fraction, length: Fraction, budget: Budget
-    ) -> AudioClip:
-        """`length` seconds of the first audio track: sample n belongs to `start` + n / 16,000 s."""
-        most_samples = math.ceil(length * LISTENING_RATE_HZ)
-        make_argv = partial(synced_sound_argv, container, start)
-        samples = await self._samples(part, data, make_argv, most_samples, budget)
-        return await _clip(part, samples, budget)
+        samples = samples[: round(limit_s * LISTENING_RATE_HZ)]
+        budget.take_decoded(part, samples.nbytes)
+        budget.take_audio(part, len(samples) / LISTENING_RATE_HZ)
+        # Minutes of sound take tens of milliseconds to look through: too long for the event loop.
+        return AudioClip(await asyncio.to_thread(bounded, samples))
 
     async def _samples(
-        self, part: Part, data: bytes, make_argv: Callable[[float], Argv], most_samples: int, budget: Budget
-    ) -> NDArray[np.float32]:
-        """At most `most_samples`, or one more than the request's budget."""
-        most_samples = min(most_samples, budget.decoded_bytes_left // _SAMPLE_BYTES + 1)
-        argv = make_argv(most_samples / LISTENING_RATE_HZ)
-        job = FfmpegJob(argv, (most_samples + _SLACK_SAMPLES) * _SAMPLE_BYTES)
-        outcome = await attempt(self._sandbox, self._policy, part, job, [data])
-        if not outcome.succeeded and not is_full(outcome, job):
-            raise refuse(part)
-        whole = min(len(outcome.output) // _SAMPLE_BYTES, most_samples)
-        return cast(NDArray[np.float32], np.frombuffer(outcome.output, dtype="<f4", count=whole))
-
-    async def _too_long(self, part: Part, data: bytes, container: Container) -> Exception:
-        """The refusal, with the real length where the file's packets tell it."""
-        limit = self._policy.audio_seconds
-        job = FfmpegJob(packets_argv(container, ("a:0",)), PACKETS_BYTES)
-        outcome = await attempt(self._sandbox, self._policy, part, job, [data])
-        packets = await asyncio.to_thread(read_packets, bytes(outcome.output))
-        length_s = float(packets.end("audio")) if outcome.succeeded else 0.0
-        got = f"is {length_s:.0f} s" if length_s > limit else f"is longer than {limit:g} s"
-        return part.over(got, f"{limit:g} s", "audio_seconds", "Split the file or raise the limit.")
+        self, part: Part, data: bytes, container: Format, budget: Budget
+    ) -> tuple[NDArray[np.float32], float]:
+        """What was decoded, a little more than the limit or the request's budget at most; and the length in
+        seconds that the file has.
+        """
+        most_samples = round(self._policy.audio_seconds * LISTENING_RATE_HZ) + _BEYOND_SAMPLES
+        most_samples = min(most_samples, budget.decoded_bytes_left // SAMPLE_BYTES + 1)
+        job = SoundJob(container.demuxer, container.decoders, most_samples, most_samples * SAMPLE_BYTES)
+        report, output = await decode(self._sandbox, self._policy, part, job, [data])
+        if len(output) != report.samples * SAMPLE_BYTES:
+            raise damaged(part)
+        return np.frombuffer(output, dtype="<f4"), report.seconds
 
 
-async def _clip(part: Part, samples: NDArray[np.float32], budget: Budget) -> AudioClip:
-    budget.take_decoded(part, samples.nbytes)
-    budget.take_audio(part, len(samples) / LISTENING_RATE_HZ)
-    # Minutes of sound take tens of milliseconds to look through: too long for the event loop.
-    return AudioClip(await asyncio.to_thread(_bounded, samples))
-
-
-def _bounded(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+def bounded(samples: NDArray[np.float32]) -> NDArray[np.float32]:
     """Odd values of float files brought into -1 to 1, and short sound to the floor."""
     peak = float(np.abs(samples).max(initial=0.0))
     if not peak <= 1.0:

@@ -1,6 +1,7 @@
 """A decoder process: forked off a warm fork server, confined, given one job, gone after it.
 
-In: a job and its descriptors (log, input, output). Out: the output, the log, and an exit code.
+In: a job and its descriptors (log, input, output, a socket to ask the server on). Out: the output, the report
+in the log, and an exit code.
 Never lives for a second item, so what a hostile file does to it cannot reach another request.
 """
 
@@ -13,66 +14,67 @@ import traceback
 from pathlib import Path
 
 from antiphon_server.media import job as jobs
-from antiphon_server.media import picture_worker
+from antiphon_server.media import picture_worker, sound_worker, video_worker
 from antiphon_server.media.confine import Limits, Origin, confine
 from antiphon_server.media.fork_protocol import DESCRIPTORS, LOG_BYTES, NOT_CONFINED, WorkerSettings
-from antiphon_server.media.profiles import EXECUTING, IN_PROCESS
+from antiphon_server.media.profiles import IN_PROCESS
+from antiphon_server.media.warm_up import warm_up
+
+__all__ = ["warm_up", "work"]
 
 _FAILED = 1
 _OPEN_FILES = 64
-_FFMPEG_THREADS = 2
 # The first number after standard input, output and error, which lead to /dev/null.
 _FIRST = 3
 _OUT_OF_THE_WAY = 16
-
-
-def warm_up() -> None:
-    """Loads everything that decoding needs: a confined worker can open no file."""
-    picture_worker.warm_up()
+_ANSWER_BYTES = 1024
+_NO_PROGRAM = Path()
 
 
 def work(job: jobs.Job, descriptors: list[int], settings: WorkerSettings, origin: Origin) -> int:
-    """Returns the exit code. Runs ffmpeg in place of this process where the job is one for it."""
-    log, source, output = descriptors
-    executes = isinstance(job, jobs.FfmpegJob)
-    if executes:
-        _keep(0, (source, log, log, output))
-        log, output = 1, 3
-    else:
-        _keep(_FIRST, (log, source, output))
-        log, source, output = range(_FIRST, _FIRST + DESCRIPTORS)
+    """Returns the exit code."""
+    _keep(_FIRST, descriptors)
+    log, source, output, server = range(_FIRST, _FIRST + DESCRIPTORS)
     try:
-        return _confined(job, (log, source, output), settings, origin)
+        limits = Limits(
+            cpu_s=math.ceil(settings.decode_s),
+            memory_bytes=settings.memory_bytes,
+            # The log obeys the same limit of the kernel.
+            output_bytes=max(job.output_bytes, LOG_BYTES),
+            open_files=_OPEN_FILES,
+        )
+        layers = confine(IN_PROCESS, limits, _NO_PROGRAM, origin, output)
+        if isinstance(job, jobs.ProbeJob):
+            os.write(log, layers.encode())
+            return 0
+        if layers.missing_required and not settings.allow_weak:
+            os.write(log, f"not confined: {', '.join(layers.missing_required)}".encode())
+            return NOT_CONFINED
+        os.write(log, jobs.encode(_report(job, source, output, server)))
     except Exception:
-        os.write(log, traceback.format_exc().encode())
+        os.write(log, traceback.format_exc().encode()[-LOG_BYTES:])
         return _FAILED
-
-
-def _confined(job: jobs.Job, files: tuple[int, ...], settings: WorkerSettings, origin: Origin) -> int:
-    log, source, output = files
-    profile, threads = (EXECUTING, _FFMPEG_THREADS) if isinstance(job, jobs.FfmpegJob) else (IN_PROCESS, 1)
-    limits = Limits(
-        cpu_s=math.ceil(settings.decode_s * threads),
-        memory_bytes=settings.memory_bytes,
-        # The log obeys the same limit of the kernel.
-        output_bytes=max(job.output_bytes, LOG_BYTES),
-        open_files=_OPEN_FILES,
-    )
-    program = Path(settings.program)
-    layers = confine(profile, limits, program, origin, output)
-    if isinstance(job, jobs.ProbeJob):
-        os.write(log, layers.encode())
-        return 0
-    if layers.missing_required and not settings.allow_weak:
-        os.write(log, f"not confined: {', '.join(layers.missing_required)}".encode())
-        return NOT_CONFINED
-    if isinstance(job, jobs.FfmpegJob):
-        os.execve(program, [str(program), *job.argv], {"LC_ALL": "C"})  # noqa: S606
-    os.write(log, jobs.encode_report(picture_worker.draw(job, source, output)))
     return 0
 
 
-def _keep(first: int, wanted: tuple[int, ...]) -> None:
+def _report(job: jobs.Job, source: int, output: int, server: int) -> jobs.Report:
+    def ask(found: jobs.Found) -> jobs.Size:
+        os.write(server, jobs.encode(found))
+        return jobs.decode_size(os.read(server, _ANSWER_BYTES))
+
+    try:
+        if isinstance(job, jobs.SoundJob):
+            return sound_worker.decode_sound(job, source, output)
+        if isinstance(job, jobs.VideoJob):
+            return video_worker.decode_video(job, source, output, ask)
+        if isinstance(job, jobs.PictureJob):
+            return picture_worker.draw(job, source, output, ask)
+    except jobs.Refused as refused:
+        return jobs.Report(trouble=refused.trouble, **refused.facts)
+    raise ValueError(type(job).__name__)
+
+
+def _keep(first: int, wanted: list[int]) -> None:
     """Gives the descriptors the numbers from `first` on, and closes all that come after."""
     # Out of the way first of the numbers that they are about to get.
     moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, _OUT_OF_THE_WAY) for descriptor in wanted]

@@ -16,9 +16,11 @@ import httpx
 
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.address import Target, is_allowed_address, is_allowed_host, parse
+from antiphon_server.media.budget import uncounted
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
 
+Take = Callable[[int], None]
 Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 _MIB = 1 << 20
@@ -45,8 +47,11 @@ class Fetcher:
         self._policy = policy
         self._resolve = resolve
 
-    async def fetch(self, url: str, part: Part, most_bytes: int) -> bytes:
-        """The body of a 200 answer, at most `most_bytes` or the policy's `part_bytes`. Raises BadRequest."""
+    async def fetch(self, url: str, part: Part, take: Take = uncounted) -> bytes:
+        """The body of a 200 answer, at most the policy's `part_bytes`. Raises BadRequest.
+
+        `take` is told of every piece as it arrives, and may refuse it.
+        """
         target = parse(url)
         if target is None:
             raise part.bad("has a URL that is not a plain http or https URL", _SEND_INLINE)
@@ -59,7 +64,7 @@ class Fetcher:
         try:
             async with asyncio.timeout(self._policy.fetch_s) as whole:
                 address = await self._address(target, part)
-                return await self._get(target, address, part, most_bytes)
+                return await self._get(target, address, part, take)
         except TimeoutError:
             if whole.expired():
                 limit = f"{self._policy.fetch_s:g} s"
@@ -79,7 +84,7 @@ class Fetcher:
             )
         return addresses[0]
 
-    async def _get(self, target: Target, address: str, part: Part, most_bytes: int) -> bytes:
+    async def _get(self, target: Target, address: str, part: Part, take: Take) -> bytes:
         literal = f"[{address}]" if ":" in address else address
         url = f"{target.scheme}://{literal}:{target.port}{target.path}"
         headers = {"Host": target.authority, "Accept-Encoding": "identity", "User-Agent": "antiphon"}
@@ -96,7 +101,7 @@ class Fetcher:
                 answer = await client.send(request, stream=True)
             try:
                 self._check_answer(answer, part)
-                return await self._read(answer, part, min(most_bytes, self._policy.part_bytes))
+                return await self._read(answer, part, take)
             finally:
                 await answer.aclose()
 
@@ -110,15 +115,16 @@ class Fetcher:
         if not length.isdecimal() or int(length) > self._policy.part_bytes:
             raise self._too_big(part)
 
-    async def _read(self, answer: httpx.Response, part: Part, most_bytes: int) -> bytes:
+    async def _read(self, answer: httpx.Response, part: Part, take: Take) -> bytes:
         """The body, under a deadline that moves on as bytes come in."""
         clock = asyncio.get_running_loop().time
         started = clock()
         body = bytearray()
         async with asyncio.timeout(self._policy.fetch_first_byte_s) as patience:
             async for piece in answer.aiter_raw():
+                take(len(piece))
                 body += piece
-                if len(body) > most_bytes:
+                if len(body) > self._policy.part_bytes:
                     raise self._too_big(part)
                 if self._policy.fetch_bytes_per_s:
                     earned_s = len(body) / self._policy.fetch_bytes_per_s
@@ -128,4 +134,4 @@ class Fetcher:
     def _too_big(self, part: Part) -> BadRequest:
         limit = f"{self._policy.part_bytes / _MIB:g} MiB"
         fix = "Compress or split the file, or raise the limit."
-        return part.over("is too big or too much with the others", limit, "part_bytes", fix)
+        return part.over("is too big", limit, "part_bytes", fix)

@@ -1,6 +1,7 @@
 """What the server and its fork server say to each other: plain data, one message each.
 
-Orders flow to the fork server, with a job's descriptors (log, input, output) beside them; ends flow back.
+Orders flow to the fork server, with a job's descriptors (log, input, output, and a socket to ask the server
+on) beside them; ends flow back.
 Imports no decoder.
 """
 
@@ -13,7 +14,7 @@ from antiphon_server.media import job as jobs
 
 READY = b"ready"
 MESSAGE_BYTES = 1 << 17
-DESCRIPTORS = 3
+DESCRIPTORS = 4
 LOG_BYTES = 16_384
 # The exit code of a worker that lacks a required layer, and so did nothing.
 NOT_CONFINED = 77
@@ -23,7 +24,6 @@ NOT_CONFINED = 77
 class WorkerSettings:
     """What all workers have in common. `allow_weak`: decode even if a required layer is missing."""
 
-    program: str
     decode_s: float
     memory_bytes: int
     allow_weak: bool

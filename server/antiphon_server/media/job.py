@@ -1,47 +1,72 @@
-"""What a decoder is told to do, and the refusal it can answer with: plain data, shared with the worker.
+"""What a decoder process is asked, asks and reports: plain data, shared between the server and the worker.
 
-Flows from `sandbox` through `fork_server` to `decode_worker` as JSON, with the input and the outputs as
-file descriptors beside it.
-Imports nothing but the standard library.
+In: a job. Out: `Found`, before pixels are decoded, which the server answers with the size to decode to; at
+the end a `Report`. All flows as JSON; a worker may have been taken over, so what it says is checked here.
 """
 
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar, get_args
 
-Trouble = Literal["damaged", "too_many_pixels", "too_long_a_side"]
+Trouble = Literal[
+    "damaged",
+    "too_many_pixels",
+    "too_long_a_side",
+    "too_long",
+    "no_sound",
+    "no_picture",
+    "foreign_sound",
+    "foreign_picture",
+]
+
+_CODEC_NAME = re.compile(r"[a-z0-9_.-]{0,40}")
+_MOST = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
-class FfmpegJob:
-    """Run ffmpeg: the input is descriptor 0, the output descriptor 3 and no larger than `output_bytes`."""
+class SoundJob:
+    """Decode the first track of sound to mono float32 at 16 kHz, at most `most_samples` of it.
 
-    argv: tuple[str, ...]
+    `demuxer` and `decoders` are libav's names; nothing else is opened.
+    """
+
+    demuxer: str
+    decoders: tuple[str, ...]
+    most_samples: int
     output_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """Scale into `min_pixels` to `max_pixels`, then up until no side is under `min_side_pixels`.
+class VideoJob:
+    """Decode evenly spaced frames of the first track of pictures and, with `hear_sound`, the first of sound.
 
-    The aspect is kept; sides are rounded down to a multiple of `step_pixels`.
+    Written to one output: RGB frames of one size, then, from a multiple of 16 bytes on, mono float32 samples
+    at 16 kHz. `fps` is wanted; a long video gets fewer, so that there are `most_frames` at most. A video
+    longer than `most_seconds`, or with frames of more than `source_pixels`, is refused before it is decoded.
     """
 
-    min_pixels: int
-    max_pixels: int
-    min_side_pixels: int
-    step_pixels: int
+    demuxer: str
+    decoders: tuple[str, ...]
+    hear_sound: bool
+    most_seconds: float
+    fps: float
+    most_frames: int
+    source_pixels: int
+    aspect_ratio: float
+    output_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class PictureJob:
     """Decode pictures that lie one after the other in the input, and write them as RGB rows to one output.
 
-    `lengths` and `formats` (Pillow's names), one per picture. The first picture is turned upright, laid on
-    white and scaled by `fit`; the others are brought to its size. A picture of more than `source_pixels`, or
-    longer than `aspect_ratio` allows, is refused from its header.
+    `lengths` and `formats` (Pillow's names), one per picture. Each is turned upright, laid on white and
+    scaled to the size that the server names for the first. A picture of more than `source_pixels`, or longer
+    than `aspect_ratio` allows, is refused from its header.
     """
 
     lengths: tuple[int, ...]
@@ -49,20 +74,6 @@ class PictureJob:
     output_bytes: int
     source_pixels: int
     aspect_ratio: float
-    fit: Fit
-
-
-@dataclass(frozen=True, slots=True)
-class PictureReport:
-    """What became of a `PictureJob`: the size of every picture, or the `index` of the one that was refused.
-
-    With `trouble`, `height` and `width` are those the file claims.
-    """
-
-    height: int
-    width: int
-    trouble: Trouble | None = None
-    index: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,35 +83,116 @@ class ProbeJob:
     output_bytes: int = 0
 
 
-Job = FfmpegJob | PictureJob | ProbeJob
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a file turns out to hold: `frames` of `height` x `width` pixels, upright and with square pixels,
+    and `samples` of sound.
+    """
+
+    frames: int
+    height: int
+    width: int
+    samples: int = 0
 
 
-def encode(job: Job) -> bytes:
-    return json.dumps({"kind": type(job).__name__, **asdict(job)}).encode()
+@dataclass(frozen=True, slots=True)
+class Size:
+    """The size that all frames are scaled to."""
+
+    height: int
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a job.
+
+    `frames` of `height` x `width` pixels lie in the output, and `samples` of sound from `sound_at` on.
+    `rate_numerator` / `rate_denominator`: frames a second. With `trouble`: the size that the file claims, the
+    `index` of the picture in its job, `seconds` of the file, the name of a `codec` that is not opened.
+    """
+
+    trouble: Trouble | None = None
+    frames: int = 0
+    height: int = 0
+    width: int = 0
+    samples: int = 0
+    sound_at: int = 0
+    rate_numerator: int = 0
+    rate_denominator: int = 1
+    seconds: float = 0.0
+    index: int = 0
+    codec: str = ""
+
+
+class Refused(Exception):
+    """Raised in a worker: the file cannot be decoded. `facts` are fields of its `Report`."""
+
+    def __init__(self, trouble: Trouble, **facts: Any) -> None:
+        super().__init__(trouble)
+        self.trouble = trouble
+        self.facts = facts
+
+
+Job = SoundJob | VideoJob | PictureJob | ProbeJob
+Ask = Callable[[Found], Size]
+Message = TypeVar("Message", Found, Report)
+_JOBS: dict[str, type[Job]] = {kind.__name__: kind for kind in (SoundJob, VideoJob, PictureJob, ProbeJob)}
+_COUNTS = ("frames", "height", "width", "samples", "sound_at", "rate_numerator", "rate_denominator", "index")
+
+
+def encode(message: Job | Found | Size | Report) -> bytes:
+    return json.dumps({"kind": type(message).__name__, **asdict(message)}).encode()
 
 
 def decode(message: bytes) -> Job:
-    """The reverse of `encode`."""
+    """A job as `encode` wrote it."""
+    fields: dict[str, Any] = json.loads(message)
+    kind = _JOBS[fields.pop("kind")]
+    given: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
+    return kind(**given)
+
+
+def decode_size(message: bytes) -> Size:
+    """A size as `encode` wrote it."""
     fields = json.loads(message)
-    kind = fields.pop("kind")
-    if kind == "ProbeJob":
-        return ProbeJob(**fields)
-    if kind == "FfmpegJob":
-        return FfmpegJob(argv=tuple(fields.pop("argv")), **fields)
-    lengths, formats, fit = (fields.pop(name) for name in ("lengths", "formats", "fit"))
-    return PictureJob(lengths=tuple(lengths), formats=tuple(formats), fit=Fit(**fit), **fields)
+    return Size(fields["height"], fields["width"])
 
 
-def encode_report(report: PictureReport) -> bytes:
-    return json.dumps(asdict(report)).encode()
+def decode_found(message: bytes) -> Found | None:
+    """What a worker found; None where the message is none."""
+    found = _read(message, Found)
+    counts = (found.frames, found.height, found.width) if found else ()
+    return found if found and all(map(_is_count, (*counts, found.samples))) and all(counts) else None
 
 
-def decode_report(log: bytes) -> PictureReport | None:
-    """The report in a worker's log; None where it is missing or not one."""
+def decode_report(message: bytes) -> Report | None:
+    """A worker's report; None where the message is none."""
+    report = _read(message, Report)
+    return report if report and _is_sound(report) else None
+
+
+def _read(message: bytes, kind: type[Message]) -> Message | None:
     try:
-        fields = json.loads(log)
-        report = PictureReport(**fields)
-    except (ValueError, TypeError):
+        fields = json.loads(message)
+        return kind(**fields) if fields.pop("kind") == kind.__name__ else None
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         return None
-    sizes = (report.height, report.width, report.index)
-    return report if all(isinstance(size, int) and size >= 0 for size in sizes) else None
+
+
+def _is_sound(report: Report) -> bool:
+    return (
+        all(_is_count(getattr(report, name)) for name in _COUNTS)
+        and report.rate_denominator > 0
+        and isinstance(report.seconds, float)
+        and 0 <= report.seconds < _MOST
+        and report.trouble in (None, *get_args(Trouble))
+        and isinstance(report.codec, str)
+        and _CODEC_NAME.fullmatch(report.codec) is not None
+    )
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and 0 <= value < _MOST

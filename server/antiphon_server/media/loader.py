@@ -8,27 +8,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 
+from antiphon_executor.media_geometry import MediaGeometry
 from antiphon_executor.protocol import AudioClip, Media, Picture, VideoClip
 from antiphon_server.errors import BadRequest, ServerFault
 from antiphon_server.media.address import is_url
-from antiphon_server.media.audio import AudioDecoder
+from antiphon_server.media.audio import SAMPLE_BYTES, AudioDecoder
 from antiphon_server.media.budget import Budget, Hold, uncounted
 from antiphon_server.media.decoding import first_failure
 from antiphon_server.media.fetch import Fetcher
-from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg, sound_argv
 from antiphon_server.media.inline import check_inline, decode_inline
-from antiphon_server.media.job import FfmpegJob
+from antiphon_server.media.job import SoundJob
 from antiphon_server.media.part import Part, number_parts
 from antiphon_server.media.picture import PictureDecoder
 from antiphon_server.media.policy import MediaPolicy, flag
 from antiphon_server.media.sandbox import Sandbox
-from antiphon_server.media.sniff import sniff
+from antiphon_server.media.sizing import Sizing
 from antiphon_server.media.source import MediaSource
 from antiphon_server.media.video import VideoDecoder
 from antiphon_server.media.wave import wave_header
 
 _PROOF_SAMPLES = 1_600
+_SAID_CHARACTERS = 200
 
 Decoded = AudioClip | Picture | VideoClip
 
@@ -40,10 +42,15 @@ class MediaLoader:
         self.policy = policy
         self._fetcher = fetcher or Fetcher(policy)
         self._sandbox: Sandbox | None = None
+        self._sizing = Sizing(policy, None)
+
+    def fit_to(self, geometry: MediaGeometry) -> None:
+        """From now on pictures and frames are decoded to the size that this model looks at."""
+        self._sizing = Sizing(self.policy, geometry)
 
     async def start(self) -> None:
-        """Finds ffmpeg and starts the decoders. Raises FfmpegMissing, SandboxTooWeak or ServerFault."""
-        sandbox = Sandbox(self.policy, find_ffmpeg())
+        """Starts the decoders. Raises ServerFault, or SandboxTooWeak."""
+        sandbox = Sandbox(self.policy)
         (await sandbox.start()).log()
         self._sandbox = sandbox
         await self._prove(sandbox)
@@ -55,17 +62,13 @@ class MediaLoader:
             self._sandbox = None
 
     async def _prove(self, sandbox: Sandbox) -> None:
-        """Decodes a moment of silence: shows that ffmpeg runs, and runs confined."""
-        wave = wave_header(_PROOF_SAMPLES) + bytes(2 * _PROOF_SAMPLES)
-        container = sniff(wave)
-        if container is None:
-            raise ServerFault("the proof of the decoders is no WAV")
-        job = FfmpegJob(sound_argv(container, 1.0), output_bytes=1 << 16)
-        outcome = await sandbox.run(job, [wave])
-        if not outcome.succeeded or len(outcome.output) != 4 * _PROOF_SAMPLES:
+        """Decodes a moment of silence: shows that a confined decoder works."""
+        job = SoundJob("wav", ("pcm_s16le",), _PROOF_SAMPLES, _PROOF_SAMPLES * SAMPLE_BYTES)
+        outcome = await sandbox.run(job, [wave_header(_PROOF_SAMPLES) + bytes(2 * _PROOF_SAMPLES)])
+        if not outcome.succeeded or len(outcome.output) != job.output_bytes:
             await self.close()
-            said = outcome.log.decode(errors="replace").strip()[:200]
-            raise FfmpegMissing(f"ffmpeg does not run inside the media sandbox: {said or 'it ended at once'}")
+            said = outcome.log.decode(errors="replace").strip()[-_SAID_CHARACTERS:]
+            raise ServerFault(f"a confined media decoder does not decode: {said or 'it ended at once'}")
 
     async def load(self, sources: Sequence[MediaSource], hold: Hold = uncounted) -> Media:
         """Decodes all parts; each kind keeps its order. `hold` is told of decoded bytes, and may refuse them.
@@ -78,7 +81,7 @@ class MediaLoader:
         if self._sandbox is None:
             raise ServerFault("media decoding has not been started")
         self._check_counts(sources)
-        one = _Loading(self.policy, self._fetcher, self._sandbox, hold)
+        one = _Loading(self.policy, self._fetcher, self._sandbox, self._sizing, hold)
         with first_failure():
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(one.load(part)) for part in number_parts(sources)]
@@ -102,13 +105,16 @@ class MediaLoader:
 class _Loading:
     """One request's loading: its budget, and what the decoders need."""
 
-    def __init__(self, policy: MediaPolicy, fetcher: Fetcher, sandbox: Sandbox, hold: Hold) -> None:
+    def __init__(
+        self, policy: MediaPolicy, fetcher: Fetcher, sandbox: Sandbox, sizing: Sizing, hold: Hold
+    ) -> None:
         self._policy = policy
         self._fetcher = fetcher
+        self._fetches = asyncio.Semaphore(policy.request_fetches)
         self._budget = Budget(policy, hold)
         self._audio = AudioDecoder(policy, sandbox)
-        self._pictures = PictureDecoder(policy, sandbox)
-        self._videos = VideoDecoder(policy, sandbox, self._audio)
+        self._pictures = PictureDecoder(policy, sandbox, sizing)
+        self._videos = VideoDecoder(policy, sandbox, sizing)
 
     async def load(self, part: Part) -> Decoded:
         """One part, from its locations to its arrays."""
@@ -131,15 +137,19 @@ class _Loading:
         if len(locations) > limit:
             fix = "Send fewer frames or raise the limit."
             raise part.over(f"has {len(locations)} frames", f"{limit} frames", "video_frames", fix)
-        frames = [await self._bytes(location, part) for location in locations]
-        return await self._pictures.decode_frame_list(part, frames, self._budget)
+        with first_failure():
+            async with asyncio.TaskGroup() as group:
+                frames = [group.create_task(self._bytes(location, part)) for location in locations]
+        data = [frame.result() for frame in frames]
+        return await self._pictures.decode_frame_list(part, data, self._budget)
 
     async def _bytes(self, location: str, part: Part) -> bytes:
         if not is_url(location):
             start = check_inline(location, part, self._policy, self._budget)
             return await asyncio.to_thread(decode_inline, location, start, part)
-        data = await self._fetcher.fetch(location, part, self._budget.encoded_bytes_left)
+        async with self._fetches:
+            take = partial(self._budget.take_encoded, part)
+            data = await self._fetcher.fetch(location, part, take)
         if not data:
             raise part.bad("is empty", "Send the file as base64 instead.")
-        self._budget.take_encoded(part, len(data))
         return data

@@ -7,76 +7,77 @@ Never runs in the server.
 from __future__ import annotations
 
 import io
-import math
 import os
 
-from PIL import Image, ImageOps
+# Pillow loads some plugins only when a file asks for them: a confined worker could not.
+from PIL import AvifImagePlugin, Image, ImageOps, MpoImagePlugin  # noqa: F401
 
-from antiphon_server.media.job import Fit, PictureJob, PictureReport, Trouble
+from antiphon_server.media.job import Ask, Found, PictureJob, Refused, Report, Size
+from antiphon_server.media.output_file import write_at
 
-FORMATS = ("PNG", "JPEG", "GIF", "WEBP")
 Image.MAX_IMAGE_PIXELS = None  # ours are checked below, with our own limit
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a worker may start no thread
+
+_ORIENTATION = 0x0112
+_ON_ITS_SIDE = range(5, 9)
+# A JPEG may be decoded at a half, a quarter or an eighth of its size; from this much more than is wanted.
+_SPARE = 2
 
 
-class _Refused(Exception):
-    def __init__(self, trouble: Trouble, size: tuple[int, int] = (0, 0)) -> None:
-        super().__init__(trouble)
-        self.trouble = trouble
-        self.size = size
-
-
-def warm_up() -> None:
-    """Loads what pictures of every accepted format need, by decoding one of each."""
-    for form in FORMATS:
-        encoded = io.BytesIO()
-        Image.new("RGBA" if form != "JPEG" else "RGB", (2, 2)).save(encoded, form)
-        _rgb(Image.open(io.BytesIO(encoded.getvalue()), formats=[form])).resize((1, 1))
-
-
-def draw(job: PictureJob, source: int, output: int) -> PictureReport:
+def draw(job: PictureJob, source: int, output: int, ask: Ask) -> Report:
     """Writes uint8 [num_pictures, height, width, 3] to `output`."""
-    size: tuple[int, int] | None = None
+    size: Size | None = None
     start = 0
     for index, (length, form) in enumerate(zip(job.lengths, job.formats, strict=True)):
         encoded = os.pread(source, length, start)
         start += length
         try:
             picture = _open(encoded, form, job)
-            if size is None:
-                size = fitted(picture.size, job.fit)
-            rows = picture.resize(size, Image.Resampling.BICUBIC) if picture.size != size else picture
-        except _Refused as refused:
-            return PictureReport(refused.size[1], refused.size[0], refused.trouble, index)
-        _write(output, rows.tobytes())
-    width, height = size or (0, 0)
-    return PictureReport(height, width)
-
-
-def _write(output: int, data: bytes) -> None:
-    rest = memoryview(data)
-    while rest:
-        rest = rest[os.write(output, rest) :]
+            size = size or ask(_found(picture, len(job.lengths)))
+            rows = _drawn(picture, size)
+        except Refused as refused:
+            raise Refused(refused.trouble, **refused.facts, index=index) from refused
+        write_at(output, rows, index * len(rows))
+    height, width = (size.height, size.width) if size else (0, 0)
+    return Report(frames=len(job.lengths), height=height, width=width)
 
 
 def _open(encoded: bytes, form: str, job: PictureJob) -> Image.Image:
     try:
         picture = Image.open(io.BytesIO(encoded), formats=[form])
-        _check(picture.size, job)
-        picture.load()
-        return _rgb(ImageOps.exif_transpose(picture))
-    except _Refused:
-        raise
     # Whatever a decoder stumbles over means the same: this process has no other work and ends after it.
     except Exception as error:
-        raise _Refused("damaged") from error
-
-
-def _check(size: tuple[int, int], job: PictureJob) -> None:
-    width, height = size
+        raise Refused("damaged") from error
+    width, height = picture.size
     if width * height > job.source_pixels:
-        raise _Refused("too_many_pixels", size)
-    if max(size) > job.aspect_ratio * min(size):
-        raise _Refused("too_long_a_side", size)
+        raise Refused("too_many_pixels", width=width, height=height)
+    if max(width, height) > job.aspect_ratio * min(width, height):
+        raise Refused("too_long_a_side", width=width, height=height)
+    return picture
+
+
+def _found(picture: Image.Image, count: int) -> Found:
+    try:
+        # Not a PNG's own method, which decodes the pixels first.
+        on_its_side = Image.Image.getexif(picture).get(_ORIENTATION) in _ON_ITS_SIDE
+    except Exception as error:
+        raise Refused("damaged") from error
+    width, height = reversed(picture.size) if on_its_side else picture.size
+    return Found(count, height, width)
+
+
+def _drawn(picture: Image.Image, size: Size) -> bytes:
+    wanted = (size.width, size.height)
+    try:
+        side = _SPARE * max(wanted)
+        if picture.format == "JPEG":
+            picture.draft(None, (side, side))
+        picture.load()
+        upright = _rgb(ImageOps.exif_transpose(picture))
+        scaled = upright.resize(wanted, Image.Resampling.BICUBIC) if upright.size != wanted else upright
+        return scaled.tobytes()
+    except Exception as error:
+        raise Refused("damaged") from error
 
 
 def _rgb(picture: Image.Image) -> Image.Image:
@@ -88,18 +89,3 @@ def _rgb(picture: Image.Image) -> Image.Image:
         paper = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(paper, picture)
     return picture.convert("RGB")
-
-
-def fitted(size: tuple[int, int], fit: Fit) -> tuple[int, int]:
-    """Width and height after `fit`; unchanged where they already are within it."""
-    pixels = size[0] * size[1]
-    scale = 1.0
-    if pixels > fit.max_pixels:
-        scale = math.sqrt(fit.max_pixels / pixels)
-    elif pixels < fit.min_pixels:
-        scale = math.sqrt(fit.min_pixels / pixels)
-    scale = max(scale, fit.min_side_pixels / min(size))
-    width, height = (
-        max(1, math.floor(side * scale / fit.step_pixels + 1e-9)) * fit.step_pixels for side in size
-    )
-    return width, height

@@ -63,6 +63,8 @@ class MediaPolicy(BaseModel):
         16_384, ge=0, description="Slower answers are given up, after two seconds."
     )
 
+    request_fetches: int = Field(8, ge=1, le=64, description="URLs of one request that are fetched at once.")
+
     decode_s: float = Field(30.0, gt=0, description="Wall-clock and CPU time to decode one part.")
     decode_memory_bytes: int = Field(
         2048 * _MIB, ge=256 * _MIB, description="Address space that one decoder may take for its work."

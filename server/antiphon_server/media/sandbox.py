@@ -13,20 +13,21 @@ import fcntl
 import logging
 import mmap
 import os
+import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from antiphon_server.errors import Overloaded, ServerFault, Unavailable
 from antiphon_server.media.fork_client import ForkClient, ForkServerDied
 from antiphon_server.media.fork_protocol import LOG_BYTES, NOT_CONFINED, WorkerSettings
-from antiphon_server.media.job import Job, ProbeJob
+from antiphon_server.media.job import Ask, Job, ProbeJob, decode_found, encode
 from antiphon_server.media.layers import ADVICE, Layers
 from antiphon_server.media.policy import MediaPolicy, flag
 
 logger = logging.getLogger(__name__)
 
 _COPY_BYTES = 1 << 20
+_QUESTION_BYTES = 1024
 _TRY_AGAIN_S = 2.0
 _FROZEN = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.ENOBUFS}
@@ -55,11 +56,10 @@ class Outcome:
 class Sandbox:
     """At most `decode_workers` decoders at work."""
 
-    def __init__(self, policy: MediaPolicy, program: Path) -> None:
+    def __init__(self, policy: MediaPolicy) -> None:
         self._policy = policy
         self._room = asyncio.Semaphore(policy.decode_workers)
         settings = WorkerSettings(
-            program=str(program),
             decode_s=policy.decode_s,
             memory_bytes=policy.decode_memory_bytes,
             allow_weak=policy.allow_weak_sandbox,
@@ -85,21 +85,22 @@ class Sandbox:
         """Ends all decoders."""
         await self._decoders.close()
 
-    async def run(self, job: Job, data: Sequence[bytes]) -> Outcome:
-        """Runs one job in a process of its own. `data` is its input, joined.
+    async def run(self, job: Job, data: Sequence[bytes], answer: Ask | None = None) -> Outcome:
+        """Runs one job in a process of its own. `data` is its input, joined. `answer`: what the worker asks.
 
         Raises Overloaded where no decoder is free in time, Unavailable where the machine has no room for one.
         Cancelling kills the process.
         """
         async with self._slot():
             with _shortage_is_temporary(), contextlib.ExitStack() as opened:
-                files = [opened.enter_context(_memory_file()) for _ in range(3)]
-                log, source, output = files
-                _allot(log, LOG_BYTES)
+                log, source, output = (opened.enter_context(memory_file()) for _ in range(3))
+                ours, theirs = map(opened.enter_context, _question_sockets())
+                allot(log, LOG_BYTES)
                 await asyncio.to_thread(_fill, source, data)
-                number = await self._decoders.launch(job, files)
+                number = await self._decoders.launch(job, (log, source, output, theirs.fileno()))
+                theirs.close()
                 try:
-                    code = await self._finish(number)
+                    code = await self._finish(number, ours, answer)
                 finally:
                     await asyncio.shield(self._decoders.kill(number))
                 said = os.pread(log, LOG_BYTES, 0).rstrip(b"\0")
@@ -122,13 +123,38 @@ class Sandbox:
         finally:
             self._room.release()
 
-    async def _finish(self, number: int) -> int | None:
-        """The worker's exit code; None at the deadline."""
+    async def _finish(self, number: int, asked: socket.socket, answer: Ask | None) -> int | None:
+        """The worker's exit code; None at the deadline. What `answer` raises ends the job."""
+        answering = asyncio.create_task(_answer(asked, answer)) if answer else None
+        ended = asyncio.create_task(self._decoders.ended(number))
         try:
             async with asyncio.timeout(self._policy.decode_s):
-                return await self._decoders.ended(number)
+                if answering is not None:
+                    await asyncio.wait({answering, ended}, return_when=asyncio.FIRST_COMPLETED)
+                    if answering.done():
+                        answering.result()
+                return await ended
         except TimeoutError:
             return None
+        finally:
+            tasks = [task for task in (answering, ended) if task is not None]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _answer(asked: socket.socket, answer: Ask) -> None:
+    """One question and its answer. A worker that asks what is no question waits until its deadline."""
+    loop = asyncio.get_running_loop()
+    found = decode_found(await loop.sock_recv(asked, _QUESTION_BYTES))
+    if found is not None:
+        await loop.sock_sendall(asked, encode(answer(found)))
+
+
+def _question_sockets() -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    ours.setblocking(False)
+    return ours, theirs
 
 
 @contextlib.contextmanager
@@ -149,14 +175,14 @@ def _shortage_is_temporary() -> Iterator[None]:
     raise Unavailable(message, retry_after_s=_TRY_AGAIN_S)
 
 
-def _allot(descriptor: int, size_bytes: int) -> None:
+def allot(descriptor: int, size_bytes: int) -> None:
     """A file of just this size, whoever writes to it."""
     os.ftruncate(descriptor, size_bytes)
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
 
 
 @contextlib.contextmanager
-def _memory_file() -> Iterator[int]:
+def memory_file() -> Iterator[int]:
     """An unnamed file in memory that can be sealed."""
     descriptor = os.memfd_create("media", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:

@@ -1,69 +1,78 @@
 """What a file is, by its first bytes; never by what the client calls it.
 
-In: encoded bytes. Out: the one demuxer and the decoders that may touch them. A format that is not here is
-never opened, so playlists, scripts and exotic containers cannot be reached at all.
+In: encoded bytes. Out: a format with the one demuxer and the decoders that may touch it, or the name of one
+that is not opened. So playlists, scripts and exotic containers cannot be reached at all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from antiphon_server.media.source import MediaKind
-
-_PCM = ("pcm_u8", "pcm_s16le", "pcm_s24le", "pcm_s32le", "pcm_f32le", "pcm_f64le", "pcm_alaw", "pcm_mulaw")
-_SOUND = ("aac", "mp3float", "mp3", "opus", "libopus", "vorbis", "flac", "alac", *_PCM)
-_SIGHT = ("h264", "hevc", "vp8", "vp9", "libdav1d", "av1")
-
-
-@dataclass(frozen=True, slots=True)
-class Container:
-    """A file format that we open. `demuxer` is ffmpeg's name, or Pillow's for a picture."""
-
-    demuxer: str
-    kinds: tuple[MediaKind, ...]
-    decoders: tuple[str, ...] = ()
-
-
-_WAV = Container("wav", ("audio",), _PCM)
-_FLAC = Container("flac", ("audio",), ("flac",))
-_MP3 = Container("mp3", ("audio",), ("mp3float", "mp3"))
-_ADTS = Container("aac", ("audio",), ("aac",))
-_OGG = Container("ogg", ("audio",), ("opus", "libopus", "vorbis", "flac"))
-_MP4 = Container("mov", ("audio", "video"), (*_SIGHT, *_SOUND))
-_MATROSKA = Container("matroska", ("audio", "video"), (*_SIGHT, *_SOUND))
-_JPEG, _PNG, _WEBP, _GIF = (Container(name, ("image",)) for name in ("JPEG", "PNG", "WEBP", "GIF"))
-
-_SIGNS: tuple[tuple[Callable[[bytes], bool], Container], ...] = (
-    (lambda head: head[:4] == b"RIFF" and head[8:12] == b"WAVE", _WAV),
-    (lambda head: head[:4] == b"RIFF" and head[8:12] == b"WEBP", _WEBP),
-    (lambda head: head[:4] == b"fLaC", _FLAC),
-    (lambda head: head[:4] == b"OggS", _OGG),
-    (lambda head: head[:3] == b"ID3", _MP3),
-    (lambda head: head[4:8] == b"ftyp", _MP4),
-    (lambda head: head[:4] == b"\x1a\x45\xdf\xa3", _MATROSKA),
-    (lambda head: head[:3] == b"\xff\xd8\xff", _JPEG),
-    (lambda head: head[:8] == b"\x89PNG\r\n\x1a\n", _PNG),
-    (lambda head: head[:6] in {b"GIF87a", b"GIF89a"}, _GIF),
-    (lambda head: _mpeg_layer(head) == 0, _ADTS),
-    (lambda head: _mpeg_layer(head) == 1, _MP3),
+from antiphon_server.media.formats import (
+    ADTS,
+    BIG_ENDIAN_BOXES,
+    BMP,
+    BRANDS,
+    HEADS,
+    MP2,
+    MP3,
+    MP4,
+    MPEG_TS,
+    PLAIN_TEXT,
+    RIFF_KINDS,
+    TEXTS,
+    Format,
 )
 
-ACCEPTED: dict[MediaKind, str] = {
-    "audio": "WAV, MP3, FLAC, Ogg (Opus, Vorbis), AAC, MP4/M4A or WebM/Matroska",
-    "image": "JPEG, PNG, WebP or GIF",
-    "video": "MP4/MOV or WebM/Matroska (H.264, H.265, VP8, VP9 or AV1)",
-}
+_HEAD_BYTES = 1024
+_TS_PACKETS = ((0, 188), (4, 192))
+_TS_SIGNS = 3
+_BMP_HEADERS = {size.to_bytes(4, "little") for size in (12, 40, 52, 56, 64, 108, 124)}
+_TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b")
 
 
-def _mpeg_layer(head: bytes) -> int | None:
+def sniff(data: bytes) -> Format | None:
+    """The format of `data`; None where it is none that we know."""
+    head = data[:_HEAD_BYTES]
+    return _by_head(head) or _transport_stream(head) or _mpeg_audio(head) or _text(head)
+
+
+def _by_head(head: bytes) -> Format | None:
+    if head[4:8] == b"ftyp":
+        return BRANDS.get(head[8:12], MP4)
+    if head[4:8] in BIG_ENDIAN_BOXES:
+        return MP4
+    if head[:4] in {b"RIFF", b"RF64", b"BW64", b"RIFX", b"FORM"}:
+        return RIFF_KINDS.get((head[:4], head[8:12]))
+    # Two letters alone begin many a text: the size of the next header must be one that exists.
+    if head[:2] == b"BM" and head[14:18] in _BMP_HEADERS:
+        return BMP
+    return next((found for sign, found in HEADS if head.startswith(sign)), None)
+
+
+def _transport_stream(head: bytes) -> Format | None:
+    """Packets of 188 bytes, or of 192 with a time before each, that begin with 0x47."""
+    for first, length in _TS_PACKETS:
+        starts = head[first::length][:_TS_SIGNS]
+        if len(starts) > 1 and starts.count(0x47) == len(starts):
+            return MPEG_TS
+    return None
+
+
+def _mpeg_audio(head: bytes) -> Format | None:
     """The two layer bits after an MPEG audio sync word: 0 is ADTS, 1 is layer III."""
-    if len(head) < 2 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
-    return (head[1] >> 1) & 3
+    return {0: ADTS, 1: MP3, 2: MP2, 3: MP2}[(head[1] >> 1) & 3] if head[1] != 0xFF else None
 
 
-def sniff(data: bytes) -> Container | None:
-    """The container of `data`, or None where it is not one that we open."""
-    head = data[:16]
-    return next((container for matches, container in _SIGNS if matches(head)), None)
+def _text(head: bytes) -> Format | None:
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if not start or any(byte < 0x20 and byte not in _TEXT_CONTROLS for byte in start):
+        return None
+    for sign, found in TEXTS:
+        if start.startswith(sign) and (found.marker is None or found.marker in start):
+            return found.format
+    try:
+        head.decode("utf-8", "strict" if len(head) < _HEAD_BYTES else "ignore")
+    except UnicodeDecodeError:
+        return None
+    return PLAIN_TEXT

@@ -1,129 +1,94 @@
 """Videos: encoded bytes in, evenly spaced RGB frames and their sound out.
 
-The packets are counted first, so that length, frame count and memory are known, or refused, before the frames
-are decoded. Frame k is the one on screen at k / frames_per_second, exactly; a long video gets a lower rate.
+A long video gets a lower frame rate; what is longer than the policy allows is refused before it is decoded.
 """
 
 from __future__ import annotations
 
 import asyncio
 import math
-import re
-from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.protocol import AudioClip, VideoClip
-from antiphon_server.media.audio import AudioDecoder
+from antiphon_executor.protocol import LISTENING_RATE_HZ, AudioClip, VideoClip
+from antiphon_server.media.audio import SAMPLE_BYTES, bounded
 from antiphon_server.media.budget import Budget
-from antiphon_server.media.decoding import attempt, container_of, first_failure, is_full, refuse
-from antiphon_server.media.ffmpeg import FramePlan, first_frame_argv, frames_argv, packets_argv
-from antiphon_server.media.job import FfmpegJob
-from antiphon_server.media.packets import PACKETS_BYTES, Packets, read_packets
+from antiphon_server.media.decoding import Output, decode, format_of
+from antiphon_server.media.job import Found, Report, Size, VideoJob
 from antiphon_server.media.part import Part
-from antiphon_server.media.picture import frame_fit
 from antiphon_server.media.policy import MediaPolicy
+from antiphon_server.media.refusals import damaged
 from antiphon_server.media.sandbox import Sandbox
-from antiphon_server.media.sniff import Container
+from antiphon_server.media.sizing import Sizing
 
-_PPM_HEADER = re.compile(rb"P6\s(\d{1,5})\s(\d{1,5})\s255\s")
-_PPM_HEADER_BYTES = 32
-_FINEST_RATE = 1_000
-_LEAD_IN_S = Fraction(1, 10)
-
-
-def sampling(length_s: Fraction, wanted_fps: float, most_frames: int) -> tuple[Fraction, int]:
-    """Rate and count: the wanted rate, or the highest that keeps `length_s` within `most_frames` frames."""
-    rate = Fraction(wanted_fps).limit_denominator(_FINEST_RATE)
-    frames = max(1, math.ceil(length_s * rate))
-    if frames <= most_frames:
-        return rate, frames
-    # Rounded down to a multiple of 1/100,000: a rate that is short to write and never a frame too many.
-    lowered = Fraction(math.floor(most_frames / length_s * 100_000), 100_000)
-    return lowered, most_frames
+# Between the frames and the sound in a decoder's output.
+_GAP_BYTES = 16
 
 
 class VideoDecoder:
-    """Decodes video parts that are one file."""
+    """Decodes video parts that are one file. `sizing` says how large the frames become."""
 
-    def __init__(self, policy: MediaPolicy, sandbox: Sandbox, audio: AudioDecoder) -> None:
+    def __init__(self, policy: MediaPolicy, sandbox: Sandbox, sizing: Sizing) -> None:
         self._policy = policy
         self._sandbox = sandbox
-        self._audio = audio
+        self._sizing = sizing
 
     async def decode(self, part: Part, data: bytes, budget: Budget) -> VideoClip:
         """Raises BadRequest for a video that is too long or too large, damaged or of an unknown format."""
-        container = container_of(data, part, "video")
-        with first_failure():
-            async with asyncio.TaskGroup() as group:
-                listed = group.create_task(self._packets(part, data, container))
-                sized = group.create_task(self._frame_size(part, data, container))
-        plan = self._plan(part, listed.result(), *sized.result())
-        budget.take_decoded(part, plan.frames * plan.frame_bytes)
-        with first_failure():
-            async with asyncio.TaskGroup() as group:
-                shown = group.create_task(self._frames(part, data, container, plan))
-                heard = group.create_task(
-                    self._sound(part, data, container, listed.result(), plan.start, budget)
-                )
-        return VideoClip(shown.result(), float(plan.rate), heard.result())
+        agreed: list[tuple[Found, Size]] = []
 
-    async def _packets(self, part: Part, data: bytes, container: Container) -> Packets:
-        job = FfmpegJob(packets_argv(container, ("V:0", "a:0?")), PACKETS_BYTES)
-        outcome = await attempt(self._sandbox, self._policy, part, job, [data])
-        packets = await asyncio.to_thread(read_packets, bytes(outcome.output))
-        limit = self._policy.video_seconds
-        length_s = float(max(packets.end("video"), packets.end("audio")))
-        if is_full(outcome, job) or length_s > limit:
-            got = f"is at least {length_s:.0f} s"
-            fix = "Cut the video or raise the limit."
-            raise part.over(got, f"{limit:g} s", "video_seconds", fix)
-        if not outcome.succeeded or not packets.has("video"):
-            raise refuse(part)
-        return packets
+        def ask(found: Found) -> Size:
+            size = self._sizing.frame(part, found)
+            budget.take_decoded(part, self._sizing.video_bytes(found, size))
+            if found.samples:
+                budget.take_audio(part, found.samples / LISTENING_RATE_HZ)
+            agreed.append((found, size))
+            return size
 
-    async def _frame_size(self, part: Part, data: bytes, container: Container) -> tuple[int, int]:
-        """Height and width that the frames will have."""
-        fit = frame_fit(part, self._policy)
-        argv = first_frame_argv(container, self._policy.video_source_pixels, fit)
-        job = FfmpegJob(argv, self._policy.video_source_pixels * 3 + _PPM_HEADER_BYTES)
-        outcome = await attempt(self._sandbox, self._policy, part, job, [data])
-        header = _PPM_HEADER.match(bytes(outcome.output[:_PPM_HEADER_BYTES]))
-        if header is None:
-            raise refuse(part)
-        width, height = int(header[1]), int(header[2])
-        if max(width, height) > self._policy.aspect_ratio * min(width, height):
-            limit = f"{self._policy.aspect_ratio:g} times as long as wide"
-            raise part.over("is longer than that", limit, "aspect_ratio", "Crop it.")
-        return height, width
+        job = self._job(part, data, budget)
+        report, output = await decode(self._sandbox, self._policy, part, job, [data], ask)
+        if not agreed or not _keeps_to(report, *agreed[0], len(output)):
+            raise damaged(part)
+        frames = _frames(report, output)
+        sound = (
+            AudioClip(await asyncio.to_thread(bounded, _samples(report, output))) if report.samples else None
+        )
+        return VideoClip(frames, report.rate_numerator / report.rate_denominator, sound)
 
-    def _plan(self, part: Part, packets: Packets, height: int, width: int) -> FramePlan:
+    def _job(self, part: Part, data: bytes, budget: Budget) -> VideoJob:
         source, policy = part.source, self._policy
-        fps = min(source.fps or policy.video_fps, policy.video_max_fps)
-        most = min(policy.video_frames, source.max_frames or policy.video_frames)
-        # A track of sound that begins a little before the picture is a codec's lead-in, not time to be shown.
-        start = packets.start("video")
-        start = start if start < _LEAD_IN_S else Fraction(0)
-        rate, frames = sampling(packets.end("video") - start, fps, most)
-        return FramePlan(start, rate, frames, height, width)
+        container = format_of(data, part, "video")
+        return VideoJob(
+            demuxer=container.demuxer,
+            decoders=container.decoders,
+            hear_sound=source.hear_sound,
+            most_seconds=policy.video_seconds,
+            fps=min(source.fps or policy.video_fps, policy.video_max_fps),
+            most_frames=min(policy.video_frames, source.max_frames or policy.video_frames),
+            source_pixels=policy.video_source_pixels,
+            aspect_ratio=policy.aspect_ratio,
+            output_bytes=budget.decoded_bytes_left + _GAP_BYTES,
+        )
 
-    async def _frames(
-        self, part: Part, data: bytes, container: Container, plan: FramePlan
-    ) -> NDArray[np.uint8]:
-        argv = frames_argv(container, self._policy.video_source_pixels, plan)
-        job = FfmpegJob(argv, plan.frames * plan.frame_bytes)
-        outcome = await attempt(self._sandbox, self._policy, part, job, [data])
-        whole = len(outcome.output) // plan.frame_bytes
-        if not outcome.succeeded or whole == 0:
-            raise refuse(part)
-        pixels = np.frombuffer(outcome.output, dtype=np.uint8, count=whole * plan.frame_bytes)
-        return pixels.reshape(whole, plan.height, plan.width, 3)
 
-    async def _sound(
-        self, part: Part, data: bytes, container: Container, packets: Packets, start: Fraction, budget: Budget
-    ) -> AudioClip | None:
-        if not part.source.hear_sound or not packets.has("audio"):
-            return None
-        length = packets.end("audio") - start
-        return await self._audio.decode_sound_of_video(part, data, container, start, length, budget)
+def _keeps_to(report: Report, found: Found, size: Size, output_bytes: int) -> bool:
+    """Whether a decoder's report fits what was agreed and what it wrote."""
+    end_of_frames = report.frames * size.height * size.width * 3
+    end_of_sound = report.sound_at + report.samples * SAMPLE_BYTES if report.samples else 0
+    return (
+        0 < report.frames <= found.frames
+        and report.samples <= found.samples
+        and (report.height, report.width) == (size.height, size.width)
+        and report.rate_numerator > 0
+        and max(end_of_frames, end_of_sound) <= output_bytes
+    )
+
+
+def _frames(report: Report, output: Output) -> NDArray[np.uint8]:
+    shape = (report.frames, report.height, report.width, 3)
+    return np.frombuffer(output, dtype=np.uint8, count=math.prod(shape)).reshape(shape)
+
+
+def _samples(report: Report, output: Output) -> NDArray[np.float32]:
+    return np.frombuffer(output, dtype="<f4", count=report.samples, offset=report.sound_at)

@@ -79,21 +79,19 @@ def strongest_hz(samples: NDArray[np.float32], rate_hz: int = 16_000) -> float:
     return float(spectrum.argmax()) * rate_hz / len(samples)
 
 
-def running_ffmpegs() -> set[int]:
-    """Process ids of this process's ffmpeg children."""
-    program = str(find_ffmpeg())
+def running_decoders() -> set[int]:
+    """Process ids of the decoders that have a job: the children of this process's fork servers."""
     found = set()
-    for child in psutil.Process().children(recursive=True):
+    for server in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
-            if child.cmdline()[:1] == [program]:
-                found.add(child.pid)
+            found |= {worker.pid for worker in server.children()}
     return found
 
 
-async def until_ffmpeg_runs() -> set[int]:
-    """Waits, at most 10 s, for a decoder that has become ffmpeg."""
+async def until_a_decoder_works() -> set[int]:
+    """Waits, at most 10 s, for a decoder that has a job."""
     for _ in range(500):
-        if running := running_ffmpegs():
+        if running := running_decoders():
             return running
         await asyncio.sleep(0.02)
     raise TimeoutError("no decoder has started")

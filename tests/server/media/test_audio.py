@@ -51,7 +51,7 @@ async def test_the_fast_path_and_ffmpeg_agree_to_the_bit(loader: MediaLoader) ->
     assert np.array_equal((await heard(loader, plain)).samples, (await heard(loader, wide)).samples)
 
 
-@pytest.mark.parametrize("work", ["read_plain_wave", "_bounded"])
+@pytest.mark.parametrize("work", ["read_plain_wave", "bounded"])
 async def test_the_event_loop_never_looks_through_the_samples(
     loader: MediaLoader, monkeypatch: pytest.MonkeyPatch, work: str
 ) -> None:

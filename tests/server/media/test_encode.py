@@ -12,6 +12,7 @@ import pytest
 
 from antiphon_server.errors import ServerFault
 from antiphon_server.media.encode import FfmpegSound, encode, open_encoder
+from antiphon_server.media.ffmpeg import find_ffmpeg
 from antiphon_server.protocol.options import AudioFormat
 from tests.echo_engine import sine_pcm
 
@@ -23,7 +24,8 @@ LOSSY: list[AudioFormat] = ["mp3", "opus", "aac"]
 
 def decode(data: bytes) -> np.ndarray:
     """Any file → mono float at 24 kHz, by ffmpeg's own guess of what it is."""
-    command = ["ffmpeg", "-v", "error", "-i", "pipe:0", "-f", "s16le", "-ar", "24000", "-ac", "1", "pipe:1"]
+    output = ("-f", "s16le", "-ar", "24000", "-ac", "1", "pipe:1")
+    command = [str(find_ffmpeg()), "-v", "error", "-i", "pipe:0", *output]
     done = subprocess.run(command, input=data, capture_output=True, check=True)
     assert done.stderr == b""
     return np.frombuffer(done.stdout, "<i2").astype(np.float64)

@@ -9,13 +9,14 @@ from ipaddress import ip_network
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.fetch import Fetcher
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
-from tests.server.media.making import part, wav
+from tests.server.media.making import part, picture, wav
 
 Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 ONE = Part(part("audio", ""), 1)
@@ -61,7 +62,7 @@ def fetcher(port: int, *addresses: str, **limits: object) -> Fetcher:
 
 
 async def fetch(fetcher: Fetcher, port: int, path: str = "/a.wav") -> bytes:
-    return await fetcher.fetch(f"http://media.test:{port}{path}", ONE, 1_000_000)
+    return await fetcher.fetch(f"http://media.test:{port}{path}", ONE)
 
 
 async def send_hello(_: bytes, writer: asyncio.StreamWriter) -> None:
@@ -226,3 +227,76 @@ async def test_a_closed_port_is_one_clear_error() -> None:
     with pytest.raises(BadRequest, match="audio part 1 could not be fetched") as refusal:
         await fetch(fetcher(port), port)
     assert "127.0.0.1" not in refusal.value.message
+
+
+async def test_frames_by_url_are_fetched_side_by_side_and_not_all_at_once() -> None:
+    frame = picture(Image.new("RGB", (40, 40)), "PNG")
+    waiting, most = 0, 0
+    full = asyncio.Event()
+
+    async def send_frame(_: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal waiting, most
+        waiting += 1
+        most = max(most, waiting)
+        if waiting == 4:
+            full.set()
+        # One after the other would wait here for ever.
+        await full.wait()
+        waiting -= 1
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(frame) + frame)
+
+    async with serving(send_frame) as (port, _):
+        loader = MediaLoader(MediaPolicy(request_fetches=4), fetcher(port))
+        await loader.start()
+        try:
+            urls = [f"http://media.test:{port}/{index}.png" for index in range(12)]
+            media = await loader.load([part("video", *urls, is_frame_list=True)])
+        finally:
+            await loader.close()
+    assert len(media.videos[0].frames) == 12
+    assert most == 4
+
+
+async def test_frames_keep_their_order_however_late_they_come() -> None:
+    levels = [10, 20, 30, 40]
+
+    async def send_frame(head: bytes, writer: asyncio.StreamWriter) -> None:
+        index = int(head.split(b"/")[1].split(b".")[0])
+        await asyncio.sleep(0.05 * (len(levels) - index))
+        frame = picture(Image.new("L", (40, 40), levels[index]), "PNG")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(frame) + frame)
+
+    async with serving(send_frame) as (port, _):
+        loader = MediaLoader(MediaPolicy(), fetcher(port))
+        await loader.start()
+        try:
+            urls = [f"http://media.test:{port}/{index}.png" for index in range(len(levels))]
+            media = await loader.load([part("video", *urls, is_frame_list=True)])
+        finally:
+            await loader.close()
+    assert media.videos[0].frames[:, 0, 0, 0].tolist() == levels
+
+
+async def test_what_is_fetched_at_once_is_counted_as_it_comes() -> None:
+    """Each of the fetches alone would fit."""
+    sent = 0
+
+    async def send_much(_: bytes, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n")
+        for _ in range(90):
+            writer.write(bytes(1_000))
+            await writer.drain()
+            sent += 1_000
+            await asyncio.sleep(0.01)
+
+    async with serving(send_much) as (port, _):
+        loader = MediaLoader(MediaPolicy(request_bytes=100_000), fetcher(port))
+        await loader.start()
+        try:
+            urls = [f"http://media.test:{port}/{index}.png" for index in range(8)]
+            with pytest.raises(BadRequest, match=r"\(--media-request-bytes\)"):
+                await loader.load([part("video", *urls, is_frame_list=True)])
+        finally:
+            await loader.close()
+    assert sent < 200_000

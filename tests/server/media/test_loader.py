@@ -24,9 +24,9 @@ from tests.server.media.making import (
     ffmpeg,
     part,
     picture,
-    running_ffmpegs,
+    running_decoders,
     tone,
-    until_ffmpeg_runs,
+    until_a_decoder_works,
     wav,
 )
 
@@ -78,7 +78,7 @@ async def test_each_kind_keeps_its_order(loader: MediaLoader) -> None:
 async def test_an_error_names_the_part_among_its_kind(loader: MediaLoader) -> None:
     sources = [part("image", coloured(1)), part("audio", wav(tone(0.1, 16_000)[None], 16_000), index=1)]
     sources.append(part("audio", b"no sound at all", index=7))
-    with pytest.raises(BadRequest, match="audio part 2 is not in a format that is accepted") as refusal:
+    with pytest.raises(BadRequest, match="audio part 2 is plain text") as refusal:
         await loader.load(sources)
     assert refusal.value.param == "messages[0].content[7]"
 
@@ -88,16 +88,16 @@ async def test_one_bad_part_stops_the_others(loader: MediaLoader, slow_video: by
     with pytest.raises(BadRequest):
         await loader.load([part("video", slow_video, fps=10.0), part("audio", b"nothing", index=1)])
     assert time.monotonic() - started < 2
-    assert not running_ffmpegs()
+    assert not running_decoders()
 
 
 async def test_a_cancelled_request_stops_its_decoders(loader: MediaLoader, slow_video: bytes) -> None:
     request = asyncio.create_task(loader.load([part("video", slow_video, fps=10.0)]))
-    await until_ffmpeg_runs()
+    await until_a_decoder_works()
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
         await request
-    assert not running_ffmpegs()
+    assert not running_decoders()
 
 
 async def test_too_many_parts_are_refused_unread(loader: MediaLoader) -> None:

@@ -35,7 +35,19 @@ def close(pixel: NDArray[np.uint8], colour: tuple[int, int, int], slack: int = 6
 
 @pytest.mark.parametrize(
     ("form", "options"),
-    [("PNG", {}), ("JPEG", {"quality": 95, "subsampling": 0}), ("WEBP", {"lossless": True}), ("GIF", {})],
+    [
+        ("PNG", {}),
+        ("JPEG", {"quality": 95, "subsampling": 0}),
+        ("WEBP", {"lossless": True}),
+        ("GIF", {}),
+        ("BMP", {}),
+        ("TIFF", {}),
+        ("TIFF", {"compression": "tiff_lzw"}),
+        ("TIFF", {"compression": "tiff_adobe_deflate"}),
+        ("TIFF", {"compression": "jpeg", "quality": 95}),
+        ("AVIF", {"quality": 95}),
+        ("MPO", {"quality": 95, "subsampling": 0}),
+    ],
 )
 async def test_every_format_shows_the_same_picture(
     loader: MediaLoader, form: str, options: dict[str, object]
@@ -140,9 +152,9 @@ async def test_a_truncated_picture_is_refused(loader: MediaLoader) -> None:
         await seen(loader, picture(noise, "PNG")[:2_000])
 
 
-async def test_another_format_is_refused(loader: MediaLoader) -> None:
-    with pytest.raises(BadRequest, match="Send JPEG, PNG, WebP or GIF"):
-        await seen(loader, picture(flag_picture(), "TIFF"))
+async def test_another_format_is_refused_by_name(loader: MediaLoader) -> None:
+    with pytest.raises(BadRequest, match=r"is a JPEG 2000 picture\. Send JPEG, PNG, WebP, GIF"):
+        await seen(loader, picture(flag_picture(), "JPEG2000"))
 
 
 async def test_a_frame_list_is_a_video_in_the_size_of_its_first_frame(loader: MediaLoader) -> None:

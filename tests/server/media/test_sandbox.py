@@ -20,16 +20,25 @@ import numpy as np
 import psutil  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
+from PIL import Image
 
 from antiphon_server.errors import ApiError, BadRequest, Overloaded, ServerFault, Unavailable
 from antiphon_server.media import fork_client
-from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg
+from antiphon_server.media import loader as loading
 from antiphon_server.media.fork_protocol import LOG_BYTES
-from antiphon_server.media.job import FfmpegJob
+from antiphon_server.media.job import Found, PictureJob, Size, SoundJob
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox import Sandbox
-from tests.server.media.making import ffmpeg, part, tone, until_ffmpeg_runs, wav
+from antiphon_server.media.sandbox import Sandbox, allot, memory_file
+from tests.server.media.making import (
+    ffmpeg,
+    part,
+    picture,
+    running_decoders,
+    tone,
+    until_a_decoder_works,
+    wav,
+)
 
 
 def decoders() -> list[psutil.Process]:
@@ -41,15 +50,17 @@ def workers() -> list[psutil.Process]:
     return [worker for server in psutil.Process().children() for worker in server.children()]
 
 
-def slow_job() -> FfmpegJob:
-    """A job that would take minutes: more samples than can be resampled in the time."""
-    argv = ("-v", "error", "-f", "lavfi", "-i", "testsrc=s=1920x1080:d=600", "-f", "null", "-")
-    return FfmpegJob(argv, output_bytes=1_000)
+PICTURE = picture(Image.new("RGB", (32, 32)), "PNG")
+SOUND = wav(np.zeros((1, 48_000)), 48_000)
 
 
-def short_job() -> FfmpegJob:
-    argv = ("-v", "error", "-f", "lavfi", "-i", "anullsrc=d=0.1", "-f", "s16le", "pipe:3")
-    return FfmpegJob(argv, output_bytes=100_000)
+def slow_job() -> tuple[PictureJob, list[bytes]]:
+    """A job that never ends: it asks how large the picture is to be, and nobody answers."""
+    return PictureJob((len(PICTURE),), ("PNG",), 1 << 20, 1 << 20, 2.0), [PICTURE]
+
+
+def short_job(output_bytes: int = 1 << 20) -> tuple[SoundJob, list[bytes]]:
+    return SoundJob("wav", ("pcm_s16le",), 1 << 20, output_bytes), [SOUND]
 
 
 def fork_servers() -> list[psutil.Process]:
@@ -73,38 +84,35 @@ def no_more_descriptors(spare: int = 0) -> Iterator[None]:
 
 @pytest_asyncio.fixture
 async def sandbox() -> AsyncIterator[Sandbox]:
-    sandbox = Sandbox(MediaPolicy(decode_s=1.0, decode_workers=2, decode_queue_s=0.5), find_ffmpeg())
+    sandbox = Sandbox(MediaPolicy(decode_s=1.0, decode_workers=2, decode_queue_s=0.5))
     await sandbox.start()
     yield sandbox
     await sandbox.close()
 
 
 async def test_an_output_cannot_grow_past_its_cap(sandbox: Sandbox) -> None:
-    argv = ("-v", "error", "-f", "lavfi", "-i", "anullsrc", "-f", "s16le", "pipe:3")
-    outcome = await sandbox.run(FfmpegJob(argv, output_bytes=100_000), [b"x"])
+    outcome = await sandbox.run(*short_job(output_bytes=40_000))
     assert not outcome.succeeded
-    assert len(outcome.output) == 100_000
+    assert len(outcome.output) == 40_000
 
 
 async def test_a_decoder_is_killed_at_its_deadline(sandbox: Sandbox) -> None:
     started = time.monotonic()
-    outcome = await sandbox.run(slow_job(), [b"x"])
+    outcome = await sandbox.run(*slow_job())
     assert outcome.timed_out
     assert time.monotonic() - started < 4
 
 
 async def test_who_finds_no_decoder_in_time_is_told_to_come_back(sandbox: Sandbox) -> None:
-    outcomes = await asyncio.gather(
-        *(sandbox.run(slow_job(), [b"x"]) for _ in range(3)), return_exceptions=True
-    )
+    outcomes = await asyncio.gather(*(sandbox.run(*slow_job()) for _ in range(3)), return_exceptions=True)
     (refused,) = (outcome for outcome in outcomes if isinstance(outcome, Exception))
     assert isinstance(refused, Overloaded)
     assert refused.retry_after_s
 
 
 async def test_a_cancelled_job_leaves_no_process(sandbox: Sandbox) -> None:
-    job = asyncio.create_task(sandbox.run(slow_job(), [b"x"]))
-    busy = await until_ffmpeg_runs()
+    job = asyncio.create_task(sandbox.run(*slow_job()))
+    busy = await until_a_decoder_works()
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
         await job
@@ -113,14 +121,14 @@ async def test_a_cancelled_job_leaves_no_process(sandbox: Sandbox) -> None:
 
 async def test_decoders_are_started_again_when_they_died(sandbox: Sandbox) -> None:
     (server,) = fork_servers()
-    running = asyncio.create_task(sandbox.run(slow_job(), [b"x"]))
-    await until_ffmpeg_runs()
+    running = asyncio.create_task(sandbox.run(*slow_job()))
+    await until_a_decoder_works()
     dead_or_dying = server.children()
     server.kill()
     with pytest.raises(Unavailable) as refusal:
         await running
     assert refusal.value.retry_after_s
-    assert (await sandbox.run(short_job(), [b"x"])).succeeded
+    assert (await sandbox.run(*short_job())).succeeded
     _, alive = await asyncio.to_thread(psutil.wait_procs, dead_or_dying, timeout=10)
     assert not alive
 
@@ -131,10 +139,10 @@ async def test_a_stopped_fork_server_holds_no_request_for_ever(
     monkeypatch.setattr(fork_client, "_GONE_S", 0.2)
     (server,) = fork_servers()
     server.suspend()
-    outcome = await asyncio.wait_for(sandbox.run(short_job(), [b"x"]), timeout=10)
+    outcome = await asyncio.wait_for(sandbox.run(*short_job()), timeout=10)
     assert outcome.timed_out
     assert not server.is_running()
-    assert (await sandbox.run(short_job(), [b"x"])).succeeded
+    assert (await sandbox.run(*short_job())).succeeded
 
 
 async def test_workers_are_forked_off_one_thread(sandbox: Sandbox) -> None:
@@ -143,18 +151,24 @@ async def test_workers_are_forked_off_one_thread(sandbox: Sandbox) -> None:
 
 
 async def test_a_log_cannot_grow_past_its_size(sandbox: Sandbox) -> None:
-    argv = ("-v", "error", "-f", "lavfi", "-i", "anullsrc=d=10", "-f", "framecrc", "pipe:1")
-    outcome = await sandbox.run(FfmpegJob(argv, output_bytes=100_000), [b"x"])
-    assert 0 < len(outcome.log) <= LOG_BYTES
+    """A decoder that fails says why, in a file that the server has sized."""
+    outcome = await sandbox.run(*short_job(output_bytes=40_000))
+    assert b"OSError" in outcome.log
+    assert len(outcome.log) <= LOG_BYTES
+    with memory_file() as log:
+        allot(log, LOG_BYTES)
+        assert os.write(log, bytes(2 * LOG_BYTES)) == LOG_BYTES
+        with pytest.raises(PermissionError):
+            os.write(log, b"more")
 
 
 async def test_a_shortage_of_descriptors_is_temporary(sandbox: Sandbox) -> None:
-    assert (await sandbox.run(short_job(), [b"x"])).succeeded
+    assert (await sandbox.run(*short_job())).succeeded
     with no_more_descriptors():
         with pytest.raises(Unavailable) as refusal:
-            await sandbox.run(short_job(), [b"x"])
+            await sandbox.run(*short_job())
         assert refusal.value.retry_after_s
-    assert (await sandbox.run(short_job(), [b"x"])).succeeded
+    assert (await sandbox.run(*short_job())).succeeded
 
 
 async def test_a_shortage_of_descriptors_does_not_end_the_restart_of_decoders(sandbox: Sandbox) -> None:
@@ -162,8 +176,8 @@ async def test_a_shortage_of_descriptors_does_not_end_the_restart_of_decoders(sa
     server.kill()
     await asyncio.sleep(0.1)
     with no_more_descriptors(spare=4), pytest.raises(Unavailable):
-        await sandbox.run(short_job(), [b"x"])
-    assert (await sandbox.run(short_job(), [b"x"])).succeeded
+        await sandbox.run(*short_job())
+    assert (await sandbox.run(*short_job())).succeeded
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOMEM, errno.EAGAIN])
@@ -175,12 +189,12 @@ async def test_a_worker_that_cannot_be_forked_is_a_shortage(
 
     monkeypatch.setattr(sandbox._decoders, "ended", ended)
     with pytest.raises(Unavailable):
-        await sandbox.run(short_job(), [b"x"])
+        await sandbox.run(*short_job())
 
 
 async def test_closing_leaves_no_process() -> None:
     before = {process.pid for process in decoders()}
-    sandbox = Sandbox(MediaPolicy(decode_workers=3), find_ffmpeg())
+    sandbox = Sandbox(MediaPolicy(decode_workers=3))
     await sandbox.start()
     started = {process.pid for process in decoders()} - before
     assert len(started) == 1
@@ -190,20 +204,31 @@ async def test_closing_leaves_no_process() -> None:
 
 async def test_a_decoder_that_does_not_start_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    sandbox = Sandbox(MediaPolicy(), find_ffmpeg())
+    sandbox = Sandbox(MediaPolicy())
     with pytest.raises(ServerFault, match="a media decoder did not start"):
         await sandbox.start()
 
 
-async def test_an_ffmpeg_that_does_not_run_is_found_at_the_start(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    broken = tmp_path / "ffmpeg"
-    broken.write_text("#!/bin/sh\nexit 1\n")
-    broken.chmod(0o700)
-    monkeypatch.setenv("ANTIPHON_FFMPEG", str(broken))
-    with pytest.raises(FfmpegMissing, match="does not run inside the media sandbox"):
+async def test_a_decoder_that_does_not_decode_is_found_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loading, "wave_header", lambda samples: b"no sound")
+    with pytest.raises(ServerFault, match="a confined media decoder does not decode"):
         await MediaLoader(MediaPolicy()).start()
+
+
+async def test_what_the_server_refuses_when_it_is_asked_ends_the_job(sandbox: Sandbox) -> None:
+    def refuse(found: Found) -> Size:
+        assert (found.height, found.width) == (32, 32)
+        raise Overloaded("no room")
+
+    with pytest.raises(Overloaded, match="no room"):
+        await sandbox.run(*slow_job(), refuse)
+    assert not running_decoders()
+
+
+async def test_a_decoder_decodes_to_the_size_that_the_server_names(sandbox: Sandbox) -> None:
+    outcome = await sandbox.run(*slow_job(), lambda found: Size(found.height // 2, found.width))
+    assert outcome.succeeded
+    assert len(outcome.output) == 16 * 32 * 3
 
 
 def test_decoders_die_with_the_server() -> None:
@@ -211,12 +236,11 @@ def test_decoders_die_with_the_server() -> None:
         "import asyncio, os, psutil, signal\n"
         "from antiphon_server.media.sandbox import Sandbox\n"
         "from antiphon_server.media.policy import MediaPolicy\n"
-        "from antiphon_server.media.ffmpeg import find_ffmpeg\n"
-        "from antiphon_server.media.job import FfmpegJob\n"
+        "from antiphon_server.media.job import PictureJob\n"
         "async def main():\n"
-        "    sandbox = Sandbox(MediaPolicy(), find_ffmpeg())\n"
+        "    sandbox = Sandbox(MediaPolicy())\n"
         "    await sandbox.start()\n"
-        f"    asyncio.create_task(sandbox.run({slow_job()!r}, [b'x']))\n"
+        f"    asyncio.create_task(sandbox.run(*{slow_job()!r}))\n"
         "    await asyncio.sleep(1)\n"
         "    print(*(child.pid for child in psutil.Process().children(recursive=True)), flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
@@ -236,10 +260,7 @@ def test_decoders_die_with_the_server() -> None:
 
 def _is_running(pid: int) -> bool:
     try:
-        return (
-            "antiphon" in Path(f"/proc/{pid}/cmdline").read_text()
-            or "lavfi" in Path(f"/proc/{pid}/cmdline").read_text()
-        )
+        return "antiphon" in Path(f"/proc/{pid}/cmdline").read_text()
     except OSError:
         return False
 

@@ -14,7 +14,7 @@ from antiphon_executor.protocol import VideoClip
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.video import sampling
+from antiphon_server.media.video_worker import sampling
 from tests.server.media.making import ffmpeg, part, strongest_hz
 
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
@@ -178,21 +178,7 @@ async def test_a_long_video_is_refused_before_a_frame_is_decoded() -> None:
     loader = MediaLoader(MediaPolicy(video_seconds=2))
     await loader.start()
     try:
-        with pytest.raises(
-            BadRequest, match=r"video part 1 is at least 3 s; limit is 2 s \(--media-video-seconds\)"
-        ):
+        with pytest.raises(BadRequest, match=r"video part 1 is 3 s; limit is 2 s \(--media-video-seconds\)"):
             await loader.load([part("video", clock_video(*H264))])
     finally:
         await loader.close()
-
-
-async def test_a_sound_file_is_no_video(loader: MediaLoader) -> None:
-    data = ffmpeg("-f", "lavfi", "-i", "sine=440:d=1", "-c:a", "aac", suffix="m4a")
-    with pytest.raises(BadRequest, match="video part 1 could not be decoded"):
-        await watched(loader, data)
-
-
-async def test_a_codec_that_is_not_allowed_is_not_opened(loader: MediaLoader) -> None:
-    data = ffmpeg("-f", "lavfi", "-i", "testsrc=s=96x64:d=1", "-c:v", "mpeg4", suffix="mp4")
-    with pytest.raises(BadRequest, match="video part 1 could not be decoded"):
-        await watched(loader, data)

@@ -1,0 +1,155 @@
+"""Pictures are decoded to the size that the model looks at, and counted with the engine's floats."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import numpy as np
+import psutil  # type: ignore[import-untyped]
+import pytest
+import pytest_asyncio
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from antiphon_executor.media_geometry import EachFrame, MediaGeometry, PixelBounds, WholeVideo
+from antiphon_server.errors import BadRequest
+from antiphon_server.media.job import Found
+from antiphon_server.media.loader import MediaLoader
+from antiphon_server.media.part import Part
+from antiphon_server.media.policy import MediaPolicy
+from antiphon_server.media.sizing import Sizing
+from tests.server.media.making import ffmpeg, part, picture
+
+# Of antiphon-nano.
+SMALL = MediaGeometry(PixelBounds(32, 9_216, 36_864), EachFrame(PixelBounds(32, 9_216, 16_384)))
+# Of Qwen3-Omni.
+LARGE = MediaGeometry(PixelBounds(32, 65_536, 12_845_056), EachFrame(PixelBounds(32, 131_072, 786_432)))
+WHOLE = MediaGeometry(PixelBounds(32, 65_536, 16_777_216), WholeVideo(PixelBounds(32, 4_096, 25_165_824)))
+ONE = Part(part("image", ""), 1)
+FILM = Part(part("video", ""), 1)
+MIB = 1 << 20
+
+
+@pytest_asyncio.fixture(scope="module")
+async def small() -> AsyncIterator[MediaLoader]:
+    loader = MediaLoader(MediaPolicy())
+    loader.fit_to(SMALL)
+    await loader.start()
+    yield loader
+    await loader.close()
+
+
+sides = st.integers(1, 8_000)
+
+
+@given(geometry=st.sampled_from([SMALL, LARGE, WHOLE]), height=sides, width=sides)
+def test_the_model_sees_as_many_tokens_as_without_the_shrinking(
+    geometry: MediaGeometry, height: int, width: int
+) -> None:
+    if max(height, width) > 190 * min(height, width):
+        return
+    found = Found(1, height, width)
+    plain, shrunk = (Sizing(MediaPolicy(), known).picture(ONE, found) for known in (None, geometry))
+    models = geometry.picture.fit(height, width)
+    if shrunk == plain:
+        return
+    assert geometry.picture.fit(shrunk.height, shrunk.width) == models
+    assert (shrunk.height, shrunk.width) == models
+
+
+@given(geometry=st.sampled_from([SMALL, LARGE, WHOLE]), frames=st.integers(1, 512), height=sides, width=sides)
+def test_the_model_resizes_no_frame_that_was_shrunk_for_it(
+    geometry: MediaGeometry, frames: int, height: int, width: int
+) -> None:
+    if max(height, width) > 190 * min(height, width):
+        return
+    found = Found(frames, height, width)
+    plain, shrunk = (Sizing(MediaPolicy(), known).frame(FILM, found) for known in (None, geometry))
+    if shrunk != plain:
+        assert geometry.video.fit(frames, shrunk.height, shrunk.width) == (shrunk.height, shrunk.width)
+
+
+async def test_a_large_picture_never_is_larger_than_the_model_looks_at(small: MediaLoader) -> None:
+    data = picture(Image.new("RGB", (3_000, 2_000), (0, 200, 0)), "JPEG")
+    (shown,) = (await small.load([part("image", data)])).pictures
+    assert shown.pixels.shape == (*SMALL.picture.fit(2_000, 3_000), 3)
+    assert np.abs(shown.pixels.astype(int) - (0, 200, 0)).max() < 8
+
+
+async def test_the_frames_of_a_video_never_are_larger_than_the_model_looks_at(small: MediaLoader) -> None:
+    options = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
+    data = ffmpeg("-f", "lavfi", "-i", "testsrc=s=1280x720:d=2:r=5", *options, suffix="mp4")
+    (clip,) = (await small.load([part("video", data)])).videos
+    assert clip.frames.shape == (4, *SMALL.video.fit(4, 720, 1_280), 3)
+
+
+@pytest.mark.parametrize("geometry", [SMALL, LARGE, WHOLE])
+def test_the_floats_that_the_engine_makes_are_counted(geometry: MediaGeometry) -> None:
+    sizing = Sizing(MediaPolicy(), geometry)
+    size = sizing.picture(ONE, Found(1, 3_000, 3_000))
+    height, width = geometry.picture.fit(3_000, 3_000)
+    floats = height * width * 3 * geometry.temporal * 4
+    assert sizing.picture_bytes(size) == 3 * size.height * size.width + floats
+    found = Found(5, 720, 1_280, samples=16_000)
+    size = sizing.frame(FILM, found)
+    height, width = geometry.video.fit(5, size.height, size.width)
+    pixels = 3 * 5 * size.height * size.width
+    assert sizing.video_bytes(found, size) == pixels + 6 * height * width * 3 * 4 + 64_000
+
+
+async def test_memory_is_counted_before_a_pixel_is_decoded() -> None:
+    held: list[int] = []
+
+    def refuse(size_bytes: int) -> None:
+        held.append(size_bytes)
+        raise BadRequest("no room")
+
+    loader = MediaLoader(MediaPolicy())
+    loader.fit_to(LARGE)
+    await loader.start()
+    try:
+        whole = picture(Image.new("RGB", (3_000, 3_000)), "PNG")
+        # Without its second half it could not be decoded: refused is what its header says.
+        with pytest.raises(BadRequest, match="no room"):
+            await loader.load([part("image", whole[: len(whole) // 2])], refuse)
+    finally:
+        await loader.close()
+    height, width = LARGE.picture.fit(3_000, 3_000)
+    assert held == [3 * 3_000 * 3_000 + 3 * height * width * 2 * 4]
+
+
+def large_picture() -> bytes:
+    """3,000 x 3,000 pixels in few bytes."""
+    rows = Image.linear_gradient("L").resize((3_000, 3_000))
+    return picture(Image.merge("RGB", (rows, rows.rotate(90), rows)), "PNG", compress_level=1)
+
+
+async def test_32_pictures_of_3000_by_3000_stay_within_what_is_counted(small: MediaLoader) -> None:
+    """R47: 27 MB of pixels each would be 864 MB."""
+    data = large_picture()
+    sources = [part("image", data, index=index) for index in range(32)]
+    loader = MediaLoader(MediaPolicy(decode_queue_s=300, request_bytes=33 * len(data)))
+    loader.fit_to(SMALL)
+    await loader.start()
+    held: list[int] = []
+    process = psutil.Process()
+    try:
+        await loader.load(sources[:1])
+        before = process.memory_info().rss
+        media = await loader.load(sources, held.append)
+        grown = process.memory_info().rss - before
+    finally:
+        await loader.close()
+    pixels = sum(shown.pixels.nbytes for shown in media.pictures)
+    assert (
+        pixels
+        < sum(held)
+        == 32
+        * Sizing(MediaPolicy(), SMALL).picture_bytes(
+            Sizing(MediaPolicy(), SMALL).picture(ONE, Found(1, 3_000, 3_000))
+        )
+    )
+    assert sum(held) < 64 * MIB
+    # The bytes that were sent, once more while they are decoded from base64, and what was counted.
+    assert grown < sum(held) + 32 * len(data) + 32 * MIB
