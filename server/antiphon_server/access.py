@@ -19,13 +19,16 @@ from pydantic import SecretStr
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from antiphon_server.connections import Place
 from antiphon_server.envelope import error_of
-from antiphon_server.errors import ApiError, Unauthorized
+from antiphon_server.errors import ApiError, Unauthorized, Unavailable
+from antiphon_server.http_protocol import PLACE
 from antiphon_server.logs import request_id
 from antiphon_server.metrics import Outcome, ServerMetrics
 from antiphon_server.refusal import refuse
 
 PUBLIC_PATHS = ("/livez", "/readyz")
+_CONNECTION_RETRY_S = 2.0
 
 _log = logging.getLogger("antiphon.access")
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
@@ -130,13 +133,31 @@ class _Response:
         return "ok" if self.complete else "aborted"
 
 
+class Probes:
+    """At the limit of connections further ones may still ask for `PUBLIC_PATHS`; the rest is refused."""
+
+    def __init__(self, app: ASGIApp, root_path: str = "") -> None:
+        self._app = app
+        self._public = _public_paths(root_path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        in_reserve = scope.get("state", {}).get(PLACE) is Place.PROBES
+        if not in_reserve or scope["path"] in self._public:
+            await self._app(scope, receive, send)
+            return
+        error = Unavailable(
+            "too many connections are open", code="too_many_connections", retry_after_s=_CONNECTION_RETRY_S
+        )
+        await refuse(scope, receive, send, error)
+
+
 class ApiKeys:
     """Default deny: without a valid key only `PUBLIC_PATHS` answer. No keys configured means open to all."""
 
     def __init__(self, app: ASGIApp, keys: Iterable[SecretStr], root_path: str = "") -> None:
         self._app = app
         self._digests = tuple(_digest(key.get_secret_value().encode()) for key in keys)
-        self._public = frozenset(f"{root_path.rstrip('/')}{path}" for path in PUBLIC_PATHS)
+        self._public = _public_paths(root_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket") or not self._digests or scope["path"] in self._public:
@@ -204,6 +225,10 @@ class Faults:
                 _log.exception("request failed")
             if not started and scope["type"] == "http":
                 await refuse(scope, receive, send, fault)
+
+
+def _public_paths(root_path: str) -> frozenset[str]:
+    return frozenset(f"{root_path.rstrip('/')}{path}" for path in PUBLIC_PATHS)
 
 
 def _client_id(scope: Scope) -> str | None:

@@ -18,7 +18,7 @@ from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
 from antiphon_executor.protocol import EngineError
-from antiphon_server.access import ApiKeys, Faults, Gate, RequestIds
+from antiphon_server.access import ApiKeys, Faults, Gate, Probes, RequestIds
 from antiphon_server.body_type import BodyTypes
 from antiphon_server.config import ServerSettings
 from antiphon_server.envelope import body_of, error_of, headers_of
@@ -65,6 +65,7 @@ def layers(
     """What a request passes, outermost first. `routes` declare which bodies they read."""
     return [
         Middleware(RequestIds, metrics, server.timeouts.stalled_client_s),
+        Middleware(Probes, server.root_path),
         Middleware(Origins, server),
         Middleware(HeadLimits, server.limits),
         Middleware(ApiKeys, server.api_keys, server.root_path),

@@ -41,6 +41,12 @@ class Limits(_Frozen):
 
     url_bytes: int = Field(8 << 10, ge=256, description="Longest request target.")
     header_bytes: int = Field(32 << 10, ge=1024, description="All headers of a request together.")
+    connections: int = Field(
+        0, ge=0, description="Open connections; 0 allows what the limit of open files does, at most 8192."
+    )
+    connections_per_address: int = Field(
+        0, ge=0, description="Open connections of one address (IPv6: /64 network); 0 is half of all."
+    )
     body_bytes: int = Field(96 * MiB, ge=1024, description="Largest request body, media included.")
     bodies_in_flight_bytes: int = Field(
         1024 * MiB,

@@ -6,6 +6,7 @@ Nothing of an exception that is not meant for clients gets out: no path, no repr
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 
@@ -26,6 +27,7 @@ from antiphon_server.errors import (
 
 _OUR_SIDE = "something went wrong on our side; the server's log has it under this request's id"
 _DEAD_RETRY_S = 10.0
+_BUSY_RETRY_S = 2.0
 
 
 def error_of(exc: BaseException) -> ApiError:
@@ -40,6 +42,12 @@ def error_of(exc: BaseException) -> ApiError:
             return BadRequest("the request is not valid")
         case HTTPException():
             return _of_http(exc)
+        case OSError(errno=errno.EMFILE | errno.ENFILE):
+            return Unavailable(
+                "the server has no file descriptor free for this",
+                code="no_descriptor",
+                retry_after_s=_BUSY_RETRY_S,
+            )
         case _:
             return ServerFault(_OUR_SIDE)
 

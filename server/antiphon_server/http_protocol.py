@@ -15,6 +15,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from antiphon_server.config import Limits
+from antiphon_server.connections import Connections, Place
 from antiphon_server.envelope import body_of, headers_of
 from antiphon_server.errors import ApiError, BadRequest, TooSlow
 from antiphon_server.framing import Framing
@@ -23,6 +24,8 @@ from antiphon_server.request_head import check_head
 
 # In a request's state: the kernel has ended the connection, since its client took nothing for too long.
 TIMED_OUT = "timed_out"
+# In a request's state: the `Place` of its connection.
+PLACE = "place"
 
 # Requests that may wait for the answer before theirs; each is held in memory.
 _PIPELINED_REQUESTS = 16
@@ -32,16 +35,20 @@ _LINGER_S = 1.0
 _refusals = RareLog("antiphon.http", "requests refused before they were read")
 
 
-def bounded_http(limits: Limits, headers_s: float) -> Any:
+def bounded_http(limits: Limits, headers_s: float, connections: Connections) -> Any:
     """What uvicorn's `Config(http=...)` takes: makes one `BoundedHttp` a connection."""
-    return partial(BoundedHttp, limits.url_bytes + limits.header_bytes, headers_s)
+    return partial(BoundedHttp, limits.url_bytes + limits.header_bytes, headers_s, connections)
 
 
 class BoundedHttp(HttpToolsProtocol):
     """One connection."""
 
-    def __init__(self, head_bytes: int, headers_s: float, *args: Any, **kwargs: Any) -> None:
+    def __init__(
+        self, head_bytes: int, headers_s: float, connections: Connections, *args: Any, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self._connections = connections
+        self._place = Place.ORDINARY
         self._framing = Framing(head_bytes)
         self._headers_s = headers_s
         self._deadline: asyncio.TimerHandle | None = None
@@ -50,9 +57,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._place = self._connections.enter(self, self.client[0] if self.client else "")
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.leave(self)
         self._stop_deadline()
         if isinstance(exc, TimeoutError) and self.scope is not None:
             self.scope["state"][TIMED_OUT] = True
@@ -90,7 +99,11 @@ class BoundedHttp(HttpToolsProtocol):
         if self._is_upgrade:
             return
         self._framing.head_ended()
+        self._connections.got_busy(self)
+        self.scope["state"][PLACE] = self._place
         super().on_headers_complete()
+        if self._place is Place.PROBES:
+            self.cycle.keep_alive = False
         if len(self.pipeline) > _PIPELINED_REQUESTS:
             raise BadRequest("too many requests wait for an answer on this connection", code="pipeline_full")
 
@@ -103,6 +116,15 @@ class BoundedHttp(HttpToolsProtocol):
             return
         self._framing.message_ended()
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self.cycle.response_complete:
+            self._connections.fell_idle(self)
+
+    def drop(self) -> None:
+        self._stop_deadline()
+        self.transport.abort()
 
     def _parse(self, data: bytes) -> None:
         try:
@@ -142,6 +164,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._is_refused or self.transport.is_closing():
             return
         self._is_refused = True
+        self._connections.fell_idle(self)
         if not self._can_answer():
             self.transport.close()
             return

@@ -20,6 +20,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from antiphon_server.app import layers
 from antiphon_server.config import ServerSettings
+from antiphon_server.connections import Connections
+from antiphon_server.descriptors import connection_limits, descriptor_limit
 from antiphon_server.http_protocol import bounded_http
 from antiphon_server.lifecycle import Lifecycle
 from antiphon_server.metrics import ServerMetrics
@@ -42,9 +44,11 @@ class HttpServer(uvicorn.Server):
     """uvicorn, stopped by `stop` alone."""
 
     def __init__(self, app: ASGIApp, server: ServerSettings) -> None:
+        """Raises `StartupError` if the process may open too few files."""
+        connections = Connections(connection_limits(server.limits, descriptor_limit()))
         config = uvicorn.Config(
             app,
-            http=bounded_http(server.limits, server.timeouts.headers_s),
+            http=bounded_http(server.limits, server.timeouts.headers_s, connections),
             ws="none",
             lifespan="off",
             log_config=None,

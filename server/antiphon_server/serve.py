@@ -27,6 +27,7 @@ from antiphon_server.banner import Progress, banner, logged_steps, printed_steps
 from antiphon_server.capacity import Capacity
 from antiphon_server.config import Settings
 from antiphon_server.console import Console
+from antiphon_server.descriptors import raise_limit
 from antiphon_server.errors import ApiError
 from antiphon_server.exits import ExitCode, StartupError, end_within, report
 from antiphon_server.foreign_output import ForeignOutput
@@ -69,6 +70,7 @@ async def start_real_engine(settings: EngineSettings, progress: Callable[[str], 
 
 def run(settings: Settings, sock: socket.socket, start_engine: StartEngine = start_real_engine) -> ExitCode:
     """Serve on a listening socket until told to stop. A process that then will not end is ended."""
+    raise_limit()
     foreign = ForeignOutput(settings.logs)
     console = foreign.start()
     log = logs.configure(settings.logs, console.err)

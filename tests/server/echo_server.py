@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import sys
 import time
@@ -73,6 +74,8 @@ async def start_echo(settings: EngineSettings, progress: Callable[[str], None]) 
 
 
 def main() -> int:
+    if count := os.environ.get("ECHO_DESCRIPTORS"):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (int(count), int(count)))
     parser = FlagParser("echo", "")
     parser.add_argument("model", type=Path)
     parser.add_settings()

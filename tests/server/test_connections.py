@@ -1,0 +1,300 @@
+"""Open connections stay below the limit of open files (R44): who makes room, and what probes may still do."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import errno
+import io
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AsyncExitStack, ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from antiphon_server.config import Limits
+from antiphon_server.connections import Connections, Place
+from antiphon_server.descriptors import ConnectionLimits, connection_limits
+from antiphon_server.envelope import error_of, headers_of
+from antiphon_server.exits import ExitCode, StartupError
+from tests.server import sink as sinks
+from tests.server.raw_http import connected, exchange, read_answer
+from tests.server.sink import POST, sink
+from tests.server.test_lifecycle import Echo, echo
+
+GET = b"GET /v1/x HTTP/1.1\r\nHost: localhost\r\n\r\n"
+LIVEZ = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+class Fake:
+    """A connection that notes whether it was dropped."""
+
+    def __init__(self) -> None:
+        self.dropped = False
+
+    def drop(self) -> None:
+        self.dropped = True
+
+
+def test_the_oldest_idle_connection_of_the_address_with_the_most_makes_room() -> None:
+    all_of_them = Connections(ConnectionLimits(total=4, per_address=3, reserve=1))
+    calm, *flood = Fake(), Fake(), Fake(), Fake()
+    for one, host in zip((calm, *flood), "abbb", strict=True):
+        assert all_of_them.enter(one, host) is Place.ORDINARY
+    all_of_them.got_busy(flood[0])
+    assert all_of_them.enter(Fake(), "c") is Place.ORDINARY
+    assert [one.dropped for one in (calm, *flood)] == [False, False, True, False]
+
+
+def test_an_address_at_its_limit_makes_room_itself() -> None:
+    all_of_them = Connections(ConnectionLimits(total=9, per_address=2, reserve=1))
+    other, first, second, third = Fake(), Fake(), Fake(), Fake()
+    for one, host in ((other, "a"), (first, "b"), (second, "b")):
+        all_of_them.enter(one, host)
+    all_of_them.got_busy(first)
+    all_of_them.got_busy(second)
+    all_of_them.fell_idle(first)
+    assert all_of_them.enter(third, "b") is Place.ORDINARY
+    assert (other.dropped, first.dropped, second.dropped) == (False, True, False)
+
+
+def test_while_all_are_busy_new_ones_get_the_reserve_and_push_out_the_oldest_of_it() -> None:
+    all_of_them = Connections(ConnectionLimits(total=1, per_address=1, reserve=2))
+    busy, *late = Fake(), Fake(), Fake(), Fake()
+    all_of_them.enter(busy, "a")
+    all_of_them.got_busy(busy)
+    assert [all_of_them.enter(one, "b") for one in late] == [Place.PROBES] * 3
+    assert [one.dropped for one in (busy, *late)] == [False, True, False, False]
+    all_of_them.leave(busy)
+    assert all_of_them.enter(Fake(), "b") is Place.ORDINARY
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("127.0.0.1", "127.0.0.2", False),
+        ("2001:db8::1", "2001:db8::ffff:0:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:10.0.0.1", "10.0.0.1", True),
+        ("::ffff:10.0.0.1", "::ffff:10.0.0.2", False),
+        ("fe80::1%eth0", "fe80::1%eth1", True),
+        ("", "", True),
+    ],
+)
+def test_an_ipv6_network_counts_as_one_address(one: str, other: str, same: bool) -> None:
+    all_of_them = Connections(ConnectionLimits(total=9, per_address=1, reserve=1))
+    first, second = Fake(), Fake()
+    all_of_them.enter(first, one)
+    all_of_them.enter(second, other)
+    assert first.dropped is same
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from(["enter", "busy", "idle", "leave"]), st.integers(0, 9)), max_size=80)
+)
+def test_whatever_comes_and_goes_the_limits_hold_and_nothing_is_kept(story: list[tuple[str, int]]) -> None:
+    all_of_them = Connections(ConnectionLimits(total=4, per_address=3, reserve=2))
+    act = {"busy": all_of_them.got_busy, "idle": all_of_them.fell_idle, "leave": all_of_them.leave}
+    opened: list[tuple[Fake, str, Place]] = []
+    for action, number in story:
+        there = [one for one, _, _ in opened]
+        if action == "enter":
+            one, host = Fake(), "abc"[number % 3]
+            opened.append((one, host, all_of_them.enter(one, host)))
+        elif there:
+            one = there[number % len(there)]
+            act[action](one)
+            opened = [entry for entry in opened if action != "leave" or entry[0] is not one]
+        opened = [entry for entry in opened if not entry[0].dropped]
+        ordinary = [host for _, host, place in opened if place is Place.ORDINARY]
+        assert len(ordinary) <= 4
+        assert max(map(ordinary.count, ordinary), default=0) <= 3
+        assert len(opened) - len(ordinary) <= 2
+    for one, _, _ in opened:
+        all_of_them.leave(one)
+    for kept in (all_of_them._owners, all_of_them._counts, all_of_them._idle, all_of_them._reserve):
+        assert not kept
+
+
+def test_half_of_the_descriptors_stay_for_everything_else() -> None:
+    for descriptors in (128, 256, 1024, 65_536):
+        found = connection_limits(Limits(), descriptors)
+        assert found.total + found.reserve <= descriptors // 2
+        assert 1 <= found.per_address <= found.total
+        assert found.reserve >= 8
+    assert connection_limits(Limits(), 65_536) == ConnectionLimits(8192, 4096, 64)
+
+
+def test_the_settings_decide_within_what_the_descriptors_allow() -> None:
+    asked = Limits(connections=50, connections_per_address=99)
+    assert connection_limits(asked, 1024) == ConnectionLimits(50, 50, 64)
+    with pytest.raises(StartupError, match="connections is 57; 128 open files allow 56") as refused:
+        connection_limits(Limits(connections=57), 128)
+    assert refused.value.code == ExitCode.BAD_CONFIG
+    with pytest.raises(StartupError, match="may open 127 files; at least 128"):
+        connection_limits(Limits(), 127)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE])
+def test_a_shortage_of_descriptors_is_503_with_a_time_to_come_back(number: int) -> None:
+    error = error_of(OSError(number, "Too many open files: /secret"))
+    assert (error.status, error.code) == (503, "no_descriptor")
+    assert headers_of(error)["retry-after"] == "2"
+    assert "secret" not in error.message
+    assert error_of(OSError(errno.EIO, "x")).status == 500
+
+
+async def test_a_new_client_is_served_while_others_hold_idle_connections() -> None:
+    async with sink({"connections": 6}) as (port, app), AsyncExitStack() as opened:
+        idle = [await opened.enter_async_context(connected(port)) for _ in range(20)]
+        await asyncio.sleep(0.2)
+        for _, writer in idle[-3:]:
+            writer.write(b"GET /v1/x HT")
+        for _ in range(10):
+            assert (await exchange(port, GET)).status == 200
+        reader, _ = idle[0]
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+    assert app.calls == 10
+
+
+async def test_a_connection_that_is_being_answered_is_never_closed_for_another() -> None:
+    limits = {"connections": 3, "connections_per_address": 3}
+    async with sink(limits) as (port, app), AsyncExitStack() as opened:
+        uploads = [await opened.enter_async_context(connected(port)) for _ in range(3)]
+        for _, writer in uploads:
+            writer.write(POST + b"Content-Length: 4\r\n\r\n[1")
+        await asyncio.sleep(0.2)
+        for _ in range(5):
+            refused = await exchange(port, GET)
+            assert (refused.status, sinks.error_of(refused)["code"]) == (503, "too_many_connections")
+            assert (refused.headers["retry-after"], refused.headers["connection"]) == ("2", "close")
+            alive = await exchange(port, LIVEZ)
+            assert (alive.status, alive.headers["connection"]) == (200, "close")
+        for reader, writer in uploads:
+            writer.write(b",2")
+            assert (await read_answer(reader)).status == 200
+        assert (await exchange(port, GET)).status == 200
+    assert app.calls == 3 + 5 + 1
+
+
+async def test_a_connection_that_has_been_answered_is_idle_again() -> None:
+    async with (
+        sink({"connections": 2, "connections_per_address": 2}) as (port, _),
+        AsyncExitStack() as opened,
+    ):
+        kept = [await opened.enter_async_context(connected(port)) for _ in range(2)]
+        for _ in range(2):
+            for reader, writer in kept:
+                writer.write(GET)
+                assert (await read_answer(reader)).status == 200
+        assert (await exchange(port, GET)).status == 200
+        assert await asyncio.wait_for(kept[0][0].read(), 5) == b""
+        kept[1][1].write(GET)
+        assert (await read_answer(kept[1][0])).status == 200
+
+
+def picture() -> dict[str, Any]:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(file, "PNG")
+    url = "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()
+    content = [{"type": "image_url", "image_url": {"url": url}}]
+    return {"model": "echo", "messages": [{"role": "user", "content": content}]}
+
+
+@contextmanager
+def held(port: int, count: int, start: bytes) -> Iterator[list[socket.socket]]:
+    """That many connections, each of which sends `start` and then nothing."""
+    with ExitStack() as opened:
+        socks = []
+        for _ in range(count):
+            sock = opened.enter_context(socket.create_connection(("127.0.0.1", port), 5))
+            try:
+                sock.sendall(start)
+            except OSError:
+                continue
+            socks.append(sock)
+        yield socks
+
+
+def is_alive(running: Echo) -> float:
+    began = time.monotonic()
+    assert httpx.get(f"{running.url}/livez", timeout=5).status_code == 200
+    return time.monotonic() - began
+
+
+IDLE = {"silent": b"", "half a head": b"POST /v1/x HTTP/1.1\r\nHost: localh", "answered": GET}
+
+
+def test_with_256_descriptors_300_idle_connections_keep_nobody_out(checkpoint: Path) -> None:
+    with echo(checkpoint, ECHO_DESCRIPTORS="256") as running:
+        running.wait_until_ready()
+        port = int(running.url.rsplit(":", 1)[1])
+        for start in IDLE.values():
+            with held(port, 300, start):
+                assert max(is_alive(running) for _ in range(8)) < 5
+                answer = httpx.post(f"{running.url}/v1/chat/completions", json=picture(), timeout=20)
+                assert answer.status_code == 200, answer.text
+        assert is_alive(running) < 5
+        assert len([line for line in running.stderr if json.loads(line)["level"] == "warning"]) < 20
+
+
+def test_with_256_descriptors_300_half_sent_bodies_leave_the_probes(checkpoint: Path) -> None:
+    upload = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"
+    with echo(checkpoint, ECHO_DESCRIPTORS="256") as running:
+        running.wait_until_ready()
+        port = int(running.url.rsplit(":", 1)[1])
+        with held(port, 300, upload):
+            assert max(is_alive(running) for _ in range(8)) < 5
+            for _ in range(3):
+                answer = httpx.post(f"{running.url}/v1/chat/completions", json=picture(), timeout=20)
+                assert answer.status_code == 503
+                assert answer.json()["error"]["code"] == "too_many_connections"
+                assert answer.headers["retry-after"] == "2"
+        answer = httpx.post(f"{running.url}/v1/chat/completions", json=picture(), timeout=20)
+        assert answer.status_code == 200
+
+
+def test_with_256_descriptors_connections_that_come_all_at_once_are_accepted_one_by_one(
+    checkpoint: Path,
+) -> None:
+    """More than the descriptors wait in the kernel's queue. Without one free, uvloop stops listening."""
+    with echo(checkpoint, ECHO_DESCRIPTORS="256") as running, ExitStack() as opened:
+        running.wait_until_ready()
+        address = ("127.0.0.1", int(running.url.rsplit(":", 1)[1]))
+        running.process.send_signal(signal.SIGSTOP)
+        for _ in range(600):
+            sock = opened.enter_context(socket.socket())
+            sock.setblocking(False)
+            sock.connect_ex(address)
+        time.sleep(0.3)
+        running.process.send_signal(signal.SIGCONT)
+        assert is_alive(running) < 5
+        answer = httpx.post(f"{running.url}/v1/chat/completions", json=picture(), timeout=20)
+        assert answer.status_code == 200
+
+
+def test_too_few_descriptors_are_said_in_one_line(checkpoint: Path) -> None:
+    with echo(checkpoint, ECHO_DESCRIPTORS="100") as running:
+        running.ends_with(ExitCode.BAD_CONFIG)
+    assert "may open 100 files; at least 128 are needed" in "".join(running.stderr)
+
+
+def test_the_limit_of_open_files_is_raised_to_what_the_system_allows() -> None:
+    script = (
+        "import resource as r; from antiphon_server.descriptors import *; "
+        "r.setrlimit(r.RLIMIT_NOFILE, (64, 512)); raise_limit(); "
+        "print(r.getrlimit(r.RLIMIT_NOFILE), descriptor_limit())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(512, 512) 512"
