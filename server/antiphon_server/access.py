@@ -22,9 +22,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from antiphon_server.connections import Place
 from antiphon_server.envelope import error_of
 from antiphon_server.errors import ApiError, Unauthorized, Unavailable
-from antiphon_server.http_protocol import PLACE
+from antiphon_server.http_protocol import ARRIVED_S, PLACE
 from antiphon_server.logs import request_id
-from antiphon_server.metrics import Outcome, ServerMetrics
+from antiphon_server.metrics import Outcome, ServerMetrics, route_of
 from antiphon_server.refusal import refuse
 
 PUBLIC_PATHS = ("/livez", "/readyz")
@@ -59,8 +59,9 @@ class RequestIds:
             await self._app(scope, receive, send)
             return
         identity = _client_id(scope) or f"req_{secrets.token_hex(12)}"
-        started_at = self._clock()
-        scope.setdefault("state", {}).update(request_id=identity, arrived_s=started_at)
+        state = scope.setdefault("state", {})
+        state["request_id"] = identity
+        arrived_s: float = state.setdefault(ARRIVED_S, self._clock())
         request_id.set(identity)
         response = _Response(send, identity, self._stalled_client_s)
         try:
@@ -68,14 +69,15 @@ class RequestIds:
         except ClientStalled:
             pass
         finally:
-            self._account(scope, response, self._clock() - started_at)
+            self._account(scope, response, self._clock() - arrived_s)
 
     def _account(self, scope: Scope, response: _Response, seconds: float) -> None:
         if response.stalled:
             self._metrics.turn_aborted("stalled_client")
         outcome = response.outcome
-        if scope["path"].startswith(f"{scope.get('root_path', '')}/v1/"):
-            self._metrics.request_finished(outcome, seconds)
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path.startswith("/v1/"):
+            self._metrics.request_finished(outcome, route_of(path), seconds)
         fields = {
             "method": scope.get("method", "WEBSOCKET"),
             "path": scope["path"][:256],

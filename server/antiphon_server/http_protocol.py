@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import http
+import time
 from functools import partial
 from typing import Any
 
@@ -26,6 +27,8 @@ from antiphon_server.request_head import check_head
 TIMED_OUT = "timed_out"
 # In a request's state: the `Place` of its connection.
 PLACE = "place"
+# In a request's state: when the first byte of its head came, in monotonic seconds.
+ARRIVED_S = "arrived_s"
 
 # Requests that may wait for the answer before theirs; each is held in memory.
 _PIPELINED_REQUESTS = 16
@@ -52,6 +55,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._framing = Framing(head_bytes)
         self._headers_s = headers_s
         self._deadline: asyncio.TimerHandle | None = None
+        self._arrived_s: float | None = None
         self._is_upgrade = False
         self._is_refused = False
 
@@ -73,6 +77,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         if not self._framing.in_body:
             self._expect_head()
+            self._arrived_s = self._arrived_s or time.monotonic()
         self._framing.piece(len(data))
         try:
             self._parse(data)
@@ -101,6 +106,9 @@ class BoundedHttp(HttpToolsProtocol):
         self._framing.head_ended()
         self._connections.got_busy(self)
         self.scope["state"][PLACE] = self._place
+        if self._arrived_s is not None:
+            self.scope["state"][ARRIVED_S] = self._arrived_s
+            self._arrived_s = None
         super().on_headers_complete()
         if self._place is Place.PROBES:
             self.cycle.keep_alive = False

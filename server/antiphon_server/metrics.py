@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable, Iterator
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
@@ -22,6 +22,7 @@ from antiphon_server.errors import ApiError, BadRequest, Overloaded
 Outcome = Literal["ok", "client_error", "rejected", "unavailable", "fault", "aborted"]
 AbortReason = Literal["disconnect", "stalled_client", "engine_dead"]
 MediaRejection = Literal["limit", "host", "unreadable", "busy", "fault"]
+Route = Literal["/v1/chat/completions", "/v1/models", "/v1/audio/voices", "other"]
 
 _LATENCY_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0)
 _TURN_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0)
@@ -40,10 +41,31 @@ class ServerMetrics:
         self._media = self._counter(
             "media_rejected", "Requests refused for their media.", "reason", MediaRejection
         )
-        self._first_token = self._seconds("time_to_first_token", "Request to first text.", _LATENCY_S)
-        self._first_audio = self._seconds("time_to_first_audio", "Request to first speech.", _LATENCY_S)
+        self._first_token = self._seconds(
+            "time_to_first_token",
+            "First byte of a request to the first text of its answer.",
+            _LATENCY_S,
+        )
+        self._first_audio = self._seconds(
+            "time_to_first_audio",
+            "First byte of a request to its first speech.",
+            _LATENCY_S,
+        )
+        self._upload = self._seconds(
+            "request_upload",
+            "First to last byte of a chat request.",
+            _LATENCY_S,
+        )
         self._queued = self._seconds("queue_time", "Time a turn waited for its slot.", _LATENCY_S)
-        self._turn = self._seconds("request_duration", "Request to its last byte.", _TURN_S)
+        self._duration = Histogram(
+            "antiphon_request_duration_seconds",
+            "First byte of a request to the last byte of its answer.",
+            ("route",),
+            buckets=_TURN_S,
+            registry=self.registry,
+        )
+        for route in get_args(Route):
+            self._duration.labels(route)
         self._lag = self._seconds("event_loop_lag", "How late the event loop ran a timer.", _LAG_S)
         self._tasks = Gauge("antiphon_event_loop_tasks", "Tasks of the event loop.", registry=self.registry)
         self._rtf = Histogram(
@@ -70,9 +92,13 @@ class ServerMetrics:
             version, platform.python_version()
         ).set(1)
 
-    def request_finished(self, outcome: Outcome, seconds: float) -> None:
+    def request_finished(self, outcome: Outcome, route: Route, seconds: float) -> None:
         self._requests.labels(outcome).inc()
-        self._turn.observe(seconds)
+        self._duration.labels(route).observe(seconds)
+
+    def uploaded(self, seconds: float) -> None:
+        """`seconds` from a request's first byte to its body's last."""
+        self._upload.observe(seconds)
 
     def turn_aborted(self, reason: AbortReason) -> None:
         self._aborted.labels(reason).inc()
@@ -89,11 +115,11 @@ class ServerMetrics:
         self._queued.observe(queued_s)
 
     def first_token(self, seconds: float) -> None:
-        """`seconds` from the request's arrival to its first text."""
+        """`seconds` from the request's first byte to its first text."""
         self._first_token.observe(seconds)
 
     def first_audio(self, seconds: float) -> None:
-        """`seconds` from the request's arrival to its first speech."""
+        """`seconds` from the request's first byte to its first speech."""
         self._first_audio.observe(seconds)
 
     def audio_sent(self, seconds: float) -> None:
@@ -139,6 +165,13 @@ class ServerMetrics:
 
     def _seconds(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
         return Histogram(f"antiphon_{name}_seconds", text, buckets=buckets, registry=self.registry)
+
+
+def route_of(path: str) -> Route:
+    """The label of a path: one of a fixed set, whatever a client asks for."""
+    if path.startswith("/v1/models/"):
+        return "/v1/models"
+    return cast("Route", path) if path in get_args(Route) else "other"
 
 
 def _media_rejection(error: ApiError) -> MediaRejection:

@@ -29,7 +29,7 @@ _log = logging.getLogger("antiphon.milestones")
 
 
 class Milestones:
-    """Of one request, in milliseconds since its head was read. The first time counts."""
+    """Of one request, in milliseconds since its first byte. The first time counts."""
 
     def __init__(self, arrived_s: float) -> None:
         self._arrived_s = arrived_s

@@ -45,14 +45,17 @@ class Started:
 
 
 async def run_turn(
-    plan: Plan, service: Service, body_is_used: Callable[[], None], clock: Clock = time.monotonic
+    plan: Plan,
+    service: Service,
+    body_is_used: Callable[[], None],
+    arrived_s: float,
+    clock: Clock = time.monotonic,
 ) -> AsyncGenerator[Started | TurnEvent, None]:
     """`Started`, then the engine's events.
 
     Raises ApiError and EngineError; a turn that ends early raises too (R19). `body_is_used` is called as soon
-    as nothing of the request's body is in memory any more.
+    as nothing of the request's body is in memory any more. `arrived_s`: when its first byte came, by `clock`.
     """
-    arrived = clock()
     async with _ticket(plan, service) as ticket:
         note("admitted")
         with PreparationCost(service.admission.rates, ticket.owner) as cost:
@@ -60,7 +63,7 @@ async def run_turn(
             plan = plan.without_conversation()
             body_is_used()
             turn, form = await _start(plan, prompt, media, service, ticket, clock)
-        progress = _Progress(form, service.metrics, clock, arrived)
+        progress = _Progress(form, service.metrics, clock, arrived_s)
         yield Started(form)
         generated = cast("AsyncGenerator[TurnEvent, None]", service.engine.generate(turn))
         # From here on the engine alone keeps what the client sent: that may be hundreds of megabytes.
@@ -158,10 +161,10 @@ async def _read_prompt(plan: Plan, service: Service, cost: PreparationCost) -> t
 class _Progress:
     """How far a turn has come: for the metrics, and so that a cut-off answer never passes for a whole one."""
 
-    def __init__(self, form: AnswerForm, metrics: ServerMetrics, clock: Clock, arrived: float) -> None:
+    def __init__(self, form: AnswerForm, metrics: ServerMetrics, clock: Clock, arrived_s: float) -> None:
         self._metrics = metrics
         self._clock = clock
-        self._arrived = arrived
+        self._arrived_s = arrived_s
         self._open_choices = form.choices
         self._is_speaking = form.speaks
         self._first_text_at: float | None = None
@@ -177,7 +180,7 @@ class _Progress:
             case TextDelta() if self._first_text_at is None:
                 note("first_text")
                 self._first_text_at = self._clock()
-                self._metrics.first_token(self._first_text_at - self._arrived)
+                self._metrics.first_token(self._first_text_at - self._arrived_s)
             case TextEnded():
                 self._open_choices -= 1
             case SpeechDelta():
@@ -197,7 +200,7 @@ class _Progress:
         if self._first_sound_at is None:
             note("first_sound")
             self._first_sound_at = self._clock()
-            self._metrics.first_audio(self._first_sound_at - self._arrived)
+            self._metrics.first_audio(self._first_sound_at - self._arrived_s)
         seconds = len(event.pcm) / 2 / SPEAKING_RATE_HZ
         self._sound_s += seconds
         self._metrics.audio_sent(seconds)

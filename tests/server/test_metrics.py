@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from antiphon_executor.protocol import EngineStatus
 from antiphon_server.admission import Admission
+from antiphon_server.app import create_app
 from antiphon_server.capacity import Capacity
 from antiphon_server.errors import ApiError, BadRequest, Overloaded, ServerFault
 from antiphon_server.metrics import ServerMetrics
 from antiphon_server.service import Service
+from tests.server.raw_http import connected, read_answer, serving
 
+SPOKEN = {"modalities": ["text", "audio"], "audio": {"voice": "ethan", "format": "pcm16"}}
 OURS = {
     "antiphon_time_to_first_token_seconds",
     "antiphon_time_to_first_audio_seconds",
+    "antiphon_request_duration_seconds",
+    "antiphon_request_upload_seconds",
     "antiphon_audio_real_time_factor",
     "antiphon_audio_seconds_generated",
     "antiphon_requests",
@@ -113,6 +121,50 @@ async def test_the_route_joins_ours_and_the_engines_families(client: httpx.Async
     found = samples(response.text)
     assert found["vllm:num_requests_running", (("stage", "thinker"),)] == 0
     assert ("antiphon_requests_total", (("outcome", "ok"),)) in found
+
+
+def duration_counts(service: Service) -> dict[str, float]:
+    found = samples(service.metrics.render().decode())
+    return {
+        dict(labels)["route"]: value
+        for (name, labels), value in found.items()
+        if name == "antiphon_request_duration_seconds_count"
+    }
+
+
+async def test_chat_requests_are_timed_apart_from_others_and_unknown_paths_are_one_route(
+    service: Service, client: httpx.AsyncClient
+) -> None:
+    await client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "hi"}]})
+    for path in ("models", "models/echo", "models/a/b/c", "audio/voices", "embeddings", "chat/completions/x"):
+        await client.get(f"/v1/{path}")
+    assert duration_counts(service) == {
+        "/v1/chat/completions": 1,
+        "/v1/models": 3,
+        "/v1/audio/voices": 1,
+        "other": 2,
+    }
+
+
+async def test_times_to_the_first_text_and_speech_begin_with_the_first_byte_of_the_request(
+    service: Service,
+) -> None:
+    """The head comes in two pieces, the body in two more, and a quarter of a second passes after each."""
+    body = json.dumps({"messages": [{"role": "user", "content": "hi"}], **SPOKEN}).encode()
+    head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n" % len(body)
+    async with (
+        serving(create_app(service), service.settings.server) as port,
+        connected(port) as (read, write),
+    ):
+        for piece in (head, b"Content-Type: application/json\r\n\r\n", body[:9], body[9:]):
+            pipes[1].write(piece)
+            await asyncio.sleep(0.25)
+        assert (await read_answer(pipes[0])).status == 200
+    found = samples(service.metrics.render().decode())
+    for name in ("time_to_first_token", "time_to_first_audio", "request_upload"):
+        assert found[f"antiphon_{name}_seconds_count", ()] == 1
+        assert found[f"antiphon_{name}_seconds_sum", ()] >= 0.7
+    assert found["antiphon_request_duration_seconds_sum", (("route", "/v1/chat/completions"),)] >= 0.7
 
 
 async def test_nothing_that_a_client_sends_makes_a_new_series(

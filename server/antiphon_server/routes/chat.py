@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from functools import partial
 
 from fastapi import APIRouter, Request
@@ -58,6 +59,7 @@ async def create_chat_completion(request: Request) -> Response:
     except ClientDisconnect:
         return Response(status_code=_CLIENT_CLOSED_REQUEST)
     note("body_read")
+    service.metrics.uploaded(time.monotonic() - request.state.arrived_s)
     if len(body) <= _SMALL_BODY_BYTES:
         parsed = parse_chat_request(body)
     else:
@@ -68,7 +70,8 @@ async def create_chat_completion(request: Request) -> Response:
     note("planned")
     rates = partial(service.admission.rates.headers, salt or "")
     held: HeldBody = request.scope["state"][HELD_BODY]
-    return ChatDelivery(plan.head, plan.form, run_turn(plan, service, held.release), service, rates)
+    turn = run_turn(plan, service, held.release, request.state.arrived_s)
+    return ChatDelivery(plan.head, plan.form, turn, service, rates)
 
 
 def _salt_of(request: Request, service: Service) -> str | None:
