@@ -154,12 +154,12 @@ async def test_times_to_the_first_text_and_speech_begin_with_the_first_byte_of_t
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n" % len(body)
     async with (
         serving(create_app(service), service.settings.server) as port,
-        connected(port) as (read, write),
+        connected(port) as (reader, writer),
     ):
         for piece in (head, b"Content-Type: application/json\r\n\r\n", body[:9], body[9:]):
-            pipes[1].write(piece)
+            writer.write(piece)
             await asyncio.sleep(0.25)
-        assert (await read_answer(pipes[0])).status == 200
+        assert (await read_answer(reader)).status == 200
     found = samples(service.metrics.render().decode())
     for name in ("time_to_first_token", "time_to_first_audio", "request_upload"):
         assert found[f"antiphon_{name}_seconds_count", ()] == 1
