@@ -219,7 +219,7 @@ async def test_media_that_fail_give_the_ticket_back_and_start_no_engine(
 async def test_an_encoder_that_fails_ends_the_answer_with_an_error(
     app: FastAPI, service: Service, engine: EchoEngine, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
-    monkeypatch.setattr("antiphon_server.media.encode.encoder_command", lambda audio_format: ["false"])
+    monkeypatch.setattr("antiphon_server.media.encode.encoder_command", lambda *_: ["false"])
     body = {**SPOKEN, "audio": {"voice": "ethan", "format": "mp3"}, "stream": stream}
     async with Exchange(app, body) as exchange:
         await asyncio.wait_for(exchange.task, 5)

@@ -2,11 +2,13 @@
 
 In: mono samples at 24 kHz. Out: wav and pcm16 by hand; mp3, flac, opus (in Ogg) and aac (ADTS) from an ffmpeg
 child that sees nothing but our own samples, works beside the event loop and is killed at its deadline.
+A whole file states its length where its format has a place for it; a stream cannot.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import struct
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -21,17 +23,13 @@ from antiphon_server.protocol.options import AudioFormat
 
 _READ_BYTES = 16_384
 _OUTPUTS: dict[str, dict[str, str]] = {
-    "mp3": {
-        "format": "mp3",
-        "acodec": "libmp3lame",
-        "audio_bitrate": "96k",
-        "write_xing": "0",
-        "id3v2_version": "0",
-    },
+    "mp3": {"format": "mp3", "acodec": "libmp3lame", "audio_bitrate": "96k", "id3v2_version": "0"},
     "flac": {"format": "flac", "acodec": "flac"},
     "opus": {"format": "ogg", "acodec": "libopus", "audio_bitrate": "48k", "page_duration": "100000"},
     "aac": {"format": "adts", "acodec": "aac", "audio_bitrate": "96k"},
 }
+# The length stands in front of the sound, where a stream has no way back to.
+_STREAMED: dict[str, dict[str, str]] = {"mp3": {"write_xing": "0"}}
 
 
 class SoundEncoder(Protocol):
@@ -53,11 +51,15 @@ class RawSound:
 
 
 class FfmpegSound:
-    """One ffmpeg child, started with the first samples. `feed` never waits for the encoder's own delay."""
+    """One ffmpeg child, started with the first samples. `feed` never waits for the encoder's own delay.
 
-    def __init__(self, command: list[str], deadline_s: float) -> None:
+    `files`: descriptors that the child may write to.
+    """
+
+    def __init__(self, command: list[str], deadline_s: float, files: tuple[int, ...] = ()) -> None:
         self._command = command
         self._deadline_s = deadline_s
+        self._files = files
         self._ready = bytearray()
         self._reader: asyncio.Task[None] | None = None
         self.child: asyncio.subprocess.Process | None = None
@@ -97,7 +99,7 @@ class FfmpegSound:
     async def _start(self) -> asyncio.subprocess.Process:
         pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
         self.child = await asyncio.create_subprocess_exec(
-            *self._command, stdin=pipe, stdout=pipe, stderr=nothing
+            *self._command, stdin=pipe, stdout=pipe, stderr=nothing, pass_fds=self._files
         )
         self._reader = asyncio.create_task(self._read(self.child))
         return self.child
@@ -118,7 +120,7 @@ async def open_encoder(audio_format: AudioFormat, deadline_s: float) -> AsyncIte
     if audio_format in ("pcm16", "wav"):
         yield RawSound()
         return
-    sound = FfmpegSound(encoder_command(audio_format), deadline_s)
+    sound = FfmpegSound(encoder_command(audio_format, "pipe:1", _STREAMED.get(audio_format, {})), deadline_s)
     try:
         yield sound
     finally:
@@ -129,8 +131,22 @@ async def encode(pcm: bytes, audio_format: AudioFormat, deadline_s: float) -> by
     """A whole file. `pcm`: s16le, mono, 24 kHz. Raises ServerFault where ffmpeg fails or takes too long."""
     if audio_format == "wav":
         return wav_header(len(pcm)) + pcm
-    async with open_encoder(audio_format, deadline_s) as sound:
-        return await sound.feed(pcm) + await sound.finish()
+    if audio_format == "pcm16":
+        return pcm
+    file = os.memfd_create("speech", os.MFD_CLOEXEC)
+    # By its descriptor, but a file all the same: the encoder goes back to write the length.
+    sound = FfmpegSound(encoder_command(audio_format, f"file:/dev/fd/{file}", {}), deadline_s, (file,))
+    try:
+        await sound.feed(pcm)
+        await sound.finish()
+        return await asyncio.to_thread(_read_all, file)
+    finally:
+        await sound.close()
+        os.close(file)
+
+
+def _read_all(file: int) -> bytes:
+    return os.pread(file, os.fstat(file).st_size, 0)
 
 
 def wav_header(data_bytes: int) -> bytes:
@@ -142,10 +158,17 @@ def wav_header(data_bytes: int) -> bytes:
     )
 
 
-def encoder_command(audio_format: AudioFormat) -> list[str]:
+def encoder_command(audio_format: AudioFormat, output: str, options: dict[str, str]) -> list[str]:
+    """`output` as ffmpeg names it, and what is to be done differently for it."""
     source = ffmpeg.input("pipe:0", format="s16le", ar=SPEAKING_RATE_HZ, ac=1, probesize="32")
-    output = source.output(
-        "pipe:1", threads=1, flush_packets=1, map_metadata=-1, fflags="+bitexact", **_OUTPUTS[audio_format]
+    sink = source.output(
+        output,
+        threads=1,
+        flush_packets=1,
+        map_metadata=-1,
+        fflags="+bitexact",
+        **_OUTPUTS[audio_format],
+        **options,
     )
-    arguments: list[str] = output.compile(cmd=str(find_ffmpeg()))
+    arguments: list[str] = sink.compile(cmd=str(find_ffmpeg()), overwrite_output=True)
     return [arguments[0], "-hide_banner", "-nostdin", "-loglevel", "quiet", *arguments[1:]]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import subprocess
 import wave
 
+import av
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 import pytest
 
 from antiphon_server.errors import ServerFault
@@ -49,6 +52,37 @@ async def test_pcm16_is_the_samples_themselves() -> None:
 async def test_flac_decodes_to_the_very_samples() -> None:
     decoded = decode(await encode(PCM, "flac", DEADLINE_S))
     assert decoded.astype("<i2").tobytes() == PCM
+
+
+async def test_a_whole_flac_knows_how_many_samples_it_has() -> None:
+    encoded = await encode(PCM, "flac", DEADLINE_S)
+    assert encoded[:4] == b"fLaC"
+    assert int.from_bytes(encoded[21:26], "big") & ((1 << 36) - 1) == len(PCM) // 2
+    # The checksum of the samples too is written last.
+    assert encoded[26:42] == hashlib.md5(PCM).digest()
+
+
+@pytest.mark.parametrize(("audio_format", "lead_in_s"), [("flac", 0.0), ("mp3", 0.0), ("opus", 0.0065)])
+async def test_a_whole_file_states_its_length(audio_format: AudioFormat, lead_in_s: float) -> None:
+    """Opus counts its lead-in, which players leave out."""
+    encoded = await encode(PCM, audio_format, DEADLINE_S)
+    with av.open(io.BytesIO(encoded)) as file:
+        stated_s = (file.duration or 0) / 1_000_000
+        decoded = sum(frame.samples for frame in file.decode(audio=0))
+        rate_hz = file.streams.audio[0].rate
+    assert decoded == len(PCM) // 2 * rate_hz // 24_000
+    assert stated_s == pytest.approx(len(PCM) / 2 / 24_000 + lead_in_s, abs=1e-4)
+
+
+async def test_whole_files_leave_no_descriptor_and_no_child() -> None:
+    await encode(PCM, "flac", DEADLINE_S)
+    process = psutil.Process()
+    before = process.num_fds(), len(process.children())
+    for _ in range(3):
+        await encode(PCM, "mp3", DEADLINE_S)
+    with pytest.raises(ServerFault):
+        await encode(PCM, "flac", 1e-6)
+    assert (process.num_fds(), len(process.children())) == before
 
 
 @pytest.mark.parametrize("audio_format", LOSSY)
