@@ -123,9 +123,8 @@ class SessionEngine:
             ends = self._tts_eos in session.rows and session.frames >= self.speech
             token = self._eos if ends else session.frames % CODES
             session.rows.append(token)
-            self._deliver(
-                SpeechFrames(session.start.stream, session.frames, b"", bytes([session.frames % 256]), ends)
-            )
+            pcm = bytes([session.frames % 256, 0])
+            self._deliver(SpeechFrames(session.start.stream, session.frames, b"", pcm, ends))
             session.frames += not ends
             reason = "stop" if ends else "length" if drawn == wanted else None
             yield SimpleNamespace(outputs=[SimpleNamespace(token_ids=[token], finish_reason=reason)])

@@ -129,7 +129,7 @@ def test_given_any_answer_then_its_frames_come_in_order_and_are_counted_before_t
         rig = make_rig(max_frames=max_frames)
         rig.engine.speech = speech
         *deltas, end = await rig.speak(*pieces)
-        assert [delta.pcm for delta in deltas] == [bytes([index]) for index in range(expected)]
+        assert [delta.pcm for delta in deltas] == [bytes([index, 0]) for index in range(expected)]
         assert end == SpeechEnded("stop" if spoken < max_frames else "length", expected)
         entered = [min((index // 4 + 1) * 4, words) for index in range(expected)]
         assert [delta.text_tokens for delta in deltas] == entered

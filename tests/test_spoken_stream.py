@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from antiphon_executor.messages import MediaRows, SpeechFrames, StreamFailed
-from antiphon_executor.protocol import AnswerLost, SpeechDelta, SpeechEnded, SpeechSampling
+from antiphon_executor.protocol import AnswerLost, FinishReason, SpeechDelta, SpeechEnded, SpeechSampling
 from antiphon_executor.settings import GuardSettings, WaitSettings
+from antiphon_executor.sound_edges import faded_in, faded_out
 from antiphon_executor.speech_session import StreamPlace
+from antiphon_executor.spoken_length import VoicePace
 from antiphon_executor.spoken_stream import SpokenStream, text_prompt
 from antiphon_executor.talker.guard import SpeechGuard
 
@@ -74,9 +76,23 @@ class EndlessTalker:
         self.closed = True
 
 
-def open_stream(talker: EndlessTalker, wire: Wire, **settings: Any) -> SpokenStream:
+class EndingTalker(EndlessTalker):
+    """One whose answers end by themselves."""
+
+    def __init__(self, reason: FinishReason, frames: int) -> None:
+        super().__init__()
+        self._ended = SpeechEnded(reason, frames)
+
+    async def speak(self, prompt: MediaRows) -> SpeechEnded:
+        return self._ended
+
+
+def open_stream(
+    talker: EndlessTalker, wire: Wire, pace: VoicePace | None = None, **settings: Any
+) -> SpokenStream:
     guard = SpeechGuard(GuardSettings(**settings))
-    stream = SpokenStream("turn", SpeechSampling("ethan"), talker, wire, 3, live=True, guard=guard)  # type: ignore[arg-type]
+    opening: Any = ("turn", SpeechSampling("ethan"), talker, wire, 3)
+    stream = SpokenStream(*opening, live=True, guard=guard, pace=pace)
     stream.begin(text_prompt([1, 2, 3]))
     return stream
 
@@ -199,3 +215,49 @@ async def test_media_rows_that_are_lost_end_the_answer_at_once() -> None:
     rows.set_exception(AnswerLost("its media were lost"))
     pieces, said = await until_lost(stream)
     assert (pieces, "its media were lost" in said) == (0, True)
+
+
+async def test_an_answer_whose_text_was_cut_ends_soon_behind_it_and_fades_out() -> None:
+    talker, wire, pace = EndlessTalker(), Wire(), VoicePace()
+    stream = open_stream(talker, wire, pace)
+    stream.text_ended("The dog", cut=True)
+    stream.feed([1, 2], final=True)
+    wire.say([LOUD] * 200)
+    *sound, ended = [event async for event in stream.events()]
+    assert isinstance(ended, SpeechEnded)
+    assert ended.derailed == "overlong"
+    assert ended.finish_reason == "length"
+    assert pace.frames("The dog") < ended.frames < pace.frames("The dog") + 1.5 * 12.5
+    pcm = [event.pcm for event in sound if isinstance(event, SpeechDelta)]
+    assert pcm == [faded_in(LOUD), *[LOUD] * (ended.frames - 2), faded_out(LOUD)]
+
+
+async def test_a_whole_answer_is_not_judged_by_its_pace() -> None:
+    talker, wire = EndlessTalker(), Wire()
+    stream = open_stream(talker, wire, VoicePace(), frames_per_token=None)
+    stream.text_ended("The dog", cut=False)
+    stream.feed([1, 2], final=True)
+    wire.say([LOUD] * 400)
+    heard = stream.events()
+    assert all([isinstance(await anext(heard), SpeechDelta) for _ in range(400)])
+    await heard.aclose()  # type: ignore[attr-defined]
+
+
+async def test_the_pace_of_a_voice_is_learned_of_whole_answers_that_end_by_themselves() -> None:
+    wire, pace = Wire(), VoicePace()
+    for cut, reason in ((True, "stop"), (False, "length"), (False, "stop")):
+        stream = open_stream(EndingTalker(reason, 30), wire, pace)
+        stream.text_ended("The dog sleeps.", cut=cut)
+        stream.feed([1, 2, 3], final=True)
+        wire.say([LOUD] * 30)
+        assert [event async for event in stream.events()][-1] == SpeechEnded(reason, 30)
+        assert (pace.doubt < 1) == (not cut and reason == "stop")
+
+
+async def test_the_first_sound_of_an_answer_rises_from_nothing_and_the_rest_is_the_vocoders() -> None:
+    wire = Wire()
+    stream = open_stream(EndingTalker("stop", 3), wire)
+    stream.feed([1], final=True)
+    wire.say([LOUD] * 3)
+    events = [event async for event in stream.events()]
+    assert [event.pcm for event in events if isinstance(event, SpeechDelta)] == [faded_in(LOUD), LOUD, LOUD]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -33,6 +34,7 @@ from antiphon_executor.protocol import (
     TurnEvent,
     TurnRequest,
 )
+from antiphon_executor.settings import GuardSettings
 from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.talker.dual_track import TalkerVocabulary
 from antiphon_executor.talker.slots import EXTRA_ARG, StreamStart
@@ -43,6 +45,11 @@ IDS = PromptIds(IM_START, USER, ASSISTANT, 6, IMAGE, 7, tts_pad=8, tts_bos=9, tt
 PROMPT = (IM_START, USER, IMAGE, 20, IM_START, ASSISTANT, 21)
 PICTURE = Media(pictures=(Picture(np.zeros((32, 32, 3), np.uint8)),))
 FRAMES = 3
+FULL_STOP = 40
+
+
+def written(token_ids: list[int]) -> str:
+    return "".join(f"<{token}>" for token in token_ids)
 
 
 class Engines:
@@ -55,6 +62,7 @@ class Engines:
         self.opening: tuple[int, ...] = ()
         self.tokens: tuple[int, ...] = (30, 31, END)
         self.finish = "stop"
+        self.stop_reason: str | int | None = None
         self.started: list[StreamStart] = []
         self._frames = self._push(folder.frames)
         self._rows = self._push(folder.rows)
@@ -72,6 +80,7 @@ class Engines:
             choice = SimpleNamespace(
                 index=0, token_ids=[token] if token else [], text=f"<{token}>" if token else "",
                 logprobs=None, finish_reason=self.finish if token == self.tokens[-1] else None,
+                stop_reason=self.stop_reason,
             )  # fmt: skip
             prompt_ids = [*PROMPT, *self.opening]
             yield SimpleNamespace(prompt_token_ids=prompt_ids, num_cached_tokens=0, outputs=[choice])
@@ -83,7 +92,7 @@ class Engines:
         start = msgspec.msgpack.decode(params.extra_args[EXTRA_ARG], type=StreamStart)
         self.started.append(start)
         for index in range(FRAMES):
-            frame = SpeechFrames(start.stream, index, b"", bytes([index]), ended=False)
+            frame = SpeechFrames(start.stream, index, b"", bytes([index, 0]), ended=False)
             await self._frames.send(msgspec.msgpack.encode(frame))
         choice = SimpleNamespace(token_ids=[0] * FRAMES, finish_reason="length")
         yield SimpleNamespace(outputs=[choice])
@@ -125,7 +134,7 @@ async def test_given_text_and_speech_then_each_ends_once_and_the_slot_is_free(en
     events = await heard(TurnRun(engines.stages, media_free))
     assert isinstance(events[0], PromptCounted)
     assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "<30><31><5>"
-    assert [one.pcm for one in events if isinstance(one, SpeechDelta)] == [b"\0", b"\1", b"\2"]
+    assert [one.pcm for one in events if isinstance(one, SpeechDelta)] == [b"\0\0", b"\1\0", b"\2\0"]
     assert sum(isinstance(one, TextEnded) for one in events) == 1
     assert [one for one in events if isinstance(one, SpeechEnded)] == [SpeechEnded("length", FRAMES)]
     assert engines.ledger.used == 0
@@ -159,6 +168,32 @@ async def test_given_rows_that_come_after_the_last_token_then_the_answer_is_stil
     assert start.text_ids == [30, 31, IDS.tts_eos]
     assert start.text_final
     assert np.frombuffer(start.media_rows, np.float32).tolist() == [1] * 4
+
+
+@pytest.mark.parametrize(
+    ("finish", "stop_reason", "guard", "read"),
+    [
+        ("length", None, GuardSettings(), [30, 31, FULL_STOP]),
+        ("repetition", None, GuardSettings(), [30, 31, FULL_STOP]),
+        ("stop", "a stop string", GuardSettings(), [30, 31, FULL_STOP]),
+        ("stop", None, GuardSettings(), [30, 31]),
+        ("length", None, GuardSettings(cut_text="leave"), [30, 31]),
+        ("length", None, None, [30, 31]),
+    ],
+)
+async def test_the_talker_reads_a_full_stop_behind_a_text_that_the_thinker_did_not_end(
+    engines: Engines, finish: str, stop_reason: str | None, guard: GuardSettings | None, read: list[int]
+) -> None:
+    async def rows_at_last() -> None:
+        asyncio.get_running_loop().call_later(0.05, lambda: asyncio.ensure_future(engines.send_rows("t")))
+
+    engines.after_text, engines.finish, engines.stop_reason = rows_at_last, finish, stop_reason
+    stages = replace(engines.stages, decode=written, encode=lambda text: [FULL_STOP], guard=guard)
+    events = await heard(TurnRun(stages, turn(PICTURE)))
+    (start,) = engines.started
+    assert start.text_ids == [*read, IDS.tts_eos]
+    assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "<30><31><5>"
+    assert [one.spoken_ends for one in events if isinstance(one, TextDelta)] == [(4,), (8,), ()]
 
 
 @pytest.mark.parametrize("fault", [ValueError("lost"), asyncio.CancelledError()])

@@ -96,6 +96,18 @@ class GuardSettings(_Frozen):
     spare_frames: int = Field(
         125, ge=0, description="Frames beyond that: a laugh, a pause, a number written as one token."
     )
+    cut_text: Literal["close", "leave"] = Field(
+        "close",
+        description="close: a text that was cut (by its limit, a stop string or repetition) reaches the "
+        "Talker with a full stop behind it, so that the voice ends there; leave: as it is.",
+    )
+    cut_stretch: float | None = Field(
+        1.4,
+        gt=1,
+        description="Speech whose text was cut takes at most this many times the frames that its voice "
+        "needs for the text; it ends in a pause from halfway on.",
+    )
+    cut_spare_frames: int = Field(8, ge=0, description="Frames of 80 ms beyond that.")
     cycle_frames: int | None = Field(
         75,
         ge=16,

@@ -17,7 +17,9 @@ from antiphon_executor.bridge import Bridge
 from antiphon_executor.messages import MediaRows, SpeechFrames, StreamFailed
 from antiphon_executor.protocol import AnswerLost, Note, SpeechDelta, SpeechEnded, SpeechSampling
 from antiphon_executor.settings import WaitSettings
+from antiphon_executor.sound_edges import faded_in, faded_out
 from antiphon_executor.speech_session import StreamPlace, Talker
+from antiphon_executor.spoken_length import VoicePace
 from antiphon_executor.talker.guard import SpeechGuard
 
 SpeechEvent = SpeechDelta | SpeechEnded
@@ -39,10 +41,13 @@ class SpokenStream:
         note: Note | None = None,
         guard: SpeechGuard | None = None,
         waits: WaitSettings | None = None,
+        pace: VoicePace | None = None,
     ) -> None:
         self._bridge = bridge
         self._guard = guard
         self._waits = waits or WaitSettings()
+        self._pace = pace
+        self._whole_text: str | None = None
         self._arrivals: asyncio.Queue[_Arrival] = asyncio.Queue()
         self._place = StreamPlace(request_id, bridge.open_stream(self._arrive), slot, live, note)
         self._session = talker.session(self._place, sampling)
@@ -88,6 +93,13 @@ class SpokenStream:
         self._moved_s = time.monotonic()
         if self._guard is not None:
             self._guard.text(self._fed, complete=final)
+
+    def text_ended(self, text: str, *, cut: bool) -> None:
+        """All that is to be said. `cut`: the text does not end where the Thinker would have ended it."""
+        if not cut:
+            self._whole_text = text
+        elif self._guard is not None and self._pace is not None:
+            self._guard.cut(self._pace.frames(text), self._pace.doubt)
 
     def taken(self, samples: int) -> None:
         """The client has taken this much of the stream."""
@@ -141,11 +153,23 @@ class SpokenStream:
             elif not item.ended:
                 sent += 1
                 self._sent_samples += len(item.pcm) // 2
-                yield SpeechDelta(item.pcm, 1, self._session.text_tokens(sent))
                 derailed = self._guard.see(item.codes, item.pcm) if self._guard is not None else None
                 if derailed is not None:
                     ended = SpeechEnded("length", sent, derailed)
+                pcm = self._edged(item.pcm, first=sent == 1, cut=derailed is not None)
+                yield SpeechDelta(pcm, 1, self._session.text_tokens(sent))
+        self._learn(ended)
         yield ended
+
+    def _edged(self, pcm: bytes, *, first: bool, cut: bool) -> bytes:
+        if first:
+            pcm = faded_in(pcm)
+        return faded_out(pcm) if cut else pcm
+
+    def _learn(self, ended: SpeechEnded) -> None:
+        """How fast the voice speaks, where it has said a whole text and stopped by itself."""
+        if self._pace is not None and self._whole_text is not None and ended.finish_reason == "stop":
+            self._pace.learn(self._whole_text, ended.frames)
 
     async def _next(self) -> _Arrival:
         """While the Talker speaks. A stream may rest for its client, and wait for its text."""

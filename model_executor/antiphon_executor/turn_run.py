@@ -7,13 +7,14 @@ iterator cancels both requests, and gives the slot back, before it returns.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field
 
 from vllm.outputs import CompletionOutput, RequestOutput
 
 from antiphon_executor.bridge import Bridge
+from antiphon_executor.cut_text import CutText
 from antiphon_executor.engine_times import note_engine_times
 from antiphon_executor.messages import MediaRows
 from antiphon_executor.prompt_ids import PromptIds
@@ -29,6 +30,7 @@ from antiphon_executor.settings import GuardSettings, WaitSettings
 from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.speakable import SpeakableText, Spoken
 from antiphon_executor.speech_session import Talker
+from antiphon_executor.spoken_length import VoicePaces
 from antiphon_executor.spoken_stream import SpokenStream, text_prompt
 from antiphon_executor.stage import Generate
 from antiphon_executor.talker.guard import SpeechGuard
@@ -39,7 +41,10 @@ from antiphon_executor.thinker.media_rows import ask_for_rows
 
 @dataclass(frozen=True, slots=True)
 class Stages:
-    """The running engines, as a turn needs them. `talker` is None where the server does not speak."""
+    """The running engines, as a turn needs them. `talker` is None where the server does not speak.
+
+    `encode`: text to the ids that the Talker reads. `guard` None: nothing is done about speech or its text.
+    """
 
     think: Generate
     decode: Callable[[list[int]], str]
@@ -50,6 +55,14 @@ class Stages:
     ledger: SlotLedger
     guard: GuardSettings | None = None
     waits: WaitSettings = field(default_factory=WaitSettings)
+    encode: Callable[[str], list[int]] | None = None
+    paces: VoicePaces = field(default_factory=VoicePaces)
+
+    def cut_text(self) -> CutText | None:
+        """Closes the text of one answer for the Talker where it is cut; None where it stays as it is."""
+        if self.encode is None or self.guard is None or self.guard.cut_text == "leave":
+            return None
+        return CutText(self.decode, self.encode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +82,8 @@ class TurnRun:
         self._stream: SpokenStream | None = None
         self._rows: asyncio.Future[MediaRows] | None = None
         self._answered = False
+        self._said = ""
+        self._cut_text = stages.cut_text()
         self._speakable = SpeakableText(stages.decode, stages.thinker_eos, bool(turn.text.stop))
 
     @property
@@ -115,6 +130,7 @@ class TurnRun:
             note=self._turn.note,
             guard=SpeechGuard(stages.guard) if stages.guard is not None else None,
             waits=stages.waits,
+            pace=stages.paces.of(speech.voice),
         )
         leases.callback(stream.close)
         if _has_media(self._turn):
@@ -188,10 +204,25 @@ class TurnRun:
         if choice.text or token_ids:
             delta = TextDelta(choice.index, choice.text, len(token_ids), logprobs, spoken.ends)
             self._queue.put_nowait(delta)
-        if self._stream is not None and (spoken.token_ids or reason is not None):
-            self._stream.feed(spoken.token_ids, final=reason is not None)
+        if self._stream is not None:
+            self._say(self._stream, spoken, choice)
         if reason is not None:
             self._queue.put_nowait(TextEnded(choice.index, reason))
+
+    def _say(self, stream: SpokenStream, spoken: Spoken, choice: CompletionOutput) -> None:
+        """Hands text to the Talker; closed, where it ends without the Thinker having ended it."""
+        self._said += choice.text
+        token_ids: Sequence[int] = spoken.token_ids
+        ended = choice.finish_reason
+        if ended is not None:
+            cut = ended != "stop" or isinstance(choice.stop_reason, str)
+            if cut and self._cut_text is not None:
+                token_ids = self._cut_text.close(token_ids)
+            stream.text_ended(self._said, cut=cut)
+        elif self._cut_text is not None:
+            self._cut_text.see(token_ids)
+        if token_ids or ended is not None:
+            stream.feed(token_ids, final=ended is not None)
 
 
 def _has_media(turn: TurnRequest) -> bool:

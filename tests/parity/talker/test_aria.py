@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from antiphon_executor.protocol import SpeechSampling
+from tests.parity.sound import assert_same_wave
 from tests.parity.talker.aria_oracle import AriaOracle, AriaTruth, heard_prompt
 from tests.parity.talker.rig import Spoken, TalkerRig
 
@@ -38,10 +39,7 @@ def truths(aria_oracle: AriaOracle) -> list[AriaTruth]:
 
 def assert_same_speech(spoken: Spoken, truth: AriaTruth) -> None:
     np.testing.assert_array_equal(spoken.codes, truth.codes)
-    assert len(spoken.pcm) == len(truth.wave)
-    # A sample of s16 is 1 / 32767; half of one is lost in rounding.
-    error = np.abs(spoken.pcm / 32767 - truth.wave).max()
-    assert error < 1e-4 * np.abs(truth.wave).max() + 0.5 / 32767
+    assert_same_wave(spoken.pcm, truth.wave)
     assert spoken.ended is not None
     assert spoken.ended.frames == len(truth.codes)
     assert spoken.ended.finish_reason == ("stop" if truth.ended else "length")
@@ -163,8 +161,7 @@ async def test_given_bfloat16_then_every_code_is_the_references_but_where_two_ar
         assert (regret == 0).mean() > 0.83
         other = next(each for each in truths if each is not truth).prompt
         assert aria_oracle.regret(other, truth.text, plain, one.codes).mean() > 0.04
-        wave = aria_oracle.one_shot(one.codes)
-        assert np.abs(one.pcm / 32767 - wave).max() < 1e-4 * np.abs(wave).max() + 0.5 / 32767
+        assert_same_wave(one.pcm, aria_oracle.one_shot(one.codes))
 
 
 async def test_given_all_that_then_every_slot_is_free_again(

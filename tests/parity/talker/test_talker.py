@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from antiphon_executor.protocol import SpeechSampling
+from tests.parity.sound import assert_same_wave
 from tests.parity.talker.oracle import SpeakingOracle, SpokenTruth, asked
 from tests.parity.talker.rig import Spoken, TalkerRig
 
@@ -33,10 +34,7 @@ def truths(oracle: SpeakingOracle) -> list[SpokenTruth]:
 def assert_same_speech(spoken: Spoken, truth: SpokenTruth) -> None:
     assert spoken.codes.shape == truth.codes.shape
     np.testing.assert_array_equal(spoken.codes, truth.codes)
-    assert len(spoken.pcm) == len(truth.wave)
-    # A sample of s16 is 1 / 32767; half of one is lost in rounding.
-    error = np.abs(spoken.pcm / 32767 - truth.wave).max()
-    assert error < 1e-4 * np.abs(truth.wave).max() + 0.5 / 32767
+    assert_same_wave(spoken.pcm, truth.wave)
 
 
 async def test_given_one_stream_then_codes_and_waveform_are_those_of_transformers(

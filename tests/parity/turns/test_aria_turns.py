@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
 from antiphon_executor.protocol import (
@@ -16,6 +15,7 @@ from antiphon_executor.protocol import (
     TextEnded,
     TextSampling,
 )
+from tests.parity.sound import assert_same_wave
 from tests.parity.talker.aria_oracle import AriaOracle
 from tests.parity.thinker.conversations import (
     AUDIO,
@@ -51,9 +51,7 @@ def assert_as_the_reference(heard: Heard, oracle: AriaOracle) -> None:
     truth = oracle.speak(given.exact, given.text, given.sampling)
     *_, end = heard.events
     assert end == SpeechEnded("stop" if truth.ended else "length", len(truth.codes))
-    assert len(heard.wave) == len(truth.wave)
-    error = np.abs(heard.wave / 32767 - truth.wave).max()
-    assert error < 1e-4 * np.abs(truth.wave).max() + 0.5 / 32767
+    assert_same_wave(heard.wave, truth.wave)
 
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda one: one.name)

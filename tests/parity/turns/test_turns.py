@@ -24,6 +24,7 @@ from antiphon_executor.protocol import (
     TextSampling,
     TurnRequest,
 )
+from tests.parity.sound import assert_same_wave
 from tests.parity.talker.oracle import SpeakingOracle
 from tests.parity.thinker.conversations import CONVERSATIONS, Conversation
 
@@ -88,11 +89,9 @@ async def test_given_any_mix_of_media_then_text_and_waveform_are_those_of_transf
     truth = oracle.speak(conversation, text=TEXT_TOKENS, frames=FRAMES)
     heard = await turns.hear(conversation)
     assert finished(heard.text) == finished(turns.tokenizer.decode(truth.text))
-    wave = np.frombuffer(heard.pcm, np.int16) / 32767
     assert heard.ended is not None
     assert heard.ended.frames == len(truth.codes)
-    assert len(wave) == len(truth.wave)
-    assert np.abs(wave - truth.wave).max() < 1e-4 * np.abs(truth.wave).max() + 0.5 / 32767
+    assert_same_wave(np.frombuffer(heard.pcm, np.int16), truth.wave)
     assert heard.counted is not None
     assert heard.counted.total == len(truth.prompt)
 

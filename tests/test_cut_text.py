@@ -1,0 +1,48 @@
+"""A text that was cut is closed for the Talker, once and only where it is open."""
+
+from __future__ import annotations
+
+import pytest
+
+from antiphon_executor.cut_text import CutText
+
+
+def decode(token_ids: list[int]) -> str:
+    return "".join(map(chr, token_ids))
+
+
+def encode(text: str) -> list[int]:
+    return [ord(character) for character in text]
+
+
+def closed(before: str, last: str) -> str:
+    """One token a character. `last` is what the last delta brings."""
+    text = CutText(decode, encode)
+    text.see(encode(before))
+    return decode(text.close(encode(last)))
+
+
+@pytest.mark.parametrize(
+    ("before", "last", "read"),
+    [
+        ("One, t", "wo", "wo."),
+        ("One", ",", "."),
+        ("One", " -", " ."),
+        ("One", "", "."),
+        ("你", "好", "好。"),
+        ("你好", "，", "。"),
+        ("नमस्", "ते", "ते।"),
+        ("he said ", '"no', '"no.'),
+    ],
+)
+def test_an_open_end_gets_the_full_stop_of_its_script_in_place_of_a_comma(
+    before: str, last: str, read: str
+) -> None:
+    assert closed(before, last) == read
+
+
+@pytest.mark.parametrize(
+    ("before", "last"), [("Yes", "."), ("Yes.", ""), ("Is i", "t?"), ('"Yes.', '"'), ("", "")]
+)
+def test_a_closed_end_and_an_answer_that_says_nothing_stay_as_they_are(before: str, last: str) -> None:
+    assert closed(before, last) == last
