@@ -119,13 +119,15 @@ class TextSampling:
 class SpeechSampling:
     """How the Talker speaks the text. `temperature` 0 is greedy, in every code group.
 
-    Both `top_k`s: 1 to `MAX_SPEECH_TOP_K`. `predictor_temperature` and `predictor_top_p` None: as the
+    Both `top_k`s: 1 to `MAX_SPEECH_TOP_K`. `max_frames`: 80 ms each; the engine may have a lower limit of its
+    own. `predictor_temperature` and `predictor_top_p` None: as the
     family's makers draw.
     """
 
     voice: str
     temperature: float = 0.9
     top_k: int = 50
+    top_p: float = 1.0
     repetition_penalty: float = 1.05
     predictor_temperature: float | None = None
     predictor_top_k: int = 50

@@ -89,6 +89,7 @@ def stream_sampling(
         seed=seed,
         temperature=sampling.temperature,
         top_k=sampling.top_k,
+        top_p=sampling.top_p,
         repetition_penalty=sampling.repetition_penalty,
         predictor_temperature=predictor_temperature if asked_temperature is None else asked_temperature,
         predictor_top_k=sampling.predictor_top_k,

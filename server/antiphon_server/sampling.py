@@ -19,6 +19,10 @@ from antiphon_server.voices import choose_voice
 _RECOMMENDED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
 
+_SPEECH = ("temperature", "top_k", "top_p", "repetition_penalty", "max_frames")
+"""Of a request's `talker_...`: fields of `SpeechSampling`."""
+
+
 def read_text_sampling(request: ChatRequest, card: ModelCard) -> TextSampling:
     """What the request leaves open is as the card recommends."""
     drawn = {
@@ -63,12 +67,11 @@ def read_speech_sampling(request: ChatRequest, card: ModelCard) -> SpeechSamplin
         )
     voice = choose_voice(request.audio.voice if request.audio else None, card)
     normal = card.speech or SpeechSampling(voice)
-    temperature, top_k = request.talker_temperature, request.talker_top_k
+    asked = {name: getattr(request, f"talker_{name}") for name in _SPEECH}
     return replace(
         normal,
         voice=voice,
-        temperature=normal.temperature if temperature is None else temperature,
-        top_k=normal.top_k if top_k is None else top_k,
+        **{name: value for name, value in asked.items() if value is not None},
         seed=request.seed if request.talker_seed is None else request.talker_seed,
     )
 

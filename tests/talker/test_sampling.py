@@ -83,22 +83,27 @@ def assert_drawn_from(codes: Tensor, probabilities: Tensor) -> None:
 
 
 class TestOrderOfTheProcessors:
-    @pytest.mark.parametrize("seed", range(5))
-    def test_code_0_is_filtered_as_by_transformers(self, seed: int) -> None:
+    @pytest.mark.parametrize("top_p", [0.05, 0.5, 0.9, 1.0])
+    @pytest.mark.parametrize("penalty", [0.8, 1.0, 1.05, 1.7])
+    @pytest.mark.parametrize("seed", range(3))
+    def test_code_0_is_filtered_as_by_transformers(self, seed: int, penalty: float, top_p: float) -> None:
         torch.manual_seed(seed)
         logits = torch.randn(3, CODEC_VOCAB) * 4
         history = torch.randint(0, 256, (3, 40))
         oracle = LogitsProcessorList(
             [
-                RepetitionPenaltyLogitsProcessor(1.05),
+                RepetitionPenaltyLogitsProcessor(penalty),
                 SuppressTokensLogitsProcessor(torch.nonzero(SUPPRESSED).flatten().tolist()),
                 TemperatureLogitsWarper(0.9),
                 TopKLogitsWarper(50),
+                *([TopPLogitsWarper(top_p)] if top_p < 1 else []),
             ]
         )
-        sampling = rows([StreamSampling(seed=1)] * 3, [0, 1, 2])
+        stream = StreamSampling(seed=1, top_p=top_p, repetition_penalty=penalty)
+        sampling = rows([stream] * 3, [0, 1, 2])
         scores = drawing.code0_scores(logits, sampling.repetition_penalty, seen_codes(history), SUPPRESSED)
         values, codes = drawing.candidates(scores, sampling.temperature, sampling.top_k)
+        values = drawing.nucleus(values, sampling.top_p)
         assert torch.equal(spread(values, codes, CODEC_VOCAB), oracle(history, logits.clone()))
 
     @pytest.mark.parametrize("top_p", [0.05, 0.5, 0.8, 0.95, 1.0])
@@ -156,15 +161,17 @@ class TestGreedy:
 
 
 class TestDistribution:
-    def test_code_0_follows_the_softmax_of_what_the_filters_leave(self) -> None:
+    @pytest.mark.parametrize("top_p", [0.6, 1.0])
+    def test_code_0_follows_the_softmax_of_what_the_filters_leave(self, top_p: float) -> None:
         torch.manual_seed(2)
         draws = 20_000
         logits = torch.randn(1, CODEC_VOCAB) * 1.5
-        sampling = many_frames(StreamSampling(seed=11), draws)
+        sampling = many_frames(StreamSampling(seed=11, top_p=top_p), draws)
         history = torch.randint(0, 256, (1, 20))
         one = picked(sampling, [0])
         scores = drawing.code0_scores(logits, one.repetition_penalty, seen_codes(history), SUPPRESSED)
         values, codes = drawing.candidates(scores, one.temperature, one.top_k)
+        values = drawing.nucleus(values, one.top_p)
         drawn = draw_code0(
             logits.expand(draws, -1), sampling, seen_codes(history).expand(draws, -1), SUPPRESSED
         )
@@ -234,7 +241,8 @@ class TestBatchInvariance:
         generator = torch.Generator().manual_seed(logits_seed)
         logits = torch.randn(n, CODEC_VOCAB, generator=generator)
         seen = torch.rand(n, CODEC_VOCAB, generator=generator) < 0.1
-        sampling = rows([StreamSampling(seed=s) for s in seeds], [frame + i for i in range(n)])
+        streams = [StreamSampling(seed=s, top_p=1 - 0.3 * (i % 3)) for i, s in enumerate(seeds)]
+        sampling = rows(streams, [frame + i for i in range(n)])
         code0 = draw_code0(logits, sampling, seen, SUPPRESSED)
         residual = draw_residual(logits, sampling, 4)
         shuffled = list(range(n))
@@ -252,6 +260,8 @@ class TestParameters:
             {"top_k": 0},
             {"predictor_top_k": MAX_TOP_K + 1},
             {"predictor_top_p": 0.0},
+            {"top_p": 0.0},
+            {"top_p": 1.5},
             {"temperature": -0.1},
             {"repetition_penalty": 0.0},
             {"seed": 1 << 63},

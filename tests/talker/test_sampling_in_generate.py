@@ -60,3 +60,23 @@ def test_generate_filters_code_0_and_the_residual_codes_in_this_order(
     assert residual_top_k.top_k == DEFAULTS.predictor_top_k
     assert isinstance(residual_top_p, TopPLogitsWarper)
     assert residual_top_p.top_p == DEFAULTS.predictor_top_p
+
+
+def test_generate_takes_top_p_and_repetition_penalty_for_code_0_and_puts_top_p_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    talker = record(model().talker, monkeypatch)
+    ids = torch.tensor([Conversation().turn(tiny.USER, words(3)).asked()])
+    model().generate(
+        ids,
+        thinker_max_new_tokens=4,
+        thinker_eos_token_id=tiny.IM_END,
+        talker_max_new_tokens=3,
+        talker_top_p=0.7,
+        talker_repetition_penalty=1.3,
+    )
+    penalty, _, _, top_k, top_p = talker[0]
+    assert penalty.penalty == 1.3
+    assert isinstance(top_k, TopKLogitsWarper)
+    assert isinstance(top_p, TopPLogitsWarper)
+    assert top_p.top_p == 0.7

@@ -35,6 +35,7 @@ class StreamSampling(msgspec.Struct, frozen=True):
     seed: int
     temperature: float = 0.9
     top_k: int = 50
+    top_p: float = 1.0
     repetition_penalty: float = 1.05
     predictor_temperature: float = RESIDUAL_TEMPERATURE
     predictor_top_k: int = 50
@@ -45,8 +46,8 @@ class StreamSampling(msgspec.Struct, frozen=True):
             raise ValueError("seed must fit 64 bits, signed")
         if not (1 <= self.top_k <= MAX_TOP_K and 1 <= self.predictor_top_k <= MAX_TOP_K):
             raise ValueError(f"top_k and predictor_top_k must be 1 to {MAX_TOP_K}")
-        if not 0 < self.predictor_top_p <= 1:
-            raise ValueError("predictor_top_p must be above 0 and at most 1")
+        if not (0 < self.top_p <= 1 and 0 < self.predictor_top_p <= 1):
+            raise ValueError("top_p and predictor_top_p must be above 0 and at most 1")
         if self.temperature < 0 or self.predictor_temperature < 0 or self.repetition_penalty <= 0:
             raise ValueError("temperatures must not be negative, and repetition_penalty must be positive")
 
@@ -55,12 +56,13 @@ class StreamSampling(msgspec.Struct, frozen=True):
 class Sampling:
     """Parameters of the rows of one step, each [n] on the device.
 
-    Temperatures, `top_p` and `repetition_penalty` are float32, the rest int64. `frame` is the index in its
+    Temperatures, top-ps and `repetition_penalty` are float32, the rest int64. `frame` is the index in its
     stream of the frame whose codes are drawn, the same for code 0 and the other groups.
     """
 
     temperature: Tensor
     top_k: Tensor
+    top_p: Tensor
     repetition_penalty: Tensor
     predictor_temperature: Tensor
     predictor_top_k: Tensor
@@ -75,6 +77,7 @@ class SlotSampling:
 
     temperature: Tensor
     top_k: Tensor
+    top_p: Tensor
     repetition_penalty: Tensor
     predictor_temperature: Tensor
     predictor_top_k: Tensor
@@ -118,10 +121,11 @@ def draw_code0(logits: Tensor, sampling: Sampling, seen: Tensor, suppressed: Ten
 
     `logits`: [n, codec_vocab]; `seen`: bool [n, codec_vocab], the code-0 ids that the stream has drawn;
     `suppressed`: bool [codec_vocab] or [n, codec_vocab]. Order as in transformers' `generate`: repetition
-    penalty, suppression, temperature, top-k (the Talker's top-p is 1).
+    penalty, suppression, temperature, top-k, top-p.
     """
     scores = code0_scores(logits, sampling.repetition_penalty, seen, suppressed)
     values, codes = candidates(scores, sampling.temperature, sampling.top_k)
+    values = nucleus(values, sampling.top_p)
     noise = uniform(noise_keys(sampling, 1)[0], codes)
     return _draw(scores, values, codes, sampling.temperature, noise)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError
 from pydantic_core import from_json
 
 from antiphon_executor.protocol import MAX_SPEECH_TOP_K
@@ -43,7 +43,8 @@ class ChatRequest(Wire):
     """The fields of OpenAI's request that are honoured, and vLLM's and DashScope's on top of them.
 
     Ours: `speech_optional` allows an answer in text alone where a spoken one would be refused for want of
-    room; `talker_...` are for speech what the others are for text.
+    room; `talker_...` are for speech what the others are for text, named as in `generate` of transformers.
+    `talker_max_frames`, of 80 ms each, is its `talker_max_new_tokens`.
     """
 
     harmless = frozenset(
@@ -91,6 +92,12 @@ class ChatRequest(Wire):
     speech_optional: Flag = False
     talker_temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None
     talker_top_k: Annotated[int, Field(ge=1, le=MAX_SPEECH_TOP_K, strict=True)] | None = None
+    talker_top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
+    talker_repetition_penalty: Annotated[float, Field(gt=0, le=2, strict=True)] | None = None
+    talker_max_frames: TokenLimit | None = Field(
+        None,
+        validation_alias=AliasChoices("talker_max_frames", "talker_max_new_tokens", "talker_max_tokens"),
+    )
     talker_seed: Seed | None = None
 
     @property

@@ -37,7 +37,13 @@ class SpeakingOracle:
         model.talker.config.audio_config = model.config.thinker_config.audio_config
 
     def speak(
-        self, conversation: Conversation, *, text: int, frames: int, voice: str = "ethan"
+        self,
+        conversation: Conversation,
+        *,
+        text: int,
+        frames: int,
+        voice: str = "ethan",
+        repetition_penalty: float = 1.05,
     ) -> SpokenTruth:
         """`text` ids spoken, at most `frames` frames."""
         inputs: dict[str, Any] = dict(self.oracle.inputs(conversation))
@@ -54,6 +60,7 @@ class SpeakingOracle:
                 thinker_eos_token_id=None,
                 thinker_do_sample=False,
                 talker_do_sample=False,
+                talker_repetition_penalty=repetition_penalty,
                 talker_max_new_tokens=frames + 1,
             )
         finally:

@@ -124,9 +124,9 @@ async def test_given_a_seed_then_sampled_speech_is_that_of_the_reference_alone_a
         aria_oracle.speak(
             heard_prompt(aria_oracle, 2, 5, seed),
             words(aria_oracle, 3 + seed, seed),
-            SpeechSampling("spoken", seed=seed, max_frames=30),
+            SpeechSampling("spoken", seed=seed, max_frames=30, top_p=top_p, repetition_penalty=penalty),
         )
-        for seed in (4, 5, 7)
+        for seed, top_p, penalty in ((4, 1.0, 1.05), (5, 1.0, 1.05), (7, 1.0, 1.05), (8, 0.6, 1.4))
     ]
     assert any(truth.ended for truth in expected)
     together = await asyncio.gather(*(said(aria, truth) for truth in expected * 2))

@@ -100,6 +100,15 @@ async def test_given_voices_then_each_speaks_as_in_transformers(
     assert not np.array_equal(said["chelsie"].codes, said["aiden"].codes)
 
 
+async def test_given_a_repetition_penalty_then_codes_are_those_of_transformers(
+    talker: TalkerRig, oracle: SpeakingOracle, truths: list[SpokenTruth]
+) -> None:
+    truth = oracle.speak(asked(QUESTIONS[0]), text=12, frames=FRAMES, repetition_penalty=1.6)
+    assert not np.array_equal(truth.codes, truths[0].codes)
+    sampling = SpeechSampling("ethan", temperature=0, max_frames=FRAMES, repetition_penalty=1.6)
+    assert_same_speech(await talker.speak(truth.prompt, truth.text, sampling), truth)
+
+
 async def test_given_a_seed_then_sampled_speech_is_the_same_alone_and_in_company(
     talker: TalkerRig, cramped_talker: TalkerRig, truths: list[SpokenTruth]
 ) -> None:
