@@ -63,7 +63,6 @@ def model_card(
         ),
         speech=_recommended(SpeechSampling(default), notes.get("speech", {})) if default else None,
         memory=memory,
-        text_step=getattr(config.talker_config, "text_tokens_per_chunk", 1),
         capacity=capacity,
         media=media,
     )

@@ -211,12 +211,14 @@ class SpeechDelta:
 
     `frames`: code frames in this piece (80 ms each; the first frame of a stream is 555 samples short).
     `text_tokens`: how many of the text's tokens that go to the Talker (`TextDelta.spoken_ends`) the stream
-    had taken in by the end of this piece.
+    had taken in by the end of this piece; a full stop that closes a text which was cut counts too. `pace`:
+    how much slower than ordinary the voice speaks (`spoken_length.VoicePace`), as far as is known.
     """
 
     pcm: bytes
     frames: int
     text_tokens: int
+    pace: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,8 +261,7 @@ class ModelCard:
 
     `sampling`, `speech`: what its makers recommend, for what a request leaves open; `speech` in the default
     voice, None where it does not speak. `voice_table`: every voice, one of them the default; empty there.
-    `text_step`: how many tokens of its text a spoken answer takes in at once. `media`: how large the model
-    makes pictures, and how many tokens media take.
+    `media`: how large the model makes pictures, and how many tokens media take.
     """
 
     name: str
@@ -273,7 +274,6 @@ class ModelCard:
     sampling: TextSampling = TextSampling()
     speech: SpeechSampling | None = None
     memory: tuple[MemoryItem, ...] = ()
-    text_step: int = 1
     capacity: EngineCapacity = field(default_factory=EngineCapacity)
     media: MediaGeometry = field(default_factory=MediaGeometry)
 

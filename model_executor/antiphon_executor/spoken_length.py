@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterator
 
 _LETTER, _WORD, _DIGIT, _SYLLABLE, _PAUSE, _OPENING = 0.6, 0.8, 3.0, 2.4, 2.5, 4.0
-_MARKS = frozenset(",;:.!?…—–\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f\u0964\u060c\u061b\u061f")
+PAUSE_MARKS = frozenset(",;:.!?…—–\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f\u0964\u060c\u061b\u061f")
+SENTENCE_MARKS = frozenset(".!?…\u3002\uff01\uff1f\u0964\u061f\n")
 _WIDE_MARKS = frozenset("…—\u3001\u3002\uff01\uff0c\uff1a\uff1b\uff1f\u0964")
 # A character of these is a syllable: kana, Chinese characters, Hangul.
 _SYLLABLES = re.compile(
@@ -26,16 +27,24 @@ def spoken_weights(text: str) -> Iterator[float]:
     """Of each character, the frames that it takes at a pace of 1. A mark is a pause where more follows it."""
     for at, character in enumerate(text):
         before, behind = text[at - 1 : at], text[at + 1 : at + 2]
-        if _SYLLABLES.match(character):
-            yield _SYLLABLE
-        elif character.isdigit():
-            yield _DIGIT
-        elif character.isalpha():
-            yield _LETTER if before.isalpha() else _LETTER + _WORD
-        elif character == "\n" or (character in _MARKS and (behind.isspace() or character in _WIDE_MARKS)):
-            yield _PAUSE if before not in _MARKS and not before.isspace() else 0.0
+        pauses = character == "\n" or (
+            character in PAUSE_MARKS and (behind.isspace() or character in _WIDE_MARKS)
+        )
+        if pauses and before not in PAUSE_MARKS and not before.isspace():
+            yield _PAUSE
         else:
-            yield 0.0
+            yield letter_weight(character, before)
+
+
+def letter_weight(character: str, before: str) -> float:
+    """The frames that a letter or digit takes behind another, at a pace of 1; none for what is not heard."""
+    if _SYLLABLES.match(character):
+        return _SYLLABLE
+    if character.isdigit():
+        return _DIGIT
+    if character.isalpha():
+        return _LETTER if before.isalpha() else _LETTER + _WORD
+    return 0.0
 
 
 def spoken_frames(text: str) -> float:
@@ -53,7 +62,12 @@ class VoicePace:
 
     def frames(self, text: str) -> float:
         """How many frames the voice will take to say a text."""
-        return spoken_frames(text) * self._said / self._expected
+        return spoken_frames(text) * self.pace
+
+    @property
+    def pace(self) -> float:
+        """How many frames the voice takes for each frame of `spoken_frames`."""
+        return self._said / self._expected
 
     @property
     def doubt(self) -> float:

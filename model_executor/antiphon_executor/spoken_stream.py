@@ -157,7 +157,8 @@ class SpokenStream:
                 if derailed is not None:
                     ended = SpeechEnded("length", sent, derailed)
                 pcm = self._edged(item.pcm, first=sent == 1, cut=derailed is not None)
-                yield SpeechDelta(pcm, 1, self._session.text_tokens(sent))
+                pace = self._pace.pace if self._pace is not None else 1.0
+                yield SpeechDelta(pcm, 1, self._session.text_tokens(sent), pace)
         self._learn(ended)
         yield ended
 

@@ -1,8 +1,8 @@
-"""Which text of an answer has been taken in at which sample of its speech.
+"""Which text of an answer is said at which sample of its speech.
 
 In: text and speech as they come, in any order. Out: words with their samples, the text up to a sample. Pure.
-Exact, and no more than it says: a word is heard behind the sample where it is taken in, never before. How far
-behind, only the Talker knows.
+When the Talker takes a word in is known exactly; it is said after that, often seconds later. How much later
+is an estimate (`word_clock`), which never goes below that bound.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from antiphon_executor.protocol import SpeechDelta, SpeechEnded, TextDelta, TextEnded, TurnEvent
+from antiphon_server.word_clock import WordClock
 
 # Scripts that put no space between words: Thai, Lao, Burmese, Khmer, kana, and Chinese characters.
 _LETTERS = (
@@ -25,7 +26,7 @@ _UNSPACED_OR_MARK = re.compile(f"[{_LETTERS}\u3001-\u303f\uff00-\uff0f\uff1a-\uf
 
 @dataclass(frozen=True, slots=True)
 class TimedWord:
-    """`text`: with the white space behind it. The stream takes it in from sample `start` up to `end`."""
+    """`text`: with the white space behind it. It is said from sample `start` up to `end`, by an estimate."""
 
     index: int
     text: str
@@ -57,13 +58,6 @@ class Intake:
     def start_of(self, token: int) -> int | None:
         """Where the token (from 1) enters; the end of the speech where it never does. None: not known yet."""
         step = bisect_left(self._tokens, token)
-        if step < len(self._starts):
-            return self._starts[step]
-        return self.samples if self.ended else None
-
-    def end_of(self, token: int) -> int | None:
-        """Where what follows the token's step enters, or the speech ends. None: not known yet."""
-        step = bisect_left(self._tokens, token) + 1
         if step < len(self._starts):
             return self._starts[step]
         return self.samples if self.ended else None
@@ -127,8 +121,11 @@ class Alignment:
     def __init__(self) -> None:
         self._intake = Intake()
         self._words = Words()
+        self._clock = WordClock()
         self._cuts: list[tuple[int, int]] = []
         self._given = 0
+        self._last = TimedWord(-1, "", 0, 0)
+        self._stopped_itself = False
 
     @property
     def samples(self) -> int:
@@ -139,19 +136,26 @@ class Alignment:
         match event:
             case TextDelta():
                 self._words.add(event.text, event.spoken_ends)
+                self._clock.add_text(event.text)
             case TextEnded():
                 self._words.ended = True
             case SpeechDelta():
+                if not self._intake.samples:
+                    self._clock.begin(event.pace)
                 self._intake.add(len(event.pcm) // 2, event.text_tokens)
+                self._clock.add_sound(event.pcm)
             case SpeechEnded():
                 self._intake.ended = True
+                self._stopped_itself = event.finish_reason == "stop"
+        if isinstance(event, TextEnded | SpeechEnded) and self._words.ended and self._stopped_itself:
+            self._clock.complete()
         self._cuts += self._words.cut()
 
     def words(self, until: int | None = None) -> list[TimedWord]:
         """Those not given before that end by sample `until`; all that is left, once both sides have ended.
 
-        Starts and ends never go back. The last word ends with the speech. What the speech never took in
-        stands at its end and has no length.
+        Starts and ends never go back, nor beyond the sound. What the speech never said stands at its end and
+        has no length.
         """
         found: list[TimedWord] = []
         while self._given < len(self._cuts):
@@ -159,12 +163,14 @@ class Alignment:
             if word is None or (until is not None and word.end > until):
                 break
             found.append(word)
+            self._last = word
             self._given += 1
         return found
 
-    def tokens_before(self, sample: int) -> int:
-        """How many tokens of the text the speech before `sample` has taken in."""
-        return self._intake.tokens_before(sample)
+    def is_said(self, char: int, sample: int) -> bool:
+        """Whether the speech before `sample` begins to say the character."""
+        start = self._start_of(char)
+        return start is not None and start < sample
 
     def text_before(self, sample: int) -> str:
         """What can have been said where the speech is cut at `sample`: the text taken in before."""
@@ -172,13 +178,20 @@ class Alignment:
 
     def _timed(self, index: int) -> TimedWord | None:
         begin, end = self._cuts[index]
-        text, intake = self._words, self._intake
-        first = text.token_at(text.first_char(begin, end))
-        if end == len(text.text) and text.ended:
-            stop = intake.samples if intake.ended else None
-        else:
-            stop = intake.end_of(max(text.token_at(end) - 1, first))
-        start = intake.start_of(first)
+        start = self._start_of(self._words.first_char(begin, end))
+        stop = self._clock.end_of(end)
+        if self._intake.ended and (stop is None or end == len(self._words.text)):
+            stop = self._clock.end
         if start is None or stop is None:
             return None
-        return TimedWord(index, text.text[begin:end], start, stop)
+        start = min(max(start, self._last.start), self._intake.samples)
+        stop = min(max(stop, self._last.end, start), self._intake.samples)
+        return TimedWord(index, self._words.text[begin:end], start, stop)
+
+    def _start_of(self, char: int) -> int | None:
+        """Where the character is said, and not before it is taken in. None: not known yet."""
+        taken_in = self._intake.start_of(self._words.token_at(char))
+        begin = self._clock.begin_of(char)
+        if begin is None and self._intake.ended:
+            begin = self._intake.samples
+        return None if taken_in is None or begin is None else max(taken_in, begin)

@@ -24,7 +24,6 @@ class Captions:
         self._waits = form.speaks and form.transcript_timing == "as_spoken"
         self._alignment = Alignment()
         self._held: deque[tuple[int, TextDelta | TextEnded]] = deque()
-        self._tokens = 0
         self._chars = 0
         self._speech_over = False
 
@@ -39,16 +38,15 @@ class Captions:
         if isinstance(event, TextDelta):
             self._hold(event)
         elif isinstance(event, TextEnded):
-            self._held.append((self._tokens, event))
+            self._held.append((max(self._chars - 1, 0), event))
         else:
             return [event]
         return []
 
     def before(self, samples: int) -> list[TurnEvent]:
-        """Text that the first `samples` of the sound take in; all that waits, once the sound is complete."""
-        tokens = self._alignment.tokens_before(samples)
+        """Text that the first `samples` of the sound say; all that waits, once the sound is complete."""
         due: list[TurnEvent] = []
-        while self._held and (self._speech_over or self._held[0][0] <= tokens):
+        while self._held and (self._speech_over or self._alignment.is_said(self._held[0][0], samples)):
             due.append(self._held.popleft()[1])
         return due
 
@@ -58,10 +56,8 @@ class Captions:
 
     def _hold(self, delta: TextDelta) -> None:
         for piece in _by_token(delta, self._chars):
-            first = self._tokens + bool(piece.spoken_ends)
-            self._held.append((first, piece))
-            self._tokens += len(piece.spoken_ends)
-        self._chars += len(delta.text)
+            self._held.append((self._chars if piece.text else max(self._chars - 1, 0), piece))
+            self._chars += len(piece.text)
 
 
 def _by_token(delta: TextDelta, before: int) -> Iterator[TextDelta]:

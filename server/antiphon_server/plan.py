@@ -41,7 +41,7 @@ class AnswerHead:
 class AnswerForm:
     """How an answer is written. `audio_format`: of the bytes, whatever the dialect calls it.
 
-    `timestamps`: how fine those of the words are; None where nobody asks for them.
+    `timestamps`: of what; None where nobody asks for them.
     """
 
     stream: bool
@@ -86,7 +86,7 @@ def plan_turn(request: ChatRequest, service: Service, model: str, cache_salt: st
     _check_conversation(conversation, card, service)
     return Plan(
         head=_make_head(model, service),
-        form=_read_form(request, service, card),
+        form=_read_form(request, service),
         conversation=conversation,
         text=read_text_sampling(request, card),
         speech=read_speech_sampling(request, card),
@@ -129,11 +129,10 @@ def _make_head(model: str, service: Service) -> AnswerHead:
     )
 
 
-def _read_form(request: ChatRequest, service: Service, card: ModelCard) -> AnswerForm:
+def _read_form(request: ChatRequest, service: Service) -> AnswerForm:
     audio = request.audio or AudioOptions()
     dialect: Dialect = service.settings.server.dialect
     audio_format: AudioFormat = audio.format or ("pcm16" if request.stream else "wav")
-    fineness: TimestampGranularity = "word" if card.text_step == 1 else "chunk"
     if request.stream and audio_format == "wav":
         # A wav file cannot be streamed. Who asks for one speaks DashScope's dialect, where it means bare PCM.
         audio_format = "pcm16"
@@ -150,7 +149,7 @@ def _read_form(request: ChatRequest, service: Service, card: ModelCard) -> Answe
         tool_use=_read_tool_use(request),
         include_usage=options is not None and (options.include_usage or options.continuous_usage_stats),
         continuous_usage=options is not None and options.continuous_usage_stats,
-        timestamps=fineness if audio.timestamp_granularities else None,
+        timestamps="word" if audio.timestamp_granularities else None,
         transcript_timing=audio.transcript_timing,
     )
 

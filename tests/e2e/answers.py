@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import Any
 
 import openai
-import pytest
 
 from antiphon_executor.protocol import SAMPLES_PER_FRAME, SPEAKING_RATE_HZ
 from tests.e2e.server_process import MODEL
@@ -41,17 +40,14 @@ class Answer:
     def frames(self) -> float:
         return (len(self.pcm) / 2 + LOOK_AHEAD_SAMPLES) / SAMPLES_PER_FRAME if self.pcm else 0
 
-    def assert_timed(self, step: int) -> None:
-        """The whole text, once, in times that never go back, on every `step`-th frame, to the sound's end."""
+    def assert_timed(self) -> None:
+        """The whole text, once, in times that never go back, inside the sound."""
         assert "".join(word["word"] for word in self.words) == self.text
         times = [(word["start"], word["end"]) for word in self.words]
         assert all(start <= end for start, end in times)
         assert all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairwise(times))
-        assert times[0][0] == 0
-        assert times[-1][1] == pytest.approx(len(self.pcm) / 2 / SPEAKING_RATE_HZ, abs=1e-6)
-        for start, _ in times[1:]:
-            steps = (start * SPEAKING_RATE_HZ + LOOK_AHEAD_SAMPLES) / SAMPLES_PER_FRAME / step
-            assert start == 0 or steps == pytest.approx(round(steps), abs=1e-3)
+        assert times[0][0] >= 0
+        assert times[-1][1] <= len(self.pcm) / 2 / SPEAKING_RATE_HZ + 1e-6
 
 
 def timed(form: dict[str, Any], **audio: Any) -> dict[str, Any]:

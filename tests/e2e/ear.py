@@ -25,18 +25,41 @@ class Ear:
 
     def __init__(self, pocketsphinx: Any) -> None:
         self._decoder = pocketsphinx.Decoder(samprate=_RATE_HZ, loglevel="FATAL", lm=None, **_BEAMS)
+        self._aligner = pocketsphinx.Decoder(samprate=_RATE_HZ, loglevel="FATAL", lm=None)
+
+    def word_starts(self, pcm: bytes, words: Sequence[str]) -> list[float] | None:
+        """The second at which each of `words` (lower case), which are said one after the other, begins.
+
+        None where one of them is not in the dictionary, or they cannot be found.
+        """
+        if any(self._aligner.lookup_word(word) is None for word in words):
+            return None
+        self._aligner.set_align_text(" ".join(words))
+        self._aligner.start_utt()
+        self._aligner.process_raw(_narrow(_samples(pcm)).tobytes(), full_utt=True)
+        self._aligner.end_utt()
+        heard = self._aligner.hyp()
+        if heard is None:
+            return None
+        found = [s for s in self._aligner.seg() if s.word[0] not in "<["]
+        if [segment.word.partition("(")[0] for segment in found] != list(words):
+            return None
+        return [segment.start_frame / 100 - _PAUSE / _RATE_HZ for segment in found]
 
     def hear(self, pcm: bytes, sentences: Sequence[str]) -> str:
         """`pcm`: s16le at 24 kHz; `sentences`: lower case, words alone. Empty where none was heard."""
         grammar = f"#JSGF V1.0;\ngrammar heard;\npublic <heard> = {' | '.join(sentences)} ;"
         self._decoder.add_jsgf_string("heard", grammar)
         self._decoder.activate_search("heard")
-        sound = np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
         self._decoder.start_utt()
-        self._decoder.process_raw(_narrow(sound).tobytes(), full_utt=True)
+        self._decoder.process_raw(_narrow(_samples(pcm)).tobytes(), full_utt=True)
         self._decoder.end_utt()
         heard = self._decoder.hyp()
         return str(heard.hypstr) if heard else ""
+
+
+def _samples(pcm: bytes) -> NDArray[np.float32]:
+    return np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
 
 
 def _narrow(sound: NDArray[np.float32]) -> NDArray[np.int16]:

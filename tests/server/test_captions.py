@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from antiphon_executor.protocol import (
@@ -17,7 +18,9 @@ from antiphon_executor.protocol import (
 from antiphon_server.captions import Captions
 from antiphon_server.plan import AnswerForm
 
-SOUND = SpeechDelta(bytes(20), 1, 1)  # ten samples
+FRAME = 1_920
+LOUD = (np.sin(np.arange(FRAME) * 0.1) * 8_000).astype("<i2").tobytes()
+SOUND = SpeechDelta(LOUD, 1, 1)
 ONE, TWO = TextDelta(0, "Hi ", 1, (), (3,)), TextDelta(0, "you", 1, (), (6,))
 LAST, ENDED = TextDelta(0, "", 1), TextEnded(0, "stop")
 
@@ -47,15 +50,28 @@ def test_words_that_nobody_asked_for_are_not_told() -> None:
     assert shown.behind(10) == []
 
 
-def test_text_waits_for_the_sound_that_takes_it_in_and_its_end_for_all_of_it() -> None:
+def test_text_waits_for_the_sound_that_says_it_and_its_end_for_all_of_it() -> None:
+    """`Hi ` takes 2 frames and `you` 2.6; both tokens are taken in with the first frame."""
     shown = captions(transcript_timing="as_spoken")
     assert [shown.see(event) for event in (ONE, TWO, LAST, ENDED)] == [[]] * 4
     assert shown.before(0) == []
-    shown.see(SOUND)
-    assert shown.before(10) == [ONE]
-    shown.see(SpeechDelta(bytes(20), 1, 2))
-    assert shown.before(10) == []
-    assert shown.before(20) == [TWO, LAST, ENDED]
+    for _ in range(5):
+        shown.see(SpeechDelta(LOUD, 1, 2))
+    assert shown.before(FRAME) == [ONE]
+    assert shown.before(2 * FRAME) == []
+    assert shown.before(3 * FRAME) == [TWO]
+    assert shown.before(4 * FRAME) == []
+    assert shown.before(5 * FRAME) == [LAST, ENDED]
+
+
+def test_text_that_has_not_been_taken_in_waits_even_if_it_should_have_been_said() -> None:
+    shown = captions(transcript_timing="as_spoken")
+    for event in (ONE, TWO, LAST, ENDED, *[SOUND] * 20):
+        shown.see(event)
+    assert shown.before(20 * FRAME) == [ONE]
+    shown.see(SpeechDelta(LOUD, 1, 2))
+    assert shown.before(20 * FRAME) == []
+    assert shown.before(21 * FRAME) == [TWO, LAST, ENDED]
 
 
 def test_speech_that_ends_early_lets_the_text_go_and_what_follows_too() -> None:
@@ -72,9 +88,9 @@ def test_a_delta_of_several_tokens_goes_out_token_by_token() -> None:
     shown = captions(transcript_timing="as_spoken")
     shown.see(ONE)
     shown.see(TextDelta(0, "you there", 3, (), (6, 12)))
-    for tokens in (1, 2, 3):
-        shown.see(SpeechDelta(bytes(20), 1, tokens))
-    due = [shown.before(samples) for samples in (10, 20, 30)]
+    for _ in range(9):
+        shown.see(SpeechDelta(LOUD, 1, 3))
+    due = [shown.before(frames * FRAME) for frames in (1, 3, 5)]
     assert [[event.text for event in events if isinstance(event, TextDelta)] for events in due] == [
         ["Hi "], ["you"], [" there"],
     ]  # fmt: skip
@@ -87,21 +103,14 @@ def test_a_delta_with_log_probabilities_stays_whole() -> None:
     shown = captions(transcript_timing="as_spoken")
     shown.see(several)
     shown.see(SOUND)
-    assert shown.before(10) == [several]
+    assert shown.before(FRAME) == [several]
 
 
-def test_words_come_behind_the_sound_that_takes_them_in() -> None:
+def test_words_come_behind_the_sound_that_says_them() -> None:
     shown = captions(timestamps="word")
-    events: tuple[TurnEvent, ...] = (
-        ONE,
-        TWO,
-        ENDED,
-        SOUND,
-        SpeechDelta(bytes(20), 1, 2),
-        SpeechEnded("stop", 2),
-    )
+    events: tuple[TurnEvent, ...] = (ONE, TWO, ENDED, *[SpeechDelta(LOUD, 1, 2)] * 5, SpeechEnded("stop", 5))
     for event in events:
         shown.see(event)
-    assert shown.behind(9) == []
-    assert [word.text for word in shown.behind(10)] == ["Hi "]
-    assert [word.text for word in shown.behind(20)] == ["you"]
+    assert shown.behind(FRAME) == []
+    assert [word.text for word in shown.behind(3 * FRAME)] == ["Hi "]
+    assert [word.text for word in shown.behind(5 * FRAME)] == ["you"]

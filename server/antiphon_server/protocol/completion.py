@@ -73,14 +73,15 @@ class Logprobs(_Answer):
     refusal: None = None
 
 
-TimestampGranularity = Literal["word", "chunk"]
+TimestampGranularity = Literal["word"]
 
 
 class Word(_Answer):
-    """A piece of the transcript, with the white space behind it, and when the speech takes it in.
+    """A piece of the transcript, with the white space behind it, and when it is said.
 
-    `start`, `end`: seconds of the answer's sound. The word is heard from `start` on, never before. `index`
-    counts the words from 0 and stands in the pieces of a stream only: OpenAI's clients join lists by it.
+    `start`, `end`: seconds of the answer's sound, estimated from the text and from where the sound pauses;
+    never before the voice has read the word, and never behind the sound's end. `index` counts the words from
+    0 and stands in the pieces of a stream only: OpenAI's clients join lists by it.
     """
 
     index: int = 0
@@ -92,7 +93,7 @@ class Word(_Answer):
 class Audio(_Answer):
     """A whole spoken answer. `data`: base64 of the file. `expires_at`: Unix seconds.
 
-    `words` and how fine their times are stand here only where they were asked for.
+    `words` and their granularity stand here only where they were asked for.
     """
 
     id: str
@@ -130,7 +131,7 @@ class Completion(_Answer):
 class DeltaAudio(_Answer):
     """A piece of speech: one of these fields in OpenAI's dialect.
 
-    Where words are timed, the first piece says how finely, and `words` come behind the sound they stand for.
+    Where words are timed, the first piece says so, and `words` come behind the sound they stand for.
     """
 
     id: str | None = None

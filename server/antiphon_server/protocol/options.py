@@ -81,12 +81,13 @@ class AudioOptions(Wire):
     """`voice`: one of the model's, one of OpenAI's names, or a recording; `format` of the answer's sound.
 
     Ours: `timestamp_granularities: ["word"]`, named as in OpenAI's transcriptions, adds `words` to the
-    answer's audio: the whole transcript, word by word, with the seconds of the sound at which the voice takes
-    each in. It is heard from `start` on, never before, and may be said later. `timestamp_granularity` says
-    how fine the times are: `word`, or `chunk` where a few words are taken in at once and share their times.
-    In a stream, words come in audio deltas of their own, right behind the sound that takes them in.
-    `transcript_timing: "as_spoken"` lets the transcript of a stream go out with the sound that takes it in,
-    instead of as soon as it is there.
+    answer's audio: the whole transcript, word by word, with the seconds of the sound at which each is said.
+    These are estimates, from the length of the words and from where the sound pauses, not the result of
+    listening: half of them are off by less than 0.1 s, nine in ten by less than 0.2 s in a whole answer and
+    0.5 s in a stream, as measured on antiphon-nano. No word begins before the voice has read it. In a stream,
+    words come in audio deltas of their own, right behind their sound.
+    `transcript_timing: "as_spoken"` sends the transcript of a stream with the sound that says it, by the same
+    estimate, instead of as soon as it is there.
     """
 
     voice: VoiceChoice | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 from itertools import pairwise
 from typing import Any
 
@@ -55,10 +54,11 @@ async def test_a_whole_answer_times_every_word_of_its_transcript(client: httpx.A
     seconds = len(base64.b64decode(audio["data"])) / 2 / SPEAKING_RATE_HZ
     assert audio["timestamp_granularity"] == "word"
     assert [word["word"] for word in audio["words"]] == ["one ", "two ", "three ", "four ", "five"]
+    # Of these lengths, the words begin where the echo happens to say them.
     assert [word["start"] for word in audio["words"]] == pytest.approx(
-        [starts_at(n) for n in (0, 1, 2, 3, 4)]
+        [starts_at(n) for n in (0, 1, 2, 3, 4)], abs=0.05
     )
-    assert audio["words"][-1]["end"] == pytest.approx(seconds, abs=1e-6)
+    assert seconds - 0.02 < audio["words"][-1]["end"] <= seconds + 1e-6
     assert all(set(word) == {"word", "start", "end"} for word in audio["words"])
 
 
@@ -74,7 +74,9 @@ async def test_a_stream_tells_the_same_words_each_behind_its_sound(client: httpx
         assert all(word["end"] <= heard_s + 3 / SPEAKING_RATE_HZ for word in delta.get("words", []))
         words += delta.get("words", [])
     assert [word.pop("index") for word in words] == list(range(len(words)))
-    assert words == whole["words"]
+    assert [word["word"] for word in words] == [word["word"] for word in whole["words"]]
+    assert all(a["start"] <= b["start"] and a["end"] <= b["end"] for a, b in pairwise(words))
+    assert words[-1]["end"] == whole["words"][-1]["end"]
 
 
 @pytest.mark.parametrize("stream_it", [False, True])
@@ -85,14 +87,6 @@ async def test_nothing_of_it_is_sent_unless_it_is_asked_for(
         deltas = audio_deltas(await stream(client, body)) if stream_it else [await audio_of(client, body)]
         names = {name for delta in deltas for name in delta}
         assert names == {"id", "data", "expires_at", "transcript"}
-
-
-async def test_a_model_that_takes_its_text_in_by_chunks_says_so(
-    client: httpx.AsyncClient, engine: EchoEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine, "_card", dataclasses.replace(engine.card, text_step=4))
-    assert (await audio_of(client, timed()))["timestamp_granularity"] == "chunk"
-    assert audio_deltas(await stream(client, timed()))[0]["timestamp_granularity"] == "chunk"
 
 
 @pytest.mark.parametrize("max_frames", [1, 3, 5])
@@ -112,20 +106,22 @@ async def test_speech_cut_short_still_has_all_of_its_words(
 async def test_a_transcript_runs_ahead_of_the_sound_or_keeps_pace_with_it(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, timing: str, runs_ahead: bool
 ) -> None:
-    """All of the text is there before the first sound. Keeping pace, a token comes right before its own."""
+    """All of the text is there before the first sound. Keeping pace, no token comes before its own."""
     whole = EchoEngine._events
     monkeypatch.setattr(EchoEngine, "_events", lambda *args: sorted(whole(*args), key=_is_speech))
     deltas = audio_deltas(await stream(client, spoken(transcript_timing=timing)))
-    said_so_far, heard_s, ahead = "", 0.0, False
+    said_so_far, heard_s, ahead, pieces, names = "", 0.0, False, 0, set[str]()
     for delta in deltas:
         said_so_far += delta.get("transcript", "")
         if "data" in delta:
             heard_s += len(base64.b64decode(delta["data"])) / 2 / SPEAKING_RATE_HZ
             ahead |= starts_at((len(said_so_far) - 1) // 4) >= heard_s
-            behind = starts_at(-(-len(said_so_far) // 4)) < heard_s - 3 / SPEAKING_RATE_HZ
-            assert not behind or said_so_far == TEXT
+            pieces += "transcript" in names
+        names = set(delta)
     assert said_so_far == TEXT
     assert ahead == runs_ahead
+    # Before the sound's end, not with it.
+    assert runs_ahead or pieces > 2
 
 
 def _is_speech(event: TurnEvent) -> bool:
@@ -167,5 +163,5 @@ async def test_both_are_documented(client: httpx.AsyncClient) -> None:
     body = schema["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]
     options = body["schema"]["$defs"]["AudioOptions"]
     assert {"timestamp_granularities", "transcript_timing"} <= set(options["properties"])
-    assert "heard from `start` on" in options["description"]
+    assert "These are estimates" in options["description"]
     assert set(schema["components"]["schemas"]["Word"]["properties"]) == {"index", "word", "start", "end"}

@@ -1,0 +1,152 @@
+"""When each character of an answer's text is said: an estimate from how it sounds and how much text there is.
+
+In: sound and text as they come. Out: samples. Letters share the time in which something is heard, by the
+weights of `spoken_length` at the voice's pace; pauses stand at punctuation marks, as fits best so far (a beam
+of guesses); once the sound is complete, the text is stretched over all of it. Pure.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from antiphon_executor.protocol import SAMPLES_PER_FRAME
+from antiphon_executor.spoken_length import PAUSE_MARKS, SENTENCE_MARKS, letter_weight
+from antiphon_server.heard_blocks import BLOCK_SAMPLES, HeardBlocks, Pause
+
+_BLOCKS_A_FRAME = SAMPLES_PER_FRAME / BLOCK_SAMPLES
+_DRAWN_OUT = 2.0
+"""Frames by which the last word is longer than its letters say."""
+
+_GUESSES = 8
+_TRUST = 0.3
+"""How much of a stretch's own pace counts for what follows."""
+_UNEVEN, _UNEVEN_BLOCKS = 0.12, 8.0
+"""How much a stretch's pace varies (standard deviation of its logarithm), and by how many blocks anyway."""
+_SKIPPED_MARK, _SKIPPED_STOP = 0.7, 3.0
+_SKIPPED_PAUSE, _SKIPPED_PAUSE_BLOCKS = 1.0, 8.0
+_FARTHEST = 1.0
+"""Logarithm of a pace that no stretch has."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Mark:
+    """`text`: frames of text before it; `cost`: of no pause at it."""
+
+    text: float
+    cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Guess:
+    """Anchors: so much text (frames at a pace of 1) is said in so many heard blocks. Least cost is best."""
+
+    anchors: tuple[tuple[float, float], ...]
+    pace: float
+    cost: float = 0.0
+
+    def heard_before(self, text: float) -> float:
+        """How many heard blocks so much text takes."""
+        behind = bisect_right(self.anchors, text, key=lambda anchor: anchor[0])
+        before = self.anchors[max(behind - 1, 0)]
+        if behind == len(self.anchors):
+            return before[1] + (text - before[0]) * _BLOCKS_A_FRAME * self.pace
+        after = self.anchors[behind]
+        return before[1] + (text - before[0]) / (after[0] - before[0]) * (after[1] - before[1])
+
+    def ended(self, text: float, heard: float) -> _Guess:
+        """The same, stretched over the whole text and sound."""
+        before = self.anchors[-1]
+        if text <= before[0] or heard <= before[1]:
+            return _Guess(self.anchors, self.pace, self.cost + _SKIPPED_STOP)
+        _, cost = self._stretch(text, heard)
+        return _Guess((*self.anchors, (text, heard)), self.pace, self.cost + cost)
+
+    def paused(self, pause: Pause, marks: list[_Mark]) -> Iterator[_Guess]:
+        """What it may become behind a pause: at none of the marks, or at one of those that are near."""
+        skipped = _SKIPPED_PAUSE + pause.blocks / _SKIPPED_PAUSE_BLOCKS
+        yield _Guess(self.anchors, self.pace, self.cost + skipped)
+        passed = 0.0
+        for mark in marks[bisect_right(marks, self.anchors[-1][0], key=lambda mark: mark.text) :]:
+            own, cost = self._stretch(mark.text, pause.heard)
+            if own < self.pace * math.exp(-_FARTHEST):
+                return
+            if own < self.pace * math.exp(_FARTHEST):
+                anchors = (*self.anchors, (mark.text, float(pause.heard)))
+                pace = self.pace + _TRUST * (own - self.pace)
+                yield _Guess(anchors, pace, self.cost + passed + cost)
+            passed += mark.cost
+
+    def _stretch(self, text: float, heard: float) -> tuple[float, float]:
+        """The pace since the last anchor, and how unlikely that is."""
+        before = self.anchors[-1]
+        blocks = max(heard - before[1], 1.0)
+        own = blocks / (text - before[0]) / _BLOCKS_A_FRAME
+        uneven = math.hypot(_UNEVEN, _UNEVEN_BLOCKS / blocks)
+        return own, (math.log(own / self.pace) / uneven) ** 2 / 2
+
+
+class WordClock:
+    """One spoken answer."""
+
+    def __init__(self) -> None:
+        self._blocks = HeardBlocks()
+        self._said: list[float] = [0.0]
+        self._marks: list[_Mark] = []
+        self._last = ""
+        self._guesses = [_Guess(((0.0, 0.0),), pace=1.0)]
+
+    def begin(self, pace: float) -> None:
+        """The sound begins. `pace`: of its voice, see `VoicePace`."""
+        self._guesses = [_Guess(((0.0, 0.0),), pace)]
+
+    def add_text(self, text: str) -> None:
+        for character in text:
+            if character in PAUSE_MARKS:
+                self._mark(_SKIPPED_STOP if character in SENTENCE_MARKS else _SKIPPED_MARK)
+            self._said.append(self._said[-1] + letter_weight(character, self._last))
+            self._last = character
+
+    def add_sound(self, pcm: bytes) -> None:
+        for pause in self._blocks.add(pcm):
+            found = [after for guess in self._guesses for after in guess.paused(pause, self._marks)]
+            self._guesses = sorted(found, key=lambda guess: guess.cost)[:_GUESSES]
+
+    def complete(self) -> None:
+        """Text and sound are complete, and belong together."""
+        whole = self._said[-1] + _DRAWN_OUT
+        ended = [guess.ended(whole, len(self._blocks.places)) for guess in self._guesses]
+        self._guesses = [min(ended, key=lambda guess: guess.cost)]
+
+    @property
+    def end(self) -> int:
+        """The sample behind all that has been heard so far."""
+        return self._sample_behind(len(self._blocks.places))
+
+    def begin_of(self, char: int) -> int | None:
+        """The sample where the character is begun; None where the sound does not go so far."""
+        heard, places = self._heard_before(char), self._blocks.places
+        part, block = math.modf(heard)
+        return int((places[int(block)] + part) * BLOCK_SAMPLES) if block < len(places) else None
+
+    def end_of(self, char: int) -> int | None:
+        """The sample where all that stands before `char` is said; None where the sound does not go so far."""
+        heard = self._heard_before(char)
+        return self._sample_behind(heard) if heard <= len(self._blocks.places) else None
+
+    def _heard_before(self, char: int) -> float:
+        return self._guesses[0].heard_before(self._said[min(char, len(self._said) - 1)])
+
+    def _sample_behind(self, heard: float) -> int:
+        block = math.ceil(heard) - 1
+        return int((self._blocks.places[block] + heard - block) * BLOCK_SAMPLES) if heard else 0
+
+    def _mark(self, cost: float) -> None:
+        """Marks that follow each other are one; one before all words is none."""
+        text = self._said[-1]
+        if self._marks and self._marks[-1].text == text:
+            self._marks[-1] = _Mark(text, max(cost, self._marks[-1].cost))
+        elif text:
+            self._marks.append(_Mark(text, cost))
