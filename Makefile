@@ -28,7 +28,7 @@ READY  := $(VENV)/ready-$(DEVICE)
 TESTED := $(VENV)/ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint lock sbom audit architecture chaos siege soak nano nano-polish nano-eval nano-readers image-test clean
+.PHONY: help install serve test lint lock sbom audit architecture cut-answers chaos siege soak nano nano-polish nano-eval nano-readers image-test clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -64,6 +64,9 @@ architecture: $(TESTED) ## write the file table of ARCHITECTURE.md
 
 bench-%: $(TESTED) ## time something: bench-vocoder, ... (ARGS=--help)
 	$(PY) -m tests.bench.bench_$* $(ARGS)
+
+cut-answers: $(TESTED) ## cut 200 spoken answers of antiphon-nano at random: none may speak on (half an hour)
+	PYTHONPATH=model_executor $(PY) -m tests.bench.bench_cut_answers $(ARGS)
 
 chaos: $(TESTED) ## kill clients and engines, read slowly, drain behind nginx (half an hour)
 	$(PY) -m tests.chaos $(ARGS)
