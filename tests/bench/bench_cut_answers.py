@@ -1,8 +1,8 @@
 """Spoken answers of antiphon-nano, cut at random, and whole ones: does any speak on, lose words, or change?
 
 In: how many, which number format. Out: figures, and a line for each answer that is out of bounds. Whole
-answers are compared, sample for sample, with those of a server that leaves cut texts alone. It ends with 1 where an
-answer speaks on or a whole one differs.
+answers are compared, sample for sample, with those of a server that leaves cut texts alone. It ends with 1
+where an answer speaks on or a whole one differs.
 """
 
 from __future__ import annotations

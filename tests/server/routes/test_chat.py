@@ -247,18 +247,6 @@ async def test_sampling_reaches_the_engine(client: httpx.AsyncClient, engine: Ec
     assert (turn.speech.voice, turn.speech.seed, turn.speech.temperature) == ("ethan", 8, 0.9)
 
 
-@pytest.mark.parametrize("most", ["talker_max_frames", "talker_max_new_tokens", "talker_max_tokens"])
-async def test_what_a_request_says_of_speech_reaches_the_engine_by_all_its_names(
-    client: httpx.AsyncClient, engine: EchoEngine, most: str
-) -> None:
-    asked = {"talker_temperature": 0.5, "talker_top_k": 9, "talker_top_p": 0.7}
-    await ask(client, said("x", **SPOKEN, **asked, talker_repetition_penalty=1.2, **{most: 30}))
-    speech = engine.turns[-1].speech
-    assert speech is not None
-    assert (speech.temperature, speech.top_k, speech.top_p) == (0.5, 9, 0.7)
-    assert (speech.repetition_penalty, speech.max_frames) == (1.2, 30)
-
-
 async def test_what_a_request_leaves_open_is_drawn_as_the_makers_recommend(
     client: httpx.AsyncClient, engine: EchoEngine
 ) -> None:
