@@ -50,18 +50,11 @@ class ForkClient:
 
         Raises ServerFault if the fork server does not come up, OSError if the machine has no room for it.
         """
-        async with self._starting:
-            if self._control is None:
-                await self._start()
-        self._last_number += 1
-        number = self._last_number
-        self._ends[number] = asyncio.get_running_loop().create_future()
         try:
-            await self._send(Order(number, job), files)
-        except BaseException:
-            del self._ends[number]
-            raise
-        return number
+            return await self._launch(job, files)
+        except ForkServerDied:
+            # It had died since the last job, unnoticed.
+            return await self._launch(job, files)
 
     async def ended(self, number: int) -> int:
         """Waits for a worker's end. Returns its exit code, negative for a signal.
@@ -93,7 +86,22 @@ class ForkClient:
         async with self._starting:
             await self._stop()
 
+    async def _launch(self, job: Job, files: Sequence[int]) -> int:
+        async with self._starting:
+            if self._control is None:
+                await self._start()
+        self._last_number += 1
+        number = self._last_number
+        self._ends[number] = asyncio.get_running_loop().create_future()
+        try:
+            await self._send(Order(number, job), files)
+        except BaseException:
+            self._ends.pop(number).cancel()
+            raise
+        return number
+
     async def _start(self) -> None:
+        await self._stop()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # After the start the other end is the child's own. Ours is closed here if there is no child.
         with theirs, contextlib.ExitStack() as undo:

@@ -133,6 +133,13 @@ async def test_decoders_are_started_again_when_they_died(sandbox: Sandbox) -> No
     assert not alive
 
 
+async def test_a_fork_server_that_died_unnoticed_is_replaced_within_the_request(sandbox: Sandbox) -> None:
+    (server,) = fork_servers()
+    server.kill()
+    server.wait(10)
+    assert (await sandbox.run(short_job(), [b"x"])).succeeded
+
+
 async def test_a_stopped_fork_server_holds_no_request_for_ever(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
