@@ -19,6 +19,7 @@ import pytest
 
 from antiphon_server import cli
 from antiphon_server.exits import MEANING, ExitCode, StartupError
+from antiphon_server.media.layers import REQUIRED
 
 KEY = "canary-key-55aa"
 
@@ -220,6 +221,15 @@ def test_doctor_speaks_json() -> None:
     topics = {finding["topic"] for finding in findings}
     assert {"python", "vllm", "ffmpeg", "cores", "memory", "disk", "port", "gpu"} <= topics
     assert all(finding["fix"] for finding in findings if finding["verdict"] == "problem")
+
+
+def test_doctor_names_the_layers_that_confine_media_decoders() -> None:
+    findings = json.loads(antiphon("doctor", "--json", "--port", "0").stdout)["findings"]
+    sandbox = [finding for finding in findings if finding["topic"] == "media sandbox"]
+    assert sandbox[0]["verdict"] == "ok"
+    for layer in REQUIRED:
+        assert layer in sandbox[0]["detail"]
+    assert all(finding["fix"] for finding in sandbox[1:])
 
 
 def test_tiny_does_not_write_over_anything(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Everything a decoder gives up before it sees a byte of media, in the order in which it must happen.
 
-In: a profile, the limits, and the files a program needs. Out: which layers are in force, each one probed.
+In: the limits. Out: which layers are in force, each one probed.
 Runs in the worker, while it has one thread. A layer that the kernel refuses is reported; the caller decides.
 """
 
@@ -18,15 +18,13 @@ from pathlib import Path
 
 from antiphon_server.media import capabilities, landlock, probes, seccomp
 from antiphon_server.media.layers import Layer, Layers
-from antiphon_server.media.profiles import EXECUTING, Profile
+from antiphon_server.media.profiles import DECODING
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 # "nobody" on Linux: owns no file, and needs no entry in /etc/passwd.
 _NOBODY = 65_534
-_LIBRARIES = ("/usr/lib", "/usr/local/lib", "/lib", "/lib64", "/etc/ld.so.cache")
-_LOADERS = ("/lib64/ld-linux-x86-64.so.2", "/lib/ld-linux-aarch64.so.1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +53,19 @@ class Origin:
         return cls(os.geteuid(), _network_namespace(), os.getpid())
 
 
-def confine(profile: Profile, limits: Limits, program: Path, origin: Origin, output: int) -> Layers:
+def confine(limits: Limits, origin: Origin, output: int) -> Layers:
     """Takes network, processes, files and rights away. `output`: the descriptor that `limits` bounds."""
     _be_the_first_to_go()
     found = {Layer.NETWORK: _network_namespace() not in ("", origin.network)}
-    found[Layer.USER] = _give_up_rights(profile, origin.parent) or origin.user != 0
+    found[Layer.USER] = _give_up_rights(origin.parent) or origin.user != 0
     found[Layer.NO_NEW_PRIVS] = probes.no_new_privileges()
     found[Layer.CAPABILITIES] = probes.no_capabilities()
     address_space_bytes = _limit(limits)
-    _attempt(lambda: _close_files(profile, program))
+    _attempt(landlock.restrict)
     found[Layer.LANDLOCK] = probes.no_files()
     found[Layer.LIMITS] = probes.limited(address_space_bytes, limits.open_files, output, limits.output_bytes)
-    _attempt(lambda: seccomp.install(profile))
-    found[Layer.SECCOMP] = probes.filtered(profile)
+    _attempt(lambda: seccomp.install(DECODING))
+    found[Layer.SECCOMP] = probes.filtered(DECODING)
     return Layers.of(found)
 
 
@@ -106,9 +104,9 @@ def _be_the_first_to_go() -> None:
         Path("/proc/self/oom_score_adj").write_bytes(b"1000")
 
 
-def _give_up_rights(profile: Profile, parent: int) -> bool:
+def _give_up_rights(parent: int) -> bool:
     """Capabilities, and root. Returns whether the process became another user."""
-    switches = profile is not EXECUTING and capabilities.may_switch_user()
+    switches = capabilities.may_switch_user()
     _attempt(capabilities.close_bounding_set)
     if switches:
         _attempt(_become_nobody)
@@ -129,13 +127,6 @@ def _forbid_new_privileges() -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
-def _close_files(profile: Profile, program: Path) -> None:
-    if profile is EXECUTING:
-        landlock.restrict(map(Path, _LIBRARIES), [program, *map(Path, _LOADERS)])
-    else:
-        landlock.restrict()
 
 
 def _limit(limits: Limits) -> int:

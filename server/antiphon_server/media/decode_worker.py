@@ -11,13 +11,11 @@ import fcntl
 import math
 import os
 import traceback
-from pathlib import Path
 
 from antiphon_server.media import job as jobs
 from antiphon_server.media import picture_worker, sound_worker, video_worker
 from antiphon_server.media.confine import Limits, Origin, confine
 from antiphon_server.media.fork_protocol import DESCRIPTORS, LOG_BYTES, NOT_CONFINED, WorkerSettings
-from antiphon_server.media.profiles import IN_PROCESS
 from antiphon_server.media.warm_up import warm_up
 
 __all__ = ["warm_up", "work"]
@@ -28,7 +26,6 @@ _OPEN_FILES = 64
 _FIRST = 3
 _OUT_OF_THE_WAY = 16
 _ANSWER_BYTES = 1024
-_NO_PROGRAM = Path()
 
 
 def work(job: jobs.Job, descriptors: list[int], settings: WorkerSettings, origin: Origin) -> int:
@@ -43,7 +40,7 @@ def work(job: jobs.Job, descriptors: list[int], settings: WorkerSettings, origin
             output_bytes=max(job.output_bytes, LOG_BYTES),
             open_files=_OPEN_FILES,
         )
-        layers = confine(IN_PROCESS, limits, _NO_PROGRAM, origin, output)
+        layers = confine(limits, origin, output)
         if isinstance(job, jobs.ProbeJob):
             os.write(log, layers.encode())
             return 0

@@ -58,13 +58,10 @@ def assemble(machine: Machine, profile: Profile) -> bytes:
         _step(_JUMP_AT_LEAST, _X32_CALLS, 0, 1),
         _step(_RETURN, _KILL),
     ]
-    verdicts = [(name, [_step(_RETURN, _ERRNO | errno.ENOSYS)]) for name in sorted(profile.unknown)]
     for name, conditions in profile.allowed.items():
         tests = [step for condition in conditions for step in _tests(condition)]
-        verdicts.append((name, [*tests, _step(_RETURN, _ALLOW)]))
-    for name, verdict in verdicts:
-        if (number := machine.numbers.get(name)) is not None:
-            steps += [_step(_JUMP_EQUAL, number, 0, len(verdict)), *verdict]
+        verdict = [*tests, _step(_RETURN, _ALLOW)]
+        steps += [_step(_JUMP_EQUAL, machine.numbers[name], 0, len(verdict)), *verdict]
     return b"".join([*steps, _REFUSE])
 
 

@@ -17,7 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 from antiphon_server.media.confine import Limits, Origin, confine
-from antiphon_server.media.profiles import IN_PROCESS
 
 OUTPUT_BYTES = 1 << 16
 MEMORY_BYTES = 1 << 28
@@ -71,7 +70,7 @@ def main() -> None:
     if mode == "confined":
         limits = Limits(cpu_s=20, memory_bytes=MEMORY_BYTES, output_bytes=OUTPUT_BYTES, open_files=64)
         origin = Origin(user, network="", parent=parent)
-        said["layers"] = confine(IN_PROCESS, limits, Path("/bin/false"), origin, output).in_force
+        said["layers"] = confine(limits, origin, output).in_force
     said["calls"] = [call(libc, words) for words in numbers]
     said["deeds"] = {name: outcome(deed) for name, deed in deeds(output).items()}
     os.write(1, json.dumps(said).encode())

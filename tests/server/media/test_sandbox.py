@@ -137,7 +137,7 @@ async def test_a_fork_server_that_died_unnoticed_is_replaced_within_the_request(
     (server,) = fork_servers()
     server.kill()
     server.wait(10)
-    assert (await sandbox.run(short_job(), [b"x"])).succeeded
+    assert (await sandbox.run(*short_job())).succeeded
 
 
 async def test_a_stopped_fork_server_holds_no_request_for_ever(
