@@ -138,7 +138,7 @@ class ForeignOutput:
         fields = self._summary.due(at_once=at_once)
         if fields is not None:
             level = logging.WARNING if fields["errors"] else logging.INFO
-            message = "libraries wrote to the console; logs.exception_messages shows their words"
+            message = "libraries wrote to the console; --logs.exception-messages shows their words"
             _log.log(level, message, extra={"fields": fields})
 
 

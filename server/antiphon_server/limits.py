@@ -113,7 +113,7 @@ class BodyLimits:
     def _too_large(self) -> ApiError:
         return PayloadTooLarge(
             f"the body is larger than {self._limits.body_bytes} bytes",
-            hint="send less media, or have the operator raise server.limits.body_bytes",
+            hint="send less media, or have the operator raise --server.limits.body-bytes",
         )
 
     def _shape(self, scope: Scope) -> JsonShape | None:

@@ -25,7 +25,7 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 _LONGEST_LINE_CHARS = 8_192
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LEVELS = {"antiphon": logging.DEBUG, "uvicorn": logging.WARNING}
-_UNSAID = "a library's message; logs.exception_messages shows its words"
+_UNSAID = "a library's message; --logs.exception-messages shows its words"
 _QUEUED_LINES = 10_000
 _FLUSH_S = 1.0
 

@@ -49,7 +49,7 @@ class Refusals:
         return self.overloaded("prefill_queue_full", message, retry_after_s)
 
     def key_concurrency(self, running: int, retry_after_s: float) -> ApiError:
-        message = f"{running} requests of this key are running, which is as many as one key may run at once"
+        message = f"{running} requests of this key are running; the limit is {running} for each key"
         return self.overloaded("key_concurrency", message, retry_after_s)
 
     def rate_exceeded(self, rates: KeyRates, owner: str, tokens: float, audio_s: float) -> ApiError | None:

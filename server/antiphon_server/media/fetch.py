@@ -57,7 +57,7 @@ class Fetcher:
             raise part.bad("has a URL that is not a plain http or https URL", _SEND_INLINE)
         if not is_allowed_host(target, self._policy):
             raise part.bad(
-                "is on a host that media may not be fetched from (--media-fetch-hosts)",
+                "is on a host that media may not be fetched from (--allowed-media-domains)",
                 f"{_SEND_INLINE[:-1]}, or allow the host.",
                 code="media_host_not_allowed",
             )

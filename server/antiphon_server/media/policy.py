@@ -80,4 +80,5 @@ def flag(field: str) -> str:
     """The command-line flag that sets a field of the policy, for error messages."""
     if field not in MediaPolicy.model_fields:
         raise KeyError(field)
-    return "--media-" + field.replace("_", "-")
+    # The one with a short name, which is vLLM's.
+    return "--allowed-media-domains" if field == "fetch_hosts" else "--media-" + field.replace("_", "-")

@@ -94,7 +94,7 @@ async def test_media_from_a_url_reaches_the_model() -> None:
 
 
 async def test_urls_are_off_by_default(loader: MediaLoader) -> None:
-    with pytest.raises(BadRequest, match=r"may not be fetched from \(--media-fetch-hosts\)") as refusal:
+    with pytest.raises(BadRequest, match=r"may not be fetched from \(--allowed-media-domains\)") as refusal:
         await loader.load([part("image", "https://example.org/a.png")])
     assert refusal.value.code == "media_host_not_allowed"
 
