@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import signal
 import socket
@@ -18,8 +19,11 @@ from dataclasses import asdict
 
 from antiphon_server.errors import ServerFault
 from antiphon_server.media.confine import Origin
-from antiphon_server.media.fork_protocol import MESSAGE_BYTES, READY, End, Order, WorkerSettings
+from antiphon_server.media.fork_protocol import LOG_BYTES, MESSAGE_BYTES, READY, End, Order, WorkerSettings
 from antiphon_server.media.job import Job
+from antiphon_server.media.memory_file import allot, memory_file, written
+
+logger = logging.getLogger(__name__)
 
 _START_S = 20.0
 _SEND_S = 5.0
@@ -102,32 +106,46 @@ class ForkClient:
 
     async def _start(self) -> None:
         await self._stop()
+        with memory_file() as complaint:
+            allot(complaint, LOG_BYTES)
+            await self._spawn(complaint)
+            try:
+                ready = await self._is_ready()
+            except asyncio.CancelledError:
+                await self._stop()
+                raise
+            if not ready or self._control is None:
+                await self._stop()
+                lines = written(complaint, LOG_BYTES).decode(errors="replace").strip().splitlines()
+                logger.error("the media decoders did not start: %s", lines[-1] if lines else "no word of why")
+                raise ServerFault("a media decoder did not start")
+        asyncio.get_running_loop().add_reader(self._control.fileno(), self._receive)
+
+    async def _spawn(self, complaint: int) -> None:
+        """`complaint` becomes its standard error, until it is ready."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         # After the start the other end is the child's own. Ours is closed here if there is no child.
         with theirs, contextlib.ExitStack() as undo:
             undo.callback(ours.close)
             described = (json.dumps(asdict(Origin.here())), json.dumps(asdict(self._settings)))
             nothing = asyncio.subprocess.DEVNULL
-            process = await asyncio.create_subprocess_exec(
+            self._process = await asyncio.create_subprocess_exec(
                 sys.executable, *_MODULE, str(theirs.fileno()), *described,
-                stdin=nothing, stdout=nothing, stderr=nothing, env=_ENVIRONMENT,
+                stdin=nothing, stdout=nothing, stderr=complaint, env=_ENVIRONMENT,
                 start_new_session=True, pass_fds=(theirs.fileno(),),
             )  # fmt: skip
             undo.pop_all()
         ours.setblocking(False)
-        self._process, self._control = process, ours
+        self._control = ours
+
+    async def _is_ready(self) -> bool:
+        if self._control is None:
+            return False
         try:
             async with asyncio.timeout(_START_S):
-                said = await asyncio.get_running_loop().sock_recv(ours, MESSAGE_BYTES)
+                return await asyncio.get_running_loop().sock_recv(self._control, MESSAGE_BYTES) == READY
         except (TimeoutError, OSError):
-            said = b""
-        except asyncio.CancelledError:
-            await self._stop()
-            raise
-        if said != READY:
-            await self._stop()
-            raise ServerFault("a media decoder did not start")
-        asyncio.get_running_loop().add_reader(ours.fileno(), self._receive)
+            return False
 
     async def _stop(self) -> None:
         """Ends the fork server; the kernel ends its workers with it."""

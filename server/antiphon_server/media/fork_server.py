@@ -111,6 +111,8 @@ def main() -> int:
     die_with(server.parent)
     warm_up()
     gc.freeze()
+    # Until here it is for the operator to read; workers have nothing to say to anyone.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     control.send(READY)
     ForkServer(control, settings, Origin(server.user, server.network, os.getpid())).serve()
     return 0

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import fcntl
 import logging
 import mmap
 import os
@@ -22,14 +21,13 @@ from antiphon_server.media.fork_client import ForkClient, ForkServerDied
 from antiphon_server.media.fork_protocol import LOG_BYTES, NOT_CONFINED, WorkerSettings
 from antiphon_server.media.job import Ask, Job, ProbeJob, decode_found, encode
 from antiphon_server.media.layers import ADVICE, Layers
+from antiphon_server.media.memory_file import allot, fill, memory_file, take, written
 from antiphon_server.media.policy import MediaPolicy, flag
 
 logger = logging.getLogger(__name__)
 
-_COPY_BYTES = 1 << 20
 _QUESTION_BYTES = 1024
 _TRY_AGAIN_S = 2.0
-_FROZEN = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.ENOBUFS}
 
 
@@ -96,18 +94,18 @@ class Sandbox:
                 log, source, output = (opened.enter_context(memory_file()) for _ in range(3))
                 ours, theirs = map(opened.enter_context, _question_sockets())
                 allot(log, LOG_BYTES)
-                await asyncio.to_thread(_fill, source, data)
+                await asyncio.to_thread(fill, source, data)
                 number = await self._decoders.launch(job, (log, source, output, theirs.fileno()))
                 theirs.close()
                 try:
                     code = await self._finish(number, ours, answer)
                 finally:
                     await asyncio.shield(self._decoders.kill(number))
-                said = os.pread(log, LOG_BYTES, 0).rstrip(b"\0")
+                said = written(log, LOG_BYTES)
                 if code == NOT_CONFINED:
                     logger.error("a media decoder was %s", said.decode(errors="replace"))
                     raise ServerFault("a media decoder did not start")
-                return Outcome(code == 0, code is None, _take(output), said)
+                return Outcome(code == 0, code is None, take(output), said)
 
     @contextlib.asynccontextmanager
     async def _slot(self) -> AsyncIterator[None]:
@@ -173,38 +171,3 @@ def _shortage_is_temporary() -> Iterator[None]:
     else:
         return
     raise Unavailable(message, retry_after_s=_TRY_AGAIN_S)
-
-
-def allot(descriptor: int, size_bytes: int) -> None:
-    """A file of just this size, whoever writes to it."""
-    os.ftruncate(descriptor, size_bytes)
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-
-
-@contextlib.contextmanager
-def memory_file() -> Iterator[int]:
-    """An unnamed file in memory that can be sealed."""
-    descriptor = os.memfd_create("media", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _fill(descriptor: int, data: Sequence[bytes]) -> None:
-    for piece in data:
-        rest = memoryview(piece)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
-    os.lseek(descriptor, 0, os.SEEK_SET)
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _FROZEN)
-
-
-def _take(descriptor: int) -> bytearray | mmap.mmap:
-    """What was written. Large results are mapped, copy-on-write: their memory returns as soon as they go."""
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
-    size = os.fstat(descriptor).st_size
-    if size <= _COPY_BYTES:
-        return bytearray(os.pread(descriptor, size, 0))
-    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _FROZEN)
-    return mmap.mmap(descriptor, size, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE)

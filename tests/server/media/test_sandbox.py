@@ -28,8 +28,9 @@ from antiphon_server.media import loader as loading
 from antiphon_server.media.fork_protocol import LOG_BYTES
 from antiphon_server.media.job import Found, PictureJob, Size, SoundJob
 from antiphon_server.media.loader import MediaLoader
+from antiphon_server.media.memory_file import allot, memory_file
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox import Sandbox, allot, memory_file
+from antiphon_server.media.sandbox import Sandbox
 from tests.server.media.making import (
     ffmpeg,
     part,
@@ -214,6 +215,15 @@ async def test_a_decoder_that_does_not_start_is_one_clear_error(monkeypatch: pyt
     sandbox = Sandbox(MediaPolicy())
     with pytest.raises(ServerFault, match="a media decoder did not start"):
         await sandbox.start()
+
+
+async def test_the_log_says_why_the_decoders_did_not_start(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(fork_client, "_MODULE", ("-I", "-c", "raise OSError('no codecs')"))
+    with pytest.raises(ServerFault):
+        await Sandbox(MediaPolicy()).start()
+    assert "the media decoders did not start: OSError: no codecs" in caplog.text
 
 
 async def test_a_decoder_that_does_not_decode_is_found_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import dataclasses
+import errno
 import io
+import os
 import wave
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -97,3 +99,18 @@ async def test_media_that_is_refused_names_its_part_and_reaches_no_engine(
     assert answer.status_code == 400, answer.text
     assert answer.json()["error"]["param"].startswith("messages[0].content[1]")
     assert engine.started == 0
+
+
+async def test_a_picture_that_finds_no_descriptor_is_503_and_the_next_one_is_answered(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    body = ask({"type": "image_url", "image_url": {"url": png((9, 9, 9))}})
+    with monkeypatch.context() as shortage:
+        shortage.setattr(os, "memfd_create", refused)
+        answer = await client.post(URL, json=body)
+    assert answer.status_code == 503, answer.text
+    assert int(answer.headers["retry-after"]) >= 1
+    assert (await client.post(URL, json=body)).status_code == 200
