@@ -6,6 +6,7 @@ a clock nor an engine is known here; the scheduler asks, and so does the simulat
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -102,6 +103,11 @@ class TalkerPace:
         if starts:
             entry.head = entry.head.made(now_s, seconds_of(frames))
         return slack_s
+
+    def slack_s(self, key: str, now_s: float) -> float:
+        """How long a stream can do without a step; for ever, where nobody listens while it is made."""
+        entry = self._entries[key]
+        return entry.lead_s(now_s, self.opening_s) if entry.live else math.inf
 
     def measured(self, streams: int, prompt_tokens: int, seconds: float) -> None:
         """A step is over. `prompt_tokens`: those beyond one a stream."""

@@ -6,9 +6,11 @@ with it, however it ends. Who runs is `pace.py`'s to say; the others keep cache 
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -91,10 +93,11 @@ class TalkerScheduler(AsyncScheduler):
         now_s = time.monotonic()
         able = [*self.running, *self.waiting, *self._sessions()]
         plan = self._pace.plan(now_s, map(self._candidate, able))
+        plan = self._make_room(plan, now_s)
         with self._only(plan) as held:
             output = super().schedule(throttle_prefills)
             if not output.total_num_scheduled_tokens:
-                self._make_room()
+                self._take_last_session(now_s)
         if output.total_num_scheduled_tokens:
             streams = len(output.num_scheduled_tokens)
             self._clock.scheduled(output, now_s, streams, output.total_num_scheduled_tokens)
@@ -129,16 +132,70 @@ class TalkerScheduler(AsyncScheduler):
         """Sessions whose next input is there; they hold their cache while they wait for a step."""
         return [one for one in self.kv_holding_waiting if one.status == RequestStatus.WAITING]
 
-    def _make_room(self) -> None:
-        """Takes the cache of the last session, where all hold some, none has enough, and so none could run.
+    def _make_room(self, plan: StepPlan, now_s: float) -> StepPlan:
+        """Takes the cache of streams that can wait, most slack first, for those that run. -> who still runs.
 
-        vLLM preempts those that run, and these do not: between two inputs they wait. It comes back as any
-        new request does, and is computed again.
+        vLLM alone would preempt among those that run, which have least. A stream that plays takes from all
+        that have more slack, one that begins from those that rest or are not listened to.
         """
+        chosen, slack_s = set(plan.run), {key: self._pace.slack_s(key, now_s) for key in self._slots}
+        unheard = {key for key, seconds in slack_s.items() if seconds == math.inf}
+        able = [*self.running, *self._sessions(), *self.waiting]
+        run = [one for one in able if one.request_id in chosen - unheard]
+        holders = [
+            one
+            for one in (*self.running, *self._sessions())
+            if one.request_id not in chosen - unheard and self._request_blocks_can_be_freed(one)
+        ]
+        holders.sort(key=lambda one: (slack_s[one.request_id], one.request_id not in chosen))
+        gone: set[str] = set()
+        missing = -self.kv_cache_manager.block_pool.get_num_free_blocks()
+        for plays, spared in ((True, set[str]()), (False, set(slack_s) - unheard - plan.parked)):
+            needing = [one for one in run if (self._frames[one.request_id] > 0) == plays]
+            missing += self._blocks_for(needing, plan)
+            while missing > 0 and holders and holders[-1].request_id not in spared:
+                gone.add(holders[-1].request_id)
+                missing -= self._evict(holders.pop(), now_s)
+        return replace(plan, run=tuple(key for key in plan.run if key not in gone)) if gone else plan
+
+    def _blocks_for(self, requests: list[Request], plan: StepPlan) -> int:
+        """How many more blocks the requests' next step takes; all of a prompt's where it is to begin."""
+        manager = self.kv_cache_manager
+        blocks = 0
+        for request in requests:
+            computed = request.num_computed_tokens
+            due = request.num_tokens + request.num_output_placeholders - computed
+            tokens = due if request.status != RequestStatus.RUNNING else min(due, plan.prompt_tokens + 1)
+            blocks += manager.coordinator.get_num_blocks_to_allocate(
+                request_id=request.request_id,
+                num_tokens=min(computed + tokens, self.max_model_len),
+                new_computed_blocks=manager.empty_kv_cache_blocks.blocks,
+                num_encoder_tokens=0,
+                total_computed_tokens=computed,
+                num_local_computed_tokens=computed,
+                num_tokens_main_model=min(computed + tokens, self.max_model_len),
+            )
+        return blocks
+
+    def _evict(self, request: Request, now_s: float) -> int:
+        """Back into the queue, from where it is computed again. -> how many blocks that has freed."""
+        pool = self.kv_cache_manager.block_pool
+        free = pool.get_num_free_blocks()
+        if request.status == RequestStatus.RUNNING:
+            self.running.remove(request)
+            self._preempt_request(request, now_s)
+        else:
+            self._take_session(request)
+        return int(pool.get_num_free_blocks() - free)
+
+    def _take_last_session(self, now_s: float) -> None:
+        """Where all sessions hold some cache, none has enough, and so none could run."""
         stuck = self._sessions()
-        if not stuck:
-            return
-        request = stuck[-1]
+        if stuck:
+            self._take_session(max(stuck, key=lambda one: self._pace.slack_s(one.request_id, now_s)))
+
+    def _take_session(self, request: Request) -> None:
+        """vLLM preempts those that run, and a session does not: between two inputs it waits."""
         self.kv_holding_waiting.remove_request(request)
         self._free_request_blocks(request)
         request.num_computed_tokens = 0
