@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -38,6 +39,8 @@ from antiphon_executor.messages import (
 from antiphon_executor.protocol import AnswerLost
 
 _CURSORS_AHEAD = 4_096
+# A Talker that steps tells how long steps take every few seconds; what is older than this may hold no more.
+FRESH_S = 60.0
 _OfTalker = SpeechFrames | StreamFailed | StreamsParked | StepTimesTold
 _OfThinker = MediaRows | RowsFailed
 
@@ -59,8 +62,9 @@ class SocketFolder:
 class Bridge:
     """Owns the server's ends of the sockets; use as an async context."""
 
-    def __init__(self, folder: SocketFolder) -> None:
+    def __init__(self, folder: SocketFolder, clock: Callable[[], float] = time.monotonic) -> None:
         self._folder = folder
+        self._clock = clock
         self._context = zmq.asyncio.Context()
         self._text: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
         self._pace: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
@@ -72,7 +76,8 @@ class Bridge:
         self._numbers = itertools.count()
         self._readers: dict[str, MessageReader[Any]] = {}
         self.parked = 0
-        self.frame_time = FrameTime()
+        self._frame_time = FrameTime()
+        self._frame_time_at_s = 0.0
 
     async def __aenter__(self) -> Bridge:
         try:
@@ -114,6 +119,12 @@ class Bridge:
         """How many messages could not be used, by the stage that sent them."""
         return {"talker": self._frame_decoder.dropped.count, "thinker": self._row_decoder.dropped.count}
 
+    @property
+    def frame_time(self) -> FrameTime:
+        """How long the Talker's steps take, as it said last."""
+        is_fresh = self._clock() - self._frame_time_at_s <= FRESH_S
+        return self._frame_time if is_fresh else self._frame_time.aged()
+
     def hears(self, stage: str) -> bool:
         """Whether what a stage sends is read: one that is not heard is as good as dead."""
         return self._readers[stage].alive
@@ -142,7 +153,7 @@ class Bridge:
     def talker_died(self) -> None:
         """What it told of itself holds no more."""
         self.parked = 0
-        self.frame_time = FrameTime()
+        self._frame_time = FrameTime()
 
     def expect_rows(self, request_id: str) -> asyncio.Future[MediaRows]:
         """The media rows of a Thinker request, once its prefill is complete. Ask before it starts.
@@ -190,7 +201,8 @@ class Bridge:
             case StreamsParked():
                 self.parked = told.streams
             case StepTimesTold():
-                self.frame_time = FrameTime(told.step_s, told.live_streams, told.opening_s)
+                self._frame_time = FrameTime(told.step_s, told.live_streams, told.opening_s)
+                self._frame_time_at_s = self._clock()
             case SpeechFrames(stream=stream) | StreamFailed(stream=stream) if stream in self._streams:
                 self._streams[stream](told)
 

@@ -6,7 +6,7 @@ Nothing here imports torch, vLLM or HTTP.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,3 +59,11 @@ class FrameTime:
     step_s: tuple[float, ...] = ()
     live_streams: int | None = None
     opening_s: float = 0.0
+
+    def aged(self) -> FrameTime:
+        """After a while without a step: half of the streams, and one at least, which shows what holds now.
+
+        A slow moment would keep all streams out for as long as none runs; a fast one might let too many in.
+        """
+        live = self.live_streams
+        return self if live is None else replace(self, live_streams=max(-(-live // 2), 1))

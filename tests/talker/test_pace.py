@@ -131,3 +131,29 @@ def test_there_is_room_for_no_more_while_somebody_has_less_in_hand_than_it_began
     told = pace.told(16, 0.58)
     assert told is not None
     assert told.live_streams == 8
+
+
+@pytest.mark.parametrize("idle_s", [61.0, 7_200.0])
+def test_after_an_idle_time_the_next_steps_say_how_many_streams_there_is_room_for(idle_s: float) -> None:
+    """A slow moment kept streams out for as long as none ran, and a fast one let too many in."""
+    for before_s, after_s in ((0.1, 0.004), (0.004, 0.1)):
+        pace = known_machine(TalkerPace(RULES), per_stream_s=before_s)
+        playing(pace, "a", frames=2, now_s=100.0)
+        pace.closed("a")
+        known = pace.told(8, 100.0)
+        playing(pace, "b", frames=2, now_s=100.0 + idle_s)
+        for _ in range(12):
+            pace.measured(1, 0, 0.004 + after_s)
+        told = pace.told(8, 101.0 + idle_s)
+        assert known is not None
+        assert told is not None
+        assert known.live_streams < 2 <= told.live_streams if after_s < before_s else told.live_streams < 2
+
+
+def test_a_short_pause_forgets_nothing() -> None:
+    pace = known_machine(TalkerPace(RULES))
+    playing(pace, "a", frames=2, now_s=100.0)
+    pace.closed("a")
+    known = pace.times
+    playing(pace, "b", frames=2, now_s=150.0)
+    assert pace.times == known

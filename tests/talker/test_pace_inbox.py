@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 
-from antiphon_executor.bridge import Bridge, SocketFolder
+import pytest
+
+from antiphon_executor.bridge import FRESH_S, Bridge, SocketFolder
 from antiphon_executor.capacity import FrameTime
 from antiphon_executor.messages import ClientCursor, StepTimesTold
-from antiphon_executor.talker.pace_inbox import TIMES_EVERY_S, PaceInbox
+from antiphon_executor.talker.pace_inbox import TIMES_AGAIN_S, TIMES_EVERY_S, PaceInbox
 
 
 async def becomes(condition: object, within_s: float = 5.0) -> bool:
@@ -78,4 +80,28 @@ async def test_without_a_talker_cursors_are_dropped_and_nobody_waits() -> None:
         for number in range(20_000):
             bridge.send_cursor(1, number)
         assert time.monotonic() - began < 5
+    folder.close()
+
+
+@pytest.mark.parametrize(("told", "aged"), [(0, 1), (1, 1), (5, 3), (16, 8)])
+async def test_what_the_talker_has_not_said_again_counts_half_and_one_stream_at_least(
+    told: int, aged: int
+) -> None:
+    """An idle Talker measures nothing: what it said last refused streams, or let them in, for hours."""
+    now_s = [1_000.0]
+    folder = SocketFolder()
+    async with Bridge(folder, lambda: now_s[0]) as bridge:
+        inbox = PaceInbox(folder.pace, folder.frames)
+        times = StepTimesTold((0.02,), live_streams=told, opening_s=0.05)
+        try:
+            inbox.tell_times(10.0, lambda: times)
+            assert await becomes(lambda: bridge.frame_time.live_streams == told)
+            now_s[0] += FRESH_S - 1
+            assert bridge.frame_time.live_streams == told
+            now_s[0] += 2
+            assert bridge.frame_time == FrameTime((0.02,), aged, 0.05)
+            inbox.tell_times(10.0 + TIMES_AGAIN_S, lambda: times)
+            assert await becomes(lambda: bridge.frame_time.live_streams == told)
+        finally:
+            inbox.close()
     folder.close()

@@ -80,3 +80,44 @@ def test_a_size_that_was_slow_once_is_tried_again_when_smaller_ones_are_fast() -
 def test_a_size_that_is_measured_still_is_not_told_by_smaller_ones() -> None:
     times = learnt(*[(1, 0, 0.010), (4, 0, 0.090)] * 400)
     assert times.usual().curve(4)[4] == pytest.approx(0.090)
+
+
+def test_a_slow_moment_before_an_idle_time_is_forgotten_with_the_first_step_after_it() -> None:
+    """A start-up, a neighbour: every size was slow, and none would have been tried again for hours."""
+    slow = learnt(*[(size, 0, 0.2 + 0.02 * size) for size in (1, 2, 4, 8)] * 100)
+    times = slow.aged().measured(1, 0, 0.022)
+    assert times.curve(8)[1] < 0.03
+    assert times.curve(8)[8] < 0.06
+
+
+def test_a_fast_past_before_an_idle_time_gives_way_within_a_few_steps() -> None:
+    fast = learnt(*[(size, 0, 0.01 + 0.002 * size) for size in (1, 2, 4, 8)] * 300)
+    times = fast.aged()
+    for _ in range(12):
+        times = times.measured(1, 0, 0.06)
+    assert times.curve(8)[1] > 0.05
+    assert times.curve(8)[8] > 0.1
+
+
+def test_without_an_idle_time_a_hiccup_changes_no_other_size() -> None:
+    times = learnt(*[(size, 0, 0.02) for size in (1, 2, 4, 8)] * 100)
+    assert times.measured(1, 0, 0.2).curve(8)[8] == pytest.approx(times.curve(8)[8])
+
+
+def test_what_has_been_measured_again_is_scaled_no_more() -> None:
+    times = learnt(*[(1, 0, 0.02), (4, 0, 0.05)] * 100).aged()
+    for _ in range(200):
+        times = times.measured(4, 0, 0.05).measured(1, 0, 0.04)
+    assert times.usual().curve(4)[4] == pytest.approx(0.05, rel=0.02)
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.floats(0.001, 0.5)), max_size=80))
+def test_however_often_it_stands_idle_a_curve_is_finite_and_never_falls(
+    steps: list[tuple[int, float]],
+) -> None:
+    """A batch of 0 stands for an idle time."""
+    times = StepTimes()
+    for batch, seconds in steps:
+        times = times.measured(batch, 0, seconds) if batch else times.aged()
+    curve = times.curve(32)
+    assert all(0.0 <= low <= high < 1e4 for low, high in pairwise(curve))

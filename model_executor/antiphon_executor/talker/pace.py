@@ -24,6 +24,8 @@ from antiphon_executor.talker.step_times import StepTimes
 
 # So long after its first frame a stream should have got ahead of its client.
 _SETTLED_S = 0.5
+# Without a step for so long, what is known of steps is old.
+_IDLE_S = 60.0
 
 Planner = Callable[[float, Sequence[StreamPace], StepTimes, DeadlineRules], StepPlan]
 
@@ -63,6 +65,7 @@ class TalkerPace:
         self._rules = rules
         self._planner = planner
         self._entries: dict[str, _Entry] = {}
+        self._ran_s = 0.0
         self.times = StepTimes()
 
     @property
@@ -132,6 +135,8 @@ class TalkerPace:
 
         A stream that is open and no candidate waits for text: it will be back, and has its place.
         """
+        if now_s - self._ran_s > _IDLE_S:
+            self.times, self._ran_s = self.times.aged(), now_s
         present = {one.key: one for one in candidates}
         absent = (Candidate(key, 0, ready=False) for key in self._entries if key not in present)
         opening_s = self.opening_s
@@ -143,6 +148,7 @@ class TalkerPace:
         for key in plan.run:
             entry = self._entries[key]
             entry.admitted, entry.ran_s = True, now_s
+            self._ran_s = now_s
         return plan
 
     def _is_short(self, now_s: float) -> bool:

@@ -11,6 +11,8 @@ from antiphon_executor.message_decoder import MessageDecoder
 from antiphon_executor.messages import ClientCursor, StepTimesTold, StreamsParked
 
 TIMES_EVERY_S = 0.25
+# What has not changed is told again: the server takes it for old otherwise.
+TIMES_AGAIN_S = 5.0
 
 
 class PaceInbox:
@@ -28,6 +30,7 @@ class PaceInbox:
         self._parked = 0
         self._times: StepTimesTold | None = None
         self._times_at_s = -TIMES_EVERY_S
+        self._told_s = -TIMES_AGAIN_S
 
     def drain(self) -> Iterator[ClientCursor]:
         """All that has arrived; of streams that are not there any more, too.
@@ -45,15 +48,15 @@ class PaceInbox:
             self._told.send(msgspec.msgpack.encode(StreamsParked(streams)))
 
     def tell_times(self, now_s: float, times: Callable[[], StepTimesTold | None]) -> None:
-        """Every now and then, where there is news: to work them out is not for every step."""
+        """Every now and then, news sooner: to work them out is not for every step."""
         if now_s - self._times_at_s < TIMES_EVERY_S:
             return
         told = times()
         if told is None:
             return
         self._times_at_s = now_s
-        if told != self._times:
-            self._times = told
+        if told != self._times or now_s - self._told_s >= TIMES_AGAIN_S:
+            self._times, self._told_s = told, now_s
             self._told.send(msgspec.msgpack.encode(told))
 
     def close(self) -> None:

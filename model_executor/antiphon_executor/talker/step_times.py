@@ -24,7 +24,8 @@ _FALL = 0.03
 class _Size:
     """Steps of `batch` streams without prompts: mean and mean absolute deviation, in seconds.
 
-    `at`: the last of them, counted among all steps.
+    `at`: the last of them, counted among all steps. `before_s`: the mean before the Talker last stood idle,
+    0 where it has not been measured that long. `is_old`: it has not been measured since.
     """
 
     batch: int
@@ -32,6 +33,8 @@ class _Size:
     deviation_s: float
     seen: int
     at: int
+    before_s: float = 0.0
+    is_old: bool = False
 
     @property
     def upper_s(self) -> float:
@@ -41,12 +44,22 @@ class _Size:
         """Exponentially weighted; a first few steps count as a plain mean, and one hiccup counts little."""
         if self.seen == 1 and seconds < self.mean_s:
             # The very first step of a size also compiles, allocates and warms up.
-            return _Size(self.batch, seconds, 0.1 * seconds, 2, at)
+            return _Size(self.batch, seconds, 0.1 * seconds, 2, at, self.before_s)
         weight = max(_WEIGHT, 1 / (self.seen + 1))
         bounded = min(seconds, _OUTLIER * self.mean_s) if self.seen > 2 else seconds
         error = bounded - self.mean_s
         deviation = self.deviation_s + weight * (abs(error) - self.deviation_s)
-        return _Size(self.batch, self.mean_s + weight * error, deviation, self.seen + 1, at)
+        mean_s = self.mean_s + weight * error
+        return _Size(self.batch, mean_s, deviation, self.seen + 1, at, self.before_s)
+
+    def aged(self) -> _Size:
+        """It counts as measured once: the next step replaces it, or weighs as much."""
+        return replace(self, seen=1, before_s=self.mean_s, is_old=True)
+
+    def scaled(self, factor: float) -> _Size:
+        """As long before as it was, and `factor` times that now."""
+        share = factor * self.before_s / self.mean_s
+        return replace(self, mean_s=share * self.mean_s, deviation_s=share * self.deviation_s)
 
     def bounded(self, smaller: _Size) -> _Size:
         """No more a stream than `smaller` takes now: it was slow once, and would never be tried again."""
@@ -75,6 +88,10 @@ class StepTimes:
             weight = min(prompt_tokens / 256, 1.0) * (_RISE if each > self.token_s else _FALL)
             return replace(self, token_s=self.token_s + weight * (each - self.token_s))
         return self._with_size(_size_of(batch), seconds)
+
+    def aged(self) -> StepTimes:
+        """After a while without a step. The machine may be another by now: the next steps decide."""
+        return replace(self, sizes=tuple(size.aged() for size in self.sizes))
 
     @property
     def largest(self) -> int:
@@ -114,7 +131,12 @@ class StepTimes:
             return replace(self, sizes=(*self.sizes[:at], fresh, *self.sizes[at:]), steps=steps)
         now = self.sizes[at].with_step(seconds, steps)
         larger = (one.bounded(now) if steps - one.at > _STALE else one for one in self.sizes[at + 1 :])
-        return replace(self, sizes=(*self.sizes[:at], now, *larger), steps=steps)
+        sizes = (*self.sizes[:at], now, *larger)
+        if now.before_s:
+            # What is not measured again yet has become as much slower or faster as what is.
+            factor = now.mean_s / now.before_s
+            sizes = tuple(one.scaled(factor) if one.is_old else one for one in sizes)
+        return replace(self, sizes=sizes, steps=steps)
 
     def _at(self, streams: int) -> float:
         sizes = self.sizes
