@@ -1,0 +1,76 @@
+"""R20: audio deltas are whole sextets, their base64 joined is the stream, and usage counts its frames.
+
+Over any sizes of what the engine says at once; by hand, and as the helper of an SDK puts them together.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from openai.lib.streaming.chat import ChatCompletionStreamState
+from openai.types.chat import ChatCompletionChunk
+
+from antiphon_executor.protocol import SAMPLES_PER_FRAME
+from antiphon_server.app import create_app
+from tests.echo_engine import LOOK_AHEAD_SAMPLES, EchoEngine, Script
+from tests.server.parts import make_service
+
+BODY: dict[str, Any] = {
+    "model": "echo",
+    "messages": [{"role": "user", "content": "x"}],
+    "modalities": ["text", "audio"],
+    "audio": {"voice": "ethan", "format": "pcm16"},
+    "stream": True,
+    "stream_options": {"include_usage": True},
+}
+
+
+async def streamed(checkpoint: Path, engine: EchoEngine) -> list[dict[str, Any]]:
+    app = create_app(make_service(checkpoint, engine))
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answer = await client.post("/v1/chat/completions", json=BODY)
+    lines = [line.removeprefix("data: ") for line in answer.text.split("\n\n") if line.startswith("data: ")]
+    assert lines[-1] == "[DONE]"
+    return [json.loads(line) for line in lines[:-1]]
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    answer=st.text("abc ", min_size=1, max_size=60),
+    per_piece=st.integers(1, 9),
+    per_delta=st.integers(1, 12),
+    late=st.dictionaries(st.integers(2, 20), st.floats(0, 0.03), max_size=3),
+)
+def test_whatever_the_sizes_the_deltas_joined_are_the_stream(
+    checkpoint: Path, answer: str, per_piece: int, per_delta: int, late: dict[int, float]
+) -> None:
+    engine = EchoEngine(checkpoint, frames_per_piece=per_piece, frames_per_delta=per_delta)
+    engine.script = Script(answer=answer, delays_s=late)
+    chunks = asyncio.run(streamed(checkpoint, engine))
+    deltas = [chunk["choices"][0]["delta"] for chunk in chunks if chunk["choices"]]
+    pieces = [delta["audio"]["data"] for delta in deltas if delta.get("audio", {}).get("data")]
+    sizes = [len(base64.b64decode(piece, validate=True)) for piece in pieces]
+    assert all(size % 6 == 0 for size in sizes[:-1])
+    (spoken,) = engine.spoken.values()
+    assert base64.b64decode("".join(pieces), validate=True) == spoken
+    frames = chunks[-1]["usage"]["completion_tokens_details"]["audio_tokens"]
+    assert len(spoken) // 2 == frames * SAMPLES_PER_FRAME - LOOK_AHEAD_SAMPLES
+    assert put_together(chunks) == spoken
+
+
+def put_together(chunks: list[dict[str, Any]]) -> bytes:
+    """By OpenAI's own helper, which joins the deltas of an answer."""
+    state = ChatCompletionStreamState()
+    for chunk in chunks:
+        state.handle_chunk(ChatCompletionChunk.model_validate(chunk))
+    message: Any = state.get_final_completion().choices[0].message
+    audio = message.audio
+    return base64.b64decode(audio["data"] if isinstance(audio, dict) else audio.data)
