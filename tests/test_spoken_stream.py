@@ -261,3 +261,21 @@ async def test_the_first_sound_of_an_answer_rises_from_nothing_and_the_rest_is_t
     wire.say([LOUD] * 3)
     events = [event async for event in stream.events()]
     assert [event.pcm for event in events if isinstance(event, SpeechDelta)] == [faded_in(LOUD), LOUD, LOUD]
+
+
+async def test_the_end_says_how_long_the_frames_took_to_make() -> None:
+    talker, wire = EndingTalker("stop", 6), Wire()
+    stream = open_stream(talker, wire)
+
+    async def say() -> None:
+        for number in range(6):
+            wire.arrived(SpeechFrames(7, number, np.int16([number]).tobytes(), LOUD, ended=False))
+            await asyncio.sleep(0.02)
+
+    saying = asyncio.create_task(say())
+    end = [event async for event in stream.events()][-1]
+    await saying
+    assert isinstance(end, SpeechEnded)
+    assert end.real_time_factor is not None
+    # Five gaps of at least 20 ms, over five frames of 80 ms.
+    assert 0.25 <= end.real_time_factor < 5

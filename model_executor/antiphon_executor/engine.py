@@ -124,6 +124,7 @@ class VllmOmniEngine:
             ledger=self._ledger,
             guard=None if self._card.random_weights else limits.guard,
             waits=settings.waits,
+            pacing=limits.pace,
             encode=partial(thinker.engine.llm.get_tokenizer().encode, add_special_tokens=False),
         )
         self._bridge = bridge

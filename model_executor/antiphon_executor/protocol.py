@@ -226,11 +226,14 @@ class SpeechEnded:
     """The stream is complete: `stop` by the Talker itself, `length` at `max_frames`.
 
     Or it was cut because it had `derailed`, which is a `length` too: clients know no better word for it.
+    `real_time_factor`: how long its frames took to make, over their length, without pauses; None where no
+    frame was timed.
     """
 
     finish_reason: FinishReason
     frames: int
     derailed: Derailment | None = None
+    real_time_factor: float | None = field(default=None, compare=False)
 
 
 TurnEvent = PromptCounted | TextDelta | TextEnded | SpeechDelta | SpeechEnded

@@ -10,12 +10,21 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from antiphon_executor.bridge import Bridge
+from antiphon_executor.generation_clock import GenerationClock
 from antiphon_executor.messages import MediaRows, SpeechFrames, StreamFailed
-from antiphon_executor.protocol import AnswerLost, Note, SpeechDelta, SpeechEnded, SpeechSampling
+from antiphon_executor.protocol import (
+    SPEAKING_RATE_HZ,
+    AnswerLost,
+    Note,
+    SpeechDelta,
+    SpeechEnded,
+    SpeechSampling,
+)
 from antiphon_executor.settings import WaitSettings
 from antiphon_executor.sound_edges import faded_in, faded_out
 from antiphon_executor.speech_session import StreamPlace, Talker
@@ -42,6 +51,7 @@ class SpokenStream:
         guard: SpeechGuard | None = None,
         waits: WaitSettings | None = None,
         pace: VoicePace | None = None,
+        park_s: float | None = None,
     ) -> None:
         self._bridge = bridge
         self._guard = guard
@@ -54,6 +64,7 @@ class SpokenStream:
         self._fed = 0
         self._is_text_complete = False
         self._frames_arrived = 0
+        self._clock = GenerationClock(park_s if live else None)
         self._sent_samples = 0
         self._taken_samples: int | None = None
         self._moved_s = time.monotonic()
@@ -105,6 +116,7 @@ class SpokenStream:
         """The client has taken this much of the stream."""
         self._taken_samples = samples
         self._moved_s = time.monotonic()
+        self._clock.taken(self._moved_s, samples / SPEAKING_RATE_HZ)
         self._bridge.send_cursor(self._place.number, samples)
 
     async def events(self) -> AsyncIterator[SpeechEvent]:
@@ -130,6 +142,8 @@ class SpokenStream:
             self._arrivals.put_nowait(AnswerLost("a piece of its speech was lost"))
             return
         self._frames_arrived += 1
+        if not frame.ended:
+            self._clock.made(time.monotonic())
         if self._place.note is not None:
             self._place.note("first_frame", time.monotonic())
         self._arrivals.put_nowait(frame)
@@ -160,7 +174,7 @@ class SpokenStream:
                 pace = self._pace.pace if self._pace is not None else 1.0
                 yield SpeechDelta(pcm, 1, self._session.text_tokens(sent), pace)
         self._learn(ended)
-        yield ended
+        yield replace(ended, real_time_factor=self._clock.factor)
 
     def _edged(self, pcm: bytes, *, first: bool, cut: bool) -> bytes:
         if first:

@@ -26,7 +26,7 @@ from antiphon_executor.protocol import (
     TurnRequest,
 )
 from antiphon_executor.request_faults import finish_of
-from antiphon_executor.settings import GuardSettings, WaitSettings
+from antiphon_executor.settings import GuardSettings, PaceSettings, WaitSettings
 from antiphon_executor.slot_ledger import SlotLedger
 from antiphon_executor.speakable import SpeakableText, Spoken
 from antiphon_executor.speech_session import Talker
@@ -55,6 +55,7 @@ class Stages:
     ledger: SlotLedger
     guard: GuardSettings | None = None
     waits: WaitSettings = field(default_factory=WaitSettings)
+    pacing: PaceSettings = field(default_factory=PaceSettings)
     encode: Callable[[str], list[int]] | None = None
     paces: VoicePaces = field(default_factory=VoicePaces)
 
@@ -131,6 +132,7 @@ class TurnRun:
             guard=SpeechGuard(stages.guard) if stages.guard is not None else None,
             waits=stages.waits,
             pace=stages.paces.of(speech.voice),
+            park_s=stages.pacing.park_s,
         )
         leases.callback(stream.close)
         if _has_media(self._turn):

@@ -220,9 +220,10 @@ class _StreamedAnswer:
             if slack_s is not None:
                 self._service.metrics.packet_sent(slack_s)
             chunks += self._write_sound(pcm, await self._sound.feed(pcm))
-        # The encoder's time is ours: what counts against the client is how long its socket takes.
+        data = _frames(chunks)
+        # To encode is our time: what counts against the client is how long its socket takes.
         sending_since_s = time.monotonic()
-        await self._send(chunks)
+        await self._stream.send(data)
         if pcm:
             self._note_taken(pcm, sending_since_s, time.monotonic())
 
@@ -245,7 +246,11 @@ class _StreamedAnswer:
         await self._stream.end()
 
     async def _send(self, chunks: Iterable[Chunk]) -> None:
-        await self._stream.send(b"".join(frame(chunk.to_json()) for chunk in chunks))
+        await self._stream.send(_frames(chunks))
+
+
+def _frames(chunks: Iterable[Chunk]) -> bytes:
+    return b"".join(frame(chunk.to_json()) for chunk in chunks)
 
 
 def _until(at_s: float) -> float:

@@ -70,7 +70,7 @@ class ServerMetrics:
         self._tasks = Gauge("antiphon_event_loop_tasks", "Tasks of the event loop.", registry=self.registry)
         self._rtf = Histogram(
             "antiphon_audio_real_time_factor",
-            "Time to make an answer's speech, over its length.",
+            "Time to make the frames of an answer's speech, over their length; pauses left out.",
             buckets=_RATIO,
             registry=self.registry,
         )
@@ -135,10 +135,9 @@ class ServerMetrics:
     def speech_derailed(self, reason: Derailment) -> None:
         self._derailed.labels(reason).inc()
 
-    def speech_finished(self, audio_seconds: float, took_s: float) -> None:
-        """A whole spoken answer: `took_s` from its first to its last piece."""
-        if audio_seconds > 0:
-            self._rtf.observe(took_s / audio_seconds)
+    def speech_finished(self, real_time_factor: float) -> None:
+        """A whole spoken answer, as the engine timed it."""
+        self._rtf.observe(real_time_factor)
 
     def loop_probed(self, lag_s: float, tasks: int) -> None:
         """How late the event loop was, and how many tasks it had just then."""

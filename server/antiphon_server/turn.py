@@ -169,7 +169,6 @@ class _Progress:
         self._is_speaking = form.speaks
         self._first_text_at: float | None = None
         self._first_sound_at: float | None = None
-        self._sound_s = 0.0
 
     @property
     def text_is_complete(self) -> bool:
@@ -189,8 +188,8 @@ class _Progress:
                 self._is_speaking = False
                 if event.derailed is not None:
                     self._metrics.speech_derailed(event.derailed)
-                if self._first_sound_at is not None:
-                    self._metrics.speech_finished(self._sound_s, self._clock() - self._first_sound_at)
+                if event.real_time_factor is not None:
+                    self._metrics.speech_finished(event.real_time_factor)
 
     def check_complete(self) -> None:
         if self._open_choices > 0 or self._is_speaking:
@@ -201,6 +200,4 @@ class _Progress:
             note("first_sound")
             self._first_sound_at = self._clock()
             self._metrics.first_audio(self._first_sound_at - self._arrived_s)
-        seconds = len(event.pcm) / 2 / SPEAKING_RATE_HZ
-        self._sound_s += seconds
-        self._metrics.audio_sent(seconds)
+        self._metrics.audio_sent(len(event.pcm) / 2 / SPEAKING_RATE_HZ)

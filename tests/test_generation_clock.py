@@ -1,0 +1,47 @@
+"""A stream's real-time factor is that of the time in which it is made, whatever its client makes it wait."""
+
+from __future__ import annotations
+
+import pytest
+
+from antiphon_executor.generation_clock import GenerationClock
+from antiphon_executor.talker.play_head import FRAME_S, seconds_of
+
+PARK_S = 8.0
+
+
+def long_answer(frame_s: float, frames: int, *, live: bool = True, plays: float = 1.0) -> float | None:
+    """One frame every `frame_s`; a live stream rests from a lead of 8 s until it has sunk to 4 s.
+
+    `plays`: seconds of sound that the client takes a second.
+    """
+    clock = GenerationClock(PARK_S if live else None)
+    now_s = began_s = 10.0
+    for frame in range(1, frames + 1):
+        now_s += frame_s
+        clock.made(now_s)
+        taken_s = min((now_s - began_s) * plays, seconds_of(frame))
+        clock.taken(now_s, taken_s)
+        if live and seconds_of(frame) - taken_s > PARK_S:
+            now_s = began_s + (seconds_of(frame) - PARK_S / 2) / plays
+    return clock.factor
+
+
+@pytest.mark.parametrize("plays", [1.0, 0.5])
+def test_a_fast_talker_is_fast_also_where_its_stream_is_paused_for_most_of_the_time(plays: float) -> None:
+    """A minute of speech, at ten times real time: by the wall clock it takes most of a minute."""
+    assert long_answer(FRAME_S / 10, 750, plays=plays) == pytest.approx(0.1)
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_without_pauses_all_its_time_counts(live: bool) -> None:
+    assert long_answer(FRAME_S / 2, 50, live=live) == pytest.approx(0.5)
+    assert long_answer(FRAME_S * 1.5, 750, live=live) == pytest.approx(1.5)
+
+
+def test_speech_for_which_no_client_waits_is_never_paused() -> None:
+    assert long_answer(FRAME_S / 10, 750, live=False) == pytest.approx(0.1)
+
+
+def test_one_frame_says_nothing() -> None:
+    assert long_answer(FRAME_S, 1) is None
