@@ -246,11 +246,11 @@ async def test_a_whole_answer_is_not_judged_by_its_pace() -> None:
 async def test_the_pace_of_a_voice_is_learned_of_whole_answers_that_end_by_themselves() -> None:
     wire, pace = Wire(), VoicePace()
     for cut, reason in ((True, "stop"), (False, "length"), (False, "stop")):
-        stream = open_stream(EndingTalker(reason, 30), wire, pace)
+        stream = open_stream(EndingTalker(reason, 20), wire, pace)
         stream.text_ended("The dog sleeps.", cut=cut)
         stream.feed([1, 2, 3], final=True)
-        wire.say([LOUD] * 30)
-        assert [event async for event in stream.events()][-1] == SpeechEnded(reason, 30)
+        wire.say([LOUD] * 20)
+        assert [event async for event in stream.events()][-1] == SpeechEnded(reason, 20)
         assert (pace.doubt < 1) == (not cut and reason == "stop")
 
 

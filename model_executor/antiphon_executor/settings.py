@@ -102,7 +102,7 @@ class GuardSettings(_Frozen):
         "Talker with a full stop behind it, so that the voice ends there; leave: as it is.",
     )
     cut_stretch: float | None = Field(
-        1.4,
+        1.3,
         gt=1,
         description="Speech whose text was cut takes at most this many times the frames that its voice "
         "needs for the text; it ends in a pause from halfway on.",

@@ -92,7 +92,7 @@ def test_speech_whose_text_was_cut_ends_at_its_bound() -> None:
     guard = SpeechGuard(SETTINGS)
     guard.text(5, complete=True)
     guard.cut(20, doubt=0)
-    assert listen(guard, varied(200)) == (1.4 * 20 + 8, "overlong")
+    assert listen(guard, varied(200)) == (1.3 * 20 + 8, "overlong")
 
 
 def test_speech_whose_text_was_cut_ends_in_a_pause_from_halfway_to_its_bound_on() -> None:
@@ -106,7 +106,7 @@ def test_speech_whose_text_was_cut_ends_in_a_pause_from_halfway_to_its_bound_on(
 def test_a_voice_that_is_not_known_is_given_more_time() -> None:
     guard = SpeechGuard(SETTINGS)
     guard.cut(20, doubt=1)
-    assert listen(guard, varied(200)) == (1.65 * 20 + 8, "overlong")
+    assert listen(guard, varied(200)) == (1.55 * 20 + 8, "overlong")
 
 
 @given(st.integers(1, 400), st.floats(0, 1))
