@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from antiphon_executor.protocol import SAMPLES_PER_FRAME
 from antiphon_executor.spoken_length import PAUSE_MARKS, SENTENCE_MARKS, letter_weight
@@ -27,8 +27,8 @@ _UNEVEN, _UNEVEN_BLOCKS = 0.12, 8.0
 """How much a stretch's pace varies (standard deviation of its logarithm), and by how many blocks anyway."""
 _SKIPPED_MARK, _SKIPPED_STOP = 0.7, 3.0
 _SKIPPED_PAUSE, _SKIPPED_PAUSE_BLOCKS = 1.0, 8.0
-_FARTHEST = 1.0
-"""Logarithm of a pace that no stretch has."""
+_MARKS_AHEAD, _FARTHEST = 24, 1.0
+"""How many marks may go by without a pause, and the logarithm of a pace that no stretch has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,49 +41,51 @@ class _Mark:
 
 @dataclass(frozen=True, slots=True)
 class _Guess:
-    """Anchors: so much text (frames at a pace of 1) is said in so many heard blocks. Least cost is best."""
+    """An anchor: so much text (frames at a pace of 1) is said in so many heard blocks; and those `before` it.
 
-    anchors: tuple[tuple[float, float], ...]
+    `pace`: of what follows. The least cost is the likeliest.
+    """
+
+    text: float
+    heard: float
     pace: float
     cost: float = 0.0
+    before: _Guess | None = None
 
-    def heard_before(self, text: float) -> float:
-        """How many heard blocks so much text takes."""
-        behind = bisect_right(self.anchors, text, key=lambda anchor: anchor[0])
-        before = self.anchors[max(behind - 1, 0)]
-        if behind == len(self.anchors):
-            return before[1] + (text - before[0]) * _BLOCKS_A_FRAME * self.pace
-        after = self.anchors[behind]
-        return before[1] + (text - before[0]) / (after[0] - before[0]) * (after[1] - before[1])
+    def anchors(self) -> list[tuple[float, float]]:
+        """All, from the beginning on."""
+        found: list[tuple[float, float]] = []
+        at: _Guess | None = self
+        while at is not None:
+            found.append((at.text, at.heard))
+            at = at.before
+        return found[::-1]
 
     def ended(self, text: float, heard: float) -> _Guess:
         """The same, stretched over the whole text and sound."""
-        before = self.anchors[-1]
-        if text <= before[0] or heard <= before[1]:
-            return _Guess(self.anchors, self.pace, self.cost + _SKIPPED_STOP)
-        _, cost = self._stretch(text, heard)
-        return _Guess((*self.anchors, (text, heard)), self.pace, self.cost + cost)
+        if text <= self.text or heard <= self.heard:
+            return replace(self, cost=self.cost + _SKIPPED_STOP)
+        own, cost = self._stretch(text, heard)
+        return _Guess(text, heard, own, self.cost + cost, self)
 
     def paused(self, pause: Pause, marks: list[_Mark]) -> Iterator[_Guess]:
         """What it may become behind a pause: at none of the marks, or at one of those that are near."""
-        skipped = _SKIPPED_PAUSE + pause.blocks / _SKIPPED_PAUSE_BLOCKS
-        yield _Guess(self.anchors, self.pace, self.cost + skipped)
+        yield replace(self, cost=self.cost + _SKIPPED_PAUSE + pause.blocks / _SKIPPED_PAUSE_BLOCKS)
         passed = 0.0
-        for mark in marks[bisect_right(marks, self.anchors[-1][0], key=lambda mark: mark.text) :]:
+        first = bisect_right(marks, self.text, key=lambda mark: mark.text)
+        for mark in marks[first : first + _MARKS_AHEAD]:
             own, cost = self._stretch(mark.text, pause.heard)
             if own < self.pace * math.exp(-_FARTHEST):
                 return
             if own < self.pace * math.exp(_FARTHEST):
-                anchors = (*self.anchors, (mark.text, float(pause.heard)))
                 pace = self.pace + _TRUST * (own - self.pace)
-                yield _Guess(anchors, pace, self.cost + passed + cost)
+                yield _Guess(mark.text, pause.heard, pace, self.cost + passed + cost, self)
             passed += mark.cost
 
     def _stretch(self, text: float, heard: float) -> tuple[float, float]:
-        """The pace since the last anchor, and how unlikely that is."""
-        before = self.anchors[-1]
-        blocks = max(heard - before[1], 1.0)
-        own = blocks / (text - before[0]) / _BLOCKS_A_FRAME
+        """The pace since this anchor, and how unlikely that is."""
+        blocks = max(heard - self.heard, 1.0)
+        own = blocks / (text - self.text) / _BLOCKS_A_FRAME
         uneven = math.hypot(_UNEVEN, _UNEVEN_BLOCKS / blocks)
         return own, (math.log(own / self.pace) / uneven) ** 2 / 2
 
@@ -96,11 +98,12 @@ class WordClock:
         self._said: list[float] = [0.0]
         self._marks: list[_Mark] = []
         self._last = ""
-        self._guesses = [_Guess(((0.0, 0.0),), pace=1.0)]
+        self._guesses = [_Guess(0.0, 0.0, pace=1.0)]
+        self._anchors = [(0.0, 0.0)]
 
     def begin(self, pace: float) -> None:
         """The sound begins. `pace`: of its voice, see `VoicePace`."""
-        self._guesses = [_Guess(((0.0, 0.0),), pace)]
+        self._guesses = [_Guess(0.0, 0.0, pace)]
 
     def add_text(self, text: str) -> None:
         for character in text:
@@ -113,12 +116,14 @@ class WordClock:
         for pause in self._blocks.add(pcm):
             found = [after for guess in self._guesses for after in guess.paused(pause, self._marks)]
             self._guesses = sorted(found, key=lambda guess: guess.cost)[:_GUESSES]
+            self._anchors = self._guesses[0].anchors()
 
     def complete(self) -> None:
         """Text and sound are complete, and belong together."""
         whole = self._said[-1] + _DRAWN_OUT
         ended = [guess.ended(whole, len(self._blocks.places)) for guess in self._guesses]
         self._guesses = [min(ended, key=lambda guess: guess.cost)]
+        self._anchors = self._guesses[0].anchors()
 
     @property
     def end(self) -> int:
@@ -137,7 +142,14 @@ class WordClock:
         return self._sample_behind(heard) if heard <= len(self._blocks.places) else None
 
     def _heard_before(self, char: int) -> float:
-        return self._guesses[0].heard_before(self._said[min(char, len(self._said) - 1)])
+        """How many heard blocks all that stands before the character takes."""
+        text = self._said[min(char, len(self._said) - 1)]
+        behind = bisect_right(self._anchors, text, key=lambda anchor: anchor[0])
+        before = self._anchors[max(behind - 1, 0)]
+        if behind == len(self._anchors):
+            return before[1] + (text - before[0]) * _BLOCKS_A_FRAME * self._guesses[0].pace
+        after = self._anchors[behind]
+        return before[1] + (text - before[0]) / (after[0] - before[0]) * (after[1] - before[1])
 
     def _sample_behind(self, heard: float) -> int:
         block = math.ceil(heard) - 1
