@@ -6,7 +6,6 @@ Nothing of an exception that is not meant for clients gets out: no path, no repr
 
 from __future__ import annotations
 
-import errno
 import json
 import math
 
@@ -23,6 +22,7 @@ from antiphon_server.errors import (
     ServerFault,
     Unauthorized,
     Unavailable,
+    is_shortage_of_descriptors,
 )
 
 _OUR_SIDE = "something went wrong on our side; the server's log has it under this request's id"
@@ -42,12 +42,9 @@ def error_of(exc: BaseException) -> ApiError:
             return BadRequest("the request is not valid")
         case HTTPException():
             return _of_http(exc)
-        case OSError(errno=errno.EMFILE | errno.ENFILE):
-            return Unavailable(
-                "the server has no file descriptor free for this",
-                code="no_descriptor",
-                retry_after_s=_BUSY_RETRY_S,
-            )
+        case _ if is_shortage_of_descriptors(exc):
+            message = "the server has no file descriptor free for this"
+            return Unavailable(message, code="no_descriptor", retry_after_s=_BUSY_RETRY_S)
         case _:
             return ServerFault(_OUR_SIDE)
 

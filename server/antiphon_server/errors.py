@@ -18,6 +18,7 @@ ApiError
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -135,3 +136,12 @@ class Unavailable(ApiError):
 
 class ServerFault(ApiError):
     """Never carries details: no paths, addresses or library messages reach a client."""
+
+
+def is_shortage_of_descriptors(error: BaseException | None) -> bool:
+    """Whether an operation failed because the process or the system has no file descriptor free."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):
+            return True
+        error = error.__cause__ or error.__context__
+    return False

@@ -153,6 +153,9 @@ def test_a_shortage_of_descriptors_is_503_with_a_time_to_come_back(number: int) 
     assert headers_of(error)["retry-after"] == "2"
     assert "secret" not in error.message
     assert error_of(OSError(errno.EIO, "x")).status == 500
+    wrapped = RuntimeError("connect failed")
+    wrapped.__cause__ = OSError(number, "x")
+    assert error_of(wrapped).status == 503
 
 
 async def test_a_new_client_is_served_while_others_hold_idle_connections() -> None:

@@ -14,7 +14,7 @@ from functools import cache
 
 import httpx
 
-from antiphon_server.errors import BadRequest
+from antiphon_server.errors import BadRequest, is_shortage_of_descriptors
 from antiphon_server.media.address import Target, is_allowed_address, is_allowed_host, parse
 from antiphon_server.media.budget import uncounted
 from antiphon_server.media.part import Part
@@ -70,7 +70,9 @@ class Fetcher:
                 limit = f"{self._policy.fetch_s:g} s"
                 raise part.over("took too long to fetch", limit, "fetch_s", _SEND_INLINE) from None
             raise part.bad("comes too slowly from its host", _SEND_INLINE, "media_fetch_failed") from None
-        except (httpx.HTTPError, httpx.InvalidURL, OSError):
+        except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            if is_shortage_of_descriptors(error):
+                raise
             raise part.bad("could not be fetched", _SEND_INLINE, "media_fetch_failed") from None
 
     async def _address(self, target: Target, part: Part) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import resource
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from ipaddress import ip_network
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
 
+from antiphon_server.envelope import error_of
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.fetch import Fetcher
 from antiphon_server.media.loader import MediaLoader
@@ -75,6 +80,21 @@ async def test_an_allowed_url_is_fetched_by_its_checked_address() -> None:
     assert heads[0].startswith(b"GET /x/y?z=1 HTTP/1.1\r\n")
     assert f"host: media.test:{port}\r\n".encode() in heads[0].lower()
     assert b"accept-encoding: identity\r\n" in heads[0].lower()
+
+
+async def test_a_fetch_without_a_free_descriptor_is_not_the_requests_fault() -> None:
+    async with serving(send_hello) as (port, _):
+        fetching = fetcher(port)
+        before = resource.getrlimit(resource.RLIMIT_NOFILE)
+        with ExitStack() as undo:
+            undo.callback(resource.setrlimit, resource.RLIMIT_NOFILE, before)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (256, before[1]))
+            with contextlib.suppress(OSError):
+                while True:
+                    undo.callback(os.close, os.dup(0))
+            with pytest.raises((OSError, httpx.HTTPError)) as raised:
+                await fetch(fetching, port)
+    assert error_of(raised.value).code == "no_descriptor"
 
 
 async def test_media_from_a_url_reaches_the_model() -> None:
