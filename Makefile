@@ -28,7 +28,7 @@ READY  := $(VENV)/ready-$(DEVICE)
 TESTED := $(VENV)/ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint lock sbom audit architecture cut-answers chaos siege soak nano nano-polish nano-eval nano-readers image-test clean
+.PHONY: help install serve test lint lock sbom audit architecture cut-answers chaos siege mutants soak nano nano-polish nano-eval nano-readers image-test clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -73,6 +73,9 @@ chaos: $(TESTED) ## kill clients and engines, read slowly, drain behind nginx (h
 
 siege: $(TESTED) ## hostile clients: mutated requests, media bombs, hang-ups, trailers, grammars (a quarter of an hour)
 	$(PY) -m tests.chaos.siege $(ARGS)
+
+mutants: $(TESTED) ## take out each check of HTTP's limits: does a test fail (half an hour; ARGS="limits framing")
+	nice $(PY) -m tests.mutants $(ARGS)
 
 soak: $(TESTED) ## a mixed load for 15 minutes: does anything grow (ARGS="--minutes 60")
 	$(PY) -m tests.chaos.soak $(ARGS)

@@ -1,0 +1,79 @@
+"""Counting what is not body, piece by piece; the parser's part is in `test_http_protocol.py`."""
+
+from __future__ import annotations
+
+import pytest
+
+from antiphon_server.errors import ApiError
+from antiphon_server.framing import Framing
+
+LIMIT = 100
+
+
+@pytest.fixture
+def framing() -> Framing:
+    return Framing(LIMIT)
+
+
+def receive(framing: Framing, size: int, body: int = 0) -> None:
+    framing.piece(size)
+    framing.body(body)
+    framing.check()
+
+
+def test_a_head_may_be_as_long_as_the_limit_in_any_pieces(framing: Framing) -> None:
+    for _ in range(4):
+        receive(framing, LIMIT // 4)
+    with pytest.raises(ApiError, match="head is too large") as refused:
+        receive(framing, 1)
+    assert (refused.value.status, refused.value.code) == (431, "headers_too_large")
+
+
+def test_the_piece_in_which_a_head_ends_counts_neither_before_nor_after(framing: Framing) -> None:
+    receive(framing, LIMIT)
+    framing.piece(50 * LIMIT)
+    framing.head_ended()
+    framing.body(10)
+    framing.check()
+    receive(framing, LIMIT + 10)
+    with pytest.raises(ApiError, match="chunks are too small"):
+        receive(framing, 1)
+
+
+def test_a_body_may_have_a_byte_of_framing_for_each_of_its_own(framing: Framing) -> None:
+    framing.head_ended()
+    receive(framing, LIMIT)
+    for _ in range(1000):
+        receive(framing, 2, body=1)
+    with pytest.raises(ApiError, match="chunks are too small") as refused:
+        receive(framing, 1)
+    assert (refused.value.status, refused.value.code) == (400, "chunk_framing_too_large")
+
+
+def test_a_body_without_framing_has_no_limit_here(framing: Framing) -> None:
+    framing.head_ended()
+    for _ in range(100):
+        receive(framing, 10 * LIMIT, body=10 * LIMIT)
+    receive(framing, 101 * 10 * LIMIT, body=1000)
+
+
+def test_trailers_have_the_limit_of_a_head(framing: Framing) -> None:
+    framing.head_ended()
+    framing.trailer(LIMIT)
+    with pytest.raises(ApiError, match="trailers") as refused:
+        framing.trailer(1)
+    assert (refused.value.status, refused.value.code) == (431, "trailers_too_large")
+
+
+def test_each_message_of_a_connection_begins_anew(framing: Framing) -> None:
+    for _ in range(3):
+        assert not framing.in_body
+        receive(framing, LIMIT)
+        framing.head_ended()
+        assert framing.in_body
+        framing.trailer(LIMIT)
+        receive(framing, LIMIT)
+        framing.message_ended()
+    receive(framing, LIMIT)
+    with pytest.raises(ApiError, match="head"):
+        receive(framing, 1)
