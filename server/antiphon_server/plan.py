@@ -58,7 +58,7 @@ class AnswerForm:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`cache_salt` stands for the client's key; `speech_optional`: rather text at once than no answer."""
+    """`cache_salt` stands for the client's key; `speech_optional`: text, where no stream is free."""
 
     head: AnswerHead
     form: AnswerForm

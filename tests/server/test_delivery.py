@@ -241,7 +241,7 @@ async def test_an_engine_that_dies_in_mid_stream_says_so(app: FastAPI, engine: E
 async def test_a_long_silence_is_filled_with_comments(checkpoint: Path, engine: EchoEngine) -> None:
     """Given a prefill longer than `headers_s`; then headers go out, and comments until the first event."""
     service = make_service(checkpoint, engine, chat={"headers_s": 0.05, "silence_s": 0.05})
-    engine.script = Script(delays_s={0: 0.3, 3: 0.2})
+    engine.script = Script(delays_s={0: 1.0, 3: 0.5})
     async with Exchange(create_app(service), STREAMED) as exchange:
         await exchange.until(b": keep-alive")
         assert engine.turns

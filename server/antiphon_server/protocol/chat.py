@@ -42,8 +42,8 @@ TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,7}$")]
 class ChatRequest(Wire):
     """The fields of OpenAI's request that are honoured, and vLLM's and DashScope's on top of them.
 
-    Ours: `speech_optional` allows an answer in text alone where a spoken one would be refused for want of
-    room; `talker_...` are for speech what the others are for text, named as in `generate` of transformers.
+    Ours: `speech_optional` allows an answer in text alone if no speech stream is free when the request could
+    start; `talker_...` are for speech what the others are for text, named as in `generate` of transformers.
     `talker_max_frames`, of 80 ms each, is its `talker_max_new_tokens`.
     """
 

@@ -27,6 +27,7 @@ from antiphon_executor.protocol import (
     TurnRequest,
 )
 from antiphon_executor.speech_session import SpeechSession, StreamPlace, Talker
+from antiphon_server.pricing import tokens_of
 from tests.parity.thinker.conversations import Conversation
 
 NUMBERS: Iterator[int] = itertools.count()
@@ -118,6 +119,11 @@ class AriaTurns:
     def request(self, conversation: Conversation, text: TextSampling, speech: SpeechSampling) -> TurnRequest:
         ids = tuple(self._tokenizer.encode(conversation.prompt))
         return TurnRequest(f"aria-{next(NUMBERS)}", ids, conversation.media, text, speech)
+
+    def reckoned(self, conversation: Conversation) -> int:
+        """The tokens of its prompt, as the server counts them before the engine has seen it."""
+        geometry = self.engine.card.media
+        return len(self._tokenizer.encode(conversation.prompt)) + tokens_of(conversation.media, geometry)
 
     async def hear(
         self, conversation: Conversation, speech: SpeechSampling, text: TextSampling | None = None

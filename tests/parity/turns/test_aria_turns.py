@@ -61,6 +61,7 @@ async def test_given_any_media_then_the_answer_is_spoken_as_by_the_reference(
     heard = await aria_turns.hear(conversation, ADA)
     assert finished(aria_turns.decode(heard.given.text)) == finished(heard.text)
     assert_as_the_reference(heard, aria_oracle)
+    assert heard.counted.total == aria_turns.reckoned(conversation)
 
 
 async def test_given_the_cap_then_no_more_media_rows_travel(

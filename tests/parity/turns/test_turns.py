@@ -24,6 +24,7 @@ from antiphon_executor.protocol import (
     TextSampling,
     TurnRequest,
 )
+from antiphon_server.pricing import tokens_of
 from tests.parity.sound import assert_same_wave
 from tests.parity.talker.oracle import SpeakingOracle
 from tests.parity.thinker.conversations import CONVERSATIONS, Conversation
@@ -57,6 +58,11 @@ class Turns:
     ) -> TurnRequest:
         ids = tuple(self.tokenizer.encode(conversation.prompt))
         return TurnRequest(f"turn-{next(NUMBERS)}", ids, conversation.media, text, speech)
+
+    def reckoned(self, conversation: Conversation) -> int:
+        """The tokens of its prompt, as the server counts them before the engine has seen it."""
+        geometry = self.engine.card.media
+        return len(self.tokenizer.encode(conversation.prompt)) + tokens_of(conversation.media, geometry)
 
     async def hear(self, conversation: Conversation, *, frames: int = FRAMES) -> Heard:
         heard = Heard()
@@ -94,6 +100,7 @@ async def test_given_any_mix_of_media_then_text_and_waveform_are_those_of_transf
     assert_same_wave(np.frombuffer(heard.pcm, np.int16), truth.wave)
     assert heard.counted is not None
     assert heard.counted.total == len(truth.prompt)
+    assert heard.counted.total == turns.reckoned(conversation)
 
 
 async def test_given_a_turn_then_the_prompt_is_counted_first_and_speech_begins_before_the_text_ends(
