@@ -221,10 +221,12 @@ class Admission:
 
     def _resize(self, ticket: Ticket, size: TurnSize) -> None:
         """What it holds follows. A counted prompt may be smaller than its estimate: then others may start."""
+        before = ticket.held
         ticket.resize(size)
         if ticket.started_at is not None:
             self._hold(ticket, ticket.price.spoken_part if ticket.text_is_complete else ticket.price)
-            self._hand_out()
+            if ticket.held.is_less_somewhere(before):
+                self._hand_out()
 
     def _debit(self, ticket: Ticket, tokens: int, audio_s: float) -> None:
         self.rates.take(ticket.owner, tokens, audio_s)

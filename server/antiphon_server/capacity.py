@@ -69,6 +69,16 @@ class Price:
         """What is left of it once the text is written."""
         return Price(streams=self.streams, live=self.live, talker_blocks=self.talker_blocks)
 
+    def is_less_somewhere(self, other: Price) -> bool:
+        """Whether some resource is left to others that `other` takes."""
+        return (
+            self.sequences < other.sequences
+            or self.thinker_blocks < other.thinker_blocks
+            or self.streams < other.streams
+            or self.live < other.live
+            or self.talker_blocks < other.talker_blocks
+        )
+
     def __add__(self, other: Price) -> Price:
         return Price(
             self.sequences + other.sequences,

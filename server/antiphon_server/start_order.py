@@ -79,6 +79,8 @@ class StartOrder:
 
     def next(self) -> Start | None:
         """Each start changes the order of the others, so that only one is given at a time."""
+        if not len(self._waiting):
+            return None
         live_limit, now_s = self.live_limit(), self._clock()
         talker_is_kept = False
         for ticket in self._waiting.in_order(self.running):
