@@ -63,7 +63,7 @@ architecture: $(TESTED) ## write the file table of ARCHITECTURE.md
 	$(PY) -m tests.project.architecture
 
 bench-%: $(TESTED) ## time something: bench-vocoder, ... (ARGS=--help)
-	$(PY) -m tests.bench.bench_$* $(ARGS)
+	PYTHONPATH=model_executor $(PY) -m tests.bench.bench_$* $(ARGS)
 
 cut-answers: $(TESTED) ## cut 200 spoken answers of antiphon-nano at random: none may speak on (half an hour)
 	PYTHONPATH=model_executor $(PY) -m tests.bench.bench_cut_answers $(ARGS)
