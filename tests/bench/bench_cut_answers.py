@@ -68,7 +68,7 @@ def told(client: openai.OpenAI, ear: Ear, number: int, question: str, voice: str
 def lost_words(ear: Ear, pcm: bytes, units: list[str]) -> int:
     """How many of the last two words the ear would rather do without."""
     words = [unit.lower() for unit in units if unit.isalpha()]
-    if len(words) < 2:
+    if len(words) < 2 or not ear.knows(words):
         return 0
     choices = [words[: len(words) - lost] for lost in range(min(3, len(words)))]
     heard = ear.hear(pcm, [" ".join(choice) for choice in choices]).split()

@@ -27,12 +27,16 @@ class Ear:
         self._decoder = pocketsphinx.Decoder(samprate=_RATE_HZ, loglevel="FATAL", lm=None, **_BEAMS)
         self._aligner = pocketsphinx.Decoder(samprate=_RATE_HZ, loglevel="FATAL", lm=None)
 
+    def knows(self, words: Sequence[str]) -> bool:
+        """Whether all of them, in lower case, are in the dictionary."""
+        return all(self._aligner.lookup_word(word) is not None for word in words)
+
     def word_starts(self, pcm: bytes, words: Sequence[str]) -> list[float] | None:
         """The second at which each of `words` (lower case), which are said one after the other, begins.
 
         None where one of them is not in the dictionary, or they cannot be found.
         """
-        if any(self._aligner.lookup_word(word) is None for word in words):
+        if not self.knows(words):
             return None
         self._aligner.set_align_text(" ".join(words))
         self._aligner.start_utt()
