@@ -46,14 +46,16 @@ class Framing:
     def check(self) -> None:
         """The piece has been parsed. Raises `ApiError` if the open part of the message is too large."""
         self._bytes += self._piece_bytes
-        if not self.in_body and self._bytes > self._limit_bytes:
+        # In a head there are no body bytes.
+        if self._bytes <= self._limit_bytes + self._body_bytes:
+            return
+        if not self.in_body:
             raise HeadTooLarge("the request's head is too large")
-        if self.in_body and self._bytes > self._limit_bytes + self._body_bytes:
-            raise BadRequest(
-                "the body's chunks are too small, or their extensions or trailers too long",
-                code="chunk_framing_too_large",
-                hint="send larger chunks without extensions, or a Content-Length",
-            )
+        raise BadRequest(
+            "the body's chunks are too small, or their extensions or trailers too long",
+            code="chunk_framing_too_large",
+            hint="send larger chunks without extensions, or a Content-Length",
+        )
 
     def _restart(self) -> None:
         # Where in the piece the next part begins is not known: this piece counts for neither.

@@ -76,7 +76,9 @@ class BoundedHttp(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         if not self._framing.in_body:
-            self._expect_head()
+            # While an answer is on its way this may be a stray line end: no head is late yet.
+            if self._is_free():
+                self._expect_head()
             self._arrived_s = self._arrived_s or time.monotonic()
         self._framing.piece(len(data))
         try:
@@ -127,7 +129,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self.cycle.response_complete:
+        if self._is_free():
             self._connections.fell_idle(self)
 
     def drop(self) -> None:
@@ -180,11 +182,15 @@ class BoundedHttp(HttpToolsProtocol):
         self.transport.write_eof()
         self.loop.call_later(_LINGER_S, self.transport.close)
 
+    def _is_free(self) -> bool:
+        """Whether nothing is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
     def _can_answer(self) -> bool:
         """Not in the middle of an answer. A request that is being read is over with this."""
-        cycle = self.cycle
-        if cycle is None or cycle.response_complete:
+        if self._is_free():
             return True
+        cycle = self.cycle
         if cycle.response_started or self.pipeline or not self._framing.in_body:
             return False
         cycle.disconnected = True

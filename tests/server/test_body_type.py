@@ -167,7 +167,9 @@ def declared(path: str, *types: str) -> Route:
 async def test_a_route_may_declare_that_it_reads_forms_and_is_then_free_of_the_limits_on_json() -> None:
     server = ServerSettings(limits=Limits(json_nodes=100))
     form, either = "multipart/form-data", "/v1/either"
-    routes = [declared("/v1/form", form), declared(either, "application/json", form), declared("/v1/x/{id}")]
+    plain = Route("/v1/plain", _count, methods=["POST"])
+    both = declared(either, "application/json", form)
+    routes = [declared("/v1/form", form), both, declared("/v1/x/{id}"), plain]
     app: Any = Sink()
     for layer in reversed(layers(server, ServerMetrics("test"), Lifecycle(), routes)):
         app = layer.cls(app, *layer.args, **layer.kwargs)
@@ -180,7 +182,10 @@ async def test_a_route_may_declare_that_it_reads_forms_and_is_then_free_of_the_l
 
         assert await status("/v1/form", f"{form}; boundary=x") == 200
         assert await status("/v1/form", "application/json") == 415
+        assert await status("/v1/form", "application/x+json") == 415
         assert await status("/v1/form", None) == 415
+        assert await status("/v1/plain", f"{form}; boundary=x") == 415
+        assert await status("/v1/plain", "application/json") == 400
         assert await status(either, f"{form}; boundary=x") == 400
         assert await status("/v1/x/1", f"{form}; boundary=x") == 415
         assert await status("/v1/x/1", "application/json") == 400

@@ -12,9 +12,12 @@ from pathlib import Path
 
 import psutil
 import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
 from antiphon_server import http_protocol
 from antiphon_server.app import create_app
+from antiphon_server.config import ServerSettings, Timeouts
 from antiphon_server.rare_log import RareLog
 from tests.server.parts import make_service
 from tests.server.raw_http import Answer, connected, exchange, read_answer, serving
@@ -228,6 +231,23 @@ async def test_a_request_that_offers_another_protocol_is_answered_in_this_one(
             assert (answer.status, json.loads(answer.body)) == (200, {"bytes": 2})
     assert app.calls == 2
     assert b"upgrade" not in {name for name, _ in app.scopes[0]["headers"]}
+
+
+async def test_a_line_end_after_the_body_does_not_cut_the_answer_short() -> None:
+    """Some clients send one. The deadline of a head is 0.2 s here, the answer takes longer."""
+
+    async def slow(scope: Scope, receive: Receive, send: Send) -> None:
+        await asyncio.sleep(0.6)
+        await PlainTextResponse("done")(scope, receive, send)
+
+    server = ServerSettings(timeouts=Timeouts(headers_s=0.2))
+    async with serving(slow, server) as port, connected(port) as (reader, writer):
+        writer.write(POST + b"Content-Length: 2\r\n\r\n{}")
+        await asyncio.sleep(0.05)
+        writer.write(b"\r\n")
+        assert (await read_answer(reader)).body == b"done"
+        writer.write(GET + b"\r\n")
+        assert (await read_answer(reader)).body == b"done"
 
 
 async def test_a_body_is_asked_for_only_once_its_head_is_accepted() -> None:

@@ -69,3 +69,14 @@ def test_a_wide_bomb_is_refused_too() -> None:
     shape = JsonShape(64, 1000)
     with pytest.raises(BadRequest, match="more than 1000"):
         shape.feed(b"[1" + b",1" * 1000)
+
+
+def test_as_many_nodes_as_the_limit_pass_and_no_more() -> None:
+    assert passes(b"[1,1]", [], depth=1, nodes=3)
+    assert not passes(b"[1,1]", [], depth=1, nodes=2)
+
+
+def test_an_empty_piece_after_a_backslash_changes_nothing() -> None:
+    body = b'"' + b"\\" + b'"[[" '
+    assert passes(body, [2, 2, 2], depth=1)
+    assert not passes(body + b"[[", [2, 2, 2], depth=1)

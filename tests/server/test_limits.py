@@ -6,18 +6,19 @@ import asyncio
 import json
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import psutil
 import pytest
 from starlette.responses import StreamingResponse
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antiphon_server.app import layers
-from antiphon_server.config import ServerSettings, Timeouts
+from antiphon_server.config import Limits, ServerSettings, Timeouts
 from antiphon_server.lifecycle import Lifecycle
 from antiphon_server.metrics import ServerMetrics
 from tests.server.raw_http import connected, exchange, read_answer, serving
-from tests.server.sink import POST, error_of, sink
+from tests.server.sink import POST, Sink, error_of, layered, sink
 
 
 async def send_chunks(writer: asyncio.StreamWriter, total_bytes: int) -> int:
@@ -188,3 +189,64 @@ async def test_a_client_that_reads_nothing_is_dropped() -> None:
         writer.write(b"GET /v1/x HTTP/1.1\r\nHost: localhost\r\n\r\n")
         await asyncio.wait_for(ended.wait(), 10)
     assert 'antiphon_requests_aborted_total{reason="stalled_client"} 1.0' in metrics.render().decode()
+
+
+async def test_a_body_as_large_as_the_cap_is_read_and_a_byte_more_is_not() -> None:
+    async with sink({"body_bytes": 2048, "bodies_in_flight_bytes": 2048}) as (port, app):
+        for size, status in ((2048, 200), (2049, 413)):
+            body = b" " * size
+            length = b"Content-Length: %d\r\n\r\n" % size
+            chunked = b"Transfer-Encoding: chunked\r\n\r\n%x\r\n" % size
+            assert (await exchange(port, POST + length + body)).status == status
+            assert (await exchange(port, POST + chunked + body + b"\r\n0\r\n\r\n")).status == status
+    assert app.calls == 2
+
+
+async def test_a_refused_body_is_given_back_before_its_client_has_read_the_refusal() -> None:
+    small = sink({"body_bytes": 4096, "bodies_in_flight_bytes": 4096})
+    async with small as (port, _), connected(port) as (reader, writer):
+        writer.write(POST + b"Content-Length: 4000\r\n\r\n" + b"[" * 3000)
+        assert (await read_answer(reader)).status == 400
+        assert (await exchange(port, POST + b"Content-Length: 4096\r\n\r\n" + b" " * 4096)).status == 200
+
+
+async def status_of(scope: dict[str, Any], limits: dict[str, int]) -> int:
+    """Of a request that did not come over our own protocol, straight to the layers."""
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    whole = {"type": "http", "method": "POST", "path": "/", "query_string": b"", "headers": [], **scope}
+    await layered(Sink(), ServerSettings(limits=Limits(**limits)))(whole, receive, send)
+    return int(sent[0]["status"])
+
+
+@pytest.mark.parametrize(
+    ("target", "limit"),
+    [
+        ({"path": "/" + "a" * 299}, 300),
+        ({"path": "/a", "raw_path": b"/" + b"%61" * 100}, 301),
+        ({"path": "/" + "a" * 199, "query_string": b"b" * 100}, 300),
+    ],
+)
+async def test_a_url_may_be_as_long_as_its_limit(target: dict[str, Any], limit: int) -> None:
+    assert await status_of(target, {"url_bytes": limit}) == 200
+    assert await status_of(target, {"url_bytes": limit - 1}) == 431
+
+
+async def test_headers_may_be_as_large_as_their_limit() -> None:
+    fields = {"headers": [(b"name", b"v" * 1020), (b"b", b"v")]}
+    assert await status_of(fields, {"header_bytes": 1026}) == 200
+    assert await status_of(fields, {"header_bytes": 1025}) == 431
+
+
+@pytest.mark.parametrize(
+    ("length", "status"),
+    [(b"", 400), (b"1x", 400), (b"-1", 400), (b"0" * 19, 400), (b"0" * 18, 200), (b"9" * 18, 413)],
+)
+async def test_a_content_length_is_a_number_of_bounded_length(length: bytes, status: int) -> None:
+    assert await status_of({"headers": [(b"content-length", length)]}, {}) == status
