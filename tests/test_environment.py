@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,19 @@ def test_given_a_cpu_then_two_engines_share_its_cores(tmp_path: Path) -> None:
     assert int(os.environ["OMP_NUM_THREADS"]) == max(1, len(os.sched_getaffinity(0)) // 2)
     assert os.environ["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
     assert os.environ["VLLM_RPC_BASE_PATH"] == str(tmp_path)
+
+
+def test_given_an_engines_process_then_what_it_leaves_goes_with_the_private_folder(tmp_path: Path) -> None:
+    """vLLM leaves a file of each start in the folder for temporary files."""
+    program = (
+        "from antiphon_executor.plugin import register; register()\n"
+        "from vllm.utils.network_utils import get_file_store_init_method as where; print(where())"
+    )
+    child = {**os.environ, "ANTIPHON_SERVER_PID": str(os.getpid()), "VLLM_RPC_BASE_PATH": str(tmp_path)}
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=child, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().splitlines()[-1].startswith(f"file://{tmp_path}/vllm_dist_")
 
 
 @pytest.mark.parametrize(("streams", "kept"), [(1, 256), (8, 256), (16, 512)])

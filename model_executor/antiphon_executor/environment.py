@@ -6,11 +6,13 @@ Whatever the operator has set stays as it is.
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 ENGINES = 2
+_PRIVATE_FOLDER = "VLLM_RPC_BASE_PATH"
 # oneDNN compiles an operation for each batch size: 16 a size for the vocoder, as many for a code predictor in
 # half precision. vLLM's, one a matrix and a number of tokens in a step, take 270 kB each, and by itself
 # oneDNN keeps 1,024 of them: for an hour an engine would grow.
@@ -26,8 +28,9 @@ def prepare_environment(sockets: Path, *, on_cpu: bool, streams: int) -> None:
     On a CPU each engine gets its share of the cores and floats over them: pinned to the same cores, the two
     would wait for each other at every barrier.
     """
-    os.environ["VLLM_RPC_BASE_PATH"] = str(sockets)
-    defaults = {"VLLM_NO_USAGE_STATS": "1"}
+    os.environ[_PRIVATE_FOLDER] = str(sockets)
+    # The schedulers end what they then hear of (`corrupted_requests.py`).
+    defaults = {"VLLM_NO_USAGE_STATS": "1", "VLLM_COMPUTE_NANS_IN_LOGITS": "1"}
     if on_cpu:
         share = max(1, len(os.sched_getaffinity(0)) // ENGINES)
         defaults |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(share)}
@@ -37,6 +40,14 @@ def prepare_environment(sockets: Path, *, on_cpu: bool, streams: int) -> None:
         defaults["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = str(max(_COMPILED, _COMPILED_PER_STREAM * streams))
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def keep_temporary_files_private() -> None:
+    """In an engine's process: vLLM leaves a file of each start in the folder for temporary files.
+
+    In the private one it goes with the server.
+    """
+    tempfile.tempdir = os.environ.get(_PRIVATE_FOLDER)
 
 
 @contextmanager

@@ -18,11 +18,16 @@ def claim_children() -> None:
     os.environ[SERVER_PID] = str(os.getpid())
 
 
+def is_engine_process() -> bool:
+    """Whether a server has started this process."""
+    return _server() not in (0, os.getpid())
+
+
 def guard_this_process() -> None:
     """Starts the watch, where this is an engine's process; does nothing in the server itself."""
-    server = int(os.environ.get(SERVER_PID, "0"))
-    if server in (0, os.getpid()):
+    if not is_engine_process():
         return
+    server = _server()
     try:
         handle = os.pidfd_open(server)
     except ProcessLookupError:
@@ -31,6 +36,10 @@ def guard_this_process() -> None:
     # A group of its own: Ctrl-C at the server's terminal is the server's to handle, and it drains first.
     os.setpgid(0, 0)
     threading.Thread(target=_end_with, args=(handle,), name="orphan-guard", daemon=True).start()
+
+
+def _server() -> int:
+    return int(os.environ.get(SERVER_PID, "0"))
 
 
 def _end_with(server: int) -> None:

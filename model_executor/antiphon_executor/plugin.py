@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from functools import cache
 
-from antiphon_executor.orphan_guard import guard_this_process
+from antiphon_executor.environment import keep_temporary_files_private
+from antiphon_executor.orphan_guard import guard_this_process, is_engine_process
 
 THINKER_ARCHITECTURE = "AntiphonQwen3OmniThinker"
 TALKER_ARCHITECTURE = "AntiphonQwen3OmniTalker"
@@ -28,6 +29,8 @@ _MODELS = {
 def register() -> None:
     """Register everything, once a process. A second call does nothing."""
     guard_this_process()
+    if is_engine_process():
+        keep_temporary_files_private()
 
     from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
     from vllm.model_executor.models import ModelRegistry

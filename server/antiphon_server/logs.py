@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import logging.handlers
 import queue
 import re
 import threading
@@ -40,10 +41,17 @@ def configure(settings: LogSettings, stream: TextIO) -> LineHandler:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(max(floor, logging.getLevelNamesMapping()[settings.level.upper()]))
-    logging.getLogger().addHandler(handler)
+    logging.getLogger().addHandler(_foreign(handler, settings))
     # Ours carries the request id and no query string; uvicorn's has neither.
     logging.getLogger("uvicorn.access").disabled = True
     return handler
+
+
+def _foreign(handler: logging.Handler, settings: LogSettings) -> logging.Handler:
+    """For the loggers of libraries: their warnings are noise, unless somebody looks for something."""
+    forwarding = logging.handlers.MemoryHandler(0, target=handler)
+    forwarding.setLevel(logging.DEBUG if settings.level == "debug" else logging.ERROR)
+    return forwarding
 
 
 def is_plain(settings: LogSettings, stream: TextIO) -> bool:

@@ -118,8 +118,8 @@ def aria_prompt(
         raise ValueError(f"a voice of {len(voice.codes)} frames does not fit {vocabulary.given_rows} rows")
     try:
         kept = kept_tokens(thinker_ids, ids, min(max_media_rows, room))
-    except ValueError as problem:
-        raise InvalidTurn(str(problem)) from None
+    except ValueError:
+        raise InvalidTurn("the prompt does not end in an open assistant turn") from None
     tokens = thinker_ids[kept].astype(np.int64)
     media = ids.is_media(tokens)
     given = vocabulary.given_base + np.arange(len(voice.codes) + int(media.sum()))
