@@ -126,6 +126,7 @@ class EchoEngine:
         self.closed = False
         self.frame_time = FrameTime()
         self._stages = {"thinker": True, "talker": True} if speaks else {"thinker": True}
+        self.stuck: dict[str, str] = {}
         self._given_up: list[str] = []
         self._restarts = dict.fromkeys(self._stages, 0)
 
@@ -159,7 +160,9 @@ class EchoEngine:
     def status(self) -> EngineStatus:
         stages, busy = dict(self._stages), self.running
         given_up, restarts = tuple(self._given_up), dict(self._restarts)
-        return EngineStatus(stages, busy, busy, busy, 16, given_up, restarts, frame_time=self.frame_time)
+        return EngineStatus(
+            stages, busy, busy, busy, 16, given_up, restarts, frame_time=self.frame_time, stuck=self.stuck
+        )
 
     def metrics(self) -> Iterable[Metric]:
         gauge = GaugeMetricFamily("vllm:num_requests_running", "Requests in execution.", labels=["stage"])

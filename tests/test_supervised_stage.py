@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -21,10 +22,16 @@ class ScriptedEngine:
         self.alive = True
         self.ended = False
         self.hangs = False
+        self.goes_on = asyncio.Event()
+        self.computes = False
+        self.compiling_s = 0.0
 
     async def ping(self) -> None:
         if self.hangs:
-            await asyncio.Event().wait()
+            await self.goes_on.wait()
+
+    def computed_s(self) -> float:
+        return time.monotonic() if self.computes else 0.0
 
     async def end(self) -> None:
         self.alive = False
@@ -48,9 +55,11 @@ class Workshop:
 
 
 @asynccontextmanager
-async def kept_alive(workshop: Workshop, most: int = 3) -> AsyncIterator[SupervisedStage[ScriptedEngine]]:
+async def kept_alive(
+    workshop: Workshop, most: int = 3, hang_s: float = 0.2
+) -> AsyncIterator[SupervisedStage[ScriptedEngine]]:
     policy = RestartPolicy(most=most, first_s=0.01, longest_s=0.05)
-    watch = Watch(policy, hang_s=0.2, ping_every_s=0.02)
+    watch = Watch(policy, hang_s, stuck_s=0.3, ping_every_s=0.02)
     stage = SupervisedStage("talker", workshop.engines[0], workshop.start, watch, workshop.deaths.append)
     task = asyncio.create_task(stage.supervise())
     try:
@@ -84,6 +93,51 @@ async def test_an_engine_that_answers_no_ping_counts_as_dead() -> None:
         workshop.engines[0].hangs = True
         await becomes(lambda: stage.restarts == 1 and stage.alive)
         assert workshop.engines[0].ended
+
+
+async def test_an_engine_that_does_not_answer_is_stuck_long_before_it_is_ended_and_then_as_before() -> None:
+    """R49: work that arrives meanwhile would wait for the watchdog."""
+    workshop = Workshop()
+    async with kept_alive(workshop, hang_s=60) as stage:
+        engine = workshop.engines[0]
+        assert stage.stuck is None
+        engine.hangs = True
+        await becomes(lambda: stage.stuck == "the talker engine does not answer")
+        assert stage.alive
+        engine.hangs = False
+        engine.goes_on.set()
+        await becomes(lambda: stage.stuck is None)
+        assert stage.restarts == 0
+
+
+async def test_a_long_step_that_computes_is_not_stuck_until_it_stops_to_compute() -> None:
+    """A prompt's chunk takes seconds on a slow CPU, and pings are answered between two steps."""
+    workshop = Workshop()
+    async with kept_alive(workshop, hang_s=60) as stage:
+        engine = workshop.engines[0]
+        engine.computes = engine.hangs = True
+        for _ in range(100):
+            await asyncio.sleep(0.01)
+            assert stage.stuck is None
+        engine.computes = False
+        await becomes(lambda: stage.stuck is not None)
+
+
+async def test_a_step_that_computes_without_end_is_ended_by_the_watchdog() -> None:
+    workshop = Workshop()
+    async with kept_alive(workshop) as stage:
+        workshop.engines[0].computes = workshop.engines[0].hangs = True
+        await becomes(lambda: stage.restarts == 1 and stage.alive)
+
+
+async def test_an_engine_that_compiles_a_schema_without_end_is_stuck() -> None:
+    """It answers its pings, and every request with a schema waits behind that one."""
+    workshop = Workshop()
+    async with kept_alive(workshop) as stage:
+        workshop.engines[0].compiling_s = 4.0
+        assert "compiling a JSON schema" in (stage.stuck or "")
+        workshop.engines[0].compiling_s = 0.1
+        assert stage.stuck is None
 
 
 @pytest.mark.parametrize("hangs", [False, True])

@@ -143,6 +143,9 @@ class AriaSession:
                 for choice in output.outputs:
                     tokens += len(choice.token_ids)
                     reason = choice.finish_reason
+                    # A session goes on after each input's end, and would wait for ever after this one.
+                    if reason not in (None, "stop", "length"):
+                        return ended(reason, tokens)
         return ended(reason, tokens) if self._text.entered else SpeechEnded("stop", 0)
 
     async def _entering(self, inputs: AriaInputs, start: AriaStart) -> AsyncGenerator[StreamingInput]:

@@ -94,7 +94,7 @@ class VllmOmniEngine:
         restarts: Mapping[str, Callable[[], Awaitable[Stage]]],
         bridge: Bridge,
     ) -> None:
-        watch = Watch(RestartPolicy(settings.restarts), settings.hang_s)
+        watch = Watch(RestartPolicy(settings.restarts), settings.hang_s, settings.stuck_s)
         self._stages = {
             stage.name: SupervisedStage(stage.name, stage, restarts[stage.name], watch, self._died)
             for stage in stages
@@ -191,6 +191,7 @@ class VllmOmniEngine:
             slots_total=self._ledger.total,
             parked=self._bridge.parked,
             frame_time=self._bridge.frame_time,
+            stuck={name: why for name, stage in stages.items() if (why := stage.stuck) is not None},
             given_up=tuple(name for name, stage in stages.items() if stage.given_up),
             restarts={name: stage.restarts for name, stage in stages.items()},
             dropped_messages=self._bridge.dropped,

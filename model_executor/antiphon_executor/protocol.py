@@ -298,8 +298,9 @@ class ModelCard:
 class EngineStatus:
     """`stages`: alive by name (`thinker`, `talker`). Running counts and slots as of now.
 
-    A stage that is not alive is being restarted, unless it is among those `given_up`. `parked`: streams that
-    rest because they are far enough ahead of their clients. `frame_time`: empty while nothing is known of it.
+    A stage that is not alive is being restarted, unless it is among those `given_up`. `stuck`: stages that
+    are alive and take no work just now, with the reason. `parked`: streams that rest because they are far
+    enough ahead of their clients. `frame_time`: empty while nothing is known of it.
     `dropped_messages`: of the sockets that the server reads, by the stage that sends.
     """
 
@@ -313,6 +314,7 @@ class EngineStatus:
     parked: int = 0
     frame_time: FrameTime = field(default_factory=FrameTime)
     dropped_messages: dict[str, int] = field(default_factory=dict)
+    stuck: dict[str, str] = field(default_factory=dict)
 
     @property
     def alive(self) -> bool:

@@ -190,6 +190,12 @@ class EngineSettings(_Frozen):
     hang_s: float = Field(
         60.0, gt=0, description="Seconds without an answer after which an engine counts as dead."
     )
+    stuck_s: float = Field(
+        3.0,
+        gt=0,
+        description="Seconds without an answer after which /readyz says that an engine is stuck; pings come "
+        "every second. On a CPU an engine that computes is in a long step, not stuck.",
+    )
     waits: WaitSettings = WaitSettings()
     thinker: ThinkerSettings = ThinkerSettings()
     talker: TalkerSettings = TalkerSettings()

@@ -11,11 +11,14 @@ from vllm import RequestOutput, SamplingParams
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.engine.protocol import StreamingInput
 from vllm.inputs import TokensPrompt
+from vllm.platforms import current_platform
 from vllm.v1.engine.async_llm import AsyncLLM
 
+from antiphon_executor.cpu_time import cpu_time_s
 from antiphon_executor.protocol import InvalidTurn
 from antiphon_executor.stage_metrics import StageMetrics
 from antiphon_executor.supervised_stage import SupervisedStage
+from antiphon_executor.worker_report import REPORT
 
 Progress = Callable[[str], None]
 Generate = Callable[[TokensPrompt, SamplingParams, str], AsyncGenerator[RequestOutput]]
@@ -30,6 +33,8 @@ class Stage:
         self.llm = llm
         self.metrics = metrics
         self._is_heard = is_heard
+        self._processes: tuple[int, ...] = ()
+        self.compiling_s = 0.0
 
     async def generate(
         self, prompt: TokensPrompt, params: SamplingParams, request_id: str
@@ -71,7 +76,13 @@ class Stage:
 
     async def ping(self) -> None:
         """Returns when the engine has answered: it does so between two steps."""
-        await self.llm.is_sleeping()
+        reports = await self.llm.collective_rpc(REPORT)
+        self._processes = tuple(process for process, _ in reports)
+        self.compiling_s = max((seconds for _, seconds in reports), default=0.0)
+
+    def computed_s(self) -> float:
+        """0 on a GPU: there no step takes seconds, and a thread that waits for one is never idle."""
+        return cpu_time_s(self._processes) if current_platform.is_cpu() else 0.0
 
     async def end(self) -> None:
         """Ends the engine's processes, off the event loop: vLLM waits for them, and kills what stays."""
@@ -160,4 +171,11 @@ async def start_stage(
             await asyncio.to_thread(loaded.shutdown)
         raise
     progress(f"{name}: ready")
-    return Stage(name, llm, metrics, is_heard)
+    stage = Stage(name, llm, metrics, is_heard)
+    # It tells of its processes, whose time is looked at when a later ping is not answered.
+    try:
+        await stage.ping()
+    except BaseException:
+        await stage.end()
+        raise
+    return stage

@@ -17,6 +17,7 @@ from antiphon_executor.protocol import EngineDead
 from antiphon_executor.restart_policy import RestartPolicy
 
 WATCH_S = 0.1
+_COMPUTES = 0.1  # CPU seconds a second, from which on an engine is in a step; it may share its cores
 STARTING_S = 30.0  # a client that asks while an engine loads is told to come back after this long
 
 _log = logging.getLogger("antiphon.engine")
@@ -40,17 +41,52 @@ class Engine(Endable, Protocol):
         """Returns when the engine has answered, between two of its steps."""
         ...
 
+    def computed_s(self) -> float:
+        """CPU time of the engine's processes, if a step may take long on that; a constant if not."""
+        ...
+
+    @property
+    def compiling_s(self) -> float:
+        """For how long the engine has compiled its oldest schema, as of the last ping."""
+        ...
+
 
 E = TypeVar("E", bound=Engine)
 
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """`hang_s`: an engine that leaves a ping unanswered for this long counts as dead."""
+    """`hang_s`: an engine that leaves a ping unanswered for this long counts as dead.
+
+    `stuck_s`: it counts as stuck after this long without an answer and without computing anything. Pings
+    come `ping_every_s` after the last answer, so that much later at most it is noticed.
+    """
 
     policy: RestartPolicy
     hang_s: float
-    ping_every_s: float = 2.0
+    stuck_s: float = 3.0
+    ping_every_s: float = 1.0
+
+
+class Silence:
+    """A ping without an answer, and for how long. It begins anew whenever the engine computes meanwhile.
+
+    A long step on a slow CPU answers no ping until it is over, and nothing is wrong. Time in which this
+    process did not look does not count either: the answer may have been there.
+    """
+
+    def __init__(self, computed_s: float) -> None:
+        self.lasted_s = 0.0
+        self._looked_at = self._began_at = time.monotonic()
+        self._computed_s = computed_s
+
+    def goes_on(self, engine: Engine) -> None:
+        """Called every `WATCH_S`."""
+        now, computed_s = time.monotonic(), engine.computed_s()
+        self.lasted_s += min(now - self._looked_at, 2 * WATCH_S)
+        self._looked_at = now
+        if computed_s - self._computed_s > _COMPUTES * (now - self._began_at):
+            self.lasted_s, self._began_at, self._computed_s = 0.0, now, computed_s
 
 
 async def end_all(engines: Iterable[Endable]) -> None:
@@ -80,6 +116,8 @@ class SupervisedStage(Generic[E]):
         self._watch = watch
         self._on_death = on_death
         self._deaths: list[float] = []
+        self._silence: Silence | None = None
+        self._was_stuck: str | None = None
 
     @property
     def engine(self) -> E:
@@ -95,6 +133,17 @@ class SupervisedStage(Generic[E]):
     @property
     def death(self) -> EngineDead:
         return EngineDead(self.name, None if self.given_up else STARTING_S)
+
+    @property
+    def stuck(self) -> str | None:
+        """Why the running engine takes no work just now, although it is alive; None while it does."""
+        if not self.alive or self._engine is None:
+            return None
+        if self._silence is not None and self._silence.lasted_s > self._watch.stuck_s:
+            return f"the {self.name} engine does not answer"
+        if self._engine.compiling_s > self._watch.stuck_s:
+            return f"the {self.name} engine has been compiling a JSON schema for too long"
+        return None
 
     async def supervise(self) -> None:
         """Returns when restarting has been given up; `given_up` says so before any client hears of it."""
@@ -142,18 +191,31 @@ class SupervisedStage(Generic[E]):
         try:
             while engine.alive and not pings.done():
                 await asyncio.wait({pings}, timeout=WATCH_S)
+                if self._silence is not None:
+                    self._silence.goes_on(engine)
+                self._log_stuck()
         finally:
             pings.cancel()
             await asyncio.gather(pings, return_exceptions=True)
+            self._silence = None
         state = "hangs" if engine.alive else "died"
         _log.error(f"engine {state}", extra={"fields": {"stage": self.name}})
+
+    def _log_stuck(self) -> None:
+        """Once when it begins, once when it is over."""
+        stuck = self.stuck
+        if stuck != self._was_stuck:
+            _log.warning(stuck or "engine answers again", extra={"fields": {"stage": self.name}})
+        self._was_stuck = stuck
 
     async def _until_silent(self, engine: E) -> None:
         while True:
             await asyncio.sleep(self._watch.ping_every_s)
+            self._silence = Silence(engine.computed_s())
             try:
                 async with asyncio.timeout(self._watch.hang_s):
                     await engine.ping()
+                self._silence = None
             # A ping that fails is answered by `alive`, a moment later; one that does not return is a hang.
             except TimeoutError:
                 return

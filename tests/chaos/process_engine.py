@@ -57,6 +57,13 @@ class EngineProcess:
             if not await self._process.stdout.readline():
                 raise ConnectionError("the process has gone")
 
+    def computed_s(self) -> float:
+        return 0.0
+
+    @property
+    def compiling_s(self) -> float:
+        return 0.0
+
     async def end(self) -> None:
         with suppress(ProcessLookupError):
             self._process.kill()
@@ -104,6 +111,7 @@ class EngineOfProcesses(EchoEngine):
             talker_running=self.running,
             slots_used=self.running,
             slots_total=SLOTS,
+            stuck={name: why for name, stage in stages.items() if (why := stage.stuck) is not None},
             given_up=tuple(name for name, stage in stages.items() if stage.given_up),
             restarts={name: stage.restarts for name, stage in stages.items()},
         )

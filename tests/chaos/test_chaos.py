@@ -5,6 +5,8 @@ Times are generous here; the run itself holds them.
 
 from __future__ import annotations
 
+import signal
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -56,6 +58,19 @@ def test_engines_that_die_or_hang_end_each_stream_once_and_come_back(start: Star
     assert sum(ending.errors for ending in report.endings) >= 8
     assert terminate(server) == 0
     assert becomes(lambda: not server.survivors(), 5), server.survivors()
+
+
+def test_an_engine_that_stands_still_makes_readiness_say_so_within_five_seconds(start: Start) -> None:
+    """R49: it is not ended yet, and goes on as if nothing had been."""
+    server = start("--engine.hang-s", "120")
+    hit = engine_process(server, "thinker")
+    hit.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    assert becomes(lambda: server.get("/readyz").status_code == 503, 20)
+    assert time.monotonic() - began < 6
+    hit.send_signal(signal.SIGCONT)
+    assert becomes(lambda: server.get("/readyz").status_code == 200, 10)
+    assert hit.is_running()
 
 
 def test_whoever_reads_too_slowly_is_given_up_after_the_stated_time(start: Start) -> None:

@@ -50,6 +50,23 @@ async def test_without_its_thinker_nothing_works(client: httpx.AsyncClient, engi
     assert (readiness.status_code, readiness.json()["works"]) == (503, [])
 
 
+async def test_a_stuck_engine_is_not_ready_for_what_needs_it_and_says_why(
+    client: httpx.AsyncClient, engine: EchoEngine
+) -> None:
+    """R49: what arrives would wait for the watchdog, while another server could answer."""
+    engine.stuck = {"talker": "the talker engine does not answer"}
+    readiness = await client.get("/readyz")
+    assert (readiness.status_code, readiness.json()["works"]) == (200, ["text"])
+    assert (await client.get("/readyz?need=speech")).status_code == 503
+    engine.stuck = {"thinker": "the thinker engine does not answer"}
+    readiness = await client.get("/readyz")
+    assert (readiness.status_code, readiness.json()["works"]) == (503, [])
+    assert readiness.json()["reasons"] == ["the thinker engine does not answer"]
+    assert (await client.get("/livez")).status_code == 200
+    engine.stuck = {}
+    assert await statuses(client) == (200, 200, 200)
+
+
 async def test_while_the_talker_is_away_text_is_answered_and_speech_is_asked_to_come_back(
     client: httpx.AsyncClient, engine: EchoEngine
 ) -> None:

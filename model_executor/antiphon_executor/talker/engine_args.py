@@ -12,6 +12,7 @@ from vllm.v1.executor.uniproc_executor import UniProcExecutor
 from antiphon_executor.settings import EngineSettings
 from antiphon_executor.talker.aria_config import aria_talker_config
 from antiphon_executor.talker.config import TalkerLimits, talker_config
+from antiphon_executor.worker_report import EXTENSION
 
 
 def talker_engine_args(
@@ -69,4 +70,5 @@ def _shared(settings: EngineSettings) -> dict[str, Any]:
         "kv_cache_memory_bytes": talker.kv_cache_memory_bytes if on_gpu else talker.cpu_cache_bytes(),
         "num_gpu_blocks_override": talker.num_gpu_blocks_override,
         "distributed_executor_backend": UniProcExecutor,
+        "worker_extension_cls": EXTENSION,
     }

@@ -79,10 +79,13 @@ class FrameStep:
         sampling = pool.sampling.rows(slot, at)
         seen = pool.seen[slot] & ~self._restarts[:n].unsqueeze(1)
         masked = self._suppressed | (self._is_eos & ~self._may_end[:n].unsqueeze(1))
-        drawn = draw_code0(mouth.codec_head(hidden), sampling, seen, masked)
+        scores = mouth.codec_head(hidden)
+        drawn = draw_code0(scores, sampling, seen, masked)
         code0 = torch.where(old & (frame >= 0), pool.history[slot, at, 0].to(torch.int64), drawn)
         ended = code0 == mouth.codec_eos
-        live = (slot != TRASH_SLOT) & (frame >= 0) & ~old & ~pool.ended[slot]
+        draws = (slot != TRASH_SLOT) & (frame >= 0) & ~old & ~pool.ended[slot]
+        # A sum is no number where one of its terms is none.
+        live = draws & scores.float().sum(-1).isfinite()
         draw = ResidualDraw(sampling, pool.shape.code_groups)
         residual = mouth.predictor(hidden, mouth.embed_code0(code0), draw)
         codes = torch.cat([code0.unsqueeze(1), residual], dim=1)
@@ -91,8 +94,10 @@ class FrameStep:
         self._keep(target, at, codes, seen)
         spoken = torch.where((target != TRASH_SLOT).unsqueeze(1), codes, 0)
         sound = mouth.vocoder(spoken.unsqueeze(1), target)
+        live &= sound.sum(-1).isfinite() | ended
         self._send(slot, frame, live, ended, codes, sound)
-        return _one_hot(code0, pool.shape.codec_vocab)
+        # The scheduler ends what has no number among its logits.
+        return _one_hot(code0, pool.shape.codec_vocab).masked_fill((draws & ~live).unsqueeze(1), torch.nan)
 
     def _keep(self, target: torch.Tensor, at: torch.Tensor, codes: torch.Tensor, seen: torch.Tensor) -> None:
         """Writes frames into their slots; what is not spoken goes to the trash slot."""

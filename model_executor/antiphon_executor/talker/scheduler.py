@@ -22,6 +22,7 @@ from vllm.v1.engine import EngineCoreEventType, EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 
+from antiphon_executor.corrupted_requests import EndsCorrupted
 from antiphon_executor.dropped_messages import DroppedMessages
 from antiphon_executor.message_decoder import owner_of
 from antiphon_executor.protocol import SPEAKING_RATE_HZ
@@ -44,7 +45,7 @@ class _Lease(msgspec.Struct):
     live: bool = False
 
 
-class TalkerScheduler(AsyncScheduler):
+class TalkerScheduler(EndsCorrupted, AsyncScheduler):
     """Named as `scheduler_cls`. Lives in the worker's process and shares its streams.
 
     A session's later inputs come under the id of its first and find its slot open; between them it waits as

@@ -16,6 +16,8 @@ from vllm.v1.executor.uniproc_executor import UniProcExecutor
 from antiphon_executor.family import read_family
 from antiphon_executor.plugin import MEDIA_ROWS_CONNECTOR
 from antiphon_executor.settings import EngineSettings
+from antiphon_executor.thinker.scheduler import AsyncThinkerScheduler, ThinkerScheduler
+from antiphon_executor.worker_report import EXTENSION
 
 # Of each kind in one prompt. The context is the true limit; the server's admission has its own.
 MEDIA_PER_PROMPT = 64
@@ -58,6 +60,8 @@ def thinker_engine_args(settings: EngineSettings, rows_socket: str | None) -> As
         gpu_memory_utilization=thinker.gpu_memory_utilization,
         limit_mm_per_prompt=dict.fromkeys(("audio", "image", "video"), MEDIA_PER_PROMPT),
         enable_log_requests=False,
+        scheduler_cls=ThinkerScheduler if on_cpu else AsyncThinkerScheduler,
+        worker_extension_cls=EXTENSION,
         use_tqdm_on_load=False,
         **family.thinker_arguments,
         **{name: value for name, value in optional.items() if value is not None},

@@ -56,15 +56,16 @@ async def livez() -> Alive:
     responses={503: {"model": Readiness}},
 )
 async def readyz(request: Request, need: Modality = "text") -> Response:
-    """While the Talker's engine is being restarted, text goes on and speech does not."""
+    """While the Talker's engine is stuck or being restarted, text goes on and speech does not."""
     service: Service = request.app.state.service
     life: Lifecycle = request.app.state.lifecycle
     status = service.engine.status()
     if closed := life.closed_because() or [f"the {name} engine has stopped" for name in status.given_up]:
         return unready(closed)
-    stages = status.stages
-    works: list[Modality] = [modality for modality, needed in _NEEDED.items() if needed(stages)]
-    reasons = [f"the {name} engine is being restarted" for name, alive in stages.items() if not alive]
+    usable = {name: alive and name not in status.stuck for name, alive in status.stages.items()}
+    works: list[Modality] = [modality for modality, needed in _NEEDED.items() if needed(usable)]
+    restarting = [name for name, alive in status.stages.items() if not alive]
+    reasons = [f"the {name} engine is being restarted" for name in restarting] + [*status.stuck.values()]
     body = Readiness(ready=need in works, works=works, reasons=reasons)
     return JSONResponse(body.model_dump(), status_code=200 if body.ready else 503)
 

@@ -1,0 +1,163 @@
+"""Faults inside the engines: weights that are no numbers, a process that stands still, words for the log.
+
+One server lives through all of it, in this order; its folder for temporary files is its own.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from antiphon_server.exits import ExitCode
+from tests.e2e.answers import SPOKEN, STREAMED, said
+from tests.e2e.live_stream import LiveStream, talker_process, thinker_process
+from tests.e2e.server_process import MODEL, RunningServer, becomes, start_server, terminate
+
+pytestmark = pytest.mark.engine
+
+# The token of this letter, and the row of this voice, are no numbers in the weights.
+LETTER, LETTER_ID = "Q", 48
+VOICE, VOICE_ID = "chelsie", 509
+CANARY = "canary-77e1"
+
+
+@pytest.fixture(scope="module")
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("temporary")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="module")
+def faulty(
+    tiny_qwen3_omni: Path, tmp_path_factory: pytest.TempPathFactory, temporary: Path
+) -> Iterator[RunningServer]:
+    del temporary
+    checkpoint = shutil.copytree(tiny_qwen3_omni, tmp_path_factory.mktemp("faulty") / "omni")
+    weights = load_file(checkpoint / "model.safetensors")
+    weights["thinker.model.embed_tokens.weight"][LETTER_ID] = torch.nan
+    weights["talker.model.codec_embedding.weight"][VOICE_ID] = torch.nan
+    save_file(weights, checkpoint / "model.safetensors")
+    server = start_server(checkpoint, tmp_path_factory.mktemp("faults") / "log")
+    yield server
+    server.end()
+
+
+def ask(server: RunningServer, text: str, **more: Any) -> httpx.Response:
+    body = {"model": MODEL, "messages": said(text), "max_tokens": 8, "seed": 1, **more}
+    return httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
+
+
+def corrupted(server: RunningServer, stage: str) -> float:
+    return server.metrics().get(("vllm:corrupted_requests_total", stage), 0.0)
+
+
+def test_logits_that_are_no_numbers_end_that_request_with_an_error_and_no_other(
+    faulty: RunningServer,
+) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        bad = [pool.submit(ask, faulty, f"hello {LETTER}") for _ in range(3)]
+        good = [pool.submit(ask, faulty, "hello") for _ in range(3)]
+        assert [answer.result().status_code for answer in good] == [200] * 3
+        refused = [answer.result() for answer in bad]
+    assert [answer.status_code for answer in refused] == [500] * 3
+    assert {answer.json()["error"]["type"] for answer in refused} == {"server_error"}
+    assert corrupted(faulty, "thinker") == 3
+    assert becomes(faulty.is_idle, 5)
+
+
+def test_a_voice_that_is_no_number_ends_its_stream_with_an_error_and_the_others_speak(
+    faulty: RunningServer,
+) -> None:
+    audio = {"audio": {"voice": VOICE, "format": "pcm16"}}
+    broken = LiveStream(
+        faulty, {"model": MODEL, "messages": said("Hello."), "max_tokens": 8, "seed": 1, **STREAMED, **audio}
+    )
+    assert ask(faulty, "Hello.", **SPOKEN).json()["choices"][0]["message"]["audio"]["data"]
+    assert broken.ended(30)
+    assert "[DONE]" not in broken.lines
+    assert not broken.has_sound
+    assert json.loads(broken.lines[-1])["error"]["type"] == "server_error"
+    assert corrupted(faulty, "talker") == 1
+    assert becomes(faulty.is_idle, 5)
+
+
+@pytest.mark.parametrize("stage", ["thinker", "talker"])
+def test_an_engine_that_stands_still_is_not_ready_within_five_seconds_and_is_ready_again(
+    faulty: RunningServer, stage: str
+) -> None:
+    """R49: the watchdog ends it after a minute; until then new work would wait for that."""
+    hit = talker_process(faulty) if stage == "talker" else thinker_process(faulty)
+    path = "/readyz?need=speech"
+    assert faulty.get(path).status_code == 200
+    hit.send_signal(signal.SIGSTOP)
+    began = time.monotonic()
+    try:
+        assert becomes(lambda: faulty.get(path).status_code == 503, 30)
+        assert time.monotonic() - began < 6
+        readiness = faulty.get(path).json()
+        assert readiness["reasons"] == [f"the {stage} engine does not answer"]
+        assert readiness["works"] == ([] if stage == "thinker" else ["text"])
+    finally:
+        hit.send_signal(signal.SIGCONT)
+    assert becomes(lambda: faulty.get(path).status_code == 200, 5)
+    assert ask(faulty, "hello").status_code == 200
+    assert faulty.metrics().get(("antiphon_engine_restarts_total", stage), 0) == 0
+
+
+def test_a_schema_forges_no_line_of_the_log(faulty: RunningServer) -> None:
+    for reference in (f'#/$defs/x\r\n{{"level": "{CANARY}"}}', f"\x1b[31m{CANARY}\n", f"http://{CANARY}/"):
+        schema = {"type": "object", "properties": {"a": {"$ref": reference}}, "title": CANARY}
+        form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
+        ask(faulty, CANARY, response_format=form)
+
+
+def test_the_server_leaves_no_file_behind_and_its_log_is_records_alone(
+    faulty: RunningServer, temporary: Path
+) -> None:
+    """To the very end: libraries write there of what they believe to have leaked."""
+    assert not list(temporary.glob("vllm_dist_*"))
+    assert terminate(faulty) == ExitCode.OK, faulty.said()
+    assert not list(temporary.glob("antiphon-*"))
+    assert not list(temporary.glob("vllm_dist_*"))
+    text = faulty.log.read_text()
+    assert CANARY not in text
+    lines = text.splitlines()
+    banner = [number for number, line in enumerate(lines) if not line.startswith("{")]
+    assert lines[banner[0]].startswith("Antiphon ")
+    assert banner == list(range(banner[0], banner[0] + len(banner)))
+    assert len(banner) < 16
+    for number, line in enumerate(lines):
+        assert number in banner or {"time", "level", "logger", "message"} <= set(json.loads(line)), line
+
+
+def test_a_start_that_fails_inside_an_engine_says_its_cause_in_one_line(
+    tiny_qwen3_omni: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """vLLM's own last words are `See root cause above`."""
+    command = [sys.executable, "-m", "antiphon_server", "serve", str(tiny_qwen3_omni), "--port", "0"]
+    monkeypatch.delenv("TMPDIR")  # the module's, whose path is too long for sockets
+    flags = ["--engine.thinker.kv-cache-memory-bytes", str(1 << 20), "--max-model-len", "65536"]
+    done = subprocess.run(
+        [*command, *flags], capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert done.returncode == ExitCode.ENGINE_FAILED, done.stderr
+    (said_at,) = [line for line in done.stderr.splitlines() if line.startswith("antiphon: ")]
+    assert "the engine did not start: " in said_at
+    assert "root cause" not in said_at
+    assert "KV cache" in said_at
+    assert "Traceback" not in done.stderr

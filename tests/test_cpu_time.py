@@ -1,0 +1,37 @@
+"""What a process has computed tells a long step from one that never ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from antiphon_executor.cpu_time import cpu_time_s
+
+
+@pytest.mark.parametrize(
+    ("program", "stopped", "computes"),
+    [("while True: pass", False, True), ("while True: pass", True, False), ("input()", False, False)],
+)
+def test_only_a_process_that_computes_uses_time(program: str, stopped: bool, computes: bool) -> None:
+    with subprocess.Popen([sys.executable, "-SIc", program], stdin=subprocess.PIPE) as child:
+        try:
+            time.sleep(0.5)
+            if stopped:
+                child.send_signal(signal.SIGSTOP)
+                time.sleep(0.2)
+            before = cpu_time_s([child.pid])
+            time.sleep(1.0)
+            assert (cpu_time_s([child.pid]) - before > 0.05) is computes
+        finally:
+            child.kill()
+
+
+def test_processes_are_added_up_and_one_that_has_gone_counts_nothing() -> None:
+    own = cpu_time_s([os.getpid()])
+    assert own > 0
+    assert cpu_time_s([os.getpid(), 1 << 22]) >= own
