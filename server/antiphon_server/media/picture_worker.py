@@ -73,7 +73,8 @@ def _drawn(picture: Image.Image, size: Size) -> bytes:
         if picture.format == "JPEG":
             picture.draft(None, (side, side))
         picture.load()
-        upright = _rgb(ImageOps.exif_transpose(picture))
+        ImageOps.exif_transpose(picture, in_place=True)
+        upright = _rgb(picture)
         scaled = upright.resize(wanted, Image.Resampling.BICUBIC) if upright.size != wanted else upright
         return scaled.tobytes()
     except Exception as error:
@@ -88,4 +89,5 @@ def _rgb(picture: Image.Image) -> Image.Image:
         picture = picture.convert("RGBA")
         paper = Image.new("RGBA", picture.size, "white")
         picture = Image.alpha_composite(paper, picture)
-    return picture.convert("RGB")
+    # Large pictures: no copy where nothing changes.
+    return picture if picture.mode == "RGB" else picture.convert("RGB")

@@ -14,7 +14,7 @@ from av.filter import Graph
 
 from antiphon_server.media.job import Refused, Report, SoundJob
 from antiphon_server.media.output_file import PieceWriter
-from antiphon_server.media.track_file import Span, Track, TrackFile, spans
+from antiphon_server.media.track_file import MOST_PACKETS, Span, Track, TrackFile, spans
 
 RATE_HZ = 16_000
 SAMPLE_BYTES = 4
@@ -148,6 +148,8 @@ def decode_sound(job: SoundJob, source: int, output: int) -> Report:
     span = spans(heard()).get(track, Span())
     if span.is_empty:
         raise Refused("no_sound")
+    if span.packets >= MOST_PACKETS and not writer.is_full:
+        raise Refused("damaged")
     writer.hear(None)
     track.check()
     return Report(samples=writer.samples, seconds=_length_s(job, track, span, writer))
@@ -162,5 +164,5 @@ def _length_s(job: SoundJob, track: Track, span: Span, writer: SoundWriter) -> f
     if decoded_s > listed_s + max(frames_s, _FILLING_S):
         return decoded_s
     is_unmarked = job.demuxer in _UNMARKED and span.start >= 0
-    length_s = listed_s if writer.is_full else min(listed_s, decoded_s)
+    length_s = max(listed_s, decoded_s) if writer.is_full else min(listed_s, decoded_s)
     return max(length_s - frames_s, 0.0) if is_unmarked else length_s

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from typing import Any
 
 import av
@@ -19,6 +20,8 @@ from antiphon_server.media.job import Refused
 
 # As ffmpeg's own command line has it: a file of which more packets than that are broken is damaged.
 _BROKEN_SHARE = 2 / 3
+# Ten minutes of 500 frames a second, with sound in packets of 3 ms. Each costs memory of its own.
+MOST_PACKETS = 500_000
 _GEN_PTS = 0x0001
 _READ_BYTES = 1 << 16
 
@@ -30,9 +33,11 @@ class Span:
     tick: Fraction = Fraction(0)
     first: int | None = None
     past: int = 0
+    packets: int = 0
 
     def add(self, at: int, duration: int) -> None:
         """Both in ticks."""
+        self.packets += 1
         if self.first is None:
             self.first, self.past = at, at + duration
         else:
@@ -157,10 +162,10 @@ class TrackFile:
         )
 
     def packets(self, *tracks: Track) -> Iterator[tuple[Track, Any]]:
-        """Packets of the tracks, in the order of the file. A file that breaks off just ends."""
+        """Packets of the tracks, in the order of the file, `MOST_PACKETS` at most. A broken one just ends."""
         by_index = {track.stream.index: track for track in tracks}
         try:
-            for packet in self._file.demux([track.stream for track in tracks]):
+            for packet in islice(self._file.demux([track.stream for track in tracks]), MOST_PACKETS):
                 if packet.size:
                     yield by_index[packet.stream_index], packet
         except (FFmpegError, OSError, ValueError):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import struct
 import time
 import zlib
@@ -17,7 +19,7 @@ from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
 from antiphon_server.media.sandbox import Sandbox
 from antiphon_server.media.source import MediaKind
-from tests.server.media.making import ffmpeg, part, picture
+from tests.server.media.making import ffmpeg, part, picture, running_decoders
 
 _LONGEST_S = 12.0
 
@@ -84,6 +86,22 @@ def stretched_video() -> bytes:
     return ffmpeg("-f", "lavfi", "-i", "testsrc=s=64x64:r=1", *options, suffix="mkv")
 
 
+def tiny_packets(kind: MediaKind) -> bytes:
+    """1,800,000 packets of one byte in 13 MB: each costs memory of its own."""
+    picture_options = ("-f", "lavfi", "-i", "testsrc=s=64x64:d=0.5:r=10", "-c:v", "libvpx")
+    options = picture_options if kind == "video" else ()
+    plain = ffmpeg(*options, "-f", "lavfi", "-i", "sine=440:d=0.5:r=48000", "-c:a", "libopus", suffix="webm")
+    segment, cluster = plain.index(b"\x18\x53\x80\x67"), plain.index(b"\x1f\x43\xb6\x75")
+    # A segment of unknown length goes on with what is appended.
+    head = plain[: segment + 4] + b"\x01" + b"\xff" * 7 + plain[segment + 12 :]
+    track = bytes([0x82 if kind == "video" else 0x81])
+    blocks = b"".join(b"\xa3\x85" + track + struct.pack(">h", n) + b"\x80\x08" for n in range(30_000))
+    size = (len(blocks) + 6).to_bytes(7, "big")
+    starts = (b"\xe7\x84" + struct.pack(">I", 1_000 + n) for n in range(60))
+    assert cluster > segment
+    return head + b"".join(b"\x1f\x43\xb6\x75\x01" + size + start + blocks for start in starts)
+
+
 async def refused(loader: MediaLoader, kind: MediaKind, data: bytes, match: str) -> None:
     before = psutil.Process().memory_info().rss
     started = time.monotonic()
@@ -116,6 +134,21 @@ async def test_three_minutes_of_opus_in_a_few_bytes(strict: MediaLoader) -> None
 
 async def test_frames_of_16_million_pixels(strict: MediaLoader) -> None:
     await refused(strict, "video", huge_frames_mp4(), "has 4096 x 4096 pixels; limit is 9437184 pixels")
+
+
+@pytest.mark.parametrize("kind", ["audio", "video"])
+async def test_more_packets_than_any_film_has(strict: MediaLoader, kind: MediaKind) -> None:
+    peak_bytes = 0
+    task = asyncio.create_task(
+        refused(strict, kind, tiny_packets(kind), "could not be decoded|limit is 60 s")
+    )
+    while not task.done():
+        await asyncio.sleep(0.02)
+        for pid in running_decoders():
+            with contextlib.suppress(psutil.Error):
+                peak_bytes = max(peak_bytes, psutil.Process(pid).memory_info().rss)
+    await task
+    assert 0 < peak_bytes < 600 << 20
 
 
 async def test_a_video_of_two_frames_and_a_day(strict: MediaLoader) -> None:
