@@ -222,3 +222,21 @@ async def test_where_sound_is_used_up_who_allows_it_gets_text(
         assert (text.status, text.headers["x-ratelimit-remaining-audio-seconds"]) == (200, "0")
         assert (await call(client, asked("hi", **SPOKEN), "second-key")).status == 200
     assert service.admission.load.softened == 1
+
+
+async def test_a_key_that_runs_as_many_as_it_may_gets_429_with_a_time_and_another_key_is_served(
+    metered: tuple[Service, httpx.AsyncClient], engine: EchoEngine
+) -> None:
+    engine.cues["hold"] = Script(hang_at=2)
+    capacity = replace(CAPACITY, turns_per_key=1, queue_s=0.1)
+    service = replace(metered[0], admission=Admission(capacity))
+    transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+        holding = asyncio.create_task(call(client, asked("hold"), "first-key"))
+        assert await becomes_true(lambda: engine.running == 1)
+        late = await call(client, asked("hi"), "first-key")
+        assert (late.status, late.code) == (429, "key_concurrency")
+        assert int(late.headers["retry-after-ms"]) >= 500
+        assert (await call(client, asked("hi"), "second-key")).status == 200
+        holding.cancel()
+        await asyncio.wait((holding,))
