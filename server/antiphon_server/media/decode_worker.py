@@ -45,7 +45,7 @@ def work(job: jobs.Job, descriptors: list[int], settings: WorkerSettings, origin
             os.write(log, layers.encode())
             return 0
         if layers.missing_required and not settings.allow_weak:
-            os.write(log, f"not confined: {', '.join(layers.missing_required)}".encode())
+            os.write(log, layers.encode())
             return NOT_CONFINED
         os.write(log, jobs.encode(_report(job, source, output, server)))
     except Exception:

@@ -23,7 +23,7 @@ from antiphon_server.media.fork_protocol import LOG_BYTES, MESSAGE_BYTES, READY,
 from antiphon_server.media.job import Job
 from antiphon_server.media.memory_file import allot, memory_file, written
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("antiphon.media")
 
 _START_S = 20.0
 _SEND_S = 5.0

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("antiphon.media")
 
 
 class Layer(StrEnum):

@@ -24,7 +24,7 @@ from antiphon_server.media.layers import ADVICE, Layers
 from antiphon_server.media.memory_file import allot, fill, memory_file, take, written
 from antiphon_server.media.policy import MediaPolicy, flag
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("antiphon.media")
 
 _QUESTION_BYTES = 1024
 _TRY_AGAIN_S = 2.0
@@ -103,7 +103,9 @@ class Sandbox:
                     await asyncio.shield(self._decoders.kill(number))
                 said = written(log, LOG_BYTES)
                 if code == NOT_CONFINED:
-                    logger.error("a media decoder was %s", said.decode(errors="replace"))
+                    layers = Layers.decode(said)
+                    missing = ", ".join(layers.missing_required) if layers else "it does not say which"
+                    logger.error("a media decoder refused to work without a required layer: %s", missing)
                     raise ServerFault("a media decoder did not start")
                 return Outcome(code == 0, code is None, take(output), said)
 

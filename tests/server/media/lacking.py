@@ -1,7 +1,8 @@
 """A program that starts media decoding on a machine whose kernel lacks a layer. The tests run it.
 
 Arguments: the number of the system call that the kernel seems to lack, its first argument or -1 for any, and
-whether a weak sandbox is allowed. It prints what the operator reads, then whether a picture was decoded.
+`strict`, `weak` (the flag is set) or `unchecked` (a job without the check at the start). It prints what the
+operator reads, then whether anything was decoded.
 """
 
 from __future__ import annotations
@@ -17,10 +18,13 @@ import sys
 
 from PIL import Image
 
+from antiphon_server.errors import ServerFault
+from antiphon_server.media.job import SoundJob
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox import SandboxTooWeak
+from antiphon_server.media.sandbox import Sandbox, SandboxTooWeak
 from antiphon_server.media.source import MediaSource
+from antiphon_server.media.wave import wave_header
 
 NO_NEW_PRIVS, SECCOMP, FILTER = 38, 22, 2
 LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06
@@ -57,7 +61,18 @@ async def decode(policy: MediaPolicy) -> None:
     await loader.close()
 
 
+async def decode_unchecked(policy: MediaPolicy) -> None:
+    sandbox = Sandbox(policy)
+    try:
+        outcome = await sandbox.run(SoundJob("wav", ("pcm_s16le",), 16, 64), [wave_header(16) + bytes(32)])
+        print("decoded", outcome)
+    except ServerFault as error:
+        print(error.message)
+    await sandbox.close()
+
+
 if __name__ == "__main__":
     logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(levelname)s %(message)s")
     lack(int(sys.argv[1]), int(sys.argv[2]))
-    asyncio.run(decode(MediaPolicy(allow_weak_sandbox=sys.argv[3] == "weak")))
+    policy = MediaPolicy(allow_weak_sandbox=sys.argv[3] == "weak")
+    asyncio.run(decode_unchecked(policy) if sys.argv[3] == "unchecked" else decode(policy))

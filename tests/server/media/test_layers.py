@@ -46,6 +46,12 @@ def test_the_flag_starts_without_a_required_layer_and_warns(layer: Layer) -> Non
     assert "decoded (48, 64, 3)" in said
 
 
+def test_each_decoder_looks_for_itself_and_refuses_to_work_without_a_required_layer() -> None:
+    said = told(Layer.SECCOMP, "unchecked")
+    assert "refused to work without a required layer: seccomp" in said
+    assert "decoded" not in said
+
+
 @pytest.mark.parametrize("layer", [layer for layer in MAKES if layer not in REQUIRED])
 def test_an_optional_layer_that_is_missing_is_one_warning(layer: Layer) -> None:
     said = told(layer, "strict")
@@ -69,6 +75,25 @@ def test_the_server_ends_with_its_own_exit_code_and_says_what_to_do() -> None:
     assert "not in force: seccomp" in done.stderr
     assert "hint: " in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_operator_reads_in_the_log_which_layer_is_missing() -> None:
+    """As the server logs: other loggers than its own have their words hidden."""
+    number, first = MAKES[Layer.LANDLOCK]
+    script = (
+        f"import sys; sys.path.insert(0, {str(Path(LACKING).parent)!r}); import asyncio, lacking\n"
+        f"lacking.lack({number}, {first})\n"
+        "from antiphon_server import logs\n"
+        "from antiphon_server.config import LogSettings\n"
+        "handler = logs.configure(LogSettings(), sys.stdout)\n"
+        "asyncio.run(lacking.decode(lacking.MediaPolicy()))\n"
+        "handler.flush()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", script], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert "media decoders are confined by: resource limits" in done.stdout, done.stderr
+    assert "media decoders are not confined by: landlock" in done.stdout
 
 
 def test_layers_travel_from_the_decoder_to_the_server() -> None:
