@@ -26,6 +26,8 @@ SAMPLE_BYTES = 4
 FLOOR_SAMPLES = LISTENING_RATE_HZ // 10
 # Decoded beyond the limit: a codec fills its last frame up, and a longer file must show that it is longer.
 _BEYOND_SAMPLES = LISTENING_RATE_HZ
+_FEWEST_PACKETS = 10_000
+_PACKETS_PER_S = 1_000
 # Containers count time in ticks: half of one is not an excess.
 _TICK_S = 0.001
 
@@ -62,11 +64,22 @@ class AudioDecoder:
         """
         most_samples = round(self._policy.audio_seconds * LISTENING_RATE_HZ) + _BEYOND_SAMPLES
         most_samples = min(most_samples, budget.decoded_bytes_left // SAMPLE_BYTES + 1)
-        job = SoundJob(container.demuxer, container.decoders, most_samples, most_samples * SAMPLE_BYTES)
+        job = SoundJob(
+            container.demuxer,
+            container.decoders,
+            most_samples,
+            most_packets(self._policy.audio_seconds),
+            most_samples * SAMPLE_BYTES,
+        )
         report, output = await decode(self._sandbox, self._policy, part, job, [data])
         if len(output) != report.samples * SAMPLE_BYTES:
             raise damaged(part)
         return np.frombuffer(output, dtype="<f4"), report.seconds
+
+
+def most_packets(seconds: float) -> int:
+    """More than any codec makes of so many seconds: 500 frames a second, and sound in pieces of 2.5 ms."""
+    return _FEWEST_PACKETS + round(seconds * _PACKETS_PER_S)
 
 
 def bounded(samples: NDArray[np.float32]) -> NDArray[np.float32]:

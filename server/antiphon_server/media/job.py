@@ -31,12 +31,14 @@ _MOST = 1 << 40
 class SoundJob:
     """Decode the first track of sound to mono float32 at 16 kHz, at most `most_samples` of it.
 
+    A file of `most_packets` or more is refused: each takes time and memory, whatever it holds.
     `demuxer` and `decoders` are libav's names; nothing else is opened.
     """
 
     demuxer: str
     decoders: tuple[str, ...]
     most_samples: int
+    most_packets: int
     output_bytes: int
 
 
@@ -53,6 +55,7 @@ class VideoJob:
     decoders: tuple[str, ...]
     hear_sound: bool
     most_seconds: float
+    most_packets: int
     fps: float
     most_frames: int
     source_pixels: int

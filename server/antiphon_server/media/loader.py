@@ -63,7 +63,7 @@ class MediaLoader:
 
     async def _prove(self, sandbox: Sandbox) -> None:
         """Decodes a moment of silence: shows that a confined decoder works."""
-        job = SoundJob("wav", ("pcm_s16le",), _PROOF_SAMPLES, _PROOF_SAMPLES * SAMPLE_BYTES)
+        job = SoundJob("wav", ("pcm_s16le",), _PROOF_SAMPLES, _PROOF_SAMPLES, _PROOF_SAMPLES * SAMPLE_BYTES)
         outcome = await sandbox.run(job, [wave_header(_PROOF_SAMPLES) + bytes(2 * _PROOF_SAMPLES)])
         if not outcome.succeeded or len(outcome.output) != job.output_bytes:
             await self.close()

@@ -23,7 +23,11 @@ class MediaPolicy(BaseModel):
     )
     part_bytes: int = Field(32 * _MIB, ge=1, description="Encoded size of one part.")
     request_bytes: int = Field(64 * _MIB, ge=1, description="Encoded size of all parts together.")
-    request_decoded_bytes: int = Field(1024 * _MIB, ge=1, description="Decoded size of all parts together.")
+    request_decoded_bytes: int = Field(
+        2048 * _MIB,
+        ge=1,
+        description="Decoded size of all parts together, with the floats that the engine makes of pictures.",
+    )
 
     audio_seconds: float = Field(
         300.0, gt=0, description="Length of one audio part; a video's sound may be as long as the video."

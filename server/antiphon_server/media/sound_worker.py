@@ -14,7 +14,7 @@ from av.filter import Graph
 
 from antiphon_server.media.job import Refused, Report, SoundJob
 from antiphon_server.media.output_file import PieceWriter
-from antiphon_server.media.track_file import MOST_PACKETS, Span, Track, TrackFile, spans
+from antiphon_server.media.track_file import Span, Track, TrackFile, spans
 
 RATE_HZ = 16_000
 SAMPLE_BYTES = 4
@@ -140,7 +140,7 @@ def decode_sound(job: SoundJob, source: int, output: int) -> Report:
     writer = SoundWriter(track, output, 0, job.most_samples)
 
     def heard() -> Iterator[tuple[Track, Any]]:
-        for found, packet in file.packets(track):
+        for found, packet in file.packets(job.most_packets, track):
             if not writer.is_full:
                 writer.hear(packet)
             yield found, packet
@@ -148,7 +148,7 @@ def decode_sound(job: SoundJob, source: int, output: int) -> Report:
     span = spans(heard()).get(track, Span())
     if span.is_empty:
         raise Refused("no_sound")
-    if span.packets >= MOST_PACKETS and not writer.is_full:
+    if span.packets >= job.most_packets and not writer.is_full:
         raise Refused("damaged")
     writer.hear(None)
     track.check()

@@ -20,8 +20,6 @@ from antiphon_server.media.job import Refused
 
 # As ffmpeg's own command line has it: a file of which more packets than that are broken is damaged.
 _BROKEN_SHARE = 2 / 3
-# Ten minutes of 500 frames a second, with sound in packets of 3 ms. Each costs memory of its own.
-MOST_PACKETS = 500_000
 _GEN_PTS = 0x0001
 _READ_BYTES = 1 << 16
 
@@ -161,11 +159,11 @@ class TrackFile:
             for found in (streams.audio, sights)
         )
 
-    def packets(self, *tracks: Track) -> Iterator[tuple[Track, Any]]:
-        """Packets of the tracks, in the order of the file, `MOST_PACKETS` at most. A broken one just ends."""
+    def packets(self, most: int, *tracks: Track) -> Iterator[tuple[Track, Any]]:
+        """Packets of the tracks in the order of the file, at most `most`. A broken file just ends."""
         by_index = {track.stream.index: track for track in tracks}
         try:
-            for packet in islice(self._file.demux([track.stream for track in tracks]), MOST_PACKETS):
+            for packet in islice(self._file.demux([track.stream for track in tracks]), most):
                 if packet.size:
                     yield by_index[packet.stream_index], packet
         except (FFmpegError, OSError, ValueError):

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon_executor.protocol import LISTENING_RATE_HZ, AudioClip, VideoClip
-from antiphon_server.media.audio import SAMPLE_BYTES, bounded
+from antiphon_server.media.audio import SAMPLE_BYTES, bounded, most_packets
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.decoding import Output, decode, format_of
 from antiphon_server.media.job import Found, Report, Size, VideoJob
@@ -64,6 +64,7 @@ class VideoDecoder:
             decoders=container.decoders,
             hear_sound=source.hear_sound,
             most_seconds=policy.video_seconds,
+            most_packets=most_packets(policy.video_seconds),
             fps=min(source.fps or policy.video_fps, policy.video_max_fps),
             most_frames=min(policy.video_frames, source.max_frames or policy.video_frames),
             source_pixels=policy.video_source_pixels,

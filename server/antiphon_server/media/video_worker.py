@@ -15,7 +15,7 @@ from antiphon_server.media.frame_painter import FramePainter, Turn, turn_of, upr
 from antiphon_server.media.job import Ask, Found, Refused, Report, Size, VideoJob
 from antiphon_server.media.output_file import write_at
 from antiphon_server.media.sound_worker import RATE_HZ, SoundWriter
-from antiphon_server.media.track_file import MOST_PACKETS, Span, Track, TrackFile, spans
+from antiphon_server.media.track_file import Span, Track, TrackFile, spans
 
 _FINEST_RATE = 1_000
 _LEAD_IN_S = Fraction(1, 10)
@@ -97,8 +97,8 @@ def decode_video(job: VideoJob, source: int, output: int, ask: Ask) -> Report:
     """`ask` names the size of the frames, before more than one is decoded."""
     file = TrackFile(source, job.demuxer, job.decoders, job.source_pixels)
     sight, sound = _tracks(file, job)
-    packets = list(file.packets(*(track for track in (sight, sound) if track)))
-    if len(packets) >= MOST_PACKETS:
+    packets = list(file.packets(job.most_packets, *(track for track in (sight, sound) if track)))
+    if len(packets) >= job.most_packets:
         raise Refused("damaged")
     seen, heard = _lengths(packets, sight, sound, job)
     if sound is not None and heard.is_empty:

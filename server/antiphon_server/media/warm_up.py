@@ -28,7 +28,7 @@ _SIDE = 16
 def warm_up() -> None:
     """Loads what all kinds of media need."""
     with _memory(wave_header(_SAMPLES) + bytes(2 * _SAMPLES)) as source, _memory() as output:
-        decode_sound(SoundJob("wav", ("pcm_s16le",), _SAMPLES, 0), source, output)
+        decode_sound(SoundJob("wav", ("pcm_s16le",), _SAMPLES, _SAMPLES, 0), source, output)
     for form in _PICTURES:
         _warm_picture(form)
     frame = av.VideoFrame(_SIDE, _SIDE, "yuv420p")

@@ -61,7 +61,7 @@ def slow_job() -> tuple[PictureJob, list[bytes]]:
 
 
 def short_job(output_bytes: int = 1 << 20) -> tuple[SoundJob, list[bytes]]:
-    return SoundJob("wav", ("pcm_s16le",), 1 << 20, output_bytes), [SOUND]
+    return SoundJob("wav", ("pcm_s16le",), 1 << 20, 1 << 20, output_bytes), [SOUND]
 
 
 def fork_servers() -> list[psutil.Process]:
