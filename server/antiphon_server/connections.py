@@ -29,6 +29,10 @@ class Place(Enum):
 class Connection(Protocol):
     """What is closed to make room."""
 
+    @property
+    def is_flushed(self) -> bool:
+        """Whether the system has taken all of its last answer."""
+
     def drop(self) -> None:
         """Close at once."""
 
@@ -91,7 +95,7 @@ class Connections:
         return True
 
     def _drop_oldest(self, address: str) -> bool:
-        oldest = next(iter(self._idle.get(address, ())), None)
+        oldest = next((one for one in self._idle.get(address, ()) if one.is_flushed), None)
         if oldest is None:
             return False
         self._shortages.note("idle_connection_closed")

@@ -75,10 +75,9 @@ class BoundedHttp(HttpToolsProtocol):
         if self._is_refused:
             return
         self._unset_keepalive_if_required()
-        if not self._framing.in_body:
-            # While an answer is on its way this may be a stray line end: no head is late yet.
-            if self._is_free():
-                self._expect_head()
+        # What comes while an answer is on its way may be a stray line end: no head is late yet.
+        if self._is_free() and not self._framing.in_body:
+            self._expect_head()
             self._arrived_s = self._arrived_s or time.monotonic()
         self._framing.piece(len(data))
         try:
@@ -131,6 +130,10 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_response_complete()
         if self._is_free():
             self._connections.fell_idle(self)
+
+    @property
+    def is_flushed(self) -> bool:
+        return self.transport.get_write_buffer_size() == 0
 
     def drop(self) -> None:
         self._stop_deadline()

@@ -22,14 +22,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
 
-from antiphon_server.config import Limits
+from antiphon_server.config import Limits, ServerSettings
 from antiphon_server.connections import Connections, Place
 from antiphon_server.descriptors import ConnectionLimits, connection_limits
 from antiphon_server.envelope import error_of, headers_of
 from antiphon_server.exits import ExitCode, StartupError
 from tests.server import sink as sinks
-from tests.server.raw_http import connected, exchange, read_answer
+from tests.server.raw_http import connected, exchange, read_answer, serving
 from tests.server.sink import POST, sink
 from tests.server.test_lifecycle import Echo, echo
 
@@ -39,6 +41,8 @@ LIVEZ = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 class Fake:
     """A connection that notes whether it was dropped."""
+
+    is_flushed = True
 
     def __init__(self) -> None:
         self.dropped = False
@@ -205,6 +209,25 @@ async def test_a_connection_that_has_been_answered_is_idle_again() -> None:
         assert await asyncio.wait_for(kept[0][0].read(), 5) == b""
         kept[1][1].write(GET)
         assert (await read_answer(kept[1][0])).status == 200
+
+
+async def test_an_answer_that_its_client_still_reads_is_not_cut_for_another() -> None:
+    whole = b"a" * (8 << 20)
+
+    async def large(scope: Scope, receive: Receive, send: Send) -> None:
+        await PlainTextResponse(whole)(scope, receive, send)
+
+    server = ServerSettings(limits=Limits(connections=1))
+    async with serving(large, server) as port, connected(port) as (reader, writer):
+        reader._transport.pause_reading()  # type: ignore[attr-defined]
+        writer.write(GET)
+        await asyncio.sleep(0.3)
+        async with connected(port) as (other, asking):
+            asking.write(GET)
+            await asyncio.sleep(0.1)
+            other._transport.abort()  # type: ignore[attr-defined]
+        reader._transport.resume_reading()  # type: ignore[attr-defined]
+        assert (await read_answer(reader)).body == whole
 
 
 def picture() -> dict[str, Any]:
