@@ -9,6 +9,7 @@ from vllm import SamplingParams
 from vllm.logprobs import Logprob
 from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind, StructuredOutputsParams
 
+from antiphon_executor.grammar import as_compiled
 from antiphon_executor.protocol import TextSampling, TokenLogprob
 
 # Below this temperature vLLM takes the likeliest token.
@@ -18,7 +19,8 @@ _GREEDY_BELOW = 1e-5
 def sampling_params(sampling: TextSampling, extra_args: dict[str, Any] | None) -> SamplingParams:
     """Raises vLLM's `VLLMValidationError` (a ValueError) where values do not go together."""
     sampling = _several_greedy(sampling)
-    structured = StructuredOutputsParams(json=sampling.json_schema) if sampling.json_schema else None
+    schema = as_compiled(sampling.json_schema) if sampling.json_schema else None
+    structured = StructuredOutputsParams(json=schema) if schema else None
     repeated = sampling.repetition_detection
     return SamplingParams(
         n=sampling.choices,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from antiphon_executor.protocol import ModelCard, SpeechSampling, TextSampling
+from antiphon_server.answer_schema import AnswerSchema, read_answer_schema
 from antiphon_server.client_json import ClientJson
 from antiphon_server.config import Dialect
 from antiphon_server.conversation import Conversation, read_conversation
@@ -66,6 +67,7 @@ class Plan:
     text: TextSampling
     speech: SpeechSampling | None
     cache_salt: str | None
+    schema: AnswerSchema | None = None
     speech_optional: bool = False
 
     def in_text(self) -> Plan:
@@ -84,13 +86,15 @@ def plan_turn(request: ChatRequest, service: Service, model: str, cache_salt: st
     client_json = ClientJson(limits.json_depth, limits.json_nodes)
     conversation = read_conversation(request, service.transcripts.find, client_json)
     _check_conversation(conversation, card, service)
+    schema = read_answer_schema(request)
     return Plan(
         head=_make_head(model, service),
         form=_read_form(request, service),
         conversation=conversation,
-        text=read_text_sampling(request, card),
+        text=read_text_sampling(request, card, schema),
         speech=read_speech_sampling(request, card),
         cache_salt=cache_salt,
+        schema=schema,
         speech_optional=request.speech_optional,
     )
 

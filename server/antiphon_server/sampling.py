@@ -5,14 +5,12 @@ In: a `ChatRequest` and the model's card. Out: `TextSampling` and `SpeechSamplin
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from typing import Any
 
 from antiphon_executor.protocol import ModelCard, RepetitionDetection, SpeechSampling, TextSampling
+from antiphon_server.answer_schema import AnswerSchema
 from antiphon_server.errors import BadRequest
 from antiphon_server.protocol.chat import ChatRequest
-from antiphon_server.protocol.options import JsonObjectFormat, JsonSchemaFormat, NamedToolChoice
 from antiphon_server.voices import choose_voice
 
 # What a checkpoint's makers may recommend, and a request may set otherwise.
@@ -23,7 +21,9 @@ _SPEECH = ("temperature", "top_k", "top_p", "repetition_penalty", "max_frames")
 """Of a request's `talker_...`: fields of `SpeechSampling`."""
 
 
-def read_text_sampling(request: ChatRequest, card: ModelCard) -> TextSampling:
+def read_text_sampling(
+    request: ChatRequest, card: ModelCard, schema: AnswerSchema | None = None
+) -> TextSampling:
     """What the request leaves open is as the card recommends."""
     drawn = {
         name: getattr(request if name in request.model_fields_set else card.sampling, name)
@@ -40,7 +40,7 @@ def read_text_sampling(request: ChatRequest, card: ModelCard) -> TextSampling:
         choices=request.n,
         top_logprobs=_read_logprobs(request),
         logit_bias=tuple((int(token), bias) for token, bias in request.logit_bias.items()),
-        json_schema=_read_schema(request),
+        json_schema=schema.text if schema else None,
         schema_param="response_format" if request.tool_choice in (None, "auto", "none") else "tools",
     )
 
@@ -90,69 +90,3 @@ def _read_logprobs(request: ChatRequest) -> int | None:
     if request.top_logprobs is not None and not request.logprobs:
         raise BadRequest("top_logprobs needs logprobs: true.", param="top_logprobs")
     return (request.top_logprobs or 0) if request.logprobs else None
-
-
-def _read_schema(request: ChatRequest) -> str | None:
-    forced = _forced_call_schema(request)
-    asked = request.response_format
-    if forced is not None:
-        if isinstance(asked, JsonObjectFormat | JsonSchemaFormat):
-            raise BadRequest("A forced tool call has no other format.", param="response_format")
-        return _compilable(forced, "tools")
-    if isinstance(asked, JsonSchemaFormat):
-        return _compilable(asked.json_schema.schema_, "response_format")
-    return '{"type": "object"}' if isinstance(asked, JsonObjectFormat) else None
-
-
-def _compilable(schema: dict[str, Any], param: str) -> str:
-    """The schema as JSON. Regular expressions are refused: a few hundred take the compiler a minute."""
-    if _has_pattern(schema):
-        raise BadRequest(
-            "`pattern` and `patternProperties` in a JSON schema are not supported.",
-            param=param,
-            hint="Describe the pattern in the prompt, or list the values in an enum.",
-        )
-    return json.dumps(schema)
-
-
-def _has_pattern(schema: Any) -> bool:
-    if isinstance(schema, list):
-        return any(_has_pattern(item) for item in schema)
-    if not isinstance(schema, dict):
-        return False
-    if not schema.keys().isdisjoint({"pattern", "patternProperties"}):
-        return True
-    # The keys of `properties` are names, and may be these.
-    named = {"properties", "$defs", "definitions"}
-    return any(
-        any(map(_has_pattern, value.values()))
-        if key in named and isinstance(value, dict)
-        else _has_pattern(value)
-        for key, value in schema.items()
-        if key not in ("const", "enum", "default", "examples")
-    )
-
-
-def _forced_call_schema(request: ChatRequest) -> dict[str, Any] | None:
-    """The schema of `{"name", "arguments"}` where the client insists on a call; None where it does not."""
-    choice = request.tool_choice
-    if choice is None or choice in ("auto", "none"):
-        return None
-    functions = [tool.function for tool in request.tools]
-    if isinstance(choice, NamedToolChoice):
-        functions = [function for function in functions if function.name == choice.function.name]
-    if not functions:
-        raise BadRequest("tool_choice asks for a tool that is not among the tools.", param="tool_choice")
-    calls = [
-        {
-            "type": "object",
-            "properties": {
-                "name": {"const": function.name},
-                "arguments": function.parameters or {"type": "object"},
-            },
-            "required": ["name", "arguments"],
-            "additionalProperties": False,
-        }
-        for function in functions
-    ]
-    return calls[0] if len(calls) == 1 else {"anyOf": calls}

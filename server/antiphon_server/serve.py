@@ -31,6 +31,7 @@ from antiphon_server.descriptors import raise_limit
 from antiphon_server.errors import ApiError
 from antiphon_server.exits import ExitCode, StartupError, end_within, report
 from antiphon_server.foreign_output import ForeignOutput
+from antiphon_server.grammar_pricer import GrammarPricer
 from antiphon_server.heap import keep_what_is_there
 from antiphon_server.http_server import Front, HttpServer, loading_app
 from antiphon_server.lifecycle import Lifecycle, drain, probe_loop_lag, watch_engine
@@ -122,16 +123,18 @@ class Serving:
         http = HttpServer(front, self._settings.server)
         http_task = http.start(self._sock)
         media = MediaLoader(self._settings.media)
+        grammars = GrammarPricer(self._settings.engine.model, self._settings.chat.grammar)
         engine: OmniEngine | None = None
         try:
             # Before the model, which takes its time: what is wrong with these is known in a second.
             prompts = await self._read_prompts()
             await _start(media)
+            await grammars.start()
             engine = await self._load()
             if engine is None:
                 code = ExitCode.OK
             else:
-                code = await self._serve(self._assemble(engine, prompts, media), front, http_task)
+                code = await self._serve(self._assemble(engine, prompts, grammars, media), front, http_task)
             # An import, an engine's thread or its `close` may block: from here on nothing holds up the end.
             end_within(_DEAD_WAY_OUT_S if code is ExitCode.ENGINE_DIED else _WAY_OUT_S, code)
             return code
@@ -139,6 +142,7 @@ class Serving:
             http.stop()
             await _within(http_task, _CLOSE_S)
             await _within(media.close(), _CLOSE_S)
+            await _within(grammars.close(), _CLOSE_S)
             if engine is not None:
                 await _within(engine.close(), _CLOSE_S)
 
@@ -183,14 +187,16 @@ class Serving:
             message = f"the checkpoint's tokenizer or chat template cannot be used: {_first_line(error)}"
             raise StartupError(ExitCode.NOT_A_CHECKPOINT, message) from None
 
-    def _assemble(self, engine: OmniEngine, prompts: PromptRenderer, media: MediaLoader) -> Service:
+    def _assemble(
+        self, engine: OmniEngine, prompts: PromptRenderer, grammars: GrammarPricer, media: MediaLoader
+    ) -> Service:
         settings = self._settings
         admission = Admission(capacity_of(settings, engine.card.capacity), lambda: engine.status().frame_time)
         media.fit_to(engine.card.media)
         self._metrics.watch_load(lambda: admission.load)
         self._metrics.watch_engine(engine.status)
         transcripts = Transcripts(settings.chat)
-        return Service(settings, engine, prompts, media, admission, self._metrics, transcripts)
+        return Service(settings, engine, prompts, grammars, media, admission, self._metrics, transcripts)
 
     async def _serve(self, service: Service, front: Front, http: asyncio.Task[None]) -> ExitCode:
         app = create_app(service, self._life)

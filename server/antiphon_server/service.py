@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from antiphon_executor.protocol import OmniEngine
     from antiphon_server.admission import Admission
     from antiphon_server.config import Settings
+    from antiphon_server.grammar_pricer import GrammarPricer
     from antiphon_server.media.loader import MediaLoader
     from antiphon_server.metrics import ServerMetrics
     from antiphon_server.prompt import PromptRenderer
@@ -25,6 +26,7 @@ class Service:
     settings: Settings
     engine: OmniEngine
     prompts: PromptRenderer
+    grammars: GrammarPricer
     media: MediaLoader
     admission: Admission
     metrics: ServerMetrics

@@ -59,6 +59,7 @@ async def run_turn(
     async with _ticket(plan, service) as ticket:
         note("admitted")
         with PreparationCost(service.admission.rates, ticket.owner) as cost:
+            compile_s = await _price_schema(plan, service, ticket.owner, cost)
             prompt, media = await _understand(plan, service, ticket, cost)
             plan = plan.without_conversation()
             body_is_used()
@@ -68,8 +69,10 @@ async def run_turn(
         generated = cast("AsyncGenerator[TurnEvent, None]", service.engine.generate(turn))
         # From here on the engine alone keeps what the client sent: that may be hundreds of megabytes.
         del turn, media
-        async with aclosing(generated) as events:
+        compiling = service.grammars.compiling(ticket.owner, compile_s)
+        async with compiling as compiled, aclosing(generated) as events:
             async for event in events:
+                compiled()
                 progress.see(event)
                 ticket.see(event)
                 if progress.text_is_complete:
@@ -122,6 +125,14 @@ async def _start(
         note=engine_note(),
     )
     return turn, plan.form
+
+
+async def _price_schema(plan: Plan, service: Service, owner: str, cost: PreparationCost) -> float:
+    """Seconds that the engine will take to compile the answer's schema. Raises BadRequest if too long."""
+    schema = plan.schema
+    if schema is None or schema.param is None:
+        return 0.0
+    return await service.grammars.price(schema.text, owner, schema.param, cost)
 
 
 def _size_of(plan: Plan, prompt: tuple[int, ...], media: Media, card: ModelCard) -> TurnSize:

@@ -23,6 +23,9 @@ FOREIGN = re.compile(
 )
 
 
+SCHEMA = "response_format.json_schema.schema"
+
+
 def sound(data: bytes) -> dict[str, Any]:
     return {"type": "input_audio", "input_audio": {"data": base64_of(data), "format": "wav"}}
 
@@ -54,9 +57,9 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "temperature": ({"temperature": 9}, 400, "temperature"),
     "talker_top_k": (SPOKEN | {"talker_top_k": 4000}, 400, "talker_top_k"),
     "prompt beyond the context": ({"messages": said("river " * 6000)}, 400, "messages"),
-    "schema that is none": (schema({"type": "?"}), 400, "response_format"),
-    "schema that refers to nothing": (schema({"$ref": "#/$defs/absent"}), 400, "response_format"),
-    "schema that nothing can satisfy": (schema({"type": "array", "minItems": 9, "maxItems": 1}), 400, ""),
+    "schema that is none": (schema({"type": "?"}), 400, SCHEMA),
+    "schema that refers to nothing": (schema({"$ref": "#/$defs/absent"}), 400, f"{SCHEMA}.$ref"),
+    "schema that nothing can satisfy": (schema({"type": "array", "minItems": 9, "maxItems": 1}), 400, SCHEMA),
     "bias of a token that is not there": ({"logit_bias": {"9999999": 1}}, 400, "logit_bias"),
     "remote picture": (
         showing({"type": "image_url", "image_url": {"url": "http://example.org/cat.png"}}),

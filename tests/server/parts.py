@@ -16,6 +16,7 @@ from antiphon_executor.protocol import AudioClip, Media, Picture, VideoClip
 from antiphon_server.admission import Admission
 from antiphon_server.capacity import Capacity
 from antiphon_server.config import Settings
+from antiphon_server.grammar_pricer import GrammarPricer
 from antiphon_server.media.budget import Hold
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.source import MediaSource
@@ -54,6 +55,7 @@ def make_service(folder: Path, engine: EchoEngine | None = None, **settings: Any
         settings=chosen,
         engine=engine or EchoEngine(folder),
         prompts=PromptRenderer.from_folder(folder),
+        grammars=GrammarPricer(folder, chosen.chat.grammar),
         media=cast("MediaLoader", CannedMedia()),
         admission=Admission(Capacity(16, 16, 64, 3600.0, 30.0, 1 << 30)),
         metrics=ServerMetrics("test"),

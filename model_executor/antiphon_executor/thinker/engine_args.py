@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any
 
 from vllm import AsyncEngineArgs
-from vllm.config import KVTransferConfig
+from vllm.config import KVTransferConfig, StructuredOutputsConfig
 from vllm.platforms import current_platform
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from antiphon_executor.family import read_family
+from antiphon_executor.grammar import BACKEND
 from antiphon_executor.plugin import MEDIA_ROWS_CONNECTOR
 from antiphon_executor.settings import EngineSettings
 from antiphon_executor.thinker.scheduler import AsyncThinkerScheduler, ThinkerScheduler
@@ -59,6 +60,7 @@ def thinker_engine_args(settings: EngineSettings, rows_socket: str | None) -> As
         enforce_eager=thinker.enforce_eager or on_cpu,
         gpu_memory_utilization=thinker.gpu_memory_utilization,
         limit_mm_per_prompt=dict.fromkeys(("audio", "image", "video"), MEDIA_PER_PROMPT),
+        structured_outputs_config=StructuredOutputsConfig(backend=BACKEND),
         enable_log_requests=False,
         scheduler_cls=ThinkerScheduler if on_cpu else AsyncThinkerScheduler,
         worker_extension_cls=EXTENSION,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from antiphon_server.grammar_policy import GrammarPolicy
 from antiphon_server.packets import PacketRules
 
 MAX_MESSAGES = 2_048
@@ -19,6 +20,13 @@ MAX_TOOLS = 128
 MAX_TOOL_CALLS = 128
 MAX_TOOLS_JSON_CHARS = 256_000
 MAX_SCHEMA_JSON_CHARS = 16_000
+# Of all schemas that one answer is held to. OpenAI takes 5,000 properties and 1,000 values of enums.
+MAX_SCHEMA_PROPERTIES = 2_000
+MAX_SCHEMA_VALUES = 2_000
+MAX_SCHEMA_BRANCHES = 1_000
+MAX_SCHEMA_ITEMS = 20_000
+MAX_SCHEMA_MULTIPLE = 10_000
+MAX_FORCED_JSON_CHARS = 256_000
 MAX_STOPS = 16
 MAX_STOP_CHARS = 256
 MAX_LOGIT_BIAS = 1_024
@@ -51,6 +59,7 @@ class ChatPolicy(BaseModel):
         default=3_600.0, gt=0, description="How long a spoken answer can be referred to."
     )
     packets: PacketRules = PacketRules()
+    grammar: GrammarPolicy = GrammarPolicy()
     encode_s: float = Field(
         default=60.0, gt=0, description="Time to encode one answer as mp3, opus, flac or aac."
     )

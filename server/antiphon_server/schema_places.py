@@ -1,0 +1,102 @@
+"""Where schemas stand within a JSON schema: the one walk over it, and references that follow when it moves.
+
+In: a schema. Out: every schema in it, with its pointer and its name for people. Values that only look like
+schemas (in `const`, `enum`, `default`) are none, and a `$ref` must not point there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import unquote
+
+Pointer = tuple[str, ...]
+
+NAMED_SCHEMAS = ("properties", "$defs", "definitions")
+SCHEMA_LISTS = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
+SCHEMAS = ("items", "additionalItems", "additionalProperties")
+_MAX_PARAM_CHARS = 300
+_MAX_NAME_CHARS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A schema within the whole. `pointer`: as `$ref` would write it; `param`: as the client reads it."""
+
+    schema: Any
+    pointer: Pointer
+    param: str
+
+
+def places(place: Place) -> Iterator[Place]:
+    """`place` and every schema in it."""
+    yield place
+    if isinstance(place.schema, dict):
+        for steps, shown, schema in _inner(place.schema):
+            yield from places(Place(schema, (*place.pointer, *steps), _join(place.param, shown)))
+
+
+def pointer_of(reference: Any) -> Pointer | None:
+    """None for what is no pointer within the same document."""
+    if not isinstance(reference, str) or not reference.startswith("#"):
+        return None
+    steps = unquote(reference[1:]).split("/")
+    if steps[0]:
+        return None
+    return tuple(step.replace("~1", "/").replace("~0", "~") for step in steps[1:])
+
+
+def rebased(schema: Any, at: Pointer) -> Any:
+    """The schema as a part of a larger one, in which it stands `at`: without its id, its references moved."""
+    moved = _moved(schema, "#" + "".join(f"/{step}" for step in at))
+    if isinstance(moved, dict):
+        for name in ("$schema", "$id", "id"):
+            moved.pop(name, None)
+    return moved
+
+
+def _inner(schema: dict[str, Any]) -> Iterator[tuple[Pointer, str, Any]]:
+    for keyword in NAMED_SCHEMAS:
+        inner = schema.get(keyword)
+        if isinstance(inner, dict):
+            for name, value in inner.items():
+                yield (keyword, name), f".{keyword}.{_shown(name)}", value
+    for keyword in SCHEMA_LISTS:
+        inner = schema.get(keyword)
+        if isinstance(inner, list):
+            for number, value in enumerate(inner):
+                yield (keyword, str(number)), f".{keyword}[{number}]", value
+    for keyword in SCHEMAS:
+        if isinstance(schema.get(keyword), dict):
+            yield (keyword,), f".{keyword}", schema[keyword]
+
+
+def _moved(schema: Any, at: str) -> Any:
+    if not isinstance(schema, dict):
+        return schema
+    moved = dict(schema)
+    for keyword in NAMED_SCHEMAS:
+        if isinstance(schema.get(keyword), dict):
+            moved[keyword] = {name: _moved(value, at) for name, value in schema[keyword].items()}
+    for keyword in SCHEMA_LISTS:
+        if isinstance(schema.get(keyword), list):
+            moved[keyword] = [_moved(value, at) for value in schema[keyword]]
+    for keyword in SCHEMAS:
+        if isinstance(schema.get(keyword), dict):
+            moved[keyword] = _moved(schema[keyword], at)
+    reference = schema.get("$ref")
+    if isinstance(reference, str) and reference.startswith("#"):
+        moved["$ref"] = at + reference[1:]
+    return moved
+
+
+def _shown(name: str) -> str:
+    return "".join(c for c in name[:_MAX_NAME_CHARS] if c.isprintable())
+
+
+def _join(param: str, step: str) -> str:
+    """Deep paths end with dots: they are shown to people."""
+    if len(param) + len(step) <= _MAX_PARAM_CHARS:
+        return param + step
+    return param if param.endswith("...") else f"{param}..."
