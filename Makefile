@@ -28,7 +28,7 @@ READY  := $(VENV)/ready-$(DEVICE)
 TESTED := $(VENV)/ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint lock sbom audit architecture cut-answers chaos siege mutants soak nano nano-polish nano-eval nano-readers image-test clean
+.PHONY: help install serve test lint lock sbom audit architecture cut-answers chaos siege mutants soak canaries nano nano-polish nano-eval nano-readers image-test clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -79,6 +79,9 @@ mutants: $(TESTED) ## take out each check of HTTP's limits: does a test fail (ha
 
 soak: $(TESTED) ## a mixed load for 15 minutes: does anything grow (ARGS="--minutes 60")
 	$(PY) -m tests.chaos.soak $(ARGS)
+
+canaries: $(TESTED) ## 10,000 short streams of each family share a few slots: is one ever another (half an hour)
+	ANTIPHON_CANARIES=10000 $(PY) -m pytest tests/talker/test_canaries.py $(ARGS)
 
 nano: $(NANO)/antiphon-nano ## train antiphon-nano from packages alone (hours; goes on where it stopped)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -119,7 +119,7 @@ class SpokenStream:
         self._clock.taken(self._moved_s, samples / SPEAKING_RATE_HZ)
         self._bridge.send_cursor(self._place.number, samples)
 
-    async def events(self) -> AsyncIterator[SpeechEvent]:
+    async def events(self) -> AsyncGenerator[SpeechEvent]:
         """`SpeechDelta`s, then one `SpeechEnded`. Closing it aborts the Talker's request, as a guard does."""
         prompt = await self._prompt
         talking = asyncio.create_task(self._talk(prompt), name=f"talk-{self._place.request_id}")

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import itertools
 import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +20,7 @@ from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from antiphon_executor.protocol import SAMPLES_PER_FRAME
+from antiphon_executor.protocol import SAMPLES_PER_FRAME, SpeechDelta, TurnEvent, TurnRequest
 from antiphon_server.app import create_app
 from tests.echo_engine import LOOK_AHEAD_SAMPLES, EchoEngine, Script
 from tests.server.parts import make_service
@@ -32,6 +35,22 @@ BODY: dict[str, Any] = {
 }
 
 
+class Splitting(EchoEngine):
+    """Says its sound in pieces of so many samples, again and again; frames count with their last piece."""
+
+    def __init__(self, folder: Path, samples: list[int]) -> None:
+        super().__init__(folder)
+        self._samples = itertools.cycle(samples)
+
+    async def generate(self, turn: TurnRequest) -> AsyncIterator[TurnEvent]:
+        async for event in super().generate(turn):
+            rest = event.pcm if isinstance(event, SpeechDelta) else b""
+            while rest and (size := 2 * next(self._samples)) < len(rest):
+                yield replace(event, pcm=rest[:size], frames=0)
+                rest = rest[size:]
+            yield replace(event, pcm=rest) if isinstance(event, SpeechDelta) else event
+
+
 async def streamed(checkpoint: Path, engine: EchoEngine) -> list[dict[str, Any]]:
     app = create_app(make_service(checkpoint, engine))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -44,15 +63,14 @@ async def streamed(checkpoint: Path, engine: EchoEngine) -> list[dict[str, Any]]
 
 @settings(deadline=None, max_examples=60)
 @given(
-    answer=st.text("abc ", min_size=1, max_size=60),
-    per_piece=st.integers(1, 9),
-    per_delta=st.integers(1, 12),
+    answer=st.text("abc ", min_size=1, max_size=40),
+    samples=st.lists(st.integers(1, 4_000), min_size=1, max_size=4),
     late=st.dictionaries(st.integers(2, 20), st.floats(0, 0.03), max_size=3),
 )
 def test_whatever_the_sizes_the_deltas_joined_are_the_stream(
-    checkpoint: Path, answer: str, per_piece: int, per_delta: int, late: dict[int, float]
+    checkpoint: Path, answer: str, samples: list[int], late: dict[int, float]
 ) -> None:
-    engine = EchoEngine(checkpoint, frames_per_piece=per_piece, frames_per_delta=per_delta)
+    engine = Splitting(checkpoint, samples)
     engine.script = Script(answer=answer, delays_s=late)
     chunks = asyncio.run(streamed(checkpoint, engine))
     deltas = [chunk["choices"][0]["delta"] for chunk in chunks if chunk["choices"]]
