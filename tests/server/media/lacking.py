@@ -64,7 +64,8 @@ async def decode(policy: MediaPolicy) -> None:
 async def decode_unchecked(policy: MediaPolicy) -> None:
     sandbox = Sandbox(policy)
     try:
-        outcome = await sandbox.run(SoundJob("wav", ("pcm_s16le",), 16, 64), [wave_header(16) + bytes(32)])
+        job = SoundJob("wav", ("pcm_s16le",), 16, 16, 64)
+        outcome = await sandbox.run(job, [wave_header(16) + bytes(32)])
         print("decoded", outcome)
     except ServerFault as error:
         print(error.message)
