@@ -64,7 +64,7 @@ def test_the_server_knows_neither_torch_nor_vllm() -> None:
 
 
 def test_the_server_sees_engines_only_through_the_protocol() -> None:
-    names = ("protocol", "capacity", "media_geometry", "settings", "spoken_length")
+    names = ("protocol", "capacity", "grammar_verdict", "media_geometry", "settings", "spoken_length")
     allowed = tuple(f"antiphon_executor.{name}" for name in names)
     wrong = [
         f"{source.name}: {module.module}"
