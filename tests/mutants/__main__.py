@@ -89,13 +89,14 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=2, help="test runs side by side [2]")
     given = parser.parse_args()
     every = trials(given.modules or list(TESTS))
+    survivors, unknown = [], []
     with ThreadPoolExecutor(given.at_once) as pool:
-        fates = list(pool.map(lambda trial: trial.survives, every))
-    survivors = [trial for trial, lives in zip(every, fates, strict=True) if lives]
-    unknown = [trial for trial in survivors if (f"{trial.module}.py", trial.what) not in EQUIVALENT]
-    for trial in unknown:
-        print(f"no test notices {trial.place}")
-    noticed, known = len(every) - len(survivors), len(survivors) - len(unknown)
+        for trial, lives in zip(every, pool.map(lambda trial: trial.survives, every), strict=True):
+            if lives:
+                survivors.append(trial)
+            if lives and (f"{trial.module}.py", trial.what) not in EQUIVALENT:
+                unknown.append(trial)
+                print(f"no test notices {trial.place}", flush=True)
     noticed, known = len(every) - len(survivors), len(survivors) - len(unknown)
     print(f"{len(every)} changes: {noticed} noticed, {known} without effect, {len(unknown)} unnoticed")
     return int(bool(unknown))
