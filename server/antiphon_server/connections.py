@@ -57,7 +57,7 @@ class Connections:
             return self._enter_reserve(connection)
         self._owners[connection] = address
         self._counts[address] += 1
-        self.fell_idle(connection)
+        self._idle.setdefault(address, {})[connection] = None
         return Place.ORDINARY
 
     def leave(self, connection: Connection) -> None:
@@ -69,29 +69,26 @@ class Connections:
             return
         self._counts[address] -= 1
         if not self._counts[address]:
-            del self._counts[address]
+            del self._counts[address], self._idle[address]
 
     def got_busy(self, connection: Connection) -> None:
         """It has a request to answer."""
         address = self._owners.get(connection)
-        if address is None or address not in self._idle:
-            return
-        self._idle[address].pop(connection, None)
-        if not self._idle[address]:
-            del self._idle[address]
+        if address is not None:
+            self._idle[address].pop(connection, None)
 
     def fell_idle(self, connection: Connection) -> None:
         """It waits for a request."""
         address = self._owners.get(connection)
         if address is not None:
-            self._idle.setdefault(address, {})[connection] = None
+            self._idle[address][connection] = None
 
     def _make_room(self, address: str) -> bool:
         if self._counts.get(address, 0) >= self._limits.per_address:
             return self._drop_oldest(address)
         if len(self._owners) >= self._limits.total:
-            heaviest = max(self._idle, key=self._counts.__getitem__, default=None)
-            return heaviest is not None and self._drop_oldest(heaviest)
+            with_idle = [each for each, idle in self._idle.items() if idle]
+            return self._drop_oldest(max(with_idle, key=self._counts.__getitem__, default=address))
         return True
 
     def _drop_oldest(self, address: str) -> bool:

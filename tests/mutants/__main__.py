@@ -24,7 +24,12 @@ TESTS: dict[str, tuple[str, ...]] = {
     "limits": ("test_limits.py", "test_held_body.py", "test_body_type.py"),
     "framing": ("test_framing.py", "test_http_protocol.py"),
     "request_head": ("test_request_head.py", "test_http_protocol.py"),
-    "http_protocol": ("test_http_protocol.py", "test_limits.py", "test_connections.py"),
+    "http_protocol": (
+        "test_http_protocol.py",
+        "test_limits.py",
+        "test_connections.py",
+        "test_stopped_readers.py",
+    ),
     "body_type": ("test_body_type.py",),
     "origins": ("test_origins.py",),
     "connections": ("test_connections.py",),
