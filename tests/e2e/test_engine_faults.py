@@ -96,6 +96,20 @@ def test_a_voice_that_is_no_number_ends_its_stream_with_an_error_and_the_others_
     assert becomes(faulty.is_idle, 5)
 
 
+def test_a_seed_draws_alike_however_a_long_prompt_is_cut_into_steps(faulty: RunningServer) -> None:
+    """It took the engine down: a CPU's generators cannot be turned back as vLLM does it."""
+    question = "a " * 1_000
+    alone = ask(faulty, question, seed=7)
+    assert alone.status_code == 200, alone.text
+    with ThreadPoolExecutor(6) as pool:
+        others = [pool.submit(ask, faulty, "b " * length, seed=3) for length in (300, 700, 1_100)]
+        again = [pool.submit(ask, faulty, question, seed=7) for _ in range(3)]
+        texts = {one.result().json()["choices"][0]["message"]["content"] for one in again}
+        assert {one.result().status_code for one in others} == {200}
+    assert texts == {alone.json()["choices"][0]["message"]["content"]}
+    assert faulty.metrics().get(("antiphon_engine_restarts_total", "thinker"), 0) == 0
+
+
 @pytest.mark.parametrize("stage", ["thinker", "talker"])
 def test_an_engine_that_stands_still_is_not_ready_within_five_seconds_and_is_ready_again(
     faulty: RunningServer, stage: str
@@ -117,6 +131,15 @@ def test_an_engine_that_stands_still_is_not_ready_within_five_seconds_and_is_rea
     assert becomes(lambda: faulty.get(path).status_code == 200, 5)
     assert ask(faulty, "hello").status_code == 200
     assert faulty.metrics().get(("antiphon_engine_restarts_total", stage), 0) == 0
+
+
+def test_long_prompts_do_not_make_readiness_flap(faulty: RunningServer) -> None:
+    with ThreadPoolExecutor(4) as pool:
+        answers = [pool.submit(ask, faulty, "a " * 3_500, max_tokens=2) for _ in range(4)]
+        while not all(answer.done() for answer in answers):
+            assert faulty.get("/readyz").status_code == 200
+            time.sleep(0.1)
+    assert {answer.result().status_code for answer in answers} == {200}
 
 
 def test_a_schema_forges_no_line_of_the_log(faulty: RunningServer) -> None:

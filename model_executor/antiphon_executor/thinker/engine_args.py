@@ -17,6 +17,7 @@ from antiphon_executor.family import read_family
 from antiphon_executor.grammar import BACKEND
 from antiphon_executor.plugin import MEDIA_ROWS_CONNECTOR
 from antiphon_executor.settings import EngineSettings
+from antiphon_executor.thinker.cpu_worker import CPU_WORKER
 from antiphon_executor.thinker.scheduler import AsyncThinkerScheduler, ThinkerScheduler
 from antiphon_executor.worker_report import EXTENSION
 
@@ -35,6 +36,8 @@ def thinker_engine_args(settings: EngineSettings, rows_socket: str | None) -> As
         "kv_cache_memory_bytes": cache_bytes,
         "quantization": thinker.quantization,
     }
+    if on_cpu:
+        optional["worker_cls"] = CPU_WORKER
     if thinker.tensor_parallel_size == 1:
         # On a CPU vLLM's default is a worker process apart, and the two spin while they wait.
         optional["distributed_executor_backend"] = UniProcExecutor
