@@ -142,6 +142,7 @@ def test_half_of_the_descriptors_stay_for_everything_else() -> None:
 def test_the_settings_decide_within_what_the_descriptors_allow() -> None:
     asked = Limits(connections=50, connections_per_address=99)
     assert connection_limits(asked, 1024) == ConnectionLimits(50, 50, 64)
+    assert connection_limits(Limits(connections=56), 128).total == 56
     with pytest.raises(StartupError, match="connections is 57; 128 open files allow 56") as refused:
         connection_limits(Limits(connections=57), 128)
     assert refused.value.code == ExitCode.BAD_CONFIG
