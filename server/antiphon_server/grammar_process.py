@@ -66,12 +66,19 @@ class GrammarProcess:
         """Raises Overloaded if there is no verdict in time, and Unavailable if there is no process."""
         for _ in range(2):
             await self.start()
+            asked = self._process
             verdict = await self._ask(schema)
             if verdict is not None:
                 return verdict
-            _log.warning("the grammar compiler's process has died; it is started again")
-            await self.close()
+            await self._bury(asked)
         raise _unavailable()
+
+    async def _bury(self, dead: subprocess.Popen[bytes] | None) -> None:
+        """Once for each death: another request may have started the next process by now."""
+        async with self._starting:
+            if dead is not None and self._process is dead:
+                _log.warning("the grammar compiler's process has died; it is started again")
+                await self.close()
 
     async def _ask(self, schema: str) -> Verdict | None:
         """None if the process is gone."""

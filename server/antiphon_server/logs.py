@@ -73,7 +73,11 @@ class LineHandler(logging.Handler):
         if self._lines.qsize() >= _QUEUED_LINES:
             self._dropped += 1
             return
-        self._lines.put(self.format(record))
+        try:
+            self._lines.put(self.format(record))
+        # A record that cannot be written must not fail the work that it is about.
+        except Exception:
+            self.handleError(record)
 
     def flush(self) -> None:
         """Returns when all that was logged is written, or after a second."""

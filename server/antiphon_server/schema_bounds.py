@@ -100,14 +100,16 @@ def _check_format(place: Place) -> None:
 
 def _check_multiple(place: Place) -> None:
     """A check by multiples needs an automaton of as many states as the number has, without its point."""
-    given = place.schema.get("multipleOf")
-    if isinstance(given, int | float):
-        digits = Decimal(str(given)).normalize().as_tuple().digits
-        if int("".join(map(str, digits))) > limits.MAX_SCHEMA_MULTIPLE:
-            raise _refuse(
-                f"{place.param}.multipleOf",
-                f"its digits, without zeros at the end, must be at most {limits.MAX_SCHEMA_MULTIPLE}",
-            )
+    given, param = place.schema.get("multipleOf"), f"{place.param}.multipleOf"
+    if given is None:
+        return
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise _refuse(param, "it must be a number")
+    # Not `normalize`, which rounds to 28 digits.
+    digits = "".join(map(str, Decimal(str(given)).as_tuple().digits)).rstrip("0")
+    if int(digits or "0") > limits.MAX_SCHEMA_MULTIPLE:
+        most = limits.MAX_SCHEMA_MULTIPLE
+        raise _refuse(param, f"its digits, without zeros at the end, must be at most {most}")
 
 
 def _check_property_counts(place: Place) -> None:

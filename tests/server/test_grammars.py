@@ -108,6 +108,11 @@ REFUSED = {
         f"{SCHEMA}.properties.p4.maxItems",
     ),
     "multiples": (asked({"type": "integer", "multipleOf": 999_983}), f"{SCHEMA}.multipleOf"),
+    "multiples of many digits": (
+        asked({"type": "integer", "multipleOf": 10**30 + 1}),
+        f"{SCHEMA}.multipleOf",
+    ),
+    "multiples of a truth": (asked({"type": "integer", "multipleOf": True}), f"{SCHEMA}.multipleOf"),
     "fine multiples": (asked({"type": "number", "multipleOf": 0.999983}), f"{SCHEMA}.multipleOf"),
     "alternatives": (asked({"anyOf": [{}] * 1_001}), f"{SCHEMA}.anyOf"),
     "values": (asked({"enum": list(range(2_001))}), f"{SCHEMA}.enum"),
@@ -290,6 +295,31 @@ async def test_a_compiler_that_has_died_is_started_again(pricing: Pricing) -> No
     died.kill()
     await pricing.price('{"type": "object"}')
     assert pricing.pricer.pid != died.pid
+
+
+async def test_who_notices_a_death_late_does_not_end_the_next_process(
+    pricing: Pricing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask, restarted = GrammarProcess._ask, asyncio.Event()
+
+    async def noticed_late(process: GrammarProcess, schema: str) -> Verdict | None:
+        verdict = await ask(process, schema)
+        if verdict is None and "late" in schema:
+            await restarted.wait()
+        return verdict
+
+    monkeypatch.setattr(GrammarProcess, "_ask", noticed_late)
+    died = pricing.process
+    died.suspend()
+    early = asyncio.create_task(pricing.price('{"type": "object"}', "a"))
+    late = asyncio.create_task(pricing.price('{"title": "late"}', "b"))
+    await asyncio.sleep(0.1)
+    died.kill()
+    await early
+    following = pricing.process
+    restarted.set()
+    await late
+    assert pricing.process == following
 
 
 async def test_a_fork_that_crashes_is_a_refusal_and_no_more(pricing: Pricing) -> None:

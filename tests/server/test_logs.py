@@ -138,3 +138,12 @@ def test_a_log_that_nobody_reads_holds_up_nothing_and_what_is_dropped_is_counted
     lines = [json.loads(line) for line in stuck.getvalue().splitlines()]
     (dropped,) = [line["lines"] for line in lines if line["message"] == "lines were dropped"]
     assert len(lines) - 1 + dropped == 11_000
+
+
+def test_a_record_that_cannot_be_written_does_not_fail_the_work_that_it_is_about(stream: io.StringIO) -> None:
+    handler = configure(LogSettings(format="json"), stream)
+    logging.getLogger("antiphon.test").error("%d seconds", "many")
+    logging.getLogger("antiphon.test").error("%d seconds", 2)
+    handler.flush()
+    lines = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert [line["message"] for line in lines] == ["2 seconds"]

@@ -148,7 +148,10 @@ async def _answer(asked: socket.socket, answer: Ask) -> None:
     loop = asyncio.get_running_loop()
     found = decode_found(await loop.sock_recv(asked, _QUESTION_BYTES))
     if found is not None:
-        await loop.sock_sendall(asked, encode(answer(found)))
+        size = encode(answer(found))
+        # A worker that has ended meanwhile is known by its exit code.
+        with contextlib.suppress(ConnectionError):
+            await loop.sock_sendall(asked, size)
 
 
 def _question_sockets() -> tuple[socket.socket, socket.socket]:

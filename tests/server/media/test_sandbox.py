@@ -242,6 +242,17 @@ async def test_what_the_server_refuses_when_it_is_asked_ends_the_job(sandbox: Sa
     assert not running_decoders()
 
 
+async def test_a_decoder_that_dies_before_it_is_answered_has_failed_and_no_more(sandbox: Sandbox) -> None:
+    def answer_late(found: Found) -> Size:
+        for worker in workers():
+            worker.kill()
+            worker.wait(5)
+        return Size(found.height, found.width)
+
+    outcome = await sandbox.run(*slow_job(), answer_late)
+    assert not outcome.succeeded
+
+
 async def test_a_decoder_decodes_to_the_size_that_the_server_names(sandbox: Sandbox) -> None:
     outcome = await sandbox.run(*slow_job(), lambda found: Size(found.height // 2, found.width))
     assert outcome.succeeded
