@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,6 +51,14 @@ async def test_two_million_characters_are_refused_without_being_encoded(
         await prompts.render(conversation({"role": "user", "content": text}), context_tokens=CONTEXT)
     assert refused.value.code == "context_length_exceeded"
     assert sum(encoded) <= 40_000
+
+
+def test_what_could_begin_control_tokens_costs_no_more_than_other_text(checkpoint: Path) -> None:
+    prompts = PromptRenderer.from_folder(checkpoint)
+    began = time.thread_time()
+    with pytest.raises(PromptTooLong):
+        prompts.render_now(conversation({"role": "user", "content": "<" * 2_000_000}), CONTEXT)
+    assert time.thread_time() - began < 1
 
 
 async def test_a_prompt_that_might_fit_is_encoded_no_further_than_its_context(
