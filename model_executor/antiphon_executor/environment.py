@@ -29,7 +29,7 @@ def prepare_environment(sockets: Path, *, on_cpu: bool, streams: int) -> None:
     would wait for each other at every barrier.
     """
     os.environ[_PRIVATE_FOLDER] = str(sockets)
-    # The schedulers end what they then hear of (`corrupted_requests.py`).
+    # The schedulers end the requests that this reports (`corrupted_requests.py`).
     defaults = {"VLLM_NO_USAGE_STATS": "1", "VLLM_COMPUTE_NANS_IN_LOGITS": "1"}
     if on_cpu:
         share = max(1, len(os.sched_getaffinity(0)) // ENGINES)

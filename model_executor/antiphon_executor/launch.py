@@ -61,7 +61,7 @@ class Launch:
         try:
             started = await asyncio.gather(*starting, return_exceptions=True)
         except asyncio.CancelledError:
-            # Those that were there before the cancellation are in nobody's hands but ours.
+            # Engines that had started before the cancellation have no owner yet.
             ends = await asyncio.gather(*starting, return_exceptions=True)
             await end_all(stage for stage in ends if isinstance(stage, Stage))
             raise

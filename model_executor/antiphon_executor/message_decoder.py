@@ -18,14 +18,14 @@ _UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError)
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """Whose an unreadable message was."""
+    """The owner of an unreadable message, as far as it can be read."""
 
     stream: int | None = None
     request_id: str | None = None
 
 
 class MessageDecoder(Generic[M]):
-    """`dropped`: what could not be read; who reads adds what could not be used."""
+    """`dropped`: what could not be read; the reader adds what could not be used."""
 
     def __init__(self, channel: str, decoder: msgspec.msgpack.Decoder[M]) -> None:
         self.dropped = DroppedMessages(channel)

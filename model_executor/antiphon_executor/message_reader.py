@@ -21,7 +21,7 @@ _log = logging.getLogger("antiphon.engine")
 
 
 class MessageReader(Generic[M]):
-    """Owns a bound PULL socket. `take` has every message, `lost` whose was dropped."""
+    """Owns a bound PULL socket. `take` gets each message, `lost` the owner of one that was dropped."""
 
     def __init__(
         self,

@@ -90,5 +90,5 @@ class VoicePaces:
         self._by_voice: dict[str, VoicePace] = {}
 
     def of(self, voice: str) -> VoicePace:
-        """The voice's own, shared by all who ask for it."""
+        """The voice's own; all answers in that voice share it."""
         return self._by_voice.setdefault(voice, VoicePace())

@@ -129,7 +129,7 @@ def converse_of(stage: SupervisedStage[Stage]) -> Converse:
 class _Loading:
     """An engine that loads in a thread, which nothing can stop.
 
-    An engine that nobody waits for any more when it has loaded is ended there and then.
+    If its caller has gone by the time it has loaded, it is ended at once.
     """
 
     def __init__(self, load: Callable[[], AsyncLLM]) -> None:

@@ -2,7 +2,7 @@
 
 In: one `Ticket` a request. Out: it starts, or it is refused: at once, or past the queue's deadline.
 It never promises more than there is. A full speech side never blocks a text request, and a key that floods
-the queue never another key. Whatever changes here ends with starting every request that now can.
+the queue never another key. Every change here ends by starting all requests that can start now.
 """
 
 from __future__ import annotations
@@ -309,7 +309,7 @@ class Admission:
             own = [one for one in self._pending(ticket.speaks) if one.owner == ticket.owner]
             running = self._order.running[ticket.owner]
             wait_s = self._times.retry_after_s(ticket.speaks, len(own) - 1, running)
-            return self._refusals.key_concurrency(running, wait_s)
+            return self._refusals.key_concurrency(running, self.capacity.turns_per_key, wait_s)
         return self._refusals.queue_deadline(self.capacity.queue_s, self._wait_s(ticket))
 
     def _check_media(self, ticket: Ticket) -> None:

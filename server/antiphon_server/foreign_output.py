@@ -84,7 +84,7 @@ class ForeignOutput:
         return None
 
     def close(self) -> None:
-        """Logs what has come. Descriptors 1 and 2 stay caught: libraries have last words that help nobody."""
+        """Logs what has come. Descriptors 1 and 2 stay caught: what libraries write at the exit is lost."""
         os.write(self._stop_writer, b".")
         self._thread.join(_CLOSE_S)
 

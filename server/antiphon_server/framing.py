@@ -25,7 +25,7 @@ class Framing:
         self._piece_bytes = size_bytes
 
     def body(self, size_bytes: int) -> None:
-        """So much of the piece is body."""
+        """`size_bytes` of the piece are body."""
         self._body_bytes += size_bytes
         self._piece_bytes = max(0, self._piece_bytes - size_bytes)
 

@@ -32,7 +32,7 @@ ARRIVED_S = "arrived_s"
 
 # Requests that may wait for the answer before theirs; each is held in memory.
 _PIPELINED_REQUESTS = 16
-# After a refusal the client may go on sending for so long: a connection closed at once loses the answer.
+# After a refusal the client may go on sending for this long: a connection closed at once loses the answer.
 _LINGER_S = 1.0
 
 _refusals = RareLog("antiphon.http", "requests refused before they were read")

@@ -2,7 +2,7 @@
 
 In: records of the standard logging. Out: one line a record, control characters escaped, length bounded.
 It never writes what an exception or another library says unless the operator asks for it: that may quote a
-client's words. A thread does the writing: whoever reads the log slowly holds up nothing.
+client's words. A thread does the writing: a slow reader of the log blocks no request.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def configure(settings: LogSettings, stream: TextIO) -> LineHandler:
 
 
 def _foreign(handler: logging.Handler, settings: LogSettings) -> logging.Handler:
-    """For the loggers of libraries: their warnings are noise, unless somebody looks for something."""
+    """For the loggers of libraries: errors alone, or everything at level debug."""
     forwarding = logging.handlers.MemoryHandler(0, target=handler)
     forwarding.setLevel(logging.DEBUG if settings.level == "debug" else logging.ERROR)
     return forwarding
@@ -98,7 +98,7 @@ class LineHandler(logging.Handler):
                 logging.getLogger("antiphon.log").warning("lines were dropped", extra={"fields": fields})
 
     def _put(self, line: str) -> None:
-        # An error means that whoever read the log has gone: there is nowhere to say so.
+        # An error means that the log's reader has gone, so that it cannot be logged.
         with suppress(OSError, ValueError):
             self._stream.write(f"{line}\n")
             self._stream.flush()

@@ -42,7 +42,7 @@ class AnswerHead:
 class AnswerForm:
     """How an answer is written. `audio_format`: of the bytes, whatever the dialect calls it.
 
-    `timestamps`: of what; None where nobody asks for them.
+    `timestamps`: of what; None if the request asks for none.
     """
 
     stream: bool

@@ -26,7 +26,7 @@ class PreparationCost:
         self._compile_s = 0.0
 
     def read(self, tokens: int) -> None:
-        """The prompt has so many tokens, or so many were read before it was refused."""
+        """The prompt has `tokens` tokens, or that many were read before it was refused."""
         self._read_tokens += tokens
 
     def compiled(self, seconds: float) -> None:

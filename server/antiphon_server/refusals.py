@@ -48,8 +48,8 @@ class Refusals:
         message = f"{tokens} prompt tokens of other requests are not read yet"
         return self.overloaded("prefill_queue_full", message, retry_after_s)
 
-    def key_concurrency(self, running: int, retry_after_s: float) -> ApiError:
-        message = f"{running} requests of this key are running; the limit is {running} for each key"
+    def key_concurrency(self, running: int, limit: int, retry_after_s: float) -> ApiError:
+        message = f"{running} requests of this key are running; the limit is {limit} for each key"
         return self.overloaded("key_concurrency", message, retry_after_s)
 
     def rate_exceeded(self, rates: KeyRates, owner: str, tokens: float, audio_s: float) -> ApiError | None:

@@ -244,7 +244,7 @@ class Serving:
 
 
 def _no_longer_reached(http: asyncio.Task[None]) -> ExitCode:
-    """Without its HTTP server the process serves nobody, and no answer can end."""
+    """Without its HTTP server no client reaches the process, and no answer can end."""
     error = None if http.cancelled() else http.exception()
     _log.error("the HTTP server has stopped", exc_info=error)
     return ExitCode.FAULT

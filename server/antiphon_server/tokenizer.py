@@ -18,7 +18,7 @@ from antiphon_server.errors import BadRequest
 
 # Unicode's composed forms (NFC) are at most three times shorter in UTF-8 than what they are made of.
 _NFC_SHRINKS = 3
-# Up to so many bytes a token, encoding the whole text costs little more than finding out that it is too long.
+# Up to this many bytes a token, encoding all of a text costs little more than finding it too long.
 _SHORT_TOKEN_BYTES = 4
 _PIECE_CHARS = 16_384
 # Text cut into pieces has a few tokens more than the whole.

@@ -98,7 +98,7 @@ def _ticket(plan: Plan, service: Service) -> Ticket:
 async def _understand(
     plan: Plan, service: Service, ticket: Ticket, cost: PreparationCost
 ) -> tuple[tuple[int, ...], Media]:
-    """Prompt and media: what is wrong with a request is said before it waits."""
+    """Prompt and media. A request that is wrong is refused here, before it waits."""
     prompt = await _read_prompt(plan, service, cost)
     note("rendered")
     return prompt, await _load(plan, service, ticket)

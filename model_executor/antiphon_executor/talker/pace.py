@@ -108,7 +108,7 @@ class TalkerPace:
         return slack_s
 
     def slack_s(self, key: str, now_s: float) -> float:
-        """How long a stream can do without a step; for ever, where nobody listens while it is made."""
+        """How long a stream can do without a step; infinite if it is not live."""
         entry = self._entries[key]
         return entry.lead_s(now_s, self.opening_s) if entry.live else math.inf
 

@@ -11,7 +11,7 @@ from antiphon_executor.message_decoder import MessageDecoder
 from antiphon_executor.messages import ClientCursor, StepTimesTold, StreamsParked
 
 TIMES_EVERY_S = 0.25
-# What has not changed is told again: the server takes it for old otherwise.
+# Times that have not changed are sent again: the server takes older ones for stale.
 TIMES_AGAIN_S = 5.0
 
 
@@ -48,7 +48,7 @@ class PaceInbox:
             self._told.send(msgspec.msgpack.encode(StreamsParked(streams)))
 
     def tell_times(self, now_s: float, times: Callable[[], StepTimesTold | None]) -> None:
-        """Every now and then, news sooner: to work them out is not for every step."""
+        """At most every `TIMES_EVERY_S`, since they take time to work out; unchanged ones more rarely."""
         if now_s - self._times_at_s < TIMES_EVERY_S:
             return
         told = times()

@@ -1,7 +1,7 @@
 """How long schemas have been compiled in an engine's process: one that never ends holds up all after it.
 
-In: requests as they enter the scheduler. Out: the age of the oldest that is not done, and who has waited too
-long. vLLM cannot stop a compilation; only a restart of the process can.
+In: requests as they enter the scheduler. Out: the age of the oldest compilation, and requests that waited
+too long. vLLM cannot stop a compilation; only a restart of the process can.
 """
 
 from __future__ import annotations

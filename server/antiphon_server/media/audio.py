@@ -78,7 +78,7 @@ class AudioDecoder:
 
 
 def most_packets(seconds: float) -> int:
-    """More than any codec makes of so many seconds: 500 frames a second, and sound in pieces of 2.5 ms."""
+    """More than any codec makes of `seconds`: 500 frames a second, and sound in pieces of 2.5 ms."""
     return _FEWEST_PACKETS + round(seconds * _PACKETS_PER_S)
 
 

@@ -50,7 +50,7 @@ class Fetcher:
     async def fetch(self, url: str, part: Part, take: Take = uncounted) -> bytes:
         """The body of a 200 answer, at most the policy's `part_bytes`. Raises BadRequest.
 
-        `take` is told of every piece as it arrives, and may refuse it.
+        `take` is called with the size of every piece as it arrives, and may refuse it.
         """
         target = parse(url)
         if target is None:

@@ -85,7 +85,7 @@ class ForkServer:
             os._exit(code)
 
     def _end(self, number: int) -> None:
-        # A process keeps its id until `_reap`: nobody else's can be hit.
+        # A process keeps its id until `_reap`, so that no other process can be hit.
         for process, its_number in self._running.items():
             if its_number == number:
                 os.kill(process, signal.SIGKILL)

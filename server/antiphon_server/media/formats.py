@@ -1,7 +1,7 @@
 """The file formats that are opened, each with its one demuxer and decoders, and those that are only named.
 
 Decoders: all have been fuzzed for years as part of FFmpeg, are plain (tables and transforms of a stream of
-bits), and run in the sandbox. ProRes, DTS, MPEG-2 and the like are left out: nobody sends them to a model.
+bits), and run in the sandbox. ProRes, DTS, MPEG-2 and the like are left out as too rare.
 """
 
 from __future__ import annotations

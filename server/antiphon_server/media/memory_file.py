@@ -38,7 +38,7 @@ def written(descriptor: int, size_bytes: int) -> bytes:
 
 
 def fill(descriptor: int, data: Sequence[bytes]) -> None:
-    """Writes the pieces one after the other; then nobody can change them."""
+    """Writes the pieces one after the other, and seals the file against changes."""
     for piece in data:
         rest = memoryview(piece)
         while rest:

@@ -1,4 +1,4 @@
-"""What a client is told of a file that is not decoded: what was found, and what to send or to set instead.
+"""The refusal of a file that is not decoded: what was found, and what to send or to set instead.
 
 In: a part, and its format or a decoder's report. Out: `BadRequest`. No word of a file reaches a client.
 """

@@ -12,6 +12,7 @@ import pytest
 from antiphon_server.media.profiles import DECODING
 from antiphon_server.media.seccomp import assemble
 from antiphon_server.media.system_calls import MACHINES, Machine
+from tests.server.media.test_confine import ATTEMPTS
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 REFUSED = ERRNO | errno.EPERM
@@ -75,6 +76,15 @@ def test_conditions_look_at_whole_arguments(machine: Machine) -> None:
     assert asked("prlimit64", 0, 9, 1 << 32, 0) == REFUSED
     assert asked("sched_getaffinity", 0, 8, 1 << 40) == ALLOW
     assert asked("sched_getaffinity", 1, 8, 1 << 40) == REFUSED
+
+
+@pytest.mark.parametrize("name", ATTEMPTS)
+def test_what_a_decoder_must_not_ask_is_refused_by_the_filter_alone(name: str) -> None:
+    """Elsewhere another layer may say EPERM in its place: where user or network differ from the server's."""
+    number, arguments, _ = ATTEMPTS[name]
+    words = tuple(1 if word == "parent" else int(word) for word in arguments)
+    machine = MACHINES["x86_64"]
+    assert verdict(assemble(machine, DECODING), machine.architecture, number, words) == REFUSED
 
 
 def test_another_architecture_is_killed(machine: Machine) -> None:
