@@ -77,7 +77,7 @@ def test_an_ordinary_schema_is_answered_beside_hostile_ones(
     assert served.get("/readyz").status_code == 200
 
 
-@pytest.mark.parametrize("number", [1, 100])
+@pytest.mark.parametrize("number", [1, 20])
 def test_one_of_many_tools_is_called_as_its_schema_says(client: openai.OpenAI, number: int) -> None:
     asked: Any = {"tool_choice": "required"}
     if number > 1:
