@@ -172,10 +172,10 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _refuse(self, error: ApiError) -> None:
         """Answer with `error` if there is a place for it, take nothing more, and close."""
+        if self.transport.is_closing():
+            return
         _refusals.note(error.code)
         self._stop_deadline()
-        if self._is_refused or self.transport.is_closing():
-            return
         self._is_refused = True
         self._connections.fell_idle(self)
         if not self._can_answer():

@@ -25,6 +25,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "framing": ("test_framing.py", "test_http_protocol.py"),
     "request_head": ("test_request_head.py", "test_http_protocol.py"),
     "http_protocol": (
+        "test_connection_states.py",
         "test_http_protocol.py",
         "test_limits.py",
         "test_connections.py",
