@@ -1,7 +1,7 @@
 """What preparing a request costs its key, whether or not the request is then admitted.
 
-In: tokens read, seconds of compiling. Out: a debit of the key's tokens a minute. A prompt that is admitted is
-debited whole by `admission.py`; one that is refused after it was read is debited a tenth of its tokens here.
+In: tokens read, media included; seconds of compiling. Out: a debit of the key's tokens a minute. A prompt
+that is admitted is debited whole by `admission.py`, one that is refused later by a tenth here.
 """
 
 from __future__ import annotations

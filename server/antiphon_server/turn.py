@@ -101,7 +101,9 @@ async def _understand(
     """Prompt and media. A request that is wrong is refused here, before it waits."""
     prompt = await _read_prompt(plan, service, cost)
     note("rendered")
-    return prompt, await _load(plan, service, ticket)
+    media = await _load(plan, service, ticket)
+    cost.read(tokens_of(media, service.engine.card.media))
+    return prompt, media
 
 
 async def _start(

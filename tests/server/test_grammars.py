@@ -290,6 +290,19 @@ async def test_a_call_of_one_of_128_tools_compiles_in_time(pricing: Pricing, pro
     assert await pricing.price(schema.text) < GrammarPolicy().compile_s
 
 
+async def test_a_schema_that_makes_steps_long_is_refused(
+    pricing: Pricing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def judge(process: GrammarProcess, schema: str) -> Verdict:
+        return Verdict(compile_s=0.01, step_s=0.11 if "slow" in schema else 0.09)
+
+    monkeypatch.setattr(GrammarProcess, "judge", judge)
+    assert await pricing.price('{"title": "fast"}') == 0.01
+    with pytest.raises(BadRequest) as refused:
+        await pricing.price('{"title": "slow"}')
+    assert refused.value.code == "schema_too_complex"
+
+
 async def test_a_compiler_that_has_died_is_started_again(pricing: Pricing) -> None:
     died = pricing.process
     died.kill()

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import httpx
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon_executor.protocol import AudioClip, Media
 from antiphon_server import tokenizer as tokenizers
 from antiphon_server.admission import Admission
 from antiphon_server.app import create_app
 from antiphon_server.capacity import Capacity
+from antiphon_server.media.budget import Hold
+from antiphon_server.media.loader import MediaLoader
+from antiphon_server.media.source import MediaSource
 from antiphon_server.prompt import PromptRenderer, PromptTooLong
 from antiphon_server.service import Service
 from antiphon_server.tokenizer import PromptTokenizer
@@ -107,3 +114,26 @@ async def test_an_answered_prompt_is_charged_once(limited: Service) -> None:
         )
     used = answer.json()["usage"]["total_tokens"]
     assert 100_000 - limited.admission.rates.tokens.left("") == pytest.approx(used, abs=1)
+
+
+class LongSound:
+    """Two minutes of silence, whatever was sent."""
+
+    async def load(self, sources: Sequence[MediaSource], hold: Hold) -> Media:
+        return Media((AudioClip(np.zeros(120 * 16_000, np.float32)),) * len(sources), (), ())
+
+
+async def test_media_that_are_refused_once_they_are_decoded_are_charged_to_their_key(
+    limited: Service,
+) -> None:
+    capacity = replace(limited.admission.capacity, tokens_per_minute=1_000)
+    admission = Admission(capacity, clock=lambda: 0.0)
+    admission.rates.take("", 500)
+    service = replace(limited, admission=admission, media=cast("MediaLoader", LongSound()))
+    sound = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
+    transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        body = {"messages": [{"role": "user", "content": [sound]}]}
+        answer = await client.post("/v1/chat/completions", json=body)
+    assert answer.status_code == 429
+    assert 350 > admission.rates.tokens.left("") > 300

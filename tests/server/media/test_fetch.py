@@ -262,6 +262,8 @@ async def test_frames_by_url_are_fetched_side_by_side_and_not_all_at_once() -> N
             full.set()
         # One after the other would wait here for ever.
         await full.wait()
+        # Time for more to come, if they may.
+        await asyncio.sleep(0.3)
         waiting -= 1
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(frame) + frame)
 
