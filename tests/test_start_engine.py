@@ -168,6 +168,20 @@ async def test_an_engine_that_had_loaded_as_its_start_was_cancelled_is_ended(loa
     assert await asyncio.to_thread(loaded.down.wait, 10)
 
 
+async def test_an_engine_that_loads_and_never_answers_is_a_failed_start(
+    loaded: LoadedEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never(method: str) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(stage_module, "_FIRST_ANSWER_S", 0.1)
+    monkeypatch.setattr(loaded, "collective_rpc", never, raising=False)
+    loaded.go.set()
+    with pytest.raises(RuntimeError, match="the talker engine has loaded and does not answer"):
+        await asyncio.wait_for(start_stage("talker", AsyncEngineArgs(), lambda _: None), 10)
+    assert loaded.down.is_set()
+
+
 async def test_an_end_that_raises_keeps_no_other_engine_alive() -> None:
     class Stubborn(ScriptedStage):
         async def end(self) -> None:

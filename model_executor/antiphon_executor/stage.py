@@ -20,6 +20,9 @@ from antiphon_executor.stage_metrics import StageMetrics
 from antiphon_executor.supervised_stage import SupervisedStage
 from antiphon_executor.worker_report import REPORT
 
+# An engine that has just loaded has nothing else to do.
+_FIRST_ANSWER_S = 60.0
+
 Progress = Callable[[str], None]
 Generate = Callable[[TokensPrompt, SamplingParams, str], AsyncGenerator[RequestOutput]]
 Converse = Callable[[AsyncGenerator[StreamingInput], SamplingParams, str], AsyncGenerator[RequestOutput]]
@@ -174,7 +177,11 @@ async def start_stage(
     stage = Stage(name, llm, metrics, is_heard)
     # It tells of its processes, whose time is looked at when a later ping is not answered.
     try:
-        await stage.ping()
+        async with asyncio.timeout(_FIRST_ANSWER_S):
+            await stage.ping()
+    except TimeoutError:
+        await stage.end()
+        raise RuntimeError(f"the {name} engine has loaded and does not answer") from None
     except BaseException:
         await stage.end()
         raise
