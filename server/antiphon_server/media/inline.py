@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 import string
-from urllib.parse import unquote_to_bytes
 
 import pybase64
 
@@ -21,6 +20,13 @@ _LONGEST_HEADER = 1024
 # MIME parameters may hold spaces, quotes and commas (`codecs=vp8,opus`); this cannot occur in base64 itself.
 _DATA_BEGIN = re.compile(r";[ \t]*base64[ \t]*,", re.IGNORECASE)
 _WHITE_SPACE = string.whitespace.replace("\v", "")
+# What of base64 an encoder of URLs escapes. Undoing any escape would take a Python object for each: gigabytes
+# for a part within its limit.
+_ESCAPES = tuple(
+    (escape, char.encode())
+    for char in f"+/={_WHITE_SPACE}"
+    for escape in {f"%{ord(char):02x}".encode(), f"%{ord(char):02X}".encode()}
+)
 _EXAMPLES = {"audio": "audio/wav", "image": "image/png", "video": "video/mp4"}
 
 
@@ -57,9 +63,12 @@ def decode_inline(location: str, start: int, part: Part) -> bytes:
 
 
 def _decode_forgivingly(text: str, part: Part) -> bytes:
-    """As WHATWG's forgiving-base64 decode, after percent-decoding (a data URL's body may be encoded so)."""
+    """As WHATWG's forgiving-base64 decode, after percent-decoding where an encoder would have escaped."""
     try:
-        raw = unquote_to_bytes(text) if "%" in text else text.encode("ascii")
+        raw = text.encode("ascii")
+        if b"%" in raw:
+            for escape, byte in _ESCAPES:
+                raw = raw.replace(escape, byte)
         raw = raw.translate(None, _WHITE_SPACE.encode())
         if len(raw) % 4 == 0:
             raw = raw.removesuffix(b"=").removesuffix(b"=")

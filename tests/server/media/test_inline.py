@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import contextlib
+import tracemalloc
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -110,3 +113,22 @@ def test_parts_that_are_too_big_together_are_refused() -> None:
     read(text, budget)
     with pytest.raises(BadRequest, match=r"--media-request-bytes"):
         read(text, budget)
+
+
+def test_what_encoders_of_urls_escape_is_read() -> None:
+    data = b"\xfb\xef\xbe\xff\xff"
+    text = base64.b64encode(data).decode()
+    assert {"+", "/", "="} <= set(text)
+    assert read(f"data:audio/wav;base64,{quote(text, safe='')}%0d%0A%20") == data
+
+
+@pytest.mark.parametrize("text", ["%2B", "%41"])
+def test_escapes_take_no_more_memory_than_a_few_copies_of_the_text(text: str) -> None:
+    text *= 300_000
+    tracemalloc.start()
+    try:
+        with contextlib.suppress(BadRequest):
+            decode_inline(text, 0, ONE)
+        assert tracemalloc.get_traced_memory()[1] < 4 * len(text)
+    finally:
+        tracemalloc.stop()
