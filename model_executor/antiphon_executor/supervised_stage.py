@@ -64,7 +64,7 @@ class Watch:
 
     policy: RestartPolicy
     hang_s: float
-    stuck_s: float = 3.0
+    stuck_s: float
     ping_every_s: float = 1.0
 
 

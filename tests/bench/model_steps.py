@@ -139,7 +139,7 @@ def thinking(engine: StepEngine, prompt: list[int]) -> Request:
 
 def speaking(engine: StepEngine, settings: EngineSettings, prompt: list[int], bridge: Bridge) -> Request:
     config, ledger = read_config(settings.model), SlotLedger(settings.talker.streams, 1000)
-    watch = Watch(RestartPolicy(0), 60.0)
+    watch = Watch(RestartPolicy(0), 60.0, 3.0)
     stage: Any = SupervisedStage("talker", cast(Any, engine), _never, watch, lambda death: None)
     talker = talker_of(settings, config, stage, bridge, ledger)
     voice = next(voice.id for voice in voices_of(settings.model, config, None) if voice.default)

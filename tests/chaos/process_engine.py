@@ -80,7 +80,8 @@ class EngineOfProcesses(EchoEngine):
 
     @classmethod
     async def start(cls, folder: Path, hang_s: float) -> EngineOfProcesses:
-        watch = Watch(RestartPolicy(10_000, first_s=0.05, longest_s=0.05), hang_s, ping_every_s=0.1)
+        policy = RestartPolicy(10_000, first_s=0.05, longest_s=0.05)
+        watch = Watch(policy, hang_s, stuck_s=3.0, ping_every_s=0.1)
         stages = {}
         for name in STAGES:
             start = partial(EngineProcess.start, name)

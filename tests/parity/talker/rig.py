@@ -170,4 +170,4 @@ def unwatched(stage: Stage) -> SupervisedStage[Stage]:
     async def never() -> Stage:
         raise RuntimeError("an engine of a test is started once")
 
-    return SupervisedStage(stage.name, stage, never, Watch(RestartPolicy(0), 60.0), lambda death: None)
+    return SupervisedStage(stage.name, stage, never, Watch(RestartPolicy(0), 60.0, 3.0), lambda death: None)
