@@ -19,6 +19,7 @@ from antiphon_executor.dual_track_session import DualTrackTalker
 from antiphon_executor.messages import MediaRows, SpeechFrames
 from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import (
+    AnswerLost,
     EngineBusy,
     EngineError,
     InvalidTurn,
@@ -63,6 +64,7 @@ class Engines:
         self.tokens: tuple[int, ...] = (30, 31, END)
         self.finish = "stop"
         self.stop_reason: str | int | None = None
+        self.talker_ends = True
         self.started: list[StreamStart] = []
         self._frames = self._push(folder.frames)
         self._rows = self._push(folder.rows)
@@ -95,7 +97,8 @@ class Engines:
             frame = SpeechFrames(start.stream, index, b"", bytes([index, 0]), ended=False)
             await self._frames.send(msgspec.msgpack.encode(frame))
         choice = SimpleNamespace(token_ids=[0] * FRAMES, finish_reason="length")
-        yield SimpleNamespace(outputs=[choice])
+        if self.talker_ends:
+            yield SimpleNamespace(outputs=[choice])
 
     async def send_rows(self, request_id: str) -> None:
         ids = np.array(PROMPT, np.int32)
@@ -204,6 +207,13 @@ async def test_given_a_part_that_fails_then_the_turn_fails_and_waits_for_nothing
     engines.fault = fault
     with pytest.raises((ValueError, RuntimeError), match=r"lost|cancelled"):
         await heard(TurnRun(engines.stages, turn(PICTURE)))
+    assert engines.ledger.used == 0
+
+
+async def test_given_a_talker_that_ends_without_an_output_then_the_answer_is_lost(engines: Engines) -> None:
+    engines.talker_ends = False
+    with pytest.raises(AnswerLost, match="the Talker gave its speech no end"):
+        await heard(TurnRun(engines.stages, replace(turn(), prompt_token_ids=PROMPT[4:])))
     assert engines.ledger.used == 0
 
 
