@@ -137,11 +137,21 @@ class _Loading:
         if len(locations) > limit:
             fix = "Send fewer frames or raise the limit."
             raise part.over(f"has {len(locations)} frames", f"{limit} frames", "video_frames", fix)
+        self._check_frame_list_length(part)
         with first_failure():
             async with asyncio.TaskGroup() as group:
                 frames = [group.create_task(self._bytes(location, part)) for location in locations]
         data = [frame.result() for frame in frames]
         return await self._pictures.decode_frame_list(part, data, self._budget)
+
+    def _check_frame_list_length(self, part: Part) -> None:
+        """A client may space frames by years, but positions in time end, and admission adds up seconds."""
+        fps, most_s = part.source.fps or self._policy.video_fps, self._policy.video_seconds
+        seconds = len(part.source.locations) / fps
+        if seconds > most_s:
+            fix = "Send fewer frames or a higher fps."
+            got = f"lasts {seconds:g} s at {fps:g} frames a second"
+            raise part.over(got, f"{most_s:g} s", "video_seconds", fix)
 
     async def _bytes(self, location: str, part: Part) -> bytes:
         if not is_url(location):

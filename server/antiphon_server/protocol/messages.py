@@ -12,7 +12,7 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag
 from antiphon_server.protocol.limits import MAX_MESSAGES, MAX_PARTS, MAX_TOOL_CALLS, MAX_VIDEO_FRAMES
 from antiphon_server.protocol.wire import Flag, Location, Name, Text, Wire
 
-Fps = Annotated[float, Field(gt=0, le=60, strict=True)]
+Fps = Annotated[float, Field(ge=0.001, le=60, strict=True)]
 Pixels = Annotated[int, Field(ge=1, le=100_000_000, strict=True)]
 FrameCount = Annotated[int, Field(ge=1, le=MAX_VIDEO_FRAMES, strict=True)]
 

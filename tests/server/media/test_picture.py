@@ -177,6 +177,15 @@ async def test_too_many_frames_in_a_list_are_refused_before_any_is_decoded(loade
         await loader.load([source])
 
 
+@pytest.mark.parametrize("fps", [5e-324, 1e-9, 0.001])
+async def test_frames_spaced_too_far_apart_are_refused_before_any_is_decoded(
+    loader: MediaLoader, fps: float
+) -> None:
+    source = part("video", *["!not base64!"] * 6, is_frame_list=True, fps=fps)
+    with pytest.raises(BadRequest, match=r"lasts .* s at .* limit is 600 s \(--media-video-seconds\)"):
+        await loader.load([source])
+
+
 async def test_a_damaged_frame_of_a_list_is_refused(loader: MediaLoader) -> None:
     frames = [picture(flag_picture(), "PNG"), b"GIF89a" + bytes(40)]
     with pytest.raises(BadRequest, match="video part 1 could not be decoded"):
