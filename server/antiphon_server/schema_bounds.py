@@ -42,6 +42,7 @@ class SchemaBounds:
     """What the schemas of one request hold together."""
 
     def __init__(self) -> None:
+        self._places = 0
         self._properties = 0
         self._values = 0
         self._branches = 0
@@ -52,6 +53,8 @@ class SchemaBounds:
         pointers: set[Pointer] = set()
         references: list[tuple[str, str]] = []
         for place in places(Place(schema, (), param)):
+            self._places += 1
+            _check_most(self._places, limits.MAX_SCHEMA_PLACES, param, "schemas within them")
             pointers.add(place.pointer)
             if isinstance(place.schema, dict):
                 self._check_place(place, is_root=not place.pointer)

@@ -23,6 +23,8 @@ from antiphon_server.grammar_process import GrammarProcess
 from antiphon_server.key_rates import KeyRates
 from antiphon_server.preparation_cost import PreparationCost
 from antiphon_server.protocol.chat import parse_chat_request
+from antiphon_server.protocol.limits import MAX_SCHEMA_PLACES
+from antiphon_server.schema_bounds import SchemaBounds
 from tests.echo_engine import EchoEngine
 from tests.server.schemas import ORDINARY, dear, names, objects
 from tests.server.test_long_prompts import limited
@@ -288,6 +290,16 @@ async def test_a_call_of_one_of_128_tools_compiles_in_time(pricing: Pricing, pro
     schema = read_answer_schema(request)
     assert schema is not None
     assert await pricing.price(schema.text) < GrammarPolicy().compile_s
+
+
+def test_schemas_of_too_many_definitions_are_refused_before_they_take_the_event_loops_time() -> None:
+    bounds, most = SchemaBounds(), MAX_SCHEMA_PLACES
+    few = {"$defs": {f"d{number}": {} for number in range(most // 5 - 1)}}
+    for _ in range(5):
+        bounds.check(few, "tools[0]")
+    with pytest.raises(BadRequest) as refused:
+        bounds.check({}, "tools[1].function.parameters")
+    assert (refused.value.code, refused.value.param) == ("schema_too_large", "tools[1].function.parameters")
 
 
 async def test_a_schema_that_makes_steps_long_is_refused(

@@ -22,6 +22,8 @@ MAX_TOOLS_JSON_CHARS = 256_000
 MAX_SCHEMA_JSON_CHARS = 16_000
 # Of all schemas that one answer is held to. OpenAI takes 5,000 properties and 1,000 values of enums.
 MAX_SCHEMA_PROPERTIES = 2_000
+# Schemas within them, definitions too. To look through these holds the event loop for about 30 ms.
+MAX_SCHEMA_PLACES = 5_000
 MAX_SCHEMA_VALUES = 2_000
 MAX_SCHEMA_BRANCHES = 1_000
 MAX_SCHEMA_ITEMS = 20_000
