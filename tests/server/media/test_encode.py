@@ -74,6 +74,14 @@ async def test_a_whole_file_states_its_length(audio_format: AudioFormat, lead_in
     assert stated_s == pytest.approx(len(PCM) / 2 / 24_000 + lead_in_s, abs=1e-4)
 
 
+async def test_a_streamed_mp3_states_no_length() -> None:
+    """Its header would stand in front, before the length is known: players would show a wrong one."""
+    async with open_encoder("mp3", DEADLINE_S) as sound:
+        encoded = await sound.feed(PCM) + await sound.finish()
+    assert encoded
+    assert not any(mark in encoded[:1_000] for mark in (b"Xing", b"Info"))
+
+
 async def test_whole_files_leave_no_descriptor_and_no_child() -> None:
     await encode(PCM, "flac", DEADLINE_S)
     process = psutil.Process()
