@@ -264,6 +264,25 @@ async def test_given_an_answer_that_ends_by_itself_or_at_a_limit_then_it_says_wh
     assert events[-1] == TextEnded(0, said)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize(
+    ("finish", "stop_reason", "says"),
+    [("stop", None, None), ("length", None, "length"), ("stop", "3", "stop")],
+)
+async def test_given_a_grammar_that_fails_in_the_middle_then_the_piece_of_json_is_no_whole_answer(
+    engines: Engines, finish: str, stop_reason: str | None, says: str | None
+) -> None:
+    """R48: vLLM says `stop`, since such a grammar allows nothing but the end."""
+    engines.finish, engines.stop_reason = finish, stop_reason
+    text = TextSampling(json_schema="{}", schema_param="tools")
+    run = TurnRun(engines.stages, TurnRequest("t", PROMPT[4:], text=text))
+    if says is not None:
+        assert (await heard(run))[-1] == TextEnded(0, says)  # type: ignore[arg-type]
+        return
+    with pytest.raises(InvalidTurn, match="in the middle of the answer") as raised:
+        await heard(run)
+    assert raised.value.param == "tools"
+
+
 @pytest.mark.parametrize("param", ["response_format", "tools"])
 async def test_given_a_schema_that_vllm_cannot_compile_then_the_request_is_refused_by_its_field(
     engines: Engines, param: str

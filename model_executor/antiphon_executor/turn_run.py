@@ -16,6 +16,7 @@ from vllm.outputs import CompletionOutput, RequestOutput
 from antiphon_executor.bridge import Bridge
 from antiphon_executor.cut_text import CutText
 from antiphon_executor.engine_times import note_engine_times
+from antiphon_executor.held_text import HeldText
 from antiphon_executor.messages import MediaRows
 from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import (
@@ -84,6 +85,7 @@ class TurnRun:
         self._rows: asyncio.Future[MediaRows] | None = None
         self._answered = False
         self._said = ""
+        self._held_text = HeldText(turn.text.schema_param) if turn.text.json_schema is not None else None
         self._cut_text = stages.cut_text()
         self._speakable = SpeakableText(stages.decode, stages.thinker_eos, bool(turn.text.stop))
 
@@ -206,6 +208,10 @@ class TurnRun:
         if choice.text or token_ids:
             delta = TextDelta(choice.index, choice.text, len(token_ids), logprobs, spoken.ends)
             self._queue.put_nowait(delta)
+        if self._held_text is not None:
+            self._held_text.see(choice.index, choice.text)
+            if reason == "stop" and not isinstance(choice.stop_reason, str):
+                self._held_text.check_whole(choice.index)
         if self._stream is not None:
             self._say(self._stream, spoken, choice)
         if reason is not None:
