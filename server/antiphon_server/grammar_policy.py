@@ -19,6 +19,12 @@ class GrammarPolicy(BaseModel):
     memory_bytes: int = Field(
         default=256 << 20, ge=16 << 20, description="Memory that compiling one JSON schema may take."
     )
+    check_s: float = Field(
+        default=0.1,
+        gt=0,
+        le=1,
+        description="Processor time to check one JSON schema. The event loop stands still meanwhile.",
+    )
     step_s: float = Field(
         default=0.1, gt=0, le=1, description="Processor time that a schema may add to one step."
     )

@@ -72,7 +72,7 @@ class GrammarPricer:
             async with self._pricing.place(owner):
                 verdict = self._known.get(name) or await self._judge(name, schema, cost)
         flaw = verdict.flaw
-        if flaw is None and verdict.step_s > self._policy.step_s:
+        if flaw is None and self._holds_up_others(verdict):
             flaw = "too_complex"
         if flaw is not None:
             raise self._refusal(flaw, param)
@@ -97,6 +97,10 @@ class GrammarPricer:
             yield over
         finally:
             over()
+
+    def _holds_up_others(self, verdict: Verdict) -> bool:
+        """vLLM checks a schema on the server's event loop at every request, and fills masks in steps."""
+        return verdict.step_s > self._policy.step_s or verdict.check_s > self._policy.check_s
 
     async def _judge(self, name: bytes, schema: str, cost: PreparationCost) -> Verdict:
         verdict = await self._process.judge(schema)

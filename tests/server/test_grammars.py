@@ -7,6 +7,7 @@ import contextlib
 import json
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -302,17 +303,28 @@ def test_schemas_of_too_many_definitions_are_refused_before_they_take_the_event_
     assert (refused.value.code, refused.value.param) == ("schema_too_large", "tools[1].function.parameters")
 
 
-async def test_a_schema_that_makes_steps_long_is_refused(
-    pricing: Pricing, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("part", ["check_s", "step_s"])
+async def test_a_schema_that_holds_up_the_event_loop_or_the_engines_steps_is_refused(
+    pricing: Pricing, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
     async def judge(process: GrammarProcess, schema: str) -> Verdict:
-        return Verdict(compile_s=0.01, step_s=0.11 if "slow" in schema else 0.09)
+        return replace(Verdict(compile_s=0.01), **{part: 0.11 if "slow" in schema else 0.09})
 
     monkeypatch.setattr(GrammarProcess, "judge", judge)
     assert await pricing.price('{"title": "fast"}') == 0.01
     with pytest.raises(BadRequest) as refused:
         await pricing.price('{"title": "slow"}')
     assert refused.value.code == "schema_too_complex"
+
+
+async def test_tools_that_are_long_to_check_are_refused(pricing: Pricing) -> None:
+    """vLLM would check these for a third of a second on the server's event loop, at every request."""
+    tools = ({"type": "object", "properties": {f"a{n}_{i}": {"type": "string", "format": FORMATS[i % 10]}
+              for i in range(280)}} for n in range(7))  # fmt: skip
+    schema = read_answer_schema(parse_chat_request(json.dumps(forced(*tools)).encode()))
+    assert schema is not None
+    with pytest.raises(BadRequest):
+        await pricing.price(schema.text)
 
 
 async def test_a_compiler_that_has_died_is_started_again(pricing: Pricing) -> None:
