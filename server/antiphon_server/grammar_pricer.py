@@ -71,6 +71,9 @@ class GrammarPricer:
         if verdict is None:
             async with self._pricing.place(owner):
                 verdict = self._known.get(name) or await self._judge(name, schema, cost)
+        elif verdict.flaw is None:
+            # The engine checks and compiles it once more.
+            cost.compiled(verdict.check_s + verdict.compile_s)
         flaw = verdict.flaw
         if flaw is None and self._holds_up_others(verdict):
             flaw = "too_complex"

@@ -184,6 +184,20 @@ async def test_the_seconds_of_a_compilation_are_charged_to_the_key(limited: Any)
     await pricer.close()
 
 
+async def test_a_schema_that_is_known_is_charged_too_since_the_engine_compiles_it_again(
+    limited: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def judge(process: GrammarProcess, schema: str) -> Verdict:
+        return Verdict(compile_s=0.5)
+
+    monkeypatch.setattr(GrammarProcess, "judge", judge)
+    rates = limited.admission.rates
+    for _ in range(3):
+        with PreparationCost(rates, "key") as cost:
+            await limited.grammars.price("{}", "key", SCHEMA, cost)
+    assert rates.tokens.left("key") == 100_000 - 3 * 500
+
+
 class Pricing:
     """A pricer, and what of its process can be seen."""
 
