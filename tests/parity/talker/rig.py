@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from antiphon_executor.spoken_stream import SpokenStream, text_prompt
 from antiphon_executor.stage import Stage, start_stage
 from antiphon_executor.supervised_stage import SupervisedStage, Watch
 from antiphon_executor.talker.engine_args import aria_talker_engine_args, talker_engine_args
+
+_NAMES = itertools.count()
 
 
 @dataclass
@@ -89,18 +92,24 @@ class TalkerRig:
     ) -> Spoken:
         """Speaks `text_ids`, fed in pieces of the given sizes (repeating) with a pause between them."""
         with self.ledger.lease() as slot:
-            stream = SpokenStream("rig", sampling, self.talker, self.bridge, slot)
+            # An abort is of all requests of one name.
+            name = f"rig-{next(_NAMES)}"
+            stream = SpokenStream(name, sampling, self.talker, self.bridge, slot)
             frames, arrived_s = self.bridge.last, self.bridge.arrived_s
             stream.begin(prompt if isinstance(prompt, MediaRows) else text_prompt(list(prompt)))
             feeding = asyncio.create_task(self._feed(stream, list(text_ids), pieces, pause_s))
             pcm, ended = [], None
-            async for event in stream.events():
-                if isinstance(event, SpeechDelta):
-                    pcm.append(event.pcm)
-                else:
-                    ended = event
-            await feeding
-            stream.close()
+            try:
+                async with aclosing(stream.events()) as events:
+                    async for event in events:
+                        if isinstance(event, SpeechDelta):
+                            pcm.append(event.pcm)
+                        else:
+                            ended = event
+                await feeding
+            finally:
+                feeding.cancel()
+                stream.close()
         frames = [frame for frame in frames if not frame.ended]
         assert [frame.frame for frame in frames] == list(range(len(frames)))
         codes = np.array([np.frombuffer(frame.codes, np.int16) for frame in frames])
