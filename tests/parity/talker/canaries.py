@@ -1,7 +1,7 @@
 """Short streams that no two have alike: each with a voice, a text, media and a seed of its own.
 
 In: a running Talker. Out: what each stream gave, alone or in company in a small pool of slots. Some leave in
-the middle. What a stream gave alone is what it must give in any company: anything else is somebody else's.
+the middle. What a stream gave alone is what it must give in any company: anything else is another's.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from antiphon_executor.prompt_ids import PromptIds
 from antiphon_executor.protocol import SpeechSampling
 from tests.parity.talker.rig import Spoken, TalkerRig
 
-# How many; `make canaries` sets it.
-COUNT = int(os.environ.get("ANTIPHON_ENGINE_CANARIES", "40"))
+# How many; `make canaries` sets it. `ALONE`: so many of them are heard alone, too.
+COUNT = int(os.environ.get("ANTIPHON_ENGINE_CANARIES", "0"))
+ALONE = 40
 LEAVING = 0.05
 FIRST_WORD, LAST_WORD = 20, 240
 # A sample of s16 is 1 / 32767. Company changes how the vocoder rounds, and no more.
@@ -101,9 +102,10 @@ def assert_same(heard: dict[int, Spoken], expected: dict[int, Spoken]) -> None:
 
 
 def assert_no_two_alike(heard: dict[int, Spoken]) -> None:
-    """Else one could pass for another."""
-    said = {spoken.codes.tobytes() for spoken in heard.values() if len(spoken.codes)}
-    assert len(said) > 0.98 * len(heard)
+    """Else one could pass for another. A voice may also end before its first frame."""
+    said = [spoken.codes.tobytes() for spoken in heard.values() if len(spoken.codes)]
+    assert len(said) > 0.7 * len(heard), f"{len(heard) - len(said)} of {len(heard)} streams said nothing"
+    assert len(set(said)) > 0.95 * len(said), f"{len(said) - len(set(said))} of {len(said)} are alike"
 
 
 def _same(one: Spoken, other: Spoken) -> bool:
