@@ -67,18 +67,18 @@ def exchange(port: int, name: str, pieces: Iterable[bytes]) -> Answer:
             try:
                 for piece in pieces:
                     sock.sendall(piece)
-                sock.shutdown(socket.SHUT_WR)
             except (BrokenPipeError, ConnectionResetError):
                 pass
             raw = _read(sock, began)
     except TimeoutError:
         return Answer(name, 0, time.monotonic() - began, broken=f"no answer within {LONGEST_S:g} s")
-    except ConnectionError:
-        # It refused by closing, with bytes of ours still on their way: no answer, and no fault.
-        return Answer(name, 0, time.monotonic() - began)
+    except ConnectionError as error:
+        return Answer(name, 0, time.monotonic() - began, broken=f"no answer: {error!r}")
     head, _, body = raw.partition(b"\r\n\r\n")
-    status = int(head.split(b" ", 2)[1]) if head.startswith(b"HTTP/1.1 ") else 0
-    return Answer(name, status, time.monotonic() - began, _joined(body) if b"chunked" in head else body)
+    if not head.startswith(b"HTTP/1.1 "):
+        return Answer(name, 0, time.monotonic() - began, broken="the connection ended without an answer")
+    body = _joined(body) if b"chunked" in head else body
+    return Answer(name, int(head.split(b" ", 2)[1]), time.monotonic() - began, body)
 
 
 def _read(sock: socket.socket, began: float) -> bytes:

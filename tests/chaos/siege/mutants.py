@@ -119,7 +119,7 @@ class Mutants:
                 return f"content type {kind[:30]!r}", [head_of(len(body), content_type=kind), body]
             case 1:
                 size = self._dice.choice((0, 1, len(body) // 2, len(body) - 1))
-                return f"content length {size}", [head_of(size), body]
+                return f"the first {size} bytes", [head_of(size), body[:size]]
             case 2:
                 step = self._dice.randint(1, 4096)
                 extension = self._dice.choice(("", ";a=b", ";" + "x" * 100))
