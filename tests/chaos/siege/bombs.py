@@ -72,12 +72,15 @@ def _pictures() -> Iterator[tuple[str, Part]]:
 
 
 def _sounds() -> Iterator[tuple[str, Part]]:
+    silence = ("-f", "lavfi", "-i", "anullsrc=r=48000:cl=mono:d=60")
+    minute = ffmpeg(*silence, "-c:a", "libopus", "-b:a", "500", "-frame_duration", "60", suffix="ogg")
+    repeated = ("-stream_loop", "479", "-i", "a.ogg")
     for seconds in (299, 301, 3_600, 28_800):
         source = ("-f", "lavfi", "-i", f"anullsrc=r=48000:cl=mono:d={seconds}")
         if seconds < 10_000:
             yield f"FLAC {seconds} s", _audio_part(ffmpeg(*source, "-c:a", "flac", suffix="flac"))
             yield f"MP3 {seconds} s", _audio_part(ffmpeg(*source, "-b:a", "8k", "-ar", "8000", suffix="mp3"))
-        opus = ffmpeg(*source, "-c:a", "libopus", "-b:a", "500", "-frame_duration", "60", suffix="ogg")
+        opus = ffmpeg(*repeated, "-t", str(seconds), "-c", "copy", suffix="ogg", files={"a.ogg": minute})
         yield f"Opus {seconds} s", _audio_part(opus)
     small = wav(tone(0.2, 16_000)[None, :], 16_000)
     for size in (2**31, 2**32 - 1, 0):
