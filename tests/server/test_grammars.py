@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,16 +20,16 @@ from antiphon_server.errors import BadRequest, Overloaded
 from antiphon_server.grammar_policy import GrammarPolicy
 from antiphon_server.grammar_pricer import GrammarPricer
 from antiphon_server.grammar_process import GrammarProcess
-from antiphon_server.key_rates import KeyRates
 from antiphon_server.preparation_cost import PreparationCost
 from antiphon_server.protocol.chat import parse_chat_request
 from antiphon_server.protocol.limits import MAX_SCHEMA_PLACES
 from antiphon_server.schema_bounds import SchemaBounds
 from tests.echo_engine import EchoEngine
+from tests.server.grammar_pricing import Pricing, pricing
 from tests.server.schemas import ORDINARY, dear, names, objects
 from tests.server.test_long_prompts import limited
 
-__all__ = ["limited"]
+__all__ = ["limited", "pricing"]
 URL = "/v1/chat/completions"
 SCHEMA = "response_format.json_schema.schema"
 # Refusals take up to a second of processor time, on a machine that does other things too.
@@ -198,37 +197,6 @@ async def test_a_schema_that_is_known_is_charged_too_since_the_engine_compiles_i
     assert rates.tokens.left("key") == 100_000 - 3 * 500
 
 
-class Pricing:
-    """A pricer, and what of its process can be seen."""
-
-    def __init__(self, pricer: GrammarPricer, rates: KeyRates) -> None:
-        self.pricer = pricer
-        self._rates = rates
-
-    async def price(self, schema: str, owner: str = "") -> float:
-        with PreparationCost(self._rates, owner) as cost:
-            return await self.pricer.price(schema, owner, "schema", cost)
-
-    @property
-    def process(self) -> psutil.Process:
-        return psutil.Process(self.pricer.pid)
-
-    async def forks(self, number: int) -> None:
-        """Waits until so many are at work."""
-        async with asyncio.timeout(GENEROUS_S):
-            while len(self.process.children()) != number:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
-
-
-@pytest.fixture
-async def pricing(checkpoint: Path, limited: Any, request: pytest.FixtureRequest) -> AsyncIterator[Pricing]:
-    policy = getattr(request, "param", GrammarPolicy())
-    pricer = GrammarPricer(checkpoint, policy)
-    await pricer.start()
-    yield Pricing(pricer, limited.admission.rates)
-    await pricer.close()
-
-
 async def test_one_keys_dear_schemas_do_not_delay_another_key(pricing: Pricing) -> None:
     hogs = [asyncio.create_task(pricing.price(dear(n, as_text=True), "hog")) for n in range(1, 9)]
     await pricing.forks(1)
@@ -339,56 +307,6 @@ async def test_tools_that_are_long_to_check_are_refused(pricing: Pricing) -> Non
     assert schema is not None
     with pytest.raises(BadRequest):
         await pricing.price(schema.text)
-
-
-async def test_a_compiler_that_has_died_is_started_again(pricing: Pricing) -> None:
-    died = pricing.process
-    died.kill()
-    await pricing.price('{"type": "object"}')
-    assert pricing.pricer.pid != died.pid
-
-
-async def test_who_notices_a_death_late_does_not_end_the_next_process(
-    pricing: Pricing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ask, restarted = GrammarProcess._ask, asyncio.Event()
-
-    async def noticed_late(process: GrammarProcess, schema: str) -> Verdict | None:
-        verdict = await ask(process, schema)
-        if verdict is None and "late" in schema:
-            await restarted.wait()
-        return verdict
-
-    monkeypatch.setattr(GrammarProcess, "_ask", noticed_late)
-    died = pricing.process
-    died.suspend()
-    early = asyncio.create_task(pricing.price('{"type": "object"}', "a"))
-    late = asyncio.create_task(pricing.price('{"title": "late"}', "b"))
-    await asyncio.sleep(0.1)
-    died.kill()
-    await early
-    following = pricing.process
-    restarted.set()
-    await late
-    assert pricing.process == following
-
-
-async def test_a_fork_that_crashes_is_a_refusal_and_no_more(pricing: Pricing) -> None:
-    waiting = asyncio.create_task(pricing.price(dear(1, as_text=True)))
-    await pricing.forks(1)
-    pricing.process.children()[0].kill()
-    with pytest.raises(BadRequest):
-        await waiting
-    await pricing.price('{"type": "object"}')
-
-
-async def test_the_compilers_process_is_small_and_ends_with_the_server(pricing: Pricing) -> None:
-    process = pricing.process
-    loaded = {Path(mapping.path).name for mapping in process.memory_maps()}
-    assert not any(name.startswith(("libtorch", "libc10", "_multiarray_umath")) for name in loaded)
-    assert process.memory_info().rss < 150 << 20
-    await pricing.pricer.close()
-    assert not process.is_running()
 
 
 async def test_the_engine_has_one_dear_schema_of_a_key_to_compile(pricing: Pricing) -> None:

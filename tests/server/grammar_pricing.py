@@ -1,0 +1,49 @@
+"""A grammar pricer with a compiler process of its own, for tests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from antiphon_server.grammar_policy import GrammarPolicy
+from antiphon_server.grammar_pricer import GrammarPricer
+from antiphon_server.key_rates import KeyRates
+from antiphon_server.preparation_cost import PreparationCost
+
+GENEROUS_S = 15.0
+
+
+class Pricing:
+    """A pricer, and what of its process can be seen."""
+
+    def __init__(self, pricer: GrammarPricer, rates: KeyRates) -> None:
+        self.pricer = pricer
+        self._rates = rates
+
+    async def price(self, schema: str, owner: str = "") -> float:
+        with PreparationCost(self._rates, owner) as cost:
+            return await self.pricer.price(schema, owner, "schema", cost)
+
+    @property
+    def process(self) -> psutil.Process:
+        return psutil.Process(self.pricer.pid)
+
+    async def forks(self, number: int) -> None:
+        """Waits until so many are at work."""
+        async with asyncio.timeout(GENEROUS_S):
+            while len(self.process.children()) != number:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture
+async def pricing(checkpoint: Path, limited: Any, request: pytest.FixtureRequest) -> AsyncIterator[Pricing]:
+    policy = getattr(request, "param", GrammarPolicy())
+    pricer = GrammarPricer(checkpoint, policy)
+    await pricer.start()
+    yield Pricing(pricer, limited.admission.rates)
+    await pricer.close()
