@@ -26,7 +26,7 @@ _FLOAT_MONO = "sample_fmts=flt:channel_layouts=mono"
 _FILLING_FRAMES = 3
 _FILLING_S = 0.12
 # These do not say where the sound begins and ends, unless its first packet lies before the start.
-_UNMARKED = {"aac", "mp3", "mpegts", "avi"}
+_UNMARKED = {"aac", "mp3", "mpegts", "avi", "matroska"}
 # What is taken for the layout of a file that only counts its channels.
 _USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
