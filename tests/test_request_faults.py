@@ -38,7 +38,7 @@ REFUSALS = {
 def test_a_refusal_names_the_clients_field_and_says_nothing_that_vllm_said(
     error: VLLMValidationError, text: TextSampling, param: str | None
 ) -> None:
-    refusal = refusal_of(error, TurnRequest("t", (1,), text=text), vocabulary=100)
+    refusal = refusal_of(error, TurnRequest("t", (1,), text=text), vocabulary=100, context_tokens=64)
     assert isinstance(refusal, InvalidTurn)
     assert refusal.param == param
     for word in (CANARY, "Grammar", "parameter=", "value=", "token_id", "encoder cache"):
@@ -47,7 +47,9 @@ def test_a_refusal_names_the_clients_field_and_says_nothing_that_vllm_said(
 
 def test_the_ids_that_a_logit_bias_may_name_are_said() -> None:
     error, text, _ = REFUSALS["token ids"]
-    assert "0 to 99" in str(refusal_of(error, TurnRequest("t", (1,), text=text), vocabulary=100))
+    assert "0 to 99" in str(
+        refusal_of(error, TurnRequest("t", (1,), text=text), vocabulary=100, context_tokens=64)
+    )
 
 
 def test_a_prompt_that_fills_the_context_is_refused_with_openais_code() -> None:

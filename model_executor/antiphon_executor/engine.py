@@ -113,6 +113,7 @@ class VllmOmniEngine:
         )
         self._card = model_card(settings, config, voices, model, memory, capacity, media)
         self._vocabulary: int = model.get_vocab_size()
+        self._context_tokens: int = model.max_model_len
         self._ledger = SlotLedger(limits.streams if talker else 0, pages_for(limits.media_rows))
         self._turns = Stages(
             think=generate_of(thinker),
@@ -155,7 +156,7 @@ class VllmOmniEngine:
         except VLLMClientError as error:
             fields = {"error": type(error).__name__, "parameter": getattr(error, "parameter", None)}
             _log.info("vLLM refused a request", extra={"fields": fields})
-            raise refusal_of(error, turn, self._vocabulary) from error
+            raise refusal_of(error, turn, self._vocabulary, self._context_tokens) from error
         except (EngineDeadError, EngineGenerateError) as error:
             dead = self._dead_stage()
             if dead is None:

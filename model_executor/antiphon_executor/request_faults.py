@@ -29,9 +29,11 @@ def finish_of(reason: str, turn: TurnRequest, *, answered: bool) -> FinishReason
             raise EngineError("the engine ended the answer with an error")
 
 
-def refusal_of(error: VLLMClientError, turn: TurnRequest, vocabulary: int) -> InvalidTurn:
+def refusal_of(
+    error: VLLMClientError, turn: TurnRequest, vocabulary: int, context_tokens: int
+) -> InvalidTurn:
     """`vocabulary`: how many tokens the model knows."""
-    named = _of_parameter(getattr(error, "parameter", None), vocabulary)
+    named = _of_parameter(getattr(error, "parameter", None), vocabulary, context_tokens)
     if named is not None:
         return named
     text = turn.text
@@ -46,7 +48,7 @@ def refusal_of(error: VLLMClientError, turn: TurnRequest, vocabulary: int) -> In
     return InvalidTurn("the engine cannot serve this request as it is")
 
 
-def _of_parameter(parameter: str | None, vocabulary: int) -> InvalidTurn | None:
+def _of_parameter(parameter: str | None, vocabulary: int, context_tokens: int) -> InvalidTurn | None:
     match parameter:
         case "logit_bias":
             reason = (
@@ -58,7 +60,7 @@ def _of_parameter(parameter: str | None, vocabulary: int) -> InvalidTurn | None:
                 "the engine gives fewer alternatives a token than top_logprobs", "top_logprobs"
             )
         case "input_tokens" | "input_text":
-            reason = "the prompt is longer than the model's context"
+            reason = f"the prompt is longer than the model's context of {context_tokens} tokens"
             return InvalidTurn(reason, "messages", "context_length_exceeded")
         case "temperature" | "top_p" | "max_tokens":
             return InvalidTurn(f"the engine does not take this value of {parameter}", parameter)
