@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import pytest_asyncio
 import zmq
 from vllm.engine.arg_utils import AsyncEngineArgs
 
@@ -79,21 +80,28 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> Starts:
     return scripted
 
 
-def tasks_of_the_bridge() -> list[str]:
-    return [task.get_name() for task in asyncio.all_tasks() if task.get_name().startswith("bridge")]
+@pytest_asyncio.fixture
+async def earlier_tasks() -> set[asyncio.Task[Any]]:
+    """The loop is the session's: engines that serve other tests may be running in it."""
+    return asyncio.all_tasks()
+
+
+def bridge_tasks_since(earlier: set[asyncio.Task[Any]]) -> list[str]:
+    return [task.get_name() for task in asyncio.all_tasks() - earlier if task.get_name().startswith("bridge")]
 
 
 async def test_a_start_that_fails_behind_the_engines_ends_both_and_removes_the_socket_folder(
     starts: Starts,
     temporary: Path,
     tiny_qwen3_omni: Path,  # noqa: F811
+    earlier_tasks: set[asyncio.Task[Any]],
 ) -> None:
     """The engine's constructor asks the stages for what these do not have."""
     with pytest.raises(AttributeError):
         await start_engine(EngineSettings(model=tiny_qwen3_omni), lambda _: None)
     assert [stage.name for stage in starts.stages if stage.ended] == ["thinker", "talker"]
     assert list(temporary.glob("antiphon-*")) == []  # noqa: ASYNC240
-    assert tasks_of_the_bridge() == []
+    assert bridge_tasks_since(earlier_tasks) == []
 
 
 @pytest.mark.parametrize("ends_by", ["failure", "cancellation"])
@@ -101,6 +109,7 @@ async def test_a_start_that_ends_while_one_engine_loads_ends_the_other(
     starts: Starts,
     temporary: Path,
     tiny_qwen3_omni: Path,  # noqa: F811
+    earlier_tasks: set[asyncio.Task[Any]],
     ends_by: str,
 ) -> None:
     settings = EngineSettings(model=tiny_qwen3_omni)
@@ -117,7 +126,7 @@ async def test_a_start_that_ends_while_one_engine_loads_ends_the_other(
             await starting
     assert [stage.ended for stage in starts.stages] == [True]
     assert list(temporary.glob("antiphon-*")) == []  # noqa: ASYNC240
-    assert tasks_of_the_bridge() == []
+    assert bridge_tasks_since(earlier_tasks) == []
 
 
 class LoadedEngine:
@@ -207,7 +216,9 @@ async def test_a_stage_that_started_as_the_start_was_cancelled_is_ended(starts: 
     assert [stage.ended for stage in starts.stages] == [True]
 
 
-async def test_a_bridge_that_cannot_open_leaves_no_socket_behind(temporary: Path) -> None:
+async def test_a_bridge_that_cannot_open_leaves_no_socket_behind(
+    temporary: Path, earlier_tasks: set[asyncio.Task[Any]]
+) -> None:
     """Its folder is gone: nothing can be bound in there."""
     folder = SocketFolder()
     folder.close()
@@ -215,7 +226,7 @@ async def test_a_bridge_that_cannot_open_leaves_no_socket_behind(temporary: Path
     with pytest.raises(zmq.ZMQError):
         await bridge.__aenter__()
     assert bridge.closed
-    assert tasks_of_the_bridge() == []
+    assert bridge_tasks_since(earlier_tasks) == []
 
 
 async def test_a_stage_is_alive_only_while_what_it_sends_is_read(starts: Starts, temporary: Path) -> None:

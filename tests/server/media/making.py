@@ -79,13 +79,27 @@ def strongest_hz(samples: NDArray[np.float32], rate_hz: int = 16_000) -> float:
     return float(spectrum.argmax()) * rate_hz / len(samples)
 
 
+def fork_servers() -> list[psutil.Process]:
+    """Those of this process, the youngest last. A test session has other children: engines and servers."""
+    found = []
+    for child in psutil.Process().children():
+        with contextlib.suppress(psutil.Error):
+            if "antiphon_server.media.fork_server" in child.cmdline():
+                found.append(child)
+    return sorted(found, key=lambda child: float(child.create_time()))
+
+
 def running_decoders() -> set[int]:
     """Process ids of the decoders that have a job: the children of this process's fork servers."""
-    found = set()
-    for server in psutil.Process().children():
-        with contextlib.suppress(psutil.Error):
-            found |= {worker.pid for worker in server.children()}
-    return found
+    return {pid for server in fork_servers() for pid in children_of(server.pid)}
+
+
+def children_of(pid: int) -> list[int]:
+    """The kernel's own list. psutil reads all of /proc, which takes longer than a decoder lives."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except FileNotFoundError:
+        return []
 
 
 async def until_a_decoder_works() -> set[int]:

@@ -15,6 +15,7 @@ import time
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil  # type: ignore[import-untyped]
@@ -32,7 +33,9 @@ from antiphon_server.media.memory_file import allot, memory_file
 from antiphon_server.media.policy import MediaPolicy
 from antiphon_server.media.sandbox import Sandbox
 from tests.server.media.making import (
+    children_of,
     ffmpeg,
+    fork_servers,
     part,
     picture,
     running_decoders,
@@ -44,11 +47,6 @@ from tests.server.media.making import (
 
 def decoders() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
-
-
-def workers() -> list[psutil.Process]:
-    """Decoders that have a job: the children of fork servers."""
-    return [worker for server in psutil.Process().children() for worker in server.children()]
 
 
 PICTURE = picture(Image.new("RGB", (32, 32)), "PNG")
@@ -64,10 +62,9 @@ def short_job(output_bytes: int = 1 << 20) -> tuple[SoundJob, list[bytes]]:
     return SoundJob("wav", ("pcm_s16le",), 1 << 20, 1 << 20, output_bytes), [SOUND]
 
 
-def fork_servers() -> list[psutil.Process]:
+def own_fork_server() -> psutil.Process:
     """Of the test's own sandbox, not of the session's loader: the youngest."""
-    found = [child for child in psutil.Process().children() if "fork_server" in " ".join(child.cmdline())]
-    return sorted(found, key=lambda child: float(child.create_time()))[-1:]
+    return fork_servers()[-1]
 
 
 @contextlib.contextmanager
@@ -121,7 +118,7 @@ async def test_a_cancelled_job_leaves_no_process(sandbox: Sandbox) -> None:
 
 
 async def test_decoders_are_started_again_when_they_died(sandbox: Sandbox) -> None:
-    (server,) = fork_servers()
+    server = own_fork_server()
     running = asyncio.create_task(sandbox.run(*slow_job()))
     await until_a_decoder_works()
     dead_or_dying = server.children()
@@ -135,7 +132,7 @@ async def test_decoders_are_started_again_when_they_died(sandbox: Sandbox) -> No
 
 
 async def test_a_fork_server_that_died_unnoticed_is_replaced_within_the_request(sandbox: Sandbox) -> None:
-    (server,) = fork_servers()
+    server = own_fork_server()
     server.kill()
     server.wait(10)
     assert (await sandbox.run(*short_job())).succeeded
@@ -145,7 +142,7 @@ async def test_a_stopped_fork_server_holds_no_request_for_ever(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fork_client, "_GONE_S", 0.2)
-    (server,) = fork_servers()
+    server = own_fork_server()
     server.suspend()
     outcome = await asyncio.wait_for(sandbox.run(*short_job()), timeout=10)
     assert outcome.timed_out
@@ -154,7 +151,7 @@ async def test_a_stopped_fork_server_holds_no_request_for_ever(
 
 
 async def test_workers_are_forked_off_one_thread(sandbox: Sandbox) -> None:
-    (server,) = fork_servers()
+    server = own_fork_server()
     assert server.num_threads() == 1
 
 
@@ -180,7 +177,7 @@ async def test_a_shortage_of_descriptors_is_temporary(sandbox: Sandbox) -> None:
 
 
 async def test_a_shortage_of_descriptors_does_not_end_the_restart_of_decoders(sandbox: Sandbox) -> None:
-    (server,) = fork_servers()
+    server = own_fork_server()
     server.kill()
     server.wait(10)
     with no_more_descriptors(spare=4), pytest.raises(Unavailable):
@@ -244,7 +241,7 @@ async def test_what_the_server_refuses_when_it_is_asked_ends_the_job(sandbox: Sa
 
 async def test_a_decoder_that_dies_before_it_is_answered_has_failed_and_no_more(sandbox: Sandbox) -> None:
     def answer_late(found: Found) -> Size:
-        for worker in workers():
+        for worker in map(psutil.Process, running_decoders()):
             worker.kill()
             worker.wait(5)
         return Size(found.height, found.width)
@@ -295,38 +292,35 @@ def _is_running(pid: int) -> bool:
 
 async def test_killed_decoders_fail_their_own_requests_only(loader: MediaLoader) -> None:
     """R9: kill -9 and SIGSEGV at random under parallel load; afterwards everything works."""
-    data = ffmpeg("-i", "in.wav", suffix="flac", files={"in.wav": wav(tone(1, 48_000)[None], 48_000)})
-    stop = asyncio.Event()
+    lasting = ffmpeg("-i", "in.wav", suffix="flac", files={"in.wav": wav(tone(30, 48_000)[None], 48_000)})
     killed = 0
 
     async def kill_some() -> None:
         nonlocal killed
-        turn = 0
-        while not stop.is_set():
-            await asyncio.sleep(0.05)
-            turn += 1
-            for process in workers()[:1]:
-                try:
-                    os.kill(process.pid, signal.SIGKILL if turn % 2 else signal.SIGSEGV)
+        servers = [server.pid for server in fork_servers()]
+        while True:
+            await asyncio.sleep(0.02)
+            for pid in [worker for server in servers for worker in children_of(server)][:1]:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL if killed % 2 else signal.SIGSEGV)
                     killed += 1
-                except ProcessLookupError:
-                    pass
 
     killer = asyncio.create_task(kill_some())
-    answers: list[object] = []
+    answers: list[Any] = []
     async with asyncio.timeout(120):
         while killed <= 5:
-            loads = (loader.load([part("audio", data)]) for _ in range(40))
+            assert not killer.done(), killer.exception()
+            loads = (loader.load([part("audio", lasting)]) for _ in range(10))
             answers += await asyncio.gather(*loads, return_exceptions=True)
-    stop.set()
-    await killer
+    killer.cancel()
     for answer in answers:
         if isinstance(answer, BaseException):
             assert isinstance(answer, ApiError)
         else:
-            assert len(answer.audios[0].samples) == 16_000
-    after = await loader.load([part("audio", data)])
-    assert len(after.audios[0].samples) == 16_000
+            assert len(answer.audios[0].samples) == 30 * 16_000
+    assert sum(isinstance(answer, ApiError) for answer in answers) > 1
+    after = await loader.load([part("audio", lasting)])
+    assert len(after.audios[0].samples) == 30 * 16_000
 
 
 async def test_the_server_does_not_grow(loader: MediaLoader) -> None:

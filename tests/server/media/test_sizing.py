@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import numpy as np
-import psutil  # type: ignore[import-untyped]
 import pytest
 import pytest_asyncio
 from hypothesis import given
@@ -20,9 +23,9 @@ from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
 from antiphon_server.media.sizing import Sizing
 from tests.server.media.making import ffmpeg, part, picture
+from tests.server.media.weigh_pictures import NANO_GEOMETRY
 
-# Of antiphon-nano.
-SMALL = MediaGeometry(PixelBounds(32, 9_216, 36_864), EachFrame(PixelBounds(32, 9_216, 16_384)))
+SMALL = NANO_GEOMETRY
 # Of Qwen3-Omni.
 LARGE = MediaGeometry(PixelBounds(32, 65_536, 12_845_056), EachFrame(PixelBounds(32, 131_072, 786_432)))
 WHOLE = MediaGeometry(PixelBounds(32, 65_536, 16_777_216), WholeVideo(PixelBounds(32, 4_096, 25_165_824)))
@@ -125,31 +128,16 @@ def large_picture() -> bytes:
     return picture(Image.merge("RGB", (rows, rows.rotate(90), rows)), "PNG", compress_level=1)
 
 
-async def test_32_pictures_of_3000_by_3000_stay_within_what_is_counted(small: MediaLoader) -> None:
-    """R47: 27 MB of pixels each would be 864 MB."""
-    data = large_picture()
-    sources = [part("image", data, index=index) for index in range(32)]
-    loader = MediaLoader(MediaPolicy(decode_queue_s=300, request_bytes=33 * len(data)))
-    loader.fit_to(SMALL)
-    await loader.start()
-    held: list[int] = []
-    process = psutil.Process()
-    try:
-        await loader.load(sources[:1])
-        before = process.memory_info().rss
-        media = await loader.load(sources, held.append)
-        grown = process.memory_info().rss - before
-    finally:
-        await loader.close()
-    pixels = sum(shown.pixels.nbytes for shown in media.pictures)
-    assert (
-        pixels
-        < sum(held)
-        == 32
-        * Sizing(MediaPolicy(), SMALL).picture_bytes(
-            Sizing(MediaPolicy(), SMALL).picture(ONE, Found(1, 3_000, 3_000))
-        )
-    )
-    assert sum(held) < 64 * MIB
+def test_32_pictures_of_3000_by_3000_stay_within_what_is_counted(tmp_path: Path) -> None:
+    """R47: 27 MB of pixels each would be 864 MB. Measured in a process that does nothing else."""
+    sent = large_picture()
+    (tmp_path / "picture.png").write_bytes(sent)
+    command = [sys.executable, "-m", "tests.server.media.weigh_pictures", str(tmp_path / "picture.png"), "32"]
+    found = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=120).stdout)
+    sizing = Sizing(MediaPolicy(), SMALL)
+    counted = found["counted_bytes"]
+    assert found["pixel_bytes"] < counted
+    assert counted == 32 * sizing.picture_bytes(sizing.picture(ONE, Found(1, 3_000, 3_000)))
+    assert counted < 64 * MIB
     # The bytes that were sent, once more while they are decoded from base64, and what was counted.
-    assert grown < sum(held) + 32 * len(data) + 32 * MIB
+    assert found["grown_bytes"] < counted + 32 * len(sent) + 32 * MIB

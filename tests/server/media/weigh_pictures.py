@@ -1,0 +1,42 @@
+"""Prints what loading a picture several times counts and takes, as JSON. Arguments: a file, and how often."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
+
+from antiphon_executor.media_geometry import EachFrame, MediaGeometry, PixelBounds
+from antiphon_server.media.loader import MediaLoader
+from antiphon_server.media.policy import MediaPolicy
+from tests.server.media.making import part
+
+NANO_GEOMETRY = MediaGeometry(PixelBounds(32, 9_216, 36_864), EachFrame(PixelBounds(32, 9_216, 16_384)))
+
+
+async def weigh(data: bytes, times: int) -> dict[str, int]:
+    sources = [part("image", data, index=index) for index in range(times)]
+    loader = MediaLoader(MediaPolicy(decode_queue_s=300, request_bytes=(times + 1) * len(data)))
+    loader.fit_to(NANO_GEOMETRY)
+    await loader.start()
+    counted: list[int] = []
+    process = psutil.Process()
+    try:
+        await loader.load(sources[:1])
+        before = process.memory_info().rss
+        media = await loader.load(sources, counted.append)
+        grown = process.memory_info().rss - before
+    finally:
+        await loader.close()
+    return {
+        "counted_bytes": sum(counted),
+        "pixel_bytes": sum(shown.pixels.nbytes for shown in media.pictures),
+        "grown_bytes": grown,
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(asyncio.run(weigh(Path(sys.argv[1]).read_bytes(), int(sys.argv[2])))))
