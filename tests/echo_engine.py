@@ -21,8 +21,8 @@ from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from tokenizers import Tokenizer
 
-from antiphon_executor.capacity import FrameTime
-from antiphon_executor.protocol import (
+from antiphon_executor.interface.capacity import FrameTime
+from antiphon_executor.interface.engine import (
     SAMPLES_PER_FRAME,
     SPEAKING_RATE_HZ,
     EngineDead,

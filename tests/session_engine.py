@@ -18,9 +18,9 @@ from vllm import SamplingParams
 from vllm.engine.protocol import StreamingInput
 from vllm.sampling_params import RequestOutputKind
 
-from antiphon_executor.messages import SpeechFrames
-from antiphon_executor.talker.aria import AriaStart
-from antiphon_executor.talker.slots import EXTRA_ARG
+from antiphon_executor.ipc.messages import SpeechFrames
+from antiphon_executor.models.aria.stream import AriaStart
+from antiphon_executor.models.talker.slots import EXTRA_ARG
 
 CODES = 8
 

@@ -11,21 +11,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.aria_session import PREDICTOR_TEMPERATURE, PREDICTOR_TOP_P, AriaTalker
-from antiphon_executor.messages import MediaRows, SpeechFrames
-from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.protocol import (
+from antiphon_executor.interface.engine import (
     EngineBusy,
     InvalidTurn,
     SpeechEnded,
     SpeechSampling,
 )
-from antiphon_executor.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.ipc.messages import MediaRows, SpeechFrames
+from antiphon_executor.models.aria.inputs import ChunkSize
+from antiphon_executor.models.aria.stream import AriaVocabulary
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.reference.speech import family_sampling
-from antiphon_executor.slot_ledger import SlotLedger
-from antiphon_executor.spoken_stream import SpeechEvent, SpokenStream, text_prompt
-from antiphon_executor.talker.aria import AriaVocabulary
-from antiphon_executor.talker.aria_inputs import ChunkSize
+from antiphon_executor.turn.aria_session import PREDICTOR_TEMPERATURE, PREDICTOR_TOP_P, AriaTalker
+from antiphon_executor.turn.slots import SlotLedger
+from antiphon_executor.turn.speech_stream import SpeechEvent, SpokenStream, text_prompt
 from tests.session_engine import SessionEngine
 
 IM_START, USER, ASSISTANT, IMAGE = 1, 2, 3, 4

@@ -14,13 +14,13 @@ import torch
 import zmq
 import zmq.asyncio
 
-from antiphon_executor.bridge import Bridge, SocketFolder
-from antiphon_executor.messages import MediaRows, Message, RowsFailed, SpeechFrames, StreamFailed
-from antiphon_executor.protocol import AnswerLost
-from antiphon_executor.talker.dual_track_streams import DualTrackStreams
-from antiphon_executor.talker.sampling import StreamSampling
-from antiphon_executor.talker.slots import SlotPool, SlotShape, StreamStart
-from antiphon_executor.talker.text_inbox import TextInbox
+from antiphon_executor.interface.engine import AnswerLost
+from antiphon_executor.ipc.bridge import Bridge, SocketFolder
+from antiphon_executor.ipc.messages import MediaRows, Message, RowsFailed, SpeechFrames, StreamFailed
+from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams
+from antiphon_executor.models.talker.sampling import StreamSampling
+from antiphon_executor.models.talker.slots import SlotPool, SlotShape, StreamStart
+from antiphon_executor.scheduling.text_inbox import TextInbox
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import torch
 from transformers import PreTrainedConfig
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeTextConfig
 
-from antiphon_executor.cache_pages import CachePages, cache_pages
-from antiphon_executor.qwen3_5_omni.memory import kv_bytes_per_token
-from antiphon_executor.qwen3_5_omni.presets import larger, published
+from antiphon_executor.models.qwen3_5_omni.memory import kv_bytes_per_token
+from antiphon_executor.models.qwen3_5_omni.presets import larger, published
+from antiphon_executor.planning.kv_pages import CachePages, cache_pages
 
 CONTEXT = 262_144
 GiB = 1 << 30

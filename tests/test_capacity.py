@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.cache_pages import cache_pages
-from antiphon_executor.capacity import CacheCapacity
-from antiphon_executor.qwen3_5_omni.presets import published
-from antiphon_executor.settled_capacity import settled
+from antiphon_executor.engine.measured_capacity import settled
+from antiphon_executor.interface.capacity import CacheCapacity
+from antiphon_executor.models.qwen3_5_omni.presets import published
+from antiphon_executor.planning.kv_pages import cache_pages
 
 CACHE = CacheCapacity(blocks=100, block_tokens=16, span_blocks=2, request_blocks=6)
 TOKENS = st.integers(0, 10_000)

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from antiphon_executor.cpu_time import cpu_time_s
+from antiphon_executor.ipc.cpu_time import cpu_time_s
 
 
 @pytest.mark.parametrize(

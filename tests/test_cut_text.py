@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon_executor.cut_text import CutText
+from antiphon_executor.turn.cut_text import CutText
 
 
 def decode(token_ids: list[int]) -> str:

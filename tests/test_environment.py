@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon_executor.environment import prepare_environment, visible_devices
+from antiphon_executor.ipc.environment import prepare_environment, visible_devices
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def test_given_a_cpu_then_two_engines_share_its_cores(tmp_path: Path) -> None:
 def test_given_an_engines_process_then_what_it_leaves_goes_with_the_private_folder(tmp_path: Path) -> None:
     """vLLM leaves a file of each start in the folder for temporary files."""
     program = (
-        "from antiphon_executor.plugin import register; register()\n"
+        "from antiphon_executor.models.registry import register; register()\n"
         "from vllm.utils.network_utils import get_file_store_init_method as where; print(where())"
     )
     child = {**os.environ, "ANTIPHON_SERVER_PID": str(os.getpid()), "VLLM_RPC_BASE_PATH": str(tmp_path)}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon_executor.family import (
+from antiphon_executor.checkpoint.family import (
     FAMILIES,
     QWEN3_5_OMNI,
     QWEN3_OMNI,
@@ -15,7 +15,7 @@ from antiphon_executor.family import (
     read_config,
     read_family,
 )
-from antiphon_server.checks import SUPPORTED_ARCHITECTURES
+from antiphon_server.process.preflight import SUPPORTED_ARCHITECTURES
 from tests.checkpoints import tiny_qwen3_5_omni, tiny_qwen3_omni  # noqa: F401
 
 

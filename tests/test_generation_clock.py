@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon_executor.generation_clock import GenerationClock
-from antiphon_executor.talker.play_head import FRAME_S, seconds_of
+from antiphon_executor.interface.playback import FRAME_S, seconds_of
+from antiphon_executor.turn.generation_clock import GenerationClock
 
 PARK_S = 8.0
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon_executor.message_decoder import MessageDecoder, Unreadable
-from antiphon_executor.messages import Message, SpeechFrames, SpokenText
+from antiphon_executor.ipc.message_decoder import MessageDecoder, Unreadable
+from antiphon_executor.ipc.messages import Message, SpeechFrames, SpokenText
 
 MESSAGE = msgspec.msgpack.encode(SpokenText(7, [1, 2, 3], final=True))
 SIMPLE = st.one_of(st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.text(), st.binary())

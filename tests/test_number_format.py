@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from antiphon_executor.family import read_config
-from antiphon_executor.number_format import for_cpu
-from antiphon_executor.planner import GiB, make_plan
-from antiphon_executor.settings import EngineSettings, TalkerSettings, ThinkerSettings
+from antiphon_executor.checkpoint.family import read_config
+from antiphon_executor.engine.dtype_selection import for_cpu
+from antiphon_executor.interface.settings import EngineSettings, TalkerSettings, ThinkerSettings
+from antiphon_executor.planning.planner import GiB, make_plan
 from antiphon_executor.shipped import ANTIPHON_NANO
 
 CONFIG = read_config(ANTIPHON_NANO)

@@ -12,14 +12,14 @@ import psutil
 
 ENGINE = """
 import time
-from antiphon_executor.orphan_guard import guard_this_process
+from antiphon_executor.ipc.parent_watchdog import guard_this_process
 guard_this_process()
 print("guarded", flush=True)
 time.sleep(60)
 """
 SERVER = f"""
 import subprocess, sys, time
-from antiphon_executor.orphan_guard import claim_children, guard_this_process
+from antiphon_executor.ipc.parent_watchdog import claim_children, guard_this_process
 claim_children()
 guard_this_process()
 engine = subprocess.Popen([sys.executable, "-c", {ENGINE!r}], stdout=subprocess.PIPE)

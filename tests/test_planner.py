@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from antiphon_executor.planner import GiB, Plan, make_plan
-from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
-from antiphon_executor.qwen3_5_omni.presets import larger, nano, published
-from antiphon_executor.settings import EngineSettings, TalkerSettings, ThinkerSettings
-from antiphon_executor.talker.slots import SlotPool, SlotShape
-from antiphon_executor.talker.vocoder import StreamingCode2Wav
-from antiphon_executor.weight_sizes import weight_sizes
-from antiphon_server.sources import load
-from antiphon_server.tier import TIERS
+from antiphon_executor.interface.settings import EngineSettings, TalkerSettings, ThinkerSettings
+from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
+from antiphon_executor.models.qwen3_5_omni.presets import larger, nano, published
+from antiphon_executor.models.talker.slots import SlotPool, SlotShape
+from antiphon_executor.planning.planner import GiB, Plan, make_plan
+from antiphon_executor.planning.weight_sizes import weight_sizes
+from antiphon_server.config.sources import load
+from antiphon_server.config.tier import TIERS
 from tests.checkpoints import tiny_qwen3_5_omni, tiny_qwen3_omni  # noqa: F401
 
 # The machine that each tier is for: memory of a GPU, or of a machine without one.
@@ -125,7 +125,7 @@ def test_both_families_are_planned_by_their_checkpoints(
     tiny_qwen3_omni: Path,  # noqa: F811
     tiny_qwen3_5_omni: Path,  # noqa: F811
 ) -> None:
-    from antiphon_executor.family import read_config
+    from antiphon_executor.checkpoint.family import read_config
 
     for folder in (tiny_qwen3_omni, tiny_qwen3_5_omni):
         plan = make_plan(read_config(folder), EngineSettings(model=folder), 8 * GiB, gpus=False)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from vllm.exceptions import VLLMUnprocessableEntityError, VLLMValidationError
 
-from antiphon_executor.protocol import InvalidTurn, TextSampling, TurnRequest
-from antiphon_executor.request_faults import refusal_of
-from antiphon_executor.speech_session import ended
-from antiphon_executor.stage import check_room
+from antiphon_executor.interface.engine import InvalidTurn, TextSampling, TurnRequest
+from antiphon_executor.stages.stage import check_room
+from antiphon_executor.turn.request_faults import refusal_of
+from antiphon_executor.turn.talker_session import ended
 
 CANARY = "sesame-4711"
 GREEDY = TextSampling(temperature=0.0, choices=2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antiphon_executor.settings import TalkerSettings, ThinkerSettings
+from antiphon_executor.interface.settings import TalkerSettings, ThinkerSettings
 
 
 def test_steps_are_short_where_a_machine_is_slow() -> None:

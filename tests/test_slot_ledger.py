@@ -6,8 +6,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from antiphon_executor.protocol import EngineBusy
-from antiphon_executor.slot_ledger import SlotLedger
+from antiphon_executor.interface.engine import EngineBusy
+from antiphon_executor.turn.slots import SlotLedger
 
 
 def test_given_free_slots_then_each_lease_has_its_own_and_none_is_the_trash_slot() -> None:

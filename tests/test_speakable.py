@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.speakable import SpeakableText, Spoken
+from antiphon_executor.turn.spoken_tokens import SpeakableText, Spoken
 
 END = 0
 WORDS = {END: "", 1: "a", 2: " quiet", 3: " ST", 4: "OP", 5: " word", 6: "", 7: "\N{GRINNING FACE}"}

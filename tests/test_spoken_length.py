@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.spoken_length import VoicePace, VoicePaces, spoken_frames, spoken_weights
+from antiphon_executor.interface.spoken_length import VoicePace, VoicePaces, spoken_frames, spoken_weights
 
 COUNTING = "One, two, three, four, five, six, seven, eight, nine, ten."
 

@@ -9,14 +9,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from antiphon_executor.messages import MediaRows, SpeechFrames, StreamFailed
-from antiphon_executor.protocol import AnswerLost, FinishReason, SpeechDelta, SpeechEnded, SpeechSampling
-from antiphon_executor.settings import GuardSettings, WaitSettings
-from antiphon_executor.sound_edges import faded_in, faded_out
-from antiphon_executor.speech_session import StreamPlace
-from antiphon_executor.spoken_length import VoicePace
-from antiphon_executor.spoken_stream import SpokenStream, text_prompt
-from antiphon_executor.talker.guard import SpeechGuard
+from antiphon_executor.interface.engine import (
+    AnswerLost,
+    FinishReason,
+    SpeechDelta,
+    SpeechEnded,
+    SpeechSampling,
+)
+from antiphon_executor.interface.settings import GuardSettings, WaitSettings
+from antiphon_executor.interface.spoken_length import VoicePace
+from antiphon_executor.ipc.messages import MediaRows, SpeechFrames, StreamFailed
+from antiphon_executor.turn.sound_edges import faded_in, faded_out
+from antiphon_executor.turn.speech_guard import SpeechGuard
+from antiphon_executor.turn.speech_stream import SpokenStream, text_prompt
+from antiphon_executor.turn.talker_session import StreamPlace
 
 SILENT = bytes(3_840)
 LOUD = (np.sin(np.arange(1920) * 0.1) * 8_000).astype("<i2").tobytes()

@@ -15,16 +15,16 @@ import pytest_asyncio
 import zmq
 from vllm.engine.arg_utils import AsyncEngineArgs
 
-from antiphon_executor import engine as engine_module
-from antiphon_executor import launch as launch_module
-from antiphon_executor import stage as stage_module
-from antiphon_executor.bridge import Bridge, SocketFolder
-from antiphon_executor.engine import start_engine
-from antiphon_executor.launch import Launch, Plan
-from antiphon_executor.settings import EngineSettings
-from antiphon_executor.stage import Stage, start_stage
-from antiphon_executor.stage_metrics import StageMetrics
-from antiphon_executor.supervised_stage import end_all
+from antiphon_executor.engine import launch as launch_module
+from antiphon_executor.engine import omni_engine as engine_module
+from antiphon_executor.engine.launch import Launch, Plan
+from antiphon_executor.engine.omni_engine import start_engine
+from antiphon_executor.interface.settings import EngineSettings
+from antiphon_executor.ipc.bridge import Bridge, SocketFolder
+from antiphon_executor.stages import stage as stage_module
+from antiphon_executor.stages.metrics import StageMetrics
+from antiphon_executor.stages.stage import Stage, start_stage
+from antiphon_executor.stages.supervisor import end_all
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
 
 

@@ -10,9 +10,9 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from antiphon_executor.protocol import EngineDead
-from antiphon_executor.restart_policy import RestartPolicy
-from antiphon_executor.supervised_stage import SupervisedStage, Watch
+from antiphon_executor.interface.engine import EngineDead
+from antiphon_executor.stages.restart_policy import RestartPolicy
+from antiphon_executor.stages.supervisor import SupervisedStage, Watch
 
 
 class ScriptedEngine:

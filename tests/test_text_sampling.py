@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from vllm import SamplingParams
 
-from antiphon_executor.protocol import TextSampling
-from antiphon_executor.text_sampling import sampling_params
+from antiphon_executor.interface.engine import TextSampling
+from antiphon_executor.turn.sampling_params import sampling_params
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1e-6])

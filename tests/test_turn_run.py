@@ -14,11 +14,7 @@ import pytest
 import pytest_asyncio
 import zmq.asyncio
 
-from antiphon_executor.bridge import Bridge, SocketFolder
-from antiphon_executor.dual_track_session import DualTrackTalker
-from antiphon_executor.messages import MediaRows, SpeechFrames
-from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.protocol import (
+from antiphon_executor.interface.engine import (
     AnswerLost,
     EngineBusy,
     EngineError,
@@ -35,11 +31,15 @@ from antiphon_executor.protocol import (
     TurnEvent,
     TurnRequest,
 )
-from antiphon_executor.settings import GuardSettings
-from antiphon_executor.slot_ledger import SlotLedger
-from antiphon_executor.talker.dual_track import TalkerVocabulary
-from antiphon_executor.talker.slots import EXTRA_ARG, StreamStart
-from antiphon_executor.turn_run import Stages, TurnRun
+from antiphon_executor.interface.settings import GuardSettings
+from antiphon_executor.ipc.bridge import Bridge, SocketFolder
+from antiphon_executor.ipc.messages import MediaRows, SpeechFrames
+from antiphon_executor.models.qwen3_omni.dual_track import TalkerVocabulary
+from antiphon_executor.models.special_tokens import PromptIds
+from antiphon_executor.models.talker.slots import EXTRA_ARG, StreamStart
+from antiphon_executor.turn.dual_track_session import DualTrackTalker
+from antiphon_executor.turn.slots import SlotLedger
+from antiphon_executor.turn.turn import Stages, TurnRun
 
 IM_START, USER, ASSISTANT, IMAGE, END = 1, 2, 3, 4, 5
 IDS = PromptIds(IM_START, USER, ASSISTANT, 6, IMAGE, 7, tts_pad=8, tts_bos=9, tts_eos=10)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer
 
-from antiphon_executor.family import read_config
-from antiphon_executor.protocol import Voice
-from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
-from antiphon_executor.voice_file import MAX_FILE_BYTES, VoiceError
-from antiphon_executor.voices import code_limits, voice_prompts, voices_of
+from antiphon_executor.checkpoint.family import read_config
+from antiphon_executor.checkpoint.voice_file import MAX_FILE_BYTES, VoiceError
+from antiphon_executor.checkpoint.voices import code_limits, voice_prompts, voices_of
+from antiphon_executor.interface.engine import Voice
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
 from tests.reference import mini
 from tests.tiny_checkpoint import write_tiny_checkpoint

@@ -17,10 +17,10 @@ from transformers import GenerationConfig, Qwen2Tokenizer, WhisperFeatureExtract
 from transformers.models.qwen3_omni_moe import Qwen3OmniMoeProcessor
 
 from antiphon_executor import tiny
-from antiphon_executor.card import CARD_FILE
-from antiphon_executor.protocol import OperatorError
-from antiphon_executor.qwen3_5_omni.audio_geometry import FRAME_SAMPLES, HOP_SAMPLES, SAMPLE_RATE_HZ
-from antiphon_executor.qwen3_5_omni.presets import nano
+from antiphon_executor.checkpoint.model_card import CARD_FILE
+from antiphon_executor.interface.audio_geometry import FRAME_SAMPLES, HOP_SAMPLES, SAMPLE_RATE_HZ
+from antiphon_executor.interface.engine import OperatorError
+from antiphon_executor.models.qwen3_5_omni.presets import nano
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_nano import teacher
 from antiphon_nano.domain.tokenizer import nano_tokenizer
@@ -39,8 +39,8 @@ MOST_BYTES = 60_000_000
 TEXT_TEMPERATURE = 0.01
 """As good as greedy, where a client says nothing: transformers takes no 0."""
 SPEECH = {"temperature": 0, "repetition_penalty": 1.0, "predictor_temperature": 0}
-"""What the server draws speech with where a client says nothing: see `antiphon_executor.card`. The likeliest
-codes are heard best, as in the trials: 19 % of words wrong where codes drawn at a temperature of 0.5 had 26.
+"""What the server draws speech with where a client says nothing: see `antiphon_executor.checkpoint.model_card`. The
+likeliest codes are heard best, as in the trials: 19 % of words wrong where codes drawn at a temperature of 0.5 had 26.
 """
 REPETITION = {"max_pattern_size": 24, "min_pattern_size": 3, "min_count": 4}
 """When an answer is cut, for going round. Nothing that it is taught to say has four such stretches alike."""

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from antiphon_executor.number_format import is_quick_in_bfloat16
+from antiphon_executor.engine.dtype_selection import is_quick_in_bfloat16
 from antiphon_nano.workers import ALONE, Worker
 
 Step = Callable[[int], Mapping[str, Tensor]]

@@ -1,5 +1,5 @@
 """`python -m antiphon_server`: the same as `antiphon`."""
 
-from antiphon_server.cli import main
+from antiphon_server.cli.main import main
 
 raise SystemExit(main())

@@ -25,8 +25,8 @@ import httpx
 from tests.e2e.server_process import MODEL, start_server
 
 from antiphon_executor.tiny import write_tiny_checkpoint
-from antiphon_server.bench.event_stream import EventReader
-from antiphon_server.bench.player import Playback, Player
+from antiphon_server.bench.load.event_stream import EventReader
+from antiphon_server.bench.measure.player import Playback, Player
 
 BYTES_PER_SECOND = 48_000
 SCHEDULES = ("fifo", "deadline")

@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from tests.e2e.server_process import start_server, terminate
 
 from antiphon_executor.tiny import write_tiny_checkpoint
-from antiphon_server import cli
+from antiphon_server.cli import main as cli
 
 GREEDY = '{"temperature": 0, "talker_temperature": 0}'
 LOAD = ("--concurrency", "1,4,8", "--requests", "24", "--warmup", "8", "--max-tokens", "64")

@@ -14,13 +14,13 @@ from statistics import median
 
 import torch
 
-from antiphon_executor.torchvision_ops import define_missing_operators
+from antiphon_executor.models.torchvision_ops import define_missing_operators
 
 define_missing_operators()
 
 from tests.talker.vocoder_oracle import SIZES, random_code2wav  # noqa: E402
 
-from antiphon_executor.talker.vocoder import StreamingCode2Wav  # noqa: E402
+from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav  # noqa: E402
 
 STREAMS, LONG_FRAMES = 8, 40
 STEPS = ((1, 1), (4, 1), (8, 1), (1, 4), (1, 10))

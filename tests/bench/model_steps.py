@@ -27,18 +27,18 @@ from vllm.platforms import current_platform
 from vllm.plugins import load_general_plugins
 from vllm.v1.engine.llm_engine import LLMEngine
 
-from antiphon_executor.bridge import Bridge, SocketFolder
-from antiphon_executor.environment import prepare_environment
-from antiphon_executor.family import read_config
-from antiphon_executor.launch import plans
-from antiphon_executor.protocol import SpeechDelta, SpeechSampling
-from antiphon_executor.restart_policy import RestartPolicy
-from antiphon_executor.settings import EngineSettings, TalkerSettings, ThinkerSettings
-from antiphon_executor.slot_ledger import SlotLedger
-from antiphon_executor.spoken_stream import SpokenStream, text_prompt
-from antiphon_executor.supervised_stage import SupervisedStage, Watch
-from antiphon_executor.talkers import talker_of
-from antiphon_executor.voices import voices_of
+from antiphon_executor.checkpoint.family import read_config
+from antiphon_executor.checkpoint.voices import voices_of
+from antiphon_executor.engine.launch import plans
+from antiphon_executor.engine.talker_factory import talker_of
+from antiphon_executor.interface.engine import SpeechDelta, SpeechSampling
+from antiphon_executor.interface.settings import EngineSettings, TalkerSettings, ThinkerSettings
+from antiphon_executor.ipc.bridge import Bridge, SocketFolder
+from antiphon_executor.ipc.environment import prepare_environment
+from antiphon_executor.stages.restart_policy import RestartPolicy
+from antiphon_executor.stages.supervisor import SupervisedStage, Watch
+from antiphon_executor.turn.slots import SlotLedger
+from antiphon_executor.turn.speech_stream import SpokenStream, text_prompt
 
 PARTS = {"model": "backbone", "code_predictor": "predictor", "code2wav": "vocoder"}
 TEXT_TOKENS = 6

@@ -16,9 +16,9 @@ from pathlib import Path
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from antiphon_executor.protocol import EngineDead, EngineStatus, SpeechDelta, TurnEvent, TurnRequest
-from antiphon_executor.restart_policy import RestartPolicy
-from antiphon_executor.supervised_stage import SupervisedStage, Watch
+from antiphon_executor.interface.engine import EngineDead, EngineStatus, SpeechDelta, TurnEvent, TurnRequest
+from antiphon_executor.stages.restart_policy import RestartPolicy
+from antiphon_executor.stages.supervisor import SupervisedStage, Watch
 from tests.echo_engine import EchoEngine
 
 STAGES = ("thinker", "talker")

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from antiphon_executor.settings import EngineSettings
-from antiphon_server.checks import listen
-from antiphon_server.flags import FlagParser
-from antiphon_server.serve import run
-from antiphon_server.sources import load
+from antiphon_executor.interface.settings import EngineSettings
+from antiphon_server.config.flags import FlagParser
+from antiphon_server.config.sources import load
+from antiphon_server.process.preflight import listen
+from antiphon_server.process.serve import run
 from tests.chaos.process_engine import EngineOfProcesses
 from tests.e2e.server_process import MODEL, RunningServer, wait_until_ready
 from tests.echo_engine import Script

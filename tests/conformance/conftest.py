@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from antiphon_server.app import create_app
-from antiphon_server.checks import listen
-from antiphon_server.http_server import HttpServer
-from antiphon_server.service import Service
+from antiphon_server.chat.service import Service
+from antiphon_server.http.app import create_app
+from antiphon_server.process.preflight import listen
+from antiphon_server.process.uvicorn_server import HttpServer
 from tests.echo_engine import EchoEngine, Script
 from tests.server.parts import make_service
 from tests.tiny_checkpoint import write_tiny_checkpoint

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from antiphon_executor.torchvision_ops import define_missing_operators
+from antiphon_executor.models.torchvision_ops import define_missing_operators
 
 define_missing_operators()
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from antiphon_executor.torchvision_ops import define_missing_operators
+from antiphon_executor.models.torchvision_ops import define_missing_operators
 
 define_missing_operators()
 
-from antiphon_executor.talker.vocoder import StreamingCode2Wav  # noqa: E402
+from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav  # noqa: E402
 from antiphon_kernels import dispatch, snake_triton, stream_conv_triton  # noqa: E402
 from tests.kernels.conftest import assert_close_for  # noqa: E402
 from tests.talker.vocoder_oracle import SIZES, one_shot, random_code2wav  # noqa: E402

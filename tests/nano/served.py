@@ -21,23 +21,23 @@ from transformers import AutoTokenizer
 from vllm.config.multimodal import MultiModalConfig
 from vllm.multimodal.processing import InputProcessingContext
 
-from antiphon_executor.family import read_config
-from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.protocol import TurnRequest
-from antiphon_executor.qwen3_5_omni.tm_rope import TmRope
-from antiphon_executor.reference.thinker import Patches, ThinkerPrompt
-from antiphon_executor.thinker.features import medium_spans
-from antiphon_executor.thinker.inputs import engine_prompt
-from antiphon_executor.thinker.qwen3_5_processor import (
+from antiphon_executor.checkpoint.family import read_config
+from antiphon_executor.interface.engine import TurnRequest
+from antiphon_executor.models.qwen3_5_omni.processor import (
     Qwen3_5ThinkerDummyInputs,
     Qwen3_5ThinkerProcessingInfo,
     Qwen3_5ThinkerProcessor,
 )
-from antiphon_server.client_json import ClientJson
-from antiphon_server.conversation import read_conversation
+from antiphon_executor.models.special_tokens import PromptIds
+from antiphon_executor.models.thinker.features import medium_spans
+from antiphon_executor.models.thinker.inputs import engine_prompt
+from antiphon_executor.models.thinker.tm_rope import TmRope
+from antiphon_executor.reference.thinker import Patches, ThinkerPrompt
+from antiphon_server.chat.prompt.conversation import read_conversation
+from antiphon_server.chat.prompt.renderer import PromptRenderer
 from antiphon_server.media.loader import MediaLoader
-from antiphon_server.prompt import PromptRenderer
-from antiphon_server.protocol.chat import ChatRequest
+from antiphon_server.openai_api.client_json import ClientJson
+from antiphon_server.openai_api.request import ChatRequest
 from tests.server.media.making import ffmpeg
 
 Message = dict[str, Any]

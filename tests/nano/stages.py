@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from antiphon_executor.qwen3_5_omni.presets import nano
+from antiphon_executor.models.qwen3_5_omni.presets import nano
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_executor.tiny import ends, weights
 from antiphon_nano.domain.tokenizer import nano_tokenizer

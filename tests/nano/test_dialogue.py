@@ -11,9 +11,9 @@ import pytest
 import torch
 from PIL import Image
 
-from antiphon_executor.thinker.inputs import VideoFacts
-from antiphon_executor.thinker.log_mel import log_mel
-from antiphon_executor.thinker.qwen3_5_media import MediaReader
+from antiphon_executor.models.qwen3_5_omni.log_mel import log_mel
+from antiphon_executor.models.qwen3_5_omni.media import MediaReader
+from antiphon_executor.models.thinker.inputs import VideoFacts
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.thinker import network
 from antiphon_nano.thinker.dialogue import Clip, Dialogue, Picture, Sound, Turn, Writer

@@ -8,7 +8,7 @@ from itertools import islice
 import pytest
 from transformers import Qwen2Tokenizer
 
-from antiphon_executor.qwen3_5_omni.presets import nano
+from antiphon_executor.models.qwen3_5_omni.presets import nano
 from antiphon_nano.domain import answers, corpus, grammar, scene, words
 from antiphon_nano.domain.tokenizer import forms, nano_tokenizer
 

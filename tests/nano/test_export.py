@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from antiphon_executor.card import read_notes, text_ends
-from antiphon_executor.family import QWEN3_5_OMNI, read_config, read_family
-from antiphon_executor.planner import make_plan
+from antiphon_executor.checkpoint.family import QWEN3_5_OMNI, read_config, read_family
+from antiphon_executor.checkpoint.model_card import read_notes, text_ends
+from antiphon_executor.checkpoint.voices import voice_prompts
+from antiphon_executor.interface.settings import EngineSettings
+from antiphon_executor.planning.planner import make_plan
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
-from antiphon_executor.settings import EngineSettings
-from antiphon_executor.voices import voice_prompts
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.export import MOST_BYTES, REPETITION, SPEECH, ExportError, export
 from antiphon_nano.export import main as export_command
@@ -115,7 +115,7 @@ def test_the_card_tells_what_was_measured_and_what_was_not(stages: Path, tmp_pat
 
 
 def test_a_word_hardly_heard_at_a_beginning_sounds_as_inside(stages: Path) -> None:
-    from antiphon_executor.qwen3_5_omni.presets import nano
+    from antiphon_executor.models.qwen3_5_omni.presets import nano
     from antiphon_executor.reference.talker import Talker
 
     tokenizer = nano_tokenizer()

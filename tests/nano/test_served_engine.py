@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from antiphon_executor.checkpoint.voices import voice_prompts
+from antiphon_executor.models.talker.sampling import StreamSampling
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
-from antiphon_executor.talker.sampling import StreamSampling
-from antiphon_executor.voices import voice_prompts
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
 from tests.e2e.answers import STREAMED, ask

@@ -10,16 +10,16 @@ import pytest
 import pytest_asyncio
 import torch
 
-from antiphon_executor.card import text_ends
-from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.qwen3_5_omni.presets import NANO_MEDIA_ROWS
-from antiphon_executor.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.checkpoint.model_card import text_ends
+from antiphon_executor.checkpoint.voices import voice_prompts
+from antiphon_executor.models.aria.text import AriaText
+from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
+from antiphon_executor.models.qwen3_5_omni.presets import NANO_MEDIA_ROWS
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.models.special_tokens import PromptIds
+from antiphon_executor.models.talker.weights import read_wanted
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
-from antiphon_executor.speakable import SpeakableText
-from antiphon_executor.talker.aria_text import AriaText
-from antiphon_executor.talker.vocoder import StreamingCode2Wav
-from antiphon_executor.talker.weights import read_wanted
-from antiphon_executor.voices import voice_prompts
+from antiphon_executor.turn.spoken_tokens import SpeakableText
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.speech import unheard
 from antiphon_nano.speech.lesson import NOTHING, Lesson, batch_of

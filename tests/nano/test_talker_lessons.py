@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeTalkerConfig
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeTalkerConfig
 from antiphon_executor.reference.speech import Rerun, speak
 from antiphon_executor.reference.talker import Talker, Utterance
 from antiphon_nano.speech import lockstep

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from antiphon_executor.qwen3_5_omni.presets import nano
-from antiphon_executor.voice_file import read_voice_file
-from antiphon_executor.voices import code_limits
+from antiphon_executor.checkpoint.voice_file import read_voice_file
+from antiphon_executor.checkpoint.voices import code_limits
+from antiphon_executor.models.qwen3_5_omni.presets import nano
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.speech.lesson_book import REFERENCE_FRAMES as LEARNED
 from antiphon_nano.speech.lesson_book import LessonBook

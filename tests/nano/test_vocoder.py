@@ -6,7 +6,7 @@ import pytest
 import torch
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
 
-from antiphon_executor.qwen3_5_omni.presets import nano
+from antiphon_executor.models.qwen3_5_omni.presets import nano
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.speech.discriminators import (
     Discriminators,

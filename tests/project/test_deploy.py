@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from antiphon_server.metrics import ServerMetrics
+from antiphon_server.observability.metrics import ServerMetrics
 from tests.project.sources import ROOT
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text().replace("\\\n", " ")
@@ -98,7 +98,7 @@ def test_the_services_that_need_the_key_are_in_the_group_of_its_file_and_others_
 
 
 def test_the_server_is_stopped_no_sooner_than_it_has_drained() -> None:
-    from antiphon_server.config import Timeouts
+    from antiphon_server.config.settings import Timeouts
 
     drains_s = Timeouts().drain_grace_s + Timeouts().drain_s
     assert int(services()["antiphon"]["stop_grace_period"].removesuffix("s")) >= drains_s + 10
@@ -130,7 +130,7 @@ def queries() -> list[str]:
 
 def test_the_dashboard_shows_metrics_that_the_server_has() -> None:
     # The figures of admission are made at a scrape, by a collector: their names stand in the source.
-    source = (ROOT / "server/antiphon_server/metrics.py").read_text()
+    source = (ROOT / "server/antiphon_server/observability/metrics.py").read_text()
     exposed = set(re.findall(r"^(antiphon_\w+)[ {]", ServerMetrics("test").render().decode(), re.MULTILINE))
     named = re.findall(r'"(antiphon_\w+)"', source)
     exposed |= {*named, *(f"{name}_total" for name in named)}

@@ -91,7 +91,7 @@ def test_kernels_need_torch_and_triton_alone() -> None:
 
 def test_importing_the_application_loads_no_torch() -> None:
     heavy = "{'torch', 'vllm', 'transformers'}"
-    script = f"import sys, antiphon_server.app; print(*sorted({heavy} & set(sys.modules)))"
+    script = f"import sys, antiphon_server.http.app; print(*sorted({heavy} & set(sys.modules)))"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=ROOT
     )

@@ -48,8 +48,8 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> N
 def test_the_wheel_offers_the_command_and_the_plugin(wheel: zipfile.ZipFile) -> None:
     (entry_points,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     text = wheel.read(entry_points).decode()
-    assert "antiphon = antiphon_server.cli:main" in text
-    assert "antiphon = antiphon_executor.plugin:register" in text
+    assert "antiphon = antiphon_server.cli.main:main" in text
+    assert "antiphon = antiphon_executor.models.registry:register" in text
 
 
 def test_nothing_but_our_three_names_is_installed_at_top_level(wheel: zipfile.ZipFile) -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from antiphon_executor.qwen3_5_omni.aria import Kind, chunks, stream_order
+from antiphon_executor.models.aria.chunk_rule import Kind, chunks, stream_order
 
 TTS_EOS = 99
 TEXTS = st.lists(st.integers(0, 9), max_size=30)

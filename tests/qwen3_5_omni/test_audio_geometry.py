@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.qwen3_5_omni.audio_geometry import SAMPLE_RATE_HZ, AudioGeometry, mel_frames
-from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeAudioConfig
+from antiphon_executor.interface.audio_geometry import SAMPLE_RATE_HZ, AudioGeometry, mel_frames
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeAudioConfig
 from antiphon_executor.reference.mel import log_mel
 
 AUT = AudioGeometry.of(Qwen3_5OmniMoeAudioConfig())

@@ -11,9 +11,9 @@ import pytest
 import torch
 from transformers import AutoConfig, PreTrainedConfig
 
-from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeConfig, register
-from antiphon_executor.qwen3_5_omni.memory import kv_bytes_per_token, state_bytes
-from antiphon_executor.qwen3_5_omni.presets import nano, published
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig, register
+from antiphon_executor.models.qwen3_5_omni.memory import kv_bytes_per_token, state_bytes
+from antiphon_executor.models.qwen3_5_omni.presets import nano, published
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_executor.tiny.tokenizer import tiny_tokenizer
 from tests.reference.mini import DENSE, mini_config

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import Qwen3_5MoeModel
 from transformers.models.qwen3_vl.processing_qwen3_vl import Qwen3VLProcessor
 
-from antiphon_executor.qwen3_5_omni.audio_geometry import AudioGeometry
-from antiphon_executor.qwen3_5_omni.presets import published
-from antiphon_executor.qwen3_5_omni.prompt import (
+from antiphon_executor.interface.audio_geometry import AudioGeometry
+from antiphon_executor.models.qwen3_5_omni.presets import published
+from antiphon_executor.models.qwen3_5_omni.prompt import (
     Expanded,
     Medium,
     Picture,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.qwen3_5_omni.talker_prompt import evenly, kept_tokens
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import evenly, kept_tokens
+from antiphon_executor.models.special_tokens import PromptIds
 
 IM_START, USER, ASSISTANT, SYSTEM, AUDIO, IMAGE, NEWLINE, WORD = range(1, 9)
 IDS = PromptIds(IM_START, USER, ASSISTANT, AUDIO, IMAGE, video=50, tts_pad=51, tts_bos=52, tts_eos=53)

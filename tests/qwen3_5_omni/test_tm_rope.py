@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.qwen3_5_omni.presets import published
-from antiphon_executor.qwen3_5_omni.prompt import Medium, Picture, PromptRules, Sound, Video
-from antiphon_executor.qwen3_5_omni.tm_rope import MediumSpan, TmRope
+from antiphon_executor.models.qwen3_5_omni.presets import published
+from antiphon_executor.models.qwen3_5_omni.prompt import Medium, Picture, PromptRules, Sound, Video
+from antiphon_executor.models.thinker.tm_rope import MediumSpan, TmRope
 
 THINKER = published().thinker_config
 RULES = PromptRules(THINKER, lambda text: [ord(character) for character in text])

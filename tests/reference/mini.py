@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
-from antiphon_executor.qwen3_5_omni.prompt import Medium, Picture, PromptRules, Sound, Video
-from antiphon_executor.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
+from antiphon_executor.models.qwen3_5_omni.prompt import Medium, Picture, PromptRules, Sound, Video
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_executor.reference.thinker import Patches, ThinkerPrompt
 

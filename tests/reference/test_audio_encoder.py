@@ -7,8 +7,8 @@ import torch
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeAudioEncoderConfig
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeAudioEncoder
 
-from antiphon_executor.qwen3_5_omni.audio_geometry import SAMPLE_RATE_HZ, AudioGeometry, mel_frames
-from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeAudioConfig
+from antiphon_executor.interface.audio_geometry import SAMPLE_RATE_HZ, AudioGeometry, mel_frames
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeAudioConfig
 from antiphon_executor.reference.audio_encoder import AudioEncoder
 from tests.reference.mini import AUDIO_TOWER, make_loud
 

@@ -11,8 +11,8 @@ from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
     Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration as Oracle,
 )
 
+from antiphon_executor.models.talker.code_predictor import greedy
 from antiphon_executor.reference.code_predictor import CodePredictor
-from antiphon_executor.talker.code_predictor import greedy
 from tests.reference.mini import PREDICTOR, make_loud
 
 

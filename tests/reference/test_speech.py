@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from antiphon_executor.qwen3_5_omni.aria import Kind, stream_order
+from antiphon_executor.models.aria.chunk_rule import Kind, stream_order
+from antiphon_executor.models.talker.sampling import StreamSampling
 from antiphon_executor.reference.speech import Speech, family_sampling, speak
 from antiphon_executor.reference.talker import Talker, Utterance
-from antiphon_executor.talker.sampling import StreamSampling
 from tests.reference import mini
 
 GREEDY = StreamSampling(seed=0, temperature=0.0, repetition_penalty=1.0)

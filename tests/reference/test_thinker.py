@@ -12,7 +12,7 @@ from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import (
     Qwen3_5MoeForConditionalGeneration,
 )
 
-from antiphon_executor.qwen3_5_omni.prompt import Medium, Picture, PromptRules, Video
+from antiphon_executor.models.qwen3_5_omni.prompt import Medium, Picture, PromptRules, Video
 from antiphon_executor.reference.thinker import Thinker, ThinkerPrompt
 from tests.reference import mini
 

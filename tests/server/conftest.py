@@ -8,8 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from antiphon_server.app import create_app
-from antiphon_server.service import Service
+from antiphon_server.chat.service import Service
+from antiphon_server.http.app import create_app
 from tests.echo_engine import EchoEngine
 from tests.server.parts import make_service
 from tests.tiny_checkpoint import write_tiny_checkpoint

@@ -17,12 +17,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 
-from antiphon_executor.protocol import OperatorError, TurnEvent, TurnRequest
-from antiphon_executor.settings import EngineSettings
-from antiphon_server.checks import listen
-from antiphon_server.flags import FlagParser
-from antiphon_server.serve import run
-from antiphon_server.sources import load
+from antiphon_executor.interface.engine import OperatorError, TurnEvent, TurnRequest
+from antiphon_executor.interface.settings import EngineSettings
+from antiphon_server.config.flags import FlagParser
+from antiphon_server.config.sources import load
+from antiphon_server.process.preflight import listen
+from antiphon_server.process.serve import run
 from tests.echo_engine import EchoEngine, Script
 
 

@@ -10,10 +10,10 @@ from typing import Any
 import psutil
 import pytest
 
-from antiphon_server.grammar_policy import GrammarPolicy
-from antiphon_server.grammar_pricer import GrammarPricer
-from antiphon_server.key_rates import KeyRates
-from antiphon_server.preparation_cost import PreparationCost
+from antiphon_server.admission.key_rates import KeyRates
+from antiphon_server.admission.preparation_cost import PreparationCost
+from antiphon_server.chat.schema.cost_estimator import GrammarPricer
+from antiphon_server.openai_api.grammar_policy import GrammarPolicy
 
 GENEROUS_S = 15.0
 

@@ -12,18 +12,18 @@ from typing import Any, cast
 
 import numpy as np
 
-from antiphon_executor.protocol import AudioClip, Media, Picture, VideoClip
-from antiphon_server.admission import Admission
-from antiphon_server.capacity import Capacity
-from antiphon_server.config import Settings
-from antiphon_server.grammar_pricer import GrammarPricer
+from antiphon_executor.interface.engine import AudioClip, Media, Picture, VideoClip
+from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.controller import Admission
+from antiphon_server.chat.prompt.renderer import PromptRenderer
+from antiphon_server.chat.schema.cost_estimator import GrammarPricer
+from antiphon_server.chat.service import Service
+from antiphon_server.chat.transcripts import Transcripts
+from antiphon_server.config.settings import Settings
 from antiphon_server.media.budget import Hold
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.source import MediaSource
-from antiphon_server.metrics import ServerMetrics
-from antiphon_server.prompt import PromptRenderer
-from antiphon_server.service import Service
-from antiphon_server.transcripts import Transcripts
+from antiphon_server.observability.metrics import ServerMetrics
 from tests.echo_engine import EchoEngine
 
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from starlette.types import ASGIApp
 
-from antiphon_server.checks import listen
-from antiphon_server.config import ServerSettings
-from antiphon_server.http_server import HttpServer
+from antiphon_server.config.settings import ServerSettings
+from antiphon_server.process.preflight import listen
+from antiphon_server.process.uvicorn_server import HttpServer
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from antiphon_server.app import layers
-from antiphon_server.config import Limits, ServerSettings, Timeouts
-from antiphon_server.lifecycle import Lifecycle
-from antiphon_server.metrics import ServerMetrics
+from antiphon_server.config.settings import Limits, ServerSettings, Timeouts
+from antiphon_server.http.app import layers
+from antiphon_server.http.lifecycle import Lifecycle
+from antiphon_server.observability.metrics import ServerMetrics
 from tests.server.raw_http import Answer, serving
 
 POST = b"POST /v1/x HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"

@@ -17,11 +17,11 @@ from fastapi import FastAPI
 from fastapi.routing import APIRoute
 from starlette.routing import BaseRoute, Mount, WebSocketRoute
 
-from antiphon_server.access import PUBLIC_PATHS, ApiKeys
-from antiphon_server.app import create_app
+from antiphon_server.chat.service import Service
 from antiphon_server.errors import Unavailable
-from antiphon_server.lifecycle import Lifecycle
-from antiphon_server.service import Service
+from antiphon_server.http.app import create_app
+from antiphon_server.http.lifecycle import Lifecycle
+from antiphon_server.http.middleware import PUBLIC_PATHS, ApiKeys
 from tests.echo_engine import EchoEngine
 from tests.server.parts import make_service
 from tests.server.raw_http import exchange, serving
@@ -199,7 +199,7 @@ async def test_every_key_is_compared_in_constant_time_over_its_digest(
         compared.append((a, b))
         return real(a, b)
 
-    monkeypatch.setattr("antiphon_server.access.hmac.compare_digest", watch)
+    monkeypatch.setattr("antiphon_server.http.middleware.hmac.compare_digest", watch)
     keys = guarded.settings.server.api_keys
     layer = ApiKeys(create_app(guarded), keys)
     headers = [(b"authorization", f"Bearer {KEY}".encode())]

@@ -7,11 +7,11 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from antiphon_server.admission import Admission
-from antiphon_server.capacity import Capacity
+from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.controller import Admission
+from antiphon_server.admission.cost_model import TurnSize
+from antiphon_server.admission.ticket import Ticket
 from antiphon_server.errors import Overloaded, Unavailable
-from antiphon_server.pricing import TurnSize
-from antiphon_server.ticket import Ticket
 
 
 def door(

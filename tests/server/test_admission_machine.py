@@ -12,13 +12,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from antiphon_executor.capacity import CacheCapacity, EngineCapacity, FrameTime
-from antiphon_executor.protocol import PromptCounted, SpeechDelta, TextDelta
-from antiphon_server.admission import Admission
-from antiphon_server.capacity import Capacity, Price
+from antiphon_executor.interface.capacity import CacheCapacity, EngineCapacity, FrameTime
+from antiphon_executor.interface.engine import PromptCounted, SpeechDelta, TextDelta
+from antiphon_server.admission.capacity import Capacity, Price
+from antiphon_server.admission.controller import Admission
+from antiphon_server.admission.cost_model import TurnSize
+from antiphon_server.admission.ticket import Ticket
 from antiphon_server.errors import ApiError
-from antiphon_server.pricing import TurnSize
-from antiphon_server.ticket import Ticket
 
 CACHE = CacheCapacity(blocks=40, block_tokens=4, request_blocks=1)
 QUEUE_S = 30.0

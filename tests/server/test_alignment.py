@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.protocol import SpeechDelta, SpeechEnded, TextDelta, TextEnded, TurnEvent
-from antiphon_server.alignment import Alignment
+from antiphon_executor.interface.engine import SpeechDelta, SpeechEnded, TextDelta, TextEnded, TurnEvent
+from antiphon_server.chat.response.alignment import Alignment
 
 FRAME = 1_920
 LOUD = (np.sin(np.arange(FRAME) * 0.1) * 8_000).astype("<i2").tobytes()

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from antiphon_executor.protocol import MemoryItem
-from antiphon_server.banner import Progress, banner, curl_line, printed_steps
-from antiphon_server.config import ServerSettings
+from antiphon_executor.interface.engine import MemoryItem
+from antiphon_server.config.settings import ServerSettings
+from antiphon_server.process.banner import Progress, banner, curl_line, printed_steps
 from tests.echo_engine import echo_card
 
 CARD = echo_card(Path("/m"))

@@ -12,11 +12,11 @@ import pytest
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from antiphon_server.app import create_app, layers
-from antiphon_server.body_type import BodyTypes
-from antiphon_server.config import Limits, ServerSettings
-from antiphon_server.lifecycle import Lifecycle
-from antiphon_server.metrics import ServerMetrics
+from antiphon_server.config.settings import Limits, ServerSettings
+from antiphon_server.http.app import create_app, layers
+from antiphon_server.http.body_type import BodyTypes
+from antiphon_server.http.lifecycle import Lifecycle
+from antiphon_server.observability.metrics import ServerMetrics
 from tests.server.parts import make_service
 from tests.server.raw_http import Answer, exchange, serving
 from tests.server.sink import Sink, error_of

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from antiphon_executor.protocol import (
+from antiphon_executor.interface.engine import (
     SpeechDelta,
     SpeechEnded,
     TextDelta,
@@ -15,8 +15,8 @@ from antiphon_executor.protocol import (
     TokenLogprob,
     TurnEvent,
 )
-from antiphon_server.captions import Captions
-from antiphon_server.plan import AnswerForm
+from antiphon_server.chat.response.word_timestamps import Captions
+from antiphon_server.chat.turn_spec import AnswerForm
 
 FRAME = 1_920
 LOUD = (np.sin(np.arange(FRAME) * 0.1) * 8_000).astype("<i2").tobytes()

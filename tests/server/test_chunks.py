@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.protocol import (
+from antiphon_executor.interface.engine import (
     PromptCounted,
     SpeechDelta,
     SpeechEnded,
@@ -19,9 +19,9 @@ from antiphon_executor.protocol import (
     TokenLogprob,
     TurnEvent,
 )
-from antiphon_server.chunks import ChunkWriter, Sextets
-from antiphon_server.plan import AnswerForm, AnswerHead
-from antiphon_server.usage import UsageMeter
+from antiphon_server.chat.response.chunks import ChunkWriter, Sextets
+from antiphon_server.chat.response.usage import UsageMeter
+from antiphon_server.chat.turn_spec import AnswerForm, AnswerHead
 
 HEAD = AnswerHead("chatcmpl-1", "echo", 1_700_000_000, "audio_1", 1_700_003_600)
 SPOKEN = (

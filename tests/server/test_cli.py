@@ -17,9 +17,9 @@ from unittest import mock
 
 import pytest
 
-from antiphon_server import cli
+from antiphon_server.cli import main as cli
 from antiphon_server.exits import MEANING, ExitCode, StartupError
-from antiphon_server.media.layers import REQUIRED
+from antiphon_server.media.sandbox.layers import REQUIRED
 
 KEY = "canary-key-55aa"
 
@@ -87,7 +87,7 @@ def test_help_is_there_in_half_a_second() -> None:
 )
 def test_a_command_imports_only_what_it_needs(argv: list[str], unwanted: tuple[str, ...]) -> None:
     script = (
-        "import sys\nfrom antiphon_server.cli import main\n"
+        "import sys\nfrom antiphon_server.cli.main import main\n"
         f"try:\n    main({argv!r})\nexcept SystemExit:\n    pass\n"
         f"print('imported', [name for name in {unwanted!r} if name in sys.modules])"
     )
@@ -99,7 +99,7 @@ def test_a_command_imports_only_what_it_needs(argv: list[str], unwanted: tuple[s
 
 def test_the_server_never_imports_torch_or_vllm() -> None:
     heavy = ("torch", "vllm", "transformers")
-    script = f"import sys, antiphon_server.serve; print([m for m in {heavy} if m in sys.modules])"
+    script = f"import sys, antiphon_server.process.serve; print([m for m in {heavy} if m in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=True
     )

@@ -14,10 +14,10 @@ from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon_server.app import create_app
-from antiphon_server.client_json import ClientJson
+from antiphon_server.chat.tool_calls import PlainText, ToolCallReader
 from antiphon_server.errors import BadRequest
-from antiphon_server.tools import PlainText, ToolCallReader
+from antiphon_server.http.app import create_app
+from antiphon_server.openai_api.client_json import ClientJson
 from tests.echo_engine import EchoEngine, Script
 from tests.server.parts import make_service
 from tests.server.routes.test_chat_fuzz import BODY, places

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from antiphon_executor.shipped import ANTIPHON_NANO
-from antiphon_server.checks import check_model
-from antiphon_server.config import Settings
-from antiphon_server.flags import FlagParser, settings_leaves
+from antiphon_server.cli.config import as_json, as_lines_with_origin, schema
+from antiphon_server.config.flags import FlagParser, settings_leaves
+from antiphon_server.config.settings import Settings
+from antiphon_server.config.sources import SHORT_NAMES, ConfigError, load
 from antiphon_server.media.policy import MediaPolicy, flag
-from antiphon_server.settings_report import as_json, as_lines_with_origin, schema
-from antiphon_server.sources import SHORT_NAMES, ConfigError, load
+from antiphon_server.process.preflight import check_model
 
 KEY = "canary-key-7f3a"
 

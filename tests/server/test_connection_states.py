@@ -12,10 +12,10 @@ from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from antiphon_server.config import Limits, ServerSettings, Timeouts
-from antiphon_server.connections import Connections
-from antiphon_server.descriptors import ConnectionLimits
-from antiphon_server.http_protocol import ARRIVED_S, TIMED_OUT, BoundedHttp, bounded_http
+from antiphon_server.config.settings import Limits, ServerSettings, Timeouts
+from antiphon_server.http.connection import ARRIVED_S, TIMED_OUT, BoundedHttp, bounded_http
+from antiphon_server.http.connections import Connections
+from antiphon_server.http.descriptors import ConnectionLimits
 from tests.server.exchange import becomes_true
 from tests.server.raw_http import connected, read_answer, serving
 from tests.server.sink import POST

@@ -24,11 +24,16 @@ from PIL import Image
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from antiphon_server.config import Limits, ServerSettings
-from antiphon_server.connections import Connections, Place
-from antiphon_server.descriptors import ConnectionLimits, connection_limits, descriptor_limit, raise_limit
-from antiphon_server.envelope import error_of, headers_of
+from antiphon_server.config.settings import Limits, ServerSettings
 from antiphon_server.exits import ExitCode, StartupError
+from antiphon_server.http.connections import Connections, Place
+from antiphon_server.http.descriptors import (
+    ConnectionLimits,
+    connection_limits,
+    descriptor_limit,
+    raise_limit,
+)
+from antiphon_server.http.error_response import error_of, headers_of
 from tests.server import sink as sinks
 from tests.server.raw_http import connected, exchange, read_answer, serving
 from tests.server.sink import POST, sink

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon_executor.capacity import CacheCapacity, EngineCapacity, FrameTime
-from antiphon_executor.protocol import PromptCounted, SpeechDelta, TextDelta
-from antiphon_server.admission import Admission
-from antiphon_server.capacity import Capacity, Price
-from antiphon_server.pricing import TurnSize
-from antiphon_server.ticket import Ticket
+from antiphon_executor.interface.capacity import CacheCapacity, EngineCapacity, FrameTime
+from antiphon_executor.interface.engine import PromptCounted, SpeechDelta, TextDelta
+from antiphon_server.admission.capacity import Capacity, Price
+from antiphon_server.admission.controller import Admission
+from antiphon_server.admission.cost_model import TurnSize
+from antiphon_server.admission.ticket import Ticket
 
 CACHE = CacheCapacity(blocks=40, block_tokens=4, request_blocks=1)
 CAPACITY = Capacity(

@@ -10,9 +10,9 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
-from antiphon_executor.protocol import EngineBusy, EngineDead, EngineError, InvalidTurn
-from antiphon_server.envelope import body_of, error_of, headers_of
+from antiphon_executor.interface.engine import EngineBusy, EngineDead, EngineError, InvalidTurn
 from antiphon_server.errors import ApiError, BadRequest, ServerFault
+from antiphon_server.http.error_response import body_of, error_of, headers_of
 
 SECRET = "/usr/lib/secret at 0xdeadbeef"
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_server.fair_queue import FairQueue, who_gives_way
+from antiphon_server.admission.fair_queue import FairQueue, who_gives_way
 
 OWNERS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=40)
 

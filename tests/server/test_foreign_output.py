@@ -66,8 +66,8 @@ def program(body: str) -> list[str]:
     start = """
         import os, subprocess, sys, time
         from antiphon_server import logs
-        from antiphon_server.config import LogSettings
-        from antiphon_server.foreign_output import ForeignOutput
+        from antiphon_server.config.settings import LogSettings
+        from antiphon_server.process.foreign_output import ForeignOutput
         settings = LogSettings(format="json")
         foreign = ForeignOutput(settings)
         console = foreign.start()

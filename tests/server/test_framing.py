@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from antiphon_server.errors import ApiError
-from antiphon_server.framing import Framing
+from antiphon_server.http.framing import Framing
 
 LIMIT = 100
 

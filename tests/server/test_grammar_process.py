@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from antiphon_executor.grammar_verdict import Verdict
+from antiphon_executor.interface.grammar_verdict import Verdict
+from antiphon_server.chat.schema.cost_process import GrammarProcess
 from antiphon_server.errors import BadRequest
-from antiphon_server.grammar_process import GrammarProcess
 from tests.server.grammar_pricing import Pricing, pricing
 from tests.server.schemas import dear
 from tests.server.test_long_prompts import limited

@@ -14,16 +14,16 @@ import httpx
 import psutil
 import pytest
 
-from antiphon_executor.grammar_verdict import Verdict
-from antiphon_server.answer_schema import read_answer_schema
+from antiphon_executor.interface.grammar_verdict import Verdict
+from antiphon_server.admission.preparation_cost import PreparationCost
+from antiphon_server.chat.schema.answer_schema import read_answer_schema
+from antiphon_server.chat.schema.bounds import SchemaBounds
+from antiphon_server.chat.schema.cost_estimator import GrammarPricer
+from antiphon_server.chat.schema.cost_process import GrammarProcess
 from antiphon_server.errors import BadRequest, Overloaded
-from antiphon_server.grammar_policy import GrammarPolicy
-from antiphon_server.grammar_pricer import GrammarPricer
-from antiphon_server.grammar_process import GrammarProcess
-from antiphon_server.preparation_cost import PreparationCost
-from antiphon_server.protocol.chat import parse_chat_request
-from antiphon_server.protocol.limits import MAX_SCHEMA_PLACES
-from antiphon_server.schema_bounds import SchemaBounds
+from antiphon_server.openai_api.grammar_policy import GrammarPolicy
+from antiphon_server.openai_api.limits import MAX_SCHEMA_PLACES
+from antiphon_server.openai_api.request import parse_chat_request
 from tests.echo_engine import EchoEngine
 from tests.server.grammar_pricing import Pricing, pricing
 from tests.server.schemas import ORDINARY, dear, names, objects

@@ -9,7 +9,7 @@ import sys
 PROGRAM = """
 import json, sys, threading
 from pathlib import Path
-from antiphon_server.heap import return_large_buffers
+from antiphon_server.process.memory import return_large_buffers
 
 def resident_mib():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
@@ -56,7 +56,7 @@ def test_what_the_operator_has_chosen_stays() -> None:
 
 
 def test_what_start_up_has_made_is_not_looked_through_again() -> None:
-    program = "import gc; from antiphon_server.heap import keep_what_is_there as keep; keep(); "
+    program = "import gc; from antiphon_server.process.memory import keep_what_is_there as keep; keep(); "
     program += "print(gc.get_freeze_count(), len(gc.get_objects()))"
     run = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=60, check=True)
     kept, looked_at = map(int, run.stdout.split())
@@ -65,7 +65,7 @@ def test_what_start_up_has_made_is_not_looked_through_again() -> None:
 
 OLD_RUBBISH = """
 import gc, weakref
-from antiphon_server.heap import keep_what_is_there
+from antiphon_server.process.memory import keep_what_is_there
 
 class Held: pass
 

@@ -14,14 +14,14 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from antiphon_executor.protocol import AudioClip, Media
-from antiphon_server.admission import Admission
-from antiphon_server.app import create_app
-from antiphon_server.capacity import Capacity
+from antiphon_executor.interface.engine import AudioClip, Media
+from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.controller import Admission
+from antiphon_server.chat.service import Service
+from antiphon_server.http.app import create_app
 from antiphon_server.media.budget import Hold
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.source import MediaSource
-from antiphon_server.service import Service
 from tests.echo_engine import EchoEngine, Script
 from tests.server.exchange import Exchange, becomes_true
 from tests.server.parts import make_service

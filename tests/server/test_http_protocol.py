@@ -15,10 +15,10 @@ import pytest
 from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
-from antiphon_server import http_protocol
-from antiphon_server.app import create_app
-from antiphon_server.config import ServerSettings, Timeouts
-from antiphon_server.rare_log import RareLog
+from antiphon_server.config.settings import ServerSettings, Timeouts
+from antiphon_server.http import connection as http_protocol
+from antiphon_server.http.app import create_app
+from antiphon_server.observability.rare_log import RareLog
 from tests.server.parts import make_service
 from tests.server.raw_http import Answer, connected, exchange, read_answer, serving
 from tests.server.sink import POST, error_of, sink

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon_server.errors import BadRequest
-from antiphon_server.json_shape import JsonShape
+from antiphon_server.openai_api.json_shape import JsonShape
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(alphabet=st.sampled_from('a"\\[]{},:é\n')),

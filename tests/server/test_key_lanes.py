@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from antiphon_server.admission.key_lanes import KeyLanes, LaneLimits
 from antiphon_server.errors import Overloaded
-from antiphon_server.key_lanes import KeyLanes, LaneLimits
 
 
 def lanes(places: int = 2, per_key: int = 1, queued: int = 8, wait_s: float = 30.0) -> KeyLanes:

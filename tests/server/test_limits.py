@@ -13,10 +13,10 @@ import pytest
 from starlette.responses import StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from antiphon_server.app import layers
-from antiphon_server.config import Limits, ServerSettings, Timeouts
-from antiphon_server.lifecycle import Lifecycle
-from antiphon_server.metrics import ServerMetrics
+from antiphon_server.config.settings import Limits, ServerSettings, Timeouts
+from antiphon_server.http.app import layers
+from antiphon_server.http.lifecycle import Lifecycle
+from antiphon_server.observability.metrics import ServerMetrics
 from tests.server.raw_http import connected, exchange, read_answer, serving
 from tests.server.sink import POST, Sink, error_of, layered, sink
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from antiphon_server.config import LogSettings
-from antiphon_server.logs import JsonLines, PlainLines, configure, escape, request_id
+from antiphon_server.config.settings import LogSettings
+from antiphon_server.observability.logging import JsonLines, PlainLines, configure, escape, request_id
 
 INJECTION = 'x\r\n{"level": "fake"}\x1b[31mred\x1b[0m\x00\x9b\u2028end'
 SAID = "my secret prompt"

@@ -14,17 +14,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.protocol import AudioClip, Media
-from antiphon_server import tokenizer as tokenizers
-from antiphon_server.admission import Admission
-from antiphon_server.app import create_app
-from antiphon_server.capacity import Capacity
+from antiphon_executor.interface.engine import AudioClip, Media
+from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.controller import Admission
+from antiphon_server.chat.prompt import tokenizer as tokenizers
+from antiphon_server.chat.prompt.renderer import PromptRenderer, PromptTooLong
+from antiphon_server.chat.prompt.tokenizer import PromptTokenizer
+from antiphon_server.chat.service import Service
+from antiphon_server.http.app import create_app
 from antiphon_server.media.budget import Hold
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.source import MediaSource
-from antiphon_server.prompt import PromptRenderer, PromptTooLong
-from antiphon_server.service import Service
-from antiphon_server.tokenizer import PromptTokenizer
 from tests.echo_engine import EchoEngine
 from tests.server.parts import make_service
 from tests.server.test_prompt import conversation

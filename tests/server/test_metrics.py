@@ -9,13 +9,13 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from antiphon_executor.protocol import EngineStatus
-from antiphon_server.admission import Admission
-from antiphon_server.app import create_app
-from antiphon_server.capacity import Capacity
+from antiphon_executor.interface.engine import EngineStatus
+from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.controller import Admission
+from antiphon_server.chat.service import Service
 from antiphon_server.errors import ApiError, BadRequest, Overloaded, ServerFault
-from antiphon_server.metrics import ServerMetrics
-from antiphon_server.service import Service
+from antiphon_server.http.app import create_app
+from antiphon_server.observability.metrics import ServerMetrics
 from tests.server.raw_http import connected, read_answer, serving
 
 SPOKEN = {"modalities": ["text", "audio"], "audio": {"voice": "ethan", "format": "pcm16"}}

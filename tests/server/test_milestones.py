@@ -9,9 +9,9 @@ from typing import Any
 import httpx
 import pytest
 
-from antiphon_executor.protocol import TurnRequest
-from antiphon_server.app import create_app
-from antiphon_server.config import LogSettings
+from antiphon_executor.interface.engine import TurnRequest
+from antiphon_server.config.settings import LogSettings
+from antiphon_server.http.app import create_app
 from tests.echo_engine import EchoEngine
 from tests.server.parts import make_service
 

@@ -8,10 +8,10 @@ import httpx
 import openai
 import pytest
 
-from antiphon_server.app import create_app
+from antiphon_server.chat.service import Service
 from antiphon_server.errors import NotFound
-from antiphon_server.routes.models import require_model
-from antiphon_server.service import Service
+from antiphon_server.http.app import create_app
+from antiphon_server.http.routes.models import require_model
 from tests.echo_engine import VOICES, EchoEngine
 from tests.server.parts import make_service
 

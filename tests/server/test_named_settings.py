@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from antiphon_server.flags import FlagParser, settings_leaves
+from antiphon_server.config.flags import FlagParser, settings_leaves
 from antiphon_server.media import policy
 from tests.project.sources import Source, product
 

@@ -8,15 +8,15 @@ from typing import Any
 
 import pytest
 
-from antiphon_server.app import create_app
-from antiphon_server.checks import check_access
-from antiphon_server.config import ServerSettings
+from antiphon_server.config.settings import ServerSettings
+from antiphon_server.config.sources import load
 from antiphon_server.exits import ExitCode, StartupError
-from antiphon_server.http_server import loading_app
-from antiphon_server.lifecycle import Lifecycle
-from antiphon_server.metrics import ServerMetrics
-from antiphon_server.origins import Origins
-from antiphon_server.sources import load
+from antiphon_server.http.app import create_app
+from antiphon_server.http.lifecycle import Lifecycle
+from antiphon_server.http.origins import Origins
+from antiphon_server.observability.metrics import ServerMetrics
+from antiphon_server.process.preflight import check_access
+from antiphon_server.process.uvicorn_server import loading_app
 from tests.server.parts import make_service
 from tests.server.raw_http import Answer, exchange, serving
 from tests.server.sink import error_of

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon_server.packets import PacketRamp, PacketRules
+from antiphon_server.chat.response.packetizer import PacketRamp, PacketRules
 
 RULES = PacketRules()
 FRAME = bytes(3_840)

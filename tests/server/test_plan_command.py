@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from antiphon_server.cli import main
+from antiphon_server.cli.main import main
+from antiphon_server.cli.plan import read_size
 from antiphon_server.exits import ExitCode
-from antiphon_server.plan_command import read_size
 from tests.checkpoints import tiny_qwen3_5_omni  # noqa: F401
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon_server.prefill_meter import PrefillMeter
+from antiphon_server.admission.prefill_meter import PrefillMeter
 
 
 def reading(rate: float, tokens: int) -> PrefillMeter:

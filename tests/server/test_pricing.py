@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from antiphon_executor.capacity import CacheCapacity, EngineCapacity
-from antiphon_executor.media_geometry import MediaGeometry, PixelBounds
-from antiphon_executor.protocol import AudioClip, Media, Picture, VideoClip
-from antiphon_server.capacity import Capacity, Price
-from antiphon_server.pricing import TurnSize, heard_seconds, media_seconds, price, tokens_of
+from antiphon_executor.interface.capacity import CacheCapacity, EngineCapacity
+from antiphon_executor.interface.engine import AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.media_geometry import MediaGeometry, PixelBounds
+from antiphon_server.admission.capacity import Capacity, Price
+from antiphon_server.admission.cost_model import TurnSize, heard_seconds, media_seconds, price, tokens_of
 
 CACHE = CacheCapacity(blocks=100, block_tokens=16)
 CAPACITY = Capacity(

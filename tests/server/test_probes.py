@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import httpx
 
-from antiphon_server.app import create_app
-from antiphon_server.lifecycle import Lifecycle
-from antiphon_server.service import Service
+from antiphon_server.chat.service import Service
+from antiphon_server.http.app import create_app
+from antiphon_server.http.lifecycle import Lifecycle
 from antiphon_server.version import VERSION
 from tests.echo_engine import EchoEngine
 

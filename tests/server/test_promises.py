@@ -9,15 +9,15 @@ from dataclasses import replace
 
 import pytest
 
-from antiphon_executor.capacity import CacheCapacity, EngineCapacity, FrameTime
-from antiphon_executor.protocol import PromptCounted, SpeechDelta, TextDelta
-from antiphon_server.admission import Admission
-from antiphon_server.capacity import Capacity, Price
-from antiphon_server.config import Settings
+from antiphon_executor.interface.capacity import CacheCapacity, EngineCapacity, FrameTime
+from antiphon_executor.interface.engine import PromptCounted, SpeechDelta, TextDelta
+from antiphon_server.admission.capacity import Capacity, Price
+from antiphon_server.admission.controller import Admission
+from antiphon_server.admission.cost_model import TurnSize
+from antiphon_server.admission.ticket import Ticket
+from antiphon_server.config.settings import Settings
 from antiphon_server.errors import Overloaded, RateExceeded, Unavailable
-from antiphon_server.pricing import TurnSize
-from antiphon_server.serve import capacity_of
-from antiphon_server.ticket import Ticket
+from antiphon_server.process.serve import capacity_of
 from tests.server.exchange import becomes_true
 
 ROOMY = Capacity(64, 64, 64, 1000, 30, 1 << 20, answer_tokens=10, speech_s=0.8)

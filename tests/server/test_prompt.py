@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from antiphon_server.client_json import ClientJson
-from antiphon_server.conversation import Conversation, read_conversation
+from antiphon_server.chat.prompt.conversation import Conversation, read_conversation
+from antiphon_server.chat.prompt.renderer import PromptRenderer
 from antiphon_server.errors import BadRequest
-from antiphon_server.prompt import PromptRenderer
-from antiphon_server.protocol.chat import parse_chat_request
+from antiphon_server.openai_api.client_json import ClientJson
+from antiphon_server.openai_api.request import parse_chat_request
 from tests.tiny_checkpoint import ADDED_TOKENS, CHAT_TEMPLATE, SPECIAL_TOKENS, write_tiny_checkpoint
 
 CONTROLS = SPECIAL_TOKENS + ADDED_TOKENS

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_server.capacity import Capacity
-from antiphon_server.key_rates import KeyRates
-from antiphon_server.rate_buckets import RateBuckets
+from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.key_rates import KeyRates
+from antiphon_server.admission.rate_limiter import RateBuckets
 
 
 class Clock:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from antiphon_server.errors import BadRequest
-from antiphon_server.request_head import check_head
+from antiphon_server.http.request_head import check_head
 
 HOST = (b"host", b"localhost:8000")
 CHUNKED = (b"transfer-encoding", b"chunked")

@@ -12,10 +12,10 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from antiphon_server.admission import Admission
-from antiphon_server.app import create_app
-from antiphon_server.capacity import Capacity
-from antiphon_server.service import Service
+from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.controller import Admission
+from antiphon_server.chat.service import Service
+from antiphon_server.http.app import create_app
 from tests.echo_engine import EchoEngine, Script
 from tests.server.exchange import Exchange, becomes_true
 from tests.server.parts import make_service

@@ -8,11 +8,11 @@ from contextlib import AsyncExitStack
 
 import pytest
 
-from antiphon_executor.capacity import FrameTime
-from antiphon_server.admission import LOOK_AGAIN_S, Admission
-from antiphon_server.capacity import Capacity
+from antiphon_executor.interface.capacity import FrameTime
+from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.controller import LOOK_AGAIN_S, Admission
+from antiphon_server.admission.ticket import Ticket
 from antiphon_server.errors import Overloaded
-from antiphon_server.ticket import Ticket
 from tests.server.test_admission import door, settle, turn, waiter
 
 

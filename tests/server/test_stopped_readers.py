@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from antiphon_executor.protocol import SPEAKING_RATE_HZ
-from antiphon_server.app import create_app
-from antiphon_server.service import Service
+from antiphon_executor.interface.engine import SPEAKING_RATE_HZ
+from antiphon_server.chat.service import Service
+from antiphon_server.http.app import create_app
 from tests.echo_engine import EchoEngine, Script
 from tests.server.exchange import becomes_true
 from tests.server.parts import make_service

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from antiphon_server.settings_report import as_lines_with_origin
-from antiphon_server.sources import ConfigError, leaves, load
-from antiphon_server.tier import TIERS, read_tier
+from antiphon_server.cli.config import as_lines_with_origin
+from antiphon_server.config.sources import ConfigError, leaves, load
+from antiphon_server.config.tier import TIERS, read_tier
 from tests.project.sources import ROOT
 
 FILES = ROOT / "deploy" / "tiers"

@@ -9,7 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_server.tools import AnswerPart, CalledTool, ForcedCallReader, PlainText, ToolCallReader
+from antiphon_server.chat.tool_calls import (
+    AnswerPart,
+    CalledTool,
+    ForcedCallReader,
+    PlainText,
+    ToolCallReader,
+)
 
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
 

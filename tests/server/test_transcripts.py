@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from antiphon_server.protocol.limits import ChatPolicy
-from antiphon_server.transcripts import Transcripts
+from antiphon_server.chat.transcripts import Transcripts
+from antiphon_server.openai_api.limits import ChatPolicy
 
 
 class Clock:

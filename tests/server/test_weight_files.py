@@ -16,7 +16,7 @@ import pytest
 
 from antiphon_executor.shipped import ANTIPHON_NANO
 from antiphon_server.exits import ExitCode, StartupError
-from antiphon_server.weight_files import INDEX, check_weights, refuse_pointers
+from antiphon_server.process.weight_files import INDEX, check_weights, refuse_pointers
 
 PARTS = ("thinker", "talker", "code2wav")
 NAMES = ("thinker.a", "talker.b", "code2wav.c")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_server.word_clock import WordClock
+from antiphon_server.chat.response.word_clock import WordClock
 from tests.server.speaking import Said, speak
 
 RATE = 24_000

@@ -18,17 +18,17 @@ import numpy as np
 import torch
 from torch import nn
 
-from antiphon_executor.talker.aria import AriaStart
-from antiphon_executor.talker.aria_order import AriaOrder
-from antiphon_executor.talker.aria_streams import AriaStreams
-from antiphon_executor.talker.code_predictor import CodePredictor
-from antiphon_executor.talker.dual_track_streams import DualTrackStreams
-from antiphon_executor.talker.frame_sender import StepFrames
-from antiphon_executor.talker.frame_step import FrameStep, Mouth
-from antiphon_executor.talker.sampling import StreamSampling
-from antiphon_executor.talker.slots import SlotPool, SlotShape, StreamStart
-from antiphon_executor.talker.step_rows import Rows
-from antiphon_executor.talker.vocoder import StreamingCode2Wav
+from antiphon_executor.ipc.frame_sender import StepFrames
+from antiphon_executor.models.aria.order import AriaOrder
+from antiphon_executor.models.aria.stream import AriaStart
+from antiphon_executor.models.aria.streams import AriaStreams
+from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
+from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams
+from antiphon_executor.models.talker.code_predictor import CodePredictor
+from antiphon_executor.models.talker.frame_step import FrameStep, Mouth
+from antiphon_executor.models.talker.sampling import StreamSampling
+from antiphon_executor.models.talker.slots import SlotPool, SlotShape, StreamStart
+from antiphon_executor.models.talker.step_rows import Rows
 from tests.talker.test_code_predictor import SMALL, configuration, pair
 from tests.talker.vocoder_oracle import SIZES, random_code2wav
 

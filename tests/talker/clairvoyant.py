@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.talker.play_head import FRAME_S, LOOK_AHEAD_S
+from antiphon_executor.interface.playback import FRAME_S, LOOK_AHEAD_S
 from tests.talker.simulated_talker import TEXT_GRACE_S
 from tests.talker.workloads import Call, Workload
 

@@ -21,12 +21,12 @@ from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request
 from vllm.v1.structured_output import StructuredOutputManager
 
-from antiphon_executor.settings import EngineSettings, TalkerSettings
-from antiphon_executor.talker import scheduler as scheduler_module
-from antiphon_executor.talker.engine_args import aria_talker_engine_args
-from antiphon_executor.talker.scheduler import TalkerScheduler
-from antiphon_executor.talker.slots import EXTRA_ARG
-from antiphon_executor.talker.stream_state import StreamState
+from antiphon_executor.interface.settings import EngineSettings, TalkerSettings
+from antiphon_executor.models.talker.slots import EXTRA_ARG
+from antiphon_executor.models.talker.stream_state import StreamState
+from antiphon_executor.scheduling import scheduler as scheduler_module
+from antiphon_executor.scheduling.scheduler import TalkerScheduler
+from antiphon_executor.stages.talker_args import aria_talker_engine_args
 
 BLOCK_TOKENS = 16
 CODE = 7

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from antiphon_executor.talker.deadline import DeadlineRules
-from antiphon_executor.talker.pace import Candidate, TalkerPace
-from antiphon_executor.talker.play_head import FRAME_S, seconds_of
+from antiphon_executor.interface.playback import FRAME_S, seconds_of
+from antiphon_executor.scheduling.deadline import DeadlineRules
+from antiphon_executor.scheduling.stream_book import Candidate, TalkerPace
 from tests.talker.workloads import Call, Workload
 
 # A frame is late for its player, but not before its text has been there for this long: else it is the text's.

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.protocol import InvalidTurn
-from antiphon_executor.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.interface.engine import InvalidTurn
+from antiphon_executor.models.aria.stream import AriaKind, AriaPrompt, AriaVocabulary, aria_prompt
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
-from antiphon_executor.talker.aria import AriaKind, AriaPrompt, AriaVocabulary, aria_prompt
 from tests.reference import mini
 
 IDS = PromptIds.of(mini.mini_config())

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.protocol import InvalidTurn
-from antiphon_executor.qwen3_5_omni.aria import Kind, chunks, stream_order
-from antiphon_executor.talker.aria import AriaKind, AriaVocabulary
-from antiphon_executor.talker.aria_inputs import AriaInputs, ChunkSize, SessionInput
-from antiphon_executor.talker.aria_order import UNKNOWN, AriaOrder
+from antiphon_executor.interface.engine import InvalidTurn
+from antiphon_executor.models.aria.chunk_rule import Kind, chunks, stream_order
+from antiphon_executor.models.aria.inputs import AriaInputs, ChunkSize, SessionInput
+from antiphon_executor.models.aria.order import UNKNOWN, AriaOrder
+from antiphon_executor.models.aria.stream import AriaKind, AriaVocabulary
 
 VOCABULARY = AriaVocabulary(codec=16, text=100, slots=3, given_rows=8)
 PROMPT = [116, 30, 31, 5]

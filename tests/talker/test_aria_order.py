@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.qwen3_5_omni.aria import Kind, stream_order
-from antiphon_executor.talker.aria_order import UNKNOWN, AriaOrder
+from antiphon_executor.models.aria.chunk_rule import Kind, stream_order
+from antiphon_executor.models.aria.order import UNKNOWN, AriaOrder
 
 SIZES = st.integers(1, 5)
 

@@ -8,13 +8,13 @@ import msgspec
 import pytest
 import torch
 
-from antiphon_executor.qwen3_5_omni.aria import Kind, stream_order
-from antiphon_executor.talker.aria import AriaStart
-from antiphon_executor.talker.aria_order import UNKNOWN, AriaOrder
-from antiphon_executor.talker.aria_streams import AriaStreams
-from antiphon_executor.talker.sampling import StreamSampling
-from antiphon_executor.talker.slots import SlotPool
-from antiphon_executor.talker.step_rows import Rows
+from antiphon_executor.models.aria.chunk_rule import Kind, stream_order
+from antiphon_executor.models.aria.order import UNKNOWN, AriaOrder
+from antiphon_executor.models.aria.stream import AriaStart
+from antiphon_executor.models.aria.streams import AriaStreams
+from antiphon_executor.models.talker.sampling import StreamSampling
+from antiphon_executor.models.talker.slots import SlotPool
+from antiphon_executor.models.talker.step_rows import Rows
 from tests.talker.test_slots import SHAPE
 
 PROMPT = 7

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.qwen3_5_omni.aria import Chunk, chunks
-from antiphon_executor.talker.aria_text import AriaText
+from antiphon_executor.models.aria.chunk_rule import Chunk, chunks
+from antiphon_executor.models.aria.text import AriaText
 
 TTS_EOS, IM_START, VOCABULARY = 9, 10, 100
 WORDS = st.integers(20, VOCABULARY - 1)

@@ -11,11 +11,11 @@ from functools import cache, partial
 import pytest
 import torch
 
-from antiphon_executor.talker.aria_streams import AriaStreams
-from antiphon_executor.talker.dual_track_streams import DualTrackStreams
-from antiphon_executor.talker.media_arena import MediaArena
-from antiphon_executor.talker.slots import SlotPool
-from antiphon_executor.talker.vocoder import StreamingCode2Wav
+from antiphon_executor.models.aria.streams import AriaStreams
+from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
+from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams
+from antiphon_executor.models.talker.media_arena import MediaArena
+from antiphon_executor.models.talker.slots import SlotPool
 from tests.talker.canaries import COUNT, Song, Weights, Worker, canary, different, shuffled
 
 SLOTS, FEWER_SLOTS, ALONE = 16, 11, 100

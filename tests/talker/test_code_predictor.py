@@ -14,9 +14,9 @@ from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
     Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration as Oracle,
 )
 
+from antiphon_executor.models.talker.code_predictor import CodePredictor, PredictorShape, greedy
+from antiphon_executor.models.talker.sampling import ResidualDraw, SlotSampling, StreamSampling
 from antiphon_executor.reference.code_predictor import CodePredictor as NarrowReference
-from antiphon_executor.talker.code_predictor import CodePredictor, PredictorShape, greedy
-from antiphon_executor.talker.sampling import ResidualDraw, SlotSampling, StreamSampling
 
 Sizes = Mapping[str, object]
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon_executor.talker.deadline import DeadlineRules, StepPlan, StreamPace, live_streams, plan_step
-from antiphon_executor.talker.step_times import StepTimes
+from antiphon_executor.scheduling.deadline import DeadlineRules, StepPlan, StreamPace, live_streams, plan_step
+from antiphon_executor.scheduling.step_model import StepTimes
 from tests.talker.clairvoyant import could_be_clean
 from tests.talker.simulated_talker import DeadlineSchedule, Schedule, simulate
 from tests.talker.workloads import draw_workload

@@ -10,8 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon_executor.protocol import InvalidTurn
-from antiphon_executor.talker.dual_track import (
+from antiphon_executor.interface.engine import InvalidTurn
+from antiphon_executor.models.qwen3_omni.dual_track import (
     RowKind,
     SharedRow,
     TalkerVocabulary,

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from antiphon_executor.speakable import SpeakableText
-from antiphon_executor.talker.dual_track import RowKind, SharedRow, TalkerPrompt
+from antiphon_executor.models.qwen3_omni.dual_track import RowKind, SharedRow, TalkerPrompt
+from antiphon_executor.turn.spoken_tokens import SpeakableText
 from tests.talker import tiny_omni as tiny
 from tests.talker.conversation import (
     VOCABULARY,

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 
-from antiphon_executor.talker.dual_track_streams import DualTrackStreams
-from antiphon_executor.talker.sampling import StreamSampling
-from antiphon_executor.talker.slots import SlotPool, StreamStart
-from antiphon_executor.talker.step_rows import Rows
+from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams
+from antiphon_executor.models.talker.sampling import StreamSampling
+from antiphon_executor.models.talker.slots import SlotPool, StreamStart
+from antiphon_executor.models.talker.step_rows import Rows
 from tests.talker.test_slots import SHAPE
 
 TTS_PAD = 77

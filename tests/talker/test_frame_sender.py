@@ -11,8 +11,8 @@ import pytest
 import torch
 import zmq
 
-from antiphon_executor.messages import SpeechFrames, StreamFailed
-from antiphon_executor.talker.frame_sender import FrameSender, StepFrames
+from antiphon_executor.ipc.frame_sender import FrameSender, StepFrames
+from antiphon_executor.ipc.messages import SpeechFrames, StreamFailed
 
 Heard = SpeechFrames | StreamFailed
 

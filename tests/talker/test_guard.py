@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.protocol import Derailment
-from antiphon_executor.settings import GuardSettings
-from antiphon_executor.talker.guard import SpeechGuard
+from antiphon_executor.interface.engine import Derailment
+from antiphon_executor.interface.settings import GuardSettings
+from antiphon_executor.turn.speech_guard import SpeechGuard
 
 SETTINGS = GuardSettings()
 LOUD = (np.sin(np.arange(1920) * 0.1) * 8_000).astype("<i2").tobytes()

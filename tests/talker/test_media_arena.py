@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon_executor.talker.media_arena import PAGE_ROWS, ArenaFull, MediaArena, pages_for
+from antiphon_executor.models.talker.media_arena import PAGE_ROWS, ArenaFull, MediaArena, pages_for
 
 HIDDEN = 4
 SLOTS = 5

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon_executor.talker.deadline import DeadlineRules, first_come
-from antiphon_executor.talker.opening import opening_frames, opening_s
-from antiphon_executor.talker.pace import Candidate, TalkerPace
-from antiphon_executor.talker.play_head import seconds_of
+from antiphon_executor.interface.playback import seconds_of
+from antiphon_executor.scheduling.deadline import DeadlineRules, first_come
+from antiphon_executor.scheduling.startup_buffer import opening_frames, opening_s
+from antiphon_executor.scheduling.stream_book import Candidate, TalkerPace
 
 RULES = DeadlineRules()
 

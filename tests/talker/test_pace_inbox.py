@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from antiphon_executor.bridge import FRESH_S, Bridge, SocketFolder
-from antiphon_executor.capacity import FrameTime
-from antiphon_executor.messages import ClientCursor, StepTimesTold
-from antiphon_executor.talker.pace_inbox import TIMES_AGAIN_S, TIMES_EVERY_S, PaceInbox
+from antiphon_executor.interface.capacity import FrameTime
+from antiphon_executor.ipc.bridge import FRESH_S, Bridge, SocketFolder
+from antiphon_executor.ipc.messages import ClientCursor, StepTimesTold
+from antiphon_executor.ipc.pace_socket import TIMES_AGAIN_S, TIMES_EVERY_S, PaceInbox
 
 
 async def becomes(condition: object, within_s: float = 5.0) -> bool:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.talker.play_head import FRAME_S, NEWS_S, PlayHead, seconds_of
+from antiphon_executor.interface.playback import FRAME_S, NEWS_S, PlayHead, seconds_of
 
 
 def test_the_first_frame_is_as_much_shorter_as_the_vocoder_looks_ahead() -> None:

@@ -20,8 +20,8 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from antiphon_executor.talker import sampling as drawing
-from antiphon_executor.talker.sampling import (
+from antiphon_executor.models.talker import sampling as drawing
+from antiphon_executor.models.talker.sampling import (
     MAX_TOP_K,
     ResidualDraw,
     Sampling,

@@ -16,7 +16,7 @@ from transformers.generation.logits_process import (
     TopPLogitsWarper,
 )
 
-from antiphon_executor.talker.sampling import StreamSampling, suppressed_codes
+from antiphon_executor.models.talker.sampling import StreamSampling, suppressed_codes
 from tests.talker import tiny_omni as tiny
 from tests.talker.conversation import Conversation, model, words
 

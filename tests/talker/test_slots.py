@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from antiphon_executor.talker.sampling import StreamSampling
-from antiphon_executor.talker.slots import Opening, SlotPool, SlotShape
+from antiphon_executor.models.talker.sampling import StreamSampling
+from antiphon_executor.models.talker.slots import Opening, SlotPool, SlotShape
 
 SHAPE = SlotShape(slots=4, max_frames=6, code_groups=3, codec_vocab=16, hidden=4, given_rows=64)
 

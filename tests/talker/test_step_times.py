@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.talker.step_times import StepTimes
+from antiphon_executor.scheduling.step_model import StepTimes
 
 
 def learnt(*steps: tuple[int, int, float]) -> StepTimes:

@@ -10,9 +10,9 @@ import torch
 from vllm.config import VllmConfig
 from vllm.forward_context import set_forward_context
 
-from antiphon_executor.talker.slots import TRASH_SLOT
-from antiphon_executor.talker.step_rows import Rows
-from antiphon_executor.talker.stream_state import LodgingStreamState
+from antiphon_executor.models.talker.slots import TRASH_SLOT
+from antiphon_executor.models.talker.step_rows import Rows
+from antiphon_executor.models.talker.stream_state import LodgingStreamState
 
 HOST, BASE, SLOTS = "model.layers.0.linear_attn", 1000, 8
 

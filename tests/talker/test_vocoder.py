@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
 
-from antiphon_executor.talker.vocoder import StreamingCode2Wav
-from antiphon_executor.talker.vocoder_state import TRASH_SLOT
+from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
+from antiphon_executor.models.code2wav.state import TRASH_SLOT
 from tests.talker.vocoder_oracle import SIZES, one_shot, random_code2wav
 
 CONFIG = SIZES["unit"]

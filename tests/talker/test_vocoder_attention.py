@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from antiphon_executor.talker.vocoder_transformer import Rotary, attention_bias, rotate
+from antiphon_executor.models.code2wav.transformer import Rotary, attention_bias, rotate
 from tests.talker.vocoder_oracle import SIZES
 
 

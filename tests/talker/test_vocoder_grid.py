@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from antiphon_executor.talker.vocoder_grid import SampleGrid, sample_grid
+from antiphon_executor.models.code2wav.grid import SampleGrid, sample_grid
 from tests.talker.vocoder_oracle import SIZES, one_shot, random_code2wav
 
 

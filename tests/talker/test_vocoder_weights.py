@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from antiphon_executor.talker.vocoder import StreamingCode2Wav
+from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
 from tests.talker.vocoder_oracle import SIZES, one_shot, random_code2wav
 
 CONFIG = SIZES["unit"]

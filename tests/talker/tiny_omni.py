@@ -9,7 +9,7 @@ from torch import nn
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeForConditionalGeneration
 
-from antiphon_executor.prompt_ids import PromptIds
+from antiphon_executor.models.special_tokens import PromptIds
 
 ENDOFTEXT, IM_START, IM_END, AUDIO, IMAGE, VIDEO = range(6)
 AUDIO_START, AUDIO_END, VISION_START, VISION_END = range(6, 10)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from antiphon_executor.talker.play_head import FRAME_S, seconds_of
+from antiphon_executor.interface.playback import FRAME_S, seconds_of
 
 
 @dataclass(frozen=True)

@@ -15,16 +15,16 @@ from vllm.config.multimodal import MultiModalConfig
 from vllm.inputs import MultiModalInput
 from vllm.multimodal.processing import InputProcessingContext
 
-from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.protocol import AudioClip, Media, Picture, TurnRequest, VideoClip
-from antiphon_executor.qwen3_5_omni.presets import nano
-from antiphon_executor.qwen3_5_omni.prompt import PromptRules
-from antiphon_executor.thinker.inputs import engine_prompt
-from antiphon_executor.thinker.qwen3_5_processor import (
+from antiphon_executor.interface.engine import AudioClip, Media, Picture, TurnRequest, VideoClip
+from antiphon_executor.models.qwen3_5_omni.presets import nano
+from antiphon_executor.models.qwen3_5_omni.processor import (
     Qwen3_5ThinkerDummyInputs,
     Qwen3_5ThinkerProcessingInfo,
     Qwen3_5ThinkerProcessor,
 )
+from antiphon_executor.models.qwen3_5_omni.prompt import PromptRules
+from antiphon_executor.models.special_tokens import PromptIds
+from antiphon_executor.models.thinker.inputs import engine_prompt
 from antiphon_executor.tiny.processor import tiny_processor
 from antiphon_executor.tiny.tokenizer import tiny_tokenizer
 

@@ -7,10 +7,10 @@ import time
 import pytest
 import torch
 
-from antiphon_executor.qwen3_5_omni.audio_geometry import AudioGeometry
-from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeAudioConfig
+from antiphon_executor.interface.audio_geometry import AudioGeometry
+from antiphon_executor.models.qwen3_5_omni.audio_tower import AudioTower
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeAudioConfig
 from antiphon_executor.reference.audio_encoder import AudioEncoder
-from antiphon_executor.thinker.audio_tower import AudioTower
 from tests.thinker.one_rank import load, make_random, one_rank  # noqa: F401
 
 CONFIG = Qwen3_5OmniMoeAudioConfig(

@@ -10,7 +10,7 @@ import pytest
 import torch
 from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 
-from antiphon_executor.thinker.cpu_worker import SeededRunner
+from antiphon_executor.stages.cpu_worker import SeededRunner
 
 
 def runner_with(incomplete: list[bool], generators: dict[int, torch.Generator]) -> SeededRunner:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from vllm.multimodal.inputs import MultiModalFeatureSpec
 
-from antiphon_executor.qwen3_5_omni.tm_rope import TmRope
-from antiphon_executor.thinker.features import medium_spans
+from antiphon_executor.models.thinker.features import medium_spans
+from antiphon_executor.models.thinker.tm_rope import TmRope
 from tests.thinker.qwen3_5_rig import Rig, clip, picture, rig, video
 from tests.thinker.test_qwen3_5_processor import medium
 

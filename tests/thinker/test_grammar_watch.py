@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from antiphon_executor.thinker.grammar_watch import GrammarWatch
+from antiphon_executor.scheduling.grammar_watch import GrammarWatch
 
 
 @dataclass

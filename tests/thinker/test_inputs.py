@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.protocol import (
+from antiphon_executor.interface.engine import (
     AudioClip,
     InvalidTurn,
     Media,
@@ -17,7 +16,8 @@ from antiphon_executor.protocol import (
     TurnRequest,
     VideoClip,
 )
-from antiphon_executor.thinker.inputs import count_prompt, engine_prompt
+from antiphon_executor.models.special_tokens import PromptIds
+from antiphon_executor.models.thinker.inputs import count_prompt, engine_prompt
 
 TOKENS = PromptIds(4, 5, 6, audio=1, image=2, video=3, tts_pad=7, tts_bos=8, tts_eos=9)
 CLIP = AudioClip(np.zeros(16_000, dtype=np.float32))

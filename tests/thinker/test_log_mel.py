@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from antiphon_executor.models.qwen3_5_omni.log_mel import PIECE_FRAMES, log_mel
 from antiphon_executor.reference import mel
-from antiphon_executor.thinker.log_mel import PIECE_FRAMES, log_mel
 
 PIECE = PIECE_FRAMES * 160
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorRole
 
-from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.thinker.media_rows import Complete, MediaRowsConnector, ask_for_rows
+from antiphon_executor.models.hidden_states.connector import Complete, MediaRowsConnector, ask_for_rows
+from antiphon_executor.models.special_tokens import PromptIds
 
 AUDIO, IMAGE, VIDEO, SEGMENT, USER = range(1, 6)
 IDS = PromptIds(SEGMENT, USER, -2, AUDIO, IMAGE, VIDEO, -3, -4, -5)

@@ -9,7 +9,11 @@ import pytest
 from vllm.config.multimodal import MultiModalConfig
 from vllm.multimodal.processing import InputProcessingContext
 
-from antiphon_executor.thinker.processor import ThinkerDummyInputs, ThinkerProcessingInfo, ThinkerProcessor
+from antiphon_executor.models.qwen3_omni.processor import (
+    ThinkerDummyInputs,
+    ThinkerProcessingInfo,
+    ThinkerProcessor,
+)
 from antiphon_executor.tiny.config import tiny_config
 from antiphon_executor.tiny.processor import tiny_processor
 from antiphon_executor.tiny.tokenizer import tiny_tokenizer

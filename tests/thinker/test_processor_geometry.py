@@ -18,17 +18,21 @@ from transformers import Qwen2VLImageProcessor, Qwen2VLVideoProcessor, Qwen3VLVi
 from vllm.config.multimodal import MultiModalConfig
 from vllm.multimodal.processing import InputProcessingContext
 
-from antiphon_executor.media_geometry import MediaGeometry
-from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.protocol import Media, TurnRequest
+from antiphon_executor.checkpoint.processor_geometry import geometry_of
+from antiphon_executor.interface.engine import Media, TurnRequest
+from antiphon_executor.interface.media_geometry import MediaGeometry
+from antiphon_executor.models.qwen3_omni.processor import (
+    ThinkerDummyInputs,
+    ThinkerProcessingInfo,
+    ThinkerProcessor,
+)
+from antiphon_executor.models.special_tokens import PromptIds
+from antiphon_executor.models.thinker.inputs import engine_prompt
 from antiphon_executor.shipped import ANTIPHON_NANO
-from antiphon_executor.thinker.inputs import engine_prompt
-from antiphon_executor.thinker.processor import ThinkerDummyInputs, ThinkerProcessingInfo, ThinkerProcessor
-from antiphon_executor.thinker.processor_geometry import geometry_of
 from antiphon_executor.tiny.config import tiny_config
 from antiphon_executor.tiny.processor import tiny_processor
 from antiphon_executor.tiny.tokenizer import tiny_tokenizer
-from antiphon_server.pricing import tokens_of
+from antiphon_server.admission.cost_model import tokens_of
 from tests.thinker.qwen3_5_rig import Medium, clip, picture, rig, video
 
 SIDES = st.tuples(st.integers(1, 300), st.integers(1, 300)).filter(lambda size: max(size) < 190 * min(size))

@@ -11,9 +11,9 @@ from PIL import Image
 from transformers.models.qwen2_vl import Qwen2VLImageProcessor, Qwen2VLVideoProcessor
 from transformers.models.qwen3_vl import Qwen3VLVideoProcessor
 
-from antiphon_executor.qwen3_5_omni.presets import published
+from antiphon_executor.models.qwen3_5_omni.media import AudioFields, MediaReader, VideoFields
+from antiphon_executor.models.qwen3_5_omni.presets import published
 from antiphon_executor.reference.mel import log_mel
-from antiphon_executor.thinker.qwen3_5_media import AudioFields, MediaReader, VideoFields
 from tests.thinker.qwen3_5_rig import clip, picture, video
 
 SIZE = {"shortest_edge": 4 * 32 * 32, "longest_edge": 768 * 32 * 32}

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 from vllm.multimodal.cache import MultiModalProcessorOnlyCache
 
-from antiphon_executor.protocol import AudioClip, Picture, VideoClip
-from antiphon_executor.qwen3_5_omni import prompt as rules
-from antiphon_executor.qwen3_5_omni.audio_geometry import AudioGeometry, mel_frames
-from antiphon_executor.qwen3_5_omni.tm_rope import MediumSpan, TmRope
-from antiphon_executor.thinker.inputs import count_prompt
+from antiphon_executor.interface.audio_geometry import AudioGeometry, mel_frames
+from antiphon_executor.interface.engine import AudioClip, Picture, VideoClip
+from antiphon_executor.models.qwen3_5_omni import prompt as rules
+from antiphon_executor.models.thinker.inputs import count_prompt
+from antiphon_executor.models.thinker.tm_rope import MediumSpan, TmRope
 from tests.thinker.qwen3_5_rig import Medium, Rig, clip, picture, rig, video
 
 SIDES = st.tuples(st.integers(1, 90), st.integers(1, 90))

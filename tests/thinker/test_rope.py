@@ -13,7 +13,7 @@ from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
     apply_rotary_pos_emb,
 )
 
-from antiphon_executor.rope import PackedMRope, pack, pack_offset, unpack, unpack_tensor
+from antiphon_executor.models.layers.packed_mrope import PackedMRope, pack, pack_offset, unpack, unpack_tensor
 
 positions = st.integers(0, (1 << 20) * 2_048 - 1).map(lambda steps: steps / 2_048)
 

@@ -6,10 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
-from antiphon_executor.qwen3_5_omni.talker_prompt import kept_tokens
-from antiphon_executor.thinker.row_choice import EvenRows, EveryRow, row_choice
+from antiphon_executor.models.hidden_states.context_selection import EvenRows, EveryRow, row_choice
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import kept_tokens
+from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.tiny.config import tiny_config as tiny_qwen3_omni
 from antiphon_executor.tiny.tokenizer import tiny_tokenizer
 

@@ -15,7 +15,13 @@ from vllm.model_executor.layers.attention import Attention
 from vllm.v1.core.kv_cache_utils import get_kv_cache_groups
 from vllm.v1.kv_cache_interface import KVCacheSpec, MambaSpec
 
-from antiphon_executor.thinker.rows_cache import RowsCache, RowsLayer, read_rows, rows_layers, write_rows
+from antiphon_executor.models.layers.hidden_states_cache import (
+    RowsCache,
+    RowsLayer,
+    read_rows,
+    rows_layers,
+    write_rows,
+)
 
 BLOCKS, SIZE, HEADS, CONTENT = 6, 4, 2, 8
 PLACES = torch.tensor([4, 5, 6, 7, 20, 21])

@@ -10,8 +10,8 @@ import pytest
 import torch
 import zmq
 
-from antiphon_executor.messages import MediaRows, RowsFailed
-from antiphon_executor.thinker.rows_sender import Gathered, RowsSender
+from antiphon_executor.ipc.hidden_states_sender import Gathered, RowsSender
+from antiphon_executor.ipc.messages import MediaRows, RowsFailed
 
 
 def gathered(request_id: str, rows: torch.Tensor) -> Gathered:

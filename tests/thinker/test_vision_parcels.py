@@ -8,7 +8,7 @@ from transformers.models.qwen3_5_moe.configuration_qwen3_5_moe import Qwen3_5Moe
 from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import Qwen3_5MoeVisionModel
 from vllm.model_executor.models.qwen3_vl import Qwen3_VisionTransformer
 
-from antiphon_executor.thinker.vision_parcels import seen
+from antiphon_executor.models.qwen3_5_omni.vision_chunks import seen
 from tests.thinker.one_rank import load, make_random, one_rank  # noqa: F401
 
 CONFIG = Qwen3_5MoeVisionConfig(

@@ -11,8 +11,8 @@ import pytest
 import torch
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from antiphon_executor.qwen3_5_omni.prompt import Medium, Picture, PromptRules, Sound
-from antiphon_executor.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.models.qwen3_5_omni.prompt import Medium, Picture, PromptRules, Sound
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
 from antiphon_executor.reference.mel import log_mel
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_executor.reference.speech import Speech, family_sampling, speak

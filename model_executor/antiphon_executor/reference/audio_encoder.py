@@ -17,8 +17,8 @@ from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
     SinusoidsPositionEmbedding,
 )
 
-from antiphon_executor.qwen3_5_omni.audio_geometry import AudioGeometry
-from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeAudioConfig
+from antiphon_executor.interface.audio_geometry import AudioGeometry
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeAudioConfig
 
 
 class AudioEncoder(Qwen3OmniMoePreTrainedModel):

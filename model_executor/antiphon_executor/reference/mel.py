@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import WhisperFeatureExtractor
 
-from antiphon_executor.qwen3_5_omni.audio_geometry import (
+from antiphon_executor.interface.audio_geometry import (
     FRAME_SAMPLES,
     HOP_SAMPLES,
     SAMPLE_RATE_HZ,

@@ -13,13 +13,13 @@ from torch import Tensor
 from transformers import PreTrainedModel
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
 
-from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
-from antiphon_executor.qwen3_5_omni.talker_prompt import VoicePrompt, kept_tokens
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt, kept_tokens
+from antiphon_executor.models.special_tokens import PromptIds
+from antiphon_executor.models.talker.sampling import StreamSampling
 from antiphon_executor.reference.speech import Speech, speak
 from antiphon_executor.reference.talker import Talker
 from antiphon_executor.reference.thinker import Thinker, ThinkerPrompt
-from antiphon_executor.talker.sampling import StreamSampling
 
 
 @dataclass(frozen=True, slots=True, eq=False)

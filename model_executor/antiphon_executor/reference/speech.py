@@ -12,9 +12,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from antiphon_executor.qwen3_5_omni.aria import Chunk, Kind, Row, chunks
+from antiphon_executor.models.aria.chunk_rule import Chunk, Kind, Row, chunks
+from antiphon_executor.models.talker.sampling import (
+    ResidualDraw,
+    Sampling,
+    SlotSampling,
+    StreamSampling,
+    draw_code0,
+)
 from antiphon_executor.reference.talker import Talker
-from antiphon_executor.talker.sampling import ResidualDraw, Sampling, SlotSampling, StreamSampling, draw_code0
 
 Extend = Callable[[Tensor], Tensor]
 """[n, hidden] rows that enter the stream → [hidden], the normed state behind the last of them."""

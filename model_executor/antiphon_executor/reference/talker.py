@@ -18,9 +18,9 @@ from transformers.models.qwen3_5.configuration_qwen3_5 import Qwen3_5TextConfig
 from transformers.models.qwen3_5.modeling_qwen3_5 import Qwen3_5TextModel
 from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import Qwen3_5MoeTextModel
 
-from antiphon_executor.qwen3_5_omni.aria import Kind, stream_order
-from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeTalkerConfig
-from antiphon_executor.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.models.aria.chunk_rule import Kind, stream_order
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeTalkerConfig
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
 from antiphon_executor.reference.code_predictor import CodePredictor
 
 

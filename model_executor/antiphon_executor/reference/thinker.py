@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import Qwen3_5MoeTextModel, Qwen3_5MoeVisionModel
 
-from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeThinkerConfig
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeThinkerConfig
 from antiphon_executor.reference.audio_encoder import AudioEncoder
 
 

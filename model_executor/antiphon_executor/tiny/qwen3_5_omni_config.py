@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from antiphon_executor.tiny.config import CODE_GROUPS, CODEBOOK, IMAGE_SIZE, PATCH, RESERVED_CODEC_IDS
 
 CONTEXT = 262_144

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
-from antiphon_executor.voices import SUFFIX, VOICES_FOLDER, code_limits
+from antiphon_executor.checkpoint.voices import SUFFIX, VOICES_FOLDER, code_limits
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 
 FRAMES = 10
 _LICENCE = "CC0-1.0"

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from antiphon_executor.qwen3_5_omni.audio_geometry import SAMPLE_RATE_HZ
+from antiphon_executor.interface.audio_geometry import SAMPLE_RATE_HZ
 from antiphon_nano.thinker.dialogue import Clip, Dialogue, Part, Picture, Sound
 from antiphon_nano.thinker.seeing.patches import uncut
 

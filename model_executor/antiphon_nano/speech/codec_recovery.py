@@ -18,11 +18,11 @@ from torch import Tensor
 from torch.nn import functional
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
 
-from antiphon_executor.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.checkpoint.voice_file import VoiceFile
+from antiphon_executor.checkpoint.voices import SUFFIX, VOICES_FOLDER
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_executor.reference.talker import Talker
-from antiphon_executor.voice_file import VoiceFile
-from antiphon_executor.voices import SUFFIX, VOICES_FOLDER
 from antiphon_nano import training
 from antiphon_nano.domain import corpus
 from antiphon_nano.domain.tokenizer import nano_tokenizer

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from antiphon_executor.qwen3_5_omni.aria import Kind, stream_order
+from antiphon_executor.models.aria.chunk_rule import Kind, stream_order
 
 NOTHING = -1
 

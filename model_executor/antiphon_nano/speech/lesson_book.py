@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 from transformers import Qwen2Tokenizer
 
-from antiphon_executor.qwen3_5_omni.presets import NANO_MEDIA_ROWS
+from antiphon_executor.models.qwen3_5_omni.presets import NANO_MEDIA_ROWS
 from antiphon_nano.speech.lesson import NOTHING, Lesson
 from antiphon_nano.speech.recordings import Recordings, chance_of
 from antiphon_nano.teacher.shard import Utterance

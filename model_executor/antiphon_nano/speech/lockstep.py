@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from transformers import DynamicCache
 
-from antiphon_executor.qwen3_5_omni.aria import Chunk, chunks
+from antiphon_executor.models.aria.chunk_rule import Chunk, chunks
 from antiphon_executor.reference.talker import Talker
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import Qwen3_5MoeExperts
 
-from antiphon_executor.qwen3_5_omni.config import Qwen3_5OmniMoeTalkerConfig
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeTalkerConfig
 from antiphon_executor.reference.talker import Talker
 
 _EMBEDDING_SPREAD = 0.25

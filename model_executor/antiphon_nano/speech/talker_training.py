@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from antiphon_executor.qwen3_5_omni.presets import nano
+from antiphon_executor.models.qwen3_5_omni.presets import nano
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_nano import training
 from antiphon_nano.domain.tokenizer import nano_tokenizer

@@ -18,10 +18,10 @@ from torch import Tensor
 from transformers import DynamicCache
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
 
-from antiphon_executor.qwen3_5_omni.presets import nano
+from antiphon_executor.models.qwen3_5_omni.presets import nano
+from antiphon_executor.models.talker.sampling import StreamSampling
 from antiphon_executor.reference.speech import speak
 from antiphon_executor.reference.talker import Talker
-from antiphon_executor.talker.sampling import StreamSampling
 from antiphon_nano import training
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.report import record

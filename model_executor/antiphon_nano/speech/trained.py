@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from antiphon_executor.checkpoint.voice_file import VoiceFile
+from antiphon_executor.checkpoint.voices import SUFFIX, VOICES_FOLDER
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
-from antiphon_executor.voice_file import VoiceFile
-from antiphon_executor.voices import SUFFIX, VOICES_FOLDER
 from antiphon_nano import training
 from antiphon_nano.speech.recordings import Recordings
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
 
-from antiphon_executor.qwen3_5_omni.presets import nano
+from antiphon_executor.models.qwen3_5_omni.presets import nano
 from antiphon_nano import training
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.speech.discriminators import Discriminators, likeness_loss, passing_loss, telling_loss

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
 
-from antiphon_executor.qwen3_5_omni.presets import nano
+from antiphon_executor.models.qwen3_5_omni.presets import nano
 from antiphon_nano import training
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.speech.codec import Codec, loaded_codec

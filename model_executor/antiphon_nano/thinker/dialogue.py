@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import PreTrainedConfig, Qwen2Tokenizer
 
-from antiphon_executor.qwen3_5_omni import prompt
-from antiphon_executor.qwen3_5_omni.prompt import Medium, PromptRules
+from antiphon_executor.models.qwen3_5_omni import prompt
+from antiphon_executor.models.qwen3_5_omni.prompt import Medium, PromptRules
 from antiphon_executor.reference.thinker import Patches
 
 

@@ -16,7 +16,7 @@ from torch.nn import functional
 from transformers import PreTrainedConfig, Qwen2Tokenizer
 from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import Qwen3_5MoeTextModel
 
-from antiphon_executor.qwen3_5_omni import presets
+from antiphon_executor.models.qwen3_5_omni import presets
 from antiphon_executor.reference.audio_encoder import AudioEncoder
 from antiphon_executor.reference.thinker import Thinker
 from antiphon_nano.thinker.dialogue import Clip, Picture, Sample, Sound

@@ -13,16 +13,16 @@ from contextlib import contextmanager
 import httpx
 import uvloop
 
-from antiphon_server.bench.judge import Judge, judge_all, open_judge
-from antiphon_server.bench.measuring import Measured, measure_levels
+from antiphon_server.bench.asr_judge import Judge, judge_all, open_judge
+from antiphon_server.bench.load.levels import Measured, measure_levels
+from antiphon_server.bench.load.warmup import find_dialect, warm_up
+from antiphon_server.bench.load.workload import make_questions, write_request
+from antiphon_server.bench.measure.environment import ServerFacts, look_at_client, look_at_server
 from antiphon_server.bench.options import Options
-from antiphon_server.bench.plot import as_svg
-from antiphon_server.bench.questions import make_questions, write_request
-from antiphon_server.bench.rehearsal import find_dialect, warm_up
-from antiphon_server.bench.report import Report, created_now, describe_asked, write_json
-from antiphon_server.bench.summary import LevelReport, summarise
-from antiphon_server.bench.surroundings import ServerFacts, look_at_client, look_at_server
-from antiphon_server.bench.table import as_text
+from antiphon_server.bench.report.plot import as_svg
+from antiphon_server.bench.report.report import Report, created_now, describe_asked, write_json
+from antiphon_server.bench.report.summary import LevelReport, summarise
+from antiphon_server.bench.report.table import as_text
 from antiphon_server.exits import ExitCode
 
 _KEPT_ALIVE_S = 30.0

@@ -16,10 +16,10 @@ from typing import Protocol
 
 import ffmpeg
 
-from antiphon_executor.protocol import SPEAKING_RATE_HZ
+from antiphon_executor.interface.engine import SPEAKING_RATE_HZ
 from antiphon_server.errors import ServerFault
 from antiphon_server.media.ffmpeg import find_ffmpeg
-from antiphon_server.protocol.options import AudioFormat
+from antiphon_server.openai_api.options import AudioFormat
 
 _READ_BYTES = 16_384
 _OUTPUTS: dict[str, dict[str, str]] = {

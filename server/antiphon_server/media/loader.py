@@ -10,24 +10,24 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-from antiphon_executor.media_geometry import MediaGeometry
-from antiphon_executor.protocol import AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.engine import AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_server.errors import BadRequest, ServerFault
-from antiphon_server.media.address import is_url
-from antiphon_server.media.audio import SAMPLE_BYTES, AudioDecoder
 from antiphon_server.media.budget import Budget, Hold, uncounted
-from antiphon_server.media.decoding import first_failure
-from antiphon_server.media.fetch import Fetcher
-from antiphon_server.media.inline import check_inline, decode_inline
-from antiphon_server.media.job import SoundJob
+from antiphon_server.media.data_url import check_inline, decode_inline
+from antiphon_server.media.decode.audio import SAMPLE_BYTES, AudioDecoder
+from antiphon_server.media.decode.decoding import first_failure
+from antiphon_server.media.decode.image import PictureDecoder
+from antiphon_server.media.decode.video import VideoDecoder
+from antiphon_server.media.decode.wave import wave_header
+from antiphon_server.media.fetch.client import Fetcher
+from antiphon_server.media.fetch.url_policy import is_url
 from antiphon_server.media.part import Part, number_parts
-from antiphon_server.media.picture import PictureDecoder
 from antiphon_server.media.policy import MediaPolicy, flag
-from antiphon_server.media.sandbox import Sandbox
+from antiphon_server.media.sandbox.job import SoundJob
+from antiphon_server.media.sandbox.pool import Sandbox
 from antiphon_server.media.sizing import Sizing
 from antiphon_server.media.source import MediaSource
-from antiphon_server.media.video import VideoDecoder
-from antiphon_server.media.wave import wave_header
 
 _PROOF_SAMPLES = 1_600
 _SAID_CHARACTERS = 200

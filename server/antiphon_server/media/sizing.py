@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-from antiphon_executor.media_geometry import MediaGeometry
+from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_server.media.fit import Fit
-from antiphon_server.media.job import Found, Size
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
+from antiphon_server.media.sandbox.job import Found, Size
 
 FLOOR_SIDE_PIXELS = 32
 _CHANNELS = 3

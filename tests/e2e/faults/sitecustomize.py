@@ -19,8 +19,8 @@ from typing import Any
 
 _FOLDER = os.environ.get("ANTIPHON_TEST_FAULTS", "")
 _PLACES = {
-    "antiphon_executor.talker.frame_step": [("talker", "FrameStep", "finish")],
-    "antiphon_executor.thinker.qwen3_omni": [
+    "antiphon_executor.models.talker.frame_step": [("talker", "FrameStep", "finish")],
+    "antiphon_executor.models.qwen3_omni.thinker": [
         ("thinker", "Qwen3OmniThinker", "forward"),
         ("encoder", "Qwen3OmniThinker", "_process_audio_input"),
     ],

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from antiphon_server.client_json import ClientJson
-from antiphon_server.conversation import read_conversation
-from antiphon_server.prompt import PromptRenderer
-from antiphon_server.protocol.chat import parse_chat_request
+from antiphon_server.chat.prompt.conversation import read_conversation
+from antiphon_server.chat.prompt.renderer import PromptRenderer
+from antiphon_server.openai_api.client_json import ClientJson
+from antiphon_server.openai_api.request import parse_chat_request
 
 IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}
 AUDIO = {"type": "input_audio", "input_audio": {"data": "AAAA"}}

@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from antiphon_executor.aria_session import PREDICTOR_TEMPERATURE, PREDICTOR_TOP_P
-from antiphon_executor.messages import MediaRows
-from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.protocol import SpeechSampling
-from antiphon_executor.qwen3_5_omni.talker_prompt import VoicePrompt, kept_tokens
+from antiphon_executor.interface.engine import SpeechSampling
+from antiphon_executor.ipc.messages import MediaRows
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt, kept_tokens
+from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_executor.reference.speech import speak
 from antiphon_executor.reference.talker import Utterance
-from antiphon_executor.speech_session import stream_sampling
+from antiphon_executor.turn.aria_session import PREDICTOR_TEMPERATURE, PREDICTOR_TOP_P
+from antiphon_executor.turn.talker_session import stream_sampling
 
 PAST_ANY_MEDIA = 1 << 20
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from antiphon_executor.messages import MediaRows
-from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.protocol import SpeechSampling
+from antiphon_executor.interface.engine import SpeechSampling
+from antiphon_executor.ipc.messages import MediaRows
+from antiphon_executor.models.special_tokens import PromptIds
 from tests.parity.talker.rig import Spoken, TalkerRig
 
 # How many; `make canaries` sets it. `ALONE`: so many of them are heard alone, too.

@@ -10,7 +10,7 @@ import pytest_asyncio
 import torch
 from transformers.models.qwen3_omni_moe import Qwen3OmniMoeForConditionalGeneration
 
-from antiphon_executor.settings import TalkerSettings
+from antiphon_executor.interface.settings import TalkerSettings
 from tests.checkpoints import tiny_qwen3_5_omni, tiny_qwen3_omni  # noqa: F401
 from tests.parity.talker.aria_oracle import AriaOracle
 from tests.parity.talker.oracle import SpeakingOracle

@@ -13,21 +13,21 @@ from pathlib import Path
 import numpy as np
 from vllm.engine.arg_utils import AsyncEngineArgs
 
-from antiphon_executor.aria_session import aria_talker
-from antiphon_executor.bridge import Bridge, SocketFolder
-from antiphon_executor.dual_track_session import dual_track_talker
-from antiphon_executor.family import read_config
-from antiphon_executor.messages import MediaRows, SpeechFrames
-from antiphon_executor.protocol import SpeechDelta, SpeechEnded, SpeechSampling
-from antiphon_executor.qwen3_5_omni.talker_prompt import VoicePrompt
-from antiphon_executor.restart_policy import RestartPolicy
-from antiphon_executor.settings import EngineSettings, TalkerSettings
-from antiphon_executor.slot_ledger import SlotLedger
-from antiphon_executor.speech_session import Talker
-from antiphon_executor.spoken_stream import SpokenStream, text_prompt
-from antiphon_executor.stage import Stage, start_stage
-from antiphon_executor.supervised_stage import SupervisedStage, Watch
-from antiphon_executor.talker.engine_args import aria_talker_engine_args, talker_engine_args
+from antiphon_executor.checkpoint.family import read_config
+from antiphon_executor.interface.engine import SpeechDelta, SpeechEnded, SpeechSampling
+from antiphon_executor.interface.settings import EngineSettings, TalkerSettings
+from antiphon_executor.ipc.bridge import Bridge, SocketFolder
+from antiphon_executor.ipc.messages import MediaRows, SpeechFrames
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.stages.restart_policy import RestartPolicy
+from antiphon_executor.stages.stage import Stage, start_stage
+from antiphon_executor.stages.supervisor import SupervisedStage, Watch
+from antiphon_executor.stages.talker_args import aria_talker_engine_args, talker_engine_args
+from antiphon_executor.turn.aria_session import aria_talker
+from antiphon_executor.turn.dual_track_session import dual_track_talker
+from antiphon_executor.turn.slots import SlotLedger
+from antiphon_executor.turn.speech_stream import SpokenStream, text_prompt
+from antiphon_executor.turn.talker_session import Talker
 
 _NAMES = itertools.count()
 

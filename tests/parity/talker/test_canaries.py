@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from antiphon_executor.family import read_config
-from antiphon_executor.prompt_ids import PromptIds
+from antiphon_executor.checkpoint.family import read_config
+from antiphon_executor.models.special_tokens import PromptIds
 from tests.checkpoints import tiny_qwen3_5_omni, tiny_qwen3_omni  # noqa: F401
 from tests.parity.talker.canaries import (
     ALONE,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from antiphon_executor.protocol import LISTENING_RATE_HZ, AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.engine import LISTENING_RATE_HZ, AudioClip, Media, Picture, VideoClip
 
 AUDIO = "<|audio_start|><|audio_pad|><|audio_end|>"
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"

@@ -22,14 +22,14 @@ from transformers import AutoConfig, AutoTokenizer
 from vllm import SamplingParams
 from vllm.v1.engine.async_llm import AsyncLLM
 
-from antiphon_executor.messages import MediaRows
-from antiphon_executor.prompt_ids import PromptIds
-from antiphon_executor.protocol import Media, TurnRequest
-from antiphon_executor.rope import unpack
-from antiphon_executor.settings import DType, EngineSettings, ThinkerSettings
-from antiphon_executor.thinker.engine_args import thinker_engine_args
-from antiphon_executor.thinker.inputs import engine_prompt
-from antiphon_executor.thinker.media_rows import ask_for_rows
+from antiphon_executor.interface.engine import Media, TurnRequest
+from antiphon_executor.interface.settings import DType, EngineSettings, ThinkerSettings
+from antiphon_executor.ipc.messages import MediaRows
+from antiphon_executor.models.hidden_states.connector import ask_for_rows
+from antiphon_executor.models.layers.packed_mrope import unpack
+from antiphon_executor.models.special_tokens import PromptIds
+from antiphon_executor.models.thinker.inputs import engine_prompt
+from antiphon_executor.stages.thinker_args import thinker_engine_args
 
 ROWS_TIMEOUT_S = 20
 LOGPROBS = 5

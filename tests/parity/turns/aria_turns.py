@@ -14,9 +14,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedTokenizerBase
 
-from antiphon_executor.engine import VllmOmniEngine
-from antiphon_executor.messages import MediaRows
-from antiphon_executor.protocol import (
+from antiphon_executor.engine.omni_engine import VllmOmniEngine
+from antiphon_executor.interface.engine import (
     PromptCounted,
     SpeechDelta,
     SpeechEnded,
@@ -26,8 +25,9 @@ from antiphon_executor.protocol import (
     TurnEvent,
     TurnRequest,
 )
-from antiphon_executor.speech_session import SpeechSession, StreamPlace, Talker
-from antiphon_server.pricing import tokens_of
+from antiphon_executor.ipc.messages import MediaRows
+from antiphon_executor.turn.talker_session import SpeechSession, StreamPlace, Talker
+from antiphon_server.admission.cost_model import tokens_of
 from tests.parity.thinker.conversations import Conversation
 
 NUMBERS: Iterator[int] = itertools.count()

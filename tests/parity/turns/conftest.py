@@ -10,11 +10,11 @@ import pytest
 import pytest_asyncio
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
-from antiphon_executor.engine import VllmOmniEngine, start_engine
-from antiphon_executor.family import read_config
-from antiphon_executor.settings import EngineSettings, TalkerSettings, ThinkerSettings
+from antiphon_executor.checkpoint.family import read_config
+from antiphon_executor.checkpoint.voices import voice_prompts
+from antiphon_executor.engine.omni_engine import VllmOmniEngine, start_engine
+from antiphon_executor.interface.settings import EngineSettings, TalkerSettings, ThinkerSettings
 from antiphon_executor.tiny import write_tiny_checkpoint
-from antiphon_executor.voices import voice_prompts
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
 from tests.parity.talker.aria_oracle import AriaOracle
 from tests.parity.talker.conftest import oracle  # noqa: F401

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from antiphon_executor.protocol import (
+from antiphon_executor.interface.engine import (
     InvalidTurn,
     SpeechDelta,
     SpeechEnded,

@@ -11,8 +11,14 @@ import random
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from antiphon_executor.engine import VllmOmniEngine
-from antiphon_executor.protocol import SpeechDelta, SpeechSampling, TextDelta, TextSampling, TurnRequest
+from antiphon_executor.engine.omni_engine import VllmOmniEngine
+from antiphon_executor.interface.engine import (
+    SpeechDelta,
+    SpeechSampling,
+    TextDelta,
+    TextSampling,
+    TurnRequest,
+)
 from tests.parity.talker.canaries import ALONE, COUNT, PCM_TOLERANCE
 from tests.parity.talker.oracle import asked
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from transformers import PreTrainedTokenizerBase
 
-from antiphon_executor.engine import VllmOmniEngine
-from antiphon_executor.protocol import (
+from antiphon_executor.engine.omni_engine import VllmOmniEngine
+from antiphon_executor.interface.engine import (
     EngineBusy,
     InvalidTurn,
     PromptCounted,
@@ -24,7 +24,7 @@ from antiphon_executor.protocol import (
     TextSampling,
     TurnRequest,
 )
-from antiphon_server.pricing import tokens_of
+from antiphon_server.admission.cost_model import tokens_of
 from tests.parity.sound import assert_same_wave
 from tests.parity.talker.oracle import SpeakingOracle
 from tests.parity.thinker.conversations import CONVERSATIONS, Conversation

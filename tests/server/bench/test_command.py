@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from antiphon_server.app import create_app
-from antiphon_server.config import ServerSettings
+from antiphon_server.config.settings import ServerSettings
 from antiphon_server.exits import ExitCode
+from antiphon_server.http.app import create_app
 from tests.server.bench.raw_server import Answer, raw_server, refusal, spoken
 from tests.server.exchange import becomes_true
 from tests.server.parts import make_service

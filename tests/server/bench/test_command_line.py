@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon_server.bench.command_line import echo_of, read_options
+from antiphon_server.bench.cli import echo_of, read_options
 from antiphon_server.bench.options import Level
 
 URL = "http://127.0.0.1:8000"

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import astuple
 
-from antiphon_server.bench.cost import Cost, by_machine, by_tokens
+from antiphon_server.bench.measure.cost import Cost, by_machine, by_tokens
+from antiphon_server.bench.measure.player import Playback
+from antiphon_server.bench.measure.record import Outcome, StreamRecord, Usage
 from antiphon_server.bench.options import Prices
-from antiphon_server.bench.player import Playback
-from antiphon_server.bench.record import Outcome, StreamRecord, Usage
 
 
 def answer(outcome: Outcome = "ok", heard_s: float = 36.0, usage: Usage | None = None) -> StreamRecord:

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from antiphon_server.bench.attachments import wave_file
-from antiphon_server.bench.dialect import ErrorEvent, MalformedChunk, Piece, read_piece, reason_of
-from antiphon_server.bench.record import Usage
+from antiphon_server.bench.load.attachments import wave_file
+from antiphon_server.bench.measure.dialect import ErrorEvent, MalformedChunk, Piece, read_piece, reason_of
+from antiphon_server.bench.measure.record import Usage
 from tests.server.bench.raw_server import b64, pcm
 
 PCM = pcm(0.08)

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_server.bench import event_stream
-from antiphon_server.bench.event_stream import EventReader, EventTooLong
+from antiphon_server.bench.load import event_stream
+from antiphon_server.bench.load.event_stream import EventReader, EventTooLong
 
 DATA = st.text(st.characters(exclude_characters="\r\n", exclude_categories=["Cs"]), min_size=1).map(
     str.encode

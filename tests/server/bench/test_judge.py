@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from antiphon_server.bench.judge import CommandJudge, judge_all, open_judge
-from antiphon_server.bench.listener import Said
+from antiphon_server.bench.asr_judge import CommandJudge, judge_all, open_judge
+from antiphon_server.bench.load.client import Said
 from antiphon_server.bench.options import Asking, Judging, Options
+from antiphon_server.bench.report.table import as_text
 from antiphon_server.bench.run import measure
-from antiphon_server.bench.table import as_text
 from tests.server.bench.raw_server import pcm, raw_server, spoken
 
 SAID = [Said("one two three four", pcm(0.5), 24_000), Said("one two three five", pcm(0.5), 24_000)]

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from antiphon_server.bench.load import Supply, closed_loop, open_loop
-from antiphon_server.bench.record import Outcome, StreamRecord
+from antiphon_server.bench.load.load_generator import Supply, closed_loop, open_loop
+from antiphon_server.bench.measure.record import Outcome, StreamRecord
 
 
 def record(number: int, outcome: Outcome = "ok", retry_after_s: float | None = None) -> StreamRecord:

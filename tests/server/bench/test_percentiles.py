@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_server.bench.percentiles import RANKS, Distribution
+from antiphon_server.bench.measure.percentiles import RANKS, Distribution
 
 VALUES = st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300)
 

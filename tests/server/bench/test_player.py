@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_server.bench.player import Playback, Player
+from antiphon_server.bench.measure.player import Playback, Player
 
 # Whole milliseconds keep the arithmetic exact enough to compare.
 MS = st.integers(0, 500).map(lambda ms: ms / 1000)

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from antiphon_server.bench import attachments
+from antiphon_server.bench.load import attachments
+from antiphon_server.bench.load.workload import about_inputs, make_questions, write_request
 from antiphon_server.bench.options import INPUTS, Asking, Dialect, Input
-from antiphon_server.bench.questions import about_inputs, make_questions, write_request
+from antiphon_server.media.decode.sniff import sniff
 from antiphon_server.media.ffmpeg import find_ffmpeg
-from antiphon_server.media.sniff import sniff
-from antiphon_server.protocol.chat import parse_chat_request
+from antiphon_server.openai_api.request import parse_chat_request
 
 SMALL = Asking(inputs=INPUTS, distinct=8, image_pixels=(64, 48), video_s=0.5, voice="ethan")
 

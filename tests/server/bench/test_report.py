@@ -13,10 +13,10 @@ import msgspec
 import pytest
 
 from antiphon_server.bench.options import Asking, Level, Options, Prices
-from antiphon_server.bench.plot import as_svg
-from antiphon_server.bench.report import Report, read_json, write_json
+from antiphon_server.bench.report.plot import as_svg
+from antiphon_server.bench.report.report import Report, read_json, write_json
+from antiphon_server.bench.report.table import as_text
 from antiphon_server.bench.run import measure
-from antiphon_server.bench.table import as_text
 from tests.server.bench.raw_server import Answer, finish, raw_server, refusal, sound, word
 
 COUNTED = finish(prompt_tokens=10, completion_tokens=30, completion_tokens_details={"audio_tokens": 20})

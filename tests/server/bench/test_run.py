@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from antiphon_server.bench.options import Asking, Level, Options
-from antiphon_server.bench.report import Report
+from antiphon_server.bench.report.report import Report
+from antiphon_server.bench.report.summary import LevelReport
+from antiphon_server.bench.report.table import as_text
 from antiphon_server.bench.run import measure
-from antiphon_server.bench.summary import LevelReport
-from antiphon_server.bench.table import as_text
 from antiphon_server.exits import StartupError
 from tests.server.bench.raw_server import (
     DONE,

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from antiphon_server.bench.measure.percentiles import Distribution
+from antiphon_server.bench.measure.player import Playback
+from antiphon_server.bench.measure.record import Outcome, StreamRecord
 from antiphon_server.bench.options import Level, Options
-from antiphon_server.bench.percentiles import Distribution
-from antiphon_server.bench.player import Playback
-from antiphon_server.bench.record import Outcome, StreamRecord
-from antiphon_server.bench.summary import LevelReport, summarise
+from antiphon_server.bench.report.summary import LevelReport, summarise
 
 LEVEL, OPTIONS = Level(concurrency=2), Options(url="http://h/v1", max_loop_lag_s=0.02)
 CALM = Distribution.of([0.001] * 100)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon_server.bench.visit import read_retry_after
+from antiphon_server.bench.load.request_record import read_retry_after
 
 
 @pytest.mark.parametrize(

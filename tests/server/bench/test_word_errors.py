@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon_server.bench.word_errors import WordErrors, count_errors, words_of
+from antiphon_server.bench.measure.word_errors import WordErrors, count_errors, words_of
 
 
 @pytest.mark.parametrize(

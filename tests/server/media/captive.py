@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from antiphon_server.media.confine import Limits, Origin, confine
+from antiphon_server.media.sandbox.confinement import Limits, Origin, confine
 
 OUTPUT_BYTES = 1 << 16
 MEMORY_BYTES = 1 << 28
@@ -32,7 +32,7 @@ def deeds(output: int) -> dict[str, Callable[[], object]]:
         "the server's environment": lambda: Path(f"/proc/{os.getppid()}/environ").read_bytes(),
         "a directory": lambda: next(Path("/").iterdir()),
         "a library": lambda: ctypes.CDLL("libz.so.1"),
-        "a module": lambda: importlib.import_module("antiphon_server.media.sniff"),
+        "a module": lambda: importlib.import_module("antiphon_server.media.decode.sniff"),
         "a process": lambda: os.fork() or os._exit(0),
     }
 

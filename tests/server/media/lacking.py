@@ -19,12 +19,12 @@ import sys
 from PIL import Image
 
 from antiphon_server.errors import ServerFault
-from antiphon_server.media.job import SoundJob
+from antiphon_server.media.decode.wave import wave_header
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox import Sandbox, SandboxTooWeak
+from antiphon_server.media.sandbox.job import SoundJob
+from antiphon_server.media.sandbox.pool import Sandbox, SandboxTooWeak
 from antiphon_server.media.source import MediaSource
-from antiphon_server.media.wave import wave_header
 
 NO_NEW_PRIVS, SECCOMP, FILTER = 38, 22, 2
 LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06

@@ -84,7 +84,7 @@ def fork_servers() -> list[psutil.Process]:
     found = []
     for child in psutil.Process().children():
         with contextlib.suppress(psutil.Error):
-            if "antiphon_server.media.fork_server" in child.cmdline():
+            if "antiphon_server.media.workers.fork_server" in child.cmdline():
                 found.append(child)
     return sorted(found, key=lambda child: float(child.create_time()))
 

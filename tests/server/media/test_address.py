@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_server.media.address import Target, is_allowed_address, is_allowed_host, parse
+from antiphon_server.media.fetch.url_policy import Target, is_allowed_address, is_allowed_host, parse
 from antiphon_server.media.policy import MediaPolicy
 
 POLICY = MediaPolicy()

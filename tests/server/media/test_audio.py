@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from antiphon_executor.protocol import AudioClip
+from antiphon_executor.interface.engine import AudioClip
 from antiphon_server.errors import BadRequest
-from antiphon_server.media import audio
-from antiphon_server.media.audio import FLOOR_SAMPLES
+from antiphon_server.media.decode import audio
+from antiphon_server.media.decode.audio import FLOOR_SAMPLES
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
 from tests.server.media.making import ffmpeg, part, speech, strongest_hz, tone, wav

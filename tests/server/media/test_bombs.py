@@ -17,7 +17,7 @@ from PIL import Image
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox import Sandbox
+from antiphon_server.media.sandbox.pool import Sandbox
 from antiphon_server.media.source import MediaKind
 from tests.server.media.making import ffmpeg, part, picture, running_decoders
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from antiphon_server.media.layers import REQUIRED
+from antiphon_server.media.sandbox.layers import REQUIRED
 
 CAPTIVE = str(Path(__file__).with_name("captive.py"))
 BAD = -1

@@ -16,7 +16,7 @@ import pytest
 from antiphon_server.errors import ServerFault
 from antiphon_server.media.encode import FfmpegSound, encode, open_encoder
 from antiphon_server.media.ffmpeg import find_ffmpeg
-from antiphon_server.protocol.options import AudioFormat
+from antiphon_server.openai_api.options import AudioFormat
 from tests.echo_engine import sine_pcm
 
 TONE_HZ = 1_000

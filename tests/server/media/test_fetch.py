@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from antiphon_server.envelope import error_of
 from antiphon_server.errors import BadRequest
-from antiphon_server.media.fetch import Fetcher
+from antiphon_server.http.error_response import error_of
+from antiphon_server.media.fetch.client import Fetcher
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.budget import Budget
-from antiphon_server.media.inline import check_inline, decode_inline
+from antiphon_server.media.data_url import check_inline, decode_inline
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
 from antiphon_server.media.source import MediaKind

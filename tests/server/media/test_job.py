@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_server.media.job import (
+from antiphon_server.media.sandbox.job import (
     Found,
     PictureJob,
     ProbeJob,

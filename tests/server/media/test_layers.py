@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from antiphon_server.exits import ExitCode
-from antiphon_server.media.layers import REQUIRED, Layer, Layers
+from antiphon_server.media.sandbox.layers import REQUIRED, Layer, Layers
 
 LACKING = str(Path(__file__).with_name("lacking.py"))
 # The system call that makes the layer, on x86_64; its first argument, or -1 for any.
@@ -65,7 +65,7 @@ def test_the_server_ends_with_its_own_exit_code_and_says_what_to_do() -> None:
     script = (
         f"import sys; sys.path.insert(0, {str(Path(LACKING).parent)!r}); import lacking\n"
         f"lacking.lack({number}, {first})\n"
-        "from antiphon_server.cli import main\n"
+        "from antiphon_server.cli.main import main\n"
         "sys.exit(main(['serve', '--port', '0']))\n"
     )
     done = subprocess.run(
@@ -84,7 +84,7 @@ def test_an_operator_reads_in_the_log_which_layer_is_missing() -> None:
         f"import sys; sys.path.insert(0, {str(Path(LACKING).parent)!r}); import asyncio, lacking\n"
         f"lacking.lack({number}, {first})\n"
         "from antiphon_server import logs\n"
-        "from antiphon_server.config import LogSettings\n"
+        "from antiphon_server.config.settings import LogSettings\n"
         "handler = logs.configure(LogSettings(), sys.stdout)\n"
         "asyncio.run(lacking.decode(lacking.MediaPolicy()))\n"
         "handler.flush()\n"

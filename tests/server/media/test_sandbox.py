@@ -24,14 +24,14 @@ import pytest_asyncio
 from PIL import Image
 
 from antiphon_server.errors import ApiError, BadRequest, Overloaded, ServerFault, Unavailable
-from antiphon_server.media import fork_client
 from antiphon_server.media import loader as loading
-from antiphon_server.media.fork_protocol import LOG_BYTES
-from antiphon_server.media.job import Found, PictureJob, Size, SoundJob
 from antiphon_server.media.loader import MediaLoader
-from antiphon_server.media.memory_file import allot, memory_file
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox import Sandbox
+from antiphon_server.media.sandbox import fork_client
+from antiphon_server.media.sandbox.fork_protocol import LOG_BYTES
+from antiphon_server.media.sandbox.job import Found, PictureJob, Size, SoundJob
+from antiphon_server.media.sandbox.memory_file import allot, memory_file
+from antiphon_server.media.sandbox.pool import Sandbox
 from tests.server.media.making import (
     children_of,
     ffmpeg,
@@ -259,9 +259,9 @@ async def test_a_decoder_decodes_to_the_size_that_the_server_names(sandbox: Sand
 def test_decoders_die_with_the_server() -> None:
     script = (
         "import asyncio, os, psutil, signal\n"
-        "from antiphon_server.media.sandbox import Sandbox\n"
+        "from antiphon_server.media.sandbox.pool import Sandbox\n"
         "from antiphon_server.media.policy import MediaPolicy\n"
-        "from antiphon_server.media.job import PictureJob\n"
+        "from antiphon_server.media.sandbox.job import PictureJob\n"
         "async def main():\n"
         "    sandbox = Sandbox(MediaPolicy())\n"
         "    await sandbox.start()\n"

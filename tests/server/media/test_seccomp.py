@@ -9,9 +9,9 @@ import struct
 
 import pytest
 
-from antiphon_server.media.profiles import DECODING
-from antiphon_server.media.seccomp import assemble
-from antiphon_server.media.system_calls import MACHINES, Machine
+from antiphon_server.media.sandbox.profiles import DECODING
+from antiphon_server.media.sandbox.seccomp import assemble
+from antiphon_server.media.sandbox.system_calls import MACHINES, Machine
 from tests.server.media.test_confine import ATTEMPTS
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000

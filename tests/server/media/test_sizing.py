@@ -15,12 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from antiphon_executor.media_geometry import EachFrame, MediaGeometry, PixelBounds, WholeVideo
+from antiphon_executor.interface.media_geometry import EachFrame, MediaGeometry, PixelBounds, WholeVideo
 from antiphon_server.errors import BadRequest
-from antiphon_server.media.job import Found
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
+from antiphon_server.media.sandbox.job import Found
 from antiphon_server.media.sizing import Sizing
 from tests.server.media.making import ffmpeg, part, picture
 from tests.server.media.weigh_pictures import NANO_GEOMETRY

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon_server.errors import BadRequest
-from antiphon_server.media.formats import ACCEPTED
+from antiphon_server.media.decode.formats import ACCEPTED
+from antiphon_server.media.decode.sniff import sniff
 from antiphon_server.media.loader import MediaLoader
-from antiphon_server.media.sniff import sniff
 from antiphon_server.media.source import MediaKind
 from tests.server.media.making import part
 

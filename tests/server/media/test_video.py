@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from antiphon_executor.protocol import VideoClip
+from antiphon_executor.interface.engine import VideoClip
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.video_worker import sampling
+from antiphon_server.media.workers.video_worker import sampling
 from tests.server.media.making import ffmpeg, part, strongest_hz
 
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_server.media.wave import read_plain_wave, wave_header
+from antiphon_server.media.decode.wave import read_plain_wave, wave_header
 from tests.server.media.making import wav
 
 PLAIN = wave_header(3) + struct.pack("<3h", 0, 16_384, -32_768)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from antiphon_executor.media_geometry import EachFrame, MediaGeometry, PixelBounds
+from antiphon_executor.interface.media_geometry import EachFrame, MediaGeometry, PixelBounds
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
 from tests.server.media.making import part

@@ -12,9 +12,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from antiphon_server.errors import BadRequest
-from antiphon_server.protocol.chat import ChatRequest, parse_chat_request
-from antiphon_server.protocol.limits import MAX_MESSAGES, MAX_PARTS, MAX_STOPS, MAX_TOOLS
-from antiphon_server.protocol.wire import Wire
+from antiphon_server.openai_api.base import Wire
+from antiphon_server.openai_api.limits import MAX_MESSAGES, MAX_PARTS, MAX_STOPS, MAX_TOOLS
+from antiphon_server.openai_api.request import ChatRequest, parse_chat_request
 
 HELLO = [{"role": "user", "content": "hello"}]
 IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}

@@ -20,8 +20,8 @@ from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from antiphon_executor.protocol import SAMPLES_PER_FRAME, SpeechDelta, TurnEvent, TurnRequest
-from antiphon_server.app import create_app
+from antiphon_executor.interface.engine import SAMPLES_PER_FRAME, SpeechDelta, TurnEvent, TurnRequest
+from antiphon_server.http.app import create_app
 from tests.echo_engine import LOOK_AHEAD_SAMPLES, EchoEngine, Script
 from tests.server.parts import make_service
 

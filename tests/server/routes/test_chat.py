@@ -14,9 +14,9 @@ import httpx
 import numpy as np
 import pytest
 
-from antiphon_server.app import create_app
+from antiphon_server.chat.service import Service
+from antiphon_server.http.app import create_app
 from antiphon_server.media.source import MediaSource
-from antiphon_server.service import Service
 from tests.echo_engine import EchoEngine, Script, tone_hz
 from tests.server.parts import make_service
 

@@ -15,8 +15,8 @@ from fastapi import FastAPI
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from antiphon_server.app import create_app
-from antiphon_server.protocol.chat import ChatRequest
+from antiphon_server.http.app import create_app
+from antiphon_server.openai_api.request import ChatRequest
 from tests.echo_engine import EchoEngine
 from tests.server.parts import make_service
 

@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from antiphon_executor.protocol import LISTENING_RATE_HZ
-from antiphon_server.app import create_app
+from antiphon_executor.interface.engine import LISTENING_RATE_HZ
+from antiphon_server.http.app import create_app
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
 from tests.echo_engine import EchoEngine

@@ -10,7 +10,7 @@ import httpx
 import openai
 import pytest
 
-from antiphon_executor.protocol import (
+from antiphon_executor.interface.engine import (
     SAMPLES_PER_FRAME,
     SPEAKING_RATE_HZ,
     SpeechDelta,

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 
-from antiphon_executor.protocol import Voice
-from antiphon_server.app import create_app
+from antiphon_executor.interface.engine import Voice
+from antiphon_server.chat.voices import OPENAI_VOICES, choose_voice
 from antiphon_server.errors import BadRequest
-from antiphon_server.protocol.options import VoiceReference
-from antiphon_server.voices import OPENAI_VOICES, choose_voice
+from antiphon_server.http.app import create_app
+from antiphon_server.openai_api.options import VoiceReference
 from tests.echo_engine import VOICE_TABLE, EchoEngine, echo_card
 from tests.server.parts import make_service
 

@@ -12,9 +12,9 @@ from typing import Protocol
 
 import torch
 
-from antiphon_executor.qwen3_5_omni.audio_geometry import mel_frames
+from antiphon_executor.interface.audio_geometry import mel_frames
+from antiphon_executor.models.qwen3_5_omni.log_mel import log_mel
 from antiphon_executor.reference.thinker import Patches
-from antiphon_executor.thinker.log_mel import log_mel
 from antiphon_nano.thinker.dialogue import Clip, Picture, Sound
 from antiphon_nano.thinker.hearing import script
 from antiphon_nano.thinker.hearing.library import Library, Spoken

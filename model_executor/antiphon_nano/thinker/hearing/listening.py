@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.qwen3_5_omni.audio_geometry import SAMPLE_RATE_HZ, AudioGeometry
-from antiphon_executor.thinker.log_mel import log_mel
+from antiphon_executor.interface.audio_geometry import SAMPLE_RATE_HZ, AudioGeometry
+from antiphon_executor.models.qwen3_5_omni.log_mel import log_mel
 from antiphon_nano.domain import corpus, words
 from antiphon_nano.teacher import shard
 from antiphon_nano.teacher.shard import Shard, Utterance

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.qwen3_5_omni.audio_geometry import SAMPLE_RATE_HZ
+from antiphon_executor.interface.audio_geometry import SAMPLE_RATE_HZ
 from antiphon_nano.domain import answers, words
 
 _HERTZ = {"high": (900.0, 1800.0), "low": (110.0, 300.0)}

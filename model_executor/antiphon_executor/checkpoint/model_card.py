@@ -1,0 +1,99 @@
+"""What the server is told of a checkpoint, read from its folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from transformers import GenerationConfig, PreTrainedConfig
+
+from antiphon_executor.interface.capacity import EngineCapacity
+from antiphon_executor.interface.engine import (
+    MemoryItem,
+    ModelCard,
+    RepetitionDetection,
+    SpeechSampling,
+    TextSampling,
+    Voice,
+)
+from antiphon_executor.interface.media_geometry import MediaGeometry
+from antiphon_executor.interface.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from vllm.config import ModelConfig
+
+CARD_FILE = "antiphon_card.json"
+GENERATION_CONFIG = "generation_config.json"
+MODALITIES = ("text", "audio", "image", "video")
+
+_PARTS = ("speech", "repetition_detection")
+_Drawn = TypeVar("_Drawn", TextSampling, SpeechSampling)
+
+
+def model_card(
+    settings: EngineSettings,
+    config: PreTrainedConfig,
+    voices: tuple[Voice, ...],
+    thinker: ModelConfig,
+    memory: tuple[MemoryItem, ...],
+    capacity: EngineCapacity,
+    media: MediaGeometry,
+) -> ModelCard:
+    """`antiphon_card.json`, where a checkpoint has one, says that its weights are random, and how it speaks.
+
+    Text that a request leaves open is drawn as the checkpoint's generation config recommends, and cut as the
+    card's `repetition_detection` says; speech is drawn as its `speech` does (names as in `SpeechSampling`),
+    else as the family's makers do. `voices`: none for a server that does not speak.
+    """
+    notes = read_notes(settings.model)
+    default = next((voice.id for voice in voices if voice.default), None)
+    return ModelCard(
+        name=settings.served_model_name or settings.model.name,
+        family=config.model_type,
+        path=settings.model,
+        context_tokens=thinker.max_model_len,
+        input_modalities=MODALITIES,
+        voice_table=voices,
+        random_weights=bool(notes.get("random_weights", False)),
+        sampling=replace(
+            _recommended(TextSampling(), thinker.get_diff_sampling_param()),
+            repetition_detection=_detection(notes.get("repetition_detection")),
+        ),
+        speech=_recommended(SpeechSampling(default), notes.get("speech", {})) if default else None,
+        memory=memory,
+        capacity=capacity,
+        media=media,
+    )
+
+
+def read_notes(model: Path) -> dict[str, Any]:
+    """What `antiphon_card.json` says; nothing where there is none. ValueError where it is not an object."""
+    card = model / CARD_FILE
+    notes = json.loads(card.read_text(encoding="utf-8")) if card.is_file() else {}
+    if isinstance(notes, dict) and all(isinstance(notes.get(part, {}), dict) for part in _PARTS):
+        return notes
+    raise ValueError(f"{card} is not a model card")
+
+
+def _recommended(normal: _Drawn, given: dict[str, Any]) -> _Drawn:
+    kind = type(normal)
+    usual = {field.name: getattr(normal, field.name) for field in fields(kind)}
+    return kind(**usual | {name: value for name, value in given.items() if name in usual})
+
+
+def _detection(given: dict[str, int] | None) -> RepetitionDetection | None:
+    try:
+        return None if given is None else RepetitionDetection(**given)
+    except TypeError as error:
+        raise ValueError(f"{CARD_FILE}: repetition_detection: {error}") from None
+
+
+def text_ends(model: Path, config: PreTrainedConfig) -> frozenset[int]:
+    """The tokens that end an answer: vLLM stops at them, and they are never spoken."""
+    ends = {config.im_end_token_id}
+    if (model / GENERATION_CONFIG).is_file():
+        given = GenerationConfig.from_pretrained(model).eos_token_id
+        ends |= set(given if isinstance(given, list) else [given]) - {None}
+    return frozenset(ends)

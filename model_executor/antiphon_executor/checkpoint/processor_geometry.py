@@ -1,0 +1,70 @@
+"""A checkpoint's `MediaGeometry`, read off its processor and its config.
+
+In: the processor with which vLLM reads media, the whole config, the tokenizer's `encode`. Out: the geometry.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PreTrainedConfig, Qwen3VLVideoProcessor
+
+from antiphon_executor.checkpoint.family import QWEN3_5_OMNI, family_of
+from antiphon_executor.interface.audio_geometry import AudioGeometry
+from antiphon_executor.interface.media_geometry import (
+    EachFrame,
+    FrameBounds,
+    MediaGeometry,
+    PixelBounds,
+    Stamps,
+    WholeVideo,
+)
+from antiphon_executor.models.qwen3_5_omni.prompt import Encode
+from antiphon_executor.models.qwen3_omni.processor import VIDEO_SIZE
+
+# The share of `max_video_tokens` that Qwen2-VL's processor lets all frames of a video take.
+_BUDGET_SHARE = 0.9
+_LONGEST_DIGITS = 6
+
+
+def geometry_of(config: PreTrainedConfig, processor: Any, encode: Encode) -> MediaGeometry:
+    """`processor`: transformers', of the whole checkpoint. `encode`: a text without control tokens."""
+    thinker = config.thinker_config
+    interleaved = family_of(config) is QWEN3_5_OMNI
+    sound = AudioGeometry.of(thinker.audio_config) if interleaved else _qwen3_omni_sound(thinker)
+    return MediaGeometry(
+        picture=_bounds(processor.image_processor, dict(processor.image_processor.size)),
+        # Qwen3-Omni's processor has a size of its own for videos, whatever the checkpoint's says.
+        video=_frames(processor.video_processor, {} if interleaved else VIDEO_SIZE),
+        temporal=int(processor.video_processor.temporal_patch_size),
+        sound=sound,
+        stamps=_stamps(thinker.audio_config.timestamp_interval_s, encode) if interleaved else None,
+    )
+
+
+def _qwen3_omni_sound(thinker: PreTrainedConfig) -> AudioGeometry:
+    return AudioGeometry(window_frames=2 * thinker.audio_config.n_window, halvings=3)
+
+
+def _bounds(processor: Any, size: dict[str, int]) -> PixelBounds:
+    factor = int(processor.patch_size) * int(processor.merge_size)
+    return PixelBounds(factor, int(size["shortest_edge"]), int(size["longest_edge"]))
+
+
+def _frames(processor: Any, size: dict[str, int]) -> FrameBounds:
+    bounds = _bounds(processor, size or dict(processor.size))
+    temporal, capped = int(processor.temporal_patch_size), bool(processor.cap_pixels_per_frame)
+    tokens = int(processor.max_video_tokens)
+    if isinstance(processor, Qwen3VLVideoProcessor):
+        return WholeVideo(bounds, temporal, tokens * bounds.factor**2 if capped else None)
+    budget = int(tokens * bounds.factor**2 * _BUDGET_SHARE) * temporal if capped else None
+    return EachFrame(bounds, budget)
+
+
+def _stamps(interval_s: float, encode: Encode) -> Stamps:
+    """The longest timestamp of each number of digits."""
+    lengths = []
+    for digits in range(1, _LONGEST_DIGITS + 1):
+        times = [f"{figure}" * digits + f".{figure}" for figure in "123456789"]
+        lengths.append(max(len(encode(f"<{time} seconds>")) for time in times))
+    return Stamps(tuple(lengths), int(interval_s * 1000))

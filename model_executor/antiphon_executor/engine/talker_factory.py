@@ -1,0 +1,47 @@
+"""The Talker of a checkpoint's family: how its engine starts, and how streams open in it.
+
+In: the checkpoint's config. Out: engine arguments; a `Talker`. The one place where families part in speech.
+"""
+
+from __future__ import annotations
+
+from transformers import PreTrainedConfig
+from vllm.engine.arg_utils import AsyncEngineArgs
+
+from antiphon_executor.checkpoint.voices import voice_prompts
+from antiphon_executor.interface.settings import EngineSettings
+from antiphon_executor.ipc.bridge import Bridge, SocketFolder
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
+from antiphon_executor.stages.stage import Stage
+from antiphon_executor.stages.supervisor import SupervisedStage
+from antiphon_executor.stages.talker_args import aria_talker_engine_args, talker_engine_args
+from antiphon_executor.turn.aria_session import aria_talker
+from antiphon_executor.turn.dual_track_session import dual_track_talker
+from antiphon_executor.turn.slots import SlotLedger
+from antiphon_executor.turn.talker_session import Talker
+
+
+def talker_arguments(
+    settings: EngineSettings, config: PreTrainedConfig, folder: SocketFolder
+) -> AsyncEngineArgs:
+    """ARIA's text comes with its session's inputs; the dual track's by a socket of its own."""
+    if isinstance(config, Qwen3_5OmniMoeConfig):
+        return aria_talker_engine_args(settings, frames_socket=folder.frames, pace_socket=folder.pace)
+    return talker_engine_args(
+        settings, text_socket=folder.text, frames_socket=folder.frames, pace_socket=folder.pace
+    )
+
+
+def talker_of(
+    settings: EngineSettings,
+    config: PreTrainedConfig,
+    stage: SupervisedStage[Stage],
+    bridge: Bridge,
+    ledger: SlotLedger,
+) -> Talker:
+    """Raises `OperatorError` where a voice cannot be spoken in."""
+    max_frames = settings.talker.max_frames
+    if not isinstance(config, Qwen3_5OmniMoeConfig):
+        return dual_track_talker(config, stage, bridge, ledger, max_frames)
+    known = voice_prompts(settings.model, config, settings.voices)
+    return aria_talker(config, stage, ledger, {one.voice.id: one.prompt for one in known}, max_frames)

@@ -1,0 +1,137 @@
+"""Frames from the Talker's worker to the bridge, out of band.
+
+In: one step's rows as device tensors. Out: one `SpeechFrames` message a live stream over a PUSH socket.
+On a GPU the copy to the host is asynchronous and a thread sends; the model never waits for it. A frame that
+cannot be sent fails its own stream; a thread that has died fails the engine's next step.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from dataclasses import dataclass
+
+import msgspec
+import torch
+import zmq
+
+from antiphon_executor.ipc.dropped_messages import DroppedMessages
+from antiphon_executor.ipc.messages import SpeechFrames, StreamFailed
+
+_log = logging.getLogger("antiphon.engine")
+
+
+@dataclass(frozen=True, slots=True)
+class StepFrames:
+    """What one step made, a row a request.
+
+    `stream` int64 [R] (-1: nothing to send); `frame` int64 [R]; `ended` bool [R]; `codes` int16 [R, groups];
+    `pcm` int16 [R, samples_per_frame].
+    """
+
+    stream: torch.Tensor
+    frame: torch.Tensor
+    ended: torch.Tensor
+    codes: torch.Tensor
+    pcm: torch.Tensor
+
+    def to_host(self) -> StepFrames:
+        """Copies on the current stream; on a GPU into pinned memory, without waiting."""
+        return StepFrames(
+            *(_to_host(tensor) for tensor in (self.stream, self.frame, self.ended, self.codes, self.pcm))
+        )
+
+
+_Queued = tuple[torch.cuda.Event, StepFrames] | StreamFailed
+
+
+def _to_host(tensor: torch.Tensor) -> torch.Tensor:
+    if tensor.device.type == "cpu":
+        return tensor
+    pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+    return pinned.copy_(tensor, non_blocking=True)
+
+
+class FrameSender:
+    """Owns the PUSH socket. `skip_samples`: samples of a stream's first frame that are not sound yet."""
+
+    def __init__(self, address: str, *, skip_samples: int, device: torch.device) -> None:
+        self._skip = skip_samples
+        self._cuda = device.type == "cuda"
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PUSH)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.SNDHWM, 0)
+        self._socket.connect(address)
+        self._encoder = msgspec.msgpack.Encoder()
+        self.dropped = DroppedMessages("frames sent")
+        self._death: Exception | None = None
+        self._steps: queue.SimpleQueue[tuple[torch.cuda.Event, StepFrames] | StreamFailed] = (
+            queue.SimpleQueue()
+        )
+        if self._cuda:
+            threading.Thread(target=self._run, name="frame-sender", daemon=True).start()
+
+    def send(self, step: StepFrames) -> None:
+        """Sends a step's frames, on a GPU as soon as the step's kernels are done.
+
+        Raises `RuntimeError` where nothing that is queued will ever be sent.
+        """
+        if self._death is not None:
+            raise RuntimeError("the sender of the frames has died") from self._death
+        host = step.to_host()
+        if not self._cuda:
+            self._push(host)
+            return
+        event = torch.cuda.Event()
+        event.record()
+        self._steps.put((event, host))
+
+    def close(self) -> None:
+        """Lets the process end: an open socket would keep it."""
+        self._socket.close()
+
+    def fail(self, stream: int) -> None:
+        """Tells the stream that it cannot be spoken to its end."""
+        failed = StreamFailed(stream)
+        if self._cuda:
+            self._steps.put(failed)
+        else:
+            self._socket.send(self._encoder.encode(failed))
+
+    def _run(self) -> None:
+        try:
+            while True:
+                queued = self._steps.get()
+                if isinstance(queued, StreamFailed):
+                    self._socket.send(self._encoder.encode(queued))
+                    continue
+                event, host = queued
+                event.synchronize()
+                self._push(host)
+        except Exception as error:
+            _log.exception("the sender of the frames has died")
+            self._death = error
+
+    def _push(self, step: StepFrames) -> None:
+        streams, frames = step.stream.tolist(), step.frame.tolist()
+        ended = step.ended.tolist()
+        for row, stream in enumerate(streams):
+            if stream >= 0:
+                self._socket.send(self._packed(step, row, stream, frames[row], ended[row]))
+
+    def _packed(self, step: StepFrames, row: int, stream: int, frame: int, ended: bool) -> bytes:
+        try:
+            return self._encoder.encode(self._message(step, row, stream, frame, ended))
+        # Whatever is wrong with this frame, those of the other streams may be right.
+        except Exception as error:
+            self.dropped.add(error)
+            return self._encoder.encode(StreamFailed(stream))
+
+    def _message(self, step: StepFrames, row: int, stream: int, frame: int, ended: bool) -> SpeechFrames:
+        if ended:
+            return SpeechFrames(stream, frame, b"", b"", ended=True)
+        pcm = step.pcm[row, self._skip if frame == 0 else 0 :]
+        return SpeechFrames(
+            stream, frame, step.codes[row].numpy().tobytes(), pcm.numpy().tobytes(), ended=False
+        )

@@ -1,0 +1,93 @@
+"""The ARIA Talker engine's configuration, read off an omni checkpoint's `config.json`.
+
+In: `Qwen3_5OmniMoeConfig`. Out: a config as vLLM wants one, whose `text_config` is the backbone's with a
+`vocab_size` that covers the ids of `AriaVocabulary`.
+"""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+from transformers import PretrainedConfig
+
+from antiphon_executor.models.aria.order import AriaOrder
+from antiphon_executor.models.aria.stream import AriaKind, AriaVocabulary
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
+from antiphon_executor.models.qwen3_omni.config import TalkerLimits
+from antiphon_executor.models.registry import ARIA_TALKER_ARCHITECTURE
+
+_MROPE = ("mrope_section", "mrope_interleaved")
+
+
+class AriaTalkerConfig(PretrainedConfig):
+    """What the Talker's worker needs of `talker_config`, and of the whole model beside it.
+
+    `text_config`: of the backbone, MoE or dense, for one-dimensional positions: a row's three axes are equal.
+    """
+
+    model_type = "antiphon_aria_talker"
+
+    def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PretrainedConfig:
+        """The backbone's. vLLM asks for it once `text_config` is there."""
+        return getattr(self, "text_config", self)
+
+    @property
+    def hidden_size(self) -> int:
+        size: int = self.text_config.hidden_size
+        return size
+
+    @property
+    def vocabulary(self) -> AriaVocabulary:
+        return AriaVocabulary(**self.partition)
+
+    @property
+    def order(self) -> AriaOrder:
+        return AriaOrder(*self.chunk)
+
+
+def aria_talker_config(omni: PretrainedConfig, limits: TalkerLimits) -> PretrainedConfig:
+    """What vLLM's `hf_overrides` applies to the checkpoint's own config.
+
+    vLLM first asks it for the `model_type` of an empty config, which stays as it is.
+    """
+    if not isinstance(omni, Qwen3_5OmniMoeConfig):
+        return omni
+    talker = omni.talker_config
+    partition = {
+        "codec": talker.codec_vocab_size,
+        "text": talker.text_config.vocab_size,
+        "slots": limits.slots + 1,
+        "given_rows": limits.media_rows,
+    }
+    vocabulary = AriaVocabulary(**partition)
+    return AriaTalkerConfig(
+        architectures=[ARIA_TALKER_ARCHITECTURE],
+        dtype=omni.dtype,
+        text_config=_backbone(talker.text_config, vocabulary.size, omni.dtype),
+        partition=partition,
+        chunk=[talker.text_tokens_per_chunk, talker.frames_per_chunk],
+        text_vocab_size=talker.text_config.vocab_size,
+        codec_vocab_size=talker.codec_vocab_size,
+        suppressed_codes=talker.suppressed_codes,
+        codec_eos_id=talker.codec_eos_token_id,
+        code_groups=talker.num_code_groups,
+        thinker_hidden_size=talker.thinker_hidden_size,
+        im_start_id=omni.im_start_token_id,
+        end_token=vocabulary.encode(AriaKind.TEXT, omni.tts_eos_token_id),
+        code_predictor_config=talker.code_predictor_config,
+        code2wav_config=omni.code2wav_config,
+        slots=limits.slots,
+        max_frames=limits.max_frames,
+        max_media_rows=limits.media_rows,
+        tie_word_embeddings=False,
+    )
+
+
+def _backbone(text: PretrainedConfig, vocab_size: int, dtype: Any) -> PretrainedConfig:
+    backbone = deepcopy(text)
+    backbone.vocab_size = vocab_size
+    backbone.dtype = dtype
+    rope = backbone.rope_parameters
+    backbone.rope_parameters = {key: value for key, value in rope.items() if key not in _MROPE}
+    return backbone

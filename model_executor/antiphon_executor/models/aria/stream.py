@@ -1,0 +1,139 @@
+"""An ARIA stream as the Talker's engine is given it: what its token ids mean, its prompt, how it opens.
+
+In: a Thinker prompt, a voice. Out: token ids that say what each prompt row is. Pure; touches no embeddings.
+Reference: `reference.model.Qwen3_5OmniMoeForConditionalGeneration.talker_rows`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from itertools import pairwise
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from antiphon_executor.interface.engine import InvalidTurn
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt, kept_tokens
+from antiphon_executor.models.special_tokens import PromptIds
+from antiphon_executor.models.talker.sampling import StreamSampling
+
+
+class AriaKind(Enum):
+    """What a token id says its row is, in the order of the partitions."""
+
+    CODEC = "an id of the codec vocabulary; behind the prompt, the frame that stands at this place"
+    TEXT = "a text id in the Talker's own embedding"
+    SLOT = "<|im_start|>, a prompt's first row; the index is the stream's slot, of which 0 is nobody's"
+    GIVEN = "one of the rows given with the start: the voice's frames, then the media rows"
+
+
+@dataclass(frozen=True, slots=True)
+class AriaVocabulary:
+    """Token ids of the Talker, one partition an `AriaKind`. `slots` counts every slot number, from 0."""
+
+    codec: int
+    text: int
+    slots: int
+    given_rows: int
+
+    @property
+    def last_frame(self) -> int:
+        """Stands for the frame drawn last, whose codes the slot knows: any id of a code does."""
+        return 0
+
+    @property
+    def text_base(self) -> int:
+        return self.codec
+
+    @property
+    def slot_base(self) -> int:
+        return self.text_base + self.text
+
+    @property
+    def given_base(self) -> int:
+        return self.slot_base + self.slots
+
+    @property
+    def size(self) -> int:
+        return self.given_base + self.given_rows
+
+    def encode(self, kind: AriaKind, index: int) -> int:
+        """The token id of a row. ValueError where the partition has no such index."""
+        bounds = pairwise((0, self.text_base, self.slot_base, self.given_base, self.size))
+        start, end = dict(zip(AriaKind, bounds, strict=True))[kind]
+        if not 0 <= index < end - start:
+            raise ValueError(f"there is no row {index} of {end - start} of kind {kind.name}")
+        return start + index
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AriaPrompt:
+    """What an answer begins with, up to codec_bos; text comes behind it.
+
+    `media_index` int32: indices in the Thinker's prompt of the media rows that are given, in their order.
+    """
+
+    token_ids: list[int]
+    media_index: NDArray[np.int32]
+
+
+class AriaStart(msgspec.Struct, frozen=True):
+    """How a stream opens; travels msgpack-encoded as `extra_args[EXTRA_ARG]` of the session's first input.
+
+    `voice_codes`: int16 [frames, groups]. `media_rows`: [num_rows, thinker_hidden] of `media_dtype`.
+    `prompt_tokens`: how many stand before the first token of text. `live`: somebody listens.
+    """
+
+    stream: int
+    slot: int
+    voice_codes: bytes
+    media_rows: bytes
+    media_dtype: str
+    prompt_tokens: int
+    sampling: StreamSampling
+    live: bool = False
+
+
+def aria_prompt(
+    thinker_ids: NDArray[np.integer],
+    ids: PromptIds,
+    vocabulary: AriaVocabulary,
+    *,
+    slot: int,
+    voice: VoicePrompt,
+    max_media_rows: int,
+    codec_bos: int,
+) -> AriaPrompt:
+    """Voice, user segments, the open assistant turn's header, tts_bos, codec_bos.
+
+    `thinker_ids`: [n], media expanded. InvalidTurn where the prompt does not end in an open assistant turn;
+    ValueError for a voice that does not begin with `<|im_start|>`, or has more frames than rows can be given.
+    """
+    if voice.opening[:1] != (ids.im_start,):
+        raise ValueError("a voice's prompt begins with <|im_start|>")
+    room = vocabulary.given_rows - len(voice.codes)
+    if room < 0:
+        raise ValueError(f"a voice of {len(voice.codes)} frames does not fit {vocabulary.given_rows} rows")
+    try:
+        kept = kept_tokens(thinker_ids, ids, min(max_media_rows, room))
+    except ValueError:
+        raise InvalidTurn("the prompt does not end in an open assistant turn") from None
+    tokens = thinker_ids[kept].astype(np.int64)
+    media = ids.is_media(tokens)
+    given = vocabulary.given_base + np.arange(len(voice.codes) + int(media.sum()))
+    rows = vocabulary.text_base + tokens
+    rows[media] = given[len(voice.codes) :]
+    return AriaPrompt(
+        token_ids=[
+            vocabulary.encode(AriaKind.SLOT, slot),
+            *(vocabulary.encode(AriaKind.TEXT, token) for token in voice.opening[1:]),
+            *given[: len(voice.codes)].tolist(),
+            *(vocabulary.encode(AriaKind.TEXT, token) for token in voice.closing),
+            *rows.tolist(),
+            vocabulary.encode(AriaKind.TEXT, ids.tts_bos),
+            vocabulary.encode(AriaKind.CODEC, codec_bos),
+        ],
+        media_index=kept[media].astype(np.int32),
+    )

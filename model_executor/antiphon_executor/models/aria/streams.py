@@ -1,0 +1,84 @@
+"""Streams whose text stands between their frames, a chunk at a time: what a row is follows from its place.
+
+In: a stream's start; each step's token ids. Out: which frame a row is, which it draws, and whether EOS may be
+drawn. The end of the text is read off the stream itself, on the device, where tts_eos enters.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import torch
+
+from antiphon_executor.models.aria.order import UNKNOWN, AriaOrder
+from antiphon_executor.models.aria.stream import AriaStart
+from antiphon_executor.models.talker.slots import Opening, SlotPool
+from antiphon_executor.models.talker.step_rows import Rows
+from antiphon_executor.models.talker.streams import Draws
+
+
+class AriaStreams:
+    """`total` int64 [slots]: how many tokens of text a stream has, `UNKNOWN` until tts_eos has entered.
+
+    `given_rows`: the voice's codes, int64 [frames, groups], and the media rows [rows, thinker_hidden] → the
+    rows given to the prompt [frames + rows, hidden], once, as a stream opens.
+    """
+
+    def __init__(
+        self,
+        pool: SlotPool,
+        order: AriaOrder,
+        *,
+        end_token: int,
+        thinker_hidden: int,
+        given_rows: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    ) -> None:
+        self.pool = pool
+        self.order = order
+        self.total = torch.full((pool.shape.slots,), UNKNOWN, dtype=torch.int64, device=pool.device)
+        self._end_token = end_token
+        self._thinker_hidden = thinker_hidden
+        self._given_rows = given_rows
+
+    @torch.no_grad()  # recorded, the arena would hold the graph of every prompt that was ever stored in it
+    def open(self, packed: bytes) -> None:
+        start = msgspec.msgpack.decode(packed, type=AriaStart)
+        codes = np.frombuffer(start.voice_codes, np.int16).reshape(-1, self.pool.shape.code_groups)
+        voice = torch.from_numpy(codes.astype(np.int64)).to(self.pool.device)
+        media = self.pool.rows_of(start.media_rows, start.media_dtype, self._thinker_hidden)
+        given = self._given_rows(voice, media)
+        self.pool.open(Opening(start.stream, start.slot, start.prompt_tokens, start.sampling, given))
+        self.total[start.slot] = UNKNOWN
+
+    def close(self, slot: int) -> None:
+        if self.pool.close(slot):
+            self.total[slot] = UNKNOWN
+
+    def enter(self, rows: Rows, token_ids: torch.Tensor) -> None:
+        """Notes where texts end, before anything asks what a row is. `token_ids`: the step's, [N]."""
+        slot = rows.slot[rows.token_request]
+        offset = rows.token_index - self.pool.prompt_len[slot]
+        ends = (token_ids == self._end_token) & (offset >= 0)
+        unknown = torch.full_like(offset, UNKNOWN)
+        length = self.order.text_before(offset, unknown) + 1
+        self.total.scatter_reduce_(0, slot, torch.where(ends, length, unknown), "amin")
+
+    def frame_at(self, slot: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
+        """The frame that stands `offset` rows behind the prompt, or the next one. All int64 [N]."""
+        return self.order.frame_at(offset, self.total[slot])
+
+    def draws(self, rows: Rows) -> Draws:
+        """A row draws the frame that stands behind it; none may be EOS before the text has entered.
+
+        The first frame behind text begins a window of the repetition penalty (reference: `speech.speak`).
+        """
+        total = self.total[rows.slot]
+        place = rows.seq_len - 1 - self.pool.prompt_len[rows.slot]
+        speaks = (place >= 0) & ~self.order.is_text(place + 1, total)
+        return Draws(
+            frame=torch.where(speaks, self.order.frame_at(place + 1, total), -1),
+            may_end=self.order.text_before(place + 1, total) >= total,
+            restarts=self.order.is_text(place, total),
+        )

@@ -1,0 +1,78 @@
+"""The text of one ARIA stream on its way into the Talker: tokens in as the Thinker makes them, chunks out.
+
+A chunk leaves as soon as all its tokens are known; tts_eos stands behind the last. What would end the stream,
+or has no row in the Talker, never enters as text. Never talks to an engine.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterable
+
+from antiphon_executor.models.aria.chunk_rule import Chunk
+
+
+class AriaText:
+    """`size`: text tokens a chunk. `speakable`: a range of ids, less those of `controls`."""
+
+    def __init__(self, size: int, tts_eos: int, vocabulary: int, controls: Iterable[int]) -> None:
+        self._size = size
+        self._tts_eos = tts_eos
+        self._vocabulary = vocabulary
+        self._controls = frozenset(controls) | {tts_eos}
+        self._waiting: list[int] = []
+        self._fed = 0
+        self._places: list[int] = []
+        self._final = False
+        self._closed = False
+        self._changed = asyncio.Event()
+        self.entered = 0
+
+    def feed(self, token_ids: Iterable[int], *, final: bool) -> None:
+        """More text; `final` with the last of it, which may be none."""
+        for token in token_ids:
+            self._fed += 1
+            if self._speaks(token):
+                self._waiting.append(token)
+                self._places.append(self._fed)
+        if final and not self._final:
+            self._final = True
+            if self._waiting or self.entered:
+                self._waiting.append(self._tts_eos)
+        self._changed.set()
+
+    def fed_with(self, entered: int) -> int:
+        """How many of the tokens fed go as far as the stream's first `entered`, dropped ones included."""
+        return self._places[entered - 1] if entered else 0
+
+    def close(self) -> None:
+        """Nothing leaves any more: who waits for a chunk waits until it is cancelled."""
+        self._closed = True
+
+    async def leave(self) -> None:
+        """Returns at once, or never for a closed stream."""
+        if self._closed:
+            await asyncio.Event().wait()
+
+    async def chunks(self) -> AsyncGenerator[Chunk]:
+        """In their order; none for an answer without text. `entered`: text tokens that have left so far."""
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            while not self._closed and (chunk := self._next()) is not None:
+                self.entered += len(chunk.text) - chunk.last
+                yield chunk
+                if chunk.last:
+                    return
+            if self._final and not self._closed:
+                return
+
+    def _next(self) -> Chunk | None:
+        if not self._waiting or (len(self._waiting) < self._size and not self._final):
+            return None
+        text = tuple(self._waiting[: self._size])
+        del self._waiting[: self._size]
+        return Chunk(text, last=self._final and not self._waiting)
+
+    def _speaks(self, token: int) -> bool:
+        return 0 <= token < self._vocabulary and token not in self._controls

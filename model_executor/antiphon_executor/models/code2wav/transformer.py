@@ -1,0 +1,175 @@
+"""The transformer before the vocoder's convolutions: sliding-window attention over a stream's frames.
+
+In: [batch, frames, hidden] and the step's state (past keys and values). Out: the same shape; the state
+holds the new keys and values. Parameter names are the checkpoint's (`code2wav.pre_transformer.*`).
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeCode2WavConfig
+
+from antiphon_executor.models.code2wav.state import RingShape, VocoderStep
+
+
+def ring_shape(config: Qwen3OmniMoeCode2WavConfig) -> RingShape:
+    """What the attention needs of the past: a window of `sliding_window` frames counts the frame itself."""
+    return RingShape(
+        frames=config.sliding_window - 1,
+        layers=config.num_hidden_layers,
+        heads=config.num_key_value_heads,
+        head_dim=_head_dim(config),
+    )
+
+
+def _head_dim(config: Qwen3OmniMoeCode2WavConfig) -> int:
+    return getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+
+
+def attention_bias(position: Tensor, frames: int, ring: int, dtype: torch.dtype) -> Tensor:
+    """0 where a new frame sees a key, else -inf: [batch, 1, frames, ring + frames], the ring's places first.
+
+    `position` int64 [batch]: frames before. Place r of the ring holds the latest earlier frame whose number
+    is r modulo `ring`. Frame q sees frames q - ring to q, as `sliding_window_overlay` of transformers has
+    it.
+    """
+    places = torch.arange(ring, device=position.device)
+    new = torch.arange(frames, device=position.device)
+    age = 1 + (position[:, None] - 1 - places) % ring
+    began = (age <= position[:, None])[:, None, :]
+    past = began & (age[:, None, :] + new[:, None] <= ring)
+    distance = new[:, None] - new
+    own = (distance >= 0) & (distance <= ring)
+    seen = torch.cat([past, own.expand(position.shape[0], -1, -1)], dim=2).unsqueeze(1)
+    return torch.zeros_like(seen, dtype=dtype).masked_fill_(~seen, float("-inf"))
+
+
+class Rotary(nn.Module):
+    """Rotary embedding by a stream's own frame numbers (`Qwen3OmniMoeRotaryEmbedding`, default type).
+
+    Angles are reduced in float64, so a stream may be as long as it likes.
+    """
+
+    def __init__(self, config: Qwen3OmniMoeCode2WavConfig) -> None:
+        super().__init__()
+        parameters = config.rope_parameters
+        if parameters["rope_type"] != "default":
+            raise ValueError(f"the vocoder knows no rotary embedding of type {parameters['rope_type']!r}")
+        dim = _head_dim(config)
+        exponents = torch.arange(0, dim, 2, dtype=torch.float) / dim
+        # Not a buffer: a cast of the module must not round it.
+        self.frequencies = (1.0 / parameters["rope_theta"] ** exponents).double()
+
+    def forward(self, position: Tensor, frames: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """cos and signed sin, [batch, frames, 1, head_dim], of frames `position` [batch] and on."""
+        if self.frequencies.device != position.device:
+            self.frequencies = self.frequencies.to(position.device)
+        numbers = position[:, None] + torch.arange(frames, device=position.device)
+        angles = (numbers[..., None] * self.frequencies).remainder(2 * torch.pi).float()
+        angles = torch.cat([-angles, angles], dim=-1).unsqueeze(2)
+        return angles.cos().to(dtype), angles.sin().to(dtype)
+
+
+def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Rotates each pair (i, i + head_dim / 2); `sin` is negative for the lower half."""
+    return torch.addcmul(x * cos, x.roll(x.shape[-1] // 2, dims=-1), sin)
+
+
+class LayerScale(nn.Module):
+    """`Qwen3OmniMoeCode2WavLayerScale`, with the residual sum."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.empty(channels))
+
+    def forward(self, residual: Tensor, x: Tensor) -> Tensor:
+        return torch.addcmul(residual, x, self.scale)
+
+
+class Attention(nn.Module):
+    """`Qwen3OmniMoeCode2WavAttention` over the ring and the new frames."""
+
+    def __init__(self, config: Qwen3OmniMoeCode2WavConfig, index: int) -> None:
+        super().__init__()
+        self.index, self.head_dim = index, _head_dim(config)
+        hidden, biased = config.hidden_size, config.attention_bias
+        queries, keys = (n * self.head_dim for n in (config.num_attention_heads, config.num_key_value_heads))
+        self.q_proj = nn.Linear(hidden, queries, bias=biased)
+        self.k_proj = nn.Linear(hidden, keys, bias=biased)
+        self.v_proj = nn.Linear(hidden, keys, bias=biased)
+        self.o_proj = nn.Linear(queries, hidden, bias=biased)
+        self.grouped = queries != keys
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor, step: VocoderStep) -> Tensor:
+        query, key, value = (
+            projection(x).unflatten(-1, (-1, self.head_dim))
+            for projection in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        fresh = torch.stack([rotate(key, cos, sin), value], dim=2)
+        step.fresh.append(fresh)
+        seen = torch.cat([step.past[:, :, self.index], fresh], dim=1).transpose(1, 3)
+        out = F.scaled_dot_product_attention(
+            rotate(query, cos, sin).transpose(1, 2),
+            seen[:, :, 0],
+            seen[:, :, 1],
+            bias,
+            enable_gqa=self.grouped,
+        )
+        return self.o_proj(out.transpose(1, 2).flatten(2))
+
+
+class Mlp(nn.Module):
+    """`Qwen3OmniMoeCode2WavMlp`."""
+
+    def __init__(self, config: Qwen3OmniMoeCode2WavConfig) -> None:
+        super().__init__()
+        self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+
+
+class TransformerLayer(nn.Module):
+    """`Qwen3OmniMoeCode2WavTransformerLayer`."""
+
+    def __init__(self, config: Qwen3OmniMoeCode2WavConfig, index: int) -> None:
+        super().__init__()
+        hidden, eps = config.hidden_size, config.rms_norm_eps
+        self.self_attn = Attention(config, index)
+        self.mlp = Mlp(config)
+        self.input_layernorm = nn.RMSNorm(hidden, eps=eps)
+        self.post_attention_layernorm = nn.RMSNorm(hidden, eps=eps)
+        self.self_attn_layer_scale = LayerScale(hidden)
+        self.mlp_layer_scale = LayerScale(hidden)
+
+    def forward(self, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor, step: VocoderStep) -> Tensor:
+        x = self.self_attn_layer_scale(x, self.self_attn(self.input_layernorm(x), cos, sin, bias, step))
+        return self.mlp_layer_scale(x, self.mlp(self.post_attention_layernorm(x)))
+
+
+class PreTransformer(nn.Module):
+    """`Qwen3OmniMoeCode2WavTransformerModel`, one step at a time."""
+
+    def __init__(self, config: Qwen3OmniMoeCode2WavConfig) -> None:
+        super().__init__()
+        if config.hidden_act != "silu":
+            raise ValueError(f"the vocoder knows no activation {config.hidden_act!r}")
+        self.window = ring_shape(config).frames
+        self.layers = nn.ModuleList(
+            TransformerLayer(config, index) for index in range(config.num_hidden_layers)
+        )
+        self.norm = nn.RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
+        self.rotary = Rotary(config)
+
+    def forward(self, x: Tensor, step: VocoderStep) -> Tensor:
+        """[batch, frames, hidden] → the same shape."""
+        frames = x.shape[1]
+        cos, sin = self.rotary(step.position, frames, x.dtype)
+        bias = attention_bias(step.position, frames, self.window, x.dtype)
+        for layer in self.layers:
+            x = layer(x, cos, sin, bias, step)
+        return self.norm(x)

@@ -1,0 +1,188 @@
+"""Sends each prompt's media rows to the bridge, as a KV connector of vLLM that only stores.
+
+In: the paged accept-layer cache. Out: one `MediaRows` for each request that asks for it (`ask_for_rows`),
+over ZeroMQ, when the prompt's last token has been computed. Only rows that `row_choice.py` chooses leave the
+engine. Never loads anything, never holds a block: rows are gathered in the step that completes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from vllm.config import VllmConfig
+from vllm.distributed.kv_transfer.kv_connector.v1.base import (
+    KVConnectorBase_V1,
+    KVConnectorMetadata,
+    KVConnectorRole,
+    SupportsHMA,
+)
+from vllm.distributed.parallel_state import get_tensor_model_parallel_rank
+from vllm.v1.core.sched.output import SchedulerOutput
+from vllm.v1.kv_cache_interface import KVCacheConfig
+
+from antiphon_executor.ipc.hidden_states_sender import Gathered, RowsSender
+from antiphon_executor.models.hidden_states.context_selection import row_choice
+from antiphon_executor.models.layers.hidden_states_cache import read_rows, rows_layers
+
+if TYPE_CHECKING:
+    from vllm.v1.request import Request
+
+_ASKED = "media_rows"
+
+
+def ask_for_rows(request_id: str) -> dict[str, Any]:
+    """`SamplingParams.extra_args` of a request whose rows are wanted, under this id (vLLM makes its own)."""
+    return {"kv_transfer_params": {_ASKED: request_id}}
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A prompt whose rows are to be sent. Arrays are as in `messages.MediaRows`."""
+
+    request_id: str
+    prompt_token_ids: NDArray[np.int32]
+    positions: NDArray[np.int32]
+    row_index: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class Complete:
+    """A prompt that this step completes. `slots`: int64 [layers, num_rows], where its rows stand in each."""
+
+    wanted: Wanted
+    slots: NDArray[np.int64]
+
+
+@dataclass
+class MediaRowsMetadata(KVConnectorMetadata):
+    """From the scheduler to the workers, once a step."""
+
+    complete: list[Complete] = field(default_factory=list)
+
+
+class MediaRowsConnector(KVConnectorBase_V1, SupportsHMA):
+    """The scheduler's half notices that a prompt is complete; the worker's half gathers and sends."""
+
+    def __init__(
+        self, vllm_config: VllmConfig, role: KVConnectorRole, kv_cache_config: KVCacheConfig
+    ) -> None:
+        super().__init__(vllm_config, role, kv_cache_config)
+        self._layers = _rows_layers(kv_cache_config)
+        self._choice = row_choice(vllm_config.model_config.hf_config)
+        self._wanted: dict[str, Wanted] = {}
+        self._caches: list[torch.Tensor] = []
+        self._sender: RowsSender | None = None
+
+    @property
+    def requires_kv_delivery(self) -> bool:
+        """No: by the time a request can be preempted or finish, its rows are on their way."""
+        return False
+
+    # The scheduler's half.
+
+    def on_new_request(self, request: Request) -> None:
+        asked = (request.kv_transfer_params or {}).get(_ASKED)
+        if asked is None or request.prompt_token_ids is None:
+            return
+        ids = np.asarray(request.prompt_token_ids, dtype=np.int32)
+        self._wanted[request.request_id] = Wanted(
+            request_id=asked,
+            prompt_token_ids=ids,
+            positions=self._choice.positions(ids, request.mm_features),
+            row_index=self._choice.rows(ids),
+        )
+
+    def build_connector_meta(self, scheduler_output: SchedulerOutput) -> MediaRowsMetadata:
+        metadata = MediaRowsMetadata()
+        if not self._wanted:
+            return metadata
+        cached = scheduler_output.scheduled_cached_reqs
+        computed = dict(zip(cached.req_ids, cached.num_computed_tokens, strict=True))
+        computed |= {new.req_id: new.num_computed_tokens for new in scheduler_output.scheduled_new_reqs}
+        for request_id, before in computed.items():
+            wanted = self._wanted.get(request_id)
+            after = before + scheduler_output.num_scheduled_tokens.get(request_id, 0)
+            if wanted is None or after < len(wanted.prompt_token_ids):
+                continue
+            del self._wanted[request_id]
+            blocks = scheduler_output.kv_connector_block_state.resolve_block_ids(request_id)
+            metadata.complete.append(Complete(wanted, self._slots(wanted.row_index, blocks)))
+        return metadata
+
+    def _slots(self, row_index: NDArray[np.int32], blocks: Sequence[Sequence[int]]) -> NDArray[np.int64]:
+        index = row_index.astype(np.int64)
+        slots = np.empty((len(self._layers), len(index)), dtype=np.int64)
+        for layer, (group, _) in enumerate(self._layers):
+            size = self._kv_cache_config.kv_cache_groups[group].kv_cache_spec.block_size
+            slots[layer] = np.asarray(blocks[group], dtype=np.int64)[index // size] * size + index % size
+        return slots
+
+    def request_finished_all_groups(
+        self, request: Request, block_ids: tuple[list[int], ...]
+    ) -> tuple[bool, dict[str, Any] | None]:
+        self._wanted.pop(request.request_id, None)
+        return False, None
+
+    def get_num_new_matched_tokens(self, request: Request, num_computed_tokens: int) -> tuple[int, bool]:
+        return 0, False
+
+    def update_state_after_alloc(self, request: Request, blocks: Any, num_external_tokens: int) -> None:
+        """Nothing to do: nothing is ever loaded."""
+
+    # The worker's half.
+
+    def register_kv_caches(self, kv_caches: dict[str, torch.Tensor]) -> None:
+        self._caches = [kv_caches[name] for _, name in self._layers]
+        if get_tensor_model_parallel_rank() == 0:
+            self._sender = RowsSender(self._kv_transfer_config.kv_connector_extra_config["rows_socket"])
+
+    def wait_for_save(self) -> None:
+        metadata = self._connector_metadata
+        if self._sender is None or not isinstance(metadata, MediaRowsMetadata):
+            return
+        self._sender.check()
+        for complete in metadata.complete:
+            self._sender.send(self._gather(complete))
+
+    def _gather(self, complete: Complete) -> Gathered:
+        """The copy to the host is started, not awaited."""
+        model, wanted = self._vllm_config.model_config, complete.wanted
+        device = self._caches[0].device
+        slots = torch.from_numpy(complete.slots)
+        if device.type == "cuda":
+            slots = slots.pin_memory().to(device, non_blocking=True)
+        hidden = model.hf_config.thinker_config.text_config.hidden_size
+        rows = read_rows(self._caches, slots, hidden, model.dtype)
+        return Gathered.start(
+            wanted.request_id, wanted.prompt_token_ids, wanted.positions, wanted.row_index, rows
+        )
+
+    def start_load_kv(self, forward_context: Any, **kwargs: Any) -> None:
+        """Nothing to load."""
+
+    def wait_for_layer_load(self, layer_name: str) -> None:
+        """Nothing to load."""
+
+    def save_kv_layer(
+        self, layer_name: str, kv_layer: torch.Tensor, attn_metadata: Any, **kwargs: Any
+    ) -> None:
+        """Nothing here: the rows are in the cache, and are read in `wait_for_save`."""
+
+    def shutdown(self) -> None:
+        if self._sender is not None:
+            self._sender.close()
+
+
+def _rows_layers(kv_cache_config: KVCacheConfig) -> list[tuple[int, str]]:
+    """Cache group and name of every layer that keeps rows, in their order."""
+    groups = kv_cache_config.kv_cache_groups
+    group_of = {name: index for index, group in enumerate(groups) for name in group.layer_names}
+    found = [(group_of[name], name) for name in rows_layers(list(group_of))]
+    if not found:
+        raise ValueError("the model keeps no media rows: MediaRowsConnector needs Antiphon's Thinker")
+    return found

@@ -1,0 +1,76 @@
+"""Which rows of a prompt the Talker gets, and which positions travel with them: by family.
+
+In: a prompt as the scheduler has it. Out: indices of media tokens, and packed positions or none. Pure but for
+the features that positions are read from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antiphon_executor.models.layers.packed_mrope import pack
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import evenly
+from antiphon_executor.models.special_tokens import PromptIds
+from antiphon_executor.models.thinker.features import media_spans
+from antiphon_executor.models.thinker.positions import prompt_positions
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+    from vllm.multimodal.inputs import MultiModalFeatureSpec
+
+Indices = NDArray[np.int32]
+
+
+class RowChoice(Protocol):
+    """`token_ids`: int32 [n], the whole prompt's."""
+
+    def rows(self, token_ids: Indices) -> Indices:
+        """Prompt indices of the rows that travel, rising."""
+        ...
+
+    def positions(self, token_ids: Indices, features: Sequence[MultiModalFeatureSpec]) -> Indices:
+        """What `messages.MediaRows.positions` says of the prompt: [3, n] packed, or [3, 0]."""
+        ...
+
+
+class EveryRow:
+    """Qwen3-Omni: all media of the user's; the Talker's positions follow the Thinker's."""
+
+    def __init__(self, config: PretrainedConfig) -> None:
+        self._ids = PromptIds.of(config)
+        self._thinker = config.thinker_config
+
+    def rows(self, token_ids: Indices) -> Indices:
+        return self._ids.user_media(token_ids)
+
+    def positions(self, token_ids: Indices, features: Sequence[MultiModalFeatureSpec]) -> Indices:
+        return pack(prompt_positions(len(token_ids), media_spans(features, self._thinker)))
+
+
+class EvenRows:
+    """Qwen3.5-Omni: no more than the Talker's cap, evenly; its positions are its own.
+
+    The same rows as `talker_prompt.kept_tokens` keeps.
+    """
+
+    def __init__(self, config: PretrainedConfig) -> None:
+        self._ids = PromptIds.of(config)
+        self._most: int = config.talker_config.max_media_rows
+
+    def rows(self, token_ids: Indices) -> Indices:
+        return evenly(self._ids.user_media(token_ids).astype(np.int64), self._most).astype(np.int32)
+
+    def positions(self, token_ids: Indices, features: Sequence[MultiModalFeatureSpec]) -> Indices:
+        return np.zeros((3, 0), dtype=np.int32)
+
+
+def row_choice(config: PretrainedConfig) -> RowChoice:
+    """`config`: the whole checkpoint's."""
+    if config.model_type == Qwen3_5OmniMoeConfig.model_type:
+        return EvenRows(config)
+    return EveryRow(config)

@@ -1,0 +1,176 @@
+"""A Thinker prompt with one placeholder a medium → all its token ids, and their TM-RoPE positions.
+
+In: token ids from the chat template; the media in their order. Out: ids with media expanded and timestamps
+written between them, positions [3, n]. Pure; touches no features.
+Not public, and read here in the simplest way: a timestamp tells the absolute time, in text; TM-RoPE counts
+within a run between two texts, for sound in steps of 160 ms, for vision as transformers' Qwen3.5 does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antiphon_executor.interface.audio_geometry import AudioGeometry
+from antiphon_executor.models.thinker.tm_rope import TmRope, picture
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+Encode = Callable[[str], Sequence[int]]
+"""A text without control tokens → its token ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    mel_frames: int
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """`grid`: (height, width) in tokens."""
+
+    grid: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """`frames` at `fps`, each `grid` (height, width) in tokens; `sound_frames`: mel frames of its sound."""
+
+    frames: int
+    fps: float
+    grid: tuple[int, int]
+    sound_frames: int = 0
+
+
+Medium = Sound | Picture | Video
+
+
+@dataclass(frozen=True, slots=True)
+class Expanded:
+    """`token_ids` int64 [n]; `positions` int64 [3, n]: time, height, width."""
+
+    token_ids: NDArray[np.int64]
+    positions: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """Tokens with positions relative to the run's start [3, k], and how far the next run stands from it."""
+
+    token_ids: list[int]
+    offsets: NDArray[np.int64]
+    advance: int
+
+
+class PromptRules:
+    """The rules of one checkpoint. `encode` writes timestamps."""
+
+    def __init__(self, thinker: PreTrainedConfig, encode: Encode) -> None:
+        self._ids = thinker
+        self._encode = encode
+        self._sound = AudioGeometry.of(thinker.audio_config)
+        self._rope = TmRope(thinker)
+        self._temporal = int(thinker.vision_config.temporal_patch_size)
+        self._interval_tokens = self._sound.first_token(thinker.audio_config.timestamp_interval_s * 1000)
+
+    def expand(self, token_ids: Iterable[int], media: Iterable[Medium]) -> Expanded:
+        """Each placeholder stands between its start and end token. A video's triple is replaced whole.
+
+        ValueError where placeholders and media do not match.
+        """
+        runs = list(self._runs([int(token) for token in token_ids], iter(media)))
+        starts = np.cumsum([0] + [run.advance for run in runs[:-1]])
+        empty = np.zeros((3, 0), dtype=np.int64)
+        placed = [start + run.offsets for start, run in zip(starts, runs, strict=False)]
+        ids = np.array([token for run in runs for token in run.token_ids], dtype=np.int64)
+        return Expanded(ids, np.concatenate([empty, *placed], axis=1))
+
+    def _runs(self, ids: list[int], media: Iterator[Medium]) -> Iterator[_Run]:
+        places = {self._ids.audio_token_id, self._ids.image_token_id, self._ids.video_token_id}
+        done = 0
+        for index, token in enumerate(ids):
+            if token not in places:
+                continue
+            medium = next(media, None)
+            yield from self._checked(token, medium, ids[done:index])
+            done = index + 1
+            if isinstance(medium, Video):
+                if ids[done : done + 1] != [self._ids.vision_end_token_id]:
+                    raise ValueError("a video's placeholder must stand between vision start and end")
+                done += 1
+        if next(media, None) is not None:
+            raise ValueError("there are more media than placeholders")
+        yield _text(ids[done:])
+
+    def _checked(self, token: int, medium: Medium | None, before: list[int]) -> Iterator[_Run]:
+        """The text before a medium, then the medium."""
+        if token == self._ids.audio_token_id and isinstance(medium, Sound):
+            yield _text(before)
+            yield from self._sound_runs(self._sound.tokens(medium.mel_frames))
+        elif token == self._ids.image_token_id and isinstance(medium, Picture):
+            yield _text(before)
+            yield self._picture_run(token, medium.grid)
+        elif token == self._ids.video_token_id and isinstance(medium, Video):
+            if before[-1:] != [self._ids.vision_start_token_id]:
+                raise ValueError("a video's placeholder must stand between vision start and end")
+            yield _text(before[:-1])
+            yield from self._video_runs(medium)
+        else:
+            raise ValueError(f"placeholder {token} does not stand for {medium}")
+
+    def _sound_runs(self, tokens: int) -> Iterator[_Run]:
+        """A timestamp stands before every full interval but the first, so a short clip has none."""
+        for start in range(0, tokens, self._interval_tokens):
+            if start:
+                yield self._timestamp(self._sound.start_ms(start) / 1000)
+            yield self._sound_run(start, min(start + self._interval_tokens, tokens))
+
+    def _video_runs(self, video: Video) -> Iterator[_Run]:
+        """For each temporal patch its timestamp, its tokens, and the sound that begins before the next."""
+        ids = self._ids
+        sound = self._sound.tokens(video.sound_frames)
+        times = patch_times_s(video.frames, video.fps, self._temporal)
+        heard = 0
+        for patch, time in enumerate(times):
+            yield self._timestamp(time)
+            yield _text([ids.vision_start_token_id])
+            yield self._picture_run(ids.video_token_id, video.grid)
+            yield _text([ids.vision_end_token_id])
+            until = self._sound.first_token((patch + 1) * self._temporal / video.fps * 1000)
+            end = sound if patch == len(times) - 1 else min(until, sound)
+            if heard < end:
+                yield _text([ids.audio_start_token_id])
+                yield self._sound_run(heard, end)
+                yield _text([ids.audio_end_token_id])
+                heard = end
+
+    def _sound_run(self, start: int, end: int) -> _Run:
+        """Tokens `start` to `end` of a clip."""
+        offsets = self._rope.sound(start, end)
+        return _Run([self._ids.audio_token_id] * (end - start), offsets, int(offsets.max()) + 1)
+
+    def _picture_run(self, token: int, grid: tuple[int, int]) -> _Run:
+        offsets = picture(grid)
+        return _Run([token] * offsets.shape[1], offsets, max(grid))
+
+    def _timestamp(self, time_s: float) -> _Run:
+        return _text(list(self._encode(f"<{time_s:.1f} seconds>")))
+
+
+def patch_times_s(frames: int, fps: float, temporal: int) -> list[float]:
+    """The time of each temporal patch: half way between its first and last frame.
+
+    As `Qwen3VLProcessor._calculate_timestamps`; a last patch that is not full repeats the last frame.
+    """
+    last = frames - 1
+    starts = range(0, frames, temporal)
+    return [(start / fps + min(start + temporal - 1, last) / fps) / 2 for start in starts]
+
+
+def _text(token_ids: list[int]) -> _Run:
+    return _Run(token_ids, np.tile(np.arange(len(token_ids)), (3, 1)), len(token_ids))

@@ -1,0 +1,141 @@
+"""The Thinker of Qwen3.5-Omni: upstream's hybrid Qwen3.5 with ears, and the rows that the Talker needs.
+
+In: a checkpoint of the family (only `thinker.*` is read). Out: text logits; and, in pages beside attention's
+(`rows_cache.py`), the accept layer's hidden state of every computed position. Backbone, experts and vision
+tower are upstream's, but for gated DeltaNet in float32 on a CPU (`gated_delta.py`). Never sends anything.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+from vllm.config import VllmConfig
+from vllm.model_executor.models.qwen3_5 import Qwen3_5MoeForConditionalGeneration
+from vllm.model_executor.models.utils import WeightsMapper, maybe_prefix
+from vllm.multimodal import MULTIMODAL_REGISTRY
+from vllm.multimodal.inputs import MultiModalFeatureSpec
+
+from antiphon_executor.models.layers import gated_delta_net as gated_delta  # noqa: F401 - plugs itself in
+from antiphon_executor.models.layers.hidden_states_cache import RowsCache
+from antiphon_executor.models.qwen3_5_omni.audio_tower import AudioTower
+from antiphon_executor.models.qwen3_5_omni.processor import (
+    Qwen3_5ThinkerDummyInputs,
+    Qwen3_5ThinkerProcessingInfo,
+    Qwen3_5ThinkerProcessor,
+)
+from antiphon_executor.models.qwen3_5_omni.vision_chunks import seen
+from antiphon_executor.models.thinker.features import medium_spans
+from antiphon_executor.models.thinker.tm_rope import TmRope
+
+
+@MULTIMODAL_REGISTRY.register_processor(
+    Qwen3_5ThinkerProcessor, info=Qwen3_5ThinkerProcessingInfo, dummy_inputs=Qwen3_5ThinkerDummyInputs
+)
+class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - the family's name
+    """Modules: `audio_tower`, `visual`, `language_model`, and the `media_rows`."""
+
+    # Pixels come normalized, as the checkpoint's processor has them; video pruning would move positions.
+    supports_mm_device_do_normalize = False
+    supports_multimodal_pruning = False
+    hf_to_vllm_mapper = WeightsMapper(
+        orig_to_new_prefix={
+            "thinker.lm_head.": "language_model.lm_head.",
+            "thinker.model.": "language_model.model.",
+            "thinker.": "",
+            "talker.": None,
+            "code2wav.": None,
+        }
+    )
+
+    def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
+        whole = vllm_config.model_config.hf_config
+        thinker = whole.thinker_config
+        super().__init__(
+            vllm_config=vllm_config.with_hf_config(thinker, architectures=whole.architectures), prefix=prefix
+        )
+        with self._mark_tower_model(vllm_config, "audio"):
+            self.audio_tower = AudioTower(thinker.audio_config, prefix=maybe_prefix(prefix, "audio_tower"))
+        self._rope = TmRope(thinker)
+        layer: int = whole.talker_config.accept_hidden_layer
+        self._accepts_output = layer == thinker.text_config.num_hidden_layers
+        if not self._accepts_output:
+            self.language_model.set_aux_hidden_state_layers((layer,))
+        text = thinker.text_config
+        self.media_rows = RowsCache(vllm_config, text.hidden_size, text.num_hidden_layers, prefix)
+
+    @classmethod
+    def get_placeholder_str(cls, modality: str, i: int) -> str | None:
+        if modality == "audio":
+            return "<|audio_start|><|audio_pad|><|audio_end|>"
+        return cast("str | None", super().get_placeholder_str(modality, i))
+
+    def get_mrope_input_positions(
+        self, input_tokens: list[int], mm_features: list[MultiModalFeatureSpec]
+    ) -> tuple[Tensor, int]:
+        """Positions [3, num_tokens], and a later token's position less its index."""
+        spans = medium_spans(mm_features, self.config)
+        positions = self._rope.positions(np.asarray(input_tokens, dtype=np.int64), spans)
+        following = int(positions.max()) + 1 if positions.size else 0
+        return torch.from_numpy(positions), following - len(input_tokens)
+
+    def embed_multimodal(self, **kwargs: Any) -> list[Tensor]:
+        """One embedding an item, [tokens, hidden]; the arguments are `qwen3_5_media.MediaFields`, batched."""
+        embeddings: list[Tensor] = []
+        if "input_audio_features" in kwargs:
+            mels = _items(kwargs["input_audio_features"], kwargs["audio_feature_lengths"])
+            embeddings += [self.audio_tower(mel) for mel in mels]
+        if "pixel_values" in kwargs:
+            embeddings += self._seen(kwargs["pixel_values"], kwargs["image_grid_thw"])
+        if "pixel_values_videos" in kwargs:
+            videos = self._seen(kwargs["pixel_values_videos"], kwargs["video_grid_thw"])
+            embeddings += self._with_sound(videos, kwargs)
+        return embeddings
+
+    def _seen(self, pixels: Tensor | list[Tensor], grids: Tensor) -> list[Tensor]:
+        """Each picture or video as if it were alone: [patches / merge², hidden]."""
+        parts = _items(pixels, grids.prod(-1), dim=0)
+        return [seen(self.visual, item, grid) for item, grid in zip(parts, grids.tolist(), strict=True)]
+
+    def _with_sound(self, videos: list[Tensor], kwargs: dict[str, Any]) -> list[Tensor]:
+        """Videos' rows and their sounds', in the order of the prompt."""
+        mels = _items(kwargs["sound_features"], kwargs["sound_lengths"])
+        sounds = [self.audio_tower(mel) if mel.shape[1] else None for mel in mels]
+        return [
+            video if sound is None else _woven(video, sound, mask)
+            for video, sound, mask in zip(videos, sounds, kwargs["sound_mask"], strict=True)
+        ]
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        positions: Tensor,
+        intermediate_tensors: Any = None,
+        inputs_embeds: Tensor | None = None,
+        **kwargs: object,
+    ) -> Tensor:
+        """Last hidden states [num_tokens, hidden]; the accept layer's go into the paged cache on the way."""
+        output = super().forward(input_ids, positions, intermediate_tensors, inputs_embeds, **kwargs)
+        if self._accepts_output:
+            hidden = rows = output
+        else:
+            hidden, (rows,) = output
+        self.media_rows(rows)
+        return cast("Tensor", hidden)
+
+
+def _items(joined: Tensor | list[Tensor], sizes: Tensor, dim: int = -1) -> list[Tensor]:
+    """What vLLM has joined into one tensor, item by item."""
+    if isinstance(joined, list):
+        return joined
+    return list(joined.split(sizes.flatten().tolist(), dim=dim))
+
+
+def _woven(video: Tensor, sound: Tensor, is_sound: Tensor) -> Tensor:
+    is_sound = is_sound.to(video.device)
+    rows = video.new_empty(len(is_sound), video.shape[1])
+    rows[~is_sound] = video
+    rows[is_sound] = sound.to(video.dtype)
+    return rows

@@ -1,0 +1,197 @@
+"""What vLLM does with the media of a turn: features out of samples and pixels, placeholders into token ids.
+
+In: items as `inputs.py` hands them over. Out: one multimodal item each, with the features that transformers'
+`Qwen3OmniMoeProcessor` gives for that item alone, so that a cached item is right in any company. A video with
+sound is one item: its frames, its sound and their order. Every video keeps its own frame rate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import BatchFeature
+from transformers.models.qwen3_omni_moe.processing_qwen3_omni_moe import Qwen3OmniMoeProcessorKwargs
+from vllm.model_executor.models.qwen3_omni_moe_thinker import (
+    Qwen3OmniMoeThinkerDummyInputsBuilder,
+    Qwen3OmniMoeThinkerMultiModalDataParser,
+    Qwen3OmniMoeThinkerProcessingInfo,
+)
+from vllm.multimodal.inputs import MultiModalFieldConfig, MultiModalKwargsItems
+from vllm.multimodal.parse import MultiModalDataItems
+from vllm.multimodal.processing import (
+    BaseMultiModalProcessor,
+    PromptReplacement,
+    PromptUpdate,
+    PromptUpdateDetails,
+)
+
+from antiphon_executor.interface.engine import LISTENING_RATE_HZ
+from antiphon_executor.models.thinker.inputs import VideoFacts
+from antiphon_executor.models.thinker.positions import audio_tokens, merge_order
+
+VIDEO_SIZE = Qwen3OmniMoeProcessorKwargs._defaults["videos_kwargs"]["size"]
+_NO_SOUND = np.zeros(0, dtype=np.float32)
+
+
+class ThinkerProcessingInfo(Qwen3OmniMoeThinkerProcessingInfo):
+    """Upstream's, but: a video comes with `VideoFacts`, and an item may fill the whole context."""
+
+    def get_data_parser(self) -> Qwen3OmniMoeThinkerMultiModalDataParser:
+        return Qwen3OmniMoeThinkerMultiModalDataParser(
+            spatial_merge_size=self.get_hf_config().vision_config.spatial_merge_size,
+            target_sr=LISTENING_RATE_HZ,
+            target_channels=1,
+            video_needs_metadata=True,
+            expected_hidden_size=self._get_expected_hidden_size(),
+        )
+
+    def get_mm_max_tokens_per_item(
+        self, seq_len: int, mm_counts: Mapping[str, int] | None = None
+    ) -> Mapping[str, int]:
+        return {modality: seq_len for modality, count in (mm_counts or {}).items() if count}
+
+
+class ThinkerDummyInputs(Qwen3OmniMoeThinkerDummyInputsBuilder):
+    """Upstream's dummy media, the videos with the facts that ours come with."""
+
+    def _get_dummy_videos(self, **kwargs: Any) -> list[tuple[NDArray[np.uint8], VideoFacts]]:
+        return [(frames, VideoFacts(fps=1.0)) for frames in super()._get_dummy_videos(**kwargs)]
+
+
+class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
+    """Features and placeholders, item by item."""
+
+    def _apply_hf_processor_main(
+        self, mm_items: MultiModalDataItems, hf_kwargs: Mapping[str, object]
+    ) -> BatchFeature:
+        features: dict[str, Any] = {}
+        if audios := mm_items.get("audio"):
+            features |= self._audio_features([audios.get(index) for index in range(audios.get_count())])
+        if pictures := mm_items.get("image"):
+            features |= self._picture_features([pictures.get(index) for index in range(pictures.get_count())])
+        if videos := mm_items.get("video"):
+            features |= self._video_features([videos.get(index) for index in range(videos.get_count())])
+        return BatchFeature(features)
+
+    def _mel(self, samples: NDArray[np.float32]) -> torch.Tensor:
+        """Mel frames [bins, samples // hop], as `WhisperFeatureExtractor` gives them for one clip."""
+        extractor = self.info.get_feature_extractor()
+        if not len(samples):
+            return torch.zeros(extractor.feature_size, 0)
+        features = extractor(
+            samples,
+            sampling_rate=LISTENING_RATE_HZ,
+            padding=True,
+            truncation=False,
+            return_attention_mask=True,
+            return_tensors="pt",
+        )
+        return features["input_features"][0][:, features["attention_mask"][0].bool()]
+
+    def _audio_features(self, clips: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
+        mels = [self._mel(clip) for clip in clips]
+        return {
+            "input_audio_features": torch.cat(mels, dim=1),
+            "audio_feature_lengths": torch.tensor([mel.shape[1] for mel in mels]),
+            "feature_attention_mask": [torch.ones(mel.shape[1]) for mel in mels],
+        }
+
+    def _picture_features(self, pictures: Sequence[Any]) -> dict[str, Any]:
+        features = self.info.get_image_processor()(images=list(pictures), return_tensors="pt")
+        return {"pixel_values": features["pixel_values"], "image_grid_thw": features["image_grid_thw"]}
+
+    def _video_features(self, videos: Sequence[tuple[NDArray[np.uint8], VideoFacts]]) -> dict[str, Any]:
+        processor = self.info.get_hf_processor().video_processor
+        pixels = [
+            # The processor's own size for videos, not the checkpoint's: `Qwen3OmniMoeProcessor` passes it on.
+            processor(
+                videos=[frames],
+                do_sample_frames=False,
+                size=VIDEO_SIZE,
+                input_data_format="channels_last",
+                return_tensors="pt",
+            )
+            for frames, _ in videos
+        ]
+        sounds = [self._mel(facts.get("sound", _NO_SOUND)) for _, facts in videos]
+        lengths = [sound.shape[1] for sound in sounds]
+        seconds = [processor.temporal_patch_size / facts["fps"] for _, facts in videos]
+        return {
+            "pixel_values_videos": torch.cat([video["pixel_values_videos"] for video in pixels]),
+            "video_grid_thw": torch.cat([video["video_grid_thw"] for video in pixels]),
+            "second_per_grid_ts": torch.tensor(seconds, dtype=torch.float64),
+            "sound_features": torch.cat(sounds, dim=1),
+            "sound_lengths": torch.tensor(lengths),
+            "sound_tokens": torch.tensor([audio_tokens(length) for length in lengths]),
+        }
+
+    def _get_mm_fields_config(
+        self, hf_inputs: BatchFeature, hf_processor_mm_kwargs: Mapping[str, object]
+    ) -> Mapping[str, MultiModalFieldConfig]:
+        batched, flat = MultiModalFieldConfig.batched, MultiModalFieldConfig.flat_from_sizes
+        none = torch.zeros(0, dtype=torch.long)
+        no_grid = torch.zeros(0, 3, dtype=torch.long)
+        image_patches = hf_inputs.get("image_grid_thw", no_grid).prod(-1)
+        video_patches = hf_inputs.get("video_grid_thw", no_grid).prod(-1)
+        return {
+            "input_audio_features": flat("audio", hf_inputs.get("audio_feature_lengths", none), dim=1),
+            "audio_feature_lengths": batched("audio", keep_on_cpu=True),
+            "feature_attention_mask": batched("audio", keep_on_cpu=True),
+            "pixel_values": flat("image", image_patches),
+            "image_grid_thw": batched("image", keep_on_cpu=True),
+            "pixel_values_videos": flat("video", video_patches),
+            "video_grid_thw": batched("video", keep_on_cpu=True),
+            "second_per_grid_ts": batched("video", keep_on_cpu=True),
+            "sound_features": flat("video", hf_inputs.get("sound_lengths", none), dim=1),
+            "sound_lengths": batched("video", keep_on_cpu=True),
+            "sound_tokens": batched("video", keep_on_cpu=True),
+        }
+
+    def _get_prompt_updates(
+        self,
+        mm_items: MultiModalDataItems,
+        hf_processor_mm_kwargs: Mapping[str, Any],
+        out_mm_kwargs: MultiModalKwargsItems,
+    ) -> Sequence[PromptUpdate]:
+        config = self.info.get_hf_config()
+        merge = config.vision_config.spatial_merge_size
+
+        def audio(index: int) -> list[int]:
+            length = out_mm_kwargs["audio"][index]["audio_feature_lengths"].data
+            return [config.audio_token_id] * audio_tokens(int(length))
+
+        def picture(index: int) -> list[int]:
+            grid = out_mm_kwargs["image"][index]["image_grid_thw"].data
+            return [config.image_token_id] * (int(grid.prod()) // merge**2)
+
+        def video(index: int) -> PromptUpdateDetails:
+            item = {field: element.data for field, element in out_mm_kwargs["video"][index].items()}
+            time, height, width = item["video_grid_thw"].tolist()
+            grid = (time, height // merge, width // merge)
+            step = float(item["second_per_grid_ts"]) * config.position_id_per_seconds
+            return _video_tokens(config, grid, step, int(item["sound_tokens"]))
+
+        return [
+            PromptReplacement("audio", [config.audio_token_id], audio),
+            PromptReplacement("image", [config.image_token_id], picture),
+            PromptReplacement("video", [config.video_token_id], video),
+        ]
+
+
+def _video_tokens(
+    config: Any, grid: tuple[int, int, int], time_step: float, sound_tokens: int
+) -> PromptUpdateDetails:
+    """The tokens of one video; with sound, merged by time, between the sound's start and end."""
+    seen = grid[0] * grid[1] * grid[2]
+    if not sound_tokens:
+        return PromptUpdateDetails.from_seq([config.video_token_id] * seen)
+    order = merge_order(grid, time_step, sound_tokens)
+    tokens = np.where(order < seen, config.video_token_id, config.audio_token_id).tolist()
+    return PromptUpdateDetails.select_token_ids(
+        [config.audio_start_token_id, *tokens, config.audio_end_token_id],
+        [config.video_token_id, config.audio_token_id],
+    )

@@ -1,0 +1,184 @@
+"""The Thinker: vLLM's Qwen3-Omni Thinker, which also keeps the rows that the Talker needs.
+
+In: the released checkpoint (only `thinker.*` is read). Out: text logits; and, in pages beside those of
+attention (`rows_cache.py`), the accept layer's hidden state of every computed position. Never sends anything:
+`media_rows.py` does.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import torch
+from vllm.config import VllmConfig
+from vllm.model_executor.models.qwen3_omni_moe_thinker import Qwen3OmniMoeThinkerForConditionalGeneration
+from vllm.multimodal import MULTIMODAL_REGISTRY
+from vllm.multimodal.inputs import MultiModalFeatureSpec
+
+from antiphon_executor.models.layers.hidden_states_cache import RowsCache
+from antiphon_executor.models.layers.packed_mrope import PackedMRope, pack, pack_offset
+from antiphon_executor.models.qwen3_omni.processor import (
+    ThinkerDummyInputs,
+    ThinkerProcessingInfo,
+    ThinkerProcessor,
+)
+from antiphon_executor.models.thinker.features import media_spans
+from antiphon_executor.models.thinker.positions import merge_order, prompt_positions
+
+
+@MULTIMODAL_REGISTRY.register_processor(
+    ThinkerProcessor, info=ThinkerProcessingInfo, dummy_inputs=ThinkerDummyInputs
+)
+class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
+    """Upstream's Thinker with packed positions, videos merged with their sound, and the rows' cache."""
+
+    def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
+        super().__init__(vllm_config=vllm_config, prefix=prefix)
+        self._use_packed_positions()
+        text = self.config.text_config
+        self.accept_layer: int = vllm_config.model_config.hf_config.talker_config.accept_hidden_layer
+        self.accepts_output = self.accept_layer == text.num_hidden_layers
+        if not self.accepts_output:
+            self.set_aux_hidden_state_layers((self.accept_layer,))
+        self.media_rows = RowsCache(vllm_config, text.hidden_size, text.num_hidden_layers, prefix)
+
+    def _use_packed_positions(self) -> None:
+        text = self.config.text_config
+        rope = PackedMRope(
+            text.head_dim, text.rope_parameters["rope_theta"], text.rope_parameters["mrope_section"]
+        )
+        for layer in self.language_model.model.layers:
+            layer.self_attn.rotary_emb = rope
+
+    def get_mrope_input_positions(
+        self, input_tokens: list[int], mm_features: list[MultiModalFeatureSpec]
+    ) -> tuple[torch.Tensor, int]:
+        """Packed positions [3, num_tokens], and a later token's packed position less its index."""
+        num_tokens = len(input_tokens)
+        positions = prompt_positions(num_tokens, media_spans(mm_features, self.config))
+        offset = float(positions.max()) + 1 - num_tokens
+        return torch.from_numpy(pack(positions)).long(), pack_offset(offset)
+
+    def embed_multimodal(self, **kwargs: object) -> list[torch.Tensor]:
+        """One embedding an item: audio [tokens, hidden], others [tokens, hidden * (1 + deepstack levels)]."""
+        embeddings = list(super().embed_multimodal(**kwargs) or ())
+        sound_lengths = cast("torch.Tensor | None", kwargs.get("sound_lengths"))
+        if sound_lengths is None or not int(sound_lengths.sum()):
+            return embeddings
+        return self._merge_sound(embeddings, sound_lengths.flatten().tolist(), kwargs)
+
+    def _process_audio_input(self, audio_input: Any) -> tuple[torch.Tensor, ...]:
+        """Encode clips, each as if it were alone: the tower pads a clip of under a second to its neighbours.
+
+        Padding then leaks through the convolutions into the clip's last tokens, in transformers' tower as in
+        vLLM's. A clip of a second or more has a full window of its own, so it does not depend on others.
+        """
+        lengths: list[int] = audio_input["audio_feature_lengths"].flatten().tolist()
+        window = 2 * self.config.audio_config.n_window
+        groups = [[index for index, length in enumerate(lengths) if length >= window]]
+        groups += [[index] for index, length in enumerate(lengths) if length < window]
+        clips = audio_input["input_features"].split(lengths, dim=1)
+        encoded: dict[int, torch.Tensor] = {}
+        for group in filter(None, groups):
+            outputs = super()._process_audio_input(
+                {
+                    "input_features": torch.cat([clips[index] for index in group], dim=1),
+                    "audio_feature_lengths": torch.tensor([lengths[index] for index in group]),
+                }
+            )
+            encoded.update(zip(group, outputs, strict=True))
+        return tuple(encoded[index] for index in range(len(lengths)))
+
+    def _merge_sound(
+        self, videos: list[torch.Tensor], lengths: list[int], kwargs: dict[str, Any]
+    ) -> list[torch.Tensor]:
+        heard = [length for length in lengths if length]
+        sounds = iter(
+            self._process_audio_input(
+                {
+                    "input_features": kwargs["sound_features"],
+                    "audio_feature_lengths": torch.tensor(heard),
+                }
+            )
+        )
+        merge = self.config.vision_config.spatial_merge_size
+        steps = kwargs["second_per_grid_ts"].flatten().tolist()
+        merged = []
+        for video, length, grid, seconds in zip(
+            videos, lengths, kwargs["video_grid_thw"].tolist(), steps, strict=True
+        ):
+            if not length:
+                merged.append(video)
+                continue
+            sound = next(sounds)
+            # Sound has no deepstack features: zeros add nothing to the layers they would be added to.
+            sound = torch.nn.functional.pad(sound, (0, video.shape[1] - sound.shape[1]))
+            order = merge_order(
+                (grid[0], grid[1] // merge, grid[2] // merge),
+                seconds * self.config.position_id_per_seconds,
+                len(sound),
+            )
+            merged.append(torch.cat((video, sound))[torch.from_numpy(order).to(video.device)])
+        return merged
+
+    def embed_input_ids(
+        self,
+        input_ids: torch.Tensor,
+        multimodal_embeddings: Any = None,
+        *,
+        is_multimodal: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """Text embeddings with the media's in place, [num_tokens, hidden]; deepstack goes to its buffers.
+
+        Upstream looks for interleaved audio by its tokens and takes it from separate items; here an item is
+        whole, so the embeddings are simply laid down in order.
+        """
+        embeds = self._embed_text_input_ids(
+            input_ids, self.language_model.embed_input_ids, is_multimodal=is_multimodal
+        )
+        if is_multimodal is None or multimodal_embeddings is None or not len(multimodal_embeddings):
+            return embeds
+        hidden = embeds.shape[1]
+        embeds[is_multimodal] = torch.cat([item[:, :hidden] for item in multimodal_embeddings]).to(
+            embeds.dtype
+        )
+        if self.deepstack_num_level and any(item.shape[1] > hidden for item in multimodal_embeddings):
+            width = self.deepstack_num_level * hidden
+            deep = embeds.new_zeros(len(embeds), width)
+            deep[is_multimodal] = torch.cat(
+                [
+                    item[:, hidden:] if item.shape[1] > hidden else item.new_zeros(len(item), width)
+                    for item in multimodal_embeddings
+                ]
+            ).to(deep.dtype)
+            levels = deep.view(len(embeds), self.deepstack_num_level, hidden)
+            self._set_deepstack_input_embeds(levels.permute(1, 0, 2).contiguous())
+        return embeds
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None,
+        positions: torch.Tensor,
+        intermediate_tensors: Any = None,
+        inputs_embeds: torch.Tensor | None = None,
+        **kwargs: object,
+    ) -> torch.Tensor:
+        """Last hidden states [num_tokens, hidden]; the accept layer's go into the paged cache on the way."""
+        late = self._added_after_accept_layer(inputs_embeds)
+        output = super().forward(input_ids, positions, intermediate_tensors, inputs_embeds, **kwargs)
+        if self.accepts_output:
+            hidden = rows = output
+        else:
+            hidden, (rows,) = output
+        self.media_rows(rows if late is None else rows - late)
+        return cast("torch.Tensor", hidden)
+
+    def _added_after_accept_layer(self, inputs_embeds: torch.Tensor | None) -> torch.Tensor | None:
+        """What deepstack adds right behind the accept layer, where it is one of the first layers.
+
+        transformers captures a layer's output before that, vLLM after it. The released model accepts layer
+        24, far behind the last addition.
+        """
+        if inputs_embeds is None or not 0 < self.accept_layer <= self.deepstack_num_level:
+            return None
+        return self.deepstack_input_embeds[self.accept_layer - 1][: len(inputs_embeds)].clone()

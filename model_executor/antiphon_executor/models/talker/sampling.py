@@ -1,0 +1,217 @@
+"""Draws codes from logits, on the device, so that a stream's codes depend on nothing but the stream.
+
+In: logits, per-row parameters, the codes drawn so far. Out: one code a row. The noise is a hash of (seed,
+frame, group, code): batch, preemption and chunking leave no trace in it. Never syncs with the host, never
+has a shape that depends on data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import msgspec
+import torch
+from torch import Tensor
+
+from antiphon_executor.interface.engine import MAX_SPEECH_TOP_K
+
+MAX_TOP_K = MAX_SPEECH_TOP_K
+RESIDUAL_TEMPERATURE = 1.0  # transformers hands its predictor top-k and top-p, but no temperature
+SUPPRESSED_TAIL = 1_024
+
+# splitmix64 (Steele, Lea, Flood, OOPSLA 2014), written as the signed numbers that int64 holds.
+_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
+_MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
+_MIX_2 = 0x94D049BB133111EB - (1 << 64)
+_MAX_GROUPS = 64
+
+
+class StreamSampling(msgspec.Struct, frozen=True):
+    """How one stream's codes are drawn. A temperature of 0 is greedy, in every code group.
+
+    ValueError where a value is out of range: top-k is 1 to `MAX_TOP_K`, top-p above 0 and at most 1.
+    """
+
+    seed: int
+    temperature: float = 0.9
+    top_k: int = 50
+    top_p: float = 1.0
+    repetition_penalty: float = 1.05
+    predictor_temperature: float = RESIDUAL_TEMPERATURE
+    predictor_top_k: int = 50
+    predictor_top_p: float = 0.8
+
+    def __post_init__(self) -> None:
+        if not -(1 << 63) <= self.seed < 1 << 63:
+            raise ValueError("seed must fit 64 bits, signed")
+        if not (1 <= self.top_k <= MAX_TOP_K and 1 <= self.predictor_top_k <= MAX_TOP_K):
+            raise ValueError(f"top_k and predictor_top_k must be 1 to {MAX_TOP_K}")
+        if not (0 < self.top_p <= 1 and 0 < self.predictor_top_p <= 1):
+            raise ValueError("top_p and predictor_top_p must be above 0 and at most 1")
+        if self.temperature < 0 or self.predictor_temperature < 0 or self.repetition_penalty <= 0:
+            raise ValueError("temperatures must not be negative, and repetition_penalty must be positive")
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """Parameters of the rows of one step, each [n] on the device.
+
+    Temperatures, top-ps and `repetition_penalty` are float32, the rest int64. `frame` is the index in its
+    stream of the frame whose codes are drawn, the same for code 0 and the other groups.
+    """
+
+    temperature: Tensor
+    top_k: Tensor
+    top_p: Tensor
+    repetition_penalty: Tensor
+    predictor_temperature: Tensor
+    predictor_top_k: Tensor
+    predictor_top_p: Tensor
+    seed: Tensor
+    frame: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class SlotSampling:
+    """The parameters of every slot, each [slots] on the device: set as a stream opens, gathered in a step."""
+
+    temperature: Tensor
+    top_k: Tensor
+    top_p: Tensor
+    repetition_penalty: Tensor
+    predictor_temperature: Tensor
+    predictor_top_k: Tensor
+    predictor_top_p: Tensor
+    seed: Tensor
+
+    @classmethod
+    def empty(cls, slots: int, device: torch.device) -> SlotSampling:
+        """All slots greedy with seed 0, so that padding rows draw something harmless."""
+        harmless = StreamSampling(seed=0, temperature=0.0, repetition_penalty=1.0)
+        values = {field.name: getattr(harmless, field.name) for field in fields(cls)}
+        dtypes = {name: torch.int64 if isinstance(v, int) else torch.float32 for name, v in values.items()}
+        return cls(**{n: torch.full((slots,), v, dtype=dtypes[n], device=device) for n, v in values.items()})
+
+    def put(self, slot: int, sampling: StreamSampling) -> None:
+        """Sets one slot's parameters."""
+        for field in fields(self):
+            getattr(self, field.name)[slot] = getattr(sampling, field.name)
+
+    def rows(self, slot: Tensor, frame: Tensor) -> Sampling:
+        """The parameters of one step. `slot`, `frame`: int64 [n]."""
+        gathered = {field.name: getattr(self, field.name)[slot] for field in fields(self)}
+        return Sampling(**gathered, frame=frame)
+
+
+def suppressed_codes(codec_vocab: int, eos: int, device: torch.device, tail: int = SUPPRESSED_TAIL) -> Tensor:
+    """bool [codec_vocab]: the last `tail` ids but EOS, which are never drawn as code 0.
+
+    1,024 is what `generate` of transformers suppresses. ValueError where that leaves nothing but EOS, or EOS
+    is not an id.
+    """
+    if codec_vocab <= tail or not 0 <= eos < codec_vocab:
+        raise ValueError(f"a codec vocabulary of {codec_vocab} with EOS {eos} leaves no codes to draw")
+    mask = torch.arange(codec_vocab, device=device) >= codec_vocab - tail
+    mask[eos] = False
+    return mask
+
+
+def draw_code0(logits: Tensor, sampling: Sampling, seen: Tensor, suppressed: Tensor) -> Tensor:
+    """Code 0, or EOS, of each row: int64 [n].
+
+    `logits`: [n, codec_vocab]; `seen`: bool [n, codec_vocab], the code-0 ids that the stream has drawn;
+    `suppressed`: bool [codec_vocab] or [n, codec_vocab]. Order as in transformers' `generate`: repetition
+    penalty, suppression, temperature, top-k, top-p.
+    """
+    scores = code0_scores(logits, sampling.repetition_penalty, seen, suppressed)
+    values, codes = candidates(scores, sampling.temperature, sampling.top_k)
+    values = nucleus(values, sampling.top_p)
+    noise = uniform(noise_keys(sampling, 1)[0], codes)
+    return _draw(scores, values, codes, sampling.temperature, noise)
+
+
+class ResidualDraw:
+    """Draws the codes of groups 1 to `groups` - 1 of one frame: what `CodePredictor` calls after every pass.
+
+    Temperature, top-k, top-p, as transformers samples its code predictor. A row whose `temperature` is 0 is
+    greedy here too (transformers: the predictor's `do_sample` mirrors the Talker's).
+    """
+
+    def __init__(self, sampling: Sampling, groups: int) -> None:
+        self._temperature = torch.where(sampling.temperature > 0, sampling.predictor_temperature, 0.0)
+        self._top_k = sampling.predictor_top_k
+        self._top_p = sampling.predictor_top_p
+        self._keys = noise_keys(sampling, groups)
+
+    def __call__(self, logits: Tensor, group: int) -> Tensor:
+        """The code of `group` of each row: int64 [n]. `logits`: [n, vocab]."""
+        scores = logits.float()
+        values, codes = candidates(scores, self._temperature, self._top_k)
+        values = nucleus(values, self._top_p)
+        return _draw(scores, values, codes, self._temperature, uniform(self._keys[group], codes))
+
+
+def code0_scores(logits: Tensor, penalty: Tensor, seen: Tensor, suppressed: Tensor) -> Tensor:
+    """Logits after repetition penalty and suppression, float32 [n, codec_vocab]."""
+    scores = logits.float()
+    by = penalty.unsqueeze(1)
+    scores = torch.where(seen, torch.where(scores < 0, scores * by, scores / by), scores)
+    return scores.masked_fill(suppressed, -torch.inf)
+
+
+def candidates(scores: Tensor, temperature: Tensor, top_k: Tensor) -> tuple[Tensor, Tensor]:
+    """The best `MAX_TOP_K` scores over temperature, falling, and their codes; -inf beyond the k best.
+
+    What equals the k-th stays, as in transformers' `TopKLogitsWarper`. A temperature of 0 leaves scores as
+    they are.
+    """
+    values, codes = scores.topk(min(MAX_TOP_K, scores.shape[1]), dim=-1)
+    values = values / torch.where(temperature > 0, temperature, 1.0).unsqueeze(1)
+    last = (top_k - 1).clamp(max=values.shape[1] - 1).unsqueeze(1)
+    return values.masked_fill(values < values.gather(1, last), -torch.inf), codes
+
+
+def nucleus(values: Tensor, top_p: Tensor) -> Tensor:
+    """Drops the least likely that together hold at most 1 - top_p. `values`: falling, [n, k].
+
+    transformers' `TopPLogitsWarper`, but equal values stay or go together, so that the order in which a sort
+    leaves them does not matter.
+    """
+    tail = values.flip(-1).softmax(-1).cumsum(-1).flip(-1)
+    bound = top_p.unsqueeze(1)
+    keep = (tail > 1 - bound) | (bound >= 1)
+    keep[:, 0] = True
+    least = torch.where(keep, values, torch.inf).amin(-1, keepdim=True)
+    return values.masked_fill(values < least, -torch.inf)
+
+
+def noise_keys(sampling: Sampling, groups: int) -> Tensor:
+    """The hash of (seed, frame, group) for groups 0 to `groups` - 1: int64 [groups, n]."""
+    group = torch.arange(groups, device=sampling.seed.device).unsqueeze(1)
+    return _mix(_mix(sampling.seed + _GOLDEN) ^ _mix(sampling.frame * _MAX_GROUPS + group))
+
+
+def uniform(keys: Tensor, codes: Tensor) -> Tensor:
+    """Noise by key and code, float32 [n, k], in (0, 1) and never on a bound. `keys`: [n]; `codes`: [n, k].
+
+    23 bits and a half: (2**23 - 0.5) / 2**23 is the largest such number below 1 that float32 holds.
+    """
+    bits = _shifted(_mix(keys.unsqueeze(1) + (codes + 1) * _GOLDEN), 41)
+    return (bits.to(torch.float32) + 0.5) * 2.0**-23
+
+
+def _shifted(x: Tensor, by: int) -> Tensor:
+    return (x >> by) & ((1 << (64 - by)) - 1)
+
+
+def _mix(x: Tensor) -> Tensor:
+    x = (x ^ _shifted(x, 30)) * _MIX_1
+    x = (x ^ _shifted(x, 27)) * _MIX_2
+    return x ^ _shifted(x, 31)
+
+
+def _draw(scores: Tensor, values: Tensor, codes: Tensor, temperature: Tensor, noise: Tensor) -> Tensor:
+    """The Gumbel-max draw where temperature is above 0; the first of the best codes where it is 0."""
+    gumbel = -torch.log(-torch.log(noise))
+    drawn = codes.gather(1, (values + gumbel).argmax(-1, keepdim=True)).squeeze(1)
+    return torch.where(temperature > 0, drawn, scores.argmax(-1))

@@ -1,0 +1,158 @@
+"""What every spoken stream keeps in the Talker's worker, by slot, on the device.
+
+In: how a stream opens. Out: tensors that the model indexes by slot, the same for every family of models; how
+text enters stands in each family's `Streams`. A slot is zeroed as a stream opens and again as it closes.
+Never schedules, never talks to a socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+import torch
+from transformers import PretrainedConfig
+
+from antiphon_executor.models.talker.media_arena import MediaArena
+from antiphon_executor.models.talker.sampling import SlotSampling, StreamSampling
+
+TRASH_SLOT = 0
+EXTRA_ARG = "antiphon_stream"
+
+
+class StreamStart(msgspec.Struct, frozen=True):
+    """How a stream opens; travels msgpack-encoded with its request, as `extra_args[EXTRA_ARG]`.
+
+    `positions`: packed (`rope.pack`), int32 [3, prompt_tokens]. `media_rows`: [num_rows,
+    thinker_hidden] of `media_dtype`.
+    `text_ids`: the text track so far; `text_final` where nothing follows. `live`: somebody listens.
+    """
+
+    stream: int
+    slot: int
+    positions: bytes
+    position_delta: int
+    media_rows: bytes
+    media_dtype: str
+    text_ids: list[int]
+    text_final: bool
+    sampling: StreamSampling
+    live: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SlotShape:
+    """Sizes of the pool. `slots` counts the trash slot 0, to which a batch's padding rows point."""
+
+    slots: int
+    max_frames: int
+    code_groups: int
+    codec_vocab: int
+    hidden: int
+    given_rows: int
+
+    @classmethod
+    def of(cls, config: PretrainedConfig) -> SlotShape:
+        """From a `TalkerConfig` or an `AriaTalkerConfig`."""
+        return cls(
+            slots=config.slots + 1,
+            max_frames=config.max_frames,
+            code_groups=config.code_groups,
+            codec_vocab=config.codec_vocab_size,
+            hidden=config.hidden_size,
+            given_rows=config.max_media_rows,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Opening:
+    """What every stream opens with. `prompt_tokens`: how many stand before its first generated row.
+
+    `given` [rows, hidden]: rows of its prompt that no table holds.
+    """
+
+    stream: int
+    slot: int
+    prompt_tokens: int
+    sampling: StreamSampling
+    given: torch.Tensor
+
+
+class SlotPool:
+    """Device tensors [slots, ...]: the code history, counters, given rows and sampling parameters.
+
+    `history` int16 [slots, max_frames, code_groups]: codes of the frames made so far (DESIGN: history in the
+    slot), from which a preempted stream rebuilds the same inputs. `frames` int64 [slots]: how many.
+    `seen` bool [slots, codec_vocab]: code-0 ids that a repetition is penalised of. `ended` bool [slots]: EOS
+    was drawn.
+    """
+
+    def __init__(
+        self,
+        shape: SlotShape,
+        *,
+        dtype: torch.dtype,
+        device: torch.device,
+        reset_vocoder: Callable[[torch.Tensor], None],
+    ) -> None:
+        self.shape = shape
+        self.device = device
+        self.dtype = dtype
+        self._reset_vocoder = reset_vocoder
+        n = shape.slots
+        self.history = torch.zeros(n, shape.max_frames, shape.code_groups, dtype=torch.int16, device=device)
+        self.frames = torch.zeros(n, dtype=torch.int64, device=device)
+        self.prompt_len = torch.zeros(n, dtype=torch.int64, device=device)
+        self.stream = torch.full((n,), -1, dtype=torch.int64, device=device)
+        self.seen = torch.zeros(n, shape.codec_vocab, dtype=torch.bool, device=device)
+        self.ended = torch.zeros(n, dtype=torch.bool, device=device)
+        self.sampling = SlotSampling.empty(n, device)
+        self.given = MediaArena(n, shape.given_rows, shape.hidden, dtype=dtype, device=device)
+        self._open: dict[int, int] = {}
+
+    @property
+    def used(self) -> int:
+        return len(self._open)
+
+    def slot_of(self, stream: int) -> int | None:
+        """The slot of an open stream."""
+        return self._open.get(stream)
+
+    def open(self, opening: Opening) -> None:
+        """Takes a slot for a stream. Raises `ValueError` where it is not free, `ArenaFull` for its rows."""
+        slot = opening.slot
+        if slot in self._open.values() or not TRASH_SLOT < slot < self.shape.slots:
+            raise ValueError(f"slot {slot} cannot be opened")
+        self._zero(slot)
+        if len(opening.given):
+            self.given.store(slot, opening.given)
+        self._open[opening.stream] = slot
+        self.prompt_len[slot] = opening.prompt_tokens
+        self.stream[slot] = opening.stream
+        self.sampling.put(slot, opening.sampling)
+
+    def close(self, slot: int) -> bool:
+        """Frees a slot; nothing of the stream stays behind. False where it was not open."""
+        if slot not in self._open.values():
+            return False
+        self._open = {stream: held for stream, held in self._open.items() if held != slot}
+        self.given.release(slot)
+        self._zero(slot)
+        return True
+
+    def rows_of(self, packed: bytes, dtype: str, width: int) -> torch.Tensor:
+        """Media rows as they travel -> [rows, width] in the pool's dtype, on its device."""
+        if not packed:
+            return torch.zeros(0, width, dtype=self.dtype, device=self.device)
+        rows = torch.frombuffer(bytearray(packed), dtype=getattr(torch, dtype))
+        return rows.view(-1, width).to(self.device, self.dtype)
+
+    def _zero(self, slot: int) -> None:
+        self.history[slot] = 0
+        self.frames[slot] = 0
+        self.prompt_len[slot] = 0
+        self.stream[slot] = -1
+        self.seen[slot] = False
+        self.ended[slot] = False
+        self._reset_vocoder(torch.tensor([slot], device=self.device))

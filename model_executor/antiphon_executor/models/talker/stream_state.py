@@ -1,0 +1,137 @@
+"""The layer that ties a vLLM request to a slot.
+
+vLLM allocates one state block per request for `MambaBase` layers, tracks it through chunked prefill, batching
+and preemption, and frees it. All that we keep by block is the slot number; the rest stands in `SlotPool`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+from vllm.config import VllmConfig
+from vllm.forward_context import get_forward_context
+from vllm.model_executor.layers.mamba.abstract import MambaBase
+from vllm.v1.attention.backends.gdn_attn import GDNAttentionMetadata
+from vllm.v1.attention.backends.linear_attn import LinearAttentionMetadata
+from vllm.v1.attention.backends.registry import MambaAttentionBackendEnum
+
+from antiphon_executor.ipc.frame_sender import FrameSender
+from antiphon_executor.models.talker.slots import TRASH_SLOT
+from antiphon_executor.models.talker.step_rows import Rows
+from antiphon_executor.models.talker.streams import Streams
+
+
+class StreamState(nn.Module, MambaBase):
+    """One int32 per request: its slot, taken from the prompt's first token (`slot_base` + slot).
+
+    The scheduler finds it in the config that it shares with the model, and through it the streams.
+    """
+
+    streams: Streams
+    sender: FrameSender
+
+    def __init__(self, prefix: str, vllm_config: VllmConfig, *, slot_base: int, slots: int) -> None:
+        super().__init__()
+        self.prefix = prefix
+        self.slot_base = slot_base
+        self.slots = slots
+        self.kv_cache = (torch.tensor([]),)
+        context = vllm_config.compilation_config.static_forward_context
+        if prefix in context:
+            raise ValueError(f"duplicate layer name: {prefix}")
+        context[prefix] = self
+
+    @property
+    def mamba_type(self) -> MambaAttentionBackendEnum:
+        return MambaAttentionBackendEnum.LINEAR
+
+    @staticmethod
+    def state_shape() -> tuple[tuple[int, ...], ...]:
+        return ((1,),)
+
+    @staticmethod
+    def state_dtype() -> tuple[torch.dtype, ...]:
+        return (torch.int32,)
+
+    def get_state_shape(self) -> tuple[tuple[int, ...], ...]:
+        return self.state_shape()
+
+    def get_state_dtype(self) -> tuple[torch.dtype, ...]:
+        return self.state_dtype()
+
+    def forward(self, input_ids: torch.Tensor, positions: torch.Tensor) -> Rows | None:
+        """The step's rows, or None in a profiling run without attention metadata. `input_ids`: [N]."""
+        metadata = get_forward_context().attn_metadata
+        if metadata is None:
+            return None
+        if isinstance(metadata, list):
+            raise TypeError("the Talker does not run with micro-batches")
+        meta: LinearAttentionMetadata = metadata[self.prefix]
+        count = meta.num_decodes + meta.num_prefills
+        (state,) = self.kv_cache
+        bounds = meta.query_start_loc[: count + 1]
+        slot = self._slots(input_ids, bounds, meta.state_indices_tensor, state)
+        seq_len = meta.seq_lens[:count].to(torch.int64)
+        request, behind = _requests(bounds, input_ids.shape[0])
+        return Rows(slot, seq_len, request, seq_len[request] - behind)
+
+    def _slots(
+        self, input_ids: torch.Tensor, bounds: torch.Tensor, blocks: torch.Tensor, state: torch.Tensor
+    ) -> torch.Tensor:
+        """The slot of each request; noted by its block (`state`: int32 [blocks, 1]) where it begins."""
+        begin, end = bounds[:-1].to(torch.int64), bounds[1:].to(torch.int64)
+        real = end > begin
+        head = input_ids[begin.clamp(max=input_ids.shape[0] - 1)].to(torch.int64)
+        opening = real & (head >= self.slot_base) & (head < self.slot_base + self.slots)
+        block = blocks[: begin.shape[0]].to(torch.int64).clamp(min=0)
+        slot = torch.where(opening, head - self.slot_base, state[block, 0].to(torch.int64))
+        slot = torch.where(real, slot, TRASH_SLOT)
+        state[block, 0] = slot.to(torch.int32)
+        return slot
+
+
+class LodgingStreamState(StreamState):
+    """Where the model has state layers of its own: a slot by the block of one of them, the `host`.
+
+    So it costs no cache group. Positions are places in the sequence, [N].
+    """
+
+    def __init__(
+        self, prefix: str, vllm_config: VllmConfig, *, slot_base: int, slots: int, host: str
+    ) -> None:
+        super().__init__(prefix, vllm_config, slot_base=slot_base, slots=slots)
+        self._host = host
+        self._by_block = torch.zeros(0, 1, dtype=torch.int32)
+
+    def get_kv_cache_spec(self, vllm_config: VllmConfig) -> None:
+        return None
+
+    def forward(self, input_ids: torch.Tensor, positions: torch.Tensor) -> Rows | None:
+        context = get_forward_context()
+        metadata = context.attn_metadata
+        if metadata is None:
+            return None
+        if isinstance(metadata, list):
+            raise TypeError("the Talker does not run with micro-batches")
+        meta: GDNAttentionMetadata = metadata[self._host]
+        bounds, blocks = meta.non_spec_query_start_loc, meta.non_spec_state_indices_tensor
+        if bounds is None or blocks is None:
+            raise TypeError("the Talker does not run with speculative decoding")
+        bounds = bounds[: meta.num_decodes + meta.num_prefills + 1]
+        states: torch.Tensor = context.no_compile_layers[self._host].kv_cache[0]
+        if len(self._by_block) != len(states):
+            # The cache that vLLM measures CUDA graphs with is smaller than the one that follows.
+            self._by_block = torch.zeros(len(states), 1, dtype=torch.int32, device=states.device)
+        slot = self._slots(input_ids, bounds, blocks, self._by_block)
+        request, _ = _requests(bounds, input_ids.shape[0])
+        index = positions.to(torch.int64)
+        last = (bounds[1:].to(torch.int64) - 1).clamp(min=0)
+        return Rows(slot, index[last] + 1, request, index)
+
+
+def _requests(bounds: torch.Tensor, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Of each token [N] its request, and how many places it stands before that request's end."""
+    end = bounds[1:].to(torch.int64)
+    token = torch.arange(tokens, device=bounds.device)
+    request = torch.searchsorted(end, token, right=True).clamp(max=end.shape[0] - 1)
+    return request, end[request] - token

@@ -1,0 +1,121 @@
+"""From a turn to what vLLM's engine is given, and from the expanded prompt to its counts.
+
+In: `TurnRequest`, with one placeholder a media item. Out: vLLM's tokens prompt. Refuses with `InvalidTurn`
+what the model could not take, before anything is computed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from antiphon_executor.interface.engine import (
+    LISTENING_RATE_HZ,
+    AudioClip,
+    InvalidTurn,
+    Picture,
+    PromptCounted,
+    TurnRequest,
+    VideoClip,
+)
+from antiphon_executor.models.special_tokens import PromptIds
+
+if TYPE_CHECKING:
+    from vllm.inputs import TokensPrompt
+
+# Below this the mel spectrogram's window (25 ms) does not fit into the clip.
+SHORTEST_CLIP_SAMPLES = LISTENING_RATE_HZ // 40
+# `smart_resize` of transformers' Qwen2-VL image processor refuses more.
+WIDEST_ASPECT = 200
+# Positions are packed into 20 bits and move 13 a second (`rope.pack`); the prompt's own tokens take the rest.
+LONGEST_MEDIA_S = 18 * 3_600
+
+
+class VideoFacts(TypedDict):
+    """What goes with a video's frames through vLLM: their spacing, and the samples of its sound."""
+
+    fps: float
+    sound: NotRequired[NDArray[np.float32]]
+
+
+def engine_prompt(turn: TurnRequest, ids: PromptIds) -> TokensPrompt:
+    """The prompt for `AsyncLLM.generate`. Raises InvalidTurn for media that do not fit prompt or model."""
+    _match_placeholders(turn, ids)
+    _check_duration(turn)
+    media: dict[str, list[Any]] = {
+        "audio": [_samples(clip) for clip in turn.media.audios],
+        "image": [_image(picture) for picture in turn.media.pictures],
+        "video": [_video(clip) for clip in turn.media.videos],
+    }
+    prompt: TokensPrompt = {"prompt_token_ids": list(turn.prompt_token_ids)}
+    if any(media.values()):
+        prompt["multi_modal_data"] = {kind: items for kind, items in media.items() if items}
+    if turn.cache_salt is not None:
+        prompt["cache_salt"] = turn.cache_salt
+    return prompt
+
+
+def count_prompt(prompt_token_ids: Sequence[int], ids: PromptIds, cached: int) -> PromptCounted:
+    """Counts of an expanded prompt by kind. `cached`: tokens that came from the prefix cache."""
+    prompt = np.asarray(prompt_token_ids, dtype=np.int64)
+    audio, image, video = (int((prompt == token).sum()) for token in (ids.audio, ids.image, ids.video))
+    return PromptCounted(
+        text=len(prompt) - audio - image - video, audio=audio, image=image, video=video, cached=cached
+    )
+
+
+def _match_placeholders(turn: TurnRequest, ids: PromptIds) -> None:
+    media = turn.media
+    for kind, token, items in (
+        ("audio", ids.audio, media.audios),
+        ("image", ids.image, media.pictures),
+        ("video", ids.video, media.videos),
+    ):
+        placeholders = turn.prompt_token_ids.count(token)
+        if placeholders != len(items):
+            raise InvalidTurn(
+                f"the prompt has {placeholders} {kind} placeholders for {len(items)} {kind} parts", "messages"
+            )
+
+
+def _check_duration(turn: TurnRequest) -> None:
+    seconds = sum(clip.seconds for clip in turn.media.audios)
+    for video in turn.media.videos:
+        if not video.frames_per_second > 0:
+            raise InvalidTurn("a video's frame rate must be above 0", "messages")
+        shown = len(video.frames) / video.frames_per_second
+        seconds += max(shown, video.sound.seconds if video.sound else 0)
+    if seconds > LONGEST_MEDIA_S:
+        raise InvalidTurn(f"media of more than {LONGEST_MEDIA_S // 3_600} hours", "messages")
+
+
+def _samples(clip: AudioClip) -> np.ndarray:
+    if clip.samples.ndim != 1 or len(clip.samples) < SHORTEST_CLIP_SAMPLES:
+        raise InvalidTurn(
+            f"audio of {clip.seconds * 1000:.0f} ms is too short: 25 ms is the least", "messages"
+        )
+    return np.ascontiguousarray(clip.samples, dtype=np.float32)
+
+
+def _image(picture: Picture) -> Image.Image:
+    _check_size(*picture.pixels.shape[:2])
+    return Image.fromarray(picture.pixels, mode="RGB")
+
+
+def _video(clip: VideoClip) -> tuple[np.ndarray, VideoFacts]:
+    if not len(clip.frames):
+        raise InvalidTurn("the video has no frames", "messages")
+    _check_size(*clip.frames.shape[1:3])
+    facts = VideoFacts(fps=float(clip.frames_per_second))
+    if clip.sound is not None:
+        facts["sound"] = _samples(clip.sound)
+    return np.ascontiguousarray(clip.frames), facts
+
+
+def _check_size(height: int, width: int) -> None:
+    if not height or not width or max(height, width) > WIDEST_ASPECT * min(height, width):
+        raise InvalidTurn(f"a picture of {width}x{height} pixels cannot be looked at", "messages")

@@ -1,0 +1,88 @@
+"""TM-RoPE positions of a prompt that is already expanded: time, height and width of every token.
+
+In: all token ids, and where each medium lies among them. Out: positions [3, n], the same whole numbers that
+`prompt.PromptRules.expand` gives. Pure: no tokenizer, no features.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antiphon_executor.interface.audio_geometry import AudioGeometry
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+Positions = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class MediumSpan:
+    """A medium's tokens from prompt index `start`, with the timestamps and marks between them.
+
+    `grid`: (height, width) in tokens of its picture or frames, (0, 0) for sound alone.
+    """
+
+    start: int
+    length: int
+    grid: tuple[int, int] = (0, 0)
+
+
+class TmRope:
+    """The positions of one checkpoint's prompts."""
+
+    def __init__(self, thinker: PreTrainedConfig) -> None:
+        self._audio: int = thinker.audio_token_id
+        self._vision = (thinker.image_token_id, thinker.video_token_id)
+        self._sound = AudioGeometry.of(thinker.audio_config)
+        self._per_second: float = thinker.position_id_per_seconds
+
+    def positions(self, token_ids: NDArray[np.integer], spans: Iterable[MediumSpan]) -> Positions:
+        """int64 [3, n]. A token outside of `spans` is text, whatever its id. ValueError where spans overlap.
+
+        A text, and a medium's run between two texts, begins one after the largest position before it.
+        """
+        positions = np.empty((3, len(token_ids)), dtype=np.int64)
+        done, following = 0, 0
+        for start, offsets in self._runs(token_ids, spans):
+            if start < done or start + offsets.shape[1] > len(token_ids):
+                raise ValueError(f"media at {start} overlap others or the end of the prompt")
+            positions[:, done:start] = np.arange(following, following + start - done)
+            following += start - done
+            done = start + offsets.shape[1]
+            positions[:, start:done] = offsets + following
+            following += int(offsets.max()) + 1
+        positions[:, done:] = np.arange(following, following + len(token_ids) - done)
+        return positions
+
+    def _runs(
+        self, token_ids: NDArray[np.integer], spans: Iterable[MediumSpan]
+    ) -> Iterator[tuple[int, Positions]]:
+        """Start and offsets [3, k] of each stretch of sound or of one frame, between texts."""
+        for span in sorted(spans, key=lambda span: span.start):
+            tokens = np.asarray(token_ids[span.start : span.start + span.length])
+            kinds = np.where(tokens == self._audio, 1, np.where(np.isin(tokens, self._vision), 2, 0))
+            edges = np.flatnonzero(np.diff(kinds, prepend=0, append=0))
+            heard = 0
+            for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
+                if kinds[begin] == 1:
+                    yield span.start + begin, self.sound(heard, heard + end - begin)
+                    heard += end - begin
+                elif kinds[begin] == 2:
+                    yield span.start + begin, picture(span.grid)
+
+    def sound(self, first: int, last: int) -> Positions:
+        """Offsets of a clip's tokens `first` to `last`: two that begin in the same 160 ms share one."""
+        starts = np.array([self._sound.start_ms(token) for token in range(first, last)], dtype=np.int64)
+        steps = ((starts - starts[0]) * (self._per_second / 1000)).astype(np.int64)
+        return np.tile(steps, (3, 1))
+
+
+def picture(grid: tuple[int, int]) -> Positions:
+    """Offsets of a picture's tokens, row by row: [3, height * width]."""
+    return np.indices((1, *grid), dtype=np.int64).reshape(3, -1)

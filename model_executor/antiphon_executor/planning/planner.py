@@ -1,0 +1,242 @@
+"""Will it fit: weights, caches and slots of both engines, by arithmetic, before anything is loaded.
+
+In: a checkpoint's config, the operator's settings, the memory of a GPU (or of a machine without one). Out: a
+`Plan`: what every engine takes on every GPU, how many contexts and streams that is, or what is short. Pure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from transformers import PreTrainedConfig
+
+from antiphon_executor.checkpoint.family import QWEN3_5_OMNI, family_of
+from antiphon_executor.interface.settings import EngineSettings, TalkerSettings, ThinkerSettings
+from antiphon_executor.planning.kv_pages import CachePages, cache_pages
+from antiphon_executor.planning.weight_sizes import WeightSizes, weight_sizes
+
+GiB = 1 << 30
+# Assumed, not measured: CUDA's context, activations of one step, captured graphs; without a GPU, the process.
+GPU_WORKING_BYTES = 3 * GiB
+CPU_WORKING_BYTES = 3 * GiB // 2
+# Of a spoken prompt: its text, and a voice's reference frames, of which a minute is 750.
+SPOKEN_PROMPT_TOKENS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class EnginePlan:
+    """One engine, on each of its `gpus` (none: it runs on the CPU).
+
+    `share_bytes`: what it may take; `request_bytes`: of the longest request in the cache; `requests`: how
+    many of those fit at once, whole.
+    """
+
+    name: str
+    gpus: tuple[int, ...]
+    share_bytes: int
+    weights_bytes: int
+    slots_bytes: int
+    working_bytes: int
+    cache_bytes: int
+    request_tokens: int
+    request_bytes: int
+    wanted_requests: int
+
+    @property
+    def requests(self) -> int:
+        return max(0, self.cache_bytes) // self.request_bytes
+
+    @property
+    def shortage(self) -> str | None:
+        """What is missing, and how much of it, in one line."""
+        where = f"on GPU {', '.join(map(str, self.gpus))}" if self.gpus else "in memory"
+        fixed = self.weights_bytes + self.slots_bytes + self.working_bytes
+        if fixed > self.share_bytes:
+            return (
+                f"{self.name}: weights, slots and working memory take {_size(fixed)} {where}, its share is "
+                f"{_size(self.share_bytes)}: {_size(fixed - self.share_bytes)} short"
+            )
+        wanted = self.request_bytes * self.wanted_requests
+        if wanted > self.cache_bytes:
+            return (
+                f"{self.name}: {self.wanted_requests} of {self.request_tokens:,} tokens take {_size(wanted)} "
+                f"of cache {where}, there are {_size(self.cache_bytes)}: "
+                f"{_size(wanted - self.cache_bytes)} short"
+            )
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`contexts`: requests of the whole context at once; `streams`: spoken answers at once, the longest."""
+
+    family: str
+    memory_bytes: int
+    engines: tuple[EnginePlan, ...]
+    shortages: tuple[str, ...]
+
+    @property
+    def fits(self) -> bool:
+        return not self.shortages
+
+    @property
+    def contexts(self) -> int:
+        return self.engines[0].requests
+
+    @property
+    def streams(self) -> int:
+        talkers = [min(engine.requests, engine.wanted_requests) for engine in self.engines[1:]]
+        return talkers[0] if talkers else 0
+
+
+def make_plan(config: PreTrainedConfig, settings: EngineSettings, memory_bytes: int, *, gpus: bool) -> Plan:
+    """`memory_bytes`: of each GPU, or, without `gpus`, of the machine."""
+    weights = weight_sizes(config)
+    engines = [_thinker(config, settings.thinker, weights, memory_bytes if gpus else None)]
+    if settings.speech:
+        engines.append(_talker(config, settings.talker, weights, memory_bytes if gpus else None))
+    shortages = [engine.shortage for engine in engines if engine.shortage]
+    shortages += _crowded(engines, memory_bytes)
+    return Plan(family_of(config).name, memory_bytes, tuple(engines), tuple(shortages))
+
+
+def thinker_pages(config: PreTrainedConfig, settings: ThinkerSettings) -> CachePages:
+    """Of the Thinker's cache, the accept layer's rows included."""
+    text, element = config.thinker_config.text_config, _element_bytes(settings.dtype, config)
+    return cache_pages(
+        text,
+        element_bytes=element,
+        gpus=settings.tensor_parallel_size,
+        states=2 if settings.enable_prefix_caching else 1,
+        row_bytes=text.hidden_size * element,
+    )
+
+
+def talker_pages(config: PreTrainedConfig, settings: TalkerSettings) -> CachePages:
+    """Of the Talker's cache."""
+    return cache_pages(
+        config.talker_config.text_config,
+        element_bytes=_element_bytes(settings.dtype, config),
+        single_states=0 if family_of(config) is QWEN3_5_OMNI else 1,
+    )
+
+
+def _thinker(
+    config: PreTrainedConfig, settings: ThinkerSettings, weights: WeightSizes, gpu_bytes: int | None
+) -> EnginePlan:
+    text = config.thinker_config.text_config
+    count, element = settings.tensor_parallel_size, _element_bytes(settings.dtype, config)
+    pages = thinker_pages(config, settings)
+    layers = weights.layers * (1 if settings.quantization else element)
+    shared = layers + weights.vocabulary * element
+    context = settings.max_model_len or text.max_position_embeddings
+    return _engine(
+        "thinker",
+        settings,
+        pages,
+        gpu_bytes,
+        gpus=_gpus(settings.device, count),
+        weights_bytes=shared // count + weights.towers * element,
+        slots_bytes=0,
+        request_tokens=context,
+        wanted_requests=1,
+    )
+
+
+def _talker(
+    config: PreTrainedConfig, settings: TalkerSettings, weights: WeightSizes, gpu_bytes: int | None
+) -> EnginePlan:
+    talker, text = config.talker_config, config.talker_config.text_config
+    element = _element_bytes(settings.dtype, config)
+    interleaved = family_of(config) is QWEN3_5_OMNI
+    answer = settings.max_frames * (2 if interleaved else 1)
+    tokens = SPOKEN_PROMPT_TOKENS + settings.media_rows // settings.streams + answer
+    codec = talker.codec_vocab_size if interleaved else text.vocab_size
+    per_slot = (
+        weights.vocoder_state_bytes
+        + settings.max_frames * talker.num_code_groups * 2  # int16
+        + codec  # one byte a code: seen or not
+    )
+    rows = settings.media_rows * text.hidden_size * element
+    # Qwen3-Omni's Talker has no embedding of its own for text: it keeps the Thinker's, projected.
+    spoken = 0 if interleaved else config.thinker_config.text_config.vocab_size * text.hidden_size
+    return _engine(
+        "talker",
+        settings,
+        talker_pages(config, settings),
+        gpu_bytes,
+        gpus=_gpus(settings.device, 1),
+        weights_bytes=(weights.talker + spoken) * element,
+        slots_bytes=(settings.streams + 1) * per_slot + rows,
+        request_tokens=min(tokens, settings.max_model_len or text.max_position_embeddings),
+        wanted_requests=settings.streams,
+    )
+
+
+def _engine(
+    name: str,
+    settings: ThinkerSettings | TalkerSettings,
+    pages: CachePages,
+    gpu_bytes: int | None,
+    *,
+    gpus: tuple[int, ...],
+    weights_bytes: int,
+    slots_bytes: int,
+    request_tokens: int,
+    wanted_requests: int,
+) -> EnginePlan:
+    working = CPU_WORKING_BYTES if gpu_bytes is None else GPU_WORKING_BYTES
+    fixed = weights_bytes + slots_bytes + working
+    if gpu_bytes is None:
+        cache = settings.cpu_cache_bytes()
+        share = fixed + cache
+    else:
+        share = int(gpu_bytes * settings.gpu_memory_utilization)
+        cache = settings.kv_cache_memory_bytes or share - fixed
+    return EnginePlan(
+        name=name,
+        gpus=gpus if gpu_bytes is not None else (),
+        share_bytes=share,
+        weights_bytes=weights_bytes,
+        slots_bytes=slots_bytes,
+        working_bytes=working,
+        cache_bytes=cache,
+        request_tokens=request_tokens,
+        request_bytes=pages.request_bytes(request_tokens),
+        wanted_requests=wanted_requests,
+    )
+
+
+def _crowded(engines: list[EnginePlan], memory_bytes: int) -> list[str]:
+    """Where the engines' shares of one GPU, or of the machine, are more than there is."""
+    found = []
+    gpus: list[int | None] = [*sorted({gpu for engine in engines for gpu in engine.gpus})]
+    for gpu in gpus or [None]:
+        asked = sum(engine.share_bytes for engine in engines if gpu is None or gpu in engine.gpus)
+        if asked > memory_bytes:
+            where = "the machine" if gpu is None else f"GPU {gpu}"
+            found.append(
+                f"the engines' shares of {where} are {_size(asked)}, it has {_size(memory_bytes)}: "
+                f"{_size(asked - memory_bytes)} short"
+            )
+    return found
+
+
+def _gpus(device: str | None, count: int) -> tuple[int, ...]:
+    """As CUDA_VISIBLE_DEVICES names them, or the first ones. ValueError where they are fewer than needed."""
+    if device is None:
+        return tuple(range(count))
+    named = tuple(int(part) for part in device.split(","))
+    if len(named) < count:
+        raise ValueError(f"{count} GPUs are needed, {device!r} names {len(named)}")
+    return named[:count]
+
+
+def _element_bytes(dtype: str, config: PreTrainedConfig) -> int:
+    """`auto` is the checkpoint's own; where that says nothing, the released models' bfloat16."""
+    own = str(config.dtype).removeprefix("torch.")
+    return 4 if "float32" in (dtype, own if dtype == "auto" else dtype) else 2
+
+
+def _size(count: int) -> str:
+    return f"{count / GiB:.2f} GiB"

@@ -1,0 +1,41 @@
+"""A plan as an operator reads it, or as JSON.
+
+In: a `Plan`. Out: text. Decides nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+
+from antiphon_executor.planning.planner import EnginePlan, GiB, Plan
+
+_COLUMNS = ("weights", "slots", "working", "cache", "share")
+
+
+def as_lines(plan: Plan) -> str:
+    """A row an engine, in GiB on each of its GPUs; then what that is enough for, or what is short."""
+    lines = [f"{'GiB':<10}{'where':<18}" + "".join(f"{name:>10}" for name in _COLUMNS)]
+    lines += [_row(engine) for engine in plan.engines]
+    lines += [_requests(engine) for engine in plan.engines]
+    lines += [f"short: {shortage}" for shortage in plan.shortages] or ["it fits"]
+    return "\n".join(lines)
+
+
+def as_json(plan: Plan) -> str:
+    totals = {"fits": plan.fits, "contexts": plan.contexts, "streams": plan.streams}
+    return json.dumps(totals | asdict(plan), indent=2)
+
+
+def _row(engine: EnginePlan) -> str:
+    where = f"GPU {','.join(map(str, engine.gpus))}" if engine.gpus else "CPU"
+    sizes = [getattr(engine, f"{name}_bytes") for name in _COLUMNS]
+    return f"{engine.name:<10}{where:<18}" + "".join(f"{size / GiB:>10.2f}" for size in sizes)
+
+
+def _requests(engine: EnginePlan) -> str:
+    size = engine.request_bytes / GiB
+    return (
+        f"{engine.name}: a request of {engine.request_tokens:,} tokens takes {size:.2f} GiB of the cache; "
+        f"{engine.requests} fit at once"
+    )

@@ -1,0 +1,64 @@
+"""How many bytes a checkpoint's parts take, by its config alone.
+
+In: the whole model's config. Out: elements by part, counted on models without storage (the meta device).
+Loads nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from transformers import PreTrainedConfig
+from transformers.models.qwen3_omni_moe import Qwen3OmniMoeForConditionalGeneration
+
+from antiphon_executor.checkpoint.family import QWEN3_5_OMNI, family_of
+from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
+from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
+
+
+@dataclass(frozen=True, slots=True)
+class WeightSizes:
+    """Elements. `layers`: the Thinker's decoder layers, which can be quantised; `vocabulary`: its embedding
+    and head; `towers`: its ears and eyes; `talker`: with code predictor and vocoder.
+
+    `vocoder_state_bytes`: what the vocoder remembers of one stream.
+    """
+
+    layers: int
+    vocabulary: int
+    towers: int
+    talker: int
+    vocoder_state_bytes: int
+
+    @property
+    def thinker(self) -> int:
+        return self.layers + self.vocabulary + self.towers
+
+
+def weight_sizes(config: PreTrainedConfig) -> WeightSizes:
+    """Of a config of either family. Takes about a second for the largest."""
+    with torch.device("meta"):
+        model = _model(config)
+        vocoder = StreamingCode2Wav(config.code2wav_config, slots=2)
+    thinker = model.get_submodule("thinker")
+    embedding = thinker.get_submodule("model.embed_tokens")
+    vocabulary = _elements(embedding) + _elements(thinker.get_submodule("lm_head"))
+    return WeightSizes(
+        layers=_elements(thinker.get_submodule("model")) - _elements(embedding),
+        vocabulary=vocabulary,
+        towers=_elements(thinker.get_submodule("audio_tower")) + _elements(thinker.get_submodule("visual")),
+        talker=_elements(model.get_submodule("talker")) + _elements(model.get_submodule("code2wav")),
+        vocoder_state_bytes=vocoder.state.bytes_per_slot,
+    )
+
+
+def _model(config: PreTrainedConfig) -> nn.Module:
+    if family_of(config) is QWEN3_5_OMNI:
+        return Qwen3_5OmniMoeForConditionalGeneration(config)
+    return Qwen3OmniMoeForConditionalGeneration(config)
+
+
+def _elements(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())

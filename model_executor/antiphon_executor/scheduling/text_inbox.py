@@ -1,0 +1,62 @@
+"""The Talker scheduler's end of the text socket: text in, into the slots.
+
+Text may overtake the request that opens its stream, since the two come on different sockets: it waits here.
+Text that cannot be read or taken fails its own stream.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import zmq
+
+from antiphon_executor.ipc.message_decoder import MessageDecoder, Unreadable
+from antiphon_executor.ipc.messages import SpokenText, StreamGone
+from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams
+
+
+class TextInbox:
+    """Owns the PULL socket that the bridge pushes text to."""
+
+    def __init__(self, address: str) -> None:
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.PULL)
+        self._socket.setsockopt(zmq.LINGER, 0)
+        self._socket.setsockopt(zmq.RCVHWM, 0)
+        self._socket.bind(address)
+        self._decoder = MessageDecoder("text", msgspec.msgpack.Decoder(SpokenText | StreamGone))
+        self._early: dict[int, list[SpokenText]] = {}
+
+    def drain(self, streams: DualTrackStreams, failed: Callable[[int], None]) -> None:
+        """Takes in all that has arrived, and what waited for streams that are open now.
+
+        `failed` is called with each stream that lacks a part of its text from now on.
+        """
+        while self._socket.poll(0):
+            match self._decoder.decode(self._socket.recv()):
+                case SpokenText(stream=stream) as text:
+                    self._early.setdefault(stream, []).append(text)
+                case StreamGone(stream=stream):
+                    self._early.pop(stream, None)
+                case Unreadable(stream=int(stream)):
+                    failed(stream)
+        for stream in [stream for stream in self._early if streams.is_open(stream)]:
+            self._enter(streams, self._early.pop(stream), failed)
+
+    def _enter(
+        self, streams: DualTrackStreams, texts: list[SpokenText], failed: Callable[[int], None]
+    ) -> None:
+        for text in texts:
+            try:
+                streams.append_text(text.stream, text.token_ids, final=text.final)
+            # Whatever is wrong with this text, that of the other streams may be right.
+            except Exception as error:
+                self._decoder.dropped.add(error)
+                failed(text.stream)
+
+    def wait(self, milliseconds: int) -> None:
+        """Returns when text is there, or after `milliseconds`."""
+        self._socket.poll(milliseconds)
+
+    def close(self) -> None:
+        self._socket.close()

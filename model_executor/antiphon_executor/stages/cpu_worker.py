@@ -1,0 +1,48 @@
+"""vLLM's worker on a CPU, with requests that have a seed and whose prompt takes more than one step.
+
+vLLM turns a generator's offset back after a step that draws for nothing. A CPU's generators have none: the
+engine died of it. Here their state is put back, so that a seed draws alike however its prompt is cut.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from vllm.v1.outputs import SamplerOutput
+from vllm.v1.worker.cpu_model_runner import CPUModelRunner
+from vllm.v1.worker.cpu_worker import CPUWorker
+
+CPU_WORKER = "antiphon_executor.stages.cpu_worker.SeededWorker"
+
+
+class SeededRunner(CPUModelRunner):
+    """Draws for prompts that are not complete leave no trace in their generators."""
+
+    def _sample(self, logits: Tensor | None, *args: Any, **kwargs: Any) -> SamplerOutput:
+        batch = self.input_batch
+        incomplete = np.nonzero(self.discard_request_mask.np[: batch.num_reqs])[0].tolist()
+        generators = [batch.generators[row] for row in incomplete if row in batch.generators]
+        states = [generator.get_state() for generator in generators]
+        output = super()._sample(logits, *args, **kwargs)
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)
+        return output
+
+    def _bookkeeping_sync(self, *args: Any, **kwargs: Any) -> Any:
+        generators, self.input_batch.generators = self.input_batch.generators, {}
+        try:
+            return super()._bookkeeping_sync(*args, **kwargs)
+        finally:
+            self.input_batch.generators = generators
+
+
+class SeededWorker(CPUWorker):
+    """Named as `worker_cls`."""
+
+    def init_device(self) -> None:
+        super().init_device()
+        if self.use_v2_model_runner:
+            return
+        self.model_runner = SeededRunner(self.vllm_config, self.device)

@@ -1,0 +1,74 @@
+"""How the Talker engine starts, by family."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+from antiphon_executor.interface.settings import EngineSettings
+from antiphon_executor.models.aria.config import aria_talker_config
+from antiphon_executor.models.qwen3_omni.config import TalkerLimits, talker_config
+from antiphon_executor.stages.worker_report import EXTENSION
+
+
+def talker_engine_args(
+    settings: EngineSettings, *, text_socket: str, frames_socket: str, pace_socket: str | None = None
+) -> AsyncEngineArgs:
+    """Qwen3-Omni's. The sockets: ZeroMQ addresses of the bridge's ends; without the last no cursors come."""
+    return AsyncEngineArgs(
+        **_shared(settings),
+        hf_overrides=partial(talker_config, limits=_limits(settings)),
+        scheduler_cls="antiphon_executor.scheduling.dual_track_scheduler.DualTrackScheduler",
+        additional_config={"text_socket": text_socket, **_sockets(settings, frames_socket, pace_socket)},
+    )
+
+
+def aria_talker_engine_args(
+    settings: EngineSettings, *, frames_socket: str, pace_socket: str | None = None
+) -> AsyncEngineArgs:
+    """Qwen3.5-Omni's; text comes with the session's inputs."""
+    return AsyncEngineArgs(
+        **_shared(settings),
+        hf_overrides=partial(aria_talker_config, limits=_limits(settings)),
+        scheduler_cls="antiphon_executor.scheduling.scheduler.TalkerScheduler",
+        additional_config=_sockets(settings, frames_socket, pace_socket),
+        mamba_ssm_cache_dtype="float32",
+    )
+
+
+def _sockets(settings: EngineSettings, frames_socket: str, pace_socket: str | None) -> dict[str, Any]:
+    """What every family's scheduler is told."""
+    pace = settings.talker.pace.model_dump()
+    return {"frames_socket": frames_socket, "pace_socket": pace_socket, "pace": pace}
+
+
+def _limits(settings: EngineSettings) -> TalkerLimits:
+    talker = settings.talker
+    return TalkerLimits(slots=talker.streams, max_frames=talker.max_frames, media_rows=talker.media_rows)
+
+
+def _shared(settings: EngineSettings) -> dict[str, Any]:
+    talker = settings.talker
+    on_gpu = torch.cuda.is_available()
+    return {
+        "model": str(settings.model),
+        "served_model_name": settings.served_model_name or settings.model.name,
+        "skip_tokenizer_init": True,
+        "use_tqdm_on_load": False,
+        "dtype": talker.dtype,
+        "max_model_len": talker.max_model_len,
+        "max_num_seqs": talker.streams,
+        "max_num_batched_tokens": talker.batched_tokens(talker.streams, not on_gpu),
+        "enable_prefix_caching": False,
+        "enforce_eager": talker.enforce_eager or not on_gpu,
+        "async_scheduling": on_gpu,
+        "gpu_memory_utilization": talker.gpu_memory_utilization,
+        "kv_cache_memory_bytes": talker.kv_cache_memory_bytes if on_gpu else talker.cpu_cache_bytes(),
+        "num_gpu_blocks_override": talker.num_gpu_blocks_override,
+        "distributed_executor_backend": UniProcExecutor,
+        "worker_extension_cls": EXTENSION,
+    }

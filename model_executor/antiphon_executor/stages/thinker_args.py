@@ -1,0 +1,73 @@
+"""The Thinker's engine arguments, out of the operator's settings.
+
+In: `EngineSettings` and the socket on which the bridge waits for media rows. Out: vLLM's `AsyncEngineArgs`.
+Never starts the engine.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from vllm import AsyncEngineArgs
+from vllm.config import KVTransferConfig, StructuredOutputsConfig
+from vllm.platforms import current_platform
+from vllm.v1.executor.uniproc_executor import UniProcExecutor
+
+from antiphon_executor.checkpoint.family import read_family
+from antiphon_executor.interface.settings import EngineSettings
+from antiphon_executor.models.registry import MEDIA_ROWS_CONNECTOR
+from antiphon_executor.scheduling.thinker_scheduler import AsyncThinkerScheduler, ThinkerScheduler
+from antiphon_executor.stages.cpu_worker import CPU_WORKER
+from antiphon_executor.stages.grammar import BACKEND
+from antiphon_executor.stages.worker_report import EXTENSION
+
+# Of each kind in one prompt. The context is the true limit; the server's admission has its own.
+MEDIA_PER_PROMPT = 64
+
+
+def thinker_engine_args(settings: EngineSettings, rows_socket: str | None) -> AsyncEngineArgs:
+    """`rows_socket`: ZeroMQ endpoint of the bridge's PULL socket; None where nothing is to speak."""
+    thinker, family = settings.thinker, read_family(settings.model)
+    on_cpu = current_platform.is_cpu()
+    cache_bytes = thinker.cpu_cache_bytes() if on_cpu else thinker.kv_cache_memory_bytes
+    optional: dict[str, Any] = {
+        "max_model_len": thinker.max_model_len,
+        "num_gpu_blocks_override": thinker.num_gpu_blocks_override,
+        "kv_cache_memory_bytes": cache_bytes,
+        "quantization": thinker.quantization,
+    }
+    if on_cpu:
+        optional["worker_cls"] = CPU_WORKER
+    if thinker.tensor_parallel_size == 1:
+        # On a CPU vLLM's default is a worker process apart, and the two spin while they wait.
+        optional["distributed_executor_backend"] = UniProcExecutor
+    if rows_socket is not None:
+        optional["kv_transfer_config"] = KVTransferConfig(
+            kv_connector=MEDIA_ROWS_CONNECTOR,
+            # A producer: as a consumer, vLLM would expect embeddings from elsewhere and free blocks late.
+            kv_role="kv_producer",
+            kv_connector_extra_config={"rows_socket": rows_socket},
+        )
+    return AsyncEngineArgs(
+        model=str(settings.model),
+        served_model_name=settings.served_model_name or settings.model.name,
+        hf_overrides={"architectures": [family.thinker]},
+        dtype=thinker.dtype,
+        max_num_seqs=thinker.max_num_seqs,
+        max_num_batched_tokens=thinker.batched_tokens(thinker.max_num_seqs, on_cpu),
+        enable_prefix_caching=thinker.enable_prefix_caching,
+        enable_chunked_prefill=True,
+        tensor_parallel_size=thinker.tensor_parallel_size,
+        enable_expert_parallel=thinker.enable_expert_parallel,
+        # Compiling for a CPU costs a minute at the start and gains nothing for models that a CPU can serve.
+        enforce_eager=thinker.enforce_eager or on_cpu,
+        gpu_memory_utilization=thinker.gpu_memory_utilization,
+        limit_mm_per_prompt=dict.fromkeys(("audio", "image", "video"), MEDIA_PER_PROMPT),
+        structured_outputs_config=StructuredOutputsConfig(backend=BACKEND),
+        enable_log_requests=False,
+        scheduler_cls=ThinkerScheduler if on_cpu else AsyncThinkerScheduler,
+        worker_extension_cls=EXTENSION,
+        use_tqdm_on_load=False,
+        **family.thinker_arguments,
+        **{name: value for name, value in optional.items() if value is not None},
+    )

@@ -1,0 +1,168 @@
+"""A Qwen3-Omni answer in the Talker: one request, whose text goes to its scheduler as it is made.
+
+In: the Thinker's text. Out: how the stream ended. The request starts with the first token of text; what comes
+later travels by the bridge, tts_eos behind it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
+from vllm import SamplingParams
+from vllm.sampling_params import RequestOutputKind
+
+from antiphon_executor.interface.engine import AnswerLost, SpeechEnded, SpeechSampling
+from antiphon_executor.ipc.bridge import Bridge
+from antiphon_executor.ipc.messages import MediaRows
+from antiphon_executor.models.layers.packed_mrope import pack, pack_offset, unpack
+from antiphon_executor.models.qwen3_omni.config import speakers
+from antiphon_executor.models.qwen3_omni.dual_track import TalkerPrompt, TalkerVocabulary, talker_prompt
+from antiphon_executor.models.special_tokens import PromptIds
+from antiphon_executor.models.talker.media_arena import pages_for
+from antiphon_executor.models.talker.sampling import RESIDUAL_TEMPERATURE
+from antiphon_executor.models.talker.slots import EXTRA_ARG, StreamStart
+from antiphon_executor.stages.stage import Generate, Stage, generate_of
+from antiphon_executor.stages.supervisor import SupervisedStage
+from antiphon_executor.turn.engine_times import note_engine_times
+from antiphon_executor.turn.slots import SlotLedger
+from antiphon_executor.turn.talker_session import StreamPlace, ended, stream_sampling
+
+PREDICTOR_TOP_P = 0.8  # transformers' default for the predictor's `generate`
+
+
+@dataclass(frozen=True, slots=True)
+class DualTrackTalker:
+    """What a stream needs of the Talker engine: how to ask it, its vocabulary, the ids of the family."""
+
+    generate: Generate
+    bridge: Bridge
+    ledger: SlotLedger
+    vocabulary: TalkerVocabulary
+    ids: PromptIds
+    codec_eos: int
+    speakers: dict[str, int]
+    max_frames: int
+
+    def session(self, place: StreamPlace, sampling: SpeechSampling) -> DualTrackSession:
+        return DualTrackSession(self, place, sampling)
+
+
+def dual_track_talker(
+    config: Qwen3OmniMoeConfig,
+    talker: SupervisedStage[Stage],
+    bridge: Bridge,
+    ledger: SlotLedger,
+    max_frames: int,
+) -> DualTrackTalker:
+    """The Talker of a checkpoint with `config`, whichever engine runs it."""
+    return DualTrackTalker(
+        generate=generate_of(talker),
+        bridge=bridge,
+        ledger=ledger,
+        vocabulary=talker.engine.llm.model_config.hf_config.vocabulary,
+        ids=PromptIds.of(config),
+        codec_eos=config.talker_config.codec_eos_token_id,
+        speakers=speakers(config),
+        max_frames=max_frames,
+    )
+
+
+class DualTrackSession:
+    """One answer; a `SpeechSession`."""
+
+    def __init__(self, talker: DualTrackTalker, place: StreamPlace, sampling: SpeechSampling) -> None:
+        self._talker = talker
+        self._place = place
+        self._sampling = sampling
+        self._early: list[int] = []
+        self._early_final = False
+        self._has_text = asyncio.Event()
+        self._text_tokens = 0
+        self._opening = 0
+        self._started = False
+        self._closed = False
+
+    def feed(self, token_ids: Sequence[int], *, final: bool) -> None:
+        track = [*token_ids, self._talker.ids.tts_eos] if final else list(token_ids)
+        if self._closed or not track:
+            return
+        self._text_tokens += len(token_ids)
+        if self._started:
+            self._talker.bridge.send_text(self._place.number, track, final=final)
+            return
+        self._early += track
+        self._early_final = final
+        self._has_text.set()
+
+    async def speak(self, prompt: MediaRows) -> SpeechEnded:
+        await self._has_text.wait()
+        if not self._text_tokens:
+            return SpeechEnded("stop", 0)
+        if self._place.note is not None:
+            self._place.note("talker_asked", time.monotonic())
+        talker = self._talker
+        track = self._talker_prompt(prompt)
+        self._opening = len(track.opening)
+        with talker.ledger.lease_pages(pages_for(len(track.media_index))):
+            requests = talker.generate(
+                {"prompt_token_ids": track.token_ids},
+                self._sampling_params(track, prompt),
+                f"{self._place.request_id}-speech",
+            )
+            self._started = True
+            async with aclosing(requests):
+                (output,) = [output async for output in requests] or (None,)
+            if output is None:
+                raise AnswerLost("the Talker gave its speech no end")
+            note_engine_times(self._place.note, "talker", output)
+            (choice,) = output.outputs
+            return ended(choice.finish_reason, len(choice.token_ids))
+
+    def text_tokens(self, frames: int) -> int:
+        """A token a frame, until there are no more; what the prompt opens the answer with comes first."""
+        return max(min(frames - self._opening, self._text_tokens), 0)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._talker.bridge.forget_text(self._place.number)
+
+    def _talker_prompt(self, prompt: MediaRows) -> TalkerPrompt:
+        talker = self._talker
+        ids = np.frombuffer(prompt.prompt_token_ids, np.int32)
+        positions = unpack(np.frombuffer(prompt.positions, np.int32).reshape(3, -1))
+        speaker = talker.speakers[self._sampling.voice]
+        return talker_prompt(
+            ids, positions, talker.ids, talker.vocabulary, slot=self._place.slot, speaker=speaker
+        )
+
+    def _sampling_params(self, track: TalkerPrompt, prompt: MediaRows) -> SamplingParams:
+        start = StreamStart(
+            stream=self._place.number,
+            slot=self._place.slot,
+            positions=pack(track.positions).tobytes(),
+            position_delta=pack_offset(track.position_delta),
+            media_rows=prompt.rows,
+            media_dtype=prompt.dtype,
+            text_ids=track.opening + self._early,
+            text_final=self._early_final,
+            live=self._place.live,
+            sampling=stream_sampling(
+                self._sampling, predictor_temperature=RESIDUAL_TEMPERATURE, predictor_top_p=PREDICTOR_TOP_P
+            ),
+        )
+        return SamplingParams(
+            temperature=0.0,
+            max_tokens=min(self._sampling.max_frames, self._talker.max_frames),
+            stop_token_ids=[self._talker.codec_eos],
+            detokenize=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+            extra_args={EXTRA_ARG: msgspec.msgpack.encode(start)},
+        )

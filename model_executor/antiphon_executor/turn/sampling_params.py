@@ -1,0 +1,75 @@
+"""`TextSampling` in vLLM's terms, and vLLM's logprobs in ours."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from typing import Any
+
+from vllm import SamplingParams
+from vllm.logprobs import Logprob
+from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind, StructuredOutputsParams
+
+from antiphon_executor.interface.engine import TextSampling, TokenLogprob
+from antiphon_executor.stages.grammar import as_compiled
+
+# Below this temperature vLLM takes the likeliest token.
+_GREEDY_BELOW = 1e-5
+
+
+def sampling_params(sampling: TextSampling, extra_args: dict[str, Any] | None) -> SamplingParams:
+    """Raises vLLM's `VLLMValidationError` (a ValueError) where values do not go together."""
+    sampling = _several_greedy(sampling)
+    schema = as_compiled(sampling.json_schema) if sampling.json_schema else None
+    structured = StructuredOutputsParams(json=schema) if schema else None
+    repeated = sampling.repetition_detection
+    return SamplingParams(
+        n=sampling.choices,
+        max_tokens=sampling.max_tokens,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        top_k=sampling.top_k,
+        min_p=sampling.min_p,
+        presence_penalty=sampling.presence_penalty,
+        frequency_penalty=sampling.frequency_penalty,
+        repetition_penalty=sampling.repetition_penalty,
+        seed=sampling.seed,
+        stop=list(sampling.stop),
+        logprobs=sampling.top_logprobs,
+        logit_bias=dict(sampling.logit_bias) or None,
+        structured_outputs=structured,
+        repetition_detection=RepetitionDetectionParams(**asdict(repeated)) if repeated else None,
+        output_kind=RequestOutputKind.DELTA,
+        extra_args=extra_args,
+    )
+
+
+def _several_greedy(sampling: TextSampling) -> TextSampling:
+    """Greedy choices of a number that vLLM takes: it allows one, and a draw from one token is greedy too."""
+    if sampling.choices == 1 or sampling.temperature >= _GREEDY_BELOW:
+        return sampling
+    return replace(sampling, temperature=1.0, top_k=1, top_p=1.0, min_p=0.0)
+
+
+def token_logprobs(
+    token_ids: list[int], logprobs: list[dict[int, Logprob]] | None, top: int
+) -> tuple[TokenLogprob, ...]:
+    """One entry a token; `top` alternatives each, best first."""
+    if logprobs is None:
+        return ()
+    return tuple(
+        _entry(candidates, token_id, top) for token_id, candidates in zip(token_ids, logprobs, strict=True)
+    )
+
+
+def _entry(candidates: dict[int, Logprob], token_id: int, top: int) -> TokenLogprob:
+    ranked = sorted(candidates.values(), key=lambda one: -one.logprob)[:top]
+    chosen = candidates[token_id]
+    return TokenLogprob(
+        chosen.decoded_token or "",
+        (chosen.decoded_token or "").encode(),
+        chosen.logprob,
+        tuple(
+            TokenLogprob(one.decoded_token or "", (one.decoded_token or "").encode(), one.logprob)
+            for one in ranked
+        ),
+    )

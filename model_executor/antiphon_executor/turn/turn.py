@@ -1,0 +1,238 @@
+"""One turn through both engines: the Thinker's text and the Talker's speech as one stream of events.
+
+In: a `TurnRequest`. Out: `TurnEvent`s as they happen. Whoever reads the events owns the turn: closing the
+iterator cancels both requests, and gives the slot back, before it returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, aclosing
+from dataclasses import dataclass, field
+
+from vllm.outputs import CompletionOutput, RequestOutput
+
+from antiphon_executor.interface.engine import (
+    SpeechSampling,
+    TextDelta,
+    TextEnded,
+    TurnEvent,
+    TurnRequest,
+)
+from antiphon_executor.interface.settings import GuardSettings, PaceSettings, WaitSettings
+from antiphon_executor.interface.spoken_length import VoicePaces
+from antiphon_executor.ipc.bridge import Bridge
+from antiphon_executor.ipc.messages import MediaRows
+from antiphon_executor.models.hidden_states.connector import ask_for_rows
+from antiphon_executor.models.special_tokens import PromptIds
+from antiphon_executor.models.thinker.inputs import count_prompt, engine_prompt
+from antiphon_executor.stages.stage import Generate
+from antiphon_executor.turn.cut_text import CutText
+from antiphon_executor.turn.engine_times import note_engine_times
+from antiphon_executor.turn.held_text import HeldText
+from antiphon_executor.turn.request_faults import finish_of
+from antiphon_executor.turn.sampling_params import sampling_params, token_logprobs
+from antiphon_executor.turn.slots import SlotLedger
+from antiphon_executor.turn.speech_guard import SpeechGuard
+from antiphon_executor.turn.speech_stream import SpokenStream, text_prompt
+from antiphon_executor.turn.spoken_tokens import SpeakableText, Spoken
+from antiphon_executor.turn.talker_session import Talker
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """The running engines, as a turn needs them. `talker` is None where the server does not speak.
+
+    `encode`: text to the ids that the Talker reads. `guard` None: nothing is done about speech or its text.
+    """
+
+    think: Generate
+    decode: Callable[[list[int]], str]
+    ids: PromptIds
+    thinker_eos: frozenset[int]
+    talker: Talker | None
+    bridge: Bridge
+    ledger: SlotLedger
+    guard: GuardSettings | None = None
+    waits: WaitSettings = field(default_factory=WaitSettings)
+    pacing: PaceSettings = field(default_factory=PaceSettings)
+    encode: Callable[[str], list[int]] | None = None
+    paces: VoicePaces = field(default_factory=VoicePaces)
+
+    def cut_text(self) -> CutText | None:
+        """Closes the text of one answer for the Talker where it is cut; None where it stays as it is."""
+        if self.encode is None or self.guard is None or self.guard.cut_text == "leave":
+            return None
+        return CutText(self.decode, self.encode)
+
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """A part of the turn has ended, by itself or with an error."""
+
+    error: BaseException | None = None
+
+
+class TurnRun:
+    """Runs one turn. Use `events` once."""
+
+    def __init__(self, stages: Stages, turn: TurnRequest) -> None:
+        self._stages = stages
+        self._turn = turn
+        self._queue: asyncio.Queue[TurnEvent | _Over] = asyncio.Queue()
+        self._stream: SpokenStream | None = None
+        self._rows: asyncio.Future[MediaRows] | None = None
+        self._answered = False
+        self._said = ""
+        self._held_text = HeldText(turn.text.schema_param) if turn.text.json_schema is not None else None
+        self._cut_text = stages.cut_text()
+        self._speakable = SpeakableText(stages.decode, stages.thinker_eos, bool(turn.text.stop))
+
+    @property
+    def request_id(self) -> str:
+        return self._turn.request_id
+
+    def taken(self, samples: int) -> None:
+        """The client has taken this much of the turn's speech."""
+        if self._stream is not None:
+            self._stream.taken(samples)
+
+    @property
+    def speaks(self) -> bool:
+        return self._turn.speech is not None
+
+    async def events(self) -> AsyncGenerator[TurnEvent]:
+        """Raises `EngineBusy` before the Thinker starts, where no speech slot is free."""
+        with ExitStack() as leases:
+            tasks: list[asyncio.Task[None]] = []
+            if self._turn.speech is not None and self._stages.talker is not None:
+                self._stream = self._open_stream(self._turn.speech, self._stages.talker, leases)
+                tasks.append(asyncio.create_task(self._speak(self._stream)))
+            tasks.append(asyncio.create_task(self._think()))
+            for task in tasks:
+                task.add_done_callback(self._note_end)
+            try:
+                async for event in self._until_done(len(tasks)):
+                    yield event
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _open_stream(self, speech: SpeechSampling, talker: Talker, leases: ExitStack) -> SpokenStream:
+        stages, request_id = self._stages, self._turn.request_id
+        slot = leases.enter_context(stages.ledger.lease())
+        stream = SpokenStream(
+            request_id,
+            speech,
+            talker,
+            stages.bridge,
+            slot,
+            live=self._turn.live,
+            note=self._turn.note,
+            guard=SpeechGuard(stages.guard) if stages.guard is not None else None,
+            waits=stages.waits,
+            pace=stages.paces.of(speech.voice),
+            park_s=stages.pacing.park_s,
+        )
+        leases.callback(stream.close)
+        if _has_media(self._turn):
+            # For as long as the turn lasts: rows of a short answer may come after its last token.
+            self._rows = stages.bridge.expect_rows(request_id)
+            leases.callback(stages.bridge.forget_rows, request_id)
+        return stream
+
+    async def _until_done(self, running: int) -> AsyncIterator[TurnEvent]:
+        while running:
+            item = await self._queue.get()
+            if not isinstance(item, _Over):
+                yield item
+            elif item.error is not None:
+                raise item.error
+            else:
+                running -= 1
+
+    def fail(self, error: Exception) -> None:
+        """Ends the turn with `error`, behind the events that are already there."""
+        self._queue.put_nowait(_Over(error))
+
+    def _note_end(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled():
+            self.fail(RuntimeError("a part of the turn was cancelled"))
+        else:
+            self._queue.put_nowait(_Over(task.exception()))
+
+    async def _speak(self, stream: SpokenStream) -> None:
+        async for event in stream.events():
+            self._queue.put_nowait(event)
+
+    async def _think(self) -> None:
+        turn, stages = self._turn, self._stages
+        extra_args = ask_for_rows(turn.request_id) if self._rows is not None else None
+        counted = False
+        params = sampling_params(turn.text, extra_args)
+        prompt = await asyncio.to_thread(engine_prompt, turn, stages.ids)
+        async with aclosing(stages.think(prompt, params, turn.request_id)) as outputs:
+            async for output in outputs:
+                if not counted:
+                    counted = True
+                    note_engine_times(turn.note, "thinker", output)
+                    self._count(output)
+                    self._begin_speech(output)
+                for choice in output.outputs:
+                    self._pass_on(choice)
+
+    def _count(self, output: RequestOutput) -> None:
+        ids, cached = self._stages.ids, output.num_cached_tokens or 0
+        self._queue.put_nowait(count_prompt(output.prompt_token_ids or [], ids, cached))
+
+    def _begin_speech(self, output: RequestOutput) -> None:
+        stream, rows = self._stream, self._rows
+        if stream is None:
+            return
+        if rows is None:
+            stream.begin(text_prompt(output.prompt_token_ids or []))
+        else:
+            stream.begin_with(rows)
+
+    def _pass_on(self, choice: CompletionOutput) -> None:
+        """Raises where the engine has ended the choice with an error."""
+        token_ids = list(choice.token_ids)
+        ended = choice.finish_reason
+        reason = finish_of(ended, self._turn, answered=self._answered) if ended is not None else None
+        self._answered = self._answered or bool(token_ids)
+        top = self._turn.text.top_logprobs
+        logprobs = token_logprobs(token_ids, choice.logprobs, top) if top is not None else ()
+        spoken = self._speakable.take(token_ids, choice.text) if self._stream is not None else Spoken((), ())
+        if choice.text or token_ids:
+            delta = TextDelta(choice.index, choice.text, len(token_ids), logprobs, spoken.ends)
+            self._queue.put_nowait(delta)
+        if self._held_text is not None:
+            self._held_text.see(choice.index, choice.text)
+            if reason == "stop" and not isinstance(choice.stop_reason, str):
+                self._held_text.check_whole(choice.index)
+        if self._stream is not None:
+            self._say(self._stream, spoken, choice)
+        if reason is not None:
+            self._queue.put_nowait(TextEnded(choice.index, reason))
+
+    def _say(self, stream: SpokenStream, spoken: Spoken, choice: CompletionOutput) -> None:
+        """Hands text to the Talker; closed, where it ends without the Thinker having ended it."""
+        self._said += choice.text
+        token_ids: Sequence[int] = spoken.token_ids
+        ended = choice.finish_reason
+        if ended is not None:
+            cut = ended != "stop" or isinstance(choice.stop_reason, str)
+            if cut and self._cut_text is not None:
+                token_ids = self._cut_text.close(token_ids)
+            stream.text_ended(self._said, cut=cut)
+        elif self._cut_text is not None:
+            self._cut_text.see(token_ids)
+        if token_ids or ended is not None:
+            stream.feed(token_ids, final=ended is not None)
+
+
+def _has_media(turn: TurnRequest) -> bool:
+    media = turn.media
+    return bool(media.audios or media.pictures or media.videos)

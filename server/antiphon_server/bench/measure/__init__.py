@@ -1,0 +1,1 @@
+"""What is measured of one response: times, packets, playback, words."""

@@ -1,0 +1,139 @@
+"""The records of one level → its figures.
+
+In: records, the time they took, the client's own lag. Out: `LevelReport`. Pure.
+Latencies are those of good answers; everything else is counted by what became of it, and shown.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import msgspec
+
+from antiphon_server.bench.measure.cost import Cost, by_machine, by_tokens
+from antiphon_server.bench.measure.percentiles import Distribution
+from antiphon_server.bench.measure.record import StreamRecord
+from antiphon_server.bench.measure.word_errors import WordErrors
+from antiphon_server.bench.options import Level, Options
+
+# A single stall of so many times the bound spoils a run whose p99 is fine.
+_STALL = 10
+# What a new connection takes before the request can leave: TCP and TLS.
+_TRIPS = 4
+
+
+class Latencies(msgspec.Struct, frozen=True, kw_only=True):
+    """In seconds; `rtf` and `speech_rtf` are ratios. `least_slack_s`: p99 is what 99 % of streams kept."""
+
+    ttft_s: Distribution | None
+    ttfa_s: Distribution | None
+    e2e_s: Distribution | None
+    rtf: Distribution | None
+    speech_rtf: Distribution | None
+    least_slack_s: Distribution | None
+
+
+class LevelReport(msgspec.Struct, frozen=True, kw_only=True):
+    """`wall_s`: from the start to the last end. `rejections` counts answers of 429, retried ones too;
+    `in_flight`: requests under way, on average.
+    """
+
+    name: str
+    concurrency: int | None
+    rate_hz: float | None
+    wall_s: float
+    requests: int
+    outcomes: dict[str, int]
+    good: int
+    clean: int
+    rejections: int
+    in_flight: float
+    underruns: int
+    underrun_s: float
+    streams_with_underruns: int
+    audio_s: float
+    requests_per_s: float
+    audio_s_per_s: float
+    text_tokens: int
+    latencies: Latencies
+    sent_late_s: Distribution | None
+    loop_lag_s: Distribution | None
+    unreliable: tuple[str, ...]
+    machine_cost: Cost | None
+    token_cost: Cost | None
+    word_errors: WordErrors | None
+    streams: tuple[StreamRecord, ...]
+
+
+def summarise(
+    level: Level,
+    records: Sequence[StreamRecord],
+    lag: Distribution | None,
+    options: Options,
+    connect_s: float = 0.0,
+    word_errors: WordErrors | None = None,
+) -> LevelReport:
+    good = [record for record in records if record.is_good]
+    heard = [record.playback for record in records if record.playback]
+    wall_s = max((record.due_s + (record.ended_s or 0.0) for record in records), default=0.0)
+    busy_s = sum(record.ended_s or 0.0 for record in records)
+    audio_s = sum(playback.heard_s for playback in heard)
+    late = Distribution.of(r.sent_late_s for r in records if r.sent_late_s is not None)
+    return LevelReport(
+        name=level.name,
+        concurrency=level.concurrency,
+        rate_hz=level.rate_hz,
+        wall_s=wall_s,
+        requests=len(records),
+        outcomes=dict(Counter(record.outcome for record in records)),
+        good=len(good),
+        clean=sum(record.is_clean for record in records),
+        rejections=sum(record.rejections for record in records),
+        in_flight=_per(busy_s, wall_s),
+        underruns=sum(playback.underruns for playback in heard),
+        underrun_s=sum(playback.underrun_s for playback in heard),
+        streams_with_underruns=sum(playback.underruns > 0 for playback in heard),
+        audio_s=audio_s,
+        requests_per_s=_per(len(good), wall_s),
+        audio_s_per_s=_per(audio_s, wall_s),
+        text_tokens=sum(record.usage.text_tokens for record in good if record.usage),
+        latencies=_latencies(good),
+        sent_late_s=late,
+        loop_lag_s=lag,
+        unreliable=_doubts(lag, late, options.max_loop_lag_s, _TRIPS * connect_s),
+        machine_cost=by_machine(options.prices, records, wall_s),
+        token_cost=by_tokens(options.prices, records),
+        word_errors=word_errors,
+        streams=tuple(sorted(records, key=lambda record: record.number)),
+    )
+
+
+def _latencies(good: Sequence[StreamRecord]) -> Latencies:
+    rests = [record.playback.least_slack_s for record in good if record.playback]
+    return Latencies(
+        ttft_s=Distribution.of(record.ttft_s for record in good if record.ttft_s is not None),
+        ttfa_s=Distribution.of(record.ttfa_s for record in good if record.ttfa_s is not None),
+        e2e_s=Distribution.of(r.ended_s for r in good if r.outcome == "ok" and r.ended_s is not None),
+        rtf=Distribution.of(record.rtf for record in good if record.rtf is not None),
+        speech_rtf=Distribution.of(r.speech_rtf for r in good if r.speech_rtf is not None),
+        least_slack_s=Distribution.of_rests(rest for rest in rests if rest is not None),
+    )
+
+
+def _doubts(
+    lag: Distribution | None, late: Distribution | None, bound_s: float, way_s: float
+) -> tuple[str, ...]:
+    """Why the client itself may have made these figures."""
+    doubts = []
+    if lag and lag.p99 > bound_s:
+        doubts.append(f"event loop lag p99 {lag.p99 * 1e3:.0f} ms, bound {bound_s * 1e3:.0f} ms")
+    elif lag and lag.worst > _STALL * bound_s:
+        doubts.append(f"the event loop stood still for {lag.worst * 1e3:.0f} ms")
+    if late and late.p90 > bound_s + way_s:
+        doubts.append(f"requests left late, p50 {late.p50 * 1e3:.0f} ms, p90 {late.p90 * 1e3:.0f} ms")
+    return tuple(doubts)
+
+
+def _per(amount: float, seconds: float) -> float:
+    return amount / seconds if seconds > 0 else 0.0

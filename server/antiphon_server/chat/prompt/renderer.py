@@ -1,0 +1,155 @@
+"""A conversation → prompt token ids, with one placeholder token per media item.
+
+In: a `Conversation`. Out: ids for the engine, which expands the placeholders.
+What users write never becomes a control token (R11), wherever it stands: text, tool results, names, schemas.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from antiphon_server.admission.key_lanes import KeyLanes, LaneLimits
+from antiphon_server.chat.prompt.conversation import Conversation
+from antiphon_server.chat.prompt.template import ChatTemplate
+from antiphon_server.chat.prompt.tokenizer import PromptTokenizer
+from antiphon_server.errors import BadRequest
+from antiphon_server.media.source import MediaKind
+
+# Longer prompts take milliseconds to render and encode: too long for the event loop.
+_SHORT_PROMPT_CHARS = 4_000
+# The last private-use characters there are: of no known use, and of none here beyond one rendering.
+_MARKS = tuple(chr(0x10FFFD - number) for number in range(64))
+
+
+_LANES = LaneLimits(places=2, per_key=1, queued_per_key=64, wait_s=30.0)
+
+
+class PromptTooLong(BadRequest):
+    """The prompt alone fills the model's context. `tokens`: how many it has, at least."""
+
+    def __init__(self, shown: str, tokens: int, context_tokens: int) -> None:
+        super().__init__(
+            f"The prompt has {shown} tokens without its media; the model's context is "
+            f"{context_tokens} tokens.",
+            param="messages",
+            code="context_length_exceeded",
+        )
+        self.tokens = tokens
+
+
+class PromptRenderer:
+    """The template and the tokenizer of one checkpoint."""
+
+    def __init__(
+        self, template: ChatTemplate, tokenizer: PromptTokenizer, placeholders: dict[MediaKind, int]
+    ):
+        self._template = template
+        self._tokenizer = tokenizer
+        self._placeholders = placeholders
+        self._lanes = KeyLanes(_LANES, "reading prompts")
+        self._threads = ThreadPoolExecutor(_LANES.places, "prompt")
+
+    @classmethod
+    def from_folder(cls, folder: Path) -> PromptRenderer:
+        """Reads `tokenizer.json` and the chat template. Raises OSError where one is missing."""
+        tokenizer = PromptTokenizer.from_folder(folder)
+        return cls(ChatTemplate.from_folder(folder), tokenizer, read_placeholders(folder, tokenizer))
+
+    @property
+    def takes_tools(self) -> bool:
+        return self._template.takes_tools
+
+    async def render(
+        self, conversation: Conversation, owner: str = "", context_tokens: int | None = None
+    ) -> tuple[int, ...]:
+        """Ids up to the assistant's turn. Raises BadRequest where the template has no place for a part.
+
+        A long prompt is read in one of a few threads, which keys share fairly (`owner`), and refused as
+        `PromptTooLong` without being encoded whole if it is far over `context_tokens`.
+        """
+        if conversation.text_chars <= _SHORT_PROMPT_CHARS:
+            return self.render_now(conversation, context_tokens)
+        return await self._lanes.run(self._threads, owner, self.render_now, conversation, context_tokens)
+
+    def render_now(self, conversation: Conversation, context_tokens: int | None = None) -> tuple[int, ...]:
+        """The same, in the calling thread."""
+        mark = _find_mark(conversation)
+        text = self._template.render(
+            [self._mark_message(message, mark) for message in conversation.messages],
+            [self._mark(tool, mark) for tool in conversation.tools],
+        )
+        if context_tokens is not None:
+            at_least = self._tokenizer.at_least(text.replace(mark, ""), context_tokens)
+            if at_least >= context_tokens:
+                raise PromptTooLong(f"at least {at_least}", at_least, context_tokens)
+        ids = self._tokenizer.encode(text, mark)
+        if context_tokens is not None and len(ids) >= context_tokens:
+            raise PromptTooLong(str(len(ids)), len(ids), context_tokens)
+        self._check_placeholders(ids, conversation)
+        return tuple(ids)
+
+    def _mark_message(self, message: dict[str, Any], mark: str) -> dict[str, Any]:
+        """Every string of a client marked; our own words (the role, the types of parts) as they are."""
+        marked = self._mark(message, mark)
+        marked["role"] = message["role"]
+        if isinstance(message["content"], list):
+            marked["content"] = [
+                part | {"type": given["type"]}
+                for part, given in zip(marked["content"], message["content"], strict=True)
+            ]
+        return marked
+
+    def _mark(self, value: Any, mark: str) -> Any:
+        if isinstance(value, str):
+            return self._tokenizer.mark_starts(value, mark)
+        if isinstance(value, list):
+            return [self._mark(inner, mark) for inner in value]
+        if isinstance(value, dict):
+            return {
+                self._tokenizer.mark_controls(key, mark): self._mark(inner, mark)
+                for key, inner in value.items()
+            }
+        return value
+
+    def _check_placeholders(self, ids: list[int], conversation: Conversation) -> None:
+        for kind, placeholder in self._placeholders.items():
+            given = [source for source in conversation.sources if source.kind == kind]
+            if ids.count(placeholder) != len(given):
+                param = given[0].param if given else "messages"
+                raise BadRequest(f"The model's chat template has no place for this {kind}.", param=param)
+
+
+def read_placeholders(folder: Path, tokenizer: PromptTokenizer) -> dict[MediaKind, int]:
+    """Ids of the placeholder tokens, by kind: those of the Qwen family, where the vocabulary has them."""
+    config = folder / "tokenizer_config.json"
+    named = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
+    kinds: tuple[MediaKind, ...] = ("audio", "image", "video")
+    tokens = {kind: named.get(f"{kind}_token") or f"<|{kind}_pad|>" for kind in kinds}
+    return {kind: tokenizer.controls[token] for kind, token in tokens.items() if token in tokenizer.controls}
+
+
+def _find_mark(conversation: Conversation) -> str:
+    """A private-use character that the conversation does not contain."""
+    texts = list(_texts_in([*conversation.messages, *conversation.tools]))
+    for mark in _MARKS:
+        if not any(mark in text for text in texts):
+            return mark
+    raise BadRequest(
+        f"The messages use all of U+{ord(_MARKS[-1]):X} to U+{ord(_MARKS[0]):X}.", param="messages"
+    )
+
+
+def _texts_in(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _texts_in(inner)
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield key
+            yield from _texts_in(inner)

@@ -1,0 +1,1 @@
+"""Events of the engine → the parts of an OpenAI response: chunks, completions, word timestamps, usage."""

@@ -1,0 +1,92 @@
+"""The numbers of a chat request → how the engines draw text and speech.
+
+In: a `ChatRequest` and the model's card. Out: `TextSampling` and `SpeechSampling`, or `BadRequest`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from antiphon_executor.interface.engine import ModelCard, RepetitionDetection, SpeechSampling, TextSampling
+from antiphon_server.chat.schema.answer_schema import AnswerSchema
+from antiphon_server.chat.voices import choose_voice
+from antiphon_server.errors import BadRequest
+from antiphon_server.openai_api.request import ChatRequest
+
+# What a checkpoint's makers may recommend, and a request may set otherwise.
+_RECOMMENDED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
+
+
+_SPEECH = ("temperature", "top_k", "top_p", "repetition_penalty", "max_frames")
+"""Of a request's `talker_...`: fields of `SpeechSampling`."""
+
+
+def read_text_sampling(
+    request: ChatRequest, card: ModelCard, schema: AnswerSchema | None = None
+) -> TextSampling:
+    """What the request leaves open is as the card recommends."""
+    drawn = {
+        name: getattr(request if name in request.model_fields_set else card.sampling, name)
+        for name in _RECOMMENDED
+    }
+    return TextSampling(
+        repetition_detection=_read_repetition(request, card),
+        **drawn | {"top_k": max(drawn["top_k"], 0)},
+        max_tokens=request.max_completion_tokens or request.max_tokens,
+        presence_penalty=request.presence_penalty,
+        frequency_penalty=request.frequency_penalty,
+        seed=request.seed,
+        stop=(request.stop,) if isinstance(request.stop, str) else request.stop,
+        choices=request.n,
+        top_logprobs=_read_logprobs(request),
+        logit_bias=tuple((int(token), bias) for token, bias in request.logit_bias.items()),
+        json_schema=schema.text if schema else None,
+        schema_param="response_format" if request.tool_choice in (None, "auto", "none") else "tools",
+    )
+
+
+def read_speech_sampling(request: ChatRequest, card: ModelCard) -> SpeechSampling | None:
+    """None for an answer in text alone. Raises BadRequest where the model cannot speak as asked."""
+    if not request.speaks:
+        if request.audio is not None:
+            raise BadRequest(
+                "`audio` is given, but `modalities` does not ask for audio.",
+                param="modalities",
+                hint='Send modalities: ["text", "audio"].',
+            )
+        return None
+    if not card.speaks:
+        raise BadRequest("This model answers in text only.", param="modalities")
+    if request.n > 1:
+        raise BadRequest("A spoken answer has one choice: n must be 1.", param="n")
+    if request.tools and request.tool_choice != "none":
+        raise BadRequest(
+            "Tools and a spoken answer cannot be asked for together.",
+            param="modalities",
+            hint='Ask for the tool call with modalities: ["text"] first.',
+        )
+    voice = choose_voice(request.audio.voice if request.audio else None, card)
+    normal = card.speech or SpeechSampling(voice)
+    asked = {name: getattr(request, f"talker_{name}") for name in _SPEECH}
+    return replace(
+        normal,
+        voice=voice,
+        **{name: value for name, value in asked.items() if value is not None},
+        seed=request.seed if request.talker_seed is None else request.talker_seed,
+    )
+
+
+def _read_repetition(request: ChatRequest, card: ModelCard) -> RepetitionDetection | None:
+    """What a request says replaces the card's as a whole; a greatest size of 0: nothing is cut."""
+    asked = request.repetition_detection
+    if asked is None:
+        return card.sampling.repetition_detection
+    if not asked.max_pattern_size:
+        return None
+    return RepetitionDetection(asked.max_pattern_size, max(1, asked.min_pattern_size), asked.min_count)
+
+
+def _read_logprobs(request: ChatRequest) -> int | None:
+    if request.top_logprobs is not None and not request.logprobs:
+        raise BadRequest("top_logprobs needs logprobs: true.", param="top_logprobs")
+    return (request.top_logprobs or 0) if request.logprobs else None

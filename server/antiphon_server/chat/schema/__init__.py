@@ -1,0 +1,1 @@
+"""JSON schemas of answers: bounds, what compiling them costs, and when they are compiled."""

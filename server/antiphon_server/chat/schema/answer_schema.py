@@ -1,0 +1,91 @@
+"""The JSON schema that an answer is held to: the client's own, or that of the tool call which it insists on.
+
+In: a `ChatRequest`. Out: an `AnswerSchema`, or `BadRequest` naming the keyword that is not supported.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from antiphon_server.chat.schema.bounds import SchemaBounds
+from antiphon_server.chat.schema.places import rebased
+from antiphon_server.errors import BadRequest
+from antiphon_server.openai_api.limits import MAX_FORCED_JSON_CHARS
+from antiphon_server.openai_api.options import Function, JsonObjectFormat, JsonSchemaFormat, NamedToolChoice
+from antiphon_server.openai_api.request import ChatRequest
+
+_ANY_OBJECT = '{"type": "object"}'
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerSchema:
+    """`text`: JSON. `param`: what a refusal names; None for a schema of ours, which costs nothing."""
+
+    text: str
+    param: str | None
+
+
+def read_answer_schema(request: ChatRequest) -> AnswerSchema | None:
+    """None where the answer is free text."""
+    functions = _forced_functions(request)
+    asked = request.response_format
+    if functions:
+        if isinstance(asked, JsonObjectFormat | JsonSchemaFormat):
+            raise BadRequest("A forced tool call has no other format.", param="response_format")
+        return _call_schema(functions)
+    if isinstance(asked, JsonSchemaFormat):
+        param = "response_format.json_schema.schema"
+        SchemaBounds().check(asked.json_schema.schema_, param)
+        return AnswerSchema(json.dumps(asked.json_schema.schema_), param)
+    return AnswerSchema(_ANY_OBJECT, None) if isinstance(asked, JsonObjectFormat) else None
+
+
+def _forced_functions(request: ChatRequest) -> list[tuple[int, Function]]:
+    """Those of which the client insists that one is called, with their places among the tools."""
+    choice = request.tool_choice
+    if choice is None or choice in ("auto", "none"):
+        return []
+    functions = [(number, tool.function) for number, tool in enumerate(request.tools)]
+    if isinstance(choice, NamedToolChoice):
+        functions = [(number, one) for number, one in functions if one.name == choice.function.name]
+    if not functions:
+        raise BadRequest("tool_choice asks for a tool that is not among the tools.", param="tool_choice")
+    return functions
+
+
+def _call_schema(functions: list[tuple[int, Function]]) -> AnswerSchema:
+    """The schema of `{"name", "arguments"}`."""
+    bounds = SchemaBounds()
+    for number, function in functions:
+        bounds.check(function.parameters or {}, f"tools[{number}].function.parameters")
+    if len(functions) == 1:
+        calls = _call(functions[0][1], ("properties", "arguments"))
+    else:
+        branches = [
+            _call(function, ("anyOf", str(branch), "properties", "arguments"))
+            for branch, (_, function) in enumerate(functions)
+        ]
+        calls = {"anyOf": branches}
+    text = json.dumps(calls)
+    if len(text) > MAX_FORCED_JSON_CHARS:
+        raise BadRequest(
+            f"The schemas of the tools have {len(text)} characters together; the limit for a call that is "
+            f"required is {MAX_FORCED_JSON_CHARS}.",
+            param="tools",
+            code="schema_too_large",
+            hint="Send fewer tools, or name the one to call in tool_choice.",
+        )
+    return AnswerSchema(text, "tools")
+
+
+def _call(function: Function, at: tuple[str, ...]) -> dict[str, Any]:
+    """`at`: where the arguments stand in the whole; their own references start there."""
+    arguments = {"type": "object"} | rebased(function.parameters or {}, at)
+    return {
+        "type": "object",
+        "properties": {"name": {"const": function.name}, "arguments": arguments},
+        "required": ["name", "arguments"],
+        "additionalProperties": False,
+    }

@@ -1,0 +1,158 @@
+"""What a JSON schema may hold if an answer is to follow it: checked before it is compiled.
+
+In: a schema and where it stands in the request. Out: nothing, or `BadRequest` that names the keyword.
+One `SchemaBounds` counts for all schemas of a request. `grammar_pricer.py` has the last word.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from antiphon_server.chat.schema.places import SCHEMA_LISTS, Place, Pointer, places, pointer_of
+from antiphon_server.errors import BadRequest
+from antiphon_server.openai_api import limits
+
+_IN_THE_PROMPT = "Describe it in the prompt, or list the values in an enum."
+_UNSUPPORTED = {
+    "pattern": _IN_THE_PROMPT,
+    "patternProperties": "Name the properties, or use additionalProperties.",
+    "propertyNames": "Name the properties, or use additionalProperties.",
+    "not": _IN_THE_PROMPT,
+    "if": "Use anyOf.",
+    "dependentSchemas": "Use anyOf.",
+    "dependentRequired": "Use anyOf.",
+    "dependencies": "Use anyOf.",
+    "contains": _IN_THE_PROMPT,
+    "minContains": _IN_THE_PROMPT,
+    "maxContains": _IN_THE_PROMPT,
+    "uniqueItems": "Leave it out, and check the answer.",
+    "unevaluatedProperties": "Use additionalProperties: false.",
+    "unevaluatedItems": "Use items: false.",
+    "$dynamicRef": "Use $ref.",
+    "$recursiveRef": "Use $ref.",
+    "x-guidance": None,
+}
+_FORMATS = (
+    "date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid", "uri",
+)  # fmt: skip
+
+
+class SchemaBounds:
+    """What the schemas of one request hold together."""
+
+    def __init__(self) -> None:
+        self._places = 0
+        self._properties = 0
+        self._values = 0
+        self._branches = 0
+        self._items = 0.0
+
+    def check(self, schema: Any, param: str) -> None:
+        """Raises BadRequest. `param` names `schema` in the request."""
+        pointers: set[Pointer] = set()
+        references: list[tuple[str, str]] = []
+        for place in places(Place(schema, (), param)):
+            self._places += 1
+            _check_most(self._places, limits.MAX_SCHEMA_PLACES, param, "schemas within them")
+            pointers.add(place.pointer)
+            if isinstance(place.schema, dict):
+                self._check_place(place, is_root=not place.pointer)
+                if "$ref" in place.schema:
+                    references.append((place.schema["$ref"], f"{place.param}.$ref"))
+        for reference, where in references:
+            if pointer_of(reference) not in pointers:
+                raise _refuse(
+                    where,
+                    "it must point at a schema within this one",
+                    hint="Write it as #/$defs/NAME, with the schema in $defs.",
+                )
+
+    def _check_place(self, place: Place, *, is_root: bool) -> None:
+        schema = place.schema
+        for keyword, hint in _UNSUPPORTED.items():
+            if keyword in schema:
+                raise _refuse(f"{place.param}.{keyword}", "this keyword is not supported", hint=hint)
+        if not is_root and isinstance(schema.get("$id", schema.get("id")), str):
+            raise _refuse(place.param, "only the whole schema may have an $id")
+        _check_format(place)
+        _check_multiple(place)
+        _check_property_counts(place)
+        self._count(place)
+
+    def _count(self, place: Place) -> None:
+        schema, param = place.schema, place.param
+        self._properties += max(_size(schema.get("properties")), _size(schema.get("required")))
+        _check_most(self._properties, limits.MAX_SCHEMA_PROPERTIES, f"{param}.properties", "properties")
+        self._values += _size(schema.get("enum"))
+        _check_most(self._values, limits.MAX_SCHEMA_VALUES, f"{param}.enum", "values in enums")
+        for keyword in SCHEMA_LISTS:
+            self._branches += _size(schema.get(keyword)) if isinstance(schema.get(keyword), list) else 0
+            _check_most(self._branches, limits.MAX_SCHEMA_BRANCHES, f"{param}.{keyword}", "alternatives")
+        for keyword in ("minItems", "maxItems"):
+            self._items += min(_number(schema.get(keyword)), limits.MAX_SCHEMA_ITEMS + 1)
+            what = "items, by minItems and maxItems together"
+            _check_most(self._items, limits.MAX_SCHEMA_ITEMS, f"{param}.{keyword}", what)
+
+
+def _check_format(place: Place) -> None:
+    given = place.schema.get("format")
+    if given is not None and given not in _FORMATS:
+        raise _refuse(f"{place.param}.format", f"it must be one of {', '.join(_FORMATS)}")
+
+
+def _check_multiple(place: Place) -> None:
+    """A check by multiples needs an automaton of as many states as the number has, without its point."""
+    given, param = place.schema.get("multipleOf"), f"{place.param}.multipleOf"
+    if given is None:
+        return
+    if isinstance(given, bool) or not isinstance(given, int | float):
+        raise _refuse(param, "it must be a number")
+    # Not `normalize`, which rounds to 28 digits.
+    digits = "".join(map(str, Decimal(str(given)).as_tuple().digits)).rstrip("0")
+    if int(digits or "0") > limits.MAX_SCHEMA_MULTIPLE:
+        most = limits.MAX_SCHEMA_MULTIPLE
+        raise _refuse(param, f"its digits, without zeros at the end, must be at most {most}")
+
+
+def _check_property_counts(place: Place) -> None:
+    schema = place.schema
+    properties, required = schema.get("properties"), schema.get("required")
+    named = set(properties) if isinstance(properties, dict) else set()
+    if named <= {name for name in (required if isinstance(required, list) else []) if isinstance(name, str)}:
+        return
+    for keyword in ("minProperties", "maxProperties"):
+        count = schema.get(keyword)
+        if count is None or (keyword == "minProperties" and count == 0):
+            continue
+        if keyword == "minProperties" and count == 1 and schema.get("additionalProperties") is False:
+            continue
+        raise _refuse(
+            f"{place.param}.{keyword}",
+            "it is supported only where every name in `properties` is also in `required`",
+            hint="Leave it out, or use anyOf with the names that are required in each case.",
+        )
+
+
+def _check_most(count: float, most: int, param: str, what: str) -> None:
+    if count > most:
+        raise BadRequest(
+            f"Invalid value for '{param}': the schemas have more than {most} {what}.",
+            param=param,
+            code="schema_too_large",
+            hint="Send a smaller schema, or fewer tools at a time.",
+        )
+
+
+def _refuse(param: str, why: str, *, hint: str | None = None) -> BadRequest:
+    return BadRequest(
+        f"Invalid value for '{param}': {why}.", param=param, code="schema_unsupported", hint=hint
+    )
+
+
+def _size(value: Any) -> int:
+    return len(value) if isinstance(value, dict | list) else 0
+
+
+def _number(value: Any) -> float:
+    return value if isinstance(value, int | float) and value > 0 else 0

@@ -1,0 +1,123 @@
+"""JSON schemas before the engine gets them: what each will cost, and whose is compiled when.
+
+In: a schema and the key that it came with. Out: the seconds that it takes, or `BadRequest` that names a fix.
+No key waits for another's: each has one schema at a time priced, and one dear schema compiled by the engine.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from antiphon_executor.interface.grammar_verdict import Flaw, Verdict
+from antiphon_server.admission.key_lanes import KeyLanes, LaneLimits
+from antiphon_server.admission.preparation_cost import PreparationCost
+from antiphon_server.chat.schema.cost_process import GrammarProcess
+from antiphon_server.errors import BadRequest, Unavailable
+from antiphon_server.openai_api.grammar_policy import GrammarPolicy
+
+# The engine compiles one after the other. Cheaper ones are not worth waiting for.
+_DEAR_S = 0.02
+_TEXTS: dict[Flaw, tuple[str, str]] = {
+    "unsupported": (
+        "it is not a JSON schema that an answer can be held to",
+        "Check the values of its keywords, and send a simpler schema.",
+    ),
+    "unsatisfiable": ("no finite answer satisfies it", "Check its bounds, required properties and $refs."),
+    "reference": ("a $ref points at nothing", "Write it as #/$defs/NAME, with the schema in $defs."),
+    "too_complex": (
+        "it takes too long or too much memory to compile",
+        "Send fewer properties, alternatives or tools, and lower counts.",
+    ),
+}
+
+_log = logging.getLogger("antiphon.grammar")
+
+
+class GrammarPricer:
+    """One per server. `folder`: the checkpoint, with its tokenizer.json."""
+
+    def __init__(self, folder: Path, policy: GrammarPolicy) -> None:
+        self._policy = policy
+        self._process = GrammarProcess(folder / "tokenizer.json", policy)
+        self._pricing = KeyLanes(LaneLimits(2, 1, 32, policy.wait_s), "compiling JSON schemas")
+        self._engine = KeyLanes(LaneLimits(2, 1, 64, policy.wait_s), "compiling JSON schemas")
+        self._known: OrderedDict[bytes, Verdict] = OrderedDict()
+
+    @property
+    def pid(self) -> int | None:
+        """The compiler's process; None while it does not run."""
+        return self._process.pid
+
+    async def start(self) -> None:
+        """Starts the compiler's process ahead of the first schema. Without it, schemas are refused (503)."""
+        try:
+            await self._process.start()
+        except Unavailable:
+            _log.error("the compiler of JSON schemas did not start; requests with a schema are refused")
+
+    async def close(self) -> None:
+        await self._process.close()
+
+    async def price(self, schema: str, owner: str, param: str, cost: PreparationCost) -> float:
+        """Seconds of the engine's time. Raises BadRequest, naming `param`, for what cannot be compiled."""
+        # With the key in the name, how fast an answer comes tells nothing of what other keys have asked.
+        name = hashlib.sha256(f"{owner}\0{schema}".encode()).digest()
+        verdict = self._known.get(name)
+        if verdict is None:
+            async with self._pricing.place(owner):
+                verdict = self._known.get(name) or await self._judge(name, schema, cost)
+        elif verdict.flaw is None:
+            # The engine checks and compiles it once more.
+            cost.compiled(verdict.check_s + verdict.compile_s)
+        flaw = verdict.flaw
+        if flaw is None and self._holds_up_others(verdict):
+            flaw = "too_complex"
+        if flaw is not None:
+            raise self._refusal(flaw, param)
+        return verdict.compile_s
+
+    @asynccontextmanager
+    async def compiling(self, owner: str, seconds: float) -> AsyncIterator[Callable[[], None]]:
+        """A place at the engine's compiler until the callable is called, or the block ends."""
+        if seconds < _DEAR_S:
+            yield lambda: None
+            return
+        leave = await self._engine.enter(owner)
+        is_over = False
+
+        def over() -> None:
+            nonlocal is_over
+            if not is_over:
+                is_over = True
+                leave()
+
+        try:
+            yield over
+        finally:
+            over()
+
+    def _holds_up_others(self, verdict: Verdict) -> bool:
+        """vLLM checks a schema on the server's event loop at every request, and fills masks in steps."""
+        return verdict.step_s > self._policy.step_s or verdict.check_s > self._policy.check_s
+
+    async def _judge(self, name: bytes, schema: str, cost: PreparationCost) -> Verdict:
+        verdict = await self._process.judge(schema)
+        overran = verdict.flaw == "too_complex" and not verdict.check_s
+        cost.compiled(self._policy.compile_s if overran else verdict.check_s + verdict.compile_s)
+        self._known[name] = verdict
+        while len(self._known) > self._policy.cached_verdicts:
+            self._known.popitem(last=False)
+        return verdict
+
+    def _refusal(self, flaw: Flaw, param: str) -> BadRequest:
+        why, hint = _TEXTS[flaw]
+        if flaw == "too_complex":
+            memory = self._policy.memory_bytes >> 20
+            why += f" (limits: {self._policy.compile_s:g} s, {memory} MiB)"
+        code = "schema_too_complex" if flaw == "too_complex" else "schema_unsupported"
+        return BadRequest(f"Invalid JSON schema in '{param}': {why}.", param=param, code=code, hint=hint)

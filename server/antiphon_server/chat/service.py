@@ -1,0 +1,33 @@
+"""What every route needs, made once at start-up and passed in: no module holds state of its own.
+
+In: the parts, made by `serve.py` (or by a test). Out: one frozen bundle. It never starts or stops anything.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from antiphon_executor.interface.engine import OmniEngine
+    from antiphon_server.admission.controller import Admission
+    from antiphon_server.chat.prompt.renderer import PromptRenderer
+    from antiphon_server.chat.schema.cost_estimator import GrammarPricer
+    from antiphon_server.chat.transcripts import Transcripts
+    from antiphon_server.config.settings import Settings
+    from antiphon_server.media.loader import MediaLoader
+    from antiphon_server.observability.metrics import ServerMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """The server's parts. One per process."""
+
+    settings: Settings
+    engine: OmniEngine
+    prompts: PromptRenderer
+    grammars: GrammarPricer
+    media: MediaLoader
+    admission: Admission
+    metrics: ServerMetrics
+    transcripts: Transcripts

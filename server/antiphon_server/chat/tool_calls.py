@@ -1,0 +1,123 @@
+"""Tool calls in an answer's text, as Hermes and Qwen write them: `<tool_call>{JSON}</tool_call>`.
+
+In: text as it comes. Out: plain text as soon as it is sure to be that, and whole calls.
+What only looks like a call (bad JSON, no name) stays text, to the letter. Nothing is executed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import from_json
+
+from antiphon_server.openai_api.limits import MAX_TOOL_CALLS
+
+OPENING = "<tool_call>"
+CLOSING = "</tool_call>"
+
+
+@dataclass(frozen=True, slots=True)
+class PlainText:
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CalledTool:
+    """`arguments`: JSON text."""
+
+    index: int
+    id: str
+    name: str
+    arguments: str
+
+
+AnswerPart = PlainText | CalledTool
+
+
+class ToolCallReader:
+    """One choice's text. `make_id` names each call; calls after the first `most_calls` are left out."""
+
+    def __init__(self, make_id: Callable[[], str], most_calls: int = MAX_TOOL_CALLS) -> None:
+        self._make_id = make_id
+        self._most_calls = most_calls
+        self._held = ""
+        self._calls = 0
+
+    @property
+    def has_called(self) -> bool:
+        return self._calls > 0
+
+    def feed(self, text: str) -> list[AnswerPart]:
+        self._held += text
+        return list(self._take())
+
+    def finish(self) -> list[AnswerPart]:
+        """What was held back: an unfinished call is text."""
+        rest, self._held = self._held, ""
+        return [PlainText(rest)] if rest and not (self.has_called and rest.isspace()) else []
+
+    def _take(self) -> Iterator[AnswerPart]:
+        while self._held:
+            start = self._held.find(OPENING)
+            if start < 0:
+                yield from self._take_plain(_sure_chars(self._held))
+                return
+            yield from self._take_plain(len(self._held[:start].rstrip()))
+            start = self._held.find(OPENING)
+            end = self._held.find(CLOSING, start)
+            if end < 0:
+                return
+            written, self._held = self._held[: end + len(CLOSING)], self._held[end + len(CLOSING) :]
+            call = self._read_call(written[start + len(OPENING) : -len(CLOSING)])
+            if call is None:
+                yield PlainText(written)
+            elif call.index < self._most_calls:
+                yield call
+
+    def _take_plain(self, chars: int) -> Iterator[AnswerPart]:
+        plain, self._held = self._held[:chars], self._held[chars:]
+        if plain:
+            yield PlainText(plain)
+
+    def _read_call(self, text: str) -> CalledTool | None:
+        call = _read_json(text)
+        if not isinstance(call, dict) or not isinstance(call.get("name"), str):
+            return None
+        arguments = call.get("arguments", {})
+        if not isinstance(arguments, str):
+            arguments = json.dumps(arguments, ensure_ascii=False)
+        called = CalledTool(self._calls, self._make_id(), call["name"], arguments)
+        self._calls += 1
+        return called
+
+
+def _sure_chars(text: str) -> int:
+    """How much of `text` can be no part of a call, nor the white space before one."""
+    for size in range(min(len(OPENING) - 1, len(text)), 0, -1):
+        if text.endswith(OPENING[:size]):
+            text = text[:-size]
+            break
+    return len(text.rstrip())
+
+
+def _read_json(text: str) -> Any:
+    """None for what is not JSON, is nested too deep, or holds half a surrogate pair, which no answer can."""
+    try:
+        return from_json(text, allow_inf_nan=False)
+    except ValueError:
+        return None
+
+
+class ForcedCallReader(ToolCallReader):
+    """An answer that was held to the schema of one call: the whole text is its JSON."""
+
+    def _take(self) -> Iterator[AnswerPart]:
+        return iter(())
+
+    def finish(self) -> list[AnswerPart]:
+        text, self._held = self._held, ""
+        call = self._read_call(text)
+        return [call] if call else [PlainText(text)] if text else []

@@ -1,0 +1,216 @@
+"""One request's life at the engine: ticket → prompt → media → slot → events.
+
+In: a `Plan`. Out: the engine's events as they come. There is one way out, which closes the engine's iterator
+and gives the ticket back: closing this generator, or cancelling who reads it, is all an abort takes.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import cast
+
+from antiphon_executor.interface.engine import (
+    SPEAKING_RATE_HZ,
+    EngineError,
+    Media,
+    ModelCard,
+    SpeechDelta,
+    SpeechEnded,
+    TextDelta,
+    TextEnded,
+    TurnEvent,
+    TurnRequest,
+)
+from antiphon_server.admission.cost_model import TurnSize, heard_seconds, media_seconds, tokens_of
+from antiphon_server.admission.preparation_cost import PreparationCost
+from antiphon_server.admission.ticket import Ticket
+from antiphon_server.chat.prompt.renderer import PromptTooLong
+from antiphon_server.chat.service import Service
+from antiphon_server.chat.turn_spec import AnswerForm, Plan
+from antiphon_server.errors import ApiError
+from antiphon_server.observability.metrics import ServerMetrics
+from antiphon_server.observability.request_trace import engine_note, note
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first event: the request has its slot. `form`: how its answer is written, in text alone or not."""
+
+    form: AnswerForm
+
+
+async def run_turn(
+    plan: Plan,
+    service: Service,
+    body_is_used: Callable[[], None],
+    arrived_s: float,
+    clock: Clock = time.monotonic,
+) -> AsyncGenerator[Started | TurnEvent, None]:
+    """`Started`, then the engine's events.
+
+    Raises ApiError and EngineError; a turn that ends early raises too (R19). `body_is_used` is called as soon
+    as nothing of the request's body is in memory any more. `arrived_s`: when its first byte came, by `clock`.
+    """
+    async with _ticket(plan, service) as ticket:
+        note("admitted")
+        with PreparationCost(service.admission.rates, ticket.owner) as cost:
+            compile_s = await _price_schema(plan, service, ticket.owner, cost)
+            prompt, media = await _understand(plan, service, ticket, cost)
+            plan = plan.without_conversation()
+            body_is_used()
+            turn, form = await _start(plan, prompt, media, service, ticket, clock)
+        progress = _Progress(form, service.metrics, clock, arrived_s)
+        yield Started(form)
+        generated = cast("AsyncGenerator[TurnEvent, None]", service.engine.generate(turn))
+        # From here on the engine alone keeps what the client sent: that may be hundreds of megabytes.
+        del turn, media
+        compiling = service.grammars.compiling(ticket.owner, compile_s)
+        async with compiling as compiled, aclosing(generated) as events:
+            async for event in events:
+                compiled()
+                progress.see(event)
+                ticket.see(event)
+                if progress.text_is_complete:
+                    ticket.text_ended()
+                yield event
+        progress.check_complete()
+
+
+def _ticket(plan: Plan, service: Service) -> Ticket:
+    form = plan.form
+    ticket = service.admission.ticket(
+        speaks=form.speaks,
+        live=form.stream,
+        choices=form.choices,
+        owner=plan.cache_salt or "",
+        speech_optional=plan.speech_optional,
+    )
+    if ticket.speech_optional and not service.engine.status().stages.get("talker"):
+        ticket.fall_back_to_text()
+    return ticket
+
+
+async def _understand(
+    plan: Plan, service: Service, ticket: Ticket, cost: PreparationCost
+) -> tuple[tuple[int, ...], Media]:
+    """Prompt and media. A request that is wrong is refused here, before it waits."""
+    prompt = await _read_prompt(plan, service, cost)
+    note("rendered")
+    media = await _load(plan, service, ticket)
+    cost.read(tokens_of(media, service.engine.card.media))
+    return prompt, media
+
+
+async def _start(
+    plan: Plan, prompt: tuple[int, ...], media: Media, service: Service, ticket: Ticket, clock: Clock
+) -> tuple[TurnRequest, AnswerForm]:
+    """Wait for a slot. The answer's form may be text alone by then."""
+    waiting_since = clock()
+    await ticket.start(_size_of(plan, prompt, media, service.engine.card))
+    service.metrics.turn_started(clock() - waiting_since)
+    note("started")
+    if plan.form.speaks and not ticket.speaks:
+        plan = plan.in_text()
+    turn = TurnRequest(
+        plan.head.id,
+        prompt,
+        media,
+        plan.text,
+        plan.speech,
+        plan.cache_salt,
+        live=plan.form.stream,
+        note=engine_note(),
+    )
+    return turn, plan.form
+
+
+async def _price_schema(plan: Plan, service: Service, owner: str, cost: PreparationCost) -> float:
+    """Seconds that the engine will take to compile the answer's schema. Raises BadRequest if too long."""
+    schema = plan.schema
+    if schema is None or schema.param is None:
+        return 0.0
+    return await service.grammars.price(schema.text, owner, schema.param, cost)
+
+
+def _size_of(plan: Plan, prompt: tuple[int, ...], media: Media, card: ModelCard) -> TurnSize:
+    return TurnSize(
+        prompt_tokens=len(prompt) + tokens_of(media, card.media),
+        max_tokens=plan.text.max_tokens,
+        max_frames=plan.speech.max_frames if plan.speech else None,
+        media_seconds=media_seconds(media),
+        heard_seconds=heard_seconds(media),
+    )
+
+
+async def _load(plan: Plan, service: Service, ticket: Ticket) -> Media:
+    if not plan.conversation.sources:
+        return Media()
+    try:
+        media = await service.media.load(plan.conversation.sources, ticket.hold)
+    except ApiError as error:
+        service.metrics.media_rejected(error)
+        raise
+    service.metrics.media_heard(heard_seconds(media))
+    return media
+
+
+async def _read_prompt(plan: Plan, service: Service, cost: PreparationCost) -> tuple[int, ...]:
+    try:
+        prompt = await service.prompts.render(
+            plan.conversation, plan.cache_salt or "", service.engine.card.context_tokens
+        )
+    except PromptTooLong as error:
+        cost.read(min(error.tokens, service.engine.card.context_tokens))
+        raise
+    cost.read(len(prompt))
+    return prompt
+
+
+class _Progress:
+    """How far a turn has come: for the metrics, and so that a cut-off answer never passes for a whole one."""
+
+    def __init__(self, form: AnswerForm, metrics: ServerMetrics, clock: Clock, arrived_s: float) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._arrived_s = arrived_s
+        self._open_choices = form.choices
+        self._is_speaking = form.speaks
+        self._first_text_at: float | None = None
+        self._first_sound_at: float | None = None
+
+    @property
+    def text_is_complete(self) -> bool:
+        return self._open_choices == 0
+
+    def see(self, event: TurnEvent) -> None:
+        match event:
+            case TextDelta() if self._first_text_at is None:
+                note("first_text")
+                self._first_text_at = self._clock()
+                self._metrics.first_token(self._first_text_at - self._arrived_s)
+            case TextEnded():
+                self._open_choices -= 1
+            case SpeechDelta():
+                self._see_sound(event)
+            case SpeechEnded():
+                self._is_speaking = False
+                if event.derailed is not None:
+                    self._metrics.speech_derailed(event.derailed)
+                if event.real_time_factor is not None:
+                    self._metrics.speech_finished(event.real_time_factor)
+
+    def check_complete(self) -> None:
+        if self._open_choices > 0 or self._is_speaking:
+            raise EngineError("the engine ended the answer before it was complete")
+
+    def _see_sound(self, event: SpeechDelta) -> None:
+        if self._first_sound_at is None:
+            note("first_sound")
+            self._first_sound_at = self._clock()
+            self._metrics.first_audio(self._first_sound_at - self._arrived_s)
+        self._metrics.audio_sent(len(event.pcm) / 2 / SPEAKING_RATE_HZ)

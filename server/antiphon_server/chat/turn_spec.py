@@ -1,0 +1,166 @@
+"""One request, understood: what will be asked of the engine, and in which form the answer goes out.
+
+In: a `ChatRequest` and the service. Out: a frozen `Plan`, or `BadRequest`/`NotFound` before any work is done.
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from antiphon_executor.interface.engine import ModelCard, SpeechSampling, TextSampling
+from antiphon_server.chat.prompt.conversation import Conversation, read_conversation
+from antiphon_server.chat.sampling import read_speech_sampling, read_text_sampling
+from antiphon_server.chat.schema.answer_schema import AnswerSchema, read_answer_schema
+from antiphon_server.chat.service import Service
+from antiphon_server.chat.tool_calls import ForcedCallReader, ToolCallReader
+from antiphon_server.config.settings import Dialect
+from antiphon_server.errors import BadRequest
+from antiphon_server.openai_api.client_json import ClientJson
+from antiphon_server.openai_api.limits import MAX_TOOL_CALLS
+from antiphon_server.openai_api.options import AudioFormat, AudioOptions, TranscriptTiming
+from antiphon_server.openai_api.request import ChatRequest
+from antiphon_server.openai_api.response import TimestampGranularity
+
+ToolUse = Literal["none", "one", "many", "forced"]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerHead:
+    """What every piece of an answer repeats. `created` and `expires_at`: Unix seconds."""
+
+    id: str
+    model: str
+    created: int
+    audio_id: str
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerForm:
+    """How an answer is written. `audio_format`: of the bytes, whatever the dialect calls it.
+
+    `timestamps`: of what; None if the request asks for none.
+    """
+
+    stream: bool
+    dialect: Dialect
+    speaks: bool
+    audio_format: AudioFormat
+    choices: int
+    tool_use: ToolUse
+    include_usage: bool
+    continuous_usage: bool
+    timestamps: TimestampGranularity | None = None
+    transcript_timing: TranscriptTiming = "as_generated"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`cache_salt` stands for the client's key; `speech_optional`: text, where no stream is free."""
+
+    head: AnswerHead
+    form: AnswerForm
+    conversation: Conversation
+    text: TextSampling
+    speech: SpeechSampling | None
+    cache_salt: str | None
+    schema: AnswerSchema | None = None
+    speech_optional: bool = False
+
+    def in_text(self) -> Plan:
+        """The same turn, answered in text alone."""
+        return replace(self, form=replace(self.form, speaks=False), speech=None)
+
+    def without_conversation(self) -> Plan:
+        """The same turn, once its prompt and media stand for what the client sent."""
+        return replace(self, conversation=Conversation((), (), ()))
+
+
+def plan_turn(request: ChatRequest, service: Service, model: str, cache_salt: str | None = None) -> Plan:
+    """All that can be checked without the media. `model`: the name under which it is served."""
+    card = service.engine.card
+    limits = service.settings.server.limits
+    client_json = ClientJson(limits.json_depth, limits.json_nodes)
+    conversation = read_conversation(request, service.transcripts.find, client_json)
+    _check_conversation(conversation, card, service)
+    schema = read_answer_schema(request)
+    return Plan(
+        head=_make_head(model, service),
+        form=_read_form(request, service),
+        conversation=conversation,
+        text=read_text_sampling(request, card, schema),
+        speech=read_speech_sampling(request, card),
+        cache_salt=cache_salt,
+        schema=schema,
+        speech_optional=request.speech_optional,
+    )
+
+
+def make_reader(form: AnswerForm) -> ToolCallReader | None:
+    """What looks for tool calls in a choice's text; None where no tools were offered."""
+    if form.tool_use == "none":
+        return None
+    kind = ForcedCallReader if form.tool_use == "forced" else ToolCallReader
+    return kind(lambda: f"call_{secrets.token_hex(12)}", MAX_TOOL_CALLS if form.tool_use == "many" else 1)
+
+
+def _check_conversation(conversation: Conversation, card: ModelCard, service: Service) -> None:
+    limit = service.settings.chat.text_chars
+    if conversation.text_chars > limit:
+        raise BadRequest(
+            f"The messages have {conversation.text_chars} characters; the limit is {limit}.",
+            param="messages",
+            code="string_above_max_length",
+        )
+    if conversation.tools and not service.prompts.takes_tools:
+        raise BadRequest("The model's chat template has no place for tools.", param="tools")
+    for source in conversation.sources:
+        if source.kind not in card.input_modalities:
+            raise BadRequest(f"This model takes no {source.kind}.", param=source.param)
+
+
+def _make_head(model: str, service: Service) -> AnswerHead:
+    created = int(time.time())
+    return AnswerHead(
+        id=f"chatcmpl-{secrets.token_hex(16)}",
+        model=model,
+        created=created,
+        audio_id=f"audio_{secrets.token_hex(16)}",
+        expires_at=created + int(service.settings.chat.transcript_s),
+    )
+
+
+def _read_form(request: ChatRequest, service: Service) -> AnswerForm:
+    audio = request.audio or AudioOptions()
+    dialect: Dialect = service.settings.server.dialect
+    audio_format: AudioFormat = audio.format or ("pcm16" if request.stream else "wav")
+    if request.stream and audio_format == "wav":
+        # A wav file cannot be streamed. Who asks for one speaks DashScope's dialect, where it means bare PCM.
+        audio_format = "pcm16"
+        dialect = "dashscope" if dialect == "openai" else dialect
+    options = request.stream_options
+    if options is not None and not request.stream:
+        raise BadRequest("stream_options needs stream: true.", param="stream_options")
+    return AnswerForm(
+        stream=request.stream,
+        dialect=dialect,
+        speaks=request.speaks,
+        audio_format=audio_format,
+        choices=request.n,
+        tool_use=_read_tool_use(request),
+        include_usage=options is not None and (options.include_usage or options.continuous_usage_stats),
+        continuous_usage=options is not None and options.continuous_usage_stats,
+        timestamps="word" if audio.timestamp_granularities else None,
+        transcript_timing=audio.transcript_timing,
+    )
+
+
+def _read_tool_use(request: ChatRequest) -> ToolUse:
+    if request.tool_choice not in (None, "none", "auto"):
+        return "forced"
+    if not request.tools or request.tool_choice == "none":
+        return "none"
+    return "many" if request.parallel_tool_calls else "one"

@@ -1,0 +1,4 @@
+"""The HTTP application: connections, middleware, body limits, routes, streaming responses, errors as answers.
+
+In: bytes of HTTP. Out: requests for `chat`, and its answers as HTTP. Imports `chat` and everything below it.
+"""

@@ -1,0 +1,86 @@
+"""The HTTP application: routes, the layers in front of them, and where errors become answers.
+
+In: a `Service`, and the `Lifecycle` that says whether it takes work. Out: an ASGI application.
+It starts nothing and owns nothing; `serve.py` does.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.routing import BaseRoute
+
+from antiphon_executor.interface.engine import EngineError
+from antiphon_server.chat.service import Service
+from antiphon_server.config.settings import ServerSettings
+from antiphon_server.errors import ApiError, ServerFault
+from antiphon_server.http.body_limits import BodyLimits, HeadLimits
+from antiphon_server.http.body_type import BodyTypes
+from antiphon_server.http.error_response import body_of, error_of, headers_of
+from antiphon_server.http.lifecycle import Lifecycle
+from antiphon_server.http.middleware import ApiKeys, Faults, Gate, Probes, RequestIds
+from antiphon_server.http.origins import Origins
+from antiphon_server.http.routes import chat, docs, health, models, voices
+from antiphon_server.observability.metrics import ServerMetrics
+from antiphon_server.version import VERSION
+
+_MODULES = (chat, models, voices, health, docs)
+_ROUTES = tuple(route for module in _MODULES for route in module.router.routes)
+_TRANSLATED = (ApiError, EngineError, RequestValidationError, HTTPException)
+
+_log = logging.getLogger("antiphon.app")
+
+
+def create_app(service: Service, lifecycle: Lifecycle | None = None) -> FastAPI:
+    """The application over `service`; without a `lifecycle` it takes work at once."""
+    life = lifecycle or Lifecycle()
+    app = FastAPI(
+        title="Antiphon",
+        version=VERSION,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        middleware=layers(service.settings.server, service.metrics, life, _ROUTES),
+        exception_handlers=dict.fromkeys(_TRANSLATED, _answer),
+    )
+    app.state.service = service
+    app.state.lifecycle = life
+    app.state.started_at_unix_s = int(time.time())
+    for module in _MODULES:
+        app.include_router(module.router)
+    docs.describe_errors(app)
+    return app
+
+
+def layers(
+    server: ServerSettings, metrics: ServerMetrics, life: Lifecycle, routes: Iterable[BaseRoute] = ()
+) -> list[Middleware]:
+    """What a request passes, outermost first. `routes` declare which bodies they read."""
+    return [
+        Middleware(RequestIds, metrics, server.timeouts.stalled_client_s),
+        Middleware(Probes, server.root_path),
+        Middleware(Origins, server),
+        Middleware(HeadLimits, server.limits),
+        Middleware(ApiKeys, server.api_keys, server.root_path),
+        Middleware(Gate, life.refusal, server.root_path),
+        Middleware(BodyTypes, routes),
+        Middleware(BodyLimits, server.limits, server.timeouts),
+        Middleware(Faults),
+    ]
+
+
+async def _answer(request: Request, exc: Exception) -> Response:
+    error = error_of(exc)
+    if isinstance(error, ServerFault):
+        _log.error("request failed", exc_info=exc)
+    headers = headers_of(error)
+    if isinstance(exc, HTTPException) and exc.headers and "Allow" in exc.headers:
+        headers["allow"] = exc.headers["Allow"]
+    return Response(body_of(error), error.status, headers, media_type="application/json")

@@ -1,0 +1,168 @@
+"""How much of a request is read at all: head, body, depth, time. Pure ASGI.
+
+In: the raw request. Out: the whole body, read within its limits and handed on in the pieces it came in.
+A refused body is never held: the limit counts while the pieces arrive, whatever the headers promised.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from antiphon_server.config.settings import Limits, Timeouts
+from antiphon_server.errors import ApiError, BadRequest, HeadTooLarge, Overloaded, PayloadTooLarge, TooSlow
+from antiphon_server.http.body_type import JSON, TYPES_READ
+from antiphon_server.http.refusal import refuse
+from antiphon_server.openai_api.json_shape import JsonShape
+
+# In a request's state: its `HeldBody`, for the application to release.
+HELD_BODY = "held_body"
+
+_BODY_FREE_RETRY_S = 2.0
+# Counting structure in this much text takes well under the 50 ms that the event loop may be held.
+_SLICE_BYTES = 32 << 10
+
+
+class HeadLimits:
+    """The request target and the headers, each within its size."""
+
+    def __init__(self, app: ASGIApp, limits: Limits) -> None:
+        self._app = app
+        self._limits = limits
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        target = len(scope.get("raw_path") or scope["path"].encode()) + len(scope.get("query_string", b""))
+        headers = sum(len(name) + len(value) for name, value in scope["headers"])
+        if target > self._limits.url_bytes:
+            await refuse(scope, receive, send, HeadTooLarge("the URL is too long", code="url_too_long"))
+        elif headers > self._limits.header_bytes:
+            await refuse(scope, receive, send, HeadTooLarge("the headers are too large"))
+        else:
+            await self._app(scope, receive, send)
+
+
+class BodyLimits:
+    """Reads the body before the application runs, within bytes, nesting and time, and one budget for all."""
+
+    def __init__(self, app: ASGIApp, limits: Limits, timeouts: Timeouts) -> None:
+        self._app = app
+        self._limits = limits
+        self._timeouts = timeouts
+        self._in_flight_bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        body = HeldBody(self._shape(scope), self._give_back)
+        scope.setdefault("state", {})[HELD_BODY] = body
+        try:
+            if await self._read(body, scope, receive):
+                await self._app(scope, body.replay(receive), send)
+        except _Refused as refusal:
+            body.drop()
+            await refuse(scope, receive, send, refusal.error)
+        finally:
+            body.drop()
+
+    async def _read(self, body: HeldBody, scope: Scope, receive: Receive) -> bool:
+        """The whole body into `body`. False when the client went away meanwhile."""
+        self._check_promise(scope)
+        try:
+            async with asyncio.timeout(self._timeouts.body_s):
+                while not body.complete:
+                    async with asyncio.timeout(self._timeouts.body_idle_s):
+                        message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return False
+                    self._take(body, message)
+                    await body.measure(message.get("body", b""))
+        except TimeoutError:
+            raise _Refused(TooSlow("the request's body did not arrive in time")) from None
+        except BadRequest as error:
+            raise _Refused(error) from None
+        return True
+
+    def _check_promise(self, scope: Scope) -> None:
+        for name, value in scope["headers"]:
+            if name == b"content-length":
+                if not value.isdigit() or len(value) > 18:
+                    raise _Refused(BadRequest("the Content-Length is not a number"))
+                if int(value) > self._limits.body_bytes:
+                    raise _Refused(self._too_large())
+
+    def _take(self, body: HeldBody, message: Message) -> None:
+        size = len(message.get("body", b""))
+        if body.bytes + size > self._limits.body_bytes:
+            raise _Refused(self._too_large())
+        if self._in_flight_bytes + size > self._limits.bodies_in_flight_bytes:
+            busy = "too many large requests are in progress"
+            raise _Refused(Overloaded(busy, code="bodies_in_flight", retry_after_s=_BODY_FREE_RETRY_S))
+        self._in_flight_bytes += size
+        body.add(message)
+
+    def _give_back(self, size_bytes: int) -> None:
+        self._in_flight_bytes -= size_bytes
+
+    def _too_large(self) -> ApiError:
+        return PayloadTooLarge(
+            f"the body is larger than {self._limits.body_bytes} bytes",
+            hint="send less media, or have the operator raise --server.limits.body-bytes",
+        )
+
+    def _shape(self, scope: Scope) -> JsonShape | None:
+        """What counts a JSON body, whatever it says it is; None where the route reads no JSON."""
+        if JSON not in scope.get("state", {}).get(TYPES_READ, (JSON,)):
+            return None
+        return JsonShape(self._limits.json_depth, self._limits.json_nodes)
+
+
+class _Refused(Exception):  # carries an ApiError past the application, which never sees it
+    def __init__(self, error: ApiError) -> None:
+        super().__init__()
+        self.error = error
+
+
+class HeldBody:
+    """The pieces of one body, which count against the budget of all until they are dropped or released."""
+
+    def __init__(self, shape: JsonShape | None, give_back: Callable[[int], None]) -> None:
+        self._shape = shape
+        self._give_back = give_back
+        self._messages: deque[Message] = deque()
+        self.bytes = 0
+        self.complete = False
+
+    def add(self, message: Message) -> None:
+        self._messages.append(message)
+        self.bytes += len(message.get("body", b""))
+        self.complete = not message.get("more_body", False)
+
+    async def measure(self, piece: bytes) -> None:
+        """Count the structure of a piece, letting others run in between. Raises `BadRequest`."""
+        if self._shape is None:
+            return
+        for start in range(0, len(piece), _SLICE_BYTES):
+            self._shape.feed(piece[start : start + _SLICE_BYTES])
+            await asyncio.sleep(0)
+
+    def release(self) -> None:
+        """Nothing of the body is in memory any more, neither its bytes nor what they were parsed into."""
+        self._give_back(self.bytes)
+        self.bytes = 0
+
+    def drop(self) -> None:
+        self._messages.clear()
+        self.release()
+
+    def replay(self, receive: Receive) -> Receive:
+        async def replayed() -> Message:
+            return self._messages.popleft() if self._messages else await receive()
+
+        return replayed

@@ -1,0 +1,218 @@
+"""uvicorn's HTTP/1.1 connection, with a limit on every part of a request and on the time its head takes.
+
+In: bytes of one connection. Out: ASGI requests whose head was in time, in bounds and unambiguous; else our
+error body. What the body holds is `limits.py`'s part. Uses uvicorn's documented `http=` setting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+import time
+from functools import partial
+from typing import Any
+
+import httptools
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from antiphon_server.config.settings import Limits
+from antiphon_server.errors import ApiError, BadRequest, TooSlow
+from antiphon_server.http.connections import Connections, Place
+from antiphon_server.http.error_response import body_of, headers_of
+from antiphon_server.http.framing import Framing
+from antiphon_server.http.request_head import check_head
+from antiphon_server.observability.rare_log import RareLog
+
+# In a request's state: the kernel has ended the connection, since its client took nothing for too long.
+TIMED_OUT = "timed_out"
+# In a request's state: the `Place` of its connection.
+PLACE = "place"
+# In a request's state: when the first byte of its head came, in monotonic seconds.
+ARRIVED_S = "arrived_s"
+
+# Requests that may wait for the answer before theirs; each is held in memory.
+_PIPELINED_REQUESTS = 16
+# After a refusal the client may go on sending for this long: a connection closed at once loses the answer.
+_LINGER_S = 1.0
+
+_refusals = RareLog("antiphon.http", "requests refused before they were read")
+
+
+def bounded_http(limits: Limits, headers_s: float, connections: Connections) -> Any:
+    """What uvicorn's `Config(http=...)` takes: makes one `BoundedHttp` a connection."""
+    return partial(BoundedHttp, limits.url_bytes + limits.header_bytes, headers_s, connections)
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(
+        self, head_bytes: int, headers_s: float, connections: Connections, *args: Any, **kwargs: Any
+    ) -> None:
+        super().__init__(*args, **kwargs)
+        self._connections = connections
+        self._place = Place.ORDINARY
+        self._framing = Framing(head_bytes)
+        self._headers_s = headers_s
+        self._deadline: asyncio.TimerHandle | None = None
+        self._arrived_s: float | None = None
+        self._is_upgrade = False
+        self._is_refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._place = self._connections.enter(self, self.client[0] if self.client else "")
+        self._expect_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._connections.leave(self)
+        self._stop_deadline()
+        if isinstance(exc, TimeoutError) and self.scope is not None:
+            self.scope["state"][TIMED_OUT] = True
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_refused:
+            return
+        self._unset_keepalive_if_required()
+        # What comes while an answer is on its way may be a stray line end: no head is late yet.
+        if self._is_free() and not self._framing.in_body:
+            self._expect_head()
+            self._arrived_s = self._arrived_s or time.monotonic()
+        self._framing.piece(len(data))
+        try:
+            self._parse(data)
+            self._framing.check()
+        except httptools.HttpParserCallbackError as error:
+            cause = error.__context__
+            self._refuse(cause if isinstance(cause, ApiError) else _not_http())
+        except httptools.HttpParserError:
+            self._refuse(_not_http())
+        except ApiError as error:
+            self._refuse(error)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._framing.in_body:
+            # A trailer: it comes after the head has been judged, so nothing may read it.
+            self._framing.trailer(len(name) + len(value))
+        else:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        self._stop_deadline()
+        check_head(self.parser.get_http_version(), self.parser.get_method(), self.url, self.headers)
+        self._is_upgrade = self.parser.should_upgrade()
+        if self._is_upgrade:
+            return
+        self._framing.head_ended()
+        self._connections.got_busy(self)
+        self.scope["state"][PLACE] = self._place
+        if self._arrived_s is not None:
+            self.scope["state"][ARRIVED_S] = self._arrived_s
+            self._arrived_s = None
+        super().on_headers_complete()
+        if self._place is Place.PROBES:
+            self.cycle.keep_alive = False
+        if len(self.pipeline) > _PIPELINED_REQUESTS:
+            raise BadRequest("too many requests wait for an answer on this connection", code="pipeline_full")
+
+    def on_body(self, body: bytes) -> None:
+        self._framing.body(len(body))
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        if self._is_upgrade:
+            return
+        self._framing.message_ended()
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if self._is_free():
+            self._connections.fell_idle(self)
+
+    @property
+    def is_flushed(self) -> bool:
+        return self.transport.get_write_buffer_size() == 0
+
+    def drop(self) -> None:
+        self._stop_deadline()
+        self.transport.abort()
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._parse_without_upgrade(data[upgrade.args[0] :])
+
+    def _parse_without_upgrade(self, rest: bytes) -> None:
+        """Read the request as if it asked for no other protocol; the parser would not read its body."""
+        version = self.parser.get_http_version().encode()
+        lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
+        lines += [b"%s: %s" % (name, value) for name, value in self.headers if name != b"upgrade"]
+        self._is_upgrade = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.parser.feed_data(b"\r\n".join([*lines, b"", b""]))
+        if rest:
+            self._parse(rest)
+
+    def _expect_head(self) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(self._headers_s, self._head_is_late)
+
+    def _stop_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _head_is_late(self) -> None:
+        self._deadline = None
+        self._refuse(TooSlow("the request's headers did not arrive in time"))
+
+    def _refuse(self, error: ApiError) -> None:
+        """Answer with `error` if there is a place for it, take nothing more, and close."""
+        if self.transport.is_closing():
+            return
+        _refusals.note(error.code)
+        self._stop_deadline()
+        self._is_refused = True
+        self._connections.fell_idle(self)
+        if not self._can_answer():
+            self.transport.close()
+            return
+        self.transport.write(_response(error))
+        self.transport.write_eof()
+        self.loop.call_later(_LINGER_S, self.transport.close)
+
+    def _is_free(self) -> bool:
+        """Whether nothing is being answered."""
+        return self.cycle is None or self.cycle.response_complete
+
+    def _can_answer(self) -> bool:
+        """Not in the middle of an answer. A request that is being read is over with this."""
+        if self._is_free():
+            return True
+        cycle = self.cycle
+        if cycle.response_started or self.pipeline or not self._framing.in_body:
+            return False
+        cycle.disconnected = True
+        cycle.message_event.set()
+        return True
+
+
+def _not_http() -> BadRequest:
+    return BadRequest("this is not valid HTTP", code="invalid_http")
+
+
+def _response(error: ApiError) -> bytes:
+    body = body_of(error)
+    head = (
+        f"HTTP/1.1 {error.status} {http.HTTPStatus(error.status).phrase}\r\n"
+        "content-type: application/json\r\n"
+        f"content-length: {len(body)}\r\n"
+        "x-content-type-options: nosniff\r\n"
+        "connection: close\r\n"
+    )
+    more = "".join(f"{name}: {value}\r\n" for name, value in headers_of(error).items())
+    return (head + more + "\r\n").encode("ascii") + body

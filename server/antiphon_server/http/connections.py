@@ -1,0 +1,124 @@
+"""All open connections: how many there are, whose they are, and which may be closed to make room.
+
+In: connections that open, get busy, fall idle and close. Out: the place of a new one.
+At a limit the new one replaces the oldest idle one of the address with the most. If all are busy, it gets a
+place in the reserve, which is for probes alone.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections import defaultdict
+from enum import Enum
+from typing import Protocol
+
+from antiphon_server.http.descriptors import ConnectionLimits
+from antiphon_server.observability.rare_log import RareLog
+
+# A network that one customer of a provider has whole.
+_IPV6_PREFIX_BITS = 64
+
+
+class Place(Enum):
+    """`PROBES`: in the reserve."""
+
+    ORDINARY = "ordinary"
+    PROBES = "probes"
+
+
+class Connection(Protocol):
+    """What is closed to make room."""
+
+    @property
+    def is_flushed(self) -> bool:
+        """Whether the system has taken all of its last answer."""
+
+    def drop(self) -> None:
+        """Close at once."""
+
+
+class Connections:
+    """Of one server."""
+
+    def __init__(self, limits: ConnectionLimits) -> None:
+        self._limits = limits
+        self._owners: dict[Connection, str] = {}
+        self._counts: defaultdict[str, int] = defaultdict(int)
+        # By address; the oldest first.
+        self._idle: dict[str, dict[Connection, None]] = {}
+        self._reserve: dict[Connection, None] = {}
+        self._shortages = RareLog("antiphon.http", "connections closed or refused at the limit")
+
+    def enter(self, connection: Connection, host: str) -> Place:
+        """A new, idle connection from `host`."""
+        address = _address(host)
+        if not self._make_room(address):
+            self._shortages.note("too_many_connections")
+            return self._enter_reserve(connection)
+        self._owners[connection] = address
+        self._counts[address] += 1
+        self._idle.setdefault(address, {})[connection] = None
+        return Place.ORDINARY
+
+    def leave(self, connection: Connection) -> None:
+        """It is closed. May be called more than once."""
+        self.got_busy(connection)
+        self._reserve.pop(connection, None)
+        address = self._owners.pop(connection, None)
+        if address is None:
+            return
+        self._counts[address] -= 1
+        if not self._counts[address]:
+            del self._counts[address], self._idle[address]
+
+    def got_busy(self, connection: Connection) -> None:
+        """It has a request to answer."""
+        address = self._owners.get(connection)
+        if address is not None:
+            self._idle[address].pop(connection, None)
+
+    def fell_idle(self, connection: Connection) -> None:
+        """It waits for a request."""
+        address = self._owners.get(connection)
+        if address is not None:
+            self._idle[address][connection] = None
+
+    def _make_room(self, address: str) -> bool:
+        if self._counts.get(address, 0) >= self._limits.per_address:
+            return self._drop_oldest(address)
+        if len(self._owners) >= self._limits.total:
+            with_idle = [each for each, idle in self._idle.items() if idle]
+            return self._drop_oldest(max(with_idle, key=self._counts.__getitem__, default=address))
+        return True
+
+    def _drop_oldest(self, address: str) -> bool:
+        oldest = next((one for one in self._idle.get(address, ()) if one.is_flushed), None)
+        if oldest is None:
+            return False
+        self._shortages.note("idle_connection_closed")
+        self._drop(oldest)
+        return True
+
+    def _enter_reserve(self, connection: Connection) -> Place:
+        # A probe is answered at once: what is still here is no probe, or its client does not read.
+        if len(self._reserve) >= self._limits.reserve:
+            self._drop(next(iter(self._reserve)))
+        self._reserve[connection] = None
+        return Place.PROBES
+
+    def _drop(self, connection: Connection) -> None:
+        self.leave(connection)
+        connection.drop()
+
+
+def _address(host: str) -> str:
+    """An IPv6 address stands for its network."""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((address, _IPV6_PREFIX_BITS), strict=False).network_address)

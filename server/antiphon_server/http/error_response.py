@@ -1,0 +1,91 @@
+"""Every failure in OpenAI's envelope: the one place where exceptions become what a client reads.
+
+In: any exception. Out: an `ApiError`, its headers and body; a stream ends with `error_of(exc).body()`.
+Nothing of an exception that is not meant for clients gets out: no path, no repr, no library's message.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from antiphon_executor.interface.engine import AnswerLost, EngineBusy, EngineDead, EngineError, InvalidTurn
+from antiphon_server.errors import (
+    ApiError,
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    Overloaded,
+    ServerFault,
+    Unauthorized,
+    Unavailable,
+    is_shortage_of_descriptors,
+)
+
+_OUR_SIDE = "something went wrong on our side; the server's log has it under this request's id"
+_DEAD_RETRY_S = 10.0
+_BUSY_RETRY_S = 2.0
+
+
+def error_of(exc: BaseException) -> ApiError:
+    """What a client may know of `exc`. An `ApiError` is itself; what is not known is our fault."""
+    match exc:
+        case ApiError():
+            return exc
+        case EngineError():
+            return _of_engine(exc)
+        case RequestValidationError():
+            # No route lets FastAPI read its fields: `protocol/problems.py` says which one is wrong.
+            return BadRequest("the request is not valid")
+        case HTTPException():
+            return _of_http(exc)
+        case _ if is_shortage_of_descriptors(exc):
+            message = "the server has no file descriptor free for this"
+            return Unavailable(message, code="no_descriptor", retry_after_s=_BUSY_RETRY_S)
+        case _:
+            return ServerFault(_OUR_SIDE)
+
+
+def _of_engine(exc: EngineError) -> ApiError:
+    match exc:
+        case InvalidTurn():
+            return BadRequest(str(exc), param=exc.param, code=exc.code)
+        case EngineBusy():
+            return Overloaded(str(exc), code="engine_busy", retry_after_s=exc.retry_after_s)
+        case EngineDead():
+            retry_after_s = exc.retry_after_s or _DEAD_RETRY_S
+            return Unavailable(str(exc), code="engine_dead", retry_after_s=retry_after_s)
+        case AnswerLost():
+            return ServerFault(str(exc), code="answer_lost")
+        case _:
+            return ServerFault("the engine failed")
+
+
+def headers_of(error: ApiError) -> dict[str, str]:
+    """Headers that tell a client whether and when to try again (openai's SDKs read all three)."""
+    headers = {"x-should-retry": "true" if error.status in (408, 429, 503) else "false", **error.headers}
+    if error.retry_after_s is not None:
+        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+        headers["retry-after-ms"] = str(max(1, math.ceil(error.retry_after_s * 1000)))
+    if isinstance(error, Unauthorized):
+        headers["www-authenticate"] = "Bearer"
+    return headers
+
+
+def body_of(error: ApiError) -> bytes:
+    return json.dumps(error.body(), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+
+
+def _of_http(exc: HTTPException) -> ApiError:
+    match exc.status_code:
+        case 404:
+            return NotFound("there is nothing at this path")
+        case 405:
+            return MethodNotAllowed("this path takes other methods; the Allow header names them")
+        case status if status < 500:
+            return BadRequest("the request cannot be read")
+        case _:
+            return ServerFault(_OUR_SIDE)

@@ -1,0 +1,103 @@
+"""The server's life: loading, serving, draining, failed; and what each means for its clients.
+
+In: the engine's status, the clock. Out: why the server is not ready, and when it may stop.
+It never waits without an end: draining, and the last words of a dead engine's streams, have their deadlines.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from typing import Literal
+
+from antiphon_executor.interface.engine import OmniEngine
+from antiphon_server.admission.controller import Admission
+from antiphon_server.config.settings import Timeouts
+from antiphon_server.errors import ApiError, Unavailable
+from antiphon_server.observability.metrics import ServerMetrics
+
+Stage = Literal["loading", "serving", "draining", "closed", "failed"]
+
+_WATCH_EVERY_S = 0.25
+_LAST_WORDS_S = 2.0
+_LAG_EVERY_S = 0.25
+_RETRY_S = 10.0
+
+_log = logging.getLogger("antiphon.lifecycle")
+
+
+class Lifecycle:
+    """Where the server is in its life. Everybody asks, only `serve` and the watch change it."""
+
+    def __init__(self, stage: Stage = "serving") -> None:
+        self.stage = stage
+        self._dead: tuple[str, ...] = ()
+
+    def closed_because(self) -> list[str]:
+        """Why the whole server takes no traffic now; empty when it does."""
+        match self.stage:
+            case "loading":
+                return ["the model is loading"]
+            case "draining" | "closed":
+                return ["the server is shutting down"]
+            case "failed":
+                return [f"the {stage} engine has stopped" for stage in self._dead]
+            case _:
+                return []
+
+    def refusal(self) -> ApiError | None:
+        """Why new work is refused, or None. A draining server takes work until its grace is over."""
+        match self.stage:
+            case "loading":
+                return Unavailable("the model is loading", code="loading", retry_after_s=_RETRY_S)
+            case "closed":
+                return Unavailable(
+                    "the server is shutting down", code="shutting_down", retry_after_s=_RETRY_S
+                )
+            case "failed":
+                message = f"the {' and '.join(self._dead)} engine has stopped"
+                return Unavailable(message, code="engine_dead", retry_after_s=_RETRY_S)
+            case _:
+                return None
+
+    def fail(self, dead: tuple[str, ...]) -> None:
+        self.stage = "failed"
+        self._dead = dead
+
+
+async def watch_engine(engine: OmniEngine, life: Lifecycle, admission: Admission) -> None:
+    """Return once a stage has been given up and its streams have had a moment to tell their clients."""
+    # The engine has no event to wait for: a stage may die without a word.
+    while not (dead := engine.status().given_up):  # noqa: ASYNC110
+        await asyncio.sleep(_WATCH_EVERY_S)
+    life.fail(dead)
+    _log.error("engine stopped", extra={"fields": {"stages": ",".join(dead), "turns": admission.turns}})
+    await _until_empty(admission, _LAST_WORDS_S)
+
+
+async def drain(life: Lifecycle, admission: Admission, timeouts: Timeouts) -> bool:
+    """Not ready at once; after the grace no new turns; wait for the running ones. False if some were left."""
+    life.stage = "draining"
+    _log.info("draining", extra={"fields": {"turns": admission.turns}})
+    await asyncio.sleep(timeouts.drain_grace_s)
+    life.stage = "closed"
+    return await _until_empty(admission, timeouts.drain_s)
+
+
+async def probe_loop_lag(metrics: ServerMetrics, clock: Callable[[], float] = time.monotonic) -> None:
+    """Measure, for ever, how late the event loop runs a timer, and count its tasks."""
+    while True:
+        due = clock() + _LAG_EVERY_S
+        await asyncio.sleep(_LAG_EVERY_S)
+        metrics.loop_probed(max(0.0, clock() - due), len(asyncio.all_tasks()))
+
+
+async def _until_empty(admission: Admission, limit_s: float) -> bool:
+    try:
+        async with asyncio.timeout(limit_s):
+            await admission.until_empty()
+    except TimeoutError:
+        return False
+    return True

@@ -1,0 +1,242 @@
+"""Who a request comes from and whether it may come in: ids, keys, readiness. Pure ASGI, no body is read here.
+
+In: the scope alone. Out: the request goes on, or the error envelope comes back.
+A decision is made on `scope["path"]`, never on a URL rebuilt from headers; what is not public needs a key.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import time
+from collections.abc import Callable, Iterable
+
+from pydantic import SecretStr
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from antiphon_server.errors import ApiError, Unauthorized, Unavailable
+from antiphon_server.http.connection import ARRIVED_S, PLACE
+from antiphon_server.http.connections import Place
+from antiphon_server.http.error_response import error_of
+from antiphon_server.http.refusal import refuse
+from antiphon_server.observability.logging import request_id
+from antiphon_server.observability.metrics import Outcome, ServerMetrics, route_of
+
+PUBLIC_PATHS = ("/livez", "/readyz")
+_CONNECTION_RETRY_S = 2.0
+
+_log = logging.getLogger("antiphon.access")
+_SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
+_SECURITY_HEADERS = ((b"x-content-type-options", b"nosniff"),)
+
+
+class ClientStalled(OSError):
+    """The client reads nothing any more: for the application a disconnect, in ASGI an OSError."""
+
+
+class RequestIds:
+    """Outermost: gives each request an id (`x-request-id`), logs one line, counts the outcome."""
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        metrics: ServerMetrics,
+        stalled_client_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._stalled_client_s = stalled_client_s
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        identity = _client_id(scope) or f"req_{secrets.token_hex(12)}"
+        state = scope.setdefault("state", {})
+        state["request_id"] = identity
+        arrived_s: float = state.setdefault(ARRIVED_S, self._clock())
+        request_id.set(identity)
+        response = _Response(send, identity, self._stalled_client_s)
+        try:
+            await self._app(scope, receive, response.send)
+        except ClientStalled:
+            pass
+        finally:
+            self._account(scope, response, self._clock() - arrived_s)
+
+    def _account(self, scope: Scope, response: _Response, seconds: float) -> None:
+        if response.stalled:
+            self._metrics.turn_aborted("stalled_client")
+        outcome = response.outcome
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        if path.startswith("/v1/"):
+            self._metrics.request_finished(outcome, route_of(path), seconds)
+        fields = {
+            "method": scope.get("method", "WEBSOCKET"),
+            "path": scope["path"][:256],
+            "status": response.status,
+            "outcome": outcome,
+            "ms": round(seconds * 1000, 1),
+            "bytes": response.sent_bytes,
+        }
+        _log.log(
+            logging.DEBUG if scope["path"] in PUBLIC_PATHS else logging.INFO,
+            "request",
+            extra={"fields": fields},
+        )
+
+
+class _Response:
+    """What was sent: adds our headers on the way and remembers the status."""
+
+    def __init__(self, send: Send, identity: str, stalled_client_s: float) -> None:
+        self._send = send
+        self._stalled_client_s = stalled_client_s
+        self._headers = ((b"x-request-id", identity.encode()), *_SECURITY_HEADERS)
+        self.status = 0
+        self.sent_bytes = 0
+        self.stalled = False
+        self.complete = False
+
+    async def send(self, message: Message) -> None:
+        if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
+        elif message["type"] == "http.response.body":
+            self.sent_bytes += len(message.get("body", b""))
+            self.complete = not message.get("more_body", False)
+        elif message["type"] == "websocket.close":
+            self.complete = True
+        try:
+            async with asyncio.timeout(self._stalled_client_s):
+                await self._send(message)
+        except TimeoutError:
+            self.stalled = True
+            raise ClientStalled from None
+
+    @property
+    def outcome(self) -> Outcome:
+        match self.status:
+            case 429:
+                return "rejected"
+            case 503:
+                return "unavailable"
+            case status if status >= 500:
+                return "fault"
+            case status if status >= 400:
+                return "client_error"
+        return "ok" if self.complete else "aborted"
+
+
+class Probes:
+    """At the limit of connections further ones may still ask for `PUBLIC_PATHS`; the rest is refused."""
+
+    def __init__(self, app: ASGIApp, root_path: str = "") -> None:
+        self._app = app
+        self._public = _public_paths(root_path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        in_reserve = scope.get("state", {}).get(PLACE) is Place.PROBES
+        if not in_reserve or scope["path"] in self._public:
+            await self._app(scope, receive, send)
+            return
+        error = Unavailable(
+            "too many connections are open", code="too_many_connections", retry_after_s=_CONNECTION_RETRY_S
+        )
+        await refuse(scope, receive, send, error)
+
+
+class ApiKeys:
+    """Default deny: without a valid key only `PUBLIC_PATHS` answer. No keys configured means open to all."""
+
+    def __init__(self, app: ASGIApp, keys: Iterable[SecretStr], root_path: str = "") -> None:
+        self._app = app
+        self._digests = tuple(_digest(key.get_secret_value().encode()) for key in keys)
+        self._public = _public_paths(root_path)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket") or not self._digests or scope["path"] in self._public:
+            await self._app(scope, receive, send)
+            return
+        error = self._check(scope)
+        if error is None:
+            await self._app(scope, receive, send)
+        else:
+            await refuse(scope, receive, send, error)
+
+    def _check(self, scope: Scope) -> ApiError | None:
+        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        if not given:
+            return Unauthorized(
+                "no API key given", code="missing_api_key", hint="send 'Authorization: Bearer <key>'"
+            )
+        scheme, _, key = given[0].partition(b" ")
+        digest = _digest(key.strip())
+        # Every key is compared, so that the time says nothing about which one came close.
+        known = sum(hmac.compare_digest(digest, known) for known in self._digests)
+        if len(given) == 1 and scheme.lower() == b"bearer" and known:
+            return None
+        return Unauthorized("this API key is not known here")
+
+
+class Gate:
+    """Refuses new work while `closed` gives a reason. Probes, metrics and documentation go on."""
+
+    def __init__(self, app: ASGIApp, closed: Callable[[], ApiError | None], root_path: str = "") -> None:
+        self._app = app
+        self._closed = closed
+        self._work = f"{root_path.rstrip('/')}/v1/"
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        works = scope["type"] in ("http", "websocket") and scope["path"].startswith(self._work)
+        error = self._closed() if works else None
+        if error is None:
+            await self._app(scope, receive, send)
+        else:
+            await refuse(scope, receive, send, error)
+
+
+class Faults:
+    """Innermost: what no handler knew becomes an opaque 500, and a log entry under the request's id."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def watch(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] in ("http.response.start", "websocket.accept")
+            await send(message)
+
+        try:
+            await self._app(scope, receive, watch)
+        except (ClientStalled, ClientDisconnect):
+            return
+        except Exception as error:
+            fault = error_of(error)
+            if fault.status >= 500:
+                _log.exception("request failed")
+            if not started and scope["type"] == "http":
+                await refuse(scope, receive, send, fault)
+
+
+def _public_paths(root_path: str) -> frozenset[str]:
+    return frozenset(f"{root_path.rstrip('/')}{path}" for path in PUBLIC_PATHS)
+
+
+def _client_id(scope: Scope) -> str | None:
+    given = [value for name, value in scope["headers"] if name == b"x-request-id"]
+    return given[0].decode() if len(given) == 1 and _SAFE_ID.fullmatch(given[0]) else None
+
+
+def _digest(key: bytes) -> bytes:
+    return hashlib.sha256(key).digest()

@@ -1,0 +1,83 @@
+"""`POST /v1/chat/completions`.
+
+In: the body. Out: a `ChatDelivery`, which runs the turn. Nothing is decided here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from functools import partial
+
+from fastapi import APIRouter, Request
+from fastapi.responses import Response
+from starlette.requests import ClientDisconnect
+
+from antiphon_server.chat.service import Service
+from antiphon_server.chat.turn import run_turn
+from antiphon_server.chat.turn_spec import plan_turn
+from antiphon_server.http.body_limits import HELD_BODY, HeldBody
+from antiphon_server.http.routes.models import require_model, served_name
+from antiphon_server.http.streaming.response import ChatDelivery
+from antiphon_server.observability.request_trace import Milestones, current, note
+from antiphon_server.openai_api.request import ChatRequest, parse_chat_request
+from antiphon_server.openai_api.response import Completion
+
+router = APIRouter()
+
+# Larger bodies carry media, and take milliseconds to parse: too long for the event loop.
+_SMALL_BODY_BYTES = 32_768
+_CLIENT_CLOSED_REQUEST = 499
+
+
+_PATH = "/v1/chat/completions"
+# The body is parsed here and not by FastAPI; its schema keeps its definitions beside it.
+_SCHEMA_AT = "#/paths/~1v1~1chat~1completions/post/requestBody/content/application~1json/schema"
+_SCHEMA = ChatRequest.model_json_schema(ref_template=f"{_SCHEMA_AT}/$defs/{{model}}")
+
+
+@router.post(
+    _PATH,
+    summary="Answer a conversation, in text or in text and speech",
+    response_model=Completion,
+    responses={
+        200: {
+            "description": "The answer; with `stream: true` its chunks as server-sent events, then `[DONE]`",
+            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+        }
+    },
+    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA}}}},
+)
+async def create_chat_completion(request: Request) -> Response:
+    service: Service = request.app.state.service
+    if service.settings.logs.milestones:
+        current.set(Milestones(request.state.arrived_s))
+    try:
+        # Not `request.body()`, which would keep the bytes, media and all, for as long as the answer takes.
+        body = b"".join([piece async for piece in request.stream()])
+    except ClientDisconnect:
+        return Response(status_code=_CLIENT_CLOSED_REQUEST)
+    note("body_read")
+    service.metrics.uploaded(time.monotonic() - request.state.arrived_s)
+    if len(body) <= _SMALL_BODY_BYTES:
+        parsed = parse_chat_request(body)
+    else:
+        parsed = await asyncio.to_thread(parse_chat_request, body)
+    require_model(service, parsed.model)
+    salt = _salt_of(request, service)
+    plan = plan_turn(parsed, service, served_name(service), salt)
+    note("planned")
+    rates = partial(service.admission.rates.headers, salt or "")
+    held: HeldBody = request.scope["state"][HELD_BODY]
+    turn = run_turn(plan, service, held.release, request.state.arrived_s)
+    return ChatDelivery(plan.head, plan.form, turn, service, rates)
+
+
+def _salt_of(request: Request, service: Service) -> str | None:
+    """Keys do not share a prefix cache: how fast an answer comes would tell what others have asked."""
+    if not service.settings.server.api_keys:
+        return None
+    # The key alone, as `ApiKeys` reads it: however the header is spelt, a key has one place in the queue.
+    _, _, key = request.headers.get("authorization", "").partition(" ")
+    return hashlib.sha256(key.strip().encode()).hexdigest()

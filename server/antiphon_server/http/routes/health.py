@@ -1,0 +1,94 @@
+"""Probes and metrics: is the process there, should it get traffic, what has it done.
+
+In: the service and its lifecycle. Out: small answers that say nothing about clients.
+`/livez` and `/readyz` need no key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from pydantic import BaseModel
+
+from antiphon_server.chat.service import Service
+from antiphon_server.http.lifecycle import Lifecycle
+from antiphon_server.version import VERSION
+
+Modality = Literal["text", "speech"]
+
+_NEEDED: dict[Modality, Callable[[dict[str, bool]], bool]] = {
+    "text": lambda stages: stages["thinker"],
+    "speech": lambda stages: stages["thinker"] and stages.get("talker", False),
+}
+
+router = APIRouter(tags=["health"])
+
+
+class Alive(BaseModel):
+    status: str = "ok"
+
+
+class Version(BaseModel):
+    version: str = VERSION
+
+
+class Readiness(BaseModel):
+    """`works`: what can be asked for now. `reasons`: why the rest cannot; empty when all is well."""
+
+    ready: bool
+    works: list[Modality]
+    reasons: list[str]
+
+
+@router.get("/livez", summary="The process runs and its event loop turns")
+async def livez() -> Alive:
+    return Alive()
+
+
+@router.get(
+    "/readyz",
+    summary="The server takes work: text, or what `need` names",
+    response_model=Readiness,
+    responses={503: {"model": Readiness}},
+)
+async def readyz(request: Request, need: Modality = "text") -> Response:
+    """While the Talker's engine is stuck or being restarted, text goes on and speech does not."""
+    service: Service = request.app.state.service
+    life: Lifecycle = request.app.state.lifecycle
+    status = service.engine.status()
+    if closed := life.closed_because() or [f"the {name} engine has stopped" for name in status.given_up]:
+        return unready(closed)
+    usable = {name: alive and name not in status.stuck for name, alive in status.stages.items()}
+    works: list[Modality] = [modality for modality, needed in _NEEDED.items() if needed(usable)]
+    restarting = [name for name, alive in status.stages.items() if not alive]
+    reasons = [f"the {name} engine is being restarted" for name in restarting] + [*status.stuck.values()]
+    body = Readiness(ready=need in works, works=works, reasons=reasons)
+    return JSONResponse(body.model_dump(), status_code=200 if body.ready else 503)
+
+
+@router.get("/health", summary="vLLM's probe: 200 without a body while every engine is alive")
+async def health(request: Request) -> Response:
+    service: Service = request.app.state.service
+    return Response(status_code=200 if service.engine.status().alive else 503)
+
+
+@router.get("/version", summary="Which version serves; where vLLM tells its own")
+async def version() -> Version:
+    return Version()
+
+
+@router.get(
+    "/metrics", summary="Prometheus metrics of the server and of both engines", response_class=Response
+)
+async def metrics(request: Request) -> Response:
+    service: Service = request.app.state.service
+    text = service.metrics.render(service.engine.metrics())
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
+
+
+def unready(reasons: list[str]) -> JSONResponse:
+    return JSONResponse(Readiness(ready=False, works=[], reasons=reasons).model_dump(), status_code=503)

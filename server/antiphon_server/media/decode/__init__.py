@@ -1,0 +1,1 @@
+"""The server's side of decoding: bytes → samples and pixels, by jobs that run in `media.sandbox`."""

@@ -1,0 +1,1 @@
+"""Decoder processes: a pool of confined forks, one job each. Linux only."""

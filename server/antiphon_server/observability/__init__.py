@@ -1,0 +1,1 @@
+"""Metrics, request traces and log lines. Imports `config`, `admission` and `errors`."""

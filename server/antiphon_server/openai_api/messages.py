@@ -1,0 +1,173 @@
+"""Messages and their parts, as clients of OpenAI, vLLM and DashScope write them.
+
+In: JSON. Out: frozen types with every string and list bounded. Nothing is fetched, decoded or rendered here.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BeforeValidator, Discriminator, Field, Tag
+
+from antiphon_server.openai_api.base import Flag, Location, Name, Text, Wire
+from antiphon_server.openai_api.limits import MAX_MESSAGES, MAX_PARTS, MAX_TOOL_CALLS, MAX_VIDEO_FRAMES
+
+Fps = Annotated[float, Field(ge=0.001, le=60, strict=True)]
+Pixels = Annotated[int, Field(ge=1, le=100_000_000, strict=True)]
+FrameCount = Annotated[int, Field(ge=1, le=MAX_VIDEO_FRAMES, strict=True)]
+
+
+class TextPart(Wire):
+    harmless = frozenset({"cache_control", "annotations"})
+    type: Literal["text"]
+    text: Text
+
+
+class RefusalPart(Wire):
+    type: Literal["refusal"]
+    refusal: Text
+
+
+def _located(given: Any) -> Any:
+    """`"image_url": "…"`, as several clients write it and vLLM takes it, stands for `{"url": "…"}`."""
+    return {"url": given} if isinstance(given, str) else given
+
+
+class ImageLocation(Wire):
+    harmless = frozenset({"detail"})
+    url: Location
+
+
+class ImagePart(Wire):
+    harmless = frozenset({"cache_control", "uuid"})
+    type: Literal["image_url"]
+    image_url: Annotated[ImageLocation, BeforeValidator(_located)]
+    min_pixels: Pixels | None = None
+    max_pixels: Pixels | None = None
+
+
+class InputAudio(Wire):
+    """`data`: bare base64 (OpenAI), or a data URL or URL (DashScope). `format` is taken and not trusted."""
+
+    data: Location
+    format: Name | None = None
+
+
+class InputAudioPart(Wire):
+    harmless = frozenset({"cache_control", "uuid"})
+    type: Literal["input_audio"]
+    input_audio: InputAudio
+
+
+class UrlLocation(Wire):
+    url: Location
+
+
+class AudioUrlPart(Wire):
+    harmless = frozenset({"cache_control", "uuid"})
+    type: Literal["audio_url"]
+    audio_url: Annotated[UrlLocation, BeforeValidator(_located)]
+
+
+class _VideoOptions(Wire):
+    """DashScope's options of a video part; they can only lower the server's limits."""
+
+    harmless = frozenset({"cache_control", "uuid"})
+    fps: Fps | None = None
+    min_pixels: Pixels | None = None
+    max_pixels: Pixels | None = None
+    max_frames: FrameCount | None = None
+    use_audio_in_video: Flag | None = None
+
+
+class VideoUrlPart(_VideoOptions):
+    type: Literal["video_url"]
+    video_url: Annotated[UrlLocation, BeforeValidator(_located)]
+
+
+class VideoFramesPart(_VideoOptions):
+    type: Literal["video"]
+    video: tuple[Location, ...] = Field(min_length=2, max_length=MAX_VIDEO_FRAMES)
+
+
+UserPart = Annotated[
+    TextPart | ImagePart | InputAudioPart | AudioUrlPart | VideoUrlPart | VideoFramesPart,
+    Field(discriminator="type"),
+]
+AssistantPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
+
+
+def _content_kind(content: Any) -> str:
+    return "text" if isinstance(content, str) else "parts"
+
+
+_Content = Discriminator(_content_kind)
+UserContent = Annotated[
+    Annotated[Text, Tag("text")]
+    | Annotated[tuple[UserPart, ...], Field(min_length=1, max_length=MAX_PARTS), Tag("parts")],
+    _Content,
+]
+TextContent = Annotated[
+    Annotated[Text, Tag("text")]
+    | Annotated[tuple[TextPart, ...], Field(min_length=1, max_length=MAX_PARTS), Tag("parts")],
+    _Content,
+]
+AssistantContent = Annotated[
+    Annotated[Text, Tag("text")]
+    | Annotated[tuple[AssistantPart, ...], Field(max_length=MAX_PARTS), Tag("parts")],
+    _Content,
+]
+
+
+class SystemMessage(Wire):
+    harmless = frozenset({"name"})
+    role: Literal["system", "developer"]
+    content: TextContent
+
+
+class UserMessage(Wire):
+    harmless = frozenset({"name"})
+    role: Literal["user"]
+    content: UserContent
+
+
+class CalledFunction(Wire):
+    name: Name
+    arguments: Text
+
+
+class ToolCall(Wire):
+    harmless = frozenset({"index"})
+    id: Name
+    type: Literal["function"] = "function"
+    function: CalledFunction
+
+
+class SpokenAnswer(Wire):
+    """An earlier spoken answer: by `id`, or with its `transcript` where the client still has it."""
+
+    harmless = frozenset({"data", "expires_at"})
+    id: Name
+    transcript: Text | None = None
+
+
+class AssistantMessage(Wire):
+    harmless = frozenset({"name", "refusal", "annotations", "reasoning", "reasoning_content"})
+    role: Literal["assistant"]
+    content: AssistantContent | None = None
+    audio: SpokenAnswer | None = None
+    tool_calls: tuple[ToolCall, ...] = Field(default=(), max_length=MAX_TOOL_CALLS)
+
+
+class ToolMessage(Wire):
+    harmless = frozenset({"name"})
+    role: Literal["tool"]
+    tool_call_id: Name
+    content: TextContent
+
+
+Message = Annotated[
+    SystemMessage | UserMessage | AssistantMessage | ToolMessage,
+    Field(discriminator="role"),
+]
+Messages = Annotated[tuple[Message, ...], Field(min_length=1, max_length=MAX_MESSAGES)]

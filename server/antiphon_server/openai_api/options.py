@@ -1,0 +1,162 @@
+"""The nested options of a chat request: speech, streaming, structure of the answer, tools.
+
+In: JSON. Out: frozen types with every string, list and number bounded.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, AliasChoices, Discriminator, Field, Tag, model_validator
+
+from antiphon_server.openai_api.base import Flag, Location, Name, Text, Wire
+from antiphon_server.openai_api.limits import (
+    MAX_REPEATED_TOKENS,
+    MAX_REPETITIONS,
+    MAX_SCHEMA_JSON_CHARS,
+    MAX_TOOLS_JSON_CHARS,
+)
+
+AudioFormat = Literal["wav", "mp3", "flac", "opus", "aac", "pcm16"]
+TranscriptTiming = Literal["as_generated", "as_spoken"]
+
+
+def _check_schema_size(schema: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(schema, allow_nan=False)) > MAX_SCHEMA_JSON_CHARS:
+        raise ValueError(f"the JSON schema is longer than {MAX_SCHEMA_JSON_CHARS} characters")
+    return schema
+
+
+JsonSchemaObject = Annotated[dict[str, Any], AfterValidator(_check_schema_size)]
+
+
+class RepetitionOptions(Wire):
+    """vLLM's: cut an answer whose last `min_count` stretches of tokens are the same, each of a size from
+    `min_pattern_size` to `max_pattern_size`. Its `finish_reason` is "length". A greatest size of 0 cuts none.
+    """
+
+    max_pattern_size: Annotated[int, Field(ge=0, le=MAX_REPEATED_TOKENS, strict=True)]
+    min_pattern_size: Annotated[int, Field(ge=0, le=MAX_REPEATED_TOKENS, strict=True)] = 0
+    min_count: Annotated[int, Field(ge=2, le=MAX_REPETITIONS, strict=True)] = 2
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.max_pattern_size and self.min_pattern_size > self.max_pattern_size:
+            raise ValueError("min_pattern_size is greater than max_pattern_size")
+        return self
+
+
+class VoiceId(Wire):
+    id: Name
+
+
+class VoiceReference(Wire):
+    """A voice to be cloned. `reference_audio`: base64, a data URL or a URL; `reference_text`: what it says.
+
+    `ref_audio` and `ref_text`, as vLLM-Omni calls them, are understood too.
+    """
+
+    reference_audio: Location = Field(validation_alias=AliasChoices("reference_audio", "ref_audio"))
+    reference_text: Text | None = Field(None, validation_alias=AliasChoices("reference_text", "ref_text"))
+
+
+def _voice_kind(voice: Any) -> str:
+    if isinstance(voice, VoiceReference):
+        return "recording"
+    if isinstance(voice, dict):
+        return "recording" if any(name.startswith("ref") for name in voice) else "id"
+    return "id" if isinstance(voice, VoiceId) else "name"
+
+
+VoiceChoice = Annotated[
+    Annotated[Name, Tag("name")]
+    | Annotated[VoiceId, Tag("id")]
+    | Annotated[VoiceReference, Tag("recording")],
+    Discriminator(_voice_kind),
+]
+
+
+class AudioOptions(Wire):
+    """`voice`: one of the model's, one of OpenAI's names, or a recording; `format` of the answer's sound.
+
+    Ours: `timestamp_granularities: ["word"]`, named as in OpenAI's transcriptions, adds `words` to the
+    answer's audio: the whole transcript, word by word, with the seconds of the sound at which each is said.
+    These are estimates, from the length of the words and from where the sound pauses, not the result of
+    listening: half of them are off by less than 0.1 s, nine in ten by less than 0.2 s in a whole answer and
+    0.5 s in a stream, as measured on antiphon-nano. No word begins before the voice has read it. In a stream,
+    words come in audio deltas of their own, right behind their sound.
+    `transcript_timing: "as_spoken"` sends the transcript of a stream with the sound that says it, by the same
+    estimate, instead of as soon as it is there.
+    """
+
+    voice: VoiceChoice | None = None
+    format: AudioFormat | None = None
+    timestamp_granularities: tuple[Literal["word"], ...] = Field(default=(), max_length=1)
+    transcript_timing: TranscriptTiming = "as_generated"
+
+
+class StreamOptions(Wire):
+    harmless = frozenset({"include_obfuscation"})
+    include_usage: Flag = False
+    continuous_usage_stats: Flag = False
+
+
+class TextFormat(Wire):
+    type: Literal["text"]
+
+
+class JsonObjectFormat(Wire):
+    type: Literal["json_object"]
+
+
+class NamedSchema(Wire):
+    harmless = frozenset({"description", "strict"})
+    name: Name
+    schema_: JsonSchemaObject = Field(alias="schema")
+
+
+class JsonSchemaFormat(Wire):
+    type: Literal["json_schema"]
+    json_schema: NamedSchema
+
+
+ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")]
+
+
+class Function(Wire):
+    harmless = frozenset({"strict"})
+    name: Name
+    description: Annotated[Text, Field(max_length=MAX_TOOLS_JSON_CHARS)] | None = None
+    parameters: JsonSchemaObject | None = None
+
+
+class Tool(Wire):
+    harmless = frozenset({"cache_control"})
+    type: Literal["function"]
+    function: Function
+
+
+class FunctionName(Wire):
+    name: Name
+
+
+class NamedToolChoice(Wire):
+    type: Literal["function"]
+    function: FunctionName
+
+
+def _choice_kind(choice: Any) -> str:
+    return "word" if isinstance(choice, str) else "named"
+
+
+ToolChoice = Annotated[
+    Annotated[Literal["none", "auto", "required"], Tag("word")] | Annotated[NamedToolChoice, Tag("named")],
+    Discriminator(_choice_kind),
+]
+
+
+class ProcessorOptions(Wire):
+    """`mm_processor_kwargs` of vLLM's clients: only what a client may decide."""
+
+    use_audio_in_video: Flag | None = None

@@ -1,0 +1,124 @@
+"""What the operator reads while the model loads and once it serves, and a command that works as printed.
+
+In: the settings and the engine's card. Out: text. It never shows a key.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import shlex
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from antiphon_executor.interface.engine import ModelCard
+from antiphon_server.config.settings import ServerSettings
+from antiphon_server.process.preflight import is_loopback
+
+_log = logging.getLogger("antiphon.start")
+_KEY_IN_SHELL = "$ANTIPHON_API_KEY"
+# A terminal is no place for a megabyte of base64.
+_INTO_A_FILE = r""" | sed 's/.*"data":"\([^"]*\)".*/\1/' | base64 -d > hello.wav"""
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  # what a client on this machine calls it
+
+
+class Progress:
+    """Says one line a step, with the seconds since the start."""
+
+    def __init__(
+        self, say: Callable[[str, float], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._say = say
+        self._clock = clock
+        self._started_at = clock()
+
+    def __call__(self, step: str) -> None:
+        self._say(step, self._clock() - self._started_at)
+
+
+def printed_steps(out: TextIO) -> Callable[[str, float], None]:
+    """For people."""
+
+    def say(step: str, elapsed_s: float) -> None:
+        print(f"[{elapsed_s:6.1f} s] {step}", file=out, flush=True)
+
+    return say
+
+
+def logged_steps(step: str, elapsed_s: float) -> None:
+    """For a log of records."""
+    _log.info("%s", step, extra={"fields": {"elapsed_s": round(elapsed_s, 1)}})
+
+
+def banner(server: ServerSettings, card: ModelCard, name: str, version: str, port: int) -> str:
+    """Several lines; `port` is the one that was bound. `name`: the model as clients call it."""
+    url = base_url(server, port)
+    rows = [("model", f"{name} ({card.family}), context {card.context_tokens:,} tokens")]
+    if card.random_weights:
+        rows.append(("weights", "random weights: speech and text are noise"))
+    rows += [
+        ("listens to", ", ".join(card.input_modalities)),
+        ("voices", ", ".join(_default_first(card)) if card.speaks else "none: this model answers in text"),
+        ("memory", memory_plan(card)),
+        ("API", f"{url}/v1"),
+        ("docs", f"{url}/docs"),
+        ("metrics", f"{url}/metrics"),
+        ("access", access_line(server)),
+    ]
+    lines = [f"  {title:<11}{text}" for title, text in rows if text]
+    invitation = "Try it; it speaks into hello.wav:" if card.speaks else "Try it:"
+    return "\n".join(
+        [
+            f"Antiphon {version} is ready",
+            *lines,
+            "",
+            f"  {invitation}",
+            f"  {curl_line(server, card, name, url)}",
+        ]
+    )
+
+
+def base_url(server: ServerSettings, port: int) -> str:
+    host = _ANY_ADDRESS.get(server.host, server.host)
+    if ":" in host and not host.startswith("["):
+        host = f"[{host}]"
+    return f"http://{host}:{port}"
+
+
+def memory_plan(card: ModelCard) -> str:
+    if not card.memory:
+        return ""
+    total = sum(item.bytes for item in card.memory)
+    return ", ".join(f"{item.name} {_size(item.bytes)}" for item in card.memory) + f"; {_size(total)} in all"
+
+
+def access_line(server: ServerSettings) -> str:
+    if server.api_keys:
+        count = len(server.api_keys)
+        return f"{count} API key{'s' if count > 1 else ''}: send 'Authorization: Bearer <key>'"
+    if is_loopback(server.host):
+        return "no API key: only this machine can connect"
+    return "no API key and --insecure: anybody who reaches this address can use it"
+
+
+def curl_line(server: ServerSettings, card: ModelCard, name: str, url: str) -> str:
+    """One command. With keys it takes the key from the environment, never from here."""
+    request: dict[str, object] = {"model": name, "messages": [{"role": "user", "content": "Say hello."}]}
+    if card.speaks:
+        request |= {"modalities": ["text", "audio"], "audio": {"voice": card.default_voice, "format": "wav"}}
+    request["max_tokens"] = 32
+    auth = f' -H "Authorization: Bearer {_KEY_IN_SHELL}"' if server.api_keys else ""
+    data = shlex.quote(json.dumps(request, ensure_ascii=False))
+    command = f"curl -s {url}/v1/chat/completions{auth} -H 'Content-Type: application/json' -d {data}"
+    return command + _INTO_A_FILE if card.speaks else command
+
+
+def _default_first(card: ModelCard) -> list[str]:
+    return sorted(card.voices, key=lambda voice: voice != card.default_voice)
+
+
+def _size(count: int) -> str:
+    if count >= 1 << 30:
+        return f"{count / (1 << 30):.1f} GiB"
+    return f"{count / (1 << 20):.0f} MiB"

@@ -1,0 +1,168 @@
+"""What must be true before anything is loaded, each found out in milliseconds and said in one line.
+
+In: the settings. Out: a listening socket and nothing else, or a `StartupError` with its exit code and a hint.
+It imports neither the engine nor the application.
+"""
+
+from __future__ import annotations
+
+import difflib
+import errno
+import ipaddress
+import json
+import shutil
+import socket
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from antiphon_server.config.settings import ServerSettings, Settings
+from antiphon_server.exits import ExitCode, StartupError
+from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg
+from antiphon_server.process.weight_files import check_weights, refuse_pointers
+
+SUPPORTED_ARCHITECTURES = (
+    "Qwen3OmniMoeForConditionalGeneration",
+    "Qwen3_5OmniMoeForConditionalGeneration",
+)
+
+# The parts of a checkpoint, by the first names of their tensors.
+_WRITTEN = ("thinker",)
+_SPOKEN = (*_WRITTEN, "talker", "code2wav")
+_LISTEN_BACKLOG = 1024
+# What a client's socket takes ahead of the client: four seconds of speech as base64. The kernel's own choice
+# grows to a minute of it, and a reader that has stopped would pass for one that reads for that long.
+_SEND_BUFFER_BYTES = 128 << 10
+_CONFIG_BYTES = 4 << 20
+
+
+def before_loading(settings: Settings) -> None:
+    """Everything that can be known now. Raises `StartupError`."""
+    check_access(settings.server)
+    check_model(settings.engine.model)
+    check_weights(settings.engine.model, _SPOKEN if settings.engine.speech else _WRITTEN)
+    check_disk(Path(tempfile.gettempdir()), settings.server.limits.free_disk_bytes)
+    check_ffmpeg()
+
+
+def check_access(server: ServerSettings) -> None:
+    """Others may reach the address only with a key (R2), and any page only what needs one."""
+    if "*" in server.allowed_origins and not server.api_keys:
+        raise StartupError(
+            ExitCode.INSECURE,
+            "refusing --allowed-origins '*' without an API key: any web page could use the server",
+            "name the origins, or set ANTIPHON_API_KEY or --api-key-file",
+        )
+    if is_loopback(server.host) or server.api_keys or server.insecure:
+        return
+    raise StartupError(
+        ExitCode.INSECURE,
+        f"refusing to serve on {server.host} without an API key",
+        "set ANTIPHON_API_KEY or --api-key-file, or say --insecure",
+    )
+
+
+def is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def check_model(path: Path) -> None:
+    """The folder is there, is a checkpoint, and is one of ours."""
+    if not path.exists():
+        hint = "a hub's name is not enough: download it first and give the folder"
+        raise StartupError(ExitCode.NO_MODEL, f"there is no model at {path}", hint)
+    refuse_pointers(path)
+    config = _read_config(path)
+    architectures = config.get("architectures")
+    named = (
+        [name for name in architectures if isinstance(name, str)] if isinstance(architectures, list) else []
+    )
+    if not named:
+        raise StartupError(ExitCode.NOT_A_CHECKPOINT, f"{path / 'config.json'} names no architecture")
+    if not set(named) & set(SUPPORTED_ARCHITECTURES):
+        close = difflib.get_close_matches(named[0], SUPPORTED_ARCHITECTURES, n=1)
+        supported = ", ".join(SUPPORTED_ARCHITECTURES)
+        hint = f"did you mean a checkpoint of {close[0]}?" if close else f"supported: {supported}"
+        raise StartupError(ExitCode.UNSUPPORTED_MODEL, f"the architecture {named[0]} is not supported", hint)
+
+
+def check_disk(folder: Path, needed_bytes: int) -> None:
+    free_bytes = shutil.disk_usage(folder).free
+    if free_bytes < needed_bytes:
+        raise StartupError(
+            ExitCode.NO_SPACE,
+            f"{folder} has {free_bytes >> 20} MiB free; {needed_bytes >> 20} MiB are needed",
+            "free some space, or point TMPDIR at another disk",
+        )
+
+
+def check_ffmpeg() -> None:
+    try:
+        find_ffmpeg()
+    except FfmpegMissing:
+        hint = "apt-get install ffmpeg, or pip install imageio-ffmpeg, or set ANTIPHON_FFMPEG to its path"
+        raise StartupError(ExitCode.NO_FFMPEG, "ffmpeg was not found", hint) from None
+
+
+def listen(host: str, port: int, stalled_client_s: float) -> socket.socket:
+    """A listening socket. The kernel, too, drops clients who take nothing for `stalled_client_s`."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+    except OSError:
+        raise StartupError(
+            ExitCode.BAD_CONFIG, f"server.host: {host} is not an address of this machine"
+        ) from None
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(stalled_client_s * 1000))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
+    try:
+        sock.bind(address)
+        sock.listen(_LISTEN_BACKLOG)
+    except OSError as error:
+        sock.close()
+        raise _cannot_listen(host, port, error) from None
+    sock.setblocking(False)
+    return sock
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> StartupError:
+    match error.errno:
+        case errno.EADDRINUSE:
+            hint = (
+                f"stop the other program, or choose another with --port {port + 1 if port < 65_535 else 8000}"
+            )
+            return StartupError(ExitCode.PORT_BUSY, f"port {port} on {host} is taken", hint)
+        case errno.EACCES:
+            return StartupError(
+                ExitCode.PORT_BUSY, f"port {port} is for the system's administrator", "choose one above 1023"
+            )
+        case _:
+            message = f"server.host: {host} is not an address of this machine"
+            return StartupError(ExitCode.BAD_CONFIG, message)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    file = path / "config.json"
+    try:
+        if file.stat().st_size > _CONFIG_BYTES:
+            raise ValueError("too large")
+        config = json.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        hint = "--model wants the folder that holds config.json and the weights"
+        raise StartupError(ExitCode.NOT_A_CHECKPOINT, f"{path} has no config.json", hint) from None
+    except NotADirectoryError:
+        raise StartupError(ExitCode.NOT_A_CHECKPOINT, f"{path} is a file; a folder is needed") from None
+    except (OSError, ValueError):
+        raise StartupError(ExitCode.NOT_A_CHECKPOINT, f"{file} cannot be read as JSON") from None
+    if not isinstance(config, dict):
+        raise StartupError(ExitCode.NOT_A_CHECKPOINT, f"{file} is not a model's configuration")
+    return config

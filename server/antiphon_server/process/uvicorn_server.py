@@ -1,0 +1,87 @@
+"""uvicorn on a socket that we opened, with our limits and without its signal handling.
+
+In: an ASGI application that may be exchanged while it serves. Out: a task to wait for.
+It decides nothing: when to stop is `serve.py`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from antiphon_server.config.settings import ServerSettings
+from antiphon_server.http.app import layers
+from antiphon_server.http.connection import bounded_http
+from antiphon_server.http.connections import Connections
+from antiphon_server.http.descriptors import connection_limits, descriptor_limit
+from antiphon_server.http.lifecycle import Lifecycle
+from antiphon_server.http.routes.health import livez, unready
+from antiphon_server.observability.metrics import ServerMetrics
+
+_LAST_CONNECTIONS_S = 2
+
+
+class Front:
+    """The application of the moment: one that says `loading`, later the real one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self.app(scope, receive, send)
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn, stopped by `stop` alone."""
+
+    def __init__(self, app: ASGIApp, server: ServerSettings) -> None:
+        """Raises `StartupError` if the process may open too few files."""
+        connections = Connections(connection_limits(server.limits, descriptor_limit()))
+        config = uvicorn.Config(
+            app,
+            http=bounded_http(server.limits, server.timeouts.headers_s, connections),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            root_path=server.root_path.rstrip("/"),
+            timeout_keep_alive=server.timeouts.keep_alive_s,
+            timeout_graceful_shutdown=_LAST_CONNECTIONS_S,
+        )
+        super().__init__(config)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are `serve.py`'s: uvicorn would end the process by the signal, not with our exit code."""
+        yield
+
+    def start(self, sock: socket.socket) -> asyncio.Task[None]:
+        return asyncio.create_task(self.serve(sockets=[sock]), name="http")
+
+    def stop(self) -> None:
+        """Take no more connections; running answers get a last moment."""
+        self.should_exit = True
+
+
+def loading_app(server: ServerSettings, metrics: ServerMetrics, life: Lifecycle) -> ASGIApp:
+    """What answers before the engine is there: the probes, and 503 for everything under /v1."""
+
+    async def alive(_: Request) -> JSONResponse:
+        return JSONResponse((await livez()).model_dump())
+
+    async def not_yet(_: Request) -> JSONResponse:
+        return unready(life.closed_because())
+
+    routes = [Route("/livez", alive), Route("/{path:path}", not_yet)]
+    return Starlette(routes=routes, middleware=layers(server, metrics, life))
