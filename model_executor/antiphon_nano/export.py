@@ -39,8 +39,9 @@ MOST_BYTES = 60_000_000
 TEXT_TEMPERATURE = 0.01
 """As good as greedy, where a client says nothing: transformers takes no 0."""
 SPEECH = {"temperature": 0, "repetition_penalty": 1.0, "predictor_temperature": 0}
-"""What the server draws speech with where a client says nothing: see `antiphon_executor.checkpoint.model_card`. The
-likeliest codes are heard best, as in the trials: 19 % of words wrong where codes drawn at a temperature of 0.5 had 26.
+"""How the server draws speech by default (`antiphon_executor.checkpoint.model_card`).
+
+Greedy codes have the lowest word error rate: 19 % in the trials, against 26 % at a temperature of 0.5.
 """
 REPETITION = {"max_pattern_size": 24, "min_pattern_size": 3, "min_count": 4}
 """When an answer is cut, for going round. Nothing that it is taught to say has four such stretches alike."""

@@ -13,7 +13,7 @@ import pytest
 from antiphon_server.admission.key_rates import KeyRates
 from antiphon_server.admission.preparation_cost import PreparationCost
 from antiphon_server.chat.schema.cost_estimator import GrammarPricer
-from antiphon_server.openai_api.grammar_policy import GrammarPolicy
+from antiphon_server.config.chat import GrammarPolicy
 
 GENEROUS_S = 15.0
 

@@ -20,8 +20,8 @@ from antiphon_server.chat.schema.answer_schema import read_answer_schema
 from antiphon_server.chat.schema.bounds import SchemaBounds
 from antiphon_server.chat.schema.cost_estimator import GrammarPricer
 from antiphon_server.chat.schema.cost_process import GrammarProcess
+from antiphon_server.config.chat import GrammarPolicy
 from antiphon_server.errors import BadRequest, Overloaded
-from antiphon_server.openai_api.grammar_policy import GrammarPolicy
 from antiphon_server.openai_api.limits import MAX_SCHEMA_PLACES
 from antiphon_server.openai_api.request import parse_chat_request
 from tests.echo_engine import EchoEngine

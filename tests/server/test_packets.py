@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon_server.chat.response.packetizer import PacketRamp, PacketRules
+from antiphon_server.chat.response.packetizer import PacketRamp
+from antiphon_server.config.chat import PacketRules
 
 RULES = PacketRules()
 FRAME = bytes(3_840)

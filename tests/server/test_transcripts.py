@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from antiphon_server.chat.transcripts import Transcripts
-from antiphon_server.openai_api.limits import ChatPolicy
+from antiphon_server.config.chat import ChatPolicy
 
 
 class Clock:

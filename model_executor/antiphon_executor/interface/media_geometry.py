@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from antiphon_executor.interface.audio_geometry import AudioGeometry, mel_frames
-from antiphon_executor.models.qwen3_5_omni.prompt import patch_times_s
 
 Size = tuple[int, int]
 """(height, width), in pixels."""
@@ -163,3 +162,13 @@ class MediaGeometry:
 
 def _tokens(size: Size, factor: int) -> int:
     return (size[0] // factor) * (size[1] // factor)
+
+
+def patch_times_s(frames: int, fps: float, temporal: int) -> list[float]:
+    """The time of each temporal patch: half way between its first and last frame.
+
+    As `Qwen3VLProcessor._calculate_timestamps`; a last patch that is not full repeats the last frame.
+    """
+    last = frames - 1
+    starts = range(0, frames, temporal)
+    return [(start / fps + min(start + temporal - 1, last) / fps) / 2 for start in starts]

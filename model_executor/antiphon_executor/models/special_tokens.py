@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from transformers import PretrainedConfig
 
+ROLE_TOKENS = 3  # <|im_start|>, role, newline
+
 
 @dataclass(frozen=True, slots=True)
 class PromptIds:

@@ -11,7 +11,8 @@ from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.models.aria.config import aria_talker_config
-from antiphon_executor.models.qwen3_omni.config import TalkerLimits, talker_config
+from antiphon_executor.models.qwen3_omni.config import talker_config
+from antiphon_executor.models.talker.limits import TalkerLimits
 from antiphon_executor.stages.worker_report import EXTENSION
 
 

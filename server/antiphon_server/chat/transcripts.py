@@ -10,7 +10,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable
 
-from antiphon_server.openai_api.limits import ChatPolicy
+from antiphon_server.config.chat import ChatPolicy
 
 
 class Transcripts:

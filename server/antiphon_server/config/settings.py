@@ -15,9 +15,9 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from antiphon_executor.interface.settings import EngineSettings
+from antiphon_server.config.chat import ChatPolicy
 from antiphon_server.config.tier import Tier
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.openai_api.limits import ChatPolicy
 
 MiB = 1 << 20
 Dialect = Literal["openai", "dashscope", "union"]

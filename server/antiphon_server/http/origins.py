@@ -14,10 +14,10 @@ from collections.abc import Callable
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from antiphon_server.config.addresses import is_loopback
 from antiphon_server.config.settings import ServerSettings
 from antiphon_server.errors import ApiError, Forbidden
 from antiphon_server.http.refusal import refuse
-from antiphon_server.process.preflight import is_loopback
 
 ANY_ORIGIN = "*"
 

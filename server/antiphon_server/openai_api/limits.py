@@ -1,14 +1,6 @@
-"""How large a chat request may be, and what an operator can set of the chat route.
-
-In: nothing. Out: the bounds of every field of the wire types, and `ChatPolicy`, a part of the settings.
-"""
+"""The bounds of every field of a chat request. What an operator can set of them is `ChatPolicy`."""
 
 from __future__ import annotations
-
-from pydantic import BaseModel, ConfigDict, Field
-
-from antiphon_server.chat.response.packetizer import PacketRules
-from antiphon_server.openai_api.grammar_policy import GrammarPolicy
 
 MAX_MESSAGES = 2_048
 MAX_PARTS = 512
@@ -39,29 +31,3 @@ MAX_REPEATED_TOKENS = 256
 MAX_REPETITIONS = 256
 MAX_SEED = 2**63 - 1
 MAX_METADATA = 64
-
-
-class ChatPolicy(BaseModel):
-    """What an operator can set of `/v1/chat/completions`."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    silence_s: float = Field(
-        default=15.0, gt=0, le=15, description="A silent stream gets a comment after this long."
-    )
-    headers_s: float = Field(
-        default=5.0, gt=0, le=60, description="A stream's headers wait this long for its start."
-    )
-    text_chars: int = Field(
-        default=2_000_000, ge=1, description="Text of one request, all messages together."
-    )
-    transcripts: int = Field(default=4_096, ge=1, description="Spoken answers that can be referred to by id.")
-    transcript_bytes: int = Field(default=16 << 20, ge=1, description="Memory for their transcripts.")
-    transcript_s: float = Field(
-        default=3_600.0, gt=0, description="How long a spoken answer can be referred to."
-    )
-    packets: PacketRules = PacketRules()
-    grammar: GrammarPolicy = GrammarPolicy()
-    encode_s: float = Field(
-        default=60.0, gt=0, description="Time to encode one answer as mp3, opus, flac or aac."
-    )

@@ -13,8 +13,8 @@ from collections.abc import Callable
 from typing import TextIO
 
 from antiphon_executor.interface.engine import ModelCard
+from antiphon_server.config.addresses import is_loopback
 from antiphon_server.config.settings import ServerSettings
-from antiphon_server.process.preflight import is_loopback
 
 _log = logging.getLogger("antiphon.start")
 _KEY_IN_SHELL = "$ANTIPHON_API_KEY"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import errno
-import ipaddress
 import json
 import shutil
 import socket
@@ -16,6 +15,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from antiphon_server.config.addresses import is_loopback
 from antiphon_server.config.settings import ServerSettings, Settings
 from antiphon_server.exits import ExitCode, StartupError
 from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg
@@ -60,15 +60,6 @@ def check_access(server: ServerSettings) -> None:
         f"refusing to serve on {server.host} without an API key",
         "set ANTIPHON_API_KEY or --api-key-file, or say --insecure",
     )
-
-
-def is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def check_model(path: Path) -> None:

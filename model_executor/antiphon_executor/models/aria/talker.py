@@ -25,7 +25,7 @@ from antiphon_executor.models.talker.code_predictor import CodePredictor
 from antiphon_executor.models.talker.frame_step import FrameStep, Mouth, open_for_streams
 from antiphon_executor.models.talker.slots import SlotPool, SlotShape
 from antiphon_executor.models.talker.stream_state import LodgingStreamState
-from antiphon_executor.models.talker.weights import code_table, load_aria_weights
+from antiphon_executor.models.talker.weights import code_table, load_talker_weights
 
 
 class Qwen3_5OmniTalker(nn.Module, IsHybrid, HasInnerState):  # noqa: N801
@@ -103,7 +103,7 @@ class Qwen3_5OmniTalker(nn.Module, IsHybrid, HasInnerState):  # noqa: N801
         return self.step.finish(hidden_states)
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
-        loaded = load_aria_weights(self, weights, self.vllm_config.model_config)
+        loaded = load_talker_weights(self, weights, self.vllm_config.model_config)
         self._open_for_streams()
         return loaded
 

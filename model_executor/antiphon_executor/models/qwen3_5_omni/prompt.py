@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon_executor.interface.audio_geometry import AudioGeometry
+from antiphon_executor.interface.media_geometry import patch_times_s
 from antiphon_executor.models.thinker.tm_rope import TmRope, picture
 
 if TYPE_CHECKING:
@@ -160,16 +161,6 @@ class PromptRules:
 
     def _timestamp(self, time_s: float) -> _Run:
         return _text(list(self._encode(f"<{time_s:.1f} seconds>")))
-
-
-def patch_times_s(frames: int, fps: float, temporal: int) -> list[float]:
-    """The time of each temporal patch: half way between its first and last frame.
-
-    As `Qwen3VLProcessor._calculate_timestamps`; a last patch that is not full repeats the last frame.
-    """
-    last = frames - 1
-    starts = range(0, frames, temporal)
-    return [(start / fps + min(start + temporal - 1, last) / fps) / 2 for start in starts]
 
 
 def _text(token_ids: list[int]) -> _Run:

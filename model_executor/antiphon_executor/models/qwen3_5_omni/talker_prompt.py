@@ -11,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.models.qwen3_omni.dual_track import ROLE_TOKENS
-from antiphon_executor.models.special_tokens import PromptIds
+from antiphon_executor.models.special_tokens import ROLE_TOKENS, PromptIds
 
 
 @dataclass(frozen=True, slots=True, eq=False)

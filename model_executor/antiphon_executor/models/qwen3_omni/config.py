@@ -6,13 +6,12 @@ prompt-row ids of `TalkerVocabulary` and whose last layer is the streams' state.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from transformers import PretrainedConfig
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
 
 from antiphon_executor.models.qwen3_omni.dual_track import TalkerVocabulary
 from antiphon_executor.models.registry import TALKER_ARCHITECTURE
+from antiphon_executor.models.talker.limits import TalkerLimits
 
 _BACKBONE_KEYS = (
     "hidden_size",
@@ -31,15 +30,6 @@ _BACKBONE_KEYS = (
     "shared_expert_intermediate_size",
     "norm_topk_prob",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class TalkerLimits:
-    """What the operator sets: streams at once, frames of one, media rows of all."""
-
-    slots: int
-    max_frames: int
-    media_rows: int
 
 
 class TalkerConfig(PretrainedConfig):

@@ -16,9 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon_executor.interface.engine import InvalidTurn
-from antiphon_executor.models.special_tokens import PromptIds
-
-ROLE_TOKENS = 3  # <|im_start|>, role, newline
+from antiphon_executor.models.special_tokens import ROLE_TOKENS, PromptIds
 
 
 class RowKind(Enum):

@@ -20,13 +20,13 @@ from antiphon_executor.models.qwen3_omni.backbone import TalkerBackbone
 from antiphon_executor.models.qwen3_omni.config import TalkerConfig
 from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams
 from antiphon_executor.models.qwen3_omni.prompt_rows import PromptRows
-from antiphon_executor.models.qwen3_omni.text_rows import ResizeMLP
+from antiphon_executor.models.qwen3_omni.text_rows import EMBEDDING, ResizeMLP, project_text_table
 from antiphon_executor.models.talker.code_predictor import CodePredictor
 from antiphon_executor.models.talker.frame_step import FrameStep, Mouth, open_for_streams
 from antiphon_executor.models.talker.sampling import SUPPRESSED_TAIL
 from antiphon_executor.models.talker.slots import SlotPool, SlotShape
 from antiphon_executor.models.talker.stream_state import StreamState
-from antiphon_executor.models.talker.weights import load_talker_weights
+from antiphon_executor.models.talker.weights import code_table, load_talker_weights
 
 
 class Qwen3OmniTalker(nn.Module, IsHybrid, HasInnerState, SupportsMRoPE):
@@ -120,7 +120,15 @@ class Qwen3OmniTalker(nn.Module, IsHybrid, HasInnerState, SupportsMRoPE):
         return self.step.finish(hidden_states)
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
-        loaded = load_talker_weights(self, weights, self.vllm_config.model_config)
+        embedding: list[torch.Tensor] = []
+        aside = {EMBEDDING: embedding.append}
+        loaded = load_talker_weights(self, weights, self.vllm_config.model_config, aside)
+        if not embedding:
+            raise ValueError(f"the checkpoint has no {EMBEDDING}")
+        # The Thinker's embedding table is projected once and dropped: a text row is then one gather.
+        rows, weight = self.prompt_rows, embedding[0].to(self.codec_head.weight)
+        rows.text_table = project_text_table(weight, self.text_projection)
+        rows.code_table, rows.code_offsets = code_table(self.model.codec_embedding, self.code_predictor)
         self._open_for_streams()
         return loaded
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+EMBEDDING = "thinker.model.embed_tokens.weight"
+
 
 class ResizeMLP(nn.Module):
     """`text_projection` and `hidden_projection`: thinker_hidden → intermediate → talker_hidden, SiLU between.

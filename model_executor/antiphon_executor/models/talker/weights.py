@@ -1,15 +1,14 @@
-"""Talker weights out of an omni checkpoint: `talker.*`, `code2wav.*`, of Qwen3-Omni also the text embedding.
+"""Talker weights out of an omni checkpoint: `talker.*`, `code2wav.*`, and what a family takes beside them.
 
-The Thinker's embedding table is projected once and dropped: a text row is then one gather. Of a local
-checkpoint only the tensors that are needed are read.
+Of a local checkpoint only the tensors that are needed are read.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from types import MappingProxyType
 
 import torch
 from safetensors import safe_open
@@ -17,46 +16,32 @@ from torch import nn
 from vllm.config import ModelConfig
 from vllm.model_executor.models.utils import AutoWeightsLoader, WeightsMapper
 
-from antiphon_executor.models.qwen3_omni.text_rows import project_text_table
 from antiphon_executor.models.talker.code_predictor import CodePredictor
 
-if TYPE_CHECKING:
-    from antiphon_executor.models.aria.talker import Qwen3_5OmniTalker
-    from antiphon_executor.models.qwen3_omni.talker import Qwen3OmniTalker
-
-EMBEDDING = "thinker.model.embed_tokens.weight"
 INDEX = "model.safetensors.index.json"
 _PREFIXES = ("talker.", "code2wav.")
 _TO_TALKER = WeightsMapper(orig_to_new_prefix={"talker.": ""})
 
 
 def load_talker_weights(
-    talker: Qwen3OmniTalker, weights: Iterable[tuple[str, torch.Tensor]], config: ModelConfig
+    talker: nn.Module,
+    weights: Iterable[tuple[str, torch.Tensor]],
+    config: ModelConfig,
+    aside: Mapping[str, Callable[[torch.Tensor], None]] = MappingProxyType({}),
 ) -> set[str]:
-    """Loads the parameters and derives the tables. Returns the names of the parameters that were set."""
-    embedding: list[torch.Tensor] = []
+    """Loads the parameters; returns the names of those that were set.
+
+    `aside`: tensors that are no parameters of the Talker, by name, and what takes each of them.
+    """
 
     def parameters() -> Iterator[tuple[str, torch.Tensor]]:
-        for name, tensor in _wanted(weights, config, (*_PREFIXES, EMBEDDING)):
-            if name == EMBEDDING:
-                embedding.append(tensor)
+        for name, tensor in _wanted(weights, config, (*_PREFIXES, *aside)):
+            if name in aside:
+                aside[name](tensor)
             else:
                 yield name, tensor
 
-    loaded = AutoWeightsLoader(talker).load_weights(parameters(), mapper=_TO_TALKER)
-    if not embedding:
-        raise ValueError(f"the checkpoint has no {EMBEDDING}")
-    weight, rows = talker.codec_head.weight, talker.prompt_rows
-    rows.text_table = project_text_table(embedding[0].to(weight), talker.text_projection)
-    rows.code_table, rows.code_offsets = code_table(talker.model.codec_embedding, talker.code_predictor)
-    return loaded
-
-
-def load_aria_weights(
-    talker: Qwen3_5OmniTalker, weights: Iterable[tuple[str, torch.Tensor]], config: ModelConfig
-) -> set[str]:
-    """Loads the parameters; returns the names of those that were set."""
-    return AutoWeightsLoader(talker).load_weights(_wanted(weights, config, _PREFIXES), mapper=_TO_TALKER)
+    return AutoWeightsLoader(talker).load_weights(parameters(), mapper=_TO_TALKER)
 
 
 def code_table(codec_embedding: nn.Embedding, predictor: CodePredictor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -8,26 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pydantic import BaseModel, ConfigDict, Field
-
 from antiphon_executor.interface.engine import SAMPLES_PER_FRAME, SPEAKING_RATE_HZ
+from antiphon_server.config.chat import PacketRules
 
 _BYTES_PER_SAMPLE = 2
 _FRAME_S = SAMPLES_PER_FRAME / SPEAKING_RATE_HZ
-
-
-class PacketRules(BaseModel):
-    """How much speech goes out at once. A packet is one event of a stream."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    longest_s: float = Field(0.64, ge=0.08, le=5, description="Speech in one packet, at most.")
-    reserve_s: float = Field(
-        0.25, ge=0.08, le=5, description="A client with less in hand gets all that there is at once."
-    )
-    share: float = Field(
-        0.5, gt=0, le=1, description="How much of what a client has in hand its next packet may be long."
-    )
 
 
 class PacketRamp:

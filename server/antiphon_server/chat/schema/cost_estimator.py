@@ -17,8 +17,8 @@ from antiphon_executor.interface.grammar_verdict import Flaw, Verdict
 from antiphon_server.admission.key_lanes import KeyLanes, LaneLimits
 from antiphon_server.admission.preparation_cost import PreparationCost
 from antiphon_server.chat.schema.cost_process import GrammarProcess
+from antiphon_server.config.chat import GrammarPolicy
 from antiphon_server.errors import BadRequest, Unavailable
-from antiphon_server.openai_api.grammar_policy import GrammarPolicy
 
 # The engine compiles one after the other. Cheaper ones are not worth waiting for.
 _DEAR_S = 0.02

@@ -18,8 +18,8 @@ from dataclasses import asdict
 from pathlib import Path
 
 from antiphon_executor.interface.grammar_verdict import Limits, Verdict, decode_verdict
+from antiphon_server.config.chat import GrammarPolicy
 from antiphon_server.errors import Overloaded, Unavailable
-from antiphon_server.openai_api.grammar_policy import GrammarPolicy
 
 _START_S = 30.0
 _MESSAGE_BYTES = 4_096
