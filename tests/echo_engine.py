@@ -1,6 +1,6 @@
 """An engine that repeats what the user said and speaks it as a sine: `OmniEngine` without vLLM.
 
-In: `TurnRequest`s made with the tokenizer of `tiny_checkpoint`. Out: every event a real engine gives.
+In: `OmniRequest`s made with the tokenizer of `tiny_checkpoint`. Out: every event a real engine gives.
 Each request speaks in a tone of its own (`tone_hz`), so that a test can tell streams apart by FFT.
 A `Script` adds faults, delays and hangs at any event. It never looks at media beyond counting them.
 """
@@ -22,26 +22,23 @@ from prometheus_client.metrics_core import Metric
 from tokenizers import Tokenizer
 
 from antiphon_executor.interface.capacity import FrameTime
-from antiphon_executor.interface.engine import (
+from antiphon_executor.interface.card import ModelCard, Voice
+from antiphon_executor.interface.errors import EngineDead
+from antiphon_executor.interface.events import (
     SAMPLES_PER_FRAME,
     SPEAKING_RATE_HZ,
-    EngineDead,
-    EngineStatus,
     FinishReason,
-    Media,
-    ModelCard,
+    OmniEvent,
     PromptCounted,
-    RepetitionDetection,
     SpeechDelta,
     SpeechEnded,
     TextDelta,
     TextEnded,
-    TextSampling,
     TokenLogprob,
-    TurnEvent,
-    TurnRequest,
-    Voice,
 )
+from antiphon_executor.interface.media import Media
+from antiphon_executor.interface.request import OmniRequest, RepetitionDetection, TextSampling
+from antiphon_executor.interface.status import EngineStatus
 
 LOOK_AHEAD_SAMPLES = 555
 VOICES = ("ethan", "chelsie", "aiden")
@@ -115,7 +112,7 @@ class EchoEngine:
         self.script = Script()
         self.scripts: deque[Script] = deque()
         self.cues: dict[str, Script] = {}
-        self.turns: deque[TurnRequest] = deque(maxlen=256)
+        self.turns: deque[OmniRequest] = deque(maxlen=256)
         self.spoken: dict[str, bytes] = {}
         self.heard: dict[str, int] = {}
         self.running = 0
@@ -134,7 +131,7 @@ class EchoEngine:
     def card(self) -> ModelCard:
         return self._card
 
-    async def generate(self, turn: TurnRequest) -> AsyncIterator[TurnEvent]:
+    async def generate(self, turn: OmniRequest) -> AsyncIterator[OmniEvent]:
         script = self.scripts.popleft() if self.scripts else self.cues.get(self.text_of(turn), self.script)
         self.turns.append(turn)
         self.running += 1
@@ -186,18 +183,18 @@ class EchoEngine:
         self._stages[stage] = True
         self._restarts[stage] += 1
 
-    def text_of(self, turn: TurnRequest) -> str:
+    def text_of(self, turn: OmniRequest) -> str:
         """The last user message of the prompt, without its media."""
         prompt = self._tokenizer.decode(list(turn.prompt_token_ids), skip_special_tokens=False)
         said = prompt.split("<|im_start|>user\n")[-1].split("<|im_end|>\n<|im_start|>assistant")[0]
         return re.sub(r"<\|(vision|audio)_start\|><\|\w+_pad\|><\|\1_end\|>", "", said)
 
-    def _check_alive(self, turn: TurnRequest) -> None:
+    def _check_alive(self, turn: OmniRequest) -> None:
         for stage, alive in self._stages.items():
             if not alive and (turn.speech or stage == "thinker"):
                 raise EngineDead(stage, None if stage in self._given_up else 30.0)
 
-    def _events(self, turn: TurnRequest, script: Script) -> Iterator[TurnEvent]:
+    def _events(self, turn: OmniRequest, script: Script) -> Iterator[OmniEvent]:
         yield count_prompt(turn)
         answer = self.text_of(turn) if script.answer is None else script.answer
         pieces, reason = cut_answer(answer, turn)
@@ -218,7 +215,7 @@ class EchoEngine:
 class _Mouth:
     """The sine of one stream: frame by frame, the first 555 samples short, as the real vocoder is."""
 
-    def __init__(self, turn: TurnRequest, script: Script, frames_per_delta: int) -> None:
+    def __init__(self, turn: OmniRequest, script: Script, frames_per_delta: int) -> None:
         assert turn.speech is not None
         self._hz = tone_hz(turn.request_id, turn.speech.voice)
         self._max_frames = script.max_frames or turn.speech.max_frames
@@ -240,7 +237,7 @@ class _Mouth:
         return SpeechEnded("length" if self._frames == self._max_frames else "stop", self._frames)
 
 
-def cut_answer(answer: str, turn: TurnRequest) -> tuple[list[str], FinishReason]:
+def cut_answer(answer: str, turn: OmniRequest) -> tuple[list[str], FinishReason]:
     """Pieces of at most four characters, one token each, cut at stop strings and at `max_tokens`."""
     stops = [answer.find(stop) for stop in turn.text.stop if stop in answer]
     kept = answer[: min(stops)] if stops else answer
@@ -258,7 +255,7 @@ def make_logprobs(piece: str, top: int | None) -> tuple[TokenLogprob, ...]:
     return (TokenLogprob(piece, piece.encode(), -0.5, best),)
 
 
-def count_prompt(turn: TurnRequest) -> PromptCounted:
+def count_prompt(turn: OmniRequest) -> PromptCounted:
     """Plausible counts: 13 tokens a second of sound, one per 32 x 32 pixels, two video frames to a patch."""
     media: Media = turn.media
     audio = sum(math.ceil(clip.seconds * 13) for clip in media.audios)

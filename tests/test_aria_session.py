@@ -11,20 +11,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.interface.engine import (
-    EngineBusy,
-    InvalidTurn,
-    SpeechEnded,
-    SpeechSampling,
-)
-from antiphon_executor.ipc.messages import MediaRows, SpeechFrames
+from antiphon_executor.interface.errors import EngineBusy, InvalidRequest
+from antiphon_executor.interface.events import SpeechEnded
+from antiphon_executor.interface.request import SpeechSampling
+from antiphon_executor.ipc.messages import HiddenStates, SpeechFrames
 from antiphon_executor.models.aria.inputs import ChunkSize
 from antiphon_executor.models.aria.stream import AriaVocabulary
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.reference.speech import family_sampling
 from antiphon_executor.turn.aria_session import PREDICTOR_TEMPERATURE, PREDICTOR_TOP_P, AriaTalker
-from antiphon_executor.turn.slots import SlotLedger
+from antiphon_executor.turn.slots import SlotTracker
 from antiphon_executor.turn.speech_stream import SpeechEvent, SpokenStream, text_prompt
 from tests.session_engine import SessionEngine
 
@@ -61,8 +58,8 @@ class Frames:
 class Rig:
     engine: SessionEngine
     stream: SpokenStream
-    ledger: SlotLedger
-    prompt: MediaRows
+    ledger: SlotTracker
+    prompt: HiddenStates
 
     async def hear(self) -> list[SpeechEvent]:
         async with asyncio.timeout(5):
@@ -82,7 +79,7 @@ class Rig:
 def make_rig(*, max_frames: int = 100, context: int = 1_000, pages: int = 4, given_rows: int = 64) -> Rig:
     frames = Frames()
     engine = SessionEngine(EOS, TTS_EOS, frames.deliver)
-    ledger = SlotLedger(2, pages)
+    ledger = SlotTracker(2, pages)
     vocabulary, controls = replace(VOCABULARY, given_rows=given_rows), frozenset(IDS.controls)
     talker = AriaTalker(
         engine.converse, ledger, vocabulary, IDS, controls, {"ada": VOICE}, ChunkSize(4, 4),
@@ -92,7 +89,7 @@ def make_rig(*, max_frames: int = 100, context: int = 1_000, pages: int = 4, giv
     stream = SpokenStream("turn", sampling, talker, frames, slot=2)  # type: ignore[arg-type]
     index = np.array([3, 4], np.int32).tobytes()
     ids = np.array(PROMPT, np.int32).tobytes()
-    return Rig(engine, stream, ledger, MediaRows("turn", ids, b"", index, b"rows", 1, "bfloat16"))
+    return Rig(engine, stream, ledger, HiddenStates("turn", ids, b"", index, b"rows", 1, "bfloat16"))
 
 
 async def test_given_six_words_then_two_inputs_carry_them_and_the_first_opens_the_stream() -> None:
@@ -226,7 +223,7 @@ async def test_given_no_room_for_the_voice_and_the_media_then_the_stream_is_refu
 
 async def test_given_a_conversation_too_long_to_follow_then_the_turn_is_refused() -> None:
     rig = make_rig(context=OPENED + 4)
-    with pytest.raises(InvalidTurn, match=f"{OPENED} tokens"):
+    with pytest.raises(InvalidRequest, match=f"{OPENED} tokens"):
         await rig.speak([40])
 
 
@@ -239,7 +236,7 @@ async def test_given_rows_of_other_tokens_then_they_are_not_spoken_from() -> Non
 
 async def test_given_more_media_than_the_operator_has_room_for_then_the_turn_is_refused() -> None:
     rig = make_rig(given_rows=4)
-    with pytest.raises(InvalidTurn, match="2 media tokens; speech can follow 1"):
+    with pytest.raises(InvalidRequest, match="2 media tokens; speech can follow 1"):
         await rig.speak([40])
 
 

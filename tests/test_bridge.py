@@ -14,9 +14,9 @@ import torch
 import zmq
 import zmq.asyncio
 
-from antiphon_executor.interface.engine import AnswerLost
+from antiphon_executor.interface.errors import AnswerLost
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
-from antiphon_executor.ipc.messages import MediaRows, Message, RowsFailed, SpeechFrames, StreamFailed
+from antiphon_executor.ipc.messages import HiddenStates, Message, RowsFailed, SpeechFrames, StreamFailed
 from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams
 from antiphon_executor.models.talker.sampling import StreamSampling
 from antiphon_executor.models.talker.slots import SlotPool, SlotShape, StreamStart
@@ -50,8 +50,8 @@ def frame(stream: int, index: int) -> SpeechFrames:
     return SpeechFrames(stream, index, b"", b"pcm", ended=False)
 
 
-def rows(request_id: str) -> MediaRows:
-    return MediaRows(request_id, b"", b"", b"", b"", 4, "float32")
+def rows(request_id: str) -> HiddenStates:
+    return HiddenStates(request_id, b"", b"", b"", b"", 4, "float32")
 
 
 async def test_the_folder_is_private(folder: SocketFolder) -> None:
@@ -184,7 +184,7 @@ async def test_given_rows_that_cannot_be_read_or_sent_then_their_requests_fail_a
     bridge: Bridge, folder: SocketFolder
 ) -> None:
     unreadable, unsent, whole = (bridge.expect_rows(name) for name in ("unreadable", "unsent", "whole"))
-    bad = [*GARBAGE, wrong("MediaRows", request_id="unreadable")]
+    bad = [*GARBAGE, wrong("HiddenStates", request_id="unreadable")]
     await send(folder.rows, *bad, RowsFailed("unsent"), rows("whole"))
     for lost in (unreadable, unsent):
         with pytest.raises(AnswerLost):

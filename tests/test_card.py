@@ -11,8 +11,9 @@ import pytest
 from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.checkpoint.model_card import model_card, read_notes, text_ends
 from antiphon_executor.interface.capacity import EngineCapacity
-from antiphon_executor.interface.engine import ModelCard, RepetitionDetection, Voice
+from antiphon_executor.interface.card import ModelCard, Voice
 from antiphon_executor.interface.media_geometry import MediaGeometry
+from antiphon_executor.interface.request import RepetitionDetection
 from antiphon_executor.interface.settings import EngineSettings
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from vllm.exceptions import VLLMUnprocessableEntityError, VLLMValidationError
 
-from antiphon_executor.interface.engine import InvalidTurn, TextSampling, TurnRequest
+from antiphon_executor.interface.errors import InvalidRequest
+from antiphon_executor.interface.request import OmniRequest, TextSampling
 from antiphon_executor.stages.stage import check_room
 from antiphon_executor.turn.request_faults import refusal_of
 from antiphon_executor.turn.talker_session import ended
@@ -38,8 +39,8 @@ REFUSALS = {
 def test_a_refusal_names_the_clients_field_and_says_nothing_that_vllm_said(
     error: VLLMValidationError, text: TextSampling, param: str | None
 ) -> None:
-    refusal = refusal_of(error, TurnRequest("t", (1,), text=text), vocabulary=100, context_tokens=64)
-    assert isinstance(refusal, InvalidTurn)
+    refusal = refusal_of(error, OmniRequest("t", (1,), text=text), vocabulary=100, context_tokens=64)
+    assert isinstance(refusal, InvalidRequest)
     assert refusal.param == param
     for word in (CANARY, "Grammar", "parameter=", "value=", "token_id", "encoder cache"):
         assert word not in str(refusal)
@@ -48,13 +49,13 @@ def test_a_refusal_names_the_clients_field_and_says_nothing_that_vllm_said(
 def test_the_ids_that_a_logit_bias_may_name_are_said() -> None:
     error, text, _ = REFUSALS["token ids"]
     assert "0 to 99" in str(
-        refusal_of(error, TurnRequest("t", (1,), text=text), vocabulary=100, context_tokens=64)
+        refusal_of(error, OmniRequest("t", (1,), text=text), vocabulary=100, context_tokens=64)
     )
 
 
 def test_a_prompt_that_fills_the_context_is_refused_with_openais_code() -> None:
     check_room(15, 16)
-    with pytest.raises(InvalidTurn, match="16 tokens with its media") as raised:
+    with pytest.raises(InvalidRequest, match="16 tokens with its media") as raised:
         check_room(16, 16)
     assert (raised.value.param, raised.value.code) == ("messages", "context_length_exceeded")
 

@@ -6,12 +6,12 @@ from contextlib import ExitStack
 
 import pytest
 
-from antiphon_executor.interface.engine import EngineBusy
-from antiphon_executor.turn.slots import SlotLedger
+from antiphon_executor.interface.errors import EngineBusy
+from antiphon_executor.turn.slots import SlotTracker
 
 
 def test_given_free_slots_then_each_lease_has_its_own_and_none_is_the_trash_slot() -> None:
-    ledger = SlotLedger(slots=3, pages=0)
+    ledger = SlotTracker(slots=3, pages=0)
     with ExitStack() as leases:
         taken = [leases.enter_context(ledger.lease()) for _ in range(3)]
         assert sorted(taken) == [1, 2, 3]
@@ -20,14 +20,14 @@ def test_given_free_slots_then_each_lease_has_its_own_and_none_is_the_trash_slot
 
 
 def test_given_no_free_slot_then_the_next_is_told_at_once_when_to_come_back() -> None:
-    ledger = SlotLedger(slots=1, pages=0)
+    ledger = SlotTracker(slots=1, pages=0)
     with ledger.lease(), pytest.raises(EngineBusy, match="all 1") as busy:
         ledger.lease().__enter__()
     assert busy.value.retry_after_s > 0
 
 
 def test_given_a_turn_that_fails_then_its_slot_and_pages_are_free_again() -> None:
-    ledger = SlotLedger(slots=1, pages=4)
+    ledger = SlotTracker(slots=1, pages=4)
     with pytest.raises(RuntimeError, match="turn"), ledger.lease(), ledger.lease_pages(4):
         raise RuntimeError("turn")
     with ledger.lease(), ledger.lease_pages(4):
@@ -35,7 +35,7 @@ def test_given_a_turn_that_fails_then_its_slot_and_pages_are_free_again() -> Non
 
 
 def test_given_too_few_pages_then_the_lease_is_refused_and_takes_none() -> None:
-    ledger = SlotLedger(slots=2, pages=4)
+    ledger = SlotTracker(slots=2, pages=4)
     with ledger.lease_pages(3), pytest.raises(EngineBusy, match="media"):
         ledger.lease_pages(2).__enter__()
     with ledger.lease_pages(4):

@@ -9,16 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from antiphon_executor.interface.engine import (
-    AnswerLost,
-    FinishReason,
-    SpeechDelta,
-    SpeechEnded,
-    SpeechSampling,
-)
+from antiphon_executor.interface.errors import AnswerLost
+from antiphon_executor.interface.events import FinishReason, SpeechDelta, SpeechEnded
+from antiphon_executor.interface.request import SpeechSampling
 from antiphon_executor.interface.settings import GuardSettings, WaitSettings
 from antiphon_executor.interface.spoken_length import VoicePace
-from antiphon_executor.ipc.messages import MediaRows, SpeechFrames, StreamFailed
+from antiphon_executor.ipc.messages import HiddenStates, SpeechFrames, StreamFailed
 from antiphon_executor.turn.sound_edges import faded_in, faded_out
 from antiphon_executor.turn.speech_guard import SpeechGuard
 from antiphon_executor.turn.speech_stream import SpokenStream, text_prompt
@@ -65,7 +61,7 @@ class EndlessTalker:
 
     def feed(self, token_ids: Sequence[int], *, final: bool) -> None: ...
 
-    async def speak(self, prompt: MediaRows) -> SpeechEnded:
+    async def speak(self, prompt: HiddenStates) -> SpeechEnded:
         try:
             if self.ends is not None:
                 return self.ends
@@ -89,7 +85,7 @@ class EndingTalker(EndlessTalker):
         super().__init__()
         self._ended = SpeechEnded(reason, frames)
 
-    async def speak(self, prompt: MediaRows) -> SpeechEnded:
+    async def speak(self, prompt: HiddenStates) -> SpeechEnded:
         return self._ended
 
 

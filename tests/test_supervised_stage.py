@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from antiphon_executor.interface.engine import EngineDead
+from antiphon_executor.interface.errors import EngineDead
 from antiphon_executor.stages.restart_policy import RestartPolicy
 from antiphon_executor.stages.supervisor import SupervisedStage, Watch
 

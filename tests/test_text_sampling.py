@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from vllm import SamplingParams
 
-from antiphon_executor.interface.engine import TextSampling
+from antiphon_executor.interface.request import TextSampling
 from antiphon_executor.turn.sampling_params import sampling_params
 
 

@@ -14,32 +14,26 @@ import pytest
 import pytest_asyncio
 import zmq.asyncio
 
-from antiphon_executor.interface.engine import (
-    AnswerLost,
-    EngineBusy,
-    EngineError,
-    InvalidTurn,
-    Media,
-    Picture,
+from antiphon_executor.interface.errors import AnswerLost, EngineBusy, EngineError, InvalidRequest
+from antiphon_executor.interface.events import (
+    OmniEvent,
     PromptCounted,
     SpeechDelta,
     SpeechEnded,
-    SpeechSampling,
     TextDelta,
     TextEnded,
-    TextSampling,
-    TurnEvent,
-    TurnRequest,
 )
+from antiphon_executor.interface.media import Media, Picture
+from antiphon_executor.interface.request import OmniRequest, SpeechSampling, TextSampling
 from antiphon_executor.interface.settings import GuardSettings
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
-from antiphon_executor.ipc.messages import MediaRows, SpeechFrames
+from antiphon_executor.ipc.messages import HiddenStates, SpeechFrames
 from antiphon_executor.models.qwen3_omni.dual_track import TalkerVocabulary
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.slots import EXTRA_ARG, StreamStart
 from antiphon_executor.turn.dual_track_session import DualTrackTalker
-from antiphon_executor.turn.slots import SlotLedger
-from antiphon_executor.turn.turn import Stages, TurnRun
+from antiphon_executor.turn.slots import SlotTracker
+from antiphon_executor.turn.turn import RequestRun, Stages
 
 IM_START, USER, ASSISTANT, IMAGE, END = 1, 2, 3, 4, 5
 IDS = PromptIds(IM_START, USER, ASSISTANT, 6, IMAGE, 7, tts_pad=8, tts_bos=9, tts_eos=10)
@@ -57,7 +51,7 @@ class Engines:
     """Both engines as scripts: the Thinker says two tokens and ends; the Talker sends its frames at once."""
 
     def __init__(self, folder: SocketFolder, bridge: Bridge) -> None:
-        self.ledger = SlotLedger(slots=1, pages=8)
+        self.ledger = SlotTracker(slots=1, pages=8)
         self.after_text: Callable[[], Any] = lambda: asyncio.sleep(0)
         self.fault: BaseException | None = None
         self.opening: tuple[int, ...] = ()
@@ -105,7 +99,7 @@ class Engines:
         positions = np.tile(np.arange(len(ids), dtype=np.int32), (3, 1))
         row = np.ones(4, np.float32).tobytes()
         index = np.array([2], np.int32).tobytes()
-        rows = MediaRows(request_id, ids.tobytes(), positions.tobytes(), index, row, 4, "float32")
+        rows = HiddenStates(request_id, ids.tobytes(), positions.tobytes(), index, row, 4, "float32")
         await self._rows.send(msgspec.msgpack.encode(rows))
 
     def close(self) -> None:
@@ -123,18 +117,18 @@ async def engines() -> AsyncIterator[Engines]:
     folder.close()
 
 
-def turn(media: Media | None = None) -> TurnRequest:
-    return TurnRequest("t", PROMPT, media or Media(), TextSampling(), SpeechSampling("ethan"))
+def turn(media: Media | None = None) -> OmniRequest:
+    return OmniRequest("t", PROMPT, media or Media(), TextSampling(), SpeechSampling("ethan"))
 
 
-async def heard(run: TurnRun) -> list[TurnEvent]:
+async def heard(run: RequestRun) -> list[OmniEvent]:
     async with asyncio.timeout(5):
         return [event async for event in run.events()]
 
 
 async def test_given_text_and_speech_then_each_ends_once_and_the_slot_is_free(engines: Engines) -> None:
-    media_free = TurnRequest("t", PROMPT[4:], Media(), TextSampling(), SpeechSampling("ethan"))
-    events = await heard(TurnRun(engines.stages, media_free))
+    media_free = OmniRequest("t", PROMPT[4:], Media(), TextSampling(), SpeechSampling("ethan"))
+    events = await heard(RequestRun(engines.stages, media_free))
     assert isinstance(events[0], PromptCounted)
     assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "<30><31><5>"
     assert [one.pcm for one in events if isinstance(one, SpeechDelta)] == [b"\0\0", b"\1\0", b"\2\0"]
@@ -150,7 +144,7 @@ async def test_given_text_and_speech_then_frames_say_how_much_of_that_text_they_
     """What the prompt opens the answer with is spoken first, and stands in no transcript."""
     engines.opening = opening
     events = await heard(
-        TurnRun(engines.stages, TurnRequest("t", PROMPT[4:], speech=SpeechSampling("ethan")))
+        RequestRun(engines.stages, OmniRequest("t", PROMPT[4:], speech=SpeechSampling("ethan")))
     )
     assert [one.text_tokens for one in events if isinstance(one, SpeechDelta)] == taken_in
     assert [one.spoken_ends for one in events if isinstance(one, TextDelta)] == [(4,), (8,), ()]
@@ -165,7 +159,7 @@ async def test_given_rows_that_come_after_the_last_token_then_the_answer_is_stil
         asyncio.get_running_loop().call_later(0.05, lambda: asyncio.ensure_future(engines.send_rows("t")))
 
     engines.after_text = rows_at_last
-    events = await heard(TurnRun(engines.stages, turn(PICTURE)))
+    events = await heard(RequestRun(engines.stages, turn(PICTURE)))
     assert isinstance(events[-1], SpeechEnded)
     (start,) = engines.started
     assert start.text_ids == [30, 31, IDS.tts_eos]
@@ -192,7 +186,7 @@ async def test_the_talker_reads_a_full_stop_behind_a_text_that_the_thinker_did_n
 
     engines.after_text, engines.finish, engines.stop_reason = rows_at_last, finish, stop_reason
     stages = replace(engines.stages, decode=written, encode=lambda text: [FULL_STOP], guard=guard)
-    events = await heard(TurnRun(stages, turn(PICTURE)))
+    events = await heard(RequestRun(stages, turn(PICTURE)))
     (start,) = engines.started
     assert start.text_ids == [*read, IDS.tts_eos]
     assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "<30><31><5>"
@@ -206,21 +200,21 @@ async def test_given_a_part_that_fails_then_the_turn_fails_and_waits_for_nothing
     """Rows never come: without the Thinker's fault, the stream would wait for them."""
     engines.fault = fault
     with pytest.raises((ValueError, RuntimeError), match=r"lost|cancelled"):
-        await heard(TurnRun(engines.stages, turn(PICTURE)))
+        await heard(RequestRun(engines.stages, turn(PICTURE)))
     assert engines.ledger.used == 0
 
 
 async def test_given_a_talker_that_ends_without_an_output_then_the_answer_is_lost(engines: Engines) -> None:
     engines.talker_ends = False
     with pytest.raises(AnswerLost, match="the Talker gave its speech no end"):
-        await heard(TurnRun(engines.stages, replace(turn(), prompt_token_ids=PROMPT[4:])))
+        await heard(RequestRun(engines.stages, replace(turn(), prompt_token_ids=PROMPT[4:])))
     assert engines.ledger.used == 0
 
 
 async def test_given_a_turn_that_is_failed_from_outside_then_it_ends_with_that_error(
     engines: Engines,
 ) -> None:
-    run = TurnRun(engines.stages, turn(PICTURE))
+    run = RequestRun(engines.stages, turn(PICTURE))
     asyncio.get_running_loop().call_later(0.1, run.fail, RuntimeError("the talker has died"))
     with pytest.raises(RuntimeError, match="has died"):
         await heard(run)
@@ -229,7 +223,7 @@ async def test_given_a_turn_that_is_failed_from_outside_then_it_ends_with_that_e
 
 async def test_given_no_free_slot_then_the_thinker_is_not_even_asked(engines: Engines) -> None:
     with engines.ledger.lease(), pytest.raises(EngineBusy):
-        await heard(TurnRun(engines.stages, turn()))
+        await heard(RequestRun(engines.stages, turn()))
 
 
 @pytest.mark.parametrize("finish", ["error", "abort", "no-such-word"])
@@ -240,15 +234,15 @@ async def test_given_an_answer_that_the_engine_ends_with_an_error_then_it_never_
 ) -> None:
     """R48: a schema that could not be compiled was an empty answer with `stop`."""
     engines.finish, engines.tokens = finish, tokens
-    told: list[TurnEvent] = []
+    told: list[OmniEvent] = []
 
     async def listen() -> None:
-        async for event in TurnRun(engines.stages, TurnRequest("t", PROMPT[4:], speech=speech)).events():
+        async for event in RequestRun(engines.stages, OmniRequest("t", PROMPT[4:], speech=speech)).events():
             told.append(event)
 
     with pytest.raises(EngineError) as raised:
         await asyncio.wait_for(listen(), 5)
-    assert not isinstance(raised.value, InvalidTurn)
+    assert not isinstance(raised.value, InvalidRequest)
     assert not any(isinstance(one, TextEnded) for one in told)
     assert engines.ledger.used == 0
 
@@ -260,7 +254,7 @@ async def test_given_an_answer_that_ends_by_itself_or_at_a_limit_then_it_says_wh
     engines: Engines, finish: str, said: str
 ) -> None:
     engines.finish = finish
-    events = await heard(TurnRun(engines.stages, TurnRequest("t", PROMPT[4:])))
+    events = await heard(RequestRun(engines.stages, OmniRequest("t", PROMPT[4:])))
     assert events[-1] == TextEnded(0, said)  # type: ignore[arg-type]
 
 
@@ -274,11 +268,11 @@ async def test_given_a_grammar_that_fails_in_the_middle_then_the_piece_of_json_i
     """R48: vLLM says `stop`, since such a grammar allows nothing but the end."""
     engines.finish, engines.stop_reason = finish, stop_reason
     text = TextSampling(json_schema="{}", schema_param="tools")
-    run = TurnRun(engines.stages, TurnRequest("t", PROMPT[4:], text=text))
+    run = RequestRun(engines.stages, OmniRequest("t", PROMPT[4:], text=text))
     if says is not None:
         assert (await heard(run))[-1] == TextEnded(0, says)  # type: ignore[arg-type]
         return
-    with pytest.raises(InvalidTurn, match="in the middle of the answer") as raised:
+    with pytest.raises(InvalidRequest, match="in the middle of the answer") as raised:
         await heard(run)
     assert raised.value.param == "tools"
 
@@ -289,8 +283,8 @@ async def test_given_a_schema_that_vllm_cannot_compile_then_the_request_is_refus
 ) -> None:
     engines.finish, engines.tokens = "error", (0,)
     text = TextSampling(json_schema="{}", schema_param=param)
-    with pytest.raises(InvalidTurn, match="schema cannot be compiled") as raised:
-        await heard(TurnRun(engines.stages, TurnRequest("t", PROMPT[4:], text=text)))
+    with pytest.raises(InvalidRequest, match="schema cannot be compiled") as raised:
+        await heard(RequestRun(engines.stages, OmniRequest("t", PROMPT[4:], text=text)))
     assert raised.value.param == param
 
 
@@ -298,6 +292,6 @@ async def test_given_an_error_behind_the_first_token_then_the_schema_is_not_blam
     engines.finish, engines.tokens = "error", (30, 0)
     with pytest.raises(EngineError) as raised:
         await heard(
-            TurnRun(engines.stages, TurnRequest("t", PROMPT[4:], text=TextSampling(json_schema="{}")))
+            RequestRun(engines.stages, OmniRequest("t", PROMPT[4:], text=TextSampling(json_schema="{}")))
         )
-    assert not isinstance(raised.value, InvalidTurn)
+    assert not isinstance(raised.value, InvalidRequest)

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.checkpoint.voice_file import MAX_FILE_BYTES, VoiceError
 from antiphon_executor.checkpoint.voices import code_limits, voice_prompts, voices_of
-from antiphon_executor.interface.engine import Voice
+from antiphon_executor.interface.card import Voice
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
 from tests.reference import mini

@@ -19,7 +19,7 @@ from transformers.models.qwen3_omni_moe import Qwen3OmniMoeProcessor
 from antiphon_executor import tiny
 from antiphon_executor.checkpoint.model_card import CARD_FILE
 from antiphon_executor.interface.audio_geometry import FRAME_SAMPLES, HOP_SAMPLES, SAMPLE_RATE_HZ
-from antiphon_executor.interface.engine import OperatorError
+from antiphon_executor.interface.errors import OperatorError
 from antiphon_executor.models.qwen3_5_omni.presets import nano
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_nano import teacher

@@ -15,7 +15,8 @@ import numpy as np
 from tests.parity.talker.aria_oracle import AriaOracle, heard_prompt
 from tests.parity.talker.rig import TalkerRig, aria_rig
 
-from antiphon_executor.interface.engine import FRAMES_PER_SECOND, SpeechSampling
+from antiphon_executor.interface.events import FRAMES_PER_SECOND
+from antiphon_executor.interface.request import SpeechSampling
 from antiphon_executor.interface.settings import TalkerSettings
 from antiphon_executor.tiny import write_tiny_checkpoint
 

@@ -18,7 +18,7 @@ from tests.e2e.answers import SPOKEN, STREAMED, ask, said, timed
 from tests.e2e.ear import Ear
 from tests.e2e.server_process import start_server, terminate
 
-from antiphon_executor.interface.engine import SAMPLES_PER_FRAME, SPEAKING_RATE_HZ
+from antiphon_executor.interface.events import SAMPLES_PER_FRAME, SPEAKING_RATE_HZ
 from antiphon_executor.shipped import ANTIPHON_NANO
 from antiphon_nano.domain import answers, corpus
 from antiphon_nano.thinker.asking import copying

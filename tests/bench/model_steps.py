@@ -31,13 +31,14 @@ from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.checkpoint.voices import voices_of
 from antiphon_executor.engine.launch import plans
 from antiphon_executor.engine.talker_factory import talker_of
-from antiphon_executor.interface.engine import SpeechDelta, SpeechSampling
+from antiphon_executor.interface.events import SpeechDelta
+from antiphon_executor.interface.request import SpeechSampling
 from antiphon_executor.interface.settings import EngineSettings, TalkerSettings, ThinkerSettings
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
 from antiphon_executor.ipc.environment import prepare_environment
 from antiphon_executor.stages.restart_policy import RestartPolicy
 from antiphon_executor.stages.supervisor import SupervisedStage, Watch
-from antiphon_executor.turn.slots import SlotLedger
+from antiphon_executor.turn.slots import SlotTracker
 from antiphon_executor.turn.speech_stream import SpokenStream, text_prompt
 
 PARTS = {"model": "backbone", "code_predictor": "predictor", "code2wav": "vocoder"}
@@ -138,7 +139,7 @@ def thinking(engine: StepEngine, prompt: list[int]) -> Request:
 
 
 def speaking(engine: StepEngine, settings: EngineSettings, prompt: list[int], bridge: Bridge) -> Request:
-    config, ledger = read_config(settings.model), SlotLedger(settings.talker.streams, 1000)
+    config, ledger = read_config(settings.model), SlotTracker(settings.talker.streams, 1000)
     watch = Watch(RestartPolicy(0), 60.0, 3.0)
     stage: Any = SupervisedStage("talker", cast(Any, engine), _never, watch, lambda death: None)
     talker = talker_of(settings, config, stage, bridge, ledger)

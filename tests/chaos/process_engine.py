@@ -16,7 +16,10 @@ from pathlib import Path
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 
-from antiphon_executor.interface.engine import EngineDead, EngineStatus, SpeechDelta, TurnEvent, TurnRequest
+from antiphon_executor.interface.errors import EngineDead
+from antiphon_executor.interface.events import OmniEvent, SpeechDelta
+from antiphon_executor.interface.request import OmniRequest
+from antiphon_executor.interface.status import EngineStatus
 from antiphon_executor.stages.restart_policy import RestartPolicy
 from antiphon_executor.stages.supervisor import SupervisedStage, Watch
 from tests.echo_engine import EchoEngine
@@ -88,7 +91,7 @@ class EngineOfProcesses(EchoEngine):
             stages[name] = SupervisedStage(name, await start(), start, watch, _nobody_to_tell)
         return cls(folder, stages)
 
-    async def generate(self, turn: TurnRequest) -> AsyncIterator[TurnEvent]:
+    async def generate(self, turn: OmniRequest) -> AsyncIterator[OmniEvent]:
         for stage in STAGES if turn.speech else STAGES[:1]:
             _ = self._supervised[stage].engine
         async with aclosing(super().generate(turn)) as events:  # type: ignore[type-var]

@@ -11,7 +11,7 @@ from typing import Any
 
 import openai
 
-from antiphon_executor.interface.engine import SAMPLES_PER_FRAME, SPEAKING_RATE_HZ
+from antiphon_executor.interface.events import SAMPLES_PER_FRAME, SPEAKING_RATE_HZ
 from tests.e2e.server_process import MODEL
 
 # The decoder's transposed convolutions look this far ahead, so the first frame is that much shorter.

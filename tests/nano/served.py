@@ -22,7 +22,7 @@ from vllm.config.multimodal import MultiModalConfig
 from vllm.multimodal.processing import InputProcessingContext
 
 from antiphon_executor.checkpoint.family import read_config
-from antiphon_executor.interface.engine import TurnRequest
+from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.models.qwen3_5_omni.processor import (
     Qwen3_5ThinkerDummyInputs,
     Qwen3_5ThinkerProcessingInfo,
@@ -61,7 +61,7 @@ class Served:
         conversation = read_conversation(request, lambda _: None, ClientJson(64, 100_000))
         tokens = await self.renderer.render(conversation)
         media = await self.loader.load(conversation.sources)
-        given = engine_prompt(TurnRequest("turn", tokens, media), self.ids)
+        given = engine_prompt(OmniRequest("turn", tokens, media), self.ids)
         items = self.processor.info.parse_mm_data(given.get("multi_modal_data", {}))
         processed = self.processor(given["prompt_token_ids"], items)
         return self._read(processed)

@@ -17,7 +17,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 
-from antiphon_executor.interface.engine import OperatorError, TurnEvent, TurnRequest
+from antiphon_executor.interface.errors import OperatorError
+from antiphon_executor.interface.events import OmniEvent
+from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_server.config.flags import FlagParser
 from antiphon_server.config.sources import load
@@ -32,7 +34,7 @@ class Sticky(EchoEngine):
     async def close(self) -> None:
         time.sleep(float(os.environ.get("ECHO_CLOSES_S", "0")))  # noqa: ASYNC251
 
-    async def generate(self, turn: TurnRequest) -> AsyncIterator[TurnEvent]:
+    async def generate(self, turn: OmniRequest) -> AsyncIterator[OmniEvent]:
         await write_in_child()
         async with aclosing(super().generate(turn)) as events:  # type: ignore[type-var]
             async for event in events:

@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from antiphon_executor.interface.engine import AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.media import AudioClip, Media, Picture, VideoClip
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.controller import Admission
 from antiphon_server.chat.prompt.renderer import PromptRenderer

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from antiphon_executor.interface.engine import SAMPLES_PER_FRAME
+from antiphon_executor.interface.events import SAMPLES_PER_FRAME
 from antiphon_executor.interface.spoken_length import PAUSE_MARKS, letter_weight
 
 PAUSE_SAMPLES = 6_000

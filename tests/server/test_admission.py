@@ -9,8 +9,8 @@ import pytest
 
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.controller import Admission
-from antiphon_server.admission.cost_model import TurnSize
-from antiphon_server.admission.ticket import Ticket
+from antiphon_server.admission.cost_model import RequestSize
+from antiphon_server.admission.reservation import Reservation
 from antiphon_server.errors import Overloaded, Unavailable
 
 
@@ -27,15 +27,15 @@ def door(
 
 async def turn(
     stack: AsyncExitStack, admission: Admission, *, speaks: bool = False, choices: int = 1
-) -> Ticket:
+) -> Reservation:
     """A ticket that has its slot."""
-    ticket = await stack.enter_async_context(admission.ticket(speaks=speaks, choices=choices))
+    ticket = await stack.enter_async_context(admission.reserve(speaks=speaks, choices=choices))
     await asyncio.wait_for(ticket.start(), 1)
     return ticket
 
 
 async def waiter(admission: Admission, order: list[str], name: str, *, speaks: bool = False) -> None:
-    async with admission.ticket(speaks=speaks) as ticket:
+    async with admission.reserve(speaks=speaks) as ticket:
         await ticket.start()
         order.append(name)
 
@@ -57,9 +57,9 @@ async def test_beyond_the_queue_a_turn_is_refused_at_once_with_a_time_to_come_ba
     admission = door(sequences=1, queued_turns=1)
     async with AsyncExitStack() as stack:
         for _ in range(2):
-            await stack.enter_async_context(admission.ticket(speaks=False))
+            await stack.enter_async_context(admission.reserve(speaks=False))
         with pytest.raises(Overloaded) as caught:
-            await stack.enter_async_context(admission.ticket(speaks=False))
+            await stack.enter_async_context(admission.reserve(speaks=False))
     assert caught.value.code == "queue_full"
     assert caught.value.retry_after_s is not None
     assert 0 < caught.value.retry_after_s <= 60
@@ -74,7 +74,7 @@ async def test_text_is_not_blocked_by_full_speech_slots() -> None:
         spoken = asyncio.create_task(waiter(admission, order, "speech", speaks=True))
         await settle()
         with pytest.raises(Overloaded):
-            await stack.enter_async_context(admission.ticket(speaks=True))
+            await stack.enter_async_context(admission.reserve(speaks=True))
         await asyncio.wait_for(waiter(admission, order, "text"), 1)
         assert order == ["text"]
     await asyncio.wait_for(spoken, 1)
@@ -149,8 +149,8 @@ async def test_too_many_seconds_of_waiting_media_are_refused() -> None:
     admission = door(sequences=1, queued_turns=5, media_seconds=100)
 
     async def wait_with(seconds: float) -> None:
-        async with admission.ticket(speaks=False) as ticket:
-            await ticket.start(TurnSize(media_seconds=seconds))
+        async with admission.reserve(speaks=False) as ticket:
+            await ticket.start(RequestSize(media_seconds=seconds))
 
     async with AsyncExitStack() as stack:
         await turn(stack, admission)
@@ -165,9 +165,9 @@ async def test_too_many_seconds_of_waiting_media_are_refused() -> None:
 
 async def test_the_media_of_all_turns_share_one_bound_and_give_it_back() -> None:
     admission = door(sequences=1, media_bytes=100)
-    async with admission.ticket(speaks=False) as waiting:
+    async with admission.reserve(speaks=False) as waiting:
         waiting.hold(60)
-        async with admission.ticket(speaks=False) as other:
+        async with admission.reserve(speaks=False) as other:
             other.hold(40)
             with pytest.raises(Overloaded) as caught:
                 other.hold(1)
@@ -178,7 +178,7 @@ async def test_the_media_of_all_turns_share_one_bound_and_give_it_back() -> None
 
 async def test_a_turn_that_is_alone_is_not_refused_for_its_size() -> None:
     admission = door(media_bytes=100)
-    async with admission.ticket(speaks=False) as alone:
+    async with admission.reserve(speaks=False) as alone:
         alone.hold(60)
         alone.hold(60)
         assert admission.load.media_bytes == 120
@@ -193,7 +193,7 @@ async def test_choices_take_as_many_text_slots_but_never_more_than_there_are() -
 
 async def test_a_server_without_a_talker_says_so() -> None:
     with pytest.raises(Unavailable, match="does not speak"):
-        async with door(streams=0).ticket(speaks=True):
+        async with door(streams=0).reserve(speaks=True):
             pass
 
 
@@ -222,7 +222,7 @@ async def flood(
     """`turns` of one key, one after the other at the door; each writes its name when it starts, and ends."""
 
     async def one() -> None:
-        async with admission.ticket(speaks=False, owner=owner) as ticket:
+        async with admission.reserve(speaks=False, owner=owner) as ticket:
             await ticket.start()
             order.append(owner)
             await asyncio.sleep(0)
@@ -241,7 +241,7 @@ async def test_a_key_with_nothing_running_starts_before_one_that_floods() -> Non
     async with AsyncExitStack() as stack:
         async with AsyncExitStack() as running:
             for _ in range(2):
-                ticket = await running.enter_async_context(admission.ticket(speaks=False, owner="flood"))
+                ticket = await running.enter_async_context(admission.reserve(speaks=False, owner="flood"))
                 await ticket.start()
             many = await flood(stack, admission, order, "flood", 20)
             few = await flood(stack, admission, order, "calm", 2)
@@ -294,9 +294,9 @@ async def test_a_turn_displaced_while_its_media_are_read_hears_of_it_with_the_ne
     async with AsyncExitStack() as stack:
         await turn(stack, admission)
         first, second = [
-            await stack.enter_async_context(admission.ticket(speaks=False, owner="flood")) for _ in range(2)
+            await stack.enter_async_context(admission.reserve(speaks=False, owner="flood")) for _ in range(2)
         ]
-        await stack.enter_async_context(admission.ticket(speaks=False, owner="calm"))
+        await stack.enter_async_context(admission.reserve(speaks=False, owner="calm"))
         first.hold(1)
         with pytest.raises(Overloaded) as caught:
             second.hold(1)
@@ -310,7 +310,7 @@ async def test_one_key_runs_no_more_turns_than_it_may_while_others_go_on() -> No
     order: list[str] = []
     async with AsyncExitStack() as stack:
         for _ in range(2):
-            ticket = await stack.enter_async_context(admission.ticket(speaks=False, owner="a"))
+            ticket = await stack.enter_async_context(admission.reserve(speaks=False, owner="a"))
             await asyncio.wait_for(ticket.start(), 1)
         (waiting,) = await flood(stack, admission, order, "a", 1)
         (other,) = await flood(stack, admission, order, "b", 1)

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from antiphon_executor.interface.capacity import CacheCapacity, EngineCapacity, FrameTime
-from antiphon_executor.interface.engine import PromptCounted, SpeechDelta, TextDelta
+from antiphon_executor.interface.events import PromptCounted, SpeechDelta, TextDelta
 from antiphon_server.admission.capacity import Capacity, Price
 from antiphon_server.admission.controller import Admission
-from antiphon_server.admission.cost_model import TurnSize
-from antiphon_server.admission.ticket import Ticket
+from antiphon_server.admission.cost_model import RequestSize
+from antiphon_server.admission.reservation import Reservation
 from antiphon_server.errors import ApiError
 
 CACHE = CacheCapacity(blocks=40, block_tokens=4, request_blocks=1)
@@ -45,7 +45,7 @@ NUMBERS = st.integers(0, 1_000)
 class Request:
     """One that is inside. `starting` waits for its slot, once it has asked for one."""
 
-    ticket: Ticket
+    ticket: Reservation
     starting: asyncio.Task[None] | None = None
 
     @property
@@ -85,7 +85,7 @@ class AdmissionMachine(RuleBasedStateMachine):
     )
     def enter(self, speaks: bool, live: bool, optional: bool, choices: int, owner: str) -> None:
         """A full queue may displace another request."""
-        ticket = self.door.ticket(
+        ticket = self.door.reserve(
             speaks=speaks,
             live=live,
             choices=1 if speaks else choices,
@@ -108,7 +108,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         before = len(self.inside)
         self.enter(speaks=speaks, live=live, optional=False, choices=1, owner=owner)
         if len(self.inside) > before:
-            self._do(self._begin(self.inside[-1], TurnSize(tokens)))
+            self._do(self._begin(self.inside[-1], RequestSize(tokens)))
 
     @rule(number=NUMBERS, size=st.integers(0, 500))
     def hold(self, number: int, size: int) -> None:
@@ -120,7 +120,7 @@ class AdmissionMachine(RuleBasedStateMachine):
 
     @rule(number=NUMBERS, tokens=st.integers(0, 200), seconds=st.integers(0, 30))
     def start(self, number: int, tokens: int, seconds: int) -> None:
-        size = TurnSize(tokens, media_seconds=seconds, heard_seconds=seconds)
+        size = RequestSize(tokens, media_seconds=seconds, heard_seconds=seconds)
         for one in self._one(number, [one for one in self.inside if one.starting is None]):
             self._do(self._begin(one, size))
 
@@ -138,7 +138,7 @@ class AdmissionMachine(RuleBasedStateMachine):
     @precondition(lambda self: any(one.runs for one in self.inside))
     @rule(number=NUMBERS)
     def text_ended(self, number: int) -> None:
-        self._tell(number, Ticket.text_ended)
+        self._tell(number, Reservation.text_ended)
 
     @precondition(lambda self: self.inside)
     @rule(number=NUMBERS, error=st.sampled_from([None, GeneratorExit, asyncio.CancelledError]))
@@ -170,7 +170,7 @@ class AdmissionMachine(RuleBasedStateMachine):
     def what_is_held_is_the_sum_of_what_runs(self) -> None:
         assert self.door.load.running == sum((one.ticket.held for one in self.inside), Price())
 
-    def _fits(self, ticket: Ticket) -> bool:
+    def _fits(self, ticket: Reservation) -> bool:
         """By the figures alone, whatever the order is."""
         own = sum(one.runs and one.ticket.owner == ticket.owner for one in self.inside)
         if own >= CAPACITY.turns_per_key:
@@ -199,10 +199,10 @@ class AdmissionMachine(RuleBasedStateMachine):
         self.inside.remove(one)
         self._do(go())
 
-    async def _begin(self, one: Request, size: TurnSize) -> None:
+    async def _begin(self, one: Request, size: RequestSize) -> None:
         one.starting = asyncio.create_task(one.ticket.start(size))
 
-    def _tell(self, number: int, change: Callable[[Ticket], None]) -> None:
+    def _tell(self, number: int, change: Callable[[Reservation], None]) -> None:
         """Something becomes of one that runs."""
         for one in self._one(number, [one for one in self.inside if one.runs]):
             self._do_now(partial(change, one.ticket))

@@ -9,27 +9,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.interface.engine import SpeechDelta, SpeechEnded, TextDelta, TextEnded, TurnEvent
+from antiphon_executor.interface.events import OmniEvent, SpeechDelta, SpeechEnded, TextDelta, TextEnded
 from antiphon_server.chat.response.alignment import Alignment
 
 FRAME = 1_920
 LOUD = (np.sin(np.arange(FRAME) * 0.1) * 8_000).astype("<i2").tobytes()
 
 
-def text_of(*tokens: str) -> list[TurnEvent]:
+def text_of(*tokens: str) -> list[OmniEvent]:
     """One delta a token; a token without text is one that only begins a character, or stands for none."""
     ends = accumulate(map(len, tokens))
     deltas = [TextDelta(0, token, 1, (), (end,)) for token, end in zip(tokens, ends, strict=True)]
     return [*deltas, TextDelta(0, "", 1), TextEnded(0, "stop")]
 
 
-def speech_of(*text_tokens: int) -> list[TurnEvent]:
+def speech_of(*text_tokens: int) -> list[OmniEvent]:
     """A frame of sound each, and how many tokens have entered with it."""
     deltas = [SpeechDelta(LOUD, 1, tokens) for tokens in text_tokens]
     return [*deltas, SpeechEnded("stop", len(deltas))]
 
 
-def words_of(*events: TurnEvent) -> list[tuple[str, int, int]]:
+def words_of(*events: OmniEvent) -> list[tuple[str, int, int]]:
     alignment = Alignment()
     for event in events:
         alignment.see(event)
@@ -138,7 +138,7 @@ TOKENS = st.lists(
 
 
 @st.composite
-def answers(draw: st.DrawFn) -> tuple[list[str], list[TurnEvent], list[TurnEvent], list[bool]]:
+def answers(draw: st.DrawFn) -> tuple[list[str], list[OmniEvent], list[OmniEvent], list[bool]]:
     """Tokens, the text's and the speech's events, and in which order the two come."""
     tokens = draw(TOKENS)
     step, tail, opening = draw(st.integers(1, 5)), draw(st.integers(0, 6)), draw(st.integers(0, 2))
@@ -150,7 +150,7 @@ def answers(draw: st.DrawFn) -> tuple[list[str], list[TurnEvent], list[TurnEvent
 
 @given(answers(), st.integers(1, 30))
 def test_in_any_order_all_the_text_is_covered_once_in_times_that_never_go_back(
-    answer: tuple[list[str], list[TurnEvent], list[TurnEvent], list[bool]], reach: int
+    answer: tuple[list[str], list[OmniEvent], list[OmniEvent], list[bool]], reach: int
 ) -> None:
     tokens, text, speech, turns = answer
     alignment, given_words = Alignment(), []
@@ -172,7 +172,7 @@ def test_in_any_order_all_the_text_is_covered_once_in_times_that_never_go_back(
 
 @given(answers())
 def test_no_word_begins_before_the_speech_has_taken_it_in(
-    answer: tuple[list[str], list[TurnEvent], list[TurnEvent], list[bool]],
+    answer: tuple[list[str], list[OmniEvent], list[OmniEvent], list[bool]],
 ) -> None:
     tokens, text, speech, _ = answer
     alignment = Alignment()
@@ -190,7 +190,7 @@ def test_no_word_begins_before_the_speech_has_taken_it_in(
 
 @given(answers(), st.lists(st.integers(0, 300 * FRAME // 10), min_size=2, max_size=6))
 def test_what_may_have_been_said_only_grows_and_holds_every_word_that_has_begun(
-    answer: tuple[list[str], list[TurnEvent], list[TurnEvent], list[bool]], samples: list[int]
+    answer: tuple[list[str], list[OmniEvent], list[OmniEvent], list[bool]], samples: list[int]
 ) -> None:
     tokens, text, speech, _ = answer
     alignment = Alignment()

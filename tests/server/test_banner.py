@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from antiphon_executor.interface.engine import MemoryItem
+from antiphon_executor.interface.card import MemoryItem
 from antiphon_server.config.settings import ServerSettings
 from antiphon_server.process.banner import Progress, banner, curl_line, printed_steps
 from tests.echo_engine import echo_card

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from antiphon_executor.interface.engine import (
+from antiphon_executor.interface.events import (
+    OmniEvent,
     SpeechDelta,
     SpeechEnded,
     TextDelta,
     TextEnded,
     TokenLogprob,
-    TurnEvent,
 )
-from antiphon_server.chat.response.word_timestamps import Captions
+from antiphon_server.chat.response.word_timestamps import WordTimestamps
 from antiphon_server.chat.turn_spec import AnswerForm
 
 FRAME = 1_920
@@ -25,12 +25,12 @@ ONE, TWO = TextDelta(0, "Hi ", 1, (), (3,)), TextDelta(0, "you", 1, (), (6,))
 LAST, ENDED = TextDelta(0, "", 1), TextEnded(0, "stop")
 
 
-def captions(**wishes: Any) -> Captions:
+def captions(**wishes: Any) -> WordTimestamps:
     fields: dict[str, Any] = {
         "stream": True, "dialect": "openai", "speaks": True, "audio_format": "pcm16", "choices": 1,
         "tool_use": "none", "include_usage": False, "continuous_usage": False,
     }  # fmt: skip
-    return Captions(AnswerForm(**fields | wishes))
+    return WordTimestamps(AnswerForm(**fields | wishes))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_delta_with_log_probabilities_stays_whole() -> None:
 
 def test_words_come_behind_the_sound_that_says_them() -> None:
     shown = captions(timestamps="word")
-    events: tuple[TurnEvent, ...] = (ONE, TWO, ENDED, *[SpeechDelta(LOUD, 1, 2)] * 5, SpeechEnded("stop", 5))
+    events: tuple[OmniEvent, ...] = (ONE, TWO, ENDED, *[SpeechDelta(LOUD, 1, 2)] * 5, SpeechEnded("stop", 5))
     for event in events:
         shown.see(event)
     assert shown.behind(FRAME) == []

@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.interface.engine import (
+from antiphon_executor.interface.events import (
+    OmniEvent,
     PromptCounted,
     SpeechDelta,
     SpeechEnded,
     TextDelta,
     TextEnded,
     TokenLogprob,
-    TurnEvent,
 )
-from antiphon_server.chat.response.chunks import ChunkWriter, Sextets
+from antiphon_server.chat.response.chunks import Base64Alignment, ChunkWriter
 from antiphon_server.chat.response.usage import UsageMeter
 from antiphon_server.chat.turn_spec import AnswerForm, AnswerHead
 
@@ -43,7 +43,7 @@ def form(**changes: Any) -> AnswerForm:
     return AnswerForm(**plain | changes)
 
 
-def chunks_of(form: AnswerForm, *events: TurnEvent) -> list[dict[str, Any]]:
+def chunks_of(form: AnswerForm, *events: OmniEvent) -> list[dict[str, Any]]:
     meter = UsageMeter()
     writer = ChunkWriter(HEAD, form, meter)
     chunks = writer.opening()
@@ -63,7 +63,7 @@ def fields_of(delta: dict[str, Any]) -> list[str]:
 
 @given(st.lists(st.binary(max_size=40), max_size=12))
 def test_every_piece_but_the_last_is_a_multiple_of_six_bytes(pieces: list[bytes]) -> None:
-    sextets = Sextets()
+    sextets = Base64Alignment()
     out = [piece for piece in (sextets.take(data) for data in pieces) if piece]
     rest = sextets.finish()
     assert all(len(piece) % 6 == 0 for piece in out)

@@ -14,7 +14,8 @@ from typing import Any, cast
 import pytest
 from fastapi import FastAPI
 
-from antiphon_executor.interface.engine import EngineBusy, EngineDead, InvalidTurn, Media
+from antiphon_executor.interface.errors import EngineBusy, EngineDead, InvalidRequest
+from antiphon_executor.interface.media import Media
 from antiphon_server.chat.service import Service
 from antiphon_server.errors import BadRequest
 from antiphon_server.http.app import create_app
@@ -157,7 +158,7 @@ async def test_a_fault_at_any_event_is_the_one_end_of_a_stream(
 @pytest.mark.parametrize(
     ("fault", "status", "code"),
     [
-        (InvalidTurn("too long", "messages"), 400, "invalid_turn"),
+        (InvalidRequest("too long", "messages"), 400, "invalid_turn"),
         (EngineBusy("no room", 2.0), 429, "engine_busy"),
         (EngineDead("talker"), 503, "engine_dead"),
         (RuntimeError("secret"), 500, "internal_error"),

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon_executor.interface.capacity import CacheCapacity, EngineCapacity, FrameTime
-from antiphon_executor.interface.engine import PromptCounted, SpeechDelta, TextDelta
+from antiphon_executor.interface.events import PromptCounted, SpeechDelta, TextDelta
 from antiphon_server.admission.capacity import Capacity, Price
 from antiphon_server.admission.controller import Admission
-from antiphon_server.admission.cost_model import TurnSize
-from antiphon_server.admission.ticket import Ticket
+from antiphon_server.admission.cost_model import RequestSize
+from antiphon_server.admission.reservation import Reservation
 
 CACHE = CacheCapacity(blocks=40, block_tokens=4, request_blocks=1)
 CAPACITY = Capacity(
@@ -49,7 +49,7 @@ class Arrival:
 class Guest:
     """A turn inside; it ends when `leaves` is set."""
 
-    ticket: Ticket
+    ticket: Reservation
     task: asyncio.Task[None]
     leaves: asyncio.Event
 
@@ -65,12 +65,12 @@ class House:
         self.door = Admission(CAPACITY, lambda: FrameTime((0.05,), self.limit), lambda: 0.0)
 
     async def arrive(self, one: Arrival) -> None:
-        ticket = self.door.ticket(speaks=one.speaks, live=one.live, choices=one.choices, owner=one.owner)
+        ticket = self.door.reserve(speaks=one.speaks, live=one.live, choices=one.choices, owner=one.owner)
         leaves = asyncio.Event()
 
         async def stay() -> None:
             async with ticket:
-                await ticket.start(TurnSize(one.prompt_tokens, media_seconds=1.0))
+                await ticket.start(RequestSize(one.prompt_tokens, media_seconds=1.0))
                 await leaves.wait()
 
         self.guests.append(Guest(ticket, asyncio.create_task(stay()), leaves))

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
-from antiphon_executor.interface.engine import EngineBusy, EngineDead, EngineError, InvalidTurn
+from antiphon_executor.interface.errors import EngineBusy, EngineDead, EngineError, InvalidRequest
 from antiphon_server.errors import ApiError, BadRequest, ServerFault
 from antiphon_server.http.error_response import body_of, error_of, headers_of
 
@@ -35,7 +35,7 @@ def validation_error() -> ValidationError:
     ("exc", "status", "code", "param"),
     [
         (BadRequest("no", param="x"), 400, "invalid_value", "x"),
-        (InvalidTurn("too long", param="messages"), 400, "invalid_turn", "messages"),
+        (InvalidRequest("too long", param="messages"), 400, "invalid_turn", "messages"),
         (EngineBusy("no slot", retry_after_s=1.5), 429, "engine_busy", None),
         (EngineDead("talker"), 503, "engine_dead", None),
         (EngineError(SECRET), 500, "internal_error", None),

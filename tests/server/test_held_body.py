@@ -14,7 +14,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from antiphon_executor.interface.engine import AudioClip, Media
+from antiphon_executor.interface.media import AudioClip, Media
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.controller import Admission
 from antiphon_server.chat.service import Service

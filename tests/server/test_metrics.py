@@ -9,7 +9,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from antiphon_executor.interface.engine import EngineStatus
+from antiphon_executor.interface.status import EngineStatus
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.controller import Admission
 from antiphon_server.chat.service import Service
@@ -94,7 +94,7 @@ async def test_the_door_is_looked_at_when_asked() -> None:
     metrics = ServerMetrics("x")
     admission = Admission(Capacity(1, 1, 5, 100, 30, 100))
     metrics.watch_load(lambda: admission.load)
-    async with admission.ticket(speaks=True) as ticket, admission.ticket(speaks=False):
+    async with admission.reserve(speaks=True) as ticket, admission.reserve(speaks=False):
         await ticket.start()
         found = samples(metrics.render().decode())
     assert found["antiphon_stage_queue_depth", (("stage", "thinker"),)] == 1

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from antiphon_executor.interface.engine import TurnRequest
+from antiphon_executor.interface.request import OmniRequest
 from antiphon_server.config.settings import LogSettings
 from antiphon_server.http.app import create_app
 from tests.echo_engine import EchoEngine
@@ -69,7 +69,7 @@ async def test_what_the_engine_notes_stands_among_ours(
     checkpoint: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Noting(EchoEngine):
-        def generate(self, turn: TurnRequest) -> Any:
+        def generate(self, turn: OmniRequest) -> Any:
             assert turn.note is not None
             turn.note("thinker_queued", 0.0)
             return super().generate(turn)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon_server.chat.response.packetizer import PacketRamp
+from antiphon_server.chat.response.packetizer import Packetizer
 from antiphon_server.config.chat import PacketRules
 
 RULES = PacketRules()
@@ -39,7 +39,7 @@ def play(sends: list[tuple[float, bytes]]) -> Heard:
 
 def through_ramp(arrivals: list[tuple[float, bytes]]) -> Heard:
     """What a server sends that looks at the ramp with every frame and whenever it is due."""
-    ramp, sends = PacketRamp(RULES), list[tuple[float, bytes]]()
+    ramp, sends = Packetizer(RULES), list[tuple[float, bytes]]()
 
     def look(now_s: float) -> None:
         if pcm := ramp.take(now_s):
@@ -111,7 +111,7 @@ def test_a_client_runs_dry_exactly_where_it_would_with_single_frames(gaps: list[
 
 @given(st.lists(st.floats(0, 0.3), min_size=1, max_size=60))
 def test_nothing_waits_longer_than_the_client_can(gaps: list[float]) -> None:
-    ramp, now_s = PacketRamp(RULES), 0.0
+    ramp, now_s = Packetizer(RULES), 0.0
     for gap_s in gaps:
         now_s += gap_s
         ramp.add(FRAME, now_s)
@@ -123,14 +123,14 @@ def test_nothing_waits_longer_than_the_client_can(gaps: list[float]) -> None:
 
 def test_an_opening_is_waited_for_but_no_longer_than_it_is_long() -> None:
     """Given an opening of 0.1 s: one frame is held, and goes with the second, or alone 0.1 s later."""
-    ramp = PacketRamp(RULES, lambda: 0.1)
+    ramp = Packetizer(RULES, lambda: 0.1)
     assert ramp.due_in_s(0.0) is None
     ramp.add(FIRST, 0.0)
     assert ramp.take(0.0) == b""
     assert ramp.due_in_s(0.04) == pytest.approx(0.06)
     ramp.add(FRAME, 0.05)
     assert ramp.take(0.05) == FIRST + FRAME
-    late = PacketRamp(RULES, lambda: 0.1)
+    late = Packetizer(RULES, lambda: 0.1)
     late.add(FIRST, 0.0)
     assert late.take(0.099) == b""
     assert late.take(0.101) == FIRST

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from antiphon_executor.interface.capacity import CacheCapacity, EngineCapacity
-from antiphon_executor.interface.engine import AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.media import AudioClip, Media, Picture, VideoClip
 from antiphon_executor.interface.media_geometry import MediaGeometry, PixelBounds
 from antiphon_server.admission.capacity import Capacity, Price
-from antiphon_server.admission.cost_model import TurnSize, heard_seconds, media_seconds, price, tokens_of
+from antiphon_server.admission.cost_model import RequestSize, heard_seconds, media_seconds, price, tokens_of
 
 CACHE = CacheCapacity(blocks=100, block_tokens=16)
 CAPACITY = Capacity(
@@ -17,7 +17,7 @@ CAPACITY = Capacity(
 
 
 def text(**size: int) -> Price:
-    return price(TurnSize(**size), speaks=False, live=False, capacity=CAPACITY)
+    return price(RequestSize(**size), speaks=False, live=False, capacity=CAPACITY)
 
 
 def test_an_answer_is_expected_to_be_as_long_as_asked_for_but_not_longer_than_most_are() -> None:
@@ -43,15 +43,15 @@ def test_nothing_costs_more_than_there_is() -> None:
 
 def test_speech_takes_its_stream_its_listener_and_room_for_its_frames() -> None:
     """8 s are 100 frames, two tokens each."""
-    spoken = price(TurnSize(prompt_tokens=32), speaks=True, live=True, capacity=CAPACITY)
+    spoken = price(RequestSize(prompt_tokens=32), speaks=True, live=True, capacity=CAPACITY)
     assert (spoken.streams, spoken.live, spoken.talker_blocks) == (1, 1, (32 + 200) // 16 + 1)
-    unheard = price(TurnSize(prompt_tokens=32, max_frames=4), speaks=True, live=False, capacity=CAPACITY)
+    unheard = price(RequestSize(prompt_tokens=32, max_frames=4), speaks=True, live=False, capacity=CAPACITY)
     assert (unheard.live, unheard.talker_blocks) == (0, 3)
     assert spoken.spoken_part == Price(streams=1, live=1, talker_blocks=15)
 
 
 def test_caches_of_which_nothing_is_known_cost_nothing() -> None:
-    free = price(TurnSize(9_999), speaks=True, live=True, capacity=Capacity(8, 4, 8, 100, 30, 1))
+    free = price(RequestSize(9_999), speaks=True, live=True, capacity=Capacity(8, 4, 8, 100, 30, 1))
     assert free == Price(sequences=1, streams=1, live=1)
 
 

@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 
 from antiphon_executor.interface.capacity import CacheCapacity, EngineCapacity, FrameTime
-from antiphon_executor.interface.engine import PromptCounted, SpeechDelta, TextDelta
+from antiphon_executor.interface.events import PromptCounted, SpeechDelta, TextDelta
 from antiphon_server.admission.capacity import Capacity, Price
 from antiphon_server.admission.controller import Admission
-from antiphon_server.admission.cost_model import TurnSize
-from antiphon_server.admission.ticket import Ticket
+from antiphon_server.admission.cost_model import RequestSize
+from antiphon_server.admission.reservation import Reservation
 from antiphon_server.config.settings import Settings
 from antiphon_server.errors import Overloaded, RateExceeded, Unavailable
 from antiphon_server.process.serve import capacity_of
@@ -35,10 +35,10 @@ class World:
         self.door = Admission(capacity, lambda: self.frame_time, lambda: self.now_s)
         self.started: list[str] = []
 
-    async def turn(self, stack: AsyncExitStack, prompt_tokens: int = 0, **kind: object) -> Ticket:
+    async def turn(self, stack: AsyncExitStack, prompt_tokens: int = 0, **kind: object) -> Reservation:
         """One that has its slot."""
-        ticket = await stack.enter_async_context(self.door.ticket(**{"speaks": False, **kind}))  # type: ignore[arg-type]
-        await asyncio.wait_for(ticket.start(TurnSize(prompt_tokens)), 1)
+        ticket = await stack.enter_async_context(self.door.reserve(**{"speaks": False, **kind}))  # type: ignore[arg-type]
+        await asyncio.wait_for(ticket.start(RequestSize(prompt_tokens)), 1)
         return ticket
 
     @asynccontextmanager
@@ -49,8 +49,8 @@ class World:
 
         async def stay() -> None:
             async with AsyncExitStack() as stack:
-                ticket = await stack.enter_async_context(self.door.ticket(**{"speaks": False, **kind}))  # type: ignore[arg-type]
-                await ticket.start(TurnSize(prompt_tokens))
+                ticket = await stack.enter_async_context(self.door.reserve(**{"speaks": False, **kind}))  # type: ignore[arg-type]
+                await ticket.start(RequestSize(prompt_tokens))
                 self.started.append(name)
                 await asyncio.Event().wait()
 
@@ -115,12 +115,12 @@ async def test_when_a_request_for_which_room_was_kept_is_displaced_the_others_st
     world = World(replace(TIGHT, queued_turns=1, sequences=3))
     async with AsyncExitStack() as stack:
         await world.turn(stack, prompt_tokens=20, owner="calm")
-        await stack.enter_async_context(world.door.ticket(speaks=False, owner="flood"))
+        await stack.enter_async_context(world.door.reserve(speaks=False, owner="flood"))
         await stack.enter_async_context(world.waiting("large", prompt_tokens=90, owner="flood"))
         world.now_s = 15.0
         await stack.enter_async_context(world.waiting("small", prompt_tokens=5, owner="calm"))
         assert world.started == []
-        await stack.enter_async_context(world.door.ticket(speaks=False, owner="newcomer"))
+        await stack.enter_async_context(world.door.reserve(speaks=False, owner="newcomer"))
         await settle()
         assert world.door.load.refused == {"displaced": 1}
         assert world.started == ["small"]
@@ -233,8 +233,8 @@ async def test_who_could_not_be_spoken_to_before_the_deadline_is_told_at_once() 
             assert (caught.value.code, caught.value.status) == ("not_in_real_time", 429)
             assert caught.value.retry_after_s == pytest.approx(40, rel=0.01)
             assert world.door.load.refused == {"not_in_real_time": 1}
-            await queue.enter_async_context(world.door.ticket(speaks=True, live=False))
-        await queue.enter_async_context(world.door.ticket(speaks=True))
+            await queue.enter_async_context(world.door.reserve(speaks=True, live=False))
+        await queue.enter_async_context(world.door.reserve(speaks=True))
 
 
 async def test_the_place_of_a_listener_goes_to_a_key_that_has_fewer() -> None:
@@ -315,8 +315,8 @@ async def test_a_key_that_has_used_its_tokens_hears_when_there_are_enough_again(
 async def test_sound_heard_and_spoken_is_debited_and_text_goes_on_without() -> None:
     world = World(replace(ROOMY, audio_seconds_per_minute=60.0))
     async with AsyncExitStack() as stack:
-        ticket = await stack.enter_async_context(world.door.ticket(speaks=True))
-        await ticket.start(TurnSize(heard_seconds=20.0))
+        ticket = await stack.enter_async_context(world.door.reserve(speaks=True))
+        await ticket.start(RequestSize(heard_seconds=20.0))
         ticket.see(SpeechDelta(b"", 500, 0))
         with pytest.raises(RateExceeded):
             await world.turn(stack, speaks=True)

@@ -11,14 +11,14 @@ import pytest
 from antiphon_executor.interface.capacity import FrameTime
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.controller import LOOK_AGAIN_S, Admission
-from antiphon_server.admission.ticket import Ticket
+from antiphon_server.admission.reservation import Reservation
 from antiphon_server.errors import Overloaded
 from tests.server.test_admission import door, settle, turn, waiter
 
 
-async def optional(stack: AsyncExitStack, admission: Admission) -> Ticket:
+async def optional(stack: AsyncExitStack, admission: Admission) -> Reservation:
     """A spoken request that takes text where no stream is free; it has its slot."""
-    ticket = await stack.enter_async_context(admission.ticket(speaks=True, speech_optional=True))
+    ticket = await stack.enter_async_context(admission.reserve(speaks=True, speech_optional=True))
     await asyncio.wait_for(ticket.start(), 1)
     return ticket
 
@@ -45,7 +45,7 @@ async def test_optional_speech_that_waits_for_a_text_slot_takes_the_stream_that_
         await turn(text, admission)
         speech = await stack.enter_async_context(AsyncExitStack())
         await turn(speech, admission, speaks=True)
-        ticket = await stack.enter_async_context(admission.ticket(speaks=True, speech_optional=True))
+        ticket = await stack.enter_async_context(admission.reserve(speaks=True, speech_optional=True))
         starting = asyncio.create_task(ticket.start())
         await settle()
         assert not starting.done()
@@ -57,10 +57,10 @@ async def test_optional_speech_that_waits_for_a_text_slot_takes_the_stream_that_
 async def test_a_key_that_runs_as_many_as_it_may_hears_that_and_not_that_no_slot_is_free() -> None:
     admission = Admission(Capacity(4, 4, 20, 100, 0.05, 1_000, turns_per_key=1))
     async with AsyncExitStack() as stack:
-        first = await stack.enter_async_context(admission.ticket(speaks=False, owner="a"))
+        first = await stack.enter_async_context(admission.reserve(speaks=False, owner="a"))
         await first.start()
         with pytest.raises(Overloaded) as caught:
-            async with admission.ticket(speaks=False, owner="a") as second:
+            async with admission.reserve(speaks=False, owner="a") as second:
                 await second.start()
     assert (caught.value.code, caught.value.status) == ("key_concurrency", 429)
     assert caught.value.retry_after_s is not None

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from antiphon_executor.interface.engine import SPEAKING_RATE_HZ
+from antiphon_executor.interface.events import SPEAKING_RATE_HZ
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
 from tests.echo_engine import EchoEngine, Script

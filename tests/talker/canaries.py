@@ -25,7 +25,7 @@ from antiphon_executor.models.aria.streams import AriaStreams
 from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
 from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams
 from antiphon_executor.models.talker.code_predictor import CodePredictor
-from antiphon_executor.models.talker.frame_step import FrameStep, Mouth
+from antiphon_executor.models.talker.frame_step import FrameStep, SpeechHead
 from antiphon_executor.models.talker.sampling import StreamSampling
 from antiphon_executor.models.talker.slots import SlotPool, SlotShape, StreamStart
 from antiphon_executor.models.talker.step_rows import Rows
@@ -127,7 +127,7 @@ class Worker:
             reset_vocoder=vocoder.reset,
         )
         self.family: Family = _Aria(self) if aria else _DualTrack(self)
-        mouth = Mouth(
+        mouth = SpeechHead(
             codec_head=weights.head,
             embed_code0=lambda code: weights.codes[0][code],
             predictor=weights.predictor,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from antiphon_executor.interface.engine import InvalidTurn
+from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.models.aria.stream import AriaKind, AriaPrompt, AriaVocabulary, aria_prompt
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
 from antiphon_executor.models.special_tokens import PromptIds
@@ -71,7 +71,7 @@ def test_voice_frames_leave_less_room_for_media() -> None:
 
 
 def test_a_prompt_without_an_open_assistant_turn_is_an_invalid_turn() -> None:
-    with pytest.raises(InvalidTurn, match="open assistant turn"):
+    with pytest.raises(InvalidRequest, match="open assistant turn"):
         prompt(mini.mini_prompt().token_ids.numpy()[:-3], mini.mini_voice())
 
 

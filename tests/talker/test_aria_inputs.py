@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.interface.engine import InvalidTurn
+from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.models.aria.chunk_rule import Kind, chunks, stream_order
 from antiphon_executor.models.aria.inputs import AriaInputs, ChunkSize, SessionInput
 from antiphon_executor.models.aria.order import UNKNOWN, AriaOrder
@@ -79,7 +79,7 @@ def test_given_a_short_context_then_the_stream_ends_where_it_is_full(max_tokens:
 
 
 def test_given_a_prompt_that_fills_the_context_then_the_turn_is_refused() -> None:
-    with pytest.raises(InvalidTurn, match="4 tokens of the 8"):
+    with pytest.raises(InvalidRequest, match="4 tokens of the 8"):
         AriaInputs(list(PROMPT), VOCABULARY, SIZE, max_frames=4, max_tokens=8)
 
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon_executor.interface.engine import InvalidTurn
+from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.models.qwen3_omni.dual_track import (
     RowKind,
     SharedRow,
@@ -166,13 +166,13 @@ class TestRows:
         [[], [30, 31], [tiny.IM_START, tiny.USER, tiny.NEWLINE, 30], HEADER[:2], [*HEADER, *HEADER[:1]]],
     )
     def test_a_prompt_that_asks_for_no_answer_is_refused(self, ids: list[int]) -> None:
-        with pytest.raises(InvalidTurn, match="open assistant turn"):
+        with pytest.raises(InvalidRequest, match="open assistant turn"):
             talker_prompt(
                 np.array(ids, np.int32), np.zeros((3, len(ids)), int), IDS, VOCABULARY, slot=1, speaker=0
             )
 
     def test_more_media_than_the_talker_holds_are_refused(self) -> None:
-        with pytest.raises(InvalidTurn, match="speech can follow 4096"):
+        with pytest.raises(InvalidRequest, match="speech can follow 4096"):
             prompt_of(Conversation().turn(tiny.USER, image(65, 64)))
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.interface.engine import Derailment
+from antiphon_executor.interface.events import Derailment
 from antiphon_executor.interface.settings import GuardSettings
 from antiphon_executor.turn.speech_guard import SpeechGuard
 

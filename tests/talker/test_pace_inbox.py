@@ -10,7 +10,7 @@ import pytest
 from antiphon_executor.interface.capacity import FrameTime
 from antiphon_executor.ipc.bridge import FRESH_S, Bridge, SocketFolder
 from antiphon_executor.ipc.messages import ClientCursor, StepTimesTold
-from antiphon_executor.ipc.pace_socket import TIMES_AGAIN_S, TIMES_EVERY_S, PaceInbox
+from antiphon_executor.ipc.pace_socket import TIMES_AGAIN_S, TIMES_EVERY_S, PaceSocket
 
 
 async def becomes(condition: object, within_s: float = 5.0) -> bool:
@@ -26,7 +26,7 @@ async def becomes(condition: object, within_s: float = 5.0) -> bool:
 async def test_cursors_arrive_in_their_order_and_the_number_of_resting_streams_comes_back() -> None:
     folder = SocketFolder()
     async with Bridge(folder) as bridge:
-        inbox = PaceInbox(folder.pace, folder.frames)
+        inbox = PaceSocket(folder.pace, folder.frames)
         try:
             bridge.send_cursor(4, 1_920)
             bridge.send_cursor(4, 3_840)
@@ -45,7 +45,7 @@ async def test_cursors_arrive_in_their_order_and_the_number_of_resting_streams_c
 async def test_how_long_steps_take_is_told_now_and_then_where_it_has_changed() -> None:
     folder = SocketFolder()
     async with Bridge(folder) as bridge:
-        inbox = PaceInbox(folder.pace, folder.frames)
+        inbox = PaceSocket(folder.pace, folder.frames)
         told = StepTimesTold((0.02, 0.03), live_streams=5, opening_s=0.05)
         asked: list[float] = []
 
@@ -91,7 +91,7 @@ async def test_what_the_talker_has_not_said_again_counts_half_and_one_stream_at_
     now_s = [1_000.0]
     folder = SocketFolder()
     async with Bridge(folder, lambda: now_s[0]) as bridge:
-        inbox = PaceInbox(folder.pace, folder.frames)
+        inbox = PaceSocket(folder.pace, folder.frames)
         times = StepTimesTold((0.02,), live_streams=told, opening_s=0.05)
         try:
             inbox.tell_times(10.0, lambda: times)

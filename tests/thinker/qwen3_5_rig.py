@@ -15,7 +15,8 @@ from vllm.config.multimodal import MultiModalConfig
 from vllm.inputs import MultiModalInput
 from vllm.multimodal.processing import InputProcessingContext
 
-from antiphon_executor.interface.engine import AudioClip, Media, Picture, TurnRequest, VideoClip
+from antiphon_executor.interface.media import AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.models.qwen3_5_omni.presets import nano
 from antiphon_executor.models.qwen3_5_omni.processor import (
     Qwen3_5ThinkerDummyInputs,
@@ -60,7 +61,7 @@ class Rig:
 
     def process(self, *parts: int | Medium, cache: Any = None) -> MultiModalInput:
         tokens, media = self.template(*parts)
-        prompt = engine_prompt(TurnRequest("turn", tuple(tokens), media), self.ids)
+        prompt = engine_prompt(OmniRequest("turn", tuple(tokens), media), self.ids)
         items = self.processor.info.parse_mm_data(prompt.get("multi_modal_data", {}))
         return self.processor(prompt["prompt_token_ids"], items, cache=cache)
 

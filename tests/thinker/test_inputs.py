@@ -7,15 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from antiphon_executor.interface.engine import (
-    AudioClip,
-    InvalidTurn,
-    Media,
-    Picture,
-    PromptCounted,
-    TurnRequest,
-    VideoClip,
-)
+from antiphon_executor.interface.errors import InvalidRequest
+from antiphon_executor.interface.events import PromptCounted
+from antiphon_executor.interface.media import AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.inputs import count_prompt, engine_prompt
 
@@ -25,8 +20,8 @@ PICTURE = Picture(np.zeros((8, 6, 3), dtype=np.uint8))
 VIDEO = VideoClip(np.zeros((4, 8, 6, 3), dtype=np.uint8), 2.0)
 
 
-def turn(*ids: int, **media: tuple) -> TurnRequest:
-    return TurnRequest("turn", ids, Media(**media))
+def turn(*ids: int, **media: tuple) -> OmniRequest:
+    return OmniRequest("turn", ids, Media(**media))
 
 
 def test_text_alone_has_no_media() -> None:
@@ -62,8 +57,8 @@ def test_the_tenant_salts_the_prefix_cache() -> None:
         (turn(2, pictures=(Picture(np.zeros((1, 201, 3), np.uint8)),)), "cannot be looked at"),
     ],
 )
-def test_what_cannot_be_served_is_refused(request_: TurnRequest, reason: str) -> None:
-    with pytest.raises(InvalidTurn, match=reason):
+def test_what_cannot_be_served_is_refused(request_: OmniRequest, reason: str) -> None:
+    with pytest.raises(InvalidRequest, match=reason):
         engine_prompt(request_, TOKENS)
 
 

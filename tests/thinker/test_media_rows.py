@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorRole
 
-from antiphon_executor.models.hidden_states.connector import Complete, MediaRowsConnector, ask_for_rows
+from antiphon_executor.models.hidden_states.connector import Complete, HiddenStatesConnector, ask_for_rows
 from antiphon_executor.models.special_tokens import PromptIds
 
 AUDIO, IMAGE, VIDEO, SEGMENT, USER = range(1, 6)
@@ -31,7 +31,7 @@ def test_prompts_without_a_user_have_no_rows(ids: list[int]) -> None:
 
 
 @pytest.fixture
-def connector() -> MediaRowsConnector:
+def connector() -> HiddenStatesConnector:
     thinker = SimpleNamespace(audio_token_id=AUDIO, image_token_id=IMAGE, video_token_id=VIDEO)
     config = SimpleNamespace(
         model_type="qwen3_omni_moe",
@@ -53,7 +53,7 @@ def connector() -> MediaRowsConnector:
         kv_transfer_config=SimpleNamespace(kv_connector_extra_config={}),
     )
     cache_config: Any = SimpleNamespace(kv_cache_groups=groups)
-    return MediaRowsConnector(vllm_config, KVConnectorRole.SCHEDULER, cache_config)
+    return HiddenStatesConnector(vllm_config, KVConnectorRole.SCHEDULER, cache_config)
 
 
 def request(name: str = "inner", ids: list[int] = PROMPT, asked: str | None = "turn") -> Any:
@@ -62,7 +62,7 @@ def request(name: str = "inner", ids: list[int] = PROMPT, asked: str | None = "t
 
 
 def step(
-    connector: MediaRowsConnector, blocks: dict[str, list[int]], new: Any = (), cached: Any = ()
+    connector: HiddenStatesConnector, blocks: dict[str, list[int]], new: Any = (), cached: Any = ()
 ) -> list[Complete]:
     """One schedule: `new` and `cached` are (request, tokens computed before, tokens of this step)."""
     output: Any = SimpleNamespace(
@@ -76,7 +76,7 @@ def step(
     return connector.build_connector_meta(output).complete
 
 
-def test_rows_are_read_once_the_last_chunk_is_computed(connector: MediaRowsConnector) -> None:
+def test_rows_are_read_once_the_last_chunk_is_computed(connector: HiddenStatesConnector) -> None:
     """Given ten tokens with media at 3 and 8, in chunks of four, then the third step reads their slots."""
     ids = [SEGMENT, USER, 9, AUDIO, 9, 9, 9, 9, IMAGE, 9]
     connector.on_new_request(request(ids=ids))
@@ -88,12 +88,12 @@ def test_rows_are_read_once_the_last_chunk_is_computed(connector: MediaRowsConne
     assert step(connector, {}, cached=[("inner", 10, 1)]) == [], "once"
 
 
-def test_a_prompt_from_the_cache_is_complete_after_its_last_token(connector: MediaRowsConnector) -> None:
+def test_a_prompt_from_the_cache_is_complete_after_its_last_token(connector: HiddenStatesConnector) -> None:
     connector.on_new_request(request())
     assert len(step(connector, {"inner": [0, 1, 2]}, new=[("inner", 9, 1)])) == 1
 
 
-def test_a_preempted_prompt_starts_again_and_is_read_once(connector: MediaRowsConnector) -> None:
+def test_a_preempted_prompt_starts_again_and_is_read_once(connector: HiddenStatesConnector) -> None:
     connector.on_new_request(request())
     assert step(connector, {}, new=[("inner", 0, 8)]) == []
     assert step(connector, {}, cached=[("inner", 0, 8)]) == []
@@ -101,19 +101,19 @@ def test_a_preempted_prompt_starts_again_and_is_read_once(connector: MediaRowsCo
     assert step(connector, {}, cached=[("inner", 0, 12)]) == []
 
 
-def test_who_does_not_ask_gets_nothing(connector: MediaRowsConnector) -> None:
+def test_who_does_not_ask_gets_nothing(connector: HiddenStatesConnector) -> None:
     connector.on_new_request(request(asked=None))
     assert step(connector, {}, new=[("inner", 0, 10)]) == []
 
 
-def test_an_aborted_request_is_forgotten_and_holds_no_block(connector: MediaRowsConnector) -> None:
+def test_an_aborted_request_is_forgotten_and_holds_no_block(connector: HiddenStatesConnector) -> None:
     aborted = request()
     connector.on_new_request(aborted)
     assert connector.request_finished_all_groups(aborted, ([1, 2],)) == (False, None)
     assert step(connector, {}, new=[("inner", 0, 10)]) == []
 
 
-def test_several_requests_complete_in_one_step(connector: MediaRowsConnector) -> None:
+def test_several_requests_complete_in_one_step(connector: HiddenStatesConnector) -> None:
     connector.on_new_request(request("one", asked="a"))
     connector.on_new_request(request("two", asked="b"))
     both = step(connector, {"one": [0, 1, 2], "two": [3, 4, 5]}, new=[("one", 0, 10), ("two", 0, 10)])

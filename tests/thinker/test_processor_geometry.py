@@ -19,8 +19,9 @@ from vllm.config.multimodal import MultiModalConfig
 from vllm.multimodal.processing import InputProcessingContext
 
 from antiphon_executor.checkpoint.processor_geometry import geometry_of
-from antiphon_executor.interface.engine import Media, TurnRequest
+from antiphon_executor.interface.media import Media
 from antiphon_executor.interface.media_geometry import MediaGeometry
+from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.models.qwen3_omni.processor import (
     ThinkerDummyInputs,
     ThinkerProcessingInfo,
@@ -63,7 +64,7 @@ def qwen3_5(path: Path, videos: Any = None) -> Counted:
     tokenizer = one.processor.info.get_tokenizer()
 
     def expand(tokens: tuple[int, ...], media: Media) -> list[int]:
-        prompt = engine_prompt(TurnRequest("turn", tokens, media), one.ids)
+        prompt = engine_prompt(OmniRequest("turn", tokens, media), one.ids)
         items = one.processor.info.parse_mm_data(prompt.get("multi_modal_data", {}))
         return list(one.processor(prompt["prompt_token_ids"], items)["prompt_token_ids"])
 
@@ -91,7 +92,7 @@ def qwen3_omni(path: Path) -> Counted:
     processor, ids = ThinkerProcessor(info, ThinkerDummyInputs(info)), PromptIds.of(config)
 
     def expand(tokens: tuple[int, ...], media: Media) -> list[int]:
-        prompt = engine_prompt(TurnRequest("turn", tokens, media), ids)
+        prompt = engine_prompt(OmniRequest("turn", tokens, media), ids)
         items = info.parse_mm_data(prompt.get("multi_modal_data", {}))
         return list(processor(prompt["prompt_token_ids"], items)["prompt_token_ids"])
 

@@ -14,7 +14,7 @@ from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 from vllm.multimodal.cache import MultiModalProcessorOnlyCache
 
 from antiphon_executor.interface.audio_geometry import AudioGeometry, mel_frames
-from antiphon_executor.interface.engine import AudioClip, Picture, VideoClip
+from antiphon_executor.interface.media import AudioClip, Picture, VideoClip
 from antiphon_executor.models.qwen3_5_omni import prompt as rules
 from antiphon_executor.models.thinker.inputs import count_prompt
 from antiphon_executor.models.thinker.tm_rope import MediumSpan, TmRope

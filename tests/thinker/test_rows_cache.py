@@ -16,7 +16,7 @@ from vllm.v1.core.kv_cache_utils import get_kv_cache_groups
 from vllm.v1.kv_cache_interface import KVCacheSpec, MambaSpec
 
 from antiphon_executor.models.layers.hidden_states_cache import (
-    RowsCache,
+    HiddenStatesCache,
     RowsLayer,
     read_rows,
     rows_layers,
@@ -98,7 +98,7 @@ def config() -> Iterator[VllmConfig]:
 
 def test_rows_join_the_group_of_attention(config: VllmConfig) -> None:
     """Given rows of two pages beside nine state layers, then all of attention and rows is one group."""
-    RowsCache(config, HIDDEN, ATTENTION, "thinker")
+    HiddenStatesCache(config, HIDDEN, ATTENTION, "thinker")
     layers = config.compilation_config.static_forward_context
     specs: dict[str, KVCacheSpec] = {name: layer.get_kv_cache_spec(config) for name, layer in layers.items()}
     page = specs["model.layers.0.attn"].page_size_bytes
@@ -115,7 +115,7 @@ def test_rows_join_the_group_of_attention(config: VllmConfig) -> None:
 
 def test_the_runner_builds_metadata_once_for_attention_and_rows(config: VllmConfig) -> None:
     """vLLM's runners split a group by backend, spec and query heads: these are attention's own."""
-    RowsCache(config, HIDDEN, ATTENTION, "")
+    HiddenStatesCache(config, HIDDEN, ATTENTION, "")
     layers = config.compilation_config.static_forward_context.values()
     kinds = {
         (layer.get_attn_backend(), layer.get_kv_cache_spec(config), layer.num_heads, layer.impl.num_heads)
@@ -126,7 +126,7 @@ def test_the_runner_builds_metadata_once_for_attention_and_rows(config: VllmConf
 
 
 def test_a_step_keeps_its_rows_and_a_profiling_run_none(config: VllmConfig) -> None:
-    rows_cache = RowsCache(config, HIDDEN, ATTENTION, "")
+    rows_cache = HiddenStatesCache(config, HIDDEN, ATTENTION, "")
     layers = config.compilation_config.static_forward_context
     names = rows_layers(list(layers))
     caches = [torch.zeros(BLOCKS, 2, SIZE, 64, dtype=torch.bfloat16) for _ in names]
@@ -144,4 +144,4 @@ def test_a_step_keeps_its_rows_and_a_profiling_run_none(config: VllmConfig) -> N
 def test_a_pipeline_is_refused(config: VllmConfig) -> None:
     config.parallel_config.pipeline_parallel_size = 2
     with pytest.raises(ValueError, match="no pipeline parallelism"):
-        RowsCache(config, HIDDEN, ATTENTION, "")
+        HiddenStatesCache(config, HIDDEN, ATTENTION, "")

@@ -11,7 +11,7 @@ import torch
 import zmq
 
 from antiphon_executor.ipc.hidden_states_sender import Gathered, RowsSender
-from antiphon_executor.ipc.messages import MediaRows, RowsFailed
+from antiphon_executor.ipc.messages import HiddenStates, RowsFailed
 
 
 def gathered(request_id: str, rows: torch.Tensor) -> Gathered:
@@ -42,7 +42,7 @@ def test_closing_sends_what_is_queued(tmp_path: Path) -> None:
         for index in range(20):
             sender.send(gathered(str(index), torch.ones(2, 4)))
         sender.close()
-        arrived = [msgspec.msgpack.decode(socket.recv(), type=MediaRows) for _ in range(20)]
+        arrived = [msgspec.msgpack.decode(socket.recv(), type=HiddenStates) for _ in range(20)]
     assert [message.request_id for message in arrived] == [str(index) for index in range(20)]
 
 
@@ -55,7 +55,9 @@ def test_rows_that_cannot_be_sent_fail_their_request_and_the_next_are_sent(tmp_p
         sender.send(gathered("broken", torch.ones(2, 4, dtype=torch.float32).to_sparse()))
         sender.send(gathered("whole", torch.ones(2, 4)))
         sender.close()
-        failed, whole = (msgspec.msgpack.decode(socket.recv(), type=MediaRows | RowsFailed) for _ in range(2))
+        failed, whole = (
+            msgspec.msgpack.decode(socket.recv(), type=HiddenStates | RowsFailed) for _ in range(2)
+        )
     assert failed == RowsFailed("broken")
     assert whole.request_id == "whole"
     assert sender.dropped.count == 1

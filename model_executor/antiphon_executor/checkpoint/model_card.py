@@ -10,15 +10,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from transformers import GenerationConfig, PreTrainedConfig
 
 from antiphon_executor.interface.capacity import EngineCapacity
-from antiphon_executor.interface.engine import (
-    MemoryItem,
-    ModelCard,
-    RepetitionDetection,
-    SpeechSampling,
-    TextSampling,
-    Voice,
-)
+from antiphon_executor.interface.card import MemoryItem, ModelCard, Voice
 from antiphon_executor.interface.media_geometry import MediaGeometry
+from antiphon_executor.interface.request import RepetitionDetection, SpeechSampling, TextSampling
 from antiphon_executor.interface.settings import EngineSettings
 
 if TYPE_CHECKING:

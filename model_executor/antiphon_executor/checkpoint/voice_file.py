@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from antiphon_executor.interface.engine import OperatorError
+from antiphon_executor.interface.errors import OperatorError
 
 MAX_FILE_BYTES = 1 << 20
 MAX_FRAMES = 750  # a minute of reference

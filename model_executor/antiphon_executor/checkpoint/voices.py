@@ -18,7 +18,7 @@ from tokenizers import Tokenizer
 from transformers import PreTrainedConfig
 
 from antiphon_executor.checkpoint.voice_file import VoiceError, VoiceFile, read_voice_file
-from antiphon_executor.interface.engine import Voice
+from antiphon_executor.interface.card import Voice
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
 

@@ -29,17 +29,12 @@ from antiphon_executor.engine.dtype_selection import for_cpu
 from antiphon_executor.engine.launch import Launch, plans
 from antiphon_executor.engine.measured_capacity import engine_capacity
 from antiphon_executor.engine.talker_factory import talker_of
-from antiphon_executor.interface.engine import (
-    EngineDead,
-    EngineStatus,
-    InvalidTurn,
-    MemoryItem,
-    ModelCard,
-    TurnEvent,
-    TurnRequest,
-    Voice,
-)
+from antiphon_executor.interface.card import MemoryItem, ModelCard, Voice
+from antiphon_executor.interface.errors import EngineDead, InvalidRequest
+from antiphon_executor.interface.events import OmniEvent
+from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.interface.settings import EngineSettings
+from antiphon_executor.interface.status import EngineStatus
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
 from antiphon_executor.ipc.environment import prepare_environment
 from antiphon_executor.ipc.parent_watchdog import claim_children
@@ -50,8 +45,8 @@ from antiphon_executor.stages.restart_policy import RestartPolicy
 from antiphon_executor.stages.stage import Progress, Stage, generate_of
 from antiphon_executor.stages.supervisor import SupervisedStage, Watch, end_all
 from antiphon_executor.turn.request_faults import refusal_of
-from antiphon_executor.turn.slots import SlotLedger
-from antiphon_executor.turn.turn import Stages, TurnRun
+from antiphon_executor.turn.slots import SlotTracker
+from antiphon_executor.turn.turn import RequestRun, Stages
 
 _log = logging.getLogger("antiphon.engine")
 
@@ -114,7 +109,7 @@ class VllmOmniEngine:
         self._card = model_card(settings, config, voices, model, memory, capacity, media)
         self._vocabulary: int = model.get_vocab_size()
         self._context_tokens: int = model.max_model_len
-        self._ledger = SlotLedger(limits.streams if talker else 0, pages_for(limits.media_rows))
+        self._ledger = SlotTracker(limits.streams if talker else 0, pages_for(limits.media_rows))
         self._turns = Stages(
             think=generate_of(thinker),
             decode=partial(tokenizer.decode, skip_special_tokens=True),
@@ -129,7 +124,7 @@ class VllmOmniEngine:
             encode=partial(thinker.engine.llm.get_tokenizer().encode, add_special_tokens=False),
         )
         self._bridge = bridge
-        self._running: dict[str, TurnRun] = {}
+        self._running: dict[str, RequestRun] = {}
         self._supervising: list[asyncio.Task[None]] = []
 
     def begin(self, owned: AsyncExitStack) -> None:
@@ -144,10 +139,10 @@ class VllmOmniEngine:
     def card(self) -> ModelCard:
         return self._card
 
-    async def generate(self, turn: TurnRequest) -> AsyncIterator[TurnEvent]:
+    async def generate(self, turn: OmniRequest) -> AsyncIterator[OmniEvent]:
         """See `OmniEngine.generate`. Whatever a client can cause is raised as an error of `protocol.py`."""
         self._check(turn)
-        run = TurnRun(self._turns, turn)
+        run = RequestRun(self._turns, turn)
         self._running[run.request_id] = run
         try:
             async with aclosing(run.events()) as events:
@@ -208,7 +203,7 @@ class VllmOmniEngine:
             await asyncio.gather(*self._supervising, return_exceptions=True)
             await asyncio.gather(*(stage.close() for stage in self._stages.values()))
 
-    def _check(self, turn: TurnRequest) -> None:
+    def _check(self, turn: OmniRequest) -> None:
         speech = turn.speech
         needed = ("thinker",) if speech is None else ("thinker", "talker")
         for stage in self._stages.values():
@@ -217,14 +212,14 @@ class VllmOmniEngine:
         if speech is None:
             return
         if self._turns.talker is None:
-            raise InvalidTurn("this server does not speak: ask for text alone", "modalities")
+            raise InvalidRequest("this server does not speak: ask for text alone", "modalities")
         if speech.voice not in self._card.voices:
-            raise InvalidTurn(
+            raise InvalidRequest(
                 f"voice {speech.voice!r} is not there; available: {', '.join(self._card.voices)}",
                 "audio.voice",
             )
         if turn.text.choices != 1:
-            raise InvalidTurn("n must be 1 with audio", "n")
+            raise InvalidRequest("n must be 1 with audio", "n")
 
 
 def memory_plan(model: Path, stages: list[Stage]) -> tuple[MemoryItem, ...]:

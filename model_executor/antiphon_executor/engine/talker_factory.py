@@ -17,7 +17,7 @@ from antiphon_executor.stages.supervisor import SupervisedStage
 from antiphon_executor.stages.talker_args import aria_talker_engine_args, talker_engine_args
 from antiphon_executor.turn.aria_session import aria_talker
 from antiphon_executor.turn.dual_track_session import dual_track_talker
-from antiphon_executor.turn.slots import SlotLedger
+from antiphon_executor.turn.slots import SlotTracker
 from antiphon_executor.turn.talker_session import Talker
 
 
@@ -37,7 +37,7 @@ def talker_of(
     config: PreTrainedConfig,
     stage: SupervisedStage[Stage],
     bridge: Bridge,
-    ledger: SlotLedger,
+    ledger: SlotTracker,
 ) -> Talker:
     """Raises `OperatorError` where a voice cannot be spoken in."""
     max_frames = settings.talker.max_frames

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from antiphon_executor.interface.engine import SAMPLES_PER_FRAME, SPEAKING_RATE_HZ
+from antiphon_executor.interface.events import SAMPLES_PER_FRAME, SPEAKING_RATE_HZ
 
 FRAME_S = SAMPLES_PER_FRAME / SPEAKING_RATE_HZ
 LOOK_AHEAD_S = 555 / SPEAKING_RATE_HZ

@@ -1,6 +1,6 @@
 """The sockets between the two engines and the server: text out, media rows and frames in.
 
-In: `MediaRows` of the Thinker's worker, `SpeechFrames` of the Talker's. Out: `SpokenText` to the Talker's
+In: `HiddenStates` of the Thinker's worker, `SpeechFrames` of the Talker's. Out: `SpokenText` to the Talker's
 scheduler, rows and frames to the requests that wait for them. A message that cannot be read fails its own
 request; a socket that is not read any more is its stage's death. Never looks into a tensor.
 """
@@ -23,12 +23,12 @@ import zmq
 import zmq.asyncio
 
 from antiphon_executor.interface.capacity import FrameTime
-from antiphon_executor.interface.engine import AnswerLost
+from antiphon_executor.interface.errors import AnswerLost
 from antiphon_executor.ipc.message_decoder import MessageDecoder, Unreadable
 from antiphon_executor.ipc.message_reader import MessageReader
 from antiphon_executor.ipc.messages import (
     ClientCursor,
-    MediaRows,
+    HiddenStates,
     RowsFailed,
     SpeechFrames,
     SpokenText,
@@ -42,7 +42,7 @@ _CURSORS_AHEAD = 4_096
 # A Talker that steps tells how long steps take every few seconds; what is older than this may hold no more.
 FRESH_S = 60.0
 _OfTalker = SpeechFrames | StreamFailed | StreamsParked | StepTimesTold
-_OfThinker = MediaRows | RowsFailed
+_OfThinker = HiddenStates | RowsFailed
 
 
 class SocketFolder:
@@ -72,7 +72,7 @@ class Bridge:
         self._frame_decoder = MessageDecoder("frames", msgspec.msgpack.Decoder(_OfTalker))
         self._row_decoder = MessageDecoder("rows", msgspec.msgpack.Decoder(_OfThinker))
         self._streams: dict[int, Callable[[SpeechFrames | StreamFailed], None]] = {}
-        self._rows: dict[str, asyncio.Future[MediaRows]] = {}
+        self._rows: dict[str, asyncio.Future[HiddenStates]] = {}
         self._numbers = itertools.count()
         self._readers: dict[str, MessageReader[Any]] = {}
         self.parked = 0
@@ -155,12 +155,12 @@ class Bridge:
         self.parked = 0
         self._frame_time = FrameTime()
 
-    def expect_rows(self, request_id: str) -> asyncio.Future[MediaRows]:
+    def expect_rows(self, request_id: str) -> asyncio.Future[HiddenStates]:
         """The media rows of a Thinker request, once its prefill is complete. Ask before it starts.
 
         Raises `AnswerLost` where they will not come.
         """
-        future: asyncio.Future[MediaRows] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[HiddenStates] = asyncio.get_running_loop().create_future()
         self._rows[request_id] = future
         return future
 
@@ -214,7 +214,7 @@ class Bridge:
         future = self._rows.get(rows.request_id)
         if future is None or future.done():
             return
-        if isinstance(rows, MediaRows):
+        if isinstance(rows, HiddenStates):
             future.set_result(rows)
         else:
             future.set_exception(AnswerLost("what the model made of its media was lost"))

@@ -1,6 +1,6 @@
 """Carries gathered rows from the worker to the bridge, in a thread of its own.
 
-In: rows on the engine's device, and what goes with them. Out: `messages.MediaRows` on a ZeroMQ PUSH socket.
+In: rows on the engine's device. Out: `messages.HiddenStates` on a ZeroMQ PUSH socket.
 The engine's step never waits for the copy, for the encoding or for the bridge. Rows that cannot be sent fail
 their own request; a thread that has died fails the engine's next step.
 """
@@ -19,7 +19,7 @@ import zmq
 from numpy.typing import NDArray
 
 from antiphon_executor.ipc.dropped_messages import DroppedMessages
-from antiphon_executor.ipc.messages import MediaRows, RowsFailed
+from antiphon_executor.ipc.messages import HiddenStates, RowsFailed
 
 _LINGER_MS = 1_000
 
@@ -56,11 +56,11 @@ class Gathered:
             rows = host
         return cls(request_id, prompt_token_ids, positions, row_index, rows, copied)
 
-    def message(self) -> MediaRows:
+    def message(self) -> HiddenStates:
         """Waits for the copy."""
         if self.copied is not None:
             self.copied.synchronize()
-        return MediaRows(
+        return HiddenStates(
             request_id=self.request_id,
             prompt_token_ids=self.prompt_token_ids.tobytes(),
             positions=self.positions.tobytes(),

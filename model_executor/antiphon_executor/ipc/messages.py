@@ -1,6 +1,6 @@
 """Messages between the processes of one Antiphon, as msgspec structs over unix sockets in a private folder.
 
-    Thinker worker ── MediaRows, RowsFailed ──► bridge
+    Thinker worker ── HiddenStates, RowsFailed ──► bridge
                                     bridge ── SpokenText, StreamGone, ClientCursor ──► Talker scheduler
                                     bridge ◄── SpeechFrames, StreamFailed ── Talker worker
                                     bridge ◄── StreamsParked, StepTimesTold, StreamFailed ── Talker scheduler
@@ -13,7 +13,7 @@ from __future__ import annotations
 import msgspec
 
 
-class MediaRows(msgspec.Struct, frozen=True, tag=True):
+class HiddenStates(msgspec.Struct, frozen=True, tag=True):
     """What the Talker's prompt needs of a Thinker prompt, sent once when its prefill is complete.
 
     `prompt_token_ids`: int32 [num_tokens], after expansion. `positions`: int32 [3, num_tokens], the
@@ -92,7 +92,7 @@ class StreamFailed(msgspec.Struct, frozen=True, tag=True):
 
 
 Message = (
-    MediaRows
+    HiddenStates
     | RowsFailed
     | SpokenText
     | StreamGone

@@ -15,7 +15,7 @@ TIMES_EVERY_S = 0.25
 TIMES_AGAIN_S = 5.0
 
 
-class PaceInbox:
+class PaceSocket:
     """Owns the PULL socket that the bridge pushes cursors to, and a PUSH socket beside the frames'."""
 
     def __init__(self, cursors: str, frames: str) -> None:

@@ -15,7 +15,7 @@ THINKER_ARCHITECTURE = "AntiphonQwen3OmniThinker"
 TALKER_ARCHITECTURE = "AntiphonQwen3OmniTalker"
 ARIA_THINKER_ARCHITECTURE = "AntiphonQwen3_5OmniThinker"
 ARIA_TALKER_ARCHITECTURE = "AntiphonQwen3_5OmniTalker"
-MEDIA_ROWS_CONNECTOR = "MediaRowsConnector"
+MEDIA_ROWS_CONNECTOR = "HiddenStatesConnector"
 
 _MODELS = {
     THINKER_ARCHITECTURE: "antiphon_executor.models.qwen3_omni.thinker:Qwen3OmniThinker",
@@ -41,5 +41,5 @@ def register() -> None:
     for architecture, model in _MODELS.items():
         ModelRegistry.register_model(architecture, model)
     KVConnectorFactory.register_connector(
-        MEDIA_ROWS_CONNECTOR, "antiphon_executor.models.hidden_states.connector", "MediaRowsConnector"
+        MEDIA_ROWS_CONNECTOR, "antiphon_executor.models.hidden_states.connector", "HiddenStatesConnector"
     )

@@ -22,11 +22,11 @@ from vllm.v1.engine import EngineCoreEventType, EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 
-from antiphon_executor.interface.engine import SPEAKING_RATE_HZ
+from antiphon_executor.interface.events import SPEAKING_RATE_HZ
 from antiphon_executor.interface.settings import PaceSettings
 from antiphon_executor.ipc.dropped_messages import DroppedMessages
 from antiphon_executor.ipc.message_decoder import owner_of
-from antiphon_executor.ipc.pace_socket import PaceInbox
+from antiphon_executor.ipc.pace_socket import PaceSocket
 from antiphon_executor.models.talker.slots import EXTRA_ARG
 from antiphon_executor.models.talker.stream_state import StreamState
 from antiphon_executor.scheduling.corrupted_requests import EndsCorrupted
@@ -63,7 +63,7 @@ class TalkerScheduler(EndsCorrupted, AsyncScheduler):
         config = self.vllm_config.additional_config
         self._pace = talker_pace(PaceSettings.model_validate(config.get("pace", {})))
         cursors = config.get("pace_socket")
-        self._inbox = PaceInbox(cursors, config["frames_socket"]) if cursors else None
+        self._inbox = PaceSocket(cursors, config["frames_socket"]) if cursors else None
         self._clock = StepClock()
         self._refused = DroppedMessages("streams")
         self.running: list[Request]

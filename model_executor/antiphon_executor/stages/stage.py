@@ -14,7 +14,7 @@ from vllm.inputs import TokensPrompt
 from vllm.platforms import current_platform
 from vllm.v1.engine.async_llm import AsyncLLM
 
-from antiphon_executor.interface.engine import InvalidTurn
+from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.ipc.cpu_time import cpu_time_s
 from antiphon_executor.stages.metrics import StageMetrics
 from antiphon_executor.stages.supervisor import SupervisedStage
@@ -44,7 +44,7 @@ class Stage:
     ) -> AsyncGenerator[RequestOutput]:
         """Outputs of one request. Media are prepared off the event loop; closing it aborts the request.
 
-        InvalidTurn where the prompt leaves no room for an answer.
+        InvalidRequest where the prompt leaves no room for an answer.
         """
         (rendered,) = await self.llm.renderer.render_cmpl_async([prompt])
         check_room(len(rendered.get("prompt_token_ids", ())), self.llm.model_config.max_model_len)
@@ -99,7 +99,7 @@ class Stage:
 def check_room(prompt_tokens: int, context_tokens: int) -> None:
     """Of a prompt with its media expanded."""
     if prompt_tokens >= context_tokens:
-        raise InvalidTurn(
+        raise InvalidRequest(
             f"the prompt has {prompt_tokens} tokens with its media; the model's context is {context_tokens} "
             "tokens",
             "messages",

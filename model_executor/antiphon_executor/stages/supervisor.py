@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
 
-from antiphon_executor.interface.engine import EngineDead
+from antiphon_executor.interface.errors import EngineDead
 from antiphon_executor.stages.restart_policy import RestartPolicy
 
 WATCH_S = 0.1

@@ -19,8 +19,10 @@ from vllm.engine.protocol import StreamingInput
 from vllm.inputs.engine import tokens_input
 from vllm.sampling_params import RequestOutputKind
 
-from antiphon_executor.interface.engine import InvalidTurn, OperatorError, SpeechEnded, SpeechSampling
-from antiphon_executor.ipc.messages import MediaRows
+from antiphon_executor.interface.errors import InvalidRequest, OperatorError
+from antiphon_executor.interface.events import SpeechEnded
+from antiphon_executor.interface.request import SpeechSampling
+from antiphon_executor.ipc.messages import HiddenStates
 from antiphon_executor.models.aria.inputs import AriaInputs, ChunkSize
 from antiphon_executor.models.aria.stream import AriaPrompt, AriaStart, AriaVocabulary, aria_prompt
 from antiphon_executor.models.aria.text import AriaText
@@ -32,7 +34,7 @@ from antiphon_executor.models.talker.slots import EXTRA_ARG
 from antiphon_executor.stages.stage import Converse, Stage, converse_of
 from antiphon_executor.stages.supervisor import SupervisedStage
 from antiphon_executor.turn.engine_times import note_engine_times
-from antiphon_executor.turn.slots import SlotLedger
+from antiphon_executor.turn.slots import SlotTracker
 from antiphon_executor.turn.talker_session import StreamPlace, ended, stream_sampling
 
 PREDICTOR_TEMPERATURE = 0.9
@@ -47,7 +49,7 @@ class AriaTalker:
     """
 
     converse: Converse
-    ledger: SlotLedger
+    ledger: SlotTracker
     vocabulary: AriaVocabulary
     ids: PromptIds
     controls: frozenset[int]
@@ -66,7 +68,7 @@ class AriaTalker:
 def aria_talker(
     config: Qwen3_5OmniMoeConfig,
     talker: SupervisedStage[Stage],
-    ledger: SlotLedger,
+    ledger: SlotTracker,
     voices: Mapping[str, VoicePrompt],
     max_frames: int,
 ) -> AriaTalker:
@@ -111,7 +113,7 @@ class AriaSession:
     def feed(self, token_ids: Sequence[int], *, final: bool) -> None:
         self._text.feed(token_ids, final=final)
 
-    async def speak(self, prompt: MediaRows) -> SpeechEnded:
+    async def speak(self, prompt: HiddenStates) -> SpeechEnded:
         talker = self._talker
         aria = self._aria_prompt(prompt)
         voice = talker.voices[self._sampling.voice]
@@ -178,7 +180,7 @@ class AriaSession:
             extra_args=extra_args or None,
         )
 
-    def _aria_prompt(self, prompt: MediaRows) -> AriaPrompt:
+    def _aria_prompt(self, prompt: HiddenStates) -> AriaPrompt:
         talker = self._talker
         return aria_prompt(
             np.frombuffer(prompt.prompt_token_ids, np.int32),
@@ -190,7 +192,7 @@ class AriaSession:
             codec_bos=talker.codec_bos,
         )
 
-    def _start(self, aria: AriaPrompt, voice: VoicePrompt, prompt: MediaRows) -> AriaStart:
+    def _start(self, aria: AriaPrompt, voice: VoicePrompt, prompt: HiddenStates) -> AriaStart:
         return AriaStart(
             stream=self._place.number,
             slot=self._place.slot,
@@ -207,15 +209,15 @@ class AriaSession:
         )
 
 
-def _rows(prompt: MediaRows, media_index: NDArray[np.int32]) -> bytes:
+def _rows(prompt: HiddenStates, media_index: NDArray[np.int32]) -> bytes:
     """The Thinker's worker sends the rows that the Talker's prompt names: both cut to the same cap.
 
-    InvalidTurn where the operator's cap is lower still, and they are too many.
+    InvalidRequest where the operator's cap is lower still, and they are too many.
     """
     came = np.frombuffer(prompt.row_index, np.int32)
     if len(came) > len(media_index):
         most = len(media_index)
-        raise InvalidTurn(f"the conversation has {len(came)} media tokens; speech can follow {most}")
+        raise InvalidRequest(f"the conversation has {len(came)} media tokens; speech can follow {most}")
     if not np.array_equal(came, media_index):
         raise RuntimeError("the media rows that came are not those of the Talker's prompt")
     return prompt.rows

@@ -18,9 +18,11 @@ from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
-from antiphon_executor.interface.engine import AnswerLost, SpeechEnded, SpeechSampling
+from antiphon_executor.interface.errors import AnswerLost
+from antiphon_executor.interface.events import SpeechEnded
+from antiphon_executor.interface.request import SpeechSampling
 from antiphon_executor.ipc.bridge import Bridge
-from antiphon_executor.ipc.messages import MediaRows
+from antiphon_executor.ipc.messages import HiddenStates
 from antiphon_executor.models.layers.packed_mrope import pack, pack_offset, unpack
 from antiphon_executor.models.qwen3_omni.config import speakers
 from antiphon_executor.models.qwen3_omni.dual_track import TalkerPrompt, TalkerVocabulary, talker_prompt
@@ -31,7 +33,7 @@ from antiphon_executor.models.talker.slots import EXTRA_ARG, StreamStart
 from antiphon_executor.stages.stage import Generate, Stage, generate_of
 from antiphon_executor.stages.supervisor import SupervisedStage
 from antiphon_executor.turn.engine_times import note_engine_times
-from antiphon_executor.turn.slots import SlotLedger
+from antiphon_executor.turn.slots import SlotTracker
 from antiphon_executor.turn.talker_session import StreamPlace, ended, stream_sampling
 
 PREDICTOR_TOP_P = 0.8  # transformers' default for the predictor's `generate`
@@ -43,7 +45,7 @@ class DualTrackTalker:
 
     generate: Generate
     bridge: Bridge
-    ledger: SlotLedger
+    ledger: SlotTracker
     vocabulary: TalkerVocabulary
     ids: PromptIds
     codec_eos: int
@@ -58,7 +60,7 @@ def dual_track_talker(
     config: Qwen3OmniMoeConfig,
     talker: SupervisedStage[Stage],
     bridge: Bridge,
-    ledger: SlotLedger,
+    ledger: SlotTracker,
     max_frames: int,
 ) -> DualTrackTalker:
     """The Talker of a checkpoint with `config`, whichever engine runs it."""
@@ -101,7 +103,7 @@ class DualTrackSession:
         self._early_final = final
         self._has_text.set()
 
-    async def speak(self, prompt: MediaRows) -> SpeechEnded:
+    async def speak(self, prompt: HiddenStates) -> SpeechEnded:
         await self._has_text.wait()
         if not self._text_tokens:
             return SpeechEnded("stop", 0)
@@ -134,7 +136,7 @@ class DualTrackSession:
             self._closed = True
             self._talker.bridge.forget_text(self._place.number)
 
-    def _talker_prompt(self, prompt: MediaRows) -> TalkerPrompt:
+    def _talker_prompt(self, prompt: HiddenStates) -> TalkerPrompt:
         talker = self._talker
         ids = np.frombuffer(prompt.prompt_token_ids, np.int32)
         positions = unpack(np.frombuffer(prompt.positions, np.int32).reshape(3, -1))
@@ -143,7 +145,7 @@ class DualTrackSession:
             ids, positions, talker.ids, talker.vocabulary, slot=self._place.slot, speaker=speaker
         )
 
-    def _sampling_params(self, track: TalkerPrompt, prompt: MediaRows) -> SamplingParams:
+    def _sampling_params(self, track: TalkerPrompt, prompt: HiddenStates) -> SamplingParams:
         start = StreamStart(
             stream=self._place.number,
             slot=self._place.slot,

@@ -10,7 +10,7 @@ from typing import Literal
 from vllm import RequestOutput
 from vllm.v1.metrics.stats import RequestStateStats
 
-from antiphon_executor.interface.engine import Note
+from antiphon_executor.interface.request import Note
 
 
 def note_engine_times(note: Note | None, stage: Literal["thinker", "talker"], output: RequestOutput) -> None:

@@ -1,6 +1,6 @@
 """The text of choices that are held to a JSON schema: whether it is whole where the engine says so.
 
-In: text as it comes. Out: nothing, or `InvalidTurn`. A grammar that fails in the middle of an answer allows
+In: text as it comes. Out: nothing, or `InvalidRequest`. A grammar that fails inside of an answer allows
 no token but the last, so vLLM says `stop` of a piece of JSON.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 
-from antiphon_executor.interface.engine import InvalidTurn
+from antiphon_executor.interface.errors import InvalidRequest
 
 
 class HeldText:
@@ -23,7 +23,7 @@ class HeldText:
         self._pieces[choice].append(text)
 
     def check_whole(self, choice: int) -> None:
-        """Raises InvalidTurn where the text is no whole JSON."""
+        """Raises InvalidRequest where the text is no whole JSON."""
         try:
             json.loads("".join(self._pieces[choice]), parse_int=float)
         except RecursionError:
@@ -31,4 +31,4 @@ class HeldText:
             return
         except ValueError:
             reason = "the JSON schema became too complex in the middle of the answer: send a simpler one"
-            raise InvalidTurn(reason, self._param) from None
+            raise InvalidRequest(reason, self._param) from None

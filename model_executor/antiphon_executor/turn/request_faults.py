@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from vllm.exceptions import VLLMClientError
 
-from antiphon_executor.interface.engine import EngineError, FinishReason, InvalidTurn, TurnRequest
+from antiphon_executor.interface.errors import EngineError, InvalidRequest
+from antiphon_executor.interface.events import FinishReason
+from antiphon_executor.interface.request import OmniRequest
 
 
-def finish_of(reason: str, turn: TurnRequest, *, answered: bool) -> FinishReason:
+def finish_of(reason: str, turn: OmniRequest, *, answered: bool) -> FinishReason:
     """`reason`: vLLM's. `answered`: a token has come before.
 
-    Raises where the model did not end by itself: InvalidTurn for a schema that vLLM could not compile, which
+    Raises if the model did not end by itself: InvalidRequest for a schema that vLLM could not compile, which
     it finds out before the first token; EngineError for an abort that no client asked for, and for the rest.
     """
     match reason:
@@ -30,44 +32,44 @@ def finish_of(reason: str, turn: TurnRequest, *, answered: bool) -> FinishReason
 
 
 def refusal_of(
-    error: VLLMClientError, turn: TurnRequest, vocabulary: int, context_tokens: int
-) -> InvalidTurn:
+    error: VLLMClientError, turn: OmniRequest, vocabulary: int, context_tokens: int
+) -> InvalidRequest:
     """`vocabulary`: how many tokens the model knows."""
     named = _of_parameter(getattr(error, "parameter", None), vocabulary, context_tokens)
     if named is not None:
         return named
     text = turn.text
     if text.choices > 1 and text.temperature == 0:
-        return InvalidTurn("with temperature 0 all choices are the same: n must be 1", "n")
+        return InvalidRequest("with temperature 0 all choices are the same: n must be 1", "n")
     # vLLM names no parameter here.
     if "encoder cache" in str(error):
         reason = "a sound, a picture or a video is larger than the engine takes: send it shorter or smaller"
-        return InvalidTurn(reason, "messages")
+        return InvalidRequest(reason, "messages")
     if text.json_schema is not None:
         return _schema_refused(turn)
-    return InvalidTurn("the engine cannot serve this request as it is")
+    return InvalidRequest("the engine cannot serve this request as it is")
 
 
-def _of_parameter(parameter: str | None, vocabulary: int, context_tokens: int) -> InvalidTurn | None:
+def _of_parameter(parameter: str | None, vocabulary: int, context_tokens: int) -> InvalidRequest | None:
     match parameter:
         case "logit_bias":
             reason = (
                 f"logit_bias names token ids beyond the model's vocabulary: ids are 0 to {vocabulary - 1}"
             )
-            return InvalidTurn(reason, "logit_bias")
+            return InvalidRequest(reason, "logit_bias")
         case "logprobs":
-            return InvalidTurn(
+            return InvalidRequest(
                 "the engine gives fewer alternatives a token than top_logprobs", "top_logprobs"
             )
         case "input_tokens" | "input_text":
             reason = f"the prompt is longer than the model's context of {context_tokens} tokens"
-            return InvalidTurn(reason, "messages", "context_length_exceeded")
+            return InvalidRequest(reason, "messages", "context_length_exceeded")
         case "temperature" | "top_p" | "max_tokens":
-            return InvalidTurn(f"the engine does not take this value of {parameter}", parameter)
+            return InvalidRequest(f"the engine does not take this value of {parameter}", parameter)
         case _:
             return None
 
 
-def _schema_refused(turn: TurnRequest) -> InvalidTurn:
+def _schema_refused(turn: OmniRequest) -> InvalidRequest:
     reason = "the JSON schema cannot be compiled: check its types and references, or make it simpler"
-    return InvalidTurn(reason, turn.text.schema_param)
+    return InvalidRequest(reason, turn.text.schema_param)

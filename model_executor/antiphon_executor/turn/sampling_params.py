@@ -9,7 +9,8 @@ from vllm import SamplingParams
 from vllm.logprobs import Logprob
 from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind, StructuredOutputsParams
 
-from antiphon_executor.interface.engine import TextSampling, TokenLogprob
+from antiphon_executor.interface.events import TokenLogprob
+from antiphon_executor.interface.request import TextSampling
 from antiphon_executor.stages.grammar import as_compiled
 
 # Below this temperature vLLM takes the likeliest token.

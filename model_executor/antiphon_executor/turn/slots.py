@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from antiphon_executor.interface.engine import EngineBusy
+from antiphon_executor.interface.errors import EngineBusy
 
 RETRY_AFTER_S = 1.0
 
 
-class SlotLedger:
+class SlotTracker:
     """Slots 1 to `slots`; `pages` of the media arena shared by all of them."""
 
     def __init__(self, slots: int, pages: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from antiphon_executor.interface.engine import Derailment
+from antiphon_executor.interface.events import Derailment
 from antiphon_executor.interface.settings import GuardSettings
 
 _FULL_SCALE = 32_768.0

@@ -14,18 +14,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from antiphon_executor.interface.engine import (
-    SPEAKING_RATE_HZ,
-    AnswerLost,
-    Note,
-    SpeechDelta,
-    SpeechEnded,
-    SpeechSampling,
-)
+from antiphon_executor.interface.errors import AnswerLost
+from antiphon_executor.interface.events import SPEAKING_RATE_HZ, SpeechDelta, SpeechEnded
+from antiphon_executor.interface.request import Note, SpeechSampling
 from antiphon_executor.interface.settings import WaitSettings
 from antiphon_executor.interface.spoken_length import VoicePace
 from antiphon_executor.ipc.bridge import Bridge
-from antiphon_executor.ipc.messages import MediaRows, SpeechFrames, StreamFailed
+from antiphon_executor.ipc.messages import HiddenStates, SpeechFrames, StreamFailed
 from antiphon_executor.turn.generation_clock import GenerationClock
 from antiphon_executor.turn.sound_edges import faded_in, faded_out
 from antiphon_executor.turn.speech_guard import SpeechGuard
@@ -68,22 +63,22 @@ class SpokenStream:
         self._sent_samples = 0
         self._taken_samples: int | None = None
         self._moved_s = time.monotonic()
-        self._prompt: asyncio.Future[MediaRows] = asyncio.get_running_loop().create_future()
+        self._prompt: asyncio.Future[HiddenStates] = asyncio.get_running_loop().create_future()
         self._rows_due: asyncio.TimerHandle | None = None
 
-    def begin(self, prompt: MediaRows) -> None:
+    def begin(self, prompt: HiddenStates) -> None:
         """The Thinker's prompt is known: its ids, its positions and the media rows, if any."""
         if not self._prompt.done():
             self._prompt.set_result(prompt)
 
-    def begin_with(self, rows: asyncio.Future[MediaRows]) -> None:
+    def begin_with(self, rows: asyncio.Future[HiddenStates]) -> None:
         """As `begin`, as soon as the media rows are there. The Thinker has computed its prompt by now."""
         late = AnswerLost("what the model made of its media did not arrive in time")
         loop = asyncio.get_running_loop()
         self._rows_due = loop.call_later(self._waits.media_rows_s, self._fail_prompt, late)
         rows.add_done_callback(self._rows_came)
 
-    def _rows_came(self, rows: asyncio.Future[MediaRows]) -> None:
+    def _rows_came(self, rows: asyncio.Future[HiddenStates]) -> None:
         if rows.cancelled():
             return
         error = rows.exception()
@@ -148,7 +143,7 @@ class SpokenStream:
             self._place.note("first_frame", time.monotonic())
         self._arrivals.put_nowait(frame)
 
-    async def _talk(self, prompt: MediaRows) -> None:
+    async def _talk(self, prompt: HiddenStates) -> None:
         try:
             self._arrivals.put_nowait(await self._session.speak(prompt))
         except Exception as error:
@@ -214,8 +209,8 @@ class SpokenStream:
         return item
 
 
-def text_prompt(prompt_token_ids: list[int]) -> MediaRows:
+def text_prompt(prompt_token_ids: list[int]) -> HiddenStates:
     """A prompt without media, whose positions simply count."""
     ids = np.asarray(prompt_token_ids, np.int32)
     positions = np.broadcast_to(np.arange(len(ids), dtype=np.int32), (3, len(ids)))
-    return MediaRows("", ids.tobytes(), positions.tobytes(), b"", b"", 0, "float32")
+    return HiddenStates("", ids.tobytes(), positions.tobytes(), b"", b"", 0, "float32")

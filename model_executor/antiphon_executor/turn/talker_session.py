@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from antiphon_executor.interface.engine import EngineError, FinishReason, Note, SpeechEnded, SpeechSampling
-from antiphon_executor.ipc.messages import MediaRows
+from antiphon_executor.interface.errors import EngineError
+from antiphon_executor.interface.events import FinishReason, SpeechEnded
+from antiphon_executor.interface.request import Note, SpeechSampling
+from antiphon_executor.ipc.messages import HiddenStates
 from antiphon_executor.models.talker.sampling import StreamSampling
 
 
@@ -37,11 +39,11 @@ class SpeechSession(Protocol):
         """More of the Thinker's text, in order; `final` with the last of it, which may be none."""
         ...
 
-    async def speak(self, prompt: MediaRows) -> SpeechEnded:
+    async def speak(self, prompt: HiddenStates) -> SpeechEnded:
         """Runs to the end of the stream: how it ended, and how many frames it has, EOS left out.
 
         An answer without text has none, and never reaches the engine. Cancelling aborts it there.
-        Raises `EngineBusy` without room for its media, `InvalidTurn` where the prompt cannot be spoken.
+        Raises `EngineBusy` without room for its media, `InvalidRequest` where the prompt cannot be spoken.
         """
         ...
 

@@ -1,6 +1,6 @@
 """One turn through both engines: the Thinker's text and the Talker's speech as one stream of events.
 
-In: a `TurnRequest`. Out: `TurnEvent`s as they happen. Whoever reads the events owns the turn: closing the
+In: a `OmniRequest`. Out: `OmniEvent`s as they happen. Whoever reads the events owns the turn: closing the
 iterator cancels both requests, and gives the slot back, before it returns.
 """
 
@@ -13,17 +13,12 @@ from dataclasses import dataclass, field
 
 from vllm.outputs import CompletionOutput, RequestOutput
 
-from antiphon_executor.interface.engine import (
-    SpeechSampling,
-    TextDelta,
-    TextEnded,
-    TurnEvent,
-    TurnRequest,
-)
+from antiphon_executor.interface.events import OmniEvent, TextDelta, TextEnded
+from antiphon_executor.interface.request import OmniRequest, SpeechSampling
 from antiphon_executor.interface.settings import GuardSettings, PaceSettings, WaitSettings
 from antiphon_executor.interface.spoken_length import VoicePaces
 from antiphon_executor.ipc.bridge import Bridge
-from antiphon_executor.ipc.messages import MediaRows
+from antiphon_executor.ipc.messages import HiddenStates
 from antiphon_executor.models.hidden_states.connector import ask_for_rows
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.inputs import count_prompt, engine_prompt
@@ -33,7 +28,7 @@ from antiphon_executor.turn.engine_times import note_engine_times
 from antiphon_executor.turn.held_text import HeldText
 from antiphon_executor.turn.request_faults import finish_of
 from antiphon_executor.turn.sampling_params import sampling_params, token_logprobs
-from antiphon_executor.turn.slots import SlotLedger
+from antiphon_executor.turn.slots import SlotTracker
 from antiphon_executor.turn.speech_guard import SpeechGuard
 from antiphon_executor.turn.speech_stream import SpokenStream, text_prompt
 from antiphon_executor.turn.spoken_tokens import SpeakableText, Spoken
@@ -53,7 +48,7 @@ class Stages:
     thinker_eos: frozenset[int]
     talker: Talker | None
     bridge: Bridge
-    ledger: SlotLedger
+    ledger: SlotTracker
     guard: GuardSettings | None = None
     waits: WaitSettings = field(default_factory=WaitSettings)
     pacing: PaceSettings = field(default_factory=PaceSettings)
@@ -74,15 +69,15 @@ class _Over:
     error: BaseException | None = None
 
 
-class TurnRun:
+class RequestRun:
     """Runs one turn. Use `events` once."""
 
-    def __init__(self, stages: Stages, turn: TurnRequest) -> None:
+    def __init__(self, stages: Stages, turn: OmniRequest) -> None:
         self._stages = stages
         self._turn = turn
-        self._queue: asyncio.Queue[TurnEvent | _Over] = asyncio.Queue()
+        self._queue: asyncio.Queue[OmniEvent | _Over] = asyncio.Queue()
         self._stream: SpokenStream | None = None
-        self._rows: asyncio.Future[MediaRows] | None = None
+        self._rows: asyncio.Future[HiddenStates] | None = None
         self._answered = False
         self._said = ""
         self._held_text = HeldText(turn.text.schema_param) if turn.text.json_schema is not None else None
@@ -102,7 +97,7 @@ class TurnRun:
     def speaks(self) -> bool:
         return self._turn.speech is not None
 
-    async def events(self) -> AsyncGenerator[TurnEvent]:
+    async def events(self) -> AsyncGenerator[OmniEvent]:
         """Raises `EngineBusy` before the Thinker starts, where no speech slot is free."""
         with ExitStack() as leases:
             tasks: list[asyncio.Task[None]] = []
@@ -143,7 +138,7 @@ class TurnRun:
             leases.callback(stages.bridge.forget_rows, request_id)
         return stream
 
-    async def _until_done(self, running: int) -> AsyncIterator[TurnEvent]:
+    async def _until_done(self, running: int) -> AsyncIterator[OmniEvent]:
         while running:
             item = await self._queue.get()
             if not isinstance(item, _Over):
@@ -233,6 +228,6 @@ class TurnRun:
             stream.feed(token_ids, final=ended is not None)
 
 
-def _has_media(turn: TurnRequest) -> bool:
+def _has_media(turn: OmniRequest) -> bool:
     media = turn.media
     return bool(media.audios or media.pictures or media.videos)

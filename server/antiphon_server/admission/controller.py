@@ -1,6 +1,6 @@
 """Admission control: bounded queues for text and speech, shared fairly between API keys.
 
-In: one `Ticket` a request. Out: it starts, or it is refused: at once, or past the queue's deadline.
+In: one `Reservation` a request. Out: it starts, or it is refused: at once, or past the queue's deadline.
 It never promises more than there is. A full speech side never blocks a text request, and a key that floods
 the queue never another key. Every change here ends by starting all requests that can start now.
 """
@@ -14,16 +14,16 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from antiphon_executor.interface.capacity import FrameTime
-from antiphon_executor.interface.engine import PromptCounted
+from antiphon_executor.interface.events import PromptCounted
 from antiphon_server.admission.capacity import Capacity, Load, Price, Refusal
-from antiphon_server.admission.cost_model import TurnSize
+from antiphon_server.admission.cost_model import RequestSize
 from antiphon_server.admission.fair_queue import who_gives_way
 from antiphon_server.admission.key_rates import KeyRates
 from antiphon_server.admission.prefill_meter import PrefillMeter
 from antiphon_server.admission.refusals import Refusals
-from antiphon_server.admission.request_times import TurnTimes, bounded_retry_s
+from antiphon_server.admission.request_times import RequestTimes, bounded_retry_s
+from antiphon_server.admission.reservation import Reservation
 from antiphon_server.admission.start_order import StartOrder
-from antiphon_server.admission.ticket import Ticket
 from antiphon_server.errors import ApiError
 
 # How often the Talker's step times are read while a listener waits for them: nothing else says they changed.
@@ -45,11 +45,11 @@ class Admission:
         self.capacity = capacity
         self.rates = KeyRates(capacity, clock)
         self._clock = clock
-        self._inside: dict[Ticket, None] = {}
+        self._inside: dict[Reservation, None] = {}
         self._order = StartOrder(capacity, frame_time, clock)
         self._ledger = self._order.ledger
         self._prefill = PrefillMeter()
-        self._times = TurnTimes()
+        self._times = RequestTimes()
         self._refusals = Refusals()
         self._media_seconds = 0.0
         self._media_bytes = 0
@@ -59,7 +59,7 @@ class Admission:
         self._empty.set()
         self._timer: asyncio.TimerHandle | None = None
 
-    def ticket(
+    def reserve(
         self,
         *,
         speaks: bool,
@@ -67,14 +67,14 @@ class Admission:
         choices: int = 1,
         owner: str = "",
         speech_optional: bool = False,
-    ) -> Ticket:
+    ) -> Reservation:
         """A place for one request of `choices` texts; `speaks` asks for a stream too. Entering may refuse it.
 
         `live`: a client listens while it speaks. `owner`: stands for the key that the request came with; the
         queue is shared fairly between owners. `speech_optional`: if no stream is free when it could start, it
         starts as a text request.
         """
-        return Ticket(
+        return Reservation(
             self, speaks=speaks, live=live, choices=choices, owner=owner, speech_optional=speech_optional
         )
 
@@ -106,7 +106,7 @@ class Admission:
         """Wait until no request is inside."""
         await self._empty.wait()
 
-    def enter(self, ticket: Ticket) -> None:
+    def enter(self, ticket: Reservation) -> None:
         if ticket.speech_optional and not self._takes_speech(ticket):
             ticket.fall_back_to_text()
         if ticket.speaks and not self.capacity.streams:
@@ -122,7 +122,7 @@ class Admission:
         self._empty.clear()
         self._hand_out()
 
-    def hold(self, ticket: Ticket, media_bytes: int) -> None:
+    def hold(self, ticket: Reservation, media_bytes: int) -> None:
         if ticket.refusal:
             raise ticket.refusal
         others, limit = self._media_bytes - ticket.media_bytes, self.capacity.media_bytes
@@ -132,7 +132,7 @@ class Admission:
         ticket.media_bytes += media_bytes
         self._media_bytes += media_bytes
 
-    async def start(self, ticket: Ticket) -> None:
+    async def start(self, ticket: Reservation) -> None:
         if ticket.refusal:
             raise ticket.refusal
         self._check_media(ticket)
@@ -148,7 +148,7 @@ class Admission:
         if ticket.refusal:
             raise ticket.refusal
 
-    def prompt_read(self, ticket: Ticket, counted: PromptCounted) -> None:
+    def prompt_read(self, ticket: Reservation, counted: PromptCounted) -> None:
         """Its first token is there. What was an estimate is known now."""
         if ticket.started_at is not None:
             computed = counted.total - counted.cached
@@ -158,18 +158,18 @@ class Admission:
         self._debit(ticket, counted.total - ticket.size.prompt_tokens, 0.0)
         self._resize(ticket, replace(ticket.size, prompt_tokens=counted.total))
 
-    def grown(self, ticket: Ticket, size: TurnSize, tokens: int, audio_s: float) -> None:
+    def grown(self, ticket: Reservation, size: RequestSize, tokens: int, audio_s: float) -> None:
         """Its answer is longer by `tokens`, and by `audio_s` of speech."""
         self._debit(ticket, tokens, audio_s)
         self._resize(ticket, size)
 
-    def text_ended(self, ticket: Ticket) -> None:
+    def text_ended(self, ticket: Reservation) -> None:
         if not ticket.text_is_complete:
             ticket.text_is_complete = True
             self._hold(ticket, ticket.held.spoken_part)
             self._hand_out()
 
-    def leave(self, ticket: Ticket) -> None:
+    def leave(self, ticket: Reservation) -> None:
         self._inside.pop(ticket, None)
         self._media_bytes -= ticket.media_bytes
         ticket.media_bytes = 0
@@ -215,11 +215,11 @@ class Admission:
         elif self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LOOK_AGAIN_S, self.look_again)
 
-    def _hold(self, ticket: Ticket, price: Price) -> None:
+    def _hold(self, ticket: Reservation, price: Price) -> None:
         self._ledger.change(ticket.held, price)
         ticket.held = price
 
-    def _resize(self, ticket: Ticket, size: TurnSize) -> None:
+    def _resize(self, ticket: Reservation, size: RequestSize) -> None:
         """What it holds follows. A counted prompt may be smaller than its estimate: then others may start."""
         before = ticket.held
         ticket.resize(size)
@@ -228,12 +228,12 @@ class Admission:
             if ticket.held.is_less_somewhere(before):
                 self._hand_out()
 
-    def _debit(self, ticket: Ticket, tokens: int, audio_s: float) -> None:
+    def _debit(self, ticket: Reservation, tokens: int, audio_s: float) -> None:
         self.rates.take(ticket.owner, tokens, audio_s)
         debited_tokens, debited_s = ticket.debited
         ticket.debited = debited_tokens + tokens, debited_s + audio_s
 
-    def _count(self, ticket: Ticket) -> None:
+    def _count(self, ticket: Reservation) -> None:
         """It waits, with its media and its prompt."""
         size = ticket.size
         ticket.media_seconds, ticket.unread_tokens = size.media_seconds, size.prompt_tokens
@@ -241,12 +241,12 @@ class Admission:
         self._prefill.add(size.prompt_tokens)
         self._debit(ticket, size.prompt_tokens, size.heard_seconds)
 
-    def _stop_waiting(self, ticket: Ticket) -> None:
+    def _stop_waiting(self, ticket: Reservation) -> None:
         self._order.discard(ticket)
         self._media_seconds -= ticket.media_seconds
         ticket.media_seconds = 0.0
 
-    def _take_back(self, ticket: Ticket) -> None:
+    def _take_back(self, ticket: Reservation) -> None:
         """All of a request that never started. More than once is as good as once."""
         self._stop_waiting(ticket)
         self._prefill.remove(ticket.unread_tokens)
@@ -254,7 +254,7 @@ class Admission:
         tokens, audio_s = ticket.debited
         self._debit(ticket, -tokens, -audio_s)
 
-    def _takes_speech(self, ticket: Ticket) -> bool:
+    def _takes_speech(self, ticket: Reservation) -> bool:
         """Whether it can come in as speech without displacing another, and its key may still use sound."""
         if not self.capacity.streams or self.rates.short(ticket.owner, 0, 1.0):
             return False
@@ -269,7 +269,7 @@ class Admission:
     def _turns(self, speaks: bool) -> int:
         return sum(ticket.speaks == speaks for ticket in self._inside)
 
-    def _pending(self, speaks: bool) -> list[Ticket]:
+    def _pending(self, speaks: bool) -> list[Reservation]:
         """Inside and not started, in the order of arrival."""
         return [ticket for ticket in self._inside if ticket.started_at is None and ticket.speaks == speaks]
 
@@ -289,11 +289,11 @@ class Admission:
         ahead = self._ledger.held.live + pending - limit
         return ahead >= 0 and self._times.start_in_s(True, ahead, limit) > self.capacity.queue_s
 
-    def _gives_way(self, reason: Refusal, speaks: bool, owner: str) -> Ticket | None:
+    def _gives_way(self, reason: Refusal, speaks: bool, owner: str) -> Reservation | None:
         pool = [one for one in self._pending(speaks) if one.live or reason != "not_in_real_time"]
         return who_gives_way(pool, owner)
 
-    def _displace(self, victim: Ticket) -> None:
+    def _displace(self, victim: Reservation) -> None:
         """Its place in the queue goes to a key that has fewer; no engine has begun on it."""
         if victim.speech_optional and self._full(False, False) is None:
             victim.fall_back_to_text()
@@ -303,7 +303,7 @@ class Admission:
         self._take_back(victim)
         _wake(victim)
 
-    def _late(self, ticket: Ticket) -> ApiError:
+    def _late(self, ticket: Reservation) -> ApiError:
         """Why it has not started within the deadline: its key runs as many as it may, or the server does."""
         if self._order.key_is_full(ticket.owner):
             own = [one for one in self._pending(ticket.speaks) if one.owner == ticket.owner]
@@ -312,36 +312,36 @@ class Admission:
             return self._refusals.key_concurrency(running, self.capacity.turns_per_key, wait_s)
         return self._refusals.queue_deadline(self.capacity.queue_s, self._wait_s(ticket))
 
-    def _check_media(self, ticket: Ticket) -> None:
+    def _check_media(self, ticket: Reservation) -> None:
         limit, waiting = self.capacity.queued_media_seconds, self._media_seconds
         # Where no media wait, none are refused for their length: the media policy bounds that.
         if waiting and waiting + ticket.size.media_seconds > limit:
             raise self._refusals.media_queue_full(waiting, limit, self._wait_s(ticket))
 
-    def _check_prompt(self, ticket: Ticket) -> None:
+    def _check_prompt(self, ticket: Reservation) -> None:
         capacity, prompt = self.capacity, ticket.size.prompt_tokens
         over_s = self._prefill.over_s(prompt, capacity.prefill_s, capacity.queued_prompt_tokens)
         if over_s != 0.0:
             wait_s = self._wait_s(ticket) if over_s is None else bounded_retry_s(over_s)
             raise self._refusals.prefill_queue_full(self._prefill.tokens, wait_s)
 
-    def _check_rates(self, ticket: Ticket, tokens: int, audio_s: float) -> None:
+    def _check_rates(self, ticket: Reservation, tokens: int, audio_s: float) -> None:
         refusal = self._refusals.rate_exceeded(self.rates, ticket.owner, tokens, audio_s)
         if refusal is not None:
             raise refusal
 
-    def _wait_s(self, ticket: Ticket) -> float:
+    def _wait_s(self, ticket: Reservation) -> float:
         """When it would start, behind all of its kind that wait now."""
         ahead = sum(one is not ticket for one in self._pending(ticket.speaks))
         return self._times.retry_after_s(ticket.speaks, ahead, self._places(ticket.speaks, ticket.live))
 
-    def _full_because(self, reason: Refusal, ticket: Ticket) -> ApiError:
+    def _full_because(self, reason: Refusal, ticket: Reservation) -> ApiError:
         wait_s = self._wait_s(ticket)
         if reason == "not_in_real_time":
             return self._refusals.not_in_real_time(self._ledger.held.live, wait_s)
         return self._refusals.queue_full(self._turns(ticket.speaks), ticket.speaks, wait_s)
 
 
-def _wake(ticket: Ticket) -> None:
+def _wake(ticket: Reservation) -> None:
     if ticket.slot is not None and not ticket.slot.done():
         ticket.slot.set_result(None)

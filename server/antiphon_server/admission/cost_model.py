@@ -9,13 +9,14 @@ import math
 from dataclasses import dataclass
 
 from antiphon_executor.interface.capacity import CacheCapacity
-from antiphon_executor.interface.engine import FRAMES_PER_SECOND, Media, VideoClip
+from antiphon_executor.interface.events import FRAMES_PER_SECOND
+from antiphon_executor.interface.media import Media, VideoClip
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_server.admission.capacity import Capacity, Price
 
 
 @dataclass(frozen=True, slots=True)
-class TurnSize:
+class RequestSize:
     """`prompt_tokens`: with media. `max_tokens`, `max_frames`: None where the request says nothing.
 
     `media_seconds`: of sound and video; `heard_seconds`: of sound alone. `written`, `frames`: of the answer,
@@ -32,7 +33,7 @@ class TurnSize:
     frames: int = 0
 
 
-def price(size: TurnSize, speaks: bool, live: bool, capacity: Capacity) -> Price:
+def price(size: RequestSize, speaks: bool, live: bool, capacity: Capacity) -> Price:
     """What the turn holds at least. Never more than there is: the largest turn waits until it is alone.
 
     Reserved is the prompt and a bounded answer, not `max_tokens`: clients send thousands by habit and get a

@@ -12,7 +12,7 @@ _SHORTEST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 60.0
 
 
-class TurnTimes:
+class RequestTimes:
     """Exponentially weighted means, over turns from their start to their end."""
 
     def __init__(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from antiphon_server.admission.capacity import Capacity, Price
 
 
-class Ledger:
+class ResourceTracker:
     """One a door. An answer that outgrows its price may hold more than there is; nobody starts on it then."""
 
     def __init__(self, whole: Price) -> None:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from antiphon_executor.interface.capacity import FrameTime
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.fair_queue import FairQueue
-from antiphon_server.admission.resource_tracker import Ledger, whole_of
-from antiphon_server.admission.ticket import Ticket
+from antiphon_server.admission.reservation import Reservation
+from antiphon_server.admission.resource_tracker import ResourceTracker, whole_of
 
 _PASSING_SHARE = 0.5
 
@@ -23,7 +23,7 @@ _PASSING_SHARE = 0.5
 class Start:
     """`speaks`: False where the request takes text because no stream is free now."""
 
-    ticket: Ticket
+    ticket: Reservation
     speaks: bool
 
 
@@ -34,26 +34,26 @@ class StartOrder:
         self, capacity: Capacity, frame_time: Callable[[], FrameTime], clock: Callable[[], float]
     ) -> None:
         self.capacity = capacity
-        self.ledger = Ledger(whole_of(capacity))
+        self.ledger = ResourceTracker(whole_of(capacity))
         self.running: Counter[str] = Counter()
-        self._waiting: FairQueue[Ticket] = FairQueue()
+        self._waiting: FairQueue[Reservation] = FairQueue()
         self._frame_time = frame_time
         self._clock = clock
         self._passing_s = _PASSING_SHARE * capacity.queue_s
 
-    def add(self, ticket: Ticket) -> None:
+    def add(self, ticket: Reservation) -> None:
         ticket.waiting_since = self._clock()
         self._waiting.add(ticket)
 
-    def discard(self, ticket: Ticket) -> None:
+    def discard(self, ticket: Reservation) -> None:
         """It waits no longer and will not start."""
         self._waiting.discard(ticket)
 
-    def started(self, ticket: Ticket) -> None:
+    def started(self, ticket: Reservation) -> None:
         self._waiting.started(ticket)
         self.running[ticket.owner] += 1
 
-    def ended(self, ticket: Ticket) -> None:
+    def ended(self, ticket: Reservation) -> None:
         """One that had started."""
         self.running[ticket.owner] -= 1
         self.running += Counter()
@@ -99,9 +99,9 @@ class StartOrder:
                 return None
         return None
 
-    def _speech_fits(self, ticket: Ticket, live_limit: int | None) -> bool:
+    def _speech_fits(self, ticket: Reservation, live_limit: int | None) -> bool:
         return self.ledger.talker_fits(ticket.price) and self._keeps_pace(ticket, live_limit)
 
-    def _keeps_pace(self, ticket: Ticket, live_limit: int | None) -> bool:
+    def _keeps_pace(self, ticket: Reservation, live_limit: int | None) -> bool:
         """Whether the Talker keeps real time with one more; speech without a listener needs no pace."""
         return not ticket.live or live_limit is None or self.ledger.held.live < live_limit

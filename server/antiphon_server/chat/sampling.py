@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from antiphon_executor.interface.engine import ModelCard, RepetitionDetection, SpeechSampling, TextSampling
+from antiphon_executor.interface.card import ModelCard
+from antiphon_executor.interface.request import RepetitionDetection, SpeechSampling, TextSampling
 from antiphon_server.chat.schema.answer_schema import AnswerSchema
 from antiphon_server.chat.voices import choose_voice
 from antiphon_server.errors import BadRequest

@@ -12,21 +12,21 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import cast
 
-from antiphon_executor.interface.engine import (
+from antiphon_executor.interface.card import ModelCard
+from antiphon_executor.interface.errors import EngineError
+from antiphon_executor.interface.events import (
     SPEAKING_RATE_HZ,
-    EngineError,
-    Media,
-    ModelCard,
+    OmniEvent,
     SpeechDelta,
     SpeechEnded,
     TextDelta,
     TextEnded,
-    TurnEvent,
-    TurnRequest,
 )
-from antiphon_server.admission.cost_model import TurnSize, heard_seconds, media_seconds, tokens_of
+from antiphon_executor.interface.media import Media
+from antiphon_executor.interface.request import OmniRequest
+from antiphon_server.admission.cost_model import RequestSize, heard_seconds, media_seconds, tokens_of
 from antiphon_server.admission.preparation_cost import PreparationCost
-from antiphon_server.admission.ticket import Ticket
+from antiphon_server.admission.reservation import Reservation
 from antiphon_server.chat.prompt.renderer import PromptTooLong
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.turn_spec import AnswerForm, Plan
@@ -50,7 +50,7 @@ async def run_turn(
     body_is_used: Callable[[], None],
     arrived_s: float,
     clock: Clock = time.monotonic,
-) -> AsyncGenerator[Started | TurnEvent, None]:
+) -> AsyncGenerator[Started | OmniEvent, None]:
     """`Started`, then the engine's events.
 
     Raises ApiError and EngineError; a turn that ends early raises too (R19). `body_is_used` is called as soon
@@ -66,7 +66,7 @@ async def run_turn(
             turn, form = await _start(plan, prompt, media, service, ticket, clock)
         progress = _Progress(form, service.metrics, clock, arrived_s)
         yield Started(form)
-        generated = cast("AsyncGenerator[TurnEvent, None]", service.engine.generate(turn))
+        generated = cast("AsyncGenerator[OmniEvent, None]", service.engine.generate(turn))
         # From here on the engine alone keeps what the client sent: that may be hundreds of megabytes.
         del turn, media
         compiling = service.grammars.compiling(ticket.owner, compile_s)
@@ -81,9 +81,9 @@ async def run_turn(
         progress.check_complete()
 
 
-def _ticket(plan: Plan, service: Service) -> Ticket:
+def _ticket(plan: Plan, service: Service) -> Reservation:
     form = plan.form
-    ticket = service.admission.ticket(
+    ticket = service.admission.reserve(
         speaks=form.speaks,
         live=form.stream,
         choices=form.choices,
@@ -96,7 +96,7 @@ def _ticket(plan: Plan, service: Service) -> Ticket:
 
 
 async def _understand(
-    plan: Plan, service: Service, ticket: Ticket, cost: PreparationCost
+    plan: Plan, service: Service, ticket: Reservation, cost: PreparationCost
 ) -> tuple[tuple[int, ...], Media]:
     """Prompt and media. A request that is wrong is refused here, before it waits."""
     prompt = await _read_prompt(plan, service, cost)
@@ -107,8 +107,8 @@ async def _understand(
 
 
 async def _start(
-    plan: Plan, prompt: tuple[int, ...], media: Media, service: Service, ticket: Ticket, clock: Clock
-) -> tuple[TurnRequest, AnswerForm]:
+    plan: Plan, prompt: tuple[int, ...], media: Media, service: Service, ticket: Reservation, clock: Clock
+) -> tuple[OmniRequest, AnswerForm]:
     """Wait for a slot. The answer's form may be text alone by then."""
     waiting_since = clock()
     await ticket.start(_size_of(plan, prompt, media, service.engine.card))
@@ -116,7 +116,7 @@ async def _start(
     note("started")
     if plan.form.speaks and not ticket.speaks:
         plan = plan.in_text()
-    turn = TurnRequest(
+    turn = OmniRequest(
         plan.head.id,
         prompt,
         media,
@@ -137,8 +137,8 @@ async def _price_schema(plan: Plan, service: Service, owner: str, cost: Preparat
     return await service.grammars.price(schema.text, owner, schema.param, cost)
 
 
-def _size_of(plan: Plan, prompt: tuple[int, ...], media: Media, card: ModelCard) -> TurnSize:
-    return TurnSize(
+def _size_of(plan: Plan, prompt: tuple[int, ...], media: Media, card: ModelCard) -> RequestSize:
+    return RequestSize(
         prompt_tokens=len(prompt) + tokens_of(media, card.media),
         max_tokens=plan.text.max_tokens,
         max_frames=plan.speech.max_frames if plan.speech else None,
@@ -147,7 +147,7 @@ def _size_of(plan: Plan, prompt: tuple[int, ...], media: Media, card: ModelCard)
     )
 
 
-async def _load(plan: Plan, service: Service, ticket: Ticket) -> Media:
+async def _load(plan: Plan, service: Service, ticket: Reservation) -> Media:
     if not plan.conversation.sources:
         return Media()
     try:
@@ -187,7 +187,7 @@ class _Progress:
     def text_is_complete(self) -> bool:
         return self._open_choices == 0
 
-    def see(self, event: TurnEvent) -> None:
+    def see(self, event: OmniEvent) -> None:
         match event:
             case TextDelta() if self._first_text_at is None:
                 note("first_text")

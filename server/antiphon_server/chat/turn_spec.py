@@ -10,7 +10,8 @@ import time
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from antiphon_executor.interface.engine import ModelCard, SpeechSampling, TextSampling
+from antiphon_executor.interface.card import ModelCard
+from antiphon_executor.interface.request import SpeechSampling, TextSampling
 from antiphon_server.chat.prompt.conversation import Conversation, read_conversation
 from antiphon_server.chat.sampling import read_speech_sampling, read_text_sampling
 from antiphon_server.chat.schema.answer_schema import AnswerSchema, read_answer_schema

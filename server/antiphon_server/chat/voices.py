@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 
-from antiphon_executor.interface.engine import ModelCard
+from antiphon_executor.interface.card import ModelCard
 from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api.options import VoiceId, VoiceReference
 

@@ -17,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
 
-from antiphon_executor.interface.engine import EngineError
+from antiphon_executor.interface.errors import EngineError
 from antiphon_server.chat.service import Service
 from antiphon_server.config.settings import ServerSettings
 from antiphon_server.errors import ApiError, ServerFault

@@ -12,7 +12,7 @@ import math
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from antiphon_executor.interface.engine import AnswerLost, EngineBusy, EngineDead, EngineError, InvalidTurn
+from antiphon_executor.interface.errors import AnswerLost, EngineBusy, EngineDead, EngineError, InvalidRequest
 from antiphon_server.errors import (
     ApiError,
     BadRequest,
@@ -51,7 +51,7 @@ def error_of(exc: BaseException) -> ApiError:
 
 def _of_engine(exc: EngineError) -> ApiError:
     match exc:
-        case InvalidTurn():
+        case InvalidRequest():
             return BadRequest(str(exc), param=exc.param, code=exc.code)
         case EngineBusy():
             return Overloaded(str(exc), code="engine_busy", retry_after_s=exc.retry_after_s)

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import ffmpeg
 
-from antiphon_executor.interface.engine import SPEAKING_RATE_HZ
+from antiphon_executor.interface.events import SPEAKING_RATE_HZ
 from antiphon_server.errors import ServerFault
 from antiphon_server.media.ffmpeg import find_ffmpeg
 from antiphon_server.openai_api.options import AudioFormat

@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-from antiphon_executor.interface.engine import AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.media import AudioClip, Media, Picture, VideoClip
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_server.errors import BadRequest, ServerFault
 from antiphon_server.media.budget import Budget, Hold, uncounted

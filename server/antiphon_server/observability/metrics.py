@@ -15,7 +15,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from antiphon_executor.interface.engine import Derailment, EngineStatus
+from antiphon_executor.interface.events import Derailment
+from antiphon_executor.interface.status import EngineStatus
 from antiphon_server.admission.capacity import Load, Refusal
 from antiphon_server.errors import ApiError, BadRequest, Overloaded
 

@@ -11,7 +11,7 @@ import time
 from contextvars import ContextVar
 from typing import Literal
 
-from antiphon_executor.interface.engine import Milestone, Note
+from antiphon_executor.interface.request import Milestone, Note
 
 ServerMilestone = Literal[
     "body_read",

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 from pydantic import AliasChoices, Field, ValidationError
 from pydantic_core import from_json
 
-from antiphon_executor.interface.engine import MAX_SPEECH_TOP_K
+from antiphon_executor.interface.request import MAX_SPEECH_TOP_K
 from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api import limits
 from antiphon_server.openai_api.base import Flag, Name, Wire

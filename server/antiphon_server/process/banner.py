@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from antiphon_executor.interface.engine import ModelCard
+from antiphon_executor.interface.card import ModelCard
 from antiphon_server.config.addresses import is_loopback
 from antiphon_server.config.settings import ServerSettings
 

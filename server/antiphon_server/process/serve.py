@@ -18,7 +18,8 @@ from typing import Any
 import uvloop
 
 from antiphon_executor.interface.capacity import EngineCapacity
-from antiphon_executor.interface.engine import OmniEngine, OperatorError
+from antiphon_executor.interface.engine import OmniEngine
+from antiphon_executor.interface.errors import OperatorError
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.controller import Admission

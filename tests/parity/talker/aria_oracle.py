@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from antiphon_executor.interface.engine import SpeechSampling
-from antiphon_executor.ipc.messages import MediaRows
+from antiphon_executor.interface.request import SpeechSampling
+from antiphon_executor.ipc.messages import HiddenStates
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt, kept_tokens
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
@@ -27,7 +27,7 @@ PAST_ANY_MEDIA = 1 << 20
 class AriaTruth:
     """`codes` int64 [frames, groups]; `wave` float32 [samples], one decode; `ended`: EOS was drawn."""
 
-    prompt: MediaRows
+    prompt: HiddenStates
     text: list[int]
     sampling: SpeechSampling
     codes: NDArray[np.int64]
@@ -50,7 +50,7 @@ class AriaOracle:
             "written": VoicePrompt((start, 31), codes[:0], (42,)),
         }
 
-    def speak(self, prompt: MediaRows, text: Sequence[int], sampling: SpeechSampling) -> AriaTruth:
+    def speak(self, prompt: HiddenStates, text: Sequence[int], sampling: SpeechSampling) -> AriaTruth:
         """`sampling` with a seed, unless it is greedy."""
         drawing = stream_sampling(
             sampling, predictor_temperature=PREDICTOR_TEMPERATURE, predictor_top_p=PREDICTOR_TOP_P
@@ -68,7 +68,7 @@ class AriaOracle:
 
     @torch.no_grad()
     def regret(
-        self, prompt: MediaRows, text: Sequence[int], sampling: SpeechSampling, codes: NDArray[np.int16]
+        self, prompt: HiddenStates, text: Sequence[int], sampling: SpeechSampling, codes: NDArray[np.int16]
     ) -> NDArray[np.float32]:
         """How much better the best code was than the one said, in standard deviations of the logits.
 
@@ -89,7 +89,7 @@ class AriaOracle:
         return torch.stack(lost, dim=1).numpy()
 
     @torch.no_grad()
-    def _rows(self, prompt: MediaRows, voice: VoicePrompt) -> torch.Tensor:
+    def _rows(self, prompt: HiddenStates, voice: VoicePrompt) -> torch.Tensor:
         talker = self.model.talker
         ids = np.frombuffer(prompt.prompt_token_ids, np.int32)
         kept = kept_tokens(ids, self.ids, self.most_media)
@@ -109,7 +109,7 @@ class AriaOracle:
         )
 
 
-def heard_prompt(oracle: AriaOracle, media: int, words: int, seed: int) -> MediaRows:
+def heard_prompt(oracle: AriaOracle, media: int, words: int, seed: int) -> HiddenStates:
     """A user turn of `media` tokens of sound with random rows, and random words; an open assistant turn."""
     rng = np.random.default_rng(seed)
     ids, hidden = oracle.ids, oracle.model.config.talker_config.thinker_hidden_size
@@ -120,6 +120,6 @@ def heard_prompt(oracle: AriaOracle, media: int, words: int, seed: int) -> Media
     rows = rng.standard_normal((media, hidden), dtype=np.float32)
     positions = np.tile(np.arange(len(tokens), dtype=np.int32), (3, 1))
     index = np.flatnonzero(tokens == ids.audio).astype(np.int32)
-    return MediaRows(
+    return HiddenStates(
         "rig", tokens.tobytes(), positions.tobytes(), index.tobytes(), rows.tobytes(), hidden, "float32"
     )

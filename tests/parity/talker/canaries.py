@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from antiphon_executor.interface.engine import SpeechSampling
-from antiphon_executor.ipc.messages import MediaRows
+from antiphon_executor.interface.request import SpeechSampling
+from antiphon_executor.ipc.messages import HiddenStates
 from antiphon_executor.models.special_tokens import PromptIds
 from tests.parity.talker.rig import Spoken, TalkerRig
 
@@ -33,7 +33,7 @@ class Canary:
     """`leaves`: its client goes after the first frame."""
 
     number: int
-    prompt: MediaRows
+    prompt: HiddenStates
     text: tuple[int, ...]
     sampling: SpeechSampling
     leaves: bool
@@ -51,7 +51,7 @@ def _canary(number: int, ids: PromptIds, hidden: int, voices: Sequence[str]) -> 
     positions = np.tile(np.arange(len(tokens), dtype=np.int32), (3, 1))
     index = np.flatnonzero(tokens == ids.audio).astype(np.int32)
     rows = rng.standard_normal((media, hidden), dtype=np.float32)
-    prompt = MediaRows(
+    prompt = HiddenStates(
         "rig", tokens.tobytes(), positions.tobytes(), index.tobytes(), rows.tobytes(), hidden, "float32"
     )
     sampling = SpeechSampling(

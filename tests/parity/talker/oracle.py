@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from transformers.models.qwen3_omni_moe import Qwen3OmniMoeForConditionalGeneration
 
-from antiphon_executor.interface.engine import Media
+from antiphon_executor.interface.media import Media
 from tests.parity.thinker.conversations import Conversation, user
 from tests.parity.thinker.oracle import Oracle
 

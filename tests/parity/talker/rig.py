@@ -14,10 +14,11 @@ import numpy as np
 from vllm.engine.arg_utils import AsyncEngineArgs
 
 from antiphon_executor.checkpoint.family import read_config
-from antiphon_executor.interface.engine import SpeechDelta, SpeechEnded, SpeechSampling
+from antiphon_executor.interface.events import SpeechDelta, SpeechEnded
+from antiphon_executor.interface.request import SpeechSampling
 from antiphon_executor.interface.settings import EngineSettings, TalkerSettings
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
-from antiphon_executor.ipc.messages import MediaRows, SpeechFrames
+from antiphon_executor.ipc.messages import HiddenStates, SpeechFrames
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
 from antiphon_executor.stages.restart_policy import RestartPolicy
 from antiphon_executor.stages.stage import Stage, start_stage
@@ -25,7 +26,7 @@ from antiphon_executor.stages.supervisor import SupervisedStage, Watch
 from antiphon_executor.stages.talker_args import aria_talker_engine_args, talker_engine_args
 from antiphon_executor.turn.aria_session import aria_talker
 from antiphon_executor.turn.dual_track_session import dual_track_talker
-from antiphon_executor.turn.slots import SlotLedger
+from antiphon_executor.turn.slots import SlotTracker
 from antiphon_executor.turn.speech_stream import SpokenStream, text_prompt
 from antiphon_executor.turn.talker_session import Talker
 
@@ -69,7 +70,7 @@ class RecordingBridge(Bridge):
 class TalkerRig:
     talker: Talker
     bridge: RecordingBridge
-    ledger: SlotLedger
+    ledger: SlotTracker
     stage: Stage
 
     def preemptions(self) -> float:
@@ -83,7 +84,7 @@ class TalkerRig:
 
     async def speak(
         self,
-        prompt: Sequence[int] | MediaRows,
+        prompt: Sequence[int] | HiddenStates,
         text_ids: Sequence[int],
         sampling: SpeechSampling,
         *,
@@ -96,7 +97,7 @@ class TalkerRig:
             name = f"rig-{next(_NAMES)}"
             stream = SpokenStream(name, sampling, self.talker, self.bridge, slot)
             frames, arrived_s = self.bridge.last, self.bridge.arrived_s
-            stream.begin(prompt if isinstance(prompt, MediaRows) else text_prompt(list(prompt)))
+            stream.begin(prompt if isinstance(prompt, HiddenStates) else text_prompt(list(prompt)))
             feeding = asyncio.create_task(self._feed(stream, list(text_ids), pieces, pause_s))
             pcm, ended = [], None
             try:
@@ -134,7 +135,7 @@ async def talker_rig(model: Path, talker: TalkerSettings) -> AsyncIterator[Talke
     async with _bridge() as (folder, bridge):
         arguments = talker_engine_args(settings, text_socket=folder.text, frames_socket=folder.frames)
         async with _engine(arguments) as stage:
-            ledger = SlotLedger(talker.streams, 1000)
+            ledger = SlotTracker(talker.streams, 1000)
             end = dual_track_talker(read_config(model), unwatched(stage), bridge, ledger, talker.max_frames)
             yield TalkerRig(end, bridge, ledger, stage)
 
@@ -149,7 +150,7 @@ async def aria_rig(
         _bridge() as (folder, bridge),
         _engine(aria_talker_engine_args(settings, frames_socket=folder.frames)) as stage,
     ):
-        ledger = SlotLedger(talker.streams, 1000)
+        ledger = SlotTracker(talker.streams, 1000)
         end = aria_talker(read_config(model), unwatched(stage), ledger, voices, talker.max_frames)
         yield TalkerRig(end, bridge, ledger, stage)
 

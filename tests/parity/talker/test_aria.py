@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from antiphon_executor.interface.engine import SpeechSampling
+from antiphon_executor.interface.request import SpeechSampling
 from tests.parity.sound import assert_same_wave
 from tests.parity.talker.aria_oracle import AriaOracle, AriaTruth, heard_prompt
 from tests.parity.talker.rig import Spoken, TalkerRig

@@ -7,7 +7,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from antiphon_executor.interface.engine import SpeechSampling
+from antiphon_executor.interface.request import SpeechSampling
 from tests.parity.sound import assert_same_wave
 from tests.parity.talker.oracle import SpeakingOracle, SpokenTruth, asked
 from tests.parity.talker.rig import Spoken, TalkerRig

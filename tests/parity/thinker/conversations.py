@@ -1,6 +1,6 @@
 """Turns to compare on: synthetic sounds and pictures, and prompts that hold them.
 
-In: names. Out: `TurnRequest`s. Everything is seeded: the same name gives the same media.
+In: names. Out: `OmniRequest`s. Everything is seeded: the same name gives the same media.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from antiphon_executor.interface.engine import LISTENING_RATE_HZ, AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.media import LISTENING_RATE_HZ, AudioClip, Media, Picture, VideoClip
 
 AUDIO = "<|audio_start|><|audio_pad|><|audio_end|>"
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"

@@ -1,6 +1,6 @@
 """A Thinker engine under test, with the bridge's end of its rows' socket.
 
-In: `TurnRequest`s. Out: what came of them. One engine serves many tests: starting one costs half a minute.
+In: `OmniRequest`s. Out: what came of them. One engine serves many tests: starting one costs half a minute.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from transformers import AutoConfig, AutoTokenizer
 from vllm import SamplingParams
 from vllm.v1.engine.async_llm import AsyncLLM
 
-from antiphon_executor.interface.engine import Media, TurnRequest
+from antiphon_executor.interface.media import Media
+from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.interface.settings import DType, EngineSettings, ThinkerSettings
-from antiphon_executor.ipc.messages import MediaRows
+from antiphon_executor.ipc.messages import HiddenStates
 from antiphon_executor.models.hidden_states.connector import ask_for_rows
 from antiphon_executor.models.layers.packed_mrope import unpack
 from antiphon_executor.models.special_tokens import PromptIds
@@ -37,7 +38,7 @@ LOGPROBS = 5
 
 @dataclass(frozen=True)
 class Rows:
-    """A `MediaRows` with its bytes read."""
+    """A `HiddenStates` with its bytes read."""
 
     prompt_token_ids: list[int]
     positions: NDArray[np.float64]
@@ -54,7 +55,7 @@ class Answer:
     logprobs: list[dict[int, float]]
 
 
-def read(message: MediaRows) -> Rows:
+def read(message: HiddenStates) -> Rows:
     dtype = getattr(torch, message.dtype)
     rows = torch.frombuffer(bytearray(message.rows), dtype=dtype) if message.rows else torch.zeros(0)
     ids = np.frombuffer(message.prompt_token_ids, np.int32)
@@ -77,12 +78,12 @@ class RunningThinker:
         self._reader = asyncio.create_task(self._read())
         self._serial = 0
 
-    def turn(self, prompt: str | list[int], media: Media, salt: str | None = None) -> TurnRequest:
+    def turn(self, prompt: str | list[int], media: Media, salt: str | None = None) -> OmniRequest:
         ids = self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
         self._serial += 1
-        return TurnRequest(f"turn-{self._serial}", tuple(ids), media, cache_salt=salt)
+        return OmniRequest(f"turn-{self._serial}", tuple(ids), media, cache_salt=salt)
 
-    async def answer(self, turn: TurnRequest, tokens: int) -> Answer:
+    async def answer(self, turn: OmniRequest, tokens: int) -> Answer:
         """Greedy, without an end: exactly `tokens` tokens."""
         arrived = self._arrived[turn.request_id] = asyncio.get_running_loop().create_future()
         *_, last = [output async for output in self.stream(turn, tokens)]
@@ -93,7 +94,7 @@ class RunningThinker:
             list(last.prompt_token_ids), list(said.token_ids), last.num_cached_tokens or 0, rows, logprobs
         )
 
-    def stream(self, turn: TurnRequest, tokens: int) -> AsyncIterator[Any]:
+    def stream(self, turn: OmniRequest, tokens: int) -> AsyncIterator[Any]:
         sampling = SamplingParams(
             temperature=0,
             max_tokens=tokens,
@@ -105,7 +106,7 @@ class RunningThinker:
 
     async def _read(self) -> None:
         while True:
-            message = msgspec.msgpack.decode(await self._socket.recv(), type=MediaRows)
+            message = msgspec.msgpack.decode(await self._socket.recv(), type=HiddenStates)
             self.received.append(message.request_id)
             waiting = self._arrived.pop(message.request_id, None)
             if waiting is not None:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from transformers.models.qwen3_omni_moe import Qwen3OmniMoeForConditionalGeneration, Qwen3OmniMoeProcessor
 
-from antiphon_executor.interface.engine import AudioClip
+from antiphon_executor.interface.media import AudioClip
 from tests.parity.thinker.conversations import Conversation
 
 

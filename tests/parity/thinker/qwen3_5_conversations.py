@@ -5,7 +5,7 @@ The numbers in them were drawn so that the tiny random model has no ties there: 
 
 from __future__ import annotations
 
-from antiphon_executor.interface.engine import Media
+from antiphon_executor.interface.media import Media
 from tests.parity.thinker.conversations import (
     AUDIO,
     IMAGE,

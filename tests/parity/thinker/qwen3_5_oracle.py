@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from transformers.models.qwen3_omni_moe import Qwen3OmniMoeProcessor
 
-from antiphon_executor.interface.engine import AudioClip, Picture, VideoClip
+from antiphon_executor.interface.media import AudioClip, Picture, VideoClip
 from antiphon_executor.models.qwen3_5_omni import prompt as rules
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.reference.mel import log_mel

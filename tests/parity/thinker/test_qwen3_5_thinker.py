@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from antiphon_executor.interface.engine import AudioClip, Media
+from antiphon_executor.interface.media import AudioClip, Media
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import kept_tokens
 from tests.parity.thinker.conversations import AUDIO, Conversation, picture, sound, user
 from tests.parity.thinker.engine import Answer, RunningThinker

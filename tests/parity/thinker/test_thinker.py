@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from antiphon_executor.interface.engine import Media
+from antiphon_executor.interface.media import Media
 from tests.parity.thinker.conversations import (
     AUDIO,
     CONVERSATIONS,

@@ -15,17 +15,9 @@ import torch
 from transformers import PreTrainedTokenizerBase
 
 from antiphon_executor.engine.omni_engine import VllmOmniEngine
-from antiphon_executor.interface.engine import (
-    PromptCounted,
-    SpeechDelta,
-    SpeechEnded,
-    SpeechSampling,
-    TextDelta,
-    TextSampling,
-    TurnEvent,
-    TurnRequest,
-)
-from antiphon_executor.ipc.messages import MediaRows
+from antiphon_executor.interface.events import OmniEvent, PromptCounted, SpeechDelta, SpeechEnded, TextDelta
+from antiphon_executor.interface.request import OmniRequest, SpeechSampling, TextSampling
+from antiphon_executor.ipc.messages import HiddenStates
 from antiphon_executor.turn.talker_session import SpeechSession, StreamPlace, Talker
 from antiphon_server.admission.cost_model import tokens_of
 from tests.parity.thinker.conversations import Conversation
@@ -39,10 +31,10 @@ class Given:
 
     sampling: SpeechSampling
     text: list[int] = field(default_factory=list)
-    prompt: MediaRows | None = None
+    prompt: HiddenStates | None = None
 
     @property
-    def exact(self) -> MediaRows:
+    def exact(self) -> HiddenStates:
         """The prompt, its rows as float32."""
         assert self.prompt is not None
         rows = torch.frombuffer(bytearray(self.prompt.rows or bytes(2)), dtype=torch.bfloat16).float()
@@ -71,7 +63,7 @@ class _RecordingSession:
         self.given.text += token_ids
         self.session.feed(token_ids, final=final)
 
-    async def speak(self, prompt: MediaRows) -> SpeechEnded:
+    async def speak(self, prompt: HiddenStates) -> SpeechEnded:
         self.given.prompt = prompt
         return await self.session.speak(prompt)
 
@@ -86,7 +78,7 @@ class _RecordingSession:
 class Heard:
     """What a turn gave, and what its Talker was given."""
 
-    events: list[TurnEvent]
+    events: list[OmniEvent]
     given: Given
 
     @property
@@ -116,9 +108,9 @@ class AriaTurns:
         self._recording = RecordingTalker(talker)
         engine._turns = replace(engine._turns, talker=self._recording)
 
-    def request(self, conversation: Conversation, text: TextSampling, speech: SpeechSampling) -> TurnRequest:
+    def request(self, conversation: Conversation, text: TextSampling, speech: SpeechSampling) -> OmniRequest:
         ids = tuple(self._tokenizer.encode(conversation.prompt))
-        return TurnRequest(f"aria-{next(NUMBERS)}", ids, conversation.media, text, speech)
+        return OmniRequest(f"aria-{next(NUMBERS)}", ids, conversation.media, text, speech)
 
     def reckoned(self, conversation: Conversation) -> int:
         """The tokens of its prompt, as the server counts them before the engine has seen it."""

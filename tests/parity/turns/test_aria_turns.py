@@ -7,14 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from antiphon_executor.interface.engine import (
-    InvalidTurn,
-    SpeechDelta,
-    SpeechEnded,
-    SpeechSampling,
-    TextEnded,
-    TextSampling,
-)
+from antiphon_executor.interface.errors import InvalidRequest
+from antiphon_executor.interface.events import SpeechDelta, SpeechEnded, TextEnded
+from antiphon_executor.interface.request import SpeechSampling, TextSampling
 from tests.parity.sound import assert_same_wave
 from tests.parity.talker.aria_oracle import AriaOracle
 from tests.parity.thinker.conversations import (
@@ -124,5 +119,5 @@ async def test_given_a_voice_that_is_not_there_then_the_refusal_lists_those_that
     aria_turns: AriaTurns,
 ) -> None:
     turn = aria_turns.request(CONVERSATIONS[0], TextSampling(), replace(ADA, voice="ethan"))
-    with pytest.raises(InvalidTurn, match="ada, ben"):
+    with pytest.raises(InvalidRequest, match="ada, ben"):
         await anext(aria_turns.engine.generate(turn))

@@ -12,13 +12,8 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from antiphon_executor.engine.omni_engine import VllmOmniEngine
-from antiphon_executor.interface.engine import (
-    SpeechDelta,
-    SpeechSampling,
-    TextDelta,
-    TextSampling,
-    TurnRequest,
-)
+from antiphon_executor.interface.events import SpeechDelta, TextDelta
+from antiphon_executor.interface.request import OmniRequest, SpeechSampling, TextSampling
 from tests.parity.talker.canaries import ALONE, COUNT, PCM_TOLERANCE
 from tests.parity.talker.oracle import asked
 
@@ -41,7 +36,7 @@ async def answer(engine: VllmOmniEngine, tokenizer: PreTrainedTokenizerBase, num
     speech = SpeechSampling(VOICES[number % 3], seed=number, max_frames=dice.randint(4, 10))
     text = TextSampling(max_tokens=dice.randint(4, 12), temperature=0.9, seed=number)
     said, pcm = "", b""
-    async for event in engine.generate(TurnRequest(f"{name}-{number}", ids, text=text, speech=speech)):
+    async for event in engine.generate(OmniRequest(f"{name}-{number}", ids, text=text, speech=speech)):
         match event:
             case TextDelta():
                 said += event.text

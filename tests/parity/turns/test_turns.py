@@ -12,18 +12,9 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from antiphon_executor.engine.omni_engine import VllmOmniEngine
-from antiphon_executor.interface.engine import (
-    EngineBusy,
-    InvalidTurn,
-    PromptCounted,
-    SpeechDelta,
-    SpeechEnded,
-    SpeechSampling,
-    TextDelta,
-    TextEnded,
-    TextSampling,
-    TurnRequest,
-)
+from antiphon_executor.interface.errors import EngineBusy, InvalidRequest
+from antiphon_executor.interface.events import PromptCounted, SpeechDelta, SpeechEnded, TextDelta, TextEnded
+from antiphon_executor.interface.request import OmniRequest, SpeechSampling, TextSampling
 from antiphon_server.admission.cost_model import tokens_of
 from tests.parity.sound import assert_same_wave
 from tests.parity.talker.oracle import SpeakingOracle
@@ -55,9 +46,9 @@ class Turns:
 
     def request(
         self, conversation: Conversation, text: TextSampling, speech: SpeechSampling | None
-    ) -> TurnRequest:
+    ) -> OmniRequest:
         ids = tuple(self.tokenizer.encode(conversation.prompt))
-        return TurnRequest(f"turn-{next(NUMBERS)}", ids, conversation.media, text, speech)
+        return OmniRequest(f"turn-{next(NUMBERS)}", ids, conversation.media, text, speech)
 
     def reckoned(self, conversation: Conversation) -> int:
         """The tokens of its prompt, as the server counts them before the engine has seen it."""
@@ -174,14 +165,14 @@ async def test_given_a_turn_closed_at_any_event_then_both_engines_and_the_slot_a
 async def test_given_what_cannot_be_spoken_then_it_is_refused_by_name(
     turns: Turns, speech: SpeechSampling, text: TextSampling, param: str
 ) -> None:
-    with pytest.raises(InvalidTurn) as refused:
+    with pytest.raises(InvalidRequest) as refused:
         await anext(turns.engine.generate(turns.request(CONVERSATIONS[0], text, speech)))
     assert refused.value.param == param
 
 
 async def test_given_a_prompt_that_is_too_long_then_the_refusal_says_how_long_it_may_be(turns: Turns) -> None:
-    long = TurnRequest("long", tuple([20] * 5_000), text=TextSampling(max_tokens=4))
-    with pytest.raises(InvalidTurn, match="4096"):
+    long = OmniRequest("long", tuple([20] * 5_000), text=TextSampling(max_tokens=4))
+    with pytest.raises(InvalidRequest, match="4096"):
         await anext(turns.engine.generate(long))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from antiphon_executor.interface.engine import AudioClip
+from antiphon_executor.interface.media import AudioClip
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.decode import audio
 from antiphon_server.media.decode.audio import FLOOR_SAMPLES

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from antiphon_executor.interface.engine import Media
+from antiphon_executor.interface.media import Media
 from antiphon_server.errors import BadRequest, Overloaded, ServerFault
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.loader import MediaLoader

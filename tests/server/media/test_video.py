@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from antiphon_executor.interface.engine import VideoClip
+from antiphon_executor.interface.media import VideoClip
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy

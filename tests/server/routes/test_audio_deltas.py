@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
 from openai.types.chat import ChatCompletionChunk
 
-from antiphon_executor.interface.engine import SAMPLES_PER_FRAME, SpeechDelta, TurnEvent, TurnRequest
+from antiphon_executor.interface.events import SAMPLES_PER_FRAME, OmniEvent, SpeechDelta
+from antiphon_executor.interface.request import OmniRequest
 from antiphon_server.http.app import create_app
 from tests.echo_engine import LOOK_AHEAD_SAMPLES, EchoEngine, Script
 from tests.server.parts import make_service
@@ -42,7 +43,7 @@ class Splitting(EchoEngine):
         super().__init__(folder)
         self._samples = itertools.cycle(samples)
 
-    async def generate(self, turn: TurnRequest) -> AsyncIterator[TurnEvent]:
+    async def generate(self, turn: OmniRequest) -> AsyncIterator[OmniEvent]:
         async for event in super().generate(turn):
             rest = event.pcm if isinstance(event, SpeechDelta) else b""
             while rest and (size := 2 * next(self._samples)) < len(rest):

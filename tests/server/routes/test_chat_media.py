@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from antiphon_executor.interface.engine import LISTENING_RATE_HZ
+from antiphon_executor.interface.media import LISTENING_RATE_HZ
 from antiphon_server.http.app import create_app
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy

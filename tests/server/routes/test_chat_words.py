@@ -10,12 +10,12 @@ import httpx
 import openai
 import pytest
 
-from antiphon_executor.interface.engine import (
+from antiphon_executor.interface.events import (
     SAMPLES_PER_FRAME,
     SPEAKING_RATE_HZ,
+    OmniEvent,
     SpeechDelta,
     SpeechEnded,
-    TurnEvent,
 )
 from tests.echo_engine import LOOK_AHEAD_SAMPLES, EchoEngine, Script
 from tests.server.routes.test_chat import deltas_of, refusal, said, stream
@@ -124,7 +124,7 @@ async def test_a_transcript_runs_ahead_of_the_sound_or_keeps_pace_with_it(
     assert runs_ahead or pieces > 2
 
 
-def _is_speech(event: TurnEvent) -> bool:
+def _is_speech(event: OmniEvent) -> bool:
     return isinstance(event, SpeechDelta | SpeechEnded)
 
 

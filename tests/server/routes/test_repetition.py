@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from antiphon_executor.interface.engine import RepetitionDetection
+from antiphon_executor.interface.request import RepetitionDetection
 from tests.echo_engine import EchoEngine
 
 URL = "/v1/chat/completions"

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from antiphon_executor.interface.engine import Voice
+from antiphon_executor.interface.card import Voice
 from antiphon_server.chat.voices import OPENAI_VOICES, choose_voice
 from antiphon_server.errors import BadRequest
 from antiphon_server.http.app import create_app

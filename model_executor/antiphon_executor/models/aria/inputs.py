@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from antiphon_executor.interface.engine import InvalidTurn
+from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.models.aria.chunk_rule import Chunk
 from antiphon_executor.models.aria.stream import AriaKind, AriaVocabulary
 
@@ -45,9 +45,9 @@ class AriaInputs:
         max_frames: int,
         max_tokens: int,
     ) -> None:
-        """InvalidTurn where the sequence has no room behind the prompt for one chunk of text and a frame."""
+        """Raises InvalidRequest if the prompt leaves no room for one chunk of text and a frame."""
         if len(prompt_ids) + size.text >= max_tokens:
-            raise InvalidTurn(
+            raise InvalidRequest(
                 f"the conversation takes {len(prompt_ids)} tokens of the {max_tokens} that speech can follow"
             )
         self._head = prompt_ids

@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.interface.engine import InvalidTurn
+from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt, kept_tokens
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.sampling import StreamSampling
@@ -108,7 +108,7 @@ def aria_prompt(
 ) -> AriaPrompt:
     """Voice, user segments, the open assistant turn's header, tts_bos, codec_bos.
 
-    `thinker_ids`: [n], media expanded. InvalidTurn where the prompt does not end in an open assistant turn;
+    `thinker_ids`: [n], media expanded. InvalidRequest if the prompt does not end in an open assistant turn;
     ValueError for a voice that does not begin with `<|im_start|>`, or has more frames than rows can be given.
     """
     if voice.opening[:1] != (ids.im_start,):
@@ -119,7 +119,7 @@ def aria_prompt(
     try:
         kept = kept_tokens(thinker_ids, ids, min(max_media_rows, room))
     except ValueError:
-        raise InvalidTurn("the prompt does not end in an open assistant turn") from None
+        raise InvalidRequest("the prompt does not end in an open assistant turn") from None
     tokens = thinker_ids[kept].astype(np.int64)
     media = ids.is_media(tokens)
     given = vocabulary.given_base + np.arange(len(voice.codes) + int(media.sum()))

@@ -22,7 +22,7 @@ from antiphon_executor.models.aria.rows import AriaRows
 from antiphon_executor.models.aria.streams import AriaStreams
 from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
 from antiphon_executor.models.talker.code_predictor import CodePredictor
-from antiphon_executor.models.talker.frame_step import FrameStep, Mouth, open_for_streams
+from antiphon_executor.models.talker.frame_step import FrameStep, SpeechHead, open_for_streams
 from antiphon_executor.models.talker.slots import SlotPool, SlotShape
 from antiphon_executor.models.talker.stream_state import LodgingStreamState
 from antiphon_executor.models.talker.weights import code_table, load_talker_weights
@@ -121,7 +121,7 @@ class Qwen3_5OmniTalker(nn.Module, IsHybrid, HasInnerState):  # noqa: N801
             thinker_hidden=config.thinker_hidden_size,
             given_rows=self.rows.given,
         )
-        mouth = Mouth(
+        mouth = SpeechHead(
             codec_head=self.codec_head,
             embed_code0=self.model.codec_embedding,
             predictor=self.code_predictor,

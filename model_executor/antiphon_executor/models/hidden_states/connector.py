@@ -1,6 +1,6 @@
 """Sends each prompt's media rows to the bridge, as a KV connector of vLLM that only stores.
 
-In: the paged accept-layer cache. Out: one `MediaRows` for each request that asks for it (`ask_for_rows`),
+In: the paged accept-layer cache. Out: one `HiddenStates` for each request that asks for it (`ask_for_rows`),
 over ZeroMQ, when the prompt's last token has been computed. Only rows that `row_choice.py` chooses leave the
 engine. Never loads anything, never holds a block: rows are gathered in the step that completes them.
 """
@@ -42,7 +42,7 @@ def ask_for_rows(request_id: str) -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A prompt whose rows are to be sent. Arrays are as in `messages.MediaRows`."""
+    """A prompt whose rows are to be sent. Arrays are as in `messages.HiddenStates`."""
 
     request_id: str
     prompt_token_ids: NDArray[np.int32]
@@ -59,13 +59,13 @@ class Complete:
 
 
 @dataclass
-class MediaRowsMetadata(KVConnectorMetadata):
+class HiddenStatesMetadata(KVConnectorMetadata):
     """From the scheduler to the workers, once a step."""
 
     complete: list[Complete] = field(default_factory=list)
 
 
-class MediaRowsConnector(KVConnectorBase_V1, SupportsHMA):
+class HiddenStatesConnector(KVConnectorBase_V1, SupportsHMA):
     """The scheduler's half notices that a prompt is complete; the worker's half gathers and sends."""
 
     def __init__(
@@ -97,8 +97,8 @@ class MediaRowsConnector(KVConnectorBase_V1, SupportsHMA):
             row_index=self._choice.rows(ids),
         )
 
-    def build_connector_meta(self, scheduler_output: SchedulerOutput) -> MediaRowsMetadata:
-        metadata = MediaRowsMetadata()
+    def build_connector_meta(self, scheduler_output: SchedulerOutput) -> HiddenStatesMetadata:
+        metadata = HiddenStatesMetadata()
         if not self._wanted:
             return metadata
         cached = scheduler_output.scheduled_cached_reqs
@@ -143,7 +143,7 @@ class MediaRowsConnector(KVConnectorBase_V1, SupportsHMA):
 
     def wait_for_save(self) -> None:
         metadata = self._connector_metadata
-        if self._sender is None or not isinstance(metadata, MediaRowsMetadata):
+        if self._sender is None or not isinstance(metadata, HiddenStatesMetadata):
             return
         self._sender.check()
         for complete in metadata.complete:
@@ -184,5 +184,5 @@ def _rows_layers(kv_cache_config: KVCacheConfig) -> list[tuple[int, str]]:
     group_of = {name: index for index, group in enumerate(groups) for name in group.layer_names}
     found = [(group_of[name], name) for name in rows_layers(list(group_of))]
     if not found:
-        raise ValueError("the model keeps no media rows: MediaRowsConnector needs Antiphon's Thinker")
+        raise ValueError("the model keeps no media rows: HiddenStatesConnector needs Antiphon's Thinker")
     return found

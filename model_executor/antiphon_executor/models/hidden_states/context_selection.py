@@ -34,7 +34,7 @@ class RowChoice(Protocol):
         ...
 
     def positions(self, token_ids: Indices, features: Sequence[MultiModalFeatureSpec]) -> Indices:
-        """What `messages.MediaRows.positions` says of the prompt: [3, n] packed, or [3, 0]."""
+        """What `messages.HiddenStates.positions` says of the prompt: [3, n] packed, or [3, 0]."""
         ...
 
 

@@ -43,7 +43,7 @@ class RowsLayer(AttentionLayerBase):
         return self._host.get_kv_cache_spec(vllm_config)
 
 
-class RowsCache:
+class HiddenStatesCache:
     """As many layers as a row needs, named as those behind the text model's last: vLLM reads their index.
 
     Called with rows [N, hidden] in the model's dtype. ValueError for a pipeline: the layers before the accept

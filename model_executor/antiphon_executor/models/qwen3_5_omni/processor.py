@@ -26,7 +26,7 @@ from vllm.multimodal.processing import (
     PromptUpdateDetails,
 )
 
-from antiphon_executor.interface.engine import LISTENING_RATE_HZ
+from antiphon_executor.interface.media import LISTENING_RATE_HZ
 from antiphon_executor.models.qwen3_5_omni.media import MediaFields, MediaReader
 from antiphon_executor.models.thinker.inputs import VideoFacts
 

@@ -19,7 +19,7 @@ from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.inputs import MultiModalFeatureSpec
 
 from antiphon_executor.models.layers import gated_delta_net as gated_delta  # noqa: F401 - plugs itself in
-from antiphon_executor.models.layers.hidden_states_cache import RowsCache
+from antiphon_executor.models.layers.hidden_states_cache import HiddenStatesCache
 from antiphon_executor.models.qwen3_5_omni.audio_tower import AudioTower
 from antiphon_executor.models.qwen3_5_omni.processor import (
     Qwen3_5ThinkerDummyInputs,
@@ -64,7 +64,7 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
         if not self._accepts_output:
             self.language_model.set_aux_hidden_state_layers((layer,))
         text = thinker.text_config
-        self.media_rows = RowsCache(vllm_config, text.hidden_size, text.num_hidden_layers, prefix)
+        self.media_rows = HiddenStatesCache(vllm_config, text.hidden_size, text.num_hidden_layers, prefix)
 
     @classmethod
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:

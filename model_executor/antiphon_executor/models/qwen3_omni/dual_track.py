@@ -15,7 +15,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.interface.engine import InvalidTurn
+from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.models.special_tokens import ROLE_TOKENS, PromptIds
 
 
@@ -133,7 +133,7 @@ def talker_prompt(
     """The Talker's prompt for a Thinker prompt: its user segments, then the assistant prefix.
 
     `thinker_ids`: [n], media expanded; `positions`: [3, n], the Thinker's; `speaker`: index of the voice.
-    InvalidTurn where the prompt does not end in an open assistant turn, or has more media than fits.
+    InvalidRequest where the prompt does not end in an open assistant turn, or has more media than fits.
     """
     answer = _open_answer(thinker_ids, ids)
     users = np.flatnonzero(ids.in_user_segment(thinker_ids))
@@ -141,7 +141,7 @@ def talker_prompt(
     media = ids.is_media(kinds)
     if media.sum() > vocabulary.media_rows:
         most = vocabulary.media_rows
-        raise InvalidTurn(f"the conversation has {media.sum()} media tokens; speech can follow {most}")
+        raise InvalidRequest(f"the conversation has {media.sum()} media tokens; speech can follow {most}")
     rows = vocabulary.text_base + kinds
     rows[media] = vocabulary.media_base + np.arange(media.sum())
     header = thinker_ids[answer : answer + ROLE_TOKENS].tolist()
@@ -162,7 +162,7 @@ def _open_answer(thinker_ids: NDArray[np.integer], ids: PromptIds) -> int:
     starts = np.flatnonzero(thinker_ids == ids.im_start)
     last = int(starts[-1]) if len(starts) else len(thinker_ids)
     if last + ROLE_TOKENS > len(thinker_ids) or thinker_ids[last + 1] != ids.assistant:
-        raise InvalidTurn("the prompt does not end in an open assistant turn")
+        raise InvalidRequest("the prompt does not end in an open assistant turn")
     return last
 
 

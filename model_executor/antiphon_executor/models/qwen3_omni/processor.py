@@ -29,7 +29,7 @@ from vllm.multimodal.processing import (
     PromptUpdateDetails,
 )
 
-from antiphon_executor.interface.engine import LISTENING_RATE_HZ
+from antiphon_executor.interface.media import LISTENING_RATE_HZ
 from antiphon_executor.models.thinker.inputs import VideoFacts
 from antiphon_executor.models.thinker.positions import audio_tokens, merge_order
 

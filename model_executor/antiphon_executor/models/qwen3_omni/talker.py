@@ -22,7 +22,7 @@ from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStre
 from antiphon_executor.models.qwen3_omni.prompt_rows import PromptRows
 from antiphon_executor.models.qwen3_omni.text_rows import EMBEDDING, ResizeMLP, project_text_table
 from antiphon_executor.models.talker.code_predictor import CodePredictor
-from antiphon_executor.models.talker.frame_step import FrameStep, Mouth, open_for_streams
+from antiphon_executor.models.talker.frame_step import FrameStep, SpeechHead, open_for_streams
 from antiphon_executor.models.talker.sampling import SUPPRESSED_TAIL
 from antiphon_executor.models.talker.slots import SlotPool, SlotShape
 from antiphon_executor.models.talker.stream_state import StreamState
@@ -146,7 +146,7 @@ class Qwen3OmniTalker(nn.Module, IsHybrid, HasInnerState, SupportsMRoPE):
             thinker_hidden=config.thinker_hidden_size,
             project_media=self.hidden_projection,
         )
-        mouth = Mouth(
+        mouth = SpeechHead(
             codec_head=self.codec_head,
             embed_code0=self.model.codec_embedding,
             predictor=self.code_predictor,

@@ -15,7 +15,7 @@ from vllm.model_executor.models.qwen3_omni_moe_thinker import Qwen3OmniMoeThinke
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.inputs import MultiModalFeatureSpec
 
-from antiphon_executor.models.layers.hidden_states_cache import RowsCache
+from antiphon_executor.models.layers.hidden_states_cache import HiddenStatesCache
 from antiphon_executor.models.layers.packed_mrope import PackedMRope, pack, pack_offset
 from antiphon_executor.models.qwen3_omni.processor import (
     ThinkerDummyInputs,
@@ -40,7 +40,7 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
         self.accepts_output = self.accept_layer == text.num_hidden_layers
         if not self.accepts_output:
             self.set_aux_hidden_state_layers((self.accept_layer,))
-        self.media_rows = RowsCache(vllm_config, text.hidden_size, text.num_hidden_layers, prefix)
+        self.media_rows = HiddenStatesCache(vllm_config, text.hidden_size, text.num_hidden_layers, prefix)
 
     def _use_packed_positions(self) -> None:
         text = self.config.text_config

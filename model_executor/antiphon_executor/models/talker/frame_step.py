@@ -24,7 +24,7 @@ from antiphon_executor.models.talker.streams import Streams
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Mouth:
+class SpeechHead:
     """The parts of a Talker behind its backbone. `embed_code0`: int64 [n] → [n, hidden]."""
 
     codec_head: nn.Linear
@@ -41,7 +41,7 @@ class FrameStep:
     `rows`: the most requests of a step.
     """
 
-    def __init__(self, mouth: Mouth, streams: Streams, sender: FrameSender, rows: int) -> None:
+    def __init__(self, mouth: SpeechHead, streams: Streams, sender: FrameSender, rows: int) -> None:
         self._mouth = mouth
         self._streams = streams
         self._pool = pool = streams.pool
@@ -128,7 +128,7 @@ class FrameStep:
 
 
 def open_for_streams(
-    state: StreamState, mouth: Mouth, streams: Streams, vllm_config: VllmConfig
+    state: StreamState, mouth: SpeechHead, streams: Streams, vllm_config: VllmConfig
 ) -> FrameStep:
     """The last thing before a Talker serves: the scheduler finds the streams, frames find the bridge."""
     sender = FrameSender(

@@ -13,7 +13,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from antiphon_executor.interface.engine import MAX_SPEECH_TOP_K
+from antiphon_executor.interface.request import MAX_SPEECH_TOP_K
 
 MAX_TOP_K = MAX_SPEECH_TOP_K
 RESIDUAL_TEMPERATURE = 1.0  # transformers hands its predictor top-k and top-p, but no temperature

@@ -1,6 +1,6 @@
 """From a turn to what vLLM's engine is given, and from the expanded prompt to its counts.
 
-In: `TurnRequest`, with one placeholder a media item. Out: vLLM's tokens prompt. Refuses with `InvalidTurn`
+In: `OmniRequest`, with one placeholder a media item. Out: vLLM's tokens prompt. Refuses with `InvalidRequest`
 what the model could not take, before anything is computed.
 """
 
@@ -13,15 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from antiphon_executor.interface.engine import (
-    LISTENING_RATE_HZ,
-    AudioClip,
-    InvalidTurn,
-    Picture,
-    PromptCounted,
-    TurnRequest,
-    VideoClip,
-)
+from antiphon_executor.interface.errors import InvalidRequest
+from antiphon_executor.interface.events import PromptCounted
+from antiphon_executor.interface.media import LISTENING_RATE_HZ, AudioClip, Picture, VideoClip
+from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.models.special_tokens import PromptIds
 
 if TYPE_CHECKING:
@@ -42,8 +37,8 @@ class VideoFacts(TypedDict):
     sound: NotRequired[NDArray[np.float32]]
 
 
-def engine_prompt(turn: TurnRequest, ids: PromptIds) -> TokensPrompt:
-    """The prompt for `AsyncLLM.generate`. Raises InvalidTurn for media that do not fit prompt or model."""
+def engine_prompt(turn: OmniRequest, ids: PromptIds) -> TokensPrompt:
+    """The prompt for `AsyncLLM.generate`. Raises InvalidRequest for media that do not fit prompt or model."""
     _match_placeholders(turn, ids)
     _check_duration(turn)
     media: dict[str, list[Any]] = {
@@ -68,7 +63,7 @@ def count_prompt(prompt_token_ids: Sequence[int], ids: PromptIds, cached: int) -
     )
 
 
-def _match_placeholders(turn: TurnRequest, ids: PromptIds) -> None:
+def _match_placeholders(turn: OmniRequest, ids: PromptIds) -> None:
     media = turn.media
     for kind, token, items in (
         ("audio", ids.audio, media.audios),
@@ -77,25 +72,25 @@ def _match_placeholders(turn: TurnRequest, ids: PromptIds) -> None:
     ):
         placeholders = turn.prompt_token_ids.count(token)
         if placeholders != len(items):
-            raise InvalidTurn(
+            raise InvalidRequest(
                 f"the prompt has {placeholders} {kind} placeholders for {len(items)} {kind} parts", "messages"
             )
 
 
-def _check_duration(turn: TurnRequest) -> None:
+def _check_duration(turn: OmniRequest) -> None:
     seconds = sum(clip.seconds for clip in turn.media.audios)
     for video in turn.media.videos:
         if not video.frames_per_second > 0:
-            raise InvalidTurn("a video's frame rate must be above 0", "messages")
+            raise InvalidRequest("a video's frame rate must be above 0", "messages")
         shown = len(video.frames) / video.frames_per_second
         seconds += max(shown, video.sound.seconds if video.sound else 0)
     if seconds > LONGEST_MEDIA_S:
-        raise InvalidTurn(f"media of more than {LONGEST_MEDIA_S // 3_600} hours", "messages")
+        raise InvalidRequest(f"media of more than {LONGEST_MEDIA_S // 3_600} hours", "messages")
 
 
 def _samples(clip: AudioClip) -> np.ndarray:
     if clip.samples.ndim != 1 or len(clip.samples) < SHORTEST_CLIP_SAMPLES:
-        raise InvalidTurn(
+        raise InvalidRequest(
             f"audio of {clip.seconds * 1000:.0f} ms is too short: 25 ms is the least", "messages"
         )
     return np.ascontiguousarray(clip.samples, dtype=np.float32)
@@ -108,7 +103,7 @@ def _image(picture: Picture) -> Image.Image:
 
 def _video(clip: VideoClip) -> tuple[np.ndarray, VideoFacts]:
     if not len(clip.frames):
-        raise InvalidTurn("the video has no frames", "messages")
+        raise InvalidRequest("the video has no frames", "messages")
     _check_size(*clip.frames.shape[1:3])
     facts = VideoFacts(fps=float(clip.frames_per_second))
     if clip.sound is not None:
@@ -118,4 +113,4 @@ def _video(clip: VideoClip) -> tuple[np.ndarray, VideoFacts]:
 
 def _check_size(height: int, width: int) -> None:
     if not height or not width or max(height, width) > WIDEST_ASPECT * min(height, width):
-        raise InvalidTurn(f"a picture of {width}x{height} pixels cannot be looked at", "messages")
+        raise InvalidRequest(f"a picture of {width}x{height} pixels cannot be looked at", "messages")

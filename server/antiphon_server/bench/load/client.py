@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import httpx
 
 from antiphon_server.bench.load.event_stream import EventReader, EventTooLong
-from antiphon_server.bench.load.request_record import Visit
+from antiphon_server.bench.load.request_record import RequestTrace
 from antiphon_server.bench.load.workload import Request
 from antiphon_server.bench.measure.dialect import ErrorEvent, MalformedChunk, Place
 from antiphon_server.bench.measure.record import StreamRecord
-from antiphon_server.bench.measure.stream_metrics import Hearing
+from antiphon_server.bench.measure.stream_metrics import StreamMetrics
 from antiphon_server.bench.options import Options
 
 _PATH = "/chat/completions"
@@ -52,7 +52,9 @@ class Listener:
     async def ask(self, number: int, request: Request, due: float) -> StreamRecord:
         """`due`: when it should have been sent, on the monotonic clock."""
         options = self._options
-        visit = Visit(due, Hearing(options.start_buffer_s, keeps_sound=options.judging.is_wanted))
+        visit = RequestTrace(
+            due, StreamMetrics(options.start_buffer_s, keeps_sound=options.judging.is_wanted)
+        )
         try:
             await self._visit(visit, request)
         except asyncio.CancelledError:
@@ -67,7 +69,7 @@ class Listener:
                 self.said.append(Said("".join(hearing.text), bytes(hearing.sound), hearing.rate_hz))
         return record
 
-    async def _visit(self, visit: Visit, request: Request) -> None:
+    async def _visit(self, visit: RequestTrace, request: Request) -> None:
         for _ in range(self._options.retries):
             await self._try(visit, request)
             if visit.outcome != "rejected":
@@ -76,7 +78,7 @@ class Listener:
             await asyncio.sleep(_UNTOLD_RETRY_S if wait_s is None else wait_s)
         await self._try(visit, request)
 
-    async def _try(self, visit: Visit, request: Request) -> None:
+    async def _try(self, visit: RequestTrace, request: Request) -> None:
         try:
             async with asyncio.timeout(self._options.timeout_s):
                 await self._exchange(visit, request)
@@ -93,7 +95,7 @@ class Listener:
         finally:
             visit.ended_at = time.monotonic()
 
-    async def _exchange(self, visit: Visit, request: Request) -> None:
+    async def _exchange(self, visit: RequestTrace, request: Request) -> None:
         async def trace(event: str, _: dict[str, object]) -> None:
             if event.endswith(_SENT):
                 visit.leave(time.monotonic())
@@ -108,7 +110,7 @@ class Listener:
             else:
                 await self._listen(visit, response)
 
-    async def _listen(self, visit: Visit, response: httpx.Response) -> None:
+    async def _listen(self, visit: RequestTrace, response: httpx.Response) -> None:
         reader, hearing = EventReader(), visit.hearing
         leave_after_s = self._options.leave_after_s or float("inf")
         async for piece in response.aiter_raw():

@@ -15,7 +15,7 @@ import httpx
 from antiphon_server.bench.load.client import Listener, Said
 from antiphon_server.bench.load.load_generator import send_all
 from antiphon_server.bench.load.workload import Request
-from antiphon_server.bench.measure.loop_lag import Pulse
+from antiphon_server.bench.measure.loop_lag import LoopLagProbe
 from antiphon_server.bench.measure.percentiles import Distribution
 from antiphon_server.bench.measure.record import StreamRecord
 from antiphon_server.bench.options import Level, Options
@@ -56,7 +56,7 @@ async def _measure(
     async def ask(number: int, due: float) -> StreamRecord:
         return await listener.ask(number, requests[number % len(requests)], due)
 
-    async with Pulse() as pulse:
+    async with LoopLagProbe() as pulse:
         listener.begin()
         work = asyncio.create_task(send_all(level, options, ask))
         stopped = asyncio.create_task(stop.wait())

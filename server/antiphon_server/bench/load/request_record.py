@@ -12,7 +12,7 @@ import msgspec
 
 from antiphon_server.bench.measure.dialect import reason_of
 from antiphon_server.bench.measure.record import Outcome, StreamRecord
-from antiphon_server.bench.measure.stream_metrics import Hearing
+from antiphon_server.bench.measure.stream_metrics import StreamMetrics
 from antiphon_server.bench.options import Answer, Input
 
 _IDS = ("x-request-id", "request-id", "x-dashscope-request-id")
@@ -20,10 +20,10 @@ _SHOWN_CHARS = 160
 _REFUSALS: dict[int, Outcome] = {429: "rejected", 503: "unavailable"}
 
 
-class Visit:
+class RequestTrace:
     """One request, first attempt to last. All times are of the monotonic clock."""
 
-    def __init__(self, due: float, hearing: Hearing) -> None:
+    def __init__(self, due: float, hearing: StreamMetrics) -> None:
         self.due = due
         self.hearing = hearing
         self.outcome: Outcome = "broken"

@@ -15,8 +15,8 @@ from antiphon_server.bench.measure.percentiles import Distribution
 _BEAT_S = 0.01
 
 
-class Pulse:
-    """`async with Pulse() as pulse`, then `pulse.lag()`."""
+class LoopLagProbe:
+    """`async with LoopLagProbe() as pulse`, then `pulse.lag()`."""
 
     def __init__(self) -> None:
         self._lags_s: list[float] = []

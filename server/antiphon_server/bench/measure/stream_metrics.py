@@ -13,7 +13,7 @@ _DONE = b"[DONE]"
 _BYTES_A_SAMPLE = 2
 
 
-class Hearing:
+class StreamMetrics:
     """All times of one clock. `sound` is filled only where somebody will judge it."""
 
     def __init__(self, start_buffer_s: float, *, keeps_sound: bool = False) -> None:

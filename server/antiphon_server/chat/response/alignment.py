@@ -12,7 +12,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from antiphon_executor.interface.engine import SpeechDelta, SpeechEnded, TextDelta, TextEnded, TurnEvent
+from antiphon_executor.interface.events import OmniEvent, SpeechDelta, SpeechEnded, TextDelta, TextEnded
 from antiphon_server.chat.response.word_clock import WordClock
 
 # Scripts that put no space between words: Thai, Lao, Burmese, Khmer, kana, and Chinese characters.
@@ -132,7 +132,7 @@ class Alignment:
         """Of the speech so far."""
         return self._intake.samples
 
-    def see(self, event: TurnEvent) -> None:
+    def see(self, event: OmniEvent) -> None:
         match event:
             case TextDelta():
                 self._words.add(event.text, event.spoken_ends)

@@ -10,14 +10,14 @@ from typing import Any
 
 import pybase64
 
-from antiphon_executor.interface.engine import (
+from antiphon_executor.interface.events import (
     SPEAKING_RATE_HZ,
     FinishReason,
+    OmniEvent,
     SpeechEnded,
     TextDelta,
     TextEnded,
     TokenLogprob,
-    TurnEvent,
 )
 from antiphon_server.chat.response.alignment import TimedWord
 from antiphon_server.chat.response.usage import UsageMeter
@@ -28,7 +28,7 @@ from antiphon_server.openai_api import response as wire
 _NO_TEXT = PlainText("")
 
 
-class Sextets:
+class Base64Alignment:
     """Bytes in any pieces → pieces of a multiple of 6 bytes, and a rest: whole samples, whole base64 groups.
 
     Both OpenAI SDKs and Alibaba's snippet concatenate base64 and decode it once: padding inside would end it.
@@ -55,7 +55,7 @@ class ChunkWriter:
         self._head = head
         self._form = form
         self._meter = meter
-        self._sextets = Sextets()
+        self._sextets = Base64Alignment()
         self._readers = [make_reader(form) for _ in range(form.choices)]
         self._finish: dict[int, FinishReason] = {}
         self.transcript = ""
@@ -73,7 +73,7 @@ class ChunkWriter:
             for choice in range(self._form.choices)
         ]
 
-    def write(self, event: TurnEvent) -> list[wire.Chunk]:
+    def write(self, event: OmniEvent) -> list[wire.Chunk]:
         """Everything but sound. A choice finishes with `TextEnded`; a spoken one in `closing`."""
         match event:
             case TextDelta():

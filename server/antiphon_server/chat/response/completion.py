@@ -9,13 +9,13 @@ from typing import Any
 
 import pybase64
 
-from antiphon_executor.interface.engine import (
+from antiphon_executor.interface.events import (
+    OmniEvent,
     SpeechDelta,
     SpeechEnded,
     TextDelta,
     TextEnded,
     TokenLogprob,
-    TurnEvent,
 )
 from antiphon_server.chat.response.alignment import Alignment
 from antiphon_server.chat.response.chunks import finish_reason, write_call, write_logprobs, write_word
@@ -51,7 +51,7 @@ class _ChoiceSoFar:
                 self.text += part.text
 
 
-class Reply:
+class CompletionBuilder:
     """One answer being collected. `pcm` is its speech so far."""
 
     def __init__(self, head: AnswerHead, form: AnswerForm) -> None:
@@ -66,7 +66,7 @@ class Reply:
     def transcript(self) -> str:
         return self._choices[0].text
 
-    def see(self, event: TurnEvent) -> None:
+    def see(self, event: OmniEvent) -> None:
         self._meter.see(event)
         if self._alignment is not None:
             self._alignment.see(event)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from antiphon_executor.interface.engine import SPEAKING_RATE_HZ
+from antiphon_executor.interface.events import SPEAKING_RATE_HZ
 
 BLOCK_SAMPLES = SPEAKING_RATE_HZ // 50
 _SHARE, _LEAST = 0.04, 80.0

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from antiphon_executor.interface.engine import SAMPLES_PER_FRAME, SPEAKING_RATE_HZ
+from antiphon_executor.interface.events import SAMPLES_PER_FRAME, SPEAKING_RATE_HZ
 from antiphon_server.config.chat import PacketRules
 
 _BYTES_PER_SAMPLE = 2
 _FRAME_S = SAMPLES_PER_FRAME / SPEAKING_RATE_HZ
 
 
-class PacketRamp:
+class Packetizer:
     """One stream's. `add` what was made, `take` what is to go out, `sent` when it has.
 
     A client plays from the first packet on, in real time, and stands where it has played all. The first

@@ -7,7 +7,7 @@ a whole one; we report what was made and leave rounding to whoever bills.)
 
 from __future__ import annotations
 
-from antiphon_executor.interface.engine import PromptCounted, SpeechDelta, TextDelta, TurnEvent
+from antiphon_executor.interface.events import OmniEvent, PromptCounted, SpeechDelta, TextDelta
 from antiphon_server.openai_api.response import CompletionTokensDetails, PromptTokensDetails, Usage
 
 _NOTHING = PromptCounted(text=0, audio=0, image=0, video=0, cached=0)
@@ -21,7 +21,7 @@ class UsageMeter:
         self._text_tokens = 0
         self._speech_frames = 0
 
-    def see(self, event: TurnEvent) -> None:
+    def see(self, event: OmniEvent) -> None:
         match event:
             case PromptCounted():
                 self._prompt = event

@@ -12,7 +12,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from antiphon_executor.interface.engine import SAMPLES_PER_FRAME
+from antiphon_executor.interface.events import SAMPLES_PER_FRAME
 from antiphon_executor.interface.spoken_length import PAUSE_MARKS, SENTENCE_MARKS, letter_weight
 from antiphon_server.chat.response.heard_blocks import BLOCK_SAMPLES, HeardBlocks, Pause
 

@@ -11,12 +11,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
-from antiphon_executor.interface.engine import SpeechEnded, TextDelta, TextEnded, TurnEvent
+from antiphon_executor.interface.events import OmniEvent, SpeechEnded, TextDelta, TextEnded
 from antiphon_server.chat.response.alignment import Alignment, TimedWord
 from antiphon_server.chat.turn_spec import AnswerForm
 
 
-class Captions:
+class WordTimestamps:
     """Of one answer. `see` every event; `before` a packet of sound goes out, and `behind` it."""
 
     def __init__(self, form: AnswerForm) -> None:
@@ -27,7 +27,7 @@ class Captions:
         self._chars = 0
         self._speech_over = False
 
-    def see(self, event: TurnEvent) -> list[TurnEvent]:
+    def see(self, event: OmniEvent) -> list[OmniEvent]:
         """What is to be written now: the event, unless it is text that waits."""
         if not (self._times or self._waits):
             return [event]
@@ -43,9 +43,9 @@ class Captions:
             return [event]
         return []
 
-    def before(self, samples: int) -> list[TurnEvent]:
+    def before(self, samples: int) -> list[OmniEvent]:
         """Text that the first `samples` of the sound say; all that waits, once the sound is complete."""
-        due: list[TurnEvent] = []
+        due: list[OmniEvent] = []
         while self._held and (self._speech_over or self._alignment.is_said(self._held[0][0], samples)):
             due.append(self._held.popleft()[1])
         return due

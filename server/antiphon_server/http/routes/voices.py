@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
-from antiphon_executor.interface.engine import ModelCard
+from antiphon_executor.interface.card import ModelCard
 
 router = APIRouter(tags=["audio"])
 

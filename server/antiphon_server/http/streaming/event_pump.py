@@ -16,16 +16,16 @@ T = TypeVar("T")
 _AHEAD = 64
 
 
-class Silence(Exception):  # nothing is wrong: the wait has just been long
+class IdleTimeout(Exception):  # nothing is wrong: the wait has just been long
     """No event within the limit."""
 
 
-class Ended(Exception):  # the normal end
+class EndOfStream(Exception):  # the normal end
     """There are no more events."""
 
 
-class Feed(Generic[T]):
-    """`async with Feed(events) as feed: await feed.next(15.0)`."""
+class EventPump(Generic[T]):
+    """`async with EventPump(events) as feed: await feed.next(15.0)`."""
 
     def __init__(self, events: AsyncGenerator[T, None]) -> None:
         self._events = events
@@ -44,12 +44,12 @@ class Feed(Generic[T]):
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def next(self, limit_s: float) -> T:
-        """The next event. Raises `Silence` after `limit_s`, `Ended` at the end, or the source's error."""
+        """The next event. Raises IdleTimeout after `limit_s`, EndOfStream at the end, or the source's own."""
         try:
             async with asyncio.timeout(limit_s):
                 event = await self._queue.get()
         except TimeoutError:
-            raise Silence from None
+            raise IdleTimeout from None
         if isinstance(event, BaseException):
             raise event
         return event
@@ -73,4 +73,4 @@ class Feed(Generic[T]):
         except Exception as error:
             await self._queue.put(error)
         else:
-            await self._queue.put(Ended())
+            await self._queue.put(EndOfStream())

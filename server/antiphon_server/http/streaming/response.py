@@ -16,25 +16,20 @@ from typing import cast
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from antiphon_executor.interface.engine import (
-    SPEAKING_RATE_HZ,
-    EngineDead,
-    SpeechDelta,
-    SpeechEnded,
-    TurnEvent,
-)
+from antiphon_executor.interface.errors import EngineDead
+from antiphon_executor.interface.events import SPEAKING_RATE_HZ, OmniEvent, SpeechDelta, SpeechEnded
 from antiphon_server.chat.response.chunks import ChunkWriter
-from antiphon_server.chat.response.completion import Reply
-from antiphon_server.chat.response.packetizer import PacketRamp
+from antiphon_server.chat.response.completion import CompletionBuilder
+from antiphon_server.chat.response.packetizer import Packetizer
 from antiphon_server.chat.response.usage import UsageMeter
-from antiphon_server.chat.response.word_timestamps import Captions
+from antiphon_server.chat.response.word_timestamps import WordTimestamps
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.turn import Started
 from antiphon_server.chat.turn_spec import AnswerForm, AnswerHead
 from antiphon_server.http.connection import TIMED_OUT
 from antiphon_server.http.error_response import body_of, error_of
 from antiphon_server.http.middleware import ClientStalled
-from antiphon_server.http.streaming.event_pump import Ended, Feed, Silence
+from antiphon_server.http.streaming.event_pump import EndOfStream, EventPump, IdleTimeout
 from antiphon_server.http.streaming.sse import KEEP_ALIVE, EventStream, frame
 from antiphon_server.media.encode import SoundEncoder, encode, open_encoder
 from antiphon_server.observability.request_trace import note, write_milestones
@@ -52,7 +47,7 @@ class ChatDelivery(Response):
         self,
         head: AnswerHead,
         form: AnswerForm,
-        events: AsyncGenerator[Started | TurnEvent, None],
+        events: AsyncGenerator[Started | OmniEvent, None],
         service: Service,
         rates: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
@@ -83,12 +78,12 @@ class ChatDelivery(Response):
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         form, policy = self._form, self._service.settings.chat
-        reply = Reply(self._head, form)
+        reply = CompletionBuilder(self._head, form)
         try:
             async with aclosing(self._events) as events:
                 async for event in events:
                     if isinstance(event, Started):
-                        form, reply = event.form, Reply(self._head, event.form)
+                        form, reply = event.form, CompletionBuilder(self._head, event.form)
                     else:
                         reply.see(event)
         except EngineDead:
@@ -106,12 +101,12 @@ class ChatDelivery(Response):
         stream = EventStream(send, self._rates)
         headers_at_s = time.monotonic() + policy.headers_s
         try:
-            async with Feed(self._events) as feed:
+            async with EventPump(self._events) as feed:
                 form = await self._wait_for_start(feed, stream, headers_at_s)
                 audio_format = form.audio_format if form.speaks else "pcm16"
                 async with open_encoder(audio_format, policy.encode_s) as sound:
                     answer = _StreamedAnswer(self._head, form, self._service, stream, sound)
-                    await answer.send_all(cast("Feed[TurnEvent]", feed), headers_at_s)
+                    await answer.send_all(cast("EventPump[OmniEvent]", feed), headers_at_s)
         except ClientStalled:
             raise
         except Exception as error:
@@ -122,14 +117,14 @@ class ChatDelivery(Response):
             await self._end_with(error, stream)
 
     async def _wait_for_start(
-        self, feed: Feed[Started | TurnEvent], stream: EventStream, headers_at_s: float
+        self, feed: EventPump[Started | OmniEvent], stream: EventStream, headers_at_s: float
     ) -> AnswerForm:
         """How the answer is written. A client that waits for long gets headers, then comments."""
         while True:
             silence_s = self._service.settings.chat.silence_s
             try:
                 event = await feed.next(silence_s if stream.started else _until(headers_at_s))
-            except Silence:
+            except IdleTimeout:
                 if stream.started:
                     await stream.send(KEEP_ALIVE)
                 else:
@@ -158,16 +153,16 @@ class _StreamedAnswer:
         self._sound = sound
         self._meter = UsageMeter()
         self._writer = ChunkWriter(head, form, self._meter)
-        self._captions = Captions(form)
-        self._ramp = PacketRamp(
+        self._captions = WordTimestamps(form)
+        self._ramp = Packetizer(
             service.settings.chat.packets, lambda: service.engine.status().frame_time.opening_s
         )
         self._written_bytes = 0
         self._taken_bytes = 0
         self._behind_s = 0.0
 
-    async def send_all(self, feed: Feed[TurnEvent], headers_at_s: float) -> None:
-        policy, events = self._service.settings.chat, list[TurnEvent]()
+    async def send_all(self, feed: EventPump[OmniEvent], headers_at_s: float) -> None:
+        policy, events = self._service.settings.chat, list[OmniEvent]()
         if not self._stream.started:
             events = await self._wait_for_first(feed, _until(headers_at_s))
             await self._stream.start()
@@ -178,22 +173,22 @@ class _StreamedAnswer:
             try:
                 limit_s = policy.silence_s if held_s is None else min(held_s, policy.silence_s)
                 events = [await feed.next(limit_s), *feed.take_waiting()]
-            except Silence:
+            except IdleTimeout:
                 events = []
                 if held_s is None:
                     await self._stream.send(KEEP_ALIVE)
-            except Ended:
+            except EndOfStream:
                 break
         await self._finish()
 
-    async def _wait_for_first(self, feed: Feed[TurnEvent], limit_s: float) -> list[TurnEvent]:
+    async def _wait_for_first(self, feed: EventPump[OmniEvent], limit_s: float) -> list[OmniEvent]:
         """The first event, so that a refusal can still be an HTTP status; nothing after `limit_s`."""
         try:
             return [await feed.next(limit_s)]
-        except Silence:
+        except IdleTimeout:
             return []
 
-    async def _write(self, event: TurnEvent) -> list[Chunk]:
+    async def _write(self, event: OmniEvent) -> list[Chunk]:
         self._meter.see(event)
         due = self._captions.see(event)
         if isinstance(event, SpeechDelta):

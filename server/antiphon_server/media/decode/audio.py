@@ -11,7 +11,7 @@ import asyncio
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.interface.engine import LISTENING_RATE_HZ, AudioClip
+from antiphon_executor.interface.media import LISTENING_RATE_HZ, AudioClip
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.decode.decoding import decode, format_of
 from antiphon_server.media.decode.formats import Format

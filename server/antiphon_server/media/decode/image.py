@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.interface.engine import Picture, VideoClip
+from antiphon_executor.interface.media import Picture, VideoClip
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.decode.decoding import decode, format_of
 from antiphon_server.media.decode.refusals import damaged

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.interface.engine import LISTENING_RATE_HZ, AudioClip, VideoClip
+from antiphon_executor.interface.media import LISTENING_RATE_HZ, AudioClip, VideoClip
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.decode.audio import SAMPLE_BYTES, bounded, most_packets
 from antiphon_server.media.decode.decoding import Output, decode, format_of

@@ -11,7 +11,7 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.interface.engine import LISTENING_RATE_HZ
+from antiphon_executor.interface.media import LISTENING_RATE_HZ
 
 _PLAIN_FORMAT = struct.pack("<HHIIHH", 1, 1, LISTENING_RATE_HZ, LISTENING_RATE_HZ * 2, 2, 16)
 _MOST_CHUNKS = 16

@@ -11,22 +11,22 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from antiphon_executor.interface.engine import (
+from antiphon_executor.interface.events import (
     FRAMES_PER_SECOND,
+    OmniEvent,
     PromptCounted,
     SpeechDelta,
     TextDelta,
-    TurnEvent,
 )
 from antiphon_server.admission.capacity import Price
-from antiphon_server.admission.cost_model import TurnSize, price
+from antiphon_server.admission.cost_model import RequestSize, price
 from antiphon_server.errors import ApiError
 
 if TYPE_CHECKING:
     from antiphon_server.admission.controller import Admission
 
 
-class Ticket:
+class Reservation:
     """`async with` takes the place and gives it back, whatever happens in between.
 
     Between the two: `hold(media_bytes)` counts what its media take; `await start(size)` waits for a slot;
@@ -51,7 +51,7 @@ class Ticket:
         self.speaks = speaks
         self.live = speaks and live
         self.speech_optional = speaks and speech_optional
-        self.size = TurnSize(choices=choices)
+        self.size = RequestSize(choices=choices)
         self.price = Price()
         self.held = Price()
         self.media_seconds = 0.0
@@ -80,7 +80,7 @@ class Ticket:
         """So much more decoded media, until the turn ends. Raises `Overloaded` where others leave no room."""
         self._door.hold(self, media_bytes)
 
-    async def start(self, size: TurnSize | None = None) -> None:
+    async def start(self, size: RequestSize | None = None) -> None:
         """Wait for a slot. Nothing given: an empty prompt. Afterwards `speaks` says whether it is a stream's.
 
         Raises `Overloaded` where the turn's key has used its rate, when too much media or too long prompts
@@ -90,7 +90,7 @@ class Ticket:
         self.resize(replace(size or self.size, choices=self.size.choices))
         await self._door.start(self)
 
-    def see(self, event: TurnEvent) -> None:
+    def see(self, event: OmniEvent) -> None:
         """What the turn takes grows with it."""
         match event:
             case PromptCounted():
@@ -105,7 +105,7 @@ class Ticket:
         """The text is complete: another turn may write. May be called more than once."""
         self._door.text_ended(self)
 
-    def resize(self, size: TurnSize) -> None:
+    def resize(self, size: RequestSize) -> None:
         """Its price follows from its size."""
         self.size = size
         self.price = price(size, self.speaks, self.live, self._door.capacity)
