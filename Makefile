@@ -43,10 +43,11 @@ serve: $(READY) ## serve on 127.0.0.1:8000
 test: $(TESTED) ## run the tests (ARGS="tests/server -k sse")
 	$(PY) -m pytest $(ARGS)
 
-lint: $(TESTED) ## ruff, its formatter, mypy
+lint: $(TESTED) ## ruff, its formatter, mypy, import-linter
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy $(CODE)
+	$(VENV)/bin/lint-imports
 
 lock: .cache/lock-tools/bin/uv ## write the locks anew (UPGRADE=1: newer releases)
 	.cache/lock-tools/bin/python lock/update.py $(if $(UPGRADE),--upgrade)
