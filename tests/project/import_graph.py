@@ -1,4 +1,4 @@
-"""Prints rooms, arrows, cycles and the largest folder of each package: `python -m tests.project.import_graph`.
+"""Rooms, arrows, cycles and the largest folder of each package: `python -m tests.project.import_graph`.
 
 A room is a module or folder directly below the package, an arrow an import from one room to another.
 """
@@ -15,7 +15,7 @@ PACKAGES = ("antiphon_server", "antiphon_executor", "antiphon_kernels")
 
 @dataclass(frozen=True, slots=True)
 class Structure:
-    """`cycles`: groups of rooms that import each other. `largest`: the folder with most modules, and how many."""
+    """`cycles`: rooms that import each other. `largest`: the folder with most modules, and their number."""
 
     rooms: int
     arrows: int
