@@ -1,4 +1,4 @@
-"""vLLM's refusals in our words: the field is named, and nothing that vLLM said gets through (R28, R48)."""
+"""vLLM's refusals in our words: the field is named, and nothing that vLLM said gets through."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from antiphon_executor.interface.request import OmniRequest, TextSampling
 from antiphon_executor.stages.stage import check_room
 from antiphon_executor.turn.request_faults import refusal_of
 from antiphon_executor.turn.talker_session import ended
+
+pytestmark = pytest.mark.promise("R28", "R48")
 
 CANARY = "sesame-4711"
 GREEDY = TextSampling(temperature=0.0, choices=2)

@@ -86,8 +86,9 @@ async def test_a_dead_engine_is_ended_and_another_takes_its_place() -> None:
         assert [death.stage for death in workshop.deaths] == ["talker"]
 
 
+@pytest.mark.promise("R24")
 async def test_an_engine_that_answers_no_ping_counts_as_dead() -> None:
-    """R24: a process that is stopped, or stuck in a step, holds its streams no longer than `hang_s`."""
+    """A process that is stopped, or stuck in a step, holds its streams no longer than `hang_s`."""
     workshop = Workshop()
     async with kept_alive(workshop) as stage:
         workshop.engines[0].hangs = True
@@ -95,8 +96,9 @@ async def test_an_engine_that_answers_no_ping_counts_as_dead() -> None:
         assert workshop.engines[0].ended
 
 
+@pytest.mark.promise("R49")
 async def test_an_engine_that_does_not_answer_is_stuck_long_before_it_is_ended_and_then_as_before() -> None:
-    """R49: work that arrives meanwhile would wait for the watchdog."""
+    """Work that arrives meanwhile would wait for the watchdog."""
     workshop = Workshop()
     async with kept_alive(workshop, hang_s=60) as stage:
         engine = workshop.engines[0]

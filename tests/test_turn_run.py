@@ -226,13 +226,14 @@ async def test_given_no_free_slot_then_the_thinker_is_not_even_asked(engines: En
         await heard(RequestRun(engines.stages, turn()))
 
 
+@pytest.mark.promise("R48")
 @pytest.mark.parametrize("finish", ["error", "abort", "no-such-word"])
 @pytest.mark.parametrize("tokens", [(0,), (30, 0), (30, 31)])
 @pytest.mark.parametrize("speech", [None, SpeechSampling("ethan")])
 async def test_given_an_answer_that_the_engine_ends_with_an_error_then_it_never_passes_for_a_whole_one(
     engines: Engines, finish: str, tokens: tuple[int, ...], speech: SpeechSampling | None
 ) -> None:
-    """R48: a schema that could not be compiled was an empty answer with `stop`."""
+    """A schema that could not be compiled was an empty answer with `stop`."""
     engines.finish, engines.tokens = finish, tokens
     told: list[OmniEvent] = []
 
@@ -258,6 +259,7 @@ async def test_given_an_answer_that_ends_by_itself_or_at_a_limit_then_it_says_wh
     assert events[-1] == TextEnded(0, said)  # type: ignore[arg-type]
 
 
+@pytest.mark.promise("R48")
 @pytest.mark.parametrize(
     ("finish", "stop_reason", "says"),
     [("stop", None, None), ("length", None, "length"), ("stop", "3", "stop")],
@@ -265,7 +267,7 @@ async def test_given_an_answer_that_ends_by_itself_or_at_a_limit_then_it_says_wh
 async def test_given_a_grammar_that_fails_in_the_middle_then_the_piece_of_json_is_no_whole_answer(
     engines: Engines, finish: str, stop_reason: str | None, says: str | None
 ) -> None:
-    """R48: vLLM says `stop`, since such a grammar allows nothing but the end."""
+    """VLLM says `stop`, since such a grammar allows nothing but the end."""
     engines.finish, engines.stop_reason = finish, stop_reason
     text = TextSampling(json_schema="{}", schema_param="tools")
     run = RequestRun(engines.stages, OmniRequest("t", PROMPT[4:], text=text))

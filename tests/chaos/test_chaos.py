@@ -1,4 +1,4 @@
-"""A small chaos run on the stand-in: `make chaos` in a minute, without vLLM (R16, R17, R22-R24, R37).
+"""A small chaos run on the stand-in: `make chaos` in a minute, without vLLM.
 
 Times are generous here; the run itself holds them.
 """
@@ -21,6 +21,8 @@ from tests.chaos.stand_in import engine_process, start_stand_in
 from tests.chaos.verdict import broken
 from tests.e2e.server_process import RunningServer, becomes, terminate
 from tests.tiny_checkpoint import write_tiny_checkpoint
+
+pytestmark = pytest.mark.promise("R16", "R17", "R22", "R23", "R24", "R37")
 
 Start = Callable[..., RunningServer]
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: nginx-light)")
@@ -60,8 +62,9 @@ def test_engines_that_die_or_hang_end_each_stream_once_and_come_back(start: Star
     assert becomes(lambda: not server.survivors(), 5), server.survivors()
 
 
+@pytest.mark.promise("R49")
 def test_an_engine_that_stands_still_makes_readiness_say_so_within_five_seconds(start: Start) -> None:
-    """R49: it is not ended yet, and goes on as if nothing had been."""
+    """It is not ended yet, and goes on as if nothing had been."""
     server = start("--engine.hang-s", "120")
     hit = engine_process(server, "thinker")
     hit.send_signal(signal.SIGSTOP)

@@ -58,6 +58,7 @@ def test_streamed_text_arrives_with_its_usage(results: Results) -> None:
     assert streamed["usage"]["total_tokens"] == streamed["usage"]["prompt_tokens"] + 2
 
 
+@pytest.mark.promise("R20")
 @pytest.mark.parametrize(
     ("case", "transcript"),
     [("spoken", "good morning"), ("streamed", "good evening"), ("helper", "good night")],
@@ -65,7 +66,7 @@ def test_streamed_text_arrives_with_its_usage(results: Results) -> None:
 def test_speech_arrives_as_the_engine_made_it(
     results: Results, served: Served, case: str, transcript: str
 ) -> None:
-    """Sample for sample, also where the client concatenates base64 and decodes it once (R20)."""
+    """Sample for sample, also where the client concatenates base64 and decodes it once."""
     heard = results[case]
     assert heard["transcript"] == transcript
     assert len(served.engine.spoken[heard["id"]]) > 10_000

@@ -1,4 +1,4 @@
-"""Clients that hang up on a real socket: the engine is free again at once, whenever it happens (R16)."""
+"""Clients that hang up on a real socket: the engine is free again at once, whenever it happens."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import pytest
 
 from tests.conformance.conftest import Served
 from tests.echo_engine import Script
+
+pytestmark = pytest.mark.promise("R16")
 
 # The promise is 200 ms on a quiet machine; this one may be busy.
 FREE_WITHIN_S = 1.0

@@ -110,11 +110,12 @@ def test_a_seed_draws_alike_however_a_long_prompt_is_cut_into_steps(faulty: Runn
     assert faulty.metrics().get(("antiphon_engine_restarts_total", "thinker"), 0) == 0
 
 
+@pytest.mark.promise("R49")
 @pytest.mark.parametrize("stage", ["thinker", "talker"])
 def test_an_engine_that_stands_still_is_not_ready_within_five_seconds_and_is_ready_again(
     faulty: RunningServer, stage: str
 ) -> None:
-    """R49: the watchdog ends it after a minute; until then new work would wait for that."""
+    """The watchdog ends it after a minute; until then new work would wait for that."""
     hit = talker_process(faulty) if stage == "talker" else thinker_process(faulty)
     path = "/readyz?need=speech"
     assert faulty.get(path).status_code == 200

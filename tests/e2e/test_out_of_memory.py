@@ -1,4 +1,4 @@
-"""R25: an engine that runs out of memory in a step ends what it computed, is started again, and serves on.
+"""An engine that runs out of memory in a step ends what it computed, is started again, and serves on.
 
 In turn in the Talker, the Thinker and its sound encoder, below one server that lives through all of it.
 """
@@ -17,7 +17,7 @@ from tests.e2e.recordings import Recordings
 from tests.e2e.server_process import MODEL, RunningServer, becomes
 from tests.e2e.test_restarts import TEXT, ask, ends_with_one_error, speaks_again, works
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.promise("R25")]
 
 FAULTS = Path(__file__).parent / "faults"
 

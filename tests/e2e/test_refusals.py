@@ -1,4 +1,4 @@
-"""What cannot be served is refused by a 4xx in OpenAI's shape, and the server goes on (R8, R10, R19, R28)."""
+"""What cannot be served is refused by a 4xx in OpenAI's shape, and the server goes on."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.e2e.recordings import Recordings, sliver_png
 from tests.e2e.server_process import MODEL, RunningServer, becomes
 from tests.server.media.making import base64_of
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.promise("R8", "R10", "R19", "R28")]
 
 INNARDS = re.compile(r'0x[0-9a-f]{6,}|/home|/usr|/tmp|Traceback|File "')
 # How vLLM, its grammar compilers and transformers speak.

@@ -1,4 +1,4 @@
-"""An engine dies or hangs below a running server: its streams end with an error, it comes back (R23, R24).
+"""An engine dies or hangs below a running server: its streams end with an error, it comes back.
 
 One server lives through all of it, in this order.
 """
@@ -17,7 +17,7 @@ from tests.e2e.conftest import StartServer
 from tests.e2e.live_stream import LONG, LiveStream, kill_talker, kill_thinker
 from tests.e2e.server_process import MODEL, RunningServer, becomes
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.promise("R23", "R24")]
 
 TEXT = {"model": MODEL, "messages": said("Hello."), "max_tokens": 8}
 SPEECH = {"model": MODEL, "messages": said("Hello."), "max_tokens": 8, "seed": 1, **STREAMED}

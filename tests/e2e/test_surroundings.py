@@ -1,4 +1,4 @@
-"""What an operator sees of a running server: probes, models, metrics, sockets (R12, R30)."""
+"""What an operator sees of a running server: probes, models, metrics, sockets."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from antiphon_executor.tiny.config import SPEAKERS
 from tests.e2e.answers import SPOKEN, ask, said
 from tests.e2e.server_process import MODEL, RunningServer
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.promise("R12", "R30")]
 
 
 @pytest.mark.parametrize("probe", ["/livez", "/readyz", "/health"])

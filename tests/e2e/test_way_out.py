@@ -28,11 +28,12 @@ def fresh(start: StartServer) -> Iterator[RunningServer]:
     server.end()
 
 
+@pytest.mark.promise("R23")
 @pytest.mark.parametrize(("kill", "stage"), [(kill_talker, "talker"), (kill_thinker, "thinker")])
 def test_without_restarts_the_death_of_an_engine_ends_its_streams_with_an_error_and_then_the_server(
     fresh: RunningServer, kill: Callable[[RunningServer], None], stage: str
 ) -> None:
-    """Given a live stream, when an engine's process is killed, then nobody waits in vain (R23)."""
+    """Given a live stream, when an engine's process is killed, then nobody waits in vain."""
     stream = LiveStream(fresh, LONG)
     stream.wait_for_sound()
     probes: list[int] = []
@@ -71,8 +72,9 @@ def test_a_killed_server_leaves_no_process_behind(fresh: RunningServer) -> None:
     assert stream.broken or "[DONE]" not in stream.lines
 
 
+@pytest.mark.promise("R22")
 def test_a_server_told_to_stop_finishes_what_it_says_and_leaves_nothing(served: RunningServer) -> None:
-    """SIGTERM: not ready at once, new work refused, the live stream complete, exit code 0 (R22)."""
+    """SIGTERM: not ready at once, new work refused, the live stream complete, exit code 0."""
     short = {**LONG, "max_tokens": 48, "talker_temperature": 0.9}
     stream = LiveStream(served, short)
     stream.wait_for_sound()

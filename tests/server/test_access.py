@@ -1,4 +1,4 @@
-"""Who may come in: keys on every route (R1, R3), request ids, what strangers learn from refusals (R28)."""
+"""Who may come in: keys on every route, request ids, what strangers learn from refusals."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ from antiphon_server.http.middleware import PUBLIC_PATHS, ApiKeys
 from tests.echo_engine import EchoEngine
 from tests.server.parts import make_service
 from tests.server.raw_http import exchange, serving
+
+pytestmark = pytest.mark.promise("R1", "R3", "R28")
 
 KEY = "canary-key-91bd"
 OTHER_KEY = "canary-key-second"

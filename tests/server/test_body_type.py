@@ -1,4 +1,4 @@
-"""Which bodies are read at all (R43): media types, content codings, and JSON's limits whatever the type."""
+"""Which bodies are read at all: media types, content codings, and JSON's limits whatever the type."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from antiphon_server.observability.metrics import ServerMetrics
 from tests.server.parts import make_service
 from tests.server.raw_http import Answer, exchange, serving
 from tests.server.sink import Sink, error_of
+
+pytestmark = pytest.mark.promise("R43")
 
 PATH = "/v1/chat/completions"
 CHAT = json.dumps({"model": "echo", "messages": [{"role": "user", "content": "hello"}]}).encode()

@@ -1,4 +1,4 @@
-"""Chunks: OpenAI's shapes to the letter, base64 that can be concatenated (R20), and three dialects."""
+"""Chunks: OpenAI's shapes to the letter, base64 that can be concatenated, and three dialects."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from antiphon_executor.interface.events import (
 from antiphon_server.chat.response.chunks import Base64Alignment, ChunkWriter
 from antiphon_server.chat.response.usage import UsageMeter
 from antiphon_server.chat.turn_spec import AnswerForm, AnswerHead
+
+pytestmark = pytest.mark.promise("R20")
 
 HEAD = AnswerHead("chatcmpl-1", "echo", 1_700_000_000, "audio_1", 1_700_003_600)
 SPOKEN = (

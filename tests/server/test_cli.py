@@ -1,4 +1,4 @@
-"""The command: quick, lazy, and a line and an exit code for each start that cannot succeed (R27, R2)."""
+"""The command: quick, lazy, and a line and an exit code for each start that cannot succeed."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ import pytest
 from antiphon_server.cli import main as cli
 from antiphon_server.exits import MEANING, ExitCode, StartupError
 from antiphon_server.media.sandbox.layers import REQUIRED
+
+pytestmark = pytest.mark.promise("R27", "R2")
 
 KEY = "canary-key-55aa"
 

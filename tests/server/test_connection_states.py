@@ -1,4 +1,4 @@
-"""One connection in each of its states: its address, first byte, waiting requests and end (R42, R51)."""
+"""One connection in each of its states: its address, first byte, waiting requests and end."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from antiphon_server.http.descriptors import ConnectionLimits
 from tests.server.exchange import becomes_true
 from tests.server.raw_http import connected, read_answer, serving
 from tests.server.sink import POST
+
+pytestmark = pytest.mark.promise("R42", "R51")
 
 GET = b"GET /v1/x HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"

@@ -1,4 +1,4 @@
-"""Open connections stay below the limit of open files (R44): who makes room, and what probes may still do."""
+"""Open connections stay below the limit of open files: who makes room, and what probes may still do."""
 
 from __future__ import annotations
 
@@ -38,6 +38,8 @@ from tests.server import sink as sinks
 from tests.server.raw_http import connected, exchange, read_answer, serving
 from tests.server.sink import POST, sink
 from tests.server.test_lifecycle import Echo, echo
+
+pytestmark = pytest.mark.promise("R44")
 
 GET = b"GET /v1/x HTTP/1.1\r\nHost: localhost\r\n\r\n"
 LIVEZ = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -1,4 +1,4 @@
-"""How an answer ends: for whom leaves (R16), stops reading (R17) or asks an engine that fails (R19)."""
+"""How an answer ends: for whom leaves, stops reading or asks an engine that fails."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ from antiphon_server.media.source import MediaSource
 from tests.echo_engine import EchoEngine, Script
 from tests.server.exchange import Exchange, becomes_true
 from tests.server.parts import CannedMedia, make_service
+
+pytestmark = pytest.mark.promise("R16", "R17", "R19")
 
 ABORT_S = 0.2
 HELLO = {"messages": [{"role": "user", "content": "Hello, world: one two three four five six seven."}]}

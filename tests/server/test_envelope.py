@@ -1,4 +1,4 @@
-"""Every failure in OpenAI's envelope, and nothing in it that is not for clients (R28)."""
+"""Every failure in OpenAI's envelope, and nothing in it that is not for clients."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from starlette.exceptions import HTTPException
 from antiphon_executor.interface.errors import EngineBusy, EngineDead, EngineError, InvalidRequest
 from antiphon_server.errors import ApiError, BadRequest, ServerFault
 from antiphon_server.http.error_response import body_of, error_of, headers_of
+
+pytestmark = pytest.mark.promise("R28")
 
 SECRET = "/usr/lib/secret at 0xdeadbeef"
 

@@ -1,4 +1,4 @@
-"""What libraries and engine processes write never forges or repeats anything in the log (R29, R46)."""
+"""What libraries and engine processes write never forges or repeats anything in the log."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import pytest
 
 from antiphon_server.exits import ExitCode
 from tests.server.test_lifecycle import CHAT, echo
+
+pytestmark = pytest.mark.promise("R29", "R46")
 
 CANARY = "canary-9f3c"
 # As the grammar compiler repeats a schema's `$ref`.

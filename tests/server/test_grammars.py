@@ -1,4 +1,4 @@
-"""JSON schemas are compiled within a stated time and memory or refused; no key waits for another's (R41)."""
+"""JSON schemas are compiled within a stated time and memory or refused; no key waits for another's."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ from tests.echo_engine import EchoEngine
 from tests.server.grammar_pricing import Pricing, pricing
 from tests.server.schemas import ORDINARY, dear, names, objects
 from tests.server.test_long_prompts import limited
+
+pytestmark = pytest.mark.promise("R41")
 
 __all__ = ["limited", "pricing"]
 URL = "/v1/chat/completions"

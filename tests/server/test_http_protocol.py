@@ -1,4 +1,4 @@
-"""The HTTP parser's limits against raw sockets (R42): heads, chunk framing, trailers, pipelines, upgrades."""
+"""The HTTP parser's limits against raw sockets: heads, chunk framing, trailers, pipelines, upgrades."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ from antiphon_server.observability.rare_log import RareLog
 from tests.server.parts import make_service
 from tests.server.raw_http import Answer, connected, exchange, read_answer, serving
 from tests.server.sink import POST, error_of, sink
+
+pytestmark = pytest.mark.promise("R42")
 
 HOST = b"Host: localhost\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"

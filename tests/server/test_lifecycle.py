@@ -1,4 +1,4 @@
-"""The server's life as a process: loading, serving, draining, the death of a stage (R22, R23)."""
+"""The server's life as a process: loading, serving, draining, the death of a stage."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ import httpx
 import pytest
 
 from antiphon_server.exits import ExitCode
+
+pytestmark = pytest.mark.promise("R22", "R23")
 
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hello there"}]}
 SPEECH = {

@@ -1,4 +1,4 @@
-"""How much of a request is read: body and head sizes, nesting, time (R4, R18); against a real server."""
+"""How much of a request is read: body and head sizes, nesting, time; against a real server."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from antiphon_server.http.lifecycle import Lifecycle
 from antiphon_server.observability.metrics import ServerMetrics
 from tests.server.raw_http import connected, exchange, read_answer, serving
 from tests.server.sink import POST, Sink, error_of, layered, sink
+
+pytestmark = pytest.mark.promise("R4", "R18")
 
 
 async def send_chunks(writer: asyncio.StreamWriter, total_bytes: int) -> int:

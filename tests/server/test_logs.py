@@ -1,4 +1,4 @@
-"""Log lines: one a record, nothing that breaks a terminal or a parser, nothing that a client said (R29)."""
+"""Log lines: one a record, nothing that breaks a terminal or a parser, nothing that a client said."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import pytest
 
 from antiphon_server.config.settings import LogSettings
 from antiphon_server.observability.logging import JsonLines, PlainLines, configure, escape, request_id
+
+pytestmark = pytest.mark.promise("R29")
 
 INJECTION = 'x\r\n{"level": "fake"}\x1b[31mred\x1b[0m\x00\x9b\u2028end'
 SAID = "my secret prompt"

@@ -1,4 +1,4 @@
-"""What `/metrics` says: the names of the plan, bounded labels, ours and the engines' together (R30)."""
+"""What `/metrics` says: the names of the plan, bounded labels, ours and the engines' together."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from antiphon_server.errors import ApiError, BadRequest, Overloaded, ServerFault
 from antiphon_server.http.app import create_app
 from antiphon_server.observability.metrics import ServerMetrics
 from tests.server.raw_http import connected, read_answer, serving
+
+pytestmark = pytest.mark.promise("R30")
 
 SPOKEN = {"modalities": ["text", "audio"], "audio": {"voice": "ethan", "format": "pcm16"}}
 OURS = {

@@ -1,4 +1,4 @@
-"""Browsers against a server without a key (R43): rebinding by Host, other sites' pages by Origin; CORS."""
+"""Browsers against a server without a key: rebinding by Host, other sites' pages by Origin; CORS."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ from antiphon_server.process.uvicorn_server import loading_app
 from tests.server.parts import make_service
 from tests.server.raw_http import Answer, exchange, serving
 from tests.server.sink import error_of
+
+pytestmark = pytest.mark.promise("R43")
 
 PATHS = [
     "/v1/models",

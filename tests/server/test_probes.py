@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import pytest
 
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
@@ -50,10 +51,11 @@ async def test_without_its_thinker_nothing_works(client: httpx.AsyncClient, engi
     assert (readiness.status_code, readiness.json()["works"]) == (503, [])
 
 
+@pytest.mark.promise("R49")
 async def test_a_stuck_engine_is_not_ready_for_what_needs_it_and_says_why(
     client: httpx.AsyncClient, engine: EchoEngine
 ) -> None:
-    """R49: what arrives would wait for the watchdog, while another server could answer."""
+    """What arrives would wait for the watchdog, while another server could answer."""
     engine.stuck = {"talker": "the talker engine does not answer"}
     readiness = await client.get("/readyz")
     assert (readiness.status_code, readiness.json()["works"]) == (200, ["text"])

@@ -1,4 +1,4 @@
-"""Prompts: what the template says, token for token, and nothing that a user says as a control token (R11)."""
+"""Prompts: what the template says, token for token, and nothing that a user says as a control token."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api.client_json import ClientJson
 from antiphon_server.openai_api.request import parse_chat_request
 from tests.tiny_checkpoint import ADDED_TOKENS, CHAT_TEMPLATE, SPECIAL_TOKENS, write_tiny_checkpoint
+
+pytestmark = pytest.mark.promise("R11")
 
 CONTROLS = SPECIAL_TOKENS + ADDED_TOKENS
 IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}

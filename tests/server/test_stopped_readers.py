@@ -1,4 +1,4 @@
-"""Clients on real sockets who stop reading: what the kernel takes for them, and who gives them up (R17)."""
+"""Clients on real sockets who stop reading: what the kernel takes for them, and who gives them up."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from tests.echo_engine import EchoEngine, Script
 from tests.server.exchange import becomes_true
 from tests.server.parts import make_service
 from tests.server.raw_http import serving
+
+pytestmark = pytest.mark.promise("R17")
 
 QUESTION: dict[str, Any] = {
     "messages": [{"role": "user", "content": "Hello."}],

@@ -1,9 +1,13 @@
-"""Transcripts of spoken answers: found by id, bounded in number, size and time (R31)."""
+"""Transcripts of spoken answers: found by id, bounded in number, size and time."""
 
 from __future__ import annotations
 
+import pytest
+
 from antiphon_server.chat.transcripts import Transcripts
 from antiphon_server.config.chat import ChatPolicy
+
+pytestmark = pytest.mark.promise("R31")
 
 
 class Clock:

@@ -1,4 +1,4 @@
-"""A checkpoint whose files are broken: one line that names the file, exit 8, within seconds (R27)."""
+"""A checkpoint whose files are broken: one line that names the file, exit 8, within seconds."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ import pytest
 from antiphon_executor.shipped import ANTIPHON_NANO
 from antiphon_server.exits import ExitCode, StartupError
 from antiphon_server.process.weight_files import INDEX, check_weights, refuse_pointers
+
+pytestmark = pytest.mark.promise("R27")
 
 PARTS = ("thinker", "talker", "code2wav")
 NAMES = ("thinker.a", "talker.b", "code2wav.c")

@@ -1,4 +1,4 @@
-"""R21: short streams share a few slots, and none shows another's voice, codes or text.
+"""Short streams share a few slots, and none shows another's voice, codes or text.
 
 300 of each family here; `make canaries` asks 10,000, and then the engines.
 """
@@ -17,6 +17,8 @@ from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStre
 from antiphon_executor.models.talker.media_arena import MediaArena
 from antiphon_executor.models.talker.slots import SlotPool
 from tests.talker.canaries import COUNT, Song, Weights, Worker, canary, different, shuffled
+
+pytestmark = pytest.mark.promise("R21")
 
 SLOTS, FEWER_SLOTS, ALONE = 16, 11, 100
 FAMILIES = {"text beside the frames": False, "text between the frames": True}

@@ -1,4 +1,4 @@
-"""Compilations that do not end are noticed, also after their request has gone (R41, R49)."""
+"""Compilations that do not end are noticed, also after their request has gone."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import pytest
 
 from antiphon_executor.scheduling.grammar_watch import GrammarWatch
+
+pytestmark = pytest.mark.promise("R41", "R49")
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""R21 in the Talker's engine: short streams share 8 slots, and none shows another's voice, codes or text.
+"""In the Talker's engine, short streams share 8 slots, and none shows another's voice, codes or text.
 
 As `tests/talker/test_canaries.py`, which has thousands, with vLLM's cache, scheduler and sockets around them.
 Minutes long: `make canaries`.
@@ -28,6 +28,7 @@ from tests.parity.talker.rig import TalkerRig
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.skipif(not COUNT, reason="minutes long: make canaries"),
+    pytest.mark.promise("R21"),
 ]
 
 

@@ -1,4 +1,4 @@
-"""R21 through both engines: hundreds of spoken answers over 8 slots, each as if it were alone.
+"""Through both engines: hundreds of spoken answers over 8 slots, each as if it were alone.
 
 Minutes long: `make canaries`.
 """
@@ -20,6 +20,7 @@ from tests.parity.talker.oracle import asked
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.skipif(not COUNT, reason="minutes long: make canaries"),
+    pytest.mark.promise("R21"),
 ]
 
 AT_ONCE = 8

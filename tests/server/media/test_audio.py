@@ -51,11 +51,12 @@ async def test_the_fast_path_and_ffmpeg_agree_to_the_bit(loader: MediaLoader) ->
     assert np.array_equal((await heard(loader, plain)).samples, (await heard(loader, wide)).samples)
 
 
+@pytest.mark.promise("R33")
 @pytest.mark.parametrize("work", ["read_plain_wave", "bounded"])
 async def test_the_event_loop_never_looks_through_the_samples(
     loader: MediaLoader, monkeypatch: pytest.MonkeyPatch, work: str
 ) -> None:
-    """Half an hour of sound would hold it for a tenth of a second (R33)."""
+    """Half an hour of sound would hold it for a tenth of a second."""
     threads: list[threading.Thread] = []
     real = getattr(audio, work)
 

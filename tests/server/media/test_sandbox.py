@@ -290,8 +290,9 @@ def _is_running(pid: int) -> bool:
         return False
 
 
+@pytest.mark.promise("R9")
 async def test_killed_decoders_fail_their_own_requests_only(loader: MediaLoader) -> None:
-    """R9: kill -9 and SIGSEGV at random under parallel load; afterwards everything works."""
+    """Kill -9 and SIGSEGV at random under parallel load; afterwards everything works."""
     lasting = ffmpeg("-i", "in.wav", suffix="flac", files={"in.wav": wav(tone(30, 48_000)[None], 48_000)})
     killed = 0
 

@@ -128,8 +128,9 @@ def large_picture() -> bytes:
     return picture(Image.merge("RGB", (rows, rows.rotate(90), rows)), "PNG", compress_level=1)
 
 
+@pytest.mark.promise("R47")
 def test_32_pictures_of_3000_by_3000_stay_within_what_is_counted(tmp_path: Path) -> None:
-    """R47: 27 MB of pixels each would be 864 MB. Measured in a process that does nothing else."""
+    """27 MB of pixels each would be 864 MB. Measured in a process that does nothing else."""
     sent = large_picture()
     (tmp_path / "picture.png").write_bytes(sent)
     command = [sys.executable, "-m", "tests.server.media.weigh_pictures", str(tmp_path / "picture.png"), "32"]

@@ -1,4 +1,4 @@
-"""The chat request: what is taken, what is refused, and how the refusal names its field (R5)."""
+"""The chat request: what is taken, what is refused, and how the refusal names its field."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api.base import Wire
 from antiphon_server.openai_api.limits import MAX_MESSAGES, MAX_PARTS, MAX_STOPS, MAX_TOOLS
 from antiphon_server.openai_api.request import ChatRequest, parse_chat_request
+
+pytestmark = pytest.mark.promise("R5")
 
 HELLO = [{"role": "user", "content": "hello"}]
 IMAGE = {"type": "image_url", "image_url": {"url": "data:,"}}

@@ -1,4 +1,4 @@
-"""R20: audio deltas are whole sextets, their base64 joined is the stream, and usage counts its frames.
+"""Audio deltas are whole sextets, their base64 joined is the stream, and usage counts its frames.
 
 Over any sizes of what the engine says at once; by hand, and as the helper of an SDK puts them together.
 """
@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.lib.streaming.chat import ChatCompletionStreamState
@@ -25,6 +26,8 @@ from antiphon_executor.interface.request import OmniRequest
 from antiphon_server.http.app import create_app
 from tests.echo_engine import LOOK_AHEAD_SAMPLES, EchoEngine, Script
 from tests.server.parts import make_service
+
+pytestmark = pytest.mark.promise("R20")
 
 BODY: dict[str, Any] = {
     "model": "echo",

@@ -363,8 +363,9 @@ async def test_the_voice_is_honoured_in_any_spelling(
     assert speech.voice == voice
 
 
+@pytest.mark.promise("R21")
 async def test_concurrent_answers_keep_their_own_tones(client: httpx.AsyncClient, engine: EchoEngine) -> None:
-    """R21: each stream has a tone of its own; what a client gets holds that tone and no other."""
+    """Each stream has a tone of its own; what a client gets holds that tone and no other."""
     engine.script = Script(delay_s=0.001)
 
     async def heard(number: int) -> tuple[str, float]:

@@ -1,4 +1,4 @@
-"""Whatever JSON a client sends: an answer or a refusal in the envelope, never a fault of ours (R5, R28)."""
+"""Whatever JSON a client sends: an answer or a refusal in the envelope, never a fault of ours."""
 
 from __future__ import annotations
 
@@ -19,6 +19,8 @@ from antiphon_server.http.app import create_app
 from antiphon_server.openai_api.request import ChatRequest
 from tests.echo_engine import EchoEngine
 from tests.server.parts import make_service
+
+pytestmark = pytest.mark.promise("R5", "R28")
 
 BODY: dict[str, Any] = {
     "model": "echo",
