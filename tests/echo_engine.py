@@ -25,8 +25,8 @@ from antiphon_executor.interface.capacity import FrameTime
 from antiphon_executor.interface.card import ModelCard, Voice
 from antiphon_executor.interface.errors import EngineDead
 from antiphon_executor.interface.events import (
+    OUTPUT_SAMPLE_RATE_HZ,
     SAMPLES_PER_FRAME,
-    SPEAKING_RATE_HZ,
     FinishReason,
     OmniEvent,
     PromptCounted,
@@ -90,7 +90,7 @@ def tone_hz(request_id: str, voice: str) -> int:
 
 def sine_pcm(hz: int, start_sample: int, num_samples: int) -> bytes:
     """s16le samples `[start_sample, start_sample + num_samples)` of one endless sine."""
-    t = (np.arange(num_samples) + start_sample) / SPEAKING_RATE_HZ
+    t = (np.arange(num_samples) + start_sample) / OUTPUT_SAMPLE_RATE_HZ
     return (np.sin(2 * np.pi * hz * t) * 12_000).astype("<i2").tobytes()
 
 
@@ -151,7 +151,7 @@ class EchoEngine:
         finally:
             self.running -= 1
 
-    def taken(self, request_id: str, samples: int) -> None:
+    def report_consumed(self, request_id: str, samples: int) -> None:
         self.heard[request_id] = samples
 
     def status(self) -> EngineStatus:

@@ -14,7 +14,7 @@ import torch
 import zmq
 import zmq.asyncio
 
-from antiphon_executor.interface.errors import AnswerLost
+from antiphon_executor.interface.errors import RequestFailed
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
 from antiphon_executor.ipc.messages import HiddenStates, Message, RowsFailed, SpeechFrames, StreamFailed
 from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams
@@ -187,7 +187,7 @@ async def test_given_rows_that_cannot_be_read_or_sent_then_their_requests_fail_a
     bad = [*GARBAGE, wrong("HiddenStates", request_id="unreadable")]
     await send(folder.rows, *bad, RowsFailed("unsent"), rows("whole"))
     for lost in (unreadable, unsent):
-        with pytest.raises(AnswerLost):
+        with pytest.raises(RequestFailed):
             await asyncio.wait_for(lost, 1)
     assert (await asyncio.wait_for(whole, 1)).request_id == "whole"
     assert bridge.dropped == {"talker": 0, "thinker": len(bad)}

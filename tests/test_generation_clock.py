@@ -19,10 +19,10 @@ def long_answer(frame_s: float, frames: int, *, live: bool = True, plays: float 
     now_s = began_s = 10.0
     for frame in range(1, frames + 1):
         now_s += frame_s
-        clock.made(now_s)
-        taken_s = min((now_s - began_s) * plays, seconds_of(frame))
-        clock.taken(now_s, taken_s)
-        if live and seconds_of(frame) - taken_s > PARK_S:
+        clock.generated(now_s)
+        consumed_s = min((now_s - began_s) * plays, seconds_of(frame))
+        clock.consumed(now_s, consumed_s)
+        if live and seconds_of(frame) - consumed_s > PARK_S:
             now_s = began_s + (seconds_of(frame) - PARK_S / 2) / plays
     return clock.factor
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from antiphon_executor.interface.errors import AnswerLost
+from antiphon_executor.interface.errors import RequestFailed
 from antiphon_executor.interface.events import FinishReason, SpeechDelta, SpeechEnded
 from antiphon_executor.interface.request import SpeechSampling
 from antiphon_executor.interface.settings import GuardSettings, WaitSettings
@@ -124,7 +124,7 @@ async def test_an_answer_far_longer_than_its_text_is_ended_once_its_text_is_comp
 async def test_the_talker_is_told_who_listens_and_what_has_been_taken() -> None:
     talker, wire = EndlessTalker(), Wire()
     stream = open_stream(talker, wire)
-    stream.taken(1_920)
+    stream.report_consumed(1_920)
     assert wire.cursors == [(7, 1_920)]
     assert talker.place == StreamPlace("turn", 7, 3, live=True)
 
@@ -135,13 +135,13 @@ def waiting(talker: EndlessTalker, wire: Wire, **waits: float) -> SpokenStream:
 
 
 async def until_lost(stream: SpokenStream) -> tuple[int, str]:
-    """How many pieces came before `AnswerLost`, and what it says."""
+    """How many pieces came before `RequestFailed`, and what it says."""
     pieces = 0
     try:
         async with asyncio.timeout(10):
             async for event in stream.events():
                 pieces += isinstance(event, SpeechDelta)
-    except AnswerLost as lost:
+    except RequestFailed as lost:
         return pieces, str(lost)
     raise AssertionError("the stream has ended as if it were whole")
 
@@ -194,7 +194,7 @@ async def test_speech_that_waits_for_its_client_or_its_text_does_not_stand_still
     stream.begin(text_prompt([1, 2, 3]))
     stream.feed([1], final=waits_for == "its client")
     if waits_for == "its client":
-        stream.taken(0)
+        stream.report_consumed(0)
     wire.say([LOUD] * 2)
     loop = asyncio.get_running_loop()
     loop.call_later(0.3, wire.arrived, SpeechFrames(7, 2, b"", LOUD, ended=False))
@@ -214,7 +214,7 @@ async def test_media_rows_that_are_lost_end_the_answer_at_once() -> None:
     stream = waiting(EndlessTalker(), Wire())
     rows = asyncio.get_running_loop().create_future()
     stream.begin_with(rows)
-    rows.set_exception(AnswerLost("its media were lost"))
+    rows.set_exception(RequestFailed("its media were lost"))
     pieces, said = await until_lost(stream)
     assert (pieces, "its media were lost" in said) == (0, True)
 
@@ -227,7 +227,7 @@ async def test_an_answer_whose_text_was_cut_ends_soon_behind_it_and_fades_out() 
     wire.say([LOUD] * 200)
     *sound, ended = [event async for event in stream.events()]
     assert isinstance(ended, SpeechEnded)
-    assert ended.derailed == "overlong"
+    assert ended.guard_reason == "overlong"
     assert ended.finish_reason == "length"
     assert pace.frames("The dog") < ended.frames < pace.frames("The dog") + 1.5 * 12.5
     pcm = [event.pcm for event in sound if isinstance(event, SpeechDelta)]

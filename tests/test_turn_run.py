@@ -14,7 +14,7 @@ import pytest
 import pytest_asyncio
 import zmq.asyncio
 
-from antiphon_executor.interface.errors import AnswerLost, EngineBusy, EngineError, InvalidRequest
+from antiphon_executor.interface.errors import EngineBusy, EngineError, InvalidRequest, RequestFailed
 from antiphon_executor.interface.events import (
     OmniEvent,
     PromptCounted,
@@ -206,7 +206,7 @@ async def test_given_a_part_that_fails_then_the_turn_fails_and_waits_for_nothing
 
 async def test_given_a_talker_that_ends_without_an_output_then_the_answer_is_lost(engines: Engines) -> None:
     engines.talker_ends = False
-    with pytest.raises(AnswerLost, match="the Talker gave its speech no end"):
+    with pytest.raises(RequestFailed, match="the Talker gave its speech no end"):
         await heard(RequestRun(engines.stages, replace(turn(), prompt_token_ids=PROMPT[4:])))
     assert engines.ledger.used == 0
 

@@ -18,7 +18,7 @@ from tests.e2e.answers import SPOKEN, STREAMED, ask, said, timed
 from tests.e2e.ear import Ear
 from tests.e2e.server_process import start_server, terminate
 
-from antiphon_executor.interface.events import SAMPLES_PER_FRAME, SPEAKING_RATE_HZ
+from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from antiphon_executor.shipped import ANTIPHON_NANO
 from antiphon_nano.domain import answers, corpus
 from antiphon_nano.thinker.asking import copying
@@ -35,7 +35,7 @@ def taken_in(text: str) -> list[float]:
     """When each word enters: words and marks are one token each."""
     units = corpus.units(text)
     places = [place for place, unit in enumerate(units) if unit.isalpha()]
-    return [place // CHUNK * CHUNK * SAMPLES_PER_FRAME / SPEAKING_RATE_HZ for place in places]
+    return [place // CHUNK * CHUNK * SAMPLES_PER_FRAME / OUTPUT_SAMPLE_RATE_HZ for place in places]
 
 
 def errors(

@@ -11,7 +11,7 @@ from typing import Any
 
 import openai
 
-from antiphon_executor.interface.events import SAMPLES_PER_FRAME, SPEAKING_RATE_HZ
+from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from tests.e2e.server_process import MODEL
 
 # The decoder's transposed convolutions look this far ahead, so the first frame is that much shorter.
@@ -47,7 +47,7 @@ class Answer:
         assert all(start <= end for start, end in times)
         assert all(a[0] <= b[0] and a[1] <= b[1] for a, b in pairwise(times))
         assert times[0][0] >= 0
-        assert times[-1][1] <= len(self.pcm) / 2 / SPEAKING_RATE_HZ + 1e-6
+        assert times[-1][1] <= len(self.pcm) / 2 / OUTPUT_SAMPLE_RATE_HZ + 1e-6
 
 
 def timed(form: dict[str, Any], **audio: Any) -> dict[str, Any]:

@@ -342,7 +342,7 @@ async def test_speech_that_derailed_ends_as_a_length_and_is_counted(
 
     def derail(*args: Any) -> list[Any]:
         *events, end = whole(*args)
-        return [*events, dataclasses.replace(end, finish_reason="length", derailed="silence")]
+        return [*events, dataclasses.replace(end, finish_reason="length", guard_reason="silence")]
 
     monkeypatch.setattr(EchoEngine, "_events", derail)
     async with Exchange(app, STREAMED) as exchange:

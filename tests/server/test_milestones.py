@@ -62,7 +62,7 @@ async def test_without_the_setting_there_is_none_and_the_engine_is_asked_for_not
 ) -> None:
     engine = EchoEngine(checkpoint)
     assert await lines_of(checkpoint, caplog, milestones=False, engine=engine) == []
-    assert [turn.note for turn in engine.turns] == [None, None]
+    assert [turn.on_mark for turn in engine.turns] == [None, None]
 
 
 async def test_what_the_engine_notes_stands_among_ours(
@@ -70,8 +70,8 @@ async def test_what_the_engine_notes_stands_among_ours(
 ) -> None:
     class Noting(EchoEngine):
         def generate(self, turn: OmniRequest) -> Any:
-            assert turn.note is not None
-            turn.note("thinker_queued", 0.0)
+            assert turn.on_mark is not None
+            turn.on_mark("thinker_queued", 0.0)
             return super().generate(turn)
 
     lines = await lines_of(checkpoint, caplog, milestones=True, engine=Noting(checkpoint))

@@ -145,7 +145,7 @@ async def test_listeners_beyond_real_time_wait_or_hear_so_and_texts_and_files_go
     client: httpx.AsyncClient, busy: Service, engine: EchoEngine
 ) -> None:
     """One listener is all the Talker keeps up with, and turns are known to take long."""
-    engine.frame_time = FrameTime((0.079,), live_streams=1)
+    engine.frame_time = FrameTime((0.079,), live_stream_limit=1)
     engine.cues["hold"] = Script(hang_at=3)
     for _ in range(30):
         busy.admission._times.took(True, 15.0)

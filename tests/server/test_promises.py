@@ -178,7 +178,7 @@ async def test_speech_that_waits_for_the_talkers_cache_lets_text_by_but_no_other
 
 async def test_a_further_listener_waits_until_the_talker_keeps_up_with_it_too() -> None:
     world = World(ROOMY)
-    world.frame_time = FrameTime((0.030, 0.060), live_streams=2)
+    world.frame_time = FrameTime((0.030, 0.060), live_stream_limit=2)
     async with AsyncExitStack() as stack:
         async with AsyncExitStack() as first:
             for _ in range(2):
@@ -196,11 +196,11 @@ async def test_a_further_listener_waits_until_the_talker_keeps_up_with_it_too() 
 
 async def test_a_talker_that_has_become_faster_is_noticed_though_nobody_leaves() -> None:
     world = World(ROOMY)
-    world.frame_time = FrameTime((0.079,), live_streams=1)
+    world.frame_time = FrameTime((0.079,), live_stream_limit=1)
     async with AsyncExitStack() as stack:
         await world.turn(stack, speaks=True)
         await stack.enter_async_context(world.waiting("listener", speaks=True))
-        world.frame_time = FrameTime((0.020,), live_streams=8)
+        world.frame_time = FrameTime((0.020,), live_stream_limit=8)
         assert await becomes_true(lambda: world.started == ["listener"])
 
 
@@ -211,7 +211,7 @@ async def test_one_listener_is_never_refused_for_a_talker_that_is_too_slow_and_u
     async with AsyncExitStack() as stack:
         for _ in range(5):
             await world.turn(stack, speaks=True)
-    world.frame_time = FrameTime((0.200,), live_streams=0)
+    world.frame_time = FrameTime((0.200,), live_stream_limit=0)
     async with AsyncExitStack() as stack:
         await world.turn(stack, speaks=True)
 
@@ -219,7 +219,7 @@ async def test_one_listener_is_never_refused_for_a_talker_that_is_too_slow_and_u
 async def test_who_could_not_be_spoken_to_before_the_deadline_is_told_at_once() -> None:
     """Turns take 20 s, one at a time, and nobody waits longer than 30 s: one can wait, two cannot."""
     world = World(ROOMY)
-    world.frame_time = FrameTime((0.060,), live_streams=1)
+    world.frame_time = FrameTime((0.060,), live_stream_limit=1)
     for _ in range(50):
         async with AsyncExitStack() as stack:
             await world.turn(stack, speaks=True)
@@ -239,7 +239,7 @@ async def test_who_could_not_be_spoken_to_before_the_deadline_is_told_at_once() 
 
 async def test_the_place_of_a_listener_goes_to_a_key_that_has_fewer() -> None:
     world = World(replace(ROOMY, queue_s=1.0))
-    world.frame_time = FrameTime((0.060,), live_streams=1)
+    world.frame_time = FrameTime((0.060,), live_stream_limit=1)
     for _ in range(50):
         async with AsyncExitStack() as stack:
             await world.turn(stack, speaks=True)
@@ -259,7 +259,7 @@ async def test_the_place_of_a_listener_goes_to_a_key_that_has_fewer() -> None:
 
 async def test_without_the_rule_slots_alone_count() -> None:
     world = World(replace(ROOMY, real_time=False))
-    world.frame_time = FrameTime((0.200,), live_streams=1)
+    world.frame_time = FrameTime((0.200,), live_stream_limit=1)
     async with AsyncExitStack() as stack:
         for _ in range(3):
             await world.turn(stack, speaks=True)

@@ -97,7 +97,7 @@ async def test_listeners_that_wait_share_one_timer_and_leave_none_behind() -> No
     def frame_time() -> FrameTime:
         nonlocal looks
         looks += 1
-        return FrameTime((0.079,), live_streams=1)
+        return FrameTime((0.079,), live_stream_limit=1)
 
     admission = Admission(Capacity(100, 100, 100, 100, 3_600, 1_000), frame_time)
     async with AsyncExitStack() as stack:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from antiphon_executor.interface.events import SPEAKING_RATE_HZ
+from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
 from tests.echo_engine import EchoEngine, Script
@@ -73,4 +73,4 @@ async def test_a_socket_takes_seconds_of_speech_ahead_of_its_client_and_not_minu
             assert await becomes_true(lambda: engine.running)
             assert await becomes_true(lambda: not engine.running, 10)
     (taken,) = engine.heard.values()
-    assert 1.0 < taken / SPEAKING_RATE_HZ < 12.0
+    assert 1.0 < taken / OUTPUT_SAMPLE_RATE_HZ < 12.0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.interface.events import Derailment
+from antiphon_executor.interface.events import GuardReason
 from antiphon_executor.interface.settings import GuardSettings
 from antiphon_executor.turn.speech_guard import SpeechGuard
 
@@ -20,7 +20,7 @@ def codes(*numbers: int) -> bytes:
     return np.array(numbers, np.int16).tobytes()
 
 
-def listen(guard: SpeechGuard, frames: list[tuple[bytes, bytes]]) -> tuple[int, Derailment] | None:
+def listen(guard: SpeechGuard, frames: list[tuple[bytes, bytes]]) -> tuple[int, GuardReason] | None:
     """The first verdict and the frame it came with, counted from one."""
     for number, (frame, pcm) in enumerate(frames, start=1):
         verdict = guard.see(frame, pcm)

@@ -61,7 +61,7 @@ def test_what_is_left_of_a_closed_stream_is_how_its_client_fared() -> None:
     playing(pace, "a", frames=10, now_s=0.0)
     assert pace.made("a", 0.5, 11) > 0
     assert pace.made("a", 5.0, 12) == 0.0
-    assert pace.closed("a").dries == 1
+    assert pace.closed("a").underruns == 1
 
 
 def test_the_server_hears_what_steps_take_and_how_many_streams_that_is() -> None:
@@ -80,14 +80,14 @@ def test_a_client_begins_with_one_frame_where_steps_are_short_and_with_more_wher
     alone = known_machine(TalkerPace(RULES))
     playing(alone, "a", frames=1, now_s=0.0)
     assert alone.opening_s < seconds_of(1)
-    assert alone.closed("a").begun
+    assert alone.closed("a").started
     crowd = known_machine(TalkerPace(RULES))
     for number in range(7):
         playing(crowd, str(number), frames=40, now_s=0.0)
     playing(crowd, "new", frames=1, now_s=0.0)
     assert seconds_of(1) < crowd.opening_s < seconds_of(2)
     crowd.made("new", 0.05, 2)
-    assert crowd.closed("new").lead_s(0.05) == pytest.approx(seconds_of(2))
+    assert crowd.closed("new").buffered_s(0.05) == pytest.approx(seconds_of(2))
 
 
 @pytest.mark.parametrize(("step_ms", "frames"), [(20, 1), (30, 1), (45, 2), (60, 2), (80, 3), (300, 4)])
@@ -106,7 +106,7 @@ def test_what_is_less_than_an_opening_is_let_go_after_as_long_as_that() -> None:
     playing(pace, "new", frames=1, now_s=0.0)
     late_s = pace.opening_s + 0.01
     pace.made("new", late_s, 2)
-    assert pace.closed("new").lead_s(late_s) == pytest.approx(seconds_of(2) - 0.01)
+    assert pace.closed("new").buffered_s(late_s) == pytest.approx(seconds_of(2) - 0.01)
 
 
 def test_a_client_whose_socket_has_taken_something_plays_however_little_it_has() -> None:
@@ -115,7 +115,7 @@ def test_a_client_whose_socket_has_taken_something_plays_however_little_it_has()
         playing(pace, str(number), frames=40, now_s=0.0)
     playing(pace, "new", frames=1, now_s=0.0)
     pace.taken("new", 0.01, seconds_of(1))
-    assert pace.closed("new").begun
+    assert pace.closed("new").started
 
 
 def test_there_is_room_for_no_more_while_somebody_has_less_in_hand_than_it_began_with() -> None:

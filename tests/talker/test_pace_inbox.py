@@ -65,7 +65,7 @@ async def test_how_long_steps_take_is_told_now_and_then_where_it_has_changed() -
             assert len(asked) == 2, "no news is worked out no more often than news"
             told = StepTimesTold((0.04, 0.09), live_streams=1, opening_s=0.1)
             inbox.tell_times(10.03 + 2 * TIMES_EVERY_S, times)
-            assert await becomes(lambda: bridge.frame_time.live_streams == 1)
+            assert await becomes(lambda: bridge.frame_time.live_stream_limit == 1)
             bridge.talker_died()
             assert bridge.frame_time == FrameTime()
         finally:
@@ -95,13 +95,13 @@ async def test_what_the_talker_has_not_said_again_counts_half_and_one_stream_at_
         times = StepTimesTold((0.02,), live_streams=told, opening_s=0.05)
         try:
             inbox.tell_times(10.0, lambda: times)
-            assert await becomes(lambda: bridge.frame_time.live_streams == told)
+            assert await becomes(lambda: bridge.frame_time.live_stream_limit == told)
             now_s[0] += FRESH_S - 1
-            assert bridge.frame_time.live_streams == told
+            assert bridge.frame_time.live_stream_limit == told
             now_s[0] += 2
             assert bridge.frame_time == FrameTime((0.02,), aged, 0.05)
             inbox.tell_times(10.0 + TIMES_AGAIN_S, lambda: times)
-            assert await becomes(lambda: bridge.frame_time.live_streams == told)
+            assert await becomes(lambda: bridge.frame_time.live_stream_limit == told)
         finally:
             inbox.close()
     folder.close()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.interface.playback import FRAME_S, NEWS_S, PlayHead, seconds_of
+from antiphon_executor.interface.playback import FRAME_S, REPORT_AGE_S, PlayHead, seconds_of
 
 
 def test_the_first_frame_is_as_much_shorter_as_the_vocoder_looks_ahead() -> None:
@@ -16,44 +16,44 @@ def test_the_first_frame_is_as_much_shorter_as_the_vocoder_looks_ahead() -> None
 
 
 def test_a_player_begins_with_the_first_sound_and_runs_in_real_time() -> None:
-    head = PlayHead().made(10.0, 1.0)
-    assert head.begun
-    assert head.lead_s(10.25) == pytest.approx(0.75)
-    assert head.lead_s(12.0) == 0.0
+    head = PlayHead().generated(10.0, 1.0)
+    assert head.started
+    assert head.buffered_s(10.25) == pytest.approx(0.75)
+    assert head.buffered_s(12.0) == 0.0
 
 
 def test_a_player_that_ran_dry_stands_until_there_is_more() -> None:
-    head = PlayHead().made(0.0, 1.0).made(1.5, 1.2)
-    assert (head.dries, head.dry_s) == (1, pytest.approx(0.5))
-    assert head.lead_s(1.5) == pytest.approx(0.2)
+    head = PlayHead().generated(0.0, 1.0).generated(1.5, 1.2)
+    assert (head.underruns, head.underrun_s) == (1, pytest.approx(0.5))
+    assert head.buffered_s(1.5) == pytest.approx(0.2)
 
 
 def test_what_a_client_has_not_taken_it_cannot_have_played() -> None:
     """Given a client that stands still: its lead stops sinking, and grows with what is made meanwhile."""
-    head = PlayHead().made(0.0, 4.0).taken(0.1, 0.5)
-    assert head.lead_s(3.0) == pytest.approx(3.5 - NEWS_S)
-    assert head.made(3.1, 5.0).lead_s(3.1) == pytest.approx(4.5 - NEWS_S)
-    assert head.dries == 0
+    head = PlayHead().generated(0.0, 4.0).consumed(0.1, 0.5)
+    assert head.buffered_s(3.0) == pytest.approx(3.5 - REPORT_AGE_S)
+    assert head.generated(3.1, 5.0).buffered_s(3.1) == pytest.approx(4.5 - REPORT_AGE_S)
+    assert head.underruns == 0
 
 
 def test_a_client_that_goes_on_is_where_it_stood() -> None:
     """Given a pause of three seconds: afterwards the client still has all that it had not played before, but
     for what it can have played before it was known to stand.
     """
-    head = PlayHead().made(0.0, 4.0).taken(0.0, 1.0).taken(4.0, 4.0)
-    assert head.lead_s(4.0) == pytest.approx(3.0 - NEWS_S)
-    assert head.lead_s(5.0) == pytest.approx(2.0 - NEWS_S)
+    head = PlayHead().generated(0.0, 4.0).consumed(0.0, 1.0).consumed(4.0, 4.0)
+    assert head.buffered_s(4.0) == pytest.approx(3.0 - REPORT_AGE_S)
+    assert head.buffered_s(5.0) == pytest.approx(2.0 - REPORT_AGE_S)
 
 
 def test_news_of_a_socket_are_old_and_a_client_has_played_on_since() -> None:
     """Given a client that took two frames, and is known to have taken one: it plays the second as well."""
-    head = PlayHead().made(0.0, seconds_of(2)).taken(0.0, seconds_of(1))
-    assert head.lead_s(0.12) == pytest.approx(seconds_of(2) - 0.12)
+    head = PlayHead().generated(0.0, seconds_of(2)).consumed(0.0, seconds_of(1))
+    assert head.buffered_s(0.12) == pytest.approx(seconds_of(2) - 0.12)
 
 
 def test_a_client_that_took_everything_and_got_nothing_more_has_run_dry() -> None:
-    head = PlayHead().made(0.0, 1.0).taken(0.0, 1.0).made(1.25, 2.0)
-    assert (head.dries, head.dry_s) == (1, pytest.approx(0.25))
+    head = PlayHead().generated(0.0, 1.0).consumed(0.0, 1.0).generated(1.25, 2.0)
+    assert (head.underruns, head.underrun_s) == (1, pytest.approx(0.25))
 
 
 @given(
@@ -63,13 +63,13 @@ def test_a_client_that_took_everything_and_got_nothing_more_has_run_dry() -> Non
 def test_the_lead_is_never_more_than_what_was_made_nor_less_than_nothing(
     pieces: list[tuple[float, float]], taken: list[float]
 ) -> None:
-    head, now_s, made_s = PlayHead(), 0.0, 0.0
+    head, now_s, generated_s = PlayHead(), 0.0, 0.0
     for gap_s, seconds in pieces:
         now_s += gap_s
-        made_s += seconds
-        head = head.made(now_s, made_s)
-        assert seconds - 1e-9 <= head.lead_s(now_s) <= made_s + 1e-9
+        generated_s += seconds
+        head = head.generated(now_s, generated_s)
+        assert seconds - 1e-9 <= head.buffered_s(now_s) <= generated_s + 1e-9
     for seconds in taken:
-        head = head.taken(now_s, seconds)
+        head = head.consumed(now_s, seconds)
         now_s += 0.3
-        assert -1e-9 <= head.lead_s(now_s) <= made_s + 1e-9
+        assert -1e-9 <= head.buffered_s(now_s) <= generated_s + 1e-9

@@ -12,12 +12,12 @@ from transformers import PreTrainedConfig, Qwen3VLVideoProcessor
 from antiphon_executor.checkpoint.family import QWEN3_5_OMNI, family_of
 from antiphon_executor.interface.audio_geometry import AudioGeometry
 from antiphon_executor.interface.media_geometry import (
-    EachFrame,
     FrameBounds,
     MediaGeometry,
+    PerFrameBounds,
     PixelBounds,
-    Stamps,
-    WholeVideo,
+    Timestamps,
+    WholeVideoBounds,
 )
 from antiphon_executor.models.qwen3_5_omni.prompt import Encode
 from antiphon_executor.models.qwen3_omni.processor import VIDEO_SIZE
@@ -38,7 +38,7 @@ def geometry_of(config: PreTrainedConfig, processor: Any, encode: Encode) -> Med
         video=_frames(processor.video_processor, {} if interleaved else VIDEO_SIZE),
         temporal=int(processor.video_processor.temporal_patch_size),
         sound=sound,
-        stamps=_stamps(thinker.audio_config.timestamp_interval_s, encode) if interleaved else None,
+        timestamps=_timestamps(thinker.audio_config.timestamp_interval_s, encode) if interleaved else None,
     )
 
 
@@ -56,15 +56,15 @@ def _frames(processor: Any, size: dict[str, int]) -> FrameBounds:
     temporal, capped = int(processor.temporal_patch_size), bool(processor.cap_pixels_per_frame)
     tokens = int(processor.max_video_tokens)
     if isinstance(processor, Qwen3VLVideoProcessor):
-        return WholeVideo(bounds, temporal, tokens * bounds.factor**2 if capped else None)
+        return WholeVideoBounds(bounds, temporal, tokens * bounds.factor**2 if capped else None)
     budget = int(tokens * bounds.factor**2 * _BUDGET_SHARE) * temporal if capped else None
-    return EachFrame(bounds, budget)
+    return PerFrameBounds(bounds, budget)
 
 
-def _stamps(interval_s: float, encode: Encode) -> Stamps:
+def _timestamps(interval_s: float, encode: Encode) -> Timestamps:
     """The longest timestamp of each number of digits."""
     lengths = []
     for digits in range(1, _LONGEST_DIGITS + 1):
         times = [f"{figure}" * digits + f".{figure}" for figure in "123456789"]
         lengths.append(max(len(encode(f"<{time} seconds>")) for time in times))
-    return Stamps(tuple(lengths), int(interval_s * 1000))
+    return Timestamps(tuple(lengths), int(interval_s * 1000))

@@ -171,10 +171,10 @@ class VllmOmniEngine:
             if death.stage == "thinker" or run.speaks:
                 run.fail(death)
 
-    def taken(self, request_id: str, samples: int) -> None:
+    def report_consumed(self, request_id: str, samples: int) -> None:
         run = self._running.get(request_id)
         if run is not None:
-            run.taken(samples)
+            run.report_consumed(samples)
 
     def status(self) -> EngineStatus:
         stages = self._stages
@@ -185,7 +185,7 @@ class VllmOmniEngine:
             talker_running=running.get("talker", 0),
             slots_used=self._ledger.used,
             slots_total=self._ledger.total,
-            parked=self._bridge.parked,
+            paused_streams=self._bridge.parked,
             frame_time=self._bridge.frame_time,
             stuck={name: why for name, stage in stages.items() if (why := stage.stuck) is not None},
             given_up=tuple(name for name, stage in stages.items() if stage.given_up),

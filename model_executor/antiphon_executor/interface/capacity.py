@@ -1,8 +1,4 @@
-"""What the engines can hold and how fast they are, in the server's terms: a part of `protocol.py`'s boundary.
-
-In: nothing. Out: frozen figures, once for a started engine (`EngineCapacity`) or as of now (`FrameTime`).
-Nothing here imports torch, vLLM or HTTP.
-"""
+"""The engines' capacity (`EngineCapacity`, fixed at start) and speed (`FrameTime`, as measured now)."""
 
 from __future__ import annotations
 
@@ -11,10 +7,10 @@ from dataclasses import dataclass, replace
 
 @dataclass(frozen=True, slots=True)
 class CacheCapacity:
-    """An engine's KV cache, in blocks that all its requests share.
+    """An engine's KV cache, in blocks shared by all its requests.
 
-    A request takes `request_blocks` whatever its length (recurrent states), and `span_blocks` for every
-    `block_tokens` tokens that it has begun. `shares_prompts`: answers to one prompt keep it once.
+    A request takes `request_blocks` at any length (recurrent states) plus `span_blocks` for each started
+    group of `block_tokens` tokens. `shares_prompts`: several answers to one prompt store its blocks once.
     """
 
     blocks: int
@@ -24,7 +20,10 @@ class CacheCapacity:
     shares_prompts: bool = True
 
     def blocks_for(self, prompt_tokens: int, answer_tokens: int, choices: int = 1) -> int:
-        """Of `choices` answers to one prompt: they share its whole blocks, without its last token's."""
+        """Blocks for `choices` answers to one prompt.
+
+        With `shares_prompts` they share the prompt's complete blocks, except the last token's.
+        """
         each = self._spans(prompt_tokens + answer_tokens)
         common = max(prompt_tokens - 1, 0) // self.block_tokens if self.shares_prompts else 0
         spans = common + choices * (each - common)
@@ -36,9 +35,9 @@ class CacheCapacity:
 
 @dataclass(frozen=True, slots=True)
 class EngineCapacity:
-    """As the engines settled it when they started. None: not known, and nobody counts it.
+    """Cache capacity of both engines, measured at start. None: unknown, so admission does not limit it.
 
-    `frame_tokens`: what a frame of speech takes of the Talker's cache.
+    `frame_tokens`: Talker cache tokens per frame of speech.
     """
 
     thinker: CacheCapacity | None = None
@@ -48,22 +47,23 @@ class EngineCapacity:
 
 @dataclass(frozen=True, slots=True)
 class FrameTime:
-    """How long the Talker's steps take these days, each of one frame a stream.
+    """Measured Talker step times. One step generates one frame for each stream in the batch.
 
-    `step_s`: with their usual deviation, of 1, 2, ... streams, as far as was measured. `live_streams`: how
-    many the Talker can keep ahead of their listeners, by those figures and, beyond them, by a line through
-    them; None as long as nothing has been measured. `opening_s`: speech that a client should have before it
-    begins to play.
+    `step_s`: seconds per step (mean plus deviation) for batches of 1, 2, ... streams, as far as measured.
+    `live_stream_limit`: live streams that the Talker can serve in real time, extrapolated linearly beyond the
+    measured sizes; None before the first measurement. `startup_buffer_s`: seconds of speech that a client
+    should buffer before it starts to play.
     """
 
     step_s: tuple[float, ...] = ()
-    live_streams: int | None = None
-    opening_s: float = 0.0
+    live_stream_limit: int | None = None
+    startup_buffer_s: float = 0.0
 
-    def aged(self) -> FrameTime:
-        """After a while without a step: half of the streams, and one at least, which shows what holds now.
+    def with_halved_limit(self) -> FrameTime:
+        """The same figures with half the limit (at least 1), for measurements that have become old.
 
-        A slow moment would keep all streams out for as long as none runs; a fast one might let too many in.
+        Without this, one slow measurement would block all live streams while none runs to measure again, and
+        one fast measurement could admit too many.
         """
-        live = self.live_streams
-        return self if live is None else replace(self, live_streams=max(-(-live // 2), 1))
+        live = self.live_stream_limit
+        return self if live is None else replace(self, live_stream_limit=max(-(-live // 2), 1))

@@ -19,14 +19,14 @@ class OmniEngine(Protocol):
     @property
     def card(self) -> ModelCard: ...
 
-    def generate(self, turn: OmniRequest) -> AsyncIterator[OmniEvent]:
+    def generate(self, request: OmniRequest) -> AsyncIterator[OmniEvent]:
         """`PromptCounted` first, one `TextEnded` a choice, and one `SpeechEnded` if the turn speaks.
 
         Closing the iterator, or cancelling the task that reads it, aborts every stage at once.
         """
         ...
 
-    def taken(self, request_id: str, samples: int) -> None:
+    def report_consumed(self, request_id: str, samples: int) -> None:
         """The client of a turn that runs has taken this much of its speech, all counted.
 
         The engine makes speech no further ahead of its client than its settings say. A turn of which this is

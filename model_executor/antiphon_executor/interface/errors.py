@@ -13,7 +13,7 @@ class EngineError(Exception):
     EngineError
     ├── InvalidRequest        the request cannot be served as it is (`param` names the part, `code` the kind)
     ├── EngineBusy         no room now; try again after `retry_after_s`
-    ├── AnswerLost         this answer has lost a part inside the server; others go on
+    ├── RequestFailed         this answer has lost a part inside the server; others go on
     └── EngineDead         a stage has died; nothing can be served
     """
 
@@ -31,7 +31,7 @@ class EngineBusy(EngineError):
         self.retry_after_s = retry_after_s
 
 
-class AnswerLost(EngineError):
+class RequestFailed(EngineError):
     """`part`: what was lost, and how, in a client's words."""
 
     def __init__(self, part: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-SPEAKING_RATE_HZ = 24_000
+OUTPUT_SAMPLE_RATE_HZ = 24_000
 
 FRAMES_PER_SECOND = 12.5
 
@@ -13,7 +13,7 @@ SAMPLES_PER_FRAME = 1_920
 
 FinishReason = Literal["stop", "length"]
 
-Derailment = Literal["overlong", "cycle", "silence"]
+GuardReason = Literal["overlong", "cycle", "silence"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +85,14 @@ class SpeechDelta:
 class SpeechEnded:
     """The stream is complete: `stop` by the Talker itself, `length` at `max_frames`.
 
-    Or it was cut because it had `derailed`, which is a `length` too: clients know no better word for it.
+    Or it was cut because it had `guard_reason`, which is a `length` too: clients know no better word for it.
     `real_time_factor`: how long its frames took to make, over their length, without pauses; None where no
     frame was timed.
     """
 
     finish_reason: FinishReason
     frames: int
-    derailed: Derailment | None = None
+    guard_reason: GuardReason | None = None
     real_time_factor: float | None = field(default=None, compare=False)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-LISTENING_RATE_HZ = 16_000
+INPUT_SAMPLE_RATE_HZ = 16_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class AudioClip:
 
     @property
     def seconds(self) -> float:
-        return len(self.samples) / LISTENING_RATE_HZ
+        return len(self.samples) / INPUT_SAMPLE_RATE_HZ
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,6 @@
-"""The sizes that the model resizes pictures to, and the tokens that media take in a prompt.
+"""Image and video sizes after resizing, and the prompt tokens that media take.
 
-In: sides, lengths and rates. Out: the same numbers as the checkpoint's own processor gives. Pure; imports no
-torch and no transformers: a part of `protocol.py`'s boundary.
+The results equal those of the checkpoint's own processor, computed without torch or transformers.
 """
 
 from __future__ import annotations
@@ -16,32 +15,35 @@ Size = tuple[int, int]
 """(height, width), in pixels."""
 
 _TOKEN_SIDE = 32
-# Qwen's processors let a frame grow by this much where the budget of all frames is nearly used up.
+# Qwen's processors allow a frame this much over the minimum when the budget of all frames is almost used.
 _SPARE = 1.05
 
 
 @dataclass(frozen=True, slots=True)
 class PixelBounds:
-    """Sides become multiples of `factor`, the side of a token; pixels stay within `least` and `most`."""
+    """Sides are rounded to multiples of `factor` pixels; the area stays between the two limits."""
 
     factor: int = _TOKEN_SIDE
-    least: int = 4 * _TOKEN_SIDE**2
-    most: int = 16_384 * _TOKEN_SIDE**2
+    min_pixels: int = 4 * _TOKEN_SIDE**2
+    max_pixels: int = 16_384 * _TOKEN_SIDE**2
 
     def fit(self, height: int, width: int) -> Size:
-        """The size that a picture is resized to: as `smart_resize` of transformers' Qwen2-VL."""
+        """The resized (height, width) of an image: `smart_resize` of transformers' Qwen2-VL."""
         return self.fit_all(height, width, 1, 1)
 
     def fit_all(self, height: int, width: int, frames: int, counted: int) -> Size:
-        """The bounds hold for all `frames` together, `counted` in whole temporal patches."""
+        """The size of each of `frames` if the bounds apply to all of them together.
+
+        `counted`: frames rounded to whole temporal patches.
+        """
         factor, pixels = self.factor, frames * height * width
         rounded = round(height / factor) * factor, round(width / factor) * factor
         total = counted * rounded[0] * rounded[1]
-        if total > self.most:
-            shrink = math.sqrt(pixels / self.most)
+        if total > self.max_pixels:
+            shrink = math.sqrt(pixels / self.max_pixels)
             return self._floor(height / shrink), self._floor(width / shrink)
-        if total < self.least:
-            grow = math.sqrt(self.least / pixels)
+        if total < self.min_pixels:
+            grow = math.sqrt(self.min_pixels / pixels)
             return math.ceil(height * grow / factor) * factor, math.ceil(width * grow / factor) * factor
         return rounded
 
@@ -50,7 +52,7 @@ class PixelBounds:
 
 
 class FrameBounds(Protocol):
-    """How the frames of a video are resized, all to one size."""
+    """Rule by which the frames of a video are resized, all to one size."""
 
     @property
     def bounds(self) -> PixelBounds: ...
@@ -59,8 +61,8 @@ class FrameBounds(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class EachFrame:
-    """Qwen2-VL's rule: `bounds` are those of a frame. `budget`: pixels of all frames; None is no limit."""
+class PerFrameBounds:
+    """Qwen2-VL's rule: `bounds` apply to each frame. `budget`: pixels of all frames (None: no limit)."""
 
     bounds: PixelBounds = field(default_factory=PixelBounds)
     budget: int | None = None
@@ -68,24 +70,26 @@ class EachFrame:
     def fit(self, frames: int, height: int, width: int) -> Size:
         bounds = self.bounds
         if self.budget is not None:
-            most = max(min(bounds.most, self.budget // frames), int(bounds.least * _SPARE))
-            bounds = replace(bounds, most=most)
+            max_pixels = max(min(bounds.max_pixels, self.budget // frames), int(bounds.min_pixels * _SPARE))
+            bounds = replace(bounds, max_pixels=max_pixels)
         return bounds.fit(height, width)
 
 
 @dataclass(frozen=True, slots=True)
-class WholeVideo:
-    """Qwen3-VL's rule: `bounds` are those of all frames. `frame_most`: pixels of one; None is no limit."""
+class WholeVideoBounds:
+    """Qwen3-VL's rule: `bounds` apply to all frames together, `frame_max_pixels` to one (None: no limit)."""
 
     bounds: PixelBounds = field(default_factory=PixelBounds)
     temporal: int = 2
-    frame_most: int | None = None
+    frame_max_pixels: int | None = None
 
     def fit(self, frames: int, height: int, width: int) -> Size:
         bounds, frames = self.bounds, max(frames, self.temporal)
-        if self.frame_most is not None:
-            share = max(min(self.frame_most, bounds.most // frames), int(bounds.least * _SPARE))
-            bounds = replace(bounds, most=share * frames)
+        if self.frame_max_pixels is not None:
+            share = max(
+                min(self.frame_max_pixels, bounds.max_pixels // frames), int(bounds.min_pixels * _SPARE)
+            )
+            bounds = replace(bounds, max_pixels=share * frames)
         if min(height, width) < bounds.factor:
             scale = max(bounds.factor / height, bounds.factor / width)
             height, width = int(height * scale), int(width * scale)
@@ -94,10 +98,11 @@ class WholeVideo:
 
 
 @dataclass(frozen=True, slots=True)
-class Stamps:
-    """Timestamps between media, as text. `lengths`: tokens of one with 1, 2, ... digits before its point.
+class Timestamps:
+    """Timestamps that the prompt holds as text between media.
 
-    `every_ms`: how much sound stands between two of them.
+    `lengths`: tokens of a timestamp with 1, 2, ... digits before its point. `every_ms`: audio between two
+    timestamps, in milliseconds.
     """
 
     lengths: tuple[int, ...]
@@ -110,46 +115,47 @@ class Stamps:
 
 @dataclass(frozen=True, slots=True)
 class MediaGeometry:
-    """One checkpoint's. `temporal`: frames of a video that share their tokens. `stamps`: None without any.
+    """Token counts of one checkpoint's media.
 
-    Every count is what a medium adds to a prompt in which its placeholder is already counted.
+    Each count is what a media item adds to a prompt that already counts its placeholder token.
+    `temporal`: video frames that share one set of tokens. `timestamps`: None if the model uses none.
     """
 
     picture: PixelBounds = field(default_factory=PixelBounds)
-    video: FrameBounds = field(default_factory=EachFrame)
+    video: FrameBounds = field(default_factory=PerFrameBounds)
     temporal: int = 2
     sound: AudioGeometry = field(default_factory=lambda: AudioGeometry(halvings=3))
-    stamps: Stamps | None = None
+    timestamps: Timestamps | None = None
 
     def sound_tokens(self, samples: int) -> int:
-        """Of a clip of `samples` at 16 kHz."""
+        """Tokens of an audio clip of `samples` at 16 kHz."""
         heard = self._heard(samples)
         stamped = 0
-        if self.stamps is not None:
-            interval = self.sound.first_token(self.stamps.every_ms)
+        if self.timestamps is not None:
+            interval = self.sound.first_token(self.timestamps.every_ms)
             starts = range(interval, heard, interval)
-            stamped = sum(self.stamps.tokens(self.sound.start_ms(start) / 1000) for start in starts)
+            stamped = sum(self.timestamps.tokens(self.sound.start_ms(start) / 1000) for start in starts)
         return max(heard + stamped - 1, 0)
 
     def picture_tokens(self, height: int, width: int) -> int:
         return max(_tokens(self.picture.fit(height, width), self.picture.factor) - 1, 0)
 
     def video_tokens(self, frames: int, fps: float, size: Size, samples: int = 0) -> int:
-        """Of `frames` at `fps`, each of `size`, with a sound of `samples`."""
+        """Tokens of a video of `frames` at `fps`, each of `size`, with `samples` of audio at 16 kHz."""
         each = _tokens(self.video.fit(frames, *size), self.video.bounds.factor)
         heard = self._heard(samples)
-        if self.stamps is not None:
-            # The marks around the placeholder go with it.
-            return self._stamped(frames, fps, each, heard, self.stamps) - 3
+        if self.timestamps is not None:
+            # The placeholder and the two marks around it are already counted.
+            return self._stamped(frames, fps, each, heard, self.timestamps) - 3
         marks = 2 if heard else 0
         return -(-frames // self.temporal) * each + heard + marks - 1
 
-    def _stamped(self, frames: int, fps: float, each: int, heard: int, stamps: Stamps) -> int:
-        """As `PromptRules` writes a video: timestamps, patches between marks, sound between marks."""
+    def _stamped(self, frames: int, fps: float, each: int, heard: int, timestamps: Timestamps) -> int:
+        """Tokens of a video as `PromptRules` writes it: per patch a timestamp, the patch and its audio."""
         times = patch_times_s(frames, fps, self.temporal)
         tokens, done = heard, 0
         for patch, time_s in enumerate(times, start=1):
-            tokens += stamps.tokens(time_s) + 2 + each
+            tokens += timestamps.tokens(time_s) + 2 + each
             until = self.sound.first_token(patch * self.temporal / fps * 1000)
             end = heard if patch == len(times) else min(until, heard)
             if done < end:
@@ -165,9 +171,9 @@ def _tokens(size: Size, factor: int) -> int:
 
 
 def patch_times_s(frames: int, fps: float, temporal: int) -> list[float]:
-    """The time of each temporal patch: half way between its first and last frame.
+    """Time of each temporal patch: the middle between its first and last frame, in seconds.
 
-    As `Qwen3VLProcessor._calculate_timestamps`; a last patch that is not full repeats the last frame.
+    Equals `Qwen3VLProcessor._calculate_timestamps`; an incomplete last patch repeats the last frame.
     """
     last = frames - 1
     starts = range(0, frames, temporal)

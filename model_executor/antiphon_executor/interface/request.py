@@ -10,7 +10,7 @@ from antiphon_executor.interface.media import Media
 
 MAX_SPEECH_TOP_K = 64
 
-Milestone = Literal[
+EngineMark = Literal[
     "thinker_queued",
     "thinker_scheduled",
     "thinker_first_token",
@@ -21,7 +21,7 @@ Milestone = Literal[
     "first_frame",
 ]
 
-Note = Callable[[Milestone, float], None]
+MarkSink = Callable[[EngineMark, float], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,4 +98,4 @@ class OmniRequest:
     speech: SpeechSampling | None = None
     cache_salt: str | None = None
     live: bool = False
-    note: Note | None = None
+    on_mark: MarkSink | None = None

@@ -9,12 +9,12 @@ from antiphon_executor.interface.capacity import FrameTime
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """`stages`: alive by name (`thinker`, `talker`). Running counts and slots as of now.
+    """Snapshot of both stages. `stages`: by name (`thinker`, `talker`), whether it is alive.
 
-    A stage that is not alive is being restarted, unless it is among those `given_up`. `stuck`: stages that
-    are alive and take no work just now, with the reason. `parked`: streams that rest because they are far
-    enough ahead of their clients. `frame_time`: empty while nothing is known of it.
-    `dropped_messages`: of the sockets that the server reads, by the stage that sends.
+    A stage that is not alive is being restarted unless `given_up` holds its name. `stuck`: stages that are
+    alive but do not respond, with the reason. `paused_streams`: speech streams paused because they are far
+    ahead of their clients. `frame_time`: empty before the first measurement. `dropped_messages`: messages
+    from a stage that the server lost, by stage.
     """
 
     stages: dict[str, bool]
@@ -24,7 +24,7 @@ class EngineStatus:
     slots_total: int
     given_up: tuple[str, ...] = ()
     restarts: dict[str, int] = field(default_factory=dict)
-    parked: int = 0
+    paused_streams: int = 0
     frame_time: FrameTime = field(default_factory=FrameTime)
     dropped_messages: dict[str, int] = field(default_factory=dict)
     stuck: dict[str, str] = field(default_factory=dict)

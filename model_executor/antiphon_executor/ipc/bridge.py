@@ -23,7 +23,7 @@ import zmq
 import zmq.asyncio
 
 from antiphon_executor.interface.capacity import FrameTime
-from antiphon_executor.interface.errors import AnswerLost
+from antiphon_executor.interface.errors import RequestFailed
 from antiphon_executor.ipc.message_decoder import MessageDecoder, Unreadable
 from antiphon_executor.ipc.message_reader import MessageReader
 from antiphon_executor.ipc.messages import (
@@ -123,7 +123,7 @@ class Bridge:
     def frame_time(self) -> FrameTime:
         """How long the Talker's steps take, as it said last."""
         is_fresh = self._clock() - self._frame_time_at_s <= FRESH_S
-        return self._frame_time if is_fresh else self._frame_time.aged()
+        return self._frame_time if is_fresh else self._frame_time.with_halved_limit()
 
     def hears(self, stage: str) -> bool:
         """Whether what a stage sends is read: one that is not heard is as good as dead."""
@@ -158,7 +158,7 @@ class Bridge:
     def expect_rows(self, request_id: str) -> asyncio.Future[HiddenStates]:
         """The media rows of a Thinker request, once its prefill is complete. Ask before it starts.
 
-        Raises `AnswerLost` where they will not come.
+        Raises `RequestFailed` where they will not come.
         """
         future: asyncio.Future[HiddenStates] = asyncio.get_running_loop().create_future()
         self._rows[request_id] = future
@@ -217,7 +217,7 @@ class Bridge:
         if isinstance(rows, HiddenStates):
             future.set_result(rows)
         else:
-            future.set_exception(AnswerLost("what the model made of its media was lost"))
+            future.set_exception(RequestFailed("what the model made of its media was lost"))
 
     def _lose_rows(self, lost: Unreadable) -> None:
         if lost.request_id is not None:

@@ -22,7 +22,7 @@ from vllm.v1.engine import EngineCoreEventType, EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request, RequestStatus
 
-from antiphon_executor.interface.events import SPEAKING_RATE_HZ
+from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ
 from antiphon_executor.interface.settings import PaceSettings
 from antiphon_executor.ipc.dropped_messages import DroppedMessages
 from antiphon_executor.ipc.message_decoder import owner_of
@@ -241,7 +241,7 @@ class TalkerScheduler(EndsCorrupted, AsyncScheduler):
         for cursor in self._inbox.drain():
             key = self._streams_by_number.get(cursor.stream)
             if key is not None:
-                self._pace.taken(key, now_s, cursor.samples / SPEAKING_RATE_HZ)
+                self._pace.taken(key, now_s, cursor.samples / OUTPUT_SAMPLE_RATE_HZ)
         self._inbox.tell_parked(self._pace.parked)
         self._inbox.tell_times(now_s, partial(self._pace.told, self.max_num_running_reqs, now_s))
 

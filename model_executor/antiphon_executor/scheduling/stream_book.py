@@ -53,8 +53,8 @@ class _Entry:
 
     def lead_s(self, now_s: float, opening_s: float) -> float:
         """Until its client runs dry. What is less than an opening goes out too, after as long as that is."""
-        if self.head.begun or not self.frames:
-            return self.head.lead_s(now_s)
+        if self.head.started or not self.frames:
+            return self.head.buffered_s(now_s)
         return seconds_of(self.frames) + max(self.first_s + opening_s - now_s, 0.0)
 
 
@@ -89,9 +89,9 @@ class TalkerPace:
         entry = self._entries.get(key)
         if entry is None:
             return
-        if not entry.head.begun and entry.frames:
-            entry.head = entry.head.made(now_s, seconds_of(entry.frames))
-        entry.head = entry.head.taken(now_s, seconds)
+        if not entry.head.started and entry.frames:
+            entry.head = entry.head.generated(now_s, seconds_of(entry.frames))
+        entry.head = entry.head.consumed(now_s, seconds)
 
     def made(self, key: str, now_s: float, frames: int) -> float:
         """A stream has `frames` frames now. -> the slack that was left, in seconds.
@@ -100,11 +100,11 @@ class TalkerPace:
         socket has taken something.
         """
         entry = self._entries[key]
-        starts = entry.head.begun or self._starts(entry, now_s, frames)
-        slack_s = entry.head.lead_s(now_s)
+        starts = entry.head.started or self._starts(entry, now_s, frames)
+        slack_s = entry.head.buffered_s(now_s)
         entry.frames = frames
         if starts:
-            entry.head = entry.head.made(now_s, seconds_of(frames))
+            entry.head = entry.head.generated(now_s, seconds_of(frames))
         return slack_s
 
     def slack_s(self, key: str, now_s: float) -> float:
@@ -154,7 +154,7 @@ class TalkerPace:
     def _is_short(self, now_s: float) -> bool:
         opening_s = self.opening_s
         return any(
-            entry.live and entry.head.begun and entry.ready and entry.lead_s(now_s, opening_s) < opening_s
+            entry.live and entry.head.started and entry.ready and entry.lead_s(now_s, opening_s) < opening_s
             for entry in self._entries.values()
             if now_s - entry.first_s > _SETTLED_S
         )
@@ -166,8 +166,8 @@ class TalkerPace:
             entry.first_s = now_s
         released_s = entry.first_s + opening_s(step_s)
         if now_s > released_s:
-            entry.head = entry.head.made(released_s, seconds_of(entry.frames))
-        return entry.head.begun or frames >= opening_frames(step_s)
+            entry.head = entry.head.generated(released_s, seconds_of(entry.frames))
+        return entry.head.started or frames >= opening_frames(step_s)
 
     def _whole_step_s(self) -> float:
         """What a step hardly exceeds that has everybody in it who is listened to."""

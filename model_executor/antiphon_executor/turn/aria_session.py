@@ -33,7 +33,7 @@ from antiphon_executor.models.talker.media_arena import pages_for
 from antiphon_executor.models.talker.slots import EXTRA_ARG
 from antiphon_executor.stages.stage import Converse, Stage, converse_of
 from antiphon_executor.stages.supervisor import SupervisedStage
-from antiphon_executor.turn.engine_times import note_engine_times
+from antiphon_executor.turn.engine_times import mark_engine_times
 from antiphon_executor.turn.slots import SlotTracker
 from antiphon_executor.turn.talker_session import StreamPlace, ended, stream_sampling
 
@@ -141,7 +141,7 @@ class AriaSession:
         )
         async with aclosing(outputs):
             async for output in outputs:
-                note_engine_times(self._place.note, "talker", output)
+                mark_engine_times(self._place.on_mark, "talker", output)
                 for choice in output.outputs:
                     tokens += len(choice.token_ids)
                     reason = choice.finish_reason
@@ -162,8 +162,8 @@ class AriaSession:
                 if entering is None:
                     break
                 params = self._params(entering.frames, opening)
-                if opening and self._place.note is not None:
-                    self._place.note("talker_asked", time.monotonic())
+                if opening and self._place.on_mark is not None:
+                    self._place.on_mark("talker_asked", time.monotonic())
                 yield StreamingInput(tokens_input(entering.token_ids), params)
                 opening = {}
                 if inputs.full:

@@ -18,7 +18,7 @@ from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen
 from vllm import SamplingParams
 from vllm.sampling_params import RequestOutputKind
 
-from antiphon_executor.interface.errors import AnswerLost
+from antiphon_executor.interface.errors import RequestFailed
 from antiphon_executor.interface.events import SpeechEnded
 from antiphon_executor.interface.request import SpeechSampling
 from antiphon_executor.ipc.bridge import Bridge
@@ -32,7 +32,7 @@ from antiphon_executor.models.talker.sampling import RESIDUAL_TEMPERATURE
 from antiphon_executor.models.talker.slots import EXTRA_ARG, StreamStart
 from antiphon_executor.stages.stage import Generate, Stage, generate_of
 from antiphon_executor.stages.supervisor import SupervisedStage
-from antiphon_executor.turn.engine_times import note_engine_times
+from antiphon_executor.turn.engine_times import mark_engine_times
 from antiphon_executor.turn.slots import SlotTracker
 from antiphon_executor.turn.talker_session import StreamPlace, ended, stream_sampling
 
@@ -107,8 +107,8 @@ class DualTrackSession:
         await self._has_text.wait()
         if not self._text_tokens:
             return SpeechEnded("stop", 0)
-        if self._place.note is not None:
-            self._place.note("talker_asked", time.monotonic())
+        if self._place.on_mark is not None:
+            self._place.on_mark("talker_asked", time.monotonic())
         talker = self._talker
         track = self._talker_prompt(prompt)
         self._opening = len(track.opening)
@@ -122,8 +122,8 @@ class DualTrackSession:
             async with aclosing(requests):
                 (output,) = [output async for output in requests] or (None,)
             if output is None:
-                raise AnswerLost("the Talker gave its speech no end")
-            note_engine_times(self._place.note, "talker", output)
+                raise RequestFailed("the Talker gave its speech no end")
+            mark_engine_times(self._place.on_mark, "talker", output)
             (choice,) = output.outputs
             return ended(choice.finish_reason, len(choice.token_ids))
 

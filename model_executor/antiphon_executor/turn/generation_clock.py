@@ -24,19 +24,19 @@ class GenerationClock:
         self._counted = 0
         self._seconds = 0.0
 
-    def made(self, now_s: float) -> None:
+    def generated(self, now_s: float) -> None:
         """One more frame is there. The time since the last counts, unless the stream may have paused."""
         if self._counts:
             self._counted += 1
             self._seconds += now_s - self._last_s
         self._frames += 1
         self._last_s = now_s
-        self._head = self._head.made(now_s, seconds_of(self._frames))
-        self._counts = self._head.lead_s(now_s) < self._bound_s
+        self._head = self._head.generated(now_s, seconds_of(self._frames))
+        self._counts = self._head.buffered_s(now_s) < self._bound_s
 
-    def taken(self, now_s: float, seconds: float) -> None:
+    def consumed(self, now_s: float, seconds: float) -> None:
         """The client's socket has taken this much of the stream."""
-        self._head = self._head.taken(now_s, seconds)
+        self._head = self._head.consumed(now_s, seconds)
 
     @property
     def factor(self) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from antiphon_executor.interface.events import Derailment
+from antiphon_executor.interface.events import GuardReason
 from antiphon_executor.interface.settings import GuardSettings
 
 _FULL_SCALE = 32_768.0
@@ -47,7 +47,7 @@ class SpeechGuard:
             latest = frames * (limits.cut_stretch + doubt / 4) + limits.cut_spare_frames
             self._cut_after = (frames + latest) / 2, latest
 
-    def see(self, codes: bytes, pcm: bytes) -> Derailment | None:
+    def see(self, codes: bytes, pcm: bytes) -> GuardReason | None:
         """`codes`: int16 [groups]; `pcm`: s16le at 24 kHz, of the next frame."""
         self._frames += 1
         limits = self._settings

@@ -1,7 +1,7 @@
 """One spoken answer, as the server sees it: the Thinker's token ids in, frames of sound out.
 
 Owns the Talker's session and the frames that its worker sends meanwhile. Ends when the Talker has, and every
-frame has arrived; with `AnswerLost` where one was lost or is overdue. Knows nothing of how a family's text
+frame has arrived; with `RequestFailed` where one was lost or is overdue. Knows nothing of how a family's text
 enters its Talker.
 """
 
@@ -14,9 +14,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from antiphon_executor.interface.errors import AnswerLost
-from antiphon_executor.interface.events import SPEAKING_RATE_HZ, SpeechDelta, SpeechEnded
-from antiphon_executor.interface.request import Note, SpeechSampling
+from antiphon_executor.interface.errors import RequestFailed
+from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ, SpeechDelta, SpeechEnded
+from antiphon_executor.interface.request import MarkSink, SpeechSampling
 from antiphon_executor.interface.settings import WaitSettings
 from antiphon_executor.interface.spoken_length import VoicePace
 from antiphon_executor.ipc.bridge import Bridge
@@ -42,7 +42,7 @@ class SpokenStream:
         slot: int,
         *,
         live: bool = False,
-        note: Note | None = None,
+        on_mark: MarkSink | None = None,
         guard: SpeechGuard | None = None,
         waits: WaitSettings | None = None,
         pace: VoicePace | None = None,
@@ -54,7 +54,7 @@ class SpokenStream:
         self._pace = pace
         self._whole_text: str | None = None
         self._arrivals: asyncio.Queue[_Arrival] = asyncio.Queue()
-        self._place = StreamPlace(request_id, bridge.open_stream(self._arrive), slot, live, note)
+        self._place = StreamPlace(request_id, bridge.open_stream(self._arrive), slot, live, on_mark)
         self._session = talker.session(self._place, sampling)
         self._fed = 0
         self._is_text_complete = False
@@ -73,7 +73,7 @@ class SpokenStream:
 
     def begin_with(self, rows: asyncio.Future[HiddenStates]) -> None:
         """As `begin`, as soon as the media rows are there. The Thinker has computed its prompt by now."""
-        late = AnswerLost("what the model made of its media did not arrive in time")
+        late = RequestFailed("what the model made of its media did not arrive in time")
         loop = asyncio.get_running_loop()
         self._rows_due = loop.call_later(self._waits.media_rows_s, self._fail_prompt, late)
         rows.add_done_callback(self._rows_came)
@@ -107,11 +107,11 @@ class SpokenStream:
         elif self._guard is not None and self._pace is not None:
             self._guard.cut(self._pace.frames(text), self._pace.doubt)
 
-    def taken(self, samples: int) -> None:
+    def report_consumed(self, samples: int) -> None:
         """The client has taken this much of the stream."""
         self._taken_samples = samples
         self._moved_s = time.monotonic()
-        self._clock.taken(self._moved_s, samples / SPEAKING_RATE_HZ)
+        self._clock.consumed(self._moved_s, samples / OUTPUT_SAMPLE_RATE_HZ)
         self._bridge.send_cursor(self._place.number, samples)
 
     async def events(self) -> AsyncGenerator[SpeechEvent]:
@@ -134,13 +134,13 @@ class SpokenStream:
 
     def _arrive(self, frame: SpeechFrames | StreamFailed) -> None:
         if isinstance(frame, StreamFailed) or frame.frame != self._frames_arrived:
-            self._arrivals.put_nowait(AnswerLost("a piece of its speech was lost"))
+            self._arrivals.put_nowait(RequestFailed("a piece of its speech was lost"))
             return
         self._frames_arrived += 1
         if not frame.ended:
-            self._clock.made(time.monotonic())
-        if self._place.note is not None:
-            self._place.note("first_frame", time.monotonic())
+            self._clock.generated(time.monotonic())
+        if self._place.on_mark is not None:
+            self._place.on_mark("first_frame", time.monotonic())
         self._arrivals.put_nowait(frame)
 
     async def _talk(self, prompt: HiddenStates) -> None:
@@ -162,10 +162,10 @@ class SpokenStream:
             elif not item.ended:
                 sent += 1
                 self._sent_samples += len(item.pcm) // 2
-                derailed = self._guard.see(item.codes, item.pcm) if self._guard is not None else None
-                if derailed is not None:
-                    ended = SpeechEnded("length", sent, derailed)
-                pcm = self._edged(item.pcm, first=sent == 1, cut=derailed is not None)
+                guard_reason = self._guard.see(item.codes, item.pcm) if self._guard is not None else None
+                if guard_reason is not None:
+                    ended = SpeechEnded("length", sent, guard_reason)
+                pcm = self._edged(item.pcm, first=sent == 1, cut=guard_reason is not None)
                 pace = self._pace.pace if self._pace is not None else 1.0
                 yield SpeechDelta(pcm, 1, self._session.text_tokens(sent), pace)
         self._learn(ended)
@@ -192,7 +192,7 @@ class SpokenStream:
                 client_is_slow = self._taken_samples is not None and self._taken_samples < self._sent_samples
                 is_owed = self._is_text_complete and not client_is_slow
                 if is_owed and time.monotonic() - self._moved_s >= limit_s:
-                    raise AnswerLost(f"its speech has stood still for {limit_s:g} s") from None
+                    raise RequestFailed(f"its speech has stood still for {limit_s:g} s") from None
 
     async def _last(self) -> _Arrival:
         """Once the Talker has ended: its frames have left it."""
@@ -200,7 +200,7 @@ class SpokenStream:
         try:
             return await self._within(limit_s)
         except TimeoutError:
-            raise AnswerLost(f"the end of its speech did not arrive in {limit_s:g} s") from None
+            raise RequestFailed(f"the end of its speech did not arrive in {limit_s:g} s") from None
 
     async def _within(self, limit_s: float) -> _Arrival:
         async with asyncio.timeout(limit_s):

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from antiphon_executor.interface.errors import EngineError
 from antiphon_executor.interface.events import FinishReason, SpeechEnded
-from antiphon_executor.interface.request import Note, SpeechSampling
+from antiphon_executor.interface.request import MarkSink, SpeechSampling
 from antiphon_executor.ipc.messages import HiddenStates
 from antiphon_executor.models.talker.sampling import StreamSampling
 
@@ -22,14 +22,14 @@ from antiphon_executor.models.talker.sampling import StreamSampling
 class StreamPlace:
     """Where a stream lives: the turn's id, the bridge's number for it, its slot in the worker.
 
-    `live`: somebody listens while it is made. `note`: of the turn.
+    `live`: somebody listens while it is made. `on_mark`: of the turn.
     """
 
     request_id: str
     number: int
     slot: int
     live: bool = False
-    note: Note | None = None
+    on_mark: MarkSink | None = None
 
 
 class SpeechSession(Protocol):

@@ -24,7 +24,7 @@ from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.inputs import count_prompt, engine_prompt
 from antiphon_executor.stages.stage import Generate
 from antiphon_executor.turn.cut_text import CutText
-from antiphon_executor.turn.engine_times import note_engine_times
+from antiphon_executor.turn.engine_times import mark_engine_times
 from antiphon_executor.turn.held_text import HeldText
 from antiphon_executor.turn.request_faults import finish_of
 from antiphon_executor.turn.sampling_params import sampling_params, token_logprobs
@@ -88,10 +88,10 @@ class RequestRun:
     def request_id(self) -> str:
         return self._turn.request_id
 
-    def taken(self, samples: int) -> None:
+    def report_consumed(self, samples: int) -> None:
         """The client has taken this much of the turn's speech."""
         if self._stream is not None:
-            self._stream.taken(samples)
+            self._stream.report_consumed(samples)
 
     @property
     def speaks(self) -> bool:
@@ -125,7 +125,7 @@ class RequestRun:
             stages.bridge,
             slot,
             live=self._turn.live,
-            note=self._turn.note,
+            on_mark=self._turn.on_mark,
             guard=SpeechGuard(stages.guard) if stages.guard is not None else None,
             waits=stages.waits,
             pace=stages.paces.of(speech.voice),
@@ -172,7 +172,7 @@ class RequestRun:
             async for output in outputs:
                 if not counted:
                     counted = True
-                    note_engine_times(turn.note, "thinker", output)
+                    mark_engine_times(turn.on_mark, "thinker", output)
                     self._count(output)
                     self._begin_speech(output)
                 for choice in output.outputs:

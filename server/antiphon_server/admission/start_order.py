@@ -69,7 +69,7 @@ class StartOrder:
 
     def live_limit(self) -> int | None:
         """None: as many as there are streams. One is never refused for a Talker that is too slow for it."""
-        limit = self._frame_time().live_streams if self.capacity.real_time else None
+        limit = self._frame_time().live_stream_limit if self.capacity.real_time else None
         return None if limit is None else max(limit, 1)
 
     def frame_s(self) -> float:

@@ -15,7 +15,7 @@ from typing import cast
 from antiphon_executor.interface.card import ModelCard
 from antiphon_executor.interface.errors import EngineError
 from antiphon_executor.interface.events import (
-    SPEAKING_RATE_HZ,
+    OUTPUT_SAMPLE_RATE_HZ,
     OmniEvent,
     SpeechDelta,
     SpeechEnded,
@@ -124,7 +124,7 @@ async def _start(
         plan.speech,
         plan.cache_salt,
         live=plan.form.stream,
-        note=engine_note(),
+        on_mark=engine_note(),
     )
     return turn, plan.form
 
@@ -199,8 +199,8 @@ class _Progress:
                 self._see_sound(event)
             case SpeechEnded():
                 self._is_speaking = False
-                if event.derailed is not None:
-                    self._metrics.speech_derailed(event.derailed)
+                if event.guard_reason is not None:
+                    self._metrics.speech_derailed(event.guard_reason)
                 if event.real_time_factor is not None:
                     self._metrics.speech_finished(event.real_time_factor)
 
@@ -213,4 +213,4 @@ class _Progress:
             note("first_sound")
             self._first_sound_at = self._clock()
             self._metrics.first_audio(self._first_sound_at - self._arrived_s)
-        self._metrics.audio_sent(len(event.pcm) / 2 / SPEAKING_RATE_HZ)
+        self._metrics.audio_sent(len(event.pcm) / 2 / OUTPUT_SAMPLE_RATE_HZ)

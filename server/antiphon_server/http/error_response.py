@@ -12,7 +12,13 @@ import math
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from antiphon_executor.interface.errors import AnswerLost, EngineBusy, EngineDead, EngineError, InvalidRequest
+from antiphon_executor.interface.errors import (
+    EngineBusy,
+    EngineDead,
+    EngineError,
+    InvalidRequest,
+    RequestFailed,
+)
 from antiphon_server.errors import (
     ApiError,
     BadRequest,
@@ -58,7 +64,7 @@ def _of_engine(exc: EngineError) -> ApiError:
         case EngineDead():
             retry_after_s = exc.retry_after_s or _DEAD_RETRY_S
             return Unavailable(str(exc), code="engine_dead", retry_after_s=retry_after_s)
-        case AnswerLost():
+        case RequestFailed():
             return ServerFault(str(exc), code="answer_lost")
         case _:
             return ServerFault("the engine failed")

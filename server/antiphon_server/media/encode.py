@@ -16,7 +16,7 @@ from typing import Protocol
 
 import ffmpeg
 
-from antiphon_executor.interface.events import SPEAKING_RATE_HZ
+from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ
 from antiphon_server.errors import ServerFault
 from antiphon_server.media.ffmpeg import find_ffmpeg
 from antiphon_server.openai_api.options import AudioFormat
@@ -151,7 +151,7 @@ def _read_all(file: int) -> bytes:
 
 def wav_header(data_bytes: int) -> bytes:
     """The 44 bytes before s16le mono samples at 24 kHz (RIFF WAVE, format 1)."""
-    rate = SPEAKING_RATE_HZ
+    rate = OUTPUT_SAMPLE_RATE_HZ
     return struct.pack(
         "<4sI4s4sIHHIIHH4sI",
         *(b"RIFF", 36 + data_bytes, b"WAVE", b"fmt ", 16, 1, 1, rate, rate * 2, 2, 16, b"data", data_bytes),
@@ -160,7 +160,7 @@ def wav_header(data_bytes: int) -> bytes:
 
 def encoder_command(audio_format: AudioFormat, output: str, options: dict[str, str]) -> list[str]:
     """`output` as ffmpeg names it, and what is to be done differently for it."""
-    source = ffmpeg.input("pipe:0", format="s16le", ar=SPEAKING_RATE_HZ, ac=1, probesize="32")
+    source = ffmpeg.input("pipe:0", format="s16le", ar=OUTPUT_SAMPLE_RATE_HZ, ac=1, probesize="32")
     sink = source.output(
         output,
         threads=1,

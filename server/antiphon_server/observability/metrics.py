@@ -15,7 +15,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
-from antiphon_executor.interface.events import Derailment
+from antiphon_executor.interface.events import GuardReason
 from antiphon_executor.interface.status import EngineStatus
 from antiphon_server.admission.capacity import Load, Refusal
 from antiphon_server.errors import ApiError, BadRequest, Overloaded
@@ -82,7 +82,7 @@ class ServerMetrics:
         self._dry = Counter(
             "antiphon_audio_underrun_seconds", "How long clients had none.", registry=self.registry
         )
-        self._derailed = self._counter("speech_derailed", "Answers cut by the guard.", "reason", Derailment)
+        self._derailed = self._counter("speech_derailed", "Answers cut by the guard.", "reason", GuardReason)
         self._spoken = Counter(
             "antiphon_audio_seconds_generated", "Seconds of speech sent.", registry=self.registry
         )
@@ -133,7 +133,7 @@ class ServerMetrics:
             self._underruns.inc()
             self._dry.inc(-slack_s)
 
-    def speech_derailed(self, reason: Derailment) -> None:
+    def speech_derailed(self, reason: GuardReason) -> None:
         self._derailed.labels(reason).inc()
 
     def speech_finished(self, real_time_factor: float) -> None:
@@ -283,7 +283,9 @@ class _EngineCollector(Collector):
         slots.add_metric(("free",), status.slots_total - status.slots_used)
         yield slots
         yield GaugeMetricFamily(
-            "antiphon_speech_parked", "Streams that rest, ahead of their clients.", value=status.parked
+            "antiphon_speech_parked",
+            "Streams that rest, ahead of their clients.",
+            value=status.paused_streams,
         )
         restarts = CounterMetricFamily(
             "antiphon_engine_restarts", "Engines started again after a death.", labels=("stage",)

@@ -11,7 +11,7 @@ import time
 from contextvars import ContextVar
 from typing import Literal
 
-from antiphon_executor.interface.request import Milestone, Note
+from antiphon_executor.interface.request import EngineMark, MarkSink
 
 ServerMilestone = Literal[
     "body_read",
@@ -35,7 +35,7 @@ class Milestones:
         self._arrived_s = arrived_s
         self._ms: dict[str, float] = {}
 
-    def note(self, milestone: ServerMilestone | Milestone, at_s: float) -> None:
+    def note(self, milestone: ServerMilestone | EngineMark, at_s: float) -> None:
         """`at_s`: monotonic."""
         self._ms.setdefault(f"{milestone}_ms", round((at_s - self._arrived_s) * 1e3, 2))
 
@@ -54,7 +54,7 @@ def note(milestone: ServerMilestone) -> None:
         milestones.note(milestone, time.monotonic())
 
 
-def engine_note() -> Note | None:
+def engine_note() -> MarkSink | None:
     """What the engine is to tell of the request of this task; None where nobody asks."""
     milestones = current.get()
     return None if milestones is None else milestones.note

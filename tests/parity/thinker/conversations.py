@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from antiphon_executor.interface.media import LISTENING_RATE_HZ, AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, Media, Picture, VideoClip
 
 AUDIO = "<|audio_start|><|audio_pad|><|audio_end|>"
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
@@ -28,7 +28,7 @@ class Conversation:
 def sound(seed: int, seconds: float) -> AudioClip:
     """A gliding tone in noise."""
     rng = np.random.default_rng(seed)
-    time = np.arange(round(seconds * LISTENING_RATE_HZ)) / LISTENING_RATE_HZ
+    time = np.arange(round(seconds * INPUT_SAMPLE_RATE_HZ)) / INPUT_SAMPLE_RATE_HZ
     tone = np.sin(2 * np.pi * (200 + 90 * seed + 150 * time) * time)
     return AudioClip((0.3 * tone + 0.02 * rng.standard_normal(len(time))).astype(np.float32))
 

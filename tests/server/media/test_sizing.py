@@ -15,7 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from antiphon_executor.interface.media_geometry import EachFrame, MediaGeometry, PixelBounds, WholeVideo
+from antiphon_executor.interface.media_geometry import (
+    MediaGeometry,
+    PerFrameBounds,
+    PixelBounds,
+    WholeVideoBounds,
+)
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.part import Part
@@ -27,8 +32,10 @@ from tests.server.media.weigh_pictures import NANO_GEOMETRY
 
 SMALL = NANO_GEOMETRY
 # Of Qwen3-Omni.
-LARGE = MediaGeometry(PixelBounds(32, 65_536, 12_845_056), EachFrame(PixelBounds(32, 131_072, 786_432)))
-WHOLE = MediaGeometry(PixelBounds(32, 65_536, 16_777_216), WholeVideo(PixelBounds(32, 4_096, 25_165_824)))
+LARGE = MediaGeometry(PixelBounds(32, 65_536, 12_845_056), PerFrameBounds(PixelBounds(32, 131_072, 786_432)))
+WHOLE = MediaGeometry(
+    PixelBounds(32, 65_536, 16_777_216), WholeVideoBounds(PixelBounds(32, 4_096, 25_165_824))
+)
 ONE = Part(part("image", ""), 1)
 FILM = Part(part("video", ""), 1)
 MIB = 1 << 20

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 
-from antiphon_executor.interface.media_geometry import EachFrame, MediaGeometry, PixelBounds
+from antiphon_executor.interface.media_geometry import MediaGeometry, PerFrameBounds, PixelBounds
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
 from tests.server.media.making import part
 
-NANO_GEOMETRY = MediaGeometry(PixelBounds(32, 9_216, 36_864), EachFrame(PixelBounds(32, 9_216, 16_384)))
+NANO_GEOMETRY = MediaGeometry(PixelBounds(32, 9_216, 36_864), PerFrameBounds(PixelBounds(32, 9_216, 16_384)))
 
 
 async def weigh(data: bytes, times: int) -> dict[str, int]:

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from antiphon_executor.interface.media import LISTENING_RATE_HZ
+from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ
 from antiphon_server.http.app import create_app
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
@@ -77,7 +77,7 @@ async def test_sound_and_pictures_and_frames_reach_the_engine_in_order(
     assert answer.status_code == 200, answer.text
     media = engine.turns[-1].media
     assert [tuple(picture.pixels[10, 10]) for picture in media.pictures] == [red, blue]
-    assert len(media.audios[0].samples) == pytest.approx(LISTENING_RATE_HZ / 2, abs=32)
+    assert len(media.audios[0].samples) == pytest.approx(INPUT_SAMPLE_RATE_HZ / 2, abs=32)
     assert len(media.videos[0].frames) == 4
     assert answer.json()["usage"]["prompt_tokens_details"]["audio_tokens"] == 7
 

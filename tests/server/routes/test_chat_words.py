@@ -11,8 +11,8 @@ import openai
 import pytest
 
 from antiphon_executor.interface.events import (
+    OUTPUT_SAMPLE_RATE_HZ,
     SAMPLES_PER_FRAME,
-    SPEAKING_RATE_HZ,
     OmniEvent,
     SpeechDelta,
     SpeechEnded,
@@ -45,13 +45,13 @@ def audio_deltas(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def starts_at(token: int) -> float:
     """The echo speaks two frames a token, the first frame of all shorter by its look-ahead."""
-    return max(token * FRAMES_PER_TOKEN * SAMPLES_PER_FRAME - LOOK_AHEAD_SAMPLES, 0) / SPEAKING_RATE_HZ
+    return max(token * FRAMES_PER_TOKEN * SAMPLES_PER_FRAME - LOOK_AHEAD_SAMPLES, 0) / OUTPUT_SAMPLE_RATE_HZ
 
 
 async def test_a_whole_answer_times_every_word_of_its_transcript(client: httpx.AsyncClient) -> None:
     """The echo's tokens are four characters each: `one `, `two `, `thre`, `e fo`, `ur f`, `ive`."""
     audio = await audio_of(client, timed())
-    seconds = len(base64.b64decode(audio["data"])) / 2 / SPEAKING_RATE_HZ
+    seconds = len(base64.b64decode(audio["data"])) / 2 / OUTPUT_SAMPLE_RATE_HZ
     assert audio["timestamp_granularity"] == "word"
     assert [word["word"] for word in audio["words"]] == ["one ", "two ", "three ", "four ", "five"]
     # Of these lengths, the words begin where the echo happens to say them.
@@ -69,9 +69,9 @@ async def test_a_stream_tells_the_same_words_each_behind_its_sound(client: httpx
     words: list[dict[str, Any]] = []
     heard_s = 0.0
     for delta in deltas:
-        heard_s += len(base64.b64decode(delta.get("data", ""))) / 2 / SPEAKING_RATE_HZ
+        heard_s += len(base64.b64decode(delta.get("data", ""))) / 2 / OUTPUT_SAMPLE_RATE_HZ
         # Three samples at most wait for a whole group of base64.
-        assert all(word["end"] <= heard_s + 3 / SPEAKING_RATE_HZ for word in delta.get("words", []))
+        assert all(word["end"] <= heard_s + 3 / OUTPUT_SAMPLE_RATE_HZ for word in delta.get("words", []))
         words += delta.get("words", [])
     assert [word.pop("index") for word in words] == list(range(len(words)))
     assert [word["word"] for word in words] == [word["word"] for word in whole["words"]]
@@ -98,7 +98,7 @@ async def test_speech_cut_short_still_has_all_of_its_words(
     words = [word for delta in deltas for word in delta.get("words", [])]
     assert "".join(word["word"] for word in words) == TEXT
     assert all(a["start"] <= b["start"] and a["end"] <= b["end"] for a, b in pairwise(words))
-    total_s = (max_frames * SAMPLES_PER_FRAME - LOOK_AHEAD_SAMPLES) / SPEAKING_RATE_HZ
+    total_s = (max_frames * SAMPLES_PER_FRAME - LOOK_AHEAD_SAMPLES) / OUTPUT_SAMPLE_RATE_HZ
     assert words[-1]["end"] == pytest.approx(total_s, abs=1e-6)
 
 
@@ -114,7 +114,7 @@ async def test_a_transcript_runs_ahead_of_the_sound_or_keeps_pace_with_it(
     for delta in deltas:
         said_so_far += delta.get("transcript", "")
         if "data" in delta:
-            heard_s += len(base64.b64decode(delta["data"])) / 2 / SPEAKING_RATE_HZ
+            heard_s += len(base64.b64decode(delta["data"])) / 2 / OUTPUT_SAMPLE_RATE_HZ
             ahead |= starts_at((len(said_so_far) - 1) // 4) >= heard_s
             pieces += "transcript" in names
         names = set(delta)

@@ -26,7 +26,7 @@ from vllm.multimodal.processing import (
     PromptUpdateDetails,
 )
 
-from antiphon_executor.interface.media import LISTENING_RATE_HZ
+from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ
 from antiphon_executor.models.qwen3_5_omni.media import MediaFields, MediaReader
 from antiphon_executor.models.thinker.inputs import VideoFacts
 
@@ -47,7 +47,9 @@ class Qwen3_5ThinkerProcessingInfo(BaseProcessingInfo):  # noqa: N801 - the fami
         return cast("PreTrainedConfig", self.ctx.get_hf_config().thinker_config)
 
     def get_data_parser(self) -> MultiModalDataParser:
-        return MultiModalDataParser(target_sr=LISTENING_RATE_HZ, target_channels=1, video_needs_metadata=True)
+        return MultiModalDataParser(
+            target_sr=INPUT_SAMPLE_RATE_HZ, target_channels=1, video_needs_metadata=True
+        )
 
     def get_supported_mm_limits(self) -> Mapping[str, int | None]:
         return dict.fromkeys(KINDS)
@@ -81,7 +83,7 @@ class Qwen3_5ThinkerDummyInputs(BaseDummyInputsBuilder[Qwen3_5ThinkerProcessingI
     ) -> dict[str, Any]:
         video = np.full((_DUMMY_FRAMES, _DUMMY_SIDE, _DUMMY_SIDE, 3), 255, dtype=np.uint8)
         dummies = {
-            "audio": np.zeros(_DUMMY_SECONDS * LISTENING_RATE_HZ, dtype=np.float32),
+            "audio": np.zeros(_DUMMY_SECONDS * INPUT_SAMPLE_RATE_HZ, dtype=np.float32),
             "image": Image.new("RGB", (_DUMMY_SIDE, _DUMMY_SIDE), color=255),
             "video": (video, VideoFacts(fps=1.0)),
         }

@@ -29,7 +29,7 @@ from vllm.multimodal.processing import (
     PromptUpdateDetails,
 )
 
-from antiphon_executor.interface.media import LISTENING_RATE_HZ
+from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ
 from antiphon_executor.models.thinker.inputs import VideoFacts
 from antiphon_executor.models.thinker.positions import audio_tokens, merge_order
 
@@ -43,7 +43,7 @@ class ThinkerProcessingInfo(Qwen3OmniMoeThinkerProcessingInfo):
     def get_data_parser(self) -> Qwen3OmniMoeThinkerMultiModalDataParser:
         return Qwen3OmniMoeThinkerMultiModalDataParser(
             spatial_merge_size=self.get_hf_config().vision_config.spatial_merge_size,
-            target_sr=LISTENING_RATE_HZ,
+            target_sr=INPUT_SAMPLE_RATE_HZ,
             target_channels=1,
             video_needs_metadata=True,
             expected_hidden_size=self._get_expected_hidden_size(),
@@ -84,7 +84,7 @@ class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
             return torch.zeros(extractor.feature_size, 0)
         features = extractor(
             samples,
-            sampling_rate=LISTENING_RATE_HZ,
+            sampling_rate=INPUT_SAMPLE_RATE_HZ,
             padding=True,
             truncation=False,
             return_attention_mask=True,

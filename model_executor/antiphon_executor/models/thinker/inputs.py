@@ -15,7 +15,7 @@ from PIL import Image
 
 from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.interface.events import PromptCounted
-from antiphon_executor.interface.media import LISTENING_RATE_HZ, AudioClip, Picture, VideoClip
+from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, Picture, VideoClip
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.models.special_tokens import PromptIds
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from vllm.inputs import TokensPrompt
 
 # Below this the mel spectrogram's window (25 ms) does not fit into the clip.
-SHORTEST_CLIP_SAMPLES = LISTENING_RATE_HZ // 40
+SHORTEST_CLIP_SAMPLES = INPUT_SAMPLE_RATE_HZ // 40
 # `smart_resize` of transformers' Qwen2-VL image processor refuses more.
 WIDEST_ASPECT = 200
 # Positions are packed into 20 bits and move 13 a second (`rope.pack`); the prompt's own tokens take the rest.

@@ -11,7 +11,7 @@ from typing import Any
 import pybase64
 
 from antiphon_executor.interface.events import (
-    SPEAKING_RATE_HZ,
+    OUTPUT_SAMPLE_RATE_HZ,
     FinishReason,
     OmniEvent,
     SpeechEnded,
@@ -181,7 +181,7 @@ def write_call(call: CalledTool) -> wire.ToolCall:
 
 
 def write_word(word: TimedWord) -> wire.Word:
-    seconds = [round(sample / SPEAKING_RATE_HZ, 6) for sample in (word.start, word.end)]
+    seconds = [round(sample / OUTPUT_SAMPLE_RATE_HZ, 6) for sample in (word.start, word.end)]
     return wire.Word(word=word.text, start=seconds[0], end=seconds[1])
 
 

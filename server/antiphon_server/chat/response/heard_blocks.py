@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from antiphon_executor.interface.events import SPEAKING_RATE_HZ
+from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ
 
-BLOCK_SAMPLES = SPEAKING_RATE_HZ // 50
+BLOCK_SAMPLES = OUTPUT_SAMPLE_RATE_HZ // 50
 _SHARE, _LEAST = 0.04, 80.0
 """A block is heard above this share of the loudest so far, and above this level of 32,768."""
 _PAUSE_BLOCKS = 7

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from antiphon_executor.interface.events import SAMPLES_PER_FRAME, SPEAKING_RATE_HZ
+from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from antiphon_server.config.chat import PacketRules
 
 _BYTES_PER_SAMPLE = 2
-_FRAME_S = SAMPLES_PER_FRAME / SPEAKING_RATE_HZ
+_FRAME_S = SAMPLES_PER_FRAME / OUTPUT_SAMPLE_RATE_HZ
 
 
 class Packetizer:
@@ -93,4 +93,4 @@ class Packetizer:
 
 
 def _seconds(size: int) -> float:
-    return size / _BYTES_PER_SAMPLE / SPEAKING_RATE_HZ
+    return size / _BYTES_PER_SAMPLE / OUTPUT_SAMPLE_RATE_HZ

@@ -17,7 +17,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from antiphon_executor.interface.errors import EngineDead
-from antiphon_executor.interface.events import SPEAKING_RATE_HZ, OmniEvent, SpeechDelta, SpeechEnded
+from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ, OmniEvent, SpeechDelta, SpeechEnded
 from antiphon_server.chat.response.chunks import ChunkWriter
 from antiphon_server.chat.response.completion import CompletionBuilder
 from antiphon_server.chat.response.packetizer import Packetizer
@@ -155,7 +155,7 @@ class _StreamedAnswer:
         self._writer = ChunkWriter(head, form, self._meter)
         self._captions = WordTimestamps(form)
         self._ramp = Packetizer(
-            service.settings.chat.packets, lambda: service.engine.status().frame_time.opening_s
+            service.settings.chat.packets, lambda: service.engine.status().frame_time.startup_buffer_s
         )
         self._written_bytes = 0
         self._taken_bytes = 0
@@ -227,8 +227,8 @@ class _StreamedAnswer:
         note("first_packet")
         self._ramp.sent(now_s, pcm)
         self._taken_bytes += len(pcm)
-        self._service.engine.taken(self._head.id, self._taken_bytes // 2)
-        self._behind_s = max(self._behind_s + now_s - since_s - len(pcm) / 2 / SPEAKING_RATE_HZ, 0.0)
+        self._service.engine.report_consumed(self._head.id, self._taken_bytes // 2)
+        self._behind_s = max(self._behind_s + now_s - since_s - len(pcm) / 2 / OUTPUT_SAMPLE_RATE_HZ, 0.0)
         if self._behind_s > self._service.settings.server.timeouts.stalled_client_s:
             self._service.metrics.turn_aborted("stalled_client")
             raise ClientStalled

@@ -11,7 +11,7 @@ import asyncio
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.interface.media import LISTENING_RATE_HZ, AudioClip
+from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.decode.decoding import decode, format_of
 from antiphon_server.media.decode.formats import Format
@@ -23,9 +23,9 @@ from antiphon_server.media.sandbox.job import SoundJob
 from antiphon_server.media.sandbox.pool import Sandbox
 
 SAMPLE_BYTES = 4
-FLOOR_SAMPLES = LISTENING_RATE_HZ // 10
+FLOOR_SAMPLES = INPUT_SAMPLE_RATE_HZ // 10
 # Decoded beyond the limit: a codec fills its last frame up, and a longer file must show that it is longer.
-_BEYOND_SAMPLES = LISTENING_RATE_HZ
+_BEYOND_SAMPLES = INPUT_SAMPLE_RATE_HZ
 _FEWEST_PACKETS = 10_000
 _PACKETS_PER_S = 1_000
 # Containers count time in ticks, and an encoder's own resampling adds a few milliseconds: no excess.
@@ -43,16 +43,16 @@ class AudioDecoder:
         """Raises BadRequest for sound that is too long, empty, damaged or of an unknown format."""
         container, limit_s = format_of(data, part, "audio"), self._policy.audio_seconds
         samples = await asyncio.to_thread(read_plain_wave, data) if container.demuxer == "wav" else None
-        length_s = len(samples) / LISTENING_RATE_HZ if samples is not None else 0.0
+        length_s = len(samples) / INPUT_SAMPLE_RATE_HZ if samples is not None else 0.0
         if samples is None:
             samples, length_s = await self._samples(part, data, container, budget)
         if length_s > limit_s + _SPARE_S:
             raise too_long(part, length_s, limit_s)
         if not len(samples):
             raise part.bad("holds no sound", "Send a file with an audio track.", "media_empty")
-        samples = samples[: round(limit_s * LISTENING_RATE_HZ)]
+        samples = samples[: round(limit_s * INPUT_SAMPLE_RATE_HZ)]
         budget.take_decoded(part, samples.nbytes)
-        budget.take_audio(part, len(samples) / LISTENING_RATE_HZ)
+        budget.take_audio(part, len(samples) / INPUT_SAMPLE_RATE_HZ)
         # Minutes of sound take tens of milliseconds to look through: too long for the event loop.
         return AudioClip(await asyncio.to_thread(bounded, samples))
 
@@ -62,7 +62,7 @@ class AudioDecoder:
         """What was decoded, a little more than the limit or the request's budget at most; and the length in
         seconds that the file has.
         """
-        most_samples = round(self._policy.audio_seconds * LISTENING_RATE_HZ) + _BEYOND_SAMPLES
+        most_samples = round(self._policy.audio_seconds * INPUT_SAMPLE_RATE_HZ) + _BEYOND_SAMPLES
         most_samples = min(most_samples, budget.decoded_bytes_left // SAMPLE_BYTES + 1)
         job = SoundJob(
             container.demuxer,

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.interface.media import LISTENING_RATE_HZ, AudioClip, VideoClip
+from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, VideoClip
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.decode.audio import SAMPLE_BYTES, bounded, most_packets
 from antiphon_server.media.decode.decoding import Output, decode, format_of
@@ -42,7 +42,7 @@ class VideoDecoder:
             size = self._sizing.frame(part, found)
             budget.take_decoded(part, self._sizing.video_bytes(found, size))
             if found.samples:
-                budget.take_audio(part, found.samples / LISTENING_RATE_HZ)
+                budget.take_audio(part, found.samples / INPUT_SAMPLE_RATE_HZ)
             agreed.append((found, size))
             return size
 

@@ -11,9 +11,9 @@ import struct
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.interface.media import LISTENING_RATE_HZ
+from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ
 
-_PLAIN_FORMAT = struct.pack("<HHIIHH", 1, 1, LISTENING_RATE_HZ, LISTENING_RATE_HZ * 2, 2, 16)
+_PLAIN_FORMAT = struct.pack("<HHIIHH", 1, 1, INPUT_SAMPLE_RATE_HZ, INPUT_SAMPLE_RATE_HZ * 2, 2, 16)
 _MOST_CHUNKS = 16
 
 
