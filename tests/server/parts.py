@@ -20,7 +20,7 @@ from antiphon_server.chat.schema.cost_estimator import GrammarPricer
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.transcripts import Transcripts
 from antiphon_server.config.settings import Settings
-from antiphon_server.media.budget import Hold
+from antiphon_server.media.budget import ReserveBytes
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.source import MediaSource
 from antiphon_server.observability.metrics import ServerMetrics
@@ -33,7 +33,7 @@ class CannedMedia:
     def __init__(self) -> None:
         self.loads: list[tuple[MediaSource, ...]] = []
 
-    async def load(self, sources: Sequence[MediaSource], hold: Hold) -> Media:
+    async def load(self, sources: Sequence[MediaSource], hold: ReserveBytes) -> Media:
         self.loads.append(tuple(sources))
         second = AudioClip(np.zeros(16_000, np.float32))
         picture = Picture(np.full((64, 64, 3), 128, np.uint8))
@@ -42,7 +42,7 @@ class CannedMedia:
             tuple(second for source in sources if source.kind == "audio"),
             tuple(picture for source in sources if source.kind == "image"),
             tuple(
-                VideoClip(frames, 2.0, second if source.hear_sound else None)
+                VideoClip(frames, 2.0, second if source.use_audio else None)
                 for source in sources
                 if source.kind == "video"
             ),

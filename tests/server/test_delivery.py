@@ -19,8 +19,8 @@ from antiphon_executor.interface.media import Media
 from antiphon_server.chat.service import Service
 from antiphon_server.errors import BadRequest
 from antiphon_server.http.app import create_app
-from antiphon_server.media.budget import Hold
-from antiphon_server.media.encode import RawSound
+from antiphon_server.media.budget import ReserveBytes
+from antiphon_server.media.encode import PcmEncoder
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.source import MediaSource
 from tests.echo_engine import EchoEngine, Script
@@ -126,11 +126,11 @@ async def test_a_client_that_reads_is_not_dropped_because_our_encoder_is_slow(
     """Each packet takes longer to encode than a stalled client is given; the client takes all at once."""
     service = make_service(checkpoint, engine, server={"timeouts": {"stalled_client_s": 0.2}})
 
-    async def slowly(_: RawSound, pcm: bytes) -> bytes:
+    async def slowly(_: PcmEncoder, pcm: bytes) -> bytes:
         await asyncio.sleep(0.4)
         return pcm
 
-    monkeypatch.setattr(RawSound, "feed", slowly)
+    monkeypatch.setattr(PcmEncoder, "encode_pcm", slowly)
     async with Exchange(create_app(service), STREAMED) as exchange:
         await asyncio.wait_for(exchange.task, 20)
     assert exchange.events[-1] == "[DONE]"
@@ -268,7 +268,7 @@ async def test_what_the_client_sent_is_not_kept_while_the_answer_is_made(
     checkpoint: Path, engine: EchoEngine, stream: bool
 ) -> None:
     class Forgetful(CannedMedia):
-        async def load(self, sources: Sequence[MediaSource], hold: Hold) -> Media:
+        async def load(self, sources: Sequence[MediaSource], hold: ReserveBytes) -> Media:
             media = await super().load(sources, hold)
             self.loads.clear()
             return media

@@ -19,7 +19,7 @@ from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.controller import Admission
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
-from antiphon_server.media.budget import Hold
+from antiphon_server.media.budget import ReserveBytes
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.source import MediaSource
 from tests.echo_engine import EchoEngine, Script
@@ -49,7 +49,7 @@ class SlowMedia:
         self.may_go_on = asyncio.Event()
         self.may_go_on.set()
 
-    async def load(self, sources: Sequence[MediaSource], hold: Hold) -> Media:
+    async def load(self, sources: Sequence[MediaSource], hold: ReserveBytes) -> Media:
         self.started += 1
         await self.may_go_on.wait()
         return Media((AudioClip(np.zeros(16_000, np.float32)),) * len(sources), (), ())

@@ -22,7 +22,7 @@ from antiphon_server.chat.prompt.renderer import PromptRenderer, PromptTooLong
 from antiphon_server.chat.prompt.tokenizer import PromptTokenizer
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
-from antiphon_server.media.budget import Hold
+from antiphon_server.media.budget import ReserveBytes
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.source import MediaSource
 from tests.echo_engine import EchoEngine
@@ -119,7 +119,7 @@ async def test_an_answered_prompt_is_charged_once(limited: Service) -> None:
 class LongSound:
     """Two minutes of silence, whatever was sent."""
 
-    async def load(self, sources: Sequence[MediaSource], hold: Hold) -> Media:
+    async def load(self, sources: Sequence[MediaSource], hold: ReserveBytes) -> Media:
         return Media((AudioClip(np.zeros(120 * 16_000, np.float32)),) * len(sources), (), ())
 
 

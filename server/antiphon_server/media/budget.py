@@ -12,19 +12,19 @@ from collections.abc import Callable
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
 
-Hold = Callable[[int], None]
+ReserveBytes = Callable[[int], None]
 
 _MIB = 1 << 20
 
 
-def uncounted(_size_bytes: int) -> None:
+def no_reservation(_size_bytes: int) -> None:
     """The `hold` of a request that is the only one."""
 
 
 class Budget:
     """Amounts only ever grow; a refused part ends the request."""
 
-    def __init__(self, policy: MediaPolicy, hold: Hold = uncounted) -> None:
+    def __init__(self, policy: MediaPolicy, hold: ReserveBytes = no_reservation) -> None:
         self._policy = policy
         self._hold = hold
         self._encoded_bytes = 0

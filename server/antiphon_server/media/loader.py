@@ -10,16 +10,15 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-from antiphon_executor.interface.media import AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, Media, Picture, VideoClip
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_server.errors import BadRequest, ServerFault
-from antiphon_server.media.budget import Budget, Hold, uncounted
+from antiphon_server.media.budget import Budget, ReserveBytes, no_reservation
 from antiphon_server.media.data_url import check_inline, decode_inline
 from antiphon_server.media.decode.audio import SAMPLE_BYTES, AudioDecoder
 from antiphon_server.media.decode.decoding import first_failure
 from antiphon_server.media.decode.image import PictureDecoder
 from antiphon_server.media.decode.video import VideoDecoder
-from antiphon_server.media.decode.wave import wave_header
 from antiphon_server.media.fetch.client import Fetcher
 from antiphon_server.media.fetch.url_policy import is_url
 from antiphon_server.media.part import Part, number_parts
@@ -28,6 +27,7 @@ from antiphon_server.media.sandbox.job import SoundJob
 from antiphon_server.media.sandbox.pool import Sandbox
 from antiphon_server.media.sizing import Sizing
 from antiphon_server.media.source import MediaSource
+from antiphon_server.media.wav_header import wav_header
 
 _PROOF_SAMPLES = 1_600
 _SAID_CHARACTERS = 200
@@ -44,7 +44,7 @@ class MediaLoader:
         self._sandbox: Sandbox | None = None
         self._sizing = Sizing(policy, None)
 
-    def fit_to(self, geometry: MediaGeometry) -> None:
+    def set_geometry(self, geometry: MediaGeometry) -> None:
         """From now on pictures and frames are decoded to the size that this model looks at."""
         self._sizing = Sizing(self.policy, geometry)
 
@@ -64,13 +64,15 @@ class MediaLoader:
     async def _prove(self, sandbox: Sandbox) -> None:
         """Decodes a moment of silence: shows that a confined decoder works."""
         job = SoundJob("wav", ("pcm_s16le",), _PROOF_SAMPLES, _PROOF_SAMPLES, _PROOF_SAMPLES * SAMPLE_BYTES)
-        outcome = await sandbox.run(job, [wave_header(_PROOF_SAMPLES) + bytes(2 * _PROOF_SAMPLES)])
+        outcome = await sandbox.run(
+            job, [wav_header(_PROOF_SAMPLES, INPUT_SAMPLE_RATE_HZ) + bytes(2 * _PROOF_SAMPLES)]
+        )
         if not outcome.succeeded or len(outcome.output) != job.output_bytes:
             await self.close()
             said = outcome.log.decode(errors="replace").strip()[-_SAID_CHARACTERS:]
             raise ServerFault(f"a confined media decoder does not decode: {said or 'it ended at once'}")
 
-    async def load(self, sources: Sequence[MediaSource], hold: Hold = uncounted) -> Media:
+    async def load(self, sources: Sequence[MediaSource], hold: ReserveBytes = no_reservation) -> Media:
         """Decodes all parts; each kind keeps its order. `hold` is told of decoded bytes, and may refuse them.
 
         Raises BadRequest (with the part's `param`) for media that is refused, Overloaded where no decoder
@@ -106,7 +108,7 @@ class _Loading:
     """One request's loading: its budget, and what the decoders need."""
 
     def __init__(
-        self, policy: MediaPolicy, fetcher: Fetcher, sandbox: Sandbox, sizing: Sizing, hold: Hold
+        self, policy: MediaPolicy, fetcher: Fetcher, sandbox: Sandbox, sizing: Sizing, hold: ReserveBytes
     ) -> None:
         self._policy = policy
         self._fetcher = fetcher

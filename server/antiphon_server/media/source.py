@@ -22,7 +22,7 @@ class MediaSource:
     locations: tuple[str, ...]
     param: str
     is_frame_list: bool = False
-    hear_sound: bool = True
+    use_audio: bool = True
     fps: float | None = None
     min_pixels: int | None = None
     max_pixels: int | None = None

@@ -193,7 +193,7 @@ class Serving:
     ) -> Service:
         settings = self._settings
         admission = Admission(capacity_of(settings, engine.card.capacity), lambda: engine.status().frame_time)
-        media.fit_to(engine.card.media)
+        media.set_geometry(engine.card.media)
         self._metrics.watch_load(lambda: admission.load)
         self._metrics.watch_engine(engine.status)
         transcripts = Transcripts(settings.chat)

@@ -19,12 +19,12 @@ import sys
 from PIL import Image
 
 from antiphon_server.errors import ServerFault
-from antiphon_server.media.decode.wave import wave_header
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
 from antiphon_server.media.sandbox.job import SoundJob
 from antiphon_server.media.sandbox.pool import Sandbox, SandboxTooWeak
 from antiphon_server.media.source import MediaSource
+from antiphon_server.media.wav_header import wav_header
 
 NO_NEW_PRIVS, SECCOMP, FILTER = 38, 22, 2
 LOAD, EQUAL, RETURN = 0x20, 0x15, 0x06
@@ -65,7 +65,7 @@ async def decode_unchecked(policy: MediaPolicy) -> None:
     sandbox = Sandbox(policy)
     try:
         job = SoundJob("wav", ("pcm_s16le",), 16, 16, 64)
-        outcome = await sandbox.run(job, [wave_header(16) + bytes(32)])
+        outcome = await sandbox.run(job, [wav_header(16, 16_000) + bytes(32)])
         print("decoded", outcome)
     except ServerFault as error:
         print(error.message)

@@ -52,7 +52,7 @@ async def test_the_fast_path_and_ffmpeg_agree_to_the_bit(loader: MediaLoader) ->
 
 
 @pytest.mark.promise("R33")
-@pytest.mark.parametrize("work", ["read_plain_wave", "bounded"])
+@pytest.mark.parametrize("work", ["read_plain_wav", "bounded"])
 async def test_the_event_loop_never_looks_through_the_samples(
     loader: MediaLoader, monkeypatch: pytest.MonkeyPatch, work: str
 ) -> None:

@@ -109,7 +109,7 @@ async def test_sound_alone_that_is_foreign_can_be_left_out(loader: MediaLoader) 
     message = await refusal_of(loader, "video", data)
     assert message.startswith("video part 1 has sound in a format that is not decoded (DTS). Send AAC, ")
     assert message.endswith(", or set use_audio_in_video to false.")
-    (clip,) = (await loader.load([part("video", data, hear_sound=False)])).videos
+    (clip,) = (await loader.load([part("video", data, use_audio=False)])).videos
     assert len(clip.frames) == 4
 
 

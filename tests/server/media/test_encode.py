@@ -14,8 +14,9 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 
 from antiphon_server.errors import ServerFault
-from antiphon_server.media.encode import FfmpegSound, encode, open_encoder
+from antiphon_server.media.encode import FfmpegEncoder, encode_file, open_encoder
 from antiphon_server.media.ffmpeg import find_ffmpeg
+from antiphon_server.media.wav_header import wav_header
 from antiphon_server.openai_api.options import AudioFormat
 from tests.echo_engine import sine_pcm
 
@@ -40,22 +41,31 @@ def loudest_hz(samples: np.ndarray) -> float:
 
 
 async def test_wav_holds_the_very_samples() -> None:
-    with wave.open(io.BytesIO(await encode(PCM, "wav", DEADLINE_S))) as file:
+    with wave.open(io.BytesIO(await encode_file(PCM, "wav", DEADLINE_S))) as file:
         assert (file.getnchannels(), file.getsampwidth(), file.getframerate()) == (1, 2, 24_000)
         assert file.readframes(file.getnframes()) == PCM
 
 
+def test_the_header_is_the_standard_librarys_at_any_rate() -> None:
+    for rate_hz in (16_000, 24_000):
+        out = io.BytesIO()
+        with wave.open(out, "wb") as file:
+            file.setparams((1, 2, rate_hz, 0, "NONE", ""))
+            file.writeframes(PCM)
+        assert wav_header(len(PCM) // 2, rate_hz) + PCM == out.getvalue()
+
+
 async def test_pcm16_is_the_samples_themselves() -> None:
-    assert await encode(PCM, "pcm16", DEADLINE_S) == PCM
+    assert await encode_file(PCM, "pcm16", DEADLINE_S) == PCM
 
 
 async def test_flac_decodes_to_the_very_samples() -> None:
-    decoded = decode(await encode(PCM, "flac", DEADLINE_S))
+    decoded = decode(await encode_file(PCM, "flac", DEADLINE_S))
     assert decoded.astype("<i2").tobytes() == PCM
 
 
 async def test_a_whole_flac_knows_how_many_samples_it_has() -> None:
-    encoded = await encode(PCM, "flac", DEADLINE_S)
+    encoded = await encode_file(PCM, "flac", DEADLINE_S)
     assert encoded[:4] == b"fLaC"
     assert int.from_bytes(encoded[21:26], "big") & ((1 << 36) - 1) == len(PCM) // 2
     # The checksum of the samples too is written last.
@@ -65,7 +75,7 @@ async def test_a_whole_flac_knows_how_many_samples_it_has() -> None:
 @pytest.mark.parametrize(("audio_format", "lead_in_s"), [("flac", 0.0), ("mp3", 0.0), ("opus", 0.0065)])
 async def test_a_whole_file_states_its_length(audio_format: AudioFormat, lead_in_s: float) -> None:
     """Opus counts its lead-in, which players leave out."""
-    encoded = await encode(PCM, audio_format, DEADLINE_S)
+    encoded = await encode_file(PCM, audio_format, DEADLINE_S)
     with av.open(io.BytesIO(encoded)) as file:
         stated_s = (file.duration or 0) / 1_000_000
         decoded = sum(frame.samples for frame in file.decode(audio=0))
@@ -77,25 +87,25 @@ async def test_a_whole_file_states_its_length(audio_format: AudioFormat, lead_in
 async def test_a_streamed_mp3_states_no_length() -> None:
     """Its header would stand in front, before the length is known: players would show a wrong one."""
     async with open_encoder("mp3", DEADLINE_S) as sound:
-        encoded = await sound.feed(PCM) + await sound.finish()
+        encoded = await sound.encode_pcm(PCM) + await sound.finish_encoding()
     assert encoded
     assert not any(mark in encoded[:1_000] for mark in (b"Xing", b"Info"))
 
 
 async def test_whole_files_leave_no_descriptor_and_no_child() -> None:
-    await encode(PCM, "flac", DEADLINE_S)
+    await encode_file(PCM, "flac", DEADLINE_S)
     process = psutil.Process()
     before = process.num_fds(), len(process.children())
     for _ in range(3):
-        await encode(PCM, "mp3", DEADLINE_S)
+        await encode_file(PCM, "mp3", DEADLINE_S)
     with pytest.raises(ServerFault):
-        await encode(PCM, "flac", 1e-6)
+        await encode_file(PCM, "flac", 1e-6)
     assert (process.num_fds(), len(process.children())) == before
 
 
 @pytest.mark.parametrize("audio_format", LOSSY)
 async def test_lossy_formats_keep_the_tone_and_the_length(audio_format: AudioFormat) -> None:
-    encoded = await encode(PCM, audio_format, DEADLINE_S)
+    encoded = await encode_file(PCM, audio_format, DEADLINE_S)
     decoded = decode(encoded)
     assert loudest_hz(decoded) == pytest.approx(TONE_HZ, abs=5)
     assert len(decoded) == pytest.approx(24_000, abs=2_500)
@@ -108,24 +118,24 @@ async def test_a_streamed_encoding_gives_sound_before_the_end(audio_format: Audi
     early = b""
     async with open_encoder(audio_format, DEADLINE_S) as sound:
         for start in range(0, len(long), 3_840):
-            early += await sound.feed(long[start : start + 3_840])
+            early += await sound.encode_pcm(long[start : start + 3_840])
             await asyncio.sleep(0.005)
-        whole = early + await sound.finish()
+        whole = early + await sound.finish_encoding()
     assert len(early) > len(whole) / 4
     assert loudest_hz(decode(whole)) == pytest.approx(TONE_HZ, abs=5)
 
 
 async def test_no_child_is_started_before_there_is_sound() -> None:
     async with open_encoder("mp3", DEADLINE_S) as sound:
-        assert isinstance(sound, FfmpegSound)
+        assert isinstance(sound, FfmpegEncoder)
         assert sound.child is None
-        assert await sound.finish() == b""
+        assert await sound.finish_encoding() == b""
 
 
 async def test_leaving_early_leaves_no_child() -> None:
     async with open_encoder("mp3", DEADLINE_S) as sound:
-        await sound.feed(PCM)
-        assert isinstance(sound, FfmpegSound)
+        await sound.encode_pcm(PCM)
+        assert isinstance(sound, FfmpegEncoder)
         child = sound.child
     assert child is not None
     assert child.returncode is not None
@@ -133,20 +143,20 @@ async def test_leaving_early_leaves_no_child() -> None:
 
 async def test_an_encoder_that_dies_is_our_fault_and_says_nothing_more() -> None:
     async with open_encoder("mp3", DEADLINE_S) as sound:
-        await sound.feed(PCM)
-        assert isinstance(sound, FfmpegSound)
+        await sound.encode_pcm(PCM)
+        assert isinstance(sound, FfmpegEncoder)
         assert sound.child is not None
         sound.child.kill()
         with pytest.raises(ServerFault, match="could not be encoded"):
-            await sound.finish()
+            await sound.finish_encoding()
 
 
 async def test_an_encoder_that_hangs_is_given_up_at_its_deadline() -> None:
-    sound = FfmpegSound(["sleep", "60"], deadline_s=0.2)
+    sound = FfmpegEncoder(["sleep", "60"], deadline_s=0.2)
     try:
-        await sound.feed(b"\0\0")
+        await sound.encode_pcm(b"\0\0")
         with pytest.raises(ServerFault):
-            await sound.finish()
+            await sound.finish_encoding()
     finally:
         await sound.close()
     assert sound.child is not None

@@ -83,9 +83,9 @@ def test_an_operator_reads_in_the_log_which_layer_is_missing() -> None:
     script = (
         f"import sys; sys.path.insert(0, {str(Path(LACKING).parent)!r}); import asyncio, lacking\n"
         f"lacking.lack({number}, {first})\n"
-        "from antiphon_server import logs\n"
+        "from antiphon_server.observability import logging as server_logging\n"
         "from antiphon_server.config.settings import LogSettings\n"
-        "handler = logs.configure(LogSettings(), sys.stdout)\n"
+        "handler = server_logging.configure(LogSettings(), sys.stdout)\n"
         "asyncio.run(lacking.decode(lacking.MediaPolicy()))\n"
         "handler.flush()\n"
     )

@@ -224,7 +224,7 @@ async def test_the_log_says_why_the_decoders_did_not_start(
 
 
 async def test_a_decoder_that_does_not_decode_is_found_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "wave_header", lambda samples: b"no sound")
+    monkeypatch.setattr(loading, "wav_header", lambda *_: b"no sound")
     with pytest.raises(ServerFault, match="a confined media decoder does not decode"):
         await MediaLoader(MediaPolicy()).start()
 

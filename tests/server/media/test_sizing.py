@@ -44,7 +44,7 @@ MIB = 1 << 20
 @pytest_asyncio.fixture(scope="module")
 async def small() -> AsyncIterator[MediaLoader]:
     loader = MediaLoader(MediaPolicy())
-    loader.fit_to(SMALL)
+    loader.set_geometry(SMALL)
     await loader.start()
     yield loader
     await loader.close()
@@ -116,7 +116,7 @@ async def test_memory_is_counted_before_a_pixel_is_decoded() -> None:
         raise BadRequest("no room")
 
     loader = MediaLoader(MediaPolicy())
-    loader.fit_to(LARGE)
+    loader.set_geometry(LARGE)
     await loader.start()
     try:
         whole = picture(Image.new("RGB", (3_000, 3_000)), "PNG")

@@ -108,7 +108,7 @@ async def test_a_silent_video_has_no_sound(loader: MediaLoader) -> None:
 
 async def test_sound_that_nobody_is_to_hear_is_not_decoded(loader: MediaLoader) -> None:
     data = clock_video(*H264, "-c:a", "aac", sound=True)
-    assert (await watched(loader, data, hear_sound=False)).sound is None
+    assert (await watched(loader, data, use_audio=False)).sound is None
 
 
 async def test_variable_frame_rate_is_sampled_by_time(loader: MediaLoader) -> None:

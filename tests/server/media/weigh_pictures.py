@@ -20,7 +20,7 @@ NANO_GEOMETRY = MediaGeometry(PixelBounds(32, 9_216, 36_864), PerFrameBounds(Pix
 async def weigh(data: bytes, times: int) -> dict[str, int]:
     sources = [part("image", data, index=index) for index in range(times)]
     loader = MediaLoader(MediaPolicy(decode_queue_s=300, request_bytes=(times + 1) * len(data)))
-    loader.fit_to(NANO_GEOMETRY)
+    loader.set_geometry(NANO_GEOMETRY)
     await loader.start()
     counted: list[int] = []
     process = psutil.Process()

@@ -311,9 +311,9 @@ async def test_media_parts_reach_the_loader_with_their_limits(
     await ask(client, {"messages": [{"role": "user", "content": parts}], "use_audio_in_video": False})
     video, frames, audio = service.media.loads[0]  # type: ignore[attr-defined]
     assert video == MediaSource(
-        "video", ("data:v",), "messages[0].content[0]", hear_sound=False, fps=0.5, max_pixels=4096
+        "video", ("data:v",), "messages[0].content[0]", use_audio=False, fps=0.5, max_pixels=4096
     )
-    assert (frames.is_frame_list, frames.hear_sound, len(frames.locations)) == (True, True, 2)
+    assert (frames.is_frame_list, frames.use_audio, len(frames.locations)) == (True, True, 2)
     assert (audio.kind, audio.param) == ("audio", "messages[0].content[2]")
 
 

@@ -175,7 +175,7 @@ def _video_source(
         locations,
         param,
         is_frame_list=isinstance(part, VideoFramesPart),
-        hear_sound=hears,
+        use_audio=hears,
         fps=part.fps,
         min_pixels=part.min_pixels,
         max_pixels=part.max_pixels,

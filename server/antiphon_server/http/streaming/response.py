@@ -31,7 +31,7 @@ from antiphon_server.http.error_response import body_of, error_of
 from antiphon_server.http.middleware import ClientStalled
 from antiphon_server.http.streaming.event_pump import EndOfStream, EventPump, IdleTimeout
 from antiphon_server.http.streaming.sse import KEEP_ALIVE, EventStream, frame
-from antiphon_server.media.encode import SoundEncoder, encode, open_encoder
+from antiphon_server.media.encode import AudioEncoder, encode_file, open_encoder
 from antiphon_server.observability.request_trace import note, write_milestones
 from antiphon_server.openai_api.response import Chunk
 
@@ -89,7 +89,9 @@ class ChatDelivery(Response):
         except EngineDead:
             self._service.metrics.turn_aborted("engine_dead")
             raise
-        sound = await encode(bytes(reply.pcm), form.audio_format, policy.encode_s) if form.speaks else b""
+        sound = (
+            await encode_file(bytes(reply.pcm), form.audio_format, policy.encode_s) if form.speaks else b""
+        )
         body = await asyncio.to_thread(lambda: reply.write(sound).to_json())
         if form.speaks:
             self._service.transcripts.keep(self._head.audio_id, reply.transcript)
@@ -144,7 +146,7 @@ class _StreamedAnswer:
     """Events in, frames out, until the last one."""
 
     def __init__(
-        self, head: AnswerHead, form: AnswerForm, service: Service, stream: EventStream, sound: SoundEncoder
+        self, head: AnswerHead, form: AnswerForm, service: Service, stream: EventStream, sound: AudioEncoder
     ) -> None:
         self._head = head
         self._form = form
@@ -196,7 +198,7 @@ class _StreamedAnswer:
             return []
         if isinstance(event, SpeechEnded):
             pcm = self._ramp.flush()
-            rest = await self._sound.feed(pcm) + await self._sound.finish()
+            rest = await self._sound.encode_pcm(pcm) + await self._sound.finish_encoding()
             return [*self._write_sound(pcm, rest), *self._writer.write(event)]
         return [chunk for one in due for chunk in self._writer.write(one)]
 
@@ -214,7 +216,7 @@ class _StreamedAnswer:
         if pcm:
             if slack_s is not None:
                 self._service.metrics.packet_sent(slack_s)
-            chunks += self._write_sound(pcm, await self._sound.feed(pcm))
+            chunks += self._write_sound(pcm, await self._sound.encode_pcm(pcm))
         data = _frames(chunks)
         # To encode is our time: what counts against the client is how long its socket takes.
         sending_since_s = time.monotonic()

@@ -15,8 +15,8 @@ from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.decode.decoding import decode, format_of
 from antiphon_server.media.decode.formats import Format
+from antiphon_server.media.decode.plain_wav import read_plain_wav
 from antiphon_server.media.decode.refusals import damaged, too_long
-from antiphon_server.media.decode.wave import read_plain_wave
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
 from antiphon_server.media.sandbox.job import SoundJob
@@ -42,7 +42,7 @@ class AudioDecoder:
     async def decode(self, part: Part, data: bytes, budget: Budget) -> AudioClip:
         """Raises BadRequest for sound that is too long, empty, damaged or of an unknown format."""
         container, limit_s = format_of(data, part, "audio"), self._policy.audio_seconds
-        samples = await asyncio.to_thread(read_plain_wave, data) if container.demuxer == "wav" else None
+        samples = await asyncio.to_thread(read_plain_wav, data) if container.demuxer == "wav" else None
         length_s = len(samples) / INPUT_SAMPLE_RATE_HZ if samples is not None else 0.0
         if samples is None:
             samples, length_s = await self._samples(part, data, container, budget)

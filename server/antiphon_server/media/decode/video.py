@@ -62,7 +62,7 @@ class VideoDecoder:
         return VideoJob(
             demuxer=container.demuxer,
             decoders=container.decoders,
-            hear_sound=source.hear_sound,
+            use_audio=source.use_audio,
             most_seconds=policy.video_seconds,
             most_packets=most_packets(policy.video_seconds),
             fps=min(source.fps or policy.video_fps, policy.video_max_fps),

@@ -15,7 +15,7 @@ from functools import cache
 import httpx
 
 from antiphon_server.errors import BadRequest, is_shortage_of_descriptors
-from antiphon_server.media.budget import uncounted
+from antiphon_server.media.budget import no_reservation
 from antiphon_server.media.fetch.url_policy import Target, is_allowed_address, is_allowed_host, parse
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
@@ -47,7 +47,7 @@ class Fetcher:
         self._policy = policy
         self._resolve = resolve
 
-    async def fetch(self, url: str, part: Part, take: Take = uncounted) -> bytes:
+    async def fetch(self, url: str, part: Part, take: Take = no_reservation) -> bytes:
         """The body of a 200 answer, at most the policy's `part_bytes`. Raises BadRequest.
 
         `take` is called with the size of every piece as it arrives, and may refuse it.

@@ -44,7 +44,7 @@ class SoundJob:
 
 @dataclass(frozen=True, slots=True)
 class VideoJob:
-    """Decode evenly spaced frames of the first track of pictures and, with `hear_sound`, the first of sound.
+    """Decode evenly spaced frames of the first track of pictures and, with `use_audio`, the first of sound.
 
     Written to one output: RGB frames of one size, then, from a multiple of 16 bytes on, mono float32 samples
     at 16 kHz. `fps` is wanted; a long video gets fewer, so that there are `most_frames` at most. A video
@@ -53,7 +53,7 @@ class VideoJob:
 
     demuxer: str
     decoders: tuple[str, ...]
-    hear_sound: bool
+    use_audio: bool
     most_seconds: float
     most_packets: int
     fps: float

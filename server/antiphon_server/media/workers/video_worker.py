@@ -148,7 +148,7 @@ def _tracks(file: TrackFile, job: VideoJob) -> tuple[Track, Track | None]:
     width, height = sight.stream.codec_context.width, sight.stream.codec_context.height
     if width * height > job.source_pixels:
         raise Refused("too_many_pixels", width=width, height=height)
-    return sight, sound if job.hear_sound else None
+    return sight, sound if job.use_audio else None
 
 
 def _lengths(

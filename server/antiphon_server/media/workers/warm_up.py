@@ -14,9 +14,9 @@ from fractions import Fraction
 import av
 from PIL import Image
 
-from antiphon_server.media.decode.wave import wave_header
 from antiphon_server.media.sandbox.job import Found, PictureJob, Size, SoundJob
-from antiphon_server.media.workers.audio_worker import decode_sound
+from antiphon_server.media.wav_header import wav_header
+from antiphon_server.media.workers.audio_worker import RATE_HZ, decode_sound
 from antiphon_server.media.workers.frame_painter import FramePainter, turn_of
 from antiphon_server.media.workers.image_worker import draw
 
@@ -27,7 +27,7 @@ _SIDE = 16
 
 def warm_up() -> None:
     """Loads what all kinds of media need."""
-    with _memory(wave_header(_SAMPLES) + bytes(2 * _SAMPLES)) as source, _memory() as output:
+    with _memory(wav_header(_SAMPLES, RATE_HZ) + bytes(2 * _SAMPLES)) as source, _memory() as output:
         decode_sound(SoundJob("wav", ("pcm_s16le",), _SAMPLES, _SAMPLES, 0), source, output)
     for form in _PICTURES:
         _warm_picture(form)

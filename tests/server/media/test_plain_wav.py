@@ -9,33 +9,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_server.media.decode.wave import read_plain_wave, wave_header
+from antiphon_server.media.decode.plain_wav import read_plain_wav
+from antiphon_server.media.wav_header import wav_header
 from tests.server.media.making import wav
 
-PLAIN = wave_header(3) + struct.pack("<3h", 0, 16_384, -32_768)
+PLAIN = wav_header(3, 16_000) + struct.pack("<3h", 0, 16_384, -32_768)
 
 
 def test_samples_are_the_integers_over_32768() -> None:
-    samples = read_plain_wave(PLAIN)
+    samples = read_plain_wav(PLAIN)
     assert samples is not None
     assert samples.dtype == np.float32
     assert samples.tolist() == [0.0, 0.5, -1.0]
 
 
 def test_our_header_is_the_standard_librarys() -> None:
-    assert wave_header(100) == wav(np.zeros((1, 100)), 16_000)[:44]
+    assert wav_header(100, 16_000) == wav(np.zeros((1, 100)), 16_000)[:44]
 
 
 @pytest.mark.parametrize("claimed", [7, 1 << 20, 0xFFFFFFFF])
 def test_a_length_beyond_the_file_is_cut(claimed: int) -> None:
-    samples = read_plain_wave(PLAIN[:40] + struct.pack("<I", claimed) + PLAIN[44:])
+    samples = read_plain_wav(PLAIN[:40] + struct.pack("<I", claimed) + PLAIN[44:])
     assert samples is not None
     assert len(samples) == 3
 
 
 def test_chunks_before_the_sound_are_passed_over() -> None:
     listed = PLAIN[:36] + b"LIST" + struct.pack("<I", 3) + b"abc\0" + PLAIN[36:]
-    samples = read_plain_wave(listed)
+    samples = read_plain_wav(listed)
     assert samples is not None
     assert len(samples) == 3
 
@@ -44,10 +45,10 @@ def test_chunks_before_the_sound_are_passed_over() -> None:
     ("channels", "rate_hz", "bits"), [(2, 16_000, 16), (1, 16_000, 24), (1, 16_000, 8), (1, 8_000, 16)]
 )
 def test_every_other_layout_is_left_to_ffmpeg(channels: int, rate_hz: int, bits: int) -> None:
-    assert read_plain_wave(wav(np.zeros((channels, 100)), rate_hz, bits)) is None
+    assert read_plain_wav(wav(np.zeros((channels, 100)), rate_hz, bits)) is None
 
 
 @given(st.binary(max_size=120), st.integers(0, len(PLAIN)))
 def test_no_bytes_upset_the_reader(noise: bytes, keep: int) -> None:
-    samples = read_plain_wave(PLAIN[:keep] + noise)
+    samples = read_plain_wav(PLAIN[:keep] + noise)
     assert samples is None or len(samples) <= len(noise) + 3
