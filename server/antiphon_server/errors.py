@@ -6,14 +6,14 @@ ApiError
 ├── Forbidden        403  from a browser page or under a host name that this server does not serve
 ├── NotFound         404
 ├── MethodNotAllowed 405
-├── TooSlow          408  the request did not arrive in time
+├── RequestTimeout          408  the request did not arrive in time
 ├── PayloadTooLarge  413
-├── WrongBodyType    415  the body's type or encoding is not one that the route reads
-├── HeadTooLarge     431
+├── UnsupportedMediaType    415  the body's type or encoding is not one that the route reads
+├── HeadersTooLarge     431
 ├── Overloaded       429  no room now; carries Retry-After
 │   └── RateExceeded 429  this key has used what it may use a minute
 ├── Unavailable      503  not ready, draining or a stage is dead; carries Retry-After
-└── ServerFault      500  our fault; the details stand in the log under the request id
+└── InternalError      500  our fault; the details stand in the log under the request id
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ class MethodNotAllowed(ApiError):
     default_code = "method_not_allowed"
 
 
-class TooSlow(ApiError):
+class RequestTimeout(ApiError):
     status = 408
     type = "invalid_request_error"
     default_code = "request_timeout"
@@ -106,13 +106,13 @@ class PayloadTooLarge(ApiError):
     default_code = "payload_too_large"
 
 
-class WrongBodyType(ApiError):
+class UnsupportedMediaType(ApiError):
     status = 415
     type = "invalid_request_error"
     default_code = "unsupported_media_type"
 
 
-class HeadTooLarge(ApiError):
+class HeadersTooLarge(ApiError):
     status = 431
     type = "invalid_request_error"
     default_code = "headers_too_large"
@@ -134,11 +134,11 @@ class Unavailable(ApiError):
     default_code = "unavailable"
 
 
-class ServerFault(ApiError):
+class InternalError(ApiError):
     """Never carries details: no paths, addresses or library messages reach a client."""
 
 
-def is_shortage_of_descriptors(error: BaseException | None) -> bool:
+def is_out_of_descriptors(error: BaseException | None) -> bool:
     """Whether an operation failed because the process or the system has no file descriptor free."""
     while error is not None:
         if isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE):

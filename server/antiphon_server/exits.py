@@ -71,7 +71,7 @@ def report(error: StartupError, err: TextIO | None = None) -> ExitCode:
     return error.code
 
 
-def end_within(seconds: float, code: int) -> None:
+def force_exit_after(seconds: float, code: int) -> None:
     """End the process with `code` after `seconds`, should a thread or an exit handler hold it up."""
     timer = threading.Timer(seconds, os._exit, (code,))
     timer.daemon = True

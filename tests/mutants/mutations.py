@@ -61,7 +61,7 @@ def _refuses(statement: ast.stmt) -> bool:
         case ast.Raise():
             return True
         case ast.Return(value=ast.Call(func=ast.Name(id=name))):
-            return name in {"Forbidden", "WrongBodyType", "Unavailable", "Unauthorized"}
+            return name in {"Forbidden", "UnsupportedMediaType", "Unavailable", "Unauthorized"}
         case ast.Expr(value=ast.Call(func=ast.Attribute(attr=name))):
             return name in {"_refuse", "check", "trailer", "drop", "close", "release", "piece", "feed"}
         case ast.Expr(value=ast.Call(func=ast.Name(id=name))):

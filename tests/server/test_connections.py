@@ -35,9 +35,9 @@ from antiphon_server.http.descriptors import (
 )
 from antiphon_server.http.error_response import error_of, headers_of
 from tests.server import sink as sinks
+from tests.server.process.test_serve import Echo, echo
 from tests.server.raw_http import connected, exchange, read_answer, serving
 from tests.server.sink import POST, sink
-from tests.server.test_lifecycle import Echo, echo
 
 pytestmark = pytest.mark.promise("R44")
 

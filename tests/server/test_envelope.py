@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 from antiphon_executor.interface.errors import EngineBusy, EngineDead, EngineError, InvalidRequest
-from antiphon_server.errors import ApiError, BadRequest, ServerFault
+from antiphon_server.errors import ApiError, BadRequest, InternalError
 from antiphon_server.http.error_response import body_of, error_of, headers_of
 
 pytestmark = pytest.mark.promise("R28")
@@ -74,7 +74,7 @@ def test_when_to_try_again_is_said_in_both_units() -> None:
     assert headers == {"x-should-retry": "true", "retry-after": "2", "retry-after-ms": "1200"}
 
 
-@pytest.mark.parametrize("error", [ServerFault("x"), BadRequest("x")])
+@pytest.mark.parametrize("error", [InternalError("x"), BadRequest("x")])
 def test_what_will_fail_again_says_do_not_retry(error: ApiError) -> None:
     assert headers_of(error) == {"x-should-retry": "false"}
 

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from antiphon_server.config.settings import ServerSettings, Timeouts
 from antiphon_server.http import connection as http_protocol
 from antiphon_server.http.app import create_app
-from antiphon_server.observability.rare_log import RareLog
+from antiphon_server.observability.rate_limited_log import RateLimitedLog
 from tests.server.parts import make_service
 from tests.server.raw_http import Answer, connected, exchange, read_answer, serving
 from tests.server.sink import POST, error_of, sink
@@ -277,13 +277,13 @@ async def test_a_flood_of_invalid_requests_is_one_line_in_the_log(caplog: pytest
     assert len(warned) <= 2
 
 
-def test_a_rare_log_counts_what_it_does_not_write(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_rate_limited_log_counts_what_it_does_not_write(caplog: pytest.LogCaptureFixture) -> None:
     now_s = 0.0
-    log = RareLog("test.rare", "refused", lambda: now_s)
+    log = RateLimitedLog("test.rare", "refused", lambda: now_s)
     for _ in range(100):
-        log.note("invalid_http")
+        log.warn("invalid_http")
     now_s = 11.0
-    log.note("invalid_host")
+    log.warn("invalid_host")
     assert [record.fields for record in caplog.records] == [  # type: ignore[attr-defined]
         {"count": 1, "last": "invalid_http"},
         {"count": 100, "last": "invalid_host"},

@@ -13,7 +13,7 @@ from antiphon_executor.interface.status import EngineStatus
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.controller import Admission
 from antiphon_server.chat.service import Service
-from antiphon_server.errors import ApiError, BadRequest, Overloaded, ServerFault
+from antiphon_server.errors import ApiError, BadRequest, InternalError, Overloaded
 from antiphon_server.http.app import create_app
 from antiphon_server.observability.metrics import ServerMetrics
 from tests.server.raw_http import connected, read_answer, serving
@@ -74,7 +74,7 @@ def test_each_observation_is_counted_where_it_belongs() -> None:
         (BadRequest("not this host", code="media_host_not_allowed"), "host"),
         (BadRequest("not a sound file"), "unreadable"),
         (Overloaded("no decoder is free"), "busy"),
-        (ServerFault("it did not start"), "fault"),
+        (InternalError("it did not start"), "fault"),
     ],
 )
 async def test_refused_media_are_counted_by_reason(

@@ -17,7 +17,7 @@ from antiphon_server.admission.cost_model import RequestSize
 from antiphon_server.admission.reservation import Reservation
 from antiphon_server.config.settings import Settings
 from antiphon_server.errors import Overloaded, RateExceeded, Unavailable
-from antiphon_server.process.serve import capacity_of
+from antiphon_server.process.serve import admission_capacity
 from tests.server.exchange import becomes_true
 
 ROOMY = Capacity(64, 64, 64, 1000, 30, 1 << 20, answer_tokens=10, speech_s=0.8)
@@ -340,9 +340,9 @@ def test_the_door_promises_what_the_operator_and_the_engines_say() -> None:
         engine={"model": "m", "thinker": {"max_num_seqs": 5}, "talker": {"streams": 3}},
         server={"limits": {"tokens_per_minute": 7, "real_time": False, "answer_tokens": 9}},
     )
-    capacity = capacity_of(settings, TIGHT.engines)
+    capacity = admission_capacity(settings, TIGHT.engines)
     assert (capacity.sequences, capacity.streams, capacity.engines.thinker) == (5, 3, CACHE)
     assert (capacity.tokens_per_minute, capacity.real_time, capacity.answer_tokens) == (7, False, 9)
     assert (capacity.prefill_s, capacity.audio_seconds_per_minute) == (30.0, 0.0)
     silent = settings.model_copy(update={"engine": settings.engine.model_copy(update={"speech": False})})
-    assert capacity_of(silent, TIGHT.engines).streams == 0
+    assert admission_capacity(silent, TIGHT.engines).streams == 0

@@ -32,7 +32,7 @@ from antiphon_server.chat.service import Service
 from antiphon_server.chat.turn_spec import AnswerForm, Plan
 from antiphon_server.errors import ApiError
 from antiphon_server.observability.metrics import ServerMetrics
-from antiphon_server.observability.request_trace import engine_note, note
+from antiphon_server.observability.request_trace import engine_marker, mark
 
 Clock = Callable[[], float]
 
@@ -57,7 +57,7 @@ async def run_turn(
     as nothing of the request's body is in memory any more. `arrived_s`: when its first byte came, by `clock`.
     """
     async with _ticket(plan, service) as ticket:
-        note("admitted")
+        mark("admitted")
         with PreparationCost(service.admission.rates, ticket.owner) as cost:
             compile_s = await _price_schema(plan, service, ticket.owner, cost)
             prompt, media = await _understand(plan, service, ticket, cost)
@@ -100,7 +100,7 @@ async def _understand(
 ) -> tuple[tuple[int, ...], Media]:
     """Prompt and media. A request that is wrong is refused here, before it waits."""
     prompt = await _read_prompt(plan, service, cost)
-    note("rendered")
+    mark("rendered")
     media = await _load(plan, service, ticket)
     cost.read(tokens_of(media, service.engine.card.media))
     return prompt, media
@@ -113,7 +113,7 @@ async def _start(
     waiting_since = clock()
     await ticket.start(_size_of(plan, prompt, media, service.engine.card))
     service.metrics.turn_started(clock() - waiting_since)
-    note("started")
+    mark("started")
     if plan.form.speaks and not ticket.speaks:
         plan = plan.in_text()
     turn = OmniRequest(
@@ -124,7 +124,7 @@ async def _start(
         plan.speech,
         plan.cache_salt,
         live=plan.form.stream,
-        on_mark=engine_note(),
+        on_mark=engine_marker(),
     )
     return turn, plan.form
 
@@ -190,7 +190,7 @@ class _Progress:
     def see(self, event: OmniEvent) -> None:
         match event:
             case TextDelta() if self._first_text_at is None:
-                note("first_text")
+                mark("first_text")
                 self._first_text_at = self._clock()
                 self._metrics.first_token(self._first_text_at - self._arrived_s)
             case TextEnded():
@@ -210,7 +210,7 @@ class _Progress:
 
     def _see_sound(self, event: SpeechDelta) -> None:
         if self._first_sound_at is None:
-            note("first_sound")
+            mark("first_sound")
             self._first_sound_at = self._clock()
             self._metrics.first_audio(self._first_sound_at - self._arrived_s)
         self._metrics.audio_sent(len(event.pcm) / 2 / OUTPUT_SAMPLE_RATE_HZ)

@@ -9,14 +9,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from antiphon_server.config.flags import settings_leaves
+from antiphon_server.config.flags import setting_fields
 from antiphon_server.config.settings import Settings
 from antiphon_server.config.sources import Loaded
 
 
 def rows(loaded: Loaded) -> Iterator[tuple[str, Any, str]]:
     """Name, value and origin of every setting."""
-    for leaf in settings_leaves():
+    for leaf in setting_fields():
         value: Any = loaded.settings
         for part in leaf.name.split("."):
             value = getattr(value, part)

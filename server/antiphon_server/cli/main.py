@@ -45,10 +45,10 @@ def _serve(argv: Sequence[str]) -> int:
     """Checks, then serves until a signal."""
     parser = _settings_parser("serve", "Serve a model over the OpenAI-compatible API.")
     settings = _load(parser, parser.parse(argv)).settings
-    from antiphon_server.process.memory import return_large_buffers
+    from antiphon_server.process.memory import tune_malloc
     from antiphon_server.process.preflight import before_loading, listen
 
-    return_large_buffers()
+    tune_malloc()
     before_loading(settings)
     server = settings.server
     with listen(server.host, server.port, server.timeouts.stalled_client_s) as sock:

@@ -48,12 +48,12 @@ class Leaf:
         return self.field.annotation is SecretStr or SecretStr in get_args(self.field.annotation)
 
 
-def settings_leaves(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[Leaf]:
+def setting_fields(model: type[BaseModel] = Settings, prefix: str = "") -> Iterator[Leaf]:
     """Every setting of the tree, in order."""
     for name, field in model.model_fields.items():
         kind = field.annotation
         if isinstance(kind, type) and issubclass(kind, BaseModel):
-            yield from settings_leaves(kind, f"{prefix}{name}.")
+            yield from setting_fields(kind, f"{prefix}{name}.")
         else:
             yield Leaf(prefix + name, field)
 
@@ -69,7 +69,7 @@ class FlagParser(argparse.ArgumentParser):
     def add_settings(self) -> None:
         """A flag, or two, for every setting; the result's `settings` maps dotted names to values."""
         self.set_defaults(settings={})
-        by_name = {leaf.name: leaf for leaf in settings_leaves()}
+        by_name = {leaf.name: leaf for leaf in setting_fields()}
         common = self.add_argument_group("common settings")
         for short, names in SHORT_NAMES.items():
             self._add(common, by_name[names[0]], [f"--{short}"], names)

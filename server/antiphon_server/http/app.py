@@ -20,7 +20,7 @@ from starlette.routing import BaseRoute
 from antiphon_executor.interface.errors import EngineError
 from antiphon_server.chat.service import Service
 from antiphon_server.config.settings import ServerSettings
-from antiphon_server.errors import ApiError, ServerFault
+from antiphon_server.errors import ApiError, InternalError
 from antiphon_server.http.body_limits import BodyLimits, HeadLimits
 from antiphon_server.http.body_type import BodyTypes
 from antiphon_server.http.error_response import body_of, error_of, headers_of
@@ -78,7 +78,7 @@ def layers(
 
 async def _answer(request: Request, exc: Exception) -> Response:
     error = error_of(exc)
-    if isinstance(error, ServerFault):
+    if isinstance(error, InternalError):
         _log.error("request failed", exc_info=exc)
     headers = headers_of(error)
     if isinstance(exc, HTTPException) and exc.headers and "Allow" in exc.headers:

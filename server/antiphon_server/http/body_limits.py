@@ -13,7 +13,14 @@ from collections.abc import Callable
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antiphon_server.config.settings import Limits, Timeouts
-from antiphon_server.errors import ApiError, BadRequest, HeadTooLarge, Overloaded, PayloadTooLarge, TooSlow
+from antiphon_server.errors import (
+    ApiError,
+    BadRequest,
+    HeadersTooLarge,
+    Overloaded,
+    PayloadTooLarge,
+    RequestTimeout,
+)
 from antiphon_server.http.body_type import JSON, TYPES_READ
 from antiphon_server.http.refusal import refuse
 from antiphon_server.openai_api.json_shape import JsonShape
@@ -40,9 +47,9 @@ class HeadLimits:
         target = len(scope.get("raw_path") or scope["path"].encode()) + len(scope.get("query_string", b""))
         headers = sum(len(name) + len(value) for name, value in scope["headers"])
         if target > self._limits.url_bytes:
-            await refuse(scope, receive, send, HeadTooLarge("the URL is too long", code="url_too_long"))
+            await refuse(scope, receive, send, HeadersTooLarge("the URL is too long", code="url_too_long"))
         elif headers > self._limits.header_bytes:
-            await refuse(scope, receive, send, HeadTooLarge("the headers are too large"))
+            await refuse(scope, receive, send, HeadersTooLarge("the headers are too large"))
         else:
             await self._app(scope, receive, send)
 
@@ -84,7 +91,7 @@ class BodyLimits:
                     self._take(body, message)
                     await body.measure(message.get("body", b""))
         except TimeoutError:
-            raise _Refused(TooSlow("the request's body did not arrive in time")) from None
+            raise _Refused(RequestTimeout("the request's body did not arrive in time")) from None
         except BadRequest as error:
             raise _Refused(error) from None
         return True

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from antiphon_server.errors import ApiError, WrongBodyType
+from antiphon_server.errors import ApiError, UnsupportedMediaType
 from antiphon_server.http.refusal import refuse
 
 JSON = "application/json"
@@ -35,7 +35,7 @@ class BodyTypes:
 
     def _check(self, scope: Scope) -> ApiError | None:
         if any(coding.lower() != b"identity" for coding in _values(scope, b"content-encoding")):
-            return WrongBodyType(
+            return UnsupportedMediaType(
                 "compressed bodies are not read",
                 code="unsupported_content_encoding",
                 hint="send the body without Content-Encoding",
@@ -53,7 +53,7 @@ class BodyTypes:
         if not given and types == (JSON,) and not _values(scope, b"origin"):
             return None
         expected = " or ".join(types)
-        return WrongBodyType(f"this route reads {expected}", hint=f"send 'Content-Type: {expected}'")
+        return UnsupportedMediaType(f"this route reads {expected}", hint=f"send 'Content-Type: {expected}'")
 
     def _types_of(self, scope: Scope) -> Sequence[str] | None:
         for route in self._routes:

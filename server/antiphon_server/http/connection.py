@@ -16,12 +16,12 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from antiphon_server.config.settings import Limits
-from antiphon_server.errors import ApiError, BadRequest, TooSlow
+from antiphon_server.errors import ApiError, BadRequest, RequestTimeout
 from antiphon_server.http.connections import Connections, Place
 from antiphon_server.http.error_response import body_of, headers_of
 from antiphon_server.http.framing import Framing
 from antiphon_server.http.request_head import check_head
-from antiphon_server.observability.rare_log import RareLog
+from antiphon_server.observability.rate_limited_log import RateLimitedLog
 
 # In a request's state: the kernel has ended the connection, since its client took nothing for too long.
 TIMED_OUT = "timed_out"
@@ -35,7 +35,7 @@ _PIPELINED_REQUESTS = 16
 # After a refusal the client may go on sending for this long: a connection closed at once loses the answer.
 _LINGER_S = 1.0
 
-_refusals = RareLog("antiphon.http", "requests refused before they were read")
+_refusals = RateLimitedLog("antiphon.http", "requests refused before they were read")
 
 
 def bounded_http(limits: Limits, headers_s: float, connections: Connections) -> Any:
@@ -168,13 +168,13 @@ class BoundedHttp(HttpToolsProtocol):
 
     def _head_is_late(self) -> None:
         self._deadline = None
-        self._refuse(TooSlow("the request's headers did not arrive in time"))
+        self._refuse(RequestTimeout("the request's headers did not arrive in time"))
 
     def _refuse(self, error: ApiError) -> None:
         """Answer with `error` if there is a place for it, take nothing more, and close."""
         if self.transport.is_closing():
             return
-        _refusals.note(error.code)
+        _refusals.warn(error.code)
         self._stop_deadline()
         self._is_refused = True
         self._connections.fell_idle(self)

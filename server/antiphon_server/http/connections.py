@@ -13,7 +13,7 @@ from enum import Enum
 from typing import Protocol
 
 from antiphon_server.http.descriptors import ConnectionLimits
-from antiphon_server.observability.rare_log import RareLog
+from antiphon_server.observability.rate_limited_log import RateLimitedLog
 
 # A network that one customer of a provider has whole.
 _IPV6_PREFIX_BITS = 64
@@ -47,13 +47,13 @@ class Connections:
         # By address; the oldest first.
         self._idle: dict[str, dict[Connection, None]] = {}
         self._reserve: dict[Connection, None] = {}
-        self._shortages = RareLog("antiphon.http", "connections closed or refused at the limit")
+        self._shortages = RateLimitedLog("antiphon.http", "connections closed or refused at the limit")
 
     def enter(self, connection: Connection, host: str) -> Place:
         """A new, idle connection from `host`."""
         address = _address(host)
         if not self._make_room(address):
-            self._shortages.note("too_many_connections")
+            self._shortages.warn("too_many_connections")
             return self._enter_reserve(connection)
         self._owners[connection] = address
         self._counts[address] += 1
@@ -95,7 +95,7 @@ class Connections:
         oldest = next((one for one in self._idle.get(address, ()) if one.is_flushed), None)
         if oldest is None:
             return False
-        self._shortages.note("idle_connection_closed")
+        self._shortages.warn("idle_connection_closed")
         self._drop(oldest)
         return True
 

@@ -22,13 +22,13 @@ from antiphon_executor.interface.errors import (
 from antiphon_server.errors import (
     ApiError,
     BadRequest,
+    InternalError,
     MethodNotAllowed,
     NotFound,
     Overloaded,
-    ServerFault,
     Unauthorized,
     Unavailable,
-    is_shortage_of_descriptors,
+    is_out_of_descriptors,
 )
 
 _OUR_SIDE = "something went wrong on our side; the server's log has it under this request's id"
@@ -48,11 +48,11 @@ def error_of(exc: BaseException) -> ApiError:
             return BadRequest("the request is not valid")
         case HTTPException():
             return _of_http(exc)
-        case _ if is_shortage_of_descriptors(exc):
+        case _ if is_out_of_descriptors(exc):
             message = "the server has no file descriptor free for this"
             return Unavailable(message, code="no_descriptor", retry_after_s=_BUSY_RETRY_S)
         case _:
-            return ServerFault(_OUR_SIDE)
+            return InternalError(_OUR_SIDE)
 
 
 def _of_engine(exc: EngineError) -> ApiError:
@@ -65,9 +65,9 @@ def _of_engine(exc: EngineError) -> ApiError:
             retry_after_s = exc.retry_after_s or _DEAD_RETRY_S
             return Unavailable(str(exc), code="engine_dead", retry_after_s=retry_after_s)
         case RequestFailed():
-            return ServerFault(str(exc), code="answer_lost")
+            return InternalError(str(exc), code="answer_lost")
         case _:
-            return ServerFault("the engine failed")
+            return InternalError("the engine failed")
 
 
 def headers_of(error: ApiError) -> dict[str, str]:
@@ -94,4 +94,4 @@ def _of_http(exc: HTTPException) -> ApiError:
         case status if status < 500:
             return BadRequest("the request cannot be read")
         case _:
-            return ServerFault(_OUR_SIDE)
+            return InternalError(_OUR_SIDE)

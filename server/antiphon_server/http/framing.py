@@ -6,7 +6,7 @@ The parser keeps an unfinished line in memory without reporting it, so the piece
 
 from __future__ import annotations
 
-from antiphon_server.errors import BadRequest, HeadTooLarge
+from antiphon_server.errors import BadRequest, HeadersTooLarge
 
 
 class Framing:
@@ -30,10 +30,10 @@ class Framing:
         self._piece_bytes = max(0, self._piece_bytes - size_bytes)
 
     def trailer(self, size_bytes: int) -> None:
-        """A trailer field. Raises `HeadTooLarge`."""
+        """A trailer field. Raises `HeadersTooLarge`."""
         self._trailer_bytes += size_bytes
         if self._trailer_bytes > self._limit_bytes:
-            raise HeadTooLarge("the trailers after the body are too large", code="trailers_too_large")
+            raise HeadersTooLarge("the trailers after the body are too large", code="trailers_too_large")
 
     def head_ended(self) -> None:
         self._restart()
@@ -50,7 +50,7 @@ class Framing:
         if self._bytes <= self._limit_bytes + self._body_bytes:
             return
         if not self.in_body:
-            raise HeadTooLarge("the request's head is too large")
+            raise HeadersTooLarge("the request's head is too large")
         raise BadRequest(
             "the body's chunks are too small, or their extensions or trailers too long",
             code="chunk_framing_too_large",

@@ -15,7 +15,7 @@ from typing import Protocol
 import ffmpeg
 
 from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ
-from antiphon_server.errors import ServerFault
+from antiphon_server.errors import InternalError
 from antiphon_server.media.ffmpeg import find_ffmpeg
 from antiphon_server.media.wav_header import SAMPLE_BYTES, wav_header
 from antiphon_server.openai_api.options import AudioFormat
@@ -52,7 +52,7 @@ class PcmEncoder:
 class FfmpegEncoder:
     """One ffmpeg child process, started with the first samples. `encode_pcm` never waits for its output.
 
-    `files`: descriptors that the child inherits. Both methods raise ServerFault if ffmpeg fails or exceeds
+    `files`: descriptors that the child inherits. Both methods raise InternalError if ffmpeg fails or exceeds
     `deadline_s`.
     """
 
@@ -71,7 +71,7 @@ class FfmpegEncoder:
                 child.stdin.write(pcm)  # type: ignore[union-attr]  # it was started with pipes
                 await child.stdin.drain()  # type: ignore[union-attr]
         except (TimeoutError, OSError):
-            raise ServerFault("the speech could not be encoded") from None
+            raise InternalError("the speech could not be encoded") from None
         return self._pop_encoded()
 
     async def finish_encoding(self) -> bytes:
@@ -85,7 +85,7 @@ class FfmpegEncoder:
         except TimeoutError:
             code = -1
         if code != 0:
-            raise ServerFault("the speech could not be encoded")
+            raise InternalError("the speech could not be encoded")
         return self._pop_encoded()
 
     async def close(self) -> None:
@@ -129,7 +129,7 @@ async def open_encoder(audio_format: AudioFormat, deadline_s: float) -> AsyncIte
 
 
 async def encode_file(pcm: bytes, audio_format: AudioFormat, deadline_s: float) -> bytes:
-    """A whole file. `pcm`: s16le, mono, 24 kHz. Raises ServerFault if ffmpeg fails or takes too long."""
+    """A whole file. `pcm`: s16le, mono, 24 kHz. Raises InternalError if ffmpeg fails or takes too long."""
     if audio_format == "wav":
         return wav_header(len(pcm) // SAMPLE_BYTES, OUTPUT_SAMPLE_RATE_HZ) + pcm
     if audio_format == "pcm16":

@@ -12,7 +12,7 @@ from functools import partial
 
 from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, Media, Picture, VideoClip
 from antiphon_executor.interface.media_geometry import MediaGeometry
-from antiphon_server.errors import BadRequest, ServerFault
+from antiphon_server.errors import BadRequest, InternalError
 from antiphon_server.media.budget import Budget, ReserveBytes, no_reservation
 from antiphon_server.media.data_url import check_inline, decode_inline
 from antiphon_server.media.decode.audio import SAMPLE_BYTES, AudioDecoder
@@ -49,7 +49,7 @@ class MediaLoader:
         self._sizing = Sizing(self.policy, geometry)
 
     async def start(self) -> None:
-        """Starts the decoders. Raises ServerFault, or SandboxTooWeak."""
+        """Starts the decoders. Raises InternalError, or SandboxTooWeak."""
         sandbox = Sandbox(self.policy)
         (await sandbox.start()).log()
         self._sandbox = sandbox
@@ -70,7 +70,7 @@ class MediaLoader:
         if not outcome.succeeded or len(outcome.output) != job.output_bytes:
             await self.close()
             said = outcome.log.decode(errors="replace").strip()[-_SAID_CHARACTERS:]
-            raise ServerFault(f"a confined media decoder does not decode: {said or 'it ended at once'}")
+            raise InternalError(f"a confined media decoder does not decode: {said or 'it ended at once'}")
 
     async def load(self, sources: Sequence[MediaSource], hold: ReserveBytes = no_reservation) -> Media:
         """Decodes all parts; each kind keeps its order. `hold` is told of decoded bytes, and may refuse them.
@@ -81,7 +81,7 @@ class MediaLoader:
         if not sources:
             return Media()
         if self._sandbox is None:
-            raise ServerFault("media decoding has not been started")
+            raise InternalError("media decoding has not been started")
         self._check_counts(sources)
         one = _Loading(self.policy, self._fetcher, self._sandbox, self._sizing, hold)
         with first_failure():

@@ -31,10 +31,10 @@ _QUEUED_LINES = 10_000
 _FLUSH_S = 1.0
 
 
-def configure(settings: LogSettings, stream: TextIO) -> LineHandler:
+def configure(settings: LogSettings, stream: TextIO) -> BackgroundHandler:
     """Send our own lines, uvicorn's warnings and other libraries' warnings to `stream`."""
-    formatter = PlainLines if is_plain(settings, stream) else JsonLines
-    handler = LineHandler(stream)
+    formatter = PlainFormatter if is_plain(settings, stream) else JsonFormatter
+    handler = BackgroundHandler(stream)
     handler.setFormatter(formatter(settings.exception_messages))
     for name, floor in _LEVELS.items():
         logger = logging.getLogger(name)
@@ -58,7 +58,7 @@ def is_plain(settings: LogSettings, stream: TextIO) -> bool:
     return settings.format == "plain" or (settings.format == "auto" and stream.isatty())
 
 
-class LineHandler(logging.Handler):
+class BackgroundHandler(logging.Handler):
     """Hands each line to a thread that writes it. Lines beyond a bound are counted, not kept."""
 
     def __init__(self, stream: TextIO) -> None:
@@ -111,7 +111,7 @@ def escape(text: str) -> str:
     return _UNPRINTABLE.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
 
 
-class JsonLines(logging.Formatter):
+class JsonFormatter(logging.Formatter):
     """One JSON object a record: time, level, logger, request, message, and what `extra` gives as `fields`."""
 
     def __init__(self, exception_messages: bool = False) -> None:
@@ -132,7 +132,7 @@ class JsonLines(logging.Formatter):
         return json.dumps(line, ensure_ascii=True)
 
 
-class PlainLines(logging.Formatter):
+class PlainFormatter(logging.Formatter):
     """For people at a terminal."""
 
     def __init__(self, exception_messages: bool = False) -> None:

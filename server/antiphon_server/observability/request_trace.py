@@ -1,7 +1,6 @@
-"""How one answer came along: which milestone it reached when, for operators who ask where the time goes.
+"""Request traces: when one request reached each stage, as one log line for operators who ask where time goes.
 
-In: notes of the request's own tasks, and of the engine. Out: one log line an answer. Where the setting
-`logs.milestones` is off there is nothing to note in, and a note costs a look at a context variable.
+With the setting `logs.milestones` off no trace is kept, and a mark costs one look-up of a context variable.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Literal
 
 from antiphon_executor.interface.request import EngineMark, MarkSink
 
-ServerMilestone = Literal[
+ServerMark = Literal[
     "body_read",
     "planned",
     "admitted",
@@ -28,40 +27,40 @@ ServerMilestone = Literal[
 _log = logging.getLogger("antiphon.milestones")
 
 
-class Milestones:
-    """Of one request, in milliseconds since its first byte. The first time counts."""
+class RequestTrace:
+    """The marks of one request, in milliseconds since its first byte. Only the first of each name counts."""
 
     def __init__(self, arrived_s: float) -> None:
         self._arrived_s = arrived_s
         self._ms: dict[str, float] = {}
 
-    def note(self, milestone: ServerMilestone | EngineMark, at_s: float) -> None:
-        """`at_s`: monotonic."""
-        self._ms.setdefault(f"{milestone}_ms", round((at_s - self._arrived_s) * 1e3, 2))
+    def mark(self, name: ServerMark | EngineMark, at_s: float) -> None:
+        """`at_s`: monotonic clock."""
+        self._ms.setdefault(f"{name}_ms", round((at_s - self._arrived_s) * 1e3, 2))
 
-    def write(self) -> None:
-        """In the order in which they were reached."""
-        fields = dict(sorted(self._ms.items(), key=lambda reached: reached[1]))
+    def log(self) -> None:
+        """Write all marks in one line, sorted by time."""
+        fields = dict(sorted(self._ms.items(), key=lambda mark: mark[1]))
         _log.info("milestones", extra={"fields": fields})
 
 
-current: ContextVar[Milestones | None] = ContextVar("milestones", default=None)
+current: ContextVar[RequestTrace | None] = ContextVar("request_trace", default=None)
 
 
-def note(milestone: ServerMilestone) -> None:
-    """The request of this task reaches `milestone` now."""
-    if (milestones := current.get()) is not None:
-        milestones.note(milestone, time.monotonic())
+def mark(name: ServerMark) -> None:
+    """Record that this task's request has reached `name` now."""
+    if (trace := current.get()) is not None:
+        trace.mark(name, time.monotonic())
 
 
-def engine_note() -> MarkSink | None:
-    """What the engine is to tell of the request of this task; None where nobody asks."""
-    milestones = current.get()
-    return None if milestones is None else milestones.note
+def engine_marker() -> MarkSink | None:
+    """The callback through which the engine adds its own marks, or None if traces are off."""
+    trace = current.get()
+    return None if trace is None else trace.mark
 
 
-def write_milestones() -> None:
-    """The answer of this task has ended."""
-    if (milestones := current.get()) is not None:
-        milestones.note("ended", time.monotonic())
-        milestones.write()
+def log_trace() -> None:
+    """Mark the end of this task's request and log its trace."""
+    if (trace := current.get()) is not None:
+        trace.mark("ended", time.monotonic())
+        trace.log()

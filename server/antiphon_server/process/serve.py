@@ -29,7 +29,7 @@ from antiphon_server.chat.service import Service
 from antiphon_server.chat.transcripts import Transcripts
 from antiphon_server.config.settings import Settings
 from antiphon_server.errors import ApiError
-from antiphon_server.exits import ExitCode, StartupError, end_within, report
+from antiphon_server.exits import ExitCode, StartupError, force_exit_after, report
 from antiphon_server.http.app import create_app
 from antiphon_server.http.descriptors import raise_limit
 from antiphon_server.http.lifecycle import Lifecycle, drain, probe_loop_lag, watch_engine
@@ -40,8 +40,8 @@ from antiphon_server.observability import logging as logs
 from antiphon_server.observability.metrics import ServerMetrics
 from antiphon_server.process.banner import Progress, banner, logged_steps, printed_steps
 from antiphon_server.process.console import Console
-from antiphon_server.process.foreign_output import ForeignOutput
-from antiphon_server.process.memory import keep_what_is_there
+from antiphon_server.process.memory import freeze_startup_objects
+from antiphon_server.process.output_capture import OutputCapture
 from antiphon_server.process.uvicorn_server import Front, HttpServer, loading_app
 from antiphon_server.version import VERSION
 
@@ -73,7 +73,7 @@ async def start_real_engine(settings: EngineSettings, progress: Callable[[str], 
 def run(settings: Settings, sock: socket.socket, start_engine: StartEngine = start_real_engine) -> ExitCode:
     """Serve on a listening socket until told to stop. A process that then will not end is ended."""
     raise_limit()
-    foreign = ForeignOutput(settings.logs)
+    foreign = OutputCapture(settings.logs)
     console = foreign.start()
     log = logs.configure(settings.logs, console.err)
     try:
@@ -96,7 +96,7 @@ class Serving:
         sock: socket.socket,
         start_engine: StartEngine,
         console: Console,
-        foreign: ForeignOutput,
+        foreign: OutputCapture,
     ) -> None:
         self._settings = settings
         self._sock = sock
@@ -115,7 +115,7 @@ class Serving:
         try:
             return await self._run()
         except StartupError as error:
-            end_within(_WAY_OUT_S, error.code)
+            force_exit_after(_WAY_OUT_S, error.code)
             return report(error, self._console.err)
 
     async def _run(self) -> ExitCode:
@@ -137,7 +137,7 @@ class Serving:
             else:
                 code = await self._serve(self._assemble(engine, prompts, grammars, media), front, http_task)
             # An import, an engine's thread or its `close` may block: from here on nothing holds up the end.
-            end_within(_DEAD_WAY_OUT_S if code is ExitCode.ENGINE_DIED else _WAY_OUT_S, code)
+            force_exit_after(_DEAD_WAY_OUT_S if code is ExitCode.ENGINE_DIED else _WAY_OUT_S, code)
             return code
         finally:
             http.stop()
@@ -192,7 +192,8 @@ class Serving:
         self, engine: OmniEngine, prompts: PromptRenderer, grammars: GrammarPricer, media: MediaLoader
     ) -> Service:
         settings = self._settings
-        admission = Admission(capacity_of(settings, engine.card.capacity), lambda: engine.status().frame_time)
+        capacity = admission_capacity(settings, engine.card.capacity)
+        admission = Admission(capacity, lambda: engine.status().frame_time)
         media.set_geometry(engine.card.media)
         self._metrics.watch_load(lambda: admission.load)
         self._metrics.watch_engine(engine.status)
@@ -203,7 +204,7 @@ class Serving:
         app = create_app(service, self._life)
         # Made on the first request it would hold the event loop for a tenth of a second.
         app.openapi()
-        keep_what_is_there()
+        freeze_startup_objects()
         front.app = app
         self._foreign.begin_serving()
         self._life.stage = "serving"
@@ -251,7 +252,7 @@ def _no_longer_reached(http: asyncio.Task[None]) -> ExitCode:
     return ExitCode.FAULT
 
 
-def capacity_of(settings: Settings, engines: EngineCapacity) -> Capacity:
+def admission_capacity(settings: Settings, engines: EngineCapacity) -> Capacity:
     """How much the door lets in: as much as the engines run at once, and a bounded queue."""
     engine, limits = settings.engine, settings.server.limits
     return Capacity(

@@ -18,7 +18,7 @@ import sys
 
 from PIL import Image
 
-from antiphon_server.errors import ServerFault
+from antiphon_server.errors import InternalError
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
 from antiphon_server.media.sandbox.job import SoundJob
@@ -67,7 +67,7 @@ async def decode_unchecked(policy: MediaPolicy) -> None:
         job = SoundJob("wav", ("pcm_s16le",), 16, 16, 64)
         outcome = await sandbox.run(job, [wav_header(16, 16_000) + bytes(32)])
         print("decoded", outcome)
-    except ServerFault as error:
+    except InternalError as error:
         print(error.message)
     await sandbox.close()
 

@@ -13,7 +13,7 @@ import numpy as np
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from antiphon_server.errors import ServerFault
+from antiphon_server.errors import InternalError
 from antiphon_server.media.encode import FfmpegEncoder, encode_file, open_encoder
 from antiphon_server.media.ffmpeg import find_ffmpeg
 from antiphon_server.media.wav_header import wav_header
@@ -98,7 +98,7 @@ async def test_whole_files_leave_no_descriptor_and_no_child() -> None:
     before = process.num_fds(), len(process.children())
     for _ in range(3):
         await encode_file(PCM, "mp3", DEADLINE_S)
-    with pytest.raises(ServerFault):
+    with pytest.raises(InternalError):
         await encode_file(PCM, "flac", 1e-6)
     assert (process.num_fds(), len(process.children())) == before
 
@@ -147,7 +147,7 @@ async def test_an_encoder_that_dies_is_our_fault_and_says_nothing_more() -> None
         assert isinstance(sound, FfmpegEncoder)
         assert sound.child is not None
         sound.child.kill()
-        with pytest.raises(ServerFault, match="could not be encoded"):
+        with pytest.raises(InternalError, match="could not be encoded"):
             await sound.finish_encoding()
 
 
@@ -155,7 +155,7 @@ async def test_an_encoder_that_hangs_is_given_up_at_its_deadline() -> None:
     sound = FfmpegEncoder(["sleep", "60"], deadline_s=0.2)
     try:
         await sound.encode_pcm(b"\0\0")
-        with pytest.raises(ServerFault):
+        with pytest.raises(InternalError):
             await sound.finish_encoding()
     finally:
         await sound.close()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from antiphon_executor.interface.media import Media
-from antiphon_server.errors import BadRequest, Overloaded, ServerFault
+from antiphon_server.errors import BadRequest, InternalError, Overloaded
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.part import number_parts
@@ -55,7 +55,7 @@ async def test_no_media_is_no_work(loader: MediaLoader) -> None:
 
 
 async def test_a_loader_that_was_not_started_says_so() -> None:
-    with pytest.raises(ServerFault):
+    with pytest.raises(InternalError):
         await MediaLoader(MediaPolicy()).load([part("image", coloured(1))])
 
 

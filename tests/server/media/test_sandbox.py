@@ -23,7 +23,7 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from antiphon_server.errors import ApiError, BadRequest, Overloaded, ServerFault, Unavailable
+from antiphon_server.errors import ApiError, BadRequest, InternalError, Overloaded, Unavailable
 from antiphon_server.media import loader as loading
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
@@ -210,7 +210,7 @@ async def test_closing_leaves_no_process() -> None:
 async def test_a_decoder_that_does_not_start_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "executable", "/bin/false")
     sandbox = Sandbox(MediaPolicy())
-    with pytest.raises(ServerFault, match="a media decoder did not start"):
+    with pytest.raises(InternalError, match="a media decoder did not start"):
         await sandbox.start()
 
 
@@ -218,14 +218,14 @@ async def test_the_log_says_why_the_decoders_did_not_start(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(fork_client, "_MODULE", ("-I", "-c", "raise OSError('no codecs')"))
-    with pytest.raises(ServerFault):
+    with pytest.raises(InternalError):
         await Sandbox(MediaPolicy()).start()
     assert "the media decoders did not start: OSError: no codecs" in caplog.text
 
 
 async def test_a_decoder_that_does_not_decode_is_found_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "wav_header", lambda *_: b"no sound")
-    with pytest.raises(ServerFault, match="a confined media decoder does not decode"):
+    with pytest.raises(InternalError, match="a confined media decoder does not decode"):
         await MediaLoader(MediaPolicy()).start()
 
 

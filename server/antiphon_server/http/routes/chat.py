@@ -20,7 +20,7 @@ from antiphon_server.chat.turn_spec import plan_turn
 from antiphon_server.http.body_limits import HELD_BODY, HeldBody
 from antiphon_server.http.routes.models import require_model, served_name
 from antiphon_server.http.streaming.response import ChatDelivery
-from antiphon_server.observability.request_trace import Milestones, current, note
+from antiphon_server.observability.request_trace import RequestTrace, current, mark
 from antiphon_server.openai_api.request import ChatRequest, parse_chat_request
 from antiphon_server.openai_api.response import Completion
 
@@ -52,13 +52,13 @@ _SCHEMA = ChatRequest.model_json_schema(ref_template=f"{_SCHEMA_AT}/$defs/{{mode
 async def create_chat_completion(request: Request) -> Response:
     service: Service = request.app.state.service
     if service.settings.logs.milestones:
-        current.set(Milestones(request.state.arrived_s))
+        current.set(RequestTrace(request.state.arrived_s))
     try:
         # Not `request.body()`, which would keep the bytes, media and all, for as long as the answer takes.
         body = b"".join([piece async for piece in request.stream()])
     except ClientDisconnect:
         return Response(status_code=_CLIENT_CLOSED_REQUEST)
-    note("body_read")
+    mark("body_read")
     service.metrics.uploaded(time.monotonic() - request.state.arrived_s)
     if len(body) <= _SMALL_BODY_BYTES:
         parsed = parse_chat_request(body)
@@ -67,7 +67,7 @@ async def create_chat_completion(request: Request) -> Response:
     require_model(service, parsed.model)
     salt = _salt_of(request, service)
     plan = plan_turn(parsed, service, served_name(service), salt)
-    note("planned")
+    mark("planned")
     rates = partial(service.admission.rates.headers, salt or "")
     held: HeldBody = request.scope["state"][HELD_BODY]
     turn = run_turn(plan, service, held.release, request.state.arrived_s)

@@ -32,7 +32,7 @@ from antiphon_server.http.middleware import ClientStalled
 from antiphon_server.http.streaming.event_pump import EndOfStream, EventPump, IdleTimeout
 from antiphon_server.http.streaming.sse import KEEP_ALIVE, EventStream, frame
 from antiphon_server.media.encode import AudioEncoder, encode_file, open_encoder
-from antiphon_server.observability.request_trace import note, write_milestones
+from antiphon_server.observability.request_trace import log_trace, mark
 from antiphon_server.openai_api.response import Chunk
 
 _log = logging.getLogger("antiphon.turn")
@@ -72,7 +72,7 @@ class ChatDelivery(Response):
             gone.cancel()
             work.cancel()
             await asyncio.gather(work, gone, return_exceptions=True)
-            write_milestones()
+            log_trace()
         if not work.cancelled():
             work.result()
 
@@ -226,7 +226,7 @@ class _StreamedAnswer:
 
     def _note_taken(self, pcm: bytes, since_s: float, now_s: float) -> None:
         """A client that takes speech more slowly than it plays is dropped when it is too far behind."""
-        note("first_packet")
+        mark("first_packet")
         self._ramp.sent(now_s, pcm)
         self._taken_bytes += len(pcm)
         self._service.engine.report_consumed(self._head.id, self._taken_bytes // 2)

@@ -14,7 +14,7 @@ from functools import cache
 
 import httpx
 
-from antiphon_server.errors import BadRequest, is_shortage_of_descriptors
+from antiphon_server.errors import BadRequest, is_out_of_descriptors
 from antiphon_server.media.budget import no_reservation
 from antiphon_server.media.fetch.url_policy import Target, is_allowed_address, is_allowed_host, parse
 from antiphon_server.media.part import Part
@@ -71,7 +71,7 @@ class Fetcher:
                 raise part.over("took too long to fetch", limit, "fetch_s", _SEND_INLINE) from None
             raise part.bad("comes too slowly from its host", _SEND_INLINE, "media_fetch_failed") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            if is_shortage_of_descriptors(error):
+            if is_out_of_descriptors(error):
                 raise
             raise part.bad("could not be fetched", _SEND_INLINE, "media_fetch_failed") from None
 

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 
-from antiphon_server.errors import ServerFault
+from antiphon_server.errors import InternalError
 from antiphon_server.media.sandbox.confinement import Origin
 from antiphon_server.media.sandbox.fork_protocol import (
     LOG_BYTES,
@@ -59,7 +59,7 @@ class ForkClient:
     async def launch(self, job: Job, files: Sequence[int]) -> int:
         """Starts a worker, and first the fork server where there is none. Returns the worker's number.
 
-        Raises ServerFault if the fork server does not come up, OSError if the machine has no room for it.
+        Raises InternalError if the fork server does not come up, OSError if the machine has no room for it.
         """
         try:
             return await self._launch(job, files)
@@ -125,7 +125,7 @@ class ForkClient:
                 await self._stop()
                 lines = written(complaint, LOG_BYTES).decode(errors="replace").strip().splitlines()
                 logger.error("the media decoders did not start: %s", lines[-1] if lines else "no word of why")
-                raise ServerFault("a media decoder did not start")
+                raise InternalError("a media decoder did not start")
         asyncio.get_running_loop().add_reader(self._control.fileno(), self._receive)
 
     async def _spawn(self, complaint: int) -> None:

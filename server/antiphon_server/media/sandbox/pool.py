@@ -16,7 +16,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
 
-from antiphon_server.errors import Overloaded, ServerFault, Unavailable
+from antiphon_server.errors import InternalError, Overloaded, Unavailable
 from antiphon_server.media.policy import MediaPolicy, flag
 from antiphon_server.media.sandbox.fork_client import ForkClient, ForkServerDied
 from antiphon_server.media.sandbox.fork_protocol import LOG_BYTES, NOT_CONFINED, WorkerSettings
@@ -67,13 +67,13 @@ class Sandbox:
     async def start(self) -> Layers:
         """Starts the decoders and looks at what confines them.
 
-        Raises SandboxTooWeak where a required layer is missing, ServerFault where a decoder does not come up.
+        Raises SandboxTooWeak if a required layer is missing, InternalError if a decoder does not start.
         """
         outcome = await self.run(ProbeJob(), [])
         layers = Layers.decode(outcome.log) if outcome.succeeded else None
         if layers is None:
             await self.close()
-            raise ServerFault("a media decoder did not start")
+            raise InternalError("a media decoder did not start")
         if layers.missing_required and not self._policy.allow_weak_sandbox:
             await self.close()
             raise SandboxTooWeak(layers)
@@ -106,7 +106,7 @@ class Sandbox:
                     layers = Layers.decode(said)
                     missing = ", ".join(layers.missing_required) if layers else "it does not say which"
                     logger.error("a media decoder refused to work without a required layer: %s", missing)
-                    raise ServerFault("a media decoder did not start")
+                    raise InternalError("a media decoder did not start")
                 return Outcome(code == 0, code is None, take(output), said)
 
     @contextlib.asynccontextmanager

@@ -1,7 +1,4 @@
-"""A log line for what hostile clients can cause at any rate: written seldom, with the number of times.
-
-In: events. Out: at most one warning per interval. It never writes what a client sent.
-"""
+"""Warnings about events that clients can cause at any rate: one line per ten seconds at most, counted."""
 
 from __future__ import annotations
 
@@ -12,8 +9,8 @@ from collections.abc import Callable
 _INTERVAL_S = 10.0
 
 
-class RareLog:
-    """One kind of event. The first is written at once, later ones together with the next line."""
+class RateLimitedLog:
+    """Warnings of one kind. The first is written at once; later ones are counted in the next line."""
 
     def __init__(self, logger: str, message: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._log = logging.getLogger(logger)
@@ -22,8 +19,8 @@ class RareLog:
         self._count = 0
         self._next_s = float("-inf")
 
-    def note(self, code: str) -> None:
-        """`code`: one of our own error codes; the line has that of the latest event."""
+    def warn(self, code: str) -> None:
+        """`code`: one of our own error codes, never text from a client. The line carries the latest one."""
         self._count += 1
         now_s = self._clock()
         if now_s < self._next_s:

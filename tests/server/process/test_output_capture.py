@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from antiphon_server.exits import ExitCode
-from tests.server.test_lifecycle import CHAT, echo
+from tests.server.process.test_serve import CHAT, echo
 
 pytestmark = pytest.mark.promise("R29", "R46")
 
@@ -67,11 +67,11 @@ def test_before_it_serves_the_words_can_be_read_at_level_debug(checkpoint: Path)
 def program(body: str) -> list[str]:
     start = """
         import os, subprocess, sys, time
-        from antiphon_server import logs
+        from antiphon_server.observability import logging as logs
         from antiphon_server.config.settings import LogSettings
-        from antiphon_server.process.foreign_output import ForeignOutput
+        from antiphon_server.process.output_capture import OutputCapture
         settings = LogSettings(format="json")
-        foreign = ForeignOutput(settings)
+        foreign = OutputCapture(settings)
         console = foreign.start()
         log = logs.configure(settings, console.err)
     """

@@ -9,7 +9,7 @@ from functools import cache
 
 import pytest
 
-from antiphon_server.config.flags import FlagParser, settings_leaves
+from antiphon_server.config.flags import FlagParser, setting_fields
 from antiphon_server.media import policy
 from tests.project.sources import Source, product
 
@@ -60,7 +60,7 @@ def declared_flags() -> set[str]:
 
 @pytest.mark.parametrize("source", product("server") + product("executor"), ids=lambda source: source.name)
 def test_every_flag_and_setting_that_a_message_names_exists_under_that_name(source: Source) -> None:
-    settings = {leaf.name for leaf in settings_leaves()}
+    settings = {leaf.name for leaf in setting_fields()}
     foreign = next((flags for name, flags in OTHERS.items() if source.name.endswith(name)), set())
     wrong = []
     for line, text in messages(source):

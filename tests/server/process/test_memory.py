@@ -9,7 +9,7 @@ import sys
 PROGRAM = """
 import json, sys, threading
 from pathlib import Path
-from antiphon_server.process.memory import return_large_buffers
+from antiphon_server.process.memory import tune_malloc
 
 def resident_mib():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
@@ -21,7 +21,7 @@ def work(turns=6, mib=2):
         kept.extend(bytes(2000) for _ in media)
         media = [(bytearray(mib << 20), kept.append(bytes(2000))) for _ in range(8)]
 
-done = return_large_buffers() if "told" in sys.argv else False
+done = tune_malloc() if "told" in sys.argv else False
 before = resident_mib()
 for _ in range(2):
     threads = [threading.Thread(target=work) for _ in range(6)]
@@ -56,7 +56,7 @@ def test_what_the_operator_has_chosen_stays() -> None:
 
 
 def test_what_start_up_has_made_is_not_looked_through_again() -> None:
-    program = "import gc; from antiphon_server.process.memory import keep_what_is_there as keep; keep(); "
+    program = "import gc; from antiphon_server.process.memory import freeze_startup_objects as keep; keep(); "
     program += "print(gc.get_freeze_count(), len(gc.get_objects()))"
     run = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=60, check=True)
     kept, looked_at = map(int, run.stdout.split())
@@ -65,12 +65,12 @@ def test_what_start_up_has_made_is_not_looked_through_again() -> None:
 
 OLD_RUBBISH = """
 import gc, weakref
-from antiphon_server.process.memory import keep_what_is_there
+from antiphon_server.process.memory import freeze_startup_objects
 
 class Held: pass
 
 start_up = [[] for _ in range(500_000)]
-keep_what_is_there()
+freeze_startup_objects()
 held = Held()
 held.myself, looked_at = held, weakref.ref(held)
 gc.collect(1)

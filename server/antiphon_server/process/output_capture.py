@@ -40,7 +40,7 @@ _KNOWN_ERRORS = frozenset(
 _log = logging.getLogger("antiphon.foreign")
 
 
-class ForeignOutput:
+class OutputCapture:
     """Stands in for descriptors 1 and 2 from `start` on. `close` once nothing of ours is to be written."""
 
     def __init__(self, settings: LogSettings) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from antiphon_server.config.settings import LogSettings
-from antiphon_server.observability.logging import JsonLines, PlainLines, configure, escape, request_id
+from antiphon_server.observability.logging import JsonFormatter, PlainFormatter, configure, escape, request_id
 
 pytestmark = pytest.mark.promise("R29")
 
@@ -40,7 +40,7 @@ def raised() -> BaseException:
         return error
 
 
-@pytest.mark.parametrize("formatter", [JsonLines(), PlainLines()])
+@pytest.mark.parametrize("formatter", [JsonFormatter(), PlainFormatter()])
 def test_no_injection_makes_a_second_line_or_reaches_the_terminal(formatter: logging.Formatter) -> None:
     token = request_id.set(INJECTION)
     try:
@@ -52,7 +52,7 @@ def test_no_injection_makes_a_second_line_or_reaches_the_terminal(formatter: log
 
 
 def test_a_json_line_has_its_fields() -> None:
-    line = json.loads(JsonLines().format(record("request", status=200, path="/v1/models")))
+    line = json.loads(JsonFormatter().format(record("request", status=200, path="/v1/models")))
     assert (line["message"], line["level"], line["status"], line["path"]) == (
         "request",
         "info",
@@ -62,19 +62,19 @@ def test_a_json_line_has_its_fields() -> None:
     assert line["time"].endswith("Z")
 
 
-@pytest.mark.parametrize("formatter", [JsonLines, PlainLines])
+@pytest.mark.parametrize("formatter", [JsonFormatter, PlainFormatter])
 def test_what_an_exception_says_is_not_logged_unless_asked_for(formatter: Any) -> None:
     quiet = formatter(exception_messages=False).format(record("failed", exc=raised()))
     assert SAID not in quiet
     assert "ValueError" in quiet
     assert "KeyError" in quiet
-    assert "test_logs.py" in quiet
+    assert "test_logging.py" in quiet
     assert SAID in formatter(exception_messages=True).format(record("failed", exc=raised()))
 
 
 def test_a_line_is_bounded() -> None:
     assert len(escape("a" * 1_000_000)) < 10_000
-    assert len(JsonLines().format(record("%s", "a" * 1_000_000))) < 20_000
+    assert len(JsonFormatter().format(record("%s", "a" * 1_000_000))) < 20_000
 
 
 @pytest.fixture
