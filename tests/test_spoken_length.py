@@ -45,11 +45,11 @@ def test_more_text_never_takes_less_time(first: str, more: str) -> None:
 def test_a_slow_voice_is_known_after_some_answers_and_others_are_not_touched() -> None:
     paces = VoicePaces()
     slow, usual = paces.of("slow"), spoken_frames(COUNTING)
-    assert (slow.frames(COUNTING), slow.doubt) == (pytest.approx(usual), 1.0)
+    assert (slow.frames(COUNTING), slow.uncertainty) == (pytest.approx(usual), 1.0)
     for _ in range(100):
-        slow.learn(COUNTING, round(1.5 * usual))
+        slow.measured(COUNTING, round(1.5 * usual))
     assert slow.frames(COUNTING) == pytest.approx(1.5 * usual, rel=0.05)
-    assert slow.doubt < 0.1
+    assert slow.uncertainty < 0.1
     assert paces.of("slow") is slow
     assert paces.of("other").frames(COUNTING) == pytest.approx(usual)
 
@@ -58,5 +58,5 @@ def test_a_voice_that_changes_is_learned_anew() -> None:
     pace, usual = VoicePace(), spoken_frames(COUNTING)
     for factor in (1.5, 0.8):
         for _ in range(400):
-            pace.learn(COUNTING, round(factor * usual))
+            pace.measured(COUNTING, round(factor * usual))
     assert pace.frames(COUNTING) == pytest.approx(0.8 * usual, rel=0.05)

@@ -253,7 +253,7 @@ async def test_the_pace_of_a_voice_is_learned_of_whole_answers_that_end_by_thems
         stream.feed([1, 2, 3], final=True)
         wire.say([LOUD] * 20)
         assert [event async for event in stream.events()][-1] == SpeechEnded(reason, 20)
-        assert (pace.doubt < 1) == (not cut and reason == "stop")
+        assert (pace.uncertainty < 1) == (not cut and reason == "stop")
 
 
 async def test_the_first_sound_of_an_answer_rises_from_nothing_and_the_rest_is_the_vocoders() -> None:

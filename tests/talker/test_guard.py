@@ -91,29 +91,29 @@ def test_a_limit_that_is_not_set_is_not_held() -> None:
 def test_speech_whose_text_was_cut_ends_at_its_bound() -> None:
     guard = SpeechGuard(SETTINGS)
     guard.text(5, complete=True)
-    guard.cut(20, doubt=0)
+    guard.cut(20, uncertainty=0)
     assert listen(guard, varied(200)) == (1.3 * 20 + 8, "overlong")
 
 
 def test_speech_whose_text_was_cut_ends_in_a_pause_from_halfway_to_its_bound_on() -> None:
     guard = SpeechGuard(SETTINGS)
     guard.text(5, complete=True)
-    guard.cut(20, doubt=0)
+    guard.cut(20, uncertainty=0)
     pauses = varied(10) + varied(4, QUIET) + varied(16) + varied(1, QUIET)
     assert listen(guard, pauses) == (31, "overlong")
 
 
 def test_a_voice_that_is_not_known_is_given_more_time() -> None:
     guard = SpeechGuard(SETTINGS)
-    guard.cut(20, doubt=1)
+    guard.cut(20, uncertainty=1)
     assert listen(guard, varied(200)) == (1.55 * 20 + 8, "overlong")
 
 
 @given(st.integers(1, 400), st.floats(0, 1))
-def test_speech_as_long_as_its_cut_text_takes_is_let_be(frames: int, doubt: float) -> None:
+def test_speech_as_long_as_its_cut_text_takes_is_let_be(frames: int, uncertainty: float) -> None:
     guard = SpeechGuard(SETTINGS)
     guard.text(1, complete=False)
-    guard.cut(frames, doubt)
+    guard.cut(frames, uncertainty)
     assert listen(guard, varied(frames) + varied(4, QUIET)[: frames // 10]) is None
 
 

@@ -1,7 +1,4 @@
-"""How sound becomes tokens: samples → mel frames → tokens, and when each token begins.
-
-In: a clip's samples or mel frames. Out: exact counts and times, in whole numbers. Pure; computes no features.
-"""
+"""Arithmetic of audio tokens: samples to mel frames to tokens, and the start time of each token."""
 
 from __future__ import annotations
 
@@ -19,10 +16,10 @@ FRAME_MS = 10
 
 
 def mel_frames(samples: int) -> int:
-    """Mel frames of a clip at 16 kHz: one each full 10 ms, as `WhisperFeatureExtractor` counts them.
+    """Mel frames of a clip at 16 kHz: one per complete 10 ms, as `WhisperFeatureExtractor` counts them.
 
-    A clip shorter than one analysis window of 25 ms counts as that long: it is filled up with silence.
-    ValueError for an empty one.
+    A clip shorter than one analysis window (25 ms) is padded with silence to that length. Raises ValueError
+    for an empty clip.
     """
     if samples <= 0:
         raise ValueError("a clip without samples has no tokens")
@@ -31,9 +28,10 @@ def mel_frames(samples: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class AudioGeometry:
-    """`window_frames` mel frames at a time go through `halvings` stride-2 convolutions.
+    """Windows of `window_frames` mel frames, each reduced by `halvings` stride-2 convolutions.
 
-    100 → 50 → 25 → 13 → 7. Each window is convolved alone, so every full second has the same 7 tokens.
+    Example with four convolutions: 100, 50, 25, 13, 7. Windows are convolved separately, so every complete
+    second has 7 tokens.
     """
 
     window_frames: int = 100
@@ -57,7 +55,7 @@ class AudioGeometry:
         return windows * self.window_tokens + self._halved(rest)
 
     def start_ms(self, token: int) -> int:
-        """When a token begins, from the clip's start: 160 ms a token, and a new window every second."""
+        """Start of a token in milliseconds: `token_ms` per token, restarting with each window."""
         window, place = divmod(token, self.window_tokens)
         return window * self.window_frames * FRAME_MS + place * self.token_ms
 
@@ -68,5 +66,5 @@ class AudioGeometry:
         return int(window) * self.window_tokens + min(int(place), self.window_tokens)
 
     def _halved(self, frames: int) -> int:
-        """Each convolution has kernel 3, stride 2 and padding 1: it leaves half, rounded up."""
+        """Length after the convolutions (kernel 3, stride 2, padding 1): each leaves half, rounded up."""
         return -(-frames >> self.halvings)

@@ -1,4 +1,4 @@
-"""The model card: what the server needs to know of the loaded model."""
+"""The model card: properties of the loaded model that the server uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from antiphon_executor.interface.request import SpeechSampling, TextSampling
 
 @dataclass(frozen=True, slots=True)
 class MemoryItem:
-    """One line of the memory plan, for the banner."""
+    """One line of the memory table in the start-up banner."""
 
     name: str
     bytes: int
@@ -20,7 +20,7 @@ class MemoryItem:
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """A voice to speak in. `language`: a BCP 47 tag. It and `licence` are None where nobody says."""
+    """A voice of the model. `language`: a BCP 47 tag. It and `licence` are None if not specified."""
 
     id: str
     name: str
@@ -31,11 +31,11 @@ class Voice:
 
 @dataclass(frozen=True, slots=True)
 class ModelCard:
-    """What the server needs to know of the loaded model.
+    """Properties of the loaded model.
 
-    `sampling`, `speech`: what its makers recommend, for what a request leaves open; `speech` in the default
-    voice, None where it does not speak. `voice_table`: every voice, one of them the default; empty there.
-    `media`: how large the model makes pictures, and how many tokens media take.
+    `sampling`, `speech`: recommended values for options that a request does not set; `speech` names the
+    default voice and is None for a text-only server. `voice_table`: all voices, exactly one the default;
+    empty for a text-only server. `media`: image sizes and token counts of media.
     """
 
     name: str
@@ -53,7 +53,7 @@ class ModelCard:
 
     @property
     def voices(self) -> tuple[str, ...]:
-        """Their ids: what `SpeechSampling.voice` may be."""
+        """Ids of the voices, the valid values of `SpeechSampling.voice`."""
         return tuple(voice.id for voice in self.voice_table)
 
     @property

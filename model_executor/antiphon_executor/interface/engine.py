@@ -1,4 +1,4 @@
-"""The omni engine: all that the server knows of the Thinker and Talker."""
+"""The omni engine: the protocol through which the server uses the Thinker and the Talker."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from antiphon_executor.interface.status import EngineStatus
 
 
 class OmniEngine(Protocol):
-    """All that the server knows of an engine."""
+    """Both stages behind one interface. One instance serves all requests."""
 
     @property
     def card(self) -> ModelCard: ...
 
     def generate(self, request: OmniRequest) -> AsyncIterator[OmniEvent]:
-        """`PromptCounted` first, one `TextEnded` a choice, and one `SpeechEnded` if the turn speaks.
+        """Events of one request: `PromptCounted` first, one `TextEnded` per choice, one `SpeechEnded` if it
+        speaks. Raises `EngineError`.
 
-        Closing the iterator, or cancelling the task that reads it, aborts every stage at once.
+        Closing the iterator, or cancelling the task that reads it, aborts the request in both stages.
         """
         ...
 
     def report_consumed(self, request_id: str, samples: int) -> None:
-        """The client of a turn that runs has taken this much of its speech, all counted.
+        """Reports that the client has consumed `samples` of the request's speech in total.
 
-        The engine makes speech no further ahead of its client than its settings say. A turn of which this is
-        never told has a client that takes everything at once. Unknown turns are ignored.
+        The engine pauses a stream that is too far ahead of its client (`PaceSettings`). Without reports it
+        assumes that the client consumes speech immediately. Unknown request ids are ignored.
         """
         ...
 

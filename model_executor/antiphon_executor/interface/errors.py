@@ -1,20 +1,20 @@
-"""The errors of the engine, with messages fit for a client."""
+"""Errors of the engine. Their messages can be shown to a client."""
 
 from __future__ import annotations
 
 
 class OperatorError(ValueError):
-    """What the operator gave cannot be served; the message names it, in one line. Raised at start alone."""
+    """The operator's configuration cannot be served. Raised at start only; the message is one line."""
 
 
 class EngineError(Exception):
-    """Base of what an engine raises from `generate`. Messages are fit for a client.
+    """Base of the errors that `OmniEngine.generate` raises.
 
     EngineError
-    ├── InvalidRequest        the request cannot be served as it is (`param` names the part, `code` the kind)
-    ├── EngineBusy         no room now; try again after `retry_after_s`
-    ├── RequestFailed         this answer has lost a part inside the server; others go on
-    └── EngineDead         a stage has died; nothing can be served
+    ├── InvalidRequest     the request is invalid (`param` names the field, `code` the kind of error)
+    ├── EngineBusy         no capacity now; retry after `retry_after_s`
+    ├── RequestFailed      this request failed inside the server; other requests continue
+    └── EngineDead         a stage has stopped; requests that need it fail
     """
 
 
@@ -32,17 +32,17 @@ class EngineBusy(EngineError):
 
 
 class RequestFailed(EngineError):
-    """`part`: what was lost, and how, in a client's words."""
+    """`part`: what went wrong, as a clause of the message to the client."""
 
     def __init__(self, part: str) -> None:
         super().__init__(f"the answer cannot be completed: {part}; send the request again")
 
 
 class EngineDead(EngineError):
-    """`retry_after_s`: when the stage may be back; None where it is not started again."""
+    """`retry_after_s`: expected time until the stage runs again; None if it is not restarted."""
 
     def __init__(self, stage: str, retry_after_s: float | None = None) -> None:
-        coming = "" if retry_after_s is None else " and is being restarted"
-        super().__init__(f"the {stage} engine has stopped{coming}")
+        suffix = "" if retry_after_s is None else " and is being restarted"
+        super().__init__(f"the {stage} engine has stopped{suffix}")
         self.stage = stage
         self.retry_after_s = retry_after_s

@@ -14,13 +14,15 @@ SAMPLES_PER_FRAME = 1_920
 FinishReason = Literal["stop", "length"]
 
 GuardReason = Literal["overlong", "cycle", "silence"]
+"""Why the guard stopped speech: too long for its text, repeating itself, or silent."""
 
 
 @dataclass(frozen=True, slots=True)
 class PromptCounted:
-    """First event of a turn: the prompt's tokens by kind, after expansion.
+    """First event of a request: prompt tokens by kind, after media expansion.
 
-    `video` counts video patches, `audio` every audio token, a video's sound included; `text` is the rest.
+    `video` counts video patches, `audio` all audio tokens including those of videos, `text` the rest.
+    `cached`: tokens found in the prefix cache.
     """
 
     text: int
@@ -36,7 +38,7 @@ class PromptCounted:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """`token` as text, `token_bytes` its UTF-8 bytes; `top` the alternatives, best first."""
+    """Log probability of one token. `token_bytes`: UTF-8. `top`: the alternatives, most likely first."""
 
     token: str
     token_bytes: bytes
@@ -46,10 +48,10 @@ class TokenLogprob:
 
 @dataclass(frozen=True, slots=True)
 class TextDelta:
-    """More text of one choice, and how many tokens it took.
+    """Next piece of one choice's text. `tokens`: tokens that were generated for it.
 
-    `spoken_ends`: in a spoken answer, for each token that goes to the Talker now, where in the whole answer's
-    text its own ends, in characters. Text behind the last of them is never spoken.
+    `spoken_ends`: in a spoken answer, for each token passed to the Talker with this piece, the character
+    offset in the whole text at which it ends. Text after the last offset is not spoken.
     """
 
     choice: int
@@ -67,12 +69,12 @@ class TextEnded:
 
 @dataclass(frozen=True, slots=True)
 class SpeechDelta:
-    """More speech: `pcm` is s16le mono at 24 kHz.
+    """Next piece of speech. `pcm`: s16le, mono, 24 kHz.
 
-    `frames`: code frames in this piece (80 ms each; the first frame of a stream is 555 samples short).
-    `text_tokens`: how many of the text's tokens that go to the Talker (`TextDelta.spoken_ends`) the stream
-    had taken in by the end of this piece; a full stop that closes a text which was cut counts too. `pace`:
-    how much slower than ordinary the voice speaks (`spoken_length.VoicePace`), as far as is known.
+    `frames`: codec frames in this piece (80 ms each; the first frame of a stream is 555 samples shorter).
+    `text_tokens`: how many of the tokens passed to the Talker (`TextDelta.spoken_ends`) the stream had
+    consumed by the end of this piece, including a full stop added to a cut text. `pace`: the voice's
+    slowness relative to an ordinary voice (`spoken_length.VoicePace`); 1 if unknown.
     """
 
     pcm: bytes
@@ -83,11 +85,10 @@ class SpeechDelta:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEnded:
-    """The stream is complete: `stop` by the Talker itself, `length` at `max_frames`.
+    """Last event of a speech stream: `stop` if the Talker ended it, `length` at `max_frames`.
 
-    Or it was cut because it had `guard_reason`, which is a `length` too: clients know no better word for it.
-    `real_time_factor`: how long its frames took to make, over their length, without pauses; None where no
-    frame was timed.
+    `guard_reason`: why the speech guard cut it; the finish reason is `length` then. `real_time_factor`:
+    generation time divided by duration, without pauses; None if no frame was timed.
     """
 
     finish_reason: FinishReason

@@ -1,7 +1,4 @@
-"""What is known of a JSON schema before vLLM gets it: a flaw, or the processor time that it will take.
-
-In: what `grammar_worker.py` measured. Out: the same, as bytes for the server, which imports no compiler.
-"""
+"""Result of test-compiling a JSON schema: a flaw, or the CPU time it will cost; and its wire format."""
 
 from __future__ import annotations
 
@@ -10,13 +7,13 @@ from typing import Literal
 
 import msgspec
 
-# `too_complex`: a limit of the compiler's own, or of its process.
+# `too_complex`: the schema reached a limit of the compiler or of its process.
 Flaw = Literal["unsupported", "unsatisfiable", "reference", "too_complex"]
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """Of one compilation, beyond what its process had before."""
+class CompileLimits:
+    """Limits of one compilation, in addition to what its process used before."""
 
     cpu_s: float
     memory_bytes: int
@@ -24,7 +21,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Seconds of processor time. `check_s`: to read and check it; `step_s`: for the dearest token mask."""
+    """CPU seconds to validate a schema, to compile it, and to compute its most expensive token mask."""
 
     flaw: Flaw | None = None
     check_s: float = 0.0
@@ -37,5 +34,5 @@ def encode_verdict(verdict: Verdict) -> bytes:
 
 
 def decode_verdict(message: bytes) -> Verdict:
-    """Raises ValueError for what is none."""
+    """Raises ValueError if `message` is not an encoded verdict."""
     return msgspec.json.decode(message, type=Verdict)

@@ -1,4 +1,4 @@
-"""Decoded media of a request, as the server hands them to the engine."""
+"""Decoded media of a request: the form in which the server passes them to the engine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ INPUT_SAMPLE_RATE_HZ = 16_000
 
 @dataclass(frozen=True, slots=True)
 class AudioClip:
-    """Mono sound at 16 kHz. `samples`: float32 [num_samples], within -1 to 1."""
+    """Mono audio at 16 kHz. `samples`: float32 [num_samples], within -1 to 1."""
 
     samples: NDArray[np.float32]
 
@@ -30,10 +30,10 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class VideoClip:
-    """Sampled frames of a video, evenly spaced, and its sound where the model is to hear it.
+    """Evenly spaced frames of a video, and its audio if the model uses it.
 
-    `frames`: uint8 [num_frames, height, width, 3], RGB. `frames_per_second`: the spacing of `frames`,
-    not of the source. `sound` is None for a silent video and where `use_audio_in_video` is off.
+    `frames`: uint8 [num_frames, height, width, 3], RGB. `frames_per_second`: rate of these frames, not of the
+    source. `sound` is None for a video without audio and if `use_audio_in_video` is off.
     """
 
     frames: NDArray[np.uint8]
@@ -43,7 +43,7 @@ class VideoClip:
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """The media of a turn, each kind in the order of its placeholders in the prompt."""
+    """The media of a request, each kind in the order of its placeholders in the prompt."""
 
     audios: tuple[AudioClip, ...] = ()
     pictures: tuple[Picture, ...] = ()

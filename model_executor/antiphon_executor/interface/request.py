@@ -1,4 +1,4 @@
-"""One request to the engine: prompt token ids, decoded media, sampling."""
+"""One request to the engine: prompt token ids, decoded media, sampling parameters."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ MarkSink = Callable[[EngineMark, float], None]
 
 @dataclass(frozen=True, slots=True)
 class RepetitionDetection:
-    """A text is cut when it goes round: its last `min_count` stretches of tokens, of a size from
-    `min_pattern_size` to `max_pattern_size`, are the same.
+    """Ends a text that repeats itself: when its last `min_count` groups of tokens are equal.
+
+    The group size is any from `min_pattern_size` to `max_pattern_size` tokens.
     """
 
     max_pattern_size: int
@@ -37,9 +38,9 @@ class RepetitionDetection:
 
 @dataclass(frozen=True, slots=True)
 class TextSampling:
-    """How the Thinker's text is drawn. None means: the engine's default; of repetition: let it be.
+    """Sampling parameters of the Thinker's text. None: the engine's default (no limit on repetition).
 
-    `schema_param`: the field of the request that `json_schema` is of, for errors.
+    `schema_param`: the request field that contained `json_schema`, for error messages.
     """
 
     max_tokens: int | None = None
@@ -62,11 +63,10 @@ class TextSampling:
 
 @dataclass(frozen=True, slots=True)
 class SpeechSampling:
-    """How the Talker speaks the text. `temperature` 0 is greedy, in every code group.
+    """Sampling parameters of the Talker. `temperature` 0 is greedy in every code group.
 
-    Both `top_k`s: 1 to `MAX_SPEECH_TOP_K`. `max_frames`: 80 ms each; the engine may have a lower limit of its
-    own. `predictor_temperature` and `predictor_top_p` None: as the
-    family's makers draw.
+    `top_k` and `predictor_top_k`: 1 to `MAX_SPEECH_TOP_K`. `max_frames`: frames of 80 ms; the engine's own
+    limit also applies. `predictor_temperature`, `predictor_top_p`: None means the model family's default.
     """
 
     voice: str
@@ -83,12 +83,12 @@ class SpeechSampling:
 
 @dataclass(frozen=True, slots=True)
 class OmniRequest:
-    """One answer to be made.
+    """One request. `speech` None: text only.
 
     `prompt_token_ids` holds one placeholder token per media item (`<|audio_pad|>`, `<|image_pad|>`,
-    `<|video_pad|>`); the engine expands them. `speech` None asks for text alone. `cache_salt` keeps
-    the prefix cache of tenants apart. `live`: somebody listens while the answer is made, and must not wait.
-    `note` is told which milestone the turn reached at which monotonic second, where somebody asks.
+    `<|video_pad|>`), which the engine expands. `cache_salt` separates the prefix caches of tenants.
+    `live`: the speech is played while it is generated, so it must keep up with real time.
+    `on_mark`: called with each mark of the request trace and its monotonic time in seconds.
     """
 
     request_id: str

@@ -1,7 +1,4 @@
-"""What an operator can set of the engines. Defaults stand here and nowhere else.
-
-Names are vLLM's where the meaning is vLLM's.
-"""
+"""Settings of the engines, with every default. Names are vLLM's if the meaning is vLLM's."""
 
 from __future__ import annotations
 
@@ -22,62 +19,69 @@ class _Frozen(BaseModel):
 
 
 class _StageSettings(_Frozen):
-    """What both engines have."""
+    """Settings that both engines have.
+
+    `cpu_cache_numbers`, `cpu_batched_tokens`: defaults on a CPU for the KV cache (in numbers, not bytes) and
+    for the tokens per step.
+    """
 
     cpu_batched_tokens: ClassVar[int]
     cpu_cache_numbers: ClassVar[int]
 
     dtype: DType = Field(
         "auto",
-        description="Number format of weights and cache; the checkpoint's own by default, and float32 on a "
-        "CPU without AVX-512, which is slow in others.",
+        description="Data type of weights and KV cache. auto: the checkpoint's own, but float32 on a CPU "
+        "without AVX-512, which computes slowly in 16 bits.",
     )
     max_model_len: int | None = Field(
-        None, ge=64, description="Context in tokens; the checkpoint's own by default."
+        None, ge=64, description="Maximum context in tokens. Default: the checkpoint's own."
     )
     max_num_batched_tokens: int | None = Field(
         None,
         ge=16,
-        description="Tokens computed in one step (the prefill chunk), in which nobody gets on and nobody "
-        "can leave; 2048 by default, 256 of the Thinker on a CPU.",
+        description="Maximum tokens per engine step (prefill chunk). Requests join and abort only between "
+        "steps. Default 2048; 256 for the Thinker on CPU.",
     )
-    enforce_eager: bool = Field(False, description="No compilation and no CUDA graphs.")
+    enforce_eager: bool = Field(False, description="Disable compilation and CUDA graphs.")
     kv_cache_memory_bytes: int | None = Field(
-        None, ge=1 << 20, description="Fixed KV cache size; on a CPU there is always one."
+        None,
+        ge=1 << 20,
+        description="Size of the KV cache in bytes. Default on a GPU: what is left of this engine's memory "
+        "share; on a CPU: a fixed size.",
     )
     num_gpu_blocks_override: int | None = Field(
-        None, ge=1, description="Fixed number of KV blocks, for tests."
+        None, ge=1, description="Number of KV cache blocks. For tests."
     )
-    device: str | None = Field(None, description="CUDA_VISIBLE_DEVICES of this engine.")
+    device: str | None = Field(None, description="CUDA_VISIBLE_DEVICES for this engine.")
 
     def cpu_cache_bytes(self) -> int:
-        """On a CPU: what is set, or the default of so many numbers."""
-        usual = self.cpu_cache_numbers * (4 if self.dtype == "float32" else 2)
-        return self.kv_cache_memory_bytes or usual
+        """KV cache size on a CPU: the operator's setting or the default."""
+        default = self.cpu_cache_numbers * (4 if self.dtype == "float32" else 2)
+        return self.kv_cache_memory_bytes or default
 
     def batched_tokens(self, sequences: int, on_cpu: bool) -> int:
-        """Of one step: what is set, or the default, and then no fewer than `sequences`."""
-        usual = self.cpu_batched_tokens if on_cpu else GPU_BATCHED_TOKENS
-        return self.max_num_batched_tokens or max(usual, sequences)
+        """Tokens per step: the operator's setting, or the default but at least `sequences`."""
+        default = self.cpu_batched_tokens if on_cpu else GPU_BATCHED_TOKENS
+        return self.max_num_batched_tokens or max(default, sequences)
 
 
 class ThinkerSettings(_StageSettings):
-    """The Thinker engine: text out of text, audio, images and video.
-
-    On a CPU, where none is set: `cpu_cache_numbers` in the KV cache, and steps of `cpu_batched_tokens`.
-    """
+    """The Thinker engine, which answers in text to text, audio, images and video."""
 
     cpu_cache_numbers: ClassVar[int] = 1 << 29
     cpu_batched_tokens: ClassVar[int] = 256
 
-    max_num_seqs: int = Field(16, ge=1, le=1024, description="Requests decoded at once.")
-    enable_prefix_caching: bool = Field(True, description="Keep the cache of prompts that begin alike.")
-    tensor_parallel_size: int = Field(1, ge=1, description="GPUs that share each layer.")
+    max_num_seqs: int = Field(16, ge=1, le=1024, description="Maximum requests decoded at the same time.")
+    enable_prefix_caching: bool = Field(
+        True, description="Reuse the KV cache of prompts that begin with the same tokens."
+    )
+    tensor_parallel_size: int = Field(1, ge=1, description="Number of GPUs that share each layer.")
     enable_expert_parallel: bool = Field(
-        False, description="Whole experts on each of those GPUs, instead of a slice of every expert."
+        False, description="Place whole experts on each GPU instead of a slice of every expert."
     )
     quantization: Literal["fp8"] | None = Field(
-        None, description="fp8: layers in 8 bits, made at load; the checkpoint's own format by default."
+        None,
+        description="fp8: quantize the layers to 8 bits while loading. Default: the checkpoint's own format.",
     )
     gpu_memory_utilization: float = Field(
         0.6, gt=0, le=1, description="Share of a GPU's memory for this engine."
@@ -85,67 +89,79 @@ class ThinkerSettings(_StageSettings):
 
 
 class GuardSettings(_Frozen):
-    """When speech is stopped. A limit that is not set is not held; random weights are never judged."""
+    """Limits at which faulty speech is stopped. An unset limit is off; random weights are never checked."""
 
     frames_per_token: float | None = Field(
         25.0,
         gt=0,
-        description="Frames of 80 ms for each token of complete text. Speech needs about 3; a digit read "
-        "slowly 8.",
+        description="Maximum frames (80 ms each) per token of a complete text. Speech needs about 3 frames "
+        "per token; a digit read slowly needs 8.",
     )
     spare_frames: int = Field(
-        125, ge=0, description="Frames beyond that: a laugh, a pause, a number written as one token."
+        125,
+        ge=0,
+        description="Frames allowed in addition to frames_per_token, for laughter, pauses and numbers "
+        "written as one token.",
     )
     cut_text: Literal["close", "leave"] = Field(
         "close",
-        description="close: a text that was cut (by its limit, a stop string or repetition) reaches the "
-        "Talker with a full stop behind it, so that the voice ends there; leave: as it is.",
+        description="How the Talker receives a text that was cut by its token limit, a stop string or "
+        "repetition. close: with a full stop at the end, so that the voice ends there. leave: unchanged.",
     )
     cut_stretch: float | None = Field(
         1.3,
         gt=1,
-        description="Speech whose text was cut takes at most this many times the frames that its voice "
-        "needs for the text; it ends in a pause from halfway on.",
+        description="Speech of a cut text takes at most this many times the frames that its voice usually "
+        "needs. It ends at the first pause in the second half of that margin.",
     )
-    cut_spare_frames: int = Field(8, ge=0, description="Frames of 80 ms beyond that.")
+    cut_spare_frames: int = Field(
+        8, ge=0, description="Frames (80 ms each) allowed in addition to cut_stretch."
+    )
     cycle_frames: int | None = Field(
         75,
         ge=16,
-        description="Frames that repeat, code for code, those of up to 16 frames before. Drawn speech never "
-        "does so for a second.",
+        description="Maximum consecutive frames that repeat the codes of up to 16 frames before. Sampled "
+        "speech never does so for a second.",
     )
     silent_frames: int | None = Field(
-        75, ge=1, description="Frames of silence in a row. A pause for effect takes a third of that."
+        75, ge=1, description="Maximum consecutive silent frames. A rhetorical pause takes a third of that."
     )
     silence_dbfs: float = Field(
-        -55.0, lt=0, description="A frame is silent below this level (root mean square, full scale 0)."
+        -55.0, lt=0, description="Level below which a frame is silent (root mean square, dBFS)."
     )
 
 
 class PaceSettings(_Frozen):
-    """How far ahead of its client speech is made, and who goes first."""
+    """How far ahead of its client speech is generated, and which streams are scheduled first."""
 
     park_s: float = Field(
-        8.0, ge=1, description="A stream this far ahead of its client rests until half of it is played."
+        8.0,
+        ge=1,
+        description="Pause a stream that is this many seconds ahead of its client; resume it when half of "
+        "that has been played.",
     )
     headroom: float = Field(
-        0.1, ge=0, le=1, description="Share of real time that a further listened-to stream must leave free."
+        0.1, ge=0, le=1, description="Share of real time that must stay free when a live stream is admitted."
     )
     scheduling: Literal["deadline", "fifo"] = Field(
-        "deadline", description="fifo is there to compare with: streams run dry under load."
+        "deadline", description="Order of the streams. fifo is for comparison only: it underruns under load."
     )
 
 
 class TalkerSettings(_StageSettings):
-    """The Talker engine: codes and waveform, one worker. On a CPU as the Thinker's."""
+    """The Talker engine, which generates codec frames and the waveform in one worker."""
 
     cpu_cache_numbers: ClassVar[int] = 1 << 27
     cpu_batched_tokens: ClassVar[int] = 2048
 
-    streams: int = Field(16, ge=1, le=1024, description="Spoken answers at once; each holds a slot.")
-    max_frames: int = Field(4096, ge=1, description="Longest spoken answer, in frames of 80 ms.")
+    streams: int = Field(
+        16, ge=1, le=1024, description="Maximum spoken answers at the same time; each takes one slot."
+    )
+    max_frames: int = Field(4096, ge=1, description="Maximum frames (80 ms each) of a spoken answer.")
     media_rows: int = Field(
-        65_536, ge=256, description="Media rows of the user's prompt held for all streams."
+        65_536,
+        ge=256,
+        description="Multimodal hidden states (one per media token of a prompt) that all streams share.",
     )
     pace: PaceSettings = PaceSettings()
     guard: GuardSettings = GuardSettings()
@@ -155,46 +171,51 @@ class TalkerSettings(_StageSettings):
 
 
 class WaitSettings(_Frozen):
-    """How long an answer waits for what it is still owed. Then it ends with an error."""
+    """Time limits inside a request. At a limit the request ends with an error."""
 
     media_rows_s: float = Field(
-        30.0, gt=0, description="For the Thinker's media rows, once its prompt has been computed."
+        30.0,
+        gt=0,
+        description="Maximum seconds from the end of the Thinker's prefill until the Talker has its "
+        "multimodal hidden states.",
     )
     last_frames_s: float = Field(
-        10.0, gt=0, description="For each frame that is still under way once the Talker has ended."
+        10.0,
+        gt=0,
+        description="Maximum seconds to wait for each outstanding frame after the Talker has finished.",
     )
     next_frame_s: float = Field(
         120.0,
         gt=0,
-        description="For a frame, once the text is complete and the client has taken all there was.",
+        description="Maximum seconds to wait for a frame when the text is complete and the client has "
+        "consumed all speech so far.",
     )
 
 
 class EngineSettings(_Frozen):
-    """Both engines and the checkpoint they share."""
+    """Both engines and the checkpoint that they share."""
 
     model: Path = Field(
         default_factory=lambda: ANTIPHON_NANO,
-        description="The checkpoint's folder; antiphon-nano, which comes with Antiphon, by default.",
+        description="Folder of the checkpoint. Default: antiphon-nano, which is part of Antiphon.",
     )
     served_model_name: str | None = Field(
-        None, description="The model's id in the API; the folder's name by default."
+        None, description="Model id in the API. Default: the name of the checkpoint's folder."
     )
-    speech: bool = Field(True, description="Load the Talker; without it the server answers in text alone.")
-    voices: Path | None = Field(None, description="A folder of voice files, beside those of the checkpoint.")
+    speech: bool = Field(True, description="Load the Talker. Without it the server answers in text only.")
+    voices: Path | None = Field(None, description="Folder of voice files, in addition to the checkpoint's.")
     restarts: int = Field(
         5,
         ge=0,
-        description="How often a dead engine is started again within ten minutes; 0: the server ends.",
+        description="Maximum restarts of a dead engine within ten minutes. After that the server exits with "
+        "a non-zero code; 0: at the first death.",
     )
-    hang_s: float = Field(
-        60.0, gt=0, description="Seconds without an answer after which an engine counts as dead."
-    )
+    hang_s: float = Field(60.0, gt=0, description="Seconds without an answer until an engine counts as dead.")
     stuck_s: float = Field(
         3.0,
         gt=0,
-        description="Seconds without an answer after which /readyz says that an engine is stuck; pings come "
-        "every second. On a CPU an engine that computes is in a long step, not stuck.",
+        description="Seconds without an answer until /readyz reports an engine as stuck. Engines are pinged "
+        "every second. On a CPU, an engine that is computing is not stuck.",
     )
     waits: WaitSettings = WaitSettings()
     thinker: ThinkerSettings = ThinkerSettings()

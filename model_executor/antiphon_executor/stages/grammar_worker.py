@@ -22,7 +22,7 @@ from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer
 
-from antiphon_executor.interface.grammar_verdict import Flaw, Limits, Verdict, encode_verdict
+from antiphon_executor.interface.grammar_verdict import CompileLimits, Flaw, Verdict, encode_verdict
 from antiphon_executor.stages.grammar import as_compiled
 
 _DESCRIPTORS = 2
@@ -51,7 +51,7 @@ def main() -> int:
     """Arguments: control socket, path of tokenizer.json, and the limits as JSON."""
     control = socket.socket(fileno=int(sys.argv[1]))
     tokenizer = LLTokenizer(Path(sys.argv[2]).read_text(encoding="utf-8"))
-    limits = Limits(**json.loads(sys.argv[3]))
+    limits = CompileLimits(**json.loads(sys.argv[3]))
     # Forks are reaped by the kernel.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     control.send(b"ready")
@@ -66,7 +66,7 @@ def main() -> int:
             os.close(descriptor)
 
 
-def _work(tokenizer: LLTokenizer, limits: Limits, schema: int, reply: int) -> None:
+def _work(tokenizer: LLTokenizer, limits: CompileLimits, schema: int, reply: int) -> None:
     """The fork's whole life."""
     status = 1
     try:
@@ -80,7 +80,7 @@ def _work(tokenizer: LLTokenizer, limits: Limits, schema: int, reply: int) -> No
         os._exit(status)
 
 
-def _limit(limits: Limits, reply: int) -> None:
+def _limit(limits: CompileLimits, reply: int) -> None:
     """From here on every overrun ends the process, whatever it is doing, by a signal's default action."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     memory = pages * resource.getpagesize() + limits.memory_bytes

@@ -38,13 +38,11 @@ class SpeechGuard:
         self._text_tokens = tokens
         self._text_complete = complete
 
-    def cut(self, frames: float, doubt: float) -> None:
-        """The text was cut short. `frames`: what it should take; `doubt`: 1 where the voice is not known, 0
-        where it is.
-        """
+    def cut(self, frames: float, uncertainty: float) -> None:
+        """The text was cut. `frames`: its expected length; `uncertainty`: of the voice's pace, 0 to 1."""
         limits = self._settings
         if limits.cut_stretch is not None and frames > 0:
-            latest = frames * (limits.cut_stretch + doubt / 4) + limits.cut_spare_frames
+            latest = frames * (limits.cut_stretch + uncertainty / 4) + limits.cut_spare_frames
             self._cut_after = (frames + latest) / 2, latest
 
     def see(self, codes: bytes, pcm: bytes) -> GuardReason | None:

@@ -105,7 +105,7 @@ class SpokenStream:
         if not cut:
             self._whole_text = text
         elif self._guard is not None and self._pace is not None:
-            self._guard.cut(self._pace.frames(text), self._pace.doubt)
+            self._guard.cut(self._pace.frames(text), self._pace.uncertainty)
 
     def report_consumed(self, samples: int) -> None:
         """The client has taken this much of the stream."""
@@ -179,7 +179,7 @@ class SpokenStream:
     def _learn(self, ended: SpeechEnded) -> None:
         """How fast the voice speaks, where it has said a whole text and stopped by itself."""
         if self._pace is not None and self._whole_text is not None and ended.finish_reason == "stop":
-            self._pace.learn(self._whole_text, ended.frames)
+            self._pace.measured(self._whole_text, ended.frames)
 
     async def _next(self) -> _Arrival:
         """While the Talker speaks. A stream may rest for its client, and wait for its text."""

@@ -17,7 +17,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from antiphon_executor.interface.grammar_verdict import Limits, Verdict, decode_verdict
+from antiphon_executor.interface.grammar_verdict import CompileLimits, Verdict, decode_verdict
 from antiphon_server.config.chat import GrammarPolicy
 from antiphon_server.errors import Overloaded, Unavailable
 
@@ -35,7 +35,7 @@ class GrammarProcess:
     def __init__(self, tokenizer: Path, policy: GrammarPolicy) -> None:
         self._tokenizer = tokenizer
         self._policy = policy
-        self._limits = Limits(policy.compile_s, policy.memory_bytes)
+        self._limits = CompileLimits(policy.compile_s, policy.memory_bytes)
         self._process: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._starting = asyncio.Lock()
