@@ -12,7 +12,7 @@ import pytest
 
 from antiphon_server.admission.key_rates import KeyRates
 from antiphon_server.admission.preparation_cost import PreparationCost
-from antiphon_server.chat.schema.cost_estimator import GrammarPricer
+from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
 from antiphon_server.config.chat import GrammarPolicy
 
 GENEROUS_S = 15.0
@@ -21,7 +21,7 @@ GENEROUS_S = 15.0
 class Pricing:
     """A pricer, and what of its process can be seen."""
 
-    def __init__(self, pricer: GrammarPricer, rates: KeyRates) -> None:
+    def __init__(self, pricer: SchemaCostEstimator, rates: KeyRates) -> None:
         self.pricer = pricer
         self._rates = rates
 
@@ -43,7 +43,7 @@ class Pricing:
 @pytest.fixture
 async def pricing(checkpoint: Path, limited: Any, request: pytest.FixtureRequest) -> AsyncIterator[Pricing]:
     policy = getattr(request, "param", GrammarPolicy())
-    pricer = GrammarPricer(checkpoint, policy)
+    pricer = SchemaCostEstimator(checkpoint, policy)
     await pricer.start()
     yield Pricing(pricer, limited.admission.rates)
     await pricer.close()

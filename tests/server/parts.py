@@ -16,7 +16,7 @@ from antiphon_executor.interface.media import AudioClip, Media, Picture, VideoCl
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.controller import Admission
 from antiphon_server.chat.prompt.renderer import PromptRenderer
-from antiphon_server.chat.schema.cost_estimator import GrammarPricer
+from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.transcripts import Transcripts
 from antiphon_server.config.settings import Settings
@@ -55,7 +55,7 @@ def make_service(folder: Path, engine: EchoEngine | None = None, **settings: Any
         settings=chosen,
         engine=engine or EchoEngine(folder),
         prompts=PromptRenderer.from_folder(folder),
-        grammars=GrammarPricer(folder, chosen.chat.grammar),
+        schema_costs=SchemaCostEstimator(folder, chosen.chat.grammar),
         media=cast("MediaLoader", CannedMedia()),
         admission=Admission(Capacity(16, 16, 64, 3600.0, 30.0, 1 << 30)),
         metrics=ServerMetrics("test"),

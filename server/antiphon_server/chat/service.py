@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from antiphon_executor.interface.engine import OmniEngine
     from antiphon_server.admission.controller import Admission
     from antiphon_server.chat.prompt.renderer import PromptRenderer
-    from antiphon_server.chat.schema.cost_estimator import GrammarPricer
+    from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
     from antiphon_server.chat.transcripts import Transcripts
     from antiphon_server.config.settings import Settings
     from antiphon_server.media.loader import MediaLoader
@@ -26,7 +26,7 @@ class Service:
     settings: Settings
     engine: OmniEngine
     prompts: PromptRenderer
-    grammars: GrammarPricer
+    schema_costs: SchemaCostEstimator
     media: MediaLoader
     admission: Admission
     metrics: ServerMetrics

@@ -25,8 +25,8 @@ from antiphon_server.http.body_type import JSON, TYPES_READ
 from antiphon_server.http.refusal import refuse
 from antiphon_server.openai_api.json_shape import JsonShape
 
-# In a request's state: its `HeldBody`, for the application to release.
-HELD_BODY = "held_body"
+# In a request's state: its `BufferedBody`, for the application to release.
+BUFFERED_BODY = "held_body"
 
 _BODY_FREE_RETRY_S = 2.0
 # Counting structure in this much text takes well under the 50 ms that the event loop may be held.
@@ -67,8 +67,8 @@ class BodyLimits:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        body = HeldBody(self._shape(scope), self._give_back)
-        scope.setdefault("state", {})[HELD_BODY] = body
+        body = BufferedBody(self._shape(scope), self._give_back)
+        scope.setdefault("state", {})[BUFFERED_BODY] = body
         try:
             if await self._read(body, scope, receive):
                 await self._app(scope, body.replay(receive), send)
@@ -78,7 +78,7 @@ class BodyLimits:
         finally:
             body.drop()
 
-    async def _read(self, body: HeldBody, scope: Scope, receive: Receive) -> bool:
+    async def _read(self, body: BufferedBody, scope: Scope, receive: Receive) -> bool:
         """The whole body into `body`. False when the client went away meanwhile."""
         self._check_promise(scope)
         try:
@@ -104,7 +104,7 @@ class BodyLimits:
                 if int(value) > self._limits.body_bytes:
                     raise _Refused(self._too_large())
 
-    def _take(self, body: HeldBody, message: Message) -> None:
+    def _take(self, body: BufferedBody, message: Message) -> None:
         size = len(message.get("body", b""))
         if body.bytes + size > self._limits.body_bytes:
             raise _Refused(self._too_large())
@@ -136,7 +136,7 @@ class _Refused(Exception):  # carries an ApiError past the application, which ne
         self.error = error
 
 
-class HeldBody:
+class BufferedBody:
     """The pieces of one body, which count against the budget of all until they are dropped or released."""
 
     def __init__(self, shape: JsonShape | None, give_back: Callable[[int], None]) -> None:

@@ -17,7 +17,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from antiphon_server.config.settings import Limits
 from antiphon_server.errors import ApiError, BadRequest, RequestTimeout
-from antiphon_server.http.connections import Connections, Place
+from antiphon_server.http.connections import ConnectionKind, Connections
 from antiphon_server.http.error_response import body_of, headers_of
 from antiphon_server.http.framing import Framing
 from antiphon_server.http.request_head import check_head
@@ -25,8 +25,8 @@ from antiphon_server.observability.rate_limited_log import RateLimitedLog
 
 # In a request's state: the kernel has ended the connection, since its client took nothing for too long.
 TIMED_OUT = "timed_out"
-# In a request's state: the `Place` of its connection.
-PLACE = "place"
+# In a request's state: the `ConnectionKind` of its connection.
+CONNECTION_KIND = "place"
 # In a request's state: when the first byte of its head came, in monotonic seconds.
 ARRIVED_S = "arrived_s"
 
@@ -51,7 +51,7 @@ class BoundedHttp(HttpToolsProtocol):
     ) -> None:
         super().__init__(*args, **kwargs)
         self._connections = connections
-        self._place = Place.ORDINARY
+        self._kind = ConnectionKind.ORDINARY
         self._framing = Framing(head_bytes)
         self._headers_s = headers_s
         self._deadline: asyncio.TimerHandle | None = None
@@ -61,7 +61,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._place = self._connections.enter(self, self.client[0] if self.client else "")
+        self._kind = self._connections.enter(self, self.client[0] if self.client else "")
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -106,12 +106,12 @@ class BoundedHttp(HttpToolsProtocol):
             return
         self._framing.head_ended()
         self._connections.got_busy(self)
-        self.scope["state"][PLACE] = self._place
+        self.scope["state"][CONNECTION_KIND] = self._kind
         if self._arrived_s is not None:
             self.scope["state"][ARRIVED_S] = self._arrived_s
             self._arrived_s = None
         super().on_headers_complete()
-        if self._place is Place.PROBES:
+        if self._kind is ConnectionKind.PROBES:
             self.cycle.keep_alive = False
         if len(self.pipeline) > _PIPELINED_REQUESTS:
             raise BadRequest("too many requests wait for an answer on this connection", code="pipeline_full")

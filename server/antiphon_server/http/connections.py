@@ -19,7 +19,7 @@ from antiphon_server.observability.rate_limited_log import RateLimitedLog
 _IPV6_PREFIX_BITS = 64
 
 
-class Place(Enum):
+class ConnectionKind(Enum):
     """`PROBES`: in the reserve."""
 
     ORDINARY = "ordinary"
@@ -49,7 +49,7 @@ class Connections:
         self._reserve: dict[Connection, None] = {}
         self._shortages = RateLimitedLog("antiphon.http", "connections closed or refused at the limit")
 
-    def enter(self, connection: Connection, host: str) -> Place:
+    def enter(self, connection: Connection, host: str) -> ConnectionKind:
         """A new, idle connection from `host`."""
         address = _address(host)
         if not self._make_room(address):
@@ -58,7 +58,7 @@ class Connections:
         self._owners[connection] = address
         self._counts[address] += 1
         self._idle.setdefault(address, {})[connection] = None
-        return Place.ORDINARY
+        return ConnectionKind.ORDINARY
 
     def leave(self, connection: Connection) -> None:
         """It is closed. May be called more than once."""
@@ -99,12 +99,12 @@ class Connections:
         self._drop(oldest)
         return True
 
-    def _enter_reserve(self, connection: Connection) -> Place:
+    def _enter_reserve(self, connection: Connection) -> ConnectionKind:
         # A probe is answered at once: what is still here is no probe, or its client does not read.
         if len(self._reserve) >= self._limits.reserve:
             self._drop(next(iter(self._reserve)))
         self._reserve[connection] = None
-        return Place.PROBES
+        return ConnectionKind.PROBES
 
     def _drop(self, connection: Connection) -> None:
         self.leave(connection)

@@ -20,8 +20,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antiphon_server.errors import ApiError, Unauthorized, Unavailable
-from antiphon_server.http.connection import ARRIVED_S, PLACE
-from antiphon_server.http.connections import Place
+from antiphon_server.http.connection import ARRIVED_S, CONNECTION_KIND
+from antiphon_server.http.connections import ConnectionKind
 from antiphon_server.http.error_response import error_of
 from antiphon_server.http.refusal import refuse
 from antiphon_server.observability.logging import request_id
@@ -143,7 +143,7 @@ class Probes:
         self._public = _public_paths(root_path)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        in_reserve = scope.get("state", {}).get(PLACE) is Place.PROBES
+        in_reserve = scope.get("state", {}).get(CONNECTION_KIND) is ConnectionKind.PROBES
         if not in_reserve or scope["path"] in self._public:
             await self._app(scope, receive, send)
             return

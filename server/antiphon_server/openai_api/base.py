@@ -17,7 +17,7 @@ Location = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LOCATIO
 Flag = Annotated[bool, Field(strict=True)]
 
 
-class Wire(BaseModel):
+class ApiModel(BaseModel):
     """Base of every request type. `harmless` names fields that are taken and change nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag
 
-from antiphon_server.openai_api.base import Flag, Location, Name, Text, Wire
+from antiphon_server.openai_api.base import ApiModel, Flag, Location, Name, Text
 from antiphon_server.openai_api.limits import MAX_MESSAGES, MAX_PARTS, MAX_TOOL_CALLS, MAX_VIDEO_FRAMES
 
 Fps = Annotated[float, Field(ge=0.001, le=60, strict=True)]
@@ -17,13 +17,13 @@ Pixels = Annotated[int, Field(ge=1, le=100_000_000, strict=True)]
 FrameCount = Annotated[int, Field(ge=1, le=MAX_VIDEO_FRAMES, strict=True)]
 
 
-class TextPart(Wire):
+class TextPart(ApiModel):
     harmless = frozenset({"cache_control", "annotations"})
     type: Literal["text"]
     text: Text
 
 
-class RefusalPart(Wire):
+class RefusalPart(ApiModel):
     type: Literal["refusal"]
     refusal: Text
 
@@ -33,12 +33,12 @@ def _located(given: Any) -> Any:
     return {"url": given} if isinstance(given, str) else given
 
 
-class ImageLocation(Wire):
+class ImageLocation(ApiModel):
     harmless = frozenset({"detail"})
     url: Location
 
 
-class ImagePart(Wire):
+class ImagePart(ApiModel):
     harmless = frozenset({"cache_control", "uuid"})
     type: Literal["image_url"]
     image_url: Annotated[ImageLocation, BeforeValidator(_located)]
@@ -46,30 +46,30 @@ class ImagePart(Wire):
     max_pixels: Pixels | None = None
 
 
-class InputAudio(Wire):
+class InputAudio(ApiModel):
     """`data`: bare base64 (OpenAI), or a data URL or URL (DashScope). `format` is taken and not trusted."""
 
     data: Location
     format: Name | None = None
 
 
-class InputAudioPart(Wire):
+class InputAudioPart(ApiModel):
     harmless = frozenset({"cache_control", "uuid"})
     type: Literal["input_audio"]
     input_audio: InputAudio
 
 
-class UrlLocation(Wire):
+class UrlLocation(ApiModel):
     url: Location
 
 
-class AudioUrlPart(Wire):
+class AudioUrlPart(ApiModel):
     harmless = frozenset({"cache_control", "uuid"})
     type: Literal["audio_url"]
     audio_url: Annotated[UrlLocation, BeforeValidator(_located)]
 
 
-class _VideoOptions(Wire):
+class _VideoOptions(ApiModel):
     """DashScope's options of a video part; they can only lower the server's limits."""
 
     harmless = frozenset({"cache_control", "uuid"})
@@ -119,31 +119,31 @@ AssistantContent = Annotated[
 ]
 
 
-class SystemMessage(Wire):
+class SystemMessage(ApiModel):
     harmless = frozenset({"name"})
     role: Literal["system", "developer"]
     content: TextContent
 
 
-class UserMessage(Wire):
+class UserMessage(ApiModel):
     harmless = frozenset({"name"})
     role: Literal["user"]
     content: UserContent
 
 
-class CalledFunction(Wire):
+class CalledFunction(ApiModel):
     name: Name
     arguments: Text
 
 
-class ToolCall(Wire):
+class ToolCall(ApiModel):
     harmless = frozenset({"index"})
     id: Name
     type: Literal["function"] = "function"
     function: CalledFunction
 
 
-class SpokenAnswer(Wire):
+class SpokenAnswer(ApiModel):
     """An earlier spoken answer: by `id`, or with its `transcript` where the client still has it."""
 
     harmless = frozenset({"data", "expires_at"})
@@ -151,7 +151,7 @@ class SpokenAnswer(Wire):
     transcript: Text | None = None
 
 
-class AssistantMessage(Wire):
+class AssistantMessage(ApiModel):
     harmless = frozenset({"name", "refusal", "annotations", "reasoning", "reasoning_content"})
     role: Literal["assistant"]
     content: AssistantContent | None = None
@@ -159,7 +159,7 @@ class AssistantMessage(Wire):
     tool_calls: tuple[ToolCall, ...] = Field(default=(), max_length=MAX_TOOL_CALLS)
 
 
-class ToolMessage(Wire):
+class ToolMessage(ApiModel):
     harmless = frozenset({"name"})
     role: Literal["tool"]
     tool_call_id: Name

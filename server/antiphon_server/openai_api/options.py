@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, Discriminator, Field, Tag, model_validator
 
-from antiphon_server.openai_api.base import Flag, Location, Name, Text, Wire
+from antiphon_server.openai_api.base import ApiModel, Flag, Location, Name, Text
 from antiphon_server.openai_api.limits import (
     MAX_REPEATED_TOKENS,
     MAX_REPETITIONS,
@@ -31,7 +31,7 @@ def _check_schema_size(schema: dict[str, Any]) -> dict[str, Any]:
 JsonSchemaObject = Annotated[dict[str, Any], AfterValidator(_check_schema_size)]
 
 
-class RepetitionOptions(Wire):
+class RepetitionOptions(ApiModel):
     """vLLM's: cut an answer whose last `min_count` stretches of tokens are the same, each of a size from
     `min_pattern_size` to `max_pattern_size`. Its `finish_reason` is "length". A greatest size of 0 cuts none.
     """
@@ -47,11 +47,11 @@ class RepetitionOptions(Wire):
         return self
 
 
-class VoiceId(Wire):
+class VoiceId(ApiModel):
     id: Name
 
 
-class VoiceReference(Wire):
+class VoiceReference(ApiModel):
     """A voice to be cloned. `reference_audio`: base64, a data URL or a URL; `reference_text`: what it says.
 
     `ref_audio` and `ref_text`, as vLLM-Omni calls them, are understood too.
@@ -77,7 +77,7 @@ VoiceChoice = Annotated[
 ]
 
 
-class AudioOptions(Wire):
+class AudioOptions(ApiModel):
     """`voice`: one of the model's, one of OpenAI's names, or a recording; `format` of the answer's sound.
 
     Ours: `timestamp_granularities: ["word"]`, named as in OpenAI's transcriptions, adds `words` to the
@@ -96,27 +96,27 @@ class AudioOptions(Wire):
     transcript_timing: TranscriptTiming = "as_generated"
 
 
-class StreamOptions(Wire):
+class StreamOptions(ApiModel):
     harmless = frozenset({"include_obfuscation"})
     include_usage: Flag = False
     continuous_usage_stats: Flag = False
 
 
-class TextFormat(Wire):
+class TextFormat(ApiModel):
     type: Literal["text"]
 
 
-class JsonObjectFormat(Wire):
+class JsonObjectFormat(ApiModel):
     type: Literal["json_object"]
 
 
-class NamedSchema(Wire):
+class NamedSchema(ApiModel):
     harmless = frozenset({"description", "strict"})
     name: Name
     schema_: JsonSchemaObject = Field(alias="schema")
 
 
-class JsonSchemaFormat(Wire):
+class JsonSchemaFormat(ApiModel):
     type: Literal["json_schema"]
     json_schema: NamedSchema
 
@@ -124,24 +124,24 @@ class JsonSchemaFormat(Wire):
 ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Field(discriminator="type")]
 
 
-class Function(Wire):
+class Function(ApiModel):
     harmless = frozenset({"strict"})
     name: Name
     description: Annotated[Text, Field(max_length=MAX_TOOLS_JSON_CHARS)] | None = None
     parameters: JsonSchemaObject | None = None
 
 
-class Tool(Wire):
+class Tool(ApiModel):
     harmless = frozenset({"cache_control"})
     type: Literal["function"]
     function: Function
 
 
-class FunctionName(Wire):
+class FunctionName(ApiModel):
     name: Name
 
 
-class NamedToolChoice(Wire):
+class NamedToolChoice(ApiModel):
     type: Literal["function"]
     function: FunctionName
 
@@ -156,7 +156,7 @@ ToolChoice = Annotated[
 ]
 
 
-class ProcessorOptions(Wire):
+class ProcessorOptions(ApiModel):
     """`mm_processor_kwargs` of vLLM's clients: only what a client may decide."""
 
     use_audio_in_video: Flag | None = None

@@ -15,7 +15,7 @@ from pydantic_core import from_json
 from antiphon_executor.interface.request import MAX_SPEECH_TOP_K
 from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api import limits
-from antiphon_server.openai_api.base import Flag, Name, Wire
+from antiphon_server.openai_api.base import ApiModel, Flag, Name
 from antiphon_server.openai_api.client_json import BAD_UNICODE, is_surrogate
 from antiphon_server.openai_api.messages import Messages
 from antiphon_server.openai_api.options import (
@@ -39,7 +39,7 @@ Bias = Annotated[float, Field(ge=-100, le=100, strict=True)]
 TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,7}$")]
 
 
-class ChatRequest(Wire):
+class ChatRequest(ApiModel):
     """The fields of OpenAI's request that are honoured, and vLLM's and DashScope's on top of them.
 
     Ours: `speech_optional` allows an answer in text alone if no speech stream is free when the request could

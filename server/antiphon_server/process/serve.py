@@ -24,7 +24,7 @@ from antiphon_executor.interface.settings import EngineSettings
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.controller import Admission
 from antiphon_server.chat.prompt.renderer import PromptRenderer
-from antiphon_server.chat.schema.cost_estimator import GrammarPricer
+from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.transcripts import Transcripts
 from antiphon_server.config.settings import Settings
@@ -124,7 +124,7 @@ class Serving:
         http = HttpServer(front, self._settings.server)
         http_task = http.start(self._sock)
         media = MediaLoader(self._settings.media)
-        grammars = GrammarPricer(self._settings.engine.model, self._settings.chat.grammar)
+        grammars = SchemaCostEstimator(self._settings.engine.model, self._settings.chat.grammar)
         engine: OmniEngine | None = None
         try:
             # Before the model, which takes its time: what is wrong with these is known in a second.
@@ -189,7 +189,7 @@ class Serving:
             raise StartupError(ExitCode.NOT_A_CHECKPOINT, message) from None
 
     def _assemble(
-        self, engine: OmniEngine, prompts: PromptRenderer, grammars: GrammarPricer, media: MediaLoader
+        self, engine: OmniEngine, prompts: PromptRenderer, grammars: SchemaCostEstimator, media: MediaLoader
     ) -> Service:
         settings = self._settings
         capacity = admission_capacity(settings, engine.card.capacity)

@@ -1,4 +1,4 @@
-"""Audio deltas are whole sextets, their base64 joined is the stream, and usage counts its frames.
+"""audio deltas are multiples of 6 bytes, their base64 joined is the stream, and usage counts its frames.
 
 Over any sizes of what the engine says at once; by hand, and as the helper of an SDK puts them together.
 """

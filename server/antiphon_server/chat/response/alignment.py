@@ -34,7 +34,7 @@ class TimedWord:
     end: int
 
 
-class Intake:
+class ConsumedTokens:
     """The speech's side: at which sample which tokens enter. A step is the piece that brings more of them."""
 
     def __init__(self) -> None:
@@ -119,7 +119,7 @@ class Alignment:
     """One spoken answer. `see` its events; `words` gives each word once, when its end is known."""
 
     def __init__(self) -> None:
-        self._intake = Intake()
+        self._intake = ConsumedTokens()
         self._words = Words()
         self._clock = WordClock()
         self._cuts: list[tuple[int, int]] = []

@@ -19,10 +19,16 @@ from antiphon_executor.interface.events import (
     TextEnded,
     TokenLogprob,
 )
+from antiphon_server.chat.request_spec import AnswerForm, AnswerHead
 from antiphon_server.chat.response.alignment import TimedWord
+from antiphon_server.chat.response.tool_calls import (
+    AnswerPart,
+    CalledTool,
+    PlainText,
+    ToolCallParser,
+    tool_call_parser,
+)
 from antiphon_server.chat.response.usage import UsageMeter
-from antiphon_server.chat.tool_calls import AnswerPart, CalledTool, PlainText, ToolCallReader
-from antiphon_server.chat.turn_spec import AnswerForm, AnswerHead, make_reader
 from antiphon_server.openai_api import response as wire
 
 _NO_TEXT = PlainText("")
@@ -56,7 +62,7 @@ class ChunkWriter:
         self._form = form
         self._meter = meter
         self._sextets = Base64Alignment()
-        self._readers = [make_reader(form) for _ in range(form.choices)]
+        self._readers = [tool_call_parser(form) for _ in range(form.choices)]
         self._finish: dict[int, FinishReason] = {}
         self.transcript = ""
 
@@ -185,7 +191,7 @@ def write_word(word: TimedWord) -> wire.Word:
     return wire.Word(word=word.text, start=seconds[0], end=seconds[1])
 
 
-def finish_reason(reason: FinishReason, reader: ToolCallReader | None) -> wire.FinishReason:
+def finish_reason(reason: FinishReason, reader: ToolCallParser | None) -> wire.FinishReason:
     """A complete answer that called a tool ends for that; one that was cut off says so first."""
     return "tool_calls" if reason == "stop" and reader and reader.has_called else reason
 

@@ -17,11 +17,11 @@ from antiphon_executor.interface.events import (
     TextEnded,
     TokenLogprob,
 )
+from antiphon_server.chat.request_spec import AnswerForm, AnswerHead
 from antiphon_server.chat.response.alignment import Alignment
 from antiphon_server.chat.response.chunks import finish_reason, write_call, write_logprobs, write_word
+from antiphon_server.chat.response.tool_calls import AnswerPart, CalledTool, PlainText, tool_call_parser
 from antiphon_server.chat.response.usage import UsageMeter
-from antiphon_server.chat.tool_calls import AnswerPart, CalledTool, PlainText
-from antiphon_server.chat.turn_spec import AnswerForm, AnswerHead, make_reader
 from antiphon_server.openai_api import response as wire
 
 
@@ -29,7 +29,7 @@ class _ChoiceSoFar:
     """The text, calls and log probabilities of one choice."""
 
     def __init__(self, form: AnswerForm) -> None:
-        self.reader = make_reader(form)
+        self.reader = tool_call_parser(form)
         self.text = ""
         self.calls: list[wire.ToolCall] = []
         self.logprobs: list[TokenLogprob] = []

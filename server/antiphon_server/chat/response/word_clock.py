@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from antiphon_executor.interface.events import SAMPLES_PER_FRAME
 from antiphon_executor.interface.spoken_length import PAUSE_MARKS, SENTENCE_MARKS, letter_weight
-from antiphon_server.chat.response.heard_blocks import BLOCK_SAMPLES, HeardBlocks, Pause
+from antiphon_server.chat.response.audible_blocks import BLOCK_SAMPLES, AudibleBlocks, Pause
 
 _BLOCKS_A_FRAME = SAMPLES_PER_FRAME / BLOCK_SAMPLES
 _DRAWN_OUT = 2.0
@@ -94,7 +94,7 @@ class WordClock:
     """One spoken answer."""
 
     def __init__(self) -> None:
-        self._blocks = HeardBlocks()
+        self._blocks = AudibleBlocks()
         self._said: list[float] = [0.0]
         self._marks: list[_Mark] = []
         self._last = ""

@@ -12,8 +12,8 @@ from dataclasses import replace
 from itertools import pairwise
 
 from antiphon_executor.interface.events import OmniEvent, SpeechEnded, TextDelta, TextEnded
+from antiphon_server.chat.request_spec import AnswerForm
 from antiphon_server.chat.response.alignment import Alignment, TimedWord
-from antiphon_server.chat.turn_spec import AnswerForm
 
 
 class WordTimestamps:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from antiphon_server.chat.schema.bounds import SchemaBounds
-from antiphon_server.chat.schema.places import rebased
+from antiphon_server.chat.schema.subschemas import rebased
 from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api.limits import MAX_FORCED_JSON_CHARS
 from antiphon_server.openai_api.options import Function, JsonObjectFormat, JsonSchemaFormat, NamedToolChoice

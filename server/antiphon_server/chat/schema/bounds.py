@@ -9,7 +9,7 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Any
 
-from antiphon_server.chat.schema.places import SCHEMA_LISTS, Place, Pointer, places, pointer_of
+from antiphon_server.chat.schema.subschemas import SCHEMA_LISTS, Pointer, Subschema, pointer_of, subschemas
 from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api import limits
 
@@ -42,7 +42,7 @@ class SchemaBounds:
     """What the schemas of one request hold together."""
 
     def __init__(self) -> None:
-        self._places = 0
+        self._subschemas = 0
         self._properties = 0
         self._values = 0
         self._branches = 0
@@ -52,14 +52,14 @@ class SchemaBounds:
         """Raises BadRequest. `param` names `schema` in the request."""
         pointers: set[Pointer] = set()
         references: list[tuple[str, str]] = []
-        for place in places(Place(schema, (), param)):
-            self._places += 1
-            _check_most(self._places, limits.MAX_SCHEMA_PLACES, param, "schemas within them")
-            pointers.add(place.pointer)
-            if isinstance(place.schema, dict):
-                self._check_place(place, is_root=not place.pointer)
-                if "$ref" in place.schema:
-                    references.append((place.schema["$ref"], f"{place.param}.$ref"))
+        for sub in subschemas(Subschema(schema, (), param)):
+            self._subschemas += 1
+            _check_most(self._subschemas, limits.MAX_SCHEMA_PLACES, param, "schemas within them")
+            pointers.add(sub.pointer)
+            if isinstance(sub.schema, dict):
+                self._check_subschema(sub, is_root=not sub.pointer)
+                if "$ref" in sub.schema:
+                    references.append((sub.schema["$ref"], f"{sub.param}.$ref"))
         for reference, where in references:
             if pointer_of(reference) not in pointers:
                 raise _refuse(
@@ -68,20 +68,20 @@ class SchemaBounds:
                     hint="Write it as #/$defs/NAME, with the schema in $defs.",
                 )
 
-    def _check_place(self, place: Place, *, is_root: bool) -> None:
-        schema = place.schema
+    def _check_subschema(self, sub: Subschema, *, is_root: bool) -> None:
+        schema = sub.schema
         for keyword, hint in _UNSUPPORTED.items():
             if keyword in schema:
-                raise _refuse(f"{place.param}.{keyword}", "this keyword is not supported", hint=hint)
+                raise _refuse(f"{sub.param}.{keyword}", "this keyword is not supported", hint=hint)
         if not is_root and isinstance(schema.get("$id", schema.get("id")), str):
-            raise _refuse(place.param, "only the whole schema may have an $id")
-        _check_format(place)
-        _check_multiple(place)
-        _check_property_counts(place)
-        self._count(place)
+            raise _refuse(sub.param, "only the whole schema may have an $id")
+        _check_format(sub)
+        _check_multiple(sub)
+        _check_property_counts(sub)
+        self._count(sub)
 
-    def _count(self, place: Place) -> None:
-        schema, param = place.schema, place.param
+    def _count(self, sub: Subschema) -> None:
+        schema, param = sub.schema, sub.param
         self._properties += max(_size(schema.get("properties")), _size(schema.get("required")))
         _check_most(self._properties, limits.MAX_SCHEMA_PROPERTIES, f"{param}.properties", "properties")
         self._values += _size(schema.get("enum"))
@@ -95,15 +95,15 @@ class SchemaBounds:
             _check_most(self._items, limits.MAX_SCHEMA_ITEMS, f"{param}.{keyword}", what)
 
 
-def _check_format(place: Place) -> None:
-    given = place.schema.get("format")
+def _check_format(sub: Subschema) -> None:
+    given = sub.schema.get("format")
     if given is not None and given not in _FORMATS:
-        raise _refuse(f"{place.param}.format", f"it must be one of {', '.join(_FORMATS)}")
+        raise _refuse(f"{sub.param}.format", f"it must be one of {', '.join(_FORMATS)}")
 
 
-def _check_multiple(place: Place) -> None:
+def _check_multiple(sub: Subschema) -> None:
     """A check by multiples needs an automaton of as many states as the number has, without its point."""
-    given, param = place.schema.get("multipleOf"), f"{place.param}.multipleOf"
+    given, param = sub.schema.get("multipleOf"), f"{sub.param}.multipleOf"
     if given is None:
         return
     if isinstance(given, bool) or not isinstance(given, int | float):
@@ -115,8 +115,8 @@ def _check_multiple(place: Place) -> None:
         raise _refuse(param, f"its digits, without zeros at the end, must be at most {most}")
 
 
-def _check_property_counts(place: Place) -> None:
-    schema = place.schema
+def _check_property_counts(sub: Subschema) -> None:
+    schema = sub.schema
     properties, required = schema.get("properties"), schema.get("required")
     named = set(properties) if isinstance(properties, dict) else set()
     if named <= {name for name in (required if isinstance(required, list) else []) if isinstance(name, str)}:
@@ -128,7 +128,7 @@ def _check_property_counts(place: Place) -> None:
         if keyword == "minProperties" and count == 1 and schema.get("additionalProperties") is False:
             continue
         raise _refuse(
-            f"{place.param}.{keyword}",
+            f"{sub.param}.{keyword}",
             "it is supported only where every name in `properties` is also in `required`",
             hint="Leave it out, or use anyOf with the names that are required in each case.",
         )

@@ -16,7 +16,7 @@ from pathlib import Path
 from antiphon_executor.interface.grammar_verdict import Flaw, Verdict
 from antiphon_server.admission.key_lanes import KeyLanes, LaneLimits
 from antiphon_server.admission.preparation_cost import PreparationCost
-from antiphon_server.chat.schema.cost_process import GrammarProcess
+from antiphon_server.chat.schema.cost_process import CostProcess
 from antiphon_server.config.chat import GrammarPolicy
 from antiphon_server.errors import BadRequest, Unavailable
 
@@ -38,12 +38,12 @@ _TEXTS: dict[Flaw, tuple[str, str]] = {
 _log = logging.getLogger("antiphon.grammar")
 
 
-class GrammarPricer:
+class SchemaCostEstimator:
     """One per server. `folder`: the checkpoint, with its tokenizer.json."""
 
     def __init__(self, folder: Path, policy: GrammarPolicy) -> None:
         self._policy = policy
-        self._process = GrammarProcess(folder / "tokenizer.json", policy)
+        self._process = CostProcess(folder / "tokenizer.json", policy)
         self._pricing = KeyLanes(LaneLimits(2, 1, 32, policy.wait_s), "compiling JSON schemas")
         self._engine = KeyLanes(LaneLimits(2, 1, 64, policy.wait_s), "compiling JSON schemas")
         self._known: OrderedDict[bytes, Verdict] = OrderedDict()

@@ -29,7 +29,7 @@ _TOO_COMPLEX = Verdict(flaw="too_complex")
 _log = logging.getLogger("antiphon.grammar")
 
 
-class GrammarProcess:
+class CostProcess:
     """One per server."""
 
     def __init__(self, tokenizer: Path, policy: GrammarPolicy) -> None:

@@ -1,6 +1,6 @@
 """`POST /v1/chat/completions`.
 
-In: the body. Out: a `ChatDelivery`, which runs the turn. Nothing is decided here.
+In: the body. Out: a `ChatResponse`, which runs the turn. Nothing is decided here.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from starlette.requests import ClientDisconnect
 
+from antiphon_server.chat.request_run import run_request
+from antiphon_server.chat.request_spec import build_request_spec
 from antiphon_server.chat.service import Service
-from antiphon_server.chat.turn import run_turn
-from antiphon_server.chat.turn_spec import plan_turn
-from antiphon_server.http.body_limits import HELD_BODY, HeldBody
+from antiphon_server.http.body_limits import BUFFERED_BODY, BufferedBody
 from antiphon_server.http.routes.models import require_model, served_name
-from antiphon_server.http.streaming.response import ChatDelivery
+from antiphon_server.http.streaming.response import ChatResponse
 from antiphon_server.observability.request_trace import RequestTrace, current, mark
 from antiphon_server.openai_api.request import ChatRequest, parse_chat_request
 from antiphon_server.openai_api.response import Completion
@@ -66,12 +66,12 @@ async def create_chat_completion(request: Request) -> Response:
         parsed = await asyncio.to_thread(parse_chat_request, body)
     require_model(service, parsed.model)
     salt = _salt_of(request, service)
-    plan = plan_turn(parsed, service, served_name(service), salt)
+    spec = build_request_spec(parsed, service, served_name(service), salt)
     mark("planned")
     rates = partial(service.admission.rates.headers, salt or "")
-    held: HeldBody = request.scope["state"][HELD_BODY]
-    turn = run_turn(plan, service, held.release, request.state.arrived_s)
-    return ChatDelivery(plan.head, plan.form, turn, service, rates)
+    held: BufferedBody = request.scope["state"][BUFFERED_BODY]
+    turn = run_request(spec, service, held.release, request.state.arrived_s)
+    return ChatResponse(spec.head, spec.form, turn, service, rates)
 
 
 def _salt_of(request: Request, service: Service) -> str | None:

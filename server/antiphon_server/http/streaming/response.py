@@ -18,14 +18,14 @@ from starlette.types import Receive, Scope, Send
 
 from antiphon_executor.interface.errors import EngineDead
 from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ, OmniEvent, SpeechDelta, SpeechEnded
+from antiphon_server.chat.request_run import Started
+from antiphon_server.chat.request_spec import AnswerForm, AnswerHead
 from antiphon_server.chat.response.chunks import ChunkWriter
 from antiphon_server.chat.response.completion import CompletionBuilder
 from antiphon_server.chat.response.packetizer import Packetizer
 from antiphon_server.chat.response.usage import UsageMeter
 from antiphon_server.chat.response.word_timestamps import WordTimestamps
 from antiphon_server.chat.service import Service
-from antiphon_server.chat.turn import Started
-from antiphon_server.chat.turn_spec import AnswerForm, AnswerHead
 from antiphon_server.http.connection import TIMED_OUT
 from antiphon_server.http.error_response import body_of, error_of
 from antiphon_server.http.middleware import ClientStalled
@@ -38,7 +38,7 @@ from antiphon_server.openai_api.response import Chunk
 _log = logging.getLogger("antiphon.turn")
 
 
-class ChatDelivery(Response):
+class ChatResponse(Response):
     """The response of one chat request. The turn runs while it is being sent, and no longer."""
 
     media_type = "application/json"

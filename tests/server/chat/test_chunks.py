@@ -19,9 +19,9 @@ from antiphon_executor.interface.events import (
     TextEnded,
     TokenLogprob,
 )
+from antiphon_server.chat.request_spec import AnswerForm, AnswerHead
 from antiphon_server.chat.response.chunks import Base64Alignment, ChunkWriter
 from antiphon_server.chat.response.usage import UsageMeter
-from antiphon_server.chat.turn_spec import AnswerForm, AnswerHead
 
 pytestmark = pytest.mark.promise("R20")
 
@@ -65,9 +65,9 @@ def fields_of(delta: dict[str, Any]) -> list[str]:
 
 @given(st.lists(st.binary(max_size=40), max_size=12))
 def test_every_piece_but_the_last_is_a_multiple_of_six_bytes(pieces: list[bytes]) -> None:
-    sextets = Base64Alignment()
-    out = [piece for piece in (sextets.take(data) for data in pieces) if piece]
-    rest = sextets.finish()
+    aligned = Base64Alignment()
+    out = [piece for piece in (aligned.take(data) for data in pieces) if piece]
+    rest = aligned.finish()
     assert all(len(piece) % 6 == 0 for piece in out)
     assert b"".join([*out, rest]) == b"".join(pieces)
     assert len(rest) < 6

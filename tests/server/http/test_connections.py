@@ -26,7 +26,7 @@ from starlette.types import Receive, Scope, Send
 
 from antiphon_server.config.settings import Limits, ServerSettings
 from antiphon_server.exits import ExitCode, StartupError
-from antiphon_server.http.connections import Connections, Place
+from antiphon_server.http.connections import ConnectionKind, Connections
 from antiphon_server.http.descriptors import (
     ConnectionLimits,
     connection_limits,
@@ -61,9 +61,9 @@ def test_the_oldest_idle_connection_of_the_address_with_the_most_makes_room() ->
     all_of_them = Connections(ConnectionLimits(total=4, per_address=3, reserve=1))
     calm, *flood = Fake(), Fake(), Fake(), Fake()
     for one, host in zip((calm, *flood), "abbb", strict=True):
-        assert all_of_them.enter(one, host) is Place.ORDINARY
+        assert all_of_them.enter(one, host) is ConnectionKind.ORDINARY
     all_of_them.got_busy(flood[0])
-    assert all_of_them.enter(Fake(), "c") is Place.ORDINARY
+    assert all_of_them.enter(Fake(), "c") is ConnectionKind.ORDINARY
     assert [one.dropped for one in (calm, *flood)] == [False, False, True, False]
 
 
@@ -75,7 +75,7 @@ def test_an_address_at_its_limit_makes_room_itself() -> None:
     all_of_them.got_busy(first)
     all_of_them.got_busy(second)
     all_of_them.fell_idle(first)
-    assert all_of_them.enter(third, "b") is Place.ORDINARY
+    assert all_of_them.enter(third, "b") is ConnectionKind.ORDINARY
     assert (other.dropped, first.dropped, second.dropped) == (False, True, False)
 
 
@@ -84,10 +84,10 @@ def test_while_all_are_busy_new_ones_get_the_reserve_and_push_out_the_oldest_of_
     busy, *late = Fake(), Fake(), Fake(), Fake()
     all_of_them.enter(busy, "a")
     all_of_them.got_busy(busy)
-    assert [all_of_them.enter(one, "b") for one in late] == [Place.PROBES] * 3
+    assert [all_of_them.enter(one, "b") for one in late] == [ConnectionKind.PROBES] * 3
     assert [one.dropped for one in (busy, *late)] == [False, True, False, False]
     all_of_them.leave(busy)
-    assert all_of_them.enter(Fake(), "b") is Place.ORDINARY
+    assert all_of_them.enter(Fake(), "b") is ConnectionKind.ORDINARY
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_an_ipv6_network_counts_as_one_address(one: str, other: str, same: bool)
 def test_whatever_comes_and_goes_the_limits_hold_and_nothing_is_kept(story: list[tuple[str, int]]) -> None:
     all_of_them = Connections(ConnectionLimits(total=4, per_address=3, reserve=2))
     act = {"busy": all_of_them.got_busy, "idle": all_of_them.fell_idle, "leave": all_of_them.leave}
-    opened: list[tuple[Fake, str, Place]] = []
+    opened: list[tuple[Fake, str, ConnectionKind]] = []
     for action, number in story:
         there = [one for one, _, _ in opened]
         if action == "enter":
@@ -127,7 +127,7 @@ def test_whatever_comes_and_goes_the_limits_hold_and_nothing_is_kept(story: list
             act[action](one)
             opened = [entry for entry in opened if action != "leave" or entry[0] is not one]
         opened = [entry for entry in opened if not entry[0].dropped]
-        ordinary = [host for _, host, place in opened if place is Place.ORDINARY]
+        ordinary = [host for _, host, place in opened if place is ConnectionKind.ORDINARY]
         assert len(ordinary) <= 4
         assert max(map(ordinary.count, ordinary), default=0) <= 3
         assert len(opened) - len(ordinary) <= 2

@@ -21,7 +21,7 @@ _MAX_NAME_CHARS = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Subschema:
     """A schema within the whole. `pointer`: as `$ref` would write it; `param`: as the client reads it."""
 
     schema: Any
@@ -29,12 +29,12 @@ class Place:
     param: str
 
 
-def places(place: Place) -> Iterator[Place]:
-    """`place` and every schema in it."""
-    yield place
-    if isinstance(place.schema, dict):
-        for steps, shown, schema in _inner(place.schema):
-            yield from places(Place(schema, (*place.pointer, *steps), _join(place.param, shown)))
+def subschemas(sub: Subschema) -> Iterator[Subschema]:
+    """`sub` and every schema in it."""
+    yield sub
+    if isinstance(sub.schema, dict):
+        for steps, shown, schema in _inner(sub.schema):
+            yield from subschemas(Subschema(schema, (*sub.pointer, *steps), _join(sub.param, shown)))
 
 
 def pointer_of(reference: Any) -> Pointer | None:

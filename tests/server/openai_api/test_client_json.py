@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon_server.chat.tool_calls import PlainText, ToolCallReader
+from antiphon_server.chat.response.tool_calls import PlainText, ToolCallParser
 from antiphon_server.errors import BadRequest
 from antiphon_server.http.app import create_app
 from antiphon_server.openai_api.client_json import ClientJson
@@ -76,7 +76,7 @@ def test_all_strings_of_a_request_share_one_allowance_of_values() -> None:
 @pytest.mark.parametrize("arguments", [r'"\ud800"', "[" * 900 + "]" * 900])
 def test_a_call_of_the_model_that_no_answer_can_hold_stays_text(arguments: str) -> None:
     written = '<tool_call>{"name": "f", "arguments": {"a": ' + arguments + "}}</tool_call>"
-    assert ToolCallReader(lambda: "id").feed(written) == [PlainText(written)]
+    assert ToolCallParser(lambda: "id").feed(written) == [PlainText(written)]
 
 
 async def test_an_answer_with_such_a_call_is_whole(client: httpx.AsyncClient, engine: EchoEngine) -> None:

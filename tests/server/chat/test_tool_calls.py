@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_server.chat.tool_calls import (
+from antiphon_server.chat.response.tool_calls import (
     AnswerPart,
     CalledTool,
-    ForcedCallReader,
+    ForcedCallParser,
     PlainText,
-    ToolCallReader,
+    ToolCallParser,
 )
 
 CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
 
 
-def read(pieces: list[str], kind: type[ToolCallReader] = ToolCallReader) -> list[AnswerPart]:
+def read(pieces: list[str], kind: type[ToolCallParser] = ToolCallParser) -> list[AnswerPart]:
     numbers = itertools.count()
     reader = kind(lambda: f"call_{next(numbers)}")
     parts = [part for piece in pieces for part in reader.feed(piece)]
@@ -51,7 +51,7 @@ def test_text_without_a_call_comes_out_to_the_letter(pieces: list[str]) -> None:
 
 
 def test_plain_text_is_not_held_back() -> None:
-    reader = ToolCallReader(lambda: "")
+    reader = ToolCallParser(lambda: "")
     assert reader.feed("Hello, wor") == [PlainText("Hello, wor")]
 
 
@@ -73,10 +73,10 @@ def test_an_unfinished_call_is_text() -> None:
 
 def test_a_forced_answer_is_one_call() -> None:
     answer = json.dumps({"name": "add", "arguments": {"a": "ü"}}, ensure_ascii=False)
-    assert read([answer[:9], answer[9:]], ForcedCallReader) == [
+    assert read([answer[:9], answer[9:]], ForcedCallParser) == [
         CalledTool(0, "call_0", "add", '{"a": "ü"}')
     ]  # fmt: skip
 
 
 def test_a_forced_answer_that_was_cut_off_is_text() -> None:
-    assert read(['{"name": "ad'], ForcedCallReader) == [PlainText('{"name": "ad')]
+    assert read(['{"name": "ad'], ForcedCallParser) == [PlainText('{"name": "ad')]

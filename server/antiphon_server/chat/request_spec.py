@@ -1,6 +1,6 @@
-"""One request, understood: what will be asked of the engine, and in which form the answer goes out.
+"""The checked form of a chat request: sampling, conversation, and the format of the answer.
 
-In: a `ChatRequest` and the service. Out: a frozen `Plan`, or `BadRequest`/`NotFound` before any work is done.
+Building it does no work at the engine and loads no media.
 """
 
 from __future__ import annotations
@@ -16,11 +16,9 @@ from antiphon_server.chat.prompt.conversation import Conversation, read_conversa
 from antiphon_server.chat.sampling import read_speech_sampling, read_text_sampling
 from antiphon_server.chat.schema.answer_schema import AnswerSchema, read_answer_schema
 from antiphon_server.chat.service import Service
-from antiphon_server.chat.tool_calls import ForcedCallReader, ToolCallReader
 from antiphon_server.config.settings import Dialect
 from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api.client_json import ClientJson
-from antiphon_server.openai_api.limits import MAX_TOOL_CALLS
 from antiphon_server.openai_api.options import AudioFormat, AudioOptions, TranscriptTiming
 from antiphon_server.openai_api.request import ChatRequest
 from antiphon_server.openai_api.response import TimestampGranularity
@@ -59,7 +57,7 @@ class AnswerForm:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class RequestSpec:
     """`cache_salt` stands for the client's key; `speech_optional`: text, where no stream is free."""
 
     head: AnswerHead
@@ -71,16 +69,18 @@ class Plan:
     schema: AnswerSchema | None = None
     speech_optional: bool = False
 
-    def in_text(self) -> Plan:
+    def in_text(self) -> RequestSpec:
         """The same turn, answered in text alone."""
         return replace(self, form=replace(self.form, speaks=False), speech=None)
 
-    def without_conversation(self) -> Plan:
+    def without_conversation(self) -> RequestSpec:
         """The same turn, once its prompt and media stand for what the client sent."""
         return replace(self, conversation=Conversation((), (), ()))
 
 
-def plan_turn(request: ChatRequest, service: Service, model: str, cache_salt: str | None = None) -> Plan:
+def build_request_spec(
+    request: ChatRequest, service: Service, model: str, cache_salt: str | None = None
+) -> RequestSpec:
     """All that can be checked without the media. `model`: the name under which it is served."""
     card = service.engine.card
     limits = service.settings.server.limits
@@ -88,7 +88,7 @@ def plan_turn(request: ChatRequest, service: Service, model: str, cache_salt: st
     conversation = read_conversation(request, service.transcripts.find, client_json)
     _check_conversation(conversation, card, service)
     schema = read_answer_schema(request)
-    return Plan(
+    return RequestSpec(
         head=_make_head(model, service),
         form=_read_form(request, service),
         conversation=conversation,
@@ -98,14 +98,6 @@ def plan_turn(request: ChatRequest, service: Service, model: str, cache_salt: st
         schema=schema,
         speech_optional=request.speech_optional,
     )
-
-
-def make_reader(form: AnswerForm) -> ToolCallReader | None:
-    """What looks for tool calls in a choice's text; None where no tools were offered."""
-    if form.tool_use == "none":
-        return None
-    kind = ForcedCallReader if form.tool_use == "forced" else ToolCallReader
-    return kind(lambda: f"call_{secrets.token_hex(12)}", MAX_TOOL_CALLS if form.tool_use == "many" else 1)
 
 
 def _check_conversation(conversation: Conversation, card: ModelCard, service: Service) -> None:

@@ -27,7 +27,7 @@ class Pause:
     blocks: int
 
 
-class HeardBlocks:
+class AudibleBlocks:
     """One stream's. `places`: the numbers of the blocks in which something is heard."""
 
     def __init__(self) -> None:

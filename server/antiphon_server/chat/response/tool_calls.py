@@ -7,12 +7,14 @@ What only looks like a call (bad JSON, no name) stays text, to the letter. Nothi
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic_core import from_json
 
+from antiphon_server.chat.request_spec import AnswerForm
 from antiphon_server.openai_api.limits import MAX_TOOL_CALLS
 
 OPENING = "<tool_call>"
@@ -37,7 +39,7 @@ class CalledTool:
 AnswerPart = PlainText | CalledTool
 
 
-class ToolCallReader:
+class ToolCallParser:
     """One choice's text. `make_id` names each call; calls after the first `most_calls` are left out."""
 
     def __init__(self, make_id: Callable[[], str], most_calls: int = MAX_TOOL_CALLS) -> None:
@@ -111,7 +113,7 @@ def _read_json(text: str) -> Any:
         return None
 
 
-class ForcedCallReader(ToolCallReader):
+class ForcedCallParser(ToolCallParser):
     """An answer that was held to the schema of one call: the whole text is its JSON."""
 
     def _take(self) -> Iterator[AnswerPart]:
@@ -121,3 +123,11 @@ class ForcedCallReader(ToolCallReader):
         text, self._held = self._held, ""
         call = self._read_call(text)
         return [call] if call else [PlainText(text)] if text else []
+
+
+def tool_call_parser(form: AnswerForm) -> ToolCallParser | None:
+    """The parser of one choice's text; None if the request offers no tools."""
+    if form.tool_use == "none":
+        return None
+    kind = ForcedCallParser if form.tool_use == "forced" else ToolCallParser
+    return kind(lambda: f"call_{secrets.token_hex(12)}", MAX_TOOL_CALLS if form.tool_use == "many" else 1)

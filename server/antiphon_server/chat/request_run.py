@@ -1,7 +1,6 @@
-"""One request's life at the engine: ticket → prompt → media → slot → events.
+"""One request at the engine: reservation, prompt, media, slot, events.
 
-In: a `Plan`. Out: the engine's events as they come. There is one way out, which closes the engine's iterator
-and gives the ticket back: closing this generator, or cancelling who reads it, is all an abort takes.
+Closing the generator, or cancelling its reader, closes the engine's iterator and returns the reservation.
 """
 
 from __future__ import annotations
@@ -28,8 +27,8 @@ from antiphon_server.admission.cost_model import RequestSize, heard_seconds, med
 from antiphon_server.admission.preparation_cost import PreparationCost
 from antiphon_server.admission.reservation import Reservation
 from antiphon_server.chat.prompt.renderer import PromptTooLong
+from antiphon_server.chat.request_spec import AnswerForm, RequestSpec
 from antiphon_server.chat.service import Service
-from antiphon_server.chat.turn_spec import AnswerForm, Plan
 from antiphon_server.errors import ApiError
 from antiphon_server.observability.metrics import ServerMetrics
 from antiphon_server.observability.request_trace import engine_marker, mark
@@ -44,8 +43,8 @@ class Started:
     form: AnswerForm
 
 
-async def run_turn(
-    plan: Plan,
+async def run_request(
+    spec: RequestSpec,
     service: Service,
     body_is_used: Callable[[], None],
     arrived_s: float,
@@ -56,102 +55,107 @@ async def run_turn(
     Raises ApiError and EngineError; a turn that ends early raises too (R19). `body_is_used` is called as soon
     as nothing of the request's body is in memory any more. `arrived_s`: when its first byte came, by `clock`.
     """
-    async with _ticket(plan, service) as ticket:
+    async with _reserve(spec, service) as reservation:
         mark("admitted")
-        with PreparationCost(service.admission.rates, ticket.owner) as cost:
-            compile_s = await _price_schema(plan, service, ticket.owner, cost)
-            prompt, media = await _understand(plan, service, ticket, cost)
-            plan = plan.without_conversation()
+        with PreparationCost(service.admission.rates, reservation.owner) as cost:
+            compile_s = await _price_schema(spec, service, reservation.owner, cost)
+            prompt, media = await _understand(spec, service, reservation, cost)
+            spec = spec.without_conversation()
             body_is_used()
-            turn, form = await _start(plan, prompt, media, service, ticket, clock)
+            turn, form = await _start(spec, prompt, media, service, reservation, clock)
         progress = _Progress(form, service.metrics, clock, arrived_s)
         yield Started(form)
         generated = cast("AsyncGenerator[OmniEvent, None]", service.engine.generate(turn))
         # From here on the engine alone keeps what the client sent: that may be hundreds of megabytes.
         del turn, media
-        compiling = service.grammars.compiling(ticket.owner, compile_s)
+        compiling = service.schema_costs.compiling(reservation.owner, compile_s)
         async with compiling as compiled, aclosing(generated) as events:
             async for event in events:
                 compiled()
                 progress.see(event)
-                ticket.see(event)
+                reservation.see(event)
                 if progress.text_is_complete:
-                    ticket.text_ended()
+                    reservation.text_ended()
                 yield event
         progress.check_complete()
 
 
-def _ticket(plan: Plan, service: Service) -> Reservation:
-    form = plan.form
-    ticket = service.admission.reserve(
+def _reserve(spec: RequestSpec, service: Service) -> Reservation:
+    form = spec.form
+    reservation = service.admission.reserve(
         speaks=form.speaks,
         live=form.stream,
         choices=form.choices,
-        owner=plan.cache_salt or "",
-        speech_optional=plan.speech_optional,
+        owner=spec.cache_salt or "",
+        speech_optional=spec.speech_optional,
     )
-    if ticket.speech_optional and not service.engine.status().stages.get("talker"):
-        ticket.fall_back_to_text()
-    return ticket
+    if reservation.speech_optional and not service.engine.status().stages.get("talker"):
+        reservation.fall_back_to_text()
+    return reservation
 
 
 async def _understand(
-    plan: Plan, service: Service, ticket: Reservation, cost: PreparationCost
+    spec: RequestSpec, service: Service, reservation: Reservation, cost: PreparationCost
 ) -> tuple[tuple[int, ...], Media]:
     """Prompt and media. A request that is wrong is refused here, before it waits."""
-    prompt = await _read_prompt(plan, service, cost)
+    prompt = await _read_prompt(spec, service, cost)
     mark("rendered")
-    media = await _load(plan, service, ticket)
+    media = await _load(spec, service, reservation)
     cost.read(tokens_of(media, service.engine.card.media))
     return prompt, media
 
 
 async def _start(
-    plan: Plan, prompt: tuple[int, ...], media: Media, service: Service, ticket: Reservation, clock: Clock
+    spec: RequestSpec,
+    prompt: tuple[int, ...],
+    media: Media,
+    service: Service,
+    reservation: Reservation,
+    clock: Clock,
 ) -> tuple[OmniRequest, AnswerForm]:
     """Wait for a slot. The answer's form may be text alone by then."""
     waiting_since = clock()
-    await ticket.start(_size_of(plan, prompt, media, service.engine.card))
+    await reservation.start(_size_of(spec, prompt, media, service.engine.card))
     service.metrics.turn_started(clock() - waiting_since)
     mark("started")
-    if plan.form.speaks and not ticket.speaks:
-        plan = plan.in_text()
+    if spec.form.speaks and not reservation.speaks:
+        spec = spec.in_text()
     turn = OmniRequest(
-        plan.head.id,
+        spec.head.id,
         prompt,
         media,
-        plan.text,
-        plan.speech,
-        plan.cache_salt,
-        live=plan.form.stream,
+        spec.text,
+        spec.speech,
+        spec.cache_salt,
+        live=spec.form.stream,
         on_mark=engine_marker(),
     )
-    return turn, plan.form
+    return turn, spec.form
 
 
-async def _price_schema(plan: Plan, service: Service, owner: str, cost: PreparationCost) -> float:
+async def _price_schema(spec: RequestSpec, service: Service, owner: str, cost: PreparationCost) -> float:
     """Seconds that the engine will take to compile the answer's schema. Raises BadRequest if too long."""
-    schema = plan.schema
+    schema = spec.schema
     if schema is None or schema.param is None:
         return 0.0
-    return await service.grammars.price(schema.text, owner, schema.param, cost)
+    return await service.schema_costs.price(schema.text, owner, schema.param, cost)
 
 
-def _size_of(plan: Plan, prompt: tuple[int, ...], media: Media, card: ModelCard) -> RequestSize:
+def _size_of(spec: RequestSpec, prompt: tuple[int, ...], media: Media, card: ModelCard) -> RequestSize:
     return RequestSize(
         prompt_tokens=len(prompt) + tokens_of(media, card.media),
-        max_tokens=plan.text.max_tokens,
-        max_frames=plan.speech.max_frames if plan.speech else None,
+        max_tokens=spec.text.max_tokens,
+        max_frames=spec.speech.max_frames if spec.speech else None,
         media_seconds=media_seconds(media),
         heard_seconds=heard_seconds(media),
     )
 
 
-async def _load(plan: Plan, service: Service, ticket: Reservation) -> Media:
-    if not plan.conversation.sources:
+async def _load(spec: RequestSpec, service: Service, reservation: Reservation) -> Media:
+    if not spec.conversation.sources:
         return Media()
     try:
-        media = await service.media.load(plan.conversation.sources, ticket.hold)
+        media = await service.media.load(spec.conversation.sources, reservation.hold)
     except ApiError as error:
         service.metrics.media_rejected(error)
         raise
@@ -159,10 +163,10 @@ async def _load(plan: Plan, service: Service, ticket: Reservation) -> Media:
     return media
 
 
-async def _read_prompt(plan: Plan, service: Service, cost: PreparationCost) -> tuple[int, ...]:
+async def _read_prompt(spec: RequestSpec, service: Service, cost: PreparationCost) -> tuple[int, ...]:
     try:
         prompt = await service.prompts.render(
-            plan.conversation, plan.cache_salt or "", service.engine.card.context_tokens
+            spec.conversation, spec.cache_salt or "", service.engine.card.context_tokens
         )
     except PromptTooLong as error:
         cost.read(min(error.tokens, service.engine.card.context_tokens))

@@ -137,7 +137,7 @@ async def test_each_address_has_connections_of_its_own() -> None:
         asking.transport.abort()
 
 
-class Wire(asyncio.Transport):
+class ApiModel(asyncio.Transport):
     """The transport of a connection without a socket: it notes what is written."""
 
     def __init__(self) -> None:
@@ -158,12 +158,12 @@ class Wire(asyncio.Transport):
         return self._closing
 
 
-def on_a_wire(headers_s: float = 10) -> tuple[BoundedHttp, Wire, Connections]:
+def on_a_wire(headers_s: float = 10) -> tuple[BoundedHttp, ApiModel, Connections]:
     """A connection with its first byte still to come."""
     connections = Connections(ConnectionLimits(total=9, per_address=9, reserve=1))
     config = uvicorn.Config(at_once, ws="none", lifespan="off", log_config=None, access_log=False)
     made: BoundedHttp = bounded_http(Limits(), headers_s, connections)(config, ServerState(), {})
-    wire = Wire()
+    wire = ApiModel()
     made.connection_made(wire)
     return made, wire, connections
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 
 from antiphon_executor.interface.grammar_verdict import Verdict
-from antiphon_server.chat.schema.cost_process import GrammarProcess
+from antiphon_server.chat.schema.cost_process import CostProcess
 from antiphon_server.errors import BadRequest
+from tests.server.chat.test_long_prompts import limited
 from tests.server.grammar_pricing import Pricing, pricing
 from tests.server.schemas import dear
-from tests.server.test_long_prompts import limited
 
 __all__ = ["limited", "pricing"]
 
@@ -27,15 +27,15 @@ async def test_a_compiler_that_has_died_is_started_again(pricing: Pricing) -> No
 async def test_who_notices_a_death_late_does_not_end_the_next_process(
     pricing: Pricing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask, restarted = GrammarProcess._ask, asyncio.Event()
+    ask, restarted = CostProcess._ask, asyncio.Event()
 
-    async def noticed_late(process: GrammarProcess, schema: str) -> Verdict | None:
+    async def noticed_late(process: CostProcess, schema: str) -> Verdict | None:
         verdict = await ask(process, schema)
         if verdict is None and "late" in schema:
             await restarted.wait()
         return verdict
 
-    monkeypatch.setattr(GrammarProcess, "_ask", noticed_late)
+    monkeypatch.setattr(CostProcess, "_ask", noticed_late)
     died = pricing.process
     died.suspend()
     early = asyncio.create_task(pricing.price('{"type": "object"}', "a"))

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from antiphon_server.errors import BadRequest
-from antiphon_server.openai_api.base import Wire
+from antiphon_server.openai_api.base import ApiModel
 from antiphon_server.openai_api.limits import MAX_MESSAGES, MAX_PARTS, MAX_STOPS, MAX_TOOLS
 from antiphon_server.openai_api.request import ChatRequest, parse_chat_request
 
@@ -174,7 +174,7 @@ def test_use_audio_in_video_is_on_and_can_be_switched_off_in_either_place() -> N
 
 def _our_names() -> set[str]:
     """The names of all request types, which mean nothing to a client."""
-    found, new = set[type](), {Wire}
+    found, new = set[type](), {ApiModel}
     while new:
         found |= new
         new = {below for above in new for below in above.__subclasses__()} - found

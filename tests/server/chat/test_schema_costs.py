@@ -18,16 +18,16 @@ from antiphon_executor.interface.grammar_verdict import Verdict
 from antiphon_server.admission.preparation_cost import PreparationCost
 from antiphon_server.chat.schema.answer_schema import read_answer_schema
 from antiphon_server.chat.schema.bounds import SchemaBounds
-from antiphon_server.chat.schema.cost_estimator import GrammarPricer
-from antiphon_server.chat.schema.cost_process import GrammarProcess
+from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
+from antiphon_server.chat.schema.cost_process import CostProcess
 from antiphon_server.config.chat import GrammarPolicy
 from antiphon_server.errors import BadRequest, Overloaded
 from antiphon_server.openai_api.limits import MAX_SCHEMA_PLACES
 from antiphon_server.openai_api.request import parse_chat_request
 from tests.echo_engine import EchoEngine
+from tests.server.chat.test_long_prompts import limited
 from tests.server.grammar_pricing import Pricing, pricing
 from tests.server.schemas import ORDINARY, dear, names, objects
-from tests.server.test_long_prompts import limited
 
 pytestmark = pytest.mark.promise("R41")
 
@@ -177,7 +177,7 @@ async def test_a_tools_own_references_hold_within_the_forced_call(
 
 
 async def test_the_seconds_of_a_compilation_are_charged_to_the_key(limited: Any) -> None:
-    pricer = limited.grammars
+    pricer = limited.schema_costs
     with PreparationCost(limited.admission.rates, "key") as cost, pytest.raises(BadRequest):
         await pricer.price('{"type": "integer", "multipleOf": 988027}', "key", SCHEMA, cost)
     assert limited.admission.rates.tokens.left("key") <= 100_000 - 1_000
@@ -188,14 +188,14 @@ async def test_the_seconds_of_a_compilation_are_charged_to_the_key(limited: Any)
 async def test_a_schema_that_is_known_is_charged_too_since_the_engine_compiles_it_again(
     limited: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def judge(process: GrammarProcess, schema: str) -> Verdict:
+    async def judge(process: CostProcess, schema: str) -> Verdict:
         return Verdict(compile_s=0.5)
 
-    monkeypatch.setattr(GrammarProcess, "judge", judge)
+    monkeypatch.setattr(CostProcess, "judge", judge)
     rates = limited.admission.rates
     for _ in range(3):
         with PreparationCost(rates, "key") as cost:
-            await limited.grammars.price("{}", "key", SCHEMA, cost)
+            await limited.schema_costs.price("{}", "key", SCHEMA, cost)
     assert rates.tokens.left("key") == 100_000 - 3 * 500
 
 
@@ -221,7 +221,7 @@ async def test_more_than_a_keys_share_of_waiting_schemas_is_refused(pricing: Pri
 
 
 async def test_a_client_that_leaves_ends_its_compilation(checkpoint: Path, limited: Any) -> None:
-    pricer = GrammarPricer(checkpoint, GrammarPolicy(compile_s=10, wait_s=60))
+    pricer = SchemaCostEstimator(checkpoint, GrammarPolicy(compile_s=10, wait_s=60))
     pricing = Pricing(pricer, limited.admission.rates)
     await pricer.start()
     waiting = asyncio.create_task(pricing.price(dear(1, as_text=True)))
@@ -255,13 +255,13 @@ async def test_a_verdict_is_remembered_for_its_key_alone(
     pricing: Pricing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged: list[str] = []
-    judge = GrammarProcess.judge
+    judge = CostProcess.judge
 
-    async def counting(process: GrammarProcess, schema: str) -> Verdict:
+    async def counting(process: CostProcess, schema: str) -> Verdict:
         judged.append(schema)
         return await judge(process, schema)
 
-    monkeypatch.setattr(GrammarProcess, "judge", counting)
+    monkeypatch.setattr(CostProcess, "judge", counting)
     for owner in ("a", "a", "b", "a", "b"):
         await pricing.price('{"type": "object"}', owner)
         with pytest.raises(BadRequest):
@@ -291,10 +291,10 @@ def test_schemas_of_too_many_definitions_are_refused_before_they_take_the_event_
 async def test_a_schema_that_holds_up_the_event_loop_or_the_engines_steps_is_refused(
     pricing: Pricing, monkeypatch: pytest.MonkeyPatch, part: str
 ) -> None:
-    async def judge(process: GrammarProcess, schema: str) -> Verdict:
+    async def judge(process: CostProcess, schema: str) -> Verdict:
         return replace(Verdict(compile_s=0.01), **{part: 0.11 if "slow" in schema else 0.09})
 
-    monkeypatch.setattr(GrammarProcess, "judge", judge)
+    monkeypatch.setattr(CostProcess, "judge", judge)
     assert await pricing.price('{"title": "fast"}') == 0.01
     with pytest.raises(BadRequest) as refused:
         await pricing.price('{"title": "slow"}')

@@ -15,8 +15,8 @@ from antiphon_executor.interface.events import (
     TextEnded,
     TokenLogprob,
 )
+from antiphon_server.chat.request_spec import AnswerForm
 from antiphon_server.chat.response.word_timestamps import WordTimestamps
-from antiphon_server.chat.turn_spec import AnswerForm
 
 FRAME = 1_920
 LOUD = (np.sin(np.arange(FRAME) * 0.1) * 8_000).astype("<i2").tobytes()

@@ -26,8 +26,8 @@ from antiphon_server.media.budget import ReserveBytes
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.source import MediaSource
 from tests.echo_engine import EchoEngine
+from tests.server.chat.test_prompt import conversation
 from tests.server.parts import make_service
-from tests.server.test_prompt import conversation
 
 CONTEXT = 4_096
 MIXED = "The quick brown fox, 漢字 and 🙂. " * 80_000
