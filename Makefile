@@ -28,7 +28,7 @@ READY  := $(VENV)/ready-$(DEVICE)
 TESTED := $(VENV)/ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint lock sbom audit architecture cut-answers chaos siege mutants soak canaries nano nano-polish nano-eval nano-readers image-test clean
+.PHONY: help install serve test lint lock sbom audit cut-answers chaos siege mutants soak canaries nano nano-polish nano-eval nano-readers image-test clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -59,9 +59,6 @@ sbom: .cache/audit-tools/ready ## list what the locks install, as CycloneDX (bui
 
 audit: .cache/audit-tools/ready ## look the locked packages up among known vulnerabilities
 	.cache/audit-tools/bin/python lock/audit.py $(wildcard lock/*.txt)
-
-architecture: $(TESTED) ## write the file table of ARCHITECTURE.md
-	$(PY) -m tests.project.architecture
 
 bench-%: $(TESTED) ## time something: bench-vocoder, ... (ARGS=--help)
 	PYTHONPATH=model_executor $(PY) -m tests.bench.bench_$* $(ARGS)

@@ -18,19 +18,6 @@ PACKAGES = {
 
 
 @dataclass(frozen=True)
-class Import:
-    """`module` is the full dotted name; `lazy`: inside a function; `typing_only`: under TYPE_CHECKING."""
-
-    module: str
-    lazy: bool
-    typing_only: bool
-
-    @property
-    def top(self) -> str:
-        return self.module.partition(".")[0]
-
-
-@dataclass(frozen=True)
 class Source:
     path: Path
     text: str
@@ -44,49 +31,18 @@ class Source:
     def lines(self) -> int:
         return self.text.count("\n")
 
-    def calls(self) -> Iterator[ast.Call]:
-        return (node for node in ast.walk(self.tree) if isinstance(node, ast.Call))
-
     def functions(self) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
         for node in ast.walk(self.tree):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield node
 
-    def imports(self) -> list[Import]:
-        found = _Imports()
-        found.visit(self.tree)
-        return found.found
-
-
-class _Imports(ast.NodeVisitor):
-    def __init__(self) -> None:
-        self.found: list[Import] = []
-        self._lazy = False
-        self._typing_only = False
-
-    def visit_Import(self, node: ast.Import) -> None:
-        self.found += [Import(alias.name, self._lazy, self._typing_only) for alias in node.names]
-
-    def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
-        if node.level == 0 and node.module:
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-            self.found += [Import(name, self._lazy, self._typing_only) for name in names]
-
-    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
-        before, self._lazy = self._lazy, True
-        self.generic_visit(node)
-        self._lazy = before
-
-    visit_AsyncFunctionDef = visit_FunctionDef  # type: ignore[assignment]
-
-    def visit_If(self, node: ast.If) -> None:
-        before = self._typing_only
-        self._typing_only = before or ast.unparse(node.test).endswith("TYPE_CHECKING")
-        for child in node.body:
-            self.visit(child)
-        self._typing_only = before
-        for child in node.orelse:
-            self.visit(child)
+    def imports(self) -> Iterator[str]:
+        """The full dotted names of what it imports absolutely."""
+        for node in ast.walk(self.tree):
+            if isinstance(node, ast.Import):
+                yield from (alias.name for alias in node.names)
+            elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+                yield node.module
 
 
 @cache
@@ -101,6 +57,7 @@ def suite() -> tuple[Source, ...]:
     return tuple(_read(path) for path in sorted((ROOT / "tests").rglob("*.py")))
 
 
+@cache
 def _read(path: Path) -> Source:
     text = path.read_text()
     return Source(path, text, ast.parse(text))

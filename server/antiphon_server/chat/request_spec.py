@@ -116,7 +116,7 @@ def _check_conversation(conversation: Conversation, card: ModelCard, service: Se
 
 
 def _make_head(model: str, service: Service) -> AnswerHead:
-    created = int(time.time())
+    created = int(time.time())  # noqa: TID251 - `created` of the response
     return AnswerHead(
         id=f"chatcmpl-{secrets.token_hex(16)}",
         model=model,

@@ -7,8 +7,6 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-import pytest
-
 from antiphon_server.config.flags import FlagParser, setting_fields
 from antiphon_server.media import policy
 from tests.project.sources import Source, product
@@ -58,20 +56,22 @@ def declared_flags() -> set[str]:
     return {text for text in texts if FLAG.fullmatch(text)} - setting_flags().keys()
 
 
-@pytest.mark.parametrize("source", product("server") + product("executor"), ids=lambda source: source.name)
-def test_every_flag_and_setting_that_a_message_names_exists_under_that_name(source: Source) -> None:
+def misnamed(source: Source) -> Iterator[str]:
     settings = {leaf.name for leaf in setting_fields()}
     foreign = next((flags for name, flags in OTHERS.items() if source.name.endswith(name)), set())
-    wrong = []
     for line, text in messages(source):
         for flag in set(FLAG.findall(text)) - foreign - declared_flags():
             best = setting_flags().get(flag, "no flag")
             if flag not in (best, f"--no-{best[2:]}"):
-                wrong.append(f"line {line}: {flag}, which is {best}")
+                yield f"{source.name}:{line}: {flag}, which is {best}"
         for name in set(SETTING.findall(text)) - OBJECTS:
             # A message may begin with the setting that is wrong, as those of the configuration do.
             if name not in settings or not text.startswith(name):
-                wrong.append(f"line {line}: {name}, which is no flag")
+                yield f"{source.name}:{line}: {name}, which is no flag"
+
+
+def test_every_flag_and_setting_that_a_message_names_exists_under_that_name() -> None:
+    wrong = [line for source in product("server") + product("executor") for line in misnamed(source)]
     assert not wrong, "\n".join(["", *wrong])
 
 

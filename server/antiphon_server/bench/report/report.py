@@ -51,7 +51,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def created_now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")
+    return datetime.now(UTC).isoformat(timespec="seconds")  # noqa: TID251 - a time stamp
 
 
 def describe_asked(options: Options, dialect: str, sound_in: str | None) -> Asked:

@@ -117,4 +117,4 @@ def _refuse(message: str) -> None:
 
 
 def _strftime_now(form: str) -> str:
-    return datetime.now().astimezone().strftime(form)
+    return datetime.now().astimezone().strftime(form)  # noqa: TID251 - the date in a prompt
