@@ -12,7 +12,7 @@ import math
 import re
 import zlib
 from collections import deque
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from tokenizers import Tokenizer
 from antiphon_executor.interface.capacity import FrameTime
 from antiphon_executor.interface.card import ModelCard, Voice
 from antiphon_executor.interface.errors import EngineDead
+from antiphon_executor.interface.event_stream import EventStream
 from antiphon_executor.interface.events import (
     OUTPUT_SAMPLE_RATE_HZ,
     SAMPLES_PER_FRAME,
@@ -131,7 +132,11 @@ class EchoEngine:
     def card(self) -> ModelCard:
         return self._card
 
-    async def generate(self, turn: OmniRequest) -> AsyncIterator[OmniEvent]:
+    def generate(self, turn: OmniRequest) -> EventStream:
+        return EventStream.of(self.events_of(turn))
+
+    async def events_of(self, turn: OmniRequest) -> AsyncGenerator[OmniEvent]:
+        """Closing it counts as an abort."""
         script = self.scripts.popleft() if self.scripts else self.cues.get(self.text_of(turn), self.script)
         self.turns.append(turn)
         self.running += 1

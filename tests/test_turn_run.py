@@ -15,6 +15,7 @@ import pytest_asyncio
 import zmq.asyncio
 
 from antiphon_executor.interface.errors import EngineBusy, EngineError, InvalidRequest, RequestFailed
+from antiphon_executor.interface.event_stream import EventStream
 from antiphon_executor.interface.events import (
     OmniEvent,
     PromptCounted,
@@ -123,7 +124,7 @@ def turn(media: Media | None = None) -> OmniRequest:
 
 async def heard(run: RequestRun) -> list[OmniEvent]:
     async with asyncio.timeout(5):
-        return [event async for event in run.events()]
+        return [event async for event in EventStream(run.run)]
 
 
 async def test_given_text_and_speech_then_each_ends_once_and_the_slot_is_free(engines: Engines) -> None:
@@ -238,7 +239,8 @@ async def test_given_an_answer_that_the_engine_ends_with_an_error_then_it_never_
     told: list[OmniEvent] = []
 
     async def listen() -> None:
-        async for event in RequestRun(engines.stages, OmniRequest("t", PROMPT[4:], speech=speech)).events():
+        run = RequestRun(engines.stages, OmniRequest("t", PROMPT[4:], speech=speech))
+        async for event in EventStream(run.run):
             told.append(event)
 
     with pytest.raises(EngineError) as raised:

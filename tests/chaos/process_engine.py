@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing, suppress
 from functools import partial
 from pathlib import Path
@@ -91,10 +91,10 @@ class EngineOfProcesses(EchoEngine):
             stages[name] = SupervisedStage(name, await start(), start, watch, _nobody_to_tell)
         return cls(folder, stages)
 
-    async def generate(self, turn: OmniRequest) -> AsyncIterator[OmniEvent]:
+    async def events_of(self, turn: OmniRequest) -> AsyncGenerator[OmniEvent]:
         for stage in STAGES if turn.speech else STAGES[:1]:
             _ = self._supervised[stage].engine
-        async with aclosing(super().generate(turn)) as events:  # type: ignore[type-var]
+        async with aclosing(super().events_of(turn)) as events:
             async for event in events:
                 await self._step("talker" if isinstance(event, SpeechDelta) else "thinker")
                 yield event

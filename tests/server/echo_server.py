@@ -13,7 +13,7 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from pathlib import Path
 
@@ -34,9 +34,9 @@ class Sticky(EchoEngine):
     async def close(self) -> None:
         time.sleep(float(os.environ.get("ECHO_CLOSES_S", "0")))  # noqa: ASYNC251
 
-    async def generate(self, turn: OmniRequest) -> AsyncIterator[OmniEvent]:
+    async def events_of(self, turn: OmniRequest) -> AsyncGenerator[OmniEvent]:
         await write_in_child()
-        async with aclosing(super().generate(turn)) as events:  # type: ignore[type-var]
+        async with aclosing(super().events_of(turn)) as events:
             async for event in events:
                 yield event
 

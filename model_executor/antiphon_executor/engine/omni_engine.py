@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 
@@ -31,7 +31,7 @@ from antiphon_executor.engine.measured_capacity import engine_capacity
 from antiphon_executor.engine.talker_factory import talker_of
 from antiphon_executor.interface.card import MemoryItem, ModelCard, Voice
 from antiphon_executor.interface.errors import EngineDead, InvalidRequest
-from antiphon_executor.interface.events import OmniEvent
+from antiphon_executor.interface.event_stream import EventStream
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.interface.status import EngineStatus
@@ -139,19 +139,21 @@ class VllmOmniEngine:
     def card(self) -> ModelCard:
         return self._card
 
-    async def generate(self, turn: OmniRequest) -> AsyncIterator[OmniEvent]:
-        """See `OmniEngine.generate`. Whatever a client can cause is raised as an error of `protocol.py`."""
-        self._check(turn)
-        run = RequestRun(self._turns, turn)
+    def generate(self, request: OmniRequest) -> EventStream:
+        """See `OmniEngine.generate`."""
+        return EventStream(partial(self._produce, request))
+
+    async def _produce(self, request: OmniRequest, events: EventStream) -> None:
+        """Runs a request. Errors that a client can cause are raised as the interface's."""
+        self._check(request)
+        run = RequestRun(self._turns, request)
         self._running[run.request_id] = run
         try:
-            async with aclosing(run.events()) as events:
-                async for event in events:
-                    yield event
+            await run.run(events)
         except VLLMClientError as error:
             fields = {"error": type(error).__name__, "parameter": getattr(error, "parameter", None)}
             _log.info("vLLM refused a request", extra={"fields": fields})
-            raise refusal_of(error, turn, self._vocabulary, self._context_tokens) from error
+            raise refusal_of(error, request, self._vocabulary, self._context_tokens) from error
         except (EngineDeadError, EngineGenerateError) as error:
             dead = self._dead_stage()
             if dead is None:

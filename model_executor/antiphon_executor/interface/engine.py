@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from typing import Protocol
 
 from prometheus_client.metrics_core import Metric
 
 from antiphon_executor.interface.card import ModelCard
-from antiphon_executor.interface.events import OmniEvent
+from antiphon_executor.interface.event_stream import EventStream
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.interface.status import EngineStatus
 
@@ -19,11 +19,11 @@ class OmniEngine(Protocol):
     @property
     def card(self) -> ModelCard: ...
 
-    def generate(self, request: OmniRequest) -> AsyncIterator[OmniEvent]:
+    def generate(self, request: OmniRequest) -> EventStream:
         """Events of one request: `PromptCounted` first, one `TextEnded` per choice, one `SpeechEnded` if it
-        speaks. Raises `EngineError`.
+        speaks. Reading raises `EngineError`.
 
-        Closing the iterator, or cancelling the task that reads it, aborts the request in both stages.
+        Closing the stream, or cancelling the task that reads it, aborts the request in both stages.
         """
         ...
 

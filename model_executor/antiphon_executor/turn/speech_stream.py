@@ -28,6 +28,8 @@ from antiphon_executor.turn.talker_session import StreamPlace, Talker
 
 SpeechEvent = SpeechDelta | SpeechEnded
 _Arrival = SpeechFrames | SpeechEnded | Exception
+# Besides frames: the mark of their end, `SpeechEnded` and an error.
+_OTHER_ARRIVALS = 3
 
 
 class SpokenStream:
@@ -53,7 +55,7 @@ class SpokenStream:
         self._waits = waits or WaitSettings()
         self._pace = pace
         self._whole_text: str | None = None
-        self._arrivals: asyncio.Queue[_Arrival] = asyncio.Queue()
+        self._arrivals: asyncio.Queue[_Arrival] = asyncio.Queue(sampling.max_frames + _OTHER_ARRIVALS)
         self._place = StreamPlace(request_id, bridge.open_stream(self._arrive), slot, live, on_mark)
         self._session = talker.session(self._place, sampling)
         self._fed = 0
@@ -134,20 +136,25 @@ class SpokenStream:
 
     def _arrive(self, frame: SpeechFrames | StreamFailed) -> None:
         if isinstance(frame, StreamFailed) or frame.frame != self._frames_arrived:
-            self._arrivals.put_nowait(RequestFailed("a piece of its speech was lost"))
+            self._add_arrival(RequestFailed("a piece of its speech was lost"))
             return
         self._frames_arrived += 1
         if not frame.ended:
             self._clock.generated(time.monotonic())
         if self._place.on_mark is not None:
             self._place.on_mark("first_frame", time.monotonic())
-        self._arrivals.put_nowait(frame)
+        self._add_arrival(frame)
+
+    def _add_arrival(self, arrival: _Arrival) -> None:
+        # The Talker sends at most `max_frames` frames. Only what follows an error can find the queue full.
+        if not self._arrivals.full():
+            self._arrivals.put_nowait(arrival)
 
     async def _talk(self, prompt: HiddenStates) -> None:
         try:
-            self._arrivals.put_nowait(await self._session.speak(prompt))
+            self._add_arrival(await self._session.speak(prompt))
         except Exception as error:
-            self._arrivals.put_nowait(error)
+            self._add_arrival(error)
 
     async def _ordered(self) -> AsyncIterator[SpeechEvent]:
         """Frames and the engine's word on how many there are come by different ways, in any order."""

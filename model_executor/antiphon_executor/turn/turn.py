@@ -1,19 +1,20 @@
-"""One turn through both engines: the Thinker's text and the Talker's speech as one stream of events.
+"""One request in both stages: the Thinker's text and the Talker's speech as one stream of events.
 
-In: a `OmniRequest`. Out: `OmniEvent`s as they happen. Whoever reads the events owns the turn: closing the
-iterator cancels both requests, and gives the slot back, before it returns.
+Cancelling `RequestRun.run` aborts both stages' requests, and returns the speech slot, before it returns.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, aclosing
 from dataclasses import dataclass, field
+from typing import Any
 
 from vllm.outputs import CompletionOutput, RequestOutput
 
-from antiphon_executor.interface.events import OmniEvent, TextDelta, TextEnded
+from antiphon_executor.interface.event_stream import EventStream
+from antiphon_executor.interface.events import PromptCounted, TextDelta, TextEnded
 from antiphon_executor.interface.request import OmniRequest, SpeechSampling
 from antiphon_executor.interface.settings import GuardSettings, PaceSettings, WaitSettings
 from antiphon_executor.interface.spoken_length import VoicePaces
@@ -62,20 +63,13 @@ class Stages:
         return CutText(self.decode, self.encode)
 
 
-@dataclass(frozen=True, slots=True)
-class _Over:
-    """A part of the turn has ended, by itself or with an error."""
-
-    error: BaseException | None = None
-
-
 class RequestRun:
-    """Runs one turn. Use `events` once."""
+    """Runs one request. Use `run` once."""
 
     def __init__(self, stages: Stages, turn: OmniRequest) -> None:
         self._stages = stages
         self._turn = turn
-        self._queue: asyncio.Queue[OmniEvent | _Over] = asyncio.Queue()
+        self._failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         self._stream: SpokenStream | None = None
         self._rows: asyncio.Future[HiddenStates] | None = None
         self._answered = False
@@ -97,23 +91,20 @@ class RequestRun:
     def speaks(self) -> bool:
         return self._turn.speech is not None
 
-    async def events(self) -> AsyncGenerator[OmniEvent]:
-        """Raises `EngineBusy` before the Thinker starts, where no speech slot is free."""
+    async def run(self, events: EventStream) -> None:
+        """Puts the request's events. Raises `EngineBusy` before the Thinker starts if no slot is free."""
         with ExitStack() as leases:
-            tasks: list[asyncio.Task[None]] = []
+            parts: list[asyncio.Task[None]] = []
             if self._turn.speech is not None and self._stages.talker is not None:
                 self._stream = self._open_stream(self._turn.speech, self._stages.talker, leases)
-                tasks.append(asyncio.create_task(self._speak(self._stream)))
-            tasks.append(asyncio.create_task(self._think()))
-            for task in tasks:
-                task.add_done_callback(self._note_end)
+                parts.append(asyncio.create_task(self._speak(self._stream, events)))
+            parts.append(asyncio.create_task(self._think(events)))
             try:
-                async for event in self._until_done(len(tasks)):
-                    yield event
+                await self._until_done(parts)
             finally:
-                for task in tasks:
-                    task.cancel()
-                await asyncio.gather(*tasks, return_exceptions=True)
+                for part in parts:
+                    part.cancel()
+                await asyncio.gather(*parts, return_exceptions=True)
 
     def _open_stream(self, speech: SpeechSampling, talker: Talker, leases: ExitStack) -> SpokenStream:
         stages, request_id = self._stages, self._turn.request_id
@@ -138,31 +129,28 @@ class RequestRun:
             leases.callback(stages.bridge.forget_rows, request_id)
         return stream
 
-    async def _until_done(self, running: int) -> AsyncIterator[OmniEvent]:
-        while running:
-            item = await self._queue.get()
-            if not isinstance(item, _Over):
-                yield item
-            elif item.error is not None:
-                raise item.error
-            else:
-                running -= 1
+    async def _until_done(self, parts: list[asyncio.Task[None]]) -> None:
+        while parts:
+            awaited: list[asyncio.Future[Any]] = [self._failure, *parts]
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure.done():
+                raise self._failure.result()
+            for part in [part for part in parts if part.done()]:
+                if part.cancelled():
+                    raise RuntimeError("a part of the request was cancelled")
+                part.result()
+                parts.remove(part)
 
     def fail(self, error: Exception) -> None:
-        """Ends the turn with `error`, behind the events that are already there."""
-        self._queue.put_nowait(_Over(error))
+        """Ends the request with `error`, behind the events that are already there."""
+        if not self._failure.done():
+            self._failure.set_result(error)
 
-    def _note_end(self, task: asyncio.Task[None]) -> None:
-        if task.cancelled():
-            self.fail(RuntimeError("a part of the turn was cancelled"))
-        else:
-            self._queue.put_nowait(_Over(task.exception()))
-
-    async def _speak(self, stream: SpokenStream) -> None:
+    async def _speak(self, stream: SpokenStream, events: EventStream) -> None:
         async for event in stream.events():
-            self._queue.put_nowait(event)
+            await events.put(event)
 
-    async def _think(self) -> None:
+    async def _think(self, events: EventStream) -> None:
         turn, stages = self._turn, self._stages
         extra_args = ask_for_rows(turn.request_id) if self._rows is not None else None
         counted = False
@@ -173,14 +161,14 @@ class RequestRun:
                 if not counted:
                     counted = True
                     mark_engine_times(turn.on_mark, "thinker", output)
-                    self._count(output)
+                    await events.put(self._count(output))
                     self._begin_speech(output)
                 for choice in output.outputs:
-                    self._pass_on(choice)
+                    await self._pass_on(choice, events)
 
-    def _count(self, output: RequestOutput) -> None:
+    def _count(self, output: RequestOutput) -> PromptCounted:
         ids, cached = self._stages.ids, output.num_cached_tokens or 0
-        self._queue.put_nowait(count_prompt(output.prompt_token_ids or [], ids, cached))
+        return count_prompt(output.prompt_token_ids or [], ids, cached)
 
     def _begin_speech(self, output: RequestOutput) -> None:
         stream, rows = self._stream, self._rows
@@ -191,7 +179,7 @@ class RequestRun:
         else:
             stream.begin_with(rows)
 
-    def _pass_on(self, choice: CompletionOutput) -> None:
+    async def _pass_on(self, choice: CompletionOutput, events: EventStream) -> None:
         """Raises where the engine has ended the choice with an error."""
         token_ids = list(choice.token_ids)
         ended = choice.finish_reason
@@ -202,7 +190,7 @@ class RequestRun:
         spoken = self._speakable.take(token_ids, choice.text) if self._stream is not None else Spoken((), ())
         if choice.text or token_ids:
             delta = TextDelta(choice.index, choice.text, len(token_ids), logprobs, spoken.ends)
-            self._queue.put_nowait(delta)
+            await events.put(delta)
         if self._held_text is not None:
             self._held_text.see(choice.index, choice.text)
             if reason == "stop" and not isinstance(choice.stop_reason, str):
@@ -210,7 +198,7 @@ class RequestRun:
         if self._stream is not None:
             self._say(self._stream, spoken, choice)
         if reason is not None:
-            self._queue.put_nowait(TextEnded(choice.index, reason))
+            await events.put(TextEnded(choice.index, reason))
 
     def _say(self, stream: SpokenStream, spoken: Spoken, choice: CompletionOutput) -> None:
         """Hands text to the Talker; closed, where it ends without the Thinker having ended it."""

@@ -9,7 +9,7 @@ import asyncio
 import base64
 import itertools
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -46,8 +46,8 @@ class Splitting(EchoEngine):
         super().__init__(folder)
         self._samples = itertools.cycle(samples)
 
-    async def generate(self, turn: OmniRequest) -> AsyncIterator[OmniEvent]:
-        async for event in super().generate(turn):
+    async def events_of(self, turn: OmniRequest) -> AsyncGenerator[OmniEvent]:
+        async for event in super().events_of(turn):
             rest = event.pcm if isinstance(event, SpeechDelta) else b""
             while rest and (size := 2 * next(self._samples)) < len(rest):
                 yield replace(event, pcm=rest[:size], frames=0)

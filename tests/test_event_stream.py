@@ -1,0 +1,120 @@
+"""The stream of a request's events: bounded, with timeouts, and closed with all that the engine holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+import pytest
+
+from antiphon_executor.interface.event_stream import (
+    MAX_QUEUED_EVENTS,
+    EndOfStream,
+    EventStream,
+    IdleTimeout,
+)
+from antiphon_executor.interface.events import OmniEvent, TextDelta
+
+
+def event(number: int) -> TextDelta:
+    return TextDelta(0, str(number), 1)
+
+
+class Engine:
+    """Puts `count` events, then ends or raises. `put`: how many have entered the queue."""
+
+    def __init__(self, count: int, error: Exception | None = None) -> None:
+        self.put = 0
+        self.released = False
+        self._count = count
+        self._error = error
+        self.stream = EventStream(self._produce)
+
+    async def _produce(self, stream: EventStream) -> None:
+        try:
+            for number in range(self._count):
+                await stream.put(event(number))
+                self.put += 1
+            if self._error is not None:
+                raise self._error
+        finally:
+            await asyncio.sleep(0)
+            self.released = True
+
+
+async def test_all_events_come_in_order_and_then_the_end_again_and_again() -> None:
+    stream = Engine(200).stream
+    assert [one async for one in stream] == [event(number) for number in range(200)]
+    for _ in range(2):
+        with pytest.raises(EndOfStream):
+            await stream.next()
+
+
+async def test_nothing_starts_before_the_first_read() -> None:
+    engine = Engine(1)
+    await asyncio.sleep(0.01)
+    assert not engine.put
+    await engine.stream.next()
+    assert engine.put
+
+
+async def test_a_reader_that_stops_stops_the_engine_at_the_bound() -> None:
+    engine = Engine(1_000)
+    await engine.stream.next()
+    await asyncio.sleep(0.01)
+    assert engine.put == MAX_QUEUED_EVENTS + 1
+    assert len(engine.stream.take_ready()) == MAX_QUEUED_EVENTS
+
+
+async def test_an_error_comes_behind_the_events_before_it() -> None:
+    engine = Engine(2, RuntimeError("dead"))
+    assert await engine.stream.next() == event(0)
+    await asyncio.sleep(0.01)
+    assert engine.stream.take_ready() == [event(1)]
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="dead"):
+            await engine.stream.next()
+    assert engine.stream.take_ready() == []
+
+
+async def test_a_timeout_loses_nothing() -> None:
+    wake = asyncio.Event()
+
+    async def produce(stream: EventStream) -> None:
+        await wake.wait()
+        await stream.put(event(7))
+
+    stream = EventStream(produce)
+    with pytest.raises(IdleTimeout):
+        await stream.next(0.01)
+    wake.set()
+    assert await stream.next(1.0) == event(7)
+
+
+async def test_closing_returns_when_the_engine_has_released_all() -> None:
+    engine = Engine(1_000)
+    async with engine.stream as stream:
+        await stream.next()
+    assert engine.released
+    with pytest.raises(EndOfStream):
+        await engine.stream.next()
+
+
+async def test_a_reader_that_is_cancelled_ends_the_request() -> None:
+    closed = asyncio.Event()
+
+    async def hang() -> AsyncGenerator[OmniEvent]:
+        try:
+            yield event(0)
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    stream = EventStream.of(hang())
+    await stream.next()
+    reader = asyncio.create_task(stream.next())
+    await asyncio.sleep(0.01)
+    reader.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reader
+    assert closed.is_set()
