@@ -1,8 +1,7 @@
-"""How many people the real server speaks to at once before one of them hears a hole: deadlines or FIFO.
+"""Benchmark: how many clients the real server serves without an underrun, with deadline and FIFO scheduling.
 
-In: nothing, or `--clients`. Out: a table on stdout. One server a schedule, the tiny checkpoint, the same
-people: each asks, listens to the end in real time, and asks again. The two take turns, for a machine that
-others use too is not as fast at one time as at another.
+One server per schedule with the tiny checkpoint. Each client asks, listens to the end in real time, and asks
+again. The schedules take turns, because other load on the machine changes over time.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ import os
 import random
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -25,7 +24,7 @@ import httpx
 from tests.e2e.server_process import MODEL, start_server
 
 from antiphon_executor.tiny import write_tiny_checkpoint
-from antiphon_server.bench.load.event_stream import EventReader
+from antiphon_server.bench.load.event_stream import timed_events
 from antiphon_server.bench.measure.player import Playback, Player
 
 BYTES_PER_SECOND = 48_000
@@ -34,7 +33,7 @@ SCHEDULES = ("fifo", "deadline")
 
 @dataclass(frozen=True)
 class Heard:
-    """One answer. `first_s`: from the request to its first sound."""
+    """One answer. `first_s`: from the request to its first audio."""
 
     first_s: float
     events: int
@@ -56,33 +55,32 @@ def body(answer_s: float, number: int) -> dict[str, object]:
 
 
 async def listen(client: httpx.AsyncClient, answer_s: float, number: int) -> Heard:
-    """Hears one answer to its end or to `answer_s`, as a player would that begins with the first sound.
+    """Plays one answer to its end or to `answer_s`, from the first audio on.
 
-    Raises httpx.HTTPStatusError, its body read, where there is none.
+    Raises httpx.HTTPStatusError, with its body read, for an error response.
     """
-    player, reader, began = Player(), EventReader(), time.monotonic()
+    player, began = Player(), time.monotonic()
     first_s = 0.0
     async with client.stream("POST", "/v1/chat/completions", json=body(answer_s, number)) as answer:
         if answer.is_error:
             await answer.aread()
         answer.raise_for_status()
-        async for piece in answer.aiter_raw():
-            now_s = time.monotonic()
-            for data in reader.feed(piece):
-                size = _sound_bytes(data)
+        async with aclosing(timed_events(answer)) as events:
+            async for data, now_s in events:
+                size = _audio_bytes(data)
                 if size:
                     first_s = first_s or now_s - began
-                    player.hear(now_s, size / BYTES_PER_SECOND)
-            if player.heard_s >= answer_s:
-                break
-    left_s = began + first_s + player.heard_s - time.monotonic()
+                    player.add_packet(now_s, size / BYTES_PER_SECOND)
+                if player.received_s >= answer_s:
+                    break
+    left_s = began + first_s + player.received_s - time.monotonic()
     await asyncio.sleep(max(left_s, 0.0))
-    playback = player.read()
+    playback = player.to_playback()
     return Heard(first_s, playback.packets, playback)
 
 
-def _sound_bytes(data: bytes) -> int:
-    if b'"data"' not in data:
+def _audio_bytes(data: str) -> int:
+    if '"data"' not in data:
         return 0
     choices = json.loads(data).get("choices") or [{}]
     audio = choices[0].get("delta", {}).get("audio") or {}
@@ -90,7 +88,7 @@ def _sound_bytes(data: bytes) -> int:
 
 
 async def crowd(url: str, clients: int, given: argparse.Namespace) -> list[Heard]:
-    """`clients` people for a while; the first answers, while they all come in, are not counted."""
+    """`clients` clients for `turns` answers each; the first answers, while they connect, are not counted."""
     heard: list[Heard] = []
     luck = random.Random(clients)
 
@@ -146,7 +144,7 @@ def main() -> None:
     given = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; answers of about {given.answer_s:g} s")
     print(
-        f"{'schedule':9} {'clients':>8} {'answers':>8} {'ran dry':>8} {'dry, s':>8} "
+        f"{'schedule':9} {'clients':>8} {'answers':>8} {'underrun':>8} {'under, s':>8} "
         f"{'first, ms':>10} {'99th':>10} {'events/s':>9}"
     )
     with TemporaryDirectory() as folder:

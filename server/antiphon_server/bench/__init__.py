@@ -1,4 +1,5 @@
-"""`antiphon bench URL`: how fast, how steady and how dear an omni endpoint is, ours or anybody's.
+"""`antiphon bench URL`: measures latency, steadiness and cost of any OpenAI-compatible omni endpoint.
 
-It talks to the server as any client does, over HTTP alone, and imports nothing of ours that serves.
+In: a URL and flags; out: a table, JSON and SVG. It talks to the server over HTTP alone and imports only
+`config`, `media` (ffmpeg, WAV headers) and below.
 """

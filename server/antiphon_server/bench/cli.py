@@ -1,6 +1,6 @@
-"""The flags of `antiphon bench`.
+"""The command-line flags of `antiphon bench`, read into `Options`.
 
-In: arguments and the environment. Out: `Options`. A key is never repeated in what is printed or written.
+An API key is masked in everything that is printed or written.
 """
 
 from __future__ import annotations
@@ -13,31 +13,40 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar, get_args
 
-from antiphon_server.bench.options import INPUTS, Answer, Asking, Dialect, Judging, Level, Options, Prices
+from antiphon_server.bench.options import (
+    INPUTS,
+    Answer,
+    Dialect,
+    JudgeOptions,
+    Level,
+    Options,
+    Prices,
+    Workload,
+)
 from antiphon_server.bench.target import base_url, key_variable, without_secrets
 from antiphon_server.config.flags import FlagParser
 
-_DESCRIPTION = """Measure an OpenAI-compatible omni endpoint: latency, steady speech, throughput and
-cost. Closed loop with --concurrency, open loop (Poisson arrivals) with --rate."""
-_REQUESTS_A_LEVEL = 32
+_DESCRIPTION = """Measure the latency, speech underruns, throughput and cost of an OpenAI-compatible omni
+endpoint. Closed loop with --concurrency, open loop (Poisson arrivals) with --rate."""
+_DEFAULT_REQUESTS = 32
 _NUMBER_NAMES: dict[type, str] = {int: "whole number above 0", float: "number above 0"}
 
 T = TypeVar("T", int, float)
 
 
 def read_options(argv: Sequence[str]) -> Options:
-    """Ends the process with a usage error of one line where they make no sense."""
+    """Parses the arguments. Exits with a one-line usage error if they are invalid."""
     parser = _parser()
     given = parser.parse(argv)
     levels = _levels(parser, given)
     url = base_url(given.url)
     if url is None:
-        parser.error(f"{without_secrets(given.url)!r} is no http or https URL")
+        parser.error(f"{without_secrets(given.url)!r} is not an http or https URL")
     if given.plot is not None and given.plot.suffix != ".svg":
         parser.error("--plot writes SVG: name a file that ends in .svg")
     requests = given.requests
     if requests is None and given.duration is None:
-        requests = _REQUESTS_A_LEVEL
+        requests = _DEFAULT_REQUESTS
     return Options(
         url=url,
         api_key=_key(parser, given, url),
@@ -51,7 +60,7 @@ def read_options(argv: Sequence[str]) -> Options:
         start_buffer_s=given.start_buffer_ms / 1000,
         leave_after_s=given.leave_after,
         max_loop_lag_s=given.max_loop_lag_ms / 1000,
-        asking=_asking(parser, given),
+        workload=_workload(parser, given),
         prices=Prices(
             given.price_per_hour,
             given.price_input,
@@ -59,15 +68,15 @@ def read_options(argv: Sequence[str]) -> Options:
             given.price_input_audio,
             given.price_output_audio,
         ),
-        judging=Judging(tuple(shlex.split(given.wer_command or "")), given.wer_whisper, given.wer_answers),
+        judge=JudgeOptions(tuple(shlex.split(given.wer_command or "")), given.wer_whisper, given.wer_answers),
         json_path=given.json,
         plot_path=given.plot,
-        command=echo_of(argv),
+        command=masked_command(argv),
     )
 
 
-def echo_of(argv: Sequence[str]) -> str:
-    """The command as it may be shown and stored."""
+def masked_command(argv: Sequence[str]) -> str:
+    """The command line with keys and passwords masked."""
     words: list[str] = []
     hide = False
     for word in argv:
@@ -83,7 +92,7 @@ def echo_of(argv: Sequence[str]) -> str:
 
 def _levels(parser: FlagParser, given: argparse.Namespace) -> tuple[Level, ...]:
     if given.rate and given.concurrency:
-        parser.error("--rate sends whatever is in flight: give it without --concurrency")
+        parser.error("--rate and --concurrency exclude each other: choose one")
     if given.rate:
         return tuple(Level(rate_hz=rate) for rate in given.rate)
     return tuple(Level(concurrency=number) for number in given.concurrency or [1])
@@ -91,22 +100,22 @@ def _levels(parser: FlagParser, given: argparse.Namespace) -> tuple[Level, ...]:
 
 def _key(parser: FlagParser, given: argparse.Namespace, url: str) -> str | None:
     if given.api_key and given.api_key_file:
-        parser.error("the key is given twice")
+        parser.error("--api-key and --api-key-file exclude each other: choose one")
     if given.api_key_file is None:
         return given.api_key or os.environ.get(key_variable(url)) or None
     lines = _read(parser, given.api_key_file).split()
-    return lines[0] if lines else parser.error(f"{given.api_key_file} holds no key")
+    return lines[0] if lines else parser.error(f"{given.api_key_file} contains no key")
 
 
-def _asking(parser: FlagParser, given: argparse.Namespace) -> Asking:
+def _workload(parser: FlagParser, given: argparse.Namespace) -> Workload:
     prompts = _read(parser, given.prompts).splitlines() if given.prompts else []
     try:
         extra = json.loads(given.extra_body)
     except ValueError:
         extra = None
     if not isinstance(extra, dict):
-        parser.error("--extra-body is no JSON object")
-    return Asking(
+        parser.error("--extra-body is not a JSON object")
+    return Workload(
         model=given.model,
         voice=given.voice,
         dialect=given.dialect,
@@ -127,7 +136,7 @@ def _recordings(parser: FlagParser, path: Path | None) -> tuple[Path, ...]:
         return ()
     found = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
     if not found or not all(file.is_file() for file in found):
-        parser.error(f"{path} holds no recording")
+        parser.error(f"{path} contains no recording")
     return tuple(found)
 
 
@@ -140,65 +149,80 @@ def _read(parser: FlagParser, path: Path) -> str:
 
 def _parser() -> FlagParser:
     parser = FlagParser("antiphon bench", _DESCRIPTION, "URL")
-    parser.add_argument("url", metavar="URL", help="of the server, with or without its /v1")
-    _add_load(parser)
-    _add_asking(parser)
-    _add_report(parser)
+    parser.add_argument("url", metavar="URL", help="URL of the server, with or without /v1")
+    _add_load_flags(parser)
+    _add_workload_flags(parser)
+    _add_report_flags(parser)
     return parser
 
 
-def _add_load(parser: FlagParser) -> None:
+def _add_load_flags(parser: FlagParser) -> None:
     add = parser.add_option
-    add("--concurrency", type=_counts, metavar="N,N", help="requests in flight, one level each [1]")
-    add("--rate", type=_numbers, metavar="R,R", help="requests a second, Poisson, one level each")
-    add("--requests", type=_count, metavar="N", help=f"a level [{_REQUESTS_A_LEVEL}, without --duration]")
-    add("--duration", type=_number, metavar="S", help="send for so long a level; what runs is finished")
-    add("--warmup", type=_whole, default=1, metavar="N", help="requests before the first level [1]")
-    add("--timeout", type=_number, default=120.0, metavar="S", help="of a whole request [120]")
-    add("--retries", type=_whole, default=0, metavar="N", help="after a 429, when Retry-After says [0]")
-    add("--seed", type=int, default=0, metavar="N", help="of arrivals and media [0]")
-    add("--start-buffer-ms", type=_rest, default=0.0, metavar="MS", help="before the player starts [0]")
-    add("--leave-after", type=_number, metavar="S", help="hang up after so many seconds of speech")
-    add("--max-loop-lag-ms", type=_number, default=20.0, metavar="MS", help="p99 of a reliable run [20]")
+    add(
+        "--concurrency", type=_counts, metavar="N,N", help="requests in flight, one level for each number [1]"
+    )
+    add("--rate", type=_numbers, metavar="R,R", help="requests per second (Poisson), one level each")
+    add(
+        "--requests",
+        type=_count,
+        metavar="N",
+        help=f"requests per level [{_DEFAULT_REQUESTS} if no --duration]",
+    )
+    add("--duration", type=_number, metavar="S", help="seconds per level; open requests are finished")
+    add(
+        "--warmup", type=_whole, default=1, metavar="N", help="unmeasured requests before the first level [1]"
+    )
+    add("--timeout", type=_number, default=120.0, metavar="S", help="longest time of one request [120]")
+    add("--retries", type=_whole, default=0, metavar="N", help="retries after 429, at Retry-After [0]")
+    add("--seed", type=int, default=0, metavar="N", help="random seed of arrivals and media [0]")
+    add(
+        "--start-buffer-ms",
+        type=_non_negative,
+        default=0.0,
+        metavar="MS",
+        help="start buffer of the player [0]",
+    )
+    add("--leave-after", type=_number, metavar="S", help="close the stream after S seconds of audio")
+    add("--max-loop-lag-ms", type=_number, default=20.0, metavar="MS", help="limit of the p99 loop lag [20]")
 
 
-def _add_asking(parser: FlagParser) -> None:
+def _add_workload_flags(parser: FlagParser) -> None:
     add = parser.add_option
-    add("--model", help="the model to ask for [the first one listed]")
-    add("--voice", help="the voice to ask for [the server's default]")
-    add("--api-key", metavar="KEY", help="others can see it; better a variable or a file")
-    add("--api-key-file", type=Path, metavar="FILE", help="its first word is the key")
-    add("--dialect", choices=get_args(Dialect), default="auto", help="how requests are written [auto]")
-    add("--answer", choices=get_args(Answer), default="speech", help="what is asked for [speech]")
+    add("--model", help="model to request [the first one that the server lists]")
+    add("--voice", help="voice to request [the server's default]")
+    add("--api-key", metavar="KEY", help="visible in the process list; prefer a variable or a file")
+    add("--api-key-file", type=Path, metavar="FILE", help="file whose first word is the key")
+    add("--dialect", choices=get_args(Dialect), default="auto", help="format of the requests [auto]")
+    add("--answer", choices=get_args(Answer), default="speech", help="kind of answer to request [speech]")
     add("--input", type=_inputs, default=["text"], metavar="KIND,KIND", help="text audio image video mixed")
-    add("--prompts", type=Path, metavar="FILE", help="a question a line [a set of our own]")
-    add("--audio", type=Path, metavar="FILE", help="a recording, or a folder of them, to ask with")
+    add("--prompts", type=Path, metavar="FILE", help="one question per line [a built-in set]")
+    add("--audio", type=Path, metavar="FILE", help="recording, or folder of recordings, to send")
     add("--distinct", type=_count, default=16, metavar="N", help="different requests, used in turn [16]")
-    add("--image-size", type=_size, default=(640, 480), metavar="WxH", help="of pictures [640x480]")
-    add("--video-seconds", type=_number, default=4.0, metavar="S", help="of videos [4]")
-    add("--max-tokens", type=_count, metavar="N", help="of an answer's text")
-    add("--extra-body", default="{}", metavar="JSON", help="more fields for every request")
+    add("--image-size", type=_size, default=(640, 480), metavar="WxH", help="size of images [640x480]")
+    add("--video-seconds", type=_number, default=4.0, metavar="S", help="length of videos [4]")
+    add("--max-tokens", type=_count, metavar="N", help="limit of text tokens per answer")
+    add("--extra-body", default="{}", metavar="JSON", help="fields to add to every request body")
 
 
-def _add_report(parser: FlagParser) -> None:
+def _add_report_flags(parser: FlagParser) -> None:
     add = parser.add_option
-    add("--json", type=Path, metavar="FILE", help="the whole report, every request in it")
-    add("--plot", type=Path, metavar="FILE.svg", help="latency and underruns over the load")
-    add("--price-per-hour", type=_rest, metavar="P", help="of the machine behind the URL, all GPUs")
-    add("--price-input", type=_rest, metavar="P", help="of a million input tokens")
-    add("--price-output", type=_rest, metavar="P", help="of a million output tokens")
-    add("--price-input-audio", type=_rest, metavar="P", help="of a million audio input tokens")
-    add("--price-output-audio", type=_rest, metavar="P", help="of a million audio output tokens")
-    add("--wer-command", metavar="CMD", help="gets a WAV file's path, prints what it hears")
-    add("--wer-whisper", metavar="MODEL", help="a CTranslate2 Whisper model, by path or name")
-    add("--wer-answers", type=_count, default=16, metavar="N", help="answers a level to judge [16]")
+    add("--json", type=Path, metavar="FILE", help="write the report with every request")
+    add("--plot", type=Path, metavar="FILE.svg", help="plot latency and underruns over the load")
+    add("--price-per-hour", type=_non_negative, metavar="P", help="price of the machine with all GPUs")
+    add("--price-input", type=_non_negative, metavar="P", help="price per million input tokens")
+    add("--price-output", type=_non_negative, metavar="P", help="price per million output tokens")
+    add("--price-input-audio", type=_non_negative, metavar="P", help="price per million audio input tokens")
+    add("--price-output-audio", type=_non_negative, metavar="P", help="price per million audio output tokens")
+    add("--wer-command", metavar="CMD", help="command that transcribes the WAV file at its last argument")
+    add("--wer-whisper", metavar="MODEL", help="CTranslate2 Whisper model, by path or name")
+    add("--wer-answers", type=_count, default=16, metavar="N", help="answers per level to transcribe [16]")
 
 
 def _number(text: str) -> float:
     return _above_zero(text, float)
 
 
-def _rest(text: str) -> float:
+def _non_negative(text: str) -> float:
     return 0.0 if text.strip("0.") == "" else _number(text)
 
 
@@ -216,7 +240,7 @@ def _above_zero(text: str, kind: Callable[[str], T]) -> T:
     except ValueError:
         value = kind("0")
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is no {_NUMBER_NAMES[type(value)]}")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a {_NUMBER_NAMES[type(value)]}")
     return value
 
 

@@ -1,7 +1,4 @@
-"""What a run of `antiphon bench` was asked to do: the command line as one frozen value.
-
-In: arguments and the environment. Out: `Options`, or one line of what is wrong with them.
-"""
+"""The options of a benchmark run: the command line as one frozen value."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from typing import Any, Literal, get_args
 
 Input = Literal["text", "audio", "image", "video"]
 Answer = Literal["speech", "text"]
-# How a request is written; where the sound of its answer stands is found out by itself.
+# How requests are written. The field that holds the audio of an answer is always detected.
 Dialect = Literal["auto", "openai", "dashscope", "vllm-omni"]
 
 INPUTS: tuple[Input, ...] = get_args(Input)
@@ -19,7 +16,7 @@ INPUTS: tuple[Input, ...] = get_args(Input)
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """In one currency: an hour of the whole machine, and a million tokens."""
+    """Prices in one currency: per hour of the whole machine, and per million tokens."""
 
     machine_hour: float | None = None
     input_tokens: float | None = None
@@ -35,7 +32,7 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """One load: so many requests at all times, or so many a second, whatever becomes of them."""
+    """One load level: `concurrency` requests in flight, or `rate_hz` new requests per second."""
 
     concurrency: int | None = None
     rate_hz: float | None = None
@@ -46,8 +43,8 @@ class Level:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """What the requests are. `extra` goes into each body as it is."""
+class Workload:
+    """The content of the requests. The fields of `extra` are added to each body unchanged."""
 
     model: str | None = None
     voice: str | None = None
@@ -64,8 +61,11 @@ class Asking:
 
 
 @dataclass(frozen=True, slots=True)
-class Judging:
-    """A local judge of what was said: a command, or a Whisper model."""
+class JudgeOptions:
+    """A local speech recogniser that measures word errors: a command, or a Whisper model.
+
+    `answers`: answers per level that it transcribes.
+    """
 
     command: tuple[str, ...] = ()
     whisper: str | None = None
@@ -78,7 +78,10 @@ class Judging:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`requests` and `duration_s` bound each level; `start_buffer_s` is the virtual player's."""
+    """`requests` and `duration_s` limit each level. `start_buffer_s`: the start buffer of the virtual player.
+
+    `max_loop_lag_s`: the 99th percentile of event loop lag above which a level is reported as unreliable.
+    """
 
     url: str
     api_key: str | None = field(default=None, repr=False)
@@ -92,9 +95,9 @@ class Options:
     start_buffer_s: float = 0.0
     leave_after_s: float | None = None
     max_loop_lag_s: float = 0.02
-    asking: Asking = field(default_factory=Asking)
+    workload: Workload = field(default_factory=Workload)
     prices: Prices = field(default_factory=Prices)
-    judging: Judging = field(default_factory=Judging)
+    judge: JudgeOptions = field(default_factory=JudgeOptions)
     json_path: Path | None = None
     plot_path: Path | None = None
     command: str = ""

@@ -1,7 +1,4 @@
-"""Which server is asked, and with which key.
-
-In: the URL that was given. Out: the address that requests go to. Pure: nothing is connected to here.
-"""
+"""The server under test: its API base URL, its address, and the environment variable of its key."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ _USER = re.compile(r"^(https?://)[^/@]*@")
 
 
 def base_url(url: str) -> str | None:
-    """`http://host:1`, with /v1 or with a whole path of the API → the URL that /models stands under."""
+    """The URL above /models, from a URL with or without /v1 or /v1/chat/completions; None if invalid."""
     parts = urlsplit(url)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         return None
@@ -23,7 +20,7 @@ def base_url(url: str) -> str | None:
 
 
 def key_variable(url: str) -> str:
-    """The environment variable that may hold this server's key: nobody is sent another one's."""
+    """The environment variable of this server's key. A known host never gets the key of another service."""
     host = urlsplit(url).hostname or ""
     for domain, name in _KEYS:
         if host == domain or host.endswith(f".{domain}"):
@@ -32,11 +29,11 @@ def key_variable(url: str) -> str:
 
 
 def without_secrets(word: str) -> str:
-    """A URL without its user and password; any other word as it is."""
+    """A URL with its user and password masked; any other word unchanged."""
     return _USER.sub(r"\1***@", word)
 
 
 def address_of(url: str) -> tuple[str, int]:
-    """Host and port."""
+    """The host and port of a URL."""
     parts = urlsplit(url)
     return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)

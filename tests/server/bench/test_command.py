@@ -100,7 +100,7 @@ async def test_a_wrong_key_is_said_before_anything_is_measured(checkpoint: Path)
     async with serving(create_app(service), service.settings.server) as port:
         done = await bench(f"http://127.0.0.1:{port}")
     assert done.code == ExitCode.USAGE
-    assert "wants another API key" in done.err
+    assert "rejects the API key" in done.err
     assert KEY not in done.err + done.out
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon_server.bench.cli import echo_of, read_options
+from antiphon_server.bench.cli import masked_command, read_options
 from antiphon_server.bench.options import Level
 
 URL = "http://127.0.0.1:8000"
@@ -23,7 +23,7 @@ def test_without_flags_one_client_asks_for_speech() -> None:
     options = read_options([URL])
     assert options.levels == (Level(concurrency=1),)
     assert (options.requests, options.duration_s) == (32, None)
-    assert (options.asking.answer, options.asking.inputs) == ("speech", ("text",))
+    assert (options.workload.answer, options.workload.inputs) == ("speech", ("text",))
 
 
 def test_levels_are_given_as_a_list() -> None:
@@ -38,34 +38,36 @@ def test_a_duration_alone_does_not_bound_the_number() -> None:
 
 
 def test_mixed_means_all_kinds() -> None:
-    asking = read_options([URL, "--input", "mixed", "--extra-body", '{"temperature": 0}']).asking
-    assert asking.inputs == ("text", "audio", "image", "video")
-    assert asking.extra == {"temperature": 0}
+    workload = read_options([URL, "--input", "mixed", "--extra-body", '{"temperature": 0}']).workload
+    assert workload.inputs == ("text", "audio", "image", "video")
+    assert workload.extra == {"temperature": 0}
 
 
 def test_a_folder_is_all_its_recordings(tmp_path: Path) -> None:
     for name in ("b.wav", "a.mp3"):
         (tmp_path / name).write_bytes(b"x")
-    recordings = read_options([URL, "--audio", str(tmp_path)]).asking.recordings
+    recordings = read_options([URL, "--audio", str(tmp_path)]).workload.recordings
     assert [path.name for path in recordings] == ["a.mp3", "b.wav"]
 
 
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["h:1"], "no http or https URL"),
+        (["h:1"], "not an http or https URL"),
         ([URL, "--requests", "0"], "whole number above 0"),
         ([URL, "--rate", "nan"], "number above 0"),
-        ([URL, "--rate", "1", "--concurrency", "1"], "without --concurrency"),
+        ([URL, "--rate", "1", "--concurrency", "1"], "exclude each other"),
         ([URL, "--input", "smell"], "'smell' is none of text, audio, image, video, mixed"),
-        ([URL, "--extra-body", "[]"], "no JSON object"),
+        ([URL, "--extra-body", "[]"], "not a JSON object"),
         ([URL, "--plot", "x.png"], "ends in .svg"),
         ([URL, "--prompts", "/nowhere"], "cannot be read"),
         ([URL, "--concurency", "1"], "did you mean --concurrency?"),
-        ([URL, "--api-key", KEY, "--api-key-file", "f"], "twice"),
+        ([URL, "--api-key", KEY, "--api-key-file", "f"], "exclude each other"),
     ],
 )
-def test_what_makes_no_sense_is_said(argv: list[str], words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_arguments_are_a_usage_error(
+    argv: list[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     with pytest.raises(SystemExit) as caught:
         read_options(argv)
     assert caught.value.code == 2
@@ -96,5 +98,7 @@ def test_a_key_is_never_repeated(flags: list[str]) -> None:
     assert "--api-key" in options.command
 
 
-def test_the_echoed_command_can_be_pasted() -> None:
-    assert echo_of([URL, "--extra-body", '{"a": 1}']) == (f"antiphon bench {URL} --extra-body '{{\"a\": 1}}'")
+def test_the_masked_command_can_be_pasted() -> None:
+    assert masked_command([URL, "--extra-body", '{"a": 1}']) == (
+        f"antiphon bench {URL} --extra-body '{{\"a\": 1}}'"
+    )

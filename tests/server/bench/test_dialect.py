@@ -8,16 +8,22 @@ from typing import Any
 
 import pytest
 
-from antiphon_server.bench.load.attachments import wave_file
-from antiphon_server.bench.measure.dialect import ErrorEvent, MalformedChunk, Piece, read_piece, reason_of
+from antiphon_server.bench.load.attachments import wav_file
+from antiphon_server.bench.measure.dialect import (
+    ChunkContent,
+    ErrorEvent,
+    MalformedChunk,
+    error_reason,
+    parse_chunk,
+)
 from antiphon_server.bench.measure.record import Usage
 from tests.server.bench.raw_server import b64, pcm
 
 PCM = pcm(0.08)
 
 
-def piece(delta: dict[str, Any], **top: Any) -> Piece:
-    return read_piece(json.dumps({"choices": [{"delta": delta}], **top}).encode())
+def piece(delta: dict[str, Any], **top: Any) -> ChunkContent:
+    return parse_chunk(json.dumps({"choices": [{"delta": delta}], **top}))
 
 
 @pytest.mark.parametrize(
@@ -26,14 +32,14 @@ def piece(delta: dict[str, Any], **top: Any) -> Piece:
         ({"audio": {"data": b64(PCM)}}, {}, "delta.audio.data"),
         ({"audio": {"data": b64(PCM), "expires_at": 1}}, {"modality": "audio"}, "delta.audio.data"),
         ({"content": b64(PCM)}, {"modality": "audio"}, "delta.content"),
-        ({"content": b64(wave_file(PCM, 24_000))}, {"modality": "audio"}, "delta.content"),
-        ({"audio": {"data": b64(wave_file(PCM, 24_000))}}, {"modality": "audio"}, "delta.audio.data"),
+        ({"content": b64(wav_file(PCM, 24_000))}, {"modality": "audio"}, "delta.content"),
+        ({"audio": {"data": b64(wav_file(PCM, 24_000))}}, {"modality": "audio"}, "delta.audio.data"),
     ],
     ids=["openai, dashscope", "union", "vllm-omni, bare", "vllm-omni, wav in content", "vllm-omni, wav"],
 )
 def test_sound_is_found(delta: dict[str, Any], top: dict[str, Any], place: str) -> None:
     found = piece(delta, **top)
-    assert (found.pcm, found.rate_hz, found.place, found.text) == (PCM, 24_000, place, "")
+    assert (found.pcm, found.rate_hz, found.audio_field, found.text) == (PCM, 24_000, place, "")
 
 
 @pytest.mark.parametrize(
@@ -63,23 +69,23 @@ def test_a_wave_file_brings_its_rate_and_its_first_channel() -> None:
 def test_a_chunk_without_choices_brings_usage() -> None:
     counts = {"prompt_tokens": 9, "completion_tokens": 7, "completion_tokens_details": {"audio_tokens": 5}}
     counts["prompt_tokens_details"] = {"audio_tokens": 4, "cached_tokens": None}
-    found = read_piece(json.dumps({"choices": [], "usage": counts}).encode())
+    found = parse_chunk(json.dumps({"choices": [], "usage": counts}))
     assert found.usage == Usage(9, 4, 7, 5)
     assert found.usage.text_tokens == 2
 
 
 def test_an_end_is_seen() -> None:
-    assert read_piece(b'{"choices": [{"delta": {}, "finish_reason": "stop"}]}').finished
+    assert parse_chunk('{"choices": [{"delta": {}, "finish_reason": "stop"}]}').finished
     assert not piece({"role": "assistant", "content": None}).finished
 
 
 @pytest.mark.parametrize(
     "data",
-    [b"{", b"[]", b'"x"', b'{"choices": [3]}', b'{"choices": [{"delta": {"audio": {"data": "!"}}}]}'],
+    ["{", "[]", '"x"', '{"choices": [3]}', '{"choices": [{"delta": {"audio": {"data": "!"}}}]}'],
 )
-def test_what_is_no_chunk_is_said(data: bytes) -> None:
+def test_what_is_no_chunk_is_said(data: str) -> None:
     with pytest.raises(MalformedChunk):
-        read_piece(data)
+        parse_chunk(data)
 
 
 @pytest.mark.parametrize(
@@ -93,9 +99,9 @@ def test_what_is_no_chunk_is_said(data: bytes) -> None:
     ids=["openai", "vllm", "fastapi", "dashscope"],
 )
 def test_errors_of_any_envelope_are_named(error: dict[str, Any], reason: str) -> None:
-    assert reason_of(error) == reason
+    assert error_reason(error) == reason
 
 
 def test_an_error_in_the_stream_is_raised() -> None:
     with pytest.raises(ErrorEvent, match="engine_dead"):
-        read_piece(b'{"error": {"code": "engine_dead", "message": "m"}}')
+        parse_chunk('{"error": {"code": "engine_dead", "message": "m"}}')

@@ -9,14 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from antiphon_server.bench.asr_judge import CommandJudge, judge_all, open_judge
-from antiphon_server.bench.load.client import Said
-from antiphon_server.bench.options import Asking, Judging, Options
+from antiphon_server.bench.asr_judge import CommandJudge, measure_word_errors, open_judge
+from antiphon_server.bench.load.client import SpokenAnswer
+from antiphon_server.bench.options import JudgeOptions, Options, Workload
 from antiphon_server.bench.report.table import as_text
 from antiphon_server.bench.run import measure
 from tests.server.bench.raw_server import pcm, raw_server, spoken
 
-SAID = [Said("one two three four", pcm(0.5), 24_000), Said("one two three five", pcm(0.5), 24_000)]
+ANSWERS = [
+    SpokenAnswer("one two three four", pcm(0.5), 24_000),
+    SpokenAnswer("one two three five", pcm(0.5), 24_000),
+]
 
 
 def script(tmp_path: Path, body: str) -> tuple[str, ...]:
@@ -27,7 +30,7 @@ def script(tmp_path: Path, body: str) -> tuple[str, ...]:
 
 def test_errors_are_counted_over_all_words(tmp_path: Path) -> None:
     judge = CommandJudge(script(tmp_path, "print('One, two, three: four.')"))
-    found = judge_all(judge, SAID)
+    found = measure_word_errors(judge, ANSWERS)
     assert (found.answers, found.words, found.errors, found.failed) == (2, 8, 1, 0)
 
 
@@ -37,20 +40,20 @@ def test_the_judge_hears_the_whole_sound(tmp_path: Path) -> None:
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, 24_000, 0, "NONE", ""))
         file.writeframes(pcm(0.5))
-    assert judge.hear(path).split() == ["12000", "24000"]
+    assert judge.transcribe(path).split() == ["12000", "24000"]
 
 
 def test_a_judge_that_fails_is_counted_and_not_guessed(tmp_path: Path) -> None:
-    found = judge_all(CommandJudge(script(tmp_path, "sys.exit(3)")), SAID)
+    found = measure_word_errors(CommandJudge(script(tmp_path, "sys.exit(3)")), ANSWERS)
     assert (found.answers, found.words, found.failed, found.rate) == (0, 0, 2, None)
 
 
 async def test_a_run_judges_as_many_answers_as_it_was_told(tmp_path: Path) -> None:
-    judging = Judging(command=script(tmp_path, "print('hallo')"), answers=2)
+    judge = JudgeOptions(command=script(tmp_path, "print('hallo')"), answers=2)
     async with raw_server(lambda _: spoken((0.0, 0.4))) as server:
-        asking = Asking(dialect="openai")
-        options = Options(url=server.url, requests=3, warmup=0, asking=asking, judging=judging)
-        report = await measure(options, asyncio.Event(), open_judge(judging))
+        workload = Workload(dialect="openai")
+        options = Options(url=server.url, requests=3, warmup=0, workload=workload, judge=judge)
+        report = await measure(options, asyncio.Event(), open_judge(judge))
     errors = report.levels[0].word_errors
     assert errors is not None
     assert (errors.answers, errors.errors, errors.words) == (2, 2, 2)
@@ -58,10 +61,10 @@ async def test_a_run_judges_as_many_answers_as_it_was_told(tmp_path: Path) -> No
 
 
 def test_without_a_wish_there_is_no_judge() -> None:
-    assert open_judge(Judging()) is None
+    assert open_judge(JudgeOptions()) is None
 
 
 def test_whisper_is_asked_for_only_where_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     with pytest.raises(Exception, match="needs faster_whisper"):
-        open_judge(Judging(whisper="tiny.en"))
+        open_judge(JudgeOptions(whisper="tiny.en"))

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from antiphon_server.bench.load.load_generator import Supply, closed_loop, open_loop
+from antiphon_server.bench.load.load_generator import RequestNumbers, closed_loop, open_loop
 from antiphon_server.bench.measure.record import Outcome, StreamRecord
 
 
@@ -30,7 +30,7 @@ async def test_a_closed_loop_has_just_so_many_in_flight() -> None:
         running -= 1
         return record(number)
 
-    await closed_loop(4, Supply(22, None), ask)
+    await closed_loop(4, RequestNumbers(22, None), ask)
     assert (most, sorted(seen)) == (4, list(range(22)))
 
 
@@ -41,7 +41,7 @@ async def test_a_closed_loop_comes_back_when_it_was_told_to() -> None:
         asked_at.append(due)
         return record(number, "rejected", 0.15)
 
-    await closed_loop(1, Supply(3, None), ask)
+    await closed_loop(1, RequestNumbers(3, None), ask)
     assert all(later - earlier >= 0.15 for earlier, later in itertools.pairwise(asked_at))
     assert time.monotonic() - asked_at[-1] < 0.15
 
@@ -52,7 +52,7 @@ async def test_a_closed_loop_ends_with_its_time() -> None:
         return record(number)
 
     began = time.monotonic()
-    await closed_loop(2, Supply(None, 0.2), ask)
+    await closed_loop(2, RequestNumbers(None, 0.2), ask)
     assert 0.2 <= time.monotonic() - began < 2
 
 
@@ -68,7 +68,7 @@ async def test_an_open_loop_is_due_by_the_dice_even_while_this_process_stands_st
             time.sleep(0.3)  # noqa: ASYNC251
         return record(number)
 
-    await open_loop(50.0, Supply(12, None), ask, random.Random(3))
+    await open_loop(50.0, RequestNumbers(12, None), ask, random.Random(3))
     dice = random.Random(3)
     gaps = [dice.expovariate(50.0) for _ in range(12)]
     assert [b - a for a, b in itertools.pairwise(dues)] == pytest.approx(gaps[1:])
@@ -86,7 +86,7 @@ async def test_an_open_loop_does_not_wait_for_answers() -> None:
         running -= 1
         return record(number)
 
-    await open_loop(200.0, Supply(20, None), ask, random.Random(0))
+    await open_loop(200.0, RequestNumbers(20, None), ask, random.Random(0))
     assert most == 20
 
 
@@ -97,7 +97,7 @@ async def test_arrivals_are_poisson() -> None:
         dues.append(due)
         return record(number)
 
-    await open_loop(2_000.0, Supply(1_000, None), ask, random.Random(1))
+    await open_loop(2_000.0, RequestNumbers(1_000, None), ask, random.Random(1))
     gaps = [b - a for a, b in zip(sorted(dues), sorted(dues)[1:], strict=False)]
     mean = sum(gaps) / len(gaps)
     spread = (sum((gap - mean) ** 2 for gap in gaps) / len(gaps)) ** 0.5

@@ -19,11 +19,11 @@ def test_a_hundred_values_have_the_percentiles_of_the_textbook() -> None:
 
 def test_nothing_has_no_percentiles() -> None:
     assert Distribution.of([]) is None
-    assert Distribution.of_rests([]) is None
+    assert Distribution.of_margins([]) is None
 
 
 def test_of_a_rest_the_worst_is_the_least() -> None:
-    found = Distribution.of_rests(range(1, 101))
+    found = Distribution.of_margins(range(1, 101))
     assert found is not None
     assert (found.best, found.p50, found.p99, found.worst) == (100, 51, 2, 1)
 
@@ -32,8 +32,8 @@ def test_a_p99_of_fewer_than_a_hundred_is_called_what_it_is() -> None:
     few, many = Distribution.of(range(99)), Distribution.of(range(100))
     assert few is not None
     assert many is not None
-    assert (few.is_the_worst(99), many.is_the_worst(99)) == (True, False)
-    assert not few.is_the_worst(95)
+    assert (few.is_worst_sample(99), many.is_worst_sample(99)) == (True, False)
+    assert not few.is_worst_sample(95)
 
 
 @given(VALUES)
@@ -45,4 +45,4 @@ def test_at_least_so_many_samples_are_not_above_and_fewer_are_below(values: list
         assert value in values
         assert sum(other <= value for other in values) * 100 >= rank * len(values)
         assert sum(other < value for other in values) * 100 < rank * len(values)
-        assert not found.is_the_worst(rank) or value == max(values)
+        assert not found.is_worst_sample(rank) or value == max(values)

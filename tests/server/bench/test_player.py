@@ -19,8 +19,8 @@ def play(packets: list[tuple[float, float]], start_buffer_s: float = 0.0) -> Pla
     """`packets`: seconds since the one before, seconds of sound."""
     player = Player(start_buffer_s)
     for at, (_, audio_s) in zip(accumulate(gap for gap, _ in packets), packets, strict=True):
-        player.hear(at, audio_s)
-    return player.read()
+        player.add_packet(at, audio_s)
+    return player.to_playback()
 
 
 def test_packets_in_time_leave_no_hole() -> None:

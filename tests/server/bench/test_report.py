@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import msgspec
 import pytest
 
-from antiphon_server.bench.options import Asking, Level, Options, Prices
+from antiphon_server.bench.options import Level, Options, Prices, Workload
 from antiphon_server.bench.report.plot import as_svg
 from antiphon_server.bench.report.report import Report, read_json, write_json
 from antiphon_server.bench.report.table import as_text
@@ -38,7 +38,7 @@ async def report() -> Report:
             levels=(Level(concurrency=1), Level(concurrency=3)),
             requests=6,
             warmup=0,
-            asking=Asking(dialect="openai"),
+            workload=Workload(dialect="openai"),
             prices=Prices(machine_hour=3.0, input_tokens=1.0, output_tokens=2.0),
             command="antiphon bench somewhere",
         )
@@ -69,7 +69,7 @@ async def test_the_table_hides_no_refusal_and_no_lack_of_samples(report: Report)
     assert rows["3"][7] == "6"
     text = as_text(report)
     assert "at 1: 1 x rejected (429): queue_full" in text
-    assert "^ so few samples" in text
+    assert "^ too few samples" in text
 
 
 async def test_costs_are_told_by_machine_and_by_token(report: Report) -> None:
@@ -92,7 +92,7 @@ async def test_the_picture_is_xml_with_a_point_a_level_and_percentile(report: Re
 
 async def test_a_run_without_a_good_answer_is_still_a_report() -> None:
     async with raw_server(lambda _: refusal(503, "draining")) as server:
-        options = Options(url=server.url, requests=2, warmup=0, asking=Asking(dialect="openai"))
+        options = Options(url=server.url, requests=2, warmup=0, workload=Workload(dialect="openai"))
         nothing = await measure(options, asyncio.Event())
     assert "no good answer" in as_text(nothing)
     assert ElementTree.fromstring(as_svg(nothing)) is not None
@@ -101,8 +101,8 @@ async def test_a_run_without_a_good_answer_is_still_a_report() -> None:
 
 async def test_answers_in_text_need_no_sound() -> None:
     async with raw_server(lambda _: Answer(((0.0, word("a")), (0.0, finish())))) as server:
-        asking = Asking(dialect="openai", answer="text")
-        options = Options(url=server.url, requests=2, warmup=0, asking=asking)
+        workload = Workload(dialect="openai", answer="text")
+        options = Options(url=server.url, requests=2, warmup=0, workload=workload)
         report = await measure(options, asyncio.Event())
         assert [body["modalities"] for body in server.asked] == [["text"]] * 2
     assert report.levels[0].good == 2

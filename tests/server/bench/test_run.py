@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from antiphon_server.bench.options import Asking, Level, Options
+from antiphon_server.bench.options import Level, Options, Workload
 from antiphon_server.bench.report.report import Report
 from antiphon_server.bench.report.summary import LevelReport
 from antiphon_server.bench.report.table import as_text
@@ -40,7 +40,7 @@ STEADY = spoken((0.0, 1.0))
 
 
 def asked(url: str, **changes: Any) -> Options:
-    return replace(Options(url=url, requests=1, warmup=0, asking=Asking(dialect="openai")), **changes)
+    return replace(Options(url=url, requests=1, warmup=0, workload=Workload(dialect="openai")), **changes)
 
 
 async def level_of(reply: Reply, **changes: Any) -> LevelReport:
@@ -105,8 +105,8 @@ async def test_a_retry_waits_as_told_and_its_wait_is_part_of_the_latency() -> No
             "error_event",
             "dead",
         ),
-        (Answer(((0.0, b"data: {\n\n"),)), "broken", "no chunk"),
-        (Answer(((0.0, word("a")), (0.0, finish()))), "no_audio", "none came"),
+        (Answer(((0.0, b"data: {\n\n"),)), "broken", "not a chunk"),
+        (Answer(((0.0, word("a")), (0.0, finish()))), "no_audio", "no audio arrived"),
         (Answer(((0.0, b"{}"),), 200, (("content-type", "application/json"),)), "broken", "as a whole"),
         (refusal(503, "draining"), "unavailable", "draining"),
         (refusal(400, "bad"), "http_error", "bad"),
@@ -180,7 +180,7 @@ def vllm_omni_only(body: dict[str, Any]) -> Answer:
 )
 async def test_the_dialect_is_found_out(reply: Reply, dialect: str, place: str) -> None:
     async with raw_server(reply) as server:
-        report = await measure(asked(server.url, asking=Asking(), requests=2), asyncio.Event())
+        report = await measure(asked(server.url, workload=Workload(), requests=2), asyncio.Event())
     assert (report.asked.dialect, report.asked.sound_in) == (dialect, place)
     assert report.levels[0].clean == 2
     assert {record.text for record in report.levels[0].streams} <= {"w", "hello"}
@@ -189,7 +189,7 @@ async def test_the_dialect_is_found_out(reply: Reply, dialect: str, place: str) 
 async def test_a_server_that_understands_nothing_is_no_measurement() -> None:
     async with raw_server(lambda _: refusal(400, "unknown_model")) as server:
         with pytest.raises(StartupError, match="unknown_model"):
-            await measure(asked(server.url, asking=Asking()), asyncio.Event())
+            await measure(asked(server.url, workload=Workload()), asyncio.Event())
 
 
 async def test_the_key_is_sent_and_stands_nowhere_else() -> None:

@@ -62,7 +62,7 @@ def test_a_calm_client_is_believed() -> None:
 
 @pytest.mark.parametrize(
     ("lags_s", "word"),
-    [([0.001] * 50 + [0.03] * 50, "p99 30 ms"), ([0.001] * 500 + [0.5], "stood still for 500 ms")],
+    [([0.001] * 50 + [0.03] * 50, "p99 30 ms"), ([0.001] * 500 + [0.5], "stalled for 500 ms")],
 )
 def test_a_busy_client_is_not(lags_s: list[float], word: str) -> None:
     (doubt,) = level([answer(0)], Distribution.of(lags_s)).unreliable
@@ -72,7 +72,7 @@ def test_a_busy_client_is_not(lags_s: list[float], word: str) -> None:
 def test_nor_is_one_whose_requests_leave_late_unless_the_way_is_that_long() -> None:
     late = [answer(number, late_s=0.1) for number in range(20)]
     (doubt,) = level(late).unreliable
-    assert "left late" in doubt
+    assert "sent late" in doubt
     assert level(late, connect_s=0.03).unreliable == ()
 
 

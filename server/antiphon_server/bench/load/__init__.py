@@ -1,1 +1,4 @@
-"""The load of a benchmark: what is asked, when it is sent, and the client that sends it."""
+"""The load of a benchmark: request bodies, the times at which they are sent, and the HTTP client.
+
+In: options; out: one `StreamRecord` per request. Imports `bench.measure`, `bench.options` and `media`.
+"""

@@ -1,47 +1,53 @@
-"""Server-sent events out of bytes, as they come.
+"""Server-sent events of a response, each with the time at which its last byte arrived.
 
-In: pieces of a response's body, cut anywhere. Out: the data of each event that is complete, at once.
-It waits for nothing: an event is handed out with the piece that holds its blank line.
+httpx-sse parses the events. An event is yielded with the piece of the body that completes it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
-# More than any packet of sound takes; a body without line ends is no event stream.
+import httpx
+from httpx_sse import EventSource
+
+# Larger than any audio packet; a body that sends more without the end of an event is no event stream.
 MAX_EVENT_BYTES = 64 << 20
 
 
 class EventTooLong(ValueError):
-    """The body has no end of event where one was due."""
+    """The body has no end of event within `MAX_EVENT_BYTES`."""
 
 
-class EventReader:
-    """The data of events; names, ids and comments are passed over."""
+class _TimedBody(httpx.AsyncByteStream):
+    """A response body that notes when each piece was read, before anything is decoded."""
 
-    def __init__(self) -> None:
-        self._rest = bytearray()
-        self._searched = 0
-        self._data: list[bytes] = []
+    def __init__(self, body: httpx.AsyncByteStream) -> None:
+        self._body = body
+        self.read_at = 0.0
+        self.bytes_since_event = 0
 
-    def feed(self, piece: bytes) -> Iterator[bytes]:
-        """Raises `EventTooLong`."""
-        self._rest += piece
-        if len(self._rest) > MAX_EVENT_BYTES:
-            raise EventTooLong(f"more than {MAX_EVENT_BYTES >> 20} MiB without an end of event")
-        begin = 0
-        while (end := self._rest.find(b"\n", max(begin, self._searched))) >= 0:
-            line = bytes(self._rest[begin:end]).removesuffix(b"\r")
-            begin = end + 1
-            if line:
-                self._take(line)
-            elif self._data:
-                data, self._data = b"\n".join(self._data), []
-                yield data
-        del self._rest[:begin]
-        self._searched = len(self._rest)
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self._body:
+            self.read_at = time.monotonic()
+            self.bytes_since_event += len(piece)
+            if self.bytes_since_event > MAX_EVENT_BYTES:
+                raise EventTooLong(f"more than {MAX_EVENT_BYTES >> 20} MiB without an end of event")
+            yield piece
 
-    def _take(self, line: bytes) -> None:
-        name, _, value = line.partition(b":")
-        if name == b"data":
-            self._data.append(value.removeprefix(b" "))
+    async def aclose(self) -> None:
+        await self._body.aclose()
+
+
+async def timed_events(response: httpx.Response) -> AsyncGenerator[tuple[str, float]]:
+    """The data of each event and its arrival time on the monotonic clock. Raises `EventTooLong`."""
+    if not isinstance(response.stream, httpx.AsyncByteStream):
+        raise TypeError("the response has no asynchronous body")
+    body = response.stream = _TimedBody(response.stream)
+    async with aclosing(EventSource(response).aiter_sse()) as events:
+        async for event in events:
+            body.bytes_since_event = 0
+            # Blank lines after an id or a comment also arrive as events, without data.
+            if event.data:
+                yield event.data, body.read_at

@@ -1,7 +1,4 @@
-"""The levels of a run, one after the other.
-
-In: a client, requests, a wish to stop. Out: what was measured, of a level that was stopped too.
-"""
+"""Runner of the load levels of a run, one after the other, until all are done or the run is stopped."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from antiphon_server.bench.load.client import Listener, Said
+from antiphon_server.bench.load.client import BenchClient, SpokenAnswer
 from antiphon_server.bench.load.load_generator import send_all
 from antiphon_server.bench.load.workload import Request
 from antiphon_server.bench.measure.loop_lag import LoopLagProbe
@@ -22,43 +19,43 @@ from antiphon_server.bench.options import Level, Options
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """One level, before it is summed up and judged. `lag`: of this process while it measured."""
+class LevelMeasurement:
+    """The raw measurement of one level. `lag`: the event loop lag of this process meanwhile, in seconds."""
 
     level: Level
     records: Sequence[StreamRecord]
-    said: Sequence[Said]
+    answers: Sequence[SpokenAnswer]
     lag: Distribution | None
 
 
 async def measure_levels(
     client: httpx.AsyncClient, options: Options, requests: Sequence[Request], stop: asyncio.Event
-) -> list[Measured]:
-    """Until all are done, or `stop` is set."""
-    done: list[Measured] = []
+) -> list[LevelMeasurement]:
+    """Runs the levels until all are done or `stop` is set; a stopped level is measured too."""
+    done: list[LevelMeasurement] = []
     for level in options.levels:
         if stop.is_set():
             break
         print(f"measuring at {level.name}", file=sys.stderr, flush=True)  # noqa: T201
-        done.append(await _measure(client, options, requests, level, stop))
+        done.append(await _measure_level(client, options, requests, level, stop))
     return done
 
 
-async def _measure(
+async def _measure_level(
     client: httpx.AsyncClient,
     options: Options,
     requests: Sequence[Request],
     level: Level,
     stop: asyncio.Event,
-) -> Measured:
-    listener = Listener(client, options)
+) -> LevelMeasurement:
+    bench = BenchClient(client, options)
 
-    async def ask(number: int, due: float) -> StreamRecord:
-        return await listener.ask(number, requests[number % len(requests)], due)
+    async def send(number: int, due: float) -> StreamRecord:
+        return await bench.send_request(number, requests[number % len(requests)], due)
 
-    async with LoopLagProbe() as pulse:
-        listener.begin()
-        work = asyncio.create_task(send_all(level, options, ask))
+    async with LoopLagProbe() as probe:
+        bench.restart_clock()
+        work = asyncio.create_task(send_all(level, options, send))
         stopped = asyncio.create_task(stop.wait())
         try:
             await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -68,4 +65,4 @@ async def _measure(
             await asyncio.gather(work, stopped, return_exceptions=True)
     if not work.cancelled():
         work.result()
-    return Measured(level, listener.records, listener.said, pulse.lag())
+    return LevelMeasurement(level, bench.records, bench.answers, probe.lag())

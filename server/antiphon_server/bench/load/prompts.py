@@ -1,6 +1,6 @@
-"""What the tool asks where it is given nothing to ask: questions whose spoken answers take some seconds.
+"""The default questions of the benchmark, whose spoken answers take several seconds.
 
-In: a number. Out: a question, another one for each number, so that no cache answers in the model's place.
+Each number gives another question, so that no cache can answer instead of the model.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ _QUESTIONS = (
     "My train leaves in {n} minutes. What can I do until then?",
     "Please read me the news of an imaginary village with {n} inhabitants.",
 )
-ABOUT_PICTURE = "What do you see in this picture? Say it in two sentences."
-ABOUT_VIDEO = "What happens in this video? Say it in two sentences."
-ABOUT_NOISE = "What do you hear in this recording?"
+IMAGE_QUESTION = "What do you see in this picture? Say it in two sentences."
+VIDEO_QUESTION = "What happens in this video? Say it in two sentences."
+NOISE_QUESTION = "What do you hear in this recording?"
 
 
 def question(number: int) -> str:
-    """The question of this number; from one round of the set to the next its own number differs too."""
+    """The question of this number. The eight texts repeat, each time with another number in them."""
     return _QUESTIONS[number % len(_QUESTIONS)].format(n=number + 3)

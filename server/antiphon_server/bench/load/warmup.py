@@ -1,7 +1,4 @@
-"""Before the measuring: in which dialect the server takes requests, and a few that nobody counts.
-
-In: a client and questions. Out: the dialect, and where the sound of its answers stands.
-"""
+"""Before the measurement: detects the server's dialect and sends warm-up requests that are not recorded."""
 
 from __future__ import annotations
 
@@ -10,50 +7,52 @@ from collections.abc import Sequence
 
 import httpx
 
-from antiphon_server.bench.load.client import Listener
-from antiphon_server.bench.load.load_generator import Supply, closed_loop
+from antiphon_server.bench.load.client import BenchClient
+from antiphon_server.bench.load.load_generator import RequestNumbers, closed_loop
 from antiphon_server.bench.load.prompts import question
-from antiphon_server.bench.load.workload import Question, Request, write_request
-from antiphon_server.bench.measure.dialect import Place
+from antiphon_server.bench.load.workload import Question, Request, build_request
+from antiphon_server.bench.measure.dialect import AudioField
 from antiphon_server.bench.measure.record import StreamRecord
 from antiphon_server.bench.options import Dialect, Options
 from antiphon_server.exits import ExitCode, StartupError
 
 _ORDER: tuple[Dialect, ...] = ("openai", "dashscope", "vllm-omni")
-# What a server answers to a request that it does not understand.
-_NOT_UNDERSTOOD = (400, 404, 415, 422, 500)
+# Statuses with which servers answer a request in a dialect that they do not support.
+_UNSUPPORTED_STATUSES = (400, 404, 415, 422, 500)
 
 
-async def find_dialect(
+async def detect_dialect(
     client: httpx.AsyncClient, options: Options, model: str
-) -> tuple[Dialect, Place | None]:
-    """The first dialect that is answered; raises `StartupError` where each is refused as not understood."""
-    if options.asking.dialect != "auto":
-        return options.asking.dialect, None
-    refusals: list[StreamRecord] = []
+) -> tuple[Dialect, AudioField | None]:
+    """The first dialect that the server accepts. Raises `StartupError` if it rejects all of them."""
+    if options.workload.dialect != "auto":
+        return options.workload.dialect, None
+    rejected: list[StreamRecord] = []
     for dialect in sorted(_ORDER, key=lambda dialect: dialect not in options.url):
-        listener = Listener(client, options)
-        request = write_request(Question("text", question(0)), options.asking, dialect, model)
-        record = await listener.ask(0, request, time.monotonic())
-        if record.outcome != "no_audio" and record.status not in _NOT_UNDERSTOOD:
-            return dialect, listener.place
-        refusals.append(record)
-    told = refusals[0]
-    hint = "name the --dialect, a --voice, or more fields with --extra-body; --answer text asks for no speech"
+        bench = BenchClient(client, options)
+        request = build_request(Question("text", question(0)), options.workload, dialect, model)
+        record = await bench.send_request(0, request, time.monotonic())
+        if record.outcome != "no_audio" and record.status not in _UNSUPPORTED_STATUSES:
+            return dialect, bench.audio_field
+        rejected.append(record)
+    first = rejected[0]
+    hint = "name the --dialect, a --voice, or more fields with --extra-body; --answer text needs no speech"
     raise StartupError(
-        ExitCode.USAGE, f"{options.url} refuses the request: {told.status}, {told.reason}", hint
+        ExitCode.USAGE, f"{options.url} rejects the request: {first.status}, {first.reason}", hint
     )
 
 
-async def warm_up(client: httpx.AsyncClient, options: Options, requests: Sequence[Request]) -> Place | None:
-    """`options.warmup` requests; their records are dropped."""
+async def warm_up(
+    client: httpx.AsyncClient, options: Options, requests: Sequence[Request]
+) -> AudioField | None:
+    """Sends `options.warmup` requests and drops their records."""
     if not options.warmup:
         return None
-    listener = Listener(client, options)
+    bench = BenchClient(client, options)
 
-    async def ask(number: int, due: float) -> StreamRecord:
-        return await listener.ask(number, requests[number % len(requests)], due)
+    async def send(number: int, due: float) -> StreamRecord:
+        return await bench.send_request(number, requests[number % len(requests)], due)
 
     most = max(level.concurrency or 1 for level in options.levels)
-    await closed_loop(min(most, options.warmup), Supply(options.warmup, None), ask)
-    return listener.place
+    await closed_loop(min(most, options.warmup), RequestNumbers(options.warmup, None), send)
+    return bench.audio_field

@@ -1,7 +1,6 @@
-"""The requests of a run, written before anything is measured.
+"""The request bodies of a run, built before anything is measured.
 
-In: what to ask, and the dialect to ask it in. Out: request bodies. Each is sent as it stands, as often as its
-turn comes: encoding media takes milliseconds that belong to nobody's latency.
+Encoding media takes milliseconds that must not count as latency, so each body is sent as it was built.
 """
 
 from __future__ import annotations
@@ -13,19 +12,18 @@ from typing import Any
 
 import pybase64
 
-from antiphon_server.bench.load import attachments as made
-from antiphon_server.bench.load import prompts
+from antiphon_server.bench.load import attachments, prompts
 from antiphon_server.bench.load.attachments import Attachment
-from antiphon_server.bench.options import Asking, Dialect, Input
+from antiphon_server.bench.options import Dialect, Input, Workload
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """One thing to ask: a text, a medium, or both."""
+    """The content of one request: a text, an attachment, or both."""
 
     input: Input
     text: str
-    medium: Attachment | None = None
+    attachment: Attachment | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,90 +32,92 @@ class Request:
     body: bytes
 
 
-def make_questions(asking: Asking, seed: int) -> list[Question]:
-    """`asking.distinct` of them, the kinds of input in turn."""
-    dice = random.Random(seed)
+def make_questions(workload: Workload, seed: int) -> list[Question]:
+    """`workload.distinct` questions that cycle through the kinds of input."""
+    rng = random.Random(seed)
     return [
-        _make(asking, number, asking.inputs[number % len(asking.inputs)], dice)
-        for number in range(max(asking.distinct, len(asking.inputs)))
+        _make_question(workload, number, workload.inputs[number % len(workload.inputs)], rng)
+        for number in range(max(workload.distinct, len(workload.inputs)))
     ]
 
 
-def write_request(question: Question, asking: Asking, dialect: Dialect, model: str) -> Request:
-    """A streaming chat completion."""
+def build_request(question: Question, workload: Workload, dialect: Dialect, model: str) -> Request:
+    """A streaming chat completion request."""
     body: dict[str, Any] = {
         "model": model,
         "messages": [{"role": "user", "content": _content(question, dialect)}],
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    if asking.answer == "speech":
+    if workload.answer == "speech":
         body["modalities"] = ["text", "audio"]
-        voice = {"voice": asking.voice} if asking.voice else {}
-        # vLLM-Omni takes no such field, and sends WAV.
+        voice = {"voice": workload.voice} if workload.voice else {}
+        # vLLM-Omni does not accept this field without a voice, and always sends WAV.
         if dialect != "vllm-omni" or voice:
             body["audio"] = {**voice, "format": "pcm16" if dialect == "openai" else "wav"}
     else:
         body["modalities"] = ["text"]
-    if asking.max_tokens:
-        body["max_tokens"] = asking.max_tokens
-    body.update(asking.extra)
+    if workload.max_tokens:
+        body["max_tokens"] = workload.max_tokens
+    body.update(workload.extra)
     return Request(question.input, json.dumps(body).encode())
 
 
-def about_inputs(asking: Asking) -> str:
-    """What is sent, for the report."""
-    speech = "recordings of the user's" if asking.recordings else "spoken by espeak-ng"
-    if not asking.recordings and not made.can_speak():
+def describe_inputs(workload: Workload) -> str:
+    """The inputs in words, for the report."""
+    speech = "the user's recordings" if workload.recordings else "spoken by espeak-ng"
+    if not workload.recordings and not attachments.has_espeak():
         speech = "noise, since espeak-ng is not installed"
-    width, height = asking.image_pixels
-    said = {
+    width, height = workload.image_pixels
+    descriptions = {
         "text": "text",
         "audio": f"audio ({speech})",
-        "image": f"pictures of {width} x {height}",
-        "video": f"videos of {asking.video_s:g} s, {width} x {height}, with sound",
+        "image": f"images of {width} x {height}",
+        "video": f"videos of {workload.video_s:g} s, {width} x {height}, with audio",
     }
-    return f"{', '.join(said[kind] for kind in asking.inputs)}; {asking.distinct} different requests in turn"
+    inputs = ", ".join(descriptions[kind] for kind in workload.inputs)
+    return f"{inputs}; {workload.distinct} different requests in turn"
 
 
-def _make(asking: Asking, number: int, kind: Input, dice: random.Random) -> Question:
-    given = asking.prompts
+def _make_question(workload: Workload, number: int, kind: Input, rng: random.Random) -> Question:
+    given = workload.prompts
     text = given[number % len(given)] if given else prompts.question(number)
     match kind:
         case "text":
             return Question("text", text)
         case "audio":
-            return _aloud(asking, number, text, dice)
+            return _audio_question(workload, number, text, rng)
         case "image":
-            asked = text if given else prompts.ABOUT_PICTURE
-            return Question("image", asked, made.picture(dice, asking.image_pixels))
+            about = text if given else prompts.IMAGE_QUESTION
+            return Question("image", about, attachments.random_image(rng, workload.image_pixels))
         case "video":
-            asked = text if given else prompts.ABOUT_VIDEO
-            return Question("video", asked, made.film(dice, asking.image_pixels, asking.video_s))
+            about = text if given else prompts.VIDEO_QUESTION
+            video = attachments.synthetic_video(rng, workload.image_pixels, workload.video_s)
+            return Question("video", about, video)
 
 
-def _aloud(asking: Asking, number: int, text: str, dice: random.Random) -> Question:
-    if asking.recordings:
-        path = asking.recordings[number % len(asking.recordings)]
-        return Question("audio", "", made.recording(path))
-    if made.can_speak():
-        return Question("audio", "", made.spoken(text))
-    return Question("audio", prompts.ABOUT_NOISE, made.murmur(dice))
+def _audio_question(workload: Workload, number: int, text: str, rng: random.Random) -> Question:
+    if workload.recordings:
+        path = workload.recordings[number % len(workload.recordings)]
+        return Question("audio", "", attachments.load_recording(path))
+    if attachments.has_espeak():
+        return Question("audio", "", attachments.synthesize_speech(text))
+    return Question("audio", prompts.NOISE_QUESTION, attachments.speech_like_noise(rng))
 
 
 def _content(question: Question, dialect: Dialect) -> str | list[dict[str, Any]]:
-    if question.medium is None:
+    if question.attachment is None:
         return question.text
-    parts = [_part(question.input, question.medium, dialect)]
+    parts = [_media_part(question.input, question.attachment, dialect)]
     return [*parts, {"type": "text", "text": question.text}] if question.text else parts
 
 
-def _part(kind: Input, medium: Attachment, dialect: Dialect) -> dict[str, Any]:
-    encoded = pybase64.b64encode_as_string(medium.data)
+def _media_part(kind: Input, attachment: Attachment, dialect: Dialect) -> dict[str, Any]:
+    encoded, suffix = pybase64.b64encode_as_string(attachment.data), attachment.suffix
     match kind:
         case "image":
-            return {"type": "image_url", "image_url": {"url": f"data:image/{medium.form};base64,{encoded}"}}
+            return {"type": "image_url", "image_url": {"url": f"data:image/{suffix};base64,{encoded}"}}
         case "video":
-            return {"type": "video_url", "video_url": {"url": f"data:video/{medium.form};base64,{encoded}"}}
+            return {"type": "video_url", "video_url": {"url": f"data:video/{suffix};base64,{encoded}"}}
     data = f"data:;base64,{encoded}" if dialect == "dashscope" else encoded
-    return {"type": "input_audio", "input_audio": {"data": data, "format": medium.form}}
+    return {"type": "input_audio", "input_audio": {"data": data, "format": suffix}}

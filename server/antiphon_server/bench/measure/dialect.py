@@ -1,8 +1,7 @@
-"""Where text and sound stand in the chunks of an omni endpoint, whoever wrote it.
+"""Parser of response chunks: finds text and audio in the streaming dialects of omni servers.
 
-In: the data of one event. Out: a `Piece` of the answer, or the error it carries. Pure.
-Known: OpenAI (`delta.audio`), DashScope (text in `content`, bare PCM in `audio.data`), vLLM-Omni (`modality`,
-a WAV file a chunk, in `content` or `audio.data`), and our union of them.
+OpenAI (`delta.audio`), DashScope (text in `content`, bare PCM in `audio.data`), vLLM-Omni (`modality`, a WAV
+file per chunk in `content` or `audio.data`), and Antiphon's union of them.
 """
 
 from __future__ import annotations
@@ -17,80 +16,81 @@ import pybase64
 from antiphon_server.bench.measure import wire
 from antiphon_server.bench.measure.record import Usage
 
-Place = Literal["delta.audio.data", "delta.content"]
+AudioField = Literal["delta.audio.data", "delta.content"]
 _DEFAULT_RATE_HZ = 24_000
+_SHOWN_CHARS = 120
 
 
 class MalformedChunk(ValueError):
-    """No chunk of a chat completion."""
+    """An event that is not a chunk of a chat completion."""
 
 
 class ErrorEvent(Exception):
-    """The server ended the stream with an error of its own."""
+    """An error that the server sent as an event of the stream."""
 
 
 @dataclass(frozen=True, slots=True)
-class Piece:
-    """What one chunk brought. `pcm`: s16le, mono. `place`: where the sound stood."""
+class ChunkContent:
+    """The content of one chunk. `pcm`: s16le, mono. `audio_field`: the JSON field that held the audio."""
 
     text: str = ""
     pcm: bytes = b""
     rate_hz: int = _DEFAULT_RATE_HZ
-    place: Place | None = None
+    audio_field: AudioField | None = None
     finished: bool = False
     usage: Usage | None = None
 
 
-def read_piece(data: bytes) -> Piece:
-    """Raises `ErrorEvent` and `MalformedChunk`."""
+def parse_chunk(data: str) -> ChunkContent:
+    """Parses the data of one event. Raises `ErrorEvent` and `MalformedChunk`."""
     try:
-        chunk = wire.read_chunk(data)
+        chunk = wire.decode_chunk(data)
     except msgspec.DecodeError:
-        raise MalformedChunk("an event is no chunk of a chat completion") from None
+        raise MalformedChunk("an event is not a chunk of a chat completion") from None
     if chunk.error:
-        raise ErrorEvent(reason_of(chunk.error))
-    usage = _read_usage(chunk.usage) if chunk.usage else None
+        raise ErrorEvent(error_reason(chunk.error))
+    usage = _parse_usage(chunk.usage) if chunk.usage else None
     choice = chunk.choices[0] if chunk.choices else wire.Choice()
     finished = choice.finish_reason is not None
-    place, encoded, text = _look(choice.delta or wire.Delta(), chunk.modality)
+    field, encoded, text = _split_delta(choice.delta or wire.Delta(), chunk.modality)
     if not encoded:
-        return Piece(text, finished=finished, usage=usage)
-    pcm, rate_hz = _read_sound(encoded)
-    return Piece(text, pcm, rate_hz, place, finished, usage)
+        return ChunkContent(text, finished=finished, usage=usage)
+    pcm, rate_hz = _decode_audio(encoded)
+    return ChunkContent(text, pcm, rate_hz, field, finished, usage)
 
 
-def reason_of(error: object) -> str:
-    """An error in any envelope, as a short word or sentence."""
+def error_reason(error: object) -> str:
+    """The code, type or message of an error in any JSON envelope, in at most 120 characters."""
     if isinstance(error, dict):
         nested = error.get("error")
         if nested is not None:
-            return reason_of(nested)
+            return error_reason(nested)
         word = error.get("code") or error.get("type") or error.get("message") or error.get("detail")
-        return str(word or "error")[:120]
-    return str(error)[:120]
+        return str(word or "error")[:_SHOWN_CHARS]
+    return str(error)[:_SHOWN_CHARS]
 
 
-def _look(delta: wire.Delta, modality: str | None) -> tuple[Place, str, str]:
-    """Where the sound stands, the sound in base64, and the text."""
+def _split_delta(delta: wire.Delta, modality: str | None) -> tuple[AudioField, str, str]:
+    """The field that holds the audio, the audio in base64, and the text."""
     audio = delta.audio or wire.Audio()
     content = delta.content if isinstance(delta.content, str) else ""
     encoded, transcript = audio.data or "", audio.transcript or ""
     if modality == "audio" and content and not encoded:
         return "delta.content", content, transcript
-    # Our union dialect says its text twice.
+    # Antiphon's union dialect sends the text in both fields.
     return "delta.audio.data", encoded, content or transcript
 
 
-def _read_sound(encoded: str) -> tuple[bytes, int]:
+def _decode_audio(encoded: str) -> tuple[bytes, int]:
     try:
         data = pybase64.b64decode(encoded, validate=True)
     except ValueError:
-        raise MalformedChunk("sound is not base64") from None
-    return _read_wave(data) if data[:4] == b"RIFF" and data[8:12] == b"WAVE" else (data, _DEFAULT_RATE_HZ)
+        raise MalformedChunk("audio is not base64") from None
+    return _parse_wav(data) if data[:4] == b"RIFF" and data[8:12] == b"WAVE" else (data, _DEFAULT_RATE_HZ)
 
 
-def _read_wave(data: bytes) -> tuple[bytes, int]:
-    """The first channel of a whole WAV file, or of one whose length was not known when it began."""
+def _parse_wav(data: bytes) -> tuple[bytes, int]:
+    """The first channel and the sample rate of a WAV file; its stated length may exceed the data."""
     channels, rate_hz, at = 1, _DEFAULT_RATE_HZ, 12
     while at + 8 <= len(data):
         name, size = struct.unpack_from("<4sI", data, at)
@@ -98,11 +98,11 @@ def _read_wave(data: bytes) -> tuple[bytes, int]:
         if name == b"fmt " and at + 16 <= len(data):
             _, channels, rate_hz, _, _, bits = struct.unpack_from("<HHIIHH", data, at)
             if bits != 16 or not channels or not rate_hz:
-                raise MalformedChunk(f"sound is WAV of {bits} bits and {channels} channels")
+                raise MalformedChunk(f"audio is WAV of {bits} bits and {channels} channels")
         elif name == b"data":
             return _first_channel(data[at : at + size], channels), rate_hz
         at += size + size % 2
-    raise MalformedChunk("a WAV file holds no sound")
+    raise MalformedChunk("a WAV file holds no audio")
 
 
 def _first_channel(pcm: bytes, channels: int) -> bytes:
@@ -113,12 +113,12 @@ def _first_channel(pcm: bytes, channels: int) -> bytes:
     return samples[::channels].tobytes()
 
 
-def _read_usage(counts: wire.TokenCounts) -> Usage:
-    asked = counts.prompt_tokens_details or wire.InputDetails()
-    given = counts.completion_tokens_details or wire.OutputDetails()
+def _parse_usage(counts: wire.TokenCounts) -> Usage:
+    prompt = counts.prompt_tokens_details or wire.InputDetails()
+    completion = counts.completion_tokens_details or wire.OutputDetails()
     return Usage(
         input_tokens=counts.prompt_tokens or 0,
-        input_audio_tokens=asked.audio_tokens or 0,
+        input_audio_tokens=prompt.audio_tokens or 0,
         output_tokens=counts.completion_tokens or 0,
-        output_audio_tokens=given.audio_tokens or 0,
+        output_audio_tokens=completion.audio_tokens or 0,
     )

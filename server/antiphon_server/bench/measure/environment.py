@@ -1,6 +1,6 @@
-"""What was measured, from where: the server by its own account, this machine, and the way between them.
+"""The environment of a run for the report: the server, this machine, and the connection time between them.
 
-In: a client of the server. Out: facts for the report. What a server does not tell stays empty.
+Facts that the server does not report are None.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _CONNECT_S = 10.0
 
 
 class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """`connect_ms`: the median time of a TCP connection, one trip there and back."""
+    """The server under test. `connect_ms`: median time to open a TCP connection (one round trip)."""
 
     url: str
     model: str
@@ -38,7 +38,7 @@ class ServerFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ClientFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """This machine; `load_average`: of the last minute, when the run began."""
+    """The machine that runs the benchmark. `load_average`: over one minute, at the start of the run."""
 
     tool: str
     python: str
@@ -48,8 +48,8 @@ class ClientFacts(msgspec.Struct, frozen=True, kw_only=True):
     load_average: float
 
 
-async def look_at_server(client: httpx.AsyncClient, url: str, model: str | None) -> ServerFacts:
-    """Raises `StartupError` where nothing answers, the key is wrong, or no model can be named."""
+async def describe_server(client: httpx.AsyncClient, url: str, model: str | None) -> ServerFacts:
+    """Raises `StartupError` if the server does not answer, rejects the API key, or lists no model."""
     connect_ms = await _connect_ms(url)
     try:
         response = await client.get(f"{url}/models")
@@ -58,12 +58,12 @@ async def look_at_server(client: httpx.AsyncClient, url: str, model: str | None)
             ExitCode.FAULT, f"{url} does not answer: {error or type(error).__name__}"
         ) from None
     if response.status_code in (401, 403):
-        hint = "give --api-key-file, or set ANTIPHON_API_KEY (OPENAI_API_KEY, DASHSCOPE_API_KEY at theirs)"
-        raise StartupError(ExitCode.USAGE, f"{url} wants another API key", hint)
-    listed = _listed(response)
+        hint = "use --api-key-file, or set ANTIPHON_API_KEY (OPENAI_API_KEY or DASHSCOPE_API_KEY for them)"
+        raise StartupError(ExitCode.USAGE, f"{url} rejects the API key", hint)
+    listed = _model_entries(response)
     names = tuple(str(entry.get("id")) for entry in listed)
     if model is None and not names:
-        raise StartupError(ExitCode.USAGE, f"{url} lists no models", "say which one with --model")
+        raise StartupError(ExitCode.USAGE, f"{url} lists no models", "name one with --model")
     chosen = model or names[0]
     entry = next((entry for entry in listed if entry.get("id") == chosen), {})
     return ServerFacts(
@@ -77,7 +77,7 @@ async def look_at_server(client: httpx.AsyncClient, url: str, model: str | None)
     )
 
 
-def look_at_client() -> ClientFacts:
+def describe_client() -> ClientFacts:
     return ClientFacts(
         tool=f"antiphon {VERSION}",
         python=platform.python_version(),
@@ -106,7 +106,7 @@ async def _connect_ms(url: str) -> float:
     return statistics.median(took_ms)
 
 
-def _listed(response: httpx.Response) -> list[dict[str, Any]]:
+def _model_entries(response: httpx.Response) -> list[dict[str, Any]]:
     with suppress(ValueError):
         body = response.json()
         data = body.get("data") if isinstance(body, dict) else None
@@ -116,7 +116,7 @@ def _listed(response: httpx.Response) -> list[dict[str, Any]]:
 
 
 async def _version(client: httpx.AsyncClient, url: str) -> str | None:
-    """vLLM, SGLang and we tell it at /version, beside /v1."""
+    """The version at /version, beside /v1, as vLLM, SGLang and Antiphon report it."""
     with suppress(httpx.HTTPError, ValueError):
         response = await client.get(f"{url.rpartition('/')[0]}/version")
         body = response.json() if response.status_code == httpx.codes.OK else None

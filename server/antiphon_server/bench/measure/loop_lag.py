@@ -1,6 +1,6 @@
-"""How late this process runs its own timers: what it measures of others cannot be finer than that.
+"""Probe of the event loop's lag: how late this process runs its own timers.
 
-In: nothing. Out: the lag of the event loop while the block ran.
+The lag limits the precision of all times that the benchmark measures.
 """
 
 from __future__ import annotations
@@ -12,17 +12,17 @@ from typing import Self
 
 from antiphon_server.bench.measure.percentiles import Distribution
 
-_BEAT_S = 0.01
+_INTERVAL_S = 0.01
 
 
 class LoopLagProbe:
-    """`async with LoopLagProbe() as pulse`, then `pulse.lag()`."""
+    """Samples the lag while an `async with` block runs; read it with `lag()` afterwards."""
 
     def __init__(self) -> None:
         self._lags_s: list[float] = []
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._beat())
+        self._task = asyncio.create_task(self._sample_lag())
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -31,11 +31,11 @@ class LoopLagProbe:
             await self._task
 
     def lag(self) -> Distribution | None:
-        """In seconds, a sample every 10 ms; None of a run shorter than that."""
+        """Lag in seconds, sampled every 10 ms; None if the block ended before the first sample."""
         return Distribution.of(self._lags_s)
 
-    async def _beat(self) -> None:
+    async def _sample_lag(self) -> None:
         while True:
-            due = time.monotonic() + _BEAT_S
-            await asyncio.sleep(_BEAT_S)
+            due = time.monotonic() + _INTERVAL_S
+            await asyncio.sleep(_INTERVAL_S)
             self._lags_s.append(max(0.0, time.monotonic() - due))

@@ -1,6 +1,6 @@
-"""Measured values → percentiles that promise no more than the number of samples allows.
+"""Nearest-rank percentiles of measured values.
 
-In: values. Out: nearest-rank percentiles: each is a value that was measured, none is interpolated. Pure.
+Each percentile is a value that was measured; nothing is interpolated.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ RANKS = (50, 90, 95, 99)
 
 
 class Distribution(msgspec.Struct, frozen=True):
-    """`n` samples. A percentile that so few samples cannot tell from the worst one is the worst one."""
+    """Percentiles of `n` samples. With few samples the higher percentiles equal the worst sample."""
 
     n: int
     mean: float
@@ -28,7 +28,7 @@ class Distribution(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, values: Iterable[float]) -> Self | None:
-        """Small values are good ones. None of no values."""
+        """Distribution of values of which the smallest is the best; None if there are no values."""
         ordered = sorted(values)
         if not ordered:
             return None
@@ -37,18 +37,18 @@ class Distribution(msgspec.Struct, frozen=True):
         return cls(len(ordered), mean, ordered[0], p50, p90, p95, p99, ordered[-1])
 
     @classmethod
-    def of_rests(cls, values: Iterable[float]) -> Self | None:
-        """Large values are good ones: p99 is what 99 % of the samples have at least."""
+    def of_margins(cls, values: Iterable[float]) -> Self | None:
+        """Distribution of values of which the largest is the best: 99 % of the samples are at least p99."""
         t = cls.of(-value for value in values)
         if t is None:
             return None
         return cls(t.n, -t.mean, -t.best, -t.p50, -t.p90, -t.p95, -t.p99, -t.worst)
 
-    def is_the_worst(self, rank: int) -> bool:
-        """Whether the percentile is no more than the worst sample, for want of samples."""
+    def is_worst_sample(self, rank: int) -> bool:
+        """Whether this percentile equals the worst sample because there are too few samples."""
         return rank_of(rank, self.n) == self.n
 
 
 def rank_of(rank: int, n: int) -> int:
-    """The nearest rank, from 1: the smallest sample that `rank` % of `n` are not above."""
+    """The nearest rank, from 1: at least `rank` % of `n` sorted samples have this rank or a lower one."""
     return max(1, -(-rank * n // 100))

@@ -1,20 +1,22 @@
-"""A virtual player: when packets of sound arrived → whether a listener would have heard a hole.
+"""A virtual audio player: packet arrival times in, underruns and slack out.
 
-In: arrival times and lengths, in seconds of one monotonic clock. Out: underruns and slack. Pure.
-It plays as soon as its start buffer is full, and after a hole at once when sound comes again.
+Playback starts when the start buffer is full. After an underrun it continues as soon as the next packet
+arrives.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-# Sums of packet lengths in floating point: less than a sample's fraction is no hole.
+# Tolerance for sums of packet lengths in floating point, far below the length of one sample.
 _ROUNDING_S = 1e-9
 
 
 class Playback(msgspec.Struct, frozen=True):
-    """What a listener got. `least_slack_s`: the least sound left at a packet's arrival, negative after a
-    hole; None where no packet arrived while it played.
+    """The playback of one stream. `heard_s`: audio received.
+
+    `least_slack_s`: the least audio that was left to play when a packet arrived, negative after an underrun;
+    None if no packet arrived during playback.
     """
 
     heard_s: float
@@ -25,37 +27,39 @@ class Playback(msgspec.Struct, frozen=True):
 
 
 class Player:
-    """`hear` each packet as it arrives. A stream's end is no underrun: a packet that came too late is."""
+    """Plays packets as they arrive. The end of a stream is no underrun; a packet that arrives too late is."""
 
     def __init__(self, start_buffer_s: float = 0.0) -> None:
         self._start_buffer_s = start_buffer_s
-        self._heard_s = 0.0
+        self._received_s = 0.0
         self._packets = 0
-        self._runs_dry_at_s: float | None = None
+        self._buffer_empty_at_s: float | None = None
         self._underruns = 0
         self._underrun_s = 0.0
         self._least_slack_s: float | None = None
 
-    def hear(self, at_s: float, audio_s: float) -> None:
-        """`audio_s` seconds of sound arrived at `at_s`, no earlier than the packet before."""
-        self._heard_s += audio_s
+    def add_packet(self, at_s: float, audio_s: float) -> None:
+        """`audio_s` seconds of audio arrived at `at_s`, which is not before the previous packet."""
+        self._received_s += audio_s
         self._packets += 1
-        if self._runs_dry_at_s is None:
-            if self._heard_s >= self._start_buffer_s:
-                self._runs_dry_at_s = at_s + self._heard_s
+        if self._buffer_empty_at_s is None:
+            if self._received_s >= self._start_buffer_s:
+                self._buffer_empty_at_s = at_s + self._received_s
             return
-        slack_s = self._runs_dry_at_s - at_s
+        slack_s = self._buffer_empty_at_s - at_s
         least_s = self._least_slack_s
         self._least_slack_s = slack_s if least_s is None else min(slack_s, least_s)
         if slack_s < -_ROUNDING_S:
             self._underruns += 1
             self._underrun_s -= slack_s
-            self._runs_dry_at_s = at_s
-        self._runs_dry_at_s += audio_s
+            self._buffer_empty_at_s = at_s
+        self._buffer_empty_at_s += audio_s
 
     @property
-    def heard_s(self) -> float:
-        return self._heard_s
+    def received_s(self) -> float:
+        return self._received_s
 
-    def read(self) -> Playback:
-        return Playback(self._heard_s, self._packets, self._underruns, self._underrun_s, self._least_slack_s)
+    def to_playback(self) -> Playback:
+        return Playback(
+            self._received_s, self._packets, self._underruns, self._underrun_s, self._least_slack_s
+        )

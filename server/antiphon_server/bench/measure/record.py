@@ -1,7 +1,4 @@
-"""What was measured of one request.
-
-In: nothing. Out: plain data, which the JSON report carries as it is.
-"""
+"""The measured record of one request, as the JSON report carries it."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ import msgspec
 
 from antiphon_server.bench.measure.player import Playback
 
-# `left`: heard for as long as was asked, then hung up by us. `cancelled`: the run was stopped.
+# `left`: the benchmark closed the stream after `--leave-after` seconds of audio. `cancelled`: Ctrl-C.
 Outcome = Literal[
     "ok", "left", "rejected", "unavailable", "http_error", "error_event", "broken", "timeout",
     "no_connection", "no_audio", "cancelled",
@@ -20,7 +17,7 @@ GOOD: tuple[Outcome, ...] = ("ok", "left")
 
 
 class Usage(msgspec.Struct, frozen=True):
-    """Tokens as the server counted them; zero where it did not say."""
+    """Token counts that the server reported; 0 for counts that it left out."""
 
     input_tokens: int = 0
     input_audio_tokens: int = 0
@@ -29,16 +26,17 @@ class Usage(msgspec.Struct, frozen=True):
 
     @property
     def text_tokens(self) -> int:
-        """Of the answer."""
+        """Output tokens that are text."""
         return max(0, self.output_tokens - self.output_audio_tokens)
 
 
 class StreamRecord(msgspec.Struct, frozen=True, kw_only=True):
-    """One request. `due_s` counts from the level's start, all other times from `due_s`, when it should have
-    been sent: what a client waits because its sender was late, or was told to come back, is waiting too.
-    `sent_late_s`: until the request's head had left, a new connection included. `reason`: the server's code,
-    or what happened. `rtf`: time to the last packet over the length of all sound; `speech_rtf`: both without
-    the first packet.
+    """One request. `due_s`, the time at which it should have been sent, counts from the start of the level.
+
+    All other times count from `due_s`, so that a late sender and waits before retries count as latency.
+    `sent_late_s`: until the request head was sent, including a new connection. `reason`: the server's error
+    code, or a description. `rtf`: time to the last packet divided by the length of all audio; `speech_rtf`:
+    the same without the first packet.
     """
 
     number: int
@@ -68,5 +66,5 @@ class StreamRecord(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_clean(self) -> bool:
-        """Answered, with sound, and without a hole in it."""
+        """Whether the answer has audio and no underrun."""
         return self.is_good and self.playback is not None and self.playback.underruns == 0

@@ -1,6 +1,6 @@
-"""The parts of a chat completion's chunk that say what was heard, in every dialect.
+"""The fields of a chat completion chunk that the benchmark reads, in all dialects.
 
-In: JSON. Out: types that ignore whatever else a server adds.
+Unknown fields are ignored.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Audio(msgspec.Struct):
 
 
 class Delta(msgspec.Struct):
-    """`content` is text, or base64 where the chunk's `modality` says so, or something that is neither."""
+    """`content` is text, or base64 audio if the chunk's `modality` is `audio`, or another JSON value."""
 
     content: Any = None
     audio: Audio | None = None
@@ -49,4 +49,4 @@ class Chunk(msgspec.Struct):
     error: Any = None
 
 
-read_chunk = msgspec.json.Decoder(Chunk).decode
+decode_chunk = msgspec.json.Decoder(Chunk).decode

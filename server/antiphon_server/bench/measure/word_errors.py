@@ -1,12 +1,13 @@
-"""Word error rate: what a judge heard against what was meant.
+"""Word error rate of a transcript against the text that was to be spoken.
 
-In: two texts. Out: how many words were changed, left out or put in. Pure.
+Words are compared without case and punctuation; jiwer counts the substitutions, deletions and insertions.
 """
 
 from __future__ import annotations
 
 import re
 
+import jiwer
 import msgspec
 
 # Chinese, Japanese and Korean are counted by character.
@@ -14,7 +15,7 @@ _WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff
 
 
 class WordErrors(msgspec.Struct, frozen=True):
-    """Over `answers` answers of `words` words together. `failed`: the judge did not hear so many more."""
+    """Errors in `answers` transcripts of `words` words in total. `failed`: answers without a transcript."""
 
     answers: int
     words: int
@@ -26,17 +27,12 @@ class WordErrors(msgspec.Struct, frozen=True):
         return self.errors / self.words if self.words else None
 
 
-def words_of(text: str) -> list[str]:
-    """Without case, punctuation and apostrophes."""
+def normalized_words(text: str) -> list[str]:
+    """The words of a text in lower case, without punctuation and apostrophes."""
     return _WORD.findall(text.lower().replace("'", "").replace("’", ""))
 
 
-def count_errors(meant: list[str], heard: list[str]) -> int:
-    """Levenshtein distance in words."""
-    row = list(range(len(heard) + 1))
-    for i, word in enumerate(meant, start=1):
-        diagonal, row[0] = row[0], i
-        for j, other in enumerate(heard, start=1):
-            best = min(diagonal + (word != other), row[j] + 1, row[j - 1] + 1)
-            diagonal, row[j] = row[j], best
-    return row[-1]
+def count_word_errors(reference: list[str], hypothesis: list[str]) -> int:
+    """Levenshtein distance in words. Both lists come from `normalized_words`."""
+    found = jiwer.process_words(" ".join(reference), " ".join(hypothesis))
+    return int(found.substitutions + found.deletions + found.insertions)

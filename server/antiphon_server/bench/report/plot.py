@@ -1,6 +1,6 @@
-"""A report as a picture: time to first audio, and holes in the speech, over the load.
+"""SVG plot of a report: time to first audio and underruns over the load.
 
-In: a `Report`. Out: SVG, without any library. The axis of the load has one place a level, at equal distances.
+The levels stand at equal distances on the load axis.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from antiphon_server.bench.report.summary import LevelReport
 _WIDTH, _HEIGHT = 720, 520
 _LEFT, _RIGHT = 70, 700
 _LATENCY = (88, 300)
-_HOLES = (356, 470)
+_UNDERRUNS = (356, 470)
 _INK, _GRID = "#222222", "#dddddd"
 _SERIES = (("p50", "#1b6ca8"), ("p90", "#e08e0b"), ("p99", "#b3261e"))
 
@@ -32,8 +32,8 @@ def as_svg(report: Report) -> str:
         _text(_LEFT, 24, title, "start", 15),
         _text(_LEFT, 42, below[:110], "start", 10),
         *_latency_panel(levels, what),
-        *_holes_panel(levels),
-        _text((_LEFT + _RIGHT) / 2, _HEIGHT - 10, "requests in flight, or a second", "middle"),
+        *_underrun_panel(levels),
+        _text((_LEFT + _RIGHT) / 2, _HEIGHT - 10, "requests in flight, or per second", "middle"),
         "</svg>",
     ]
     return "\n".join(parts) + "\n"
@@ -56,18 +56,18 @@ def _latency_panel(levels: Sequence[LevelReport], what: str) -> list[str]:
     return parts
 
 
-def _holes_panel(levels: Sequence[LevelReport]) -> list[str]:
-    """Bars: the share of good answers that had a hole. Their seconds stand above, the load below."""
-    parts = _frame(_HOLES, 100.0, "with holes, %")
+def _underrun_panel(levels: Sequence[LevelReport]) -> list[str]:
+    """Bars: the share of streams with underruns, labelled with their seconds (above) and the load (below)."""
+    parts = _frame(_UNDERRUNS, 100.0, "streams with underruns, %")
     for index, level in enumerate(levels):
         x, heard = _x(index, len(levels)), sum(record.playback is not None for record in level.streams)
         share = 100 * level.streams_with_underruns / heard if heard else 0.0
-        y = _y(_HOLES, share, 100.0)
+        y = _y(_UNDERRUNS, share, 100.0)
         parts.append(
-            f'<rect x="{x - 12:.1f}" y="{y:.1f}" width="24" height="{_HOLES[1] - y:.1f}" fill="#b3261e"/>'
+            f'<rect x="{x - 12:.1f}" y="{y:.1f}" width="24" height="{_UNDERRUNS[1] - y:.1f}" fill="#b3261e"/>'
         )
         parts.append(_text(x, y - 5, f"{level.underrun_s:.2f} s", "middle", 10))
-        parts.append(_text(x, _HOLES[1] + 18, f"{level.name} (n {heard})", "middle"))
+        parts.append(_text(x, _UNDERRUNS[1] + 18, f"{level.name} (n {heard})", "middle"))
     return parts
 
 
@@ -90,7 +90,7 @@ def _y(panel: tuple[int, int], value: float, top: float) -> float:
 
 
 def _ceiling(value: float) -> float:
-    """The next number above that divides well by four."""
+    """The next round number that four grid lines divide evenly."""
     unit = 10.0 ** math.floor(math.log10(max(value, 1e-3)))
     return next(unit * step for step in (1, 2, 4, 6, 8, 10, 20) if unit * step >= value)
 

@@ -1,6 +1,6 @@
-"""The whole of a run, as it is written to a file.
+"""The report of a run and its JSON file.
 
-In: facts and figures. Out: JSON with a version of its own: fields are added, none changes its meaning.
+The JSON format has its own version: fields may be added, but no field changes its meaning.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from typing import Literal
 
 import msgspec
 
-from antiphon_server.bench.load.workload import about_inputs
+from antiphon_server.bench.load.workload import describe_inputs
 from antiphon_server.bench.measure.environment import ClientFacts, ServerFacts
 from antiphon_server.bench.options import Options
 from antiphon_server.bench.report.summary import LevelReport
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What the requests were, and how they were judged."""
+class RequestFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of the requests and the options of the run. `sound_in`: the JSON field of the audio."""
 
     answer: str
     inputs: str
@@ -37,7 +37,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
-    """Times in seconds. `is_complete`: not stopped before its last level was done."""
+    """All times are in seconds. `is_complete`: false if the run was stopped before its last level ended."""
 
     schema: Literal["antiphon-bench"] = "antiphon-bench"
     schema_version: int = 1
@@ -45,7 +45,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     command: str
     server: ServerFacts
     client: ClientFacts
-    asked: Asked
+    asked: RequestFacts
     levels: tuple[LevelReport, ...]
     is_complete: bool
 
@@ -54,16 +54,16 @@ def created_now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")  # noqa: TID251 - a time stamp
 
 
-def describe_asked(options: Options, dialect: str, sound_in: str | None) -> Asked:
-    """`sound_in`: where the sound stood in the chunks."""
-    asking = options.asking
-    return Asked(
-        answer=asking.answer,
-        inputs=about_inputs(asking),
+def describe_request(options: Options, dialect: str, audio_field: str | None) -> RequestFacts:
+    """`audio_field`: the JSON field of the chunks that held the audio."""
+    workload = options.workload
+    return RequestFacts(
+        answer=workload.answer,
+        inputs=describe_inputs(workload),
         dialect=dialect,
-        sound_in=sound_in,
-        voice=asking.voice,
-        max_tokens=asking.max_tokens,
+        sound_in=audio_field,
+        voice=workload.voice,
+        max_tokens=workload.max_tokens,
         requests_a_level=options.requests,
         duration_s=options.duration_s,
         warmup=options.warmup,
@@ -80,5 +80,5 @@ def write_json(report: Report, path: Path) -> None:
 
 
 def read_json(path: Path) -> Report:
-    """A report of this version. Raises `msgspec.DecodeError`."""
+    """Reads a report of this version. Raises `msgspec.DecodeError`."""
     return msgspec.json.decode(path.read_bytes(), type=Report)

@@ -1,7 +1,6 @@
-"""The records of one level → its figures.
+"""Aggregation of the records of one level into the figures of its report.
 
-In: records, the time they took, the client's own lag. Out: `LevelReport`. Pure.
-Latencies are those of good answers; everything else is counted by what became of it, and shown.
+Latencies come from good answers only; all other requests are counted by outcome.
 """
 
 from __future__ import annotations
@@ -11,20 +10,20 @@ from collections.abc import Sequence
 
 import msgspec
 
-from antiphon_server.bench.measure.cost import Cost, by_machine, by_tokens
+from antiphon_server.bench.measure.cost import Cost, machine_cost, token_cost
 from antiphon_server.bench.measure.percentiles import Distribution
 from antiphon_server.bench.measure.record import StreamRecord
 from antiphon_server.bench.measure.word_errors import WordErrors
 from antiphon_server.bench.options import Level, Options
 
-# A single stall of so many times the bound spoils a run whose p99 is fine.
+# One stall of this many times the lag limit makes a level unreliable even if its p99 is within the limit.
 _STALL = 10
-# What a new connection takes before the request can leave: TCP and TLS.
-_TRIPS = 4
+# Round trips of a new connection (TCP and TLS) before the request can be sent.
+_ROUND_TRIPS = 4
 
 
 class Latencies(msgspec.Struct, frozen=True, kw_only=True):
-    """In seconds; `rtf` and `speech_rtf` are ratios. `least_slack_s`: p99 is what 99 % of streams kept."""
+    """In seconds; `rtf` and `speech_rtf` are ratios. For `least_slack_s`, 99 % of the streams kept p99."""
 
     ttft_s: Distribution | None
     ttfa_s: Distribution | None
@@ -35,8 +34,10 @@ class Latencies(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LevelReport(msgspec.Struct, frozen=True, kw_only=True):
-    """`wall_s`: from the start to the last end. `rejections` counts answers of 429, retried ones too;
-    `in_flight`: requests under way, on average.
+    """The figures of one level. `wall_s`: from its start to the end of its last request.
+
+    `rejections`: responses with status 429, including retried ones. `in_flight`: mean number of open
+    requests.
     """
 
     name: str
@@ -74,6 +75,7 @@ def summarise(
     connect_s: float = 0.0,
     word_errors: WordErrors | None = None,
 ) -> LevelReport:
+    """`connect_s`: the time to open a TCP connection."""
     good = [record for record in records if record.is_good]
     heard = [record.playback for record in records if record.playback]
     wall_s = max((record.due_s + (record.ended_s or 0.0) for record in records), default=0.0)
@@ -101,38 +103,38 @@ def summarise(
         latencies=_latencies(good),
         sent_late_s=late,
         loop_lag_s=lag,
-        unreliable=_doubts(lag, late, options.max_loop_lag_s, _TRIPS * connect_s),
-        machine_cost=by_machine(options.prices, records, wall_s),
-        token_cost=by_tokens(options.prices, records),
+        unreliable=_unreliable_reasons(lag, late, options.max_loop_lag_s, _ROUND_TRIPS * connect_s),
+        machine_cost=machine_cost(options.prices, records, wall_s),
+        token_cost=token_cost(options.prices, records),
         word_errors=word_errors,
         streams=tuple(sorted(records, key=lambda record: record.number)),
     )
 
 
 def _latencies(good: Sequence[StreamRecord]) -> Latencies:
-    rests = [record.playback.least_slack_s for record in good if record.playback]
+    slacks = [record.playback.least_slack_s for record in good if record.playback]
     return Latencies(
         ttft_s=Distribution.of(record.ttft_s for record in good if record.ttft_s is not None),
         ttfa_s=Distribution.of(record.ttfa_s for record in good if record.ttfa_s is not None),
         e2e_s=Distribution.of(r.ended_s for r in good if r.outcome == "ok" and r.ended_s is not None),
         rtf=Distribution.of(record.rtf for record in good if record.rtf is not None),
         speech_rtf=Distribution.of(r.speech_rtf for r in good if r.speech_rtf is not None),
-        least_slack_s=Distribution.of_rests(rest for rest in rests if rest is not None),
+        least_slack_s=Distribution.of_margins(slack for slack in slacks if slack is not None),
     )
 
 
-def _doubts(
-    lag: Distribution | None, late: Distribution | None, bound_s: float, way_s: float
+def _unreliable_reasons(
+    lag: Distribution | None, late: Distribution | None, limit_s: float, connect_s: float
 ) -> tuple[str, ...]:
-    """Why the client itself may have made these figures."""
-    doubts = []
-    if lag and lag.p99 > bound_s:
-        doubts.append(f"event loop lag p99 {lag.p99 * 1e3:.0f} ms, bound {bound_s * 1e3:.0f} ms")
-    elif lag and lag.worst > _STALL * bound_s:
-        doubts.append(f"the event loop stood still for {lag.worst * 1e3:.0f} ms")
-    if late and late.p90 > bound_s + way_s:
-        doubts.append(f"requests left late, p50 {late.p50 * 1e3:.0f} ms, p90 {late.p90 * 1e3:.0f} ms")
-    return tuple(doubts)
+    """Reasons why this client, not the server, may have caused the figures."""
+    reasons = []
+    if lag and lag.p99 > limit_s:
+        reasons.append(f"event loop lag p99 {lag.p99 * 1e3:.0f} ms, limit {limit_s * 1e3:.0f} ms")
+    elif lag and lag.worst > _STALL * limit_s:
+        reasons.append(f"the event loop stalled for {lag.worst * 1e3:.0f} ms")
+    if late and late.p90 > limit_s + connect_s:
+        reasons.append(f"requests were sent late, p50 {late.p50 * 1e3:.0f} ms, p90 {late.p90 * 1e3:.0f} ms")
+    return tuple(reasons)
 
 
 def _per(amount: float, seconds: float) -> float:

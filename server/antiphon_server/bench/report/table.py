@@ -1,7 +1,4 @@
-"""A report as plain, aligned text.
-
-In: a `Report`. Out: lines. Every percentile stands beside the number of its samples.
-"""
+"""A report as plain, aligned text: the same on a terminal and in a file."""
 
 from __future__ import annotations
 
@@ -28,8 +25,9 @@ _ROWS = (
 
 def as_text(report: Report) -> str:
     lines = [*_head(report), "", *_levels(report.levels), "", *_latencies(report.levels)]
-    for extra in (_costs(report.levels), _errors(report.levels), _failures(report.levels), _doubts(report)):
-        found = list(extra)
+    levels = report.levels
+    for section in (_costs(levels), _word_errors(levels), _failures(levels), _warnings(report)):
+        found = list(section)
         lines += ["", *found] if found else []
     return "\n".join(lines)
 
@@ -37,10 +35,10 @@ def as_text(report: Report) -> str:
 def _head(report: Report) -> Iterator[str]:
     server, client, asked = report.server, report.client, report.asked
     names = [server.owned_by, server.server_header, server.version and f"version {server.version}"]
-    told = ", ".join(name for name in names if name) or "tells nothing of itself"
-    yield f"{server.model} at {server.url} ({told}; connects in {server.connect_ms:.2f} ms)"
-    found = f", sound in {asked.sound_in}" if asked.sound_in else ""
-    yield f"{asked.answer} asked for with {asked.inputs}; requests as {asked.dialect}{found}"
+    facts = ", ".join(name for name in names if name) or "reports no name or version"
+    yield f"{server.model} at {server.url} ({facts}; connects in {server.connect_ms:.2f} ms)"
+    found = f", audio in {asked.sound_in}" if asked.sound_in else ""
+    yield f"requested: {asked.answer} from {asked.inputs}; dialect {asked.dialect}{found}"
     yield (
         f"from {client.processor}, {client.cores} cores, load {client.load_average:.1f}, {client.system}, "
         f"Python {client.python}, {client.tool}"
@@ -49,7 +47,7 @@ def _head(report: Report) -> Iterator[str]:
 
 
 def _levels(levels: Iterable[LevelReport]) -> list[str]:
-    head = ["load", "sent", "good", "clean", "429", "failed", "in flight", "underruns", "dry s"]
+    head = ["load", "sent", "good", "clean", "429", "failed", "in flight", "underruns", "underrun s"]
     rows = [[*head, "audio s", "audio s/s", "req/s", "lag p99 ms"]]
     for level in levels:
         lag = level.loop_lag_s
@@ -65,7 +63,7 @@ def _levels(levels: Iterable[LevelReport]) -> list[str]:
 
 def _latencies(levels: Iterable[LevelReport]) -> list[str]:
     rows = [["", "load", "n", *(f"p{rank}" for rank in RANKS), "worst"]]
-    scant = False
+    has_few_samples = False
     for name, field, unit, digits in _ROWS:
         for level in levels:
             found: Distribution | None = getattr(level.latencies, field)
@@ -73,13 +71,13 @@ def _latencies(levels: Iterable[LevelReport]) -> list[str]:
                 continue
             cells = [name, level.name, str(found.n)]
             for rank in RANKS:
-                mark = "^" if found.is_the_worst(rank) else " "
-                scant = scant or mark == "^"
+                mark = "^" if found.is_worst_sample(rank) else " "
+                has_few_samples = has_few_samples or mark == "^"
                 cells.append(f"{getattr(found, f'p{rank}') * unit:.{digits}f}{mark}")
             rows.append([*cells, f"{found.worst * unit:.{digits}f}"])
-    notes = ["slack: the least sound a stream had left when a packet came; p99: what 99 % of streams kept"]
-    if scant:
-        notes.append("^ so few samples that this percentile is the worst of them")
+    notes = ["slack: the least audio left to play when a packet arrived; 99 % of the streams kept p99"]
+    if has_few_samples:
+        notes.append("^ too few samples: this percentile is the worst sample")
     return [*_aligned(rows), *notes] if len(rows) > 1 else ["no good answer, so no latency"]
 
 
@@ -98,16 +96,16 @@ def _money(amount: float | None) -> str:
     return "-" if amount is None else f"{amount:.4g}"
 
 
-def _errors(levels: Iterable[LevelReport]) -> Iterator[str]:
+def _word_errors(levels: Iterable[LevelReport]) -> Iterator[str]:
     for level in levels:
         found = level.word_errors
         if found is not None and found.rate is not None:
             yield (
                 f"word error rate at {level.name}: {found.rate:.1%} "
-                f"({found.errors} of {found.words} words, {found.answers} answers, {found.failed} not heard)"
+                f"({found.errors} of {found.words} words, {found.answers} answers, {found.failed} failed)"
             )
         elif found is not None:
-            yield f"word error rate at {level.name}: none of {found.failed} answers could be heard"
+            yield f"word error rate at {level.name}: none of {found.failed} answers could be transcribed"
 
 
 def _failures(levels: Iterable[LevelReport]) -> Iterator[str]:
@@ -125,16 +123,16 @@ def _failures(levels: Iterable[LevelReport]) -> Iterator[str]:
             yield f"at {level.name}: and {len(kinds) - _FAILURES_SHOWN} more kinds of failure"
 
 
-def _doubts(report: Report) -> Iterator[str]:
+def _warnings(report: Report) -> Iterator[str]:
     for level in report.levels:
-        for doubt in level.unreliable:
-            yield f"UNRELIABLE at {level.name}: {doubt}: this client was too slow to measure that"
+        for reason in level.unreliable:
+            yield f"UNRELIABLE at {level.name}: {reason}: this client was too slow for this measurement"
     if not report.is_complete:
-        yield "stopped early: what is above had been measured by then"
+        yield "stopped early: the figures cover the time until then"
 
 
 def _aligned(rows: list[list[str]]) -> list[str]:
-    """The first column to the left, the others to the right."""
+    """Columns of equal width: the first is left-aligned, the others are right-aligned."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
         "  ".join(

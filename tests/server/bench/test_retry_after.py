@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon_server.bench.load.request_record import read_retry_after
+from antiphon_server.bench.load.request_trace import parse_retry_after
 
 
 @pytest.mark.parametrize(
@@ -20,4 +20,4 @@ from antiphon_server.bench.load.request_record import read_retry_after
     ],
 )
 def test_milliseconds_come_first(headers: dict[str, str], seconds: float | None) -> None:
-    assert read_retry_after(headers) == seconds
+    assert parse_retry_after(headers) == seconds
