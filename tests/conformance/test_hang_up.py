@@ -74,7 +74,7 @@ def test_a_client_that_hangs_up_frees_the_engine(
     hang_up(sock)
     assert becomes(lambda: served.engine.running == 0, FREE_WITHIN_S)
     assert served.engine.aborted == aborted + 1
-    assert becomes(lambda: served.service.admission.turns == 0, FREE_WITHIN_S)
+    assert becomes(lambda: served.service.admission.requests == 0, FREE_WITHIN_S)
 
 
 def test_two_hundred_random_hang_ups_leave_nothing_running(served: Served) -> None:
@@ -86,7 +86,7 @@ def test_two_hundred_random_hang_ups_leave_nothing_running(served: Served) -> No
         for caller in callers:
             time.sleep(dice.random() * 0.01)
             reset(caller)
-    assert becomes(lambda: served.engine.running == served.service.admission.turns == 0, FREE_WITHIN_S)
+    assert becomes(lambda: served.engine.running == served.service.admission.requests == 0, FREE_WITHIN_S)
     assert served.engine.aborted > before
     load = served.service.admission.load
-    assert load.running_sequences == load.running_streams == 0
+    assert load.running.sequences == load.running.streams == 0

@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 import pytest
 
-from antiphon_server.admission.key_rates import KeyRates
 from antiphon_server.admission.preparation_cost import PreparationCost
+from antiphon_server.admission.rate_limiter import RateLimiter
 from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
 from antiphon_server.config.chat import GrammarPolicy
 
@@ -21,7 +21,7 @@ GENEROUS_S = 15.0
 class Pricing:
     """A pricer, and what of its process can be seen."""
 
-    def __init__(self, pricer: SchemaCostEstimator, rates: KeyRates) -> None:
+    def __init__(self, pricer: SchemaCostEstimator, rates: RateLimiter) -> None:
         self.pricer = pricer
         self._rates = rates
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from antiphon_executor.interface.media import AudioClip, Media, Picture, VideoClip
 from antiphon_server.admission.capacity import Capacity
-from antiphon_server.admission.controller import Admission
+from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.chat.prompt.renderer import PromptRenderer
 from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
 from antiphon_server.chat.service import Service
@@ -57,7 +57,7 @@ def make_service(folder: Path, engine: EchoEngine | None = None, **settings: Any
         prompts=PromptRenderer.from_folder(folder),
         schema_costs=SchemaCostEstimator(folder, chosen.chat.grammar),
         media=cast("MediaLoader", CannedMedia()),
-        admission=Admission(Capacity(16, 16, 64, 3600.0, 30.0, 1 << 30)),
+        admission=AdmissionController(Capacity(16, 16, 64, 3600.0, 30.0, 1 << 30)),
         metrics=ServerMetrics("test"),
         transcripts=Transcripts(chosen.chat),
     )

@@ -1,4 +1,4 @@
-"""Admission control: bounded queues, fair sharing between API keys, cost estimates, rate limits, refusals.
+"""Admission control: bounded queues, fair sharing between API keys, cost estimates and rate limits.
 
 In: what a request asks for. Out: a reservation, or a refusal with `Retry-After`. Imports `errors` alone.
 """

@@ -1,7 +1,7 @@
-"""Whose turn it is when several keys wait for the same slots, and who gives way when the queue is full.
+"""A fair queue: which API key is served next, and which request is evicted when the queue is full.
 
-In: turns with the key they came with, and how many of each key run. Out: an order. Pure; nobody waits here.
-Max-min fair: who has least running is next, then who was served longest ago, then who came first.
+Max-min fair: the key with the fewest running requests is next, then the key that was served longest ago, then
+the request that arrived first.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Generic, Protocol, TypeVar
 
 
 class Owned(Protocol):
-    """Something that belongs to a key."""
+    """An item that belongs to an API key; "" without keys."""
 
     @property
     def owner(self) -> str: ...
@@ -22,7 +22,7 @@ W = TypeVar("W", bound=Owned)
 
 
 class FairQueue(Generic[W]):
-    """What waits, in the order of its arrival. Owners are as many as there are keys."""
+    """Waiting items. Each owner that was ever served costs one number; there are as many as API keys."""
 
     def __init__(self) -> None:
         self._waiting: dict[W, int] = {}
@@ -47,14 +47,14 @@ class FairQueue(Generic[W]):
     def discard(self, one: W) -> None:
         self._waiting.pop(one, None)
 
-    def started(self, one: W) -> None:
+    def mark_started(self, one: W) -> None:
         """It waits no longer, and its owner has been served."""
         self.discard(one)
         self._starts += 1
         self._served[one.owner] = self._starts
 
     def in_order(self, running: Mapping[str, int]) -> list[W]:
-        """Who should start first, if it can. One start changes the order of all that is left."""
+        """The next to start first. `running`: how many items of each owner run. A start changes the order."""
 
         def rank(one: W) -> tuple[int, int, int]:
             return running.get(one.owner, 0), self._served.get(one.owner, 0), self._waiting[one]
@@ -62,10 +62,10 @@ class FairQueue(Generic[W]):
         return sorted(self._waiting, key=rank)
 
 
-def who_gives_way(waiting: Sequence[W], newcomer: str) -> W | None:
-    """The newest of the key that waits most, where the newcomer's key would still wait less than it does.
+def pick_victim(waiting: Sequence[W], newcomer: str) -> W | None:
+    """The newest item of the key that has most of them, if `newcomer`'s key has fewer even with one more.
 
-    `waiting`: in the order of arrival. None: the newcomer itself is one too many.
+    `waiting`: in the order of arrival. None: the newcomer itself has to be refused.
     """
     counts = Counter(one.owner for one in waiting)
     if not counts:

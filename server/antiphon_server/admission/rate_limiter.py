@@ -1,72 +1,119 @@
-"""So much a minute and key: a bucket that holds a minute's worth and fills steadily.
+"""Rate limits of each API key: tokens per minute, as `usage` counts them, and audio seconds per minute.
 
-In: amounts as they are used. Out: when there will be enough again. Pure: the clock is passed in.
-Use is debited when it is known, so a bucket may go below nothing; it then takes longer to fill.
+Use is debited when it is known, so a level may be negative; the bucket then takes longer to refill.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
+
+from antiphon_server.admission.capacity import Capacity
 
 _MINUTE_S = 60.0
 _KEYS = 4_096
 
 
-@dataclass(frozen=True, slots=True)
-class _Bucket:
-    """`level` as it was at `at_s`."""
+class TokenBuckets:
+    """A bucket for each key: it holds `per_minute` of one quantity, and refills in a minute. 0: no limit.
 
-    level: float
-    at_s: float
-
-
-class RateBuckets:
-    """`per_minute` of one thing for each key; 0 is no limit. A key that is not known has a full bucket."""
+    At most `keys` buckets are kept. A key without a bucket has a full one.
+    """
 
     def __init__(self, per_minute: float, clock: Callable[[], float], keys: int = _KEYS) -> None:
         self.per_minute = per_minute
         self._clock = clock
-        self._most = keys
-        self._buckets: dict[str, _Bucket] = {}
+        self._max_keys = keys
+        # The level of each key, and when it was that.
+        self._levels: dict[str, tuple[float, float]] = {}
 
     def __len__(self) -> int:
-        return len(self._buckets)
+        return len(self._levels)
 
-    def left(self, key: str) -> float:
-        """What the key may use now; below 0 where it has used more than there was."""
-        bucket = self._buckets.get(key)
-        return self.per_minute if bucket is None else self._level(bucket, self._clock())
+    def remaining(self, key: str) -> float:
+        """What the key may use now; negative if it has used more than it had."""
+        level, at_s = self._levels.get(key, (self.per_minute, 0.0))
+        return min(level + (self._clock() - at_s) * self.per_minute / _MINUTE_S, self.per_minute)
 
     def wait_s(self, key: str, amount: float) -> float:
-        """Until there is `amount`, or a full bucket where that is less; 0.0 where there is.
+        """Seconds until `amount` is there, or a full bucket if `amount` is more; 0.0 if it is there now.
 
-        Who wants nothing waits for nothing, however much was used.
+        An amount of 0 never waits, whatever the level.
         """
         if not self.per_minute or not amount:
             return 0.0
-        short = min(amount, self.per_minute) - self.left(key)
-        return max(short, 0.0) * _MINUTE_S / self.per_minute
+        missing = min(amount, self.per_minute) - self.remaining(key)
+        return max(missing, 0.0) * _MINUTE_S / self.per_minute
 
     def full_in_s(self, key: str) -> float:
+        """Seconds until the bucket is full."""
         return self.wait_s(key, self.per_minute)
 
-    def take(self, key: str, amount: float) -> None:
-        """`amount` was used; below 0, it was not after all."""
+    def debit(self, key: str, amount: float) -> None:
+        """`amount` was used; a negative amount is a refund."""
         if not self.per_minute or not amount:
             return
-        self._buckets[key] = _Bucket(min(self.left(key) - amount, self.per_minute), self._clock())
-        if len(self._buckets) > self._most:
-            self._forget()
+        self._levels[key] = min(self.remaining(key) - amount, self.per_minute), self._clock()
+        if len(self._levels) > self._max_keys:
+            self._forget_full()
 
-    def _forget(self) -> None:
-        """Full buckets, which are as good as none; and where there is none, the fullest."""
-        now_s = self._clock()
-        levels = {key: self._level(bucket, now_s) for key, bucket in self._buckets.items()}
+    def _forget_full(self) -> None:
+        """Drop full buckets, which are equal to none; if no bucket is full, the fullest."""
+        levels = {key: self.remaining(key) for key in self._levels}
         full = [key for key, level in levels.items() if level >= self.per_minute]
         for key in full or [max(levels, key=levels.__getitem__)]:
-            del self._buckets[key]
+            del self._levels[key]
 
-    def _level(self, bucket: _Bucket, now_s: float) -> float:
-        filled = bucket.level + (now_s - bucket.at_s) * self.per_minute / _MINUTE_S
-        return min(filled, self.per_minute)
+
+@dataclass(frozen=True, slots=True)
+class RateShortage:
+    """Which limit a key has reached, and in how many seconds it may go on."""
+
+    reason: Literal["token_rate", "audio_rate"]
+    message: str
+    wait_s: float
+
+
+class RateLimiter:
+    """Debits of all keys. Audio counts heard and spoken."""
+
+    def __init__(self, capacity: Capacity, clock: Callable[[], float]) -> None:
+        self.tokens = TokenBuckets(capacity.tokens_per_minute, clock)
+        self.audio = TokenBuckets(capacity.audio_seconds_per_minute, clock)
+
+    def shortage(self, key: str, tokens: float, audio_s: float) -> RateShortage | None:
+        """The limit that a request for `tokens` and `audio_s` has to wait for longest; None if for none."""
+        tokens_s, audio_wait_s = self.tokens.wait_s(key, tokens), self.audio.wait_s(key, audio_s)
+        if not tokens_s and not audio_wait_s:
+            return None
+        if tokens_s >= audio_wait_s:
+            limit = f"{self.tokens.per_minute:g} tokens per minute"
+            return RateShortage("token_rate", f"this API key has reached its limit of {limit}", tokens_s)
+        limit = f"{self.audio.per_minute:g} seconds of audio per minute"
+        return RateShortage("audio_rate", f"this API key has reached its limit of {limit}", audio_wait_s)
+
+    def debit(self, key: str, tokens: float = 0, audio_s: float = 0.0) -> None:
+        """The key has used this much; negative amounts are refunds."""
+        self.tokens.debit(key, tokens)
+        self.audio.debit(key, audio_s)
+
+    def headers(self, key: str) -> dict[str, str]:
+        """OpenAI's `x-ratelimit-*` headers; none for what has no limit."""
+        named = (("tokens", self.tokens), ("audio-seconds", self.audio))
+        found = {}
+        for name, buckets in named:
+            if buckets.per_minute:
+                found[f"x-ratelimit-limit-{name}"] = f"{buckets.per_minute:g}"
+                found[f"x-ratelimit-remaining-{name}"] = str(max(math.floor(buckets.remaining(key)), 0))
+                found[f"x-ratelimit-reset-{name}"] = _duration(buckets.full_in_s(key))
+        return found
+
+
+def _duration(seconds: float) -> str:
+    """As OpenAI writes it: 1m2.5s, 320ms."""
+    if seconds < 1:
+        return f"{math.ceil(seconds * 1000)}ms"
+    minutes, rest = divmod(seconds, 60)
+    return (f"{int(minutes)}m" if minutes else "") + f"{round(rest, 1):g}s"

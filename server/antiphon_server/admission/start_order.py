@@ -1,7 +1,7 @@
-"""Which waiting request starts next: the fair order of keys, and what still fits beside what runs.
+"""Which waiting request starts next: fair between API keys, and only what fits beside what runs.
 
-In: waiting tickets, what has started, the Talker's step times. Out: the next start. Nothing is awaited here.
-A request that does not fit lets smaller ones pass for half of the queue's deadline; then room is kept for it.
+Smaller requests may overtake one that does not fit, for half of the queue's deadline. Then room is kept
+for it.
 """
 
 from __future__ import annotations
@@ -12,96 +12,102 @@ from dataclasses import dataclass
 
 from antiphon_executor.interface.capacity import FrameTime
 from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.cost_model import estimate_cost
 from antiphon_server.admission.fair_queue import FairQueue
-from antiphon_server.admission.reservation import Reservation
-from antiphon_server.admission.resource_tracker import ResourceTracker, whole_of
+from antiphon_server.admission.reservation import Kind, Reservation
+from antiphon_server.admission.resources import ResourceTracker
 
-_PASSING_SHARE = 0.5
+_OVERTAKING_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """`speaks`: False where the request takes text because no stream is free now."""
+    """A request that can start now. `kind`: text if its speech is optional and no stream is free."""
 
-    ticket: Reservation
-    speaks: bool
+    reservation: Reservation
+    kind: Kind
 
 
 class StartOrder:
-    """The waiting tickets of one server, how many of each key run, and what those hold."""
+    """The requests that wait for a slot, and how many of each key run."""
 
     def __init__(
-        self, capacity: Capacity, frame_time: Callable[[], FrameTime], clock: Callable[[], float]
+        self,
+        capacity: Capacity,
+        resources: ResourceTracker,
+        frame_time: Callable[[], FrameTime],
+        clock: Callable[[], float],
     ) -> None:
-        self.capacity = capacity
-        self.ledger = ResourceTracker(whole_of(capacity))
         self.running: Counter[str] = Counter()
+        self._capacity = capacity
+        self._resources = resources
         self._waiting: FairQueue[Reservation] = FairQueue()
         self._frame_time = frame_time
         self._clock = clock
-        self._passing_s = _PASSING_SHARE * capacity.queue_s
+        self._overtaking_s = _OVERTAKING_SHARE * capacity.queue_s
 
-    def add(self, ticket: Reservation) -> None:
-        ticket.waiting_since = self._clock()
-        self._waiting.add(ticket)
+    def add(self, reservation: Reservation) -> None:
+        reservation.waiting_since = self._clock()
+        self._waiting.add(reservation)
 
-    def discard(self, ticket: Reservation) -> None:
+    def discard(self, reservation: Reservation) -> None:
         """It waits no longer and will not start."""
-        self._waiting.discard(ticket)
+        self._waiting.discard(reservation)
 
-    def started(self, ticket: Reservation) -> None:
-        self._waiting.started(ticket)
-        self.running[ticket.owner] += 1
+    def mark_started(self, reservation: Reservation) -> None:
+        self._waiting.mark_started(reservation)
+        self.running[reservation.owner] += 1
 
-    def ended(self, ticket: Reservation) -> None:
-        """One that had started."""
-        self.running[ticket.owner] -= 1
+    def mark_ended(self, reservation: Reservation) -> None:
+        """A request that had started has ended."""
+        self.running[reservation.owner] -= 1
         self.running += Counter()
 
     @property
-    def a_listener_waits(self) -> bool:
-        """Whether a step of the Talker that becomes shorter could let a waiting request start."""
-        return self.capacity.real_time and any(one.live for one in self._waiting)
+    def depends_on_frame_time(self) -> bool:
+        """Whether a request waits that could start because the Talker's steps became shorter."""
+        return self._capacity.real_time and any(one.live for one in self._waiting)
 
     def key_is_full(self, owner: str) -> bool:
-        limit = self.capacity.turns_per_key
+        limit = self._capacity.requests_per_key
         return bool(limit) and self.running[owner] >= limit
 
     def live_limit(self) -> int | None:
-        """None: as many as there are streams. One is never refused for a Talker that is too slow for it."""
-        limit = self._frame_time().live_stream_limit if self.capacity.real_time else None
+        """How many live streams keep real time; at least 1. None: not limited, or not measured yet."""
+        limit = self._frame_time().live_stream_limit if self._capacity.real_time else None
         return None if limit is None else max(limit, 1)
 
     def frame_s(self) -> float:
-        """What the Talker's steps take with the streams that there are."""
-        step_s, streams = self._frame_time().step_s, self.ledger.held.streams
+        """Seconds of a Talker step with the streams that run; 0.0 if none runs or none was measured."""
+        step_s, streams = self._frame_time().step_s, self._resources.held.streams
         return step_s[min(streams, len(step_s)) - 1] if streams and step_s else 0.0
 
-    def next(self) -> Start | None:
-        """Each start changes the order of the others, so that only one is given at a time."""
+    def next_start(self) -> Start | None:
+        """The one request to start now. Each start changes the order of the others."""
         if not len(self._waiting):
             return None
         live_limit, now_s = self.live_limit(), self._clock()
         talker_is_kept = False
-        for ticket in self._waiting.in_order(self.running):
-            if self.key_is_full(ticket.owner):
+        for reservation in self._waiting.in_order(self.running):
+            if self.key_is_full(reservation.owner):
                 continue
-            overdue = now_s - ticket.waiting_since >= self._passing_s
-            speaks = ticket.speaks and not talker_is_kept and self._speech_fits(ticket, live_limit)
-            if ticket.speaks and not speaks and not ticket.speech_optional:
-                # Other speech must not take what it waits for; texts may pass.
-                talker_is_kept |= overdue and not self.ledger.talker_fits(ticket.price)
-                continue
-            price = ticket.price if speaks == ticket.speaks else ticket.price_in_text
-            if self.ledger.thinker_fits(price):
-                return Start(ticket, speaks)
+            overdue = now_s - reservation.waiting_since >= self._overtaking_s
+            wanted, kind = reservation.estimate.resources, reservation.kind
+            if kind == "speech" and (talker_is_kept or not self._speech_fits(reservation, live_limit)):
+                if not reservation.speech_optional:
+                    # Other speech must not take the room that it waits for; text may start.
+                    talker_is_kept |= overdue and not self._resources.talker_fits(wanted)
+                    continue
+                kind = "text"
+                wanted = estimate_cost(reservation.size, None, self._capacity).resources
+            if self._resources.thinker_fits(wanted):
+                return Start(reservation, kind)
             if overdue:
                 return None
         return None
 
-    def _speech_fits(self, ticket: Reservation, live_limit: int | None) -> bool:
-        return self.ledger.talker_fits(ticket.price) and self._keeps_pace(ticket, live_limit)
-
-    def _keeps_pace(self, ticket: Reservation, live_limit: int | None) -> bool:
-        """Whether the Talker keeps real time with one more; speech without a listener needs no pace."""
-        return not ticket.live or live_limit is None or self.ledger.held.live < live_limit
+    def _speech_fits(self, reservation: Reservation, live_limit: int | None) -> bool:
+        """Whether the Talker has room for it, and keeps real time with one more live stream."""
+        if not self._resources.talker_fits(reservation.estimate.resources):
+            return False
+        return not reservation.live or live_limit is None or self._resources.held.live < live_limit

@@ -1,6 +1,6 @@
 """One request at the engine: reservation, prompt, media, slot, events.
 
-Closing the generator, or cancelling its reader, closes the engine's iterator and returns the reservation.
+Closing the generator, or cancelling its reader, closes the engine's iterator and releases the reservation.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 from antiphon_executor.interface.card import ModelCard
@@ -16,6 +17,7 @@ from antiphon_executor.interface.errors import EngineError
 from antiphon_executor.interface.events import (
     OUTPUT_SAMPLE_RATE_HZ,
     OmniEvent,
+    PromptCounted,
     SpeechDelta,
     SpeechEnded,
     TextDelta,
@@ -23,7 +25,14 @@ from antiphon_executor.interface.events import (
 )
 from antiphon_executor.interface.media import Media
 from antiphon_executor.interface.request import OmniRequest
-from antiphon_server.admission.cost_model import RequestSize, heard_seconds, media_seconds, tokens_of
+from antiphon_server.admission.controller import AdmissionController
+from antiphon_server.admission.cost_model import (
+    RequestSize,
+    SpeechDemand,
+    heard_seconds,
+    media_seconds,
+    tokens_of,
+)
 from antiphon_server.admission.preparation_cost import PreparationCost
 from antiphon_server.admission.reservation import Reservation
 from antiphon_server.chat.prompt.renderer import PromptTooLong
@@ -55,9 +64,10 @@ async def run_request(
     Raises ApiError and EngineError; a turn that ends early raises too (R19). `body_is_used` is called as soon
     as nothing of the request's body is in memory any more. `arrived_s`: when its first byte came, by `clock`.
     """
-    async with _reserve(spec, service) as reservation:
+    admission = service.admission
+    with admission.admit(_reservation(spec, service)) as reservation:
         mark("admitted")
-        with PreparationCost(service.admission.rates, reservation.owner) as cost:
+        with PreparationCost(admission.rates, reservation.owner) as cost:
             compile_s = await _price_schema(spec, service, reservation.owner, cost)
             prompt, media = await _understand(spec, service, reservation, cost)
             spec = spec.without_conversation()
@@ -73,25 +83,31 @@ async def run_request(
             async for event in events:
                 compiled()
                 progress.see(event)
-                reservation.see(event)
+                _account(event, reservation, admission)
                 if progress.text_is_complete:
-                    reservation.text_ended()
+                    admission.release_text(reservation)
                 yield event
         progress.check_complete()
 
 
-def _reserve(spec: RequestSpec, service: Service) -> Reservation:
+def _reservation(spec: RequestSpec, service: Service) -> Reservation:
     form = spec.form
-    reservation = service.admission.reserve(
-        speaks=form.speaks,
-        live=form.stream,
-        choices=form.choices,
-        owner=spec.cache_salt or "",
-        speech_optional=spec.speech_optional,
-    )
+    speech = SpeechDemand(form.stream, spec.speech_optional) if form.speaks else None
+    reservation = Reservation(spec.cache_salt or "", speech)
     if reservation.speech_optional and not service.engine.status().stages.get("talker"):
         reservation.fall_back_to_text()
     return reservation
+
+
+def _account(event: OmniEvent, reservation: Reservation, admission: AdmissionController) -> None:
+    """What the request holds grows with its answer."""
+    match event:
+        case PromptCounted():
+            admission.count_prompt(reservation, event)
+        case TextDelta():
+            admission.count_text(reservation, event.tokens)
+        case SpeechDelta():
+            admission.count_speech(reservation, event.frames)
 
 
 async def _understand(
@@ -101,7 +117,7 @@ async def _understand(
     prompt = await _read_prompt(spec, service, cost)
     mark("rendered")
     media = await _load(spec, service, reservation)
-    cost.read(tokens_of(media, service.engine.card.media))
+    cost.count_read(tokens_of(media, service.engine.card.media))
     return prompt, media
 
 
@@ -115,10 +131,10 @@ async def _start(
 ) -> tuple[OmniRequest, AnswerForm]:
     """Wait for a slot. The answer's form may be text alone by then."""
     waiting_since = clock()
-    await reservation.start(_size_of(spec, prompt, media, service.engine.card))
-    service.metrics.turn_started(clock() - waiting_since)
+    await service.admission.wait_for_slot(reservation, _size_of(spec, prompt, media, service.engine.card))
+    service.metrics.request_started(clock() - waiting_since)
     mark("started")
-    if spec.form.speaks and not reservation.speaks:
+    if spec.form.speaks and reservation.kind == "text":
         spec = spec.in_text()
     turn = OmniRequest(
         spec.head.id,
@@ -144,6 +160,7 @@ async def _price_schema(spec: RequestSpec, service: Service, owner: str, cost: P
 def _size_of(spec: RequestSpec, prompt: tuple[int, ...], media: Media, card: ModelCard) -> RequestSize:
     return RequestSize(
         prompt_tokens=len(prompt) + tokens_of(media, card.media),
+        choices=spec.form.choices,
         max_tokens=spec.text.max_tokens,
         max_frames=spec.speech.max_frames if spec.speech else None,
         media_seconds=media_seconds(media),
@@ -155,7 +172,8 @@ async def _load(spec: RequestSpec, service: Service, reservation: Reservation) -
     if not spec.conversation.sources:
         return Media()
     try:
-        media = await service.media.load(spec.conversation.sources, reservation.hold)
+        hold = partial(service.admission.hold_media, reservation)
+        media = await service.media.load(spec.conversation.sources, hold)
     except ApiError as error:
         service.metrics.media_rejected(error)
         raise
@@ -169,9 +187,9 @@ async def _read_prompt(spec: RequestSpec, service: Service, cost: PreparationCos
             spec.conversation, spec.cache_salt or "", service.engine.card.context_tokens
         )
     except PromptTooLong as error:
-        cost.read(min(error.tokens, service.engine.card.context_tokens))
+        cost.count_read(min(error.tokens, service.engine.card.context_tokens))
         raise
-    cost.read(len(prompt))
+    cost.count_read(len(prompt))
     return prompt
 
 

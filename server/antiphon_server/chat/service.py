@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from antiphon_executor.interface.engine import OmniEngine
-    from antiphon_server.admission.controller import Admission
+    from antiphon_server.admission.controller import AdmissionController
     from antiphon_server.chat.prompt.renderer import PromptRenderer
     from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
     from antiphon_server.chat.transcripts import Transcripts
@@ -28,6 +28,6 @@ class Service:
     prompts: PromptRenderer
     schema_costs: SchemaCostEstimator
     media: MediaLoader
-    admission: Admission
+    admission: AdmissionController
     metrics: ServerMetrics
     transcripts: Transcripts

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from antiphon_executor.interface.engine import OmniEngine
-from antiphon_server.admission.controller import Admission
+from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.config.settings import Timeouts
 from antiphon_server.errors import ApiError, Unavailable
 from antiphon_server.observability.metrics import ServerMetrics
@@ -67,20 +67,20 @@ class Lifecycle:
         self._dead = dead
 
 
-async def watch_engine(engine: OmniEngine, life: Lifecycle, admission: Admission) -> None:
+async def watch_engine(engine: OmniEngine, life: Lifecycle, admission: AdmissionController) -> None:
     """Return once a stage has been given up and its streams have had a moment to tell their clients."""
     # The engine has no event to wait for: a stage may die without a word.
     while not (dead := engine.status().given_up):  # noqa: ASYNC110
         await asyncio.sleep(_WATCH_EVERY_S)
     life.fail(dead)
-    _log.error("engine stopped", extra={"fields": {"stages": ",".join(dead), "turns": admission.turns}})
+    _log.error("engine stopped", extra={"fields": {"stages": ",".join(dead), "turns": admission.requests}})
     await _until_empty(admission, _LAST_WORDS_S)
 
 
-async def drain(life: Lifecycle, admission: Admission, timeouts: Timeouts) -> bool:
+async def drain(life: Lifecycle, admission: AdmissionController, timeouts: Timeouts) -> bool:
     """Not ready at once; after the grace no new turns; wait for the running ones. False if some were left."""
     life.stage = "draining"
-    _log.info("draining", extra={"fields": {"turns": admission.turns}})
+    _log.info("draining", extra={"fields": {"turns": admission.requests}})
     await asyncio.sleep(timeouts.drain_grace_s)
     life.stage = "closed"
     return await _until_empty(admission, timeouts.drain_s)
@@ -94,7 +94,7 @@ async def probe_loop_lag(metrics: ServerMetrics, clock: Callable[[], float] = ti
         metrics.loop_probed(max(0.0, clock() - due), len(asyncio.all_tasks()))
 
 
-async def _until_empty(admission: Admission, limit_s: float) -> bool:
+async def _until_empty(admission: AdmissionController, limit_s: float) -> bool:
     try:
         async with asyncio.timeout(limit_s):
             await admission.until_empty()

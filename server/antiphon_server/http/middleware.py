@@ -73,7 +73,7 @@ class RequestIds:
 
     def _account(self, scope: Scope, response: _Response, seconds: float) -> None:
         if response.stalled:
-            self._metrics.turn_aborted("stalled_client")
+            self._metrics.request_aborted("stalled_client")
         outcome = response.outcome
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if path.startswith("/v1/"):

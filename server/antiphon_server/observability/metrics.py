@@ -17,7 +17,8 @@ from prometheus_client.registry import Collector
 
 from antiphon_executor.interface.events import GuardReason
 from antiphon_executor.interface.status import EngineStatus
-from antiphon_server.admission.capacity import Load, Refusal
+from antiphon_server.admission.load import Load
+from antiphon_server.admission.refusals import RefusalReason
 from antiphon_server.errors import ApiError, BadRequest, Overloaded
 
 Outcome = Literal["ok", "client_error", "rejected", "unavailable", "fault", "aborted"]
@@ -101,7 +102,7 @@ class ServerMetrics:
         """`seconds` from a request's first byte to its body's last."""
         self._upload.observe(seconds)
 
-    def turn_aborted(self, reason: AbortReason) -> None:
+    def request_aborted(self, reason: AbortReason) -> None:
         self._aborted.labels(reason).inc()
 
     def media_rejected(self, error: ApiError) -> None:
@@ -112,7 +113,7 @@ class ServerMetrics:
         """`seconds` of sound in a request's media."""
         self._heard.inc(seconds)
 
-    def turn_started(self, queued_s: float) -> None:
+    def request_started(self, queued_s: float) -> None:
         self._queued.observe(queued_s)
 
     def first_token(self, seconds: float) -> None:
@@ -201,8 +202,8 @@ class _LoadCollector(Collector):
         depth.add_metric(("talker",), load.waiting_speech)
         yield depth
         running = GaugeMetricFamily("antiphon_stage_running", "Turns holding a slot.", labels=("stage",))
-        running.add_metric(("thinker",), load.running_sequences)
-        running.add_metric(("talker",), load.running_streams)
+        running.add_metric(("thinker",), load.running.sequences)
+        running.add_metric(("talker",), load.running.streams)
         yield running
         yield GaugeMetricFamily(
             "antiphon_queued_media_seconds", "Sound and video waiting.", value=load.queued_media_seconds
@@ -218,11 +219,11 @@ def _admissions(load: Load) -> Iterator[Metric]:
         admitted.add_metric((kind,), load.admitted.get(kind, 0))
     yield admitted
     refused = CounterMetricFamily("antiphon_admission_refused", "Turns sent away.", labels=("reason",))
-    for reason in get_args(Refusal):
+    for reason in get_args(RefusalReason):
         refused.add_metric((reason,), load.refused.get(reason, 0))
     yield refused
     yield CounterMetricFamily(
-        "antiphon_admission_softened", "Turns answered in text for want of speech.", value=load.softened
+        "antiphon_admission_softened", "Turns answered in text for want of speech.", value=load.fell_back
     )
     yield GaugeMetricFamily("antiphon_admission_keys", "Keys with a turn inside.", value=load.keys)
     yield from _promised(load)
@@ -235,13 +236,13 @@ def _promised(load: Load) -> Iterator[Metric]:
         "KV blocks promised to running turns, and those left; none where an engine does not say.",
         labels=("stage", "state"),
     )
-    held, whole = load.running, load.whole
-    for stage, used, total in (
-        ("thinker", held.thinker_blocks, whole.thinker_blocks),
-        ("talker", held.talker_blocks, whole.talker_blocks),
+    held, total = load.running, load.total
+    for stage, used, all_blocks in (
+        ("thinker", held.thinker_blocks, total.thinker_blocks),
+        ("talker", held.talker_blocks, total.talker_blocks),
     ):
         blocks.add_metric((stage, "used"), used)
-        blocks.add_metric((stage, "free"), max(total - used, 0))
+        blocks.add_metric((stage, "free"), max(all_blocks - used, 0))
     yield blocks
     yield GaugeMetricFamily(
         "antiphon_admission_live_streams", "Streams that somebody listens to.", value=held.live
@@ -249,7 +250,7 @@ def _promised(load: Load) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "antiphon_admission_live_streams_limit",
         "How many of those the Talker keeps in real time; all slots while it is not measured.",
-        value=whole.live if load.live_limit is None else load.live_limit,
+        value=total.live if load.live_limit is None else load.live_limit,
     )
     yield GaugeMetricFamily(
         "antiphon_admission_frame_seconds",

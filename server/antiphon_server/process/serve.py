@@ -22,7 +22,7 @@ from antiphon_executor.interface.engine import OmniEngine
 from antiphon_executor.interface.errors import OperatorError
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_server.admission.capacity import Capacity
-from antiphon_server.admission.controller import Admission
+from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.chat.prompt.renderer import PromptRenderer
 from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
 from antiphon_server.chat.service import Service
@@ -192,8 +192,9 @@ class Serving:
         self, engine: OmniEngine, prompts: PromptRenderer, grammars: SchemaCostEstimator, media: MediaLoader
     ) -> Service:
         settings = self._settings
-        capacity = admission_capacity(settings, engine.card.capacity)
-        admission = Admission(capacity, lambda: engine.status().frame_time)
+        admission = AdmissionController(
+            admission_capacity(settings, engine.card.capacity), lambda: engine.status().frame_time
+        )
         media.set_geometry(engine.card.media)
         self._metrics.watch_load(lambda: admission.load)
         self._metrics.watch_engine(engine.status)
@@ -233,7 +234,7 @@ class Serving:
                 return _no_longer_reached(http)
             finished = draining.done() and draining.result()
             draining.cancel()
-            return ExitCode.OK if finished or not service.admission.turns else ExitCode.UNFINISHED
+            return ExitCode.OK if finished or not service.admission.requests else ExitCode.UNFINISHED
         finally:
             watch.cancel()
             probe.cancel()
@@ -253,16 +254,16 @@ def _no_longer_reached(http: asyncio.Task[None]) -> ExitCode:
 
 
 def admission_capacity(settings: Settings, engines: EngineCapacity) -> Capacity:
-    """How much the door lets in: as much as the engines run at once, and a bounded queue."""
+    """The limits of the admission controller: what the engines run at once, and a bounded queue."""
     engine, limits = settings.engine, settings.server.limits
     return Capacity(
         sequences=engine.thinker.max_num_seqs,
         streams=engine.talker.streams if engine.speech else 0,
-        queued_turns=limits.queued_turns,
+        queued_requests=limits.queued_turns,
         queued_media_seconds=limits.queued_media_seconds,
         queue_s=settings.server.timeouts.queue_s,
         media_bytes=limits.media_bytes,
-        turns_per_key=limits.turns_per_key,
+        requests_per_key=limits.turns_per_key,
         queued_prompt_tokens=limits.queued_prompt_tokens,
         prefill_s=limits.prefill_s,
         answer_tokens=limits.answer_tokens,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from antiphon_executor.interface.media import AudioClip, Media
 from antiphon_server.admission.capacity import Capacity
-from antiphon_server.admission.controller import Admission
+from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.chat.prompt import tokenizer as tokenizers
 from antiphon_server.chat.prompt.renderer import PromptRenderer, PromptTooLong
 from antiphon_server.chat.prompt.tokenizer import PromptTokenizer
@@ -93,7 +93,7 @@ def test_text_that_its_normal_form_shortens_is_not_counted_too_long(checkpoint: 
 def limited(checkpoint: Path, engine: EchoEngine) -> Service:
     service = make_service(checkpoint, engine)
     capacity = Capacity(16, 16, 64, 3600.0, 30.0, 1 << 30, tokens_per_minute=100_000)
-    return replace(service, admission=Admission(capacity, clock=lambda: 0.0))
+    return replace(service, admission=AdmissionController(capacity, clock=lambda: 0.0))
 
 
 async def test_a_refused_prompt_is_charged_to_its_key(limited: Service) -> None:
@@ -103,7 +103,7 @@ async def test_a_refused_prompt_is_charged_to_its_key(limited: Service) -> None:
         answer = await client.post("/v1/chat/completions", json=body)
     assert answer.status_code == 400
     assert answer.json()["error"]["code"] == "context_length_exceeded"
-    assert limited.admission.rates.tokens.left("") <= 100_000 - CONTEXT * 0.09
+    assert limited.admission.rates.tokens.remaining("") <= 100_000 - CONTEXT * 0.09
 
 
 async def test_an_answered_prompt_is_charged_once(limited: Service) -> None:
@@ -113,7 +113,7 @@ async def test_an_answered_prompt_is_charged_once(limited: Service) -> None:
             "/v1/chat/completions", json={"messages": [{"role": "user", "content": "hello"}]}
         )
     used = answer.json()["usage"]["total_tokens"]
-    assert 100_000 - limited.admission.rates.tokens.left("") == pytest.approx(used, abs=1)
+    assert 100_000 - limited.admission.rates.tokens.remaining("") == pytest.approx(used, abs=1)
 
 
 class LongSound:
@@ -127,8 +127,8 @@ async def test_media_that_are_refused_once_they_are_decoded_are_charged_to_their
     limited: Service,
 ) -> None:
     capacity = replace(limited.admission.capacity, tokens_per_minute=1_000)
-    admission = Admission(capacity, clock=lambda: 0.0)
-    admission.rates.take("", 500)
+    admission = AdmissionController(capacity, clock=lambda: 0.0)
+    admission.rates.debit("", 500)
     service = replace(limited, admission=admission, media=cast("MediaLoader", LongSound()))
     sound = {"type": "input_audio", "input_audio": {"data": "UklGRg==", "format": "wav"}}
     transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)
@@ -136,4 +136,4 @@ async def test_media_that_are_refused_once_they_are_decoded_are_charged_to_their
         body = {"messages": [{"role": "user", "content": [sound]}]}
         answer = await client.post("/v1/chat/completions", json=body)
     assert answer.status_code == 429
-    assert 350 > admission.rates.tokens.left("") > 300
+    assert 350 > admission.rates.tokens.remaining("") > 300

@@ -180,8 +180,8 @@ async def test_the_seconds_of_a_compilation_are_charged_to_the_key(limited: Any)
     pricer = limited.schema_costs
     with PreparationCost(limited.admission.rates, "key") as cost, pytest.raises(BadRequest):
         await pricer.price('{"type": "integer", "multipleOf": 988027}', "key", SCHEMA, cost)
-    assert limited.admission.rates.tokens.left("key") <= 100_000 - 1_000
-    assert limited.admission.rates.tokens.left("other") == 100_000
+    assert limited.admission.rates.tokens.remaining("key") <= 100_000 - 1_000
+    assert limited.admission.rates.tokens.remaining("other") == 100_000
     await pricer.close()
 
 
@@ -196,7 +196,7 @@ async def test_a_schema_that_is_known_is_charged_too_since_the_engine_compiles_i
     for _ in range(3):
         with PreparationCost(rates, "key") as cost:
             await limited.schema_costs.price("{}", "key", SCHEMA, cost)
-    assert rates.tokens.left("key") == 100_000 - 3 * 500
+    assert rates.tokens.remaining("key") == 100_000 - 3 * 500
 
 
 async def test_one_keys_dear_schemas_do_not_delay_another_key(pricing: Pricing) -> None:

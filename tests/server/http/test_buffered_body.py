@@ -16,7 +16,7 @@ import pytest
 
 from antiphon_executor.interface.media import AudioClip, Media
 from antiphon_server.admission.capacity import Capacity
-from antiphon_server.admission.controller import Admission
+from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
 from antiphon_server.media.budget import ReserveBytes
@@ -90,7 +90,9 @@ async def test_a_body_counts_until_its_media_are_decoded_and_not_until_its_answe
 async def test_what_no_longer_counts_is_no_longer_in_memory(
     busy: Service, engine: EchoEngine, media: SlowMedia, sequences: int
 ) -> None:
-    app = create_app(replace(busy, admission=Admission(Capacity(sequences, 1, 64, 3600.0, 30.0, 1 << 30))))
+    app = create_app(
+        replace(busy, admission=AdmissionController(Capacity(sequences, 1, 64, 3600.0, 30.0, 1 << 30)))
+    )
     async with Exchange(app, HELLO):
         assert await becomes_true(lambda: engine.running == 1)
         tracemalloc.start()

@@ -46,10 +46,10 @@ def app(service: Service) -> FastAPI:
 
 async def is_idle(service: Service, engine: EchoEngine, within_s: float = ABORT_S) -> bool:
     """Whether nothing runs any more, neither at the engine nor at the door, before the time is up."""
-    if not await becomes_true(lambda: not (engine.running or service.admission.turns), within_s):
+    if not await becomes_true(lambda: not (engine.running or service.admission.requests), within_s):
         return False
     load = service.admission.load
-    return load.running_sequences == load.running_streams == 0
+    return load.running.sequences == load.running.streams == 0
 
 
 @pytest.mark.parametrize("body", [HELLO, SPOKEN, {**HELLO, "stream": True}, STREAMED])

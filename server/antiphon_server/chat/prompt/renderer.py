@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from antiphon_server.admission.key_lanes import KeyLanes, LaneLimits
+from antiphon_server.admission.fair_semaphore import FairSemaphore, SemaphoreLimits
 from antiphon_server.chat.prompt.conversation import Conversation
 from antiphon_server.chat.prompt.template import ChatTemplate
 from antiphon_server.chat.prompt.tokenizer import PromptTokenizer
@@ -25,7 +25,7 @@ _SHORT_PROMPT_CHARS = 4_000
 _MARKS = tuple(chr(0x10FFFD - number) for number in range(64))
 
 
-_LANES = LaneLimits(places=2, per_key=1, queued_per_key=64, wait_s=30.0)
+_LIMITS = SemaphoreLimits(slots=2, per_key=1, queued_per_key=64, wait_s=30.0)
 
 
 class PromptTooLong(BadRequest):
@@ -50,8 +50,8 @@ class PromptRenderer:
         self._template = template
         self._tokenizer = tokenizer
         self._placeholders = placeholders
-        self._lanes = KeyLanes(_LANES, "reading prompts")
-        self._threads = ThreadPoolExecutor(_LANES.places, "prompt")
+        self._semaphore = FairSemaphore(_LIMITS, "reading prompts")
+        self._threads = ThreadPoolExecutor(_LIMITS.slots, "prompt")
 
     @classmethod
     def from_folder(cls, folder: Path) -> PromptRenderer:
@@ -73,7 +73,9 @@ class PromptRenderer:
         """
         if conversation.text_chars <= _SHORT_PROMPT_CHARS:
             return self.render_now(conversation, context_tokens)
-        return await self._lanes.run(self._threads, owner, self.render_now, conversation, context_tokens)
+        return await self._semaphore.run_in_thread(
+            self._threads, owner, self.render_now, conversation, context_tokens
+        )
 
     def render_now(self, conversation: Conversation, context_tokens: int | None = None) -> tuple[int, ...]:
         """The same, in the calling thread."""

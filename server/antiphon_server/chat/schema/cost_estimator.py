@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from antiphon_executor.interface.grammar_verdict import Flaw, Verdict
-from antiphon_server.admission.key_lanes import KeyLanes, LaneLimits
+from antiphon_server.admission.fair_semaphore import FairSemaphore, SemaphoreLimits
 from antiphon_server.admission.preparation_cost import PreparationCost
 from antiphon_server.chat.schema.cost_process import CostProcess
 from antiphon_server.config.chat import GrammarPolicy
@@ -44,8 +44,8 @@ class SchemaCostEstimator:
     def __init__(self, folder: Path, policy: GrammarPolicy) -> None:
         self._policy = policy
         self._process = CostProcess(folder / "tokenizer.json", policy)
-        self._pricing = KeyLanes(LaneLimits(2, 1, 32, policy.wait_s), "compiling JSON schemas")
-        self._engine = KeyLanes(LaneLimits(2, 1, 64, policy.wait_s), "compiling JSON schemas")
+        self._pricing = FairSemaphore(SemaphoreLimits(2, 1, 32, policy.wait_s), "compiling JSON schemas")
+        self._engine = FairSemaphore(SemaphoreLimits(2, 1, 64, policy.wait_s), "compiling JSON schemas")
         self._known: OrderedDict[bytes, Verdict] = OrderedDict()
 
     @property
@@ -69,11 +69,11 @@ class SchemaCostEstimator:
         name = hashlib.sha256(f"{owner}\0{schema}".encode()).digest()
         verdict = self._known.get(name)
         if verdict is None:
-            async with self._pricing.place(owner):
+            async with self._pricing.slot(owner):
                 verdict = self._known.get(name) or await self._judge(name, schema, cost)
         elif verdict.flaw is None:
             # The engine checks and compiles it once more.
-            cost.compiled(verdict.check_s + verdict.compile_s)
+            cost.count_compile(verdict.check_s + verdict.compile_s)
         flaw = verdict.flaw
         if flaw is None and self._holds_up_others(verdict):
             flaw = "too_complex"
@@ -87,14 +87,14 @@ class SchemaCostEstimator:
         if seconds < _DEAR_S:
             yield lambda: None
             return
-        leave = await self._engine.enter(owner)
+        release = await self._engine.acquire(owner)
         is_over = False
 
         def over() -> None:
             nonlocal is_over
             if not is_over:
                 is_over = True
-                leave()
+                release()
 
         try:
             yield over
@@ -108,7 +108,7 @@ class SchemaCostEstimator:
     async def _judge(self, name: bytes, schema: str, cost: PreparationCost) -> Verdict:
         verdict = await self._process.judge(schema)
         overran = verdict.flaw == "too_complex" and not verdict.check_s
-        cost.compiled(self._policy.compile_s if overran else verdict.check_s + verdict.compile_s)
+        cost.count_compile(self._policy.compile_s if overran else verdict.check_s + verdict.compile_s)
         self._known[name] = verdict
         while len(self._known) > self._policy.cached_verdicts:
             self._known.popitem(last=False)

@@ -67,7 +67,7 @@ class ChatResponse(Response):
             await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 timed_out = scope.get("state", {}).get(TIMED_OUT)
-                self._service.metrics.turn_aborted("stalled_client" if timed_out else "disconnect")
+                self._service.metrics.request_aborted("stalled_client" if timed_out else "disconnect")
         finally:
             gone.cancel()
             work.cancel()
@@ -87,7 +87,7 @@ class ChatResponse(Response):
                     else:
                         reply.see(event)
         except EngineDead:
-            self._service.metrics.turn_aborted("engine_dead")
+            self._service.metrics.request_aborted("engine_dead")
             raise
         sound = (
             await encode_file(bytes(reply.pcm), form.audio_format, policy.encode_s) if form.speaks else b""
@@ -113,7 +113,7 @@ class ChatResponse(Response):
             raise
         except Exception as error:
             if isinstance(error, EngineDead):
-                self._service.metrics.turn_aborted("engine_dead")
+                self._service.metrics.request_aborted("engine_dead")
             if not stream.started:
                 raise
             await self._end_with(error, stream)
@@ -232,7 +232,7 @@ class _StreamedAnswer:
         self._service.engine.report_consumed(self._head.id, self._taken_bytes // 2)
         self._behind_s = max(self._behind_s + now_s - since_s - len(pcm) / 2 / OUTPUT_SAMPLE_RATE_HZ, 0.0)
         if self._behind_s > self._service.settings.server.timeouts.stalled_client_s:
-            self._service.metrics.turn_aborted("stalled_client")
+            self._service.metrics.request_aborted("stalled_client")
             raise ClientStalled
 
     async def _finish(self) -> None:

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 
 from antiphon_executor.interface.capacity import FrameTime
 from antiphon_server.admission.capacity import Capacity
-from antiphon_server.admission.controller import Admission
+from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
 from tests.echo_engine import EchoEngine, Script
@@ -67,7 +67,7 @@ async def call(client: httpx.AsyncClient, body: dict[str, Any], key: str = "") -
 def busy(service: Service, engine: EchoEngine) -> Service:
     """An answer takes a second."""
     engine.script = Script(delays_s={1: 0.1, 4: 0.9})
-    return replace(service, admission=Admission(CAPACITY, lambda: engine.status().frame_time))
+    return replace(service, admission=AdmissionController(CAPACITY, lambda: engine.status().frame_time))
 
 
 @pytest_asyncio.fixture
@@ -118,7 +118,7 @@ async def test_ten_times_too_many_are_refused_at_once_and_the_others_served(
         nonlocal most
         await asyncio.sleep(number / 40)
         one = await raw_call(port, asked(**kind))
-        most = max(most, busy.admission.turns)
+        most = max(most, busy.admission.requests)
         return one
 
     async with serving(create_app(busy), busy.settings.server) as port:
@@ -138,7 +138,7 @@ async def test_ten_times_too_many_are_refused_at_once_and_the_others_served(
     # 50 ms are promised on a machine that does nothing else; here the figures are printed.
     assert max(one.seconds for one in refused) < 5.0
     assert median(at_once) < 5 * median(one.first_s for one in calm) + 0.5
-    assert busy.admission.turns == 0
+    assert busy.admission.requests == 0
 
 
 async def test_listeners_beyond_real_time_wait_or_hear_so_and_texts_and_files_go_by(
@@ -148,7 +148,7 @@ async def test_listeners_beyond_real_time_wait_or_hear_so_and_texts_and_files_go
     engine.frame_time = FrameTime((0.079,), live_stream_limit=1)
     engine.cues["hold"] = Script(hang_at=3)
     for _ in range(30):
-        busy.admission._times.took(True, 15.0)
+        busy.admission._speech.service_time.observe(15.0)
     holding = asyncio.create_task(call(client, asked("hold", **SPOKEN)))
     assert await becomes_true(lambda: busy.admission.load.running.live == 1)
     waiting = asyncio.create_task(call(client, asked(**SPOKEN)))
@@ -171,7 +171,7 @@ async def metered(checkpoint: Path, engine: EchoEngine) -> AsyncIterator[tuple[S
     keys = (SecretStr("first-key"), SecretStr("second-key"))
     service = make_service(checkpoint, engine, server={"api_keys": keys})
     capacity = replace(CAPACITY, tokens_per_minute=120, audio_seconds_per_minute=30.0)
-    service = replace(service, admission=Admission(capacity))
+    service = replace(service, admission=AdmissionController(capacity))
     transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         yield service, client
@@ -210,7 +210,9 @@ async def test_where_sound_is_used_up_who_allows_it_gets_text(
     metered: tuple[Service, httpx.AsyncClient], engine: EchoEngine
 ) -> None:
     """200 tokens of an answer are 32 s of its speech, and 30 s a minute there are."""
-    service = replace(metered[0], admission=Admission(replace(CAPACITY, audio_seconds_per_minute=30.0)))
+    service = replace(
+        metered[0], admission=AdmissionController(replace(CAPACITY, audio_seconds_per_minute=30.0))
+    )
     engine.script = Script(answer="word" * 200)
     transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
@@ -221,15 +223,15 @@ async def test_where_sound_is_used_up_who_allows_it_gets_text(
         text = await call(client, asked("hi", **SPOKEN, speech_optional=True), "first-key")
         assert (text.status, text.headers["x-ratelimit-remaining-audio-seconds"]) == (200, "0")
         assert (await call(client, asked("hi", **SPOKEN), "second-key")).status == 200
-    assert service.admission.load.softened == 1
+    assert service.admission.load.fell_back == 1
 
 
 async def test_a_key_that_runs_as_many_as_it_may_gets_429_with_a_time_and_another_key_is_served(
     metered: tuple[Service, httpx.AsyncClient], engine: EchoEngine
 ) -> None:
     engine.cues["hold"] = Script(hang_at=2)
-    capacity = replace(CAPACITY, turns_per_key=1, queue_s=0.1)
-    service = replace(metered[0], admission=Admission(capacity))
+    capacity = replace(CAPACITY, requests_per_key=1, queue_s=0.1)
+    service = replace(metered[0], admission=AdmissionController(capacity))
     transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
         holding = asyncio.create_task(call(client, asked("hold"), "first-key"))

@@ -7,8 +7,16 @@ import numpy as np
 from antiphon_executor.interface.capacity import CacheCapacity, EngineCapacity
 from antiphon_executor.interface.media import AudioClip, Media, Picture, VideoClip
 from antiphon_executor.interface.media_geometry import MediaGeometry, PixelBounds
-from antiphon_server.admission.capacity import Capacity, Price
-from antiphon_server.admission.cost_model import RequestSize, heard_seconds, media_seconds, price, tokens_of
+from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.cost_model import (
+    RequestSize,
+    estimate_cost,
+    heard_seconds,
+    media_seconds,
+    tokens_of,
+)
+from antiphon_server.admission.resources import Resources
+from tests.server.admission.admitting import BATCH, LIVE
 
 CACHE = CacheCapacity(blocks=100, block_tokens=16)
 CAPACITY = Capacity(
@@ -16,8 +24,8 @@ CAPACITY = Capacity(
 )
 
 
-def text(**size: int) -> Price:
-    return price(RequestSize(**size), speaks=False, live=False, capacity=CAPACITY)
+def text(tokens: int = 0, **size: int) -> Resources:
+    return estimate_cost(RequestSize(**size), None, CAPACITY, tokens).resources
 
 
 def test_an_answer_is_expected_to_be_as_long_as_asked_for_but_not_longer_than_most_are() -> None:
@@ -27,32 +35,32 @@ def test_an_answer_is_expected_to_be_as_long_as_asked_for_but_not_longer_than_mo
 
 
 def test_what_was_written_beyond_that_counts() -> None:
-    assert text(prompt_tokens=32, written=64).thinker_blocks == 6
-    assert text(prompt_tokens=32, written=65).thinker_blocks == 7
+    assert text(prompt_tokens=32, tokens=64).thinker_blocks == 6
+    assert text(prompt_tokens=32, tokens=65).thinker_blocks == 7
 
 
 def test_choices_each_have_their_answer() -> None:
     assert text(prompt_tokens=33, choices=3).thinker_blocks == 2 + 3 * 5
-    assert text(prompt_tokens=33, choices=3, written=3 * 80).thinker_blocks == 2 + 3 * 6
+    assert text(prompt_tokens=33, choices=3, tokens=3 * 80).thinker_blocks == 2 + 3 * 6
     assert text(prompt_tokens=33, choices=3).sequences == 3
 
 
 def test_nothing_costs_more_than_there_is() -> None:
-    assert text(prompt_tokens=1_000_000, choices=20) == Price(sequences=8, thinker_blocks=100)
+    assert text(prompt_tokens=1_000_000, choices=20) == Resources(sequences=8, thinker_blocks=100)
 
 
 def test_speech_takes_its_stream_its_listener_and_room_for_its_frames() -> None:
     """8 s are 100 frames, two tokens each."""
-    spoken = price(RequestSize(prompt_tokens=32), speaks=True, live=True, capacity=CAPACITY)
+    spoken = estimate_cost(RequestSize(prompt_tokens=32), LIVE, CAPACITY).resources
     assert (spoken.streams, spoken.live, spoken.talker_blocks) == (1, 1, (32 + 200) // 16 + 1)
-    unheard = price(RequestSize(prompt_tokens=32, max_frames=4), speaks=True, live=False, capacity=CAPACITY)
+    unheard = estimate_cost(RequestSize(prompt_tokens=32, max_frames=4), BATCH, CAPACITY).resources
     assert (unheard.live, unheard.talker_blocks) == (0, 3)
-    assert spoken.spoken_part == Price(streams=1, live=1, talker_blocks=15)
+    assert spoken.speech_part == Resources(streams=1, live=1, talker_blocks=15)
 
 
 def test_caches_of_which_nothing_is_known_cost_nothing() -> None:
-    free = price(RequestSize(9_999), speaks=True, live=True, capacity=Capacity(8, 4, 8, 100, 30, 1))
-    assert free == Price(sequences=1, streams=1, live=1)
+    free = estimate_cost(RequestSize(9_999), LIVE, Capacity(8, 4, 8, 100, 30, 1)).resources
+    assert free == Resources(sequences=1, streams=1, live=1)
 
 
 def test_a_photograph_counts_as_large_as_the_model_makes_it_and_not_as_it_came() -> None:

@@ -1,7 +1,6 @@
-"""Places for work beside the event loop: a few at once, fewer of one key, the others in a fair queue.
+"""A semaphore for work outside the event loop, fair between API keys and with a bounded queue for each key.
 
-In: the key that a piece of work is for. Out: a place, or `Overloaded` (429) if too many of the key wait, or
-if it waits too long. Without API keys there is one owner, "", which may use all places.
+Without API keys there is one owner, "", which may use all slots.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ _RETRY_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
-class LaneLimits:
-    """`places` in all, `per_key` of one key; `queued_per_key` wait, for `wait_s` at most."""
+class SemaphoreLimits:
+    """`slots` in all, `per_key` of one key. At most `queued_per_key` wait, for at most `wait_s` seconds."""
 
-    places: int
+    slots: int
     per_key: int
     queued_per_key: int
     wait_s: float
@@ -36,13 +35,13 @@ class LaneLimits:
 @dataclass(eq=False, slots=True)
 class _Waiter:
     owner: str
-    turn: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    slot: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
-class KeyLanes:
-    """One event loop. `what`: the work, in words that a client reads."""
+class FairSemaphore:
+    """For one event loop. `what`: names the work in the errors that a client reads."""
 
-    def __init__(self, limits: LaneLimits, what: str) -> None:
+    def __init__(self, limits: SemaphoreLimits, what: str) -> None:
         self._limits = limits
         self._what = what
         self._waiting: FairQueue[_Waiter] = FairQueue()
@@ -54,85 +53,91 @@ class KeyLanes:
         return self._running.total()
 
     @asynccontextmanager
-    async def place(self, owner: str) -> AsyncIterator[None]:
-        """A place for as long as the block runs."""
-        leave = await self.enter(owner)
+    async def slot(self, owner: str) -> AsyncIterator[None]:
+        """Hold a slot during the block."""
+        release = await self.acquire(owner)
         try:
             yield
         finally:
-            leave()
+            release()
 
-    async def run(
+    async def run_in_thread(
         self, executor: Executor, owner: str, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs
     ) -> R:
-        """`work` in a thread. A thread cannot be stopped: a cancelled caller's place stays taken."""
-        leave = await self.enter(owner)
+        """Run `work` in a thread of `executor`, and return what it returns.
+
+        A thread cannot be stopped: if the caller is cancelled, the slot stays taken until the work is done.
+        """
+        release = await self.acquire(owner)
         try:
             thread = executor.submit(work, *args, **kwargs)
         except BaseException:
-            leave()
+            release()
             raise
         running = asyncio.wrap_future(thread)
 
-        def over(done: asyncio.Future[R]) -> None:
-            leave()
+        def on_done(done: asyncio.Future[R]) -> None:
+            release()
             if not done.cancelled():
-                # Read here, since a cancelled caller will not.
+                # Retrieve the exception here, because a cancelled caller does not.
                 done.exception()
 
-        running.add_done_callback(over)
+        running.add_done_callback(on_done)
         return await asyncio.shield(running)
 
-    async def enter(self, owner: str) -> Callable[[], None]:
-        """Waits for a place. Out: what gives it back, to be called once."""
+    async def acquire(self, owner: str) -> Callable[[], None]:
+        """Wait for a slot. Returns a function that releases it, to be called once.
+
+        Raises Overloaded (429) if too many of this owner wait, or if it waits too long.
+        """
         if self._queued[owner] >= self._limits.queued_per_key:
-            raise self._overloaded("too many requests of this key wait for it")
+            raise self._overloaded("too many requests of this API key are waiting")
         waiter = _Waiter(owner)
         self._waiting.add(waiter)
         self._queued[owner] += 1
-        self._hand_out()
+        self._start_waiting()
         try:
             async with asyncio.timeout(self._limits.wait_s):
-                await waiter.turn
+                await waiter.slot
         except TimeoutError:
             self._drop(waiter)
-            raise self._overloaded(f"no place came free within {self._limits.wait_s:g} s") from None
+            raise self._overloaded(f"no slot became free within {self._limits.wait_s:g} s") from None
         except BaseException:
             self._drop(waiter)
             raise
-        return lambda: self._leave(waiter)
+        return lambda: self._release(waiter)
 
-    def _hand_out(self) -> None:
-        while self.running < self._limits.places:
+    def _start_waiting(self) -> None:
+        while self.running < self._limits.slots:
             ready = (one for one in self._waiting.in_order(self._running) if self._may_run(one.owner))
             waiter = next(ready, None)
             if waiter is None:
                 return
-            self._waiting.started(waiter)
+            self._waiting.mark_started(waiter)
             self._queued[waiter.owner] -= 1
             self._running[waiter.owner] += 1
-            if not waiter.turn.done():
-                waiter.turn.set_result(None)
+            if not waiter.slot.done():
+                waiter.slot.set_result(None)
 
     def _may_run(self, owner: str) -> bool:
-        return self._running[owner] < (self._limits.per_key if owner else self._limits.places)
+        return self._running[owner] < (self._limits.per_key if owner else self._limits.slots)
 
     def _drop(self, waiter: _Waiter) -> None:
-        """It stopped waiting, perhaps just after it was given a place."""
+        """It stopped waiting, perhaps just after it had got a slot."""
         if waiter not in self._waiting:
-            self._leave(waiter)
+            self._release(waiter)
             return
         self._waiting.discard(waiter)
         self._queued[waiter.owner] -= 1
-        self._tidy()
+        self._forget_idle()
 
-    def _leave(self, waiter: _Waiter) -> None:
+    def _release(self, waiter: _Waiter) -> None:
         self._running[waiter.owner] -= 1
-        self._hand_out()
-        self._tidy()
+        self._start_waiting()
+        self._forget_idle()
 
-    def _tidy(self) -> None:
-        """Forget owners that have nothing here."""
+    def _forget_idle(self) -> None:
+        """Drop the counts of owners with nothing waiting or running."""
         self._running += Counter()
         self._queued += Counter()
 

@@ -13,7 +13,7 @@ import pytest
 from pydantic import SecretStr
 
 from antiphon_server.admission.capacity import Capacity
-from antiphon_server.admission.controller import Admission
+from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
 from tests.echo_engine import EchoEngine, Script
@@ -32,7 +32,7 @@ def said(text: str, **fields: Any) -> dict[str, Any]:
 def full(service: Service, engine: EchoEngine) -> Service:
     """One stream, nobody may wait for it, room for text; who says "hold" keeps the stream."""
     engine.cues["hold"] = Script(hang_at=2)
-    admission = Admission(Capacity(8, 1, 0, 100.0, 5.0, 1 << 20))
+    admission = AdmissionController(Capacity(8, 1, 0, 100.0, 5.0, 1 << 20))
     service.metrics.watch_load(lambda: admission.load)
     return replace(service, admission=admission)
 
@@ -46,7 +46,7 @@ async def caller(full: Service) -> AsyncIterator[httpx.AsyncClient]:
         Exchange(app, said("hold")),
         httpx.AsyncClient(transport=transport, base_url="http://localhost") as client,
     ):
-        assert await becomes_true(lambda: full.admission.load.running_streams == 1)
+        assert await becomes_true(lambda: full.admission.load.running.streams == 1)
         yield client
 
 
@@ -79,10 +79,10 @@ async def test_with_places_in_the_queue_it_is_text_at_once_all_the_same(
 ) -> None:
     """A place to wait for a stream is not a stream. The queue is the default's: 64 places, 30 s."""
     engine.cues["hold"] = Script(hang_at=2)
-    admission = Admission(Capacity(8, 1, 64, 100.0, 30.0, 1 << 20))
+    admission = AdmissionController(Capacity(8, 1, 64, 100.0, 30.0, 1 << 20))
     app = create_app(replace(service, admission=admission))
     async with Exchange(app, said("hold")):
-        assert await becomes_true(lambda: admission.load.running_streams == 1)
+        assert await becomes_true(lambda: admission.load.running.streams == 1)
         optional = [
             said(f"hello {number}", speech_optional=True, stream=number % 2 > 0) for number in range(6)
         ]
@@ -90,7 +90,7 @@ async def test_with_places_in_the_queue_it_is_text_at_once_all_the_same(
             calls = [await clients.enter_async_context(Exchange(app, one)) for one in optional]
             assert await becomes_true(lambda: all(one.task.done() for one in calls))
             assert [(one.status, b'"audio":{' in one.body) for one in calls] == [(200, False)] * 6
-        assert (admission.load.softened, admission.load.refused) == (6, {})
+        assert (admission.load.fell_back, admission.load.refused) == (6, {})
 
 
 async def test_of_many_that_come_together_as_many_speak_as_there_are_streams(
@@ -98,13 +98,13 @@ async def test_of_many_that_come_together_as_many_speak_as_there_are_streams(
 ) -> None:
     """Looking for a stream and taking it are one step: none is promised twice, none is left unused."""
     engine.script = Script(hang_at=2)
-    admission = Admission(Capacity(8, 3, 64, 100.0, 30.0, 1 << 20))
+    admission = AdmissionController(Capacity(8, 3, 64, 100.0, 30.0, 1 << 20))
     app = create_app(replace(service, admission=admission))
     async with AsyncExitStack() as clients:
         for _ in range(8):
             await clients.enter_async_context(Exchange(app, said("hello there", speech_optional=True)))
         assert await becomes_true(lambda: engine.running == 8)
-        assert (admission.load.running_streams, admission.load.softened) == (3, 5)
+        assert (admission.load.running.streams, admission.load.fell_back) == (3, 5)
 
 
 async def test_while_the_talker_is_started_again_it_is_text(
@@ -132,7 +132,7 @@ async def test_each_key_has_its_own_place_in_the_queue(checkpoint: Path, engine:
     engine.cues["hold"] = Script(hang_at=2)
     keys = (SecretStr("flooding-key"), SecretStr("calm-key"))
     service = make_service(checkpoint, engine, server={"api_keys": keys})
-    admission = Admission(Capacity(2, 2, 3, 100.0, 5.0, 1 << 20, turns_per_key=1))
+    admission = AdmissionController(Capacity(2, 2, 3, 100.0, 5.0, 1 << 20, requests_per_key=1))
     app = create_app(replace(service, admission=admission))
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (
@@ -141,10 +141,10 @@ async def test_each_key_has_its_own_place_in_the_queue(checkpoint: Path, engine:
     ):
         for _ in range(5):
             await flood.enter_async_context(Exchange(app, said("hold"), key="flooding-key"))
-        assert await becomes_true(lambda: admission.turns == 5)
-        assert admission.load.running_streams == 1
+        assert await becomes_true(lambda: admission.requests == 5)
+        assert admission.load.running.streams == 1
         headers = {"authorization": "Bearer calm-key"}
         answer = await client.post(URL, json=said("hello", stream=False), headers=headers)
         assert answer.json()["choices"][0]["message"]["audio"]["transcript"] == "hello"
         assert admission.load.refused == {"displaced": 1}
-    assert await becomes_true(lambda: admission.turns == 0)
+    assert await becomes_true(lambda: admission.requests == 0)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_server.admission.fair_queue import FairQueue, who_gives_way
+from antiphon_server.admission.fair_queue import FairQueue, pick_victim
 
 OWNERS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=40)
 
@@ -26,7 +26,7 @@ def test_slots_are_shared_as_evenly_as_demand_allows(owners: list[str], slots: i
     running: Counter[str] = Counter()
     for _ in range(min(slots, len(owners))):
         first = queue.in_order(running)[0]
-        queue.started(first)
+        queue.mark_started(first)
         running[first.owner] += 1
     wanted = Counter(owners)
     for owner in wanted:
@@ -43,7 +43,7 @@ def test_within_a_key_the_first_to_come_is_the_first_to_start(owners: list[str])
     started: list[Turn] = []
     while len(queue):
         started.append(queue.in_order({})[0])
-        queue.started(started[-1])
+        queue.mark_started(started[-1])
     for owner in set(owners):
         own = [turn for turn in started if turn.owner == owner]
         assert own == [turn for turn in turns if turn.owner == owner]
@@ -57,7 +57,7 @@ def test_served_one_at_a_time_no_key_waits_for_two_of_another(owners: list[str])
     last: dict[str, int] = {}
     for number in range(len(owners)):
         turn = queue.in_order({})[0]
-        queue.started(turn)
+        queue.mark_started(turn)
         still = {one.owner for one in queue.in_order({})}
         assert number - last.get(turn.owner, -1) >= len(still - {turn.owner}) or turn.owner not in last
         last[turn.owner] = number
@@ -68,7 +68,7 @@ def test_who_gives_way_is_of_the_longest_key_and_never_makes_the_newcomer_longer
     owners: list[str], newcomer: str
 ) -> None:
     waiting = [Turn(owner) for owner in owners]
-    victim = who_gives_way(waiting, newcomer)
+    victim = pick_victim(waiting, newcomer)
     counts = Counter(owners)
     if victim is None:
         assert counts[newcomer] + 1 >= max(counts.values())
@@ -79,4 +79,4 @@ def test_who_gives_way_is_of_the_longest_key_and_never_makes_the_newcomer_longer
 
 
 def test_nobody_gives_way_where_nobody_waits() -> None:
-    assert who_gives_way([], "a") is None
+    assert pick_victim([], "a") is None

@@ -11,11 +11,14 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from antiphon_executor.interface.status import EngineStatus
 from antiphon_server.admission.capacity import Capacity
-from antiphon_server.admission.controller import Admission
+from antiphon_server.admission.controller import AdmissionController
+from antiphon_server.admission.cost_model import RequestSize
+from antiphon_server.admission.reservation import Reservation
 from antiphon_server.chat.service import Service
 from antiphon_server.errors import ApiError, BadRequest, InternalError, Overloaded
 from antiphon_server.http.app import create_app
 from antiphon_server.observability.metrics import ServerMetrics
+from tests.server.admission.admitting import LIVE
 from tests.server.raw_http import connected, read_answer, serving
 
 pytestmark = pytest.mark.promise("R30")
@@ -54,7 +57,7 @@ def test_each_observation_is_counted_where_it_belongs() -> None:
     metrics.first_audio(0.5)
     metrics.audio_sent(1.6)
     metrics.speech_finished(0.25)
-    metrics.turn_aborted("disconnect")
+    metrics.request_aborted("disconnect")
     metrics.loop_probed(0.001, tasks=12)
     found = samples(metrics.render().decode())
     assert found["antiphon_time_to_first_token_seconds_sum", ()] == 0.2
@@ -92,19 +95,19 @@ async def test_refused_media_are_counted_by_reason(
     assert found["antiphon_media_rejected_total", (("reason", reason),)] == 1
 
 
-async def test_the_door_is_looked_at_when_asked() -> None:
+async def test_the_load_is_read_at_each_scrape() -> None:
     metrics = ServerMetrics("x")
-    admission = Admission(Capacity(1, 1, 5, 100, 30, 100))
+    admission = AdmissionController(Capacity(1, 1, 5, 100, 30, 100))
     metrics.watch_load(lambda: admission.load)
-    async with admission.reserve(speaks=True) as ticket, admission.reserve(speaks=False):
-        await ticket.start()
+    with admission.admit(Reservation(speech=LIVE)) as reservation, admission.admit(Reservation()):
+        await admission.wait_for_slot(reservation, RequestSize())
         found = samples(metrics.render().decode())
     assert found["antiphon_stage_queue_depth", (("stage", "thinker"),)] == 1
     assert found["antiphon_stage_queue_depth", (("stage", "talker"),)] == 0
     assert found["antiphon_stage_running", (("stage", "talker"),)] == 1
 
 
-def test_the_engine_is_asked_for_its_requests_and_slots() -> None:
+def test_the_engine_status_is_read_at_each_scrape() -> None:
     metrics = ServerMetrics("x")
     status = EngineStatus({"thinker": True, "talker": True}, 3, 2, 2, 8, restarts={"talker": 1})
     metrics.watch_engine(lambda: status)
