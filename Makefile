@@ -28,7 +28,7 @@ READY  := $(VENV)/ready-$(DEVICE)
 TESTED := $(VENV)/ready-dev
 
 .DEFAULT_GOAL := help
-.PHONY: help install serve test lint lock sbom audit cut-answers chaos siege mutants soak canaries nano nano-polish nano-eval nano-readers image-test clean
+.PHONY: help install serve check test test-nano flaky coverage lint lock sbom audit cut-answers chaos siege mutants soak canaries nano nano-polish nano-eval nano-readers image-test clean
 .DELETE_ON_ERROR:
 
 help: ## say what there is
@@ -40,8 +40,20 @@ install: $(READY) ## set up .venv from the hash-pinned lock
 serve: $(READY) ## serve on 127.0.0.1:8000
 	@exec $(VENV)/bin/antiphon serve $(if $(MODEL),--model "$(MODEL)") --port "$(PORT)" $(ARGS)
 
-test: $(TESTED) ## run the tests (ARGS="tests/server -k sse")
-	$(PY) -m pytest $(ARGS)
+check: $(TESTED) ## the quick tests: no engine, no model (ARGS="tests/server -k sse")
+	$(PY) -m tests.run check $(ARGS)
+
+test: $(TESTED) ## all tests of the product
+	$(PY) -m tests.run test $(ARGS)
+
+test-nano: $(TESTED) ## the tests of antiphon-nano's training
+	$(PY) -m tests.run test-nano $(ARGS)
+
+flaky: $(TESTED) ## repeat the tests of engines, processes and clocks 20 times on a busy machine (hours)
+	$(PY) -m tests.run flaky $(ARGS)
+
+coverage: $(TESTED) ## line coverage of server and executor by the tests without an engine
+	$(PY) -m tests.run coverage $(ARGS)
 
 lint: $(TESTED) ## ruff, its formatter, mypy, import-linter
 	$(PY) -m ruff check .

@@ -22,7 +22,7 @@ from tests.chaos.verdict import broken
 from tests.e2e.server_process import RunningServer, becomes, terminate
 from tests.tiny_checkpoint import write_tiny_checkpoint
 
-pytestmark = pytest.mark.promise("R16", "R17", "R22", "R23", "R24", "R37")
+pytestmark = [pytest.mark.serial, pytest.mark.promise("R16", "R17", "R22", "R23", "R24", "R37")]
 
 Start = Callable[..., RunningServer]
 needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: nginx-light)")

@@ -58,6 +58,7 @@ def media(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.engine
 def test_the_curl_line_gets_an_answer(url: str) -> None:
     (block,) = [block for block in blocks("bash") if block.startswith("curl")]
     script = block.replace(DEFAULT_URL, url)
@@ -65,6 +66,7 @@ def test_the_curl_line_gets_an_answer(url: str) -> None:
     assert json.loads(done.stdout)["choices"][0]["message"]["content"] == "Seven plus five is twelve."
 
 
+@pytest.mark.engine
 def test_the_python_runs_in_order_and_saves_speech(
     url: str, media: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -27,7 +27,8 @@ from tests.parity.talker.rig import TalkerRig
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.skipif(not COUNT, reason="minutes long: make canaries"),
+    pytest.mark.timeout(3_600),
+    pytest.mark.long("ANTIPHON_ENGINE_CANARIES"),
     pytest.mark.promise("R21"),
 ]
 

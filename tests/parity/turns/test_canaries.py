@@ -19,7 +19,8 @@ from tests.parity.talker.oracle import asked
 
 pytestmark = [
     pytest.mark.engine,
-    pytest.mark.skipif(not COUNT, reason="minutes long: make canaries"),
+    pytest.mark.timeout(3_600),
+    pytest.mark.long("ANTIPHON_ENGINE_CANARIES"),
     pytest.mark.promise("R21"),
 ]
 

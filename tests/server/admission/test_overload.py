@@ -27,6 +27,8 @@ from tests.server.exchange import becomes_true
 from tests.server.parts import make_service
 from tests.server.raw_http import connected, serving
 
+pytestmark = pytest.mark.serial
+
 URL = "/v1/chat/completions"
 SPOKEN = {"modalities": ["text", "audio"], "audio": {"voice": "ethan", "format": "pcm16"}}
 PLACES, QUEUE = 4, 4

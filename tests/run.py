@@ -1,0 +1,71 @@
+"""The suites behind `make check`, `make test`, `make test-nano`, `make flaky` and `make coverage`.
+
+Tests marked `engine` or `serial` run one after the other; all others run in two processes.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+NO_TESTS = 5
+REPEATS = 20
+ONE_BY_ONE = ("-m", "engine or serial")
+IN_PARALLEL = ("-n", "2", "--dist", "worksteal", "-m", "not (engine or serial)")
+PRODUCT = ("tests", "--ignore=tests/nano")
+QUICK = ("tests/project", "tests/server")
+NANO = ("tests/nano",)
+COVERED = ("--cov=antiphon_server", "--cov=antiphon_executor", "--cov-report=term:skip-covered")
+
+
+def main(suite: str, *given: str) -> int:
+    if suite == "check":
+        return pytest(IN_PARALLEL, QUICK, given)
+    if suite == "coverage":
+        return pytest((*IN_PARALLEL, *COVERED), PRODUCT, given)
+    if suite == "flaky":
+        return repeated(given)
+    paths = {"test": PRODUCT, "test-nano": NANO}[suite]
+    # Both parts run, also after a failure in the first.
+    return max([pytest(IN_PARALLEL, paths, given), pytest(ONE_BY_ONE, paths, given)])
+
+
+def pytest(mode: tuple[str, ...], paths: tuple[str, ...], given: tuple[str, ...]) -> int:
+    """Its exit code; `paths` apply unless `given` has some. No matching test is no failure."""
+    has_paths = any(os.path.exists(word.partition("::")[0]) for word in given)  # noqa: PTH110
+    command = [sys.executable, "-m", "pytest", *mode, *given, *(() if has_paths else paths)]
+    # With more threads the two processes would slow each other down.
+    environment = {"OMP_NUM_THREADS": "1", **os.environ} if mode[0] == "-n" else None
+    code = subprocess.run(command, check=False, env=environment).returncode
+    return 0 if code == NO_TESTS else code
+
+
+def repeated(given: tuple[str, ...]) -> int:
+    """Tests that start engines or processes or read clocks, many times, beside a busy process per core."""
+    failed = 0
+    with busy_cores():
+        for number in range(1, REPEATS + 1):
+            print(f"run {number} of {REPEATS}, {failed} failed", flush=True)
+            failed += pytest((*ONE_BY_ONE, "-q"), PRODUCT, given) != 0
+    print(f"{failed} of {REPEATS} runs failed")
+    return int(failed > 0)
+
+
+@contextmanager
+def busy_cores() -> Iterator[None]:
+    busy = [
+        subprocess.Popen([sys.executable, "-SIc", "while True: pass"]) for _ in range(os.cpu_count() or 1)
+    ]
+    try:
+        yield
+    finally:
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
