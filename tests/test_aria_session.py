@@ -15,7 +15,7 @@ from antiphon_executor.interface.errors import EngineBusy, InvalidRequest
 from antiphon_executor.interface.events import SpeechEnded
 from antiphon_executor.interface.request import SpeechSampling
 from antiphon_executor.ipc.messages import HiddenStates, SpeechFrames
-from antiphon_executor.models.aria.inputs import ChunkSize
+from antiphon_executor.models.aria.session_inputs import ChunkSize
 from antiphon_executor.models.aria.stream import AriaVocabulary
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
 from antiphon_executor.models.special_tokens import PromptIds
@@ -29,7 +29,7 @@ IM_START, USER, ASSISTANT, IMAGE = 1, 2, 3, 4
 IDS = PromptIds(IM_START, USER, ASSISTANT, 6, IMAGE, 7, tts_pad=8, tts_bos=9, tts_eos=10)
 PROMPT = (IM_START, USER, 20, IMAGE, IMAGE, IM_START, ASSISTANT, 21)
 VOICE = VoicePrompt((IM_START, 30), np.arange(6).reshape(3, 2), (31,))
-VOCABULARY = AriaVocabulary(codec=16, text=100, slots=3, given_rows=64)
+VOCABULARY = AriaVocabulary(codec=16, text=100, slots=3, embedding_rows=64)
 BOS, EOS = 14, 15
 TTS_EOS = VOCABULARY.text_base + IDS.tts_eos
 OPENED = 2 + 3 + 1 + len(PROMPT) + 2  # the voice, its frames, its closing, the prompt, tts_bos and codec_bos
@@ -76,11 +76,11 @@ class Rig:
         return await hearing
 
 
-def make_rig(*, max_frames: int = 100, context: int = 1_000, pages: int = 4, given_rows: int = 64) -> Rig:
+def make_rig(*, max_frames: int = 100, context: int = 1_000, pages: int = 4, embedding_rows: int = 64) -> Rig:
     frames = Frames()
     engine = SessionEngine(EOS, TTS_EOS, frames.deliver)
     ledger = SlotTracker(2, pages)
-    vocabulary, controls = replace(VOCABULARY, given_rows=given_rows), frozenset(IDS.controls)
+    vocabulary, controls = replace(VOCABULARY, embedding_rows=embedding_rows), frozenset(IDS.controls)
     talker = AriaTalker(
         engine.converse, ledger, vocabulary, IDS, controls, {"ada": VOICE}, ChunkSize(4, 4),
         codec_bos=BOS, codec_eos=EOS, max_media_rows=12, max_frames=100, max_tokens=context,
@@ -235,7 +235,7 @@ async def test_given_rows_of_other_tokens_then_they_are_not_spoken_from() -> Non
 
 
 async def test_given_more_media_than_the_operator_has_room_for_then_the_turn_is_refused() -> None:
-    rig = make_rig(given_rows=4)
+    rig = make_rig(embedding_rows=4)
     with pytest.raises(InvalidRequest, match="2 media tokens; speech can follow 1"):
         await rig.speak([40])
 

@@ -16,7 +16,13 @@ import zmq.asyncio
 
 from antiphon_executor.interface.errors import RequestFailed
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
-from antiphon_executor.ipc.messages import HiddenStates, Message, RowsFailed, SpeechFrames, StreamFailed
+from antiphon_executor.ipc.messages import (
+    HiddenStates,
+    HiddenStatesFailed,
+    Message,
+    SpeechFrames,
+    StreamFailed,
+)
 from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams
 from antiphon_executor.models.talker.sampling import StreamSampling
 from antiphon_executor.models.talker.slots import SlotPool, SlotShape, StreamStart
@@ -83,8 +89,8 @@ async def test_given_a_closed_stream_then_its_late_frames_are_dropped(
 async def test_given_rows_then_who_expects_them_gets_them_and_nobody_else(
     bridge: Bridge, folder: SocketFolder
 ) -> None:
-    expected, forgotten = bridge.expect_rows("one"), bridge.expect_rows("two")
-    bridge.forget_rows("two")
+    expected, forgotten = bridge.expect_hidden_states("one"), bridge.expect_hidden_states("two")
+    bridge.discard_hidden_states("two")
     await send(folder.rows, rows("two"), rows("unknown"), rows("one"))
     assert (await asyncio.wait_for(expected, 1)).request_id == "one"
     assert not forgotten.done()
@@ -111,8 +117,8 @@ class Talker:
         self.streams.open(msgspec.msgpack.encode(start))
 
     def drain(self) -> None:
-        self.inbox.wait(200)
-        self.inbox.drain(self.streams, self.failed.append)
+        self.inbox.wait_for_text(200)
+        self.inbox.drain_text(self.streams, self.failed.append)
 
 
 @pytest.fixture
@@ -140,13 +146,13 @@ async def test_given_text_that_overtakes_its_request_then_it_waits_for_the_slot(
     talker.open(number, slot=2)
     talker.drain()
     assert talker.streams.track[2, :4].tolist() == [5, 6, 7, 99]
-    assert talker.streams.ready(2, 7)
+    assert talker.streams.is_ready(2, 7)
 
 
 async def test_given_a_stream_that_is_gone_then_its_text_is_forgotten(bridge: Bridge, talker: Talker) -> None:
     number = bridge.open_stream(lambda one: None)
     bridge.send_text(number, [6], final=False)
-    bridge.forget_text(number)
+    bridge.discard_text(number)
     talker.drain()
     talker.open(number, slot=2)
     talker.drain()
@@ -177,15 +183,17 @@ async def test_given_messages_that_cannot_be_read_then_their_streams_fail_and_th
     await send(folder.frames, *bad, frame(numbers[1], 0))
     assert heard == {numbers[0]: [StreamFailed(numbers[0])], numbers[1]: [frame(numbers[1], 0)]}
     assert bridge.dropped == {"talker": len(bad), "thinker": 0}
-    assert bridge.hears("talker")
+    assert bridge.is_reading("talker")
 
 
 async def test_given_rows_that_cannot_be_read_or_sent_then_their_requests_fail_and_the_others_go_on(
     bridge: Bridge, folder: SocketFolder
 ) -> None:
-    unreadable, unsent, whole = (bridge.expect_rows(name) for name in ("unreadable", "unsent", "whole"))
+    unreadable, unsent, whole = (
+        bridge.expect_hidden_states(name) for name in ("unreadable", "unsent", "whole")
+    )
     bad = [*GARBAGE, wrong("HiddenStates", request_id="unreadable")]
-    await send(folder.rows, *bad, RowsFailed("unsent"), rows("whole"))
+    await send(folder.rows, *bad, HiddenStatesFailed("unsent"), rows("whole"))
     for lost in (unreadable, unsent):
         with pytest.raises(RequestFailed):
             await asyncio.wait_for(lost, 1)
@@ -212,15 +220,15 @@ async def test_given_a_socket_that_breaks_then_its_stage_is_not_heard_until_it_s
     bridge: Bridge, folder: SocketFolder, stage: str
 ) -> None:
     heard: list[SpeechFrames | StreamFailed] = []
-    number, expected = bridge.open_stream(heard.append), bridge.expect_rows("one")
+    number, expected = bridge.open_stream(heard.append), bridge.expect_hidden_states("one")
     await asyncio.sleep(0)
     bridge._readers[stage]._socket.close(linger=0)
     async with asyncio.timeout(5):
-        while bridge.hears(stage):  # noqa: ASYNC110 - nothing here tells
+        while bridge.is_reading(stage):  # noqa: ASYNC110 - nothing here tells
             await asyncio.sleep(0.01)
-    assert bridge.hears("thinker" if stage == "talker" else "talker")
-    await bridge.listen(stage)
-    assert bridge.hears(stage)
+    assert bridge.is_reading("thinker" if stage == "talker" else "talker")
+    await bridge.resume_reading(stage)
+    assert bridge.is_reading(stage)
     await send(folder.frames, frame(number, 0))
     await send(folder.rows, rows("one"))
     assert heard == [frame(number, 0)]

@@ -76,7 +76,7 @@ def starts(monkeypatch: pytest.MonkeyPatch) -> Starts:
     scripted = Starts()
     monkeypatch.setattr(launch_module, "start_stage", scripted.start)
     monkeypatch.setattr(engine_module, "prepare_environment", lambda *_, **__: None)
-    monkeypatch.setattr(engine_module, "claim_children", lambda: None)
+    monkeypatch.setattr(engine_module, "adopt_children", lambda: None)
     return scripted
 
 

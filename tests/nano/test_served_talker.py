@@ -12,7 +12,7 @@ import torch
 
 from antiphon_executor.checkpoint.model_card import text_ends
 from antiphon_executor.checkpoint.voices import voice_prompts
-from antiphon_executor.models.aria.text import AriaText
+from antiphon_executor.models.aria.text_chunker import TextChunker
 from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
 from antiphon_executor.models.qwen3_5_omni.presets import NANO_MEDIA_ROWS
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
@@ -146,7 +146,7 @@ async def test_the_text_that_is_spoken_is_a_lesson_s(exported: Path, model: Mode
         speakable = SpeakableText(
             lambda given: tokenizer.decode(given, skip_special_tokens=True), ends, False
         )
-        chunks = AriaText(
+        chunks = TextChunker(
             config.talker_config.text_tokens_per_chunk,
             ids.tts_eos,
             config.talker_config.text_config.vocab_size,
@@ -156,7 +156,7 @@ async def test_the_text_that_is_spoken_is_a_lesson_s(exported: Path, model: Mode
         for token in drawn_ids:
             final = token == drawn_ids[-1]
             said = speakable.take([token], "" if final else tokenizer.decode([token]))
-            chunks.feed(said.token_ids, final=final)
+            chunks.add_tokens(said.token_ids, final=final)
         entered = [chunk async for chunk in chunks.chunks()]
         assert tuple(token for chunk in entered for token in chunk.text) == book.lesson(index).text
         await asyncio.sleep(0)

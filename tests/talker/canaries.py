@@ -28,7 +28,7 @@ from antiphon_executor.models.talker.code_predictor import CodePredictor
 from antiphon_executor.models.talker.frame_step import FrameStep, SpeechHead
 from antiphon_executor.models.talker.sampling import StreamSampling
 from antiphon_executor.models.talker.slots import SlotPool, SlotShape, StreamStart
-from antiphon_executor.models.talker.step_rows import Rows
+from antiphon_executor.models.talker.step_rows import StepRows
 from tests.talker.test_code_predictor import SMALL, configuration, pair
 from tests.talker.vocoder_oracle import SIZES, random_code2wav
 
@@ -81,9 +81,9 @@ class Family(Protocol):
 
     def open(self, one: Canary, slot: int) -> None: ...
 
-    def rows(self, singing: Sequence[Canary], slots: torch.Tensor, places: torch.Tensor) -> Rows: ...
+    def rows(self, singing: Sequence[Canary], slots: torch.Tensor, places: torch.Tensor) -> StepRows: ...
 
-    def text_rows(self, rows: Rows) -> torch.Tensor: ...
+    def text_rows(self, rows: StepRows) -> torch.Tensor: ...
 
     @property
     def streams(self) -> DualTrackStreams | AriaStreams: ...
@@ -169,7 +169,7 @@ class Worker:
         flock = list(singing.values())
         rows = self.family.rows(flock, slots, torch.tensor([places[slot] for slot in singing]))
         self.step.begin(rows)
-        given = self.pool.given.gather(slots, (rows.seq_len * 7) % 100)
+        given = self.pool.prompt_embeddings.gather(slots, (rows.seq_len * 7) % 100)
         own = torch.stack([one.own for one in flock])
         summed = self.family.text_rows(rows) + given + own
         self.step.finish(torch.tanh(summed @ self.weights.mix) * 3)
@@ -215,11 +215,11 @@ class _DualTrack:
         self._streams.open(msgspec.msgpack.encode(start))
         self._streams.append_text(one.number, list(one.text[1:]), final=True)
 
-    def rows(self, singing: Sequence[Canary], slots: torch.Tensor, places: torch.Tensor) -> Rows:
+    def rows(self, singing: Sequence[Canary], slots: torch.Tensor, places: torch.Tensor) -> StepRows:
         index = self._pool.prompt_len[slots] + places
-        return Rows(slots, index + 1, torch.arange(len(slots)), index)
+        return StepRows(slots, index + 1, torch.arange(len(slots)), index)
 
-    def text_rows(self, rows: Rows) -> torch.Tensor:
+    def text_rows(self, rows: StepRows) -> torch.Tensor:
         frame = rows.token_index - self._pool.prompt_len[rows.slot]
         text = self._weights.text[self._streams.track[rows.slot, (frame + 1).clamp(0, FRAMES)]]
         codes = self._pool.history[rows.slot, frame.clamp(0, FRAMES)].to(torch.int64)
@@ -238,7 +238,7 @@ class _Aria:
             self._order,
             end_token=END,
             thinker_hidden=HIDDEN,
-            given_rows=lambda voice, media: torch.cat((worker.weights.frames(voice), media)),
+            embed_prompt=lambda voice, media: torch.cat((worker.weights.frames(voice), media)),
         )
         self._token = torch.zeros(0)
 
@@ -252,9 +252,9 @@ class _Aria:
         )
         self._streams.open(msgspec.msgpack.encode(start))
 
-    def rows(self, singing: Sequence[Canary], slots: torch.Tensor, places: torch.Tensor) -> Rows:
+    def rows(self, singing: Sequence[Canary], slots: torch.Tensor, places: torch.Tensor) -> StepRows:
         index = self._pool.prompt_len[slots] + places
-        rows = Rows(slots, index + 1, torch.arange(len(slots)), index)
+        rows = StepRows(slots, index + 1, torch.arange(len(slots)), index)
         totals = torch.tensor([len(one.text) for one in singing])
         entered = self._order.text_before(places, totals)
         is_text = self._order.is_text(places, totals) & (places >= 0)
@@ -266,7 +266,7 @@ class _Aria:
         self._streams.enter(rows, self._token)
         return rows
 
-    def text_rows(self, rows: Rows) -> torch.Tensor:
+    def text_rows(self, rows: StepRows) -> torch.Tensor:
         offset = rows.token_index - self._pool.prompt_len[rows.slot]
         frame = self._streams.frame_at(rows.slot, offset).clamp(0, FRAMES)
         codes = self._pool.history[rows.slot, frame].to(torch.int64)

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from antiphon_executor.interface.playback import FRAME_S, seconds_of
-from antiphon_executor.scheduling.deadline import DeadlineRules
-from antiphon_executor.scheduling.stream_book import Candidate, TalkerPace
+from antiphon_executor.scheduling.deadline import PacingRules
+from antiphon_executor.scheduling.stream_book import Candidate, StreamBook
 from tests.talker.workloads import Call, Workload
 
 # A frame is late for its player, but not before its text has been there for this long: else it is the text's.
@@ -45,14 +45,14 @@ class Stream:
     def ready(self, now_s: float) -> bool:
         return self.prompt_left > 1 or self.call.text_s[self.frames] <= now_s
 
-    def deliver(self, now_s: float, opening_s: float) -> None:
+    def deliver(self, now_s: float, startup_buffer_s: float) -> None:
         """A frame is made. Its client begins with an opening, or where the first was held for as long."""
         text_s = self.call.text_s[self.frames]
-        self.hold_no_longer(now_s, opening_s)
+        self.hold_no_longer(now_s, startup_buffer_s)
         self.frames += 1
         self.first_s = now_s if self.frames == 1 else self.first_s
         if self.began_s is None:
-            if seconds_of(self.frames) >= opening_s or self.frames == self.call.frames:
+            if seconds_of(self.frames) >= startup_buffer_s or self.frames == self.call.frames:
                 self._begin(now_s)
             return
         if now_s > max(self.due_s, text_s + TEXT_GRACE_S) + _TOLERANCE_S:
@@ -60,10 +60,10 @@ class Stream:
             self.underrun_s += now_s - self.due_s
         self.due_s = self._played(max(self.due_s, now_s), FRAME_S)
 
-    def hold_no_longer(self, now_s: float, opening_s: float) -> None:
+    def hold_no_longer(self, now_s: float, startup_buffer_s: float) -> None:
         """Less than an opening goes out too, after as long as an opening is."""
-        if self.frames and self.began_s is None and now_s > self.first_s + opening_s:
-            self._begin(self.first_s + opening_s)
+        if self.frames and self.began_s is None and now_s > self.first_s + startup_buffer_s:
+            self._begin(self.first_s + startup_buffer_s)
 
     def _begin(self, now_s: float) -> None:
         self.began_s = now_s
@@ -130,7 +130,7 @@ class Schedule:
     def choose(self, now_s: float, streams: Sequence[Stream]) -> Choice:
         return Choice([one for one in streams[: self._limit] if one.ready(now_s)], self._step_tokens)
 
-    def opening_s(self) -> float:
+    def startup_buffer_s(self) -> float:
         """Speech that a client gets first: as other servers do, a frame."""
         return 0.0
 
@@ -146,14 +146,14 @@ class DeadlineSchedule(Schedule):
 
     def __init__(self, work: Workload, seen: int = 8) -> None:
         super().__init__(work)
-        self.pace = TalkerPace(DeadlineRules())
+        self.book = StreamBook(PacingRules())
         random = np.random.default_rng(work.seed + 2)
         machine = work.machine
         for streams in range(1, machine.slots + 1):
             for luck in random.random(seen):
-                self.pace.measured(streams, 0, machine.step_s(streams) * (1 + machine.jitter * luck))
+                self.book.step_measured(streams, 0, machine.step_s(streams) * (1 + machine.jitter * luck))
         for luck in random.random(seen):
-            self.pace.measured(1, 100, machine.step_s(1, 100) * (1 + machine.jitter * luck))
+            self.book.step_measured(1, 100, machine.step_s(1, 100) * (1 + machine.jitter * luck))
         self._known: set[str] = set()
         self._taken: dict[str, int] = {}
 
@@ -162,31 +162,31 @@ class DeadlineSchedule(Schedule):
         for one in present:
             if one.key not in self._known:
                 self._known.add(one.key)
-                self.pace.opened(one.key, now_s, live=one.call.live)
+                self.book.add_stream(one.key, now_s, live=one.call.live)
         self._report(now_s, present)
         candidates = [Candidate(one.key, max(one.prompt_left - 1, 0), one.ready(now_s)) for one in present]
-        plan = self.pace.plan(now_s, candidates)
+        plan = self.book.plan(now_s, candidates)
         by_key = {one.key: one for one in present}
         return Choice([by_key[key] for key in plan.run], min(plan.prompt_tokens, self._step_tokens))
 
     def stepped(self, now_s: float, streams: Sequence[Stream], tokens: int, seconds: float) -> None:
-        self.pace.measured(len(streams), tokens, seconds)
+        self.book.step_measured(len(streams), tokens, seconds)
         for one in streams:
             if one.frames:
-                self.pace.made(one.key, now_s, one.frames)
+                self.book.frames_generated(one.key, now_s, one.frames)
 
-    def opening_s(self) -> float:
-        return self.pace.opening_s
+    def startup_buffer_s(self) -> float:
+        return self.book.startup_buffer_s
 
     def ended(self, stream: Stream) -> None:
-        self.pace.closed(stream.key)
+        self.book.remove_stream(stream.key)
 
     def _report(self, now_s: float, streams: Sequence[Stream]) -> None:
         """What the clients' sockets had taken when the step before was planned: news are as old as that."""
         for one in streams:
-            one.hold_no_longer(now_s, self.opening_s())
+            one.hold_no_longer(now_s, self.startup_buffer_s())
             if taken := self._taken.get(one.key):
-                self.pace.taken(one.key, now_s, seconds_of(taken))
+                self.book.client_consumed(one.key, now_s, seconds_of(taken))
             self._taken[one.key] = one.taken_frames(now_s)
 
 
@@ -227,7 +227,7 @@ def _step(work: Workload, schedule: Schedule, choice: Choice, now_s: float, luck
     for one in choice.run:
         if one.prompt_left <= 0:
             one.prompt_left = 0
-            one.deliver(now_s, schedule.opening_s())
+            one.deliver(now_s, schedule.startup_buffer_s())
     schedule.stepped(now_s, choice.run, spent, seconds)
     return now_s
 

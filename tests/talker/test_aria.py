@@ -14,7 +14,7 @@ from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGenera
 from tests.reference import mini
 
 IDS = PromptIds.of(mini.mini_config())
-VOCABULARY = AriaVocabulary(codec=mini.CODEC_VOCAB, text=mini.VOCAB, slots=4, given_rows=64)
+VOCABULARY = AriaVocabulary(codec=mini.CODEC_VOCAB, text=mini.VOCAB, slots=4, embedding_rows=64)
 BOS = mini.CODES + 1
 
 
@@ -60,11 +60,11 @@ def test_the_rows_are_those_of_the_reference(
 def test_the_first_token_names_the_slot() -> None:
     made = prompt(mini.mini_prompt().token_ids.numpy(), mini.mini_voice())
     assert made.token_ids[0] == VOCABULARY.encode(AriaKind.SLOT, 3)
-    assert sum(VOCABULARY.slot_base <= token < VOCABULARY.given_base for token in made.token_ids) == 1
+    assert sum(VOCABULARY.slot_base <= token < VOCABULARY.embedding_base for token in made.token_ids) == 1
 
 
 def test_voice_frames_leave_less_room_for_media() -> None:
-    small = AriaVocabulary(codec=mini.CODEC_VOCAB, text=mini.VOCAB, slots=4, given_rows=9)
+    small = AriaVocabulary(codec=mini.CODEC_VOCAB, text=mini.VOCAB, slots=4, embedding_rows=9)
     made = prompt(mini.mini_prompt().token_ids.numpy(), mini.mini_voice(5), vocabulary=small)
     assert len(made.media_index) == 4
     assert max(made.token_ids) == small.size - 1

@@ -14,7 +14,7 @@ from antiphon_executor.models.aria.stream import AriaStart
 from antiphon_executor.models.aria.streams import AriaStreams
 from antiphon_executor.models.talker.sampling import StreamSampling
 from antiphon_executor.models.talker.slots import SlotPool
-from antiphon_executor.models.talker.step_rows import Rows
+from antiphon_executor.models.talker.step_rows import StepRows
 from tests.talker.test_slots import SHAPE
 
 PROMPT = 7
@@ -29,14 +29,14 @@ def streams() -> AriaStreams:
     )
 
 
-def streams_of(given_rows: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> AriaStreams:
+def streams_of(embed_prompt: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> AriaStreams:
     pool = SlotPool(SHAPE, dtype=torch.float32, device=torch.device("cpu"), reset_vocoder=lambda slots: None)
     return AriaStreams(
         pool,
         AriaOrder(4, 4),
         end_token=END,
         thinker_hidden=5,
-        given_rows=given_rows,
+        embed_prompt=embed_prompt,
     )
 
 
@@ -56,16 +56,16 @@ def start(slot: int = 1, frames: int = 2, media: int = 1) -> bytes:
     )
 
 
-def step(slot: int, tokens: int, first: int) -> Rows:
+def step(slot: int, tokens: int, first: int) -> StepRows:
     """One request's step of `tokens` rows from place `first` behind the prompt."""
     request = torch.zeros(tokens, dtype=torch.int64)
     index = PROMPT + first + torch.arange(tokens)
-    return Rows(torch.tensor([slot]), index[-1:] + 1, request, index)
+    return StepRows(torch.tensor([slot]), index[-1:] + 1, request, index)
 
 
 def test_given_rows_are_the_voices_frames_then_the_media(streams: AriaStreams) -> None:
     streams.open(start())
-    rows = streams.pool.given.gather(torch.tensor([1, 1, 1]), torch.tensor([0, 1, 2]))
+    rows = streams.pool.prompt_embeddings.gather(torch.tensor([1, 1, 1]), torch.tensor([0, 1, 2]))
     assert rows[:, 0].tolist() == [0 + 1 + 2, 3 + 4 + 5, 0.5]
 
 
@@ -76,13 +76,13 @@ def test_weights_that_could_be_trained_leave_the_arena_rows_and_not_how_they_wer
     streams = streams_of(lambda voice, media: projection(media))
     for _ in range(2):
         streams.open(start())
-        assert not streams.pool.given.gather(torch.tensor([1]), torch.tensor([0])).requires_grad
+        assert not streams.pool.prompt_embeddings.gather(torch.tensor([1]), torch.tensor([0])).requires_grad
         streams.close(1)
 
 
 def test_a_voice_without_frames_and_a_prompt_without_media_give_nothing(streams: AriaStreams) -> None:
     streams.open(start(frames=0, media=0))
-    assert streams.pool.given.free_rows == SHAPE.given_rows
+    assert streams.pool.prompt_embeddings.free_rows == SHAPE.embedding_rows
 
 
 @pytest.mark.parametrize("text", range(1, 10))
@@ -133,7 +133,7 @@ def test_streams_in_one_step_do_not_see_each_others_end(streams: AriaStreams) ->
     streams.open(start(slot=1))
     other = msgspec.msgpack.decode(start(slot=2, frames=0, media=0), type=AriaStart)
     streams.open(msgspec.msgpack.encode(msgspec.structs.replace(other, stream=10)))
-    both = Rows(
+    both = StepRows(
         slot=torch.tensor([1, 2]),
         seq_len=torch.tensor([PROMPT + 2, PROMPT + 4]),
         token_request=torch.tensor([0, 1]),

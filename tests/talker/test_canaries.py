@@ -14,7 +14,7 @@ import torch
 from antiphon_executor.models.aria.streams import AriaStreams
 from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
 from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams
-from antiphon_executor.models.talker.media_arena import MediaArena
+from antiphon_executor.models.talker.prompt_embeddings import PromptEmbeddings
 from antiphon_executor.models.talker.slots import SlotPool
 from tests.talker.canaries import COUNT, Song, Weights, Worker, canary, different, shuffled
 
@@ -86,10 +86,10 @@ def keep_vocoder(patch: Patch) -> None:
 def keep_given_rows(patch: Patch) -> None:
     """Its pages are free, and it can still read them."""
 
-    def release(arena: MediaArena, slot: int) -> None:
+    def release(arena: PromptEmbeddings, slot: int) -> None:
         arena._free.extend(arena._owned.pop(slot, []))
 
-    patch.setattr(MediaArena, "release", release)
+    patch.setattr(PromptEmbeddings, "release", release)
 
 
 def keep_text(patch: Patch) -> None:

@@ -8,14 +8,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon_executor.scheduling.deadline import DeadlineRules, StepPlan, StreamPace, live_streams, plan_step
+from antiphon_executor.scheduling.deadline import (
+    PacingRules,
+    StepPlan,
+    StreamStatus,
+    plan_step,
+    sustainable_streams,
+)
 from antiphon_executor.scheduling.step_model import StepTimes
 from tests.talker.clairvoyant import could_be_clean
 from tests.talker.simulated_talker import DeadlineSchedule, Schedule, simulate
 from tests.talker.workloads import draw_workload
 
 NOW_S = 100.0
-RULES = DeadlineRules()
+RULES = PacingRules()
 
 
 def machine(base_s: float, per_stream_s: float, token_s: float = 20e-6) -> StepTimes:
@@ -32,21 +38,21 @@ def machine(base_s: float, per_stream_s: float, token_s: float = 20e-6) -> StepT
 FAST = machine(0.010, 0.002)
 
 
-def playing(key: str, lead_s: float) -> StreamPace:
-    return StreamPace(key, True, True, lead_s, 0, True, False, True, NOW_S - 10, NOW_S - 0.1)
+def playing(key: str, buffered_s: float) -> StreamStatus:
+    return StreamStatus(key, True, True, buffered_s, 0, True, False, True, NOW_S - 10, NOW_S - 0.1)
 
 
-def starting(key: str, prompt_tokens: int = 30, waited_s: float = 0.1) -> StreamPace:
-    return StreamPace(
+def starting(key: str, prompt_tokens: int = 30, waited_s: float = 0.1) -> StreamStatus:
+    return StreamStatus(
         key, True, False, 0.0, prompt_tokens, True, False, False, NOW_S - waited_s, NOW_S - waited_s
     )
 
 
-def unheard(key: str, waited_s: float = 0.1) -> StreamPace:
-    return StreamPace(key, False, True, 0.0, 0, True, False, True, NOW_S - 10, NOW_S - waited_s)
+def unheard(key: str, waited_s: float = 0.1) -> StreamStatus:
+    return StreamStatus(key, False, True, 0.0, 0, True, False, True, NOW_S - 10, NOW_S - waited_s)
 
 
-def plan(*streams: StreamPace, times: StepTimes = FAST) -> StepPlan:
+def plan(*streams: StreamStatus, times: StepTimes = FAST) -> StepPlan:
     return plan_step(NOW_S, streams, times, RULES)
 
 
@@ -63,14 +69,14 @@ def test_least_slack_goes_first_and_who_can_wait_does() -> None:
 
 
 def test_a_stream_far_ahead_rests_until_its_lead_has_sunk() -> None:
-    first = plan(playing("far", RULES.park_s + 1), playing("near", 0.5))
+    first = plan(playing("far", RULES.pause_above_s + 1), playing("near", 0.5))
     assert first.run == ("near",)
-    assert first.parked == {"far"}
-    still = dataclasses.replace(playing("far", RULES.wake_s + 1), parked=True)
+    assert first.paused == {"far"}
+    still = dataclasses.replace(playing("far", RULES.resume_below_s + 1), paused=True)
     later = plan(still, playing("near", 0.5))
-    assert later.parked == {"far"}
-    assert later.wake_in_s == pytest.approx(1.0)
-    awake = dataclasses.replace(playing("far", RULES.wake_s - 0.1), parked=True)
+    assert later.paused == {"far"}
+    assert later.replan_in_s == pytest.approx(1.0)
+    awake = dataclasses.replace(playing("far", RULES.resume_below_s - 0.1), paused=True)
     assert "far" in plan(awake, playing("near", 0.5)).run
 
 
@@ -105,7 +111,7 @@ def test_a_request_that_nobody_hears_ages_and_then_new_streams_wait_for_it() -> 
     times = machine(0.004, 0.008)
     streams = [*(playing(str(i), 0.3) for i in range(7)), starting("new")]
     assert "new" in plan(*streams, times=times).run
-    old = [unheard(f"old{i}", waited_s=2 * RULES.age_s) for i in range(3)]
+    old = [unheard(f"old{i}", waited_s=2 * RULES.batch_overdue_s) for i in range(3)]
     aged = plan(*streams, *old, times=times)
     assert "new" not in aged.run
     assert {"old0"} < set(aged.run)
@@ -132,25 +138,25 @@ def test_a_stream_that_has_run_dry_does_not_take_others_with_it() -> None:
 @given(st.data())
 def test_a_plan_names_ready_streams_once_and_somebody_always_runs(data: st.DataObject) -> None:
     streams = [
-        StreamPace(
+        StreamStatus(
             key=str(i),
             live=data.draw(st.booleans()),
-            begun=data.draw(st.booleans()),
-            lead_s=data.draw(st.floats(0, 12)),
+            started=data.draw(st.booleans()),
+            buffered_s=data.draw(st.floats(0, 12)),
             prompt_tokens=data.draw(st.integers(0, 3000)),
             ready=data.draw(st.booleans()),
-            parked=data.draw(st.booleans()),
+            paused=data.draw(st.booleans()),
             admitted=data.draw(st.booleans()),
-            since_s=data.draw(st.floats(0, NOW_S)),
-            ran_s=data.draw(st.floats(0, NOW_S)),
+            arrived_s=data.draw(st.floats(0, NOW_S)),
+            last_step_s=data.draw(st.floats(0, NOW_S)),
         )
         for i in range(data.draw(st.integers(0, 24)))
     ]
     step = plan(*streams, times=data.draw(st.sampled_from([FAST, StepTimes(), machine(0.03, 0.01)])))
     ready = {one.key for one in streams if one.ready}
     assert len(set(step.run)) == len(step.run)
-    assert set(step.run) <= ready - step.parked
-    heard = [one for one in streams if one.live and one.begun and one.ready and one.key not in step.parked]
+    assert set(step.run) <= ready - step.paused
+    heard = [one for one in streams if one.live and one.started and one.ready and one.key not in step.paused]
     assert step.run or not heard
 
 
@@ -188,12 +194,12 @@ def test_a_machine_that_nothing_is_known_of_is_learnt_while_it_serves() -> None:
 
 
 def test_as_many_streams_as_keep_real_time_in_one_batch_or_taking_turns() -> None:
-    assert live_streams(machine(0.004, 0.008), 16, headroom=0.1) == 8
-    assert live_streams(machine(0.090, 0.001), 16, headroom=0.1) == 0
-    assert live_streams(StepTimes(), 16, headroom=0.1) == 16
+    assert sustainable_streams(machine(0.004, 0.008), 16, headroom=0.1) == 8
+    assert sustainable_streams(machine(0.090, 0.001), 16, headroom=0.1) == 0
+    assert sustainable_streams(StepTimes(), 16, headroom=0.1) == 16
     # Nine in one batch would take 90 ms; eight take 30, so that they are done long before the ninth is due.
     jump = StepTimes()
     for size, seconds in ((8, 0.030), (9, 0.090)):
         for _ in range(50):
             jump = jump.measured(size, 0, seconds)
-    assert live_streams(jump, 9, headroom=0.1) == 9
+    assert sustainable_streams(jump, 9, headroom=0.1) == 9

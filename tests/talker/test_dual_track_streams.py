@@ -12,7 +12,7 @@ import torch
 from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams
 from antiphon_executor.models.talker.sampling import StreamSampling
 from antiphon_executor.models.talker.slots import SlotPool, StreamStart
-from antiphon_executor.models.talker.step_rows import Rows
+from antiphon_executor.models.talker.step_rows import StepRows
 from tests.talker.test_slots import SHAPE
 
 TTS_PAD = 77
@@ -53,13 +53,13 @@ def start(stream: int = 9, slot: int = 1, text: tuple[int, ...] = (5,), final: b
 
 def test_given_one_token_of_text_then_only_the_first_frame_is_ready(streams: DualTrackStreams) -> None:
     streams.open(start(text=(5,)))
-    assert [streams.ready(1, frame) for frame in range(3)] == [True, False, False]
+    assert [streams.is_ready(1, frame) for frame in range(3)] == [True, False, False]
 
 
 def test_given_more_text_then_more_frames_are_ready(streams: DualTrackStreams) -> None:
     streams.open(start(text=(5,)))
     streams.append_text(9, [6, 7], final=False)
-    assert [streams.ready(1, frame) for frame in range(4)] == [True, True, True, False]
+    assert [streams.is_ready(1, frame) for frame in range(4)] == [True, True, True, False]
     assert streams.track[1].tolist() == [5, 6, 7] + [TTS_PAD] * 4
 
 
@@ -67,7 +67,7 @@ def test_given_the_end_of_the_text_then_every_frame_is_ready_and_reads_padding(
     streams: DualTrackStreams,
 ) -> None:
     streams.open(start(text=(5,), final=True))
-    assert streams.ready(1, SHAPE.max_frames)
+    assert streams.is_ready(1, SHAPE.max_frames)
     assert streams.track[1, 1:].eq(TTS_PAD).all()
 
 
@@ -79,7 +79,7 @@ def test_given_text_beyond_the_longest_stream_then_it_is_cut_off(streams: DualTr
 
 def test_given_media_rows_then_they_are_projected_once(streams: DualTrackStreams) -> None:
     streams.open(start())
-    rows = streams.pool.given.gather(torch.tensor([1, 1]), torch.tensor([0, 1]))
+    rows = streams.pool.prompt_embeddings.gather(torch.tensor([1, 1]), torch.tensor([0, 1]))
     assert rows.tolist() == [[0, 2, 4, 6], [10, 12, 14, 16]]
 
 
@@ -90,7 +90,7 @@ def test_given_weights_that_could_be_trained_then_the_arena_keeps_rows_and_not_h
     streams = streams_of(projection)
     for _ in range(2):
         streams.open(start())
-        assert not streams.pool.given.gather(torch.tensor([1]), torch.tensor([0])).requires_grad
+        assert not streams.pool.prompt_embeddings.gather(torch.tensor([1]), torch.tensor([0])).requires_grad
         streams.close(1)
 
 
@@ -105,7 +105,7 @@ def test_given_positions_then_they_come_back_as_they_were_sent(streams: DualTrac
 def test_given_a_prompt_of_five_then_its_last_row_draws_the_first_frame(streams: DualTrackStreams) -> None:
     streams.open(start())
     one = torch.tensor([1, 1, 1])
-    draws = streams.draws(Rows(one, torch.tensor([3, 5, 8]), one, one))
+    draws = streams.draws(StepRows(one, torch.tensor([3, 5, 8]), one, one))
     assert draws.frame.tolist() == [-2, 0, 3]
     assert draws.may_end.all()
     assert not draws.restarts.any()
@@ -115,7 +115,7 @@ def test_given_a_closed_stream_then_no_text_of_it_is_left(streams: DualTrackStre
     streams.open(start())
     streams.close(1)
     assert not streams.is_open(9)
-    assert not streams.ready(1, 0)
+    assert not streams.is_ready(1, 0)
     assert streams.track[1].eq(TTS_PAD).all()
     streams.close(1)
     streams.open(start(stream=10))

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from antiphon_executor.models.talker.sampling import StreamSampling
-from antiphon_executor.models.talker.slots import Opening, SlotPool, SlotShape
+from antiphon_executor.models.talker.slots import NewStream, SlotPool, SlotShape
 
-SHAPE = SlotShape(slots=4, max_frames=6, code_groups=3, codec_vocab=16, hidden=4, given_rows=64)
+SHAPE = SlotShape(slots=4, max_frames=6, code_groups=3, codec_vocab=16, hidden=4, embedding_rows=64)
 
 
 class Vocoder:
@@ -31,14 +31,14 @@ def pool(vocoder: Vocoder) -> SlotPool:
     return SlotPool(SHAPE, dtype=torch.float32, device=torch.device("cpu"), reset_vocoder=vocoder.reset)
 
 
-def opening(stream: int = 9, slot: int = 1, rows: int = 2) -> Opening:
+def opening(stream: int = 9, slot: int = 1, rows: int = 2) -> NewStream:
     given = torch.arange(rows * SHAPE.hidden, dtype=torch.float32).reshape(rows, SHAPE.hidden)
-    return Opening(stream, slot, 5, StreamSampling(seed=3), given)
+    return NewStream(stream, slot, 5, StreamSampling(seed=3), given)
 
 
 def test_given_rows_then_they_are_found_by_slot_and_index(pool: SlotPool) -> None:
     pool.open(opening())
-    rows = pool.given.gather(torch.tensor([1, 1]), torch.tensor([0, 1]))
+    rows = pool.prompt_embeddings.gather(torch.tensor([1, 1]), torch.tensor([0, 1]))
     assert rows.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert pool.prompt_len[1] == 5
     assert pool.slot_of(9) == 1
@@ -47,7 +47,7 @@ def test_given_rows_then_they_are_found_by_slot_and_index(pool: SlotPool) -> Non
 def test_given_no_rows_then_the_stream_opens_all_the_same(pool: SlotPool) -> None:
     pool.open(opening(rows=0))
     assert pool.used == 1
-    assert pool.given.free_rows == SHAPE.given_rows
+    assert pool.prompt_embeddings.free_rows == SHAPE.embedding_rows
 
 
 def test_given_a_slot_in_use_then_it_cannot_be_opened_again(pool: SlotPool) -> None:
@@ -72,7 +72,7 @@ def test_given_a_closed_slot_then_nothing_of_the_stream_is_left(pool: SlotPool, 
     for tensor in (pool.history, pool.frames, pool.seen, pool.ended, pool.prompt_len):
         assert tensor[1].sum() == 0
     assert pool.stream[1] == -1
-    assert pool.given.free_rows == SHAPE.given_rows
+    assert pool.prompt_embeddings.free_rows == SHAPE.embedding_rows
     assert not pool.close(1)
 
 

@@ -10,9 +10,9 @@ import torch
 from vllm.config import VllmConfig
 from vllm.forward_context import set_forward_context
 
-from antiphon_executor.models.talker.slots import TRASH_SLOT
-from antiphon_executor.models.talker.step_rows import Rows
-from antiphon_executor.models.talker.stream_state import LodgingStreamState
+from antiphon_executor.models.talker.slots import PADDING_SLOT
+from antiphon_executor.models.talker.step_rows import StepRows
+from antiphon_executor.models.talker.stream_state import HostedStreamState
 
 HOST, BASE, SLOTS = "model.layers.0.linear_attn", 1000, 8
 
@@ -22,14 +22,14 @@ class Worker:
 
     def __init__(self) -> None:
         self.config = VllmConfig()
-        self.state = LodgingStreamState("state", self.config, slot_base=BASE, slots=SLOTS, host=HOST)
+        self.state = HostedStreamState("state", self.config, slot_base=BASE, slots=SLOTS, host=HOST)
         self.bind(blocks=3)
 
     def bind(self, blocks: int) -> None:
         host: Any = SimpleNamespace(kv_cache=[torch.zeros(blocks, 4)])
         self.config.compilation_config.static_forward_context[HOST] = host
 
-    def step(self, requests: list[tuple[int, list[int], int]], padding: int = 0) -> Rows:
+    def step(self, requests: list[tuple[int, list[int], int]], padding: int = 0) -> StepRows:
         """Each request: its state's block, its tokens, how many came before. `padding`: requests of none."""
         ids = [token for _, tokens, _ in requests for token in tokens]
         places = [before + n for _, tokens, before in requests for n in range(len(tokens))]
@@ -74,7 +74,7 @@ def test_a_block_that_changes_hands_forgets(worker: Worker) -> None:
 
 def test_padding_speaks_for_nobody(worker: Worker) -> None:
     worker.step([(2, [BASE + 5], 0)])
-    assert worker.step([(2, [1], 1)], padding=2).slot.tolist() == [5, TRASH_SLOT, TRASH_SLOT]
+    assert worker.step([(2, [1], 1)], padding=2).slot.tolist() == [5, PADDING_SLOT, PADDING_SLOT]
 
 
 def test_a_larger_cache_that_follows_a_small_one_has_slots_for_all_its_blocks(worker: Worker) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
 
 from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
-from antiphon_executor.models.code2wav.state import TRASH_SLOT
+from antiphon_executor.models.code2wav.state import PADDING_SLOT
 from tests.talker.vocoder_oracle import SIZES, one_shot, random_code2wav
 
 CONFIG = SIZES["unit"]
@@ -186,13 +186,13 @@ def test_a_reset_leaves_the_other_streams_alone() -> None:
 
 def test_padding_rows_in_the_trash_slot_change_nothing() -> None:
     codes, sound = spoken()
-    slots = torch.tensor([TRASH_SLOT, 5, TRASH_SLOT, TRASH_SLOT])
+    slots = torch.tensor([PADDING_SLOT, 5, PADDING_SLOT, PADDING_SLOT])
     begin(5)
 
     waves = [vocoder()(codes[:4, frame : frame + 1], slots)[1] for frame in range(FRAMES)]
 
     assert relative_error(torch.cat(waves)[555:], sound[1]) < TOLERANCE
-    assert vocoder().state.tails[TRASH_SLOT].isfinite().all()
+    assert vocoder().state.tails[PADDING_SLOT].isfinite().all()
 
 
 def test_streams_with_different_numbers_of_frames_decode_in_one_call() -> None:

@@ -47,8 +47,8 @@ class Launch:
         self._devices = asyncio.Lock()
 
     async def start(self, plan: Plan) -> Stage:
-        await self._bridge.listen(plan.name)
-        is_heard = partial(self._bridge.hears, plan.name)
+        await self._bridge.resume_reading(plan.name)
+        is_heard = partial(self._bridge.is_reading, plan.name)
         if plan.devices is None:
             return await start_stage(plan.name, plan.arguments, self._progress, is_heard)
         async with self._devices:

@@ -37,9 +37,9 @@ from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.interface.status import EngineStatus
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
 from antiphon_executor.ipc.environment import prepare_environment
-from antiphon_executor.ipc.parent_watchdog import claim_children
+from antiphon_executor.ipc.parent_watchdog import adopt_children
 from antiphon_executor.models.special_tokens import PromptIds
-from antiphon_executor.models.talker.media_arena import pages_for
+from antiphon_executor.models.talker.prompt_embeddings import pages_for
 from antiphon_executor.stages.metrics import joined
 from antiphon_executor.stages.restart_policy import RestartPolicy
 from antiphon_executor.stages.stage import Progress, Stage, generate_of
@@ -53,7 +53,7 @@ _log = logging.getLogger("antiphon.engine")
 
 async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmniEngine:
     """Loads the checkpoint into both engines. Raises `VoiceError`, or what vLLM raises where that fails."""
-    claim_children()
+    adopt_children()
     load_general_plugins()
     config = read_config(settings.model)
     if current_platform.is_cpu():
@@ -168,7 +168,7 @@ class VllmOmniEngine:
     def _died(self, death: EngineDead) -> None:
         """Ends every turn that needs the dead stage, one that could go on without it for a while too."""
         if death.stage == "talker":
-            self._bridge.talker_died()
+            self._bridge.reset_talker_reports()
         for run in self._running.values():
             if death.stage == "thinker" or run.speaks:
                 run.fail(death)
@@ -187,7 +187,7 @@ class VllmOmniEngine:
             talker_running=running.get("talker", 0),
             slots_used=self._ledger.used,
             slots_total=self._ledger.total,
-            paused_streams=self._bridge.parked,
+            paused_streams=self._bridge.paused_streams,
             frame_time=self._bridge.frame_time,
             stuck={name: why for name, stage in stages.items() if (why := stage.stuck) is not None},
             given_up=tuple(name for name, stage in stages.items() if stage.given_up),

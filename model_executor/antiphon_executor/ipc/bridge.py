@@ -29,20 +29,20 @@ from antiphon_executor.ipc.message_reader import MessageReader
 from antiphon_executor.ipc.messages import (
     ClientCursor,
     HiddenStates,
-    RowsFailed,
+    HiddenStatesFailed,
     SpeechFrames,
     SpokenText,
-    StepTimesTold,
+    StepTimesReport,
+    StreamClosed,
     StreamFailed,
-    StreamGone,
-    StreamsParked,
+    StreamsPaused,
 )
 
 _CURSORS_AHEAD = 4_096
 # A Talker that steps tells how long steps take every few seconds; what is older than this may hold no more.
 FRESH_S = 60.0
-_OfTalker = SpeechFrames | StreamFailed | StreamsParked | StepTimesTold
-_OfThinker = HiddenStates | RowsFailed
+_OfTalker = SpeechFrames | StreamFailed | StreamsPaused | StepTimesReport
+_OfThinker = HiddenStates | HiddenStatesFailed
 
 
 class SocketFolder:
@@ -75,7 +75,7 @@ class Bridge:
         self._rows: dict[str, asyncio.Future[HiddenStates]] = {}
         self._numbers = itertools.count()
         self._readers: dict[str, MessageReader[Any]] = {}
-        self.parked = 0
+        self.paused_streams = 0
         self._frame_time = FrameTime()
         self._frame_time_at_s = 0.0
 
@@ -125,13 +125,13 @@ class Bridge:
         is_fresh = self._clock() - self._frame_time_at_s <= FRESH_S
         return self._frame_time if is_fresh else self._frame_time.with_halved_limit()
 
-    def hears(self, stage: str) -> bool:
+    def is_reading(self, stage: str) -> bool:
         """Whether what a stage sends is read: one that is not heard is as good as dead."""
         return self._readers[stage].alive
 
-    async def listen(self, stage: str) -> None:
+    async def resume_reading(self, stage: str) -> None:
         """Before a stage starts: reads its socket again, where that has ended."""
-        if self.hears(stage):
+        if self.is_reading(stage):
             return
         await self._readers[stage].close()
         self._readers[stage] = self._read_frames() if stage == "talker" else self._read_rows()
@@ -146,16 +146,16 @@ class Bridge:
         """Frames of the stream that still arrive are dropped."""
         self._streams.pop(number, None)
 
-    def forget_text(self, number: int) -> None:
+    def discard_text(self, number: int) -> None:
         """Text of the stream that found no open slot is dropped. Nothing may be sent for it afterwards."""
-        self._text.send(self._encoder.encode(StreamGone(number)))
+        self._text.send(self._encoder.encode(StreamClosed(number)))
 
-    def talker_died(self) -> None:
+    def reset_talker_reports(self) -> None:
         """What it told of itself holds no more."""
-        self.parked = 0
+        self.paused_streams = 0
         self._frame_time = FrameTime()
 
-    def expect_rows(self, request_id: str) -> asyncio.Future[HiddenStates]:
+    def expect_hidden_states(self, request_id: str) -> asyncio.Future[HiddenStates]:
         """The media rows of a Thinker request, once its prefill is complete. Ask before it starts.
 
         Raises `RequestFailed` where they will not come.
@@ -164,7 +164,7 @@ class Bridge:
         self._rows[request_id] = future
         return future
 
-    def forget_rows(self, request_id: str) -> None:
+    def discard_hidden_states(self, request_id: str) -> None:
         future = self._rows.pop(request_id, None)
         if future is not None and future.done() and not future.cancelled():
             # Else asyncio complains of an error that no request was left to hear.
@@ -198,10 +198,10 @@ class Bridge:
 
     def _take_frames(self, told: _OfTalker) -> None:
         match told:
-            case StreamsParked():
-                self.parked = told.streams
-            case StepTimesTold():
-                self._frame_time = FrameTime(told.step_s, told.live_streams, told.opening_s)
+            case StreamsPaused():
+                self.paused_streams = told.streams
+            case StepTimesReport():
+                self._frame_time = FrameTime(told.step_s, told.live_stream_limit, told.startup_buffer_s)
                 self._frame_time_at_s = self._clock()
             case SpeechFrames(stream=stream) | StreamFailed(stream=stream) if stream in self._streams:
                 self._streams[stream](told)
@@ -221,4 +221,4 @@ class Bridge:
 
     def _lose_rows(self, lost: Unreadable) -> None:
         if lost.request_id is not None:
-            self._take_rows(RowsFailed(lost.request_id))
+            self._take_rows(HiddenStatesFailed(lost.request_id))

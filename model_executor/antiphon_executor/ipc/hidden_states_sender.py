@@ -19,7 +19,7 @@ import zmq
 from numpy.typing import NDArray
 
 from antiphon_executor.ipc.dropped_messages import DroppedMessages
-from antiphon_executor.ipc.messages import HiddenStates, RowsFailed
+from antiphon_executor.ipc.messages import HiddenStates, HiddenStatesFailed
 
 _LINGER_MS = 1_000
 
@@ -27,7 +27,7 @@ _log = logging.getLogger("antiphon.engine")
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
+class PendingHiddenStates:
     """Rows on their way to the host: readable once `copied` has happened (None: at once)."""
 
     request_id: str
@@ -45,7 +45,7 @@ class Gathered:
         positions: NDArray[np.int32],
         row_index: NDArray[np.int32],
         rows: torch.Tensor,
-    ) -> Gathered:
+    ) -> PendingHiddenStates:
         """Start the copy of `rows`, [num_rows, hidden], to pinned memory where they are on a GPU."""
         copied = None
         if rows.is_cuda:
@@ -71,18 +71,18 @@ class Gathered:
         )
 
 
-class RowsSender:
+class HiddenStatesSender:
     """Owns the socket and the thread. `close` sends what is queued, then ends both."""
 
     def __init__(self, endpoint: str) -> None:
         self.dropped = DroppedMessages("media rows sent")
         self._death: Exception | None = None
         self._encoder = msgspec.msgpack.Encoder()
-        self._queue: queue.SimpleQueue[Gathered | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[PendingHiddenStates | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, args=(endpoint,), name="media-rows", daemon=True)
         self._thread.start()
 
-    def send(self, gathered: Gathered) -> None:
+    def send(self, gathered: PendingHiddenStates) -> None:
         self._queue.put(gathered)
 
     def check(self) -> None:
@@ -106,10 +106,10 @@ class RowsSender:
             _log.exception("the sender of the media rows has died")
             self._death = error
 
-    def _packed(self, gathered: Gathered) -> bytes:
+    def _packed(self, gathered: PendingHiddenStates) -> bytes:
         try:
             return self._encoder.encode(gathered.message())
         # Whatever is wrong with these rows, the next request's may be right.
         except Exception as error:
             self.dropped.add(error)
-            return self._encoder.encode(RowsFailed(gathered.request_id))
+            return self._encoder.encode(HiddenStatesFailed(gathered.request_id))

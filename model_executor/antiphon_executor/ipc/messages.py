@@ -1,9 +1,9 @@
 """Messages between the processes of one Antiphon, as msgspec structs over unix sockets in a private folder.
 
-    Thinker worker ── HiddenStates, RowsFailed ──► bridge
-                                    bridge ── SpokenText, StreamGone, ClientCursor ──► Talker scheduler
-                                    bridge ◄── SpeechFrames, StreamFailed ── Talker worker
-                                    bridge ◄── StreamsParked, StepTimesTold, StreamFailed ── Talker scheduler
+    Thinker worker ── HiddenStates, HiddenStatesFailed ──► bridge
+    bridge ── SpokenText, StreamClosed, ClientCursor ──► Talker scheduler
+    Talker worker ── SpeechFrames, StreamFailed ──► bridge
+    Talker scheduler ── StreamsPaused, StepTimesReport, StreamFailed ──► bridge
 
 Tensors travel as raw little-endian bytes beside their shape. Never pickle.
 """
@@ -31,7 +31,7 @@ class HiddenStates(msgspec.Struct, frozen=True, tag=True):
     dtype: str
 
 
-class RowsFailed(msgspec.Struct, frozen=True, tag=True):
+class HiddenStatesFailed(msgspec.Struct, frozen=True, tag=True):
     """The media rows of a request will not come."""
 
     request_id: str
@@ -45,7 +45,7 @@ class SpokenText(msgspec.Struct, frozen=True, tag=True):
     final: bool
 
 
-class StreamGone(msgspec.Struct, frozen=True, tag=True):
+class StreamClosed(msgspec.Struct, frozen=True, tag=True):
     """The server is done with a stream, however it ended: text that found no open slot can be forgotten."""
 
     stream: int
@@ -58,18 +58,18 @@ class ClientCursor(msgspec.Struct, frozen=True, tag=True):
     samples: int
 
 
-class StreamsParked(msgspec.Struct, frozen=True, tag=True):
+class StreamsPaused(msgspec.Struct, frozen=True, tag=True):
     """How many streams rest because they are far enough ahead of their clients; sent when it changes."""
 
     streams: int
 
 
-class StepTimesTold(msgspec.Struct, frozen=True, tag=True):
+class StepTimesReport(msgspec.Struct, frozen=True, tag=True):
     """How long Talker steps take, sent now and then: see `FrameTime` in `capacity.py`."""
 
     step_s: tuple[float, ...]
-    live_streams: int
-    opening_s: float
+    live_stream_limit: int
+    startup_buffer_s: float
 
 
 class SpeechFrames(msgspec.Struct, frozen=True, tag=True):
@@ -93,12 +93,12 @@ class StreamFailed(msgspec.Struct, frozen=True, tag=True):
 
 Message = (
     HiddenStates
-    | RowsFailed
+    | HiddenStatesFailed
     | SpokenText
-    | StreamGone
+    | StreamClosed
     | ClientCursor
-    | StreamsParked
-    | StepTimesTold
+    | StreamsPaused
+    | StepTimesReport
     | SpeechFrames
     | StreamFailed
 )

@@ -8,7 +8,7 @@ import msgspec
 import zmq
 
 from antiphon_executor.ipc.message_decoder import MessageDecoder
-from antiphon_executor.ipc.messages import ClientCursor, StepTimesTold, StreamsParked
+from antiphon_executor.ipc.messages import ClientCursor, StepTimesReport, StreamsPaused
 
 TIMES_EVERY_S = 0.25
 # Times that have not changed are sent again: the server takes older ones for stale.
@@ -23,16 +23,16 @@ class PaceSocket:
         self._cursors: zmq.Socket[bytes] = context.socket(zmq.PULL)
         self._cursors.setsockopt(zmq.LINGER, 0)
         self._cursors.bind(cursors)
-        self._told: zmq.Socket[bytes] = context.socket(zmq.PUSH)
-        self._told.setsockopt(zmq.LINGER, 0)
-        self._told.connect(frames)
+        self._reports: zmq.Socket[bytes] = context.socket(zmq.PUSH)
+        self._reports.setsockopt(zmq.LINGER, 0)
+        self._reports.connect(frames)
         self._decoder = MessageDecoder("cursors", msgspec.msgpack.Decoder(ClientCursor))
-        self._parked = 0
-        self._times: StepTimesTold | None = None
+        self._paused = 0
+        self._times: StepTimesReport | None = None
         self._times_at_s = -TIMES_EVERY_S
-        self._told_s = -TIMES_AGAIN_S
+        self._reported_s = -TIMES_AGAIN_S
 
-    def drain(self) -> Iterator[ClientCursor]:
+    def drain_cursors(self) -> Iterator[ClientCursor]:
         """All that has arrived; of streams that are not there any more, too.
 
         A cursor that cannot be read is made good by the next one.
@@ -42,23 +42,23 @@ class PaceSocket:
             if isinstance(cursor, ClientCursor):
                 yield cursor
 
-    def tell_parked(self, streams: int) -> None:
-        if streams != self._parked:
-            self._parked = streams
-            self._told.send(msgspec.msgpack.encode(StreamsParked(streams)))
+    def report_paused(self, streams: int) -> None:
+        if streams != self._paused:
+            self._paused = streams
+            self._reports.send(msgspec.msgpack.encode(StreamsPaused(streams)))
 
-    def tell_times(self, now_s: float, times: Callable[[], StepTimesTold | None]) -> None:
+    def report_step_times(self, now_s: float, times: Callable[[], StepTimesReport | None]) -> None:
         """At most every `TIMES_EVERY_S`, since they take time to work out; unchanged ones more rarely."""
         if now_s - self._times_at_s < TIMES_EVERY_S:
             return
-        told = times()
-        if told is None:
+        report = times()
+        if report is None:
             return
         self._times_at_s = now_s
-        if told != self._times or now_s - self._told_s >= TIMES_AGAIN_S:
-            self._times, self._told_s = told, now_s
-            self._told.send(msgspec.msgpack.encode(told))
+        if report != self._times or now_s - self._reported_s >= TIMES_AGAIN_S:
+            self._times, self._reported_s = report, now_s
+            self._reports.send(msgspec.msgpack.encode(report))
 
     def close(self) -> None:
         self._cursors.close()
-        self._told.close()
+        self._reports.close()

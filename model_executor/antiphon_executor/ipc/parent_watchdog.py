@@ -13,7 +13,7 @@ import threading
 SERVER_PID = "ANTIPHON_SERVER_PID"
 
 
-def claim_children() -> None:
+def adopt_children() -> None:
     """Called by the server before it starts engines: what it starts from now on ends with it."""
     os.environ[SERVER_PID] = str(os.getpid())
 
@@ -23,7 +23,7 @@ def is_engine_process() -> bool:
     return _server() not in (0, os.getpid())
 
 
-def guard_this_process() -> None:
+def watch_parent() -> None:
     """Starts the watch, where this is an engine's process; does nothing in the server itself."""
     if not is_engine_process():
         return
@@ -35,7 +35,7 @@ def guard_this_process() -> None:
         return
     # A group of its own: Ctrl-C at the server's terminal is the server's to handle, and it drains first.
     os.setpgid(0, 0)
-    threading.Thread(target=_end_with, args=(handle,), name="orphan-guard", daemon=True).start()
+    threading.Thread(target=_end_with, args=(handle,), name="parent-watchdog", daemon=True).start()
 
 
 def _server() -> int:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from functools import cache
 
 from antiphon_executor.ipc.environment import keep_temporary_files_private
-from antiphon_executor.ipc.parent_watchdog import guard_this_process, is_engine_process
+from antiphon_executor.ipc.parent_watchdog import is_engine_process, watch_parent
 
 THINKER_ARCHITECTURE = "AntiphonQwen3OmniThinker"
 TALKER_ARCHITECTURE = "AntiphonQwen3OmniTalker"
 ARIA_THINKER_ARCHITECTURE = "AntiphonQwen3_5OmniThinker"
 ARIA_TALKER_ARCHITECTURE = "AntiphonQwen3_5OmniTalker"
-MEDIA_ROWS_CONNECTOR = "HiddenStatesConnector"
+HIDDEN_STATES_CONNECTOR = "HiddenStatesConnector"
 
 _MODELS = {
     THINKER_ARCHITECTURE: "antiphon_executor.models.qwen3_omni.thinker:Qwen3OmniThinker",
@@ -28,7 +28,7 @@ _MODELS = {
 @cache
 def register() -> None:
     """Register everything, once a process. A second call does nothing."""
-    guard_this_process()
+    watch_parent()
     if is_engine_process():
         keep_temporary_files_private()
 
@@ -41,5 +41,5 @@ def register() -> None:
     for architecture, model in _MODELS.items():
         ModelRegistry.register_model(architecture, model)
     KVConnectorFactory.register_connector(
-        MEDIA_ROWS_CONNECTOR, "antiphon_executor.models.hidden_states.connector", "HiddenStatesConnector"
+        HIDDEN_STATES_CONNECTOR, "antiphon_executor.models.hidden_states.connector", "HiddenStatesConnector"
     )

@@ -17,7 +17,7 @@ from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import RequestStatus
 
 
-class EndsCorrupted(Scheduler):
+class CorruptionAwareScheduler(Scheduler):
     """To be named before vLLM's scheduler among the bases."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

@@ -1,7 +1,7 @@
-"""Which streams run in the Talker's next step, so that no client runs dry: least slack first.
+"""Which streams run in the Talker's next step, so that no client runs underrunning: least slack first.
 
 In: every stream as it stands, and how long steps take. Out: who runs, with how many prompt tokens, who is
-parked, and when to look again. Pure: the clock and all figures are passed in. It never touches an engine.
+paused, and when to look again. Pure: the clock and all figures are passed in. It never touches an engine.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate, takewhile
 
 from antiphon_executor.interface.playback import FRAME_S, seconds_of
-from antiphon_executor.scheduling.startup_buffer import opening_frames
+from antiphon_executor.scheduling.startup_buffer import startup_buffer_frames
 from antiphon_executor.scheduling.step_model import StepTimes
 
 _FOREVER_S = 3600.0
@@ -28,73 +28,76 @@ _OTHERS = 0.75
 
 
 @dataclass(frozen=True, slots=True)
-class DeadlineRules:
-    """`park_s`, `wake_s`: a stream further ahead than `park_s` rests until its lead has sunk to `wake_s`.
+class PacingRules:
+    """The limits of the pacing policy; seconds, except `headroom`.
 
-    `margin_s`: slack that a plan leaves to whoever has least. `headroom`: share of real time that new streams
-    must leave free. `spare_s`: requests that nobody listens to run while every listener has this much, and
-    `age_s` after their last step they hold new streams back and run with anything that is left.
+    A stream with more than `pause_above_s` of buffered audio pauses until it has `resume_below_s` left.
+    `margin_s`: slack that every plan leaves to the stream with the least buffered audio. `headroom`: share of
+    real time that must stay free when a new live stream is admitted. Batch requests run while every live
+    stream has at least `batch_above_s` buffered. `batch_overdue_s` after its last step, a batch request holds
+    back new live streams and runs whenever there is slack.
     """
 
-    park_s: float = 8.0
-    wake_s: float = 4.0
+    pause_above_s: float = 8.0
+    resume_below_s: float = 4.0
     margin_s: float = 0.004
     headroom: float = 0.1
-    spare_s: float = 0.5
-    age_s: float = 1.0
+    batch_above_s: float = 0.5
+    batch_overdue_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
-class StreamPace:
-    """One stream at this moment.
+class StreamStatus:
+    """One stream at the time of the plan.
 
-    `live`: somebody listens while it is made. `begun`: its first sound is made, and its client runs dry in
-    `lead_s`. `prompt_tokens`: to be computed before its next frame, beyond the one that every step has.
-    `ready`: what its next step needs is there. `admitted`: it has run before. `since_s`: when it came;
-    `ran_s`: when it last ran.
+    `live`: its client plays while it is generated; False for a batch request. `started`: its first frame
+    exists. `buffered_s`: audio that the client still has to play. `prompt_tokens`: tokens to compute before
+    the next frame, beyond the one of every step. `ready`: the input of its next step is complete. `paused`:
+    it was paused in the last plan. `admitted`: it has run before. `arrived_s`, `last_step_s`: on the same
+    monotonic clock as the plan.
     """
 
     key: str
     live: bool
-    begun: bool
-    lead_s: float
+    started: bool
+    buffered_s: float
     prompt_tokens: int
     ready: bool
-    parked: bool
+    paused: bool
     admitted: bool
-    since_s: float
-    ran_s: float
+    arrived_s: float
+    last_step_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
     """`run`: who is in the step, in order. `prompt_tokens`: how many of their prompts' tokens it may compute.
 
-    `parked`: who rests. `wake_in_s`: by then the plan must be made again, whatever happens.
+    `paused`: who rests. `replan_in_s`: by then the plan must be made again, whatever happens.
     """
 
     run: tuple[str, ...]
     prompt_tokens: int
-    parked: frozenset[str]
-    wake_in_s: float
+    paused: frozenset[str]
+    replan_in_s: float
 
 
 def plan_step(
-    now_s: float, streams: Sequence[StreamPace], times: StepTimes, rules: DeadlineRules
+    now_s: float, streams: Sequence[StreamStatus], times: StepTimes, rules: PacingRules
 ) -> StepPlan:
     """O(n log n) in the streams."""
     return _Planner(now_s, streams, times, rules).plan()
 
 
-def first_come(
-    now_s: float, streams: Sequence[StreamPace], times: StepTimes, rules: DeadlineRules
+def first_come_first_served(
+    now_s: float, streams: Sequence[StreamStatus], times: StepTimes, rules: PacingRules
 ) -> StepPlan:
     """First come, first served, as other servers do: everybody who can runs. To compare with, no more."""
     run = [one for one in sorted(streams, key=_by_arrival) if one.ready]
     return StepPlan(tuple(one.key for one in run), _ALL_TOKENS, frozenset(), _FOREVER_S)
 
 
-def live_streams(times: StepTimes, most: int, headroom: float) -> int:
+def sustainable_streams(times: StepTimes, most: int, headroom: float) -> int:
     """How many streams at once can be kept in real time, `most` at most, by what their steps usually take.
 
     Sizes that were never measured lie on the line through those that were. 0: not even one alone can.
@@ -111,7 +114,7 @@ class _Planner:
     """The streams by kind, each in the order in which it is served."""
 
     def __init__(
-        self, now_s: float, streams: Sequence[StreamPace], times: StepTimes, rules: DeadlineRules
+        self, now_s: float, streams: Sequence[StreamStatus], times: StepTimes, rules: PacingRules
     ) -> None:
         self._now_s = now_s
         self._rules = rules
@@ -120,27 +123,32 @@ class _Planner:
         self._largest = times.largest
         self._usual = times.usual().curve(len(streams) + 1)
         self._rates = _best_rates(self._usual)
-        self._parked = {one.key: one for one in streams if self._rests(one)}
-        ready = [one for one in streams if one.ready and one.key not in self._parked]
-        playing = sorted((one for one in ready if one.live and one.begun), key=_by_lead)
-        lost = sum(one.lead_s < _LOST * self._curve[1] for one in playing)
-        self._dry = sorted(playing[:lost], key=_by_age)
-        self._safe = playing[lost:]
-        self._mute = [one for one in streams if one.live and one.begun and not one.ready]
-        self._new = sorted((one for one in ready if one.live and not one.begun), key=_by_arrival)
-        quiet = sorted((one for one in ready if not one.live), key=_by_age)
-        self._aged = [one for one in quiet if now_s - one.ran_s > rules.age_s]
-        self._quiet = quiet[len(self._aged) :]
-        self._load = sum(one.live and (one.begun or one.admitted) for one in streams) + len(self._aged)
+        self._paused = {one.key: one for one in streams if self._is_paused(one)}
+        ready = [one for one in streams if one.ready and one.key not in self._paused]
+        playing = sorted((one for one in ready if one.live and one.started), key=_by_buffer)
+        lost = sum(one.buffered_s < _LOST * self._curve[1] for one in playing)
+        self._underrunning = sorted(playing[:lost], key=_by_last_step)
+        self._buffered = playing[lost:]
+        self._awaiting_text = [one for one in streams if one.live and one.started and not one.ready]
+        self._new = sorted((one for one in ready if one.live and not one.started), key=_by_arrival)
+        batch = sorted((one for one in ready if not one.live), key=_by_last_step)
+        self._overdue_batch = [one for one in batch if now_s - one.last_step_s > rules.batch_overdue_s]
+        self._batch = batch[len(self._overdue_batch) :]
+        self._load = sum(one.live and (one.started or one.admitted) for one in streams) + len(
+            self._overdue_batch
+        )
 
     def plan(self) -> StepPlan:
-        live = self._dry or self._safe or self._new
+        live = self._underrunning or self._buffered or self._new
         if self._load and not self.sustains(1):
             # No schedule keeps real time here: the most speech a second is all that is left to want.
-            return self._step([*self._dry, *self._safe, *self._new, *self._aged, *self._quiet], _FOREVER_S)
+            return self._step(
+                [*self._underrunning, *self._buffered, *self._new, *self._overdue_batch, *self._batch],
+                _FOREVER_S,
+            )
         if not live:
-            return self._step([*self._aged, *self._quiet], self._spare_s())
-        return self._with_new() or self._playing()
+            return self._step([*self._overdue_batch, *self._batch], self._until_resume_s())
+        return self._starting_step() or self._playing_step()
 
     def sustains(self, count: int) -> bool:
         """Whether `count` streams at once can be kept in real time, in one batch or taking turns.
@@ -151,35 +159,37 @@ class _Planner:
             return False
         return _keeps_up(count, self._usual[count], self._rates[count], self._rules.headroom)
 
-    def _rests(self, one: StreamPace) -> bool:
-        bound_s = self._rules.wake_s if one.parked else self._rules.park_s
-        return one.live and one.begun and one.lead_s > bound_s
+    def _is_paused(self, one: StreamStatus) -> bool:
+        bound_s = self._rules.resume_below_s if one.paused else self._rules.pause_above_s
+        return one.live and one.started and one.buffered_s > bound_s
 
-    def _with_new(self) -> StepPlan | None:
+    def _starting_step(self) -> StepPlan | None:
         """A step for the streams that wait to begin, with only those beside them that cannot wait for it."""
-        new = self._admitted() if not self._dry else []
+        new = self._admitted() if not self._underrunning else []
         while new:
-            need_s = 2 * self._curve[len(self._safe) + len(new)] + 2 * self._rules.margin_s
+            need_s = 2 * self._curve[len(self._buffered) + len(new)] + 2 * self._rules.margin_s
             for reach_s in (max(need_s, _COMFORT_S), need_s):
-                plan = self._beside(new, sum(one.lead_s < reach_s for one in self._safe))
+                plan = self._mixed_step(new, sum(one.buffered_s < reach_s for one in self._buffered))
                 if plan:
                     return plan
             new = new[: len(new) // 2]
         return None
 
-    def _beside(self, new: list[StreamPace], urgent: int) -> StepPlan | None:
+    def _mixed_step(self, new: list[StreamStatus], urgent: int) -> StepPlan | None:
         """A step of `new` and of the `urgent` first of those that play; None where it takes too long."""
-        run = [*self._safe[:urgent], *new]
-        limit_s = self._limit_s(urgent, self._curve[len(self._safe) + len(new)])
+        run = [*self._buffered[:urgent], *new]
+        limit_s = self._limit_s(urgent, self._curve[len(self._buffered) + len(new)])
         if self._curve[len(run)] + self._token_s > limit_s:
             return None
         plan = self._step(run, limit_s)
-        return plan if self._is_alone(run) or self._survives(run, new, plan.prompt_tokens) else None
+        return (
+            plan if self._is_alone(run) or self._keeps_others_buffered(run, new, plan.prompt_tokens) else None
+        )
 
-    def _is_alone(self, run: list[StreamPace]) -> bool:
-        return len(run) == 1 and not (self._safe or self._mute or self._parked)
+    def _is_alone(self, run: list[StreamStatus]) -> bool:
+        return len(run) == 1 and not (self._buffered or self._awaiting_text or self._paused)
 
-    def _survives(self, run: list[StreamPace], new: list[StreamPace], tokens: int) -> bool:
+    def _keeps_others_buffered(self, run: list[StreamStatus], new: list[StreamStatus], tokens: int) -> bool:
         """Whether everybody stays ahead in the rounds after this step, those who begin in it included."""
         begin = 0
         left = tokens
@@ -188,18 +198,18 @@ class _Planner:
             begin += left >= 0
         seconds = self._curve[len(run)] + tokens * self._token_s
         within = {one.key for one in run}
-        leads = [one.lead_s - seconds + (FRAME_S if one.key in within else 0.0) for one in self._safe]
+        leads = [one.buffered_s - seconds + (FRAME_S if one.key in within else 0.0) for one in self._buffered]
         # An opening of whole frames is hardly longer than a step. A machine whose steps take as long as it
         # plays has nothing to leave, and one whose steps take longer is late with the next whatever it does.
         whole_s = self._curve[min(self._load + begin, len(self._curve) - 1)]
-        first_s = max(seconds_of(opening_frames(whole_s)), self._curve[1])
+        first_s = max(seconds_of(startup_buffer_frames(whole_s)), self._curve[1])
         margin_s = min(3 * self._rules.margin_s, (first_s - self._curve[1]) / 2)
-        leads += [max(one.lead_s - seconds, first_s) for one in self._mute]
+        leads += [max(one.buffered_s - seconds, first_s) for one in self._awaiting_text]
         leads += [first_s] * begin
         return _stays_ahead(leads, self._curve, margin_s)
 
-    def _admitted(self) -> list[StreamPace]:
-        """Of the new streams, those that have begun to run, and as many more as real time has room for."""
+    def _admitted(self) -> list[StreamStatus]:
+        """Of the new streams, those that have started to run, and as many more as real time has room for."""
         new = [one for one in self._new if one.admitted]
         load = self._load
         for one in self._new:
@@ -213,48 +223,51 @@ class _Planner:
 
     def _limit_s(self, urgent: int, whole_s: float) -> float:
         """How long a step may take that has the `urgent` first streams in it and leaves the others out."""
-        limit_s = self._safe[0].lead_s if urgent else _FOREVER_S
-        if urgent < len(self._safe):
-            limit_s = min(limit_s, self._safe[urgent].lead_s - whole_s - 2 * self._rules.margin_s)
-        if self._parked:
-            limit_s = min(limit_s, self._spare_s())
+        limit_s = self._buffered[0].buffered_s if urgent else _FOREVER_S
+        if urgent < len(self._buffered):
+            limit_s = min(limit_s, self._buffered[urgent].buffered_s - whole_s - 2 * self._rules.margin_s)
+        if self._paused:
+            limit_s = min(limit_s, self._until_resume_s())
         return limit_s - self._rules.margin_s
 
-    def _playing(self) -> StepPlan:
+    def _playing_step(self) -> StepPlan:
         """A step of the streams that play: so many that whoever has least slack after it has most."""
-        dry = len(self._dry)
-        leads = [one.lead_s for one in self._safe]
-        size, slack_s = _best_size(leads, self._curve, dry, self._rules.margin_s)
-        while dry and slack_s < self._rules.margin_s:
-            dry //= 2
-            size, slack_s = _best_size(leads, self._curve, dry, self._rules.margin_s)
-        run = [*self._safe[:size], *self._dry[:dry]]
-        limit_s = (self._safe[0].lead_s if self._safe else _FOREVER_S) - self._rules.margin_s
-        if size == len(self._safe):
-            run += self._left_over(len(run), _OTHERS * limit_s)
+        underrunning = len(self._underrunning)
+        leads = [one.buffered_s for one in self._buffered]
+        size, slack_s = _best_size(leads, self._curve, underrunning, self._rules.margin_s)
+        while underrunning and slack_s < self._rules.margin_s:
+            underrunning //= 2
+            size, slack_s = _best_size(leads, self._curve, underrunning, self._rules.margin_s)
+        run = [*self._buffered[:size], *self._underrunning[:underrunning]]
+        limit_s = (self._buffered[0].buffered_s if self._buffered else _FOREVER_S) - self._rules.margin_s
+        if size == len(self._buffered):
+            run += self._batch_that_fits(len(run), _OTHERS * limit_s)
         return self._step(run, limit_s)
 
-    def _left_over(self, running: int, limit_s: float) -> list[StreamPace]:
+    def _batch_that_fits(self, running: int, limit_s: float) -> list[StreamStatus]:
         """Requests that nobody listens to, as many as the listeners' slack has room for."""
-        has_spare = all(one.lead_s >= self._rules.spare_s for one in self._safe[:1]) and not self._dry
-        wanting = [*self._aged, *self._quiet] if has_spare else self._aged
+        has_spare = (
+            all(one.buffered_s >= self._rules.batch_above_s for one in self._buffered[:1])
+            and not self._underrunning
+        )
+        wanting = [*self._overdue_batch, *self._batch] if has_spare else self._overdue_batch
         count = 0
         while count < len(wanting) and self._curve[running + count + 1] + self._token_s <= limit_s:
             count += 1
         return wanting[:count]
 
-    def _step(self, run: list[StreamPace], limit_s: float) -> StepPlan:
+    def _step(self, run: list[StreamStatus], limit_s: float) -> StepPlan:
         left_s = limit_s - self._curve[len(run)]
         wanted = sum(one.prompt_tokens for one in run)
         tokens = min(wanted, max(int(_OTHERS * left_s / self._token_s), 0)) if self._token_s else wanted
         return StepPlan(
-            tuple(one.key for one in run), tokens, frozenset(self._parked), max(self._spare_s(), 0.0)
+            tuple(one.key for one in run), tokens, frozenset(self._paused), max(self._until_resume_s(), 0.0)
         )
 
-    def _spare_s(self) -> float:
-        """Until the first of the parked streams must be awake."""
-        leads = (one.lead_s for one in self._parked.values())
-        return min((lead_s - self._rules.wake_s for lead_s in leads), default=_FOREVER_S)
+    def _until_resume_s(self) -> float:
+        """Until the first of the paused streams must be awake."""
+        leads = (one.buffered_s for one in self._paused.values())
+        return min((buffered_s - self._rules.resume_below_s for buffered_s in leads), default=_FOREVER_S)
 
 
 def _best_rates(usual: list[float]) -> list[float]:
@@ -269,16 +282,16 @@ def _keeps_up(count: int, step_s: float, rate: float, headroom: float) -> bool:
     return in_turns or step_s * (1 + headroom) <= FRAME_S
 
 
-def _by_lead(one: StreamPace) -> float:
-    return one.lead_s
+def _by_buffer(one: StreamStatus) -> float:
+    return one.buffered_s
 
 
-def _by_age(one: StreamPace) -> float:
-    return one.ran_s
+def _by_last_step(one: StreamStatus) -> float:
+    return one.last_step_s
 
 
-def _by_arrival(one: StreamPace) -> float:
-    return one.since_s
+def _by_arrival(one: StreamStatus) -> float:
+    return one.arrived_s
 
 
 def _best_size(leads: list[float], curve: list[float], extra: int, margin_s: float) -> tuple[int, float]:
@@ -322,4 +335,4 @@ def _stays_ahead(leads: list[float], curve: list[float], margin_s: float) -> boo
 
 def _after(leads: list[float], size: int, seconds: float) -> list[float]:
     """The leads after a step of the first `size`."""
-    return [lead_s - seconds + (FRAME_S if at < size else 0.0) for at, lead_s in enumerate(leads)]
+    return [buffered_s - seconds + (FRAME_S if at < size else 0.0) for at, buffered_s in enumerate(leads)]

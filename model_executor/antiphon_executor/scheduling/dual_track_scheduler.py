@@ -29,13 +29,13 @@ class DualTrackScheduler(TalkerScheduler):
         self._text.close()
         super().shutdown()
 
-    def take_in(self) -> None:
-        self._text.drain(self._streams, self._state.sender.fail)
-        super().take_in()
+    def drain_sockets(self) -> None:
+        self._text.drain_text(self._streams, self._state.sender.fail)
+        super().drain_sockets()
 
-    def ready(self, request: Request) -> bool:
+    def is_ready(self, request: Request) -> bool:
         frame = request.num_output_tokens + request.num_output_placeholders
-        return self._streams.ready(self._slots[request.request_id], frame)
+        return self._streams.is_ready(self._slots[request.request_id], frame)
 
-    def rest(self, seconds: float) -> None:
-        self._text.wait(max(round(seconds * 1000), 1))
+    def wait_for_work(self, seconds: float) -> None:
+        self._text.wait_for_text(max(round(seconds * 1000), 1))

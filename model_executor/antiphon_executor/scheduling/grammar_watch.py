@@ -49,4 +49,4 @@ class GrammarWatch:
 
 
 # Scheduler and worker of an engine share a process.
-WATCH = GrammarWatch()
+GRAMMAR_WATCH = GrammarWatch()

@@ -29,15 +29,15 @@ from antiphon_executor.ipc.message_decoder import owner_of
 from antiphon_executor.ipc.pace_socket import PaceSocket
 from antiphon_executor.models.talker.slots import EXTRA_ARG
 from antiphon_executor.models.talker.stream_state import StreamState
-from antiphon_executor.scheduling.corrupted_requests import EndsCorrupted
-from antiphon_executor.scheduling.deadline import DeadlineRules, StepPlan, first_come, plan_step
+from antiphon_executor.scheduling.corrupted_requests import CorruptionAwareScheduler
+from antiphon_executor.scheduling.deadline import PacingRules, StepPlan, first_come_first_served, plan_step
 from antiphon_executor.scheduling.step_clock import StepClock
-from antiphon_executor.scheduling.stream_book import Candidate, TalkerPace
+from antiphon_executor.scheduling.stream_book import Candidate, StreamBook
 
 IDLE_WAIT_S = 0.002
 
 
-class _Lease(msgspec.Struct):
+class _SlotClaim(msgspec.Struct):
     """What the start of any family's stream says of its slot."""
 
     stream: int
@@ -45,7 +45,7 @@ class _Lease(msgspec.Struct):
     live: bool = False
 
 
-class TalkerScheduler(EndsCorrupted, AsyncScheduler):
+class TalkerScheduler(CorruptionAwareScheduler, AsyncScheduler):
     """Named as `scheduler_cls`. Lives in the worker's process and shares its streams.
 
     A session's later inputs come under the id of its first and find its slot open; between them it waits as
@@ -61,9 +61,9 @@ class TalkerScheduler(EndsCorrupted, AsyncScheduler):
         self._streams_by_number: dict[int, str] = {}
         self._frames: dict[str, int] = {}
         config = self.vllm_config.additional_config
-        self._pace = talker_pace(PaceSettings.model_validate(config.get("pace", {})))
+        self._book = stream_book(PaceSettings.model_validate(config.get("pace", {})))
         cursors = config.get("pace_socket")
-        self._inbox = PaceSocket(cursors, config["frames_socket"]) if cursors else None
+        self._pace_socket = PaceSocket(cursors, config["frames_socket"]) if cursors else None
         self._clock = StepClock()
         self._refused = DroppedMessages("streams")
         self.running: list[Request]
@@ -90,10 +90,10 @@ class TalkerScheduler(EndsCorrupted, AsyncScheduler):
         super().add_request(request)
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
-        self.take_in()
+        self.drain_sockets()
         now_s = time.monotonic()
         able = [*self.running, *self.waiting, *self._sessions()]
-        plan = self._pace.plan(now_s, map(self._candidate, able))
+        plan = self._book.plan(now_s, map(self._candidate, able))
         plan = self._make_room(plan, now_s)
         with self._only(plan) as held:
             output = super().schedule(throttle_prefills)
@@ -101,9 +101,9 @@ class TalkerScheduler(EndsCorrupted, AsyncScheduler):
                 self._take_last_session(now_s)
         if output.total_num_scheduled_tokens:
             streams = len(output.num_scheduled_tokens)
-            self._clock.scheduled(output, now_s, streams, output.total_num_scheduled_tokens)
+            self._clock.step_scheduled(output, now_s, streams, output.total_num_scheduled_tokens)
         elif held:
-            self.rest(min(plan.wake_in_s, IDLE_WAIT_S))
+            self.wait_for_work(min(plan.replan_in_s, IDLE_WAIT_S))
         return output
 
     @contextmanager
@@ -139,7 +139,7 @@ class TalkerScheduler(EndsCorrupted, AsyncScheduler):
         vLLM alone would preempt among those that run, which have least. A stream that plays takes from all
         that have more slack, one that begins from those that rest or are not listened to.
         """
-        chosen, slack_s = set(plan.run), {key: self._pace.slack_s(key, now_s) for key in self._slots}
+        chosen, slack_s = set(plan.run), {key: self._book.slack_s(key, now_s) for key in self._slots}
         unheard = {key for key, seconds in slack_s.items() if seconds == math.inf}
         able = [*self.running, *self._sessions(), *self.waiting]
         run = [one for one in able if one.request_id in chosen - unheard]
@@ -151,7 +151,7 @@ class TalkerScheduler(EndsCorrupted, AsyncScheduler):
         holders.sort(key=lambda one: (slack_s[one.request_id], one.request_id not in chosen))
         gone: set[str] = set()
         missing = -self.kv_cache_manager.block_pool.get_num_free_blocks()
-        for plays, spared in ((True, set[str]()), (False, set(slack_s) - unheard - plan.parked)):
+        for plays, spared in ((True, set[str]()), (False, set(slack_s) - unheard - plan.paused)):
             needing = [one for one in run if (self._frames[one.request_id] > 0) == plays]
             missing += self._blocks_for(needing, plan)
             while missing > 0 and holders and holders[-1].request_id not in spared:
@@ -193,7 +193,7 @@ class TalkerScheduler(EndsCorrupted, AsyncScheduler):
         """Where all sessions hold some cache, none has enough, and so none could run."""
         stuck = self._sessions()
         if stuck:
-            self._take_session(max(stuck, key=lambda one: self._pace.slack_s(one.request_id, now_s)))
+            self._take_session(max(stuck, key=lambda one: self._book.slack_s(one.request_id, now_s)))
 
     def _take_session(self, request: Request) -> None:
         """vLLM preempts those that run, and a session does not: between two inputs it waits."""
@@ -210,13 +210,13 @@ class TalkerScheduler(EndsCorrupted, AsyncScheduler):
     ) -> dict[int, EngineCoreOutputs]:
         outputs = super().update_from_output(scheduler_output, model_runner_output)
         now_s = time.monotonic()
-        length = self._clock.ended(scheduler_output, now_s)
+        length = self._clock.step_finished(scheduler_output, now_s)
         if length is not None:
-            self._pace.measured(length.streams, length.prompt_tokens, length.seconds)
+            self._book.step_measured(length.streams, length.prompt_tokens, length.seconds)
         for one in (one for core in outputs.values() for one in core.outputs):
             if one.new_token_ids and one.request_id in self._frames:
                 self._frames[one.request_id] += len(one.new_token_ids)
-                self._pace.made(one.request_id, now_s, self._frames[one.request_id])
+                self._book.frames_generated(one.request_id, now_s, self._frames[one.request_id])
         self._close_finished()
         return outputs
 
@@ -228,38 +228,40 @@ class TalkerScheduler(EndsCorrupted, AsyncScheduler):
         return finished
 
     def shutdown(self) -> None:
-        if self._inbox is not None:
-            self._inbox.close()
+        if self._pace_socket is not None:
+            self._pace_socket.close()
         self._state.sender.close()
         super().shutdown()
 
-    def take_in(self) -> None:
+    def drain_sockets(self) -> None:
         """What has come by other ways than requests."""
-        if self._inbox is None:
+        if self._pace_socket is None:
             return
         now_s = time.monotonic()
-        for cursor in self._inbox.drain():
+        for cursor in self._pace_socket.drain_cursors():
             key = self._streams_by_number.get(cursor.stream)
             if key is not None:
-                self._pace.taken(key, now_s, cursor.samples / OUTPUT_SAMPLE_RATE_HZ)
-        self._inbox.tell_parked(self._pace.parked)
-        self._inbox.tell_times(now_s, partial(self._pace.told, self.max_num_running_reqs, now_s))
+                self._book.client_consumed(key, now_s, cursor.samples / OUTPUT_SAMPLE_RATE_HZ)
+        self._pace_socket.report_paused(self._book.paused)
+        self._pace_socket.report_step_times(
+            now_s, partial(self._book.step_times_report, self.max_num_running_reqs, now_s)
+        )
 
-    def ready(self, request: Request) -> bool:
+    def is_ready(self, request: Request) -> bool:
         """Whether what the request's next step needs is there."""
         return True
 
-    def rest(self, seconds: float) -> None:
+    def wait_for_work(self, seconds: float) -> None:
         """Nobody can run: returns after `seconds`, or when something has come."""
         time.sleep(seconds)
 
     def _candidate(self, request: Request) -> Candidate:
         due = request.num_tokens + request.num_output_placeholders - request.num_computed_tokens
-        return Candidate(request.request_id, max(due - 1, 0), self.ready(request))
+        return Candidate(request.request_id, max(due - 1, 0), self.is_ready(request))
 
     def _open(self, request_id: str, start: bytes) -> None:
         """Who held the slot before has lost its lease, and ends."""
-        lease = msgspec.msgpack.decode(start, type=_Lease)
+        lease = msgspec.msgpack.decode(start, type=_SlotClaim)
         stale = [known for known, held in self._slots.items() if held == lease.slot]
         self.finish_requests(stale, RequestStatus.FINISHED_ABORTED)
         try:
@@ -271,19 +273,21 @@ class TalkerScheduler(EndsCorrupted, AsyncScheduler):
         self._slots[request_id] = lease.slot
         self._streams_by_number[lease.stream] = request_id
         self._frames[request_id] = 0
-        self._pace.opened(request_id, time.monotonic(), live=lease.live)
+        self._book.add_stream(request_id, time.monotonic(), live=lease.live)
 
     def _close_finished(self) -> None:
         gone = [known for known in self._slots if known not in self.requests]
         for request_id in gone:
             self._state.streams.close(self._slots.pop(request_id))
-            self._pace.closed(request_id)
+            self._book.remove_stream(request_id)
             del self._frames[request_id]
         if gone:
             kept = {number: key for number, key in self._streams_by_number.items() if key in self._slots}
             self._streams_by_number = kept
 
 
-def talker_pace(settings: PaceSettings) -> TalkerPace:
-    rules = DeadlineRules(park_s=settings.park_s, wake_s=settings.park_s / 2, headroom=settings.headroom)
-    return TalkerPace(rules, first_come if settings.scheduling == "fifo" else plan_step)
+def stream_book(settings: PaceSettings) -> StreamBook:
+    rules = PacingRules(
+        pause_above_s=settings.park_s, resume_below_s=settings.park_s / 2, headroom=settings.headroom
+    )
+    return StreamBook(rules, first_come_first_served if settings.scheduling == "fifo" else plan_step)

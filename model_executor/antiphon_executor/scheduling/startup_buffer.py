@@ -14,7 +14,7 @@ _DELIVERY_S = 0.008
 _MOST_FRAMES = 4
 
 
-def opening_s(step_s: float) -> float:
+def startup_buffer_s(step_s: float) -> float:
     """Speech that a client should have before it plays. `step_s`: of a step with all streams in it.
 
     The nearer that is to a frame's length, the less soon a slow step is made good: so much of another one.
@@ -22,7 +22,7 @@ def opening_s(step_s: float) -> float:
     return min(step_s * (1 + step_s / FRAME_S) + _DELIVERY_S, seconds_of(_MOST_FRAMES))
 
 
-def opening_frames(step_s: float) -> int:
-    """Whole frames that are as long as `opening_s`."""
-    wanted_s = opening_s(step_s)
+def startup_buffer_frames(step_s: float) -> int:
+    """Whole frames that are as long as `startup_buffer_s`."""
+    wanted_s = startup_buffer_s(step_s)
     return next(frames for frames in range(1, _MOST_FRAMES + 1) if seconds_of(frames) >= wanted_s)

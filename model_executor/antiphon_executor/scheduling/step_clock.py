@@ -33,11 +33,11 @@ class StepClock:
         self._begun: deque[_Begun] = deque()
         self._ended_s = 0.0
 
-    def scheduled(self, step: object, now_s: float, streams: int, tokens: int) -> None:
+    def step_scheduled(self, step: object, now_s: float, streams: int, tokens: int) -> None:
         """`tokens`: of all streams together."""
         self._begun.append(_Begun(step, now_s, streams, tokens - streams))
 
-    def ended(self, step: object, now_s: float) -> StepLength | None:
+    def step_finished(self, step: object, now_s: float) -> StepLength | None:
         """None where the step was not one that computes anything."""
         if not self._begun or self._begun[0].step is not step:
             return None

@@ -12,7 +12,7 @@ import msgspec
 import zmq
 
 from antiphon_executor.ipc.message_decoder import MessageDecoder, Unreadable
-from antiphon_executor.ipc.messages import SpokenText, StreamGone
+from antiphon_executor.ipc.messages import SpokenText, StreamClosed
 from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams
 
 
@@ -24,10 +24,10 @@ class TextInbox:
         self._socket.setsockopt(zmq.LINGER, 0)
         self._socket.setsockopt(zmq.RCVHWM, 0)
         self._socket.bind(address)
-        self._decoder = MessageDecoder("text", msgspec.msgpack.Decoder(SpokenText | StreamGone))
+        self._decoder = MessageDecoder("text", msgspec.msgpack.Decoder(SpokenText | StreamClosed))
         self._early: dict[int, list[SpokenText]] = {}
 
-    def drain(self, streams: DualTrackStreams, failed: Callable[[int], None]) -> None:
+    def drain_text(self, streams: DualTrackStreams, failed: Callable[[int], None]) -> None:
         """Takes in all that has arrived, and what waited for streams that are open now.
 
         `failed` is called with each stream that lacks a part of its text from now on.
@@ -36,14 +36,14 @@ class TextInbox:
             match self._decoder.decode(self._socket.recv()):
                 case SpokenText(stream=stream) as text:
                     self._early.setdefault(stream, []).append(text)
-                case StreamGone(stream=stream):
+                case StreamClosed(stream=stream):
                     self._early.pop(stream, None)
                 case Unreadable(stream=int(stream)):
                     failed(stream)
         for stream in [stream for stream in self._early if streams.is_open(stream)]:
-            self._enter(streams, self._early.pop(stream), failed)
+            self._append(streams, self._early.pop(stream), failed)
 
-    def _enter(
+    def _append(
         self, streams: DualTrackStreams, texts: list[SpokenText], failed: Callable[[int], None]
     ) -> None:
         for text in texts:
@@ -54,7 +54,7 @@ class TextInbox:
                 self._decoder.dropped.add(error)
                 failed(text.stream)
 
-    def wait(self, milliseconds: int) -> None:
+    def wait_for_text(self, milliseconds: int) -> None:
         """Returns when text is there, or after `milliseconds`."""
         self._socket.poll(milliseconds)
 

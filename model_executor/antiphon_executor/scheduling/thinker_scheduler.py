@@ -10,28 +10,28 @@ from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import Request
 
-from antiphon_executor.scheduling.corrupted_requests import EndsCorrupted
-from antiphon_executor.scheduling.grammar_watch import WATCH
+from antiphon_executor.scheduling.corrupted_requests import CorruptionAwareScheduler
+from antiphon_executor.scheduling.grammar_watch import GRAMMAR_WATCH
 
 # The server has compiled the schema before, within its own limit; this is for what goes wrong in here.
 LONGEST_COMPILE_S = 15.0
 
 
-class _EndsOverdue(EndsCorrupted):
+class _SchemaTimeoutScheduler(CorruptionAwareScheduler):
     def add_request(self, request: Request) -> None:
         if request.structured_output_request is not None:
-            WATCH.begin(request.request_id, request.structured_output_request)
+            GRAMMAR_WATCH.begin(request.request_id, request.structured_output_request)
         super().add_request(request)
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         # vLLM ends these with an error when the step is over, as it does where a compilation has failed.
-        self.grammar_compile_error_reqs |= WATCH.overdue(LONGEST_COMPILE_S) & self.requests.keys()
+        self.grammar_compile_error_reqs |= GRAMMAR_WATCH.overdue(LONGEST_COMPILE_S) & self.requests.keys()
         return super().schedule(throttle_prefills)
 
 
-class ThinkerScheduler(_EndsOverdue, Scheduler):
+class ThinkerScheduler(_SchemaTimeoutScheduler, Scheduler):
     """Where a step is scheduled once the one before is over."""
 
 
-class AsyncThinkerScheduler(_EndsOverdue, AsyncScheduler):
+class AsyncThinkerScheduler(_SchemaTimeoutScheduler, AsyncScheduler):
     """Where the next step is scheduled while one runs."""

@@ -15,7 +15,7 @@ from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from antiphon_executor.checkpoint.family import read_family
 from antiphon_executor.interface.settings import EngineSettings
-from antiphon_executor.models.registry import MEDIA_ROWS_CONNECTOR
+from antiphon_executor.models.registry import HIDDEN_STATES_CONNECTOR
 from antiphon_executor.scheduling.thinker_scheduler import AsyncThinkerScheduler, ThinkerScheduler
 from antiphon_executor.stages.cpu_worker import CPU_WORKER
 from antiphon_executor.stages.grammar import BACKEND
@@ -25,8 +25,8 @@ from antiphon_executor.stages.worker_report import EXTENSION
 MEDIA_PER_PROMPT = 64
 
 
-def thinker_engine_args(settings: EngineSettings, rows_socket: str | None) -> AsyncEngineArgs:
-    """`rows_socket`: ZeroMQ endpoint of the bridge's PULL socket; None where nothing is to speak."""
+def thinker_engine_args(settings: EngineSettings, hidden_states_socket: str | None) -> AsyncEngineArgs:
+    """`hidden_states_socket`: ZeroMQ endpoint of the bridge's PULL socket; None where nothing is to speak."""
     thinker, family = settings.thinker, read_family(settings.model)
     on_cpu = current_platform.is_cpu()
     cache_bytes = thinker.cpu_cache_bytes() if on_cpu else thinker.kv_cache_memory_bytes
@@ -41,12 +41,12 @@ def thinker_engine_args(settings: EngineSettings, rows_socket: str | None) -> As
     if thinker.tensor_parallel_size == 1:
         # On a CPU vLLM's default is a worker process apart, and the two spin while they wait.
         optional["distributed_executor_backend"] = UniProcExecutor
-    if rows_socket is not None:
+    if hidden_states_socket is not None:
         optional["kv_transfer_config"] = KVTransferConfig(
-            kv_connector=MEDIA_ROWS_CONNECTOR,
+            kv_connector=HIDDEN_STATES_CONNECTOR,
             # A producer: as a consumer, vLLM would expect embeddings from elsewhere and free blocks late.
             kv_role="kv_producer",
-            kv_connector_extra_config={"rows_socket": rows_socket},
+            kv_connector_extra_config={"hidden_states_socket": hidden_states_socket},
         )
     return AsyncEngineArgs(
         model=str(settings.model),

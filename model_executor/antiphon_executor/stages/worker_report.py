@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from antiphon_executor.scheduling.grammar_watch import WATCH
+from antiphon_executor.scheduling.grammar_watch import GRAMMAR_WATCH
 
 REPORT = "antiphon_report"
 EXTENSION = "antiphon_executor.stages.worker_report.WorkerReport"
@@ -15,4 +15,4 @@ class WorkerReport:
 
     def antiphon_report(self) -> tuple[int, float]:
         """The process, and for how long the oldest schema has been compiled in it."""
-        return os.getpid(), WATCH.oldest_s()
+        return os.getpid(), GRAMMAR_WATCH.oldest_s()

@@ -23,13 +23,13 @@ from antiphon_executor.interface.errors import InvalidRequest, OperatorError
 from antiphon_executor.interface.events import SpeechEnded
 from antiphon_executor.interface.request import SpeechSampling
 from antiphon_executor.ipc.messages import HiddenStates
-from antiphon_executor.models.aria.inputs import AriaInputs, ChunkSize
+from antiphon_executor.models.aria.session_inputs import AriaSessionInputs, ChunkSize
 from antiphon_executor.models.aria.stream import AriaPrompt, AriaStart, AriaVocabulary, aria_prompt
-from antiphon_executor.models.aria.text import AriaText
+from antiphon_executor.models.aria.text_chunker import TextChunker
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
 from antiphon_executor.models.special_tokens import PromptIds
-from antiphon_executor.models.talker.media_arena import pages_for
+from antiphon_executor.models.talker.prompt_embeddings import pages_for
 from antiphon_executor.models.talker.slots import EXTRA_ARG
 from antiphon_executor.stages.stage import Converse, Stage, converse_of
 from antiphon_executor.stages.supervisor import SupervisedStage
@@ -79,9 +79,9 @@ def aria_talker(
     speech, model = config.talker_config, talker.engine.llm.model_config
     vocabulary: AriaVocabulary = model.hf_config.vocabulary
     for name, voice in voices.items():
-        if len(voice.codes) > vocabulary.given_rows:
+        if len(voice.codes) > vocabulary.embedding_rows:
             problem = f"the voice {name} has {len(voice.codes)} frames, talker.media_rows are"
-            raise OperatorError(f"{problem} {vocabulary.given_rows}")
+            raise OperatorError(f"{problem} {vocabulary.embedding_rows}")
     ids = PromptIds.of(config)
     return AriaTalker(
         converse=converse_of(talker),
@@ -106,18 +106,18 @@ class AriaSession:
         self._talker = talker
         self._place = place
         self._sampling = sampling
-        self._text = AriaText(
+        self._text = TextChunker(
             talker.size.text, talker.ids.tts_eos, talker.vocabulary.text, controls=talker.controls
         )
 
     def feed(self, token_ids: Sequence[int], *, final: bool) -> None:
-        self._text.feed(token_ids, final=final)
+        self._text.add_tokens(token_ids, final=final)
 
     async def speak(self, prompt: HiddenStates) -> SpeechEnded:
         talker = self._talker
         aria = self._aria_prompt(prompt)
         voice = talker.voices[self._sampling.voice]
-        inputs = AriaInputs(
+        inputs = AriaSessionInputs(
             aria.token_ids,
             talker.vocabulary,
             talker.size,
@@ -128,12 +128,12 @@ class AriaSession:
             return await self._converse(inputs, self._start(aria, voice, prompt))
 
     def text_tokens(self, frames: int) -> int:
-        return self._text.fed_with(min(self._talker.size.text_before(frames), self._text.entered))
+        return self._text.tokens_up_to(min(self._talker.size.text_before(frames), self._text.entered))
 
     def close(self) -> None:
         self._text.close()
 
-    async def _converse(self, inputs: AriaInputs, start: AriaStart) -> SpeechEnded:
+    async def _converse(self, inputs: AriaSessionInputs, start: AriaStart) -> SpeechEnded:
         """Each output brings the tokens drawn since the one before, whichever input they follow."""
         tokens, reason = 0, None
         outputs = self._talker.converse(
@@ -150,7 +150,7 @@ class AriaSession:
                         return ended(reason, tokens)
         return ended(reason, tokens) if self._text.entered else SpeechEnded("stop", 0)
 
-    async def _entering(self, inputs: AriaInputs, start: AriaStart) -> AsyncGenerator[StreamingInput]:
+    async def _entering(self, inputs: AriaSessionInputs, start: AriaStart) -> AsyncGenerator[StreamingInput]:
         """The engine takes them as they come, ahead of the frames, and keeps the lists it is given.
 
         Behind an abort there is not even an end: the engine would take either for a new request.
@@ -168,7 +168,7 @@ class AriaSession:
                 opening = {}
                 if inputs.full:
                     break
-        await self._text.leave()
+        await self._text.wait_if_closed()
 
     def _params(self, max_tokens: int, extra_args: dict[str, bytes] | None = None) -> SamplingParams:
         return SamplingParams(

@@ -27,7 +27,7 @@ from antiphon_executor.models.layers.packed_mrope import pack, pack_offset, unpa
 from antiphon_executor.models.qwen3_omni.config import speakers
 from antiphon_executor.models.qwen3_omni.dual_track import TalkerPrompt, TalkerVocabulary, talker_prompt
 from antiphon_executor.models.special_tokens import PromptIds
-from antiphon_executor.models.talker.media_arena import pages_for
+from antiphon_executor.models.talker.prompt_embeddings import pages_for
 from antiphon_executor.models.talker.sampling import RESIDUAL_TEMPERATURE
 from antiphon_executor.models.talker.slots import EXTRA_ARG, StreamStart
 from antiphon_executor.stages.stage import Generate, Stage, generate_of
@@ -134,7 +134,7 @@ class DualTrackSession:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
-            self._talker.bridge.forget_text(self._place.number)
+            self._talker.bridge.discard_text(self._place.number)
 
     def _talker_prompt(self, prompt: HiddenStates) -> TalkerPrompt:
         talker = self._talker

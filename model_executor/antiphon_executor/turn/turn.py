@@ -20,7 +20,7 @@ from antiphon_executor.interface.settings import GuardSettings, PaceSettings, Wa
 from antiphon_executor.interface.spoken_length import VoicePaces
 from antiphon_executor.ipc.bridge import Bridge
 from antiphon_executor.ipc.messages import HiddenStates
-from antiphon_executor.models.hidden_states.connector import ask_for_rows
+from antiphon_executor.models.hidden_states.connector import request_hidden_states
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.inputs import count_prompt, engine_prompt
 from antiphon_executor.stages.stage import Generate
@@ -125,8 +125,8 @@ class RequestRun:
         leases.callback(stream.close)
         if _has_media(self._turn):
             # For as long as the turn lasts: rows of a short answer may come after its last token.
-            self._rows = stages.bridge.expect_rows(request_id)
-            leases.callback(stages.bridge.forget_rows, request_id)
+            self._rows = stages.bridge.expect_hidden_states(request_id)
+            leases.callback(stages.bridge.discard_hidden_states, request_id)
         return stream
 
     async def _until_done(self, parts: list[asyncio.Task[None]]) -> None:
@@ -152,7 +152,7 @@ class RequestRun:
 
     async def _think(self, events: EventStream) -> None:
         turn, stages = self._turn, self._stages
-        extra_args = ask_for_rows(turn.request_id) if self._rows is not None else None
+        extra_args = request_hidden_states(turn.request_id) if self._rows is not None else None
         counted = False
         params = sampling_params(turn.text, extra_args)
         prompt = await asyncio.to_thread(engine_prompt, turn, stages.ids)

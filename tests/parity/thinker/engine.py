@@ -26,7 +26,7 @@ from antiphon_executor.interface.media import Media
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.interface.settings import DType, EngineSettings, ThinkerSettings
 from antiphon_executor.ipc.messages import HiddenStates
-from antiphon_executor.models.hidden_states.connector import ask_for_rows
+from antiphon_executor.models.hidden_states.connector import request_hidden_states
 from antiphon_executor.models.layers.packed_mrope import unpack
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.inputs import engine_prompt
@@ -100,7 +100,7 @@ class RunningThinker:
             max_tokens=tokens,
             ignore_eos=True,
             logprobs=LOGPROBS,
-            extra_args=ask_for_rows(turn.request_id),
+            extra_args=request_hidden_states(turn.request_id),
         )
         return self.engine.generate(engine_prompt(turn, self.tokens), sampling, turn.request_id)
 

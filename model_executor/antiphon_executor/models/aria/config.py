@@ -58,7 +58,7 @@ def aria_talker_config(omni: PretrainedConfig, limits: TalkerLimits) -> Pretrain
         "codec": talker.codec_vocab_size,
         "text": talker.text_config.vocab_size,
         "slots": limits.slots + 1,
-        "given_rows": limits.media_rows,
+        "embedding_rows": limits.media_rows,
     }
     vocabulary = AriaVocabulary(**partition)
     return AriaTalkerConfig(

@@ -26,7 +26,7 @@ class AriaKind(Enum):
     CODEC = "an id of the codec vocabulary; behind the prompt, the frame that stands at this place"
     TEXT = "a text id in the Talker's own embedding"
     SLOT = "<|im_start|>, a prompt's first row; the index is the stream's slot, of which 0 is nobody's"
-    GIVEN = "one of the rows given with the start: the voice's frames, then the media rows"
+    EMBEDDING = "one of the stream's prompt embeddings: the voice's frames, then the multimodal hidden states"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class AriaVocabulary:
     codec: int
     text: int
     slots: int
-    given_rows: int
+    embedding_rows: int
 
     @property
     def last_frame(self) -> int:
@@ -52,16 +52,16 @@ class AriaVocabulary:
         return self.text_base + self.text
 
     @property
-    def given_base(self) -> int:
+    def embedding_base(self) -> int:
         return self.slot_base + self.slots
 
     @property
     def size(self) -> int:
-        return self.given_base + self.given_rows
+        return self.embedding_base + self.embedding_rows
 
     def encode(self, kind: AriaKind, index: int) -> int:
         """The token id of a row. ValueError where the partition has no such index."""
-        bounds = pairwise((0, self.text_base, self.slot_base, self.given_base, self.size))
+        bounds = pairwise((0, self.text_base, self.slot_base, self.embedding_base, self.size))
         start, end = dict(zip(AriaKind, bounds, strict=True))[kind]
         if not 0 <= index < end - start:
             raise ValueError(f"there is no row {index} of {end - start} of kind {kind.name}")
@@ -113,23 +113,25 @@ def aria_prompt(
     """
     if voice.opening[:1] != (ids.im_start,):
         raise ValueError("a voice's prompt begins with <|im_start|>")
-    room = vocabulary.given_rows - len(voice.codes)
+    room = vocabulary.embedding_rows - len(voice.codes)
     if room < 0:
-        raise ValueError(f"a voice of {len(voice.codes)} frames does not fit {vocabulary.given_rows} rows")
+        raise ValueError(
+            f"a voice of {len(voice.codes)} frames does not fit {vocabulary.embedding_rows} rows"
+        )
     try:
         kept = kept_tokens(thinker_ids, ids, min(max_media_rows, room))
     except ValueError:
         raise InvalidRequest("the prompt does not end in an open assistant turn") from None
     tokens = thinker_ids[kept].astype(np.int64)
     media = ids.is_media(tokens)
-    given = vocabulary.given_base + np.arange(len(voice.codes) + int(media.sum()))
+    embeddings = vocabulary.embedding_base + np.arange(len(voice.codes) + int(media.sum()))
     rows = vocabulary.text_base + tokens
-    rows[media] = given[len(voice.codes) :]
+    rows[media] = embeddings[len(voice.codes) :]
     return AriaPrompt(
         token_ids=[
             vocabulary.encode(AriaKind.SLOT, slot),
             *(vocabulary.encode(AriaKind.TEXT, token) for token in voice.opening[1:]),
-            *given[: len(voice.codes)].tolist(),
+            *embeddings[: len(voice.codes)].tolist(),
             *(vocabulary.encode(AriaKind.TEXT, token) for token in voice.closing),
             *rows.tolist(),
             vocabulary.encode(AriaKind.TEXT, ids.tts_bos),

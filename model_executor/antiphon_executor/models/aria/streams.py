@@ -14,16 +14,16 @@ import torch
 
 from antiphon_executor.models.aria.order import UNKNOWN, AriaOrder
 from antiphon_executor.models.aria.stream import AriaStart
-from antiphon_executor.models.talker.slots import Opening, SlotPool
-from antiphon_executor.models.talker.step_rows import Rows
-from antiphon_executor.models.talker.streams import Draws
+from antiphon_executor.models.talker.slots import NewStream, SlotPool
+from antiphon_executor.models.talker.step_rows import StepRows
+from antiphon_executor.models.talker.streams import FrameDraws
 
 
 class AriaStreams:
     """`total` int64 [slots]: how many tokens of text a stream has, `UNKNOWN` until tts_eos has entered.
 
-    `given_rows`: the voice's codes, int64 [frames, groups], and the media rows [rows, thinker_hidden] → the
-    rows given to the prompt [frames + rows, hidden], once, as a stream opens.
+    `embed_prompt`: the voice's codes, int64 [frames, groups], and the multimodal hidden states
+    [rows, thinker_hidden] → prompt embeddings [frames + rows, hidden]. Called once, as a stream opens.
     """
 
     def __init__(
@@ -33,14 +33,14 @@ class AriaStreams:
         *,
         end_token: int,
         thinker_hidden: int,
-        given_rows: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+        embed_prompt: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
     ) -> None:
         self.pool = pool
         self.order = order
         self.total = torch.full((pool.shape.slots,), UNKNOWN, dtype=torch.int64, device=pool.device)
         self._end_token = end_token
         self._thinker_hidden = thinker_hidden
-        self._given_rows = given_rows
+        self._embed_prompt = embed_prompt
 
     @torch.no_grad()  # recorded, the arena would hold the graph of every prompt that was ever stored in it
     def open(self, packed: bytes) -> None:
@@ -48,15 +48,15 @@ class AriaStreams:
         codes = np.frombuffer(start.voice_codes, np.int16).reshape(-1, self.pool.shape.code_groups)
         voice = torch.from_numpy(codes.astype(np.int64)).to(self.pool.device)
         media = self.pool.rows_of(start.media_rows, start.media_dtype, self._thinker_hidden)
-        given = self._given_rows(voice, media)
-        self.pool.open(Opening(start.stream, start.slot, start.prompt_tokens, start.sampling, given))
+        embeddings = self._embed_prompt(voice, media)
+        self.pool.open(NewStream(start.stream, start.slot, start.prompt_tokens, start.sampling, embeddings))
         self.total[start.slot] = UNKNOWN
 
     def close(self, slot: int) -> None:
         if self.pool.close(slot):
             self.total[slot] = UNKNOWN
 
-    def enter(self, rows: Rows, token_ids: torch.Tensor) -> None:
+    def enter(self, rows: StepRows, token_ids: torch.Tensor) -> None:
         """Notes where texts end, before anything asks what a row is. `token_ids`: the step's, [N]."""
         slot = rows.slot[rows.token_request]
         offset = rows.token_index - self.pool.prompt_len[slot]
@@ -69,7 +69,7 @@ class AriaStreams:
         """The frame that stands `offset` rows behind the prompt, or the next one. All int64 [N]."""
         return self.order.frame_at(offset, self.total[slot])
 
-    def draws(self, rows: Rows) -> Draws:
+    def draws(self, rows: StepRows) -> FrameDraws:
         """A row draws the frame that stands behind it; none may be EOS before the text has entered.
 
         The first frame behind text begins a window of the repetition penalty (reference: `speech.speak`).
@@ -77,7 +77,7 @@ class AriaStreams:
         total = self.total[rows.slot]
         place = rows.seq_len - 1 - self.pool.prompt_len[rows.slot]
         speaks = (place >= 0) & ~self.order.is_text(place + 1, total)
-        return Draws(
+        return FrameDraws(
             frame=torch.where(speaks, self.order.frame_at(place + 1, total), -1),
             may_end=self.order.text_before(place + 1, total) >= total,
             restarts=self.order.is_text(place, total),

@@ -18,13 +18,13 @@ from vllm.model_executor.models.utils import maybe_prefix
 
 from antiphon_executor.models.aria.backbone import AriaBackbone
 from antiphon_executor.models.aria.config import AriaTalkerConfig
-from antiphon_executor.models.aria.rows import AriaRows
+from antiphon_executor.models.aria.input_embeddings import AriaInputEmbeddings
 from antiphon_executor.models.aria.streams import AriaStreams
 from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
 from antiphon_executor.models.talker.code_predictor import CodePredictor
 from antiphon_executor.models.talker.frame_step import FrameStep, SpeechHead, open_for_streams
 from antiphon_executor.models.talker.slots import SlotPool, SlotShape
-from antiphon_executor.models.talker.stream_state import LodgingStreamState
+from antiphon_executor.models.talker.stream_state import HostedStreamState
 from antiphon_executor.models.talker.weights import code_table, load_talker_weights
 
 
@@ -62,7 +62,7 @@ class Qwen3_5OmniTalker(nn.Module, IsHybrid, HasInnerState):  # noqa: N801
         self.hidden_projection = nn.Linear(config.thinker_hidden_size, hidden)
         self.code_predictor = CodePredictor(config.code_predictor_config, hidden)
         self.code2wav = StreamingCode2Wav(config.code2wav_config, slots=config.slots + 1).float()
-        self.state = LodgingStreamState(
+        self.state = HostedStreamState(
             maybe_prefix(prefix, "state"),
             vllm_config,
             slot_base=config.vocabulary.slot_base,
@@ -70,7 +70,7 @@ class Qwen3_5OmniTalker(nn.Module, IsHybrid, HasInnerState):  # noqa: N801
             host=self.model.first_state,
         )
         self.streams: AriaStreams | None = None
-        self.rows: AriaRows | None = None
+        self.rows: AriaInputEmbeddings | None = None
         self.step: FrameStep | None = None
 
     def embed_input_ids(self, input_ids: torch.Tensor) -> torch.Tensor:
@@ -110,7 +110,7 @@ class Qwen3_5OmniTalker(nn.Module, IsHybrid, HasInnerState):  # noqa: N801
     def _open_for_streams(self) -> None:
         config, weight = self.config, self.codec_head.weight
         tables = code_table(self.model.codec_embedding, self.code_predictor)
-        self.rows = AriaRows(config, self.model, self.hidden_projection, tables)
+        self.rows = AriaInputEmbeddings(config, self.model, self.hidden_projection, tables)
         pool = SlotPool(
             SlotShape.of(config), dtype=weight.dtype, device=weight.device, reset_vocoder=self.code2wav.reset
         )
@@ -119,9 +119,9 @@ class Qwen3_5OmniTalker(nn.Module, IsHybrid, HasInnerState):  # noqa: N801
             config.order,
             end_token=config.end_token,
             thinker_hidden=config.thinker_hidden_size,
-            given_rows=self.rows.given,
+            embed_prompt=self.rows.embed_prompt,
         )
-        mouth = SpeechHead(
+        head = SpeechHead(
             codec_head=self.codec_head,
             embed_code0=self.model.codec_embedding,
             predictor=self.code_predictor,
@@ -129,4 +129,4 @@ class Qwen3_5OmniTalker(nn.Module, IsHybrid, HasInnerState):  # noqa: N801
             codec_eos=config.codec_eos_id,
             suppressed_tail=config.suppressed_codes,
         )
-        self.step = open_for_streams(self.state, mouth, self.streams, self.vllm_config)
+        self.step = open_for_streams(self.state, head, self.streams, self.vllm_config)

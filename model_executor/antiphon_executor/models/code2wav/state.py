@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-TRASH_SLOT = 0
+PADDING_SLOT = 0
 
 
 class TailShape(NamedTuple):

@@ -1,8 +1,7 @@
-"""Sends each prompt's media rows to the bridge, as a KV connector of vLLM that only stores.
+"""KV connector that sends a prompt's multimodal hidden states to the bridge; it only stores, never loads.
 
-In: the paged accept-layer cache. Out: one `HiddenStates` for each request that asks for it (`ask_for_rows`),
-over ZeroMQ, when the prompt's last token has been computed. Only rows that `row_choice.py` chooses leave the
-engine. Never loads anything, never holds a block: rows are gathered in the step that completes them.
+One `HiddenStates` message goes out over ZeroMQ for each request that asks (`request_hidden_states`), in the
+step that computes the prompt's last token. `context_selection.py` chooses the rows. No block is ever held.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from vllm.distributed.parallel_state import get_tensor_model_parallel_rank
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.kv_cache_interface import KVCacheConfig
 
-from antiphon_executor.ipc.hidden_states_sender import Gathered, RowsSender
-from antiphon_executor.models.hidden_states.context_selection import row_choice
-from antiphon_executor.models.layers.hidden_states_cache import read_rows, rows_layers
+from antiphon_executor.ipc.hidden_states_sender import HiddenStatesSender, PendingHiddenStates
+from antiphon_executor.models.hidden_states.context_selection import context_selection_of
+from antiphon_executor.models.layers.hidden_states_cache import hidden_states_layers, read_hidden_states
 
 if TYPE_CHECKING:
     from vllm.v1.request import Request
@@ -35,7 +34,7 @@ if TYPE_CHECKING:
 _ASKED = "media_rows"
 
 
-def ask_for_rows(request_id: str) -> dict[str, Any]:
+def request_hidden_states(request_id: str) -> dict[str, Any]:
     """`SamplingParams.extra_args` of a request whose rows are wanted, under this id (vLLM makes its own)."""
     return {"kv_transfer_params": {_ASKED: request_id}}
 
@@ -72,11 +71,11 @@ class HiddenStatesConnector(KVConnectorBase_V1, SupportsHMA):
         self, vllm_config: VllmConfig, role: KVConnectorRole, kv_cache_config: KVCacheConfig
     ) -> None:
         super().__init__(vllm_config, role, kv_cache_config)
-        self._layers = _rows_layers(kv_cache_config)
-        self._choice = row_choice(vllm_config.model_config.hf_config)
+        self._layers = _hidden_states_layers(kv_cache_config)
+        self._choice = context_selection_of(vllm_config.model_config.hf_config)
         self._wanted: dict[str, Wanted] = {}
         self._caches: list[torch.Tensor] = []
-        self._sender: RowsSender | None = None
+        self._sender: HiddenStatesSender | None = None
 
     @property
     def requires_kv_delivery(self) -> bool:
@@ -139,7 +138,9 @@ class HiddenStatesConnector(KVConnectorBase_V1, SupportsHMA):
     def register_kv_caches(self, kv_caches: dict[str, torch.Tensor]) -> None:
         self._caches = [kv_caches[name] for _, name in self._layers]
         if get_tensor_model_parallel_rank() == 0:
-            self._sender = RowsSender(self._kv_transfer_config.kv_connector_extra_config["rows_socket"])
+            self._sender = HiddenStatesSender(
+                self._kv_transfer_config.kv_connector_extra_config["hidden_states_socket"]
+            )
 
     def wait_for_save(self) -> None:
         metadata = self._connector_metadata
@@ -149,7 +150,7 @@ class HiddenStatesConnector(KVConnectorBase_V1, SupportsHMA):
         for complete in metadata.complete:
             self._sender.send(self._gather(complete))
 
-    def _gather(self, complete: Complete) -> Gathered:
+    def _gather(self, complete: Complete) -> PendingHiddenStates:
         """The copy to the host is started, not awaited."""
         model, wanted = self._vllm_config.model_config, complete.wanted
         device = self._caches[0].device
@@ -157,8 +158,8 @@ class HiddenStatesConnector(KVConnectorBase_V1, SupportsHMA):
         if device.type == "cuda":
             slots = slots.pin_memory().to(device, non_blocking=True)
         hidden = model.hf_config.thinker_config.text_config.hidden_size
-        rows = read_rows(self._caches, slots, hidden, model.dtype)
-        return Gathered.start(
+        rows = read_hidden_states(self._caches, slots, hidden, model.dtype)
+        return PendingHiddenStates.start(
             wanted.request_id, wanted.prompt_token_ids, wanted.positions, wanted.row_index, rows
         )
 
@@ -178,11 +179,11 @@ class HiddenStatesConnector(KVConnectorBase_V1, SupportsHMA):
             self._sender.close()
 
 
-def _rows_layers(kv_cache_config: KVCacheConfig) -> list[tuple[int, str]]:
+def _hidden_states_layers(kv_cache_config: KVCacheConfig) -> list[tuple[int, str]]:
     """Cache group and name of every layer that keeps rows, in their order."""
     groups = kv_cache_config.kv_cache_groups
     group_of = {name: index for index, group in enumerate(groups) for name in group.layer_names}
-    found = [(group_of[name], name) for name in rows_layers(list(group_of))]
+    found = [(group_of[name], name) for name in hidden_states_layers(list(group_of))]
     if not found:
         raise ValueError("the model keeps no media rows: HiddenStatesConnector needs Antiphon's Thinker")
     return found

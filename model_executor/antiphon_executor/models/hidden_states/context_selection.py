@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Indices = NDArray[np.int32]
 
 
-class RowChoice(Protocol):
+class ContextSelection(Protocol):
     """`token_ids`: int32 [n], the whole prompt's."""
 
     def rows(self, token_ids: Indices) -> Indices:
@@ -38,7 +38,7 @@ class RowChoice(Protocol):
         ...
 
 
-class EveryRow:
+class AllMedia:
     """Qwen3-Omni: all media of the user's; the Talker's positions follow the Thinker's."""
 
     def __init__(self, config: PretrainedConfig) -> None:
@@ -52,7 +52,7 @@ class EveryRow:
         return pack(prompt_positions(len(token_ids), media_spans(features, self._thinker)))
 
 
-class EvenRows:
+class EvenlySpacedMedia:
     """Qwen3.5-Omni: no more than the Talker's cap, evenly; its positions are its own.
 
     The same rows as `talker_prompt.kept_tokens` keeps.
@@ -69,8 +69,8 @@ class EvenRows:
         return np.zeros((3, 0), dtype=np.int32)
 
 
-def row_choice(config: PretrainedConfig) -> RowChoice:
+def context_selection_of(config: PretrainedConfig) -> ContextSelection:
     """`config`: the whole checkpoint's."""
     if config.model_type == Qwen3_5OmniMoeConfig.model_type:
-        return EvenRows(config)
-    return EveryRow(config)
+        return EvenlySpacedMedia(config)
+    return AllMedia(config)

@@ -21,10 +21,10 @@ from vllm.model_executor.models.utils import maybe_prefix
 from vllm.v1.attention.backend import AttentionBackend, AttentionType
 from vllm.v1.kv_cache_interface import AttentionSpec, KVCacheSpec
 
-ROWS_LAYER = "media_rows"
+HIDDEN_STATES_LAYER = "media_rows"
 
 
-class RowsLayer(AttentionLayerBase):
+class HiddenStatesLayer(AttentionLayerBase):
     """A layer that attends to nothing, with the spec, backend and metadata of its `host`.
 
     `kv_cache`: [blocks, heads, block_size, content], in whatever layout the backend has it.
@@ -57,7 +57,7 @@ class HiddenStatesCache:
         row_bytes = hidden * vllm_config.model_config.dtype.itemsize
         count = -(-row_bytes // _token_bytes(host, vllm_config))
         self._layers = {
-            maybe_prefix(prefix, f"{ROWS_LAYER}.layers.{layers_before + n}"): RowsLayer(host)
+            maybe_prefix(prefix, f"{HIDDEN_STATES_LAYER}.layers.{layers_before + n}"): HiddenStatesLayer(host)
             for n in range(count)
         }
         vllm_config.compilation_config.static_forward_context.update(self._layers)
@@ -69,16 +69,16 @@ class HiddenStatesCache:
         if not all(name in mapping for name in self._layers):
             return  # a profiling run
         caches = [layer.kv_cache for layer in self._layers.values()]
-        write_rows(caches, [mapping[name] for name in self._layers], rows)
+        write_hidden_states(caches, [mapping[name] for name in self._layers], rows)
 
 
-def rows_layers(names: Sequence[str]) -> list[str]:
+def hidden_states_layers(names: Sequence[str]) -> list[str]:
     """Those of a model's layers that keep rows, in the order of a row's parts."""
-    found = [name for name in names if f"{ROWS_LAYER}.layers." in name]
+    found = [name for name in names if f"{HIDDEN_STATES_LAYER}.layers." in name]
     return sorted(found, key=lambda name: int(name.rpartition(".")[2]))
 
 
-def write_rows(caches: Sequence[Tensor], slots: Sequence[Tensor], rows: Tensor) -> None:
+def write_hidden_states(caches: Sequence[Tensor], slots: Sequence[Tensor], rows: Tensor) -> None:
     """`caches`: a layer's each; `slots`: int [n] for each, below 0 for padding; `rows`: [n or more, hidden].
 
     Padding goes to block 0, which vLLM gives to no request. Bytes are kept as they are, so a cache in eight
@@ -98,7 +98,7 @@ def write_rows(caches: Sequence[Tensor], slots: Sequence[Tensor], rows: Tensor) 
         view[at // size, :, at % size] = rows[: at.shape[0], start:end].unflatten(1, (heads, content))
 
 
-def read_rows(caches: Sequence[Tensor], slots: Tensor, hidden: int, dtype: torch.dtype) -> Tensor:
+def read_hidden_states(caches: Sequence[Tensor], slots: Tensor, hidden: int, dtype: torch.dtype) -> Tensor:
     """`slots`: int64 [layers, n] → what was written there, [n, hidden] of `dtype`."""
     parts = []
     for cache, at in zip(caches, slots, strict=True):

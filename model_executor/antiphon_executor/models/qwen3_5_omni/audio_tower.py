@@ -25,7 +25,7 @@ from vllm.model_executor.models.utils import AutoWeightsLoader
 from antiphon_executor.interface.audio_geometry import AudioGeometry
 
 # 64 s of sound: at the published sizes the widest plane of the convolutions then takes 200 MB.
-PARCEL_BLOCKS = 8
+CHUNK_BLOCKS = 8
 
 
 class AudioTower(nn.Module):
@@ -57,7 +57,7 @@ class AudioTower(nn.Module):
 
     def forward(self, mel: Tensor) -> Tensor:
         """`mel`: [mel_bins, frames] of one clip → [tokens, output_dim]."""
-        frames = PARCEL_BLOCKS * self.block_windows * self.geometry.window_frames
+        frames = CHUNK_BLOCKS * self.block_windows * self.geometry.window_frames
         return torch.cat([self._encoded(parcel) for parcel in mel.split(frames, dim=1)])
 
     def _encoded(self, mel: Tensor) -> Tensor:

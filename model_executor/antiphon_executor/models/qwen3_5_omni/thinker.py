@@ -26,7 +26,7 @@ from antiphon_executor.models.qwen3_5_omni.processor import (
     Qwen3_5ThinkerProcessingInfo,
     Qwen3_5ThinkerProcessor,
 )
-from antiphon_executor.models.qwen3_5_omni.vision_chunks import seen
+from antiphon_executor.models.qwen3_5_omni.vision_chunks import encode_in_chunks
 from antiphon_executor.models.thinker.features import medium_spans
 from antiphon_executor.models.thinker.tm_rope import TmRope
 
@@ -97,7 +97,10 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
     def _seen(self, pixels: Tensor | list[Tensor], grids: Tensor) -> list[Tensor]:
         """Each picture or video as if it were alone: [patches / merge², hidden]."""
         parts = _items(pixels, grids.prod(-1), dim=0)
-        return [seen(self.visual, item, grid) for item, grid in zip(parts, grids.tolist(), strict=True)]
+        return [
+            encode_in_chunks(self.visual, item, grid)
+            for item, grid in zip(parts, grids.tolist(), strict=True)
+        ]
 
     def _with_sound(self, videos: list[Tensor], kwargs: dict[str, Any]) -> list[Tensor]:
         """Videos' rows and their sounds', in the order of the prompt."""

@@ -12,17 +12,19 @@ import torch
 from torch import Tensor
 
 # About a minute of 720p video at 1 frame a second is ten of these.
-PARCEL_PATCHES = 16_384
+CHUNK_PATCHES = 16_384
 
 Tower = Callable[[Tensor, list[list[int]]], Tensor]
 
 
-def seen(tower: Tower, pixels: Tensor, grid: list[int], parcel_patches: int = PARCEL_PATCHES) -> Tensor:
+def encode_in_chunks(
+    tower: Tower, pixels: Tensor, grid: list[int], chunk_patches: int = CHUNK_PATCHES
+) -> Tensor:
     """`pixels`: [patches, values]; `grid`: (time, height, width) in patches → [patches / merge², hidden].
 
-    A parcel has at most `parcel_patches`, or is one frame.
+    A parcel has at most `chunk_patches`, or is one frame.
     """
     frame = grid[1] * grid[2]
-    frames = max(1, parcel_patches // frame)
+    frames = max(1, chunk_patches // frame)
     parts = pixels.split(frames * frame)
     return torch.cat([tower(part, [[len(part) // frame, *grid[1:]]]) for part in parts])

@@ -13,9 +13,9 @@ import msgspec
 import numpy as np
 import torch
 
-from antiphon_executor.models.talker.slots import Opening, SlotPool, StreamStart
-from antiphon_executor.models.talker.step_rows import Rows
-from antiphon_executor.models.talker.streams import Draws
+from antiphon_executor.models.talker.slots import NewStream, SlotPool, StreamStart
+from antiphon_executor.models.talker.step_rows import StepRows
+from antiphon_executor.models.talker.streams import FrameDraws
 
 
 @dataclass(slots=True)
@@ -58,8 +58,8 @@ class DualTrackStreams:
         start = msgspec.msgpack.decode(packed, type=StreamStart)
         positions = torch.from_numpy(np.frombuffer(start.positions, np.int32).reshape(3, -1).astype(np.int64))
         media = self.pool.rows_of(start.media_rows, start.media_dtype, self._thinker_hidden)
-        given = self._project_media(media)
-        self.pool.open(Opening(start.stream, start.slot, positions.shape[1], start.sampling, given))
+        embeddings = self._project_media(media)
+        self.pool.open(NewStream(start.stream, start.slot, positions.shape[1], start.sampling, embeddings))
         self.track[start.slot] = self._tts_pad
         self._host[start.slot] = _HostStream(positions, start.position_delta)
         self.append_text(start.stream, start.text_ids, final=start.text_final)
@@ -77,7 +77,7 @@ class DualTrackStreams:
         host.text_len = end
         host.final = host.final or final
 
-    def ready(self, slot: int, frame: int) -> bool:
+    def is_ready(self, slot: int, frame: int) -> bool:
         """Whether the text row that frame `frame` needs is there: never speak ahead of the text."""
         host = self._host.get(slot)
         return host is not None and (host.final or frame < host.text_len)
@@ -92,8 +92,8 @@ class DualTrackStreams:
             del self._host[slot]
             self.track[slot] = self._tts_pad
 
-    def draws(self, rows: Rows) -> Draws:
+    def draws(self, rows: StepRows) -> FrameDraws:
         """Every row behind the prompt draws; it may always end, and repetition counts from the beginning."""
         frame = rows.seq_len - self.pool.prompt_len[rows.slot]
         never = torch.zeros_like(frame, dtype=torch.bool)
-        return Draws(frame=frame, may_end=~never, restarts=never)
+        return FrameDraws(frame=frame, may_end=~never, restarts=never)

@@ -19,8 +19,8 @@ from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
 from antiphon_executor.models.qwen3_omni.backbone import TalkerBackbone
 from antiphon_executor.models.qwen3_omni.config import TalkerConfig
 from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams
-from antiphon_executor.models.qwen3_omni.prompt_rows import PromptRows
-from antiphon_executor.models.qwen3_omni.text_rows import EMBEDDING, ResizeMLP, project_text_table
+from antiphon_executor.models.qwen3_omni.input_embeddings import InputEmbeddings
+from antiphon_executor.models.qwen3_omni.text_projection import EMBEDDING, ResizeMLP, project_text_table
 from antiphon_executor.models.talker.code_predictor import CodePredictor
 from antiphon_executor.models.talker.frame_step import FrameStep, SpeechHead, open_for_streams
 from antiphon_executor.models.talker.sampling import SUPPRESSED_TAIL
@@ -65,7 +65,7 @@ class Qwen3OmniTalker(nn.Module, IsHybrid, HasInnerState, SupportsMRoPE):
         )
         self.code_predictor = CodePredictor(config.code_predictor_config)
         self.code2wav = StreamingCode2Wav(config.code2wav_config, slots=config.slots + 1)
-        self.prompt_rows = PromptRows(config)
+        self.input_embeddings = InputEmbeddings(config)
         self.state = StreamState(
             maybe_prefix(prefix, f"model.layers.{config.backbone_layers}.state"),
             vllm_config,
@@ -108,7 +108,7 @@ class Qwen3OmniTalker(nn.Module, IsHybrid, HasInnerState, SupportsMRoPE):
         if rows is None or self.streams is None:
             embedded = self.embed_input_ids(input_ids)
         else:
-            embedded = self.prompt_rows(self.streams, rows, input_ids)
+            embedded = self.input_embeddings(self.streams, rows, input_ids)
         if self.step is not None:
             self.step.begin(rows)
         return self.model(positions, embedded)
@@ -126,7 +126,7 @@ class Qwen3OmniTalker(nn.Module, IsHybrid, HasInnerState, SupportsMRoPE):
         if not embedding:
             raise ValueError(f"the checkpoint has no {EMBEDDING}")
         # The Thinker's embedding table is projected once and dropped: a text row is then one gather.
-        rows, weight = self.prompt_rows, embedding[0].to(self.codec_head.weight)
+        rows, weight = self.input_embeddings, embedding[0].to(self.codec_head.weight)
         rows.text_table = project_text_table(weight, self.text_projection)
         rows.code_table, rows.code_offsets = code_table(self.model.codec_embedding, self.code_predictor)
         self._open_for_streams()
@@ -146,7 +146,7 @@ class Qwen3OmniTalker(nn.Module, IsHybrid, HasInnerState, SupportsMRoPE):
             thinker_hidden=config.thinker_hidden_size,
             project_media=self.hidden_projection,
         )
-        mouth = SpeechHead(
+        head = SpeechHead(
             codec_head=self.codec_head,
             embed_code0=self.model.codec_embedding,
             predictor=self.code_predictor,
@@ -154,4 +154,4 @@ class Qwen3OmniTalker(nn.Module, IsHybrid, HasInnerState, SupportsMRoPE):
             codec_eos=config.codec_eos_id,
             suppressed_tail=SUPPRESSED_TAIL,
         )
-        self.step = open_for_streams(self.state, mouth, self.streams, self.vllm_config)
+        self.step = open_for_streams(self.state, head, self.streams, self.vllm_config)

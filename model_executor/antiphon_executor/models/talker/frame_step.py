@@ -17,8 +17,8 @@ from antiphon_executor.ipc.frame_sender import FrameSender, StepFrames
 from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
 from antiphon_executor.models.talker.code_predictor import CodePredictor
 from antiphon_executor.models.talker.sampling import ResidualDraw, draw_code0, suppressed_codes
-from antiphon_executor.models.talker.slots import TRASH_SLOT
-from antiphon_executor.models.talker.step_rows import Rows
+from antiphon_executor.models.talker.slots import PADDING_SLOT
+from antiphon_executor.models.talker.step_rows import StepRows
 from antiphon_executor.models.talker.stream_state import StreamState
 from antiphon_executor.models.talker.streams import Streams
 
@@ -41,23 +41,23 @@ class FrameStep:
     `rows`: the most requests of a step.
     """
 
-    def __init__(self, mouth: SpeechHead, streams: Streams, sender: FrameSender, rows: int) -> None:
-        self._mouth = mouth
+    def __init__(self, head: SpeechHead, streams: Streams, sender: FrameSender, rows: int) -> None:
+        self._head = head
         self._streams = streams
         self._pool = pool = streams.pool
         self._sender = sender
         vocab, device = pool.shape.codec_vocab, pool.device
-        self._suppressed = suppressed_codes(vocab, mouth.codec_eos, device, mouth.suppressed_tail)
-        self._is_eos = torch.arange(vocab, device=device) == mouth.codec_eos
-        self._slot = torch.full((rows,), TRASH_SLOT, dtype=torch.int64, device=device)
+        self._suppressed = suppressed_codes(vocab, head.codec_eos, device, head.suppressed_tail)
+        self._is_eos = torch.arange(vocab, device=device) == head.codec_eos
+        self._slot = torch.full((rows,), PADDING_SLOT, dtype=torch.int64, device=device)
         self._frame = torch.full((rows,), -1, dtype=torch.int64, device=device)
         self._may_end = torch.zeros(rows, dtype=torch.bool, device=device)
         self._restarts = torch.zeros(rows, dtype=torch.bool, device=device)
 
-    def begin(self, rows: Rows | None) -> None:
+    def begin(self, rows: StepRows | None) -> None:
         """Notes which slot each request of this step has, and what it draws; None is a profiling run."""
         if rows is None:
-            self._slot.fill_(TRASH_SLOT)
+            self._slot.fill_(PADDING_SLOT)
             self._frame.fill_(-1)
             return
         n = rows.slot.shape[0]
@@ -70,7 +70,7 @@ class FrameStep:
     @torch.inference_mode()
     def finish(self, hidden: torch.Tensor) -> torch.Tensor:
         """`hidden`: [R, hidden], in the order of the requests -> one-hot logits float32 [R, codec_vocab]."""
-        mouth, pool, n = self._mouth, self._pool, hidden.shape[0]
+        head, pool, n = self._head, self._pool, hidden.shape[0]
         if n > self._slot.shape[0]:
             return hidden.new_zeros(n, pool.shape.codec_vocab, dtype=torch.float32)
         slot, frame = self._slot[:n], self._frame[:n]
@@ -79,21 +79,21 @@ class FrameStep:
         sampling = pool.sampling.rows(slot, at)
         seen = pool.seen[slot] & ~self._restarts[:n].unsqueeze(1)
         masked = self._suppressed | (self._is_eos & ~self._may_end[:n].unsqueeze(1))
-        scores = mouth.codec_head(hidden)
+        scores = head.codec_head(hidden)
         drawn = draw_code0(scores, sampling, seen, masked)
         code0 = torch.where(old & (frame >= 0), pool.history[slot, at, 0].to(torch.int64), drawn)
-        ended = code0 == mouth.codec_eos
-        draws = (slot != TRASH_SLOT) & (frame >= 0) & ~old & ~pool.ended[slot]
+        ended = code0 == head.codec_eos
+        draws = (slot != PADDING_SLOT) & (frame >= 0) & ~old & ~pool.ended[slot]
         # A sum is no number where one of its terms is none.
         live = draws & scores.float().sum(-1).isfinite()
         draw = ResidualDraw(sampling, pool.shape.code_groups)
-        residual = mouth.predictor(hidden, mouth.embed_code0(code0), draw)
+        residual = head.predictor(hidden, head.embed_code0(code0), draw)
         codes = torch.cat([code0.unsqueeze(1), residual], dim=1)
-        pool.ended[torch.where(live & ended, slot, TRASH_SLOT)] = True
-        target = torch.where(live & ~ended, slot, TRASH_SLOT)
+        pool.ended[torch.where(live & ended, slot, PADDING_SLOT)] = True
+        target = torch.where(live & ~ended, slot, PADDING_SLOT)
         self._keep(target, at, codes, seen)
-        spoken = torch.where((target != TRASH_SLOT).unsqueeze(1), codes, 0)
-        sound = mouth.vocoder(spoken.unsqueeze(1), target)
+        spoken = torch.where((target != PADDING_SLOT).unsqueeze(1), codes, 0)
+        sound = head.vocoder(spoken.unsqueeze(1), target)
         live &= sound.sum(-1).isfinite() | ended
         self._send(slot, frame, live, ended, codes, sound)
         # The scheduler ends what has no number among its logits.
@@ -128,17 +128,17 @@ class FrameStep:
 
 
 def open_for_streams(
-    state: StreamState, mouth: SpeechHead, streams: Streams, vllm_config: VllmConfig
+    state: StreamState, head: SpeechHead, streams: Streams, vllm_config: VllmConfig
 ) -> FrameStep:
     """The last thing before a Talker serves: the scheduler finds the streams, frames find the bridge."""
     sender = FrameSender(
         vllm_config.additional_config["frames_socket"],
-        skip_samples=mouth.vocoder.lookahead_samples,
+        skip_samples=head.vocoder.lookahead_samples,
         device=streams.pool.device,
     )
     state.streams, state.sender = streams, sender
     rows = streams.pool.shape.slots + vllm_config.scheduler_config.max_num_seqs
-    return FrameStep(mouth, streams, sender, rows)
+    return FrameStep(head, streams, sender, rows)
 
 
 def _one_hot(token: torch.Tensor, width: int) -> torch.Tensor:

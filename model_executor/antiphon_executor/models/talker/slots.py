@@ -14,10 +14,10 @@ import msgspec
 import torch
 from transformers import PretrainedConfig
 
-from antiphon_executor.models.talker.media_arena import MediaArena
+from antiphon_executor.models.talker.prompt_embeddings import PromptEmbeddings
 from antiphon_executor.models.talker.sampling import SlotSampling, StreamSampling
 
-TRASH_SLOT = 0
+PADDING_SLOT = 0
 EXTRA_ARG = "antiphon_stream"
 
 
@@ -50,7 +50,7 @@ class SlotShape:
     code_groups: int
     codec_vocab: int
     hidden: int
-    given_rows: int
+    embedding_rows: int
 
     @classmethod
     def of(cls, config: PretrainedConfig) -> SlotShape:
@@ -61,22 +61,22 @@ class SlotShape:
             code_groups=config.code_groups,
             codec_vocab=config.codec_vocab_size,
             hidden=config.hidden_size,
-            given_rows=config.max_media_rows,
+            embedding_rows=config.max_media_rows,
         )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Opening:
+class NewStream:
     """What every stream opens with. `prompt_tokens`: how many stand before its first generated row.
 
-    `given` [rows, hidden]: rows of its prompt that no table holds.
+    `embeddings` [rows, hidden]: the prompt rows that no embedding table holds.
     """
 
     stream: int
     slot: int
     prompt_tokens: int
     sampling: StreamSampling
-    given: torch.Tensor
+    embeddings: torch.Tensor
 
 
 class SlotPool:
@@ -108,7 +108,9 @@ class SlotPool:
         self.seen = torch.zeros(n, shape.codec_vocab, dtype=torch.bool, device=device)
         self.ended = torch.zeros(n, dtype=torch.bool, device=device)
         self.sampling = SlotSampling.empty(n, device)
-        self.given = MediaArena(n, shape.given_rows, shape.hidden, dtype=dtype, device=device)
+        self.prompt_embeddings = PromptEmbeddings(
+            n, shape.embedding_rows, shape.hidden, dtype=dtype, device=device
+        )
         self._open: dict[int, int] = {}
 
     @property
@@ -119,14 +121,17 @@ class SlotPool:
         """The slot of an open stream."""
         return self._open.get(stream)
 
-    def open(self, opening: Opening) -> None:
-        """Takes a slot for a stream. Raises `ValueError` where it is not free, `ArenaFull` for its rows."""
+    def open(self, opening: NewStream) -> None:
+        """Opens a slot for a stream.
+
+        Raises `ValueError` if it is not free, `PromptEmbeddingsFull` if its embeddings do not fit.
+        """
         slot = opening.slot
-        if slot in self._open.values() or not TRASH_SLOT < slot < self.shape.slots:
+        if slot in self._open.values() or not PADDING_SLOT < slot < self.shape.slots:
             raise ValueError(f"slot {slot} cannot be opened")
         self._zero(slot)
-        if len(opening.given):
-            self.given.store(slot, opening.given)
+        if len(opening.embeddings):
+            self.prompt_embeddings.store(slot, opening.embeddings)
         self._open[opening.stream] = slot
         self.prompt_len[slot] = opening.prompt_tokens
         self.stream[slot] = opening.stream
@@ -137,7 +142,7 @@ class SlotPool:
         if slot not in self._open.values():
             return False
         self._open = {stream: held for stream, held in self._open.items() if held != slot}
-        self.given.release(slot)
+        self.prompt_embeddings.release(slot)
         self._zero(slot)
         return True
 

@@ -8,7 +8,7 @@ import torch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Rows:
+class StepRows:
     """R requests, N tokens; all int64 on the device.
 
     `slot` [R], trash for padding; `seq_len` [R], tokens known after the step; `token_request` [N];

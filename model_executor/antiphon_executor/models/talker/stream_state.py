@@ -16,8 +16,8 @@ from vllm.v1.attention.backends.linear_attn import LinearAttentionMetadata
 from vllm.v1.attention.backends.registry import MambaAttentionBackendEnum
 
 from antiphon_executor.ipc.frame_sender import FrameSender
-from antiphon_executor.models.talker.slots import TRASH_SLOT
-from antiphon_executor.models.talker.step_rows import Rows
+from antiphon_executor.models.talker.slots import PADDING_SLOT
+from antiphon_executor.models.talker.step_rows import StepRows
 from antiphon_executor.models.talker.streams import Streams
 
 
@@ -59,7 +59,7 @@ class StreamState(nn.Module, MambaBase):
     def get_state_dtype(self) -> tuple[torch.dtype, ...]:
         return self.state_dtype()
 
-    def forward(self, input_ids: torch.Tensor, positions: torch.Tensor) -> Rows | None:
+    def forward(self, input_ids: torch.Tensor, positions: torch.Tensor) -> StepRows | None:
         """The step's rows, or None in a profiling run without attention metadata. `input_ids`: [N]."""
         metadata = get_forward_context().attn_metadata
         if metadata is None:
@@ -73,7 +73,7 @@ class StreamState(nn.Module, MambaBase):
         slot = self._slots(input_ids, bounds, meta.state_indices_tensor, state)
         seq_len = meta.seq_lens[:count].to(torch.int64)
         request, behind = _requests(bounds, input_ids.shape[0])
-        return Rows(slot, seq_len, request, seq_len[request] - behind)
+        return StepRows(slot, seq_len, request, seq_len[request] - behind)
 
     def _slots(
         self, input_ids: torch.Tensor, bounds: torch.Tensor, blocks: torch.Tensor, state: torch.Tensor
@@ -85,12 +85,12 @@ class StreamState(nn.Module, MambaBase):
         opening = real & (head >= self.slot_base) & (head < self.slot_base + self.slots)
         block = blocks[: begin.shape[0]].to(torch.int64).clamp(min=0)
         slot = torch.where(opening, head - self.slot_base, state[block, 0].to(torch.int64))
-        slot = torch.where(real, slot, TRASH_SLOT)
+        slot = torch.where(real, slot, PADDING_SLOT)
         state[block, 0] = slot.to(torch.int32)
         return slot
 
 
-class LodgingStreamState(StreamState):
+class HostedStreamState(StreamState):
     """Where the model has state layers of its own: a slot by the block of one of them, the `host`.
 
     So it costs no cache group. Positions are places in the sequence, [N].
@@ -106,7 +106,7 @@ class LodgingStreamState(StreamState):
     def get_kv_cache_spec(self, vllm_config: VllmConfig) -> None:
         return None
 
-    def forward(self, input_ids: torch.Tensor, positions: torch.Tensor) -> Rows | None:
+    def forward(self, input_ids: torch.Tensor, positions: torch.Tensor) -> StepRows | None:
         context = get_forward_context()
         metadata = context.attn_metadata
         if metadata is None:
@@ -126,7 +126,7 @@ class LodgingStreamState(StreamState):
         request, _ = _requests(bounds, input_ids.shape[0])
         index = positions.to(torch.int64)
         last = (bounds[1:].to(torch.int64) - 1).clamp(min=0)
-        return Rows(slot, index[last] + 1, request, index)
+        return StepRows(slot, index[last] + 1, request, index)
 
 
 def _requests(bounds: torch.Tensor, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -12,11 +12,11 @@ from typing import Protocol
 import torch
 
 from antiphon_executor.models.talker.slots import SlotPool
-from antiphon_executor.models.talker.step_rows import Rows
+from antiphon_executor.models.talker.step_rows import StepRows
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Draws:
+class FrameDraws:
     """What the last rows of one step draw, each [R].
 
     `frame` int64: the frame's index in its stream, negative where nothing is drawn; below the slot's count
@@ -38,11 +38,11 @@ class Streams(Protocol):
     def open(self, packed: bytes) -> None:
         """Opens the stream that a request brings along in `extra_args[EXTRA_ARG]`.
 
-        Raises `ValueError` where the slot is not free, `ArenaFull` where its rows do not fit.
+        Raises `ValueError` where the slot is not free, `PromptEmbeddingsFull` where its rows do not fit.
         """
 
     def close(self, slot: int) -> None:
         """Frees a slot; nothing where it is not open."""
 
-    def draws(self, rows: Rows) -> Draws:
+    def draws(self, rows: StepRows) -> FrameDraws:
         """What the step's requests draw. Never waits for the device."""

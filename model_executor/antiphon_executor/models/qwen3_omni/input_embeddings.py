@@ -12,11 +12,11 @@ from torch import nn
 
 from antiphon_executor.models.qwen3_omni.config import TalkerConfig
 from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams
-from antiphon_executor.models.talker.step_rows import Rows
+from antiphon_executor.models.talker.step_rows import StepRows
 from antiphon_kernels.dispatch import frame_embedding
 
 
-class PromptRows(nn.Module):
+class InputEmbeddings(nn.Module):
     """Tables, and the rows of prompts and of generated tokens in any mix.
 
     `text_table` [text_vocab, hidden] is the projected embedding table. `code_table` stacks the embeddings of
@@ -37,7 +37,7 @@ class PromptRows(nn.Module):
         self.register_buffer("prefix_text", torch.tensor(text), persistent=False)
         self.register_buffer("prefix_codec", torch.tensor(codec), persistent=False)
 
-    def forward(self, streams: DualTrackStreams, rows: Rows, input_ids: torch.Tensor) -> torch.Tensor:
+    def forward(self, streams: DualTrackStreams, rows: StepRows, input_ids: torch.Tensor) -> torch.Tensor:
         """`input_ids`: [N] -> [N, hidden]"""
         slot = rows.slot[rows.token_request]
         frame = rows.token_index - streams.pool.prompt_len[slot]
@@ -64,5 +64,5 @@ class PromptRows(nn.Module):
         text_id = torch.where(is_first_text, streams.track[slot, 0], text_id)
         codec = self.code_table[self.prefix_codec[prefix]]
         rows = self.text_table[text_id] + codec * is_prefix.unsqueeze(1)
-        media = streams.pool.given.gather(slot, (ids - v.media_base).clamp(min=0))
+        media = streams.pool.prompt_embeddings.gather(slot, (ids - v.media_base).clamp(min=0))
         return torch.where((ids >= v.media_base).unsqueeze(1), media, rows)

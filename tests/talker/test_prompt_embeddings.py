@@ -7,17 +7,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon_executor.models.talker.media_arena import PAGE_ROWS, ArenaFull, MediaArena, pages_for
+from antiphon_executor.models.talker.prompt_embeddings import (
+    PAGE_ROWS,
+    PromptEmbeddings,
+    PromptEmbeddingsFull,
+    pages_for,
+)
 
 HIDDEN = 4
 SLOTS = 5
 
 
-def arena(rows: int = 10 * PAGE_ROWS) -> MediaArena:
-    return MediaArena(SLOTS, rows, HIDDEN, dtype=torch.float32, device=torch.device("cpu"))
+def arena(rows: int = 10 * PAGE_ROWS) -> PromptEmbeddings:
+    return PromptEmbeddings(SLOTS, rows, HIDDEN, dtype=torch.float32, device=torch.device("cpu"))
 
 
-def gather_all(pool: MediaArena, slot: int, rows: int) -> torch.Tensor:
+def gather_all(pool: PromptEmbeddings, slot: int, rows: int) -> torch.Tensor:
     index = torch.arange(rows)
     return pool.gather(torch.full_like(index, slot), index)
 
@@ -38,7 +43,7 @@ def test_given_any_order_of_opens_and_closes_then_every_slot_reads_its_own_rows(
         rows = torch.randn(count, HIDDEN)
         try:
             pool.store(slot, rows)
-        except ArenaFull:
+        except PromptEmbeddingsFull:
             continue
         stored[slot] = rows
         for known, expected in stored.items():
@@ -48,7 +53,7 @@ def test_given_any_order_of_opens_and_closes_then_every_slot_reads_its_own_rows(
 def test_given_a_full_arena_then_a_store_is_refused_and_leaves_nothing_behind() -> None:
     pool = arena(rows=2 * PAGE_ROWS)
     pool.store(1, torch.ones(PAGE_ROWS + 1, HIDDEN))
-    with pytest.raises(ArenaFull, match="free"):
+    with pytest.raises(PromptEmbeddingsFull, match="free"):
         pool.store(2, torch.ones(1, HIDDEN))
     pool.release(1)
     assert pool.free_rows == 2 * PAGE_ROWS

@@ -33,7 +33,7 @@ class SessionInput:
     frames: int
 
 
-class AriaInputs:
+class AriaSessionInputs:
     """One stream's, in their order. `max_frames`: of the whole stream; `max_tokens`: of its sequence."""
 
     def __init__(

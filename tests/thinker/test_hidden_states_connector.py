@@ -9,7 +9,11 @@ import numpy as np
 import pytest
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorRole
 
-from antiphon_executor.models.hidden_states.connector import Complete, HiddenStatesConnector, ask_for_rows
+from antiphon_executor.models.hidden_states.connector import (
+    Complete,
+    HiddenStatesConnector,
+    request_hidden_states,
+)
 from antiphon_executor.models.special_tokens import PromptIds
 
 AUDIO, IMAGE, VIDEO, SEGMENT, USER = range(1, 6)
@@ -57,7 +61,7 @@ def connector() -> HiddenStatesConnector:
 
 
 def request(name: str = "inner", ids: list[int] = PROMPT, asked: str | None = "turn") -> Any:
-    params = ask_for_rows(asked)["kv_transfer_params"] if asked else None
+    params = request_hidden_states(asked)["kv_transfer_params"] if asked else None
     return SimpleNamespace(request_id=name, prompt_token_ids=ids, mm_features=[], kv_transfer_params=params)
 
 

@@ -10,13 +10,13 @@ import pytest
 import torch
 import zmq
 
-from antiphon_executor.ipc.hidden_states_sender import Gathered, RowsSender
-from antiphon_executor.ipc.messages import HiddenStates, RowsFailed
+from antiphon_executor.ipc.hidden_states_sender import HiddenStatesSender, PendingHiddenStates
+from antiphon_executor.ipc.messages import HiddenStates, HiddenStatesFailed
 
 
-def gathered(request_id: str, rows: torch.Tensor) -> Gathered:
+def gathered(request_id: str, rows: torch.Tensor) -> PendingHiddenStates:
     ids = np.arange(5, dtype=np.int32)
-    return Gathered.start(request_id, ids, np.stack([ids] * 3), ids[: len(rows)], rows)
+    return PendingHiddenStates.start(request_id, ids, np.stack([ids] * 3), ids[: len(rows)], rows)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -38,7 +38,7 @@ def test_closing_sends_what_is_queued(tmp_path: Path) -> None:
     endpoint = f"ipc://{tmp_path}/rows"
     with zmq.Context() as context, context.socket(zmq.PULL) as socket:
         socket.bind(endpoint)
-        sender = RowsSender(endpoint)
+        sender = HiddenStatesSender(endpoint)
         for index in range(20):
             sender.send(gathered(str(index), torch.ones(2, 4)))
         sender.close()
@@ -51,21 +51,21 @@ def test_rows_that_cannot_be_sent_fail_their_request_and_the_next_are_sent(tmp_p
     endpoint = f"ipc://{tmp_path}/rows"
     with zmq.Context() as context, context.socket(zmq.PULL) as socket:
         socket.bind(endpoint)
-        sender = RowsSender(endpoint)
+        sender = HiddenStatesSender(endpoint)
         sender.send(gathered("broken", torch.ones(2, 4, dtype=torch.float32).to_sparse()))
         sender.send(gathered("whole", torch.ones(2, 4)))
         sender.close()
         failed, whole = (
-            msgspec.msgpack.decode(socket.recv(), type=HiddenStates | RowsFailed) for _ in range(2)
+            msgspec.msgpack.decode(socket.recv(), type=HiddenStates | HiddenStatesFailed) for _ in range(2)
         )
-    assert failed == RowsFailed("broken")
+    assert failed == HiddenStatesFailed("broken")
     assert whole.request_id == "whole"
     assert sender.dropped.count == 1
     sender.check()
 
 
 def test_a_sender_whose_socket_fails_ends_the_engines_next_step() -> None:
-    sender = RowsSender("ipc:///no/such/folder/" + "x" * 200)
+    sender = HiddenStatesSender("ipc:///no/such/folder/" + "x" * 200)
     sender._thread.join(10)
     with pytest.raises(RuntimeError, match="has died"):
         sender.check()

@@ -11,7 +11,7 @@ import torch
 PAGE_ROWS = 64
 
 
-class ArenaFull(Exception):
+class PromptEmbeddingsFull(Exception):
     """More media rows are open than the arena holds."""
 
 
@@ -20,7 +20,7 @@ def pages_for(rows: int) -> int:
     return -(-rows // PAGE_ROWS)
 
 
-class MediaArena:
+class PromptEmbeddings:
     """`rows` media rows of width `hidden` for `slots` slots; page 0 is a page of zeros that nobody owns."""
 
     def __init__(
@@ -37,10 +37,10 @@ class MediaArena:
         return len(self._free) * PAGE_ROWS
 
     def store(self, slot: int, rows: torch.Tensor) -> None:
-        """Keeps `rows` [num_rows, hidden] for `slot`, or raises `ArenaFull` and keeps nothing."""
+        """Keeps `rows` [num_rows, hidden] for `slot`, or raises `PromptEmbeddingsFull` and keeps nothing."""
         needed = pages_for(len(rows))
         if needed > len(self._free):
-            raise ArenaFull(f"{len(rows)} media rows do not fit into {self.free_rows} free ones")
+            raise PromptEmbeddingsFull(f"{len(rows)} media rows do not fit into {self.free_rows} free ones")
         owned = [self._free.pop() for _ in range(needed)]
         self._owned[slot] = owned
         for page, part in zip(owned, rows.split(PAGE_ROWS), strict=True):

@@ -12,16 +12,16 @@ import psutil
 
 ENGINE = """
 import time
-from antiphon_executor.ipc.parent_watchdog import guard_this_process
-guard_this_process()
+from antiphon_executor.ipc.parent_watchdog import watch_parent
+watch_parent()
 print("guarded", flush=True)
 time.sleep(60)
 """
 SERVER = f"""
 import subprocess, sys, time
-from antiphon_executor.ipc.parent_watchdog import claim_children, guard_this_process
-claim_children()
-guard_this_process()
+from antiphon_executor.ipc.parent_watchdog import adopt_children, watch_parent
+adopt_children()
+watch_parent()
 engine = subprocess.Popen([sys.executable, "-c", {ENGINE!r}], stdout=subprocess.PIPE)
 engine.stdout.readline()
 print(engine.pid, flush=True)

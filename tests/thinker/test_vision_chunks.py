@@ -8,7 +8,7 @@ from transformers.models.qwen3_5_moe.configuration_qwen3_5_moe import Qwen3_5Moe
 from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import Qwen3_5MoeVisionModel
 from vllm.model_executor.models.qwen3_vl import Qwen3_VisionTransformer
 
-from antiphon_executor.models.qwen3_5_omni.vision_chunks import seen
+from antiphon_executor.models.qwen3_5_omni.vision_chunks import encode_in_chunks
 from tests.thinker.one_rank import load, make_random, one_rank  # noqa: F401
 
 CONFIG = Qwen3_5MoeVisionConfig(
@@ -48,7 +48,7 @@ def test_whatever_the_parcel(
         rows: torch.Tensor = tower(part, grids)
         return rows
 
-    rows = seen(noted, pixels, GRID, parcel)
+    rows = encode_in_chunks(noted, pixels, GRID, parcel)
     assert looks == parcels
     expected = reference(pixels, grid_thw=torch.tensor([GRID])).pooler_output
     torch.testing.assert_close(rows, expected, rtol=1e-4, atol=1e-5)

@@ -12,11 +12,11 @@ from torch import nn
 from antiphon_executor.models.aria.backbone import AriaBackbone
 from antiphon_executor.models.aria.config import AriaTalkerConfig
 from antiphon_executor.models.aria.streams import AriaStreams
-from antiphon_executor.models.talker.step_rows import Rows
+from antiphon_executor.models.talker.step_rows import StepRows
 from antiphon_kernels.dispatch import frame_embedding
 
 
-class AriaRows:
+class AriaInputEmbeddings:
     """`code_table` stacks the embeddings of all code groups; `code_offsets` [groups]: where each begins."""
 
     def __init__(
@@ -33,7 +33,7 @@ class AriaRows:
         self._hidden_projection = hidden_projection
 
     @torch.inference_mode()
-    def given(self, voice: torch.Tensor, media: torch.Tensor) -> torch.Tensor:
+    def embed_prompt(self, voice: torch.Tensor, media: torch.Tensor) -> torch.Tensor:
         """`voice`: int64 [frames, groups]; `media`: [rows, thinker_hidden] -> [frames + rows, hidden]."""
         return torch.cat((self.frames(voice), self._hidden_projection(media)))
 
@@ -42,7 +42,7 @@ class AriaRows:
         nothing = self._text_table.new_zeros(len(codes), self._text_table.shape[1])
         return frame_embedding(codes, self._code_table, self._code_offsets, nothing)
 
-    def __call__(self, streams: AriaStreams, rows: Rows, input_ids: torch.Tensor) -> torch.Tensor:
+    def __call__(self, streams: AriaStreams, rows: StepRows, input_ids: torch.Tensor) -> torch.Tensor:
         """`input_ids`: [N] -> [N, hidden]"""
         pool, v = streams.pool, self._vocabulary
         ids = input_ids.to(torch.int64)
@@ -51,10 +51,10 @@ class AriaRows:
         frame = streams.frame_at(slot, offset).clamp(0, pool.shape.max_frames - 1)
         generated = self.frames(pool.history[slot, frame].to(torch.int64))
         is_codec = ids < v.text_base
-        is_slot = (ids >= v.slot_base) & (ids < v.given_base)
+        is_slot = (ids >= v.slot_base) & (ids < v.embedding_base)
         text_id = torch.where(is_slot, self._im_start, ids - v.text_base)
         text = self._text_table[text_id.clamp(0, len(self._text_table) - 1)]
         prompt = torch.where(is_codec.unsqueeze(1), self._code_table[ids.clamp(max=v.codec - 1)], text)
-        given = pool.given.gather(slot, (ids - v.given_base).clamp(min=0))
-        prompt = torch.where((ids >= v.given_base).unsqueeze(1), given, prompt)
+        embeddings = pool.prompt_embeddings.gather(slot, (ids - v.embedding_base).clamp(min=0))
+        prompt = torch.where((ids >= v.embedding_base).unsqueeze(1), embeddings, prompt)
         return torch.where((is_codec & (offset >= 0)).unsqueeze(1), generated, prompt)

@@ -17,10 +17,10 @@ from vllm.v1.kv_cache_interface import KVCacheSpec, MambaSpec
 
 from antiphon_executor.models.layers.hidden_states_cache import (
     HiddenStatesCache,
-    RowsLayer,
-    read_rows,
-    rows_layers,
-    write_rows,
+    HiddenStatesLayer,
+    hidden_states_layers,
+    read_hidden_states,
+    write_hidden_states,
 )
 
 BLOCKS, SIZE, HEADS, CONTENT = 6, 4, 2, 8
@@ -39,41 +39,41 @@ def cache(order: tuple[int, ...] = (0, 1, 2, 3), dtype: torch.dtype = torch.floa
 def test_rows_come_back_in_every_layout(order: tuple[int, ...], hidden: int) -> None:
     caches = [cache(order) for _ in range(-(-hidden // (HEADS * CONTENT)))]
     rows = torch.randn(len(PLACES), hidden)
-    write_rows(caches, [PLACES] * len(caches), rows)
-    back = read_rows(caches, PLACES.expand(len(caches), -1), hidden, rows.dtype)
+    write_hidden_states(caches, [PLACES] * len(caches), rows)
+    back = read_hidden_states(caches, PLACES.expand(len(caches), -1), hidden, rows.dtype)
     assert torch.equal(back, rows)
 
 
 def test_a_cache_in_eight_bits_keeps_rows_in_sixteen() -> None:
     caches = [cache(dtype=torch.uint8) for _ in range(2)]
     rows = torch.randn(len(PLACES), 16).to(torch.bfloat16)
-    write_rows(caches, [PLACES] * 2, rows)
-    assert torch.equal(read_rows(caches, PLACES.expand(2, -1), 16, torch.bfloat16), rows)
+    write_hidden_states(caches, [PLACES] * 2, rows)
+    assert torch.equal(read_hidden_states(caches, PLACES.expand(2, -1), 16, torch.bfloat16), rows)
 
 
 def test_layers_in_different_groups_have_slots_of_their_own() -> None:
     caches, slots = [cache(), cache()], torch.stack([PLACES, PLACES.flip(0)])
     rows = torch.randn(len(PLACES), 32)
-    write_rows(caches, list(slots), rows)
-    assert torch.equal(read_rows(caches, slots, 32, rows.dtype), rows)
+    write_hidden_states(caches, list(slots), rows)
+    assert torch.equal(read_hidden_states(caches, slots, 32, rows.dtype), rows)
 
 
 def test_padding_touches_no_block_that_a_request_could_have() -> None:
     """Given three tokens of which two are padding, and rows padded further, then block 0 takes the rest."""
     (one,) = caches = [cache()]
-    write_rows(caches, [torch.tensor([9, -1, -1])], torch.ones(8, 16))
+    write_hidden_states(caches, [torch.tensor([9, -1, -1])], torch.ones(8, 16))
     assert one[2, :, 1].eq(1).all()
     assert one[1:].sum() == 16
 
 
 def test_a_row_is_never_cut() -> None:
     with pytest.raises(ValueError, match="a row of 17 is kept in pages for 16"):
-        write_rows([cache()], [PLACES], torch.zeros(len(PLACES), 17))
+        write_hidden_states([cache()], [PLACES], torch.zeros(len(PLACES), 17))
 
 
 def test_parts_are_in_the_order_of_their_layers() -> None:
     names = ["media_rows.layers.10", "model.layers.0.attn", "media_rows.layers.9"]
-    assert rows_layers(names) == ["media_rows.layers.9", "media_rows.layers.10"]
+    assert hidden_states_layers(names) == ["media_rows.layers.9", "media_rows.layers.10"]
 
 
 HIDDEN, ATTENTION, STATES = 250, 3, 9
@@ -122,13 +122,13 @@ def test_the_runner_builds_metadata_once_for_attention_and_rows(config: VllmConf
         for layer in layers
     }
     assert len(kinds) == 1
-    assert sum(isinstance(layer, RowsLayer) for layer in layers) == 2
+    assert sum(isinstance(layer, HiddenStatesLayer) for layer in layers) == 2
 
 
 def test_a_step_keeps_its_rows_and_a_profiling_run_none(config: VllmConfig) -> None:
     rows_cache = HiddenStatesCache(config, HIDDEN, ATTENTION, "")
     layers = config.compilation_config.static_forward_context
-    names = rows_layers(list(layers))
+    names = hidden_states_layers(list(layers))
     caches = [torch.zeros(BLOCKS, 2, SIZE, 64, dtype=torch.bfloat16) for _ in names]
     for name, pages in zip(names, caches, strict=True):
         layers[name].bind_kv_cache(pages)
@@ -138,7 +138,7 @@ def test_a_step_keeps_its_rows_and_a_profiling_run_none(config: VllmConfig) -> N
     assert not any(pages.any() for pages in caches)
     with set_forward_context(None, config, slot_mapping=dict.fromkeys(names, PLACES)):
         rows_cache(rows)
-    assert torch.equal(read_rows(caches, PLACES.expand(2, -1), HIDDEN, rows.dtype), rows)
+    assert torch.equal(read_hidden_states(caches, PLACES.expand(2, -1), HIDDEN, rows.dtype), rows)
 
 
 def test_a_pipeline_is_refused(config: VllmConfig) -> None:

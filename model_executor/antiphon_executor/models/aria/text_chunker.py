@@ -12,7 +12,7 @@ from collections.abc import AsyncGenerator, Iterable
 from antiphon_executor.models.aria.chunk_rule import Chunk
 
 
-class AriaText:
+class TextChunker:
     """`size`: text tokens a chunk. `speakable`: a range of ids, less those of `controls`."""
 
     def __init__(self, size: int, tts_eos: int, vocabulary: int, controls: Iterable[int]) -> None:
@@ -21,27 +21,27 @@ class AriaText:
         self._vocabulary = vocabulary
         self._controls = frozenset(controls) | {tts_eos}
         self._waiting: list[int] = []
-        self._fed = 0
+        self._received = 0
         self._places: list[int] = []
         self._final = False
         self._closed = False
         self._changed = asyncio.Event()
         self.entered = 0
 
-    def feed(self, token_ids: Iterable[int], *, final: bool) -> None:
+    def add_tokens(self, token_ids: Iterable[int], *, final: bool) -> None:
         """More text; `final` with the last of it, which may be none."""
         for token in token_ids:
-            self._fed += 1
-            if self._speaks(token):
+            self._received += 1
+            if self._is_speakable(token):
                 self._waiting.append(token)
-                self._places.append(self._fed)
+                self._places.append(self._received)
         if final and not self._final:
             self._final = True
             if self._waiting or self.entered:
                 self._waiting.append(self._tts_eos)
         self._changed.set()
 
-    def fed_with(self, entered: int) -> int:
+    def tokens_up_to(self, entered: int) -> int:
         """How many of the tokens fed go as far as the stream's first `entered`, dropped ones included."""
         return self._places[entered - 1] if entered else 0
 
@@ -49,7 +49,7 @@ class AriaText:
         """Nothing leaves any more: who waits for a chunk waits until it is cancelled."""
         self._closed = True
 
-    async def leave(self) -> None:
+    async def wait_if_closed(self) -> None:
         """Returns at once, or never for a closed stream."""
         if self._closed:
             await asyncio.Event().wait()
@@ -74,5 +74,5 @@ class AriaText:
         del self._waiting[: self._size]
         return Chunk(text, last=self._final and not self._waiting)
 
-    def _speaks(self, token: int) -> bool:
+    def _is_speakable(self, token: int) -> bool:
         return 0 <= token < self._vocabulary and token not in self._controls

@@ -7,7 +7,7 @@ import torch
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeTalkerConfig
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeTalkerResizeMLP
 
-from antiphon_executor.models.qwen3_omni.text_rows import ResizeMLP, project_text_table
+from antiphon_executor.models.qwen3_omni.text_projection import ResizeMLP, project_text_table
 
 THINKER_HIDDEN, INTERMEDIATE, TALKER_HIDDEN, VOCAB = 48, 40, 32, 103
 

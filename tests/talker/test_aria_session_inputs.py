@@ -9,18 +9,18 @@ from hypothesis import strategies as st
 
 from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.models.aria.chunk_rule import Kind, chunks, stream_order
-from antiphon_executor.models.aria.inputs import AriaInputs, ChunkSize, SessionInput
 from antiphon_executor.models.aria.order import UNKNOWN, AriaOrder
+from antiphon_executor.models.aria.session_inputs import AriaSessionInputs, ChunkSize, SessionInput
 from antiphon_executor.models.aria.stream import AriaKind, AriaVocabulary
 
-VOCABULARY = AriaVocabulary(codec=16, text=100, slots=3, given_rows=8)
+VOCABULARY = AriaVocabulary(codec=16, text=100, slots=3, embedding_rows=8)
 PROMPT = [116, 30, 31, 5]
 TTS_EOS = 9
 SIZE = ChunkSize(4, 4)
 
 
 def inputs_of(text_ids: list[int], *, max_frames: int, max_tokens: int = 10_000) -> list[SessionInput]:
-    stream = AriaInputs(list(PROMPT), VOCABULARY, SIZE, max_frames=max_frames, max_tokens=max_tokens)
+    stream = AriaSessionInputs(list(PROMPT), VOCABULARY, SIZE, max_frames=max_frames, max_tokens=max_tokens)
     made = []
     for chunk in chunks(text_ids, TTS_EOS, SIZE.text):
         if stream.full or (entering := stream.add(chunk)) is None:
@@ -80,7 +80,7 @@ def test_given_a_short_context_then_the_stream_ends_where_it_is_full(max_tokens:
 
 def test_given_a_prompt_that_fills_the_context_then_the_turn_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="4 tokens of the 8"):
-        AriaInputs(list(PROMPT), VOCABULARY, SIZE, max_frames=4, max_tokens=8)
+        AriaSessionInputs(list(PROMPT), VOCABULARY, SIZE, max_frames=4, max_tokens=8)
 
 
 @pytest.mark.parametrize(("frame", "text"), [(1, 4), (4, 4), (5, 8), (8, 8), (9, 12)])

@@ -10,15 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon_executor.models.aria.chunk_rule import Chunk, chunks
-from antiphon_executor.models.aria.text import AriaText
+from antiphon_executor.models.aria.text_chunker import TextChunker
 
 TTS_EOS, IM_START, VOCABULARY = 9, 10, 100
 WORDS = st.integers(20, VOCABULARY - 1)
 PIECES = st.lists(st.lists(WORDS, max_size=6), max_size=8)
 
 
-def make_text() -> AriaText:
-    return AriaText(4, TTS_EOS, VOCABULARY, controls=(IM_START,))
+def make_text() -> TextChunker:
+    return TextChunker(4, TTS_EOS, VOCABULARY, controls=(IM_START,))
 
 
 async def heard(pieces: Sequence[Sequence[int]]) -> list[Chunk]:
@@ -27,7 +27,7 @@ async def heard(pieces: Sequence[Sequence[int]]) -> list[Chunk]:
 
     async def feed() -> None:
         for number, piece in enumerate(pieces, start=1):
-            text.feed(piece, final=number == len(pieces))
+            text.add_tokens(piece, final=number == len(pieces))
             await asyncio.sleep(0)
 
     feeding = asyncio.create_task(feed())
@@ -59,21 +59,21 @@ def test_given_control_tokens_in_the_text_then_they_do_not_enter_and_end_nothing
 def test_given_control_tokens_in_the_text_then_they_are_counted_with_what_enters_around_them() -> None:
     """Whoever fed them counts them: their places are in the text that clients see."""
     text = make_text()
-    text.feed([IM_START, 20, TTS_EOS, 21], final=False)
-    text.feed([22, 23, VOCABULARY + 5, 24], final=True)
-    assert [text.fed_with(entered) for entered in range(6)] == [0, 2, 4, 5, 6, 8]
+    text.add_tokens([IM_START, 20, TTS_EOS, 21], final=False)
+    text.add_tokens([22, 23, VOCABULARY + 5, 24], final=True)
+    assert [text.tokens_up_to(entered) for entered in range(6)] == [0, 2, 4, 5, 6, 8]
 
 
 async def test_given_four_tokens_then_they_leave_before_a_fifth_is_known() -> None:
     text = make_text()
     leaving = text.chunks()
-    text.feed([20, 21, 22, 23], final=False)
+    text.add_tokens([20, 21, 22, 23], final=False)
     async with asyncio.timeout(1):
         assert await anext(leaving) == Chunk((20, 21, 22, 23), last=False)
     following = asyncio.ensure_future(anext(leaving))
     await asyncio.sleep(0.01)
     assert not following.done()
-    text.feed([], final=True)
+    text.add_tokens([], final=True)
     assert await following == Chunk((TTS_EOS,), last=True)
 
 
@@ -81,7 +81,7 @@ async def test_given_four_tokens_then_they_leave_before_a_fifth_is_known() -> No
 async def test_given_a_closed_stream_then_nothing_leaves_not_even_its_end(final: bool) -> None:
     """An end would be one more message to an engine that has just aborted the session."""
     text = make_text()
-    text.feed([20, 21, 22, 23, 24], final=final)
+    text.add_tokens([20, 21, 22, 23, 24], final=final)
     text.close()
     waiting = asyncio.ensure_future(anext(text.chunks()))
     await asyncio.sleep(0.01)

@@ -6,7 +6,11 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.models.hidden_states.context_selection import EvenRows, EveryRow, row_choice
+from antiphon_executor.models.hidden_states.context_selection import (
+    AllMedia,
+    EvenlySpacedMedia,
+    context_selection_of,
+)
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import kept_tokens
 from antiphon_executor.models.special_tokens import PromptIds
@@ -36,7 +40,7 @@ def test_those_that_the_talker_keeps(before: list[tuple[int, list[int]]]) -> Non
     prompt = np.array([*ids, SEGMENT, ASSISTANT, 9], dtype=np.int32)
     known = PromptIds.of(CONFIG)
     kept = kept_tokens(prompt, known, MOST)
-    rows = EvenRows(CONFIG).rows(prompt)
+    rows = EvenlySpacedMedia(CONFIG).rows(prompt)
     assert rows.dtype == np.int32
     assert rows.tolist() == kept[known.is_media(prompt[kept])].tolist()
     assert len(rows) <= MOST
@@ -44,15 +48,15 @@ def test_those_that_the_talker_keeps(before: list[tuple[int, list[int]]]) -> Non
 
 def test_a_prompt_without_an_open_answer_has_rows_too() -> None:
     """The engine is not the one to refuse a prompt."""
-    assert EvenRows(CONFIG).rows(np.array([SEGMENT, USER, AUDIO], dtype=np.int32)).tolist() == [2]
+    assert EvenlySpacedMedia(CONFIG).rows(np.array([SEGMENT, USER, AUDIO], dtype=np.int32)).tolist() == [2]
 
 
 def test_positions_do_not_travel_where_the_talker_has_its_own() -> None:
-    positions = EvenRows(CONFIG).positions(np.arange(7, dtype=np.int32), [])
+    positions = EvenlySpacedMedia(CONFIG).positions(np.arange(7, dtype=np.int32), [])
     assert positions.shape == (3, 0)
     assert positions.dtype == np.int32
 
 
 def test_the_family_decides() -> None:
-    assert isinstance(row_choice(CONFIG), EvenRows)
-    assert isinstance(row_choice(tiny_qwen3_omni(tiny_tokenizer().get_vocab())), EveryRow)
+    assert isinstance(context_selection_of(CONFIG), EvenlySpacedMedia)
+    assert isinstance(context_selection_of(tiny_qwen3_omni(tiny_tokenizer().get_vocab())), AllMedia)

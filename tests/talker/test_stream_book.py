@@ -1,0 +1,160 @@
+"""The Talker's book of streams: what the engine tells it, and what comes out as a plan."""
+
+from __future__ import annotations
+
+import pytest
+
+from antiphon_executor.interface.playback import seconds_of
+from antiphon_executor.scheduling.deadline import PacingRules, first_come_first_served
+from antiphon_executor.scheduling.startup_buffer import startup_buffer_frames, startup_buffer_s
+from antiphon_executor.scheduling.stream_book import Candidate, StreamBook
+
+RULES = PacingRules()
+
+
+def known_machine(book: StreamBook, largest: int = 8, per_stream_s: float = 0.008) -> StreamBook:
+    for streams in range(1, largest + 1):
+        for _ in range(30):
+            book.step_measured(streams, 0, 0.004 + per_stream_s * streams)
+    return book
+
+
+def playing(book: StreamBook, key: str, frames: int, now_s: float) -> Candidate:
+    book.add_stream(key, now_s, live=True)
+    book.plan(now_s, [Candidate(key, 0, ready=True)])
+    book.frames_generated(key, now_s, frames)
+    return Candidate(key, 0, ready=True)
+
+
+def test_a_stream_whose_client_stands_still_comes_to_rest_and_wakes_when_it_goes_on() -> None:
+    book = known_machine(StreamBook(RULES))
+    stream = playing(book, "a", frames=150, now_s=0.0)
+    book.client_consumed("a", 0.0, 1.0)
+    assert book.plan(20.0, [stream]).paused == {"a"}
+    assert book.paused == 1
+    book.client_consumed("a", 20.0, seconds_of(150))
+    assert book.plan(20.0 + 8.0, [stream]).run == ("a",)
+    assert book.paused == 0
+
+
+def test_a_stream_that_waits_for_text_keeps_its_place() -> None:
+    """Given sessions between their chunks, of whom the engine does not speak: nobody is let in instead."""
+    book = known_machine(StreamBook(RULES), largest=12)
+    for number in range(9):
+        playing(book, str(number), frames=40, now_s=0.0)
+    book.add_stream("new", 0.0, live=True)
+    new = Candidate("new", 30, ready=True)
+    assert book.plan(0.1, [new]).run == ()
+    for number in range(9):
+        book.remove_stream(str(number))
+    assert book.plan(0.1, [new]).run == ("new",)
+
+
+def test_first_come_first_served_runs_everybody_who_can() -> None:
+    book = known_machine(StreamBook(RULES, first_come_first_served))
+    streams = [playing(book, str(number), frames=200, now_s=0.0) for number in range(12)]
+    assert len(book.plan(0.1, streams).run) == 12
+
+
+def test_what_is_left_of_a_closed_stream_is_how_its_client_fared() -> None:
+    book = StreamBook(RULES)
+    playing(book, "a", frames=10, now_s=0.0)
+    assert book.frames_generated("a", 0.5, 11) > 0
+    assert book.frames_generated("a", 5.0, 12) == 0.0
+    assert book.remove_stream("a").underruns == 1
+
+
+def test_the_server_hears_what_steps_take_and_how_many_streams_that_is() -> None:
+    """8 ms a stream and 4 ms besides: 8 streams take 68 ms, and 9 would leave no tenth of real time free."""
+    book = StreamBook(RULES)
+    assert book.step_times_report(16, 0.0) is None
+    told = known_machine(book, largest=4).step_times_report(16, 0.0)
+    assert told is not None
+    assert told.step_s == pytest.approx((0.012, 0.020, 0.028, 0.036), abs=2e-4)
+    assert told.live_stream_limit == 8
+    assert known_machine(book, largest=4).step_times_report(3, 0.0).live_stream_limit == 3  # type: ignore[union-attr]
+
+
+def test_a_client_begins_with_one_frame_where_steps_are_short_and_with_more_where_they_are_long() -> None:
+    """Given a step of everybody that takes longer than a first frame plays: the second is waited for."""
+    alone = known_machine(StreamBook(RULES))
+    playing(alone, "a", frames=1, now_s=0.0)
+    assert alone.startup_buffer_s < seconds_of(1)
+    assert alone.remove_stream("a").started
+    crowd = known_machine(StreamBook(RULES))
+    for number in range(7):
+        playing(crowd, str(number), frames=40, now_s=0.0)
+    playing(crowd, "new", frames=1, now_s=0.0)
+    assert seconds_of(1) < crowd.startup_buffer_s < seconds_of(2)
+    crowd.frames_generated("new", 0.05, 2)
+    assert crowd.remove_stream("new").buffered_s(0.05) == pytest.approx(seconds_of(2))
+
+
+@pytest.mark.parametrize(("step_ms", "frames"), [(20, 1), (30, 1), (45, 2), (60, 2), (80, 3), (300, 4)])
+def test_an_opening_is_longer_than_a_step_and_more_so_where_nothing_is_left_to_catch_up(
+    step_ms: int, frames: int
+) -> None:
+    assert startup_buffer_frames(step_ms / 1e3) == frames
+    assert startup_buffer_s(step_ms / 1e3) <= seconds_of(frames)
+
+
+def test_what_is_less_than_an_opening_is_let_go_after_as_long_as_that() -> None:
+    """Given a second frame that comes late: the client has played from when the server let the first go."""
+    book = known_machine(StreamBook(RULES))
+    for number in range(7):
+        playing(book, str(number), frames=40, now_s=0.0)
+    playing(book, "new", frames=1, now_s=0.0)
+    late_s = book.startup_buffer_s + 0.01
+    book.frames_generated("new", late_s, 2)
+    assert book.remove_stream("new").buffered_s(late_s) == pytest.approx(seconds_of(2) - 0.01)
+
+
+def test_a_client_whose_socket_has_taken_something_plays_however_little_it_has() -> None:
+    book = known_machine(StreamBook(RULES))
+    for number in range(7):
+        playing(book, str(number), frames=40, now_s=0.0)
+    playing(book, "new", frames=1, now_s=0.0)
+    book.client_consumed("new", 0.01, seconds_of(1))
+    assert book.remove_stream("new").started
+
+
+def test_there_is_room_for_no_more_while_somebody_has_less_in_hand_than_it_began_with() -> None:
+    """Given steps that leave room for eight, three streams, and one of them that does not get ahead."""
+    book = known_machine(StreamBook(RULES))
+    streams = [playing(book, str(number), frames=40, now_s=0.0) for number in range(2)]
+    streams.append(playing(book, "short", frames=8, now_s=0.0))
+    book.plan(0.58, streams)
+    told = book.step_times_report(16, 0.58)
+    assert told is not None
+    assert told.live_stream_limit == 3
+    book.frames_generated("short", 0.58, 20)
+    told = book.step_times_report(16, 0.58)
+    assert told is not None
+    assert told.live_stream_limit == 8
+
+
+@pytest.mark.parametrize("idle_s", [61.0, 7_200.0])
+def test_after_an_idle_time_the_next_steps_say_how_many_streams_there_is_room_for(idle_s: float) -> None:
+    """A slow moment kept streams out for as long as none ran, and a fast one let too many in."""
+    for before_s, after_s in ((0.1, 0.004), (0.004, 0.1)):
+        book = known_machine(StreamBook(RULES), per_stream_s=before_s)
+        playing(book, "a", frames=2, now_s=100.0)
+        book.remove_stream("a")
+        known = book.step_times_report(8, 100.0)
+        playing(book, "b", frames=2, now_s=100.0 + idle_s)
+        for _ in range(12):
+            book.step_measured(1, 0, 0.004 + after_s)
+        told = book.step_times_report(8, 101.0 + idle_s)
+        assert known is not None
+        assert told is not None
+        limits = (known.live_stream_limit, told.live_stream_limit)
+        assert (limits[0] < 2 <= limits[1]) if after_s < before_s else limits[1] < 2
+
+
+def test_a_short_pause_forgets_nothing() -> None:
+    book = known_machine(StreamBook(RULES))
+    playing(book, "a", frames=2, now_s=100.0)
+    book.remove_stream("a")
+    known = book.times
+    playing(book, "b", frames=2, now_s=150.0)
+    assert book.times == known
