@@ -129,8 +129,8 @@ def queries() -> list[str]:
 
 
 def test_the_dashboard_shows_metrics_that_the_server_has() -> None:
-    # The figures of admission are made at a scrape, by a collector: their names stand in the source.
-    source = (ROOT / "server/antiphon_server/observability/metrics.py").read_text()
+    # Collectors make the metrics of admission and the engine at a scrape: their names stand in the source.
+    source = (ROOT / "server/antiphon_server/observability/scrape_collectors.py").read_text()
     exposed = set(re.findall(r"^(antiphon_\w+)[ {]", ServerMetrics("test").render().decode(), re.MULTILINE))
     named = re.findall(r'"(antiphon_\w+)"', source)
     exposed |= {*named, *(f"{name}_total" for name in named)}

@@ -1,6 +1,6 @@
-"""Whatever comes, grows, leaves and is cancelled, in whatever order.
+"""Properties of admission under random arrivals, growth, ends and cancellations.
 
-No more is promised than there is, whoever waits starts in the end, and all of it is given back.
+No resource is exceeded, every waiting request starts, and all resources are released.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class Arrival:
 
 @dataclass(eq=False)
 class Request:
-    """A turn inside; it ends when `leaves` is set."""
+    """An admitted request; it ends when `leaves` is set."""
 
     reservation: Reservation
     task: asyncio.Task[None]
@@ -57,7 +57,7 @@ class Request:
 
 @dataclass
 class Server:
-    """A door whose clock stands still, and all who are inside."""
+    """A controller whose clock stands still, and its requests."""
 
     limit: int | None = None
     requests: list[Request] = field(default_factory=list)
@@ -124,13 +124,11 @@ Step = Arrival | tuple[Change, int, int] | int | None
 
 @settings(max_examples=150, deadline=None)
 @given(STORIES, st.none() | st.integers(0, 2))
-def test_no_more_is_promised_than_there_is_and_all_of_it_comes_back(
-    story: list[Step], limit: int | None
-) -> None:
-    asyncio.run(_live(story, limit))
+def test_no_resource_is_exceeded_and_all_are_released(story: list[Step], limit: int | None) -> None:
+    asyncio.run(_play(story, limit))
 
 
-async def _live(story: list[Step], limit: int | None) -> None:
+async def _play(story: list[Step], limit: int | None) -> None:
     server = Server(limit)
     for step in story:
         before = server.admission.load.running
@@ -138,7 +136,7 @@ async def _live(story: list[Step], limit: int | None) -> None:
             case Arrival():
                 await server.arrive(step)
             case (change, number, amount):
-                # What a turn does it does while it runs; it can be cancelled at any time.
+                # A request changes only while it runs; it can be cancelled at any time.
                 requests = server.present if change is Server.cancel else server.running
                 if requests:
                     await change(server, requests[number % len(requests)], amount)
@@ -147,11 +145,11 @@ async def _live(story: list[Step], limit: int | None) -> None:
         grown = server.admission.load.running
         await settle()
         _check(server, before, grown)
-    await _everybody_starts_and_leaves(server)
+    await _all_start_and_leave(server)
 
 
 def _check(server: Server, before: Resources, grown: Resources) -> None:
-    """`before` the step, and when it had `grown` what was inside; meanwhile others may have started."""
+    """`before`: what was held before the step; `grown`: after it, before others could start."""
     held, total = server.admission.load.running, server.admission.load.total
     assert held == sum((request.reservation.held for request in server.present), Resources())
     assert held.sequences <= total.sequences
@@ -166,10 +164,10 @@ def _check(server: Server, before: Resources, grown: Resources) -> None:
         )
 
 
-async def _everybody_starts_and_leaves(server: Server) -> None:
+async def _all_start_and_leave(server: Server) -> None:
     while server.present:
         running = server.running
-        assert running, "somebody waits, and nobody runs"
+        assert running, "requests wait, and none runs"
         for request in running:
             request.leaves.set()
         await settle()
@@ -182,7 +180,7 @@ async def _everybody_starts_and_leaves(server: Server) -> None:
 
 
 def _check_debits(server: Server, owner: str) -> None:
-    """A clock that stands still fills no bucket: what is missing is what turns that started have used."""
+    """The clock stands still, so no bucket refills: requests that started have used all that is missing."""
     own = [request.reservation for request in server.requests if request.reservation.owner == owner]
     tokens = sum(
         one.size.prompt_tokens + one.tokens + one.frames for one in own if one.started_at is not None

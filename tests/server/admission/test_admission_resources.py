@@ -1,4 +1,4 @@
-"""What the door promises of the engines: cache, prompts read in time, speech in real time, rates of a key."""
+"""Admission by resources: KV caches, prefill time, the Talker's real time, rate limits of a key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.server.admission.admitting import BATCH, LIVE, settle
 from tests.server.exchange import becomes_true
 
 ROOMY = Capacity(64, 64, 64, 1000, 30, 1 << 20, answer_tokens=10, speech_s=0.8)
-# A token a block, so that the figures of a test are those of the estimate.
+# One token per block, so that blocks are tokens.
 CACHE = CacheCapacity(blocks=100, block_tokens=1)
 TIGHT = replace(ROOMY, engines=EngineCapacity(thinker=CACHE))
 
@@ -75,7 +75,7 @@ def counted(tokens: int, cached: int = 0) -> PromptCounted:
     return PromptCounted(text=tokens, audio=0, image=0, video=0, cached=cached)
 
 
-async def test_a_turn_starts_when_its_prompt_and_answer_find_room_in_the_cache() -> None:
+async def test_a_request_starts_when_its_prompt_and_answer_fit_in_the_cache() -> None:
     world = World(TIGHT)
     async with AsyncExitStack() as stack:
         async with AsyncExitStack() as first:
@@ -89,8 +89,8 @@ async def test_a_turn_starts_when_its_prompt_and_answer_find_room_in_the_cache()
         assert world.admission.load.running.thinker_blocks == 35 + 31
 
 
-async def test_small_requests_pass_a_large_one_for_a_while_and_do_not_keep_it_waiting_for_ever() -> None:
-    """A request waits 30 s at most. For half of that those that fit start before it; then room is kept."""
+async def test_small_requests_overtake_a_large_one_for_half_of_the_deadline_only() -> None:
+    """The deadline is 30 s. For 15 s smaller requests that fit start first; then room is kept."""
     world = World(TIGHT)
     async with AsyncExitStack() as stack:
         async with AsyncExitStack() as small:
@@ -106,8 +106,8 @@ async def test_small_requests_pass_a_large_one_for_a_while_and_do_not_keep_it_wa
         assert world.started == ["early", "large"]
 
 
-async def test_a_counted_prompt_that_is_smaller_than_its_estimate_lets_a_waiting_request_start() -> None:
-    """98 of 100 blocks were expected to be taken, 18 are."""
+async def test_a_prompt_smaller_than_its_estimate_starts_a_waiting_request() -> None:
+    """The estimate is 98 of 100 blocks; the counted prompt needs 18."""
     world = World(TIGHT)
     async with AsyncExitStack() as stack:
         reservation = await world.start(stack, prompt_tokens=88)
@@ -118,7 +118,7 @@ async def test_a_counted_prompt_that_is_smaller_than_its_estimate_lets_a_waiting
         assert world.started == ["text"]
 
 
-async def test_when_a_request_for_which_room_was_kept_is_displaced_the_others_start() -> None:
+async def test_others_start_when_the_request_that_room_was_kept_for_is_evicted() -> None:
     world = World(replace(TIGHT, queued_requests=1, sequences=3))
     async with AsyncExitStack() as stack:
         await world.start(stack, prompt_tokens=20, owner="calm")
@@ -133,14 +133,14 @@ async def test_when_a_request_for_which_room_was_kept_is_displaced_the_others_st
         assert world.started == ["small"]
 
 
-async def test_a_turn_that_is_larger_than_the_cache_runs_alone() -> None:
+async def test_a_request_larger_than_the_cache_runs_alone() -> None:
     world = World(TIGHT)
     async with AsyncExitStack() as stack:
         reservation = await world.start(stack, prompt_tokens=5_000)
         assert reservation.held == Resources(sequences=1, thinker_blocks=100)
 
 
-async def test_the_cache_is_free_when_the_text_is_written_though_speech_goes_on() -> None:
+async def test_a_complete_text_frees_its_cache_blocks_while_its_speech_continues() -> None:
     world = World(TIGHT)
     async with AsyncExitStack() as stack:
         speaking = await world.start(stack, prompt_tokens=80, speech=LIVE)
@@ -153,8 +153,8 @@ async def test_the_cache_is_free_when_the_text_is_written_though_speech_goes_on(
         assert speaking.held == Resources(streams=1, live=1)
 
 
-async def test_an_answer_that_grows_beyond_what_was_expected_is_counted() -> None:
-    """40 + 10 were expected. 50 are written: 90 are taken, and 20 more have no room."""
+async def test_an_answer_longer_than_estimated_is_counted_as_it_grows() -> None:
+    """The estimate is 40 + 10 blocks. After 50 tokens it is 90, and 20 more do not fit."""
     world = World(TIGHT)
     async with AsyncExitStack() as stack:
         reservation = await world.start(stack, prompt_tokens=30)
@@ -168,8 +168,8 @@ async def test_an_answer_that_grows_beyond_what_was_expected_is_counted() -> Non
     assert world.admission.load.running == Resources()
 
 
-async def test_speech_that_waits_for_the_talkers_cache_lets_text_by_but_no_other_speech() -> None:
-    """10 frames are expected of an answer."""
+async def test_speech_waiting_for_the_talkers_cache_is_overtaken_by_text_only() -> None:
+    """An answer is estimated at 10 frames."""
     world = World(replace(ROOMY, engines=EngineCapacity(talker=CACHE)))
     async with AsyncExitStack() as stack:
         async with AsyncExitStack() as first:
@@ -183,7 +183,7 @@ async def test_speech_that_waits_for_the_talkers_cache_lets_text_by_but_no_other
         assert world.started == ["text", "large", "small"]
 
 
-async def test_a_further_listener_waits_until_the_talker_keeps_up_with_it_too() -> None:
+async def test_a_live_stream_beyond_the_real_time_limit_waits() -> None:
     world = World(ROOMY)
     world.frame_time = FrameTime((0.030, 0.060), live_stream_limit=2)
     async with AsyncExitStack() as stack:
@@ -193,7 +193,7 @@ async def test_a_further_listener_waits_until_the_talker_keeps_up_with_it_too() 
             await stack.enter_async_context(world.waiting("listener", speech=LIVE))
             assert world.started == []
             assert (world.admission.load.live_limit, world.admission.load.frame_s) == (2, 0.060)
-            # Nobody listens to these, or they do not speak: they take what is left.
+            # Speech that is not live and text do not depend on real time.
             await stack.enter_async_context(world.waiting("file", speech=BATCH))
             await stack.enter_async_context(world.waiting("text"))
             assert world.started == ["file", "text"]
@@ -201,7 +201,7 @@ async def test_a_further_listener_waits_until_the_talker_keeps_up_with_it_too() 
         assert world.started == ["file", "text", "listener"]
 
 
-async def test_a_talker_that_has_become_faster_is_noticed_though_nobody_leaves() -> None:
+async def test_a_faster_talker_starts_a_waiting_stream_without_another_event() -> None:
     world = World(ROOMY)
     world.frame_time = FrameTime((0.079,), live_stream_limit=1)
     async with AsyncExitStack() as stack:
@@ -211,9 +211,7 @@ async def test_a_talker_that_has_become_faster_is_noticed_though_nobody_leaves()
         assert await becomes_true(lambda: world.started == ["listener"])
 
 
-async def test_one_listener_is_never_refused_for_a_talker_that_is_too_slow_and_unmeasured_it_is_trusted() -> (
-    None
-):
+async def test_one_live_stream_always_runs_and_an_unmeasured_talker_sets_no_limit() -> None:
     world = World(ROOMY)
     async with AsyncExitStack() as stack:
         for _ in range(5):
@@ -223,8 +221,8 @@ async def test_one_listener_is_never_refused_for_a_talker_that_is_too_slow_and_u
         await world.start(stack, speech=LIVE)
 
 
-async def test_who_could_not_be_spoken_to_before_the_deadline_is_told_at_once() -> None:
-    """Turns take 20 s, one at a time, and nobody waits longer than 30 s: one can wait, two cannot."""
+async def test_a_live_stream_that_would_miss_the_deadline_is_refused_immediately() -> None:
+    """Requests take 20 s, one at a time, and the deadline is 30 s: one can wait, two cannot."""
     world = World(ROOMY)
     world.frame_time = FrameTime((0.060,), live_stream_limit=1)
     for _ in range(50):
@@ -244,7 +242,7 @@ async def test_who_could_not_be_spoken_to_before_the_deadline_is_told_at_once() 
         queue.enter_context(world.admission.admit(Reservation(speech=LIVE)))
 
 
-async def test_the_place_of_a_listener_goes_to_a_key_that_has_fewer() -> None:
+async def test_a_waiting_live_stream_is_evicted_for_a_key_with_fewer() -> None:
     world = World(replace(ROOMY, queue_s=1.0))
     world.frame_time = FrameTime((0.060,), live_stream_limit=1)
     for _ in range(50):
@@ -264,7 +262,7 @@ async def test_the_place_of_a_listener_goes_to_a_key_that_has_fewer() -> None:
         assert not calm.done()
 
 
-async def test_without_the_rule_slots_alone_count() -> None:
+async def test_without_the_real_time_rule_only_slots_limit_streams() -> None:
     world = World(replace(ROOMY, real_time=False))
     world.frame_time = FrameTime((0.200,), live_stream_limit=1)
     async with AsyncExitStack() as stack:
@@ -273,8 +271,8 @@ async def test_without_the_rule_slots_alone_count() -> None:
         assert world.admission.load.live_limit is None
 
 
-async def test_prompts_that_could_not_be_read_in_time_are_refused_by_the_measured_rate() -> None:
-    """1,000 tokens took a second, so 10 s are 10,000 tokens; a second of them has to be read before."""
+async def test_prompts_beyond_the_prefill_time_limit_are_refused_by_the_measured_rate() -> None:
+    """The rate is 1,000 tokens per second, so the limit of 10 s is 10,000 tokens."""
     world = World(replace(ROOMY, prefill_s=10.0))
     async with AsyncExitStack() as stack:
         first = await world.start(stack, prompt_tokens=1_000)
@@ -293,7 +291,7 @@ async def test_prompts_that_could_not_be_read_in_time_are_refused_by_the_measure
     assert world.admission.load.prompt_tokens == 0
 
 
-async def test_before_anything_is_measured_the_number_of_prompt_tokens_is_bounded() -> None:
+async def test_before_the_rate_is_measured_the_number_of_prompt_tokens_is_bounded() -> None:
     world = World(replace(ROOMY, queued_prompt_tokens=1_000))
     async with AsyncExitStack() as stack:
         await world.start(stack, prompt_tokens=800)
@@ -301,7 +299,7 @@ async def test_before_anything_is_measured_the_number_of_prompt_tokens_is_bounde
             await world.start(stack, prompt_tokens=300)
 
 
-async def test_a_key_that_has_used_its_tokens_hears_when_there_are_enough_again() -> None:
+async def test_a_key_at_its_token_rate_is_refused_with_the_time_until_refill() -> None:
     world = World(replace(ROOMY, tokens_per_minute=600))
     async with AsyncExitStack() as stack:
         reservation = await world.start(stack, prompt_tokens=500, owner="a")
@@ -319,7 +317,7 @@ async def test_a_key_that_has_used_its_tokens_hears_when_there_are_enough_again(
         assert world.admission.load.refused == {"token_rate": 1}
 
 
-async def test_sound_heard_and_spoken_is_debited_and_text_goes_on_without() -> None:
+async def test_audio_heard_and_spoken_is_debited_and_text_is_not_limited_by_it() -> None:
     world = World(replace(ROOMY, audio_seconds_per_minute=60.0))
     async with AsyncExitStack() as stack:
         reservation = stack.enter_context(world.admission.admit(Reservation(speech=LIVE)))
@@ -331,7 +329,7 @@ async def test_sound_heard_and_spoken_is_debited_and_text_goes_on_without() -> N
     assert world.admission.rates.audio.remaining("") == pytest.approx(0.0)
 
 
-async def test_a_turn_that_never_started_has_used_nothing() -> None:
+async def test_a_request_that_never_started_is_refunded() -> None:
     world = World(replace(ROOMY, sequences=1, tokens_per_minute=600, queue_s=0.02))
     async with AsyncExitStack() as stack:
         await world.start(stack)
@@ -342,7 +340,7 @@ async def test_a_turn_that_never_started_has_used_nothing() -> None:
         assert world.admission.load.prompt_tokens == 0
 
 
-def test_the_door_promises_what_the_operator_and_the_engines_say() -> None:
+def test_the_capacity_comes_from_settings_and_engines() -> None:
     settings = Settings(
         engine={"model": "m", "thinker": {"max_num_seqs": 5}, "talker": {"streams": 3}},
         server={"limits": {"tokens_per_minute": 7, "real_time": False, "answer_tokens": 9}},

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from types import FrameType
 
 import pytest
 
@@ -15,7 +18,7 @@ from antiphon_server.errors import Overloaded, Unavailable
 from tests.server.admission.admitting import LIVE, append_when_started, controller, settle, started
 
 
-async def test_a_turn_takes_its_slots_and_gives_them_back() -> None:
+async def test_a_request_holds_its_slots_and_releases_them() -> None:
     admission = controller()
     async with AsyncExitStack() as stack:
         await started(stack, admission, LIVE)
@@ -23,7 +26,7 @@ async def test_a_turn_takes_its_slots_and_gives_them_back() -> None:
     assert (admission.load.running.sequences, admission.load.running.streams, admission.requests) == (0, 0, 0)
 
 
-async def test_beyond_the_queue_a_turn_is_refused_at_once_with_a_time_to_come_back() -> None:
+async def test_a_full_queue_refuses_immediately_with_retry_after() -> None:
     admission = controller(sequences=1, queued_requests=1)
     async with AsyncExitStack() as stack:
         for _ in range(2):
@@ -51,7 +54,7 @@ async def test_text_is_not_blocked_by_full_speech_slots() -> None:
     assert order == ["text", "speech"]
 
 
-async def test_the_text_slot_is_free_once_the_text_is_written_while_the_speech_goes_on() -> None:
+async def test_a_complete_text_frees_its_slot_while_its_speech_continues() -> None:
     admission = controller(sequences=1, streams=2)
     order: list[str] = []
     async with AsyncExitStack() as stack:
@@ -66,7 +69,7 @@ async def test_the_text_slot_is_free_once_the_text_is_written_while_the_speech_g
     assert admission.load.running.sequences == 0
 
 
-async def test_the_first_to_come_is_the_first_to_start() -> None:
+async def test_requests_start_in_the_order_of_arrival() -> None:
     admission = controller(sequences=1, streams=1, queued_requests=5)
     order: list[str] = []
     async with AsyncExitStack() as stack:
@@ -80,7 +83,7 @@ async def test_the_first_to_come_is_the_first_to_start() -> None:
     assert order == ["a", "b", "c"]
 
 
-async def test_waiting_past_the_deadline_is_a_503_and_leaves_nothing_behind() -> None:
+async def test_the_queue_deadline_is_a_503_and_holds_nothing() -> None:
     admission = controller(sequences=1, queue_s=0.05)
     async with AsyncExitStack() as stack:
         await started(stack, admission)
@@ -92,7 +95,7 @@ async def test_waiting_past_the_deadline_is_a_503_and_leaves_nothing_behind() ->
         await started(stack, admission)
 
 
-async def test_a_cancelled_wait_gives_its_place_back() -> None:
+async def test_a_cancelled_wait_frees_its_place_in_the_queue() -> None:
     admission = controller(sequences=1, queued_requests=1)
     async with AsyncExitStack() as stack:
         await started(stack, admission)
@@ -104,7 +107,7 @@ async def test_a_cancelled_wait_gives_its_place_back() -> None:
     assert admission.load.running.sequences == 0
 
 
-async def test_a_slot_handed_to_a_turn_that_is_cancelled_in_the_same_moment_is_not_lost() -> None:
+async def test_the_slot_of_a_request_cancelled_at_its_start_is_not_lost() -> None:
     admission = controller(sequences=1)
     async with AsyncExitStack() as stack:
         await started(stack, admission)
@@ -117,7 +120,7 @@ async def test_a_slot_handed_to_a_turn_that_is_cancelled_in_the_same_moment_is_n
         assert admission.load.running.sequences == 1
 
 
-async def test_too_many_seconds_of_waiting_media_are_refused() -> None:
+async def test_media_beyond_the_queues_limit_in_seconds_are_refused() -> None:
     admission = controller(sequences=1, queued_requests=5, media_seconds=100)
 
     async def wait_with(seconds: float) -> None:
@@ -135,7 +138,7 @@ async def test_too_many_seconds_of_waiting_media_are_refused() -> None:
     assert admission.load.queued_media_seconds == 0
 
 
-async def test_the_media_of_all_turns_share_one_bound_and_give_it_back() -> None:
+async def test_the_media_of_all_requests_share_one_memory_limit() -> None:
     admission = controller(sequences=1, media_bytes=100)
     with admission.admit(Reservation()) as waiting:
         admission.hold_media(waiting, 60)
@@ -148,7 +151,7 @@ async def test_the_media_of_all_turns_share_one_bound_and_give_it_back() -> None
     assert admission.load.media_bytes == 0
 
 
-async def test_a_turn_that_is_alone_is_not_refused_for_its_size() -> None:
+async def test_a_request_alone_with_its_media_is_not_refused() -> None:
     admission = controller(media_bytes=100)
     with admission.admit(Reservation()) as alone:
         admission.hold_media(alone, 60)
@@ -156,41 +159,41 @@ async def test_a_turn_that_is_alone_is_not_refused_for_its_size() -> None:
         assert admission.load.media_bytes == 120
 
 
-async def test_choices_take_as_many_text_slots_but_never_more_than_there_are() -> None:
+async def test_each_choice_takes_a_text_slot_up_to_all_of_them() -> None:
     admission = controller(sequences=2)
     async with AsyncExitStack() as stack:
         await started(stack, admission, choices=4)
         assert admission.load.running.sequences == 2
 
 
-async def test_a_server_without_a_talker_says_so() -> None:
+async def test_a_server_without_a_talker_refuses_speech() -> None:
     with pytest.raises(Unavailable, match="no speech output"):
         controller(streams=0).enter(Reservation(speech=LIVE))
 
 
-async def test_the_promised_wait_follows_what_turns_take() -> None:
+async def test_retry_after_follows_the_duration_of_requests() -> None:
     now = 0.0
     admission = AdmissionController(Capacity(1, 1, 0, 0, 30, 0), clock=lambda: now)
 
-    async def promised_s() -> float:
+    async def retry_after_s() -> float:
         async with AsyncExitStack() as stack:
             await started(stack, admission)
             with pytest.raises(Overloaded) as caught:
                 await started(stack, admission)
             return caught.value.retry_after_s or 0.0
 
-    before = await promised_s()
+    before = await retry_after_s()
     for _ in range(20):
         async with AsyncExitStack() as stack:
             await started(stack, admission)
             now += 20.0
-    assert await promised_s() > before * 3
+    assert await retry_after_s() > before * 3
 
 
 async def flood(
-    stack: AsyncExitStack, admission: AdmissionController, order: list[str], owner: str, turns: int
+    stack: AsyncExitStack, admission: AdmissionController, order: list[str], owner: str, number: int
 ) -> list[asyncio.Task[None]]:
-    """`turns` of one key, one after the other at the door; each writes its name when it starts, and ends."""
+    """`number` requests of one key, in order. Each appends its key to `order` when it starts, and ends."""
 
     async def one() -> None:
         with admission.admit(Reservation(owner)) as reservation:
@@ -199,14 +202,14 @@ async def flood(
             await asyncio.sleep(0)
 
     tasks = []
-    for _ in range(turns):
+    for _ in range(number):
         tasks.append(asyncio.create_task(one()))
         await asyncio.sleep(0)
     stack.callback(lambda: [task.cancel() for task in tasks])
     return tasks
 
 
-async def test_a_key_with_nothing_running_starts_before_one_that_floods() -> None:
+async def test_a_key_with_nothing_running_starts_before_a_flooding_key() -> None:
     admission = controller(sequences=2, queued_requests=50)
     order: list[str] = []
     async with AsyncExitStack() as stack:
@@ -217,13 +220,13 @@ async def test_a_key_with_nothing_running_starts_before_one_that_floods() -> Non
             many = await flood(stack, admission, order, "flood", 20)
             few = await flood(stack, admission, order, "calm", 2)
         await asyncio.wait_for(asyncio.gather(*many, *few), 1)
-    # Two slots came free: the calm key had nothing running, and then as much as the other.
+    # Two slots became free: `calm` had nothing running, and then as much as `flood`.
     assert order[0] == "calm"
     assert order.index("calm", 1) <= 3
     assert order.count("flood") == 20
 
 
-async def test_keys_that_all_wait_take_turns() -> None:
+async def test_waiting_keys_are_served_in_turn() -> None:
     admission = controller(sequences=1, queued_requests=50)
     order: list[str] = []
     async with AsyncExitStack() as stack:
@@ -234,7 +237,7 @@ async def test_keys_that_all_wait_take_turns() -> None:
     assert order == ["a", "b", "c"] * 4
 
 
-async def test_a_full_queue_gives_its_newest_place_of_the_longest_key_to_another() -> None:
+async def test_a_full_queue_evicts_the_newest_request_of_the_key_with_most() -> None:
     admission = controller(sequences=1, queued_requests=4)
     order: list[str] = []
     async with AsyncExitStack() as stack:
@@ -244,7 +247,7 @@ async def test_a_full_queue_gives_its_newest_place_of_the_longest_key_to_another
             few = await flood(stack, admission, order, "calm", 3)
             await settle()
             refused = [task for task in [*many, *few] if task.done()]
-            # Two of the flood made room; the third calm one would have made its own key the longer one.
+            # Two of `flood` were evicted. A third of `calm` would have made its own key the one with most.
             assert refused == [many[2], many[3], few[2]]
             assert [_code_of(task) for task in refused] == ["displaced", "displaced", "queue_full"]
         await asyncio.wait_for(asyncio.gather(many[0], many[1], few[0], few[1]), 1)
@@ -260,7 +263,7 @@ def _code_of(task: asyncio.Task[None]) -> str:
     return error.code
 
 
-async def test_a_turn_displaced_while_its_media_are_read_hears_of_it_with_the_next_of_them() -> None:
+async def test_a_request_evicted_while_its_media_are_read_is_refused_at_the_next() -> None:
     admission = controller(sequences=1, queued_requests=2)
     async with AsyncExitStack() as stack:
         await started(stack, admission)
@@ -274,7 +277,7 @@ async def test_a_turn_displaced_while_its_media_are_read_hears_of_it_with_the_ne
             await admission.wait_for_slot(second, RequestSize())
 
 
-async def test_one_key_runs_no_more_turns_than_it_may_while_others_go_on() -> None:
+async def test_a_key_at_its_concurrency_limit_does_not_block_another() -> None:
     admission = AdmissionController(Capacity(4, 4, 20, 100, 30, 1_000, requests_per_key=2))
     order: list[str] = []
     async with AsyncExitStack() as stack:
@@ -288,3 +291,23 @@ async def test_one_key_runs_no_more_turns_than_it_may_while_others_go_on() -> No
         assert admission.load.keys == 1
     await asyncio.wait({waiting})
     assert admission.load.keys == 0
+
+
+@pytest.mark.parametrize("tokens_per_minute", [0, 1_000_000])
+async def test_counting_a_token_takes_at_most_three_calls(tokens_per_minute: int) -> None:
+    capacity = Capacity(4, 4, 20, 100, 30, 1_000, tokens_per_minute=tokens_per_minute)
+    admission = AdmissionController(replace(capacity, audio_seconds_per_minute=1e6))
+    calls: list[str] = []
+
+    def record(frame: FrameType, event: str, _: object) -> None:
+        if event == "call":
+            calls.append(frame.f_code.co_qualname)
+
+    async with AsyncExitStack() as stack:
+        reservation = await started(stack, admission, LIVE)
+        sys.setprofile(record)
+        try:
+            admission.count_text(reservation, 1)
+        finally:
+            sys.setprofile(None)
+    assert 0 < len(calls) <= 3, calls

@@ -1,4 +1,4 @@
-"""What a turn is expected to take of the caches: its prompt, a bounded answer, then what it really takes."""
+"""Cost estimates: the prompt, an answer of bounded length, and what a longer answer takes."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ def text(tokens: int = 0, **size: int) -> Resources:
     return estimate_cost(RequestSize(**size), None, CAPACITY, tokens).resources
 
 
-def test_an_answer_is_expected_to_be_as_long_as_asked_for_but_not_longer_than_most_are() -> None:
+def test_an_answer_is_estimated_by_max_tokens_up_to_a_bound() -> None:
     assert text(prompt_tokens=32, max_tokens=16).thinker_blocks == 3
     assert text(prompt_tokens=32, max_tokens=100_000).thinker_blocks == 2 + 4
     assert text(prompt_tokens=32).thinker_blocks == 2 + 4
 
 
-def test_what_was_written_beyond_that_counts() -> None:
+def test_tokens_beyond_the_estimate_count() -> None:
     assert text(prompt_tokens=32, tokens=64).thinker_blocks == 6
     assert text(prompt_tokens=32, tokens=65).thinker_blocks == 7
 
 
-def test_choices_each_have_their_answer() -> None:
+def test_each_choice_has_its_own_answer() -> None:
     assert text(prompt_tokens=33, choices=3).thinker_blocks == 2 + 3 * 5
     assert text(prompt_tokens=33, choices=3, tokens=3 * 80).thinker_blocks == 2 + 3 * 6
     assert text(prompt_tokens=33, choices=3).sequences == 3
 
 
-def test_nothing_costs_more_than_there_is() -> None:
+def test_no_estimate_exceeds_the_total() -> None:
     assert text(prompt_tokens=1_000_000, choices=20) == Resources(sequences=8, thinker_blocks=100)
 
 
-def test_speech_takes_its_stream_its_listener_and_room_for_its_frames() -> None:
+def test_speech_takes_a_stream_and_blocks_for_its_frames() -> None:
     """8 s are 100 frames, two tokens each."""
     spoken = estimate_cost(RequestSize(prompt_tokens=32), LIVE, CAPACITY).resources
     assert (spoken.streams, spoken.live, spoken.talker_blocks) == (1, 1, (32 + 200) // 16 + 1)
@@ -58,16 +58,16 @@ def test_speech_takes_its_stream_its_listener_and_room_for_its_frames() -> None:
     assert spoken.speech_part == Resources(streams=1, live=1, talker_blocks=15)
 
 
-def test_caches_of_which_nothing_is_known_cost_nothing() -> None:
+def test_caches_of_unknown_size_cost_nothing() -> None:
     free = estimate_cost(RequestSize(9_999), LIVE, Capacity(8, 4, 8, 100, 30, 1)).resources
     assert free == Resources(sequences=1, streams=1, live=1)
 
 
-def test_a_photograph_counts_as_large_as_the_model_makes_it_and_not_as_it_came() -> None:
+def test_a_picture_is_counted_at_the_size_that_the_model_resizes_it_to() -> None:
     """Tiny bounds, as antiphon-nano has them: a picture of 4000 x 3000 is 36 tokens at most."""
     geometry = MediaGeometry(picture=PixelBounds(32, 9_216, 36_864))
     photograph = Picture(np.broadcast_to(np.uint8(0), (3_000, 4_000, 3)))
-    # 160 x 192 pixels: 5 x 6 tokens, one of which its placeholder is.
+    # 160 x 192 pixels: 5 x 6 tokens, one of which is the placeholder.
     assert tokens_of(Media(pictures=(photograph,)), geometry) == 5 * 6 - 1
 
 
@@ -75,7 +75,7 @@ def test_media_of_several_kinds_are_counted_together() -> None:
     second = AudioClip(np.zeros(16_000, np.float32))
     film = VideoClip(np.zeros((5, 64, 96, 3), np.uint8), 2.0, second)
     media = Media((second,), (Picture(np.zeros((64, 64, 3), np.uint8)),), (film,))
-    # Each without its placeholder; a video's sound stands between two marks.
+    # Each without its placeholder. A video's audio has a begin and an end token.
     assert tokens_of(media, MediaGeometry()) == (13 - 1) + (4 - 1) + (3 * 6 + 13 + 2 - 1)
     assert heard_seconds(media) == 2.0
     assert media_seconds(media) == 3.5

@@ -1,4 +1,4 @@
-"""Fairness as a property: whatever arrives, no key that wants more gets less than one that got more."""
+"""Fairness as properties: no key gets less than another while it has requests waiting."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ OWNERS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=40)
 
 
 @dataclass(frozen=True, eq=False)
-class Turn:
+class Item:
     owner: str
 
 
 @given(OWNERS, st.integers(1, 8))
 def test_slots_are_shared_as_evenly_as_demand_allows(owners: list[str], slots: int) -> None:
-    queue: FairQueue[Turn] = FairQueue()
+    queue: FairQueue[Item] = FairQueue()
     for owner in owners:
-        queue.add(Turn(owner))
+        queue.add(Item(owner))
     running: Counter[str] = Counter()
     for _ in range(min(slots, len(owners))):
         first = queue.in_order(running)[0]
@@ -35,12 +35,12 @@ def test_slots_are_shared_as_evenly_as_demand_allows(owners: list[str], slots: i
 
 
 @given(OWNERS)
-def test_within_a_key_the_first_to_come_is_the_first_to_start(owners: list[str]) -> None:
-    queue: FairQueue[Turn] = FairQueue()
-    turns = [Turn(owner) for owner in owners]
+def test_within_a_key_requests_start_in_the_order_of_arrival(owners: list[str]) -> None:
+    queue: FairQueue[Item] = FairQueue()
+    turns = [Item(owner) for owner in owners]
     for turn in turns:
         queue.add(turn)
-    started: list[Turn] = []
+    started: list[Item] = []
     while len(queue):
         started.append(queue.in_order({})[0])
         queue.mark_started(started[-1])
@@ -50,10 +50,10 @@ def test_within_a_key_the_first_to_come_is_the_first_to_start(owners: list[str])
 
 
 @given(OWNERS)
-def test_served_one_at_a_time_no_key_waits_for_two_of_another(owners: list[str]) -> None:
-    queue: FairQueue[Turn] = FairQueue()
+def test_with_one_slot_no_key_waits_for_two_of_another(owners: list[str]) -> None:
+    queue: FairQueue[Item] = FairQueue()
     for owner in owners:
-        queue.add(Turn(owner))
+        queue.add(Item(owner))
     last: dict[str, int] = {}
     for number in range(len(owners)):
         turn = queue.in_order({})[0]
@@ -64,10 +64,10 @@ def test_served_one_at_a_time_no_key_waits_for_two_of_another(owners: list[str])
 
 
 @given(OWNERS, st.sampled_from("abcde"))
-def test_who_gives_way_is_of_the_longest_key_and_never_makes_the_newcomer_longer(
+def test_the_victim_is_of_the_key_with_most_and_the_newcomers_key_stays_below(
     owners: list[str], newcomer: str
 ) -> None:
-    waiting = [Turn(owner) for owner in owners]
+    waiting = [Item(owner) for owner in owners]
     victim = pick_victim(waiting, newcomer)
     counts = Counter(owners)
     if victim is None:
@@ -78,5 +78,5 @@ def test_who_gives_way_is_of_the_longest_key_and_never_makes_the_newcomer_longer
     assert victim is [turn for turn in waiting if turn.owner == victim.owner][-1]
 
 
-def test_nobody_gives_way_where_nobody_waits() -> None:
+def test_an_empty_queue_has_no_victim() -> None:
     assert pick_victim([], "a") is None

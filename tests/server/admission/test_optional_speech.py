@@ -1,4 +1,4 @@
-"""Where speech has no room, a client that allows it gets text; one that does not is refused, as ever."""
+"""Without a free stream, optional speech falls back to text and required speech is refused."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def said(text: str, **fields: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def full(service: Service, engine: EchoEngine) -> Service:
-    """One stream, nobody may wait for it, room for text; who says "hold" keeps the stream."""
+    """One stream without a queue, and room for text. A request that says "hold" keeps the stream."""
     engine.cues["hold"] = Script(hang_at=2)
     admission = AdmissionController(Capacity(8, 1, 0, 100.0, 5.0, 1 << 20))
     service.metrics.watch_load(lambda: admission.load)
@@ -50,7 +50,7 @@ async def caller(full: Service) -> AsyncIterator[httpx.AsyncClient]:
         yield client
 
 
-async def test_who_allows_it_gets_text(caller: httpx.AsyncClient, full: Service) -> None:
+async def test_optional_speech_falls_back_to_text(caller: httpx.AsyncClient, full: Service) -> None:
     answer = await caller.post(URL, json=said("hello there", speech_optional=True, stream=False))
     assert answer.status_code == 200
     message = answer.json()["choices"][0]["message"]
@@ -58,26 +58,22 @@ async def test_who_allows_it_gets_text(caller: httpx.AsyncClient, full: Service)
     assert "antiphon_admission_softened_total 1.0" in full.metrics.render().decode()
 
 
-async def test_a_stream_too(caller: httpx.AsyncClient) -> None:
+async def test_a_streamed_answer_falls_back_too(caller: httpx.AsyncClient) -> None:
     answer = await caller.post(URL, json=said("hello there", speech_optional=True))
     assert '"content":"hell"' in answer.text
     assert '"audio"' not in answer.text
     assert answer.text.endswith("data: [DONE]\n\n")
 
 
-async def test_who_does_not_is_refused_and_told_when_to_come_back(
-    caller: httpx.AsyncClient, full: Service
-) -> None:
+async def test_required_speech_is_refused_with_retry_after(caller: httpx.AsyncClient, full: Service) -> None:
     answer = await caller.post(URL, json=said("hello there"))
     assert (answer.status_code, answer.json()["error"]["code"]) == (429, "queue_full")
     assert int(answer.headers["retry-after-ms"]) >= 500
     assert 'antiphon_admission_refused_total{reason="queue_full"} 1.0' in full.metrics.render().decode()
 
 
-async def test_with_places_in_the_queue_it_is_text_at_once_all_the_same(
-    service: Service, engine: EchoEngine
-) -> None:
-    """A place to wait for a stream is not a stream. The queue is the default's: 64 places, 30 s."""
+async def test_optional_speech_does_not_wait_for_a_stream(service: Service, engine: EchoEngine) -> None:
+    """The queue has its default size: 64 places, 30 s."""
     engine.cues["hold"] = Script(hang_at=2)
     admission = AdmissionController(Capacity(8, 1, 64, 100.0, 30.0, 1 << 20))
     app = create_app(replace(service, admission=admission))
@@ -93,10 +89,10 @@ async def test_with_places_in_the_queue_it_is_text_at_once_all_the_same(
         assert (admission.load.fell_back, admission.load.refused) == (6, {})
 
 
-async def test_of_many_that_come_together_as_many_speak_as_there_are_streams(
+async def test_of_many_optional_requests_as_many_speak_as_there_are_streams(
     service: Service, engine: EchoEngine
 ) -> None:
-    """Looking for a stream and taking it are one step: none is promised twice, none is left unused."""
+    """A stream is chosen and taken in one step, so that none is used twice and none stays unused."""
     engine.script = Script(hang_at=2)
     admission = AdmissionController(Capacity(8, 3, 64, 100.0, 30.0, 1 << 20))
     app = create_app(replace(service, admission=admission))
@@ -107,7 +103,7 @@ async def test_of_many_that_come_together_as_many_speak_as_there_are_streams(
         assert (admission.load.running.streams, admission.load.fell_back) == (3, 5)
 
 
-async def test_while_the_talker_is_started_again_it_is_text(
+async def test_optional_speech_is_text_while_the_talker_restarts(
     client: httpx.AsyncClient, engine: EchoEngine
 ) -> None:
     engine.lose("talker")
@@ -117,18 +113,18 @@ async def test_while_the_talker_is_started_again_it_is_text(
     assert refused.status_code == 503
 
 
-async def test_text_is_not_in_its_way(caller: httpx.AsyncClient) -> None:
+async def test_text_is_served_while_all_streams_are_taken(caller: httpx.AsyncClient) -> None:
     answer = await caller.post(URL, json=said("hello", modalities=["text"], stream=False, audio=None))
     assert answer.json()["choices"][0]["message"]["content"] == "hello"
 
 
-async def test_where_there_is_room_speech_stays_speech(client: httpx.AsyncClient) -> None:
+async def test_optional_speech_is_spoken_if_a_stream_is_free(client: httpx.AsyncClient) -> None:
     answer = await client.post(URL, json=said("hello there", speech_optional=True, stream=False))
     assert answer.json()["choices"][0]["message"]["audio"]["transcript"] == "hello there"
 
 
-async def test_each_key_has_its_own_place_in_the_queue(checkpoint: Path, engine: EchoEngine) -> None:
-    """One key takes what there is, and all who wait are its own: the other key still gets in."""
+async def test_a_flooding_key_is_evicted_for_another_key(checkpoint: Path, engine: EchoEngine) -> None:
+    """One key holds all slots and all places in the queue; the other key is still admitted."""
     engine.cues["hold"] = Script(hang_at=2)
     keys = (SecretStr("flooding-key"), SecretStr("calm-key"))
     service = make_service(checkpoint, engine, server={"api_keys": keys})

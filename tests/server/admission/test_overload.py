@@ -1,4 +1,4 @@
-"""Ten times more than there is room for, over HTTP: who cannot be served hears so at once."""
+"""Overload over HTTP: requests beyond the capacity are refused immediately."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def show(title: str, seconds: list[float]) -> None:
 
 
 async def raw_call(port: int, body: dict[str, Any]) -> Call:
-    """As cheap as a client can be: it shares the machine with the server that it measures."""
+    """A minimal client: it shares the machine with the server that it measures."""
     data = json.dumps(body).encode()
     head = (
         f"POST {URL} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: {len(data)}\r\n\r\n"
@@ -110,10 +110,10 @@ async def raw_call(port: int, body: dict[str, Any]) -> Call:
 
 
 @pytest.mark.parametrize("kind", [{}, SPOKEN], ids=["text", "speech"])
-async def test_ten_times_too_many_are_refused_at_once_and_the_others_served(
+async def test_at_ten_times_the_capacity_the_excess_is_refused_immediately(
     busy: Service, kind: dict[str, Any]
 ) -> None:
-    """A turn takes a second and there are four places; forty come a second, and nobody waits for places."""
+    """Four slots, one second per request, forty requests per second, and no queue."""
     most = 0
 
     async def come(port: int, number: int) -> Call:
@@ -143,10 +143,10 @@ async def test_ten_times_too_many_are_refused_at_once_and_the_others_served(
     assert busy.admission.requests == 0
 
 
-async def test_listeners_beyond_real_time_wait_or_hear_so_and_texts_and_files_go_by(
+async def test_live_streams_beyond_real_time_wait_or_are_refused_and_others_pass(
     client: httpx.AsyncClient, busy: Service, engine: EchoEngine
 ) -> None:
-    """One listener is all the Talker keeps up with, and turns are known to take long."""
+    """The Talker keeps up with one live stream, and requests have taken long."""
     engine.frame_time = FrameTime((0.079,), live_stream_limit=1)
     engine.cues["hold"] = Script(hang_at=3)
     for _ in range(30):
@@ -169,7 +169,7 @@ async def test_listeners_beyond_real_time_wait_or_hear_so_and_texts_and_files_go
 
 @pytest_asyncio.fixture
 async def metered(checkpoint: Path, engine: EchoEngine) -> AsyncIterator[tuple[Service, httpx.AsyncClient]]:
-    """Two keys, each with so many tokens and seconds of sound a minute."""
+    """Two keys, each with limits of tokens and audio seconds per minute."""
     keys = (SecretStr("first-key"), SecretStr("second-key"))
     service = make_service(checkpoint, engine, server={"api_keys": keys})
     capacity = replace(CAPACITY, tokens_per_minute=120, audio_seconds_per_minute=30.0)
@@ -180,7 +180,7 @@ async def metered(checkpoint: Path, engine: EchoEngine) -> AsyncIterator[tuple[S
 
 
 @pytest.mark.parametrize("stream", [True, False])
-async def test_an_answer_says_what_is_left_and_a_key_without_tokens_when_there_will_be_some(
+async def test_rate_limit_headers_show_the_rest_and_a_refusal_the_time_until_refill(
     metered: tuple[Service, httpx.AsyncClient], stream: bool
 ) -> None:
     service, client = metered
@@ -198,7 +198,7 @@ async def test_an_answer_says_what_is_left_and_a_key_without_tokens_when_there_w
     assert (await call(client, asked(), "second-key")).status == 200
 
 
-async def test_a_key_is_one_key_however_its_header_is_spelt(
+async def test_a_key_is_the_same_key_for_every_spelling_of_its_header(
     metered: tuple[Service, httpx.AsyncClient],
 ) -> None:
     service, client = metered
@@ -208,10 +208,10 @@ async def test_a_key_is_one_key_however_its_header_is_spelt(
     assert len(service.admission.rates.tokens) == 1
 
 
-async def test_where_sound_is_used_up_who_allows_it_gets_text(
+async def test_a_key_at_its_audio_rate_gets_text_for_optional_speech(
     metered: tuple[Service, httpx.AsyncClient], engine: EchoEngine
 ) -> None:
-    """200 tokens of an answer are 32 s of its speech, and 30 s a minute there are."""
+    """The speech of a 200-token answer lasts 32 s; the limit is 30 s per minute."""
     service = replace(
         metered[0], admission=AdmissionController(replace(CAPACITY, audio_seconds_per_minute=30.0))
     )
@@ -228,7 +228,7 @@ async def test_where_sound_is_used_up_who_allows_it_gets_text(
     assert service.admission.load.fell_back == 1
 
 
-async def test_a_key_that_runs_as_many_as_it_may_gets_429_with_a_time_and_another_key_is_served(
+async def test_a_key_at_its_concurrency_limit_gets_429_and_another_key_is_served(
     metered: tuple[Service, httpx.AsyncClient], engine: EchoEngine
 ) -> None:
     engine.cues["hold"] = Script(hang_at=2)

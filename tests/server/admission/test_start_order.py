@@ -1,4 +1,4 @@
-"""How waiting requests start: as speech or as text, by key, and when the Talker has become faster."""
+"""The start of waiting requests: as speech or text, by key, and after the Talker became faster."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from antiphon_server.errors import Overloaded
 from tests.server.admission.admitting import LIVE, OPTIONAL, append_when_started, controller, settle, started
 
 
-async def test_optional_speech_starts_as_speech_while_a_stream_is_free_and_else_as_text_at_once() -> None:
+async def test_optional_speech_starts_as_speech_if_a_stream_is_free_and_else_as_text() -> None:
     admission = controller(sequences=4, streams=1, queued_requests=10)
     async with AsyncExitStack() as stack:
         assert (await started(stack, admission, OPTIONAL)).kind == "speech"
@@ -29,10 +29,8 @@ async def test_optional_speech_starts_as_speech_while_a_stream_is_free_and_else_
         assert (await started(stack, controller(streams=0), OPTIONAL)).kind == "text"
 
 
-async def test_optional_speech_that_waits_for_a_text_slot_takes_the_stream_that_is_free_when_it_starts() -> (
-    None
-):
-    """The stream comes free before the text slot does: it is decided at the start, and not when it came."""
+async def test_optional_speech_is_decided_when_it_starts() -> None:
+    """The stream becomes free before the text slot does."""
     admission = controller(sequences=2, streams=1, queued_requests=10)
     async with AsyncExitStack() as stack:
         text = await stack.enter_async_context(AsyncExitStack())
@@ -48,7 +46,7 @@ async def test_optional_speech_that_waits_for_a_text_slot_takes_the_stream_that_
         assert (reservation.kind, admission.load.fell_back) == ("speech", 0)
 
 
-async def test_a_key_that_runs_as_many_as_it_may_hears_that_and_not_that_no_slot_is_free() -> None:
+async def test_at_the_deadline_a_key_at_its_limit_gets_429_and_not_503() -> None:
     admission = AdmissionController(Capacity(4, 4, 20, 100, 0.05, 1_000, requests_per_key=1))
     async with AsyncExitStack() as stack:
         first = stack.enter_context(admission.admit(Reservation("a")))
@@ -60,11 +58,11 @@ async def test_a_key_that_runs_as_many_as_it_may_hears_that_and_not_that_no_slot
     assert admission.load.refused == {"key_concurrency": 1}
 
 
-async def test_the_promised_wait_does_not_follow_clients_who_leave_at_once() -> None:
+async def test_retry_after_does_not_follow_clients_that_leave_early() -> None:
     now = 0.0
     admission = AdmissionController(Capacity(1, 1, 0, 0, 30, 0), clock=lambda: now)
 
-    async def promised_s() -> float:
+    async def retry_after_s() -> float:
         async with AsyncExitStack() as stack:
             await started(stack, admission)
             with pytest.raises(Overloaded) as caught:
@@ -75,16 +73,16 @@ async def test_the_promised_wait_does_not_follow_clients_who_leave_at_once() -> 
         async with AsyncExitStack() as stack:
             await started(stack, admission)
             now += 20.0
-    learned = await promised_s()
+    learned = await retry_after_s()
     for _ in range(200):
         with contextlib.suppress(asyncio.CancelledError):
             async with AsyncExitStack() as stack:
                 await started(stack, admission)
                 raise asyncio.CancelledError
-    assert await promised_s() > learned * 0.6
+    assert await retry_after_s() > learned * 0.6
 
 
-async def test_listeners_that_wait_share_one_timer_and_leave_none_behind() -> None:
+async def test_waiting_live_streams_share_one_timer_that_ends_with_them() -> None:
     looks = 0
 
     def frame_time() -> FrameTime:

@@ -96,8 +96,8 @@ class AdmissionMachine(RuleBasedStateMachine):
         self._do(come())
 
     @rule(owner=OWNERS, speech=SPEECH, tokens=st.sampled_from([0, 10, 40, 100]))
-    def come(self, owner: str, speech: SpeechDemand | None, tokens: int) -> None:
-        """Enters and starts at once: streams run out, or the cache does."""
+    def enter_and_wait(self, owner: str, speech: SpeechDemand | None, tokens: int) -> None:
+        """Enter and ask for a slot in one step, so that streams or the cache fill up."""
         before = len(self.inside)
         demand = SpeechDemand(speech.live) if speech else None
         self.enter(speech=demand, choices=1, owner=owner)
@@ -171,13 +171,13 @@ class AdmissionMachine(RuleBasedStateMachine):
 
     @invariant()
     def what_is_held_is_the_estimate_of_what_was_counted(self) -> None:
-        """The estimate is only made again when the answer outgrows it, and is never out of date."""
+        """An estimate is renewed only when the answer outgrows it, and is never out of date."""
         for one in (one.reservation for one in self.inside if one.runs):
             estimate = estimate_cost(one.size, one.speech, CAPACITY, one.tokens, one.frames).resources
             assert one.held == (estimate.speech_part if one.text_is_complete else estimate)
 
     def _fits(self, reservation: Reservation) -> bool:
-        """By the figures alone, whatever the order is."""
+        """By the resources alone, without the order."""
         own = sum(one.runs and one.reservation.owner == reservation.owner for one in self.inside)
         if own >= CAPACITY.requests_per_key:
             return False
@@ -224,7 +224,7 @@ class AdmissionMachine(RuleBasedStateMachine):
         return [among[number % len(among)]] if among else []
 
     def _do(self, step: Coroutine[Any, Any, None]) -> None:
-        """The step, and what it sets going: requests that are refused leave."""
+        """Run the step and the tasks that it wakes. Refused requests leave."""
 
         async def run() -> None:
             await step

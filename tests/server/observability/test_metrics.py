@@ -1,4 +1,4 @@
-"""What `/metrics` says: the names of the plan, bounded labels, ours and the engines' together."""
+"""`/metrics`: its names, its bounded labels, and the engines' metrics beside the server's."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ def samples(text: str) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
     return {(s.name, tuple(sorted(s.labels.items()))): s.value for family in families for s in family.samples}
 
 
-def test_the_names_are_there_before_anything_has_happened() -> None:
+def test_all_metrics_exist_before_the_first_request() -> None:
     text = ServerMetrics("1.2.3").render().decode()
     assert {family.name for family in text_string_to_metric_families(text)} >= OURS
     assert 'version="1.2.3"' in text
 
 
-def test_each_observation_is_counted_where_it_belongs() -> None:
+def test_each_observation_changes_its_metric() -> None:
     metrics = ServerMetrics("x")
     metrics.first_token(0.2)
     metrics.first_audio(0.5)
@@ -119,7 +119,7 @@ def test_the_engine_status_is_read_at_each_scrape() -> None:
     assert found["antiphon_engine_restarts_total", (("stage", "talker"),)] == 1
 
 
-async def test_the_route_joins_ours_and_the_engines_families(client: httpx.AsyncClient) -> None:
+async def test_the_route_has_the_metrics_of_the_server_and_of_the_engines(client: httpx.AsyncClient) -> None:
     response = await client.get("/metrics")
     assert response.status_code == 200
     found = samples(response.text)
@@ -136,7 +136,7 @@ def duration_counts(service: Service) -> dict[str, float]:
     }
 
 
-async def test_chat_requests_are_timed_apart_from_others_and_unknown_paths_are_one_route(
+async def test_durations_are_labelled_by_route_and_unknown_paths_are_one(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "hi"}]})
@@ -150,10 +150,10 @@ async def test_chat_requests_are_timed_apart_from_others_and_unknown_paths_are_o
     }
 
 
-async def test_times_to_the_first_text_and_speech_begin_with_the_first_byte_of_the_request(
+async def test_times_to_first_token_and_audio_start_at_the_first_byte_of_the_request(
     service: Service,
 ) -> None:
-    """The head comes in two pieces, the body in two more, and a quarter of a second passes after each."""
+    """The head arrives in two pieces and the body in two, 0.25 s apart."""
     body = json.dumps({"messages": [{"role": "user", "content": "hi"}], **SPOKEN}).encode()
     head = b"POST /v1/chat/completions HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: %d\r\n" % len(body)
     async with (
@@ -171,9 +171,7 @@ async def test_times_to_the_first_text_and_speech_begin_with_the_first_byte_of_t
     assert found["antiphon_request_duration_seconds_sum", (("route", "/v1/chat/completions"),)] >= 0.7
 
 
-async def test_nothing_that_a_client_sends_makes_a_new_series(
-    service: Service, client: httpx.AsyncClient
-) -> None:
+async def test_no_request_creates_a_new_series(service: Service, client: httpx.AsyncClient) -> None:
     await client.get("/v1/models")
     before = set(samples((await client.get("/metrics")).text))
     for number in range(200):

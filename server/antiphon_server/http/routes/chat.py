@@ -59,7 +59,7 @@ async def create_chat_completion(request: Request) -> Response:
     except ClientDisconnect:
         return Response(status_code=_CLIENT_CLOSED_REQUEST)
     mark("body_read")
-    service.metrics.uploaded(time.monotonic() - request.state.arrived_s)
+    service.metrics.request_uploaded(time.monotonic() - request.state.arrived_s)
     if len(body) <= _SMALL_BODY_BYTES:
         parsed = parse_chat_request(body)
     else:
