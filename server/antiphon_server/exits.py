@@ -65,7 +65,7 @@ class StartupError(Exception):
         return f"{message}\n  hint: {self.hint}" if self.hint else message
 
 
-def report(error: StartupError, err: TextIO | None = None) -> ExitCode:
+def print_error(error: StartupError, err: TextIO | None = None) -> ExitCode:
     """Say it on `err`, standard error by default; the exit code is the error's."""
     print(f"antiphon: {error}", file=err or sys.stderr, flush=True)
     return error.code

@@ -18,7 +18,8 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 
 from antiphon_executor.interface.settings import EngineSettings
-from antiphon_server.config.flags import FlagParser
+from antiphon_server.config.flags import add_settings
+from antiphon_server.config.parser import FlagParser
 from antiphon_server.config.sources import load
 from antiphon_server.process.preflight import listen
 from antiphon_server.process.serve import run
@@ -91,7 +92,7 @@ async def _start(settings: EngineSettings, progress: Callable[[str], None]) -> E
 def main() -> int:
     parser = FlagParser("stand-in", "")
     parser.add_argument("model", type=Path)
-    parser.add_settings()
+    add_settings(parser)
     given = parser.parse(sys.argv[1:])
     settings = load({"engine.model": given.model, **given.settings}).settings
     server = settings.server

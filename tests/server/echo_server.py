@@ -21,7 +21,8 @@ from antiphon_executor.interface.errors import OperatorError
 from antiphon_executor.interface.events import OmniEvent
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.interface.settings import EngineSettings
-from antiphon_server.config.flags import FlagParser
+from antiphon_server.config.flags import add_settings
+from antiphon_server.config.parser import FlagParser
 from antiphon_server.config.sources import load
 from antiphon_server.process.preflight import listen
 from antiphon_server.process.serve import run
@@ -80,7 +81,7 @@ def main() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (int(count), int(count)))
     parser = FlagParser("echo", "")
     parser.add_argument("model", type=Path)
-    parser.add_settings()
+    add_settings(parser)
     given = parser.parse(sys.argv[1:])
     settings = load({"engine.model": given.model, **given.settings}).settings
     server = settings.server

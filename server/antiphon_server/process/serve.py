@@ -29,7 +29,7 @@ from antiphon_server.chat.service import Service
 from antiphon_server.chat.transcripts import Transcripts
 from antiphon_server.config.settings import Settings
 from antiphon_server.errors import ApiError
-from antiphon_server.exits import ExitCode, StartupError, force_exit_after, report
+from antiphon_server.exits import ExitCode, StartupError, force_exit_after, print_error
 from antiphon_server.http.app import create_app
 from antiphon_server.http.descriptors import raise_limit
 from antiphon_server.http.lifecycle import Lifecycle, drain, probe_loop_lag, watch_engine
@@ -116,7 +116,7 @@ class Serving:
             return await self._run()
         except StartupError as error:
             force_exit_after(_WAY_OUT_S, error.code)
-            return report(error, self._console.err)
+            return print_error(error, self._console.err)
 
     async def _run(self) -> ExitCode:
         self._listen_to_signals()

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from antiphon_server.cli.machine import usable_cores, usable_memory_bytes
 from antiphon_server.cli.main import main
 from antiphon_server.cli.plan import read_size
 from antiphon_server.exits import ExitCode
@@ -63,7 +67,51 @@ def test_another_family_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "'whale'" in capsys.readouterr().err
 
 
-def test_one_kind_of_memory_must_be_given(capsys: pytest.CaptureFixture[str]) -> None:
+def test_two_kinds_of_memory_are_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main(["plan", "--sizes", "published"])
+        main(["plan", "--sizes", "published", "--gpu-memory", "80GiB", "--memory", "8GiB"])
     assert "--gpu-memory 80GiB or --memory 8GiB" in capsys.readouterr().err
+
+
+@pytest.fixture
+def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a driver's tool on the PATH that prints the given lines, or fails without any."""
+
+    def install(lines: str) -> None:
+        tool = tmp_path / "nvidia-smi"
+        tool.write_text(f"#!/bin/sh\n{f'echo {shlex.quote(lines)}' if lines else 'exit 9'}\n")
+        tool.chmod(0o755)
+        monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+
+    return install
+
+
+def test_without_a_memory_flag_it_plans_for_the_gpus_of_this_machine(
+    nvidia_smi: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    nvidia_smi("NVIDIA H200, 143771, 580.1\nNVIDIA H200, 143771, 580.1")
+    assert main(["plan", "--sizes", "published", "--tier", "flash"]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("assumed: this machine's 2 x NVIDIA H200, 140.4 GiB each; ")
+    assert "thinker   GPU 0,1" in out
+
+
+def test_gpus_that_this_machine_does_not_have_are_a_shortage(
+    nvidia_smi: Callable[[str], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    nvidia_smi("NVIDIA H200, 143771, 580.1")
+    assert main(["plan", "--sizes", "published", "--tier", "flash"]) == 1
+    assert "short: GPU 1 needed, this machine has 1" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("lines", ["", "NVIDIA GB10, [N/A], 580.1"])
+def test_without_gpu_memory_it_plans_for_the_memory_and_cores_of_this_machine(
+    nvidia_smi: Callable[[str], None], capsys: pytest.CaptureFixture[str], lines: str
+) -> None:
+    nvidia_smi(lines)
+    code = main(["plan", "--tier", "nano", "--json"])
+    plan = json.loads(capsys.readouterr().out)
+    assert code == int(not plan["fits"])
+    assert plan["memory_bytes"] == usable_memory_bytes()
+    assert plan["assumed"].startswith("this machine's CPU, ")
+    assert plan["assumed"].endswith(f"{usable_cores()} cores")

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterator
 from functools import cache
 
-from antiphon_server.config.flags import FlagParser, setting_fields
+from antiphon_server.config.flags import add_settings, setting_fields
+from antiphon_server.config.parser import FlagParser
 from antiphon_server.media import policy
 from tests.project.sources import Source, product
 
@@ -18,7 +19,8 @@ SETTING = re.compile(r"(?<![\w./-])(?:server|chat|media|engine|logs)(?:\.[a-z_]+
 OBJECTS = {"chat.completion", "chat.completion.chunk"}
 # Flags of other programs, by the file that runs or names them.
 OTHERS = {
-    "doctor.py": {"--shm-size", "--query-gpu", "--format"},
+    "checks.py": {"--shm-size"},
+    "machine.py": {"--query-gpu", "--format"},
 }
 
 
@@ -39,10 +41,10 @@ def messages(source: Source) -> Iterator[tuple[int, str]]:
 def setting_flags() -> dict[str, str]:
     """Each flag of `antiphon serve`, and the flag that `--help` names first for the same setting."""
     parser = FlagParser("antiphon serve", "")
-    parser.add_settings()
+    add_settings(parser)
     first: dict[str, str] = {}
     flags = {"--help": "--help"}
-    for action in parser._actions[1:]:
+    for action in (action for action in parser._actions if action.dest == "settings"):
         for name in action.const:
             first.setdefault(name, action.option_strings[0])
         flags |= dict.fromkeys(action.option_strings, first[action.const[0]])

@@ -9,7 +9,8 @@ import pytest
 
 from antiphon_executor.shipped import ANTIPHON_NANO
 from antiphon_server.cli.config import as_json, as_lines_with_origin, schema
-from antiphon_server.config.flags import FlagParser, setting_fields
+from antiphon_server.config.flags import add_settings, setting_fields
+from antiphon_server.config.parser import FlagParser
 from antiphon_server.config.settings import Settings
 from antiphon_server.config.sources import SHORT_NAMES, ConfigError, load
 from antiphon_server.media.policy import MediaPolicy, flag
@@ -28,7 +29,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def parse(*argv: str) -> dict[str, object]:
     parser = FlagParser("antiphon serve", "")
-    parser.add_settings()
+    add_settings(parser)
     return dict(parser.parse(argv).settings)
 
 
@@ -89,7 +90,9 @@ def test_a_kubernetes_service_of_our_name_does_not_set_the_port(monkeypatch: pyt
 
 @pytest.mark.parametrize("short", sorted(SHORT_NAMES))
 def test_every_short_name_stands_for_settings_that_exist(short: str) -> None:
-    assert set(SHORT_NAMES[short]) <= {leaf.name for leaf in setting_fields()}
+    entry = SHORT_NAMES[short]
+    assert set(entry.settings) <= {field.name for field in setting_fields()}
+    assert len(entry.brief) <= 42
 
 
 def test_vllms_flags_reach_the_engine_that_they_mean() -> None:

@@ -1,0 +1,27 @@
+"""`antiphon serve`: check the machine and the checkpoint, then serve until a signal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from antiphon_server.cli.settings_flags import load_settings, settings_parser
+from antiphon_server.config.parser import FlagParser
+
+
+def make_parser() -> FlagParser:
+    return settings_parser("serve", "Serve a model over the OpenAI-compatible API.")
+
+
+def run(argv: Sequence[str]) -> int:
+    parser = make_parser()
+    settings = load_settings(parser, parser.parse(argv)).settings
+    from antiphon_server.process.memory import tune_malloc
+    from antiphon_server.process.preflight import check_before_loading, listen
+
+    tune_malloc()
+    check_before_loading(settings)
+    server = settings.server
+    with listen(server.host, server.port, server.timeouts.stalled_client_s) as sock:
+        from antiphon_server.process.serve import run as serve
+
+        return serve(settings, sock)
