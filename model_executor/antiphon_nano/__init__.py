@@ -1,1 +1,5 @@
-"""How antiphon-nano is made: its domain, its teachers, its training. Not part of the wheel."""
+"""How the model antiphon-nano is made: training data, training, evaluation and export.
+
+Takes: Python packages alone. Gives: the checkpoint that the product ships. Not part of the wheel.
+May import: `antiphon_executor`. No product module imports it.
+"""

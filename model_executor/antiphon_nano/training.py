@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from antiphon_executor.engine.dtype_selection import is_quick_in_bfloat16
-from antiphon_nano.workers import ALONE, Worker
+from antiphon_nano.workers.worker import ALONE, Worker
 
 Step = Callable[[int], Mapping[str, Tensor]]
 """The number of a step → its losses by name, for the log; it has stepped the optimizers itself."""
@@ -102,7 +102,6 @@ class Training:
                 saved = time.monotonic()
         self._seconds += time.monotonic() - saved
         self.save()
-        self._worker.leave()
 
     def save(self) -> None:
         """Writes the checkpoint, whole or not at all. All workers' are alike: the first one writes."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon_nano.export import export
+from antiphon_nano.checkpoint.export import export
 from tests.nano.stages import write_stages
 
 

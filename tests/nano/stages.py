@@ -13,11 +13,11 @@ from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGenera
 from antiphon_executor.tiny import ends, weights
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.speech.recordings import CODES
-from antiphon_nano.speech.talker_start import fresh_talker
-from antiphon_nano.speech.vocoder import fresh_vocoder
+from antiphon_nano.speech.talker.talker_start import fresh_talker
+from antiphon_nano.speech.vocoder.vocoder import fresh_vocoder
 from antiphon_nano.teacher import shard
 from antiphon_nano.teacher.shard import FRAME_SAMPLES, Utterance
-from antiphon_nano.thinker import network
+from antiphon_nano.thinker.network import network
 from antiphon_nano.training import Plan, Training
 
 SAID = ("The dog sleeps.", "Walk slowly to the river.", "The dog sees a cat and walks away.")

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from antiphon_nano.report import record
+from antiphon_nano.judging.report import record
 from antiphon_nano.training import Plan, Training, clipped_step, steps_done, weights
 
 

@@ -1,4 +1,4 @@
-"""Two workers end with one model, and so does one who is alone: that of a batch of all their parts."""
+"""Several workers end with the model that one worker makes of all their parts, or fail together."""
 
 from __future__ import annotations
 
@@ -11,17 +11,27 @@ import pytest
 import torch
 
 from antiphon_nano.training import weights
-from antiphon_nano.workers import Worker
+from antiphon_nano.workers.start import GROUP_VARIABLE
+from antiphon_nano.workers.worker import Worker
 from tests.nano.worker_stage import BATCH, PARTS, STEPS, batch, model_and_optimizer
 from tests.project.sources import ROOT
 
 
+def train(checkpoint: Path, workers: int, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """The stage, alone or in a group."""
+    start = ["-m", "antiphon_nano.workers.start", str(workers)] if workers > 1 else ["-m"]
+    command = [sys.executable, *start, "tests.nano.worker_stage", str(checkpoint), *arguments]
+    paths = {"PYTHONPATH": f"{ROOT}:{ROOT / 'model_executor'}", "OMP_NUM_THREADS": "1"}
+    environment = {name: value for name, value in os.environ.items() if name != GROUP_VARIABLE}
+    return subprocess.run(
+        command, env={**environment, **paths}, capture_output=True, text=True, check=False, timeout=400
+    )
+
+
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_learn_what_one_batch_of_all_parts_teaches(workers: int, tmp_path: Path) -> None:
-    run = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"] if workers == 2 else []
-    command = [sys.executable, *run, "-m", "tests.nano.worker_stage", str(tmp_path / "run")]
-    paths = {"PYTHONPATH": f"{ROOT}:{ROOT / 'model_executor'}", "OMP_NUM_THREADS": "1"}
-    subprocess.run(command, env={**os.environ, **paths}, check=True, timeout=400)
+    done = train(tmp_path / "run", workers)
+    assert done.returncode == 0, done.stderr
 
     model, optimizer = model_and_optimizer()
     for step in range(STEPS):
@@ -35,6 +45,14 @@ def test_workers_learn_what_one_batch_of_all_parts_teaches(workers: int, tmp_pat
     learned = weights(tmp_path / "run", "model")
     for name, wanted in model.state_dict().items():
         torch.testing.assert_close(learned[name], wanted)
+
+
+def test_workers_fail_together(tmp_path: Path) -> None:
+    done = train(tmp_path / "run", 2, "--killed-rank", "1")
+    assert done.returncode == 1
+    assert "worker 1 ended with exit status -9" in done.stderr
+    assert "WorkerLost: another worker of this stage has ended" in done.stderr
+    assert not (tmp_path / "run").exists()
 
 
 def test_parts_that_cannot_be_shared_evenly_are_refused() -> None:

@@ -1,8 +1,10 @@
-"""A stage that can be trained twice: `python -m tests.nano.worker_stage CHECKPOINT`, by some workers."""
+"""A small stage for one or two workers: `python -m tests.nano.worker_stage CHECKPOINT`."""
 
 from __future__ import annotations
 
-import sys
+import argparse
+import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from antiphon_nano.training import Plan, Training, gradient_step
-from antiphon_nano.workers import Worker
+from antiphon_nano.workers.worker import Worker
 
 STEPS, PARTS, BATCH = 4, 2, 6
 
@@ -46,6 +48,10 @@ def model_and_optimizer() -> tuple[Model, torch.optim.AdamW]:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--killed-rank", type=int, help="the worker that is killed in the last step")
+    arguments = parser.parse_args()
     worker = Worker.joined()
     model, optimizer = model_and_optimizer()
 
@@ -53,11 +59,13 @@ def main() -> None:
         parts = worker.share(PARTS)
         loss = torch.stack([model.loss(batch(number, part)) for part in parts]).mean()
         loss.backward()
+        if number == STEPS - 1 and worker.rank == arguments.killed_rank:
+            os.kill(os.getpid(), signal.SIGKILL)
         gradient_step(optimizer, worker=worker)
         return {"loss": loss}
 
     # A constant rate: half a cosine would need a plan on the other side.
-    plan = Plan(Path(sys.argv[1]), STEPS, rate=1e-2, warmup=1, floor=1.0)
+    plan = Plan(arguments.checkpoint, STEPS, rate=1e-2, warmup=1, floor=1.0)
     Training(plan, {"model": model}, {"model": optimizer}, worker).run(step)
 
 

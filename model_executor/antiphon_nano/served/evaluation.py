@@ -15,13 +15,13 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from antiphon_nano.report import record
+from antiphon_nano.judging.report import record
 from antiphon_nano.served import speech_exam
 from antiphon_nano.served.examinee import Examinee, Spoken
 from antiphon_nano.served.running_server import running_server
-from antiphon_nano.thinker import exams
-from antiphon_nano.thinker.evaluation import Marked, figures
-from antiphon_nano.thinker.exams import Exam
+from antiphon_nano.thinker.exams import exams
+from antiphon_nano.thinker.exams.evaluation import Marked, figures
+from antiphon_nano.thinker.exams.exams import Exam
 from antiphon_nano.thinker.hearing.library import Library
 
 REPORT = "report.json"

@@ -11,8 +11,8 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from antiphon_nano import transcript
-from antiphon_nano.report import record
+from antiphon_nano.judging import transcript
+from antiphon_nano.judging.report import record
 from antiphon_nano.served.speech_exam import WORDS
 
 

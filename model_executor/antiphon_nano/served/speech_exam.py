@@ -20,7 +20,7 @@ from antiphon_nano.teacher import shard
 from antiphon_nano.teacher.shard import FRAME_SAMPLES, Utterance
 from antiphon_nano.thinker.asking import copying, numbers, talks
 from antiphon_nano.thinker.dialogue import Dialogue, Turn
-from antiphon_nano.thinker.exams import Exam
+from antiphon_nano.thinker.exams.exams import Exam
 from antiphon_nano.thinker.seeing import pictures
 
 WORDS = ".words.json"

@@ -1,1 +1,5 @@
-"""The voices that antiphon-nano learns to speak with, and their alignment."""
+"""The synthetic voices that antiphon-nano learns from, their alignment, and the file format of speech.
+
+Takes: texts. Gives: shards: speech with the frame in which each token begins.
+May import: `domain`.
+"""

@@ -1,1 +1,5 @@
-"""How antiphon-nano learns to read, listen, see and answer: dialogues, batches, stages, figures."""
+"""Training of the Thinker: reading, listening, looking and answering.
+
+Takes: generated dialogues, pictures and clips, and recorded voices. Gives: `thinker-polished.safetensors`.
+May import: `judging`, `training`, `teacher`, `domain`.
+"""

@@ -1,1 +1,5 @@
-"""What antiphon-nano is asked, and what it answers: dialogues made by chance, kind by kind."""
+"""Questions and their answers as text, one module per kind of question.
+
+Takes: a source of random numbers. Gives: typed dialogues, and the wording of questions about media.
+May import: `thinker.dialogue`, `domain`.
+"""

@@ -8,10 +8,10 @@ from __future__ import annotations
 import random
 
 from antiphon_nano.domain import answers, grammar, words
+from antiphon_nano.thinker.asking import picture_wording as seeing
+from antiphon_nano.thinker.asking import voice_wording as hearing
 from antiphon_nano.thinker.asking.numbers import Asked
 from antiphon_nano.thinker.asking.outside import outside_question
-from antiphon_nano.thinker.hearing import wording as hearing
-from antiphon_nano.thinker.seeing import wording as seeing
 
 _NAME = ("what is your name?", "what are you called?", "do you have a name?", "tell me your name.")
 _WHO = (

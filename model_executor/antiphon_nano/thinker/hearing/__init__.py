@@ -1,1 +1,5 @@
-"""What antiphon-nano hears: voices that ask and read, tones and noise, and the frames made of them."""
+"""Sound: recorded questions and texts in many voices, tones, noise, and log-mel frames.
+
+Takes: shards of speech. Gives: labelled sounds, with question and answer.
+May import: `thinker.asking`, `thinker.dialogue`, `teacher`.
+"""

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 
 from antiphon_nano.domain import answers, corpus, words
 from antiphon_nano.thinker.asking import copying, manners, numbers
+from antiphon_nano.thinker.asking import picture_wording as wording
 from antiphon_nano.thinker.asking.numbers import Asked
-from antiphon_nano.thinker.seeing import wording
 
 UNHEARD = "espeak-en-us+m3"
 """The voice that is judged by, but never learned from."""

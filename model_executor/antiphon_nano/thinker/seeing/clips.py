@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon_nano.domain import answers, words
+from antiphon_nano.thinker.asking import picture_wording as wording
 from antiphon_nano.thinker.asking.numbers import Asked
 from antiphon_nano.thinker.dialogue import Clip, Sound
-from antiphon_nano.thinker.seeing import drawing, patches, things, wording
+from antiphon_nano.thinker.seeing import drawing, patches, things
 from antiphon_nano.thinker.seeing.things import Thing
 from antiphon_nano.thinker.seeing.wear import worn
 

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from antiphon_nano.domain import answers, words
+from antiphon_nano.thinker.asking import picture_wording as wording
 from antiphon_nano.thinker.asking.numbers import Asked
 from antiphon_nano.thinker.dialogue import Picture
-from antiphon_nano.thinker.seeing import drawing, patches, things, wording
+from antiphon_nano.thinker.seeing import drawing, patches, things
 from antiphon_nano.thinker.seeing.things import MOST, Thing
 from antiphon_nano.thinker.seeing.wear import worn
 

@@ -1,0 +1,114 @@
+"""The Talker's lessons out of recordings: each with a voice's reference frames and a conversation before it.
+
+In: recordings with codes, the tokenizer. Out: `Lesson`s, drawn by step, batched by length. The conversation
+is made up, as the Talker must say its text whatever was asked; places of media are rows of nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+from transformers import Qwen2Tokenizer
+
+from antiphon_executor.models.qwen3_5_omni.presets import NANO_MEDIA_ROWS
+from antiphon_nano.speech.recordings import Recordings, chance_of
+from antiphon_nano.speech.talker.lesson import NOTHING, Lesson
+from antiphon_nano.teacher.shard import Utterance
+
+ROWS = 1000
+"""Rows of a batch, about."""
+REFERENCE_FRAMES = (12, 20)
+_TURNS = (1, 1, 1, 2, 3)
+"""Of the user, in a prompt: earlier answers are left out of it."""
+_QUESTION_TOKENS = 24
+_MEDIA_SHARE = 0.5
+_STAMPS = 40
+"""Rows of nothing besides, at most: a video's timestamps, which are never spoken."""
+_LOT = 64
+"""Utterances drawn together and sorted, so that a batch's streams are of about one length."""
+
+
+class LessonBook:
+    """`lessons(step)` is the same whenever it is asked for."""
+
+    def __init__(self, recordings: Recordings, tokenizer: Qwen2Tokenizer) -> None:
+        self._recordings = recordings
+        self._tokenizer = tokenizer
+        self._ids: Mapping[str, int] = tokenizer.get_vocab()
+        self._texts: dict[int, tuple[int, ...]] = {}
+        self._by_voice: dict[str, list[int]] = {}
+        for index in range(len(recordings)):
+            self._by_voice.setdefault(recordings.utterance(index).voice, []).append(index)
+
+    def lessons(self, step: int, conversation: bool) -> list[Lesson]:
+        """One batch. `conversation`: with a user's turn in the prompt, as when serving."""
+        chance = chance_of(2, step)
+        lot = self._recordings.drawn(chance, _LOT)
+        lot.sort(key=self._rows)
+        start = int(chance.integers(len(lot)))
+        return [self._lesson(index, chance, conversation) for index in self._neighbours(lot, start)]
+
+    def lesson(self, index: int, conversation: bool = True) -> Lesson:
+        """One utterance's, its prompt drawn by its index."""
+        return self._lesson(index, chance_of(3, index), conversation)
+
+    def _neighbours(self, lot: Sequence[int], start: int) -> Iterator[int]:
+        longest = 0
+        for count, index in enumerate((*lot[start:], *lot[:start][::-1]), start=1):
+            longest = max(longest, self._rows(index))
+            if count > 1 and count * longest > ROWS:
+                return
+            yield index
+
+    def _rows(self, index: int) -> int:
+        utterance = self._recordings.utterance(index)
+        return utterance.frames + len(utterance.starts) + REFERENCE_FRAMES[1] + 8
+
+    def _lesson(self, index: int, chance: np.random.Generator, conversation: bool) -> Lesson:
+        utterance = self._recordings.utterance(index)
+        return Lesson(
+            opening=(self._ids["<|im_start|>"], *self._tokenizer.encode("system\n")),
+            voice=self._reference(utterance, chance),
+            closing=self._closing(chance, conversation),
+            text=(*self._text(index), self._ids["<tts_text_eod>"]),
+            starts=tuple(utterance.starts),
+            codes=self._recordings.codes(index).numpy(),
+            phonemes=np.array(utterance.phonemes),
+        )
+
+    def _text(self, index: int) -> tuple[int, ...]:
+        if index not in self._texts:
+            self._texts[index] = tuple(self._tokenizer.encode(self._recordings.utterance(index).text))
+        return self._texts[index]
+
+    def _reference(self, utterance: Utterance, chance: np.random.Generator) -> np.ndarray:
+        others = self._by_voice[utterance.voice]
+        codes = self._recordings.codes(others[int(chance.integers(len(others)))]).numpy()
+        length = min(len(codes), int(chance.integers(REFERENCE_FRAMES[0], REFERENCE_FRAMES[1] + 1)))
+        start = int(chance.integers(len(codes) - length + 1))
+        return codes[start : start + length]
+
+    def _closing(self, chance: np.random.Generator, conversation: bool) -> tuple[int, ...]:
+        line = self._tokenizer.encode("\n")
+        ids = [self._ids["<|im_end|>"], *line]
+        turns = int(chance.choice(_TURNS)) if conversation else 0
+        for turn in range(turns):
+            rows = NANO_MEDIA_ROWS if not turn else 0
+            ids += [self._ids["<|im_start|>"], self._ids["user"], *line, *self._question(chance, rows)]
+            ids += [self._ids["<|im_end|>"], *line]
+        ids += [self._ids["<|im_start|>"], self._ids["assistant"], *line]
+        return (*ids, self._ids["<tts_text_bos>"])
+
+    def _question(self, chance: np.random.Generator, most: int) -> list[int]:
+        """`most`: rows of media; as many as that stand for any longer medium."""
+        text = self._text(int(chance.integers(len(self._recordings))))
+        words = list(text[: int(chance.integers(1, _QUESTION_TOKENS))])
+        if not most or chance.random() >= _MEDIA_SHARE:
+            return words
+        kind = "audio" if chance.random() < 0.6 else "vision"
+        rows = most if chance.random() < 0.5 else int(chance.integers(1, most + 1))
+        rows += int(chance.integers(_STAMPS)) if kind == "vision" and chance.random() < 0.4 else 0
+        medium = [self._ids[f"<|{kind}_start|>"], *[NOTHING] * rows, self._ids[f"<|{kind}_end|>"]]
+        alone = kind == "audio" and chance.random() < 0.5
+        return medium if alone else [*medium, *words] if chance.random() < 0.8 else [*words, *medium]

@@ -1,0 +1,156 @@
+"""What the Thinker is judged by, exam by exam, and the gate of each.
+
+In: a source of chance; for what is heard, the judged recordings. Out: dialogues whose last answer is wanted.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from antiphon_nano.domain import answers, corpus
+from antiphon_nano.thinker.asking import copying, manners, numbers, talks
+from antiphon_nano.thinker.asking import voice_wording as wording
+from antiphon_nano.thinker.asking.numbers import Asked
+from antiphon_nano.thinker.dialogue import Dialogue, Part, Turn
+from antiphon_nano.thinker.hearing.library import TEACHERS, Library, Spoken
+from antiphon_nano.thinker.hearing.listening import heard
+from antiphon_nano.thinker.hearing.script import UNHEARD
+from antiphon_nano.thinker.lessons import lessons
+from antiphon_nano.thinker.lessons.sources import Recorded
+from antiphon_nano.thinker.seeing import clips, pictures
+
+_SAID = answers.MIXED[0].removeprefix("i see {thing}").removesuffix("{sentence}")
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """`draw`: a source of chance and how many → dialogues. `gate`: the least share right in percent; of a
+    transcript, the highest word error rate. `part`: what of an answer is marked.
+    """
+
+    name: str
+    gate: float
+    draw: Callable[[random.Random, int], list[Dialogue]]
+    transcript: bool = False
+    part: Callable[[str], str] = str
+
+
+def typed() -> list[Exam]:
+    """Those without media. Sums are worded as never trained, texts to be copied are held out."""
+    return [
+        Exam("arithmetic", 98, _of(lambda chance: numbers.judged_sum(chance, "plus", "minus"))),
+        Exam("products", 98, _of(lambda chance: numbers.judged_sum(chance, "times"))),
+        Exam("counting", 98, _of(numbers.asked_count)),
+        Exam("read aloud", 98, _copies(corpus.held_out(600)[400:])),
+        Exam("read aloud, unseen shapes", 95, _copies(corpus.unseen(200))),
+        Exam("self", 98, _of(lambda chance: manners.asked_self(chance, typed=True))),
+        Exam("refusal", 95, _of(lambda chance: manners.asked_outside(chance, typed=True))),
+        Exam("memory", 95, lambda chance, most: [talks.remembering(chance) for _ in range(most)]),
+    ]
+
+
+def every(library: Library) -> list[Exam]:
+    """`library`: of judged recordings; its sentences are held out, its sums too."""
+    others = [voice for voice in library.voices if voice not in (*TEACHERS, UNHEARD)]
+    taught = [voice for voice in library.voices if voice in TEACHERS]
+    source = Recorded(library)
+    return [
+        *typed(),
+        Exam("pictures", 95, lambda chance, most: [_picture(chance) for _ in range(most)]),
+        Exam("videos", 90, lambda chance, most: [_clip(chance) for _ in range(most)]),
+        Exam("sounds", 90, lambda chance, most: [lessons.sounding(source, chance) for _ in range(most)]),
+        Exam("spoken questions, teacher", 95, _questions(library, taught)),
+        Exam("spoken questions, other voices", 80, _questions(library, others)),
+        Exam("spoken questions, an unheard voice", 80, _questions(library, [UNHEARD])),
+        Exam("transcription, teacher", 10, _sentences(library, taught), transcript=True),
+        Exam("transcription, other voices", 30, _sentences(library, others), transcript=True),
+        *picture_and_speech(library),
+    ]
+
+
+def picture_and_speech(library: Library) -> list[Exam]:
+    """Asked for both at once; each half is marked as it is where it is asked for alone."""
+
+    def draw(chance: random.Random, most: int) -> list[Dialogue]:
+        return [_mixed(library, chance) for _ in range(most)]
+
+    return [
+        Exam("picture and speech, the picture", 95, draw, part=_seen),
+        Exam("picture and speech, the speech", 10, draw, transcript=True, part=_said),
+    ]
+
+
+def _of(maker: Callable[[random.Random], Asked]) -> Callable[[random.Random, int], list[Dialogue]]:
+    return lambda chance, most: [_typed(maker(chance)) for _ in range(most)]
+
+
+def _typed(asked: Asked) -> Dialogue:
+    return Dialogue((Turn((asked.question,), asked.answer),), asked.kind)
+
+
+def _copies(texts: list[str]) -> Callable[[random.Random, int], list[Dialogue]]:
+    return lambda chance, most: [_typed(copying.asked_copy(chance, text)) for text in texts[:most]]
+
+
+def _picture(chance: random.Random) -> Dialogue:
+    scene = pictures.scene(chance)
+    asked = pictures.asked(scene, chance, typed=True)
+    return Dialogue((Turn((pictures.show(scene, chance), asked.question), asked.answer),), "picture")
+
+
+def _clip(chance: random.Random) -> Dialogue:
+    act = clips.act(chance)
+    asked = clips.asked(act, chance)
+    return Dialogue((Turn((clips.show(act, chance), asked.question), asked.answer),), "clip")
+
+
+def _questions(library: Library, voices: list[str]) -> Callable[[random.Random, int], list[Dialogue]]:
+    lines = [line for line in _lines(library, voices) if line.line.kind != "sentence"]
+    return lambda chance, most: [
+        Dialogue((Turn((heard(line.recording),), line.line.answer),), "spoken")
+        for line in chance.sample(lines, min(most, len(lines)))
+    ]
+
+
+def _sentences(library: Library, voices: list[str]) -> Callable[[random.Random, int], list[Dialogue]]:
+    lines = [line for line in _lines(library, voices) if line.line.kind == "sentence"]
+
+    def draw(chance: random.Random, most: int) -> list[Dialogue]:
+        drawn = chance.sample(lines, min(most, len(lines)))
+        text = answers.written(wording.WRITE[0])
+        return [_transcript((heard(line.recording), text), line.recording.text) for line in drawn]
+
+    return draw
+
+
+def _transcript(parts: tuple[Part, ...], text: str) -> Dialogue:
+    return Dialogue((Turn(parts, text),), "transcript")
+
+
+def _mixed(library: Library, chance: random.Random) -> Dialogue:
+    """A picture of one thing, a judged sentence, and the question for both."""
+    scene = pictures.scene(chance)
+    while len(scene.things) != 1:
+        scene = pictures.scene(chance)
+    line = chance.choice(library.of(TEACHERS[0], "sentence"))
+    thing, sentence = f"a {scene.things[0].name}", lessons.opened(line.recording.text)
+    answer = answers.say(answers.MIXED[0], thing=thing, sentence=sentence)
+    parts = (pictures.show(scene, chance), heard(line.recording), answers.written(wording.BOTH[0]))
+    return Dialogue((Turn(parts, answer),), "mix")
+
+
+def _seen(answer: str) -> str:
+    """Of what is answered to a picture and speech, what is said of the picture; all of another answer."""
+    return answer.partition(_SAID)[0]
+
+
+def _said(answer: str) -> str:
+    """What is said of the speech; all of an answer that does not tell it apart."""
+    _, found, sentence = answer.partition(_SAID)
+    return sentence if found else answer
+
+
+def _lines(library: Library, voices: list[str]) -> list[Spoken]:
+    return [line for voice in voices for kind in library.kinds(voice) for line in library.of(voice, kind)]

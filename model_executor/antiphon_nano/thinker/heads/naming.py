@@ -1,0 +1,163 @@
+"""What is heard and seen, in the text's own rows: where a voice says "red", the row is that of " red".
+
+In: sounds, pictures and clips with what training knows of them, the Thinker's text embedding. Out: the rows
+that perfect towers would give, and losses of the towers' own. What the Thinker has learned of words, to copy
+them, to count them, to answer with them, then holds for media too: it need not learn that again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+from transformers import PreTrainedConfig, Qwen2Tokenizer
+
+from antiphon_nano.domain import words
+from antiphon_nano.thinker.dialogue import Clip, Picture, Sound
+from antiphon_nano.thinker.heads.aids import cell_labels, word_loss
+from antiphon_nano.thinker.hearing.listening import VOCABULARY, word_ids
+from antiphon_nano.thinker.seeing.clips import CHANGES
+from antiphon_nano.thinker.seeing.things import GRID
+
+_SHARPNESS = 16.0
+"""Logit of a word whose row is exactly its own; among a thousand others it is then hardly in doubt."""
+_SOUND_NOISE, _PICTURE_NOISE = 1.0, 0.4
+"""At most, of a medium's imagined rows, against what they are themselves."""
+_LONGER = 0.15
+"""Of the words that are imagined: as long as two tokens."""
+
+
+class Naming:
+    """A word is one token of the sound; the central cell of a thing is the sum of its names, of its side in a
+    picture, of its way in a clip; all other tokens have the row of the pad that holds their place.
+    """
+
+    def __init__(self, tokenizer: Qwen2Tokenizer, thinker: PreTrainedConfig) -> None:
+        self._words = [int(thinker.audio_token_id), *_tokens(tokenizer, VOCABULARY)]
+        self._colours, self._shapes = _tokens(tokenizer, words.COLOURS), _tokens(tokenizer, words.SHAPES)
+        self._changes = _tokens(tokenizer, CHANGES)
+        self._down, self._across = (
+            _tokens(tokenizer, ("top", "bottom")),
+            _tokens(tokenizer, ("left", "right")),
+        )
+        self._picture, self._clip = int(thinker.image_token_id), int(thinker.video_token_id)
+
+    def said(self, sounds: Sequence[Sound], lengths: Sequence[int], table: Tensor) -> Tensor:
+        """What perfect ears would give: [tokens of all, width]. `table`: the text embedding. The places of
+        the words are drawn, and how much noise is over the rows of a sound: true ears are never pure.
+        """
+        names = table[self._words]
+        spoken = (_spoken(sound, length) for sound, length in zip(sounds, lengths, strict=True))
+        return torch.cat([_shaken(names[places], _SOUND_NOISE) for places in spoken])
+
+    def shown(self, media: Sequence[Picture | Clip], table: Tensor) -> Tensor:
+        """What perfect eyes would give: [cells of all, width]."""
+        return torch.cat([_shaken(self._rows(medium, table), _PICTURE_NOISE) for medium in media])
+
+    def heard(self, rows: Tensor, sounds: Sequence[Sound], lengths: Sequence[int], table: Tensor) -> Tensor:
+        """Words unlike those said (CTC), and rows unlike those of the words that they are taken for.
+
+        `rows` [tokens of all sounds, width].
+        """
+        names = table[self._words].detach().float()
+        own, size = rows.float(), names.square().sum(1).mean()
+        logits = own @ names.T * (_SHARPNESS / size)
+        with torch.no_grad():
+            likely = logits.softmax(-1)
+            speech = likely.new_tensor([bool(sound.words) for sound in sounds])
+            speech = speech.repeat_interleave(torch.tensor(lengths, device=speech.device))
+            taken, word = likely @ names, speech * (1 - likely[:, 0])
+        away = (own - taken).square().sum(1) / size
+        pulled = [(away * share).sum() / share.sum().clamp(min=1) for share in (speech, word)]
+        return word_loss(logits, sounds, lengths) + torch.stack(pulled).sum()
+
+    def seen(self, rows: Tensor, media: Sequence[Picture | Clip], table: Tensor) -> tuple[Tensor, Tensor]:
+        """`rows` [cells of all media, width]. The loss, and the share of things that are named rightly."""
+        table = table.detach().float()
+        labels = torch.from_numpy(np.concatenate([cell_labels(medium) for medium in media])).to(rows.device)
+        centre, own = labels[:, 2] == 1, rows.float()
+        wanted = torch.cat([self._rows(medium, table) for medium in media])
+        away = (own - wanted).square().sum(1) / table.square().sum(1).mean()
+        losses, right = [_mean(away, centre)], torch.ones_like(centre)
+        for column, tokens in enumerate((self._colours, self._shapes)):
+            named = labels[:, column] * centre
+            names = torch.stack((table[self._picture], *table[tokens]))
+            logits = own @ names.T * (_SHARPNESS / names.square().sum(1).mean())
+            losses.append(_mean(functional.cross_entropy(logits, named, reduction="none"), centre))
+            right &= logits.argmax(-1) == named
+        pictured = [wanted.new_full((len(cell_labels(m)),), isinstance(m, Picture)) for m in media]
+        still = (torch.cat(pictured) > 0) & centre
+        for tokens, side in self._sides(labels[still]):
+            logits = own[still] @ table[tokens].T * (_SHARPNESS / table.square().sum(1).mean())
+            logits = functional.pad(logits, (1, 0), value=_SHARPNESS / 2)
+            losses.append(functional.cross_entropy(logits, side, reduction="sum") / still.sum().clamp(min=1))
+            right[still] &= logits.argmax(-1) == side
+        return torch.stack(losses).sum(), right[centre].float().mean()
+
+    def _sides(self, labels: Tensor) -> list[tuple[list[int], Tensor]]:
+        """Down and across: the tokens of both sides, and of each thing the place of its own among them, from
+        1; 0 in the middle.
+        """
+        first_or_last = torch.tensor((1, 0, 2), device=labels.device)
+        ninth = labels[:, -2]
+        return [
+            (self._down, first_or_last[ninth // GRID]),
+            (self._across, first_or_last[ninth % GRID]),
+        ]
+
+    def _rows(self, medium: Picture | Clip, table: Tensor) -> Tensor:
+        """[cells, width]."""
+        labels = torch.from_numpy(cell_labels(medium)).to(table.device)
+        colour, shape, change = (labels[:, column] for column in (0, 1, -1))
+        names = table[self._colours][colour - 1] + table[self._shapes][shape - 1]
+        if isinstance(medium, Picture):
+            nothing = table[self._picture]
+            for tokens, side in self._sides(labels.clamp(min=0)):
+                names = names + functional.pad(table[tokens], (0, 0, 1, 0))[side]
+        else:
+            nothing = table[self._clip]
+            names = names + table[self._changes][change] * (change >= 0)[:, None]
+        return torch.where((labels[:, 2] == 1)[:, None], names, nothing)
+
+
+def _mean(of_each: Tensor, centre: Tensor) -> Tensor:
+    """Of all cells alike, per thing: with a greater share for those of things, many were named twice."""
+    return of_each.sum() / centre.sum().clamp(min=1)
+
+
+def _shaken(rows: Tensor, most: float) -> Tensor:
+    return rows + most * torch.rand(()) * rows.std() * torch.randn_like(rows)
+
+
+def _spoken(sound: Sound, length: int) -> Tensor:
+    """[length]: 0 where nothing is said, else 1 + the place of a word in `VOCABULARY`."""
+    said = word_ids(sound.words)[:length]
+    places = torch.zeros(length, dtype=torch.long)
+    if not said:
+        return places
+    lead, tail = (torch.rand(2) * 0.25 * max(0, length - 2 * len(said))).tolist()
+    step = (length - lead - tail) / len(said)
+    before = 0
+    for index, word in enumerate(said):
+        repeated = int(index > 0 and said[index - 1] == word and places[before - 1] != 0)
+        drawn = int(lead + (index + float(torch.rand(()))) * step)
+        place = min(max(drawn, before + repeated), length - (len(said) - index))
+        place = max(place, before)
+        places[place] = word + 1
+        before = place + 1
+        if float(torch.rand(())) < _LONGER and before < length - (len(said) - index):
+            places[before] = word + 1
+            before += 1
+    return places
+
+
+def _tokens(tokenizer: Qwen2Tokenizer, named: Sequence[str]) -> list[int]:
+    """Of each word the token that it has inside a sentence. ValueError where it has none."""
+    written = {word.lower(): word for word in words.WORDS}
+    found = [tokenizer.encode(f" {written.get(word, word)}") for word in named]
+    if any(len(ids) != 1 for ids in found):
+        raise ValueError("a word is no token of its own")
+    return [ids[0] for ids in found]

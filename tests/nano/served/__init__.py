@@ -1,0 +1,1 @@
+"""The exported checkpoint behind the server, with and without an engine."""

@@ -1,0 +1,145 @@
+"""The examination through the server: what is sent is what is asked, and answers are marked rightly."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import pytest_asyncio
+import torch
+
+from antiphon_nano.domain import corpus
+from antiphon_nano.domain.tokenizer import nano_tokenizer
+from antiphon_nano.judging.gates import GATES
+from antiphon_nano.served import speech_exam
+from antiphon_nano.served.examinee import Spoken
+from antiphon_nano.served.heard_words import share
+from antiphon_nano.served.request import messages_of
+from antiphon_nano.teacher import shard
+from antiphon_nano.thinker.dialogue import Clip, Dialogue, Sound, Turn, Writer
+from antiphon_nano.thinker.exams import exams
+from antiphon_nano.thinker.exams.evaluation import Marked, figures
+from antiphon_nano.thinker.hearing import tones
+from antiphon_nano.thinker.hearing.library import Library
+from antiphon_nano.thinker.lessons.sources import toned
+from antiphon_nano.thinker.network import network
+from antiphon_nano.thinker.seeing import clips, patches, pictures
+from tests.nano.served.server_path import Served, served
+from tests.server.media.conftest import loader  # noqa: F401
+
+
+@pytest_asyncio.fixture(scope="module")
+async def server(exported: Path, loader) -> Served:  # type: ignore[no-untyped-def]  # noqa: F811
+    return served(exported, loader)
+
+
+def test_frames_are_what_they_were_before_they_were_cut() -> None:
+    frames = np.random.default_rng(0).integers(0, 256, (4, 96, 128, 3), dtype=np.uint8)
+    assert np.array_equal(patches.uncut(patches.cut(frames)), frames)
+
+
+async def test_what_is_sent_is_what_is_asked(server: Served) -> None:
+    """A picture, a clip with a sound and a tone, in two turns; a clip loses little in its encoding."""
+    chance = random.Random(3)
+    scene, act = pictures.scene(chance), clips.act(chance)
+    sound = toned(tones.tone(chance, 1.5))
+    clip = clips.show(act, chance, toned(tones.tone(chance, 2.0)))
+    turns = (
+        Turn((pictures.show(scene, chance), "What do you see?"), pictures.describe(scene)),
+        Turn((clip, sound, "And what do you hear?"), ""),
+    )
+    dialogue = Dialogue(turns, "sent", "Be brief.")
+    tokenizer = nano_tokenizer()
+    trained = Writer(tokenizer, network.nano_config(tokenizer)).prompt(dialogue)
+
+    prompt = await server.prompt(messages_of(dialogue))
+
+    assert prompt.token_ids.tolist() == trained.token_ids.tolist()
+    assert np.array_equal(prompt.positions, trained.positions)
+    (film,) = prompt.videos
+    assert isinstance(clip, Clip)
+    assert (film.pixels - clip.patches.pixels).abs().mean() < 0.1
+    assert prompt.sounds[-1].shape == sound.mel.shape
+    torch.testing.assert_close(prompt.sounds[-1], sound.mel, rtol=0, atol=0.2)
+
+
+def test_every_exam_can_be_sent(stages: Path) -> None:
+    for exam in exams.typed():
+        (dialogue,) = exam.draw(random.Random(1), 1)
+        assert messages_of(dialogue)[-1]["role"] == "user"
+
+
+def test_what_is_said_of_a_picture_and_of_speech_is_marked_apart(stages: Path) -> None:
+    seen, said = exams.picture_and_speech(Library(stages / "speech", stages / "asked", "judged"))
+    wanted = "I see a red star, and you said: he walks home."
+    marked = [
+        Marked("", wanted, "I see a red star, and you said: he walks, home."),
+        Marked("", wanted, "I see a red dot, and you said: he walk home."),
+        Marked("", wanted, "I do not hear anything."),
+    ]
+    assert figures(marked[:2], seen)["right"] == 50.0
+    assert figures(marked[:2], said)["wer"] == pytest.approx(100 / 6, abs=0.01)
+    assert figures(marked[2:], seen)["right"] == 0.0
+    assert figures(marked[2:], said)["wer"] > 100
+
+
+def test_texts_are_held_out_and_closed_questions_have_a_word_that_decides() -> None:
+    aloud, read, unseen, closed = speech_exam.sets(12, exams.typed())
+    kinds = [dialogue.kind for dialogue in aloud.dialogues[:5]]
+    assert kinds == ["sum minus", "sum times", "count", "copy", "memory"]
+    assert len(aloud.dialogues) == len(set(aloud.dialogues)) == 12
+    assert [dialogue.turns[0].answer for dialogue in read.dialogues] == corpus.held_out(12)
+    assert len(unseen.dialogues) == 4
+    for dialogue, word in zip(closed.dialogues, closed.words, strict=True):
+        assert word in dialogue.turns[0].answer.lower().rstrip(".")
+
+
+def test_what_is_said_is_kept_for_the_judge(tmp_path: Path) -> None:
+    said = [Spoken("It is red.", np.full(3000, 0.5, np.float32), "stop")]
+    speech_exam.write(tmp_path / "served-closed", said, ["red"])
+    kept = shard.read(tmp_path / "served-closed")
+    assert [(u.text, u.frames) for u in kept.utterances] == [("It is red.", 2)]
+    assert np.abs(kept.sound(kept.utterances[0])[:3000] - 0.5).max() < 1e-3
+
+
+def test_a_runaway_is_cut_off_or_far_too_long() -> None:
+    def spoken(seconds: float, finish: str = "stop") -> Spoken:
+        return Spoken("It is red.", np.zeros(round(24_000 * seconds), np.float32), finish)
+
+    assert not spoken(1.5).ran_away
+    assert spoken(1.5, "length").ran_away
+    assert spoken(9).ran_away
+
+
+def test_the_word_counts_however_the_judge_spells_it() -> None:
+    assert share(["seven", "gray", "twenty one"], ["The answer is 7.", "It's grey", "It is 20"]) == 200 / 3
+
+
+def test_the_gate_names_what_the_issue_asks_for() -> None:
+    figures = {
+        f"served {name}": {"right": 99.0}
+        for name in (
+            "arithmetic",
+            "pictures",
+            "videos",
+            "spoken questions, teacher",
+            "spoken questions, other voices",
+        )
+    }
+    figures |= {"served transcription, teacher": {"wer": 9.0}, "served runaways": {"runaways": 0}}
+    figures |= {"served-answers": {"wer": 12.0}, "teacher-answers": {"wer": 3.0}}
+    figures |= {"served-read, sentences": {"wer": 12.0}, "natural-heart, all, sentences": {"wer": 3.0}}
+    figures |= {"served-unseen": {"wer": 20.0}, "unseen-heart": {"wer": 2.0}}
+    figures |= {"served-closed, word heard": {"right": 96.0}}
+    assert all(gate.verdict(figures)[0] for gate in GATES["served"])
+    figures["served runaways"] = {"runaways": 1}
+    assert [gate.verdict(figures)[0] for gate in GATES["served"]].count(False) == 1
+
+
+def test_a_sound_that_was_only_features_cannot_be_sent() -> None:
+    import pytest
+
+    with pytest.raises(ValueError, match="no samples"):
+        messages_of(Dialogue((Turn((Sound(torch.zeros(128, 100)),), ""),), "mute"))

@@ -1,0 +1,1 @@
+"""Codec, vocoder and Talker training."""

@@ -1,0 +1,1 @@
+"""The teacher's alignment and the file format of speech."""

@@ -1,0 +1,1 @@
+"""Training data, network, heads and stages of the Thinker."""

@@ -1,0 +1,18 @@
+"""What the towers' heads are taught by media with little in them."""
+
+from __future__ import annotations
+
+import random
+
+import torch
+
+from antiphon_nano.thinker.heads.aids import EyeAids
+from antiphon_nano.thinker.seeing import pictures
+
+
+def test_a_picture_with_nothing_in_it_teaches_without_spoiling_the_sum() -> None:
+    empty = pictures.show(pictures.Scene(()), random.Random(1))
+    losses = dict(EyeAids(8)(torch.randn(len(empty.labels), 8), [empty]))
+    losses.pop("seen")
+    assert "parts" not in losses
+    assert torch.stack(list(losses.values())).isfinite().all()

@@ -1,0 +1,75 @@
+"""Cell by cell, a picture's labels say what has been come upon by then."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+import torch
+
+from antiphon_nano.domain.tokenizer import nano_tokenizer
+from antiphon_nano.thinker.dialogue import Dialogue, Picture, Turn, Writer
+from antiphon_nano.thinker.heads.tallies import Tallies, tallied
+from antiphon_nano.thinker.lessons.sources import Imagination
+from antiphon_nano.thinker.network import network
+from antiphon_nano.thinker.seeing.pictures import Scene
+from antiphon_nano.thinker.seeing.things import Thing
+
+UNKNOWN = -1
+
+
+def shown(*kinds: str) -> Picture:
+    """One thing in each third of a row of six cells, at its left; below it nothing."""
+    things = tuple(Thing(*kind.split(), (2 * place + 0.5) / 6, 0.1, 0.05) for place, kind in enumerate(kinds))
+    return Imagination().picture(Scene(things, (2, 6)), random.Random(0))
+
+
+@pytest.mark.parametrize(
+    ("kinds", "alike", "ranks"),
+    [
+        (("red dot", "red dot", "red dot"), [1, 1], [1, 2, 3]),
+        (("red dot", "red dot", "blue dot"), [1, 0], [1, 2, 3]),
+        (("red dot", "red ring", "red dot"), [0, 0], [1, 1, 2]),
+    ],
+)
+def test_things_are_counted_as_they_are_come_upon(
+    kinds: tuple[str, ...], alike: list[int], ranks: list[int]
+) -> None:
+    found = tallied(shown(*kinds))
+
+    assert found[:, 0].tolist() == [1, 1, 2, 2, 3, 3] + 6 * [3]
+    assert found[:, 1].tolist() == [UNKNOWN, UNKNOWN, alike[0], alike[0]] + 8 * [alike[1]]
+    assert found[[0, 2, 4], 2].tolist() == ranks
+    assert (found[[1, 3, 5], 2] == UNKNOWN).all()
+
+
+def test_states_that_tell_the_tally_have_no_loss() -> None:
+    """Given states that spell out what is asked of them, when the heads read it off, then nothing is lost."""
+    tokenizer = nano_tokenizer()
+    config = network.nano_config(tokenizer)
+    tallies, picture = Tallies(config), shown("red dot", "red dot", "blue ring")
+    asked = Dialogue((Turn((picture, "What do you see?"), "Yes."),), "see")
+    batch = network.Batch.of([Writer(tokenizer, config).sample(asked)])
+    states = torch.zeros(*batch.token_ids.shape, config.text_config.hidden_size)
+    cells = (batch.token_ids[0] == config.image_token_id).nonzero()[:, 0]
+    heads = (tallies.passed, tallies.alike, tallies.rank)
+    for place, head in enumerate(heads):
+        torch.nn.init.zeros_(head.weight)
+        torch.nn.init.zeros_(head.bias)
+        for label in range(head.out_features):
+            head.weight.data[label, 16 * place + label] = 50.0
+    for cell, labels in zip(cells, tallied(picture), strict=True):
+        for place, label in enumerate(labels):
+            states[0, cell, 16 * place + label] = float(label != UNKNOWN)
+
+    assert float(tallies(states, batch)) < 1e-3
+    assert float(tallies(torch.zeros_like(states), batch)) > 1
+
+
+def test_without_a_picture_nothing_is_asked() -> None:
+    tokenizer = nano_tokenizer()
+    config = network.nano_config(tokenizer)
+    typed = Dialogue((Turn(("What is one plus one?",), "Two."),), "sum")
+    batch = network.Batch.of([Writer(tokenizer, config).sample(typed)])
+
+    assert float(Tallies(config)(torch.zeros(1, 1), batch)) == 0
