@@ -37,7 +37,7 @@ class Session:
 
 
 class SessionEngine:
-    """`converse` is a `stage.Converse`. A stream's EOS comes after `speech` frames, never before `tts_eos`.
+    """`run_session` is a `RunSession`. A stream's EOS comes after `speech` frames, never before `tts_eos`.
 
     While `steps` is cleared nothing is computed; while `sent` is, an input is on its way to the engine.
     """
@@ -57,7 +57,7 @@ class SessionEngine:
         self._tts_eos = tts_eos
         self._deliver = deliver
 
-    async def converse(
+    async def run_session(
         self, inputs: AsyncGenerator[StreamingInput], params: SamplingParams, request_id: str
     ) -> AsyncGenerator[Any]:
         check(params)

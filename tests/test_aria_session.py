@@ -22,7 +22,7 @@ from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.reference.speech import family_sampling
 from antiphon_executor.turn.aria_session import PREDICTOR_TEMPERATURE, PREDICTOR_TOP_P, AriaTalker
 from antiphon_executor.turn.slots import SlotTracker
-from antiphon_executor.turn.speech_stream import SpeechEvent, SpokenStream, text_prompt
+from antiphon_executor.turn.speech_stream import SpeechEvent, SpeechStream, text_prompt
 from tests.session_engine import SessionEngine
 
 IM_START, USER, ASSISTANT, IMAGE = 1, 2, 3, 4
@@ -57,8 +57,8 @@ class Frames:
 @dataclass
 class Rig:
     engine: SessionEngine
-    stream: SpokenStream
-    ledger: SlotTracker
+    stream: SpeechStream
+    slots: SlotTracker
     prompt: HiddenStates
 
     async def hear(self) -> list[SpeechEvent]:
@@ -67,10 +67,10 @@ class Rig:
 
     async def speak(self, *pieces: Sequence[int]) -> list[SpeechEvent]:
         """Feeds piece after piece, the last of them final, while it listens."""
-        self.stream.begin(self.prompt)
+        self.stream.set_prompt(self.prompt)
         hearing = asyncio.create_task(self.hear())
         for number, piece in enumerate(pieces, start=1):
-            self.stream.feed(piece, final=number == len(pieces))
+            self.stream.add_text(piece, final=number == len(pieces))
             for _ in range(number % 3):
                 await asyncio.sleep(0)
         return await hearing
@@ -79,17 +79,17 @@ class Rig:
 def make_rig(*, max_frames: int = 100, context: int = 1_000, pages: int = 4, embedding_rows: int = 64) -> Rig:
     frames = Frames()
     engine = SessionEngine(EOS, TTS_EOS, frames.deliver)
-    ledger = SlotTracker(2, pages)
+    slots = SlotTracker(2, pages)
     vocabulary, controls = replace(VOCABULARY, embedding_rows=embedding_rows), frozenset(IDS.controls)
     talker = AriaTalker(
-        engine.converse, ledger, vocabulary, IDS, controls, {"ada": VOICE}, ChunkSize(4, 4),
+        engine.run_session, slots, vocabulary, IDS, controls, {"ada": VOICE}, ChunkSize(4, 4),
         codec_bos=BOS, codec_eos=EOS, max_media_rows=12, max_frames=100, max_tokens=context,
     )  # fmt: skip
     sampling = SpeechSampling("ada", seed=5, max_frames=max_frames)
-    stream = SpokenStream("turn", sampling, talker, frames, slot=2)  # type: ignore[arg-type]
+    stream = SpeechStream("turn", sampling, talker, frames, slot=2)  # type: ignore[arg-type]
     index = np.array([3, 4], np.int32).tobytes()
     ids = np.array(PROMPT, np.int32).tobytes()
-    return Rig(engine, stream, ledger, HiddenStates("turn", ids, b"", index, b"rows", 1, "bfloat16"))
+    return Rig(engine, stream, slots, HiddenStates("turn", ids, b"", index, b"rows", 1, "bfloat16"))
 
 
 async def test_given_six_words_then_two_inputs_carry_them_and_the_first_opens_the_stream() -> None:
@@ -149,7 +149,7 @@ async def test_given_an_answer_without_text_then_the_engine_hears_nothing_of_it(
 
 async def test_given_text_that_comes_late_then_frames_wait_for_their_chunk_alone() -> None:
     rig = make_rig()
-    rig.stream.begin(rig.prompt)
+    rig.stream.set_prompt(rig.prompt)
     heard: list[SpeechEvent] = []
 
     async def listen() -> None:
@@ -157,10 +157,10 @@ async def test_given_text_that_comes_late_then_frames_wait_for_their_chunk_alone
             heard.append(event)
 
     listening = asyncio.create_task(listen())
-    rig.stream.feed([40, 41, 42, 43, 44], final=False)
+    rig.stream.add_text([40, 41, 42, 43, 44], final=False)
     await asyncio.sleep(0.02)
     assert len(heard) == 4
-    rig.stream.feed([], final=True)
+    rig.stream.add_text([], final=True)
     await asyncio.wait_for(listening, 5)
     assert heard[-1] == SpeechEnded("stop", 6)
 
@@ -183,9 +183,9 @@ async def test_given_a_stream_closed_anywhere_then_it_is_aborted_and_nothing_fol
 ) -> None:
     """An input, or an end, behind the abort would open a session that nobody owns."""
     rig = make_rig()
-    rig.engine.while_aborting = lambda: rig.stream.feed(range(44, 60), final=final)
-    rig.stream.begin(rig.prompt)
-    rig.stream.feed([40, 41, 42, 43], final=False)
+    rig.engine.while_aborting = lambda: rig.stream.add_text(range(44, 60), final=final)
+    rig.stream.set_prompt(rig.prompt)
+    rig.stream.add_text([40, 41, 42, 43], final=False)
     running = rig.stream.events()
     for _ in range(min(events, 4)):
         await anext(running)
@@ -198,7 +198,7 @@ async def test_given_a_stream_closed_anywhere_then_it_is_aborted_and_nothing_fol
     assert rig.engine.after_abort == []
     assert rig.engine.aborted == ["turn-speech"]
     await asyncio.gather(*rig.engine.reading, return_exceptions=True)
-    with rig.ledger.lease_pages(4):
+    with rig.slots.lease_pages(4):
         pass
 
 
@@ -206,8 +206,8 @@ async def test_given_a_stream_closed_while_its_last_input_is_on_its_way_then_no_
     rig = make_rig()
     rig.engine.sent.clear()
     rig.engine.while_aborting = rig.engine.sent.set
-    rig.stream.begin(rig.prompt)
-    rig.stream.feed([40], final=True)
+    rig.stream.set_prompt(rig.prompt)
+    rig.stream.add_text([40], final=True)
     running = rig.stream.events()
     await anext(running)
     await running.aclose()
@@ -230,13 +230,13 @@ async def test_given_a_conversation_too_long_to_follow_then_the_turn_is_refused(
 async def test_given_rows_of_other_tokens_then_they_are_not_spoken_from() -> None:
     rig = make_rig()
     rig.prompt = text_prompt(list(PROMPT))
-    with pytest.raises(RuntimeError, match="media rows"):
+    with pytest.raises(RuntimeError, match="hidden states received"):
         await rig.speak([40])
 
 
 async def test_given_more_media_than_the_operator_has_room_for_then_the_turn_is_refused() -> None:
     rig = make_rig(embedding_rows=4)
-    with pytest.raises(InvalidRequest, match="2 media tokens; speech can follow 1"):
+    with pytest.raises(InvalidRequest, match="2 media tokens; a spoken answer allows 1"):
         await rig.speak([40])
 
 

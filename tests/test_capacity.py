@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.engine.measured_capacity import settled
+from antiphon_executor.engine.measured_capacity import cache_capacity
 from antiphon_executor.interface.capacity import CacheCapacity
 from antiphon_executor.models.qwen3_5_omni.presets import published
 from antiphon_executor.planning.kv_pages import cache_pages
@@ -57,7 +57,7 @@ def test_what_vllm_settled_says_what_a_request_takes_of_any_length(row_bytes: in
     longest, span = 65_536, pages.block_tokens
     block_bytes = (pages.request_bytes(2 * span) - pages.request_bytes(span)) // pages.spans
     blocks = 3 * pages.request_bytes(longest) // block_bytes
-    capacity = settled(vllm_config(blocks, 3.0, longest, span), pages.spans)
+    capacity = cache_capacity(vllm_config(blocks, 3.0, longest, span), pages.spans)
     assert capacity is not None
     assert capacity.blocks == blocks - 1
     for tokens in (1, span, 3 * span + 1, longest):
@@ -65,4 +65,4 @@ def test_what_vllm_settled_says_what_a_request_takes_of_any_length(row_bytes: in
 
 
 def test_an_engine_without_a_cache_says_nothing() -> None:
-    assert settled(vllm_config(None, None, 4096, 16), 1) is None
+    assert cache_capacity(vllm_config(None, None, 4096, 16), 1) is None

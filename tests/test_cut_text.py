@@ -18,8 +18,8 @@ def encode(text: str) -> list[int]:
 def closed(before: str, last: str) -> str:
     """One token a character. `last` is what the last delta brings."""
     text = CutText(decode, encode)
-    text.see(encode(before))
-    return decode(text.close(encode(last)))
+    text.remember(encode(before))
+    return decode(text.with_full_stop(encode(last)))
 
 
 @pytest.mark.parametrize(

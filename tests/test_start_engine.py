@@ -17,7 +17,7 @@ from vllm.engine.arg_utils import AsyncEngineArgs
 
 from antiphon_executor.engine import launch as launch_module
 from antiphon_executor.engine import omni_engine as engine_module
-from antiphon_executor.engine.launch import Launch, Plan
+from antiphon_executor.engine.launch import Launcher, StageSpec
 from antiphon_executor.engine.omni_engine import start_engine
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
@@ -53,8 +53,8 @@ class Starts:
         self.failing: set[str] = set()
         self.begun = asyncio.Event()
 
-    async def start(self, name: str, _: Any, __: Any, is_heard: Callable[[], bool]) -> ScriptedStage:
-        self.heard[name] = is_heard
+    async def start(self, name: str, _: Any, __: Any, is_reading: Callable[[], bool]) -> ScriptedStage:
+        self.heard[name] = is_reading
         if name in self.failing:
             raise RuntimeError("no memory left")
         if name in self.hanging:
@@ -186,7 +186,7 @@ async def test_an_engine_that_loads_and_never_answers_is_a_failed_start(
     monkeypatch.setattr(stage_module, "_FIRST_ANSWER_S", 0.1)
     monkeypatch.setattr(loaded, "collective_rpc", never, raising=False)
     loaded.go.set()
-    with pytest.raises(RuntimeError, match="the talker engine has loaded and does not answer"):
+    with pytest.raises(RuntimeError, match="the talker engine has loaded but does not answer"):
         await asyncio.wait_for(start_stage("talker", AsyncEngineArgs(), lambda _: None), 10)
     assert loaded.down.is_set()
 
@@ -204,10 +204,10 @@ async def test_an_end_that_raises_keeps_no_other_engine_alive() -> None:
 async def test_a_stage_that_started_as_the_start_was_cancelled_is_ended(starts: Starts) -> None:
     """Its result is there when the cancellation arrives, in a gathering that is given up."""
     starts.hanging = {"talker"}
-    planned = [Plan("thinker", AsyncEngineArgs(), None), Plan("talker", AsyncEngineArgs(), None)]
+    planned = [StageSpec("thinker", AsyncEngineArgs(), None), StageSpec("talker", AsyncEngineArgs(), None)]
     folder = SocketFolder()
     async with Bridge(folder) as bridge:
-        starting = asyncio.create_task(Launch(lambda _: None, bridge).start_all(planned))
+        starting = asyncio.create_task(Launcher(lambda _: None, bridge).start_all(planned))
         await starts.begun.wait()
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -233,7 +233,7 @@ async def test_a_stage_is_alive_only_while_what_it_sends_is_read(starts: Starts,
     """The reading of its socket once ended silently, and its streams waited for ever."""
     folder = SocketFolder()
     async with Bridge(folder) as bridge:
-        launch, plan = Launch(lambda _: None, bridge), Plan("talker", AsyncEngineArgs(), None)
+        launch, plan = Launcher(lambda _: None, bridge), StageSpec("talker", AsyncEngineArgs(), None)
         await launch.start(plan)
         llm: Any = SimpleNamespace(errored=False)
         stage = Stage("talker", llm, StageMetrics("talker"), starts.heard["talker"])

@@ -12,7 +12,7 @@ import pytest
 
 from antiphon_executor.interface.errors import EngineDead
 from antiphon_executor.stages.restart_policy import RestartPolicy
-from antiphon_executor.stages.supervisor import SupervisedStage, Watch
+from antiphon_executor.stages.supervisor import SupervisedStage, WatchRules
 
 
 class ScriptedEngine:
@@ -30,7 +30,7 @@ class ScriptedEngine:
         if self.hangs:
             await self.goes_on.wait()
 
-    def computed_s(self) -> float:
+    def used_cpu_s(self) -> float:
         return time.monotonic() if self.computes else 0.0
 
     async def end(self) -> None:
@@ -58,8 +58,8 @@ class Workshop:
 async def kept_alive(
     workshop: Workshop, most: int = 3, hang_s: float = 0.2
 ) -> AsyncIterator[SupervisedStage[ScriptedEngine]]:
-    policy = RestartPolicy(most=most, first_s=0.01, longest_s=0.05)
-    watch = Watch(policy, hang_s, stuck_s=0.3, ping_every_s=0.02)
+    policy = RestartPolicy(max_restarts=most, first_s=0.01, longest_s=0.05)
+    watch = WatchRules(policy, hang_s, stuck_s=0.3, ping_every_s=0.02)
     stage = SupervisedStage("talker", workshop.engines[0], workshop.start, watch, workshop.deaths.append)
     task = asyncio.create_task(stage.supervise())
     try:
@@ -192,13 +192,13 @@ async def test_without_restarts_the_first_death_is_the_last() -> None:
 
 
 def test_each_restart_within_the_window_waits_twice_as_long() -> None:
-    policy = RestartPolicy(most=4, window_s=100, first_s=1, longest_s=3)
+    policy = RestartPolicy(max_restarts=4, window_s=100, first_s=1, longest_s=3)
     assert [policy.delay_s(range(1, n + 1), n) for n in (1, 2, 3, 4)] == [1, 2, 3, 3]
     assert policy.delay_s([1, 2, 3, 4, 5], 5) is None
 
 
 def test_deaths_of_long_ago_are_forgiven() -> None:
-    policy = RestartPolicy(most=1, window_s=100, first_s=1)
+    policy = RestartPolicy(max_restarts=1, window_s=100, first_s=1)
     assert policy.delay_s([0, 50], 50) is None
     assert policy.delay_s([0, 150], 150) == 1
 

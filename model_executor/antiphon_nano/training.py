@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from antiphon_executor.engine.dtype_selection import is_quick_in_bfloat16
+from antiphon_executor.engine.dtype_selection import has_fast_bfloat16
 from antiphon_nano.workers.worker import ALONE, Worker
 
 Step = Callable[[int], Mapping[str, Tensor]]
@@ -156,7 +156,7 @@ def best_device() -> torch.device:
 
 def mixed(device: torch.device) -> torch.autocast:
     """Layers in bfloat16, where that is faster: without AVX-512 an encoder took eight times as long."""
-    fast = device.type != "cpu" or is_quick_in_bfloat16()
+    fast = device.type != "cpu" or has_fast_bfloat16()
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
 

@@ -29,17 +29,17 @@ from vllm.v1.engine.llm_engine import LLMEngine
 
 from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.checkpoint.voices import voices_of
-from antiphon_executor.engine.launch import plans
-from antiphon_executor.engine.talker_factory import talker_of
+from antiphon_executor.engine.launch import stage_specs
+from antiphon_executor.engine.talker_factory import make_talker
 from antiphon_executor.interface.events import SpeechDelta
 from antiphon_executor.interface.request import SpeechSampling
 from antiphon_executor.interface.settings import EngineSettings, TalkerSettings, ThinkerSettings
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
 from antiphon_executor.ipc.environment import prepare_environment
 from antiphon_executor.stages.restart_policy import RestartPolicy
-from antiphon_executor.stages.supervisor import SupervisedStage, Watch
+from antiphon_executor.stages.supervisor import SupervisedStage, WatchRules
 from antiphon_executor.turn.slots import SlotTracker
-from antiphon_executor.turn.speech_stream import SpokenStream, text_prompt
+from antiphon_executor.turn.speech_stream import SpeechStream, text_prompt
 
 PARTS = {"model": "backbone", "code_predictor": "predictor", "code2wav": "vocoder"}
 TEXT_TOKENS = 6
@@ -113,7 +113,7 @@ class StepEngine:
                 yield output
             await asyncio.sleep(0)
 
-    async def converse(
+    async def run_session(
         self, inputs: AsyncGenerator[Any], params: SamplingParams, request_id: str
     ) -> AsyncGenerator[Any]:
         """The session's first input is all that the first frames need."""
@@ -139,21 +139,21 @@ def thinking(engine: StepEngine, prompt: list[int]) -> Request:
 
 
 def speaking(engine: StepEngine, settings: EngineSettings, prompt: list[int], bridge: Bridge) -> Request:
-    config, ledger = read_config(settings.model), SlotTracker(settings.talker.streams, 1000)
-    watch = Watch(RestartPolicy(0), 60.0, 3.0)
+    config, slots = read_config(settings.model), SlotTracker(settings.talker.streams, 1000)
+    watch = WatchRules(RestartPolicy(0), 60.0, 3.0)
     stage: Any = SupervisedStage("talker", cast(Any, engine), _never, watch, lambda death: None)
-    talker = talker_of(settings, config, stage, bridge, ledger)
+    talker = make_talker(settings, config, stage, bridge, slots)
     voice = next(voice.id for voice in voices_of(settings.model, config, None) if voice.default)
     words = [token for token in prompt if token < 300][:8]
 
     async def speak() -> None:
         with ExitStack() as leases:
-            slot = leases.enter_context(ledger.lease())
+            slot = leases.enter_context(slots.lease_slot())
             sampling = SpeechSampling(voice, temperature=0, seed=1, max_frames=FRAMES)
-            stream = SpokenStream("speak", sampling, talker, bridge, slot)
+            stream = SpeechStream("speak", sampling, talker, bridge, slot)
             leases.callback(stream.close)
-            stream.begin(text_prompt(prompt))
-            stream.feed(words, final=True)
+            stream.set_prompt(text_prompt(prompt))
+            stream.add_text(words, final=True)
             heard = [event async for event in stream.events()]
             assert any(isinstance(event, SpeechDelta) for event in heard)
 
@@ -172,7 +172,7 @@ async def run(checkpoint: Path, stage: str, question: str, flags: EngineSettings
     folder = SocketFolder()
     prepare_environment(folder.path, on_cpu=current_platform.is_cpu(), streams=flags.talker.streams)
     async with Bridge(folder) as bridge:
-        (plan,) = (plan for plan in plans(flags, read_config(checkpoint), folder) if plan.name == stage)
+        (plan,) = (plan for plan in stage_specs(flags, read_config(checkpoint), folder) if plan.name == stage)
         engine = StepEngine(LLMEngine.from_engine_args(plan.arguments))
         request = thinking(engine, prompt) if stage == "thinker" else speaking(engine, flags, prompt, bridge)
         print("ready", flush=True)

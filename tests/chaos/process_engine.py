@@ -21,7 +21,7 @@ from antiphon_executor.interface.events import OmniEvent, SpeechDelta
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.interface.status import EngineStatus
 from antiphon_executor.stages.restart_policy import RestartPolicy
-from antiphon_executor.stages.supervisor import SupervisedStage, Watch
+from antiphon_executor.stages.supervisor import SupervisedStage, WatchRules
 from tests.echo_engine import EchoEngine
 
 STAGES = ("thinker", "talker")
@@ -60,7 +60,7 @@ class EngineProcess:
             if not await self._process.stdout.readline():
                 raise ConnectionError("the process has gone")
 
-    def computed_s(self) -> float:
+    def used_cpu_s(self) -> float:
         return 0.0
 
     @property
@@ -84,7 +84,7 @@ class EngineOfProcesses(EchoEngine):
     @classmethod
     async def start(cls, folder: Path, hang_s: float) -> EngineOfProcesses:
         policy = RestartPolicy(10_000, first_s=0.05, longest_s=0.05)
-        watch = Watch(policy, hang_s, stuck_s=3.0, ping_every_s=0.1)
+        watch = WatchRules(policy, hang_s, stuck_s=3.0, ping_every_s=0.1)
         stages = {}
         for name in STAGES:
             start = partial(EngineProcess.start, name)

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from antiphon_executor.models.qwen3_omni.dual_track import RowKind, SharedRow, TalkerPrompt
-from antiphon_executor.turn.spoken_tokens import SpeakableText
+from antiphon_executor.turn.spoken_tokens import SpokenTokenFilter
 from tests.talker import tiny_omni as tiny
 from tests.talker.conversation import (
     VOCABULARY,
@@ -160,7 +160,7 @@ def test_generate_of_transformers_gives_its_talker_the_same_text(finish: str) ->
     assert heard.answer == (written if finish == "length" else written[:4])
     ends = frozenset({tiny.IM_END if finish == "length" else written[3]})
     track = [
-        *SpeakableText(lambda _: "", ends, has_stop=False).take(heard.answer, "").token_ids,
+        *SpokenTokenFilter(lambda _: "", ends, has_stop=False).release(heard.answer, "").token_ids,
         tiny.TTS_EOS,
     ]
     if finish == "length":

@@ -23,7 +23,7 @@ def codes(*numbers: int) -> bytes:
 def listen(guard: SpeechGuard, frames: list[tuple[bytes, bytes]]) -> tuple[int, GuardReason] | None:
     """The first verdict and the frame it came with, counted from one."""
     for number, (frame, pcm) in enumerate(frames, start=1):
-        verdict = guard.see(frame, pcm)
+        verdict = guard.check_frame(frame, pcm)
         if verdict:
             return number, verdict
     return None
@@ -35,27 +35,27 @@ def varied(count: int, pcm: bytes = LOUD) -> list[tuple[bytes, bytes]]:
 
 def test_speech_far_longer_than_its_text_is_overlong() -> None:
     guard = SpeechGuard(SETTINGS)
-    guard.text(4, complete=True)
+    guard.set_text(4, complete=True)
     assert listen(guard, varied(1_000)) == (125 + 4 * 25 + 1, "overlong")
 
 
 def test_while_text_may_still_come_nothing_is_overlong() -> None:
     guard = SpeechGuard(SETTINGS)
-    guard.text(1, complete=False)
+    guard.set_text(1, complete=False)
     assert listen(guard, varied(1_000)) is None
 
 
 def test_a_number_in_one_token_read_digit_by_digit_is_no_derailment() -> None:
     """Given '1234567890' in a single token, at eight frames a digit, and a long breath."""
     guard = SpeechGuard(SETTINGS)
-    guard.text(1, complete=True)
+    guard.set_text(1, complete=True)
     assert listen(guard, varied(10 * 8 + 25)) is None
 
 
 @given(st.integers(1, 400), st.floats(1.0, 8.0))
 def test_a_slow_voice_is_no_derailment(tokens: int, frames_per_token: float) -> None:
     guard = SpeechGuard(SETTINGS)
-    guard.text(tokens, complete=True)
+    guard.set_text(tokens, complete=True)
     assert listen(guard, varied(int(tokens * frames_per_token))) is None
 
 
@@ -84,40 +84,40 @@ def test_silence_without_end_is_found_and_a_pause_is_not() -> None:
 def test_a_limit_that_is_not_set_is_not_held() -> None:
     off = GuardSettings(frames_per_token=None, cycle_frames=None, silent_frames=None)
     guard = SpeechGuard(off)
-    guard.text(1, complete=True)
+    guard.set_text(1, complete=True)
     assert listen(guard, [(codes(1, 1), bytes(3840))] * 4_000) is None
 
 
 def test_speech_whose_text_was_cut_ends_at_its_bound() -> None:
     guard = SpeechGuard(SETTINGS)
-    guard.text(5, complete=True)
-    guard.cut(20, uncertainty=0)
+    guard.set_text(5, complete=True)
+    guard.limit_cut_text(20, uncertainty=0)
     assert listen(guard, varied(200)) == (1.3 * 20 + 8, "overlong")
 
 
 def test_speech_whose_text_was_cut_ends_in_a_pause_from_halfway_to_its_bound_on() -> None:
     guard = SpeechGuard(SETTINGS)
-    guard.text(5, complete=True)
-    guard.cut(20, uncertainty=0)
+    guard.set_text(5, complete=True)
+    guard.limit_cut_text(20, uncertainty=0)
     pauses = varied(10) + varied(4, QUIET) + varied(16) + varied(1, QUIET)
     assert listen(guard, pauses) == (31, "overlong")
 
 
 def test_a_voice_that_is_not_known_is_given_more_time() -> None:
     guard = SpeechGuard(SETTINGS)
-    guard.cut(20, uncertainty=1)
+    guard.limit_cut_text(20, uncertainty=1)
     assert listen(guard, varied(200)) == (1.55 * 20 + 8, "overlong")
 
 
 @given(st.integers(1, 400), st.floats(0, 1))
 def test_speech_as_long_as_its_cut_text_takes_is_let_be(frames: int, uncertainty: float) -> None:
     guard = SpeechGuard(SETTINGS)
-    guard.text(1, complete=False)
-    guard.cut(frames, uncertainty)
+    guard.set_text(1, complete=False)
+    guard.limit_cut_text(frames, uncertainty)
     assert listen(guard, varied(frames) + varied(4, QUIET)[: frames // 10]) is None
 
 
 def test_a_whole_text_has_no_such_bound() -> None:
     guard = SpeechGuard(SETTINGS)
-    guard.text(1, complete=True)
+    guard.set_text(1, complete=True)
     assert listen(guard, varied(100) + varied(5, QUIET)) is None

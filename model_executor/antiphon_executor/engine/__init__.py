@@ -1,4 +1,4 @@
-"""The omni engine: starts the Thinker and the Talker and serves requests through both.
+"""The omni engine: starts the Thinker and the Talker and runs requests through both.
 
-In: `EngineSettings`. Out: an engine after `interface.engine`. Imports everything below it.
+In: `EngineSettings`. Out: an `interface.engine.OmniEngine`. Imports every other package of the executor.
 """

@@ -1,7 +1,7 @@
-"""The number format that this machine computes quickly.
+"""Selects float32 on CPUs that are slow in 16 bits.
 
-Without AVX-512, a CPU does arithmetic in bfloat16 by way of float32 and back: antiphon-nano's first sound
-took 1.5 times as long so as in float32 throughout, and four streams at once 1.2 times.
+A CPU without AVX-512 converts bfloat16 to float32 and back for every operation. antiphon-nano's time to first
+audio is 1.5 times as long in bfloat16 there, and four simultaneous streams take 1.2 times as long.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from transformers import PreTrainedConfig
 from antiphon_executor.interface.settings import EngineSettings
 
 
-def is_quick_in_bfloat16() -> bool:
-    """Of this machine's CPU."""
+def has_fast_bfloat16() -> bool:
+    """Whether this machine's CPU has AVX-512."""
     return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
-def for_cpu(settings: EngineSettings, config: PreTrainedConfig) -> EngineSettings:
-    """float32 where `auto` means 16 bits and the CPU is slow in them; all else as it is set."""
-    if is_quick_in_bfloat16() or config.dtype not in (torch.bfloat16, torch.float16):
+def with_cpu_dtypes(settings: EngineSettings, config: PreTrainedConfig) -> EngineSettings:
+    """The settings with `auto` replaced by float32 if it means 16 bits and the CPU is slow in them."""
+    if has_fast_bfloat16() or config.dtype not in (torch.bfloat16, torch.float16):
         return settings
     stages = {
         name: stage.model_copy(update={"dtype": "float32"})

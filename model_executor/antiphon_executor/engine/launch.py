@@ -1,7 +1,4 @@
-"""How the engines of a server start: both at once, or one after the other where each has GPUs of its own.
-
-In: the settings and the bridge's sockets. Out: running stages, and for each a way to start it again.
-"""
+"""Starts the engines of a server: in parallel, or one after the other if they use different GPUs."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from functools import partial
 from transformers import PreTrainedConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 
-from antiphon_executor.engine.talker_factory import talker_arguments
+from antiphon_executor.engine.talker_factory import talker_args
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
 from antiphon_executor.ipc.environment import visible_devices
@@ -22,42 +19,43 @@ from antiphon_executor.stages.thinker_args import thinker_engine_args
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """An engine to start; `devices` as in CUDA_VISIBLE_DEVICES."""
+class StageSpec:
+    """An engine to start. `devices`: its CUDA_VISIBLE_DEVICES, None for all."""
 
     name: str
     arguments: AsyncEngineArgs
     devices: str | None
 
 
-def plans(settings: EngineSettings, config: PreTrainedConfig, folder: SocketFolder) -> list[Plan]:
+def stage_specs(settings: EngineSettings, config: PreTrainedConfig, folder: SocketFolder) -> list[StageSpec]:
+    """The Thinker and, if the server speaks, the Talker."""
     rows = folder.rows if settings.speech else None
-    planned = [Plan("thinker", thinker_engine_args(settings, rows), settings.thinker.device)]
+    specs = [StageSpec("thinker", thinker_engine_args(settings, rows), settings.thinker.device)]
     if settings.speech:
-        planned.append(Plan("talker", talker_arguments(settings, config, folder), settings.talker.device))
-    return planned
+        specs.append(StageSpec("talker", talker_args(settings, config, folder), settings.talker.device))
+    return specs
 
 
-class Launch:
-    """Starts what was planned. The devices of an engine are set for the process: those starts take turns."""
+class Launcher:
+    """Starts engines. Devices are an environment variable of this process, so those starts are serialized."""
 
     def __init__(self, progress: Progress, bridge: Bridge) -> None:
         self._progress = progress
         self._bridge = bridge
-        self._devices = asyncio.Lock()
+        self._device_lock = asyncio.Lock()
 
-    async def start(self, plan: Plan) -> Stage:
-        await self._bridge.resume_reading(plan.name)
-        is_heard = partial(self._bridge.is_reading, plan.name)
-        if plan.devices is None:
-            return await start_stage(plan.name, plan.arguments, self._progress, is_heard)
-        async with self._devices:
-            with visible_devices(plan.devices):
-                return await start_stage(plan.name, plan.arguments, self._progress, is_heard)
+    async def start(self, spec: StageSpec) -> Stage:
+        await self._bridge.resume_reading(spec.name)
+        is_reading = partial(self._bridge.is_reading, spec.name)
+        if spec.devices is None:
+            return await start_stage(spec.name, spec.arguments, self._progress, is_reading)
+        async with self._device_lock:
+            with visible_devices(spec.devices):
+                return await start_stage(spec.name, spec.arguments, self._progress, is_reading)
 
-    async def start_all(self, planned: list[Plan]) -> list[Stage]:
-        """All of them, or none: what had started is ended where another fails. Raises the first failure."""
-        starting = [asyncio.ensure_future(self.start(plan)) for plan in planned]
+    async def start_all(self, specs: list[StageSpec]) -> list[Stage]:
+        """Starts all engines or none: if one fails, the others are ended. Raises the first failure."""
+        starting = [asyncio.ensure_future(self.start(spec)) for spec in specs]
         try:
             started = await asyncio.gather(*starting, return_exceptions=True)
         except asyncio.CancelledError:

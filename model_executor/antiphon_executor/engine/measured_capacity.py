@@ -1,7 +1,4 @@
-"""How much the running engines hold, as vLLM settled it at their start.
-
-In: the stages, and what is known of the checkpoint's layers. Out: an `EngineCapacity`. Pure reading.
-"""
+"""Reads the KV cache capacity of the running engines, as vLLM determined it at start."""
 
 from __future__ import annotations
 
@@ -22,25 +19,25 @@ if TYPE_CHECKING:
 def engine_capacity(
     settings: EngineSettings, config: PreTrainedConfig, engines: Mapping[str, VllmConfig]
 ) -> EngineCapacity:
-    """`engines`: by stage, as they are once the stage is ready."""
+    """`engines`: vLLM's configuration by stage, after the stage has started."""
     interleaved = family_of(config) is QWEN3_5_OMNI
     talker = engines.get("talker")
     return EngineCapacity(
-        thinker=settled(
+        thinker=cache_capacity(
             engines["thinker"],
             thinker_pages(config, settings.thinker).spans,
             shares_prompts=settings.thinker.enable_prefix_caching,
         ),
-        talker=settled(talker, talker_pages(config, settings.talker).spans) if talker else None,
+        talker=cache_capacity(talker, talker_pages(config, settings.talker).spans) if talker else None,
         frame_tokens=2 if interleaved else 1,
     )
 
 
-def settled(vllm: VllmConfig, spans: int, *, shares_prompts: bool = True) -> CacheCapacity | None:
-    """`spans`: groups of layers that keep every token. None where vLLM says nothing of its cache.
+def cache_capacity(vllm: VllmConfig, spans: int, *, shares_prompts: bool = True) -> CacheCapacity | None:
+    """The capacity of one engine; None if vLLM reports no cache. `spans`: layer groups that keep every token.
 
-    vLLM says how many blocks the longest request takes. What those groups do not explain of it is what every
-    request takes, short as it may be.
+    vLLM reports the number of blocks of the longest request. Blocks not explained by `spans` are the fixed
+    number that every request takes, whatever its length.
     """
     cache = vllm.cache_config
     blocks, concurrency = cache.num_gpu_blocks, cache.kv_cache_max_concurrency
@@ -49,7 +46,7 @@ def settled(vllm: VllmConfig, spans: int, *, shares_prompts: bool = True) -> Cac
     longest = round(blocks / concurrency)
     per_token = spans * -(-vllm.model_config.max_model_len // cache.block_size)
     return CacheCapacity(
-        # vLLM keeps one block for itself.
+        # vLLM reserves one block.
         blocks=blocks - 1,
         block_tokens=cache.block_size,
         span_blocks=spans,

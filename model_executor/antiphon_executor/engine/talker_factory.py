@@ -1,7 +1,4 @@
-"""The Talker of a checkpoint's family: how its engine starts, and how streams open in it.
-
-In: the checkpoint's config. Out: engine arguments; a `Talker`. The one place where families part in speech.
-"""
+"""Selects the Talker by model family: its engine arguments and its `Talker`."""
 
 from __future__ import annotations
 
@@ -21,10 +18,8 @@ from antiphon_executor.turn.slots import SlotTracker
 from antiphon_executor.turn.talker_session import Talker
 
 
-def talker_arguments(
-    settings: EngineSettings, config: PreTrainedConfig, folder: SocketFolder
-) -> AsyncEngineArgs:
-    """ARIA's text comes with its session's inputs; the dual track's by a socket of its own."""
+def talker_args(settings: EngineSettings, config: PreTrainedConfig, folder: SocketFolder) -> AsyncEngineArgs:
+    """Arguments of the Talker engine. Only the dual track of Qwen3-Omni has a socket for text."""
     if isinstance(config, Qwen3_5OmniMoeConfig):
         return aria_talker_engine_args(settings, frames_socket=folder.frames, pace_socket=folder.pace)
     return talker_engine_args(
@@ -32,16 +27,16 @@ def talker_arguments(
     )
 
 
-def talker_of(
+def make_talker(
     settings: EngineSettings,
     config: PreTrainedConfig,
     stage: SupervisedStage[Stage],
     bridge: Bridge,
-    ledger: SlotTracker,
+    slots: SlotTracker,
 ) -> Talker:
-    """Raises `OperatorError` where a voice cannot be spoken in."""
+    """Raises `OperatorError` if a voice cannot be used."""
     max_frames = settings.talker.max_frames
     if not isinstance(config, Qwen3_5OmniMoeConfig):
-        return dual_track_talker(config, stage, bridge, ledger, max_frames)
-    known = voice_prompts(settings.model, config, settings.voices)
-    return aria_talker(config, stage, ledger, {one.voice.id: one.prompt for one in known}, max_frames)
+        return dual_track_talker(config, stage, bridge, slots, max_frames)
+    prompts = voice_prompts(settings.model, config, settings.voices)
+    return aria_talker(config, stage, slots, {one.voice.id: one.prompt for one in prompts}, max_frames)

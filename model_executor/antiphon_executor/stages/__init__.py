@@ -1,4 +1,4 @@
-"""A stage is one vLLM engine: its arguments, start, supervision, restarts, metrics.
+"""A stage is one vLLM engine: its arguments, start, supervision, restarts and metrics.
 
-Imports `scheduling`, `checkpoint`, `models`, `ipc`, `interface`.
+In: `EngineSettings`. Out: a running, supervised `Stage`. Imports `scheduling` and everything below it.
 """

@@ -1,7 +1,7 @@
-"""vLLM's worker on a CPU, with requests that have a seed and whose prompt takes more than one step.
+"""vLLM's CPU worker, extended so that requests with a seed may have a prompt of several steps.
 
-vLLM turns a generator's offset back after a step that draws for nothing. A CPU's generators have none: the
-engine died of it. Here their state is put back, so that a seed draws alike however its prompt is cut.
+After a prefill step whose sample is discarded, vLLM resets the generator's offset. CPU generators have no
+offset, so the engine crashed. This worker restores their state; a seed gives the same answer in any chunking.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ CPU_WORKER = "antiphon_executor.stages.cpu_worker.SeededWorker"
 
 
 class SeededRunner(CPUModelRunner):
-    """Draws for prompts that are not complete leave no trace in their generators."""
+    """Restores the generators of requests whose prompt is not complete after each sampling step."""
 
     def _sample(self, logits: Tensor | None, *args: Any, **kwargs: Any) -> SamplerOutput:
         batch = self.input_batch
@@ -39,7 +39,7 @@ class SeededRunner(CPUModelRunner):
 
 
 class SeededWorker(CPUWorker):
-    """Named as `worker_cls`."""
+    """The worker class for `worker_cls` on a CPU."""
 
     def init_device(self) -> None:
         super().init_device()

@@ -1,8 +1,7 @@
-"""How answers are held to a JSON schema: which of vLLM's backends does it, and how it reads a schema.
+"""The structured-output backend for JSON schemas (llguidance), and the form in which it gets a schema.
 
-The backend is fixed: with vLLM's "auto" the first request after a start chooses one for all later ones.
-llguidance computes token masks as they are needed, within limits of its own, so that its compile time grows
-with the schema's size; xgrammar's grows with automaton states times vocabulary.
+With vLLM's "auto" the first request would choose the backend for all others. llguidance computes token masks
+on demand, so compile time grows with the schema, not with automaton states times vocabulary as in xgrammar.
 """
 
 from __future__ import annotations
@@ -12,13 +11,13 @@ from typing import Literal
 
 BACKEND: Literal["guidance"] = "guidance"
 
-# `oneOf` is read as `anyOf`: that the branches of a tagged union exclude each other cannot always be proved.
-_READING = {"coerce_one_of": True}
+# `oneOf` is treated as `anyOf`: llguidance cannot always prove that branches of a tagged union are exclusive.
+_OPTIONS = {"coerce_one_of": True}
 
 
-def as_compiled(schema: str) -> str:
-    """The schema as it goes to vLLM. `schema`: JSON of an object, or `true` or `false`."""
-    read = json.loads(schema)
-    if not isinstance(read, dict):
+def guidance_schema(schema: str) -> str:
+    """The schema as it is passed to vLLM. `schema`: JSON of an object, or `true` or `false`."""
+    parsed = json.loads(schema)
+    if not isinstance(parsed, dict):
         return schema
-    return json.dumps({**read, "x-guidance": _READING})
+    return json.dumps({**parsed, "x-guidance": _OPTIONS})

@@ -1,8 +1,7 @@
-"""A process that prices JSON schemas: it compiles each in a fork of itself, as vLLM will compile it later.
+"""A process that measures the cost of JSON schemas: it compiles each in a fork, as vLLM will later.
 
-In: a tokenizer.json; over a socket, one job after the other: a schema's file and the socket for the verdict.
-Out: per job one `Verdict` as JSON, or a closed socket if the fork passed a limit. No torch, no vLLM.
-A fork ends at its limit of processor time or memory, and as soon as the other end of its socket closes.
+A job is a schema's file and a socket, which gets a `Verdict`, or is closed if the fork reached a limit. A
+fork ends at its CPU or memory limit, or when the other end of its socket closes. Imports no torch, no vLLM.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ from typing import Any
 from llguidance import LLMatcher, LLTokenizer
 
 from antiphon_executor.interface.grammar_verdict import CompileLimits, Flaw, Verdict, encode_verdict
-from antiphon_executor.stages.grammar import as_compiled
+from antiphon_executor.stages.grammar import guidance_schema
 
 _DESCRIPTORS = 2
 _MESSAGE_BYTES = 64
-# Less than the 8 MiB of vLLM's threads: what would overflow their stack has overflowed this one before.
+# Less than the 8 MiB of vLLM's threads, so a schema that would overflow their stack overflows this one first.
 _STACK_BYTES = 2 << 20
 # vLLM's own defaults of `LLMatcher.grammar_from_json_schema`.
 _DEFAULTS: Any = {"whitespace_flexible": True}
@@ -52,7 +51,7 @@ def main() -> int:
     control = socket.socket(fileno=int(sys.argv[1]))
     tokenizer = LLTokenizer(Path(sys.argv[2]).read_text(encoding="utf-8"))
     limits = CompileLimits(**json.loads(sys.argv[3]))
-    # Forks are reaped by the kernel.
+    # The kernel reaps the forks.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     control.send(b"ready")
     while True:
@@ -61,49 +60,49 @@ def main() -> int:
             return 0
         if len(descriptors) == _DESCRIPTORS and os.fork() == 0:
             control.close()
-            _work(tokenizer, limits, *descriptors)
+            _measure_in_fork(tokenizer, limits, *descriptors)
         for descriptor in descriptors:
             os.close(descriptor)
 
 
-def _work(tokenizer: LLTokenizer, limits: CompileLimits, schema: int, reply: int) -> None:
-    """The fork's whole life."""
+def _measure_in_fork(tokenizer: LLTokenizer, limits: CompileLimits, schema: int, reply: int) -> None:
+    """All that the fork does."""
     status = 1
     try:
-        _limit(limits, reply)
-        # The first message says that there is a fork: what ends the socket from here on is a limit.
+        _apply_limits(limits, reply)
+        # After this message, a closed socket means that the fork reached a limit.
         os.write(reply, b"forked")
         text = os.pread(schema, os.fstat(schema).st_size, 0).decode()
-        os.write(reply, encode_verdict(price(tokenizer, text)))
+        os.write(reply, encode_verdict(measure_schema(tokenizer, text)))
         status = 0
     finally:
         os._exit(status)
 
 
-def _limit(limits: CompileLimits, reply: int) -> None:
-    """From here on every overrun ends the process, whatever it is doing, by a signal's default action."""
+def _apply_limits(limits: CompileLimits, reply: int) -> None:
+    """Sets the limits. Exceeding one ends the process by a signal's default action."""
     pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
     memory = pages * resource.getpagesize() + limits.memory_bytes
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     resource.setrlimit(resource.RLIMIT_STACK, (_STACK_BYTES, _STACK_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.setitimer(signal.ITIMER_PROF, limits.cpu_s)
-    # SIGIO when the server closes its end: its client has left, or it has waited long enough.
+    # SIGIO arrives when the server closes its end: the client has left, or a time limit has passed.
     fcntl.fcntl(reply, fcntl.F_SETOWN, os.getpid())
     fcntl.fcntl(reply, fcntl.F_SETFL, fcntl.fcntl(reply, fcntl.F_GETFL) | os.O_ASYNC)
 
 
-def price(tokenizer: LLTokenizer, schema: str) -> Verdict:
-    """What vLLM will do with it: check it in the server's process, compile it in the engine's, fill masks."""
+def measure_schema(tokenizer: LLTokenizer, schema: str) -> Verdict:
+    """Does what vLLM will do: validates the schema, compiles it, and computes token masks."""
     started_at = time.thread_time()
-    grammar = LLMatcher.grammar_from_json_schema(as_compiled(schema), defaults=_DEFAULTS)
+    grammar = LLMatcher.grammar_from_json_schema(guidance_schema(schema), defaults=_DEFAULTS)
     error = LLMatcher.validate_grammar(grammar, None)
     checked_at = time.thread_time()
     if error:
         return Verdict(flaw=_flaw_of(error), check_s=checked_at - started_at)
     matcher = LLMatcher(tokenizer, grammar, log_level=0)
     compiled_at = time.thread_time()
-    step_s, is_stuck = _walk(matcher)
+    step_s, is_stuck = _sample_answer(matcher)
     flaw: Flaw | None = None
     if matcher.is_error():
         flaw = _flaw_of(matcher.get_error())
@@ -114,20 +113,20 @@ def price(tokenizer: LLTokenizer, schema: str) -> Verdict:
     )
 
 
-def _walk(matcher: LLMatcher) -> tuple[float, bool]:
-    """The dearest mask along an answer of random tokens, and whether it came to a point with none allowed."""
-    draw, dearest_s = random.Random(0), 0.0
+def _sample_answer(matcher: LLMatcher) -> tuple[float, bool]:
+    """Seconds of the most expensive mask in an answer of random tokens, and whether no token was allowed."""
+    generator, slowest_s = random.Random(0), 0.0
     for _ in range(_WALK_TOKENS):
         if matcher.is_stopped():
             break
         started_at = time.thread_time()
         mask = matcher.compute_bitmask()
-        dearest_s = max(dearest_s, time.thread_time() - started_at)
+        slowest_s = max(slowest_s, time.thread_time() - started_at)
         allowed = list(_allowed(mask))
         if not allowed:
-            return dearest_s, True
-        matcher.consume_token(draw.choice(allowed))
-    return dearest_s, False
+            return slowest_s, True
+        matcher.consume_token(generator.choice(allowed))
+    return slowest_s, False
 
 
 def _allowed(mask: bytes) -> Iterator[int]:

@@ -1,7 +1,7 @@
-"""vLLM's own Prometheus metrics, one registry a stage, told apart by a `stage` label.
+"""vLLM's Prometheus metrics with one registry per stage and a `stage` label.
 
-vLLM's logger clears its metrics from the global registry whenever a second engine starts; a registry of our
-own for each stage keeps both. Uses the class attributes that vLLM offers for other metric backends.
+vLLM removes its metrics from the global registry when a second engine starts, so each stage has its own.
+Private vLLM names used: `PrometheusStatLogger._gauge_cls`, `._counter_cls`, `._histogram_cls`.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class StageMetrics:
 
     @property
     def stat_logger(self) -> type[PrometheusStatLogger]:
-        """The class that `AsyncLLM(stat_loggers=[...])` takes; it then leaves its own logger out."""
+        """A class for `AsyncLLM(stat_loggers=[...])`, which then does not add its own logger."""
         registry = self._registry
 
         class StageStatLogger(PrometheusStatLogger):
@@ -35,7 +35,7 @@ class StageMetrics:
         return StageStatLogger
 
     def collect(self) -> Iterator[Metric]:
-        """The stage's metric families, every sample with `stage` beside vLLM's labels."""
+        """The stage's metric families, with the label `stage` added to every sample."""
         for family in self._registry.collect():
             labelled = Metric(family.name, family.documentation, family.type, family.unit)
             labelled.samples = [self._labelled(sample) for sample in family.samples]
@@ -45,8 +45,8 @@ class StageMetrics:
         return sample._replace(labels={"stage": self.stage, **sample.labels})
 
 
-def joined(stages: list[StageMetrics]) -> Iterator[Metric]:
-    """All stages' families, one family a name, so that the exposition stays valid."""
+def merged_metrics(stages: list[StageMetrics]) -> Iterator[Metric]:
+    """The metric families of all stages, merged by name as the exposition format requires."""
     families: dict[str, Metric] = {}
     for stage in stages:
         for family in stage.collect():

@@ -1,4 +1,7 @@
-"""One running vLLM engine, and how it starts."""
+"""One running vLLM engine, and how it starts.
+
+Private vLLM names used: `AsyncLLM.renderer`, `.output_processor`, `.errored`.
+"""
 
 from __future__ import annotations
 
@@ -20,50 +23,52 @@ from antiphon_executor.stages.metrics import StageMetrics
 from antiphon_executor.stages.supervisor import SupervisedStage
 from antiphon_executor.stages.worker_report import REPORT
 
-# An engine that has just loaded has nothing else to do.
+# An engine that has just loaded is idle, so it must answer within this time.
 _FIRST_ANSWER_S = 60.0
 
 Progress = Callable[[str], None]
 Generate = Callable[[TokensPrompt, SamplingParams, str], AsyncGenerator[RequestOutput]]
-Converse = Callable[[AsyncGenerator[StreamingInput], SamplingParams, str], AsyncGenerator[RequestOutput]]
+RunSession = Callable[[AsyncGenerator[StreamingInput], SamplingParams, str], AsyncGenerator[RequestOutput]]
 
 
 class Stage:
-    """One running vLLM engine. `is_heard`: whether what its processes send to the server is read there."""
+    """One running vLLM engine. `is_reading`: whether the server still reads the engine's messages."""
 
-    def __init__(self, name: str, llm: AsyncLLM, metrics: StageMetrics, is_heard: Callable[[], bool]) -> None:
+    def __init__(
+        self, name: str, llm: AsyncLLM, metrics: StageMetrics, is_reading: Callable[[], bool]
+    ) -> None:
         self.name = name
         self.llm = llm
         self.metrics = metrics
-        self._is_heard = is_heard
+        self._is_reading = is_reading
         self._processes: tuple[int, ...] = ()
         self.compiling_s = 0.0
 
     async def generate(
         self, prompt: TokensPrompt, params: SamplingParams, request_id: str
     ) -> AsyncGenerator[RequestOutput]:
-        """Outputs of one request. Media are prepared off the event loop; closing it aborts the request.
+        """Outputs of one request. Closing the generator aborts the request.
 
-        InvalidRequest where the prompt leaves no room for an answer.
+        Raises InvalidRequest if the prompt fills the whole context. Media are prepared in another thread.
         """
         (rendered,) = await self.llm.renderer.render_cmpl_async([prompt])
-        check_room(len(rendered.get("prompt_token_ids", ())), self.llm.model_config.max_model_len)
+        check_context(len(rendered.get("prompt_token_ids", ())), self.llm.model_config.max_model_len)
         try:
             async with aclosing(self.llm.generate(rendered, params, request_id)) as outputs:
                 async for output in outputs:
                     yield output
         except (asyncio.CancelledError, GeneratorExit):
-            # vLLM aborts by itself, but not while a request is still on its way to the engine.
+            # vLLM aborts by itself, except while the request is still on its way to the engine.
             await self.llm.abort(request_id)
             raise
 
-    async def converse(
+    async def run_session(
         self, inputs: AsyncGenerator[StreamingInput], params: SamplingParams, request_id: str
     ) -> AsyncGenerator[RequestOutput]:
-        """Outputs of one session: its inputs extend one sequence, each when the one before has been answered.
+        """Outputs of one streaming session, whose inputs extend one sequence one after the other.
 
-        Closing it aborts the session. `inputs` must give nothing more from then on, nor end: vLLM would take
-        what follows for a new request. It has a request of its own for the session's end, from `params`.
+        Closing the generator aborts the session. After that `inputs` must neither yield nor end: vLLM would
+        take either for a new request. `params` are those of the request with which vLLM ends the session.
         """
         try:
             async with aclosing(self.llm.generate(inputs, params, request_id)) as outputs:
@@ -75,20 +80,20 @@ class Stage:
 
     @property
     def alive(self) -> bool:
-        return not self.llm.errored and self._is_heard()
+        return not self.llm.errored and self._is_reading()
 
     async def ping(self) -> None:
-        """Returns when the engine has answered: it does so between two steps."""
+        """Returns when the engine has answered, which it does between two steps."""
         reports = await self.llm.collective_rpc(REPORT)
         self._processes = tuple(process for process, _ in reports)
         self.compiling_s = max((seconds for _, seconds in reports), default=0.0)
 
-    def computed_s(self) -> float:
-        """0 on a GPU: there no step takes seconds, and a thread that waits for one is never idle."""
+    def used_cpu_s(self) -> float:
+        """CPU seconds of the engine's processes. 0 on a GPU, where steps are short."""
         return cpu_time_s(self._processes) if current_platform.is_cpu() else 0.0
 
     async def end(self) -> None:
-        """Ends the engine's processes, off the event loop: vLLM waits for them, and kills what stays."""
+        """Ends the engine's processes. vLLM waits for them in another thread and kills what remains."""
         await asyncio.to_thread(self.llm.shutdown)
 
     @property
@@ -96,8 +101,8 @@ class Stage:
         return self.llm.output_processor.get_num_unfinished_requests()
 
 
-def check_room(prompt_tokens: int, context_tokens: int) -> None:
-    """Of a prompt with its media expanded."""
+def check_context(prompt_tokens: int, context_tokens: int) -> None:
+    """Raises InvalidRequest if the prompt, with its media expanded, fills the context."""
     if prompt_tokens >= context_tokens:
         raise InvalidRequest(
             f"the prompt has {prompt_tokens} tokens with its media; the model's context is {context_tokens} "
@@ -107,8 +112,8 @@ def check_room(prompt_tokens: int, context_tokens: int) -> None:
         )
 
 
-def generate_of(stage: SupervisedStage[Stage]) -> Generate:
-    """`Stage.generate` of the engine that runs when it is called."""
+def current_generate(stage: SupervisedStage[Stage]) -> Generate:
+    """`Stage.generate` of the engine that is running at the time of the call."""
 
     def generate(
         prompt: TokensPrompt, params: SamplingParams, request_id: str
@@ -118,21 +123,21 @@ def generate_of(stage: SupervisedStage[Stage]) -> Generate:
     return generate
 
 
-def converse_of(stage: SupervisedStage[Stage]) -> Converse:
-    """`Stage.converse` of the engine that runs when it is called."""
+def current_run_session(stage: SupervisedStage[Stage]) -> RunSession:
+    """`Stage.run_session` of the engine that is running at the time of the call."""
 
-    def converse(
+    def run_session(
         inputs: AsyncGenerator[StreamingInput], params: SamplingParams, request_id: str
     ) -> AsyncGenerator[RequestOutput]:
-        return stage.engine.converse(inputs, params, request_id)
+        return stage.engine.run_session(inputs, params, request_id)
 
-    return converse
+    return run_session
 
 
 class _Loading:
-    """An engine that loads in a thread, which nothing can stop.
+    """An engine that loads in a thread. Loading cannot be interrupted.
 
-    If its caller has gone by the time it has loaded, it is ended at once.
+    If the caller has abandoned it, the engine is shut down as soon as it has loaded.
     """
 
     def __init__(self, load: Callable[[], AsyncLLM]) -> None:
@@ -151,7 +156,7 @@ class _Loading:
         return loaded
 
     def abandon(self) -> AsyncLLM | None:
-        """-> what had loaded already, for the caller to end."""
+        """Returns the engine if it has already loaded; the caller must shut it down."""
         with self._lock:
             self._abandoned = True
             return self._loaded
@@ -161,9 +166,9 @@ async def start_stage(
     name: str,
     arguments: AsyncEngineArgs,
     progress: Progress,
-    is_heard: Callable[[], bool] = lambda: True,
+    is_reading: Callable[[], bool] = lambda: True,
 ) -> Stage:
-    """Cancelled while the engine loads, it returns at once; the engine then ends as soon as it has loaded."""
+    """Loads an engine. If cancelled, it returns at once and the engine is shut down when it has loaded."""
     progress(f"{name}: loading")
     metrics = StageMetrics(name)
     loading = _Loading(lambda: AsyncLLM.from_engine_args(arguments, stat_loggers=[metrics.stat_logger]))
@@ -174,14 +179,14 @@ async def start_stage(
             await asyncio.to_thread(loaded.shutdown)
         raise
     progress(f"{name}: ready")
-    stage = Stage(name, llm, metrics, is_heard)
-    # It tells of its processes, whose time is looked at when a later ping is not answered.
+    stage = Stage(name, llm, metrics, is_reading)
+    # The answer contains the process ids, whose CPU time is read when a later ping is not answered.
     try:
         async with asyncio.timeout(_FIRST_ANSWER_S):
             await stage.ping()
     except TimeoutError:
         await stage.end()
-        raise RuntimeError(f"the {name} engine has loaded and does not answer") from None
+        raise RuntimeError(f"the {name} engine has loaded but does not answer") from None
     except BaseException:
         await stage.end()
         raise

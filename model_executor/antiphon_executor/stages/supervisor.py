@@ -1,7 +1,6 @@
-"""An engine that is kept alive: watched, pinged, ended when it hangs, started again when it is dead.
+"""Supervises one engine: pings it, ends it if it hangs, and restarts it if it is dead.
 
-In: a running engine, and how to start another. Out: the engine that runs now, or the news that there is none.
-Never decides what a death means for a turn: that is told to `on_death`, before anything else is done.
+`on_death` is called first, so that running requests end; the supervisor itself knows no requests.
 """
 
 from __future__ import annotations
@@ -17,37 +16,37 @@ from antiphon_executor.interface.errors import EngineDead
 from antiphon_executor.stages.restart_policy import RestartPolicy
 
 WATCH_S = 0.1
-_COMPUTES = 0.1  # CPU seconds a second, from which on an engine is in a step; it may share its cores
-STARTING_S = 30.0  # a client that asks while an engine loads is told to come back after this long
+_COMPUTES = 0.1  # CPU seconds per second above which an engine is computing; it may share its cores
+STARTING_S = 30.0  # `Retry-After` for requests that arrive while an engine loads
 
 _log = logging.getLogger("antiphon.engine")
 
 
 class Endable(Protocol):
-    """What holds processes of its own until it is ended."""
+    """An object with processes of its own."""
 
     async def end(self) -> None:
-        """Ends the engine's processes, however it is."""
+        """Ends the engine's processes, in any state."""
         ...
 
 
 class Engine(Endable, Protocol):
-    """What `stage.Stage` is to its supervisor."""
+    """What the supervisor uses of a `stage.Stage`."""
 
     @property
     def alive(self) -> bool: ...
 
     async def ping(self) -> None:
-        """Returns when the engine has answered, between two of its steps."""
+        """Returns when the engine has answered, which it does between two steps."""
         ...
 
-    def computed_s(self) -> float:
-        """CPU time of the engine's processes, if a step may take long on that; a constant if not."""
+    def used_cpu_s(self) -> float:
+        """CPU seconds of the engine's processes if a step may take long; otherwise a constant."""
         ...
 
     @property
     def compiling_s(self) -> float:
-        """For how long the engine has compiled its oldest schema, as of the last ping."""
+        """Seconds that the engine has spent on its oldest schema compilation, as of the last ping."""
         ...
 
 
@@ -55,11 +54,11 @@ E = TypeVar("E", bound=Engine)
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
-    """`hang_s`: an engine that leaves a ping unanswered for this long counts as dead.
+class WatchRules:
+    """When an engine counts as dead or stuck, and how it is restarted.
 
-    `stuck_s`: it counts as stuck after this long without an answer and without computing anything. Pings
-    come `ping_every_s` after the last answer, so that much later at most it is noticed.
+    `hang_s`: seconds without an answer to a ping after which it counts as dead. `stuck_s`: seconds without
+    an answer and without computing after which it counts as stuck. `ping_every_s`: pause between pings.
     """
 
     policy: RestartPolicy
@@ -68,29 +67,29 @@ class Watch:
     ping_every_s: float = 1.0
 
 
-class Silence:
-    """A ping without an answer, and for how long. It begins anew whenever the engine computes meanwhile.
+class UnansweredPing:
+    """Measures how long a ping has gone unanswered without the engine computing.
 
-    A long step on a slow CPU answers no ping until it is over, and nothing is wrong. Time in which this
-    process did not look does not count either: the answer may have been there.
+    An engine in a long step on a slow CPU answers no ping, and nothing is wrong. Time in which this process
+    did not run does not count either: the answer may have been there.
     """
 
-    def __init__(self, computed_s: float) -> None:
+    def __init__(self, cpu_s: float) -> None:
         self.lasted_s = 0.0
         self._looked_at = self._began_at = time.monotonic()
-        self._computed_s = computed_s
+        self._cpu_s = cpu_s
 
-    def goes_on(self, engine: Engine) -> None:
+    def update(self, engine: Engine) -> None:
         """Called every `WATCH_S`."""
-        now, computed_s = time.monotonic(), engine.computed_s()
+        now, cpu_s = time.monotonic(), engine.used_cpu_s()
         self.lasted_s += min(now - self._looked_at, 2 * WATCH_S)
         self._looked_at = now
-        if computed_s - self._computed_s > _COMPUTES * (now - self._began_at):
-            self.lasted_s, self._began_at, self._computed_s = 0.0, now, computed_s
+        if cpu_s - self._cpu_s > _COMPUTES * (now - self._began_at):
+            self.lasted_s, self._began_at, self._cpu_s = 0.0, now, cpu_s
 
 
 async def end_all(engines: Iterable[Endable]) -> None:
-    """Ends all of them, whatever one of them raises: that is logged."""
+    """Ends all engines. An error of one is logged and does not affect the others."""
     ends = await asyncio.gather(*(engine.end() for engine in engines), return_exceptions=True)
     for error in ends:
         if isinstance(error, Exception):
@@ -98,14 +97,14 @@ async def end_all(engines: Iterable[Endable]) -> None:
 
 
 class SupervisedStage(Generic[E]):
-    """One engine by its name, whichever process runs it now. The owner runs `supervise` as a task."""
+    """One engine, across its restarts. The owner runs `supervise` as a task."""
 
     def __init__(
         self,
         name: str,
         engine: E,
         start: Callable[[], Awaitable[E]],
-        watch: Watch,
+        rules: WatchRules,
         on_death: Callable[[EngineDead], None],
     ) -> None:
         self.name = name
@@ -113,15 +112,15 @@ class SupervisedStage(Generic[E]):
         self.given_up = False
         self._engine: E | None = engine
         self._start = start
-        self._watch = watch
+        self._rules = rules
         self._on_death = on_death
         self._deaths: list[float] = []
-        self._silence: Silence | None = None
+        self._unanswered: UnansweredPing | None = None
         self._was_stuck: str | None = None
 
     @property
     def engine(self) -> E:
-        """The running engine. Raises `EngineDead` while there is none."""
+        """The running engine. Raises `EngineDead` if none is running."""
         if self._engine is None or not self._engine.alive:
             raise self.death
         return self._engine
@@ -136,25 +135,25 @@ class SupervisedStage(Generic[E]):
 
     @property
     def stuck(self) -> str | None:
-        """Why the running engine takes no work just now, although it is alive; None while it does."""
+        """Why the engine does no work although it is alive; None if it works or is dead."""
         if not self.alive or self._engine is None:
             return None
-        if self._silence is not None and self._silence.lasted_s > self._watch.stuck_s:
+        if self._unanswered is not None and self._unanswered.lasted_s > self._rules.stuck_s:
             return f"the {self.name} engine does not answer"
-        if self._engine.compiling_s > self._watch.stuck_s:
+        if self._engine.compiling_s > self._rules.stuck_s:
             return f"the {self.name} engine has been compiling a JSON schema for too long"
         return None
 
     async def supervise(self) -> None:
-        """Returns when restarting has been given up; `given_up` says so before any client hears of it."""
+        """Returns when the engine is no longer restarted. `given_up` is set before requests fail."""
         while True:
             if self._engine is not None:
                 await self._until_dead(self._engine)
             now = time.monotonic()
             self._deaths.append(now)
-            delay_s = self._watch.policy.delay_s(self._deaths, now)
+            delay_s = self._rules.policy.delay_s(self._deaths, now)
             self.given_up = delay_s is None
-            await self._bury()
+            await self._end_dead_engine()
             if delay_s is None:
                 _log.error("engine given up", extra={"fields": {"stage": self.name}})
                 return
@@ -166,13 +165,17 @@ class SupervisedStage(Generic[E]):
         if self._engine is not None:
             await end_all([self._engine])
 
-    async def _bury(self) -> None:
-        """Nothing here knows the dead engine afterwards: sockets and threads go with the last who does."""
+    async def _end_dead_engine(self) -> None:
+        """Drops every reference to the engine, because its sockets and threads live as long as one exists."""
         engine, self._engine = self._engine, None
         try:
             self._on_death(self.death)
         except Exception as error:
-            _log.error("a death was not told to all", extra={"fields": {"stage": self.name}}, exc_info=error)
+            _log.error(
+                "not every request was ended after an engine's death",
+                extra={"fields": {"stage": self.name}},
+                exc_info=error,
+            )
         if engine is not None:
             await end_all([engine])
 
@@ -181,42 +184,42 @@ class SupervisedStage(Generic[E]):
         self.restarts += 1
         try:
             self._engine = await self._start()
-        # Whatever a start dies of, it is one more death; its cause is told once, here.
+        # A failed start counts as one more death. Its cause is logged only here.
         except Exception as error:
             _log.error("engine did not start", extra={"fields": {"stage": self.name}}, exc_info=error)
 
     async def _until_dead(self, engine: E) -> None:
-        """Returns when the engine has died, or has not answered a ping in time."""
-        pings = asyncio.create_task(self._until_silent(engine), name=f"ping-{self.name}")
+        """Returns when the engine has died or has not answered a ping within `hang_s`."""
+        pings = asyncio.create_task(self._until_unanswered(engine), name=f"ping-{self.name}")
         try:
             while engine.alive and not pings.done():
                 await asyncio.wait({pings}, timeout=WATCH_S)
-                if self._silence is not None:
-                    self._silence.goes_on(engine)
+                if self._unanswered is not None:
+                    self._unanswered.update(engine)
                 self._log_stuck()
         finally:
             pings.cancel()
             await asyncio.gather(pings, return_exceptions=True)
-            self._silence = None
+            self._unanswered = None
         state = "hangs" if engine.alive else "died"
         _log.error(f"engine {state}", extra={"fields": {"stage": self.name}})
 
     def _log_stuck(self) -> None:
-        """Once when it begins, once when it is over."""
+        """Logs once when the engine becomes stuck and once when it recovers."""
         stuck = self.stuck
         if stuck != self._was_stuck:
             _log.warning(stuck or "engine answers again", extra={"fields": {"stage": self.name}})
         self._was_stuck = stuck
 
-    async def _until_silent(self, engine: E) -> None:
+    async def _until_unanswered(self, engine: E) -> None:
         while True:
-            await asyncio.sleep(self._watch.ping_every_s)
-            self._silence = Silence(engine.computed_s())
+            await asyncio.sleep(self._rules.ping_every_s)
+            self._unanswered = UnansweredPing(engine.used_cpu_s())
             try:
-                async with asyncio.timeout(self._watch.hang_s):
+                async with asyncio.timeout(self._rules.hang_s):
                     await engine.ping()
-                self._silence = None
-            # A ping that fails is answered by `alive`, a moment later; one that does not return is a hang.
+                self._unanswered = None
+            # If a ping fails, `alive` becomes false a moment later; if it does not return, the engine hangs.
             except TimeoutError:
                 return
             except Exception as error:

@@ -1,4 +1,4 @@
-"""How the Talker engine starts, by family."""
+"""The Talker's engine arguments, by model family."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from antiphon_executor.stages.worker_report import EXTENSION
 def talker_engine_args(
     settings: EngineSettings, *, text_socket: str, frames_socket: str, pace_socket: str | None = None
 ) -> AsyncEngineArgs:
-    """Qwen3-Omni's. The sockets: ZeroMQ addresses of the bridge's ends; without the last no cursors come."""
+    """Arguments for Qwen3-Omni. Sockets: ZeroMQ addresses of the bridge. No `pace_socket`: no pacing."""
     return AsyncEngineArgs(
         **_shared(settings),
         hf_overrides=partial(talker_config, limits=_limits(settings)),
@@ -31,7 +31,7 @@ def talker_engine_args(
 def aria_talker_engine_args(
     settings: EngineSettings, *, frames_socket: str, pace_socket: str | None = None
 ) -> AsyncEngineArgs:
-    """Qwen3.5-Omni's; text comes with the session's inputs."""
+    """Arguments for Qwen3.5-Omni, whose text arrives with the session's inputs."""
     return AsyncEngineArgs(
         **_shared(settings),
         hf_overrides=partial(aria_talker_config, limits=_limits(settings)),
@@ -42,7 +42,7 @@ def aria_talker_engine_args(
 
 
 def _sockets(settings: EngineSettings, frames_socket: str, pace_socket: str | None) -> dict[str, Any]:
-    """What every family's scheduler is told."""
+    """The part of `additional_config` that every family's scheduler reads."""
     pace = settings.talker.pace.model_dump()
     return {"frames_socket": frames_socket, "pace_socket": pace_socket, "pace": pace}
 

@@ -1,8 +1,4 @@
-"""The Thinker's engine arguments, out of the operator's settings.
-
-In: `EngineSettings` and the socket on which the bridge waits for media rows. Out: vLLM's `AsyncEngineArgs`.
-Never starts the engine.
-"""
+"""The Thinker's engine arguments (`AsyncEngineArgs`), from the operator's settings."""
 
 from __future__ import annotations
 
@@ -21,12 +17,12 @@ from antiphon_executor.stages.cpu_worker import CPU_WORKER
 from antiphon_executor.stages.grammar import BACKEND
 from antiphon_executor.stages.worker_report import EXTENSION
 
-# Of each kind in one prompt. The context is the true limit; the server's admission has its own.
+# Media of each kind in one prompt. The context is the actual limit; the server's admission has its own.
 MEDIA_PER_PROMPT = 64
 
 
 def thinker_engine_args(settings: EngineSettings, hidden_states_socket: str | None) -> AsyncEngineArgs:
-    """`hidden_states_socket`: ZeroMQ endpoint of the bridge's PULL socket; None where nothing is to speak."""
+    """`hidden_states_socket`: ZeroMQ address of the bridge's PULL socket; None without a Talker."""
     thinker, family = settings.thinker, read_family(settings.model)
     on_cpu = current_platform.is_cpu()
     cache_bytes = thinker.cpu_cache_bytes() if on_cpu else thinker.kv_cache_memory_bytes
@@ -39,12 +35,12 @@ def thinker_engine_args(settings: EngineSettings, hidden_states_socket: str | No
     if on_cpu:
         optional["worker_cls"] = CPU_WORKER
     if thinker.tensor_parallel_size == 1:
-        # On a CPU vLLM's default is a worker process apart, and the two spin while they wait.
+        # On a CPU vLLM's default is a separate worker process, and both processes spin while they wait.
         optional["distributed_executor_backend"] = UniProcExecutor
     if hidden_states_socket is not None:
         optional["kv_transfer_config"] = KVTransferConfig(
             kv_connector=HIDDEN_STATES_CONNECTOR,
-            # A producer: as a consumer, vLLM would expect embeddings from elsewhere and free blocks late.
+            # As a consumer, vLLM would expect embeddings from elsewhere and free blocks late.
             kv_role="kv_producer",
             kv_connector_extra_config={"hidden_states_socket": hidden_states_socket},
         )
@@ -59,7 +55,7 @@ def thinker_engine_args(settings: EngineSettings, hidden_states_socket: str | No
         enable_chunked_prefill=True,
         tensor_parallel_size=thinker.tensor_parallel_size,
         enable_expert_parallel=thinker.enable_expert_parallel,
-        # Compiling for a CPU costs a minute at the start and gains nothing for models that a CPU can serve.
+        # Compilation costs a minute at start and gains nothing for models small enough for a CPU.
         enforce_eager=thinker.enforce_eager or on_cpu,
         gpu_memory_utilization=thinker.gpu_memory_utilization,
         limit_mm_per_prompt=dict.fromkeys(("audio", "image", "video"), MEDIA_PER_PROMPT),

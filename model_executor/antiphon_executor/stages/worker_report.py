@@ -1,4 +1,4 @@
-"""What an engine's worker answers to a ping: vLLM's `worker_extension_cls`, asked between two steps."""
+"""A worker's answer to a ping: its process and its oldest schema compilation."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ EXTENSION = "antiphon_executor.stages.worker_report.WorkerReport"
 
 
 class WorkerReport:
-    """Mixed into vLLM's worker."""
+    """Mixed into vLLM's worker as `worker_extension_cls`; called between two steps."""
 
     def antiphon_report(self) -> tuple[int, float]:
-        """The process, and for how long the oldest schema has been compiled in it."""
+        """The process id, and seconds since its oldest running schema compilation began."""
         return os.getpid(), GRAMMAR_WATCH.oldest_s()

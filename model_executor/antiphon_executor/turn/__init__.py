@@ -1,4 +1,4 @@
-"""One request through both engines: text from the Thinker, speech from the Talker, as one stream of events.
+"""One request through both stages: the Thinker's text and the Talker's speech as one stream of events.
 
-Imports `stages` and everything below it.
+In: an `OmniRequest` and the running stages. Out: `OmniEvent`s. Imports `stages` and everything below it.
 """

@@ -1,7 +1,7 @@
-"""A Qwen3.5-Omni answer in the Talker: one streaming session, whose inputs are ARIA's chunks.
+"""A spoken answer of Qwen3.5-Omni: one streaming session of the Talker, whose inputs are ARIA's chunks.
 
-In: the Thinker's text. Out: how the stream ended. A chunk of text enters as soon as its tokens are known,
-tts_eos behind the last; keys, values and states stay in the engine and are only ever extended.
+A chunk is sent as soon as its text tokens are known; tts_eos follows the last. The engine keeps keys, values
+and recurrent states between inputs and only extends them.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.prompt_embeddings import pages_for
 from antiphon_executor.models.talker.slots import EXTRA_ARG
-from antiphon_executor.stages.stage import Converse, Stage, converse_of
+from antiphon_executor.stages.stage import RunSession, Stage, current_run_session
 from antiphon_executor.stages.supervisor import SupervisedStage
 from antiphon_executor.turn.engine_times import mark_engine_times
 from antiphon_executor.turn.slots import SlotTracker
-from antiphon_executor.turn.talker_session import StreamPlace, ended, stream_sampling
+from antiphon_executor.turn.talker_session import StreamHandle, speech_ended, stream_sampling
 
 PREDICTOR_TEMPERATURE = 0.9
 PREDICTOR_TOP_P = 1.0
@@ -43,13 +43,13 @@ PREDICTOR_TOP_P = 1.0
 
 @dataclass(frozen=True, slots=True)
 class AriaTalker:
-    """What a stream needs of the Talker engine: how to converse with it, and the checkpoint's figures.
+    """The Talker engine of a Qwen3.5-Omni checkpoint.
 
-    `controls`: text ids that are never spoken. `max_tokens`: of a stream's whole sequence.
+    `controls`: text ids that are never spoken. `max_tokens`: limit of a stream's whole sequence.
     """
 
-    converse: Converse
-    ledger: SlotTracker
+    run_session: RunSession
+    slots: SlotTracker
     vocabulary: AriaVocabulary
     ids: PromptIds
     controls: frozenset[int]
@@ -61,31 +61,31 @@ class AriaTalker:
     max_frames: int
     max_tokens: int
 
-    def session(self, place: StreamPlace, sampling: SpeechSampling) -> AriaSession:
-        return AriaSession(self, place, sampling)
+    def session(self, stream: StreamHandle, sampling: SpeechSampling) -> AriaSession:
+        return AriaSession(self, stream, sampling)
 
 
 def aria_talker(
     config: Qwen3_5OmniMoeConfig,
     talker: SupervisedStage[Stage],
-    ledger: SlotTracker,
+    slots: SlotTracker,
     voices: Mapping[str, VoicePrompt],
     max_frames: int,
 ) -> AriaTalker:
-    """The Talker of a checkpoint with `config`, whichever engine runs it. `voices` by id.
+    """The Talker of a checkpoint with `config`. It stays valid when `talker` restarts. `voices`: by id.
 
-    `OperatorError` where a voice has more frames than rows can be given to a prompt.
+    Raises `OperatorError` if a voice has more frames than `talker.media_rows` allows.
     """
     speech, model = config.talker_config, talker.engine.llm.model_config
     vocabulary: AriaVocabulary = model.hf_config.vocabulary
     for name, voice in voices.items():
         if len(voice.codes) > vocabulary.embedding_rows:
-            problem = f"the voice {name} has {len(voice.codes)} frames, talker.media_rows are"
-            raise OperatorError(f"{problem} {vocabulary.embedding_rows}")
+            frames, limit = len(voice.codes), vocabulary.embedding_rows
+            raise OperatorError(f"the voice {name} has {frames} frames; talker.media_rows allows {limit}")
     ids = PromptIds.of(config)
     return AriaTalker(
-        converse=converse_of(talker),
-        ledger=ledger,
+        run_session=current_run_session(talker),
+        slots=slots,
         vocabulary=vocabulary,
         ids=ids,
         controls=frozenset((*ids.controls, config.im_end_token_id)),
@@ -100,20 +100,20 @@ def aria_talker(
 
 
 class AriaSession:
-    """One answer; a `SpeechSession`."""
+    """One spoken answer; a `SpeechSession`."""
 
-    def __init__(self, talker: AriaTalker, place: StreamPlace, sampling: SpeechSampling) -> None:
+    def __init__(self, talker: AriaTalker, stream: StreamHandle, sampling: SpeechSampling) -> None:
         self._talker = talker
-        self._place = place
+        self._stream = stream
         self._sampling = sampling
         self._text = TextChunker(
             talker.size.text, talker.ids.tts_eos, talker.vocabulary.text, controls=talker.controls
         )
 
-    def feed(self, token_ids: Sequence[int], *, final: bool) -> None:
+    def add_text(self, token_ids: Sequence[int], *, final: bool) -> None:
         self._text.add_tokens(token_ids, final=final)
 
-    async def speak(self, prompt: HiddenStates) -> SpeechEnded:
+    async def generate_speech(self, prompt: HiddenStates) -> SpeechEnded:
         talker = self._talker
         aria = self._aria_prompt(prompt)
         voice = talker.voices[self._sampling.voice]
@@ -124,47 +124,51 @@ class AriaSession:
             max_frames=min(self._sampling.max_frames, talker.max_frames),
             max_tokens=talker.max_tokens,
         )
-        with talker.ledger.lease_pages(pages_for(len(voice.codes) + len(aria.media_index))):
-            return await self._converse(inputs, self._start(aria, voice, prompt))
+        with talker.slots.lease_pages(pages_for(len(voice.codes) + len(aria.media_index))):
+            return await self._run_session(inputs, self._start(aria, voice, prompt))
 
-    def text_tokens(self, frames: int) -> int:
+    def consumed_tokens(self, frames: int) -> int:
         return self._text.tokens_up_to(min(self._talker.size.text_before(frames), self._text.entered))
 
-    def close(self) -> None:
+    def close_input(self) -> None:
         self._text.close()
 
-    async def _converse(self, inputs: AriaSessionInputs, start: AriaStart) -> SpeechEnded:
-        """Each output brings the tokens drawn since the one before, whichever input they follow."""
+    async def _run_session(self, inputs: AriaSessionInputs, start: AriaStart) -> SpeechEnded:
+        """Counts the sampled tokens. Each output has those since the previous one, over all inputs."""
         tokens, reason = 0, None
-        outputs = self._talker.converse(
-            self._entering(inputs, start), self._params(max_tokens=1), f"{self._place.request_id}-speech"
+        outputs = self._talker.run_session(
+            self._session_inputs(inputs, start),
+            self._params(max_tokens=1),
+            f"{self._stream.request_id}-speech",
         )
         async with aclosing(outputs):
             async for output in outputs:
-                mark_engine_times(self._place.on_mark, "talker", output)
+                mark_engine_times(self._stream.on_mark, "talker", output)
                 for choice in output.outputs:
                     tokens += len(choice.token_ids)
                     reason = choice.finish_reason
-                    # A session goes on after each input's end, and would wait for ever after this one.
+                    # A session continues after each input's end; after an error it would wait without end.
                     if reason not in (None, "stop", "length"):
-                        return ended(reason, tokens)
-        return ended(reason, tokens) if self._text.entered else SpeechEnded("stop", 0)
+                        return speech_ended(reason, tokens)
+        return speech_ended(reason, tokens) if self._text.entered else SpeechEnded("stop", 0)
 
-    async def _entering(self, inputs: AriaSessionInputs, start: AriaStart) -> AsyncGenerator[StreamingInput]:
-        """The engine takes them as they come, ahead of the frames, and keeps the lists it is given.
+    async def _session_inputs(
+        self, inputs: AriaSessionInputs, start: AriaStart
+    ) -> AsyncGenerator[StreamingInput]:
+        """The session's inputs, ahead of their frames. vLLM keeps and extends the lists that it receives.
 
-        Behind an abort there is not even an end: the engine would take either for a new request.
+        After an abort the generator neither yields nor ends: vLLM would take either for a new request.
         """
         opening = {EXTRA_ARG: msgspec.msgpack.encode(start)}
         async with aclosing(self._text.chunks()) as chunks:
             async for chunk in chunks:
-                entering = inputs.add(chunk)
-                if entering is None:
+                added = inputs.add(chunk)
+                if added is None:
                     break
-                params = self._params(entering.frames, opening)
-                if opening and self._place.on_mark is not None:
-                    self._place.on_mark("talker_asked", time.monotonic())
-                yield StreamingInput(tokens_input(entering.token_ids), params)
+                params = self._params(added.frames, opening)
+                if opening and self._stream.on_mark is not None:
+                    self._stream.on_mark("talker_asked", time.monotonic())
+                yield StreamingInput(tokens_input(added.token_ids), params)
                 opening = {}
                 if inputs.full:
                     break
@@ -186,7 +190,7 @@ class AriaSession:
             np.frombuffer(prompt.prompt_token_ids, np.int32),
             talker.ids,
             talker.vocabulary,
-            slot=self._place.slot,
+            slot=self._stream.slot,
             voice=talker.voices[self._sampling.voice],
             max_media_rows=talker.max_media_rows,
             codec_bos=talker.codec_bos,
@@ -194,13 +198,13 @@ class AriaSession:
 
     def _start(self, aria: AriaPrompt, voice: VoicePrompt, prompt: HiddenStates) -> AriaStart:
         return AriaStart(
-            stream=self._place.number,
-            slot=self._place.slot,
+            stream=self._stream.number,
+            slot=self._stream.slot,
             voice_codes=voice.codes.astype(np.int16).tobytes(),
-            media_rows=_rows(prompt, aria.media_index),
+            media_rows=_media_rows(prompt, aria.media_index),
             media_dtype=prompt.dtype,
             prompt_tokens=len(aria.token_ids),
-            live=self._place.live,
+            live=self._stream.live,
             sampling=stream_sampling(
                 self._sampling,
                 predictor_temperature=PREDICTOR_TEMPERATURE,
@@ -209,15 +213,17 @@ class AriaSession:
         )
 
 
-def _rows(prompt: HiddenStates, media_index: NDArray[np.int32]) -> bytes:
-    """The Thinker's worker sends the rows that the Talker's prompt names: both cut to the same cap.
+def _media_rows(prompt: HiddenStates, media_index: NDArray[np.int32]) -> bytes:
+    """The hidden states of the Talker prompt's media tokens. Both sides apply the model's own maximum.
 
-    InvalidRequest where the operator's cap is lower still, and they are too many.
+    Raises InvalidRequest if there are more than the operator's `talker.media_rows` allows.
     """
-    came = np.frombuffer(prompt.row_index, np.int32)
-    if len(came) > len(media_index):
-        most = len(media_index)
-        raise InvalidRequest(f"the conversation has {len(came)} media tokens; speech can follow {most}")
-    if not np.array_equal(came, media_index):
-        raise RuntimeError("the media rows that came are not those of the Talker's prompt")
+    received = np.frombuffer(prompt.row_index, np.int32)
+    if len(received) > len(media_index):
+        limit = len(media_index)
+        raise InvalidRequest(
+            f"the conversation has {len(received)} media tokens; a spoken answer allows {limit}"
+        )
+    if not np.array_equal(received, media_index):
+        raise RuntimeError("the hidden states received are not those of the Talker's prompt")
     return prompt.rows

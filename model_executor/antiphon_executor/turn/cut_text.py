@@ -1,7 +1,7 @@
-"""The end of a text that was cut short, as the Talker reads it: closed like a whole sentence.
+"""Ends a cut text with a full stop for the Talker.
 
-In: the last tokens before the cut. Out: what the Talker reads in their place. It has learned to end behind a
-full stop; behind half a sentence it may speak on and on. The transcript stays as it is.
+The Talker was trained to end after a full stop; after half a sentence it may not end. The transcript does not
+change.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ Decode = Callable[[list[int]], str]
 
 
 class CutText:
-    """One answer's. `see` what is spoken; `close` where it is cut."""
+    """The text of one answer: `remember` what is spoken, then `with_full_stop` if it is cut."""
 
     def __init__(self, decode: Decode, encode: Encode) -> None:
         self._decode = decode
         self._encode = encode
         self._read: deque[int] = deque(maxlen=_REMEMBERED)
 
-    def see(self, token_ids: Sequence[int]) -> None:
-        """The Talker reads these, as they are."""
+    def remember(self, token_ids: Sequence[int]) -> None:
+        """These tokens go to the Talker unchanged."""
         self._read.extend(token_ids)
 
-    def close(self, token_ids: Sequence[int]) -> list[int]:
-        """In place of `token_ids`, the last of the text, which may be none.
+    def with_full_stop(self, token_ids: Sequence[int]) -> list[int]:
+        """The last tokens of the text (`token_ids`, may be empty) followed by a full stop.
 
-        An open mark at the very end is left out. Nothing is added to an answer that says nothing.
+        A comma or other open mark at the end is removed. An answer without words is returned unchanged.
         """
         kept = list(token_ids)
         while kept and self._is_open_mark(kept[-1]):
             kept.pop()
-        said = self._decode([*self._read, *kept]).rstrip(_QUOTES)
-        if not said or said[-1] in _CLOSED:
+        text = self._decode([*self._read, *kept]).rstrip(_QUOTES)
+        if not text or text[-1] in _CLOSED:
             return list(token_ids)
-        return [*kept, *self._encode(_stop_for(said[-1]))]
+        return [*kept, *self._encode(_full_stop(text[-1]))]
 
     def _is_open_mark(self, token: int) -> bool:
         text = self._decode([token]).strip()
         return bool(text) and all(character in _OPEN_MARKS for character in text)
 
 
-def _stop_for(letter: str) -> str:
+def _full_stop(letter: str) -> str:
     """The full stop of the letter's script."""
     if "\u3041" <= letter <= "\u30ff" or "\u3400" <= letter <= "\u9fff":
         return "\u3002"

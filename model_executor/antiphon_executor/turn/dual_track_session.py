@@ -1,7 +1,6 @@
-"""A Qwen3-Omni answer in the Talker: one request, whose text goes to its scheduler as it is made.
+"""A spoken answer of Qwen3-Omni: one Talker request that starts with the first text token.
 
-In: the Thinker's text. Out: how the stream ended. The request starts with the first token of text; what comes
-later travels by the bridge, tts_eos behind it.
+Later text reaches the Talker's scheduler by the bridge, followed by tts_eos.
 """
 
 from __future__ import annotations
@@ -30,44 +29,44 @@ from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.prompt_embeddings import pages_for
 from antiphon_executor.models.talker.sampling import RESIDUAL_TEMPERATURE
 from antiphon_executor.models.talker.slots import EXTRA_ARG, StreamStart
-from antiphon_executor.stages.stage import Generate, Stage, generate_of
+from antiphon_executor.stages.stage import Generate, Stage, current_generate
 from antiphon_executor.stages.supervisor import SupervisedStage
 from antiphon_executor.turn.engine_times import mark_engine_times
 from antiphon_executor.turn.slots import SlotTracker
-from antiphon_executor.turn.talker_session import StreamPlace, ended, stream_sampling
+from antiphon_executor.turn.talker_session import StreamHandle, speech_ended, stream_sampling
 
 PREDICTOR_TOP_P = 0.8  # transformers' default for the predictor's `generate`
 
 
 @dataclass(frozen=True, slots=True)
 class DualTrackTalker:
-    """What a stream needs of the Talker engine: how to ask it, its vocabulary, the ids of the family."""
+    """The Talker engine of a Qwen3-Omni checkpoint, with its vocabulary and the family's token ids."""
 
     generate: Generate
     bridge: Bridge
-    ledger: SlotTracker
+    slots: SlotTracker
     vocabulary: TalkerVocabulary
     ids: PromptIds
     codec_eos: int
     speakers: dict[str, int]
     max_frames: int
 
-    def session(self, place: StreamPlace, sampling: SpeechSampling) -> DualTrackSession:
-        return DualTrackSession(self, place, sampling)
+    def session(self, stream: StreamHandle, sampling: SpeechSampling) -> DualTrackSession:
+        return DualTrackSession(self, stream, sampling)
 
 
 def dual_track_talker(
     config: Qwen3OmniMoeConfig,
     talker: SupervisedStage[Stage],
     bridge: Bridge,
-    ledger: SlotTracker,
+    slots: SlotTracker,
     max_frames: int,
 ) -> DualTrackTalker:
-    """The Talker of a checkpoint with `config`, whichever engine runs it."""
+    """The Talker of a checkpoint with `config`. It stays valid when `talker` restarts."""
     return DualTrackTalker(
-        generate=generate_of(talker),
+        generate=current_generate(talker),
         bridge=bridge,
-        ledger=ledger,
+        slots=slots,
         vocabulary=talker.engine.llm.model_config.hf_config.vocabulary,
         ids=PromptIds.of(config),
         codec_eos=config.talker_config.codec_eos_token_id,
@@ -77,11 +76,11 @@ def dual_track_talker(
 
 
 class DualTrackSession:
-    """One answer; a `SpeechSession`."""
+    """One spoken answer; a `SpeechSession`."""
 
-    def __init__(self, talker: DualTrackTalker, place: StreamPlace, sampling: SpeechSampling) -> None:
+    def __init__(self, talker: DualTrackTalker, stream: StreamHandle, sampling: SpeechSampling) -> None:
         self._talker = talker
-        self._place = place
+        self._stream = stream
         self._sampling = sampling
         self._early: list[int] = []
         self._early_final = False
@@ -91,50 +90,50 @@ class DualTrackSession:
         self._started = False
         self._closed = False
 
-    def feed(self, token_ids: Sequence[int], *, final: bool) -> None:
+    def add_text(self, token_ids: Sequence[int], *, final: bool) -> None:
         track = [*token_ids, self._talker.ids.tts_eos] if final else list(token_ids)
         if self._closed or not track:
             return
         self._text_tokens += len(token_ids)
         if self._started:
-            self._talker.bridge.send_text(self._place.number, track, final=final)
+            self._talker.bridge.send_text(self._stream.number, track, final=final)
             return
         self._early += track
         self._early_final = final
         self._has_text.set()
 
-    async def speak(self, prompt: HiddenStates) -> SpeechEnded:
+    async def generate_speech(self, prompt: HiddenStates) -> SpeechEnded:
         await self._has_text.wait()
         if not self._text_tokens:
             return SpeechEnded("stop", 0)
-        if self._place.on_mark is not None:
-            self._place.on_mark("talker_asked", time.monotonic())
+        if self._stream.on_mark is not None:
+            self._stream.on_mark("talker_asked", time.monotonic())
         talker = self._talker
         track = self._talker_prompt(prompt)
         self._opening = len(track.opening)
-        with talker.ledger.lease_pages(pages_for(len(track.media_index))):
+        with talker.slots.lease_pages(pages_for(len(track.media_index))):
             requests = talker.generate(
                 {"prompt_token_ids": track.token_ids},
                 self._sampling_params(track, prompt),
-                f"{self._place.request_id}-speech",
+                f"{self._stream.request_id}-speech",
             )
             self._started = True
             async with aclosing(requests):
                 (output,) = [output async for output in requests] or (None,)
             if output is None:
-                raise RequestFailed("the Talker gave its speech no end")
-            mark_engine_times(self._place.on_mark, "talker", output)
+                raise RequestFailed("the Talker did not report the end of its speech")
+            mark_engine_times(self._stream.on_mark, "talker", output)
             (choice,) = output.outputs
-            return ended(choice.finish_reason, len(choice.token_ids))
+            return speech_ended(choice.finish_reason, len(choice.token_ids))
 
-    def text_tokens(self, frames: int) -> int:
-        """A token a frame, until there are no more; what the prompt opens the answer with comes first."""
+    def consumed_tokens(self, frames: int) -> int:
+        """One token per frame, after the frames for the prompt's own opening tokens."""
         return max(min(frames - self._opening, self._text_tokens), 0)
 
-    def close(self) -> None:
+    def close_input(self) -> None:
         if not self._closed:
             self._closed = True
-            self._talker.bridge.discard_text(self._place.number)
+            self._talker.bridge.discard_text(self._stream.number)
 
     def _talker_prompt(self, prompt: HiddenStates) -> TalkerPrompt:
         talker = self._talker
@@ -142,20 +141,20 @@ class DualTrackSession:
         positions = unpack(np.frombuffer(prompt.positions, np.int32).reshape(3, -1))
         speaker = talker.speakers[self._sampling.voice]
         return talker_prompt(
-            ids, positions, talker.ids, talker.vocabulary, slot=self._place.slot, speaker=speaker
+            ids, positions, talker.ids, talker.vocabulary, slot=self._stream.slot, speaker=speaker
         )
 
     def _sampling_params(self, track: TalkerPrompt, prompt: HiddenStates) -> SamplingParams:
         start = StreamStart(
-            stream=self._place.number,
-            slot=self._place.slot,
+            stream=self._stream.number,
+            slot=self._stream.slot,
             positions=pack(track.positions).tobytes(),
             position_delta=pack_offset(track.position_delta),
             media_rows=prompt.rows,
             media_dtype=prompt.dtype,
             text_ids=track.opening + self._early,
             text_final=self._early_final,
-            live=self._place.live,
+            live=self._stream.live,
             sampling=stream_sampling(
                 self._sampling, predictor_temperature=RESIDUAL_TEMPERATURE, predictor_top_p=PREDICTOR_TOP_P
             ),

@@ -1,19 +1,19 @@
-"""How long the frames of one spoken answer take to make, over their length: its real-time factor.
+"""Measures a speech stream's real-time factor: generation time divided by duration.
 
-In: the moments at which its frames came, and what its client had taken. Out: the factor. Pure. A stream far
-ahead of its client is paused (`PaceSettings.park_s`); time in which it may have been paused does not count.
+A stream far ahead of its client is paused (`PaceSettings.park_s`). Time during which it may have been paused
+is not counted.
 """
 
 from __future__ import annotations
 
 from antiphon_executor.interface.playback import FRAME_S, PlayHead, seconds_of
 
-# The Talker's own account of the lead is older by a message's way, and counts what it holds back for a start.
+# The Talker's own estimate is older by one message and includes audio that waits for the startup buffer.
 _MARGIN_SHARE = 0.25
 
 
 class GenerationClock:
-    """One a stream. `park_s`: the lead at which the stream is paused; None where it never is."""
+    """The clock of one stream. `park_s`: buffered seconds at which the stream is paused; None: never."""
 
     def __init__(self, park_s: float | None) -> None:
         self._bound_s = float("inf") if park_s is None else (1 - _MARGIN_SHARE) * park_s
@@ -25,7 +25,7 @@ class GenerationClock:
         self._seconds = 0.0
 
     def generated(self, now_s: float) -> None:
-        """One more frame is there. The time since the last counts, unless the stream may have paused."""
+        """One more frame has arrived. The time since the previous one counts unless the stream was paused."""
         if self._counts:
             self._counted += 1
             self._seconds += now_s - self._last_s
@@ -35,10 +35,10 @@ class GenerationClock:
         self._counts = self._head.buffered_s(now_s) < self._bound_s
 
     def consumed(self, now_s: float, seconds: float) -> None:
-        """The client's socket has taken this much of the stream."""
+        """The client's socket has consumed `seconds` of the stream in total."""
         self._head = self._head.consumed(now_s, seconds)
 
     @property
     def factor(self) -> float | None:
-        """None where no frame was timed."""
+        """The real-time factor; None if no frame was timed."""
         return self._seconds / (self._counted * FRAME_S) if self._counted else None

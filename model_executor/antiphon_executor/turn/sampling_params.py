@@ -1,4 +1,4 @@
-"""`TextSampling` in vLLM's terms, and vLLM's logprobs in ours."""
+"""Converts `TextSampling` to vLLM's `SamplingParams`, and vLLM's logprobs to `TokenLogprob`."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from vllm.sampling_params import RepetitionDetectionParams, RequestOutputKind, S
 
 from antiphon_executor.interface.events import TokenLogprob
 from antiphon_executor.interface.request import TextSampling
-from antiphon_executor.stages.grammar import as_compiled
+from antiphon_executor.stages.grammar import guidance_schema
 
-# Below this temperature vLLM takes the likeliest token.
+# Below this temperature vLLM takes the most likely token.
 _GREEDY_BELOW = 1e-5
 
 
 def sampling_params(sampling: TextSampling, extra_args: dict[str, Any] | None) -> SamplingParams:
-    """Raises vLLM's `VLLMValidationError` (a ValueError) where values do not go together."""
-    sampling = _several_greedy(sampling)
-    schema = as_compiled(sampling.json_schema) if sampling.json_schema else None
+    """Raises vLLM's `VLLMValidationError` (a ValueError) if values contradict each other."""
+    sampling = _without_greedy_choices(sampling)
+    schema = guidance_schema(sampling.json_schema) if sampling.json_schema else None
     structured = StructuredOutputsParams(json=schema) if schema else None
     repeated = sampling.repetition_detection
     return SamplingParams(
@@ -44,8 +44,8 @@ def sampling_params(sampling: TextSampling, extra_args: dict[str, Any] | None) -
     )
 
 
-def _several_greedy(sampling: TextSampling) -> TextSampling:
-    """Greedy choices of a number that vLLM takes: it allows one, and a draw from one token is greedy too."""
+def _without_greedy_choices(sampling: TextSampling) -> TextSampling:
+    """Replaces greedy sampling of several choices, which vLLM rejects, by sampling from the top token."""
     if sampling.choices == 1 or sampling.temperature >= _GREEDY_BELOW:
         return sampling
     return replace(sampling, temperature=1.0, top_k=1, top_p=1.0, min_p=0.0)
@@ -54,7 +54,7 @@ def _several_greedy(sampling: TextSampling) -> TextSampling:
 def token_logprobs(
     token_ids: list[int], logprobs: list[dict[int, Logprob]] | None, top: int
 ) -> tuple[TokenLogprob, ...]:
-    """One entry a token; `top` alternatives each, best first."""
+    """One entry per token, each with its `top` alternatives, most likely first."""
     if logprobs is None:
         return ()
     return tuple(

@@ -1,6 +1,6 @@
-"""Which Talker slots and how many media pages are free, as the server knows it.
+"""Free Talker slots and free pages of multimodal hidden states, as the server tracks them.
 
-A lease is taken before the Thinker starts, so that a stream once promised always finds its slot.
+A slot is leased before the Thinker starts, so an accepted request always has one when its speech begins.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ RETRY_AFTER_S = 1.0
 
 
 class SlotTracker:
-    """Slots 1 to `slots`; `pages` of the media arena shared by all of them."""
+    """Slots 1 to `slots`, and `pages` of the multimodal hidden states that all of them share."""
 
     def __init__(self, slots: int, pages: int) -> None:
         self.total = slots
@@ -26,10 +26,10 @@ class SlotTracker:
         return self.total - len(self._free)
 
     @contextmanager
-    def lease(self) -> Iterator[int]:
-        """A slot of one's own. Raises `EngineBusy` at once where none is free."""
+    def lease_slot(self) -> Iterator[int]:
+        """Leases one slot. Raises `EngineBusy` immediately if none is free."""
         if not self._free:
-            raise EngineBusy(f"all {self.total} speech streams are taken", RETRY_AFTER_S)
+            raise EngineBusy(f"all {self.total} speech streams are in use", RETRY_AFTER_S)
         slot = self._free.pop()
         try:
             yield slot
@@ -38,9 +38,9 @@ class SlotTracker:
 
     @contextmanager
     def lease_pages(self, pages: int) -> Iterator[None]:
-        """Room for a stream's media rows. Raises `EngineBusy` where there is none."""
+        """Leases pages for a stream's multimodal hidden states. Raises `EngineBusy` if too few are free."""
         if pages > self._free_pages:
-            raise EngineBusy("no room for the media of another spoken answer", RETRY_AFTER_S)
+            raise EngineBusy("there is no room for the media of another spoken answer", RETRY_AFTER_S)
         self._free_pages -= pages
         try:
             yield

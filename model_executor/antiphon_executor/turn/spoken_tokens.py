@@ -1,7 +1,7 @@
-"""Which of the Thinker's tokens may be spoken: all but its end token, and none of a stop string.
+"""Selects the Thinker's tokens that are spoken: all except the end token and stop strings.
 
-While stop strings are watched for, vLLM holds text back that may turn out to be one; tokens wait with it, so
-that nothing is said that the transcript does not hold.
+While vLLM watches for stop strings it holds back text that may belong to one. Their tokens wait with it, so
+speech never contains anything that the transcript does not.
 """
 
 from __future__ import annotations
@@ -11,46 +11,48 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Spoken:
-    """Tokens to speak, and where in the text of the whole answer each one's ends, in characters."""
+class SpokenTokens:
+    """Tokens to speak, and for each the character offset in the whole answer's text at which it ends."""
 
     token_ids: tuple[int, ...]
     ends: tuple[int, ...]
 
 
-class SpeakableText:
-    """Feed deltas of tokens and text; get the tokens that are certain.
+class SpokenTokenFilter:
+    """Takes deltas of tokens and text; returns the tokens that are certain to be spoken.
 
-    `decode`: tokens to text as the client sees it, which holds no special tokens.
+    `decode`: tokens to text as the client sees it, without special tokens. `end_tokens`: never spoken.
     """
 
-    def __init__(self, decode: Callable[[list[int]], str], ends: frozenset[int], has_stop: bool) -> None:
+    def __init__(
+        self, decode: Callable[[list[int]], str], end_tokens: frozenset[int], has_stop: bool
+    ) -> None:
         self._decode = decode
-        self._ends = ends
+        self._end_tokens = end_tokens
         self._has_stop = has_stop
         self._tokens: list[int] = []
         self._chars = 0
-        self._spoken = 0
+        self._released = 0
 
-    def take(self, token_ids: list[int], text: str) -> Spoken:
-        """`text` is what the same delta released. Returns the tokens to speak now, in order, each once."""
-        fresh = [token for token in token_ids if token not in self._ends]
+    def release(self, token_ids: list[int], text: str) -> SpokenTokens:
+        """Tokens to speak now, in order, each once. `text`: the text that vLLM released with this delta."""
+        fresh = [token for token in token_ids if token not in self._end_tokens]
         self._tokens += fresh
         before, self._chars = self._chars, self._chars + len(text)
-        ends = self._covered() if self._has_stop else self._shared_out(fresh, before)
-        ready = self._tokens[self._spoken : self._spoken + len(ends)]
-        self._spoken += len(ends)
-        return Spoken(tuple(ready), ends)
+        ends = self._covered_ends() if self._has_stop else self._fresh_ends(fresh, before)
+        ready = self._tokens[self._released : self._released + len(ends)]
+        self._released += len(ends)
+        return SpokenTokens(tuple(ready), ends)
 
-    def _covered(self) -> tuple[int, ...]:
-        """Ends of the tokens that the released text covers; not of one that only begins inside of it."""
-        unspoken = range(self._spoken + 1, len(self._tokens) + 1)
-        ends = [len(self._decode(self._tokens[:count])) for count in unspoken]
+    def _covered_ends(self) -> tuple[int, ...]:
+        """Ends of the waiting tokens that lie completely within the released text."""
+        waiting = range(self._released + 1, len(self._tokens) + 1)
+        ends = [len(self._decode(self._tokens[:count])) for count in waiting]
         while ends and ends[-1] > self._chars:
             ends.pop()
         return tuple(min(end, self._chars) for end in ends)
 
-    def _shared_out(self, fresh: list[int], before: int) -> tuple[int, ...]:
-        """Ends in the text behind `before`, of one token nearly always. The last has all the rest of it."""
+    def _fresh_ends(self, fresh: list[int], before: int) -> tuple[int, ...]:
+        """Ends of new tokens whose text starts at `before`. The last token ends with the released text."""
         inner = (before + len(self._decode(fresh[:count])) for count in range(1, len(fresh)))
         return tuple(min(end, self._chars) for end in inner) + ((self._chars,) if fresh else ())

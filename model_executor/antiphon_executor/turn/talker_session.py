@@ -1,7 +1,6 @@
-"""What a spoken answer needs of the Talker, whichever family it is of.
+"""The interface between a speech stream and the Talker of any model family.
 
-In: the Thinker's prompt, then its text as it comes. Out: how many frames belong to the answer; the frames
-themselves leave the worker by the bridge. A family differs in its `Talker` and in nothing else here.
+A family implements `Talker` and `SpeechSession`. The frames themselves arrive by the bridge.
 """
 
 from __future__ import annotations
@@ -19,10 +18,10 @@ from antiphon_executor.models.talker.sampling import StreamSampling
 
 
 @dataclass(frozen=True, slots=True)
-class StreamPlace:
-    """Where a stream lives: the turn's id, the bridge's number for it, its slot in the worker.
+class StreamHandle:
+    """Identifies a stream: its request's id, the bridge's number for it, its slot in the worker.
 
-    `live`: somebody listens while it is made. `on_mark`: of the turn.
+    `live`, `on_mark`: as in `OmniRequest`.
     """
 
     request_id: str
@@ -33,40 +32,40 @@ class StreamPlace:
 
 
 class SpeechSession(Protocol):
-    """One answer inside the Talker's engine."""
+    """One spoken answer inside the Talker engine."""
 
-    def feed(self, token_ids: Sequence[int], *, final: bool) -> None:
-        """More of the Thinker's text, in order; `final` with the last of it, which may be none."""
+    def add_text(self, token_ids: Sequence[int], *, final: bool) -> None:
+        """Appends text tokens of the Thinker, in order. `final`: no more follow; the list may be empty."""
         ...
 
-    async def speak(self, prompt: HiddenStates) -> SpeechEnded:
-        """Runs to the end of the stream: how it ended, and how many frames it has, EOS left out.
+    async def generate_speech(self, prompt: HiddenStates) -> SpeechEnded:
+        """Runs until the stream ends. Returns how it ended and its number of frames without EOS.
 
-        An answer without text has none, and never reaches the engine. Cancelling aborts it there.
-        Raises `EngineBusy` without room for its media, `InvalidRequest` where the prompt cannot be spoken.
+        An answer without text has no frames and never reaches the engine. Cancelling aborts it there.
+        Raises `EngineBusy` if there is no room for its media, `InvalidRequest` if it cannot be spoken.
         """
         ...
 
-    def text_tokens(self, frames: int) -> int:
-        """How many of the tokens fed the stream had taken in when its `frames`-th frame was drawn.
+    def consumed_tokens(self, frames: int) -> int:
+        """How many of the added tokens the stream had consumed when its `frames`-th frame was sampled.
 
-        Tokens that the family drops count with those around them.
+        Tokens that the family drops count together with their neighbours.
         """
         ...
 
-    def close(self) -> None:
-        """No text enters any more. Comes before `speak` is cancelled, so that nothing follows the abort."""
+    def close_input(self) -> None:
+        """Stops all text. Called before `generate_speech` is cancelled, so no input follows the abort."""
         ...
 
 
 class Talker(Protocol):
-    """The Talker's engine, to whoever opens streams in it."""
+    """The Talker engine, as a factory of sessions."""
 
-    def session(self, place: StreamPlace, sampling: SpeechSampling) -> SpeechSession: ...
+    def session(self, stream: StreamHandle, sampling: SpeechSampling) -> SpeechSession: ...
 
 
-def ended(finish_reason: str | None, tokens: int) -> SpeechEnded:
-    """The end of a stream, of the engine's last word on it and the tokens that it has drawn, EOS included."""
+def speech_ended(finish_reason: str | None, tokens: int) -> SpeechEnded:
+    """The end of a stream. `finish_reason`: vLLM's; `tokens`: all sampled tokens including EOS."""
     reason: FinishReason
     match finish_reason:
         case "stop":
@@ -81,9 +80,9 @@ def ended(finish_reason: str | None, tokens: int) -> SpeechEnded:
 def stream_sampling(
     sampling: SpeechSampling, *, predictor_temperature: float, predictor_top_p: float
 ) -> StreamSampling:
-    """The worker's parameters of a stream; a seed is drawn where the client gave none.
+    """Sampling parameters for the worker, with a random seed if the request has none.
 
-    The predictor's are the family's own, where the request leaves them open.
+    `predictor_temperature`, `predictor_top_p`: the family's defaults.
     """
     seed = sampling.seed if sampling.seed is not None else secrets.randbits(62)
     asked_temperature, asked_top_p = sampling.predictor_temperature, sampling.predictor_top_p

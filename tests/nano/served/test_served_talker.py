@@ -19,7 +19,7 @@ from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.weights import read_wanted
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
-from antiphon_executor.turn.spoken_tokens import SpeakableText
+from antiphon_executor.turn.spoken_tokens import SpokenTokenFilter
 from antiphon_nano.checkpoint import unspoken_words as unheard
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.speech.recordings import Recordings
@@ -143,7 +143,7 @@ async def test_the_text_that_is_spoken_is_a_lesson_s(exported: Path, model: Mode
     tokenizer, config, ids = nano_tokenizer(), model.config, PromptIds.of(model.config)
     ends = text_ends(exported, config)
     for index, text in enumerate(("The dog sleeps.", "Walk slowly to the river.")):
-        speakable = SpeakableText(
+        speakable = SpokenTokenFilter(
             lambda given: tokenizer.decode(given, skip_special_tokens=True), ends, False
         )
         chunks = TextChunker(
@@ -155,7 +155,7 @@ async def test_the_text_that_is_spoken_is_a_lesson_s(exported: Path, model: Mode
         drawn_ids = tokenizer.encode(text + "<|im_end|>")
         for token in drawn_ids:
             final = token == drawn_ids[-1]
-            said = speakable.take([token], "" if final else tokenizer.decode([token]))
+            said = speakable.release([token], "" if final else tokenizer.decode([token]))
             chunks.add_tokens(said.token_ids, final=final)
         entered = [chunk async for chunk in chunks.chunks()]
         assert tuple(token for chunk in entered for token in chunk.text) == book.lesson(index).text

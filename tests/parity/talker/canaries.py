@@ -82,7 +82,7 @@ async def all_sing(rig: TalkerRig, flock: Sequence[Canary], seed: int) -> dict[i
                 heard[canary.number] = await sing(rig, canary)
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(rig.ledger.total):
+        for _ in range(rig.slots.total):
             group.create_task(singer())
     return heard
 

@@ -22,12 +22,12 @@ from antiphon_executor.ipc.messages import HiddenStates, SpeechFrames
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
 from antiphon_executor.stages.restart_policy import RestartPolicy
 from antiphon_executor.stages.stage import Stage, start_stage
-from antiphon_executor.stages.supervisor import SupervisedStage, Watch
+from antiphon_executor.stages.supervisor import SupervisedStage, WatchRules
 from antiphon_executor.stages.talker_args import aria_talker_engine_args, talker_engine_args
 from antiphon_executor.turn.aria_session import aria_talker
 from antiphon_executor.turn.dual_track_session import dual_track_talker
 from antiphon_executor.turn.slots import SlotTracker
-from antiphon_executor.turn.speech_stream import SpokenStream, text_prompt
+from antiphon_executor.turn.speech_stream import SpeechStream, text_prompt
 from antiphon_executor.turn.talker_session import Talker
 
 _NAMES = itertools.count()
@@ -70,7 +70,7 @@ class RecordingBridge(Bridge):
 class TalkerRig:
     talker: Talker
     bridge: RecordingBridge
-    ledger: SlotTracker
+    slots: SlotTracker
     stage: Stage
 
     def preemptions(self) -> float:
@@ -92,12 +92,12 @@ class TalkerRig:
         pause_s: float = 0.0,
     ) -> Spoken:
         """Speaks `text_ids`, fed in pieces of the given sizes (repeating) with a pause between them."""
-        with self.ledger.lease() as slot:
+        with self.slots.lease_slot() as slot:
             # An abort is of all requests of one name.
             name = f"rig-{next(_NAMES)}"
-            stream = SpokenStream(name, sampling, self.talker, self.bridge, slot)
+            stream = SpeechStream(name, sampling, self.talker, self.bridge, slot)
             frames, arrived_s = self.bridge.last, self.bridge.arrived_s
-            stream.begin(prompt if isinstance(prompt, HiddenStates) else text_prompt(list(prompt)))
+            stream.set_prompt(prompt if isinstance(prompt, HiddenStates) else text_prompt(list(prompt)))
             feeding = asyncio.create_task(self._feed(stream, list(text_ids), pieces, pause_s))
             pcm, ended = [], None
             try:
@@ -117,14 +117,14 @@ class TalkerRig:
         return Spoken(codes, np.frombuffer(b"".join(pcm), np.int16), arrived_s, ended)
 
     async def _feed(
-        self, stream: SpokenStream, text_ids: list[int], pieces: Sequence[int], pause_s: float
+        self, stream: SpeechStream, text_ids: list[int], pieces: Sequence[int], pause_s: float
     ) -> None:
         at, turn = 0, 0
         while at < len(text_ids):
             piece = text_ids[at : at + pieces[turn % len(pieces)]]
             at, turn = at + len(piece), turn + 1
             final = at >= len(text_ids)
-            stream.feed(piece, final=final)
+            stream.add_text(piece, final=final)
             await asyncio.sleep(pause_s)
 
 
@@ -135,9 +135,9 @@ async def talker_rig(model: Path, talker: TalkerSettings) -> AsyncIterator[Talke
     async with _bridge() as (folder, bridge):
         arguments = talker_engine_args(settings, text_socket=folder.text, frames_socket=folder.frames)
         async with _engine(arguments) as stage:
-            ledger = SlotTracker(talker.streams, 1000)
-            end = dual_track_talker(read_config(model), unwatched(stage), bridge, ledger, talker.max_frames)
-            yield TalkerRig(end, bridge, ledger, stage)
+            slots = SlotTracker(talker.streams, 1000)
+            end = dual_track_talker(read_config(model), unwatched(stage), bridge, slots, talker.max_frames)
+            yield TalkerRig(end, bridge, slots, stage)
 
 
 @asynccontextmanager
@@ -150,9 +150,9 @@ async def aria_rig(
         _bridge() as (folder, bridge),
         _engine(aria_talker_engine_args(settings, frames_socket=folder.frames)) as stage,
     ):
-        ledger = SlotTracker(talker.streams, 1000)
-        end = aria_talker(read_config(model), unwatched(stage), ledger, voices, talker.max_frames)
-        yield TalkerRig(end, bridge, ledger, stage)
+        slots = SlotTracker(talker.streams, 1000)
+        end = aria_talker(read_config(model), unwatched(stage), slots, voices, talker.max_frames)
+        yield TalkerRig(end, bridge, slots, stage)
 
 
 @asynccontextmanager
@@ -180,4 +180,6 @@ def unwatched(stage: Stage) -> SupervisedStage[Stage]:
     async def never() -> Stage:
         raise RuntimeError("an engine of a test is started once")
 
-    return SupervisedStage(stage.name, stage, never, Watch(RestartPolicy(0), 60.0, 3.0), lambda death: None)
+    return SupervisedStage(
+        stage.name, stage, never, WatchRules(RestartPolicy(0), 60.0, 3.0), lambda death: None
+    )

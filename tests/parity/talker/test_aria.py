@@ -86,7 +86,7 @@ async def test_given_a_stream_that_is_left_then_its_slot_serves_the_next(
 ) -> None:
     left = asyncio.create_task(said(aria, truths[3], pieces=(10, 1_000), pause_s=30.0))
     await asyncio.sleep(1.0)
-    assert aria.ledger.used == 1
+    assert aria.slots.used == 1
     left.cancel()
     await asyncio.gather(left, return_exceptions=True)
     assert_same_speech(await said(aria, truths[1]), truths[1])
@@ -168,5 +168,5 @@ async def test_given_all_that_then_every_slot_is_free_again(
     aria: TalkerRig, cramped_aria: TalkerRig, rounded_aria: TalkerRig
 ) -> None:
     for rig in (aria, cramped_aria, rounded_aria):
-        assert rig.ledger.used == 0
+        assert rig.slots.used == 0
         assert rig.running() == 0

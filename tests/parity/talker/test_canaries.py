@@ -43,7 +43,7 @@ async def none_is_another(rig: TalkerRig, flock: list[Canary]) -> None:
     assert_same(first, alone)
     assert_same(second, alone)
     assert_same(second, first)
-    assert rig.ledger.used == 0
+    assert rig.slots.used == 0
 
 
 async def test_given_a_text_beside_the_frames_then_no_stream_shows_anything_of_another(

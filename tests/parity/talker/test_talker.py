@@ -129,5 +129,5 @@ async def test_given_all_that_then_every_slot_is_free_again(
     talker: TalkerRig, cramped_talker: TalkerRig
 ) -> None:
     for rig in (talker, cramped_talker):
-        assert rig.ledger.used == 0
+        assert rig.slots.used == 0
         assert rig.running() == 0

@@ -18,7 +18,7 @@ from antiphon_executor.engine.omni_engine import VllmOmniEngine
 from antiphon_executor.interface.events import OmniEvent, PromptCounted, SpeechDelta, SpeechEnded, TextDelta
 from antiphon_executor.interface.request import OmniRequest, SpeechSampling, TextSampling
 from antiphon_executor.ipc.messages import HiddenStates
-from antiphon_executor.turn.talker_session import SpeechSession, StreamPlace, Talker
+from antiphon_executor.turn.talker_session import SpeechSession, StreamHandle, Talker
 from antiphon_server.admission.cost_model import tokens_of
 from tests.parity.thinker.conversations import Conversation
 
@@ -49,9 +49,9 @@ class RecordingTalker:
     talker: Talker
     given: dict[str, Given] = field(default_factory=dict)
 
-    def session(self, place: StreamPlace, sampling: SpeechSampling) -> SpeechSession:
-        given = self.given[place.request_id] = Given(sampling)
-        return _RecordingSession(self.talker.session(place, sampling), given)
+    def session(self, stream: StreamHandle, sampling: SpeechSampling) -> SpeechSession:
+        given = self.given[stream.request_id] = Given(sampling)
+        return _RecordingSession(self.talker.session(stream, sampling), given)
 
 
 @dataclass
@@ -59,19 +59,19 @@ class _RecordingSession:
     session: SpeechSession
     given: Given
 
-    def feed(self, token_ids: Sequence[int], *, final: bool) -> None:
+    def add_text(self, token_ids: Sequence[int], *, final: bool) -> None:
         self.given.text += token_ids
-        self.session.feed(token_ids, final=final)
+        self.session.add_text(token_ids, final=final)
 
-    async def speak(self, prompt: HiddenStates) -> SpeechEnded:
+    async def generate_speech(self, prompt: HiddenStates) -> SpeechEnded:
         self.given.prompt = prompt
-        return await self.session.speak(prompt)
+        return await self.session.generate_speech(prompt)
 
-    def text_tokens(self, frames: int) -> int:
-        return self.session.text_tokens(frames)
+    def consumed_tokens(self, frames: int) -> int:
+        return self.session.consumed_tokens(frames)
 
-    def close(self) -> None:
-        self.session.close()
+    def close_input(self) -> None:
+        self.session.close_input()
 
 
 @dataclass

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from antiphon_server.media.decode.formats import Format
-from antiphon_server.media.decode.refusals import damaged, refusal_of, unsupported
+from antiphon_server.media.decode.refusals import client_error, damaged, unsupported
 from antiphon_server.media.decode.sniff import sniff
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
@@ -48,7 +48,7 @@ async def decode(
         logger.info("%s: decoder failed: %a", part.name, said)
         raise damaged(part)
     if report.trouble is not None:
-        raise refusal_of(part, report, policy)
+        raise client_error(part, report, policy)
     return report, outcome.output
 
 

@@ -73,7 +73,7 @@ def _length(seconds: float, limit_s: float) -> str:
     return f"{whole}.{tenth}" if tenth else str(whole)
 
 
-def refusal_of(part: Part, report: Report, policy: MediaPolicy) -> BadRequest:
+def client_error(part: Part, report: Report, policy: MediaPolicy) -> BadRequest:
     """The refusal of a file that a decoder would not take."""
     match report.trouble:
         case "too_many_pixels" | "too_long_a_side":

@@ -1,7 +1,6 @@
-"""The text of choices that are held to a JSON schema: whether it is whole where the engine says so.
+"""Checks that an answer with a JSON schema is complete JSON if the engine reports that it ended normally.
 
-In: text as it comes. Out: nothing, or `InvalidRequest`. A grammar that fails inside of an answer allows
-no token but the last, so vLLM says `stop` of a piece of JSON.
+A grammar that fails inside an answer allows only the end token, so vLLM reports `stop` for incomplete JSON.
 """
 
 from __future__ import annotations
@@ -12,22 +11,22 @@ from collections import defaultdict
 from antiphon_executor.interface.errors import InvalidRequest
 
 
-class HeldText:
-    """Of one turn. `param`: the client's field that has the schema."""
+class JsonCheck:
+    """The text of one request's choices. `param`: the request field that contained the schema."""
 
     def __init__(self, param: str) -> None:
         self._param = param
         self._pieces: defaultdict[int, list[str]] = defaultdict(list)
 
-    def see(self, choice: int, text: str) -> None:
+    def append(self, choice: int, text: str) -> None:
         self._pieces[choice].append(text)
 
-    def check_whole(self, choice: int) -> None:
-        """Raises InvalidRequest where the text is no whole JSON."""
+    def require_complete(self, choice: int) -> None:
+        """Raises InvalidRequest if the choice's text is not complete JSON."""
         try:
             json.loads("".join(self._pieces[choice]), parse_int=float)
         except RecursionError:
-            # Deeper than Python reads: nothing is known against it.
+            # Nested deeper than Python can parse, so the text cannot be judged.
             return
         except ValueError:
             reason = "the JSON schema became too complex in the middle of the answer: send a simpler one"

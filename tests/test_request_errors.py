@@ -7,9 +7,9 @@ from vllm.exceptions import VLLMUnprocessableEntityError, VLLMValidationError
 
 from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.interface.request import OmniRequest, TextSampling
-from antiphon_executor.stages.stage import check_room
-from antiphon_executor.turn.request_faults import refusal_of
-from antiphon_executor.turn.talker_session import ended
+from antiphon_executor.stages.stage import check_context
+from antiphon_executor.turn.request_errors import client_error
+from antiphon_executor.turn.talker_session import speech_ended
 
 pytestmark = pytest.mark.promise("R28", "R48")
 
@@ -41,7 +41,7 @@ REFUSALS = {
 def test_a_refusal_names_the_clients_field_and_says_nothing_that_vllm_said(
     error: VLLMValidationError, text: TextSampling, param: str | None
 ) -> None:
-    refusal = refusal_of(error, OmniRequest("t", (1,), text=text), vocabulary=100, context_tokens=64)
+    refusal = client_error(error, OmniRequest("t", (1,), text=text), vocabulary=100, context_tokens=64)
     assert isinstance(refusal, InvalidRequest)
     assert refusal.param == param
     for word in (CANARY, "Grammar", "parameter=", "value=", "token_id", "encoder cache"):
@@ -51,18 +51,18 @@ def test_a_refusal_names_the_clients_field_and_says_nothing_that_vllm_said(
 def test_the_ids_that_a_logit_bias_may_name_are_said() -> None:
     error, text, _ = REFUSALS["token ids"]
     assert "0 to 99" in str(
-        refusal_of(error, OmniRequest("t", (1,), text=text), vocabulary=100, context_tokens=64)
+        client_error(error, OmniRequest("t", (1,), text=text), vocabulary=100, context_tokens=64)
     )
 
 
 def test_a_prompt_that_fills_the_context_is_refused_with_openais_code() -> None:
-    check_room(15, 16)
+    check_context(15, 16)
     with pytest.raises(InvalidRequest, match="16 tokens with its media") as raised:
-        check_room(16, 16)
+        check_context(16, 16)
     assert (raised.value.param, raised.value.code) == ("messages", "context_length_exceeded")
 
 
 @pytest.mark.parametrize("reason", ["error", "abort", "repetition", None])
 def test_speech_that_the_engine_ends_with_an_error_is_no_whole_answer(reason: str | None) -> None:
     with pytest.raises(Exception, match="ended the speech with an error"):
-        ended(reason, 4)
+        speech_ended(reason, 4)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from antiphon_executor.checkpoint.family import read_config
-from antiphon_executor.engine.dtype_selection import for_cpu
+from antiphon_executor.engine.dtype_selection import with_cpu_dtypes
 from antiphon_executor.interface.settings import EngineSettings, TalkerSettings, ThinkerSettings
 from antiphon_executor.planning.planner import GiB, make_plan
 from antiphon_executor.shipped import ANTIPHON_NANO
@@ -26,26 +26,26 @@ def with_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_avx512")
 def test_what_is_left_open_becomes_float32() -> None:
-    settings = for_cpu(EngineSettings(), CONFIG)
+    settings = with_cpu_dtypes(EngineSettings(), CONFIG)
     assert (settings.thinker.dtype, settings.talker.dtype) == ("float32", "float32")
 
 
 @pytest.mark.usefixtures("without_avx512")
 def test_what_is_asked_for_stays() -> None:
     asked = EngineSettings(thinker=ThinkerSettings(dtype="bfloat16"), talker=TalkerSettings(streams=2))
-    settings = for_cpu(asked, CONFIG)
+    settings = with_cpu_dtypes(asked, CONFIG)
     assert settings.thinker == asked.thinker
     assert (settings.talker.dtype, settings.talker.streams) == ("float32", 2)
 
 
 @pytest.mark.usefixtures("with_avx512")
 def test_a_quick_cpu_takes_the_checkpoints_own() -> None:
-    assert for_cpu(EngineSettings(), CONFIG) == EngineSettings()
+    assert with_cpu_dtypes(EngineSettings(), CONFIG) == EngineSettings()
 
 
 @pytest.mark.usefixtures("without_avx512")
 def test_the_whole_context_fits_the_default_cache_in_either() -> None:
-    for settings in (EngineSettings(), for_cpu(EngineSettings(), CONFIG)):
+    for settings in (EngineSettings(), with_cpu_dtypes(EngineSettings(), CONFIG)):
         plan = make_plan(CONFIG, settings, 8 * GiB, gpus=False)
         assert plan.engines[0].request_tokens == 262_144
         assert plan.contexts >= 1
@@ -54,4 +54,4 @@ def test_the_whole_context_fits_the_default_cache_in_either() -> None:
 @pytest.mark.usefixtures("without_avx512")
 def test_a_cache_that_is_set_stays() -> None:
     asked = EngineSettings(thinker=ThinkerSettings(kv_cache_memory_bytes=64 << 20))
-    assert for_cpu(asked, CONFIG).thinker.cpu_cache_bytes() == 64 << 20
+    assert with_cpu_dtypes(asked, CONFIG).thinker.cpu_cache_bytes() == 64 << 20

@@ -15,10 +15,10 @@ from antiphon_executor.interface.request import SpeechSampling
 from antiphon_executor.interface.settings import GuardSettings, WaitSettings
 from antiphon_executor.interface.spoken_length import VoicePace
 from antiphon_executor.ipc.messages import HiddenStates, SpeechFrames, StreamFailed
-from antiphon_executor.turn.sound_edges import faded_in, faded_out
+from antiphon_executor.turn.fades import faded_in, faded_out
 from antiphon_executor.turn.speech_guard import SpeechGuard
-from antiphon_executor.turn.speech_stream import SpokenStream, text_prompt
-from antiphon_executor.turn.talker_session import StreamPlace
+from antiphon_executor.turn.speech_stream import SpeechStream, text_prompt
+from antiphon_executor.turn.talker_session import StreamHandle
 
 SILENT = bytes(3_840)
 LOUD = (np.sin(np.arange(1920) * 0.1) * 8_000).astype("<i2").tobytes()
@@ -50,18 +50,18 @@ class EndlessTalker:
     """A Talker whose answers never end by themselves, unless `ends` says so; a session of its own."""
 
     def __init__(self) -> None:
-        self.place: StreamPlace | None = None
+        self.handle: StreamHandle | None = None
         self.cancelled = False
         self.closed = False
         self.ends: SpeechEnded | None = None
 
-    def session(self, place: StreamPlace, sampling: SpeechSampling) -> EndlessTalker:
-        self.place = place
+    def session(self, stream: StreamHandle, sampling: SpeechSampling) -> EndlessTalker:
+        self.handle = stream
         return self
 
-    def feed(self, token_ids: Sequence[int], *, final: bool) -> None: ...
+    def add_text(self, token_ids: Sequence[int], *, final: bool) -> None: ...
 
-    async def speak(self, prompt: HiddenStates) -> SpeechEnded:
+    async def generate_speech(self, prompt: HiddenStates) -> SpeechEnded:
         try:
             if self.ends is not None:
                 return self.ends
@@ -71,10 +71,10 @@ class EndlessTalker:
             raise
         raise AssertionError("unreachable")
 
-    def text_tokens(self, frames: int) -> int:
+    def consumed_tokens(self, frames: int) -> int:
         return frames
 
-    def close(self) -> None:
+    def close_input(self) -> None:
         self.closed = True
 
 
@@ -85,24 +85,24 @@ class EndingTalker(EndlessTalker):
         super().__init__()
         self._ended = SpeechEnded(reason, frames)
 
-    async def speak(self, prompt: HiddenStates) -> SpeechEnded:
+    async def generate_speech(self, prompt: HiddenStates) -> SpeechEnded:
         return self._ended
 
 
 def open_stream(
     talker: EndlessTalker, wire: Wire, pace: VoicePace | None = None, **settings: Any
-) -> SpokenStream:
+) -> SpeechStream:
     guard = SpeechGuard(GuardSettings(**settings))
     opening: Any = ("turn", SpeechSampling("ethan"), talker, wire, 3)
-    stream = SpokenStream(*opening, live=True, guard=guard, pace=pace)
-    stream.begin(text_prompt([1, 2, 3]))
+    stream = SpeechStream(*opening, live=True, guard=guard, pace=pace)
+    stream.set_prompt(text_prompt([1, 2, 3]))
     return stream
 
 
 async def test_silence_without_end_ends_the_answer_and_the_talkers_request() -> None:
     talker, wire = EndlessTalker(), Wire()
     stream = open_stream(talker, wire, silent_frames=5)
-    stream.feed([1, 2], final=True)
+    stream.add_text([1, 2], final=True)
     asyncio.get_running_loop().call_later(0.01, wire.say, [LOUD] * 3 + [SILENT] * 50)
     events = [event async for event in stream.events()]
     assert [type(event) for event in events] == [SpeechDelta] * 8 + [SpeechEnded]
@@ -114,8 +114,8 @@ async def test_silence_without_end_ends_the_answer_and_the_talkers_request() -> 
 async def test_an_answer_far_longer_than_its_text_is_ended_once_its_text_is_complete() -> None:
     talker, wire = EndlessTalker(), Wire()
     stream = open_stream(talker, wire, frames_per_token=2.0, spare_frames=10)
-    stream.feed([1, 2], final=False)
-    stream.feed([3], final=True)
+    stream.add_text([1, 2], final=False)
+    stream.add_text([3], final=True)
     wire.say([LOUD] * 200)
     events = [event async for event in stream.events()]
     assert events[-1] == SpeechEnded("length", 10 + 3 * 2 + 1, "overlong")
@@ -126,15 +126,15 @@ async def test_the_talker_is_told_who_listens_and_what_has_been_taken() -> None:
     stream = open_stream(talker, wire)
     stream.report_consumed(1_920)
     assert wire.cursors == [(7, 1_920)]
-    assert talker.place == StreamPlace("turn", 7, 3, live=True)
+    assert talker.handle == StreamHandle("turn", 7, 3, live=True)
 
 
-def waiting(talker: EndlessTalker, wire: Wire, **waits: float) -> SpokenStream:
+def waiting(talker: EndlessTalker, wire: Wire, **waits: float) -> SpeechStream:
     settings = WaitSettings(**waits)
-    return SpokenStream("turn", SpeechSampling("ethan"), talker, wire, 3, live=True, waits=settings)  # type: ignore[arg-type]
+    return SpeechStream("turn", SpeechSampling("ethan"), talker, wire, 3, live=True, waits=settings)  # type: ignore[arg-type]
 
 
-async def until_lost(stream: SpokenStream) -> tuple[int, str]:
+async def until_lost(stream: SpeechStream) -> tuple[int, str]:
     """How many pieces came before `RequestFailed`, and what it says."""
     pieces = 0
     try:
@@ -158,7 +158,7 @@ async def test_a_stream_that_has_lost_a_frame_ends_with_an_error(how: str) -> No
     """Nobody hears a gap, or waits for what is lost."""
     talker, wire = EndlessTalker(), Wire()
     stream = waiting(talker, wire)
-    stream.begin(text_prompt([1, 2, 3]))
+    stream.set_prompt(text_prompt([1, 2, 3]))
     wire.say([LOUD] * 2)
     asyncio.get_running_loop().call_later(0.02, wire.arrived, LOST[how])
     pieces, said = await until_lost(stream)
@@ -171,7 +171,7 @@ async def test_last_frames_that_never_arrive_end_the_answer_in_time() -> None:
     talker, wire = EndlessTalker(), Wire()
     talker.ends = SpeechEnded("stop", 3)
     stream = waiting(talker, wire, last_frames_s=0.05)
-    stream.begin(text_prompt([1, 2, 3]))
+    stream.set_prompt(text_prompt([1, 2, 3]))
     wire.say([LOUD] * 2)
     pieces, said = await until_lost(stream)
     assert (pieces, "did not arrive in 0.05 s" in said) == (2, True)
@@ -180,19 +180,19 @@ async def test_last_frames_that_never_arrive_end_the_answer_in_time() -> None:
 async def test_speech_that_stands_still_behind_a_complete_text_ends_in_time() -> None:
     talker, wire = EndlessTalker(), Wire()
     stream = waiting(talker, wire, next_frame_s=0.05)
-    stream.begin(text_prompt([1, 2, 3]))
-    stream.feed([1], final=True)
+    stream.set_prompt(text_prompt([1, 2, 3]))
+    stream.add_text([1], final=True)
     wire.say([LOUD] * 2)
     pieces, said = await until_lost(stream)
-    assert (pieces, "has stood still for 0.05 s" in said) == (2, True)
+    assert (pieces, "has made no progress for 0.05 s" in said) == (2, True)
 
 
 @pytest.mark.parametrize("waits_for", ["its client", "its text"])
 async def test_speech_that_waits_for_its_client_or_its_text_does_not_stand_still(waits_for: str) -> None:
     talker, wire = EndlessTalker(), Wire()
     stream = waiting(talker, wire, next_frame_s=0.02)
-    stream.begin(text_prompt([1, 2, 3]))
-    stream.feed([1], final=waits_for == "its client")
+    stream.set_prompt(text_prompt([1, 2, 3]))
+    stream.add_text([1], final=waits_for == "its client")
     if waits_for == "its client":
         stream.report_consumed(0)
     wire.say([LOUD] * 2)
@@ -205,7 +205,7 @@ async def test_speech_that_waits_for_its_client_or_its_text_does_not_stand_still
 
 async def test_media_rows_that_never_come_end_the_answer_in_time() -> None:
     stream = waiting(EndlessTalker(), Wire(), media_rows_s=0.05)
-    stream.begin_with(asyncio.get_running_loop().create_future())
+    stream.set_prompt_from(asyncio.get_running_loop().create_future())
     pieces, said = await until_lost(stream)
     assert (pieces, "media did not arrive in time" in said) == (0, True)
 
@@ -213,7 +213,7 @@ async def test_media_rows_that_never_come_end_the_answer_in_time() -> None:
 async def test_media_rows_that_are_lost_end_the_answer_at_once() -> None:
     stream = waiting(EndlessTalker(), Wire())
     rows = asyncio.get_running_loop().create_future()
-    stream.begin_with(rows)
+    stream.set_prompt_from(rows)
     rows.set_exception(RequestFailed("its media were lost"))
     pieces, said = await until_lost(stream)
     assert (pieces, "its media were lost" in said) == (0, True)
@@ -222,8 +222,8 @@ async def test_media_rows_that_are_lost_end_the_answer_at_once() -> None:
 async def test_an_answer_whose_text_was_cut_ends_soon_behind_it_and_fades_out() -> None:
     talker, wire, pace = EndlessTalker(), Wire(), VoicePace()
     stream = open_stream(talker, wire, pace)
-    stream.text_ended("The dog", cut=True)
-    stream.feed([1, 2], final=True)
+    stream.text_was_cut("The dog")
+    stream.add_text([1, 2], final=True)
     wire.say([LOUD] * 200)
     *sound, ended = [event async for event in stream.events()]
     assert isinstance(ended, SpeechEnded)
@@ -237,8 +237,8 @@ async def test_an_answer_whose_text_was_cut_ends_soon_behind_it_and_fades_out() 
 async def test_a_whole_answer_is_not_judged_by_its_pace() -> None:
     talker, wire = EndlessTalker(), Wire()
     stream = open_stream(talker, wire, VoicePace(), frames_per_token=None)
-    stream.text_ended("The dog", cut=False)
-    stream.feed([1, 2], final=True)
+    stream.text_completed("The dog")
+    stream.add_text([1, 2], final=True)
     wire.say([LOUD] * 400)
     heard = stream.events()
     assert all([isinstance(await anext(heard), SpeechDelta) for _ in range(400)])
@@ -249,8 +249,8 @@ async def test_the_pace_of_a_voice_is_learned_of_whole_answers_that_end_by_thems
     wire, pace = Wire(), VoicePace()
     for cut, reason in ((True, "stop"), (False, "length"), (False, "stop")):
         stream = open_stream(EndingTalker(reason, 20), wire, pace)
-        stream.text_ended("The dog sleeps.", cut=cut)
-        stream.feed([1, 2, 3], final=True)
+        (stream.text_was_cut if cut else stream.text_completed)("The dog sleeps.")
+        stream.add_text([1, 2, 3], final=True)
         wire.say([LOUD] * 20)
         assert [event async for event in stream.events()][-1] == SpeechEnded(reason, 20)
         assert (pace.uncertainty < 1) == (not cut and reason == "stop")
@@ -259,7 +259,7 @@ async def test_the_pace_of_a_voice_is_learned_of_whole_answers_that_end_by_thems
 async def test_the_first_sound_of_an_answer_rises_from_nothing_and_the_rest_is_the_vocoders() -> None:
     wire = Wire()
     stream = open_stream(EndingTalker("stop", 3), wire)
-    stream.feed([1], final=True)
+    stream.add_text([1], final=True)
     wire.say([LOUD] * 3)
     events = [event async for event in stream.events()]
     assert [event.pcm for event in events if isinstance(event, SpeechDelta)] == [faded_in(LOUD), LOUD, LOUD]

@@ -33,8 +33,9 @@ from antiphon_executor.models.qwen3_omni.dual_track import TalkerVocabulary
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.slots import EXTRA_ARG, StreamStart
 from antiphon_executor.turn.dual_track_session import DualTrackTalker
+from antiphon_executor.turn.request_context import RequestContext
+from antiphon_executor.turn.request_run import RequestRun
 from antiphon_executor.turn.slots import SlotTracker
-from antiphon_executor.turn.turn import RequestRun, Stages
 
 IM_START, USER, ASSISTANT, IMAGE, END = 1, 2, 3, 4, 5
 IDS = PromptIds(IM_START, USER, ASSISTANT, 6, IMAGE, 7, tts_pad=8, tts_bos=9, tts_eos=10)
@@ -52,7 +53,7 @@ class Engines:
     """Both engines as scripts: the Thinker says two tokens and ends; the Talker sends its frames at once."""
 
     def __init__(self, folder: SocketFolder, bridge: Bridge) -> None:
-        self.ledger = SlotTracker(slots=1, pages=8)
+        self.slots = SlotTracker(slots=1, pages=8)
         self.after_text: Callable[[], Any] = lambda: asyncio.sleep(0)
         self.fault: BaseException | None = None
         self.opening: tuple[int, ...] = ()
@@ -64,8 +65,10 @@ class Engines:
         self._frames = self._push(folder.frames)
         self._rows = self._push(folder.rows)
         vocabulary = TalkerVocabulary(codec=16, text=64, speakers=1, slots=2, media_rows=64)
-        talker = DualTrackTalker(self.talk, bridge, self.ledger, vocabulary, IDS, 15, {"ethan": 0}, FRAMES)
-        self.stages = Stages(self.think, lambda ids: "", IDS, frozenset({END}), talker, bridge, self.ledger)
+        talker = DualTrackTalker(self.talk, bridge, self.slots, vocabulary, IDS, 15, {"ethan": 0}, FRAMES)
+        self.context = RequestContext(
+            self.think, lambda ids: "", IDS, frozenset({END}), talker, bridge, self.slots
+        )
 
     def _push(self, address: str) -> Any:
         socket = zmq.asyncio.Context.instance().socket(zmq.PUSH)
@@ -129,13 +132,13 @@ async def heard(run: RequestRun) -> list[OmniEvent]:
 
 async def test_given_text_and_speech_then_each_ends_once_and_the_slot_is_free(engines: Engines) -> None:
     media_free = OmniRequest("t", PROMPT[4:], Media(), TextSampling(), SpeechSampling("ethan"))
-    events = await heard(RequestRun(engines.stages, media_free))
+    events = await heard(RequestRun(engines.context, media_free))
     assert isinstance(events[0], PromptCounted)
     assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "<30><31><5>"
     assert [one.pcm for one in events if isinstance(one, SpeechDelta)] == [b"\0\0", b"\1\0", b"\2\0"]
     assert sum(isinstance(one, TextEnded) for one in events) == 1
     assert [one for one in events if isinstance(one, SpeechEnded)] == [SpeechEnded("length", FRAMES)]
-    assert engines.ledger.used == 0
+    assert engines.slots.used == 0
 
 
 @pytest.mark.parametrize(("opening", "taken_in"), [((), [1, 2, 2]), ((22,), [0, 1, 2])])
@@ -145,7 +148,7 @@ async def test_given_text_and_speech_then_frames_say_how_much_of_that_text_they_
     """What the prompt opens the answer with is spoken first, and stands in no transcript."""
     engines.opening = opening
     events = await heard(
-        RequestRun(engines.stages, OmniRequest("t", PROMPT[4:], speech=SpeechSampling("ethan")))
+        RequestRun(engines.context, OmniRequest("t", PROMPT[4:], speech=SpeechSampling("ethan")))
     )
     assert [one.text_tokens for one in events if isinstance(one, SpeechDelta)] == taken_in
     assert [one.spoken_ends for one in events if isinstance(one, TextDelta)] == [(4,), (8,), ()]
@@ -160,7 +163,7 @@ async def test_given_rows_that_come_after_the_last_token_then_the_answer_is_stil
         asyncio.get_running_loop().call_later(0.05, lambda: asyncio.ensure_future(engines.send_rows("t")))
 
     engines.after_text = rows_at_last
-    events = await heard(RequestRun(engines.stages, turn(PICTURE)))
+    events = await heard(RequestRun(engines.context, turn(PICTURE)))
     assert isinstance(events[-1], SpeechEnded)
     (start,) = engines.started
     assert start.text_ids == [30, 31, IDS.tts_eos]
@@ -186,7 +189,7 @@ async def test_the_talker_reads_a_full_stop_behind_a_text_that_the_thinker_did_n
         asyncio.get_running_loop().call_later(0.05, lambda: asyncio.ensure_future(engines.send_rows("t")))
 
     engines.after_text, engines.finish, engines.stop_reason = rows_at_last, finish, stop_reason
-    stages = replace(engines.stages, decode=written, encode=lambda text: [FULL_STOP], guard=guard)
+    stages = replace(engines.context, decode=written, encode=lambda text: [FULL_STOP], guard=guard)
     events = await heard(RequestRun(stages, turn(PICTURE)))
     (start,) = engines.started
     assert start.text_ids == [*read, IDS.tts_eos]
@@ -201,30 +204,30 @@ async def test_given_a_part_that_fails_then_the_turn_fails_and_waits_for_nothing
     """Rows never come: without the Thinker's fault, the stream would wait for them."""
     engines.fault = fault
     with pytest.raises((ValueError, RuntimeError), match=r"lost|cancelled"):
-        await heard(RequestRun(engines.stages, turn(PICTURE)))
-    assert engines.ledger.used == 0
+        await heard(RequestRun(engines.context, turn(PICTURE)))
+    assert engines.slots.used == 0
 
 
 async def test_given_a_talker_that_ends_without_an_output_then_the_answer_is_lost(engines: Engines) -> None:
     engines.talker_ends = False
-    with pytest.raises(RequestFailed, match="the Talker gave its speech no end"):
-        await heard(RequestRun(engines.stages, replace(turn(), prompt_token_ids=PROMPT[4:])))
-    assert engines.ledger.used == 0
+    with pytest.raises(RequestFailed, match="the Talker did not report the end of its speech"):
+        await heard(RequestRun(engines.context, replace(turn(), prompt_token_ids=PROMPT[4:])))
+    assert engines.slots.used == 0
 
 
 async def test_given_a_turn_that_is_failed_from_outside_then_it_ends_with_that_error(
     engines: Engines,
 ) -> None:
-    run = RequestRun(engines.stages, turn(PICTURE))
+    run = RequestRun(engines.context, turn(PICTURE))
     asyncio.get_running_loop().call_later(0.1, run.fail, RuntimeError("the talker has died"))
     with pytest.raises(RuntimeError, match="has died"):
         await heard(run)
-    assert engines.ledger.used == 0
+    assert engines.slots.used == 0
 
 
 async def test_given_no_free_slot_then_the_thinker_is_not_even_asked(engines: Engines) -> None:
-    with engines.ledger.lease(), pytest.raises(EngineBusy):
-        await heard(RequestRun(engines.stages, turn()))
+    with engines.slots.lease_slot(), pytest.raises(EngineBusy):
+        await heard(RequestRun(engines.context, turn()))
 
 
 @pytest.mark.promise("R48")
@@ -239,7 +242,7 @@ async def test_given_an_answer_that_the_engine_ends_with_an_error_then_it_never_
     told: list[OmniEvent] = []
 
     async def listen() -> None:
-        run = RequestRun(engines.stages, OmniRequest("t", PROMPT[4:], speech=speech))
+        run = RequestRun(engines.context, OmniRequest("t", PROMPT[4:], speech=speech))
         async for event in EventStream(run.run):
             told.append(event)
 
@@ -247,7 +250,7 @@ async def test_given_an_answer_that_the_engine_ends_with_an_error_then_it_never_
         await asyncio.wait_for(listen(), 5)
     assert not isinstance(raised.value, InvalidRequest)
     assert not any(isinstance(one, TextEnded) for one in told)
-    assert engines.ledger.used == 0
+    assert engines.slots.used == 0
 
 
 @pytest.mark.parametrize(
@@ -257,7 +260,7 @@ async def test_given_an_answer_that_ends_by_itself_or_at_a_limit_then_it_says_wh
     engines: Engines, finish: str, said: str
 ) -> None:
     engines.finish = finish
-    events = await heard(RequestRun(engines.stages, OmniRequest("t", PROMPT[4:])))
+    events = await heard(RequestRun(engines.context, OmniRequest("t", PROMPT[4:])))
     assert events[-1] == TextEnded(0, said)  # type: ignore[arg-type]
 
 
@@ -272,7 +275,7 @@ async def test_given_a_grammar_that_fails_in_the_middle_then_the_piece_of_json_i
     """VLLM says `stop`, since such a grammar allows nothing but the end."""
     engines.finish, engines.stop_reason = finish, stop_reason
     text = TextSampling(json_schema="{}", schema_param="tools")
-    run = RequestRun(engines.stages, OmniRequest("t", PROMPT[4:], text=text))
+    run = RequestRun(engines.context, OmniRequest("t", PROMPT[4:], text=text))
     if says is not None:
         assert (await heard(run))[-1] == TextEnded(0, says)  # type: ignore[arg-type]
         return
@@ -288,7 +291,7 @@ async def test_given_a_schema_that_vllm_cannot_compile_then_the_request_is_refus
     engines.finish, engines.tokens = "error", (0,)
     text = TextSampling(json_schema="{}", schema_param=param)
     with pytest.raises(InvalidRequest, match="schema cannot be compiled") as raised:
-        await heard(RequestRun(engines.stages, OmniRequest("t", PROMPT[4:], text=text)))
+        await heard(RequestRun(engines.context, OmniRequest("t", PROMPT[4:], text=text)))
     assert raised.value.param == param
 
 
@@ -296,6 +299,6 @@ async def test_given_an_error_behind_the_first_token_then_the_schema_is_not_blam
     engines.finish, engines.tokens = "error", (30, 0)
     with pytest.raises(EngineError) as raised:
         await heard(
-            RequestRun(engines.stages, OmniRequest("t", PROMPT[4:], text=TextSampling(json_schema="{}")))
+            RequestRun(engines.context, OmniRequest("t", PROMPT[4:], text=TextSampling(json_schema="{}")))
         )
     assert not isinstance(raised.value, InvalidRequest)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from antiphon_executor.turn.sound_edges import FADE_IN_SAMPLES, FADE_OUT_SAMPLES, fade_in, faded_in, faded_out
+from antiphon_executor.turn.fades import FADE_IN_SAMPLES, FADE_OUT_SAMPLES, fade_in, faded_in, faded_out
 
 LOUD = np.full(1_920, 20_000, "<i2")
 

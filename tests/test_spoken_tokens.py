@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_executor.turn.spoken_tokens import SpeakableText, Spoken
+from antiphon_executor.turn.spoken_tokens import SpokenTokenFilter, SpokenTokens
 
 END = 0
 WORDS = {END: "", 1: "a", 2: " quiet", 3: " ST", 4: "OP", 5: " word", 6: "", 7: "\N{GRINNING FACE}"}
@@ -15,8 +15,8 @@ def decode(tokens: list[int]) -> str:
     return "".join(WORDS[token] for token in tokens)
 
 
-def speakable(*, has_stop: bool = False) -> SpeakableText:
-    return SpeakableText(decode, frozenset({END}), has_stop)
+def speakable(*, has_stop: bool = False) -> SpokenTokenFilter:
+    return SpokenTokenFilter(decode, frozenset({END}), has_stop)
 
 
 @given(st.lists(st.lists(st.sampled_from([1, 2, 3, 4, 5]), max_size=3), max_size=8))
@@ -24,11 +24,11 @@ def test_given_any_deltas_then_each_token_is_spoken_as_it_comes(deltas: list[lis
     text = speakable()
     whole: list[int] = []
     for delta in deltas:
-        spoken = text.take(delta, decode(delta))
+        spoken = text.release(delta, decode(delta))
         ends = [len(decode(whole + delta[:count])) for count in range(1, len(delta) + 1)]
-        assert spoken == Spoken(tuple(delta), tuple(ends))
+        assert spoken == SpokenTokens(tuple(delta), tuple(ends))
         whole += delta
-    assert text.take([END], "") == Spoken((), ())
+    assert text.release([END], "") == SpokenTokens((), ())
 
 
 @given(st.lists(st.sampled_from([1, 2, 3, 4, 5]), min_size=1, max_size=12), st.integers(0, 20))
@@ -39,27 +39,27 @@ def test_given_a_watch_for_stop_strings_then_no_token_is_spoken_before_its_text(
     text, released, spoken = speakable(has_stop=True), 0, []
     for count in range(1, len(tokens) + 1):
         certain = max(released, len(decode(tokens[:count])) - held)
-        taken = text.take([tokens[count - 1]], decode(tokens)[released:certain])
+        taken = text.release([tokens[count - 1]], decode(tokens)[released:certain])
         said = range(len(spoken) + 1, len(spoken) + len(taken.token_ids) + 1)
         assert taken.ends == tuple(len(decode(tokens[:number])) for number in said)
         spoken += taken.token_ids
         released = certain
         assert decode(tokens).startswith(decode(spoken))
         assert len(decode(spoken)) <= released
-    spoken += text.take([END], decode(tokens)[released:]).token_ids
+    spoken += text.release([END], decode(tokens)[released:]).token_ids
     assert spoken == tokens
 
 
 def test_given_a_stop_string_then_its_tokens_stay_unspoken() -> None:
     text = speakable(has_stop=True)
-    assert text.take([1], "").token_ids == ()
-    assert text.take([2], "a q") == Spoken((1,), (1,))
-    assert text.take([3], "uiet") == Spoken((2,), (7,))
-    assert text.take([4], "").token_ids == ()
+    assert text.release([1], "").token_ids == ()
+    assert text.release([2], "a q") == SpokenTokens((1,), (1,))
+    assert text.release([3], "uiet") == SpokenTokens((2,), (7,))
+    assert text.release([4], "").token_ids == ()
 
 
 def test_given_a_character_of_several_tokens_then_it_ends_with_the_last_of_them() -> None:
     """vLLM releases a character when it is whole; the end token may come in the same delta."""
     text = speakable()
-    assert text.take([1, 6], "a") == Spoken((1, 6), (1, 1))
-    assert text.take([7, END], "\N{GRINNING FACE}") == Spoken((7,), (2,))
+    assert text.release([1, 6], "a") == SpokenTokens((1, 6), (1, 1))
+    assert text.release([7, END], "\N{GRINNING FACE}") == SpokenTokens((7,), (2,))

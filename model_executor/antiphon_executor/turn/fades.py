@@ -1,7 +1,7 @@
-"""The two edges of a stream's sound: a fade-in of 2 ms where it begins, a fade-out where it is cut.
+"""Fades of a stream's audio (s16le, 24 kHz): 2 ms in at its start, 40 ms out if it is cut.
 
-In and out: s16le at 24 kHz. A vocoder begins on padding, which no code sounds like: its first 0.5 ms are a
-click, in the one-shot decode too. All samples behind the fade-in are the vocoder's own.
+A vocoder starts on padding, so its first 0.5 ms are a click, in a one-shot decode too. All samples after the
+fade-in are the vocoder's own.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ FADE_OUT_SAMPLES = 960
 
 
 def faded_in(pcm: bytes) -> bytes:
-    """The first sound of a stream; shorter sound fades as far as it lasts."""
+    """Fades in the first piece of a stream; a piece shorter than the fade gets the beginning of it."""
     return _scaled(pcm, slice(0, FADE_IN_SAMPLES), fade_in())
 
 
 def faded_out(pcm: bytes) -> bytes:
-    """The last sound of a stream that is cut: its last 40 ms fall to nothing."""
+    """Fades the last 40 ms of a stream that is cut to silence."""
     return _scaled(pcm, slice(-FADE_OUT_SAMPLES, None), _rising(FADE_OUT_SAMPLES)[::-1])
 
 
 def fade_in() -> NDArray[np.float32]:
-    """What each of the first samples is multiplied by: float32 [FADE_IN_SAMPLES], half a cosine."""
+    """Gains of the first samples: float32 [FADE_IN_SAMPLES], half a cosine."""
     return _rising(FADE_IN_SAMPLES)
 
 

@@ -1,0 +1,74 @@
+"""Converts vLLM's exceptions and finish reasons to the errors of `interface.errors`.
+
+Messages name the client's field. vLLM's own messages are never passed on, because they quote the request.
+"""
+
+from __future__ import annotations
+
+from vllm.exceptions import VLLMClientError
+
+from antiphon_executor.interface.errors import EngineError, InvalidRequest
+from antiphon_executor.interface.events import FinishReason
+from antiphon_executor.interface.request import OmniRequest
+
+
+def finish_reason(reason: str, request: OmniRequest, *, answered: bool) -> FinishReason:
+    """The finish reason for `reason` of vLLM. `answered`: at least one token came before.
+
+    Raises InvalidRequest for a schema that vLLM could not compile (it reports that before the first token),
+    and EngineError if the engine aborted the request.
+    """
+    match reason:
+        case "stop":
+            return "stop"
+        # OpenAI's API has no finish reason for a repeating answer.
+        case "length" | "repetition":
+            return "length"
+        case "error" if request.text.json_schema is not None and not answered:
+            raise _schema_error(request)
+        case _:
+            raise EngineError("the engine ended the answer with an error")
+
+
+def client_error(
+    error: VLLMClientError, request: OmniRequest, vocabulary: int, context_tokens: int
+) -> InvalidRequest:
+    """The error for a request that vLLM rejected. `vocabulary`: number of the model's tokens."""
+    named = _parameter_error(getattr(error, "parameter", None), vocabulary, context_tokens)
+    if named is not None:
+        return named
+    text = request.text
+    if text.choices > 1 and text.temperature == 0:
+        return InvalidRequest("with temperature 0 all choices are equal: n must be 1", "n")
+    # vLLM names no parameter for this error.
+    if "encoder cache" in str(error):
+        reason = "an audio, image or video is larger than the engine accepts: send a shorter or smaller one"
+        return InvalidRequest(reason, "messages")
+    if text.json_schema is not None:
+        return _schema_error(request)
+    return InvalidRequest("the engine cannot serve this request as it is")
+
+
+def _parameter_error(parameter: str | None, vocabulary: int, context_tokens: int) -> InvalidRequest | None:
+    match parameter:
+        case "logit_bias":
+            limit = vocabulary - 1
+            reason = f"logit_bias has token ids outside the model's vocabulary: valid ids are 0 to {limit}"
+            return InvalidRequest(reason, "logit_bias")
+        case "logprobs":
+            return InvalidRequest(
+                "top_logprobs is larger than the number of alternatives that the engine returns",
+                "top_logprobs",
+            )
+        case "input_tokens" | "input_text":
+            reason = f"the prompt is longer than the model's context of {context_tokens} tokens"
+            return InvalidRequest(reason, "messages", "context_length_exceeded")
+        case "temperature" | "top_p" | "max_tokens":
+            return InvalidRequest(f"the engine does not accept this value of {parameter}", parameter)
+        case _:
+            return None
+
+
+def _schema_error(request: OmniRequest) -> InvalidRequest:
+    reason = "the JSON schema cannot be compiled: check its types and references, or simplify it"
+    return InvalidRequest(reason, request.text.schema_param)

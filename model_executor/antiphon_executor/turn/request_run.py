@@ -1,0 +1,192 @@
+"""Runs one request through both stages and merges the Thinker's text and the Talker's speech.
+
+Cancelling `RequestRun.run` aborts both stages' requests and releases the speech slot before it returns.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import ExitStack, aclosing
+from typing import Any
+
+from vllm.outputs import CompletionOutput, RequestOutput
+
+from antiphon_executor.interface.event_stream import EventStream
+from antiphon_executor.interface.events import PromptCounted, TextDelta, TextEnded
+from antiphon_executor.interface.request import OmniRequest, SpeechSampling
+from antiphon_executor.ipc.messages import HiddenStates
+from antiphon_executor.models.hidden_states.connector import request_hidden_states
+from antiphon_executor.models.thinker.inputs import count_prompt, engine_prompt
+from antiphon_executor.turn.engine_times import mark_engine_times
+from antiphon_executor.turn.json_check import JsonCheck
+from antiphon_executor.turn.request_context import RequestContext
+from antiphon_executor.turn.request_errors import finish_reason
+from antiphon_executor.turn.sampling_params import sampling_params, token_logprobs
+from antiphon_executor.turn.speech_guard import SpeechGuard
+from antiphon_executor.turn.speech_stream import SpeechStream, text_prompt
+from antiphon_executor.turn.spoken_tokens import SpokenTokenFilter, SpokenTokens
+from antiphon_executor.turn.talker_session import Talker
+
+
+class RequestRun:
+    """Runs one request. Use `run` once."""
+
+    def __init__(self, context: RequestContext, request: OmniRequest) -> None:
+        text = request.text
+        self._context = context
+        self._request = request
+        self._failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        self._stream: SpeechStream | None = None
+        self._hidden_states: asyncio.Future[HiddenStates] | None = None
+        self._answered = False
+        self._text = ""
+        self._json_check = JsonCheck(text.schema_param) if text.json_schema is not None else None
+        self._cut_text = context.cut_text()
+        self._spoken_tokens = SpokenTokenFilter(context.decode, context.thinker_eos, bool(text.stop))
+
+    @property
+    def request_id(self) -> str:
+        return self._request.request_id
+
+    @property
+    def speaks(self) -> bool:
+        return self._request.speech is not None
+
+    def report_consumed(self, samples: int) -> None:
+        """The client has consumed `samples` of the request's speech in total."""
+        if self._stream is not None:
+            self._stream.report_consumed(samples)
+
+    async def run(self, events: EventStream) -> None:
+        """Puts the request's events. Raises `EngineBusy` before the Thinker starts if no slot is free."""
+        with ExitStack() as leases:
+            parts: list[asyncio.Task[None]] = []
+            if self._request.speech is not None and self._context.talker is not None:
+                self._stream = self._open_stream(self._request.speech, self._context.talker, leases)
+                parts.append(asyncio.create_task(self._run_talker(self._stream, events)))
+            parts.append(asyncio.create_task(self._run_thinker(events)))
+            try:
+                await self._until_ended(parts)
+            finally:
+                for part in parts:
+                    part.cancel()
+                await asyncio.gather(*parts, return_exceptions=True)
+
+    def fail(self, error: Exception) -> None:
+        """Ends the request with `error`, after the events that are already queued."""
+        if not self._failure.done():
+            self._failure.set_result(error)
+
+    def _open_stream(self, speech: SpeechSampling, talker: Talker, leases: ExitStack) -> SpeechStream:
+        context, request_id = self._context, self.request_id
+        slot = leases.enter_context(context.slots.lease_slot())
+        stream = SpeechStream(
+            request_id,
+            speech,
+            talker,
+            context.bridge,
+            slot,
+            live=self._request.live,
+            on_mark=self._request.on_mark,
+            guard=SpeechGuard(context.guard) if context.guard is not None else None,
+            waits=context.waits,
+            pace=context.voice_paces.of(speech.voice),
+            park_s=context.pacing.park_s,
+        )
+        leases.callback(stream.close)
+        if _has_media(self._request):
+            # Until the request ends: hidden states of a short answer may arrive after its last token.
+            self._hidden_states = context.bridge.expect_hidden_states(request_id)
+            leases.callback(context.bridge.discard_hidden_states, request_id)
+        return stream
+
+    async def _until_ended(self, parts: list[asyncio.Task[None]]) -> None:
+        while parts:
+            awaited: list[asyncio.Future[Any]] = [self._failure, *parts]
+            await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure.done():
+                raise self._failure.result()
+            for part in [part for part in parts if part.done()]:
+                if part.cancelled():
+                    raise RuntimeError("one stage's part of the request was cancelled")
+                part.result()
+                parts.remove(part)
+
+    async def _run_talker(self, stream: SpeechStream, events: EventStream) -> None:
+        async for event in stream.events():
+            await events.put(event)
+
+    async def _run_thinker(self, events: EventStream) -> None:
+        request, context = self._request, self._context
+        extra_args = request_hidden_states(request.request_id) if self._hidden_states is not None else None
+        counted = False
+        params = sampling_params(request.text, extra_args)
+        prompt = await asyncio.to_thread(engine_prompt, request, context.ids)
+        async with aclosing(context.generate_text(prompt, params, request.request_id)) as outputs:
+            async for output in outputs:
+                if not counted:
+                    counted = True
+                    mark_engine_times(request.on_mark, "thinker", output)
+                    await events.put(self._prompt_counted(output))
+                    self._set_stream_prompt(output)
+                for choice in output.outputs:
+                    await self._put_choice(choice, events)
+
+    def _prompt_counted(self, output: RequestOutput) -> PromptCounted:
+        ids, cached = self._context.ids, output.num_cached_tokens or 0
+        return count_prompt(output.prompt_token_ids or [], ids, cached)
+
+    def _set_stream_prompt(self, output: RequestOutput) -> None:
+        stream, hidden_states = self._stream, self._hidden_states
+        if stream is None:
+            return
+        if hidden_states is None:
+            stream.set_prompt(text_prompt(output.prompt_token_ids or []))
+        else:
+            stream.set_prompt_from(hidden_states)
+
+    async def _put_choice(self, choice: CompletionOutput, events: EventStream) -> None:
+        """Raises if the engine has ended the choice with an error."""
+        token_ids = list(choice.token_ids)
+        ended = choice.finish_reason
+        reason = finish_reason(ended, self._request, answered=self._answered) if ended is not None else None
+        self._answered = self._answered or bool(token_ids)
+        top = self._request.text.top_logprobs
+        logprobs = token_logprobs(token_ids, choice.logprobs, top) if top is not None else ()
+        spoken = SpokenTokens((), ())
+        if self._stream is not None:
+            spoken = self._spoken_tokens.release(token_ids, choice.text)
+        if choice.text or token_ids:
+            delta = TextDelta(choice.index, choice.text, len(token_ids), logprobs, spoken.ends)
+            await events.put(delta)
+        if self._json_check is not None:
+            self._json_check.append(choice.index, choice.text)
+            if reason == "stop" and not isinstance(choice.stop_reason, str):
+                self._json_check.require_complete(choice.index)
+        if self._stream is not None:
+            self._send_to_talker(self._stream, spoken, choice)
+        if reason is not None:
+            await events.put(TextEnded(choice.index, reason))
+
+    def _send_to_talker(self, stream: SpeechStream, spoken: SpokenTokens, choice: CompletionOutput) -> None:
+        """Passes text to the Talker, with a full stop if the Thinker did not end it by itself."""
+        self._text += choice.text
+        token_ids: Sequence[int] = spoken.token_ids
+        ended = choice.finish_reason
+        if ended is None:
+            if self._cut_text is not None:
+                self._cut_text.remember(token_ids)
+        elif ended == "stop" and not isinstance(choice.stop_reason, str):
+            stream.text_completed(self._text)
+        else:
+            if self._cut_text is not None:
+                token_ids = self._cut_text.with_full_stop(token_ids)
+            stream.text_was_cut(self._text)
+        if token_ids or ended is not None:
+            stream.add_text(token_ids, final=ended is not None)
+
+
+def _has_media(request: OmniRequest) -> bool:
+    media = request.media
+    return bool(media.audios or media.pictures or media.videos)
