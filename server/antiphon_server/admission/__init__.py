@@ -1,4 +1,5 @@
 """Admission control: bounded queues, fair sharing between API keys, cost estimates and rate limits.
 
-In: what a request asks for. Out: a reservation, or a refusal with `Retry-After`. Imports `errors` alone.
+In: what a request asks for. Out: a slot, or a refusal with `Retry-After`; the figures for `/metrics`.
+Imports `errors` and the executor's interface.
 """

@@ -35,28 +35,32 @@ class ServerMetrics:
 
     def __init__(self, version: str) -> None:
         self.registry = CollectorRegistry()
-        self._requests = self._counter("requests", "Finished requests by outcome.", "outcome", Outcome)
-        self._aborted = self._counter(
+        self._make_request_metrics()
+        self._make_audio_metrics()
+        self._lag = self._seconds("event_loop_lag", "Delay of a timer on the event loop.", _LAG_S)
+        self._tasks = Gauge("antiphon_event_loop_tasks", "Tasks on the event loop.", registry=self.registry)
+        build = Gauge(
+            "antiphon_build_info",
+            "Constant 1; the labels name the version.",
+            ("version", "python"),
+            registry=self.registry,
+        )
+        build.labels(version, platform.python_version()).set(1)
+
+    def _make_request_metrics(self) -> None:
+        self._requests = self._labelled("requests", "Finished requests by outcome.", "outcome", Outcome)
+        self._aborted = self._labelled(
             "requests_aborted", "Requests aborted before their answer was complete.", "reason", AbortReason
         )
-        self._media = self._counter(
+        self._media = self._labelled(
             "media_rejected", "Requests refused because of their media.", "reason", MediaRejection
         )
-        self._first_token = self._seconds(
-            "time_to_first_token",
-            "From the first byte of a request to the first text of its answer.",
-            _LATENCY_S,
-        )
-        self._first_audio = self._seconds(
-            "time_to_first_audio",
-            "From the first byte of a request to the first speech of its answer.",
-            _LATENCY_S,
-        )
-        self._upload = self._seconds(
-            "request_upload",
-            "From the first to the last byte of a chat request.",
-            _LATENCY_S,
-        )
+        to_text = "From the first byte of a request to the first text of its answer."
+        self._first_token = self._seconds("time_to_first_token", to_text, _LATENCY_S)
+        to_speech = "From the first byte of a request to the first speech of its answer."
+        self._first_audio = self._seconds("time_to_first_audio", to_speech, _LATENCY_S)
+        upload = "From the first to the last byte of a chat request."
+        self._upload = self._seconds("request_upload", upload, _LATENCY_S)
         self._queued = self._seconds("queue_time", "Time that a request waited for a slot.", _LATENCY_S)
         self._duration = Histogram(
             "antiphon_request_duration_seconds",
@@ -67,42 +71,27 @@ class ServerMetrics:
         )
         for route in get_args(Route):
             self._duration.labels(route)
-        self._lag = self._seconds("event_loop_lag", "Delay of a timer on the event loop.", _LAG_S)
-        self._tasks = Gauge("antiphon_event_loop_tasks", "Tasks on the event loop.", registry=self.registry)
+
+    def _make_audio_metrics(self) -> None:
         self._rtf = Histogram(
             "antiphon_audio_real_time_factor",
             "Generation time of an answer's speech divided by its length, without pauses.",
             buckets=_RATIO,
             registry=self.registry,
         )
-        self._slack = self._seconds(
-            "audio_slack", "Audio that a client has buffered when the next packet is sent.", _SLACK_S
+        slack = "Audio that a client has buffered when the next packet is sent."
+        self._slack = self._seconds("audio_slack", slack, _SLACK_S)
+        self._underruns = self._counter("audio_underruns", "Times that a client had no audio left to play.")
+        self._underrun_seconds = self._counter(
+            "audio_underrun_seconds", "How long clients had no audio left to play."
         )
-        self._underruns = Counter(
-            "antiphon_audio_underruns",
-            "Buffer underruns of clients: times without audio to play.",
-            registry=self.registry,
-        )
-        self._underrun_seconds = Counter(
-            "antiphon_audio_underrun_seconds", "Total duration of buffer underruns.", registry=self.registry
-        )
-        self._derailed = self._counter(
+        self._derailed = self._labelled(
             "speech_derailed", "Spoken answers that the speech guard cut.", "reason", GuardReason
         )
-        self._audio_generated = Counter(
-            "antiphon_audio_seconds_generated", "Seconds of speech sent to clients.", registry=self.registry
+        self._audio_generated = self._counter("audio_seconds_generated", "Seconds of speech sent to clients.")
+        self._audio_received = self._counter(
+            "audio_seconds_received", "Seconds of audio in the media of requests."
         )
-        self._audio_received = Counter(
-            "antiphon_audio_seconds_received",
-            "Seconds of audio in the media of requests.",
-            registry=self.registry,
-        )
-        Gauge(
-            "antiphon_build_info",
-            "Constant 1; the labels name the version.",
-            ("version", "python"),
-            registry=self.registry,
-        ).labels(version, platform.python_version()).set(1)
 
     def request_finished(self, outcome: Outcome, route: Route, seconds: float) -> None:
         self._requests.labels(outcome).inc()
@@ -168,7 +157,11 @@ class ServerMetrics:
         """The text exposition format 0.0.4: the server's metrics, then the engines'."""
         return generate_latest(self.registry) + generate_latest(_Families(engine_metrics))  # type: ignore[arg-type]
 
-    def _counter(self, name: str, text: str, label: str, values: object) -> Counter:
+    def _counter(self, name: str, text: str) -> Counter:
+        return Counter(f"antiphon_{name}", text, registry=self.registry)
+
+    def _labelled(self, name: str, text: str, label: str, values: object) -> Counter:
+        """A counter with one label, of which every value is exported from the start."""
         counter = Counter(f"antiphon_{name}", text, (label,), registry=self.registry)
         for value in get_args(values):
             counter.labels(value)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
 
 from antiphon_executor.interface.capacity import CacheCapacity, EngineCapacity
 from antiphon_executor.interface.media import AudioClip, Media, Picture, VideoClip
@@ -43,6 +47,24 @@ def test_each_choice_has_its_own_answer() -> None:
     assert text(prompt_tokens=33, choices=3).thinker_blocks == 2 + 3 * 5
     assert text(prompt_tokens=33, choices=3, tokens=3 * 80).thinker_blocks == 2 + 3 * 6
     assert text(prompt_tokens=33, choices=3).sequences == 3
+
+
+@given(st.integers(0, 400), st.integers(1, 3), st.integers(0, 300), st.integers(0, 300))
+def test_an_estimate_holds_up_to_its_own_limits_and_not_beyond(
+    prompt: int, choices: int, tokens: int, frames: int
+) -> None:
+    size = RequestSize(prompt, choices)
+    large = replace(
+        CAPACITY, engines=EngineCapacity(replace(CACHE, blocks=9_999), replace(CACHE, blocks=9_999), 2)
+    )
+
+    def resources(tokens: float, frames: float) -> Resources:
+        return estimate_cost(size, LIVE, large, int(tokens), int(frames)).resources
+
+    estimate = estimate_cost(size, LIVE, large, tokens, frames)
+    assert resources(estimate.max_tokens, estimate.max_frames) == estimate.resources
+    assert resources(estimate.max_tokens + 1, frames).thinker_blocks > estimate.resources.thinker_blocks
+    assert resources(tokens, estimate.max_frames + 1).talker_blocks > estimate.resources.talker_blocks
 
 
 def test_no_estimate_exceeds_the_total() -> None:
