@@ -35,7 +35,7 @@ TEXT_FIRST = {"qwen3_omni": 1, "qwen3_5_omni": 4}
 WAY = (
     ("body_read", "HTTP: the head's end to the body's"),
     ("planned", "JSON, checks, plan"),
-    ("admitted", "a ticket at the door"),
+    ("admitted", "a reservation"),
     ("rendered", "chat template, tokens"),
     ("started", "a slot"),
     ("thinker_queued", "to the Thinker's engine"),

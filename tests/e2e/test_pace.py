@@ -57,7 +57,7 @@ def test_speech_is_made_no_further_ahead_of_its_client_than_is_set(paced: Runnin
     assert max(heard_s - at_s for at_s, heard_s in came) <= AHEAD_S + SPARE_S
 
 
-def test_what_the_talkers_steps_take_reaches_the_door(paced: RunningServer) -> None:
+def test_the_talkers_step_times_reach_admission_control(paced: RunningServer) -> None:
     """The server knows how long a frame takes, how many listeners that is, and what the caches hold."""
     with httpx.stream("POST", f"{paced.url}/v1/chat/completions", json=LONG, timeout=120) as answer:
         answer.raise_for_status()

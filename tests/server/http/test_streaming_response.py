@@ -45,7 +45,7 @@ def app(service: Service) -> FastAPI:
 
 
 async def is_idle(service: Service, engine: EchoEngine, within_s: float = ABORT_S) -> bool:
-    """Whether nothing runs any more, neither at the engine nor at the door, before the time is up."""
+    """Whether no request is left in the engine or in admission control before the time is up."""
     if not await becomes_true(lambda: not (engine.running or service.admission.requests), within_s):
         return False
     load = service.admission.load
@@ -194,7 +194,7 @@ async def test_an_engine_that_just_stops_is_an_error_and_no_short_answer(
 @pytest.mark.parametrize(
     ("fault", "status"), [(BadRequest("no", param="messages[0]"), 400), (OSError("secret"), 500)]
 )
-async def test_media_that_fail_give_the_ticket_back_and_start_no_engine(
+async def test_media_that_fail_release_the_reservation_and_start_no_engine(
     app: FastAPI,
     service: Service,
     engine: EchoEngine,
