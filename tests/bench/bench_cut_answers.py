@@ -19,7 +19,6 @@ from typing import Any
 
 import openai
 import pocketsphinx  # type: ignore[import-untyped]
-from antiphon_nano.thinker.workload import copying
 from tests.e2e.answers import SPOKEN, ask, said
 from tests.e2e.ear import Ear
 from tests.e2e.server_process import RunningServer, start_server, terminate
@@ -27,6 +26,7 @@ from tests.e2e.server_process import RunningServer, start_server, terminate
 from antiphon_executor.shipped import ANTIPHON_NANO
 from antiphon_nano.domain import answers, corpus
 from antiphon_nano.domain.tokenizer import nano_tokenizer
+from antiphon_nano.thinker.asking import copying
 
 LEFT_ALONE = ("--engine.talker.guard.cut-text", "leave", "--engine.talker.guard.cut-stretch", "1000")
 DERAILED = "antiphon_speech_derailed_total"

@@ -14,7 +14,6 @@ from typing import Any
 
 import openai
 import pocketsphinx  # type: ignore[import-untyped]
-from antiphon_nano.thinker.workload import copying
 from tests.e2e.answers import SPOKEN, STREAMED, ask, said, timed
 from tests.e2e.ear import Ear
 from tests.e2e.server_process import start_server, terminate
@@ -22,6 +21,7 @@ from tests.e2e.server_process import start_server, terminate
 from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
 from antiphon_executor.shipped import ANTIPHON_NANO
 from antiphon_nano.domain import answers, corpus
+from antiphon_nano.thinker.asking import copying
 
 CHUNK = 4
 """Tokens that are taken in together, and frames that follow: the checkpoint's."""
