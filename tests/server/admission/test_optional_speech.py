@@ -92,7 +92,7 @@ async def test_optional_speech_does_not_wait_for_a_stream(service: Service, engi
 async def test_of_many_optional_requests_as_many_speak_as_there_are_streams(
     service: Service, engine: EchoEngine
 ) -> None:
-    """A stream is chosen and taken in one step, so that none is used twice and none stays unused."""
+    """A stream is chosen and reserved in one step, so that none is used twice and none stays unused."""
     engine.script = Script(hang_at=2)
     admission = AdmissionController(Capacity(8, 3, 64, 100.0, 30.0, 1 << 20))
     app = create_app(replace(service, admission=admission))
