@@ -11,6 +11,7 @@ import pytest
 
 from antiphon_server.bench.load.load_generator import RequestNumbers, closed_loop, open_loop
 from antiphon_server.bench.measure.record import Outcome, StreamRecord
+from tests.simulated_time import on_simulated_time
 
 
 def record(number: int, outcome: Outcome = "ok", retry_after_s: float | None = None) -> StreamRecord:
@@ -34,6 +35,7 @@ async def test_a_closed_loop_has_just_so_many_in_flight() -> None:
     assert (most, sorted(seen)) == (4, list(range(22)))
 
 
+@on_simulated_time
 async def test_a_closed_loop_comes_back_when_it_was_told_to() -> None:
     asked_at: list[float] = []
 
@@ -42,10 +44,11 @@ async def test_a_closed_loop_comes_back_when_it_was_told_to() -> None:
         return record(number, "rejected", 0.15)
 
     await closed_loop(1, RequestNumbers(3, None), ask)
-    assert all(later - earlier >= 0.15 for earlier, later in itertools.pairwise(asked_at))
-    assert time.monotonic() - asked_at[-1] < 0.15
+    pauses = [later - earlier for earlier, later in itertools.pairwise([*asked_at, time.monotonic()])]
+    assert pauses == pytest.approx([0.15, 0.15, 0.0])
 
 
+@on_simulated_time
 async def test_a_closed_loop_ends_with_its_time() -> None:
     async def ask(number: int, due: float) -> StreamRecord:
         await asyncio.sleep(0.01)
@@ -53,9 +56,10 @@ async def test_a_closed_loop_ends_with_its_time() -> None:
 
     began = time.monotonic()
     await closed_loop(2, RequestNumbers(None, 0.2), ask)
-    assert 0.2 <= time.monotonic() - began < 2
+    assert time.monotonic() - began == pytest.approx(0.2, abs=0.02)
 
 
+@on_simulated_time
 async def test_an_open_loop_is_due_by_the_dice_even_while_this_process_stands_still() -> None:
     """Coordinated omission: a stall must not move what is due, or nobody would see that it was late."""
     dues: list[float] = []
@@ -75,6 +79,7 @@ async def test_an_open_loop_is_due_by_the_dice_even_while_this_process_stands_st
     assert max(lates) > 0.1
 
 
+@on_simulated_time
 async def test_an_open_loop_does_not_wait_for_answers() -> None:
     running = most = 0
 
