@@ -11,6 +11,7 @@ import time
 import pytest
 
 from antiphon_executor.ipc.cpu_time import cpu_time_s
+from tests.e2e.server_process import becomes
 
 
 @pytest.mark.parametrize(
@@ -25,8 +26,9 @@ def test_only_a_process_that_computes_uses_time(program: str, stopped: bool, com
                 child.send_signal(signal.SIGSTOP)
                 time.sleep(0.2)
             before = cpu_time_s([child.pid])
-            time.sleep(1.0)
-            assert (cpu_time_s([child.pid]) - before > 0.05) is computes
+            # A busy machine may give it little time within a second.
+            used = becomes(lambda: cpu_time_s([child.pid]) - before > 0.05, 20 if computes else 1)
+            assert used is computes
         finally:
             child.kill()
 

@@ -6,7 +6,6 @@ Times are generous here; the run itself holds them.
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from tests.chaos.slow_readers import read_slowly
 from tests.chaos.stand_in import engine_process, start_stand_in
 from tests.chaos.verdict import broken
 from tests.e2e.server_process import RunningServer, becomes, terminate
+from tests.machine import slowness
 from tests.tiny_checkpoint import write_tiny_checkpoint
 
 pytestmark = [pytest.mark.serial, pytest.mark.promise("R16", "R17", "R22", "R23", "R24", "R37")]
@@ -68,9 +68,7 @@ def test_an_engine_that_stands_still_makes_readiness_say_so_within_five_seconds(
     server = start("--engine.hang-s", "120")
     hit = engine_process(server, "thinker")
     hit.send_signal(signal.SIGSTOP)
-    began = time.monotonic()
-    assert becomes(lambda: server.get("/readyz").status_code == 503, 20)
-    assert time.monotonic() - began < 6
+    assert becomes(lambda: server.get("/readyz").status_code == 503, 6)
     hit.send_signal(signal.SIGCONT)
     assert becomes(lambda: server.get("/readyz").status_code == 200, 10)
     assert hit.is_running()
@@ -98,5 +96,5 @@ def test_a_stream_passes_nginx_piece_by_piece_and_its_silence_is_filled(start: S
     report = pass_through_nginx(tmp_path / "nginx", server, read_timeout_s=2)
     assert broken(report.verdicts()) == []
     assert report.comments >= 4
-    assert report.longest_silence_s < 1.5
+    assert report.longest_silence_s < 1.5 * slowness()
     assert len(report.arrivals_s) > 20

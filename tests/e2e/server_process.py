@@ -1,6 +1,6 @@
 """The real `antiphon serve`, as a process of its own: how tests start it, look into it and end it.
 
-In: a checkpoint, flags. Out: a `RunningServer`. Nothing of the server is imported here.
+Nothing of the server is imported here.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import httpx
 import openai
 import psutil  # type: ignore[import-untyped]
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.machine import Patience
 
 READY_WITHIN_S = 240.0
 MODEL = "omni"
@@ -133,9 +135,9 @@ def start_server(checkpoint: Path, log: Path, *flags: str) -> RunningServer:
 
 def becomes(condition: Callable[[], object], within_s: float, every_s: float = 0.02) -> bool:
     """Whether `condition` holds before the time is up."""
-    deadline = time.monotonic() + within_s
+    patience = Patience(within_s)
     while not condition():
-        if time.monotonic() > deadline:
+        if patience.is_over():
             return False
         time.sleep(every_s)
     return True

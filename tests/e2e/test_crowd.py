@@ -25,7 +25,6 @@ pytestmark = pytest.mark.engine
 STREAMS = 8
 HANG_UPS = 200
 LEAVING_AT_ONCE = 10
-# The promise; a machine that does other things besides gets more time, and is told how long it took.
 FREE_WITHIN_S = 1.0
 
 
@@ -113,10 +112,7 @@ def test_two_hundred_hang_ups_leave_nothing_running(
     with ThreadPoolExecutor(LEAVING_AT_ONCE) as pool:
         jobs = [(json.dumps(_turn(dice, recordings)).encode(), dice.uniform(0, 2)) for _ in range(HANG_UPS)]
         list(pool.map(lambda job: _leave(served.port, *job), jobs))
-    left_at = time.monotonic()
-    assert becomes(served.is_idle, 10), served.metrics()
-    took_s = time.monotonic() - left_at
-    assert took_s < FREE_WITHIN_S, f"free after {took_s:.2f} s"
+    assert becomes(served.is_idle, FREE_WITHIN_S), served.metrics()
     assert _aborted(served.metrics()) > _aborted(before) + HANG_UPS / 4
     assert ask(client, said("Still there?"), seed=1, **SPOKEN).frames > 0
 

@@ -120,10 +120,8 @@ def test_an_engine_that_stands_still_is_not_ready_within_five_seconds_and_is_rea
     path = "/readyz?need=speech"
     assert faulty.get(path).status_code == 200
     hit.send_signal(signal.SIGSTOP)
-    began = time.monotonic()
     try:
-        assert becomes(lambda: faulty.get(path).status_code == 503, 30)
-        assert time.monotonic() - began < 6
+        assert becomes(lambda: faulty.get(path).status_code == 503, 6)
         readiness = faulty.get(path).json()
         assert readiness["reasons"] == [f"the {stage} engine does not answer"]
         assert readiness["works"] == ([] if stage == "thinker" else ["text"])

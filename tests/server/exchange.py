@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import time
 from collections.abc import Callable
 from typing import Any
 
 from starlette.types import ASGIApp, Message
 
+from tests.machine import Patience
+
 
 async def becomes_true(condition: Callable[[], object], within_s: float = 5.0) -> bool:
     """Whether `condition` holds before the time is up."""
-    deadline = time.monotonic() + within_s
+    patience = Patience(within_s)
     while not condition():  # what is watched here has no event of its own
-        if time.monotonic() > deadline:
+        if patience.is_over():
             return False
         await asyncio.sleep(0.002)
     return True
