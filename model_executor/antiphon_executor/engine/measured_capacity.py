@@ -15,6 +15,16 @@ from antiphon_executor.planning.planner import talker_pages, thinker_pages
 if TYPE_CHECKING:
     from vllm.config import VllmConfig
 
+# Checked against the installed vLLM by tests/test_vllm_internals.py.
+VLLM_INTERNALS = {
+    "vllm.config.CacheConfig": (
+        "block_size",
+        "kv_cache_max_concurrency",
+        "num_gpu_blocks",
+    ),
+    "vllm.config.ModelConfig": ("max_model_len",),
+}
+
 
 def engine_capacity(
     settings: EngineSettings, config: PreTrainedConfig, engines: Mapping[str, VllmConfig]

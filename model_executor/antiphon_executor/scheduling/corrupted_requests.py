@@ -16,6 +16,36 @@ from vllm.v1.engine import EngineCoreOutput, EngineCoreOutputs, FinishReason
 from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import RequestStatus
 
+# Checked against the installed vLLM by tests/test_vllm_internals.py.
+VLLM_INTERNALS = {
+    "vllm.v1.core.sched.scheduler.Scheduler": (
+        "schedule(throttle_prefills)",
+        "update_from_output(scheduler_output, model_runner_output)",
+        "finish_requests(request_ids, finished_status)",
+        "kv_cache_manager",
+        "requests",
+    ),
+    "vllm.v1.core.kv_cache_manager.KVCacheManager": (
+        "block_pool",
+        "evict_blocks(block_ids)",
+        "get_block_ids(request_id)",
+    ),
+    "vllm.v1.core.block_pool.BlockPool": (
+        "blocks",
+        "null_block",
+    ),
+    "vllm.v1.core.kv_cache_utils.KVCacheBlock": (
+        "block_id",
+        "ref_cnt",
+    ),
+    "vllm.v1.core.sched.output.SchedulerOutput": ("new_block_ids_to_zero",),
+    "vllm.v1.outputs.ModelRunnerOutput": ("num_nans_in_logits",),
+    "vllm.v1.request.Request": (
+        "client_index",
+        "take_events()",
+    ),
+}
+
 
 class CorruptionAwareScheduler(Scheduler):
     """To be named before vLLM's scheduler among the bases."""

@@ -13,6 +13,14 @@ from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStre
 from antiphon_executor.scheduling.scheduler import TalkerScheduler
 from antiphon_executor.scheduling.text_inbox import TextInbox
 
+# Checked against the installed vLLM by tests/test_vllm_internals.py.
+VLLM_INTERNALS = {
+    "vllm.v1.request.Request": (
+        "num_output_placeholders",
+        "num_output_tokens",
+    ),
+}
+
 
 class DualTrackScheduler(TalkerScheduler):
     """Of `DualTrackStreams`."""

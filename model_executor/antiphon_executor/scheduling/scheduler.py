@@ -34,6 +34,54 @@ from antiphon_executor.scheduling.deadline import PacingRules, StepPlan, first_c
 from antiphon_executor.scheduling.step_clock import StepClock
 from antiphon_executor.scheduling.stream_book import Candidate, StreamBook
 
+# Checked against the installed vLLM by tests/test_vllm_internals.py.
+VLLM_INTERNALS = {
+    "vllm.v1.core.sched.scheduler.Scheduler": (
+        "add_request(request)",
+        "schedule(throttle_prefills)",
+        "update_from_output(scheduler_output, model_runner_output)",
+        "finish_requests(request_ids, finished_status)",
+        "shutdown()",
+        "_preempt_request(request, timestamp, drop_stale_output)",
+        "_free_request_blocks(request)",
+        "_request_blocks_can_be_freed(request)",
+        "kv_cache_manager",
+        "kv_holding_waiting",
+        "log_stats",
+        "max_model_len",
+        "max_num_running_reqs",
+        "max_num_scheduled_tokens",
+        "requests",
+        "running",
+        "vllm_config",
+        "waiting",
+    ),
+    "vllm.v1.core.sched.request_queue.RequestQueue": (
+        "prepend_request(request)",
+        "remove_request(request)",
+        "remove_requests(requests)",
+    ),
+    "vllm.v1.core.kv_cache_manager.KVCacheManager": (
+        "block_pool",
+        "coordinator",
+        "empty_kv_cache_blocks",
+    ),
+    "vllm.v1.core.kv_cache_coordinator.KVCacheCoordinator": (
+        "get_num_blocks_to_allocate(request_id, num_tokens, new_computed_blocks, num_encoder_tokens, "
+        "total_computed_tokens, num_local_computed_tokens, num_tokens_main_model, apply_admission_cap, "
+        "prefill_end)",
+    ),
+    "vllm.v1.core.block_pool.BlockPool": ("get_num_free_blocks()",),
+    "vllm.v1.request.Request": (
+        "num_computed_tokens",
+        "num_output_placeholders",
+        "num_preemptions",
+        "num_tokens",
+        "record_event(event_type, timestamp)",
+        "status",
+    ),
+}
+
 IDLE_WAIT_S = 0.002
 
 

@@ -13,6 +13,18 @@ from vllm.v1.request import Request
 from antiphon_executor.scheduling.corrupted_requests import CorruptionAwareScheduler
 from antiphon_executor.scheduling.grammar_watch import GRAMMAR_WATCH
 
+# Checked against the installed vLLM by tests/test_vllm_internals.py.
+VLLM_INTERNALS = {
+    "vllm.v1.core.sched.scheduler.Scheduler": (
+        "add_request(request)",
+        "schedule(throttle_prefills)",
+        "grammar_compile_error_reqs",
+        "requests",
+    ),
+    "vllm.v1.request.Request": ("structured_output_request",),
+    "vllm.v1.structured_output.request.StructuredOutputRequest": ("is_grammar_ready",),
+}
+
 # The server has compiled the schema before, within its own limit; this is for what goes wrong in here.
 LONGEST_COMPILE_S = 15.0
 

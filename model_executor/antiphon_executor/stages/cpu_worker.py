@@ -14,6 +14,27 @@ from vllm.v1.outputs import SamplerOutput
 from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 from vllm.v1.worker.cpu_worker import CPUWorker
 
+# Checked against the installed vLLM by tests/test_vllm_internals.py.
+VLLM_INTERNALS = {
+    "vllm.v1.worker.cpu_model_runner.CPUModelRunner": (
+        "_sample(logits, spec_decode_metadata)",
+        "_bookkeeping_sync(scheduler_output, sampler_output, logits, hidden_states, num_scheduled_tokens)",
+        "discard_request_mask",
+        "input_batch",
+    ),
+    "vllm.v1.worker.gpu_input_batch.InputBatch": (
+        "generators",
+        "num_reqs",
+    ),
+    "vllm.v1.worker.cpu_worker.CPUWorker": (
+        "init_device()",
+        "device",
+        "model_runner",
+        "use_v2_model_runner",
+        "vllm_config",
+    ),
+}
+
 CPU_WORKER = "antiphon_executor.stages.cpu_worker.SeededWorker"
 
 

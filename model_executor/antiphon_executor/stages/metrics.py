@@ -14,6 +14,15 @@ from prometheus_client.metrics_core import Metric
 from prometheus_client.samples import Sample
 from vllm.v1.metrics.loggers import PrometheusStatLogger
 
+# Checked against the installed vLLM by tests/test_vllm_internals.py.
+VLLM_INTERNALS = {
+    "vllm.v1.metrics.loggers.PrometheusStatLogger": (
+        "_gauge_cls",
+        "_counter_cls",
+        "_histogram_cls",
+    ),
+}
+
 
 class StageMetrics:
     """The metrics of one stage (`thinker` or `talker`)."""

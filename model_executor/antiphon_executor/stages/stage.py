@@ -23,6 +23,21 @@ from antiphon_executor.stages.metrics import StageMetrics
 from antiphon_executor.stages.supervisor import SupervisedStage
 from antiphon_executor.stages.worker_report import REPORT
 
+# Checked against the installed vLLM by tests/test_vllm_internals.py.
+VLLM_INTERNALS = {
+    "vllm.v1.engine.async_llm.AsyncLLM": (
+        "errored",
+        "model_config",
+        "output_processor",
+        "renderer",
+        "vllm_config",
+    ),
+    "vllm.renderers.base.BaseRenderer": (
+        "render_cmpl_async(prompts, tok_params, prompt_extras, skip_mm_cache)",
+    ),
+    "vllm.v1.engine.output_processor.OutputProcessor": ("get_num_unfinished_requests()",),
+}
+
 # An engine that has just loaded is idle, so it must answer within this time.
 _FIRST_ANSWER_S = 60.0
 

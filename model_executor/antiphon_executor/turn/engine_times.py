@@ -9,6 +9,15 @@ from vllm.v1.metrics.stats import RequestStateStats
 
 from antiphon_executor.interface.request import MarkSink
 
+# Checked against the installed vLLM by tests/test_vllm_internals.py.
+VLLM_INTERNALS = {
+    "vllm.v1.metrics.stats.RequestStateStats": (
+        "queued_ts",
+        "scheduled_ts",
+        "first_token_ts",
+    ),
+}
+
 
 def mark_engine_times(
     on_mark: MarkSink | None, stage: Literal["thinker", "talker"], output: RequestOutput

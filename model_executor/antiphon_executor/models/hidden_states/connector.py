@@ -31,6 +31,23 @@ from antiphon_executor.models.layers.hidden_states_cache import hidden_states_la
 if TYPE_CHECKING:
     from vllm.v1.request import Request
 
+# Checked against the installed vLLM by tests/test_vllm_internals.py.
+VLLM_INTERNALS = {
+    "vllm.distributed.kv_transfer.kv_connector.v1.base.KVConnectorBase_V1": (
+        "_connector_metadata",
+        "_kv_cache_config",
+        "_kv_transfer_config",
+        "_vllm_config",
+    ),
+    "vllm.v1.core.sched.output.SchedulerOutput": (
+        "kv_connector_block_state",
+        "num_scheduled_tokens",
+        "scheduled_cached_reqs",
+        "scheduled_new_reqs",
+    ),
+    "vllm.v1.core.sched.output.KVConnectorBlockState": ("resolve_block_ids",),
+}
+
 _ASKED = "media_rows"
 
 

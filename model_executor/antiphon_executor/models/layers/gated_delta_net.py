@@ -21,6 +21,33 @@ from vllm.model_executor.layers.mamba.gdn.qwen_gdn_linear_attn import QwenGatedD
 from vllm.model_executor.layers.mamba.mamba_utils import is_conv_state_dim_first
 from vllm.v1.attention.backends.gdn_attn import GDNAttentionMetadata
 
+# Checked against the installed vLLM by tests/test_vllm_internals.py.
+VLLM_INTERNALS = {
+    "vllm.model_executor.layers.mamba.gdn.qwen_gdn_linear_attn.QwenGatedDeltaNetAttention": (
+        "_output_projection(core_attn_out, z)",
+        "forward(hidden_states)",
+        "A_log",
+        "conv1d",
+        "dt_bias",
+        "head_k_dim",
+        "head_v_dim",
+        "in_proj_ba",
+        "in_proj_qkvz",
+        "key_dim",
+        "num_k_heads",
+        "num_v_heads",
+        "tp_size",
+        "value_dim",
+    ),
+    "vllm.v1.attention.backends.gdn_attn.GDNAttentionMetadata": (
+        "has_initial_state",
+        "non_spec_query_start_loc",
+        "non_spec_state_indices_tensor",
+        "num_decodes",
+        "num_prefills",
+    ),
+}
+
 
 @QwenGatedDeltaNetAttention.register_oot
 class GatedDeltaNet(QwenGatedDeltaNetAttention):

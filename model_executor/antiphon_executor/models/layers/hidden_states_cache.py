@@ -21,6 +21,23 @@ from vllm.model_executor.models.utils import maybe_prefix
 from vllm.v1.attention.backend import AttentionBackend, AttentionType
 from vllm.v1.kv_cache_interface import AttentionSpec, KVCacheSpec
 
+# Checked against the installed vLLM by tests/test_vllm_internals.py.
+VLLM_INTERNALS = {
+    "vllm.model_executor.layers.attention.Attention": (
+        "attn_type",
+        "get_attn_backend()",
+        "get_kv_cache_spec(vllm_config)",
+        "impl",
+        "num_heads",
+    ),
+    "vllm.config.CompilationConfig": ("static_forward_context",),
+    "vllm.forward_context.ForwardContext": ("slot_mapping",),
+    "vllm.v1.kv_cache_interface.AttentionSpec": (
+        "state_content_size_bytes",
+        "tokens_per_state",
+    ),
+}
+
 HIDDEN_STATES_LAYER = "media_rows"
 
 

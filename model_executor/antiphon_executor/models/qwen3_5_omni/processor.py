@@ -30,6 +30,15 @@ from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ
 from antiphon_executor.models.qwen3_5_omni.media import MediaFields, MediaReader
 from antiphon_executor.models.thinker.inputs import VideoFacts
 
+# Checked against the installed vLLM by tests/test_vllm_internals.py.
+VLLM_INTERNALS = {
+    "vllm.multimodal.processing.BaseMultiModalProcessor": (
+        "_apply_hf_processor_main(mm_items, hf_kwargs)",
+        "_get_mm_fields_config(hf_inputs, hf_processor_mm_kwargs)",
+        "_get_prompt_updates(mm_items, hf_processor_mm_kwargs, out_mm_kwargs)",
+    ),
+}
+
 KINDS = ("audio", "image", "video")
 # What vLLM tries the encoders with at its start. Small: the processor scales it to what the checkpoint takes.
 _DUMMY_SECONDS = 30

@@ -30,6 +30,13 @@ from antiphon_executor.models.qwen3_5_omni.vision_chunks import encode_in_chunks
 from antiphon_executor.models.thinker.features import medium_spans
 from antiphon_executor.models.thinker.tm_rope import TmRope
 
+# Checked against the installed vLLM by tests/test_vllm_internals.py.
+VLLM_INTERNALS = {
+    "vllm.model_executor.models.qwen3_5.Qwen3_5MoeForConditionalGeneration": (
+        "_mark_tower_model(vllm_config, modalities, targets)",
+    ),
+}
+
 
 @MULTIMODAL_REGISTRY.register_processor(
     Qwen3_5ThinkerProcessor, info=Qwen3_5ThinkerProcessingInfo, dummy_inputs=Qwen3_5ThinkerDummyInputs

@@ -33,6 +33,21 @@ from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ
 from antiphon_executor.models.thinker.inputs import VideoFacts
 from antiphon_executor.models.thinker.positions import audio_tokens, merge_order
 
+# Checked against the installed vLLM by tests/test_vllm_internals.py.
+VLLM_INTERNALS = {
+    "vllm.multimodal.processing.BaseMultiModalProcessor": (
+        "_apply_hf_processor_main(mm_items, hf_kwargs)",
+        "_get_mm_fields_config(hf_inputs, hf_processor_mm_kwargs)",
+        "_get_prompt_updates(mm_items, hf_processor_mm_kwargs, out_mm_kwargs)",
+    ),
+    "vllm.model_executor.models.qwen3_omni_moe_thinker.Qwen3OmniMoeThinkerProcessingInfo": (
+        "_get_expected_hidden_size()",
+    ),
+    "vllm.model_executor.models.qwen3_omni_moe_thinker.Qwen3OmniMoeThinkerDummyInputsBuilder": (
+        "_get_dummy_videos(width, height, num_frames, num_videos, overrides)",
+    ),
+}
+
 VIDEO_SIZE = Qwen3OmniMoeProcessorKwargs._defaults["videos_kwargs"]["size"]
 _NO_SOUND = np.zeros(0, dtype=np.float32)
 

@@ -25,6 +25,17 @@ from antiphon_executor.models.qwen3_omni.processor import (
 from antiphon_executor.models.thinker.features import media_spans
 from antiphon_executor.models.thinker.positions import merge_order, prompt_positions
 
+# Checked against the installed vLLM by tests/test_vllm_internals.py.
+VLLM_INTERNALS = {
+    "vllm.model_executor.models.qwen3_omni_moe_thinker.Qwen3OmniMoeThinkerForConditionalGeneration": (
+        "_embed_text_input_ids(input_ids, embed_input_ids, is_multimodal)",
+        "_process_audio_input(audio_input)",
+        "_set_deepstack_input_embeds(deepstack_input_embeds)",
+        "deepstack_input_embeds",
+        "deepstack_num_level",
+    ),
+}
+
 
 @MULTIMODAL_REGISTRY.register_processor(
     ThinkerProcessor, info=ThinkerProcessingInfo, dummy_inputs=ThinkerDummyInputs

@@ -20,6 +20,27 @@ from antiphon_executor.models.talker.slots import PADDING_SLOT
 from antiphon_executor.models.talker.step_rows import StepRows
 from antiphon_executor.models.talker.streams import Streams
 
+# Checked against the installed vLLM by tests/test_vllm_internals.py.
+VLLM_INTERNALS = {
+    "vllm.forward_context.ForwardContext": (
+        "attn_metadata",
+        "no_compile_layers",
+    ),
+    "vllm.v1.attention.backends.linear_attn.LinearAttentionMetadata": (
+        "num_decodes",
+        "num_prefills",
+        "query_start_loc",
+        "seq_lens",
+        "state_indices_tensor",
+    ),
+    "vllm.v1.attention.backends.gdn_attn.GDNAttentionMetadata": (
+        "non_spec_query_start_loc",
+        "non_spec_state_indices_tensor",
+        "num_decodes",
+        "num_prefills",
+    ),
+}
+
 
 class StreamState(nn.Module, MambaBase):
     """One int32 per request: its slot, taken from the prompt's first token (`slot_base` + slot).
