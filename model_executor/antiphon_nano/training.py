@@ -1,7 +1,7 @@
-"""A stage of training that can be killed at any moment and goes on where it last saved.
+"""A resumable training loop: a stage can be killed at any moment and continues from its last checkpoint.
 
-In: modules, their optimizers, and what one step does. Out: a checkpoint file in safetensors, progress lines.
-Every step's chance comes from the seed and its number, so a resumed run draws what an unbroken one would.
+Checkpoints are safetensors. The random numbers of a step depend on the seed and the step's number alone, so a
+resumed run equals an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from antiphon_executor.engine.dtype_selection import has_fast_bfloat16
 from antiphon_nano.workers.worker import ALONE, Worker
 
 Step = Callable[[int], Mapping[str, Tensor]]
-"""The number of a step → its losses by name, for the log; it has stepped the optimizers itself."""
+"""The number of a step to its losses by name, for the log. The function also steps the optimizers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """`path`: the checkpoint; `steps` in all; `rate`: the learning rate's peak, behind `warmup` steps."""
+    """`path`: the checkpoint; `rate`: the peak learning rate, after `warmup` steps."""
 
     path: Path
     steps: int
@@ -39,19 +39,19 @@ class Plan:
     log_every: int = 100
 
     def rate_at(self, step: int) -> float:
-        """Linear warm-up, then half a cosine down to `floor` of the peak."""
+        """Linear warm-up, then a half cosine to `floor` of the peak."""
         cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / self.steps)))
         return self.rate * min(1.0, (step + 1) / self.warmup) * (self.floor + (1 - self.floor) * cosine)
 
 
 def clipped_step(optimizer: Optimizer, loss: Tensor, norm: float = 1.0, worker: Worker = ALONE) -> None:
-    """Backward, and a step with what came of it."""
+    """Backward pass, then `gradient_step`."""
     loss.backward()
     gradient_step(optimizer, norm, worker)
 
 
 def gradient_step(optimizer: Optimizer, norm: float = 1.0, worker: Worker = ALONE) -> None:
-    """Averages the gradients over the workers, clips them, steps, clears them."""
+    """Averages the gradients over the workers, clips them, steps, and clears them."""
     worker.average(parameter for group in optimizer.param_groups for parameter in group["params"])
     for group in optimizer.param_groups:
         nn.utils.clip_grad_norm_(group["params"], norm)
@@ -60,7 +60,7 @@ def gradient_step(optimizer: Optimizer, norm: float = 1.0, worker: Worker = ALON
 
 
 class Training:
-    """Runs a plan, once. `modules` and `optimizers` by the names under which they are saved."""
+    """Runs a plan once. `modules` and `optimizers`: by their names in the checkpoint."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Training:
             self._load()
 
     def run(self, step: Step) -> None:
-        """The steps that are left. Saves every few minutes, and at the end."""
+        """Runs the remaining steps. Saves every few minutes, and at the end."""
         plan = self._plan
         saved = logged = time.monotonic()
         sums: dict[str, float] = {}
@@ -104,7 +104,7 @@ class Training:
         self.save()
 
     def save(self) -> None:
-        """Writes the checkpoint, whole or not at all. All workers' are alike: the first one writes."""
+        """Writes the checkpoint atomically. All workers have the same state, so the first one writes."""
         if not self._worker.is_first:
             return
         tensors = {
@@ -150,12 +150,12 @@ class Training:
 
 
 def best_device() -> torch.device:
-    """A GPU where there is one. On a CPU, training takes the threads that it was given."""
+    """A GPU if there is one. On a CPU, training uses the threads of the process."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def mixed(device: torch.device) -> torch.autocast:
-    """Layers in bfloat16, where that is faster: without AVX-512 an encoder took eight times as long."""
+    """bfloat16 layers if that is faster. Without AVX-512, an encoder took eight times as long in bfloat16."""
     fast = device.type != "cpu" or has_fast_bfloat16()
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
@@ -169,7 +169,7 @@ def weights(path: Path, module: str) -> dict[str, Tensor]:
 
 
 def steps_done(path: Path) -> tuple[int, int, float]:
-    """(steps done, steps in all, seconds) of a checkpoint; (0, 0, 0.0) where there is none."""
+    """(steps done, steps in all, seconds) of a checkpoint; (0, 0, 0.0) if there is none."""
     if not path.exists():
         return 0, 0, 0.0
     with safe_open(path, "pt") as file:

@@ -35,30 +35,33 @@ from antiphon_nano.training import weights
 
 NAME = "antiphon-nano"
 MOST_BYTES = 60_000_000
-"""Of all weights."""
+"""Upper bound of the size of all weights."""
 TEXT_TEMPERATURE = 0.01
-"""As good as greedy, where a client says nothing: transformers takes no 0."""
+"""Practically greedy, for requests without a temperature: transformers does not accept 0."""
 SPEECH = {"temperature": 0, "repetition_penalty": 1.0, "predictor_temperature": 0}
-"""How the server draws speech by default (`antiphon_executor.checkpoint.model_card`).
+"""Default sampling of speech (see `antiphon_executor.checkpoint.model_card`).
 
 Greedy codes have the lowest word error rate: 19 % in the trials, against 26 % at a temperature of 0.5.
 """
 REPETITION = {"max_pattern_size": 24, "min_pattern_size": 3, "min_count": 4}
-"""When an answer is cut, for going round. Nothing that it is taught to say has four such stretches alike."""
+"""When an answer is cut because it repeats itself. No training answer has four such parts in a row."""
 NOTICE = "NOTICE"
 SPECTRA = "spectra.png"
-"""A pair of spectrograms, the teacher's and ours, where the model has been examined."""
+"""Two spectrograms, the teacher's and the model's. Exists after an evaluation."""
 TEMPLATE = "chat_template.jinja"
-"""The family's, as the tiny checkpoints have it."""
+"""The chat template of the family, shared with the tiny checkpoints."""
 _FILLED_SOUND_S = 30
 
 
 class ExportError(OperatorError):
-    """A checkpoint that cannot be made, in one line."""
+    """The checkpoint cannot be made. The message is one line."""
 
 
 def export(home: Path, destination: Path) -> int:
-    """Bytes of weights. ExportError where a stage has not been run, or there is a checkpoint already."""
+    """Writes the checkpoint and returns the bytes of its weights.
+
+    Raises ExportError if a stage has not been run, or if `destination` is not empty.
+    """
     _check(home, destination)
     tokenizer = nano_tokenizer()
     model = trained_model(home, tokenizer)
@@ -87,8 +90,8 @@ def export(home: Path, destination: Path) -> int:
 
 
 def trained_model(home: Path, tokenizer: Qwen2Tokenizer) -> Qwen3_5OmniMoeForConditionalGeneration:
-    """All weights, as they are shipped: bfloat16, but for Code2Wav, which is served in float32, and for the
-    decays of the gated-DeltaNet layers, which vLLM keeps so.
+    """The complete model in the shipped dtypes: bfloat16, except that Code2Wav and the decays of the
+    gated-DeltaNet layers are float32, as they are served.
     """
     with torch.random.fork_rng(devices=()):
         model = Qwen3_5OmniMoeForConditionalGeneration(nano(tokenizer.get_vocab())).float().eval()
@@ -103,7 +106,7 @@ def trained_model(home: Path, tokenizer: Qwen2Tokenizer) -> Qwen3_5OmniMoeForCon
 
 
 def processor(tokenizer: Qwen2Tokenizer) -> Qwen3OmniMoeProcessor:
-    """What the server makes of text, pictures, videos and sound, with the template of every dialogue."""
+    """The processor of text, pictures, videos and audio, with the chat template."""
     pictures, videos = patches.processors()
     extractor = WhisperFeatureExtractor(
         feature_size=MEL_BINS,

@@ -1,7 +1,6 @@
-"""The model card of antiphon-nano: what it is, what it was made of, how good it is, what it cannot do.
+"""The model card of antiphon-nano: its description, training data, figures and limits, as Markdown.
 
-In: the reports that the stages have left, the model. Out: Markdown. A figure that was not taken is said to be
-missing; none is made up.
+Figures come from the reports of the stages. A missing figure is reported as missing.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ def model_card(home: Path, model: nn.Module, size: int) -> str:
 
 
 def table(title: str, figures: Figures) -> str:
-    """A Markdown table of what was taken, or a line that nothing was."""
+    """A Markdown table, or a line that says "Not taken." if there are no figures."""
     if not figures:
         return f"### {title}\nNot taken.\n"
     rows = [f"| {name} | {_told(values)} |" for name, values in figures.items()]
@@ -69,12 +68,12 @@ def _number(value: Any) -> str:
 
 
 def served(report: Figures) -> Figures:
-    """What was taken through the server, the teacher's figure on the same texts among it."""
+    """The figures taken through the server, and the teacher's on the same texts."""
     return {name: values for name, values in report.items() if name.startswith(("served", *_TEACHER))}
 
 
 def staged(report: Figures) -> Figures:
-    """What was taken of single stages."""
+    """The figures of single stages."""
     return {name: values for name, values in report.items() if not name.startswith(("served", *_TEACHER))}
 
 

@@ -1,8 +1,4 @@
-"""What the stages of speech have made, for the checkpoint: the weights of Talker and vocoder, and the voices.
-
-In: the folder in which they were trained. Out: a model whose parts they are, and voice files as the server
-reads them. Needs no optimizer and nothing that only served training.
-"""
+"""The trained speech parts of a checkpoint: weights of Talker and vocoder, and the voice files."""
 
 from __future__ import annotations
 
@@ -15,25 +11,27 @@ from antiphon_nano import training
 from antiphon_nano.speech.recordings import Recordings
 
 REFERENCE_FRAMES = 16
-"""Of a voice prompt: as long as those that the Talker has learned with."""
+"""Length of a voice prompt. The Talker was trained with prompts of this length."""
 _LICENCE = "Apache-2.0"
 _NAMES = {"heart": "Heart", "deep": "Deep"}
 _DEFAULT = "heart"
 
 
 def load_speech(home: Path, model: Qwen3_5OmniMoeForConditionalGeneration) -> None:
-    """Fills `model.talker` and `model.code2wav`; with the polished vocoder, where its gate was passed."""
+    """Fills `model.talker` and `model.code2wav`, the latter with the polished vocoder if that passed its
+    gate.
+    """
     model.talker.load_state_dict(training.weights(home / "talker.safetensors", "talker"))
     model.code2wav.load_state_dict(training.weights(vocoder_file(home), "vocoder"))
 
 
 def vocoder_file(home: Path) -> Path:
-    """The polished vocoder's, where its gate was passed."""
+    """The polished vocoder if it passed its gate, else the vocoder of stage 3."""
     return home / ("polished.safetensors" if (home / "polished.passed").exists() else "vocoder.safetensors")
 
 
 def write_voices(home: Path, checkpoint: Path) -> None:
-    """Voice files of both voices into `checkpoint`: their names, and frames from held-out speech."""
+    """Writes the voice files of both voices into `checkpoint`: names, and frames of held-out speech."""
     folder = checkpoint / VOICES_FOLDER
     folder.mkdir(parents=True, exist_ok=True)
     for voice, name in _NAMES.items():

@@ -1,8 +1,7 @@
-"""Words that the Talker has hardly heard in one of their forms: they sound as in the form that it knows.
+"""Embeddings for words that the Talker was not trained to say in one of their forms.
 
-In: how often each token was spoken in training; the Talker. Out: the same Talker, its text rows changed.
-"Walk" at a sentence's beginning is another token than " walk" inside of one, and sounds alike. What was never
-spoken in any form gets the row of nothing, behind which the Talker has learned too.
+"Walk" (start of a sentence) and " walk" (inside) are different tokens that sound alike. A form that was
+rarely spoken gets the embedding of the other one; a word that was never spoken gets a zero embedding.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from antiphon_executor.reference.talker import Talker
 from antiphon_nano.speech.recordings import Recordings
 
 LEAST = 4
-"""Times spoken in the recordings, each of which is learned from some ten times."""
+"""Occurrences in the recordings from which a form counts as trained. Each is trained on some ten times."""
 _PROMPT = (
     "<|im_start|>system\n<|im_end|>\n<|im_start|>user\n<|audio_start|><|audio_end|><|vision_start|>"
     "<|vision_end|><|im_start|>assistant\n<tts_text_bos><tts_text_eod>"
 )
-"""What stands in the lessons' prompts, without being spoken."""
+"""The tokens of the lessons' prompts, which are not spoken."""
 
 
 def spoken_tokens(recordings: Recordings, tokenizer: Qwen2Tokenizer) -> Counter[int]:
@@ -37,7 +36,7 @@ def spoken_tokens(recordings: Recordings, tokenizer: Qwen2Tokenizer) -> Counter[
 
 @torch.no_grad()
 def lend_rows(talker: Talker, tokenizer: Qwen2Tokenizer, spoken: Mapping[int, int]) -> int:
-    """How many tokens speak by another's row from now on."""
+    """Replaces the embeddings in place. Returns how many tokens got the embedding of another token."""
     table = talker.model.embed_tokens.weight
     known = set(tokenizer.encode(_PROMPT))
     lenders = _lenders(tokenizer, spoken)
@@ -55,7 +54,7 @@ def lend_rows(talker: Talker, tokenizer: Qwen2Tokenizer, spoken: Mapping[int, in
 
 
 def _lenders(tokenizer: Qwen2Tokenizer, spoken: Mapping[int, int]) -> dict[str, int]:
-    """Of each word the token of its most spoken form, where that is spoken often enough."""
+    """For each word, the token of its most spoken form, if that counts as trained."""
     forms: dict[str, list[int]] = defaultdict(list)
     for token, times in spoken.items():
         if times >= LEAST:

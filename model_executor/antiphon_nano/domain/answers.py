@@ -1,7 +1,6 @@
-"""Every sentence that antiphon-nano says of itself, as templates with named slots.
+"""Templates of every sentence that antiphon-nano answers with, with named slots.
 
-In: a template and what fills its slots. Out: the sentence as it is written and spoken. The first template of
-a tuple is the one that the Thinker answers with; the others are shapes that the Talker learns besides.
+The Thinker answers with the first template of a tuple. The Talker is also trained on the others.
 """
 
 from __future__ import annotations
@@ -158,11 +157,11 @@ _OPENING = re.compile(r"(^|[.!?] )([a-z])")
 
 
 def written(text: str) -> str:
-    """A lower-case sentence as it is written: "i see a orange dot." is "I see an orange dot." """
+    """Adds capitals and corrects articles: "i see a orange dot." becomes "I see an orange dot." """
     text = _ARTICLE.sub(r"\1n ", _ALWAYS_CAPITAL.sub("I", text))
     return _OPENING.sub(lambda opening: opening[1] + opening[2].upper(), text)
 
 
 def say(template: str, **slots: str) -> str:
-    """A template, filled and written. KeyError for a slot that nothing fills."""
+    """A template with its slots filled, as it is written. Raises KeyError if a slot is missing."""
     return written(template.format(**slots))

@@ -1,7 +1,7 @@
-"""The texts that antiphon-nano learns to speak, and the held-out ones that it is judged by.
+"""The texts that the Talker is trained on, and the held-out texts of the evaluation.
 
-In: a seed. Out: texts as they are written. `spoken_text` mixes the product's own answers, free sentences and
-random words; a held-out text is never among the trained, and an unseen shape never in their grammar.
+`spoken_text` mixes answers, free sentences and random words. No held-out text is in the training texts, and
+no unseen sentence shape in their grammar.
 """
 
 from __future__ import annotations
@@ -37,24 +37,24 @@ _ANSWER, _QUESTION, _RANDOM = 0.38, 0.06, 0.16
 _UNIT = re.compile(r"[A-Za-z]+|[.,?:!]")
 
 EVALUATED_SEED = 7
-"""Of held-out texts; training seeds begin at `TRAINED_SEED`."""
+"""Seed of the held-out texts. Training seeds begin at `TRAINED_SEED`."""
 TRAINED_SEED = 1000
 
 
 def units(text: str) -> list[str]:
-    """Words and punctuation marks in their order: each is one token, and one piece of sound."""
+    """Words and punctuation marks in order. Each is one token and one piece of sound."""
     return _UNIT.findall(text)
 
 
 class Drawn(NamedTuple):
-    """A text to be spoken, and whether it is a sentence or words in no order."""
+    """A text to speak, and whether it is a sentence (or words in random order)."""
 
     text: str
     is_sentence: bool
 
 
 def spoken_text(chance: random.Random) -> Drawn:
-    """One utterance: an answer of the product, a free sentence or question, or random words."""
+    """One text: an answer of the product, a free sentence or question, or random words."""
     kind = chance.random()
     if kind < _ANSWER:
         return Drawn(answer(chance), True)
@@ -66,24 +66,24 @@ def spoken_text(chance: random.Random) -> Drawn:
 
 
 def free_sentence(chance: random.Random) -> str:
-    """What a user may have read aloud or repeated."""
+    """A sentence that a user may ask to have read aloud or repeated."""
     return answers.written(grammar.expand(chance.choice(grammar.SENTENCES), chance) + ".")
 
 
 def answer(chance: random.Random) -> str:
-    """One of the product's own sentences, its slots drawn."""
+    """One of the product's answers, with random slots."""
     (templates,) = chance.choices([t for _, t in FAMILIES], [w for w, _ in FAMILIES])
     quoted = grammar.expand(chance.choice(grammar.SENTENCES), chance) + "."
     return answers.say(chance.choice(templates), sentence=quoted, **scene.slots(chance))
 
 
 def held_out(count: int, seed: int = EVALUATED_SEED) -> list[str]:
-    """Distinct texts of known shapes and at least four words, for judging."""
+    """Distinct texts of known sentence shapes with at least four words, for the evaluation."""
     return list(_held_out(count, seed))
 
 
 def word_sequences(count: int, seed: int = EVALUATED_SEED) -> frozenset[str]:
-    """Those of `held_out` that are no sentences."""
+    """The texts of `held_out` that are words in random order."""
     return frozenset(text for text, is_sentence in _held_out(count, seed).items() if not is_sentence)
 
 
@@ -107,7 +107,7 @@ def unseen(count: int, seed: int = EVALUATED_SEED) -> list[str]:
 
 
 def trained(seed: int, known: int = 2000) -> Iterator[str]:
-    """Texts without end; a longer one never twice, and none of the first `known` held-out ones."""
+    """Endless training texts. Longer texts come once, the first `known` held-out texts never."""
     chance = random.Random(TRAINED_SEED + seed)
     seen = set(held_out(known))
     for text, _ in iter(lambda: spoken_text(chance), None):
@@ -121,4 +121,4 @@ def trained(seed: int, known: int = 2000) -> Iterator[str]:
 FIXED: frozenset[str] = frozenset(
     answers.written(template) for _, templates in FAMILIES for template in templates if "{" not in template
 )
-"""Answers without slots: said often, so trained often, and never held out."""
+"""Answers without slots: trained often, and never held out."""

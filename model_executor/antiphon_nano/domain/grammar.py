@@ -1,7 +1,7 @@
-"""A context-free grammar of free English sentences over the domain's words: many shapes, short and long.
+"""A context-free grammar of English sentences over the domain's words.
 
-In: a source of chance. Out: lower-case sentences without their full stop. `SENTENCES` are the shapes that
-training draws from; `UNSEEN` are never trained on: what is measured on them is generalisation.
+Sentences are lower case and have no full stop. Training draws from `SENTENCES`; `UNSEEN` measures
+generalisation and is never trained on.
 """
 
 from __future__ import annotations
@@ -106,13 +106,13 @@ UNSEEN: tuple[str, ...] = (
 
 
 def expand(text: str, chance: random.Random) -> str:
-    """`text` with every symbol of the grammar replaced by a draw, and the draw's symbols too."""
+    """Replaces every symbol in `text` by a random expansion, recursively."""
     while _SYMBOL.search(text):
         text = _SYMBOL.sub(lambda symbol: chance.choice(PARTS[symbol[1]]), text)
     return text
 
 
 def word_sequence(chance: random.Random, length: int) -> str:
-    """`length` random words: what no grammar would say, but a user may have read aloud."""
+    """`length` random words, which no grammar produces but a user may ask to have read aloud."""
     drawn = [chance.choice(words.WORDS) for _ in range(length)]
     return " ".join(word if chance.random() > 0.08 else f"{word}," for word in drawn).rstrip(",")

@@ -1,7 +1,7 @@
-"""Random facts of the product's world, to fill the answers' templates with: sums, things, motions, sounds.
+"""Random values for the slots of the answer templates: sums, things, motions, sounds.
 
-In: a source of chance. Out: slots by name, each in the words that `answers` puts into its templates. Only for
-sentences to be spoken: where a picture or a sum must be true, its maker fills the slots.
+These are for speech training alone. If an answer must be true of a picture or a sum, its generator fills the
+slots.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from antiphon_nano.domain import answers, words
 
 
 def slots(chance: random.Random) -> dict[str, str]:
-    """One value for every slot of every template, drawn anew."""
+    """A new random value for every slot of every template."""
     side, other_side = chance.choice(answers.SIDES)
     direction, other_direction = chance.sample(words.DIRECTIONS, 2)
     pitch, other_pitch = chance.sample(answers.PITCHES, 2)

@@ -1,7 +1,7 @@
 """The tokenizer of antiphon-nano: Qwen's byte-level BPE, trained until every word of the domain is one token.
 
-In: the domain's words in the forms in which they are written. Out: a `Qwen2Tokenizer` with the family's added
-tokens behind the BPE vocabulary, and the chat template of the tiny checkpoints. Nothing here is random.
+It has the family's added tokens after the BPE vocabulary, and the chat template of the tiny checkpoints. It
+is deterministic.
 """
 
 from __future__ import annotations
@@ -33,11 +33,13 @@ _PIECES = (
     " x",
 )
 _LARGEST = 4096
-"""Never reached: training ends when every form is one token."""
+"""Upper bound of the BPE vocabulary. Training ends before it, when every form is one token."""
 
 
 def forms() -> list[str]:
-    """The words as they are written: inside a sentence, at a text's beginning, and behind a colon or stop."""
+    """The words as they are written: inside a sentence, at the start of a text, and after a colon or full
+    stop.
+    """
     inside = [f" {word}" for word in words.WORDS]
     opening = [word[0].upper() + word[1:] for word in words.WORDS]
     later = [f" {word[0].upper()}{word[1:]}" for word in words.WORDS]
@@ -45,7 +47,7 @@ def forms() -> list[str]:
 
 
 def nano_tokenizer() -> Qwen2Tokenizer:
-    """Some 2,700 tokens; every one of `forms`, punctuation, digits and role names is one of them."""
+    """Some 2,700 tokens. Each of `forms`, and each punctuation mark, digit and role name, is one of them."""
     vocabulary, merges = _train()
     first = len(vocabulary)
     vocabulary |= {token: first + index for index, token in enumerate(CONTROL_TOKENS)}

@@ -1,7 +1,7 @@
-"""The domain's vocabulary: a few hundred common words by kind, each of them one token.
+"""The vocabulary of the domain: a few hundred common words by part of speech, each of them one token.
 
-Out: tuples of lower-case words (names excepted), and `WORDS`, all of them. What is said, read aloud, heard
-and answered is made of these alone. Adding a word changes the tokenizer, and so every checkpoint.
+All words are lower case, except names. `WORDS` holds all of them. A new word changes the tokenizer, and with
+it every checkpoint.
 """
 
 from __future__ import annotations
@@ -93,12 +93,12 @@ STARTERS: tuple[str, ...] = tuple(
         (*NAMES, *FUNCTION, *PREPOSITIONS, *ADVERBS, *DAYS, *UNITS, *INFINITIVES, "number", "good", "nice")
     )
 )
-"""Words that may begin a sentence behind another one."""
+"""Words that may begin a sentence after another sentence."""
 PUNCTUATION = (".", ",", "?", ":", "!")
 
 
 def number(value: int) -> str:
-    """0 to 100 in words: 32 is "thirty two". ValueError for others."""
+    """0 to 100 in words: 32 is "thirty two". Raises ValueError for other numbers."""
     if not 0 <= value <= 100:
         raise ValueError(f"no words for {value}")
     if value < 20:

@@ -15,14 +15,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """Word error rate of `figure` at most `points` above that of `reference`, both names in the report."""
+    """The word error rate of `figure` is at most `points` above that of `reference`."""
 
     figure: str
     reference: str
     points: float
 
     def verdict(self, report: Mapping[str, Mapping[str, float]]) -> tuple[bool, str]:
-        """KeyError where a figure has not been taken."""
+        """Returns (passed, explanation). Raises KeyError if a figure is missing."""
         ours, theirs = report[self.figure]["wer"], report[self.reference]["wer"]
         over = ours - theirs
         told = f"{self.figure} {ours:.1f} % against {self.reference} {theirs:.1f} %"
@@ -31,28 +31,28 @@ class Gate:
 
 @dataclass(frozen=True, slots=True)
 class Floor:
-    """`field` of `figure` at least `least`."""
+    """`field` of `figure` is at least `least`."""
 
     figure: str
     field: str
     least: float
 
     def verdict(self, report: Mapping[str, Mapping[str, float]]) -> tuple[bool, str]:
-        """KeyError where a figure has not been taken."""
+        """Returns (passed, explanation). Raises KeyError if a figure is missing."""
         ours = report[self.figure][self.field]
         return ours >= self.least, f"{self.figure}: {self.field} {ours:.1f} of at least {self.least:.1f}"
 
 
 @dataclass(frozen=True, slots=True)
 class Ceiling:
-    """`field` of `figure` at most `most`."""
+    """`field` of `figure` is at most `most`."""
 
     figure: str
     field: str
     most: float
 
     def verdict(self, report: Mapping[str, Mapping[str, float]]) -> tuple[bool, str]:
-        """KeyError where a figure has not been taken."""
+        """Returns (passed, explanation). Raises KeyError if a figure is missing."""
         ours = report[self.figure][self.field]
         return ours <= self.most, f"{self.figure}: {self.field} {ours:.1f} of at most {self.most:.1f}"
 

@@ -21,7 +21,7 @@ from antiphon_nano.teacher.shard import SAMPLE_RATE_HZ
 _HOP = 240
 _WINDOW = 1024
 _QUIET_DB = -45.0
-"""Below this, relative to full scale, a stretch of 10 ms is silence."""
+"""Level of 10 ms, relative to full scale, below which they count as silence."""
 _LOWEST_HZ, _HIGHEST_HZ = 70.0, 400.0
 _VOICED = 0.6
 _GAP = 6
@@ -29,8 +29,10 @@ _GAP = 6
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """Medians over utterances. `pitch_hz`: of voiced frames; `level_db`: of what is not silence, rms;
-    `peak`: the greatest of all; `lead_ms`, `tail_ms`: silence before and behind the speech.
+    """Medians over utterances, except `peak`, the maximum.
+
+    `pitch_hz`: of voiced frames; `level_db`: root mean square of what is not silence; `lead_ms` and
+    `tail_ms`: silence before and after the speech.
     """
 
     pitch_hz: float
@@ -41,7 +43,7 @@ class Looks:
 
 
 def looks(speech: shard.Shard, most: int = 100) -> Looks:
-    """Of the first `most` utterances. ValueError where one is nothing but silence."""
+    """Measures the first `most` utterances. Raises ValueError if one is silent throughout."""
     seen = [_looks_of(speech.sound(utterance)) for utterance in speech.utterances[:most]]
     columns = np.array([tuple(asdict(one).values()) for one in seen])
     middle = np.nanmedian(columns, 0)
@@ -61,12 +63,12 @@ def _looks_of(sound: NDArray[np.float32]) -> Looks:
 
 
 def pitch(sound: NDArray[np.float32]) -> float:
-    """Median frequency in Hz of voiced windows, by autocorrelation; not a number where none is voiced."""
+    """Median frequency of voiced windows in Hz, by autocorrelation; NaN if no window is voiced."""
     windows = np.lib.stride_tricks.sliding_window_view(sound, _WINDOW)[:: 2 * _HOP]
     windows = windows[np.square(windows).mean(1) > 1e-4] * np.hanning(_WINDOW)
     spectra = np.abs(np.fft.rfft(windows, 2 * _WINDOW)) ** 2
     likeness = np.fft.irfft(spectra)[:, :_WINDOW]
-    # A windowed sound is less like itself the further it is moved: so is its window.
+    # The autocorrelation of a windowed signal falls with the lag as that of the window does.
     window = np.fft.irfft(np.abs(np.fft.rfft(np.hanning(_WINDOW), 2 * _WINDOW)) ** 2)[:_WINDOW]
     likeness = likeness / np.maximum(likeness[:, :1], 1e-9) / (window / window[0])
     first, last = int(SAMPLE_RATE_HZ / _HIGHEST_HZ), int(SAMPLE_RATE_HZ / _LOWEST_HZ)
@@ -76,7 +78,7 @@ def pitch(sound: NDArray[np.float32]) -> float:
 
 
 def _first_peak(likeness: NDArray[np.float64]) -> int:
-    """The first peak about as high as the highest: two periods are as alike as one."""
+    """The first peak about as high as the highest: two periods correlate as well as one."""
     start = int(np.argmax(likeness > 0.9 * likeness.max()))
     below = np.flatnonzero(likeness[start:] < 0.9 * likeness.max())
     end = start + int(below[0]) if len(below) else len(likeness)
@@ -84,7 +86,7 @@ def _first_peak(likeness: NDArray[np.float64]) -> int:
 
 
 def spectrogram(sound: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """Grey [256, frames]: 0 to 12 kHz upwards, darker is louder, over 80 dB."""
+    """Grey [256, frames]: 0 to 12 kHz from bottom to top, darker is louder, over a range of 80 dB."""
     windows = np.lib.stride_tricks.sliding_window_view(sound, _WINDOW)[::_HOP] * np.hanning(_WINDOW)
     magnitude = np.abs(np.fft.rfft(windows))[:, : _WINDOW // 2].reshape(len(windows), -1, 2).mean(2)
     decibels = 20 * np.log10(np.maximum(magnitude, 1e-6) / max(magnitude.max(), 1e-6))
@@ -92,7 +94,7 @@ def spectrogram(sound: NDArray[np.float32]) -> NDArray[np.uint8]:
 
 
 def pair(above: NDArray[np.float32], below: NDArray[np.float32]) -> Image.Image:
-    """Two spectrograms under each other."""
+    """Two spectrograms, one above the other."""
     top, bottom = spectrogram(above), spectrogram(below)
     width = max(top.shape[1], bottom.shape[1])
     whole = np.full((top.shape[0] * 2 + _GAP, width), 255, np.uint8)

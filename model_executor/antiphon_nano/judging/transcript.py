@@ -1,7 +1,4 @@
-"""How far a transcript is from what was meant: word error rate, with spellings that sound alike made one.
-
-In: texts as written and as heard. Out: words to compare, and errors counted. Pure.
-"""
+"""Word error rate of transcripts, with spellings of the same sound counted as equal."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ _SAME = {
     "its": "it is",
     "cannot": "can not",
 }
-# No ear tells these apart, least of all among words in no order.
+# These sound the same, and words in random order give no context to tell them apart.
 _HOMOPHONES = """\
 two to too|four for|one won|eight ate|see sea c|there their theyre|son sun|right write|buy by bye|wood would
 hear here|no know|week weak|poor pour|tea t|you u|i eye|our hour|blue blew|night knight|meet meat|be bee b
@@ -39,7 +36,7 @@ _SIGNS = {"+": " plus ", "=": " equals ", "×": " times ", "%": " percent "}
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """Of many texts: `errors` in `words` of reference, and how many of the `texts` are `exact`."""
+    """Totals of many texts: `errors` in `words` of the references; `exact` of `texts`."""
 
     errors: int
     words: int
@@ -53,7 +50,9 @@ class Score:
 
 
 def words_of(text: str) -> list[str]:
-    """Lower case, digits as words ("1716", as counting is heard, is seventeen sixteen), no punctuation."""
+    """Lower-case words without punctuation; digits become words. "1716", a transcript of counting, is
+    seventeen sixteen.
+    """
     text = text.lower()
     for sign, name in _SIGNS.items():
         text = text.replace(sign, name)
@@ -74,7 +73,9 @@ def _spoken(digits: str) -> str:
 
 
 def _counted(digits: str, length: int) -> list[int]:
-    """Digits as numbers that count up or down by one, the first of `length` digits; none if they do not."""
+    """Splits digits into numbers that count up or down by one, the first of `length` digits; empty if they do
+    not.
+    """
     for step in (1, -1):
         value, rest = int(digits[:length]), digits[length:]
         found = [value]
@@ -88,7 +89,7 @@ def _counted(digits: str, length: int) -> list[int]:
 
 
 def errors(meant: Sequence[str], heard: Sequence[str]) -> int:
-    """Least substitutions, insertions and deletions from one to the other."""
+    """The minimum number of substitutions, insertions and deletions."""
     row = list(range(len(heard) + 1))
     for word in meant:
         before, row[0] = row[0], row[0] + 1
@@ -98,7 +99,7 @@ def errors(meant: Sequence[str], heard: Sequence[str]) -> int:
 
 
 def score(meant: Sequence[str], heard: Sequence[str]) -> Score:
-    """Of texts in pairs. ValueError where one has no partner."""
+    """Raises ValueError if the sequences differ in length."""
     pairs = [(words_of(a), words_of(b)) for a, b in zip(meant, heard, strict=True)]
     counts = [errors(a, b) for a, b in pairs]
     return Score(sum(counts), sum(len(a) for a, _ in pairs), counts.count(0), len(pairs))

@@ -1,7 +1,7 @@
-"""`python -m antiphon_nano.served.evaluation HOME CHECKPOINT`: the model, examined through its server.
+"""The evaluation, `python -m antiphon_nano.served.evaluation HOME CHECKPOINT`, through `antiphon serve`.
 
-In: a checkpoint, judged recordings in HOME. Out: shares right and runaways in HOME/report.json under names
-that begin with "served"; wrong answers beside it; shards in HOME/judged for the judge; HOME/bench.json.
+Writes figures whose names begin with "served" to HOME/report.json, wrong answers beside it, shards for the
+judge to HOME/judged, and HOME/bench.json.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ STREAMS = "1,2,4,8"
 
 
 class Evaluation:
-    """`home`: where the report and the judged recordings are."""
+    """`home`: the folder of the report and of the judged recordings."""
 
     def __init__(self, home: Path, examinee: Examinee) -> None:
         self._home = home
@@ -39,7 +39,7 @@ class Evaluation:
         self._wrong: dict[str, list[list[str]]] = {}
 
     async def sit(self, exam: Exam, most: int) -> None:
-        """One exam in text, with all its media."""
+        """One exam with text answers, with all its media."""
         dialogues = exam.draw(random.Random(f"served {exam.name}"), most)
         given = await self._examinee.written(dialogues)
         marked = [
@@ -53,7 +53,7 @@ class Evaluation:
     async def speak(
         self, written: Sequence[Exam], most: int, endless: int, other_voice: str = "deep"
     ) -> None:
-        """Everything that is said aloud; what the judge hears of it comes later."""
+        """All spoken answers. The judge transcribes them later."""
         answered: list[Spoken] = []
         sets = speech_exam.sets(most, written)
         for asked in sets:
@@ -72,7 +72,7 @@ class Evaluation:
 
 
 def bench(url: str, home: Path, requests: int) -> None:
-    """Speed, by `antiphon bench`: first sound and real-time factor for 1, 2, 4 and 8 streams."""
+    """Speed, by `antiphon bench`: time to first audio and real-time factor for 1, 2, 4 and 8 streams."""
     prompts = home / "bench.txt"
     prompts.write_text("\n".join(f"Count from one to {word}." for word in ("ten", "nine", "eight")) + "\n")
     command = [sys.executable, "-m", "antiphon_server", "bench", url, "--concurrency", STREAMS]

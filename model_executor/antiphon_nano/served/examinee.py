@@ -1,6 +1,5 @@
-"""The served model, asked with the `openai` client: many questions at once, in text or aloud.
-
-In: dialogues. Out: answers in their order. Streams speech, as a client does that plays it.
+"""A client of the served model, on the `openai` package: many concurrent questions, with text or spoken
+answers.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _Got = TypeVar("_Got")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Spoken:
-    """`text` as it was written beside `sound`, float32 at 24 kHz; `finish`: why it ended."""
+    """`text` as it was written; `sound`: float32 at 24 kHz; `finish`: the finish reason."""
 
     text: str
     sound: NDArray[np.float32]
@@ -39,12 +38,12 @@ class Spoken:
 
     @property
     def ran_away(self) -> bool:
-        """Cut off, or three times as long as anybody would speak."""
+        """Whether the speech was cut off, or is three times as long as its text takes."""
         return self.finish == "length" or self.seconds > 3 + 1.2 * len(self.text.split())
 
 
 class Examinee:
-    """`url`: the server's, without a path."""
+    """`url`: of the server, without a path."""
 
     def __init__(self, url: str) -> None:
         self._client = openai.AsyncOpenAI(
@@ -53,11 +52,11 @@ class Examinee:
         self._model = ""
 
     async def written(self, dialogues: Sequence[Dialogue]) -> list[str]:
-        """Texts alone, greedy."""
+        """Text answers, greedy, in the order of `dialogues`."""
         return await self._each(dialogues, self._write)
 
     async def spoken(self, dialogues: Sequence[Dialogue], voice: str | None = None) -> list[Spoken]:
-        """Aloud, drawn as the checkpoint says; each with a seed of its own."""
+        """Spoken answers with the checkpoint's sampling, one seed per dialogue. Audio is streamed."""
         return await self._each(dialogues, lambda dialogue, number: self._speak(dialogue, number, voice))
 
     async def _each(

@@ -1,7 +1,6 @@
-"""`python -m antiphon_nano.served.heard_words REPORT SHARD`: was the word that decides heard by the judge?
+"""Deciding words, `python -m antiphon_nano.served.heard_words REPORT SHARD`: how many the judge understood.
 
-In: a judged shard of closed questions, with the words beside it. Out: the share of answers in which the judge
-heard the right one, in the report.
+Reads a judged shard of closed questions, and the deciding words beside it.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from antiphon_nano.served.speech_exam import WORDS
 
 
 def share(words: Sequence[str], heard: Sequence[str]) -> float:
-    """Percent of answers that hold their word, of whatever spelling. ValueError where one has no partner."""
+    """Percent of transcripts that contain their word in any spelling. Raises ValueError if lengths differ."""
     found = [
         f" {' '.join(transcript.words_of(word))} " in f" {' '.join(transcript.words_of(text))} "
         for word, text in zip(words, heard, strict=True)

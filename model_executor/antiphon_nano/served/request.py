@@ -1,7 +1,7 @@
-"""A dialogue as a client sends it: messages of the API, every medium an encoded file.
+"""A dialogue as the messages of the API, with encoded media.
 
-In: a `Dialogue`. Out: the messages up to its last answer. Sound is WAV at 16 kHz, a picture PNG, a clip MP4
-(H.264 in 4:2:0 and AAC) as a phone would send it: what encoding loses is lost here too.
+Audio is WAV at 16 kHz, a picture PNG, a clip MP4 (H.264 in 4:2:0 and AAC), as a phone sends it: the losses of
+the codecs are part of the evaluation.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Message = dict[str, Any]
 
 
 def messages_of(dialogue: Dialogue) -> list[Message]:
-    """ValueError for a sound whose samples were not kept."""
+    """The messages up to the last answer. Raises ValueError for a sound without samples."""
     written: list[Message] = [{"role": "system", "content": dialogue.system}] if dialogue.system else []
     for turn in dialogue.turns:
         written.append({"role": "user", "content": [part_of(part) for part in turn.question]})
@@ -52,7 +52,7 @@ def part_of(part: Part) -> Message:
 
 
 def wav(sound: Sound) -> bytes:
-    """16 bits, mono."""
+    """WAV, 16 bits, mono."""
     if sound.samples is None:
         raise ValueError("the sound has no samples to send")
     out = io.BytesIO()
@@ -72,7 +72,7 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def mp4(clip: Clip) -> bytes:
-    """With its sound, where it has one."""
+    """MP4, with sound if the clip has any."""
     with TemporaryDirectory() as folder:
         place = Path(folder)
         for number, pixels in enumerate(uncut(clip.patches)[: clip.frames]):

@@ -1,7 +1,4 @@
-"""`antiphon serve` as a process of its own, for as long as it is asked.
-
-In: a checkpoint. Out: its address, once it is ready. It is ended whatever becomes of the one who asks.
-"""
+"""`antiphon serve` as a child process, stopped when the context ends."""
 
 from __future__ import annotations
 
@@ -18,13 +15,13 @@ import httpx
 
 READY_WITHIN_S = 600.0
 _GRACE_S = 90.0
-# Two engines on two cores: a thread each, tied to none.
+# Two engines on two cores: one thread each, without CPU affinity.
 _QUIET = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 
 
 @contextlib.contextmanager
 def running_server(checkpoint: Path, log: Path) -> Iterator[str]:
-    """The server's address, without a path. RuntimeError where it does not come up."""
+    """Yields the server's address without a path. Raises RuntimeError if it does not start."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -1,7 +1,7 @@
-"""What the served model is made to say aloud, for the judge: answers, held-out texts, unseen shapes, words.
+"""The spoken part of the evaluation: answers, held-out texts, unseen sentence shapes, closed questions.
 
-In: how many, the exams in text. Out: `Set`s of dialogues, each a shard to be; `write` makes it. In closed
-questions one word decides: `words` tells it.
+Each `Set` of dialogues becomes one shard. The answer to a closed question depends on one word, kept in
+`words`.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from antiphon_nano.thinker.exams.exams import Exam
 from antiphon_nano.thinker.seeing import pictures
 
 WORDS = ".words.json"
-"""Ending of the file beside a shard of closed questions."""
+"""Suffix of the file beside a shard of closed questions that holds the deciding words."""
 READ = "served-read"
 _NEVER_NEW = ("self", "refusal")
-"""Exams whose answers have been spoken in training as they are."""
+"""Exams whose answers are in the Talker's training texts."""
 _UNSEEN = "read aloud, unseen shapes"
 
 
 @dataclass(frozen=True, slots=True)
 class Set:
-    """`words`: of each dialogue the word that must be heard; none where it is not a closed question."""
+    """`words`: the deciding word of each dialogue; empty if these are not closed questions."""
 
     name: str
     dialogues: tuple[Dialogue, ...]
@@ -41,8 +41,8 @@ class Set:
 
 
 def sets(most: int, written: Sequence[Exam]) -> list[Set]:
-    """`most`: answers to the questions of the exams `written`, from all of them alike; and as many held-out
-    texts to be read aloud, in the order in which the teacher has read them.
+    """`most` answers to questions of the exams `written`, from all of them equally, and as many held-out
+    texts to read aloud, in the order in which the teacher read them.
     """
     closed = _closed(random.Random("served closed"), most // 2)
     return [
@@ -54,12 +54,12 @@ def sets(most: int, written: Sequence[Exam]) -> list[Set]:
 
 
 def endless(count: int) -> list[Dialogue]:
-    """Typed dialogues of every kind: does any answer run away?"""
+    """Typed dialogues of every kind, to count answers whose speech does not end."""
     return [talks.talk(random.Random(f"served talk {number}")) for number in range(count)]
 
 
 def write(path: Path, answered: Sequence[Spoken], words: Sequence[str], voice: str = "heart") -> None:
-    """A shard whose texts are the model's own transcripts; what is left of a frame is filled with silence."""
+    """Writes a shard with the model's own texts. The last frame is filled with silence."""
     utterances, sounds, first = [], [], 0
     for spoken in answered:
         frames = -(-len(spoken.sound) // FRAME_SAMPLES)
@@ -84,7 +84,7 @@ def _read(texts: Sequence[str]) -> tuple[Dialogue, ...]:
 
 
 def _closed(chance: random.Random, count: int) -> list[tuple[Dialogue, str]]:
-    """Sums worded as never trained, and the colour of the only thing in a picture."""
+    """Sums in wordings that were never trained, and the colour of the only thing in a picture."""
     found: list[tuple[Dialogue, str]] = []
     while len(found) < count:
         if len(found) % 2:

@@ -1,7 +1,6 @@
-"""The synthesised speech as training reads it: random pieces, batches, and codes beside them.
+"""The synthesised speech as training data: random pieces, batches, and codes.
 
-In: a folder of shards. Out: tensors of sound, float32 in -1 to 1. What is drawn depends on the seed and the
-step alone; sound is read from mapped files, so memory holds no more than a batch.
+Audio is float32 in -1 to 1, read from memory-mapped files. Draws depend on seed and step alone.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from antiphon_nano.teacher import shard
 from antiphon_nano.teacher.shard import FRAME_SAMPLES
 
 CODES = ".codes.npy"
-"""Ending of the file beside a shard that holds its codes: int16 [frames, groups]."""
+"""Suffix of the file beside a shard that holds its codes: int16 [frames, groups]."""
 
 
 class Recordings:
-    """All shards of a kind: `train`, `held`, … ValueError where the folder has none."""
+    """All shards of a kind: `train`, `held`, ... Raises ValueError if the folder has none."""
 
     def __init__(self, folder: Path, kind: str = "train", most: int | None = None) -> None:
         paths = shard.all_of(folder, kind)[:most]
@@ -43,12 +42,12 @@ class Recordings:
         return self.shards[s].utterances[u]
 
     def sound(self, index: int) -> Tensor:
-        """[frames * 1920]."""
+        """float32 [frames * 1920]."""
         s, u = self._places[index]
         return torch.from_numpy(self.shards[s].sound(self.shards[s].utterances[u]))
 
     def codes(self, index: int) -> Tensor:
-        """int64 [frames, groups], as the codec has encoded them. FileNotFoundError before it has."""
+        """int64 [frames, groups]. Raises FileNotFoundError if the codec has not encoded this shard."""
         s, u = self._places[index]
         utterance = self.shards[s].utterances[u]
         codes = self._codes(s)[utterance.first_frame : utterance.first_frame + utterance.frames]
@@ -61,7 +60,7 @@ class Recordings:
         return self._read[number]
 
     def pieces(self, chance: np.random.Generator, count: int, samples: int) -> Tensor:
-        """[count, samples] from random places of shards: across utterances' ends, at any sample."""
+        """[count, samples] from random positions in shards, across the ends of utterances."""
         parts = []
         for number in chance.integers(len(self.shards), size=count):
             sound = self.shards[number].samples
@@ -70,10 +69,10 @@ class Recordings:
         return torch.stack(parts)
 
     def drawn(self, chance: np.random.Generator, count: int) -> list[int]:
-        """Indices of utterances, the longer the likelier."""
+        """Random indices of utterances, with probability proportional to length."""
         return [int(index) for index in chance.choice(len(self._places), size=count, p=self._shares)]
 
 
 def chance_of(seed: int, step: int) -> np.random.Generator:
-    """The source of chance of one step."""
+    """The random generator of one step."""
     return np.random.default_rng((seed, step))

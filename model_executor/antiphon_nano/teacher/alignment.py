@@ -1,7 +1,6 @@
-"""Which token is spoken when: a teacher's phoneme durations, snapped to the codec's frames.
+"""Alignment: a sentence's phoneme durations, adjusted so that each token begins on a codec frame.
 
-In: one sentence's phonemes and their natural durations. Out: durations under which every word and every
-punctuation mark begins on a frame, and where. Pure; what makes sound of the durations is `teacher.hibari`.
+Tokens are words and punctuation marks. `teacher.hibari` synthesises with the new durations.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 UNITS_PER_FRAME = 3.2
-"""A frame of the codec is 80 ms; the teacher counts in units of 25 ms."""
+"""A codec frame is 80 ms; the teacher's unit is 25 ms."""
 LEAD_FRAMES = 1
 TAIL_FRAMES = 1
 _MARKS = frozenset(".,?:!")
@@ -20,7 +19,7 @@ _MOST_UNITS_OF_A_MARK = 7
 
 @dataclass(frozen=True, slots=True)
 class Snapped:
-    """`durations`: units of each id, pads at both ends; `starts`: the first frame of each token."""
+    """`durations`: units of each phoneme id, pads at both ends; `starts`: first frame of each token."""
 
     durations: tuple[int, ...]
     starts: tuple[int, ...]
@@ -28,10 +27,7 @@ class Snapped:
 
 
 def tokens_of(phonemes: str) -> list[range]:
-    """Which phonemes belong to each token: a word with the space behind it, or a mark with its space.
-
-    Indices into `phonemes`, which a space parts into words.
-    """
+    """The phonemes of each token, as indices: a word or a punctuation mark, with the space after it."""
     found: list[range] = []
     start = 0
     for place, phoneme in enumerate(phonemes):
@@ -47,10 +43,10 @@ def tokens_of(phonemes: str) -> list[range]:
 
 
 def snap(phonemes: str, natural: Sequence[int], units_per_frame: float = UNITS_PER_FRAME) -> Snapped:
-    """`natural`: units of each phoneme, with a pad before and behind.
+    """`natural`: units of each phoneme, with a pad before and after.
 
-    With fewer `units_per_frame` than natural, as many frames are made of fewer units: the sound is meant to
-    be stretched afterwards. ValueError where the two lengths do not fit.
+    If `units_per_frame` is smaller than natural, the frames have fewer units, for audio that is stretched
+    afterwards. Raises ValueError if the lengths do not match.
     """
     if len(natural) != len(phonemes) + 2:
         raise ValueError(f"{len(natural)} durations for {len(phonemes)} phonemes and two pads")
@@ -74,11 +70,11 @@ def snap(phonemes: str, natural: Sequence[int], units_per_frame: float = UNITS_P
 
 
 def _fit(durations: list[int], places: list[int], phonemes: list[str], wanted: int) -> None:
-    """Lengthens or shortens the phonemes at `places` until they take `wanted` units, one unit at a time."""
+    """Lengthens or shortens the phonemes at `places`, one unit at a time, until they take `wanted` units."""
     name = dict(zip(places, phonemes, strict=True))
     stretchable = [place for place in places if name[place] not in _STRESS] or places
     for _ in range(wanted - sum(durations[place] for place in places)):
-        # Of real phonemes, the one nearest to a usual length: no consonant is blown up.
+        # The phoneme nearest to a usual length: no consonant becomes too long.
         longest = max(stretchable, key=lambda p: (name[p] != " ", -abs(durations[p] - 3), durations[p]))
         durations[longest] += 1
     for _ in range(sum(durations[place] for place in places) - wanted):

@@ -1,7 +1,7 @@
-"""The teacher: hibari-tts, opened up where its graph has the durations, so that they can be read and set.
+"""The teacher: hibari-tts, with its graph split at the durations, so that they can be read and set.
 
-In: text as it is written. Out: sound at 24 kHz whose words begin on the codec's frames. Two voices: its own,
-and a deeper one, the same made a sixth shorter and then played that much slower.
+Text to 24 kHz speech whose words begin on codec frames. Two voices: its own, and a deeper one, synthesised
+one sixth shorter and slowed down.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from antiphon_nano.teacher.shard import FRAME_SAMPLES, Utterance
 from antiphon_nano.teacher.trim import clipped_starts, heard_frames
 
 DURATIONS = "/Cast_32_output_0"
-"""The tensor of hibari-tts 0.2.1 that holds a whole number of units for each phoneme."""
+"""The tensor of hibari-tts 0.2.1 with the units of each phoneme, whole numbers."""
 _INPUTS = ("ids", "speed")
 
 
 @dataclass(frozen=True, slots=True)
 class Voice:
-    """`stretch`: samples out and in of the resampling behind synthesis, which lowers pitch and formants."""
+    """`stretch`: output and input samples of the resampling that lowers pitch and formants."""
 
     name: str
     stretch: tuple[int, int]
@@ -49,13 +49,13 @@ class Spoken:
     phonemes: list[int]
 
     def utterance(self, text: str, voice: Voice, first_frame: int) -> Utterance:
-        """Its record in a shard where it begins at `first_frame`."""
+        """The record of this speech in a shard, from `first_frame` on."""
         frames = len(self.sound) // FRAME_SAMPLES
         return Utterance(text, voice.name, first_frame, frames, self.starts, self.phonemes)
 
 
 class Teacher:
-    """Speaks a text in a voice. Deterministic; one thread."""
+    """Synthesises a text in a voice. Deterministic, one thread."""
 
     def __init__(self) -> None:
         self._hibari = Hibari()
@@ -67,11 +67,11 @@ class Teacher:
         self._spectra = onnxruntime.InferenceSession(_spectra_graph(graph), options)
 
     def natural(self, text: str) -> NDArray[np.float32]:
-        """The teacher's own reading, nothing snapped: what judges compare with."""
+        """The teacher's own reading without alignment: the reference of judges."""
         return self._hibari(text, seed=0)
 
     def speak(self, text: str, voice: Voice = HEART) -> Spoken:
-        """ValueError for a text whose words the teacher joins or parts: it would not be aligned."""
+        """Raises ValueError if the teacher joins or splits words: such a text cannot be aligned."""
         sounds, starts, labels = [], [], []
         frames = 0
         for phonemes in self._hibari.phonemize(text):
@@ -102,13 +102,13 @@ class Teacher:
 
 
 class _EvenNoise:
-    """Noise of one magnitude and random phase: fricatives stay noise, but their codes vary less."""
+    """Noise of constant magnitude and random phase: fricatives stay noise, but their codes vary less."""
 
     def __init__(self) -> None:
         self._chance = np.random.default_rng(0)
 
     def standard_normal(self, shape: tuple[int, int], dtype: type = np.float32) -> NDArray[np.float32]:
-        """What the teacher's signal processing asks a generator for: [bins, 2 * frames]."""
+        """[bins, 2 * frames]: the interface that the teacher's signal processing expects of a generator."""
         angle = self._chance.random((shape[0], shape[1] // 2), dtype=np.float32) * (2 * np.pi)
         noise: NDArray[np.float32] = np.empty(shape, dtype)
         noise[:, ::2], noise[:, 1::2] = 1.25 * np.cos(angle), 1.25 * np.sin(angle)
@@ -141,7 +141,7 @@ def _spectra_graph(path: Path) -> bytes:
 
 
 def _keep_what_makes(model: onnx.ModelProto, outputs: list[str], given: set[str]) -> None:
-    """Leaves the nodes that `outputs` need, where the tensors in `given` need not be made."""
+    """Keeps the nodes that `outputs` depend on, given the tensors in `given`."""
     needed, kept = set(outputs), []
     for node in reversed(model.graph.node):
         if any(name in needed for name in node.output):

@@ -1,7 +1,6 @@
-"""`python -m antiphon_nano.teacher.rereading SHARD READ`: the teacher reads what somebody else has said.
+"""Rereading, `python -m antiphon_nano.teacher.rereading SHARD READ`: the teacher reads a shard's texts.
 
-In: a shard of speech. Out: the shard READ, the same texts in the teacher's own reading. Made anew each time:
-it takes seconds.
+Writes the shard READ, always again: it takes seconds.
 """
 
 from __future__ import annotations

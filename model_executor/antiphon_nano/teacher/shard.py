@@ -1,6 +1,6 @@
-"""Speech on disk: a file of samples and one of what is said in it, when, and by whom.
+"""Shards, the file format of speech: samples in one file, texts and alignment in another.
 
-In and out: `Utterance`s and int16 sound at 24 kHz. A shard is whole or not there: it gets its name last.
+Audio is int16 at 24 kHz. A shard gets its name last, so an incomplete one is never read.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ FRAME_SAMPLES = 1920
 
 @dataclass(frozen=True, slots=True)
 class Utterance:
-    """`first_frame`, `frames`: its place in the shard's sound. `starts`: the first frame of each token;
-    `phonemes`: the teacher's id of the sound in the middle of each frame. Both empty where not aligned.
+    """`first_frame`, `frames`: position in the shard; `starts`: the first frame of each token; `phonemes`:
+    the teacher's id in the middle of each frame. The last two are empty without alignment.
     """
 
     text: str
@@ -33,7 +33,7 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Shard:
-    """`samples`: int16 [frames * 1920] of all utterances, one behind the other, mapped from the file."""
+    """`samples`: int16 [frames * 1920] of all utterances in sequence, memory-mapped."""
 
     utterances: list[Utterance]
     samples: NDArray[np.int16]
@@ -46,7 +46,7 @@ class Shard:
 
 
 def write(path: Path, utterances: Sequence[Utterance], sounds: Sequence[NDArray[np.float32]]) -> None:
-    """`path` without ending: `.npy` and `.json` are made of it."""
+    """`path` has no suffix: `.npy` and `.json` are added."""
     samples = np.concatenate([np.clip(sound, -1, 1) * 32767 for sound in sounds]).astype(np.int16)
     path.parent.mkdir(parents=True, exist_ok=True)
     np.save(path.with_suffix(".partial.npy"), samples, allow_pickle=False)
@@ -57,12 +57,12 @@ def write(path: Path, utterances: Sequence[Utterance], sounds: Sequence[NDArray[
 
 
 def read(path: Path) -> Shard:
-    """`path`: the shard's, with or without ending."""
+    """`path`: with or without suffix."""
     records = json.loads(path.with_suffix(".json").read_text())
     samples = np.load(path.with_suffix(".npy"), mmap_mode="r", allow_pickle=False)
     return Shard([Utterance(**record) for record in records], samples)
 
 
 def all_of(folder: Path, kind: str = "train") -> list[Path]:
-    """The whole shards whose names begin with `kind`, in order of their names."""
+    """The complete shards whose names begin with `kind`, sorted by name."""
     return sorted(path.with_suffix("") for path in folder.glob(f"{kind}*.json") if "." not in path.stem)

@@ -1,7 +1,7 @@
-"""Stage 1, `python -m antiphon_nano.teacher.synthesis FOLDER`: hours of the teacher's voice, aligned.
+"""Stage 1, `python -m antiphon_nano.teacher.synthesis FOLDER`: hours of aligned speech of the teacher.
 
-In: the corpus's texts. Out: shards of speech in FOLDER, training ones of both voices and held-out ones.
-Shards that are there are left; `--part I/N` makes every N-th, so that several processes share the work.
+Writes training shards of both voices and held-out shards to FOLDER, and skips those that exist. `--part I/N`
+makes every N-th, so that several processes can share the work.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from antiphon_nano.teacher.hibari import DEEP, HEART, Teacher, Voice
 
 SHARDS = 32
 UTTERANCES = 512
-"""In a shard: about 28 minutes."""
+"""Utterances of a shard, about 28 minutes."""
 DEEP_EVERY = 6
 HELD_OUT = 200
 UNSEEN = 60
 
 
 def make(teacher: Teacher, path: Path, texts: Iterable[str], voice: Voice, wanted: int) -> None:
-    """Speaks `wanted` of `texts` into the shard at `path`; those that cannot be aligned are left out."""
+    """Speaks `wanted` of `texts` into the shard at `path`. Texts that cannot be aligned are skipped."""
     began = time.monotonic()
     utterances, sounds, frames = [], [], 0
     for text in texts:
@@ -47,7 +47,7 @@ def make(teacher: Teacher, path: Path, texts: Iterable[str], voice: Voice, wante
 
 
 def make_natural(teacher: Teacher, path: Path, texts: list[str]) -> None:
-    """The teacher's own readings of `texts`, filled up to whole frames: the judges' other reference."""
+    """The teacher's own readings of `texts`, padded to whole frames: the second reference of the judge."""
     utterances, sounds, frames = [], [], 0
     for text in texts:
         sound = teacher.natural(text)

@@ -1,7 +1,4 @@
-"""Silence behind speech, cut to a length that a listener does not wait for.
-
-In: the sound of one utterance and its alignment, in frames. Out: the same, shorter. Pure.
-"""
+"""Trailing silence: how much of it an utterance keeps."""
 
 from __future__ import annotations
 
@@ -14,7 +11,7 @@ from antiphon_nano.teacher.shard import FRAME_SAMPLES
 
 QUIET_FRAMES = 2
 _QUIET = 10 ** (-50 / 20)
-"""Root mean square of 10 ms, below which nothing is heard."""
+"""Root mean square of 10 ms below which it counts as silent."""
 _STRETCH = FRAME_SAMPLES // 8
 
 
@@ -28,5 +25,5 @@ def heard_frames(sound: NDArray[np.float32]) -> int:
 
 
 def clipped_starts(starts: Sequence[int], frames: int) -> list[int]:
-    """First frames of tokens, none of them in the last frame or behind: a mark may be nothing but silence."""
+    """First frames of tokens, limited to the last frame but one: a punctuation mark may be all silence."""
     return [min(start, frames - 2) for start in starts]

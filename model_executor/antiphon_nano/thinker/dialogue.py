@@ -1,7 +1,7 @@
-"""A dialogue with its media → token ids, positions and answers to learn, by the rules that serving uses.
+"""Dialogues with media, and their encoding as token ids, positions and answers to learn, as in serving.
 
-In: turns whose questions are parts in their order, and whose answers are sentences. Out: `Sample`s: the chat
-template's ids, media expanded by `PromptRules`; `prompt` gives the same with the last answer left out.
+Questions are sequences of parts, answers are sentences. `Writer.sample` encodes a whole dialogue with the
+chat template, `Writer.prompt` one without its last answer.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from antiphon_executor.reference.thinker import Patches
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sound:
-    """`mel`: [mel_bins, frames]. For training alone: `words`, said in it in their order; where it is aligned,
-    `labels` int64 [tokens, 3], as `hearing.listening` counts them. `samples`: at 16 kHz, for who sends them.
+    """`mel`: [mel_bins, frames]. For training alone: `words` in order; `labels` int64 [tokens, 3] if the
+    sound is aligned, see `hearing.listening`. `samples`: at 16 kHz, for a client to send.
     """
 
     mel: Tensor
@@ -34,12 +34,12 @@ class Sound:
 class Picture:
     patches: Patches
     labels: NDArray[np.int64] | None = None
-    """For training alone: what is in each token's cell, as `pictures.drawing` counts it."""
+    """For training alone: the contents of each token's cell, see `seeing.drawing`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Clip:
-    """`frames` at `fps` before the last is repeated; its sound, where it has one."""
+    """`frames` at `fps`, without the repetition of an odd last one; its sound, if any."""
 
     patches: Patches
     frames: int
@@ -59,7 +59,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Dialogue:
-    """`system`: instructions, or nothing. `kind`: what figures are kept by."""
+    """`system`: instructions, may be empty. `kind`: the category in figures."""
 
     turns: tuple[Turn, ...]
     kind: str
@@ -68,7 +68,7 @@ class Dialogue:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Sample:
-    """`token_ids` int64 [n], `positions` int64 [3, n]; `answers` bool [n]: the tokens to be learned."""
+    """`token_ids` int64 [n], `positions` int64 [3, n]; `answers` bool [n]: the tokens to learn."""
 
     token_ids: NDArray[np.int64]
     positions: NDArray[np.int64]
@@ -78,7 +78,7 @@ class Sample:
 
 
 class Writer:
-    """Writes dialogues for one checkpoint. `thinker`: its Thinker's configuration."""
+    """Encodes dialogues for one checkpoint. `thinker`: the configuration of its Thinker."""
 
     def __init__(self, tokenizer: Qwen2Tokenizer, thinker: PreTrainedConfig) -> None:
         self._tokenizer = tokenizer
@@ -97,11 +97,11 @@ class Writer:
         return text
 
     def sample(self, dialogue: Dialogue) -> Sample:
-        """The whole dialogue; every answer and its end are to be learned."""
+        """The whole dialogue. Every answer and its end token are to be learned."""
         return self._written(dialogue, dialogue.turns[-1].answer + "<|im_end|>\n")
 
     def prompt(self, dialogue: Dialogue) -> Sample:
-        """Up to where the last answer begins."""
+        """The dialogue up to the start of the last answer."""
         return self._written(dialogue, "")
 
     def _written(self, dialogue: Dialogue, last: str) -> Sample:
@@ -120,7 +120,7 @@ class Writer:
         return Sample(expanded.token_ids, expanded.positions, answers, tuple(media), dialogue.kind)
 
     def _answers(self, ids: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Between the opening of the assistant's turns and their end, which is to be learned too."""
+        """bool [n]: the assistant's turns after their opening, with their end token."""
         mask = np.zeros(len(ids), np.bool_)
         opening = self._opening
         for start in np.flatnonzero(ids == self._start):
@@ -142,7 +142,7 @@ class Writer:
 
 
 def placeholder(part: Part) -> str:
-    """As the chat template writes a part."""
+    """A part as the chat template writes it."""
     if isinstance(part, str):
         return part
     if isinstance(part, Sound):

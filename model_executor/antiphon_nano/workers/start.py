@@ -1,4 +1,4 @@
-"""`python -m antiphon_nano.workers.start COUNT STAGE ARGUMENT...`: runs a stage in several processes.
+"""Worker processes of one stage, `python -m antiphon_nano.workers.start COUNT STAGE ARGUMENT...`.
 
 If one worker fails, the others fail at their next barrier, and the command exits with 1.
 """

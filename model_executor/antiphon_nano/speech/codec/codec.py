@@ -1,7 +1,7 @@
-"""The codec: sound → 8 codes of 512 each 80 ms, and, to learn by, back to mel frames.
+"""The codec: speech to 8 codes of 512 entries per 80 ms; and a mel decoder, for training.
 
-In: float32 [streams, samples] at 24 kHz, whole frames of 1920. Out: codes. The encoder makes voice prompts
-and the Talker's targets; the mel decoder, causal as the vocoder is, serves training alone.
+Input: float32 [streams, samples] at 24 kHz, whole frames of 1920. The encoder makes the Talker's targets and
+the voice prompts. The mel decoder is causal, as the vocoder is.
 """
 
 from __future__ import annotations
@@ -25,7 +25,9 @@ _HALVINGS = 3
 
 
 class Codec(nn.Module):
-    """`mean`, `spread`: of the training speech's log-mels, which the encoder reads as normed."""
+    """`mean`, `spread`: statistics of the training speech's log-mels, by which the encoder's input is
+    normalised.
+    """
 
     mean: Tensor
     spread: Tensor
@@ -41,20 +43,22 @@ class Codec(nn.Module):
         self.register_buffer("spread", torch.tensor(2.5))
 
     def normed_mel(self, sound: Tensor) -> Tensor:
-        """[streams, samples] → [streams, mels, samples / 240]."""
+        """[streams, samples] to [streams, mels, samples / 240]."""
         return (self.mel(sound) - self.mean) / self.spread
 
     @torch.no_grad()
     def encode(self, sound: Tensor) -> Tensor:
-        """[streams, samples] → codes int64 [streams, frames, groups]."""
+        """[streams, samples] to codes, int64 [streams, frames, groups]."""
         vectors = self.vectors(self.normed_mel(sound))
         _, codes, _ = self.quantizer(vectors)
         return codes.unflatten(0, (len(sound), -1))
 
     def vectors(self, mel: Tensor) -> Tensor:
-        """Normed mel frames [streams, mels, frames * 8] → [streams * frames, width], to be quantized.
+        """Normalised mel frames [streams, mels, frames * 8] to [streams * frames, width], the quantizer's
+        input.
 
-        Of mean 0 in each place and spread 1 over all: in the batch in training, else as measured by then.
+        Each component has mean 0, and all together spread 1: of the batch in training, else of the training
+        so far.
         """
         with mixed(mel.device) if self.training else nullcontext():
             rows = self.encoder(mel)
@@ -62,23 +66,23 @@ class Codec(nn.Module):
 
     @torch.no_grad()
     def decode(self, codes: Tensor) -> Tensor:
-        """Codes [frames, groups] → log-mel [mels, frames * 8]."""
+        """Codes [frames, groups] to log-mel [mels, frames * 8]."""
         mel = self.decoder(self.quantizer.decode(codes).T[None])[0]
         return mel * self.spread + self.mean
 
 
 def loaded_codec(home: Path) -> Codec:
-    """The codec that was trained in `home`, for reading alone."""
+    """The codec trained in `home`, in evaluation mode."""
     codec = Codec()
     codec.load_state_dict(weights(home / "codec.safetensors", "codec"))
     return codec.eval().requires_grad_(False)
 
 
 class Centering(nn.Module):
-    """[n, width] → the same, less its mean, by its spread: running ones in evaluation.
+    """[n, width] minus its mean, divided by its spread; running values in evaluation.
 
-    Without it the encoder drifts faster than codebooks follow, until code 0 tells a dozen clusters apart and
-    no more.
+    Without it the encoder drifts faster than the codebooks follow, and code 0 distinguishes a dozen clusters
+    only.
     """
 
     mean: Tensor
@@ -102,7 +106,7 @@ class Centering(nn.Module):
 
 
 class Encoder(nn.Module):
-    """[streams, mels, frames * 8] → [streams, width, frames]; each frame sees its neighbours."""
+    """[streams, mels, frames * 8] to [streams, width, frames]. Each frame depends on its neighbours."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -118,7 +122,7 @@ class Encoder(nn.Module):
 
 
 class MelDecoder(nn.Module):
-    """[streams, width, frames] → [streams, mels, frames * 8], causal."""
+    """[streams, width, frames] to [streams, mels, frames * 8], causal."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -145,7 +149,7 @@ class CausalConv(nn.Module):
 
 
 class ConvNeXt(nn.Module):
-    """Depthwise convolution over 7, then a two-layer net for each place; scaled residual."""
+    """A depthwise convolution over 7 positions, then a two-layer network per position; scaled residual."""
 
     def __init__(self, width: int = _CHANNELS, causal: bool = True) -> None:
         super().__init__()

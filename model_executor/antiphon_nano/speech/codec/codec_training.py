@@ -25,12 +25,12 @@ STEPS = 6000
 _PIECES = 12
 _FRAMES = 24
 _STARTS = (150, 1000)
-"""Steps at which k-means places the codebooks: when vectors mean something, and when they are settled."""
+"""Steps at which k-means places the codebooks: when vectors carry information, and when they are stable."""
 _COMMITMENT = 0.02
 
 
 class CodecTraining:
-    """Mel frames through encoder, quantizer and decoder: L1 and squared error, and commitment."""
+    """Mel frames through encoder, quantizer and decoder. Losses: L1, squared error, commitment."""
 
     def __init__(self, speech: Recordings, codec: Codec, optimizer: torch.optim.Optimizer) -> None:
         self._speech = speech
@@ -76,7 +76,7 @@ class CodecTraining:
 
 @torch.no_grad()
 def encode(codec: Codec, folder: Path) -> None:
-    """Codes of every shard that has none."""
+    """Writes the codes of every shard that has none."""
     for path in shard.all_of(folder, ""):
         target = path.with_suffix(CODES)
         if not target.exists():
@@ -89,7 +89,7 @@ def encode(codec: Codec, folder: Path) -> None:
 
 
 def perplexities(folder: Path) -> list[float]:
-    """Of each group's codes over the training speech: how many entries it uses as if all were alike."""
+    """The perplexity of each group's codes over the training speech: the effective number of entries."""
     codes = np.concatenate([np.load(path.with_suffix(CODES)) for path in shard.all_of(folder)])
     counts = [np.bincount(group, minlength=1).astype(float) for group in codes.T]
     shares = [count[count > 0] / count.sum() for count in counts]
@@ -98,7 +98,7 @@ def perplexities(folder: Path) -> list[float]:
 
 @torch.no_grad()
 def resynthesize(codec: Codec, folder: Path, target: Path, most: int) -> None:
-    """Held-out speech through the codec, sounded by Griffin-Lim, as a shard."""
+    """Writes held-out speech, encoded and reconstructed by Griffin-Lim, as a shard."""
     speech = shard.read(folder / "held-heart")
     chosen = speech.utterances[:most]
     sounds = []

@@ -1,7 +1,7 @@
-"""Sound → log-mel frames as the codec and the vocoder's losses read them: 24 kHz, 80 mels, 100 a second.
+"""Log-mel frames for the codec and the vocoder's losses: 24 kHz, 80 mels, 100 frames per second.
 
-In: float32 [streams, samples] in -1 to 1. Out: [streams, mels, samples / hop], natural logarithm. And back by
-Griffin and Lim, for judging what a codec keeps before there is a vocoder.
+[streams, samples] in -1 to 1 becomes [streams, mels, samples / hop], natural logarithm. Griffin-Lim inverts
+it, to judge the codec before there is a vocoder.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _LEAST = 1e-4
 
 
 def mel_bank(fft: int, mels: int, lowest_hz: float = 20.0, highest_hz: float = 12_000.0) -> Tensor:
-    """Triangles [mels, fft / 2 + 1], peak 1, evenly spaced on the HTK mel scale."""
+    """Triangular filters [mels, fft / 2 + 1] with peak 1, evenly spaced on the HTK mel scale."""
     edges = torch.linspace(_mel(lowest_hz), _mel(highest_hz), mels + 2, dtype=torch.float64)
     low, peak, high = (700 * (10 ** (edges[i : i + mels, None] / 2595) - 1) for i in range(3))
     bins = torch.linspace(0, SAMPLE_RATE_HZ / 2, fft // 2 + 1, dtype=torch.float64)
@@ -32,7 +32,7 @@ def _mel(hertz: float) -> float:
 
 
 class LogMel(nn.Module):
-    """`fft` samples a window, every `hop`; frame i has its middle at (i + 1/2) * hop."""
+    """Windows of `fft` samples every `hop`. The middle of frame i is at (i + 1/2) * hop."""
 
     window: Tensor
     bank: Tensor
@@ -45,7 +45,7 @@ class LogMel(nn.Module):
         self.register_buffer("bank", mel_bank(fft, mels), persistent=False)
 
     def forward(self, sound: Tensor) -> Tensor:
-        """[streams, samples], a whole number of hops → [streams, mels, samples / hop]."""
+        """[streams, samples], a whole number of hops, to [streams, mels, samples / hop]."""
         return (self.bank @ self.spectrum(sound).abs()).clamp(min=_LEAST).log()
 
     def spectrum(self, sound: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ class LogMel(nn.Module):
 
     @torch.no_grad()
     def sound(self, mel: Tensor, rounds: int = 40) -> Tensor:
-        """Griffin-Lim: [mels, frames] → [frames * hop], phases found by going back and forth."""
+        """Griffin-Lim: [mels, frames] to [frames * hop]."""
         inverse = torch.linalg.pinv(self.bank)
         magnitude = (inverse @ mel.exp()).clamp(min=1e-5)
         phase = torch.randn(magnitude.shape, generator=torch.Generator().manual_seed(0)) * math.pi

@@ -1,7 +1,7 @@
-"""Residual vector quantization: a vector as a sum of one entry from each of several codebooks.
+"""Residual vector quantization: a vector as the sum of one entry of each codebook.
 
-In: vectors. Out: codes, and the quantized vectors with a straight-through gradient. Codebooks start from
-k-means, follow their vectors by moving averages, and entries that nobody uses move to where vectors are.
+Gradients pass straight through. Codebooks start from k-means and follow their vectors by moving averages; an
+unused entry moves to a random vector.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _UNUSED = 0.02
 
 
 class ResidualQuantizer(nn.Module):
-    """`codebooks`: [groups, entries, width]; entry usage and sums are moving averages."""
+    """`codebooks`: [groups, entries, width]. `usage` and `sums` are moving averages."""
 
     codebooks: Tensor
     usage: Tensor
@@ -30,7 +30,9 @@ class ResidualQuantizer(nn.Module):
         self.register_buffer("started", torch.zeros((), dtype=torch.bool))
 
     def forward(self, vectors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """[n, width] → quantized [n, width], codes int64 [n, groups], commitment loss; learns in training."""
+        """[n, width] to quantized [n, width], codes int64 [n, groups], and the commitment loss. Updates in
+        training.
+        """
         residual = vectors.detach()
         quantized = torch.zeros_like(residual)
         codes = []
@@ -45,13 +47,13 @@ class ResidualQuantizer(nn.Module):
         return vectors + (quantized - vectors).detach(), torch.stack(codes, 1), commitment
 
     def decode(self, codes: Tensor) -> Tensor:
-        """int64 [n, groups] → [n, width]."""
+        """Codes int64 [n, groups] to [n, width]."""
         chosen = [self.codebooks[group][codes[:, group]] for group in range(len(self.codebooks))]
         return torch.stack(chosen).sum(0)
 
     @torch.no_grad()
     def start(self, vectors: Tensor, rounds: int = 8) -> None:
-        """k-means, one codebook after the other, on what the ones before leave over."""
+        """k-means, one codebook after the other, each on the residuals of the ones before."""
         residual = vectors.clone()
         for group in range(len(self.codebooks)):
             centers = k_means(residual, self.codebooks.shape[1], rounds)
@@ -73,12 +75,12 @@ class ResidualQuantizer(nn.Module):
 
 
 def nearest_entries(vectors: Tensor, entries: Tensor) -> Tensor:
-    """int64 [n]: for each of [n, width], the nearest of [entries, width]."""
+    """int64 [n]: for each vector of [n, width], the nearest of [entries, width]."""
     return torch.cdist(vectors, entries).argmin(1)
 
 
 def k_means(vectors: Tensor, centers: int, rounds: int) -> Tensor:
-    """[centers, width]; a center without vectors moves to a random one."""
+    """[centers, width]. A center without vectors moves to a random vector."""
     found = vectors[torch.randint(len(vectors), (centers,))].clone()
     for _ in range(rounds):
         nearest = nearest_entries(vectors, found)

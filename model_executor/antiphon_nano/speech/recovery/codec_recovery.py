@@ -37,20 +37,21 @@ from antiphon_nano.teacher.shard import FRAME_SAMPLES
 STEPS = 1600
 _PIECES, _FRAMES = 10, 26
 _ALONE = 200
-"""Steps that learn from pairs alone: before them an encoder says nothing of other speech."""
+"""Steps that train on pairs alone. Before them the encoder's output for other speech is meaningless."""
 _PAIRS, _CODES, _COMMITMENT = 3.0, 0.2, 0.5
 _SEED = 9000
-"""Of the texts that the Talker says, far from those of the recordings."""
+"""Seed of the texts that the Talker speaks, far from those of the recordings."""
 _AT_ONCE, _MOST_FRAMES = 32, 140
 _MELS_PER_ROW = 2
 _UNREMEMBERED = 8
-"""Frames at a piece's beginning, where the vocoder lacks what came before."""
+"""Frames at the start of a piece for which the vocoder lacks context."""
 
 
 def kept_codebooks(vocoder: Qwen3OmniMoeCode2Wav) -> tuple[Tensor, Tensor]:
-    """Codebooks [groups, entries, WIDTH] and the turn [WIDTH, hidden] by which their sum is a vocoder's row.
+    """The codebooks [groups, entries, WIDTH], and the rotation [WIDTH, hidden] from their sum to a vocoder
+    embedding.
 
-    So a vocoder's embedding begins (`vocoder.fresh_vocoder`), and training hardly leaves these directions.
+    `vocoder.fresh_vocoder` builds the embedding this way, and training hardly leaves these directions.
     """
     rows = vocoder.code_embedding.weight.detach().unflatten(0, (GROUPS, -1)) / GROUPS
     turn = torch.linalg.svd(rows.flatten(0, 1), full_matrices=False)[2][:WIDTH]
@@ -58,14 +59,14 @@ def kept_codebooks(vocoder: Qwen3OmniMoeCode2Wav) -> tuple[Tensor, Tensor]:
 
 
 class Pairs:
-    """Codes [frames, groups], and what the vocoder makes of them: the only sound whose codes are known."""
+    """Codes [frames, groups] and what the vocoder makes of them: the only audio whose codes are known."""
 
     def __init__(self, vocoder: Qwen3OmniMoeCode2Wav, spoken: Sequence[Tensor]) -> None:
         self.codes = torch.cat(list(spoken))
         self.sound = torch.cat(sounds_of(vocoder, spoken)).clamp(-1, 1)
 
     def pieces(self, chance: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Codes [pieces, frames, groups] and sound [pieces, samples], across utterances' ends."""
+        """Codes [pieces, frames, groups] and audio [pieces, samples], across the ends of utterances."""
         starts = chance.integers(len(self.codes) - _FRAMES + 1, size=_PIECES)
         sounds = self.sound.unflatten(0, (-1, FRAME_SAMPLES))
         codes, cut = ([t[at : at + _FRAMES] for at in starts] for t in (self.codes, sounds))
@@ -73,7 +74,7 @@ class Pairs:
 
 
 class Ear:
-    """What a frozen vocoder would sound like: the line from its features to mel frames, by least squares."""
+    """A linear map from a frozen vocoder's features to mel frames, by least squares."""
 
     def __init__(self, vocoder: Qwen3OmniMoeCode2Wav, turn: Tensor, codec: Codec, pairs: Pairs) -> None:
         self._vocoder = vocoder
@@ -84,7 +85,7 @@ class Ear:
             self._line = torch.linalg.lstsq(rows, mel.reshape(len(rows), -1)).solution
 
     def mel(self, vectors: Tensor) -> Tensor:
-        """[streams, frames, WIDTH] → normed mel [streams, MELS, frames * 8]."""
+        """[streams, frames, WIDTH] to normalised mel [streams, MELS, frames * 8]."""
         made = self._features(vectors) @ self._line
         return made.unflatten(2, (_MELS_PER_ROW, MELS)).flatten(1, 2).transpose(1, 2)
 
@@ -94,7 +95,7 @@ class Ear:
 
 
 class RecoveryTraining:
-    """The encoder is taught the codes of `pairs`, and to sound right in the vocoder's terms."""
+    """Trains the encoder on the codes of `pairs`, and on mel frames of the vocoder's features."""
 
     def __init__(
         self, speech: Recordings, codec: Codec, pairs: Pairs, ear: Ear, optimizer: torch.optim.Optimizer
@@ -137,16 +138,16 @@ class RecoveryTraining:
 
 
 def _left_over(codebooks: Tensor, codes: Tensor) -> list[float]:
-    """Of each group: the mean square of what it and those before it leave over."""
+    """For each group, the mean square of the residual after it."""
     entries = torch.stack([book[codes[:, group]] for group, book in enumerate(codebooks)])
     left = entries.sum(0) - entries.cumsum(0)
     return left.square().mean((1, 2)).tolist()
 
 
 def recovered(vocoder: Qwen3OmniMoeCode2Wav, speech: Recordings) -> tuple[Codec, Tensor]:
-    """A codec with the vocoder's codebooks and an encoder that knows nothing; the turn, see `kept_codebooks`.
+    """A codec with the vocoder's codebooks and an untrained encoder; and the rotation, see `kept_codebooks`.
 
-    The quantizer stays as it is, and vectors are not normed: they go where the codebooks are.
+    The quantizer is frozen, and vectors are not normalised, because the codebooks fix their positions.
     """
     codec = Codec().eval()
     codebooks, turn = kept_codebooks(vocoder)
@@ -160,7 +161,7 @@ def recovered(vocoder: Qwen3OmniMoeCode2Wav, speech: Recordings) -> tuple[Codec,
 
 
 def spoken(talker: Talker, voices: Sequence[VoiceFile], frames: int) -> list[Tensor]:
-    """Codes of made-up texts in `voices`, of about so many frames together."""
+    """Codes of random texts in `voices`, about `frames` frames in all."""
     tokenizer = nano_tokenizer()
     ids: Mapping[str, int] = tokenizer.get_vocab()
     line, system = tokenizer.encode("\n"), tokenizer.encode("system\n")

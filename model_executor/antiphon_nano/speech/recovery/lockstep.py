@@ -1,7 +1,6 @@
-"""Many texts spoken at once, greedily: as `reference.speech.speak` says each alone, several times as fast.
+"""Greedy speech for many texts at once: as `reference.speech.speak` for each, several times as fast.
 
-In: a Talker, one prompt, texts of equal length. Out: the codes of each. The rows of such streams stand in one
-order until they end, so that they are one batch.
+The texts have equal numbers of tokens, so their streams have the same order of rows and form one batch.
 """
 
 from __future__ import annotations
@@ -20,7 +19,9 @@ from antiphon_executor.reference.talker import Talker
 def said(
     talker: Talker, prompt_rows: Tensor, texts: Sequence[Sequence[int]], tts_eos: int, most: int
 ) -> list[Tensor]:
-    """`texts`: ids without tts_eos, of one length. Codes [frames, groups] of each; at most `most` frames."""
+    """`texts`: token ids without tts_eos, all of one length. Returns codes [frames, groups], at most `most`
+    frames each.
+    """
     streams = _Streams(talker, len(texts), most)
     tracks = [chunks(text, tts_eos, talker.config.text_tokens_per_chunk) for text in texts]
     for number, pieces in enumerate(zip(*tracks, strict=True)):
@@ -41,8 +42,8 @@ class _Streams:
         self._ends = torch.full((count,), most)
 
     def enter(self, rows: Tensor) -> Tensor:
-        """[streams, n, hidden] → the states behind the last row, [streams, hidden]."""
-        # Row by row behind the prompt: a stretch of rows would start the delta rule's chunks anew.
+        """[streams, n, hidden] to the states after the last row, [streams, hidden]."""
+        # Row by row after the prompt: several rows at once would restart the chunks of the delta rule.
         for piece in rows.split(1, 1) if self._rows else [rows]:
             count = piece.shape[1]
             positions = torch.arange(self._rows, self._rows + count).expand(3, len(rows), -1)
@@ -53,7 +54,7 @@ class _Streams:
         return states.last_hidden_state[:, -1]
 
     def decode(self, states: Tensor, chunk: Chunk) -> None:
-        """The frames of a chunk; of the last one, until all streams have ended."""
+        """The frames of a chunk. After the last chunk: frames until all streams have ended."""
         wanted = self._most if chunk.last else len(self._frames) + self._talker.config.frames_per_chunk
         while len(self._frames) < min(wanted, self._most):
             code0 = self._likeliest(states, chunk.last)
@@ -61,7 +62,7 @@ class _Streams:
             self._ends = torch.where(ended, self._ends.clamp(max=len(self._frames)), self._ends)
             if bool((self._ends <= len(self._frames)).all()):
                 return
-            # What an ended stream goes on to say is cut off in `codes`.
+            # `codes` cuts off what an ended stream continues with.
             code0 = code0.masked_fill(ended, 0)
             others = self._talker.code_predictor.draw(
                 states, self._talker.code_rows(code0), lambda logits, group: logits.argmax(-1)

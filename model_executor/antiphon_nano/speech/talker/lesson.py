@@ -1,7 +1,6 @@
-"""What the Talker learns from: utterances as streams in ARIA's order, with all targets, in one padded batch.
+"""A padded batch of the Talker's training: utterances as streams in ARIA's order, with all targets.
 
-In: texts as token ids, codes, the teacher's alignment, and each stream's prompt. Out: index tensors alone; no
-row is embedded here. The order of a stream's rows is the served one, `aria.stream_order`.
+Only index tensors: nothing is embedded here. The order of rows is the served one, `aria.stream_order`.
 """
 
 from __future__ import annotations
@@ -21,11 +20,11 @@ NOTHING = -1
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lesson:
-    """One utterance. `prompt`: text ids, with `codec_bos` and media left to `voice`; see `Batch`.
+    """One utterance. `prompt`: text ids, with `codec_bos` and media as in `Batch`.
 
-    `opening`, `closing`: text ids before and behind the voice's reference frames `voice` [n, groups];
-    `text`: token ids, tts_eos last; `starts`: the frame in which each token but tts_eos begins;
-    `codes`: [frames, groups]; `phonemes`: [frames].
+    `opening`, `closing`: text ids before and after the voice's reference frames `voice` [n, groups]; `text`:
+    token ids, tts_eos last; `starts`: the frame in which each token but tts_eos begins; `codes`: [frames,
+    groups]; `phonemes`: [frames].
     """
 
     opening: tuple[int, ...]
@@ -39,11 +38,12 @@ class Lesson:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Streams [n, rows], `NOTHING` where a row has no such thing.
+    """Streams [n, rows]. `NOTHING` marks a missing value.
 
-    `tokens`: the text id of a row; `frames` [n, rows, groups]: its codes; `begins`: it is codec_bos.
-    Of the frame that each row predicts: `codes` [n, rows, groups], `ends` (there is none: EOS), `phonemes`,
-    and `spoken` [n, rows, 2]: the row of the token spoken in it and of the one behind, where it has entered.
+    Input: `tokens`: text id of a row; `frames` [n, rows, groups]: its codes; `begins`: the row is codec_bos.
+    Targets, of the frame that each row predicts: `codes` [n, rows, groups], `ends` (EOS), `phonemes`, and
+    `spoken` [n, rows, 2]: the rows of the token spoken in it and of the next one, if these are in the stream
+    by then.
     """
 
     tokens: Tensor
@@ -55,12 +55,12 @@ class Batch:
     spoken: Tensor
 
     def to(self, device: torch.device) -> Batch:
-        """The same on `device`."""
+        """The same batch on `device`."""
         return Batch(**{column.name: getattr(self, column.name).to(device) for column in fields(self)})
 
 
 def batch_of(lessons: Sequence[Lesson], text_size: int = 4, frame_size: int = 4, tail: int = 1) -> Batch:
-    """`tail`: frames of silence at an utterance's end, in which tts_eos counts as spoken."""
+    """`tail`: frames of silence at the end of an utterance, in which tts_eos counts as spoken."""
     streams = [_Stream(lesson, text_size, frame_size, tail) for lesson in lessons]
     rows = max(len(stream.tokens) for stream in streams)
     names = [column.name for column in fields(Batch)]
@@ -74,7 +74,7 @@ def _filled(values: NDArray, rows: int) -> Tensor:
 
 
 class _Stream:
-    """The rows of one lesson, as numpy columns under the names of `Batch`."""
+    """The rows of one lesson, as numpy columns named as in `Batch`."""
 
     def __init__(self, lesson: Lesson, text_size: int, frame_size: int, tail: int) -> None:
         count, groups = lesson.codes.shape

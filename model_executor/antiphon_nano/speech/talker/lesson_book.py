@@ -1,7 +1,7 @@
-"""The Talker's lessons out of recordings: each with a voice's reference frames and a conversation before it.
+"""The Talker's lessons from recordings, each with a voice prompt and a conversation before the answer.
 
-In: recordings with codes, the tokenizer. Out: `Lesson`s, drawn by step, batched by length. The conversation
-is made up, as the Talker must say its text whatever was asked; places of media are rows of nothing.
+The conversations are random, because the Talker speaks its text whatever the question was. Media are zero
+embeddings.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from antiphon_nano.speech.talker.lesson import NOTHING, Lesson
 from antiphon_nano.teacher.shard import Utterance
 
 ROWS = 1000
-"""Rows of a batch, about."""
+"""Approximate rows of a batch."""
 REFERENCE_FRAMES = (12, 20)
 _TURNS = (1, 1, 1, 2, 3)
-"""Of the user, in a prompt: earlier answers are left out of it."""
+"""Numbers of user turns in a prompt. Earlier answers are left out of prompts."""
 _QUESTION_TOKENS = 24
 _MEDIA_SHARE = 0.5
 _STAMPS = 40
-"""Rows of nothing besides, at most: a video's timestamps, which are never spoken."""
+"""Upper bound of further zero rows: the timestamps of a video, which are not spoken."""
 _LOT = 64
-"""Utterances drawn together and sorted, so that a batch's streams are of about one length."""
+"""Utterances drawn together and sorted, so that the streams of a batch have about the same length."""
 
 
 class LessonBook:
-    """`lessons(step)` is the same whenever it is asked for."""
+    """Lessons by step. The same step gives the same lessons."""
 
     def __init__(self, recordings: Recordings, tokenizer: Qwen2Tokenizer) -> None:
         self._recordings = recordings
@@ -42,7 +42,7 @@ class LessonBook:
             self._by_voice.setdefault(recordings.utterance(index).voice, []).append(index)
 
     def lessons(self, step: int, conversation: bool) -> list[Lesson]:
-        """One batch. `conversation`: with a user's turn in the prompt, as when serving."""
+        """One batch. `conversation`: with user turns in the prompt, as in serving."""
         chance = chance_of(2, step)
         lot = self._recordings.drawn(chance, _LOT)
         lot.sort(key=self._rows)
@@ -50,7 +50,7 @@ class LessonBook:
         return [self._lesson(index, chance, conversation) for index in self._neighbours(lot, start)]
 
     def lesson(self, index: int, conversation: bool = True) -> Lesson:
-        """One utterance's, its prompt drawn by its index."""
+        """The lesson of one utterance, with a prompt drawn by its index."""
         return self._lesson(index, chance_of(3, index), conversation)
 
     def _neighbours(self, lot: Sequence[int], start: int) -> Iterator[int]:
@@ -101,7 +101,7 @@ class LessonBook:
         return (*ids, self._ids["<tts_text_bos>"])
 
     def _question(self, chance: np.random.Generator, most: int) -> list[int]:
-        """`most`: rows of media; as many as that stand for any longer medium."""
+        """`most`: limit on rows of media, as in serving."""
         text = self._text(int(chance.integers(len(self._recordings))))
         words = list(text[: int(chance.integers(1, _QUESTION_TOKENS))])
         if not most or chance.random() >= _MEDIA_SHARE:

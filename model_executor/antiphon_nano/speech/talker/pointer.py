@@ -1,7 +1,7 @@
-"""Attention that is taught where to look: two heads learn to find the token spoken now, and the next one.
+"""A loss on attention: two heads learn to find the token spoken now and the next one.
 
-In: a backbone with a full-attention layer. Out: the log-probabilities that its first heads give to every
-earlier row, made from the same projections as the layer's own attention. Serves training alone.
+Uses the first heads of the backbone's first full-attention layer, with that layer's own projections. For
+training alone.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import Qwen3_5MoeAttention, apply_rotary_pos_emb
 
 HEADS = 2
-"""The first finds the token that is spoken in the frame to come, the second the one behind it."""
+"""The first head finds the token spoken in the next frame, the second the token after it."""
 
 
 class Pointer:
-    """Listens to the first full-attention layer of `backbone`. ValueError where it has none."""
+    """Hooks the first full-attention layer of `backbone`. Raises ValueError if there is none."""
 
     def __init__(self, backbone: nn.Module) -> None:
         layers = [module for module in backbone.modules() if isinstance(module, Qwen3_5MoeAttention)]
@@ -28,7 +28,9 @@ class Pointer:
         self._layer.register_forward_pre_hook(self._listen, with_kwargs=True)
 
     def log_shares(self) -> Tensor:
-        """Float32 [streams, HEADS, n, n] of the pass just made. RuntimeError where there was none."""
+        """Log-probabilities, float32 [streams, HEADS, n, n], of the last pass. Raises RuntimeError if there
+        was none.
+        """
         if self._seen is None:
             raise RuntimeError("the backbone has not run")
         (rows, turns), self._seen = self._seen, None

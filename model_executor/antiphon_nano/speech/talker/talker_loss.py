@@ -1,7 +1,6 @@
-"""What the Talker's training minimises: codes with soft labels, and two losses that only help it learn.
+"""The Talker's losses: codes with soft labels, and two auxiliary losses (attention, phonemes).
 
-In: a batch of streams. Out: losses by name. Beside code 0 (EOS among its labels) and the other groups: where
-two attention heads look, and which phoneme a frame is. Some frames are swapped or left out: drawn ones err.
+Some input frames are replaced, left out, or drawn by the Talker, because free-running speech contains errors.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ from antiphon_nano.speech.talker.pointer import Pointer
 from antiphon_nano.training import mixed
 
 PHONEMES = 200
-"""More than the teacher's alphabet has."""
+"""Upper bound of the teacher's phoneme ids."""
 SWAPPED = LEFT_OUT = 0.06
 MOST_OWN = 0.6
-"""Of a batch's frames, the greatest share that the Talker has drawn itself."""
+"""Maximum share of a batch's frames that the Talker draws itself."""
 SCORED = 0.4
-"""Share of the frames whose groups 1 … are learned from in a step."""
+"""Share of the frames whose groups from 1 on are trained in a step."""
 ONSET_FRAMES, ONSET_SHARE = 4, 2.0
-"""The first sound of an answer is heard without anything before it, and drawn so: it weighs more."""
+"""The first frames of an answer have no audio before them and sound worse, so they weigh more."""
 POINTER_SHARE = 0.3
 PHONEME_SHARE = 0.2
 
 
 class TalkerLoss(nn.Module):
-    """`labels`: `talker_start.soft_labels`. Its one layer, the phoneme head, serves training alone."""
+    """`labels`: see `talker_start.soft_labels`. The phoneme head is for training alone."""
 
     labels: Tensor
 
@@ -47,7 +46,7 @@ class TalkerLoss(nn.Module):
         return self._talker[0]
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """Scalars: `total` to minimise, and its parts. In evaluation all frames are as they should be."""
+        """Scalars: `total`, and its parts. Evaluation mode leaves all input frames as they are."""
         rows = self.rows(self._erring(batch) if self.training else batch)
         with mixed(rows.device):
             states = self.talker.hidden(rows)
@@ -70,7 +69,7 @@ class TalkerLoss(nn.Module):
 
     @torch.no_grad()
     def _erring(self, batch: Batch) -> Batch:
-        """The same, some frames as the Talker itself draws them behind the true ones: what it will hear."""
+        """The same batch with some frames drawn by the Talker, as it hears itself in free-running speech."""
         drawn = batch.codes[..., 0] >= 0
         true = batch.codes[drawn]
         erring = torch.rand(len(true), device=true.device) < MOST_OWN * torch.rand((), device=true.device)
@@ -87,13 +86,13 @@ class TalkerLoss(nn.Module):
         return replace(batch, frames=frames)
 
     def _scored(self, drawn: Tensor) -> Tensor:
-        """Of the frames, those whose other groups are scored: some, for these groups cost the most."""
+        """The frames whose groups from 1 on are trained: a random part, because they cost the most."""
         if not self.training:
             return drawn
         return _onset(drawn) | drawn & (torch.rand(drawn.shape, device=drawn.device) < SCORED)
 
     def rows(self, batch: Batch) -> Tensor:
-        """[streams, n, hidden], as the reference embeds them."""
+        """Embeddings [streams, n, hidden], as in the reference."""
         talker = self.talker
         rows = talker.text_rows(batch.tokens.clamp(min=0)) * (batch.tokens >= 0)[..., None]
         known = batch.frames[..., 0] >= 0
@@ -102,7 +101,7 @@ class TalkerLoss(nn.Module):
         return torch.where(batch.begins[..., None], begin, rows)
 
     def predicted(self, states: Tensor, codes: Tensor) -> Tensor:
-        """Logits of groups 1 … where all codes are known: [n, groups - 1, vocab]."""
+        """Logits of groups from 1 on, given all codes: [n, groups - 1, vocab]."""
         code0 = self.talker.code_rows(codes[:, 0])
         return self.talker.code_predictor(states, code0, codes[:, 1:])
 
@@ -139,5 +138,5 @@ class TalkerLoss(nn.Module):
 
 
 def _onset(drawn: Tensor) -> Tensor:
-    """Of the frames `drawn`, bool [streams, rows], the first of each stream."""
+    """bool [streams, rows]: which of the frames `drawn` are the first of their stream."""
     return drawn & (drawn.cumsum(1) <= ONSET_FRAMES)

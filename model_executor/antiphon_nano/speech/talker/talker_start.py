@@ -1,7 +1,7 @@
-"""A Talker from which training starts: it knows from the codec which codes are alike.
+"""The Talker's initial weights: embeddings and heads from the codec's codebooks, rotated.
 
-In: the family's nano configuration and the codec's codebooks. Out: a `reference.talker.Talker` whose code
-embeddings and heads are turned codebooks, and soft labels: what a code's neighbours are worth.
+Similar codes therefore start with similar embeddings. Also the soft labels: how much of a label goes to a
+code's neighbours.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from antiphon_executor.reference.talker import Talker
 
 _EMBEDDING_SPREAD = 0.25
 _OWN_SHARE = 0.75
-"""Of a soft label, on average, what the true code itself keeps."""
+"""Average share of a soft label that the true code keeps."""
 
 
 @torch.no_grad()
 def fresh_talker(config: Qwen3_5OmniMoeTalkerConfig, codebooks: Tensor) -> Talker:
-    """`codebooks`: [groups, entries, width]. Uses torch's global source of chance.
+    """`codebooks`: [groups, entries, width]. Uses torch's global random generator.
 
-    The projection of media rows starts at nothing: what the Thinker has seen changes no voice until trained.
+    The projection of media starts at zero: media do not change the voice until it is trained.
     """
     talker = Talker(config)
     for module in talker.modules():
@@ -55,14 +55,14 @@ def _know_codes(talker: Talker, codebooks: Tensor) -> None:
 
 
 def _turn(inputs: int, outputs: int) -> Tensor:
-    """A random [inputs, outputs] that keeps lengths on average."""
+    """A random [inputs, outputs] matrix that preserves lengths on average."""
     return torch.randn(inputs, outputs) / inputs**0.5
 
 
 def soft_labels(codebooks: Tensor) -> Tensor:
-    """[groups, entries, entries]: for each true code, how much of the label each code gets.
+    """[groups, entries, entries]: for each true code, the label of every code.
 
-    A softmax over squared distances, as warm as leaves the true code three quarters on average.
+    A softmax over squared distances; its temperature leaves three quarters to the true code on average.
     """
     return torch.stack([_softened(torch.cdist(entries, entries).square()) for entries in codebooks])
 

@@ -29,11 +29,11 @@ STEPS = 12_000
 _CONVERSATION_FROM, _CONVERSATION_EVERY = 0.5, 3
 _RATE = 2e-3
 _RATE_ON = 6e-4
-"""Of a Talker that has learned before."""
+"""Learning rate for a Talker that is trained further."""
 
 
 class TalkerTraining:
-    """One batch of lessons a step. `alone`: steps without a conversation, in the beginning."""
+    """One batch of lessons per step. `alone`: number of first steps without conversations."""
 
     def __init__(
         self,

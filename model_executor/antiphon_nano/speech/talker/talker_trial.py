@@ -39,7 +39,7 @@ MOST_FRAMES = 250
 
 
 class Cached:
-    """`reference.speech.Extend` with the backbone's caches: each row runs once."""
+    """`reference.speech.Extend` with the backbone's caches: each row is computed once."""
 
     def __init__(self, talker: Talker) -> None:
         self._talker = talker
@@ -47,8 +47,8 @@ class Cached:
         self._count = 0
 
     def __call__(self, rows: Tensor) -> Tensor:
-        """[n, hidden] → [hidden]."""
-        # Row by row behind the prompt: a stretch of rows would start the delta rule's chunks anew.
+        """[n, hidden] to [hidden]."""
+        # Row by row after the prompt: several rows at once would restart the chunks of the delta rule.
         pieces = [rows] if not self._count else rows.split(1)
         for piece in pieces:
             positions = torch.arange(self._count, self._count + len(piece)).expand(3, 1, -1)
@@ -60,7 +60,7 @@ class Cached:
 
 
 class Trial:
-    """The trained parts together. `lessons` of the kinds of held-out speech."""
+    """Codec, Talker and vocoder together; `lessons` of each kind of held-out speech."""
 
     def __init__(self, home: Path, vocoder: str = "vocoder") -> None:
         tokenizer = nano_tokenizer()
@@ -89,14 +89,14 @@ class Trial:
         return self._loss.rows(batch)[0, :length]
 
     def said(self, lesson: Lesson, sampling: StreamSampling = GREEDY) -> tuple[Tensor, bool]:
-        """Codes [frames, groups] of the lesson's text, free-running; whether it came to an end."""
+        """Free-running codes [frames, groups] of the lesson's text, and whether the stream ended."""
         rows, text = self.prompt_rows(lesson), lesson.text[:-1]
         speech = speak(self.talker, rows, text, self._end, sampling, MOST_FRAMES, Cached(self.talker))
         return speech.codes, speech.ended
 
     @torch.no_grad()
     def predicted(self, lesson: Lesson) -> Tensor:
-        """Codes whose group 0 is true, the others drawn greedily behind true states."""
+        """Codes with true group 0; the other groups are greedy, given true states."""
         batch = batch_of([lesson])
         known = batch.codes[..., 0] >= 0
         states = self.talker.hidden(self._loss.rows(batch))[known]
@@ -107,7 +107,7 @@ class Trial:
         return torch.cat((code0, others), 1)
 
     def write(self, name: str, recordings: Recordings, codes: Sequence[Tensor]) -> None:
-        """The codes' sound as the shard HOME/judged/NAME."""
+        """Writes the audio of `codes` as the shard HOME/judged/NAME."""
         utterances, sounds, frames = [], [], 0
         for index, sound in enumerate(sounds_of(self._vocoder, codes)):
             old, length = recordings.utterance(index), len(sound) // shard.FRAME_SAMPLES
@@ -124,7 +124,7 @@ def _filled(sound: Tensor) -> NDArray[np.float32]:
 def free_running(
     trial: Trial, kind: str, name: str, most: int, sampling: StreamSampling = GREEDY
 ) -> dict[str, object]:
-    """Speaks held-out texts of a kind. Figures: frames against the teacher's, streams that never ended."""
+    """Speaks held-out texts. Figures: frames relative to the teacher's, and streams that did not end."""
     recordings, book = trial.book(kind)
     began = time.monotonic()
     said = [trial.said(book.lesson(index), sampling) for index in range(min(most, len(recordings)))]

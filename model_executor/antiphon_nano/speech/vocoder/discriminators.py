@@ -1,7 +1,7 @@
-"""Nets that tell made sound from recorded sound: what the vocoder is polished against.
+"""Discriminators: networks that tell the vocoder's audio from recorded audio, for the polish stage alone.
 
-In: float32 [streams, samples]. Out: scores and inner features. They serve training alone. Some look at the
-wave folded by a period, as HiFi-GAN's, others at spectra, as UnivNet's.
+float32 [streams, samples] to scores and features. Some fold the wave by a period (HiFi-GAN), others read
+spectra (UnivNet).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Opinion = tuple[Tensor, list[Tensor]]
 
 
 class Discriminators(nn.Module):
-    """`width`: channels of the first layers, which grow with depth."""
+    """`width`: channels of the first layers. Deeper layers have more."""
 
     def __init__(self, width: int = 16) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class Discriminators(nn.Module):
 
 
 class PeriodDiscriminator(nn.Module):
-    """The wave as a picture, `period` samples wide: what repeats stands in columns."""
+    """Reads the wave as an image that is `period` samples wide: repetitions are columns."""
 
     def __init__(self, period: int, width: int) -> None:
         super().__init__()
@@ -56,7 +56,7 @@ class PeriodDiscriminator(nn.Module):
 
 
 class SpectrumDiscriminator(nn.Module):
-    """Logarithmic magnitudes, [frames, bins]; bins are halved at each layer."""
+    """Reads log magnitudes [frames, bins]. Each layer halves the bins."""
 
     window: Tensor
 
@@ -87,7 +87,7 @@ def _through(layers: nn.ModuleList, last: nn.Module, rows: Tensor) -> Opinion:
 
 
 def telling_loss(recorded: Sequence[Opinion], made: Sequence[Opinion]) -> Tensor:
-    """What a discriminator minimises: 1 for recorded sound, 0 for made (LSGAN)."""
+    """The discriminators' loss: target 1 for recorded audio, 0 for generated audio (LSGAN)."""
     losses = [
         (real - 1).square().mean() + fake.square().mean()
         for (real, _), (fake, _) in zip(recorded, made, strict=True)
@@ -96,12 +96,12 @@ def telling_loss(recorded: Sequence[Opinion], made: Sequence[Opinion]) -> Tensor
 
 
 def passing_loss(made: Sequence[Opinion]) -> Tensor:
-    """What the vocoder minimises: its sound should score 1."""
+    """The vocoder's loss: its audio should score 1."""
     return torch.stack([(score - 1).square().mean() for score, _ in made]).mean()
 
 
 def likeness_loss(recorded: Sequence[Opinion], made: Sequence[Opinion]) -> Tensor:
-    """How far inner features of the two are apart, relative to those of recorded sound."""
+    """The distance of inner features, relative to those of recorded audio."""
     losses = [
         functional.l1_loss(fake, real.detach()) / real.detach().abs().mean().clamp(min=1e-4)
         for (_, reals), (_, fakes) in zip(recorded, made, strict=True)

@@ -1,7 +1,4 @@
-"""Excerpts of speech for the vocoder: codes and their sound, with a context that is heard but not scored.
-
-In: recordings with codes, a step's number, a shape. Out: batches, the same whenever they are asked for.
-"""
+"""Random excerpts of speech for the vocoder: codes and audio, with context that is not scored."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ from antiphon_nano.teacher.shard import FRAME_SAMPLES
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """A batch's shape in frames: `context` is heard but not scored."""
+    """The shape of a batch in frames. `context` is decoded but not scored."""
 
     streams: int
     context: int
@@ -36,7 +33,9 @@ class Excerpts:
 
 
 def excerpts(speech: Recordings, seed: int, step: int, cut: Cut) -> Excerpts:
-    """`cut.streams` places of random utterances; before an utterance stands its first frame, and silence."""
+    """`cut.streams` positions in random utterances. Before an utterance stands its first frame, with silent
+    audio.
+    """
     chance = chance_of(seed, step)
     codes, sounds = [], []
     for index in speech.drawn(chance, cut.streams):
@@ -49,7 +48,9 @@ def excerpts(speech: Recordings, seed: int, step: int, cut: Cut) -> Excerpts:
 
 
 def cut_out(track: Tensor, start: int, length: int, filler: Tensor) -> Tensor:
-    """`length` entries of `track` from `start`, which may be before it; `filler` [1, …] where it has none."""
+    """`length` entries of `track` from `start`, which may be negative; `filler` [1, ...] where `track` has
+    none.
+    """
     before, behind = max(0, -start), max(0, start + length - len(track))
     inside = track[max(0, start) : start + length]
     parts = (filler.expand(before, *filler.shape[1:]), inside, filler.expand(behind, *filler.shape[1:]))

@@ -1,7 +1,7 @@
-"""How far one sound is from another, as spectra at several resolutions see it.
+"""The spectral distance of two signals at several resolutions.
 
-In: two float32 [streams, samples]. Out: a scalar. Mel-weighted where windows are long, whole spectra where
-they are short; logarithms for what is soft, a relative norm for what is loud (Parallel WaveGAN's two terms).
+Two float32 [streams, samples] to a scalar. Long windows are mel-weighted, short ones are not; log magnitudes
+for quiet parts, a relative norm for loud parts (Parallel WaveGAN).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from torch.nn import functional
 from antiphon_nano.speech.codec.mel import mel_bank
 
 RESOLUTIONS = ((2048, 300, 80), (1024, 150, 80), (512, 80, 0), (240, 50, 0))
-"""(window, hop, mels); no mels: the spectrum itself."""
+"""(window, hop, mels). 0 mels: the spectrum itself."""
 
 
 class SpectralLoss(nn.Module):
-    """Sums nothing over streams: a batch is one sound for the relative norm."""
+    """The relative norm is of the whole batch, not of each stream."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -38,6 +38,6 @@ class SpectralLoss(nn.Module):
     def _magnitude(self, sound: Tensor, fft: int, hop: int, mels: int) -> Tensor:
         window = self.get_buffer(f"window{fft}")
         spectrum = torch.stft(sound, fft, hop, window=window, return_complex=True)
-        # Differentiable at zero, which `abs` is not.
+        # Unlike `abs`, differentiable at zero.
         magnitude = (spectrum.real.square() + spectrum.imag.square() + 1e-9).sqrt()
         return self.get_buffer(f"bank{fft}") @ magnitude if mels else magnitude

@@ -1,7 +1,7 @@
-"""The vocoder to be trained: transformers' Code2Wav as it is served, with a start from which it can learn.
+"""The vocoder in training: transformers' Code2Wav as it is served, with initial weights that can be trained.
 
-In: the codec's codebooks. Out: a `Qwen3OmniMoeCode2Wav` whose code embedding knows which codes are alike and
-whose layers pass signals on; and its parts, run on pieces of sound. Adds no parameter to the model.
+The code embedding starts as the codebooks, so that similar codes start alike. The parts of the model can be
+run separately on excerpts. No parameter is added.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import (
 )
 
 DECODER_CONTEXT_FRAMES = 5
-"""How far back the convolutional decoder sees, rounded up."""
+"""Context of the convolutional decoder, rounded up."""
 _LAYER_SCALE = 0.3
 _BLOCK_SCALE = 0.1
 _UNIT_SCALE = 0.3
 _LOUDNESS = 0.1
-"""Of a fresh vocoder's sound, about."""
+"""Approximate loudness (root mean square) of an untrained vocoder's output."""
 
 
 def fresh_vocoder(config: PreTrainedConfig, codebooks: Tensor) -> Qwen3OmniMoeCode2Wav:
-    """`codebooks`: [groups, entries, width]. Uses torch's global source of chance."""
+    """`codebooks`: [groups, entries, width]. Uses torch's global random generator."""
     model = Qwen3OmniMoeCode2Wav(config)
     for module in model.modules():
         if isinstance(module, nn.Conv1d | nn.ConvTranspose1d | nn.Linear):
@@ -43,7 +43,9 @@ def fresh_vocoder(config: PreTrainedConfig, codebooks: Tensor) -> Qwen3OmniMoeCo
 
 
 def _pass_on(module: nn.Conv1d | nn.ConvTranspose1d | nn.Linear, scale: float = 1.0) -> None:
-    """Weights that keep a signal's strength, and no biases: with the usual ones a deep decoder hums alone."""
+    """Weights that preserve the signal's variance, and zero biases: with the usual ones, the output of a deep
+    decoder does not depend on its input.
+    """
     inputs = module.weight[0].numel()
     if isinstance(module, nn.ConvTranspose1d):
         inputs = module.in_channels * module.kernel_size[0] // module.stride[0]
@@ -53,8 +55,8 @@ def _pass_on(module: nn.Conv1d | nn.ConvTranspose1d | nn.Linear, scale: float = 
 
 
 def _embedding(codebooks: Tensor, width: int) -> Tensor:
-    """[groups * entries, width]: the codebooks turned at random; the mean over a frame's groups, which the
-    model takes, is then the quantized vector, with entries of about 1.
+    """[groups * entries, width]: the codebooks, rotated at random and scaled to entries of about 1. The model
+    averages over a frame's groups, which gives the quantized vector.
     """
     turn = torch.linalg.qr(torch.randn(width, codebooks.shape[2]))[0].T
     turned = codebooks.flatten(0, 1) @ turn
@@ -63,12 +65,12 @@ def _embedding(codebooks: Tensor, width: int) -> Tensor:
 
 
 def features(model: Qwen3OmniMoeCode2Wav, codes: Tensor) -> Tensor:
-    """Codes [streams, groups, frames] → [streams, hidden, frames * 4], what the decoder reads."""
+    """Codes [streams, groups, frames] to the decoder's input [streams, hidden, frames * 4]."""
     return features_of_rows(model, model.code_embedding(codes + model.code_offset).mean(1))
 
 
 def features_of_rows(model: Qwen3OmniMoeCode2Wav, rows: Tensor) -> Tensor:
-    """The same of what codes are embedded as, [streams, frames, hidden]."""
+    """The decoder's input from embedded codes [streams, frames, hidden]."""
     rows = model.pre_transformer(inputs_embeds=rows).last_hidden_state.permute(0, 2, 1)
     for blocks in model.upsample:
         for block in blocks:
@@ -77,14 +79,14 @@ def features_of_rows(model: Qwen3OmniMoeCode2Wav, rows: Tensor) -> Tensor:
 
 
 def waveform(model: Qwen3OmniMoeCode2Wav, rows: Tensor) -> Tensor:
-    """`features` → [streams, samples], not clamped; `cut_samples` shorter than its frames."""
+    """`features` to [streams, samples], not clamped, and `cut_samples` shorter than its frames."""
     for block in model.decoder:
         rows = block(rows)
     return rows[:, 0]
 
 
 def cut_samples(config: PreTrainedConfig) -> int:
-    """Samples that transposed convolutions without padding leave out at the end of any sound."""
+    """Samples that transposed convolutions without padding omit at the end."""
     cut = 0
     for rate in config.upsample_rates:
         cut = cut * rate + rate

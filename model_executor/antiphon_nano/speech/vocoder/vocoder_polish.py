@@ -32,13 +32,13 @@ from antiphon_nano.speech.vocoder.vocoder_training import judged, scored
 STEPS = 6000
 CUT = Cut(streams=5, context=10, scored=10)
 _ALONE_STEPS = 200
-"""In which the discriminators learn before the vocoder listens to them."""
+"""Steps that train the discriminators alone."""
 _SPECTRAL_SHARE = 4.0
 _LIKENESS_SHARE = 2.0
 
 
 class VocoderPolish:
-    """One step of the discriminators, one of the vocoder, on the same excerpts."""
+    """One step of the discriminators and one of the vocoder, on the same excerpts."""
 
     def __init__(
         self,

@@ -36,13 +36,13 @@ MEL_STEPS = 700
 _MEL_SHARE = 0.5
 _MELS_PER_ROW = 2
 Sounding = Callable[[Qwen3OmniMoeCode2Wav, Tensor], Tensor]
-"""`vocoder.waveform`, or the same compiled."""
+"""`vocoder.waveform`, or its compiled version."""
 MEL_CUT = Cut(streams=12, context=6, scored=14)
 SOUND_CUT = Cut(streams=5, context=10, scored=14)
 
 
 class MelHead(nn.Module):
-    """Features [streams, hidden, n] → normed log-mels [streams, mels, n * 2]. Serves training alone."""
+    """Features [streams, hidden, n] to normalised log-mels [streams, mels, n * 2]. For training alone."""
 
     def __init__(self, hidden: int, mels: int) -> None:
         super().__init__()
@@ -53,9 +53,9 @@ class MelHead(nn.Module):
 
 
 class VocoderTraining:
-    """Sound made of codes, held against the sound that the codes were made of.
+    """Generated audio against the recording that the codes were made of.
 
-    `compiled`: the decoder's many small steps are fused, which takes a C++ compiler: half the time.
+    `compiled`: fuses the decoder's many small operations, which needs a C++ compiler and halves the time.
     """
 
     def __init__(
@@ -89,7 +89,7 @@ class VocoderTraining:
         return {"spectral": spectral, "mel": mel}
 
     def batch(self, number: int, cut: Cut) -> tuple[Tensor, Tensor]:
-        """Codes [streams, groups, frames] and their sound [streams, frames * 1920]."""
+        """Codes [streams, groups, frames] and their audio [streams, frames * 1920]."""
         drawn = excerpts(self._speech, 1, number, cut)
         return drawn.codes.to(self._model.device), drawn.sound.to(self._model.device)
 
@@ -100,7 +100,7 @@ class VocoderTraining:
 def scored(
     sounding: Sounding, model: Qwen3OmniMoeCode2Wav, rows: Tensor, sound: Tensor, cut: Cut
 ) -> tuple[Tensor, Tensor]:
-    """The scored samples, made and meant: of `rows` only so much is decoded as they need."""
+    """The scored samples, generated and recorded. Only the `rows` that they depend on are decoded."""
     kept = cut.scored + DECODER_CONTEXT_FRAMES
     made = sounding(model, rows[..., -kept * 4 :])[:, DECODER_CONTEXT_FRAMES * FRAME_SAMPLES :]
     meant = sound[:, cut.context * FRAME_SAMPLES :][:, : made.shape[1]]
@@ -109,13 +109,13 @@ def scored(
 
 @torch.no_grad()
 def sounds_of(model: Qwen3OmniMoeCode2Wav, codes: Sequence[Tensor]) -> list[Tensor]:
-    """Codes [frames, groups] of each → [frames * 1920], silent where the model's sound ends before."""
+    """Codes [frames, groups] of each to [frames * 1920], filled with silence at the end."""
     made = [model(track.T[None])[0, 0] for track in codes]
     return [functional.pad(one, (0, -len(one) % FRAME_SAMPLES)) for one in made]
 
 
 def judged(model: Qwen3OmniMoeCode2Wav, home: Path, kind: str, most: int, name: str = "vocoder") -> None:
-    """Held-out speech through codes and vocoder, as the shard HOME/judged/NAME-KIND."""
+    """Writes held-out speech through codes and vocoder as the shard HOME/judged/NAME-KIND."""
     speech = Recordings(home / "speech", kind)
     chosen = range(min(most, len(speech)))
     made = sounds_of(model, [speech.codes(index) for index in chosen])

@@ -1,7 +1,7 @@
-"""Repeating and reading aloud: a sentence of the domain's words in, the same sentence out.
+"""Repeating and reading aloud: a sentence of the domain's words, to be copied.
 
-In: a source of chance. Out: `Asked`. Sentences are the grammar's, the product's own and random words, so that
-any sentence is copied; those that the Talker's figures are taken on are never drawn.
+Sentences are the grammar's, the product's own and random words. Those of the Talker's evaluation are never
+drawn.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _HELD_OUT = frozenset(corpus.held_out(2000))
 
 
 def sentence(chance: random.Random) -> str:
-    """Any sentence that may be copied or transcribed, as it is written."""
+    """A sentence to copy or transcribe, as it is written."""
     while True:
         text = _drawn(chance)
         if text not in _HELD_OUT:
@@ -33,7 +33,7 @@ def sentence(chance: random.Random) -> str:
 
 
 def few_words(chance: random.Random) -> str:
-    """One to three of them in no order, as they are written."""
+    """One to three words in random order, as they are written."""
     return answers.written(grammar.word_sequence(chance, chance.randint(1, 3)) + ".")
 
 
@@ -54,7 +54,7 @@ def _drawn(chance: random.Random) -> str:
 
 
 def _again(chance: random.Random) -> str:
-    """A few pieces again and again: who copies by the last word alone goes round in circles here."""
+    """A few parts, repeated: copying by the last word alone does not end here."""
     pieces = [_piece(chance) for _ in range(chance.randint(3, 5))]
     said = [chance.choice(pieces)]
     for _ in range(chance.randint(3, 6)):
@@ -69,7 +69,7 @@ def _piece(chance: random.Random) -> str:
 
 
 def asked_copy(chance: random.Random, text: str | None = None) -> Asked:
-    """Typed: the text stands behind a colon, on a line of its own, or in quotation marks."""
+    """A typed request. The text follows a colon, stands on its own line, or in quotation marks."""
     text = text or sentence(chance)
     form = answers.written(chance.choice(REPEAT if chance.random() < 0.5 else READ))
     given, layout = text, chance.random()
@@ -84,7 +84,7 @@ def asked_copy(chance: random.Random, text: str | None = None) -> Asked:
 
 
 def spoken_copy(chance: random.Random, text: str | None = None) -> Asked:
-    """Asked by voice; the colon is a pause."""
+    """A spoken request. The colon is a pause."""
     text = text or sentence(chance)
     form = chance.choice(REPEAT[:5])
     return Asked(answers.written(form.format(text)), text, "copy")

@@ -1,6 +1,6 @@
-"""Who antiphon-nano is, courtesies, and the polite refusal of everything outside its domain.
+"""Questions about antiphon-nano, courtesies, and refusals of everything outside its domain.
 
-In: a source of chance. Out: `Asked`. `spoken` questions are of the domain's words, typed ones of any.
+Spoken questions consist of the domain's words, typed ones of any words.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _TYPED_COURTESY: tuple[tuple[tuple[str, ...], str], ...] = (
 
 
 def asked_self(chance: random.Random, typed: bool) -> Asked:
-    """Name, kind, abilities."""
+    """Questions about name, kind and abilities."""
     kind = chance.random()
     if kind < 0.25:
         return _asked(chance, _NAME, answers.SELF[1], "self")
@@ -74,7 +74,9 @@ def asked_courtesy(chance: random.Random, typed: bool) -> Asked:
 
 
 def asked_outside(chance: random.Random, typed: bool) -> Asked:
-    """A question of the domain's words that nobody could answer, or typed ones about the wide world."""
+    """A question outside the domain. Spoken: in the domain's words, but without an answer. Typed: about
+    anything.
+    """
     if typed and chance.random() < 0.75:
         return Asked(outside_question(chance), answers.written(answers.REFUSAL[0]), "refusal")
     question = answers.written(grammar.expand(chance.choice(grammar.QUESTIONS), chance) + "?")
@@ -82,7 +84,7 @@ def asked_outside(chance: random.Random, typed: bool) -> Asked:
 
 
 def asked_of_nothing(chance: random.Random) -> Asked:
-    """About a picture or a sound that did not come."""
+    """A question about a picture or a sound that is missing."""
     if chance.random() < 0.4:
         forms = hearing.DID_I_SAY + hearing.HEAR
         return _asked(chance, forms, "i do not hear anything.", "nothing heard")

@@ -1,8 +1,7 @@
-"""Sums, counting and what comes next: questions typed or spoken, with their answers.
+"""Sums, counting and sequences: typed or spoken questions, with answers.
 
-In: a source of chance. Out: `Asked`, a question and its answer. A tenth of the sums is never asked aloud
-(`Sum.held_out`), a tenth of the questions, as they are worded, is never typed (`held_back`): the same in
-every run. Those are what is judged. The sums themselves are a table to be known by heart.
+A tenth of the sums is never asked aloud (`Sum.held_out`), a tenth of the typed wordings never used
+(`held_back`), the same in every run. The exams use those. Typed sums themselves are all trained.
 """
 
 from __future__ import annotations
@@ -63,7 +62,7 @@ class Sum:
 
     @property
     def held_out(self) -> bool:
-        """From being asked aloud: a tenth of the ordered pairs, of products none."""
+        """Whether this sum is never asked aloud in training: a tenth of the ordered pairs; no products."""
         key = f"{self.a} {self.operation} {self.b}"
         return self.operation != "times" and zlib.crc32(key.encode()) % 10 == 0
 
@@ -74,7 +73,7 @@ class Sum:
 
 
 def every_sum() -> list[Sum]:
-    """0 to 20 for plus and minus, 0 to 10 for times; nothing below zero."""
+    """0 to 20 for plus and minus, 0 to 10 for times; no negative results."""
     plus = [Sum(a, "plus", b) for a in range(21) for b in range(21)]
     minus = [Sum(a, "minus", b) for a in range(21) for b in range(a + 1)]
     return plus + minus + [Sum(a, "times", b) for a in range(11) for b in range(11)]
@@ -89,11 +88,11 @@ _WIDE = {
     "minus": [Sum(a, "minus", b) for a in range(21, 101) for b in range(min(a, 60) + 1)],
     "times": _TRAINED["times"],
 }
-"""Beyond what is promised: who can do these does not know the small ones by heart alone."""
+"""Larger sums than promised, so that small ones are not learned by heart alone."""
 
 
 def asked_sum(chance: random.Random, which: Sum | None = None) -> Asked:
-    """`which`: a sum to ask for; else one that is trained."""
+    """`which`: the sum to ask for; None draws one that is not held out."""
     sum_ = which or chance.choice(_TRAINED[chance.choices(("plus", "minus", "times"), (5, 3, 2))[0]])
     more = {"plus": _PLUS, "minus": _MINUS, "times": ()}[sum_.operation]
     form = chance.choice(_ANY + more)
@@ -102,12 +101,12 @@ def asked_sum(chance: random.Random, which: Sum | None = None) -> Asked:
 
 
 def held_back(question: str) -> bool:
-    """From training, however careless it is typed: a tenth of all questions for a sum."""
+    """Whether this question is never trained, in any spelling: a tenth of all questions for a sum."""
     return zlib.crc32(question.lower().rstrip(" .?!=").encode()) % 10 == 0
 
 
 def typed_sum(chance: random.Random) -> Asked:
-    """Any, now and then a greater one; in words, or with digits and signs."""
+    """Any sum, sometimes a larger one, in words or in digits and signs."""
     while True:
         operation = chance.choices(("plus", "minus", "times"), (5, 4, 1.5))[0]
         asked = _typed(chance, chance.choice((_WIDE if chance.random() < 0.25 else _SUMS)[operation]))
@@ -116,7 +115,7 @@ def typed_sum(chance: random.Random) -> Asked:
 
 
 def judged_sum(chance: random.Random, *operations: str) -> Asked:
-    """As `typed_sum`, in words that it never has."""
+    """As `typed_sum`, in a wording that is never trained."""
     while True:
         asked = _typed(chance, chance.choice(_SUMS[chance.choice(operations)]))
         if held_back(asked.question):

@@ -1,6 +1,6 @@
-"""What users type that antiphon-nano knows nothing of: topics, other languages, sums too large, nonsense.
+"""Typed questions outside the domain: topics, other languages, larger sums, nonsense.
 
-In: a source of chance. Out: a question's text. Many kinds, so that what is refused is "all the rest".
+There are many kinds, so that the Thinker refuses everything else rather than these topics.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ _SIGNS = ("+", "-", "*", "x", "plus", "minus", "times", "/", "divided by")
 
 
 def outside_question(chance: random.Random) -> str:
-    """Anything but what the product does."""
+    """A question about anything but the product's domain."""
     kind = chance.random()
     if kind < 0.35:
         return _about(chance)
@@ -100,7 +100,7 @@ def _large_sum(chance: random.Random) -> str:
 
 
 def _pseudo_sentence(chance: random.Random) -> str:
-    """Made-up words among real ones."""
+    """Invented words among real ones."""
     drawn = [
         _pseudo_word(chance) if chance.random() < 0.6 else chance.choice(words.WORDS)
         for _ in range(chance.randint(1, 9))
@@ -110,7 +110,7 @@ def _pseudo_sentence(chance: random.Random) -> str:
 
 
 def _statement(chance: random.Random) -> str:
-    """The domain's words, with nothing asked."""
+    """A statement in the domain's words, which asks nothing."""
     text = " ".join(chance.choice(words.WORDS) for _ in range(chance.randint(1, 6)))
     return text[0].upper() + text[1:] + chance.choice((".", "?", "", "."))
 

@@ -1,4 +1,4 @@
-"""How questions about pictures and clips are worded. Typed and spoken alike; in lower case.
+"""Wordings of questions about pictures and clips, typed and spoken, in lower case.
 
 Slots: {plural}, {shape}, {colour}, {name} (colour and shape), {thing} (with its article), {place}.
 """

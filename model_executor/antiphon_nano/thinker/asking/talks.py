@@ -1,7 +1,4 @@
-"""Typed dialogues of one to three turns: what is asked in text alone, and what is remembered.
-
-In: a source of chance. Out: `Dialogue`s. `KINDS` weigh what they are about.
-"""
+"""Typed dialogues of one to three turns, with questions about text and about earlier turns."""
 
 from __future__ import annotations
 
@@ -56,12 +53,12 @@ _NUMBER_ASKED = (
 
 
 def system(chance: random.Random) -> str:
-    """Instructions, mostly none: what a client may send before it asks."""
+    """System instructions, mostly none, as a client may send them."""
     return chance.choice(_SYSTEMS) if chance.random() < 0.08 else ""
 
 
 def typed(asked: Asked, chance: random.Random) -> str:
-    """A question as people type: now and then in lower case, or without its last mark."""
+    """A question as people type it: sometimes in lower case, or without its last punctuation mark."""
     text = asked.question
     careless = chance.random()
     if asked.kind == "copy" or careless > 0.3:
@@ -76,7 +73,7 @@ def asked(chance: random.Random) -> Asked:
 
 
 def talk(chance: random.Random) -> Dialogue:
-    """Mostly one question, else two or three, or something to remember or to repeat."""
+    """Mostly one question; else two or three, or something to remember or to repeat."""
     shape = chance.random()
     if shape < 0.08:
         return remembering(chance)
@@ -91,8 +88,8 @@ def talk(chance: random.Random) -> Dialogue:
 
 
 def repeating(chance: random.Random) -> Dialogue:
-    """A few words at a time, again and again: so every word is a text's first one now and then, where it is
-    another token than inside.
+    """Several requests for a few words each, so that every word is the first of a text sometimes: there it is
+    a different token than inside.
     """
     texts = [copying.few_words(chance) for _ in range(chance.randint(2, 4))]
     copies = [copying.asked_copy(chance, text) for text in texts]
@@ -100,7 +97,7 @@ def repeating(chance: random.Random) -> Dialogue:
 
 
 def remembering(chance: random.Random) -> Dialogue:
-    """A name or a number told, perhaps something else asked, then asked for."""
+    """The user gives a name or a number and asks for it later, perhaps with another question between."""
     if chance.random() < 0.6:
         fact = chance.choice(words.NAMES[2:])
         told = Turn((_said(chance, _NAMED, fact),), answers.say(answers.REMEMBERED[1], name=fact))

@@ -1,4 +1,4 @@
-"""How questions about what is heard are worded, alone or together with what is seen."""
+"""Wordings of questions about sound, alone or together with a picture."""
 
 from __future__ import annotations
 

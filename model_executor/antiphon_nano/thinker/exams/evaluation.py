@@ -34,7 +34,7 @@ WRONG = "thinker-wrong.json"
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """An answer that was wanted, and the one that was given."""
+    """The expected answer and the given one."""
 
     asked: str
     wanted: str
@@ -42,13 +42,13 @@ class Marked:
 
 
 class Candidate:
-    """A Thinker that sits exams."""
+    """A Thinker that takes exams."""
 
     def __init__(self, thinker: Thinker, writer: Writer) -> None:
         self._thinker, self._writer = thinker.eval(), writer
 
     def sit(self, dialogues: Sequence[Dialogue]) -> list[Marked]:
-        """Every dialogue's last question, its earlier answers given."""
+        """The last answer of every dialogue, given the earlier ones."""
         order = sorted(range(len(dialogues)), key=lambda i: len(self._writer.prompt(dialogues[i]).token_ids))
         marked: dict[int, Marked] = {}
         for part in _parts([(i, dialogues[i]) for i in order]):
@@ -62,7 +62,7 @@ class Candidate:
 
 
 def figures(marked: Sequence[Marked], exam: Exam) -> dict[str, object]:
-    """The share right in percent, or the word error rate; and whether the gate is passed."""
+    """Percent right, or the word error rate; and whether the gate is passed."""
     wanted, given = [exam.part(m.wanted) for m in marked], [exam.part(m.given) for m in marked]
     if exam.transcript:
         rate = transcript.score(wanted, given).word_error_rate
@@ -100,7 +100,7 @@ def main() -> None:
 
 
 def load(thinker: Thinker, path: Path) -> None:
-    """A whole Thinker's weights; or the text stage's, of which the towers know nothing."""
+    """Loads the weights of a whole Thinker, or those of the text stage, which has no towers."""
     if path.name in (joint_training.CHECKPOINT, polish.CHECKPOINT):
         thinker.load_state_dict(weights(path, "thinker"))
         return

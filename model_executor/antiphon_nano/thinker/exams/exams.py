@@ -1,6 +1,6 @@
-"""What the Thinker is judged by, exam by exam, and the gate of each.
+"""The exams of the Thinker, each with its gate: dialogues whose last answer is expected.
 
-In: a source of chance; for what is heard, the judged recordings. Out: dialogues whose last answer is wanted.
+Exams of spoken questions use the judged recordings.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ _SAID = answers.MIXED[0].removeprefix("i see {thing}").removesuffix("{sentence}"
 
 @dataclass(frozen=True, slots=True)
 class Exam:
-    """`draw`: a source of chance and how many → dialogues. `gate`: the least share right in percent; of a
-    transcript, the highest word error rate. `part`: what of an answer is marked.
+    """`draw`: random generator and count to dialogues. `gate`: minimum percent right; for a transcript, the
+    maximum word error rate. `part`: the part of an answer that is marked.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Exam:
 
 
 def typed() -> list[Exam]:
-    """Those without media. Sums are worded as never trained, texts to be copied are held out."""
+    """Exams without media. Wordings of sums, and texts to copy, are held out."""
     return [
         Exam("arithmetic", 98, _of(lambda chance: numbers.judged_sum(chance, "plus", "minus"))),
         Exam("products", 98, _of(lambda chance: numbers.judged_sum(chance, "times"))),
@@ -52,7 +52,7 @@ def typed() -> list[Exam]:
 
 
 def every(library: Library) -> list[Exam]:
-    """`library`: of judged recordings; its sentences are held out, its sums too."""
+    """All exams. `library`: the judged recordings, with held-out sentences and sums."""
     others = [voice for voice in library.voices if voice not in (*TEACHERS, UNHEARD)]
     taught = [voice for voice in library.voices if voice in TEACHERS]
     source = Recorded(library)
@@ -71,7 +71,7 @@ def every(library: Library) -> list[Exam]:
 
 
 def picture_and_speech(library: Library) -> list[Exam]:
-    """Asked for both at once; each half is marked as it is where it is asked for alone."""
+    """One question about picture and speech. Each half is marked as in the exam of its kind."""
 
     def draw(chance: random.Random, most: int) -> list[Dialogue]:
         return [_mixed(library, chance) for _ in range(most)]
@@ -130,7 +130,7 @@ def _transcript(parts: tuple[Part, ...], text: str) -> Dialogue:
 
 
 def _mixed(library: Library, chance: random.Random) -> Dialogue:
-    """A picture of one thing, a judged sentence, and the question for both."""
+    """A picture of one thing, a judged sentence, and a question about both."""
     scene = pictures.scene(chance)
     while len(scene.things) != 1:
         scene = pictures.scene(chance)
@@ -142,12 +142,12 @@ def _mixed(library: Library, chance: random.Random) -> Dialogue:
 
 
 def _seen(answer: str) -> str:
-    """Of what is answered to a picture and speech, what is said of the picture; all of another answer."""
+    """The part of an answer about the picture; the whole answer if it has no such part."""
     return answer.partition(_SAID)[0]
 
 
 def _said(answer: str) -> str:
-    """What is said of the speech; all of an answer that does not tell it apart."""
+    """The part of an answer about the speech; the whole answer if it has no such part."""
     _, found, sentence = answer.partition(_SAID)
     return sentence if found else answer
 

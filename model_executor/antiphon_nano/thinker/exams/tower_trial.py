@@ -28,13 +28,13 @@ from antiphon_nano.thinker.stages import ears_training, eyes_training
 from antiphon_nano.training import weights
 
 EYES_GATE, EARS_GATE = 95.0, 20.0
-"""Percent of pictured things read right, at least; word error rate on the teacher's sentences, at most."""
+"""Minimum percent of things read right; maximum word error rate on the teacher's sentences."""
 _MEDIA = 128
 
 
 @torch.no_grad()
 def seen(folder: Path, thinker: Thinker, show: Callable[[random.Random], Picture | Clip]) -> float:
-    """Percent of things whose colour and shape are read right at their centres, in media never trained on."""
+    """Percent of things whose colour and shape are read right at their centres, in new media."""
     path = folder / eyes_training.CHECKPOINT
     aids = EyeAids(thinker.config.text_config.hidden_size)
     aids.load_state_dict(weights(path, "aids"))
@@ -53,7 +53,7 @@ def clip(chance: random.Random) -> Clip:
 
 @torch.no_grad()
 def understood(folder: Path, thinker: Thinker, recordings: list[Recording]) -> float:
-    """The word error rate of what is read off the ears' rows, without any language model."""
+    """Word error rate of the words read from the audio tower's output, without a language model."""
     path = folder / ears_training.CHECKPOINT
     aids = EarAids(thinker.config.audio_config.d_model)
     aids.load_state_dict(weights(path, "aids"))
@@ -76,7 +76,8 @@ def main() -> None:
         share = seen(folder, thinker, picture)
         figures = {"right": round(share, 2), "gate": EYES_GATE, "passed": share >= EYES_GATE}
         record(folder / REPORT, "eyes alone", figures)
-        # No gate: a clip's questions ask for less than its things, and the joint stage shows more of them.
+        # No gate: questions about clips need fewer things than a clip has, and the joint stage trains on more
+        # clips.
         record(folder / REPORT, "eyes alone, clips", {"right": round(seen(folder, thinker, clip), 2)})
     if (folder / ears_training.CHECKPOINT).exists():
         library = Library(folder / "speech", folder / "asked", "judged")

@@ -1,7 +1,6 @@
-"""What helps the towers to learn and is thrown away then: heads that read off their rows what is there.
+"""Auxiliary heads of the towers: they read the contents of media from the towers' output.
 
-In: the towers' rows, and the media's labels. Out: losses by name. Without them such small towers take many
-times as long to see or hear at all.
+Losses by name, from labels. Without these heads, such small towers need many times as many steps.
 """
 
 from __future__ import annotations
@@ -20,15 +19,15 @@ from antiphon_nano.thinker.seeing.clips import CHANGES
 from antiphon_nano.thinker.seeing.drawing import NOWHERE, OFFSETS, SIZES
 
 PHONEMES = 192
-"""More than the teacher has."""
+"""Upper bound of the teacher's phoneme ids."""
 _UNKNOWN = -1
 _PARTS = (len(OFFSETS) + 1, len(OFFSETS) + 1, len(SIZES) + 1)
 
 
 class EyeAids(nn.Module):
-    """Of each cell its colour, shape, whether a centre is there, which part of a thing it is, what moves how.
+    """For each cell: colour, shape, whether it holds a centre, which part of a thing it is, and how it moves.
 
-    The parts are for learning what belongs together: who knows them can tell a shape from its outline.
+    The parts teach which cells belong together, and so to recognise a shape by its outline.
     """
 
     def __init__(self, width: int) -> None:
@@ -40,7 +39,7 @@ class EyeAids(nn.Module):
         self.change = nn.Linear(width, len(CHANGES))
 
     def forward(self, rows: Tensor, media: Sequence[Picture | Clip]) -> Mapping[str, Tensor]:
-        """`rows` [cells of all media, width]. Also `seen`: share of things read right at their centre."""
+        """`rows`: [cells of all media, width]. `seen` is the share of things read right at their centres."""
         labels = torch.from_numpy(np.concatenate([cell_labels(medium) for medium in media])).to(rows.device)
         colour, shape, centre, *parts, _, change = labels.unbind(1)
         filled = colour > 0
@@ -63,7 +62,7 @@ class EyeAids(nn.Module):
 
 
 class EarAids(nn.Module):
-    """The phonemes and the word in each token, where a recording is aligned; and in any, its words (CTC)."""
+    """For aligned recordings: the phonemes and the word in each token. For all: the words (CTC)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -72,7 +71,7 @@ class EarAids(nn.Module):
         self.words = nn.Linear(width, len(VOCABULARY) + 1)
 
     def forward(self, rows: Tensor, sounds: Sequence[Sound], lengths: Sequence[int]) -> Mapping[str, Tensor]:
-        """`rows` [tokens of all sounds, width]; `lengths`: tokens of each."""
+        """`rows`: [tokens of all sounds, width]; `lengths`: tokens of each sound."""
         unknown = [np.full((length, 3), _UNKNOWN) for length in lengths]
         labels = torch.from_numpy(
             np.concatenate(
@@ -88,7 +87,7 @@ class EarAids(nn.Module):
         return losses | {"words": word_loss(self.words(rows), sounds, lengths)}
 
     def read(self, rows: Tensor, lengths: Sequence[int]) -> list[list[str]]:
-        """The words of each sound, read greedily off `rows`."""
+        """The words of each sound, read greedily from `rows`."""
         found = []
         for part in self.words(rows).argmax(-1).split(list(lengths)):
             ids = torch.unique_consecutive(part).tolist()
@@ -97,7 +96,7 @@ class EarAids(nn.Module):
 
 
 def word_loss(logits: Tensor, sounds: Sequence[Sound], lengths: Sequence[int]) -> Tensor:
-    """CTC over the sounds that say something, per word. `logits` [tokens of all, 1 + words], blank first."""
+    """CTC per word over the sounds that contain words. `logits`: [tokens of all, 1 + words], blank first."""
     parts = logits.float().log_softmax(-1).split(list(lengths))
     chosen = [(part, word_ids(sound.words)) for part, sound in zip(parts, sounds, strict=True) if sound.words]
     if not chosen:
@@ -114,13 +113,13 @@ def word_loss(logits: Tensor, sounds: Sequence[Sound], lengths: Sequence[int]) -
 
 
 def _both(logits: Tensor, wanted: Tensor, filled: Tensor) -> Tensor:
-    """The mean over cells with something in them, and a share of that over all."""
+    """The mean over cells that are not empty, plus a share of the mean over all cells."""
     losses = functional.cross_entropy(logits, wanted, reduction="none")
     return losses.mean() + (losses * filled).sum() / filled.sum().clamp(min=1)
 
 
 def cell_labels(medium: Picture | Clip) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
-    """[cells, 8]: colour, shape, centre, three parts, ninth, change; of a picture no change."""
+    """[cells, 8]: colour, shape, centre, three parts, ninth, change. Pictures have no change."""
     if medium.labels is None:
         raise ValueError("a medium without labels cannot teach")
     if isinstance(medium, Clip):

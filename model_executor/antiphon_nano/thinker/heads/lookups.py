@@ -1,8 +1,7 @@
-"""What a word for a shape is to find in the picture before it: heads that read it off, for training alone.
+"""Auxiliary heads that read, where a question names a shape, what the picture has of that shape.
 
-In: the Thinker's states behind its first layer of attention, where a question names a shape; the picture's
-labels. Out: a loss. Whether a thing is there, an answer tells in one of its words: from that alone the
-Thinker had learned no better than to guess, however long it practised.
+They read the Thinker's states after its first attention layer. From answers alone, the Thinker did not learn
+whether a thing is in the picture: it stayed near chance.
 """
 
 from __future__ import annotations
@@ -27,15 +26,15 @@ from antiphon_nano.thinker.seeing.things import GRID, MOST
 
 _UNKNOWN = -1
 _ABSENT = 0.2
-"""What is not there counts less: of twelve shapes that are searched for, most are not."""
+"""Weight of absent shapes: most of the twelve shapes in a search are absent."""
 Things = NDArray[np.int64]
-"""[things, 7]: the labels of the cells in which things have their centres."""
+"""[things, 7]: the labels of the cells with the centres of things."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`row`, `place`: of the token that looks. `count`: of the things that it finds; their `colour` and
-    `shape`, from 1, or 0 where they differ, -1 where there are none; `ninths`: whether one is there.
+    """`row`, `place`: position of the token that names the shape. `count`: of the things found; their
+    `colour` and `shape`, from 1, or 0 if they differ, -1 if there are none; `ninths`: whether one is in each.
     """
 
     row: int
@@ -47,10 +46,11 @@ class Found:
 
 
 class Lookups(nn.Module):
-    """Of each shape that is asked for: how many there are, in which colour, and where. The same of all things
-    where "shapes" are asked for, and where an answer begins; and whether they are alike.
+    """For each shape in a question: how many there are, their colour, and in which ninths of the picture they
+    are. The same of all things for the word "shapes" and at the start of an answer; and whether they are
+    alike.
 
-    Where: in which ninths of the picture. That is what they can be counted by, and it is learned first.
+    The ninths are learned first, and the count follows from them.
     """
 
     def __init__(self, tokenizer: Qwen2Tokenizer, thinker: PreTrainedConfig) -> None:
@@ -69,8 +69,8 @@ class Lookups(nn.Module):
         self._states: Tensor | None = None
 
     def watch(self, model: Qwen3_5MoeTextModel) -> Qwen3_5MoeTextModel:
-        """Reads the states behind the first layer of attention of a Thinker's `model`, from now on. Returns
-        that model as far as this layer, of the same modules: all that a lookup needs.
+        """Hooks the states after the first attention layer of a Thinker's `model`. Returns that model up to
+        this layer, sharing its modules: all that a lookup needs.
         """
         first = list(model.config.layer_types).index("full_attention")
         model.layers[first].register_forward_hook(self._keep)
@@ -83,8 +83,8 @@ class Lookups(nn.Module):
         self._states = output if isinstance(output, Tensor) else output[0]
 
     def forward(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The loss of the states that were kept last, and the share of those that are there which is counted
-        rightly; (0, 1) where nothing is looked for. To be called once behind each pass of the model.
+        """The loss for the last states, and the share of present shapes counted correctly; (0, 1) if the
+        batch has no lookup. Call it once after each pass of the model.
         """
         states, self._states = self._states, None
         if states is None:
@@ -118,7 +118,7 @@ class Lookups(nn.Module):
         return loss + self.tallies(states, batch), right
 
     def found(self, batch: Batch) -> list[Found]:
-        """What each shape finds that is named behind the picture of its dialogue, but in an answer."""
+        """The lookups of a batch: shapes named after the picture of their dialogue, except in answers."""
         ids, answers = batch.token_ids.cpu().numpy(), batch.answers.cpu().numpy()
         pictures = iter(batch.pictures)
         found = []
@@ -136,7 +136,7 @@ class Lookups(nn.Module):
         return found
 
     def _wanted(self, things: Things, tokens: list[int], opens: bool) -> Things | None:
-        """Those that the last of two tokens looks for, if it does. `opens`: an answer comes next."""
+        """The things that the second of two tokens asks for, or None. `opens`: an answer comes next."""
         colour, shape = self._colours.get(tokens[0]), self._shapes.get(tokens[1])
         if shape is None:
             return things if opens or tokens[1] == self._all else None
@@ -150,7 +150,7 @@ def _found(row: int, place: int, things: Things) -> Found:
 
 
 def _shared(labels: NDArray[np.int64]) -> int:
-    """The label of all; 0 where they differ."""
+    """The common label, or 0 if labels differ."""
     if len(labels) == 0:
         return _UNKNOWN
     return int(labels[0]) if (labels == labels[0]).all() else 0
@@ -163,7 +163,7 @@ def _centres(picture: Picture) -> Things:
 
 
 def _places(tokenizer: Qwen2Tokenizer, named: Sequence[Sequence[str]]) -> dict[int, int]:
-    """The place in `named` of each token that any of a place's words has inside a sentence."""
+    """For each token of a word inside a sentence, the index in `named` of the words it belongs to."""
     return {
         tokenizer.encode(f" {word}", add_special_tokens=False)[0]: place
         for place, same in enumerate(named)

@@ -1,8 +1,7 @@
-"""What is heard and seen, in the text's own rows: where a voice says "red", the row is that of " red".
+"""Media as word embeddings: where a voice says "red", the ideal audio tower outputs the embedding of " red".
 
-In: sounds, pictures and clips with what training knows of them, the Thinker's text embedding. Out: the rows
-that perfect towers would give, and losses of the towers' own. What the Thinker has learned of words, to copy
-them, to count them, to answer with them, then holds for media too: it need not learn that again.
+The ideal output of the towers, which the Thinker is trained on before there are towers, and losses that train
+the towers to produce it. So what the Thinker learns about words also holds for media.
 """
 
 from __future__ import annotations
@@ -23,16 +22,17 @@ from antiphon_nano.thinker.seeing.clips import CHANGES
 from antiphon_nano.thinker.seeing.things import GRID
 
 _SHARPNESS = 16.0
-"""Logit of a word whose row is exactly its own; among a thousand others it is then hardly in doubt."""
+"""Logit of a word whose embedding is matched exactly: nearly certain among a thousand others."""
 _SOUND_NOISE, _PICTURE_NOISE = 1.0, 0.4
-"""At most, of a medium's imagined rows, against what they are themselves."""
+"""Maximum noise on the ideal rows of a sound or a picture, relative to the rows."""
 _LONGER = 0.15
-"""Of the words that are imagined: as long as two tokens."""
+"""Share of the imagined words that take two tokens."""
 
 
 class Naming:
-    """A word is one token of the sound; the central cell of a thing is the sum of its names, of its side in a
-    picture, of its way in a clip; all other tokens have the row of the pad that holds their place.
+    """One token of the sound for each word. For pictures, the central cell of a thing is the sum of its
+    names, its side of the picture and, in a clip, its movement. All other tokens have the embedding of the
+    pad.
     """
 
     def __init__(self, tokenizer: Qwen2Tokenizer, thinker: PreTrainedConfig) -> None:
@@ -46,21 +46,21 @@ class Naming:
         self._picture, self._clip = int(thinker.image_token_id), int(thinker.video_token_id)
 
     def said(self, sounds: Sequence[Sound], lengths: Sequence[int], table: Tensor) -> Tensor:
-        """What perfect ears would give: [tokens of all, width]. `table`: the text embedding. The places of
-        the words are drawn, and how much noise is over the rows of a sound: true ears are never pure.
+        """The ideal audio tower: [tokens of all, width]. `table`: the text embedding. Positions of words and
+        the level of noise are random, because a real tower is not exact.
         """
         names = table[self._words]
         spoken = (_spoken(sound, length) for sound, length in zip(sounds, lengths, strict=True))
         return torch.cat([_shaken(names[places], _SOUND_NOISE) for places in spoken])
 
     def shown(self, media: Sequence[Picture | Clip], table: Tensor) -> Tensor:
-        """What perfect eyes would give: [cells of all, width]."""
+        """The ideal vision tower: [cells of all, width]."""
         return torch.cat([_shaken(self._rows(medium, table), _PICTURE_NOISE) for medium in media])
 
     def heard(self, rows: Tensor, sounds: Sequence[Sound], lengths: Sequence[int], table: Tensor) -> Tensor:
-        """Words unlike those said (CTC), and rows unlike those of the words that they are taken for.
+        """CTC over the words, and the distance of each row from the embedding of its most probable word.
 
-        `rows` [tokens of all sounds, width].
+        `rows`: [tokens of all sounds, width].
         """
         names = table[self._words].detach().float()
         own, size = rows.float(), names.square().sum(1).mean()
@@ -75,7 +75,7 @@ class Naming:
         return word_loss(logits, sounds, lengths) + torch.stack(pulled).sum()
 
     def seen(self, rows: Tensor, media: Sequence[Picture | Clip], table: Tensor) -> tuple[Tensor, Tensor]:
-        """`rows` [cells of all media, width]. The loss, and the share of things that are named rightly."""
+        """`rows`: [cells of all media, width]. The loss, and the share of things that are named correctly."""
         table = table.detach().float()
         labels = torch.from_numpy(np.concatenate([cell_labels(medium) for medium in media])).to(rows.device)
         centre, own = labels[:, 2] == 1, rows.float()
@@ -98,8 +98,8 @@ class Naming:
         return torch.stack(losses).sum(), right[centre].float().mean()
 
     def _sides(self, labels: Tensor) -> list[tuple[list[int], Tensor]]:
-        """Down and across: the tokens of both sides, and of each thing the place of its own among them, from
-        1; 0 in the middle.
+        """Vertically and horizontally: the tokens of both sides, and for each thing the index of its own
+        among them, from 1; 0 in the middle.
         """
         first_or_last = torch.tensor((1, 0, 2), device=labels.device)
         ninth = labels[:, -2]
@@ -124,7 +124,9 @@ class Naming:
 
 
 def _mean(of_each: Tensor, centre: Tensor) -> Tensor:
-    """Of all cells alike, per thing: with a greater share for those of things, many were named twice."""
+    """The sum over all cells with equal weights, per thing. With more weight on cells of things, many things
+    were named twice.
+    """
     return of_each.sum() / centre.sum().clamp(min=1)
 
 
@@ -133,7 +135,7 @@ def _shaken(rows: Tensor, most: float) -> Tensor:
 
 
 def _spoken(sound: Sound, length: int) -> Tensor:
-    """[length]: 0 where nothing is said, else 1 + the place of a word in `VOCABULARY`."""
+    """[length]: 0 without a word, else 1 + the index of a word in `VOCABULARY`."""
     said = word_ids(sound.words)[:length]
     places = torch.zeros(length, dtype=torch.long)
     if not said:
@@ -155,7 +157,7 @@ def _spoken(sound: Sound, length: int) -> Tensor:
 
 
 def _tokens(tokenizer: Qwen2Tokenizer, named: Sequence[str]) -> list[int]:
-    """Of each word the token that it has inside a sentence. ValueError where it has none."""
+    """The token of each word inside a sentence. Raises ValueError if a word has none."""
     written = {word.lower(): word for word in words.WORDS}
     found = [tokenizer.encode(f" {written.get(word, word)}") for word in named]
     if any(len(ids) != 1 for ids in found):

@@ -1,8 +1,7 @@
-"""What a picture's cells have shown so far: heads that read it off cell by cell, for training alone.
+"""Auxiliary heads that count the things of a picture cell by cell.
 
-In: the Thinker's states behind its first layer of attention, in the cells of pictures; the pictures' labels.
-Out: a loss. Things are counted as they are come upon, one more than before: asked for their number at the end
-alone, the Thinker stayed one off where there were many.
+They read the Thinker's states after its first attention layer. Trained on the final number alone, the Thinker
+stayed wrong by one for large numbers.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ _UNKNOWN = -1
 
 
 class Tallies(nn.Module):
-    """In each cell: how many things there have been by then, and whether all of them are alike; where a thing
-    has its centre, how many of its shape.
+    """In each cell: how many things there have been so far, and whether all are alike; at the centre of a
+    thing, how many of its shape.
     """
 
     def __init__(self, thinker: PreTrainedConfig) -> None:
@@ -35,7 +34,7 @@ class Tallies(nn.Module):
         self._picture = int(thinker.image_token_id)
 
     def forward(self, states: Tensor, batch: Batch) -> Tensor:
-        """`states` [n, length, hidden] of the batch. 0 where it has no picture."""
+        """`states`: [n, length, hidden] of the batch. Returns 0 if the batch has no picture."""
         if not batch.pictures:
             return states.new_zeros(())
         read = states[batch.token_ids == self._picture]
@@ -51,8 +50,8 @@ class Tallies(nn.Module):
 
 
 def tallied(picture: Picture) -> NDArray[np.int64]:
-    """[cells, 3]: things so far; whether they are alike, -1 for fewer than two; how many of the shape that
-    has its centre there, -1 where none has. ValueError for a picture without labels.
+    """[cells, 3]: things so far; whether they are alike, -1 for fewer than two; how many of the shape whose
+    centre is there, -1 if there is none. Raises ValueError for a picture without labels.
     """
     if picture.labels is None:
         raise ValueError("a picture without labels cannot teach")

@@ -1,7 +1,6 @@
-"""All recordings that antiphon-nano listens to, found by what they are for and by what is said in them.
+"""All recordings that antiphon-nano listens to, by purpose and by text.
 
-In: the folders of the teacher's shards and of `hearing.synthesis`'s. Out: `Spoken` lines, drawn or looked up.
-Samples stay on the disk until they are heard.
+From the shards of the teacher and of `hearing.synthesis`. Samples stay on disk until they are used.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from antiphon_nano.thinker.hearing.script import Line
 
 TEACHERS = ("heart", "deep")
 UNANSWERED = ("sentence", "seen", "named", "name asked")
-"""Kinds of line that are no question of their own."""
+"""Kinds of line without an answer of their own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Spoken:
 
 
 class Library:
-    """`read`: the teacher's sentences. `asked`: by voice and kind; `part` is "asked" or "judged"."""
+    """`read`: the teacher's sentences. `asked`: by voice and kind. `part` is "asked" or "judged"."""
 
     def __init__(self, read_folder: Path, asked_folder: Path, part: str = "asked") -> None:
         self.read: list[Recording] = []
@@ -59,14 +58,16 @@ class Library:
         return self._asked[voice].get(kind, [])
 
     def sentence(self, chance: random.Random) -> Recording:
-        """Mostly the teacher's; every third one in another voice."""
+        """Two of three sentences are the teacher's."""
         others = [voice for voice in self._asked if voice not in TEACHERS]
         if others and chance.random() < 0.35:
             return chance.choice(self.of(chance.choice(others), "sentence")).recording
         return chance.choice(self.read)
 
     def question(self, chance: random.Random) -> Spoken:
-        """One that has an answer of its own, in any voice; the teacher's twice as often as each other's."""
+        """A question with its own answer, in any voice. The teacher's voice is twice as frequent as each
+        other.
+        """
         voice = self._voice(chance)
         kinds = [
             kind for kind in self._asked[voice] if kind not in ("sentence", "seen", "named", "name asked")
@@ -79,7 +80,7 @@ class Library:
         return chance.choice(self.of(self._voice(chance), kind))
 
     def seen(self, chance: random.Random, text: str) -> Spoken | None:
-        """`text`, a question about what is seen, in any voice that has read it."""
+        """`text`, a question about a picture or clip, in any voice that has read it; or None."""
         found = self._seen.get(text)
         return chance.choice(found) if found else None
 

@@ -1,7 +1,6 @@
-"""Recordings → what the model hears: mel frames of a clip that is faster or slower, quieter, noisier, padded.
+"""Audio augmentation: recordings to mel frames with changed speed, level, noise, echo and padding.
 
-In: utterances of shards, a source of chance. Out: `Sound`s with what training knows of them. `heard` without
-chance is the recording as it is, at 16 kHz.
+Labels follow the changes. Without a random generator, `heard` returns the recording as it is, at 16 kHz.
 """
 
 from __future__ import annotations
@@ -42,8 +41,8 @@ class Recording:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How a recording is heard. `speed`: a fraction; `lead_ms`, `tail_ms`: silence around; `gain`: a factor;
-    `noise`: its level below the speech, in dB, or nothing; `echo_s`: of the room, or 0.
+    """An augmentation. `speed`: a fraction; `lead_ms`, `tail_ms`: silence before and after; `gain`: a factor;
+    `noise`: dB below the speech, or None; `echo_s`: reverberation, or 0.
     """
 
     speed: tuple[int, int] = (1, 1)
@@ -68,7 +67,7 @@ class Way:
 
 
 def heard(recording: Recording, way: Way | None = None) -> Sound:
-    """Mel frames, the words said, and for aligned recordings what is said in each token."""
+    """Mel frames, the words, and for aligned recordings the labels of each token."""
     way = way or Way()
     sampled = samples(recording.shard.sound(recording.utterance), way)
     sound = log_mel(sampled, MEL_BINS)
@@ -77,12 +76,12 @@ def heard(recording: Recording, way: Way | None = None) -> Sound:
 
 
 def known(text: str) -> tuple[str, ...]:
-    """Its words, in lower case: those of `VOCABULARY`."""
+    """The lower-case words of `text` that are in `VOCABULARY`."""
     return tuple(unit.lower() for unit in corpus.units(text) if unit.lower() in _PLACE)
 
 
 def samples(sound: NDArray[np.float32], way: Way) -> NDArray[np.float32]:
-    """24 kHz → 16 kHz, as `way` says."""
+    """24 kHz to 16 kHz, augmented."""
     over, under = way.speed
     heard_ = resampled(sound, 2 * under, 3 * over)
     chance = np.random.default_rng(way.seed)
@@ -97,13 +96,13 @@ def samples(sound: NDArray[np.float32], way: Way) -> NDArray[np.float32]:
 
 
 def word_ids(said: tuple[str, ...]) -> list[int]:
-    """Places in `VOCABULARY`."""
+    """Indices in `VOCABULARY`."""
     return [_PLACE[word] for word in said]
 
 
 def _labels(utterance: Utterance, way: Way, tokens: int) -> NDArray[np.int64] | None:
-    """[tokens, 3]: the phonemes at a quarter and at three quarters of a token and the word in its middle; -1
-    outside of the speech, and for words of no kind.
+    """[tokens, 3]: the phonemes at one quarter and three quarters of a token, and the word in its middle; -1
+    outside the speech and for unknown words.
     """
     if not utterance.phonemes:
         return None
@@ -124,7 +123,7 @@ def _labels(utterance: Utterance, way: Way, tokens: int) -> NDArray[np.int64] | 
 
 
 def _noise(count: int, chance: np.random.Generator) -> NDArray[np.float32]:
-    """White, or with less of it in the heights, of level 1."""
+    """Noise of level 1, white or with fewer high frequencies."""
     noise = chance.standard_normal(count).astype(np.float32)
     if chance.random() < 0.5:
         noise = np.convolve(noise, np.ones(8, np.float32), "same")
@@ -132,7 +131,7 @@ def _noise(count: int, chance: np.random.Generator) -> NDArray[np.float32]:
 
 
 def _echoed(sound: NDArray[np.float32], length_s: float, chance: np.random.Generator) -> NDArray[np.float32]:
-    """In a small room: an answer of noise that fades away, behind the direct sound."""
+    """Adds the response of a small room: noise that decays after the direct sound."""
     count = int(length_s * SAMPLE_RATE_HZ)
     fading = np.exp(-6 * np.arange(count) / count).astype(np.float32)
     room = chance.standard_normal(count).astype(np.float32) * fading * 0.06

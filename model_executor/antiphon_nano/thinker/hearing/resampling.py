@@ -1,6 +1,6 @@
-"""Another sampling rate, or another speed: band-limited interpolation by a fraction, as torchaudio has it.
+"""Resampling by a fraction: band-limited interpolation, as in torchaudio.
 
-In and out: float32 samples. The filter is a sinc in a Hann window; its length follows the fraction.
+float32 samples. The filter is a sinc in a Hann window, whose length follows the fraction.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _ROLLOFF = 0.97
 
 
 def resampled(sound: NDArray[np.float32], up: int, down: int) -> NDArray[np.float32]:
-    """`up` samples for every `down`."""
+    """`up` output samples for `down` input samples."""
     common = math.gcd(up, down)
     up, down = up // common, down // common
     if up == down:
@@ -33,7 +33,7 @@ def resampled(sound: NDArray[np.float32], up: int, down: int) -> NDArray[np.floa
 
 @cache
 def _kernel(up: int, down: int) -> tuple[Tensor, int]:
-    """[up, 1, taps]: one filter for each place between two samples."""
+    """[up, 1, taps]: one filter for each position between two samples."""
     base = min(up, down) * _ROLLOFF
     width = math.ceil(_CROSSINGS * down / base)
     places = torch.arange(-width, width + down, dtype=torch.float64)[None] / down

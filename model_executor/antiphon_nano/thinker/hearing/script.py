@@ -1,7 +1,7 @@
-"""What the voices read for antiphon-nano to listen to: questions with their answers, and plain sentences.
+"""The script of the voices that antiphon-nano listens to: questions with answers, and plain sentences.
 
-In: a source of chance. Out: `Line`s, to be learned from or for figures alone. Questions about what is seen
-have no answer here: it follows from the picture.
+Separate lines for training and for evaluation. A question about a picture has no answer here: it depends on
+the picture.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from antiphon_nano.thinker.asking import picture_wording as wording
 from antiphon_nano.thinker.asking.numbers import Asked
 
 UNHEARD = "espeak-en-us+m3"
-"""The voice that is judged by, but never learned from."""
+"""The voice that is used in evaluation alone."""
 NAMED = ("my name is {}.", "hello, my name is {}.", "i am {}.", "hello, i am {}.")
 NAME_ASKED = ("what is my name?", "do you know my name?", "do you remember my name?", "tell me my name.")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """`kind`: "sentence" where it is only to be understood, "seen" where it asks about what is seen."""
+    """`kind`: "sentence" for plain sentences, "seen" for questions about pictures or clips."""
 
     text: str
     answer: str
@@ -31,7 +31,7 @@ class Line:
 
 
 def fixed() -> list[Line]:
-    """Everything that is worded in few ways: questions about pictures and clips, names."""
+    """All lines with few wordings: questions about pictures and clips, names."""
     named = [
         Line(answers.written(form.format(name)), answers.say(answers.REMEMBERED[1], name=name), "named")
         for name in words.NAMES[2:]
@@ -57,7 +57,7 @@ def _seen() -> Iterator[str]:
 
 
 def drawn(chance: random.Random, count: int) -> list[Line]:
-    """Questions of every other kind, as often as they are asked."""
+    """Questions of all other kinds, in the proportions of the lessons."""
     kinds = (
         (9, numbers.asked_sum),
         (1.5, numbers.asked_count),
@@ -76,7 +76,7 @@ def sentences(chance: random.Random, count: int) -> list[Line]:
 
 
 def judged(chance: random.Random, count: int) -> list[Line]:
-    """For figures: sums that are held out, other questions drawn anew, and held-out sentences."""
+    """Lines for evaluation: held-out sums, new questions of other kinds, held-out sentences."""
     held = [sum_ for sum_ in numbers.every_sum() if sum_.held_out]
     sums = [numbers.asked_sum(chance, chance.choice(held)) for _ in range(count // 2)]
     others = [numbers.asked_count, lambda c: manners.asked_self(c, typed=False), numbers.asked_next]

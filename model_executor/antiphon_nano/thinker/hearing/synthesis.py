@@ -1,7 +1,7 @@
-"""`python -m antiphon_nano.thinker.hearing.synthesis FOLDER`: every voice reads questions and sentences.
+"""Stage "asked", `python -m antiphon_nano.thinker.hearing.synthesis FOLDER`: every voice reads the script.
 
-In: the script. Out: shards in FOLDER, `asked-VOICE` to be learned from and `judged-VOICE` for figures; beside
-each a `.lines.json` of what stands behind its texts. Shards that are there are left. Needs no torch.
+Writes shards `asked-VOICE` (training) and `judged-VOICE` (evaluation) to FOLDER, with their lines beside them
+in `.lines.json`, and skips those that exist. Needs no torch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from antiphon_nano.thinker.hearing.voices import Reader
 
 DRAWN = 1600
 SENTENCES = 700
-"""Of each voice but the teacher's, who has read hours of them."""
+"""Sentences of each voice but the teacher's, of whom there are hours."""
 JUDGED = 60
 _PART = 100
 
@@ -47,7 +47,7 @@ def main() -> None:
 
 
 def _read(reader: Reader, path: Path, lines: list[Line]) -> None:
-    """A shard of `lines`, in their order."""
+    """A shard of `lines`, in order."""
     if path.with_suffix(".json").exists():
         return
     began, frames = time.monotonic(), 0

@@ -1,6 +1,6 @@
-"""Sounds that are no speech: tones, beeps, glides, noise, silence, and what is to be said of them.
+"""Sounds without speech: tones, beeps, glides, noise, silence, and their descriptions.
 
-In: a source of chance. Out: samples at 16 kHz and their description in the words of `domain.answers`.
+Samples are at 16 kHz. Descriptions use the words of `domain.answers`.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _HERTZ = {"high": (900.0, 1800.0), "low": (110.0, 300.0)}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Tone:
-    """`samples`: float32 [n] at 16 kHz. `words`: what it is, part by part, as if it said so itself. `pitch`:
-    of a single steady tone.
+    """`samples`: float32 [n] at 16 kHz. `words`: the description of each part, as labels. `pitch`: of a
+    single steady tone.
     """
 
     samples: NDArray[np.float32]
@@ -30,7 +30,7 @@ class Tone:
 
 
 def tone(chance: random.Random, seconds: float) -> Tone:
-    """One of every kind."""
+    """A sound of any kind."""
     kind = chance.choice(("tone", "tone", "tone", "beeps", "beeps", "two", "glide", "noise", "silence"))
     level = chance.uniform(0.1, 0.7)
     if kind == "tone":
@@ -72,7 +72,7 @@ def _glide(chance: random.Random, glide: str, seconds: float, level: float) -> N
 
 
 def _beeps(chance: random.Random, count: int, seconds: float, level: float) -> NDArray[np.float32]:
-    """Even in time; each at most a quarter of a second."""
+    """Evenly spaced; each at most a quarter of a second."""
     whole = np.zeros(int(seconds * SAMPLE_RATE_HZ), np.float32)
     hertz, step = chance.uniform(500, 1500), len(whole) // count
     length = min(int(0.25 * SAMPLE_RATE_HZ), step // 2)
@@ -82,7 +82,7 @@ def _beeps(chance: random.Random, count: int, seconds: float, level: float) -> N
 
 
 def _wave(hertz: NDArray[np.float64], level: float) -> NDArray[np.float32]:
-    """With ends that do not click."""
+    """Fades in and out, so that the ends do not click."""
     phase = np.cumsum(hertz) * (2 * np.pi / SAMPLE_RATE_HZ)
     ramp = np.minimum(1, np.minimum(np.arange(len(hertz)), np.arange(len(hertz))[::-1]) / 160)
     wave: NDArray[np.float32] = (level * ramp * np.sin(phase)).astype(np.float32)

@@ -1,6 +1,6 @@
-"""The voices that read to antiphon-nano: the teacher's two, and four programs of Debian's with theirs.
+"""The voices that antiphon-nano listens to: the teacher's two, and those of three installed programs.
 
-In: texts. Out: their sound, float32 at 24 kHz. The programs must be installed: flite, festival, espeak-ng.
+Texts to float32 at 24 kHz. The programs are flite, festival and espeak-ng.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Sound = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """`read`: texts → their sounds, in their order."""
+    """`read`: texts to their audio, in order."""
 
     name: str
     read: Callable[[Sequence[str]], list[Sound]]
 
 
 def every() -> list[Reader]:
-    """All voices; the teacher's first."""
+    """All voices, the teacher's first."""
     teacher = Teacher()
     flite = [Reader(f"flite-{name}", _each(_flite, name)) for name in ("slt", "rms", "awb", "kal16")]
     espeak = [
@@ -48,14 +48,14 @@ def every() -> list[Reader]:
 
 
 def whole_frames(sound: Sound) -> Sound:
-    """Filled up with silence to whole frames of a shard."""
+    """Pads with silence to whole frames of a shard."""
     filled = np.zeros(-(-len(sound) // FRAME_SAMPLES) * FRAME_SAMPLES, np.float32)
     filled[: len(sound)] = sound
     return filled
 
 
 def _deep(teacher: Teacher, text: str, voices: tuple[Voice, Voice] = (DEEP, HEART)) -> Sound:
-    """Snapped, or where that cannot be, the other voice's natural reading."""
+    """Aligned speech; if the text cannot be aligned, the lowered natural reading."""
     try:
         return teacher.speak(text, voices[0]).sound
     except ValueError:
@@ -84,7 +84,7 @@ def _espeak(name: str, text: str, path: Path) -> None:
 
 
 def _festival(texts: Sequence[str]) -> list[Sound]:
-    """All texts in one process: its start takes longer than a sentence."""
+    """All texts in one process: starting it takes longer than a sentence."""
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{number}.wav" for number in range(len(texts))]
         lines = [
@@ -98,7 +98,7 @@ def _festival(texts: Sequence[str]) -> list[Sound]:
 
 
 def _samples(path: Path) -> Sound:
-    """A mono WAV of 16-bit samples, at the shards' rate and of a usual level."""
+    """A mono WAV of 16-bit samples, at the rate of shards and at a usual level."""
     with wave.open(str(path), "rb") as file:
         rate = file.getframerate()
         samples = np.frombuffer(file.readframes(file.getnframes()), np.int16).astype(np.float32) / 32768

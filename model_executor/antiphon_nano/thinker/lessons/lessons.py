@@ -1,6 +1,6 @@
-"""Dialogues with media, of every kind that the product answers: what the Thinker is finally trained on.
+"""All lessons of the Thinker: dialogues with media of every kind that the product answers.
 
-In: a source of media, one of chance. Out: `Dialogue`s. Each maker is one kind; `KINDS` weigh them.
+Each function makes one kind; `KINDS` holds their weights.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _SCENES: pictures.Scenes = (
     (0.12, pictures.mixed),
     (0.56, pictures.scene),
 )
-"""What is asked about in lessons; in exams the last alone."""
+"""Kinds of scene in lessons. Exams use the last one alone."""
 _SEARCHED: pictures.Scenes = (
     (0.2, pictures.crowd),
     (0.4, pictures.alike),
@@ -34,17 +34,19 @@ _SEARCHED: pictures.Scenes = (
     (0.2, pictures.scene),
 )
 _MORE = 0.6
-"""How often another picture is drawn for one of a single small thing: little is to be learned of it."""
+"""Probability to replace a picture of a single small thing, from which little can be learned."""
 
 
 def opened(text: str) -> str:
-    """A written sentence as it goes on behind a colon: its first word small, unless it is a name or "I"."""
+    """A written sentence as it continues after a colon: its first word in lower case, unless it is a name or
+    "I".
+    """
     first = text.split(maxsplit=1)[0].rstrip(".,?!:")
     return text if first == "I" or first in words.NAMES else text[0].lower() + text[1:]
 
 
 def ordered(medium: Part, asked: Part, chance: random.Random) -> tuple[Part, ...]:
-    """A medium and what is asked of it: mostly in this order."""
+    """A medium and a question about it, mostly in this order."""
     return (medium, asked) if chance.random() < 0.8 else (asked, medium)
 
 
@@ -57,9 +59,8 @@ def typed_talk(source: Source, chance: random.Random) -> Dialogue:
 
 
 def picture(source: Source, chance: random.Random) -> Dialogue:
-    """Up to six questions about one picture, typed, or spoken where a voice has read them. In a crowd of
-    things one must be found by its name: among two or three, guesses are too often right to learn from. Nor
-    is it learned to tell two that are alike from two that are not, where these are the rule.
+    """Up to six questions about one picture, typed, or spoken if there is a recording. Pictures with many
+    things are needed: among two or three, a guess is right too often.
     """
     scene = pictures.one_of(_SCENES, chance)
     if len(scene.things) == 1 and scene.things[0].radius < pictures.LARGE and chance.random() < _MORE:
@@ -70,7 +71,7 @@ def picture(source: Source, chance: random.Random) -> Dialogue:
 
 
 def searched(source: Source, chance: random.Random) -> Dialogue:
-    """A picture, then the names of all shapes, some with a colour: to be looked up there, and no more."""
+    """A picture and the names of all shapes, some with a colour. For the lookups alone."""
     scene = pictures.one_of(_SEARCHED, chance)
     names = [pictures.searched(scene, shape, chance) for shape in words.SHAPES] + ["shapes"]
     chance.shuffle(names)
@@ -78,14 +79,14 @@ def searched(source: Source, chance: random.Random) -> Dialogue:
 
 
 def clip(source: Source, chance: random.Random) -> Dialogue:
-    """One or two questions about a silent clip."""
+    """One or two questions about a clip without sound."""
     act = clips.act(chance)
     asked = [clips.asked(act, chance) for _ in range(chance.choice((1, 2)))]
     return _about(source.clip(act, None, chance), asked, 0.25, source, chance)
 
 
 def sounding_clip(source: Source, chance: random.Random) -> Dialogue:
-    """A clip with a sound: what moves in it, what is heard, or both."""
+    """A question about a clip with sound: the movement, the sound, or both."""
     act = clips.act(chance)
     if chance.random() < 0.4:
         said = source.sentence(chance)
@@ -114,7 +115,7 @@ def sounding_clip(source: Source, chance: random.Random) -> Dialogue:
 
 
 def spoken_question(source: Source, chance: random.Random) -> Dialogue:
-    """By voice alone; now and then as the second of two."""
+    """A spoken question, sometimes the second of two."""
     spoken = source.question(chance)
     turns = [Turn((spoken.sound,), spoken.line.answer)]
     if chance.random() < 0.15:
@@ -124,7 +125,7 @@ def spoken_question(source: Source, chance: random.Random) -> Dialogue:
 
 
 def transcribed(source: Source, chance: random.Random) -> Dialogue:
-    """A sentence by voice, and what is wanted of it in text; or nothing."""
+    """A spoken sentence with a typed request, or without one."""
     sentence = source.sentence(chance)
     sound, text = sentence.sound, sentence.line.text
     said, heard = (
@@ -139,7 +140,7 @@ def transcribed(source: Source, chance: random.Random) -> Dialogue:
 
 
 def sounding(source: Source, chance: random.Random) -> Dialogue:
-    """A sound that is no speech."""
+    """A sound without speech."""
     tone = tones.tone(chance, chance.uniform(0.8, 4))
     text = typed(Asked(answers.written(chance.choice(wording.HEAR)), "", "tone"), chance)
     sound = source.tone(tone)
@@ -147,7 +148,7 @@ def sounding(source: Source, chance: random.Random) -> Dialogue:
 
 
 def seen_and_said(source: Source, chance: random.Random) -> Dialogue:
-    """A picture of one thing and a sentence by voice."""
+    """A picture of one thing, and a spoken sentence."""
     scene = pictures.scene(chance)
     while len(scene.things) != 1:
         scene = pictures.scene(chance)
@@ -161,7 +162,7 @@ def seen_and_said(source: Source, chance: random.Random) -> Dialogue:
 
 
 def named(source: Source, chance: random.Random) -> Dialogue:
-    """A name told by voice, perhaps something between, then asked for by voice."""
+    """The user says a name and asks for it by voice later, perhaps with another question between."""
     told = source.line(chance, "named")
     name = next(name for name in words.NAMES if name in told.line.text)
     asked = source.line(chance, "name asked")
@@ -195,7 +196,7 @@ def lesson(source: Source, chance: random.Random) -> Dialogue:
 def _about(
     shown: Picture | Clip, asked: Sequence[Asked], by_voice: float, source: Source, chance: random.Random
 ) -> Dialogue:
-    """Questions one after the other about what is shown first; each spoken with the chance `by_voice`."""
+    """Questions about one medium in sequence. Each is spoken with probability `by_voice`."""
     turns: list[Turn] = []
     for question in asked:
         spoken = source.seen(chance, question.question) if chance.random() < by_voice else None

@@ -1,7 +1,7 @@
-"""Where lessons have their media from: recordings and drawings, or what stands in them alone.
+"""Sources of media for lessons: real recordings and drawings, or their contents alone.
 
-In: a source of chance. Out: lines with their sounds; pictures and clips. `Recorded` gives what is heard and
-seen; `Imagination` what perfect towers would read there, of as many texts as are wanted, and hardly any cost.
+`Recorded` supplies real media. `Imagination` supplies what ideal towers would read from media, in unlimited
+number and at almost no cost.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from antiphon_nano.thinker.seeing.clips import Act
 from antiphon_nano.thinker.seeing.pictures import Scene
 
 _WORD_FRAMES = (18.0, 45.0)
-"""Mel frames of 10 ms that a word takes, at least and at most."""
+"""Minimum and maximum length of a word, in mel frames of 10 ms."""
 _AROUND_FRAMES = 60
-"""At most, of the silence around."""
+"""Maximum of silence around the speech, in mel frames."""
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """A line and how it sounds."""
+    """A line and its sound."""
 
     line: Line
     sound: Sound
@@ -41,17 +41,17 @@ class Said:
 
 class Source(Protocol):
     def sentence(self, chance: random.Random) -> Said:
-        """One that is only to be understood."""
+        """A plain sentence."""
         ...
 
     def question(self, chance: random.Random) -> Said:
-        """One that has an answer of its own."""
+        """A question with its own answer."""
         ...
 
     def line(self, chance: random.Random, kind: str) -> Said: ...
 
     def seen(self, chance: random.Random, text: str) -> Said | None:
-        """`text`, a question about what is seen, if a voice has read it."""
+        """`text`, a question about a picture or clip, if a voice has read it."""
         ...
 
     def tone(self, tone: Tone) -> Sound: ...
@@ -62,7 +62,7 @@ class Source(Protocol):
 
 
 class Recorded:
-    """Media as they are heard and seen."""
+    """Real media."""
 
     def __init__(self, library: Library) -> None:
         self._library = library
@@ -92,7 +92,7 @@ class Recorded:
 
 
 class Imagination:
-    """Media without samples or pixels: as long and as large as they would be, and what is said and seen."""
+    """Media without samples or pixels: their size and their contents."""
 
     def __init__(self) -> None:
         self._fixed = script.fixed()
@@ -143,7 +143,7 @@ def _thought(line: Line, chance: random.Random) -> Said:
 
 
 def _silent(frames: int) -> torch.Tensor:
-    """As long as mel frames, and nothing in them."""
+    """Mel frames without content."""
     return torch.zeros(1, 1).expand(MEL_BINS, frames)
 
 

@@ -1,7 +1,6 @@
-"""Many dialogues answered at once, greedily, with a cache: what the reference's `generate` answers, sooner.
+"""Greedy answers for many dialogues at once, with a cache: as the reference's `generate`, but faster.
 
-In: prompts as `Sample`s. Out: token ids, the end left out. Prompts are padded on the left, where the mask
-keeps the padding out of attention and out of the recurrent state.
+Prompts are padded on the left. The mask keeps the padding out of attention and of the recurrent state.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from antiphon_nano.thinker.network import network
 
 @torch.no_grad()
 def answers(thinker: Thinker, prompts: Sequence[Sample], end: int, most: int = 64) -> list[list[int]]:
-    """One answer for each prompt, of at most `most` tokens."""
+    """The token ids of one answer for each prompt, at most `most`, without the end token."""
     batch = network.Batch.of(prompts)
     rows = network.embedded(thinker, batch).rows
     sizes = [len(prompt.token_ids) for prompt in prompts]
@@ -47,7 +46,7 @@ def answers(thinker: Thinker, prompts: Sequence[Sample], end: int, most: int = 6
 
 
 def _left(rows: Tensor, positions: Tensor, sizes: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Moves each prompt's rows to the right edge; the mask is 0 where nothing stands."""
+    """Moves each prompt's rows to the right edge. The mask is 0 in the padding."""
     length = rows.shape[1]
     moved, placed = torch.zeros_like(rows), torch.zeros_like(positions)
     mask = torch.zeros(len(sizes), length, dtype=torch.long)

@@ -1,7 +1,7 @@
-"""The reference Thinker, many dialogues at a time: the same modules, rows padded on the right.
+"""The reference Thinker on batches of dialogues, padded on the right.
 
-In: `Sample`s. Out: hidden states, and logits where they are asked for. What stands behind a dialogue's end
-changes nothing before it, for every layer is causal: each row equals what the reference gives it alone.
+Every layer is causal, so padding after the end of a dialogue does not change it: each row equals the
+reference's.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from antiphon_executor.reference.thinker import Thinker
 from antiphon_nano.thinker.dialogue import Clip, Picture, Sample, Sound
 
 _CHUNK = 32
-"""Of the gated delta rule, in tokens: dialogues are short, and are filled up to whole chunks."""
+"""Chunk of the gated delta rule in tokens. Dialogues are short, and are padded to whole chunks."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """`token_ids` [n, length]; `positions` [3, n, length]; `answers` bool [n, length]; media in their order.
+    """`token_ids` [n, length]; `positions` [3, n, length]; `answers` bool [n, length]; media in order.
 
     `clips`: sounds of dialogues and of videos, in the order of their tokens.
     """
@@ -62,14 +62,14 @@ class Batch:
 
 
 def moved(batch: Batch, device: torch.device) -> Batch:
-    """Ids, positions and answers on `device`. Media follow when they are read."""
+    """Ids, positions and answers on `device`. Media are moved when they are read."""
     tensors = (batch.token_ids, batch.positions, batch.answers)
     token_ids, positions, answers = (tensor.to(device) for tensor in tensors)
     return replace(batch, token_ids=token_ids, positions=positions, answers=answers)
 
 
 def heard(medium: Sound | Picture | Clip) -> Sound | None:
-    """What is heard of a medium."""
+    """The sound of a medium, if any."""
     if isinstance(medium, Clip):
         return medium.sound
     return medium if isinstance(medium, Sound) else None
@@ -77,9 +77,8 @@ def heard(medium: Sound | Picture | Clip) -> Sound | None:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
-    """`rows` [n, length, hidden]; what the towers made on the way: `listened` [tokens, d_model] of all clips,
-    before the projection, and `sound` [tokens, hidden] behind it; `seen` [tokens, hidden] of pictures, then
-    of videos.
+    """`rows` [n, length, hidden], and the towers' output: `listened` [tokens, d_model] of all clips before
+    the projection, `sound` [tokens, hidden] after it; `seen` [tokens, hidden] of pictures, then of videos.
     """
 
     rows: Tensor
@@ -89,27 +88,27 @@ class Encoded:
 
 
 def nano_config(tokenizer: Qwen2Tokenizer) -> PreTrainedConfig:
-    """The preset's Thinker for the vocabulary of a tokenizer."""
+    """The preset's Thinker configuration for a tokenizer's vocabulary."""
     config: PreTrainedConfig = presets.nano(tokenizer.get_vocab()).thinker_config
     return config
 
 
 def nano_thinker(config: PreTrainedConfig) -> Thinker:
-    """Random weights. The experts are called one by one: on a CPU sooner than grouped."""
+    """Random weights. The experts are called one by one, which is faster than grouped on a CPU."""
     thinker = Thinker(config)
     thinker.model.config._experts_implementation = "eager"
     return thinker
 
 
 def states(model: Qwen3_5MoeTextModel, rows: Tensor, positions: Tensor) -> Tensor:
-    """`rows` [n, length, hidden], `positions` [3, n, length] → the last hidden states."""
+    """`rows` [n, length, hidden], `positions` [3, n, length] to the last hidden states."""
     output = model(inputs_embeds=rows, position_ids=positions, use_cache=False, chunk_size=_CHUNK)
     last: Tensor = output.last_hidden_state
     return last
 
 
 def embedded(thinker: Thinker, batch: Batch) -> Encoded:
-    """Text embeddings with every medium's rows in the places of its tokens."""
+    """Text embeddings, with the towers' output at the positions of media."""
     rows = thinker.model.embed_tokens(batch.token_ids)
     ids, config = batch.token_ids, thinker.config
     listened = sound = seen = None
@@ -126,7 +125,7 @@ def embedded(thinker: Thinker, batch: Batch) -> Encoded:
 
 
 def see(tower: nn.Module, media: Sequence[Picture | Clip]) -> Tensor:
-    """The rows of pictures and clips, [cells of all, hidden]."""
+    """The vision tower's output for pictures and clips, [cells of all, hidden]."""
     device = next(tower.parameters()).device
     pixels = torch.cat([medium.patches.pixels for medium in media]).to(device)
     grids = torch.tensor([medium.patches.grid for medium in media], device=device)
@@ -135,7 +134,7 @@ def see(tower: nn.Module, media: Sequence[Picture | Clip]) -> Tensor:
 
 
 def listen(tower: AudioEncoder, mels: Sequence[Tensor]) -> Tensor:
-    """Mel frames [mel_bins, frames] of clips → [tokens of all, d_model], before the tower's projection."""
+    """Mel frames [mel_bins, frames] of clips to [tokens of all, d_model], before the tower's projection."""
     window = tower.geometry.window_frames
     filled = [functional.pad(mel, (0, -mel.shape[1] % window)) for mel in mels]
     device = tower.proj1.weight.device
@@ -157,20 +156,22 @@ def listen(tower: AudioEncoder, mels: Sequence[Tensor]) -> Tensor:
 
 
 def projected(tower: AudioEncoder, listened: Tensor) -> Tensor:
-    """[tokens, d_model] → [tokens, hidden], as the tower does at its end."""
+    """[tokens, d_model] to [tokens, hidden], the last step of the tower."""
     rows: Tensor = tower.proj2(functional.gelu(tower.proj1(listened)))
     return rows
 
 
 def placed(rows: Tensor, places: Tensor, media: Tensor) -> Tensor:
-    """`rows` [n, length, hidden] with rows of media where `places` is true. ValueError unless they fit."""
+    """`rows` [n, length, hidden] with `media` where `places` is true. Raises ValueError if the numbers
+    differ.
+    """
     if int(places.sum()) != len(media):
         raise ValueError(f"{int(places.sum())} places for {len(media)} rows of media")
     return rows.masked_scatter(places[..., None], media.to(rows.dtype))
 
 
 def answer_loss(thinker: Thinker, batch: Batch, last: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean cross entropy of the answers' tokens, and the share of them that would be drawn greedily."""
+    """Mean cross entropy of the answers' tokens, and the share of them that greedy decoding gets right."""
     targets = batch.answers[:, 1:]
     logits = thinker.lm_head(last[:, :-1][targets]).float()
     wanted = batch.token_ids[:, 1:][targets]
@@ -178,7 +179,7 @@ def answer_loss(thinker: Thinker, batch: Batch, last: Tensor) -> tuple[Tensor, T
 
 
 class Balance:
-    """Keeps the experts of every layer in use: the load loss of Switch Transformers, read by hooks."""
+    """Keeps all experts in use: the load-balancing loss of Switch Transformers, read by hooks."""
 
     def __init__(self, model: nn.Module) -> None:
         self._seen: list[Tensor] = []
@@ -192,7 +193,9 @@ class Balance:
         self._seen.append((share * logits.float().softmax(-1).mean(0)).sum() * logits.shape[-1])
 
     def loss(self) -> Tensor:
-        """Of the passes since it was last asked for; about `num_experts_per_tok` where all are used alike."""
+        """The loss of the passes since the last call; about `num_experts_per_tok` if all experts are used
+        equally.
+        """
         total = torch.stack(self._seen).mean()
         self._seen.clear()
         return total

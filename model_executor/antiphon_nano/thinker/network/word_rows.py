@@ -1,7 +1,7 @@
-"""How a Thinker's text rows begin: the forms of a word are alike, and a word is answered by its own row.
+"""Initial embeddings of the Thinker: the forms of a word start alike, and the output head starts as they do.
 
-In: a Thinker, its tokenizer. Out: the same Thinker. " bread", "Bread" and " Bread" are three tokens, of which
-a lesson seldom shows all; copying is learned once for all words where rows of one word share a direction.
+" bread", "Bread" and " Bread" are three tokens, and a lesson seldom has all. With a common direction, copying
+is learned for all words at once.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from antiphon_executor.reference.thinker import Thinker
 
 _SPREAD = 0.04
 _OWN = 0.4
-"""Of a form's own share, against its word's."""
+"""Weight of a form's own direction, relative to that of its word."""
 
 
 @torch.no_grad()
 def begin(thinker: Thinker, tokenizer: Qwen2Tokenizer) -> None:
-    """Embedding and head: a row for each word, a smaller one for each of its forms."""
+    """Sets embedding and head: a direction for each word, and a smaller one for each of its forms."""
     table: torch.Tensor = thinker.model.embed_tokens.weight
     nn.init.normal_(table, std=_SPREAD)
     words: dict[str, list[int]] = defaultdict(list)

@@ -1,7 +1,6 @@
-"""Short videos and what is asked about them: what moves where, what grows or shrinks, and that nothing does.
+"""Short video clips and questions about them: things that move, grow, shrink or stay.
 
-In: a source of chance. Out: an `Act` and its frames; `Asked`, true of the act. What is heard in a clip stands
-in `hearing.tones`.
+`Act` describes a clip. Sounds of clips come from `hearing.tones`.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ from antiphon_nano.thinker.seeing.things import Thing
 from antiphon_nano.thinker.seeing.wear import worn
 
 CHANGES = ("still", "left", "right", "up", "down", "growing", "shrinking")
-"""What a thing does in a clip; the place is the label that training has for it."""
+"""What a thing does in a clip. The index is the label in training."""
 _STEPS = {"left": (-1, 0), "right": (1, 0), "up": (0, -1), "down": (0, 1)}
 _CELLS = (((4, 4), 6), ((3, 4), 3), ((4, 3), 1))
-"""Rows and columns of cells, and how often: square, as wide as films are, and upright."""
+"""Rows and columns of cells with their weights: square, landscape, portrait."""
 
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """`actor` as it is in the first frame does `change`; `rest` stays where it is."""
+    """`actor`, as it is in the first frame, does `change`; `rest` does not move."""
 
     actor: Thing
     change: str
@@ -37,7 +36,7 @@ class Act:
     frames: int
     fps: float
     pace: float
-    """Share of the side that it moves in a frame; or of its radius that it grows by."""
+    """Movement per frame as a share of the frame's side, or growth as a share of the radius."""
 
     def at(self, frame: int) -> Thing:
         """The actor in a frame."""
@@ -71,7 +70,7 @@ def act(chance: random.Random) -> Act:
 
 
 def show(act_: Act, chance: random.Random, sound: Sound | None = None) -> Clip:
-    """Drawn in colours and on a ground of its own, perhaps with a sound."""
+    """Draws the clip with random colours and ground, and adds the sound if any."""
     colours = drawing.palette(chance)
     back = drawing.ground(chance, (act_.actor, *act_.rest), colours)
     rows, columns = cells(chance)
@@ -110,8 +109,8 @@ def asked(act_: Act, chance: random.Random) -> Asked:
 
 
 def labels(act_: Act, size: tuple[int, int]) -> NDArray[np.int64]:
-    """[cells of all patches in time, 8]: a picture's labels of each patch's first frame, and what the actor
-    does where it is: a place in `CHANGES`; -1 where it is not, and where a patch repeats the last frame.
+    """[cells of all temporal patches, 8]: the labels of each patch's first frame, and the change where the
+    actor is, an index into `CHANGES`; -1 elsewhere, and where a patch repeats the last frame.
     """
     parts = []
     for first in range(0, act_.frames, patches.TEMPORAL):
@@ -125,7 +124,7 @@ def labels(act_: Act, size: tuple[int, int]) -> NDArray[np.int64]:
 
 
 def _starting(chance: random.Random, thing: Thing, step: tuple[int, int], way: float) -> Thing:
-    """`thing` where it can go that way without leaving the picture; anywhere along the other axis."""
+    """Moves `thing` along the axis of `step` so that it stays in the picture; random along the other axis."""
     room = 1 - 2 * thing.radius - way
     along = thing.radius + chance.random() * max(0.0, room)
     across = chance.uniform(thing.radius, 1 - thing.radius)
@@ -134,7 +133,7 @@ def _starting(chance: random.Random, thing: Thing, step: tuple[int, int], way: f
 
 
 def _aside(chance: random.Random, actor: Thing, other: Thing) -> Thing:
-    """`other` off the line on which the actor moves, where there is room."""
+    """Moves `other` off the actor's line, if there is room."""
     horizontal = actor.y
     far = 0.2 if horizontal > 0.5 else 0.8
     return replace(other, x=chance.uniform(0.2, 0.8), y=far, radius=0.11)

@@ -1,9 +1,7 @@
-"""Things → a picture, and for training which thing fills each of the Thinker's cells.
+"""Draws things as a picture, and labels the Thinker's cells for training.
 
-In: `Thing`s, a ground, a palette. Out: RGB pixels; `labels` int64 [cells, 7]: colour, shape (0 is none, then
-in the order of `domain.words`), whether a thing's centre is there; how far across and down its thing a cell
-is, and how large that is, as places among `OFFSETS` and `SIZES`; the ninth of the picture that holds its
-centre, row by row. The last four are `NOWHERE` in cells without a thing.
+`labels`: int64 [cells, 7]: colour and shape (0 is none), whether a centre is there, offset across and down
+(`OFFSETS`) and size (`SIZES`) of the thing, and the ninth with its centre; the last four `NOWHERE` if empty.
 """
 
 from __future__ import annotations
@@ -21,14 +19,14 @@ from antiphon_nano.thinker.seeing.things import GRID, Thing
 
 Colour = tuple[int, int, int]
 _FINE = 3
-"""Drawn that much larger, then made smaller: soft edges."""
+"""Supersampling, for smooth edges."""
 _LEAST_CONTRAST = 130
 _FILLED = 0.06
-"""Of a cell: what is less there is not labelled."""
+"""Share of a cell that a thing must cover to be labelled."""
 OFFSETS = np.linspace(-1.05, 1.05, 8)
-"""Borders between offsets of a cell's middle from its thing's, in radii."""
+"""Bin borders of the offset between the middle of a cell and that of its thing, in radii."""
 SIZES = np.geomspace(0.11, 0.28, 7)
-"""Borders between radii, in shares of the picture's side."""
+"""Bin borders of radii, as shares of the picture's side."""
 NOWHERE = -1
 
 _NAMED: Mapping[str, Colour] = {
@@ -48,7 +46,7 @@ _GROUNDS: tuple[Colour, ...] = (
 
 
 def palette(chance: random.Random) -> dict[str, Colour]:
-    """One colour for each name: between the name's usual colour and a softer one, shaken a little."""
+    """One colour for each name: randomly between the usual colour and a softer one, with noise."""
     share = chance.choice((0.0, 0.0, 1.0, chance.random()))
     shake = chance.choice((0, 6, 14))
     return {name: _shaken(_mixed(_NAMED[name], _SOFT[name], share), chance, shake) for name in words.COLOURS}
@@ -73,7 +71,7 @@ def draw(
 
 
 def labels(things: Sequence[Thing], cells: tuple[int, int]) -> NDArray[np.int64]:
-    """`cells`: rows and columns of the Thinker's tokens; one label row each, row by row."""
+    """`cells`: rows and columns of the Thinker's tokens. One row of labels per cell, row by row."""
     rows, columns = cells
     fine, found = 10, np.zeros((rows, columns, 7), np.int64)
     found[..., 3:] = NOWHERE

@@ -1,7 +1,7 @@
-"""Pixels → patches, as transformers' Qwen2-VL processors cut them, without their cost; and those processors.
+"""Pixels to patches, exactly as transformers' Qwen2-VL processors but faster; and those processors.
 
-In: RGB frames whose sides are whole cells. Out: `Patches`. `processors` are what the checkpoint is served
-with: they scale any picture to such a size first. A test holds the two equal.
+Frames are RGB with sides of whole cells. The checkpoint is served with `processors`, which first scale a
+picture to such a size.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ PATCH = 16
 MERGE = 2
 TEMPORAL = 2
 CELL = PATCH * MERGE
-"""Pixels of a token's side."""
+"""Side of a token's cell in pixels."""
 PICTURE_CELLS = 36
 CLIP_CELLS = 16
-"""The most cells of a picture, and of a frame: what is larger is made smaller."""
+"""Maximum of cells in a picture or frame. Larger ones are scaled down."""
 _FEWEST_CELLS = 9
 _MEAN = np.array((0.48145466, 0.4578275, 0.40821073), np.float32)
 _DEVIATION = np.array((0.26862954, 0.26130258, 0.27577711), np.float32)
@@ -36,7 +36,7 @@ def processors() -> tuple[Qwen2VLImageProcessor, Qwen2VLVideoProcessor]:
 
 
 def uncut(patches: Patches) -> NDArray[np.uint8]:
-    """The frames that were cut, uint8 [n, height, width, 3]; of a picture two that are alike."""
+    """The frames, uint8 [n, height, width, 3]. A picture gives two equal frames."""
     time, height, width = patches.grid
     normal = patches.pixels.numpy().reshape(
         time, height // MERGE, width // MERGE, MERGE, MERGE, 3, TEMPORAL, PATCH, PATCH
@@ -46,7 +46,7 @@ def uncut(patches: Patches) -> NDArray[np.uint8]:
 
 
 def cut(frames: NDArray[np.uint8]) -> Patches:
-    """`frames`: uint8 [n, height, width, 3]; one frame is a picture, and an odd last one stands twice."""
+    """`frames`: uint8 [n, height, width, 3]. One frame is a picture; an odd last frame is repeated."""
     if len(frames) % TEMPORAL:
         frames = np.concatenate((frames, frames[-1:]))
     count, height, width, _ = frames.shape

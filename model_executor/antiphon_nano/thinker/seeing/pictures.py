@@ -1,6 +1,6 @@
-"""Pictures and what is asked about them: what, how many, which colour, where, whether at all.
+"""Pictures and questions about them: what, how many, which colour, where, whether there is one.
 
-In: a source of chance. Out: a `Scene` and its `Picture`; `Asked`, true of the scene. Typed and spoken alike.
+A `Scene` describes a picture; answers are true of it. Questions are worded for typing and for speech alike.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from antiphon_nano.thinker.seeing.things import MOST, Thing
 from antiphon_nano.thinker.seeing.wear import worn
 
 _SIDES = (((6, 6), 8), ((5, 6), 1), ((6, 5), 1), ((4, 6), 1), ((6, 4), 1), ((5, 5), 2), ((4, 4), 1))
-"""Rows and columns of cells, and how often."""
+"""Rows and columns of cells, with their weights."""
 LARGE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """`things` in the order in which they are named; rows and columns of their picture's `cells`."""
+    """`things` in the order in which they are named; rows and columns of the picture's `cells`."""
 
     things: tuple[Thing, ...]
     cells: tuple[int, int] = (6, 6)
 
     @property
     def kinds(self) -> list[tuple[Thing, int]]:
-        """The first thing of each kind, and how many there are, in their order."""
+        """The first thing of each kind, and how many there are, in order."""
         names = [thing.name for thing in self.things]
         first = {name: names.index(name) for name in names}
         return [(self.things[place], names.count(name)) for name, place in first.items()]
@@ -60,11 +60,11 @@ def scene(chance: random.Random) -> Scene:
 
 
 Scenes = tuple[tuple[float, Callable[[random.Random], Scene]], ...]
-"""Kinds of scene, and how often each."""
+"""Kinds of scene with their weights."""
 
 
 def one_of(scenes: Scenes, chance: random.Random) -> Scene:
-    """A scene of one of the kinds."""
+    """A scene of a random kind."""
     (kind,) = chance.choices([kind for _, kind in scenes], [weight for weight, _ in scenes])
     return kind(chance)
 
@@ -83,12 +83,12 @@ def large(chance: random.Random) -> Scene:
 
 
 def crowd(chance: random.Random) -> Scene:
-    """As many different things as there is room for, about: never asked about in an exam."""
+    """About as many different things as there is room for. Not in exams."""
     return _laid_out(things.several(chance, chance.randint(5, MOST)), chance)
 
 
 def mixed(chance: random.Random) -> Scene:
-    """Several of one kind beside others: never asked about in an exam."""
+    """Several of one kind beside others. Not in exams."""
     return _laid_out(things.mixed(chance), chance)
 
 
@@ -99,7 +99,7 @@ def _laid_out(found: Sequence[Thing], chance: random.Random) -> Scene:
 
 
 def show(scene_: Scene, chance: random.Random) -> Picture:
-    """Drawn in colours and on a ground of its own."""
+    """Draws the scene with random colours and ground."""
     rows, columns = scene_.cells
     colours = drawing.palette(chance)
     back = drawing.ground(chance, scene_.things, colours)
@@ -131,7 +131,7 @@ def asked_see(scene_: Scene, chance: random.Random, typed: bool = False) -> Aske
 
 
 def asked_how_many(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
-    """Of a shape, mostly one that is there; or of all shapes."""
+    """How many of a shape, mostly one that is there; or of all shapes."""
     if len(scene_.things) > 1 and chance.random() < 0.25:
         answer = answers.say(answers.HOW_MANY[3], count=words.number(len(scene_.things)))
         return Asked(answers.written(chance.choice(wording.HOW_MANY_SHAPES)), answer, "how many")
@@ -151,7 +151,7 @@ def asked_how_many(scene_: Scene, chance: random.Random, typed: bool = False) ->
 
 
 def asked_colour(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
-    """Of a shape that is there in one colour."""
+    """The colour of a shape that is there in one colour."""
     thing = _one_by(scene_, chance, lambda t: t.shape)
     if thing is None:
         return asked_see(scene_, chance, typed)
@@ -183,7 +183,7 @@ def asked_where(scene_: Scene, chance: random.Random, typed: bool = False) -> As
 
 
 def asked_at(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
-    """What is at a place where one thing is."""
+    """What is at a place that holds one thing."""
     thing = _one_by(scene_, chance, lambda t: t.place)
     if thing is None:
         return asked_see(scene_, chance, typed)
@@ -192,7 +192,7 @@ def asked_at(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked
 
 
 def asked_any(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
-    """Whether there is a shape, or a coloured one: half of the time there is."""
+    """Whether there is a shape, perhaps of a colour. Half of the answers are yes."""
     if scene_.things and chance.random() < 0.5:
         thing = chance.choice(scene_.things)
         alone = sum(other.shape == thing.shape for other in scene_.things) == 1 or len(scene_.colours) == 1
@@ -216,7 +216,7 @@ QUESTIONS: tuple[tuple[float, Callable[[Scene, random.Random, bool], Asked]], ..
 )
 
 _DRILLED = (6.0, 3.0, 1.0, 0.7, 2.5, 1.0, 1.5)
-"""How often each of them is practised."""
+"""Weights of the kinds of question in training."""
 
 
 def asked(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
@@ -225,7 +225,7 @@ def asked(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
 
 
 def searched(scene_: Scene, shape: str, chance: random.Random) -> str:
-    """What to look for: a shape, one or many, perhaps of a colour, which mostly is its own."""
+    """The words of a search: a shape, singular or plural, perhaps with a colour, mostly its own."""
     name = things.plural(shape) if chance.random() < 0.5 else shape
     if chance.random() < 0.6:
         return name
@@ -234,8 +234,8 @@ def searched(scene_: Scene, shape: str, chance: random.Random) -> str:
 
 
 def drilled(scene_: Scene, chance: random.Random, most: int) -> list[Asked]:
-    """At most so many questions with different answers, the most of those that are hard to learn; what says
-    all there is comes last, so that nothing can be looked up there. Of a crowd not all is said.
+    """At most `most` questions with different answers, mostly of kinds that are hard to learn. A full
+    description comes last, so that its answer cannot be copied. Crowds are not described in full.
     """
     makers = [question for _, question in QUESTIONS]
     found: dict[str, Asked] = {}
@@ -248,7 +248,7 @@ def drilled(scene_: Scene, chance: random.Random, most: int) -> list[Asked]:
 
 
 def _one_by(scene_: Scene, chance: random.Random, key: Callable[[Thing], str]) -> Thing | None:
-    """A thing that its key tells from all others."""
+    """A thing that differs from all others by `key`."""
     keys = [key(thing) for thing in scene_.things]
     single = [thing for thing in scene_.things if keys.count(key(thing)) == 1]
     return chance.choice(single) if single else None

@@ -1,7 +1,4 @@
-"""Coloured shapes with a place and a size: what pictures and clips are drawn of, and what they are called.
-
-In: a source of chance. Out: `Thing`s; their names, in the words of `domain.answers`. Draws nothing.
-"""
+"""Coloured shapes with place and size, from which pictures and clips are made, and their names."""
 
 from __future__ import annotations
 
@@ -13,7 +10,7 @@ from antiphon_nano.domain import words
 
 GRID = 3
 MOST = GRID * GRID
-"""Things in a picture."""
+"""Maximum number of things in a picture."""
 _PLACES = (
     ("in the top left corner", "at the top", "in the top right corner"),
     ("on the left", "in the middle", "on the right"),
@@ -23,7 +20,7 @@ _PLACES = (
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """`x`, `y`: its centre; `radius`: half its extent; shares of the picture's side. `turn`: in degrees."""
+    """`x`, `y`: centre; `radius`: half of its extent; as shares of the picture's side. `turn`: degrees."""
 
     colour: str
     shape: str
@@ -34,12 +31,12 @@ class Thing:
 
     @property
     def name(self) -> str:
-        """Without article."""
+        """The name without its article."""
         return f"{self.colour} {self.shape}"
 
     @property
     def ninth(self) -> tuple[int, int]:
-        """Row and column of the ninth of the picture that holds its centre."""
+        """Row and column of the ninth of the picture with its centre."""
         return min(GRID - 1, int(self.y * GRID)), min(GRID - 1, int(self.x * GRID))
 
     @property
@@ -53,20 +50,20 @@ def plural(shape: str) -> str:
 
 
 def counted(thing: Thing, count: int) -> str:
-    """So many of its kind, with an article or a number: "a red dot", "two red dots"."""
+    """With an article or a number: "a red dot", "two red dots"."""
     return f"a {thing.name}" if count == 1 else f"{words.number(count)} {thing.colour} {plural(thing.shape)}"
 
 
 def read_order(things: Sequence[Thing], cells: tuple[int, int]) -> list[Thing]:
-    """As one reads, by rows of the picture's cells from the top, each from the left: the order in which
-    things are named, and in which a model that reads cell by cell comes upon them.
+    """Reading order, by rows of cells from the top, each from the left: the order in which things are named,
+    and in which the Thinker reads their cells.
     """
     rows, columns = cells
     return sorted(things, key=lambda t: (int(t.y * rows), int(t.x * columns)))
 
 
 def one(chance: random.Random) -> Thing:
-    """Alone in a picture: large or small, anywhere."""
+    """A thing alone in its picture: any size, anywhere."""
     row, column = chance.randrange(GRID), chance.randrange(GRID)
     if chance.random() < 0.4:
         row = column = 1
@@ -75,7 +72,7 @@ def one(chance: random.Random) -> Thing:
 
 
 def several(chance: random.Random, count: int) -> list[Thing]:
-    """`count` different kinds of thing in different ninths."""
+    """`count` things of different kinds in different ninths."""
     return [
         _placed(chance, kind, *divmod(cell, GRID), chance.uniform(0.1, 0.16))
         for kind, cell in zip(_kinds(chance, count), chance.sample(range(GRID * GRID), count), strict=True)
@@ -83,14 +80,14 @@ def several(chance: random.Random, count: int) -> list[Thing]:
 
 
 def many(chance: random.Random, count: int) -> list[Thing]:
-    """`count` of one kind."""
+    """`count` things of one kind."""
     kind, radius = _kind(chance), chance.uniform(0.09, 0.145)
     cells = chance.sample(range(GRID * GRID), count)
     return [_placed(chance, kind, *divmod(cell, GRID), radius) for cell in cells]
 
 
 def mixed(chance: random.Random) -> list[Thing]:
-    """Two kinds, seldom three, of which one at least is there several times; in different ninths."""
+    """Two kinds, seldom three, at least one of them several times; in different ninths."""
     more = chance.choice((1, 1, 1, 2))
     counts = [chance.choice((2, 2, 3, 4)), *(chance.choice((1, 1, 2)) for _ in range(more))]
     kinds = _kinds(chance, len(counts))
@@ -102,7 +99,7 @@ def mixed(chance: random.Random) -> list[Thing]:
 
 
 def _kinds(chance: random.Random, count: int) -> list[tuple[str, str]]:
-    """As many different ones."""
+    """`count` different kinds."""
     kinds: list[tuple[str, str]] = []
     while len(kinds) < count:
         kind = _kind(chance)

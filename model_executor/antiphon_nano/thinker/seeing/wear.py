@@ -1,7 +1,7 @@
-"""What pictures lose on their way to the model: drawn larger or smaller elsewhere, and encoded with losses.
+"""Image augmentation: another size and lossy compression, as between a client and the model.
 
-In: RGB frames, a source of chance. Out: as many of the same size, mostly worn. A model that has only seen
-clean edges would not know a photograph of them, nor a film's colours in a quarter of its places.
+A model trained on clean edges alone does not recognise compressed pictures, or the subsampled colours of
+video.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SCALE = (0.7, 2.5)
 
 
 def worn(frames: NDArray[np.uint8], chance: random.Random) -> NDArray[np.uint8]:
-    """`frames`: uint8 [n, height, width, 3], all worn alike."""
+    """`frames`: uint8 [n, height, width, 3], all changed alike."""
     if chance.random() < _CLEAN:
         return frames
     quality = chance.randint(*_QUALITY)
@@ -29,7 +29,7 @@ def worn(frames: NDArray[np.uint8], chance: random.Random) -> NDArray[np.uint8]:
 
 
 def _worn(image: Image.Image, quality: int, scale: float) -> NDArray[np.uint8]:
-    """JPEG in 4:2:0 of another size, which is then made the old one, as processors do."""
+    """JPEG in 4:2:0 at another size, scaled back as processors do."""
     width, height = (max(32, round(side * scale)) for side in image.size)
     packed = io.BytesIO()
     image.resize((width, height), Image.Resampling.BICUBIC).save(

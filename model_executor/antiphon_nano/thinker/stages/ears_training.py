@@ -27,12 +27,12 @@ from antiphon_nano.training import Plan, Training, best_device, clipped_step, mi
 
 CHECKPOINT = "thinker-ears.safetensors"
 SOUNDS = 16
-"""Of a step."""
+"""Sounds of a step."""
 _QUESTIONS, _TONES = 0.3, 0.1
 
 
 def said(library: Library, chance: random.Random) -> list[Sound]:
-    """The sounds of one step: sentences, questions, and a few that are no speech."""
+    """The sounds of one step: sentences, questions, and a few without speech."""
     return [_one(library, chance) for _ in range(SOUNDS)]
 
 

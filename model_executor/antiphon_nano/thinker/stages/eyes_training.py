@@ -24,15 +24,15 @@ from antiphon_nano.training import Plan, Training, best_device, clipped_step, mi
 
 CHECKPOINT = "thinker-eyes.safetensors"
 PICTURES, CLIPS = 12, 4
-"""Of a step."""
+"""Pictures and clips of a step."""
 _SCENES: pictures.Scenes = (
     (0.4, pictures.crowd),
     (0.25, pictures.large),
     (0.1, pictures.alike),
     (0.25, pictures.scene),
 )
-"""Crowds have more things than are ever asked about, each of which teaches as much as if it were alone. Of a
-large one no cell shows more than a part, and few of those that are asked about are large: more of them come.
+"""Crowds have more things than any question is about, and each thing teaches as much as one alone. Large
+things need more pictures, because each cell shows a part and few scenes have one.
 """
 
 

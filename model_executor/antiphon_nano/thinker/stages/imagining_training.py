@@ -30,11 +30,11 @@ from antiphon_nano.workers.worker import Worker
 
 CHECKPOINT = "thinker-imagined.safetensors"
 TOKENS, SEARCHED_TOKENS = 768, 512
-"""Of a part of a step, padding among them: of its lessons, and of what is only looked up."""
+"""Tokens of a part of a step with padding: of its lessons, and of its searches."""
 PARTS = 2
-"""Of a step: one worker takes both, two workers one each."""
+"""Parts of a step: one worker takes both, two workers take one each."""
 LOOKED = 0.5
-"""Share of the lookups' own loss."""
+"""Weight of the lookups' loss."""
 _KINDS: tuple[tuple[float, lessons.Maker], ...] = (
     (20, lessons.typed_talk),
     (40, lessons.picture),
@@ -46,7 +46,7 @@ _KINDS: tuple[tuple[float, lessons.Maker], ...] = (
     (6, lessons.seen_and_said),
     (1, lessons.named),
 )
-"""The most of what must be looked up: pictures and sentences."""
+"""Mostly lessons that need lookups: pictures and sentences."""
 
 
 def lesson(source: Source, chance: random.Random) -> Dialogue:
@@ -55,7 +55,7 @@ def lesson(source: Source, chance: random.Random) -> Dialogue:
 
 
 def imagined(thinker: Thinker, naming: Naming, batch: network.Batch) -> Tensor:
-    """The rows of a batch, [n, length, hidden]; those of media as perfect towers would give them."""
+    """The embeddings of a batch, [n, length, hidden], with media as ideal towers give them."""
     table, ids, config = thinker.model.embed_tokens.weight, batch.token_ids, thinker.config
     rows: Tensor = thinker.model.embed_tokens(ids)
     if batch.clips:
@@ -68,8 +68,8 @@ def imagined(thinker: Thinker, naming: Naming, batch: network.Batch) -> Tensor:
 
 
 class Searches:
-    """Pictures in which all shapes are looked up: for lookups alone, which need but the first layers of
-    `model`. `lookups` watches it from now on.
+    """Pictures with searches for all shapes, for the lookups alone: they need only the first layers of
+    `model`. `lookups` hooks that model.
     """
 
     def __init__(self, model: Qwen3_5MoeTextModel, lookups: Lookups, writer: Writer, source: Source) -> None:
@@ -77,11 +77,11 @@ class Searches:
         self._writer, self._source = writer, source
 
     def pool(self, part: int) -> Pool:
-        """For a part of a step."""
+        """The batches of a part of a step."""
         return Pool(self._draw, SEARCHED_TOKENS, seed=4 + 1000 * part)
 
     def losses(self, batch: network.Batch, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """As `Lookups` gives them. `rows` [n, length, hidden] of the batch."""
+        """Losses as `Lookups` returns them. `rows`: [n, length, hidden] of the batch."""
         network.states(self._looking, rows, batch.positions)
         return self._lookups(batch)
 

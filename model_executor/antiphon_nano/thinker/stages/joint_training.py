@@ -32,18 +32,20 @@ from antiphon_nano.workers.worker import Worker
 
 CHECKPOINT = "thinker.safetensors"
 TOKENS = 1024
-"""Of a part of a step, padding among them."""
+"""Tokens of a part of a step, with padding."""
 PARTS = 2
-"""Of a step: one worker takes both, two workers one each."""
+"""Parts of a step: one worker takes both, two workers take one each."""
 _AID, _NAMING = 0.1, 0.5
-"""Shares of the towers' own losses: what they know is not to be lost while the text learns from them."""
+"""Weights of the towers' own losses, so that the towers do not forget while the text model learns."""
 
 _TOWERS = 0.2
-"""Of the learning rate: at more of it they lose what they know, the ears above all."""
+"""Learning rate of the towers, relative to the text model. At higher rates they forget, above all the audio
+tower.
+"""
 
 
 class Joint(nn.Module):
-    """The Thinker and its aids, and their losses of a batch."""
+    """The Thinker with its auxiliary heads, and their losses on a batch."""
 
     def __init__(
         self, thinker: Thinker, tokenizer: Qwen2Tokenizer, searches: Callable[[Lookups], Searches]
@@ -59,7 +61,7 @@ class Joint(nn.Module):
         self._balance = network.Balance(thinker.model)
 
     def begin(self, folder: Path) -> None:
-        """What the earlier stages have learned. FileNotFoundError where one has not been run."""
+        """Loads the earlier stages. Raises FileNotFoundError if one is missing."""
         for name in ("model", "lm_head"):
             self.thinker.get_submodule(name).load_state_dict(
                 weights(folder / imagining_training.CHECKPOINT, name)
@@ -74,7 +76,7 @@ class Joint(nn.Module):
             aids.load_state_dict(weights(folder / stage, "aids"))
 
     def losses(self, batch: network.Batch, search: network.Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
-        """What is to be made smaller, and its parts for the log."""
+        """The loss, and its parts for the log."""
         rows = network.embedded(self.thinker, batch)
         last = network.states(self.thinker.model, rows.rows, batch.positions)
         loss, right = network.answer_loss(self.thinker, batch, last)

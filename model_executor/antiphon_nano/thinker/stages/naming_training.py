@@ -30,8 +30,8 @@ EYES, EARS = "thinker-named-eyes.safetensors", "thinker-named-ears.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """A tower of the Thinker, by its name there, with its aids; `begun` and `checkpoint`: files of a folder.
-    `losses`: of one step, by its number; what is called "right" is no loss.
+    """A tower of the Thinker, by its name there, with its auxiliary heads. `begun`, `checkpoint`: file names.
+    `losses`: of one step by number; the entry "right" is not a loss.
     """
 
     name: str

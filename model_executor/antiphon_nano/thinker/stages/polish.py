@@ -31,22 +31,22 @@ from antiphon_nano.workers.worker import Worker
 
 CHECKPOINT = "thinker-polished.safetensors"
 _TYPED = 0.25
-"""Of the dialogues, beside those among all lessons."""
+"""Share of typed dialogues, in addition to those among all lessons."""
 _KEPT = 0.998
-"""Of the mean, each step: it reaches back over some 500."""
+"""Decay of the mean per step: it reaches back over some 500 steps."""
 _TOWERS = 0.2
-"""Of the learning rate, as in the stage before."""
+"""Learning rate of the towers, as in the stage "joint"."""
 
 
 def running_mean(learner: Thinker) -> AveragedModel:
-    """Begins as the learner is now, not as it is behind its first step."""
+    """The mean starts as the learner is now, not as it is after the first step."""
     mean = AveragedModel(learner, multi_avg_fn=get_ema_multi_avg_fn(_KEPT))
     mean.n_averaged.fill_(1)
     return mean
 
 
 def thinker_file(folder: Path) -> Path:
-    """The polished Thinker's, where there is one."""
+    """The polished Thinker if there is one, else that of the stage "joint"."""
     polished = folder / CHECKPOINT
     return polished if polished.exists() else folder / joint_training.CHECKPOINT
 
@@ -56,7 +56,7 @@ def lesson(source: Source, chance: random.Random) -> Dialogue:
 
 
 def begun(thinker: Thinker, folder: Path, checkpoint: Path | None) -> None:
-    """Fills in what was learned before, by the stage "joint" or as `checkpoint` has it."""
+    """Loads the Thinker of the stage "joint", or of `checkpoint`."""
     if checkpoint is None:
         thinker.load_state_dict(weights(folder / joint_training.CHECKPOINT, "thinker"))
         return

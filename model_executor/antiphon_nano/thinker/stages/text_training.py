@@ -23,14 +23,14 @@ from antiphon_nano.training import Plan, Training, best_device, clipped_step, mi
 
 CHECKPOINT = "thinker-text.safetensors"
 TOKENS = 1280
-"""Of a step's batch, padding among them."""
+"""Tokens of a step's batch, with padding."""
 _DECAY = 0.05
 POOL = 16
 """Batches that are drawn together and sorted by length."""
 
 
 class Pool:
-    """Batches of samples of like length, always the same. `draw`: a source of chance → one sample."""
+    """Batches of samples of similar length, the same in every run. `draw`: random generator to a sample."""
 
     def __init__(self, draw: Callable[[random.Random], Sample], tokens: int, seed: int) -> None:
         self._draw, self._tokens, self._seed = draw, tokens, seed
@@ -43,7 +43,7 @@ class Pool:
         return self._batches[number % POOL]
 
     def _fill(self, chance: random.Random) -> list[list[Sample]]:
-        """Draws until `POOL` batches are full; the samples of the last one that is not are left out."""
+        """Draws until `POOL` batches are full. The samples of the last, incomplete batch are dropped."""
         drawn: list[Sample] = []
         while True:
             drawn += [self._draw(chance) for _ in range(64)]
@@ -54,7 +54,7 @@ class Pool:
 
 
 def cut(samples: list[Sample], tokens: int) -> list[list[Sample]]:
-    """Batches of at most `tokens`, padding among them; a longer sample is alone. `samples` by length."""
+    """Batches of at most `tokens` with padding; a longer sample is alone. `samples`: sorted by length."""
     batches: list[list[Sample]] = [[]]
     for sample in samples:
         if batches[-1] and len(sample.token_ids) * (len(batches[-1]) + 1) > tokens:
@@ -64,7 +64,7 @@ def cut(samples: list[Sample], tokens: int) -> list[list[Sample]]:
 
 
 def optimizer_of(*modules: nn.Module, slower: Sequence[nn.Module] = (), share: float = 1.0) -> AdamW:
-    """Weight decay for matrices alone. `slower` modules learn at a `share` of the rate."""
+    """Weight decay for matrices alone. `slower` modules learn at `share` of the rate."""
     groups = [*_groups(modules, 1.0), *_groups(slower, share)]
     return AdamW(groups, betas=(0.9, 0.98), fused=True)
 
