@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import re
 import subprocess
 import wave
@@ -16,15 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageDraw
 
 from antiphon_executor.shipped import ANTIPHON_NANO
-from antiphon_nano.served.request import mp4
-from antiphon_nano.thinker.seeing.clips import Act, show
-from antiphon_nano.thinker.seeing.things import Thing
+from antiphon_server.cli.sample import write_samples
 from tests.e2e.server_process import start_server
 from tests.project.sources import ROOT
-from tests.server.media.making import picture, speech
 
 README = (ROOT / "README.md").read_text()
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -47,14 +42,9 @@ def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def media(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The three recordings that the README speaks of, in the working folder."""
+    """The working folder, with the files that `antiphon sample` writes."""
     monkeypatch.chdir(tmp_path)
-    image = Image.new("RGB", (192, 192), "white")
-    ImageDraw.Draw(image).ellipse((50, 50, 140, 140), fill="red")
-    act = Act(Thing("blue", "square", x=0.2, y=0.5, radius=0.14), "right", (), frames=6, fps=2.0, pace=0.1)
-    Path("question.wav").write_bytes(speech("What do you see?"))
-    Path("picture.png").write_bytes(picture(image, "PNG"))
-    Path("clip.mp4").write_bytes(mp4(show(act, random.Random(1))))
+    write_samples(tmp_path)
     return tmp_path
 
 

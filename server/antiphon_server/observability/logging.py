@@ -1,13 +1,10 @@
-"""Log lines: JSON, or plain text on a terminal, each with the id of its request.
+"""Log lines: JSON, or plain text on a terminal, each with its request's id, escaped and of bounded length.
 
-In: records of the standard logging. Out: one line a record, control characters escaped, length bounded.
-It never writes what an exception or another library says unless the operator asks for it: that may quote a
-client's words. A thread does the writing: a slow reader of the log blocks no request.
+Messages of exceptions and libraries may quote requests: they are logged only with `logs.exception_messages`.
 """
 
 from __future__ import annotations
 
-import json
 import logging
 import logging.handlers
 import queue
@@ -19,6 +16,8 @@ from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, TextIO
 
+from pythonjsonlogger import json as json_logger
+
 from antiphon_server.config.settings import LogSettings
 
 request_id: ContextVar[str] = ContextVar("request_id", default="-")
@@ -26,13 +25,13 @@ request_id: ContextVar[str] = ContextVar("request_id", default="-")
 _LONGEST_LINE_CHARS = 8_192
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _LEVELS = {"antiphon": logging.DEBUG, "uvicorn": logging.WARNING}
-_UNSAID = "a library's message; --logs.exception-messages shows its words"
+_HIDDEN_MESSAGE = "a library's message; --logs.exception-messages shows its words"
 _QUEUED_LINES = 10_000
 _FLUSH_S = 1.0
 
 
 def configure(settings: LogSettings, stream: TextIO) -> BackgroundHandler:
-    """Send our own lines, uvicorn's warnings and other libraries' warnings to `stream`."""
+    """Send our own lines, uvicorn's warnings and other libraries' errors to `stream`."""
     formatter = PlainFormatter if is_plain(settings, stream) else JsonFormatter
     handler = BackgroundHandler(stream)
     handler.setFormatter(formatter(settings.exception_messages))
@@ -41,14 +40,14 @@ def configure(settings: LogSettings, stream: TextIO) -> BackgroundHandler:
         logger.handlers = [handler]
         logger.propagate = False
         logger.setLevel(max(floor, logging.getLevelNamesMapping()[settings.level.upper()]))
-    logging.getLogger().addHandler(_foreign(handler, settings))
-    # Ours carries the request id and no query string; uvicorn's has neither.
+    logging.getLogger().addHandler(_library_handler(handler, settings))
+    # We log requests ourselves, with their id and without the query string.
     logging.getLogger("uvicorn.access").disabled = True
     return handler
 
 
-def _foreign(handler: logging.Handler, settings: LogSettings) -> logging.Handler:
-    """For the loggers of libraries: errors alone, or everything at level debug."""
+def _library_handler(handler: logging.Handler, settings: LogSettings) -> logging.Handler:
+    """The handler of libraries' loggers: errors only, or everything at level debug."""
     forwarding = logging.handlers.MemoryHandler(0, target=handler)
     forwarding.setLevel(logging.DEBUG if settings.level == "debug" else logging.ERROR)
     return forwarding
@@ -59,7 +58,10 @@ def is_plain(settings: LogSettings, stream: TextIO) -> bool:
 
 
 class BackgroundHandler(logging.Handler):
-    """Hands each line to a thread that writes it. Lines beyond a bound are counted, not kept."""
+    """Passes each line to a thread that writes it: a slow reader of the log blocks no request.
+
+    At most `_QUEUED_LINES` wait; further lines are dropped and counted.
+    """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
@@ -75,12 +77,12 @@ class BackgroundHandler(logging.Handler):
             return
         try:
             self._lines.put(self.format(record))
-        # A record that cannot be written must not fail the work that it is about.
+        # A record that cannot be formatted must not fail the request that it is about.
         except Exception:
             self.handleError(record)
 
     def flush(self) -> None:
-        """Returns when all that was logged is written, or after a second."""
+        """Wait until everything logged so far is written, for at most one second."""
         written = threading.Event()
         self._lines.put(written)
         written.wait(_FLUSH_S)
@@ -98,42 +100,48 @@ class BackgroundHandler(logging.Handler):
                 logging.getLogger("antiphon.log").warning("lines were dropped", extra={"fields": fields})
 
     def _put(self, line: str) -> None:
-        # An error means that the log's reader has gone, so that it cannot be logged.
+        # An error means that the reader of the log is gone, so it cannot be logged.
         with suppress(OSError, ValueError):
             self._stream.write(f"{line}\n")
             self._stream.flush()
 
 
 def escape(text: str) -> str:
-    """`text` on one line, without control characters, of bounded length."""
+    """`text` on one line, with control characters escaped and its length bounded."""
     if len(text) > _LONGEST_LINE_CHARS:
         text = text[:_LONGEST_LINE_CHARS] + "…"
     return _UNPRINTABLE.sub(lambda match: f"\\x{ord(match.group()):02x}", text)
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object a record: time, level, logger, request, message, and what `extra` gives as `fields`."""
+class JsonFormatter(json_logger.JsonFormatter):
+    """One JSON object per record: time, level, logger, request, message, `fields` of `extra`, exception."""
 
     def __init__(self, exception_messages: bool = False) -> None:
         super().__init__()
         self._exception_messages = exception_messages
 
-    def format(self, record: logging.LogRecord) -> str:
-        line: dict[str, Any] = {
+    def add_fields(
+        self, log_data: dict[str, Any], record: logging.LogRecord, message_dict: dict[str, Any]
+    ) -> None:
+        """Only our own fields: python-json-logger's `message_dict` and `extra` may quote a request."""
+        log_data |= {
             "time": _timestamp(record),
             "level": record.levelname.lower(),
             "logger": record.name,
             "request": escape(request_id.get()),
             "message": _message(record, self._exception_messages),
         }
-        line |= {key: _plain_value(value) for key, value in getattr(record, "fields", {}).items()}
+        log_data |= {key: _plain_value(value) for key, value in getattr(record, "fields", {}).items()}
         if record.exc_info and record.exc_info[1] is not None:
-            line["exception"] = describe(record.exc_info[1], self._exception_messages)
-        return json.dumps(line, ensure_ascii=True)
+            log_data["exception"] = describe(record.exc_info[1], self._exception_messages)
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802
+        """Nothing: `add_fields` describes the exception, and rendering its traceback takes time."""
+        return ""
 
 
 class PlainFormatter(logging.Formatter):
-    """For people at a terminal."""
+    """One line of text per record, for a terminal."""
 
     def __init__(self, exception_messages: bool = False) -> None:
         super().__init__()
@@ -150,15 +158,15 @@ class PlainFormatter(logging.Formatter):
         return escape(f"{line} [{request_id.get()}]")
 
 
-def _message(record: logging.LogRecord, with_foreign: bool) -> str:
-    """Of another library only the place, unless `with_foreign`: it may quote a request."""
-    if with_foreign or record.name.split(".", 1)[0] in _LEVELS:
+def _message(record: logging.LogRecord, with_libraries: bool) -> str:
+    """The message; of another library only its source line, unless `with_libraries`."""
+    if with_libraries or record.name.split(".", 1)[0] in _LEVELS:
         return escape(record.getMessage())
-    return escape(f"{_UNSAID} ({record.filename}:{record.lineno})")
+    return escape(f"{_HIDDEN_MESSAGE} ({record.filename}:{record.lineno})")
 
 
 def describe(error: BaseException, with_message: bool) -> str:
-    """Type and places of an exception and its causes, without what they say unless `with_message`."""
+    """Types and source lines of an exception and its causes; their messages only `with_message`."""
     parts = []
     seen: set[int] = set()
     current: BaseException | None = error

@@ -1,58 +1,25 @@
-"""What the operator reads while the model loads and once it serves, and a command that works as printed.
+"""The banner of a server that is ready: model, memory, addresses, and a curl command that works as printed.
 
-In: the settings and the engine's card. Out: text. It never shows a key.
+It never contains a key.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 import shlex
-import time
-from collections.abc import Callable
-from typing import TextIO
 
 from antiphon_executor.interface.card import ModelCard
 from antiphon_server.config.addresses import is_loopback
 from antiphon_server.config.settings import ServerSettings
 
-_log = logging.getLogger("antiphon.start")
 _KEY_IN_SHELL = "$ANTIPHON_API_KEY"
-# A terminal is no place for a megabyte of base64.
+# Decoded into a file: base64 audio would fill the terminal.
 _INTO_A_FILE = r""" | sed 's/.*"data":"\([^"]*\)".*/\1/' | base64 -d > hello.wav"""
-_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  # what a client on this machine calls it
-
-
-class Progress:
-    """Says one line a step, with the seconds since the start."""
-
-    def __init__(
-        self, say: Callable[[str, float], None], clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._say = say
-        self._clock = clock
-        self._started_at = clock()
-
-    def __call__(self, step: str) -> None:
-        self._say(step, self._clock() - self._started_at)
-
-
-def printed_steps(out: TextIO) -> Callable[[str, float], None]:
-    """For people."""
-
-    def say(step: str, elapsed_s: float) -> None:
-        print(f"[{elapsed_s:6.1f} s] {step}", file=out, flush=True)
-
-    return say
-
-
-def logged_steps(step: str, elapsed_s: float) -> None:
-    """For a log of records."""
-    _log.info("%s", step, extra={"fields": {"elapsed_s": round(elapsed_s, 1)}})
+_ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  # as a client on this machine reaches it
 
 
 def banner(server: ServerSettings, card: ModelCard, name: str, version: str, port: int) -> str:
-    """Several lines; `port` is the one that was bound. `name`: the model as clients call it."""
+    """Several lines. `name`: the model's id for clients. `port`: the one that was bound."""
     url = base_url(server, port)
     rows = [("model", f"{name} ({card.family}), context {card.context_tokens:,} tokens")]
     if card.random_weights:
@@ -99,11 +66,11 @@ def access_line(server: ServerSettings) -> str:
         return f"{count} API key{'s' if count > 1 else ''}: send 'Authorization: Bearer <key>'"
     if is_loopback(server.host):
         return "no API key: only this machine can connect"
-    return "no API key and --insecure: anybody who reaches this address can use it"
+    return "no API key and --insecure: every client that reaches this address can use it"
 
 
 def curl_line(server: ServerSettings, card: ModelCard, name: str, url: str) -> str:
-    """One command. With keys it takes the key from the environment, never from here."""
+    """One shell command. It takes a key from the environment variable, never from the settings."""
     request: dict[str, object] = {"model": name, "messages": [{"role": "user", "content": "Say hello."}]}
     if card.speaks:
         request |= {"modalities": ["text", "audio"], "audio": {"voice": card.default_voice, "format": "wav"}}

@@ -1,4 +1,4 @@
-"""The server's own standard output and error: where its lines go while libraries' are caught elsewhere."""
+"""The server's own standard output and error, apart from the captured output of libraries."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TextIO
 
 @dataclass(frozen=True, slots=True)
 class Console:
-    """`out`: what the operator reads once. `err`: progress, log and errors."""
+    """`out`: the banner. `err`: progress, log and errors."""
 
     out: TextIO = field(default_factory=lambda: sys.stdout)
     err: TextIO = field(default_factory=lambda: sys.stderr)

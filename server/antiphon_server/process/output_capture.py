@@ -1,8 +1,7 @@
-"""What libraries and engine processes write to standard output and error, caught before it reaches the log.
+"""Capture of what libraries and engine processes write to standard output and error, as records of our log.
 
-In: bytes from the two descriptors, which every child inherits as one pipe. Out: records of our own log.
-What was written may quote a request: once the server serves, only its amount is logged, unless the operator
-asks for the words (`logs.exception_messages`). A thread reads at once and never waits, so no writer does.
+The output may quote requests: while serving, only its amount is logged, or all by `logs.exception_messages`.
+A thread reads the pipe, so that no writer ever blocks.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _TAIL_LINES = 500
 _LINES_PER_S = 100
 _SUMMARY_EVERY_S = 10.0
 _CLOSE_S = 1.0
-# vLLM puts its process, and its log's level, time and place before each line.
+# vLLM's prefix: process, level, time and source line.
 _PREFIX = re.compile(r"^(\([^)]*\)\s*)?((ERROR|WARNING|INFO|DEBUG) [\d-]+ [\d:.]+ \[[^\]]*\]\s*)?")
 _ERROR = re.compile(r"^(?:[\w.]+\.)?(\w+(?:Error|Exception)): ?(.*)")
 _WRAPPERS = ("Engine core initialization failed", "EngineCore encountered an issue")
@@ -41,7 +40,7 @@ _log = logging.getLogger("antiphon.foreign")
 
 
 class OutputCapture:
-    """Stands in for descriptors 1 and 2 from `start` on. `close` once nothing of ours is to be written."""
+    """Replaces descriptors 1 and 2 by a pipe, which child processes inherit."""
 
     def __init__(self, settings: LogSettings) -> None:
         self._shows_requests = settings.exception_messages
@@ -53,30 +52,30 @@ class OutputCapture:
         self._stop_reader, self._stop_writer = os.pipe()
         self._reader, self._writer = os.pipe()
         self._thread = threading.Thread(target=self._run, name="foreign-output", daemon=True)
-        self._true: tuple[int, int] | None = None
+        self._originals: tuple[int, int] | None = None
 
     def start(self) -> Console:
-        """Our own lines go to the console that is returned."""
+        """Start to capture. Our own lines go to the console that is returned."""
         try:
             fcntl.fcntl(self._writer, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
         except OSError:
-            _log.debug("the pipe of foreign output keeps its size")
+            _log.debug("the size of the output pipe could not be raised")
         os.set_blocking(self._reader, False)
         out, err = os.dup(1), os.dup(2)
-        self._true = (out, err)
+        self._originals = (out, err)
         for descriptor in (1, 2):
             os.dup2(self._writer, descriptor)
         self._thread.start()
         return Console(_text(out), _text(err))
 
     def begin_serving(self) -> None:
-        """From now on what is written may quote requests."""
+        """From now on the output may quote requests, so its text is no longer logged."""
         self._serving = True
         self._tail.clear()
 
-    def cause(self) -> str | None:
+    def startup_error(self) -> str | None:
         """The last error that was written while the server started, in one line."""
-        time.sleep(0.05)  # the engine's process has ended, and the thread reads its last words
+        time.sleep(0.05)  # for the thread to read the last lines of an engine process that has just ended
         for line in reversed(self._tail):
             found = _ERROR.match(_PREFIX.sub("", line))
             if found and not any(wrapper in line for wrapper in _WRAPPERS):
@@ -84,15 +83,15 @@ class OutputCapture:
         return None
 
     def close(self) -> None:
-        """Logs what has come. Descriptors 1 and 2 stay caught: what libraries write at the exit is lost."""
+        """Log the rest. Descriptors 1 and 2 stay captured: what libraries write at exit is lost."""
         os.write(self._stop_writer, b".")
         self._thread.join(_CLOSE_S)
 
     def restore(self) -> None:
-        """Gives descriptors 1 and 2 back, for a traceback of our own."""
+        """Close, and restore descriptors 1 and 2, for a traceback of our own."""
         self.close()
-        for true, descriptor in zip(self._true or (), (1, 2), strict=False):
-            os.dup2(true, descriptor)
+        for original, descriptor in zip(self._originals or (), (1, 2), strict=False):
+            os.dup2(original, descriptor)
 
     def _run(self) -> None:
         poll = select.poll()
@@ -102,12 +101,12 @@ class OutputCapture:
         while not stopped:
             ready = {descriptor for descriptor, _ in poll.poll(1_000)}
             stopped = self._stop_reader in ready
-            # The reader must outlive whatever it reads: without it the pipe fills, and the engines wait.
+            # The reader must survive any input: without it the pipe fills, and the engines block.
             try:
                 self._drain()
                 self._report(at_once=stopped)
             except Exception as error:
-                _log.error("foreign output was lost", exc_info=error)
+                _log.error("output of libraries was lost", exc_info=error)
 
     def _drain(self) -> None:
         while True:
@@ -119,9 +118,9 @@ class OutputCapture:
             self._partial = rest[:_LINE_BYTES]
             self._summary.unfinished_bytes += max(0, len(rest) - _LINE_BYTES)
             for line in lines:
-                self._take(line)
+                self._record(line)
 
-    def _take(self, line: bytes) -> None:
+    def _record(self, line: bytes) -> None:
         if not line.strip():
             return
         text = line[:_LINE_BYTES].decode("utf-8", "replace").rstrip()
@@ -147,7 +146,7 @@ def _text(descriptor: int) -> TextIO:
 
 
 class _Summary:
-    """What was written and not shown: how much, and which errors of well-known names."""
+    """The output that is not logged: lines, bytes, and names of well-known errors."""
 
     def __init__(self) -> None:
         self._next_at = 0.0
@@ -167,7 +166,7 @@ class _Summary:
             self._errors.add(found[1])
 
     def due(self, *, at_once: bool) -> dict[str, object] | None:
-        """The fields of a record, now and then; None where there is nothing to say yet."""
+        """The fields of a record every ten seconds, or `at_once`; None if there is nothing to report."""
         now = time.monotonic()
         if not self._lines or (now < self._next_at and not at_once):
             return None

@@ -1,7 +1,6 @@
-"""What must be true before anything is loaded, each found out in milliseconds and said in one line.
+"""Checks before anything is loaded: access, checkpoint, disk, ffmpeg, port. Each takes milliseconds.
 
-In: the settings. Out: a listening socket and nothing else, or a `StartupError` with its exit code and a hint.
-It imports neither the engine nor the application.
+A failed check raises `StartupError` with an exit code and a hint.
 """
 
 from __future__ import annotations
@@ -26,27 +25,27 @@ SUPPORTED_ARCHITECTURES = (
     "Qwen3_5OmniMoeForConditionalGeneration",
 )
 
-# The parts of a checkpoint, by the first names of their tensors.
-_WRITTEN = ("thinker",)
-_SPOKEN = (*_WRITTEN, "talker", "code2wav")
+# The parts of a checkpoint, by the prefixes of their tensors' names.
+_TEXT_PARTS = ("thinker",)
+_SPEECH_PARTS = (*_TEXT_PARTS, "talker", "code2wav")
 _LISTEN_BACKLOG = 1024
-# What a client's socket takes ahead of the client: four seconds of speech as base64. The kernel's own choice
-# grows to a minute of it, and a reader that has stopped would pass for one that reads for that long.
+# Four seconds of speech as base64. The kernel's own buffer grows to a minute of speech, and a client that has
+# stopped reading would go unnoticed for that long.
 _SEND_BUFFER_BYTES = 128 << 10
 _CONFIG_BYTES = 4 << 20
 
 
 def check_before_loading(settings: Settings) -> None:
-    """Everything that can be known now. Raises `StartupError`."""
+    """All checks but the port's. Raises `StartupError`."""
     check_access(settings.server)
     check_model(settings.engine.model)
-    check_weights(settings.engine.model, _SPOKEN if settings.engine.speech else _WRITTEN)
+    check_weights(settings.engine.model, _SPEECH_PARTS if settings.engine.speech else _TEXT_PARTS)
     check_disk(Path(tempfile.gettempdir()), settings.server.limits.free_disk_bytes)
     check_ffmpeg()
 
 
 def check_access(server: ServerSettings) -> None:
-    """Others may reach the address only with a key (R2), and any page only what needs one."""
+    """Without a key the server stays on this machine, and CORS does not allow every origin."""
     if "*" in server.allowed_origins and not server.api_keys:
         raise StartupError(
             ExitCode.INSECURE,
@@ -58,14 +57,14 @@ def check_access(server: ServerSettings) -> None:
     raise StartupError(
         ExitCode.INSECURE,
         f"refusing to serve on {server.host} without an API key",
-        "set ANTIPHON_API_KEY or --api-key-file, or say --insecure",
+        "set ANTIPHON_API_KEY or --api-key-file, or give --insecure",
     )
 
 
 def check_model(path: Path) -> None:
-    """The folder is there, is a checkpoint, and is one of ours."""
+    """The folder exists and holds a checkpoint of a supported architecture."""
     if not path.exists():
-        hint = "a hub's name is not enough: download it first and give the folder"
+        hint = "the name of a hub is not enough: download the model and give its folder"
         raise StartupError(ExitCode.NO_MODEL, f"there is no model at {path}", hint)
     refuse_pointers(path)
     config = _read_config(path)
@@ -101,7 +100,7 @@ def check_ffmpeg() -> None:
 
 
 def listen(host: str, port: int, stalled_client_s: float) -> socket.socket:
-    """A listening socket. The kernel, too, drops clients who take nothing for `stalled_client_s`."""
+    """A listening socket. The kernel too drops clients that read nothing for `stalled_client_s`."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host.strip("[]"), port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -134,7 +133,7 @@ def _cannot_listen(host: str, port: int, error: OSError) -> StartupError:
             return StartupError(ExitCode.PORT_BUSY, f"port {port} on {host} is taken", hint)
         case errno.EACCES:
             return StartupError(
-                ExitCode.PORT_BUSY, f"port {port} is for the system's administrator", "choose one above 1023"
+                ExitCode.PORT_BUSY, f"port {port} needs administrator rights", "choose one above 1023"
             )
         case _:
             message = f"server.host: {host} is not an address of this machine"
@@ -148,7 +147,7 @@ def _read_config(path: Path) -> dict[str, Any]:
             raise ValueError("too large")
         config = json.loads(file.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        hint = "--model wants the folder that holds config.json and the weights"
+        hint = "--model takes the folder that holds config.json and the weights"
         raise StartupError(ExitCode.NOT_A_CHECKPOINT, f"{path} has no config.json", hint) from None
     except NotADirectoryError:
         raise StartupError(ExitCode.NOT_A_CHECKPOINT, f"{path} is a file; a folder is needed") from None

@@ -1,8 +1,4 @@
-"""uvicorn on a socket that we opened, with our limits and without its signal handling.
-
-In: an ASGI application that may be exchanged while it serves. Out: a task to wait for.
-It decides nothing: when to stop is `serve.py`'s.
-"""
+"""uvicorn on a socket of ours, with our limits and without its own signal handling."""
 
 from __future__ import annotations
 
@@ -30,8 +26,8 @@ from antiphon_server.observability.metrics import ServerMetrics
 _LAST_CONNECTIONS_S = 2
 
 
-class Front:
-    """The application of the moment: one that says `loading`, later the real one."""
+class SwitchableApp:
+    """An ASGI application that can be replaced while it serves: first one that answers `loading`."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -41,7 +37,7 @@ class Front:
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn, stopped by `stop` alone."""
+    """uvicorn, which only `stop` stops."""
 
     def __init__(self, app: ASGIApp, server: ServerSettings) -> None:
         """Raises `StartupError` if the process may open too few files."""
@@ -63,19 +59,19 @@ class HttpServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are `serve.py`'s: uvicorn would end the process by the signal, not with our exit code."""
+        """Signals are handled in `serve.py`: uvicorn would end the process without our exit code."""
         yield
 
     def start(self, sock: socket.socket) -> asyncio.Task[None]:
         return asyncio.create_task(self.serve(sockets=[sock]), name="http")
 
     def stop(self) -> None:
-        """Take no more connections; running answers get a last moment."""
+        """Accept no more connections; running answers get two more seconds."""
         self.should_exit = True
 
 
 def loading_app(server: ServerSettings, metrics: ServerMetrics, life: Lifecycle) -> ASGIApp:
-    """What answers before the engine is there: the probes, and 503 for everything under /v1."""
+    """The application while the engine loads: the probes work, every other path answers 503."""
 
     async def alive(_: Request) -> JSONResponse:
         return JSONResponse((await livez()).model_dump())

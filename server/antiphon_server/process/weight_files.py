@@ -1,7 +1,6 @@
-"""The weights of a checkpoint, checked before anything is loaded: shards, their headers, their index.
+"""Checks of a checkpoint's weight files before they are loaded: shards, headers and index.
 
-In: the model's folder, and the parts that are to be served. Out: nothing, or a `StartupError` that names the
-file and what is wrong with it. Reads headers alone, whatever the size of the weights.
+It reads only headers, so its time does not depend on the size of the weights.
 """
 
 from __future__ import annotations
@@ -16,17 +15,17 @@ from safetensors import SafetensorError, safe_open
 from antiphon_server.exits import ExitCode, StartupError
 
 INDEX = "model.safetensors.index.json"
-_AGAIN = "the download may be incomplete: fetch the file again"
+_REFETCH = "the download may be incomplete: fetch the file again"
 _LFS = b"version https://git-lfs"
 _LFS_HINT = "run 'git lfs install' and 'git lfs pull' in the folder, or download the files themselves"
 _INDEX_BYTES = 64 << 20
-_HEADER_BYTES = 100_000_000  # what safetensors itself accepts
-# Small files of a checkpoint that Git LFS may have replaced as well.
+_HEADER_BYTES = 100_000_000  # the limit of safetensors itself
+# Small files of a checkpoint that may be Git LFS pointers too.
 _SMALL_FILES = ("*.json", "*.jinja", "*.txt")
 
 
 def check_weights(folder: Path, parts: Collection[str]) -> None:
-    """`parts`: the first names of tensors (`thinker`) that the weights must hold. Raises `StartupError`."""
+    """Raises `StartupError`. `parts`: prefixes of tensor names that must occur, such as `thinker`."""
     files = sorted(folder.glob("*.safetensors"))
     index = folder / INDEX
     indexed = _read_index(index) if index.exists() else None
@@ -52,9 +51,9 @@ def _check_presence(index: Path, files: list[Path]) -> None:
 def _check_index(index: Path, indexed: Mapping[str, str], tensors: Mapping[str, frozenset[str]]) -> None:
     absent = next((name for name, file in sorted(indexed.items()) if name not in tensors[file]), None)
     if absent is not None:
-        problem = f"the tensor {absent} is not in it, although {index.name} says so"
+        problem = f"the tensor {absent} is not in it, although {index.name} lists it"
         raise _broken(
-            index.with_name(indexed[absent]), problem, "index and shards are of different downloads"
+            index.with_name(indexed[absent]), problem, "index and shards come from different downloads"
         )
 
 
@@ -63,12 +62,12 @@ def _check_parts(folder: Path, parts: Collection[str], tensors: Iterable[frozens
     missing = [part for part in parts if part not in there]
     if missing:
         problem = f"the weights hold no {missing[0]}.* tensors"
-        hint = _AGAIN if missing[0] == "thinker" else "--no-engine.speech serves a model without a voice"
+        hint = _REFETCH if missing[0] == "thinker" else "--no-engine.speech serves a model without a voice"
         raise _broken(folder, problem, hint)
 
 
 def _read_index(index: Path) -> dict[str, str]:
-    """File by tensor. Only plain names: an index says nothing of files outside its folder."""
+    """File by tensor. Only plain file names: an index must not name files outside its folder."""
     try:
         if index.stat().st_size > _INDEX_BYTES:
             raise _broken(index, "it is too large for an index")
@@ -76,36 +75,36 @@ def _read_index(index: Path) -> dict[str, str]:
         files = read["weight_map"]
         named = {str(tensor): file for tensor, file in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _broken(index, _reason(error) or "it is not an index of weights", _AGAIN) from None
+        raise _broken(index, _reason(error) or "it is not an index of weights", _REFETCH) from None
     for file in named.values():
         if not isinstance(file, str) or Path(file).name != file or not file.endswith(".safetensors"):
-            raise _broken(index, "it names something else than *.safetensors files of its own folder")
+            raise _broken(index, "it names files other than *.safetensors of its own folder")
     if not named:
-        raise _broken(index, "it names no tensors", _AGAIN)
+        raise _broken(index, "it names no tensors", _REFETCH)
     return named
 
 
 def _tensors_of(file: Path) -> frozenset[str]:
-    """The names of a shard's tensors. safetensors checks header, offsets, shapes and the file's size."""
+    """The names of a shard's tensors. safetensors checks header, offsets, shapes and file size."""
     try:
         if not file.stat().st_size:
-            raise _broken(file, "the file is empty", _AGAIN)
+            raise _broken(file, "the file is empty", _REFETCH)
         _refuse_pointer(file)
         with safe_open(file, framework="np") as shard:
             return frozenset(shard.keys())
     except (OSError, SafetensorError) as error:
         raise _broken(
-            file, _reason(error) or _length_problem(file) or _header_problem(error), _AGAIN
+            file, _reason(error) or _length_problem(file) or _header_problem(error), _REFETCH
         ) from None
 
 
 def _length_problem(file: Path) -> str | None:
-    """What the header promises and the file does not keep; None where its length is not what is wrong."""
+    """How the file's length contradicts its header; None if it does not."""
     size = file.stat().st_size
     with file.open("rb") as opened:
         start = opened.read(8)
         if len(start) < 8:
-            return f"the file has {size} bytes, which no header fits"
+            return f"the file has {size} bytes, too few for a header"
         (header_bytes,) = struct.unpack("<Q", start)
         if header_bytes > _HEADER_BYTES:
             return "the file does not begin with a safetensors header"
@@ -114,12 +113,12 @@ def _length_problem(file: Path) -> str | None:
         try:
             header = json.loads(opened.read(header_bytes))
             ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-            promised = 8 + header_bytes + max(ends, default=0)
+            expected = 8 + header_bytes + max(ends, default=0)
         except (ValueError, KeyError, TypeError, IndexError, AttributeError):
             return None
-    if promised > size:
-        return f"the file is cut off: it has {size:,} of {promised:,} bytes"
-    return f"the file has {size:,} bytes, and its header speaks of {promised:,}" if promised < size else None
+    if expected > size:
+        return f"the file is cut off: it has {size:,} of {expected:,} bytes"
+    return f"the file has {size:,} bytes, its header describes {expected:,}" if expected < size else None
 
 
 def _header_problem(error: Exception) -> str:
@@ -127,12 +126,12 @@ def _header_problem(error: Exception) -> str:
 
 
 def _reason(error: Exception) -> str | None:
-    """What the system says of the file itself."""
+    """The operating system's error, if it is one."""
     match error:
         case PermissionError():
             return "permission denied: the server's user cannot read it"
         case FileNotFoundError():
-            return "it is a link to a file that is not there"
+            return "it is a link to a missing file"
         case IsADirectoryError():
             return "it is a folder, not a file"
         case OSError():
@@ -142,14 +141,14 @@ def _reason(error: Exception) -> str | None:
 
 
 def refuse_pointers(folder: Path) -> None:
-    """Of the configuration, the tokenizer and the like."""
+    """Refuse small files (configuration, tokenizer) that are Git LFS pointers. Raises `StartupError`."""
     for pattern in _SMALL_FILES:
         for file in sorted(folder.glob(pattern)):
             _refuse_pointer(file)
 
 
 def _refuse_pointer(file: Path) -> None:
-    """A clone without Git LFS has three lines of text in place of each large file."""
+    """A clone without Git LFS holds three lines of text instead of each large file."""
     try:
         with file.open("rb") as opened:
             begins = opened.read(len(_LFS))

@@ -18,7 +18,7 @@ from antiphon_server.admission.reservation import Reservation
 from antiphon_server.admission.resources import Resources
 from antiphon_server.config.settings import Settings
 from antiphon_server.errors import Overloaded, RateExceeded, Unavailable
-from antiphon_server.process.serve import admission_capacity
+from antiphon_server.process.assembly import admission_capacity
 from tests.server.admission.admitting import BATCH, LIVE, settle
 from tests.server.exchange import becomes_true
 

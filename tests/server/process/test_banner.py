@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import shlex
 from dataclasses import replace
@@ -13,7 +12,7 @@ import pytest
 
 from antiphon_executor.interface.card import MemoryItem
 from antiphon_server.config.settings import ServerSettings
-from antiphon_server.process.banner import Progress, banner, curl_line, printed_steps
+from antiphon_server.process.banner import banner, curl_line
 from tests.echo_engine import echo_card
 
 CARD = echo_card(Path("/m"))
@@ -52,7 +51,7 @@ def test_a_model_that_does_not_speak_is_said() -> None:
     ("server", "words"),
     [
         ({}, "only this machine"),
-        ({"host": "0.0.0.0", "insecure": True}, "anybody who reaches this address"),
+        ({"host": "0.0.0.0", "insecure": True}, "every client that reaches this address"),
         ({"host": "0.0.0.0", "api_keys": [KEY]}, "1 API key"),
     ],
 )
@@ -93,12 +92,3 @@ def test_the_command_takes_the_key_from_the_environment() -> None:
     server = ServerSettings.model_validate({"api_keys": [KEY]})
     line = curl_line(server, CARD, "omni", "http://x")
     assert '-H "Authorization: Bearer $ANTIPHON_API_KEY"' in line
-
-
-def test_progress_says_how_long_it_has_been() -> None:
-    now = 10.0
-    out = io.StringIO()
-    progress = Progress(printed_steps(out), clock=lambda: now)
-    now = 22.34
-    progress("loading weights")
-    assert out.getvalue() == "[  12.3 s] loading weights\n"

@@ -71,8 +71,8 @@ def program(body: str) -> list[str]:
         from antiphon_server.config.settings import LogSettings
         from antiphon_server.process.output_capture import OutputCapture
         settings = LogSettings(format="json")
-        foreign = OutputCapture(settings)
-        console = foreign.start()
+        capture = OutputCapture(settings)
+        console = capture.start()
         log = logs.configure(settings, console.err)
     """
     return [sys.executable, "-c", textwrap.dedent(start) + textwrap.dedent(body)]
@@ -85,7 +85,7 @@ def run(body: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
 def test_a_process_that_writes_without_end_never_waits_although_nobody_reads_the_log() -> None:
     """A step of an engine must not hang on a line that it prints: 64 MiB pass, and standard error is full."""
     body = """
-        foreign.begin_serving()
+        capture.begin_serving()
         endless = "import os\\nfor _ in range(1024): os.write(2, b'x' * 65535 + b'\\\\n')"
         writer = [sys.executable, "-SIc", endless]
         began = time.monotonic()
@@ -121,7 +121,7 @@ def test_the_last_error_of_a_start_is_its_cause(written: str, cause: str) -> Non
     body = f"""
         os.write(2, {written!r}.encode())
         time.sleep(0.2)
-        print(foreign.cause(), file=console.out, flush=True)
+        print(capture.startup_error(), file=console.out, flush=True)
     """
     assert run(body).stdout.strip() == cause
 
@@ -131,7 +131,7 @@ def test_last_words_of_libraries_at_the_exit_reach_nobody() -> None:
     body = """
         import atexit
         atexit.register(os.write, 2, b"nanobind: leaked 3 instances!\\n")
-        foreign.close()
+        capture.close()
         log.flush()
     """
     assert run(body).stderr == ""
@@ -142,7 +142,7 @@ def test_a_traceback_of_our_own_still_reaches_the_operator() -> None:
         try:
             raise ZeroDivisionError("ours")
         except ZeroDivisionError:
-            foreign.restore()
+            capture.restore()
             sys.excepthook(*sys.exc_info())
     """
     assert "ZeroDivisionError: ours" in run(body).stderr
@@ -150,10 +150,10 @@ def test_a_traceback_of_our_own_still_reaches_the_operator() -> None:
 
 def test_errors_are_counted_by_name_alone() -> None:
     body = """
-        foreign.begin_serving()
+        capture.begin_serving()
         os.write(2, b"(EngineCore pid=7) RuntimeError: secret\\nMadeUpSecretError: x\\n")
         time.sleep(0.2)
-        foreign.close()
+        capture.close()
         log.flush()
     """
     (record,) = records(run(body).stderr.splitlines())

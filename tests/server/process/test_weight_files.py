@@ -66,7 +66,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
     "seven bytes": (WHOLE[:7], "7 bytes"),
     "cut in its header": (WHOLE[:60], "cut off in its header"),
     "cut in its data": (WHOLE[:-1], f"cut off: it has {len(WHOLE) - 1:,} of {len(WHOLE):,} bytes"),
-    "too long": (WHOLE + b"x", "its header speaks of"),
+    "too long": (WHOLE + b"x", "its header describes"),
     "no header at all": (b"PK\x03\x04" * 40, "does not begin with a safetensors header"),
     "Git LFS": (POINTER, "Git LFS pointer"),
     "shape": (shard({"thinker.a": tensor(0, floats=3)}, 8), "shape"),
@@ -123,7 +123,7 @@ def test_a_link_to_nothing_and_a_folder_are_said(folder: Path) -> None:
     weights = folder / "talk.safetensors"
     weights.unlink()
     weights.symlink_to(folder / "blobs")
-    assert "link to a file that is not there" in problem_of(folder)
+    assert "link to a missing file" in problem_of(folder)
     weights.unlink()
     weights.mkdir()
     assert "a folder, not a file" in problem_of(folder)

@@ -1,0 +1,86 @@
+"""The parts of a server, made from the settings and a started engine."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from antiphon_executor.interface.capacity import EngineCapacity
+from antiphon_executor.interface.engine import OmniEngine
+from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.controller import AdmissionController
+from antiphon_server.chat.prompt.renderer import PromptRenderer
+from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
+from antiphon_server.chat.service import Service
+from antiphon_server.chat.transcripts import Transcripts
+from antiphon_server.config.settings import Settings
+from antiphon_server.errors import ApiError
+from antiphon_server.exits import ExitCode, StartupError
+from antiphon_server.media.loader import MediaLoader
+from antiphon_server.media.sandbox.pool import SandboxTooWeak
+from antiphon_server.observability.metrics import ServerMetrics
+
+
+async def read_prompts(model: Path) -> PromptRenderer:
+    """The tokenizer and the chat template of a checkpoint. Raises `StartupError`."""
+    try:
+        return await asyncio.to_thread(PromptRenderer.from_folder, model)
+    # The tokenizers library raises nothing narrower.
+    except Exception as error:
+        message = f"the checkpoint's tokenizer or chat template cannot be used: {first_line(error)}"
+        raise StartupError(ExitCode.NOT_A_CHECKPOINT, message) from None
+
+
+async def start_media(media: MediaLoader) -> None:
+    """Raises `StartupError` if the decoders cannot be confined or do not start."""
+    try:
+        await media.start()
+    except SandboxTooWeak as error:
+        raise StartupError(ExitCode.WEAK_SANDBOX, str(error), error.hint) from None
+    except ApiError as error:
+        raise StartupError(ExitCode.FAULT, f"the media decoders did not start: {error.message}") from None
+
+
+def make_service(
+    settings: Settings,
+    engine: OmniEngine,
+    prompts: PromptRenderer,
+    grammars: SchemaCostEstimator,
+    media: MediaLoader,
+    metrics: ServerMetrics,
+) -> Service:
+    """The service behind the routes, with admission fitted to the engine."""
+    capacity = admission_capacity(settings, engine.card.capacity)
+    admission = AdmissionController(capacity, lambda: engine.status().frame_time)
+    media.set_geometry(engine.card.media)
+    metrics.watch_load(lambda: admission.load)
+    metrics.watch_engine(engine.status)
+    transcripts = Transcripts(settings.chat)
+    return Service(settings, engine, prompts, grammars, media, admission, metrics, transcripts)
+
+
+def admission_capacity(settings: Settings, engines: EngineCapacity) -> Capacity:
+    """The limits of the admission controller: what the engines run at once, and a bounded queue."""
+    engine, limits = settings.engine, settings.server.limits
+    return Capacity(
+        sequences=engine.thinker.max_num_seqs,
+        streams=engine.talker.streams if engine.speech else 0,
+        queued_requests=limits.queued_turns,
+        queued_media_seconds=limits.queued_media_seconds,
+        queue_s=settings.server.timeouts.queue_s,
+        media_bytes=limits.media_bytes,
+        requests_per_key=limits.turns_per_key,
+        queued_prompt_tokens=limits.queued_prompt_tokens,
+        prefill_s=limits.prefill_s,
+        answer_tokens=limits.answer_tokens,
+        speech_s=limits.answer_speech_s,
+        real_time=limits.real_time,
+        tokens_per_minute=limits.tokens_per_minute,
+        audio_seconds_per_minute=limits.audio_seconds_per_minute,
+        engines=engines,
+    )
+
+
+def first_line(error: Exception) -> str:
+    """The first line of the error's message, or its type's name."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
