@@ -25,9 +25,9 @@ class Pricing:
         self.pricer = pricer
         self._rates = rates
 
-    async def price(self, schema: str, owner: str = "") -> float:
+    async def estimate(self, schema: str, owner: str = "") -> float:
         with PreparationCost(self._rates, owner) as cost:
-            return await self.pricer.price(schema, owner, "schema", cost)
+            return await self.pricer.estimate(schema, owner, "schema", cost)
 
     @property
     def process(self) -> psutil.Process:

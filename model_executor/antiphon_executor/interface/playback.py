@@ -14,6 +14,8 @@ FRAME_S = SAMPLES_PER_FRAME / OUTPUT_SAMPLE_RATE_HZ
 LOOK_AHEAD_S = 555 / OUTPUT_SAMPLE_RATE_HZ
 # How old a report of a socket can be: one Talker step in progress plus the message there and back.
 REPORT_AGE_S = 0.25
+# A shorter gap is the rounding of floating-point sums, not an underrun.
+_ROUNDING_S = 1e-9
 
 
 def seconds_of(frames: int) -> float:
@@ -50,13 +52,20 @@ class PlayHead:
             return 0.0
         return self.generated_s - self._played_s(now_s, self.at_s)
 
+    def slack_s(self, now_s: float) -> float | None:
+        """Seconds until an underrun; negative for as long as one has lasted. None before the start.
+
+        It assumes that the client consumes audio at once.
+        """
+        return None if self.at_s is None else self.generated_s - self.played_s - (now_s - self.at_s)
+
     def generated(self, now_s: float, generated_s: float) -> PlayHead:
         """The stream has `generated_s` of audio in total now."""
         if self.at_s is None:
             return PlayHead(generated_s, 0.0, now_s)
         gap_s = self.played_s + now_s - self.at_s - self.generated_s
         played_s = self._played_s(now_s, self.at_s)
-        stalled = gap_s > 0 and played_s == self.generated_s
+        stalled = gap_s > _ROUNDING_S and played_s == self.generated_s
         return PlayHead(
             generated_s,
             played_s,

@@ -69,12 +69,12 @@ class RequestSpec:
     schema: AnswerSchema | None = None
     speech_optional: bool = False
 
-    def in_text(self) -> RequestSpec:
-        """The same turn, answered in text alone."""
+    def without_speech(self) -> RequestSpec:
+        """The same request, answered in text alone."""
         return replace(self, form=replace(self.form, speaks=False), speech=None)
 
     def without_conversation(self) -> RequestSpec:
-        """The same turn, once its prompt and media stand for what the client sent."""
+        """The same request without what the client sent: its prompt and media are made by then."""
         return replace(self, conversation=Conversation((), (), ()))
 
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from antiphon_executor.interface.events import OmniEvent, SpeechDelta, SpeechEnded, TextDelta, TextEnded
 from antiphon_server.chat.response.alignment import Alignment
+from tests.server.chat.events import align
 
 FRAME = 1_920
 LOUD = (np.sin(np.arange(FRAME) * 0.1) * 8_000).astype("<i2").tobytes()
@@ -32,8 +33,8 @@ def speech_of(*text_tokens: int) -> list[OmniEvent]:
 def words_of(*events: OmniEvent) -> list[tuple[str, int, int]]:
     alignment = Alignment()
     for event in events:
-        alignment.see(event)
-    return [(word.text, word.start, word.end) for word in alignment.words()]
+        align(alignment, event)
+    return [(word.text, word.start, word.end) for word in alignment.timed_words()]
 
 
 def frames_of(words: list[tuple[str, int, int]]) -> list[tuple[str, float, float]]:
@@ -103,15 +104,17 @@ def test_text_of_a_prompt_that_is_spoken_first_moves_every_word_behind_it() -> N
 def test_a_word_is_given_once_and_not_before_the_sound_that_says_it() -> None:
     alignment = Alignment()
     for event in (*text_of("Hello", " there", " you"), *speech_of(*[3] * 9)[:-1]):
-        alignment.see(event)
-    assert alignment.words(until=2 * FRAME) == []
-    (first,) = alignment.words(until=5 * FRAME)
+        align(alignment, event)
+    assert alignment.timed_words(until=2 * FRAME) == []
+    (first,) = alignment.timed_words(until=5 * FRAME)
     assert (first.index, first.text, first.start) == (0, "Hello ", 0)
-    assert [word.text for word in alignment.words()] == ["there "], "the sound has not come to the last one"
-    alignment.see(SpeechEnded("stop", 9))
-    (last,) = alignment.words()
+    assert [word.text for word in alignment.timed_words()] == ["there "], (
+        "the speech has not reached the last one"
+    )
+    align(alignment, SpeechEnded("stop", 9))
+    (last,) = alignment.timed_words()
     assert (last.text, last.end) == ("you", 9 * FRAME)
-    assert alignment.words() == []
+    assert alignment.timed_words() == []
 
 
 def test_a_slow_voice_says_its_words_later() -> None:
@@ -119,15 +122,15 @@ def test_a_slow_voice_says_its_words_later() -> None:
     for pace in (1.0, 1.5):
         alignment = Alignment()
         for event in (*text_of("Hello", " there", " you"), *[SpeechDelta(LOUD, 1, 3, pace)] * 9):
-            alignment.see(event)
-        ends.append(alignment.words()[0].end)
+            align(alignment, event)
+        ends.append(alignment.timed_words()[0].end)
     assert ends[1] > 1.3 * ends[0]
 
 
 def test_what_may_have_been_said_at_a_cut() -> None:
     alignment = Alignment()
     for event in (*text_of("Good", " mor", "ning", " all"), *speech_of(2, 2, 4)):
-        alignment.see(event)
+        align(alignment, event)
     said = [alignment.text_before(sample) for sample in (0, 1, 2 * FRAME, 2 * FRAME + 1, 99 * FRAME)]
     assert said == ["", "Good mor", "Good mor", "Good morning all", "Good morning all"]
 
@@ -156,12 +159,12 @@ def test_in_any_order_all_the_text_is_covered_once_in_times_that_never_go_back(
     alignment, given_words = Alignment(), []
     texts, speeches = iter(text), iter(speech)
     for number, is_text in enumerate(turns):
-        alignment.see(next(texts if is_text else speeches))
+        align(alignment, next(texts if is_text else speeches))
         until = min(number * reach * FRAME // 10, alignment.samples)
-        fresh = alignment.words(until)
+        fresh = alignment.timed_words(until)
         assert all(word.end <= until for word in fresh)
         given_words += fresh
-    given_words += alignment.words()
+    given_words += alignment.timed_words()
     assert "".join(word.text for word in given_words) == "".join(tokens)
     assert [word.index for word in given_words] == list(range(len(given_words)))
     assert [word.text for word in given_words] == [word for word, _, _ in words_of(*text, *speech)]
@@ -177,10 +180,10 @@ def test_no_word_begins_before_the_speech_has_taken_it_in(
     tokens, text, speech, _ = answer
     alignment = Alignment()
     for event in (*text, *speech):
-        alignment.see(event)
+        align(alignment, event)
     entered = [delta.text_tokens for delta in speech if isinstance(delta, SpeechDelta)]
     ends, at = list(accumulate(map(len, tokens))), 0
-    for word in alignment.words():
+    for word in alignment.timed_words():
         letter = at + len(word.text) - len(word.text.lstrip())
         token = next((n for n, end in enumerate(ends, 1) if end > letter), len(ends) + 1)
         first = next((n for n, known in enumerate(entered) if known >= token), len(entered))
@@ -195,8 +198,8 @@ def test_what_may_have_been_said_only_grows_and_holds_every_word_that_has_begun(
     tokens, text, speech, _ = answer
     alignment = Alignment()
     for event in (*text, *speech):
-        alignment.see(event)
-    words = alignment.words()
+        align(alignment, event)
+    words = alignment.timed_words()
     for sample in sorted(samples):
         said = alignment.text_before(sample)
         assert "".join(tokens).startswith(said)

@@ -21,7 +21,8 @@ from antiphon_executor.interface.events import (
 )
 from antiphon_server.chat.request_spec import AnswerForm, AnswerHead
 from antiphon_server.chat.response.chunks import Base64Alignment, ChunkWriter
-from antiphon_server.chat.response.usage import UsageMeter
+from antiphon_server.chat.usage import UsageMeter
+from tests.server.chat import events
 
 pytestmark = pytest.mark.promise("R20")
 
@@ -45,14 +46,14 @@ def form(**changes: Any) -> AnswerForm:
     return AnswerForm(**plain | changes)
 
 
-def chunks_of(form: AnswerForm, *events: OmniEvent) -> list[dict[str, Any]]:
+def chunks_of(form: AnswerForm, *told: OmniEvent) -> list[dict[str, Any]]:
     meter = UsageMeter()
     writer = ChunkWriter(HEAD, form, meter)
-    chunks = writer.opening()
-    for event in events:
-        meter.see(event)
-        chunks += writer.sound(event.pcm) if isinstance(event, SpeechDelta) else writer.write(event)
-    return [json.loads(chunk.to_json()) for chunk in [*chunks, *writer.closing()]]
+    chunks = writer.first_chunks()
+    for event in told:
+        events.count(meter, event)
+        chunks += events.chunks_of(writer, event)
+    return [json.loads(chunk.to_json()) for chunk in [*chunks, *writer.last_chunks()]]
 
 
 def deltas_of(chunks: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -66,8 +67,8 @@ def fields_of(delta: dict[str, Any]) -> list[str]:
 @given(st.lists(st.binary(max_size=40), max_size=12))
 def test_every_piece_but_the_last_is_a_multiple_of_six_bytes(pieces: list[bytes]) -> None:
     aligned = Base64Alignment()
-    out = [piece for piece in (aligned.take(data) for data in pieces) if piece]
-    rest = aligned.finish()
+    out = [piece for piece in (aligned.align(data) for data in pieces) if piece]
+    rest = aligned.remainder()
     assert all(len(piece) % 6 == 0 for piece in out)
     assert b"".join([*out, rest]) == b"".join(pieces)
     assert len(rest) < 6

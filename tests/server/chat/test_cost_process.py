@@ -20,7 +20,7 @@ __all__ = ["limited", "pricing"]
 async def test_a_compiler_that_has_died_is_started_again(pricing: Pricing) -> None:
     died = pricing.process
     died.kill()
-    await pricing.price('{"type": "object"}')
+    await pricing.estimate('{"type": "object"}')
     assert pricing.pricer.pid != died.pid
 
 
@@ -38,8 +38,8 @@ async def test_who_notices_a_death_late_does_not_end_the_next_process(
     monkeypatch.setattr(CostProcess, "_ask", noticed_late)
     died = pricing.process
     died.suspend()
-    early = asyncio.create_task(pricing.price('{"type": "object"}', "a"))
-    late = asyncio.create_task(pricing.price('{"title": "late"}', "b"))
+    early = asyncio.create_task(pricing.estimate('{"type": "object"}', "a"))
+    late = asyncio.create_task(pricing.estimate('{"title": "late"}', "b"))
     await asyncio.sleep(0.1)
     died.kill()
     await early
@@ -50,12 +50,12 @@ async def test_who_notices_a_death_late_does_not_end_the_next_process(
 
 
 async def test_a_fork_that_crashes_is_a_refusal_and_no_more(pricing: Pricing) -> None:
-    waiting = asyncio.create_task(pricing.price(dear(1, as_text=True)))
+    waiting = asyncio.create_task(pricing.estimate(dear(1, as_text=True)))
     await pricing.forks(1)
     pricing.process.children()[0].kill()
     with pytest.raises(BadRequest):
         await waiting
-    await pricing.price('{"type": "object"}')
+    await pricing.estimate('{"type": "object"}')
 
 
 async def test_the_compilers_process_is_small_and_ends_with_the_server(pricing: Pricing) -> None:

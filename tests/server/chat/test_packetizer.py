@@ -19,42 +19,42 @@ FIRST = bytes(2 * (1_920 - 555))
 
 @dataclass(frozen=True)
 class Heard:
-    """`sends`: (when, seconds). `dry`: (from, to) for each time that the player stood without sound."""
+    """`sends`: (when, seconds). `underruns`: (from, to) for each time that the player stood without sound."""
 
     sends: list[tuple[float, float]]
-    dry: list[tuple[float, float]]
+    underruns: list[tuple[float, float]]
     pcm: bytes
 
 
 def play(sends: list[tuple[float, bytes]]) -> Heard:
     """A player that begins at once, plays in real time, and stands where it has nothing."""
     ends_s: float | None = None
-    dry = []
+    underruns: list[tuple[float, float]] = []
     for now_s, pcm in sends:
         if ends_s is not None and now_s > ends_s + 1e-9:
-            dry.append((ends_s, now_s))
+            underruns.append((ends_s, now_s))
         ends_s = (now_s if ends_s is None else max(ends_s, now_s)) + len(pcm) / 48_000
-    return Heard([(at, len(pcm) / 48_000) for at, pcm in sends], dry, b"".join(pcm for _, pcm in sends))
+    return Heard([(at, len(pcm) / 48_000) for at, pcm in sends], underruns, b"".join(pcm for _, pcm in sends))
 
 
-def through_ramp(arrivals: list[tuple[float, bytes]]) -> Heard:
-    """What a server sends that looks at the ramp with every frame and whenever it is due."""
-    ramp, sends = Packetizer(RULES), list[tuple[float, bytes]]()
+def through_packetizer(arrivals: list[tuple[float, bytes]]) -> Heard:
+    """What a server sends that looks at the packetizer with every frame and whenever it is due."""
+    packetizer, sends = Packetizer(RULES), list[tuple[float, bytes]]()
 
     def look(now_s: float) -> None:
-        if pcm := ramp.take(now_s):
+        if pcm := packetizer.pop_packet(now_s):
             sends.append((now_s, pcm))
-            ramp.sent(now_s, pcm)
+            packetizer.packet_sent(now_s, pcm)
 
     now_s = 0.0
     for at_s, pcm in arrivals:
-        while (due_s := ramp.due_in_s(now_s)) is not None and now_s + due_s < at_s:
+        while (due_s := packetizer.due_in_s(now_s)) is not None and now_s + due_s < at_s:
             now_s += due_s
             look(now_s)
         now_s = at_s
-        ramp.add(pcm, now_s)
+        packetizer.add_pcm(pcm, now_s)
         look(now_s)
-    if rest := ramp.flush():
+    if rest := packetizer.flush():
         sends.append((now_s, rest))
     return play(sends)
 
@@ -64,13 +64,13 @@ def steady(frames: int, every_s: float) -> list[tuple[float, bytes]]:
 
 
 def test_the_first_frame_goes_out_alone_and_at_once() -> None:
-    heard = through_ramp(steady(10, 0.02))
+    heard = through_packetizer(steady(10, 0.02))
     assert heard.sends[0] == (0.0, pytest.approx(0.056875))
 
 
 def test_packets_grow_with_what_the_client_has_in_hand_up_to_the_longest() -> None:
     """Given speech made at four times real time: one frame, then more and more, never above the bound."""
-    lengths = [seconds for _, seconds in through_ramp(steady(200, 0.02)).sends[:-1]]
+    lengths = [seconds for _, seconds in through_packetizer(steady(200, 0.02)).sends[:-1]]
     frames = [round(seconds / FRAME_S) for seconds in lengths]
     assert frames[:3] == [1, 1, 1]
     assert frames == sorted(frames)
@@ -80,57 +80,59 @@ def test_packets_grow_with_what_the_client_has_in_hand_up_to_the_longest() -> No
 
 def test_speech_that_piled_up_goes_out_in_packets_of_the_longest_length() -> None:
     """Given 40 frames at once, as after a client that stood still."""
-    heard = through_ramp([(0.0, FIRST), *((1.0, FRAME) for _ in range(40))])
+    heard = through_packetizer([(0.0, FIRST), *((1.0, FRAME) for _ in range(40))])
     assert max(seconds for _, seconds in heard.sends[:-1]) <= RULES.longest_s + 1e-9
     assert len(heard.pcm) == len(FIRST) + 40 * len(FRAME)
 
 
 def test_speech_made_just_in_time_goes_out_frame_by_frame() -> None:
-    heard = through_ramp(steady(50, 0.079))
+    heard = through_packetizer(steady(50, 0.079))
     assert len(heard.sends) == 50
 
 
 def test_hundreds_of_streams_are_hundreds_of_events_a_second_and_not_thousands() -> None:
     """Given 60 s of speech made at three times real time: fewer than two events a second of it."""
-    assert len(through_ramp(steady(750, 0.027)).sends) < 2 * 60
+    assert len(through_packetizer(steady(750, 0.027)).sends) < 2 * 60
 
 
 @settings(max_examples=300, deadline=None)
 @given(
     st.lists(st.sampled_from([0.0, 0.01, 0.03, 0.08, 0.2, 0.7]) | st.floats(0, 1), min_size=1, max_size=80)
 )
-def test_a_client_runs_dry_exactly_where_it_would_with_single_frames(gaps: list[float]) -> None:
+def test_a_client_has_underruns_exactly_where_it_would_with_single_frames(gaps: list[float]) -> None:
     arrivals, now_s = [], 0.0
     for number, gap_s in enumerate(gaps):
         now_s += gap_s
         arrivals.append((now_s, FRAME if number else FIRST))
-    singly, packed = play(arrivals), through_ramp(arrivals)
+    singly, packed = play(arrivals), through_packetizer(arrivals)
     assert packed.pcm == singly.pcm
-    assert [at for dry in packed.dry for at in dry] == pytest.approx([at for dry in singly.dry for at in dry])
+    assert [at for underruns in packed.underruns for at in underruns] == pytest.approx(
+        [at for underruns in singly.underruns for at in underruns]
+    )
 
 
 @given(st.lists(st.floats(0, 0.3), min_size=1, max_size=60))
 def test_nothing_waits_longer_than_the_client_can(gaps: list[float]) -> None:
-    ramp, now_s = Packetizer(RULES), 0.0
+    packetizer, now_s = Packetizer(RULES), 0.0
     for gap_s in gaps:
         now_s += gap_s
-        ramp.add(FRAME, now_s)
-        if pcm := ramp.take(now_s):
-            ramp.sent(now_s, pcm)
-        due_s = ramp.due_in_s(now_s)
-        assert due_s is None or ramp.lead_s(now_s) - due_s >= RULES.reserve_s - 1e-9
+        packetizer.add_pcm(FRAME, now_s)
+        if pcm := packetizer.pop_packet(now_s):
+            packetizer.packet_sent(now_s, pcm)
+        due_s = packetizer.due_in_s(now_s)
+        assert due_s is None or packetizer.buffered_s(now_s) - due_s >= RULES.reserve_s - 1e-9
 
 
 def test_an_opening_is_waited_for_but_no_longer_than_it_is_long() -> None:
     """Given an opening of 0.1 s: one frame is held, and goes with the second, or alone 0.1 s later."""
-    ramp = Packetizer(RULES, lambda: 0.1)
-    assert ramp.due_in_s(0.0) is None
-    ramp.add(FIRST, 0.0)
-    assert ramp.take(0.0) == b""
-    assert ramp.due_in_s(0.04) == pytest.approx(0.06)
-    ramp.add(FRAME, 0.05)
-    assert ramp.take(0.05) == FIRST + FRAME
+    packetizer = Packetizer(RULES, lambda: 0.1)
+    assert packetizer.due_in_s(0.0) is None
+    packetizer.add_pcm(FIRST, 0.0)
+    assert packetizer.pop_packet(0.0) == b""
+    assert packetizer.due_in_s(0.04) == pytest.approx(0.06)
+    packetizer.add_pcm(FRAME, 0.05)
+    assert packetizer.pop_packet(0.05) == FIRST + FRAME
     late = Packetizer(RULES, lambda: 0.1)
-    late.add(FIRST, 0.0)
-    assert late.take(0.099) == b""
-    assert late.take(0.101) == FIRST
+    late.add_pcm(FIRST, 0.0)
+    assert late.pop_packet(0.099) == b""
+    assert late.pop_packet(0.101) == FIRST

@@ -179,7 +179,7 @@ async def test_a_tools_own_references_hold_within_the_forced_call(
 async def test_the_seconds_of_a_compilation_are_charged_to_the_key(limited: Any) -> None:
     pricer = limited.schema_costs
     with PreparationCost(limited.admission.rates, "key") as cost, pytest.raises(BadRequest):
-        await pricer.price('{"type": "integer", "multipleOf": 988027}', "key", SCHEMA, cost)
+        await pricer.estimate('{"type": "integer", "multipleOf": 988027}', "key", SCHEMA, cost)
     assert limited.admission.rates.tokens.remaining("key") <= 100_000 - 1_000
     assert limited.admission.rates.tokens.remaining("other") == 100_000
     await pricer.close()
@@ -195,14 +195,14 @@ async def test_a_schema_that_is_known_is_charged_too_since_the_engine_compiles_i
     rates = limited.admission.rates
     for _ in range(3):
         with PreparationCost(rates, "key") as cost:
-            await limited.schema_costs.price("{}", "key", SCHEMA, cost)
+            await limited.schema_costs.estimate("{}", "key", SCHEMA, cost)
     assert rates.tokens.remaining("key") == 100_000 - 3 * 500
 
 
 async def test_one_keys_dear_schemas_do_not_delay_another_key(pricing: Pricing) -> None:
-    hogs = [asyncio.create_task(pricing.price(dear(n, as_text=True), "hog")) for n in range(1, 9)]
+    hogs = [asyncio.create_task(pricing.estimate(dear(n, as_text=True), "hog")) for n in range(1, 9)]
     await pricing.forks(1)
-    await pricing.price('{"type": "object"}', "guest")
+    await pricing.estimate('{"type": "object"}', "guest")
     assert sum(hog.done() for hog in hogs) <= 3
     for hog in hogs:
         hog.cancel()
@@ -210,7 +210,7 @@ async def test_one_keys_dear_schemas_do_not_delay_another_key(pricing: Pricing) 
 
 
 async def test_more_than_a_keys_share_of_waiting_schemas_is_refused(pricing: Pricing) -> None:
-    hogs = [asyncio.create_task(pricing.price(dear(n, as_text=True), "hog")) for n in range(1, 40)]
+    hogs = [asyncio.create_task(pricing.estimate(dear(n, as_text=True), "hog")) for n in range(1, 40)]
     done, _ = await asyncio.wait(hogs, return_when=asyncio.FIRST_COMPLETED)
     with pytest.raises(Overloaded) as refused:
         done.pop().result()
@@ -224,7 +224,7 @@ async def test_a_client_that_leaves_ends_its_compilation(checkpoint: Path, limit
     pricer = SchemaCostEstimator(checkpoint, GrammarPolicy(compile_s=10, wait_s=60))
     pricing = Pricing(pricer, limited.admission.rates)
     await pricer.start()
-    waiting = asyncio.create_task(pricing.price(dear(1, as_text=True)))
+    waiting = asyncio.create_task(pricing.estimate(dear(1, as_text=True)))
     await pricing.forks(1)
     fork = pricing.process.children()[0]
     waiting.cancel()
@@ -239,7 +239,7 @@ async def test_a_client_that_leaves_ends_its_compilation(checkpoint: Path, limit
 async def test_a_schema_that_takes_too_much_memory_is_refused(pricing: Pricing) -> None:
     schema = '{"type": "array", "maxItems": 20000, "items": {"type": "integer"}}'
     with pytest.raises(BadRequest) as refused:
-        await pricing.price(schema)
+        await pricing.estimate(schema)
     assert refused.value.code == "schema_too_complex"
     assert "16 MiB" in refused.value.message
 
@@ -247,7 +247,7 @@ async def test_a_schema_that_takes_too_much_memory_is_refused(pricing: Pricing) 
 @pytest.mark.parametrize("pricing", [GrammarPolicy(compile_s=10, wait_s=0.3)], indirect=True)
 async def test_a_schema_that_is_not_compiled_in_time_is_refused_as_overload(pricing: Pricing) -> None:
     with pytest.raises(Overloaded):
-        await pricing.price(dear(1, as_text=True))
+        await pricing.estimate(dear(1, as_text=True))
     await pricing.forks(0)
 
 
@@ -263,9 +263,9 @@ async def test_a_verdict_is_remembered_for_its_key_alone(
 
     monkeypatch.setattr(CostProcess, "judge", counting)
     for owner in ("a", "a", "b", "a", "b"):
-        await pricing.price('{"type": "object"}', owner)
+        await pricing.estimate('{"type": "object"}', owner)
         with pytest.raises(BadRequest):
-            await pricing.price('{"type": "?"}', owner)
+            await pricing.estimate('{"type": "?"}', owner)
     assert len(judged) == 4
 
 
@@ -274,7 +274,7 @@ async def test_a_call_of_one_of_128_tools_compiles_in_time(pricing: Pricing, pro
     request = parse_chat_request(json.dumps(forced(*(objects(properties) for _ in range(128)))).encode())
     schema = read_answer_schema(request)
     assert schema is not None
-    assert await pricing.price(schema.text) < GrammarPolicy().compile_s
+    assert await pricing.estimate(schema.text) < GrammarPolicy().compile_s
 
 
 def test_schemas_of_too_many_definitions_are_refused_before_they_take_the_event_loops_time() -> None:
@@ -295,9 +295,9 @@ async def test_a_schema_that_holds_up_the_event_loop_or_the_engines_steps_is_ref
         return replace(Verdict(compile_s=0.01), **{part: 0.11 if "slow" in schema else 0.09})
 
     monkeypatch.setattr(CostProcess, "judge", judge)
-    assert await pricing.price('{"title": "fast"}') == 0.01
+    assert await pricing.estimate('{"title": "fast"}') == 0.01
     with pytest.raises(BadRequest) as refused:
-        await pricing.price('{"title": "slow"}')
+        await pricing.estimate('{"title": "slow"}')
     assert refused.value.code == "schema_too_complex"
 
 
@@ -308,14 +308,14 @@ async def test_tools_that_are_long_to_check_are_refused(pricing: Pricing) -> Non
     schema = read_answer_schema(parse_chat_request(json.dumps(forced(*tools)).encode()))
     assert schema is not None
     with pytest.raises(BadRequest):
-        await pricing.price(schema.text)
+        await pricing.estimate(schema.text)
 
 
 async def test_the_engine_has_one_dear_schema_of_a_key_to_compile(pricing: Pricing) -> None:
     pricer, order = pricing.pricer, []
 
     async def compile_(owner: str, seconds: float, release: asyncio.Event) -> None:
-        async with pricer.compiling(owner, seconds) as compiled:
+        async with pricer.compile_slot(owner, seconds) as compiled:
             order.append((owner, seconds))
             await release.wait()
             compiled()

@@ -22,9 +22,9 @@ CALL = '<tool_call>\n{"name": "add", "arguments": {"a": 1}}\n</tool_call>'
 
 def read(pieces: list[str], kind: type[ToolCallParser] = ToolCallParser) -> list[AnswerPart]:
     numbers = itertools.count()
-    reader = kind(lambda: f"call_{next(numbers)}")
-    parts = [part for piece in pieces for part in reader.feed(piece)]
-    return parts + reader.finish()
+    parser = kind(lambda: f"call_{next(numbers)}")
+    parts = [part for piece in pieces for part in parser.parse_text(piece)]
+    return parts + parser.finish_text()
 
 
 def text_of(parts: list[AnswerPart]) -> str:
@@ -51,8 +51,8 @@ def test_text_without_a_call_comes_out_to_the_letter(pieces: list[str]) -> None:
 
 
 def test_plain_text_is_not_held_back() -> None:
-    reader = ToolCallParser(lambda: "")
-    assert reader.feed("Hello, wor") == [PlainText("Hello, wor")]
+    parser = ToolCallParser(lambda: "")
+    assert parser.parse_text("Hello, wor") == [PlainText("Hello, wor")]
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,10 @@ WORDS = tuple(match.start() for match in re.finditer(r"[\w']+", TEXT))
 
 def clock_of(text: str, said: Said, pace: float = 1.0) -> WordClock:
     clock = WordClock()
-    clock.begin(pace)
+    clock.start_speech(pace)
     clock.add_text(text)
     for at in range(0, len(said.pcm), PIECE):
-        clock.add_sound(said.pcm[at : at + PIECE])
+        clock.add_speech(said.pcm[at : at + PIECE])
     return clock
 
 

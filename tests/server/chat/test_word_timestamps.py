@@ -17,6 +17,7 @@ from antiphon_executor.interface.events import (
 )
 from antiphon_server.chat.request_spec import AnswerForm
 from antiphon_server.chat.response.word_timestamps import WordTimestamps
+from tests.server.chat.events import due
 
 FRAME = 1_920
 LOUD = (np.sin(np.arange(FRAME) * 0.1) * 8_000).astype("<i2").tobytes()
@@ -25,7 +26,7 @@ ONE, TWO = TextDelta(0, "Hi ", 1, (), (3,)), TextDelta(0, "you", 1, (), (6,))
 LAST, ENDED = TextDelta(0, "", 1), TextEnded(0, "stop")
 
 
-def captions(**wishes: Any) -> WordTimestamps:
+def timestamps(**wishes: Any) -> WordTimestamps:
     fields: dict[str, Any] = {
         "stream": True, "dialect": "openai", "speaks": True, "audio_format": "pcm16", "choices": 1,
         "tool_use": "none", "include_usage": False, "continuous_usage": False,
@@ -37,61 +38,61 @@ def captions(**wishes: Any) -> WordTimestamps:
     "wishes", [{}, {"timestamps": "word"}, {"transcript_timing": "as_spoken", "speaks": False}]
 )
 def test_without_a_wish_for_it_text_waits_for_nothing(wishes: dict[str, Any]) -> None:
-    shown = captions(**wishes)
+    shown = timestamps(**wishes)
     for event in (ONE, TWO, LAST, ENDED):
-        assert shown.see(event) == [event]
-    assert shown.before(0) == []
+        assert due(shown, event) == [event]
+    assert shown.due_text(0) == []
 
 
 def test_words_that_nobody_asked_for_are_not_told() -> None:
-    shown = captions(transcript_timing="as_spoken")
+    shown = timestamps(transcript_timing="as_spoken")
     for event in (ONE, LAST, ENDED, SOUND, SpeechEnded("stop", 1)):
-        shown.see(event)
-    assert shown.behind(10) == []
+        due(shown, event)
+    assert shown.due_words(10) == []
 
 
 def test_text_waits_for_the_sound_that_says_it_and_its_end_for_all_of_it() -> None:
     """`Hi ` takes 2 frames and `you` 2.6; both tokens are taken in with the first frame."""
-    shown = captions(transcript_timing="as_spoken")
-    assert [shown.see(event) for event in (ONE, TWO, LAST, ENDED)] == [[]] * 4
-    assert shown.before(0) == []
+    shown = timestamps(transcript_timing="as_spoken")
+    assert [due(shown, event) for event in (ONE, TWO, LAST, ENDED)] == [[]] * 4
+    assert shown.due_text(0) == []
     for _ in range(5):
-        shown.see(SpeechDelta(LOUD, 1, 2))
-    assert shown.before(FRAME) == [ONE]
-    assert shown.before(2 * FRAME) == []
-    assert shown.before(3 * FRAME) == [TWO]
-    assert shown.before(4 * FRAME) == []
-    assert shown.before(5 * FRAME) == [LAST, ENDED]
+        due(shown, SpeechDelta(LOUD, 1, 2))
+    assert shown.due_text(FRAME) == [ONE]
+    assert shown.due_text(2 * FRAME) == []
+    assert shown.due_text(3 * FRAME) == [TWO]
+    assert shown.due_text(4 * FRAME) == []
+    assert shown.due_text(5 * FRAME) == [LAST, ENDED]
 
 
 def test_text_that_has_not_been_taken_in_waits_even_if_it_should_have_been_said() -> None:
-    shown = captions(transcript_timing="as_spoken")
+    shown = timestamps(transcript_timing="as_spoken")
     for event in (ONE, TWO, LAST, ENDED, *[SOUND] * 20):
-        shown.see(event)
-    assert shown.before(20 * FRAME) == [ONE]
-    shown.see(SpeechDelta(LOUD, 1, 2))
-    assert shown.before(20 * FRAME) == []
-    assert shown.before(21 * FRAME) == [TWO, LAST, ENDED]
+        due(shown, event)
+    assert shown.due_text(20 * FRAME) == [ONE]
+    due(shown, SpeechDelta(LOUD, 1, 2))
+    assert shown.due_text(20 * FRAME) == []
+    assert shown.due_text(21 * FRAME) == [TWO, LAST, ENDED]
 
 
 def test_speech_that_ends_early_lets_the_text_go_and_what_follows_too() -> None:
-    shown = captions(transcript_timing="as_spoken")
-    shown.see(ONE)
-    shown.see(TWO)
+    shown = timestamps(transcript_timing="as_spoken")
+    due(shown, ONE)
+    due(shown, TWO)
     end = SpeechEnded("length", 0)
-    assert shown.see(end) == [end]
-    assert shown.before(0) == [ONE, TWO]
-    assert shown.see(LAST) == [LAST]
+    assert due(shown, end) == [end]
+    assert shown.due_text(0) == [ONE, TWO]
+    assert due(shown, LAST) == [LAST]
 
 
 def test_a_delta_of_several_tokens_goes_out_token_by_token() -> None:
-    shown = captions(transcript_timing="as_spoken")
-    shown.see(ONE)
-    shown.see(TextDelta(0, "you there", 3, (), (6, 12)))
+    shown = timestamps(transcript_timing="as_spoken")
+    due(shown, ONE)
+    due(shown, TextDelta(0, "you there", 3, (), (6, 12)))
     for _ in range(9):
-        shown.see(SpeechDelta(LOUD, 1, 3))
-    due = [shown.before(frames * FRAME) for frames in (1, 3, 5)]
-    assert [[event.text for event in events if isinstance(event, TextDelta)] for events in due] == [
+        due(shown, SpeechDelta(LOUD, 1, 3))
+    written = [shown.due_text(frames * FRAME) for frames in (1, 3, 5)]
+    assert [[event.text for event in events if isinstance(event, TextDelta)] for events in written] == [
         ["Hi "], ["you"], [" there"],
     ]  # fmt: skip
 
@@ -100,17 +101,17 @@ def test_a_delta_with_log_probabilities_stays_whole() -> None:
     several = TextDelta(
         0, "Hi you", 2, (TokenLogprob("Hi", b"Hi", -1), TokenLogprob(" you", b" you", -1)), (2, 6)
     )
-    shown = captions(transcript_timing="as_spoken")
-    shown.see(several)
-    shown.see(SOUND)
-    assert shown.before(FRAME) == [several]
+    shown = timestamps(transcript_timing="as_spoken")
+    due(shown, several)
+    due(shown, SOUND)
+    assert shown.due_text(FRAME) == [several]
 
 
 def test_words_come_behind_the_sound_that_says_them() -> None:
-    shown = captions(timestamps="word")
+    shown = timestamps(timestamps="word")
     events: tuple[OmniEvent, ...] = (ONE, TWO, ENDED, *[SpeechDelta(LOUD, 1, 2)] * 5, SpeechEnded("stop", 5))
     for event in events:
-        shown.see(event)
-    assert shown.behind(FRAME) == []
-    assert [word.text for word in shown.behind(3 * FRAME)] == ["Hi "]
-    assert [word.text for word in shown.behind(5 * FRAME)] == ["you"]
+        due(shown, event)
+    assert shown.due_words(FRAME) == []
+    assert [word.text for word in shown.due_words(3 * FRAME)] == ["Hi "]
+    assert [word.text for word in shown.due_words(5 * FRAME)] == ["you"]

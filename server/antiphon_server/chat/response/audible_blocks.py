@@ -1,7 +1,6 @@
-"""Where in a stream's sound something is heard, in blocks of 20 ms, and where it pauses.
+"""Audible blocks and pauses of a stream of speech, in blocks of 20 ms.
 
-In: s16le at 24 kHz, in any pieces. Out: the numbers of the blocks in which something is heard; pauses, as
-they end. What counts as heard follows the loudest so far. Pure.
+A block is audible by its level relative to the loudest block so far. Input: s16le PCM at 24 kHz.
 """
 
 from __future__ import annotations
@@ -15,29 +14,29 @@ from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ
 
 BLOCK_SAMPLES = OUTPUT_SAMPLE_RATE_HZ // 50
 _SHARE, _LEAST = 0.04, 80.0
-"""A block is heard above this share of the loudest so far, and above this level of 32,768."""
+"""A block is audible above this share of the loudest level so far, and above this level of 32,768."""
 _PAUSE_BLOCKS = 7
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """`heard`: how many blocks are heard before it; `blocks`: how long it is."""
+    """`audible`: the number of audible blocks before it; `blocks`: its length."""
 
-    heard: int
+    audible: int
     blocks: int
 
 
 class AudibleBlocks:
-    """One stream's. `places`: the numbers of the blocks in which something is heard."""
+    """One stream's. `indices`: the numbers of the audible blocks."""
 
     def __init__(self) -> None:
-        self.places: list[int] = []
+        self.indices: list[int] = []
         self._blocks = 0
         self._rest = b""
         self._loudest = 0.0
 
-    def add(self, pcm: bytes) -> Iterator[Pause]:
-        """Gives the pauses behind which something is heard again."""
+    def add_pcm(self, pcm: bytes) -> Iterator[Pause]:
+        """Yields the pauses that have ended: an audible block follows them."""
         pcm = self._rest + pcm
         whole = len(pcm) // (2 * BLOCK_SAMPLES)
         self._rest = pcm[whole * 2 * BLOCK_SAMPLES :]
@@ -46,8 +45,8 @@ class AudibleBlocks:
         for level in levels.tolist():
             self._loudest = max(self._loudest, level)
             if level > max(_SHARE * self._loudest, _LEAST):
-                silent = self._blocks - self.places[-1] - 1 if self.places else 0
+                silent = self._blocks - self.indices[-1] - 1 if self.indices else 0
                 if silent >= _PAUSE_BLOCKS:
-                    yield Pause(len(self.places), silent)
-                self.places.append(self._blocks)
+                    yield Pause(len(self.indices), silent)
+                self.indices.append(self._blocks)
             self._blocks += 1

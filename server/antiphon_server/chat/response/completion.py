@@ -1,7 +1,4 @@
-"""A turn's events → one whole `Completion`.
-
-In: events in their order, then the encoded speech. Out: OpenAI's message. Nothing is awaited or sent here.
-"""
+"""Builder of a whole `Completion` from a request's events. It does no input or output."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ from typing import Any
 import pybase64
 
 from antiphon_executor.interface.events import (
-    OmniEvent,
     SpeechDelta,
     SpeechEnded,
     TextDelta,
@@ -21,27 +17,27 @@ from antiphon_server.chat.request_spec import AnswerForm, AnswerHead
 from antiphon_server.chat.response.alignment import Alignment
 from antiphon_server.chat.response.chunks import finish_reason, write_call, write_logprobs, write_word
 from antiphon_server.chat.response.tool_calls import AnswerPart, CalledTool, PlainText, tool_call_parser
-from antiphon_server.chat.response.usage import UsageMeter
+from antiphon_server.chat.usage import UsageMeter
 from antiphon_server.openai_api import response as wire
 
 
 class _ChoiceSoFar:
-    """The text, calls and log probabilities of one choice."""
+    """The text, tool calls and log probabilities of one choice so far."""
 
     def __init__(self, form: AnswerForm) -> None:
-        self.reader = tool_call_parser(form)
+        self.parser = tool_call_parser(form)
         self.text = ""
         self.calls: list[wire.ToolCall] = []
         self.logprobs: list[TokenLogprob] = []
         self.finish: wire.FinishReason = "stop"
 
-    def add(self, delta: TextDelta) -> None:
+    def add_text(self, delta: TextDelta) -> None:
         self.logprobs += delta.logprobs
-        self._add_parts(self.reader.feed(delta.text) if self.reader else [PlainText(delta.text)])
+        self._add_parts(self.parser.parse_text(delta.text) if self.parser else [PlainText(delta.text)])
 
-    def end(self, event: TextEnded) -> None:
-        self._add_parts(self.reader.finish() if self.reader else [])
-        self.finish = finish_reason(event.finish_reason, self.reader)
+    def end_text(self, end: TextEnded) -> None:
+        self._add_parts(self.parser.finish_text() if self.parser else [])
+        self.finish = finish_reason(end.finish_reason, self.parser)
 
     def _add_parts(self, parts: list[AnswerPart]) -> None:
         for part in parts:
@@ -52,12 +48,12 @@ class _ChoiceSoFar:
 
 
 class CompletionBuilder:
-    """One answer being collected. `pcm` is its speech so far."""
+    """The `AnswerWriter` of an answer that is not streamed. `pcm`: its speech so far."""
 
-    def __init__(self, head: AnswerHead, form: AnswerForm) -> None:
+    def __init__(self, head: AnswerHead, form: AnswerForm, meter: UsageMeter) -> None:
         self._head = head
         self._form = form
-        self._meter = UsageMeter()
+        self._meter = meter
         self._choices = [_ChoiceSoFar(form) for _ in range(form.choices)]
         self._alignment = Alignment() if form.speaks and form.timestamps else None
         self.pcm = bytearray()
@@ -66,48 +62,55 @@ class CompletionBuilder:
     def transcript(self) -> str:
         return self._choices[0].text
 
-    def see(self, event: OmniEvent) -> None:
-        self._meter.see(event)
+    def add_text(self, delta: TextDelta) -> None:
         if self._alignment is not None:
-            self._alignment.see(event)
-        match event:
-            case TextDelta():
-                self._choices[event.choice].add(event)
-            case TextEnded():
-                self._choices[event.choice].end(event)
-            case SpeechDelta():
-                self.pcm += event.pcm
-            case SpeechEnded(finish_reason="length"):
-                self._choices[0].finish = "length"
+            self._alignment.add_text(delta)
+        self._choices[delta.choice].add_text(delta)
 
-    def write(self, sound: bytes) -> wire.Completion:
-        """`sound`: the whole file where the answer is spoken, else nothing."""
+    def end_text(self, end: TextEnded) -> None:
+        if self._alignment is not None:
+            self._alignment.end_text()
+        self._choices[end.choice].end_text(end)
+
+    def add_speech(self, delta: SpeechDelta) -> None:
+        if self._alignment is not None:
+            self._alignment.add_speech(delta)
+        self.pcm += delta.pcm
+
+    async def end_speech(self, end: SpeechEnded) -> None:
+        if self._alignment is not None:
+            self._alignment.end_speech(end.finish_reason)
+        if end.finish_reason == "length":
+            self._choices[0].finish = "length"
+
+    def completion(self, audio_file: bytes) -> wire.Completion:
+        """`audio_file`: the encoded speech; empty for a text answer."""
         return wire.Completion(
             id=self._head.id,
             object="chat.completion",
             created=self._head.created,
             model=self._head.model,
-            choices=[self._write_choice(index, sound) for index in range(len(self._choices))],
-            usage=self._meter.read(),
+            choices=[self._choice(index, audio_file) for index in range(len(self._choices))],
+            usage=self._meter.usage(),
         )
 
-    def _write_choice(self, index: int, sound: bytes) -> wire.Choice:
+    def _choice(self, index: int, audio_file: bytes) -> wire.Choice:
         choice = self._choices[index]
         return wire.Choice(
             index=index,
-            message=self._write_message(choice, sound),
+            message=self._message(choice, audio_file),
             logprobs=write_logprobs(tuple(choice.logprobs)) if choice.logprobs else None,
             finish_reason=choice.finish,
         )
 
-    def _write_message(self, choice: _ChoiceSoFar, sound: bytes) -> wire.AnswerMessage:
+    def _message(self, choice: _ChoiceSoFar, audio_file: bytes) -> wire.AnswerMessage:
         if self._form.speaks:
             audio = wire.Audio(
                 id=self._head.audio_id,
-                data=pybase64.b64encode_as_string(sound),
+                data=pybase64.b64encode_as_string(audio_file),
                 expires_at=self._head.expires_at,
                 transcript=choice.text,
-                **self._write_times(),
+                **self._word_fields(),
             )
             content = None if self._form.dialect == "openai" else choice.text
             return wire.AnswerMessage(role="assistant", content=content, refusal=None, audio=audio)
@@ -117,9 +120,9 @@ class CompletionBuilder:
             )
         return wire.AnswerMessage(role="assistant", content=choice.text, refusal=None)
 
-    def _write_times(self) -> dict[str, Any]:
-        """Nothing where nobody asked: only what was set is written."""
+    def _word_fields(self) -> dict[str, Any]:
+        """Empty unless the request asks for timestamps: only fields that are set are written."""
         if self._alignment is None:
             return {}
-        words = [write_word(word) for word in self._alignment.words()]
+        words = [write_word(word) for word in self._alignment.timed_words()]
         return {"timestamp_granularity": self._form.timestamps, "words": words}

@@ -1,68 +1,75 @@
-"""How much speech goes out at once: an opening, then packets that grow with what the client has.
+"""Packetizer of streamed speech: a startup buffer, then packets that grow with the client's buffered audio.
 
-In: pieces of speech as they are made, and when. Out: which of them go out now, and when to look again.
-Pure: the clock is passed in. What is held back is sent before the client could miss it.
+Pure: the clock is passed in. What is held back is sent before the client can have an underrun for lack of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ, SAMPLES_PER_FRAME
+from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ
+from antiphon_executor.interface.playback import FRAME_S, PlayHead
 from antiphon_server.config.chat import PacketRules
 
 _BYTES_PER_SAMPLE = 2
-_FRAME_S = SAMPLES_PER_FRAME / OUTPUT_SAMPLE_RATE_HZ
+# Less than a microsecond of audio is the rounding of floating-point sums.
+_ROUNDING_S = 1e-6
 
 
 class Packetizer:
-    """One stream's. `add` what was made, `take` what is to go out, `sent` when it has.
+    """One stream's. `add_pcm` what was generated, send what `pop_packet` returns, then report `packet_sent`.
 
-    A client plays from the first packet on, in real time, and stands where it has played all. The first
-    packet waits until it is as long as `opening_s` says at that time, but no longer. Afterwards, while
-    the client has `reserve_s` or less in hand, nothing is held: a client that runs dry would have run
-    dry with single frames too, at the same moments.
+    The client is modelled by a `PlayHead` that is supplied by what was sent. The first packet waits until it
+    is as long as `startup_buffer_s()`, but no longer than that. Afterwards nothing is held while the client
+    has at most `rules.reserve_s` of buffered audio, so packets cause no underrun that single frames would
+    not have caused at the same moment.
     """
 
-    def __init__(self, rules: PacketRules, opening_s: Callable[[], float] = lambda: 0.0) -> None:
+    def __init__(self, rules: PacketRules, startup_buffer_s: Callable[[], float] = lambda: 0.0) -> None:
         self._rules = rules
-        self._opening_s = opening_s
+        self._startup_buffer_s = startup_buffer_s
         self._first_at_s: float | None = None
         self._held: list[bytes] = []
         self._held_bytes = 0
-        self._ends_s: float | None = None
+        self._sent_bytes = 0
+        self._head = PlayHead()
 
     @property
     def held_s(self) -> float:
         return _seconds(self._held_bytes)
 
-    def lead_s(self, now_s: float) -> float:
-        """Speech that the client has been sent and cannot have played yet."""
-        return max(self._ends_s - now_s, 0.0) if self._ends_s is not None else 0.0
+    def buffered_s(self, now_s: float) -> float:
+        """Speech that was sent and that the client cannot have played yet."""
+        return self._head.buffered_s(now_s)
 
-    def add(self, pcm: bytes, now_s: float) -> None:
+    def slack_s(self, now_s: float) -> float | None:
+        """As `buffered_s`; negative for as long as an underrun has lasted. None before the first packet."""
+        return self._head.slack_s(now_s)
+
+    def add_pcm(self, pcm: bytes, now_s: float) -> None:
         if self._first_at_s is None:
             self._first_at_s = now_s
         self._held.append(pcm)
         self._held_bytes += len(pcm)
 
     def due_in_s(self, now_s: float) -> float | None:
-        """How long what is held may still wait for company; None where nothing is held."""
+        """How long the held audio may still wait for more; None if nothing is held."""
         if self._first_at_s is None or not self._held:
             return None
-        if self._ends_s is None:
-            opening_s = self._opening_s()
-            return max(self._first_at_s + opening_s - now_s, 0.0) if self.held_s < opening_s else 0.0
-        return max(self.lead_s(now_s) - self._rules.reserve_s, 0.0)
+        if not self._head.started:
+            buffer_s = self._startup_buffer_s()
+            return max(self._first_at_s + buffer_s - now_s, 0.0) if self.held_s < buffer_s else 0.0
+        due_s = self.buffered_s(now_s) - self._rules.reserve_s
+        return due_s if due_s > _ROUNDING_S else 0.0
 
-    def take(self, now_s: float) -> bytes:
-        """What is to go out now: nothing, or what is held, up to the longest packet."""
-        if self.due_in_s(now_s) != 0.0 and (self._ends_s is None or self.held_s < self._wanted_s(now_s)):
+    def pop_packet(self, now_s: float) -> bytes:
+        """The audio to send now: none, or what is held, up to the longest packet."""
+        if self.due_in_s(now_s) != 0.0 and (not self._head.started or self.held_s < self._wanted_s(now_s)):
             return b""
         count, seconds = 0, 0.0
         for piece in self._held:
             seconds += _seconds(len(piece))
-            if count and seconds > self._rules.longest_s + _FRAME_S / 2:
+            if count and seconds > self._rules.longest_s + FRAME_S / 2:
                 break
             count += 1
         pcm = b"".join(self._held[:count])
@@ -71,25 +78,21 @@ class Packetizer:
         return pcm
 
     def flush(self) -> bytes:
-        """Everything held, whatever the client has in hand."""
+        """All held audio, however much the client has buffered."""
         pcm = b"".join(self._held)
         self._held.clear()
         self._held_bytes = 0
         return pcm
 
-    def slack_s(self, now_s: float) -> float | None:
-        """Speech left in the client's hand, or, negative, for how long it has had none; None before any."""
-        return None if self._ends_s is None else self._ends_s - now_s
-
-    def sent(self, now_s: float, pcm: bytes) -> None:
-        """The client's socket has taken a packet."""
-        begin_s = now_s if self._ends_s is None else max(self._ends_s, now_s)
-        self._ends_s = begin_s + _seconds(len(pcm))
+    def packet_sent(self, now_s: float, pcm: bytes) -> None:
+        """The client's socket has accepted a packet."""
+        self._sent_bytes += len(pcm)
+        self._head = self._head.generated(now_s, _seconds(self._sent_bytes))
 
     def _wanted_s(self, now_s: float) -> float:
-        """Whole frames, but for the first one's missing look-ahead: less than half of one is forgiven."""
-        wanted_s = min(self._rules.share * self.lead_s(now_s), self._rules.longest_s)
-        return max(wanted_s - _FRAME_S / 2, 0.0)
+        """The length of the next packet, less half a frame: the first frame is shorter than the others."""
+        wanted_s = min(self._rules.share * self.buffered_s(now_s), self._rules.longest_s)
+        return max(wanted_s - FRAME_S / 2, 0.0)
 
 
 def _seconds(size: int) -> float:

@@ -1,7 +1,7 @@
-"""Tool calls in an answer's text, as Hermes and Qwen write them: `<tool_call>{JSON}</tool_call>`.
+"""Parser of tool calls in an answer's text, as Hermes and Qwen write them: `<tool_call>{JSON}</tool_call>`.
 
-In: text as it comes. Out: plain text as soon as it is sure to be that, and whole calls.
-What only looks like a call (bad JSON, no name) stays text, to the letter. Nothing is executed.
+Plain text passes as soon as it cannot be part of a call. A call with invalid JSON or without a name stays
+text. Nothing is executed.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ AnswerPart = PlainText | CalledTool
 
 
 class ToolCallParser:
-    """One choice's text. `make_id` names each call; calls after the first `most_calls` are left out."""
+    """Parses one choice's text. `make_id` names each call; calls beyond `max_calls` are dropped."""
 
-    def __init__(self, make_id: Callable[[], str], most_calls: int = MAX_TOOL_CALLS) -> None:
+    def __init__(self, make_id: Callable[[], str], max_calls: int = MAX_TOOL_CALLS) -> None:
         self._make_id = make_id
-        self._most_calls = most_calls
+        self._max_calls = max_calls
         self._held = ""
         self._calls = 0
 
@@ -52,40 +52,41 @@ class ToolCallParser:
     def has_called(self) -> bool:
         return self._calls > 0
 
-    def feed(self, text: str) -> list[AnswerPart]:
+    def parse_text(self, text: str) -> list[AnswerPart]:
+        """The parts that are complete with this text."""
         self._held += text
-        return list(self._take())
+        return list(self._complete_parts())
 
-    def finish(self) -> list[AnswerPart]:
-        """What was held back: an unfinished call is text."""
+    def finish_text(self) -> list[AnswerPart]:
+        """The rest. An unfinished call is text."""
         rest, self._held = self._held, ""
         return [PlainText(rest)] if rest and not (self.has_called and rest.isspace()) else []
 
-    def _take(self) -> Iterator[AnswerPart]:
+    def _complete_parts(self) -> Iterator[AnswerPart]:
         while self._held:
             start = self._held.find(OPENING)
             if start < 0:
-                yield from self._take_plain(_sure_chars(self._held))
+                yield from self._plain_part(_plain_chars(self._held))
                 return
-            yield from self._take_plain(len(self._held[:start].rstrip()))
+            yield from self._plain_part(len(self._held[:start].rstrip()))
             start = self._held.find(OPENING)
             end = self._held.find(CLOSING, start)
             if end < 0:
                 return
             written, self._held = self._held[: end + len(CLOSING)], self._held[end + len(CLOSING) :]
-            call = self._read_call(written[start + len(OPENING) : -len(CLOSING)])
+            call = self._call_of(written[start + len(OPENING) : -len(CLOSING)])
             if call is None:
                 yield PlainText(written)
-            elif call.index < self._most_calls:
+            elif call.index < self._max_calls:
                 yield call
 
-    def _take_plain(self, chars: int) -> Iterator[AnswerPart]:
+    def _plain_part(self, chars: int) -> Iterator[AnswerPart]:
         plain, self._held = self._held[:chars], self._held[chars:]
         if plain:
             yield PlainText(plain)
 
-    def _read_call(self, text: str) -> CalledTool | None:
-        call = _read_json(text)
+    def _call_of(self, text: str) -> CalledTool | None:
+        call = _json_of(text)
         if not isinstance(call, dict) or not isinstance(call.get("name"), str):
             return None
         arguments = call.get("arguments", {})
@@ -96,8 +97,8 @@ class ToolCallParser:
         return called
 
 
-def _sure_chars(text: str) -> int:
-    """How much of `text` can be no part of a call, nor the white space before one."""
+def _plain_chars(text: str) -> int:
+    """How many characters of `text` cannot be part of a call, nor of the white space before one."""
     for size in range(min(len(OPENING) - 1, len(text)), 0, -1):
         if text.endswith(OPENING[:size]):
             text = text[:-size]
@@ -105,8 +106,8 @@ def _sure_chars(text: str) -> int:
     return len(text.rstrip())
 
 
-def _read_json(text: str) -> Any:
-    """None for what is not JSON, is nested too deep, or holds half a surrogate pair, which no answer can."""
+def _json_of(text: str) -> Any:
+    """None if the text is not JSON, is nested too deep, or holds half of a surrogate pair."""
     try:
         return from_json(text, allow_inf_nan=False)
     except ValueError:
@@ -114,14 +115,14 @@ def _read_json(text: str) -> Any:
 
 
 class ForcedCallParser(ToolCallParser):
-    """An answer that was held to the schema of one call: the whole text is its JSON."""
+    """Parses an answer that must follow the schema of one call: its whole text is the JSON of that call."""
 
-    def _take(self) -> Iterator[AnswerPart]:
+    def _complete_parts(self) -> Iterator[AnswerPart]:
         return iter(())
 
-    def finish(self) -> list[AnswerPart]:
+    def finish_text(self) -> list[AnswerPart]:
         text, self._held = self._held, ""
-        call = self._read_call(text)
+        call = self._call_of(text)
         return [call] if call else [PlainText(text)] if text else []
 
 

@@ -1,8 +1,7 @@
-"""When each character of an answer's text is said: an estimate from how it sounds and how much text there is.
+"""Estimate of when each character of an answer's text is spoken, from the text and the pauses of its speech.
 
-In: sound and text as they come. Out: samples. Letters share the time in which something is heard, by the
-weights of `spoken_length` at the voice's pace; pauses stand at punctuation marks, as fits best so far (a beam
-of guesses); once the sound is complete, the text is stretched over all of it. Pure.
+Letters share the audible blocks by the weights of `spoken_length`; pauses are matched to punctuation marks by
+a beam search. When text and speech are complete, the text is stretched over all of the speech.
 """
 
 from __future__ import annotations
@@ -18,22 +17,22 @@ from antiphon_server.chat.response.audible_blocks import BLOCK_SAMPLES, AudibleB
 
 _BLOCKS_A_FRAME = SAMPLES_PER_FRAME / BLOCK_SAMPLES
 _DRAWN_OUT = 2.0
-"""Frames by which the last word is longer than its letters say."""
+"""Extra frames of the last word, which is spoken more slowly."""
 
 _GUESSES = 8
 _TRUST = 0.3
-"""How much of a stretch's own pace counts for what follows."""
+"""Weight of a stretch's measured pace in the estimate for what follows."""
 _UNEVEN, _UNEVEN_BLOCKS = 0.12, 8.0
-"""How much a stretch's pace varies (standard deviation of its logarithm), and by how many blocks anyway."""
+"""Standard deviation of the logarithm of a stretch's pace, and in blocks for short stretches."""
 _SKIPPED_MARK, _SKIPPED_STOP = 0.7, 3.0
 _SKIPPED_PAUSE, _SKIPPED_PAUSE_BLOCKS = 1.0, 8.0
 _MARKS_AHEAD, _FARTHEST = 24, 1.0
-"""How many marks may go by without a pause, and the logarithm of a pace that no stretch has."""
+"""The number of marks that one pause is tried at, and the greatest logarithm of a pace ratio."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Mark:
-    """`text`: frames of text before it; `cost`: of no pause at it."""
+    """A punctuation mark. `text`: frames of text before it; `cost`: of no pause at it."""
 
     text: float
     cost: float
@@ -41,109 +40,109 @@ class _Mark:
 
 @dataclass(frozen=True, slots=True)
 class _Guess:
-    """An anchor: so much text (frames at a pace of 1) is said in so many heard blocks; and those `before` it.
+    """A hypothesis of the beam: `text` (frames at pace 1) takes `audible` blocks; `before`: earlier anchors.
 
-    `pace`: of what follows. The least cost is the likeliest.
+    `pace`: of what follows. The lowest cost is the most likely.
     """
 
     text: float
-    heard: float
+    audible: float
     pace: float
     cost: float = 0.0
     before: _Guess | None = None
 
     def anchors(self) -> list[tuple[float, float]]:
-        """All, from the beginning on."""
+        """All (text, audible) pairs, in order."""
         found: list[tuple[float, float]] = []
         at: _Guess | None = self
         while at is not None:
-            found.append((at.text, at.heard))
+            found.append((at.text, at.audible))
             at = at.before
         return found[::-1]
 
-    def ended(self, text: float, heard: float) -> _Guess:
-        """The same, stretched over the whole text and sound."""
-        if text <= self.text or heard <= self.heard:
+    def ended(self, text: float, audible: float) -> _Guess:
+        """The same hypothesis, stretched over the whole text and speech."""
+        if text <= self.text or audible <= self.audible:
             return replace(self, cost=self.cost + _SKIPPED_STOP)
-        own, cost = self._stretch(text, heard)
-        return _Guess(text, heard, own, self.cost + cost, self)
+        own, cost = self._stretch(text, audible)
+        return _Guess(text, audible, own, self.cost + cost, self)
 
     def paused(self, pause: Pause, marks: list[_Mark]) -> Iterator[_Guess]:
-        """What it may become behind a pause: at none of the marks, or at one of those that are near."""
+        """The hypotheses after a pause: it belongs to no mark, or to one of the marks near it."""
         yield replace(self, cost=self.cost + _SKIPPED_PAUSE + pause.blocks / _SKIPPED_PAUSE_BLOCKS)
         passed = 0.0
         first = bisect_right(marks, self.text, key=lambda mark: mark.text)
         for mark in marks[first : first + _MARKS_AHEAD]:
-            own, cost = self._stretch(mark.text, pause.heard)
+            own, cost = self._stretch(mark.text, pause.audible)
             if own < self.pace * math.exp(-_FARTHEST):
                 return
             if own < self.pace * math.exp(_FARTHEST):
                 pace = self.pace + _TRUST * (own - self.pace)
-                yield _Guess(mark.text, pause.heard, pace, self.cost + passed + cost, self)
+                yield _Guess(mark.text, pause.audible, pace, self.cost + passed + cost, self)
             passed += mark.cost
 
-    def _stretch(self, text: float, heard: float) -> tuple[float, float]:
-        """The pace since this anchor, and how unlikely that is."""
-        blocks = max(heard - self.heard, 1.0)
+    def _stretch(self, text: float, audible: float) -> tuple[float, float]:
+        """The pace since this anchor, and its cost."""
+        blocks = max(audible - self.audible, 1.0)
         own = blocks / (text - self.text) / _BLOCKS_A_FRAME
         uneven = math.hypot(_UNEVEN, _UNEVEN_BLOCKS / blocks)
         return own, (math.log(own / self.pace) / uneven) ** 2 / 2
 
 
 class WordClock:
-    """One spoken answer."""
+    """The clock of one spoken answer."""
 
     def __init__(self) -> None:
         self._blocks = AudibleBlocks()
-        self._said: list[float] = [0.0]
+        self._spoken: list[float] = [0.0]
         self._marks: list[_Mark] = []
         self._last = ""
         self._guesses = [_Guess(0.0, 0.0, pace=1.0)]
         self._anchors = [(0.0, 0.0)]
 
-    def begin(self, pace: float) -> None:
-        """The sound begins. `pace`: of its voice, see `VoicePace`."""
+    def start_speech(self, pace: float) -> None:
+        """`pace`: of the voice, see `VoicePace`."""
         self._guesses = [_Guess(0.0, 0.0, pace)]
 
     def add_text(self, text: str) -> None:
         for character in text:
             if character in PAUSE_MARKS:
-                self._mark(_SKIPPED_STOP if character in SENTENCE_MARKS else _SKIPPED_MARK)
-            self._said.append(self._said[-1] + letter_weight(character, self._last))
+                self._add_mark(_SKIPPED_STOP if character in SENTENCE_MARKS else _SKIPPED_MARK)
+            self._spoken.append(self._spoken[-1] + letter_weight(character, self._last))
             self._last = character
 
-    def add_sound(self, pcm: bytes) -> None:
-        for pause in self._blocks.add(pcm):
+    def add_speech(self, pcm: bytes) -> None:
+        for pause in self._blocks.add_pcm(pcm):
             found = [after for guess in self._guesses for after in guess.paused(pause, self._marks)]
             self._guesses = sorted(found, key=lambda guess: guess.cost)[:_GUESSES]
             self._anchors = self._guesses[0].anchors()
 
     def complete(self) -> None:
-        """Text and sound are complete, and belong together."""
-        whole = self._said[-1] + _DRAWN_OUT
-        ended = [guess.ended(whole, len(self._blocks.places)) for guess in self._guesses]
+        """Text and speech are complete and belong together."""
+        whole = self._spoken[-1] + _DRAWN_OUT
+        ended = [guess.ended(whole, len(self._blocks.indices)) for guess in self._guesses]
         self._guesses = [min(ended, key=lambda guess: guess.cost)]
         self._anchors = self._guesses[0].anchors()
 
     @property
     def end(self) -> int:
-        """The sample behind all that has been heard so far."""
-        return self._sample_behind(len(self._blocks.places))
+        """The sample after the last audible block so far."""
+        return self._sample_behind(len(self._blocks.indices))
 
     def begin_of(self, char: int) -> int | None:
-        """The sample where the character is begun; None where the sound does not go so far."""
-        heard, places = self._heard_before(char), self._blocks.places
-        part, block = math.modf(heard)
-        return int((places[int(block)] + part) * BLOCK_SAMPLES) if block < len(places) else None
+        """The sample where a character begins; None if the speech does not reach it yet."""
+        audible, indices = self._audible_before(char), self._blocks.indices
+        part, block = math.modf(audible)
+        return int((indices[int(block)] + part) * BLOCK_SAMPLES) if block < len(indices) else None
 
     def end_of(self, char: int) -> int | None:
-        """The sample where all that stands before `char` is said; None where the sound does not go so far."""
-        heard = self._heard_before(char)
-        return self._sample_behind(heard) if heard <= len(self._blocks.places) else None
+        """The sample where all text before `char` is spoken; None if the speech does not reach it yet."""
+        audible = self._audible_before(char)
+        return self._sample_behind(audible) if audible <= len(self._blocks.indices) else None
 
-    def _heard_before(self, char: int) -> float:
-        """How many heard blocks all that stands before the character takes."""
-        text = self._said[min(char, len(self._said) - 1)]
+    def _audible_before(self, char: int) -> float:
+        """The number of audible blocks that all text before a character takes."""
+        text = self._spoken[min(char, len(self._spoken) - 1)]
         behind = bisect_right(self._anchors, text, key=lambda anchor: anchor[0])
         before = self._anchors[max(behind - 1, 0)]
         if behind == len(self._anchors):
@@ -151,13 +150,13 @@ class WordClock:
         after = self._anchors[behind]
         return before[1] + (text - before[0]) / (after[0] - before[0]) * (after[1] - before[1])
 
-    def _sample_behind(self, heard: float) -> int:
-        block = math.ceil(heard) - 1
-        return int((self._blocks.places[block] + heard - block) * BLOCK_SAMPLES) if heard else 0
+    def _sample_behind(self, audible: float) -> int:
+        block = math.ceil(audible) - 1
+        return int((self._blocks.indices[block] + audible - block) * BLOCK_SAMPLES) if audible else 0
 
-    def _mark(self, cost: float) -> None:
-        """Marks that follow each other are one; one before all words is none."""
-        text = self._said[-1]
+    def _add_mark(self, cost: float) -> None:
+        """Adds a mark. Consecutive marks count as one, and a mark before the first word does not count."""
+        text = self._spoken[-1]
         if self._marks and self._marks[-1].text == text:
             self._marks[-1] = _Mark(text, max(cost, self._marks[-1].cost))
         elif text:

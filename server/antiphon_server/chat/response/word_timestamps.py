@@ -1,7 +1,6 @@
-"""A streamed answer's text beside its sound: text that waits for it, and words with their times behind it.
+"""Text and word timestamps of a streamed answer, in step with the audio that has been sent.
 
-In: the turn's events, and how far the sound has gone out. Out: which events are to be written now, and which
-words. Without a wish for either, every event goes out as it comes and nothing is kept.
+If the request asks for neither, text passes through at once and nothing is kept.
 """
 
 from __future__ import annotations
@@ -11,57 +10,72 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
-from antiphon_executor.interface.events import OmniEvent, SpeechEnded, TextDelta, TextEnded
+from antiphon_executor.interface.events import SpeechDelta, SpeechEnded, TextDelta, TextEnded
 from antiphon_server.chat.request_spec import AnswerForm
 from antiphon_server.chat.response.alignment import Alignment, TimedWord
 
+TextEvent = TextDelta | TextEnded
+
 
 class WordTimestamps:
-    """Of one answer. `see` every event; `before` a packet of sound goes out, and `behind` it."""
+    """One answer's. Call `due_text` before a packet of audio is written and `due_words` after it."""
 
     def __init__(self, form: AnswerForm) -> None:
-        self._times = form.speaks and form.timestamps is not None
-        self._waits = form.speaks and form.transcript_timing == "as_spoken"
-        self._alignment = Alignment()
-        self._held: deque[tuple[int, TextDelta | TextEnded]] = deque()
+        self._times_words = form.speaks and form.timestamps is not None
+        self._holds_text = form.speaks and form.transcript_timing == "as_spoken"
+        self._alignment = Alignment() if self._times_words or self._holds_text else None
+        self._held: deque[tuple[int, TextEvent]] = deque()
         self._chars = 0
-        self._speech_over = False
+        self._speech_ended = False
 
-    def see(self, event: OmniEvent) -> list[OmniEvent]:
-        """What is to be written now: the event, unless it is text that waits."""
-        if not (self._times or self._waits):
-            return [event]
-        self._alignment.see(event)
-        self._speech_over |= isinstance(event, SpeechEnded)
-        if not self._waits or self._speech_over:
-            return [event]
-        if isinstance(event, TextDelta):
-            self._hold(event)
-        elif isinstance(event, TextEnded):
-            self._held.append((max(self._chars - 1, 0), event))
-        else:
-            return [event]
-        return []
-
-    def before(self, samples: int) -> list[OmniEvent]:
-        """Text that the first `samples` of the sound say; all that waits, once the sound is complete."""
-        due: list[OmniEvent] = []
-        while self._held and (self._speech_over or self._alignment.is_said(self._held[0][0], samples)):
-            due.append(self._held.popleft()[1])
-        return due
-
-    def behind(self, samples: int) -> list[TimedWord]:
-        """Words that end within the first `samples` of the sound, each once."""
-        return self._alignment.words(samples) if self._times else []
-
-    def _hold(self, delta: TextDelta) -> None:
+    def add_text(self, delta: TextDelta) -> list[TextEvent]:
+        """The text to write now: none if it waits for its speech."""
+        if self._alignment is not None:
+            self._alignment.add_text(delta)
+        if not self._holds_text or self._speech_ended:
+            return [delta]
         for piece in _by_token(delta, self._chars):
             self._held.append((self._chars if piece.text else max(self._chars - 1, 0), piece))
             self._chars += len(piece.text)
+        return []
+
+    def end_text(self, end: TextEnded) -> list[TextEvent]:
+        """As `add_text`, for the end of the text."""
+        if self._alignment is not None:
+            self._alignment.end_text()
+        if not self._holds_text or self._speech_ended:
+            return [end]
+        self._held.append((max(self._chars - 1, 0), end))
+        return []
+
+    def add_speech(self, delta: SpeechDelta) -> None:
+        if self._alignment is not None:
+            self._alignment.add_speech(delta)
+
+    def end_speech(self, end: SpeechEnded) -> None:
+        self._speech_ended = True
+        if self._alignment is not None:
+            self._alignment.end_speech(end.finish_reason)
+
+    def due_text(self, samples: int) -> list[TextEvent]:
+        """Held text that the first `samples` of the speech reach; all of it once the speech has ended."""
+        due: list[TextEvent] = []
+        while self._held and (self._speech_ended or self._is_spoken(self._held[0][0], samples)):
+            due.append(self._held.popleft()[1])
+        return due
+
+    def due_words(self, samples: int) -> list[TimedWord]:
+        """Words that end within the first `samples` of the speech, each once."""
+        if self._alignment is None or not self._times_words:
+            return []
+        return self._alignment.timed_words(samples)
+
+    def _is_spoken(self, char: int, samples: int) -> bool:
+        return self._alignment is not None and self._alignment.is_spoken(char, samples)
 
 
 def _by_token(delta: TextDelta, before: int) -> Iterator[TextDelta]:
-    """A delta that came late, and brings several tokens, as one delta each. `before`: characters so far."""
+    """A delta of several tokens as one delta per token. `before`: characters of the text before it."""
     if len(delta.spoken_ends) < 2 or delta.logprobs:
         yield delta
         return

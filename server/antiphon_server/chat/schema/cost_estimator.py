@@ -63,7 +63,7 @@ class SchemaCostEstimator:
     async def close(self) -> None:
         await self._process.close()
 
-    async def price(self, schema: str, owner: str, param: str, cost: PreparationCost) -> float:
+    async def estimate(self, schema: str, owner: str, param: str, cost: PreparationCost) -> float:
         """Seconds of the engine's time. Raises BadRequest, naming `param`, for what cannot be compiled."""
         # With the key in the name, how fast an answer comes tells nothing of what other keys have asked.
         name = hashlib.sha256(f"{owner}\0{schema}".encode()).digest()
@@ -82,7 +82,7 @@ class SchemaCostEstimator:
         return verdict.compile_s
 
     @asynccontextmanager
-    async def compiling(self, owner: str, seconds: float) -> AsyncIterator[Callable[[], None]]:
+    async def compile_slot(self, owner: str, seconds: float) -> AsyncIterator[Callable[[], None]]:
         """A place at the engine's compiler until the callable is called, or the block ends."""
         if seconds < _DEAR_S:
             yield lambda: None

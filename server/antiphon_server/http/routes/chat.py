@@ -1,7 +1,4 @@
-"""`POST /v1/chat/completions`.
-
-In: the body. Out: a `ChatResponse`, which runs the turn. Nothing is decided here.
-"""
+"""`POST /v1/chat/completions`: parses the body, and answers with a `ChatResponse` that runs the request."""
 
 from __future__ import annotations
 
@@ -69,9 +66,9 @@ async def create_chat_completion(request: Request) -> Response:
     spec = build_request_spec(parsed, service, served_name(service), salt)
     mark("planned")
     rates = partial(service.admission.rates.headers, salt or "")
-    held: BufferedBody = request.scope["state"][BUFFERED_BODY]
-    turn = run_request(spec, service, held.release, request.state.arrived_s)
-    return ChatResponse(spec.head, spec.form, turn, service, rates)
+    buffered: BufferedBody = request.scope["state"][BUFFERED_BODY]
+    running = run_request(spec, service, buffered.release, request.state.arrived_s)
+    return ChatResponse(spec.head, spec.form.stream, running, service, rates)
 
 
 def _salt_of(request: Request, service: Service) -> str | None:

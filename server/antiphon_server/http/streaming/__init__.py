@@ -1,1 +1,4 @@
-"""Events of a request → an HTTP response, whole or as server-sent events."""
+"""Chat answers as HTTP responses, whole or as server-sent events.
+
+In: a running request of `chat`. Out: ASGI messages.
+"""

@@ -1,8 +1,4 @@
-"""Server-sent events over ASGI.
-
-In: JSON. Out: `data:` frames, comments, the end. Nothing is buffered here; a client that takes nothing is
-given up by `access.py`, whose `send` then raises.
-"""
+"""Server-sent events over ASGI, without any buffer. `middleware` gives up clients that stop reading."""
 
 from __future__ import annotations
 
@@ -20,28 +16,28 @@ HEADERS = (
 
 
 def frame(json: bytes) -> bytes:
-    """One event. `json` has no line breaks: JSON escapes them."""
+    """One event. `json` contains no line breaks, because JSON escapes them."""
     return b"data: " + json + b"\n\n"
 
 
-class EventStream:
-    """The response's body. `start`, then `send` as often as needed, then `end`, once."""
+class SseResponse:
+    """One response: `start_response`, then `send_data` any number of times, then `end_response`."""
 
-    def __init__(self, send: Send, more: Callable[[], Mapping[str, str]] = dict) -> None:
-        """`more`: asked for headers when the response starts; names in lower case."""
+    def __init__(self, send: Send, extra_headers: Callable[[], Mapping[str, str]] = dict) -> None:
+        """`extra_headers`: called when the response starts; names in lower case."""
         self._send = send
-        self._more = more
+        self._extra_headers = extra_headers
         self.started = False
 
-    async def start(self) -> None:
+    async def start_response(self) -> None:
         self.started = True
-        more = [(name.encode(), value.encode()) for name, value in self._more().items()]
-        await self._send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *more]})
+        extra = [(name.encode(), value.encode()) for name, value in self._extra_headers().items()]
+        await self._send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *extra]})
 
-    async def send(self, data: bytes) -> None:
+    async def send_data(self, data: bytes) -> None:
         if data:
             await self._send({"type": "http.response.body", "body": data, "more_body": True})
 
-    async def end(self, data: bytes = DONE) -> None:
-        """The last bytes; the response is complete after them."""
+    async def end_response(self, data: bytes = DONE) -> None:
+        """Sends the last bytes and completes the response."""
         await self._send({"type": "http.response.body", "body": data, "more_body": False})

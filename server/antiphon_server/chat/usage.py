@@ -1,36 +1,36 @@
-"""What a turn has cost so far, in tokens.
-
-In: the turn's events. Out: OpenAI's `usage`, right at any moment, also when the turn is stopped early.
-Speech counts one token a frame, exactly 12.5 a second of what was sent. (DashScope bills a started second as
-a whole one; we report what was made and leave rounding to whoever bills.)
-"""
+"""The usage of one request so far, in tokens."""
 
 from __future__ import annotations
 
-from antiphon_executor.interface.events import OmniEvent, PromptCounted, SpeechDelta, TextDelta
+from antiphon_executor.interface.events import PromptCounted
 from antiphon_server.openai_api.response import CompletionTokensDetails, PromptTokensDetails, Usage
 
 _NOTHING = PromptCounted(text=0, audio=0, image=0, video=0, cached=0)
 
 
 class UsageMeter:
-    """Counts one turn. Text of all choices counts; the prompt counts once."""
+    """Counts one request: the prompt once, the text of all choices, and one token for each frame of speech.
+
+    A second of speech is exactly 12.5 frames. DashScope bills a started second as a whole one; rounding is
+    left to the biller.
+    """
 
     def __init__(self) -> None:
         self._prompt = _NOTHING
         self._text_tokens = 0
         self._speech_frames = 0
 
-    def see(self, event: OmniEvent) -> None:
-        match event:
-            case PromptCounted():
-                self._prompt = event
-            case TextDelta():
-                self._text_tokens += event.tokens
-            case SpeechDelta():
-                self._speech_frames += event.frames
+    def count_prompt(self, prompt: PromptCounted) -> None:
+        self._prompt = prompt
 
-    def read(self) -> Usage:
+    def count_text(self, tokens: int) -> None:
+        self._text_tokens += tokens
+
+    def count_speech(self, frames: int) -> None:
+        self._speech_frames += frames
+
+    def usage(self) -> Usage:
+        """OpenAI's `usage`. It is right at any moment, also if the request is aborted."""
         prompt = self._prompt
         completion = self._text_tokens + self._speech_frames
         return Usage(
