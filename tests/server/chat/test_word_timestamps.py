@@ -80,7 +80,7 @@ def test_speech_that_ends_early_lets_the_text_go_and_what_follows_too() -> None:
     due(shown, ONE)
     due(shown, TWO)
     end = SpeechEnded("length", 0)
-    assert due(shown, end) == [end]
+    assert due(shown, end) == []
     assert shown.due_text(0) == [ONE, TWO]
     assert due(shown, LAST) == [LAST]
 
