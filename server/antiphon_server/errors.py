@@ -1,20 +1,4 @@
-"""The errors a client can see, raised where they are known and turned into HTTP in one place (`app.py`).
-
-ApiError
-├── BadRequest       400  the request is wrong; `param` names the part, the message says what to change
-├── Unauthorized     401
-├── Forbidden        403  from a browser page or under a host name that this server does not serve
-├── NotFound         404
-├── MethodNotAllowed 405
-├── RequestTimeout          408  the request did not arrive in time
-├── PayloadTooLarge  413
-├── UnsupportedMediaType    415  the body's type or encoding is not one that the route reads
-├── HeadersTooLarge     431
-├── Overloaded       429  no room now; carries Retry-After
-│   └── RateExceeded 429  this key has used what it may use a minute
-├── Unavailable      503  not ready, draining or a stage is dead; carries Retry-After
-└── InternalError      500  our fault; the details stand in the log under the request id
-"""
+"""The errors that a client can see, raised anywhere and rendered in `http.error_response`."""
 
 from __future__ import annotations
 
@@ -27,7 +11,23 @@ _NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class ApiError(Exception):
-    """Base of all. The body is OpenAI's: `{"error": {message, type, param, code}}`, and a `hint` at times."""
+    """Base of all. The body is OpenAI's: `{"error": {message, type, param, code}}`, sometimes with a `hint`.
+
+    ApiError
+    ├── BadRequest           400  the request is invalid: `param` and the message say what to change
+    ├── Unauthorized         401
+    ├── Forbidden            403  a page's origin or a host name that the server does not accept
+    ├── NotFound             404
+    ├── MethodNotAllowed     405
+    ├── RequestTimeout       408  the request did not arrive in time
+    ├── PayloadTooLarge      413
+    ├── UnsupportedMediaType 415  the route does not read this type or encoding of a body
+    ├── HeadersTooLarge      431
+    ├── Overloaded           429  no capacity now; carries Retry-After
+    │   └── RateExceeded     429  this key has used its quota per minute
+    ├── Unavailable          503  not ready, draining or a stage is dead; carries Retry-After
+    └── InternalError        500  our fault; the log has the details under the request id
+    """
 
     status: ClassVar[int] = 500
     type: ClassVar[str] = "server_error"
@@ -135,7 +135,7 @@ class Unavailable(ApiError):
 
 
 class InternalError(ApiError):
-    """Never carries details: no paths, addresses or library messages reach a client."""
+    """It carries no details: no path, address or library message reaches a client."""
 
 
 def is_out_of_descriptors(error: BaseException | None) -> bool:

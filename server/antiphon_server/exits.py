@@ -1,4 +1,4 @@
-"""How the process ends: its exit codes, and the one-line error of a start that cannot succeed."""
+"""The exit codes of the process, and the one-line error of a start that cannot succeed."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ class ExitCode(IntEnum):
 
 
 MEANING: dict[ExitCode, str] = {
-    ExitCode.OK: "done; after SIGTERM: every answer was finished",
+    ExitCode.OK: "success; after SIGTERM: all requests were finished",
     ExitCode.FAULT: "an unexpected error",
-    ExitCode.USAGE: "the command line is wrong",
-    ExitCode.BAD_CONFIG: "a setting is wrong",
+    ExitCode.USAGE: "the command line is invalid",
+    ExitCode.BAD_CONFIG: "a setting is invalid",
     ExitCode.WRONG_PYTHON: "this Python is too old",
-    ExitCode.INSECURE: "an address that others can reach needs an API key, or --insecure",
-    ExitCode.PORT_BUSY: "the port is taken",
-    ExitCode.NO_MODEL: "there is no such model folder",
-    ExitCode.NOT_A_CHECKPOINT: "the folder holds no usable checkpoint",
+    ExitCode.INSECURE: "a public address without an API key or --insecure",
+    ExitCode.PORT_BUSY: "the port is in use",
+    ExitCode.NO_MODEL: "the model folder does not exist",
+    ExitCode.NOT_A_CHECKPOINT: "the folder does not hold a usable checkpoint",
     ExitCode.UNSUPPORTED_MODEL: "the model's architecture is not supported",
     ExitCode.NO_SPACE: "too little disk space",
     ExitCode.NO_FFMPEG: "ffmpeg is missing",
     ExitCode.ENGINE_FAILED: "the engine did not start",
-    ExitCode.ENGINE_DIED: "a stage of the engine died while serving",
-    ExitCode.UNFINISHED: "stopped before every answer was finished",
+    ExitCode.ENGINE_DIED: "a stage of the engine stopped while serving",
+    ExitCode.UNFINISHED: "stopped before all requests were finished",
     ExitCode.WEAK_SANDBOX: "media decoders cannot be confined on this machine",
 }
 
 
 class StartupError(Exception):
-    """Why nothing can be started. `hint` says what to do about it."""
+    """The server cannot start. `hint`: what to do about it."""
 
     def __init__(self, code: ExitCode, message: str, hint: str | None = None) -> None:
         super().__init__(message)
@@ -66,13 +66,13 @@ class StartupError(Exception):
 
 
 def print_error(error: StartupError, err: TextIO | None = None) -> ExitCode:
-    """Say it on `err`, standard error by default; the exit code is the error's."""
+    """Print it to `err` (standard error by default) and return its exit code."""
     print(f"antiphon: {error}", file=err or sys.stderr, flush=True)
     return error.code
 
 
 def force_exit_after(seconds: float, code: int) -> None:
-    """End the process with `code` after `seconds`, should a thread or an exit handler hold it up."""
+    """End the process with `code` after `seconds` if a thread or an exit handler still blocks it."""
     timer = threading.Timer(seconds, os._exit, (code,))
     timer.daemon = True
     timer.start()

@@ -1,4 +1,4 @@
-"""The version, apart from the package: a decoder process starts for every media item and need not read it."""
+"""The installed version, in a module of its own: decoder processes start often and do not need it."""
 
 from importlib.metadata import PackageNotFoundError, version
 

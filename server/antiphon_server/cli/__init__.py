@@ -1,4 +1,4 @@
-"""The command `antiphon` and its subcommands: `serve`, `plan`, `doctor`, `config`, `tiny`, `bench`.
+"""The command `antiphon`; each subcommand is a module of this package with `make_parser` and `run`.
 
-In: the command line. Out: an exit code. Each subcommand imports only what it needs. May import everything.
+In: the command line. Out: text and an exit code. May import every other package, and only when it is needed.
 """

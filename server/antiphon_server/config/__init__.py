@@ -1,4 +1,5 @@
-"""The settings of one server: one frozen tree, its sources (flags, environment, YAML, tiers), defaults.
+"""The settings of one server: one frozen tree, its sources (flags, environment, YAML, tiers) and its defaults.
 
-Imports the policies of `media`, `admission`, `openai_api` and the engine's interface: they are its parts.
+In: the command line and the environment. Out: `Settings` and the origin of each value. May import the packages
+whose policies are part of the tree: `media`, `admission`, `openai_api` and the engine's interface.
 """

@@ -1,4 +1,4 @@
-"""Addresses to listen on."""
+"""Which addresses only this machine can reach."""
 
 from __future__ import annotations
 

@@ -1,9 +1,4 @@
-"""The settings of one server: one frozen tree, and where each of its values came from.
-
-In: flags, `ANTIPHON_*` variables and a YAML file, in that order of rank; below them a tier, and the defaults.
-Out: `Loaded`, that is `Settings` with an origin for every value that is not a default.
-It never prints a key: keys are `SecretStr`, and no error message carries the value that was refused.
-"""
+"""The settings of one server as one frozen tree. `sources.load` fills it and records each value's origin."""
 
 from __future__ import annotations
 
@@ -25,7 +20,7 @@ Dialect = Literal["openai", "dashscope", "union"]
 
 def _origin(text: str) -> str:
     if text != "*" and not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^\s/,@A-Z]+", text):
-        raise ValueError("an origin is http://host or http://host:port in small letters, without a path")
+        raise ValueError("an origin is http://host or http://host:port in lower case, without a path")
     return text
 
 
@@ -37,115 +32,124 @@ class _Frozen(BaseModel):
 
 
 class Limits(_Frozen):
-    """What a client may send, and how much work may wait."""
+    """Limits on what a client may send and on how much work may wait."""
 
-    url_bytes: int = Field(8 << 10, ge=256, description="Longest request target.")
-    header_bytes: int = Field(32 << 10, ge=1024, description="All headers of a request together.")
+    url_bytes: int = Field(8 << 10, ge=256, description="Longest request target (path and query), in bytes.")
+    header_bytes: int = Field(32 << 10, ge=1024, description="Size of all headers of a request together.")
     connections: int = Field(
-        0, ge=0, description="Open connections; 0 allows what the limit of open files does, at most 8192."
+        0, ge=0, description="Open connections; 0: half of the open-file limit, at most 8192."
     )
     connections_per_address: int = Field(
-        0, ge=0, description="Open connections of one address (IPv6: /64 network); 0 is half of all."
+        0, ge=0, description="Open connections per client address (IPv6: per /64 network); 0: half of all."
     )
     body_bytes: int = Field(96 * MiB, ge=1024, description="Largest request body, media included.")
     bodies_in_flight_bytes: int = Field(
         1024 * MiB,
         ge=1024,
-        description="All bodies, each from its first byte until its media are decoded. Parsing one takes as "
-        "much memory again.",
+        description="Bodies of all requests together, each from its first byte until its media are "
+        "decoded. Parsing a body takes as much memory again.",
     )
-    json_depth: int = Field(64, ge=4, le=128, description="Nesting of a JSON body.")
-    json_nodes: int = Field(100_000, ge=100, description="Brackets, commas and strings of a JSON body.")
-    queued_turns: int = Field(64, ge=0, description="Turns that may wait for a slot, text and speech each.")
-    turns_per_key: int = Field(0, ge=0, description="Of one API key, running at once; 0 is no limit.")
+    json_depth: int = Field(64, ge=4, le=128, description="Nesting depth of a JSON body.")
+    json_nodes: int = Field(100_000, ge=100, description="Brackets, commas and strings in a JSON body.")
+    queued_turns: int = Field(
+        64, ge=0, description="Requests that may wait for a slot, counted separately for text and speech."
+    )
+    turns_per_key: int = Field(0, ge=0, description="Requests that one API key may run at once; 0: no limit.")
     tokens_per_minute: int = Field(
-        0, ge=0, description="Of one API key, as `usage` counts them; 0 is no limit."
+        0, ge=0, description="Tokens per API key, as `usage` counts them; 0: no limit."
     )
     audio_seconds_per_minute: float = Field(
-        0, ge=0, description="Of one API key, of sound heard and spoken; 0 is no limit."
+        0, ge=0, description="Audio input and output per API key; 0: no limit."
     )
     real_time: bool = Field(
         True,
-        description="Further streams that somebody listens to start only while the Talker keeps up with all.",
+        description="Admit a live stream only while the Talker keeps up with all live streams.",
     )
     answer_tokens: int = Field(
-        1024, ge=1, description="Of an answer, so much cache is kept free at its start; more as it grows."
+        1024,
+        ge=1,
+        description="Answer tokens for which KV cache is reserved at the start; more as it grows.",
     )
     answer_speech_s: float = Field(
-        60, gt=0, description="Of a spoken answer, so much of the Talker's cache is kept free at its start."
+        60, gt=0, description="Seconds of speech for which Talker cache is reserved at the start."
     )
     prefill_s: float = Field(
         30,
         ge=0,
-        description="All prompts not read yet may take this long together, at the measured rate; 0 is no "
-        "limit.",
+        description="Longest prefill of all waiting prompts together, by the measured rate; 0: no limit.",
     )
     queued_prompt_tokens: int = Field(
-        2_000_000, ge=0, description="Tokens of all prompts not read yet; 0 is no limit."
+        2_000_000, ge=0, description="Tokens of all prompts that wait for prefill; 0: no limit."
     )
     queued_media_seconds: float = Field(
-        3600, ge=0, description="Audio and video of all waiting turns together."
+        3600, ge=0, description="Audio and video of all waiting requests together, in seconds."
     )
     media_bytes: int = Field(
-        4096 * MiB, ge=1 << 20, description="Decoded media of all turns together, waiting and running."
+        4096 * MiB, ge=1 << 20, description="Decoded media of all requests together, waiting and running."
     )
     free_disk_bytes: int = Field(
-        256 * MiB, ge=0, description="Refuse to start with less in the temporary folder."
+        256 * MiB, ge=0, description="Free space in the temporary folder that the server requires to start."
     )
 
 
 class Timeouts(_Frozen):
-    """Seconds, on the monotonic clock."""
+    """Time limits in seconds, on the monotonic clock."""
 
-    headers_s: float = Field(10, gt=0, description="For a request's headers to arrive.")
-    body_s: float = Field(120, gt=0, description="For a request's body to arrive.")
-    body_idle_s: float = Field(20, gt=0, description="Between two pieces of a body.")
-    keep_alive_s: int = Field(75, ge=1, description="An idle connection is closed after this long.")
-    queue_s: float = Field(30, gt=0, description="A turn that waits longer is refused (503).")
+    headers_s: float = Field(10, gt=0, description="Time for a request's headers to arrive.")
+    body_s: float = Field(120, gt=0, description="Time for a request's body to arrive.")
+    body_idle_s: float = Field(20, gt=0, description="Time between two parts of a body.")
+    keep_alive_s: int = Field(75, ge=1, description="Time after which an idle connection is closed.")
+    queue_s: float = Field(30, gt=0, description="Time after which a waiting request is rejected with 503.")
     stalled_client_s: float = Field(
-        30, gt=0, description="A client that reads nothing for this long is dropped."
+        30, gt=0, description="Time after which a client that reads nothing is disconnected."
     )
     drain_grace_s: float = Field(
-        0, ge=0, description="After SIGTERM, keep accepting for this long, not ready."
+        0, ge=0, description="After SIGTERM, accept requests for this long while /readyz answers 503."
     )
-    drain_s: float = Field(120, ge=0, description="After SIGTERM, running answers get this long to finish.")
+    drain_s: float = Field(120, ge=0, description="After SIGTERM, time for running requests to finish.")
 
 
 class ServerSettings(_Frozen):
-    """The HTTP side."""
+    """Settings of the HTTP server."""
 
     host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Address to listen on.")
-    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 takes a free one.")
+    port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 picks a free one.")
     api_key_file: Path | None = Field(
-        None, description="One key a line; lines that start with # are skipped."
+        None, description="File of API keys, one per line; lines that start with # are comments."
     )
     api_keys: tuple[SecretStr, ...] = Field(
-        (), description="From ANTIPHON_API_KEY or the file, never from flags."
+        (), description="API keys, from ANTIPHON_API_KEY or the key file, never from flags."
     )
-    insecure: bool = Field(False, description="Serve without a key on an address that others can reach.")
+    insecure: bool = Field(
+        False, description="Serve without a key on an address that other machines can reach."
+    )
     allowed_origins: tuple[Origin, ...] = Field(
-        (), max_length=256, description="Web pages' origins that may use the server (CORS); * with keys only."
+        (),
+        max_length=256,
+        description="Origins of web pages that may use the server (CORS); * requires an API key.",
     )
-    dialect: Dialect = Field("openai", description="How speech is streamed to clients that do not say.")
-    root_path: str = Field("", max_length=255, description="Path prefix that a proxy strips.")
+    dialect: Dialect = Field(
+        "openai", description="Format of streamed speech if the request does not name one."
+    )
+    root_path: str = Field("", max_length=255, description="Path prefix that a reverse proxy strips.")
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
 
 
 class LogSettings(_Frozen):
-    """What is written about the server's work. Prompts and media never are."""
+    """What is logged. Prompts and media never are."""
 
     level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least to be written."
+        "info", description="Lowest level that is logged."
     )
     format: Literal["auto", "json", "plain"] = Field(
-        "auto", description="auto: plain on a terminal, else JSON."
+        "auto", description="auto: plain on a terminal, otherwise JSON."
     )
     exception_messages: bool = Field(
-        False, description="Log what exceptions say; it may quote a client's words."
+        False, description="Log messages of exceptions and libraries; they may quote requests."
     )
     milestones: bool = Field(
-        False, description="Log for each answer when it came how far, to its first sound and its end."
+        False, description="Log a trace of each request: when it reached each stage up to its end."
     )
 
 
@@ -156,9 +160,7 @@ class Settings(BaseSettings):
         frozen=True, extra="forbid", env_prefix="ANTIPHON_", env_nested_delimiter="__", case_sensitive=False
     )
 
-    tier: Tier | None = Field(
-        None, description="plus, flash, light or nano: engine settings for one kind of machine."
-    )
+    tier: Tier | None = Field(None, description="Preset of engine settings for one kind of machine.")
     server: ServerSettings = ServerSettings()
     chat: ChatPolicy = ChatPolicy()
     media: MediaPolicy = MediaPolicy()
@@ -169,5 +171,5 @@ class Settings(BaseSettings):
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """A `Settings` is what it was given: `sources.load` reads the environment and keeps the origins."""
+        """Only explicit values: `sources.load` reads the environment and records the origins."""
         return (init_settings,)

@@ -33,7 +33,7 @@ _KEY_SHAPE = re.compile(r"[\x21-\x7e]{1,512}")
 
 
 class ConfigError(StartupError):
-    """The settings are wrong."""
+    """A setting is invalid, or a source cannot be read."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(ExitCode.BAD_CONFIG, message, hint)
@@ -41,7 +41,7 @@ class ConfigError(StartupError):
 
 @dataclass(frozen=True, slots=True)
 class LoadedSettings:
-    """`origins`: for each dotted name that is not a default, where its value came from."""
+    """`origins`: the source of each value that is not a default, by dotted name."""
 
     settings: Settings
     origins: Mapping[str, str]
@@ -55,7 +55,7 @@ class _Layer:
 
 class _Environment(EnvSettingsSource):
     def decode_complex_value(self, field_name: str, field: Any, value: Any) -> Any:
-        """A list may be given as JSON or as words with commas between them."""
+        """A list may be given as JSON or separated by commas."""
         try:
             return super().decode_complex_value(field_name, field, value)
         except ValueError:
@@ -63,18 +63,15 @@ class _Environment(EnvSettingsSource):
 
 
 def load(flags: Mapping[str, Any], config_file: Path | None = None) -> LoadedSettings:
-    """Merge all sources. `flags`: dotted name to value, as the command line gave them.
-
-    Raises `ConfigError`.
-    """
+    """Merge all sources. `flags`: the command line's values by dotted name. Raises `ConfigError`."""
     config_file = config_file or _path_from_environment()
     layers = [_flag_layer(flags), *_environment_layers(), _file_layer(config_file)]
     merged: Tree = {}
     origins: dict[str, str] = {}
     for layer in layers:
-        _put_below(merged, origins, layer)
-    # Which tier it is, a source above has to say.
-    _put_below(merged, origins, _tier_layer(merged.get("tier")))
+        _add_layer(merged, origins, layer)
+    # The sources above name the tier.
+    _add_layer(merged, origins, _tier_layer(merged.get("tier")))
     try:
         settings = Settings(**merged)
     except ValidationError as error:
@@ -136,7 +133,7 @@ def _file_layer(path: Path | None) -> _Layer:
 
 
 def _tier_layer(name: object) -> _Layer:
-    """Nothing for a name that is none: the settings themselves refuse it."""
+    """Empty for an unknown name, which the settings reject."""
     values = read_tier(name) if isinstance(name, str) and name in TIERS else {}
     return _Layer(values, {leaf: f"tier {name}" for leaf, _ in leaves(values)})
 
@@ -162,14 +159,14 @@ def _nest(flat: Mapping[str, Any]) -> Tree:
     return tree
 
 
-def _put_below(tree: Tree, origins: dict[str, str], layer: _Layer) -> None:
+def _add_layer(tree: Tree, origins: dict[str, str], layer: _Layer) -> None:
     _fill(tree, layer.values)
     for name, origin in layer.origin.items():
         origins.setdefault(name, origin)
 
 
 def _fill(tree: Tree, lower: Mapping[str, Any]) -> None:
-    """Put into `tree` what it has not yet."""
+    """Add values of `lower` that `tree` does not have."""
     for key, value in lower.items():
         if isinstance(value, Mapping) and isinstance(tree.get(key, {}), dict):
             _fill(tree.setdefault(key, {}), value)
@@ -187,7 +184,7 @@ def _with_file_keys(settings: Settings) -> Settings:
             raise ConfigError(f"the key file {server.api_key_file} cannot be read") from None
         found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
         if not found:
-            raise ConfigError(f"the key file {server.api_key_file} holds no key", "write one key a line")
+            raise ConfigError(f"the key file {server.api_key_file} holds no key", "write one key per line")
         keys += found
     if not all(_KEY_SHAPE.fullmatch(key) for key in keys):
         raise ConfigError("an API key must be 1 to 512 visible ASCII characters without spaces")

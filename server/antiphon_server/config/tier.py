@@ -1,7 +1,6 @@
-"""Deployment presets: the settings of a tier, for one kind of machine.
+"""Tiers: presets of engine settings for one kind of machine. They never change the API.
 
-In: a tier's name. Out: its settings, as the YAML file has them. They rank below everything that the operator
-says and above the defaults; they touch the engines alone, so no tier changes the API.
+Everything that the operator sets overrides them; they override the defaults.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ TIERS: tuple[str, ...] = get_args(Tier)
 
 
 def read_tier(name: str) -> dict[str, Any]:
-    """`name`: one of `TIERS`. The files are `deploy/tiers/*.yaml`; an installed package brings them along."""
+    """`name`: one of `TIERS`. The files are `deploy/tiers/*.yaml`, which are package data."""
     file = resources.files(__package__).joinpath("tiers", f"{name}.yaml")
     settings: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     return settings

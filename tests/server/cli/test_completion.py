@@ -1,4 +1,4 @@
-"""`antiphon completion`: scripts for three shells, of which bash is asked for what it offers."""
+"""`antiphon completion`: scripts for three shells; bash runs its own."""
 
 from __future__ import annotations
 

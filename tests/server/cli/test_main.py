@@ -1,4 +1,4 @@
-"""The command: quick, lazy, and a line and an exit code for each start that cannot succeed."""
+"""The command: lazy imports, help on a screen, and one line and an exit code for each start that fails."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ Done = subprocess.CompletedProcess[str]
 
 
 def process(*argv: str) -> Done:
-    """The command as a process of its own."""
+    """Run the command as a process."""
     command = [sys.executable, "-m", "antiphon_server", *argv]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
 
 
 def antiphon(*argv: str, env: Mapping[str, str] | None = None) -> Done:
-    """The command in this process, in an environment without settings of the developer's."""
+    """Run the command in this process, without the developer's own ANTIPHON_ variables."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("ANTIPHON_")}
     out, err = io.StringIO(), io.StringIO()
     with (
@@ -150,29 +150,29 @@ def refused(done: Done, code: ExitCode, *words: str) -> None:
         assert word in done.stderr
 
 
-def test_an_unknown_command_is_guessed() -> None:
+def test_an_unknown_command_suggests_the_closest_one() -> None:
     refused(antiphon("sevre"), ExitCode.USAGE, "did you mean 'antiphon serve'?")
 
 
-def test_an_unknown_flag_is_guessed(model: Path) -> None:
+def test_an_unknown_flag_suggests_the_closest_one(model: Path) -> None:
     refused(antiphon("serve", str(model), "--prot", "1"), ExitCode.USAGE, "--prot", "did you mean --port?")
 
 
-def test_a_missing_model_is_said() -> None:
+def test_a_missing_model_has_its_exit_code() -> None:
     refused(process("serve", "Qwen/Qwen3-Omni"), ExitCode.NO_MODEL, "Qwen/Qwen3-Omni", "download")
 
 
-def test_a_folder_without_a_checkpoint_is_said(tmp_path: Path) -> None:
+def test_a_folder_without_a_checkpoint_has_its_exit_code(tmp_path: Path) -> None:
     refused(antiphon("serve", str(tmp_path)), ExitCode.NOT_A_CHECKPOINT, "config.json")
 
 
-def test_a_checkpoint_without_weights_is_said(model: Path) -> None:
+def test_a_checkpoint_without_weights_has_its_exit_code(model: Path) -> None:
     (model / "model.safetensors").unlink()
     refused(antiphon("serve", str(model)), ExitCode.NOT_A_CHECKPOINT, "safetensors")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"architectures": []}', '{"architectures": [3]}', "\xff"])
-def test_a_broken_config_is_said(model: Path, text: str) -> None:
+def test_a_broken_config_has_its_exit_code(model: Path, text: str) -> None:
     (model / "config.json").write_text(text, encoding="latin-1")
     refused(antiphon("serve", str(model)), ExitCode.NOT_A_CHECKPOINT, "config.json")
 
@@ -187,27 +187,27 @@ def test_a_broken_config_is_said(model: Path, text: str) -> None:
         ("BertModel", "supported: Qwen3OmniMoeForConditionalGeneration"),
     ],
 )
-def test_another_architecture_is_said(model: Path, architecture: str, hint: str) -> None:
+def test_an_unsupported_architecture_has_its_exit_code(model: Path, architecture: str, hint: str) -> None:
     (model / "config.json").write_text(json.dumps({"architectures": [architecture]}), encoding="utf-8")
     refused(antiphon("serve", str(model)), ExitCode.UNSUPPORTED_MODEL, architecture, hint)
 
 
-def test_a_wrong_setting_is_said_with_its_origin(model: Path) -> None:
+def test_an_invalid_setting_is_reported_with_its_origin(model: Path) -> None:
     done = antiphon("serve", str(model), env={"ANTIPHON_PORT": "-1"})
     refused(done, ExitCode.BAD_CONFIG, "server.port", "ANTIPHON_PORT")
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.1", "example.invalid"])
-def test_an_address_for_others_needs_a_key(model: Path, host: str) -> None:
+def test_a_public_address_needs_a_key(model: Path, host: str) -> None:
     refused(antiphon("serve", str(model), "--host", host), ExitCode.INSECURE, host, "--insecure")
 
 
-def test_an_address_of_another_machine_is_said(model: Path) -> None:
+def test_an_address_of_another_machine_is_rejected(model: Path) -> None:
     done = antiphon("serve", str(model), "--host", "203.0.113.7", "--insecure")
     refused(done, ExitCode.BAD_CONFIG, "203.0.113.7")
 
 
-def test_a_taken_port_is_said_with_another_to_try(model: Path) -> None:
+def test_a_port_in_use_is_reported_with_another_to_try(model: Path) -> None:
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -215,17 +215,17 @@ def test_a_taken_port_is_said_with_another_to_try(model: Path) -> None:
         refused(process("serve", str(model), "--port", str(port)), ExitCode.PORT_BUSY, str(port), "--port")
 
 
-def test_too_little_space_is_said(model: Path) -> None:
+def test_too_little_disk_space_has_its_exit_code(model: Path) -> None:
     done = antiphon("serve", str(model), "--server.limits.free-disk-bytes", str(1 << 60))
     refused(done, ExitCode.NO_SPACE, "MiB", "TMPDIR")
 
 
-def test_a_missing_ffmpeg_is_said(model: Path, tmp_path: Path) -> None:
+def test_a_missing_ffmpeg_has_its_exit_code(model: Path, tmp_path: Path) -> None:
     done = antiphon("serve", str(model), env={"ANTIPHON_FFMPEG": str(tmp_path / "none")})
     refused(done, ExitCode.NO_FFMPEG, "ffmpeg")
 
 
-def test_an_old_python_is_said() -> None:
+def test_an_old_python_has_its_exit_code() -> None:
     with pytest.raises(StartupError) as caught:
         cli.check_python((3, 9, 2))
     assert caught.value.code == ExitCode.WRONG_PYTHON
@@ -233,7 +233,7 @@ def test_an_old_python_is_said() -> None:
     assert "3.9.2" in str(caught.value)
 
 
-def test_a_key_is_never_echoed(model: Path) -> None:
+def test_a_key_is_never_printed(model: Path) -> None:
     env = {"ANTIPHON_API_KEY": f"{KEY} with a space"}
     done = antiphon("serve", str(model), env=env)
     refused(done, ExitCode.BAD_CONFIG, "API key")
@@ -248,7 +248,7 @@ def test_config_schema_is_json() -> None:
     assert "properties" in json.loads(antiphon("config", "schema").stdout)
 
 
-def test_doctor_speaks_json() -> None:
+def test_doctor_prints_json() -> None:
     findings = json.loads(antiphon("doctor", "--json", "--port", "0").stdout)["findings"]
     topics = {finding["topic"] for finding in findings}
     assert {"python", "vllm", "ffmpeg", "cores", "memory", "disk", "port", "gpu"} <= topics
@@ -264,7 +264,7 @@ def test_doctor_names_the_layers_that_confine_media_decoders() -> None:
     assert all(finding["fix"] for finding in sandbox[1:])
 
 
-def test_tiny_does_not_write_over_anything(tmp_path: Path) -> None:
+def test_tiny_does_not_overwrite_files(tmp_path: Path) -> None:
     (tmp_path / "mine").write_text("", encoding="utf-8")
     refused(antiphon("tiny", str(tmp_path)), ExitCode.USAGE, "not an empty folder")
 

@@ -1,4 +1,4 @@
-"""`antiphon plan`: what a model takes, and whether it fits, told before anything is loaded."""
+"""`antiphon plan`: what a model takes and whether it fits, without loading it."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "80", "GiB", "-1GiB", "80 parsecs"])
-def test_what_is_no_size_is_refused(text: str) -> None:
+def test_an_invalid_size_is_rejected(text: str) -> None:
     with pytest.raises(ValueError):  # noqa: PT011 - argparse says which flag
         read_size(text)
 
 
-def test_what_fits_is_said_in_a_table(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_that_fits_is_shown_as_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--sizes", "published", "--tier", "flash", "--gpu-memory", "80GiB"]) == 0
-    told = capsys.readouterr().out
-    assert "thinker   GPU 0,1" in told
-    assert "a request of 262,144 tokens" in told
-    assert told.rstrip().endswith("it fits")
+    out = capsys.readouterr().out
+    assert "thinker   GPU 0,1" in out
+    assert "a request of 262,144 tokens" in out
+    assert out.rstrip().endswith("it fits")
 
 
-def test_what_is_short_is_said_with_its_size(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_shortage_is_reported_with_its_size(capsys: pytest.CaptureFixture[str]) -> None:
     code = main(["plan", "--sizes", "published", "--tier", "flash", "--gpu-memory", "40GiB", "--json"])
     plan = json.loads(capsys.readouterr().out)
     assert (code, plan["fits"], plan["contexts"]) == (1, False, 0)
@@ -56,12 +56,12 @@ def test_a_checkpoint_is_planned_by_its_config_alone(
     assert "thinker   CPU" in capsys.readouterr().out
 
 
-def test_without_a_config_it_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_config_has_its_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(tmp_path), "--memory", "6GiB"]) == ExitCode.NO_MODEL
     assert "no config.json" in capsys.readouterr().err
 
 
-def test_another_family_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_unknown_family_is_rejected(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "config.json").write_text('{"model_type": "whale"}')
     assert main(["plan", str(tmp_path), "--memory", "6GiB"]) == ExitCode.UNSUPPORTED_MODEL
     assert "'whale'" in capsys.readouterr().err

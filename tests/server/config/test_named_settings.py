@@ -1,4 +1,4 @@
-"""What messages say of flags and settings: each exists, and is called what `--help` calls it."""
+"""Flags and settings in messages: each exists under the name that `--help` shows."""
 
 from __future__ import annotations
 

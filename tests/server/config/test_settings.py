@@ -1,4 +1,4 @@
-"""Settings: the order of the sources, where values came from, and what is said when one is wrong."""
+"""Settings: the order of their sources, the origin of each value, and errors of one line."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def yaml_file(folder: Path, text: str) -> Path:
     return path
 
 
-def test_flags_outrank_the_environment_which_outranks_the_file_which_outranks_the_defaults(
+def test_flags_override_the_environment_which_overrides_the_file_which_overrides_the_defaults(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = yaml_file(
@@ -73,7 +73,7 @@ def test_short_variables_are_named_like_the_short_flags(monkeypatch: pytest.Monk
     assert loaded.origins["engine.model"] == "ANTIPHON_MODEL"
 
 
-def test_without_a_model_the_one_that_comes_with_it_is_served(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_packaged_model_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTIPHON_MODEL", "")
     loaded = load({})
     assert loaded.settings.engine.model == ANTIPHON_NANO
@@ -95,7 +95,7 @@ def test_every_short_name_stands_for_settings_that_exist(short: str) -> None:
     assert len(entry.brief) <= 42
 
 
-def test_vllms_flags_reach_the_engine_that_they_mean() -> None:
+def test_vllms_flags_set_the_engines_that_they_concern() -> None:
     argv = ["--dtype", "float32", "--no-enable-prefix-caching", "--max-model-len", "4096", "--enforce-eager"]
     engine = load(parse("--model", "/m", *argv)).settings.engine
     assert (engine.thinker.dtype, engine.talker.dtype) == ("float32", "float32")
@@ -130,7 +130,7 @@ def test_lists_take_words_or_commas() -> None:
         ({"engine.model": "/m", "engine.thinker.dtype": "int4"}, ["engine.thinker.dtype", "bfloat16"]),
     ],
 )
-def test_a_wrong_setting_is_named_in_one_line(flags: dict[str, object], words: list[str]) -> None:
+def test_an_invalid_setting_is_one_line_with_its_name(flags: dict[str, object], words: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
         load(flags)
     assert "\n" not in caught.value.args[0]
@@ -138,17 +138,17 @@ def test_a_wrong_setting_is_named_in_one_line(flags: dict[str, object], words: l
 
 
 @pytest.mark.parametrize("text", ["server: [", "- a\n- b\n", "server: {port: x}\nengine: {model: /m}"])
-def test_a_file_that_is_wrong_is_named(tmp_path: Path, text: str) -> None:
+def test_the_error_names_an_invalid_file(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigError, match=r"antiphon\.yaml"):
         load({}, yaml_file(tmp_path, text))
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load({}, tmp_path / "none.yaml")
 
 
-def test_keys_come_from_the_environment_and_from_a_file_and_are_never_shown(
+def test_keys_come_from_the_environment_and_from_a_file_and_are_never_printed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys = tmp_path / "keys"
@@ -163,23 +163,21 @@ def test_keys_come_from_the_environment_and_from_a_file_and_are_never_shown(
 
 
 @pytest.mark.parametrize("bad", [f"{KEY} with spaces", f"{KEY}\x07", "ü" + KEY])
-def test_a_key_that_cannot_be_sent_is_refused_without_being_quoted(
-    monkeypatch: pytest.MonkeyPatch, bad: str
-) -> None:
+def test_an_invalid_key_is_rejected_without_quoting_it(monkeypatch: pytest.MonkeyPatch, bad: str) -> None:
     monkeypatch.setenv("ANTIPHON_API_KEY", bad)
     with pytest.raises(ConfigError) as caught:
         load({"engine.model": "/m"})
     assert KEY not in str(caught.value)
 
 
-def test_wrong_types_around_the_keys_do_not_quote_them(tmp_path: Path) -> None:
+def test_type_errors_around_the_keys_do_not_quote_them(tmp_path: Path) -> None:
     file = yaml_file(tmp_path, f"engine: {{model: /m}}\nserver: {{api_keys: {{a: {KEY}}}}}\n")
     with pytest.raises(ConfigError) as caught:
         load({}, file)
     assert KEY not in str(caught.value)
 
 
-def test_an_empty_key_file_does_not_mean_no_keys(tmp_path: Path) -> None:
+def test_an_empty_key_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# none\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="holds no key"):
         load({"engine.model": "/m", "server.api_key_file": str(tmp_path / "keys")})

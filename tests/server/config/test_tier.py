@@ -1,4 +1,4 @@
-"""Tiers are presets: below what the operator says, above the defaults, and of the engines alone."""
+"""Tiers: the operator's settings override them, they override the defaults, and they set only engines."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name)
 
 
-def test_a_tier_ranks_below_the_file_and_above_the_defaults(tmp_path: Path) -> None:
+def test_the_file_overrides_a_tier_which_overrides_the_defaults(tmp_path: Path) -> None:
     file = tmp_path / "antiphon.yaml"
     file.write_text("tier: flash\nengine: {model: /m, talker: {streams: 5}}\n")
     loaded = load({"engine.thinker.max_num_seqs": 9}, file)
@@ -40,19 +40,19 @@ def test_a_tier_can_be_named_in_the_environment(monkeypatch: pytest.MonkeyPatch)
     assert load({"engine.model": "/m"}).settings.engine.thinker.quantization == "fp8"
 
 
-def test_an_unknown_tier_is_refused_by_name() -> None:
+def test_an_unknown_tier_is_rejected() -> None:
     with pytest.raises(ConfigError, match="tier: input should be 'plus', 'flash', 'light' or 'nano'"):
         load({"engine.model": "/m", "tier": "../../etc/passwd"})
 
 
 @pytest.mark.parametrize("tier", TIERS)
-def test_a_tier_never_touches_the_api(tier: str) -> None:
+def test_a_tier_sets_only_engine_settings(tier: str) -> None:
     names = [name for name, _ in leaves(read_tier(tier))]
     assert names
     assert all(name.startswith(("engine.thinker.", "engine.talker.")) for name in names)
 
 
-def test_every_file_is_a_tier_and_is_told_of() -> None:
+def test_every_tier_has_a_file_and_a_section_of_its_page() -> None:
     assert {file.stem for file in FILES.glob("*.yaml")} == set(TIERS)
     page = (FILES / "README.md").read_text(encoding="utf-8")
     for tier in TIERS:

@@ -1,4 +1,4 @@
-"""Log lines: one a record, nothing that breaks a terminal or a parser, nothing that a client said."""
+"""Log lines: one per record, safe for terminals and parsers, without quotes of requests."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_json_line_has_its_fields() -> None:
 
 
 @pytest.mark.parametrize("formatter", [JsonFormatter, PlainFormatter])
-def test_what_an_exception_says_is_not_logged_unless_asked_for(formatter: Any) -> None:
+def test_an_exceptions_message_is_logged_only_with_exception_messages(formatter: Any) -> None:
     quiet = formatter(exception_messages=False).format(record("failed", exc=raised()))
     assert SAID not in quiet
     assert "ValueError" in quiet
@@ -79,7 +79,7 @@ def test_a_line_is_bounded() -> None:
 
 @pytest.fixture
 def stream() -> Iterator[io.StringIO]:
-    """What `configure` writes to; the loggers are as before afterwards."""
+    """The stream for `configure`. It restores the loggers afterwards."""
     out = io.StringIO()
     handlers = logging.getLogger().handlers[:]
     yield out
@@ -91,7 +91,7 @@ def stream() -> Iterator[io.StringIO]:
     logging.getLogger("uvicorn.access").disabled = False
 
 
-def test_uvicorns_access_lines_are_silenced_since_they_carry_queries(stream: io.StringIO) -> None:
+def test_uvicorns_access_lines_with_queries_are_not_logged(stream: io.StringIO) -> None:
     handler = configure(LogSettings(format="json"), stream)
     logging.getLogger("uvicorn.access").error("GET /v1/x?key=secret")
     logging.getLogger("antiphon.test").info("seen")
@@ -101,9 +101,7 @@ def test_uvicorns_access_lines_are_silenced_since_they_carry_queries(stream: io.
 
 
 @pytest.mark.parametrize("shown", [False, True])
-def test_another_librarys_words_are_logged_only_where_the_operator_asks(
-    stream: io.StringIO, shown: bool
-) -> None:
+def test_a_librarys_message_is_logged_only_with_exception_messages(stream: io.StringIO, shown: bool) -> None:
     """asyncio's "exception was never retrieved" repeats what the exception says."""
     handler = configure(LogSettings(format="json", exception_messages=shown), stream)
     logging.getLogger("asyncio").error("Task exception was never retrieved: %r", SAID, exc_info=raised())
@@ -115,7 +113,7 @@ def test_another_librarys_words_are_logged_only_where_the_operator_asks(
 
 
 class StuckStream(io.StringIO):
-    """A pipe that nobody reads."""
+    """A pipe that is not read."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -126,7 +124,7 @@ class StuckStream(io.StringIO):
         return super().write(text)
 
 
-def test_a_log_that_nobody_reads_holds_up_nothing_and_what_is_dropped_is_counted(stream: io.StringIO) -> None:
+def test_a_log_that_is_not_read_blocks_nothing_and_dropped_lines_are_counted(stream: io.StringIO) -> None:
     del stream
     stuck = StuckStream()
     handler = configure(LogSettings(format="json"), stuck)
@@ -142,7 +140,7 @@ def test_a_log_that_nobody_reads_holds_up_nothing_and_what_is_dropped_is_counted
     assert len(lines) - 1 + dropped == 11_000
 
 
-def test_a_record_that_cannot_be_written_does_not_fail_the_work_that_it_is_about(stream: io.StringIO) -> None:
+def test_a_record_that_cannot_be_formatted_does_not_raise(stream: io.StringIO) -> None:
     handler = configure(LogSettings(format="json"), stream)
     logging.getLogger("antiphon.test").error("%d seconds", "many")
     logging.getLogger("antiphon.test").error("%d seconds", 2)

@@ -1,4 +1,4 @@
-"""Where an operator asks for it, every answer leaves one line on when it came how far; else none."""
+"""Request traces: one log line per request if the setting is on, otherwise none."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ async def lines_of(
     return [record.fields for record in caplog.records if record.name == "antiphon.milestones"]  # type: ignore[attr-defined]
 
 
-async def test_each_answer_leaves_one_line_in_the_order_of_its_way(
+async def test_each_request_logs_one_line_with_its_marks_in_order(
     checkpoint: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     lines = await lines_of(checkpoint, caplog, milestones=True, engine=EchoEngine(checkpoint))
@@ -57,7 +57,7 @@ async def test_each_answer_leaves_one_line_in_the_order_of_its_way(
         assert 0 <= line["body_read_ms"] < line["ended_ms"] < 10_000
 
 
-async def test_without_the_setting_there_is_none_and_the_engine_is_asked_for_nothing(
+async def test_without_the_setting_no_trace_is_kept_and_the_engine_gets_no_callback(
     checkpoint: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = EchoEngine(checkpoint)
@@ -65,9 +65,7 @@ async def test_without_the_setting_there_is_none_and_the_engine_is_asked_for_not
     assert [turn.on_mark for turn in engine.turns] == [None, None]
 
 
-async def test_what_the_engine_notes_stands_among_ours(
-    checkpoint: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_the_engines_marks_are_in_the_trace(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Noting(EchoEngine):
         def generate(self, turn: OmniRequest) -> Any:
             assert turn.on_mark is not None

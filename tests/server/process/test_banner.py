@@ -1,4 +1,4 @@
-"""What the operator reads: nothing hidden that matters, no key, a command that can be copied."""
+"""The banner: model, addresses, access, no key, and a command that works when pasted."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def test_it_names_version_model_modalities_voices_and_addresses() -> None:
         assert words in text
 
 
-def test_random_weights_are_said_plainly_and_only_then() -> None:
+def test_random_weights_are_stated_and_real_ones_are_not() -> None:
     assert "random weights: speech and text are noise" in shown(random_weights=True)
     assert "random" not in shown(random_weights=False)
 
 
-def test_a_model_that_does_not_speak_is_said() -> None:
+def test_a_model_without_speech_is_stated() -> None:
     assert "answers in text" in shown(voice_table=())
 
 
@@ -55,7 +55,7 @@ def test_a_model_that_does_not_speak_is_said() -> None:
         ({"host": "0.0.0.0", "api_keys": [KEY]}, "1 API key"),
     ],
 )
-def test_who_may_come_in_is_said_without_a_key(server: dict[str, Any], words: str) -> None:
+def test_access_is_described_without_printing_a_key(server: dict[str, Any], words: str) -> None:
     text = shown(ServerSettings.model_validate(server))
     assert words in text
     assert KEY not in text
@@ -70,12 +70,12 @@ def test_who_may_come_in_is_said_without_a_key(server: dict[str, Any], words: st
         ("omni.example", "http://omni.example:8123"),
     ],
 )
-def test_the_address_is_one_that_a_client_can_use(host: str, url: str) -> None:
+def test_clients_can_use_the_printed_address(host: str, url: str) -> None:
     assert f"{url}/v1" in shown(ServerSettings(host=host))
 
 
 @pytest.mark.parametrize("name", ["omni", "it's", "a b", 'q"q', "$(touch x)"])
-def test_the_command_survives_the_shell(name: str) -> None:
+def test_the_command_is_quoted_for_the_shell(name: str) -> None:
     words = shlex.split(curl_line(ServerSettings(), CARD, name, "http://127.0.0.1:8123"))
     assert words[:3] == ["curl", "-s", "http://127.0.0.1:8123/v1/chat/completions"]
     request = json.loads(words[words.index("-d") + 1])

@@ -1,4 +1,4 @@
-"""What threads have freed is the system's again, however it lay between what is kept."""
+"""Memory tuning: freed buffers return to the system, start-up objects are not scanned."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def work(turns=6, mib=2):
         kept.extend(bytes(2000) for _ in media)
         media = [(bytearray(mib << 20), kept.append(bytes(2000))) for _ in range(8)]
 
-done = tune_malloc() if "told" in sys.argv else False
+done = tune_malloc() if "tuned" in sys.argv else False
 before = resident_mib()
 for _ in range(2):
     threads = [threading.Thread(target=work) for _ in range(6)]
@@ -31,7 +31,7 @@ print(json.dumps([done, resident_mib() - before]))
 
 
 def grown_mib(*arguments: str, **environment: str) -> tuple[bool, float]:
-    """Whether glibc was told, and by how much the program has grown."""
+    """Whether malloc was tuned, and by how many MiB the process has grown."""
     run = subprocess.run(
         [sys.executable, "-c", PROGRAM, *arguments],
         stdout=subprocess.PIPE,
@@ -43,19 +43,19 @@ def grown_mib(*arguments: str, **environment: str) -> tuple[bool, float]:
     return bool(done), float(mib)
 
 
-def test_given_large_buffers_in_many_threads_then_little_is_left_of_them() -> None:
-    told, mib = grown_mib("told")
-    assert told
+def test_large_buffers_of_many_threads_go_back_to_the_system() -> None:
+    tuned, mib = grown_mib("tuned")
+    assert tuned
     assert mib < 16
     assert grown_mib()[1] > 2 * mib
 
 
-def test_what_the_operator_has_chosen_stays() -> None:
-    told, _ = grown_mib("told", MALLOC_ARENA_MAX="2")
-    assert not told
+def test_an_operators_malloc_settings_are_kept() -> None:
+    tuned, _ = grown_mib("tuned", MALLOC_ARENA_MAX="2")
+    assert not tuned
 
 
-def test_what_start_up_has_made_is_not_looked_through_again() -> None:
+def test_startup_objects_are_exempt_from_collection() -> None:
     program = "import gc; from antiphon_server.process.memory import freeze_startup_objects as keep; keep(); "
     program += "print(gc.get_freeze_count(), len(gc.get_objects()))"
     run = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, timeout=60, check=True)
@@ -83,7 +83,7 @@ print(request)
 """
 
 
-def test_what_a_request_left_behind_goes_soon_however_much_start_up_has_made() -> None:
-    """Rubbish that has grown old is found by whole collections alone."""
+def test_cycles_of_requests_are_collected_soon_despite_many_startup_objects() -> None:
+    """Only full collections find old garbage."""
     run = subprocess.run([sys.executable, "-c", OLD_RUBBISH], stdout=subprocess.PIPE, timeout=60, check=True)
     assert int(run.stdout) < 300

@@ -1,4 +1,4 @@
-"""What libraries and engine processes write never forges or repeats anything in the log."""
+"""Output of libraries and engine processes can neither forge log lines nor quote requests."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def records(lines: list[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
-def test_a_forged_line_of_an_engine_process_is_no_line_of_the_log(checkpoint: Path) -> None:
+def test_an_engine_process_cannot_forge_a_log_line(checkpoint: Path) -> None:
     with echo(checkpoint, ECHO_CHILD_WRITES=FORGED) as running:
         running.wait_until_ready()
         for _ in range(3):
@@ -43,7 +43,7 @@ def test_a_forged_line_of_an_engine_process_is_no_line_of_the_log(checkpoint: Pa
     assert sum(one["bytes"] for one in said) > 6 * len(CANARY)
 
 
-def test_where_the_operator_asks_for_the_words_each_is_framed_as_one_record(checkpoint: Path) -> None:
+def test_with_exception_messages_each_line_is_one_record(checkpoint: Path) -> None:
     with echo(checkpoint, "--logs.exception-messages", ECHO_CHILD_WRITES=FORGED) as running:
         running.wait_until_ready()
         assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT).status_code == 200
@@ -53,8 +53,8 @@ def test_where_the_operator_asks_for_the_words_each_is_framed_as_one_record(chec
     assert not any("\x1b" in line or "\r" in line for line in running.stderr)
 
 
-def test_before_it_serves_the_words_can_be_read_at_level_debug(checkpoint: Path) -> None:
-    """No request is there to be quoted; whoever looks for the reason of a slow start wants them."""
+def test_before_serving_the_text_is_logged_at_level_debug(checkpoint: Path) -> None:
+    """No request exists yet that could be quoted, and the output explains a slow start."""
     with echo(checkpoint, "--logs.level", "debug", ECHO_CHILD_WRITES=FORGED) as running:
         running.wait_until_ready()
         running.wait_for(lambda: sum(CANARY in line for line in running.stderr) == 4)
@@ -82,8 +82,8 @@ def run(body: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
     return subprocess.run(program(body), capture_output=True, text=True, timeout=60, check=True, **kwargs)
 
 
-def test_a_process_that_writes_without_end_never_waits_although_nobody_reads_the_log() -> None:
-    """A step of an engine must not hang on a line that it prints: 64 MiB pass, and standard error is full."""
+def test_a_process_that_writes_endlessly_never_blocks_even_if_the_log_is_not_read() -> None:
+    """An engine step must not block on its own output: 64 MiB pass while standard error is full."""
     body = """
         capture.begin_serving()
         endless = "import os\\nfor _ in range(1024): os.write(2, b'x' * 65535 + b'\\\\n')"
@@ -117,7 +117,7 @@ def test_a_process_that_writes_without_end_never_waits_although_nobody_reads_the
         ("all is well\n", "None"),
     ],
 )
-def test_the_last_error_of_a_start_is_its_cause(written: str, cause: str) -> None:
+def test_the_last_error_during_the_start_is_its_cause(written: str, cause: str) -> None:
     body = f"""
         os.write(2, {written!r}.encode())
         time.sleep(0.2)
@@ -126,8 +126,8 @@ def test_the_last_error_of_a_start_is_its_cause(written: str, cause: str) -> Non
     assert run(body).stdout.strip() == cause
 
 
-def test_last_words_of_libraries_at_the_exit_reach_nobody() -> None:
-    """`leaked shared_memory objects` and the like tell a newcomer of a fault where there is none."""
+def test_output_of_libraries_at_exit_is_discarded() -> None:
+    """Lines such as `leaked shared_memory objects` look like faults and are none."""
     body = """
         import atexit
         atexit.register(os.write, 2, b"nanobind: leaked 3 instances!\\n")
@@ -137,7 +137,7 @@ def test_last_words_of_libraries_at_the_exit_reach_nobody() -> None:
     assert run(body).stderr == ""
 
 
-def test_a_traceback_of_our_own_still_reaches_the_operator() -> None:
+def test_our_own_traceback_reaches_standard_error() -> None:
     body = """
         try:
             raise ZeroDivisionError("ours")
@@ -148,7 +148,7 @@ def test_a_traceback_of_our_own_still_reaches_the_operator() -> None:
     assert "ZeroDivisionError: ours" in run(body).stderr
 
 
-def test_errors_are_counted_by_name_alone() -> None:
+def test_errors_are_counted_by_well_known_names_only() -> None:
     body = """
         capture.begin_serving()
         os.write(2, b"(EngineCore pid=7) RuntimeError: secret\\nMadeUpSecretError: x\\n")

@@ -1,4 +1,4 @@
-"""The server's life as a process: loading, serving, draining, the death of a stage."""
+"""The server as a process: loading, serving, draining, and a stage that dies."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def echo(checkpoint: Path, *flags: str, **env: str) -> Iterator[Echo]:
 
 @contextmanager
 def speaking(running: Echo) -> Iterator[Iterator[str]]:
-    """A spoken answer in progress: its lines, after the first."""
+    """The remaining lines of a spoken answer that has begun."""
     with httpx.stream("POST", f"{running.url}/v1/chat/completions", json=SPEECH, timeout=20) as response:
         assert response.status_code == 200
         lines = response.iter_lines()
@@ -97,7 +97,7 @@ def speaking(running: Echo) -> Iterator[Iterator[str]]:
         yield lines
 
 
-def test_while_the_model_loads_the_probes_say_so_and_work_is_refused(checkpoint: Path) -> None:
+def test_while_the_model_loads_probes_report_it_and_requests_get_503(checkpoint: Path) -> None:
     with echo(checkpoint, ECHO_LOADS_S="1.5") as running:
         running.wait_for(lambda: running.get("/livez").status_code == 200)
         assert running.get("/readyz").json()["reasons"] == ["the model is loading"]
@@ -108,7 +108,7 @@ def test_while_the_model_loads_the_probes_say_so_and_work_is_refused(checkpoint:
         assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT).status_code == 200
 
 
-def test_it_counts_the_seconds_while_it_loads_and_then_prints_a_command_that_works(
+def test_loading_steps_have_elapsed_times_and_the_banners_command_works(
     checkpoint: Path, tmp_path: Path
 ) -> None:
     with echo(checkpoint) as running:
@@ -124,7 +124,7 @@ def test_it_counts_the_seconds_while_it_loads_and_then_prints_a_command_that_wor
         assert speech.getnframes() > 0
 
 
-def test_after_sigterm_it_is_not_ready_finishes_its_answers_and_exits_zero(checkpoint: Path) -> None:
+def test_sigterm_makes_it_unready_finishes_requests_and_exits_zero(checkpoint: Path) -> None:
     with echo(checkpoint, ECHO_DELAY_S="0.1") as running:
         running.wait_until_ready()
         with speaking(running) as lines:
@@ -138,7 +138,7 @@ def test_after_sigterm_it_is_not_ready_finishes_its_answers_and_exits_zero(check
         running.ends_with(ExitCode.OK)
 
 
-def test_during_the_grace_it_is_not_ready_but_still_answers(checkpoint: Path) -> None:
+def test_during_the_grace_period_it_is_unready_but_answers(checkpoint: Path) -> None:
     with echo(checkpoint, "--drain-grace", "1.5") as running:
         running.wait_until_ready()
         running.process.send_signal(signal.SIGTERM)
@@ -147,8 +147,8 @@ def test_during_the_grace_it_is_not_ready_but_still_answers(checkpoint: Path) ->
         running.ends_with(ExitCode.OK)
 
 
-def test_a_dead_http_server_ends_the_process_while_it_drains_too(checkpoint: Path) -> None:
-    """Nobody can be answered any more; it waited for the whole of the drain's time."""
+def test_a_dead_http_server_ends_a_draining_process(checkpoint: Path) -> None:
+    """No client can be answered any more. It used to wait until the drain timeout."""
     with echo(checkpoint, "--drain-timeout", "600") as running:
         running.wait_until_ready()
         running.process.send_signal(signal.SIGUSR2)
@@ -161,7 +161,7 @@ def test_a_dead_http_server_ends_the_process_while_it_drains_too(checkpoint: Pat
         assert any("HTTP server has stopped" in line for line in running.stderr)
 
 
-def test_draining_has_an_end(checkpoint: Path) -> None:
+def test_draining_is_limited(checkpoint: Path) -> None:
     with echo(checkpoint, "--drain-timeout", "0.5") as running:
         running.wait_until_ready()
         running.process.send_signal(signal.SIGUSR2)
@@ -171,7 +171,7 @@ def test_draining_has_an_end(checkpoint: Path) -> None:
             running.ends_with(ExitCode.UNFINISHED)
 
 
-def test_a_second_sigterm_means_now(checkpoint: Path) -> None:
+def test_a_second_sigterm_ends_it_at_once(checkpoint: Path) -> None:
     with echo(checkpoint) as running:
         running.wait_until_ready()
         running.process.send_signal(signal.SIGUSR2)
@@ -190,7 +190,7 @@ def test_sigterm_while_loading_ends_it_at_once(checkpoint: Path) -> None:
         running.ends_with(ExitCode.OK)
 
 
-def test_when_a_stage_dies_streams_say_so_and_the_process_exits_non_zero(checkpoint: Path) -> None:
+def test_a_dead_stage_ends_streams_with_an_error_and_the_process_with_its_exit_code(checkpoint: Path) -> None:
     with echo(checkpoint, ECHO_DELAY_S="0.3") as running:
         running.wait_until_ready()
         with speaking(running) as lines:
@@ -201,21 +201,21 @@ def test_when_a_stage_dies_streams_say_so_and_the_process_exits_non_zero(checkpo
         running.ends_with(ExitCode.ENGINE_DIED, within_s=30)
 
 
-def test_an_engine_that_blocks_while_it_closes_does_not_keep_a_dead_server_alive(checkpoint: Path) -> None:
+def test_an_engine_that_blocks_in_close_does_not_keep_the_process_alive(checkpoint: Path) -> None:
     with echo(checkpoint, ECHO_CLOSES_S="60") as running:
         running.wait_until_ready()
         running.process.send_signal(signal.SIGUSR1)
         running.ends_with(ExitCode.ENGINE_DIED, within_s=30)
 
 
-def test_an_engine_that_does_not_start_is_said_in_one_line(checkpoint: Path) -> None:
+def test_an_engine_that_does_not_start_is_one_line(checkpoint: Path) -> None:
     with echo(checkpoint, ECHO_FAILS_WITH="no room for 3 GiB of cache\nmore") as running:
         assert running.process.wait(20) != 0
     said = [line for line in running.stderr if "did not start" in line]
     assert said[-1].strip().endswith("no room for 3 GiB of cache")
 
 
-def test_what_the_operator_gave_and_cannot_be_served_is_a_wrong_setting(checkpoint: Path) -> None:
+def test_an_error_of_the_operator_is_a_bad_configuration(checkpoint: Path) -> None:
     problem = "the voice voices/ada.json cannot be used: no licence"
     with echo(checkpoint, ECHO_REFUSES_WITH=problem) as running:
         assert running.process.wait(20) == ExitCode.BAD_CONFIG
@@ -230,7 +230,7 @@ def test_what_the_operator_gave_and_cannot_be_served_is_a_wrong_setting(checkpoi
         ("tokenizer.json", "{}", "tokenizer or chat template cannot be used"),
     ],
 )
-def test_a_broken_checkpoint_is_said_before_the_model_is_loaded(
+def test_a_broken_checkpoint_is_reported_before_the_model_is_loaded(
     checkpoint: Path, tmp_path: Path, file: str, text: str | None, words: str
 ) -> None:
     broken = shutil.copytree(checkpoint, tmp_path / "broken")
@@ -243,7 +243,7 @@ def test_a_broken_checkpoint_is_said_before_the_model_is_loaded(
     assert len(running.stderr) == 1
 
 
-def test_connections_that_idle_do_not_hold_up_the_end(checkpoint: Path) -> None:
+def test_idle_connections_do_not_delay_the_end(checkpoint: Path) -> None:
     with echo(checkpoint) as running:
         running.wait_until_ready()
         address = ("127.0.0.1", int(running.url.rsplit(":", 1)[1]))

@@ -1,4 +1,4 @@
-"""A checkpoint whose files are broken: one line that names the file, exit 8, within seconds."""
+"""A checkpoint with broken files: one line that names the file, and exit code 8, within seconds."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def problem_of(folder: Path) -> str:
     return str(raised.value)
 
 
-def test_whole_weights_pass_with_an_index_and_without_one(folder: Path, tmp_path: Path) -> None:
+def test_complete_weights_pass_with_and_without_an_index(folder: Path, tmp_path: Path) -> None:
     check_weights(folder, PARTS)
     (folder / INDEX).unlink()
     check_weights(folder, PARTS)
@@ -80,7 +80,7 @@ BROKEN: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize(("data", "problem"), BROKEN.values(), ids=BROKEN.keys())
-def test_a_broken_file_is_named_with_what_is_wrong(tmp_path: Path, data: bytes, problem: str) -> None:
+def test_a_broken_file_is_named_with_its_problem(tmp_path: Path, data: bytes, problem: str) -> None:
     (tmp_path / "model.safetensors").write_bytes(data)
     said = problem_of(tmp_path)
     assert f"{tmp_path / 'model.safetensors'}: " in said
@@ -93,7 +93,7 @@ def test_a_missing_shard_is_named_and_counted(folder: Path) -> None:
     assert "1 of its 3 files are missing, talk.safetensors first" in problem_of(folder)
 
 
-def test_a_tensor_that_only_the_index_knows_is_named(folder: Path) -> None:
+def test_a_tensor_that_only_the_index_lists_is_named(folder: Path) -> None:
     (folder / "talk.safetensors").write_bytes(shard({"talker.other": tensor(0)}, 8))
     said = problem_of(folder)
     assert "the tensor talker.b is not in it" in said
@@ -101,7 +101,7 @@ def test_a_tensor_that_only_the_index_knows_is_named(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../x.safetensors", "/etc/passwd", "sub/x.safetensors", "x.bin", 7])
-def test_an_index_names_no_files_but_weights_of_its_own_folder(folder: Path, name: object) -> None:
+def test_an_index_may_only_name_weights_of_its_own_folder(folder: Path, name: object) -> None:
     (folder / INDEX).write_text(json.dumps({"weight_map": {"thinker.a": name}}), encoding="utf-8")
     assert "of its own folder" in problem_of(folder)
 
@@ -113,13 +113,13 @@ def test_an_unreadable_index_is_named(folder: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_weights_without_a_part_that_is_to_be_served_are_refused(folder: Path, part: str) -> None:
+def test_weights_without_a_required_part_are_rejected(folder: Path, part: str) -> None:
     (folder / INDEX).unlink()
     (folder / f"{part[:4]}.safetensors").unlink()
     assert f"no {part}.* tensors" in problem_of(folder)
 
 
-def test_a_link_to_nothing_and_a_folder_are_said(folder: Path) -> None:
+def test_a_broken_link_and_a_folder_are_rejected(folder: Path) -> None:
     weights = folder / "talk.safetensors"
     weights.unlink()
     weights.symlink_to(folder / "blobs")
@@ -129,10 +129,8 @@ def test_a_link_to_nothing_and_a_folder_are_said(folder: Path) -> None:
     assert "a folder, not a file" in problem_of(folder)
 
 
-def test_a_file_that_the_servers_user_cannot_read_is_said(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As root every file can be read: the refusal is the system's, in its place."""
+def test_an_unreadable_file_is_rejected(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error is simulated: root can read every file."""
     refuse: Callable[..., object] = Path.open
 
     def denied(self: Path, *args: object, **kwargs: object) -> object:
@@ -145,14 +143,14 @@ def test_a_file_that_the_servers_user_cannot_read_is_said(
 
 
 @pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "chat_template.jinja", "merges.txt"])
-def test_a_git_lfs_pointer_in_place_of_any_other_file_is_said(folder: Path, name: str) -> None:
+def test_a_git_lfs_pointer_instead_of_a_small_file_is_rejected(folder: Path, name: str) -> None:
     (folder / name).write_bytes(POINTER)
     with pytest.raises(StartupError, match=f"{name}: it is a Git LFS pointer") as raised:
         refuse_pointers(folder)
     assert "git lfs pull" in str(raised.value)
 
 
-def test_the_command_says_it_in_one_line_within_seconds(tmp_path: Path) -> None:
+def test_serve_rejects_truncated_weights_within_seconds(tmp_path: Path) -> None:
     """It took 130 s, 301 lines and four tracebacks that ended in `See root cause above`."""
     broken = shutil.copytree(ANTIPHON_NANO, tmp_path / "broken")
     weights = broken / "model.safetensors"
