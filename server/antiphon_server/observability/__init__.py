@@ -1,4 +1,4 @@
 """Metrics, request traces and log lines.
 
-In: observations of the other packages. Out: Prometheus text and log lines. May import `config` and what is below.
+In: observations of other packages. Out: Prometheus text, log lines. May import `config` and what is below it.
 """
