@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.e2e.answers import ask, said
 from tests.e2e.server_process import RunningServer, start_server, terminate
-from tests.server.media.making import base64_of, ffmpeg
+from tests.server.media.media_samples import base64_of, ffmpeg
 
 from antiphon_executor.tiny import write_tiny_checkpoint
 

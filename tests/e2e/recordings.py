@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from tests.server.media.making import base64_of, ffmpeg, picture, speech
+from tests.server.media.media_samples import base64_of, ffmpeg, picture, speech
 
 QUESTION_S = 2.0
 CLIP_S = 2

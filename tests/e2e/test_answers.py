@@ -13,7 +13,7 @@ from antiphon_executor.tiny.config import SPEAKERS
 from tests.e2e.answers import SPOKEN, STREAMED, ask, said, timed
 from tests.e2e.recordings import CLIP_FPS, CLIP_S, CLIP_SIZE, PICTURE_SIZE, QUESTION_S, Recordings
 from tests.e2e.server_process import MODEL
-from tests.server.media.making import ffmpeg
+from tests.server.media.media_samples import ffmpeg
 
 pytestmark = pytest.mark.engine
 

@@ -17,7 +17,7 @@ from tests.checkpoints import tiny_qwen3_5_omni  # noqa: F401
 from tests.e2e.answers import SPOKEN, STREAMED, Answer, ask, said, timed
 from tests.e2e.recordings import CLIP_FPS, CLIP_S, QUESTION_S, Recordings
 from tests.e2e.server_process import MODEL, RunningServer, becomes, start_server, terminate
-from tests.server.media.making import base64_of, ffmpeg
+from tests.server.media.media_samples import base64_of, ffmpeg
 
 pytestmark = pytest.mark.engine
 

@@ -29,7 +29,7 @@ from antiphon_nano.thinker.seeing import clips, pictures
 from tests.e2e.answers import SPOKEN, STREAMED, Answer, ask, said, samples_of, timed
 from tests.e2e.ear import Ear
 from tests.e2e.server_process import RunningServer, start_server
-from tests.server.media.making import base64_of, ffmpeg
+from tests.server.media.media_samples import base64_of, ffmpeg
 
 pytestmark = pytest.mark.engine
 

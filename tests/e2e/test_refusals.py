@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.answers import SPOKEN, ask, said
 from tests.e2e.recordings import Recordings, sliver_png
 from tests.e2e.server_process import MODEL, RunningServer, becomes
-from tests.server.media.making import base64_of
+from tests.server.media.media_samples import base64_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.promise("R8", "R10", "R19", "R28")]
 

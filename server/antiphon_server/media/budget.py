@@ -1,8 +1,7 @@
-"""What one request may still send and still become: encoded bytes, decoded bytes, seconds of sound.
+"""The media budget of one request: encoded bytes, decoded bytes and seconds of audio of all its parts.
 
-In: amounts, before and after each decode. Out: `BadRequest` of the part that breaks a request's total.
-`hold` counts the memory of all requests together, and may refuse too.
-One per request, never shared.
+The part that exceeds a total gets a `BadRequest`. Decoded bytes are also reserved with `reserve_bytes`, which
+counts the memory of all requests together.
 """
 
 from __future__ import annotations
@@ -18,15 +17,15 @@ _MIB = 1 << 20
 
 
 def no_reservation(_size_bytes: int) -> None:
-    """The `hold` of a request that is the only one."""
+    """A `reserve_bytes` that accepts any amount."""
 
 
 class Budget:
-    """Amounts only ever grow; a refused part ends the request."""
+    """Belongs to one request. Amounts are never returned: a refused part ends the request."""
 
-    def __init__(self, policy: MediaPolicy, hold: ReserveBytes = no_reservation) -> None:
+    def __init__(self, policy: MediaPolicy, reserve_bytes: ReserveBytes = no_reservation) -> None:
         self._policy = policy
-        self._hold = hold
+        self._reserve_bytes = reserve_bytes
         self._encoded_bytes = 0
         self._decoded_bytes = 0
         self._audio_seconds = 0.0
@@ -39,27 +38,27 @@ class Budget:
     def decoded_bytes_left(self) -> int:
         return self._policy.request_decoded_bytes - self._decoded_bytes
 
-    def take_encoded(self, part: Part, size_bytes: int) -> None:
-        """Counts bytes of a part that are about to be decoded from base64, or that were fetched."""
+    def charge_encoded(self, part: Part, size_bytes: int) -> None:
+        """Charges bytes of a part before base64 decoding, or as they are fetched."""
         self._encoded_bytes += size_bytes
         if self.encoded_bytes_left < 0:
             limit = f"{self._policy.request_bytes / _MIB:g} MiB"
             got = f"brings the request to {self._encoded_bytes / _MIB:.1f} MiB of media"
-            raise part.over(got, limit, "request_bytes", "Send less at once or raise the limit.")
+            raise part.limit_error(got, limit, "request_bytes", "Send less or raise the limit.")
 
-    def take_decoded(self, part: Part, size_bytes: int) -> None:
-        """Counts what a part is, or is about to be, in memory."""
+    def charge_decoded(self, part: Part, size_bytes: int) -> None:
+        """Charges and reserves the memory of a decoded part."""
         self._decoded_bytes += size_bytes
         if self.decoded_bytes_left < 0:
             limit = f"{self._policy.request_decoded_bytes / _MIB:g} MiB"
             got = f"brings the request to at least {self._decoded_bytes / _MIB:.1f} MiB of decoded media"
-            raise part.over(got, limit, "request_decoded_bytes", "Send less at once or raise the limit.")
-        self._hold(size_bytes)
+            raise part.limit_error(got, limit, "request_decoded_bytes", "Send less or raise the limit.")
+        self._reserve_bytes(size_bytes)
 
-    def take_audio(self, part: Part, seconds: float) -> None:
-        """Counts seconds of sound, those of videos included."""
+    def charge_audio(self, part: Part, seconds: float) -> None:
+        """Charges seconds of audio, including the audio of videos."""
         self._audio_seconds += seconds
         if self._audio_seconds > self._policy.request_audio_seconds:
             limit = f"{self._policy.request_audio_seconds:g} s"
-            got = f"brings the request to {self._audio_seconds:.1f} s of sound"
-            raise part.over(got, limit, "request_audio_seconds", "Send less at once or raise the limit.")
+            got = f"brings the request to {self._audio_seconds:.1f} s of audio"
+            raise part.limit_error(got, limit, "request_audio_seconds", "Send less or raise the limit.")

@@ -1,4 +1,4 @@
-"""Where ffmpeg is: it encodes answers (`encode.py`). What clients send is decoded by PyAV, never by this."""
+"""Finds the ffmpeg program, which encodes speech (`encode.py`). Clients' media is decoded by PyAV instead."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 
 class FfmpegMissing(RuntimeError):
-    """No usable ffmpeg; the message is for the operator."""
+    """There is no usable ffmpeg; the message is for the operator."""
 
 
 def find_ffmpeg() -> Path:
     """`ANTIPHON_FFMPEG`, else `ffmpeg` on the PATH, else the binary of the imageio-ffmpeg wheel.
 
-    The PATH comes first because the system keeps it patched; the wheel's static binary starts faster.
+    The PATH comes before the wheel because the system's ffmpeg gets security updates.
     """
     named = os.environ.get("ANTIPHON_FFMPEG") or shutil.which("ffmpeg")
     if named is None and importlib.util.find_spec("imageio_ffmpeg"):

@@ -1,7 +1,4 @@
-"""One media part of a request with its name, and the one way to refuse it.
-
-In: a source and its number. Out: `BadRequest` that says what was wrong, the limit, what came and what to do.
-"""
+"""One media part of a request, its name in messages, and its errors."""
 
 from __future__ import annotations
 
@@ -15,7 +12,7 @@ from antiphon_server.media.source import MediaSource
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`number` counts parts of the same kind, from 1, in the order of the request."""
+    """A part. `number`: its position among the parts of its kind in the request, from 1."""
 
     source: MediaSource
     number: int
@@ -24,18 +21,18 @@ class Part:
     def name(self) -> str:
         return f"{self.source.kind} part {self.number}"
 
-    def over(self, got: str, limit: str, field: str, fix: str) -> BadRequest:
-        """The part breaks the limit that `field` of the policy sets."""
+    def limit_error(self, got: str, limit: str, field: str, fix: str) -> BadRequest:
+        """The part exceeds the limit that `field` of the policy sets."""
         message = f"{self.name} {got}; limit is {limit} ({flag(field)}). {fix}"
         return BadRequest(message, param=self.source.param, code="media_limit_exceeded")
 
-    def bad(self, what: str, fix: str, code: str = "media_invalid") -> BadRequest:
-        """The part cannot be used, whatever the limits."""
+    def invalid_error(self, what: str, fix: str, code: str = "media_invalid") -> BadRequest:
+        """The part cannot be used, independent of limits."""
         return BadRequest(f"{self.name} {what}. {fix}", param=self.source.param, code=code)
 
 
 def number_parts(sources: Sequence[MediaSource]) -> list[Part]:
-    """Every source with its number among those of its kind."""
+    """The parts in the order of their sources."""
     counts: dict[str, int] = {}
     parts = []
     for source in sources:

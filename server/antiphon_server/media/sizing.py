@@ -1,7 +1,7 @@
-"""The size that pictures and frames are decoded to, and the memory that they take in the server.
+"""The sizes to which images and frames are decoded, and the memory that they need.
 
-In: the limits of the policy and of the client, and the model's own resize. Out: sizes, never larger than what
-the model looks at; bytes of pixels and of the features that the engine makes of them. Pure.
+A size follows the limits of the policy and the client and is never larger than the model's own resize. Memory
+counts the pixels and the floats that the engine makes of them.
 """
 
 from __future__ import annotations
@@ -10,75 +10,75 @@ from collections.abc import Callable
 from functools import partial
 
 from antiphon_executor.interface.media_geometry import MediaGeometry
-from antiphon_server.media.fit import Fit
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox.job import Found, Size
+from antiphon_server.media.resize_bounds import ResizeBounds
+from antiphon_server.media.sandbox.job import Dimensions, Size
 
-FLOOR_SIDE_PIXELS = 32
+MIN_SIDE_PIXELS = 32
 _CHANNELS = 3
 _FLOAT_BYTES = 4
-_SOUND_BYTES = 4
+_SAMPLE_BYTES = 4
 
 Resize = Callable[[int, int], tuple[int, int]]
 
 
-def picture_fit(part: Part, policy: MediaPolicy) -> Fit:
-    """The client's bounds for a picture, inside the policy's."""
+def image_bounds(part: Part, policy: MediaPolicy) -> ResizeBounds:
+    """The client's bounds for an image, within the policy's."""
     most = min(policy.image_pixels, part.source.max_pixels or policy.image_pixels)
-    return Fit(min(part.source.min_pixels or 0, most), most, FLOOR_SIDE_PIXELS, 1)
+    return ResizeBounds(min(part.source.min_pixels or 0, most), most, MIN_SIDE_PIXELS, 1)
 
 
-def frame_fit(part: Part, policy: MediaPolicy) -> Fit:
-    """The client's bounds for a frame of a video, inside the policy's; sides are even."""
+def frame_bounds(part: Part, policy: MediaPolicy) -> ResizeBounds:
+    """The client's bounds for a video frame, within the policy's; sides are even."""
     most = min(policy.video_frame_pixels, part.source.max_pixels or policy.video_frame_pixels)
-    return Fit(min(part.source.min_pixels or 0, most), most, FLOOR_SIDE_PIXELS, 2)
+    return ResizeBounds(min(part.source.min_pixels or 0, most), most, MIN_SIDE_PIXELS, 2)
 
 
 class Sizing:
-    """`geometry`: the model's; None where it is not known, and nothing is made smaller for it."""
+    """`geometry`: the model's resize rules; None if unknown, then only the limits apply."""
 
     def __init__(self, policy: MediaPolicy, geometry: MediaGeometry | None) -> None:
         self._policy = policy
         self._geometry = geometry
 
-    def picture(self, part: Part, found: Found) -> Size:
-        size = _fitted(picture_fit(part, self._policy), found)
-        return size if self._geometry is None else _smaller(size, self._geometry.picture.fit, found)
+    def image_size(self, part: Part, dimensions: Dimensions) -> Size:
+        size = _bounded_size(image_bounds(part, self._policy), dimensions)
+        return size if self._geometry is None else _smaller_size(size, self._geometry.picture.fit, dimensions)
 
-    def frame(self, part: Part, found: Found) -> Size:
-        size = _fitted(frame_fit(part, self._policy), found)
+    def frame_size(self, part: Part, dimensions: Dimensions) -> Size:
+        size = _bounded_size(frame_bounds(part, self._policy), dimensions)
         if self._geometry is None:
             return size
-        return _smaller(size, partial(self._geometry.video.fit, found.frames), found)
+        return _smaller_size(size, partial(self._geometry.video.fit, dimensions.frames), dimensions)
 
-    def picture_bytes(self, size: Size) -> int:
-        """The model's patches repeat a picture as often as they hold frames of a video."""
+    def image_bytes(self, size: Size) -> int:
+        """Memory of one image. The model's patches repeat it once per frame of a temporal patch."""
         pixels = _CHANNELS * size.height * size.width
         if self._geometry is None:
             return pixels
         height, width = self._geometry.picture.fit(size.height, size.width)
         return pixels + _CHANNELS * height * width * self._geometry.temporal * _FLOAT_BYTES
 
-    def video_bytes(self, found: Found, size: Size) -> int:
-        """Of all frames, and of the sound."""
-        sound = found.samples * _SOUND_BYTES
-        pixels = _CHANNELS * found.frames * size.height * size.width
+    def video_bytes(self, dimensions: Dimensions, size: Size) -> int:
+        """Memory of all frames and the audio of a video."""
+        audio = dimensions.samples * _SAMPLE_BYTES
+        pixels = _CHANNELS * dimensions.frames * size.height * size.width
         if self._geometry is None:
-            return pixels + sound
-        height, width = self._geometry.video.fit(found.frames, size.height, size.width)
+            return pixels + audio
+        height, width = self._geometry.video.fit(dimensions.frames, size.height, size.width)
         temporal = self._geometry.temporal
-        frames = -(-found.frames // temporal) * temporal
-        return pixels + sound + _CHANNELS * frames * height * width * _FLOAT_BYTES
+        frames = -(-dimensions.frames // temporal) * temporal
+        return pixels + audio + _CHANNELS * frames * height * width * _FLOAT_BYTES
 
 
-def _fitted(fit: Fit, found: Found) -> Size:
-    width, height = fit.size(found.width, found.height)
+def _bounded_size(bounds: ResizeBounds, dimensions: Dimensions) -> Size:
+    width, height = bounds.size(dimensions.width, dimensions.height)
     return Size(height, width)
 
 
-def _smaller(size: Size, resize: Resize, found: Found) -> Size:
-    """The model's size where it looks at fewer pixels, so that it will resize nothing more."""
-    height, width = resize(found.height, found.width)
+def _smaller_size(size: Size, resize: Resize, dimensions: Dimensions) -> Size:
+    """The model's size if it has fewer pixels, so that the model does not resize again."""
+    height, width = resize(dimensions.height, dimensions.width)
     is_final = resize(height, width) == (height, width)
     return Size(height, width) if is_final and height * width < size.height * size.width else size

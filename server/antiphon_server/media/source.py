@@ -1,4 +1,4 @@
-"""What a request says of one media item, before anything is fetched or decoded."""
+"""One media item as the request describes it, before it is fetched or decoded."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ MediaKind = Literal["audio", "image", "video"]
 class MediaSource:
     """One media part of a message.
 
-    `locations`: a bare base64 string, a data URL or an http(s) URL; more than one only for a video given as a
-    list of frames. What the client calls the format is not kept: `sniff.py` looks at the bytes.
-    `param`: where the part stands in the request, for error messages (`messages[0].content[1]`).
-    The client's `fps`, `min_pixels`, `max_pixels` and `max_frames` can only lower the server's limits.
+    `locations`: a bare base64 string, a data URL or an http(s) URL; several only for a list of video frames.
+    `param`: the position of the part in the request, for errors (`messages[0].content[1]`). `use_audio`:
+    decode the audio of a video too. `fps`, `min_pixels`, `max_pixels` and `max_frames` of the client can only
+    lower the server's limits. The format is not kept: `decode.sniff` detects it from the bytes.
     """
 
     kind: MediaKind

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from tests.server.media.making import base64_of, ffmpeg, picture, tone, wav
+from tests.server.media.media_samples import base64_of, ffmpeg, picture, tone, wav
 
 Part = dict[str, Any]
 

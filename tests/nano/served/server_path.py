@@ -38,7 +38,7 @@ from antiphon_server.chat.prompt.renderer import PromptRenderer
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.openai_api.client_json import ClientJson
 from antiphon_server.openai_api.request import ChatRequest
-from tests.server.media.making import ffmpeg
+from tests.server.media.media_samples import ffmpeg
 
 Message = dict[str, Any]
 

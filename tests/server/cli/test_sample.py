@@ -15,7 +15,7 @@ from antiphon_server.cli.sample import NAMES
 from antiphon_server.exits import ExitCode
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from tests.server.media.making import part
+from tests.server.media.media_samples import part
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import pytest
 from antiphon_executor.interface.media import AudioClip
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.decode import audio
-from antiphon_server.media.decode.audio import FLOOR_SAMPLES
+from antiphon_server.media.decode.audio import MIN_SAMPLES
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from tests.server.media.making import ffmpeg, part, speech, strongest_hz, tone, wav
+from tests.server.media.media_samples import ffmpeg, part, speech, strongest_hz, tone, wav
 
 
 async def heard(loader: MediaLoader, data: bytes) -> AudioClip:
@@ -52,7 +52,7 @@ async def test_the_fast_path_and_ffmpeg_agree_to_the_bit(loader: MediaLoader) ->
 
 
 @pytest.mark.promise("R33")
-@pytest.mark.parametrize("work", ["read_plain_wav", "bounded"])
+@pytest.mark.parametrize("work", ["read_plain_wav", "clip_and_pad"])
 async def test_the_event_loop_never_looks_through_the_samples(
     loader: MediaLoader, monkeypatch: pytest.MonkeyPatch, work: str
 ) -> None:
@@ -152,13 +152,13 @@ async def test_a_float_wav_beyond_full_scale_is_clipped(loader: MediaLoader) -> 
 
 async def test_a_few_samples_are_padded_to_the_floor(loader: MediaLoader) -> None:
     clip = await heard(loader, wav(np.full((1, 10), 0.5), 16_000))
-    assert len(clip.samples) == FLOOR_SAMPLES
+    assert len(clip.samples) == MIN_SAMPLES
     assert np.all(clip.samples[10:] == 0)
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 48_000])
 async def test_no_samples_are_refused(loader: MediaLoader, rate_hz: int) -> None:
-    with pytest.raises(BadRequest, match=r"audio part 1 (holds no sound|could not be decoded)"):
+    with pytest.raises(BadRequest, match=r"audio part 1 (contains no audio|could not be decoded)"):
         await loader.load([part("audio", wav(np.zeros((1, 0)), rate_hz))])
 
 

@@ -19,7 +19,7 @@ from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
 from antiphon_server.media.sandbox.pool import Sandbox
 from antiphon_server.media.source import MediaKind
-from tests.server.media.making import ffmpeg, part, picture, running_decoders
+from tests.server.media.media_samples import ffmpeg, part, picture, running_decoders
 
 _LONGEST_S = 12.0
 
@@ -174,7 +174,7 @@ PLAYLISTS = {
 async def test_formats_that_are_not_listed_reach_no_decoder(
     strict: MediaLoader, monkeypatch: pytest.MonkeyPatch, kind: MediaKind, form: str
 ) -> None:
-    monkeypatch.setattr(Sandbox, "run", None)
+    monkeypatch.setattr(Sandbox, "run_job", None)
     with pytest.raises(BadRequest, match=f"{kind} part 1 is ") as refusal:
         await strict.load([part(kind, PLAYLISTS[form])])
     assert refusal.value.code == "media_format_unsupported"

@@ -11,7 +11,7 @@ import pytest
 
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.loader import MediaLoader
-from tests.server.media.making import ffmpeg, part, strongest_hz, tone, wav
+from tests.server.media.media_samples import ffmpeg, part, strongest_hz, tone, wav
 
 TONE = ("-f", "lavfi", "-i", "sine=440:d=2:r=48000")
 PICTURE = ("-f", "lavfi", "-i", "testsrc=s=176x144:d=2:r=10")
@@ -89,7 +89,7 @@ async def test_pictures_of_older_devices_are_seen(
     assert (apart > 100).all(), "the clock in the picture runs"
 
 
-async def client_error(loader: MediaLoader, kind: Any, data: bytes, **options: Any) -> str:
+async def error_of_report(loader: MediaLoader, kind: Any, data: bytes, **options: Any) -> str:
     with pytest.raises(BadRequest) as refusal:
         await loader.load([part(kind, data, **options)])
     assert "damaged" not in refusal.value.message
@@ -98,16 +98,16 @@ async def client_error(loader: MediaLoader, kind: Any, data: bytes, **options: A
 
 async def test_pictures_in_a_codec_that_is_not_decoded_are_named(loader: MediaLoader) -> None:
     data = made(*PICTURE, "-c:v", "prores", suffix="mov")
-    assert await client_error(loader, "video", data) == (
-        "video part 1 has pictures in a format that is not decoded (ProRes). "
+    assert await error_of_report(loader, "video", data) == (
+        "video part 1 has video in a format that is not decoded (ProRes). "
         "Send H.264, H.265, VP8, VP9, AV1, MPEG-4 part 2, H.263 or Motion JPEG."
     )
 
 
 async def test_sound_alone_that_is_foreign_can_be_left_out(loader: MediaLoader) -> None:
     data = made(*PICTURE, *TONE, *H264, "-c:a", "dca", "-strict", "-2", suffix="mkv")
-    message = await client_error(loader, "video", data)
-    assert message.startswith("video part 1 has sound in a format that is not decoded (DTS). Send AAC, ")
+    message = await error_of_report(loader, "video", data)
+    assert message.startswith("video part 1 has audio in a format that is not decoded (DTS). Send AAC, ")
     assert message.endswith(", or set use_audio_in_video to false.")
     (clip,) = (await loader.load([part("video", data, use_audio=False)])).videos
     assert len(clip.frames) == 4
@@ -115,22 +115,22 @@ async def test_sound_alone_that_is_foreign_can_be_left_out(loader: MediaLoader) 
 
 async def test_a_foreign_codec_of_an_audio_part_is_named(loader: MediaLoader) -> None:
     data = made(*TONE, "-c:a", "dca", "-strict", "-2", suffix="mka")
-    message = await client_error(loader, "audio", data)
-    assert re.search(r"audio part 1 has sound .*\(DTS\)\. Send AAC, .* or PCM\.$", message)
+    message = await error_of_report(loader, "audio", data)
+    assert re.search(r"audio part 1 has audio .*\(DTS\)\. Send AAC, .* or PCM\.$", message)
 
 
 async def test_sound_sent_as_video_says_so(loader: MediaLoader) -> None:
     data = made(*TONE, "-c:a", "aac", suffix="m4a")
-    message = await client_error(loader, "video", data)
-    assert message == "video part 1 holds no picture, only sound. Send it as input_audio, or send a video."
+    message = await error_of_report(loader, "video", data)
+    assert message == "video part 1 contains no video, only audio. Send it as input_audio, or send a video."
 
 
 async def test_a_silent_video_sent_as_audio_says_so(loader: MediaLoader) -> None:
     data = made(*PICTURE, *H264, suffix="mp4")
-    message = await client_error(loader, "audio", data)
-    assert message == "audio part 1 holds no sound. Send a file with an audio track."
+    message = await error_of_report(loader, "audio", data)
+    assert message == "audio part 1 contains no audio. Send a file with an audio track."
 
 
 async def test_a_narrow_video_names_its_size(loader: MediaLoader) -> None:
     data = made("-f", "lavfi", "-i", "testsrc=s=2x400:d=1:r=5", *H264, suffix="mp4")
-    assert "video part 1 has 2 x 400 pixels; limit is 190" in await client_error(loader, "video", data)
+    assert "video part 1 has 2 x 400 pixels; limit is 190" in await error_of_report(loader, "video", data)

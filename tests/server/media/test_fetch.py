@@ -21,7 +21,7 @@ from antiphon_server.media.fetch.client import Fetcher
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
-from tests.server.media.making import part, picture, wav
+from tests.server.media.media_samples import part, picture, wav
 
 Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 ONE = Part(part("audio", ""), 1)
@@ -114,7 +114,7 @@ async def test_media_from_a_url_reaches_the_model() -> None:
 
 
 async def test_urls_are_off_by_default(loader: MediaLoader) -> None:
-    with pytest.raises(BadRequest, match=r"may not be fetched from \(--allowed-media-domains\)") as refusal:
+    with pytest.raises(BadRequest, match=r"may not be fetched \(--allowed-media-domains\)") as refusal:
         await loader.load([part("image", "https://example.org/a.png")])
     assert refusal.value.code == "media_host_not_allowed"
 
@@ -208,7 +208,7 @@ async def test_a_compressed_body_is_refused() -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 5\r\n\r\nhello")
 
     async with serving(compress) as (port, _):
-        with pytest.raises(BadRequest, match="came compressed"):
+        with pytest.raises(BadRequest, match="arrived compressed"):
             await fetch(fetcher(port), port)
 
 
@@ -217,7 +217,7 @@ async def test_a_silent_server_is_given_up() -> None:
         await asyncio.sleep(5)
 
     async with serving(wait) as (port, _):
-        with pytest.raises(BadRequest, match="comes too slowly"):
+        with pytest.raises(BadRequest, match="arrives too slowly"):
             await asyncio.wait_for(fetch(fetcher(port, fetch_first_byte_s=0.2), port), 2)
 
 
@@ -231,7 +231,7 @@ async def drip(_: bytes, writer: asyncio.StreamWriter) -> None:
 
 async def test_a_dripping_server_is_given_up() -> None:
     async with serving(drip) as (port, _):
-        with pytest.raises(BadRequest, match="comes too slowly"):
+        with pytest.raises(BadRequest, match="arrives too slowly"):
             await asyncio.wait_for(fetch(fetcher(port), port), 4)
 
 

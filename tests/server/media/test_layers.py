@@ -12,7 +12,7 @@ import pytest
 from antiphon_server.exits import ExitCode
 from antiphon_server.media.sandbox.layers import REQUIRED, Layer, Layers
 
-LACKING = str(Path(__file__).with_name("lacking.py"))
+LACKING = str(Path(__file__).with_name("lacking_layer.py"))
 # The system call that makes the layer, on x86_64; its first argument, or -1 for any.
 MAKES = {
     Layer.SECCOMP: (157, 22),
@@ -63,8 +63,8 @@ def test_an_optional_layer_that_is_missing_is_one_warning(layer: Layer) -> None:
 def test_the_server_ends_with_its_own_exit_code_and_says_what_to_do() -> None:
     number, first = MAKES[Layer.SECCOMP]
     script = (
-        f"import sys; sys.path.insert(0, {str(Path(LACKING).parent)!r}); import lacking\n"
-        f"lacking.lack({number}, {first})\n"
+        f"import sys; sys.path.insert(0, {str(Path(LACKING).parent)!r}); import lacking_layer\n"
+        f"lacking_layer.lack({number}, {first})\n"
         "from antiphon_server.cli.main import main\n"
         "sys.exit(main(['serve', '--port', '0']))\n"
     )
@@ -81,12 +81,12 @@ def test_an_operator_reads_in_the_log_which_layer_is_missing() -> None:
     """As the server logs: other loggers than its own have their words hidden."""
     number, first = MAKES[Layer.LANDLOCK]
     script = (
-        f"import sys; sys.path.insert(0, {str(Path(LACKING).parent)!r}); import asyncio, lacking\n"
-        f"lacking.lack({number}, {first})\n"
+        f"import sys; sys.path.insert(0, {str(Path(LACKING).parent)!r}); import asyncio, lacking_layer\n"
+        f"lacking_layer.lack({number}, {first})\n"
         "from antiphon_server.observability import logging as server_logging\n"
         "from antiphon_server.config.settings import LogSettings\n"
         "handler = server_logging.configure(LogSettings(), sys.stdout)\n"
-        "asyncio.run(lacking.decode(lacking.MediaPolicy()))\n"
+        "asyncio.run(lacking_layer.decode(lacking_layer.MediaPolicy()))\n"
         "handler.flush()\n"
     )
     done = subprocess.run(

@@ -11,7 +11,7 @@ import pytest_asyncio
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from tests.server.media.making import ffmpeg, part, tone, wav
+from tests.server.media.media_samples import ffmpeg, part, tone, wav
 
 LIMIT_S = 6.0
 CONTAINERS = {

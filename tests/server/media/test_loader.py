@@ -20,7 +20,7 @@ from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.part import number_parts
 from antiphon_server.media.policy import MediaPolicy, flag
 from antiphon_server.media.source import MediaKind
-from tests.server.media.making import (
+from tests.server.media.media_samples import (
     ffmpeg,
     part,
     picture,
@@ -142,7 +142,7 @@ async def test_what_becomes_of_a_request_in_memory_is_counted_and_can_be_refused
 
 async def test_sound_has_a_total(strict: MediaLoader) -> None:
     clip = wav(np.zeros((1, 7_000)), 16_000)
-    with pytest.raises(BadRequest, match=r"s of sound; limit is 0.8 s \(--media-request-audio-seconds\)"):
+    with pytest.raises(BadRequest, match=r"s of audio; limit is 0.8 s \(--media-request-audio-seconds\)"):
         await strict.load([part("audio", clip), part("audio", clip, index=1)])
 
 
@@ -160,9 +160,9 @@ def test_any_mix_over_the_budget_is_refused_by_the_limits_name(amounts: list[tup
     try:
         for one, (encoded_bytes, decoded_bytes, length_s) in zip(parts, amounts, strict=True):
             encoded, decoded, seconds = encoded + encoded_bytes, decoded + decoded_bytes, seconds + length_s
-            budget.take_encoded(one, encoded_bytes)
-            budget.take_decoded(one, decoded_bytes)
-            budget.take_audio(one, length_s)
+            budget.charge_encoded(one, encoded_bytes)
+            budget.charge_decoded(one, decoded_bytes)
+            budget.charge_audio(one, length_s)
     except BadRequest as refusal:
         over = {
             "request_bytes": encoded > 2_000,

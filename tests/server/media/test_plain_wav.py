@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from antiphon_server.media.decode.plain_wav import read_plain_wav
 from antiphon_server.media.wav_header import wav_header
-from tests.server.media.making import wav
+from tests.server.media.media_samples import wav
 
 PLAIN = wav_header(3, 16_000) + struct.pack("<3h", 0, 16_384, -32_768)
 

@@ -27,12 +27,13 @@ from antiphon_server.errors import ApiError, BadRequest, InternalError, Overload
 from antiphon_server.media import loader as loading
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox import fork_client
-from antiphon_server.media.sandbox.fork_protocol import LOG_BYTES
-from antiphon_server.media.sandbox.job import Found, PictureJob, Size, SoundJob
-from antiphon_server.media.sandbox.memory_file import allot, memory_file
+from antiphon_server.media.sandbox import fork_client, fork_connection
+from antiphon_server.media.sandbox.fork_client import Worker
+from antiphon_server.media.sandbox.fork_protocol import LOG_BYTES, WorkerOrder
+from antiphon_server.media.sandbox.job import AudioJob, Dimensions, ImageJob, Size
+from antiphon_server.media.sandbox.memory_file import fix_size, memory_file
 from antiphon_server.media.sandbox.pool import Sandbox
-from tests.server.media.making import (
+from tests.server.media.media_samples import (
     children_of,
     ffmpeg,
     fork_servers,
@@ -53,13 +54,13 @@ PICTURE = picture(Image.new("RGB", (32, 32)), "PNG")
 SOUND = wav(np.zeros((1, 48_000)), 48_000)
 
 
-def slow_job() -> tuple[PictureJob, list[bytes]]:
+def slow_job() -> tuple[ImageJob, list[bytes]]:
     """A job that never ends: it asks how large the picture is to be, and nobody answers."""
-    return PictureJob((len(PICTURE),), ("PNG",), 1 << 20, 1 << 20, 2.0), [PICTURE]
+    return ImageJob((len(PICTURE),), ("PNG",), 1 << 20, 1 << 20, 2.0), [PICTURE]
 
 
-def short_job(output_bytes: int = 1 << 20) -> tuple[SoundJob, list[bytes]]:
-    return SoundJob("wav", ("pcm_s16le",), 1 << 20, 1 << 20, output_bytes), [SOUND]
+def short_job(output_bytes: int = 1 << 20) -> tuple[AudioJob, list[bytes]]:
+    return AudioJob("wav", ("pcm_s16le",), 1 << 20, 1 << 20, output_bytes), [SOUND]
 
 
 def own_fork_server() -> psutil.Process:
@@ -89,27 +90,27 @@ async def sandbox() -> AsyncIterator[Sandbox]:
 
 
 async def test_an_output_cannot_grow_past_its_cap(sandbox: Sandbox) -> None:
-    outcome = await sandbox.run(*short_job(output_bytes=40_000))
+    outcome = await sandbox.run_job(*short_job(output_bytes=40_000))
     assert not outcome.succeeded
     assert len(outcome.output) == 40_000
 
 
 async def test_a_decoder_is_killed_at_its_deadline(sandbox: Sandbox) -> None:
     started = time.monotonic()
-    outcome = await sandbox.run(*slow_job())
+    outcome = await sandbox.run_job(*slow_job())
     assert outcome.timed_out
     assert time.monotonic() - started < 4
 
 
 async def test_who_finds_no_decoder_in_time_is_told_to_come_back(sandbox: Sandbox) -> None:
-    outcomes = await asyncio.gather(*(sandbox.run(*slow_job()) for _ in range(3)), return_exceptions=True)
+    outcomes = await asyncio.gather(*(sandbox.run_job(*slow_job()) for _ in range(3)), return_exceptions=True)
     (refused,) = (outcome for outcome in outcomes if isinstance(outcome, Exception))
     assert isinstance(refused, Overloaded)
     assert refused.retry_after_s
 
 
 async def test_a_cancelled_job_leaves_no_process(sandbox: Sandbox) -> None:
-    job = asyncio.create_task(sandbox.run(*slow_job()))
+    job = asyncio.create_task(sandbox.run_job(*slow_job()))
     busy = await until_a_decoder_works()
     job.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -119,14 +120,14 @@ async def test_a_cancelled_job_leaves_no_process(sandbox: Sandbox) -> None:
 
 async def test_decoders_are_started_again_when_they_died(sandbox: Sandbox) -> None:
     server = own_fork_server()
-    running = asyncio.create_task(sandbox.run(*slow_job()))
+    running = asyncio.create_task(sandbox.run_job(*slow_job()))
     await until_a_decoder_works()
     dead_or_dying = server.children()
     server.kill()
     with pytest.raises(Unavailable) as refusal:
         await running
     assert refusal.value.retry_after_s
-    assert (await sandbox.run(*short_job())).succeeded
+    assert (await sandbox.run_job(*short_job())).succeeded
     _, alive = await asyncio.to_thread(psutil.wait_procs, dead_or_dying, timeout=10)
     assert not alive
 
@@ -135,19 +136,38 @@ async def test_a_fork_server_that_died_unnoticed_is_replaced_within_the_request(
     server = own_fork_server()
     server.kill()
     server.wait(10)
-    assert (await sandbox.run(*short_job())).succeeded
+    assert (await sandbox.run_job(*short_job())).succeeded
 
 
-async def test_a_stopped_fork_server_holds_no_request_for_ever(
+async def test_a_suspended_fork_server_does_not_block_a_request(
     sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fork_client, "_GONE_S", 0.2)
+    monkeypatch.setattr(fork_client, "_KILL_S", 0.2)
     server = own_fork_server()
     server.suspend()
-    outcome = await asyncio.wait_for(sandbox.run(*short_job()), timeout=10)
+    outcome = await asyncio.wait_for(sandbox.run_job(*short_job()), timeout=10)
     assert outcome.timed_out
     assert not server.is_running()
-    assert (await sandbox.run(*short_job())).succeeded
+    assert (await sandbox.run_job(*short_job())).succeeded
+
+
+async def test_stopping_a_fork_server_does_not_stop_the_one_that_starts_meanwhile(sandbox: Sandbox) -> None:
+    """A job waits to send its kill order to a suspended fork server, which is stopped; another job starts."""
+    job = asyncio.create_task(sandbox.run_job(*slow_job()))
+    await until_a_decoder_works()
+    first = sandbox._fork_client._connection
+    assert first is not None
+    own_fork_server().suspend()
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            first._control.send(WorkerOrder(0).encode())
+    job.cancel()
+    await asyncio.sleep(0.05)
+    stopping = asyncio.create_task(first.stop())
+    assert (await sandbox.run_job(*short_job())).succeeded
+    await stopping
+    with pytest.raises(asyncio.CancelledError):
+        await job
 
 
 async def test_workers_are_forked_off_one_thread(sandbox: Sandbox) -> None:
@@ -157,23 +177,23 @@ async def test_workers_are_forked_off_one_thread(sandbox: Sandbox) -> None:
 
 async def test_a_log_cannot_grow_past_its_size(sandbox: Sandbox) -> None:
     """A decoder that fails says why, in a file that the server has sized."""
-    outcome = await sandbox.run(*short_job(output_bytes=40_000))
+    outcome = await sandbox.run_job(*short_job(output_bytes=40_000))
     assert b"OSError" in outcome.log
     assert len(outcome.log) <= LOG_BYTES
     with memory_file() as log:
-        allot(log, LOG_BYTES)
+        fix_size(log, LOG_BYTES)
         assert os.write(log, bytes(2 * LOG_BYTES)) == LOG_BYTES
         with pytest.raises(PermissionError):
             os.write(log, b"more")
 
 
 async def test_a_shortage_of_descriptors_is_temporary(sandbox: Sandbox) -> None:
-    assert (await sandbox.run(*short_job())).succeeded
+    assert (await sandbox.run_job(*short_job())).succeeded
     with no_more_descriptors():
         with pytest.raises(Unavailable) as refusal:
-            await sandbox.run(*short_job())
+            await sandbox.run_job(*short_job())
         assert refusal.value.retry_after_s
-    assert (await sandbox.run(*short_job())).succeeded
+    assert (await sandbox.run_job(*short_job())).succeeded
 
 
 async def test_a_shortage_of_descriptors_does_not_end_the_restart_of_decoders(sandbox: Sandbox) -> None:
@@ -181,20 +201,20 @@ async def test_a_shortage_of_descriptors_does_not_end_the_restart_of_decoders(sa
     server.kill()
     server.wait(10)
     with no_more_descriptors(spare=4), pytest.raises(Unavailable):
-        await sandbox.run(*short_job())
-    assert (await sandbox.run(*short_job())).succeeded
+        await sandbox.run_job(*short_job())
+    assert (await sandbox.run_job(*short_job())).succeeded
 
 
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENOMEM, errno.EAGAIN])
 async def test_a_worker_that_cannot_be_forked_is_a_shortage(
     sandbox: Sandbox, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def ended(number: int) -> int:
+    async def wait_for_exit(_: Worker) -> int:
         raise OSError(code, "no process")
 
-    monkeypatch.setattr(sandbox._decoders, "ended", ended)
+    monkeypatch.setattr(Worker, "wait_for_exit", wait_for_exit)
     with pytest.raises(Unavailable):
-        await sandbox.run(*short_job())
+        await sandbox.run_job(*short_job())
 
 
 async def test_closing_leaves_no_process() -> None:
@@ -217,7 +237,7 @@ async def test_a_decoder_that_does_not_start_is_one_clear_error(monkeypatch: pyt
 async def test_the_log_says_why_the_decoders_did_not_start(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(fork_client, "_MODULE", ("-I", "-c", "raise OSError('no codecs')"))
+    monkeypatch.setattr(fork_connection, "_MODULE", ("-I", "-c", "raise OSError('no codecs')"))
     with pytest.raises(InternalError):
         await Sandbox(MediaPolicy()).start()
     assert "the media decoders did not start: OSError: no codecs" in caplog.text
@@ -230,28 +250,28 @@ async def test_a_decoder_that_does_not_decode_is_found_at_the_start(monkeypatch:
 
 
 async def test_what_the_server_refuses_when_it_is_asked_ends_the_job(sandbox: Sandbox) -> None:
-    def refuse(found: Found) -> Size:
+    def refuse(found: Dimensions) -> Size:
         assert (found.height, found.width) == (32, 32)
         raise Overloaded("no room")
 
     with pytest.raises(Overloaded, match="no room"):
-        await sandbox.run(*slow_job(), refuse)
+        await sandbox.run_job(*slow_job(), refuse)
     assert not running_decoders()
 
 
 async def test_a_decoder_that_dies_before_it_is_answered_has_failed_and_no_more(sandbox: Sandbox) -> None:
-    def answer_late(found: Found) -> Size:
+    def answer_late(found: Dimensions) -> Size:
         for worker in map(psutil.Process, running_decoders()):
             worker.kill()
             worker.wait(5)
         return Size(found.height, found.width)
 
-    outcome = await sandbox.run(*slow_job(), answer_late)
+    outcome = await sandbox.run_job(*slow_job(), answer_late)
     assert not outcome.succeeded
 
 
 async def test_a_decoder_decodes_to_the_size_that_the_server_names(sandbox: Sandbox) -> None:
-    outcome = await sandbox.run(*slow_job(), lambda found: Size(found.height // 2, found.width))
+    outcome = await sandbox.run_job(*slow_job(), lambda found: Size(found.height // 2, found.width))
     assert outcome.succeeded
     assert len(outcome.output) == 16 * 32 * 3
 
@@ -261,11 +281,11 @@ def test_decoders_die_with_the_server() -> None:
         "import asyncio, os, psutil, signal\n"
         "from antiphon_server.media.sandbox.pool import Sandbox\n"
         "from antiphon_server.media.policy import MediaPolicy\n"
-        "from antiphon_server.media.sandbox.job import PictureJob\n"
+        "from antiphon_server.media.sandbox.job import ImageJob\n"
         "async def main():\n"
         "    sandbox = Sandbox(MediaPolicy())\n"
         "    await sandbox.start()\n"
-        f"    asyncio.create_task(sandbox.run(*{slow_job()!r}))\n"
+        f"    asyncio.create_task(sandbox.run_job(*{slow_job()!r}))\n"
         "    await asyncio.sleep(1)\n"
         "    print(*(child.pid for child in psutil.Process().children(recursive=True)), flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

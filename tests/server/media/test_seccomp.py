@@ -12,7 +12,7 @@ import pytest
 from antiphon_server.media.sandbox.profiles import DECODING
 from antiphon_server.media.sandbox.seccomp import assemble
 from antiphon_server.media.sandbox.system_calls import MACHINES, Machine
-from tests.server.media.test_confine import ATTEMPTS
+from tests.server.media.test_confinement import ATTEMPTS
 
 ALLOW, KILL, ERRNO = 0x7FFF0000, 0x80000000, 0x00050000
 REFUSED = ERRNO | errno.EPERM

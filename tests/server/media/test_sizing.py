@@ -25,10 +25,10 @@ from antiphon_server.errors import BadRequest
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox.job import Found
+from antiphon_server.media.sandbox.job import Dimensions
 from antiphon_server.media.sizing import Sizing
-from tests.server.media.making import ffmpeg, part, picture
-from tests.server.media.weigh_pictures import NANO_GEOMETRY
+from tests.server.media.media_samples import ffmpeg, part, picture
+from tests.server.media.weigh_images import NANO_GEOMETRY
 
 SMALL = NANO_GEOMETRY
 # Of Qwen3-Omni.
@@ -59,8 +59,8 @@ def test_the_model_sees_as_many_tokens_as_without_the_shrinking(
 ) -> None:
     if max(height, width) > 190 * min(height, width):
         return
-    found = Found(1, height, width)
-    plain, shrunk = (Sizing(MediaPolicy(), known).picture(ONE, found) for known in (None, geometry))
+    found = Dimensions(1, height, width)
+    plain, shrunk = (Sizing(MediaPolicy(), known).image_size(ONE, found) for known in (None, geometry))
     models = geometry.picture.fit(height, width)
     if shrunk == plain:
         return
@@ -74,8 +74,8 @@ def test_the_model_resizes_no_frame_that_was_shrunk_for_it(
 ) -> None:
     if max(height, width) > 190 * min(height, width):
         return
-    found = Found(frames, height, width)
-    plain, shrunk = (Sizing(MediaPolicy(), known).frame(FILM, found) for known in (None, geometry))
+    found = Dimensions(frames, height, width)
+    plain, shrunk = (Sizing(MediaPolicy(), known).frame_size(FILM, found) for known in (None, geometry))
     if shrunk != plain:
         assert geometry.video.fit(frames, shrunk.height, shrunk.width) == (shrunk.height, shrunk.width)
 
@@ -97,12 +97,12 @@ async def test_the_frames_of_a_video_never_are_larger_than_the_model_looks_at(sm
 @pytest.mark.parametrize("geometry", [SMALL, LARGE, WHOLE])
 def test_the_floats_that_the_engine_makes_are_counted(geometry: MediaGeometry) -> None:
     sizing = Sizing(MediaPolicy(), geometry)
-    size = sizing.picture(ONE, Found(1, 3_000, 3_000))
+    size = sizing.image_size(ONE, Dimensions(1, 3_000, 3_000))
     height, width = geometry.picture.fit(3_000, 3_000)
     floats = height * width * 3 * geometry.temporal * 4
-    assert sizing.picture_bytes(size) == 3 * size.height * size.width + floats
-    found = Found(5, 720, 1_280, samples=16_000)
-    size = sizing.frame(FILM, found)
+    assert sizing.image_bytes(size) == 3 * size.height * size.width + floats
+    found = Dimensions(5, 720, 1_280, samples=16_000)
+    size = sizing.frame_size(FILM, found)
     height, width = geometry.video.fit(5, size.height, size.width)
     pixels = 3 * 5 * size.height * size.width
     assert sizing.video_bytes(found, size) == pixels + 6 * height * width * 3 * 4 + 64_000
@@ -140,12 +140,12 @@ def test_32_pictures_of_3000_by_3000_stay_within_what_is_counted(tmp_path: Path)
     """27 MB of pixels each would be 864 MB. Measured in a process that does nothing else."""
     sent = large_picture()
     (tmp_path / "picture.png").write_bytes(sent)
-    command = [sys.executable, "-m", "tests.server.media.weigh_pictures", str(tmp_path / "picture.png"), "32"]
+    command = [sys.executable, "-m", "tests.server.media.weigh_images", str(tmp_path / "picture.png"), "32"]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=120).stdout)
     sizing = Sizing(MediaPolicy(), SMALL)
     counted = found["counted_bytes"]
     assert found["pixel_bytes"] < counted
-    assert counted == 32 * sizing.picture_bytes(sizing.picture(ONE, Found(1, 3_000, 3_000)))
+    assert counted == 32 * sizing.image_bytes(sizing.image_size(ONE, Dimensions(1, 3_000, 3_000)))
     assert counted < 64 * MIB
     # The bytes that were sent, once more while they are decoded from base64, and what was counted.
     assert found["grown_bytes"] < counted + 32 * len(sent) + 32 * MIB

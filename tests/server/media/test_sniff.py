@@ -13,7 +13,7 @@ from antiphon_server.media.decode.formats import ACCEPTED
 from antiphon_server.media.decode.sniff import sniff
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.source import MediaKind
-from tests.server.media.making import part
+from tests.server.media.media_samples import part
 
 BMP = b"BM" + bytes(12) + struct.pack("<I", 40)
 TRANSPORT_STREAM = (b"\x47" + bytes(187)) * 3
@@ -62,13 +62,13 @@ def test_signatures(head: bytes, demuxer: str, kinds: tuple[str, ...]) -> None:
 
 
 NAMED: dict[str, tuple[bytes, MediaKind]] = {
-    "a HEIC picture": (b"\0\0\0\x24ftypheic" + bytes(8), "image"),
-    "a camera's raw picture": (b"\0\0\0\x18ftypcrx " + bytes(8), "image"),
+    "a HEIC image": (b"\0\0\0\x24ftypheic" + bytes(8), "image"),
+    "a camera's raw image": (b"\0\0\0\x18ftypcrx " + bytes(8), "image"),
     "an SVG drawing": (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "image"),
-    "a Photoshop picture (PSD)": (b"8BPS\0\1" + bytes(20), "image"),
-    "a JPEG XL picture": (b"\xff\x0a\xfa\x1f" + bytes(20), "image"),
-    "a JPEG 2000 picture": (b"\0\0\0\x0cjP  \r\n\x87\n", "image"),
-    "an ICO picture": (b"\0\0\1\0\1\0" + bytes(20), "image"),
+    "a Photoshop image (PSD)": (b"8BPS\0\1" + bytes(20), "image"),
+    "a JPEG XL image": (b"\xff\x0a\xfa\x1f" + bytes(20), "image"),
+    "a JPEG 2000 image": (b"\0\0\0\x0cjP  \r\n\x87\n", "image"),
+    "an ICO image": (b"\0\0\1\0\1\0" + bytes(20), "image"),
     "a PDF": (b"%PDF-1.7\n", "image"),
     "a PostScript file": (b"%!PS-Adobe-3.0\n", "image"),
     "an HTML page": (b"\n<!DOCTYPE html><html><body>404</body></html>", "image"),
@@ -77,16 +77,16 @@ NAMED: dict[str, tuple[bytes, MediaKind]] = {
     "plain text": (b"What is seven plus five?", "audio"),
     "a data URL inside base64, not a file": (b"data:audio/wav;base64,UklGRg==", "audio"),
     "a URL inside base64, not a file": (b"https://example.com/a.wav", "audio"),
-    "a playlist (M3U8), not a file of sound or video": (b"#EXTM3U\n#EXTINF:1,\na.ts\n", "video"),
+    "a playlist (M3U8), not an audio or video file": (b"#EXTM3U\n#EXTINF:1,\na.ts\n", "video"),
     "a ZIP file, or a document that is one (DOCX, XLSX, EPUB)": (b"PK\3\4\x14\0", "audio"),
     "a gzip file": (b"\x1f\x8b\x08\0", "audio"),
     "a Windows Media file (WMA, WMV)": (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11\xa6\xd9", "video"),
     "a Flash video (FLV)": (b"FLV\x01\x05\0\0\0\x09", "video"),
     "an MPEG programme stream": (b"\0\0\1\xba\x44\0", "video"),
     "a big-endian WAV file (RIFX)": (b"RIFX\0\0\0\0WAVEfmt ", "audio"),
-    "a MIDI file: notes, not sound": (b"MThd\0\0\0\6", "audio"),
-    "MP2 sound (MPEG layer I or II)": (b"\xff\xfd\x90\x04", "audio"),
-    "WavPack sound": (b"wvpk" + bytes(8), "audio"),
+    "a MIDI file: notes, not audio": (b"MThd\0\0\0\6", "audio"),
+    "MP2 audio (MPEG layer I or II)": (b"\xff\xfd\x90\x04", "audio"),
+    "WavPack audio": (b"wvpk" + bytes(8), "audio"),
 }
 
 
@@ -102,11 +102,11 @@ async def test_a_format_that_is_not_taken_is_named(loader: MediaLoader, name: st
 @pytest.mark.parametrize(
     ("kind", "data", "message"),
     [
-        ("video", b"ID3\x04\0", "is MP3 sound, which holds no picture. Send it as input_audio, or"),
-        ("video", b"GIF89a", "is a GIF picture, which holds no moving picture. Send it as image_url, or"),
-        ("audio", b"\xff\xd8\xff\xe0", "is a JPEG picture, which holds no sound. Send it as image_url, or"),
+        ("video", b"ID3\x04\0", "is MP3 audio, which contains no video. Send it as input_audio, or"),
+        ("video", b"GIF89a", "is a GIF image, which contains no video. Send it as image_url, or"),
+        ("audio", b"\xff\xd8\xff\xe0", "is a JPEG image, which contains no audio. Send it as image_url, or"),
         ("image", b"\0\0\0\x20ftypisom", "is an MP4 or MOV file. Send it as video_url, or"),
-        ("image", b"ID3\x04\0", "is MP3 sound. Send it as input_audio, or"),
+        ("image", b"ID3\x04\0", "is MP3 audio. Send it as input_audio, or"),
     ],
 )
 async def test_a_file_in_a_part_of_another_kind_is_told_where_it_belongs(

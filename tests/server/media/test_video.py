@@ -14,8 +14,8 @@ from antiphon_executor.interface.media import VideoClip
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.workers.video_worker import sampling
-from tests.server.media.making import ffmpeg, part, strongest_hz
+from antiphon_server.media.workers.video_worker import rate_and_count
+from tests.server.media.media_samples import ffmpeg, part, strongest_hz
 
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
 H265 = ("-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none", "-pix_fmt", "yuv420p")
@@ -164,14 +164,14 @@ async def test_the_clients_frame_limit_lowers_the_rate_evenly(loader: MediaLoade
     "length_s", [Fraction(1, 25), Fraction(7, 3), Fraction(600), Fraction(59_999, 1_001)]
 )
 @pytest.mark.parametrize("wanted_fps", [0.1, 1.0, 2.0, 29.97])
-@pytest.mark.parametrize("most_frames", [1, 5, 512])
+@pytest.mark.parametrize("max_frames", [1, 5, 512])
 def test_sampling_never_exceeds_the_frames_and_covers_the_length(
-    length_s: Fraction, wanted_fps: float, most_frames: int
+    length_s: Fraction, wanted_fps: float, max_frames: int
 ) -> None:
-    rate, frames = sampling(length_s, wanted_fps, most_frames)
-    assert 1 <= frames <= most_frames
+    rate, frames = rate_and_count(length_s, wanted_fps, max_frames)
+    assert 1 <= frames <= max_frames
     assert (frames - 1) / rate < length_s
-    assert frames == most_frames or rate == pytest.approx(wanted_fps, rel=1e-3)
+    assert frames == max_frames or rate == pytest.approx(wanted_fps, rel=1e-3)
 
 
 async def test_a_long_video_is_refused_before_a_frame_is_decoded() -> None:

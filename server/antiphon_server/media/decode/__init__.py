@@ -1,1 +1,4 @@
-"""The server's side of decoding: bytes → samples and pixels, by jobs that run in `media.sandbox`."""
+"""The server's side of decoding: detects formats, runs decode jobs in `media.sandbox`, checks the results.
+
+In: encoded bytes of a part; out: arrays, or `BadRequest`. Imports `media.sandbox`, `sizing` and below.
+"""

@@ -1,6 +1,6 @@
-"""One job of one part in the sandbox: every way in which a decoder can fail becomes one clear refusal.
+"""Runs one decode job of one part in the sandbox and turns every failure into one clear error.
 
-In: a part, a job, its bytes. Out: what the decoder wrote, or `BadRequest`. A decoder's words go to the log.
+Error messages never contain a decoder's output; it goes to the log.
 """
 
 from __future__ import annotations
@@ -11,50 +11,55 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from antiphon_server.media.decode.formats import Format
-from antiphon_server.media.decode.refusals import client_error, damaged, unsupported
+from antiphon_server.media.decode.refusals import damaged_error, report_error, unsupported_error
 from antiphon_server.media.decode.sniff import sniff
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox.job import Ask, Job, Report, decode_report
+from antiphon_server.media.sandbox.job import ChooseSize, DecodeReport, Job, decode_report
 from antiphon_server.media.sandbox.pool import Sandbox
 from antiphon_server.media.source import MediaKind
 
 logger = logging.getLogger(__name__)
 
-_LOGGED_CHARACTERS = 300
+_LOGGED_CHARS = 300
 
 Output = bytearray | mmap.mmap
 
 
-def format_of(data: bytes, part: Part, kind: MediaKind) -> Format:
-    """What the bytes are. Raises BadRequest where that is no format that can hold `kind`."""
+def detect_format(data: bytes, part: Part, kind: MediaKind) -> Format:
+    """The format of the bytes. Raises BadRequest if it is unknown or cannot contain `kind`."""
     found = sniff(data)
     if found is None or not found.demuxer or kind not in found.kinds:
-        raise unsupported(part, found, kind)
+        raise unsupported_error(part, found, kind)
     return found
 
 
-async def decode(
-    sandbox: Sandbox, policy: MediaPolicy, part: Part, job: Job, data: Sequence[bytes], ask: Ask | None = None
-) -> tuple[Report, Output]:
-    """What became of the job, and its output. Raises BadRequest for a file that is refused."""
-    outcome = await sandbox.run(job, data, ask)
+async def run_decode_job(
+    sandbox: Sandbox,
+    policy: MediaPolicy,
+    part: Part,
+    job: Job,
+    data: Sequence[bytes],
+    choose_size: ChooseSize | None = None,
+) -> tuple[DecodeReport, Output]:
+    """The report and the output of the job. Raises BadRequest if the file is not decoded."""
+    outcome = await sandbox.run_job(job, data, choose_size)
     if outcome.timed_out:
         fix = "Send a shorter or simpler file, or raise the limit."
-        raise part.over("takes too long to decode", f"{policy.decode_s:g} s", "decode_s", fix)
+        raise part.limit_error("takes too long to decode", f"{policy.decode_s:g} s", "decode_s", fix)
     report = decode_report(outcome.log) if outcome.succeeded else None
     if report is None:
-        said = outcome.log.decode(errors="replace")[-_LOGGED_CHARACTERS:]
-        logger.info("%s: decoder failed: %a", part.name, said)
-        raise damaged(part)
-    if report.trouble is not None:
-        raise client_error(part, report, policy)
+        log_text = outcome.log.decode(errors="replace")[-_LOGGED_CHARS:]
+        logger.info("%s: decoder failed: %a", part.name, log_text)
+        raise damaged_error(part)
+    if report.failure is not None:
+        raise report_error(part, report, policy)
     return report, outcome.output
 
 
 @contextmanager
-def first_failure() -> Iterator[None]:
-    """Around a TaskGroup: lets its first failure out alone, when all its tasks have ended."""
+def raise_first_failure() -> Iterator[None]:
+    """Around a TaskGroup: when all its tasks have ended, raises the first failure instead of the group."""
     try:
         yield
     except BaseExceptionGroup as failures:

@@ -1,12 +1,12 @@
-"""Pictures, and videos given as a list of pictures: encoded bytes in, RGB pixels out.
+"""Decoder of image parts, and of videos given as a list of images: encoded bytes to RGB pixels.
 
-Turned upright by EXIF, laid on white where transparent, first frame of an animation. A picture with a side
-under one patch of the vision encoder is scaled up to it, never refused.
+Images are turned upright by EXIF; transparency becomes white; of an animation only the first frame is used.
+An image with a side below one patch of the vision encoder is scaled up, not refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -14,17 +14,17 @@ from numpy.typing import NDArray
 
 from antiphon_executor.interface.media import Picture, VideoClip
 from antiphon_server.media.budget import Budget
-from antiphon_server.media.decode.decoding import decode, format_of
-from antiphon_server.media.decode.refusals import damaged
+from antiphon_server.media.decode.decoding import detect_format, run_decode_job
+from antiphon_server.media.decode.refusals import damaged_error
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox.job import Found, PictureJob, Size
+from antiphon_server.media.sandbox.job import ChooseSize, Dimensions, ImageJob, Size
 from antiphon_server.media.sandbox.pool import Sandbox
 from antiphon_server.media.sizing import Sizing
 
 
-class PictureDecoder:
-    """Decodes picture parts and frame lists, in a decoder process. `sizing` says how large they become."""
+class ImageDecoder:
+    """Decodes image parts and frame lists in a decoder process, to the size that `sizing` gives."""
 
     def __init__(self, policy: MediaPolicy, sandbox: Sandbox, sizing: Sizing) -> None:
         self._policy = policy
@@ -32,44 +32,46 @@ class PictureDecoder:
         self._sizing = sizing
 
     async def decode(self, part: Part, data: bytes, budget: Budget) -> Picture:
-        """Raises BadRequest for a picture that is too large, too narrow, damaged or of an unknown format."""
-        pixels = await self._draw(part, [data], partial(self._agree_picture, part, budget), budget)
+        """Raises BadRequest for an image that is too large, too narrow, damaged or in an unknown format."""
+        choose_size = partial(self._choose_image_size, part, budget)
+        pixels = await self._decode_images(part, [data], choose_size, budget)
         return Picture(pixels[0])
 
     async def decode_frame_list(self, part: Part, frames: Sequence[bytes], budget: Budget) -> VideoClip:
-        """A video out of pictures, all in the size of the first; spaced as the client or the policy says."""
-        pixels = await self._draw(part, frames, partial(self._agree_frames, part, budget), budget)
+        """A video of the images in the size of the first, at the client's or the policy's frame rate."""
+        choose_size = partial(self._choose_frame_size, part, budget)
+        pixels = await self._decode_images(part, frames, choose_size, budget)
         return VideoClip(pixels, frames_per_second=part.source.fps or self._policy.video_fps)
 
-    def _agree_picture(self, part: Part, budget: Budget, found: Found) -> Size:
-        size = self._sizing.picture(part, found)
-        budget.take_decoded(part, self._sizing.picture_bytes(size))
+    def _choose_image_size(self, part: Part, budget: Budget, dimensions: Dimensions) -> Size:
+        size = self._sizing.image_size(part, dimensions)
+        budget.charge_decoded(part, self._sizing.image_bytes(size))
         return size
 
-    def _agree_frames(self, part: Part, budget: Budget, found: Found) -> Size:
-        size = self._sizing.frame(part, found)
-        budget.take_decoded(part, self._sizing.video_bytes(found, size))
+    def _choose_frame_size(self, part: Part, budget: Budget, dimensions: Dimensions) -> Size:
+        size = self._sizing.frame_size(part, dimensions)
+        budget.charge_decoded(part, self._sizing.video_bytes(dimensions, size))
         return size
 
-    async def _draw(
-        self, part: Part, data: Sequence[bytes], agree: Callable[[Found], Size], budget: Budget
+    async def _decode_images(
+        self, part: Part, data: Sequence[bytes], choose_size: ChooseSize, budget: Budget
     ) -> NDArray[np.uint8]:
-        """uint8 [num_pictures, height, width, 3]."""
-        job = PictureJob(
+        """uint8 [num_images, height, width, 3]."""
+        job = ImageJob(
             lengths=tuple(len(encoded) for encoded in data),
-            formats=tuple(format_of(encoded, part, "image").demuxer for encoded in data),
+            formats=tuple(detect_format(encoded, part, "image").demuxer for encoded in data),
             output_bytes=budget.decoded_bytes_left + 1,
             source_pixels=self._policy.image_source_pixels,
             aspect_ratio=self._policy.aspect_ratio,
         )
-        agreed: list[Size] = []
+        chosen: list[Size] = []
 
-        def ask(found: Found) -> Size:
-            agreed.append(agree(Found(len(data), found.height, found.width)))
-            return agreed[0]
+        def answer_worker(dimensions: Dimensions) -> Size:
+            chosen.append(choose_size(Dimensions(len(data), dimensions.height, dimensions.width)))
+            return chosen[0]
 
-        _, output = await decode(self._sandbox, self._policy, part, job, data, ask)
-        shape = (len(data), agreed[0].height, agreed[0].width, 3) if agreed else (0,)
+        _, output = await run_decode_job(self._sandbox, self._policy, part, job, data, answer_worker)
+        shape = (len(data), chosen[0].height, chosen[0].width, 3) if chosen else (0,)
         if len(output) != np.prod(shape, dtype=np.int64):
-            raise damaged(part)
+            raise damaged_error(part)
         return np.frombuffer(output, dtype=np.uint8).reshape(shape)

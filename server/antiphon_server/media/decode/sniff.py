@@ -1,7 +1,6 @@
-"""What a file is, by its first bytes; never by what the client calls it.
+"""Detection of a file's format by its first bytes, never by the name that the client gives.
 
-In: encoded bytes. Out: a format with the one demuxer and the decoders that may touch it, or the name of one
-that is not opened. So playlists, scripts and exotic containers cannot be reached at all.
+The format fixes the demuxer and the decoders, so playlists, scripts and rare containers are never opened.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ _TEXT_CONTROLS = frozenset(b"\t\n\r\f\x1b")
 
 
 def sniff(data: bytes) -> Format | None:
-    """The format of `data`; None where it is none that we know."""
+    """The format of `data`; None if it is unknown."""
     head = data[:_HEAD_BYTES]
     return _by_head(head) or _transport_stream(head) or _mpeg_audio(head) or _text(head)
 
@@ -42,14 +41,14 @@ def _by_head(head: bytes) -> Format | None:
         return MP4
     if head[:4] in {b"RIFF", b"RF64", b"BW64", b"RIFX", b"FORM"}:
         return RIFF_KINDS.get((head[:4], head[8:12]))
-    # Two letters alone begin many a text: the size of the next header must be one that exists.
+    # "BM" also begins ordinary text, so the size of the next header must be a valid one too.
     if head[:2] == b"BM" and head[14:18] in _BMP_HEADERS:
         return BMP
     return next((found for sign, found in HEADS if head.startswith(sign)), None)
 
 
 def _transport_stream(head: bytes) -> Format | None:
-    """Packets of 188 bytes, or of 192 with a time before each, that begin with 0x47."""
+    """Packets that begin with 0x47: 188 bytes long, or 192 bytes with a timestamp before each."""
     for first, length in _TS_PACKETS:
         starts = head[first::length][:_TS_SIGNS]
         if len(starts) > 1 and starts.count(0x47) == len(starts):
@@ -58,7 +57,7 @@ def _transport_stream(head: bytes) -> Format | None:
 
 
 def _mpeg_audio(head: bytes) -> Format | None:
-    """The two layer bits after an MPEG audio sync word: 0 is ADTS, 1 is layer III."""
+    """By the two layer bits after an MPEG audio sync word: 0 is ADTS, 1 is layer III."""
     if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
         return None
     return {0: ADTS, 1: MP3, 2: MP2, 3: MP2}[(head[1] >> 1) & 3] if head[1] != 0xFF else None

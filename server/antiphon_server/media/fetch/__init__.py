@@ -1,1 +1,4 @@
-"""Media behind URLs: which addresses may be fetched, and the HTTP client that fetches them."""
+"""Media behind URLs: which hosts and addresses are allowed, and the HTTP client that fetches.
+
+In: URLs; out: bytes, or `BadRequest`. Imports `media.budget`, `part`, `policy` and errors.
+"""

@@ -1,7 +1,6 @@
-"""Where a media URL may lead: parsed once, by a grammar far narrower than the standard's.
+"""Rules for media URLs: a grammar much stricter than the standard's, allowed hosts and allowed addresses.
 
-In: the URL, the allow list, resolved addresses. Out: a `Target`, or a refusal. Nothing after this module
-parses the URL again, so two parsers can never disagree about the host.
+A URL is parsed here once, into a `Target`, so that two parsers cannot disagree about the host.
 """
 
 from __future__ import annotations
@@ -21,16 +20,16 @@ _URL = re.compile(
 )
 _LONGEST_URL = 4_096
 _DEFAULT_PORTS = {"http": 80, "https": 443}
-# What `is_global` lets through in some Python versions: protocol assignments, 6to4 relays, cloud metadata.
+# `is_global` accepts these in some Python versions: protocol assignments, 6to4 relays, cloud metadata.
 _NEVER_IPV4 = tuple(map(IPv4Network, ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32")))
-# Of IPv6 only global unicast, and of that not the blocks that carry IPv4 (Teredo, 6to4) or are for documents.
+# Only global unicast IPv6, without the blocks that carry IPv4 (Teredo, 6to4) or are for documentation.
 _IPV6 = IPv6Network("2000::/3")
 _NEVER_IPV6 = tuple(map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")))
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A URL taken apart. `path` holds the query; a fragment is refused."""
+    """The parts of a URL. `path` includes the query; a URL with a fragment is refused."""
 
     scheme: str
     host: str
@@ -43,12 +42,12 @@ class Target:
 
 
 def is_url(location: str) -> bool:
-    """Whether the location means to be a URL of any scheme other than `data:`."""
+    """Whether the location is a URL of any scheme other than `data:`, valid or not."""
     return "://" in location[:64] and location[:5].lower() != "data:"
 
 
 def parse(url: str) -> Target | None:
-    """The URL's parts; None for anything but a plain http(s) URL without user, fragment or odd characters."""
+    """The parts of a plain http(s) URL; None if it has a user, a fragment or unusual characters."""
     if len(url) > _LONGEST_URL:
         return None
     start, mark, rest = url.partition("://")
@@ -63,7 +62,7 @@ def parse(url: str) -> Target | None:
 
 
 def is_allowed_host(target: Target, policy: MediaPolicy) -> bool:
-    """An entry `host` allows the scheme's default port, an entry `host:port` exactly that one."""
+    """Whether the policy lists the host (for the scheme's default port) or exactly `host:port`."""
     allowed = {host.lower() for host in policy.fetch_hosts}
     if f"{target.host}:{target.port}" in allowed:
         return True
@@ -71,9 +70,9 @@ def is_allowed_host(target: Target, policy: MediaPolicy) -> bool:
 
 
 def is_allowed_address(text: str, policy: MediaPolicy) -> bool:
-    """Whether we may connect to a resolved address: public, or inside `fetch_networks`.
+    """Whether a resolved address is public or inside `fetch_networks`.
 
-    IPv6 addresses that carry an IPv4 one (mapped, 6to4, Teredo, NAT64) count as not public.
+    IPv6 addresses that carry an IPv4 address (mapped, 6to4, Teredo, NAT64) count as not public.
     """
     try:
         address = ip_address(text)

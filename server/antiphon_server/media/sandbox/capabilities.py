@@ -1,7 +1,7 @@
-"""Linux capabilities of a process: given up for good, and read back.
+"""Linux capabilities of this process: dropped permanently, and read back.
 
-In: nothing. Effect: all five sets are empty, and no program that is executed can fill them again. A process
-without CAP_SETPCAP cannot empty its bounding set: there no_new_privs keeps that set without effect.
+Afterwards all five sets are empty, and executing a program cannot fill them. A process without CAP_SETPCAP
+cannot empty its bounding set; no_new_privs then keeps that set without effect.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import struct
 
 _PR_CAPBSET_READ, _PR_CAPBSET_DROP, _PR_SET_SECUREBITS, _PR_CAP_AMBIENT = 23, 24, 28, 47
 _AMBIENT_CLEAR_ALL = 4
-# Root is an ordinary user, capabilities do not survive a change of user, and none is raised; all locked.
+# Root gets no capabilities, none survive a change of user, and none can be raised; all bits are locked.
 _SECUREBITS = 0b11101111
 _VERSION_3 = 0x20080522
 _KILL, _SETGID, _SETUID = 5, 6, 7
@@ -24,16 +24,16 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None, use_errno=True)
 
 
-def close_bounding_set() -> None:
-    """The first half, while CAP_SETPCAP is still held: what the process can never gain again."""
+def drop_bounding_set() -> None:
+    """Step 1, while CAP_SETPCAP is still held: capabilities that the process can never gain again."""
     libc = _libc()
     for number in range(_HIGHEST + 1):
         libc.prctl(_PR_CAPBSET_DROP, number, 0, 0, 0)
     libc.prctl(_PR_SET_SECUREBITS, _SECUREBITS, 0, 0, 0)
 
 
-def drop() -> None:
-    """The second half: what the process holds. Raises OSError where the kernel refuses."""
+def drop_held() -> None:
+    """Step 2: the capabilities that the process holds. Raises OSError if the kernel refuses."""
     libc = _libc()
     libc.prctl(_PR_CAP_AMBIENT, _AMBIENT_CLEAR_ALL, 0, 0, 0)
     if libc.capset(struct.pack("Ii", _VERSION_3, 0), bytes(24)):
@@ -41,7 +41,7 @@ def drop() -> None:
 
 
 def held() -> int:
-    """Bits of the capabilities in any of the effective, permitted and inheritable sets."""
+    """Bit mask of the capabilities in the effective, permitted or inheritable set."""
     sets = ctypes.create_string_buffer(24)
     if _libc().capget(struct.pack("Ii", _VERSION_3, 0), sets):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -55,5 +55,5 @@ def bounding_set_is_empty() -> bool:
 
 
 def may_switch_user() -> bool:
-    """Whether the process can become another user, and its parent still end it then."""
+    """Whether the process can become another user and its parent can still kill it afterwards."""
     return os.geteuid() == 0 and held() & _SWITCH_USER == _SWITCH_USER

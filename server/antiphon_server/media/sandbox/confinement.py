@@ -1,7 +1,6 @@
-"""Everything a decoder gives up before it sees a byte of media, in the order in which it must happen.
+"""Confinement of a decoder process before it reads media: every layer, in the required order, and probed.
 
-In: the limits. Out: which layers are in force, each one probed.
-Runs in the worker, while it has one thread. A layer that the kernel refuses is reported; the caller decides.
+Runs in the worker, which has one thread. A layer that the kernel refuses is reported; the caller decides.
 """
 
 from __future__ import annotations
@@ -23,13 +22,13 @@ from antiphon_server.media.sandbox.profiles import DECODING
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
 _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
-# "nobody" on Linux: owns no file, and needs no entry in /etc/passwd.
-_NOBODY = 65_534
+# The unprivileged user and group of Linux, by number: /etc/passwd may lack the name.
+_UNPRIVILEGED_ID = 65_534
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """What a decoder may use. `memory_bytes` is address space beyond what the process has already."""
+class WorkerLimits:
+    """The resources of a decoder. `memory_bytes`: address space beyond what the process already has."""
 
     cpu_s: int
     memory_bytes: int
@@ -38,10 +37,10 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
-    """The server's user and network, for a decoder to differ from, and the process that it must not outlive.
+class ServerIdentity:
+    """The server's user and network namespace, from which a decoder's must differ, and its parent process.
 
-    An unknown network is empty.
+    `network` is empty if it is unknown. The decoder is killed when `parent` ends.
     """
 
     user: int
@@ -49,41 +48,47 @@ class Origin:
     parent: int
 
     @classmethod
-    def here(cls) -> Origin:
+    def current(cls) -> ServerIdentity:
+        """Of this process, as the parent."""
         return cls(os.geteuid(), _network_namespace(), os.getpid())
 
 
-def confine(limits: Limits, origin: Origin, output: int) -> Layers:
-    """Takes network, processes, files and rights away. `output`: the descriptor that `limits` bounds."""
-    _be_the_first_to_go()
-    found = {Layer.NETWORK: _network_namespace() not in ("", origin.network)}
-    found[Layer.USER] = _give_up_rights(origin.parent) or origin.user != 0
-    found[Layer.NO_NEW_PRIVS] = probes.no_new_privileges()
+def confine(limits: WorkerLimits, server: ServerIdentity, output: int) -> Layers:
+    """Removes access to network, processes, files and privileges; returns the layers that are in force.
+
+    `output`: the descriptor whose size `limits` bounds.
+    """
+    _prefer_for_oom_kill()
+    found = {Layer.NETWORK: _network_namespace() not in ("", server.network)}
+    found[Layer.USER] = _drop_privileges(server.parent) or server.user != 0
+    found[Layer.NO_NEW_PRIVS] = probes.no_new_privs_set()
     found[Layer.CAPABILITIES] = probes.no_capabilities()
-    address_space_bytes = _limit(limits)
+    address_space_bytes = _set_limits(limits)
     _attempt(landlock.restrict)
-    found[Layer.LANDLOCK] = probes.no_files()
-    found[Layer.LIMITS] = probes.limited(address_space_bytes, limits.open_files, output, limits.output_bytes)
+    found[Layer.LANDLOCK] = probes.files_unreachable()
+    found[Layer.LIMITS] = probes.limits_in_force(
+        address_space_bytes, limits.open_files, output, limits.output_bytes
+    )
     _attempt(lambda: seccomp.install(DECODING))
-    found[Layer.SECCOMP] = probes.filtered(DECODING)
+    found[Layer.SECCOMP] = probes.seccomp_in_force(DECODING)
     return Layers.of(found)
 
 
 def _attempt(layer: Callable[[], object]) -> None:
-    """What came of it is probed, not believed."""
+    """Applies a layer. A probe, not the return code, shows whether it is in force."""
     with contextlib.suppress(OSError, ValueError):
         layer()
 
 
-def leave_network() -> None:
-    """Moves into a network namespace with nothing in it, where that is allowed."""
+def enter_empty_network() -> None:
+    """Moves the process into an empty network namespace, if the kernel allows it."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNET):
         libc.unshare(_CLONE_NEWUSER | _CLONE_NEWNET)
 
 
-def die_with(parent: int) -> None:
-    """SIGKILL when the parent ends, or now if it has ended already."""
+def die_with_parent(parent: int) -> None:
+    """Asks the kernel for SIGKILL when the parent ends; exits now if it has ended already."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
@@ -98,29 +103,29 @@ def _network_namespace() -> str:
         return ""
 
 
-def _be_the_first_to_go() -> None:
-    """Where memory runs out, the kernel ends a decoder before the server."""
+def _prefer_for_oom_kill() -> None:
+    """If memory runs out, the kernel kills a decoder before the server."""
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_bytes(b"1000")
 
 
-def _give_up_rights(parent: int) -> bool:
-    """Capabilities, and root. Returns whether the process became another user."""
-    switches = capabilities.may_switch_user()
-    _attempt(capabilities.close_bounding_set)
-    if switches:
-        _attempt(_become_nobody)
-    _attempt(capabilities.drop)
-    # A change of user clears the parent-death signal, so it is set after.
-    die_with(parent)
+def _drop_privileges(parent: int) -> bool:
+    """Drops capabilities and root. Returns whether the process became another user."""
+    can_switch = capabilities.may_switch_user()
+    _attempt(capabilities.drop_bounding_set)
+    if can_switch:
+        _attempt(_become_unprivileged)
+    _attempt(capabilities.drop_held)
+    # A change of user clears the parent-death signal, so it is set afterwards.
+    die_with_parent(parent)
     _attempt(_forbid_new_privileges)
-    return switches and os.getresuid() == (_NOBODY, _NOBODY, _NOBODY)
+    return can_switch and os.getresuid() == (_UNPRIVILEGED_ID, _UNPRIVILEGED_ID, _UNPRIVILEGED_ID)
 
 
-def _become_nobody() -> None:
+def _become_unprivileged() -> None:
     os.setgroups([])
-    os.setresgid(_NOBODY, _NOBODY, _NOBODY)
-    os.setresuid(_NOBODY, _NOBODY, _NOBODY)
+    os.setresgid(_UNPRIVILEGED_ID, _UNPRIVILEGED_ID, _UNPRIVILEGED_ID)
+    os.setresuid(_UNPRIVILEGED_ID, _UNPRIVILEGED_ID, _UNPRIVILEGED_ID)
 
 
 def _forbid_new_privileges() -> None:
@@ -129,16 +134,16 @@ def _forbid_new_privileges() -> None:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def _limit(limits: Limits) -> int:
-    """Sets the kernel's limits; they can only be lowered after. Returns the whole address space in bytes."""
+def _set_limits(limits: WorkerLimits) -> int:
+    """Sets the resource limits, which cannot be raised again. Returns the total address space in bytes."""
     pages = int(Path("/proc/self/statm").read_bytes().split()[0])
     address_space_bytes = pages * resource.getpagesize() + limits.memory_bytes
     _attempt(lambda: resource.setrlimit(resource.RLIMIT_CPU, (limits.cpu_s, limits.cpu_s + 1)))
-    for kind, most in {
+    for kind, limit in {
         resource.RLIMIT_AS: address_space_bytes,
         resource.RLIMIT_NOFILE: limits.open_files,
         resource.RLIMIT_FSIZE: limits.output_bytes,
         resource.RLIMIT_CORE: 0,
     }.items():
-        _attempt(partial(resource.setrlimit, kind, (most, most)))
+        _attempt(partial(resource.setrlimit, kind, (limit, limit)))
     return address_space_bytes

@@ -1,8 +1,7 @@
-"""What the server and its fork server say to each other: plain data, one message each.
+"""The messages between the server and its fork server: plain data, one message each.
 
-Orders flow to the fork server, with a job's descriptors (log, input, output, and a socket to ask the server
-on) beside them; ends flow back.
-Imports no decoder.
+Orders go to the fork server together with a job's descriptors (log, input, output, question socket); exits
+come back. Imports no decoder.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ READY = b"ready"
 MESSAGE_BYTES = 1 << 17
 DESCRIPTORS = 4
 LOG_BYTES = 16_384
-# The exit code of a worker that lacks a required layer, and so did nothing.
+# Exit code of a worker that did nothing because a required layer of its confinement is missing.
 NOT_CONFINED = 77
 
 
 @dataclass(frozen=True, slots=True)
 class WorkerSettings:
-    """What all workers have in common. `allow_weak`: decode even if a required layer is missing."""
+    """The settings of all workers. `allow_weak`: decode even if a required layer is missing."""
 
     decode_s: float
     memory_bytes: int
@@ -30,24 +29,24 @@ class WorkerSettings:
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
-    """What the server asks for: a worker for `job` under a number, or, without one, that worker's end."""
+class WorkerOrder:
+    """With `job`: start a worker under `number`. Without: kill the worker of this number."""
 
     number: int
     job: jobs.Job | None = None
 
     def encode(self) -> bytes:
-        return b"%d %s" % (self.number, jobs.encode(self.job) if self.job else b"")
+        return b"%d %s" % (self.number, jobs.encode_message(self.job) if self.job else b"")
 
     @classmethod
-    def decode(cls, message: bytes) -> Order:
+    def decode(cls, message: bytes) -> WorkerOrder:
         number, _, job = message.partition(b" ")
-        return cls(int(number), jobs.decode(job) if job else None)
+        return cls(int(number), jobs.decode_job(job) if job else None)
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """How a worker ended: its exit code, negative for a signal, or the `errno` of a failed start."""
+class WorkerExit:
+    """The end of a worker: its exit code (negative for a signal), or the `errno` of a failed start."""
 
     number: int
     code: int = 0
@@ -57,5 +56,5 @@ class End:
         return json.dumps(asdict(self)).encode()
 
     @classmethod
-    def decode(cls, message: bytes) -> End:
+    def decode(cls, message: bytes) -> WorkerExit:
         return cls(**json.loads(message))

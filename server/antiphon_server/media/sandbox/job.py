@@ -1,7 +1,7 @@
-"""What a decoder process is asked, asks and reports: plain data, shared between the server and the worker.
+"""The messages between the server and a decoder process, as JSON.
 
-In: a job. Out: `Found`, before pixels are decoded, which the server answers with the size to decode to; at
-the end a `Report`. All flows as JSON; a worker may have been taken over, so what it says is checked here.
+A job goes to the worker. The worker asks with `Dimensions`, gets the `Size` to decode to, and ends with a
+`DecodeReport`. A hostile file may control the worker, so everything that it sends is validated here.
 """
 
 from __future__ import annotations
@@ -12,64 +12,66 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar, get_args
 
-Trouble = Literal[
+Failure = Literal[
     "damaged",
     "too_many_pixels",
-    "too_long_a_side",
+    "aspect_ratio_exceeded",
     "too_long",
-    "no_sound",
-    "no_picture",
-    "foreign_sound",
-    "foreign_picture",
+    "no_audio",
+    "no_video",
+    "unsupported_audio",
+    "unsupported_video",
 ]
 
 _CODEC_NAME = re.compile(r"[a-z0-9_.-]{0,40}")
-_MOST = 1 << 40
+_MAX_COUNT = 1 << 40
 
 
 @dataclass(frozen=True, slots=True)
-class SoundJob:
-    """Decode the first track of sound to mono float32 at 16 kHz, at most `most_samples` of it.
+class AudioJob:
+    """Decode the first audio track to mono float32 at 16 kHz, at most `max_samples` samples.
 
-    A file of `most_packets` or more is refused: each takes time and memory, whatever it holds.
-    `demuxer` and `decoders` are libav's names; nothing else is opened.
+    A file of `max_packets` or more packets is refused, because each takes time and memory. `demuxer` and
+    `decoders` are libav's names; no other demuxer or decoder is used.
     """
 
     demuxer: str
     decoders: tuple[str, ...]
-    most_samples: int
-    most_packets: int
+    max_samples: int
+    max_packets: int
     output_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class VideoJob:
-    """Decode evenly spaced frames of the first track of pictures and, with `use_audio`, the first of sound.
+    """Decode evenly spaced frames of the first video track and, with `use_audio`, the first audio track.
 
-    Written to one output: RGB frames of one size, then, from a multiple of 16 bytes on, mono float32 samples
-    at 16 kHz. `fps` is wanted; a long video gets fewer, so that there are `most_frames` at most. A video
-    longer than `most_seconds`, or with frames of more than `source_pixels`, is refused before it is decoded.
+    The output holds RGB frames of one size and then, at the next multiple of 16 bytes, mono float32 samples
+    at 16 kHz. `fps`: the wanted frame rate; a long video gets a lower one, so that there are at most
+    `max_frames`. A video longer than `max_seconds` or with frames over `source_pixels` is refused before it
+    is decoded.
     """
 
     demuxer: str
     decoders: tuple[str, ...]
     use_audio: bool
-    most_seconds: float
-    most_packets: int
+    max_seconds: float
+    max_packets: int
     fps: float
-    most_frames: int
+    max_frames: int
     source_pixels: int
     aspect_ratio: float
     output_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
-class PictureJob:
-    """Decode pictures that lie one after the other in the input, and write them as RGB rows to one output.
+class ImageJob:
+    """Decode the images that lie one after the other in the input to RGB rows of one size.
 
-    `lengths` and `formats` (Pillow's names), one per picture. Each is turned upright, laid on white and
-    scaled to the size that the server names for the first. A picture of more than `source_pixels`, or longer
-    than `aspect_ratio` allows, is refused from its header.
+    `lengths` and `formats` (Pillow's names): one entry per image. Each image is turned upright, put on a
+    white background and scaled to the size that the server chooses for the first one. An image with more than
+    `source_pixels`, or with a longer side over `aspect_ratio` times the shorter one, is refused by its
+    header.
     """
 
     lengths: tuple[int, ...]
@@ -81,16 +83,14 @@ class PictureJob:
 
 @dataclass(frozen=True, slots=True)
 class ProbeJob:
-    """Decode nothing: the worker reports which layers confine it (`Layers`, in its log)."""
+    """Decode nothing; the worker writes the layers that confine it (`Layers`) into its log."""
 
     output_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
-    """What a file turns out to hold: `frames` of `height` x `width` pixels, upright and with square pixels,
-    and `samples` of sound.
-    """
+class Dimensions:
+    """The content of a file: `frames` of `height` x `width` square pixels, upright, and audio `samples`."""
 
     frames: int
     height: int
@@ -100,27 +100,27 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """The size that all frames are scaled to."""
+    """The size in pixels to which all frames are scaled."""
 
     height: int
     width: int
 
 
 @dataclass(frozen=True, slots=True)
-class Report:
-    """What became of a job.
+class DecodeReport:
+    """The result of a job.
 
-    `frames` of `height` x `width` pixels lie in the output, and `samples` of sound from `sound_at` on.
-    `rate_numerator` / `rate_denominator`: frames a second. With `trouble`: the size that the file claims, the
-    `index` of the picture in its job, `seconds` of the file, the name of a `codec` that is not opened.
+    The output holds `frames` of `height` x `width` pixels, and `samples` of audio from `audio_offset` bytes
+    on. The frame rate is `rate_numerator` / `rate_denominator` per second. With a `failure`: the size that
+    the file states, the `index` of the image in its job, the `seconds` of the file, the unsupported `codec`.
     """
 
-    trouble: Trouble | None = None
+    failure: Failure | None = None
     frames: int = 0
     height: int = 0
     width: int = 0
     samples: int = 0
-    sound_at: int = 0
+    audio_offset: int = 0
     rate_numerator: int = 0
     rate_denominator: int = 1
     seconds: float = 0.0
@@ -128,28 +128,37 @@ class Report:
     codec: str = ""
 
 
-class Refused(Exception):
-    """Raised in a worker: the file cannot be decoded. `facts` are fields of its `Report`."""
+class DecodeRefused(Exception):
+    """Raised in a worker if the file is not decoded. `facts`: fields of the `DecodeReport`."""
 
-    def __init__(self, trouble: Trouble, **facts: Any) -> None:
-        super().__init__(trouble)
-        self.trouble = trouble
+    def __init__(self, failure: Failure, **facts: Any) -> None:
+        super().__init__(failure)
+        self.failure = failure
         self.facts = facts
 
 
-Job = SoundJob | VideoJob | PictureJob | ProbeJob
-Ask = Callable[[Found], Size]
-Message = TypeVar("Message", Found, Report)
-_JOBS: dict[str, type[Job]] = {kind.__name__: kind for kind in (SoundJob, VideoJob, PictureJob, ProbeJob)}
-_COUNTS = ("frames", "height", "width", "samples", "sound_at", "rate_numerator", "rate_denominator", "index")
+Job = AudioJob | VideoJob | ImageJob | ProbeJob
+ChooseSize = Callable[[Dimensions], Size]
+Message = TypeVar("Message", Dimensions, DecodeReport)
+_JOBS: dict[str, type[Job]] = {kind.__name__: kind for kind in (AudioJob, VideoJob, ImageJob, ProbeJob)}
+_COUNTS = (
+    "frames",
+    "height",
+    "width",
+    "samples",
+    "audio_offset",
+    "rate_numerator",
+    "rate_denominator",
+    "index",
+)
 
 
-def encode(message: Job | Found | Size | Report) -> bytes:
+def encode_message(message: Job | Dimensions | Size | DecodeReport) -> bytes:
     return json.dumps({"kind": type(message).__name__, **asdict(message)}).encode()
 
 
-def decode(message: bytes) -> Job:
-    """A job as `encode` wrote it."""
+def decode_job(message: bytes) -> Job:
+    """A job from `encode_message`."""
     fields: dict[str, Any] = json.loads(message)
     kind = _JOBS[fields.pop("kind")]
     given: dict[str, Any] = {
@@ -159,25 +168,25 @@ def decode(message: bytes) -> Job:
 
 
 def decode_size(message: bytes) -> Size:
-    """A size as `encode` wrote it."""
+    """A size from `encode_message`."""
     fields = json.loads(message)
     return Size(fields["height"], fields["width"])
 
 
-def decode_found(message: bytes) -> Found | None:
-    """What a worker found; None where the message is none."""
-    found = _read(message, Found)
+def decode_dimensions(message: bytes) -> Dimensions | None:
+    """The dimensions that a worker sent; None if the message is invalid."""
+    found = _parse(message, Dimensions)
     counts = (found.frames, found.height, found.width) if found else ()
     return found if found and all(map(_is_count, (*counts, found.samples))) and all(counts) else None
 
 
-def decode_report(message: bytes) -> Report | None:
-    """A worker's report; None where the message is none."""
-    report = _read(message, Report)
-    return report if report and _is_sound(report) else None
+def decode_report(message: bytes) -> DecodeReport | None:
+    """The report that a worker wrote; None if the message is invalid."""
+    report = _parse(message, DecodeReport)
+    return report if report and _is_valid(report) else None
 
 
-def _read(message: bytes, kind: type[Message]) -> Message | None:
+def _parse(message: bytes, kind: type[Message]) -> Message | None:
     try:
         fields = json.loads(message)
         return kind(**fields) if fields.pop("kind") == kind.__name__ else None
@@ -185,17 +194,17 @@ def _read(message: bytes, kind: type[Message]) -> Message | None:
         return None
 
 
-def _is_sound(report: Report) -> bool:
+def _is_valid(report: DecodeReport) -> bool:
     return (
         all(_is_count(getattr(report, name)) for name in _COUNTS)
         and report.rate_denominator > 0
         and isinstance(report.seconds, float)
-        and 0 <= report.seconds < _MOST
-        and report.trouble in (None, *get_args(Trouble))
+        and 0 <= report.seconds < _MAX_COUNT
+        and report.failure in (None, *get_args(Failure))
         and isinstance(report.codec, str)
         and _CODEC_NAME.fullmatch(report.codec) is not None
     )
 
 
 def _is_count(value: object) -> bool:
-    return type(value) is int and 0 <= value < _MOST
+    return type(value) is int and 0 <= value < _MAX_COUNT

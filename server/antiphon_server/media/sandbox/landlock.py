@@ -1,7 +1,6 @@
-"""Landlock for decoders: no file can be opened any more.
+"""Landlock rules for decoders: the process can open, execute, write and create no file or directory.
 
-In: nothing. Effect: no file or directory can be opened, executed, written or made, and no TCP connection,
-signal or abstract socket leaves the process. Open files stay usable.
+Newer kernels also block TCP, signals and abstract sockets to other processes. Open files stay usable.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ def _call(libc: ctypes.CDLL, *arguments: object) -> int:
 
 
 def restrict() -> int:
-    """Confines the calling process; no_new_privs must be set. Returns Landlock's ABI version.
+    """Restricts the calling process, which must have no_new_privs set. Returns Landlock's ABI version.
 
-    Raises OSError where the kernel has no Landlock.
+    Raises OSError if the kernel has no Landlock.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     version = _call(libc, _CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION)
@@ -38,7 +37,7 @@ def restrict() -> int:
     if version >= 6:
         rights.append(_ALL_SCOPES)
     handled = struct.pack(f"{len(rights)}Q", *rights)
-    # A ruleset without a rule: what it handles is allowed nowhere.
+    # A ruleset without rules forbids everything that it handles.
     ruleset = _call(libc, _CREATE_RULESET, handled, ctypes.c_size_t(len(handled)), 0)
     try:
         _call(libc, _RESTRICT_SELF, ruleset, 0)

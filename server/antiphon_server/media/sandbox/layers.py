@@ -1,6 +1,6 @@
-"""The layers that confine a decoder: which there are, which must be in force, and what each one is for.
+"""The layers that confine a decoder, which of them are required, and advice for an operator who lacks one.
 
-Flows from a decoder, which probes them, to the server, which refuses to start without the required ones.
+A decoder probes them and reports to the server, which does not start without the required layers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ logger = logging.getLogger("antiphon.media")
 
 
 class Layer(StrEnum):
-    """In the order in which they are named to operators."""
+    """In the order of messages to operators."""
 
     LIMITS = "resource limits"
     NO_NEW_PRIVS = "no_new_privs"
@@ -42,7 +42,7 @@ ADVICE: dict[Layer, str] = {
 
 @dataclass(frozen=True, slots=True)
 class Layers:
-    """What was found in force, and what was not."""
+    """The layers that a probe found in force, and those that are missing."""
 
     in_force: tuple[Layer, ...]
     missing: tuple[Layer, ...]
@@ -70,7 +70,7 @@ class Layers:
 
     @classmethod
     def decode(cls, message: bytes) -> Layers | None:
-        """The reverse of `encode`; None for anything else."""
+        """Reverses `encode`; None if the message is invalid."""
         try:
             return cls.of({Layer(name): True for name in json.loads(message)})
         except (ValueError, TypeError):

@@ -1,6 +1,6 @@
-"""Unnamed files in memory, through which bytes pass between the server and its decoders; bounded and sealed.
+"""Anonymous files in memory (memfd) that carry bytes between the server and its decoders.
 
-A decoder makes none itself: it gets the descriptors. What it maps of them counts here, by their size.
+The server creates them with a fixed or limited size and seals them; decoders only get descriptors.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _FROZEN = _FIXED_SIZE | fcntl.F_SEAL_WRITE
 
 @contextlib.contextmanager
 def memory_file() -> Iterator[int]:
-    """An empty one. Raises OSError where descriptors or memory are short."""
+    """The descriptor of an empty file. Raises OSError if descriptors or memory run short."""
     descriptor = os.memfd_create("media", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     try:
         yield descriptor
@@ -26,19 +26,19 @@ def memory_file() -> Iterator[int]:
         os.close(descriptor)
 
 
-def allot(descriptor: int, size_bytes: int) -> None:
-    """Gives it a size that no writer can change."""
+def fix_size(descriptor: int, size_bytes: int) -> None:
+    """Gives the file a size that no writer can change."""
     os.ftruncate(descriptor, size_bytes)
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _FIXED_SIZE)
 
 
-def written(descriptor: int, size_bytes: int) -> bytes:
-    """The text at the start of a file of an allotted size."""
+def read_text(descriptor: int, size_bytes: int) -> bytes:
+    """The text at the start of a file of fixed size, without the zero bytes after it."""
     return os.pread(descriptor, size_bytes, 0).rstrip(b"\0")
 
 
-def fill(descriptor: int, data: Sequence[bytes]) -> None:
-    """Writes the pieces one after the other, and seals the file against changes."""
+def write_and_seal(descriptor: int, data: Sequence[bytes]) -> None:
+    """Writes the pieces one after the other and seals the file against changes."""
     for piece in data:
         rest = memoryview(piece)
         while rest:
@@ -47,8 +47,11 @@ def fill(descriptor: int, data: Sequence[bytes]) -> None:
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _FROZEN)
 
 
-def take(descriptor: int) -> bytearray | mmap.mmap:
-    """What was written. Large results are mapped, copy-on-write: their memory returns as soon as they go."""
+def seal_and_read(descriptor: int) -> bytearray | mmap.mmap:
+    """The content, sealed against changes, in a private writable buffer.
+
+    More than 1 MiB is mapped copy-on-write, so that its memory is freed together with the buffer.
+    """
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, _FIXED_SIZE)
     size = os.fstat(descriptor).st_size
     if size <= _COPY_BYTES:

@@ -1,7 +1,6 @@
-"""Decoder processes: confined, one job each, killed at their deadline.
+"""Pool of confined decoder processes: runs one job per process and kills it at its deadline.
 
-In: a job and its input bytes. Out: what the process wrote, sealed so that nobody can change it any more.
-A process per item keeps hostile files apart; forking off a warm one makes it cheap.
+A process per job keeps hostile files apart; forking it off a warm fork server takes milliseconds.
 """
 
 from __future__ import annotations
@@ -18,16 +17,23 @@ from dataclasses import dataclass
 
 from antiphon_server.errors import InternalError, Overloaded, Unavailable
 from antiphon_server.media.policy import MediaPolicy, flag
-from antiphon_server.media.sandbox.fork_client import ForkClient, ForkServerDied
+from antiphon_server.media.sandbox.fork_client import ForkClient, Worker
+from antiphon_server.media.sandbox.fork_connection import ForkServerDied
 from antiphon_server.media.sandbox.fork_protocol import LOG_BYTES, NOT_CONFINED, WorkerSettings
-from antiphon_server.media.sandbox.job import Ask, Job, ProbeJob, decode_found, encode
+from antiphon_server.media.sandbox.job import ChooseSize, Job, ProbeJob, decode_dimensions, encode_message
 from antiphon_server.media.sandbox.layers import ADVICE, Layers
-from antiphon_server.media.sandbox.memory_file import allot, fill, memory_file, take, written
+from antiphon_server.media.sandbox.memory_file import (
+    fix_size,
+    memory_file,
+    read_text,
+    seal_and_read,
+    write_and_seal,
+)
 
 logger = logging.getLogger("antiphon.media")
 
 _QUESTION_BYTES = 1024
-_TRY_AGAIN_S = 2.0
+_RETRY_AFTER_S = 2.0
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.ENOBUFS}
 
 
@@ -38,12 +44,14 @@ class SandboxTooWeak(RuntimeError):
         missing = ", ".join(layers.missing_required)
         super().__init__(f"media decoders cannot be confined: not in force: {missing}")
         advice = "; ".join(ADVICE[layer] for layer in layers.missing_required)
-        self.hint = f"{advice}. {flag('allow_weak_sandbox')} serves without, where every client is trusted"
+        self.hint = (
+            f"{advice}. {flag('allow_weak_sandbox')} serves without it; use it only for trusted clients"
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a job ended. `output` is a writable buffer of this process alone; `log` is never for clients."""
+    """The result of a job. `output`: a private writable buffer. `log`: text that never reaches clients."""
 
     succeeded: bool
     timed_out: bool
@@ -52,24 +60,24 @@ class Outcome:
 
 
 class Sandbox:
-    """At most `decode_workers` decoders at work."""
+    """Runs at most `decode_workers` decoders at a time."""
 
     def __init__(self, policy: MediaPolicy) -> None:
         self._policy = policy
-        self._room = asyncio.Semaphore(policy.decode_workers)
+        self._free_workers = asyncio.Semaphore(policy.decode_workers)
         settings = WorkerSettings(
             decode_s=policy.decode_s,
             memory_bytes=policy.decode_memory_bytes,
             allow_weak=policy.allow_weak_sandbox,
         )
-        self._decoders = ForkClient(settings)
+        self._fork_client = ForkClient(settings)
 
     async def start(self) -> Layers:
-        """Starts the decoders and looks at what confines them.
+        """Starts the fork server and probes the layers that confine a decoder.
 
         Raises SandboxTooWeak if a required layer is missing, InternalError if a decoder does not start.
         """
-        outcome = await self.run(ProbeJob(), [])
+        outcome = await self.run_job(ProbeJob(), [])
         layers = Layers.decode(outcome.log) if outcome.succeeded else None
         if layers is None:
             await self.close()
@@ -81,52 +89,57 @@ class Sandbox:
 
     async def close(self) -> None:
         """Ends all decoders."""
-        await self._decoders.close()
+        await self._fork_client.close()
 
-    async def run(self, job: Job, data: Sequence[bytes], answer: Ask | None = None) -> Outcome:
-        """Runs one job in a process of its own. `data` is its input, joined. `answer`: what the worker asks.
+    async def run_job(
+        self, job: Job, data: Sequence[bytes], choose_size: ChooseSize | None = None
+    ) -> Outcome:
+        """Runs one job in its own process. `data`: the pieces of its input. `choose_size` answers the worker.
 
-        Raises Overloaded where no decoder is free in time, Unavailable where the machine has no room for one.
-        Cancelling kills the process.
+        Raises Overloaded if no decoder becomes free in time, Unavailable if the machine is short of
+        resources, and what `choose_size` raises. Cancelling kills the process.
         """
-        async with self._slot():
-            with _shortage_is_temporary(), contextlib.ExitStack() as opened:
+        async with self._free_worker():
+            with _shortage_as_unavailable(), contextlib.ExitStack() as opened:
                 log, source, output = (opened.enter_context(memory_file()) for _ in range(3))
                 ours, theirs = map(opened.enter_context, _question_sockets())
-                allot(log, LOG_BYTES)
-                await asyncio.to_thread(fill, source, data)
-                number = await self._decoders.launch(job, (log, source, output, theirs.fileno()))
+                fix_size(log, LOG_BYTES)
+                await asyncio.to_thread(write_and_seal, source, data)
+                files = (log, source, output, theirs.fileno())
+                worker = await self._fork_client.start_worker(job, files)
                 theirs.close()
                 try:
-                    code = await self._finish(number, ours, answer)
+                    code = await self._wait_for_worker(worker, ours, choose_size)
                 finally:
-                    await asyncio.shield(self._decoders.kill(number))
-                said = written(log, LOG_BYTES)
+                    await asyncio.shield(self._fork_client.end_worker(worker))
+                log_text = read_text(log, LOG_BYTES)
                 if code == NOT_CONFINED:
-                    layers = Layers.decode(said)
+                    layers = Layers.decode(log_text)
                     missing = ", ".join(layers.missing_required) if layers else "it does not say which"
                     logger.error("a media decoder refused to work without a required layer: %s", missing)
                     raise InternalError("a media decoder did not start")
-                return Outcome(code == 0, code is None, take(output), said)
+                return Outcome(code == 0, code is None, seal_and_read(output), log_text)
 
     @contextlib.asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
+    async def _free_worker(self) -> AsyncIterator[None]:
         try:
             async with asyncio.timeout(self._policy.decode_queue_s):
-                await self._room.acquire()
+                await self._free_workers.acquire()
         except TimeoutError:
             raise Overloaded(
-                "too much media is being decoded; try again", retry_after_s=_TRY_AGAIN_S
+                "too much media is being decoded; try again", retry_after_s=_RETRY_AFTER_S
             ) from None
         try:
             yield
         finally:
-            self._room.release()
+            self._free_workers.release()
 
-    async def _finish(self, number: int, asked: socket.socket, answer: Ask | None) -> int | None:
-        """The worker's exit code; None at the deadline. What `answer` raises ends the job."""
-        answering = asyncio.create_task(_answer(asked, answer)) if answer else None
-        ended = asyncio.create_task(self._decoders.ended(number))
+    async def _wait_for_worker(
+        self, worker: Worker, questions: socket.socket, choose_size: ChooseSize | None
+    ) -> int | None:
+        """The worker's exit code; None at the deadline."""
+        answering = asyncio.create_task(_answer_question(questions, choose_size)) if choose_size else None
+        ended = asyncio.create_task(worker.wait_for_exit())
         try:
             async with asyncio.timeout(self._policy.decode_s):
                 if answering is not None:
@@ -143,15 +156,15 @@ class Sandbox:
             await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _answer(asked: socket.socket, answer: Ask) -> None:
-    """One question and its answer. A worker that asks what is no question waits until its deadline."""
+async def _answer_question(questions: socket.socket, choose_size: ChooseSize) -> None:
+    """Answers one question. A worker that sends an invalid one gets no answer and is killed later."""
     loop = asyncio.get_running_loop()
-    found = decode_found(await loop.sock_recv(asked, _QUESTION_BYTES))
-    if found is not None:
-        size = encode(answer(found))
-        # A worker that has ended meanwhile is known by its exit code.
+    dimensions = decode_dimensions(await loop.sock_recv(questions, _QUESTION_BYTES))
+    if dimensions is not None:
+        size = encode_message(choose_size(dimensions))
+        # A worker that has ended in the meantime is noticed by its exit code.
         with contextlib.suppress(ConnectionError):
-            await loop.sock_sendall(asked, size)
+            await loop.sock_sendall(questions, size)
 
 
 def _question_sockets() -> tuple[socket.socket, socket.socket]:
@@ -161,12 +174,12 @@ def _question_sockets() -> tuple[socket.socket, socket.socket]:
 
 
 @contextlib.contextmanager
-def _shortage_is_temporary() -> Iterator[None]:
-    """A shortage of descriptors, memory or processes, or a dead fork server, is not the request's fault."""
+def _shortage_as_unavailable() -> Iterator[None]:
+    """Turns a shortage of descriptors, memory or processes, or a dead fork server, into Unavailable."""
     try:
         yield
     except ForkServerDied:
-        logger.warning("the media decoders died, and are started again")
+        logger.warning("the media decoders died and are restarted")
         message = "media decoding was interrupted; try again"
     except OSError as error:
         if error.errno not in _SHORTAGES:
@@ -175,4 +188,4 @@ def _shortage_is_temporary() -> Iterator[None]:
         message = "the server is short of files or memory for decoding media; try again"
     else:
         return
-    raise Unavailable(message, retry_after_s=_TRY_AGAIN_S)
+    raise Unavailable(message, retry_after_s=_RETRY_AFTER_S)

@@ -1,7 +1,7 @@
-"""Whether each layer is in force, found out by trying what it forbids: return codes are not believed.
+"""Probes that show whether each confinement layer is in force, by trying what it forbids.
 
-Every attempt has arguments that the kernel would refuse anyway, with another error: if a layer were missing,
-nothing would happen. Runs in the worker, on its way into confinement.
+Each attempt has arguments that the kernel would refuse with another error anyway, so it has no effect even if
+the layer is missing. Runs in the worker during its confinement.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _MAP_PRIVATE_ANONYMOUS = 0x22
 _PROT_READ_EXEC = 0x5
 _PAGE_BYTES = 4096
 _NULL = 0
-# Not canonical on any machine: reading from it always fails.
+# A non-canonical address on every machine: reading from it always fails.
 _NO_ADDRESS = 1 << 63
 
 
@@ -51,7 +51,7 @@ def _attempts() -> tuple[_Attempt, ...]:
     )
 
 
-def filtered(profile: Profile) -> bool:
+def seccomp_in_force(profile: Profile) -> bool:
     """Whether the filter of `profile` is in force."""
     machine = this_machine()
     if machine is None:
@@ -59,7 +59,7 @@ def filtered(profile: Profile) -> bool:
     return all(
         _error(machine.numbers[attempt.call], attempt.arguments) == errno.EPERM
         for attempt in _attempts()
-        if not profile.lets_pass(attempt.call, attempt.arguments)
+        if not profile.allows(attempt.call, attempt.arguments)
     )
 
 
@@ -70,22 +70,22 @@ def _error(number: int, arguments: tuple[int, ...]) -> int:
     return ctypes.get_errno() if libc.syscall(ctypes.c_long(number), *words) == -1 else 0
 
 
-def no_new_privileges() -> bool:
+def no_new_privs_set() -> bool:
     return bool(ctypes.CDLL(None).prctl(_PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1)
 
 
 def no_capabilities() -> bool:
-    """None is held, none can be gained, and what only CAP_SYS_ADMIN may do is refused."""
+    """Whether none is held, none can be gained, and a call that needs CAP_SYS_ADMIN is refused."""
     libc = ctypes.CDLL(None, use_errno=True)
-    # With the capability the pointer would be EFAULT: the kernel reads it before it changes anything.
-    asked = libc.setdomainname(ctypes.c_void_p(_NO_ADDRESS), ctypes.c_size_t(1))
-    refused = asked == -1 and ctypes.get_errno() == errno.EPERM
-    can_gain = not (capabilities.bounding_set_is_empty() or no_new_privileges())
+    # With the capability the error would be EFAULT: the kernel reads the pointer before it changes anything.
+    result = libc.setdomainname(ctypes.c_void_p(_NO_ADDRESS), ctypes.c_size_t(1))
+    refused = result == -1 and ctypes.get_errno() == errno.EPERM
+    can_gain = not (capabilities.bounding_set_is_empty() or no_new_privs_set())
     return refused and not capabilities.held() and not can_gain
 
 
-def no_files() -> bool:
-    """Whether even the root directory cannot be opened, and so nothing under it that no rule names."""
+def files_unreachable() -> bool:
+    """Whether the root directory cannot be opened; then no path below it can be opened either."""
     try:
         os.close(os.open("/", os.O_RDONLY | os.O_DIRECTORY))
     except PermissionError:
@@ -93,31 +93,35 @@ def no_files() -> bool:
     return False
 
 
-def limited(address_space_bytes: int, open_files: int, output: int, output_bytes: int) -> bool:
+def limits_in_force(address_space_bytes: int, open_files: int, output: int, output_bytes: int) -> bool:
     """Whether memory, files, CPU time and the output are limited."""
     try:
-        counted = (
+        process_limits_set = (
             resource.RLIM_INFINITY not in resource.getrlimit(resource.RLIMIT_CPU)
             and resource.getrlimit(resource.RLIMIT_CORE) == (0, 0)
             and resource.getrlimit(resource.RLIMIT_NOFILE) == (open_files, open_files)
         )
     except (OSError, ValueError):
         return False
-    return counted and _is_too_much(address_space_bytes) and _is_too_long(output, output_bytes)
+    return (
+        process_limits_set
+        and _memory_is_limited(address_space_bytes)
+        and _output_is_limited(output, output_bytes)
+    )
 
 
-def _is_too_much(size_bytes: int) -> bool:
+def _memory_is_limited(size_bytes: int) -> bool:
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_ssize_t
     libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long)
-    place = libc.mmap(None, size_bytes, 0, _MAP_PRIVATE_ANONYMOUS, -1, 0)
-    if place == -1:
+    address = libc.mmap(None, size_bytes, 0, _MAP_PRIVATE_ANONYMOUS, -1, 0)
+    if address == -1:
         return ctypes.get_errno() == errno.ENOMEM
-    libc.munmap(ctypes.c_void_p(place), ctypes.c_size_t(size_bytes))
+    libc.munmap(ctypes.c_void_p(address), ctypes.c_size_t(size_bytes))
     return False
 
 
-def _is_too_long(output: int, output_bytes: int) -> bool:
+def _output_is_limited(output: int, output_bytes: int) -> bool:
     try:
         os.pwrite(output, b"\0", output_bytes)
     except OSError as error:

@@ -1,7 +1,7 @@
-"""The system calls that a confined decoder may make. All others fail with EPERM.
+"""The system calls that a confined decoder may make, with conditions on their arguments.
 
-A condition restricts an argument. Nothing here opens a file, starts a process or a thread, reaches another
-process, or makes memory that RLIMIT_AS does not count.
+None of them opens a file, starts a process or thread, reaches another process, or creates memory that
+RLIMIT_AS does not count.
 """
 
 from __future__ import annotations
@@ -25,34 +25,36 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """`allowed`: each call with its conditions."""
+    """`allowed`: the conditions of each allowed call."""
 
     allowed: Mapping[str, tuple[Condition, ...]]
 
-    def lets_pass(self, call: str, arguments: Sequence[int]) -> bool:
+    def allows(self, call: str, arguments: Sequence[int]) -> bool:
         conditions = self.allowed.get(call)
         if conditions is None:
             return False
         return all(arguments[c.argument] & c.mask == c.value for c in conditions)
 
 
-def _free(*names: str) -> dict[str, tuple[Condition, ...]]:
+def _unconditional(*names: str) -> dict[str, tuple[Condition, ...]]:
     return dict.fromkeys(names, ())
 
 
-# One thread, which has loaded everything: no file is opened and no code is mapped.
+# For one thread that has loaded everything: it opens no file and maps no code.
 DECODING = Profile(
     {
-        **_free("read", "pread64", "readv", "preadv", "write", "pwrite64", "writev", "lseek", "close"),
-        **_free("munmap", "mremap", "madvise", "brk", "futex"),
-        **_free("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall"),
-        **_free("clock_gettime", "gettimeofday", "getpid", "gettid", "getrandom", "sched_yield"),
-        **_free("exit", "exit_group"),
+        **_unconditional(
+            "read", "pread64", "readv", "preadv", "write", "pwrite64", "writev", "lseek", "close"
+        ),
+        **_unconditional("munmap", "mremap", "madvise", "brk", "futex"),
+        **_unconditional("rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack", "restart_syscall"),
+        **_unconditional("clock_gettime", "gettimeofday", "getpid", "gettid", "getrandom", "sched_yield"),
+        **_unconditional("exit", "exit_group"),
         "mmap": (Condition(2, _PROT_EXEC, 0),),
         "mprotect": (Condition(2, _PROT_EXEC, 0),),
-        # Its own limits, and to read them only.
+        # Read-only, and only for the process itself.
         "prlimit64": (Condition(0, _LOW_HALF, 0), Condition(2, _ALL, 0)),
-        # Its own processors.
+        # Only for the process itself.
         "sched_getaffinity": (Condition(0, _LOW_HALF, 0),),
     },
 )

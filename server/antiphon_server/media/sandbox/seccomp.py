@@ -1,7 +1,7 @@
-"""A system-call filter out of a profile: what the profile allows runs, all else fails with EPERM.
+"""Seccomp filter of a profile: allowed system calls run, all others fail with EPERM.
 
-In: a profile. Effect: holds for the calling process and what it executes. It needs no_new_privs, not root, so
-it also works in containers. A call of another architecture kills the process: its numbers differ.
+It needs no_new_privs but not root, so it works in containers. A call of another processor architecture, whose
+call numbers differ, kills the process.
 """
 
 from __future__ import annotations
@@ -30,43 +30,48 @@ class _Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
 
 
-def _step(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
+def _instruction(code: int, value: int, if_true: int = 0, if_false: int = 0) -> bytes:
     return struct.pack("HBBI", code, if_true, if_false, value)
 
 
-_REFUSE = _step(_RETURN, _ERRNO | errno.EPERM)
+_REFUSE = _instruction(_RETURN, _ERRNO | errno.EPERM)
 
 
 def _tests(condition: Condition) -> list[bytes]:
-    """Both halves of the argument (the low one first: the machines are little-endian); a miss is refused."""
+    """Compares both halves of the argument, the low one first (little-endian), and refuses a mismatch."""
     steps = []
     for half in range(2):
         mask, value = (word >> half * _WORD_BITS & _WORD for word in (condition.mask, condition.value))
         if mask:
             where = _FIRST_ARGUMENT + 8 * condition.argument + 4 * half
-            steps += [_step(_LOAD, where), _step(_AND, mask), _step(_JUMP_EQUAL, value, 1, 0), _REFUSE]
+            steps += [
+                _instruction(_LOAD, where),
+                _instruction(_AND, mask),
+                _instruction(_JUMP_EQUAL, value, 1, 0),
+                _REFUSE,
+            ]
     return steps
 
 
 def assemble(machine: Machine, profile: Profile) -> bytes:
-    """Classic BPF over `struct seccomp_data`. A call's number is still loaded when the next one is tested."""
+    """Classic BPF over `struct seccomp_data`. The call number stays loaded between comparisons."""
     steps = [
-        _step(_LOAD, _ARCHITECTURE),
-        _step(_JUMP_EQUAL, machine.architecture, 1, 0),
-        _step(_RETURN, _KILL),
-        _step(_LOAD, _CALL_NUMBER),
-        _step(_JUMP_AT_LEAST, _X32_CALLS, 0, 1),
-        _step(_RETURN, _KILL),
+        _instruction(_LOAD, _ARCHITECTURE),
+        _instruction(_JUMP_EQUAL, machine.architecture, 1, 0),
+        _instruction(_RETURN, _KILL),
+        _instruction(_LOAD, _CALL_NUMBER),
+        _instruction(_JUMP_AT_LEAST, _X32_CALLS, 0, 1),
+        _instruction(_RETURN, _KILL),
     ]
     for name, conditions in profile.allowed.items():
         tests = [step for condition in conditions for step in _tests(condition)]
-        verdict = [*tests, _step(_RETURN, _ALLOW)]
-        steps += [_step(_JUMP_EQUAL, machine.numbers[name], 0, len(verdict)), *verdict]
+        verdict = [*tests, _instruction(_RETURN, _ALLOW)]
+        steps += [_instruction(_JUMP_EQUAL, machine.numbers[name], 0, len(verdict)), *verdict]
     return b"".join([*steps, _REFUSE])
 
 
 def install(profile: Profile) -> None:
-    """no_new_privs must be set. Raises OSError where the kernel or the machine has no such filter."""
+    """Installs the filter; no_new_privs must be set. Raises OSError if the machine does not support it."""
     machine = this_machine()
     if machine is None:
         raise OSError(errno.ENOSYS, "no system-call table for this machine")

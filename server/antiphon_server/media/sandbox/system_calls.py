@@ -1,6 +1,6 @@
-"""The numbers of the system calls that the sandbox names, for the machines it runs on.
+"""Numbers of the system calls that the sandbox names, per processor architecture.
 
-From Linux's own tables; a test compares them with libseccomp's where that library is installed.
+They come from Linux's tables; a test compares them with libseccomp's if that library is installed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _NUMBERS: dict[str, tuple[int, int]] = {
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """A kind of processor: its AUDIT_ARCH value, and its number for each call."""
+    """A processor architecture: its AUDIT_ARCH value and the number of each call."""
 
     architecture: int
     numbers: dict[str, int]
@@ -72,5 +72,5 @@ MACHINES: dict[str, Machine] = {
 
 
 def this_machine() -> Machine | None:
-    """None where this kind of processor has no table here."""
+    """The table of this machine's processor; None if there is none."""
     return MACHINES.get(platform.machine())

@@ -1,1 +1,4 @@
-"""What runs inside of a decoder process, behind its confinement. The server never imports this package."""
+"""Code that runs in the fork server and its confined decoder processes. The server never imports it.
+
+In: a job and descriptors; out: decoded bytes and a report. Imports `media.sandbox` and `media.wav_header`.
+"""

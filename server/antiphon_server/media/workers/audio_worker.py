@@ -1,7 +1,4 @@
-"""Sound inside a decoder process: encoded bytes in, mono float32 at 16 kHz out.
-
-Mixed and resampled by libswresample. Never runs in the server.
-"""
+"""Audio decoding in a decoder process, by libav and libswresample: bytes to mono float32 at 16 kHz."""
 
 from __future__ import annotations
 
@@ -12,86 +9,87 @@ from typing import Any
 from av.error import FFmpegError
 from av.filter import Graph
 
-from antiphon_server.media.sandbox.job import Refused, Report, SoundJob
-from antiphon_server.media.workers.output_file import PieceWriter
-from antiphon_server.media.workers.track_file import Span, Track, TrackFile, spans
+from antiphon_server.media.sandbox.job import AudioJob, DecodeRefused, DecodeReport
+from antiphon_server.media.workers.output_file import BufferedWriter
+from antiphon_server.media.workers.track_file import TimeSpan, Track, TrackFile, measure_spans
 
 RATE_HZ = 16_000
 SAMPLE_BYTES = 4
-# swresample's matrix is ITU-R BS.775: centre 1, left and right 0.7071, surrounds 0.5, LFE left out. `maxval`
-# scales it so that full scale on every channel stays full scale: stereo becomes (L + R) / 2.
+# swresample mixes channels by ITU-R BS.775: centre 1, left and right 0.7071, surround 0.5, no LFE. `maxval`
+# keeps full scale on all channels at full scale: stereo becomes (L + R) / 2.
 _MONO = f"{RATE_HZ}:internal_sample_fmt=fltp:rematrix_maxval=1.0:filter_size=64:cutoff=0.96"
 _FLOAT_MONO = "sample_fmts=flt:channel_layouts=mono"
-# A codec fills its first and last frames up: three of a fixed length, or one of Opus.
-_FILLING_FRAMES = 3
-_FILLING_S = 0.12
-# These do not say where the sound begins and ends, unless its first packet lies before the start.
+# A codec pads its first and last frames: by three frames of fixed length, or one frame of Opus.
+_PADDING_FRAMES = 3
+_PADDING_S = 0.12
+# Containers that do not mark where the audio begins and ends, unless its first packet precedes the start.
 _UNMARKED = {"aac", "mp3", "mpegts", "avi", "matroska"}
-# What is taken for the layout of a file that only counts its channels.
+# Assumed channel layouts of files that state only the number of channels.
 _USUAL_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
 
 
-class SoundWriter:
-    """Frames of one track in, samples in the output, at most `most_samples`.
+class AudioWriter:
+    """Decodes the packets of one track and writes at most `max_samples` samples to the output.
 
-    With `start`, sample n belongs to `start` + n / 16,000 s: silence where the track has a gap.
+    With `start`, sample n has the time `start` + n / 16,000 s, and gaps of the track become silence.
     """
 
     def __init__(
-        self, track: Track, output: int, offset: int, most_samples: int, start: Fraction | None = None
+        self, track: Track, output: int, offset: int, max_samples: int, start: Fraction | None = None
     ) -> None:
         self._track = track
-        self._writer = PieceWriter(output, offset)
-        self._most = most_samples
+        self._writer = BufferedWriter(output, offset)
+        self._max_samples = max_samples
         self._start = start
-        self._kind: tuple[Any, ...] | None = None
-        self._mixer: _Mixer | None = None
+        self._format: tuple[Any, ...] | None = None
+        self._resampler: _Resampler | None = None
         self.samples = 0
 
     @property
     def is_full(self) -> bool:
-        return self.samples >= self._most
+        return self.samples >= self._max_samples
 
-    def hear(self, packet: Any | None) -> None:
-        """The next packet, or None after the last."""
-        for frame in self._track.decode(packet):
+    def write_packet(self, packet: Any | None) -> None:
+        """Decodes and writes the next packet; None after the last one."""
+        for frame in self._track.decode_packet(packet):
             if self.is_full:
                 return
-            kind = (frame.format.name, frame.layout.name, frame.sample_rate)
-            if self._mixer is None or kind != self._kind:
-                self._finish_mixer()
-                self._mixer, self._kind = _Mixer(frame, self._first_sample(frame.sample_rate)), kind
-            frame.pts = self._when(frame)
+            frame_format = (frame.format.name, frame.layout.name, frame.sample_rate)
+            if self._resampler is None or frame_format != self._format:
+                self._finish_resampler()
+                self._resampler = _Resampler(frame, self._first_sample(frame.sample_rate))
+                self._format = frame_format
+            frame.pts = self._start_sample(frame)
             frame.time_base = Fraction(1, frame.sample_rate)
-            self._write(self._mixer.mix(frame))
+            self._write_samples(self._resampler.resample(frame))
         if packet is None:
-            self._finish_mixer()
-            self._writer.flush()
+            self._finish_resampler()
+            self._writer.write_buffer()
 
     def _first_sample(self, rate_hz: int) -> int | None:
         return None if self._start is None else self.samples * rate_hz // RATE_HZ
 
-    def _when(self, frame: Any) -> int | None:
-        """The frame's time in its own samples, from `start` on."""
-        ticks = self._track.ticks(frame)
+    def _start_sample(self, frame: Any) -> int | None:
+        """The time of the frame since `start`, in its own samples."""
+        ticks = self._track.ticks_of(frame)
         if self._start is None or ticks is None:
             return None
         return round((ticks * self._track.tick - self._start) * frame.sample_rate)
 
-    def _finish_mixer(self) -> None:
-        if self._mixer is not None:
-            self._write(self._mixer.mix(None))
-            self._mixer = None
+    def _finish_resampler(self) -> None:
+        if self._resampler is not None:
+            self._write_samples(self._resampler.resample(None))
+            self._resampler = None
 
-    def _write(self, mixed: Iterator[tuple[int, memoryview]]) -> None:
-        for samples, data in mixed:
-            taken = min(samples, self._most - self.samples)
-            self._writer.add(data[: taken * SAMPLE_BYTES])
-            self.samples += taken
+    def _write_samples(self, resampled: Iterator[tuple[int, memoryview]]) -> None:
+        for samples, data in resampled:
+            kept = min(samples, self._max_samples - self.samples)
+            self._writer.append_piece(data[: kept * SAMPLE_BYTES])
+            self.samples += kept
 
 
-class _Mixer:
-    """libswresample for frames of one format. `first_sample`: which of the input's the output begins with."""
+class _Resampler:
+    """libswresample for frames of one format. `first_sample`: the input sample at which the output begins."""
 
     def __init__(self, frame: Any, first_sample: int | None) -> None:
         channels = frame.layout.nb_channels
@@ -115,53 +113,54 @@ class _Mixer:
         try:
             self._graph.link_nodes(*nodes).configure()
         except FFmpegError as error:
-            raise Refused("damaged") from error
+            raise DecodeRefused("damaged") from error
         self._source, self._sink = source, nodes[-1]
 
-    def mix(self, frame: Any | None) -> Iterator[tuple[int, memoryview]]:
-        """Samples and their bytes. None: the rest."""
+    def resample(self, frame: Any | None) -> Iterator[tuple[int, memoryview]]:
+        """Blocks of samples, each with its count and bytes. A frame of None flushes the filter."""
         self._source.push(frame)
         while True:
             try:
-                mixed: Any = self._sink.pull()
+                resampled: Any = self._sink.pull()
             except (BlockingIOError, EOFError):
                 return
-            yield mixed.samples, memoryview(mixed.planes[0])
+            yield resampled.samples, memoryview(resampled.planes[0])
 
 
-def decode_sound(job: SoundJob, source: int, output: int) -> Report:
-    """The first track of sound, and how long it really is."""
+def decode_audio(job: AudioJob, source: int, output: int) -> DecodeReport:
+    """Writes the first audio track to `output` and reports its true length."""
     file = TrackFile(source, job.demuxer, job.decoders)
-    track = file.sound
+    track = file.audio
     if track is None:
-        raise Refused("no_sound" if file.sight else "damaged")
-    if not track.is_known:
-        raise Refused("foreign_sound", codec=track.codec)
-    writer = SoundWriter(track, output, 0, job.most_samples)
+        raise DecodeRefused("no_audio" if file.video else "damaged")
+    if not track.is_supported:
+        raise DecodeRefused("unsupported_audio", codec=track.codec)
+    writer = AudioWriter(track, output, 0, job.max_samples)
 
-    def heard() -> Iterator[tuple[Track, Any]]:
-        for found, packet in file.packets(job.most_packets, track):
+    def written_packets() -> Iterator[tuple[Track, Any]]:
+        for found, packet in file.packets(job.max_packets, track):
             if not writer.is_full:
-                writer.hear(packet)
+                writer.write_packet(packet)
             yield found, packet
 
-    span = spans(heard()).get(track, Span())
+    span = measure_spans(written_packets()).get(track, TimeSpan())
     if span.is_empty:
-        raise Refused("no_sound")
-    if span.packets >= job.most_packets and not writer.is_full:
-        raise Refused("damaged")
-    writer.hear(None)
-    track.check()
-    return Report(samples=writer.samples, seconds=_length_s(job, track, span, writer))
+        raise DecodeRefused("no_audio")
+    if span.packets >= job.max_packets and not writer.is_full:
+        raise DecodeRefused("damaged")
+    writer.write_packet(None)
+    track.check_damage()
+    return DecodeReport(samples=writer.samples, seconds=_length_s(job, track, span, writer))
 
 
-def _length_s(job: SoundJob, track: Track, span: Span, writer: SoundWriter) -> float:
-    """By the packets, but not what a codec fills its first and last frame with. A file that decodes to more
-    than that has lied.
+def _length_s(job: AudioJob, track: Track, span: TimeSpan, writer: AudioWriter) -> float:
+    """The length by the packets, without the codec's padding of the first and last frames.
+
+    If the file decodes to more audio than its packets and their padding allow, the decoded length counts.
     """
-    frames_s = float(_FILLING_FRAMES * track.frame_s)
+    frames_s = float(_PADDING_FRAMES * track.frame_s)
     listed_s, decoded_s = float(span.end - max(span.start, Fraction(0))), writer.samples / RATE_HZ
-    if decoded_s > listed_s + max(frames_s, _FILLING_S):
+    if decoded_s > listed_s + max(frames_s, _PADDING_S):
         return decoded_s
     is_unmarked = job.demuxer in _UNMARKED and span.start >= 0
     length_s = max(listed_s, decoded_s) if writer.is_full else min(listed_s, decoded_s)

@@ -1,7 +1,7 @@
-"""The process that decoders are forked from: everything is loaded once, and a fork takes milliseconds.
+"""The process that decoders are forked from: it loads all code once, so that a fork takes milliseconds.
 
-In, over a socket: jobs with their descriptors, and orders to end one. Out: how each worker ended.
-It never touches a byte of media; its workers do, once they are confined.
+It receives orders over a socket and reports the exits of workers. It never reads media; its workers do, once
+they are confined.
 """
 
 from __future__ import annotations
@@ -16,112 +16,117 @@ import socket
 import sys
 
 from antiphon_server.media.sandbox import job as jobs
-from antiphon_server.media.sandbox.confinement import Origin, die_with, leave_network
+from antiphon_server.media.sandbox.confinement import (
+    ServerIdentity,
+    die_with_parent,
+    enter_empty_network,
+)
 from antiphon_server.media.sandbox.fork_protocol import (
     DESCRIPTORS,
     MESSAGE_BYTES,
     READY,
-    End,
-    Order,
+    WorkerExit,
+    WorkerOrder,
     WorkerSettings,
 )
-from antiphon_server.media.workers.worker import warm_up, work
+from antiphon_server.media.workers.warm_up import warm_up
+from antiphon_server.media.workers.worker import run_job
 
 _FAILED = 1
 
 
 class ForkServer:
-    """One thread, and a loop over two descriptors: the server's orders, and the deaths of workers."""
+    """A single-threaded loop over two descriptors: orders of the server, and exits of workers."""
 
-    def __init__(self, control: socket.socket, settings: WorkerSettings, origin: Origin) -> None:
+    def __init__(self, control: socket.socket, settings: WorkerSettings, identity: ServerIdentity) -> None:
         self._control = control
         self._settings = settings
-        self._origin = origin
-        self._running: dict[int, int] = {}
+        self._identity = identity
+        self._numbers: dict[int, int] = {}
 
     def serve(self) -> None:
-        """Until the server is gone. The kernel ends the workers that are left."""
-        deaths, wake = socket.socketpair()
+        """Serves until the server is gone; the kernel then ends the remaining workers."""
+        exits, wake = socket.socketpair()
         wake.setblocking(False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
         poll = select.poll()
-        for source in (self._control, deaths):
+        for source in (self._control, exits):
             poll.register(source, select.POLLIN)
         while True:
             for descriptor, _ in poll.poll():
-                if descriptor == deaths.fileno():
-                    deaths.recv(MESSAGE_BYTES)
-                    self._reap()
-                elif not self._obey():
+                if descriptor == exits.fileno():
+                    exits.recv(MESSAGE_BYTES)
+                    self._reap_workers()
+                elif not self._handle_order():
                     return
 
-    def _obey(self) -> bool:
-        """Carries one order out. False when the server is gone."""
+    def _handle_order(self) -> bool:
+        """Carries out one order. False if the server is gone."""
         message, descriptors, _, _ = socket.recv_fds(self._control, MESSAGE_BYTES, DESCRIPTORS)
         if not message:
             return False
-        order = Order.decode(message)
+        order = WorkerOrder.decode(message)
         try:
             if order.job is None:
-                self._end(order.number)
+                self._kill_worker(order.number)
             else:
-                self._start(order.number, order.job, descriptors)
+                self._fork_worker(order.number, order.job, descriptors)
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
         return True
 
-    def _start(self, number: int, job: jobs.Job, descriptors: list[int]) -> None:
+    def _fork_worker(self, number: int, job: jobs.Job, descriptors: list[int]) -> None:
         try:
             if len(descriptors) != DESCRIPTORS:
-                raise OSError(errno.EMFILE, "descriptors were lost on the way")
+                raise OSError(errno.EMFILE, "descriptors were lost in transit")
             process = os.fork()
         except OSError as error:
-            self._tell(End(number, errno=error.errno or _FAILED))
+            self._send_exit(WorkerExit(number, errno=error.errno or _FAILED))
             return
         if process:
-            self._running[process] = number
+            self._numbers[process] = number
             return
         code = _FAILED
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            code = work(job, descriptors, self._settings, self._origin)
+            code = run_job(job, descriptors, self._settings, self._identity)
         finally:
             os._exit(code)
 
-    def _end(self, number: int) -> None:
-        # A process keeps its id until `_reap`, so that no other process can be hit.
-        for process, its_number in self._running.items():
+    def _kill_worker(self, number: int) -> None:
+        # A process keeps its id until `_reap_workers`, so this cannot hit another process.
+        for process, its_number in self._numbers.items():
             if its_number == number:
                 os.kill(process, signal.SIGKILL)
 
-    def _reap(self) -> None:
-        while self._running:
+    def _reap_workers(self) -> None:
+        while self._numbers:
             process, status = os.waitpid(-1, os.WNOHANG)
             if not process:
                 return
-            self._tell(End(self._running.pop(process), os.waitstatus_to_exitcode(status)))
+            self._send_exit(WorkerExit(self._numbers.pop(process), os.waitstatus_to_exitcode(status)))
 
-    def _tell(self, end: End) -> None:
-        self._control.send(end.encode())
+    def _send_exit(self, worker_exit: WorkerExit) -> None:
+        self._control.send(worker_exit.encode())
 
 
 def main() -> int:
-    """Arguments: control socket, the server's `Origin` and the `WorkerSettings` as JSON."""
+    """Arguments: the control socket, then `ServerIdentity` and `WorkerSettings` as JSON."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    server = Origin(**json.loads(sys.argv[2]))
+    server = ServerIdentity(**json.loads(sys.argv[2]))
     settings = WorkerSettings(**json.loads(sys.argv[3]))
-    leave_network()
-    # After `leave_network`: a new user namespace clears it.
-    die_with(server.parent)
+    enter_empty_network()
+    # Afterwards, because a new user namespace clears the parent-death signal.
+    die_with_parent(server.parent)
     warm_up()
     gc.freeze()
-    # Until here it is for the operator to read; workers have nothing to say to anyone.
+    # Until here standard error is for the operator; workers write nothing to it.
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stderr.fileno())
     control.send(READY)
-    ForkServer(control, settings, Origin(server.user, server.network, os.getpid())).serve()
+    ForkServer(control, settings, ServerIdentity(server.user, server.network, os.getpid())).serve()
     return 0
 
 

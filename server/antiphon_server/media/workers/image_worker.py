@@ -1,7 +1,6 @@
-"""Pictures inside a decoder process: encoded bytes in, upright RGB rows of one size out.
+"""Image decoding in a decoder process, by Pillow: encoded bytes to upright RGB rows of one size.
 
-Only the decoder that the sniffed format names is tried. Sizes are checked from the header, before any pixel.
-Never runs in the server.
+Only the decoder of the detected format is tried. Sizes are checked by the header before pixels are decoded.
 """
 
 from __future__ import annotations
@@ -9,85 +8,92 @@ from __future__ import annotations
 import io
 import os
 
-# Pillow loads some plugins only when a file asks for them: a confined worker could not.
+# Pillow loads some plugins on first use, which a confined worker cannot do.
 from PIL import AvifImagePlugin, Image, ImageOps, MpoImagePlugin  # noqa: F401
 
-from antiphon_server.media.sandbox.job import Ask, Found, PictureJob, Refused, Report, Size
+from antiphon_server.media.sandbox.job import (
+    ChooseSize,
+    DecodeRefused,
+    DecodeReport,
+    Dimensions,
+    ImageJob,
+    Size,
+)
 from antiphon_server.media.workers.output_file import write_at
 
-Image.MAX_IMAGE_PIXELS = None  # ours are checked below, with our own limit
-AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a worker may start no thread
+Image.MAX_IMAGE_PIXELS = None  # the job's own limit is checked below
+AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a worker cannot start threads
 
 _ORIENTATION = 0x0112
-_ON_ITS_SIDE = range(5, 9)
-# A JPEG may be decoded at a half, a quarter or an eighth of its size; from this much more than is wanted.
-_SPARE = 2
+_ROTATED_BY_90 = range(5, 9)
+# A JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, but at least at this multiple of the wanted size.
+_DRAFT_FACTOR = 2
 
 
-def draw(job: PictureJob, source: int, output: int, ask: Ask) -> Report:
-    """Writes uint8 [num_pictures, height, width, 3] to `output`."""
+def decode_images(job: ImageJob, source: int, output: int, choose_size: ChooseSize) -> DecodeReport:
+    """Writes uint8 [num_images, height, width, 3] to `output`."""
     size: Size | None = None
     start = 0
-    for index, (length, form) in enumerate(zip(job.lengths, job.formats, strict=True)):
+    for index, (length, image_format) in enumerate(zip(job.lengths, job.formats, strict=True)):
         encoded = os.pread(source, length, start)
         start += length
         try:
-            picture = _open(encoded, form, job)
-            size = size or ask(_found(picture, len(job.lengths)))
-            rows = _drawn(picture, size)
-        except Refused as refused:
-            raise Refused(refused.trouble, **refused.facts, index=index) from refused
+            image = _open_image(encoded, image_format, job)
+            size = size or choose_size(_dimensions(image, len(job.lengths)))
+            rows = _decode_rows(image, size)
+        except DecodeRefused as refused:
+            raise DecodeRefused(refused.failure, **refused.facts, index=index) from refused
         write_at(output, rows, index * len(rows))
     height, width = (size.height, size.width) if size else (0, 0)
-    return Report(frames=len(job.lengths), height=height, width=width)
+    return DecodeReport(frames=len(job.lengths), height=height, width=width)
 
 
-def _open(encoded: bytes, form: str, job: PictureJob) -> Image.Image:
+def _open_image(encoded: bytes, image_format: str, job: ImageJob) -> Image.Image:
     try:
-        picture = Image.open(io.BytesIO(encoded), formats=[form])
-    # Whatever a decoder stumbles over means the same: this process has no other work and ends after it.
+        image = Image.open(io.BytesIO(encoded), formats=[image_format])
+    # Any exception of a decoder means a damaged file: this process does nothing else and ends afterwards.
     except Exception as error:
-        raise Refused("damaged") from error
-    width, height = picture.size
+        raise DecodeRefused("damaged") from error
+    width, height = image.size
     if width * height > job.source_pixels:
-        raise Refused("too_many_pixels", width=width, height=height)
+        raise DecodeRefused("too_many_pixels", width=width, height=height)
     if max(width, height) > job.aspect_ratio * min(width, height):
-        raise Refused("too_long_a_side", width=width, height=height)
-    return picture
+        raise DecodeRefused("aspect_ratio_exceeded", width=width, height=height)
+    return image
 
 
-def _found(picture: Image.Image, count: int) -> Found:
+def _dimensions(image: Image.Image, count: int) -> Dimensions:
     try:
-        # Not a PNG's own method, which decodes the pixels first.
-        on_its_side = Image.Image.getexif(picture).get(_ORIENTATION) in _ON_ITS_SIDE
+        # The base class's method: PNG's own one decodes the pixels first.
+        is_rotated = Image.Image.getexif(image).get(_ORIENTATION) in _ROTATED_BY_90
     except Exception as error:
-        raise Refused("damaged") from error
-    width, height = reversed(picture.size) if on_its_side else picture.size
-    return Found(count, height, width)
+        raise DecodeRefused("damaged") from error
+    width, height = reversed(image.size) if is_rotated else image.size
+    return Dimensions(count, height, width)
 
 
-def _drawn(picture: Image.Image, size: Size) -> bytes:
+def _decode_rows(image: Image.Image, size: Size) -> bytes:
     wanted = (size.width, size.height)
     try:
-        side = _SPARE * max(wanted)
-        if picture.format == "JPEG":
-            picture.draft(None, (side, side))
-        picture.load()
-        ImageOps.exif_transpose(picture, in_place=True)
-        upright = _rgb(picture)
+        side = _DRAFT_FACTOR * max(wanted)
+        if image.format == "JPEG":
+            image.draft(None, (side, side))
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        upright = _to_rgb(image)
         scaled = upright.resize(wanted, Image.Resampling.BICUBIC) if upright.size != wanted else upright
         return scaled.tobytes()
     except Exception as error:
-        raise Refused("damaged") from error
+        raise DecodeRefused("damaged") from error
 
 
-def _rgb(picture: Image.Image) -> Image.Image:
-    """8-bit RGB. Transparent pixels are laid on white; 16-bit greys keep their high byte."""
-    if picture.mode.startswith("I"):
-        picture = picture.convert("I").point(lambda value: value * (1 / 257)).convert("L")
-    if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
-        paper = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(paper, picture)
-    # Large pictures: no copy where nothing changes.
-    return picture if picture.mode == "RGB" else picture.convert("RGB")
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit RGB. Transparent pixels get a white background; 16-bit grey values keep their high byte."""
+    if image.mode.startswith("I"):
+        image = image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        background = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(background, image)
+    # No copy of a large image that already is RGB.
+    return image if image.mode == "RGB" else image.convert("RGB")

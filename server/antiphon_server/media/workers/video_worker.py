@@ -1,7 +1,7 @@
-"""Videos inside a decoder process: encoded bytes in, evenly spaced RGB frames and their sound out.
+"""Video decoding in a decoder process: encoded bytes to evenly spaced RGB frames and the audio track.
 
-The packets are counted first, so that length, frame count and memory are known, or refused, before a frame is
-decoded. Frame k is the one on screen at k / rate, exactly; a long video gets a lower rate.
+The packets are counted first, so that length, frame count and memory are known, or refused, before decoding.
+Frame k is exactly the one on screen at k / rate; a long video gets a lower rate.
 """
 
 from __future__ import annotations
@@ -11,31 +11,38 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from antiphon_server.media.sandbox.job import Ask, Found, Refused, Report, Size, VideoJob
-from antiphon_server.media.workers.audio_worker import RATE_HZ, SoundWriter
-from antiphon_server.media.workers.frame_painter import FramePainter, Turn, turn_of, upright_size
+from antiphon_server.media.sandbox.job import (
+    ChooseSize,
+    DecodeRefused,
+    DecodeReport,
+    Dimensions,
+    Size,
+    VideoJob,
+)
+from antiphon_server.media.workers.audio_worker import RATE_HZ, AudioWriter
+from antiphon_server.media.workers.frame_scaler import FrameScaler, Rotation, rotation_of, upright_size
 from antiphon_server.media.workers.output_file import write_at
-from antiphon_server.media.workers.track_file import Span, Track, TrackFile, spans
+from antiphon_server.media.workers.track_file import TimeSpan, Track, TrackFile, measure_spans
 
-_FINEST_RATE = 1_000
+_MAX_RATE_DENOMINATOR = 1_000
 _LEAD_IN_S = Fraction(1, 10)
-_SOUND_ALIGNMENT = 16
+_AUDIO_ALIGNMENT_BYTES = 16
 
 
-def sampling(length_s: Fraction, wanted_fps: float, most_frames: int) -> tuple[Fraction, int]:
-    """Rate and count: the wanted rate, or the highest that keeps `length_s` within `most_frames` frames."""
-    rate = Fraction(wanted_fps).limit_denominator(_FINEST_RATE)
+def rate_and_count(length_s: Fraction, wanted_fps: float, max_frames: int) -> tuple[Fraction, int]:
+    """Frame rate and count: the wanted rate, or the highest at which `length_s` fits into `max_frames`."""
+    rate = Fraction(wanted_fps).limit_denominator(_MAX_RATE_DENOMINATOR)
     frames = max(1, math.ceil(length_s * rate))
-    if frames <= most_frames:
+    if frames <= max_frames:
         return rate, frames
-    # Rounded down to a multiple of 1/100,000: a rate that is short to write and never a frame too many.
-    lowered = Fraction(math.floor(most_frames / length_s * 100_000), 100_000)
-    return lowered, most_frames
+    # Rounded down to a multiple of 1/100,000: a short number, and never one frame too many.
+    lowered = Fraction(math.floor(max_frames / length_s * 100_000), 100_000)
+    return lowered, max_frames
 
 
 @dataclass(frozen=True, slots=True)
-class FramePlan:
-    """Which frames of a video are kept: `frames` of one size, `rate` a second, from `start` seconds on."""
+class FrameSampling:
+    """The frames to keep: `frames` of one `size`, `rate` per second, from `start` seconds on."""
 
     start: Fraction
     rate: Fraction
@@ -47,144 +54,146 @@ class FramePlan:
         return self.size.height * self.size.width * 3
 
     @property
-    def sound_at(self) -> int:
-        """Where in the output the sound begins."""
-        return -(-self.frames * self.frame_bytes // _SOUND_ALIGNMENT) * _SOUND_ALIGNMENT
+    def audio_offset(self) -> int:
+        """The offset of the audio in the output, in bytes."""
+        return -(-self.frames * self.frame_bytes // _AUDIO_ALIGNMENT_BYTES) * _AUDIO_ALIGNMENT_BYTES
 
-    def due(self, frame: int) -> Fraction:
+    def time_of(self, frame: int) -> Fraction:
         return self.start + frame / self.rate
 
 
-class _Screen:
-    """Frames as they are decoded in; those that are on screen when one is due, in the output."""
+class _FrameSampler:
+    """Takes all decoded frames in order and writes those that are on screen at the sampling times."""
 
-    def __init__(self, track: Track, plan: FramePlan, turn: Turn, output: int) -> None:
+    def __init__(self, track: Track, sampling: FrameSampling, rotation: Rotation, output: int) -> None:
         self._track = track
-        self._plan = plan
+        self._sampling = sampling
         self._output = output
-        self._painter = FramePainter(plan.size, turn)
-        self._shown: Any | None = None
-        self._drawn: tuple[Any, bytes] | None = None
+        self._scaler = FrameScaler(sampling.size, rotation)
+        self._on_screen: Any | None = None
+        self._scaled: tuple[Any, bytes] | None = None
         self.count = 0
 
     @property
     def is_full(self) -> bool:
-        return self.count >= self._plan.frames
+        return self.count >= self._sampling.frames
 
-    def show(self, frame: Any) -> None:
-        """The next frame. The first also stands for the time before it."""
-        ticks = self._track.ticks(frame)
+    def sample_packet(self, packet: Any | None) -> None:
+        """Decodes a packet; None after the last one."""
+        for frame in self._track.decode_packet(packet):
+            self.sample_frame(frame)
+
+    def sample_frame(self, frame: Any) -> None:
+        """Takes the next frame. The first one also stands for the time before it."""
+        ticks = self._track.ticks_of(frame)
         if ticks is None:
             return
         at = ticks * self._track.tick
-        while not self.is_full and self._plan.due(self.count) < at:
-            self._write(self._shown or frame)
-        self._shown = frame
+        while not self.is_full and self._sampling.time_of(self.count) < at:
+            self._write_frame(self._on_screen or frame)
+        self._on_screen = frame
 
-    def finish(self) -> None:
-        """The last frame stays on screen until the end."""
-        while self._shown is not None and not self.is_full:
-            self._write(self._shown)
+    def write_rest(self) -> None:
+        """Writes the missing frames at the end of the video: the last frame stays on screen."""
+        while self._on_screen is not None and not self.is_full:
+            self._write_frame(self._on_screen)
 
-    def _write(self, frame: Any) -> None:
-        if self._drawn is None or self._drawn[0] is not frame:
-            self._drawn = frame, self._painter.paint(frame)
-        write_at(self._output, self._drawn[1], self.count * self._plan.frame_bytes)
+    def _write_frame(self, frame: Any) -> None:
+        if self._scaled is None or self._scaled[0] is not frame:
+            self._scaled = frame, self._scaler.scale_frame(frame)
+        write_at(self._output, self._scaled[1], self.count * self._sampling.frame_bytes)
         self.count += 1
 
 
-def decode_video(job: VideoJob, source: int, output: int, ask: Ask) -> Report:
-    """`ask` names the size of the frames, before more than one is decoded."""
+def decode_video(job: VideoJob, source: int, output: int, choose_size: ChooseSize) -> DecodeReport:
+    """Writes frames and audio to `output`. `choose_size` is called before more than one frame is decoded."""
     file = TrackFile(source, job.demuxer, job.decoders, job.source_pixels)
-    sight, sound = _tracks(file, job)
-    packets = list(file.packets(job.most_packets, *(track for track in (sight, sound) if track)))
-    if len(packets) >= job.most_packets:
-        raise Refused("damaged")
-    seen, heard = _lengths(packets, sight, sound, job)
-    if sound is not None and heard.is_empty:
-        sound = None
-    frames, rest = _first_frame(sight, packets)
-    turn = turn_of(frames[0])
-    across, down = _upright(frames[0], sight, turn, job)
-    # A track of sound that begins a little before the picture is a codec's lead-in, not time to be shown.
-    start = seen.start if seen.start < _LEAD_IN_S else Fraction(0)
-    rate, count = sampling(seen.end - start, job.fps, job.most_frames)
-    most_samples = math.ceil(max(heard.end - start, Fraction(0)) * RATE_HZ) if sound else 0
-    plan = FramePlan(start, rate, count, ask(Found(count, down, across, most_samples)))
-    screen = _Screen(sight, plan, turn, output)
-    for frame in frames:
-        screen.show(frame)
-    writer = SoundWriter(sound, output, plan.sound_at, most_samples, plan.start) if sound else None
+    video, audio = _tracks(file, job)
+    packets = list(file.packets(job.max_packets, *(track for track in (video, audio) if track)))
+    if len(packets) >= job.max_packets:
+        raise DecodeRefused("damaged")
+    video_span, audio_span = _time_spans(packets, video, audio, job)
+    if audio is not None and audio_span.is_empty:
+        audio = None
+    first_frames, next_packet = _first_frames(video, packets)
+    rotation = rotation_of(first_frames[0])
+    width, height = _checked_upright_size(first_frames[0], video, rotation, job)
+    # Audio that begins slightly before the video is a codec's lead-in and does not shift the start.
+    start = video_span.start if video_span.start < _LEAD_IN_S else Fraction(0)
+    rate, count = rate_and_count(video_span.end - start, job.fps, job.max_frames)
+    max_samples = math.ceil(max(audio_span.end - start, Fraction(0)) * RATE_HZ) if audio else 0
+    sampling = FrameSampling(start, rate, count, choose_size(Dimensions(count, height, width, max_samples)))
+    sampler = _FrameSampler(video, sampling, rotation, output)
+    for frame in first_frames:
+        sampler.sample_frame(frame)
+    writer = AudioWriter(audio, output, sampling.audio_offset, max_samples, start) if audio else None
     for index, (track, packet) in enumerate(packets):
-        if track is sight:
-            if index >= rest and not screen.is_full:
-                _show_all(screen, sight, packet)
+        if track is video:
+            if index >= next_packet and not sampler.is_full:
+                sampler.sample_packet(packet)
         elif writer is not None and not writer.is_full:
-            writer.hear(packet)
-    _show_all(screen, sight, None)
-    screen.finish()
-    sight.check()
-    if writer is not None and sound is not None:
-        writer.hear(None)
-        sound.check()
-    return Report(
-        frames=screen.count,
-        height=plan.size.height,
-        width=plan.size.width,
+            writer.write_packet(packet)
+    sampler.sample_packet(None)
+    sampler.write_rest()
+    video.check_damage()
+    if writer is not None and audio is not None:
+        writer.write_packet(None)
+        audio.check_damage()
+    return DecodeReport(
+        frames=sampler.count,
+        height=sampling.size.height,
+        width=sampling.size.width,
         samples=writer.samples if writer else 0,
-        sound_at=plan.sound_at,
-        rate_numerator=plan.rate.numerator,
-        rate_denominator=plan.rate.denominator,
-        seconds=float(seen.end),
+        audio_offset=sampling.audio_offset,
+        rate_numerator=sampling.rate.numerator,
+        rate_denominator=sampling.rate.denominator,
+        seconds=float(video_span.end),
     )
 
 
 def _tracks(file: TrackFile, job: VideoJob) -> tuple[Track, Track | None]:
-    sight, sound = file.sight, file.sound
-    if sight is None:
-        raise Refused("no_picture" if sound else "damaged")
-    if not sight.is_known:
-        raise Refused("foreign_picture", codec=sight.codec)
-    width, height = sight.stream.codec_context.width, sight.stream.codec_context.height
+    """The video track and, if the job wants it, the audio track."""
+    video, audio = file.video, file.audio
+    if video is None:
+        raise DecodeRefused("no_video" if audio else "damaged")
+    if not video.is_supported:
+        raise DecodeRefused("unsupported_video", codec=video.codec)
+    width, height = video.stream.codec_context.width, video.stream.codec_context.height
     if width * height > job.source_pixels:
-        raise Refused("too_many_pixels", width=width, height=height)
-    return sight, sound if job.use_audio else None
+        raise DecodeRefused("too_many_pixels", width=width, height=height)
+    return video, audio if job.use_audio else None
 
 
-def _lengths(
-    packets: list[tuple[Track, Any]], sight: Track, sound: Track | None, job: VideoJob
-) -> tuple[Span, Span]:
-    found = spans(packets)
-    seen = found.get(sight, Span())
-    heard = found.get(sound, Span()) if sound is not None else Span()
-    length_s = max(seen.end, heard.end)
-    if length_s > Fraction(job.most_seconds):
-        raise Refused("too_long", seconds=float(length_s))
-    if seen.end <= seen.start:
-        raise Refused("damaged" if heard.is_empty else "no_picture")
-    if sound is not None and not heard.is_empty and not sound.is_known:
-        raise Refused("foreign_sound", codec=sound.codec)
-    return seen, heard
+def _time_spans(
+    packets: list[tuple[Track, Any]], video: Track, audio: Track | None, job: VideoJob
+) -> tuple[TimeSpan, TimeSpan]:
+    """The time spans of the video and audio tracks, within the job's limit."""
+    spans = measure_spans(packets)
+    video_span = spans.get(video, TimeSpan())
+    audio_span = spans.get(audio, TimeSpan()) if audio is not None else TimeSpan()
+    length_s = max(video_span.end, audio_span.end)
+    if length_s > Fraction(job.max_seconds):
+        raise DecodeRefused("too_long", seconds=float(length_s))
+    if video_span.end <= video_span.start:
+        raise DecodeRefused("damaged" if audio_span.is_empty else "no_video")
+    if audio is not None and not audio_span.is_empty and not audio.is_supported:
+        raise DecodeRefused("unsupported_audio", codec=audio.codec)
+    return video_span, audio_span
 
 
-def _first_frame(sight: Track, packets: list[tuple[Track, Any]]) -> tuple[list[Any], int]:
-    """The frames of the first packet that gives any, and the index of the packet after it."""
+def _first_frames(video: Track, packets: list[tuple[Track, Any]]) -> tuple[list[Any], int]:
+    """The frames of the first packet that yields any, and the index of the next packet."""
     for index, (track, packet) in enumerate(packets):
-        if track is sight and (frames := sight.decode(packet)):
+        if track is video and (frames := video.decode_packet(packet)):
             return frames, index + 1
-    if frames := sight.decode(None):
+    if frames := video.decode_packet(None):
         return frames, len(packets)
-    raise Refused("damaged")
+    raise DecodeRefused("damaged")
 
 
-def _upright(frame: Any, sight: Track, turn: Turn, job: VideoJob) -> tuple[int, int]:
-    """Width and height as a viewer sees them."""
-    across, down = upright_size(frame, sight.stream.sample_aspect_ratio or Fraction(1), turn)
-    if max(across, down) > job.aspect_ratio * min(across, down):
-        raise Refused("too_long_a_side", width=frame.width, height=frame.height)
-    return across, down
-
-
-def _show_all(screen: _Screen, sight: Track, packet: Any | None) -> None:
-    for frame in sight.decode(packet):
-        screen.show(frame)
+def _checked_upright_size(frame: Any, video: Track, rotation: Rotation, job: VideoJob) -> tuple[int, int]:
+    """Width and height as displayed. Raises DecodeRefused if one exceeds the other by the aspect ratio."""
+    width, height = upright_size(frame, video.stream.sample_aspect_ratio or Fraction(1), rotation)
+    if max(width, height) > job.aspect_ratio * min(width, height):
+        raise DecodeRefused("aspect_ratio_exceeded", width=frame.width, height=frame.height)
+    return width, height

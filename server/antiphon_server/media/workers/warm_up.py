@@ -1,6 +1,6 @@
-"""What a confined decoder could not load any more, loaded ahead by decoding a little of everything.
+"""Warm-up of the fork server: decodes a small sample of each kind, so that all code is loaded before forking.
 
-Runs in the fork server, on bytes made here.
+A confined worker cannot load anything.
 """
 
 from __future__ import annotations
@@ -14,44 +14,46 @@ from fractions import Fraction
 import av
 from PIL import Image
 
-from antiphon_server.media.sandbox.job import Found, PictureJob, Size, SoundJob
+from antiphon_server.media.sandbox.job import AudioJob, Dimensions, ImageJob, Size
 from antiphon_server.media.wav_header import wav_header
-from antiphon_server.media.workers.audio_worker import RATE_HZ, decode_sound
-from antiphon_server.media.workers.frame_painter import FramePainter, turn_of
-from antiphon_server.media.workers.image_worker import draw
+from antiphon_server.media.workers.audio_worker import RATE_HZ, decode_audio
+from antiphon_server.media.workers.frame_scaler import FrameScaler, rotation_of
+from antiphon_server.media.workers.image_worker import decode_images
 
-_PICTURES = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
+_IMAGE_FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "BMP", "TIFF", "AVIF")
 _SAMPLES = 480
 _SIDE = 16
 
 
 def warm_up() -> None:
-    """Loads what all kinds of media need."""
-    with _memory(wav_header(_SAMPLES, RATE_HZ) + bytes(2 * _SAMPLES)) as source, _memory() as output:
-        decode_sound(SoundJob("wav", ("pcm_s16le",), _SAMPLES, _SAMPLES, 0), source, output)
-    for form in _PICTURES:
-        _warm_picture(form)
+    """Loads the code of all decoders."""
+    silence = wav_header(_SAMPLES, RATE_HZ) + bytes(2 * _SAMPLES)
+    with _memory_file(silence) as source, _memory_file() as output:
+        decode_audio(AudioJob("wav", ("pcm_s16le",), _SAMPLES, _SAMPLES, 0), source, output)
+    for image_format in _IMAGE_FORMATS:
+        _warm_up_image(image_format)
     frame = av.VideoFrame(_SIDE, _SIDE, "yuv420p")
     frame.pts, frame.time_base = 0, Fraction(1, 1000)
-    FramePainter(Size(_SIDE, _SIDE), turn_of(frame)).paint(frame)
+    FrameScaler(Size(_SIDE, _SIDE), rotation_of(frame)).scale_frame(frame)
 
 
-def _warm_picture(form: str) -> None:
+def _warm_up_image(image_format: str) -> None:
     encoded = io.BytesIO()
-    # Transparent, where the format can be: what lays a picture on white is loaded too.
-    Image.new("RGB" if form in {"JPEG", "BMP"} else "RGBA", (_SIDE, _SIDE)).save(encoded, form)
+    # Transparent if the format can be, so that the code for the white background is loaded too.
+    mode = "RGB" if image_format in {"JPEG", "BMP"} else "RGBA"
+    Image.new(mode, (_SIDE, _SIDE)).save(encoded, image_format)
     data = encoded.getvalue()
-    job = PictureJob((len(data),), (form,), 0, _SIDE * _SIDE, 1.0)
-    with _memory(data) as source, _memory() as output:
-        draw(job, source, output, _halved)
+    job = ImageJob((len(data),), (image_format,), 0, _SIDE * _SIDE, 1.0)
+    with _memory_file(data) as source, _memory_file() as output:
+        decode_images(job, source, output, _half_size)
 
 
-def _halved(found: Found) -> Size:
-    return Size(found.height // 2, found.width // 2)
+def _half_size(dimensions: Dimensions) -> Size:
+    return Size(dimensions.height // 2, dimensions.width // 2)
 
 
 @contextlib.contextmanager
-def _memory(data: bytes = b"") -> Iterator[int]:
+def _memory_file(data: bytes = b"") -> Iterator[int]:
     descriptor = os.memfd_create("warm-up")
     try:
         os.write(descriptor, data)

@@ -1,8 +1,7 @@
-"""A decoder process: forked off a warm fork server, confined, given one job, gone after it.
+"""A decoder process: forked off the warm fork server, confined, given one job, and ended after it.
 
-In: a job and its descriptors (log, input, output, a socket to ask the server on). Out: the output, the report
-in the log, and an exit code.
-Never lives for a second item, so what a hostile file does to it cannot reach another request.
+Its descriptors are a log, the input, the output, and a socket for its question to the server. No process gets
+a second job, so a hostile file cannot reach another request.
 """
 
 from __future__ import annotations
@@ -13,70 +12,69 @@ import os
 import traceback
 
 from antiphon_server.media.sandbox import job as jobs
-from antiphon_server.media.sandbox.confinement import Limits, Origin, confine
+from antiphon_server.media.sandbox.confinement import ServerIdentity, WorkerLimits, confine
 from antiphon_server.media.sandbox.fork_protocol import DESCRIPTORS, LOG_BYTES, NOT_CONFINED, WorkerSettings
-from antiphon_server.media.workers import audio_worker as sound_worker
-from antiphon_server.media.workers import image_worker as picture_worker
-from antiphon_server.media.workers import video_worker
-from antiphon_server.media.workers.warm_up import warm_up
-
-__all__ = ["warm_up", "work"]
+from antiphon_server.media.workers.audio_worker import decode_audio
+from antiphon_server.media.workers.image_worker import decode_images
+from antiphon_server.media.workers.video_worker import decode_video
 
 _FAILED = 1
 _OPEN_FILES = 64
-# The first number after standard input, output and error, which lead to /dev/null.
-_FIRST = 3
-_OUT_OF_THE_WAY = 16
+# The first number after standard input, output and error, which are /dev/null.
+_FIRST_DESCRIPTOR = 3
+_TEMPORARY_DESCRIPTOR = 16
 _ANSWER_BYTES = 1024
 
 
-def work(job: jobs.Job, descriptors: list[int], settings: WorkerSettings, origin: Origin) -> int:
-    """Returns the exit code."""
-    _keep(_FIRST, descriptors)
-    log, source, output, server = range(_FIRST, _FIRST + DESCRIPTORS)
+def run_job(
+    job: jobs.Job, descriptors: list[int], settings: WorkerSettings, fork_server: ServerIdentity
+) -> int:
+    """Confines this process and runs the job. Returns the exit code."""
+    _move_descriptors(descriptors)
+    log, source, output, server = range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + DESCRIPTORS)
     try:
-        limits = Limits(
+        limits = WorkerLimits(
             cpu_s=math.ceil(settings.decode_s),
             memory_bytes=settings.memory_bytes,
-            # The log obeys the same limit of the kernel.
+            # The kernel applies the same limit to the log.
             output_bytes=max(job.output_bytes, LOG_BYTES),
             open_files=_OPEN_FILES,
         )
-        layers = confine(limits, origin, output)
+        layers = confine(limits, fork_server, output)
         if isinstance(job, jobs.ProbeJob):
             os.write(log, layers.encode())
             return 0
         if layers.missing_required and not settings.allow_weak:
             os.write(log, layers.encode())
             return NOT_CONFINED
-        os.write(log, jobs.encode(_report(job, source, output, server)))
+        os.write(log, jobs.encode_message(_decode(job, source, output, server)))
     except Exception:
         os.write(log, traceback.format_exc().encode()[-LOG_BYTES:])
         return _FAILED
     return 0
 
 
-def _report(job: jobs.Job, source: int, output: int, server: int) -> jobs.Report:
-    def ask(found: jobs.Found) -> jobs.Size:
-        os.write(server, jobs.encode(found))
+def _decode(job: jobs.Job, source: int, output: int, server: int) -> jobs.DecodeReport:
+    def choose_size(dimensions: jobs.Dimensions) -> jobs.Size:
+        os.write(server, jobs.encode_message(dimensions))
         return jobs.decode_size(os.read(server, _ANSWER_BYTES))
 
     try:
-        if isinstance(job, jobs.SoundJob):
-            return sound_worker.decode_sound(job, source, output)
+        if isinstance(job, jobs.AudioJob):
+            return decode_audio(job, source, output)
         if isinstance(job, jobs.VideoJob):
-            return video_worker.decode_video(job, source, output, ask)
-        if isinstance(job, jobs.PictureJob):
-            return picture_worker.draw(job, source, output, ask)
-    except jobs.Refused as refused:
-        return jobs.Report(trouble=refused.trouble, **refused.facts)
+            return decode_video(job, source, output, choose_size)
+        if isinstance(job, jobs.ImageJob):
+            return decode_images(job, source, output, choose_size)
+    except jobs.DecodeRefused as refused:
+        return jobs.DecodeReport(failure=refused.failure, **refused.facts)
     raise ValueError(type(job).__name__)
 
 
-def _keep(first: int, wanted: list[int]) -> None:
-    """Gives the descriptors the numbers from `first` on, and closes all that come after."""
-    # Out of the way first of the numbers that they are about to get.
-    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, _OUT_OF_THE_WAY) for descriptor in wanted]
-    for number, descriptor in enumerate(moved, first):
+def _move_descriptors(descriptors: list[int]) -> None:
+    """Gives the descriptors the numbers from 3 on and closes all others after them."""
+    # Moved twice, because some may already have a number that another one is about to get.
+    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, _TEMPORARY_DESCRIPTOR) for descriptor in descriptors]
+    for number, descriptor in enumerate(moved, _FIRST_DESCRIPTOR):
         os.dup2(descriptor, number, inheritable=True)
-    os.closerange(first + len(wanted), os.sysconf("SC_OPEN_MAX"))
+    os.closerange(_FIRST_DESCRIPTOR + len(descriptors), os.sysconf("SC_OPEN_MAX"))

@@ -12,7 +12,7 @@ import psutil  # type: ignore[import-untyped]
 from antiphon_executor.interface.media_geometry import MediaGeometry, PerFrameBounds, PixelBounds
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from tests.server.media.making import part
+from tests.server.media.media_samples import part
 
 NANO_GEOMETRY = MediaGeometry(PixelBounds(32, 9_216, 36_864), PerFrameBounds(PixelBounds(32, 9_216, 16_384)))
 

@@ -1,4 +1,4 @@
-"""Decoded frames → upright RGB rows of one size, inside a decoder process, by libswscale."""
+"""Scaler of decoded video frames to upright RGB rows of one size, by libswscale in a decoder process."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any
 from av.error import FFmpegError
 from av.filter import Graph
 
-from antiphon_server.media.sandbox.job import Refused, Size
+from antiphon_server.media.sandbox.job import DecodeRefused, Size
 
 _MATRIX = struct.Struct("=5i")
 _SCALING = "flags=bicubic+accurate_rnd+full_chroma_int"
 
-# Signs of a display matrix (x to x, x to y, y to x, y to y) and the filters that turn a picture that way.
-_TURNS: dict[tuple[int, ...], tuple[tuple[str, str], ...]] = {
+# Signs of a display matrix (x to x, x to y, y to x, y to y) and the filters that apply this rotation.
+_ROTATIONS: dict[tuple[int, ...], tuple[tuple[str, str], ...]] = {
     (-1, 0, 0, -1): (("hflip", ""), ("vflip", "")),
     (-1, 0, 0, 1): (("hflip", ""),),
     (1, 0, 0, -1): (("vflip", ""),),
@@ -24,46 +24,46 @@ _TURNS: dict[tuple[int, ...], tuple[tuple[str, str], ...]] = {
     (0, 1, 1, 0): (("transpose", "cclock_flip"),),
     (0, -1, -1, 0): (("transpose", "clock_flip"),),
 }
-Turn = tuple[tuple[str, str], ...]
+Rotation = tuple[tuple[str, str], ...]
 
 
-def turn_of(frame: Any) -> Turn:
-    """The filters that turn a frame upright, by the signs of its display matrix; none for an odd angle."""
+def rotation_of(frame: Any) -> Rotation:
+    """The filters that turn a frame upright by its display matrix; none for angles other than 90 degrees."""
     sides = [data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"]
     if not sides or sides[0].buffer_size < _MATRIX.size:
         return ()
     a, b, _, c, d = _MATRIX.unpack_from(memoryview(sides[0]))
-    return _TURNS.get(tuple((value > 0) - (value < 0) for value in (a, b, c, d)), ())
+    return _ROTATIONS.get(tuple((value > 0) - (value < 0) for value in (a, b, c, d)), ())
 
 
-def upright_size(frame: Any, pixel_shape: Fraction, turn: Turn) -> tuple[int, int]:
-    """Width and height with square pixels, once turned."""
-    width, height = max(1, round(frame.width * pixel_shape)), int(frame.height)
-    return (height, width) if any(name == "transpose" for name, _ in turn) else (width, height)
+def upright_size(frame: Any, pixel_aspect: Fraction, rotation: Rotation) -> tuple[int, int]:
+    """Width and height with square pixels after the rotation."""
+    width, height = max(1, round(frame.width * pixel_aspect)), int(frame.height)
+    return (height, width) if any(name == "transpose" for name, _ in rotation) else (width, height)
 
 
-class FramePainter:
-    """One a video: its filters are made once for frames of a kind."""
+class FrameScaler:
+    """Scales the frames of one video. Its filters are created once per frame format."""
 
-    def __init__(self, size: Size, turn: Turn) -> None:
-        self._size, self._turn = size, turn
-        self._kind: tuple[Any, ...] | None = None
+    def __init__(self, size: Size, rotation: Rotation) -> None:
+        self._size, self._rotation = size, rotation
+        self._format: tuple[Any, ...] | None = None
         self._graph: Graph | None = None
         self._source: Any = None
         self._sink: Any = None
 
-    def paint(self, frame: Any) -> bytes:
-        """RGB rows. Raises Refused for a frame that cannot be scaled."""
-        kind = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
+    def scale_frame(self, frame: Any) -> bytes:
+        """RGB rows. Raises DecodeRefused for a frame that cannot be scaled."""
+        frame_format = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
         try:
-            if kind != self._kind:
+            if frame_format != self._format:
                 self._make_graph(frame)
-                self._kind = kind
+                self._format = frame_format
             self._source.push(frame)
-            painted = self._sink.pull()
+            scaled = self._sink.pull()
         except (FFmpegError, EOFError) as error:
-            raise Refused("damaged") from error
-        plane, row_bytes = painted.planes[0], 3 * self._size.width
+            raise DecodeRefused("damaged") from error
+        plane, row_bytes = scaled.planes[0], 3 * self._size.width
         rows = memoryview(plane)
         starts = range(0, self._size.height * plane.line_size, plane.line_size)
         return b"".join(rows[start : start + row_bytes] for start in starts)
@@ -80,7 +80,7 @@ class FramePainter:
             colorspace=str(int(frame.colorspace)),
             range=str(int(frame.color_range)),
         )
-        nodes = [source, *(graph.add(name, options or None) for name, options in self._turn)]
+        nodes = [source, *(graph.add(name, options or None) for name, options in self._rotation)]
         nodes.append(graph.add("scale", f"{self._size.width}:{self._size.height}:{_SCALING}"))
         nodes += [graph.add("format", "rgb24"), graph.add("buffersink")]
         graph.link_nodes(*nodes).configure()

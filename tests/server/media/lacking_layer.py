@@ -21,7 +21,7 @@ from PIL import Image
 from antiphon_server.errors import InternalError
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox.job import SoundJob
+from antiphon_server.media.sandbox.job import AudioJob
 from antiphon_server.media.sandbox.pool import Sandbox, SandboxTooWeak
 from antiphon_server.media.source import MediaSource
 from antiphon_server.media.wav_header import wav_header
@@ -64,8 +64,8 @@ async def decode(policy: MediaPolicy) -> None:
 async def decode_unchecked(policy: MediaPolicy) -> None:
     sandbox = Sandbox(policy)
     try:
-        job = SoundJob("wav", ("pcm_s16le",), 16, 16, 64)
-        outcome = await sandbox.run(job, [wav_header(16, 16_000) + bytes(32)])
+        job = AudioJob("wav", ("pcm_s16le",), 16, 16, 64)
+        outcome = await sandbox.run_job(job, [wav_header(16, 16_000) + bytes(32)])
         print("decoded", outcome)
     except InternalError as error:
         print(error.message)

@@ -1,4 +1,4 @@
-"""The size that a picture is decoded to. Pure; used in the server and in decoder processes."""
+"""Bounds for resizing an image: its pixels, its shorter side and the step of its sides."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Fit:
-    """Scale into `min_pixels` to `max_pixels`, then up until no side is under `min_side_pixels`.
+class ResizeBounds:
+    """Scales to between `min_pixels` and `max_pixels`, then up until no side is below `min_side_pixels`.
 
-    The aspect is kept; sides are rounded down to a multiple of `step_pixels`.
+    The aspect ratio is kept; sides are rounded down to a multiple of `step_pixels`.
     """
 
     min_pixels: int
@@ -19,7 +19,7 @@ class Fit:
     step_pixels: int
 
     def size(self, width: float, height: float) -> tuple[int, int]:
-        """Width and height after scaling; unchanged where they already are within the bounds."""
+        """Width and height after scaling; unchanged if they are within the bounds."""
         pixels = width * height
         scale = 1.0
         if pixels > self.max_pixels:

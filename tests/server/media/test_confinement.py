@@ -19,7 +19,7 @@ import pytest
 
 from antiphon_server.media.sandbox.layers import REQUIRED
 
-CAPTIVE = str(Path(__file__).with_name("captive.py"))
+CONFINED_PROCESS = str(Path(__file__).with_name("confined_process.py"))
 BAD = -1
 # An address that nothing can be read from.
 NOWHERE = -(1 << 63)
@@ -97,7 +97,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="the kernel's other answe
 @cache
 def said(mode: str, user: int) -> dict[str, Any]:
     calls = [[number, *arguments] for number, arguments, _ in ATTEMPTS.values()]
-    command = [sys.executable, "-I", CAPTIVE, mode, str(user), json.dumps(calls)]
+    command = [sys.executable, "-I", CONFINED_PROCESS, mode, str(user), json.dumps(calls)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     answer: dict[str, Any] = json.loads(done.stdout)

@@ -16,7 +16,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from antiphon_server.media.sandbox.confinement import Limits, Origin, confine
+from antiphon_server.media.sandbox.confinement import ServerIdentity, WorkerLimits, confine
 
 OUTPUT_BYTES = 1 << 16
 MEMORY_BYTES = 1 << 28
@@ -68,8 +68,8 @@ def main() -> None:
     become(user)
     said: dict[str, object] = {}
     if mode == "confined":
-        limits = Limits(cpu_s=20, memory_bytes=MEMORY_BYTES, output_bytes=OUTPUT_BYTES, open_files=64)
-        origin = Origin(user, network="", parent=parent)
+        limits = WorkerLimits(cpu_s=20, memory_bytes=MEMORY_BYTES, output_bytes=OUTPUT_BYTES, open_files=64)
+        origin = ServerIdentity(user, network="", parent=parent)
         said["layers"] = confine(limits, origin, output).in_force
     said["calls"] = [call(libc, words) for words in numbers]
     said["deeds"] = {name: outcome(deed) for name, deed in deeds(output).items()}

@@ -11,7 +11,7 @@ from PIL import Image
 
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.loader import MediaLoader
-from tests.server.media.making import part, picture
+from tests.server.media.media_samples import part, picture
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -153,7 +153,7 @@ async def test_a_truncated_picture_is_refused(loader: MediaLoader) -> None:
 
 
 async def test_another_format_is_refused_by_name(loader: MediaLoader) -> None:
-    with pytest.raises(BadRequest, match=r"is a JPEG 2000 picture\. Send JPEG, PNG, WebP, GIF"):
+    with pytest.raises(BadRequest, match=r"is a JPEG 2000 image\. Send JPEG, PNG, WebP, GIF"):
         await seen(loader, picture(flag_picture(), "JPEG2000"))
 
 

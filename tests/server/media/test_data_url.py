@@ -17,7 +17,7 @@ from antiphon_server.media.data_url import check_inline, decode_inline
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
 from antiphon_server.media.source import MediaKind
-from tests.server.media.making import part
+from tests.server.media.media_samples import part
 
 POLICY = MediaPolicy(part_bytes=1_000, request_bytes=1_500)
 ONE = Part(part("audio", ""), 1)
