@@ -194,6 +194,12 @@ class EchoEngine:
         said = prompt.split("<|im_start|>user\n")[-1].split("<|im_end|>\n<|im_start|>assistant")[0]
         return re.sub(r"<\|(vision|audio)_start\|><\|\w+_pad\|><\|\1_end\|>", "", said)
 
+    def schema_text(self) -> str:
+        """The JSON schema of the last request."""
+        schema = self.turns[-1].text.schema
+        assert schema is not None
+        return schema.text
+
     def _check_alive(self, turn: OmniRequest) -> None:
         for stage, alive in self._stages.items():
             if not alive and (turn.speech or stage == "thinker"):

@@ -6,7 +6,7 @@ import pytest
 from vllm.exceptions import VLLMUnprocessableEntityError, VLLMValidationError
 
 from antiphon_executor.interface.errors import InvalidRequest
-from antiphon_executor.interface.request import OmniRequest, TextSampling
+from antiphon_executor.interface.request import AnswerSchema, OmniRequest, TextSampling
 from antiphon_executor.stages.stage import check_context
 from antiphon_executor.turn.request_errors import client_error
 from antiphon_executor.turn.talker_session import speech_ended
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.promise("R28", "R48")
 
 CANARY = "sesame-4711"
 GREEDY = TextSampling(temperature=0.0, choices=2)
-SCHEMA = TextSampling(json_schema='{"type": "?"}')
-FORCED = TextSampling(json_schema='{"type": "?"}', schema_param="tools")
+SCHEMA = TextSampling(schema=AnswerSchema('{"type": "?"}', "response_format"))
+FORCED = TextSampling(schema=AnswerSchema('{"type": "?"}', "tools"))
 
 REFUSALS = {
     "token ids": (

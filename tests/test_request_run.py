@@ -25,7 +25,7 @@ from antiphon_executor.interface.events import (
     TextEnded,
 )
 from antiphon_executor.interface.media import Media, Picture
-from antiphon_executor.interface.request import OmniRequest, SpeechSampling, TextSampling
+from antiphon_executor.interface.request import AnswerSchema, OmniRequest, SpeechSampling, TextSampling
 from antiphon_executor.interface.settings import GuardSettings
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
 from antiphon_executor.ipc.messages import HiddenStates, SpeechFrames
@@ -274,7 +274,7 @@ async def test_given_a_grammar_that_fails_in_the_middle_then_the_piece_of_json_i
 ) -> None:
     """VLLM says `stop`, since such a grammar allows nothing but the end."""
     engines.finish, engines.stop_reason = finish, stop_reason
-    text = TextSampling(json_schema="{}", schema_param="tools")
+    text = TextSampling(schema=AnswerSchema("{}", "tools"))
     run = RequestRun(engines.context, OmniRequest("t", PROMPT[4:], text=text))
     if says is not None:
         assert (await heard(run))[-1] == TextEnded(0, says)  # type: ignore[arg-type]
@@ -289,7 +289,7 @@ async def test_given_a_schema_that_vllm_cannot_compile_then_the_request_is_refus
     engines: Engines, param: str
 ) -> None:
     engines.finish, engines.tokens = "error", (0,)
-    text = TextSampling(json_schema="{}", schema_param=param)
+    text = TextSampling(schema=AnswerSchema("{}", param))
     with pytest.raises(InvalidRequest, match="schema cannot be compiled") as raised:
         await heard(RequestRun(engines.context, OmniRequest("t", PROMPT[4:], text=text)))
     assert raised.value.param == param
@@ -299,6 +299,9 @@ async def test_given_an_error_behind_the_first_token_then_the_schema_is_not_blam
     engines.finish, engines.tokens = "error", (30, 0)
     with pytest.raises(EngineError) as raised:
         await heard(
-            RequestRun(engines.context, OmniRequest("t", PROMPT[4:], text=TextSampling(json_schema="{}")))
+            RequestRun(
+                engines.context,
+                OmniRequest("t", PROMPT[4:], text=TextSampling(schema=AnswerSchema("{}", "tools"))),
+            )
         )
     assert not isinstance(raised.value, InvalidRequest)

@@ -37,11 +37,16 @@ class RepetitionDetection:
 
 
 @dataclass(frozen=True, slots=True)
-class TextSampling:
-    """Sampling parameters of the Thinker's text. None: the engine's default (no limit on repetition).
+class AnswerSchema:
+    """The JSON schema of an answer. `text`: JSON; `param`: the request field that held it, for errors."""
 
-    `schema_param`: the request field that contained `json_schema`, for error messages.
-    """
+    text: str
+    param: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextSampling:
+    """Sampling parameters of the Thinker's text. None: the engine's default (no limit on repetition)."""
 
     max_tokens: int | None = None
     temperature: float = 1.0
@@ -56,8 +61,7 @@ class TextSampling:
     choices: int = 1
     top_logprobs: int | None = None
     logit_bias: tuple[tuple[int, float], ...] = ()
-    json_schema: str | None = None
-    schema_param: str = "response_format"
+    schema: AnswerSchema | None = None
     repetition_detection: RepetitionDetection | None = None
 
 

@@ -9,7 +9,7 @@ from vllm.exceptions import VLLMClientError
 
 from antiphon_executor.interface.errors import EngineError, InvalidRequest
 from antiphon_executor.interface.events import FinishReason
-from antiphon_executor.interface.request import OmniRequest
+from antiphon_executor.interface.request import AnswerSchema, OmniRequest
 
 
 def finish_reason(reason: str, request: OmniRequest, *, answered: bool) -> FinishReason:
@@ -24,8 +24,8 @@ def finish_reason(reason: str, request: OmniRequest, *, answered: bool) -> Finis
         # OpenAI's API has no finish reason for a repeating answer.
         case "length" | "repetition":
             return "length"
-        case "error" if request.text.json_schema is not None and not answered:
-            raise _schema_error(request)
+        case "error" if request.text.schema is not None and not answered:
+            raise _schema_error(request.text.schema)
         case _:
             raise EngineError("the engine ended the answer with an error")
 
@@ -44,8 +44,8 @@ def client_error(
     if "encoder cache" in str(error):
         reason = "an audio, image or video is larger than the engine accepts: send a shorter or smaller one"
         return InvalidRequest(reason, "messages")
-    if text.json_schema is not None:
-        return _schema_error(request)
+    if text.schema is not None:
+        return _schema_error(text.schema)
     return InvalidRequest("the engine cannot serve this request as it is")
 
 
@@ -69,6 +69,6 @@ def _parameter_error(parameter: str | None, vocabulary: int, context_tokens: int
             return None
 
 
-def _schema_error(request: OmniRequest) -> InvalidRequest:
+def _schema_error(schema: AnswerSchema) -> InvalidRequest:
     reason = "the JSON schema cannot be compiled: check its types and references, or simplify it"
-    return InvalidRequest(reason, request.text.schema_param)
+    return InvalidRequest(reason, schema.param)

@@ -41,7 +41,7 @@ class RequestRun:
         self._hidden_states: asyncio.Future[HiddenStates] | None = None
         self._answered = False
         self._text = ""
-        self._json_check = JsonCheck(text.schema_param) if text.json_schema is not None else None
+        self._json_check = JsonCheck(text.schema.param) if text.schema is not None else None
         self._cut_text = context.cut_text()
         self._spoken_tokens = SpokenTokenFilter(context.decode, context.thinker_eos, bool(text.stop))
 

@@ -20,7 +20,7 @@ _GREEDY_BELOW = 1e-5
 def sampling_params(sampling: TextSampling, extra_args: dict[str, Any] | None) -> SamplingParams:
     """Raises vLLM's `VLLMValidationError` (a ValueError) if values contradict each other."""
     sampling = _without_greedy_choices(sampling)
-    schema = guidance_schema(sampling.json_schema) if sampling.json_schema else None
+    schema = guidance_schema(sampling.schema.text) if sampling.schema else None
     structured = StructuredOutputsParams(json=schema) if schema else None
     repeated = sampling.repetition_detection
     return SamplingParams(

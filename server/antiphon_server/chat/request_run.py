@@ -24,6 +24,7 @@ from antiphon_server.admission.reservation import Reservation
 from antiphon_server.chat.prompt.renderer import PromptTooLong
 from antiphon_server.chat.request_spec import AnswerForm, RequestSpec
 from antiphon_server.chat.request_state import AnswerWriter, RequestAccounts, RequestState
+from antiphon_server.chat.schema.answer_schema import ANY_OBJECT
 from antiphon_server.chat.service import Service
 from antiphon_server.errors import ApiError
 from antiphon_server.observability.request_trace import engine_marker, mark
@@ -134,8 +135,8 @@ async def _wait_for_slot(
 
 async def _estimate_schema(spec: RequestSpec, service: Service, owner: str, cost: PreparationCost) -> float:
     """Seconds that the engine will take to compile the answer's schema. BadRequest if it takes too long."""
-    schema = spec.schema
-    if schema is None or schema.param is None:
+    schema = spec.text.schema
+    if schema is None or schema == ANY_OBJECT:
         return 0.0
     return await service.schema_costs.estimate(schema.text, owner, schema.param, cost)
 

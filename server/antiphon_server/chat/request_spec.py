@@ -14,7 +14,6 @@ from antiphon_executor.interface.card import ModelCard
 from antiphon_executor.interface.request import SpeechSampling, TextSampling
 from antiphon_server.chat.prompt.conversation import Conversation, read_conversation
 from antiphon_server.chat.sampling import read_speech_sampling, read_text_sampling
-from antiphon_server.chat.schema.answer_schema import AnswerSchema, read_answer_schema
 from antiphon_server.chat.service import Service
 from antiphon_server.config.settings import Dialect
 from antiphon_server.errors import BadRequest
@@ -66,7 +65,6 @@ class RequestSpec:
     text: TextSampling
     speech: SpeechSampling | None
     cache_salt: str | None
-    schema: AnswerSchema | None = None
     speech_optional: bool = False
 
     def without_speech(self) -> RequestSpec:
@@ -87,15 +85,13 @@ def build_request_spec(
     client_json = ClientJson(limits.json_depth, limits.json_nodes)
     conversation = read_conversation(request, service.transcripts.find, client_json)
     _check_conversation(conversation, card, service)
-    schema = read_answer_schema(request)
     return RequestSpec(
         head=_make_head(model, service),
         form=_read_form(request, service),
         conversation=conversation,
-        text=read_text_sampling(request, card, schema),
+        text=read_text_sampling(request, card),
         speech=read_speech_sampling(request, card),
         cache_salt=cache_salt,
-        schema=schema,
         speech_optional=request.speech_optional,
     )
 

@@ -1,7 +1,4 @@
-"""The numbers of a chat request → how the engines draw text and speech.
-
-In: a `ChatRequest` and the model's card. Out: `TextSampling` and `SpeechSampling`, or `BadRequest`.
-"""
+"""The sampling parameters of a chat request, checked against the model's card."""
 
 from __future__ import annotations
 
@@ -9,23 +6,21 @@ from dataclasses import replace
 
 from antiphon_executor.interface.card import ModelCard
 from antiphon_executor.interface.request import RepetitionDetection, SpeechSampling, TextSampling
-from antiphon_server.chat.schema.answer_schema import AnswerSchema
+from antiphon_server.chat.schema.answer_schema import read_answer_schema
 from antiphon_server.chat.voices import choose_voice
 from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api.request import ChatRequest
 
-# What a checkpoint's makers may recommend, and a request may set otherwise.
+# A checkpoint may recommend these; a request may override them.
 _RECOMMENDED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
 
 
 _SPEECH = ("temperature", "top_k", "top_p", "repetition_penalty", "max_frames")
-"""Of a request's `talker_...`: fields of `SpeechSampling`."""
+"""The fields of `SpeechSampling` that a request sets by `talker_...`."""
 
 
-def read_text_sampling(
-    request: ChatRequest, card: ModelCard, schema: AnswerSchema | None = None
-) -> TextSampling:
-    """What the request leaves open is as the card recommends."""
+def read_text_sampling(request: ChatRequest, card: ModelCard) -> TextSampling:
+    """Fields that the request does not set have the card's recommended values."""
     drawn = {
         name: getattr(request if name in request.model_fields_set else card.sampling, name)
         for name in _RECOMMENDED
@@ -41,13 +36,12 @@ def read_text_sampling(
         choices=request.n,
         top_logprobs=_read_logprobs(request),
         logit_bias=tuple((int(token), bias) for token, bias in request.logit_bias.items()),
-        json_schema=schema.text if schema else None,
-        schema_param="response_format" if request.tool_choice in (None, "auto", "none") else "tools",
+        schema=read_answer_schema(request),
     )
 
 
 def read_speech_sampling(request: ChatRequest, card: ModelCard) -> SpeechSampling | None:
-    """None for an answer in text alone. Raises BadRequest where the model cannot speak as asked."""
+    """None for a text answer. Raises BadRequest if the model cannot speak as requested."""
     if not request.speaks:
         if request.audio is not None:
             raise BadRequest(
@@ -62,9 +56,9 @@ def read_speech_sampling(request: ChatRequest, card: ModelCard) -> SpeechSamplin
         raise BadRequest("A spoken answer has one choice: n must be 1.", param="n")
     if request.tools and request.tool_choice != "none":
         raise BadRequest(
-            "Tools and a spoken answer cannot be asked for together.",
+            "Tools and a spoken answer cannot be requested together.",
             param="modalities",
-            hint='Ask for the tool call with modalities: ["text"] first.',
+            hint='Request the tool call with modalities: ["text"] first.',
         )
     voice = choose_voice(request.audio.voice if request.audio else None, card)
     normal = card.speech or SpeechSampling(voice)
@@ -78,7 +72,7 @@ def read_speech_sampling(request: ChatRequest, card: ModelCard) -> SpeechSamplin
 
 
 def _read_repetition(request: ChatRequest, card: ModelCard) -> RepetitionDetection | None:
-    """What a request says replaces the card's as a whole; a greatest size of 0: nothing is cut."""
+    """A request's setting replaces the card's as a whole. `max_pattern_size` 0 switches the detection off."""
     asked = request.repetition_detection
     if asked is None:
         return card.sampling.repetition_detection

@@ -226,7 +226,7 @@ async def test_a_forced_call_is_held_to_the_tools_schema(
     body = said('{"name": "add", "arguments": {"a": 2}}', tools=TOOLS, tool_choice="required")
     choice = (await ask(client, body))["choices"][0]
     assert choice["message"]["tool_calls"][0]["function"] == {"name": "add", "arguments": '{"a": 2}'}
-    schema = json.loads(engine.turns[-1].text.json_schema or "")
+    schema = json.loads(engine.schema_text())
     assert schema["properties"] == {"name": {"const": "add"}, "arguments": {"type": "object"}}
 
 
@@ -234,7 +234,7 @@ async def test_a_json_schema_reaches_the_engine(client: httpx.AsyncClient, engin
     schema = {"type": "object", "properties": {"a": {"type": "integer"}}}
     body = said("x", response_format={"type": "json_schema", "json_schema": {"name": "n", "schema": schema}})
     await ask(client, body)
-    assert json.loads(engine.turns[-1].text.json_schema or "") == schema
+    assert json.loads(engine.schema_text()) == schema
 
 
 async def test_sampling_reaches_the_engine(client: httpx.AsyncClient, engine: EchoEngine) -> None:

@@ -1,14 +1,11 @@
-"""The JSON schema that an answer is held to: the client's own, or that of the tool call which it insists on.
-
-In: a `ChatRequest`. Out: an `AnswerSchema`, or `BadRequest` naming the keyword that is not supported.
-"""
+"""The JSON schema that an answer must follow: the client's own, or that of the tool call that it requires."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import Any
 
+from antiphon_executor.interface.request import AnswerSchema
 from antiphon_server.chat.schema.bounds import SchemaBounds
 from antiphon_server.chat.schema.subschemas import rebased
 from antiphon_server.errors import BadRequest
@@ -16,19 +13,12 @@ from antiphon_server.openai_api.limits import MAX_FORCED_JSON_CHARS
 from antiphon_server.openai_api.options import Function, JsonObjectFormat, JsonSchemaFormat, NamedToolChoice
 from antiphon_server.openai_api.request import ChatRequest
 
-_ANY_OBJECT = '{"type": "object"}'
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerSchema:
-    """`text`: JSON. `param`: what a refusal names; None for a schema of ours, which costs nothing."""
-
-    text: str
-    param: str | None
+# The schema of `json_object`. It is the server's own, so its cost is known to be negligible.
+ANY_OBJECT = AnswerSchema('{"type": "object"}', "response_format")
 
 
 def read_answer_schema(request: ChatRequest) -> AnswerSchema | None:
-    """None where the answer is free text."""
+    """None if the answer is free text. Raises BadRequest, naming the keyword that is not supported."""
     functions = _forced_functions(request)
     asked = request.response_format
     if functions:
@@ -39,11 +29,11 @@ def read_answer_schema(request: ChatRequest) -> AnswerSchema | None:
         param = "response_format.json_schema.schema"
         SchemaBounds().check(asked.json_schema.schema_, param)
         return AnswerSchema(json.dumps(asked.json_schema.schema_), param)
-    return AnswerSchema(_ANY_OBJECT, None) if isinstance(asked, JsonObjectFormat) else None
+    return ANY_OBJECT if isinstance(asked, JsonObjectFormat) else None
 
 
 def _forced_functions(request: ChatRequest) -> list[tuple[int, Function]]:
-    """Those of which the client insists that one is called, with their places among the tools."""
+    """The functions of which one must be called, with their indices among the tools."""
     choice = request.tool_choice
     if choice is None or choice in ("auto", "none"):
         return []
@@ -51,12 +41,12 @@ def _forced_functions(request: ChatRequest) -> list[tuple[int, Function]]:
     if isinstance(choice, NamedToolChoice):
         functions = [(number, one) for number, one in functions if one.name == choice.function.name]
     if not functions:
-        raise BadRequest("tool_choice asks for a tool that is not among the tools.", param="tool_choice")
+        raise BadRequest("tool_choice names a tool that is not among the tools.", param="tool_choice")
     return functions
 
 
 def _call_schema(functions: list[tuple[int, Function]]) -> AnswerSchema:
-    """The schema of `{"name", "arguments"}`."""
+    """The schema of a call, `{"name", "arguments"}`."""
     bounds = SchemaBounds()
     for number, function in functions:
         bounds.check(function.parameters or {}, f"tools[{number}].function.parameters")
@@ -81,7 +71,7 @@ def _call_schema(functions: list[tuple[int, Function]]) -> AnswerSchema:
 
 
 def _call(function: Function, at: tuple[str, ...]) -> dict[str, Any]:
-    """`at`: where the arguments stand in the whole; their own references start there."""
+    """`at`: the pointer to the arguments in the whole schema; their own references become relative to it."""
     arguments = {"type": "object"} | rebased(function.parameters or {}, at)
     return {
         "type": "object",
