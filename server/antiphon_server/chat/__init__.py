@@ -1,4 +1,4 @@
-"""A chat request: what is asked of the engine, its life there, and what the answer is made of.
+"""Chat requests: what is asked of the engine, how the request runs, and what its answer is made of.
 
-In: `openai_api` requests. Out: `openai_api` responses, a part at a time. Imports `observability` and below.
+In: `openai_api` requests. Out: `openai_api` responses, whole or in parts. Imports `observability` and below.
 """

@@ -27,7 +27,7 @@ ToolUse = Literal["none", "one", "many", "forced"]
 
 @dataclass(frozen=True, slots=True)
 class AnswerHead:
-    """What every piece of an answer repeats. `created` and `expires_at`: Unix seconds."""
+    """Fields that every chunk of an answer repeats. `created` and `expires_at`: Unix seconds."""
 
     id: str
     model: str
@@ -38,9 +38,9 @@ class AnswerHead:
 
 @dataclass(frozen=True, slots=True)
 class AnswerForm:
-    """How an answer is written. `audio_format`: of the bytes, whatever the dialect calls it.
+    """The format of an answer. `audio_format`: of the audio bytes.
 
-    `timestamps`: of what; None if the request asks for none.
+    `timestamps`: their granularity; None if the request asks for none.
     """
 
     stream: bool
@@ -57,7 +57,10 @@ class AnswerForm:
 
 @dataclass(frozen=True, slots=True)
 class RequestSpec:
-    """`cache_salt` stands for the client's key; `speech_optional`: text, where no stream is free."""
+    """A checked request. `cache_salt`: a hash of the client's key.
+
+    `speech_optional`: answer in text alone if no speech stream is free.
+    """
 
     head: AnswerHead
     form: AnswerForm
@@ -79,7 +82,10 @@ class RequestSpec:
 def build_request_spec(
     request: ChatRequest, service: Service, model: str, cache_salt: str | None = None
 ) -> RequestSpec:
-    """All that can be checked without the media. `model`: the name under which it is served."""
+    """Checks all that can be checked without the media. `model`: the served name.
+
+    Raises BadRequest or NotFound.
+    """
     card = service.engine.card
     limits = service.settings.server.limits
     client_json = ClientJson(limits.json_depth, limits.json_nodes)
@@ -105,10 +111,10 @@ def _check_conversation(conversation: Conversation, card: ModelCard, service: Se
             code="string_above_max_length",
         )
     if conversation.tools and not service.prompts.takes_tools:
-        raise BadRequest("The model's chat template has no place for tools.", param="tools")
+        raise BadRequest("The model's chat template does not support tools.", param="tools")
     for source in conversation.sources:
         if source.kind not in card.input_modalities:
-            raise BadRequest(f"This model takes no {source.kind}.", param=source.param)
+            raise BadRequest(f"This model does not support {source.kind} input.", param=source.param)
 
 
 def _make_head(model: str, service: Service) -> AnswerHead:
@@ -127,7 +133,7 @@ def _read_form(request: ChatRequest, service: Service) -> AnswerForm:
     dialect: Dialect = service.settings.server.dialect
     audio_format: AudioFormat = audio.format or ("pcm16" if request.stream else "wav")
     if request.stream and audio_format == "wav":
-        # A wav file cannot be streamed. Who asks for one speaks DashScope's dialect, where it means bare PCM.
+        # A WAV file cannot be streamed. In DashScope's dialect the format means bare PCM samples.
         audio_format = "pcm16"
         dialect = "dashscope" if dialect == "openai" else dialect
     options = request.stream_options

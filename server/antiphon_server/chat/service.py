@@ -1,7 +1,4 @@
-"""What every route needs, made once at start-up and passed in: no module holds state of its own.
-
-In: the parts, made by `serve.py` (or by a test). Out: one frozen bundle. It never starts or stops anything.
-"""
+"""The parts of the server that every route needs, created at start-up and passed in."""
 
 from __future__ import annotations
 
@@ -21,7 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """The server's parts. One per process."""
+    """The server's parts. One per process; it starts and stops none of them."""
 
     settings: Settings
     engine: OmniEngine

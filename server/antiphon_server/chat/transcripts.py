@@ -1,7 +1,6 @@
-"""What earlier spoken answers said, so that later requests can refer to them by id.
+"""Store of the transcripts of earlier spoken answers, so that later requests can refer to them by id.
 
-In: an answer's id and transcript. Out: the transcript, until it expires or newer ones need the room.
-Bounded in entries and in bytes; ids are unguessable, so they need no owner.
+It is bounded in entries and in bytes. Ids are unguessable, so an entry needs no owner.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ class Transcripts:
             self.forget(next(iter(self._kept)))
 
     def find(self, audio_id: str) -> str | None:
-        """None where it was never kept, has expired or had to make room."""
+        """None if the transcript was never kept, has expired or was evicted."""
         expires, transcript = self._kept.get(audio_id, (0.0, ""))
         if audio_id in self._kept and expires < self._clock():
             self.forget(audio_id)

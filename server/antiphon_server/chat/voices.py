@@ -1,7 +1,6 @@
-"""The voice a client asks for → one that the model has.
+"""Choice of a voice: the name that a client sends to a voice of the model.
 
-In: a name or a recording, the model's voices. Out: one of those, or `BadRequest` that lists them.
-OpenAI's own names, which its clients send by default, stand for fixed voices of the model.
+OpenAI's voice names, which its clients send by default, map to fixed voices of the model.
 """
 
 from __future__ import annotations
@@ -19,7 +18,10 @@ OPENAI_VOICES = (
 
 
 def choose_voice(asked: str | VoiceId | VoiceReference | None, card: ModelCard) -> str:
-    """Any case; None is the model's default. OpenAI's n-th name is the n-th voice, and round again."""
+    """A voice of the model. None is its default; case does not matter; OpenAI's n-th name is the n-th voice.
+
+    Raises BadRequest, with the list of voices, if there is no such voice.
+    """
     if asked is None:
         return card.default_voice or card.voices[0]
     if isinstance(asked, VoiceReference):
@@ -32,7 +34,7 @@ def choose_voice(asked: str | VoiceId | VoiceReference | None, card: ModelCard) 
         return card.voices[OPENAI_VOICES.index(name) % len(card.voices)]
     close = difflib.get_close_matches(name, known, n=1)
     raise BadRequest(
-        f"This voice is not known; the model's voices are: {', '.join(card.voices)}.",
+        f"Unknown voice; the model's voices are: {', '.join(card.voices)}.",
         param="audio.voice",
         hint=f"Did you mean '{known[close[0]]}'?" if close else None,
     )
@@ -40,8 +42,8 @@ def choose_voice(asked: str | VoiceId | VoiceReference | None, card: ModelCard) 
 
 def _no_cloning(card: ModelCard) -> BadRequest:
     return BadRequest(
-        "No voice can be cloned from a recording: that takes a codec encoder, and this checkpoint has none.",
+        "Voices cannot be cloned from a recording: this checkpoint has no codec encoder.",
         param="audio.voice",
         code="voice_cloning_unsupported",
-        hint=f"Name a voice of the model: {', '.join(card.voices)}. GET /v1/audio/voices describes them.",
+        hint=f"Use a voice of the model: {', '.join(card.voices)}. GET /v1/audio/voices describes them.",
     )

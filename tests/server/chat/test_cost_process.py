@@ -27,7 +27,7 @@ async def test_a_compiler_that_has_died_is_started_again(pricing: Pricing) -> No
 async def test_who_notices_a_death_late_does_not_end_the_next_process(
     pricing: Pricing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask, restarted = CostProcess._ask, asyncio.Event()
+    ask, restarted = CostProcess._request, asyncio.Event()
 
     async def noticed_late(process: CostProcess, schema: str) -> Verdict | None:
         verdict = await ask(process, schema)
@@ -35,7 +35,7 @@ async def test_who_notices_a_death_late_does_not_end_the_next_process(
             await restarted.wait()
         return verdict
 
-    monkeypatch.setattr(CostProcess, "_ask", noticed_late)
+    monkeypatch.setattr(CostProcess, "_request", noticed_late)
     died = pricing.process
     died.suspend()
     early = asyncio.create_task(pricing.estimate('{"type": "object"}', "a"))

@@ -156,14 +156,14 @@ def test_a_template_without_a_place_for_a_kind_refuses_that_part(tmp_path: Path)
         "{{ part.text }}", "{{ part.text or '' }}"
     )
     prompts = PromptRenderer.from_folder(write_tiny_checkpoint(tmp_path, template))
-    with pytest.raises(BadRequest, match="no place for this video") as refused:
+    with pytest.raises(BadRequest, match="does not support this video") as refused:
         prompts.render_now(conversation({"role": "user", "content": [AUDIO, VIDEO]}))
     assert refused.value.param == "messages[0].content[1]"
 
 
 def test_a_template_that_raises_is_a_bad_request(tmp_path: Path) -> None:
     prompts = PromptRenderer.from_folder(write_tiny_checkpoint(tmp_path, "{{ raise_exception('no') }}"))
-    with pytest.raises(BadRequest, match="does not take these messages"):
+    with pytest.raises(BadRequest, match="does not accept these messages"):
         prompts.render_now(conversation({"role": "user", "content": "hi"}))
 
 

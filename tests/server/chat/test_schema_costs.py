@@ -191,7 +191,7 @@ async def test_a_schema_that_is_known_is_charged_too_since_the_engine_compiles_i
     async def judge(process: CostProcess, schema: str) -> Verdict:
         return Verdict(compile_s=0.5)
 
-    monkeypatch.setattr(CostProcess, "judge", judge)
+    monkeypatch.setattr(CostProcess, "measure", judge)
     rates = limited.admission.rates
     for _ in range(3):
         with PreparationCost(rates, "key") as cost:
@@ -255,13 +255,13 @@ async def test_a_verdict_is_remembered_for_its_key_alone(
     pricing: Pricing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     judged: list[str] = []
-    judge = CostProcess.judge
+    judge = CostProcess.measure
 
     async def counting(process: CostProcess, schema: str) -> Verdict:
         judged.append(schema)
         return await judge(process, schema)
 
-    monkeypatch.setattr(CostProcess, "judge", counting)
+    monkeypatch.setattr(CostProcess, "measure", counting)
     for owner in ("a", "a", "b", "a", "b"):
         await pricing.estimate('{"type": "object"}', owner)
         with pytest.raises(BadRequest):
@@ -294,7 +294,7 @@ async def test_a_schema_that_holds_up_the_event_loop_or_the_engines_steps_is_ref
     async def judge(process: CostProcess, schema: str) -> Verdict:
         return replace(Verdict(compile_s=0.01), **{part: 0.11 if "slow" in schema else 0.09})
 
-    monkeypatch.setattr(CostProcess, "judge", judge)
+    monkeypatch.setattr(CostProcess, "measure", judge)
     assert await pricing.estimate('{"title": "fast"}') == 0.01
     with pytest.raises(BadRequest) as refused:
         await pricing.estimate('{"title": "slow"}')

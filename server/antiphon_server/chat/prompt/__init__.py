@@ -1,1 +1,4 @@
-"""Messages → prompt token ids, by the checkpoint's own chat template and tokenizer."""
+"""Prompts: messages to token ids, by the checkpoint's own chat template and tokenizer.
+
+In: a chat request. Out: a `Conversation`, then token ids. Imports `media`, `admission` and `openai_api`.
+"""

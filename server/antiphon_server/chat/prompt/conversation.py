@@ -1,7 +1,6 @@
-"""Messages as clients write them → messages as chat templates read them, and the media in their order.
+"""Conversation of a chat request: its messages as chat templates expect them, and its media in order.
 
-In: a `ChatRequest` and the transcripts of earlier spoken answers. Out: a `Conversation`.
-Pure: it looks nothing up elsewhere, decodes nothing and renders nothing.
+Pure: nothing is fetched, decoded or rendered here.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ TranscriptOf = Callable[[str], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """`messages` and `tools` are plain JSON for the template; `sources` stand in the order of their parts."""
+    """`messages` and `tools`: plain JSON for the template. `sources`: in the order of their parts."""
 
     messages: tuple[TemplateMessage, ...]
     tools: tuple[dict[str, Any], ...]
@@ -50,7 +49,7 @@ class Conversation:
 def read_conversation(
     request: ChatRequest, transcript_of: TranscriptOf, client_json: ClientJson
 ) -> Conversation:
-    """Raises BadRequest for a spoken answer that is no longer known, or arguments over the JSON limits."""
+    """Raises BadRequest if a spoken answer has expired or tool arguments exceed the JSON limits."""
     sources: list[MediaSource] = []
     messages = []
     for number, message in enumerate(request.messages):
@@ -82,7 +81,7 @@ def _read_message(
 
 
 def _read_content(content: str | tuple[UserPart, ...] | tuple[TextPart, ...]) -> str | list[dict[str, str]]:
-    """One string where there is only text: every template takes that."""
+    """One string if there is only text, because every template supports that."""
     if isinstance(content, str):
         return content
     parts = [_read_part(part) for part in content]
@@ -113,7 +112,7 @@ def _read_assistant(message: AssistantMessage, param: str, transcript_of: Transc
         spoken = message.audio.transcript or transcript_of(message.audio.id)
         if spoken is None:
             raise BadRequest(
-                "This spoken answer is not known here any more.",
+                "This spoken answer is unknown or has expired.",
                 param=f"{param}.audio.id",
                 code="audio_not_found",
                 hint="Send its transcript as the message's content.",
@@ -125,7 +124,7 @@ def _read_assistant(message: AssistantMessage, param: str, transcript_of: Transc
 
 
 def _read_call(call: ToolCall, param: str, client_json: ClientJson) -> dict[str, Any]:
-    """Arguments as an object where they are one: templates print that as JSON in their own way."""
+    """Arguments that are a JSON object become one, because templates print objects in their own way."""
     arguments = client_json.read(call.function.arguments, f"{param}.function.arguments")
     function = {
         "name": call.function.name,

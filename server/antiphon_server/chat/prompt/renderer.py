@@ -1,7 +1,7 @@
-"""A conversation → prompt token ids, with one placeholder token per media item.
+"""Renderer of prompts: a conversation to token ids, with one placeholder token per media item.
 
-In: a `Conversation`. Out: ids for the engine, which expands the placeholders.
-What users write never becomes a control token (R11), wherever it stands: text, tool results, names, schemas.
+The engine expands the placeholders. Text of a client never becomes a control token, be it a message, a tool
+result, a name or a schema.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from antiphon_server.chat.prompt.tokenizer import PromptTokenizer
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.source import MediaKind
 
-# Longer prompts take milliseconds to render and encode: too long for the event loop.
+# Longer prompts take milliseconds to render and encode, which would block the event loop.
 _SHORT_PROMPT_CHARS = 4_000
-# The last private-use characters there are: of no known use, and of none here beyond one rendering.
+# The last private-use characters of Unicode. One of them marks a client's text during a rendering.
 _MARKS = tuple(chr(0x10FFFD - number) for number in range(64))
 
 
@@ -29,7 +29,7 @@ _LIMITS = SemaphoreLimits(slots=2, per_key=1, queued_per_key=64, wait_s=30.0)
 
 
 class PromptTooLong(BadRequest):
-    """The prompt alone fills the model's context. `tokens`: how many it has, at least."""
+    """The prompt without its media fills the model's context. `tokens`: a lower bound of its tokens."""
 
     def __init__(self, shown: str, tokens: int, context_tokens: int) -> None:
         super().__init__(
@@ -42,7 +42,7 @@ class PromptTooLong(BadRequest):
 
 
 class PromptRenderer:
-    """The template and the tokenizer of one checkpoint."""
+    """Renders prompts with one checkpoint's template and tokenizer."""
 
     def __init__(
         self, template: ChatTemplate, tokenizer: PromptTokenizer, placeholders: dict[MediaKind, int]
@@ -55,7 +55,7 @@ class PromptRenderer:
 
     @classmethod
     def from_folder(cls, folder: Path) -> PromptRenderer:
-        """Reads `tokenizer.json` and the chat template. Raises OSError where one is missing."""
+        """Reads `tokenizer.json` and the chat template. Raises OSError if one is missing."""
         tokenizer = PromptTokenizer.from_folder(folder)
         return cls(ChatTemplate.from_folder(folder), tokenizer, read_placeholders(folder, tokenizer))
 
@@ -66,10 +66,10 @@ class PromptRenderer:
     async def render(
         self, conversation: Conversation, owner: str = "", context_tokens: int | None = None
     ) -> tuple[int, ...]:
-        """Ids up to the assistant's turn. Raises BadRequest where the template has no place for a part.
+        """Token ids up to the assistant's turn. Raises BadRequest if the template does not support a part.
 
-        A long prompt is read in one of a few threads, which keys share fairly (`owner`), and refused as
-        `PromptTooLong` without being encoded whole if it is far over `context_tokens`.
+        A long prompt is rendered in one of a few threads, which keys (`owner`) share fairly. It is refused as
+        `PromptTooLong`, without being encoded whole, if it is far over `context_tokens`.
         """
         if conversation.text_chars <= _SHORT_PROMPT_CHARS:
             return self.render_now(conversation, context_tokens)
@@ -78,7 +78,7 @@ class PromptRenderer:
         )
 
     def render_now(self, conversation: Conversation, context_tokens: int | None = None) -> tuple[int, ...]:
-        """The same, in the calling thread."""
+        """As `render`, in the calling thread."""
         mark = _find_mark(conversation)
         text = self._template.render(
             [self._mark_message(message, mark) for message in conversation.messages],
@@ -95,7 +95,7 @@ class PromptRenderer:
         return tuple(ids)
 
     def _mark_message(self, message: dict[str, Any], mark: str) -> dict[str, Any]:
-        """Every string of a client marked; our own words (the role, the types of parts) as they are."""
+        """Marks every string of the client, but not the role and the types of parts, which are ours."""
         marked = self._mark(message, mark)
         marked["role"] = message["role"]
         if isinstance(message["content"], list):
@@ -122,11 +122,11 @@ class PromptRenderer:
             given = [source for source in conversation.sources if source.kind == kind]
             if ids.count(placeholder) != len(given):
                 param = given[0].param if given else "messages"
-                raise BadRequest(f"The model's chat template has no place for this {kind}.", param=param)
+                raise BadRequest(f"The model's chat template does not support this {kind}.", param=param)
 
 
 def read_placeholders(folder: Path, tokenizer: PromptTokenizer) -> dict[MediaKind, int]:
-    """Ids of the placeholder tokens, by kind: those of the Qwen family, where the vocabulary has them."""
+    """Ids of the placeholder tokens by kind, as far as the vocabulary has them (names as in Qwen)."""
     config = folder / "tokenizer_config.json"
     named = json.loads(config.read_text(encoding="utf-8")) if config.is_file() else {}
     kinds: tuple[MediaKind, ...] = ("audio", "image", "video")
@@ -141,7 +141,8 @@ def _find_mark(conversation: Conversation) -> str:
         if not any(mark in text for text in texts):
             return mark
     raise BadRequest(
-        f"The messages use all of U+{ord(_MARKS[-1]):X} to U+{ord(_MARKS[0]):X}.", param="messages"
+        f"The messages contain all characters from U+{ord(_MARKS[-1]):X} to U+{ord(_MARKS[0]):X}.",
+        param="messages",
     )
 
 

@@ -1,6 +1,6 @@
-"""The checkpoint's chat template, rendered in Jinja's sandbox with the settings transformers uses.
+"""The checkpoint's chat template, rendered in Jinja's sandbox with the settings that transformers uses.
 
-In: messages as templates expect them. Out: text. Templates come from the checkpoint, never from a request.
+Templates come from the checkpoint, never from a request.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FILES = ("chat_template.jinja", "chat_template.json", "processor_config.json", 
 
 
 class ChatTemplate:
-    """`takes_tools`: whether the template reads a variable `tools`."""
+    """A chat template. `takes_tools`: whether it reads a variable `tools`."""
 
     def __init__(self, source: str, special_tokens: dict[str, str]) -> None:
         environment = ImmutableSandboxedEnvironment(
@@ -39,7 +39,7 @@ class ChatTemplate:
 
     @classmethod
     def from_folder(cls, folder: Path) -> ChatTemplate:
-        """Raises FileNotFoundError where no file of the checkpoint holds a template."""
+        """Raises FileNotFoundError if no file of the checkpoint contains a template."""
         for name in _FILES:
             source = _read_source(folder / name)
             if source is not None:
@@ -47,7 +47,7 @@ class ChatTemplate:
         raise FileNotFoundError(f"the checkpoint has no chat template in any of {', '.join(_FILES)}")
 
     def render(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]) -> str:
-        """The prompt up to the assistant's turn. Raises BadRequest where the template refuses."""
+        """The prompt up to the assistant's turn. Raises BadRequest if the template raises an error."""
         try:
             return self._template.render(
                 messages=list(messages),
@@ -58,14 +58,14 @@ class ChatTemplate:
             )
         except jinja2.TemplateError:
             raise BadRequest(
-                "The model's chat template does not take these messages.",
+                "The model's chat template does not accept these messages.",
                 param="messages",
                 hint="Check the order of the roles: system first, then user and assistant in turn.",
             ) from None
 
 
 class _GenerationBlocks(jinja2.ext.Extension):
-    """`{% generation %}` marks the assistant's words for training; for a prompt its body is all there is."""
+    """Renders the body of `{% generation %}`, which marks the assistant's text for training only."""
 
     tags = {"generation"}  # noqa: RUF012  # the base class declares it so
 
@@ -89,7 +89,7 @@ def _read_source(path: Path) -> str | None:
 
 
 def _read_special_tokens(path: Path) -> dict[str, str]:
-    """`bos_token` and the like, as text: some templates print them."""
+    """Special tokens such as `bos_token` as text, because some templates print them."""
     if not path.is_file():
         return {}
     found = {}

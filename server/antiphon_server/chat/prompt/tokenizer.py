@@ -1,7 +1,7 @@
-"""Text → token ids by the checkpoint's `tokenizer.json`; control tokens only where the template put them.
+"""Tokenizer of prompts, from the checkpoint's `tokenizer.json`, without transformers or torch.
 
-In: a rendered prompt; a mark follows each character of a user that could begin a control token.
-Out: ids. Every added token counts as a control token, special or not. No transformers, no torch.
+Control tokens come from the template only. A mark follows each character of a client's text that could begin
+one. Every added token counts as a control token, special or not.
 """
 
 from __future__ import annotations
@@ -16,25 +16,25 @@ from tokenizers import Tokenizer, pre_tokenizers
 
 from antiphon_server.errors import BadRequest
 
-# Unicode's composed forms (NFC) are at most three times shorter in UTF-8 than what they are made of.
+# Unicode's composed forms (NFC) are at most three times shorter in UTF-8 than the decomposed text.
 _NFC_SHRINKS = 3
-# Up to this many bytes a token, encoding all of a text costs little more than finding it too long.
+# Up to this many bytes per token, encoding a whole text costs little more than estimating its length.
 _SHORT_TOKEN_BYTES = 4
 _PIECE_CHARS = 16_384
-# Text cut into pieces has a few tokens more than the whole.
+# Text that is encoded in pieces has slightly more tokens than the whole.
 _CUT_SHARE = 1.1
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
-    """A piece of a rendered prompt: one control token by `control_id`, or plain text."""
+    """A piece of a rendered prompt: one control token, or plain text if `control_id` is None."""
 
     text: str
     control_id: int | None
 
 
 class PromptTokenizer:
-    """Two views of one vocabulary: with its control tokens, and without any."""
+    """One vocabulary, with its control tokens and without them."""
 
     def __init__(self, definition: str) -> None:
         self._full = Tokenizer.from_str(definition)
@@ -54,24 +54,24 @@ class PromptTokenizer:
 
     @classmethod
     def from_folder(cls, folder: Path) -> PromptTokenizer:
-        """Raises OSError where the checkpoint has no `tokenizer.json`."""
+        """Raises OSError if the checkpoint has no `tokenizer.json`."""
         return cls((folder / "tokenizer.json").read_text(encoding="utf-8"))
 
     def mark_starts(self, text: str, mark: str) -> str:
-        """`text` with `mark` behind every character that begins some control token, so that none can form."""
-        # One pass a character, in C: a regular expression that matches often holds up all other threads.
+        """`text` with `mark` after every character that begins a control token, so that none can form."""
+        # One pass per character, in C. A regular expression with many matches would block all other threads.
         for start in self._starts:
             text = text.replace(start, start + mark)
         return text
 
     def mark_controls(self, text: str, mark: str) -> str:
-        """`text` with `mark` behind the first character of every whole control token in it."""
+        """`text` with `mark` after the first character of every whole control token in it."""
         return self._control.sub(lambda match: match.group()[0] + mark + match.group()[1:], text)
 
     def encode(self, marked: str, mark: str) -> list[int]:
-        """Ids of a marked rendering: what the whole text would give, if users could not write control tokens.
+        """Token ids of a marked rendering, in which only unmarked text can be a control token.
 
-        Raises BadRequest where the vocabulary itself would turn plain text into a control token.
+        Raises BadRequest if the vocabulary itself turns plain text into a control token.
         """
         stretches = self._split(marked, mark)
         wanted = [s.control_id for s in stretches if s.control_id is not None]
@@ -81,9 +81,9 @@ class PromptTokenizer:
         return self._encode_apart(stretches)
 
     def at_least(self, text: str, most: int) -> int:
-        """How many tokens `text` has at least, without encoding more of it than tells that `most` is passed.
+        """A lower bound of the tokens of `text`. It encodes no more than shows that the bound exceeds `most`.
 
-        First by its length alone: no token is longer than the vocabulary's longest. Then piece by piece.
+        The first bound follows from the length of the vocabulary's longest token, the second from pieces.
         """
         size = len(text.encode())
         by_length = 0
@@ -101,7 +101,7 @@ class PromptTokenizer:
         return max(by_length, int(counted / _CUT_SHARE))
 
     def _encode_apart(self, stretches: list[Stretch]) -> list[int]:
-        """Control tokens by their ids, and all text between them without any."""
+        """Encodes the text between control tokens without any control token."""
         texts = iter(_encode(self._plain, [s.text for s in stretches if s.control_id is None]))
         ids: list[int] = []
         for stretch in stretches:
@@ -122,16 +122,16 @@ class PromptTokenizer:
 
 
 def _longest_token_bytes(tokenizer: Tokenizer, normalizer: dict[str, Any] | None) -> int | None:
-    """None unless the vocabulary spells every byte, with nothing before it that shortens text but NFC."""
+    """None unless the vocabulary has every byte and its only normalizer, if any, is NFC."""
     vocabulary = tokenizer.get_vocab()
     if not vocabulary.keys() >= set(pre_tokenizers.ByteLevel.alphabet()):
         return None
     if normalizer is not None and normalizer["type"] != "NFC":
         return None
-    # In a byte-level vocabulary a character stands for a byte; control tokens stand there as they are.
+    # In a byte-level vocabulary one character is one byte; control tokens are plain text.
     return max(len(token.encode()) for token in vocabulary)
 
 
 def _encode(tokenizer: Tokenizer, texts: list[str]) -> list[list[int]]:
-    """Ids of each text. The batch call, unlike the single one, lets other threads run meanwhile."""
+    """Token ids of each text. Unlike the single call, the batch call releases the GIL."""
     return [encoding.ids for encoding in tokenizer.encode_batch_fast(texts, add_special_tokens=False)]

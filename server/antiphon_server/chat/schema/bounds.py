@@ -1,7 +1,6 @@
-"""What a JSON schema may hold if an answer is to follow it: checked before it is compiled.
+"""Bounds of the JSON schemas of one request, checked before any of them is compiled.
 
-In: a schema and where it stands in the request. Out: nothing, or `BadRequest` that names the keyword.
-One `SchemaBounds` counts for all schemas of a request. `grammar_pricer.py` has the last word.
+They refuse keywords that the compiler does not support. `cost_estimator` measures the rest.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ _FORMATS = (
 
 
 class SchemaBounds:
-    """What the schemas of one request hold together."""
+    """Counts over all schemas of one request."""
 
     def __init__(self) -> None:
         self._subschemas = 0
@@ -64,7 +63,7 @@ class SchemaBounds:
             if pointer_of(reference) not in pointers:
                 raise _refuse(
                     where,
-                    "it must point at a schema within this one",
+                    "it must point to a schema within this one",
                     hint="Write it as #/$defs/NAME, with the schema in $defs.",
                 )
 
@@ -102,7 +101,7 @@ def _check_format(sub: Subschema) -> None:
 
 
 def _check_multiple(sub: Subschema) -> None:
-    """A check by multiples needs an automaton of as many states as the number has, without its point."""
+    """`multipleOf` needs an automaton with as many states as the number, written without its point."""
     given, param = sub.schema.get("multipleOf"), f"{sub.param}.multipleOf"
     if given is None:
         return

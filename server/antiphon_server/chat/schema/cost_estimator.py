@@ -1,7 +1,7 @@
-"""JSON schemas before the engine gets them: what each will cost, and whose is compiled when.
+"""Cost of JSON schemas before the engine compiles them, and fair turns at the engine's compiler.
 
-In: a schema and the key that it came with. Out: the seconds that it takes, or `BadRequest` that names a fix.
-No key waits for another's: each has one schema at a time priced, and one dear schema compiled by the engine.
+Each key has one schema at a time measured, and one expensive schema compiled by the engine, so no key waits
+for another key's schemas.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from antiphon_server.chat.schema.cost_process import CostProcess
 from antiphon_server.config.chat import GrammarPolicy
 from antiphon_server.errors import BadRequest, Unavailable
 
-# The engine compiles one after the other. Cheaper ones are not worth waiting for.
-_DEAR_S = 0.02
+# The engine compiles one schema after the other. Cheaper schemas do not wait for a compile slot.
+_EXPENSIVE_S = 0.02
 _TEXTS: dict[Flaw, tuple[str, str]] = {
     "unsupported": (
-        "it is not a JSON schema that an answer can be held to",
+        "it is not a JSON schema that an answer can follow",
         "Check the values of its keywords, and send a simpler schema.",
     ),
     "unsatisfiable": ("no finite answer satisfies it", "Check its bounds, required properties and $refs."),
-    "reference": ("a $ref points at nothing", "Write it as #/$defs/NAME, with the schema in $defs."),
+    "reference": ("a $ref has no target", "Write it as #/$defs/NAME, with the schema in $defs."),
     "too_complex": (
         "it takes too long or too much memory to compile",
         "Send fewer properties, alternatives or tools, and lower counts.",
@@ -39,7 +39,7 @@ _log = logging.getLogger("antiphon.grammar")
 
 
 class SchemaCostEstimator:
-    """One per server. `folder`: the checkpoint, with its tokenizer.json."""
+    """One per server. `folder`: the checkpoint's folder with its tokenizer.json."""
 
     def __init__(self, folder: Path, policy: GrammarPolicy) -> None:
         self._policy = policy
@@ -50,11 +50,11 @@ class SchemaCostEstimator:
 
     @property
     def pid(self) -> int | None:
-        """The compiler's process; None while it does not run."""
+        """The id of the compiler's process; None if it is not running."""
         return self._process.pid
 
     async def start(self) -> None:
-        """Starts the compiler's process ahead of the first schema. Without it, schemas are refused (503)."""
+        """Starts the compiler's process ahead. If it fails, requests with a schema are refused with 503."""
         try:
             await self._process.start()
         except Unavailable:
@@ -64,18 +64,18 @@ class SchemaCostEstimator:
         await self._process.close()
 
     async def estimate(self, schema: str, owner: str, param: str, cost: PreparationCost) -> float:
-        """Seconds of the engine's time. Raises BadRequest, naming `param`, for what cannot be compiled."""
-        # With the key in the name, how fast an answer comes tells nothing of what other keys have asked.
+        """Seconds that the engine takes to compile a schema. BadRequest, naming `param`, if it cannot."""
+        # The key is part of the name, so response times reveal nothing about other keys' schemas.
         name = hashlib.sha256(f"{owner}\0{schema}".encode()).digest()
         verdict = self._known.get(name)
         if verdict is None:
             async with self._pricing.slot(owner):
-                verdict = self._known.get(name) or await self._judge(name, schema, cost)
+                verdict = self._known.get(name) or await self._measure(name, schema, cost)
         elif verdict.flaw is None:
-            # The engine checks and compiles it once more.
+            # The engine checks and compiles the schema again for each request.
             cost.count_compile(verdict.check_s + verdict.compile_s)
         flaw = verdict.flaw
-        if flaw is None and self._holds_up_others(verdict):
+        if flaw is None and self._delays_others(verdict):
             flaw = "too_complex"
         if flaw is not None:
             raise self._refusal(flaw, param)
@@ -83,8 +83,8 @@ class SchemaCostEstimator:
 
     @asynccontextmanager
     async def compile_slot(self, owner: str, seconds: float) -> AsyncIterator[Callable[[], None]]:
-        """A place at the engine's compiler until the callable is called, or the block ends."""
-        if seconds < _DEAR_S:
+        """A slot at the engine's compiler, until the callable is called or the block ends."""
+        if seconds < _EXPENSIVE_S:
             yield lambda: None
             return
         release = await self._engine.acquire(owner)
@@ -101,12 +101,12 @@ class SchemaCostEstimator:
         finally:
             over()
 
-    def _holds_up_others(self, verdict: Verdict) -> bool:
-        """vLLM checks a schema on the server's event loop at every request, and fills masks in steps."""
+    def _delays_others(self, verdict: Verdict) -> bool:
+        """Whether it delays other requests: vLLM checks it on the event loop and fills masks in each step."""
         return verdict.step_s > self._policy.step_s or verdict.check_s > self._policy.check_s
 
-    async def _judge(self, name: bytes, schema: str, cost: PreparationCost) -> Verdict:
-        verdict = await self._process.judge(schema)
+    async def _measure(self, name: bytes, schema: str, cost: PreparationCost) -> Verdict:
+        verdict = await self._process.measure(schema)
         overran = verdict.flaw == "too_complex" and not verdict.check_s
         cost.count_compile(self._policy.compile_s if overran else verdict.check_s + verdict.compile_s)
         self._known[name] = verdict

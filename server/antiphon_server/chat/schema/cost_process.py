@@ -1,7 +1,7 @@
-"""The process that prices JSON schemas, started ahead, and one fork of it for each schema.
+"""The process that measures the cost of JSON schemas. It is started ahead and forks once for each schema.
 
-In: a schema. Out: its `Verdict`; one that passed its limits is `too_complex`. The process is started again
-if it has died. A fork whose caller has left ends at once: it is signalled when its socket closes.
+A fork that passes its limits is killed, and its schema is `too_complex`. A dead process is started again. A
+fork whose caller has left ends at once, because its socket closes.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _log = logging.getLogger("antiphon.grammar")
 
 
 class CostProcess:
-    """One per server."""
+    """One per server. `tokenizer`: the checkpoint's tokenizer.json."""
 
     def __init__(self, tokenizer: Path, policy: GrammarPolicy) -> None:
         self._tokenizer = tokenizer
@@ -47,13 +47,13 @@ class CostProcess:
         return process.pid if process is not None and process.poll() is None else None
 
     async def start(self) -> None:
-        """Raises Unavailable if it does not come up."""
+        """Raises Unavailable if the process does not start."""
         async with self._starting:
             if self._control is None:
                 await self._spawn()
 
     async def close(self) -> None:
-        """Ends it. Its forks end with the sockets of their callers."""
+        """Ends the process. Its forks end when the sockets of their callers close."""
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -62,26 +62,26 @@ class CostProcess:
             await asyncio.to_thread(self._process.wait)
             self._process = None
 
-    async def judge(self, schema: str) -> Verdict:
-        """Raises Overloaded if there is no verdict in time, and Unavailable if there is no process."""
+    async def measure(self, schema: str) -> Verdict:
+        """The cost of a schema. Overloaded if there is no result in time, Unavailable without a process."""
         for _ in range(2):
             await self.start()
-            asked = self._process
-            verdict = await self._ask(schema)
+            used = self._process
+            verdict = await self._request(schema)
             if verdict is not None:
                 return verdict
-            await self._bury(asked)
+            await self._clean_up(used)
         raise _unavailable()
 
-    async def _bury(self, dead: subprocess.Popen[bytes] | None) -> None:
-        """Once for each death: another request may have started the next process by now."""
+    async def _clean_up(self, dead: subprocess.Popen[bytes] | None) -> None:
+        """Cleans up once per dead process: another request may have started the next one already."""
         async with self._starting:
             if dead is not None and self._process is dead:
                 _log.warning("the grammar compiler's process has died; it is started again")
                 await self.close()
 
-    async def _ask(self, schema: str) -> Verdict | None:
-        """None if the process is gone."""
+    async def _request(self, schema: str) -> Verdict | None:
+        """None if the process has died."""
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with ours:
             with theirs:
@@ -140,5 +140,5 @@ class CostProcess:
 
 
 def _unavailable() -> Unavailable:
-    message = "the compiler of JSON schemas does not run on this server"
+    message = "JSON schemas cannot be compiled: the compiler of this server is not running"
     return Unavailable(message, code="schema_compiler_unavailable", retry_after_s=_RETRY_S)

@@ -1,7 +1,6 @@
-"""Where schemas stand within a JSON schema: the one walk over it, and references that follow when it moves.
+"""Walk over a JSON schema: every schema within it, and how references change when it moves.
 
-In: a schema. Out: every schema in it, with its pointer and its name for people. Values that only look like
-schemas (in `const`, `enum`, `default`) are none, and a `$ref` must not point there.
+Values that only look like schemas (in `const`, `enum`, `default`) are skipped; a `$ref` must not point there.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ _MAX_NAME_CHARS = 64
 
 @dataclass(frozen=True, slots=True)
 class Subschema:
-    """A schema within the whole. `pointer`: as `$ref` would write it; `param`: as the client reads it."""
+    """A schema within the whole. `pointer`: as in a `$ref`; `param`: its path in the request."""
 
     schema: Any
     pointer: Pointer
@@ -30,7 +29,7 @@ class Subschema:
 
 
 def subschemas(sub: Subschema) -> Iterator[Subschema]:
-    """`sub` and every schema in it."""
+    """`sub` and every schema within it."""
     yield sub
     if isinstance(sub.schema, dict):
         for steps, shown, schema in _inner(sub.schema):
@@ -38,7 +37,7 @@ def subschemas(sub: Subschema) -> Iterator[Subschema]:
 
 
 def pointer_of(reference: Any) -> Pointer | None:
-    """None for what is no pointer within the same document."""
+    """None if the reference is not a pointer within the same document."""
     if not isinstance(reference, str) or not reference.startswith("#"):
         return None
     steps = unquote(reference[1:]).split("/")
@@ -48,7 +47,7 @@ def pointer_of(reference: Any) -> Pointer | None:
 
 
 def rebased(schema: Any, at: Pointer) -> Any:
-    """The schema as a part of a larger one, in which it stands `at`: without its id, its references moved."""
+    """The schema as part of a larger one, at the pointer `at`: without its id, its references moved."""
     moved = _moved(schema, "#" + "".join(f"/{step}" for step in at))
     if isinstance(moved, dict):
         for name in ("$schema", "$id", "id"):
@@ -96,7 +95,7 @@ def _shown(name: str) -> str:
 
 
 def _join(param: str, step: str) -> str:
-    """Deep paths end with dots: they are shown to people."""
+    """Long paths end with "..."."""
     if len(param) + len(step) <= _MAX_PARAM_CHARS:
         return param + step
     return param if param.endswith("...") else f"{param}..."
