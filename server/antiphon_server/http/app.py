@@ -1,8 +1,4 @@
-"""The HTTP application: routes, the layers in front of them, and where errors become answers.
-
-In: a `Service`, and the `Lifecycle` that says whether it takes work. Out: an ASGI application.
-It starts nothing and owns nothing; `serve.py` does.
-"""
+"""The ASGI application: its routes, the middleware around them, and the translation of errors."""
 
 from __future__ import annotations
 
@@ -25,8 +21,8 @@ from antiphon_server.http.body_limits import BodyLimits, HeadLimits
 from antiphon_server.http.body_type import BodyTypes
 from antiphon_server.http.error_response import body_of, error_of, headers_of
 from antiphon_server.http.lifecycle import Lifecycle
-from antiphon_server.http.middleware import ApiKeys, Faults, Gate, Probes, RequestIds
-from antiphon_server.http.origins import Origins
+from antiphon_server.http.middleware import ApiKeys, ProbeReserve, ReadinessGate, RequestIds, UnexpectedErrors
+from antiphon_server.http.origins import OriginCheck
 from antiphon_server.http.routes import chat, docs, health, models, voices
 from antiphon_server.observability.metrics import ServerMetrics
 from antiphon_server.version import VERSION
@@ -39,7 +35,7 @@ _log = logging.getLogger("antiphon.app")
 
 
 def create_app(service: Service, lifecycle: Lifecycle | None = None) -> FastAPI:
-    """The application over `service`; without a `lifecycle` it takes work at once."""
+    """The application for `service`. Without a `lifecycle` it accepts work at once."""
     life = lifecycle or Lifecycle()
     app = FastAPI(
         title="Antiphon",
@@ -62,17 +58,17 @@ def create_app(service: Service, lifecycle: Lifecycle | None = None) -> FastAPI:
 def layers(
     server: ServerSettings, metrics: ServerMetrics, life: Lifecycle, routes: Iterable[BaseRoute] = ()
 ) -> list[Middleware]:
-    """What a request passes, outermost first. `routes` declare which bodies they read."""
+    """The middleware, outermost first. `routes` declare which bodies they read."""
     return [
         Middleware(RequestIds, metrics, server.timeouts.stalled_client_s),
-        Middleware(Probes, server.root_path),
-        Middleware(Origins, server),
+        Middleware(ProbeReserve, server.root_path),
+        Middleware(OriginCheck, server),
         Middleware(HeadLimits, server.limits),
         Middleware(ApiKeys, server.api_keys, server.root_path),
-        Middleware(Gate, life.refusal, server.root_path),
+        Middleware(ReadinessGate, life.refusal, server.root_path),
         Middleware(BodyTypes, routes),
         Middleware(BodyLimits, server.limits, server.timeouts),
-        Middleware(Faults),
+        Middleware(UnexpectedErrors),
     ]
 
 

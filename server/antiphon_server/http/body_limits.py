@@ -1,7 +1,6 @@
-"""How much of a request is read at all: head, body, depth, time. Pure ASGI.
+"""Limits on a request's head and body: bytes, JSON depth, time, and a budget for all bodies. Pure ASGI.
 
-In: the raw request. Out: the whole body, read within its limits and handed on in the pieces it came in.
-A refused body is never held: the limit counts while the pieces arrive, whatever the headers promised.
+The body is counted while it arrives, whatever its headers promise, so a refused body is never stored.
 """
 
 from __future__ import annotations
@@ -25,16 +24,16 @@ from antiphon_server.http.body_type import JSON, TYPES_READ
 from antiphon_server.http.refusal import refuse
 from antiphon_server.openai_api.json_shape import JsonShape
 
-# In a request's state: its `BufferedBody`, for the application to release.
+# The key of a request's state that holds its `BufferedBody`, for the application to release.
 BUFFERED_BODY = "held_body"
 
 _BODY_FREE_RETRY_S = 2.0
-# Counting structure in this much text takes well under the 50 ms that the event loop may be held.
+# Counting the structure of this much text takes well under 50 ms, the limit for blocking the event loop.
 _SLICE_BYTES = 32 << 10
 
 
 class HeadLimits:
-    """The request target and the headers, each within its size."""
+    """Limits the size of the request target and of the headers."""
 
     def __init__(self, app: ASGIApp, limits: Limits) -> None:
         self._app = app
@@ -55,7 +54,7 @@ class HeadLimits:
 
 
 class BodyLimits:
-    """Reads the body before the application runs, within bytes, nesting and time, and one budget for all."""
+    """Reads the whole body, within its limits and the budget of all bodies, before the application runs."""
 
     def __init__(self, app: ASGIApp, limits: Limits, timeouts: Timeouts) -> None:
         self._app = app
@@ -79,7 +78,7 @@ class BodyLimits:
             body.drop()
 
     async def _read(self, body: BufferedBody, scope: Scope, receive: Receive) -> bool:
-        """The whole body into `body`. False when the client went away meanwhile."""
+        """Reads the whole body into `body`. False if the client has disconnected."""
         self._check_promise(scope)
         try:
             async with asyncio.timeout(self._timeouts.body_s):
@@ -120,24 +119,24 @@ class BodyLimits:
     def _too_large(self) -> ApiError:
         return PayloadTooLarge(
             f"the body is larger than {self._limits.body_bytes} bytes",
-            hint="send less media, or have the operator raise --server.limits.body-bytes",
+            hint="send less media, or ask the operator to raise --server.limits.body-bytes",
         )
 
     def _shape(self, scope: Scope) -> JsonShape | None:
-        """What counts a JSON body, whatever it says it is; None where the route reads no JSON."""
+        """The counter for a JSON body, whatever its declared type; None if the route reads no JSON."""
         if JSON not in scope.get("state", {}).get(TYPES_READ, (JSON,)):
             return None
         return JsonShape(self._limits.json_depth, self._limits.json_nodes)
 
 
-class _Refused(Exception):  # carries an ApiError past the application, which never sees it
+class _Refused(Exception):  # carries an ApiError out of the read loop, so the application never sees it
     def __init__(self, error: ApiError) -> None:
         super().__init__()
         self.error = error
 
 
 class BufferedBody:
-    """The pieces of one body, which count against the budget of all until they are dropped or released."""
+    """The pieces of one body. They count against the budget of all bodies until they are released."""
 
     def __init__(self, shape: JsonShape | None, give_back: Callable[[int], None]) -> None:
         self._shape = shape
@@ -152,15 +151,15 @@ class BufferedBody:
         self.complete = not message.get("more_body", False)
 
     async def measure(self, piece: bytes) -> None:
-        """Count the structure of a piece, letting others run in between. Raises `BadRequest`."""
+        """Counts the JSON structure of a piece, and yields to other tasks in between. Raises `BadRequest`."""
         if self._shape is None:
             return
         for start in range(0, len(piece), _SLICE_BYTES):
-            self._shape.feed(piece[start : start + _SLICE_BYTES])
+            self._shape.count_piece(piece[start : start + _SLICE_BYTES])
             await asyncio.sleep(0)
 
     def release(self) -> None:
-        """Nothing of the body is in memory any more, neither its bytes nor what they were parsed into."""
+        """Returns its share of the budget: neither the bytes nor the parsed body are in memory any more."""
         self._give_back(self.bytes)
         self.bytes = 0
 

@@ -1,7 +1,7 @@
-"""Which bodies a route reads: their media type, declared by the route's own schema, and no content coding.
+"""Check of a body's media type and content coding against what its route reads.
 
-In: a head. Out: the request goes on, or 415. A route reads JSON unless its `openapi_extra` documents
-another request body (forms); such a body is exempt from the limits on JSON and needs its own.
+A route reads JSON unless its `openapi_extra` documents another request body (forms); the limits on JSON do
+not apply to such a body, so it needs its own.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from antiphon_server.errors import ApiError, UnsupportedMediaType
 from antiphon_server.http.refusal import refuse
 
 JSON = "application/json"
-# In a request's state: the media types that its route reads.
+# The key of a request's state that holds the media types that its route reads.
 TYPES_READ = "body_types"
 
 
 class BodyTypes:
-    """Refuses a body that the route would have to guess at."""
+    """Refuses (415) a body whose type the route does not read, and every compressed body."""
 
     def __init__(self, app: ASGIApp, routes: Iterable[BaseRoute] = ()) -> None:
         self._app = app
@@ -42,14 +42,14 @@ class BodyTypes:
                 headers={"accept-encoding": "identity"},
             )
         types = self._types_of(scope)
-        # Without a route the answer is 404 or 405, whatever was sent.
+        # Without a matching route the answer is 404 or 405 for any body.
         if types is None:
             return None
         scope.setdefault("state", {})[TYPES_READ] = types
         given = _values(scope, b"content-type")
         if len(given) == 1 and _is_one_of(given[0], types):
             return None
-        # Pages can make a browser send a body of no type anywhere; programs may leave the type out.
+        # A web page can make a browser send a body without a type to any server. Programs may omit the type.
         if not given and types == (JSON,) and not _values(scope, b"origin"):
             return None
         expected = " or ".join(types)

@@ -1,7 +1,7 @@
-"""uvicorn's HTTP/1.1 connection, with a limit on every part of a request and on the time its head takes.
+"""HTTP/1.1 connections of uvicorn with limits on every part of a request and on the time of its head.
 
-In: bytes of one connection. Out: ASGI requests whose head was in time, in bounds and unambiguous; else our
-error body. What the body holds is `limits.py`'s part. Uses uvicorn's documented `http=` setting.
+Requests whose head is late, too large or ambiguous are refused with our error body. `body_limits` limits
+the body. It is installed by uvicorn's documented setting `http=`.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from antiphon_server.http.framing import Framing
 from antiphon_server.http.request_head import check_head
 from antiphon_server.observability.rate_limited_log import RateLimitedLog
 
-# In a request's state: the kernel has ended the connection, since its client took nothing for too long.
+# Keys of a request's state. The kernel has closed the connection because its client did not read:
 TIMED_OUT = "timed_out"
-# In a request's state: the `ConnectionKind` of its connection.
+# The `ConnectionKind` of its connection:
 CONNECTION_KIND = "place"
-# In a request's state: when the first byte of its head came, in monotonic seconds.
+# When the first byte of its head came, in monotonic seconds:
 ARRIVED_S = "arrived_s"
 
-# Requests that may wait for the answer before theirs; each is held in memory.
+# Pipelined requests that may wait for an earlier answer; each is stored in memory.
 _PIPELINED_REQUESTS = 16
-# After a refusal the client may go on sending for this long: a connection closed at once loses the answer.
+# After a refusal the client may go on sending for this long. Closing at once would lose the answer.
 _LINGER_S = 1.0
 
 _refusals = RateLimitedLog("antiphon.http", "requests refused before they were read")
 
 
 def bounded_http(limits: Limits, headers_s: float, connections: Connections) -> Any:
-    """What uvicorn's `Config(http=...)` takes: makes one `BoundedHttp` a connection."""
+    """The value of uvicorn's `Config(http=...)`: it makes one `BoundedHttp` per connection."""
     return partial(BoundedHttp, limits.url_bytes + limits.header_bytes, headers_s, connections)
 
 
@@ -61,11 +61,11 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._kind = self._connections.enter(self, self.client[0] if self.client else "")
+        self._kind = self._connections.add_connection(self, self.client[0] if self.client else "")
         self._expect_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._connections.leave(self)
+        self._connections.remove_connection(self)
         self._stop_deadline()
         if isinstance(exc, TimeoutError) and self.scope is not None:
             self.scope["state"][TIMED_OUT] = True
@@ -75,14 +75,14 @@ class BoundedHttp(HttpToolsProtocol):
         if self._is_refused:
             return
         self._unset_keepalive_if_required()
-        # What comes while an answer is on its way may be a stray line end: no head is late yet.
+        # Bytes that arrive during an answer may be a stray line end, so they start no deadline.
         if self._is_free() and not self._framing.in_body:
             self._expect_head()
             self._arrived_s = self._arrived_s or time.monotonic()
-        self._framing.piece(len(data))
+        self._framing.count_piece(len(data))
         try:
             self._parse(data)
-            self._framing.check()
+            self._framing.check_limit()
         except httptools.HttpParserCallbackError as error:
             cause = error.__context__
             self._refuse(cause if isinstance(cause, ApiError) else _not_http())
@@ -93,8 +93,8 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._framing.in_body:
-            # A trailer: it comes after the head has been judged, so nothing may read it.
-            self._framing.trailer(len(name) + len(value))
+            # A trailer comes after the head has been checked, so the application must not see it.
+            self._framing.count_trailer(len(name) + len(value))
         else:
             super().on_header(name, value)
 
@@ -104,8 +104,8 @@ class BoundedHttp(HttpToolsProtocol):
         self._is_upgrade = self.parser.should_upgrade()
         if self._is_upgrade:
             return
-        self._framing.head_ended()
-        self._connections.got_busy(self)
+        self._framing.start_body()
+        self._connections.mark_busy(self)
         self.scope["state"][CONNECTION_KIND] = self._kind
         if self._arrived_s is not None:
             self.scope["state"][ARRIVED_S] = self._arrived_s
@@ -117,19 +117,19 @@ class BoundedHttp(HttpToolsProtocol):
             raise BadRequest("too many requests wait for an answer on this connection", code="pipeline_full")
 
     def on_body(self, body: bytes) -> None:
-        self._framing.body(len(body))
+        self._framing.count_body(len(body))
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         if self._is_upgrade:
             return
-        self._framing.message_ended()
+        self._framing.end_message()
         super().on_message_complete()
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if self._is_free():
-            self._connections.fell_idle(self)
+            self._connections.mark_idle(self)
 
     @property
     def is_flushed(self) -> bool:
@@ -146,7 +146,7 @@ class BoundedHttp(HttpToolsProtocol):
             self._parse_without_upgrade(data[upgrade.args[0] :])
 
     def _parse_without_upgrade(self, rest: bytes) -> None:
-        """Read the request as if it asked for no other protocol; the parser would not read its body."""
+        """Parses the request again without its upgrade header, because the parser would not read its body."""
         version = self.parser.get_http_version().encode()
         lines = [b"%s %s HTTP/%s" % (self.parser.get_method(), self.url, version)]
         lines += [b"%s: %s" % (name, value) for name, value in self.headers if name != b"upgrade"]
@@ -171,13 +171,13 @@ class BoundedHttp(HttpToolsProtocol):
         self._refuse(RequestTimeout("the request's headers did not arrive in time"))
 
     def _refuse(self, error: ApiError) -> None:
-        """Answer with `error` if there is a place for it, take nothing more, and close."""
+        """Answers with `error` if an answer can still be sent, reads nothing more, and closes."""
         if self.transport.is_closing():
             return
         _refusals.warn(error.code)
         self._stop_deadline()
         self._is_refused = True
-        self._connections.fell_idle(self)
+        self._connections.mark_idle(self)
         if not self._can_answer():
             self.transport.close()
             return
@@ -186,11 +186,11 @@ class BoundedHttp(HttpToolsProtocol):
         self.loop.call_later(_LINGER_S, self.transport.close)
 
     def _is_free(self) -> bool:
-        """Whether nothing is being answered."""
+        """Whether no request is being answered."""
         return self.cycle is None or self.cycle.response_complete
 
     def _can_answer(self) -> bool:
-        """Not in the middle of an answer. A request that is being read is over with this."""
+        """Whether an answer can be sent: not within another one. It ends a request that is being read."""
         if self._is_free():
             return True
         cycle = self.cycle

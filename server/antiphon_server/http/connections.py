@@ -1,8 +1,7 @@
-"""All open connections: how many there are, whose they are, and which may be closed to make room.
+"""Registry of open connections: their number per address, and which idle one is closed to make room.
 
-In: connections that open, get busy, fall idle and close. Out: the place of a new one.
-At a limit the new one replaces the oldest idle one of the address with the most. If all are busy, it gets a
-place in the reserve, which is for probes alone.
+At a limit a new connection replaces the oldest idle one of the address with the most. If all are busy, it
+enters a reserve that serves probes alone.
 """
 
 from __future__ import annotations
@@ -15,42 +14,42 @@ from typing import Protocol
 from antiphon_server.http.descriptors import ConnectionLimits
 from antiphon_server.observability.rate_limited_log import RateLimitedLog
 
-# A network that one customer of a provider has whole.
+# Providers assign a whole network of this size to one customer.
 _IPV6_PREFIX_BITS = 64
 
 
 class ConnectionKind(Enum):
-    """`PROBES`: in the reserve."""
+    """`PROBES`: a connection in the reserve, which may request probes only."""
 
     ORDINARY = "ordinary"
     PROBES = "probes"
 
 
 class Connection(Protocol):
-    """What is closed to make room."""
+    """A connection that can be closed to make room."""
 
     @property
     def is_flushed(self) -> bool:
-        """Whether the system has taken all of its last answer."""
+        """Whether the kernel has accepted all bytes of its last answer."""
 
     def drop(self) -> None:
-        """Close at once."""
+        """Closes it at once."""
 
 
 class Connections:
-    """Of one server."""
+    """The connections of one server."""
 
     def __init__(self, limits: ConnectionLimits) -> None:
         self._limits = limits
         self._owners: dict[Connection, str] = {}
         self._counts: defaultdict[str, int] = defaultdict(int)
-        # By address; the oldest first.
+        # Idle connections by address, the oldest first.
         self._idle: dict[str, dict[Connection, None]] = {}
         self._reserve: dict[Connection, None] = {}
         self._shortages = RateLimitedLog("antiphon.http", "connections closed or refused at the limit")
 
-    def enter(self, connection: Connection, host: str) -> ConnectionKind:
-        """A new, idle connection from `host`."""
+    def add_connection(self, connection: Connection, host: str) -> ConnectionKind:
+        """Adds a new, idle connection from `host`."""
         address = _address(host)
         if not self._make_room(address):
             self._shortages.warn("too_many_connections")
@@ -60,9 +59,9 @@ class Connections:
         self._idle.setdefault(address, {})[connection] = None
         return ConnectionKind.ORDINARY
 
-    def leave(self, connection: Connection) -> None:
-        """It is closed. May be called more than once."""
-        self.got_busy(connection)
+    def remove_connection(self, connection: Connection) -> None:
+        """Removes a closed connection. May be called more than once."""
+        self.mark_busy(connection)
         self._reserve.pop(connection, None)
         address = self._owners.pop(connection, None)
         if address is None:
@@ -71,14 +70,14 @@ class Connections:
         if not self._counts[address]:
             del self._counts[address], self._idle[address]
 
-    def got_busy(self, connection: Connection) -> None:
-        """It has a request to answer."""
+    def mark_busy(self, connection: Connection) -> None:
+        """It has a request to answer, so it is not closed to make room."""
         address = self._owners.get(connection)
         if address is not None:
             self._idle[address].pop(connection, None)
 
-    def fell_idle(self, connection: Connection) -> None:
-        """It waits for a request."""
+    def mark_idle(self, connection: Connection) -> None:
+        """It waits for a request, so it may be closed to make room."""
         address = self._owners.get(connection)
         if address is not None:
             self._idle[address][connection] = None
@@ -100,19 +99,19 @@ class Connections:
         return True
 
     def _enter_reserve(self, connection: Connection) -> ConnectionKind:
-        # A probe is answered at once: what is still here is no probe, or its client does not read.
+        # Probes are answered at once. A connection that is still here sent no probe, or does not read.
         if len(self._reserve) >= self._limits.reserve:
             self._drop(next(iter(self._reserve)))
         self._reserve[connection] = None
         return ConnectionKind.PROBES
 
     def _drop(self, connection: Connection) -> None:
-        self.leave(connection)
+        self.remove_connection(connection)
         connection.drop()
 
 
 def _address(host: str) -> str:
-    """An IPv6 address stands for its network."""
+    """The address that connections are counted by: for IPv6 its network."""
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:

@@ -1,7 +1,6 @@
-"""The process's file descriptors: as many as the system allows, and how many of them connections may take.
+"""File descriptors of the process: how many it may open, and how many of them connections may use.
 
-In: the system's limit and the settings. Out: `ConnectionLimits`, or a `StartupError` if there are too few.
-Half of the descriptors stay for everything else: engines, media decoders, encoders, fetches.
+Half of them are kept for everything else: engines, media decoders, encoders, fetches.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from dataclasses import dataclass
 from antiphon_server.config.settings import Limits
 from antiphon_server.exits import ExitCode, StartupError
 
-# More are of no use, and some programs close every possible descriptor one by one.
+# More are not needed, and some programs close every possible descriptor one by one.
 _MOST = 65_536
 _LEAST = 128
 _DEFAULT_CONNECTIONS = 8_192
@@ -20,7 +19,7 @@ _DEFAULT_CONNECTIONS = 8_192
 
 @dataclass(frozen=True, slots=True)
 class ConnectionLimits:
-    """Open connections: in all, of one address, and beyond them those that may ask for probes alone."""
+    """Maximum open connections: in total, per address, and additional ones for probes."""
 
     total: int
     per_address: int
@@ -28,7 +27,7 @@ class ConnectionLimits:
 
 
 def raise_limit() -> None:
-    """Up to what the system allows this process, and its children."""
+    """Raises the soft limit of this process and its children to the hard limit, at most 65,536."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = min(_MOST, _count(hard))
     if _count(soft) < wanted:
@@ -36,12 +35,15 @@ def raise_limit() -> None:
 
 
 def descriptor_limit() -> int:
-    """How many this process may have open."""
+    """How many descriptors this process may have open."""
     return min(_MOST, _count(resource.getrlimit(resource.RLIMIT_NOFILE)[0]))
 
 
 def connection_limits(limits: Limits, descriptors: int) -> ConnectionLimits:
-    """What the settings say, or else what the descriptors allow; one address gets at most half by default."""
+    """The limits from the settings, or from the descriptors; by default half of the total per address.
+
+    Raises StartupError if there are too few descriptors.
+    """
     if descriptors < _LEAST:
         raise StartupError(
             ExitCode.BAD_CONFIG,

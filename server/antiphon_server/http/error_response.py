@@ -1,7 +1,6 @@
-"""Every failure in OpenAI's envelope: the one place where exceptions become what a client reads.
+"""Translation of exceptions to OpenAI's error envelope, with its status and headers.
 
-In: any exception. Out: an `ApiError`, its headers and body; a stream ends with `error_of(exc).body()`.
-Nothing of an exception that is not meant for clients gets out: no path, no repr, no library's message.
+Clients see no path, no repr and no message of a library.
 """
 
 from __future__ import annotations
@@ -31,25 +30,25 @@ from antiphon_server.errors import (
     is_out_of_descriptors,
 )
 
-_OUR_SIDE = "something went wrong on our side; the server's log has it under this request's id"
+_OUR_SIDE = "internal server error; the server's log has the details under this request's id"
 _DEAD_RETRY_S = 10.0
 _BUSY_RETRY_S = 2.0
 
 
 def error_of(exc: BaseException) -> ApiError:
-    """What a client may know of `exc`. An `ApiError` is itself; what is not known is our fault."""
+    """The error that a client sees for `exc`. An unknown exception becomes an opaque 500."""
     match exc:
         case ApiError():
             return exc
         case EngineError():
             return _of_engine(exc)
         case RequestValidationError():
-            # No route lets FastAPI read its fields: `protocol/problems.py` says which one is wrong.
+            # FastAPI reads no fields here: `openai_api/validation_errors` names the invalid field.
             return BadRequest("the request is not valid")
         case HTTPException():
             return _of_http(exc)
         case _ if is_out_of_descriptors(exc):
-            message = "the server has no file descriptor free for this"
+            message = "the server has no free file descriptor"
             return Unavailable(message, code="no_descriptor", retry_after_s=_BUSY_RETRY_S)
         case _:
             return InternalError(_OUR_SIDE)
@@ -71,7 +70,7 @@ def _of_engine(exc: EngineError) -> ApiError:
 
 
 def headers_of(error: ApiError) -> dict[str, str]:
-    """Headers that tell a client whether and when to try again (openai's SDKs read all three)."""
+    """Headers that say whether and when to retry. OpenAI's SDKs read all three."""
     headers = {"x-should-retry": "true" if error.status in (408, 429, 503) else "false", **error.headers}
     if error.retry_after_s is not None:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
@@ -88,9 +87,9 @@ def body_of(error: ApiError) -> bytes:
 def _of_http(exc: HTTPException) -> ApiError:
     match exc.status_code:
         case 404:
-            return NotFound("there is nothing at this path")
+            return NotFound("no route matches this path")
         case 405:
-            return MethodNotAllowed("this path takes other methods; the Allow header names them")
+            return MethodNotAllowed("this path does not support this method; see the Allow header")
         case status if status < 500:
             return BadRequest("the request cannot be read")
         case _:

@@ -1,7 +1,6 @@
-"""The bytes of one HTTP message that are not its body: head, chunk sizes, chunk extensions, trailers.
+"""Counter of the bytes of an HTTP message that are not its body: head, chunk sizes and extensions, trailers.
 
-In: the sizes of the pieces that arrive and of the body within them. Out: an `ApiError` past a limit.
-The parser keeps an unfinished line in memory without reporting it, so the pieces themselves are counted.
+The parser stores an unfinished line without reporting it, so the arriving pieces themselves are counted.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from antiphon_server.errors import BadRequest, HeadersTooLarge
 
 
 class Framing:
-    """Of one connection. A head may have `limit_bytes`; a body's framing as much, and one per body byte."""
+    """One connection's. Limits: `limit_bytes` for a head, and for framing that plus one per body byte."""
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
@@ -20,30 +19,30 @@ class Framing:
         self._trailer_bytes = 0
         self.in_body = False
 
-    def piece(self, size_bytes: int) -> None:
-        """A piece has arrived and is about to be parsed."""
+    def count_piece(self, size_bytes: int) -> None:
+        """A piece has arrived, and is parsed next."""
         self._piece_bytes = size_bytes
 
-    def body(self, size_bytes: int) -> None:
+    def count_body(self, size_bytes: int) -> None:
         """`size_bytes` of the piece are body."""
         self._body_bytes += size_bytes
         self._piece_bytes = max(0, self._piece_bytes - size_bytes)
 
-    def trailer(self, size_bytes: int) -> None:
+    def count_trailer(self, size_bytes: int) -> None:
         """A trailer field. Raises `HeadersTooLarge`."""
         self._trailer_bytes += size_bytes
         if self._trailer_bytes > self._limit_bytes:
             raise HeadersTooLarge("the trailers after the body are too large", code="trailers_too_large")
 
-    def head_ended(self) -> None:
+    def start_body(self) -> None:
         self._restart()
         self.in_body = True
 
-    def message_ended(self) -> None:
+    def end_message(self) -> None:
         self._restart()
         self.in_body = False
 
-    def check(self) -> None:
+    def check_limit(self) -> None:
         """The piece has been parsed. Raises `ApiError` if the open part of the message is too large."""
         self._bytes += self._piece_bytes
         # In a head there are no body bytes.
@@ -58,5 +57,5 @@ class Framing:
         )
 
     def _restart(self) -> None:
-        # Where in the piece the next part begins is not known: this piece counts for neither.
+        # It is unknown where in the piece the next part begins, so this piece counts for neither.
         self._piece_bytes = self._bytes = self._body_bytes = self._trailer_bytes = 0

@@ -1,7 +1,6 @@
-"""The server's life: loading, serving, draining, failed; and what each means for its clients.
+"""Stages of the server's life (loading, serving, draining, closed, failed) and the tasks that change them.
 
-In: the engine's status, the clock. Out: why the server is not ready, and when it may stop.
-It never waits without an end: draining, and the last words of a dead engine's streams, have their deadlines.
+Every wait has a deadline: draining, and the last events of streams whose engine has died.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from antiphon_server.observability.metrics import ServerMetrics
 Stage = Literal["loading", "serving", "draining", "closed", "failed"]
 
 _WATCH_EVERY_S = 0.25
-_LAST_WORDS_S = 2.0
+_LAST_EVENTS_S = 2.0
 _LAG_EVERY_S = 0.25
 _RETRY_S = 10.0
 
@@ -29,14 +28,14 @@ _log = logging.getLogger("antiphon.lifecycle")
 
 
 class Lifecycle:
-    """Where the server is in its life. Everybody asks, only `serve` and the watch change it."""
+    """The server's stage. Only `serve` and `watch_engine` change it."""
 
     def __init__(self, stage: Stage = "serving") -> None:
         self.stage = stage
         self._dead: tuple[str, ...] = ()
 
     def closed_because(self) -> list[str]:
-        """Why the whole server takes no traffic now; empty when it does."""
+        """Why the server accepts no traffic now; empty if it does."""
         match self.stage:
             case "loading":
                 return ["the model is loading"]
@@ -48,7 +47,7 @@ class Lifecycle:
                 return []
 
     def refusal(self) -> ApiError | None:
-        """Why new work is refused, or None. A draining server takes work until its grace is over."""
+        """Why new work is refused, or None. A draining server accepts work until its grace period ends."""
         match self.stage:
             case "loading":
                 return Unavailable("the model is loading", code="loading", retry_after_s=_RETRY_S)
@@ -68,17 +67,20 @@ class Lifecycle:
 
 
 async def watch_engine(engine: OmniEngine, life: Lifecycle, admission: AdmissionController) -> None:
-    """Return once a stage has been given up and its streams have had a moment to tell their clients."""
-    # The engine has no event to wait for: a stage may die without a word.
+    """Returns when a stage has been given up and its streams have had time to send their errors."""
+    # The engine has no event for this: a stage may die without a message.
     while not (dead := engine.status().given_up):  # noqa: ASYNC110
         await asyncio.sleep(_WATCH_EVERY_S)
     life.fail(dead)
     _log.error("engine stopped", extra={"fields": {"stages": ",".join(dead), "turns": admission.requests}})
-    await _until_empty(admission, _LAST_WORDS_S)
+    await _until_empty(admission, _LAST_EVENTS_S)
 
 
 async def drain(life: Lifecycle, admission: AdmissionController, timeouts: Timeouts) -> bool:
-    """Not ready at once; after the grace no new turns; wait for the running ones. False if some were left."""
+    """Reports not ready, refuses new requests after the grace period, and waits for the running ones.
+
+    Returns False if some were still running at the deadline.
+    """
     life.stage = "draining"
     _log.info("draining", extra={"fields": {"turns": admission.requests}})
     await asyncio.sleep(timeouts.drain_grace_s)
@@ -87,7 +89,7 @@ async def drain(life: Lifecycle, admission: AdmissionController, timeouts: Timeo
 
 
 async def probe_loop_lag(metrics: ServerMetrics, clock: Callable[[], float] = time.monotonic) -> None:
-    """Measure, for ever, how late the event loop runs a timer, and count its tasks."""
+    """Measures repeatedly how late the event loop runs a timer, and counts its tasks."""
     while True:
         due = clock() + _LAG_EVERY_S
         await asyncio.sleep(_LAG_EVERY_S)

@@ -1,7 +1,6 @@
-"""Who a request comes from and whether it may come in: ids, keys, readiness. Pure ASGI, no body is read here.
+"""Middleware on a request's head: ids, access log, API keys, readiness, unexpected errors. Pure ASGI.
 
-In: the scope alone. Out: the request goes on, or the error envelope comes back.
-A decision is made on `scope["path"]`, never on a URL rebuilt from headers; what is not public needs a key.
+Decisions use `scope["path"]`, never a URL rebuilt from headers. Paths that are not public need a key.
 """
 
 from __future__ import annotations
@@ -36,11 +35,11 @@ _SECURITY_HEADERS = ((b"x-content-type-options", b"nosniff"),)
 
 
 class ClientStalled(OSError):
-    """The client reads nothing any more: for the application a disconnect, in ASGI an OSError."""
+    """The client does not read its response. ASGI expects an OSError, as for a disconnect."""
 
 
 class RequestIds:
-    """Outermost: gives each request an id (`x-request-id`), logs one line, counts the outcome."""
+    """Outermost: gives each request an id (`x-request-id`), logs one line and counts the outcome."""
 
     def __init__(
         self,
@@ -94,7 +93,7 @@ class RequestIds:
 
 
 class _Response:
-    """What was sent: adds our headers on the way and remembers the status."""
+    """Sends the response with our headers, and records its status and size."""
 
     def __init__(self, send: Send, identity: str, stalled_client_s: float) -> None:
         self._send = send
@@ -135,8 +134,8 @@ class _Response:
         return "ok" if self.complete else "aborted"
 
 
-class Probes:
-    """At the limit of connections further ones may still ask for `PUBLIC_PATHS`; the rest is refused."""
+class ProbeReserve:
+    """Refuses all but `PUBLIC_PATHS` on connections in the reserve."""
 
     def __init__(self, app: ASGIApp, root_path: str = "") -> None:
         self._app = app
@@ -154,7 +153,7 @@ class Probes:
 
 
 class ApiKeys:
-    """Default deny: without a valid key only `PUBLIC_PATHS` answer. No keys configured means open to all."""
+    """Requires a valid key for all but `PUBLIC_PATHS`. Without configured keys every request passes."""
 
     def __init__(self, app: ASGIApp, keys: Iterable[SecretStr], root_path: str = "") -> None:
         self._app = app
@@ -179,15 +178,15 @@ class ApiKeys:
             )
         scheme, _, key = given[0].partition(b" ")
         digest = _digest(key.strip())
-        # Every key is compared, so that the time says nothing about which one came close.
+        # Every key is compared, so that the time reveals nothing about which one is close.
         known = sum(hmac.compare_digest(digest, known) for known in self._digests)
         if len(given) == 1 and scheme.lower() == b"bearer" and known:
             return None
-        return Unauthorized("this API key is not known here")
+        return Unauthorized("this API key is not valid")
 
 
-class Gate:
-    """Refuses new work while `closed` gives a reason. Probes, metrics and documentation go on."""
+class ReadinessGate:
+    """Refuses new work while `closed` returns a reason. Probes, metrics and documentation stay available."""
 
     def __init__(self, app: ASGIApp, closed: Callable[[], ApiError | None], root_path: str = "") -> None:
         self._app = app
@@ -203,8 +202,8 @@ class Gate:
             await refuse(scope, receive, send, error)
 
 
-class Faults:
-    """Innermost: what no handler knew becomes an opaque 500, and a log entry under the request's id."""
+class UnexpectedErrors:
+    """Innermost: an unhandled exception becomes an opaque 500 and a log entry with the request's id."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

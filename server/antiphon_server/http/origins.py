@@ -1,8 +1,7 @@
-"""Which host names the server answers under and which web pages may use it. Pure ASGI, on the head alone.
+"""Check of the Host and Origin headers, and CORS headers for allowed origins. Pure ASGI, on the head alone.
 
-In: the Host and Origin headers. Out: 403, or the request goes on, with CORS headers for named origins.
-A server without a key trusts every program that can connect. Any page that its owner's browser opens can make
-the browser connect: directly, or by a DNS name that the page's owner points at this machine.
+A server without a key trusts every program that can connect. A web page can make a browser connect directly,
+or by a DNS name that its owner points to this machine, so both headers are checked then.
 """
 
 from __future__ import annotations
@@ -36,8 +35,8 @@ _PORT = re.compile(r":[0-9]*$")
 _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
-class Origins:
-    """With keys a page can do no more than its user, who types the key: then only CORS is left to do."""
+class OriginCheck:
+    """With API keys only CORS headers are added: a page needs the key, which its user types."""
 
     def __init__(self, app: ASGIApp, server: ServerSettings) -> None:
         self._app = app
@@ -76,7 +75,7 @@ class Origins:
         for origin in origins:
             if not (self._names(origin) or any(_is_same(origin, host) for host in hosts)):
                 return Forbidden(
-                    "this server has no API key and takes no requests from other sites' pages",
+                    "this server has no API key and accepts no requests from pages of other sites",
                     code="origin_not_allowed",
                     hint="start the server with --allowed-origins and the page's origin, or with an API key",
                 )

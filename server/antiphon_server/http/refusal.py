@@ -1,7 +1,7 @@
-"""Answering a request without running it: the error envelope, sent by pure ASGI.
+"""Error responses without running the application, in pure ASGI.
 
-In: an `ApiError`. Out: the response; the rest of the body is then read and dropped for a moment, so that
-the client gets to read its answer before the connection closes. It never reads without a bound.
+The rest of the body is then read and dropped for a bounded time, so that the client can read its answer
+before the connection closes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _POLICY_VIOLATION = 1008
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, error: ApiError) -> None:
-    """Answer with `error`, on HTTP or, before it is accepted, on a WebSocket."""
+    """Answers with `error`, on HTTP or on a WebSocket that is not accepted yet."""
     if scope["type"] == "websocket":
         await _refuse_websocket(scope, receive, send, error)
         return

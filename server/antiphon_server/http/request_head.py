@@ -1,7 +1,7 @@
-"""What a request's head must be before any application sees it, beyond what the HTTP parser checks.
+"""Check of a request's head beyond the HTTP parser's own checks.
 
-In: version, method, target and header fields. Out: nothing, or `BadRequest`.
-A head that a proxy could read differently is refused: two hosts, a target on another host, foreign codings.
+A head that a proxy could interpret differently is refused: two hosts, a target on another host, or an
+unknown transfer coding.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _DEFAULT_PORTS = {b"http": 80, b"https": 443}
 
 
 def check_head(version: str, method: bytes, target: bytes, headers: Headers) -> None:
-    """Raises `BadRequest`."""
+    """Raises `BadRequest` if the head is ambiguous or not supported."""
     if version not in ("1.0", "1.1"):
-        raise BadRequest("this version of HTTP is not served; use HTTP/1.1", code="invalid_http")
+        raise BadRequest("this version of HTTP is not supported; use HTTP/1.1", code="invalid_http")
     if method == b"CONNECT":
-        raise BadRequest("this server is no proxy", code="invalid_http")
+        raise BadRequest("this server is not a proxy", code="invalid_http")
     host = _only_host(version, headers)
     if not target.startswith(b"/"):
         _check_absolute(target, host)
@@ -45,7 +45,7 @@ def _only_host(version: str, headers: Headers) -> bytes:
 
 
 def _check_absolute(target: bytes, host: bytes) -> None:
-    """`GET http://host/path`: proxies obey the target and applications the header, so they must agree."""
+    """`GET http://host/path`: proxies use the target and applications use the header, so they must agree."""
     try:
         url = httptools.parse_url(target)
     except httptools.HttpParserInvalidURLError:
@@ -65,6 +65,6 @@ def _check_transfer_coding(version: str, headers: Headers) -> None:
     codings = [value.strip().lower() for name, value in headers if name == b"transfer-encoding"]
     if codings and (version == "1.0" or codings != [b"chunked"]):
         raise BadRequest(
-            "the only transfer coding that is read is 'chunked', in HTTP/1.1",
+            "the only supported transfer coding is 'chunked', in HTTP/1.1",
             code="transfer_coding_unsupported",
         )

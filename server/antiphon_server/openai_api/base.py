@@ -1,6 +1,6 @@
-"""What all request types share: the base model and the bounded scalar types.
+"""Base model and bounded scalar types of all requests.
 
-A null stands for "not given", as OpenAI's clients send it. Unknown fields are refused (see `problems.py`).
+A null means "not given", as OpenAI's clients send it. Unknown fields are refused (see `validation_errors`).
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ Flag = Annotated[bool, Field(strict=True)]
 
 
 class ApiModel(BaseModel):
-    """Base of every request type. `harmless` names fields that are taken and change nothing."""
+    """Base of every request type. `ignored`: names of fields that are accepted and change nothing."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-    harmless: ClassVar[frozenset[str]] = frozenset()
+    ignored: ClassVar[frozenset[str]] = frozenset()
 
     @model_validator(mode="before")
     @classmethod
     def _drop_absent(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        return {k: v for k, v in data.items() if v is not None and k not in cls.harmless}
+        return {k: v for k, v in data.items() if v is not None and k not in cls.ignored}

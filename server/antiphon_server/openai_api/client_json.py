@@ -1,7 +1,6 @@
-"""JSON inside a client's string (the arguments of a tool call), held to the limits of the body's own JSON.
+"""JSON within a client's string (the arguments of a tool call), with the same limits as the body's JSON.
 
-In: text. Out: its value, None if it is not JSON, or `BadRequest` naming the field. All strings of one request
-share one allowance of values, so that many small ones cost no more than one large one.
+All strings of one request share one limit of values, so many small ones cost no more than one large one.
 """
 
 from __future__ import annotations
@@ -14,21 +13,24 @@ from pydantic_core import from_json
 from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api.json_shape import JsonShape
 
-BAD_UNICODE = "it has a \\u escape that is half of a surrogate pair, which no text can hold"
+BAD_UNICODE = "it has a \\u escape that is half of a surrogate pair, which is not valid Unicode"
 
 
 class ClientJson:
-    """`depth` and `nodes`: what `JsonShape` allows the body."""
+    """One request's. `depth` and `nodes`: the limits of its body."""
 
     def __init__(self, depth: int, nodes: int) -> None:
         self._depth = depth
         self._nodes = nodes
 
-    def read(self, text: str, param: str) -> Any:
-        """The value. Raises BadRequest if it is nested too deep, has too many values or is no Unicode."""
+    def parse(self, text: str, param: str) -> Any:
+        """The value, or None if `text` is not JSON.
+
+        Raises BadRequest, naming `param`, if it is nested too deep, has too many values or is not Unicode.
+        """
         shape = JsonShape(self._depth, self._nodes)
         try:
-            shape.feed(text.encode())
+            shape.count_piece(text.encode())
         except BadRequest as error:
             raise BadRequest(error.message, param=param, code=error.code) from None
         self._nodes -= shape.nodes
@@ -47,7 +49,7 @@ def is_surrogate(error: ValueError) -> bool:
 
 
 def _is_json(text: str) -> bool:
-    """Whether Python's parser takes it, which also takes lone surrogates. `text` is not nested deep."""
+    """Whether Python's parser, which accepts lone surrogates, accepts it. `text` is not nested deep."""
     try:
         json.loads(text, parse_constant=_refuse, parse_int=float)
     except ValueError:

@@ -1,6 +1,5 @@
-"""How deep and how large a JSON body is, counted while it arrives and before anybody parses it.
+"""Counter of the depth and the values of a JSON body while it arrives, before it is parsed.
 
-In: the body's bytes in any pieces. Out: nothing, or `BadRequest` as soon as a limit is passed.
 It does not validate: a body that is not JSON passes here and fails in the parser.
 """
 
@@ -15,7 +14,7 @@ _REST_OF_STRING = re.compile(rb'[^"\\]*+(?:\\.[^"\\]*+)*+', re.DOTALL)
 
 
 class JsonShape:
-    """Counts nesting and nodes; strings (base64 media) are skipped at the speed of a regular expression."""
+    """Counts nesting and values. A regular expression skips strings, which may be base64 media."""
 
     def __init__(self, depth: int, nodes: int) -> None:
         self._depth_limit = depth
@@ -30,7 +29,8 @@ class JsonShape:
         """Values counted so far."""
         return self._nodes
 
-    def feed(self, piece: bytes) -> None:
+    def count_piece(self, piece: bytes) -> None:
+        """The next piece of the body, cut anywhere. Raises BadRequest when a limit is exceeded."""
         at = 0
         if self._escaped and piece:
             self._escaped, at = False, 1
@@ -41,7 +41,7 @@ class JsonShape:
         match = _REST_OF_STRING.match(piece, at)
         end = match.end() if match else at
         if end < len(piece):
-            # Either the closing quote, or a backslash whose partner is in the next piece.
+            # Either the closing quote, or a backslash whose escaped character is in the next piece.
             self._in_string = self._escaped = piece[end] == ord("\\")
         return end + 1
 

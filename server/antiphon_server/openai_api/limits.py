@@ -1,4 +1,4 @@
-"""The bounds of every field of a chat request. What an operator can set of them is `ChatPolicy`."""
+"""Fixed bounds of the fields of a chat request. Those that an operator can set are in `ChatPolicy`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ MAX_TOOLS = 128
 MAX_TOOL_CALLS = 128
 MAX_TOOLS_JSON_CHARS = 256_000
 MAX_SCHEMA_JSON_CHARS = 16_000
-# Of all schemas that one answer is held to. OpenAI takes 5,000 properties and 1,000 values of enums.
+# Over all schemas of one answer. OpenAI accepts 5,000 properties and 1,000 enum values.
 MAX_SCHEMA_PROPERTIES = 2_000
-# Schemas within them, definitions too. To look through these holds the event loop for about 30 ms.
+# Schemas within them, including definitions. Checking this many blocks the event loop for about 30 ms.
 MAX_SCHEMA_PLACES = 5_000
 MAX_SCHEMA_VALUES = 2_000
 MAX_SCHEMA_BRANCHES = 1_000

@@ -1,6 +1,6 @@
 """Messages and their parts, as clients of OpenAI, vLLM and DashScope write them.
 
-In: JSON. Out: frozen types with every string and list bounded. Nothing is fetched, decoded or rendered here.
+Every string and list is bounded. Nothing is fetched, decoded or rendered here.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ FrameCount = Annotated[int, Field(ge=1, le=MAX_VIDEO_FRAMES, strict=True)]
 
 
 class TextPart(ApiModel):
-    harmless = frozenset({"cache_control", "annotations"})
+    ignored = frozenset({"cache_control", "annotations"})
     type: Literal["text"]
     text: Text
 
@@ -29,17 +29,17 @@ class RefusalPart(ApiModel):
 
 
 def _located(given: Any) -> Any:
-    """`"image_url": "…"`, as several clients write it and vLLM takes it, stands for `{"url": "…"}`."""
+    """Accepts `"image_url": "…"`, as vLLM does, as short for `{"url": "…"}`."""
     return {"url": given} if isinstance(given, str) else given
 
 
 class ImageLocation(ApiModel):
-    harmless = frozenset({"detail"})
+    ignored = frozenset({"detail"})
     url: Location
 
 
 class ImagePart(ApiModel):
-    harmless = frozenset({"cache_control", "uuid"})
+    ignored = frozenset({"cache_control", "uuid"})
     type: Literal["image_url"]
     image_url: Annotated[ImageLocation, BeforeValidator(_located)]
     min_pixels: Pixels | None = None
@@ -47,14 +47,14 @@ class ImagePart(ApiModel):
 
 
 class InputAudio(ApiModel):
-    """`data`: bare base64 (OpenAI), or a data URL or URL (DashScope). `format` is taken and not trusted."""
+    """`data`: base64 (OpenAI), or a data URL or URL (DashScope). `format` is accepted and ignored."""
 
     data: Location
     format: Name | None = None
 
 
 class InputAudioPart(ApiModel):
-    harmless = frozenset({"cache_control", "uuid"})
+    ignored = frozenset({"cache_control", "uuid"})
     type: Literal["input_audio"]
     input_audio: InputAudio
 
@@ -64,15 +64,15 @@ class UrlLocation(ApiModel):
 
 
 class AudioUrlPart(ApiModel):
-    harmless = frozenset({"cache_control", "uuid"})
+    ignored = frozenset({"cache_control", "uuid"})
     type: Literal["audio_url"]
     audio_url: Annotated[UrlLocation, BeforeValidator(_located)]
 
 
 class _VideoOptions(ApiModel):
-    """DashScope's options of a video part; they can only lower the server's limits."""
+    """DashScope's options of a video part. They can lower the server's limits, never raise them."""
 
-    harmless = frozenset({"cache_control", "uuid"})
+    ignored = frozenset({"cache_control", "uuid"})
     fps: Fps | None = None
     min_pixels: Pixels | None = None
     max_pixels: Pixels | None = None
@@ -120,13 +120,13 @@ AssistantContent = Annotated[
 
 
 class SystemMessage(ApiModel):
-    harmless = frozenset({"name"})
+    ignored = frozenset({"name"})
     role: Literal["system", "developer"]
     content: TextContent
 
 
 class UserMessage(ApiModel):
-    harmless = frozenset({"name"})
+    ignored = frozenset({"name"})
     role: Literal["user"]
     content: UserContent
 
@@ -137,22 +137,22 @@ class CalledFunction(ApiModel):
 
 
 class ToolCall(ApiModel):
-    harmless = frozenset({"index"})
+    ignored = frozenset({"index"})
     id: Name
     type: Literal["function"] = "function"
     function: CalledFunction
 
 
 class SpokenAnswer(ApiModel):
-    """An earlier spoken answer: by `id`, or with its `transcript` where the client still has it."""
+    """An earlier spoken answer: by `id`, or with its `transcript` if the client still has it."""
 
-    harmless = frozenset({"data", "expires_at"})
+    ignored = frozenset({"data", "expires_at"})
     id: Name
     transcript: Text | None = None
 
 
 class AssistantMessage(ApiModel):
-    harmless = frozenset({"name", "refusal", "annotations", "reasoning", "reasoning_content"})
+    ignored = frozenset({"name", "refusal", "annotations", "reasoning", "reasoning_content"})
     role: Literal["assistant"]
     content: AssistantContent | None = None
     audio: SpokenAnswer | None = None
@@ -160,7 +160,7 @@ class AssistantMessage(ApiModel):
 
 
 class ToolMessage(ApiModel):
-    harmless = frozenset({"name"})
+    ignored = frozenset({"name"})
     role: Literal["tool"]
     tool_call_id: Name
     content: TextContent

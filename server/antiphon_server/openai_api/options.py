@@ -1,7 +1,4 @@
-"""The nested options of a chat request: speech, streaming, structure of the answer, tools.
-
-In: JSON. Out: frozen types with every string, list and number bounded.
-"""
+"""Nested options of a chat request: speech, streaming, response format, tools. Every field is bounded."""
 
 from __future__ import annotations
 
@@ -32,8 +29,9 @@ JsonSchemaObject = Annotated[dict[str, Any], AfterValidator(_check_schema_size)]
 
 
 class RepetitionOptions(ApiModel):
-    """vLLM's: cut an answer whose last `min_count` stretches of tokens are the same, each of a size from
-    `min_pattern_size` to `max_pattern_size`. Its `finish_reason` is "length". A greatest size of 0 cuts none.
+    """vLLM's: ends a text whose last `min_count` groups of tokens are equal, with `finish_reason` "length".
+
+    The group size is any from `min_pattern_size` to `max_pattern_size`; 0 switches the detection off.
     """
 
     max_pattern_size: Annotated[int, Field(ge=0, le=MAX_REPEATED_TOKENS, strict=True)]
@@ -52,9 +50,9 @@ class VoiceId(ApiModel):
 
 
 class VoiceReference(ApiModel):
-    """A voice to be cloned. `reference_audio`: base64, a data URL or a URL; `reference_text`: what it says.
+    """A voice to clone. `reference_audio`: base64, a data URL or a URL; `reference_text`: its transcript.
 
-    `ref_audio` and `ref_text`, as vLLM-Omni calls them, are understood too.
+    vLLM-Omni's names `ref_audio` and `ref_text` are accepted too.
     """
 
     reference_audio: Location = Field(validation_alias=AliasChoices("reference_audio", "ref_audio"))
@@ -78,16 +76,16 @@ VoiceChoice = Annotated[
 
 
 class AudioOptions(ApiModel):
-    """`voice`: one of the model's, one of OpenAI's names, or a recording; `format` of the answer's sound.
+    """`voice`: a voice of the model, one of OpenAI's names, or a recording. `format`: of the audio.
 
     Ours: `timestamp_granularities: ["word"]`, named as in OpenAI's transcriptions, adds `words` to the
-    answer's audio: the whole transcript, word by word, with the seconds of the sound at which each is said.
-    These are estimates, from the length of the words and from where the sound pauses, not the result of
-    listening: half of them are off by less than 0.1 s, nine in ten by less than 0.2 s in a whole answer and
-    0.5 s in a stream, as measured on antiphon-nano. No word begins before the voice has read it. In a stream,
-    words come in audio deltas of their own, right behind their sound.
-    `transcript_timing: "as_spoken"` sends the transcript of a stream with the sound that says it, by the same
-    estimate, instead of as soon as it is there.
+    answer's audio: each word of the transcript with the seconds at which it is spoken. The times are
+    estimated from the lengths of the words and the pauses of the speech; no speech recognition is involved.
+    Measured on antiphon-nano, half of them are off by less than 0.1 s, and nine in ten by less than 0.2 s in
+    a whole answer and 0.5 s in a stream. No word begins before the Talker has consumed it. In a stream, words
+    come in audio deltas of their own, after their audio.
+    `transcript_timing: "as_spoken"` sends the transcript of a stream in step with its audio, by the same
+    estimate, instead of as soon as it is generated.
     """
 
     voice: VoiceChoice | None = None
@@ -97,7 +95,7 @@ class AudioOptions(ApiModel):
 
 
 class StreamOptions(ApiModel):
-    harmless = frozenset({"include_obfuscation"})
+    ignored = frozenset({"include_obfuscation"})
     include_usage: Flag = False
     continuous_usage_stats: Flag = False
 
@@ -111,7 +109,7 @@ class JsonObjectFormat(ApiModel):
 
 
 class NamedSchema(ApiModel):
-    harmless = frozenset({"description", "strict"})
+    ignored = frozenset({"description", "strict"})
     name: Name
     schema_: JsonSchemaObject = Field(alias="schema")
 
@@ -125,14 +123,14 @@ ResponseFormat = Annotated[TextFormat | JsonObjectFormat | JsonSchemaFormat, Fie
 
 
 class Function(ApiModel):
-    harmless = frozenset({"strict"})
+    ignored = frozenset({"strict"})
     name: Name
     description: Annotated[Text, Field(max_length=MAX_TOOLS_JSON_CHARS)] | None = None
     parameters: JsonSchemaObject | None = None
 
 
 class Tool(ApiModel):
-    harmless = frozenset({"cache_control"})
+    ignored = frozenset({"cache_control"})
     type: Literal["function"]
     function: Function
 
@@ -157,6 +155,6 @@ ToolChoice = Annotated[
 
 
 class ProcessorOptions(ApiModel):
-    """`mm_processor_kwargs` of vLLM's clients: only what a client may decide."""
+    """vLLM's `mm_processor_kwargs`: only the fields that a client may set."""
 
     use_audio_in_video: Flag | None = None

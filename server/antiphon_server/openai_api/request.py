@@ -1,7 +1,6 @@
-"""`POST /v1/chat/completions`: the request.
+"""The request body of `POST /v1/chat/completions`.
 
-In: the body's bytes. Out: a frozen `ChatRequest`, or `BadRequest` naming the field. A field that would change
-the answer and cannot be honoured is refused; OpenAI's bookkeeping fields are taken and change nothing.
+Unsupported fields that would change the answer are refused. OpenAI's bookkeeping fields are ignored.
 """
 
 from __future__ import annotations
@@ -40,14 +39,14 @@ TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,7}$")]
 
 
 class ChatRequest(ApiModel):
-    """The fields of OpenAI's request that are honoured, and vLLM's and DashScope's on top of them.
+    """The supported fields of OpenAI's request, and some of vLLM's and DashScope's.
 
     Ours: `speech_optional` allows an answer in text alone if no speech stream is free when the request could
-    start; `talker_...` are for speech what the others are for text, named as in `generate` of transformers.
-    `talker_max_frames`, of 80 ms each, is its `talker_max_new_tokens`.
+    start. The fields `talker_...` are the sampling parameters of speech, named as in `generate` of
+    transformers; `talker_max_frames`, of 80 ms each, is its `talker_max_new_tokens`.
     """
 
-    harmless = frozenset(
+    ignored = frozenset(
         {
             "user",
             "store",
@@ -106,14 +105,14 @@ class ChatRequest(ApiModel):
 
     @property
     def hears_video(self) -> bool:
-        """Whether the sound of videos is heard, where a part does not say: on, unless it is switched off."""
+        """Whether the audio of videos is used if a part does not set it. The default is True."""
         kwargs = self.mm_processor_kwargs
         asked = self.use_audio_in_video if kwargs is None else kwargs.use_audio_in_video
         return True if asked is None else asked
 
 
 def parse_chat_request(body: bytes) -> ChatRequest:
-    """Raises BadRequest, whose `param` names the field in the client's own JSON."""
+    """Raises BadRequest, whose `param` is the path of the field in the client's JSON."""
     try:
         data = from_json(body, allow_inf_nan=False)
     except ValueError as error:
@@ -127,7 +126,7 @@ def parse_chat_request(body: bytes) -> ChatRequest:
 
 
 def _not_json(error: ValueError) -> BadRequest:
-    # The parser says where, and quotes nothing.
+    # The parser's message has the position, and does not quote the body.
     where = re.search(r" at line \d+ column \d+$", str(error))
     place = where.group() if where else ""
     if is_surrogate(error):

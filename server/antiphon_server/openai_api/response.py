@@ -1,6 +1,6 @@
-"""`POST /v1/chat/completions`: the answer, whole (`Completion`) and in pieces (`Chunk`).
+"""The response bodies of `POST /v1/chat/completions`: `Completion`, and `Chunk` in a stream.
 
-Only what was set is written (`exclude_unset`): a null stands where OpenAI writes one, and nowhere else.
+Only fields that were set are written (`exclude_unset`): a null appears only if OpenAI writes one.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class CalledFunction(_Answer):
 
 
 class ToolCall(_Answer):
-    """`index` stands in the pieces of a stream only."""
+    """`index` is set in chunks only."""
 
     index: int = 0
     id: str
@@ -77,11 +77,11 @@ TimestampGranularity = Literal["word"]
 
 
 class Word(_Answer):
-    """A piece of the transcript, with the white space behind it, and when it is said.
+    """A word of the transcript, with the white space after it, and when it is spoken.
 
-    `start`, `end`: seconds of the answer's sound, estimated from the text and from where the sound pauses;
-    never before the voice has read the word, and never behind the sound's end. `index` counts the words from
-    0 and stands in the pieces of a stream only: OpenAI's clients join lists by it.
+    `start`, `end`: seconds of the answer's audio, estimated from the text and the pauses of the speech. They
+    are never before the Talker has consumed the word, and never after the end of the audio. `index` counts
+    the words from 0 and is set in chunks only: OpenAI's clients join lists by it.
     """
 
     index: int = 0
@@ -93,7 +93,7 @@ class Word(_Answer):
 class Audio(_Answer):
     """A whole spoken answer. `data`: base64 of the file. `expires_at`: Unix seconds.
 
-    `words` and their granularity stand here only where they were asked for.
+    `words` and their granularity are set only if the request asks for them.
     """
 
     id: str
@@ -129,9 +129,9 @@ class Completion(_Answer):
 
 
 class DeltaAudio(_Answer):
-    """A piece of speech: one of these fields in OpenAI's dialect.
+    """A piece of speech. In OpenAI's dialect one of these fields is set.
 
-    Where words are timed, the first piece says so, and `words` come behind the sound they stand for.
+    With word timestamps, the first piece has the granularity, and `words` follow their audio.
     """
 
     id: str | None = None
@@ -158,7 +158,7 @@ class ChunkChoice(_Answer):
 
 
 class Chunk(_Answer):
-    """`modality` is written in the union dialect only."""
+    """`modality` is set in the union dialect only."""
 
     id: str
     object: Literal["chat.completion.chunk"]

@@ -1,6 +1,5 @@
-"""Validation errors → OpenAI's 400: which field, what is wrong with it, what was probably meant.
+"""Translation of pydantic's errors to OpenAI's 400: the field, what is wrong, and what was probably meant.
 
-In: pydantic's errors and the JSON they are about. Out: one `BadRequest` for the first error.
 It never repeats a client's values, only names of fields.
 """
 
@@ -21,17 +20,17 @@ _HINTS = {
     "function_call": "Use `tool_choice`.",
     "messages[].function_call": "Use `tool_calls`.",
     "guided_json": "Use `response_format` with a JSON schema.",
-    "chat_template": "Chat templates are the server's; they are not taken from requests.",
-    "chat_template_kwargs": "Chat templates are the server's; they are not taken from requests.",
+    "chat_template": "Chat templates are the server's; requests cannot set them.",
+    "chat_template_kwargs": "Chat templates are the server's; requests cannot set them.",
 }
 _MAX_NAME = 64
 _INDEX = re.compile(r"\[\d+\]")
-# pydantic's errors about a value that should be an object name our classes.
+# These errors of pydantic name our classes.
 _OBJECT_ERRORS = frozenset({"model_type", "model_attributes_type", "dataclass_type", "dict_type"})
 
 
 def to_bad_request(error: ValidationError, data: dict[str, Any], model: type[BaseModel]) -> BadRequest:
-    """The first error as a client can use it; `param` such as `messages[0].content[1].image_url.url`."""
+    """The first error, with a `param` such as `messages[0].content[1].image_url.url`."""
     first = error.errors(include_url=False, include_input=False)[0]
     param = param_of(first["loc"], data)
     if first["type"] == "missing":
@@ -42,12 +41,12 @@ def to_bad_request(error: ValidationError, data: dict[str, Any], model: type[Bas
 
 
 def param_of(loc: Sequence[str | int], data: Any) -> str:
-    """The path of an error in the client's JSON: pydantic's own path without the names of union branches."""
+    """The path of an error in the client's JSON: pydantic's path without the names of union branches."""
     return _walk(loc, data)[0]
 
 
 def _walk(loc: Sequence[str | int], data: Any) -> tuple[str, Any]:
-    """The path, and the value there."""
+    """The path, and its value."""
     path, here = "", data
     for number, step in enumerate(loc):
         if isinstance(step, int) and isinstance(here, list) and step < len(here):
@@ -60,7 +59,7 @@ def _walk(loc: Sequence[str | int], data: Any) -> tuple[str, Any]:
 
 
 def _missing(loc: Sequence[str | int], data: dict[str, Any]) -> BadRequest:
-    """A required field that is not there, or is null."""
+    """The error for a required field that is missing or null."""
     (param, value), code = _walk(loc, data), "missing_required_parameter"
     if value is None:
         return BadRequest(f"Invalid value for '{param}': it must not be null.", param=param, code=code)

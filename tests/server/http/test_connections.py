@@ -61,9 +61,9 @@ def test_the_oldest_idle_connection_of_the_address_with_the_most_makes_room() ->
     all_of_them = Connections(ConnectionLimits(total=4, per_address=3, reserve=1))
     calm, *flood = Fake(), Fake(), Fake(), Fake()
     for one, host in zip((calm, *flood), "abbb", strict=True):
-        assert all_of_them.enter(one, host) is ConnectionKind.ORDINARY
-    all_of_them.got_busy(flood[0])
-    assert all_of_them.enter(Fake(), "c") is ConnectionKind.ORDINARY
+        assert all_of_them.add_connection(one, host) is ConnectionKind.ORDINARY
+    all_of_them.mark_busy(flood[0])
+    assert all_of_them.add_connection(Fake(), "c") is ConnectionKind.ORDINARY
     assert [one.dropped for one in (calm, *flood)] == [False, False, True, False]
 
 
@@ -71,23 +71,23 @@ def test_an_address_at_its_limit_makes_room_itself() -> None:
     all_of_them = Connections(ConnectionLimits(total=9, per_address=2, reserve=1))
     other, first, second, third = Fake(), Fake(), Fake(), Fake()
     for one, host in ((other, "a"), (first, "b"), (second, "b")):
-        all_of_them.enter(one, host)
-    all_of_them.got_busy(first)
-    all_of_them.got_busy(second)
-    all_of_them.fell_idle(first)
-    assert all_of_them.enter(third, "b") is ConnectionKind.ORDINARY
+        all_of_them.add_connection(one, host)
+    all_of_them.mark_busy(first)
+    all_of_them.mark_busy(second)
+    all_of_them.mark_idle(first)
+    assert all_of_them.add_connection(third, "b") is ConnectionKind.ORDINARY
     assert (other.dropped, first.dropped, second.dropped) == (False, True, False)
 
 
 def test_while_all_are_busy_new_ones_get_the_reserve_and_push_out_the_oldest_of_it() -> None:
     all_of_them = Connections(ConnectionLimits(total=1, per_address=1, reserve=2))
     busy, *late = Fake(), Fake(), Fake(), Fake()
-    all_of_them.enter(busy, "a")
-    all_of_them.got_busy(busy)
-    assert [all_of_them.enter(one, "b") for one in late] == [ConnectionKind.PROBES] * 3
+    all_of_them.add_connection(busy, "a")
+    all_of_them.mark_busy(busy)
+    assert [all_of_them.add_connection(one, "b") for one in late] == [ConnectionKind.PROBES] * 3
     assert [one.dropped for one in (busy, *late)] == [False, True, False, False]
-    all_of_them.leave(busy)
-    assert all_of_them.enter(Fake(), "b") is ConnectionKind.ORDINARY
+    all_of_them.remove_connection(busy)
+    assert all_of_them.add_connection(Fake(), "b") is ConnectionKind.ORDINARY
 
 
 @pytest.mark.parametrize(
@@ -105,8 +105,8 @@ def test_while_all_are_busy_new_ones_get_the_reserve_and_push_out_the_oldest_of_
 def test_an_ipv6_network_counts_as_one_address(one: str, other: str, same: bool) -> None:
     all_of_them = Connections(ConnectionLimits(total=9, per_address=1, reserve=1))
     first, second = Fake(), Fake()
-    all_of_them.enter(first, one)
-    all_of_them.enter(second, other)
+    all_of_them.add_connection(first, one)
+    all_of_them.add_connection(second, other)
     assert first.dropped is same
 
 
@@ -121,7 +121,7 @@ def test_whatever_comes_and_goes_the_limits_hold_and_nothing_is_kept(story: list
         there = [one for one, _, _ in opened]
         if action == "enter":
             one, host = Fake(), "abc"[number % 3]
-            opened.append((one, host, all_of_them.enter(one, host)))
+            opened.append((one, host, all_of_them.add_connection(one, host)))
         elif there:
             one = there[number % len(there)]
             act[action](one)
@@ -132,7 +132,7 @@ def test_whatever_comes_and_goes_the_limits_hold_and_nothing_is_kept(story: list
         assert max(map(ordinary.count, ordinary), default=0) <= 3
         assert len(opened) - len(ordinary) <= 2
     for one, _, _ in opened:
-        all_of_them.leave(one)
+        all_of_them.remove_connection(one)
     for kept in (all_of_them._owners, all_of_them._counts, all_of_them._idle, all_of_them._reserve):
         assert not kept
 

@@ -13,7 +13,7 @@ from antiphon_server.config.sources import load
 from antiphon_server.exits import ExitCode, StartupError
 from antiphon_server.http.app import create_app
 from antiphon_server.http.lifecycle import Lifecycle
-from antiphon_server.http.origins import Origins
+from antiphon_server.http.origins import OriginCheck
 from antiphon_server.observability.metrics import ServerMetrics
 from antiphon_server.process.preflight import check_access
 from antiphon_server.process.uvicorn_server import loading_app
@@ -253,7 +253,7 @@ async def test_a_websocket_of_another_site_is_never_accepted() -> None:
     async def send(message: Any) -> None:
         sent.append(message)
 
-    layer = Origins(app, ServerSettings())
+    layer = OriginCheck(app, ServerSettings())
     headers = [(b"host", b"localhost"), (b"origin", b"http://evil.example")]
     await layer({"type": "websocket", "path": "/v1/realtime", "headers": headers}, receive, send)
     assert (reached, sent[0]["type"]) == ([], "websocket.close")
@@ -272,7 +272,7 @@ def test_origins_come_from_flags_variables_and_files(tmp_path: Path, monkeypatch
 
 
 def test_the_body_of_a_refusal_quotes_nothing_of_the_request() -> None:
-    layer = Origins(None, ServerSettings())  # type: ignore[arg-type]
+    layer = OriginCheck(None, ServerSettings())  # type: ignore[arg-type]
     headers = [(b"host", b"canary.example"), (b"origin", b"http://canary.example")]
     error = layer._check_keyless({"headers": headers})
     assert error is not None

@@ -125,7 +125,7 @@ def _read_assistant(message: AssistantMessage, param: str, transcript_of: Transc
 
 def _read_call(call: ToolCall, param: str, client_json: ClientJson) -> dict[str, Any]:
     """Arguments that are a JSON object become one, because templates print objects in their own way."""
-    arguments = client_json.read(call.function.arguments, f"{param}.function.arguments")
+    arguments = client_json.parse(call.function.arguments, f"{param}.function.arguments")
     function = {
         "name": call.function.name,
         "arguments": arguments if isinstance(arguments, dict) else call.function.arguments,

@@ -1,1 +1,4 @@
-"""HTTP routes: thin, one file a resource."""
+"""HTTP routes, one file per resource.
+
+In: requests whose body has passed its limits. Out: responses. Imports the rest of `http` and below.
+"""

@@ -23,7 +23,7 @@ from antiphon_server.openai_api.response import Completion
 
 router = APIRouter()
 
-# Larger bodies carry media, and take milliseconds to parse: too long for the event loop.
+# Larger bodies contain media and take milliseconds to parse, which would block the event loop.
 _SMALL_BODY_BYTES = 32_768
 _CLIENT_CLOSED_REQUEST = 499
 
@@ -51,7 +51,7 @@ async def create_chat_completion(request: Request) -> Response:
     if service.settings.logs.milestones:
         current.set(RequestTrace(request.state.arrived_s))
     try:
-        # Not `request.body()`, which would keep the bytes, media and all, for as long as the answer takes.
+        # `request.body()` would keep the bytes, with all media, for as long as the answer takes.
         body = b"".join([piece async for piece in request.stream()])
     except ClientDisconnect:
         return Response(status_code=_CLIENT_CLOSED_REQUEST)
@@ -72,9 +72,9 @@ async def create_chat_completion(request: Request) -> Response:
 
 
 def _salt_of(request: Request, service: Service) -> str | None:
-    """Keys do not share a prefix cache: how fast an answer comes would tell what others have asked."""
+    """A hash of the key. Keys do not share a prefix cache: response times would reveal others' prompts."""
     if not service.settings.server.api_keys:
         return None
-    # The key alone, as `ApiKeys` reads it: however the header is spelt, a key has one place in the queue.
+    # Only the key, as `ApiKeys` reads it: a key has one place in the queue for any spelling of the header.
     _, _, key = request.headers.get("authorization", "").partition(" ")
     return hashlib.sha256(key.strip().encode()).hexdigest()

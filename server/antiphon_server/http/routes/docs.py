@@ -1,7 +1,4 @@
-"""The API's documentation: the OpenAPI schema and one static page that renders it, without any other host.
-
-In: the application's routes. Out: `/openapi.json`, `/docs` and the page's own two files.
-"""
+"""The API documentation: `/openapi.json`, and a static page that renders it without any other host."""
 
 from __future__ import annotations
 
@@ -56,7 +53,7 @@ async def style() -> Response:
 
 
 def describe_errors(app: FastAPI) -> None:
-    """Let the schema say what really comes back: our envelope for every refusal, never FastAPI's 422."""
+    """Documents our error envelope for every error in the schema, in place of FastAPI's 422."""
 
     def schema() -> dict[str, Any]:
         if app.openapi_schema is None:
@@ -79,7 +76,7 @@ def _with_envelope(schema: dict[str, Any]) -> dict[str, Any]:
     schemas["ErrorBody"] = ErrorBody.model_json_schema(ref_template="#/components/schemas/{model}")
     schemas["ErrorBody"].pop("$defs", None)
     content = {"application/json": {"schema": {"$ref": "#/components/schemas/ErrorBody"}}}
-    refusals = {"4XX": "The request is refused", "5XX": "The server cannot serve it now"}
+    refusals = {"4XX": "The request is refused", "5XX": "The server cannot serve the request now"}
     for operations in schema["paths"].values():
         for operation in operations.values():
             responses = operation["responses"]

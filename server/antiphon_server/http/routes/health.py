@@ -1,8 +1,4 @@
-"""Probes and metrics: is the process there, should it get traffic, what has it done.
-
-In: the service and its lifecycle. Out: small answers that say nothing about clients.
-`/livez` and `/readyz` need no key.
-"""
+"""Probes and metrics: `/livez` and `/readyz` (no key needed), `/health`, `/version`, `/metrics`."""
 
 from __future__ import annotations
 
@@ -37,26 +33,26 @@ class Version(BaseModel):
 
 
 class Readiness(BaseModel):
-    """`works`: what can be asked for now. `reasons`: why the rest cannot; empty when all is well."""
+    """`works`: what can be requested now. `reasons`: why the rest cannot; empty if everything works."""
 
     ready: bool
     works: list[Modality]
     reasons: list[str]
 
 
-@router.get("/livez", summary="The process runs and its event loop turns")
+@router.get("/livez", summary="The process and its event loop run")
 async def livez() -> Alive:
     return Alive()
 
 
 @router.get(
     "/readyz",
-    summary="The server takes work: text, or what `need` names",
+    summary="The server accepts work: text, or what `need` names",
     response_model=Readiness,
     responses={503: {"model": Readiness}},
 )
 async def readyz(request: Request, need: Modality = "text") -> Response:
-    """While the Talker's engine is stuck or being restarted, text goes on and speech does not."""
+    """If the Talker is stuck or being restarted, text requests work and speech requests do not."""
     service: Service = request.app.state.service
     life: Lifecycle = request.app.state.lifecycle
     status = service.engine.status()
@@ -76,7 +72,7 @@ async def health(request: Request) -> Response:
     return Response(status_code=200 if service.engine.status().alive else 503)
 
 
-@router.get("/version", summary="Which version serves; where vLLM tells its own")
+@router.get("/version", summary="The version of this server, at the path of vLLM's")
 async def version() -> Version:
     return Version()
 

@@ -1,7 +1,4 @@
-"""Which model is served.
-
-In: the engine's card. Out: OpenAI's model list, with what an omni client wants to know beside it.
-"""
+"""The served model: OpenAI's model list, with fields for omni clients."""
 
 from __future__ import annotations
 
@@ -19,7 +16,7 @@ _SHOWN_CHARS = 64
 
 
 class Model(BaseModel):
-    """OpenAI's model object; from `root` on, what vLLM and we add."""
+    """OpenAI's model object. The fields from `root` on are vLLM's and ours."""
 
     id: str
     object: Literal["model"] = "model"
@@ -38,12 +35,12 @@ class ModelList(BaseModel):
 
 
 def served_name(service: Service) -> str:
-    """The id that clients use."""
+    """The model id that clients use."""
     return service.settings.engine.served_model_name or service.engine.card.name
 
 
 def require_model(service: Service, asked: str | None) -> None:
-    """Raise `NotFound`, naming what is there, unless `asked` is the served model or nothing."""
+    """Raises `NotFound`, with the served model's name, unless `asked` is that name or None."""
     name = served_name(service)
     if asked is None or asked == name:
         return
@@ -52,7 +49,7 @@ def require_model(service: Service, asked: str | None) -> None:
         f"the model '{shown}' is not served here; available models: {name}",
         param="model",
         code="model_not_found",
-        hint="ask for that model, or start the server with --served-model-name",
+        hint="request that model, or start the server with --served-model-name",
     )
 
 

@@ -1,7 +1,4 @@
-"""`GET /v1/audio/voices`: the voices that answers can be spoken in.
-
-In: the engine's card. Out: `{"voices": [{"id", "name", …}, …]}`, as Open WebUI and its like read it.
-"""
+"""`GET /v1/audio/voices`: the voices of the model, in the format that Open WebUI and similar clients read."""
 
 from __future__ import annotations
 
@@ -18,17 +15,17 @@ router = APIRouter(tags=["audio"])
 class Voice(BaseModel):
     """A voice of the served model."""
 
-    id: Annotated[str, Field(description="What `audio.voice` of a request names.")]
-    name: Annotated[str, Field(description="What a person may be shown.")]
-    language: Annotated[
-        str | None, Field(description="A BCP 47 tag; null where the checkpoint says nothing.")
+    id: Annotated[str, Field(description="The value for `audio.voice` of a request.")]
+    name: Annotated[str, Field(description="The name to show to a user.")]
+    language: Annotated[str | None, Field(description="A BCP 47 tag; null if the checkpoint names none.")]
+    licence: Annotated[
+        str | None, Field(description="The voice's licence; null if the checkpoint names none.")
     ]
-    licence: Annotated[str | None, Field(description="Under which the voice may be used; null as above.")]
-    default: Annotated[bool, Field(description="Spoken where a request names no voice.")]
+    default: Annotated[bool, Field(description="Whether it is used if a request names no voice.")]
 
 
 class VoiceList(BaseModel):
-    """All voices; none for a model that answers in text alone."""
+    """All voices; empty for a model that answers in text only."""
 
     object: Literal["list"] = "list"
     voices: list[Voice]

@@ -1,1 +1,1 @@
-"""The files of the documentation page, served by `routes/docs.py`."""
+"""The files of the documentation page, served by `routes/docs.py`. No code."""
