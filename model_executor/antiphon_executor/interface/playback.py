@@ -1,7 +1,7 @@
-"""Model of a client's player: how much generated audio it still has buffered, at least.
+"""Model of a client's player: how much audio it still has buffered, at least.
 
-The player itself is not visible. The model gives the furthest position that it can have reached, from the
-times at which audio was generated and from what the client's socket has consumed.
+The Talker's scheduler counts the audio that was generated, the packetizer what was sent, and the bench what
+arrived. The player itself is not visible; the model gives the furthest position that it can have reached.
 """
 
 from __future__ import annotations

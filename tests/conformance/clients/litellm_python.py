@@ -78,7 +78,7 @@ def fault(url: str) -> str:
     try:
         list(ask(url, "please fail", stream=True))
     except (litellm.exceptions.APIError, litellm.exceptions.MidStreamFallbackError) as error:
-        return "internal_error" if "something went wrong on our side" in str(error) else str(error)
+        return "internal_error" if "internal server error" in str(error) else str(error)
     return "nothing was raised"
 
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-# Tolerance for sums of packet lengths in floating point, far below the length of one sample.
-_ROUNDING_S = 1e-9
+from antiphon_executor.interface.playback import PlayHead
 
 
 class Playback(msgspec.Struct, frozen=True):
@@ -33,27 +32,18 @@ class Player:
         self._start_buffer_s = start_buffer_s
         self._received_s = 0.0
         self._packets = 0
-        self._buffer_empty_at_s: float | None = None
-        self._underruns = 0
-        self._underrun_s = 0.0
+        self._head = PlayHead()
         self._least_slack_s: float | None = None
 
     def add_packet(self, at_s: float, audio_s: float) -> None:
         """`audio_s` seconds of audio arrived at `at_s`, which is not before the previous packet."""
         self._received_s += audio_s
         self._packets += 1
-        if self._buffer_empty_at_s is None:
-            if self._received_s >= self._start_buffer_s:
-                self._buffer_empty_at_s = at_s + self._received_s
-            return
-        slack_s = self._buffer_empty_at_s - at_s
-        least_s = self._least_slack_s
-        self._least_slack_s = slack_s if least_s is None else min(slack_s, least_s)
-        if slack_s < -_ROUNDING_S:
-            self._underruns += 1
-            self._underrun_s -= slack_s
-            self._buffer_empty_at_s = at_s
-        self._buffer_empty_at_s += audio_s
+        slack_s, least_s = self._head.slack_s(at_s), self._least_slack_s
+        if slack_s is not None:
+            self._least_slack_s = slack_s if least_s is None else min(slack_s, least_s)
+        if slack_s is not None or self._received_s >= self._start_buffer_s:
+            self._head = self._head.generated(at_s, self._received_s)
 
     @property
     def received_s(self) -> float:
@@ -61,5 +51,9 @@ class Player:
 
     def to_playback(self) -> Playback:
         return Playback(
-            self._received_s, self._packets, self._underruns, self._underrun_s, self._least_slack_s
+            self._received_s,
+            self._packets,
+            self._head.underruns,
+            self._head.underrun_s,
+            self._least_slack_s,
         )
