@@ -1,4 +1,4 @@
-"""Words and samples: every character once, times that never go back, whatever comes in which order."""
+"""Alignment: every character once, and times that never decrease, for any order of events."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ LOUD = (np.sin(np.arange(FRAME) * 0.1) * 8_000).astype("<i2").tobytes()
 
 
 def text_of(*tokens: str) -> list[OmniEvent]:
-    """One delta a token; a token without text is one that only begins a character, or stands for none."""
+    """One delta per token; a token without text begins a character, or has none."""
     ends = accumulate(map(len, tokens))
     deltas = [TextDelta(0, token, 1, (), (end,)) for token, end in zip(tokens, ends, strict=True)]
     return [*deltas, TextDelta(0, "", 1), TextEnded(0, "stop")]
 
 
 def speech_of(*text_tokens: int) -> list[OmniEvent]:
-    """A frame of sound each, and how many tokens have entered with it."""
+    """One frame of speech per number: how many tokens have been consumed by its end."""
     deltas = [SpeechDelta(LOUD, 1, tokens) for tokens in text_tokens]
     return [*deltas, SpeechEnded("stop", len(deltas))]
 
@@ -142,7 +142,7 @@ TOKENS = st.lists(
 
 @st.composite
 def answers(draw: st.DrawFn) -> tuple[list[str], list[OmniEvent], list[OmniEvent], list[bool]]:
-    """Tokens, the text's and the speech's events, and in which order the two come."""
+    """Tokens, the events of text and speech, and the order of both."""
     tokens = draw(TOKENS)
     step, tail, opening = draw(st.integers(1, 5)), draw(st.integers(0, 6)), draw(st.integers(0, 2))
     entered = [min((frame // step + 1) * step, len(tokens)) for frame in range(len(tokens) + tail)]

@@ -1,4 +1,4 @@
-"""The process that compiles schemas on trial: small, replaced when it dies, ended with the server."""
+"""The process that measures schemas: small, replaced when it dies, ended with the server."""
 
 from __future__ import annotations
 

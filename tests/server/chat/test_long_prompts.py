@@ -1,4 +1,4 @@
-"""Prompts that cannot fit are refused at little cost, and that cost is their key's."""
+"""Prompts that cannot fit are refused at little cost, which is charged to their key."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ MIXED = "The quick brown fox, 漢字 and 🙂. " * 80_000
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Characters that were encoded, call by call."""
+    """The number of characters that each call encoded."""
     sizes: list[int] = []
     encode = tokenizers._encode
 
@@ -117,7 +117,7 @@ async def test_an_answered_prompt_is_charged_once(limited: Service) -> None:
 
 
 class LongSound:
-    """Two minutes of silence, whatever was sent."""
+    """Two minutes of silence for any source."""
 
     async def load(self, sources: Sequence[MediaSource], hold: ReserveBytes) -> Media:
         return Media((AudioClip(np.zeros(120 * 16_000, np.float32)),) * len(sources), (), ())

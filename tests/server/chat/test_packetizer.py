@@ -1,4 +1,4 @@
-"""Packets of speech: single frames while the client has little in hand, few events once it has much."""
+"""Packets of speech: single frames at first, longer packets as the client's buffered audio grows."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FIRST = bytes(2 * (1_920 - 555))
 
 @dataclass(frozen=True)
 class Heard:
-    """`sends`: (when, seconds). `underruns`: (from, to) for each time that the player stood without sound."""
+    """`sends`: (when, seconds). `underruns`: (from, to) of each stall of the player."""
 
     sends: list[tuple[float, float]]
     underruns: list[tuple[float, float]]
@@ -27,7 +27,7 @@ class Heard:
 
 
 def play(sends: list[tuple[float, bytes]]) -> Heard:
-    """A player that begins at once, plays in real time, and stands where it has nothing."""
+    """A player that starts at once, plays in real time, and stalls when it has played everything."""
     ends_s: float | None = None
     underruns: list[tuple[float, float]] = []
     for now_s, pcm in sends:
@@ -38,7 +38,7 @@ def play(sends: list[tuple[float, bytes]]) -> Heard:
 
 
 def through_packetizer(arrivals: list[tuple[float, bytes]]) -> Heard:
-    """What a server sends that looks at the packetizer with every frame and whenever it is due."""
+    """What a server sends that polls the packetizer at every frame and whenever it is due."""
     packetizer, sends = Packetizer(RULES), list[tuple[float, bytes]]()
 
     def look(now_s: float) -> None:
@@ -68,7 +68,7 @@ def test_the_first_frame_goes_out_alone_and_at_once() -> None:
     assert heard.sends[0] == (0.0, pytest.approx(0.056875))
 
 
-def test_packets_grow_with_what_the_client_has_in_hand_up_to_the_longest() -> None:
+def test_packets_grow_with_the_clients_buffered_audio_up_to_the_longest() -> None:
     """Given speech made at four times real time: one frame, then more and more, never above the bound."""
     lengths = [seconds for _, seconds in through_packetizer(steady(200, 0.02)).sends[:-1]]
     frames = [round(seconds / FRAME_S) for seconds in lengths]
@@ -79,7 +79,7 @@ def test_packets_grow_with_what_the_client_has_in_hand_up_to_the_longest() -> No
 
 
 def test_speech_that_piled_up_goes_out_in_packets_of_the_longest_length() -> None:
-    """Given 40 frames at once, as after a client that stood still."""
+    """Given 40 frames at once, as after a client that stalled."""
     heard = through_packetizer([(0.0, FIRST), *((1.0, FRAME) for _ in range(40))])
     assert max(seconds for _, seconds in heard.sends[:-1]) <= RULES.longest_s + 1e-9
     assert len(heard.pcm) == len(FIRST) + 40 * len(FRAME)
@@ -124,7 +124,7 @@ def test_nothing_waits_longer_than_the_client_can(gaps: list[float]) -> None:
 
 
 def test_an_opening_is_waited_for_but_no_longer_than_it_is_long() -> None:
-    """Given an opening of 0.1 s: one frame is held, and goes with the second, or alone 0.1 s later."""
+    """Given a startup buffer of 0.1 s: one frame is held, and goes with the second, or alone 0.1 s later."""
     packetizer = Packetizer(RULES, lambda: 0.1)
     assert packetizer.due_in_s(0.0) is None
     packetizer.add_pcm(FIRST, 0.0)

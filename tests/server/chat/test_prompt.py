@@ -1,4 +1,4 @@
-"""Prompts: what the template says, token for token, and nothing that a user says as a control token."""
+"""Prompts equal the template's output token for token, and a user's text is never a control token."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_parts_become_one_placeholder_each_in_their_order(
 def test_user_text_never_makes_a_control_token(
     prompts: PromptRenderer, tokenizer: Tokenizer, texts: list[str], system: str, answer: str
 ) -> None:
-    """Given any mix of (pieces of) control tokens in every role, split over parts as they may be."""
+    """Any mix of control tokens and their pieces, in every role, split over parts."""
 
     def messages(texts: list[str], system: str, answer: str) -> tuple[dict[str, Any], ...]:
         parts = [{"type": "text", "text": text} for text in texts]

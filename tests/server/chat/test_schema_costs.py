@@ -53,7 +53,7 @@ def forced(*parameters: dict[str, Any]) -> dict[str, Any]:
 
 
 def chain(length: int, step: Any) -> dict[str, Any]:
-    """A schema whose references lead through `length` others."""
+    """A schema with a chain of `length` references."""
     defs = {f"d{i}": step({"$ref": f"#/$defs/d{i + 1}"}) for i in range(length)}
     return {"$defs": {**defs, f"d{length}": {"type": "string"}}, "$ref": "#/$defs/d0"}
 

@@ -1,4 +1,4 @@
-"""Tool calls in text: found however the text is cut, and nothing else touched."""
+"""Tool calls are found for any cut of the text, and other text is unchanged."""
 
 from __future__ import annotations
 

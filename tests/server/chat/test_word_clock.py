@@ -1,4 +1,4 @@
-"""When words are said, estimated: close to a voice that is uneven, slow and pauses as it likes."""
+"""Estimated times of words are close to those of a voice that is uneven, slow and pauses anywhere."""
 
 from __future__ import annotations
 

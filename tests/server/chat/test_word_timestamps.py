@@ -1,4 +1,4 @@
-"""Text that waits for its sound, and words behind theirs."""
+"""Held text goes out with its speech, and words follow theirs."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_without_a_wish_for_it_text_waits_for_nothing(wishes: dict[str, Any]) ->
     assert shown.due_text(0) == []
 
 
-def test_words_that_nobody_asked_for_are_not_told() -> None:
+def test_words_are_not_sent_unless_the_request_asks_for_them() -> None:
     shown = timestamps(transcript_timing="as_spoken")
     for event in (ONE, LAST, ENDED, SOUND, SpeechEnded("stop", 1)):
         due(shown, event)
@@ -52,7 +52,7 @@ def test_words_that_nobody_asked_for_are_not_told() -> None:
 
 
 def test_text_waits_for_the_sound_that_says_it_and_its_end_for_all_of_it() -> None:
-    """`Hi ` takes 2 frames and `you` 2.6; both tokens are taken in with the first frame."""
+    """`Hi ` takes 2 frames and `you` 2.6; both tokens are consumed with the first frame."""
     shown = timestamps(transcript_timing="as_spoken")
     assert [due(shown, event) for event in (ONE, TWO, LAST, ENDED)] == [[]] * 4
     assert shown.due_text(0) == []

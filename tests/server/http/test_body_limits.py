@@ -1,4 +1,4 @@
-"""How much of a request is read: body and head sizes, nesting, time; against a real server."""
+"""Limits on a request's head and body (size, nesting, time), against a real server."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.promise("R4", "R18")
 
 
 async def send_chunks(writer: asyncio.StreamWriter, total_bytes: int) -> int:
-    """Up to `total_bytes` as chunks of 64 KiB, until the server stops taking them."""
+    """Up to `total_bytes` as chunks of 64 KiB, until the server stops reading."""
     chunk = b"10000\r\n" + b"a" * 0x10000 + b"\r\n"
     sent = 0
     try:
@@ -213,7 +213,7 @@ async def test_a_refused_body_is_given_back_before_its_client_has_read_the_refus
 
 
 async def status_of(scope: dict[str, Any], limits: dict[str, int]) -> int:
-    """Of a request that did not come over our own protocol, straight to the layers."""
+    """A request that did not pass `BoundedHttp`, sent to the middleware directly."""
     sent: list[Message] = []
 
     async def receive() -> Message:

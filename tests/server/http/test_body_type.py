@@ -1,4 +1,4 @@
-"""Which bodies are read at all: media types, content codings, and JSON's limits whatever the type."""
+"""Which bodies are read: media types, content codings, and the limits on JSON for any declared type."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ async def test_a_body_of_no_type_is_read_unless_a_page_sent_it(port: int) -> Non
 
 
 @pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "x-gzip", "identity, gzip", "", "chunked"])
-async def test_a_compressed_body_is_refused_and_told_how_to_come(port: int, coding: str) -> None:
+async def test_a_compressed_body_is_refused_with_the_coding_to_use(port: int, coding: str) -> None:
     answer = await exchange(port, post(CHAT, "Content-Type: application/json", f"Content-Encoding: {coding}"))
     assert refused(answer) == "unsupported_content_encoding"
     assert answer.headers["accept-encoding"] == "identity"

@@ -1,4 +1,4 @@
-"""How long a request's body counts against the budget of all bodies: as long as it is in memory."""
+"""A request's body counts against the budget of all bodies for as long as it is in memory."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ HELLO: dict[str, Any] = {"model": "echo", "messages": [{"role": "user", "content
 
 
 class SlowMedia:
-    """Silence, once `may_go_on` is set. Keeps nothing of what it was given."""
+    """Returns silence once `may_go_on` is set, and keeps nothing of its input."""
 
     def __init__(self) -> None:
         self.started = 0
@@ -62,7 +62,7 @@ def media() -> SlowMedia:
 
 @pytest.fixture
 def busy(checkpoint: Path, engine: EchoEngine, media: SlowMedia) -> Service:
-    """Has room for one body and a half; its answers never end."""
+    """A server with a budget of one and a half bodies, whose answers never end."""
     engine.script = Script(hang_at=1)
     limits = {"bodies_in_flight_bytes": BODY_BYTES * 3 // 2}
     service = make_service(checkpoint, engine, server={"limits": limits})

@@ -32,7 +32,7 @@ GET = b"GET /v1/x HTTP/1.1\r\n" + HOST
 
 
 async def write_until_answered(port: int, start: bytes, pieces: Iterator[bytes]) -> tuple[Answer, int]:
-    """The answer and how many bytes the server took before it; then the server must close."""
+    """The answer, and how many bytes the server read before it; then the server must close."""
     sent = 0
     async with connected(port) as (reader, writer):
         writer.write(start)
@@ -221,7 +221,7 @@ async def test_requests_that_wait_on_one_connection_are_bounded() -> None:
 async def test_a_request_that_offers_another_protocol_is_answered_in_this_one(
     coding: bytes, pause_s: float
 ) -> None:
-    """As Java's client sends it. Read as an upgrade its body would be taken for the next request."""
+    """As Java's client sends it. If it were an upgrade, its body would be parsed as the next request."""
     offer = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAEAAEAAAAIAAAAB\r\n"
     head, end, body = (POST + offer + coding).partition(b"\r\n\r\n")
     async with sink() as (port, app), connected(port) as (reader, writer):

@@ -28,7 +28,7 @@ BAD_CHUNK = b"2\r\n{}and more than two bytes\r\n"
 
 
 class Held:
-    """An application that begins its answer at once or not at all, and ends it when it may go on."""
+    """An application that starts its answer at once or never, and ends it when the test allows it."""
 
     def __init__(self, first: bytes = b"") -> None:
         self._first = first
@@ -48,7 +48,7 @@ class Held:
 
 
 async def at_once(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answers before the body has come."""
+    """Answers before the body has arrived."""
     await PlainTextResponse("done")(scope, receive, send)
 
 
@@ -138,7 +138,7 @@ async def test_each_address_has_connections_of_its_own() -> None:
 
 
 class ApiModel(asyncio.Transport):
-    """The transport of a connection without a socket: it notes what is written."""
+    """The transport of a connection without a socket: it records what is written."""
 
     def __init__(self) -> None:
         super().__init__({"peername": ("127.0.0.1", 9)})

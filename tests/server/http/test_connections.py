@@ -1,4 +1,4 @@
-"""Open connections stay below the limit of open files: who makes room, and what probes may still do."""
+"""Open connections stay below the limit of open files; idle ones make room, and probes still work."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ LIVEZ = b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 class Fake:
-    """A connection that notes whether it was dropped."""
+    """A connection that records whether it was dropped."""
 
     is_flushed = True
 
@@ -247,7 +247,7 @@ def picture() -> dict[str, Any]:
 
 @contextmanager
 def held(port: int, count: int, start: bytes) -> Iterator[list[socket.socket]]:
-    """That many connections, each of which sends `start` and then nothing."""
+    """`number` connections, each of which sends `start` and then nothing."""
     with ExitStack() as opened:
         socks = []
         for _ in range(count):
@@ -269,7 +269,7 @@ def is_alive(running: Echo) -> float:
 IDLE = {"silent": b"", "half a head": b"POST /v1/x HTTP/1.1\r\nHost: localh", "answered": GET}
 
 
-def test_with_256_descriptors_300_idle_connections_keep_nobody_out(checkpoint: Path) -> None:
+def test_with_256_descriptors_300_idle_connections_block_no_client(checkpoint: Path) -> None:
     with echo(checkpoint, ECHO_DESCRIPTORS="256") as running:
         running.wait_until_ready()
         port = int(running.url.rsplit(":", 1)[1])

@@ -1,4 +1,4 @@
-"""The documentation works offline, and the schema says what really comes back."""
+"""The documentation works offline, and the schema describes the real responses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every failure in OpenAI's envelope, and nothing in it that is not for clients."""
+"""Every failure has OpenAI's envelope, which contains nothing internal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Counting what is not body, piece by piece; the parser's part is in `test_http_protocol.py`."""
+"""Counting the bytes that are not body, piece by piece; `test_connection.py` tests it with the parser."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/livez`, `/readyz`, `/health`: what each says when a stage is dead, and while the server drains."""
+"""`/livez`, `/readyz` and `/health` when a stage is dead, and while the server drains."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ async def test_without_its_thinker_nothing_works(client: httpx.AsyncClient, engi
 async def test_a_stuck_engine_is_not_ready_for_what_needs_it_and_says_why(
     client: httpx.AsyncClient, engine: EchoEngine
 ) -> None:
-    """What arrives would wait for the watchdog, while another server could answer."""
+    """A request would wait for the watchdog, although another server could answer it."""
     engine.stuck = {"talker": "the talker engine does not answer"}
     readiness = await client.get("/readyz")
     assert (readiness.status_code, readiness.json()["works"]) == (200, ["text"])
@@ -88,5 +88,5 @@ async def test_a_draining_server_is_healthy_but_not_ready(service: Service) -> N
         assert await statuses(client) == (200, 503, 200)
 
 
-async def test_the_version_is_told_where_load_tools_look_for_it(client: httpx.AsyncClient) -> None:
+async def test_the_version_is_served_where_load_tools_look_for_it(client: httpx.AsyncClient) -> None:
     assert (await client.get("/version")).json() == {"version": VERSION}

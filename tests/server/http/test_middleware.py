@@ -1,4 +1,4 @@
-"""Who may come in: keys on every route, request ids, what strangers learn from refusals."""
+"""API keys on every route, request ids, and what a refusal reveals."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def guarded(checkpoint: Path) -> Service:
 
 
 def paths_of(app: FastAPI) -> Iterator[tuple[str, str]]:
-    """Method and path of every route there is; fails on a kind of route that it does not know."""
+    """Method and path of every route; fails on an unknown kind of route."""
 
     def walk(routes: list[BaseRoute]) -> Iterator[tuple[str, str]]:
         for route in routes:

@@ -1,4 +1,4 @@
-"""The model list, and the answer to a model that is not there."""
+"""The model list, and the error for a model that is not served."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Browsers against a server without a key: rebinding by Host, other sites' pages by Origin; CORS."""
+"""Browsers at a server without a key: DNS rebinding (Host), pages of other sites (Origin), and CORS."""
 
 from __future__ import annotations
 
@@ -168,8 +168,8 @@ async def test_on_an_address_that_others_reach_any_host_passes_and_foreign_origi
     assert (await ask(checkpoint, plain, **open_to_all)).status == 200
     foreign = get("/v1/models", "Host: omni.example:8000", "Origin: http://evil.example")
     assert (await ask(checkpoint, foreign, **open_to_all)).status == 403
-    for nobody in ("null", "", "http://"):
-        request = get("/v1/models", "Host:", f"Origin: {nobody}")
+    for other in ("null", "", "http://"):
+        request = get("/v1/models", "Host:", f"Origin: {other}")
         assert (await ask(checkpoint, request, **open_to_all)).status == 403
     own = get("/v1/models", "Host: omni.example:8000", "Origin: http://omni.example:8000")
     assert (await ask(checkpoint, own, **open_to_all)).status == 200

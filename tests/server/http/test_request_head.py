@@ -1,4 +1,4 @@
-"""Heads that a proxy could read differently, judged one by one."""
+"""Heads that a proxy could interpret differently."""
 
 from __future__ import annotations
 

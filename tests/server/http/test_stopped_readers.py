@@ -1,4 +1,4 @@
-"""Clients on real sockets who stop reading: what the kernel takes for them, and who gives them up."""
+"""Clients on real sockets that stop reading: the kernel's buffers, and the timeouts that drop them."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def aborts(service: Service, reason: str) -> bool:
 
 
 @pytest.mark.parametrize("pace_s", [0.05, 0.0])
-async def test_whoever_reads_nothing_is_given_up_after_the_stated_time_for_that_reason(
+async def test_a_client_that_reads_nothing_is_dropped_after_the_stated_time_for_that_reason(
     checkpoint: Path, engine: EchoEngine, pace_s: float
 ) -> None:
-    """Slow speech leaves room in the socket's buffer: then the kernel is the one who gives up."""
+    """Slow speech leaves room in the socket's buffer, so the kernel's timeout drops the client."""
     service = make_service(checkpoint, engine, server={"timeouts": {"stalled_client_s": 1.0}})
     engine.script = Script(delay_s=pace_s, answer="One two three four five. " * 200)
     async with serving(create_app(service), service.settings.server) as port:
@@ -65,7 +65,7 @@ async def test_whoever_reads_nothing_is_given_up_after_the_stated_time_for_that_
 async def test_a_socket_takes_seconds_of_speech_ahead_of_its_client_and_not_minutes(
     checkpoint: Path, engine: EchoEngine
 ) -> None:
-    """What it takes counts as taken by the client: only what lies beyond lets a stream rest."""
+    """What the kernel accepts counts as consumed: only audio beyond that pauses a stream."""
     service = make_service(checkpoint, engine, server={"timeouts": {"stalled_client_s": 1.0}})
     engine.script = Script(answer="One two three four five. " * 200)
     async with serving(create_app(service), service.settings.server) as port:

@@ -1,4 +1,4 @@
-"""How an answer ends: for whom leaves, stops reading or asks an engine that fails."""
+"""How an answer ends if the client leaves or stops reading, or the engine fails."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def is_idle(service: Service, engine: EchoEngine, within_s: float = ABORT_
 
 @pytest.mark.parametrize("body", [HELLO, SPOKEN, {**HELLO, "stream": True}, STREAMED])
 @pytest.mark.parametrize("event", [0, 1, 2, 5, 10])
-async def test_a_client_that_leaves_at_any_event_ends_its_turn(
+async def test_a_client_that_leaves_at_any_event_ends_its_request(
     app: FastAPI, service: Service, engine: EchoEngine, body: Any, event: int
 ) -> None:
     """Given an engine that hangs before an event; when the client leaves; then nothing is left in 200 ms."""
@@ -123,7 +123,7 @@ async def test_a_client_that_stops_reading_is_given_up(checkpoint: Path, engine:
 async def test_a_client_that_reads_is_not_dropped_because_our_encoder_is_slow(
     checkpoint: Path, engine: EchoEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each packet takes longer to encode than a stalled client is given; the client takes all at once."""
+    """Each packet takes longer to encode than a stalled client is given; the client reads at once."""
     service = make_service(checkpoint, engine, server={"timeouts": {"stalled_client_s": 0.2}})
 
     async def slowly(_: PcmEncoder, pcm: bytes) -> bytes:
@@ -296,7 +296,7 @@ async def test_streaming_headers_keep_proxies_from_buffering(app: FastAPI) -> No
     assert headers[b"x-accel-buffering"] == b"no"
 
 
-async def test_the_engine_is_told_what_a_client_has_taken_and_never_more(
+async def test_the_engine_gets_reports_of_what_a_client_has_consumed_and_never_more(
     app: FastAPI, engine: EchoEngine
 ) -> None:
     engine.script = Script(delay_s=0.005)
@@ -308,9 +308,7 @@ async def test_the_engine_is_told_what_a_client_has_taken_and_never_more(
     assert engine.turns[-1].live
 
 
-async def test_an_answer_that_is_collected_has_nobody_waiting_for_it(
-    app: FastAPI, engine: EchoEngine
-) -> None:
+async def test_an_answer_that_is_not_streamed_is_not_live(app: FastAPI, engine: EchoEngine) -> None:
     async with Exchange(app, SPOKEN) as exchange:
         await asyncio.wait_for(exchange.task, 5)
     assert not engine.turns[-1].live
@@ -356,7 +354,7 @@ async def test_speech_that_derailed_ends_as_a_length_and_is_counted(
 async def test_a_client_that_reads_more_slowly_than_speech_plays_is_given_up(
     checkpoint: Path, engine: EchoEngine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Given one that takes a packet in 0.2 s, never 0.5 s, when a packet is 80 ms of speech."""
+    """The client reads a packet of 80 ms in 0.2 s, which is below the 0.5 s for one write."""
     service = make_service(
         checkpoint,
         engine,

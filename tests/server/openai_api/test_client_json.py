@@ -1,4 +1,4 @@
-"""What a client writes is parsed once or twice, under the same limits; no text holds half a character."""
+"""JSON within strings has the same limits as the body, and no text contains half of a surrogate pair."""
 
 from __future__ import annotations
 

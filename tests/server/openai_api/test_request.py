@@ -1,4 +1,4 @@
-"""The chat request: what is taken, what is refused, and how the refusal names its field."""
+"""The chat request: what is accepted, what is refused, and the field that a refusal names."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def test_use_audio_in_video_is_on_and_can_be_switched_off_in_either_place() -> N
 
 
 def _our_names() -> set[str]:
-    """The names of all request types, which mean nothing to a client."""
+    """The class names of all request types, which a client does not know."""
     found, new = set[type](), {ApiModel}
     while new:
         found |= new

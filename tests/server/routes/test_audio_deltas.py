@@ -40,7 +40,7 @@ BODY: dict[str, Any] = {
 
 
 class Splitting(EchoEngine):
-    """Says its sound in pieces of so many samples, again and again; frames count with their last piece."""
+    """Cuts its speech into pieces of `samples`, cyclically; a frame counts with its last piece."""
 
     def __init__(self, folder: Path, samples: list[int]) -> None:
         super().__init__(folder)

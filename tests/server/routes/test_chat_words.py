@@ -1,4 +1,4 @@
-"""Words with times, and a transcript that keeps pace with the sound: only where they are asked for."""
+"""Word timestamps, and a transcript in step with its speech, only if the request asks for them."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def test_speech_cut_short_still_has_all_of_its_words(
 async def test_a_transcript_runs_ahead_of_the_sound_or_keeps_pace_with_it(
     client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, timing: str, runs_ahead: bool
 ) -> None:
-    """All of the text is there before the first sound. Keeping pace, no token comes before its own."""
+    """All text is there before the first speech. In step, no token comes before its own speech."""
     whole = EchoEngine._events
     monkeypatch.setattr(EchoEngine, "_events", lambda *args: sorted(whole(*args), key=_is_speech))
     deltas = audio_deltas(await stream(client, spoken(transcript_timing=timing)))
