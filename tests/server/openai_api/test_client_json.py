@@ -67,16 +67,16 @@ async def test_arguments_that_are_no_object_are_text(client: httpx.AsyncClient, 
 
 def test_all_strings_of_a_request_share_one_allowance_of_values() -> None:
     client_json = ClientJson(depth=8, nodes=10)
-    client_json.read("[1,2,3,4]", "a")
+    client_json.parse("[1,2,3,4]", "a")
     with pytest.raises(BadRequest, match="more than") as refused:
-        client_json.read("[1,2,3,4,5,6]", "b")
+        client_json.parse("[1,2,3,4,5,6]", "b")
     assert refused.value.param == "b"
 
 
 @pytest.mark.parametrize("arguments", [r'"\ud800"', "[" * 900 + "]" * 900])
 def test_a_call_of_the_model_that_no_answer_can_hold_stays_text(arguments: str) -> None:
     written = '<tool_call>{"name": "f", "arguments": {"a": ' + arguments + "}}</tool_call>"
-    assert ToolCallParser(lambda: "id").feed(written) == [PlainText(written)]
+    assert ToolCallParser(lambda: "id").parse_text(written) == [PlainText(written)]
 
 
 async def test_an_answer_with_such_a_call_is_whole(client: httpx.AsyncClient, engine: EchoEngine) -> None:
@@ -155,4 +155,4 @@ async def test_a_number_that_no_float_can_hold_is_refused_in_a_schema(client: ht
 
 
 def test_a_number_with_too_many_digits_is_no_json() -> None:
-    assert ClientJson(64, 100).read("9" * 5_000, "a") is None
+    assert ClientJson(64, 100).parse("9" * 5_000, "a") is None
