@@ -29,6 +29,26 @@ class GrammarPolicy(BaseModel):
         default=10.0, gt=0, le=60, description="Time after which a schema that is not compiled is rejected."
     )
     cached_verdicts: int = Field(default=1_024, ge=0, description="Schemas whose cost is cached.")
+    parallel: int = Field(
+        default=2, ge=1, le=64, description="Schemas measured, and compiled by the engine, at the same time."
+    )
+    queued_per_key: int = Field(
+        default=32, ge=0, description="Schemas of one API key that may wait to be measured."
+    )
+
+
+class PromptPolicy(BaseModel):
+    """Limits on prompts that take long to render. Each API key renders one of them at a time."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    threads: int = Field(default=2, ge=1, le=64, description="Threads that render long prompts.")
+    queued_per_key: int = Field(
+        default=64, ge=0, description="Long prompts of one API key that may wait for a thread."
+    )
+    wait_s: float = Field(
+        default=30.0, gt=0, le=300, description="Time after which a long prompt that still waits is rejected."
+    )
 
 
 class PacketRules(BaseModel):
@@ -73,6 +93,7 @@ class ChatPolicy(BaseModel):
     )
     packets: PacketRules = PacketRules()
     grammar: GrammarPolicy = GrammarPolicy()
+    prompt: PromptPolicy = PromptPolicy()
     encode_s: float = Field(
         default=60.0, gt=0, description="Time to encode one answer as mp3, opus, flac or aac."
     )

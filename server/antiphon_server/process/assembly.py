@@ -13,6 +13,7 @@ from antiphon_server.chat.prompt.renderer import PromptRenderer
 from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.transcripts import Transcripts
+from antiphon_server.config.chat import PromptPolicy
 from antiphon_server.config.settings import Settings
 from antiphon_server.errors import ApiError
 from antiphon_server.exits import ExitCode, StartupError
@@ -21,10 +22,10 @@ from antiphon_server.media.sandbox.pool import SandboxTooWeak
 from antiphon_server.observability.metrics import ServerMetrics
 
 
-async def read_prompts(model: Path) -> PromptRenderer:
+async def read_prompts(model: Path, policy: PromptPolicy) -> PromptRenderer:
     """The tokenizer and the chat template of a checkpoint. Raises `StartupError`."""
     try:
-        return await asyncio.to_thread(PromptRenderer.from_folder, model)
+        return await asyncio.to_thread(PromptRenderer.from_folder, model, policy)
     # The tokenizers library raises nothing narrower.
     except Exception as error:
         message = f"the checkpoint's tokenizer or chat template cannot be used: {first_line(error)}"

@@ -123,7 +123,7 @@ class ServerRun:
         engine: OmniEngine | None = None
         try:
             # These take a second, the model minutes: their errors come first.
-            prompts = await read_prompts(self._settings.engine.model)
+            prompts = await read_prompts(self._settings.engine.model, self._settings.chat.prompt)
             await start_media(media)
             await grammars.start()
             engine = await self._load()

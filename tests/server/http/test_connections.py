@@ -115,7 +115,11 @@ def test_an_ipv6_network_counts_as_one_address(one: str, other: str, same: bool)
 )
 def test_whatever_comes_and_goes_the_limits_hold_and_nothing_is_kept(story: list[tuple[str, int]]) -> None:
     all_of_them = Connections(ConnectionLimits(total=4, per_address=3, reserve=2))
-    act = {"busy": all_of_them.mark_busy, "idle": all_of_them.mark_idle, "leave": all_of_them.remove_connection}
+    act = {
+        "busy": all_of_them.mark_busy,
+        "idle": all_of_them.mark_idle,
+        "leave": all_of_them.remove_connection,
+    }
     opened: list[tuple[Fake, str, ConnectionKind]] = []
     for action, number in story:
         there = [one for one, _, _ in opened]

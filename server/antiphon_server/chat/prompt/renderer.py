@@ -16,6 +16,7 @@ from antiphon_server.admission.fair_semaphore import FairSemaphore, SemaphoreLim
 from antiphon_server.chat.prompt.conversation import Conversation
 from antiphon_server.chat.prompt.template import ChatTemplate
 from antiphon_server.chat.prompt.tokenizer import PromptTokenizer
+from antiphon_server.config.chat import PromptPolicy
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.source import MediaKind
 
@@ -23,9 +24,6 @@ from antiphon_server.media.source import MediaKind
 _SHORT_PROMPT_CHARS = 4_000
 # The last private-use characters of Unicode. One of them marks a client's text during a rendering.
 _MARKS = tuple(chr(0x10FFFD - number) for number in range(64))
-
-
-_LIMITS = SemaphoreLimits(slots=2, per_key=1, queued_per_key=64, wait_s=30.0)
 
 
 class PromptTooLong(BadRequest):
@@ -45,19 +43,25 @@ class PromptRenderer:
     """Renders prompts with one checkpoint's template and tokenizer."""
 
     def __init__(
-        self, template: ChatTemplate, tokenizer: PromptTokenizer, placeholders: dict[MediaKind, int]
-    ):
+        self,
+        template: ChatTemplate,
+        tokenizer: PromptTokenizer,
+        placeholders: dict[MediaKind, int],
+        policy: PromptPolicy,
+    ) -> None:
         self._template = template
         self._tokenizer = tokenizer
         self._placeholders = placeholders
-        self._semaphore = FairSemaphore(_LIMITS, "reading prompts")
-        self._threads = ThreadPoolExecutor(_LIMITS.slots, "prompt")
+        limits = SemaphoreLimits(policy.threads, 1, policy.queued_per_key, policy.wait_s)
+        self._semaphore = FairSemaphore(limits, "rendering prompts")
+        self._threads = ThreadPoolExecutor(policy.threads, "prompt")
 
     @classmethod
-    def from_folder(cls, folder: Path) -> PromptRenderer:
+    def from_folder(cls, folder: Path, policy: PromptPolicy | None = None) -> PromptRenderer:
         """Reads `tokenizer.json` and the chat template. Raises OSError if one is missing."""
         tokenizer = PromptTokenizer.from_folder(folder)
-        return cls(ChatTemplate.from_folder(folder), tokenizer, read_placeholders(folder, tokenizer))
+        placeholders = read_placeholders(folder, tokenizer)
+        return cls(ChatTemplate.from_folder(folder), tokenizer, placeholders, policy or PromptPolicy())
 
     @property
     def takes_tools(self) -> bool:

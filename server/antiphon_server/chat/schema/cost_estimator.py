@@ -11,6 +11,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 from antiphon_executor.interface.grammar_verdict import Flaw, Verdict
@@ -44,8 +45,11 @@ class SchemaCostEstimator:
     def __init__(self, folder: Path, policy: GrammarPolicy) -> None:
         self._policy = policy
         self._process = CostProcess(folder / "tokenizer.json", policy)
-        self._pricing = FairSemaphore(SemaphoreLimits(2, 1, 32, policy.wait_s), "compiling JSON schemas")
-        self._engine = FairSemaphore(SemaphoreLimits(2, 1, 64, policy.wait_s), "compiling JSON schemas")
+        measuring = SemaphoreLimits(policy.parallel, 1, policy.queued_per_key, policy.wait_s)
+        # Twice as many may wait here, so that a measured schema is rarely refused.
+        compiling = replace(measuring, queued_per_key=2 * policy.queued_per_key)
+        self._measuring = FairSemaphore(measuring, "compiling JSON schemas")
+        self._compiling = FairSemaphore(compiling, "compiling JSON schemas")
         self._known: OrderedDict[bytes, Verdict] = OrderedDict()
 
     @property
@@ -69,7 +73,7 @@ class SchemaCostEstimator:
         name = hashlib.sha256(f"{owner}\0{schema}".encode()).digest()
         verdict = self._known.get(name)
         if verdict is None:
-            async with self._pricing.slot(owner):
+            async with self._measuring.slot(owner):
                 verdict = self._known.get(name) or await self._measure(name, schema, cost)
         elif verdict.flaw is None:
             # The engine checks and compiles the schema again for each request.
@@ -87,7 +91,7 @@ class SchemaCostEstimator:
         if seconds < _EXPENSIVE_S:
             yield lambda: None
             return
-        release = await self._engine.acquire(owner)
+        release = await self._compiling.acquire(owner)
         is_over = False
 
         def over() -> None:
