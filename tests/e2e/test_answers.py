@@ -9,7 +9,7 @@ from typing import Any
 import openai
 import pytest
 
-from antiphon_executor.tiny.config import SPEAKERS
+from antiphon_executor.tiny.qwen3_omni_config import SPEAKERS
 from tests.e2e.answers import SPOKEN, STREAMED, ask, said, timed
 from tests.e2e.recordings import CLIP_FPS, CLIP_S, CLIP_SIZE, PICTURE_SIZE, QUESTION_S, Recordings
 from tests.e2e.server_process import MODEL

@@ -12,7 +12,7 @@ import psutil  # type: ignore[import-untyped]
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from antiphon_executor.tiny.config import SPEAKERS
+from antiphon_executor.tiny.qwen3_omni_config import SPEAKERS
 from tests.e2e.answers import SPOKEN, ask, said
 from tests.e2e.server_process import MODEL, RunningServer
 

@@ -10,7 +10,7 @@ from torch import nn
 
 from antiphon_executor.models.qwen3_5_omni.presets import nano
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
-from antiphon_executor.tiny import ends, weights
+from antiphon_executor.tiny import end_tokens, weights
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.speech.recordings import CODES
 from antiphon_nano.speech.talker.talker_start import fresh_talker
@@ -36,7 +36,7 @@ def write_stages(home: Path) -> Path:
     whole = Qwen3_5OmniMoeForConditionalGeneration(config)
     whole.thinker = thinker
     with torch.no_grad():
-        ends.let_text_end(whole, spoken_tokens=len(tokenizer.get_vocab()) - 33)
+        end_tokens.make_text_end(whole, spoken_tokens=len(tokenizer.get_vocab()) - 33)
     talker = fresh_talker(config.talker_config, codebooks)
     vocoder = fresh_vocoder(config.code2wav_config, codebooks)
     for name, module in (("thinker", thinker), ("talker", talker), ("vocoder", vocoder)):

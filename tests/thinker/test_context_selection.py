@@ -14,7 +14,7 @@ from antiphon_executor.models.hidden_states.context_selection import (
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import kept_tokens
 from antiphon_executor.models.special_tokens import PromptIds
-from antiphon_executor.tiny.config import tiny_config as tiny_qwen3_omni
+from antiphon_executor.tiny.qwen3_omni_config import tiny_config as tiny_qwen3_omni
 from antiphon_executor.tiny.tokenizer import tiny_tokenizer
 
 AUDIO, IMAGE, VIDEO, SEGMENT, USER, ASSISTANT, SYSTEM = range(1, 8)

@@ -14,8 +14,8 @@ from antiphon_executor.models.qwen3_omni.processor import (
     ThinkerProcessingInfo,
     ThinkerProcessor,
 )
-from antiphon_executor.tiny.config import tiny_config
 from antiphon_executor.tiny.processor import tiny_processor
+from antiphon_executor.tiny.qwen3_omni_config import tiny_config
 from antiphon_executor.tiny.tokenizer import tiny_tokenizer
 from tests.thinker.qwen3_5_rig import video
 

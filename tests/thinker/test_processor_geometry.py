@@ -30,8 +30,8 @@ from antiphon_executor.models.qwen3_omni.processor import (
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.inputs import engine_prompt
 from antiphon_executor.shipped import ANTIPHON_NANO
-from antiphon_executor.tiny.config import tiny_config
 from antiphon_executor.tiny.processor import tiny_processor
+from antiphon_executor.tiny.qwen3_omni_config import tiny_config
 from antiphon_executor.tiny.tokenizer import tiny_tokenizer
 from antiphon_server.admission.cost_model import tokens_of
 from tests.thinker.qwen3_5_rig import Medium, clip, picture, rig, video

@@ -1,7 +1,7 @@
-"""Writes a seeded random-weight checkpoint of a served family, small enough for a laptop's CPU.
+"""Tiny checkpoints with random weights, for tests and trials on a laptop's CPU.
 
-In: a path, a family, a seed. Out: a checkpoint folder as the released model's: config, weights under its
-tensor names, tokenizer, processor, chat template; and `antiphon_card.json`: the weights are random.
+In: a path, a family, a seed. Out: a checkpoint folder like the released model's, whose `antiphon_card.json`
+marks its weights as random. Imports `reference`, `checkpoint`, `models`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ FAMILIES = ("qwen3_omni", "qwen3_5_omni")
 
 
 def write_tiny_checkpoint(path: Path, family: str = "qwen3_omni", seed: int = 0) -> None:
-    """Write the checkpoint into `path`, which is made. The same seed gives the same weights, byte by byte.
+    """Writes the checkpoint to `path`, which is created. The same seed gives the same bytes.
 
-    Raises ValueError for a family that has no tiny checkpoint. Weights are float32; of Qwen3.5-Omni
-    bfloat16, which its gated-DeltaNet layers need on a CPU.
+    Weights are float32; those of Qwen3.5-Omni are bfloat16, which its gated-DeltaNet layers need on a CPU.
+    Raises ValueError for an unknown family.
     """
     match family:
         case "qwen3_omni":
@@ -27,4 +27,6 @@ def write_tiny_checkpoint(path: Path, family: str = "qwen3_omni", seed: int = 0)
 
             qwen3_5_omni.write(path, seed)
         case _:
-            raise ValueError(f"no tiny checkpoint of family {family!r}; there are: {', '.join(FAMILIES)}")
+            raise ValueError(
+                f"there is no tiny checkpoint of family {family!r}; families: {', '.join(FAMILIES)}"
+            )

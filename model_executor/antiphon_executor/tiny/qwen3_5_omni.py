@@ -1,7 +1,4 @@
-"""Assembles the tiny Qwen3.5-Omni checkpoint from the reference's classes.
-
-In: a path and a seed. Out: the files of a checkpoint in that folder. Never reads anything.
-"""
+"""Writes the tiny Qwen3.5-Omni checkpoint, built from the reference implementation's classes."""
 
 from __future__ import annotations
 
@@ -12,17 +9,17 @@ import torch
 from transformers import GenerationConfig
 
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
-from antiphon_executor.tiny import ends, weights
+from antiphon_executor.tiny import end_tokens, weights
 from antiphon_executor.tiny.processor import tiny_processor
 from antiphon_executor.tiny.qwen3_5_omni_config import tiny_config
 from antiphon_executor.tiny.tokenizer import VOCABULARY, tiny_tokenizer
 from antiphon_executor.tiny.voices import write_voices
 
-_FILLED_SOUND_S = 30
+_PADDED_AUDIO_S = 30
 
 
 def write(path: Path, seed: int) -> None:
-    """Write config, weights, generation config, tokenizer, processor, template, voices, card to `path`."""
+    """Writes config, weights, generation config, tokenizer, processor, template, voices, card to `path`."""
     path.mkdir(parents=True, exist_ok=True)
     tokenizer = tiny_tokenizer()
     ids = tokenizer.get_vocab()
@@ -32,13 +29,13 @@ def write(path: Path, seed: int) -> None:
         model = Qwen3_5OmniMoeForConditionalGeneration(tiny_config(ids)).float().eval()
     with torch.no_grad():
         weights.fill(model, seed)
-        ends.let_text_end(model, spoken_tokens=VOCABULARY)
-        ends.let_aria_end(model)
+        end_tokens.make_text_end(model, spoken_tokens=VOCABULARY)
+        end_tokens.make_aria_end(model)
     model.to(torch.bfloat16).save_pretrained(path)
     GenerationConfig(
         eos_token_id=[ids["<|im_end|>"], ids["<|endoftext|>"]], pad_token_id=ids["<|endoftext|>"]
     ).save_pretrained(path)
-    tiny_processor(tokenizer, _FILLED_SOUND_S).save_pretrained(path)
+    tiny_processor(tokenizer, _PADDED_AUDIO_S).save_pretrained(path)
     write_voices(path, model.config, seed)
     card = {"random_weights": True, "name": "antiphon-tiny-qwen3.5-omni", "seed": seed}
     (path / "antiphon_card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")

@@ -1,7 +1,6 @@
-"""The tiny checkpoint's tokenizer: Qwen's byte-level BPE with a vocabulary of a few hundred.
+"""The tokenizer of the tiny checkpoints: Qwen's byte-level BPE with a vocabulary of a few hundred tokens.
 
-In: a fixed corpus. Out: a `Qwen2Tokenizer` with the released model's added tokens, in their order, after the
-BPE vocabulary, so that every name a server may look up exists. Nothing here is random.
+It is trained on a fixed corpus and has all added tokens of the released model, in their order.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ CONTROL_TOKENS = (
     "<|audio_pad|>",
 )  # fmt: skip
 
-# Added, but kept when text is decoded without special tokens.
+# Added tokens that remain when text is decoded without special tokens.
 VISIBLE_TOKENS = frozenset(
     ("<tool_call>", "</tool_call>", "<tool_response>", "</tool_response>", "<think>", "</think>")
 ) | {token for token in CONTROL_TOKENS if token.startswith(("<|fim_", "<|repo_", "<|file_"))}
@@ -51,7 +50,7 @@ cat bird house street water light tell me about describe sing name arguments fun
 
 
 def tiny_tokenizer() -> Qwen2Tokenizer:
-    """A tokenizer of `VOCABULARY` byte-level BPE tokens, then the added tokens."""
+    """A tokenizer of `VOCABULARY` byte-level BPE tokens, followed by the added tokens."""
     vocabulary, merges = _train()
     vocabulary |= {token: VOCABULARY + index for index, token in enumerate(CONTROL_TOKENS)}
     tokenizer = Qwen2Tokenizer(
@@ -81,7 +80,7 @@ def _train() -> tuple[dict[str, int], list[tuple[str, str]]]:
     trainer = trainers.BpeTrainer(
         vocab_size=VOCABULARY, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(), show_progress=False
     )
-    # The roles stand at the start of a line: trained more often, they become one token, as the Talker needs.
+    # Repeated more often, each role becomes one token at the start of a line, which the Talker requires.
     tokenizer.train_from_iterator([_ROLES] * 20 + [_WORDS] * 2, trainer)
     model = json.loads(tokenizer.to_str())["model"]
     return model["vocab"], [tuple(pair) for pair in model["merges"]]

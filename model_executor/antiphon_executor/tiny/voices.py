@@ -1,7 +1,4 @@
-"""The voices of a tiny Qwen3.5-Omni checkpoint: one of random reference frames, one of words alone.
-
-In: a folder, the configuration, a seed. Out: voice files in `voices/`, as a real checkpoint has them.
-"""
+"""The voices of a tiny Qwen3.5-Omni checkpoint: one with random reference frames, one with text only."""
 
 from __future__ import annotations
 
@@ -19,6 +16,7 @@ _LICENCE = "CC0-1.0"
 
 
 def write_voices(path: Path, config: Qwen3_5OmniMoeConfig, seed: int) -> None:
+    """Writes the voice files to `path/voices`."""
     limits = code_limits(config)
     codes = np.random.default_rng(seed).integers(0, limits, (FRAMES, len(limits)))
     _write(

@@ -1,8 +1,7 @@
-"""Seeded random weights that behave like a model: no dead layer, no constant output, an end that is reached.
+"""Seeded random weights with which every layer affects the output.
 
-In: a model of either family and a seed. Out: the same model, filled in place. transformers' own
-initialisation (std 0.02, LayerScale 0.01) makes a model of this size almost constant, and every comparison
-with it idle.
+transformers' initialization (std 0.02, LayerScale 0.01) makes a model of this size almost constant, so that
+comparisons with it would prove nothing.
 """
 
 from __future__ import annotations
@@ -13,13 +12,13 @@ import torch
 from torch import nn
 from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import Qwen3_5MoeRMSNorm
 
-# Mean and standard deviation of vectors, by the end of their name.
+# Mean and standard deviation of vectors, by name suffix.
 _VECTORS: tuple[tuple[tuple[str, ...], tuple[float, float]], ...] = (
-    # Sharp enough attention that hundreds of media tokens do not average out to the same answer.
+    # Attention sharp enough that hundreds of media tokens do not average to the same answer.
     (("q_norm.weight", "k_norm.weight"), (1.6, 0.2)),
     ((".alpha", ".beta"), (0.0, 0.3)),
     (("layer_scale.scale", ".gamma"), (0.4, 0.1)),
-    # A gated-DeltaNet head forgets exp(A_log) * softplus(dt) a token: half of it after 3 to 50 tokens.
+    # A gated-DeltaNet head decays by exp(A_log) * softplus(dt) per token: half-life 3 to 50 tokens.
     ((".A_log",), (-2.5, 1.0)),
     ((".dt_bias",), (0.0, 0.5)),
     ((".bias",), (0.0, 0.1)),
@@ -27,7 +26,7 @@ _VECTORS: tuple[tuple[tuple[str, ...], tuple[float, float]], ...] = (
 
 
 def fill(model: nn.Module, seed: int) -> None:
-    """Fill every parameter with noise that a signal survives, and no sampler is sure of."""
+    """Fills all parameters with noise that preserves signals and leaves the logits undecided."""
     generator = torch.Generator().manual_seed(seed)
     owners = {
         f"{name}.weight": module
@@ -41,13 +40,13 @@ def fill(model: nn.Module, seed: int) -> None:
 
 
 def _distribution(name: str, shape: torch.Size, owner: nn.Module | None) -> tuple[float, float]:
-    """Mean and standard deviation of a parameter. `owner`: its module, if of a kind that matters here."""
+    """Mean and standard deviation of a parameter. `owner`: its module, if its type matters here."""
     if len(shape) == 1:
         center, spread = _vector_distribution(name)
-        # These norms scale by one more than their weight.
+        # These norms scale by 1 + weight.
         return center - isinstance(owner, Qwen3_5MoeRMSNorm), spread
     if "embed" in name and "proj" not in name:
-        # A frame's 16 code embeddings are summed: together they weigh as much as its text row.
+        # The 16 code embeddings of a frame are summed; their sum has the norm of its text row.
         return 0.0, 0.25 if "codec_embedding" in name else 1.0
     if isinstance(owner, nn.ConvTranspose1d):
         taps = owner.kernel_size[0] / owner.stride[0]
@@ -65,6 +64,6 @@ def _gain(name: str, shape: torch.Size) -> float:
     if name.endswith((".gate.weight", "lm_head.weight", "codec_head.weight")) or ".lm_head." in name:
         return 2.0
     if "code2wav.decoder" in name:
-        # Twelve residual units in a row: without this nearly every sample is clipped.
+        # Twelve consecutive residual units would otherwise clip nearly every sample.
         return 0.8 if shape[0] == 1 else 0.5
     return 1.0

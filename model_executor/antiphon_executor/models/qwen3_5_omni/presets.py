@@ -1,16 +1,14 @@
-"""Named configurations of the family: `nano`, small enough to be trained on a laptop, and the public sizes.
-
-In: for `nano`, its tokenizer's ids. Out: a `Qwen3_5OmniMoeConfig`. Holds sizes alone; makes no weights.
-"""
+"""Named configurations of the family: `nano`, which can be trained on a laptop, and the published sizes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+from antiphon_executor.models.config_token_ids import checkpoint_token_ids, thinker_media_token_ids
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 
-# Of the open Qwen3.5-397B-A17B.
+# Sizes of the open Qwen3.5-397B-A17B.
 _LARGER_THINKER = {
     "hidden_size": 4096,
     "num_hidden_layers": 60,
@@ -28,7 +26,7 @@ NANO_CODES = 512
 NANO_GROUPS = 8
 NANO_CONTEXT = 262_144
 NANO_SPOKEN_CONTEXT = 65_536
-# More rows than its Talker has learned behind tell it nothing: its projection of them is zero.
+# Its Talker was trained with at most this many; its projection of further ones would be zero.
 NANO_MEDIA_ROWS = 24
 
 _NANO_ROPE = {
@@ -55,14 +53,14 @@ _NANO_BACKBONE = {
 
 
 def published() -> Qwen3_5OmniMoeConfig:
-    """The sizes that are public: the open Qwen3.5-35B-A3B's Thinker, and the Talker that is known of."""
+    """The published sizes: the Thinker of the open Qwen3.5-35B-A3B and the Talker as described."""
     return Qwen3_5OmniMoeConfig()
 
 
 def larger() -> Qwen3_5OmniMoeConfig:
-    """For planning: a Thinker like the larger open Qwen3.5, of 400 billion parameters, and the same Talker.
+    """A Thinker of the size of the larger open Qwen3.5 (400 billion parameters) with the same Talker.
 
-    No such omni model's sizes are public.
+    For planning only: no sizes of such an omni model are published.
     """
     return Qwen3_5OmniMoeConfig(
         thinker_config={"text_config": _LARGER_THINKER}, talker_config={"accept_hidden_layer": 30}
@@ -70,19 +68,12 @@ def larger() -> Qwen3_5OmniMoeConfig:
 
 
 def nano(ids: Mapping[str, int]) -> Qwen3_5OmniMoeConfig:
-    """`ids`: token to id of the whole vocabulary, control tokens and the three role names among them."""
+    """`ids`: token to id of the whole vocabulary, including control tokens and the three role names."""
     return Qwen3_5OmniMoeConfig(
         thinker_config=_nano_thinker(ids),
         talker_config=_nano_talker(ids),
         code2wav_config=_nano_code2wav(),
-        im_start_token_id=ids["<|im_start|>"],
-        im_end_token_id=ids["<|im_end|>"],
-        tts_pad_token_id=ids["<tts_pad>"],
-        tts_bos_token_id=ids["<tts_text_bos>"],
-        tts_eos_token_id=ids["<tts_text_eod>"],
-        system_token_id=ids["system"],
-        user_token_id=ids["user"],
-        assistant_token_id=ids["assistant"],
+        **checkpoint_token_ids(ids),
     )
 
 
@@ -91,7 +82,7 @@ def _nano_thinker(ids: Mapping[str, int]) -> dict[str, Any]:
         "text_config": _NANO_BACKBONE
         | {
             "vocab_size": len(ids),
-            # A single layer of attention could find a word again, and hardly anything beside it.
+            # With only one attention layer it could retrieve a word but little of its context.
             "layer_types": 2 * ["linear_attention", "linear_attention", "full_attention"],
             "num_hidden_layers": 6,
             "moe_intermediate_size": 256,
@@ -112,13 +103,7 @@ def _nano_thinker(ids: Mapping[str, int]) -> dict[str, Any]:
             "intermediate_size": 512,
             "num_position_embeddings": 256,
         },
-        "audio_token_id": ids["<|audio_pad|>"],
-        "audio_start_token_id": ids["<|audio_start|>"],
-        "audio_end_token_id": ids["<|audio_end|>"],
-        "image_token_id": ids["<|image_pad|>"],
-        "video_token_id": ids["<|video_pad|>"],
-        "vision_start_token_id": ids["<|vision_start|>"],
-        "vision_end_token_id": ids["<|vision_end|>"],
+        **thinker_media_token_ids(ids),
     }
 
 
