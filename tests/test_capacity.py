@@ -55,9 +55,9 @@ def test_what_vllm_settled_says_what_a_request_takes_of_any_length(row_bytes: in
         published().thinker_config.text_config, element_bytes=2, states=2, row_bytes=row_bytes
     )
     longest, span = 65_536, pages.block_tokens
-    block_bytes = (pages.request_bytes(2 * span) - pages.request_bytes(span)) // pages.spans
+    block_bytes = (pages.request_bytes(2 * span) - pages.request_bytes(span)) // pages.token_groups
     blocks = 3 * pages.request_bytes(longest) // block_bytes
-    capacity = cache_capacity(vllm_config(blocks, 3.0, longest, span), pages.spans)
+    capacity = cache_capacity(vllm_config(blocks, 3.0, longest, span), pages.token_groups)
     assert capacity is not None
     assert capacity.blocks == blocks - 1
     for tokens in (1, span, 3 * span + 1, longest):

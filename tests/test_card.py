@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from antiphon_executor.checkpoint.family import read_config
-from antiphon_executor.checkpoint.model_card import model_card, read_notes, text_ends
+from antiphon_executor.checkpoint.model_card import model_card, read_card_file, text_ends
 from antiphon_executor.interface.capacity import EngineCapacity
 from antiphon_executor.interface.card import ModelCard, Voice
 from antiphon_executor.interface.media_geometry import MediaGeometry
@@ -70,8 +70,8 @@ def test_given_no_voices_then_it_recommends_no_speech(tiny_qwen3_omni: Path) -> 
 def test_given_a_card_that_is_none_then_it_says_so(tmp_path: Path) -> None:
     for text in ("[]", '{"speech": 3}', '{"repetition_detection": true}'):
         (tmp_path / "antiphon_card.json").write_text(text)
-        with pytest.raises(ValueError, match="is not a model card"):
-            read_notes(tmp_path)
+        with pytest.raises(ValueError, match="is not a valid model card"):
+            read_card_file(tmp_path)
 
 
 def _card(folder: Path, config: Path, voices: tuple[Voice, ...]) -> ModelCard:

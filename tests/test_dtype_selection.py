@@ -8,7 +8,7 @@ import torch
 from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.engine.dtype_selection import with_cpu_dtypes
 from antiphon_executor.interface.settings import EngineSettings, TalkerSettings, ThinkerSettings
-from antiphon_executor.planning.planner import GiB, make_plan
+from antiphon_executor.planning.planner import GiB, plan_memory
 from antiphon_executor.shipped import ANTIPHON_NANO
 
 CONFIG = read_config(ANTIPHON_NANO)
@@ -46,7 +46,7 @@ def test_a_quick_cpu_takes_the_checkpoints_own() -> None:
 @pytest.mark.usefixtures("without_avx512")
 def test_the_whole_context_fits_the_default_cache_in_either() -> None:
     for settings in (EngineSettings(), with_cpu_dtypes(EngineSettings(), CONFIG)):
-        plan = make_plan(CONFIG, settings, 8 * GiB, gpus=False)
+        plan = plan_memory(CONFIG, settings, 8 * GiB, gpus=False)
         assert plan.engines[0].request_tokens == 262_144
         assert plan.contexts >= 1
 

@@ -30,7 +30,7 @@ def test_given_a_checkpoint_then_its_config_is_of_its_familys_class(
 
 def test_given_another_model_then_the_families_that_there_are_are_named(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "whale"}))
-    with pytest.raises(UnknownFamily, match="'whale'; served are: qwen3_omni_moe, qwen3_5_omni_moe"):
+    with pytest.raises(UnknownFamily, match="'whale'; supported: qwen3_omni_moe, qwen3_5_omni_moe"):
         read_config(tmp_path)
 
 

@@ -12,7 +12,7 @@ from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from antiphon_executor.models.qwen3_5_omni.presets import larger, nano, published
 from antiphon_executor.models.talker.slots import SlotPool, SlotShape
-from antiphon_executor.planning.planner import GiB, Plan, make_plan
+from antiphon_executor.planning.planner import GiB, MemoryPlan, plan_memory
 from antiphon_executor.planning.weight_sizes import weight_sizes
 from antiphon_server.config.sources import load
 from antiphon_server.config.tier import TIERS
@@ -35,9 +35,9 @@ _NANO_TOKENS = (
 )  # fmt: skip
 
 
-def plan_of(tier: str) -> Plan:
+def plan_of(tier: str) -> MemoryPlan:
     settings = load({"tier": tier, "engine.model": "somewhere"}).settings.engine
-    return make_plan(sizes(tier), settings, MACHINES[tier], gpus=tier != "nano")
+    return plan_memory(sizes(tier), settings, MACHINES[tier], gpus=tier != "nano")
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -58,7 +58,7 @@ def test_a_tier_leaves_the_whole_context_to_several_requests(tier: str, contexts
 @pytest.mark.parametrize("tier", ["plus", "flash", "light"])
 def test_on_smaller_gpus_it_says_what_is_short_and_by_how_much(tier: str) -> None:
     settings = load({"tier": tier, "engine.model": "somewhere"}).settings.engine
-    plan = make_plan(sizes(tier), settings, 40 * GiB, gpus=True)
+    plan = plan_memory(sizes(tier), settings, 40 * GiB, gpus=True)
     assert not plan.fits
     assert plan.shortages[0].startswith("thinker: ")
     assert plan.shortages[0].endswith(" short")
@@ -89,25 +89,25 @@ def test_engines_that_share_a_gpu_cannot_have_more_than_all_of_it() -> None:
         thinker=ThinkerSettings(gpu_memory_utilization=0.7),
         talker=TalkerSettings(gpu_memory_utilization=0.4),
     )
-    plan = make_plan(published(), settings, 141 * GiB, gpus=True)
-    assert "shares of GPU 0 are 155.10 GiB, it has 141.00 GiB: 14.10 GiB short" in plan.shortages[-1]
+    plan = plan_memory(published(), settings, 141 * GiB, gpus=True)
+    assert "shares of GPU 0 add up to 155.10 GiB; it has 141.00 GiB: 14.10 GiB short" in plan.shortages[-1]
 
 
 def test_without_speech_there_is_one_engine() -> None:
-    plan = make_plan(published(), EngineSettings(model=Path("x"), speech=False), 141 * GiB, gpus=True)
+    plan = plan_memory(published(), EngineSettings(model=Path("x"), speech=False), 141 * GiB, gpus=True)
     assert [engine.name for engine in plan.engines] == ["thinker"]
     assert plan.streams == 0
 
 
 def test_too_few_named_gpus_are_refused() -> None:
     settings = EngineSettings(model=Path("x"), thinker=ThinkerSettings(tensor_parallel_size=2, device="3"))
-    with pytest.raises(ValueError, match="2 GPUs are needed, '3' names 1"):
-        make_plan(published(), settings, 80 * GiB, gpus=True)
+    with pytest.raises(ValueError, match="2 GPUs are needed; '3' names 1"):
+        plan_memory(published(), settings, 80 * GiB, gpus=True)
 
 
 def test_slots_are_counted_as_the_worker_makes_them() -> None:
     config, settings = published(), TalkerSettings(streams=4, media_rows=1024, max_frames=256)
-    plan = make_plan(config, EngineSettings(model=Path("x"), talker=settings), 80 * GiB, gpus=True)
+    plan = plan_memory(config, EngineSettings(model=Path("x"), talker=settings), 80 * GiB, gpus=True)
     speech, hidden = config.talker_config, config.talker_config.text_config.hidden_size
     shape = SlotShape(5, 256, speech.num_code_groups, speech.codec_vocab_size, hidden, 1024)
     with torch.device("meta"):
@@ -128,7 +128,7 @@ def test_both_families_are_planned_by_their_checkpoints(
     from antiphon_executor.checkpoint.family import read_config
 
     for folder in (tiny_qwen3_omni, tiny_qwen3_5_omni):
-        plan = make_plan(read_config(folder), EngineSettings(model=folder), 8 * GiB, gpus=False)
+        plan = plan_memory(read_config(folder), EngineSettings(model=folder), 8 * GiB, gpus=False)
         assert plan.fits, plan.shortages
         weights = sum(engine.weights_bytes for engine in plan.engines)
         assert weights == pytest.approx((folder / "model.safetensors").stat().st_size, rel=0.05)
@@ -136,4 +136,4 @@ def test_both_families_are_planned_by_their_checkpoints(
 
 def _thinker_weights(thinker: ThinkerSettings) -> int:
     settings = EngineSettings(model=Path("x"), thinker=thinker)
-    return make_plan(published(), settings, 80 * GiB, gpus=True).engines[0].weights_bytes
+    return plan_memory(published(), settings, 80 * GiB, gpus=True).engines[0].weights_bytes

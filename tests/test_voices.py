@@ -12,7 +12,7 @@ from tokenizers import Tokenizer
 
 from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.checkpoint.voice_file import MAX_FILE_BYTES, VoiceError
-from antiphon_executor.checkpoint.voices import code_limits, voice_prompts, voices_of
+from antiphon_executor.checkpoint.voices import codebook_sizes, list_voices, voice_prompts
 from antiphon_executor.interface.card import Voice
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
@@ -60,12 +60,12 @@ def test_given_files_in_both_folders_then_all_are_listed_by_id_and_one_is_the_de
     put(checkpoint / "voices", "zoe.json", ADA | {"name": "Zoe", "default": True})
     put(checkpoint / "voices", "ada.json", ADA)
     put(checkpoint / "voices", "README.md", "not a voice")
-    assert voices_of(checkpoint, config, None) == (
+    assert list_voices(checkpoint, config, None) == (
         Voice("ada", "Ada", "en", "CC0-1.0"),
         Voice("zoe", "Zoe", "en", "CC0-1.0", default=True),
     )
     put(tmp_path / "more", "ben.json", ADA | {"name": "Ben", "language": "zh-Hans", "default": True})
-    listed = voices_of(checkpoint, config, tmp_path / "more")
+    listed = list_voices(checkpoint, config, tmp_path / "more")
     assert [(voice.id, voice.language, voice.default) for voice in listed] == [
         ("ada", "en", False), ("ben", "zh-Hans", True), ("zoe", "en", False)
     ]  # fmt: skip
@@ -74,7 +74,7 @@ def test_given_files_in_both_folders_then_all_are_listed_by_id_and_one_is_the_de
 def test_given_no_default_then_it_is_the_first(checkpoint: Path, config: Qwen3_5OmniMoeConfig) -> None:
     put(checkpoint / "voices", "zoe.json", ADA)
     put(checkpoint / "voices", "ada.json", ADA)
-    assert [voice.default for voice in voices_of(checkpoint, config, None)] == [True, False]
+    assert [voice.default for voice in list_voices(checkpoint, config, None)] == [True, False]
 
 
 def test_given_a_voice_then_its_prompt_is_a_system_segment_around_its_frames(
@@ -127,7 +127,7 @@ def test_given_text_that_spells_a_control_token_then_it_is_read_as_text(
         ("ada.json", ADA | {"codes": [[1.5, 2, 3, 4]]}, "codes.0.0"),
         ("ada.json", ADA | {"codes": [FRAME] * 751}, "codes"),
         ("ada.json", " " * (MAX_FILE_BYTES + 1), "bytes"),
-        ("Ada Lovelace.json", ADA, "small letters"),
+        ("Ada Lovelace.json", ADA, "lower-case letters"),
     ],
 )  # fmt: skip
 def test_given_a_broken_file_then_the_error_names_it_and_what_is_wrong(
@@ -135,7 +135,7 @@ def test_given_a_broken_file_then_the_error_names_it_and_what_is_wrong(
 ) -> None:
     file = put(checkpoint / "voices", name, voice)
     with pytest.raises(VoiceError) as caught:
-        voices_of(checkpoint, config, None)
+        list_voices(checkpoint, config, None)
     assert str(file) in str(caught.value)
     assert problem.lower() in str(caught.value).lower()
     assert "\n" not in str(caught.value)
@@ -146,8 +146,8 @@ def test_given_two_voices_of_one_name_then_neither_hides_the_other(
 ) -> None:
     put(checkpoint / "voices", "ada.json", ADA)
     put(tmp_path / "more", "ada.json", ADA)
-    with pytest.raises(VoiceError, match="the same name"):
-        voices_of(checkpoint, config, tmp_path / "more")
+    with pytest.raises(VoiceError, match="the same id"):
+        list_voices(checkpoint, config, tmp_path / "more")
 
 
 def test_given_two_defaults_in_one_folder_then_the_error_names_both(
@@ -156,16 +156,16 @@ def test_given_two_defaults_in_one_folder_then_the_error_names_both(
     for name in ("ada", "zoe"):
         put(checkpoint / "voices", f"{name}.json", ADA | {"default": True})
     with pytest.raises(VoiceError, match="ada, zoe"):
-        voices_of(checkpoint, config, None)
+        list_voices(checkpoint, config, None)
 
 
 def test_given_no_voice_at_all_then_the_error_says_where_one_is_looked_for(
     checkpoint: Path, config: Qwen3_5OmniMoeConfig, tmp_path: Path
 ) -> None:
-    with pytest.raises(VoiceError, match=r"checkpoint/voices.*holds no \*.json"):
-        voices_of(checkpoint, config, None)
-    with pytest.raises(VoiceError, match="there is no such folder"):
-        voices_of(checkpoint, config, tmp_path / "missing")
+    with pytest.raises(VoiceError, match=r"checkpoint/voices.*contains no \*.json"):
+        list_voices(checkpoint, config, None)
+    with pytest.raises(VoiceError, match="the folder does not exist"):
+        list_voices(checkpoint, config, tmp_path / "missing")
 
 
 def test_given_a_speaker_table_then_voices_are_its_names_and_files_are_refused(
@@ -173,12 +173,12 @@ def test_given_a_speaker_table_then_voices_are_its_names_and_files_are_refused(
     tmp_path: Path,
 ) -> None:
     config = read_config(tiny_qwen3_omni)
-    listed = voices_of(tiny_qwen3_omni, config, None)
+    listed = list_voices(tiny_qwen3_omni, config, None)
     assert [voice.id for voice in listed] == sorted(config.talker_config.speaker_id)
     assert [voice.id for voice in listed if voice.default] == ["ethan"]
-    with pytest.raises(VoiceError, match="take no files"):
-        voices_of(tiny_qwen3_omni, config, tmp_path)
+    with pytest.raises(VoiceError, match="supports no voice files"):
+        list_voices(tiny_qwen3_omni, config, tmp_path)
 
 
 def test_code_limits_leave_out_what_is_never_drawn(config: Qwen3_5OmniMoeConfig) -> None:
-    assert code_limits(config).tolist() == [mini.CODES] * mini.GROUPS
+    assert codebook_sizes(config).tolist() == [mini.CODES] * mini.GROUPS

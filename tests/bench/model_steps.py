@@ -28,7 +28,7 @@ from vllm.plugins import load_general_plugins
 from vllm.v1.engine.llm_engine import LLMEngine
 
 from antiphon_executor.checkpoint.family import read_config
-from antiphon_executor.checkpoint.voices import voices_of
+from antiphon_executor.checkpoint.voices import list_voices
 from antiphon_executor.engine.launch import stage_specs
 from antiphon_executor.engine.talker_factory import make_talker
 from antiphon_executor.interface.events import SpeechDelta
@@ -143,7 +143,7 @@ def speaking(engine: StepEngine, settings: EngineSettings, prompt: list[int], br
     watch = WatchRules(RestartPolicy(0), 60.0, 3.0)
     stage: Any = SupervisedStage("talker", cast(Any, engine), _never, watch, lambda death: None)
     talker = make_talker(settings, config, stage, bridge, slots)
-    voice = next(voice.id for voice in voices_of(settings.model, config, None) if voice.default)
+    voice = next(voice.id for voice in list_voices(settings.model, config, None) if voice.default)
     words = [token for token in prompt if token < 300][:8]
 
     async def speak() -> None:

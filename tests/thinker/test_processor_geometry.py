@@ -18,7 +18,7 @@ from transformers import Qwen2VLImageProcessor, Qwen2VLVideoProcessor, Qwen3VLVi
 from vllm.config.multimodal import MultiModalConfig
 from vllm.multimodal.processing import InputProcessingContext
 
-from antiphon_executor.checkpoint.processor_geometry import geometry_of
+from antiphon_executor.checkpoint.processor_geometry import media_geometry_of
 from antiphon_executor.interface.media import Media
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.interface.request import OmniRequest
@@ -70,7 +70,7 @@ def qwen3_5(path: Path, videos: Any = None) -> Counted:
 
     transformers = one.processor.info.get_hf_processor()
     encode = partial(tokenizer.encode, add_special_tokens=False)
-    return Counted(geometry_of(one.config, transformers, encode), one.template, expand)
+    return Counted(media_geometry_of(one.config, transformers, encode), one.template, expand)
 
 
 def qwen3_omni(path: Path) -> Counted:
@@ -98,7 +98,7 @@ def qwen3_omni(path: Path) -> Counted:
 
     encode = partial(tokenizer.encode, add_special_tokens=False)
     template = rig(path / "other").template
-    return Counted(geometry_of(config, info.get_hf_processor(), encode), template, expand)
+    return Counted(media_geometry_of(config, info.get_hf_processor(), encode), template, expand)
 
 
 @pytest.fixture(scope="module")
@@ -155,5 +155,5 @@ def _picture_tokens(nano: Qwen2VLImageProcessor, height: int, width: int) -> int
     )
     tokenizer = tiny_tokenizer()
     config = tiny_config(tokenizer.get_vocab())
-    geometry = geometry_of(config, processor, tokenizer.encode)
+    geometry = media_geometry_of(config, processor, tokenizer.encode)
     return geometry.picture_tokens(height, width) + 1

@@ -1,1 +1,5 @@
-"""What a checkpoint says of itself: family, voices, model card, media sizes. Imports `models` and below."""
+"""Reads a checkpoint folder: model family, voices, model card, media sizes. Loads no weights.
+
+In: a folder and its config. Out: `Family`, `Voice`s, `ModelCard`, `MediaGeometry`. Imports `models` and
+everything below it.
+"""

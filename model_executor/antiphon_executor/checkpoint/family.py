@@ -1,8 +1,4 @@
-"""The families that are served, told apart by a checkpoint's `config.json` alone.
-
-In: a checkpoint's folder. Out: its `Family`, and its config as the family's class, from which all else that
-differs follows. Never imports vLLM.
-"""
+"""The supported model families, identified by the checkpoint's `config.json`."""
 
 from __future__ import annotations
 
@@ -19,14 +15,15 @@ from antiphon_executor.models.registry import ARIA_THINKER_ARCHITECTURE, THINKER
 
 
 class UnknownFamily(ValueError):
-    """A checkpoint of a model that is not served."""
+    """The checkpoint's model type is not supported."""
 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """`architecture`: how the checkpoint names itself; `thinker`: our class for it, as vLLM knows it.
+    """A model family.
 
-    `thinker_arguments`: what its Thinker needs of vLLM's engine arguments, whatever the operator sets.
+    `architecture`: name in the checkpoint's config. `thinker`: name of our Thinker class in vLLM's registry.
+    `thinker_arguments`: vLLM engine arguments that its Thinker always needs.
     """
 
     config: type[PreTrainedConfig]
@@ -44,14 +41,14 @@ QWEN3_5_OMNI = Family(
     Qwen3_5OmniMoeConfig,
     "Qwen3_5OmniMoeForConditionalGeneration",
     ARIA_THINKER_ARCHITECTURE,
-    # The gated-DeltaNet states add up over the whole context. vLLM knows this of its own architectures.
+    # Gated-DeltaNet states accumulate over the whole context. vLLM sets this only for its own architectures.
     {"mamba_ssm_cache_dtype": "float32"},
 )
 FAMILIES = (QWEN3_OMNI, QWEN3_5_OMNI)
 
 
 def read_family(model: Path) -> Family:
-    """`model`: the folder, or its `config.json`. UnknownFamily for another model, OSError without one."""
+    """`model`: the folder or its `config.json`. Raises UnknownFamily or, if there is no config, OSError."""
     file = model / "config.json" if model.is_dir() else model
     given, _ = PreTrainedConfig.get_config_dict(file)
     return family_named(given.get("model_type"))
@@ -62,14 +59,14 @@ def family_of(config: PreTrainedConfig) -> Family:
 
 
 def family_named(name: str | None) -> Family:
-    """`name`: a config's model type."""
+    """The family whose model type is `name`. Raises UnknownFamily."""
     for family in FAMILIES:
         if family.name == name:
             return family
     known = ", ".join(family.name for family in FAMILIES)
-    raise UnknownFamily(f"config.json is of model type {name!r}; served are: {known}")
+    raise UnknownFamily(f"config.json has the model type {name!r}; supported: {known}")
 
 
 def read_config(model: Path) -> PreTrainedConfig:
-    """The checkpoint's config, as its family's class."""
+    """The checkpoint's config as an instance of its family's class."""
     return read_family(model).config.from_pretrained(model)

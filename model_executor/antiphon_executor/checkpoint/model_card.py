@@ -1,4 +1,4 @@
-"""What the server is told of a checkpoint, read from its folder."""
+"""Builds the `ModelCard` of a checkpoint from its folder."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ GENERATION_CONFIG = "generation_config.json"
 MODALITIES = ("text", "audio", "image", "video")
 
 _PARTS = ("speech", "repetition_detection")
-_Drawn = TypeVar("_Drawn", TextSampling, SpeechSampling)
+_Sampling = TypeVar("_Sampling", TextSampling, SpeechSampling)
 
 
 def model_card(
@@ -35,13 +35,12 @@ def model_card(
     capacity: EngineCapacity,
     media: MediaGeometry,
 ) -> ModelCard:
-    """`antiphon_card.json`, where a checkpoint has one, says that its weights are random, and how it speaks.
+    """The card of a checkpoint. `voices`: empty for a text-only server.
 
-    Text that a request leaves open is drawn as the checkpoint's generation config recommends, and cut as the
-    card's `repetition_detection` says; speech is drawn as its `speech` does (names as in `SpeechSampling`),
-    else as the family's makers do. `voices`: none for a server that does not speak.
+    Default text sampling comes from the checkpoint's generation config. `antiphon_card.json`, if present, may
+    set `random_weights`, `repetition_detection` and `speech` (names as in `SpeechSampling`).
     """
-    notes = read_notes(settings.model)
+    card_file = read_card_file(settings.model)
     default = next((voice.id for voice in voices if voice.default), None)
     return ModelCard(
         name=settings.served_model_name or settings.model.name,
@@ -50,28 +49,28 @@ def model_card(
         context_tokens=thinker.max_model_len,
         input_modalities=MODALITIES,
         voice_table=voices,
-        random_weights=bool(notes.get("random_weights", False)),
+        random_weights=bool(card_file.get("random_weights", False)),
         sampling=replace(
             _recommended(TextSampling(), thinker.get_diff_sampling_param()),
-            repetition_detection=_detection(notes.get("repetition_detection")),
+            repetition_detection=_detection(card_file.get("repetition_detection")),
         ),
-        speech=_recommended(SpeechSampling(default), notes.get("speech", {})) if default else None,
+        speech=_recommended(SpeechSampling(default), card_file.get("speech", {})) if default else None,
         memory=memory,
         capacity=capacity,
         media=media,
     )
 
 
-def read_notes(model: Path) -> dict[str, Any]:
-    """What `antiphon_card.json` says; nothing where there is none. ValueError where it is not an object."""
+def read_card_file(model: Path) -> dict[str, Any]:
+    """The contents of `antiphon_card.json`, empty if there is none. Raises ValueError if it is invalid."""
     card = model / CARD_FILE
-    notes = json.loads(card.read_text(encoding="utf-8")) if card.is_file() else {}
-    if isinstance(notes, dict) and all(isinstance(notes.get(part, {}), dict) for part in _PARTS):
-        return notes
-    raise ValueError(f"{card} is not a model card")
+    contents = json.loads(card.read_text(encoding="utf-8")) if card.is_file() else {}
+    if isinstance(contents, dict) and all(isinstance(contents.get(part, {}), dict) for part in _PARTS):
+        return contents
+    raise ValueError(f"{card} is not a valid model card")
 
 
-def _recommended(normal: _Drawn, given: dict[str, Any]) -> _Drawn:
+def _recommended(normal: _Sampling, given: dict[str, Any]) -> _Sampling:
     kind = type(normal)
     usual = {field.name: getattr(normal, field.name) for field in fields(kind)}
     return kind(**usual | {name: value for name, value in given.items() if name in usual})
@@ -85,7 +84,7 @@ def _detection(given: dict[str, int] | None) -> RepetitionDetection | None:
 
 
 def text_ends(model: Path, config: PreTrainedConfig) -> frozenset[int]:
-    """The tokens that end an answer: vLLM stops at them, and they are never spoken."""
+    """The tokens that end an answer. vLLM stops at them, and they are never spoken."""
     ends = {config.im_end_token_id}
     if (model / GENERATION_CONFIG).is_file():
         given = GenerationConfig.from_pretrained(model).eos_token_id

@@ -1,7 +1,4 @@
-"""A checkpoint's `MediaGeometry`, read off its processor and its config.
-
-In: the processor with which vLLM reads media, the whole config, the tokenizer's `encode`. Out: the geometry.
-"""
+"""Reads a checkpoint's `MediaGeometry` from its processor and config."""
 
 from __future__ import annotations
 
@@ -22,19 +19,19 @@ from antiphon_executor.interface.media_geometry import (
 from antiphon_executor.models.qwen3_5_omni.prompt import Encode
 from antiphon_executor.models.qwen3_omni.processor import VIDEO_SIZE
 
-# The share of `max_video_tokens` that Qwen2-VL's processor lets all frames of a video take.
+# Share of `max_video_tokens` that Qwen2-VL's processor allows for all frames of a video.
 _BUDGET_SHARE = 0.9
 _LONGEST_DIGITS = 6
 
 
-def geometry_of(config: PreTrainedConfig, processor: Any, encode: Encode) -> MediaGeometry:
-    """`processor`: transformers', of the whole checkpoint. `encode`: a text without control tokens."""
+def media_geometry_of(config: PreTrainedConfig, processor: Any, encode: Encode) -> MediaGeometry:
+    """`processor`: of transformers, for the checkpoint. `encode`: text to ids, without control tokens."""
     thinker = config.thinker_config
     interleaved = family_of(config) is QWEN3_5_OMNI
     sound = AudioGeometry.of(thinker.audio_config) if interleaved else _qwen3_omni_sound(thinker)
     return MediaGeometry(
         picture=_bounds(processor.image_processor, dict(processor.image_processor.size)),
-        # Qwen3-Omni's processor has a size of its own for videos, whatever the checkpoint's says.
+        # Qwen3-Omni's processor has a fixed size for videos and ignores the checkpoint's.
         video=_frames(processor.video_processor, {} if interleaved else VIDEO_SIZE),
         temporal=int(processor.video_processor.temporal_patch_size),
         sound=sound,
@@ -62,7 +59,7 @@ def _frames(processor: Any, size: dict[str, int]) -> FrameBounds:
 
 
 def _timestamps(interval_s: float, encode: Encode) -> Timestamps:
-    """The longest timestamp of each number of digits."""
+    """Tokens of the longest timestamp for each number of digits."""
     lengths = []
     for digits in range(1, _LONGEST_DIGITS + 1):
         times = [f"{figure}" * digits + f".{figure}" for figure in "123456789"]

@@ -1,10 +1,4 @@
-"""One voice as a file: JSON in, a checked `VoiceFile` out. Never guesses what a broken file means.
-
-    {"name": "Ada", "language": "en", "licence": "CC0-1.0", "opening": "You speak calmly.",
-     "codes": [[12, 7, …], …], "closing": "", "default": true}
-
-JSON, since a voice is small (ten seconds are 2,000 codes) and whoever adds one should be able to read it.
-"""
+"""Reads and validates a voice file (JSON; ten seconds of reference audio are about 2,000 codes)."""
 
 from __future__ import annotations
 
@@ -18,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from antiphon_executor.interface.errors import OperatorError
 
 MAX_FILE_BYTES = 1 << 20
-MAX_FRAMES = 750  # a minute of reference
+MAX_FRAMES = 750  # one minute of reference audio
 
 _Line = Annotated[str, Field(min_length=1, max_length=200)]
 _Text = Annotated[str, Field(max_length=4_000)]
@@ -26,16 +20,19 @@ _Code = Annotated[int, Field(strict=True, ge=0, lt=1 << 15)]
 
 
 class VoiceError(OperatorError):
-    """A voice that cannot be spoken in; names the file and what is wrong with it."""
+    """A voice file cannot be used. The message names the file and the problem."""
 
     def __init__(self, file: Path, problem: str) -> None:
         super().__init__(f"the voice {file} cannot be used: {problem}")
 
 
 class VoiceFile(BaseModel):
-    """The Talker's system prompt: `opening`, reference frames, `closing`, either of text or frames or both.
+    """The Talker's system prompt: `opening`, reference frames (`codes`), `closing`; one of them is required.
 
-    `language`: a BCP 47 tag. `licence`: under which the voice may be used. `codes`: [frames][groups].
+    `language`: a BCP 47 tag. `licence`: the licence of the voice. `codes`: [frames][groups]. Example:
+
+        {"name": "Ada", "language": "en", "licence": "CC0-1.0", "opening": "You speak calmly.",
+         "codes": [[12, 7, ...], ...], "closing": "", "default": true}
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -49,8 +46,8 @@ class VoiceFile(BaseModel):
     default: bool = Field(False, strict=True)
 
 
-def read_voice_file(file: Path, code_limits: NDArray[np.int64]) -> VoiceFile:
-    """`code_limits`: int64 [groups], how many codes each group has. Raises `VoiceError`."""
+def read_voice_file(file: Path, codebook_sizes: NDArray[np.int64]) -> VoiceFile:
+    """`codebook_sizes`: number of codes per group, int64 [groups]. Raises `VoiceError`."""
     try:
         if file.stat().st_size > MAX_FILE_BYTES:
             raise VoiceError(file, f"it has more than {MAX_FILE_BYTES} bytes")
@@ -61,7 +58,7 @@ def read_voice_file(file: Path, code_limits: NDArray[np.int64]) -> VoiceFile:
         raise VoiceError(file, _explain(error)) from None
     if not (voice.opening or voice.codes or voice.closing):
         raise VoiceError(file, "it has neither text nor reference frames")
-    _check_codes(file, voice, code_limits)
+    _check_codes(file, voice, codebook_sizes)
     return voice
 
 

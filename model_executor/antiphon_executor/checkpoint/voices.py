@@ -1,7 +1,6 @@
-"""The voices of a checkpoint: what clients are shown of each, and what the Talker is told to speak in it.
+"""Lists a checkpoint's voices and builds the Talker prompts for them.
 
-In: a checkpoint's folder and config, an operator's folder of voice files. Out: `Voice`s, `VoicePrompt`s.
-Qwen3-Omni's voices are its speaker table, Qwen3.5-Omni's are files. Loads no weights.
+Qwen3-Omni's voices are its speaker table; Qwen3.5-Omni's are files of the checkpoint and of the operator.
 """
 
 from __future__ import annotations
@@ -31,18 +30,20 @@ _USUAL_DEFAULT = "ethan"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpokenVoice:
-    """`voice` is for clients, `prompt` for the Talker."""
+    """A voice of Qwen3.5-Omni: its description for clients and its prompt for the Talker."""
 
     voice: Voice
     prompt: VoicePrompt
 
 
-def voices_of(checkpoint: Path, config: PreTrainedConfig, extra_folder: Path | None) -> tuple[Voice, ...]:
-    """All voices by id, exactly one the default. Raises `VoiceError`, naming the file."""
+def list_voices(checkpoint: Path, config: PreTrainedConfig, extra_folder: Path | None) -> tuple[Voice, ...]:
+    """All voices in order of id, exactly one the default. Raises `VoiceError`."""
     if isinstance(config, Qwen3_5OmniMoeConfig):
         return tuple(spoken.voice for spoken in voice_prompts(checkpoint, config, extra_folder))
     if extra_folder is not None:
-        raise VoiceError(extra_folder, "this checkpoint's voices are its own, and take no files")
+        raise VoiceError(
+            extra_folder, "this checkpoint has a fixed set of voices and supports no voice files"
+        )
     names = sorted(config.talker_config.speaker_id)
     default = _USUAL_DEFAULT if _USUAL_DEFAULT in names else names[0]
     return tuple(Voice(name, name, default=name == default) for name in names)
@@ -51,11 +52,11 @@ def voices_of(checkpoint: Path, config: PreTrainedConfig, extra_folder: Path | N
 def voice_prompts(
     checkpoint: Path, config: Qwen3_5OmniMoeConfig, extra_folder: Path | None
 ) -> tuple[SpokenVoice, ...]:
-    """`<checkpoint>/voices/*.json` and the operator's, by id: the file's name without its ending.
+    """The voices in `<checkpoint>/voices/*.json` and `extra_folder`. A voice's id is its file's stem.
 
-    The default is the file that says so, the operator's first, else the first by id. Raises `VoiceError`.
+    The default is a file with `default`, preferably of `extra_folder`; else the first id. Raises VoiceError.
     """
-    limits = code_limits(config)
+    limits = codebook_sizes(config)
     files: dict[str, tuple[Path, VoiceFile]] = {}
     chosen: str | None = None
     for folder in _folders(checkpoint, extra_folder):
@@ -63,14 +64,14 @@ def voice_prompts(
         for file in sorted(folder.glob(f"*{SUFFIX}")):
             voice_id = _id_of(file)
             if voice_id in files:
-                raise VoiceError(file, f"{files[voice_id][0]} has the same name")
+                raise VoiceError(file, f"{files[voice_id][0]} has the same id")
             files[voice_id] = file, read_voice_file(file, limits)
             defaults += [voice_id] if files[voice_id][1].default else []
         if len(defaults) > 1:
-            raise VoiceError(folder, f"more than one is the default: {', '.join(defaults)}")
+            raise VoiceError(folder, f"it has more than one default voice: {', '.join(defaults)}")
         chosen = defaults[0] if defaults else chosen
     if not files:
-        problem = f"it holds no *{SUFFIX}: a Qwen3.5-Omni Talker speaks in a voice of a file alone"
+        problem = f"it contains no *{SUFFIX} file, and a Qwen3.5-Omni Talker needs at least one voice file"
         raise VoiceError(extra_folder or checkpoint / VOICES_FOLDER, problem)
     chosen = chosen or min(files)
     writer = _PromptWriter(checkpoint, config)
@@ -83,8 +84,8 @@ def voice_prompts(
     )
 
 
-def code_limits(config: Qwen3_5OmniMoeConfig) -> NDArray[np.int64]:
-    """How many codes each group has, int64 [groups]: reserved ids of the codec's vocabulary are none."""
+def codebook_sizes(config: Qwen3_5OmniMoeConfig) -> NDArray[np.int64]:
+    """Number of codes per group, int64 [groups], without the reserved ids of the codec's vocabulary."""
     talker = config.talker_config
     first = talker.codec_vocab_size - talker.suppressed_codes
     residual = talker.code_predictor_config.vocab_size
@@ -92,9 +93,9 @@ def code_limits(config: Qwen3_5OmniMoeConfig) -> NDArray[np.int64]:
 
 
 class _PromptWriter:
-    """Voice files as token ids: `<|im_start|>system\\n` opening, frames, closing `<|im_end|>\\n`.
+    """Encodes voice files: `<|im_start|>system\\n` opening, frames, closing `<|im_end|>\\n`.
 
-    Text is text: a control token that a file spells out is none.
+    Control tokens spelled out in a file's text are encoded as plain text.
     """
 
     def __init__(self, checkpoint: Path, config: Qwen3_5OmniMoeConfig) -> None:
@@ -119,7 +120,7 @@ class _PromptWriter:
         ids = list(self._plain.encode(text, add_special_tokens=False).ids)
         vocabulary = self._config.talker_config.text_config.vocab_size
         if any(token >= vocabulary or token in self._controls for token in ids):
-            raise VoiceError(file, "its text has tokens that the Talker cannot read as text")
+            raise VoiceError(file, "its text has tokens that the Talker does not support")
         return ids
 
 
@@ -129,11 +130,11 @@ def _folders(checkpoint: Path, extra_folder: Path | None) -> Iterator[Path]:
         yield own
     if extra_folder is not None:
         if not extra_folder.is_dir():
-            raise VoiceError(extra_folder, "there is no such folder")
+            raise VoiceError(extra_folder, "the folder does not exist")
         yield extra_folder
 
 
 def _id_of(file: Path) -> str:
     if not _ID.fullmatch(file.stem):
-        raise VoiceError(file, "a voice is named by small letters, digits, - and _, 64 at most")
+        raise VoiceError(file, "the file name must be 1 to 64 lower-case letters, digits, - or _")
     return file.stem

@@ -35,10 +35,10 @@ def engine_capacity(
     return EngineCapacity(
         thinker=cache_capacity(
             engines["thinker"],
-            thinker_pages(config, settings.thinker).spans,
+            thinker_pages(config, settings.thinker).token_groups,
             shares_prompts=settings.thinker.enable_prefix_caching,
         ),
-        talker=cache_capacity(talker, talker_pages(config, settings.talker).spans) if talker else None,
+        talker=cache_capacity(talker, talker_pages(config, settings.talker).token_groups) if talker else None,
         frame_tokens=2 if interleaved else 1,
     )
 

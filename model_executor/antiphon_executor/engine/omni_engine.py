@@ -22,8 +22,8 @@ from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
 
 from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.checkpoint.model_card import model_card, text_ends
-from antiphon_executor.checkpoint.processor_geometry import geometry_of
-from antiphon_executor.checkpoint.voices import voices_of
+from antiphon_executor.checkpoint.processor_geometry import media_geometry_of
+from antiphon_executor.checkpoint.voices import list_voices
 from antiphon_executor.engine.dtype_selection import with_cpu_dtypes
 from antiphon_executor.engine.launch import Launcher, stage_specs
 from antiphon_executor.engine.measured_capacity import engine_capacity
@@ -58,7 +58,7 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
     config = read_config(settings.model)
     if current_platform.is_cpu():
         settings = with_cpu_dtypes(settings, config)
-    voices = voices_of(settings.model, config, settings.voices) if settings.speech else ()
+    voices = list_voices(settings.model, config, settings.voices) if settings.speech else ()
     async with AsyncExitStack() as stack:
         folder = SocketFolder()
         stack.callback(folder.close)
@@ -101,7 +101,7 @@ class VllmOmniEngine:
         memory = memory_items(settings.model, stages)
         capacity = engine_capacity(settings, config, {one.name: one.llm.vllm_config for one in stages})
         model, tokenizer = thinker.engine.llm.model_config, thinker.engine.llm.get_tokenizer()
-        media = geometry_of(
+        media = media_geometry_of(
             config,
             cached_processor_from_config(model),
             partial(tokenizer.encode, add_special_tokens=False),

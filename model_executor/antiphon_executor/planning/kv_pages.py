@@ -1,7 +1,7 @@
-"""What a request takes of an engine's cache: vLLM's pages, in arithmetic.
+"""Calculates how much of an engine's cache a request takes, in bytes per GPU.
 
-In: a text config, how many GPUs share each layer. Out: bytes on each of them. Pure. Follows vLLM 0.32's
-`get_kv_cache_groups`: all blocks are equally large, each holds the pages of one group of layers.
+Follows vLLM 0.32's `get_kv_cache_groups`: all blocks have the same size, and each holds the pages of one
+group of layers.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from transformers import PreTrainedConfig
 
 from antiphon_executor.models.qwen3_5_omni.memory import state_bytes
 
-# The smallest block of vLLM's attention kernels on a GPU; pages of a hybrid are grown to a multiple of it.
+# Smallest block of vLLM's attention kernels on a GPU. Pages of a hybrid model are a multiple of it.
 KERNEL_BLOCK_TOKENS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class CachePages:
-    """`token_bytes`: keys and values of a token in one attention layer, on one GPU; `state_bytes`: one
-    gated-DeltaNet layer's state there; `states`: how many a request keeps (two with prefix caching).
+    """Cache layout of one engine, per GPU.
 
-    `row_bytes`: of a row kept beside each token (the accept layer's), 0 for none; every GPU keeps them whole,
-    in as many pages like attention's as they fill. `single_states`: layers with a small state of their own
-    (the stream state of Qwen3-Omni's Talker).
+    `token_bytes`: keys and values of one token in one attention layer. `state_bytes`: state of one
+    gated-DeltaNet layer. `states`: states per request (two with prefix caching). `row_bytes`: hidden state
+    kept with each token, 0 for none; every GPU keeps all of it, in pages like those of attention.
+    `single_states`: layers with a small state of their own (the stream state of Qwen3-Omni's Talker).
     """
 
     attention_layers: int
@@ -36,7 +36,7 @@ class CachePages:
 
     @property
     def block_tokens(self) -> int:
-        """Tokens of an attention page, which must hold one layer's state too."""
+        """Tokens per attention page. A page must also be able to hold one layer's state."""
         kernel = KERNEL_BLOCK_TOKENS * self.token_bytes
         return KERNEL_BLOCK_TOKENS * max(1, -(-self.state_bytes // kernel))
 
@@ -46,21 +46,21 @@ class CachePages:
 
     @property
     def kv_bytes_per_token(self) -> int:
-        """Of keys and values alone, before they are laid out."""
+        """Keys and values of one token, without padding."""
         return self.attention_layers * self.token_bytes
 
     @property
     def row_layers(self) -> int:
-        """Pages that a block's rows fill: layers of the attention layers' own group."""
+        """Layers of the attention group that hold the hidden states (`row_bytes`)."""
         return -(-self.row_bytes // self.token_bytes)
 
     @property
-    def spans(self) -> int:
-        """Groups of layers that keep every token: so many blocks a request has for each `block_tokens`."""
+    def token_groups(self) -> int:
+        """Layer groups that keep every token: blocks of a request per `block_tokens` tokens."""
         return -(-self._kept // self._group)
 
     def request_bytes(self, tokens: int) -> int:
-        """Of one request of so many tokens."""
+        """Bytes of one request of `tokens` tokens."""
         kinds = [
             (self._kept, -(-tokens // self.block_tokens)),
             (self.state_layers, self.states),
@@ -75,7 +75,7 @@ class CachePages:
 
     @property
     def _group(self) -> int:
-        """Layers in each of vLLM's groups."""
+        """Number of layers in each of vLLM's groups."""
         layers = [count for count in (self._kept, self.state_layers, self.single_states) if count]
         return max(layers) if max(layers) < 1.5 * min(layers) else min(layers)
 
@@ -89,7 +89,7 @@ def cache_pages(
     row_bytes: int = 0,
     single_states: int = 0,
 ) -> CachePages:
-    """Of a backbone of either family. Keys and values are shared out by head, and never below one head."""
+    """Layout for a backbone of either family. GPUs share keys and values by head, at least one head each."""
     heads = max(1, text.num_key_value_heads // gpus)
     kinds = getattr(text, "layer_types", None) or ["full_attention"] * text.num_hidden_layers
     state_layers = kinds.count("linear_attention")

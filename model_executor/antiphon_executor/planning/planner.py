@@ -1,8 +1,4 @@
-"""Will it fit: weights, caches and slots of both engines, by arithmetic, before anything is loaded.
-
-In: a checkpoint's config, the operator's settings, the memory of a GPU (or of a machine without one). Out: a
-`Plan`: what every engine takes on every GPU, how many contexts and streams that is, or what is short. Pure.
-"""
+"""Calculates whether a model fits: weights, caches and slots of both engines on each GPU or the CPU."""
 
 from __future__ import annotations
 
@@ -16,19 +12,19 @@ from antiphon_executor.planning.kv_pages import CachePages, cache_pages
 from antiphon_executor.planning.weight_sizes import WeightSizes, weight_sizes
 
 GiB = 1 << 30
-# Assumed, not measured: CUDA's context, activations of one step, captured graphs; without a GPU, the process.
+# Assumptions: CUDA context, activations of one step and captured graphs; on a CPU, the process itself.
 GPU_WORKING_BYTES = 3 * GiB
 CPU_WORKING_BYTES = 3 * GiB // 2
-# Of a spoken prompt: its text, and a voice's reference frames, of which a minute is 750.
+# Talker prompt: text and a voice's reference frames (750 per minute).
 SPOKEN_PROMPT_TOKENS = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class EnginePlan:
-    """One engine, on each of its `gpus` (none: it runs on the CPU).
+class EngineMemory:
+    """Memory of one engine on each of its `gpus` (empty: it runs on the CPU).
 
-    `share_bytes`: what it may take; `request_bytes`: of the longest request in the cache; `requests`: how
-    many of those fit at once, whole.
+    `share_bytes`: its limit. `request_bytes`: cache of the longest request. `requests`: how many of those
+    fit at the same time.
     """
 
     name: str
@@ -48,31 +44,31 @@ class EnginePlan:
 
     @property
     def shortage(self) -> str | None:
-        """What is missing, and how much of it, in one line."""
+        """What is missing and how much, in one line; None if the engine fits."""
         where = f"on GPU {', '.join(map(str, self.gpus))}" if self.gpus else "in memory"
         fixed = self.weights_bytes + self.slots_bytes + self.working_bytes
         if fixed > self.share_bytes:
             return (
-                f"{self.name}: weights, slots and working memory take {_size(fixed)} {where}, its share is "
+                f"{self.name}: weights, slots and working memory take {_size(fixed)} {where}; its share is "
                 f"{_size(self.share_bytes)}: {_size(fixed - self.share_bytes)} short"
             )
         wanted = self.request_bytes * self.wanted_requests
         if wanted > self.cache_bytes:
             return (
-                f"{self.name}: {self.wanted_requests} of {self.request_tokens:,} tokens take {_size(wanted)} "
-                f"of cache {where}, there are {_size(self.cache_bytes)}: "
+                f"{self.name}: {self.wanted_requests} requests of {self.request_tokens:,} tokens take "
+                f"{_size(wanted)} of cache {where}; it has {_size(self.cache_bytes)}: "
                 f"{_size(wanted - self.cache_bytes)} short"
             )
         return None
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """`contexts`: requests of the whole context at once; `streams`: spoken answers at once, the longest."""
+class MemoryPlan:
+    """Memory of all engines. `contexts`: simultaneous requests of maximum length; `streams`: of speech."""
 
     family: str
     memory_bytes: int
-    engines: tuple[EnginePlan, ...]
+    engines: tuple[EngineMemory, ...]
     shortages: tuple[str, ...]
 
     @property
@@ -89,19 +85,21 @@ class Plan:
         return talkers[0] if talkers else 0
 
 
-def make_plan(config: PreTrainedConfig, settings: EngineSettings, memory_bytes: int, *, gpus: bool) -> Plan:
-    """`memory_bytes`: of each GPU, or, without `gpus`, of the machine."""
+def plan_memory(
+    config: PreTrainedConfig, settings: EngineSettings, memory_bytes: int, *, gpus: bool
+) -> MemoryPlan:
+    """Plans for GPUs of `memory_bytes` each or, without `gpus`, for a machine with that much memory."""
     weights = weight_sizes(config)
     engines = [_thinker(config, settings.thinker, weights, memory_bytes if gpus else None)]
     if settings.speech:
         engines.append(_talker(config, settings.talker, weights, memory_bytes if gpus else None))
     shortages = [engine.shortage for engine in engines if engine.shortage]
-    shortages += _crowded(engines, memory_bytes)
-    return Plan(family_of(config).name, memory_bytes, tuple(engines), tuple(shortages))
+    shortages += _overcommitted(engines, memory_bytes)
+    return MemoryPlan(family_of(config).name, memory_bytes, tuple(engines), tuple(shortages))
 
 
 def thinker_pages(config: PreTrainedConfig, settings: ThinkerSettings) -> CachePages:
-    """Of the Thinker's cache, the accept layer's rows included."""
+    """Layout of the Thinker's cache, including the hidden states kept for the Talker."""
     text, element = config.thinker_config.text_config, _element_bytes(settings.dtype, config)
     return cache_pages(
         text,
@@ -113,7 +111,7 @@ def thinker_pages(config: PreTrainedConfig, settings: ThinkerSettings) -> CacheP
 
 
 def talker_pages(config: PreTrainedConfig, settings: TalkerSettings) -> CachePages:
-    """Of the Talker's cache."""
+    """Layout of the Talker's cache."""
     return cache_pages(
         config.talker_config.text_config,
         element_bytes=_element_bytes(settings.dtype, config),
@@ -123,7 +121,7 @@ def talker_pages(config: PreTrainedConfig, settings: TalkerSettings) -> CachePag
 
 def _thinker(
     config: PreTrainedConfig, settings: ThinkerSettings, weights: WeightSizes, gpu_bytes: int | None
-) -> EnginePlan:
+) -> EngineMemory:
     text = config.thinker_config.text_config
     count, element = settings.tensor_parallel_size, _element_bytes(settings.dtype, config)
     pages = thinker_pages(config, settings)
@@ -145,7 +143,7 @@ def _thinker(
 
 def _talker(
     config: PreTrainedConfig, settings: TalkerSettings, weights: WeightSizes, gpu_bytes: int | None
-) -> EnginePlan:
+) -> EngineMemory:
     talker, text = config.talker_config, config.talker_config.text_config
     element = _element_bytes(settings.dtype, config)
     interleaved = family_of(config) is QWEN3_5_OMNI
@@ -155,10 +153,10 @@ def _talker(
     per_slot = (
         weights.vocoder_state_bytes
         + settings.max_frames * talker.num_code_groups * 2  # int16
-        + codec  # one byte a code: seen or not
+        + codec  # one byte per code: already sampled or not
     )
     rows = settings.media_rows * text.hidden_size * element
-    # Qwen3-Omni's Talker has no embedding of its own for text: it keeps the Thinker's, projected.
+    # Qwen3-Omni's Talker has no text embedding of its own: it stores the Thinker's, projected.
     spoken = 0 if interleaved else config.thinker_config.text_config.vocab_size * text.hidden_size
     return _engine(
         "talker",
@@ -184,7 +182,7 @@ def _engine(
     slots_bytes: int,
     request_tokens: int,
     wanted_requests: int,
-) -> EnginePlan:
+) -> EngineMemory:
     working = CPU_WORKING_BYTES if gpu_bytes is None else GPU_WORKING_BYTES
     fixed = weights_bytes + slots_bytes + working
     if gpu_bytes is None:
@@ -193,7 +191,7 @@ def _engine(
     else:
         share = int(gpu_bytes * settings.gpu_memory_utilization)
         cache = settings.kv_cache_memory_bytes or share - fixed
-    return EnginePlan(
+    return EngineMemory(
         name=name,
         gpus=gpus if gpu_bytes is not None else (),
         share_bytes=share,
@@ -207,8 +205,8 @@ def _engine(
     )
 
 
-def _crowded(engines: list[EnginePlan], memory_bytes: int) -> list[str]:
-    """Where the engines' shares of one GPU, or of the machine, are more than there is."""
+def _overcommitted(engines: list[EngineMemory], memory_bytes: int) -> list[str]:
+    """Messages for each GPU, or the machine, whose engines' shares exceed its memory."""
     found = []
     gpus: list[int | None] = [*sorted({gpu for engine in engines for gpu in engine.gpus})]
     for gpu in gpus or [None]:
@@ -216,24 +214,24 @@ def _crowded(engines: list[EnginePlan], memory_bytes: int) -> list[str]:
         if asked > memory_bytes:
             where = "the machine" if gpu is None else f"GPU {gpu}"
             found.append(
-                f"the engines' shares of {where} are {_size(asked)}, it has {_size(memory_bytes)}: "
+                f"the engines' shares of {where} add up to {_size(asked)}; it has {_size(memory_bytes)}: "
                 f"{_size(asked - memory_bytes)} short"
             )
     return found
 
 
 def _gpus(device: str | None, count: int) -> tuple[int, ...]:
-    """As CUDA_VISIBLE_DEVICES names them, or the first ones. ValueError where they are fewer than needed."""
+    """Devices from CUDA_VISIBLE_DEVICES syntax, or the first ones. Raises ValueError if too few."""
     if device is None:
         return tuple(range(count))
     named = tuple(int(part) for part in device.split(","))
     if len(named) < count:
-        raise ValueError(f"{count} GPUs are needed, {device!r} names {len(named)}")
+        raise ValueError(f"{count} GPUs are needed; {device!r} names {len(named)}")
     return named[:count]
 
 
 def _element_bytes(dtype: str, config: PreTrainedConfig) -> int:
-    """`auto` is the checkpoint's own; where that says nothing, the released models' bfloat16."""
+    """`auto` is the checkpoint's own dtype, or bfloat16 (the released models') if it has none."""
     own = str(config.dtype).removeprefix("torch.")
     return 4 if "float32" in (dtype, own if dtype == "auto" else dtype) else 2
 

@@ -1,20 +1,17 @@
-"""A plan as an operator reads it, or as JSON.
-
-In: a `Plan`. Out: text. Decides nothing.
-"""
+"""Formats a memory plan as text or JSON."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
 
-from antiphon_executor.planning.planner import EnginePlan, GiB, Plan
+from antiphon_executor.planning.planner import EngineMemory, GiB, MemoryPlan
 
 _COLUMNS = ("weights", "slots", "working", "cache", "share")
 
 
-def as_lines(plan: Plan) -> str:
-    """A row an engine, in GiB on each of its GPUs; then what that is enough for, or what is short."""
+def plan_as_text(plan: MemoryPlan) -> str:
+    """One row per engine, in GiB per GPU; then what that is enough for, or what is missing."""
     lines = [f"{'GiB':<10}{'where':<18}" + "".join(f"{name:>10}" for name in _COLUMNS)]
     lines += [_row(engine) for engine in plan.engines]
     lines += [_requests(engine) for engine in plan.engines]
@@ -22,18 +19,18 @@ def as_lines(plan: Plan) -> str:
     return "\n".join(lines)
 
 
-def as_json(plan: Plan) -> str:
+def plan_as_json(plan: MemoryPlan) -> str:
     totals = {"fits": plan.fits, "contexts": plan.contexts, "streams": plan.streams}
     return json.dumps(totals | asdict(plan), indent=2)
 
 
-def _row(engine: EnginePlan) -> str:
+def _row(engine: EngineMemory) -> str:
     where = f"GPU {','.join(map(str, engine.gpus))}" if engine.gpus else "CPU"
     sizes = [getattr(engine, f"{name}_bytes") for name in _COLUMNS]
     return f"{engine.name:<10}{where:<18}" + "".join(f"{size / GiB:>10.2f}" for size in sizes)
 
 
-def _requests(engine: EnginePlan) -> str:
+def _requests(engine: EngineMemory) -> str:
     size = engine.request_bytes / GiB
     return (
         f"{engine.name}: a request of {engine.request_tokens:,} tokens takes {size:.2f} GiB of the cache; "

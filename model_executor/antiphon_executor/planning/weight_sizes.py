@@ -1,8 +1,4 @@
-"""How many bytes a checkpoint's parts take, by its config alone.
-
-In: the whole model's config. Out: elements by part, counted on models without storage (the meta device).
-Loads nothing.
-"""
+"""Counts the elements of a checkpoint's parts from its config, on the meta device. Loads no weights."""
 
 from __future__ import annotations
 
@@ -20,10 +16,11 @@ from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGenera
 
 @dataclass(frozen=True, slots=True)
 class WeightSizes:
-    """Elements. `layers`: the Thinker's decoder layers, which can be quantised; `vocabulary`: its embedding
-    and head; `towers`: its ears and eyes; `talker`: with code predictor and vocoder.
+    """Number of elements by part.
 
-    `vocoder_state_bytes`: what the vocoder remembers of one stream.
+    `layers`: the Thinker's decoder layers, which can be quantized; `vocabulary`: its embedding and head;
+    `towers`: its audio and vision encoders; `talker`: includes code predictor and vocoder.
+    `vocoder_state_bytes`: state of the vocoder per stream, in bytes.
     """
 
     layers: int
@@ -38,7 +35,7 @@ class WeightSizes:
 
 
 def weight_sizes(config: PreTrainedConfig) -> WeightSizes:
-    """Of a config of either family. Takes about a second for the largest."""
+    """Sizes for a config of either family. Takes about a second for the largest."""
     with torch.device("meta"):
         model = _model(config)
         vocoder = StreamingCode2Wav(config.code2wav_config, slots=2)

@@ -1,6 +1,6 @@
-"""The checkpoint that comes with Antiphon: what is served where no other is named.
+"""The checkpoint that is part of Antiphon (antiphon-nano), which is served by default.
 
-`make nano` trains it; the folder beside this file is what its export wrote, model card included.
+Its folder is the output of `make nano`'s export. Imports nothing.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from antiphon_executor.tiny.sizes import IMAGE_SIZE, PATCH
 
 
 def tiny_processor(tokenizer: Qwen2Tokenizer, padded_audio_s: int) -> Qwen3OmniMoeProcessor:
-    """`padded_audio_s`: length in seconds to which Whisper's extractor pads a clip if padding is requested."""
+    """`padded_audio_s`: seconds to which Whisper's extractor pads a clip if padding is requested."""
     template = resources.files(__package__).joinpath("chat_template.jinja").read_text(encoding="utf-8")
     pixels = {"shortest_edge": 4 * (2 * PATCH) ** 2, "longest_edge": IMAGE_SIZE**2}
     vision = {"patch_size": PATCH, "temporal_patch_size": 2, "merge_size": 2, "size": pixels}

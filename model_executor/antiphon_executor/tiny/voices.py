@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from antiphon_executor.checkpoint.voices import SUFFIX, VOICES_FOLDER, code_limits
+from antiphon_executor.checkpoint.voices import SUFFIX, VOICES_FOLDER, codebook_sizes
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 
 FRAMES = 10
@@ -17,7 +17,7 @@ _LICENCE = "CC0-1.0"
 
 def write_voices(path: Path, config: Qwen3_5OmniMoeConfig, seed: int) -> None:
     """Writes the voice files to `path/voices`."""
-    limits = code_limits(config)
+    limits = codebook_sizes(config)
     codes = np.random.default_rng(seed).integers(0, limits, (FRAMES, len(limits)))
     _write(
         path, "ada", {"name": "Ada", "opening": "a voice of", "codes": codes.tolist(), "closing": "no one"}

@@ -20,7 +20,7 @@ from antiphon_server.config.parser import FlagParser
 from antiphon_server.exits import ExitCode, StartupError
 
 if TYPE_CHECKING:
-    from antiphon_executor.planning.planner import Plan
+    from antiphon_executor.planning.planner import MemoryPlan
 
 _SIZE = re.compile(r"(\d+(?:\.\d+)?) ?([KMGT])(i?)B?", re.IGNORECASE)
 _POWERS = {"K": 1, "M": 2, "G": 3, "T": 4}
@@ -63,16 +63,16 @@ def run(argv: Sequence[str]) -> int:
         given.settings.setdefault("engine.model", given.sizes)
     settings = load_settings(parser, given).settings.engine
     target = _target(parser, given)
-    from antiphon_executor.planning.report import as_json, as_lines
+    from antiphon_executor.planning.report import plan_as_json, plan_as_text
 
     config = _read_sizes(given.sizes) if given.sizes else _read_config(settings.model)
     plan = _make_plan(config, settings, target)
     if given.json:
-        fields = json.loads(as_json(plan)) | ({"assumed": target.assumed} if target.assumed else {})
+        fields = json.loads(plan_as_json(plan)) | ({"assumed": target.assumed} if target.assumed else {})
         print(json.dumps(fields, indent=2))  # noqa: T201
     else:
         note = f"assumed: {target.assumed}; --gpu-memory or --memory plans for another machine\n"
-        print((note if target.assumed else "") + as_lines(plan))  # noqa: T201
+        print((note if target.assumed else "") + plan_as_text(plan))  # noqa: T201
     return int(not plan.fits)
 
 
@@ -105,12 +105,12 @@ def _target(parser: FlagParser, given: Namespace) -> Target:
     return Target(given.memory, 0) if given.memory else this_machine()
 
 
-def _make_plan(config: object, settings: EngineSettings, target: Target) -> Plan:
+def _make_plan(config: object, settings: EngineSettings, target: Target) -> MemoryPlan:
     """The plan; GPUs that the target does not have are a shortage."""
-    from antiphon_executor.planning.planner import make_plan
+    from antiphon_executor.planning.planner import plan_memory
 
     try:
-        plan = make_plan(config, settings, target.memory_bytes, gpus=target.gpus != 0)
+        plan = plan_memory(config, settings, target.memory_bytes, gpus=target.gpus != 0)
     except ValueError as error:
         raise StartupError(ExitCode.BAD_CONFIG, str(error)) from None
     named = {gpu for engine in plan.engines for gpu in engine.gpus}

@@ -12,10 +12,10 @@ import torch
 from safetensors import safe_open
 
 from antiphon_executor.checkpoint.family import QWEN3_5_OMNI, read_config, read_family
-from antiphon_executor.checkpoint.model_card import read_notes, text_ends
+from antiphon_executor.checkpoint.model_card import read_card_file, text_ends
 from antiphon_executor.checkpoint.voices import voice_prompts
 from antiphon_executor.interface.settings import EngineSettings
-from antiphon_executor.planning.planner import make_plan
+from antiphon_executor.planning.planner import plan_memory
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_nano.checkpoint.export import MOST_BYTES, REPETITION, SPEECH, ExportError, export
 from antiphon_nano.checkpoint.export import main as export_command
@@ -35,8 +35,8 @@ def tensors(exported: Path) -> dict[str, torch.Tensor]:
 def test_the_server_reads_it_as_any_checkpoint_of_the_family(exported: Path) -> None:
     config = read_config(exported)
     assert read_family(exported) is QWEN3_5_OMNI
-    assert "random_weights" not in read_notes(exported)
-    notes = read_notes(exported)
+    assert "random_weights" not in read_card_file(exported)
+    notes = read_card_file(exported)
     assert (notes["speech"], notes["repetition_detection"]) == (SPEECH, REPETITION)
     assert text_ends(exported, config) == {
         nano_tokenizer().get_vocab()[end] for end in ("<|im_end|>", "<|endoftext|>")
@@ -63,7 +63,7 @@ def test_the_weights_are_small_and_what_is_heard_is_not_rounded(exported: Path, 
 
 def test_the_whole_context_fits_a_small_machine(exported: Path) -> None:
     config = read_config(exported)
-    plan = make_plan(config, EngineSettings(model=exported), 8 * GiB, gpus=False)
+    plan = plan_memory(config, EngineSettings(model=exported), 8 * GiB, gpus=False)
     assert plan.engines[0].request_tokens == 262_144
     assert plan.fits
     assert sum(engine.share_bytes for engine in plan.engines) < 5 * GiB

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from antiphon_executor.checkpoint.voice_file import read_voice_file
-from antiphon_executor.checkpoint.voices import code_limits
+from antiphon_executor.checkpoint.voices import codebook_sizes
 from antiphon_executor.models.qwen3_5_omni.presets import nano
 from antiphon_nano.checkpoint.trained_speech import REFERENCE_FRAMES, write_voices
 from antiphon_nano.domain.tokenizer import nano_tokenizer
@@ -31,7 +31,7 @@ def home_with_speech(path: Path) -> Path:
 
 def test_both_voices_are_read_by_the_server(tmp_path: Path) -> None:
     write_voices(home_with_speech(tmp_path), tmp_path / "checkpoint")
-    limits = code_limits(nano(nano_tokenizer().get_vocab()))
+    limits = codebook_sizes(nano(nano_tokenizer().get_vocab()))
     files = sorted((tmp_path / "checkpoint" / "voices").iterdir())
     voices = [read_voice_file(file, limits) for file in files]
     assert [(voice.name, voice.default, len(voice.codes)) for voice in voices] == [
