@@ -1,8 +1,7 @@
-"""An engine that repeats what the user said and speaks it as a sine: `OmniEngine` without vLLM.
+"""An `OmniEngine` without vLLM: it repeats the user's text and speaks it as a sine tone.
 
-In: `OmniRequest`s made with the tokenizer of `tiny_checkpoint`. Out: every event a real engine gives.
-Each request speaks in a tone of its own (`tone_hz`), so that a test can tell streams apart by FFT.
-A `Script` adds faults, delays and hangs at any event. It never looks at media beyond counting them.
+Requests use the tokenizer of `tiny_checkpoint`. Each has its own tone (`tone_hz`), so that tests can identify
+streams by FFT. A `Script` adds faults, delays and hangs at any event.
 """
 
 from __future__ import annotations

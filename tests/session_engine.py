@@ -1,8 +1,7 @@
-"""vLLM 0.32's streaming sessions without a model: the same rules, tokens by script.
+"""vLLM 0.32's streaming sessions without a model: the same rules, tokens from a script.
 
-As `AsyncLLM.generate` with inputs: they are taken as they come and wait their turn; each discards the token
-sampled last, which was never computed; the lists given are kept and extended; outputs are deltas; an abort
-comes before the task that reads the inputs is cancelled.
+Inputs queue until their turn. Each discards the last sampled token, which was never computed. The given lists
+are kept and extended. Outputs are deltas. An abort precedes the cancellation of the task that reads inputs.
 """
 
 from __future__ import annotations

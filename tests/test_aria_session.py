@@ -1,4 +1,4 @@
-"""An ARIA answer is one session: every frame is counted, nothing outlives its end, no text is lost."""
+"""An ARIA answer is one session: every frame is counted, no text is lost, and nothing follows its end."""
 
 from __future__ import annotations
 
@@ -141,13 +141,13 @@ async def test_given_control_tokens_in_the_text_then_deltas_say_how_far_of_the_w
     assert [delta.text_tokens for delta in deltas] == [6] * 4 + [8] * 4
 
 
-async def test_given_an_answer_without_text_then_the_engine_hears_nothing_of_it() -> None:
+async def test_given_an_answer_without_text_then_it_never_reaches_the_engine() -> None:
     rig = make_rig()
     assert await rig.speak([], [IDS.tts_eos], []) == [SpeechEnded("stop", 0)]
     assert rig.engine.sessions == []
 
 
-async def test_given_text_that_comes_late_then_frames_wait_for_their_chunk_alone() -> None:
+async def test_given_late_text_then_frames_wait_only_for_their_own_chunk() -> None:
     rig = make_rig()
     rig.stream.set_prompt(rig.prompt)
     heard: list[SpeechEvent] = []
@@ -181,7 +181,7 @@ async def test_given_text_ahead_of_the_frames_then_its_inputs_are_sent_at_once()
 async def test_given_a_stream_closed_anywhere_then_it_is_aborted_and_nothing_follows(
     events: int, final: bool
 ) -> None:
-    """An input, or an end, behind the abort would open a session that nobody owns."""
+    """An input or an end after the abort would open a session without an owner."""
     rig = make_rig()
     rig.engine.while_aborting = lambda: rig.stream.add_text(range(44, 60), final=final)
     rig.stream.set_prompt(rig.prompt)
@@ -215,26 +215,26 @@ async def test_given_a_stream_closed_while_its_last_input_is_on_its_way_then_no_
     assert rig.engine.aborted == ["turn-speech"]
 
 
-async def test_given_no_room_for_the_voice_and_the_media_then_the_stream_is_refused() -> None:
+async def test_given_no_room_for_the_voice_and_the_media_then_the_stream_is_rejected() -> None:
     rig = make_rig(pages=0)
     with pytest.raises(EngineBusy):
         await rig.speak([40])
 
 
-async def test_given_a_conversation_too_long_to_follow_then_the_turn_is_refused() -> None:
+async def test_given_a_conversation_too_long_for_the_talker_then_the_request_is_rejected() -> None:
     rig = make_rig(context=OPENED + 4)
     with pytest.raises(InvalidRequest, match=f"{OPENED} tokens"):
         await rig.speak([40])
 
 
-async def test_given_rows_of_other_tokens_then_they_are_not_spoken_from() -> None:
+async def test_given_hidden_states_of_other_tokens_then_they_are_rejected() -> None:
     rig = make_rig()
     rig.prompt = text_prompt(list(PROMPT))
     with pytest.raises(RuntimeError, match="hidden states received"):
         await rig.speak([40])
 
 
-async def test_given_more_media_than_the_operator_has_room_for_then_the_turn_is_refused() -> None:
+async def test_given_more_media_than_the_operator_allows_then_the_request_is_rejected() -> None:
     rig = make_rig(embedding_rows=4)
     with pytest.raises(InvalidRequest, match="2 media tokens; a spoken answer allows 1"):
         await rig.speak([40])

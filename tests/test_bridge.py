@@ -1,4 +1,4 @@
-"""The bridge delivers frames to their streams and rows to their turns, and text to the Talker in time."""
+"""The bridge delivers frames to their streams, hidden states to their requests, and text to the Talker."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ async def test_given_a_closed_stream_then_its_late_frames_are_dropped(
     assert heard == []
 
 
-async def test_given_rows_then_who_expects_them_gets_them_and_nobody_else(
+async def test_given_hidden_states_then_only_their_own_request_gets_them(
     bridge: Bridge, folder: SocketFolder
 ) -> None:
     expected, forgotten = bridge.expect_hidden_states("one"), bridge.expect_hidden_states("two")
@@ -149,7 +149,7 @@ async def test_given_text_that_overtakes_its_request_then_it_waits_for_the_slot(
     assert talker.streams.is_ready(2, 7)
 
 
-async def test_given_a_stream_that_is_gone_then_its_text_is_forgotten(bridge: Bridge, talker: Talker) -> None:
+async def test_given_a_closed_stream_then_its_text_is_discarded(bridge: Bridge, talker: Talker) -> None:
     number = bridge.open_stream(lambda one: None)
     bridge.send_text(number, [6], final=False)
     bridge.discard_text(number)
@@ -173,7 +173,7 @@ def wrong(kind: str, **fields: object) -> bytes:
     return msgspec.msgpack.encode({"type": kind, "frame": "first", "token_ids": 7, "rows": 1.5} | fields)
 
 
-async def test_given_messages_that_cannot_be_read_then_their_streams_fail_and_the_others_go_on(
+async def test_given_unreadable_messages_then_only_their_streams_fail(
     bridge: Bridge, folder: SocketFolder
 ) -> None:
     """One of them once ended the reading for good, without a word."""
@@ -186,7 +186,7 @@ async def test_given_messages_that_cannot_be_read_then_their_streams_fail_and_th
     assert bridge.is_reading("talker")
 
 
-async def test_given_rows_that_cannot_be_read_or_sent_then_their_requests_fail_and_the_others_go_on(
+async def test_given_hidden_states_that_cannot_be_read_or_sent_then_only_their_requests_fail(
     bridge: Bridge, folder: SocketFolder
 ) -> None:
     unreadable, unsent, whole = (
@@ -201,13 +201,13 @@ async def test_given_rows_that_cannot_be_read_or_sent_then_their_requests_fail_a
     assert bridge.dropped == {"talker": 0, "thinker": len(bad)}
 
 
-async def test_given_a_receiver_that_raises_then_the_reading_goes_on(
+async def test_given_a_receiver_that_raises_then_reading_continues(
     bridge: Bridge, folder: SocketFolder
 ) -> None:
     heard: list[SpeechFrames | StreamFailed] = []
 
     def raises(one: SpeechFrames | StreamFailed) -> None:
-        raise LookupError("nobody is there")
+        raise LookupError("there is no receiver")
 
     broken, other = bridge.open_stream(raises), bridge.open_stream(heard.append)
     await send(folder.frames, frame(broken, 0), frame(other, 0))
@@ -216,7 +216,7 @@ async def test_given_a_receiver_that_raises_then_the_reading_goes_on(
 
 
 @pytest.mark.parametrize("stage", ["talker", "thinker"])
-async def test_given_a_socket_that_breaks_then_its_stage_is_not_heard_until_it_starts_again(
+async def test_given_a_socket_that_fails_then_its_stage_is_not_read_until_it_restarts(
     bridge: Bridge, folder: SocketFolder, stage: str
 ) -> None:
     heard: list[SpeechFrames | StreamFailed] = []
@@ -235,7 +235,7 @@ async def test_given_a_socket_that_breaks_then_its_stage_is_not_heard_until_it_s
     assert (await asyncio.wait_for(expected, 1)).request_id == "one"
 
 
-async def test_given_text_that_cannot_be_read_or_taken_then_its_stream_fails_and_the_others_go_on(
+async def test_given_text_that_cannot_be_read_or_added_then_only_its_stream_fails(
     bridge: Bridge, talker: Talker, folder: SocketFolder
 ) -> None:
     """It once ended the Talker's process."""

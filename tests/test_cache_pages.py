@@ -1,4 +1,4 @@
-"""What a request takes of the cache, against the public figures and against vLLM's own layout."""
+"""Cache size of a request, compared with published figures and with vLLM's own layout."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_keys_and_values_are_the_published_figures() -> None:
     assert cache_pages(qwen3_omni(), element_bytes=2).kv_bytes_per_token == 96 << 10
 
 
-def test_one_gpu_keeps_what_the_family_says() -> None:
+def test_one_gpu_holds_what_the_models_documentation_says() -> None:
     text = published().thinker_config.text_config
     assert cache_pages(text, element_bytes=2).kv_bytes_per_token == kv_bytes_per_token(text, 2)
 
@@ -41,12 +41,12 @@ def test_gpus_share_heads_but_never_split_one() -> None:
     assert kept == [20, 10, 10, 10]
 
 
-def test_a_context_without_rows_costs_its_keys_and_values_and_hardly_more() -> None:
+def test_a_context_without_hidden_states_takes_little_more_than_its_keys_and_values() -> None:
     pages = cache_pages(published().thinker_config.text_config, element_bytes=2, states=2)
     assert 5 * GiB < pages.request_bytes(CONTEXT) < 5.2 * GiB
 
 
-def test_rows_cost_their_bytes_and_hardly_more() -> None:
+def test_hidden_states_take_little_more_than_their_bytes() -> None:
     """A row of 4 KiB fills two layers' pages: a GiB of a whole context, on one GPU as on each of two."""
     text = published().thinker_config.text_config
     for gpus, kv in ((1, 5), (2, 2.5)):

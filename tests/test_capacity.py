@@ -1,4 +1,4 @@
-"""What requests take of a cache, in blocks, and what is read off engines that have started."""
+"""Blocks that requests take of a cache, and the capacity of engines that have started."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CACHE = CacheCapacity(blocks=100, block_tokens=16, span_blocks=2, request_blocks
 TOKENS = st.integers(0, 10_000)
 
 
-def test_a_request_takes_its_states_and_a_span_for_every_block_begun() -> None:
+def test_a_request_takes_its_states_and_span_blocks_for_every_started_block() -> None:
     assert CACHE.blocks_for(1, 0) == 6 + 2
     assert CACHE.blocks_for(16, 0) == 6 + 2
     assert CACHE.blocks_for(16, 1) == 6 + 4
@@ -49,7 +49,7 @@ def vllm_config(blocks: int | None, concurrency: float | None, longest: int, blo
 
 
 @pytest.mark.parametrize("row_bytes", [0, 4096])
-def test_what_vllm_settled_says_what_a_request_takes_of_any_length(row_bytes: int) -> None:
+def test_vllms_figures_give_the_blocks_of_a_request_of_any_length(row_bytes: int) -> None:
     """The hybrid of the second family: groups of states, two states each, beside those that keep tokens."""
     pages = cache_pages(
         published().thinker_config.text_config, element_bytes=2, states=2, row_bytes=row_bytes
@@ -64,5 +64,5 @@ def test_what_vllm_settled_says_what_a_request_takes_of_any_length(row_bytes: in
         assert capacity.blocks_for(tokens, 0) * block_bytes == pages.request_bytes(tokens)
 
 
-def test_an_engine_without_a_cache_says_nothing() -> None:
+def test_an_engine_without_a_cache_has_no_capacity() -> None:
     assert cache_capacity(vllm_config(None, None, 4096, 16), 1) is None

@@ -1,4 +1,4 @@
-"""The card says what the checkpoint's folder says."""
+"""The model card has the values of the checkpoint's folder."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_given_a_generation_config_then_all_its_ends_end_an_answer(tiny_qwen3_om
     assert text_ends(tiny_qwen3_omni, config) == {*given, config.im_end_token_id}
 
 
-def test_given_none_then_the_end_of_a_segment_does(tiny_qwen3_omni: Path, tmp_path: Path) -> None:  # noqa: F811
+def test_given_no_generation_config_then_im_end_ends_an_answer(tiny_qwen3_omni: Path, tmp_path: Path) -> None:  # noqa: F811
     config = read_config(tiny_qwen3_omni)
     assert text_ends(tmp_path, config) == {config.im_end_token_id}
 
@@ -38,7 +38,7 @@ class _Thinker:
         return {"temperature": 0.7, "max_tokens": 99, "unheard_of": 1}
 
 
-def test_given_recommendations_then_the_card_repeats_those_that_a_request_can_make(
+def test_given_recommended_sampling_then_the_card_has_the_supported_values(
     tiny_qwen3_omni: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
@@ -51,7 +51,7 @@ def test_given_recommendations_then_the_card_repeats_those_that_a_request_can_ma
     assert (card.speech.voice, card.speech.top_k) == ("ethan", 50)
 
 
-def test_given_texts_that_go_round_then_the_card_says_when_they_are_cut(
+def test_given_repetition_detection_then_the_card_has_it(
     tiny_qwen3_omni: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
@@ -62,12 +62,12 @@ def test_given_texts_that_go_round_then_the_card_says_when_they_are_cut(
     assert cut == RepetitionDetection(max_pattern_size=24, min_pattern_size=3, min_count=4)
 
 
-def test_given_no_voices_then_it_recommends_no_speech(tiny_qwen3_omni: Path) -> None:  # noqa: F811
+def test_given_no_voices_then_the_card_has_no_speech_sampling(tiny_qwen3_omni: Path) -> None:  # noqa: F811
     card = _card(tiny_qwen3_omni, tiny_qwen3_omni, ())
     assert (card.speech, card.default_voice, card.speaks, card.random_weights) == (None, None, False, True)
 
 
-def test_given_a_card_that_is_none_then_it_says_so(tmp_path: Path) -> None:
+def test_given_an_invalid_card_then_the_error_names_it(tmp_path: Path) -> None:
     for text in ("[]", '{"speech": 3}', '{"repetition_detection": true}'):
         (tmp_path / "antiphon_card.json").write_text(text)
         with pytest.raises(ValueError, match="is not a valid model card"):

@@ -1,4 +1,4 @@
-"""What a process has computed tells a long step from one that never ends."""
+"""The CPU time of a process distinguishes a long step from one that never ends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_only_a_process_that_computes_uses_time(program: str, stopped: bool, com
             child.kill()
 
 
-def test_processes_are_added_up_and_one_that_has_gone_counts_nothing() -> None:
+def test_processes_are_added_up_and_an_ended_one_counts_as_zero() -> None:
     own = cpu_time_s([os.getpid()])
     assert own > 0
     assert cpu_time_s([os.getpid(), 1 << 22]) >= own

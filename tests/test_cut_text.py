@@ -1,4 +1,4 @@
-"""A text that was cut is closed for the Talker, once and only where it is open."""
+"""A cut text gets one full stop for the Talker, and only if it has none."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def closed(before: str, last: str) -> str:
         ("he said ", '"no', '"no.'),
     ],
 )
-def test_an_open_end_gets_the_full_stop_of_its_script_in_place_of_a_comma(
+def test_an_open_end_gets_the_full_stop_of_its_script_instead_of_a_comma(
     before: str, last: str, read: str
 ) -> None:
     assert closed(before, last) == read
@@ -44,5 +44,5 @@ def test_an_open_end_gets_the_full_stop_of_its_script_in_place_of_a_comma(
 @pytest.mark.parametrize(
     ("before", "last"), [("Yes", "."), ("Yes.", ""), ("Is i", "t?"), ('"Yes.', '"'), ("", "")]
 )
-def test_a_closed_end_and_an_answer_that_says_nothing_stay_as_they_are(before: str, last: str) -> None:
+def test_a_closed_end_and_an_answer_without_words_stay_unchanged(before: str, last: str) -> None:
     assert closed(before, last) == last

@@ -1,4 +1,4 @@
-"""A CPU without AVX-512 is slow in 16 bits: where nobody asked for them, it computes in float32."""
+"""On a CPU without AVX-512, `auto` means float32."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def with_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("without_avx512")
-def test_what_is_left_open_becomes_float32() -> None:
+def test_auto_becomes_float32_on_a_slow_cpu() -> None:
     settings = with_cpu_dtypes(EngineSettings(), CONFIG)
     assert (settings.thinker.dtype, settings.talker.dtype) == ("float32", "float32")
 
 
 @pytest.mark.usefixtures("without_avx512")
-def test_what_is_asked_for_stays() -> None:
+def test_an_explicit_dtype_stays() -> None:
     asked = EngineSettings(thinker=ThinkerSettings(dtype="bfloat16"), talker=TalkerSettings(streams=2))
     settings = with_cpu_dtypes(asked, CONFIG)
     assert settings.thinker == asked.thinker
@@ -39,12 +39,12 @@ def test_what_is_asked_for_stays() -> None:
 
 
 @pytest.mark.usefixtures("with_avx512")
-def test_a_quick_cpu_takes_the_checkpoints_own() -> None:
+def test_a_fast_cpu_uses_the_checkpoints_dtype() -> None:
     assert with_cpu_dtypes(EngineSettings(), CONFIG) == EngineSettings()
 
 
 @pytest.mark.usefixtures("without_avx512")
-def test_the_whole_context_fits_the_default_cache_in_either() -> None:
+def test_the_whole_context_fits_the_default_cache_in_both_dtypes() -> None:
     for settings in (EngineSettings(), with_cpu_dtypes(EngineSettings(), CONFIG)):
         plan = plan_memory(CONFIG, settings, 8 * GiB, gpus=False)
         assert plan.engines[0].request_tokens == 262_144
@@ -52,6 +52,6 @@ def test_the_whole_context_fits_the_default_cache_in_either() -> None:
 
 
 @pytest.mark.usefixtures("without_avx512")
-def test_a_cache_that_is_set_stays() -> None:
+def test_an_explicit_cache_size_stays() -> None:
     asked = EngineSettings(thinker=ThinkerSettings(kv_cache_memory_bytes=64 << 20))
     assert with_cpu_dtypes(asked, CONFIG).thinker.cpu_cache_bytes() == 64 << 20

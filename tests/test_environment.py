@@ -1,4 +1,4 @@
-"""What engines inherit: a share of the cores, private sockets, and what the operator has set."""
+"""The environment of engines: a share of the cores, private sockets, and what the operator has set."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_given_a_cpu_then_two_engines_share_its_cores(tmp_path: Path) -> None:
     assert os.environ["VLLM_RPC_BASE_PATH"] == str(tmp_path)
 
 
-def test_given_an_engines_process_then_what_it_leaves_goes_with_the_private_folder(tmp_path: Path) -> None:
+def test_given_an_engines_process_then_its_temporary_files_are_in_the_private_folder(tmp_path: Path) -> None:
     """vLLM leaves a file of each start in the folder for temporary files."""
     program = (
         "from antiphon_executor.models.registry import register; register()\n"
@@ -58,7 +58,7 @@ def test_given_a_gpu_then_threads_are_left_alone(tmp_path: Path) -> None:
     assert "OMP_NUM_THREADS" not in os.environ
 
 
-def test_given_what_the_operator_has_set_then_it_stays(
+def test_given_variables_set_by_the_operator_then_they_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
@@ -67,7 +67,7 @@ def test_given_what_the_operator_has_set_then_it_stays(
 
 
 @pytest.mark.parametrize("before", [None, "3"])
-def test_given_an_engine_with_its_own_gpus_then_others_see_what_they_saw(
+def test_given_an_engine_with_its_own_gpus_then_others_see_all_gpus_again(
     before: str | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if before is not None:

@@ -1,4 +1,4 @@
-"""Where a stream's sound begins and where it is cut, it neither clicks nor loses anything else."""
+"""A stream's audio does not click at its start or its cut, and is otherwise unchanged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from antiphon_executor.turn.fades import FADE_IN_SAMPLES, FADE_OUT_SAMPLES, fade
 LOUD = np.full(1_920, 20_000, "<i2")
 
 
-def test_a_beginning_rises_from_nothing_within_two_milliseconds_and_is_itself_behind() -> None:
+def test_a_start_fades_in_within_two_milliseconds_and_is_unchanged_after_that() -> None:
     sound = np.frombuffer(faded_in(LOUD.tobytes()), "<i2")
     assert len(sound) == len(LOUD)
     assert sound[0] == 0
@@ -19,7 +19,7 @@ def test_a_beginning_rises_from_nothing_within_two_milliseconds_and_is_itself_be
     assert (sound[FADE_IN_SAMPLES:] == LOUD[FADE_IN_SAMPLES:]).all()
 
 
-def test_a_cut_falls_to_nothing_and_is_itself_before() -> None:
+def test_a_cut_fades_out_and_is_unchanged_before_that() -> None:
     sound = np.frombuffer(faded_out(LOUD.tobytes()), "<i2")
     assert (sound[:-FADE_OUT_SAMPLES] == LOUD[:-FADE_OUT_SAMPLES]).all()
     assert abs(int(sound[-1])) < 2
@@ -27,6 +27,6 @@ def test_a_cut_falls_to_nothing_and_is_itself_before() -> None:
 
 
 @pytest.mark.parametrize("samples", [0, 1, 30])
-def test_sound_shorter_than_the_fade_fades_as_far_as_it_lasts(samples: int) -> None:
+def test_audio_shorter_than_the_fade_gets_a_part_of_it(samples: int) -> None:
     short = LOUD[:samples].tobytes()
     assert len(faded_in(short)) == len(faded_out(short)) == len(short)

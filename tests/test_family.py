@@ -1,4 +1,4 @@
-"""A checkpoint's `config.json` alone says which family it is of."""
+"""A checkpoint's `config.json` identifies its family."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def test_given_a_checkpoint_then_its_config_is_of_its_familys_class(
         assert type(read_config(folder)) is family.config
 
 
-def test_given_another_model_then_the_families_that_there_are_are_named(tmp_path: Path) -> None:
+def test_given_another_model_then_the_error_names_the_supported_families(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "whale"}))
     with pytest.raises(UnknownFamily, match="'whale'; supported: qwen3_omni_moe, qwen3_5_omni_moe"):
         read_config(tmp_path)
 
 
-def test_the_server_lets_in_what_the_engine_serves() -> None:
+def test_the_server_accepts_the_families_that_the_engine_serves() -> None:
     assert set(SUPPORTED_ARCHITECTURES) == {family.architecture for family in FAMILIES}
 
 

@@ -1,4 +1,4 @@
-"""A stream's real-time factor is that of the time in which it is made, whatever its client makes it wait."""
+"""A stream's real-time factor does not depend on pauses for its client."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def long_answer(frame_s: float, frames: int, *, live: bool = True, plays: float 
 
 
 @pytest.mark.parametrize("plays", [1.0, 0.5])
-def test_a_fast_talker_is_fast_also_where_its_stream_is_paused_for_most_of_the_time(plays: float) -> None:
+def test_pauses_do_not_count(plays: float) -> None:
     """A minute of speech, at ten times real time: by the wall clock it takes most of a minute."""
     assert long_answer(FRAME_S / 10, 750, plays=plays) == pytest.approx(0.1)
 
@@ -39,9 +39,9 @@ def test_without_pauses_all_its_time_counts(live: bool) -> None:
     assert long_answer(FRAME_S * 1.5, 750, live=live) == pytest.approx(1.5)
 
 
-def test_speech_for_which_no_client_waits_is_never_paused() -> None:
+def test_speech_that_is_not_live_is_never_paused() -> None:
     assert long_answer(FRAME_S / 10, 750, live=False) == pytest.approx(0.1)
 
 
-def test_one_frame_says_nothing() -> None:
+def test_one_frame_gives_no_factor() -> None:
     assert long_answer(FRAME_S, 1) is None

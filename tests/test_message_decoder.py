@@ -1,4 +1,4 @@
-"""Whatever bytes arrive, they are a message or are dropped: nothing is ever raised."""
+"""Any bytes that arrive are decoded or dropped; the decoder never raises."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a server started ends when the server does, even where it could not say goodbye."""
+"""Engine processes end with their server, even if it is killed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a model fits: every tier's arithmetic against the sizes that are public."""
+"""Memory plans of every tier, calculated for the published sizes."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_a_tier_leaves_the_whole_context_to_several_requests(tier: str, contexts
 
 
 @pytest.mark.parametrize("tier", ["plus", "flash", "light"])
-def test_on_smaller_gpus_it_says_what_is_short_and_by_how_much(tier: str) -> None:
+def test_on_smaller_gpus_the_plan_says_what_is_missing_and_how_much(tier: str) -> None:
     settings = load({"tier": tier, "engine.model": "somewhere"}).settings.engine
     plan = plan_memory(sizes(tier), settings, 40 * GiB, gpus=True)
     assert not plan.fits
@@ -99,7 +99,7 @@ def test_without_speech_there_is_one_engine() -> None:
     assert plan.streams == 0
 
 
-def test_too_few_named_gpus_are_refused() -> None:
+def test_too_few_named_gpus_are_rejected() -> None:
     settings = EngineSettings(model=Path("x"), thinker=ThinkerSettings(tensor_parallel_size=2, device="3"))
     with pytest.raises(ValueError, match="2 GPUs are needed; '3' names 1"):
         plan_memory(published(), settings, 80 * GiB, gpus=True)

@@ -1,4 +1,4 @@
-"""vLLM's refusals in our words: the field is named, and nothing that vLLM said gets through."""
+"""vLLM's errors in our words: they name the field and quote nothing of vLLM's message."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ REFUSALS = {
     "media": (VLLMValidationError(f"the encoder cache size {CANARY}"), SCHEMA, "messages"),
     "schema": (VLLMValidationError(f"Grammar error: {CANARY}"), SCHEMA, "response_format"),
     "tools": (VLLMValidationError(f"Grammar error: {CANARY}"), FORCED, "tools"),
-    "what nobody foresaw": (VLLMUnprocessableEntityError(CANARY, parameter="mystery"), TextSampling(), None),
+    "an unknown parameter": (VLLMUnprocessableEntityError(CANARY, parameter="mystery"), TextSampling(), None),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("error", "text", "param"), REFUSALS.values(), ids=REFUSALS.keys())
-def test_a_refusal_names_the_clients_field_and_says_nothing_that_vllm_said(
+def test_an_error_names_the_clients_field_and_quotes_nothing_of_vllms_message(
     error: VLLMValidationError, text: TextSampling, param: str | None
 ) -> None:
     refusal = client_error(error, OmniRequest("t", (1,), text=text), vocabulary=100, context_tokens=64)
@@ -48,14 +48,14 @@ def test_a_refusal_names_the_clients_field_and_says_nothing_that_vllm_said(
         assert word not in str(refusal)
 
 
-def test_the_ids_that_a_logit_bias_may_name_are_said() -> None:
+def test_the_error_names_the_valid_ids_of_a_logit_bias() -> None:
     error, text, _ = REFUSALS["token ids"]
     assert "0 to 99" in str(
         client_error(error, OmniRequest("t", (1,), text=text), vocabulary=100, context_tokens=64)
     )
 
 
-def test_a_prompt_that_fills_the_context_is_refused_with_openais_code() -> None:
+def test_a_prompt_that_fills_the_context_is_rejected_with_openais_code() -> None:
     check_context(15, 16)
     with pytest.raises(InvalidRequest, match="16 tokens with its media") as raised:
         check_context(16, 16)
@@ -63,6 +63,6 @@ def test_a_prompt_that_fills_the_context_is_refused_with_openais_code() -> None:
 
 
 @pytest.mark.parametrize("reason", ["error", "abort", "repetition", None])
-def test_speech_that_the_engine_ends_with_an_error_is_no_whole_answer(reason: str | None) -> None:
+def test_speech_that_the_engine_ends_with_an_error_is_an_error(reason: str | None) -> None:
     with pytest.raises(Exception, match="ended the speech with an error"):
         speech_ended(reason, 4)

@@ -1,4 +1,4 @@
-"""A turn ends exactly once, with all that belongs to it, whatever arrives in which order."""
+"""A request ends exactly once and releases everything, in any order of arrivals."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ async def test_given_text_and_speech_then_each_ends_once_and_the_slot_is_free(en
 
 
 @pytest.mark.parametrize(("opening", "taken_in"), [((), [1, 2, 2]), ((22,), [0, 1, 2])])
-async def test_given_text_and_speech_then_frames_say_how_much_of_that_text_they_have_taken_in(
+async def test_given_text_and_speech_then_frames_report_how_much_text_they_have_consumed(
     engines: Engines, opening: tuple[int, ...], taken_in: list[int]
 ) -> None:
     """What the prompt opens the answer with is spoken first, and stands in no transcript."""
@@ -154,7 +154,7 @@ async def test_given_text_and_speech_then_frames_say_how_much_of_that_text_they_
     assert [one.spoken_ends for one in events if isinstance(one, TextDelta)] == [(4,), (8,), ()]
 
 
-async def test_given_rows_that_come_after_the_last_token_then_the_answer_is_still_spoken(
+async def test_given_hidden_states_after_the_last_token_then_the_answer_is_still_spoken(
     engines: Engines,
 ) -> None:
     """A short answer once overtook its rows, and hung."""
@@ -182,7 +182,7 @@ async def test_given_rows_that_come_after_the_last_token_then_the_answer_is_stil
         ("length", None, None, [30, 31]),
     ],
 )
-async def test_the_talker_reads_a_full_stop_behind_a_text_that_the_thinker_did_not_end(
+async def test_the_talker_gets_a_full_stop_after_a_text_that_the_thinker_did_not_end(
     engines: Engines, finish: str, stop_reason: str | None, guard: GuardSettings | None, read: list[int]
 ) -> None:
     async def rows_at_last() -> None:
@@ -198,7 +198,7 @@ async def test_the_talker_reads_a_full_stop_behind_a_text_that_the_thinker_did_n
 
 
 @pytest.mark.parametrize("fault", [ValueError("lost"), asyncio.CancelledError()])
-async def test_given_a_part_that_fails_then_the_turn_fails_and_waits_for_nothing(
+async def test_given_a_stage_that_fails_then_the_request_fails_at_once(
     engines: Engines, fault: BaseException
 ) -> None:
     """Rows never come: without the Thinker's fault, the stream would wait for them."""
@@ -208,14 +208,14 @@ async def test_given_a_part_that_fails_then_the_turn_fails_and_waits_for_nothing
     assert engines.slots.used == 0
 
 
-async def test_given_a_talker_that_ends_without_an_output_then_the_answer_is_lost(engines: Engines) -> None:
+async def test_given_a_talker_that_ends_without_an_output_then_the_request_fails(engines: Engines) -> None:
     engines.talker_ends = False
     with pytest.raises(RequestFailed, match="the Talker did not report the end of its speech"):
         await heard(RequestRun(engines.context, replace(turn(), prompt_token_ids=PROMPT[4:])))
     assert engines.slots.used == 0
 
 
-async def test_given_a_turn_that_is_failed_from_outside_then_it_ends_with_that_error(
+async def test_given_a_request_failed_from_outside_then_it_ends_with_that_error(
     engines: Engines,
 ) -> None:
     run = RequestRun(engines.context, turn(PICTURE))
@@ -225,7 +225,7 @@ async def test_given_a_turn_that_is_failed_from_outside_then_it_ends_with_that_e
     assert engines.slots.used == 0
 
 
-async def test_given_no_free_slot_then_the_thinker_is_not_even_asked(engines: Engines) -> None:
+async def test_given_no_free_slot_then_the_thinker_does_not_start(engines: Engines) -> None:
     with engines.slots.lease_slot(), pytest.raises(EngineBusy):
         await heard(RequestRun(engines.context, turn()))
 
@@ -234,7 +234,7 @@ async def test_given_no_free_slot_then_the_thinker_is_not_even_asked(engines: En
 @pytest.mark.parametrize("finish", ["error", "abort", "no-such-word"])
 @pytest.mark.parametrize("tokens", [(0,), (30, 0), (30, 31)])
 @pytest.mark.parametrize("speech", [None, SpeechSampling("ethan")])
-async def test_given_an_answer_that_the_engine_ends_with_an_error_then_it_never_passes_for_a_whole_one(
+async def test_given_an_answer_that_the_engine_ends_with_an_error_then_it_never_looks_complete(
     engines: Engines, finish: str, tokens: tuple[int, ...], speech: SpeechSampling | None
 ) -> None:
     """A schema that could not be compiled was an empty answer with `stop`."""
@@ -269,7 +269,7 @@ async def test_given_an_answer_that_ends_by_itself_or_at_a_limit_then_it_says_wh
     ("finish", "stop_reason", "says"),
     [("stop", None, None), ("length", None, "length"), ("stop", "3", "stop")],
 )
-async def test_given_a_grammar_that_fails_in_the_middle_then_the_piece_of_json_is_no_whole_answer(
+async def test_given_a_grammar_that_fails_midway_then_the_incomplete_json_is_an_error(
     engines: Engines, finish: str, stop_reason: str | None, says: str | None
 ) -> None:
     """VLLM says `stop`, since such a grammar allows nothing but the end."""
@@ -285,7 +285,7 @@ async def test_given_a_grammar_that_fails_in_the_middle_then_the_piece_of_json_i
 
 
 @pytest.mark.parametrize("param", ["response_format", "tools"])
-async def test_given_a_schema_that_vllm_cannot_compile_then_the_request_is_refused_by_its_field(
+async def test_given_a_schema_that_vllm_cannot_compile_then_the_error_names_its_field(
     engines: Engines, param: str
 ) -> None:
     engines.finish, engines.tokens = "error", (0,)
@@ -295,7 +295,7 @@ async def test_given_a_schema_that_vllm_cannot_compile_then_the_request_is_refus
     assert raised.value.param == param
 
 
-async def test_given_an_error_behind_the_first_token_then_the_schema_is_not_blamed(engines: Engines) -> None:
+async def test_given_an_error_after_the_first_token_then_the_schema_is_not_blamed(engines: Engines) -> None:
     engines.finish, engines.tokens = "error", (30, 0)
     with pytest.raises(EngineError) as raised:
         await heard(

@@ -1,4 +1,4 @@
-"""A slot is promised to one turn at a time, and comes back however the turn ends."""
+"""A slot belongs to one request at a time and is free again however the request ends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from antiphon_executor.interface.errors import EngineBusy
 from antiphon_executor.turn.slots import SlotTracker
 
 
-def test_given_free_slots_then_each_lease_has_its_own_and_none_is_the_padding_slot() -> None:
+def test_given_free_slots_then_leases_are_distinct_and_never_the_padding_slot() -> None:
     slots = SlotTracker(slots=3, pages=0)
     with ExitStack() as leases:
         taken = [leases.enter_context(slots.lease_slot()) for _ in range(3)]
@@ -19,14 +19,14 @@ def test_given_free_slots_then_each_lease_has_its_own_and_none_is_the_padding_sl
     assert slots.used == 0
 
 
-def test_given_no_free_slot_then_the_next_is_told_at_once_when_to_come_back() -> None:
+def test_given_no_free_slot_then_the_next_request_fails_at_once_with_a_retry_time() -> None:
     slots = SlotTracker(slots=1, pages=0)
     with slots.lease_slot(), pytest.raises(EngineBusy, match="all 1") as busy:
         slots.lease_slot().__enter__()
     assert busy.value.retry_after_s > 0
 
 
-def test_given_a_turn_that_fails_then_its_slot_and_pages_are_free_again() -> None:
+def test_given_a_request_that_fails_then_its_slot_and_pages_are_free_again() -> None:
     slots = SlotTracker(slots=1, pages=4)
     with pytest.raises(RuntimeError, match="turn"), slots.lease_slot(), slots.lease_pages(4):
         raise RuntimeError("turn")

@@ -1,4 +1,4 @@
-"""A spoken answer from the server's side: what the guard does to it, and whom it tells what."""
+"""A speech stream in the server's process: the guard, time limits, and what the Talker learns."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Wire:
 
 
 class EndlessTalker:
-    """A Talker whose answers never end by themselves, unless `ends` says so; a session of its own."""
+    """A Talker and session whose answers end only if `ends` is set."""
 
     def __init__(self) -> None:
         self.handle: StreamHandle | None = None
@@ -99,7 +99,7 @@ def open_stream(
     return stream
 
 
-async def test_silence_without_end_ends_the_answer_and_the_talkers_request() -> None:
+async def test_endless_silence_ends_the_answer_and_the_talkers_request() -> None:
     talker, wire = EndlessTalker(), Wire()
     stream = open_stream(talker, wire, silent_frames=5)
     stream.add_text([1, 2], final=True)
@@ -121,7 +121,7 @@ async def test_an_answer_far_longer_than_its_text_is_ended_once_its_text_is_comp
     assert events[-1] == SpeechEnded("length", 10 + 3 * 2 + 1, "overlong")
 
 
-async def test_the_talker_is_told_who_listens_and_what_has_been_taken() -> None:
+async def test_the_talker_learns_that_a_stream_is_live_and_what_its_client_has_consumed() -> None:
     talker, wire = EndlessTalker(), Wire()
     stream = open_stream(talker, wire)
     stream.report_consumed(1_920)
@@ -147,7 +147,7 @@ async def until_lost(stream: SpeechStream) -> tuple[int, str]:
 
 
 LOST: dict[str, SpeechFrames | StreamFailed] = {
-    "its sender says so": StreamFailed(7),
+    "its sender reports it": StreamFailed(7),
     "the next frame is too far on": SpeechFrames(7, 3, b"", LOUD, ended=False),
     "the end comes too soon": SpeechFrames(7, 5, b"", b"", ended=True),
 }
@@ -155,7 +155,7 @@ LOST: dict[str, SpeechFrames | StreamFailed] = {
 
 @pytest.mark.parametrize("how", LOST)
 async def test_a_stream_that_has_lost_a_frame_ends_with_an_error(how: str) -> None:
-    """Nobody hears a gap, or waits for what is lost."""
+    """The client neither gets a gap nor waits for a lost frame."""
     talker, wire = EndlessTalker(), Wire()
     stream = waiting(talker, wire)
     stream.set_prompt(text_prompt([1, 2, 3]))
@@ -177,7 +177,7 @@ async def test_last_frames_that_never_arrive_end_the_answer_in_time() -> None:
     assert (pieces, "did not arrive in 0.05 s" in said) == (2, True)
 
 
-async def test_speech_that_stands_still_behind_a_complete_text_ends_in_time() -> None:
+async def test_speech_without_progress_after_a_complete_text_ends_in_time() -> None:
     talker, wire = EndlessTalker(), Wire()
     stream = waiting(talker, wire, next_frame_s=0.05)
     stream.set_prompt(text_prompt([1, 2, 3]))
@@ -188,7 +188,7 @@ async def test_speech_that_stands_still_behind_a_complete_text_ends_in_time() ->
 
 
 @pytest.mark.parametrize("waits_for", ["its client", "its text"])
-async def test_speech_that_waits_for_its_client_or_its_text_does_not_stand_still(waits_for: str) -> None:
+async def test_speech_that_waits_for_its_client_or_its_text_is_not_ended(waits_for: str) -> None:
     talker, wire = EndlessTalker(), Wire()
     stream = waiting(talker, wire, next_frame_s=0.02)
     stream.set_prompt(text_prompt([1, 2, 3]))
@@ -203,14 +203,14 @@ async def test_speech_that_waits_for_its_client_or_its_text_does_not_stand_still
     assert (pieces, "a piece of its speech was lost" in said) == (3, True)
 
 
-async def test_media_rows_that_never_come_end_the_answer_in_time() -> None:
+async def test_hidden_states_that_never_arrive_end_the_answer_in_time() -> None:
     stream = waiting(EndlessTalker(), Wire(), media_rows_s=0.05)
     stream.set_prompt_from(asyncio.get_running_loop().create_future())
     pieces, said = await until_lost(stream)
     assert (pieces, "media did not arrive in time" in said) == (0, True)
 
 
-async def test_media_rows_that_are_lost_end_the_answer_at_once() -> None:
+async def test_hidden_states_that_are_lost_end_the_answer_at_once() -> None:
     stream = waiting(EndlessTalker(), Wire())
     rows = asyncio.get_running_loop().create_future()
     stream.set_prompt_from(rows)
@@ -219,7 +219,7 @@ async def test_media_rows_that_are_lost_end_the_answer_at_once() -> None:
     assert (pieces, "its media were lost" in said) == (0, True)
 
 
-async def test_an_answer_whose_text_was_cut_ends_soon_behind_it_and_fades_out() -> None:
+async def test_an_answer_with_a_cut_text_ends_soon_after_it_and_fades_out() -> None:
     talker, wire, pace = EndlessTalker(), Wire(), VoicePace()
     stream = open_stream(talker, wire, pace)
     stream.text_was_cut("The dog")
@@ -234,7 +234,7 @@ async def test_an_answer_whose_text_was_cut_ends_soon_behind_it_and_fades_out() 
     assert pcm == [faded_in(LOUD), *[LOUD] * (ended.frames - 2), faded_out(LOUD)]
 
 
-async def test_a_whole_answer_is_not_judged_by_its_pace() -> None:
+async def test_a_complete_answer_is_not_limited_by_the_voices_pace() -> None:
     talker, wire = EndlessTalker(), Wire()
     stream = open_stream(talker, wire, VoicePace(), frames_per_token=None)
     stream.text_completed("The dog")
@@ -245,7 +245,7 @@ async def test_a_whole_answer_is_not_judged_by_its_pace() -> None:
     await heard.aclose()  # type: ignore[attr-defined]
 
 
-async def test_the_pace_of_a_voice_is_learned_of_whole_answers_that_end_by_themselves() -> None:
+async def test_the_pace_of_a_voice_is_measured_on_complete_answers_that_end_by_themselves() -> None:
     wire, pace = Wire(), VoicePace()
     for cut, reason in ((True, "stop"), (False, "length"), (False, "stop")):
         stream = open_stream(EndingTalker(reason, 20), wire, pace)
@@ -256,7 +256,7 @@ async def test_the_pace_of_a_voice_is_learned_of_whole_answers_that_end_by_thems
         assert (pace.uncertainty < 1) == (not cut and reason == "stop")
 
 
-async def test_the_first_sound_of_an_answer_rises_from_nothing_and_the_rest_is_the_vocoders() -> None:
+async def test_the_first_audio_of_an_answer_fades_in_and_the_rest_is_unchanged() -> None:
     wire = Wire()
     stream = open_stream(EndingTalker("stop", 3), wire)
     stream.add_text([1], final=True)
@@ -265,7 +265,7 @@ async def test_the_first_sound_of_an_answer_rises_from_nothing_and_the_rest_is_t
     assert [event.pcm for event in events if isinstance(event, SpeechDelta)] == [faded_in(LOUD), LOUD, LOUD]
 
 
-async def test_the_end_says_how_long_the_frames_took_to_make() -> None:
+async def test_the_last_event_has_the_real_time_factor() -> None:
     talker, wire = EndingTalker("stop", 6), Wire()
     stream = open_stream(talker, wire)
 

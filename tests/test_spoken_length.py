@@ -1,4 +1,4 @@
-"""How long a text takes to say, roughly, and how a voice's own pace is learned."""
+"""The estimated length of a spoken text, and the measured pace of a voice."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ COUNTING = "One, two, three, four, five, six, seven, eight, nine, ten."
         (COUNTING, 46),
     ],
 )
-def test_what_nano_says_takes_about_as_long_as_it_has_taken(text: str, frames: int) -> None:
+def test_the_estimate_matches_measured_speech_of_nano(text: str, frames: int) -> None:
     assert spoken_frames(text) == pytest.approx(frames, rel=0.3)
 
 
@@ -32,7 +32,7 @@ def test_every_script_takes_time(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", " \n", '"', "...", "—"])
-def test_what_cannot_be_said_takes_none(text: str) -> None:
+def test_a_text_without_words_takes_no_time(text: str) -> None:
     assert spoken_frames(text) < 8
 
 
@@ -42,7 +42,7 @@ def test_more_text_never_takes_less_time(first: str, more: str) -> None:
     assert len(list(spoken_weights(first))) == len(first)
 
 
-def test_a_slow_voice_is_known_after_some_answers_and_others_are_not_touched() -> None:
+def test_a_slow_voice_is_measured_after_some_answers_and_other_voices_are_unaffected() -> None:
     paces = VoicePaces()
     slow, usual = paces.of("slow"), spoken_frames(COUNTING)
     assert (slow.frames(COUNTING), slow.uncertainty) == (pytest.approx(usual), 1.0)
@@ -54,7 +54,7 @@ def test_a_slow_voice_is_known_after_some_answers_and_others_are_not_touched() -
     assert paces.of("other").frames(COUNTING) == pytest.approx(usual)
 
 
-def test_a_voice_that_changes_is_learned_anew() -> None:
+def test_a_voice_that_changes_is_measured_again() -> None:
     pace, usual = VoicePace(), spoken_frames(COUNTING)
     for factor in (1.5, 0.8):
         for _ in range(400):

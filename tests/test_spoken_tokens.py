@@ -1,4 +1,4 @@
-"""What is spoken is what is written: every token once, in order, but for the end and for stop strings."""
+"""Every token is spoken once and in order, except the end token and stop strings."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_given_any_deltas_then_each_token_is_spoken_as_it_comes(deltas: list[lis
 
 
 @given(st.lists(st.sampled_from([1, 2, 3, 4, 5]), min_size=1, max_size=12), st.integers(0, 20))
-def test_given_a_watch_for_stop_strings_then_no_token_is_spoken_before_its_text(
+def test_given_stop_strings_then_no_token_is_spoken_before_its_text_is_released(
     tokens: list[int], held: int
 ) -> None:
     """vLLM holds back as many characters as the longest stop string could take."""

@@ -1,4 +1,4 @@
-"""A start that fails or is cancelled, at whatever step, leaves no engine, task, socket or folder behind."""
+"""A start that fails or is cancelled at any step leaves no engine, task, socket or folder behind."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def bridge_tasks_since(earlier: set[asyncio.Task[Any]]) -> list[str]:
     return [task.get_name() for task in asyncio.all_tasks() - earlier if task.get_name().startswith("bridge")]
 
 
-async def test_a_start_that_fails_behind_the_engines_ends_both_and_removes_the_socket_folder(
+async def test_a_start_that_fails_after_the_engines_ends_both_and_removes_the_socket_folder(
     starts: Starts,
     temporary: Path,
     tiny_qwen3_omni: Path,  # noqa: F811
@@ -155,7 +155,7 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoadedEngine]:
 
 
 async def test_an_engine_that_has_loaded_after_its_start_was_cancelled_is_ended(loaded: LoadedEngine) -> None:
-    """The thread that loads it cannot be stopped, and its result was nobody's."""
+    """The thread that loads it cannot be stopped; its result once had no owner."""
     starting = asyncio.create_task(start_stage("talker", AsyncEngineArgs(), lambda _: None))
     await asyncio.to_thread(loaded.loading.wait, 10)
     starting.cancel()
@@ -191,7 +191,7 @@ async def test_an_engine_that_loads_and_never_answers_is_a_failed_start(
     assert loaded.down.is_set()
 
 
-async def test_an_end_that_raises_keeps_no_other_engine_alive() -> None:
+async def test_an_error_while_ending_one_engine_does_not_keep_another_alive() -> None:
     class Stubborn(ScriptedStage):
         async def end(self) -> None:
             raise RuntimeError("the process is gone")
@@ -230,7 +230,7 @@ async def test_a_bridge_that_cannot_open_leaves_no_socket_behind(
 
 
 async def test_a_stage_is_alive_only_while_what_it_sends_is_read(starts: Starts, temporary: Path) -> None:
-    """The reading of its socket once ended silently, and its streams waited for ever."""
+    """Reading of its socket once ended silently, and its streams waited without end."""
     folder = SocketFolder()
     async with Bridge(folder) as bridge:
         launch, plan = Launcher(lambda _: None, bridge), StageSpec("talker", AsyncEngineArgs(), None)

@@ -143,7 +143,7 @@ async def test_an_engine_that_compiles_a_schema_without_end_is_stuck() -> None:
 
 
 @pytest.mark.parametrize("hangs", [False, True])
-async def test_nothing_of_a_dead_engine_is_held_while_the_next_one_runs(hangs: bool) -> None:
+async def test_no_reference_to_a_dead_engine_remains_while_the_next_one_runs(hangs: bool) -> None:
     """It would keep its sockets and threads until the death after this one."""
     workshop = Workshop()
     async with kept_alive(workshop) as stage:
@@ -154,7 +154,7 @@ async def test_nothing_of_a_dead_engine_is_held_while_the_next_one_runs(hangs: b
         assert dead() is None
 
 
-async def test_while_there_is_no_engine_clients_are_told_when_to_come_back() -> None:
+async def test_without_an_engine_requests_fail_with_a_retry_time() -> None:
     workshop = Workshop(broken=1)
     async with kept_alive(workshop) as stage:
         workshop.engines[0].alive = False
@@ -172,7 +172,7 @@ async def test_a_start_that_fails_is_tried_again() -> None:
         assert stage.restarts == 3
 
 
-async def test_an_engine_that_keeps_dying_is_given_up_and_says_so_to_its_last_clients() -> None:
+async def test_an_engine_that_keeps_dying_is_given_up_before_its_last_requests_fail() -> None:
     workshop = Workshop(broken=100)
     async with kept_alive(workshop, most=2) as stage:
         workshop.engines[0].alive = False
@@ -197,7 +197,7 @@ def test_each_restart_within_the_window_waits_twice_as_long() -> None:
     assert policy.delay_s([1, 2, 3, 4, 5], 5) is None
 
 
-def test_deaths_of_long_ago_are_forgiven() -> None:
+def test_deaths_before_the_window_do_not_count() -> None:
     policy = RestartPolicy(max_restarts=1, window_s=100, first_s=1)
     assert policy.delay_s([0, 50], 50) is None
     assert policy.delay_s([0, 150], 150) == 1
@@ -212,7 +212,7 @@ async def test_a_dead_engine_whose_end_raises_is_still_replaced(faulty: str) -> 
         raise RuntimeError("the process is gone")
 
     def fail(death: EngineDead) -> None:
-        raise RuntimeError("a request could not be told")
+        raise RuntimeError("a request could not be ended")
 
     async with kept_alive(workshop) as stage:
         if faulty == "end":

@@ -1,4 +1,4 @@
-"""How a request's sampling becomes vLLM's."""
+"""Conversion of a request's sampling parameters to vLLM's."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from antiphon_executor.turn.sampling_params import sampling_params
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1e-6])
-def test_several_greedy_choices_are_drawn_from_the_likeliest_token_alone(temperature: float) -> None:
+def test_several_greedy_choices_are_sampled_from_the_top_token_only(temperature: float) -> None:
     asked = TextSampling(temperature=temperature, top_p=0.5, min_p=0.1, choices=2)
     params = sampling_params(asked, None)
     assert isinstance(params, SamplingParams)
@@ -22,6 +22,6 @@ def test_one_greedy_choice_is_vllms_own_greedy() -> None:
     assert sampling_params(TextSampling(temperature=0.0), None).temperature == 0.0
 
 
-def test_several_warm_choices_stay_as_they_were_asked_for() -> None:
+def test_several_sampled_choices_stay_unchanged() -> None:
     params = sampling_params(TextSampling(temperature=0.7, top_k=20, choices=3), None)
     assert (params.n, params.top_k, params.temperature) == (3, 20, 0.7)

@@ -1,4 +1,4 @@
-"""The tiny checkpoint is a Qwen3-Omni checkpoint like the released one, but small and said to be random."""
+"""The tiny checkpoint is like the released Qwen3-Omni checkpoint, but small and marked as random."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_roles_and_control_tokens_are_single_tokens(tiny_qwen3_omni: Path) -> No
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-def test_an_unknown_family_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_family_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no tiny checkpoint of family 'whale'"):
         write_tiny_checkpoint(tmp_path, "whale")
 
@@ -119,7 +119,7 @@ def test_conversations_are_rendered_as_chatml(
     assert tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True) == prompt
 
 
-def test_tools_are_described_in_the_system_turn(tiny_qwen3_omni: Path) -> None:  # noqa: F811
+def test_tools_are_described_in_the_system_message(tiny_qwen3_omni: Path) -> None:  # noqa: F811
     tokenizer = AutoTokenizer.from_pretrained(tiny_qwen3_omni)
     tool = {"type": "function", "function": {"name": "look"}}
     prompt = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tools=[tool], tokenize=False)

@@ -1,4 +1,4 @@
-"""The tiny Qwen3.5-Omni checkpoint loads as one, behaves like a model, and is said to be random."""
+"""The tiny Qwen3.5-Omni checkpoint loads, behaves like a model, and is marked as random."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def test_the_same_seed_writes_the_same_bytes(tiny_qwen3_5_omni: Path, tmp_path: 
     assert written == there
 
 
-def test_every_weight_is_loaded_and_none_is_made_up(tiny_qwen3_5_omni: Path) -> None:  # noqa: F811
+def test_every_weight_is_loaded_and_none_is_initialized(tiny_qwen3_5_omni: Path) -> None:  # noqa: F811
     _, report = Qwen3_5OmniMoeForConditionalGeneration.from_pretrained(
         tiny_qwen3_5_omni, output_loading_info=True
     )
     assert not any(report.values())
 
 
-def test_the_config_tells_the_family_and_the_contexts(tiny_qwen3_5_omni: Path) -> None:  # noqa: F811
+def test_the_config_has_the_family_and_the_contexts(tiny_qwen3_5_omni: Path) -> None:  # noqa: F811
     config = json.loads((tiny_qwen3_5_omni / "config.json").read_text())
     assert config["architectures"] == ["Qwen3_5OmniMoeForConditionalGeneration"]
     assert (config["model_type"], config["dtype"]) == ("qwen3_5_omni_moe", "bfloat16")
@@ -78,7 +78,7 @@ def test_answers_are_varied(
     assert all(len(set(answer)) >= 16 for answer in answers)
 
 
-def test_what_is_heard_and_seen_changes_the_answer(
+def test_media_change_the_answer(
     model: Qwen3_5OmniMoeForConditionalGeneration, tokenizer: PreTrainedTokenizerBase
 ) -> None:
     noise = torch.Generator().manual_seed(1)

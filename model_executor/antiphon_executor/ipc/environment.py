@@ -1,6 +1,6 @@
-"""What the engines' processes inherit: vLLM is told most of this by environment variables alone.
+"""The environment of engine processes. Several settings of vLLM exist only as environment variables.
 
-Whatever the operator has set stays as it is.
+Variables that the operator has set are not changed.
 """
 
 from __future__ import annotations
@@ -13,29 +13,28 @@ from pathlib import Path
 
 ENGINES = 2
 _PRIVATE_FOLDER = "VLLM_RPC_BASE_PATH"
-# oneDNN compiles an operation for each batch size: 16 a size for the vocoder, as many for a code predictor in
-# half precision. vLLM's, one a matrix and a number of tokens in a step, take 270 kB each, and by itself
-# oneDNN keeps 1,024 of them: for an hour an engine would grow.
+# oneDNN compiles operations per batch size: 16 for the vocoder and 16 for a code predictor in half precision.
+# vLLM's, one per matrix and number of tokens in a step, take 270 kB each. oneDNN's default limit of 1,024
+# would let an engine's memory grow for an hour.
 _COMPILED_PER_STREAM = 32
 _COMPILED = 256
 
 
 def prepare_environment(sockets: Path, *, on_cpu: bool, streams: int) -> None:
-    """Called once, before an engine starts. `sockets`: a private folder, for vLLM's own unix sockets too.
+    """Sets the variables; called once, before an engine starts.
 
-    `streams`: the largest batch of the Talker.
-
-    On a CPU each engine gets its share of the cores and floats over them: pinned to the same cores, the two
-    would wait for each other at every barrier.
+    `sockets`: a private folder, also used for vLLM's unix sockets. `streams`: largest batch of the Talker.
+    On a CPU each engine gets half of the cores, without pinning: pinned to the same cores, the engines would
+    wait for each other at every barrier.
     """
     os.environ[_PRIVATE_FOLDER] = str(sockets)
-    # The schedulers end the requests that this reports (`corrupted_requests.py`).
+    # The schedulers end the requests that vLLM then reports as corrupted.
     defaults = {"VLLM_NO_USAGE_STATS": "1", "VLLM_COMPUTE_NANS_IN_LOGITS": "1"}
     if on_cpu:
         share = max(1, len(os.sched_getaffinity(0)) // ENGINES)
         defaults |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(share)}
-        # vLLM runs eagerly here, but for one small function that the first request for log probabilities
-        # would compile: for ten seconds and more, in which nobody is served.
+        # vLLM runs eagerly on a CPU, except for one small function. The first request for log probabilities
+        # would compile it for more than ten seconds and block all other requests.
         defaults["TORCH_COMPILE_DISABLE"] = "1"
         defaults["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = str(max(_COMPILED, _COMPILED_PER_STREAM * streams))
     for name, value in defaults.items():
@@ -43,16 +42,16 @@ def prepare_environment(sockets: Path, *, on_cpu: bool, streams: int) -> None:
 
 
 def keep_temporary_files_private() -> None:
-    """In an engine's process: vLLM leaves a file of each start in the folder for temporary files.
+    """Called in an engine's process: vLLM writes a temporary file at each start and never deletes it.
 
-    In the private one it goes with the server.
+    In the private folder it is deleted with the server.
     """
     tempfile.tempdir = os.environ.get(_PRIVATE_FOLDER)
 
 
 @contextmanager
 def visible_devices(devices: str | None) -> Iterator[None]:
-    """Engines started inside see these GPUs alone; None leaves all visible. Not for two threads at once."""
+    """Engines started inside see only these GPUs; None: all. Must not run in two threads at once."""
     if devices is None:
         yield
         return
