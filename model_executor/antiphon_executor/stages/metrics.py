@@ -1,7 +1,7 @@
 """vLLM's Prometheus metrics with one registry per stage and a `stage` label.
 
-vLLM removes its metrics from the global registry when a second engine starts, so each stage has its own.
-Private vLLM names used: `PrometheusStatLogger._gauge_cls`, `._counter_cls`, `._histogram_cls`.
+vLLM removes its metrics from the global registry when a second engine starts, so each stage has its own
+registry, set by the class attributes that vLLM provides for other metric backends.
 """
 
 from __future__ import annotations

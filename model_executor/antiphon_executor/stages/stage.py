@@ -1,7 +1,4 @@
-"""One running vLLM engine, and how it starts.
-
-Private vLLM names used: `AsyncLLM.renderer`, `.output_processor`, `.errored`.
-"""
+"""One running vLLM engine, and how it starts."""
 
 from __future__ import annotations
 
