@@ -21,7 +21,7 @@ def rows(text: str) -> list[list[str]]:
 
 
 def test_the_figures_of_the_readme_are_those_of_the_results() -> None:
-    """In section "Measured" of README, each table cell but the first of a row is also a cell in RESULTS.md."""
+    """In section "Measured" of README, each table cell but the first of a row is a cell of RESULTS.md too."""
     section = MEASURED.search((ROOT / "README.md").read_text())
     assert section, "README has no section Measured"
     figures = [cell for row in rows(section[1]) for cell in row[1:] if re.search(r"\d", cell)]
