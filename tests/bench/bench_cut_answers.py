@@ -1,8 +1,7 @@
-"""Spoken answers of antiphon-nano, cut at random, and whole ones: does any speak on, lose words, or change?
+"""Benchmark of antiphon-nano's spoken answers, cut at random tokens and whole: too long, lost words, changes.
 
-In: how many, which number format. Out: figures, and a line for each answer that is out of bounds. Whole
-answers are compared, sample for sample, with those of a server that leaves cut texts alone. It ends with 1
-where an answer speaks on or a whole one differs.
+It prints each answer that is out of bounds, and compares whole answers sample by sample with those of a
+server without the rules for cut texts. It exits with 1 if an answer is too long or a whole one differs.
 """
 
 from __future__ import annotations
@@ -34,8 +33,8 @@ WORD_S, SPARE_S = 0.6, 1.0
 
 
 @dataclass(frozen=True)
-class Told:
-    """What became of one answer. `lost`: words that the ear misses at its end."""
+class SpokenAnswer:
+    """One answer. `lost`: words that the recogniser misses at its end. `sound`: a digest of the audio."""
 
     number: int
     text: str
@@ -45,7 +44,7 @@ class Told:
     sound: str
 
     @property
-    def speaks_on(self) -> bool:
+    def is_too_long(self) -> bool:
         return self.seconds > SPARE_S + WORD_S * len(self.text.split())
 
 
@@ -57,16 +56,18 @@ def questions(count: int) -> Iterator[tuple[int, str, int, str]]:
         yield number, form.format(text), len(tokenizer.encode(text)), voice
 
 
-def told(client: openai.OpenAI, ear: Ear, number: int, question: str, voice: str, **limits: Any) -> Told:
+def speak(
+    client: openai.OpenAI, ear: Ear, number: int, question: str, voice: str, **limits: Any
+) -> SpokenAnswer:
     form = {**SPOKEN, "audio": {"voice": voice, "format": "wav"}}
     answer = ask(client, said(question), seed=number, **limits, **form)
     lost = lost_words(ear, answer.pcm, corpus.units(answer.text))
     digest = hashlib.sha256(answer.pcm).hexdigest()[:16]
-    return Told(number, answer.text, answer.finish_reason, len(answer.pcm) / 48_000, lost, digest)
+    return SpokenAnswer(number, answer.text, answer.finish_reason, len(answer.pcm) / 48_000, lost, digest)
 
 
 def lost_words(ear: Ear, pcm: bytes, units: list[str]) -> int:
-    """How many of the last two words the ear would rather do without."""
+    """How many of the last two words are missing in the best alignment of the recogniser."""
     words = [unit.lower() for unit in units if unit.isalpha()]
     if len(words) < 2 or not ear.knows(words):
         return 0
@@ -75,9 +76,11 @@ def lost_words(ear: Ear, pcm: bytes, units: list[str]) -> int:
     return len(words) - len(heard) if heard else 0
 
 
-def asked(server: RunningServer, count: int, *, cut: bool, save: Path) -> list[Told]:
-    """Answers that `save` has already are not asked again."""
-    done = [Told(**json.loads(line)) for line in save.read_text().splitlines()] if save.exists() else []
+def collect_answers(server: RunningServer, count: int, *, cut: bool, save: Path) -> list[SpokenAnswer]:
+    """The answers; those that `save` already contains are not requested again."""
+    done = (
+        [SpokenAnswer(**json.loads(line)) for line in save.read_text().splitlines()] if save.exists() else []
+    )
     known = {one.number for one in done}
     client, ear = server.client(), Ear(pocketsphinx)
     with save.open("a") as file:
@@ -86,31 +89,31 @@ def asked(server: RunningServer, count: int, *, cut: bool, save: Path) -> list[T
                 continue
             chance = random.Random(f"cut at {number}")
             most = chance.randint(1, max(1, tokens - 1)) if cut else 96
-            done.append(told(client, ear, number, question, voice, max_tokens=most))
+            done.append(speak(client, ear, number, question, voice, max_tokens=most))
             file.write(json.dumps(asdict(done[-1])) + "\n")
             file.flush()
     return done
 
 
-def report(name: str, found: list[Told]) -> list[Told]:
-    on = [one for one in found if one.speaks_on]
+def report(name: str, found: list[SpokenAnswer]) -> list[SpokenAnswer]:
+    on = [one for one in found if one.is_too_long]
     lost = sum(one.lost > 0 for one in found)
     words = sum(len(one.text.split()) for one in found)
     print(f"{name}: {len(found)} answers, {words} words, {sum(one.seconds for one in found):.0f} s; "
-          f"speak on: {len(on)}; last words that the ear misses: {lost}", flush=True)  # fmt: skip
+          f"too long: {len(on)}; answers with missing last words: {lost}", flush=True)  # fmt: skip
     for one in on:
         print(f"  {one}", flush=True)
     return on
 
 
-def served(
+def answers_of_server(
     flags: list[str], folder: Path, name: str, count: int, kinds: Sequence[str]
-) -> dict[str, list[Told]]:
-    """What a server with `flags` says, by kind."""
+) -> dict[str, list[SpokenAnswer]]:
+    """The answers of a server with `flags`, by kind."""
     server = start_server(ANTIPHON_NANO, folder / f"{name}.log", *flags)
     try:
         found = {
-            kind: asked(server, count, cut=kind == "cut", save=folder / f"{name}-{kind}.jsonl")
+            kind: collect_answers(server, count, cut=kind == "cut", save=folder / f"{name}-{kind}.jsonl")
             for kind in kinds
         }
         ended = sum(value for (key, _), value in server.metrics().items() if key == DERAILED)
@@ -124,21 +127,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--dtype", default="float32")
-    parser.add_argument("--folder", type=Path, help="keeps what was found, so that a run can go on")
+    parser.add_argument("--folder", type=Path, help="folder for results, so that a stopped run can continue")
     parser.add_argument("--only", choices=("cut", "whole"))
     arguments = parser.parse_args()
     folder = arguments.folder or Path(tempfile.mkdtemp())
     folder.mkdir(parents=True, exist_ok=True)
     flags = ["--dtype", arguments.dtype, "--max-model-len", "4096"]
     kinds = (arguments.only,) if arguments.only else ("cut", "whole")
-    found = served(flags, folder, arguments.dtype, arguments.count, kinds)
+    found = answers_of_server(flags, folder, arguments.dtype, arguments.count, kinds)
     bad = report("cut", found["cut"]) if "cut" in kinds else []
     if "whole" in kinds:
         report("whole", found["whole"])
-        alone = served([*flags, *LEFT_ALONE], folder, f"{arguments.dtype}-alone", arguments.count, ("whole",))
+        alone = answers_of_server(
+            [*flags, *LEFT_ALONE], folder, f"{arguments.dtype}-alone", arguments.count, ("whole",)
+        )
         pairs = zip(found["whole"], alone["whole"], strict=True)
         changed = [one for one, other in pairs if one.sound != other.sound]
-        print(f"whole: {len(changed)} sound otherwise without the rules")
+        print(f"whole: {len(changed)} differ without the rules")
         bad += changed
     return int(bool(bad))
 

@@ -1,7 +1,7 @@
-"""Where every millisecond goes from a request to its first sound, against the model steps that it needs.
+"""Breakdown of the time from a request to its first audio, compared with the model steps that it needs.
 
-In: `--family`, `--answers`. Out: a table on stdout. A server with the tiny checkpoint answers short questions
-aloud and logs its milestones; between two of them the same steps run alone, in a process without a server.
+A server with the tiny checkpoint speaks short answers and logs the marks of each request. Between two answers
+the same steps run alone in a process without a server.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ WARM = 3
 PARTS = ("backbone", "predictor", "vocoder")
 PROMISED = 1.3
 STEPS = ("thinker_first_token", "first_frame")
-# How many tokens of text the Talker begins with.
+# Text tokens with which the Talker starts.
 TEXT_FIRST = {"qwen3_omni": 1, "qwen3_5_omni": 4}
 WAY = (
     ("body_read", "HTTP: the head's end to the body's"),
@@ -52,7 +52,10 @@ WAY = (
 
 @dataclass
 class Alone:
-    """Of one stage's first step, and of its later ones: means of the fastest quarter, in ms."""
+    """Step times of one stage without a server, in ms: means of the fastest quarter.
+
+    `first`: the first step of a request; `later`: the others.
+    """
 
     first: dict[str, float] = field(default_factory=dict)
     later: dict[str, float] = field(default_factory=dict)
@@ -60,7 +63,7 @@ class Alone:
 
 @dataclass(frozen=True)
 class Measured:
-    """`ways`: each answer's milestones, in ms; `firsts`: seconds to its first sound, as its client has it."""
+    """`ways`: the marks of each answer, in ms; `firsts`: seconds to the first audio at the client."""
 
     ways: list[dict[str, float]]
     firsts: list[float]
@@ -69,7 +72,7 @@ class Measured:
 
 
 def ask(url: str, voice: str, number: int) -> float:
-    """Seconds to the first sound, as the client has them: connection and request included."""
+    """Seconds to the first audio at the client, including the connection and the request."""
     body = {
         "model": MODEL,
         "messages": [{"role": "user", "content": QUESTION.format(number)}],
@@ -96,7 +99,7 @@ def milestones(log: Path) -> Iterator[dict[str, float]]:
 
 
 def measure(checkpoint: Path, folder: Path, answers: int) -> Measured:
-    """A served answer, then the same steps alone, again and again: both see the same machine."""
+    """Alternates served answers with the same steps alone, so that other load affects both."""
     log = folder / "log"
     server = start_server(checkpoint, log, "--logs.milestones", "--logs.format", "json", "--dtype", "auto")
     firsts: list[float] = []
@@ -114,20 +117,20 @@ def measure(checkpoint: Path, folder: Path, answers: int) -> Measured:
 
 
 def undisturbed(ways: list[dict[str, float]]) -> list[dict[str, float]]:
-    """The fastest quarter: what else a machine does can only make an answer later."""
+    """The fastest quarter, because other load on the machine can only delay an answer."""
     ordered = sorted(ways, key=lambda way: way["first_packet"])
     return ordered[: max(1, len(ordered) // 4)]
 
 
 class StepsAlone:
-    """One engine in a process of its own, which runs a request when told to."""
+    """One engine in its own process, which runs one request per line on its standard input."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
         self._requests: list[list[dict[str, Any]]] = []
 
     def take(self) -> None:
-        """One request."""
+        """Runs one request."""
         assert self._process.stdin is not None
         self._process.stdin.write("once\n")
         self._process.stdin.flush()
@@ -167,7 +170,7 @@ def _undisturbed(steps: list[dict[str, Any]]) -> dict[str, float]:
 
 
 def spans_of(ways: list[dict[str, float]]) -> dict[str, float]:
-    """Of each milestone: the time since the one before it, in ms. They add up to the whole way."""
+    """The time from the previous mark to each mark, in ms. The sum is the total time."""
     reached = [0.0, *(mean(way[name] for way in ways) for name, _ in WAY)]
     names = [name for name, _ in WAY]
     return {name: at - before for name, before, at in zip(names, reached, reached[1:], strict=False)}
@@ -176,9 +179,9 @@ def spans_of(ways: list[dict[str, float]]) -> dict[str, float]:
 def print_way(spans: dict[str, float], firsts: list[float]) -> None:
     for name, what in WAY:
         print(f"{spans[name]:9.2f} ms  {what}")
-    print(f"{sum(spans.values()):9.2f} ms  from the head's end to the first sound in the socket")
+    print(f"{sum(spans.values()):9.2f} ms  from the end of the head to the first audio in the socket")
     fastest = sorted(firsts)[: max(1, len(firsts) // 4)]
-    print(f"{mean(fastest) * 1e3:9.2f} ms  as the client has it, connecting included")
+    print(f"{mean(fastest) * 1e3:9.2f} ms  at the client, including the connection")
 
 
 def print_alone(spans: dict[str, float], family: str, thinker: Alone, talker: Alone) -> None:
@@ -201,17 +204,17 @@ def print_alone(spans: dict[str, float], family: str, thinker: Alone, talker: Al
 
 
 def print_reason(spans: dict[str, float], steps_ms: float, text_ms: float) -> None:
-    """What of it comes of steps that take longer in company, and what of the way between them.
+    """Splits the excess into slower steps beside the other engine, and the time between the steps.
 
-    `text_ms`: of the Thinker's further tokens alone; in the server they are a part of the way.
+    `text_ms`: the time of the Thinker's further tokens alone; in the server it lies between the steps.
     """
     stepping = sum(spans[name] for name in STEPS) + text_ms
     between = sum(spans.values()) - stepping
     print(
-        f"above {PROMISED}: alone the steps take {steps_ms:.0f} ms, beside the other engine and the server,\n"
-        f"on {os.cpu_count()} cores, {stepping:.0f} ms; {between:.0f} ms between them any model has:"
+        f"above {PROMISED}: the steps take {steps_ms:.0f} ms alone, and {stepping:.0f} ms beside the other\n"
+        f"engine and the server on {os.cpu_count()} cores; {between:.0f} ms lie between them with any model:"
     )
-    print(f"undisturbed steps of {between / (PROMISED - 1):.0f} ms together would be within")
+    print(f"the limit allows undisturbed steps of {between / (PROMISED - 1):.0f} ms in total")
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
-"""Times an answer of five minutes in the ARIA Talker, minute by minute: nothing is ever prefilled again.
+"""Times an answer of several minutes in the ARIA Talker, minute by minute: nothing may be prefilled twice.
 
-In: `--minutes`. Out: milliseconds a frame in each minute of speech, and the last over the first. Text enters
-until the end. It checks nothing.
+It prints the milliseconds per frame in each minute and the ratio of the last minute to the first. Text
+arrives until the end. It checks nothing.
 """
 
 from __future__ import annotations
@@ -49,12 +49,12 @@ async def _run(checkpoint: Path, minutes: int) -> None:
     minute = np.arange(len(a_frame_ms)) // FRAMES_PER_MINUTE
     means = [float(np.mean(a_frame_ms[minute == number])) for number in range(minutes)]
     for number, mean in enumerate(means, start=1):
-        print(f"minute {number}: {mean:.1f} ms a frame of 80 ms")
+        print(f"minute {number}: {mean:.1f} ms per frame of 80 ms")
     print(f"the last minute takes {means[-1] / means[0]:.2f} times the first")
 
 
 async def _speak(rig: TalkerRig, oracle: AriaOracle, frames: int) -> list[float]:
-    """As many text tokens as frames, so that text enters until the end. When each frame came, in seconds."""
+    """The arrival time of each frame in seconds, for as many text tokens as frames."""
     rng = np.random.default_rng(1)
     words = rng.integers(20, oracle.model.config.talker_config.text_config.vocab_size // 2, frames).tolist()
     sampling = SpeechSampling("spoken", seed=1, max_frames=frames)

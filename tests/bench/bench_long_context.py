@@ -1,7 +1,7 @@
-"""Times long prompts through the real server with the tiny Qwen3.5-Omni checkpoint and its whole context.
+"""Times long prompts on the real server with the tiny Qwen3.5-Omni checkpoint and its full context.
 
-In: `--text-tokens` (up to 250000), `--sound-minutes`. Out: a line each, cold and warm: tokens, those cached,
-and seconds to an answer of one token. It checks nothing.
+It prints the tokens, the cached tokens and the seconds to an answer of one token, with a cold and a warm
+cache. `--text-tokens` may be up to 250000. It checks nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ FLAGS = (
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench-long_context", description=__doc__)
     parser.add_argument("--text-tokens", type=int, nargs="*", default=[8_192, 65_536])
-    parser.add_argument("--sound-minutes", type=int, nargs="*", default=[20])
+    parser.add_argument("--sound-minutes", type=int, dest="audio_minutes", nargs="*", default=[20])
     given = parser.parse_args()
     with TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "tiny"
@@ -37,10 +37,10 @@ def main() -> int:
         server = start_server(checkpoint, Path(folder) / "log", *FLAGS)
         try:
             for tokens in given.text_tokens:
-                # "the" is one token of the tiny checkpoint, with its space before it.
+                # " the" is one token of the tiny checkpoint.
                 _time(server, f"{tokens:>7} tokens of text", said("the" + " the" * (tokens - 1)))
-            for minutes in given.sound_minutes:
-                _time(server, f"{minutes:>7} minutes of sound", [_heard(minutes)])
+            for minutes in given.audio_minutes:
+                _time(server, f"{minutes:>7} minutes of audio", [_audio_message(minutes)])
         finally:
             terminate(server)
     return 0
@@ -61,10 +61,10 @@ def _time(server: RunningServer, name: str, messages: list[dict[str, Any]]) -> N
         )
 
 
-def _heard(minutes: int) -> dict[str, Any]:
+def _audio_message(minutes: int) -> dict[str, Any]:
     hum = f"sine=frequency=220:sample_rate=16000:duration={minutes * 60}"
-    sound = base64_of(ffmpeg("-f", "lavfi", "-i", hum, "-ac", "1", "-b:a", "16k", suffix="ogg"))
-    part = {"type": "audio_url", "audio_url": {"url": f"data:audio/ogg;base64,{sound}"}}
+    audio = base64_of(ffmpeg("-f", "lavfi", "-i", hum, "-ac", "1", "-b:a", "16k", suffix="ogg"))
+    part = {"type": "audio_url", "audio_url": {"url": f"data:audio/ogg;base64,{audio}"}}
     return {"role": "user", "content": [part, {"type": "text", "text": "What is it?"}]}
 
 

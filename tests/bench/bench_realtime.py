@@ -32,7 +32,7 @@ SCHEDULES = ("fifo", "deadline")
 
 
 @dataclass(frozen=True)
-class Heard:
+class Answer:
     """One answer. `first_s`: from the request to its first audio."""
 
     first_s: float
@@ -41,7 +41,7 @@ class Heard:
 
 
 def body(answer_s: float, number: int) -> dict[str, object]:
-    """Greedy, so that random weights find no end; the answer's length is the client's choice."""
+    """A greedy request, in which random weights never end the answer; `max_tokens` limits its length."""
     return {
         "model": MODEL,
         "messages": [{"role": "user", "content": f"Tell me story number {number}, a long one."}],
@@ -54,7 +54,7 @@ def body(answer_s: float, number: int) -> dict[str, object]:
     }
 
 
-async def listen(client: httpx.AsyncClient, answer_s: float, number: int) -> Heard:
+async def play_answer(client: httpx.AsyncClient, answer_s: float, number: int) -> Answer:
     """Plays one answer to its end or to `answer_s`, from the first audio on.
 
     Raises httpx.HTTPStatusError, with its body read, for an error response.
@@ -76,7 +76,7 @@ async def listen(client: httpx.AsyncClient, answer_s: float, number: int) -> Hea
     left_s = began + first_s + player.received_s - time.monotonic()
     await asyncio.sleep(max(left_s, 0.0))
     playback = player.to_playback()
-    return Heard(first_s, playback.packets, playback)
+    return Answer(first_s, playback.packets, playback)
 
 
 def _audio_bytes(data: str) -> int:
@@ -87,15 +87,15 @@ def _audio_bytes(data: str) -> int:
     return len(base64.b64decode(audio.get("data", "")))
 
 
-async def crowd(url: str, clients: int, given: argparse.Namespace) -> list[Heard]:
+async def run_clients(url: str, clients: int, given: argparse.Namespace) -> list[Answer]:
     """`clients` clients for `turns` answers each; the first answers, while they connect, are not counted."""
-    heard: list[Heard] = []
-    luck = random.Random(clients)
+    heard: list[Answer] = []
+    rng = random.Random(clients)
 
     async def one(number: int, starts_s: float) -> None:
         await asyncio.sleep(starts_s)
         for turn in range(given.turns):
-            answer = await listen(client, given.answer_s * luck.uniform(0.6, 1.4), number * 100 + turn)
+            answer = await play_answer(client, given.answer_s * rng.uniform(0.6, 1.4), number * 100 + turn)
             if turn or given.turns == 1:
                 heard.append(answer)
 
@@ -105,25 +105,25 @@ async def crowd(url: str, clients: int, given: argparse.Namespace) -> list[Heard
         asyncio.TaskGroup() as group,
     ):
         for number in range(clients):
-            group.create_task(one(number, luck.uniform(0, given.answer_s)))
+            group.create_task(one(number, rng.uniform(0, given.answer_s)))
     return heard
 
 
-def row(schedule: str, clients: int, heard: list[Heard]) -> str:
+def row(schedule: str, clients: int, heard: list[Answer]) -> str:
     firsts = sorted(one.first_s * 1e3 for one in heard)
-    dry = [one for one in heard if one.playback.underruns]
-    dry_s = sum(one.playback.underrun_s for one in heard)
-    spoken_s = sum(one.playback.heard_s for one in heard)
-    events = sum(one.events for one in heard) / spoken_s
+    underrun = [one for one in heard if one.playback.underruns]
+    underrun_s = sum(one.playback.underrun_s for one in heard)
+    audio_s = sum(one.playback.heard_s for one in heard)
+    events = sum(one.events for one in heard) / audio_s
     high = firsts[round(0.99 * (len(firsts) - 1))]
     return (
-        f"{schedule:9} {clients:8d} {len(heard):8d} {len(dry):8d} {dry_s:8.2f} "
+        f"{schedule:9} {clients:8d} {len(heard):8d} {len(underrun):8d} {underrun_s:8.2f} "
         f"{median(firsts):10.0f} {high:10.0f} {events:9.1f}"
     )
 
 
 @contextmanager
-def a_server(checkpoint: Path, folder: Path, schedule: str, slots: int, *more: str) -> Iterator[str]:
+def running_server(checkpoint: Path, folder: Path, schedule: str, slots: int, *more: str) -> Iterator[str]:
     flags = ("--streams", str(slots), "--engine.talker.pace.scheduling", schedule)
     thinker = ("--engine.thinker.max-num-seqs", str(slots))
     server = start_server(checkpoint, folder / f"log-{schedule}", *flags, *thinker, *more)
@@ -140,7 +140,7 @@ def main() -> None:
     parser.add_argument("--slots", type=int, default=32)
     parser.add_argument("--answer-s", type=float, default=5.0)
     parser.add_argument("--turns", type=int, default=3)
-    parser.add_argument("--rounds", type=int, default=2, help="turns of each schedule, one after the other")
+    parser.add_argument("--rounds", type=int, default=2, help="rounds in which the schedules take turns")
     given = parser.parse_args()
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; answers of about {given.answer_s:g} s")
     print(
@@ -152,16 +152,18 @@ def main() -> None:
         write_tiny_checkpoint(checkpoint)
         with ExitStack() as servers:
             urls = {
-                schedule: servers.enter_context(a_server(checkpoint, Path(folder), schedule, given.slots))
+                schedule: servers.enter_context(
+                    running_server(checkpoint, Path(folder), schedule, given.slots)
+                )
                 for schedule in SCHEDULES
             }
             for url in urls.values():
                 # Every batch size compiles its operations once.
-                asyncio.run(crowd(url, max(given.clients), given))
+                asyncio.run(run_clients(url, max(given.clients), given))
             for clients in given.clients:
-                heard: dict[str, list[Heard]] = {schedule: [] for schedule in SCHEDULES}
+                heard: dict[str, list[Answer]] = {schedule: [] for schedule in SCHEDULES}
                 for schedule in SCHEDULES * given.rounds:
-                    heard[schedule] += asyncio.run(crowd(urls[schedule], clients, given))
+                    heard[schedule] += asyncio.run(run_clients(urls[schedule], clients, given))
                 for schedule in SCHEDULES:
                     print(row(schedule, clients, heard[schedule]), flush=True)
 

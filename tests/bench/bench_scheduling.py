@@ -1,7 +1,7 @@
-"""Tries the Talker's schedule on random workloads, in simulation: deadlines against first come, first served.
+"""Simulates the Talker's scheduling of random workloads: deadlines against first come, first served.
 
-In: how many workloads. Out: a table on stdout, and every workload that could have been clean and was not.
-"Possible" are workloads that a bound on clairvoyant schedules does not rule out; the others are overload.
+It prints a table and the possible workloads in which deadlines had an underrun. A workload is "possible" if a
+bound on clairvoyant schedules does not rule it out; otherwise it is overload.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Outcome:
 
 
 def try_all(seed: int) -> Outcome:
-    """`fifo` runs as many as there are slots; `tuned` as many as this machine can keep in real time."""
+    """`fifo` runs one stream per slot; `tuned` as many streams as the machine can serve in real time."""
     work = draw_workload(seed)
     tuned = Schedule(work, _tuned_limit(work))
     schedules = (Schedule(work), tuned, DeadlineSchedule(work))
@@ -42,7 +42,7 @@ def _tuned_limit(work: Workload) -> int:
 
 
 def count(fates: Iterable[Fate]) -> Counter[str]:
-    """Streams that somebody heard, by how they fared."""
+    """The number of live streams by outcome."""
     found: Counter[str] = Counter()
     for fate in fates:
         if fate.live:
@@ -54,7 +54,7 @@ def count(fates: Iterable[Fate]) -> Counter[str]:
 def table(outcomes: list[Outcome], title: str) -> list[str]:
     lines = [f"{title}: {len(outcomes)} workloads"]
     lines.append(
-        f"  {'':12} {'streams':>8} {'clean':>8} {'ran dry':>8} {'late':>8} {'dry, s':>8} {'dry in':>8}"
+        f"  {'':12} {'streams':>8} {'clean':>8} {'underrun':>8} {'late':>8} {'under, s':>8} {'in loads':>8}"
     )
     for number, name in enumerate(SCHEDULES):
         total = sum((count(one.fates[number]) for one in outcomes), Counter[str]())
@@ -84,9 +84,9 @@ def main() -> None:
     possible = [one for one in outcomes if one.possible]
     overload = [one for one in outcomes if not one.possible]
     print("\n".join(table(possible, "possible") + table(overload, "overload")))
-    print("clean: begun in time, never dry; dry in: workloads with a stream that ran dry")
+    print("clean: started in time, no underrun; in loads: workloads with an underrun")
     exceptions = [one.seed for one in possible if any(fate.stuttered for fate in one.fates[-1])]
-    print(f"possible, but a stream ran dry under deadlines: {len(exceptions)} {exceptions[:50]}")
+    print(f"possible, but an underrun with deadlines: {len(exceptions)} {exceptions[:50]}")
     print(f"{given.workloads} workloads in {time.monotonic() - began:.0f} s")
 
 

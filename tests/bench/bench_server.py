@@ -1,7 +1,7 @@
-"""Times the real server with the tiny checkpoint: start-up, and then `antiphon bench` against it.
+"""Times the start-up of the real server with the tiny checkpoint, then runs `antiphon bench` against it.
 
-In: flags of `antiphon bench`; they win over those given here.
-Every stream is greedy, so that random weights find no end, and is left after 60 frames. It checks nothing.
+Further flags of `antiphon bench` override those given here. Requests are greedy, so that random weights never
+end the answer, and each stream is closed after 60 frames. It checks nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Times the streaming vocoder against transformers' decoder on this machine, interleaved, in one run.
+"""Times the streaming vocoder and transformers' decoder on this machine, alternately in one run.
 
-In: `--size tiny|nano|released` (one or more), `--seconds` for each. Out: a table of milliseconds a frame, on
-stdout. Random weights; it checks nothing: tests/talker/test_vocoder.py does.
+It prints the milliseconds per frame, with random weights. It checks nothing: tests/talker/test_vocoder.py
+does.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ STEPS = ((1, 1), (4, 1), (8, 1), (1, 4), (1, 10))
 
 @dataclass(slots=True)
 class Variant:
-    """One way to decode `frames` frames (of all streams together), and what its calls took, in ms a frame."""
+    """One way to decode `frames` frames (of all streams together), and its times in ms per frame."""
 
     name: str
     frames: int
@@ -72,7 +72,7 @@ def variants(size: str) -> list[Variant]:
 
 
 def measure(table: list[Variant], seconds: float, calls: int = 3) -> None:
-    """One call of each variant in turn, so that all see the same machine; the first round is not counted."""
+    """Calls the variants in turn, so that other load affects all of them; the first round is not counted."""
     end = time.monotonic() + seconds
     for variant in table:
         variant.decode()
@@ -92,7 +92,9 @@ def main() -> None:
         for size in arguments.size:
             table = variants(size)
             measure(table, arguments.seconds)
-            print(f"\n{size}, {arguments.threads} thread(s), torch {torch.__version__}: ms a frame of 80 ms")
+            print(
+                f"\n{size}, {arguments.threads} thread(s), torch {torch.__version__}: ms per frame of 80 ms"
+            )
             print(f"{'':48}{'wall':>9}{'(best)':>9}{'cpu':>9}{'(best)':>9}{'calls':>7}")
             print(*table, sep="\n", flush=True)
 

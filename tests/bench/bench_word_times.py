@@ -1,7 +1,7 @@
-"""How far the words of antiphon-nano's answers are timed from where they are heard, whole and streamed.
+"""Measures the error of word timestamps in answers of antiphon-nano, as a whole file and as a stream.
 
-In: how many answers. Out: quantiles of the error of each word's start, against a forced alignment by
-pocketsphinx; and of when the words had been taken in, for comparison. It checks nothing.
+It prints quantiles of the error of each word's start against a forced alignment by pocketsphinx. For
+comparison it prints the error of the time at which the Talker consumed the word. It checks nothing.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from antiphon_nano.domain import answers, corpus
 from antiphon_nano.thinker.asking import copying
 
 CHUNK = 4
-"""Tokens that are taken in together, and frames that follow: the checkpoint's."""
+"""Text tokens that the checkpoint consumes together, and the frames that follow them."""
 FORMS: dict[str, dict[str, Any]] = {
     "whole": timed({**SPOKEN, "audio": {"format": "wav"}}),
     "streamed": timed({**STREAMED, "audio": {"format": "pcm16"}}),
 }
 
 
-def taken_in(text: str) -> list[float]:
-    """When each word enters: words and marks are one token each."""
+def consumed_at(text: str) -> list[float]:
+    """When each word is consumed, in seconds of audio: words and punctuation are one token each."""
     units = corpus.units(text)
     places = [place for place, unit in enumerate(units) if unit.isalpha()]
     return [place // CHUNK * CHUNK * SAMPLES_PER_FRAME / OUTPUT_SAMPLE_RATE_HZ for place in places]
@@ -41,8 +41,8 @@ def taken_in(text: str) -> list[float]:
 def errors(
     client: openai.OpenAI, ear: Ear, form: dict[str, Any], count: int
 ) -> tuple[list[float], list[float]]:
-    """Of the words' starts, and of when they are taken in."""
-    timed_off, taken_off = [], []
+    """Sorted errors of the word starts, and of the times at which words are consumed, in seconds."""
+    start_errors, consumed_errors = [], []
     template = answers.written(copying.READ[0])
     for number, text in enumerate(corpus.held_out(count)):
         audio = {**form["audio"], "voice": ("heart", "deep")[number % 2]}
@@ -50,12 +50,13 @@ def errors(
         heard = ear.word_starts(answer.pcm, re.findall(r"[a-z]+", answer.text.lower()))
         if heard is not None and len(heard) == len(answer.words):
             starts = [word["start"] for word in answer.words]
-            timed_off += [abs(start - true) for start, true in zip(starts, heard, strict=True)]
-            taken_off += [abs(start - true) for start, true in zip(taken_in(answer.text), heard, strict=True)]
-    return sorted(timed_off), sorted(taken_off)
+            start_errors += [abs(start - true) for start, true in zip(starts, heard, strict=True)]
+            consumed = consumed_at(answer.text)
+            consumed_errors += [abs(start - true) for start, true in zip(consumed, heard, strict=True)]
+    return sorted(start_errors), sorted(consumed_errors)
 
 
-def told(name: str, found: list[float]) -> None:
+def print_quantiles(name: str, found: list[float]) -> None:
     shares = ", ".join(f"{share:.0%} {found[int(len(found) * share)]:.3f} s" for share in (0.5, 0.9, 0.99))
     print(f"{name}: {len(found)} words, {shares}, worst {found[-1]:.2f} s", flush=True)
 
@@ -68,9 +69,9 @@ def main() -> None:
         server = start_server(ANTIPHON_NANO, Path(folder) / "log", "--max-model-len", "4096")
         try:
             for name, form in FORMS.items():
-                found, taken = errors(server.client(), Ear(pocketsphinx), form, arguments.count)
-                told(name, found)
-            told("when they had been taken in", taken)
+                found, consumed = errors(server.client(), Ear(pocketsphinx), form, arguments.count)
+                print_quantiles(name, found)
+            print_quantiles("when the words were consumed", consumed)
         finally:
             terminate(server)
 

@@ -1,7 +1,7 @@
-"""One engine of ours in this very process, driven step by step: what each step costs with nothing around it.
+"""Times the steps of one engine that runs in this process, without a server around it.
 
-In: a checkpoint, a stage, a question; then a line on stdin for each request. Out: for each, one line of JSON
-on stdout: its steps, whole, and in them the model and its parts. `bench_first_audio` runs it, in a process.
+Arguments: a checkpoint, a stage and a question. Each line on stdin runs one request and prints one line of
+JSON: its steps, and the times of the model and its parts. `bench_first_audio` runs it as a child process.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ FRAMES = 4
 
 @dataclass
 class Step:
-    """One engine step, in ms. `model_ms`: forward and logits; `parts`: of a Talker, by their names."""
+    """One engine step, in ms. `model_ms`: forward pass and logits; `parts`: the parts of a Talker by name."""
 
     step_ms: float = 0.0
     model_ms: float = 0.0
@@ -56,7 +56,7 @@ class Step:
 
 
 class Stopwatch:
-    """Adds up what a step's modules take. On a GPU the device is waited for."""
+    """Adds up the times of a step's modules. On a GPU it waits for the device."""
 
     def __init__(self) -> None:
         self.step = Step()
@@ -89,7 +89,7 @@ class Stopwatch:
 
 
 class StepEngine:
-    """What `stage.Stage` is to a Talker's sessions; its steps happen here, between two awaits."""
+    """Stands in for `stage.Stage` in a Talker's sessions; its steps run in the event loop."""
 
     def __init__(self, engine: LLMEngine) -> None:
         self.llm = engine
@@ -116,7 +116,7 @@ class StepEngine:
     async def run_session(
         self, inputs: AsyncGenerator[Any], params: SamplingParams, request_id: str
     ) -> AsyncGenerator[Any]:
-        """The session's first input is all that the first frames need."""
+        """Runs the first input only, which is enough for the first frames."""
         first = await anext(inputs)
         prompt = {"prompt_token_ids": list(first.prompt["prompt_token_ids"])}
         async with aclosing(self.generate(prompt, first.sampling_params, request_id)) as outputs:
@@ -191,7 +191,7 @@ def main() -> None:
         talker=TalkerSettings(max_model_len=4096, dtype="auto", streams=8),
     )
     asyncio.run(run(Path(checkpoint), stage, question, settings))
-    # vLLM's threads would keep the process.
+    # vLLM's threads would keep the process alive.
     os._exit(0)
 
 

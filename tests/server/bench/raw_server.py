@@ -1,7 +1,4 @@
-"""An HTTP server that answers exactly what a test wrote down, at the times it wrote down.
-
-In: a function from a request's JSON to an `Answer`. Out: its URL, and what was asked. It knows no engine.
-"""
+"""An HTTP server that sends the bytes of a test at the times of the test, without an engine."""
 
 from __future__ import annotations
 
@@ -102,12 +99,12 @@ def b64(data: bytes) -> str:
 
 
 def word(text: str) -> bytes:
-    """Text, as OpenAI sends it beside sound."""
+    """A text chunk, as OpenAI sends it beside audio."""
     return delta({"audio": {"transcript": text}})
 
 
 def sound(seconds: float) -> bytes:
-    """Sound, as OpenAI sends it."""
+    """An audio chunk, as OpenAI sends it."""
     return delta({"audio": {"data": b64(pcm(seconds))}})
 
 
@@ -117,7 +114,7 @@ def finish(**usage: Any) -> bytes:
 
 
 def spoken(*packets: tuple[float, float]) -> Answer:
-    """One word at once, then packets: seconds to wait, seconds of sound."""
+    """One word at once, then packets: seconds to wait, seconds of audio."""
     pieces = [(0.0, word("hello")), *((wait, sound(length)) for wait, length in packets), (0.0, finish())]
     return Answer(tuple(pieces))
 

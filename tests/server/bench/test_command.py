@@ -1,4 +1,4 @@
-"""`antiphon bench` as a process of its own: exit codes, Ctrl-C, our own server in each of its dialects."""
+"""`antiphon bench` as a process: exit codes, Ctrl-C, our own server in each dialect."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def bench(*argv: str) -> Done:
     return await end_of(await start(*argv))
 
 
-async def test_ctrl_c_prints_what_it_has(tmp_path: Path) -> None:
+async def test_ctrl_c_prints_the_report_so_far(tmp_path: Path) -> None:
     numbers = count()
 
     def reply(_: dict[str, Any]) -> Answer:
@@ -88,14 +88,14 @@ async def test_a_run_without_an_answer_fails() -> None:
     assert (done.code, "draining" in done.out) == (ExitCode.FAULT, True)
 
 
-async def test_nobody_there_is_one_line() -> None:
+async def test_an_unreachable_server_is_a_one_line_error() -> None:
     done = await bench("http://127.0.0.1:9")
     assert done.code == ExitCode.FAULT
     assert done.err.strip().splitlines() == [done.err.strip()]
     assert "nothing answers at 127.0.0.1:9" in done.err
 
 
-async def test_a_wrong_key_is_said_before_anything_is_measured(checkpoint: Path) -> None:
+async def test_a_wrong_key_is_an_error_before_the_measurement(checkpoint: Path) -> None:
     service = make_service(checkpoint, server={"api_keys": (SecretStr("another-key-0123"),)})
     async with serving(create_app(service), service.settings.server) as port:
         done = await bench(f"http://127.0.0.1:{port}")
@@ -105,7 +105,7 @@ async def test_a_wrong_key_is_said_before_anything_is_measured(checkpoint: Path)
 
 
 @pytest.mark.parametrize("dialect", ["openai", "dashscope", "union"])
-async def test_our_own_server_is_heard_in_each_of_its_dialects(checkpoint: Path, dialect: str) -> None:
+async def test_our_own_server_is_measured_in_each_dialect(checkpoint: Path, dialect: str) -> None:
     service = make_service(checkpoint, server={"dialect": dialect})
     async with serving(create_app(service), ServerSettings()) as port:
         given = (

@@ -1,4 +1,4 @@
-"""The flags: what they mean, what is refused in one line, and that no key is ever shown."""
+"""The flags of `antiphon bench`: defaults, usage errors in one line, and masked keys."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_a_key_comes_from_a_flag_a_file_or_the_environment(
 @pytest.mark.parametrize(
     "flags", [["--api-key", KEY], [f"--api-key={KEY}"], ["--seed", "1", "--api-key", KEY, "--retries", "1"]]
 )
-def test_a_key_is_never_repeated(flags: list[str]) -> None:
+def test_a_key_is_never_printed(flags: list[str]) -> None:
     options = read_options([f"http://me:{KEY}@h:1", *flags])
     assert KEY not in options.command
     assert "api_key" not in repr(options)

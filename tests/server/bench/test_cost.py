@@ -1,4 +1,4 @@
-"""Money, on numbers that can be checked by hand."""
+"""Costs on numbers that can be checked by hand."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_audio_tokens_without_a_price_of_their_own_have_the_others() -> None:
     assert cost.total == pytest.approx(100 * 2 / 1e6)
 
 
-def test_what_cannot_be_known_is_not_made_up() -> None:
+def test_unknown_costs_are_none() -> None:
     assert machine_cost(Prices(), [answer()], 1.0) is None
     assert token_cost(Prices(machine_hour=1.0), [answer(usage=Usage())]) is None
     assert token_cost(Prices(output_tokens=1.0), [answer(), answer(usage=Usage())]) is None

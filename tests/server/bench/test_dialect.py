@@ -1,4 +1,4 @@
-"""Text and sound are found in every dialect that is known, and what is neither is said."""
+"""Text and audio are found in every known dialect; anything else raises."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def piece(delta: dict[str, Any], **top: Any) -> ChunkContent:
     ],
     ids=["openai, dashscope", "union", "vllm-omni, bare", "vllm-omni, wav in content", "vllm-omni, wav"],
 )
-def test_sound_is_found(delta: dict[str, Any], top: dict[str, Any], place: str) -> None:
+def test_audio_is_found(delta: dict[str, Any], top: dict[str, Any], place: str) -> None:
     found = piece(delta, **top)
     assert (found.pcm, found.rate_hz, found.audio_field, found.text) == (PCM, 24_000, place, "")
 
@@ -74,7 +74,7 @@ def test_a_chunk_without_choices_brings_usage() -> None:
     assert found.usage.text_tokens == 2
 
 
-def test_an_end_is_seen() -> None:
+def test_the_finish_reason_ends_an_answer() -> None:
     assert parse_chunk('{"choices": [{"delta": {}, "finish_reason": "stop"}]}').finished
     assert not piece({"role": "assistant", "content": None}).finished
 
@@ -83,7 +83,7 @@ def test_an_end_is_seen() -> None:
     "data",
     ["{", "[]", '"x"', '{"choices": [3]}', '{"choices": [{"delta": {"audio": {"data": "!"}}}]}'],
 )
-def test_what_is_no_chunk_is_said(data: str) -> None:
+def test_an_event_that_is_no_chunk_raises(data: str) -> None:
     with pytest.raises(MalformedChunk):
         parse_chunk(data)
 

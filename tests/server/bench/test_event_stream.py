@@ -1,4 +1,4 @@
-"""Events come out whole, in order, and with the piece that completes them, wherever the bytes are cut."""
+"""Events are complete, ordered, and yielded with the piece that completes them, for any cut of the bytes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Word errors through a judge of the user's: it gets the sound that was sent, after all was measured."""
+"""Word errors by a judge of the user, which gets the received audio after the measurement."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_errors_are_counted_over_all_words(tmp_path: Path) -> None:
     assert (found.answers, found.words, found.errors, found.failed) == (2, 8, 1, 0)
 
 
-def test_the_judge_hears_the_whole_sound(tmp_path: Path) -> None:
+def test_the_judge_gets_the_whole_audio(tmp_path: Path) -> None:
     judge = CommandJudge(script(tmp_path, "print(sound.getnframes(), sound.getframerate())"))
     path = tmp_path / "x.wav"
     with wave.open(str(path), "wb") as file:
@@ -48,7 +48,7 @@ def test_a_judge_that_fails_is_counted_and_not_guessed(tmp_path: Path) -> None:
     assert (found.answers, found.words, found.failed, found.rate) == (0, 0, 2, None)
 
 
-async def test_a_run_judges_as_many_answers_as_it_was_told(tmp_path: Path) -> None:
+async def test_a_run_judges_the_configured_number_of_answers(tmp_path: Path) -> None:
     judge = JudgeOptions(command=script(tmp_path, "print('hallo')"), answers=2)
     async with raw_server(lambda _: spoken((0.0, 0.4))) as server:
         workload = Workload(dialect="openai")
@@ -60,11 +60,11 @@ async def test_a_run_judges_as_many_answers_as_it_was_told(tmp_path: Path) -> No
     assert "word error rate at 1: 100.0%" in as_text(report)
 
 
-def test_without_a_wish_there_is_no_judge() -> None:
+def test_without_options_there_is_no_judge() -> None:
     assert open_judge(JudgeOptions()) is None
 
 
-def test_whisper_is_asked_for_only_where_it_is_wanted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whisper_is_required_only_if_it_is_configured(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     with pytest.raises(Exception, match="needs faster_whisper"):
         open_judge(JudgeOptions(whisper="tiny.en"))

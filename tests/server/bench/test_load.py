@@ -1,4 +1,4 @@
-"""When requests are due: so many at a time, or when the dice said so, however late anybody is."""
+"""Due times of requests: by concurrency, or by Poisson arrivals that no delay moves."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def record(number: int, outcome: Outcome = "ok", retry_after_s: float | None = N
     return StreamRecord(number=number, input="text", due_s=0, outcome=outcome, retry_after_s=retry_after_s)
 
 
-async def test_a_closed_loop_has_just_so_many_in_flight() -> None:
+async def test_a_closed_loop_keeps_its_concurrency() -> None:
     running = most = 0
     seen: list[int] = []
 
@@ -36,7 +36,7 @@ async def test_a_closed_loop_has_just_so_many_in_flight() -> None:
 
 
 @on_simulated_time
-async def test_a_closed_loop_comes_back_when_it_was_told_to() -> None:
+async def test_a_closed_loop_waits_for_retry_after() -> None:
     asked_at: list[float] = []
 
     async def ask(number: int, due: float) -> StreamRecord:
@@ -49,7 +49,7 @@ async def test_a_closed_loop_comes_back_when_it_was_told_to() -> None:
 
 
 @on_simulated_time
-async def test_a_closed_loop_ends_with_its_time() -> None:
+async def test_a_closed_loop_ends_with_its_duration() -> None:
     async def ask(number: int, due: float) -> StreamRecord:
         await asyncio.sleep(0.01)
         return record(number)
@@ -60,8 +60,8 @@ async def test_a_closed_loop_ends_with_its_time() -> None:
 
 
 @on_simulated_time
-async def test_an_open_loop_is_due_by_the_dice_even_while_this_process_stands_still() -> None:
-    """Coordinated omission: a stall must not move what is due, or nobody would see that it was late."""
+async def test_due_times_of_an_open_loop_do_not_move_while_this_process_stalls() -> None:
+    """Coordinated omission: if a stall moved the due times, the report would not show the delay."""
     dues: list[float] = []
     lates: list[float] = []
 
@@ -73,8 +73,8 @@ async def test_an_open_loop_is_due_by_the_dice_even_while_this_process_stands_st
         return record(number)
 
     await open_loop(50.0, RequestNumbers(12, None), ask, random.Random(3))
-    dice = random.Random(3)
-    gaps = [dice.expovariate(50.0) for _ in range(12)]
+    rng = random.Random(3)
+    gaps = [rng.expovariate(50.0) for _ in range(12)]
     assert [b - a for a, b in itertools.pairwise(dues)] == pytest.approx(gaps[1:])
     assert max(lates) > 0.1
 

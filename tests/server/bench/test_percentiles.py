@@ -1,4 +1,4 @@
-"""Percentiles are measured values, and say when there are too few of them."""
+"""Percentiles are measured values, and are marked if there are too few samples."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def test_nothing_has_no_percentiles() -> None:
     assert Distribution.of_margins([]) is None
 
 
-def test_of_a_rest_the_worst_is_the_least() -> None:
+def test_the_worst_margin_is_the_smallest() -> None:
     found = Distribution.of_margins(range(1, 101))
     assert found is not None
     assert (found.best, found.p50, found.p99, found.worst) == (100, 51, 2, 1)
 
 
-def test_a_p99_of_fewer_than_a_hundred_is_called_what_it_is() -> None:
+def test_a_p99_of_fewer_than_a_hundred_is_marked_as_the_worst_sample() -> None:
     few, many = Distribution.of(range(99)), Distribution.of(range(100))
     assert few is not None
     assert many is not None
@@ -37,7 +37,7 @@ def test_a_p99_of_fewer_than_a_hundred_is_called_what_it_is() -> None:
 
 
 @given(VALUES)
-def test_at_least_so_many_samples_are_not_above_and_fewer_are_below(values: list[float]) -> None:
+def test_percentiles_are_nearest_ranks(values: list[float]) -> None:
     found = Distribution.of(values)
     assert found is not None
     for rank in RANKS:

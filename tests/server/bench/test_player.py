@@ -1,4 +1,4 @@
-"""The virtual player: a hole is a packet that came too late, and nothing else is."""
+"""The virtual player: only a packet that arrives too late is an underrun."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ PACKETS = st.lists(st.tuples(MS, MS), min_size=1, max_size=30)
 
 
 def play(packets: list[tuple[float, float]], start_buffer_s: float = 0.0) -> Playback:
-    """`packets`: seconds since the one before, seconds of sound."""
+    """`packets`: seconds since the previous packet, seconds of audio."""
     player = Player(start_buffer_s)
     for at, (_, audio_s) in zip(accumulate(gap for gap, _ in packets), packets, strict=True):
         player.add_packet(at, audio_s)
     return player.to_playback()
 
 
-def test_packets_in_time_leave_no_hole() -> None:
+def test_packets_in_time_leave_no_underrun() -> None:
     heard = play([(0.3, 0.08), (0.08, 0.08), (0.05, 0.08)])
     assert (heard.underruns, heard.underrun_s, heard.packets) == (0, 0.0, 3)
     assert heard.heard_s == pytest.approx(0.24)
     assert heard.least_slack_s == pytest.approx(0.0, abs=1e-9)
 
 
-def test_a_late_packet_is_one_hole_of_just_its_lateness() -> None:
+def test_a_late_packet_is_one_underrun_of_just_its_lateness() -> None:
     heard = play([(0.3, 0.08), (0.2, 0.08), (0.08, 0.08)])
     assert heard.underruns == 1
     assert heard.underrun_s == pytest.approx(0.12)
     assert heard.least_slack_s == pytest.approx(-0.12)
 
 
-def test_a_start_buffer_hides_a_hole_that_is_shorter() -> None:
+def test_a_start_buffer_hides_an_underrun_that_is_shorter() -> None:
     packets = [(0.0, 0.08), (0.08, 0.08), (0.2, 0.08)]
     assert play(packets).underrun_s == pytest.approx(0.12)
     assert play(packets, 0.16).underrun_s == pytest.approx(0.04)
     assert play(packets, 0.20).underruns == 0
 
 
-def test_a_stream_shorter_than_the_start_buffer_has_no_hole() -> None:
+def test_a_stream_shorter_than_the_start_buffer_has_no_underrun() -> None:
     assert play([(0.0, 0.08), (5.0, 0.08)], 1.0).underruns == 0
 
 
 @given(PACKETS, MS)
-def test_all_holes_together_are_the_worst_lateness(
+def test_the_total_underrun_is_the_worst_lateness(
     packets: list[tuple[float, float]], start_buffer_s: float
 ) -> None:
-    """Lindley's recursion, unrolled: a player that resumes at once has stood still for as long as the latest
-    packet is behind the schedule that the start promised.
+    """Lindley's recursion, unrolled: a player that resumes at once has paused for as long as the latest
+    packet is behind the schedule of the start.
     """
     at = list(accumulate(gap for gap, _ in packets))
     before = [0.0, *accumulate(audio_s for _, audio_s in packets)]

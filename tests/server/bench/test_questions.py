@@ -1,4 +1,4 @@
-"""What is asked: requests that our own server takes, the same for the same seed, each another."""
+"""The requests: accepted by our own server, reproducible by seed, and all different."""
 
 from __future__ import annotations
 
@@ -35,27 +35,27 @@ def test_our_own_server_understands_every_dialect(dialect: Dialect) -> None:
         assert request.speaks
 
 
-def test_kinds_take_turns_and_no_request_is_like_another() -> None:
+def test_kinds_alternate_and_all_requests_differ() -> None:
     questions = make_questions(SMALL, 0)
     assert [one.input for one in questions] == [*INPUTS, *INPUTS]
     assert len(set(bodies(SMALL))) == 8
     assert len(set(bodies(Workload(distinct=200)))) == 200
 
 
-def test_the_same_seed_asks_the_same() -> None:
+def test_the_same_seed_makes_the_same_requests() -> None:
     workload = Workload(inputs=("image",), distinct=3, image_pixels=(32, 32))
     assert bodies(workload, seed=5) == bodies(workload, seed=5)
     assert bodies(workload, seed=5) != bodies(workload, seed=6)
 
 
-def test_only_dashscope_gets_sound_as_a_data_url() -> None:
+def test_only_dashscope_gets_audio_as_a_data_url() -> None:
     workload = Workload(inputs=("audio",), distinct=1)
     data = {name: _sound_of(bodies(workload, name)[0]) for name in ("openai", "dashscope", "vllm-omni")}
     assert data["dashscope"] == f"data:;base64,{data['openai']}"
     assert data["vllm-omni"] == data["openai"]
 
 
-def test_more_fields_win() -> None:
+def test_extra_fields_override() -> None:
     workload = Workload(distinct=1, max_tokens=9, extra={"temperature": 0, "modalities": ["text"]})
     body = json.loads(bodies(workload)[0])
     assert (body["temperature"], body["max_tokens"], body["modalities"]) == (0, 9, ["text"])
@@ -80,14 +80,14 @@ def test_noise_is_called_noise_without_espeak(monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize("kind", ["image", "video"])
-def test_pictures_and_videos_are_what_they_say(kind: Input) -> None:
-    dice = random.Random(0)
+def test_images_and_videos_are_what_they_say(kind: Input) -> None:
+    rng = random.Random(0)
     if kind == "image":
-        with Image.open(io.BytesIO(attachments.random_image(dice, (64, 48)).data)) as image:
+        with Image.open(io.BytesIO(attachments.random_image(rng, (64, 48)).data)) as image:
             assert (image.format, image.size) == ("PNG", (64, 48))
     else:
         assert find_ffmpeg()
-        assert sniff(attachments.synthetic_video(dice, (63, 48), 0.5).data) is not None
+        assert sniff(attachments.synthetic_video(rng, (63, 48), 0.5).data) is not None
 
 
 def _sound_of(body: bytes) -> str:

@@ -1,4 +1,4 @@
-"""What a run leaves behind: a file that can be read again, a table that hides nothing, a picture."""
+"""The results of a run: a file that can be read again, a complete table, a plot."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ COUNTED = finish(prompt_tokens=10, completion_tokens=30, completion_tokens_detai
 
 @pytest.fixture(scope="module")
 async def report() -> Report:
-    """Two levels: five good answers and a refusal, then three with a hole."""
+    """Two levels: five good answers and a rejection, then six answers with an underrun."""
     steady = Answer(((0.0, word("a")), (0.0, sound(36.0)), (0.0, COUNTED)))
     holed = Answer(((0.0, word("a")), (0.0, sound(0.1)), (0.3, sound(0.1)), (0.0, COUNTED)))
     answers: Iterator[Answer] = chain([refusal(429, "queue_full")], repeat(steady, 5), repeat(holed))
@@ -53,7 +53,7 @@ async def test_the_file_can_be_read_again(report: Report, tmp_path: Path) -> Non
     assert len(plain["levels"][0]["streams"]) == 6
 
 
-async def test_it_says_what_was_measured_and_from_where(report: Report) -> None:
+async def test_the_report_names_the_server_and_the_client(report: Report) -> None:
     text = as_text(report)
     assert report.server.version == "9.9"
     for told in ("raw at http://127.0.0.1", "nobody", "version 9.9", "antiphon bench somewhere", "cores"):
@@ -72,7 +72,7 @@ async def test_the_table_hides_no_refusal_and_no_lack_of_samples(report: Report)
     assert "^ too few samples" in text
 
 
-async def test_costs_are_told_by_machine_and_by_token(report: Report) -> None:
+async def test_costs_are_reported_by_machine_and_by_token(report: Report) -> None:
     first = report.levels[0]
     assert first.machine_cost is not None
     assert first.machine_cost.total == pytest.approx(3.0 * first.wall_s / 3600)
@@ -81,7 +81,7 @@ async def test_costs_are_told_by_machine_and_by_token(report: Report) -> None:
     assert "per hour of speech" in as_text(report)
 
 
-async def test_the_picture_is_xml_with_a_point_a_level_and_percentile(report: Report) -> None:
+async def test_the_image_is_xml_with_a_point_a_level_and_percentile(report: Report) -> None:
     root = ElementTree.fromstring(as_svg(report))
     names = [element.tag.rpartition("}")[2] for element in root.iter()]
     assert (names.count("polyline"), names.count("circle")) == (3, 6)
@@ -99,7 +99,7 @@ async def test_a_run_without_a_good_answer_is_still_a_report() -> None:
     assert nothing.levels[0].outcomes == {"unavailable": 2}
 
 
-async def test_answers_in_text_need_no_sound() -> None:
+async def test_answers_in_text_need_no_audio() -> None:
     async with raw_server(lambda _: Answer(((0.0, word("a")), (0.0, finish())))) as server:
         workload = Workload(dialect="openai", answer="text")
         options = Options(url=server.url, requests=2, warmup=0, workload=workload)

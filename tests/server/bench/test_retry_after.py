@@ -1,4 +1,4 @@
-"""When a refused client should come back."""
+"""The wait before a retry, from the response headers."""
 
 from __future__ import annotations
 

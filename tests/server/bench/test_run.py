@@ -1,4 +1,4 @@
-"""The whole tool against servers whose every delay is known: what they did is what it reports."""
+"""The whole tool against servers with known delays: the report matches them."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ async def level_of(reply: Reply, **changes: Any) -> LevelReport:
 
 
 @on_simulated_time
-async def test_a_known_hole_is_reported_as_just_that_hole() -> None:
-    """0.2 s of sound, then nothing for 0.7 s: half a second too late; the next packet is in time."""
+async def test_a_known_underrun_is_reported_exactly() -> None:
+    """0.2 s of audio, then nothing for 0.7 s: 0.5 s too late; the next packet is in time."""
     level = await level_of(lambda _: spoken((0.1, 0.2), (0.7, 1.0), (0.1, 1.0)))
     assert (level.underruns, level.streams_with_underruns, level.clean, level.good) == (1, 1, 0, 1)
     assert level.underrun_s == pytest.approx(0.5, abs=SLOP_S)
@@ -62,7 +62,7 @@ async def test_a_known_hole_is_reported_as_just_that_hole() -> None:
 
 
 @on_simulated_time
-async def test_a_start_buffer_bridges_it() -> None:
+async def test_a_start_buffer_prevents_the_underrun() -> None:
     answer = spoken((0.1, 0.2), (0.7, 1.0), (0.1, 1.0))
     level = await level_of(lambda _: answer, start_buffer_s=1.2)
     assert (level.underruns, level.clean) == (0, 1)
@@ -93,7 +93,7 @@ async def test_rejections_are_counted_and_never_hidden() -> None:
 
 
 @on_simulated_time
-async def test_a_retry_waits_as_told_and_its_wait_is_part_of_the_latency() -> None:
+async def test_a_retry_waits_for_retry_after_and_its_wait_counts_as_latency() -> None:
     answers = chain([refusal(429, "queue_full", retry_after_ms="300")], [STEADY])
     level = await level_of(lambda _: next(answers), retries=2)
     assert (level.good, level.rejections) == (1, 1)
@@ -121,9 +121,7 @@ async def test_a_retry_waits_as_told_and_its_wait_is_part_of_the_latency() -> No
     ids=["killed", "unfinished", "error", "garbage", "silent", "whole", "503", "400", "hanging"],
 )
 @on_simulated_time
-async def test_what_went_wrong_is_named_with_the_request_it_happened_to(
-    answer: Answer, outcome: str, reason: str | None
-) -> None:
+async def test_a_failure_is_named_with_its_request(answer: Answer, outcome: str, reason: str | None) -> None:
     answer = replace(answer, headers=(*answer.headers, ("x-request-id", "req_77")))
     level = await level_of(lambda _: answer, timeout_s=0.4)
     assert (level.good, level.outcomes) == (0, {outcome: 1})
@@ -134,7 +132,7 @@ async def test_what_went_wrong_is_named_with_the_request_it_happened_to(
 
 @on_simulated_time
 async def test_an_open_loop_counts_the_wait_that_a_slow_server_makes() -> None:
-    """One at a time, 0.2 s each, asked twenty times a second: the last one waits for all before it."""
+    """Requests of 0.2 s, one at a time, at 20 requests per second: the last one waits for all others."""
     async with raw_server(lambda _: spoken((0.2, 1.0)), at_once=1) as server:
         options = asked(server.url, levels=(Level(rate_hz=20.0),), requests=6)
         level = (await measure(options, asyncio.Event())).levels[0]
@@ -157,7 +155,7 @@ async def test_levels_run_one_after_the_other_each_with_its_own_load() -> None:
 
 
 @on_simulated_time
-async def test_who_hears_enough_hangs_up_and_is_not_called_broken() -> None:
+async def test_a_stream_closed_after_enough_audio_is_not_broken() -> None:
     endless = Answer(tuple((0.02, piece) for piece in [word("a"), *[sound(0.08)] * 500]))
     level = await level_of(lambda _: endless, leave_after_s=0.4, requests=3)
     assert level.outcomes == {"left": 3}
@@ -166,7 +164,7 @@ async def test_who_hears_enough_hangs_up_and_is_not_called_broken() -> None:
 
 
 def dashscope_only(body: dict[str, Any]) -> Answer:
-    """Refuses OpenAI's format, as DashScope does, and says its text in `content`."""
+    """Rejects OpenAI's format, as DashScope does, and sends text in `content`."""
     if body["audio"]["format"] != "wav":
         return refusal(400, "invalid_parameter_error")
     return Answer(((0.0, delta({"content": "w"})), (0.0, sound(0.3)), (0.0, finish())))
@@ -189,7 +187,7 @@ def vllm_omni_only(body: dict[str, Any]) -> Answer:
     ids=["openai", "dashscope", "vllm-omni"],
 )
 @on_simulated_time
-async def test_the_dialect_is_found_out(reply: Reply, dialect: str, place: str) -> None:
+async def test_the_dialect_is_detected(reply: Reply, dialect: str, place: str) -> None:
     async with raw_server(reply) as server:
         report = await measure(asked(server.url, workload=Workload(), requests=2), asyncio.Event())
     assert (report.asked.dialect, report.asked.sound_in) == (dialect, place)
@@ -198,14 +196,14 @@ async def test_the_dialect_is_found_out(reply: Reply, dialect: str, place: str) 
 
 
 @on_simulated_time
-async def test_a_server_that_understands_nothing_is_no_measurement() -> None:
+async def test_a_server_that_rejects_all_dialects_is_an_error() -> None:
     async with raw_server(lambda _: refusal(400, "unknown_model")) as server:
         with pytest.raises(StartupError, match="unknown_model"):
             await measure(asked(server.url, workload=Workload()), asyncio.Event())
 
 
 @on_simulated_time
-async def test_the_key_is_sent_and_stands_nowhere_else() -> None:
+async def test_the_key_is_sent_and_appears_nowhere_else() -> None:
     async with raw_server(lambda _: STEADY) as server:
         report = await measure(asked(server.url, api_key="canary-key"), asyncio.Event())
     assert set(server.keys) == {"Bearer canary-key"}
@@ -220,7 +218,7 @@ async def test_warm_up_requests_are_sent_and_not_counted() -> None:
 
 
 @on_simulated_time
-async def test_a_stop_ends_what_runs_and_keeps_what_was_measured() -> None:
+async def test_a_stop_cancels_open_requests_and_keeps_the_measurements() -> None:
     stop = asyncio.Event()
     numbers = count()
 
@@ -240,7 +238,7 @@ async def test_a_stop_ends_what_runs_and_keeps_what_was_measured() -> None:
 
 
 @on_simulated_time
-async def test_a_client_that_stands_still_says_that_its_figures_are_not_reliable() -> None:
+async def test_a_stalled_client_marks_its_figures_as_unreliable() -> None:
     async with raw_server(lambda _: spoken(*[(0.05, 0.1)] * 10)) as server:
 
         def stall(times: Iterator[int]) -> None:

@@ -1,4 +1,4 @@
-"""A level's figures, and what makes them doubtful."""
+"""The figures of a level, and when they are unreliable."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_rates_are_over_the_time_to_the_last_end() -> None:
     assert found.in_flight == pytest.approx(8.0 / 5.0)
 
 
-def test_a_stream_with_a_hole_is_good_and_not_clean() -> None:
+def test_a_stream_with_an_underrun_is_good_and_not_clean() -> None:
     found = level([answer(0), answer(1, holes=2), answer(2, "rejected"), answer(3, "broken")])
     assert (found.good, found.clean, found.streams_with_underruns) == (2, 1, 1)
     assert (found.underruns, found.underrun_s, found.rejections) == (2, 0.5, 1)
@@ -56,7 +56,7 @@ def test_latencies_are_those_of_good_answers_alone() -> None:
     assert (found.latencies.e2e_s.n, found.latencies.e2e_s.worst) == (1, 2.0)
 
 
-def test_a_calm_client_is_believed() -> None:
+def test_a_client_without_lag_is_reliable() -> None:
     assert level([answer(number) for number in range(50)]).unreliable == ()
 
 
@@ -64,18 +64,18 @@ def test_a_calm_client_is_believed() -> None:
     ("lags_s", "word"),
     [([0.001] * 50 + [0.03] * 50, "p99 30 ms"), ([0.001] * 500 + [0.5], "stalled for 500 ms")],
 )
-def test_a_busy_client_is_not(lags_s: list[float], word: str) -> None:
+def test_a_lagging_client_is_unreliable(lags_s: list[float], word: str) -> None:
     (doubt,) = level([answer(0)], Distribution.of(lags_s)).unreliable
     assert word in doubt
 
 
-def test_nor_is_one_whose_requests_leave_late_unless_the_way_is_that_long() -> None:
+def test_late_requests_are_unreliable_unless_connecting_takes_that_long() -> None:
     late = [answer(number, late_s=0.1) for number in range(20)]
     (doubt,) = level(late).unreliable
     assert "sent late" in doubt
     assert level(late, connect_s=0.03).unreliable == ()
 
 
-def test_nothing_measured_is_a_report_of_nothing() -> None:
+def test_a_level_without_requests_has_an_empty_report() -> None:
     found = level([], None)
     assert (found.requests, found.wall_s, found.requests_per_s, found.latencies.ttfa_s) == (0, 0.0, 0.0, None)

@@ -1,4 +1,4 @@
-"""Any form of a URL leads to the same place, and a key only to the server that it is for."""
+"""All forms of a URL give the same address, and a key is sent only to its own service."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_the_address_of_the_api(given: str, base: str | None) -> None:
         ("https://openai.com.evil.example/v1", "ANTIPHON_API_KEY"),
     ],
 )
-def test_nobody_is_sent_another_ones_key(url: str, name: str) -> None:
+def test_no_server_gets_the_key_of_another(url: str, name: str) -> None:
     assert key_variable(url) == name
 
 

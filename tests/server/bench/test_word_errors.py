@@ -1,4 +1,4 @@
-"""Word error rate, on cases that can be counted by hand, and against the plain definition."""
+"""Word error rate on cases counted by hand, and against the definition."""
 
 from __future__ import annotations
 

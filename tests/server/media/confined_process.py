@@ -1,7 +1,7 @@
-"""A program that confines itself as a decoder does, then makes system calls and worse. The tests run it.
+"""Test program: confines itself like a decoder, then makes system calls and other forbidden attempts.
 
-Arguments: `confined` or `free`, a user id, and lists of system calls (number, then arguments; `parent` is the
-process that started it) as JSON. It prints what came of each, and of the deeds below, as JSON.
+Arguments: `confined` or `free`, a user id, and system calls as JSON lists (number, then arguments; `parent`
+is the process that started it). It prints the result of each call and attempt as JSON.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ OUTPUT_BYTES = 1 << 16
 MEMORY_BYTES = 1 << 28
 
 
-def deeds(output: int) -> dict[str, Callable[[], object]]:
-    """What a decoder might try by way of Python. None of them outlives this process."""
+def attempts(output: int) -> dict[str, Callable[[], object]]:
+    """Forbidden operations in Python. None has an effect after this process."""
     return {
         "memory": lambda: bytearray(2 * MEMORY_BYTES),
         "shared memory": lambda: mmap.mmap(-1, 2 * MEMORY_BYTES),
@@ -37,9 +37,9 @@ def deeds(output: int) -> dict[str, Callable[[], object]]:
     }
 
 
-def outcome(deed: Callable[[], object]) -> str:
+def outcome(attempt: Callable[[], object]) -> str:
     try:
-        deed()
+        attempt()
     except (OSError, MemoryError, ImportError):
         return "refused"
     return "done"
@@ -51,7 +51,7 @@ def call(libc: ctypes.CDLL, words: list[int]) -> str:
 
 
 def become(user: int) -> None:
-    """Here rather than before the start: that user may not be able to read this interpreter."""
+    """Switches the user here, because that user may not be able to read this interpreter."""
     if user != os.geteuid():
         os.setgroups([])
         os.setresgid(user, user, user)
@@ -72,7 +72,7 @@ def main() -> None:
         origin = ServerIdentity(user, network="", parent=parent)
         said["layers"] = confine(limits, origin, output).in_force
     said["calls"] = [call(libc, words) for words in numbers]
-    said["deeds"] = {name: outcome(deed) for name, deed in deeds(output).items()}
+    said["attempts"] = {name: outcome(attempt) for name, attempt in attempts(output).items()}
     os.write(1, json.dumps(said).encode())
 
 

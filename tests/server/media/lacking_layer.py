@@ -1,8 +1,7 @@
-"""A program that starts media decoding on a machine whose kernel lacks a layer. The tests run it.
+"""Test program: starts media decoding on a simulated kernel that lacks one layer of the sandbox.
 
-Arguments: the number of the system call that the kernel seems to lack, its first argument or -1 for any, and
-`strict`, `weak` (the flag is set) or `unchecked` (a job without the check at the start). It prints what the
-operator reads, then whether anything was decoded.
+Arguments: a system call that fails, its first argument or -1 for any, and `strict`, `weak` (with the flag) or
+`unchecked` (without the check at the start). It prints the operator's messages and the decoding result.
 """
 
 from __future__ import annotations

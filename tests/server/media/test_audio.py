@@ -1,4 +1,4 @@
-"""Sound of every accepted format comes out as the same mono 16 kHz samples."""
+"""Audio of every accepted format is decoded to the same mono samples at 16 kHz."""
 
 from __future__ import annotations
 
@@ -53,10 +53,10 @@ async def test_the_fast_path_and_ffmpeg_agree_to_the_bit(loader: MediaLoader) ->
 
 @pytest.mark.promise("R33")
 @pytest.mark.parametrize("work", ["read_plain_wav", "clip_and_pad"])
-async def test_the_event_loop_never_looks_through_the_samples(
+async def test_the_event_loop_never_scans_the_samples(
     loader: MediaLoader, monkeypatch: pytest.MonkeyPatch, work: str
 ) -> None:
-    """Half an hour of sound would hold it for a tenth of a second."""
+    """Half an hour of audio would block it for 0.1 s."""
     threads: list[threading.Thread] = []
     real = getattr(audio, work)
 
@@ -122,7 +122,7 @@ async def test_full_scale_on_every_channel_does_not_clip(loader: MediaLoader) ->
         ("aac", ("-c:a", "aac"), 2_200),
     ],
 )
-async def test_coded_sound_keeps_its_length_and_pitch(
+async def test_coded_audio_keeps_its_length_and_pitch(
     loader: MediaLoader, suffix: str, options: tuple[str, ...], slack_samples: int
 ) -> None:
     data = ffmpeg(
@@ -163,7 +163,7 @@ async def test_no_samples_are_refused(loader: MediaLoader, rate_hz: int) -> None
 
 
 @pytest.mark.parametrize("suffix", ["wav", "mp3", "opus"])
-async def test_long_sound_is_refused_with_its_length(suffix: str) -> None:
+async def test_long_audio_is_refused_with_its_length(suffix: str) -> None:
     data = ffmpeg("-f", "lavfi", "-i", "sine=440:d=12:r=16000", suffix=suffix)
     loader = MediaLoader(MediaPolicy(audio_seconds=3))
     await loader.start()

@@ -111,7 +111,7 @@ async def refused(loader: MediaLoader, kind: MediaKind, data: bytes, match: str)
     assert psutil.Process().memory_info().rss - before < 64 << 20
 
 
-async def test_a_picture_of_60000_by_60000_pixels(strict: MediaLoader) -> None:
+async def test_an_image_of_60000_by_60000_pixels(strict: MediaLoader) -> None:
     await refused(strict, "image", huge_png(), "60000 x 60000 pixels; limit is 50000000 pixels")
 
 

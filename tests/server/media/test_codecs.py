@@ -1,4 +1,4 @@
-"""Files as devices write them: codecs beside the usual ones are decoded, or named with what is taken."""
+"""Files with less common codecs, as devices write them, are decoded, or refused with the accepted codecs."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def made(*arguments: str, suffix: str) -> bytes:
         ("ts", ("-c:a", "ac3")),
     ],
 )
-async def test_sound_of_devices_and_studios_is_heard(
+async def test_audio_of_devices_and_studios_is_decoded(
     loader: MediaLoader, suffix: str, options: tuple[str, ...]
 ) -> None:
     (clip,) = (await loader.load([part("audio", made(*TONE, *options, suffix=suffix))])).audios
@@ -59,9 +59,7 @@ async def test_sound_of_devices_and_studios_is_heard(
 
 
 @pytest.mark.parametrize("channels", [3, 4, 5, 6, 8])
-async def test_channels_without_a_layout_are_taken_for_the_usual_one(
-    loader: MediaLoader, channels: int
-) -> None:
+async def test_channels_without_a_layout_get_the_usual_one(loader: MediaLoader, channels: int) -> None:
     plain = wav(np.tile(tone(0.5, 16_000, level=0.3), (channels, 1)), 16_000)
     (clip,) = (await loader.load([part("audio", plain)])).audios
     assert len(clip.samples) == 8_000
@@ -80,7 +78,7 @@ async def test_channels_without_a_layout_are_taken_for_the_usual_one(
         ("ts", H264),
     ],
 )
-async def test_pictures_of_older_devices_are_seen(
+async def test_images_of_older_devices_are_decoded(
     loader: MediaLoader, suffix: str, options: tuple[str, ...]
 ) -> None:
     (clip,) = (await loader.load([part("video", made(*PICTURE, *options, suffix=suffix))])).videos
@@ -96,7 +94,7 @@ async def error_of_report(loader: MediaLoader, kind: Any, data: bytes, **options
     return refusal.value.message
 
 
-async def test_pictures_in_a_codec_that_is_not_decoded_are_named(loader: MediaLoader) -> None:
+async def test_images_in_a_codec_that_is_not_decoded_are_named(loader: MediaLoader) -> None:
     data = made(*PICTURE, "-c:v", "prores", suffix="mov")
     assert await error_of_report(loader, "video", data) == (
         "video part 1 has video in a format that is not decoded (ProRes). "
@@ -104,7 +102,7 @@ async def test_pictures_in_a_codec_that_is_not_decoded_are_named(loader: MediaLo
     )
 
 
-async def test_sound_alone_that_is_foreign_can_be_left_out(loader: MediaLoader) -> None:
+async def test_audio_alone_that_is_unsupported_can_be_left_out(loader: MediaLoader) -> None:
     data = made(*PICTURE, *TONE, *H264, "-c:a", "dca", "-strict", "-2", suffix="mkv")
     message = await error_of_report(loader, "video", data)
     assert message.startswith("video part 1 has audio in a format that is not decoded (DTS). Send AAC, ")
@@ -113,13 +111,13 @@ async def test_sound_alone_that_is_foreign_can_be_left_out(loader: MediaLoader) 
     assert len(clip.frames) == 4
 
 
-async def test_a_foreign_codec_of_an_audio_part_is_named(loader: MediaLoader) -> None:
+async def test_a_unsupported_codec_of_an_audio_part_is_named(loader: MediaLoader) -> None:
     data = made(*TONE, "-c:a", "dca", "-strict", "-2", suffix="mka")
     message = await error_of_report(loader, "audio", data)
     assert re.search(r"audio part 1 has audio .*\(DTS\)\. Send AAC, .* or PCM\.$", message)
 
 
-async def test_sound_sent_as_video_says_so(loader: MediaLoader) -> None:
+async def test_audio_sent_as_video_says_so(loader: MediaLoader) -> None:
     data = made(*TONE, "-c:a", "aac", suffix="m4a")
     message = await error_of_report(loader, "video", data)
     assert message == "video part 1 contains no video, only audio. Send it as input_audio, or send a video."

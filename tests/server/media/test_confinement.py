@@ -78,7 +78,7 @@ ATTEMPTS: dict[str, tuple[int, tuple[int | str, ...], str]] = {
     "mprotect of code": (10, (0, 0, 4), "0"),
 }
 
-DEEDS = [
+OPERATIONS = [
     "memory",
     "shared memory",
     "a longer output",
@@ -121,15 +121,15 @@ def test_without_the_sandbox_the_kernel_gives_another_answer(name: str) -> None:
 
 
 @pytest.mark.parametrize("user", USERS)
-@pytest.mark.parametrize("deed", DEEDS)
-def test_a_decoder_cannot_have(deed: str, user: int) -> None:
-    assert said("confined", user)["deeds"][deed] == "refused"
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_a_decoder_cannot_have(operation: str, user: int) -> None:
+    assert said("confined", user)["attempts"][operation] == "refused"
 
 
 @as_root
 def test_without_the_sandbox_all_of_it_can_be_had() -> None:
-    assert set(said("free", 0)["deeds"].values()) == {"done"}
-    assert sorted(said("free", 0)["deeds"]) == sorted(DEEDS)
+    assert set(said("free", 0)["attempts"].values()) == {"done"}
+    assert sorted(said("free", 0)["attempts"]) == sorted(OPERATIONS)
 
 
 @pytest.mark.parametrize("user", USERS)

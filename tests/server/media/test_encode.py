@@ -1,4 +1,4 @@
-"""Speech in every format a client can ask for: what comes out is what went in."""
+"""Speech in every output format decodes to the samples that were encoded."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_a_whole_file_states_its_length(audio_format: AudioFormat, lead_in
 
 
 async def test_a_streamed_mp3_states_no_length() -> None:
-    """Its header would stand in front, before the length is known: players would show a wrong one."""
+    """The header precedes the length, so players would show a wrong one."""
     async with open_encoder("mp3", DEADLINE_S) as sound:
         encoded = await sound.encode_pcm(PCM) + await sound.finish_encoding()
     assert encoded
@@ -113,7 +113,7 @@ async def test_lossy_formats_keep_the_tone_and_the_length(audio_format: AudioFor
 
 
 @pytest.mark.parametrize("audio_format", [*LOSSY, "flac"])
-async def test_a_streamed_encoding_gives_sound_before_the_end(audio_format: AudioFormat) -> None:
+async def test_a_streamed_encoding_gives_audio_before_the_end(audio_format: AudioFormat) -> None:
     long = sine_pcm(TONE_HZ, 0, 24_000 * 8)
     early = b""
     async with open_encoder(audio_format, DEADLINE_S) as sound:
@@ -125,7 +125,7 @@ async def test_a_streamed_encoding_gives_sound_before_the_end(audio_format: Audi
     assert loudest_hz(decode(whole)) == pytest.approx(TONE_HZ, abs=5)
 
 
-async def test_no_child_is_started_before_there_is_sound() -> None:
+async def test_no_child_is_started_before_there_is_audio() -> None:
     async with open_encoder("mp3", DEADLINE_S) as sound:
         assert isinstance(sound, FfmpegEncoder)
         assert sound.child is None
@@ -141,7 +141,7 @@ async def test_leaving_early_leaves_no_child() -> None:
     assert child.returncode is not None
 
 
-async def test_an_encoder_that_dies_is_our_fault_and_says_nothing_more() -> None:
+async def test_an_encoder_that_dies_is_an_internal_error() -> None:
     async with open_encoder("mp3", DEADLINE_S) as sound:
         await sound.encode_pcm(PCM)
         assert isinstance(sound, FfmpegEncoder)
@@ -151,7 +151,7 @@ async def test_an_encoder_that_dies_is_our_fault_and_says_nothing_more() -> None
             await sound.finish_encoding()
 
 
-async def test_an_encoder_that_hangs_is_given_up_at_its_deadline() -> None:
+async def test_an_encoder_that_hangs_is_killed_at_its_deadline() -> None:
     sound = FfmpegEncoder(["sleep", "60"], deadline_s=0.2)
     try:
         await sound.encode_pcm(b"\0\0")

@@ -1,4 +1,4 @@
-"""Fetching from local servers that behave, and that do not."""
+"""Fetching media from local servers, well-behaved and hostile."""
 
 from __future__ import annotations
 
@@ -129,7 +129,9 @@ async def test_odd_urls_are_refused(loader: MediaLoader, location: str) -> None:
 
 @pytest.mark.parametrize("networks", [(), (ip_network("10.0.0.0/8"),)])
 @pytest.mark.parametrize("addresses", [("127.0.0.1",), ("::ffff:127.0.0.1",), ("8.8.8.8", "127.0.0.1"), ()])
-async def test_an_allowed_name_cannot_lead_inside(networks: object, addresses: tuple[str, ...]) -> None:
+async def test_an_allowed_name_cannot_resolve_to_a_private_address(
+    networks: object, addresses: tuple[str, ...]
+) -> None:
     """Rebinding: the name is right, its address is not; nothing is connected to."""
     async with serving(send_hello) as (port, heads):
         inside = fetcher(port, fetch_networks=networks)
@@ -184,7 +186,7 @@ async def test_an_endless_body_is_cut_off_at_the_limit() -> None:
 
 
 @pytest.mark.parametrize("length", [b"100001", b"9" * 40])
-async def test_a_body_that_is_announced_too_big_is_not_read(length: bytes) -> None:
+async def test_a_body_with_a_too_large_content_length_is_not_read(length: bytes) -> None:
     async def announce(_: bytes, writer: asyncio.StreamWriter) -> None:
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: " + length + b"\r\n\r\n")
         await asyncio.sleep(5)
@@ -212,7 +214,7 @@ async def test_a_compressed_body_is_refused() -> None:
             await fetch(fetcher(port), port)
 
 
-async def test_a_silent_server_is_given_up() -> None:
+async def test_a_server_that_sends_nothing_times_out() -> None:
     async def wait(_: bytes, __: asyncio.StreamWriter) -> None:
         await asyncio.sleep(5)
 
@@ -229,7 +231,7 @@ async def drip(_: bytes, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.05)
 
 
-async def test_a_dripping_server_is_given_up() -> None:
+async def test_a_server_that_sends_too_slowly_times_out() -> None:
     async with serving(drip) as (port, _):
         with pytest.raises(BadRequest, match="arrives too slowly"):
             await asyncio.wait_for(fetch(fetcher(port), port), 4)
@@ -249,7 +251,7 @@ async def test_a_closed_port_is_one_clear_error() -> None:
     assert "127.0.0.1" not in refusal.value.message
 
 
-async def test_frames_by_url_are_fetched_side_by_side_and_not_all_at_once() -> None:
+async def test_frame_urls_are_fetched_concurrently_up_to_the_limit() -> None:
     frame = picture(Image.new("RGB", (40, 40)), "PNG")
     waiting, most = 0, 0
     full = asyncio.Event()
@@ -260,7 +262,7 @@ async def test_frames_by_url_are_fetched_side_by_side_and_not_all_at_once() -> N
         most = max(most, waiting)
         if waiting == 4:
             full.set()
-        # One after the other would wait here for ever.
+        # Sequential fetches would wait here until the timeout.
         await full.wait()
         # Time for more to come, if they may.
         await asyncio.sleep(0.3)
@@ -279,7 +281,7 @@ async def test_frames_by_url_are_fetched_side_by_side_and_not_all_at_once() -> N
     assert most == 4
 
 
-async def test_frames_keep_their_order_however_late_they_come() -> None:
+async def test_frames_keep_their_order_if_they_arrive_late() -> None:
     levels = [10, 20, 30, 40]
 
     async def send_frame(head: bytes, writer: asyncio.StreamWriter) -> None:
@@ -299,7 +301,7 @@ async def test_frames_keep_their_order_however_late_they_come() -> None:
     assert media.videos[0].frames[:, 0, 0, 0].tolist() == levels
 
 
-async def test_what_is_fetched_at_once_is_counted_as_it_comes() -> None:
+async def test_concurrent_fetches_are_charged_as_bytes_arrive() -> None:
     """Each of the fetches alone would fit."""
     sent = 0
 

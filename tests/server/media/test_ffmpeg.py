@@ -17,7 +17,7 @@ def test_the_variable_names_the_binary(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert find_ffmpeg() == binary
 
 
-def test_the_path_is_looked_at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_path_is_searched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     binary = tmp_path / "ffmpeg"
     binary.write_text("#!/bin/sh\n")
     binary.chmod(0o700)
@@ -32,7 +32,7 @@ def test_the_wheel_is_the_last_resort(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert "imageio_ffmpeg" in find_ffmpeg().parts
 
 
-def test_without_any_the_operator_is_told_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_ffmpeg_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTIPHON_FFMPEG", "/nowhere/ffmpeg")
     with pytest.raises(FfmpegMissing, match="apt install ffmpeg"):
         find_ffmpeg()

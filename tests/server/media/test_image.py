@@ -49,7 +49,7 @@ def close(pixel: NDArray[np.uint8], colour: tuple[int, int, int], slack: int = 6
         ("MPO", {"quality": 95, "subsampling": 0}),
     ],
 )
-async def test_every_format_shows_the_same_picture(
+async def test_every_format_shows_the_same_image(
     loader: MediaLoader, form: str, options: dict[str, object]
 ) -> None:
     pixels = await seen(loader, picture(flag_picture(), form, **options))
@@ -99,7 +99,7 @@ async def test_a_cmyk_jpeg_keeps_its_colours(loader: MediaLoader) -> None:
     assert close(pixels[24, 8], RED, slack=12)
 
 
-async def test_a_grey_picture_becomes_rgb(loader: MediaLoader) -> None:
+async def test_a_grey_image_becomes_rgb(loader: MediaLoader) -> None:
     pixels = await seen(loader, picture(Image.new("L", (40, 40), 77), "PNG"))
     assert np.all(pixels == 77)
 
@@ -117,7 +117,7 @@ async def test_an_animation_shows_its_first_frame(loader: MediaLoader) -> None:
 @pytest.mark.parametrize(
     ("size", "shape"), [((1, 1), (32, 32, 3)), ((10, 20), (64, 32, 3)), ((3, 90), (960, 32, 3))]
 )
-async def test_a_tiny_picture_is_scaled_up_to_one_patch(
+async def test_a_tiny_image_is_scaled_up_to_one_patch(
     loader: MediaLoader, size: tuple[int, int], shape: tuple[int, ...]
 ) -> None:
     assert (await seen(loader, picture(Image.new("RGB", size, GREEN), "PNG"))).shape == shape
@@ -133,7 +133,7 @@ async def test_the_client_can_ask_for_more_pixels(loader: MediaLoader) -> None:
     assert (await seen(loader, data, min_pixels=20_000)).shape == (100, 200, 3)
 
 
-async def test_a_very_large_picture_is_scaled_into_the_limit(loader: MediaLoader) -> None:
+async def test_a_very_large_image_is_scaled_into_the_limit(loader: MediaLoader) -> None:
     pixels = await seen(loader, picture(Image.new("RGB", (6_000, 4_000), GREEN), "JPEG"))
     assert pixels.shape[0] * pixels.shape[1] <= loader.policy.image_pixels
     assert pixels.shape[1] / pixels.shape[0] == pytest.approx(1.5, rel=1e-3)
@@ -146,7 +146,7 @@ async def test_a_sliver_is_refused(loader: MediaLoader) -> None:
         await seen(loader, picture(Image.new("RGB", (4_000, 8)), "PNG"))
 
 
-async def test_a_truncated_picture_is_refused(loader: MediaLoader) -> None:
+async def test_a_truncated_image_is_refused(loader: MediaLoader) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     with pytest.raises(BadRequest, match="image part 1 could not be decoded"):
         await seen(loader, picture(noise, "PNG")[:2_000])

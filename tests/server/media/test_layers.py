@@ -1,4 +1,4 @@
-"""A kernel that lacks a layer of the sandbox: no start without a required one, a warning without another."""
+"""Kernels that lack a sandbox layer: no start without a required one, a warning without an optional one."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_flag_starts_without_a_required_layer_and_warns(layer: Layer) -> Non
     assert "decoded (48, 64, 3)" in said
 
 
-def test_each_decoder_looks_for_itself_and_refuses_to_work_without_a_required_layer() -> None:
+def test_each_decoder_probes_its_own_layers_and_refuses_to_work_without_a_required_one() -> None:
     said = told(Layer.SECCOMP, "unchecked")
     assert "refused to work without a required layer: seccomp" in said
     assert "decoded" not in said

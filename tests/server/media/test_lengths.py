@@ -1,4 +1,4 @@
-"""Sound as long as the limit is taken in every container; a tenth of a second more is refused, never cut."""
+"""Audio of exactly the limit is accepted in every container; 0.1 s more is refused, never cut."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def made(suffix: str, seconds: float, rate_hz: int = 48_000) -> bytes:
 
 @pytest.mark.parametrize("rate_hz", [16_000, 48_000])
 @pytest.mark.parametrize("suffix", CONTAINERS)
-async def test_sound_of_just_the_limit_is_taken_whole(strict: MediaLoader, suffix: str, rate_hz: int) -> None:
+async def test_audio_of_just_the_limit_is_taken_whole(strict: MediaLoader, suffix: str, rate_hz: int) -> None:
     (clip,) = (await strict.load([part("audio", made(suffix, LIMIT_S, rate_hz))])).audios
     assert LIMIT_S - 0.01 < clip.seconds <= LIMIT_S
     assert np.abs(clip.samples[-3_000:-1_500]).max() > 0.3, "the tone lasts to the end"
@@ -67,14 +67,14 @@ async def test_a_tenth_of_a_second_beyond_the_limit_is_refused_with_the_length(
 
 
 @pytest.mark.parametrize("suffix", CONTAINERS)
-async def test_sound_far_beyond_the_limit_is_refused_with_its_whole_length(
+async def test_audio_far_beyond_the_limit_is_refused_with_its_whole_length(
     strict: MediaLoader, suffix: str
 ) -> None:
     with pytest.raises(BadRequest, match=r"audio part 1 is 20(\.1)? s; limit is 6 s"):
         await strict.load([part("audio", made(suffix, 20))])
 
 
-async def test_a_length_that_rounds_to_the_limit_is_told_as_longer(strict: MediaLoader) -> None:
+async def test_a_length_that_rounds_to_the_limit_is_shown_as_longer(strict: MediaLoader) -> None:
     plain = wav(tone(LIMIT_S + 0.02, 16_000)[None], 16_000)
     with pytest.raises(BadRequest, match=r"audio part 1 is 6\.1 s; limit is 6 s"):
         await strict.load([part("audio", plain)])

@@ -1,4 +1,4 @@
-"""A request's media as a whole: order, sums, and one error at a time."""
+"""All media of a request: order, totals, and one error at a time."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ async def test_no_media_is_no_work(loader: MediaLoader) -> None:
     assert await loader.load([]) == Media()
 
 
-async def test_a_loader_that_was_not_started_says_so() -> None:
+async def test_a_loader_that_was_not_started_raises() -> None:
     with pytest.raises(InternalError):
         await MediaLoader(MediaPolicy()).load([part("image", coloured(1))])
 
@@ -127,7 +127,7 @@ async def test_decoded_media_has_a_total(strict: MediaLoader, kind: MediaKind) -
         await strict.load([part(kind, made[kind])])
 
 
-async def test_what_becomes_of_a_request_in_memory_is_counted_and_can_be_refused(loader: MediaLoader) -> None:
+async def test_decoded_bytes_are_reserved_and_can_be_refused(loader: MediaLoader) -> None:
     held: list[int] = []
     sources = [part("image", coloured(1)), part("audio", wav(tone(0.2, 16_000)[None], 16_000), index=1)]
     media = await loader.load(sources, held.append)
@@ -140,7 +140,7 @@ async def test_what_becomes_of_a_request_in_memory_is_counted_and_can_be_refused
         await loader.load(sources, no_room)
 
 
-async def test_sound_has_a_total(strict: MediaLoader) -> None:
+async def test_audio_has_a_total(strict: MediaLoader) -> None:
     clip = wav(np.zeros((1, 7_000)), 16_000)
     with pytest.raises(BadRequest, match=r"s of audio; limit is 0.8 s \(--media-request-audio-seconds\)"):
         await strict.load([part("audio", clip), part("audio", clip, index=1)])

@@ -1,4 +1,4 @@
-"""The plain WAV reader takes plain files only, and believes no length that it is told."""
+"""The plain WAV reader accepts plain files only and does not trust the lengths that they state."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_a_length_beyond_the_file_is_cut(claimed: int) -> None:
     assert len(samples) == 3
 
 
-def test_chunks_before_the_sound_are_passed_over() -> None:
+def test_chunks_before_the_audio_are_passed_over() -> None:
     listed = PLAIN[:36] + b"LIST" + struct.pack("<I", 3) + b"abc\0" + PLAIN[36:]
     samples = read_plain_wav(listed)
     assert samples is not None
@@ -44,11 +44,11 @@ def test_chunks_before_the_sound_are_passed_over() -> None:
 @pytest.mark.parametrize(
     ("channels", "rate_hz", "bits"), [(2, 16_000, 16), (1, 16_000, 24), (1, 16_000, 8), (1, 8_000, 16)]
 )
-def test_every_other_layout_is_left_to_ffmpeg(channels: int, rate_hz: int, bits: int) -> None:
+def test_other_layouts_are_left_to_a_decoder(channels: int, rate_hz: int, bits: int) -> None:
     assert read_plain_wav(wav(np.zeros((channels, 100)), rate_hz, bits)) is None
 
 
 @given(st.binary(max_size=120), st.integers(0, len(PLAIN)))
-def test_no_bytes_upset_the_reader(noise: bytes, keep: int) -> None:
+def test_any_bytes_are_read_or_declined(noise: bytes, keep: int) -> None:
     samples = read_plain_wav(PLAIN[:keep] + noise)
     assert samples is None or len(samples) <= len(noise) + 3

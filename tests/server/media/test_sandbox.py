@@ -1,4 +1,4 @@
-"""A decoder has no network, no files, no processes and no second chance; its death is one request's error."""
+"""Decoder processes: limits, deadlines, restarts; the death of one fails only its own request."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SOUND = wav(np.zeros((1, 48_000)), 48_000)
 
 
 def slow_job() -> tuple[ImageJob, list[bytes]]:
-    """A job that never ends: it asks how large the picture is to be, and nobody answers."""
+    """A job that never ends, because its question for the size of the image is not answered."""
     return ImageJob((len(PICTURE),), ("PNG",), 1 << 20, 1 << 20, 2.0), [PICTURE]
 
 
@@ -64,13 +64,13 @@ def short_job(output_bytes: int = 1 << 20) -> tuple[AudioJob, list[bytes]]:
 
 
 def own_fork_server() -> psutil.Process:
-    """Of the test's own sandbox, not of the session's loader: the youngest."""
+    """The fork server of the test's own sandbox: the youngest, not that of the session's loader."""
     return fork_servers()[-1]
 
 
 @contextlib.contextmanager
 def no_more_descriptors(spare: int = 0) -> Iterator[None]:
-    """This process can open `spare` files more."""
+    """Limits this process to `spare` further open files."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     probe = os.open("/dev/null", os.O_RDONLY)
     os.close(probe)
@@ -102,7 +102,7 @@ async def test_a_decoder_is_killed_at_its_deadline(sandbox: Sandbox) -> None:
     assert time.monotonic() - started < 4
 
 
-async def test_who_finds_no_decoder_in_time_is_told_to_come_back(sandbox: Sandbox) -> None:
+async def test_a_job_without_a_free_decoder_in_time_is_overload_with_retry_after(sandbox: Sandbox) -> None:
     outcomes = await asyncio.gather(*(sandbox.run_job(*slow_job()) for _ in range(3)), return_exceptions=True)
     (refused,) = (outcome for outcome in outcomes if isinstance(outcome, Exception))
     assert isinstance(refused, Overloaded)
@@ -243,13 +243,13 @@ async def test_the_log_says_why_the_decoders_did_not_start(
     assert "the media decoders did not start: OSError: no codecs" in caplog.text
 
 
-async def test_a_decoder_that_does_not_decode_is_found_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_decoder_that_does_not_decode_fails_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(loading, "wav_header", lambda *_: b"no sound")
     with pytest.raises(InternalError, match="a confined media decoder does not decode"):
         await MediaLoader(MediaPolicy()).start()
 
 
-async def test_what_the_server_refuses_when_it_is_asked_ends_the_job(sandbox: Sandbox) -> None:
+async def test_an_error_while_choosing_the_size_ends_the_job(sandbox: Sandbox) -> None:
     def refuse(found: Dimensions) -> Size:
         assert (found.height, found.width) == (32, 32)
         raise Overloaded("no room")
@@ -259,7 +259,7 @@ async def test_what_the_server_refuses_when_it_is_asked_ends_the_job(sandbox: Sa
     assert not running_decoders()
 
 
-async def test_a_decoder_that_dies_before_it_is_answered_has_failed_and_no_more(sandbox: Sandbox) -> None:
+async def test_a_decoder_that_dies_before_its_answer_is_only_a_failed_job(sandbox: Sandbox) -> None:
     def answer_late(found: Dimensions) -> Size:
         for worker in map(psutil.Process, running_decoders()):
             worker.kill()
@@ -270,7 +270,7 @@ async def test_a_decoder_that_dies_before_it_is_answered_has_failed_and_no_more(
     assert not outcome.succeeded
 
 
-async def test_a_decoder_decodes_to_the_size_that_the_server_names(sandbox: Sandbox) -> None:
+async def test_a_decoder_uses_the_size_that_the_server_chooses(sandbox: Sandbox) -> None:
     outcome = await sandbox.run_job(*slow_job(), lambda found: Size(found.height // 2, found.width))
     assert outcome.succeeded
     assert len(outcome.output) == 16 * 32 * 3
@@ -345,7 +345,7 @@ async def test_killed_decoders_fail_their_own_requests_only(loader: MediaLoader)
 
 
 async def test_the_server_does_not_grow(loader: MediaLoader) -> None:
-    """By what is allocated and not freed: the size of a long test session's process moves by itself."""
+    """Measured by allocations, because the size of a long test session's process changes by itself."""
     data = wav(np.zeros((2, 48_000 * 20)), 48_000)
     tracemalloc.start()
     try:
@@ -364,7 +364,7 @@ def held_bytes() -> int:
     return tracemalloc.get_traced_memory()[0]
 
 
-async def test_errors_say_nothing_of_the_machine(loader: MediaLoader) -> None:
+async def test_errors_reveal_nothing_about_the_machine(loader: MediaLoader) -> None:
     broken = [
         b"RIFF\x10\0\0\0WAVEfmt " + bytes(64),
         b"fLaC" + bytes(64),

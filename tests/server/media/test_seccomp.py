@@ -61,7 +61,7 @@ def test_calls_without_conditions_pass(machine: Machine) -> None:
             assert verdict(program, machine.architecture, machine.numbers[name]) == ALLOW, name
 
 
-def test_conditions_look_at_whole_arguments(machine: Machine) -> None:
+def test_conditions_check_whole_arguments(machine: Machine) -> None:
     program = assemble(machine, DECODING)
 
     def asked(name: str, *arguments: int) -> int:
@@ -79,8 +79,8 @@ def test_conditions_look_at_whole_arguments(machine: Machine) -> None:
 
 
 @pytest.mark.parametrize("name", ATTEMPTS)
-def test_what_a_decoder_must_not_ask_is_refused_by_the_filter_alone(name: str) -> None:
-    """Elsewhere another layer may say EPERM in its place: where user or network differ from the server's."""
+def test_the_filter_alone_refuses_forbidden_calls(name: str) -> None:
+    """In a whole decoder another layer may return EPERM first, if its user or network differs."""
     number, arguments, _ = ATTEMPTS[name]
     words = tuple(1 if word == "parent" else int(word) for word in arguments)
     machine = MACHINES["x86_64"]

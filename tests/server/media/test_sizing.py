@@ -80,7 +80,7 @@ def test_the_model_resizes_no_frame_that_was_shrunk_for_it(
         assert geometry.video.fit(frames, shrunk.height, shrunk.width) == (shrunk.height, shrunk.width)
 
 
-async def test_a_large_picture_never_is_larger_than_the_model_looks_at(small: MediaLoader) -> None:
+async def test_a_large_image_never_is_larger_than_the_model_looks_at(small: MediaLoader) -> None:
     data = picture(Image.new("RGB", (3_000, 2_000), (0, 200, 0)), "JPEG")
     (shown,) = (await small.load([part("image", data)])).pictures
     assert shown.pixels.shape == (*SMALL.picture.fit(2_000, 3_000), 3)
@@ -136,7 +136,7 @@ def large_picture() -> bytes:
 
 
 @pytest.mark.promise("R47")
-def test_32_pictures_of_3000_by_3000_stay_within_what_is_counted(tmp_path: Path) -> None:
+def test_32_images_of_3000_by_3000_stay_within_what_is_counted(tmp_path: Path) -> None:
     """27 MB of pixels each would be 864 MB. Measured in a process that does nothing else."""
     sent = large_picture()
     (tmp_path / "picture.png").write_bytes(sent)

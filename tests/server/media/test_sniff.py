@@ -1,4 +1,4 @@
-"""A file is what its first bytes say; nothing else is opened, and what is not opened is named."""
+"""The first bytes of a file decide its format; formats that are not decoded are named."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ NAMED: dict[str, tuple[bytes, MediaKind]] = {
 
 
 @pytest.mark.parametrize("name", NAMED)
-async def test_a_format_that_is_not_taken_is_named(loader: MediaLoader, name: str) -> None:
+async def test_a_format_that_is_not_accepted_is_named(loader: MediaLoader, name: str) -> None:
     data, kind = NAMED[name]
     with pytest.raises(BadRequest) as refusal:
         await loader.load([part(kind, data)])
@@ -109,7 +109,7 @@ async def test_a_format_that_is_not_taken_is_named(loader: MediaLoader, name: st
         ("image", b"ID3\x04\0", "is MP3 audio. Send it as input_audio, or"),
     ],
 )
-async def test_a_file_in_a_part_of_another_kind_is_told_where_it_belongs(
+async def test_the_error_names_the_right_part_type_for_a_file(
     loader: MediaLoader, kind: MediaKind, data: bytes, message: str
 ) -> None:
     with pytest.raises(BadRequest) as refusal:
@@ -117,7 +117,7 @@ async def test_a_file_in_a_part_of_another_kind_is_told_where_it_belongs(
     assert f"{kind} part 1 {message}" in refusal.value.message
 
 
-async def test_a_frame_that_is_no_picture_is_named(loader: MediaLoader) -> None:
+async def test_a_frame_that_is_no_image_is_named(loader: MediaLoader) -> None:
     with pytest.raises(BadRequest, match=r"video part 1 has a frame that is a PDF\. Send JPEG"):
         await loader.load([part("video", b"%PDF-1.7\n", is_frame_list=True)])
 
@@ -126,7 +126,7 @@ async def test_a_frame_that_is_no_picture_is_named(loader: MediaLoader) -> None:
     "head",
     [b"", b"\xff", b"\xff\xff\0\0", b"BMxxxx\x81\x82", b"\x47" + b"\x80" * 187, bytes(64), b"\x80\x81"],
 )  # fmt: skip
-def test_everything_else_is_nothing(head: bytes) -> None:
+def test_unknown_bytes_have_no_format(head: bytes) -> None:
     assert sniff(head) is None
 
 

@@ -85,13 +85,13 @@ async def test_every_container_and_codec_keeps_time(
     assert strongest_hz(clip.sound.samples[8_000:40_000]) == pytest.approx(440, abs=1)
 
 
-async def test_the_sound_is_as_long_as_its_track_says(loader: MediaLoader) -> None:
+async def test_the_audio_is_as_long_as_its_track_says(loader: MediaLoader) -> None:
     clip = await watched(loader, clock_video(*H264, "-c:a", "aac", sound=True))
     assert clip.sound is not None
     assert len(clip.sound.samples) == 48_000
 
 
-async def test_sound_that_starts_late_is_preceded_by_silence(loader: MediaLoader) -> None:
+async def test_audio_that_starts_late_is_preceded_by_silence(loader: MediaLoader) -> None:
     data = ffmpeg(
         "-f", "lavfi", "-i", CLOCK, "-itsoffset", "1", "-f", "lavfi", "-i", "sine=440:d=1:r=48000",
         *H264, "-c:a", "libopus", suffix="mkv",
@@ -102,11 +102,11 @@ async def test_sound_that_starts_late_is_preceded_by_silence(loader: MediaLoader
     assert np.abs(clip.sound.samples[17_000:30_000]).max() > 0.05
 
 
-async def test_a_silent_video_has_no_sound(loader: MediaLoader) -> None:
+async def test_a_silent_video_has_no_audio(loader: MediaLoader) -> None:
     assert (await watched(loader, clock_video(*H264))).sound is None
 
 
-async def test_sound_that_nobody_is_to_hear_is_not_decoded(loader: MediaLoader) -> None:
+async def test_audio_that_nobody_is_to_hear_is_not_decoded(loader: MediaLoader) -> None:
     data = clock_video(*H264, "-c:a", "aac", sound=True)
     assert (await watched(loader, data, use_audio=False)).sound is None
 

@@ -1,4 +1,7 @@
-"""Prints what loading a picture several times counts and takes, as JSON. Arguments: a file, and how often."""
+"""Test program: loads an image several times and prints the counted and the used memory as JSON.
+
+Arguments: a file, and the number of loads.
+"""
 
 from __future__ import annotations
 
