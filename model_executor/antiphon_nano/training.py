@@ -26,7 +26,7 @@ Step = Callable[[int], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TrainingPlan:
     """`path`: the checkpoint; `rate`: the peak learning rate, after `warmup` steps."""
 
     path: Path
@@ -64,7 +64,7 @@ class Training:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: TrainingPlan,
         modules: Mapping[str, nn.Module],
         optimizers: Mapping[str, Optimizer],
         worker: Worker = ALONE,
@@ -154,7 +154,7 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def mixed(device: torch.device) -> torch.autocast:
+def mixed_precision(device: torch.device) -> torch.autocast:
     """bfloat16 layers if that is faster. Without AVX-512, an encoder took eight times as long in bfloat16."""
     fast = device.type != "cpu" or has_fast_bfloat16()
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)

@@ -22,7 +22,7 @@ from antiphon_executor.shipped import ANTIPHON_NANO
 from antiphon_nano.domain import words
 from antiphon_nano.served.request import part_of
 from antiphon_nano.thinker.asking import numbers
-from antiphon_nano.thinker.asking.numbers import Asked
+from antiphon_nano.thinker.asking.numbers import QuestionAnswer
 from antiphon_nano.thinker.dialogue import Part
 from antiphon_nano.thinker.hearing.script import UNHEARD
 from antiphon_nano.thinker.seeing import clips, pictures
@@ -80,7 +80,7 @@ def spoken_sum(number: int) -> Question:
     """A sum that was held out, asked by a voice that was held out."""
     chance = random.Random(f"e2e sum {number}")
     sum_ = chance.choice([s for s in numbers.every_sum() if s.held_out and s.operation == "plus"])
-    asked = numbers.asked_sum(chance, sum_)
+    asked = numbers.ask_sum(chance, sum_)
     command = ["espeak-ng", "-v", UNHEARD.removeprefix("espeak-"), "-s", "155", "--stdout", asked.question]
     voice = subprocess.run(command, check=True, capture_output=True, timeout=20).stdout
     opening = f"{words.number(sum_.a)} plus {words.number(sum_.b)} is"
@@ -97,7 +97,7 @@ def shown_thing(number: int) -> Question:
         scene = pictures.scene(chance)
     (thing,) = scene.things
     sentences = tuple(f"the {thing.shape} is {colour}" for colour in words.COLOURS)
-    asked = pictures.asked_colour(scene, chance)
+    asked = pictures.ask_colour(scene, chance)
     return _about(pictures.show(scene, chance), asked, sentences, f"the {thing.shape} is {thing.colour}")
 
 
@@ -117,11 +117,11 @@ def filmed_motion(number: int) -> Question:
         act = clips.act(chance)
     opening = f"the {act.actor.colour} {act.actor.shape} is moving"
     sentences = tuple(f"{opening} {direction}" for direction in words.DIRECTIONS)
-    asked = Asked("What is moving?", clips.describe(act), "video")
+    asked = QuestionAnswer("What is moving?", clips.describe(act), "video")
     return _about(clips.show(act, chance), asked, sentences, f"{opening} {act.change}")
 
 
-def _about(medium: Part, asked: Asked, sentences: tuple[str, ...], right: str) -> Question:
+def _about(medium: Part, asked: QuestionAnswer, sentences: tuple[str, ...], right: str) -> Question:
     return Question([part_of(medium), part_of(asked.question)], asked.answer, sentences, right)
 
 

@@ -18,7 +18,7 @@ from antiphon_nano.speech.vocoder.vocoder import fresh_vocoder
 from antiphon_nano.teacher import shard
 from antiphon_nano.teacher.shard import FRAME_SAMPLES, Utterance
 from antiphon_nano.thinker.network import network
-from antiphon_nano.training import Plan, Training
+from antiphon_nano.training import Training, TrainingPlan
 
 SAID = ("The dog sleeps.", "Walk slowly to the river.", "The dog sees a cat and walks away.")
 FRAMES = 40
@@ -59,7 +59,7 @@ def _rounded(module: nn.Module) -> nn.Module:
 
 
 def _save(path: Path, name: str, module: nn.Module) -> None:
-    Training(Plan(path, 1, 1.0), {name: module}, {}).save()
+    Training(TrainingPlan(path, 1, 1.0), {name: module}, {}).save()
 
 
 def _speak(path: Path, voice: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 from transformers import Qwen2Tokenizer
 
 from antiphon_executor.models.qwen3_5_omni.presets import nano
-from antiphon_nano.domain import answers, corpus, grammar, scene, words
+from antiphon_nano.domain import answers, corpus, grammar, slot_values, words
 from antiphon_nano.domain.tokenizer import forms, nano_tokenizer
 
 DRAWN = 4000
@@ -101,18 +101,18 @@ def test_unseen_shapes_are_none_of_the_trained_ones() -> None:
 
 
 def test_every_template_can_be_filled() -> None:
-    chance = random.Random(0)
+    rng = random.Random(0)
     for _, templates in corpus.FAMILIES:
         for template in templates:
-            said = answers.say(template, sentence="the dog sleeps.", **scene.slots(chance))
+            said = answers.say(template, sentence="the dog sleeps.", **slot_values.slots(rng))
             assert "{" not in said
             assert said[0].isupper()
 
 
 def test_a_sum_that_is_said_is_right() -> None:
-    chance = random.Random(1)
+    rng = random.Random(1)
     value = {words.number(n): n for n in range(101)}
     for _ in range(200):
-        slots = scene.slots(chance)
+        slots = slot_values.slots(rng)
         a, b, result = (value[slots[name]] for name in ("a", "b", "result"))
         assert {"plus": a + b, "minus": a - b, "times": a * b}[slots["operation"]] == result

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from antiphon_nano.judging.report import record
-from antiphon_nano.training import Plan, Training, clipped_step, steps_done, weights
+from antiphon_nano.training import Training, TrainingPlan, clipped_step, steps_done, weights
 
 
 class Killed(Exception):
@@ -28,7 +28,7 @@ def train(path: Path, steps: int, killed_at: int | None = None) -> nn.Module:
         clipped_step(optimizer, loss)
         return {"loss": loss}
 
-    plan = Plan(path, steps, rate=1e-2, warmup=5, save_every_s=0.0, log_every=5)
+    plan = TrainingPlan(path, steps, rate=1e-2, warmup=5, save_every_s=0.0, log_every=5)
     Training(plan, {"model": model}, {"model": optimizer}).run(step)
     return model
 
@@ -51,7 +51,7 @@ def test_a_finished_run_does_nothing_more(tmp_path: Path) -> None:
 
 
 def test_the_rate_rises_to_its_peak_and_falls_to_its_floor() -> None:
-    plan = Plan(Path("x"), 1000, rate=2e-3, warmup=100, floor=0.05)
+    plan = TrainingPlan(Path("x"), 1000, rate=2e-3, warmup=100, floor=0.05)
     rates = [plan.rate_at(step) for step in range(1001)]
     assert rates[0] < 1e-4
     assert max(rates) == rates[rates.index(max(rates))] <= 2e-3

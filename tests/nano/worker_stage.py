@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from antiphon_nano.training import Plan, Training, gradient_step
+from antiphon_nano.training import Training, TrainingPlan, gradient_step
 from antiphon_nano.workers.worker import Worker
 
 STEPS, PARTS, BATCH = 4, 2, 6
@@ -65,7 +65,7 @@ def main() -> None:
         return {"loss": loss}
 
     # A constant rate: half a cosine would need a plan on the other side.
-    plan = Plan(arguments.checkpoint, STEPS, rate=1e-2, warmup=1, floor=1.0)
+    plan = TrainingPlan(arguments.checkpoint, STEPS, rate=1e-2, warmup=1, floor=1.0)
     Training(plan, {"model": model}, {"model": optimizer}, worker).run(step)
 
 

@@ -28,7 +28,7 @@ from antiphon_nano.checkpoint.model_card import model_card
 from antiphon_nano.checkpoint.trained_speech import load_speech, vocoder_file, write_voices
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.speech.recordings import CODES, Recordings
-from antiphon_nano.thinker.hearing.listening import MEL_BINS
+from antiphon_nano.thinker.hearing.augmentation import MEL_BINS
 from antiphon_nano.thinker.seeing import patches
 from antiphon_nano.thinker.stages.polish import thinker_file
 from antiphon_nano.training import weights
@@ -98,7 +98,7 @@ def trained_model(home: Path, tokenizer: Qwen2Tokenizer) -> Qwen3_5OmniMoeForCon
     model.thinker.load_state_dict(weights(thinker_file(home), "thinker"))
     load_speech(home, model)
     spoken = unheard.spoken_tokens(Recordings(home / "speech"), tokenizer)
-    unheard.lend_rows(model.talker, tokenizer, spoken)
+    unheard.borrow_embeddings(model.talker, tokenizer, spoken)
     for name, parameter in model.named_parameters():
         if not name.startswith("code2wav.") and not name.endswith(".A_log"):
             parameter.data = parameter.data.to(torch.bfloat16)

@@ -51,11 +51,11 @@ def table(title: str, figures: Figures) -> str:
     """A Markdown table, or a line that says "Not taken." if there are no figures."""
     if not figures:
         return f"### {title}\nNot taken.\n"
-    rows = [f"| {name} | {_told(values)} |" for name, values in figures.items()]
+    rows = [f"| {name} | {_formatted(values)} |" for name, values in figures.items()]
     return "\n".join([f"### {title}", "| what | figures |", "|---|---|", *rows, ""])
 
 
-def _told(values: Mapping[str, Any]) -> str:
+def _formatted(values: Mapping[str, Any]) -> str:
     return ", ".join(f"{key.replace('_', ' ')} {_number(value)}" for key, value in values.items())
 
 

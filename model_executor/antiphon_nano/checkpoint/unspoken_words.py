@@ -35,11 +35,11 @@ def spoken_tokens(recordings: Recordings, tokenizer: Qwen2Tokenizer) -> Counter[
 
 
 @torch.no_grad()
-def lend_rows(talker: Talker, tokenizer: Qwen2Tokenizer, spoken: Mapping[int, int]) -> int:
+def borrow_embeddings(talker: Talker, tokenizer: Qwen2Tokenizer, spoken: Mapping[int, int]) -> int:
     """Replaces the embeddings in place. Returns how many tokens got the embedding of another token."""
     table = talker.model.embed_tokens.weight
     known = set(tokenizer.encode(_PROMPT))
-    lenders = _lenders(tokenizer, spoken)
+    lenders = _donors(tokenizer, spoken)
     lent = 0
     for token in range(len(table)):
         if token in known or spoken.get(token, 0) >= LEAST:
@@ -53,7 +53,7 @@ def lend_rows(talker: Talker, tokenizer: Qwen2Tokenizer, spoken: Mapping[int, in
     return lent
 
 
-def _lenders(tokenizer: Qwen2Tokenizer, spoken: Mapping[int, int]) -> dict[str, int]:
+def _donors(tokenizer: Qwen2Tokenizer, spoken: Mapping[int, int]) -> dict[str, int]:
     """For each word, the token of its most spoken form, if that counts as trained."""
     forms: dict[str, list[int]] = defaultdict(list)
     for token, times in spoken.items():

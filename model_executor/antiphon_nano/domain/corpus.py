@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from antiphon_nano.domain import answers, grammar, scene
+from antiphon_nano.domain import answers, grammar, slot_values
 
 FAMILIES: tuple[tuple[float, tuple[str, ...]], ...] = (
     (3.0, answers.ARITHMETIC),
@@ -53,28 +53,28 @@ class Drawn(NamedTuple):
     is_sentence: bool
 
 
-def spoken_text(chance: random.Random) -> Drawn:
+def spoken_text(rng: random.Random) -> Drawn:
     """One text: an answer of the product, a free sentence or question, or random words."""
-    kind = chance.random()
+    kind = rng.random()
     if kind < _ANSWER:
-        return Drawn(answer(chance), True)
+        return Drawn(answer(rng), True)
     if kind < _ANSWER + _RANDOM:
-        return Drawn(answers.written(grammar.word_sequence(chance, chance.randint(2, 14)) + "."), False)
+        return Drawn(answers.written(grammar.word_sequence(rng, rng.randint(2, 14)) + "."), False)
     if kind < _ANSWER + _RANDOM + _QUESTION:
-        return Drawn(answers.written(grammar.expand(chance.choice(grammar.QUESTIONS), chance) + "?"), True)
-    return Drawn(free_sentence(chance), True)
+        return Drawn(answers.written(grammar.expand(rng.choice(grammar.QUESTIONS), rng) + "?"), True)
+    return Drawn(free_sentence(rng), True)
 
 
-def free_sentence(chance: random.Random) -> str:
+def free_sentence(rng: random.Random) -> str:
     """A sentence that a user may ask to have read aloud or repeated."""
-    return answers.written(grammar.expand(chance.choice(grammar.SENTENCES), chance) + ".")
+    return answers.written(grammar.expand(rng.choice(grammar.SENTENCES), rng) + ".")
 
 
-def answer(chance: random.Random) -> str:
+def answer(rng: random.Random) -> str:
     """One of the product's answers, with random slots."""
-    (templates,) = chance.choices([t for _, t in FAMILIES], [w for w, _ in FAMILIES])
-    quoted = grammar.expand(chance.choice(grammar.SENTENCES), chance) + "."
-    return answers.say(chance.choice(templates), sentence=quoted, **scene.slots(chance))
+    (templates,) = rng.choices([t for _, t in FAMILIES], [w for w, _ in FAMILIES])
+    quoted = grammar.expand(rng.choice(grammar.SENTENCES), rng) + "."
+    return answers.say(rng.choice(templates), sentence=quoted, **slot_values.slots(rng))
 
 
 def held_out(count: int, seed: int = EVALUATED_SEED) -> list[str]:
@@ -88,10 +88,10 @@ def word_sequences(count: int, seed: int = EVALUATED_SEED) -> frozenset[str]:
 
 
 def _held_out(count: int, seed: int) -> dict[str, bool]:
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     found: dict[str, bool] = {}
     while len(found) < count:
-        text, is_sentence = spoken_text(chance)
+        text, is_sentence = spoken_text(rng)
         if len(text.split()) >= 4 and text not in FIXED:
             found[text] = is_sentence
     return found
@@ -99,20 +99,20 @@ def _held_out(count: int, seed: int) -> dict[str, bool]:
 
 def unseen(count: int, seed: int = EVALUATED_SEED) -> list[str]:
     """Texts of sentence shapes that no training text has."""
-    chance = random.Random(seed)
+    rng = random.Random(seed)
     return [
-        answers.written(grammar.expand(grammar.UNSEEN[index % len(grammar.UNSEEN)], chance) + ".")
+        answers.written(grammar.expand(grammar.UNSEEN[index % len(grammar.UNSEEN)], rng) + ".")
         for index in range(count)
     ]
 
 
 def trained(seed: int, known: int = 2000) -> Iterator[str]:
     """Endless training texts. Longer texts come once, the first `known` held-out texts never."""
-    chance = random.Random(TRAINED_SEED + seed)
+    rng = random.Random(TRAINED_SEED + seed)
     seen = set(held_out(known))
-    for text, _ in iter(lambda: spoken_text(chance), None):
-        again = text in seen and (len(text) > 14 or chance.random() < 0.9)
-        if again and (text not in FIXED or chance.random() < 0.7):
+    for text, _ in iter(lambda: spoken_text(rng), None):
+        again = text in seen and (len(text) > 14 or rng.random() < 0.9)
+        if again and (text not in FIXED or rng.random() < 0.7):
             continue
         seen.add(text)
         yield text

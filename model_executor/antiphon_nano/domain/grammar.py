@@ -105,14 +105,14 @@ UNSEEN: tuple[str, ...] = (
 )  # fmt: skip
 
 
-def expand(text: str, chance: random.Random) -> str:
+def expand(text: str, rng: random.Random) -> str:
     """Replaces every symbol in `text` by a random expansion, recursively."""
     while _SYMBOL.search(text):
-        text = _SYMBOL.sub(lambda symbol: chance.choice(PARTS[symbol[1]]), text)
+        text = _SYMBOL.sub(lambda symbol: rng.choice(PARTS[symbol[1]]), text)
     return text
 
 
-def word_sequence(chance: random.Random, length: int) -> str:
+def word_sequence(rng: random.Random, length: int) -> str:
     """`length` random words, which no grammar produces but a user may ask to have read aloud."""
-    drawn = [chance.choice(words.WORDS) for _ in range(length)]
-    return " ".join(word if chance.random() > 0.08 else f"{word}," for word in drawn).rstrip(",")
+    drawn = [rng.choice(words.WORDS) for _ in range(length)]
+    return " ".join(word if rng.random() > 0.08 else f"{word}," for word in drawn).rstrip(",")

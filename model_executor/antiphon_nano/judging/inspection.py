@@ -28,7 +28,7 @@ _GAP = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Looks:
+class SpeechMeasures:
     """Medians over utterances, except `peak`, the maximum.
 
     `pitch_hz`: of voiced frames; `level_db`: root mean square of what is not silence; `lead_ms` and
@@ -42,16 +42,16 @@ class Looks:
     tail_ms: float
 
 
-def looks(speech: shard.Shard, most: int = 100) -> Looks:
+def looks(speech: shard.Shard, most: int = 100) -> SpeechMeasures:
     """Measures the first `most` utterances. Raises ValueError if one is silent throughout."""
-    seen = [_looks_of(speech.sound(utterance)) for utterance in speech.utterances[:most]]
+    seen = [_measures_of(speech.sound(utterance)) for utterance in speech.utterances[:most]]
     columns = np.array([tuple(asdict(one).values()) for one in seen])
     middle = np.nanmedian(columns, 0)
     middle[2] = columns[:, 2].max()
-    return Looks(*(round(float(value), 3) for value in middle))
+    return SpeechMeasures(*(round(float(value), 3) for value in middle))
 
 
-def _looks_of(sound: NDArray[np.float32]) -> Looks:
+def _measures_of(sound: NDArray[np.float32]) -> SpeechMeasures:
     stretches = sound[: len(sound) // _HOP * _HOP].reshape(-1, _HOP)
     levels = 10 * np.log10(np.square(stretches).mean(1) + 1e-12)
     loud = np.flatnonzero(levels > _QUIET_DB)
@@ -59,7 +59,9 @@ def _looks_of(sound: NDArray[np.float32]) -> Looks:
         raise ValueError("an utterance is nothing but silence")
     level = 10 * np.log10(np.square(stretches[loud]).mean())
     tail = (len(levels) - 1 - loud[-1]) * 10
-    return Looks(pitch(sound), float(level), float(np.abs(sound).max()), float(loud[0] * 10), float(tail))
+    return SpeechMeasures(
+        pitch(sound), float(level), float(np.abs(sound).max()), float(loud[0] * 10), float(tail)
+    )
 
 
 def pitch(sound: NDArray[np.float32]) -> float:

@@ -17,10 +17,10 @@ from pathlib import Path
 
 from antiphon_nano.judging.report import record
 from antiphon_nano.served import speech_exam
-from antiphon_nano.served.examinee import Examinee, Spoken
+from antiphon_nano.served.examinee import Examinee, SpokenAnswer
 from antiphon_nano.served.running_server import running_server
 from antiphon_nano.thinker.exams import exams
-from antiphon_nano.thinker.exams.evaluation import Marked, figures
+from antiphon_nano.thinker.exams.evaluation import MarkedAnswer, figures
 from antiphon_nano.thinker.exams.exams import Exam
 from antiphon_nano.thinker.hearing.library import Library
 
@@ -38,12 +38,12 @@ class Evaluation:
         self._examinee = examinee
         self._wrong: dict[str, list[list[str]]] = {}
 
-    async def sit(self, exam: Exam, most: int) -> None:
+    async def take_exam(self, exam: Exam, most: int) -> None:
         """One exam with text answers, with all its media."""
         dialogues = exam.draw(random.Random(f"served {exam.name}"), most)
         given = await self._examinee.written(dialogues)
         marked = [
-            Marked(str(dialogue.turns[-1].question)[:200], dialogue.turns[-1].answer, text)
+            MarkedAnswer(str(dialogue.turns[-1].question)[:200], dialogue.turns[-1].answer, text)
             for dialogue, text in zip(dialogues, given, strict=True)
         ]
         record(self._home / REPORT, f"served {exam.name}", figures(marked, exam))
@@ -51,10 +51,10 @@ class Evaluation:
         (self._home / WRONG).write_text(json.dumps(self._wrong, indent=1) + "\n")
 
     async def speak(
-        self, written: Sequence[Exam], most: int, endless: int, other_voice: str = "deep"
+        self, written: Sequence[Exam], most: int, runaway_check: int, other_voice: str = "deep"
     ) -> None:
         """All spoken answers. The judge transcribes them later."""
-        answered: list[Spoken] = []
+        answered: list[SpokenAnswer] = []
         sets = speech_exam.sets(most, written)
         for asked in sets:
             spoken = await self._examinee.spoken(asked.dialogues)
@@ -64,8 +64,10 @@ class Evaluation:
         spoken = await self._examinee.spoken(read[: most // 2], other_voice)
         speech_exam.write(self._home / "judged" / f"served-{other_voice}", spoken, (), other_voice)
         answered += spoken
-        answered += await self._examinee.spoken(speech_exam.endless(max(0, endless - len(answered))))
-        runaways = sum(one.ran_away for one in answered)
+        answered += await self._examinee.spoken(
+            speech_exam.runaway_check(max(0, runaway_check - len(answered)))
+        )
+        runaways = sum(one.is_runaway for one in answered)
         seconds = sum(one.seconds for one in answered)
         told = {"answers": len(answered), "runaways": runaways, "minutes": round(seconds / 60, 1)}
         record(self._home / REPORT, "served runaways", told)
@@ -98,8 +100,8 @@ async def _examine(url: str, arguments: argparse.Namespace) -> None:
     evaluation = Evaluation(home, Examinee(url))
     written = exams.every(Library(home / "speech", home / "asked", "judged"))
     for exam in written:
-        await evaluation.sit(exam, arguments.most)
-    await evaluation.speak(written, arguments.aloud, arguments.endless)
+        await evaluation.take_exam(exam, arguments.most)
+    await evaluation.speak(written, arguments.aloud, arguments.runaway_check)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ _Got = TypeVar("_Got")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spoken:
+class SpokenAnswer:
     """`text` as it was written; `sound`: float32 at 24 kHz; `finish`: the finish reason."""
 
     text: str
@@ -37,7 +37,7 @@ class Spoken:
         return len(self.sound) / SAMPLE_RATE_HZ
 
     @property
-    def ran_away(self) -> bool:
+    def is_runaway(self) -> bool:
         """Whether the speech was cut off, or is three times as long as its text takes."""
         return self.finish == "length" or self.seconds > 3 + 1.2 * len(self.text.split())
 
@@ -55,7 +55,7 @@ class Examinee:
         """Text answers, greedy, in the order of `dialogues`."""
         return await self._each(dialogues, self._write)
 
-    async def spoken(self, dialogues: Sequence[Dialogue], voice: str | None = None) -> list[Spoken]:
+    async def spoken(self, dialogues: Sequence[Dialogue], voice: str | None = None) -> list[SpokenAnswer]:
         """Spoken answers with the checkpoint's sampling, one seed per dialogue. Audio is streamed."""
         return await self._each(dialogues, lambda dialogue, number: self._speak(dialogue, number, voice))
 
@@ -78,7 +78,7 @@ class Examinee:
         )
         return str(done.choices[0].message.content)
 
-    async def _speak(self, dialogue: Dialogue, number: int, voice: str | None) -> Spoken:
+    async def _speak(self, dialogue: Dialogue, number: int, voice: str | None) -> SpokenAnswer:
         create: Any = self._client.chat.completions.create
         chunks = await create(
             model=self._model,
@@ -97,4 +97,4 @@ class Examinee:
                 audio = getattr(choice.delta, "audio", None)
                 text += (audio.transcript if audio else choice.delta.content) or ""
                 pcm += base64.b64decode((audio.data if audio else None) or "")
-        return Spoken(text, np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768), finish)
+        return SpokenAnswer(text, np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768), finish)

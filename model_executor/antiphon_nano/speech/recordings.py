@@ -59,20 +59,20 @@ class Recordings:
             self._read[number] = np.load(path, mmap_mode="r", allow_pickle=False)
         return self._read[number]
 
-    def pieces(self, chance: np.random.Generator, count: int, samples: int) -> Tensor:
+    def pieces(self, rng: np.random.Generator, count: int, samples: int) -> Tensor:
         """[count, samples] from random positions in shards, across the ends of utterances."""
         parts = []
-        for number in chance.integers(len(self.shards), size=count):
+        for number in rng.integers(len(self.shards), size=count):
             sound = self.shards[number].samples
-            start = int(chance.integers(len(sound) - samples))
+            start = int(rng.integers(len(sound) - samples))
             parts.append(torch.from_numpy(sound[start : start + samples].astype(np.float32) / 32768))
         return torch.stack(parts)
 
-    def drawn(self, chance: np.random.Generator, count: int) -> list[int]:
+    def drawn(self, rng: np.random.Generator, count: int) -> list[int]:
         """Random indices of utterances, with probability proportional to length."""
-        return [int(index) for index in chance.choice(len(self._places), size=count, p=self._shares)]
+        return [int(index) for index in rng.choice(len(self._places), size=count, p=self._shares)]
 
 
-def chance_of(seed: int, step: int) -> np.random.Generator:
+def step_rng(seed: int, step: int) -> np.random.Generator:
     """The random generator of one step."""
     return np.random.default_rng((seed, step))

@@ -18,7 +18,7 @@ _MOST_UNITS_OF_A_MARK = 7
 
 
 @dataclass(frozen=True, slots=True)
-class Snapped:
+class AlignedDurations:
     """`durations`: units of each phoneme id, pads at both ends; `starts`: first frame of each token."""
 
     durations: tuple[int, ...]
@@ -42,7 +42,9 @@ def tokens_of(phonemes: str) -> list[range]:
     return found
 
 
-def snap(phonemes: str, natural: Sequence[int], units_per_frame: float = UNITS_PER_FRAME) -> Snapped:
+def snap_to_frames(
+    phonemes: str, natural: Sequence[int], units_per_frame: float = UNITS_PER_FRAME
+) -> AlignedDurations:
     """`natural`: units of each phoneme, with a pad before and after.
 
     If `units_per_frame` is smaller than natural, the frames have fewer units, for audio that is stretched
@@ -66,7 +68,7 @@ def snap(phonemes: str, natural: Sequence[int], units_per_frame: float = UNITS_P
         frame += length
     frame += TAIL_FRAMES
     durations[-1] = round(frame * units_per_frame) - sum(durations[:-1])
-    return Snapped(tuple(durations), tuple(starts), frame)
+    return AlignedDurations(tuple(durations), tuple(starts), frame)
 
 
 def _fit(durations: list[int], places: list[int], phonemes: list[str], wanted: int) -> None:

@@ -18,9 +18,9 @@ from onnx import TensorProto, helper
 from scipy.signal import resample_poly
 
 from antiphon_nano.domain.corpus import units
-from antiphon_nano.teacher.alignment import UNITS_PER_FRAME, Snapped, snap
+from antiphon_nano.teacher.alignment import UNITS_PER_FRAME, AlignedDurations, snap_to_frames
 from antiphon_nano.teacher.shard import FRAME_SAMPLES, Utterance
-from antiphon_nano.teacher.trim import clipped_starts, heard_frames
+from antiphon_nano.teacher.trim import clipped_starts, kept_frames
 
 DURATIONS = "/Cast_32_output_0"
 """The tensor of hibari-tts 0.2.1 with the units of each phoneme, whole numbers."""
@@ -41,7 +41,7 @@ VOICES = {voice.name: voice for voice in (HEART, DEEP)}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Spoken:
+class AlignedSpeech:
     """`sound`: float32 [frames * 1920]."""
 
     sound: NDArray[np.float32]
@@ -70,7 +70,7 @@ class Teacher:
         """The teacher's own reading without alignment: the reference of judges."""
         return self._hibari(text, seed=0)
 
-    def speak(self, text: str, voice: Voice = HEART) -> Spoken:
+    def speak(self, text: str, voice: Voice = HEART) -> AlignedSpeech:
         """Raises ValueError if the teacher joins or splits words: such a text cannot be aligned."""
         sounds, starts, labels = [], [], []
         frames = 0
@@ -78,7 +78,9 @@ class Teacher:
             ids = np.array([self._hibari.ids(phonemes)])
             feeds = {"ids": ids, "speed": np.ones(1, np.float32)}
             (natural,) = self._durations.run(None, feeds)
-            snapped = snap(phonemes, natural.tolist(), UNITS_PER_FRAME * voice.stretch[1] / voice.stretch[0])
+            snapped = snap_to_frames(
+                phonemes, natural.tolist(), UNITS_PER_FRAME * voice.stretch[1] / voice.stretch[0]
+            )
             sounds.append(self._sound(ids, snapped, voice))
             starts += [frames + start for start in snapped.starts]
             labels += _phoneme_of_each_frame(ids[0], snapped)
@@ -86,10 +88,10 @@ class Teacher:
         if len(starts) != len(units(text)):
             raise ValueError(f"{len(starts)} pieces of sound for the {len(units(text))} tokens of {text!r}")
         sound = np.concatenate(sounds)
-        frames = heard_frames(sound)
-        return Spoken(sound[: frames * FRAME_SAMPLES], clipped_starts(starts, frames), labels[:frames])
+        frames = kept_frames(sound)
+        return AlignedSpeech(sound[: frames * FRAME_SAMPLES], clipped_starts(starts, frames), labels[:frames])
 
-    def _sound(self, ids: NDArray[np.int64], snapped: Snapped, voice: Voice) -> NDArray[np.float32]:
+    def _sound(self, ids: NDArray[np.int64], snapped: AlignedDurations, voice: Voice) -> NDArray[np.float32]:
         durations = np.array(snapped.durations, np.int64)
         spectra = self._spectra.run(None, {"ids": ids, DURATIONS: durations})
         sound = dsp.synth(*(part[0] for part in spectra), _EvenNoise())
@@ -105,17 +107,17 @@ class _EvenNoise:
     """Noise of constant magnitude and random phase: fricatives stay noise, but their codes vary less."""
 
     def __init__(self) -> None:
-        self._chance = np.random.default_rng(0)
+        self._rng = np.random.default_rng(0)
 
     def standard_normal(self, shape: tuple[int, int], dtype: type = np.float32) -> NDArray[np.float32]:
         """[bins, 2 * frames]: the interface that the teacher's signal processing expects of a generator."""
-        angle = self._chance.random((shape[0], shape[1] // 2), dtype=np.float32) * (2 * np.pi)
+        angle = self._rng.random((shape[0], shape[1] // 2), dtype=np.float32) * (2 * np.pi)
         noise: NDArray[np.float32] = np.empty(shape, dtype)
         noise[:, ::2], noise[:, 1::2] = 1.25 * np.cos(angle), 1.25 * np.sin(angle)
         return noise
 
 
-def _phoneme_of_each_frame(ids: NDArray[np.int64], snapped: Snapped) -> list[int]:
+def _phoneme_of_each_frame(ids: NDArray[np.int64], snapped: AlignedDurations) -> list[int]:
     spoken = np.repeat(ids, snapped.durations)
     middles = (np.arange(snapped.frames) + 0.5) * len(spoken) / snapped.frames
     return [int(spoken[int(middle)]) for middle in middles]

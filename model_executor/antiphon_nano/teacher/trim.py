@@ -15,7 +15,7 @@ _QUIET = 10 ** (-50 / 20)
 _STRETCH = FRAME_SAMPLES // 8
 
 
-def heard_frames(sound: NDArray[np.float32]) -> int:
+def kept_frames(sound: NDArray[np.float32]) -> int:
     """How many frames of [frames * 1920] to keep: up to the last sound, and `QUIET_FRAMES` more."""
     frames = len(sound) // FRAME_SAMPLES
     loudness = np.sqrt(np.square(sound.reshape(-1, _STRETCH)).mean(1))

@@ -21,7 +21,7 @@ from antiphon_executor.reference.thinker import Patches
 @dataclass(frozen=True, slots=True, eq=False)
 class Sound:
     """`mel`: [mel_bins, frames]. For training alone: `words` in order; `labels` int64 [tokens, 3] if the
-    sound is aligned, see `hearing.listening`. `samples`: at 16 kHz, for a client to send.
+    sound is aligned, see `hearing.augmentation`. `samples`: at 16 kHz, for a client to send.
     """
 
     mel: Tensor

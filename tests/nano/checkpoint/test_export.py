@@ -19,7 +19,7 @@ from antiphon_executor.planning.planner import plan_memory
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_nano.checkpoint.export import MOST_BYTES, REPETITION, SPEECH, ExportError, export
 from antiphon_nano.checkpoint.export import main as export_command
-from antiphon_nano.checkpoint.unspoken_words import LEAST, lend_rows
+from antiphon_nano.checkpoint.unspoken_words import LEAST, borrow_embeddings
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.training import weights
 
@@ -123,7 +123,7 @@ def test_a_word_hardly_heard_at_a_beginning_sounds_as_inside(stages: Path) -> No
     talker = Talker(nano(ids).talker_config)
     before = talker.model.embed_tokens.weight.detach().clone()
     inside, opening, dog, control = ids["Ġwalk"], ids["Walk"], ids["Ġdog"], ids["<|im_start|>"]
-    lend_rows(talker, tokenizer, {inside: 50, opening: LEAST - 1, dog: LEAST})
+    borrow_embeddings(talker, tokenizer, {inside: 50, opening: LEAST - 1, dog: LEAST})
     table = talker.model.embed_tokens.weight.detach()
     assert table[opening].equal(before[inside])
     assert table[inside].equal(before[inside])

@@ -67,8 +67,8 @@ async def test_speech_is_heard_to_its_end(url: str) -> None:
 
 async def test_an_evaluation_leaves_figures_and_speech_to_be_judged(url: str, tmp_path: Path) -> None:
     evaluation = Evaluation(tmp_path, Examinee(url))
-    await evaluation.sit(exams.typed()[0], 3)
-    await evaluation.speak(exams.typed(), 4, endless=14, other_voice=OTHER)
+    await evaluation.take_exam(exams.typed()[0], 3)
+    await evaluation.speak(exams.typed(), 4, runaway_check=14, other_voice=OTHER)
     report = (tmp_path / "report.json").read_text()
     assert '"served arithmetic"' in report
     assert '"served runaways"' in report

@@ -14,16 +14,16 @@ from antiphon_nano.domain import corpus
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.judging.gates import GATES
 from antiphon_nano.served import speech_exam
-from antiphon_nano.served.examinee import Spoken
+from antiphon_nano.served.examinee import SpokenAnswer
 from antiphon_nano.served.heard_words import share
 from antiphon_nano.served.request import messages_of
 from antiphon_nano.teacher import shard
 from antiphon_nano.thinker.dialogue import Clip, Dialogue, Sound, Turn, Writer
 from antiphon_nano.thinker.exams import exams
-from antiphon_nano.thinker.exams.evaluation import Marked, figures
+from antiphon_nano.thinker.exams.evaluation import MarkedAnswer, figures
 from antiphon_nano.thinker.hearing import tones
 from antiphon_nano.thinker.hearing.library import Library
-from antiphon_nano.thinker.lessons.sources import toned
+from antiphon_nano.thinker.lessons.media_sources import toned
 from antiphon_nano.thinker.network import network
 from antiphon_nano.thinker.seeing import clips, patches, pictures
 from tests.nano.served.server_path import Served, served
@@ -42,12 +42,12 @@ def test_frames_are_what_they_were_before_they_were_cut() -> None:
 
 async def test_what_is_sent_is_what_is_asked(server: Served) -> None:
     """A picture, a clip with a sound and a tone, in two turns; a clip loses little in its encoding."""
-    chance = random.Random(3)
-    scene, act = pictures.scene(chance), clips.act(chance)
-    sound = toned(tones.tone(chance, 1.5))
-    clip = clips.show(act, chance, toned(tones.tone(chance, 2.0)))
+    rng = random.Random(3)
+    scene, act = pictures.scene(rng), clips.act(rng)
+    sound = toned(tones.tone(rng, 1.5))
+    clip = clips.show(act, rng, toned(tones.tone(rng, 2.0)))
     turns = (
-        Turn((pictures.show(scene, chance), "What do you see?"), pictures.describe(scene)),
+        Turn((pictures.show(scene, rng), "What do you see?"), pictures.describe(scene)),
         Turn((clip, sound, "And what do you hear?"), ""),
     )
     dialogue = Dialogue(turns, "sent", "Be brief.")
@@ -75,9 +75,9 @@ def test_what_is_said_of_a_picture_and_of_speech_is_marked_apart(stages: Path) -
     seen, said = exams.picture_and_speech(Library(stages / "speech", stages / "asked", "judged"))
     wanted = "I see a red star, and you said: he walks home."
     marked = [
-        Marked("", wanted, "I see a red star, and you said: he walks, home."),
-        Marked("", wanted, "I see a red dot, and you said: he walk home."),
-        Marked("", wanted, "I do not hear anything."),
+        MarkedAnswer("", wanted, "I see a red star, and you said: he walks, home."),
+        MarkedAnswer("", wanted, "I see a red dot, and you said: he walk home."),
+        MarkedAnswer("", wanted, "I do not hear anything."),
     ]
     assert figures(marked[:2], seen)["right"] == 50.0
     assert figures(marked[:2], said)["wer"] == pytest.approx(100 / 6, abs=0.01)
@@ -97,7 +97,7 @@ def test_texts_are_held_out_and_closed_questions_have_a_word_that_decides() -> N
 
 
 def test_what_is_said_is_kept_for_the_judge(tmp_path: Path) -> None:
-    said = [Spoken("It is red.", np.full(3000, 0.5, np.float32), "stop")]
+    said = [SpokenAnswer("It is red.", np.full(3000, 0.5, np.float32), "stop")]
     speech_exam.write(tmp_path / "served-closed", said, ["red"])
     kept = shard.read(tmp_path / "served-closed")
     assert [(u.text, u.frames) for u in kept.utterances] == [("It is red.", 2)]
@@ -105,12 +105,12 @@ def test_what_is_said_is_kept_for_the_judge(tmp_path: Path) -> None:
 
 
 def test_a_runaway_is_cut_off_or_far_too_long() -> None:
-    def spoken(seconds: float, finish: str = "stop") -> Spoken:
-        return Spoken("It is red.", np.zeros(round(24_000 * seconds), np.float32), finish)
+    def spoken(seconds: float, finish: str = "stop") -> SpokenAnswer:
+        return SpokenAnswer("It is red.", np.zeros(round(24_000 * seconds), np.float32), finish)
 
-    assert not spoken(1.5).ran_away
-    assert spoken(1.5, "length").ran_away
-    assert spoken(9).ran_away
+    assert not spoken(1.5).is_runaway
+    assert spoken(1.5, "length").is_runaway
+    assert spoken(9).is_runaway
 
 
 def test_the_word_counts_however_the_judge_spells_it() -> None:

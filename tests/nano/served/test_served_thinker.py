@@ -17,9 +17,9 @@ from antiphon_executor.models.qwen3_5_omni.log_mel import log_mel
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_executor.reference.thinker import Patches
 from antiphon_nano.domain.tokenizer import nano_tokenizer
-from antiphon_nano.thinker.asking.talks import talk
+from antiphon_nano.thinker.asking.typed_dialogues import talk
 from antiphon_nano.thinker.dialogue import Clip, Dialogue, Picture, Sample, Sound, Turn, Writer
-from antiphon_nano.thinker.hearing.listening import MEL_BINS, Way, samples
+from antiphon_nano.thinker.hearing.augmentation import MEL_BINS, Augmentation, samples
 from antiphon_nano.thinker.network import greedy, network
 from antiphon_nano.thinker.seeing import patches
 from antiphon_nano.training import weights
@@ -60,7 +60,7 @@ def drawn(count: int, rows: int = 6, columns: int = 6) -> NDArray[np.uint8]:
 
 
 def trained_sound(sound: NDArray[np.float32]) -> Sound:
-    return Sound(log_mel(samples(sound, Way()), MEL_BINS))
+    return Sound(log_mel(samples(sound, Augmentation()), MEL_BINS))
 
 
 def asked(*parts: str | Message, system: str = "") -> list[Message]:

@@ -11,10 +11,10 @@ from antiphon_executor.models.qwen3_5_omni.presets import nano
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.speech.recordings import Recordings
 from antiphon_nano.speech.recovery.codec_recovery import (
-    Ear,
+    FeaturesToMel,
     Pairs,
     RecoveryTraining,
-    kept_codebooks,
+    codebooks_of,
     recovered,
 )
 from antiphon_nano.speech.vocoder.vocoder import fresh_vocoder
@@ -42,7 +42,7 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
 
 
 def test_the_codebooks_are_found_turned(vocoder: Qwen3OmniMoeCode2Wav, codebooks: torch.Tensor) -> None:
-    found, _ = kept_codebooks(vocoder)
+    found, _ = codebooks_of(vocoder)
     ours, theirs = (torch.cdist(books[0], books[3]) for books in (found, codebooks))
     torch.testing.assert_close(ours / ours.mean(), theirs / theirs.mean(), atol=1e-3, rtol=1e-3)
 
@@ -61,7 +61,7 @@ def test_an_encoder_learns_the_codes_of_what_it_hears(
     codec, turn = recovered(vocoder, speech)
     pairs = Pairs(vocoder, [torch.randint(512, (60, 8))])
     optimizer = torch.optim.AdamW(codec.encoder.parameters(), 1e-3)
-    training = RecoveryTraining(speech, codec, pairs, Ear(vocoder, turn, codec, pairs), optimizer)
+    training = RecoveryTraining(speech, codec, pairs, FeaturesToMel(vocoder, turn, codec, pairs), optimizer)
     first = training.step(0)
     for _ in range(25):
         last = training.step(0)

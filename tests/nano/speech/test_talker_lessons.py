@@ -36,10 +36,10 @@ def loss(codebooks: torch.Tensor) -> TalkerLoss:
 
 
 def lesson(frames: int = 12, text: tuple[int, ...] = TEXT, closing: tuple[int, ...] = (30, 31)) -> Lesson:
-    chance = np.random.default_rng(frames)
-    codes, voice = (chance.integers(0, CODES, (count, GROUPS)) for count in (frames, 3))
+    rng = np.random.default_rng(frames)
+    codes, voice = (rng.integers(0, CODES, (count, GROUPS)) for count in (frames, 3))
     starts = STARTS[: len(text) - 1]
-    return Lesson((28, 29), voice, closing, text, starts, codes, chance.integers(0, 50, frames))
+    return Lesson((28, 29), voice, closing, text, starts, codes, rng.integers(0, 50, frames))
 
 
 def prompt_rows(talker: Talker, given: Lesson) -> torch.Tensor:
@@ -120,7 +120,7 @@ def test_the_pointer_s_shares_are_the_layer_s_own_attention(loss: TalkerLoss) ->
     hook = pointer._layer.register_forward_hook(lambda module, given, out: shares.append(out[1]))
     with torch.no_grad():
         talker.hidden(torch.randn(2, 9, talker.codec_head.in_features))
-        ours = pointer.log_shares().exp()
+        ours = pointer.log_attention().exp()
     hook.remove()
     talker.model.config._attn_implementation = "sdpa"
     torch.testing.assert_close(ours, shares[0][:, : ours.shape[1]], atol=1e-4, rtol=1e-3)
@@ -167,7 +167,7 @@ def test_texts_said_at_once_are_said_as_each_alone(loss: TalkerLoss) -> None:
     rows = prompt_rows(talker, lesson(12)).detach()
     texts = [TEXT[:-1], (26, 25, 24, 23, 22, 21), (21, 21, 21, 30, 31, 22)]
     alone = [speak(talker, rows, text, TTS_EOS, GREEDY, 14, Cached(talker)).codes for text in texts]
-    together = lockstep.said(talker, rows, texts, TTS_EOS, 14)
+    together = lockstep.speak_all(talker, rows, texts, TTS_EOS, 14)
     assert len({len(codes) for codes in alone}) > 1
     assert all(ours.equal(meant) for ours, meant in zip(together, alone, strict=True))
 
@@ -176,7 +176,7 @@ def test_in_training_the_talker_hears_some_frames_as_it_draws_them(loss: TalkerL
     torch.manual_seed(0)
     given = lesson(40)
     batch = batch_of([given, lesson(30)])
-    heard = loss._erring(batch)
+    heard = loss._with_own_frames(batch)
     assert heard.codes.equal(batch.codes)
     voice = slice(len(given.opening), len(given.opening) + len(given.voice))
     assert heard.frames[:, voice].equal(batch.frames[:, voice])

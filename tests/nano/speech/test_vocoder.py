@@ -10,9 +10,9 @@ from antiphon_executor.models.qwen3_5_omni.presets import nano
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.speech.vocoder.discriminators import (
     Discriminators,
-    likeness_loss,
-    passing_loss,
-    telling_loss,
+    adversarial_loss,
+    discriminator_loss,
+    feature_matching_loss,
 )
 from antiphon_nano.speech.vocoder.excerpt import Cut, cut_out
 from antiphon_nano.speech.vocoder.spectral_loss import SpectralLoss
@@ -109,16 +109,18 @@ def test_discriminators_learn_to_tell_and_a_sound_learns_to_pass() -> None:
     recorded = torch.sin(torch.arange(4800) * 0.1).expand(2, -1) * 0.3
     made = (torch.randn(2, 4800) * 0.1).requires_grad_()
     optimizer = torch.optim.Adam(rivals.parameters(), 1e-3)
-    before = telling_loss(rivals(recorded), rivals(made.detach())).item()
+    before = discriminator_loss(rivals(recorded), rivals(made.detach())).item()
     for _ in range(30):
-        telling = telling_loss(rivals(recorded), rivals(made.detach()))
+        telling = discriminator_loss(rivals(recorded), rivals(made.detach()))
         telling.backward()
         optimizer.step()
         optimizer.zero_grad()
     assert telling.item() < 0.7 * before
     opinions = rivals(made)
-    assert likeness_loss(opinions, opinions) == 0
-    (passing_loss(opinions) + likeness_loss(rivals(recorded), opinions)).backward()
+    assert feature_matching_loss(opinions, opinions) == 0
+    (adversarial_loss(opinions) + feature_matching_loss(rivals(recorded), opinions)).backward()
     assert made.grad is not None
     with torch.no_grad():
-        assert passing_loss(rivals(made - 0.3 * made.grad / made.grad.abs().max())) < passing_loss(opinions)
+        assert adversarial_loss(rivals(made - 0.3 * made.grad / made.grad.abs().max())) < adversarial_loss(
+            opinions
+        )

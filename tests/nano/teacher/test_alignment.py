@@ -7,9 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from antiphon_nano.teacher.alignment import LEAD_FRAMES, TAIL_FRAMES, UNITS_PER_FRAME, snap, tokens_of
+from antiphon_nano.teacher.alignment import (
+    LEAD_FRAMES,
+    TAIL_FRAMES,
+    UNITS_PER_FRAME,
+    snap_to_frames,
+    tokens_of,
+)
 from antiphon_nano.teacher.shard import FRAME_SAMPLES
-from antiphon_nano.teacher.trim import QUIET_FRAMES, clipped_starts, heard_frames
+from antiphon_nano.teacher.trim import QUIET_FRAMES, clipped_starts, kept_frames
 
 _WORDS = st.lists(st.text("abcdeˈ", min_size=1, max_size=8), min_size=1, max_size=8)
 
@@ -31,7 +37,7 @@ def test_words_keep_the_space_behind_them_and_marks_are_tokens_of_their_own() ->
 @given(sentences())
 def test_every_token_begins_on_a_frame_behind_the_one_before(case: tuple[str, list[int]]) -> None:
     phonemes, natural = case
-    snapped = snap(phonemes, natural)
+    snapped = snap_to_frames(phonemes, natural)
     tokens = tokens_of(phonemes)
     assert len(snapped.starts) == len(tokens)
     for start, token in zip(snapped.starts, tokens, strict=True):
@@ -45,7 +51,7 @@ def test_the_durations_fill_the_frames_and_no_phoneme_is_lost(
     case: tuple[str, list[int]], units_per_frame: float
 ) -> None:
     phonemes, natural = case
-    snapped = snap(phonemes, natural, units_per_frame)
+    snapped = snap_to_frames(phonemes, natural, units_per_frame)
     assert sum(snapped.durations) == round(snapped.frames * units_per_frame)
     assert min(snapped.durations) >= 1
     assert snapped.frames >= snapped.starts[-1] + 1 + TAIL_FRAMES
@@ -54,12 +60,15 @@ def test_the_durations_fill_the_frames_and_no_phoneme_is_lost(
 def test_a_voice_that_is_stretched_speaks_in_the_same_frames() -> None:
     phonemes, natural = "ðə ˈænsəɹ ɪz sˈɛvən.", [4, *(2, 3, 1) * 7, 3]
     natural = natural[: len(phonemes) + 2]
-    assert snap(phonemes, natural).starts == snap(phonemes, natural, UNITS_PER_FRAME * 5 / 6).starts
+    assert (
+        snap_to_frames(phonemes, natural).starts
+        == snap_to_frames(phonemes, natural, UNITS_PER_FRAME * 5 / 6).starts
+    )
 
 
 def test_a_word_s_length_is_changed_by_less_than_a_frame() -> None:
     phonemes, natural = "abcde fgh.", [4, 3, 4, 3, 4, 3, 2, 3, 3, 3, 6, 4]
-    snapped = snap(phonemes, natural)
+    snapped = snap_to_frames(phonemes, natural)
     for token, start, end in zip(tokens_of(phonemes), snapped.starts, snapped.starts[1:], strict=False):
         before = sum(natural[place + 1] for place in token)
         assert abs((end - start) * UNITS_PER_FRAME - before) < UNITS_PER_FRAME
@@ -67,7 +76,7 @@ def test_a_word_s_length_is_changed_by_less_than_a_frame() -> None:
 
 def test_durations_that_do_not_fit_the_phonemes_are_refused() -> None:
     with pytest.raises(ValueError, match="3 durations for 2 phonemes"):
-        snap("ab", [1, 2, 3])
+        snap_to_frames("ab", [1, 2, 3])
 
 
 @pytest.mark.parametrize(
@@ -77,13 +86,13 @@ def test_silence_behind_speech_is_cut_short(loud: int, frames: int, kept: int) -
     sound = np.zeros(frames * FRAME_SAMPLES, np.float32)
     sound[: loud * FRAME_SAMPLES] = 0.1 * np.sin(np.arange(loud * FRAME_SAMPLES) * 0.1)
     sound[loud * FRAME_SAMPLES :] += 1e-4
-    assert heard_frames(sound) == kept
+    assert kept_frames(sound) == kept
 
 
 def test_silence_inside_speech_stays() -> None:
     sound = np.zeros(12 * FRAME_SAMPLES, np.float32)
     sound[-100:] = 0.5
-    assert heard_frames(sound) == 12
+    assert kept_frames(sound) == 12
 
 
 def test_a_mark_that_is_cut_away_is_said_at_the_end() -> None:

@@ -109,7 +109,7 @@ def test_a_clip_is_cut_and_written_as_the_served_reader_does_it(count: int) -> N
 
 
 def test_the_same_dialogue_is_drawn_from_the_same_seed() -> None:
-    from antiphon_nano.thinker.asking.talks import talk
+    from antiphon_nano.thinker.asking.typed_dialogues import talk
 
     first, second = (writer().sample(talk(random.Random(5))) for _ in range(2))
 

@@ -12,12 +12,12 @@ from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.thinker.dialogue import Clip, Dialogue, Picture, Sound, Writer
 from antiphon_nano.thinker.hearing import tones
 from antiphon_nano.thinker.lessons import lessons
-from antiphon_nano.thinker.lessons.sources import Imagination, toned
+from antiphon_nano.thinker.lessons.media_sources import ImaginedMedia, toned
 from antiphon_nano.thinker.network import network
 from antiphon_nano.thinker.seeing import clips, pictures
 from antiphon_nano.thinker.stages import imagining_training
 
-IMAGINED = Imagination()
+IMAGINED = ImaginedMedia()
 
 
 def draw(maker: lessons.Maker, seed: int) -> Dialogue:
@@ -76,15 +76,15 @@ def test_sentences_do_not_come_again_and_none_is_judged() -> None:
 
 
 def test_only_questions_that_voices_read_are_asked_aloud() -> None:
-    chance = random.Random(5)
-    assert IMAGINED.seen(chance, "What do you see?") is not None
-    assert IMAGINED.seen(chance, "Describe this image.") is None
+    rng = random.Random(5)
+    assert IMAGINED.seen(rng, "What do you see?") is not None
+    assert IMAGINED.seen(rng, "Describe this image.") is None
 
 
 def test_questions_about_a_picture_differ_and_what_says_all_comes_last() -> None:
     for seed in range(100):
-        chance = random.Random(seed)
-        asked = pictures.drilled(pictures.scene(chance), chance, 6)
+        rng = random.Random(seed)
+        asked = pictures.drilled(pictures.scene(rng), rng, 6)
         assert len({question.answer for question in asked}) == len(asked)
         kinds = [question.kind for question in asked]
         assert kinds == sorted(kinds, key=lambda kind: kind == "see")

@@ -15,7 +15,7 @@ from antiphon_nano.thinker.dialogue import Dialogue, Part, Picture, Turn, Writer
 from antiphon_nano.thinker.heads.lookups import Found, Lookups
 from antiphon_nano.thinker.heads.naming import Naming
 from antiphon_nano.thinker.lessons import lessons
-from antiphon_nano.thinker.lessons.sources import Imagination
+from antiphon_nano.thinker.lessons.media_sources import ImaginedMedia
 from antiphon_nano.thinker.network import network
 from antiphon_nano.thinker.seeing.pictures import Scene
 from antiphon_nano.thinker.seeing.things import Thing
@@ -39,7 +39,7 @@ def parts() -> tuple[Qwen2Tokenizer, PreTrainedConfig, Lookups]:
 
 
 def shown() -> Picture:
-    return Imagination().picture(SHOWN, random.Random(0))
+    return ImaginedMedia().picture(SHOWN, random.Random(0))
 
 
 def found(*asked: Part, answer: str = "There is one ring.") -> list[Found]:
@@ -85,7 +85,7 @@ def test_the_states_behind_the_first_attention_are_read_from_a_part_of_the_model
         Naming(tokenizer, config),
     )
     short = lookups.watch(thinker.model)
-    search = lessons.searched(Imagination(), random.Random(3))
+    search = lessons.searched(ImaginedMedia(), random.Random(3))
     batch = network.Batch.of([writer.sample(search)])
     rows = imagining_training.imagined(thinker, naming, batch)
 
@@ -101,5 +101,5 @@ def test_the_states_behind_the_first_attention_are_read_from_a_part_of_the_model
 
 
 def test_every_shape_is_searched_once() -> None:
-    asked = found(*lessons.searched(Imagination(), random.Random(1)).turns[0].question, answer="")
+    asked = found(*lessons.searched(ImaginedMedia(), random.Random(1)).turns[0].question, answer="")
     assert len(asked) == 14

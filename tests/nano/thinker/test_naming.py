@@ -65,7 +65,7 @@ def test_the_forms_of_a_word_are_alike_and_are_answered_by_their_own_rows() -> N
 def test_words_are_heard_in_their_order_and_a_repeated_one_twice() -> None:
     for seed in range(20):
         torch.manual_seed(seed)
-        tokens = read(naming().said([SAID], [17], table()))
+        tokens = read(naming().ideal_audio([SAID], [17], table()))
         assert len(tokens) == 17
         heard = [now for before, now in zip(["", *tokens], tokens, strict=False) if now != before]
         assert [token for token in heard if token != "<|audio_pad|>"] == [f" {word}" for word in SAID.words]
@@ -73,21 +73,21 @@ def test_words_are_heard_in_their_order_and_a_repeated_one_twice() -> None:
 
 def test_more_words_than_tokens_are_heard_as_far_as_there_is_room() -> None:
     said = Sound(SAID.mel, ("dog", "cat", "bird"))
-    assert read(naming().said([said], [2], table())) == [" dog", " cat"]
+    assert read(naming().ideal_audio([said], [2], table())) == [" dog", " cat"]
 
 
 def test_silence_is_pads_alone() -> None:
-    assert set(read(naming().said([Sound(SAID.mel)], [6], table()))) == {"<|audio_pad|>"}
+    assert set(read(naming().ideal_audio([Sound(SAID.mel)], [6], table()))) == {"<|audio_pad|>"}
 
 
 def test_a_thing_is_named_at_its_centre_and_nothing_elsewhere() -> None:
-    chance = random.Random(2)
-    scene = pictures.scene(chance)
+    rng = random.Random(2)
+    scene = pictures.scene(rng)
     while len(scene.things) != 2:
-        scene = pictures.scene(chance)
-    picture = pictures.show(scene, chance)
+        scene = pictures.scene(rng)
+    picture = pictures.show(scene, rng)
     assert picture.labels is not None
-    rows = naming().shown([picture], table())
+    rows = naming().ideal_vision([picture], table())
     centres = torch.from_numpy(picture.labels[:, 2] == 1)
     assert set(read(rows[~centres])) == {"<|image_pad|>"}
     for row, label in zip(rows[centres], picture.labels[centres.numpy()], strict=True):
@@ -97,37 +97,37 @@ def test_a_thing_is_named_at_its_centre_and_nothing_elsewhere() -> None:
 
 
 def test_what_moves_is_named_with_its_way() -> None:
-    chance = random.Random(4)
-    act = clips.act(chance)
+    rng = random.Random(4)
+    act = clips.act(rng)
     while act.change != "left":
-        act = clips.act(chance)
-    clip = clips.show(act, chance)
+        act = clips.act(rng)
+    clip = clips.show(act, rng)
     assert clip.labels is not None
     moving = torch.from_numpy((clip.labels[:, 2] == 1) & (clip.labels[:, -1] == clips.CHANGES.index("left")))
-    like = naming().shown([clip], table()) @ table()[tokenizer().encode(" left")[0]]
+    like = naming().ideal_vision([clip], table()) @ table()[tokenizer().encode(" left")[0]]
     assert bool(moving.any())
     assert float(like[moving].min()) > float(like[~moving].max())
 
 
 def test_perfect_towers_have_little_to_learn_and_others_much() -> None:
     torch.manual_seed(3)
-    chance = random.Random(5)
-    media = [pictures.show(pictures.scene(chance), chance) for _ in range(8)]
-    seen, said = naming().shown(media, table()), naming().said([SAID], [17], table())
+    rng = random.Random(5)
+    media = [pictures.show(pictures.scene(rng), rng) for _ in range(8)]
+    seen, said = naming().ideal_vision(media, table()), naming().ideal_audio([SAID], [17], table())
     (perfect, right), (blind, wrong) = (
-        naming().seen(rows, media, table()) for rows in (seen, seen[torch.randperm(len(seen))])
+        naming().vision_loss(rows, media, table()) for rows in (seen, seen[torch.randperm(len(seen))])
     )
     assert float(right) == 1
     assert float(wrong) < 0.5
     assert perfect < 0.2 * blind
-    hearing, deaf = (naming().heard(rows, [SAID], [17], table()) for rows in (said, said.flip(0)))
+    hearing, deaf = (naming().audio_loss(rows, [SAID], [17], table()) for rows in (said, said.flip(0)))
     assert hearing < 0.2 * deaf
 
 
 def test_of_a_dialogue_only_the_places_of_media_are_imagined() -> None:
-    chance = random.Random(6)
+    rng = random.Random(6)
     thinker, writer = network.nano_thinker(config()), Writer(tokenizer(), config())
-    parts = (SAID, pictures.show(pictures.scene(chance), chance), "What do you see?")
+    parts = (SAID, pictures.show(pictures.scene(rng), rng), "What do you see?")
     batch = network.Batch.of([writer.sample(Dialogue((Turn(parts, "I see a red dog."),), "test"))])
     rows, plain = imagined(thinker, naming(), batch), thinker.model.embed_tokens(batch.token_ids)
     media = np.isin(batch.token_ids.numpy(), [config().audio_token_id, config().image_token_id])

@@ -11,7 +11,7 @@ import torch
 from antiphon_executor.reference.thinker import Thinker
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.thinker.dialogue import Writer
-from antiphon_nano.thinker.lessons.sources import Imagination
+from antiphon_nano.thinker.lessons.media_sources import ImaginedMedia
 from antiphon_nano.thinker.network import network
 from antiphon_nano.thinker.stages import polish
 from antiphon_nano.training import weights
@@ -38,13 +38,13 @@ def test_its_lessons_can_be_written() -> None:
     tokenizer = nano_tokenizer()
     writer = Writer(tokenizer, network.nano_config(tokenizer))
     for number in range(40):
-        assert writer.sample(polish.lesson(Imagination(), random.Random(number))).answers.any()
+        assert writer.sample(polish.lesson(ImaginedMedia(), random.Random(number))).answers.any()
 
 
 @pytest.mark.parametrize("where", ["the stage before", "a checkpoint"])
 def test_it_begins_where_it_was_left(stages: Path, exported: Path, where: str) -> None:
     given = thinker()
-    polish.begun(given, stages, exported if where == "a checkpoint" else None)
+    polish.load_start(given, stages, exported if where == "a checkpoint" else None)
     learned = weights(stages / "thinker.safetensors", "thinker")
     for name, tensor in given.state_dict().items():
         torch.testing.assert_close(tensor, learned[name], rtol=0, atol=0)

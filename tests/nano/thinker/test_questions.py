@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from antiphon_nano.domain import answers, corpus, words
-from antiphon_nano.thinker.asking import copying, manners, numbers, talks
+from antiphon_nano.thinker.asking import copying, manners, numbers, typed_dialogues
 from antiphon_nano.thinker.asking.numbers import Sum
 from antiphon_nano.thinker.hearing import script, tones
 from antiphon_nano.thinker.seeing import clips, drawing, pictures, things
@@ -58,18 +58,18 @@ def scene(*named: tuple[str, str, float, float]) -> Scene:
 def test_a_tenth_of_sums_and_differences_is_never_asked_aloud_in_training() -> None:
     held = [sum_ for sum_ in numbers.every_sum() if sum_.held_out]
     added = [sum_ for sum_ in numbers.every_sum() if sum_.operation != "times"]
-    chance = random.Random(0)
-    drawn = {numbers.asked_sum(chance).answer for _ in range(3000)}
+    rng = random.Random(0)
+    drawn = {numbers.ask_sum(rng).answer for _ in range(3000)}
 
     assert 0.07 < len(held) / len(added) < 0.13
     assert not drawn & {sum_.answer for sum_ in held}
 
 
 def test_a_sum_is_judged_in_words_that_are_never_typed_in_training() -> None:
-    chance = random.Random(0)
-    asked = [numbers.typed_sum(chance) for _ in range(3000)]
-    trained = {talks.typed(question, chance).lower().rstrip(" .?!=") for question in asked}
-    judged = [numbers.judged_sum(chance, "plus", "minus") for _ in range(300)]
+    rng = random.Random(0)
+    asked = [numbers.typed_sum(rng) for _ in range(3000)]
+    trained = {typed_dialogues.typed(question, rng).lower().rstrip(" .?!=") for question in asked}
+    judged = [numbers.judged_sum(rng, "plus", "minus") for _ in range(300)]
 
     assert not trained & {question.question.lower().rstrip(" .?!=") for question in judged}
     assert {question.answer for question in judged} & {question.answer for question in asked}
@@ -88,14 +88,14 @@ def test_sums_are_answered_in_words(asked: Sum, answer: str) -> None:
 
 
 def test_every_answer_is_a_sentence_that_the_talker_learns() -> None:
-    chance = random.Random(1)
+    rng = random.Random(1)
     for _ in range(DRAWS):
-        shown, act, asked = pictures.scene(chance), clips.act(chance), talks.asked(chance)
+        shown, act, asked = pictures.scene(rng), clips.act(rng), typed_dialogues.asked(rng)
         assert in_domain(asked.answer), asked
-        said = [turn.answer for turn in talks.remembering(chance).turns[::2]] + [
-            pictures.asked(shown, chance, typed=True).answer,
-            clips.asked(act, chance).answer,
-            tones.tone(chance, 0.5).description,
+        said = [turn.answer for turn in typed_dialogues.remembering(rng).turns[::2]] + [
+            pictures.asked(shown, rng, typed=True).answer,
+            clips.asked(act, rng).answer,
+            tones.tone(rng, 0.5).description,
         ]
         said += [asked.answer] if asked.kind != "copy" else []
         for answer in said:
@@ -103,29 +103,29 @@ def test_every_answer_is_a_sentence_that_the_talker_learns() -> None:
 
 
 def test_sentences_that_figures_are_taken_on_are_never_copied_in_training() -> None:
-    chance = random.Random(2)
+    rng = random.Random(2)
     held = set(corpus.held_out(2000))
 
-    assert not held & {copying.sentence(chance) for _ in range(2000)}
+    assert not held & {copying.sentence(rng) for _ in range(2000)}
 
 
 def test_some_of_what_is_copied_says_the_same_again() -> None:
-    chance = random.Random(10)
-    texts = [copying.sentence(chance).lower().rstrip(".").split() for _ in range(400)]
+    rng = random.Random(10)
+    texts = [copying.sentence(rng).lower().rstrip(".").split() for _ in range(400)]
     pairs = [list(itertools.pairwise(text)) for text in texts]
 
     assert sum(len(set(found)) < len(found) for found in pairs) > 20
 
 
 def test_what_is_copied_stands_in_the_question() -> None:
-    chance = random.Random(3)
+    rng = random.Random(3)
     for _ in range(DRAWS):
-        asked = copying.asked_copy(chance)
+        asked = copying.ask_copy(rng)
         assert asked.answer.removesuffix(".") in asked.question
 
 
 def test_what_is_outside_is_refused_politely() -> None:
-    asked = manners.asked_outside(random.Random(4), typed=True)
+    asked = manners.ask_outside(random.Random(4), typed=True)
 
     assert asked.answer.startswith("I am sorry, I am a tiny demonstration model. I can")
 
@@ -148,9 +148,9 @@ def test_a_scene_is_described_as_it_is(shown: Scene, sentence: str) -> None:
 
 
 def test_of_mixed_things_one_kind_is_there_several_times() -> None:
-    chance = random.Random(9)
+    rng = random.Random(9)
     for _ in range(DRAWS):
-        shown = pictures.mixed(chance)
+        shown = pictures.mixed(rng)
         counts = [count for _, count in shown.kinds]
         assert max(counts) > 1
         assert sum(counts) == len(shown.things) == len({thing.ninth for thing in shown.things})
@@ -168,8 +168,8 @@ def test_things_are_named_as_one_reads() -> None:
 
 
 def test_every_word_is_the_first_of_a_text_to_be_repeated() -> None:
-    chance = random.Random(8)
-    answered = [turn.answer for _ in range(6000) for turn in talks.repeating(chance).turns]
+    rng = random.Random(8)
+    answered = [turn.answer for _ in range(6000) for turn in typed_dialogues.repeating(rng).turns]
     opening = {answer.split()[0].rstrip(".,").lower() for answer in answered}
 
     assert all(answer[0].isupper() for answer in answered)
@@ -177,18 +177,18 @@ def test_every_word_is_the_first_of_a_text_to_be_repeated() -> None:
 
 
 def test_colours_places_and_counts_are_those_of_the_scene() -> None:
-    shown, chance = scene(("red", "star", 0.2, 0.8), ("blue", "ring", 0.8, 0.2)), random.Random(5)
+    shown, rng = scene(("red", "star", 0.2, 0.8), ("blue", "ring", 0.8, 0.2)), random.Random(5)
     stars, rings = (
         ("The star is red.", "in the bottom left corner"),
         ("The ring is blue.", "in the top right corner"),
     )
     for _ in range(60):
-        assert pictures.asked_colour(shown, chance).answer in (stars[0], rings[0])
-        assert pictures.asked_where(shown, chance).answer in (
+        assert pictures.ask_colour(shown, rng).answer in (stars[0], rings[0])
+        assert pictures.ask_where(shown, rng).answer in (
             f"The red star is {stars[1]}.",
             f"The blue ring is {rings[1]}.",
         )
-        many = pictures.asked_how_many(shown, chance).answer
+        many = pictures.ask_how_many(shown, rng).answer
         assert many in ("There is one star.", "There is one ring.", "I count two shapes in the picture.") or (
             many.startswith("There is no ") and "star" not in many and "ring" not in many
         )
@@ -207,9 +207,9 @@ def test_a_thing_is_drawn_where_its_labels_say() -> None:
 
 
 def test_an_actor_moves_as_its_act_says_and_stays_in_the_picture() -> None:
-    chance = random.Random(6)
+    rng = random.Random(6)
     for _ in range(DRAWS):
-        act = clips.act(chance)
+        act = clips.act(rng)
         first, last = act.at(0), act.at(act.frames - 1)
         across, down = round(last.x - first.x, 6), round(last.y - first.y, 6)
         way = {"left": across < -0.3, "right": across > 0.3, "up": down < -0.3, "down": down > 0.3}

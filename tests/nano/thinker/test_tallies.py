@@ -9,8 +9,8 @@ import torch
 
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.thinker.dialogue import Dialogue, Picture, Turn, Writer
-from antiphon_nano.thinker.heads.tallies import Tallies, tallied
-from antiphon_nano.thinker.lessons.sources import Imagination
+from antiphon_nano.thinker.heads.tallies import Tallies, tally_labels
+from antiphon_nano.thinker.lessons.media_sources import ImaginedMedia
 from antiphon_nano.thinker.network import network
 from antiphon_nano.thinker.seeing.pictures import Scene
 from antiphon_nano.thinker.seeing.things import Thing
@@ -21,7 +21,7 @@ UNKNOWN = -1
 def shown(*kinds: str) -> Picture:
     """One thing in each third of a row of six cells, at its left; below it nothing."""
     things = tuple(Thing(*kind.split(), (2 * place + 0.5) / 6, 0.1, 0.05) for place, kind in enumerate(kinds))
-    return Imagination().picture(Scene(things, (2, 6)), random.Random(0))
+    return ImaginedMedia().picture(Scene(things, (2, 6)), random.Random(0))
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,7 @@ def shown(*kinds: str) -> Picture:
 def test_things_are_counted_as_they_are_come_upon(
     kinds: tuple[str, ...], alike: list[int], ranks: list[int]
 ) -> None:
-    found = tallied(shown(*kinds))
+    found = tally_labels(shown(*kinds))
 
     assert found[:, 0].tolist() == [1, 1, 2, 2, 3, 3] + 6 * [3]
     assert found[:, 1].tolist() == [UNKNOWN, UNKNOWN, alike[0], alike[0]] + 8 * [alike[1]]
@@ -58,7 +58,7 @@ def test_states_that_tell_the_tally_have_no_loss() -> None:
         torch.nn.init.zeros_(head.bias)
         for label in range(head.out_features):
             head.weight.data[label, 16 * place + label] = 50.0
-    for cell, labels in zip(cells, tallied(picture), strict=True):
+    for cell, labels in zip(cells, tally_labels(picture), strict=True):
         for place, label in enumerate(labels):
             states[0, cell, 16 * place + label] = float(label != UNKNOWN)
 

@@ -10,7 +10,7 @@ import torch
 
 from antiphon_executor.reference.thinker import Thinker, ThinkerPrompt
 from antiphon_nano.domain.tokenizer import nano_tokenizer
-from antiphon_nano.thinker.asking import talks
+from antiphon_nano.thinker.asking import typed_dialogues
 from antiphon_nano.thinker.dialogue import Clip, Dialogue, Picture, Sample, Sound, Turn, Writer
 from antiphon_nano.thinker.network import greedy, network
 from antiphon_nano.thinker.seeing import clips, pictures
@@ -35,15 +35,15 @@ def mel(frames: int) -> torch.Tensor:
 @cache
 def samples() -> tuple[Sample, ...]:
     """A long sound (of two blocks of attention), a picture and a sound, a sounding clip, plain text."""
-    chance = random.Random(3)
-    scene, act = pictures.scene(chance), clips.act(chance)
+    rng = random.Random(3)
+    scene, act = pictures.scene(rng), clips.act(rng)
     questions = (
         (Sound(mel(930)), "What did I say?"),
-        (pictures.show(scene, chance), Sound(mel(140))),
-        (clips.show(act, chance, Sound(mel(205))), "What do you see?"),
+        (pictures.show(scene, rng), Sound(mel(140))),
+        (clips.show(act, rng, Sound(mel(205))), "What do you see?"),
     )
     dialogues = [Dialogue((Turn(question, "I hear noise."),), "test") for question in questions]
-    return tuple(writer().prompt(dialogue) for dialogue in (*dialogues, talks.talk(chance)))
+    return tuple(writer().prompt(dialogue) for dialogue in (*dialogues, typed_dialogues.talk(rng)))
 
 
 def alone(sample: Sample) -> ThinkerPrompt:
@@ -60,7 +60,7 @@ def alone(sample: Sample) -> ThinkerPrompt:
 def test_a_padded_batch_equals_the_reference_prompt_by_prompt() -> None:
     batch = network.Batch.of(samples())
 
-    rows = network.embedded(thinker(), batch).rows
+    rows = network.embed(thinker(), batch).rows
     logits = thinker().lm_head(network.states(thinker().model, rows, batch.positions))
 
     for place, sample in enumerate(samples()):
@@ -75,9 +75,9 @@ def test_answers_with_a_cache_equal_the_references() -> None:
 
 
 def test_the_loss_is_of_answers_alone() -> None:
-    sample = writer().sample(talks.talk(random.Random(1)))
+    sample = writer().sample(typed_dialogues.talk(random.Random(1)))
     batch = network.Batch.of([sample])
-    last = network.states(thinker().model, network.embedded(thinker(), batch).rows, batch.positions)
+    last = network.states(thinker().model, network.embed(thinker(), batch).rows, batch.positions)
 
     loss, _ = network.answer_loss(thinker(), batch, last)
 
@@ -95,4 +95,4 @@ def test_rows_that_fit_no_places_are_refused() -> None:
     )
 
     with pytest.raises(ValueError, match="places"):
-        network.embedded(thinker(), without)
+        network.embed(thinker(), without)

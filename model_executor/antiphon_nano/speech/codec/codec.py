@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from antiphon_nano.speech.codec.mel import MELS, LogMel
 from antiphon_nano.speech.codec.rvq import ResidualQuantizer
-from antiphon_nano.training import mixed, weights
+from antiphon_nano.training import mixed_precision, weights
 
 GROUPS = 8
 ENTRIES = 512
@@ -60,7 +60,7 @@ class Codec(nn.Module):
         Each component has mean 0, and all together spread 1: of the batch in training, else of the training
         so far.
         """
-        with mixed(mel.device) if self.training else nullcontext():
+        with mixed_precision(mel.device) if self.training else nullcontext():
             rows = self.encoder(mel)
         return self.norm(rows.float().transpose(1, 2).flatten(0, 1))
 

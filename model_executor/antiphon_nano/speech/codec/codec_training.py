@@ -18,7 +18,7 @@ from torch.nn import functional
 from antiphon_nano import training
 from antiphon_nano.judging.report import record
 from antiphon_nano.speech.codec.codec import Codec
-from antiphon_nano.speech.recordings import CODES, Recordings, chance_of
+from antiphon_nano.speech.recordings import CODES, Recordings, step_rng
 from antiphon_nano.teacher import shard
 
 STEPS = 6000
@@ -50,7 +50,7 @@ class CodecTraining:
             vectors, codes, commitment = codec.quantizer(vectors)
             used = mel.new_tensor(len(codes[:, 0].unique()))
         vectors = vectors.unflatten(0, (len(mel), -1)).transpose(1, 2)
-        with training.mixed(mel.device):
+        with training.mixed_precision(mel.device):
             made = codec.decoder(vectors)
         made = made.float()
         distance = functional.l1_loss(made, mel)
@@ -59,7 +59,7 @@ class CodecTraining:
         return {"l1": distance, "commitment": commitment, "used": used}
 
     def _pieces(self, number: int, count: int = _PIECES) -> Tensor:
-        sound = self._speech.pieces(chance_of(0, number), count, _FRAMES * shard.FRAME_SAMPLES)
+        sound = self._speech.pieces(step_rng(0, number), count, _FRAMES * shard.FRAME_SAMPLES)
         return sound.to(self._codec.mean.device)
 
     @torch.no_grad()
@@ -118,7 +118,7 @@ def main() -> None:
     home: Path = arguments.home
     codec = Codec().to(training.best_device())
     optimizer = torch.optim.AdamW(codec.parameters(), betas=(0.9, 0.95), weight_decay=0.01)
-    plan = training.Plan(home / "codec.safetensors", arguments.steps, rate=2e-3, warmup=50)
+    plan = training.TrainingPlan(home / "codec.safetensors", arguments.steps, rate=2e-3, warmup=50)
     run = training.Training(plan, {"codec": codec}, {"codec": optimizer})
     run.run(CodecTraining(Recordings(home / "speech"), codec.train(), optimizer).step)
     codec.eval()

@@ -28,7 +28,7 @@ from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.speech.codec.codec import GROUPS, WIDTH, Codec
 from antiphon_nano.speech.codec.codec_training import encode
 from antiphon_nano.speech.codec.mel import MELS
-from antiphon_nano.speech.recordings import Recordings, chance_of
+from antiphon_nano.speech.recordings import Recordings, step_rng
 from antiphon_nano.speech.recovery import lockstep
 from antiphon_nano.speech.vocoder.vocoder import features_of_rows
 from antiphon_nano.speech.vocoder.vocoder_training import sounds_of
@@ -47,7 +47,7 @@ _UNREMEMBERED = 8
 """Frames at the start of a piece for which the vocoder lacks context."""
 
 
-def kept_codebooks(vocoder: Qwen3OmniMoeCode2Wav) -> tuple[Tensor, Tensor]:
+def codebooks_of(vocoder: Qwen3OmniMoeCode2Wav) -> tuple[Tensor, Tensor]:
     """The codebooks [groups, entries, WIDTH], and the rotation [WIDTH, hidden] from their sum to a vocoder
     embedding.
 
@@ -65,15 +65,15 @@ class Pairs:
         self.codes = torch.cat(list(spoken))
         self.sound = torch.cat(sounds_of(vocoder, spoken)).clamp(-1, 1)
 
-    def pieces(self, chance: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def pieces(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Codes [pieces, frames, groups] and audio [pieces, samples], across the ends of utterances."""
-        starts = chance.integers(len(self.codes) - _FRAMES + 1, size=_PIECES)
+        starts = rng.integers(len(self.codes) - _FRAMES + 1, size=_PIECES)
         sounds = self.sound.unflatten(0, (-1, FRAME_SAMPLES))
         codes, cut = ([t[at : at + _FRAMES] for at in starts] for t in (self.codes, sounds))
         return torch.stack(codes), torch.stack(cut).flatten(1)
 
 
-class Ear:
+class FeaturesToMel:
     """A linear map from a frozen vocoder's features to mel frames, by least squares."""
 
     def __init__(self, vocoder: Qwen3OmniMoeCode2Wav, turn: Tensor, codec: Codec, pairs: Pairs) -> None:
@@ -98,11 +98,16 @@ class RecoveryTraining:
     """Trains the encoder on the codes of `pairs`, and on mel frames of the vocoder's features."""
 
     def __init__(
-        self, speech: Recordings, codec: Codec, pairs: Pairs, ear: Ear, optimizer: torch.optim.Optimizer
+        self,
+        speech: Recordings,
+        codec: Codec,
+        pairs: Pairs,
+        ear: FeaturesToMel,
+        optimizer: torch.optim.Optimizer,
     ) -> None:
         self._speech, self._codec, self._pairs, self._ear = speech, codec, pairs, ear
         self._optimizer = optimizer
-        self._left = _left_over(codec.quantizer.codebooks, pairs.codes)
+        self._left = _residual_energies(codec.quantizer.codebooks, pairs.codes)
 
     def step(self, number: int) -> Mapping[str, Tensor]:
         distance, labels = self._of_pairs(number)
@@ -115,7 +120,7 @@ class RecoveryTraining:
         return losses
 
     def _of_pairs(self, number: int) -> tuple[Tensor, Tensor]:
-        codes, sound = self._pairs.pieces(chance_of(12, number))
+        codes, sound = self._pairs.pieces(step_rng(12, number))
         codes, vectors = codes[:, 2:-2].flatten(0, 1), self._vectors(sound)[:, 2:-2].flatten(0, 1)
         codebooks, left, loss = self._codec.quantizer.codebooks, vectors, vectors.new_zeros(())
         for group, spread in enumerate(self._left):
@@ -125,7 +130,7 @@ class RecoveryTraining:
         return functional.mse_loss(vectors, self._codec.quantizer.decode(codes)), loss
 
     def _of_speech(self, number: int) -> tuple[Tensor, Tensor, Tensor]:
-        sound = self._speech.pieces(chance_of(11, number), _PIECES, _FRAMES * FRAME_SAMPLES)
+        sound = self._speech.pieces(step_rng(11, number), _PIECES, _FRAMES * FRAME_SAMPLES)
         vectors = self._vectors(sound)
         quantized, _, commitment = self._codec.quantizer(vectors.flatten(0, 1))
         made, meant = self._ear.mel(quantized.view_as(vectors)), self._codec.normed_mel(sound)
@@ -137,7 +142,7 @@ class RecoveryTraining:
         return self._codec.vectors(self._codec.normed_mel(sound)).unflatten(0, (len(sound), -1))
 
 
-def _left_over(codebooks: Tensor, codes: Tensor) -> list[float]:
+def _residual_energies(codebooks: Tensor, codes: Tensor) -> list[float]:
     """For each group, the mean square of the residual after it."""
     entries = torch.stack([book[codes[:, group]] for group, book in enumerate(codebooks)])
     left = entries.sum(0) - entries.cumsum(0)
@@ -145,16 +150,16 @@ def _left_over(codebooks: Tensor, codes: Tensor) -> list[float]:
 
 
 def recovered(vocoder: Qwen3OmniMoeCode2Wav, speech: Recordings) -> tuple[Codec, Tensor]:
-    """A codec with the vocoder's codebooks and an untrained encoder; and the rotation, see `kept_codebooks`.
+    """A codec with the vocoder's codebooks and an untrained encoder; and the rotation, see `codebooks_of`.
 
     The quantizer is frozen, and vectors are not normalised, because the codebooks fix their positions.
     """
     codec = Codec().eval()
-    codebooks, turn = kept_codebooks(vocoder)
+    codebooks, turn = codebooks_of(vocoder)
     size = codebooks.pow(2).mean((1, 2)).sum().sqrt()
     codec.quantizer.codebooks.copy_(codebooks / size)
     codec.quantizer.started.fill_(True)
-    mel = codec.mel(speech.pieces(chance_of(0, 2**31), 200, _FRAMES * FRAME_SAMPLES))
+    mel = codec.mel(speech.pieces(step_rng(0, 2**31), 200, _FRAMES * FRAME_SAMPLES))
     codec.mean.copy_(mel.mean())
     codec.spread.copy_(mel.std())
     return codec, turn * size
@@ -176,7 +181,7 @@ def spoken(talker: Talker, voices: Sequence[VoiceFile], frames: int) -> list[Ten
             voice = VoicePrompt((ids["<|im_start|>"], *system), codes, closing)
             with torch.no_grad():
                 rows = torch.cat((talker.voice_rows(voice), talker.code_rows([talker.config.codec_bos_id])))
-            made += lockstep.said(talker, rows, lot, ids["<tts_text_eod>"], _MOST_FRAMES)
+            made += lockstep.speak_all(talker, rows, lot, ids["<tts_text_eod>"], _MOST_FRAMES)
             lot.clear()
         if sum(map(len, made)) >= frames:
             return made
@@ -200,9 +205,11 @@ def main() -> None:
     pairs = Pairs(model.code2wav, spoken(model.talker, voices, arguments.frames))
     speech = Recordings(home / "speech")
     codec, turn = recovered(model.code2wav, speech)
-    ear = Ear(model.code2wav, turn, codec, pairs)
+    ear = FeaturesToMel(model.code2wav, turn, codec, pairs)
     optimizer = torch.optim.AdamW(codec.encoder.parameters(), betas=(0.9, 0.95), weight_decay=0.01)
-    plan = training.Plan(home / "codec.safetensors", arguments.steps, rate=2e-3, warmup=50, floor=0.02)
+    plan = training.TrainingPlan(
+        home / "codec.safetensors", arguments.steps, rate=2e-3, warmup=50, floor=0.02
+    )
     run = training.Training(plan, {"codec": codec}, {"codec": optimizer})
     run.run(RecoveryTraining(speech, codec, pairs, ear, optimizer).step)
     encode(codec, home / "speech")

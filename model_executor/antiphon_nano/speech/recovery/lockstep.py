@@ -16,7 +16,7 @@ from antiphon_executor.reference.talker import Talker
 
 
 @torch.no_grad()
-def said(
+def speak_all(
     talker: Talker, prompt_rows: Tensor, texts: Sequence[Sequence[int]], tts_eos: int, most: int
 ) -> list[Tensor]:
     """`texts`: token ids without tts_eos, all of one length. Returns codes [frames, groups], at most `most`

@@ -12,7 +12,7 @@ import numpy as np
 from transformers import Qwen2Tokenizer
 
 from antiphon_executor.models.qwen3_5_omni.presets import NANO_MEDIA_ROWS
-from antiphon_nano.speech.recordings import Recordings, chance_of
+from antiphon_nano.speech.recordings import Recordings, step_rng
 from antiphon_nano.speech.talker.lesson import NOTHING, Lesson
 from antiphon_nano.teacher.shard import Utterance
 
@@ -43,15 +43,15 @@ class LessonBook:
 
     def lessons(self, step: int, conversation: bool) -> list[Lesson]:
         """One batch. `conversation`: with user turns in the prompt, as in serving."""
-        chance = chance_of(2, step)
-        lot = self._recordings.drawn(chance, _LOT)
+        rng = step_rng(2, step)
+        lot = self._recordings.drawn(rng, _LOT)
         lot.sort(key=self._rows)
-        start = int(chance.integers(len(lot)))
-        return [self._lesson(index, chance, conversation) for index in self._neighbours(lot, start)]
+        start = int(rng.integers(len(lot)))
+        return [self._lesson(index, rng, conversation) for index in self._neighbours(lot, start)]
 
     def lesson(self, index: int, conversation: bool = True) -> Lesson:
         """The lesson of one utterance, with a prompt drawn by its index."""
-        return self._lesson(index, chance_of(3, index), conversation)
+        return self._lesson(index, step_rng(3, index), conversation)
 
     def _neighbours(self, lot: Sequence[int], start: int) -> Iterator[int]:
         longest = 0
@@ -65,12 +65,12 @@ class LessonBook:
         utterance = self._recordings.utterance(index)
         return utterance.frames + len(utterance.starts) + REFERENCE_FRAMES[1] + 8
 
-    def _lesson(self, index: int, chance: np.random.Generator, conversation: bool) -> Lesson:
+    def _lesson(self, index: int, rng: np.random.Generator, conversation: bool) -> Lesson:
         utterance = self._recordings.utterance(index)
         return Lesson(
             opening=(self._ids["<|im_start|>"], *self._tokenizer.encode("system\n")),
-            voice=self._reference(utterance, chance),
-            closing=self._closing(chance, conversation),
+            voice=self._reference(utterance, rng),
+            closing=self._closing(rng, conversation),
             text=(*self._text(index), self._ids["<tts_text_eod>"]),
             starts=tuple(utterance.starts),
             codes=self._recordings.codes(index).numpy(),
@@ -82,33 +82,33 @@ class LessonBook:
             self._texts[index] = tuple(self._tokenizer.encode(self._recordings.utterance(index).text))
         return self._texts[index]
 
-    def _reference(self, utterance: Utterance, chance: np.random.Generator) -> np.ndarray:
+    def _reference(self, utterance: Utterance, rng: np.random.Generator) -> np.ndarray:
         others = self._by_voice[utterance.voice]
-        codes = self._recordings.codes(others[int(chance.integers(len(others)))]).numpy()
-        length = min(len(codes), int(chance.integers(REFERENCE_FRAMES[0], REFERENCE_FRAMES[1] + 1)))
-        start = int(chance.integers(len(codes) - length + 1))
+        codes = self._recordings.codes(others[int(rng.integers(len(others)))]).numpy()
+        length = min(len(codes), int(rng.integers(REFERENCE_FRAMES[0], REFERENCE_FRAMES[1] + 1)))
+        start = int(rng.integers(len(codes) - length + 1))
         return codes[start : start + length]
 
-    def _closing(self, chance: np.random.Generator, conversation: bool) -> tuple[int, ...]:
+    def _closing(self, rng: np.random.Generator, conversation: bool) -> tuple[int, ...]:
         line = self._tokenizer.encode("\n")
         ids = [self._ids["<|im_end|>"], *line]
-        turns = int(chance.choice(_TURNS)) if conversation else 0
+        turns = int(rng.choice(_TURNS)) if conversation else 0
         for turn in range(turns):
             rows = NANO_MEDIA_ROWS if not turn else 0
-            ids += [self._ids["<|im_start|>"], self._ids["user"], *line, *self._question(chance, rows)]
+            ids += [self._ids["<|im_start|>"], self._ids["user"], *line, *self._question(rng, rows)]
             ids += [self._ids["<|im_end|>"], *line]
         ids += [self._ids["<|im_start|>"], self._ids["assistant"], *line]
         return (*ids, self._ids["<tts_text_bos>"])
 
-    def _question(self, chance: np.random.Generator, most: int) -> list[int]:
+    def _question(self, rng: np.random.Generator, most: int) -> list[int]:
         """`most`: limit on rows of media, as in serving."""
-        text = self._text(int(chance.integers(len(self._recordings))))
-        words = list(text[: int(chance.integers(1, _QUESTION_TOKENS))])
-        if not most or chance.random() >= _MEDIA_SHARE:
+        text = self._text(int(rng.integers(len(self._recordings))))
+        words = list(text[: int(rng.integers(1, _QUESTION_TOKENS))])
+        if not most or rng.random() >= _MEDIA_SHARE:
             return words
-        kind = "audio" if chance.random() < 0.6 else "vision"
-        rows = most if chance.random() < 0.5 else int(chance.integers(1, most + 1))
-        rows += int(chance.integers(_STAMPS)) if kind == "vision" and chance.random() < 0.4 else 0
+        kind = "audio" if rng.random() < 0.6 else "vision"
+        rows = most if rng.random() < 0.5 else int(rng.integers(1, most + 1))
+        rows += int(rng.integers(_STAMPS)) if kind == "vision" and rng.random() < 0.4 else 0
         medium = [self._ids[f"<|{kind}_start|>"], *[NOTHING] * rows, self._ids[f"<|{kind}_end|>"]]
-        alone = kind == "audio" and chance.random() < 0.5
-        return medium if alone else [*medium, *words] if chance.random() < 0.8 else [*words, *medium]
+        alone = kind == "audio" and rng.random() < 0.5
+        return medium if alone else [*medium, *words] if rng.random() < 0.8 else [*words, *medium]

@@ -27,7 +27,7 @@ class Pointer:
         self._seen: tuple[Tensor, tuple[Tensor, Tensor]] | None = None
         self._layer.register_forward_pre_hook(self._listen, with_kwargs=True)
 
-    def log_shares(self) -> Tensor:
+    def log_attention(self) -> Tensor:
         """Log-probabilities, float32 [streams, HEADS, n, n], of the last pass. Raises RuntimeError if there
         was none.
         """

@@ -14,7 +14,7 @@ from torch.nn import functional
 from antiphon_executor.reference.talker import Talker
 from antiphon_nano.speech.talker.lesson import Batch
 from antiphon_nano.speech.talker.pointer import Pointer
-from antiphon_nano.training import mixed
+from antiphon_nano.training import mixed_precision
 
 PHONEMES = 200
 """Upper bound of the teacher's phoneme ids."""
@@ -47,8 +47,8 @@ class TalkerLoss(nn.Module):
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Scalars: `total`, and its parts. Evaluation mode leaves all input frames as they are."""
-        rows = self.rows(self._erring(batch) if self.training else batch)
-        with mixed(rows.device):
+        rows = self.rows(self._with_own_frames(batch) if self.training else batch)
+        with mixed_precision(rows.device):
             states = self.talker.hidden(rows)
             pointer = self._pointer_loss(batch)
             drawn = batch.codes[..., 0] >= 0
@@ -68,14 +68,14 @@ class TalkerLoss(nn.Module):
         return {"total": total, **losses}
 
     @torch.no_grad()
-    def _erring(self, batch: Batch) -> Batch:
+    def _with_own_frames(self, batch: Batch) -> Batch:
         """The same batch with some frames drawn by the Talker, as it hears itself in free-running speech."""
         drawn = batch.codes[..., 0] >= 0
         true = batch.codes[drawn]
         erring = torch.rand(len(true), device=true.device) < MOST_OWN * torch.rand((), device=true.device)
         if not erring.any():
             return batch
-        with mixed(true.device):
+        with mixed_precision(true.device):
             states = self.talker.hidden(self.rows(batch))[drawn][erring]
             code0 = self.talker.codec_head(states)[:, : self.labels.shape[1]].argmax(-1)
             others = self.predicted(states, torch.cat((code0[:, None], true[erring][:, 1:]), 1)).argmax(-1)
@@ -131,7 +131,7 @@ class TalkerLoss(nn.Module):
         return functional.cross_entropy(logits.flatten(0, 1), labels.flatten(0, 1))
 
     def _pointer_loss(self, batch: Batch) -> Tensor:
-        shares = self._pointer.log_shares().permute(0, 2, 1, 3)
+        shares = self._pointer.log_attention().permute(0, 2, 1, 3)
         known = batch.spoken >= 0
         chosen = shares.gather(3, batch.spoken.clamp(min=0)[..., None])[..., 0]
         return -chosen[known].mean()

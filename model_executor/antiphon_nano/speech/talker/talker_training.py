@@ -79,7 +79,7 @@ def main() -> None:
     loss = TalkerLoss(talker, soft_labels(codebooks)).to(device)
     parameters = [*talker.parameters(), *loss.parameters()]
     optimizer = torch.optim.AdamW(parameters, betas=(0.9, 0.95), weight_decay=0.02, fused=True)
-    plan = training.Plan(home / "talker.safetensors", arguments.steps, rate=rate, floor=0.02)
+    plan = training.TrainingPlan(home / "talker.safetensors", arguments.steps, rate=rate, floor=0.02)
     run = training.Training(plan, {"talker": talker, "loss": loss}, {"talker": optimizer}, worker)
     talker.train()
     loss.train()

@@ -88,7 +88,7 @@ class Trial:
         length = int(batch.begins[0].nonzero()) + 1
         return self._loss.rows(batch)[0, :length]
 
-    def said(self, lesson: Lesson, sampling: StreamSampling = GREEDY) -> tuple[Tensor, bool]:
+    def speak(self, lesson: Lesson, sampling: StreamSampling = GREEDY) -> tuple[Tensor, bool]:
         """Free-running codes [frames, groups] of the lesson's text, and whether the stream ended."""
         rows, text = self.prompt_rows(lesson), lesson.text[:-1]
         speech = speak(self.talker, rows, text, self._end, sampling, MOST_FRAMES, Cached(self.talker))
@@ -127,7 +127,7 @@ def free_running(
     """Speaks held-out texts. Figures: frames relative to the teacher's, and streams that did not end."""
     recordings, book = trial.book(kind)
     began = time.monotonic()
-    said = [trial.said(book.lesson(index), sampling) for index in range(min(most, len(recordings)))]
+    said = [trial.speak(book.lesson(index), sampling) for index in range(min(most, len(recordings)))]
     frames = sum(len(codes) for codes, _ in said)
     trial.write(name, recordings, [codes for codes, _ in said])
     teacher = sum(recordings.utterance(index).frames for index in range(len(said)))

@@ -18,7 +18,7 @@ PERIODS = (2, 3, 5, 7, 11)
 RESOLUTIONS = ((1024, 240), (512, 120), (2048, 480))
 _SLOPE = 0.1
 
-Opinion = tuple[Tensor, list[Tensor]]
+DiscriminatorOutput = tuple[Tensor, list[Tensor]]
 """(scores, features of every layer)."""
 
 
@@ -34,7 +34,7 @@ class Discriminators(nn.Module):
             ]
         )
 
-    def forward(self, sound: Tensor) -> list[Opinion]:
+    def forward(self, sound: Tensor) -> list[DiscriminatorOutput]:
         return [net(sound) for net in self.nets]
 
 
@@ -50,7 +50,7 @@ class PeriodDiscriminator(nn.Module):
         )
         self.last = weight_norm(nn.Conv2d(sizes[-1], 1, (3, 1), padding=(1, 0)))
 
-    def forward(self, sound: Tensor) -> Opinion:
+    def forward(self, sound: Tensor) -> DiscriminatorOutput:
         filled = functional.pad(sound, (0, -sound.shape[1] % self.period))
         return _through(self.layers, self.last, filled.unflatten(1, (-1, self.period))[:, None])
 
@@ -71,14 +71,14 @@ class SpectrumDiscriminator(nn.Module):
         )
         self.last = weight_norm(nn.Conv2d(sizes[-1], 1, 3, padding=1))
 
-    def forward(self, sound: Tensor) -> Opinion:
+    def forward(self, sound: Tensor) -> DiscriminatorOutput:
         spectrum = torch.stft(sound, self.fft, self.hop, window=self.window, return_complex=True)
         power = spectrum.real.square() + spectrum.imag.square()
         picture = (power + 1e-6).log().transpose(1, 2)[:, None]
         return _through(self.layers, self.last, picture)
 
 
-def _through(layers: nn.ModuleList, last: nn.Module, rows: Tensor) -> Opinion:
+def _through(layers: nn.ModuleList, last: nn.Module, rows: Tensor) -> DiscriminatorOutput:
     features = []
     for layer in layers:
         rows = functional.leaky_relu(layer(rows), _SLOPE)
@@ -86,7 +86,9 @@ def _through(layers: nn.ModuleList, last: nn.Module, rows: Tensor) -> Opinion:
     return last(rows), features
 
 
-def telling_loss(recorded: Sequence[Opinion], made: Sequence[Opinion]) -> Tensor:
+def discriminator_loss(
+    recorded: Sequence[DiscriminatorOutput], made: Sequence[DiscriminatorOutput]
+) -> Tensor:
     """The discriminators' loss: target 1 for recorded audio, 0 for generated audio (LSGAN)."""
     losses = [
         (real - 1).square().mean() + fake.square().mean()
@@ -95,12 +97,14 @@ def telling_loss(recorded: Sequence[Opinion], made: Sequence[Opinion]) -> Tensor
     return torch.stack(losses).mean()
 
 
-def passing_loss(made: Sequence[Opinion]) -> Tensor:
+def adversarial_loss(made: Sequence[DiscriminatorOutput]) -> Tensor:
     """The vocoder's loss: its audio should score 1."""
     return torch.stack([(score - 1).square().mean() for score, _ in made]).mean()
 
 
-def likeness_loss(recorded: Sequence[Opinion], made: Sequence[Opinion]) -> Tensor:
+def feature_matching_loss(
+    recorded: Sequence[DiscriminatorOutput], made: Sequence[DiscriminatorOutput]
+) -> Tensor:
     """The distance of inner features, relative to those of recorded audio."""
     losses = [
         functional.l1_loss(fake, real.detach()) / real.detach().abs().mean().clamp(min=1e-4)

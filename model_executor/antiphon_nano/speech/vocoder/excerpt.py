@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from antiphon_nano.speech.recordings import Recordings, chance_of
+from antiphon_nano.speech.recordings import Recordings, step_rng
 from antiphon_nano.teacher.shard import FRAME_SAMPLES
 
 
@@ -36,11 +36,11 @@ def excerpts(speech: Recordings, seed: int, step: int, cut: Cut) -> Excerpts:
     """`cut.streams` positions in random utterances. Before an utterance stands its first frame, with silent
     audio.
     """
-    chance = chance_of(seed, step)
+    rng = step_rng(seed, step)
     codes, sounds = [], []
-    for index in speech.drawn(chance, cut.streams):
+    for index in speech.drawn(rng, cut.streams):
         known, sound = speech.codes(index), speech.sound(index)
-        start = int(chance.integers(-cut.context, max(1, len(known) - cut.frames + 1)))
+        start = int(rng.integers(-cut.context, max(1, len(known) - cut.frames + 1)))
         codes.append(cut_out(known, start, cut.frames, known[:1]))
         first, length = start * FRAME_SAMPLES, cut.frames * FRAME_SAMPLES
         sounds.append(cut_out(sound, first, length, sound.new_zeros(1)))

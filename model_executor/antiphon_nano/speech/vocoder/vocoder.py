@@ -28,21 +28,21 @@ def fresh_vocoder(config: PreTrainedConfig, codebooks: Tensor) -> Qwen3OmniMoeCo
     model = Qwen3OmniMoeCode2Wav(config)
     for module in model.modules():
         if isinstance(module, nn.Conv1d | nn.ConvTranspose1d | nn.Linear):
-            _pass_on(module)
+            _preserve_variance(module)
     for name, module in model.named_modules():
         if name.endswith("layer_scale"):
             nn.init.constant_(module.scale, _LAYER_SCALE)
         if hasattr(module, "gamma"):
             nn.init.constant_(module.gamma, _BLOCK_SCALE)
         if isinstance(module, Qwen3OmniMoeCode2WavDecoderResidualUnit):
-            _pass_on(module.conv2.conv, _UNIT_SCALE)
+            _preserve_variance(module.conv2.conv, _UNIT_SCALE)
     with torch.no_grad():
         model.decoder[-1].conv.weight.mul_(_LOUDNESS)
         model.code_embedding.weight.copy_(_embedding(codebooks, config.hidden_size))
     return model
 
 
-def _pass_on(module: nn.Conv1d | nn.ConvTranspose1d | nn.Linear, scale: float = 1.0) -> None:
+def _preserve_variance(module: nn.Conv1d | nn.ConvTranspose1d | nn.Linear, scale: float = 1.0) -> None:
     """Weights that preserve the signal's variance, and zero biases: with the usual ones, the output of a deep
     decoder does not depend on its input.
     """

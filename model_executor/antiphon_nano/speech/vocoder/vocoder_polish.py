@@ -20,9 +20,9 @@ from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.speech.recordings import Recordings
 from antiphon_nano.speech.vocoder.discriminators import (
     Discriminators,
-    likeness_loss,
-    passing_loss,
-    telling_loss,
+    adversarial_loss,
+    discriminator_loss,
+    feature_matching_loss,
 )
 from antiphon_nano.speech.vocoder.excerpt import Cut, excerpts
 from antiphon_nano.speech.vocoder.spectral_loss import SpectralLoss
@@ -59,7 +59,7 @@ class VocoderPolish:
         drawn = excerpts(self._speech, 4, number, CUT)
         rows = features(self._model, drawn.codes.to(self._model.device))
         made, meant = scored(waveform, self._model, rows, drawn.sound.to(self._model.device), CUT)
-        telling = telling_loss(self._rivals(meant), self._rivals(made.detach()))
+        telling = discriminator_loss(self._rivals(meant), self._rivals(made.detach()))
         training.clipped_step(self._theirs, telling, norm=5.0)
         if number < _ALONE_STEPS:
             return {"telling": telling}
@@ -67,7 +67,7 @@ class VocoderPolish:
         with torch.no_grad():
             recorded = self._rivals(meant)
         opinions = self._rivals(made)
-        passing, likeness = passing_loss(opinions), likeness_loss(recorded, opinions)
+        passing, likeness = adversarial_loss(opinions), feature_matching_loss(recorded, opinions)
         loss = _SPECTRAL_SHARE * spectral + passing + _LIKENESS_SHARE * likeness
         training.clipped_step(self._ours, loss, norm=5.0)
         self._theirs.zero_grad(set_to_none=True)
@@ -89,7 +89,7 @@ def main() -> None:
     rivals = Discriminators().to(device)
     ours = torch.optim.AdamW(model.parameters(), betas=(0.8, 0.99), weight_decay=0.0)
     theirs = torch.optim.AdamW(rivals.parameters(), betas=(0.8, 0.99), weight_decay=0.0)
-    plan = training.Plan(home / "polished.safetensors", arguments.steps, rate=3e-4, floor=0.1)
+    plan = training.TrainingPlan(home / "polished.safetensors", arguments.steps, rate=3e-4, floor=0.1)
     run = training.Training(plan, {"vocoder": model, "rivals": rivals}, {"ours": ours, "theirs": theirs})
     run.run(VocoderPolish(Recordings(home / "speech"), model, rivals, ours, theirs).step)
     model.cpu().eval()

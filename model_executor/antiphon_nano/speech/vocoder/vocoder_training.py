@@ -35,7 +35,7 @@ STEPS = 7000
 MEL_STEPS = 700
 _MEL_SHARE = 0.5
 _MELS_PER_ROW = 2
-Sounding = Callable[[Qwen3OmniMoeCode2Wav, Tensor], Tensor]
+WaveformFunction = Callable[[Qwen3OmniMoeCode2Wav, Tensor], Tensor]
 """`vocoder.waveform`, or its compiled version."""
 MEL_CUT = Cut(streams=12, context=6, scored=14)
 SOUND_CUT = Cut(streams=5, context=10, scored=14)
@@ -98,7 +98,7 @@ class VocoderTraining:
 
 
 def scored(
-    sounding: Sounding, model: Qwen3OmniMoeCode2Wav, rows: Tensor, sound: Tensor, cut: Cut
+    sounding: WaveformFunction, model: Qwen3OmniMoeCode2Wav, rows: Tensor, sound: Tensor, cut: Cut
 ) -> tuple[Tensor, Tensor]:
     """The scored samples, generated and recorded. Only the `rows` that they depend on are decoded."""
     kept = cut.scored + DECODER_CONTEXT_FRAMES
@@ -143,7 +143,7 @@ def main() -> None:
     head = MelHead(config.hidden_size, codec.mel.bank.shape[0]).to(device)
     parameters = [*model.parameters(), *head.parameters()]
     optimizer = torch.optim.AdamW(parameters, betas=(0.8, 0.95), weight_decay=0.01)
-    plan = training.Plan(home / "vocoder.safetensors", arguments.steps, rate=1.5e-3)
+    plan = training.TrainingPlan(home / "vocoder.safetensors", arguments.steps, rate=1.5e-3)
     run = training.Training(plan, {"vocoder": model, "head": head}, {"vocoder": optimizer})
     speech = Recordings(home / "speech")
     work = VocoderTraining(speech, codec.to(device), model.train(), head, optimizer, arguments.compile)

@@ -10,8 +10,8 @@ import random
 from antiphon_nano.domain import answers, grammar, words
 from antiphon_nano.thinker.asking import picture_wording as seeing
 from antiphon_nano.thinker.asking import voice_wording as hearing
-from antiphon_nano.thinker.asking.numbers import Asked
-from antiphon_nano.thinker.asking.outside import outside_question
+from antiphon_nano.thinker.asking.numbers import QuestionAnswer
+from antiphon_nano.thinker.asking.out_of_domain import outside_question
 
 _NAME = ("what is your name?", "what are you called?", "do you have a name?", "tell me your name.")
 _WHO = (
@@ -56,45 +56,43 @@ _TYPED_COURTESY: tuple[tuple[tuple[str, ...], str], ...] = (
 )
 
 
-def asked_self(chance: random.Random, typed: bool) -> Asked:
+def ask_self(rng: random.Random, typed: bool) -> QuestionAnswer:
     """Questions about name, kind and abilities."""
-    kind = chance.random()
+    kind = rng.random()
     if kind < 0.25:
-        return _asked(chance, _NAME, answers.SELF[1], "self")
+        return _asked(rng, _NAME, answers.SELF[1], "self")
     if kind < 0.35:
-        return _asked(chance, _HELLO_WHO, answers.SELF[2], "self")
+        return _asked(rng, _HELLO_WHO, answers.SELF[2], "self")
     if kind < 0.7:
-        return _asked(chance, _WHO + (_TYPED_WHO if typed else ()), answers.SELF[0], "self")
-    return _asked(chance, _CAN + (_TYPED_CAN if typed else ()), answers.ABLE[0], "self")
+        return _asked(rng, _WHO + (_TYPED_WHO if typed else ()), answers.SELF[0], "self")
+    return _asked(rng, _CAN + (_TYPED_CAN if typed else ()), answers.ABLE[0], "self")
 
 
-def asked_courtesy(chance: random.Random, typed: bool) -> Asked:
-    forms, answer = chance.choice(_COURTESY + (_TYPED_COURTESY if typed else ()))
-    return _asked(chance, forms, answer, "courtesy")
+def ask_courtesy(rng: random.Random, typed: bool) -> QuestionAnswer:
+    forms, answer = rng.choice(_COURTESY + (_TYPED_COURTESY if typed else ()))
+    return _asked(rng, forms, answer, "courtesy")
 
 
-def asked_outside(chance: random.Random, typed: bool) -> Asked:
+def ask_outside(rng: random.Random, typed: bool) -> QuestionAnswer:
     """A question outside the domain. Spoken: in the domain's words, but without an answer. Typed: about
     anything.
     """
-    if typed and chance.random() < 0.75:
-        return Asked(outside_question(chance), answers.written(answers.REFUSAL[0]), "refusal")
-    question = answers.written(grammar.expand(chance.choice(grammar.QUESTIONS), chance) + "?")
-    return Asked(question, answers.written(answers.REFUSAL[0]), "refusal")
+    if typed and rng.random() < 0.75:
+        return QuestionAnswer(outside_question(rng), answers.written(answers.REFUSAL[0]), "refusal")
+    question = answers.written(grammar.expand(rng.choice(grammar.QUESTIONS), rng) + "?")
+    return QuestionAnswer(question, answers.written(answers.REFUSAL[0]), "refusal")
 
 
-def asked_of_nothing(chance: random.Random) -> Asked:
+def ask_of_nothing(rng: random.Random) -> QuestionAnswer:
     """A question about a picture or a sound that is missing."""
-    if chance.random() < 0.4:
+    if rng.random() < 0.4:
         forms = hearing.DID_I_SAY + hearing.HEAR
-        return _asked(chance, forms, "i do not hear anything.", "nothing heard")
-    form = chance.choice(
-        seeing.SEE + seeing.HOW_MANY + seeing.COLOUR + seeing.CLIP_SEE + seeing.HOW_MANY_SHAPES
-    )
-    shape = chance.randrange(len(words.SHAPES))
+        return _asked(rng, forms, "i do not hear anything.", "nothing heard")
+    form = rng.choice(seeing.SEE + seeing.HOW_MANY + seeing.COLOUR + seeing.CLIP_SEE + seeing.HOW_MANY_SHAPES)
+    shape = rng.randrange(len(words.SHAPES))
     text = form.format(shape=words.SHAPES[shape], plural=words.SHAPE_PLURALS[shape])
-    return Asked(answers.written(text), answers.written(answers.REFUSAL[0]), "refusal")
+    return QuestionAnswer(answers.written(text), answers.written(answers.REFUSAL[0]), "refusal")
 
 
-def _asked(chance: random.Random, forms: tuple[str, ...], answer: str, kind: str) -> Asked:
-    return Asked(answers.written(chance.choice(forms)), answers.written(answer), kind)
+def _asked(rng: random.Random, forms: tuple[str, ...], answer: str, kind: str) -> QuestionAnswer:
+    return QuestionAnswer(answers.written(rng.choice(forms)), answers.written(answer), kind)

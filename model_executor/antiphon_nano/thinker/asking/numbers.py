@@ -42,7 +42,7 @@ _BEFORE = ("what comes before {a}?", "what number comes before {a}?", "which num
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class QuestionAnswer:
     """A question as it is written and spoken, and its answer."""
 
     question: str
@@ -91,13 +91,13 @@ _WIDE = {
 """Larger sums than promised, so that small ones are not learned by heart alone."""
 
 
-def asked_sum(chance: random.Random, which: Sum | None = None) -> Asked:
+def ask_sum(rng: random.Random, which: Sum | None = None) -> QuestionAnswer:
     """`which`: the sum to ask for; None draws one that is not held out."""
-    sum_ = which or chance.choice(_TRAINED[chance.choices(("plus", "minus", "times"), (5, 3, 2))[0]])
+    sum_ = which or rng.choice(_TRAINED[rng.choices(("plus", "minus", "times"), (5, 3, 2))[0]])
     more = {"plus": _PLUS, "minus": _MINUS, "times": ()}[sum_.operation]
-    form = chance.choice(_ANY + more)
+    form = rng.choice(_ANY + more)
     question = form.format(a=number(sum_.a), b=number(sum_.b), op=sum_.operation)
-    return Asked(answers.written(question), sum_.answer, f"sum {sum_.operation}")
+    return QuestionAnswer(answers.written(question), sum_.answer, f"sum {sum_.operation}")
 
 
 def held_back(question: str) -> bool:
@@ -105,57 +105,55 @@ def held_back(question: str) -> bool:
     return zlib.crc32(question.lower().rstrip(" .?!=").encode()) % 10 == 0
 
 
-def typed_sum(chance: random.Random) -> Asked:
+def typed_sum(rng: random.Random) -> QuestionAnswer:
     """Any sum, sometimes a larger one, in words or in digits and signs."""
     while True:
-        operation = chance.choices(("plus", "minus", "times"), (5, 4, 1.5))[0]
-        asked = _typed(chance, chance.choice((_WIDE if chance.random() < 0.25 else _SUMS)[operation]))
+        operation = rng.choices(("plus", "minus", "times"), (5, 4, 1.5))[0]
+        asked = _typed(rng, rng.choice((_WIDE if rng.random() < 0.25 else _SUMS)[operation]))
         if not held_back(asked.question):
             return asked
 
 
-def judged_sum(chance: random.Random, *operations: str) -> Asked:
+def judged_sum(rng: random.Random, *operations: str) -> QuestionAnswer:
     """As `typed_sum`, in a wording that is never trained."""
     while True:
-        asked = _typed(chance, chance.choice(_SUMS[chance.choice(operations)]))
+        asked = _typed(rng, rng.choice(_SUMS[rng.choice(operations)]))
         if held_back(asked.question):
             return asked
 
 
-def _typed(chance: random.Random, sum_: Sum) -> Asked:
-    if chance.random() < 0.55:
-        return asked_sum(chance, sum_)
-    sign = chance.choice((sum_.operation, _SIGN[sum_.operation], _SIGN[sum_.operation]))
-    if sign in "x" and chance.random() < 0.5:
-        sign = chance.choice("*×")
-    term = (
-        f"{sum_.a} {sign} {sum_.b}" if chance.random() < 0.75 or len(sign) > 1 else f"{sum_.a}{sign}{sum_.b}"
-    )
-    form = chance.choice(
+def _typed(rng: random.Random, sum_: Sum) -> QuestionAnswer:
+    if rng.random() < 0.55:
+        return ask_sum(rng, sum_)
+    sign = rng.choice((sum_.operation, _SIGN[sum_.operation], _SIGN[sum_.operation]))
+    if sign in "x" and rng.random() < 0.5:
+        sign = rng.choice("*×")
+    term = f"{sum_.a} {sign} {sum_.b}" if rng.random() < 0.75 or len(sign) > 1 else f"{sum_.a}{sign}{sum_.b}"
+    form = rng.choice(
         ("What is {}?", "{}", "{} =", "{}=", "{}?", "How much is {}?", "{} = ?", "Calculate {}.")
     )
-    return Asked(form.format(term), sum_.answer, f"sum {sum_.operation}")
+    return QuestionAnswer(form.format(term), sum_.answer, f"sum {sum_.operation}")
 
 
-def asked_count(chance: random.Random) -> Asked:
-    low = chance.randint(0, 14)
-    high = min(20, low + chance.randint(2, 9))
-    form, first, last = chance.choice(_COUNT), low, high
-    kind = chance.random()
+def ask_count(rng: random.Random) -> QuestionAnswer:
+    low = rng.randint(0, 14)
+    high = min(20, low + rng.randint(2, 9))
+    form, first, last = rng.choice(_COUNT), low, high
+    kind = rng.random()
     if kind < 0.25:
-        form, first, last = chance.choice(_COUNT_UP), 1, chance.randint(3, 12)
+        form, first, last = rng.choice(_COUNT_UP), 1, rng.randint(3, 12)
     elif kind < 0.5:
-        form, first, last = chance.choice(_COUNT_DOWN), high, low
+        form, first, last = rng.choice(_COUNT_DOWN), high, low
     step = 1 if last > first else -1
     series = ", ".join(number(value) for value in range(first, last + step, step))
     question = answers.written(form.format(a=number(first), b=number(last)))
-    return Asked(question, answers.say(answers.COUNTING[0], series=series), "count")
+    return QuestionAnswer(question, answers.say(answers.COUNTING[0], series=series), "count")
 
 
-def asked_next(chance: random.Random) -> Asked:
-    if chance.random() < 0.5:
-        a, form, step = chance.randint(0, 39), chance.choice(_AFTER), 1
+def ask_next(rng: random.Random) -> QuestionAnswer:
+    if rng.random() < 0.5:
+        a, form, step = rng.randint(0, 39), rng.choice(_AFTER), 1
     else:
-        a, form, step = chance.randint(1, 40), chance.choice(_BEFORE), -1
+        a, form, step = rng.randint(1, 40), rng.choice(_BEFORE), -1
     answer = answers.say(answers.ARITHMETIC[1], result=number(a + step))
-    return Asked(answers.written(form.format(a=number(a))), answer, "next")
+    return QuestionAnswer(answers.written(form.format(a=number(a))), answer, "next")

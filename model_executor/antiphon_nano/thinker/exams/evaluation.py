@@ -33,7 +33,7 @@ WRONG = "thinker-wrong.json"
 
 
 @dataclass(frozen=True, slots=True)
-class Marked:
+class MarkedAnswer:
     """The expected answer and the given one."""
 
     asked: str
@@ -47,21 +47,21 @@ class Candidate:
     def __init__(self, thinker: Thinker, writer: Writer) -> None:
         self._thinker, self._writer = thinker.eval(), writer
 
-    def sit(self, dialogues: Sequence[Dialogue]) -> list[Marked]:
+    def take_exam(self, dialogues: Sequence[Dialogue]) -> list[MarkedAnswer]:
         """The last answer of every dialogue, given the earlier ones."""
         order = sorted(range(len(dialogues)), key=lambda i: len(self._writer.prompt(dialogues[i]).token_ids))
-        marked: dict[int, Marked] = {}
+        marked: dict[int, MarkedAnswer] = {}
         for part in _parts([(i, dialogues[i]) for i in order]):
             prompts = [self._writer.prompt(dialogue) for _, dialogue in part]
             answered = greedy.answers(self._thinker, prompts, self._writer.end)
             for (index, dialogue), ids in zip(part, answered, strict=True):
                 turn = dialogue.turns[-1]
                 asked = " ".join(str(p) if isinstance(p, str) else type(p).__name__ for p in turn.question)
-                marked[index] = Marked(asked, turn.answer, self._writer.decode(ids))
+                marked[index] = MarkedAnswer(asked, turn.answer, self._writer.decode(ids))
         return [marked[index] for index in range(len(dialogues))]
 
 
-def figures(marked: Sequence[Marked], exam: Exam) -> dict[str, object]:
+def figures(marked: Sequence[MarkedAnswer], exam: Exam) -> dict[str, object]:
     """Percent right, or the word error rate; and whether the gate is passed."""
     wanted, given = [exam.part(m.wanted) for m in marked], [exam.part(m.given) for m in marked]
     if exam.transcript:
@@ -93,7 +93,7 @@ def main() -> None:
         if arguments.typed
         else exams.every(Library(folder / "speech", folder / "asked", "judged"))
     ):
-        marked = candidate.sit(exam.draw(random.Random(f"judged {exam.name}"), arguments.most))
+        marked = candidate.take_exam(exam.draw(random.Random(f"judged {exam.name}"), arguments.most))
         record(folder / REPORT, exam.name, figures(marked, exam) | {"steps": f"{done}/{whole}"})
         wrong[exam.name] = [[m.asked, m.wanted, m.given] for m in marked if m.given != m.wanted]
         (folder / WRONG).write_text(json.dumps(wrong, indent=1) + "\n")

@@ -10,15 +10,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from antiphon_nano.domain import answers, corpus
-from antiphon_nano.thinker.asking import copying, manners, numbers, talks
+from antiphon_nano.thinker.asking import copying, manners, numbers, typed_dialogues
 from antiphon_nano.thinker.asking import voice_wording as wording
-from antiphon_nano.thinker.asking.numbers import Asked
+from antiphon_nano.thinker.asking.numbers import QuestionAnswer
 from antiphon_nano.thinker.dialogue import Dialogue, Part, Turn
-from antiphon_nano.thinker.hearing.library import TEACHERS, Library, Spoken
-from antiphon_nano.thinker.hearing.listening import heard
+from antiphon_nano.thinker.hearing.augmentation import heard
+from antiphon_nano.thinker.hearing.library import TEACHERS, Library, RecordedLine
 from antiphon_nano.thinker.hearing.script import UNHEARD
 from antiphon_nano.thinker.lessons import lessons
-from antiphon_nano.thinker.lessons.sources import Recorded
+from antiphon_nano.thinker.lessons.media_sources import RecordedMedia
 from antiphon_nano.thinker.seeing import clips, pictures
 
 _SAID = answers.MIXED[0].removeprefix("i see {thing}").removesuffix("{sentence}")
@@ -40,14 +40,14 @@ class Exam:
 def typed() -> list[Exam]:
     """Exams without media. Wordings of sums, and texts to copy, are held out."""
     return [
-        Exam("arithmetic", 98, _of(lambda chance: numbers.judged_sum(chance, "plus", "minus"))),
-        Exam("products", 98, _of(lambda chance: numbers.judged_sum(chance, "times"))),
-        Exam("counting", 98, _of(numbers.asked_count)),
+        Exam("arithmetic", 98, _of(lambda rng: numbers.judged_sum(rng, "plus", "minus"))),
+        Exam("products", 98, _of(lambda rng: numbers.judged_sum(rng, "times"))),
+        Exam("counting", 98, _of(numbers.ask_count)),
         Exam("read aloud", 98, _copies(corpus.held_out(600)[400:])),
         Exam("read aloud, unseen shapes", 95, _copies(corpus.unseen(200))),
-        Exam("self", 98, _of(lambda chance: manners.asked_self(chance, typed=True))),
-        Exam("refusal", 95, _of(lambda chance: manners.asked_outside(chance, typed=True))),
-        Exam("memory", 95, lambda chance, most: [talks.remembering(chance) for _ in range(most)]),
+        Exam("self", 98, _of(lambda rng: manners.ask_self(rng, typed=True))),
+        Exam("refusal", 95, _of(lambda rng: manners.ask_outside(rng, typed=True))),
+        Exam("memory", 95, lambda rng, most: [typed_dialogues.remembering(rng) for _ in range(most)]),
     ]
 
 
@@ -55,12 +55,12 @@ def every(library: Library) -> list[Exam]:
     """All exams. `library`: the judged recordings, with held-out sentences and sums."""
     others = [voice for voice in library.voices if voice not in (*TEACHERS, UNHEARD)]
     taught = [voice for voice in library.voices if voice in TEACHERS]
-    source = Recorded(library)
+    source = RecordedMedia(library)
     return [
         *typed(),
-        Exam("pictures", 95, lambda chance, most: [_picture(chance) for _ in range(most)]),
-        Exam("videos", 90, lambda chance, most: [_clip(chance) for _ in range(most)]),
-        Exam("sounds", 90, lambda chance, most: [lessons.sounding(source, chance) for _ in range(most)]),
+        Exam("pictures", 95, lambda rng, most: [_picture(rng) for _ in range(most)]),
+        Exam("videos", 90, lambda rng, most: [_clip(rng) for _ in range(most)]),
+        Exam("sounds", 90, lambda rng, most: [lessons.sounding(source, rng) for _ in range(most)]),
         Exam("spoken questions, teacher", 95, _questions(library, taught)),
         Exam("spoken questions, other voices", 80, _questions(library, others)),
         Exam("spoken questions, an unheard voice", 80, _questions(library, [UNHEARD])),
@@ -73,8 +73,8 @@ def every(library: Library) -> list[Exam]:
 def picture_and_speech(library: Library) -> list[Exam]:
     """One question about picture and speech. Each half is marked as in the exam of its kind."""
 
-    def draw(chance: random.Random, most: int) -> list[Dialogue]:
-        return [_mixed(library, chance) for _ in range(most)]
+    def draw(rng: random.Random, most: int) -> list[Dialogue]:
+        return [_mixed(library, rng) for _ in range(most)]
 
     return [
         Exam("picture and speech, the picture", 95, draw, part=_seen),
@@ -82,43 +82,43 @@ def picture_and_speech(library: Library) -> list[Exam]:
     ]
 
 
-def _of(maker: Callable[[random.Random], Asked]) -> Callable[[random.Random, int], list[Dialogue]]:
-    return lambda chance, most: [_typed(maker(chance)) for _ in range(most)]
+def _of(maker: Callable[[random.Random], QuestionAnswer]) -> Callable[[random.Random, int], list[Dialogue]]:
+    return lambda rng, most: [_typed(maker(rng)) for _ in range(most)]
 
 
-def _typed(asked: Asked) -> Dialogue:
+def _typed(asked: QuestionAnswer) -> Dialogue:
     return Dialogue((Turn((asked.question,), asked.answer),), asked.kind)
 
 
 def _copies(texts: list[str]) -> Callable[[random.Random, int], list[Dialogue]]:
-    return lambda chance, most: [_typed(copying.asked_copy(chance, text)) for text in texts[:most]]
+    return lambda rng, most: [_typed(copying.ask_copy(rng, text)) for text in texts[:most]]
 
 
-def _picture(chance: random.Random) -> Dialogue:
-    scene = pictures.scene(chance)
-    asked = pictures.asked(scene, chance, typed=True)
-    return Dialogue((Turn((pictures.show(scene, chance), asked.question), asked.answer),), "picture")
+def _picture(rng: random.Random) -> Dialogue:
+    scene = pictures.scene(rng)
+    asked = pictures.asked(scene, rng, typed=True)
+    return Dialogue((Turn((pictures.show(scene, rng), asked.question), asked.answer),), "picture")
 
 
-def _clip(chance: random.Random) -> Dialogue:
-    act = clips.act(chance)
-    asked = clips.asked(act, chance)
-    return Dialogue((Turn((clips.show(act, chance), asked.question), asked.answer),), "clip")
+def _clip(rng: random.Random) -> Dialogue:
+    act = clips.act(rng)
+    asked = clips.asked(act, rng)
+    return Dialogue((Turn((clips.show(act, rng), asked.question), asked.answer),), "clip")
 
 
 def _questions(library: Library, voices: list[str]) -> Callable[[random.Random, int], list[Dialogue]]:
     lines = [line for line in _lines(library, voices) if line.line.kind != "sentence"]
-    return lambda chance, most: [
+    return lambda rng, most: [
         Dialogue((Turn((heard(line.recording),), line.line.answer),), "spoken")
-        for line in chance.sample(lines, min(most, len(lines)))
+        for line in rng.sample(lines, min(most, len(lines)))
     ]
 
 
 def _sentences(library: Library, voices: list[str]) -> Callable[[random.Random, int], list[Dialogue]]:
     lines = [line for line in _lines(library, voices) if line.line.kind == "sentence"]
 
-    def draw(chance: random.Random, most: int) -> list[Dialogue]:
-        drawn = chance.sample(lines, min(most, len(lines)))
+    def draw(rng: random.Random, most: int) -> list[Dialogue]:
+        drawn = rng.sample(lines, min(most, len(lines)))
         text = answers.written(wording.WRITE[0])
         return [_transcript((heard(line.recording), text), line.recording.text) for line in drawn]
 
@@ -129,15 +129,15 @@ def _transcript(parts: tuple[Part, ...], text: str) -> Dialogue:
     return Dialogue((Turn(parts, text),), "transcript")
 
 
-def _mixed(library: Library, chance: random.Random) -> Dialogue:
+def _mixed(library: Library, rng: random.Random) -> Dialogue:
     """A picture of one thing, a judged sentence, and a question about both."""
-    scene = pictures.scene(chance)
+    scene = pictures.scene(rng)
     while len(scene.things) != 1:
-        scene = pictures.scene(chance)
-    line = chance.choice(library.of(TEACHERS[0], "sentence"))
+        scene = pictures.scene(rng)
+    line = rng.choice(library.of(TEACHERS[0], "sentence"))
     thing, sentence = f"a {scene.things[0].name}", lessons.opened(line.recording.text)
     answer = answers.say(answers.MIXED[0], thing=thing, sentence=sentence)
-    parts = (pictures.show(scene, chance), heard(line.recording), answers.written(wording.BOTH[0]))
+    parts = (pictures.show(scene, rng), heard(line.recording), answers.written(wording.BOTH[0]))
     return Dialogue((Turn(parts, answer),), "mix")
 
 
@@ -152,5 +152,5 @@ def _said(answer: str) -> str:
     return sentence if found else answer
 
 
-def _lines(library: Library, voices: list[str]) -> list[Spoken]:
+def _lines(library: Library, voices: list[str]) -> list[RecordedLine]:
     return [line for voice in voices for kind in library.kinds(voice) for line in library.of(voice, kind)]

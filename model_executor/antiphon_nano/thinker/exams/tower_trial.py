@@ -19,9 +19,9 @@ from antiphon_nano.judging import transcript
 from antiphon_nano.judging.report import record
 from antiphon_nano.thinker.dialogue import Clip, Picture
 from antiphon_nano.thinker.exams.evaluation import REPORT
-from antiphon_nano.thinker.heads.aids import EarAids, EyeAids
+from antiphon_nano.thinker.heads.tower_heads import AudioHeads, VisionHeads
+from antiphon_nano.thinker.hearing.augmentation import Recording, heard
 from antiphon_nano.thinker.hearing.library import Library
-from antiphon_nano.thinker.hearing.listening import Recording, heard
 from antiphon_nano.thinker.network import network
 from antiphon_nano.thinker.seeing import clips, pictures
 from antiphon_nano.thinker.stages import ears_training, eyes_training
@@ -36,32 +36,32 @@ _MEDIA = 128
 def seen(folder: Path, thinker: Thinker, show: Callable[[random.Random], Picture | Clip]) -> float:
     """Percent of things whose colour and shape are read right at their centres, in new media."""
     path = folder / eyes_training.CHECKPOINT
-    aids = EyeAids(thinker.config.text_config.hidden_size)
+    aids = VisionHeads(thinker.config.text_config.hidden_size)
     aids.load_state_dict(weights(path, "aids"))
     thinker.visual.load_state_dict(weights(path, "visual"))
     media = [show(random.Random(f"judged {number}")) for number in range(_MEDIA)]
-    return 100 * float(aids(network.see(thinker.visual, media), media)["seen"])
+    return 100 * float(aids(network.vision_rows(thinker.visual, media), media)["seen"])
 
 
-def picture(chance: random.Random) -> Picture:
-    return pictures.show(pictures.scene(chance), chance)
+def picture(rng: random.Random) -> Picture:
+    return pictures.show(pictures.scene(rng), rng)
 
 
-def clip(chance: random.Random) -> Clip:
-    return clips.show(clips.act(chance), chance)
+def clip(rng: random.Random) -> Clip:
+    return clips.show(clips.act(rng), rng)
 
 
 @torch.no_grad()
 def understood(folder: Path, thinker: Thinker, recordings: list[Recording]) -> float:
     """Word error rate of the words read from the audio tower's output, without a language model."""
     path = folder / ears_training.CHECKPOINT
-    aids = EarAids(thinker.config.audio_config.d_model)
+    aids = AudioHeads(thinker.config.audio_config.d_model)
     aids.load_state_dict(weights(path, "aids"))
     tower = thinker.audio_tower
     tower.load_state_dict(weights(path, "audio_tower"))
     read = []
     for recording in recordings:
-        rows = network.listen(tower, [heard(recording).mel])
+        rows = network.audio_states(tower, [heard(recording).mel])
         read.append(" ".join(aids.read(rows, [len(rows)])[0]))
     return transcript.score([recording.text for recording in recordings], read).word_error_rate
 

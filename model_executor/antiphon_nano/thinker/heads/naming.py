@@ -16,8 +16,8 @@ from transformers import PreTrainedConfig, Qwen2Tokenizer
 
 from antiphon_nano.domain import words
 from antiphon_nano.thinker.dialogue import Clip, Picture, Sound
-from antiphon_nano.thinker.heads.aids import cell_labels, word_loss
-from antiphon_nano.thinker.hearing.listening import VOCABULARY, word_ids
+from antiphon_nano.thinker.heads.tower_heads import cell_labels, word_loss
+from antiphon_nano.thinker.hearing.augmentation import VOCABULARY, word_ids
 from antiphon_nano.thinker.seeing.clips import CHANGES
 from antiphon_nano.thinker.seeing.things import GRID
 
@@ -45,19 +45,21 @@ class Naming:
         )
         self._picture, self._clip = int(thinker.image_token_id), int(thinker.video_token_id)
 
-    def said(self, sounds: Sequence[Sound], lengths: Sequence[int], table: Tensor) -> Tensor:
+    def ideal_audio(self, sounds: Sequence[Sound], lengths: Sequence[int], table: Tensor) -> Tensor:
         """The ideal audio tower: [tokens of all, width]. `table`: the text embedding. Positions of words and
         the level of noise are random, because a real tower is not exact.
         """
         names = table[self._words]
         spoken = (_spoken(sound, length) for sound, length in zip(sounds, lengths, strict=True))
-        return torch.cat([_shaken(names[places], _SOUND_NOISE) for places in spoken])
+        return torch.cat([_with_noise(names[places], _SOUND_NOISE) for places in spoken])
 
-    def shown(self, media: Sequence[Picture | Clip], table: Tensor) -> Tensor:
+    def ideal_vision(self, media: Sequence[Picture | Clip], table: Tensor) -> Tensor:
         """The ideal vision tower: [cells of all, width]."""
-        return torch.cat([_shaken(self._rows(medium, table), _PICTURE_NOISE) for medium in media])
+        return torch.cat([_with_noise(self._rows(medium, table), _PICTURE_NOISE) for medium in media])
 
-    def heard(self, rows: Tensor, sounds: Sequence[Sound], lengths: Sequence[int], table: Tensor) -> Tensor:
+    def audio_loss(
+        self, rows: Tensor, sounds: Sequence[Sound], lengths: Sequence[int], table: Tensor
+    ) -> Tensor:
         """CTC over the words, and the distance of each row from the embedding of its most probable word.
 
         `rows`: [tokens of all sounds, width].
@@ -74,7 +76,9 @@ class Naming:
         pulled = [(away * share).sum() / share.sum().clamp(min=1) for share in (speech, word)]
         return word_loss(logits, sounds, lengths) + torch.stack(pulled).sum()
 
-    def seen(self, rows: Tensor, media: Sequence[Picture | Clip], table: Tensor) -> tuple[Tensor, Tensor]:
+    def vision_loss(
+        self, rows: Tensor, media: Sequence[Picture | Clip], table: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """`rows`: [cells of all media, width]. The loss, and the share of things that are named correctly."""
         table = table.detach().float()
         labels = torch.from_numpy(np.concatenate([cell_labels(medium) for medium in media])).to(rows.device)
@@ -130,7 +134,7 @@ def _mean(of_each: Tensor, centre: Tensor) -> Tensor:
     return of_each.sum() / centre.sum().clamp(min=1)
 
 
-def _shaken(rows: Tensor, most: float) -> Tensor:
+def _with_noise(rows: Tensor, most: float) -> Tensor:
     return rows + most * torch.rand(()) * rows.std() * torch.randn_like(rows)
 
 

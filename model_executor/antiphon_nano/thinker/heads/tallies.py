@@ -38,7 +38,7 @@ class Tallies(nn.Module):
         if not batch.pictures:
             return states.new_zeros(())
         read = states[batch.token_ids == self._picture]
-        wanted = torch.from_numpy(np.concatenate([tallied(picture) for picture in batch.pictures]))
+        wanted = torch.from_numpy(np.concatenate([tally_labels(picture) for picture in batch.pictures]))
         losses = [
             functional.cross_entropy(head(read).float(), column, ignore_index=_UNKNOWN)
             for head, column in zip(
@@ -49,7 +49,7 @@ class Tallies(nn.Module):
         return torch.stack(losses).sum()
 
 
-def tallied(picture: Picture) -> NDArray[np.int64]:
+def tally_labels(picture: Picture) -> NDArray[np.int64]:
     """[cells, 3]: things so far; whether they are alike, -1 for fewer than two; how many of the shape whose
     centre is there, -1 if there is none. Raises ValueError for a picture without labels.
     """

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from antiphon_nano.domain import answers, corpus, words
 from antiphon_nano.thinker.asking import copying, manners, numbers
 from antiphon_nano.thinker.asking import picture_wording as wording
-from antiphon_nano.thinker.asking.numbers import Asked
+from antiphon_nano.thinker.asking.numbers import QuestionAnswer
 
 UNHEARD = "espeak-en-us+m3"
 """The voice that is used in evaluation alone."""
@@ -56,36 +56,36 @@ def _seen() -> Iterator[str]:
         yield from (form.format(place=place) for form in wording.AT)
 
 
-def drawn(chance: random.Random, count: int) -> list[Line]:
+def drawn(rng: random.Random, count: int) -> list[Line]:
     """Questions of all other kinds, in the proportions of the lessons."""
     kinds = (
-        (9, numbers.asked_sum),
-        (1.5, numbers.asked_count),
-        (1.2, numbers.asked_next),
+        (9, numbers.ask_sum),
+        (1.5, numbers.ask_count),
+        (1.2, numbers.ask_next),
         (2.5, copying.spoken_copy),
-        (1.2, lambda c: manners.asked_self(c, typed=False)),
-        (1.2, lambda c: manners.asked_courtesy(c, typed=False)),
-        (1.4, lambda c: manners.asked_outside(c, typed=False)),
+        (1.2, lambda c: manners.ask_self(c, typed=False)),
+        (1.2, lambda c: manners.ask_courtesy(c, typed=False)),
+        (1.4, lambda c: manners.ask_outside(c, typed=False)),
     )
-    makers = chance.choices([maker for _, maker in kinds], [weight for weight, _ in kinds], k=count)
-    return [_line(maker(chance)) for maker in makers]
+    makers = rng.choices([maker for _, maker in kinds], [weight for weight, _ in kinds], k=count)
+    return [_line(maker(rng)) for maker in makers]
 
 
-def sentences(chance: random.Random, count: int) -> list[Line]:
-    return [Line(copying.sentence(chance), "", "sentence") for _ in range(count)]
+def sentences(rng: random.Random, count: int) -> list[Line]:
+    return [Line(copying.sentence(rng), "", "sentence") for _ in range(count)]
 
 
-def judged(chance: random.Random, count: int) -> list[Line]:
+def judged(rng: random.Random, count: int) -> list[Line]:
     """Lines for evaluation: held-out sums, new questions of other kinds, held-out sentences."""
     held = [sum_ for sum_ in numbers.every_sum() if sum_.held_out]
-    sums = [numbers.asked_sum(chance, chance.choice(held)) for _ in range(count // 2)]
-    others = [numbers.asked_count, lambda c: manners.asked_self(c, typed=False), numbers.asked_next]
-    more = [chance.choice(others)(chance) for _ in range(count - len(sums))]
-    heard = [Line(text, "", "sentence") for text in chance.sample(corpus.held_out(400), count)]
+    sums = [numbers.ask_sum(rng, rng.choice(held)) for _ in range(count // 2)]
+    others = [numbers.ask_count, lambda c: manners.ask_self(c, typed=False), numbers.ask_next]
+    more = [rng.choice(others)(rng) for _ in range(count - len(sums))]
+    heard = [Line(text, "", "sentence") for text in rng.sample(corpus.held_out(400), count)]
     return [*(_line(asked) for asked in (*sums, *more)), *heard]
 
 
-def _line(asked: Asked) -> Line:
+def _line(asked: QuestionAnswer) -> Line:
     return Line(asked.question, asked.answer, asked.kind)
 
 

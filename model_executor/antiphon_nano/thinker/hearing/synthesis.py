@@ -30,13 +30,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
     for reader in voices.every():
-        chance = random.Random(reader.name)
+        rng = random.Random(reader.name)
         taught = reader.name in ("heart", "deep")
-        lines = (
-            script.fixed()
-            + script.drawn(chance, DRAWN)
-            + script.sentences(chance, 0 if taught else SENTENCES)
-        )
+        lines = script.fixed() + script.drawn(rng, DRAWN) + script.sentences(rng, 0 if taught else SENTENCES)
         _read(
             reader,
             folder / f"judged-{reader.name}",

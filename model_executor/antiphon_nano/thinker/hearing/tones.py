@@ -29,52 +29,52 @@ class Tone:
     pitch: str | None = None
 
 
-def tone(chance: random.Random, seconds: float) -> Tone:
+def tone(rng: random.Random, seconds: float) -> Tone:
     """A sound of any kind."""
-    kind = chance.choice(("tone", "tone", "tone", "beeps", "beeps", "two", "glide", "noise", "silence"))
-    level = chance.uniform(0.1, 0.7)
+    kind = rng.choice(("tone", "tone", "tone", "beeps", "beeps", "two", "glide", "noise", "silence"))
+    level = rng.uniform(0.1, 0.7)
     if kind == "tone":
-        pitch = chance.choice(answers.PITCHES)
-        samples = _steady(_hertz(chance, pitch), seconds, level)
+        pitch = rng.choice(answers.PITCHES)
+        samples = _steady(_hertz(rng, pitch), seconds, level)
         return Tone(samples, answers.say(answers.SOUND[0], pitch=pitch), (pitch, "tone"), pitch)
     if kind == "two":
-        one, other = chance.sample(answers.PITCHES, 2)
-        halves = [_steady(_hertz(chance, pitch), seconds / 2, level) for pitch in (one, other)]
+        one, other = rng.sample(answers.PITCHES, 2)
+        halves = [_steady(_hertz(rng, pitch), seconds / 2, level) for pitch in (one, other)]
         description = answers.say(answers.SOUND[2], pitch=one, other_pitch=other)
         return Tone(np.concatenate(halves), description, (one, "tone", other, "tone"))
     if kind == "beeps":
-        count = chance.randint(2, 5)
+        count = rng.randint(2, 5)
         description = answers.say(answers.SOUND[1], count=words.number(count))
-        return Tone(_beeps(chance, count, seconds, level), description, count * ("beep",))
+        return Tone(_beeps(rng, count, seconds, level), description, count * ("beep",))
     if kind == "glide":
-        glide = chance.choice(answers.GLIDES)
-        samples = _glide(chance, glide, seconds, level)
+        glide = rng.choice(answers.GLIDES)
+        samples = _glide(rng, glide, seconds, level)
         return Tone(samples, answers.say(answers.SOUND[5], glide=glide), ("tone", glide))
-    noise = np.random.default_rng(chance.getrandbits(32)).standard_normal(int(seconds * SAMPLE_RATE_HZ))
+    noise = np.random.default_rng(rng.getrandbits(32)).standard_normal(int(seconds * SAMPLE_RATE_HZ))
     if kind == "noise":
         return Tone((noise * level * 0.3).astype(np.float32), answers.written(answers.SOUND[3]), ("noise",))
-    silence = (noise * chance.choice((0.0, 1e-4))).astype(np.float32)
+    silence = (noise * rng.choice((0.0, 1e-4))).astype(np.float32)
     return Tone(silence, answers.written(answers.SOUND[4]), ("silence",))
 
 
-def _hertz(chance: random.Random, pitch: str) -> float:
-    return chance.uniform(*_HERTZ[pitch])
+def _hertz(rng: random.Random, pitch: str) -> float:
+    return rng.uniform(*_HERTZ[pitch])
 
 
 def _steady(hertz: float, seconds: float, level: float) -> NDArray[np.float32]:
     return _wave(np.full(int(seconds * SAMPLE_RATE_HZ), hertz), level)
 
 
-def _glide(chance: random.Random, glide: str, seconds: float, level: float) -> NDArray[np.float32]:
-    low, high = chance.uniform(150, 400), chance.uniform(900, 1800)
+def _glide(rng: random.Random, glide: str, seconds: float, level: float) -> NDArray[np.float32]:
+    low, high = rng.uniform(150, 400), rng.uniform(900, 1800)
     start, end = (low, high) if glide == "rises" else (high, low)
     return _wave(np.linspace(start, end, int(seconds * SAMPLE_RATE_HZ)), level)
 
 
-def _beeps(chance: random.Random, count: int, seconds: float, level: float) -> NDArray[np.float32]:
+def _beeps(rng: random.Random, count: int, seconds: float, level: float) -> NDArray[np.float32]:
     """Evenly spaced; each at most a quarter of a second."""
     whole = np.zeros(int(seconds * SAMPLE_RATE_HZ), np.float32)
-    hertz, step = chance.uniform(500, 1500), len(whole) // count
+    hertz, step = rng.uniform(500, 1500), len(whole) // count
     length = min(int(0.25 * SAMPLE_RATE_HZ), step // 2)
     for start in range(0, step * count, step):
         whole[start : start + length] = _wave(np.full(length, hertz), level)

@@ -20,7 +20,7 @@ from antiphon_nano.thinker.network import network
 def answers(thinker: Thinker, prompts: Sequence[Sample], end: int, most: int = 64) -> list[list[int]]:
     """The token ids of one answer for each prompt, at most `most`, without the end token."""
     batch = network.Batch.of(prompts)
-    rows = network.embedded(thinker, batch).rows
+    rows = network.embed(thinker, batch).rows
     sizes = [len(prompt.token_ids) for prompt in prompts]
     rows, positions, mask = _left(rows, batch.positions, sizes)
     cache = DynamicCache(config=thinker.config.text_config)

@@ -61,7 +61,7 @@ class Batch:
         )
 
 
-def moved(batch: Batch, device: torch.device) -> Batch:
+def to_device(batch: Batch, device: torch.device) -> Batch:
     """Ids, positions and answers on `device`. Media are moved when they are read."""
     tensors = (batch.token_ids, batch.positions, batch.answers)
     token_ids, positions, answers = (tensor.to(device) for tensor in tensors)
@@ -107,24 +107,24 @@ def states(model: Qwen3_5MoeTextModel, rows: Tensor, positions: Tensor) -> Tenso
     return last
 
 
-def embedded(thinker: Thinker, batch: Batch) -> Encoded:
+def embed(thinker: Thinker, batch: Batch) -> Encoded:
     """Text embeddings, with the towers' output at the positions of media."""
     rows = thinker.model.embed_tokens(batch.token_ids)
     ids, config = batch.token_ids, thinker.config
     listened = sound = seen = None
     if batch.clips:
-        listened = listen(thinker.audio_tower, [clip.mel for clip in batch.clips])
+        listened = audio_states(thinker.audio_tower, [clip.mel for clip in batch.clips])
         sound = projected(thinker.audio_tower, listened)
-        rows = placed(rows, ids == config.audio_token_id, sound)
+        rows = insert_media(rows, ids == config.audio_token_id, sound)
     for token, media in ((config.image_token_id, batch.pictures), (config.video_token_id, batch.videos)):
         if media:
-            part = see(thinker.visual, media)
-            rows = placed(rows, ids == token, part)
+            part = vision_rows(thinker.visual, media)
+            rows = insert_media(rows, ids == token, part)
             seen = part if seen is None else torch.cat((seen, part))
     return Encoded(rows, listened, sound, seen)
 
 
-def see(tower: nn.Module, media: Sequence[Picture | Clip]) -> Tensor:
+def vision_rows(tower: nn.Module, media: Sequence[Picture | Clip]) -> Tensor:
     """The vision tower's output for pictures and clips, [cells of all, hidden]."""
     device = next(tower.parameters()).device
     pixels = torch.cat([medium.patches.pixels for medium in media]).to(device)
@@ -133,7 +133,7 @@ def see(tower: nn.Module, media: Sequence[Picture | Clip]) -> Tensor:
     return rows
 
 
-def listen(tower: AudioEncoder, mels: Sequence[Tensor]) -> Tensor:
+def audio_states(tower: AudioEncoder, mels: Sequence[Tensor]) -> Tensor:
     """Mel frames [mel_bins, frames] of clips to [tokens of all, d_model], before the tower's projection."""
     window = tower.geometry.window_frames
     filled = [functional.pad(mel, (0, -mel.shape[1] % window)) for mel in mels]
@@ -161,7 +161,7 @@ def projected(tower: AudioEncoder, listened: Tensor) -> Tensor:
     return rows
 
 
-def placed(rows: Tensor, places: Tensor, media: Tensor) -> Tensor:
+def insert_media(rows: Tensor, places: Tensor, media: Tensor) -> Tensor:
     """`rows` [n, length, hidden] with `media` where `places` is true. Raises ValueError if the numbers
     differ.
     """
@@ -178,7 +178,7 @@ def answer_loss(thinker: Thinker, batch: Batch, last: Tensor) -> tuple[Tensor, T
     return functional.cross_entropy(logits, wanted), (logits.argmax(-1) == wanted).float().mean()
 
 
-class Balance:
+class ExpertBalance:
     """Keeps all experts in use: the load-balancing loss of Switch Transformers, read by hooks."""
 
     def __init__(self, model: nn.Module) -> None:

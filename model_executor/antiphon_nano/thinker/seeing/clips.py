@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from antiphon_nano.domain import answers, words
 from antiphon_nano.thinker.asking import picture_wording as wording
-from antiphon_nano.thinker.asking.numbers import Asked
+from antiphon_nano.thinker.asking.numbers import QuestionAnswer
 from antiphon_nano.thinker.dialogue import Clip, Sound
 from antiphon_nano.thinker.seeing import drawing, patches, things
+from antiphon_nano.thinker.seeing.degradation import degraded
 from antiphon_nano.thinker.seeing.things import Thing
-from antiphon_nano.thinker.seeing.wear import worn
 
 CHANGES = ("still", "left", "right", "up", "down", "growing", "shrinking")
 """What a thing does in a clip. The index is the label in training."""
@@ -50,40 +50,40 @@ class Act:
         return replace(self.actor, radius=self.actor.radius * factor)
 
 
-def act(chance: random.Random) -> Act:
-    change = chance.choices(CHANGES, (1, 2, 2, 2, 2, 1, 1))[0]
-    frames, fps = chance.randint(4, 8), chance.choice((1.0, 2.0))
-    one, other = (replace(thing, radius=chance.uniform(0.11, 0.16)) for thing in things.several(chance, 2))
-    pace = chance.uniform(0.4, 0.62) / (frames - 1)
+def act(rng: random.Random) -> Act:
+    change = rng.choices(CHANGES, (1, 2, 2, 2, 2, 1, 1))[0]
+    frames, fps = rng.randint(4, 8), rng.choice((1.0, 2.0))
+    one, other = (replace(thing, radius=rng.uniform(0.11, 0.16)) for thing in things.several(rng, 2))
+    pace = rng.uniform(0.4, 0.62) / (frames - 1)
     if change in _STEPS:
-        one = _starting(chance, one, _STEPS[change], pace * (frames - 1))
+        one = _starting(rng, one, _STEPS[change], pace * (frames - 1))
     elif change == "still":
-        one = _starting(chance, one, _STEPS["right"], 0.0)
+        one = _starting(rng, one, _STEPS["right"], 0.0)
     else:
-        pace = chance.uniform(1.1, 1.9) / (frames - 1)
-        small = chance.uniform(0.09, 0.13)
+        pace = rng.uniform(1.1, 1.9) / (frames - 1)
+        small = rng.uniform(0.09, 0.13)
         most = small * (1 + pace * (frames - 1))
-        x, y = chance.uniform(most, 1 - most), chance.uniform(most, 1 - most)
+        x, y = rng.uniform(most, 1 - most), rng.uniform(most, 1 - most)
         one = replace(one, x=x, y=y, radius=small if change == "growing" else most)
-    rest = (_aside(chance, one, other),) if chance.random() < 0.3 and change in _STEPS else ()
+    rest = (_aside(rng, one, other),) if rng.random() < 0.3 and change in _STEPS else ()
     return Act(one, change, rest, frames, fps, pace)
 
 
-def show(act_: Act, chance: random.Random, sound: Sound | None = None) -> Clip:
+def show(act_: Act, rng: random.Random, sound: Sound | None = None) -> Clip:
     """Draws the clip with random colours and ground, and adds the sound if any."""
-    colours = drawing.palette(chance)
-    back = drawing.ground(chance, (act_.actor, *act_.rest), colours)
-    rows, columns = cells(chance)
+    colours = drawing.palette(rng)
+    back = drawing.ground(rng, (act_.actor, *act_.rest), colours)
+    rows, columns = cells(rng)
     size = (columns * patches.CELL, rows * patches.CELL)
     shown = [(*act_.rest, act_.at(frame)) for frame in range(act_.frames)]
     frames = np.stack([np.asarray(drawing.draw(found, colours, back, size)) for found in shown])
-    cut = patches.cut(worn(frames, chance))
+    cut = patches.cut(degraded(frames, rng))
     return Clip(cut, act_.frames, act_.fps, sound, labels(act_, (rows, columns)))
 
 
-def cells(chance: random.Random) -> tuple[int, int]:
+def cells(rng: random.Random) -> tuple[int, int]:
     """Rows and columns of a clip's frames."""
-    ((rows, columns),) = chance.choices([sides for sides, _ in _CELLS], [weight for _, weight in _CELLS])
+    ((rows, columns),) = rng.choices([sides for sides, _ in _CELLS], [weight for _, weight in _CELLS])
     return rows, columns
 
 
@@ -96,16 +96,16 @@ def describe(act_: Act) -> str:
     return answers.say(answers.MOTION[4], change=act_.change, **slots)
 
 
-def asked(act_: Act, chance: random.Random) -> Asked:
-    kind = chance.random()
+def asked(act_: Act, rng: random.Random) -> QuestionAnswer:
+    kind = rng.random()
     if kind < 0.6:
-        return Asked(answers.written(chance.choice(wording.CLIP_SEE)), describe(act_), "video")
+        return QuestionAnswer(answers.written(rng.choice(wording.CLIP_SEE)), describe(act_), "video")
     if kind < 0.85:
-        form = chance.choice(wording.CLIP_WHERE).format(shape=act_.actor.shape)
-        return Asked(answers.written(form), describe(act_), "video where")
-    form = chance.choice(wording.CLIP_COLOUR).format(shape=act_.actor.shape)
+        form = rng.choice(wording.CLIP_WHERE).format(shape=act_.actor.shape)
+        return QuestionAnswer(answers.written(form), describe(act_), "video where")
+    form = rng.choice(wording.CLIP_COLOUR).format(shape=act_.actor.shape)
     answer = answers.say(answers.COLOUR_OF[0], shape=act_.actor.shape, colour=act_.actor.colour)
-    return Asked(answers.written(form), answer, "video colour")
+    return QuestionAnswer(answers.written(form), answer, "video colour")
 
 
 def labels(act_: Act, size: tuple[int, int]) -> NDArray[np.int64]:
@@ -123,17 +123,17 @@ def labels(act_: Act, size: tuple[int, int]) -> NDArray[np.int64]:
     return np.concatenate(parts)
 
 
-def _starting(chance: random.Random, thing: Thing, step: tuple[int, int], way: float) -> Thing:
+def _starting(rng: random.Random, thing: Thing, step: tuple[int, int], way: float) -> Thing:
     """Moves `thing` along the axis of `step` so that it stays in the picture; random along the other axis."""
     room = 1 - 2 * thing.radius - way
-    along = thing.radius + chance.random() * max(0.0, room)
-    across = chance.uniform(thing.radius, 1 - thing.radius)
+    along = thing.radius + rng.random() * max(0.0, room)
+    across = rng.uniform(thing.radius, 1 - thing.radius)
     start = along if sum(step) > 0 else 1 - along
     return replace(thing, x=start, y=across) if step[0] else replace(thing, x=across, y=start)
 
 
-def _aside(chance: random.Random, actor: Thing, other: Thing) -> Thing:
+def _aside(rng: random.Random, actor: Thing, other: Thing) -> Thing:
     """Moves `other` off the actor's line, if there is room."""
     horizontal = actor.y
     far = 0.2 if horizontal > 0.5 else 0.8
-    return replace(other, x=chance.uniform(0.2, 0.8), y=far, radius=0.11)
+    return replace(other, x=rng.uniform(0.2, 0.8), y=far, radius=0.11)

@@ -45,17 +45,17 @@ _GROUNDS: tuple[Colour, ...] = (
 )  # fmt: skip
 
 
-def palette(chance: random.Random) -> dict[str, Colour]:
+def palette(rng: random.Random) -> dict[str, Colour]:
     """One colour for each name: randomly between the usual colour and a softer one, with noise."""
-    share = chance.choice((0.0, 0.0, 1.0, chance.random()))
-    shake = chance.choice((0, 6, 14))
-    return {name: _shaken(_mixed(_NAMED[name], _SOFT[name], share), chance, shake) for name in words.COLOURS}
+    share = rng.choice((0.0, 0.0, 1.0, rng.random()))
+    shake = rng.choice((0, 6, 14))
+    return {name: _with_noise(_mixed(_NAMED[name], _SOFT[name], share), rng, shake) for name in words.COLOURS}
 
 
-def ground(chance: random.Random, things: Sequence[Thing], colours: Mapping[str, Colour]) -> Colour:
+def ground(rng: random.Random, things: Sequence[Thing], colours: Mapping[str, Colour]) -> Colour:
     """A ground from which all things stand out."""
     fitting = [g for g in _GROUNDS if all(_contrast(g, colours[t.colour]) > _LEAST_CONTRAST for t in things)]
-    return _shaken(chance.choice(fitting), chance, 5) if fitting else (90, 120, 90)
+    return _with_noise(rng.choice(fitting), rng, 5) if fitting else (90, 120, 90)
 
 
 def draw(
@@ -158,8 +158,8 @@ def _mixed(one: Colour, other: Colour, share: float) -> Colour:
     return red, green, blue
 
 
-def _shaken(colour: Colour, chance: random.Random, most: int) -> Colour:
-    red, green, blue = (min(255, max(0, part + chance.randint(-most, most))) for part in colour)
+def _with_noise(colour: Colour, rng: random.Random, most: int) -> Colour:
+    red, green, blue = (min(255, max(0, part + rng.randint(-most, most))) for part in colour)
     return red, green, blue
 
 

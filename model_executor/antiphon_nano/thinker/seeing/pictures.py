@@ -13,11 +13,11 @@ import numpy as np
 
 from antiphon_nano.domain import answers, words
 from antiphon_nano.thinker.asking import picture_wording as wording
-from antiphon_nano.thinker.asking.numbers import Asked
+from antiphon_nano.thinker.asking.numbers import QuestionAnswer
 from antiphon_nano.thinker.dialogue import Picture
 from antiphon_nano.thinker.seeing import drawing, patches, things
+from antiphon_nano.thinker.seeing.degradation import degraded
 from antiphon_nano.thinker.seeing.things import MOST, Thing
-from antiphon_nano.thinker.seeing.wear import worn
 
 _SIDES = (((6, 6), 8), ((5, 6), 1), ((6, 5), 1), ((4, 6), 1), ((6, 4), 1), ((5, 5), 2), ((4, 4), 1))
 """Rows and columns of cells, with their weights."""
@@ -47,64 +47,64 @@ class Scene:
         return {thing.colour for thing in self.things}
 
 
-def scene(chance: random.Random) -> Scene:
+def scene(rng: random.Random) -> Scene:
     """Nothing, one thing, two or three of different kinds, or many of one kind."""
-    kind = chance.random()
+    kind = rng.random()
     if kind < 0.03:
-        return _laid_out([], chance)
+        return _laid_out([], rng)
     if kind < 0.4:
-        return _laid_out([things.one(chance)], chance)
+        return _laid_out([things.one(rng)], rng)
     if kind < 0.75:
-        return _laid_out(things.several(chance, chance.choice((2, 2, 3))), chance)
-    return alike(chance)
+        return _laid_out(things.several(rng, rng.choice((2, 2, 3))), rng)
+    return alike(rng)
 
 
 Scenes = tuple[tuple[float, Callable[[random.Random], Scene]], ...]
 """Kinds of scene with their weights."""
 
 
-def one_of(scenes: Scenes, chance: random.Random) -> Scene:
+def one_of(scenes: Scenes, rng: random.Random) -> Scene:
     """A scene of a random kind."""
-    (kind,) = chance.choices([kind for _, kind in scenes], [weight for weight, _ in scenes])
-    return kind(chance)
+    (kind,) = rng.choices([kind for _, kind in scenes], [weight for weight, _ in scenes])
+    return kind(rng)
 
 
-def alike(chance: random.Random, most: int = MOST) -> Scene:
+def alike(rng: random.Random, most: int = MOST) -> Scene:
     """Two or more of one kind."""
-    return _laid_out(things.many(chance, chance.randint(2, most)), chance)
+    return _laid_out(things.many(rng, rng.randint(2, most)), rng)
 
 
-def large(chance: random.Random) -> Scene:
+def large(rng: random.Random) -> Scene:
     """One thing that fills many cells."""
     while True:
-        thing = things.one(chance)
+        thing = things.one(rng)
         if thing.radius > LARGE:
-            return _laid_out([thing], chance)
+            return _laid_out([thing], rng)
 
 
-def crowd(chance: random.Random) -> Scene:
+def crowd(rng: random.Random) -> Scene:
     """About as many different things as there is room for. Not in exams."""
-    return _laid_out(things.several(chance, chance.randint(5, MOST)), chance)
+    return _laid_out(things.several(rng, rng.randint(5, MOST)), rng)
 
 
-def mixed(chance: random.Random) -> Scene:
+def mixed(rng: random.Random) -> Scene:
     """Several of one kind beside others. Not in exams."""
-    return _laid_out(things.mixed(chance), chance)
+    return _laid_out(things.mixed(rng), rng)
 
 
-def _laid_out(found: Sequence[Thing], chance: random.Random) -> Scene:
-    ((rows, columns),) = chance.choices([sides for sides, _ in _SIDES], [weight for _, weight in _SIDES])
+def _laid_out(found: Sequence[Thing], rng: random.Random) -> Scene:
+    ((rows, columns),) = rng.choices([sides for sides, _ in _SIDES], [weight for _, weight in _SIDES])
     cells = (max(rows, 5), max(columns, 5)) if len(found) > 1 else (rows, columns)
     return Scene(tuple(things.read_order(found, cells)), cells)
 
 
-def show(scene_: Scene, chance: random.Random) -> Picture:
+def show(scene_: Scene, rng: random.Random) -> Picture:
     """Draws the scene with random colours and ground."""
     rows, columns = scene_.cells
-    colours = drawing.palette(chance)
-    back = drawing.ground(chance, scene_.things, colours)
+    colours = drawing.palette(rng)
+    back = drawing.ground(rng, scene_.things, colours)
     image = drawing.draw(scene_.things, colours, back, (columns * patches.CELL, rows * patches.CELL))
-    cut = patches.cut(worn(np.asarray(image)[None], chance))
+    cut = patches.cut(degraded(np.asarray(image)[None], rng))
     return Picture(cut, drawing.labels(scene_.things, scene_.cells))
 
 
@@ -125,134 +125,136 @@ def describe(scene_: Scene) -> str:
     return answers.say(answers.THREE_THINGS[0], thing=named[0], other=named[1], third=named[2])
 
 
-def asked_see(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
-    form = chance.choice(wording.SEE + wording.TYPED_SEE if typed else wording.SEE)
-    return Asked(answers.written(form), describe(scene_), "see")
+def ask_see(scene_: Scene, rng: random.Random, typed: bool = False) -> QuestionAnswer:
+    form = rng.choice(wording.SEE + wording.TYPED_SEE if typed else wording.SEE)
+    return QuestionAnswer(answers.written(form), describe(scene_), "see")
 
 
-def asked_how_many(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
+def ask_how_many(scene_: Scene, rng: random.Random, typed: bool = False) -> QuestionAnswer:
     """How many of a shape, mostly one that is there; or of all shapes."""
-    if len(scene_.things) > 1 and chance.random() < 0.25:
+    if len(scene_.things) > 1 and rng.random() < 0.25:
         answer = answers.say(answers.HOW_MANY[3], count=words.number(len(scene_.things)))
-        return Asked(answers.written(chance.choice(wording.HOW_MANY_SHAPES)), answer, "how many")
+        return QuestionAnswer(answers.written(rng.choice(wording.HOW_MANY_SHAPES)), answer, "how many")
     shape = (
-        chance.choice(sorted(scene_.shapes))
-        if scene_.shapes and chance.random() < 0.8
-        else _other_shape(scene_, chance)
+        rng.choice(sorted(scene_.shapes))
+        if scene_.shapes and rng.random() < 0.8
+        else _other_shape(scene_, rng)
     )
     count = sum(thing.shape == shape for thing in scene_.things)
     template = answers.HOW_MANY[0] if count > 1 else answers.JUST_ONE[0] if count else answers.NONE_THERE[0]
     answer = answers.say(template, count=words.number(count), plural=things.plural(shape), shape=shape)
-    return Asked(
-        answers.written(chance.choice(wording.HOW_MANY).format(plural=things.plural(shape))),
+    return QuestionAnswer(
+        answers.written(rng.choice(wording.HOW_MANY).format(plural=things.plural(shape))),
         answer,
         "how many",
     )
 
 
-def asked_colour(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
+def ask_colour(scene_: Scene, rng: random.Random, typed: bool = False) -> QuestionAnswer:
     """The colour of a shape that is there in one colour."""
-    thing = _one_by(scene_, chance, lambda t: t.shape)
+    thing = _one_by(scene_, rng, lambda t: t.shape)
     if thing is None:
-        return asked_see(scene_, chance, typed)
+        return ask_see(scene_, rng, typed)
     answer = answers.say(answers.COLOUR_OF[0], shape=thing.shape, colour=thing.colour)
-    return Asked(answers.written(chance.choice(wording.COLOUR).format(shape=thing.shape)), answer, "colour")
-
-
-def asked_shape(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
-    thing = _one_by(scene_, chance, lambda t: t.colour)
-    if thing is None:
-        return asked_see(scene_, chance, typed)
-    answer = answers.say(answers.ONE_THING[4], thing=f"a {thing.name}")
-    return Asked(
-        answers.written(chance.choice(wording.SHAPE_OF).format(colour=thing.colour)), answer, "shape"
+    return QuestionAnswer(
+        answers.written(rng.choice(wording.COLOUR).format(shape=thing.shape)), answer, "colour"
     )
 
 
-def asked_where(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
-    thing = _one_by(scene_, chance, lambda t: t.name)
+def ask_shape(scene_: Scene, rng: random.Random, typed: bool = False) -> QuestionAnswer:
+    thing = _one_by(scene_, rng, lambda t: t.colour)
     if thing is None:
-        return asked_how_many(scene_, chance, typed)
+        return ask_see(scene_, rng, typed)
+    answer = answers.say(answers.ONE_THING[4], thing=f"a {thing.name}")
+    return QuestionAnswer(
+        answers.written(rng.choice(wording.SHAPE_OF).format(colour=thing.colour)), answer, "shape"
+    )
+
+
+def ask_where(scene_: Scene, rng: random.Random, typed: bool = False) -> QuestionAnswer:
+    thing = _one_by(scene_, rng, lambda t: t.name)
+    if thing is None:
+        return ask_how_many(scene_, rng, typed)
     name = (
         thing.shape
-        if sum(t.shape == thing.shape for t in scene_.things) == 1 and chance.random() < 0.5
+        if sum(t.shape == thing.shape for t in scene_.things) == 1 and rng.random() < 0.5
         else thing.name
     )
     answer = answers.say(answers.PLACE_OF[0], colour=thing.colour, shape=thing.shape, place=thing.place)
-    return Asked(answers.written(chance.choice(wording.WHERE).format(name=name)), answer, "where")
+    return QuestionAnswer(answers.written(rng.choice(wording.WHERE).format(name=name)), answer, "where")
 
 
-def asked_at(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
+def ask_at(scene_: Scene, rng: random.Random, typed: bool = False) -> QuestionAnswer:
     """What is at a place that holds one thing."""
-    thing = _one_by(scene_, chance, lambda t: t.place)
+    thing = _one_by(scene_, rng, lambda t: t.place)
     if thing is None:
-        return asked_see(scene_, chance, typed)
+        return ask_see(scene_, rng, typed)
     answer = answers.say(answers.ONE_THING[2], thing=f"a {thing.name}", place=thing.place)
-    return Asked(answers.written(chance.choice(wording.AT).format(place=thing.place)), answer, "at")
+    return QuestionAnswer(answers.written(rng.choice(wording.AT).format(place=thing.place)), answer, "at")
 
 
-def asked_any(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
+def ask_any(scene_: Scene, rng: random.Random, typed: bool = False) -> QuestionAnswer:
     """Whether there is a shape, perhaps of a colour. Half of the answers are yes."""
-    if scene_.things and chance.random() < 0.5:
-        thing = chance.choice(scene_.things)
+    if scene_.things and rng.random() < 0.5:
+        thing = rng.choice(scene_.things)
         alone = sum(other.shape == thing.shape for other in scene_.things) == 1 or len(scene_.colours) == 1
-        name = thing.shape if alone and chance.random() < 0.4 else thing.name
+        name = thing.shape if alone and rng.random() < 0.4 else thing.name
         answer = answers.say(answers.YES_NO[2], thing=f"a {thing.name}")
     else:
-        shape = _other_shape(scene_, chance)
-        name = f"{chance.choice(words.COLOURS)} {shape}" if chance.random() < 0.5 else shape
+        shape = _other_shape(scene_, rng)
+        name = f"{rng.choice(words.COLOURS)} {shape}" if rng.random() < 0.5 else shape
         answer = answers.say(answers.YES_NO[3], shape=shape)
-    return Asked(answers.written(chance.choice(wording.ANY).format(thing=f"a {name}")), answer, "any")
+    return QuestionAnswer(answers.written(rng.choice(wording.ANY).format(thing=f"a {name}")), answer, "any")
 
 
-QUESTIONS: tuple[tuple[float, Callable[[Scene, random.Random, bool], Asked]], ...] = (
-    (3.0, asked_see),
-    (2.0, asked_how_many),
-    (1.5, asked_colour),
-    (0.7, asked_shape),
-    (1.5, asked_where),
-    (0.8, asked_at),
-    (1.0, asked_any),
+QUESTIONS: tuple[tuple[float, Callable[[Scene, random.Random, bool], QuestionAnswer]], ...] = (
+    (3.0, ask_see),
+    (2.0, ask_how_many),
+    (1.5, ask_colour),
+    (0.7, ask_shape),
+    (1.5, ask_where),
+    (0.8, ask_at),
+    (1.0, ask_any),
 )
 
 _DRILLED = (6.0, 3.0, 1.0, 0.7, 2.5, 1.0, 1.5)
 """Weights of the kinds of question in training."""
 
 
-def asked(scene_: Scene, chance: random.Random, typed: bool = False) -> Asked:
-    (question,) = chance.choices([q for _, q in QUESTIONS], [weight for weight, _ in QUESTIONS])
-    return question(scene_, chance, typed)
+def asked(scene_: Scene, rng: random.Random, typed: bool = False) -> QuestionAnswer:
+    (question,) = rng.choices([q for _, q in QUESTIONS], [weight for weight, _ in QUESTIONS])
+    return question(scene_, rng, typed)
 
 
-def searched(scene_: Scene, shape: str, chance: random.Random) -> str:
+def searched(scene_: Scene, shape: str, rng: random.Random) -> str:
     """The words of a search: a shape, singular or plural, perhaps with a colour, mostly its own."""
-    name = things.plural(shape) if chance.random() < 0.5 else shape
-    if chance.random() < 0.6:
+    name = things.plural(shape) if rng.random() < 0.5 else shape
+    if rng.random() < 0.6:
         return name
     own = [thing.colour for thing in scene_.things if thing.shape == shape]
-    return f"{chance.choice(own if own and chance.random() < 0.7 else words.COLOURS)} {name}"
+    return f"{rng.choice(own if own and rng.random() < 0.7 else words.COLOURS)} {name}"
 
 
-def drilled(scene_: Scene, chance: random.Random, most: int) -> list[Asked]:
+def drilled(scene_: Scene, rng: random.Random, most: int) -> list[QuestionAnswer]:
     """At most `most` questions with different answers, mostly of kinds that are hard to learn. A full
     description comes last, so that its answer cannot be copied. Crowds are not described in full.
     """
     makers = [question for _, question in QUESTIONS]
-    found: dict[str, Asked] = {}
+    found: dict[str, QuestionAnswer] = {}
     while not found:
-        for question in chance.choices(makers, _DRILLED, k=most):
-            drawn = question(scene_, chance, True)
+        for question in rng.choices(makers, _DRILLED, k=most):
+            drawn = question(scene_, rng, True)
             if drawn.kind != "see" or len(scene_.kinds) <= 3:
                 found.setdefault(drawn.answer, drawn)
     return sorted(found.values(), key=lambda drawn: drawn.kind == "see")
 
 
-def _one_by(scene_: Scene, chance: random.Random, key: Callable[[Thing], str]) -> Thing | None:
+def _one_by(scene_: Scene, rng: random.Random, key: Callable[[Thing], str]) -> Thing | None:
     """A thing that differs from all others by `key`."""
     keys = [key(thing) for thing in scene_.things]
     single = [thing for thing in scene_.things if keys.count(key(thing)) == 1]
-    return chance.choice(single) if single else None
+    return rng.choice(single) if single else None
 
 
-def _other_shape(scene_: Scene, chance: random.Random) -> str:
-    return chance.choice([shape for shape in words.SHAPES if shape not in scene_.shapes])
+def _other_shape(scene_: Scene, rng: random.Random) -> str:
+    return rng.choice([shape for shape in words.SHAPES if shape not in scene_.shapes])

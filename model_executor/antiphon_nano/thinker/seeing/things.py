@@ -62,60 +62,60 @@ def read_order(things: Sequence[Thing], cells: tuple[int, int]) -> list[Thing]:
     return sorted(things, key=lambda t: (int(t.y * rows), int(t.x * columns)))
 
 
-def one(chance: random.Random) -> Thing:
+def one(rng: random.Random) -> Thing:
     """A thing alone in its picture: any size, anywhere."""
-    row, column = chance.randrange(GRID), chance.randrange(GRID)
-    if chance.random() < 0.4:
+    row, column = rng.randrange(GRID), rng.randrange(GRID)
+    if rng.random() < 0.4:
         row = column = 1
     most = 0.34 if (row, column) == (1, 1) else 0.17
-    return _placed(chance, _kind(chance), row, column, chance.uniform(0.12, most))
+    return _placed(rng, _kind(rng), row, column, rng.uniform(0.12, most))
 
 
-def several(chance: random.Random, count: int) -> list[Thing]:
+def several(rng: random.Random, count: int) -> list[Thing]:
     """`count` things of different kinds in different ninths."""
     return [
-        _placed(chance, kind, *divmod(cell, GRID), chance.uniform(0.1, 0.16))
-        for kind, cell in zip(_kinds(chance, count), chance.sample(range(GRID * GRID), count), strict=True)
+        _placed(rng, kind, *divmod(cell, GRID), rng.uniform(0.1, 0.16))
+        for kind, cell in zip(_kinds(rng, count), rng.sample(range(GRID * GRID), count), strict=True)
     ]
 
 
-def many(chance: random.Random, count: int) -> list[Thing]:
+def many(rng: random.Random, count: int) -> list[Thing]:
     """`count` things of one kind."""
-    kind, radius = _kind(chance), chance.uniform(0.09, 0.145)
-    cells = chance.sample(range(GRID * GRID), count)
-    return [_placed(chance, kind, *divmod(cell, GRID), radius) for cell in cells]
+    kind, radius = _kind(rng), rng.uniform(0.09, 0.145)
+    cells = rng.sample(range(GRID * GRID), count)
+    return [_placed(rng, kind, *divmod(cell, GRID), radius) for cell in cells]
 
 
-def mixed(chance: random.Random) -> list[Thing]:
+def mixed(rng: random.Random) -> list[Thing]:
     """Two kinds, seldom three, at least one of them several times; in different ninths."""
-    more = chance.choice((1, 1, 1, 2))
-    counts = [chance.choice((2, 2, 3, 4)), *(chance.choice((1, 1, 2)) for _ in range(more))]
-    kinds = _kinds(chance, len(counts))
+    more = rng.choice((1, 1, 1, 2))
+    counts = [rng.choice((2, 2, 3, 4)), *(rng.choice((1, 1, 2)) for _ in range(more))]
+    kinds = _kinds(rng, len(counts))
     each = [kind for kind, count in zip(kinds, counts, strict=True) for _ in range(count)]
     return [
-        _placed(chance, kind, *divmod(cell, GRID), chance.uniform(0.09, 0.145))
-        for kind, cell in zip(each, chance.sample(range(GRID * GRID), len(each)), strict=True)
+        _placed(rng, kind, *divmod(cell, GRID), rng.uniform(0.09, 0.145))
+        for kind, cell in zip(each, rng.sample(range(GRID * GRID), len(each)), strict=True)
     ]
 
 
-def _kinds(chance: random.Random, count: int) -> list[tuple[str, str]]:
+def _kinds(rng: random.Random, count: int) -> list[tuple[str, str]]:
     """`count` different kinds."""
     kinds: list[tuple[str, str]] = []
     while len(kinds) < count:
-        kind = _kind(chance)
+        kind = _kind(rng)
         if kind not in kinds:
             kinds.append(kind)
     return kinds
 
 
-def _kind(chance: random.Random) -> tuple[str, str]:
-    return chance.choice(words.COLOURS), chance.choice(words.SHAPES)
+def _kind(rng: random.Random) -> tuple[str, str]:
+    return rng.choice(words.COLOURS), rng.choice(words.SHAPES)
 
 
-def _placed(chance: random.Random, kind: tuple[str, str], row: int, column: int, radius: float) -> Thing:
+def _placed(rng: random.Random, kind: tuple[str, str], row: int, column: int, radius: float) -> Thing:
     spare = max(0.0, 0.5 / GRID - radius) + 0.02
-    x = (column + 0.5) / GRID + chance.uniform(-spare, spare)
-    y = (row + 0.5) / GRID + chance.uniform(-spare, spare)
+    x = (column + 0.5) / GRID + rng.uniform(-spare, spare)
+    y = (row + 0.5) / GRID + rng.uniform(-spare, spare)
     inside = min(max(radius, 0.03), 0.45)
     x, y = min(max(x, inside), 1 - inside), min(max(y, inside), 1 - inside)
-    return Thing(kind[0], kind[1], x, y, radius, chance.uniform(-8, 8))
+    return Thing(kind[0], kind[1], x, y, radius, rng.uniform(-8, 8))

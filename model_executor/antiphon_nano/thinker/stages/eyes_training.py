@@ -1,7 +1,7 @@
 """Stage "eyes", `python -m antiphon_nano.thinker.stages.eyes_training FOLDER`: the vision tower alone.
 
 Draws new pictures and clips for each step, writes `thinker-eyes.safetensors` in FOLDER, and resumes. No text
-model is needed: the heads of `heads.aids` supply the losses.
+model is needed: the heads of `heads.tower_heads` supply the losses.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from torch import Tensor
 
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.thinker.dialogue import Clip, Picture
-from antiphon_nano.thinker.heads.aids import EyeAids
+from antiphon_nano.thinker.heads.tower_heads import VisionHeads
 from antiphon_nano.thinker.network import network
 from antiphon_nano.thinker.seeing import clips, pictures
 from antiphon_nano.thinker.stages.text_training import optimizer_of
-from antiphon_nano.training import Plan, Training, best_device, clipped_step, mixed
+from antiphon_nano.training import Training, TrainingPlan, best_device, clipped_step, mixed_precision
 
 CHECKPOINT = "thinker-eyes.safetensors"
 PICTURES, CLIPS = 12, 4
@@ -36,12 +36,12 @@ things need more pictures, because each cell shows a part and few scenes have on
 """
 
 
-def shown(chance: random.Random) -> list[Picture | Clip]:
+def shown(rng: random.Random) -> list[Picture | Clip]:
     """The media of one step."""
     media: list[Picture | Clip] = []
     for _ in range(PICTURES):
-        media.append(pictures.show(pictures.one_of(_SCENES, chance), chance))
-    return media + [clips.show(clips.act(chance), chance) for _ in range(CLIPS)]
+        media.append(pictures.show(pictures.one_of(_SCENES, rng), rng))
+    return media + [clips.show(clips.act(rng), rng) for _ in range(CLIPS)]
 
 
 def main() -> None:
@@ -55,18 +55,18 @@ def main() -> None:
     device = best_device()
     config = network.nano_config(nano_tokenizer())
     tower = network.nano_thinker(config).visual.to(device)
-    aids = EyeAids(config.text_config.hidden_size).to(device)
+    aids = VisionHeads(config.text_config.hidden_size).to(device)
     optimizer = optimizer_of(tower, aids)
 
     def step(number: int) -> Mapping[str, Tensor]:
         media = shown(random.Random(f"eyes {number}"))
-        with mixed(device):
-            losses = dict(aids(network.see(tower, media), media))
+        with mixed_precision(device):
+            losses = dict(aids(network.vision_rows(tower, media), media))
         seen = losses.pop("seen")
         clipped_step(optimizer, torch.stack(list(losses.values())).sum())
         return losses | {"seen": seen}
 
-    plan = Plan(arguments.folder / CHECKPOINT, arguments.steps, arguments.rate)
+    plan = TrainingPlan(arguments.folder / CHECKPOINT, arguments.steps, arguments.rate)
     Training(plan, {"visual": tower, "aids": aids}, {"eyes": optimizer}).run(step)
 
 

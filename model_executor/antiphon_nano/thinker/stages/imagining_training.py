@@ -21,11 +21,18 @@ from antiphon_nano.thinker.dialogue import Dialogue, Sample, Writer
 from antiphon_nano.thinker.heads.lookups import Lookups
 from antiphon_nano.thinker.heads.naming import Naming
 from antiphon_nano.thinker.lessons import lessons
-from antiphon_nano.thinker.lessons.sources import Imagination, Source
+from antiphon_nano.thinker.lessons.media_sources import ImaginedMedia, Source
 from antiphon_nano.thinker.network import network
 from antiphon_nano.thinker.stages import text_training
-from antiphon_nano.thinker.stages.text_training import Pool, optimizer_of
-from antiphon_nano.training import Plan, Training, best_device, gradient_step, mixed, weights
+from antiphon_nano.thinker.stages.text_training import BatchPool, optimizer_of
+from antiphon_nano.training import (
+    Training,
+    TrainingPlan,
+    best_device,
+    gradient_step,
+    mixed_precision,
+    weights,
+)
 from antiphon_nano.workers.worker import Worker
 
 CHECKPOINT = "thinker-imagined.safetensors"
@@ -49,9 +56,9 @@ _KINDS: tuple[tuple[float, lessons.Maker], ...] = (
 """Mostly lessons that need lookups: pictures and sentences."""
 
 
-def lesson(source: Source, chance: random.Random) -> Dialogue:
-    (maker,) = chance.choices([maker for _, maker in _KINDS], [weight for weight, _ in _KINDS])
-    return maker(source, chance)
+def lesson(source: Source, rng: random.Random) -> Dialogue:
+    (maker,) = rng.choices([maker for _, maker in _KINDS], [weight for weight, _ in _KINDS])
+    return maker(source, rng)
 
 
 def imagined(thinker: Thinker, naming: Naming, batch: network.Batch) -> Tensor:
@@ -60,10 +67,12 @@ def imagined(thinker: Thinker, naming: Naming, batch: network.Batch) -> Tensor:
     rows: Tensor = thinker.model.embed_tokens(ids)
     if batch.clips:
         lengths = [thinker.audio_tower.geometry.tokens(clip.mel.shape[1]) for clip in batch.clips]
-        rows = network.placed(rows, ids == config.audio_token_id, naming.said(batch.clips, lengths, table))
+        rows = network.insert_media(
+            rows, ids == config.audio_token_id, naming.ideal_audio(batch.clips, lengths, table)
+        )
     for token, media in ((config.image_token_id, batch.pictures), (config.video_token_id, batch.videos)):
         if media:
-            rows = network.placed(rows, ids == token, naming.shown(media, table))
+            rows = network.insert_media(rows, ids == token, naming.ideal_vision(media, table))
     return rows
 
 
@@ -76,17 +85,17 @@ class Searches:
         self._looking, self._lookups = lookups.watch(model), lookups
         self._writer, self._source = writer, source
 
-    def pool(self, part: int) -> Pool:
+    def pool(self, part: int) -> BatchPool:
         """The batches of a part of a step."""
-        return Pool(self._draw, SEARCHED_TOKENS, seed=4 + 1000 * part)
+        return BatchPool(self._draw, SEARCHED_TOKENS, seed=4 + 1000 * part)
 
     def losses(self, batch: network.Batch, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Losses as `Lookups` returns them. `rows`: [n, length, hidden] of the batch."""
         network.states(self._looking, rows, batch.positions)
         return self._lookups(batch)
 
-    def _draw(self, chance: random.Random) -> Sample:
-        return self._writer.sample(lessons.searched(self._source, chance))
+    def _draw(self, rng: random.Random) -> Sample:
+        return self._writer.sample(lessons.searched(self._source, rng))
 
 
 def main() -> None:
@@ -109,14 +118,14 @@ def main() -> None:
             thinker.get_submodule(name).load_state_dict(weights(folder / text_training.CHECKPOINT, name))
     thinker.to(device)
     thinker.model.embed_tokens.requires_grad_(False)
-    source = Imagination()
+    source = ImaginedMedia()
     lookups = Lookups(tokenizer, config).to(device)
     searches = Searches(thinker.model, lookups, writer, source)
-    balance = network.Balance(thinker.model)
+    balance = network.ExpertBalance(thinker.model)
     optimizer = optimizer_of(thinker.model, thinker.lm_head, lookups)
     parts = [
         (
-            Pool(lambda chance: writer.sample(lesson(source, chance)), TOKENS, seed=3 + 1000 * part),
+            BatchPool(lambda rng: writer.sample(lesson(source, rng)), TOKENS, seed=3 + 1000 * part),
             searches.pool(part),
         )
         for part in worker.share(PARTS)
@@ -126,9 +135,9 @@ def main() -> None:
         losses: Mapping[str, Tensor] = {}
         for pool, searched in parts:
             batch, search = (
-                network.moved(network.Batch.of(p.batch(number)), device) for p in (pool, searched)
+                network.to_device(network.Batch.of(p.batch(number)), device) for p in (pool, searched)
             )
-            with mixed(device):
+            with mixed_precision(device):
                 last = network.states(thinker.model, imagined(thinker, naming, batch), batch.positions)
                 loss, right = network.answer_loss(thinker, batch, last)
                 looked = lookups(batch)[0]
@@ -140,7 +149,7 @@ def main() -> None:
         gradient_step(optimizer, worker=worker)
         return losses
 
-    plan = Plan(folder / CHECKPOINT, arguments.steps, arguments.rate, log_every=50)
+    plan = TrainingPlan(folder / CHECKPOINT, arguments.steps, arguments.rate, log_every=50)
     modules = {"model": thinker.model, "lm_head": thinker.lm_head, "lookups": lookups}
     Training(plan, modules, {"text": optimizer}, worker).run(step)
 

@@ -17,17 +17,24 @@ from transformers import Qwen2Tokenizer
 from antiphon_executor.reference.thinker import Thinker
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.thinker.dialogue import Clip, Picture, Writer
-from antiphon_nano.thinker.heads.aids import EarAids, EyeAids
 from antiphon_nano.thinker.heads.lookups import Lookups
 from antiphon_nano.thinker.heads.naming import Naming
+from antiphon_nano.thinker.heads.tower_heads import AudioHeads, VisionHeads
 from antiphon_nano.thinker.hearing.library import Library
 from antiphon_nano.thinker.lessons.lessons import lesson
-from antiphon_nano.thinker.lessons.sources import Recorded
+from antiphon_nano.thinker.lessons.media_sources import RecordedMedia
 from antiphon_nano.thinker.network import network
 from antiphon_nano.thinker.stages import imagining_training, naming_training
 from antiphon_nano.thinker.stages.imagining_training import LOOKED, Searches
-from antiphon_nano.thinker.stages.text_training import Pool, optimizer_of
-from antiphon_nano.training import Plan, Training, best_device, gradient_step, mixed, weights
+from antiphon_nano.thinker.stages.text_training import BatchPool, optimizer_of
+from antiphon_nano.training import (
+    Training,
+    TrainingPlan,
+    best_device,
+    gradient_step,
+    mixed_precision,
+    weights,
+)
 from antiphon_nano.workers.worker import Worker
 
 CHECKPOINT = "thinker.safetensors"
@@ -54,11 +61,11 @@ class Joint(nn.Module):
         width = thinker.config.text_config.hidden_size
         self.thinker = thinker
         self._naming = Naming(tokenizer, thinker.config)
-        self.eyes = EyeAids(width)
-        self.ears = EarAids(thinker.config.audio_config.d_model)
+        self.eyes = VisionHeads(width)
+        self.ears = AudioHeads(thinker.config.audio_config.d_model)
         self.lookups = Lookups(tokenizer, thinker.config)
         self.searches = searches(self.lookups)
-        self._balance = network.Balance(thinker.model)
+        self._balance = network.ExpertBalance(thinker.model)
 
     def begin(self, folder: Path) -> None:
         """Loads the earlier stages. Raises FileNotFoundError if one is missing."""
@@ -77,7 +84,7 @@ class Joint(nn.Module):
 
     def losses(self, batch: network.Batch, search: network.Batch) -> tuple[Tensor, Mapping[str, Tensor]]:
         """The loss, and its parts for the log."""
-        rows = network.embedded(self.thinker, batch)
+        rows = network.embed(self.thinker, batch)
         last = network.states(self.thinker.model, rows.rows, batch.positions)
         loss, right = network.answer_loss(self.thinker, batch, last)
         aids, named, table = loss.new_zeros(()), loss.new_zeros(()), self.thinker.model.embed_tokens.weight
@@ -86,15 +93,15 @@ class Joint(nn.Module):
             seen = dict(self.eyes(rows.seen, media))
             del seen["seen"]
             aids = aids + torch.stack(list(seen.values())).sum()
-            named = named + self._naming.seen(rows.seen, media, table)[0]
+            named = named + self._naming.vision_loss(rows.seen, media, table)[0]
         if rows.listened is not None and rows.sound is not None:
             lengths = [self.thinker.audio_tower.geometry.tokens(clip.mel.shape[1]) for clip in batch.clips]
             aids = aids + torch.stack(list(self.ears(rows.listened, batch.clips, lengths).values())).sum()
-            named = named + self._naming.heard(rows.sound, batch.clips, lengths, table)
+            named = named + self._naming.audio_loss(rows.sound, batch.clips, lengths, table)
         looked = self.lookups(batch)[0]
-        sought = network.embedded(self.thinker, search)
+        sought = network.embed(self.thinker, search)
         if sought.seen is not None:
-            named = named + self._naming.seen(sought.seen, search.pictures, table)[0]
+            named = named + self._naming.vision_loss(sought.seen, search.pictures, table)[0]
         more, found = self.searches.losses(search, sought.rows)
         looked = looked + more
         balance = self._balance.loss()
@@ -117,7 +124,10 @@ def main() -> None:
     tokenizer = nano_tokenizer()
     config = network.nano_config(tokenizer)
     writer = Writer(tokenizer, config)
-    source, thinker = Recorded(Library(folder / "speech", folder / "asked")), network.nano_thinker(config)
+    source, thinker = (
+        RecordedMedia(Library(folder / "speech", folder / "asked")),
+        network.nano_thinker(config),
+    )
     joint = Joint(thinker, tokenizer, lambda lookups: Searches(thinker.model, lookups, writer, source))
     joint.to(device)
     if not (folder / CHECKPOINT).exists():
@@ -127,7 +137,7 @@ def main() -> None:
     optimizer = optimizer_of(*reader, slower=towers, share=_TOWERS)
     parts = [
         (
-            Pool(lambda chance: writer.sample(lesson(source, chance)), TOKENS, seed=2 + 1000 * part),
+            BatchPool(lambda rng: writer.sample(lesson(source, rng)), TOKENS, seed=2 + 1000 * part),
             joint.searches.pool(part),
         )
         for part in worker.share(PARTS)
@@ -137,15 +147,15 @@ def main() -> None:
         losses: Mapping[str, Tensor] = {}
         for pool, searched in parts:
             batch, search = (
-                network.moved(network.Batch.of(p.batch(number)), device) for p in (pool, searched)
+                network.to_device(network.Batch.of(p.batch(number)), device) for p in (pool, searched)
             )
-            with mixed(device):
+            with mixed_precision(device):
                 whole, losses = joint.losses(batch, search)
             (whole / len(parts)).backward()
         gradient_step(optimizer, worker=worker)
         return losses
 
-    plan = Plan(folder / CHECKPOINT, arguments.steps, arguments.rate, warmup=100, log_every=50)
+    plan = TrainingPlan(folder / CHECKPOINT, arguments.steps, arguments.rate, warmup=100, log_every=50)
     modules = {"thinker": joint.thinker, "eyes": joint.eyes, "ears": joint.ears, "lookups": joint.lookups}
     Training(plan, modules, {"joint": optimizer}, worker).run(step)
 

@@ -17,60 +17,60 @@ from torch import Tensor, nn
 
 from antiphon_executor.reference.thinker import Thinker
 from antiphon_nano.domain.tokenizer import nano_tokenizer
-from antiphon_nano.thinker.heads.aids import EarAids, EyeAids
 from antiphon_nano.thinker.heads.naming import Naming
+from antiphon_nano.thinker.heads.tower_heads import AudioHeads, VisionHeads
 from antiphon_nano.thinker.hearing.library import Library
 from antiphon_nano.thinker.network import network
 from antiphon_nano.thinker.stages import ears_training, eyes_training, text_training
 from antiphon_nano.thinker.stages.text_training import optimizer_of
-from antiphon_nano.training import Plan, Training, best_device, clipped_step, mixed, weights
+from antiphon_nano.training import Training, TrainingPlan, best_device, clipped_step, mixed_precision, weights
 
 EYES, EARS = "thinker-named-eyes.safetensors", "thinker-named-ears.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
-class Named:
-    """A tower of the Thinker, by its name there, with its auxiliary heads. `begun`, `checkpoint`: file names.
+class TowerStage:
+    """A tower of the Thinker, by its name there, with its auxiliary heads. `start`, `checkpoint`: file names.
     `losses`: of one step by number; the entry "right" is not a loss.
     """
 
     name: str
     tower: nn.Module
     aids: nn.Module
-    begun: str
+    start: str
     checkpoint: str
     steps: int
     losses: Callable[[int], Mapping[str, Tensor]]
 
 
-def eyes(thinker: Thinker, naming: Naming, table: Tensor) -> Named:
-    aids = EyeAids(thinker.config.text_config.hidden_size)
+def eyes(thinker: Thinker, naming: Naming, table: Tensor) -> TowerStage:
+    aids = VisionHeads(thinker.config.text_config.hidden_size)
 
     def losses(number: int) -> Mapping[str, Tensor]:
         media = eyes_training.shown(random.Random(f"named eyes {number}"))
-        with mixed(table.device):
-            rows = network.see(thinker.visual, media)
-            named, right = naming.seen(rows, media, table)
+        with mixed_precision(table.device):
+            rows = network.vision_rows(thinker.visual, media)
+            named, right = naming.vision_loss(rows, media, table)
             read = dict(aids(rows, media))
         del read["seen"]
         return {"seen": named, "cells": torch.stack(list(read.values())).sum(), "right": right}
 
-    begun = eyes_training.CHECKPOINT
-    return Named("visual", thinker.visual, aids, begun, EYES, 4000, losses)
+    start = eyes_training.CHECKPOINT
+    return TowerStage("visual", thinker.visual, aids, start, EYES, 4000, losses)
 
 
-def ears(thinker: Thinker, naming: Naming, table: Tensor, library: Library) -> Named:
-    tower, aids = thinker.audio_tower, EarAids(thinker.config.audio_config.d_model)
+def ears(thinker: Thinker, naming: Naming, table: Tensor, library: Library) -> TowerStage:
+    tower, aids = thinker.audio_tower, AudioHeads(thinker.config.audio_config.d_model)
 
     def losses(number: int) -> Mapping[str, Tensor]:
         sounds = ears_training.said(library, random.Random(f"named ears {number}"))
         lengths = [tower.geometry.tokens(sound.mel.shape[1]) for sound in sounds]
-        with mixed(table.device):
-            listened = network.listen(tower, [sound.mel for sound in sounds])
-            named = naming.heard(network.projected(tower, listened), sounds, lengths, table)
+        with mixed_precision(table.device):
+            listened = network.audio_states(tower, [sound.mel for sound in sounds])
+            named = naming.audio_loss(network.projected(tower, listened), sounds, lengths, table)
             return {"heard": named, **aids(listened, sounds, lengths)}
 
-    return Named("audio_tower", tower, aids, ears_training.CHECKPOINT, EARS, 8000, losses)
+    return TowerStage("audio_tower", tower, aids, ears_training.CHECKPOINT, EARS, 8000, losses)
 
 
 def main() -> None:
@@ -93,8 +93,8 @@ def main() -> None:
     else:
         named = ears(thinker, naming, table, Library(folder / "speech", folder / "asked"))
     if not (folder / named.checkpoint).exists():
-        named.tower.load_state_dict(weights(folder / named.begun, named.name))
-        named.aids.load_state_dict(weights(folder / named.begun, "aids"))
+        named.tower.load_state_dict(weights(folder / named.start, named.name))
+        named.aids.load_state_dict(weights(folder / named.start, "aids"))
     modules = {named.name: named.tower.to(device), "aids": named.aids.to(device)}
     optimizer = optimizer_of(*modules.values())
 
@@ -103,7 +103,7 @@ def main() -> None:
         clipped_step(optimizer, torch.stack([loss for name, loss in losses.items() if name != "right"]).sum())
         return losses
 
-    plan = Plan(folder / named.checkpoint, arguments.steps or named.steps, arguments.rate, warmup=200)
+    plan = TrainingPlan(folder / named.checkpoint, arguments.steps or named.steps, arguments.rate, warmup=200)
     Training(plan, modules, {"tower": optimizer}).run(step)
 
 

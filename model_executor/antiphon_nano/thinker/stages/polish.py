@@ -18,15 +18,22 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_executor.reference.thinker import Thinker
 from antiphon_nano.domain.tokenizer import nano_tokenizer
-from antiphon_nano.thinker.asking import talks
+from antiphon_nano.thinker.asking import typed_dialogues
 from antiphon_nano.thinker.dialogue import Dialogue, Writer
 from antiphon_nano.thinker.hearing.library import Library
 from antiphon_nano.thinker.lessons import lessons
-from antiphon_nano.thinker.lessons.sources import Recorded, Source
+from antiphon_nano.thinker.lessons.media_sources import RecordedMedia, Source
 from antiphon_nano.thinker.network import network
 from antiphon_nano.thinker.stages import joint_training
-from antiphon_nano.thinker.stages.text_training import Pool, optimizer_of
-from antiphon_nano.training import Plan, Training, best_device, gradient_step, mixed, weights
+from antiphon_nano.thinker.stages.text_training import BatchPool, optimizer_of
+from antiphon_nano.training import (
+    Training,
+    TrainingPlan,
+    best_device,
+    gradient_step,
+    mixed_precision,
+    weights,
+)
 from antiphon_nano.workers.worker import Worker
 
 CHECKPOINT = "thinker-polished.safetensors"
@@ -51,11 +58,11 @@ def thinker_file(folder: Path) -> Path:
     return polished if polished.exists() else folder / joint_training.CHECKPOINT
 
 
-def lesson(source: Source, chance: random.Random) -> Dialogue:
-    return talks.talk(chance) if chance.random() < _TYPED else lessons.lesson(source, chance)
+def lesson(source: Source, rng: random.Random) -> Dialogue:
+    return typed_dialogues.talk(rng) if rng.random() < _TYPED else lessons.lesson(source, rng)
 
 
-def begun(thinker: Thinker, folder: Path, checkpoint: Path | None) -> None:
+def load_start(thinker: Thinker, folder: Path, checkpoint: Path | None) -> None:
     """Loads the Thinker of the stage "joint", or of `checkpoint`."""
     if checkpoint is None:
         thinker.load_state_dict(weights(folder / joint_training.CHECKPOINT, "thinker"))
@@ -77,26 +84,24 @@ def main() -> None:
     device = best_device()
     tokenizer = nano_tokenizer()
     config = network.nano_config(tokenizer)
-    writer, source = Writer(tokenizer, config), Recorded(Library(folder / "speech", folder / "asked"))
+    writer, source = Writer(tokenizer, config), RecordedMedia(Library(folder / "speech", folder / "asked"))
     thinker = network.nano_thinker(config)
-    begun(thinker, folder, arguments.on)
+    load_start(thinker, folder, arguments.on)
     thinker.to(device)
-    mean, balance = running_mean(thinker), network.Balance(thinker.model)
+    mean, balance = running_mean(thinker), network.ExpertBalance(thinker.model)
     towers = (thinker.visual, thinker.audio_tower)
     optimizer = optimizer_of(thinker.model, thinker.lm_head, slower=towers, share=_TOWERS)
     pools = [
-        Pool(
-            lambda chance: writer.sample(lesson(source, chance)), joint_training.TOKENS, seed=5 + 1000 * part
-        )
+        BatchPool(lambda rng: writer.sample(lesson(source, rng)), joint_training.TOKENS, seed=5 + 1000 * part)
         for part in worker.share(joint_training.PARTS)
     ]
 
     def step(number: int) -> Mapping[str, Tensor]:
         losses: Mapping[str, Tensor] = {}
         for pool in pools:
-            batch = network.moved(network.Batch.of(pool.batch(number)), device)
-            with mixed(device):
-                last = network.states(thinker.model, network.embedded(thinker, batch).rows, batch.positions)
+            batch = network.to_device(network.Batch.of(pool.batch(number)), device)
+            with mixed_precision(device):
+                last = network.states(thinker.model, network.embed(thinker, batch).rows, batch.positions)
                 loss, right = network.answer_loss(thinker, batch, last)
                 losses = {"loss": loss, "right": right, "balance": balance.loss()}
             ((loss + 0.01 * losses["balance"]) / len(pools)).backward()
@@ -104,7 +109,7 @@ def main() -> None:
         mean.update_parameters(thinker)
         return losses
 
-    plan = Plan(folder / CHECKPOINT, arguments.steps, arguments.rate, log_every=50)
+    plan = TrainingPlan(folder / CHECKPOINT, arguments.steps, arguments.rate, log_every=50)
     modules = {"thinker": mean.module, "learner": thinker}
     Training(plan, modules, {"polish": optimizer}, worker).run(step)
 

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from antiphon_nano.domain.tokenizer import nano_tokenizer
-from antiphon_nano.thinker.asking import talks
+from antiphon_nano.thinker.asking import typed_dialogues
 from antiphon_nano.thinker.dialogue import Sample, Writer
 from antiphon_nano.thinker.network import network, word_rows
-from antiphon_nano.training import Plan, Training, best_device, clipped_step, mixed
+from antiphon_nano.training import Training, TrainingPlan, best_device, clipped_step, mixed_precision
 
 CHECKPOINT = "thinker-text.safetensors"
 TOKENS = 1280
@@ -29,7 +29,7 @@ POOL = 16
 """Batches that are drawn together and sorted by length."""
 
 
-class Pool:
+class BatchPool:
     """Batches of samples of similar length, the same in every run. `draw`: random generator to a sample."""
 
     def __init__(self, draw: Callable[[random.Random], Sample], tokens: int, seed: int) -> None:
@@ -42,14 +42,14 @@ class Pool:
             self._batches = self._fill(random.Random(f"{self._seed} {self._number}"))
         return self._batches[number % POOL]
 
-    def _fill(self, chance: random.Random) -> list[list[Sample]]:
+    def _fill(self, rng: random.Random) -> list[list[Sample]]:
         """Draws until `POOL` batches are full. The samples of the last, incomplete batch are dropped."""
         drawn: list[Sample] = []
         while True:
-            drawn += [self._draw(chance) for _ in range(64)]
+            drawn += [self._draw(rng) for _ in range(64)]
             batches = list(cut(sorted(drawn, key=lambda sample: len(sample.token_ids)), self._tokens))
             if len(batches) > POOL:
-                chance.shuffle(batches)
+                rng.shuffle(batches)
                 return batches[:POOL]
 
 
@@ -89,21 +89,21 @@ def main() -> None:
     thinker, writer = network.nano_thinker(config), Writer(tokenizer, config)
     word_rows.begin(thinker, tokenizer)
     thinker.to(device)
-    balance = network.Balance(thinker.model)
+    balance = network.ExpertBalance(thinker.model)
     optimizer = optimizer_of(thinker.model, thinker.lm_head)
-    pool = Pool(lambda chance: writer.sample(talks.talk(chance)), TOKENS, seed=1)
+    pool = BatchPool(lambda rng: writer.sample(typed_dialogues.talk(rng)), TOKENS, seed=1)
 
     def step(number: int) -> Mapping[str, Tensor]:
-        batch = network.moved(network.Batch.of(pool.batch(number)), device)
-        with mixed(device):
-            rows = network.embedded(thinker, batch).rows
+        batch = network.to_device(network.Batch.of(pool.batch(number)), device)
+        with mixed_precision(device):
+            rows = network.embed(thinker, batch).rows
             last = network.states(thinker.model, rows, batch.positions)
             loss, right = network.answer_loss(thinker, batch, last)
             balanced = balance.loss()
         clipped_step(optimizer, loss + 0.01 * balanced)
         return {"loss": loss, "right": right, "balance": balanced}
 
-    plan = Plan(arguments.folder / CHECKPOINT, arguments.steps, arguments.rate, log_every=50)
+    plan = TrainingPlan(arguments.folder / CHECKPOINT, arguments.steps, arguments.rate, log_every=50)
     modules = {"model": thinker.model, "lm_head": thinker.lm_head}
     Training(plan, modules, {"text": optimizer}).run(step)
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from antiphon_nano.domain import words
 from antiphon_nano.thinker.dialogue import Clip, Picture, Sound
-from antiphon_nano.thinker.hearing.listening import VOCABULARY, word_ids
+from antiphon_nano.thinker.hearing.augmentation import VOCABULARY, word_ids
 from antiphon_nano.thinker.seeing.clips import CHANGES
 from antiphon_nano.thinker.seeing.drawing import NOWHERE, OFFSETS, SIZES
 
@@ -24,7 +24,7 @@ _UNKNOWN = -1
 _PARTS = (len(OFFSETS) + 1, len(OFFSETS) + 1, len(SIZES) + 1)
 
 
-class EyeAids(nn.Module):
+class VisionHeads(nn.Module):
     """For each cell: colour, shape, whether it holds a centre, which part of a thing it is, and how it moves.
 
     The parts teach which cells belong together, and so to recognise a shape by its outline.
@@ -61,7 +61,7 @@ class EyeAids(nn.Module):
         return losses | {"seen": right[centre == 1].float().mean()}
 
 
-class EarAids(nn.Module):
+class AudioHeads(nn.Module):
     """For aligned recordings: the phonemes and the word in each token. For all: the words (CTC)."""
 
     def __init__(self, width: int) -> None:

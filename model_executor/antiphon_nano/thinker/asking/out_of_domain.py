@@ -64,56 +64,55 @@ _SYLLABLES = _parts(
 _SIGNS = ("+", "-", "*", "x", "plus", "minus", "times", "/", "divided by")
 
 
-def outside_question(chance: random.Random) -> str:
+def outside_question(rng: random.Random) -> str:
     """A question about anything but the product's domain."""
-    kind = chance.random()
+    kind = rng.random()
     if kind < 0.35:
-        return _about(chance)
+        return _about(rng)
     if kind < 0.55:
-        return chance.choice(_FIXED)
+        return rng.choice(_FIXED)
     if kind < 0.65:
-        return _large_sum(chance)
+        return _large_sum(rng)
     if kind < 0.8:
-        return _pseudo_sentence(chance)
+        return _pseudo_sentence(rng)
     if kind < 0.92:
-        return _statement(chance)
-    return "".join(chance.choices(string.printable[:94], k=chance.randint(2, 12)))
+        return _statement(rng)
+    return "".join(rng.choices(string.printable[:94], k=rng.randint(2, 12)))
 
 
-def _about(chance: random.Random) -> str:
-    form = chance.choice(_ABOUT)
-    text = form.format(*(_topic(chance) for _ in range(form.count("{}"))))
-    return text[0].upper() + text[1:] if chance.random() < 0.8 else text.lower()
+def _about(rng: random.Random) -> str:
+    form = rng.choice(_ABOUT)
+    text = form.format(*(_topic(rng) for _ in range(form.count("{}"))))
+    return text[0].upper() + text[1:] if rng.random() < 0.8 else text.lower()
 
 
-def _topic(chance: random.Random) -> str:
-    return chance.choice(_TOPICS) if chance.random() < 0.6 else _pseudo_word(chance)
+def _topic(rng: random.Random) -> str:
+    return rng.choice(_TOPICS) if rng.random() < 0.6 else _pseudo_word(rng)
 
 
-def _large_sum(chance: random.Random) -> str:
-    a, b, sign = chance.randint(21, 9999), chance.randint(0, 9999), chance.choice(_SIGNS)
-    if chance.random() < 0.5:
+def _large_sum(rng: random.Random) -> str:
+    a, b, sign = rng.randint(21, 9999), rng.randint(0, 9999), rng.choice(_SIGNS)
+    if rng.random() < 0.5:
         a, b = b, a
-    return chance.choice(("What is {} {} {}?", "{} {} {}", "{} {} {} =", "How much is {} {} {}?")).format(
+    return rng.choice(("What is {} {} {}?", "{} {} {}", "{} {} {} =", "How much is {} {} {}?")).format(
         a, sign, b
     )
 
 
-def _pseudo_sentence(chance: random.Random) -> str:
+def _pseudo_sentence(rng: random.Random) -> str:
     """Invented words among real ones."""
     drawn = [
-        _pseudo_word(chance) if chance.random() < 0.6 else chance.choice(words.WORDS)
-        for _ in range(chance.randint(1, 9))
+        _pseudo_word(rng) if rng.random() < 0.6 else rng.choice(words.WORDS) for _ in range(rng.randint(1, 9))
     ]
-    text = " ".join(drawn) + chance.choice(("?", "?", ".", "!", ""))
-    return text[0].upper() + text[1:] if chance.random() < 0.8 else text
+    text = " ".join(drawn) + rng.choice(("?", "?", ".", "!", ""))
+    return text[0].upper() + text[1:] if rng.random() < 0.8 else text
 
 
-def _statement(chance: random.Random) -> str:
+def _statement(rng: random.Random) -> str:
     """A statement in the domain's words, which asks nothing."""
-    text = " ".join(chance.choice(words.WORDS) for _ in range(chance.randint(1, 6)))
-    return text[0].upper() + text[1:] + chance.choice((".", "?", "", "."))
+    text = " ".join(rng.choice(words.WORDS) for _ in range(rng.randint(1, 6)))
+    return text[0].upper() + text[1:] + rng.choice((".", "?", "", "."))
 
 
-def _pseudo_word(chance: random.Random) -> str:
-    return "".join(chance.choices(_SYLLABLES, k=chance.randint(1, 4)))
+def _pseudo_word(rng: random.Random) -> str:
+    return "".join(rng.choices(_SYLLABLES, k=rng.randint(1, 4)))

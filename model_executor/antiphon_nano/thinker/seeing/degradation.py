@@ -19,16 +19,16 @@ _QUALITY = (40, 95)
 _SCALE = (0.7, 2.5)
 
 
-def worn(frames: NDArray[np.uint8], chance: random.Random) -> NDArray[np.uint8]:
+def degraded(frames: NDArray[np.uint8], rng: random.Random) -> NDArray[np.uint8]:
     """`frames`: uint8 [n, height, width, 3], all changed alike."""
-    if chance.random() < _CLEAN:
+    if rng.random() < _CLEAN:
         return frames
-    quality = chance.randint(*_QUALITY)
-    scale = chance.uniform(*_SCALE) if chance.random() < _RESIZED else 1.0
-    return np.stack([_worn(Image.fromarray(frame), quality, scale) for frame in frames])
+    quality = rng.randint(*_QUALITY)
+    scale = rng.uniform(*_SCALE) if rng.random() < _RESIZED else 1.0
+    return np.stack([_degraded(Image.fromarray(frame), quality, scale) for frame in frames])
 
 
-def _worn(image: Image.Image, quality: int, scale: float) -> NDArray[np.uint8]:
+def _degraded(image: Image.Image, quality: int, scale: float) -> NDArray[np.uint8]:
     """JPEG in 4:2:0 at another size, scaled back as processors do."""
     width, height = (max(32, round(side * scale)) for side in image.size)
     packed = io.BytesIO()

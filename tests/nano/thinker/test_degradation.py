@@ -7,14 +7,14 @@ import random
 import numpy as np
 
 from antiphon_nano.thinker.seeing import clips, pictures
+from antiphon_nano.thinker.seeing.degradation import degraded
 from antiphon_nano.thinker.seeing.patches import MERGE
-from antiphon_nano.thinker.seeing.wear import worn
 
 
 def test_a_worn_picture_is_nearly_the_same() -> None:
     frames = np.full((2, 96, 128, 3), 255, np.uint8)
     frames[:, 20:60, 30:80] = (255, 0, 0)
-    found = [worn(frames, random.Random(seed)) for seed in range(40)]
+    found = [degraded(frames, random.Random(seed)) for seed in range(40)]
     differences = [np.abs(one.astype(int) - frames).mean() for one in found]
     assert all(one.shape == frames.shape and one.dtype == np.uint8 for one in found)
     assert 8 < differences.count(0.0) < 24
@@ -22,10 +22,10 @@ def test_a_worn_picture_is_nearly_the_same() -> None:
 
 
 def test_every_cell_of_a_picture_and_of_a_clip_has_its_label() -> None:
-    chance = random.Random(0)
+    rng = random.Random(0)
     grids = set()
     for _ in range(12):
-        shown = [pictures.show(pictures.scene(chance), chance), clips.show(clips.act(chance), chance)]
+        shown = [pictures.show(pictures.scene(rng), rng), clips.show(clips.act(rng), rng)]
         for medium in shown:
             assert medium.labels is not None
             time, height, width = medium.patches.grid

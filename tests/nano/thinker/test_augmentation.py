@@ -8,8 +8,8 @@ import torch
 
 from antiphon_nano.teacher.shard import FRAME_SAMPLES, Shard, Utterance
 from antiphon_nano.thinker.dialogue import Sound
-from antiphon_nano.thinker.heads.aids import EarAids
-from antiphon_nano.thinker.hearing.listening import VOCABULARY, Recording, Way, heard, samples
+from antiphon_nano.thinker.heads.tower_heads import AudioHeads
+from antiphon_nano.thinker.hearing.augmentation import VOCABULARY, Augmentation, Recording, heard, samples
 from antiphon_nano.thinker.hearing.resampling import resampled
 
 
@@ -36,13 +36,13 @@ def test_resampling_keeps_a_tone_and_its_level() -> None:
 def test_a_speed_changes_the_length(speed: tuple[int, int], seconds: float) -> None:
     sound = recording().shard.sound(recording().utterance)
 
-    assert len(samples(sound, Way(speed=speed))) / 16_000 == pytest.approx(seconds, abs=0.02)
+    assert len(samples(sound, Augmentation(speed=speed))) / 16_000 == pytest.approx(seconds, abs=0.02)
 
 
 def test_labels_move_with_silence_and_speed() -> None:
     plain = heard(recording())
-    later = heard(recording(), Way(lead_ms=1000))
-    slower = heard(recording(), Way(speed=(17, 20)))
+    later = heard(recording(), Augmentation(lead_ms=1000))
+    slower = heard(recording(), Augmentation(speed=(17, 20)))
 
     red, blue = VOCABULARY.index("red"), VOCABULARY.index("blue")
     assert plain.labels is not None
@@ -57,13 +57,13 @@ def test_labels_move_with_silence_and_speed() -> None:
 
 
 def test_the_same_way_is_the_same_sound() -> None:
-    way = Way(noise_db=20, echo_s=0.1, gain=0.5, seed=4)
+    way = Augmentation(noise_db=20, echo_s=0.1, gain=0.5, seed=4)
 
     assert torch.equal(heard(recording(), way).mel, heard(recording(), way).mel)
 
 
 def test_words_are_read_off_the_ears_rows() -> None:
-    aids = EarAids(len(VOCABULARY) + 1)
+    aids = AudioHeads(len(VOCABULARY) + 1)
     with torch.no_grad():
         aids.words.weight.copy_(torch.eye(len(VOCABULARY) + 1))
         aids.words.bias.zero_()
@@ -74,7 +74,7 @@ def test_words_are_read_off_the_ears_rows() -> None:
 
 
 def test_sounds_without_speech_teach_no_words() -> None:
-    aids = EarAids(8)
+    aids = AudioHeads(8)
 
     losses = aids(torch.randn(5, 8), [Sound(torch.zeros(128, 70))], [5])
 

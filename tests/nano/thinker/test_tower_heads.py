@@ -6,13 +6,13 @@ import random
 
 import torch
 
-from antiphon_nano.thinker.heads.aids import EyeAids
+from antiphon_nano.thinker.heads.tower_heads import VisionHeads
 from antiphon_nano.thinker.seeing import pictures
 
 
 def test_a_picture_with_nothing_in_it_teaches_without_spoiling_the_sum() -> None:
     empty = pictures.show(pictures.Scene(()), random.Random(1))
-    losses = dict(EyeAids(8)(torch.randn(len(empty.labels), 8), [empty]))
+    losses = dict(VisionHeads(8)(torch.randn(len(empty.labels), 8), [empty]))
     losses.pop("seen")
     assert "parts" not in losses
     assert torch.stack(list(losses.values())).isfinite().all()

@@ -40,7 +40,7 @@ class Recording:
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class Augmentation:
     """An augmentation. `speed`: a fraction; `lead_ms`, `tail_ms`: silence before and after; `gain`: a factor;
     `noise`: dB below the speech, or None; `echo_s`: reverberation, or 0.
     """
@@ -54,21 +54,21 @@ class Way:
     seed: int = 0
 
     @classmethod
-    def drawn(cls, chance: random.Random) -> Way:
+    def drawn(cls, rng: random.Random) -> Augmentation:
         return cls(
-            speed=chance.choice(_SPEEDS),
-            lead_ms=chance.choice((0, 0, chance.randint(0, 600))),
-            tail_ms=chance.choice((0, 0, chance.randint(0, 600))),
-            gain=10 ** (chance.uniform(-18, 3) / 20),
-            noise_db=chance.uniform(12, 45) if chance.random() < 0.6 else None,
-            echo_s=chance.uniform(0.05, 0.25) if chance.random() < 0.15 else 0.0,
-            seed=chance.getrandbits(32),
+            speed=rng.choice(_SPEEDS),
+            lead_ms=rng.choice((0, 0, rng.randint(0, 600))),
+            tail_ms=rng.choice((0, 0, rng.randint(0, 600))),
+            gain=10 ** (rng.uniform(-18, 3) / 20),
+            noise_db=rng.uniform(12, 45) if rng.random() < 0.6 else None,
+            echo_s=rng.uniform(0.05, 0.25) if rng.random() < 0.15 else 0.0,
+            seed=rng.getrandbits(32),
         )
 
 
-def heard(recording: Recording, way: Way | None = None) -> Sound:
+def heard(recording: Recording, way: Augmentation | None = None) -> Sound:
     """Mel frames, the words, and for aligned recordings the labels of each token."""
-    way = way or Way()
+    way = way or Augmentation()
     sampled = samples(recording.shard.sound(recording.utterance), way)
     sound = log_mel(sampled, MEL_BINS)
     labels = _labels(recording.utterance, way, _GEOMETRY.tokens(sound.shape[1]))
@@ -80,18 +80,18 @@ def known(text: str) -> tuple[str, ...]:
     return tuple(unit.lower() for unit in corpus.units(text) if unit.lower() in _PLACE)
 
 
-def samples(sound: NDArray[np.float32], way: Way) -> NDArray[np.float32]:
+def samples(sound: NDArray[np.float32], way: Augmentation) -> NDArray[np.float32]:
     """24 kHz to 16 kHz, augmented."""
     over, under = way.speed
     heard_ = resampled(sound, 2 * under, 3 * over)
-    chance = np.random.default_rng(way.seed)
+    rng = np.random.default_rng(way.seed)
     if way.echo_s:
-        heard_ = _echoed(heard_, way.echo_s, chance)
+        heard_ = _echoed(heard_, way.echo_s, rng)
     silence = [np.zeros(SAMPLE_RATE_HZ * ms // 1000, np.float32) for ms in (way.lead_ms, way.tail_ms)]
     level = float(np.sqrt(np.mean(heard_**2)))
     heard_ = np.concatenate((silence[0], heard_, silence[1]))
     if way.noise_db is not None:
-        heard_ = heard_ + _noise(len(heard_), chance) * np.float32(level * 10 ** (-way.noise_db / 20))
+        heard_ = heard_ + _noise(len(heard_), rng) * np.float32(level * 10 ** (-way.noise_db / 20))
     return np.clip(heard_ * np.float32(way.gain), -1, 1).astype(np.float32)
 
 
@@ -100,7 +100,7 @@ def word_ids(said: tuple[str, ...]) -> list[int]:
     return [_PLACE[word] for word in said]
 
 
-def _labels(utterance: Utterance, way: Way, tokens: int) -> NDArray[np.int64] | None:
+def _labels(utterance: Utterance, way: Augmentation, tokens: int) -> NDArray[np.int64] | None:
     """[tokens, 3]: the phonemes at one quarter and three quarters of a token, and the word in its middle; -1
     outside the speech and for unknown words.
     """
@@ -122,19 +122,19 @@ def _labels(utterance: Utterance, way: Way, tokens: int) -> NDArray[np.int64] | 
     return found
 
 
-def _noise(count: int, chance: np.random.Generator) -> NDArray[np.float32]:
+def _noise(count: int, rng: np.random.Generator) -> NDArray[np.float32]:
     """Noise of level 1, white or with fewer high frequencies."""
-    noise = chance.standard_normal(count).astype(np.float32)
-    if chance.random() < 0.5:
+    noise = rng.standard_normal(count).astype(np.float32)
+    if rng.random() < 0.5:
         noise = np.convolve(noise, np.ones(8, np.float32), "same")
     return noise / np.float32(np.sqrt(np.mean(noise**2)) + 1e-9)
 
 
-def _echoed(sound: NDArray[np.float32], length_s: float, chance: np.random.Generator) -> NDArray[np.float32]:
+def _echoed(sound: NDArray[np.float32], length_s: float, rng: np.random.Generator) -> NDArray[np.float32]:
     """Adds the response of a small room: noise that decays after the direct sound."""
     count = int(length_s * SAMPLE_RATE_HZ)
     fading = np.exp(-6 * np.arange(count) / count).astype(np.float32)
-    room = chance.standard_normal(count).astype(np.float32) * fading * 0.06
+    room = rng.standard_normal(count).astype(np.float32) * fading * 0.06
     room[0] = 1.0
     size = 1 << (len(sound) + count).bit_length()
     spectrum = np.fft.rfft(sound, size) * np.fft.rfft(room, size)
