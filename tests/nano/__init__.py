@@ -1,1 +1,1 @@
-"""What makes antiphon-nano, held to its word without teachers, judges or training."""
+"""Tests of antiphon_nano. They need no teacher, no judge and no trained weights."""

@@ -12,7 +12,7 @@ from tests.nano.stages import write_stages
 
 @pytest.fixture(scope="session")
 def stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder in which the stages have run."""
+    """A folder with the files of all stages."""
     return write_stages(tmp_path_factory.mktemp("nano"))
 
 

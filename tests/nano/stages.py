@@ -1,4 +1,4 @@
-"""The files that the stages of antiphon-nano leave, with random weights: all that an export reads."""
+"""The files of the stages with random weights: the input of an export."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ FRAMES = 40
 
 
 def write_stages(home: Path) -> Path:
-    """Thinker, Talker and vocoder as their stages build and save them, and speech with codes."""
+    """Writes Thinker, Talker and vocoder as their stages save them, and speech with codes."""
     torch.manual_seed(0)
     tokenizer = nano_tokenizer()
     config = nano(tokenizer.get_vocab())
     codebooks = torch.randn(8, 512, 64)
     thinker = network.nano_thinker(config.thinker_config)
     _fill(thinker)
-    # Its answers would not end by themselves.
+    # With random weights, answers would not end.
     whole = Qwen3_5OmniMoeForConditionalGeneration(config)
     whole.thinker = thinker
     with torch.no_grad():
@@ -52,7 +52,7 @@ def _fill(module: nn.Module) -> None:
 
 
 def _rounded(module: nn.Module) -> nn.Module:
-    """Of values that bfloat16 holds: what is exported is then what was saved."""
+    """Rounds weights to bfloat16, so that the export equals what was saved."""
     for parameter in module.parameters():
         parameter.data = parameter.data.bfloat16().float()
     return module

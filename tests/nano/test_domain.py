@@ -1,4 +1,4 @@
-"""The domain: what antiphon-nano says is made of its words, and each of them is one token."""
+"""The domain: every text consists of its words, and each word is one token."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def texts() -> list[str]:
 @pytest.mark.parametrize(
     ("value", "said"), [(0, "zero"), (7, "seven"), (20, "twenty"), (32, "thirty two"), (100, "one hundred")]
 )
-def test_numbers_are_said_in_words(value: int, said: str) -> None:
+def test_numbers_are_written_in_words(value: int, said: str) -> None:
     assert words.number(value) == said
 
 
@@ -67,18 +67,18 @@ def test_every_form_of_every_word_is_one_token(tokenizer: Qwen2Tokenizer) -> Non
     assert not [form for form in forms() if len(tokenizer.encode(form)) != 1]
 
 
-def test_any_text_at_all_comes_back(tokenizer: Qwen2Tokenizer) -> None:
+def test_any_text_can_be_decoded_again(tokenizer: Qwen2Tokenizer) -> None:
     for text in ("What is 3 + 4?", "ünïcode, 中文 & emoji 🙂", "\n\ttabs"):
         assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
-def test_the_tokenizer_has_all_that_the_family_s_configuration_names(tokenizer: Qwen2Tokenizer) -> None:
+def test_the_tokenizer_has_every_token_of_the_family_s_configuration(tokenizer: Qwen2Tokenizer) -> None:
     config = nano(tokenizer.get_vocab())
     assert tokenizer.decode([config.tts_bos_token_id]) == "<tts_text_bos>"
     assert tokenizer.encode("<|im_start|>user\n")[:2] == [config.im_start_token_id, config.user_token_id]
 
 
-def test_the_same_seed_gives_the_same_texts_and_another_seed_others() -> None:
+def test_texts_depend_on_the_seed_alone() -> None:
     first, again, other = (list(islice(corpus.trained(seed), 50)) for seed in (3, 3, 4))
     assert first == again
     assert not set(first) & set(other) - corpus.FIXED - {text for text in first if len(text) <= 14}
@@ -88,14 +88,14 @@ def test_held_out_texts_are_never_trained(texts: list[str]) -> None:
     assert not set(corpus.held_out(300)) & {text for text in texts if len(text) > 14}
 
 
-def test_words_in_no_order_are_told_from_sentences() -> None:
+def test_words_in_random_order_are_distinguished_from_sentences() -> None:
     held_out, loose = corpus.held_out(200), corpus.word_sequences(200)
     assert loose < set(held_out)
     assert 20 < len(loose) < 45
     assert not [text for text in loose if text.endswith("?") or text.startswith(("The answer", "I see"))]
 
 
-def test_unseen_shapes_are_none_of_the_trained_ones() -> None:
+def test_unseen_shapes_are_not_trained() -> None:
     trained = {*grammar.SENTENCES, *grammar.QUESTIONS, *grammar.PARTS["clause"]}
     assert not trained & set(grammar.UNSEEN)
 
@@ -109,7 +109,7 @@ def test_every_template_can_be_filled() -> None:
             assert said[0].isupper()
 
 
-def test_a_sum_that_is_said_is_right() -> None:
+def test_spoken_sums_are_right() -> None:
     rng = random.Random(1)
     value = {words.number(n): n for n in range(101)}
     for _ in range(200):

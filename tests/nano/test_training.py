@@ -1,4 +1,4 @@
-"""A killed run that is started again ends as if it had never been killed."""
+"""A run that is killed and resumed ends like an uninterrupted run."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def train(path: Path, steps: int, killed_at: int | None = None) -> nn.Module:
     return model
 
 
-def test_a_resumed_run_is_an_unbroken_one(tmp_path: Path) -> None:
+def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     whole = train(tmp_path / "whole.safetensors", 20)
     try:
         train(tmp_path / "broken.safetensors", 20, killed_at=11)

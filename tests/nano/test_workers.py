@@ -1,4 +1,4 @@
-"""Several workers end with the model that one worker makes of all their parts, or fail together."""
+"""Several workers train the same model as one worker with all parts, or fail together."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.project.sources import ROOT
 
 
 def train(checkpoint: Path, workers: int, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The stage, alone or in a group."""
+    """Runs the stage in `workers` processes."""
     start = ["-m", "antiphon_nano.workers.start", str(workers)] if workers > 1 else ["-m"]
     command = [sys.executable, *start, "tests.nano.worker_stage", str(checkpoint), *arguments]
     paths = {"PYTHONPATH": f"{ROOT}:{ROOT / 'model_executor'}", "OMP_NUM_THREADS": "1"}
@@ -29,7 +29,7 @@ def train(checkpoint: Path, workers: int, *arguments: str) -> subprocess.Complet
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_workers_learn_what_one_batch_of_all_parts_teaches(workers: int, tmp_path: Path) -> None:
+def test_workers_equal_one_worker_with_all_parts(workers: int, tmp_path: Path) -> None:
     done = train(tmp_path / "run", workers)
     assert done.returncode == 0, done.stderr
 

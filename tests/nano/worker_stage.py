@@ -18,14 +18,14 @@ STEPS, PARTS, BATCH = 4, 2, 6
 
 
 class Model(nn.Module):
-    """`late` is reached by part 1 of a step alone."""
+    """Only part 1 of a step uses the layer `late`."""
 
     def __init__(self) -> None:
         super().__init__()
         self.early, self.late = nn.Linear(3, 3), nn.Linear(3, 3)
 
     def loss(self, batch: Tensor) -> Tensor:
-        """Mean over the rows; a row of a positive first number passes both layers."""
+        """Mean over the rows. A row with a positive first number passes both layers."""
         passes = batch[:, 0] > 0
         rows = self.early(batch)
         total = (rows[~passes] - 1).square().sum()
@@ -64,7 +64,7 @@ def main() -> None:
         gradient_step(optimizer, worker=worker)
         return {"loss": loss}
 
-    # A constant rate: half a cosine would need a plan on the other side.
+    # A constant rate, so that the reference needs no schedule.
     plan = TrainingPlan(arguments.checkpoint, STEPS, rate=1e-2, warmup=1, floor=1.0)
     Training(plan, {"model": model}, {"model": optimizer}, worker).run(step)
 

@@ -82,7 +82,7 @@ def export(home: Path, destination: Path) -> int:
         file.chmod(0o644)
     size = sum(file.stat().st_size for file in files)
     if size > MOST_BYTES:
-        raise ExportError(f"the weights take {size / 1e6:.1f} MB, {MOST_BYTES / 1e6:.0f} are the most")
+        raise ExportError(f"the weights take {size / 1e6:.1f} MB, the limit is {MOST_BYTES / 1e6:.0f} MB")
     if (home / SPECTRA).exists():
         shutil.copyfile(home / SPECTRA, destination / SPECTRA)
     (destination / "README.md").write_text(model_card(home, model, size), encoding="utf-8")
@@ -136,7 +136,7 @@ def _check(home: Path, destination: Path) -> None:
     )
     for stage, file in wanted:
         if not file.is_file():
-            raise ExportError(f"the stage {stage!r} has not been run: there is no {file}")
+            raise ExportError(f"the stage {stage!r} has not been run: {file} is missing")
     if destination.exists() and any(destination.iterdir()):
         raise ExportError(f"{destination} is not empty")
 

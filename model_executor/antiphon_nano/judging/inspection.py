@@ -56,7 +56,7 @@ def _measures_of(sound: NDArray[np.float32]) -> SpeechMeasures:
     levels = 10 * np.log10(np.square(stretches).mean(1) + 1e-12)
     loud = np.flatnonzero(levels > _QUIET_DB)
     if not len(loud):
-        raise ValueError("an utterance is nothing but silence")
+        raise ValueError("an utterance is silent throughout")
     level = 10 * np.log10(np.square(stretches[loud]).mean())
     tail = (len(levels) - 1 - loud[-1]) * 10
     return SpeechMeasures(

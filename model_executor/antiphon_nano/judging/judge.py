@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("report", type=Path)
     parser.add_argument("shards", type=Path, nargs="+")
     parser.add_argument("--most", type=int, default=100)
-    parser.add_argument("--note", default="", help="stands behind each shard's name in the report")
+    parser.add_argument("--note", default="", help="suffix of each shard's name in the report")
     arguments = parser.parse_args()
     judge, loose = Judge(), corpus.word_sequences(HELD_OUT)
     for path in arguments.shards:

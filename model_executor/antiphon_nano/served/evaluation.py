@@ -108,10 +108,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("home", type=Path)
     parser.add_argument("checkpoint", type=Path)
-    parser.add_argument("--most", type=int, default=200, help="questions of an exam in text")
-    parser.add_argument("--aloud", type=int, default=200, help="answers and held-out texts spoken, each")
-    parser.add_argument("--endless", type=int, default=1000, help="spoken answers in all")
-    parser.add_argument("--requests", type=int, default=16, help="of each level of the bench")
+    parser.add_argument("--most", type=int, default=200, help="maximum questions per exam with text answers")
+    parser.add_argument(
+        "--aloud", type=int, default=200, help="spoken answers, and held-out texts read aloud"
+    )
+    parser.add_argument(
+        "--endless", type=int, default=1000, help="spoken answers that are checked for their end"
+    )
+    parser.add_argument("--requests", type=int, default=16, help="requests per level of the benchmark")
     arguments = parser.parse_args()
     with running_server(arguments.checkpoint, arguments.home / "served.log") as url:
         asyncio.run(_examine(url, arguments))

@@ -86,7 +86,7 @@ class Teacher:
             labels += _phoneme_of_each_frame(ids[0], snapped)
             frames += snapped.frames
         if len(starts) != len(units(text)):
-            raise ValueError(f"{len(starts)} pieces of sound for the {len(units(text))} tokens of {text!r}")
+            raise ValueError(f"{len(starts)} aligned words for the {len(units(text))} tokens of {text!r}")
         sound = np.concatenate(sounds)
         frames = kept_frames(sound)
         return AlignedSpeech(sound[: frames * FRAME_SAMPLES], clipped_starts(starts, frames), labels[:frames])

@@ -33,7 +33,7 @@ def make(teacher: Teacher, path: Path, texts: Iterable[str], voice: Voice, wante
         try:
             spoken = teacher.speak(text, voice)
         except ValueError as error:
-            print(f"left out: {error}", file=sys.stderr)
+            print(f"skipped: {error}", file=sys.stderr)
             continue
         utterances.append(spoken.utterance(text, voice, frames))
         sounds.append(spoken.sound)

@@ -41,7 +41,7 @@ class Worker:
         Raises ValueError if `parts` is not a multiple of `count`.
         """
         if parts % self.count:
-            raise ValueError(f"{parts} parts of a step cannot be shared by {self.count} workers evenly")
+            raise ValueError(f"{parts} parts of a step cannot be shared evenly by {self.count} workers")
         return range(self.rank, parts, self.count)
 
     def average(self, parameters: Iterable[Tensor]) -> None:

@@ -1,4 +1,4 @@
-"""The export: a checkpoint like any other of the family, whole or refused, always the same."""
+"""The export writes a complete checkpoint of the family, deterministically, or fails."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_the_server_reads_it_as_any_checkpoint_of_the_family(exported: Path) -> 
     ]
 
 
-def test_the_weights_are_small_and_what_is_heard_is_not_rounded(exported: Path, stages: Path) -> None:
+def test_the_weights_are_small_and_the_vocoder_stays_float32(exported: Path, stages: Path) -> None:
     kept = tensors(exported)
     assert sum(tensor.nbytes for tensor in kept.values()) < MOST_BYTES
     exact = {name for name, tensor in kept.items() if tensor.dtype is torch.float32}
@@ -92,16 +92,14 @@ def test_a_stage_that_was_not_run_is_named(stages: Path, tmp_path: Path, missing
     assert not (tmp_path / "checkpoint").exists()
 
 
-def test_the_command_refuses_in_one_line(
-    stages: Path, exported: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_command_fails_in_one_line(stages: Path, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["export", str(stages), str(exported)])
     with pytest.raises(SystemExit, match="is not empty") as refused:
         export_command()
     assert "\n" not in str(refused.value)
 
 
-def test_the_card_tells_what_was_measured_and_what_was_not(stages: Path, tmp_path: Path) -> None:
+def test_the_card_has_the_measured_figures_and_names_the_missing_ones(stages: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
     shutil.copytree(stages, home)
     figures = {"talker": {"wer": 12.5, "texts": 100}, "served-read": {"wer": 9.125}}
@@ -114,7 +112,7 @@ def test_the_card_tells_what_was_measured_and_what_was_not(stages: Path, tmp_pat
     assert "hibari" in card
 
 
-def test_a_word_hardly_heard_at_a_beginning_sounds_as_inside(stages: Path) -> None:
+def test_a_form_that_was_rarely_spoken_gets_the_embedding_of_the_other_form(stages: Path) -> None:
     from antiphon_executor.models.qwen3_5_omni.presets import nano
     from antiphon_executor.reference.talker import Talker
 

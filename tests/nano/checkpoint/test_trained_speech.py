@@ -1,4 +1,4 @@
-"""The voices that a checkpoint gets: the server reads them, and the Talker has learned with such prompts."""
+"""The voices of a checkpoint: the server reads them, and the Talker was trained with such prompts."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_both_voices_are_read_by_the_server(tmp_path: Path) -> None:
     assert LEARNED[0] <= REFERENCE_FRAMES <= LEARNED[1]
 
 
-def test_a_lesson_stands_behind_the_prompt_that_is_served(tmp_path: Path) -> None:
+def test_a_lesson_has_the_prompt_that_is_served(tmp_path: Path) -> None:
     tokenizer = nano_tokenizer()
     book = LessonBook(Recordings(home_with_speech(tmp_path) / "speech", "held-heart"), tokenizer)
     lesson = book.lesson(0, conversation=False)
@@ -54,7 +54,7 @@ def test_a_lesson_stands_behind_the_prompt_that_is_served(tmp_path: Path) -> Non
     assert tokenizer.decode(spoken).startswith("<|im_end|>\n<|im_start|>user\n")
 
 
-def test_a_step_s_lessons_are_the_same_again(tmp_path: Path) -> None:
+def test_a_step_always_has_the_same_lessons(tmp_path: Path) -> None:
     book = LessonBook(Recordings(home_with_speech(tmp_path) / "speech", "held-heart"), nano_tokenizer())
     first, again = (book.lessons(5, conversation=True) for _ in range(2))
     assert len(first) == len(again) > 1

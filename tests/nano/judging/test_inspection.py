@@ -1,4 +1,4 @@
-"""What is measured of made speech: known sounds have the looks that they were given."""
+"""Measurements of speech, on sounds with known properties."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ def test_silence_at_both_ends_and_level_are_measured(tmp_path: Path) -> None:
     assert 0.1 < found.peak < 0.4
 
 
-def test_an_utterance_of_silence_is_said(tmp_path: Path) -> None:
+def test_a_silent_utterance_is_an_error(tmp_path: Path) -> None:
     silence = np.zeros(3 * FRAME_SAMPLES, np.float32)
     shard.write(tmp_path / "said", [Utterance("A.", "heart", 0, 3, [], [])], [silence])
-    with pytest.raises(ValueError, match="silence"):
+    with pytest.raises(ValueError, match="silent"):
         looks(shard.read(tmp_path / "said"))
 
 
-def test_a_high_tone_is_darkest_near_the_top_of_its_picture() -> None:
+def test_a_high_tone_is_darkest_near_the_top_of_its_spectrogram() -> None:
     tone = 0.3 * np.sin(2 * np.pi * 9000 * np.arange(12_000) / SAMPLE_RATE_HZ).astype(np.float32)
     darkest = spectrogram(tone).mean(1).argmin()
     assert abs(darkest - 256 * (1 - 9000 / 12_000)) < 4
 
 
-def test_a_pair_shows_both() -> None:
+def test_a_pair_has_both_spectrograms() -> None:
     picture = np.asarray(pair(buzz(150, 5), buzz(150, 8)))
     assert picture.shape[0] == 2 * 256 + 6
     assert picture[:256].min() == 0

@@ -1,4 +1,4 @@
-"""Word error rates: spellings that sound alike count as one, and edits are counted as they should be."""
+"""Word error rates: homophones are equal, and edits are counted correctly."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WORDS = st.lists(st.sampled_from("abcd"), max_size=7)
         ("Three plus four equals seven.", "3 + 4 = 7"),
     ],
 )
-def test_what_sounds_alike_is_alike(meant: str, heard: str) -> None:
+def test_spellings_of_the_same_sound_are_equal(meant: str, heard: str) -> None:
     assert words_of(meant) == words_of(heard)
 
 
@@ -37,19 +37,19 @@ def test_edits_are_counted(meant: str, heard: str, count: int) -> None:
 
 
 @given(_WORDS, _WORDS, _WORDS)
-def test_edits_are_a_distance(a: list[str], b: list[str], c: list[str]) -> None:
+def test_the_number_of_edits_is_a_distance(a: list[str], b: list[str], c: list[str]) -> None:
     assert errors(a, b) == errors(b, a)
     assert (errors(a, b) == 0) == (a == b)
     assert errors(a, c) <= errors(a, b) + errors(b, c)
 
 
-def test_a_score_is_of_all_words_together() -> None:
+def test_a_score_is_over_all_words() -> None:
     found = score(["One two three.", "Four."], ["one two tree", "four"])
     assert (found.errors, found.words, found.exact, found.texts) == (1, 4, 1, 2)
     assert found.word_error_rate == 25
 
 
-def test_a_gate_lets_through_up_to_its_points() -> None:
+def test_a_gate_passes_up_to_its_points() -> None:
     gate = Gate("codec", "held", 6.0)
     report = {"codec": {"wer": 10.0}, "held": {"wer": 4.0}}
     assert gate.verdict(report)[0]
@@ -58,7 +58,7 @@ def test_a_gate_lets_through_up_to_its_points() -> None:
         gate.verdict({"codec": {"wer": 1.0}})
 
 
-def test_a_floor_asks_for_at_least_so_much() -> None:
+def test_a_floor_is_a_minimum() -> None:
     floor = Floor("codes", "code0_perplexity", 100.0)
     assert floor.verdict({"codes": {"code0_perplexity": 100.0}})[0]
     assert not floor.verdict({"codes": {"code0_perplexity": 12.0}})[0]

@@ -1,4 +1,4 @@
-"""The examinee's client against the real server, behind which an engine echoes."""
+"""The evaluation's client against the real server with the echo engine."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from antiphon_nano.thinker.seeing import pictures
 from tests.project.sources import ROOT
 
 OTHER = "aiden"
-"""A voice of the echo."""
+"""A voice of the echo engine."""
 
 
 @pytest.fixture(scope="module")
@@ -49,14 +49,14 @@ def _address(server: subprocess.Popen[bytes], log: Path) -> str:
     raise AssertionError(log.read_text())
 
 
-async def test_answers_come_back_in_the_order_of_the_questions(url: str) -> None:
+async def test_answers_have_the_order_of_the_questions(url: str) -> None:
     questions = [Dialogue((Turn((f"number {number}",), ""),), "echo") for number in range(9)]
     given = await Examinee(url).written(questions)
     assert len(set(given)) == len(given)
     assert all(str(number) in text for number, text in enumerate(given))
 
 
-async def test_speech_is_heard_to_its_end(url: str) -> None:
+async def test_speech_is_received_to_its_end(url: str) -> None:
     scene = pictures.scene(random.Random(1))
     shown = Dialogue((Turn((pictures.show(scene, random.Random(1)), "What is it?"), ""),), "echo")
     (spoken,) = await Examinee(url).spoken([shown], OTHER)
@@ -65,7 +65,7 @@ async def test_speech_is_heard_to_its_end(url: str) -> None:
     assert spoken.finish in ("stop", "length")
 
 
-async def test_an_evaluation_leaves_figures_and_speech_to_be_judged(url: str, tmp_path: Path) -> None:
+async def test_an_evaluation_writes_figures_and_speech_for_the_judge(url: str, tmp_path: Path) -> None:
     evaluation = Evaluation(tmp_path, Examinee(url))
     await evaluation.take_exam(exams.typed()[0], 3)
     await evaluation.speak(exams.typed(), 4, runaway_check=14, other_voice=OTHER)

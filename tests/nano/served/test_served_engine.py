@@ -1,4 +1,4 @@
-"""The exported checkpoint in both engines, in float32: text and sound of the reference, for all its sizes."""
+"""The exported checkpoint in both engines, in float32: text and audio equal the reference."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Model = Qwen3_5OmniMoeForConditionalGeneration
 FRAMES = 24
 TOKENS = 7
 GREEDY = {"talker_temperature": 0.0}
-# The reference speaks a text that was cut as it is, and stops nothing.
+# The reference does not change a text that was cut, and has no speech guard.
 AS_IT_IS = ("--engine.talker.guard.cut-text", "leave", "--engine.talker.guard.cut-stretch", "1000")
 
 

@@ -1,4 +1,4 @@
-"""The examination through the server: what is sent is what is asked, and answers are marked rightly."""
+"""The evaluation through the server: requests contain the dialogues, and answers are marked correctly."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ async def server(exported: Path, loader) -> Served:  # type: ignore[no-untyped-d
     return served(exported, loader)
 
 
-def test_frames_are_what_they_were_before_they_were_cut() -> None:
+def test_patches_can_be_turned_back_into_frames() -> None:
     frames = np.random.default_rng(0).integers(0, 256, (4, 96, 128, 3), dtype=np.uint8)
     assert np.array_equal(patches.uncut(patches.cut(frames)), frames)
 
 
-async def test_what_is_sent_is_what_is_asked(server: Served) -> None:
-    """A picture, a clip with a sound and a tone, in two turns; a clip loses little in its encoding."""
+async def test_messages_contain_the_dialogue(server: Served) -> None:
+    """A picture, a clip with sound and a tone, in two turns. The clip's encoding is lossy."""
     rng = random.Random(3)
     scene, act = pictures.scene(rng), clips.act(rng)
     sound = toned(tones.tone(rng, 1.5))
@@ -71,7 +71,7 @@ def test_every_exam_can_be_sent(stages: Path) -> None:
         assert messages_of(dialogue)[-1]["role"] == "user"
 
 
-def test_what_is_said_of_a_picture_and_of_speech_is_marked_apart(stages: Path) -> None:
+def test_picture_and_speech_of_an_answer_are_marked_separately(stages: Path) -> None:
     seen, said = exams.picture_and_speech(Library(stages / "speech", stages / "asked", "judged"))
     wanted = "I see a red star, and you said: he walks home."
     marked = [
@@ -85,7 +85,7 @@ def test_what_is_said_of_a_picture_and_of_speech_is_marked_apart(stages: Path) -
     assert figures(marked[2:], said)["wer"] > 100
 
 
-def test_texts_are_held_out_and_closed_questions_have_a_word_that_decides() -> None:
+def test_texts_are_held_out_and_closed_questions_have_a_deciding_word() -> None:
     aloud, read, unseen, closed = speech_exam.sets(12, exams.typed())
     kinds = [dialogue.kind for dialogue in aloud.dialogues[:5]]
     assert kinds == ["sum minus", "sum times", "count", "copy", "memory"]
@@ -96,7 +96,7 @@ def test_texts_are_held_out_and_closed_questions_have_a_word_that_decides() -> N
         assert word in dialogue.turns[0].answer.lower().rstrip(".")
 
 
-def test_what_is_said_is_kept_for_the_judge(tmp_path: Path) -> None:
+def test_spoken_answers_are_written_for_the_judge(tmp_path: Path) -> None:
     said = [SpokenAnswer("It is red.", np.full(3000, 0.5, np.float32), "stop")]
     speech_exam.write(tmp_path / "served-closed", said, ["red"])
     kept = shard.read(tmp_path / "served-closed")
@@ -104,7 +104,7 @@ def test_what_is_said_is_kept_for_the_judge(tmp_path: Path) -> None:
     assert np.abs(kept.sound(kept.utterances[0])[:3000] - 0.5).max() < 1e-3
 
 
-def test_a_runaway_is_cut_off_or_far_too_long() -> None:
+def test_a_runaway_answer_is_cut_off_or_far_too_long() -> None:
     def spoken(seconds: float, finish: str = "stop") -> SpokenAnswer:
         return SpokenAnswer("It is red.", np.zeros(round(24_000 * seconds), np.float32), finish)
 
@@ -113,11 +113,11 @@ def test_a_runaway_is_cut_off_or_far_too_long() -> None:
     assert spoken(9).is_runaway
 
 
-def test_the_word_counts_however_the_judge_spells_it() -> None:
+def test_the_deciding_word_counts_in_any_spelling() -> None:
     assert share(["seven", "gray", "twenty one"], ["The answer is 7.", "It's grey", "It is 20"]) == 200 / 3
 
 
-def test_the_gate_names_what_the_issue_asks_for() -> None:
+def test_the_gates_of_the_served_model_are_complete() -> None:
     figures = {
         f"served {name}": {"right": 99.0}
         for name in (
@@ -138,7 +138,7 @@ def test_the_gate_names_what_the_issue_asks_for() -> None:
     assert [gate.verdict(figures)[0] for gate in GATES["served"]].count(False) == 1
 
 
-def test_a_sound_that_was_only_features_cannot_be_sent() -> None:
+def test_a_sound_without_samples_cannot_be_sent() -> None:
     import pytest
 
     with pytest.raises(ValueError, match="no samples"):

@@ -1,4 +1,4 @@
-"""What the served Talker reads, says and sounds like is what it was trained on."""
+"""The served Talker: its prompt, text and audio equal those of training."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def book(stages: Path) -> LessonBook:
 
 
 def as_trained(model: Model, book: LessonBook, voice: VoicePrompt, closing: tuple[int, ...]) -> torch.Tensor:
-    """The prompt's rows of a lesson in this voice, `closing` behind it."""
+    """The prompt of a lesson in this voice, followed by `closing`."""
     taught = book.lesson(0)
     lesson = Lesson(
         taught.opening, voice.codes, closing, taught.text, taught.starts, taught.codes, taught.phonemes
@@ -74,7 +74,7 @@ def question_of(closing: tuple[int, ...]) -> list[int]:
 
 
 def closing_of(book: LessonBook, spoken_to: bool) -> tuple[int, ...]:
-    """Of the first lesson with one user's turn, who types, or speaks no longer than media rows are read."""
+    """From the first lesson with one user turn, typed, or spoken within the limit on media rows."""
     ids = nano_tokenizer().get_vocab()
     sound, picture, user = ids["<|audio_start|>"], ids["<|vision_start|>"], ids["user"]
     for seed in range(100):
@@ -89,7 +89,7 @@ def closing_of(book: LessonBook, spoken_to: bool) -> tuple[int, ...]:
 
 
 @pytest.mark.parametrize("spoken_to", [False, True], ids=["typed", "spoken"])
-async def test_the_talker_s_prompt_is_a_lesson_s(
+async def test_the_talker_s_prompt_is_encoded_as_in_a_lesson(
     server: Served, model: Model, book: LessonBook, voice: VoicePrompt, spoken_to: bool
 ) -> None:
     closing = closing_of(book, spoken_to)
@@ -98,7 +98,7 @@ async def test_the_talker_s_prompt_is_a_lesson_s(
     words = [t for t in question if t != NOTHING and not tokenizer.decode([t]).startswith("<|")]
     parts: list[Message] = [{"type": "text", "text": tokenizer.decode(words)}]
     if spoken_to:
-        # As many tokens of sound, 7 a second.
+        # Tokens of a sound, 7 per second.
         seconds, rest = divmod(media, 7)
         parts = [heard(recording(seconds + rest * 0.16)), *parts]
 
@@ -108,7 +108,7 @@ async def test_the_talker_s_prompt_is_a_lesson_s(
     torch.testing.assert_close(model.talker_rows(prompt, voice), as_trained(model, book, voice, closing))
 
 
-async def test_media_are_rows_of_nothing_and_never_more_than_were_learned(
+async def test_media_are_zero_embeddings_and_at_most_as_many_as_in_training(
     server: Served, model: Model, voice: VoicePrompt
 ) -> None:
     messages = [{"role": "user", "content": [shown(drawn(1)[0]), heard(recording(4.0))]}]
@@ -120,7 +120,7 @@ async def test_media_are_rows_of_nothing_and_never_more_than_were_learned(
     assert int(rows.eq(0).all(1).sum()) == NANO_MEDIA_ROWS
 
 
-async def test_the_system_s_words_and_earlier_answers_are_not_read(
+async def test_the_talker_does_not_read_instructions_or_earlier_answers(
     server: Served, model: Model, voice: VoicePrompt
 ) -> None:
     instructed = [
@@ -138,8 +138,10 @@ async def test_the_system_s_words_and_earlier_answers_are_not_read(
     assert len(rows) == begin + len(ids) + len(["<|im_start|>", "assistant", "\n", "tts_bos", "codec_bos"])
 
 
-async def test_the_text_that_is_spoken_is_a_lesson_s(exported: Path, model: Model, book: LessonBook) -> None:
-    """Token by token as the Thinker draws it, its end among them."""
+async def test_the_spoken_text_is_encoded_as_in_a_lesson(
+    exported: Path, model: Model, book: LessonBook
+) -> None:
+    """Token by token, as the Thinker generates it, with the end token."""
     tokenizer, config, ids = nano_tokenizer(), model.config, PromptIds.of(model.config)
     ends = text_ends(exported, config)
     for index, text in enumerate(("The dog sleeps.", "Walk slowly to the river.")):
@@ -162,7 +164,9 @@ async def test_the_text_that_is_spoken_is_a_lesson_s(exported: Path, model: Mode
         await asyncio.sleep(0)
 
 
-def test_the_talker_s_weights_are_the_stage_s_but_for_rows_that_were_lent(stages: Path, model: Model) -> None:
+def test_the_talker_s_weights_are_the_stage_s_except_for_borrowed_embeddings(
+    stages: Path, model: Model
+) -> None:
     trained = weights(stages / "talker.safetensors", "talker")
     spoken = unheard.spoken_tokens(Recordings(stages / "speech"), nano_tokenizer())
     for name, tensor in model.talker.state_dict().items():
@@ -174,7 +178,7 @@ def test_the_talker_s_weights_are_the_stage_s_but_for_rows_that_were_lent(stages
 
 
 @pytest.mark.parametrize("frames", [1, 4])
-def test_streamed_sound_is_the_trained_vocoder_s(
+def test_streamed_audio_is_the_trained_vocoder_s(
     stages: Path, exported: Path, model: Model, frames: int
 ) -> None:
     trained = Model(model.config).code2wav.eval()

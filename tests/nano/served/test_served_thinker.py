@@ -1,4 +1,4 @@
-"""What the server makes of a request is what the Thinker was trained on, and answers as in training."""
+"""The server encodes requests as training does, and the exported Thinker answers as in training."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def model(exported: Path) -> Model:
 
 
 def recording(seconds: float = 1.84, seed: int = 0) -> NDArray[np.float32]:
-    """Whole frames of 80 ms: a buzz as of a voice, some noise, and silence around."""
+    """Whole frames of 80 ms: a voice-like buzz, some noise, and silence around it."""
     time = np.arange(round(seconds * 24_000)) / 24_000
     buzz = sum(np.sin(2 * np.pi * 120 * n * time) / n for n in range(1, 40)) * np.sin(np.pi * time / seconds)
     noise = np.random.default_rng(seed).standard_normal(len(time)) * 0.01
@@ -70,7 +70,7 @@ def asked(*parts: str | Message, system: str = "") -> list[Message]:
 
 
 def messages_of(dialogue: Dialogue) -> list[Message]:
-    """A typed dialogue, up to its last answer."""
+    """The messages of a typed dialogue without its last answer."""
     said: list[Message] = [{"role": "system", "content": dialogue.system}] if dialogue.system else []
     for turn in dialogue.turns:
         (question,) = turn.question
@@ -78,7 +78,7 @@ def messages_of(dialogue: Dialogue) -> list[Message]:
     return said[:-1]
 
 
-async def test_typed_dialogues_are_the_ids_that_were_trained(server: Served, writer: Writer) -> None:
+async def test_typed_dialogues_have_the_token_ids_of_training(server: Served, writer: Writer) -> None:
     dialogues = [talk(random.Random(f"served {number}")) for number in range(150)]
     assert {len(dialogue.turns) for dialogue in dialogues} == {1, 2, 3, 4}
     assert any(dialogue.system for dialogue in dialogues)
@@ -90,7 +90,7 @@ async def test_typed_dialogues_are_the_ids_that_were_trained(server: Served, wri
 
 
 def cases() -> Sequence[tuple[str, list[Message], Dialogue]]:
-    """Requests with media, and the dialogues that training would have written for them."""
+    """Requests with media, and the same dialogues as in training."""
     sound, film, still = recording(), drawn(6, 4, 4), drawn(1)[0]
     picture = Picture(patches.cut(still[None]))
     clip, sounding = (
@@ -137,7 +137,7 @@ def one(*question: str | Sound | Picture | Clip, system: str = "") -> Dialogue:
 @pytest.mark.parametrize(
     ("messages", "dialogue"), [case[1:] for case in cases()], ids=[c[0] for c in cases()]
 )
-async def test_a_request_with_media_is_what_was_trained(
+async def test_requests_with_media_have_the_encoding_of_training(
     server: Served, writer: Writer, messages: list[Message], dialogue: Dialogue
 ) -> None:
     prompt = await server.prompt(messages)
@@ -157,7 +157,7 @@ def _assert_seen_alike(seen: Sequence[Patches], trained: Sample) -> None:
 
 
 def _assert_heard_alike(sounds: Sequence[torch.Tensor], trained: Sample) -> None:
-    """The server resamples with a filter of its own: audible are at most the top bins, near half the rate."""
+    """The server's resampling filter differs, which changes the top bins only, near half the rate."""
     for ours, theirs in zip(sounds, mels(trained), strict=True):
         assert ours.shape == theirs.shape
         assert (ours - theirs)[:118].abs().mean() < 0.01
@@ -172,7 +172,7 @@ def mels(trained: Sample) -> tuple[torch.Tensor, ...]:
 async def test_the_exported_thinker_answers_as_in_training(
     server: Served, writer: Writer, model: Model, stages: Path, kind: str
 ) -> None:
-    """But for sound, of which random weights hear another resampling."""
+    """Without sound, because random weights amplify the difference in resampling."""
     (messages, dialogue), *_ = [case[1:] for case in cases() if case[0] == kind]
     trained = network.nano_thinker(network.nano_config(nano_tokenizer())).eval()
     trained.load_state_dict(weights(stages / "thinker.safetensors", "thinker"))

@@ -38,7 +38,7 @@ def test_griffin_lim_finds_a_sound_with_the_same_mel() -> None:
     assert (mel(again[None])[0, :, inner] - mel(sound[None])[0, :, inner]).abs().mean() < 0.6
 
 
-def test_k_means_finds_what_is_there() -> None:
+def test_k_means_finds_clusters() -> None:
     torch.manual_seed(0)
     middles = torch.tensor([[0.0, 0.0], [8.0, 0.0], [0.0, 8.0], [8.0, 8.0]])
     vectors = (middles[:, None] + 0.1 * torch.randn(4, 50, 2)).flatten(0, 1)
@@ -46,7 +46,7 @@ def test_k_means_finds_what_is_there() -> None:
     assert torch.cdist(middles, found).min(1).values.max() < 0.5
 
 
-def test_each_codebook_takes_what_the_ones_before_left() -> None:
+def test_each_codebook_quantizes_the_residual_of_the_ones_before() -> None:
     torch.manual_seed(0)
     vectors = torch.randn(2000, 8)
     quantizer = ResidualQuantizer(groups=4, entries=32, width=8).eval()
@@ -59,7 +59,7 @@ def test_each_codebook_takes_what_the_ones_before_left() -> None:
     assert all(after < 0.8 * before for before, after in pairwise(left))
 
 
-def test_quantized_vectors_are_what_their_codes_say_and_let_gradients_through() -> None:
+def test_quantized_vectors_equal_their_codes_and_gradients_pass() -> None:
     torch.manual_seed(0)
     vectors = torch.randn(100, 8, requires_grad=True)
     quantizer = ResidualQuantizer(groups=3, entries=16, width=8).eval()
@@ -71,7 +71,7 @@ def test_quantized_vectors_are_what_their_codes_say_and_let_gradients_through() 
     assert vectors.grad.eq(1).all()
 
 
-def test_an_entry_that_nobody_uses_moves_to_where_vectors_are() -> None:
+def test_an_unused_entry_moves_to_a_vector() -> None:
     torch.manual_seed(0)
     quantizer = ResidualQuantizer(groups=1, entries=4, width=2, decay=0.5).train()
     quantizer.start(torch.randn(64, 2))
@@ -90,7 +90,7 @@ def test_a_frame_of_80_ms_has_eight_codes() -> None:
     assert codec.decode(codes[0]).shape == (80, 40)
 
 
-def test_the_encoder_s_scale_does_not_reach_the_codes() -> None:
+def test_the_encoder_s_scale_does_not_change_the_codes() -> None:
     torch.manual_seed(0)
     codec = Codec().train()
     mel = 4 * torch.randn(6, 80, 64)
@@ -104,7 +104,7 @@ def test_the_encoder_s_scale_does_not_reach_the_codes() -> None:
     torch.testing.assert_close(codec.vectors(mel), before, atol=0.02, rtol=0.02)
 
 
-def test_the_mel_decoder_never_looks_ahead() -> None:
+def test_the_mel_decoder_is_causal() -> None:
     torch.manual_seed(0)
     decoder = Codec().decoder.eval()
     vectors = torch.randn(1, 64, 10)

@@ -1,4 +1,4 @@
-"""A codec out of a vocoder: the codebooks are found again, and an encoder learns to hit them."""
+"""The codec of a vocoder: its codebooks are recovered, and an encoder learns to match them."""
 
 from __future__ import annotations
 
@@ -41,22 +41,22 @@ def speech(tmp_path_factory: pytest.TempPathFactory) -> Recordings:
     return Recordings(folder)
 
 
-def test_the_codebooks_are_found_turned(vocoder: Qwen3OmniMoeCode2Wav, codebooks: torch.Tensor) -> None:
+def test_the_codebooks_are_recovered_rotated(vocoder: Qwen3OmniMoeCode2Wav, codebooks: torch.Tensor) -> None:
     found, _ = codebooks_of(vocoder)
     ours, theirs = (torch.cdist(books[0], books[3]) for books in (found, codebooks))
     torch.testing.assert_close(ours / ours.mean(), theirs / theirs.mean(), atol=1e-3, rtol=1e-3)
 
 
-def test_a_sum_of_entries_is_the_vocoder_s_own_row(vocoder: Qwen3OmniMoeCode2Wav, speech: Recordings) -> None:
+def test_a_sum_of_entries_is_the_vocoder_s_embedding(
+    vocoder: Qwen3OmniMoeCode2Wav, speech: Recordings
+) -> None:
     codec, turn = recovered(vocoder, speech)
     codes = torch.randint(512, (50, 8), generator=torch.Generator().manual_seed(0))
     rows = vocoder.code_embedding(codes + vocoder.code_offset[..., 0]).mean(1)
     torch.testing.assert_close(codec.quantizer.decode(codes) @ turn, rows, atol=1e-4, rtol=1e-4)
 
 
-def test_an_encoder_learns_the_codes_of_what_it_hears(
-    vocoder: Qwen3OmniMoeCode2Wav, speech: Recordings
-) -> None:
+def test_an_encoder_learns_the_codes_of_its_input(vocoder: Qwen3OmniMoeCode2Wav, speech: Recordings) -> None:
     torch.manual_seed(0)
     codec, turn = recovered(vocoder, speech)
     pairs = Pairs(vocoder, [torch.randint(512, (60, 8))])

@@ -1,4 +1,4 @@
-"""What the Talker is taught: the streams that are served, and targets where they belong."""
+"""The Talker's lessons: streams as in serving, with the right targets."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def prompt_rows(talker: Talker, given: Lesson) -> torch.Tensor:
 
 
 @torch.no_grad()
-def test_a_batch_is_what_the_reference_learns_from(loss: TalkerLoss) -> None:
+def test_a_batch_has_the_embeddings_of_the_reference(loss: TalkerLoss) -> None:
     talker = loss.talker.eval()
     lessons = [lesson(12), lesson(17), lesson(9, (20, TTS_EOS))]
     batch = batch_of(lessons)
@@ -69,7 +69,7 @@ def test_a_batch_is_what_the_reference_learns_from(loss: TalkerLoss) -> None:
         torch.testing.assert_close(residual, meant.residual)
 
 
-def test_the_pointer_is_taught_the_token_that_is_spoken_and_the_one_behind() -> None:
+def test_the_pointer_s_targets_are_the_spoken_token_and_the_next() -> None:
     given = lesson(12)
     batch = batch_of([given])
     spoken = batch.spoken[0][batch.codes[0, :, 0] >= 0]
@@ -82,17 +82,17 @@ def test_the_pointer_is_taught_the_token_that_is_spoken_and_the_one_behind() -> 
     # The last frame is silence and belongs to tts_eos; frame 0 is silence before the first word.
     assert now == [21, 21, 22, 22, 23, 24, 24, 24, 25, 25, 26, TTS_EOS]
     assert behind[:5] == [22, 22, 23, 23, 24]
-    # Token 25 enters with the second chunk, behind frame 3: until then there is nothing to point at.
+    # Token 25 enters with the second chunk, after frame 3. Before that there is no target.
     assert behind[5] == 25
 
 
-def test_nothing_is_taught_before_its_token_has_entered() -> None:
+def test_a_token_is_no_target_before_it_is_in_the_stream() -> None:
     batch = batch_of([lesson(12), lesson(17)])
     rows = torch.arange(batch.spoken.shape[1])[None, :, None]
     assert (batch.spoken <= rows).all()
 
 
-def test_a_place_of_media_is_a_row_of_nothing(loss: TalkerLoss) -> None:
+def test_media_in_a_prompt_are_zero_embeddings(loss: TalkerLoss) -> None:
     given = lesson(12, closing=(30, NOTHING, NOTHING, 31))
     rows = loss.rows(batch_of([given]))[0]
     place = len(given.opening) + len(given.voice) + 1
@@ -112,7 +112,7 @@ def test_soft_labels_leave_three_quarters_to_the_true_code(codebooks: torch.Tens
     assert others.argmax(1).equal(nearest)
 
 
-def test_the_pointer_s_shares_are_the_layer_s_own_attention(loss: TalkerLoss) -> None:
+def test_the_pointer_s_probabilities_are_the_layer_s_attention(loss: TalkerLoss) -> None:
     talker = loss.talker.eval()
     pointer = Pointer(talker.model)
     shares: list[torch.Tensor] = []
@@ -141,7 +141,7 @@ def test_a_step_lowers_the_loss(codebooks: torch.Tensor) -> None:
     assert all(float(last[name].detach()) < 0.9 * value for name, value in first.items())
 
 
-def test_the_end_is_a_label_of_its_own(loss: TalkerLoss) -> None:
+def test_eos_has_a_label_of_its_own(loss: TalkerLoss) -> None:
     batch = batch_of([lesson(12)])
     logits = torch.zeros(13, CODEC_VOCAB)
     unsure = loss._code0_loss(logits, batch)
@@ -160,9 +160,9 @@ def test_speech_with_caches_is_speech_without(loss: TalkerLoss) -> None:
     assert fast.codes.equal(slow.codes)
 
 
-def test_texts_said_at_once_are_said_as_each_alone(loss: TalkerLoss) -> None:
+def test_texts_spoken_at_once_equal_each_alone(loss: TalkerLoss) -> None:
     talker = copy.deepcopy(loss.talker).eval()
-    # So loud an end is drawn somewhere, here sooner and there later.
+    # With such a large logit, EOS is drawn at some point, in each stream at another.
     talker.codec_head.weight.data[EOS] *= 3
     rows = prompt_rows(talker, lesson(12)).detach()
     texts = [TEXT[:-1], (26, 25, 24, 23, 22, 21), (21, 21, 21, 30, 31, 22)]
@@ -172,7 +172,7 @@ def test_texts_said_at_once_are_said_as_each_alone(loss: TalkerLoss) -> None:
     assert all(ours.equal(meant) for ours, meant in zip(together, alone, strict=True))
 
 
-def test_in_training_the_talker_hears_some_frames_as_it_draws_them(loss: TalkerLoss) -> None:
+def test_training_input_contains_the_talker_s_own_frames(loss: TalkerLoss) -> None:
     torch.manual_seed(0)
     given = lesson(40)
     batch = batch_of([given, lesson(30)])
@@ -190,7 +190,7 @@ def test_in_training_the_talker_hears_some_frames_as_it_draws_them(loss: TalkerL
     assert heard.frames[0, row, 0] == loss.talker.codec_head(states[0, predicting])[:CODES].argmax()
 
 
-def test_an_error_at_the_beginning_weighs_more(loss: TalkerLoss) -> None:
+def test_errors_in_the_first_frames_weigh_more(loss: TalkerLoss) -> None:
     batch = batch_of([lesson(12)])
     early, late = torch.zeros(2, 13, CODEC_VOCAB)
     for logits, place in ((early, 1), (late, 9)):

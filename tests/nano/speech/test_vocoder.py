@@ -1,4 +1,4 @@
-"""The vocoder's training sees exactly the model that is served, piece by piece."""
+"""The vocoder's training runs the served model in parts, with the same result."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_the_two_parts_are_the_whole(model: Qwen3OmniMoeCode2Wav, codes: torch.T
 
 
 @torch.no_grad()
-def test_what_is_scored_needs_no_more_context_than_it_is_given(
+def test_scored_samples_depend_on_the_given_context_alone(
     model: Qwen3OmniMoeCode2Wav, codes: torch.Tensor
 ) -> None:
     rows, sound = features(model, codes), torch.randn(2, FRAMES * 1920)
@@ -58,12 +58,12 @@ def test_what_is_scored_needs_no_more_context_than_it_is_given(
 
 
 @torch.no_grad()
-def test_a_fresh_vocoder_is_alive(model: Qwen3OmniMoeCode2Wav, codes: torch.Tensor) -> None:
+def test_an_untrained_vocoder_depends_on_its_codes(model: Qwen3OmniMoeCode2Wav, codes: torch.Tensor) -> None:
     first, second = model(codes)[:, 0]
     assert (first - second).std() > 0.3 * first.std() > 0
 
 
-def test_a_frame_s_mean_embedding_is_its_quantized_vector_turned() -> None:
+def test_a_frame_s_mean_embedding_is_its_quantized_vector_rotated() -> None:
     torch.manual_seed(0)
     codebooks = torch.randn(8, 512, 64)
     embedding = fresh_vocoder(nano(nano_tokenizer().get_vocab()).code2wav_config, codebooks).code_embedding
@@ -75,7 +75,7 @@ def test_a_frame_s_mean_embedding_is_its_quantized_vector_turned() -> None:
     assert 0.7 < mean.std() < 1.4
 
 
-def test_the_spectral_loss_is_nothing_for_the_same_sound_and_falls_towards_it() -> None:
+def test_the_spectral_loss_is_zero_for_equal_audio_and_falls_towards_it() -> None:
     torch.manual_seed(0)
     loss = SpectralLoss()
     meant, other = torch.randn(2, 9600) * 0.1, torch.randn(2, 9600) * 0.1
@@ -90,7 +90,7 @@ def test_a_silent_sound_has_a_gradient() -> None:
     assert made.grad.isfinite().all()
 
 
-def test_a_cut_that_reaches_over_the_ends_is_filled() -> None:
+def test_an_excerpt_beyond_the_ends_is_filled() -> None:
     track = torch.arange(10)[:, None]
     filler = torch.full((1, 1), -7)
     assert cut_out(track, -2, 4, filler)[:, 0].tolist() == [-7, -7, 0, 1]
@@ -98,12 +98,12 @@ def test_a_cut_that_reaches_over_the_ends_is_filled() -> None:
     assert cut_out(track, -1, 12, filler)[:, 0].tolist() == [-7, *range(10), -7]
 
 
-def test_sounds_are_whole_frames(model: Qwen3OmniMoeCode2Wav, codes: torch.Tensor) -> None:
+def test_generated_audio_has_whole_frames(model: Qwen3OmniMoeCode2Wav, codes: torch.Tensor) -> None:
     (sound,) = sounds_of(model, [codes[0].T])
     assert len(sound) == FRAMES * 1920
 
 
-def test_discriminators_learn_to_tell_and_a_sound_learns_to_pass() -> None:
+def test_discriminators_and_generated_audio_learn_from_their_losses() -> None:
     torch.manual_seed(0)
     rivals = Discriminators(width=4)
     recorded = torch.sin(torch.arange(4800) * 0.1).expand(2, -1) * 0.3

@@ -1,4 +1,4 @@
-"""Snapping: every token begins on a frame, nothing is lost, and a stretched voice keeps the same frames."""
+"""Alignment: every token begins on a frame, no phoneme is lost, a stretched voice has the same frames."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def sentences(draw: st.DrawFn) -> tuple[str, list[int]]:
     return phonemes, draw(st.lists(st.integers(1, 12), min_size=count, max_size=count))
 
 
-def test_words_keep_the_space_behind_them_and_marks_are_tokens_of_their_own() -> None:
+def test_words_keep_the_space_after_them_and_marks_are_tokens() -> None:
     phonemes = "aj sˈi, ænd."
     parts = ["".join(phonemes[place] for place in token) for token in tokens_of(phonemes)]
     assert parts == ["aj ", "sˈi", ", ", "ænd", "."]
 
 
 @given(sentences())
-def test_every_token_begins_on_a_frame_behind_the_one_before(case: tuple[str, list[int]]) -> None:
+def test_every_token_begins_on_a_frame_after_the_one_before(case: tuple[str, list[int]]) -> None:
     phonemes, natural = case
     snapped = snap_to_frames(phonemes, natural)
     tokens = tokens_of(phonemes)
@@ -57,7 +57,7 @@ def test_the_durations_fill_the_frames_and_no_phoneme_is_lost(
     assert snapped.frames >= snapped.starts[-1] + 1 + TAIL_FRAMES
 
 
-def test_a_voice_that_is_stretched_speaks_in_the_same_frames() -> None:
+def test_a_stretched_voice_has_the_same_frames() -> None:
     phonemes, natural = "ðə ˈænsəɹ ɪz sˈɛvən.", [4, *(2, 3, 1) * 7, 3]
     natural = natural[: len(phonemes) + 2]
     assert (
@@ -66,7 +66,7 @@ def test_a_voice_that_is_stretched_speaks_in_the_same_frames() -> None:
     )
 
 
-def test_a_word_s_length_is_changed_by_less_than_a_frame() -> None:
+def test_the_length_of_a_word_changes_by_less_than_a_frame() -> None:
     phonemes, natural = "abcde fgh.", [4, 3, 4, 3, 4, 3, 2, 3, 3, 3, 6, 4]
     snapped = snap_to_frames(phonemes, natural)
     for token, start, end in zip(tokens_of(phonemes), snapped.starts, snapped.starts[1:], strict=False):
@@ -82,7 +82,7 @@ def test_durations_that_do_not_fit_the_phonemes_are_refused() -> None:
 @pytest.mark.parametrize(
     ("loud", "frames", "kept"), [(5, 20, 5 + QUIET_FRAMES), (5, 6, 6), (0, 4, QUIET_FRAMES)]
 )
-def test_silence_behind_speech_is_cut_short(loud: int, frames: int, kept: int) -> None:
+def test_trailing_silence_is_shortened(loud: int, frames: int, kept: int) -> None:
     sound = np.zeros(frames * FRAME_SAMPLES, np.float32)
     sound[: loud * FRAME_SAMPLES] = 0.1 * np.sin(np.arange(loud * FRAME_SAMPLES) * 0.1)
     sound[loud * FRAME_SAMPLES :] += 1e-4
@@ -95,5 +95,5 @@ def test_silence_inside_speech_stays() -> None:
     assert kept_frames(sound) == 12
 
 
-def test_a_mark_that_is_cut_away_is_said_at_the_end() -> None:
+def test_a_mark_in_the_removed_silence_moves_to_the_end() -> None:
     assert clipped_starts([1, 4, 9, 15], 12) == [1, 4, 9, 10]

@@ -1,4 +1,4 @@
-"""Shards: what is written is read, and a shard that was not finished is not there."""
+"""Shards: they are read as written, and incomplete ones are ignored."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_sound_and_record_come_back(tmp_path: Path) -> None:
         np.testing.assert_allclose(read.sound(known), sound, atol=1e-4)
 
 
-def test_a_shard_without_its_record_is_not_there(tmp_path: Path) -> None:
+def test_a_shard_without_its_record_is_ignored(tmp_path: Path) -> None:
     write(tmp_path / "train-000")
     write(tmp_path / "train-001")
     (tmp_path / "train-001.json").unlink()
@@ -46,7 +46,7 @@ def test_an_utterance_has_its_own_codes(tmp_path: Path) -> None:
     assert recordings.codes(1).tolist() == np.arange(24, 64).reshape(5, 8).tolist()
 
 
-def test_a_step_draws_the_same_pieces_again(tmp_path: Path) -> None:
+def test_a_step_always_draws_the_same_pieces(tmp_path: Path) -> None:
     write(tmp_path / "train-000")
     recordings = Recordings(tmp_path)
     first, again, other = (recordings.pieces(step_rng(0, step), 4, 5000) for step in (7, 7, 8))
@@ -54,6 +54,6 @@ def test_a_step_draws_the_same_pieces_again(tmp_path: Path) -> None:
     assert not first.equal(other)
 
 
-def test_a_folder_without_speech_is_said(tmp_path: Path) -> None:
+def test_a_folder_without_speech_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no speech of kind 'train'"):
         Recordings(tmp_path)

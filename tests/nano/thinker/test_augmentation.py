@@ -1,4 +1,4 @@
-"""Recordings are heard faster, later and noisier, and what is known of them moves with them."""
+"""Augmentation changes speed, position and noise of recordings, and their labels accordingly."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_speed_changes_the_length(speed: tuple[int, int], seconds: float) -> N
     assert len(samples(sound, Augmentation(speed=speed))) / 16_000 == pytest.approx(seconds, abs=0.02)
 
 
-def test_labels_move_with_silence_and_speed() -> None:
+def test_labels_follow_silence_and_speed() -> None:
     plain = heard(recording())
     later = heard(recording(), Augmentation(lead_ms=1000))
     slower = heard(recording(), Augmentation(speed=(17, 20)))
@@ -56,13 +56,13 @@ def test_labels_move_with_silence_and_speed() -> None:
     assert plain.words == ("red", "blue")
 
 
-def test_the_same_way_is_the_same_sound() -> None:
+def test_the_same_augmentation_gives_the_same_sound() -> None:
     way = Augmentation(noise_db=20, echo_s=0.1, gain=0.5, seed=4)
 
     assert torch.equal(heard(recording(), way).mel, heard(recording(), way).mel)
 
 
-def test_words_are_read_off_the_ears_rows() -> None:
+def test_words_are_read_from_the_audio_tower_s_output() -> None:
     aids = AudioHeads(len(VOCABULARY) + 1)
     with torch.no_grad():
         aids.words.weight.copy_(torch.eye(len(VOCABULARY) + 1))
@@ -73,7 +73,7 @@ def test_words_are_read_off_the_ears_rows() -> None:
     assert aids.read(rows, [6, 3]) == [["red", "blue"], ["red", "red"]]
 
 
-def test_sounds_without_speech_teach_no_words() -> None:
+def test_sounds_without_speech_have_no_word_loss() -> None:
     aids = AudioHeads(8)
 
     losses = aids(torch.randn(5, 8), [Sound(torch.zeros(128, 70))], [5])

@@ -1,4 +1,4 @@
-"""Worn pictures: still of the same size and things, no longer the same pixels."""
+"""Degraded pictures have the same size and contents, and other pixels."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from antiphon_nano.thinker.seeing.degradation import degraded
 from antiphon_nano.thinker.seeing.patches import MERGE
 
 
-def test_a_worn_picture_is_nearly_the_same() -> None:
+def test_a_degraded_picture_is_nearly_the_same() -> None:
     frames = np.full((2, 96, 128, 3), 255, np.uint8)
     frames[:, 20:60, 30:80] = (255, 0, 0)
     found = [degraded(frames, random.Random(seed)) for seed in range(40)]

@@ -1,4 +1,4 @@
-"""What training reads is what serving reads: the chat template's ids, every medium's features and tokens."""
+"""Dialogues are encoded as in serving: token ids of the chat template, features and tokens of media."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def frames(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
     return np.random.default_rng(0).integers(0, 256, (count, 128, 160, 3), dtype=np.uint8)
 
 
-def test_a_dialogue_is_written_as_the_chat_template_writes_it() -> None:
+def test_a_dialogue_is_encoded_as_the_chat_template_writes_it() -> None:
     tokenizer = nano_tokenizer()
     template = resources.files("antiphon_executor.tiny").joinpath("chat_template.jinja").read_text("utf-8")
     turns = (
@@ -61,7 +61,7 @@ def test_a_dialogue_is_written_as_the_chat_template_writes_it() -> None:
     assert prompt.token_ids.tolist() == writer().encode(opened)
 
 
-def test_the_answers_and_their_ends_alone_are_learned() -> None:
+def test_only_answers_and_their_ends_are_targets() -> None:
     turns = (Turn(("hello",), "Hello, how can I help you?"), Turn(("2 + 2",), "Two plus two is four."))
 
     sample = writer().sample(Dialogue(turns, "turns"))
@@ -70,7 +70,7 @@ def test_the_answers_and_their_ends_alone_are_learned() -> None:
     assert learned == "Hello, how can I help you?<|im_end|>Two plus two is four.<|im_end|>"
 
 
-def test_every_sample_goes_on_where_its_prompt_ends() -> None:
+def test_every_sample_starts_with_its_prompt() -> None:
     mel = torch.zeros(128, 250)
     picture = Picture(patches.cut(frames(1)))
     dialogue = Dialogue((Turn((picture, Sound(mel), "What do you see?"), "I see a red dot."),), "mix")
@@ -94,7 +94,7 @@ def test_a_picture_is_cut_as_the_served_processor_cuts_it() -> None:
 
 
 @pytest.mark.parametrize("count", [4, 5])
-def test_a_clip_is_cut_and_written_as_the_served_reader_does_it(count: int) -> None:
+def test_a_clip_is_cut_and_encoded_as_in_serving(count: int) -> None:
     shown = frames(count)[:, :, :128]
     sound = np.random.default_rng(1).standard_normal(30_000).astype(np.float32)
     fields = reader().video(shown, VideoFacts(fps=2.0, sound=sound))

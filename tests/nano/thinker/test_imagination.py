@@ -1,4 +1,4 @@
-"""What is imagined is as long and as large as what is heard and seen, and says the same."""
+"""Imagined media have the length, the size and the contents of real ones."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def draw(maker: lessons.Maker, seed: int) -> Dialogue:
 
 
 @pytest.mark.parametrize("maker", [maker for _, maker in lessons.KINDS])
-def test_every_lesson_can_be_imagined_and_written(maker: lessons.Maker) -> None:
+def test_every_lesson_can_be_imagined_and_encoded(maker: lessons.Maker) -> None:
     tokenizer = nano_tokenizer()
     config = network.nano_config(tokenizer)
     naming = imagining_training.Naming(tokenizer, config)
@@ -36,7 +36,7 @@ def test_every_lesson_can_be_imagined_and_written(maker: lessons.Maker) -> None:
     assert rows.isfinite().all()
 
 
-def test_an_imagined_picture_is_as_large_as_the_drawn_one_and_shows_the_same() -> None:
+def test_an_imagined_picture_has_the_size_and_labels_of_the_drawn_one() -> None:
     scene = pictures.scene(random.Random(1))
     imagined = IMAGINED.picture(scene, random.Random(2))
     drawn = pictures.show(scene, random.Random(2))
@@ -44,7 +44,7 @@ def test_an_imagined_picture_is_as_large_as_the_drawn_one_and_shows_the_same() -
     assert np.array_equal(imagined.labels, drawn.labels)
 
 
-def test_an_imagined_clip_is_as_long_as_the_drawn_one() -> None:
+def test_an_imagined_clip_has_the_length_of_the_drawn_one() -> None:
     act = clips.act(random.Random(3))
     imagined, drawn = IMAGINED.clip(act, None, random.Random(4)), clips.show(act, random.Random(4))
     assert imagined.patches.grid[0] == drawn.patches.grid[0]
@@ -52,7 +52,7 @@ def test_an_imagined_clip_is_as_long_as_the_drawn_one() -> None:
     assert len(imagined.labels) == np.prod(imagined.patches.grid) // 4
 
 
-def test_an_imagined_tone_is_as_long_as_the_heard_one_and_says_the_same() -> None:
+def test_an_imagined_tone_has_the_length_and_words_of_the_recorded_one() -> None:
     for seed in range(40):
         tone = tones.tone(random.Random(seed), 1.7)
         imagined, heard = IMAGINED.tone(tone), toned(tone)
@@ -60,7 +60,7 @@ def test_an_imagined_tone_is_as_long_as_the_heard_one_and_says_the_same() -> Non
         assert imagined.words == heard.words
 
 
-def test_beeps_are_as_many_words_as_they_are_said_to_be() -> None:
+def test_beeps_are_as_many_words_as_their_description_says() -> None:
     found = [tones.tone(random.Random(seed), 2.0) for seed in range(200)]
     beeps = [tone for tone in found if "beep" in tone.words]
     counts = {2: "two", 3: "three", 4: "four", 5: "five"}
@@ -68,20 +68,20 @@ def test_beeps_are_as_many_words_as_they_are_said_to_be() -> None:
     assert all(counts[len(tone.words)] in tone.description for tone in beeps)
 
 
-def test_sentences_do_not_come_again_and_none_is_judged() -> None:
+def test_sentences_do_not_repeat_and_none_is_held_out() -> None:
     texts = [IMAGINED.sentence(random.Random(seed)).line.text for seed in range(400)]
     long = [text for text in texts if len(text.split()) > 4]
     assert len(set(long)) > 0.98 * len(long)
     assert not set(texts) & set(corpus.held_out(400))
 
 
-def test_only_questions_that_voices_read_are_asked_aloud() -> None:
+def test_only_recorded_questions_are_spoken() -> None:
     rng = random.Random(5)
     assert IMAGINED.seen(rng, "What do you see?") is not None
     assert IMAGINED.seen(rng, "Describe this image.") is None
 
 
-def test_questions_about_a_picture_differ_and_what_says_all_comes_last() -> None:
+def test_questions_about_a_picture_differ_and_a_description_comes_last() -> None:
     for seed in range(100):
         rng = random.Random(seed)
         asked = pictures.drilled(pictures.scene(rng), rng, 6)

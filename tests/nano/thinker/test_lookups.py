@@ -1,4 +1,4 @@
-"""A word for a shape looks up what is in its picture: how many, in which colour, where."""
+"""Lookups of a shape in a picture: how many, in which colour, where."""
 
 from __future__ import annotations
 
@@ -60,23 +60,25 @@ def found(*asked: Part, answer: str = "There is one ring.") -> list[Found]:
         ("Count the shapes.", 3, 0, {0, 1, 8}),
     ],
 )
-def test_a_shape_finds_its_like(question: str, count: int, colour: int, ninths: set[int]) -> None:
+def test_a_lookup_finds_the_things_of_its_shape(
+    question: str, count: int, colour: int, ninths: set[int]
+) -> None:
     asked, opening = found(shown(), question)
     assert (asked.count, asked.colour, set(np.flatnonzero(asked.ninths))) == (count, colour, ninths)
     assert (opening.count, opening.shape) == (len(SHOWN.things), 0)
 
 
-def test_what_is_named_before_the_picture_or_in_an_answer_looks_nothing_up() -> None:
+def test_names_before_the_picture_or_in_an_answer_are_no_lookup() -> None:
     (opening,) = found("Is there a star?", shown(), answer="Yes, there is a red star.")
     assert opening.count == len(SHOWN.things)
 
 
-def test_without_a_picture_nothing_is_looked_up() -> None:
+def test_without_a_picture_there_is_no_lookup() -> None:
     assert not found("How many stars are there?")
 
 
-def test_the_states_behind_the_first_attention_are_read_from_a_part_of_the_model() -> None:
-    """Given a search, when the whole model and its first layers read it, then the losses are the same."""
+def test_lookups_read_the_states_after_the_first_attention_layer() -> None:
+    """The whole model and its first layers alone give the same losses for a search."""
     torch.manual_seed(0)
     tokenizer, config, lookups = parts()
     thinker, writer, naming = (
@@ -96,7 +98,7 @@ def test_the_states_behind_the_first_attention_are_read_from_a_part_of_the_model
 
     torch.testing.assert_close(part, whole)
     assert float(whole.detach()) > 0
-    with pytest.raises(RuntimeError, match="watched"):
+    with pytest.raises(RuntimeError, match="hooked"):
         lookups(batch)
 
 

@@ -1,4 +1,4 @@
-"""What is heard and seen is written in rows of words; perfect towers are told from others."""
+"""Ideal outputs of the towers are word embeddings, and the losses tell them from others."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def table() -> Tensor:
 
 
 def read(rows: Tensor) -> list[str]:
-    """The token whose row is most like each of `rows`."""
+    """The token with the nearest embedding to each of `rows`."""
     like = functional.normalize(rows, dim=1) @ functional.normalize(table(), dim=1).T
     return [tokenizer().decode([token]) for token in like.argmax(1).tolist()]
 
 
-def test_the_forms_of_a_word_are_alike_and_are_answered_by_their_own_rows() -> None:
+def test_forms_of_a_word_have_similar_embeddings_and_predict_themselves() -> None:
     thinker = network.nano_thinker(config())
     word_rows.begin(thinker, tokenizer())
     rows = functional.normalize(thinker.model.embed_tokens.weight.detach(), dim=1)
@@ -62,7 +62,7 @@ def test_the_forms_of_a_word_are_alike_and_are_answered_by_their_own_rows() -> N
     assert torch.equal(thinker.lm_head.weight, thinker.model.embed_tokens.weight)
 
 
-def test_words_are_heard_in_their_order_and_a_repeated_one_twice() -> None:
+def test_words_are_in_order_and_a_repeated_one_comes_twice() -> None:
     for seed in range(20):
         torch.manual_seed(seed)
         tokens = read(naming().ideal_audio([SAID], [17], table()))
@@ -71,16 +71,16 @@ def test_words_are_heard_in_their_order_and_a_repeated_one_twice() -> None:
         assert [token for token in heard if token != "<|audio_pad|>"] == [f" {word}" for word in SAID.words]
 
 
-def test_more_words_than_tokens_are_heard_as_far_as_there_is_room() -> None:
+def test_words_beyond_the_tokens_are_dropped() -> None:
     said = Sound(SAID.mel, ("dog", "cat", "bird"))
     assert read(naming().ideal_audio([said], [2], table())) == [" dog", " cat"]
 
 
-def test_silence_is_pads_alone() -> None:
+def test_silence_is_pads_only() -> None:
     assert set(read(naming().ideal_audio([Sound(SAID.mel)], [6], table()))) == {"<|audio_pad|>"}
 
 
-def test_a_thing_is_named_at_its_centre_and_nothing_elsewhere() -> None:
+def test_a_thing_is_named_at_its_centre_only() -> None:
     rng = random.Random(2)
     scene = pictures.scene(rng)
     while len(scene.things) != 2:
@@ -96,7 +96,7 @@ def test_a_thing_is_named_at_its_centre_and_nothing_elsewhere() -> None:
         assert {words.COLOURS[label[0] - 1], words.SHAPES[label[1] - 1]} <= found
 
 
-def test_what_moves_is_named_with_its_way() -> None:
+def test_a_moving_thing_is_named_with_its_movement() -> None:
     rng = random.Random(4)
     act = clips.act(rng)
     while act.change != "left":
@@ -109,7 +109,7 @@ def test_what_moves_is_named_with_its_way() -> None:
     assert float(like[moving].min()) > float(like[~moving].max())
 
 
-def test_perfect_towers_have_little_to_learn_and_others_much() -> None:
+def test_ideal_towers_have_a_low_loss_and_others_a_high_one() -> None:
     torch.manual_seed(3)
     rng = random.Random(5)
     media = [pictures.show(pictures.scene(rng), rng) for _ in range(8)]
@@ -124,7 +124,7 @@ def test_perfect_towers_have_little_to_learn_and_others_much() -> None:
     assert hearing < 0.2 * deaf
 
 
-def test_of_a_dialogue_only_the_places_of_media_are_imagined() -> None:
+def test_imagined_embeddings_replace_media_tokens_only() -> None:
     rng = random.Random(6)
     thinker, writer = network.nano_thinker(config()), Writer(tokenizer(), config())
     parts = (SAID, pictures.show(pictures.scene(rng), rng), "What do you see?")

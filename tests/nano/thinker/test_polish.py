@@ -1,4 +1,4 @@
-"""The Thinker's last stage: a running mean, begun where the stage before ended or where a checkpoint did."""
+"""The Thinker's last stage: a running mean that starts from the stage before or from a checkpoint."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def test_the_mean_begins_as_the_learner_and_follows_it() -> None:
     assert (mean.module.lm_head.weight - before).mean().item() == pytest.approx(1 - 0.998**500, abs=1e-3)
 
 
-def test_its_lessons_can_be_written() -> None:
+def test_its_lessons_can_be_encoded() -> None:
     tokenizer = nano_tokenizer()
     writer = Writer(tokenizer, network.nano_config(tokenizer))
     for number in range(40):
@@ -42,7 +42,7 @@ def test_its_lessons_can_be_written() -> None:
 
 
 @pytest.mark.parametrize("where", ["the stage before", "a checkpoint"])
-def test_it_begins_where_it_was_left(stages: Path, exported: Path, where: str) -> None:
+def test_it_starts_from_the_stage_before_or_a_checkpoint(stages: Path, exported: Path, where: str) -> None:
     given = thinker()
     polish.load_start(given, stages, exported if where == "a checkpoint" else None)
     learned = weights(stages / "thinker.safetensors", "thinker")
@@ -50,7 +50,7 @@ def test_it_begins_where_it_was_left(stages: Path, exported: Path, where: str) -
         torch.testing.assert_close(tensor, learned[name], rtol=0, atol=0)
 
 
-def test_the_polished_one_is_exported_where_there_is_one(tmp_path: Path) -> None:
+def test_the_polished_thinker_is_exported_if_there_is_one(tmp_path: Path) -> None:
     assert polish.thinker_file(tmp_path).name == "thinker.safetensors"
     (tmp_path / polish.CHECKPOINT).touch()
     assert polish.thinker_file(tmp_path).name == polish.CHECKPOINT

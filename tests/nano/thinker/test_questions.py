@@ -1,4 +1,4 @@
-"""What is asked has the answer that is true, in the domain's words; what is held out is never trained."""
+"""Answers are true and in the domain's words; held-out questions are never trained."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ SLOTS = dict.fromkeys(("a", "b", "result", "count", "number"), NUMBER) | {
 
 
 def shape(template: str) -> re.Pattern[str]:
-    """What the template's sentences look like."""
+    """A pattern of the template's sentences."""
     parts = re.split(r"\{(\w+)\}", template)
     named = [
         re.escape(part) if place % 2 == 0 else f"(?:{SLOTS.get(part, '[a-z ]+')})"
@@ -65,7 +65,7 @@ def test_a_tenth_of_sums_and_differences_is_never_asked_aloud_in_training() -> N
     assert not drawn & {sum_.answer for sum_ in held}
 
 
-def test_a_sum_is_judged_in_words_that_are_never_typed_in_training() -> None:
+def test_exams_word_sums_as_training_never_does() -> None:
     rng = random.Random(0)
     asked = [numbers.typed_sum(rng) for _ in range(3000)]
     trained = {typed_dialogues.typed(question, rng).lower().rstrip(" .?!=") for question in asked}
@@ -102,14 +102,14 @@ def test_every_answer_is_a_sentence_that_the_talker_learns() -> None:
             assert any(shape.fullmatch(answer) for shape in SHAPES), answer
 
 
-def test_sentences_that_figures_are_taken_on_are_never_copied_in_training() -> None:
+def test_sentences_of_the_evaluation_are_never_copied_in_training() -> None:
     rng = random.Random(2)
     held = set(corpus.held_out(2000))
 
     assert not held & {copying.sentence(rng) for _ in range(2000)}
 
 
-def test_some_of_what_is_copied_says_the_same_again() -> None:
+def test_some_copied_texts_repeat_themselves() -> None:
     rng = random.Random(10)
     texts = [copying.sentence(rng).lower().rstrip(".").split() for _ in range(400)]
     pairs = [list(itertools.pairwise(text)) for text in texts]
@@ -117,14 +117,14 @@ def test_some_of_what_is_copied_says_the_same_again() -> None:
     assert sum(len(set(found)) < len(found) for found in pairs) > 20
 
 
-def test_what_is_copied_stands_in_the_question() -> None:
+def test_copied_texts_are_in_the_question() -> None:
     rng = random.Random(3)
     for _ in range(DRAWS):
         asked = copying.ask_copy(rng)
         assert asked.answer.removesuffix(".") in asked.question
 
 
-def test_what_is_outside_is_refused_politely() -> None:
+def test_questions_outside_the_domain_are_refused() -> None:
     asked = manners.ask_outside(random.Random(4), typed=True)
 
     assert asked.answer.startswith("I am sorry, I am a tiny demonstration model. I can")
@@ -143,11 +143,11 @@ def test_what_is_outside_is_refused_politely() -> None:
         ),
     ],
 )
-def test_a_scene_is_described_as_it_is(shown: Scene, sentence: str) -> None:
+def test_descriptions_are_true_of_the_scene(shown: Scene, sentence: str) -> None:
     assert pictures.describe(shown) == sentence
 
 
-def test_of_mixed_things_one_kind_is_there_several_times() -> None:
+def test_mixed_scenes_have_several_of_one_kind() -> None:
     rng = random.Random(9)
     for _ in range(DRAWS):
         shown = pictures.mixed(rng)
@@ -156,8 +156,8 @@ def test_of_mixed_things_one_kind_is_there_several_times() -> None:
         assert sum(counts) == len(shown.things) == len({thing.ninth for thing in shown.things})
 
 
-def test_things_are_named_as_one_reads() -> None:
-    """By rows of cells: what is higher by less than a cell does not come first."""
+def test_things_are_named_in_reading_order() -> None:
+    """By rows of cells: a thing that is higher by less than a cell does not come first."""
     right, left, low = (
         Thing(*kind, 0.1)
         for kind in (("red", "dot", 0.9, 0.15), ("blue", "ring", 0.1, 0.3), ("gray", "star", 0.5, 0.9))
@@ -167,7 +167,7 @@ def test_things_are_named_as_one_reads() -> None:
     assert things.read_order((low, left, right), (3, 3)) == [left, right, low]
 
 
-def test_every_word_is_the_first_of_a_text_to_be_repeated() -> None:
+def test_every_word_comes_first_in_some_text_to_repeat() -> None:
     rng = random.Random(8)
     answered = [turn.answer for _ in range(6000) for turn in typed_dialogues.repeating(rng).turns]
     opening = {answer.split()[0].rstrip(".,").lower() for answer in answered}
@@ -194,7 +194,7 @@ def test_colours_places_and_counts_are_those_of_the_scene() -> None:
         )
 
 
-def test_a_thing_is_drawn_where_its_labels_say() -> None:
+def test_labels_match_the_drawn_things() -> None:
     shown = (Thing("red", "square", 0.25, 0.25, 0.2),)
     image = np.asarray(drawing.draw(shown, {"red": (255, 0, 0)}, (255, 255, 255), (192, 192)))
 
@@ -206,7 +206,7 @@ def test_a_thing_is_drawn_where_its_labels_say() -> None:
     assert labels[1, 1, 2] == 1
 
 
-def test_an_actor_moves_as_its_act_says_and_stays_in_the_picture() -> None:
+def test_an_actor_moves_as_its_act_says_inside_the_picture() -> None:
     rng = random.Random(6)
     for _ in range(DRAWS):
         act = clips.act(rng)

@@ -1,4 +1,4 @@
-"""Cell by cell, a picture's labels say what has been come upon by then."""
+"""The tallies of a picture's cells count the things up to each cell."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ UNKNOWN = -1
 
 
 def shown(*kinds: str) -> Picture:
-    """One thing in each third of a row of six cells, at its left; below it nothing."""
+    """One thing at the left of each third of a row of six cells, and nothing below."""
     things = tuple(Thing(*kind.split(), (2 * place + 0.5) / 6, 0.1, 0.05) for place, kind in enumerate(kinds))
     return ImaginedMedia().picture(Scene(things, (2, 6)), random.Random(0))
 
@@ -32,7 +32,7 @@ def shown(*kinds: str) -> Picture:
         (("red dot", "red ring", "red dot"), [0, 0], [1, 1, 2]),
     ],
 )
-def test_things_are_counted_as_they_are_come_upon(
+def test_things_are_counted_in_reading_order(
     kinds: tuple[str, ...], alike: list[int], ranks: list[int]
 ) -> None:
     found = tally_labels(shown(*kinds))
@@ -43,8 +43,8 @@ def test_things_are_counted_as_they_are_come_upon(
     assert (found[[1, 3, 5], 2] == UNKNOWN).all()
 
 
-def test_states_that_tell_the_tally_have_no_loss() -> None:
-    """Given states that spell out what is asked of them, when the heads read it off, then nothing is lost."""
+def test_states_that_contain_the_tallies_have_no_loss() -> None:
+    """States that contain the labels, and heads that read them, have no loss."""
     tokenizer = nano_tokenizer()
     config = network.nano_config(tokenizer)
     tallies, picture = Tallies(config), shown("red dot", "red dot", "blue ring")
@@ -66,7 +66,7 @@ def test_states_that_tell_the_tally_have_no_loss() -> None:
     assert float(tallies(torch.zeros_like(states), batch)) > 1
 
 
-def test_without_a_picture_nothing_is_asked() -> None:
+def test_without_a_picture_the_loss_is_zero() -> None:
     tokenizer = nano_tokenizer()
     config = network.nano_config(tokenizer)
     typed = Dialogue((Turn(("What is one plus one?",), "Two."),), "sum")

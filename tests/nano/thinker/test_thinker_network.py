@@ -1,4 +1,4 @@
-"""Many dialogues at a time are each what the reference makes of it alone."""
+"""A batch of dialogues gives what the reference gives for each alone."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def alone(sample: Sample) -> ThinkerPrompt:
 
 
 @torch.no_grad()
-def test_a_padded_batch_equals_the_reference_prompt_by_prompt() -> None:
+def test_a_padded_batch_equals_the_reference_on_each_prompt() -> None:
     batch = network.Batch.of(samples())
 
     rows = network.embed(thinker(), batch).rows
@@ -88,11 +88,11 @@ def test_the_loss_is_of_answers_alone() -> None:
     torch.testing.assert_close(loss, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_rows_that_fit_no_places_are_refused() -> None:
+def test_media_that_do_not_match_their_tokens_are_an_error() -> None:
     batch = network.Batch.of(samples()[:1])
     without = network.Batch(
         batch.token_ids, batch.positions, batch.answers, (Sound(mel(20)),), batch.pictures, batch.videos
     )
 
-    with pytest.raises(ValueError, match="places"):
+    with pytest.raises(ValueError, match="positions"):
         network.embed(thinker(), without)

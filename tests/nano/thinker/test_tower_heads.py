@@ -1,4 +1,4 @@
-"""What the towers' heads are taught by media with little in them."""
+"""The towers' heads on media with little in them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from antiphon_nano.thinker.heads.tower_heads import VisionHeads
 from antiphon_nano.thinker.seeing import pictures
 
 
-def test_a_picture_with_nothing_in_it_teaches_without_spoiling_the_sum() -> None:
+def test_an_empty_picture_has_a_finite_loss() -> None:
     empty = pictures.show(pictures.Scene(()), random.Random(1))
     losses = dict(VisionHeads(8)(torch.randn(len(empty.labels), 8), [empty]))
     losses.pop("seen")

@@ -185,7 +185,7 @@ def spoken(talker: Talker, voices: Sequence[VoiceFile], frames: int) -> list[Ten
             lot.clear()
         if sum(map(len, made)) >= frames:
             return made
-    raise AssertionError("texts are made up without end")
+    raise AssertionError("the texts are endless")
 
 
 def main() -> None:
@@ -193,7 +193,9 @@ def main() -> None:
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("home", type=Path)
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--frames", type=int, default=20_000, help="spoken by the Talker, to learn from")
+    parser.add_argument(
+        "--frames", type=int, default=20_000, help="frames that the Talker speaks, to train on"
+    )
     arguments = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)

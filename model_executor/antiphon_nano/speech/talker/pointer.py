@@ -22,7 +22,7 @@ class Pointer:
     def __init__(self, backbone: nn.Module) -> None:
         layers = [module for module in backbone.modules() if isinstance(module, Qwen3_5MoeAttention)]
         if not layers:
-            raise ValueError("there is no full-attention layer to teach")
+            raise ValueError("the backbone has no full-attention layer")
         self._layer = layers[0]
         self._seen: tuple[Tensor, tuple[Tensor, Tensor]] | None = None
         self._layer.register_forward_pre_hook(self._listen, with_kwargs=True)

@@ -61,7 +61,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("home", type=Path)
     parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--on", type=Path, metavar="CHECKPOINT", help="whose Talker learns on")
+    parser.add_argument(
+        "--on", type=Path, metavar="CHECKPOINT", help="train the Talker of this checkpoint further"
+    )
     arguments = parser.parse_args()
     torch.manual_seed(0)
     torch.set_num_threads(1)

@@ -74,8 +74,8 @@ def figures(marked: Sequence[MarkedAnswer], exam: Exam) -> dict[str, object]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--checkpoint", help="a file of FOLDER; the last stage's by default")
-    parser.add_argument("--most", type=int, default=200, help="questions of an exam")
+    parser.add_argument("--checkpoint", help="a file in FOLDER (default: that of the last stage)")
+    parser.add_argument("--most", type=int, default=200, help="maximum questions per exam")
     parser.add_argument("--typed", action="store_true", help="only exams without media")
     arguments = parser.parse_args()
     folder: Path = arguments.folder

@@ -88,7 +88,7 @@ class Lookups(nn.Module):
         """
         states, self._states = self._states, None
         if states is None:
-            raise RuntimeError("no pass of a watched model")
+            raise RuntimeError("the hooked model has not run")
         found = self.found(batch)
         if not found:
             return states.new_zeros(()), states.new_ones(())
@@ -158,7 +158,7 @@ def _shared(labels: NDArray[np.int64]) -> int:
 
 def _centres(picture: Picture) -> Things:
     if picture.labels is None:
-        raise ValueError("a picture without labels cannot teach")
+        raise ValueError("the picture has no labels to train on")
     return picture.labels[picture.labels[:, 2] == 1]
 
 

@@ -165,5 +165,5 @@ def _tokens(tokenizer: Qwen2Tokenizer, named: Sequence[str]) -> list[int]:
     written = {word.lower(): word for word in words.WORDS}
     found = [tokenizer.encode(f" {written.get(word, word)}") for word in named]
     if any(len(ids) != 1 for ids in found):
-        raise ValueError("a word is no token of its own")
+        raise ValueError("a word is not a single token")
     return [ids[0] for ids in found]

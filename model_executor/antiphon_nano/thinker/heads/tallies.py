@@ -54,7 +54,7 @@ def tally_labels(picture: Picture) -> NDArray[np.int64]:
     centre is there, -1 if there is none. Raises ValueError for a picture without labels.
     """
     if picture.labels is None:
-        raise ValueError("a picture without labels cannot teach")
+        raise ValueError("the picture has no labels to train on")
     colours, shapes, centres = picture.labels[:, 0], picture.labels[:, 1], picture.labels[:, 2] == 1
     passed = np.cumsum(centres)
     found = np.full((len(centres), 3), _UNKNOWN)

@@ -121,7 +121,7 @@ def _both(logits: Tensor, wanted: Tensor, filled: Tensor) -> Tensor:
 def cell_labels(medium: Picture | Clip) -> np.ndarray[tuple[int, int], np.dtype[np.int64]]:
     """[cells, 8]: colour, shape, centre, three parts, ninth, change. Pictures have no change."""
     if medium.labels is None:
-        raise ValueError("a medium without labels cannot teach")
+        raise ValueError("the medium has no labels to train on")
     if isinstance(medium, Clip):
         return medium.labels
     return np.pad(medium.labels, ((0, 0), (0, 1)), constant_values=_UNKNOWN)

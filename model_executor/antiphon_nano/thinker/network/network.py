@@ -166,7 +166,7 @@ def insert_media(rows: Tensor, places: Tensor, media: Tensor) -> Tensor:
     differ.
     """
     if int(places.sum()) != len(media):
-        raise ValueError(f"{int(places.sum())} places for {len(media)} rows of media")
+        raise ValueError(f"{len(media)} rows of media for {int(places.sum())} positions")
     return rows.masked_scatter(places[..., None], media.to(rows.dtype))
 
 

@@ -76,7 +76,9 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--steps", type=int, default=1200)
     parser.add_argument("--rate", type=float, default=2e-4)
-    parser.add_argument("--on", type=Path, metavar="CHECKPOINT", help="whose Thinker is polished")
+    parser.add_argument(
+        "--on", type=Path, metavar="CHECKPOINT", help="start from the Thinker of this checkpoint"
+    )
     arguments = parser.parse_args()
     folder: Path = arguments.folder
     torch.set_num_threads(1)
