@@ -11,7 +11,7 @@ PY     := $(VENV)/bin/python
 CODE   := server model_executor kernels
 LOCKS  := $(wildcard lock/$(DEVICE).txt) $(if $(filter cpu,$(DEVICE)),lock/torch-cpu.txt)
 PIP    := $(PY) -m pip install --quiet --disable-pip-version-check --no-deps
-NANO   := $(MAKE) --no-print-directory -f model_executor/antiphon_nano/Makefile
+NANO   := @$(MAKE) --no-print-directory -f model_executor/antiphon_nano/Makefile
 # These marks are written last, so that an interrupted installation is continued; one older than a lock is out of date.
 READY  := $(VENV)/ready-$(DEVICE)
 TESTED := $(VENV)/ready-dev
@@ -55,9 +55,9 @@ clean: ## remove what was built and cached, .venv included
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # antiphon-nano, the model that is shipped
-nano: $(READY) ; $(NANO) nano ## train antiphon-nano from packages alone (hours; continues after an interruption)
-nano-eval: $(TESTED) ; $(NANO) nano-eval ARGS='$(ARGS)' ## evaluate antiphon-nano through its server (ARGS="--most 20")
-nano-polish: $(READY) ; $(NANO) nano-polish
+nano: $(READY) ; +$(NANO) nano ## train antiphon-nano from packages alone (hours; continues after an interruption)
+nano-eval: $(TESTED) ; +$(NANO) nano-eval ## evaluate antiphon-nano through its server (ARGS="--most 20")
+nano-polish: $(READY) ; +$(NANO) nano-polish
 
 # Locks: lock, sbom, audit. Slow proofs: bench-%, canaries, chaos, coverage, cut-answers, flaky, mutants, siege, soak.
 include lock/lock.mk tests/proofs.mk
