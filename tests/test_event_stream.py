@@ -64,6 +64,7 @@ async def test_a_reader_that_stops_stops_the_engine_at_the_bound() -> None:
     await asyncio.sleep(0.01)
     assert engine.put == MAX_QUEUED_EVENTS + 1
     assert len(engine.stream.take_ready()) == MAX_QUEUED_EVENTS
+    await engine.stream.aclose()
 
 
 async def test_an_error_comes_behind_the_events_before_it() -> None:

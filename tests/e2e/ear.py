@@ -1,7 +1,6 @@
-"""A judge of speech small enough for every run: pocketsphinx, told which sentences it may hear.
+"""A speech recognizer small enough for every run: pocketsphinx, which chooses one of several given sentences.
 
-In: sound at 24 kHz, sentences that differ in what was asked. Out: the one that was heard. It must choose one
-of them: what it shows is that the right one sounds more like itself than all others.
+A correct choice shows that the speech sounds more like the right sentence than like any other.
 """
 
 from __future__ import annotations
