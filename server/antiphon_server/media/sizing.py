@@ -25,14 +25,14 @@ Resize = Callable[[int, int], tuple[int, int]]
 
 def image_bounds(part: Part, policy: MediaPolicy) -> ResizeBounds:
     """The client's bounds for an image, within the policy's."""
-    most = min(policy.image_pixels, part.source.max_pixels or policy.image_pixels)
-    return ResizeBounds(min(part.source.min_pixels or 0, most), most, MIN_SIDE_PIXELS, 1)
+    max_pixels = min(policy.image_pixels, part.source.max_pixels or policy.image_pixels)
+    return ResizeBounds(min(part.source.min_pixels or 0, max_pixels), max_pixels, MIN_SIDE_PIXELS, 1)
 
 
 def frame_bounds(part: Part, policy: MediaPolicy) -> ResizeBounds:
     """The client's bounds for a video frame, within the policy's; sides are even."""
-    most = min(policy.video_frame_pixels, part.source.max_pixels or policy.video_frame_pixels)
-    return ResizeBounds(min(part.source.min_pixels or 0, most), most, MIN_SIDE_PIXELS, 2)
+    max_pixels = min(policy.video_frame_pixels, part.source.max_pixels or policy.video_frame_pixels)
+    return ResizeBounds(min(part.source.min_pixels or 0, max_pixels), max_pixels, MIN_SIDE_PIXELS, 2)
 
 
 class Sizing:

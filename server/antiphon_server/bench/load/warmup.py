@@ -53,6 +53,6 @@ async def warm_up(
     async def send(number: int, due: float) -> StreamRecord:
         return await bench.send_request(number, requests[number % len(requests)], due)
 
-    most = max(level.concurrency or 1 for level in options.levels)
-    await closed_loop(min(most, options.warmup), RequestNumbers(options.warmup, None), send)
+    concurrency = max(level.concurrency or 1 for level in options.levels)
+    await closed_loop(min(concurrency, options.warmup), RequestNumbers(options.warmup, None), send)
     return bench.audio_field

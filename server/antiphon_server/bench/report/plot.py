@@ -60,14 +60,14 @@ def _underrun_panel(levels: Sequence[LevelReport]) -> list[str]:
     """Bars: the share of streams with underruns, labelled with their seconds (above) and the load (below)."""
     parts = _frame(_UNDERRUNS, 100.0, "streams with underruns, %")
     for index, level in enumerate(levels):
-        x, heard = _x(index, len(levels)), sum(record.playback is not None for record in level.streams)
-        share = 100 * level.streams_with_underruns / heard if heard else 0.0
+        x, with_audio = _x(index, len(levels)), sum(record.playback is not None for record in level.streams)
+        share = 100 * level.streams_with_underruns / with_audio if with_audio else 0.0
         y = _y(_UNDERRUNS, share, 100.0)
         parts.append(
             f'<rect x="{x - 12:.1f}" y="{y:.1f}" width="24" height="{_UNDERRUNS[1] - y:.1f}" fill="#b3261e"/>'
         )
         parts.append(_text(x, y - 5, f"{level.underrun_s:.2f} s", "middle", 10))
-        parts.append(_text(x, _UNDERRUNS[1] + 18, f"{level.name} (n {heard})", "middle"))
+        parts.append(_text(x, _UNDERRUNS[1] + 18, f"{level.name} (n {with_audio})", "middle"))
     return parts
 
 

@@ -77,10 +77,10 @@ def summarise(
 ) -> LevelReport:
     """`connect_s`: the time to open a TCP connection."""
     good = [record for record in records if record.is_good]
-    heard = [record.playback for record in records if record.playback]
+    playbacks = [record.playback for record in records if record.playback]
     wall_s = max((record.due_s + (record.ended_s or 0.0) for record in records), default=0.0)
     busy_s = sum(record.ended_s or 0.0 for record in records)
-    audio_s = sum(playback.heard_s for playback in heard)
+    audio_s = sum(playback.heard_s for playback in playbacks)
     late = Distribution.of(r.sent_late_s for r in records if r.sent_late_s is not None)
     return LevelReport(
         name=level.name,
@@ -93,9 +93,9 @@ def summarise(
         clean=sum(record.is_clean for record in records),
         rejections=sum(record.rejections for record in records),
         in_flight=_per(busy_s, wall_s),
-        underruns=sum(playback.underruns for playback in heard),
-        underrun_s=sum(playback.underrun_s for playback in heard),
-        streams_with_underruns=sum(playback.underruns > 0 for playback in heard),
+        underruns=sum(playback.underruns for playback in playbacks),
+        underrun_s=sum(playback.underrun_s for playback in playbacks),
+        streams_with_underruns=sum(playback.underruns > 0 for playback in playbacks),
         audio_s=audio_s,
         requests_per_s=_per(len(good), wall_s),
         audio_s_per_s=_per(audio_s, wall_s),
