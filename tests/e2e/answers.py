@@ -1,4 +1,4 @@
-"""Answers as the stock `openai` client hands them over, whole or streamed, read into one shape."""
+"""Answers of the stock `openai` client, complete or streamed, in one data type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One real server for all tests that only talk to one, and the media they send."""
+"""One real server for all tests that only send requests, and the media that they send."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A spoken answer in progress, and what a test does to the engines below it."""
+"""A spoken answer in progress, and faults that a test injects into the engines."""
 
 from __future__ import annotations
 

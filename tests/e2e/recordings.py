@@ -1,6 +1,6 @@
-"""What a user sends: a spoken question, a picture, a clip with its own sound, each a real file.
+"""Media that a user sends, as parts of a chat message: a spoken question, a picture, a clip with sound.
 
-In: nothing. Out: parts of a chat message. espeak-ng speaks where it is installed, a tone where it is not.
+espeak-ng speaks the question; without it, the question is a tone.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The real `antiphon serve`, as a process of its own: how tests start it, look into it and end it.
-
-Nothing of the server is imported here.
-"""
+"""Starts, inspects and ends `antiphon serve` in its own process. Imports nothing of the server."""
 
 from __future__ import annotations
 
@@ -109,7 +106,7 @@ class RunningServer:
 
 
 def start_server(checkpoint: Path, log: Path, *flags: str) -> RunningServer:
-    """Returns once `/readyz` says so. AssertionError, with the server's own words, where it is not."""
+    """Returns once `/readyz` reports ready. Raises AssertionError with the server's output otherwise."""
     port = _free_port()
     command = [sys.executable, "-m", "antiphon_server", "serve", "--model", str(checkpoint)]
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""What the stock `openai` client gets: text and speech, also for what was asked aloud, shown and filmed."""
+"""Text and speech that the stock `openai` client gets, for text, audio, image and video."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def test_the_prompt_is_counted_by_kind(client: openai.OpenAI, recordings: Record
 
 
 @pytest.mark.parametrize("form", [{}, STREAMED], ids=["written", "spoken"])
-def test_an_answer_that_goes_round_is_cut(client: openai.OpenAI, form: dict[str, Any]) -> None:
-    """One token is drawn for ever; the twelfth in a row is one too many."""
+def test_a_repeating_answer_is_cut(client: openai.OpenAI, form: dict[str, Any]) -> None:
+    """The model repeats one token without end; the answer is cut at the twelfth in a row."""
     stuck = {"temperature": 0, "max_tokens": 40, "logit_bias": {"100": 100}}
     endless = ask(client, said("Hello."), **stuck, **form)
     body = {"repetition_detection": {"max_pattern_size": 1, "min_count": 12}}
@@ -115,7 +115,7 @@ def test_a_seed_repeats_an_answer_and_another_one_does_not(client: openai.OpenAI
     assert (first.text, first.pcm) != (other.text, other.pcm)
 
 
-def test_every_voice_speaks_and_none_like_another(client: openai.OpenAI) -> None:
+def test_all_voices_speak_and_sound_different(client: openai.OpenAI) -> None:
     heard = [
         ask(client, said("Who are you?"), seed=1, **{**SPOKEN, "audio": {"voice": v, "format": "wav"}})
         for v in SPEAKERS
@@ -200,7 +200,7 @@ def _a_stop_at_a_token_edge(client: openai.OpenAI, question: Any) -> tuple[int, 
     raise AssertionError(f"no token to stop at in {tokens}")
 
 
-def test_max_tokens_ends_the_text_and_what_there_is_gets_spoken(client: openai.OpenAI) -> None:
+def test_max_tokens_ends_the_text_and_all_of_it_is_spoken(client: openai.OpenAI) -> None:
     answer = ask(client, said("Tell me everything."), max_tokens=5, seed=1, **SPOKEN)
     assert answer.finish_reason == "length"
     assert answer.usage.completion_tokens_details.text_tokens == 5

@@ -1,4 +1,4 @@
-"""Many clients at once, more than there is room for, and many that leave: nobody is mixed up with another."""
+"""Many clients at the same time, some of which leave: answers are never mixed up, and none is left over."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_more_spoken_turns_than_streams_wait_and_are_all_served(client: openai.O
     assert sum(answer.frames > 0 for answer in answers) > STREAMS
 
 
-def test_more_than_may_wait_are_told_at_once_when_to_come_back(served: RunningServer) -> None:
+def test_requests_beyond_the_queue_are_rejected_at_once_with_a_retry_time(served: RunningServer) -> None:
     """8 speak and 64 wait; of 100 callers the rest is refused, and who got in is served or can leave."""
     body = {"model": MODEL, "messages": said("Say much."), "max_tokens": 16, "stream": True, **SPOKEN}
     body["audio"] = STREAMED["audio"]

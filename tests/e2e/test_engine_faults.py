@@ -1,6 +1,6 @@
-"""Faults inside the engines: weights that are no numbers, a process that stands still, words for the log.
+"""Faults inside the engines: NaN weights, a stopped process, text that forges log lines.
 
-One server lives through all of it, in this order; its folder for temporary files is its own.
+One server runs all tests, in this order, with its own folder for temporary files.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ def corrupted(server: RunningServer, stage: str) -> float:
     return server.metrics().get(("vllm:corrupted_requests_total", stage), 0.0)
 
 
-def test_logits_that_are_no_numbers_end_that_request_with_an_error_and_no_other(
+def test_nan_logits_end_only_their_own_request_with_an_error(
     faulty: RunningServer,
 ) -> None:
     with ThreadPoolExecutor(8) as pool:
@@ -80,7 +80,7 @@ def test_logits_that_are_no_numbers_end_that_request_with_an_error_and_no_other(
     assert becomes(faulty.is_idle, 5)
 
 
-def test_a_voice_that_is_no_number_ends_its_stream_with_an_error_and_the_others_speak(
+def test_a_nan_voice_ends_only_its_own_stream_with_an_error(
     faulty: RunningServer,
 ) -> None:
     audio = {"audio": {"voice": VOICE, "format": "pcm16"}}
@@ -96,8 +96,8 @@ def test_a_voice_that_is_no_number_ends_its_stream_with_an_error_and_the_others_
     assert becomes(faulty.is_idle, 5)
 
 
-def test_a_seed_draws_alike_however_a_long_prompt_is_cut_into_steps(faulty: RunningServer) -> None:
-    """It took the engine down: a CPU's generators cannot be turned back as vLLM does it."""
+def test_a_seed_gives_the_same_answer_in_any_prefill_chunking(faulty: RunningServer) -> None:
+    """This crashed the engine: vLLM resets the offset of generators, and CPU generators have none."""
     question = "a " * 1_000
     alone = ask(faulty, question, seed=7)
     assert alone.status_code == 200, alone.text
@@ -112,7 +112,7 @@ def test_a_seed_draws_alike_however_a_long_prompt_is_cut_into_steps(faulty: Runn
 
 @pytest.mark.promise("R49")
 @pytest.mark.parametrize("stage", ["thinker", "talker"])
-def test_an_engine_that_stands_still_is_not_ready_within_five_seconds_and_is_ready_again(
+def test_a_stopped_engine_is_not_ready_within_five_seconds_and_becomes_ready_again(
     faulty: RunningServer, stage: str
 ) -> None:
     """The watchdog ends it after a minute; until then new work would wait for that."""
@@ -148,7 +148,7 @@ def test_a_schema_forges_no_line_of_the_log(faulty: RunningServer) -> None:
         ask(faulty, CANARY, response_format=form)
 
 
-def test_the_server_leaves_no_file_behind_and_its_log_is_records_alone(
+def test_the_server_leaves_no_file_behind_and_logs_only_records(
     faulty: RunningServer, temporary: Path
 ) -> None:
     """To the very end: libraries write there of what they believe to have leaked."""
@@ -167,7 +167,7 @@ def test_the_server_leaves_no_file_behind_and_its_log_is_records_alone(
         assert number in banner or {"time", "level", "logger", "message"} <= set(json.loads(line)), line
 
 
-def test_a_start_that_fails_inside_an_engine_says_its_cause_in_one_line(
+def test_a_start_that_fails_inside_an_engine_prints_its_cause_in_one_line(
     tiny_qwen3_omni: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """vLLM's own last words are `See root cause above`."""

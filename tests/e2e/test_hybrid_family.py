@@ -1,4 +1,4 @@
-"""A checkpoint of the second family, served by nothing but its path: what the stock client gets of it."""
+"""A checkpoint of Qwen3.5-Omni, served by its path only, as the stock client sees it."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def asked(*parts: dict[str, Any]) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [*parts, {"type": "text", "text": "What is it?"}]}]
 
 
-def test_the_family_and_its_voices_are_told(hybrid: RunningServer) -> None:
+def test_the_model_lists_its_family_and_voices(hybrid: RunningServer) -> None:
     listed = hybrid.get("/v1/audio/voices").json()["voices"]
     assert [voice["id"] for voice in listed] == list(VOICES)
     assert "(qwen3_5_omni_moe), context 16,384 tokens" in hybrid.log.read_text()
@@ -104,13 +104,13 @@ def test_streamed_and_whole_speech_are_the_same_samples(client: openai.OpenAI) -
     assert (piecewise.text, piecewise.pcm) == (whole.text, whole.pcm)
 
 
-def test_every_voice_speaks_and_none_like_another(client: openai.OpenAI) -> None:
+def test_all_voices_speak_and_sound_different(client: openai.OpenAI) -> None:
     heard = [ask(client, said("Who are you?"), seed=1, **spoken(voice)) for voice in VOICES]
     assert len({answer.pcm for answer in heard}) == len(VOICES)
     assert len({answer.text for answer in heard}) == 1
 
 
-def test_an_unknown_voice_is_refused_with_those_that_there_are(client: openai.OpenAI) -> None:
+def test_an_unknown_voice_is_rejected_with_the_available_ones(client: openai.OpenAI) -> None:
     with pytest.raises(openai.BadRequestError, match="ada, ben"):
         ask(client, said("Who are you?"), **spoken("walter"))
 
@@ -189,7 +189,7 @@ def test_a_minute_of_film_at_a_frame_a_second_is_seen_heard_and_answered(client:
     assert answer.frames == answer.usage.completion_tokens_details.audio_tokens > 0
 
 
-def test_it_stops_as_it_is_told(hybrid: RunningServer) -> None:
+def test_it_stops_on_a_signal(hybrid: RunningServer) -> None:
     """Last of this file: nothing is left behind."""
     ask(hybrid.client(), said("Good night."), seed=1, **spoken())
     assert terminate(hybrid) == 0

@@ -1,6 +1,6 @@
-"""antiphon-nano, the trained model: asked aloud, shown and filmed over HTTP, it answers rightly and is heard.
+"""antiphon-nano over HTTP: correct, intelligible answers to spoken questions, pictures and clips.
 
-Every question is drawn with a seed that training never used; the voice that asks is one that it never heard.
+Questions come from a seed that training never used, and the voice was not in the training data.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ PICTURES, WRONG_PICTURES = 20, 2
 
 @dataclass(frozen=True)
 class Question:
-    """`sentences`: what the answer may be, as far as the ear is told; `right`: the one that it is."""
+    """`sentences`: possible answers that the recognizer knows; `right`: the correct one."""
 
     content: list[dict[str, Any]]
     wanted: str
@@ -155,7 +155,7 @@ def test_every_answer_ends_by_itself_and_is_neither_silent_nor_loud(nano: openai
     assert 0.5 < len(answer.pcm) / 48_000 < 10
 
 
-def test_the_whole_context_is_there_and_the_weights_are_no_noise(server: RunningServer) -> None:
+def test_the_whole_context_is_available_and_the_weights_are_trained(server: RunningServer) -> None:
     (model,) = server.get("/v1/models").json()["data"]
     assert model["max_model_len"] == CONTEXT
     assert "random" not in server.said()
@@ -166,9 +166,7 @@ COUNTED = [words.number(number) for number in range(1, 21)]
 
 @pytest.mark.parametrize("voice", ["heart", "deep"])
 @pytest.mark.parametrize("most", [1, 2, 8, 15, 16, 26, 30])
-def test_an_answer_that_is_cut_ends_behind_its_last_word(
-    nano: openai.OpenAI, ear: Ear, voice: str, most: int
-) -> None:
+def test_a_cut_answer_ends_after_its_last_word(nano: openai.OpenAI, ear: Ear, voice: str, most: int) -> None:
     """Behind "…, fifteen," the Talker once went on for twenty seconds."""
     answer = _counted(nano, voice, max_tokens=most)
     said = answer.text.lower().replace(",", "").split()
@@ -181,7 +179,7 @@ def test_an_answer_that_is_cut_ends_behind_its_last_word(
 
 
 @pytest.mark.parametrize("stop", ["eight", ", nine", "sixteen"])
-def test_an_answer_that_a_stop_string_cuts_ends_behind_its_last_word(nano: openai.OpenAI, stop: str) -> None:
+def test_an_answer_cut_by_a_stop_string_ends_after_its_last_word(nano: openai.OpenAI, stop: str) -> None:
     answer = _counted(nano, "heart", max_tokens=48, stop=[stop])
     said = answer.text.replace(",", "").split()
     assert stop not in answer.text
@@ -200,7 +198,7 @@ def test_words_are_timed_about_where_they_are_heard(
     nano: openai.OpenAI, ear: Ear, stream: bool, usual_s: float, most_s: float
 ) -> None:
     """As the ear hears them: half within `usual_s`, nine in ten within `most_s`. Measured: 0.06 and 0.18 s;
-    in a stream 0.1 and 0.45. When they had been taken in was 0.8 and 2.5 s before."""
+    in a stream 0.1 and 0.45. The Talker consumed them 0.8 and 2.5 s before."""
     errors: list[float] = []
     for text in TIMED:
         form = timed({**(STREAMED if stream else SPOKEN), "audio": {"voice": "heart", "format": "wav"}})
@@ -224,7 +222,7 @@ def _counted(nano: openai.OpenAI, voice: str, **limits: Any) -> Answer:
 
 @pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
 @pytest.mark.parametrize("result", ["twelve", "nineteen"])
-def test_the_ear_is_not_told_the_answer(ear: Ear, tmp_path: Path, result: str) -> None:
+def test_the_recognizer_does_not_know_the_answer(ear: Ear, tmp_path: Path, result: str) -> None:
     """It hears what is said, a wrong result too."""
     sentences = [f"seven plus five is {words.number(other)}" for other in range(41)]
     said = tmp_path / "said.wav"

@@ -1,6 +1,6 @@
-"""An engine that runs out of memory in a step ends what it computed, is started again, and serves on.
+"""An engine that runs out of memory in a step ends its requests, restarts, and serves again.
 
-In turn in the Talker, the Thinker and its sound encoder, below one server that lives through all of it.
+Tested in the Talker, the Thinker and its audio encoder, one after the other, with one server.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def test_the_talker_out_of_memory_ends_the_speech_and_leaves_text_up(
     assert (restarts(short, "talker"), restarts(short, "thinker")) == (1, 0)
 
 
-def test_the_thinker_out_of_memory_ends_all_that_runs_and_no_client_reads_an_allocators_words(
+def test_the_thinker_out_of_memory_ends_all_requests_and_no_client_gets_the_allocators_message(
     short: RunningServer, faults: Path
 ) -> None:
     """The speech that runs has its whole text; another request's step is the one that fails."""
@@ -68,7 +68,7 @@ def test_the_thinker_out_of_memory_ends_all_that_runs_and_no_client_reads_an_all
     assert (restarts(short, "talker"), restarts(short, "thinker")) == (1, 1)
 
 
-def test_the_sound_encoder_out_of_memory_ends_the_request_with_an_error(
+def test_the_audio_encoder_out_of_memory_ends_the_request_with_an_error(
     short: RunningServer, faults: Path, recordings: Recordings
 ) -> None:
     (faults / "encoder").touch()

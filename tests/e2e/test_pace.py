@@ -1,4 +1,4 @@
-"""Speech is made no further ahead of its client than the operator says."""
+"""Speech is generated no further ahead of its client than the operator allows."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def listen(server: RunningServer) -> list[tuple[float, float]]:
     return came
 
 
-def test_speech_is_made_no_further_ahead_of_its_client_than_is_set(paced: RunningServer) -> None:
+def test_speech_is_generated_no_further_ahead_of_its_client_than_is_set(paced: RunningServer) -> None:
     """Given an answer of many seconds, on a machine that may be far faster than speech."""
     came = listen(paced)
     assert came[-1][1] >= ANSWER_S

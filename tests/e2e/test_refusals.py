@@ -1,4 +1,4 @@
-"""What cannot be served is refused by a 4xx in OpenAI's shape, and the server goes on."""
+"""Invalid requests get a 4xx error in OpenAI's format, and the server continues."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
 
 
 @pytest.mark.parametrize(("change", "status", "param"), REFUSED.values(), ids=REFUSED.keys())
-def test_a_bad_request_is_refused_in_openais_shape(
+def test_an_invalid_request_is_rejected_in_openais_format(
     served: RunningServer, change: dict[str, Any], status: int, param: str
 ) -> None:
     body = {"model": MODEL, "messages": said("hello"), "max_tokens": 4, **change}
@@ -88,7 +88,7 @@ def test_a_bad_request_is_refused_in_openais_shape(
     assert not FOREIGN.search(answer.text)
 
 
-def test_a_prompt_that_only_its_media_make_too_long_is_refused(
+def test_a_prompt_that_is_too_long_because_of_its_media_is_rejected(
     served: RunningServer, recordings: Recordings
 ) -> None:
     """Each question is 26 tokens; only the engine's processor sees that 8 of them pass the context."""

@@ -1,6 +1,6 @@
-"""An engine dies or hangs below a running server: its streams end with an error, it comes back.
+"""An engine dies or hangs: its streams end with an error, and it restarts.
 
-One server lives through all of it, in this order.
+One server runs all tests, in this order.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Schemas on the real engine: what was priced compiles there too, and no client waits for what was not."""
+"""JSON schemas on the real engine: accepted schemas compile, and rejected ones delay no client."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_any_object_is_answered_as_one(client: openai.OpenAI) -> None:
         assert isinstance(json.loads(text), dict)
 
 
-def test_dear_schemas_of_one_client_are_all_answered(client: openai.OpenAI) -> None:
+def test_expensive_schemas_of_one_client_are_all_answered(client: openai.OpenAI) -> None:
     def one(number: int) -> str:
         schema = objects(400) | {"title": str(number)}
         return create(client, response_format=wanted(schema), max_tokens=3).choices[0].finish_reason

@@ -1,4 +1,4 @@
-"""What an operator sees of a running server: probes, models, metrics, sockets."""
+"""A running server as an operator sees it: probes, models, metrics, sockets."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ pytestmark = [pytest.mark.engine, pytest.mark.promise("R12", "R30")]
 
 
 @pytest.mark.parametrize("probe", ["/livez", "/readyz", "/health"])
-def test_probes_say_that_all_is_well(served: RunningServer, probe: str) -> None:
+def test_probes_report_a_healthy_server(served: RunningServer, probe: str) -> None:
     assert served.get(probe).status_code == 200
 
 
-def test_the_model_is_listed_with_what_it_can(client: openai.OpenAI, served: RunningServer) -> None:
+def test_the_model_is_listed_with_its_capabilities(client: openai.OpenAI, served: RunningServer) -> None:
     assert [model.id for model in client.models.list()] == [MODEL]
     (model,) = served.get("/v1/models").json()["data"]
     assert model["max_model_len"] == 4096
@@ -62,7 +62,7 @@ def test_the_exposition_is_valid(served: RunningServer) -> None:
         assert done.returncode in (0, 3), done.stderr  # 3: names that promtool would have chosen otherwise
 
 
-def test_the_server_listens_on_its_port_alone_and_the_engines_on_no_address_that_others_reach(
+def test_the_server_listens_only_on_its_port_and_the_engines_on_no_reachable_address(
     served: RunningServer,
 ) -> None:
     """The engines' own listeners are torch's (Gloo makes one a process group), on the loopback."""

@@ -1,6 +1,6 @@
-"""How it ends: told to stop, killed, or with a dead engine. Always an answer, an exit code and no orphan.
+"""Shutdown by a signal, by a kill or by a dead engine: clients get an answer and no process remains.
 
-The last module of this folder: its last test stops the server that the others share.
+This is the last module of the folder: its last test stops the server that the others share.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def fresh(start: StartServer) -> Iterator[RunningServer]:
 def test_without_restarts_the_death_of_an_engine_ends_its_streams_with_an_error_and_then_the_server(
     fresh: RunningServer, kill: Callable[[RunningServer], None], stage: str
 ) -> None:
-    """Given a live stream, when an engine's process is killed, then nobody waits in vain."""
+    """Given a live stream, when an engine's process is killed, then no client waits in vain."""
     stream = LiveStream(fresh, LONG)
     stream.wait_for_sound()
     probes: list[int] = []
@@ -73,7 +73,7 @@ def test_a_killed_server_leaves_no_process_behind(fresh: RunningServer) -> None:
 
 
 @pytest.mark.promise("R22")
-def test_a_server_told_to_stop_finishes_what_it_says_and_leaves_nothing(served: RunningServer) -> None:
+def test_a_server_that_gets_a_signal_finishes_its_answers_and_leaves_nothing(served: RunningServer) -> None:
     """SIGTERM: not ready at once, new work refused, the live stream complete, exit code 0."""
     short = {**LONG, "max_tokens": 48, "talker_temperature": 0.9}
     stream = LiveStream(served, short)
