@@ -1,6 +1,6 @@
 """JSON within a client's string (the arguments of a tool call), with the same limits as the body's JSON.
 
-All strings of one request share one limit of values, so many small ones cost no more than one large one.
+All strings of one request share one limit of values. Many small ones cost no more than one large one.
 """
 
 from __future__ import annotations

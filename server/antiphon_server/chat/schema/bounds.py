@@ -111,7 +111,7 @@ def _check_multiple(sub: Subschema) -> None:
     digits = "".join(map(str, Decimal(str(given)).as_tuple().digits)).rstrip("0")
     if int(digits or "0") > limits.MAX_SCHEMA_MULTIPLE:
         most = limits.MAX_SCHEMA_MULTIPLE
-        raise _refuse(param, f"its digits, without zeros at the end, must be at most {most}")
+        raise _refuse(param, f"its digits, without trailing zeros, must be at most {most}")
 
 
 def _check_property_counts(sub: Subschema) -> None:

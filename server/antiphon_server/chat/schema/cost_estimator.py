@@ -1,4 +1,4 @@
-"""Cost of JSON schemas before the engine compiles them, and fair turns at the engine's compiler.
+"""Cost of JSON schemas before the engine compiles them, and fair access to the engine's compiler.
 
 Each key has one schema at a time measured, and one expensive schema compiled by the engine, so no key waits
 for another key's schemas.
