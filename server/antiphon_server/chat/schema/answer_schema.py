@@ -23,7 +23,8 @@ def read_answer_schema(request: ChatRequest) -> AnswerSchema | None:
     asked = request.response_format
     if functions:
         if isinstance(asked, JsonObjectFormat | JsonSchemaFormat):
-            raise BadRequest("response_format cannot be combined with a required tool call.", param="response_format")
+            message = "response_format cannot be combined with a required tool call."
+            raise BadRequest(message, param="response_format")
         return _call_schema(functions)
     if isinstance(asked, JsonSchemaFormat):
         param = "response_format.json_schema.schema"
