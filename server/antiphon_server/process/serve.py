@@ -24,7 +24,7 @@ from antiphon_server.config.settings import Settings
 from antiphon_server.exits import ExitCode, StartupError, force_exit_after, print_error
 from antiphon_server.http.app import create_app
 from antiphon_server.http.descriptors import raise_limit
-from antiphon_server.http.lifecycle import Lifecycle, drain, probe_loop_lag, watch_engine
+from antiphon_server.http.lifecycle import Lifecycle
 from antiphon_server.http.routes.models import served_name
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.observability import logging as logs
@@ -32,6 +32,7 @@ from antiphon_server.observability.metrics import ServerMetrics
 from antiphon_server.process.assembly import first_line, make_service, read_prompts, start_media
 from antiphon_server.process.banner import banner
 from antiphon_server.process.console import Console
+from antiphon_server.process.lifecycle_tasks import drain, probe_loop_lag, watch_engine
 from antiphon_server.process.loading_progress import LoadingProgress, loading_progress
 from antiphon_server.process.memory import freeze_startup_objects
 from antiphon_server.process.output_capture import OutputCapture
