@@ -39,7 +39,7 @@ CPU_WORKER = "antiphon_executor.stages.cpu_worker.SeededWorker"
 
 
 class SeededRunner(CPUModelRunner):
-    """Restores the generators of requests whose prompt is not complete after each sampling step."""
+    """After sampling, restores the generators of requests whose prompt is not complete."""
 
     def _sample(self, logits: Tensor | None, *args: Any, **kwargs: Any) -> SamplerOutput:
         batch = self.input_batch
