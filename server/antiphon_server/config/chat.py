@@ -33,7 +33,7 @@ class GrammarPolicy(BaseModel):
         default=2, ge=1, le=64, description="Schemas measured, and compiled by the engine, at the same time."
     )
     queued_per_key: int = Field(
-        default=32, ge=0, description="Schemas of one API key that may wait to be measured."
+        default=32, ge=1, description="Schemas of one API key that may wait to be measured."
     )
 
 
@@ -44,7 +44,7 @@ class PromptPolicy(BaseModel):
 
     threads: int = Field(default=2, ge=1, le=64, description="Threads that render long prompts.")
     queued_per_key: int = Field(
-        default=64, ge=0, description="Long prompts of one API key that may wait for a thread."
+        default=64, ge=1, description="Long prompts of one API key that may wait for a thread."
     )
     wait_s: float = Field(
         default=30.0, gt=0, le=300, description="Time after which a long prompt that still waits is rejected."

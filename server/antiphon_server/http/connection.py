@@ -23,11 +23,10 @@ from antiphon_server.http.framing import Framing
 from antiphon_server.http.request_head import check_head
 from antiphon_server.observability.rate_limited_log import RateLimitedLog
 
-# Keys of a request's state. The kernel has closed the connection because its client did not read:
+# Keys of a request's state: whether the kernel closed the connection because its client did not read; the
+# connection's `ConnectionKind`; and when the first byte of the head came, in monotonic seconds.
 TIMED_OUT = "timed_out"
-# The `ConnectionKind` of its connection:
-CONNECTION_KIND = "place"
-# When the first byte of its head came, in monotonic seconds:
+CONNECTION_KIND = "connection_kind"
 ARRIVED_S = "arrived_s"
 
 # Pipelined requests that may wait for an earlier answer; each is stored in memory.

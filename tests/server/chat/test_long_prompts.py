@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -21,6 +22,8 @@ from antiphon_server.chat.prompt import tokenizer as tokenizers
 from antiphon_server.chat.prompt.renderer import PromptRenderer, PromptTooLong
 from antiphon_server.chat.prompt.tokenizer import PromptTokenizer
 from antiphon_server.chat.service import Service
+from antiphon_server.config.chat import PromptPolicy
+from antiphon_server.errors import Overloaded
 from antiphon_server.http.app import create_app
 from antiphon_server.media.budget import ReserveBytes
 from antiphon_server.media.loader import MediaLoader
@@ -75,6 +78,17 @@ async def test_a_prompt_that_might_fit_is_encoded_no_further_than_its_context(
     with pytest.raises(PromptTooLong):
         await prompts.render(conversation({"role": "user", "content": "a" * 60_000}), context_tokens=5_000)
     assert sum(encoded) <= 20_000
+
+
+@pytest.mark.parametrize(("queued", "refused"), [(1, 1), (2, 0)])
+async def test_a_setting_limits_how_many_long_prompts_of_a_key_wait(
+    checkpoint: Path, queued: int, refused: int
+) -> None:
+    prompts = PromptRenderer.from_folder(checkpoint, PromptPolicy(threads=1, queued_per_key=queued))
+    long = conversation({"role": "user", "content": "a" * 5_000})
+    rendered = await asyncio.gather(*(prompts.render(long, "key") for _ in range(3)), return_exceptions=True)
+    assert sum(isinstance(one, Overloaded) for one in rendered) == refused
+    assert sum(isinstance(one, tuple) for one in rendered) == 3 - refused
 
 
 @given(text=st.text(max_size=300), most=st.integers(0, 80))
