@@ -11,7 +11,7 @@ from typing import Any
 
 from PIL import Image, ImageDraw
 
-from tests.server.media.media_samples import base64_of, ffmpeg, picture, speech
+from tests.server.media.media_samples import base64_of, ffmpeg, image_file, speech
 
 QUESTION_S = 2.0
 CLIP_S = 2
@@ -62,7 +62,7 @@ def _question() -> bytes:
 def _photo() -> bytes:
     image = Image.new("RGB", PICTURE_SIZE, (40, 90, 160))
     ImageDraw.Draw(image).ellipse((30, 20, 90, 80), fill=(220, 40, 30))
-    return picture(image, "PNG")
+    return image_file(image, "PNG")
 
 
 def _clip() -> bytes:
@@ -76,4 +76,4 @@ def _clip() -> bytes:
 
 def sliver_png() -> bytes:
     """A picture that no patch fits: 1 pixel by 400."""
-    return picture(Image.new("RGB", (1, 400), (1, 2, 3)), "PNG")
+    return image_file(Image.new("RGB", (1, 400), (1, 2, 3)), "PNG")

@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL import Image
 
-from tests.server.media.media_samples import base64_of, ffmpeg, picture, tone, wav
+from tests.server.media.media_samples import base64_of, ffmpeg, image_file, tone, wav
 
 Part = dict[str, Any]
 
@@ -60,15 +60,18 @@ def _pictures() -> Iterator[tuple[str, Part]]:
         yield f"PNG {width} x {height}", image_part(_png(width, height, 1))
     one = Image.new("RGB", (64, 64))
     for frames in (200, 2_000):
-        gif = picture(
+        gif = image_file(
             one, "GIF", save_all=True, append_images=[one.copy() for _ in range(frames)], duration=1
         )
         yield f"GIF of {frames} frames", image_part(gif)
-        webp = picture(one, "WEBP", save_all=True, append_images=[one.copy() for _ in range(frames // 4)])
+        webp = image_file(one, "WEBP", save_all=True, append_images=[one.copy() for _ in range(frames // 4)])
         yield f"WebP of {frames // 4} frames", image_part(webp)
-    large = picture(Image.new("L", (16_000, 16_000)), "JPEG", quality=1)
+    large = image_file(Image.new("L", (16_000, 16_000)), "JPEG", quality=1)
     yield "JPEG 16,000 square", image_part(large)
-    yield "progressive JPEG", image_part(picture(Image.new("RGB", (6_000, 6_000)), "JPEG", progressive=True))
+    yield (
+        "progressive JPEG",
+        image_part(image_file(Image.new("RGB", (6_000, 6_000)), "JPEG", progressive=True)),
+    )
 
 
 def _sounds() -> Iterator[tuple[str, Part]]:

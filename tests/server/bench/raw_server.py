@@ -132,10 +132,10 @@ async def _read_head(reader: asyncio.StreamReader) -> tuple[str, dict[str, str]]
 
 def _about(line: str) -> Answer:
     path = line.split()[1]
-    told: dict[str, Any] = {"object": "list", "data": [{"id": "raw", "owned_by": "nobody"}]}
+    body: dict[str, Any] = {"object": "list", "data": [{"id": "raw", "owned_by": "test-owner"}]}
     if path == "/version":
-        told = {"version": "9.9"}
-    return Answer(((0.0, json.dumps(told).encode()),), 200, (("content-type", "application/json"),))
+        body = {"version": "9.9"}
+    return Answer(((0.0, json.dumps(body).encode()),), 200, (("content-type", "application/json"),))
 
 
 async def _send(writer: asyncio.StreamWriter, answer: Answer) -> None:

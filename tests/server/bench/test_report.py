@@ -56,8 +56,8 @@ async def test_the_file_can_be_read_again(report: Report, tmp_path: Path) -> Non
 async def test_the_report_names_the_server_and_the_client(report: Report) -> None:
     text = as_text(report)
     assert report.server.version == "9.9"
-    for told in ("raw at http://127.0.0.1", "nobody", "version 9.9", "antiphon bench somewhere", "cores"):
-        assert told in text
+    for fact in ("raw at http://127.0.0.1", "test-owner", "version 9.9", "antiphon bench somewhere", "cores"):
+        assert fact in text
     assert report.created[:10] in text
 
 

@@ -58,7 +58,7 @@ def speech(text: str) -> bytes:
     return subprocess.run(command, check=True, capture_output=True, timeout=20).stdout
 
 
-def picture(image: Image.Image, form: str, **options: Any) -> bytes:
+def image_file(image: Image.Image, form: str, **options: Any) -> bytes:
     out = io.BytesIO()
     image.save(out, form, **options)
     return out.getvalue()

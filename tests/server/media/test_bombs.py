@@ -19,7 +19,7 @@ from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
 from antiphon_server.media.sandbox.pool import Sandbox
 from antiphon_server.media.source import MediaKind
-from tests.server.media.media_samples import ffmpeg, part, picture, running_decoders
+from tests.server.media.media_samples import ffmpeg, image_file, part, running_decoders
 
 _LONGEST_S = 12.0
 
@@ -44,13 +44,13 @@ def huge_png() -> bytes:
 
 
 def huge_text_png() -> bytes:
-    plain = picture(Image.new("RGB", (40, 40)), "PNG")
+    plain = image_file(Image.new("RGB", (40, 40)), "PNG")
     text = png_chunk(b"zTXt", b"k\0\0" + zlib.compress(bytes(1 << 27), 9))
     return plain[:33] + text + plain[33:]
 
 
 def many_frames_gif() -> bytes:
-    plain = picture(Image.new("L", (40, 40)), "GIF")
+    plain = image_file(Image.new("L", (40, 40)), "GIF")
     frame = plain[13 + 3 * 2 ** ((plain[10] & 7) + 1) : -1]
     assert frame[0] == 0x2C, "an image descriptor follows the palette"
     return plain[:-1] + frame * 200_000 + b"\x3b"
@@ -188,5 +188,5 @@ async def test_a_playlist_behind_a_good_head_opens_nothing(strict: MediaLoader, 
 
 
 async def test_after_all_that_the_next_request_is_fine(strict: MediaLoader) -> None:
-    data = picture(Image.new("RGB", (40, 40)), "PNG")
+    data = image_file(Image.new("RGB", (40, 40)), "PNG")
     assert len((await strict.load([part("image", data)])).pictures) == 1

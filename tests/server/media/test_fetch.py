@@ -21,7 +21,7 @@ from antiphon_server.media.fetch.client import Fetcher
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
-from tests.server.media.media_samples import part, picture, wav
+from tests.server.media.media_samples import image_file, part, wav
 
 Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 ONE = Part(part("audio", ""), 1)
@@ -252,7 +252,7 @@ async def test_a_closed_port_is_one_clear_error() -> None:
 
 
 async def test_frame_urls_are_fetched_concurrently_up_to_the_limit() -> None:
-    frame = picture(Image.new("RGB", (40, 40)), "PNG")
+    frame = image_file(Image.new("RGB", (40, 40)), "PNG")
     waiting, most = 0, 0
     full = asyncio.Event()
 
@@ -287,7 +287,7 @@ async def test_frames_keep_their_order_if_they_arrive_late() -> None:
     async def send_frame(head: bytes, writer: asyncio.StreamWriter) -> None:
         index = int(head.split(b"/")[1].split(b".")[0])
         await asyncio.sleep(0.05 * (len(levels) - index))
-        frame = picture(Image.new("L", (40, 40), levels[index]), "PNG")
+        frame = image_file(Image.new("L", (40, 40), levels[index]), "PNG")
         writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(frame) + frame)
 
     async with serving(send_frame) as (port, _):

@@ -11,7 +11,7 @@ from PIL import Image
 
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.loader import MediaLoader
-from tests.server.media.media_samples import part, picture
+from tests.server.media.media_samples import image_file, part
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -52,7 +52,7 @@ def close(pixel: NDArray[np.uint8], colour: tuple[int, int, int], slack: int = 6
 async def test_every_format_shows_the_same_image(
     loader: MediaLoader, form: str, options: dict[str, object]
 ) -> None:
-    pixels = await seen(loader, picture(flag_picture(), form, **options))
+    pixels = await seen(loader, image_file(flag_picture(), form, **options))
     assert pixels.shape == (48, 64, 3)
     assert close(pixels[24, 8], RED)
     assert close(pixels[24, 56], BLUE)
@@ -60,7 +60,7 @@ async def test_every_format_shows_the_same_image(
 
 async def test_a_png_is_shown_to_the_bit(loader: MediaLoader) -> None:
     image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 56, 3), dtype=np.uint8))
-    assert np.array_equal(await seen(loader, picture(image, "PNG")), np.asarray(image))
+    assert np.array_equal(await seen(loader, image_file(image, "PNG")), np.asarray(image))
 
 
 # EXIF orientation → where the left (red) half of the stored picture is seen.
@@ -74,7 +74,7 @@ async def test_exif_orientation_is_applied(
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    pixels = await seen(loader, picture(flag_picture(), "JPEG", quality=95, exif=exif))
+    pixels = await seen(loader, image_file(flag_picture(), "JPEG", quality=95, exif=exif))
     assert pixels.shape == (*shape, 3)
     assert close(pixels[red], RED, slack=12)
 
@@ -83,34 +83,34 @@ async def test_exif_orientation_is_applied(
 async def test_transparency_lies_on_white(loader: MediaLoader, form: str) -> None:
     image = flag_picture("RGBA")
     image.putalpha(Image.new("L", image.size, 0))
-    assert close((await seen(loader, picture(image, form, lossless=True)))[24, 8], WHITE)
+    assert close((await seen(loader, image_file(image, form, lossless=True)))[24, 8], WHITE)
 
 
 async def test_a_palette_with_transparency_lies_on_white(loader: MediaLoader) -> None:
     image = flag_picture().quantize(4)
     transparent = image.getpixel((0, 0))
-    pixels = await seen(loader, picture(image, "PNG", transparency=transparent))
+    pixels = await seen(loader, image_file(image, "PNG", transparency=transparent))
     assert close(pixels[24, 8], WHITE)
     assert close(pixels[24, 56], BLUE)
 
 
 async def test_a_cmyk_jpeg_keeps_its_colours(loader: MediaLoader) -> None:
-    pixels = await seen(loader, picture(flag_picture("CMYK"), "JPEG", quality=95))
+    pixels = await seen(loader, image_file(flag_picture("CMYK"), "JPEG", quality=95))
     assert close(pixels[24, 8], RED, slack=12)
 
 
 async def test_a_grey_image_becomes_rgb(loader: MediaLoader) -> None:
-    pixels = await seen(loader, picture(Image.new("L", (40, 40), 77), "PNG"))
+    pixels = await seen(loader, image_file(Image.new("L", (40, 40), 77), "PNG"))
     assert np.all(pixels == 77)
 
 
 async def test_a_16_bit_png_keeps_its_high_byte(loader: MediaLoader) -> None:
     image = Image.fromarray(np.full((40, 40), 128 * 257, dtype=np.uint16))
-    assert np.all(await seen(loader, picture(image, "PNG")) == 128)
+    assert np.all(await seen(loader, image_file(image, "PNG")) == 128)
 
 
 async def test_an_animation_shows_its_first_frame(loader: MediaLoader) -> None:
-    data = picture(flag_picture(), "GIF", save_all=True, append_images=[Image.new("RGB", (64, 48), GREEN)])
+    data = image_file(flag_picture(), "GIF", save_all=True, append_images=[Image.new("RGB", (64, 48), GREEN)])
     assert close((await seen(loader, data))[24, 8], RED)
 
 
@@ -120,21 +120,21 @@ async def test_an_animation_shows_its_first_frame(loader: MediaLoader) -> None:
 async def test_a_tiny_image_is_scaled_up_to_one_patch(
     loader: MediaLoader, size: tuple[int, int], shape: tuple[int, ...]
 ) -> None:
-    assert (await seen(loader, picture(Image.new("RGB", size, GREEN), "PNG"))).shape == shape
+    assert (await seen(loader, image_file(Image.new("RGB", size, GREEN), "PNG"))).shape == shape
 
 
 async def test_the_client_can_ask_for_fewer_pixels(loader: MediaLoader) -> None:
-    data = picture(Image.new("RGB", (400, 200), GREEN), "PNG")
+    data = image_file(Image.new("RGB", (400, 200), GREEN), "PNG")
     assert (await seen(loader, data, max_pixels=20_000)).shape == (100, 200, 3)
 
 
 async def test_the_client_can_ask_for_more_pixels(loader: MediaLoader) -> None:
-    data = picture(Image.new("RGB", (100, 50), GREEN), "PNG")
+    data = image_file(Image.new("RGB", (100, 50), GREEN), "PNG")
     assert (await seen(loader, data, min_pixels=20_000)).shape == (100, 200, 3)
 
 
 async def test_a_very_large_image_is_scaled_into_the_limit(loader: MediaLoader) -> None:
-    pixels = await seen(loader, picture(Image.new("RGB", (6_000, 4_000), GREEN), "JPEG"))
+    pixels = await seen(loader, image_file(Image.new("RGB", (6_000, 4_000), GREEN), "JPEG"))
     assert pixels.shape[0] * pixels.shape[1] <= loader.policy.image_pixels
     assert pixels.shape[1] / pixels.shape[0] == pytest.approx(1.5, rel=1e-3)
 
@@ -143,25 +143,25 @@ async def test_a_sliver_is_refused(loader: MediaLoader) -> None:
     with pytest.raises(
         BadRequest, match=r"image part 1 has 4000 x 8 pixels; limit is 190 times .*aspect-ratio"
     ):
-        await seen(loader, picture(Image.new("RGB", (4_000, 8)), "PNG"))
+        await seen(loader, image_file(Image.new("RGB", (4_000, 8)), "PNG"))
 
 
 async def test_a_truncated_image_is_refused(loader: MediaLoader) -> None:
     noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
     with pytest.raises(BadRequest, match="image part 1 could not be decoded"):
-        await seen(loader, picture(noise, "PNG")[:2_000])
+        await seen(loader, image_file(noise, "PNG")[:2_000])
 
 
 async def test_another_format_is_refused_by_name(loader: MediaLoader) -> None:
     with pytest.raises(BadRequest, match=r"is a JPEG 2000 image\. Send JPEG, PNG, WebP, GIF"):
-        await seen(loader, picture(flag_picture(), "JPEG2000"))
+        await seen(loader, image_file(flag_picture(), "JPEG2000"))
 
 
 async def test_a_frame_list_is_a_video_in_the_size_of_its_first_frame(loader: MediaLoader) -> None:
     frames = [
-        picture(Image.new("RGB", (65, 48), RED), "PNG"),
-        picture(Image.new("RGB", (128, 128), BLUE), "PNG"),
-        picture(Image.new("RGB", (64, 48), GREEN), "PNG"),
+        image_file(Image.new("RGB", (65, 48), RED), "PNG"),
+        image_file(Image.new("RGB", (128, 128), BLUE), "PNG"),
+        image_file(Image.new("RGB", (64, 48), GREEN), "PNG"),
     ]
     source = part("video", *frames, is_frame_list=True, fps=4.0)
     (clip,) = (await loader.load([source])).videos
@@ -187,6 +187,6 @@ async def test_frames_spaced_too_far_apart_are_refused_before_any_is_decoded(
 
 
 async def test_a_damaged_frame_of_a_list_is_refused(loader: MediaLoader) -> None:
-    frames = [picture(flag_picture(), "PNG"), b"GIF89a" + bytes(40)]
+    frames = [image_file(flag_picture(), "PNG"), b"GIF89a" + bytes(40)]
     with pytest.raises(BadRequest, match="video part 1 could not be decoded"):
         await loader.load([part("video", *frames, is_frame_list=True)])

@@ -22,8 +22,8 @@ from antiphon_server.media.policy import MediaPolicy, flag
 from antiphon_server.media.source import MediaKind
 from tests.server.media.media_samples import (
     ffmpeg,
+    image_file,
     part,
-    picture,
     running_decoders,
     tone,
     until_a_decoder_works,
@@ -32,7 +32,7 @@ from tests.server.media.media_samples import (
 
 
 def coloured(level: int) -> bytes:
-    return picture(Image.new("L", (40, 40), level), "PNG")
+    return image_file(Image.new("L", (40, 40), level), "PNG")
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -118,7 +118,7 @@ async def test_several_locations_are_for_frame_lists_only(loader: MediaLoader) -
 async def test_decoded_media_has_a_total(strict: MediaLoader, kind: MediaKind) -> None:
     made: dict[MediaKind, bytes] = {
         "audio": wav(tone(4, 48_000)[None], 48_000),
-        "image": picture(Image.new("RGB", (300, 300)), "PNG"),
+        "image": image_file(Image.new("RGB", (300, 300)), "PNG"),
         "video": ffmpeg("-f", "lavfi", "-i", "testsrc=s=96x64:d=5:r=5", "-c:v", "libx264", suffix="mp4"),
     }
     with pytest.raises(
@@ -195,7 +195,7 @@ async def test_a_real_mix_is_loaded_whole_or_refused_by_name(
     sources = [
         part("audio", wav(np.zeros((1, size)), 16_000), index=index)
         if kind == "audio"
-        else part("image", picture(Image.new("RGB", (size, size)), "PNG"), index=index)
+        else part("image", image_file(Image.new("RGB", (size, size)), "PNG"), index=index)
         for index, (kind, size) in enumerate(mix)
     ]
     policy = strict.policy

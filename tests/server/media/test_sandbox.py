@@ -37,8 +37,8 @@ from tests.server.media.media_samples import (
     children_of,
     ffmpeg,
     fork_servers,
+    image_file,
     part,
-    picture,
     running_decoders,
     tone,
     until_a_decoder_works,
@@ -50,7 +50,7 @@ def decoders() -> list[psutil.Process]:
     return psutil.Process().children(recursive=True)
 
 
-PICTURE = picture(Image.new("RGB", (32, 32)), "PNG")
+PICTURE = image_file(Image.new("RGB", (32, 32)), "PNG")
 SOUND = wav(np.zeros((1, 48_000)), 48_000)
 
 

@@ -27,7 +27,7 @@ from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
 from antiphon_server.media.sandbox.job import Dimensions
 from antiphon_server.media.sizing import Sizing
-from tests.server.media.media_samples import ffmpeg, part, picture
+from tests.server.media.media_samples import ffmpeg, image_file, part
 from tests.server.media.weigh_images import NANO_GEOMETRY
 
 SMALL = NANO_GEOMETRY
@@ -81,7 +81,7 @@ def test_the_model_resizes_no_frame_that_was_shrunk_for_it(
 
 
 async def test_a_large_image_never_is_larger_than_the_model_looks_at(small: MediaLoader) -> None:
-    data = picture(Image.new("RGB", (3_000, 2_000), (0, 200, 0)), "JPEG")
+    data = image_file(Image.new("RGB", (3_000, 2_000), (0, 200, 0)), "JPEG")
     (shown,) = (await small.load([part("image", data)])).pictures
     assert shown.pixels.shape == (*SMALL.picture.fit(2_000, 3_000), 3)
     assert np.abs(shown.pixels.astype(int) - (0, 200, 0)).max() < 8
@@ -119,7 +119,7 @@ async def test_memory_is_counted_before_a_pixel_is_decoded() -> None:
     loader.set_geometry(LARGE)
     await loader.start()
     try:
-        whole = picture(Image.new("RGB", (3_000, 3_000)), "PNG")
+        whole = image_file(Image.new("RGB", (3_000, 3_000)), "PNG")
         # Without its second half it could not be decoded: refused is what its header says.
         with pytest.raises(BadRequest, match="no room"):
             await loader.load([part("image", whole[: len(whole) // 2])], refuse)
@@ -132,7 +132,7 @@ async def test_memory_is_counted_before_a_pixel_is_decoded() -> None:
 def large_picture() -> bytes:
     """3,000 x 3,000 pixels in few bytes."""
     rows = Image.linear_gradient("L").resize((3_000, 3_000))
-    return picture(Image.merge("RGB", (rows, rows.rotate(90), rows)), "PNG", compress_level=1)
+    return image_file(Image.merge("RGB", (rows, rows.rotate(90), rows)), "PNG", compress_level=1)
 
 
 @pytest.mark.promise("R47")
