@@ -103,10 +103,10 @@ class AriaTurns:
     def __init__(self, engine: VllmOmniEngine, tokenizer: PreTrainedTokenizerBase) -> None:
         self.engine = engine
         self._tokenizer = tokenizer
-        talker = engine._turns.talker
+        talker = engine._context.talker
         assert talker is not None
         self._recording = RecordingTalker(talker)
-        engine._turns = replace(engine._turns, talker=self._recording)
+        engine._context = replace(engine._context, talker=self._recording)
 
     def request(self, conversation: Conversation, text: TextSampling, speech: SpeechSampling) -> OmniRequest:
         ids = tuple(self._tokenizer.encode(conversation.prompt))
