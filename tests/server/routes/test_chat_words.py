@@ -163,5 +163,5 @@ async def test_both_are_documented(client: httpx.AsyncClient) -> None:
     body = schema["paths"]["/v1/chat/completions"]["post"]["requestBody"]["content"]["application/json"]
     options = body["schema"]["$defs"]["AudioOptions"]
     assert {"timestamp_granularities", "transcript_timing"} <= set(options["properties"])
-    assert "These are estimates" in options["description"]
+    assert "The times are estimated" in " ".join(options["description"].split())
     assert set(schema["components"]["schemas"]["Word"]["properties"]) == {"index", "word", "start", "end"}
