@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Generator
 
+import hypothesis
 import pytest
 
 ENGINE_LIMIT_S = 600
+# By default an example that takes 200 ms fails, which any example does on a busy machine now and then.
+hypothesis.settings.register_profile(
+    "antiphon", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("antiphon")
 NO_SKIPS = os.environ.get("ANTIPHON_NO_SKIPS") == "1"
 
 

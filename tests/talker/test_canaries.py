@@ -19,7 +19,7 @@ from antiphon_executor.models.talker.slots import SlotPool
 from tests.talker.canaries import COUNT, Song, Weights, Worker, canary, different, shuffled
 
 # `make canaries` raises the count.
-pytestmark = [pytest.mark.promise("R21"), pytest.mark.timeout(120 + COUNT // 5)]
+pytestmark = [pytest.mark.promise("R21"), pytest.mark.timeout(300 + COUNT // 5)]
 
 SLOTS, FEWER_SLOTS, ALONE = 16, 11, 100
 FAMILIES = {"text beside the frames": False, "text between the frames": True}
