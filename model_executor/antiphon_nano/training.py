@@ -137,7 +137,8 @@ class Training:
             groups = optimizer.state_dict()["param_groups"]
             optimizer.load_state_dict({"state": states, "param_groups": groups})
         self.done, self._seconds = int(about["step"]), float(about["seconds"])
-        print(f"resumed at step {self.done} of {self._plan.steps}", flush=True)
+        if self._worker.is_first:
+            print(f"resumed at step {self.done} of {self._plan.steps}", flush=True)
 
     def _log(self, sums: Mapping[str, float], steps: int, seconds: float) -> None:
         plan = self._plan

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from antiphon_executor.reference.thinker import Thinker
 from antiphon_nano.domain.tokenizer import nano_tokenizer
@@ -29,9 +30,17 @@ def test_the_mean_begins_as_the_learner_and_follows_it() -> None:
         learner.lm_head.weight += 1.0
     mean.update_parameters(learner)
     assert (mean.module.lm_head.weight - before).mean().item() == pytest.approx(0.002, abs=1e-4)
-    for _ in range(499):
+
+
+def test_the_mean_reaches_back_over_some_five_hundred_steps() -> None:
+    learner = nn.Linear(4, 4)
+    mean = polish.running_mean(learner)
+    before = learner.weight.detach().clone()
+    with torch.no_grad():
+        learner.weight += 1.0
+    for _ in range(500):
         mean.update_parameters(learner)
-    assert (mean.module.lm_head.weight - before).mean().item() == pytest.approx(1 - 0.998**500, abs=1e-3)
+    assert (mean.module.weight - before).mean().item() == pytest.approx(1 - 0.998**500, abs=1e-3)
 
 
 def test_its_lessons_can_be_encoded() -> None:

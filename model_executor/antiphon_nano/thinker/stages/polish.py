@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
@@ -45,7 +45,7 @@ _TOWERS = 0.2
 """Learning rate of the towers, as in the stage "joint"."""
 
 
-def running_mean(learner: Thinker) -> AveragedModel:
+def running_mean(learner: nn.Module) -> AveragedModel:
     """The mean starts as the learner is now, not as it is after the first step."""
     mean = AveragedModel(learner, multi_avg_fn=get_ema_multi_avg_fn(_KEPT))
     mean.n_averaged.fill_(1)
