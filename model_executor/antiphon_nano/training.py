@@ -18,7 +18,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from antiphon_executor.engine.dtype_selection import has_fast_bfloat16
 from antiphon_nano.workers.worker import ALONE, Worker
 
 Step = Callable[[int], Mapping[str, Tensor]]
@@ -157,6 +156,9 @@ def best_device() -> torch.device:
 
 def mixed_precision(device: torch.device) -> torch.autocast:
     """bfloat16 layers if that is faster. Without AVX-512, an encoder took eight times as long in bfloat16."""
+    # It imports transformers, which takes as long as torch.
+    from antiphon_executor.engine.dtype_selection import has_fast_bfloat16
+
     fast = device.type != "cpu" or has_fast_bfloat16()
     return torch.autocast(device.type, torch.bfloat16, enabled=fast)
 
