@@ -127,17 +127,17 @@ class _RequestLoader:
     async def load_part(self, part: Part) -> Decoded:
         """The decoded arrays of one part."""
         if part.source.is_frame_list:
-            return await self._frame_list(part)
+            return await self._load_frame_list(part)
         if len(part.source.locations) != 1:
             raise part.invalid_error("must have exactly one location", "Send one data URL or base64 string.")
-        data = await self._bytes(part.source.locations[0], part)
+        data = await self._read_location(part.source.locations[0], part)
         if part.source.kind == "audio":
             return await self._audio.decode(part, data, self._budget)
         if part.source.kind == "image":
             return await self._images.decode(part, data, self._budget)
         return await self._videos.decode(part, data, self._budget)
 
-    async def _frame_list(self, part: Part) -> VideoClip:
+    async def _load_frame_list(self, part: Part) -> VideoClip:
         locations = part.source.locations
         limit = min(self._policy.video_frames, part.source.max_frames or self._policy.video_frames)
         if not locations:
@@ -148,7 +148,7 @@ class _RequestLoader:
         self._check_frame_list_length(part)
         with raise_first_failure():
             async with asyncio.TaskGroup() as group:
-                frames = [group.create_task(self._bytes(location, part)) for location in locations]
+                frames = [group.create_task(self._read_location(location, part)) for location in locations]
         data = [frame.result() for frame in frames]
         return await self._images.decode_frame_list(part, data, self._budget)
 
@@ -161,7 +161,7 @@ class _RequestLoader:
             got = f"lasts {seconds:g} s at {fps:g} frames a second"
             raise part.limit_error(got, f"{most_s:g} s", "video_seconds", fix)
 
-    async def _bytes(self, location: str, part: Part) -> bytes:
+    async def _read_location(self, location: str, part: Part) -> bytes:
         if not is_url(location):
             start = check_inline(location, part, self._policy, self._budget)
             return await asyncio.to_thread(decode_inline, location, start, part)
