@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from antiphon_executor.models.qwen3_5_omni.presets import published
 from antiphon_executor.models.qwen3_5_omni.prompt import Medium, Picture, PromptRules, Sound, Video
-from antiphon_executor.models.thinker.tm_rope import MediumSpan, TmRope
+from antiphon_executor.models.qwen3_5_omni.tm_rope import MediaSpan, TmRope
 
 THINKER = published().thinker_config
 RULES = PromptRules(THINKER, lambda text: [ord(character) for character in text])
@@ -33,13 +33,13 @@ def enclosed(medium: Medium) -> list[int]:
     return [V_START, token, V_END]
 
 
-def span_of(medium: Medium, start: int) -> tuple[MediumSpan, int]:
+def span_of(medium: Medium, start: int) -> tuple[MediaSpan, int]:
     """The medium's span, where its first mark stands at `start`; and how long it is, marks included."""
     length = len(RULES.expand(enclosed(medium), [medium]).token_ids)
     if isinstance(medium, Video):
-        return MediumSpan(start, length, medium.grid), length
+        return MediaSpan(start, length, medium.grid), length
     grid = medium.grid if isinstance(medium, Picture) else (0, 0)
-    return MediumSpan(start + 1, length - 2, grid), length
+    return MediaSpan(start + 1, length - 2, grid), length
 
 
 @given(st.lists(st.one_of(media, st.integers(0, 6)), max_size=6))
@@ -68,10 +68,10 @@ def test_a_placeholder_that_nobody_expanded_is_text() -> None:
 def test_spans_that_do_not_fit_are_refused() -> None:
     ids = np.array([THINKER.image_token_id] * 4)
     with pytest.raises(ValueError, match="media at 0"):
-        ROPE.positions(ids, [MediumSpan(0, 4, (2, 3))])
+        ROPE.positions(ids, [MediaSpan(0, 4, (2, 3))])
 
 
 def test_ten_hours_of_sound_take_no_time() -> None:
     ids = np.full(252_000, THINKER.audio_token_id)
-    positions = ROPE.positions(ids, [MediumSpan(0, len(ids))])
+    positions = ROPE.positions(ids, [MediaSpan(0, len(ids))])
     assert positions.max() == 36_000 * 6.25 - 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from antiphon_executor.interface.playback import FRAME_S, seconds_of
-from antiphon_executor.scheduling.deadline import PacingRules
+from antiphon_executor.scheduling.step_plan import PacingRules
 from antiphon_executor.scheduling.stream_book import Candidate, StreamBook
 from tests.talker.workloads import Call, Workload
 

@@ -8,14 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from antiphon_executor.scheduling.deadline import (
-    PacingRules,
-    StepPlan,
-    StreamStatus,
-    plan_step,
-    sustainable_streams,
-)
+from antiphon_executor.scheduling.deadline import plan_step
+from antiphon_executor.scheduling.real_time import sustainable_streams
 from antiphon_executor.scheduling.step_model import StepTimes
+from antiphon_executor.scheduling.step_plan import PacingRules, StepPlan, StreamStatus
 from tests.talker.clairvoyant import could_be_clean
 from tests.talker.simulated_talker import DeadlineSchedule, Schedule, simulate
 from tests.talker.workloads import draw_workload
@@ -29,9 +25,9 @@ def machine(base_s: float, per_stream_s: float, token_s: float = 20e-6) -> StepT
     times = StepTimes()
     for streams in range(1, 33):
         for _ in range(60):
-            times = times.measured(streams, 0, base_s + per_stream_s * streams)
+            times = times.with_measurement(streams, 0, base_s + per_stream_s * streams)
     for _ in range(200):
-        times = times.measured(1, 1000, base_s + per_stream_s + 1000 * token_s)
+        times = times.with_measurement(1, 1000, base_s + per_stream_s + 1000 * token_s)
     return times
 
 
@@ -201,5 +197,5 @@ def test_as_many_streams_as_keep_real_time_in_one_batch_or_taking_turns() -> Non
     jump = StepTimes()
     for size, seconds in ((8, 0.030), (9, 0.090)):
         for _ in range(50):
-            jump = jump.measured(size, 0, seconds)
+            jump = jump.with_measurement(size, 0, seconds)
     assert sustainable_streams(jump, 9, headroom=0.1) == 9

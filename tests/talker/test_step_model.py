@@ -14,7 +14,7 @@ from antiphon_executor.scheduling.step_model import StepTimes
 def learnt(*steps: tuple[int, int, float]) -> StepTimes:
     times = StepTimes()
     for batch, prompt_tokens, seconds in steps:
-        times = times.measured(batch, prompt_tokens, seconds)
+        times = times.with_measurement(batch, prompt_tokens, seconds)
     return times
 
 
@@ -40,7 +40,7 @@ def test_the_first_step_of_a_size_which_warms_up_is_forgotten() -> None:
 
 def test_one_hiccup_changes_little_and_a_slower_machine_is_learnt() -> None:
     calm = learnt(*[(4, 0, 0.03)] * 100)
-    assert calm.measured(4, 0, 2.0).curve(4)[4] < 0.06
+    assert calm.with_measurement(4, 0, 2.0).curve(4)[4] < 0.06
     assert learnt(*[(4, 0, 0.03)] * 100, *[(4, 0, 0.06)] * 60).curve(4)[4] > 0.055
 
 
@@ -63,8 +63,8 @@ def test_a_curve_never_falls(steps: list[tuple[int, float]]) -> None:
 
 def test_what_is_usual_is_less_than_what_is_hardly_exceeded() -> None:
     times = learnt(*[(1, 0, 0.02), (1, 0, 0.04)] * 100)
-    assert times.usual().curve(1)[1] == pytest.approx(0.04, rel=0.1)
-    assert times.usual().curve(1)[1] < times.curve(1)[1]
+    assert times.typical().curve(1)[1] == pytest.approx(0.04, rel=0.1)
+    assert times.typical().curve(1)[1] < times.curve(1)[1]
     assert times.curve(1)[1] > 0.04
 
 
@@ -73,42 +73,42 @@ def test_a_size_that_was_slow_once_is_tried_again_when_smaller_ones_are_fast() -
     times = learnt(*[(1, 0, 0.060)] * 50, *[(4, 0, 0.200)] * 50)
     for size, seconds in ((1, 0.020), (2, 0.025), (3, 0.030)):
         for _ in range(300):
-            times = times.measured(size, 0, seconds)
+            times = times.with_measurement(size, 0, seconds)
     assert times.curve(4)[4] == pytest.approx(0.040, rel=0.05)
 
 
 def test_a_size_that_is_measured_still_is_not_told_by_smaller_ones() -> None:
     times = learnt(*[(1, 0, 0.010), (4, 0, 0.090)] * 400)
-    assert times.usual().curve(4)[4] == pytest.approx(0.090)
+    assert times.typical().curve(4)[4] == pytest.approx(0.090)
 
 
 def test_a_slow_moment_before_an_idle_time_is_forgotten_with_the_first_step_after_it() -> None:
     """A start-up, a neighbour: every size was slow, and none would have been tried again for hours."""
     slow = learnt(*[(size, 0, 0.2 + 0.02 * size) for size in (1, 2, 4, 8)] * 100)
-    times = slow.aged().measured(1, 0, 0.022)
+    times = slow.after_idle().with_measurement(1, 0, 0.022)
     assert times.curve(8)[1] < 0.03
     assert times.curve(8)[8] < 0.06
 
 
 def test_a_fast_past_before_an_idle_time_gives_way_within_a_few_steps() -> None:
     fast = learnt(*[(size, 0, 0.01 + 0.002 * size) for size in (1, 2, 4, 8)] * 300)
-    times = fast.aged()
+    times = fast.after_idle()
     for _ in range(12):
-        times = times.measured(1, 0, 0.06)
+        times = times.with_measurement(1, 0, 0.06)
     assert times.curve(8)[1] > 0.05
     assert times.curve(8)[8] > 0.1
 
 
 def test_without_an_idle_time_a_hiccup_changes_no_other_size() -> None:
     times = learnt(*[(size, 0, 0.02) for size in (1, 2, 4, 8)] * 100)
-    assert times.measured(1, 0, 0.2).curve(8)[8] == pytest.approx(times.curve(8)[8])
+    assert times.with_measurement(1, 0, 0.2).curve(8)[8] == pytest.approx(times.curve(8)[8])
 
 
 def test_what_has_been_measured_again_is_scaled_no_more() -> None:
-    times = learnt(*[(1, 0, 0.02), (4, 0, 0.05)] * 100).aged()
+    times = learnt(*[(1, 0, 0.02), (4, 0, 0.05)] * 100).after_idle()
     for _ in range(200):
-        times = times.measured(4, 0, 0.05).measured(1, 0, 0.04)
-    assert times.usual().curve(4)[4] == pytest.approx(0.05, rel=0.02)
+        times = times.with_measurement(4, 0, 0.05).measured(1, 0, 0.04)
+    assert times.typical().curve(4)[4] == pytest.approx(0.05, rel=0.02)
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.floats(0.001, 0.5)), max_size=80))
@@ -118,6 +118,6 @@ def test_however_often_it_stands_idle_a_curve_is_finite_and_never_falls(
     """A batch of 0 stands for an idle time."""
     times = StepTimes()
     for batch, seconds in steps:
-        times = times.measured(batch, 0, seconds) if batch else times.aged()
+        times = times.with_measurement(batch, 0, seconds) if batch else times.after_idle()
     curve = times.curve(32)
     assert all(0.0 <= low <= high < 1e4 for low, high in pairwise(curve))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from antiphon_executor.interface.playback import seconds_of
-from antiphon_executor.scheduling.deadline import PacingRules, first_come_first_served
+from antiphon_executor.scheduling.deadline import first_come_first_served
 from antiphon_executor.scheduling.startup_buffer import startup_buffer_frames, startup_buffer_s
+from antiphon_executor.scheduling.step_plan import PacingRules
 from antiphon_executor.scheduling.stream_book import Candidate, StreamBook
 
 RULES = PacingRules()

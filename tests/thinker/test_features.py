@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from vllm.multimodal.inputs import MultiModalFeatureSpec
 
-from antiphon_executor.models.thinker.features import medium_spans
-from antiphon_executor.models.thinker.tm_rope import TmRope
+from antiphon_executor.models.qwen3_5_omni.media_spans import media_spans
+from antiphon_executor.models.qwen3_5_omni.tm_rope import TmRope
 from tests.thinker.qwen3_5_rig import Rig, clip, picture, rig, video
 from tests.thinker.test_qwen3_5_processor import medium
 
@@ -44,7 +44,7 @@ def test_positions_are_those_of_the_rules(tiny: Rig) -> None:
     media = [medium(part) for part in parts if not isinstance(part, int)]
     expected = tiny.rules.expand(template, media)
     output = tiny.process(*parts)
-    spans = medium_spans(features(output), tiny.config.thinker_config)
+    spans = media_spans(features(output), tiny.config.thinker_config)
     positions = TmRope(tiny.config.thinker_config).positions(np.array(output["prompt_token_ids"]), spans)
     np.testing.assert_array_equal(positions, expected.positions)
 
@@ -54,4 +54,4 @@ def test_an_item_without_its_data_is_refused(tiny: Rig) -> None:
     (feature,) = features(tiny.process(picture(64, 64)))
     feature.data = None
     with pytest.raises(ValueError, match="lost its data"):
-        medium_spans([feature], tiny.config.thinker_config)
+        media_spans([feature], tiny.config.thinker_config)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import _get_feat_extract_output_lengths
 
-from antiphon_executor.models.thinker.positions import (
+from antiphon_executor.models.qwen3_omni.positions import (
     AudioSpan,
     SoundVideoSpan,
     VisionSpan,

@@ -16,8 +16,8 @@ from vllm.multimodal.cache import MultiModalProcessorOnlyCache
 from antiphon_executor.interface.audio_geometry import AudioGeometry, mel_frames
 from antiphon_executor.interface.media import AudioClip, Picture, VideoClip
 from antiphon_executor.models.qwen3_5_omni import prompt as rules
+from antiphon_executor.models.qwen3_5_omni.tm_rope import MediaSpan, TmRope
 from antiphon_executor.models.thinker.inputs import count_prompt
-from antiphon_executor.models.thinker.tm_rope import MediumSpan, TmRope
 from tests.thinker.qwen3_5_rig import Medium, Rig, clip, picture, rig, video
 
 SIDES = st.tuples(st.integers(1, 90), st.integers(1, 90))
@@ -73,12 +73,12 @@ def test_any_mix_of_media_expands_as_the_rules_say(tiny: Rig, parts: list[int | 
     assert positions.tolist() == expected.positions.tolist()
 
 
-def spans(output: Any) -> Iterator[MediumSpan]:
+def spans(output: Any) -> Iterator[MediaSpan]:
     """Where the media lie, and the grids that their positions need: out of the items alone."""
     for kind, places in output["mm_placeholders"].items():
         for place, item in zip(places, items(output, kind), strict=True):
             patches = item.get("image_grid_thw", item.get("video_grid_thw", torch.zeros(3))).tolist()
-            yield MediumSpan(place.offset, place.length, (int(patches[1]) // 2, int(patches[2]) // 2))
+            yield MediaSpan(place.offset, place.length, (int(patches[1]) // 2, int(patches[2]) // 2))
 
 
 def marked(output: Any) -> np.ndarray:

@@ -10,8 +10,8 @@ from typing import Any
 from transformers import PreTrainedConfig
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
 
+from antiphon_executor.models.architectures import ARIA_THINKER_ARCHITECTURE, THINKER_ARCHITECTURE
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
-from antiphon_executor.models.registry import ARIA_THINKER_ARCHITECTURE, THINKER_ARCHITECTURE
 
 
 class UnknownFamily(ValueError):

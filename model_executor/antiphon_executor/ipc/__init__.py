@@ -1,4 +1,5 @@
 """Messages and sockets between the processes of one server, and what those processes inherit.
 
-Imports `interface` alone.
+In: hidden states, text, client cursors; out: the same, decoded, in the process that needs them.
+May import `interface` only.
 """

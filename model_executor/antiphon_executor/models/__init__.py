@@ -1,4 +1,5 @@
-"""The models as vLLM runs them, by family and by part.
+"""The neural models as vLLM runs them: two families, and the parts that they share.
 
-Imports `ipc` and `interface`; never `turn` or `engine`.
+In: vLLM's batches; out: logits for vLLM, hidden states and speech frames for the bridge.
+May import `ipc` and `interface`. A family imports shared parts, never the other family.
 """

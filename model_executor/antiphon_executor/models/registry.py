@@ -1,7 +1,7 @@
-"""What vLLM loads in every one of its processes, by the entry point `vllm.general_plugins`.
+"""vLLM's plugin: registers our models and our KV connector in every vLLM process.
 
-In: nothing. Out: our models and our KV connector under their names in vLLM's registries, as strings, so
-that nothing is imported before it is needed. Never starts an engine.
+vLLM calls it by the entry point `vllm.general_plugins`. Classes are registered by name, so that a process
+imports only what it uses.
 """
 
 from __future__ import annotations
@@ -10,12 +10,13 @@ from functools import cache
 
 from antiphon_executor.ipc.environment import keep_temporary_files_private
 from antiphon_executor.ipc.parent_watchdog import is_engine_process, watch_parent
-
-THINKER_ARCHITECTURE = "AntiphonQwen3OmniThinker"
-TALKER_ARCHITECTURE = "AntiphonQwen3OmniTalker"
-ARIA_THINKER_ARCHITECTURE = "AntiphonQwen3_5OmniThinker"
-ARIA_TALKER_ARCHITECTURE = "AntiphonQwen3_5OmniTalker"
-HIDDEN_STATES_CONNECTOR = "HiddenStatesConnector"
+from antiphon_executor.models.architectures import (
+    ARIA_TALKER_ARCHITECTURE,
+    ARIA_THINKER_ARCHITECTURE,
+    HIDDEN_STATES_CONNECTOR,
+    TALKER_ARCHITECTURE,
+    THINKER_ARCHITECTURE,
+)
 
 _MODELS = {
     THINKER_ARCHITECTURE: "antiphon_executor.models.qwen3_omni.thinker:Qwen3OmniThinker",
@@ -27,7 +28,7 @@ _MODELS = {
 
 @cache
 def register() -> None:
-    """Register everything, once a process. A second call does nothing."""
+    """Registers everything, once per process; further calls do nothing."""
     watch_parent()
     if is_engine_process():
         keep_temporary_files_private()

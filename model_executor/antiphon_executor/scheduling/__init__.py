@@ -1,4 +1,5 @@
-"""Which requests run in an engine's next step: vLLM's schedulers with real-time deadlines.
+"""Which requests run in an engine's next step: vLLM's schedulers with real-time pacing of speech streams.
 
-Runs in the engines' processes. Imports `models`, `ipc`, `interface`.
+Runs inside the engine processes; in: requests, client cursors, step times; out: the batch of each step.
+May import `models` (its shared parts, never a family), `ipc` and `interface`.
 """

@@ -1,8 +1,7 @@
-"""Requests whose logits are no numbers: ended with an error, instead of going on with a token at random.
+"""Ends requests whose logits are NaN with an error, instead of continuing with a random token.
 
-In: what vLLM's worker counts when `VLLM_COMPUTE_NANS_IN_LOGITS` is set. Out: an error finish for each such
-request and no other: what it leaves in the cache is zeroed before another reads it. vLLM counts them as
-`vllm:corrupted_requests`. A base of both engines' schedulers.
+vLLM's worker counts NaNs if `VLLM_COMPUTE_NANS_IN_LOGITS` is set. Cache blocks of such a request are zeroed
+before another request reads them. Both engines' schedulers derive from this class.
 """
 
 from __future__ import annotations
@@ -48,15 +47,15 @@ VLLM_INTERNALS = {
 
 
 class CorruptionAwareScheduler(Scheduler):
-    """To be named before vLLM's scheduler among the bases."""
+    """Must come before vLLM's scheduler among the base classes."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._broken_blocks: set[int] = set()
+        self._corrupted_blocks: set[int] = set()
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
-        """On a CPU attention multiplies what lies behind a sequence's end by 0, and NaN stays NaN."""
-        free = self._free_broken_blocks()
+        """Also zeroes corrupted blocks: CPU attention multiplies padding by 0, and NaN times 0 is NaN."""
+        free = self._free_corrupted_blocks()
         output = super().schedule(throttle_prefills)
         if free and current_platform.is_cpu():
             output.new_block_ids_to_zero = [*(output.new_block_ids_to_zero or ()), *free]
@@ -76,15 +75,15 @@ class CorruptionAwareScheduler(Scheduler):
         return outputs
 
     def _end(self, corrupted: dict[str, int]) -> list[tuple[int, EngineCoreOutput]]:
-        """Before vLLM looks at the tokens that were drawn of nothing; one might be an end."""
+        """Runs before vLLM reads the tokens drawn from NaN logits; one of them could be an end token."""
         for request_id in corrupted:
             if request_id in self.requests:
-                # Else the next prompt that begins alike would read what is broken here.
+                # Without this, the next prompt with the same prefix would reuse the corrupted blocks.
                 groups = self.kv_cache_manager.get_block_ids(request_id)
                 blocks = {block for group in groups for block in group}
                 blocks.discard(self.kv_cache_manager.block_pool.null_block.block_id)
                 self.kv_cache_manager.evict_blocks(blocks)
-                self._broken_blocks |= blocks
+                self._corrupted_blocks |= blocks
         return [
             (
                 request.client_index,
@@ -99,7 +98,7 @@ class CorruptionAwareScheduler(Scheduler):
             for request in self.finish_requests(corrupted, RequestStatus.FINISHED_ERROR)
         ]
 
-    def _free_broken_blocks(self) -> list[int]:
-        """Once each. What others share with a request that has ended is theirs, and sound while they are."""
-        blocks, self._broken_blocks = self._broken_blocks, set()
+    def _free_corrupted_blocks(self) -> list[int]:
+        """The corrupted blocks that no request uses, each once. A block that others share is sound."""
+        blocks, self._corrupted_blocks = self._corrupted_blocks, set()
         return [block for block in blocks if not self.kv_cache_manager.block_pool.blocks[block].ref_cnt]

@@ -1,6 +1,6 @@
-"""The Talker's scheduler where text has a track of its own: a stream waits for its next frame's text.
+"""The Talker's scheduler for families with a text track: a stream waits until its next frame's text is there.
 
-In: text from the bridge. A held stream keeps its KV blocks and its slot, and holds nobody else.
+A waiting stream keeps its KV blocks and its slot, and does not hold up the others.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Any
 
 from vllm.v1.request import Request
 
-from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams
+from antiphon_executor.models.talker.streams import TextTrackStreams
 from antiphon_executor.scheduling.scheduler import TalkerScheduler
 from antiphon_executor.scheduling.text_inbox import TextInbox
 
@@ -23,14 +23,14 @@ VLLM_INTERNALS = {
 
 
 class DualTrackScheduler(TalkerScheduler):
-    """Of `DualTrackStreams`."""
+    """Schedules `TextTrackStreams`; their text arrives on a socket from the bridge."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         streams = self._state.streams
-        if not isinstance(streams, DualTrackStreams):
-            raise TypeError("this scheduler is for streams with a text track")
-        self._streams = streams
+        if not isinstance(streams, TextTrackStreams):
+            raise TypeError("DualTrackScheduler needs streams with a text track")
+        self._streams: TextTrackStreams = streams
         self._text = TextInbox(self.vllm_config.additional_config["text_socket"])
 
     def shutdown(self) -> None:

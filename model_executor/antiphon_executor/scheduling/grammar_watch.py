@@ -1,7 +1,6 @@
-"""How long schemas have been compiled in an engine's process: one that never ends holds up all after it.
+"""Tracks schema compilations in an engine process, to find those that do not end.
 
-In: requests as they enter the scheduler. Out: the age of the oldest compilation, and requests that waited
-too long. vLLM cannot stop a compilation; only a restart of the process can.
+vLLM cannot stop a compilation, and one that never ends blocks all later ones until the process restarts.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 
-class Compiled(Protocol):
+class Compilation(Protocol):
     """vLLM's `StructuredOutputRequest`."""
 
     @property
@@ -19,21 +18,21 @@ class Compiled(Protocol):
 
 
 class GrammarWatch:
-    """Remembers compilations until they end, also those whose request has gone."""
+    """Remembers compilations until they end, even if their request is gone. `clock`: monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._compiling: dict[str, tuple[Compiled, float]] = {}
+        self._compiling: dict[str, tuple[Compilation, float]] = {}
 
-    def begin(self, request_id: str, grammar: Compiled) -> None:
+    def begin(self, request_id: str, grammar: Compilation) -> None:
         self._compiling[request_id] = (grammar, self._clock())
 
     def oldest_s(self) -> float:
-        """0 while nothing is compiled."""
+        """Age of the oldest compilation; 0 if there is none."""
         return max(self._ages().values(), default=0.0)
 
     def overdue(self, limit_s: float) -> set[str]:
-        """Requests whose schema has been compiled for longer."""
+        """Ids of the requests whose schema has been compiling for longer than `limit_s`."""
         return {request_id for request_id, age_s in self._ages().items() if age_s > limit_s}
 
     def _ages(self) -> dict[str, float]:
@@ -48,5 +47,5 @@ class GrammarWatch:
         return {request_id: now - began for request_id, (_, began) in self._compiling.items()}
 
 
-# Scheduler and worker of an engine share a process.
+# Scheduler and worker of an engine share a process, so the worker's report reads it here.
 GRAMMAR_WATCH = GrammarWatch()

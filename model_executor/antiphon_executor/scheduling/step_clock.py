@@ -1,7 +1,4 @@
-"""How long each Talker step took, also where the next one is scheduled before the last has ended.
-
-In: steps as they are scheduled and as their results come, with the time. Out: their lengths. Pure.
-"""
+"""Measures how long each Talker step took, also with async scheduling, where steps overlap."""
 
 from __future__ import annotations
 
@@ -11,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StepLength:
-    """`prompt_tokens`: those beyond one a stream."""
+    """`prompt_tokens`: tokens beyond one per stream."""
 
     streams: int
     prompt_tokens: int
@@ -27,7 +24,7 @@ class _Begun:
 
 
 class StepClock:
-    """A step lasts from when it was scheduled, or from the end of the one before it, whichever is later."""
+    """A step lasts from its scheduling, or from the end of the step before if that is later."""
 
     def __init__(self) -> None:
         self._begun: deque[_Begun] = deque()
@@ -38,7 +35,7 @@ class StepClock:
         self._begun.append(_Begun(step, now_s, streams, tokens - streams))
 
     def step_finished(self, step: object, now_s: float) -> StepLength | None:
-        """None where the step was not one that computes anything."""
+        """The length of `step`; None if it computed nothing."""
         if not self._begun or self._begun[0].step is not step:
             return None
         begun = self._begun.popleft()

@@ -1,6 +1,6 @@
-"""How long a Talker step takes, learnt from the steps so far: by the streams in it and the prompt tokens.
+"""Model of how long a Talker step takes, learned from past steps: by batch size and prompt tokens.
 
-In: one measurement a step. Out: what a step of any size will hardly exceed. Pure, frozen, without a clock.
+Immutable and without a clock: each measurement returns the next model.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ _WEIGHT = 0.08
 _DEVIATIONS = 2.5
 _OUTLIER = 3.0
 _EXACT_SIZES = 32
-# Steps: what a size that was not measured for so many took is told by those that were.
+# A size that was not measured in this many steps is bounded by the smaller sizes that were.
 _STALE = 256
 _ASSUMED_GROWTH = 0.25
-_PROMPT = 64
+# Fewer prompt tokens than this cannot be distinguished from noise.
+_MIN_PROMPT = 64
 _RISE = 0.5
 _FALL = 0.03
 
@@ -24,8 +25,8 @@ _FALL = 0.03
 class _Size:
     """Steps of `batch` streams without prompts: mean and mean absolute deviation, in seconds.
 
-    `at`: the last of them, counted among all steps. `before_s`: the mean before the Talker last stood idle,
-    0 where it has not been measured that long. `is_old`: it has not been measured since.
+    `at`: number of the last such step among all steps. `before_s`: the mean before the Talker was last idle,
+    0 if it had none. `is_old`: the size has not been measured since then.
     """
 
     batch: int
@@ -41,7 +42,7 @@ class _Size:
         return self.mean_s + _DEVIATIONS * self.deviation_s
 
     def with_step(self, seconds: float, at: int) -> _Size:
-        """Exponentially weighted; a first few steps count as a plain mean, and one hiccup counts little."""
+        """Exponentially weighted average. The first steps count as a plain mean; outliers are clipped."""
         if self.seen == 1 and seconds < self.mean_s:
             # The very first step of a size also compiles, allocates and warms up.
             return _Size(self.batch, seconds, 0.1 * seconds, 2, at, self.before_s)
@@ -52,56 +53,53 @@ class _Size:
         mean_s = self.mean_s + weight * error
         return _Size(self.batch, mean_s, deviation, self.seen + 1, at, self.before_s)
 
-    def aged(self) -> _Size:
-        """It counts as measured once: the next step replaces it, or weighs as much."""
+    def after_idle(self) -> _Size:
+        """Counts as measured once, so that the next step replaces it or weighs as much."""
         return replace(self, seen=1, before_s=self.mean_s, is_old=True)
 
     def scaled(self, factor: float) -> _Size:
-        """As long before as it was, and `factor` times that now."""
+        """`factor` times as long as it was before the Talker was idle."""
         share = factor * self.before_s / self.mean_s
         return replace(self, mean_s=share * self.mean_s, deviation_s=share * self.deviation_s)
 
-    def bounded(self, smaller: _Size) -> _Size:
-        """No more a stream than `smaller` takes now: it was slow once, and would never be tried again."""
+    def bounded_by(self, smaller: _Size) -> _Size:
+        """At most as long per stream as `smaller`, so that a size that was slow once is tried again."""
         factor = min(smaller.mean_s * self.batch / (smaller.batch * self.mean_s), 1.0)
         return replace(self, mean_s=self.mean_s * factor, deviation_s=self.deviation_s * factor)
 
 
 @dataclass(frozen=True, slots=True)
 class StepTimes:
-    """`sizes` by batch; `token_s`: what a prompt token adds. Nothing measured means: free."""
+    """`sizes`: by batch size, ascending. `token_s`: added by each prompt token. Unmeasured steps take 0 s."""
 
     sizes: tuple[_Size, ...] = ()
     token_s: float = 0.0
     steps: int = 0
 
-    def measured(self, batch: int, prompt_tokens: int, seconds: float) -> StepTimes:
-        """After one step. `batch`: streams in it; `prompt_tokens`: tokens beyond one a stream.
-
-        A few of those cannot be told from chance, and count as none.
-        """
-        if prompt_tokens >= _PROMPT:
+    def with_measurement(self, batch: int, prompt_tokens: int, seconds: float) -> StepTimes:
+        """The model after one more step of `batch` streams. `prompt_tokens`: tokens beyond one each."""
+        if prompt_tokens >= _MIN_PROMPT:
             if not self.sizes:
                 return self
-            known = self._typical_s(batch)
+            known = self._mean_s(batch)
             each = max(seconds - known, 0.0) / prompt_tokens
             weight = min(prompt_tokens / 256, 1.0) * (_RISE if each > self.token_s else _FALL)
             return replace(self, token_s=self.token_s + weight * (each - self.token_s))
         return self._with_size(_size_of(batch), seconds)
 
-    def aged(self) -> StepTimes:
-        """After a while without a step. The machine may be another by now: the next steps decide."""
-        return replace(self, sizes=tuple(size.aged() for size in self.sizes))
+    def after_idle(self) -> StepTimes:
+        """The model after a long idle time: the machine may have changed, so new steps weigh more."""
+        return replace(self, sizes=tuple(size.after_idle() for size in self.sizes))
 
     @property
     def largest(self) -> int:
         """The largest batch that was ever measured."""
         return self.sizes[-1].batch if self.sizes else 0
 
-    def usual(self) -> StepTimes:
-        """The same steps as they are for a while: what counts over many of them, and not for any one.
+    def typical(self) -> StepTimes:
+        """Sustained step times: mean plus one deviation, instead of the upper bound of a single step.
 
-        Others on the machine make steps slow for a second or more: a deviation is not made good at once.
+        Other load on the machine slows steps down for a second or more, and that is not caught up at once.
         """
         return replace(
             self,
@@ -111,13 +109,13 @@ class StepTimes:
         )
 
     def curve(self, batch: int) -> list[float]:
-        """What a step without prompts hardly exceeds that has 0, 1, ... `batch` streams; never falls.
+        """Upper bounds, in seconds, of steps with 0, 1, ... `batch` streams and no prompts; never falls.
 
-        A size that took longer than a larger one has not been measured for a while: the larger one counts.
+        A size that took longer than a larger one is out of date, so the larger one counts.
         """
         if not self.sizes:
             return [0.0] * (batch + 1)
-        curve = [self._at(streams) for streams in range(batch + 1)]
+        curve = [self._upper_s(streams) for streams in range(batch + 1)]
         least = min((size.upper_s for size in self.sizes if size.batch >= batch), default=curve[batch])
         for streams in range(batch, -1, -1):
             least = curve[streams] = min(curve[streams], least)
@@ -130,31 +128,31 @@ class StepTimes:
             fresh = _Size(batch, seconds, 0.1 * seconds, 1, steps)
             return replace(self, sizes=(*self.sizes[:at], fresh, *self.sizes[at:]), steps=steps)
         now = self.sizes[at].with_step(seconds, steps)
-        larger = (one.bounded(now) if steps - one.at > _STALE else one for one in self.sizes[at + 1 :])
+        larger = (one.bounded_by(now) if steps - one.at > _STALE else one for one in self.sizes[at + 1 :])
         sizes = (*self.sizes[:at], now, *larger)
         if now.before_s:
-            # What is not measured again yet has become as much slower or faster as what is.
+            # Sizes that are not measured again yet change by the same factor as this one.
             factor = now.mean_s / now.before_s
             sizes = tuple(one.scaled(factor) if one.is_old else one for one in sizes)
         return replace(self, sizes=sizes, steps=steps)
 
-    def _at(self, streams: int) -> float:
+    def _upper_s(self, streams: int) -> float:
         sizes = self.sizes
         at = bisect_left(sizes, streams, key=_batch_of)
         if at == len(sizes):
-            return self._beyond(streams, sizes[0], sizes[-1])
+            return self._extrapolated_s(streams, sizes[0], sizes[-1])
         if at == 0 or sizes[at].batch == streams:
             return sizes[at].upper_s
-        return _between(streams, sizes[at - 1], sizes[at])
+        return _interpolated_s(streams, sizes[at - 1], sizes[at])
 
-    def _typical_s(self, batch: int) -> float:
+    def _mean_s(self, batch: int) -> float:
         if not self.sizes:
             return 0.0
         at = bisect_left(self.sizes, batch, key=_batch_of)
         return self.sizes[min(at, len(self.sizes) - 1)].mean_s
 
-    def _beyond(self, streams: int, first: _Size, last: _Size) -> float:
-        """Larger than any step so far: along the line. Where one size alone is known, the line is assumed."""
+    def _extrapolated_s(self, streams: int, first: _Size, last: _Size) -> float:
+        """Linear beyond the largest measured size; with a single size, the slope is assumed."""
         if first is last:
             slope = _ASSUMED_GROWTH * last.mean_s / last.batch
         else:
@@ -162,7 +160,7 @@ class StepTimes:
         return last.upper_s + slope * (streams - last.batch)
 
 
-def _between(streams: int, low: _Size, high: _Size) -> float:
+def _interpolated_s(streams: int, low: _Size, high: _Size) -> float:
     share = (streams - low.batch) / (high.batch - low.batch)
     return low.upper_s + share * (high.upper_s - low.upper_s)
 
@@ -172,7 +170,7 @@ def _batch_of(size: _Size) -> int:
 
 
 def _size_of(batch: int) -> int:
-    """Batches above 32 share a size with their neighbours: an eighth of a power of two."""
+    """Batches above 32 share a size with their neighbours: rounded up to an eighth of a power of two."""
     if batch <= _EXACT_SIZES:
         return batch
     grain = 1 << (batch.bit_length() - 4)

@@ -1,7 +1,7 @@
-"""The Talker scheduler's end of the text socket: text in, into the slots.
+"""The Talker scheduler's end of the text socket: appends arriving text to the open streams.
 
-Text may overtake the request that opens its stream, since the two come on different sockets: it waits here.
-Text that cannot be read or taken fails its own stream.
+Text and requests use different sockets, so text can arrive before its stream is open; it is kept until then.
+Text that cannot be decoded or appended fails its own stream only.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import zmq
 
 from antiphon_executor.ipc.message_decoder import MessageDecoder, Unreadable
 from antiphon_executor.ipc.messages import SpokenText, StreamClosed
-from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams
+from antiphon_executor.models.talker.streams import TextTrackStreams
 
 
 class TextInbox:
@@ -27,10 +27,10 @@ class TextInbox:
         self._decoder = MessageDecoder("text", msgspec.msgpack.Decoder(SpokenText | StreamClosed))
         self._early: dict[int, list[SpokenText]] = {}
 
-    def drain_text(self, streams: DualTrackStreams, failed: Callable[[int], None]) -> None:
-        """Takes in all that has arrived, and what waited for streams that are open now.
+    def drain_text(self, streams: TextTrackStreams, failed: Callable[[int], None]) -> None:
+        """Appends all text that has arrived, and early text of streams that are open now.
 
-        `failed` is called with each stream that lacks a part of its text from now on.
+        `failed` is called with the number of each stream whose text is incomplete from now on.
         """
         while self._socket.poll(0):
             match self._decoder.decode(self._socket.recv()):
@@ -44,18 +44,18 @@ class TextInbox:
             self._append(streams, self._early.pop(stream), failed)
 
     def _append(
-        self, streams: DualTrackStreams, texts: list[SpokenText], failed: Callable[[int], None]
+        self, streams: TextTrackStreams, texts: list[SpokenText], failed: Callable[[int], None]
     ) -> None:
         for text in texts:
             try:
                 streams.append_text(text.stream, text.token_ids, final=text.final)
-            # Whatever is wrong with this text, that of the other streams may be right.
+            # An error in one stream's text must not stop the others.
             except Exception as error:
                 self._decoder.dropped.add(error)
                 failed(text.stream)
 
     def wait_for_text(self, milliseconds: int) -> None:
-        """Returns when text is there, or after `milliseconds`."""
+        """Returns when text has arrived, or after `milliseconds`."""
         self._socket.poll(milliseconds)
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
-"""The Thinker's scheduler: vLLM's, which also ends requests that cannot go on.
+"""The Thinker's scheduler: vLLM's, which also ends requests that cannot continue.
 
-Those are requests whose logits are no numbers, and those whose schema is compiled for too long.
+These are requests with NaN logits, and requests whose schema does not finish compiling.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ VLLM_INTERNALS = {
     "vllm.v1.structured_output.request.StructuredOutputRequest": ("is_grammar_ready",),
 }
 
-# The server has compiled the schema before, within its own limit; this is for what goes wrong in here.
+# The server has compiled the schema before, within its own limit; this limit catches faults in the engine.
 LONGEST_COMPILE_S = 15.0
 
 
@@ -36,14 +36,14 @@ class _SchemaTimeoutScheduler(CorruptionAwareScheduler):
         super().add_request(request)
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
-        # vLLM ends these with an error when the step is over, as it does where a compilation has failed.
+        # vLLM ends these requests with an error after the step, as it does when a compilation fails.
         self.grammar_compile_error_reqs |= GRAMMAR_WATCH.overdue(LONGEST_COMPILE_S) & self.requests.keys()
         return super().schedule(throttle_prefills)
 
 
 class ThinkerScheduler(_SchemaTimeoutScheduler, Scheduler):
-    """Where a step is scheduled once the one before is over."""
+    """Schedules a step after the step before has ended."""
 
 
 class AsyncThinkerScheduler(_SchemaTimeoutScheduler, AsyncScheduler):
-    """Where the next step is scheduled while one runs."""
+    """Schedules the next step while one runs."""

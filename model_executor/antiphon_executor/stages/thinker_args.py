@@ -11,7 +11,7 @@ from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from antiphon_executor.checkpoint.family import read_family
 from antiphon_executor.interface.settings import EngineSettings
-from antiphon_executor.models.registry import HIDDEN_STATES_CONNECTOR
+from antiphon_executor.models.architectures import HIDDEN_STATES_CONNECTOR
 from antiphon_executor.scheduling.thinker_scheduler import AsyncThinkerScheduler, ThinkerScheduler
 from antiphon_executor.stages.cpu_worker import CPU_WORKER
 from antiphon_executor.stages.grammar import BACKEND

@@ -23,15 +23,15 @@ from vllm.multimodal.processing import InputProcessingContext
 
 from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.interface.request import OmniRequest
+from antiphon_executor.models.qwen3_5_omni.media_spans import media_spans
 from antiphon_executor.models.qwen3_5_omni.processor import (
     Qwen3_5ThinkerDummyInputs,
     Qwen3_5ThinkerProcessingInfo,
     Qwen3_5ThinkerProcessor,
 )
+from antiphon_executor.models.qwen3_5_omni.tm_rope import TmRope
 from antiphon_executor.models.special_tokens import PromptIds
-from antiphon_executor.models.thinker.features import medium_spans
 from antiphon_executor.models.thinker.inputs import engine_prompt
-from antiphon_executor.models.thinker.tm_rope import TmRope
 from antiphon_executor.reference.thinker import Patches, ThinkerPrompt
 from antiphon_server.chat.prompt.conversation import read_conversation
 from antiphon_server.chat.prompt.renderer import PromptRenderer
@@ -77,7 +77,7 @@ class Served:
             key=lambda feature: feature.mm_position.offset,
         )
         positions = TmRope(self.config.thinker_config).positions(
-            ids, medium_spans(features, self.config.thinker_config)
+            ids, media_spans(features, self.config.thinker_config)
         )
         fields = [{name: value.data for name, value in f.data.items()} for f in features]
         return ThinkerPrompt(

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from antiphon_executor.models.layers.packed_mrope import pack
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import evenly
+from antiphon_executor.models.qwen3_omni.media_spans import media_spans
+from antiphon_executor.models.qwen3_omni.positions import prompt_positions
 from antiphon_executor.models.special_tokens import PromptIds
-from antiphon_executor.models.thinker.features import media_spans
-from antiphon_executor.models.thinker.positions import prompt_positions
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig

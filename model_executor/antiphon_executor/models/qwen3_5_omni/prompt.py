@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from antiphon_executor.interface.audio_geometry import AudioGeometry
 from antiphon_executor.interface.media_geometry import patch_times_s
-from antiphon_executor.models.thinker.tm_rope import TmRope, picture
+from antiphon_executor.models.qwen3_5_omni.tm_rope import TmRope, picture
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig

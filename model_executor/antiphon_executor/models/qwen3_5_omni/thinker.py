@@ -21,14 +21,14 @@ from vllm.multimodal.inputs import MultiModalFeatureSpec
 from antiphon_executor.models.layers import gated_delta_net as gated_delta  # noqa: F401 - plugs itself in
 from antiphon_executor.models.layers.hidden_states_cache import HiddenStatesCache
 from antiphon_executor.models.qwen3_5_omni.audio_tower import AudioTower
+from antiphon_executor.models.qwen3_5_omni.media_spans import media_spans
 from antiphon_executor.models.qwen3_5_omni.processor import (
     Qwen3_5ThinkerDummyInputs,
     Qwen3_5ThinkerProcessingInfo,
     Qwen3_5ThinkerProcessor,
 )
+from antiphon_executor.models.qwen3_5_omni.tm_rope import TmRope
 from antiphon_executor.models.qwen3_5_omni.vision_chunks import encode_in_chunks
-from antiphon_executor.models.thinker.features import medium_spans
-from antiphon_executor.models.thinker.tm_rope import TmRope
 
 # Checked against the installed vLLM by tests/test_vllm_internals.py.
 VLLM_INTERNALS = {
@@ -83,7 +83,7 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
         self, input_tokens: list[int], mm_features: list[MultiModalFeatureSpec]
     ) -> tuple[Tensor, int]:
         """Positions [3, num_tokens], and a later token's position less its index."""
-        spans = medium_spans(mm_features, self.config)
+        spans = media_spans(mm_features, self.config)
         positions = self._rope.positions(np.asarray(input_tokens, dtype=np.int64), spans)
         following = int(positions.max()) + 1 if positions.size else 0
         return torch.from_numpy(positions), following - len(input_tokens)

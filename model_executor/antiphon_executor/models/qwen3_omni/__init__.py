@@ -1,1 +1,5 @@
-"""Qwen3-Omni: the Thinker, its processor, and the Talker with text on a track of its own."""
+"""Qwen3-Omni: Thinker, processor, positions, and a Talker whose text is a track of its own.
+
+In: media items, token ids, a Thinker prompt; out: Thinker logits and hidden states, Talker frames.
+May import `models/{thinker,talker,code2wav,layers}`; never another family.
+"""

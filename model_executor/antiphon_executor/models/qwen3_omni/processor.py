@@ -30,8 +30,8 @@ from vllm.multimodal.processing import (
 )
 
 from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ
+from antiphon_executor.models.qwen3_omni.positions import audio_tokens, merge_order
 from antiphon_executor.models.thinker.inputs import VideoFacts
-from antiphon_executor.models.thinker.positions import audio_tokens, merge_order
 
 # Checked against the installed vLLM by tests/test_vllm_internals.py.
 VLLM_INTERNALS = {

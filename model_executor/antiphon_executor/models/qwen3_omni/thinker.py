@@ -17,13 +17,13 @@ from vllm.multimodal.inputs import MultiModalFeatureSpec
 
 from antiphon_executor.models.layers.hidden_states_cache import HiddenStatesCache
 from antiphon_executor.models.layers.packed_mrope import PackedMRope, pack, pack_offset
+from antiphon_executor.models.qwen3_omni.media_spans import media_spans
+from antiphon_executor.models.qwen3_omni.positions import merge_order, prompt_positions
 from antiphon_executor.models.qwen3_omni.processor import (
     ThinkerDummyInputs,
     ThinkerProcessingInfo,
     ThinkerProcessor,
 )
-from antiphon_executor.models.thinker.features import media_spans
-from antiphon_executor.models.thinker.positions import merge_order, prompt_positions
 
 # Checked against the installed vLLM by tests/test_vllm_internals.py.
 VLLM_INTERNALS = {

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from vllm.config import VllmConfig
 
 from antiphon_executor.ipc.frame_sender import FrameSender, StepFrames
 from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
@@ -19,7 +18,6 @@ from antiphon_executor.models.talker.code_predictor import CodePredictor
 from antiphon_executor.models.talker.sampling import ResidualDraw, draw_code0, suppressed_codes
 from antiphon_executor.models.talker.slots import PADDING_SLOT
 from antiphon_executor.models.talker.step_rows import StepRows
-from antiphon_executor.models.talker.stream_state import StreamState
 from antiphon_executor.models.talker.streams import Streams
 
 
@@ -125,20 +123,6 @@ class FrameStep:
                 pcm=(sound * 32767.0).round().to(torch.int16),
             )
         )
-
-
-def open_for_streams(
-    state: StreamState, head: SpeechHead, streams: Streams, vllm_config: VllmConfig
-) -> FrameStep:
-    """The last thing before a Talker serves: the scheduler finds the streams, frames find the bridge."""
-    sender = FrameSender(
-        vllm_config.additional_config["frames_socket"],
-        skip_samples=head.vocoder.lookahead_samples,
-        device=streams.pool.device,
-    )
-    state.streams, state.sender = streams, sender
-    rows = streams.pool.shape.slots + vllm_config.scheduler_config.max_num_seqs
-    return FrameStep(head, streams, sender, rows)
 
 
 def _one_hot(token: torch.Tensor, width: int) -> torch.Tensor:

@@ -1,1 +1,5 @@
-"""The Thinker: a vLLM model that also keeps the accept-layer rows the Talker needs."""
+"""What the Thinkers of all families share: requests → vLLM prompts, numbers of multimodal features.
+
+In: an `OmniRequest`; out: vLLM's tokens prompt and the counts of the expanded prompt.
+May import `interface` and `models/special_tokens`; knows no family.
+"""

@@ -22,7 +22,7 @@ Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class MediumSpan:
+class MediaSpan:
     """A medium's tokens from prompt index `start`, with the timestamps and marks between them.
 
     `grid`: (height, width) in tokens of its picture or frames, (0, 0) for sound alone.
@@ -42,7 +42,7 @@ class TmRope:
         self._sound = AudioGeometry.of(thinker.audio_config)
         self._per_second: float = thinker.position_id_per_seconds
 
-    def positions(self, token_ids: NDArray[np.integer], spans: Iterable[MediumSpan]) -> Positions:
+    def positions(self, token_ids: NDArray[np.integer], spans: Iterable[MediaSpan]) -> Positions:
         """int64 [3, n]. A token outside of `spans` is text, whatever its id. ValueError where spans overlap.
 
         A text, and a medium's run between two texts, begins one after the largest position before it.
@@ -61,7 +61,7 @@ class TmRope:
         return positions
 
     def _runs(
-        self, token_ids: NDArray[np.integer], spans: Iterable[MediumSpan]
+        self, token_ids: NDArray[np.integer], spans: Iterable[MediaSpan]
     ) -> Iterator[tuple[int, Positions]]:
         """Start and offsets [3, k] of each stretch of sound or of one frame, between texts."""
         for span in sorted(spans, key=lambda span: span.start):

@@ -1,0 +1,30 @@
+"""Where the media of a Qwen3.5-Omni prompt lie: vLLM's multimodal features → `MediaSpan`s."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from antiphon_executor.models.qwen3_5_omni.tm_rope import MediaSpan
+from antiphon_executor.models.thinker.features import feature_numbers
+
+if TYPE_CHECKING:
+    from transformers import PretrainedConfig
+    from vllm.multimodal.inputs import MultiModalFeatureSpec
+
+
+def media_spans(features: Sequence[MultiModalFeatureSpec], config: PretrainedConfig) -> list[MediaSpan]:
+    """`config`: the Thinker's. A video's span includes its timestamps and its sound.
+
+    ValueError for a feature whose data the processor cache has dropped.
+    """
+    merge: int = config.vision_config.spatial_merge_size
+    return [_span(feature, merge) for feature in features]
+
+
+def _span(feature: MultiModalFeatureSpec, merge: int) -> MediaSpan:
+    place = feature.mm_position
+    if feature.modality == "audio":
+        return MediaSpan(place.offset, place.length)
+    _, height, width = feature_numbers(feature, f"{feature.modality}_grid_thw")
+    return MediaSpan(place.offset, place.length, (int(height) // merge, int(width) // merge))
