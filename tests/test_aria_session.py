@@ -106,7 +106,7 @@ async def test_given_six_words_then_two_inputs_carry_them_and_the_first_opens_th
     start = session.start
     assert (start.stream, start.slot, start.prompt_tokens) == (7, 2, OPENED)
     assert np.frombuffer(start.voice_codes, np.int16).tolist() == VOICE.codes.ravel().tolist()
-    assert (start.media_rows, start.media_dtype) == (b"rows", "bfloat16")
+    assert (start.hidden_states, start.hidden_states_dtype) == (b"rows", "bfloat16")
 
 
 @given(

@@ -91,7 +91,7 @@ async def test_given_hidden_states_then_only_their_own_request_gets_them(
 ) -> None:
     expected, forgotten = bridge.expect_hidden_states("one"), bridge.expect_hidden_states("two")
     bridge.discard_hidden_states("two")
-    await send(folder.rows, rows("two"), rows("unknown"), rows("one"))
+    await send(folder.hidden_states, rows("two"), rows("unknown"), rows("one"))
     assert (await asyncio.wait_for(expected, 1)).request_id == "one"
     assert not forgotten.done()
 
@@ -193,7 +193,7 @@ async def test_given_hidden_states_that_cannot_be_read_or_sent_then_only_their_r
         bridge.expect_hidden_states(name) for name in ("unreadable", "unsent", "whole")
     )
     bad = [*GARBAGE, wrong("HiddenStates", request_id="unreadable")]
-    await send(folder.rows, *bad, HiddenStatesFailed("unsent"), rows("whole"))
+    await send(folder.hidden_states, *bad, HiddenStatesFailed("unsent"), rows("whole"))
     for lost in (unreadable, unsent):
         with pytest.raises(RequestFailed):
             await asyncio.wait_for(lost, 1)
@@ -230,7 +230,7 @@ async def test_given_a_socket_that_fails_then_its_stage_is_not_read_until_it_res
     await bridge.resume_reading(stage)
     assert bridge.is_reading(stage)
     await send(folder.frames, frame(number, 0))
-    await send(folder.rows, rows("one"))
+    await send(folder.hidden_states, rows("one"))
     assert heard == [frame(number, 0)]
     assert (await asyncio.wait_for(expected, 1)).request_id == "one"
 

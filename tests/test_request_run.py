@@ -63,7 +63,7 @@ class Engines:
         self.talker_ends = True
         self.started: list[StreamStart] = []
         self._frames = self._push(folder.frames)
-        self._rows = self._push(folder.rows)
+        self._rows = self._push(folder.hidden_states)
         vocabulary = TalkerVocabulary(codec=16, text=64, speakers=1, slots=2, media_rows=64)
         talker = DualTrackTalker(self.talk, bridge, self.slots, vocabulary, IDS, 15, {"ethan": 0}, FRAMES)
         self.context = RequestContext(
@@ -168,7 +168,7 @@ async def test_given_hidden_states_after_the_last_token_then_the_answer_is_still
     (start,) = engines.started
     assert start.text_ids == [30, 31, IDS.tts_eos]
     assert start.text_final
-    assert np.frombuffer(start.media_rows, np.float32).tolist() == [1] * 4
+    assert np.frombuffer(start.hidden_states, np.float32).tolist() == [1] * 4
 
 
 @pytest.mark.parametrize(

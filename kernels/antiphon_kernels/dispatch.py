@@ -1,7 +1,7 @@
-"""The one place where an operation's version is chosen: Triton for CUDA tensors, tuned torch for all others.
+"""Selects an operation's version: Triton for CUDA tensors, tuned torch for all others.
 
-Model code calls these names only; the `reference` of the file that each names defines what they compute.
-Triton is imported with the first CUDA tensor, so a machine without it needs none.
+Model code calls only these functions. The `reference` beside each operation defines what it computes. Triton
+is imported at the first CUDA tensor, so that machines without a GPU do not need it.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from antiphon_kernels import snake as _snake
 from antiphon_kernels import stream_conv as _stream_conv
 
 
-def snake(x: Tensor, rate: Tensor, gain: Tensor, tail: Tensor, alive: Tensor, late: int) -> Tensor:
-    """`snake.reference`."""
+def snake(x: Tensor, rate: Tensor, gain: Tensor, tail: Tensor, started: Tensor, lead_in: int) -> Tensor:
+    """SnakeBeta into the next convolution's window; shapes as in `snake.reference`."""
     if x.is_cuda:
         from antiphon_kernels import snake_triton
 
-        return snake_triton.snake(x, rate, gain, tail, alive, late)
-    return _snake.on_cpu(x, rate, gain, tail, alive, late)
+        return snake_triton.snake(x, rate, gain, tail, started, lead_in)
+    return _snake.on_cpu(x, rate, gain, tail, started, lead_in)
 
 
 def stream_conv(window: Tensor, weight: Tensor, bias: Tensor, dilation: int, groups: int) -> Tensor:
-    """`stream_conv.reference`."""
+    """A causal convolution of a stream; shapes as in `stream_conv.reference`."""
     if window.is_cuda:
         from antiphon_kernels import stream_conv_triton
 
@@ -32,7 +32,7 @@ def stream_conv(window: Tensor, weight: Tensor, bias: Tensor, dilation: int, gro
 
 
 def stream_transposed_conv(window: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
-    """`stream_conv.transposed_reference`."""
+    """A causal transposed convolution; shapes as in `stream_conv.transposed_reference`."""
     if window.is_cuda:
         from antiphon_kernels import stream_conv_triton
 
@@ -41,7 +41,7 @@ def stream_transposed_conv(window: Tensor, weight: Tensor, bias: Tensor, stride:
 
 
 def frame_embedding(codes: Tensor, table: Tensor, offsets: Tensor, text: Tensor) -> Tensor:
-    """`frame_embedding.reference`."""
+    """The Talker's input row of a code frame; shapes as in `frame_embedding.reference`."""
     if table.is_cuda:
         from antiphon_kernels import frame_embedding_triton
 

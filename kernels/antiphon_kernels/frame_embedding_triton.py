@@ -1,4 +1,4 @@
-"""`frame_embedding` on a GPU: one pass, no [frames, groups, hidden] in between."""
+"""`frame_embedding` on a GPU: one pass, without an intermediate [frames, groups, hidden]."""
 
 # ruff: noqa: N803 - Triton's own spelling of compile-time constants
 from __future__ import annotations
@@ -22,6 +22,7 @@ def _kernel(
     GROUPS: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
+    """One block of channels of one frame."""
     frame = tl.program_id(0).to(tl.int64)
     channel = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = channel < hidden
@@ -36,7 +37,7 @@ def _kernel(
 
 
 def frame_embedding(codes: Tensor, table: Tensor, offsets: Tensor, text: Tensor) -> Tensor:
-    """`frame_embedding.reference`."""
+    """As `frame_embedding.reference`: [frames, groups] codes → [frames, hidden]."""
     frames, groups = codes.shape
     hidden = table.shape[1]
     out = torch.empty(frames, hidden, dtype=table.dtype, device=table.device)

@@ -17,16 +17,16 @@ def _kernel(
     rate: tl.tensor,
     gain: tl.tensor,
     tail: tl.tensor,
-    alive: tl.tensor,
+    started: tl.tensor,
     out: tl.tensor,
     channels: int,
     before: int,
     steps: int,
-    late: int,
+    lead_in: int,
     stream_stride: int,
     BLOCK: tl.constexpr,
 ) -> None:
-    """One block of a stream's window. `stream_stride`: of `tail`, a view into the gathered state."""
+    """One block of a stream's window. `stream_stride`: of `tail`, which is a view of the gathered state."""
     stream = tl.program_id(1).to(tl.int64)
     place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
     width, past = (before + steps) * channels, before * channels
@@ -37,15 +37,15 @@ def _kernel(
     value = tl.load(x + stream * steps * channels + place - past, mask=inside & new, other=0.0).to(tl.float32)
     wave = tl.sin(value * frequency)
     value += magnitude * wave * wave
-    begun = tl.load(alive + stream).to(tl.float32)
-    value = tl.where(place < past + late * channels, value * begun, value)
+    begun = tl.load(started + stream).to(tl.float32)
+    value = tl.where(place < past + lead_in * channels, value * begun, value)
     old = tl.load(tail + stream * stream_stride + place, mask=inside & (place < past), other=0.0)
     result = tl.where(new, value.to(out.dtype.element_ty), old)
     tl.store(out + stream * width + place, result, mask=inside)
 
 
-def snake(x: Tensor, rate: Tensor, gain: Tensor, tail: Tensor, alive: Tensor, late: int) -> Tensor:
-    """`snake.reference`."""
+def snake(x: Tensor, rate: Tensor, gain: Tensor, tail: Tensor, started: Tensor, lead_in: int) -> Tensor:
+    """As `snake.reference`: [batch, steps, channels] → [batch, tail_steps + steps, channels]."""
     batch, steps, channels = x.shape
     before = tail.shape[1]
     out = torch.empty(batch, before + steps, channels, dtype=x.dtype, device=x.device)
@@ -55,12 +55,12 @@ def snake(x: Tensor, rate: Tensor, gain: Tensor, tail: Tensor, alive: Tensor, la
         rate,
         gain,
         tail,
-        alive,
+        started,
         out,
         channels,
         before,
         steps,
-        late,
+        lead_in,
         tail.stride(0),
         BLOCK=_BLOCK,
     )

@@ -1,7 +1,7 @@
 """Causal convolutions of a stream, one step at a time, channels last.
 
-In: a window `[tail | new input]` per stream, the checkpoint's weights.
-Out: the new output only. The caller keeps the window's end as the next tail; nothing here holds state.
+The input is a window `[tail | new input]` per stream, the output is that of the new input only. The caller
+keeps the end of the window as the next tail.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-# Measured on AVX-512: up to so many output rows, one matrix product over copied taps beats oneDNN's
-# convolution; below so many channels, the convolution beats the product even for a single tap.
+# Measured on AVX-512. Up to _FEW_ROWS output rows, one matrix product over copied taps is faster than
+# oneDNN's convolution. Below _NARROW channels, the convolution is faster even for a single tap.
 _FEW_ROWS = 160
 _NARROW = 16
 
 
 def _onednn_types() -> frozenset[torch.dtype]:
-    """What oneDNN's convolution takes on this machine: without AVX-512 it refuses bfloat16."""
+    """The dtypes that oneDNN's convolution supports on this machine: no bfloat16 without AVX-512."""
     if not torch.backends.mkldnn.is_available():
         return frozenset()
     bfloat16 = torch.ops.mkldnn._is_mkldnn_bf16_supported()
@@ -28,12 +28,12 @@ _ONEDNN_TYPES = _onednn_types()
 
 
 def packed_conv_weight(out_channels: int, in_channels: int, kernel: int) -> Tensor:
-    """An empty weight, shaped [out, in, kernel] as in the checkpoint, stored (out, kernel, in) to be read."""
+    """An empty weight, shaped [out, in, kernel] as in the checkpoint, stored as (out, kernel, in)."""
     return torch.empty(out_channels, kernel, in_channels).transpose(1, 2)
 
 
 def packed_transposed_weight(in_channels: int, out_channels: int, kernel: int) -> Tensor:
-    """An empty weight, shaped [in, out, kernel] as in the checkpoint, stored (kernel, out, in) to be read."""
+    """An empty weight, shaped [in, out, kernel] as in the checkpoint, stored as (kernel, out, in)."""
     return torch.empty(kernel, out_channels, in_channels).permute(2, 1, 0)
 
 
@@ -47,7 +47,7 @@ def reference(window: Tensor, weight: Tensor, bias: Tensor, dilation: int, group
 
 
 def on_cpu(window: Tensor, weight: Tensor, bias: Tensor, dilation: int, groups: int) -> Tensor:
-    """`reference` by the fastest of the ways that PyTorch has for the size."""
+    """`reference` by the fastest of PyTorch's ways for the size."""
     out_channels, in_channels, kernel = weight.shape
     if kernel == 1 and groups == 1 and in_channels >= _NARROW:
         return F.linear(window, weight.squeeze(-1), bias)
@@ -65,9 +65,9 @@ def on_cpu(window: Tensor, weight: Tensor, bias: Tensor, dilation: int, groups: 
 
 
 def _onednn(window: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
-    """A 2-D convolution of height 1, channels last: no reordering of what goes in and out.
+    """A 2-D convolution of height 1, channels last, so that input and output are not reordered.
 
-    Called by its own name, because `F.conv2d` takes a far slower path for small batches of few channels.
+    Calls oneDNN directly, because `F.conv2d` takes a much slower path for small batches of few channels.
     """
     image, weight = window.transpose(1, 2).unsqueeze(2), weight.unsqueeze(2)
     if window.is_cpu and window.dtype in _ONEDNN_TYPES:
@@ -78,14 +78,14 @@ def _onednn(window: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tens
 
 
 def _taps(window: Tensor, steps: int, kernel: int, dilation: int) -> Tensor:
-    """A view [batch, steps, kernel, channels] of what each output step reads."""
+    """A view [batch, steps, kernel, channels] of the inputs of each output step."""
     batch, _, channels = window.shape
     stream, step, _ = window.stride()
     return window.as_strided((batch, steps, kernel, channels), (stream, step, dilation * step, 1))
 
 
 def _one_output(window: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
-    """Every tap at every place as one product, then a sum along the diagonal: one channel fills no vector."""
+    """One output channel: all taps at all places as one product, then a sum along diagonals, to use SIMD."""
     batch, length, _ = window.shape
     kernel = weight.shape[2]
     steps = length - (kernel - 1) * dilation
@@ -95,12 +95,12 @@ def _one_output(window: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> 
 
 
 def transposed_reference(window: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
-    """The definition: a transposed convolution, from which step i gives what inputs up to i complete.
+    """The definition: a transposed convolution; step i outputs what the inputs up to i complete.
 
-    `window` [batch, tail + steps, in_channels], tail = kernel / stride - 1; `weight` [in, out, kernel],
-    where kernel is a multiple of stride; `bias` [out]. Returns [batch, steps * stride, out]. Source:
+    `window` [batch, tail + steps, in_channels], tail = kernel / stride - 1; `weight` [in, out, kernel], with
+    kernel a multiple of stride; `bias` [out]. Returns [batch, steps * stride, out]. Source:
     `Qwen3OmniMoeCausalTransConvNet`, which trims `kernel - stride` samples at both ends: at the beginning
-    these are what `late` masks, at the end the look-ahead.
+    `snake` masks them (`lead_in`), at the end they are the look-ahead.
     """
     tail = weight.shape[2] // stride - 1
     full = F.conv_transpose1d(window.transpose(1, 2), weight, bias, stride=stride)
@@ -108,7 +108,7 @@ def transposed_reference(window: Tensor, weight: Tensor, bias: Tensor, stride: i
 
 
 def transposed_on_cpu(window: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
-    """`transposed_reference` as one matrix product and a sum of shifted rows: no scatter."""
+    """`transposed_reference` as one matrix product and a sum of shifted rows, without scatter."""
     batch, length, in_channels = window.shape
     out_channels, kernel = weight.shape[1:]
     lags = kernel // stride

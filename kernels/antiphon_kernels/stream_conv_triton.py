@@ -1,4 +1,4 @@
-"""`stream_conv` on a GPU: convolutions as matrix products over the window itself, without copied taps."""
+"""`stream_conv` on a GPU: convolutions as matrix products over the window, without copying taps."""
 
 # ruff: noqa: N803 - Triton's own spelling of compile-time constants
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _depthwise(
     TAPS: tl.constexpr,
     BLOCK: tl.constexpr,
 ) -> None:
-    """One step of one stream; `weight` is stored tap by tap for each channel."""
+    """One output step of one stream; `weight` is stored as (channel, tap)."""
     row = tl.program_id(0)
     channel = tl.program_id(1) * BLOCK + tl.arange(0, BLOCK)
     inside = channel < channels
@@ -98,7 +98,7 @@ def _multiply(
     dilation: int,
     strides: tuple[int, int],
 ) -> Tensor:
-    """`shape`: outputs and taps; `strides`: of an output and a tap in `weight`, whose inputs are adjacent."""
+    """`shape`: (outputs, taps); `strides`: of an output and of a tap in `weight`; inputs are adjacent."""
     (outputs, taps), (output_stride, tap_stride) = shape, strides
     batch, length, inputs = window.shape
     out = torch.empty(batch, steps, outputs, dtype=window.dtype, device=window.device)
@@ -129,7 +129,7 @@ def _multiply(
 
 
 def stream_conv(window: Tensor, weight: Tensor, bias: Tensor, dilation: int, groups: int) -> Tensor:
-    """`stream_conv.reference`; `groups` is 1 or the number of channels. A packed weight is not copied."""
+    """As `stream_conv.reference`; `groups` is 1 or the number of channels. Packed weights are not copied."""
     batch, length, channels = window.shape
     outputs, inputs, taps = weight.shape
     steps = length - (taps - 1) * dilation
@@ -153,9 +153,9 @@ def stream_conv(window: Tensor, weight: Tensor, bias: Tensor, dilation: int, gro
 
 
 def stream_transposed_conv(window: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
-    """`stream_conv.transposed_reference`. A packed weight is not copied.
+    """As `stream_conv.transposed_reference`. Packed weights are not copied.
 
-    A convolution with `stride` times the outputs, whose taps are the weight's strides, last first.
+    Computed as a convolution with `stride` times the outputs, whose taps are the weight's strides, reversed.
     """
     batch, length, inputs = window.shape
     outputs, kernel = weight.shape[1:]

@@ -19,7 +19,7 @@ from tests.kernels.conftest import assert_close_for, normal  # noqa: E402
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 SHAPES = (
-    # batch, tail, steps, channels, late, repeats
+    # batch, tail, steps, channels, lead_in, repeats
     (1, 6, 32, 16, 8, 1),
     (3, 54, 160, 6, 45, 8),
     (2, 0, 12, 96, 0, 1),
@@ -31,13 +31,13 @@ SHAPES = (
 def case(
     shape: tuple[int, ...], dtype: torch.dtype, device: str
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, int]:
-    batch, before, steps, channels, late, repeats = shape
+    batch, before, steps, channels, lead_in, repeats = shape
     x = normal(batch, steps, channels, dtype=dtype, device=device)
     pool = normal(batch, before * channels + 7, dtype=dtype, device=device, seed=1)
     tail = pool[:, 7:].unflatten(1, (before, channels)) if before else pool[:, :0].view(batch, 0, channels)
     alpha, beta = (0.3 * normal(channels, device=device, seed=seed) for seed in (2, 3))
-    alive = (torch.arange(batch, device=device) % 2).to(dtype).view(batch, 1, 1)
-    return x, *snake.constants(alpha, beta, repeats), tail, alive, late
+    started = (torch.arange(batch, device=device) % 2).to(dtype).view(batch, 1, 1)
+    return x, *snake.constants(alpha, beta, repeats), tail, started, lead_in
 
 
 def test_the_reference_is_the_activation_of_transformers() -> None:
@@ -75,9 +75,9 @@ def test_steps_before_the_beginning_of_a_stream_are_zero_and_the_rest_is_not(
     version: Callable[..., Tensor], device: str
 ) -> None:
     x, rate, gain, tail, _, _ = case((2, 6, 16, 4, 0, 1), torch.float32, device)
-    alive = torch.tensor([0.0, 1.0], device=device).view(2, 1, 1)
+    started = torch.tensor([0.0, 1.0], device=device).view(2, 1, 1)
 
-    window = version(x, rate, gain, tail, alive, 5)
+    window = version(x, rate, gain, tail, started, 5)
 
     assert torch.equal(window[:, :6], tail)
     assert window[0, 6:11].count_nonzero() == 0

@@ -48,8 +48,8 @@ def start(slot: int = 1, frames: int = 2, media: int = 1) -> bytes:
             stream=9,
             slot=slot,
             voice_codes=codes.numpy().tobytes(),
-            media_rows=rows.numpy().tobytes(),
-            media_dtype="float32",
+            hidden_states=rows.numpy().tobytes(),
+            hidden_states_dtype="float32",
             prompt_tokens=PROMPT,
             sampling=StreamSampling(seed=3),
         )

@@ -107,7 +107,7 @@ def test_without_an_idle_time_a_hiccup_changes_no_other_size() -> None:
 def test_what_has_been_measured_again_is_scaled_no_more() -> None:
     times = learnt(*[(1, 0, 0.02), (4, 0, 0.05)] * 100).after_idle()
     for _ in range(200):
-        times = times.with_measurement(4, 0, 0.05).measured(1, 0, 0.04)
+        times = times.with_measurement(4, 0, 0.05).with_measurement(1, 0, 0.04)
     assert times.typical().curve(4)[4] == pytest.approx(0.05, rel=0.02)
 
 

@@ -72,8 +72,8 @@ def test_a_row_is_never_cut() -> None:
 
 
 def test_parts_are_in_the_order_of_their_layers() -> None:
-    names = ["media_rows.layers.10", "model.layers.0.attn", "media_rows.layers.9"]
-    assert hidden_states_layers(names) == ["media_rows.layers.9", "media_rows.layers.10"]
+    names = ["hidden_states.layers.10", "model.layers.0.attn", "hidden_states.layers.9"]
+    assert hidden_states_layers(names) == ["hidden_states.layers.9", "hidden_states.layers.10"]
 
 
 HIDDEN, ATTENTION, STATES = 250, 3, 9
@@ -107,8 +107,8 @@ def test_rows_join_the_group_of_attention(config: VllmConfig) -> None:
     groups = get_kv_cache_groups(config, specs)
     assert groups[0].layer_names == [
         *(f"model.layers.{n}.attn" for n in range(ATTENTION)),
-        "thinker.media_rows.layers.3",
-        "thinker.media_rows.layers.4",
+        "thinker.hidden_states.layers.3",
+        "thinker.hidden_states.layers.4",
     ]
     assert len(groups) == 1 + 2
 

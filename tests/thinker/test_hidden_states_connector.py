@@ -47,7 +47,7 @@ def connector() -> HiddenStatesConnector:
         tts_bos_token_id=-4,
         tts_eos_token_id=-5,
     )
-    layers = ["model.layers.0", *(f"media_rows.layers.{n}" for n in range(4, 4 + ROWS_LAYERS))]
+    layers = ["model.layers.0", *(f"hidden_states.layers.{n}" for n in range(4, 4 + ROWS_LAYERS))]
     groups = [
         SimpleNamespace(layer_names=names, kv_cache_spec=SimpleNamespace(block_size=BLOCK))
         for names in (["model.layers.1.state"], layers)

@@ -29,7 +29,7 @@ class StageSpec:
 
 def stage_specs(settings: EngineSettings, config: PreTrainedConfig, folder: SocketFolder) -> list[StageSpec]:
     """The Thinker and, if the server speaks, the Talker."""
-    rows = folder.rows if settings.speech else None
+    rows = folder.hidden_states if settings.speech else None
     specs = [StageSpec("thinker", thinker_engine_args(settings, rows), settings.thinker.device)]
     if settings.speech:
         specs.append(StageSpec("talker", talker_args(settings, config, folder), settings.talker.device))

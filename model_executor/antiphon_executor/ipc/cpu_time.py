@@ -1,4 +1,4 @@
-"""How much CPU time processes have used, as the kernel counts it."""
+"""CPU time of processes, from `/proc`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
 def cpu_time_s(processes: Iterable[int]) -> float:
-    """User and system time of all of them together; one that has gone counts nothing."""
+    """User plus system time of all `processes` (ids), in seconds; ended processes count 0."""
     return sum(_ticks(process) for process in processes) / _TICKS_PER_S
 
 
@@ -19,6 +19,6 @@ def _ticks(process: int) -> int:
         stat = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace")
     except OSError:
         return 0
-    # The name, in brackets, may hold anything.
+    # The process name, in brackets, may contain spaces and brackets.
     user, system = stat.rpartition(")")[2].split()[11:13]
     return int(user) + int(system)

@@ -1,6 +1,6 @@
-"""How many messages of a channel could not be used; the log has the first, the second, the fourth, and so on.
+"""Counts the messages of a channel that could not be used, and logs the 1st, 2nd, 4th, 8th ... of them.
 
-In: what was wrong with each. Out: a count. Nothing of a message is ever logged.
+The content of a message is never logged.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ _log = logging.getLogger("antiphon.engine")
 
 
 class DroppedMessages:
-    """`channel`: its name in the log."""
+    """`channel`: name of the channel in the log."""
 
     def __init__(self, channel: str) -> None:
         self.count = 0

@@ -1,8 +1,7 @@
-"""Frames from the Talker's worker to the bridge, out of band.
+"""Sends frames from the Talker's worker to the bridge: one `SpeechFrames` message per stream and step.
 
-In: one step's rows as device tensors. Out: one `SpeechFrames` message a live stream over a PUSH socket.
-On a GPU the copy to the host is asynchronous and a thread sends; the model never waits for it. A frame that
-cannot be sent fails its own stream; a thread that has died fails the engine's next step.
+On a GPU the copy to the host is asynchronous and a thread sends, so the model never waits. A frame that
+cannot be sent fails its own stream; if the thread dies, the engine's next step raises.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ _log = logging.getLogger("antiphon.engine")
 
 @dataclass(frozen=True, slots=True)
 class StepFrames:
-    """What one step made, a row a request.
+    """The frames of one step, one row per request.
 
     `stream` int64 [R] (-1: nothing to send); `frame` int64 [R]; `ended` bool [R]; `codes` int16 [R, groups];
-    `pcm` int16 [R, samples_per_frame].
+    `pcm` int16 [R, samples_per_frame], 24 kHz.
     """
 
     stream: torch.Tensor
@@ -37,7 +36,7 @@ class StepFrames:
     pcm: torch.Tensor
 
     def to_host(self) -> StepFrames:
-        """Copies on the current stream; on a GPU into pinned memory, without waiting."""
+        """Copies to the host; on a GPU into pinned memory and asynchronously, on the current CUDA stream."""
         return StepFrames(
             *(_to_host(tensor) for tensor in (self.stream, self.frame, self.ended, self.codes, self.pcm))
         )
@@ -54,7 +53,7 @@ def _to_host(tensor: torch.Tensor) -> torch.Tensor:
 
 
 class FrameSender:
-    """Owns the PUSH socket. `skip_samples`: samples of a stream's first frame that are not sound yet."""
+    """Owns the PUSH socket. `skip_samples`: samples to drop at the beginning of a stream's first frame."""
 
     def __init__(self, address: str, *, skip_samples: int, device: torch.device) -> None:
         self._skip = skip_samples
@@ -66,19 +65,17 @@ class FrameSender:
         self._encoder = msgspec.msgpack.Encoder()
         self.dropped = DroppedMessages("frames sent")
         self._death: Exception | None = None
-        self._steps: queue.SimpleQueue[tuple[torch.cuda.Event, StepFrames] | StreamFailed] = (
-            queue.SimpleQueue()
-        )
+        self._steps: queue.SimpleQueue[_Queued] = queue.SimpleQueue()
         if self._cuda:
             threading.Thread(target=self._run, name="frame-sender", daemon=True).start()
 
     def send(self, step: StepFrames) -> None:
         """Sends a step's frames, on a GPU as soon as the step's kernels are done.
 
-        Raises `RuntimeError` where nothing that is queued will ever be sent.
+        Raises `RuntimeError` if the sending thread has died.
         """
         if self._death is not None:
-            raise RuntimeError("the sender of the frames has died") from self._death
+            raise RuntimeError("the thread that sends frames has died") from self._death
         host = step.to_host()
         if not self._cuda:
             self._push(host)
@@ -88,11 +85,11 @@ class FrameSender:
         self._steps.put((event, host))
 
     def close(self) -> None:
-        """Lets the process end: an open socket would keep it."""
+        """Closes the socket; an open socket would keep the process alive."""
         self._socket.close()
 
     def fail(self, stream: int) -> None:
-        """Tells the stream that it cannot be spoken to its end."""
+        """Reports that the stream cannot be completed."""
         failed = StreamFailed(stream)
         if self._cuda:
             self._steps.put(failed)
@@ -110,7 +107,7 @@ class FrameSender:
                 event.synchronize()
                 self._push(host)
         except Exception as error:
-            _log.exception("the sender of the frames has died")
+            _log.exception("the thread that sends frames has died")
             self._death = error
 
     def _push(self, step: StepFrames) -> None:
@@ -123,7 +120,7 @@ class FrameSender:
     def _packed(self, step: StepFrames, row: int, stream: int, frame: int, ended: bool) -> bytes:
         try:
             return self._encoder.encode(self._message(step, row, stream, frame, ended))
-        # Whatever is wrong with this frame, those of the other streams may be right.
+        # An error in one stream's frame must not stop the others.
         except Exception as error:
             self.dropped.add(error)
             return self._encoder.encode(StreamFailed(stream))

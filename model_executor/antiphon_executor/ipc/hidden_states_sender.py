@@ -1,8 +1,7 @@
-"""Carries gathered rows from the worker to the bridge, in a thread of its own.
+"""Sends hidden states from the Thinker's worker to the bridge, in a thread of its own.
 
-In: rows on the engine's device. Out: `messages.HiddenStates` on a ZeroMQ PUSH socket.
-The engine's step never waits for the copy, for the encoding or for the bridge. Rows that cannot be sent fail
-their own request; a thread that has died fails the engine's next step.
+The engine's step never waits for the copy, the encoding or the bridge. Hidden states that cannot be sent fail
+their own request; if the thread dies, the engine's next step raises.
 """
 
 from __future__ import annotations
@@ -28,7 +27,10 @@ _log = logging.getLogger("antiphon.engine")
 
 @dataclass(frozen=True, slots=True)
 class PendingHiddenStates:
-    """Rows on their way to the host: readable once `copied` has happened (None: at once)."""
+    """Hidden states that are being copied to the host. `copied`: the event to wait for; None: none.
+
+    Arrays are as in `messages.HiddenStates`.
+    """
 
     request_id: str
     prompt_token_ids: NDArray[np.int32]
@@ -46,7 +48,7 @@ class PendingHiddenStates:
         row_index: NDArray[np.int32],
         rows: torch.Tensor,
     ) -> PendingHiddenStates:
-        """Start the copy of `rows`, [num_rows, hidden], to pinned memory where they are on a GPU."""
+        """Starts the copy of `rows` [num_rows, hidden]; rows on a GPU go to pinned memory."""
         copied = None
         if rows.is_cuda:
             host = torch.empty_like(rows, device="cpu", pin_memory=True)
@@ -57,7 +59,7 @@ class PendingHiddenStates:
         return cls(request_id, prompt_token_ids, positions, row_index, rows, copied)
 
     def message(self) -> HiddenStates:
-        """Waits for the copy."""
+        """The message to send; waits for the copy."""
         if self.copied is not None:
             self.copied.synchronize()
         return HiddenStates(
@@ -72,23 +74,23 @@ class PendingHiddenStates:
 
 
 class HiddenStatesSender:
-    """Owns the socket and the thread. `close` sends what is queued, then ends both."""
+    """Owns the PUSH socket and the thread. `close` sends what is queued, then ends both."""
 
     def __init__(self, endpoint: str) -> None:
-        self.dropped = DroppedMessages("media rows sent")
+        self.dropped = DroppedMessages("hidden states sent")
         self._death: Exception | None = None
         self._encoder = msgspec.msgpack.Encoder()
         self._queue: queue.SimpleQueue[PendingHiddenStates | None] = queue.SimpleQueue()
-        self._thread = threading.Thread(target=self._run, args=(endpoint,), name="media-rows", daemon=True)
+        self._thread = threading.Thread(target=self._run, args=(endpoint,), name="hidden-states", daemon=True)
         self._thread.start()
 
-    def send(self, gathered: PendingHiddenStates) -> None:
-        self._queue.put(gathered)
+    def send(self, pending: PendingHiddenStates) -> None:
+        self._queue.put(pending)
 
     def check(self) -> None:
-        """Once a step. Raises `RuntimeError` where nothing that is queued will ever be sent."""
+        """Called once per step. Raises `RuntimeError` if the thread has died."""
         if self._death is not None:
-            raise RuntimeError("the sender of the media rows has died") from self._death
+            raise RuntimeError("the thread that sends hidden states has died") from self._death
 
     def close(self) -> None:
         self._queue.put(None)
@@ -100,16 +102,16 @@ class HiddenStatesSender:
                 socket.set(zmq.LINGER, _LINGER_MS)
                 socket.set(zmq.SNDHWM, 0)
                 socket.connect(endpoint)
-                while (gathered := self._queue.get()) is not None:
-                    socket.send(self._packed(gathered), copy=False)
+                while (pending := self._queue.get()) is not None:
+                    socket.send(self._packed(pending), copy=False)
         except Exception as error:
-            _log.exception("the sender of the media rows has died")
+            _log.exception("the thread that sends hidden states has died")
             self._death = error
 
-    def _packed(self, gathered: PendingHiddenStates) -> bytes:
+    def _packed(self, pending: PendingHiddenStates) -> bytes:
         try:
-            return self._encoder.encode(gathered.message())
-        # Whatever is wrong with these rows, the next request's may be right.
+            return self._encoder.encode(pending.message())
+        # An error in one request's hidden states must not stop the others.
         except Exception as error:
             self.dropped.add(error)
-            return self._encoder.encode(HiddenStatesFailed(gathered.request_id))
+            return self._encoder.encode(HiddenStatesFailed(pending.request_id))

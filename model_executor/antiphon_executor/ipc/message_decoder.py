@@ -1,6 +1,6 @@
-"""Bytes to messages, one at a time: what cannot be read is dropped, counted, logged, and never raised.
+"""Decodes messages; one that cannot be decoded is counted and logged, and never raises.
 
-In: a message as it travels. Out: the message; else whose it was, as far as that can be read.
+Of an undecodable message, the stream or request that it belongs to is returned if that can be read.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from antiphon_executor.ipc.dropped_messages import DroppedMessages
 
 M = TypeVar("M")
 
-# What is no message at all raises DecodeError; a number too large for its type, OverflowError.
+# Bytes that are not msgpack raise DecodeError; a number too large for its type raises OverflowError.
 _UNREADABLE = (msgspec.MsgspecError, ValueError, OverflowError)
 
 
 class Unreadable(msgspec.Struct, frozen=True):
-    """The owner of an unreadable message, as far as it can be read."""
+    """The owner of a message that cannot be decoded, as far as it can be read."""
 
     stream: int | None = None
     request_id: str | None = None
 
 
 class MessageDecoder(Generic[M]):
-    """`dropped`: what could not be read; the reader adds what could not be used."""
+    """`dropped`: counts what could not be decoded; readers add what could not be delivered."""
 
     def __init__(self, channel: str, decoder: msgspec.msgpack.Decoder[M]) -> None:
         self.dropped = DroppedMessages(channel)
@@ -40,6 +40,7 @@ class MessageDecoder(Generic[M]):
 
 
 def owner_of(packed: bytes) -> Unreadable:
+    """The `stream` and `request_id` fields of a packed message, None where it has none."""
     try:
         return msgspec.msgpack.decode(packed, type=Unreadable)
     except _UNREADABLE:

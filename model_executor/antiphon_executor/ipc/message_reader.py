@@ -1,7 +1,7 @@
-"""A socket that is read for as long as the server runs, and says when it no longer is.
+"""Reads a socket for as long as the server runs, and calls a receiver with each message, in order.
 
-In: messages of an engine's process. Out: calls, one a message, in their order. A message that cannot be read,
-or whose receiver raises, is dropped; an error of the socket ends the reading, and `alive` says so.
+A message that cannot be decoded, or whose receiver raises, is dropped. An error of the socket ends the
+reading; `alive` is then False.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ _log = logging.getLogger("antiphon.engine")
 
 
 class MessageReader(Generic[M]):
-    """Owns a bound PULL socket. `take` gets each message, `lost` the owner of one that was dropped."""
+    """Owns a bound PULL socket. `deliver` gets each message, `lost` the owner of one that was dropped."""
 
     def __init__(
         self,
         socket: zmq.asyncio.Socket,
         decoder: MessageDecoder[M],
-        take: Callable[[M], None],
+        deliver: Callable[[M], None],
         lost: Callable[[Unreadable], None],
         name: str,
     ) -> None:
         self._socket = socket
         self._decoder = decoder
-        self._take = take
+        self._deliver = deliver
         self._lost = lost
         self._task = asyncio.create_task(self._read(), name=name)
-        self._task.add_done_callback(self._note_end)
+        self._task.add_done_callback(self._log_end)
 
     @property
     def alive(self) -> bool:
@@ -54,11 +54,11 @@ class MessageReader(Generic[M]):
                 if isinstance(message, Unreadable):
                     self._lost(message)
                 else:
-                    self._take(message)
-            # The receiver is one stream's. It misses a message, which it finds out by itself.
+                    self._deliver(message)
+            # The receiver belongs to one stream, which notices the missing message itself.
             except Exception as error:
                 self._decoder.dropped.add(error)
 
-    def _note_end(self, task: asyncio.Task[None]) -> None:
+    def _log_end(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            _log.error("a socket of an engine is read no more", exc_info=error)
+            _log.error("reading an engine's socket has ended", exc_info=error)

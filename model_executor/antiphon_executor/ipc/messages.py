@@ -1,4 +1,4 @@
-"""Messages between the processes of one Antiphon, as msgspec structs over unix sockets in a private folder.
+"""Messages between the processes of one server: msgspec structs over unix sockets in a private folder.
 
     Thinker worker ── HiddenStates, HiddenStatesFailed ──► bridge
     bridge ── SpokenText, StreamClosed, ClientCursor ──► Talker scheduler
@@ -14,12 +14,12 @@ import msgspec
 
 
 class HiddenStates(msgspec.Struct, frozen=True, tag=True):
-    """What the Talker's prompt needs of a Thinker prompt, sent once when its prefill is complete.
+    """The part of a Thinker prompt that the Talker's prompt needs, sent once when its prefill is complete.
 
-    `prompt_token_ids`: int32 [num_tokens], after expansion. `positions`: int32 [3, num_tokens], the
-    Thinker's TM-RoPE positions, packed as `rope.pack` does; empty for Qwen3.5-Omni, whose Talker has its own.
-    `row_index`: int32 [num_rows], prompt indices of the media tokens inside user segments that the Talker
-    reads. `rows`: [num_rows, hidden_size] of `dtype`, the accept layer's hidden states there.
+    `prompt_token_ids`: int32 [num_tokens], media expanded. `positions`: int32 [3, num_tokens], TM-RoPE
+    positions as `packed_mrope.pack` gives them; empty for Qwen3.5-Omni, whose Talker has its own.
+    `row_index`: int32 [num_rows], prompt indices of the multimodal hidden states. `rows`:
+    [num_rows, hidden_size] of `dtype`, the hidden states of the layer that the Talker accepts.
     """
 
     request_id: str
@@ -32,13 +32,13 @@ class HiddenStates(msgspec.Struct, frozen=True, tag=True):
 
 
 class HiddenStatesFailed(msgspec.Struct, frozen=True, tag=True):
-    """The media rows of a request will not come."""
+    """The hidden states of a request are lost."""
 
     request_id: str
 
 
 class SpokenText(msgspec.Struct, frozen=True, tag=True):
-    """More text for a stream to speak. `final` says that no more will come."""
+    """More text for a stream to speak; `final` with the last of it."""
 
     stream: int
     token_ids: list[int]
@@ -46,26 +46,26 @@ class SpokenText(msgspec.Struct, frozen=True, tag=True):
 
 
 class StreamClosed(msgspec.Struct, frozen=True, tag=True):
-    """The server is done with a stream, however it ended: text that found no open slot can be forgotten."""
+    """The server is done with a stream: text that has not reached a slot can be dropped."""
 
     stream: int
 
 
 class ClientCursor(msgspec.Struct, frozen=True, tag=True):
-    """A stream's client has taken `samples` of its sound, all counted: it is no further than that."""
+    """A stream's client has consumed `samples` in total, so it can have played no more than that."""
 
     stream: int
     samples: int
 
 
 class StreamsPaused(msgspec.Struct, frozen=True, tag=True):
-    """How many streams rest because they are far enough ahead of their clients; sent when it changes."""
+    """How many streams are paused because their clients have enough buffered; sent when it changes."""
 
     streams: int
 
 
 class StepTimesReport(msgspec.Struct, frozen=True, tag=True):
-    """How long Talker steps take, sent now and then: see `FrameTime` in `capacity.py`."""
+    """Measured Talker step times, sent every few seconds. Fields as in `interface.capacity.FrameTime`."""
 
     step_s: tuple[float, ...]
     live_stream_limit: int
@@ -73,9 +73,9 @@ class StepTimesReport(msgspec.Struct, frozen=True, tag=True):
 
 
 class SpeechFrames(msgspec.Struct, frozen=True, tag=True):
-    """One Talker step of one stream. `codes`: int16 [groups]; `pcm`: s16le at 24 kHz; both empty at EOS.
+    """One frame of one stream. `frame`: its index in the stream.
 
-    `frame`: index of the frame in its stream.
+    `codes`: int16 [groups]; `pcm`: s16le at 24 kHz. Both are empty at EOS.
     """
 
     stream: int
@@ -86,7 +86,7 @@ class SpeechFrames(msgspec.Struct, frozen=True, tag=True):
 
 
 class StreamFailed(msgspec.Struct, frozen=True, tag=True):
-    """A stream has lost something on its way, and cannot be spoken to its end."""
+    """A message of the stream was lost, so the stream cannot be completed."""
 
     stream: int
 

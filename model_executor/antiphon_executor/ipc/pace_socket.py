@@ -1,4 +1,4 @@
-"""The Talker scheduler's ends of two sockets: clients' cursors in, resting streams and step times out."""
+"""The Talker scheduler's ends of two sockets: clients' cursors in; paused streams and step times out."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from antiphon_executor.ipc.message_decoder import MessageDecoder
 from antiphon_executor.ipc.messages import ClientCursor, StepTimesReport, StreamsPaused
 
 TIMES_EVERY_S = 0.25
-# Times that have not changed are sent again: the server takes older ones for stale.
+# Unchanged times are sent again, because the server treats old reports as out of date.
 TIMES_AGAIN_S = 5.0
 
 
 class PaceSocket:
-    """Owns the PULL socket that the bridge pushes cursors to, and a PUSH socket beside the frames'."""
+    """Owns the PULL socket for cursors, and a second PUSH socket to the bridge's frames socket."""
 
     def __init__(self, cursors: str, frames: str) -> None:
         context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
@@ -33,9 +33,9 @@ class PaceSocket:
         self._reported_s = -TIMES_AGAIN_S
 
     def drain_cursors(self) -> Iterator[ClientCursor]:
-        """All that has arrived; of streams that are not there any more, too.
+        """All cursors that have arrived, including those of streams that have ended.
 
-        A cursor that cannot be read is made good by the next one.
+        A cursor that cannot be decoded is skipped; the next one replaces it.
         """
         while self._cursors.poll(0):
             cursor = self._decoder.decode(self._cursors.recv())
@@ -48,7 +48,7 @@ class PaceSocket:
             self._reports.send(msgspec.msgpack.encode(StreamsPaused(streams)))
 
     def report_step_times(self, now_s: float, times: Callable[[], StepTimesReport | None]) -> None:
-        """At most every `TIMES_EVERY_S`, since they take time to work out; unchanged ones more rarely."""
+        """Calls `times` at most every `TIMES_EVERY_S`; sends what has changed, or is `TIMES_AGAIN_S` old."""
         if now_s - self._times_at_s < TIMES_EVERY_S:
             return
         report = times()

@@ -1,6 +1,6 @@
-"""No engine process outlives its server, however the server dies.
+"""Ends every engine process when the server's process ends, in whatever way the server dies.
 
-Every vLLM process loads our plugin; each then watches the server's process and ends with it.
+Every vLLM process loads our plugin, which starts a thread that watches the server's process.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ SERVER_PID = "ANTIPHON_SERVER_PID"
 
 
 def adopt_children() -> None:
-    """Called by the server before it starts engines: what it starts from now on ends with it."""
+    """Called by the server before it starts engines: processes started from now on end with it."""
     os.environ[SERVER_PID] = str(os.getpid())
 
 
 def is_engine_process() -> bool:
-    """Whether a server has started this process."""
+    """Whether a server has started this process as an engine."""
     return _server() not in (0, os.getpid())
 
 
 def watch_parent() -> None:
-    """Starts the watch, where this is an engine's process; does nothing in the server itself."""
+    """Starts the watchdog thread in an engine process; does nothing in the server itself."""
     if not is_engine_process():
         return
     server = _server()
@@ -33,7 +33,7 @@ def watch_parent() -> None:
     except ProcessLookupError:
         os.kill(os.getpid(), signal.SIGKILL)
         return
-    # A group of its own: Ctrl-C at the server's terminal is the server's to handle, and it drains first.
+    # Own process group: Ctrl-C at the terminal reaches only the server, which drains requests first.
     os.setpgid(0, 0)
     threading.Thread(target=_end_with, args=(handle,), name="parent-watchdog", daemon=True).start()
 

@@ -1,6 +1,6 @@
-"""Text ids with a meaning in prompts, and what they say about one: whose segments, which media.
+"""Special token ids of prompts, and what follows from them: user segments and media tokens.
 
-Reference: transformers' `Qwen3OmniMoeForConditionalGeneration.generate`, which picks the Talker's prompt so.
+Reference: transformers' `Qwen3OmniMoeForConditionalGeneration.generate`, where it builds the Talker's prompt.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ROLE_TOKENS = 3  # <|im_start|>, role, newline
 
 @dataclass(frozen=True, slots=True)
 class PromptIds:
-    """Role tokens, media placeholders and the text track's own tokens."""
+    """Ids of role tokens, media placeholders and the Talker's text control tokens."""
 
     im_start: int
     user: int
@@ -30,7 +30,7 @@ class PromptIds:
 
     @classmethod
     def of(cls, config: PretrainedConfig) -> PromptIds:
-        """`config`: the whole checkpoint's (`Qwen3OmniMoeConfig`)."""
+        """`config`: the whole checkpoint's, of any family."""
         thinker = config.thinker_config
         return cls(
             im_start=config.im_start_token_id,
@@ -46,7 +46,7 @@ class PromptIds:
 
     @property
     def controls(self) -> tuple[int, ...]:
-        """Ids that stand for no word: placeholders, the text track's marks, the start of a segment."""
+        """Ids that are never spoken: placeholders, text control tokens, the start of a segment."""
         return (self.im_start, self.audio, self.image, self.video, self.tts_pad, self.tts_bos, self.tts_eos)
 
     def is_media(self, token_ids: NDArray[np.integer]) -> NDArray[np.bool_]:
@@ -54,12 +54,12 @@ class PromptIds:
         return np.isin(token_ids, (self.audio, self.image, self.video))
 
     def in_user_segment(self, token_ids: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """From each `<|im_start|>user` to the next `<|im_start|>`: with header, `<|im_end|>` and newline."""
+        """Bool [n]: from each `<|im_start|>user` up to the next `<|im_start|>`, header and end included."""
         starts = token_ids == self.im_start
         opens = starts & (np.append(token_ids[1:], -1) == self.user)
         latest = np.maximum.accumulate(np.where(starts, np.arange(len(token_ids)), -1))
         return (latest >= 0) & opens[latest]
 
     def user_media(self, token_ids: NDArray[np.integer]) -> NDArray[np.int32]:
-        """Indices of the media tokens in user segments, ascending: the rows that a Talker needs."""
+        """Ascending indices of the media tokens in user segments: the hidden states that a Talker needs."""
         return np.flatnonzero(self.in_user_segment(token_ids) & self.is_media(token_ids)).astype(np.int32)

@@ -1,9 +1,8 @@
-"""Makes `import torchvision` work where its compiled extension does not load.
+"""Makes `import torchvision` work if its compiled extension does not load, as a CUDA build beside CPU torch.
 
-vLLM and transformers import torchvision for its pure-torch transforms alone; vLLM does so before it loads
-any plugin. A CUDA build of torchvision beside a CPU build of torch fails at import: it registers fake kernels
-for two operators that its missing extension would have defined. Their schemas are enough. No kernel is added:
-a call of either still raises. torch itself calls this, by the entry point `torch.backends`, at its import.
+At import torchvision registers fake kernels for two operators that the extension would define; defining
+their schemas is enough. No kernel is added: calling an operator still raises. torch runs this at its own
+import (entry point `torch.backends`), because vLLM imports torchvision before it loads any plugin.
 """
 
 from __future__ import annotations
@@ -22,12 +21,12 @@ _SCHEMAS = (
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
 )
 
-# A schema lives as long as the library that defined it.
+# A schema is removed with the library object that defined it.
 _libraries: list[Library] = []
 
 
 def define_missing_operators() -> None:
-    """Define the schemas, where torchvision is installed and its extension does not load. Idempotent."""
+    """Defines the schemas if torchvision is installed and its extension does not load. Idempotent."""
     if _libraries or "torchvision" in sys.modules:
         return
     spec = importlib.util.find_spec("torchvision")
@@ -42,7 +41,7 @@ def define_missing_operators() -> None:
 
 
 def _extension_loads(package: Path) -> bool:
-    # Not above: imported before torch, this module would be half done when torch asks for it.
+    # Not at the top: torch imports this module while torch itself is being imported.
     import torch
 
     for extension in (*package.glob("_C*.so"), *package.glob("_C*.pyd")):

@@ -1,8 +1,7 @@
-"""AuT, the audio encoder: mel frames in, rows of the Thinker's width out, 7 a second.
+"""AuT, the audio encoder: mel frames → rows of the Thinker's width, 7 per second.
 
-Qwen3-Omni's encoder (transformers' `Qwen3OmniMoeAudioEncoder`, whose layers are used) with a fourth
-convolution, under the same tensor names. Not public, and as there: 8 s of sound attend to each other. A
-window that is not full is filled with zeros before it is convolved: a clip's rows depend on it alone.
+Qwen3-Omni's encoder (transformers' `Qwen3OmniMoeAudioEncoder`) with a fourth convolution and the same tensor
+names. Assumption, as it is not public: attention blocks of 8 s. The last window is padded with zeros.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ class AudioEncoder(Qwen3OmniMoePreTrainedModel):
         return self.proj2(functional.gelu(self.proj1(self.ln_post(rows))))
 
     def _convolved(self, mel: Tensor) -> Tensor:
-        """[windows * window_tokens, d_model]: each window convolved alone, with positions of its own."""
+        """[windows * window_tokens, d_model]: each window is convolved alone, with its own positions."""
         frames = self.geometry.window_frames
         filled = functional.pad(mel, (0, -mel.shape[1] % frames))
         windows = filled.unflatten(1, (-1, frames)).transpose(0, 1).unsqueeze(1)

@@ -1,8 +1,7 @@
 """The code predictor (MTP): from the Talker's hidden state and a frame's code 0 to its other codes.
 
-Transformers' Qwen3-Omni predictor, under the same tensor names. Not public, and read here as in Qwen3-TTS:
-code embeddings are as wide as the Talker, since their sum is the Talker's input; where the predictor is
-narrower, one linear layer, `small_to_mtp_projection`, leads every row into it.
+transformers' Qwen3-Omni predictor, with the same tensor names. Assumption, as in Qwen3-TTS: code embeddings
+have the Talker's width; a narrower predictor projects every row (`small_to_mtp_projection`).
 """
 
 from __future__ import annotations
@@ -36,10 +35,9 @@ class CodePredictor(nn.Module):
             self.small_to_mtp_projection = nn.Linear(talker_hidden, config.hidden_size)
 
     def forward(self, hidden: Tensor, code0_rows: Tensor, codes: Tensor) -> Tensor:
-        """Logits of groups 1 … of frames whose codes are known: [n, groups - 1, vocab].
+        """Logits of groups 1 to `known` + 1 (at most all): [n, min(known + 1, groups - 1), vocab].
 
-        `hidden`, `code0_rows`: [n, talker_hidden]; `codes`: int64 [n, known], groups 1 to `known`; there are
-        logits for one group more than is known, at most for all.
+        `hidden`, `code0_rows`: [n, talker_hidden]; `codes`: int64 [n, known], of groups 1 to `known`.
         """
         known = [self.model.codec_embedding[group](codes[:, group]) for group in range(codes.shape[1])]
         rows = torch.stack((hidden, code0_rows, *known[: len(self.lm_head) - 1]), dim=1)
@@ -48,7 +46,7 @@ class CodePredictor(nn.Module):
         return torch.stack([head(state) for head, state in zip(self.lm_head, behind, strict=False)], dim=1)
 
     def draw(self, hidden: Tensor, code0_rows: Tensor, draw: Draw) -> Tensor:
-        """Codes of groups 1 …: int64 [n, groups - 1], one after the other, each from a whole pass."""
+        """Draws the codes of groups 1 to groups - 1 in turn, each with a full pass: int64 [n, groups - 1]."""
         codes = hidden.new_zeros((len(hidden), 0), dtype=torch.int64)
         for group in range(1, len(self.lm_head) + 1):
             logits = self(hidden, code0_rows, codes)[:, -1]

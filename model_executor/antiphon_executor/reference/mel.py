@@ -1,4 +1,4 @@
-"""Sound → log-mel frames, as the audio encoder reads them: 16 kHz, 128 mels, 25 ms windows every 10 ms."""
+"""Audio → log-mel frames for the audio encoder: 16 kHz, 128 mels, 25 ms windows every 10 ms."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from antiphon_executor.interface.audio_geometry import (
 
 
 def log_mel(samples: NDArray[np.float32], mel_bins: int = 128) -> Tensor:
-    """float32 [mel_bins, `mel_frames(len(samples))`] of a mono clip, as `WhisperFeatureExtractor` has it."""
+    """float32 [mel_bins, `mel_frames(len(samples))`] of a mono clip, from `WhisperFeatureExtractor`."""
     extractor = WhisperFeatureExtractor(
         feature_size=mel_bins, sampling_rate=SAMPLE_RATE_HZ, hop_length=HOP_SAMPLES, n_fft=FRAME_SAMPLES
     )

@@ -1,7 +1,7 @@
-"""The whole model: Thinker, Talker and Code2Wav, from a prompt to text and waveform.
+"""The whole model: Thinker, Talker and Code2Wav, from an expanded prompt to text and a 24 kHz waveform.
 
-In: an expanded prompt, a voice. Out: the greedy text, frames, and sound at 24 kHz. One conversation at a
-time, float32, nothing cached. Loads and saves by `from_pretrained` and `save_pretrained`.
+One conversation at a time, float32, without caches. Loads and saves with `from_pretrained` and
+`save_pretrained`.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Qwen3_5OmniMoeForConditionalGeneration(PreTrainedModel):  # noqa: N801
         max_tokens: int = 64,
         max_frames: int = 64,
     ) -> Answer:
-        """The Thinker's greedy answer, spoken. ValueError where the prompt has no open assistant turn."""
+        """The Thinker's greedy answer and its speech. ValueError if the prompt has no open assistant turn."""
         text = self.thinker.generate(prompt, max_tokens, self.config.im_end_token_id)
         rows = self.talker_rows(prompt, voice)
         speech = speak(self.talker, rows, text, self.config.tts_eos_token_id, sampling, max_frames)
@@ -78,7 +78,7 @@ class Qwen3_5OmniMoeForConditionalGeneration(PreTrainedModel):  # noqa: N801
         )
 
     def waveform(self, codes: Tensor) -> Tensor:
-        """[frames, groups] → [samples]; nothing for no frames."""
+        """[frames, groups] → [samples]; empty for no frames."""
         if not len(codes):
             return torch.zeros(0, device=self.device)
         return self.code2wav(codes.T[None])[0, 0]

@@ -1,7 +1,6 @@
-"""ARIA, the slow way: the whole stream is run again for every frame.
+"""ARIA without caches: the whole stream is computed again for every frame. A served stream must equal it.
 
-In: the Talker's prompt rows, the text of an answer, how to draw. Out: the frames, and the order in which text
-and frames stood in the stream. What a served stream must equal, whatever is cached.
+From the Talker's prompt rows, the text of an answer and sampling parameters to the frames and row order.
 """
 
 from __future__ import annotations
@@ -23,12 +22,12 @@ from antiphon_executor.models.talker.sampling import (
 from antiphon_executor.reference.talker import Talker
 
 Extend = Callable[[Tensor], Tensor]
-"""[n, hidden] rows that enter the stream → [hidden], the normed state behind the last of them."""
+"""[n, hidden] rows that enter the stream → [hidden], the normed state of the last of them."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Speech:
-    """`codes`: int64 [frames, groups]; `order`: the rows behind the prompt; `ended`: EOS was drawn."""
+    """`codes`: int64 [frames, groups]; `order`: the rows after the prompt; `ended`: EOS was drawn."""
 
     codes: Tensor
     order: tuple[Row, ...]
@@ -36,7 +35,7 @@ class Speech:
 
 
 class Rerun:
-    """A stream that keeps its rows and no state."""
+    """A stream that stores its rows and computes all of them for every new one."""
 
     def __init__(self, talker: Talker) -> None:
         self._talker = talker
@@ -48,7 +47,7 @@ class Rerun:
 
 
 def family_sampling(seed: int) -> StreamSampling:
-    """How the family draws: as Qwen3-Omni, but its predictor at temperature .9, top-k 50 and no top-p."""
+    """The family's defaults: Qwen3-Omni's, but a predictor with temperature 0.9, top-k 50 and no top-p."""
     return StreamSampling(seed=seed, predictor_temperature=0.9, predictor_top_p=1.0)
 
 
@@ -62,9 +61,9 @@ def speak(
     max_frames: int,
     extend: Extend | None = None,
 ) -> Speech:
-    """Speaks one answer. `prompt_rows` end with tts_bos and codec_bos; `text_ids` without tts_eos.
+    """Generates one answer's speech. `prompt_rows` end with tts_bos and codec_bos; `text_ids` lack tts_eos.
 
-    The repetition penalty sees the codes of one chunk. What is drawn behind a chunk's last frame is dropped.
+    The repetition penalty covers the codes of one chunk. A frame after a chunk's last one is not drawn.
     """
     stream = _Stream(talker, extend or Rerun(talker), sampling)
     pieces = chunks(text_ids, tts_eos, talker.config.text_tokens_per_chunk)
@@ -95,7 +94,7 @@ class _Stream:
         return self._extend(rows)
 
     def decode(self, state: Tensor, chunk: Chunk, frames: int) -> bool:
-        """Draws `frames` frames behind `state`, or until EOS. False when EOS was drawn."""
+        """Draws up to `frames` frames after `state`. False if EOS was drawn."""
         config = self._talker.config
         device = self._talker.device
         seen = torch.zeros(1, config.codec_vocab_size, dtype=torch.bool, device=device)

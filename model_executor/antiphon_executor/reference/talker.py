@@ -1,8 +1,7 @@
-"""The Talker: prompt rows, text rows and frame rows in one stream in, logits of code 0 out.
+"""The Talker: one stream of prompt, text and frame rows in, logits of codes out. Differentiable.
 
-A Qwen3.5 backbone, MoE or dense, with its own text embedding, a codec embedding and head, one linear
-`hidden_projection` for media rows, and the code predictor. Differentiable. Not public, and read here in the
-simplest way: a row's position is its place in the stream, on all three axes.
+A Qwen3.5 backbone (MoE or dense) with text and codec embeddings, `hidden_projection` for hidden states of the
+Thinker, and a code predictor. Assumption: a row's position is its place in the stream, on all three axes.
 """
 
 from __future__ import annotations
@@ -26,8 +25,8 @@ from antiphon_executor.reference.code_predictor import CodePredictor
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Utterance:
-    """One answer to learn from. `prompt_rows` [n, hidden]: up to and with codec_bos; `text_ids`: tts_eos
-    included; `codes`: int64 [frames, groups].
+    """One answer to train on. `prompt_rows` [n, hidden]: up to and including codec_bos; `text_ids`:
+    including tts_eos; `codes`: int64 [frames, groups].
     """
 
     prompt_rows: Tensor
@@ -37,7 +36,7 @@ class Utterance:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpokenLogits:
-    """What the Talker thinks of an utterance: `code0` [frames + 1, codec_vocab], EOS behind the last frame;
+    """The Talker's logits for an utterance: `code0` [frames + 1, codec_vocab], the last row for EOS;
     `residual` [frames, groups - 1, vocab].
     """
 
@@ -85,24 +84,25 @@ class Talker(PreTrainedModel):
         return torch.cat((self.text_rows(voice.opening), frames, self.text_rows(voice.closing)))
 
     def conversation_rows(self, token_ids: Tensor, media: Tensor, accepted: Tensor) -> Tensor:
-        """Rows of the tokens kept of a Thinker prompt: [n, hidden].
+        """Rows of the tokens that the Talker reads of a Thinker prompt: [n, hidden].
 
-        `token_ids` [n]; `media`: bool [n]; `accepted` [n, thinker_hidden]: the accept layer's, read at media.
+        `token_ids` [n]; `media`: bool [n]; `accepted` [n, thinker_hidden]: the Thinker's hidden states, used
+        at media tokens.
         """
         return torch.where(media[:, None], self.hidden_projection(accepted), self.text_rows(token_ids))
 
     def hidden(self, rows: Tensor) -> Tensor:
         """[streams, n, hidden] rows from each stream's beginning → the same shape, normed.
 
-        A shorter stream is filled up behind its end, which nothing before it sees.
+        Shorter streams are padded at the end, which does not affect earlier rows.
         """
         positions = torch.arange(rows.shape[1], device=rows.device).expand(3, len(rows), -1)
         return self.model(inputs_embeds=rows, position_ids=positions, use_cache=False).last_hidden_state
 
     def forward(self, utterances: Sequence[Utterance]) -> list[SpokenLogits]:
-        """Teacher-forced: what training minimises the loss of.
+        """Teacher-forced logits, for training.
 
-        ValueError for an utterance without frames, or whose speech ends before its text.
+        ValueError for an utterance without frames, or whose speech ends before all text has entered.
         """
         streams = [self._stream(utterance) for utterance in utterances]
         states = self.hidden(nn.utils.rnn.pad_sequence([rows for rows, _ in streams], batch_first=True))
@@ -117,7 +117,7 @@ class Talker(PreTrainedModel):
             raise ValueError("an utterance without frames has no codes to predict")
         sizes = self.config.text_tokens_per_chunk, self.config.frames_per_chunk
         order = stream_order(len(utterance.text_ids), len(utterance.codes), *sizes)
-        # In this order stand the text rows, then the frame rows: the stream picks its own from them.
+        # All text rows, then all frame rows; `picked` brings them into the order of the stream.
         parts = torch.cat((self.text_rows(utterance.text_ids), self.frame_rows(utterance.codes)))
         first = {Kind.TEXT: 0, Kind.FRAME: len(utterance.text_ids)}
         picked = torch.tensor([first[row.kind] + row.index for row in order], device=parts.device)

@@ -1,7 +1,7 @@
-"""The Thinker: token ids and media features in, logits and the rows that the Talker accepts out.
+"""The Thinker: token ids and media features in, logits and hidden states out. Differentiable.
 
-Composed of transformers' Qwen3.5 text and vision modules and our audio encoder. One prompt at a time, no
-cache: `generate` re-runs the whole sequence for every token. Differentiable.
+Composed of transformers' Qwen3.5 text and vision modules and our audio encoder. One prompt at a time, without
+a cache: `generate` computes the whole sequence for every token.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from antiphon_executor.reference.audio_encoder import AudioEncoder
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Patches:
-    """Pixels of one picture or video as transformers' Qwen processors cut them.
+    """The patches of one picture or video, from transformers' Qwen processors.
 
     `pixels`: [patches, channels * temporal * patch * patch]; `grid`: (time, height, width) in patches.
     """
@@ -30,9 +30,9 @@ class Patches:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ThinkerPrompt:
-    """`token_ids` [n] and `positions` [3, n] of an expanded prompt; its media, each kind in its order.
+    """`token_ids` [n] and `positions` [3, n] of an expanded prompt, and its media, each kind in order.
 
-    `sounds`: mel frames [mel_bins, frames], those of videos among them.
+    `sounds`: mel frames [mel_bins, frames], including those of videos.
     """
 
     token_ids: Tensor
@@ -44,9 +44,9 @@ class ThinkerPrompt:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ThinkerOutput:
-    """`logits` [n, vocab]; `layers`: [n, hidden] each, the embeddings first, layer k's output at k.
+    """`logits` [n, vocab]; `layers`: [n, hidden] each: the embeddings at 0, layer k's output at k.
 
-    The final norm stands behind the last layer, as in transformers' `hidden_states`.
+    The last entry is after the final norm, as in transformers' `hidden_states`.
     """
 
     logits: Tensor
@@ -82,21 +82,21 @@ class Thinker(PreTrainedModel):
         return ThinkerOutput(self.lm_head(states.last_hidden_state[0]), layers)
 
     def embedded(self, prompt: ThinkerPrompt) -> Tensor:
-        """[n, hidden]: text embeddings, with each medium's rows in the places of its tokens.
+        """[n, hidden]: text embeddings, with the rows of media at the places of their tokens.
 
-        ValueError where a kind of media has another number of rows than of places.
+        ValueError if a kind of media has a different number of rows than of tokens.
         """
         rows = self.model.embed_tokens(prompt.token_ids)
         kinds = (
             (self.config.audio_token_id, [self.audio_tower(mel) for mel in prompt.sounds]),
-            (self.config.image_token_id, self._seen(prompt.pictures)),
-            (self.config.video_token_id, self._seen(prompt.videos)),
+            (self.config.image_token_id, self._encode_vision(prompt.pictures)),
+            (self.config.video_token_id, self._encode_vision(prompt.videos)),
         )
         for token, media in kinds:
             places = (prompt.token_ids == token).nonzero().squeeze(1)
             if len(places) != sum(len(part) for part in media):
                 raise ValueError(
-                    f"the prompt has {len(places)} tokens {token}, its media have another number"
+                    f"the prompt has {len(places)} tokens {token}, its media a different number of rows"
                 )
             if media:
                 rows = rows.index_copy(0, places, torch.cat(media))
@@ -104,7 +104,7 @@ class Thinker(PreTrainedModel):
 
     @torch.no_grad()
     def generate(self, prompt: ThinkerPrompt, max_tokens: int, end: int) -> list[int]:
-        """The greedy answer, `end` left out. Its tokens are text, even a medium's placeholder."""
+        """The greedy answer without `end`. All its tokens count as text, even a placeholder."""
         rows, positions = self.embedded(prompt), prompt.positions
         answer: list[int] = []
         for following in range(int(positions.max()) + 1, int(positions.max()) + 1 + max_tokens):
@@ -116,7 +116,7 @@ class Thinker(PreTrainedModel):
             positions = torch.cat((positions, positions.new_full((3, 1), following)), dim=1)
         return answer
 
-    def _seen(self, media: tuple[Patches, ...]) -> list[Tensor]:
+    def _encode_vision(self, media: tuple[Patches, ...]) -> list[Tensor]:
         if not media:
             return []
         pixels = torch.cat([medium.pixels for medium in media])

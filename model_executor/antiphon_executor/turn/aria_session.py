@@ -201,8 +201,8 @@ class AriaSession:
             stream=self._stream.number,
             slot=self._stream.slot,
             voice_codes=voice.codes.astype(np.int16).tobytes(),
-            media_rows=_media_rows(prompt, aria.media_index),
-            media_dtype=prompt.dtype,
+            hidden_states=_media_rows(prompt, aria.media_index),
+            hidden_states_dtype=prompt.dtype,
             prompt_tokens=len(aria.token_ids),
             live=self._stream.live,
             sampling=stream_sampling(

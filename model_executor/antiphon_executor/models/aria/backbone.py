@@ -1,8 +1,7 @@
-"""The hybrid decoder of the ARIA Talker: input rows in, normed hidden states out.
+"""The hybrid decoder of the ARIA Talker: input embeddings in, normed hidden states out.
 
-Layers are vLLM's of Qwen3.5: gated DeltaNet (on a CPU in float32 ours, `gated_delta`) and gated attention,
-each with experts or a dense MLP behind it.
-Reference: `reference.talker.Talker`.
+Layers are vLLM's of Qwen3.5: gated DeltaNet (ours in float32 on a CPU) and gated attention, each followed by
+experts or a dense MLP. Reference: `reference.talker.Talker`.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ STATE_LAYER = "linear_attention"
 
 
 class AriaBackbone(nn.Module):
-    """`talker.model` of the checkpoint, its embeddings included.
+    """`talker.model` of the checkpoint, including its embeddings.
 
     `embed_tokens`: [text_vocab, hidden]; `codec_embedding`: [codec_vocab, hidden].
     """
@@ -45,7 +44,7 @@ class AriaBackbone(nn.Module):
         self.first_state: str = self.layers[states[0]].linear_attn.prefix
 
     def forward(self, positions: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """`positions`: int64 [N]; `rows`: [N, hidden] -> [N, hidden], normed."""
+        """`positions`: int64 [N]; `rows`: [N, hidden] → [N, hidden], normed."""
         hidden, residual = rows, None
         for layer in self.layers:
             hidden, residual = layer(hidden_states=hidden, residual=residual, positions=positions)

@@ -1,8 +1,7 @@
-"""ARIA's chunk rule: in which order text tokens and frames stand in the Talker's one stream.
+"""ARIA's chunk rule: the order of text tokens and speech frames in the Talker's one stream.
 
-In: the text of an answer, or how long it and its speech are. Out: chunks, or the order of the rows. Pure.
-Not public, and read here in the simplest way: tts_eos counts as the last text token, so that a chunk never
-waits for more than its own four tokens to be known.
+The rule is not public. Assumption: tts_eos counts as the last text token, so that a chunk waits only for its
+own tokens (4 in the published sizes).
 """
 
 from __future__ import annotations
@@ -15,9 +14,9 @@ from itertools import count
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Text tokens that enter the stream together, and the frames that follow.
+    """Text tokens that enter the stream together; frames follow.
 
-    `last`: it ends in tts_eos; its frames go on to the codec's EOS, which no other chunk may draw.
+    `last`: it ends in tts_eos. Its frames continue until the codec's EOS, which no other chunk may draw.
     """
 
     text: tuple[int, ...]
@@ -31,24 +30,24 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row behind the Talker's prompt: the `index`-th of its kind."""
+    """A row after the Talker's prompt: the `index`-th of its kind."""
 
     kind: Kind
     index: int
 
 
 def chunks(text_ids: Sequence[int], tts_eos: int, size: int) -> list[Chunk]:
-    """The text of one answer in chunks of `size`, tts_eos behind it; the last may be shorter."""
+    """Splits the text of one answer, tts_eos appended, into chunks of `size`; the last may be shorter."""
     track = (*text_ids, tts_eos)
     pieces = [track[start : start + size] for start in range(0, len(track), size)]
     return [Chunk(piece, number == len(pieces)) for number, piece in enumerate(pieces, start=1)]
 
 
 def stream_order(text_tokens: int, frames: int, text_size: int, frame_size: int) -> list[Row]:
-    """The rows of a finished stream: `text_tokens` (tts_eos included) and `frames`, EOS left out.
+    """The rows of a complete stream of `text_tokens` (including tts_eos) and `frames` (excluding EOS).
 
-    Each frame is predicted by the row before it, EOS by the last row. ValueError where the speech ends
-    before its text: such a stream cannot be generated.
+    Each frame is predicted by the row before it, and EOS by the last row. ValueError if the speech ends
+    before all text has entered: such a stream cannot be generated.
     """
     bounds = range(0, text_tokens, text_size)
     if text_tokens < 1 or frames < (len(bounds) - 1) * frame_size:

@@ -1,7 +1,6 @@
-"""The ARIA Talker engine's configuration, read off an omni checkpoint's `config.json`.
+"""The ARIA Talker engine's vLLM configuration, derived from the checkpoint's `Qwen3_5OmniMoeConfig`.
 
-In: `Qwen3_5OmniMoeConfig`. Out: a config as vLLM wants one, whose `text_config` is the backbone's with a
-`vocab_size` that covers the ids of `AriaVocabulary`.
+Its `text_config` is the backbone's, with a `vocab_size` that covers the ids of `AriaVocabulary`.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ _MROPE = ("mrope_section", "mrope_interleaved")
 
 
 class AriaTalkerConfig(PretrainedConfig):
-    """What the Talker's worker needs of `talker_config`, and of the whole model beside it.
+    """The fields of the checkpoint's configuration that the Talker's worker needs.
 
-    `text_config`: of the backbone, MoE or dense, for one-dimensional positions: a row's three axes are equal.
+    `text_config`: the backbone's, MoE or dense, with one-dimensional positions (all three axes are equal).
     """
 
     model_type = "antiphon_aria_talker"
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PretrainedConfig:
-        """The backbone's. vLLM asks for it once `text_config` is there."""
+        """The backbone's configuration, once it is set; vLLM calls this before that too."""
         return getattr(self, "text_config", self)
 
     @property
@@ -47,9 +46,9 @@ class AriaTalkerConfig(PretrainedConfig):
 
 
 def aria_talker_config(omni: PretrainedConfig, limits: TalkerLimits) -> PretrainedConfig:
-    """What vLLM's `hf_overrides` applies to the checkpoint's own config.
+    """vLLM's `hf_overrides`: maps the checkpoint's configuration to the Talker's.
 
-    vLLM first asks it for the `model_type` of an empty config, which stays as it is.
+    vLLM also calls it with an empty configuration, to read `model_type`; that is returned unchanged.
     """
     if not isinstance(omni, Qwen3_5OmniMoeConfig):
         return omni

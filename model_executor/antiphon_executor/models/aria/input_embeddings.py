@@ -1,7 +1,7 @@
-"""Input rows of the ARIA Talker's backbone, from token ids and the slots.
+"""Input embeddings of the ARIA Talker's backbone, from token ids and slots.
 
-A prompt row and a text row are what their ids say (`AriaVocabulary`); a generated row is the sum of its
-frame's code embeddings. Reference: `reference.talker.Talker`.
+The id of a prompt or text row says what it is (`AriaVocabulary`); a generated row is the sum of its frame's
+code embeddings. Reference: `reference.talker.Talker`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from antiphon_kernels.dispatch import frame_embedding
 
 
 class AriaInputEmbeddings:
-    """`code_table` stacks the embeddings of all code groups; `code_offsets` [groups]: where each begins."""
+    """`tables`: stacked embeddings of all code groups [rows, hidden], and each group's first row [groups]."""
 
     def __init__(
         self,
@@ -34,16 +34,16 @@ class AriaInputEmbeddings:
 
     @torch.inference_mode()
     def embed_prompt(self, voice: torch.Tensor, media: torch.Tensor) -> torch.Tensor:
-        """`voice`: int64 [frames, groups]; `media`: [rows, thinker_hidden] -> [frames + rows, hidden]."""
+        """`voice`: int64 [frames, groups]; `media`: [rows, thinker_hidden] → [frames + rows, hidden]."""
         return torch.cat((self.frames(voice), self._hidden_projection(media)))
 
     def frames(self, codes: torch.Tensor) -> torch.Tensor:
-        """int64 [n, groups] -> [n, hidden]"""
+        """Codes int64 [n, groups] → [n, hidden]."""
         nothing = self._text_table.new_zeros(len(codes), self._text_table.shape[1])
         return frame_embedding(codes, self._code_table, self._code_offsets, nothing)
 
     def __call__(self, streams: AriaStreams, rows: StepRows, input_ids: torch.Tensor) -> torch.Tensor:
-        """`input_ids`: [N] -> [N, hidden]"""
+        """`input_ids`: [N] → [N, hidden]."""
         pool, v = streams.pool, self._vocabulary
         ids = input_ids.to(torch.int64)
         slot = rows.slot[rows.token_request]

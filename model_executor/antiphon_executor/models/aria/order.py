@@ -1,8 +1,7 @@
-"""Which row stands where in an ARIA stream, from its place alone: the chunk rule as arithmetic on arrays.
+"""The chunk rule as arithmetic on arrays: which row stands at which offset of an ARIA stream.
 
-In: offsets behind the prompt (0 is the first token of text), int64, negative inside the prompt; `total`, how
-many text tokens the stream has, `UNKNOWN` until tts_eos is seen. Never branches on what the arrays hold.
-Reference: `qwen3_5_omni.aria.stream_order`.
+`offset`: int64, rows after the prompt (0 is the first text token), negative inside it. `total`: text tokens
+of the stream, `UNKNOWN` before tts_eos. No branch depends on data. Reference: `chunk_rule.stream_order`.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ Array = TypeVar("Array", NDArray[np.int64], Tensor)
 
 @dataclass(frozen=True, slots=True)
 class AriaOrder:
-    """`text` tokens, then `frames` frames, and so on; behind the last token of text there are only frames."""
+    """`text` tokens alternate with `frames` frames; after the last text token there are only frames."""
 
     text: int
     frames: int
 
     def text_before(self, offset: Array, total: Array) -> Array:
-        """How many text tokens stand before a place; nothing stands before the prompt's end."""
+        """The number of text tokens before each offset; 0 inside the prompt."""
         place = offset.clip(min=0)
         size = self.text + self.frames
         entered: Any = place // size * self.text + (place % size).clip(max=self.text)
         return entered.clip(max=total)
 
     def frame_at(self, offset: Array, total: Array) -> Array:
-        """The frame that stands at a place, or is next where text stands there."""
+        """The index of the frame at each offset; if text is there, of the next frame."""
         return offset - self.text_before(offset, total)
 
     def is_text(self, offset: Array, total: Array) -> Array:
-        """Whether text stands at a place, bool."""
+        """Whether a text token is at each offset, bool."""
         return self.text_before(offset + 1, total) > self.text_before(offset, total)

@@ -1,7 +1,7 @@
-"""What a session with the Talker's engine is sent: an ARIA stream's chunks as token ids, with their frames.
+"""The inputs of a streaming session with the Talker's engine: the chunks of one ARIA stream as token ids.
 
-In: the prompt, then chunk after chunk. Out: the ids of each input, and how many frames may be drawn behind.
-The engine forgets the frame it drew last, whose row it has not computed; the next input brings it back. Pure.
+The engine drops the token of the last frame of an input, whose row it has not computed; the next input
+repeats it.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from antiphon_executor.models.aria.stream import AriaKind, AriaVocabulary
 
 @dataclass(frozen=True, slots=True)
 class ChunkSize:
-    """Text tokens that enter together, and frames that follow: the checkpoint's, 4 and 4."""
+    """Text tokens and frames per chunk: the checkpoint's, usually 4 and 4."""
 
     text: int
     frames: int
 
     def text_before(self, frames: int) -> int:
-        """Text tokens in the stream when its frame number `frames` (from 1) was drawn, if it has as many."""
+        """Text tokens before frame number `frames` (from 1) of a stream with enough text."""
         return -(-frames // self.frames) * self.text
 
 
 @dataclass(frozen=True, slots=True)
 class SessionInput:
-    """`frames`: at most so many behind `token_ids`; exactly so many where the codec's EOS is masked."""
+    """`frames`: most frames to draw after `token_ids`; exactly that many if the codec's EOS is masked."""
 
     token_ids: list[int]
     frames: int
 
 
 class AriaSessionInputs:
-    """One stream's, in their order. `max_frames`: of the whole stream; `max_tokens`: of its sequence."""
+    """One stream's inputs, in order. `max_frames`: of the stream; `max_tokens`: of its whole sequence."""
 
     def __init__(
         self,
@@ -45,7 +45,7 @@ class AriaSessionInputs:
         max_frames: int,
         max_tokens: int,
     ) -> None:
-        """Raises InvalidRequest if the prompt leaves no room for one chunk of text and a frame."""
+        """InvalidRequest if the prompt leaves no room for one chunk of text and a frame."""
         if len(prompt_ids) + size.text >= max_tokens:
             raise InvalidRequest(
                 f"the conversation takes {len(prompt_ids)} tokens of the {max_tokens} that speech can follow"
@@ -58,11 +58,11 @@ class AriaSessionInputs:
 
     @property
     def full(self) -> bool:
-        """Whether nothing more can be spoken, however much text there is."""
+        """Whether the stream has no room for another frame."""
         return self._frames_left <= 0 or self._tokens_left <= 1
 
     def add(self, chunk: Chunk) -> SessionInput | None:
-        """The next input; None where its text would leave no room for a frame."""
+        """The next input; None if its text would leave no room for a frame."""
         wanted = self._frames_left if chunk.last else min(self._size.frames, self._frames_left)
         frames = min(wanted, self._tokens_left - len(chunk.text))
         if frames <= 0:

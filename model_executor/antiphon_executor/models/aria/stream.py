@@ -1,6 +1,6 @@
-"""An ARIA stream as the Talker's engine is given it: what its token ids mean, its prompt, how it opens.
+"""An ARIA stream as token ids: the Talker's vocabulary, its prompt, and the message that opens a stream.
 
-In: a Thinker prompt, a voice. Out: token ids that say what each prompt row is. Pure; touches no embeddings.
+Pure functions on ids; no embeddings.
 Reference: `reference.model.Qwen3_5OmniMoeForConditionalGeneration.talker_rows`.
 """
 
@@ -21,17 +21,17 @@ from antiphon_executor.models.talker.sampling import StreamSampling
 
 
 class AriaKind(Enum):
-    """What a token id says its row is, in the order of the partitions."""
+    """The kinds of rows, in the order of their ranges of token ids."""
 
-    CODEC = "an id of the codec vocabulary; behind the prompt, the frame that stands at this place"
-    TEXT = "a text id in the Talker's own embedding"
-    SLOT = "<|im_start|>, a prompt's first row; the index is the stream's slot, of which 0 is nobody's"
+    CODEC = "an id of the codec vocabulary; after the prompt, the frame at this place"
+    TEXT = "a text id in the Talker's own embedding table"
+    SLOT = "<|im_start|>, a prompt's first row; the index is the stream's slot (0: padding)"
     EMBEDDING = "one of the stream's prompt embeddings: the voice's frames, then the multimodal hidden states"
 
 
 @dataclass(frozen=True, slots=True)
 class AriaVocabulary:
-    """Token ids of the Talker, one partition an `AriaKind`. `slots` counts every slot number, from 0."""
+    """Sizes of the ranges of token ids, one per `AriaKind`. `slots` includes the padding slot 0."""
 
     codec: int
     text: int
@@ -40,7 +40,7 @@ class AriaVocabulary:
 
     @property
     def last_frame(self) -> int:
-        """Stands for the frame drawn last, whose codes the slot knows: any id of a code does."""
+        """Stands for the last frame, whose codes are in the slot; any code id would do."""
         return 0
 
     @property
@@ -60,19 +60,19 @@ class AriaVocabulary:
         return self.embedding_base + self.embedding_rows
 
     def encode(self, kind: AriaKind, index: int) -> int:
-        """The token id of a row. ValueError where the partition has no such index."""
+        """The token id of a row. ValueError if the kind has no such index."""
         bounds = pairwise((0, self.text_base, self.slot_base, self.embedding_base, self.size))
         start, end = dict(zip(AriaKind, bounds, strict=True))[kind]
         if not 0 <= index < end - start:
-            raise ValueError(f"there is no row {index} of {end - start} of kind {kind.name}")
+            raise ValueError(f"row {index} of kind {kind.name} is out of range: there are {end - start}")
         return start + index
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AriaPrompt:
-    """What an answer begins with, up to codec_bos; text comes behind it.
+    """The Talker's prompt for one answer, up to codec_bos; the text follows.
 
-    `media_index` int32: indices in the Thinker's prompt of the media rows that are given, in their order.
+    `media_index` int32: the Thinker prompt's indices of the multimodal hidden states that it needs, in order.
     """
 
     token_ids: list[int]
@@ -80,17 +80,18 @@ class AriaPrompt:
 
 
 class AriaStart(msgspec.Struct, frozen=True):
-    """How a stream opens; travels msgpack-encoded as `extra_args[EXTRA_ARG]` of the session's first input.
+    """The message that opens a stream: `extra_args[EXTRA_ARG]` of the session's first input, msgpack.
 
-    `voice_codes`: int16 [frames, groups]. `media_rows`: [num_rows, thinker_hidden] of `media_dtype`.
-    `prompt_tokens`: how many stand before the first token of text. `live`: somebody listens.
+    `voice_codes`: int16 [frames, groups]. `hidden_states`: [num_rows, thinker_hidden] of
+    `hidden_states_dtype`. `prompt_tokens`: tokens before the first text token. `live`: the client plays while
+    the stream is generated.
     """
 
     stream: int
     slot: int
     voice_codes: bytes
-    media_rows: bytes
-    media_dtype: str
+    hidden_states: bytes
+    hidden_states_dtype: str
     prompt_tokens: int
     sampling: StreamSampling
     live: bool = False
@@ -106,10 +107,10 @@ def aria_prompt(
     max_media_rows: int,
     codec_bos: int,
 ) -> AriaPrompt:
-    """Voice, user segments, the open assistant turn's header, tts_bos, codec_bos.
+    """The Talker's prompt: voice, user segments, the open assistant turn's header, tts_bos, codec_bos.
 
     `thinker_ids`: [n], media expanded. InvalidRequest if the prompt does not end in an open assistant turn;
-    ValueError for a voice that does not begin with `<|im_start|>`, or has more frames than rows can be given.
+    ValueError for a voice that does not begin with `<|im_start|>`, or has more frames than the vocabulary.
     """
     if voice.opening[:1] != (ids.im_start,):
         raise ValueError("a voice's prompt begins with <|im_start|>")

@@ -1,7 +1,6 @@
-"""Streams whose text stands between their frames, a chunk at a time: what a row is follows from its place.
+"""ARIA streams: text enters between the frames, so that a row's place says what it is and what it draws.
 
-In: a stream's start; each step's token ids. Out: which frame a row is, which it draws, and whether EOS may be
-drawn. The end of the text is read off the stream itself, on the device, where tts_eos enters.
+The length of the text is read from the stream itself, on the device, when tts_eos enters.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from antiphon_executor.models.talker.streams import FrameDraws
 
 
 class AriaStreams:
-    """`total` int64 [slots]: how many tokens of text a stream has, `UNKNOWN` until tts_eos has entered.
+    """`total` int64 [slots]: text tokens of a stream, `UNKNOWN` until tts_eos has entered.
 
     `embed_prompt`: the voice's codes, int64 [frames, groups], and the multimodal hidden states
     [rows, thinker_hidden] → prompt embeddings [frames + rows, hidden]. Called once, as a stream opens.
@@ -42,12 +41,12 @@ class AriaStreams:
         self._thinker_hidden = thinker_hidden
         self._embed_prompt = embed_prompt
 
-    @torch.no_grad()  # recorded, the arena would hold the graph of every prompt that was ever stored in it
+    @torch.no_grad()  # otherwise the prompt embeddings would keep the autograd graph of every prompt
     def open(self, packed: bytes) -> None:
         start = msgspec.msgpack.decode(packed, type=AriaStart)
         codes = np.frombuffer(start.voice_codes, np.int16).reshape(-1, self.pool.shape.code_groups)
         voice = torch.from_numpy(codes.astype(np.int64)).to(self.pool.device)
-        media = self.pool.rows_of(start.media_rows, start.media_dtype, self._thinker_hidden)
+        media = self.pool.rows_of(start.hidden_states, start.hidden_states_dtype, self._thinker_hidden)
         embeddings = self._embed_prompt(voice, media)
         self.pool.open(NewStream(start.stream, start.slot, start.prompt_tokens, start.sampling, embeddings))
         self.total[start.slot] = UNKNOWN
@@ -57,7 +56,7 @@ class AriaStreams:
             self.total[slot] = UNKNOWN
 
     def enter(self, rows: StepRows, token_ids: torch.Tensor) -> None:
-        """Notes where texts end, before anything asks what a row is. `token_ids`: the step's, [N]."""
+        """Records where texts end. Must be called before the other methods in a step. `token_ids`: [N]."""
         slot = rows.slot[rows.token_request]
         offset = rows.token_index - self.pool.prompt_len[slot]
         ends = (token_ids == self._end_token) & (offset >= 0)
@@ -66,19 +65,19 @@ class AriaStreams:
         self.total.scatter_reduce_(0, slot, torch.where(ends, length, unknown), "amin")
 
     def frame_at(self, slot: torch.Tensor, offset: torch.Tensor) -> torch.Tensor:
-        """The frame that stands `offset` rows behind the prompt, or the next one. All int64 [N]."""
+        """The index of the frame `offset` rows after the prompt, or of the next one. All int64 [N]."""
         return self.order.frame_at(offset, self.total[slot])
 
     def draws(self, rows: StepRows) -> FrameDraws:
-        """A row draws the frame that stands behind it; none may be EOS before the text has entered.
+        """A row draws the frame after it; EOS may be drawn only after all text has entered.
 
-        The first frame behind text begins a window of the repetition penalty (reference: `speech.speak`).
+        The first frame after text starts a new window of the repetition penalty, as in `reference.speech`.
         """
         total = self.total[rows.slot]
         place = rows.seq_len - 1 - self.pool.prompt_len[rows.slot]
-        speaks = (place >= 0) & ~self.order.is_text(place + 1, total)
+        draws_frame = (place >= 0) & ~self.order.is_text(place + 1, total)
         return FrameDraws(
-            frame=torch.where(speaks, self.order.frame_at(place + 1, total), -1),
+            frame=torch.where(draws_frame, self.order.frame_at(place + 1, total), -1),
             may_end=self.order.text_before(place + 1, total) >= total,
             restarts=self.order.is_text(place, total),
         )

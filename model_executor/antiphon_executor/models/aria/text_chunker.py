@@ -1,7 +1,7 @@
-"""The text of one ARIA stream on its way into the Talker: tokens in as the Thinker makes them, chunks out.
+"""Cuts the text of one ARIA stream into chunks: tokens in as the Thinker generates them, chunks out.
 
-A chunk leaves as soon as all its tokens are known; tts_eos stands behind the last. What would end the stream,
-or has no row in the Talker, never enters as text. Never talks to an engine.
+A chunk is complete as soon as its tokens are known; tts_eos follows the last one. Control tokens, and ids
+that the Talker's vocabulary lacks, are dropped.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from antiphon_executor.models.aria.chunk_rule import Chunk
 
 
 class TextChunker:
-    """`size`: text tokens a chunk. `speakable`: a range of ids, less those of `controls`."""
+    """`size`: text tokens per chunk. Speakable are ids below `vocabulary` that are not in `controls`."""
 
     def __init__(self, size: int, tts_eos: int, vocabulary: int, controls: Iterable[int]) -> None:
         self._size = size
@@ -29,7 +29,7 @@ class TextChunker:
         self.entered = 0
 
     def add_tokens(self, token_ids: Iterable[int], *, final: bool) -> None:
-        """More text; `final` with the last of it, which may be none."""
+        """Adds text; `final` with the last of it, which may be empty."""
         for token in token_ids:
             self._received += 1
             if self._is_speakable(token):
@@ -42,20 +42,20 @@ class TextChunker:
         self._changed.set()
 
     def tokens_up_to(self, entered: int) -> int:
-        """How many of the tokens fed go as far as the stream's first `entered`, dropped ones included."""
+        """How many of the added tokens, including dropped ones, reach the stream's first `entered`."""
         return self._places[entered - 1] if entered else 0
 
     def close(self) -> None:
-        """Nothing leaves any more: who waits for a chunk waits until it is cancelled."""
+        """Stops the chunks: a consumer that waits for one waits until it is cancelled."""
         self._closed = True
 
     async def wait_if_closed(self) -> None:
-        """Returns at once, or never for a closed stream."""
+        """Returns at once; after `close` it waits until it is cancelled."""
         if self._closed:
             await asyncio.Event().wait()
 
     async def chunks(self) -> AsyncGenerator[Chunk]:
-        """In their order; none for an answer without text. `entered`: text tokens that have left so far."""
+        """The chunks in order; none for an answer without text. `entered`: text tokens yielded so far."""
         while True:
             await self._changed.wait()
             self._changed.clear()

@@ -1,7 +1,7 @@
-"""The vocoder (Code2Wav), one step at a time: code frames in, waveform out, state by slot.
+"""The streaming vocoder (Code2Wav): code frames in, waveform out, state by slot.
 
-What streams out, in whatever groups of frames and beside whatever other streams, is the one-shot decode of
-transformers' `Qwen3OmniMoeCode2Wav`, sample for sample. Never looks at device data on the host.
+The output equals the one-shot decoding of transformers' `Qwen3OmniMoeCode2Wav` sample for sample, for any
+grouping of frames and any batch. Device data is never read on the host.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeCode2WavConfig
 
-from antiphon_executor.models.code2wav.grid import late_steps, sample_grid
+from antiphon_executor.models.code2wav.grid import lead_in_steps, sample_grid
 from antiphon_executor.models.code2wav.layers import (
     CausalConv,
     CausalTransposedConv,
@@ -25,11 +25,11 @@ from antiphon_executor.models.code2wav.transformer import PreTransformer, ring_s
 
 
 class StreamingCode2Wav(nn.Module):
-    """`Qwen3OmniMoeCode2Wav` for up to `slots` streams, slot 0 (trash, for padding rows) included.
+    """`Qwen3OmniMoeCode2Wav` for `slots` slots, including slot 0 for padding rows.
 
-    Parameters bear the checkpoint's names and shapes, without the prefix `code2wav.`. They hold no values
-    until `load_weights` or `load_state_dict`. State lives in the parameters' dtype: cast before loading. The
-    first step on a device moves a constant, so run one before a CUDA graph is captured.
+    Parameters have the checkpoint's names and shapes, without the prefix `code2wav.`, and no values before
+    `load_weights` or `load_state_dict`. State has the parameters' dtype, so cast before loading. The first
+    step on a device moves a constant, so run one before capturing a CUDA graph.
     """
 
     def __init__(self, config: Qwen3OmniMoeCode2WavConfig, slots: int) -> None:
@@ -45,7 +45,7 @@ class StreamingCode2Wav(nn.Module):
         offsets = torch.arange(config.num_quantizers) * config.codebook_size
         self.code_offset = nn.Buffer(offsets, persistent=False)
         self.requires_grad_(False)
-        self.register_load_state_dict_post_hook(lambda module, _: module.settle())
+        self.register_load_state_dict_post_hook(lambda module, _: module.derive_constants())
 
     @property
     def samples_per_frame(self) -> int:
@@ -53,14 +53,13 @@ class StreamingCode2Wav(nn.Module):
 
     @property
     def lookahead_samples(self) -> int:
-        """Samples at the beginning of a stream that the caller drops; `grid.valid` says which."""
+        """Samples at the beginning of a stream that the caller must drop; see `grid.valid`."""
         return self.grid.lookahead_samples
 
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """Loads tensors by the checkpoint's names, with or without the prefix `code2wav.`.
 
-        Returns the names loaded, without the prefix. Raises KeyError for a name that the vocoder has not,
-        ValueError for one that is missing.
+        Returns the names without the prefix. KeyError for an unknown name, ValueError for a missing one.
         """
         parameters = dict(self.named_parameters())
         missing = set(parameters)
@@ -70,27 +69,26 @@ class StreamingCode2Wav(nn.Module):
             missing.discard(own)
         if missing:
             raise ValueError(f"the vocoder's weights lack {', '.join(sorted(missing))}")
-        self.settle()
+        self.derive_constants()
         return set(parameters)
 
-    def settle(self) -> None:
-        """Works out what follows from the weights, after a change of them that no load function made."""
+    def derive_constants(self) -> None:
+        """Recomputes constants that depend on the weights; call it after changing weights directly."""
         for module in self.modules():
             if isinstance(module, Snake):
-                module.settle()
+                module.derive_constants()
 
     def reset(self, slots: Tensor) -> None:
-        """Begins a new stream in each of `slots` (int64 [count])."""
+        """Starts a new stream in each of `slots` (int64 [count])."""
         self.state.reset(slots)
 
     @torch.no_grad()
     def forward(self, codes: Tensor, slots: Tensor) -> Tensor:
         """Advances the streams in `slots` by `frames` frames each.
 
-        `codes` int64 [batch, frames, groups]; `slots` int64 [batch], distinct but for the trash slot. Returns
-        float32 [batch, frames * samples_per_frame] within -1 to 1, of which `grid.valid(frames before)` is
-        sound. A code beyond the codebook (a row that has ended carries its end code) is read as the last
-        code.
+        `codes` int64 [batch, frames, groups]; `slots` int64 [batch], distinct except for the padding slot.
+        Returns float32 [batch, frames * samples_per_frame] in -1 to 1, of which `grid.valid(frames before)`
+        is the stream's audio. Codes beyond the codebook (an ended row has EOS) are clamped to the last code.
         """
         step = self.state.read(slots)
         codes = codes.clamp(0, self.config.codebook_size - 1) + self.code_offset
@@ -109,7 +107,7 @@ class StreamingCode2Wav(nn.Module):
         return last(activation(x, last, step), step)
 
     def decode(self, codes_by_stream: Sequence[Tensor], slots: Sequence[int]) -> list[Tensor]:
-        """`forward` for streams that bring different numbers of frames: one batch for each number.
+        """`forward` for streams with different numbers of frames: one batch for each number.
 
         `codes_by_stream`: int64 [frames, groups] each. Returns the waveforms in the same order.
         """
@@ -140,11 +138,11 @@ def _decoder(config: Qwen3OmniMoeCode2WavConfig, layout: TailLayout) -> nn.Modul
     decoder = nn.ModuleList([CausalConv(layout, (config.hidden_size, channels), kernel=7)])
     steps = sample_grid(config.upsampling_ratios, ()).frame_samples
     for index, rate in enumerate(config.upsample_rates):
-        late = late_steps(config.upsample_rates[:index])
-        if late >= steps:
+        lead_in = lead_in_steps(config.upsample_rates[:index])
+        if lead_in >= steps:
             raise ValueError("the vocoder's look-ahead must be shorter than a frame")
-        decoder.append(DecoderBlock(layout, (channels, channels // 2), rate, steps, late))
+        decoder.append(DecoderBlock(layout, (channels, channels // 2), rate, steps, lead_in))
         steps, channels = steps * rate, channels // 2
-    late = late_steps(config.upsample_rates)
-    decoder.extend([Snake(channels, steps, late), CausalConv(layout, (channels, 1), kernel=7)])
+    lead_in = lead_in_steps(config.upsample_rates)
+    decoder.extend([Snake(channels, steps, lead_in), CausalConv(layout, (channels, 1), kernel=7)])
     return decoder

@@ -1,8 +1,6 @@
-"""The vocoder's convolutional layers, each advancing its streams by one step.
+"""The vocoder's convolutional layers: each advances its streams by one step and keeps their new tails.
 
-In: [batch, steps, channels] (channels last) and the step's state. Out: the same layout, upsampled where the
-layer upsamples; the state holds the new tails. Parameter names and shapes are the checkpoint's
-(`code2wav.*`).
+Tensors are [batch, steps, channels]. Parameter names and shapes are the checkpoint's (`code2wav.*`).
 """
 
 from __future__ import annotations
@@ -56,14 +54,14 @@ class CausalTransposedConv(nn.Module):
 
 
 class Snake(nn.Module):
-    """`Qwen3OmniMoeSnakeBeta`, writing the window of the convolution behind it.
+    """`Qwen3OmniMoeSnakeBeta`, which writes the window of the next convolution.
 
-    `steps`: of one frame at this rate. `late`: those of a stream's first frame that lie before its beginning.
+    `steps`: per frame at this rate. `lead_in`: steps of a stream's first frame that lie before its beginning.
     """
 
-    def __init__(self, channels: int, steps: int, late: int = 0) -> None:
+    def __init__(self, channels: int, steps: int, lead_in: int = 0) -> None:
         super().__init__()
-        self.late = late
+        self.lead_in = lead_in
         self.repeats = 1
         while self.repeats * channels < _WIDE_ROW and steps % (2 * self.repeats) == 0:
             self.repeats *= 2
@@ -72,13 +70,13 @@ class Snake(nn.Module):
         self.rate = nn.Buffer(torch.empty(self.repeats * channels), persistent=False)
         self.gain = nn.Buffer(torch.empty(self.repeats * channels), persistent=False)
 
-    def settle(self) -> None:
-        """Works out the constants once the weights are loaded."""
+    def derive_constants(self) -> None:
+        """Computes the constants from the loaded weights."""
         rate, gain = snake.constants(self.alpha, self.beta, self.repeats)
         self.rate.data, self.gain.data = rate, gain
 
     def forward(self, x: Tensor, conv: CausalConv | CausalTransposedConv, step: VocoderStep) -> Tensor:
-        return dispatch.snake(x, self.rate, self.gain, step.tails[conv.tail], step.alive, self.late)
+        return dispatch.snake(x, self.rate, self.gain, step.tails[conv.tail], step.started, self.lead_in)
 
 
 class ConvNeXtBlock(nn.Module):
@@ -101,9 +99,9 @@ class ConvNeXtBlock(nn.Module):
 class ResidualUnit(nn.Module):
     """`Qwen3OmniMoeCode2WavDecoderResidualUnit`."""
 
-    def __init__(self, layout: TailLayout, channels: int, dilation: int, steps: int, late: int) -> None:
+    def __init__(self, layout: TailLayout, channels: int, dilation: int, steps: int, lead_in: int) -> None:
         super().__init__()
-        self.act1 = Snake(channels, steps, late)
+        self.act1 = Snake(channels, steps, lead_in)
         self.conv1 = CausalConv(layout, (channels, channels), kernel=7, dilation=dilation)
         self.act2 = Snake(channels, steps)
         self.conv2 = CausalConv(layout, (channels, channels), kernel=1)
@@ -117,20 +115,20 @@ class ResidualUnit(nn.Module):
 class DecoderBlock(nn.Module):
     """`Qwen3OmniMoeCode2WavDecoderBlock`: upsamples by `rate`, then three dilated residual units.
 
-    `steps` and `late` are those of its input.
+    `steps` and `lead_in`: of its input.
     """
 
     def __init__(
-        self, layout: TailLayout, channels: tuple[int, int], rate: int, steps: int, late: int
+        self, layout: TailLayout, channels: tuple[int, int], rate: int, steps: int, lead_in: int
     ) -> None:
         super().__init__()
         inputs, outputs = channels
         self.block = nn.ModuleList(
-            # What its input has before the stream's beginning reaches only output that lies before it too.
+            # No lead-in: input before the stream's beginning reaches only output before it.
             [Snake(inputs, steps), CausalTransposedConv(layout, (inputs, outputs), 2 * rate, rate)]
         )
         for dilation in (1, 3, 9):
-            self.block.append(ResidualUnit(layout, outputs, dilation, steps * rate, (late + 1) * rate))
+            self.block.append(ResidualUnit(layout, outputs, dilation, steps * rate, (lead_in + 1) * rate))
 
     def forward(self, x: Tensor, step: VocoderStep) -> Tensor:
         activation, upsample, *units = self.block

@@ -1,7 +1,7 @@
-"""What the vocoder remembers of each stream: convolution tails, a key/value ring and a frame count, by slot.
+"""The vocoder's state by slot: convolution tails, a key/value ring and a frame count for each stream.
 
-In: slot numbers. Out: one step's state, gathered once; written back once. Slot 0 is the trash slot of
-padding rows. Never reads device data on the host, so a step can be captured in a CUDA graph.
+A step gathers it once and writes it back once. Slot 0 is for padding rows. Device data is never read on the
+host, so a CUDA graph can capture a step.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PADDING_SLOT = 0
 
 
 class TailShape(NamedTuple):
-    """The inputs that a convolution still needs of the past."""
+    """The past inputs that a convolution needs."""
 
     steps: int
     channels: int
@@ -24,12 +24,12 @@ class TailShape(NamedTuple):
 
 @dataclass(slots=True)
 class TailLayout:
-    """Where each convolution's tail lies in a slot's row. Layers add theirs when they are built."""
+    """The place of each convolution's tail in a slot's row. Layers add their tails when they are built."""
 
     shapes: list[TailShape] = field(default_factory=list)
 
     def add(self, steps: int, channels: int) -> int:
-        """The index by which the layer finds its tail."""
+        """Returns the index of the layer's tail."""
         self.shapes.append(TailShape(steps, channels))
         return len(self.shapes) - 1
 
@@ -39,7 +39,7 @@ class TailLayout:
 
 
 class RingShape(NamedTuple):
-    """Keys and values of the past `frames` frames in every layer."""
+    """Sizes of the keys and values of the last `frames` frames."""
 
     frames: int
     layers: int
@@ -51,29 +51,29 @@ class RingShape(NamedTuple):
 class VocoderStep:
     """The state of one forward pass over `batch` streams and `frames` frames.
 
-    `tails`: [batch, steps, channels] by layer, replaced as the layers run. `alive`: [batch, 1, 1], 0 for a
+    `tails`: [batch, steps, channels] by layer, replaced as the layers run. `started`: [batch, 1, 1], 0 for a
     stream in its first frame, else 1. `position`: int64 [batch], frames before this step. `past`: [batch,
     ring frames, layers, 2 (key, value), heads, head_dim]; `fresh`: by layer, [batch, frames, 2, heads,
     head_dim] of this step.
     """
 
     tails: list[Tensor]
-    alive: Tensor
+    started: Tensor
     position: Tensor
     past: Tensor
     fresh: list[Tensor] = field(default_factory=list)
 
     def extend(self, index: int, x: Tensor) -> Tensor:
-        """The window `[tail | x]` of a layer whose input is `x` [batch, steps, channels] as it is."""
+        """The window `[tail | x]` of a layer with input `x` [batch, steps, channels]."""
         return torch.cat([self.tails[index], x], dim=1)
 
     def keep(self, index: int, window: Tensor) -> None:
-        """Keeps the end of a layer's window as its next tail."""
+        """Stores the end of a layer's window as its next tail."""
         self.tails[index] = window[:, window.shape[1] - self.tails[index].shape[1] :]
 
 
 class VocoderPool(nn.Module):
-    """The state of `slots` streams. Zero is the state of a stream that has not begun."""
+    """The state of `slots` slots. A stream that has not started has zeros."""
 
     def __init__(self, slots: int, layout: TailLayout, ring: RingShape) -> None:
         super().__init__()
@@ -90,7 +90,7 @@ class VocoderPool(nn.Module):
         return sum(pool[0].numel() * pool.element_size() for pool in pools)
 
     def reset(self, slots: Tensor) -> None:
-        """Makes new streams of these slots (int64 [count])."""
+        """Starts new streams in these slots (int64 [count])."""
         for pool in (self.tails, self.rings, self.positions):
             pool.index_fill_(0, slots, 0)
 
@@ -99,11 +99,11 @@ class VocoderPool(nn.Module):
         position = self.positions.index_select(0, slots)
         rows = self.tails.index_select(0, slots).split(self.layout.widths, dim=1)
         tails = [row.unflatten(1, shape) for row, shape in zip(rows, self.layout.shapes, strict=True)]
-        alive = (position > 0).to(self.tails.dtype).view(-1, 1, 1)
-        return VocoderStep(tails, alive, position, self.rings.index_select(0, slots))
+        started = (position > 0).to(self.tails.dtype).view(-1, 1, 1)
+        return VocoderStep(tails, started, position, self.rings.index_select(0, slots))
 
     def write(self, slots: Tensor, step: VocoderStep) -> None:
-        """Stores what `step` has become. Streams are distinct, but for the trash slot."""
+        """Writes the state after `step`. Slots are distinct, except for the padding slot."""
         self.tails.index_copy_(0, slots, torch.cat([tail.flatten(1) for tail in step.tails], dim=1))
         fresh = torch.stack(step.fresh, dim=2)
         frames, kept = fresh.shape[1], min(fresh.shape[1], self.ring.frames)

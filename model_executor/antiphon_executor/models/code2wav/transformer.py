@@ -1,7 +1,7 @@
 """The transformer before the vocoder's convolutions: sliding-window attention over a stream's frames.
 
-In: [batch, frames, hidden] and the step's state (past keys and values). Out: the same shape; the state
-holds the new keys and values. Parameter names are the checkpoint's (`code2wav.pre_transformer.*`).
+Past keys and values come from the step's state, which gets the new ones. Parameter names are the
+checkpoint's (`code2wav.pre_transformer.*`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from antiphon_executor.models.code2wav.state import RingShape, VocoderStep
 
 
 def ring_shape(config: Qwen3OmniMoeCode2WavConfig) -> RingShape:
-    """What the attention needs of the past: a window of `sliding_window` frames counts the frame itself."""
+    """The past frames that attention needs: a window of `sliding_window` frames includes the frame itself."""
     return RingShape(
         frames=config.sliding_window - 1,
         layers=config.num_hidden_layers,
@@ -29,11 +29,10 @@ def _head_dim(config: Qwen3OmniMoeCode2WavConfig) -> int:
 
 
 def attention_bias(position: Tensor, frames: int, ring: int, dtype: torch.dtype) -> Tensor:
-    """0 where a new frame sees a key, else -inf: [batch, 1, frames, ring + frames], the ring's places first.
+    """0 if a new frame sees a key, else -inf: [batch, 1, frames, ring + frames], the ring's places first.
 
-    `position` int64 [batch]: frames before. Place r of the ring holds the latest earlier frame whose number
-    is r modulo `ring`. Frame q sees frames q - ring to q, as `sliding_window_overlay` of transformers has
-    it.
+    `position` int64 [batch]: frames before this step. Place r of the ring holds the latest earlier frame with
+    number r modulo `ring`. Frame q sees frames q - ring to q, as in transformers' `sliding_window_overlay`.
     """
     places = torch.arange(ring, device=position.device)
     new = torch.arange(frames, device=position.device)
@@ -49,21 +48,23 @@ def attention_bias(position: Tensor, frames: int, ring: int, dtype: torch.dtype)
 class Rotary(nn.Module):
     """Rotary embedding by a stream's own frame numbers (`Qwen3OmniMoeRotaryEmbedding`, default type).
 
-    Angles are reduced in float64, so a stream may be as long as it likes.
+    Angles are reduced in float64, so accuracy does not depend on a stream's length.
     """
 
     def __init__(self, config: Qwen3OmniMoeCode2WavConfig) -> None:
         super().__init__()
         parameters = config.rope_parameters
         if parameters["rope_type"] != "default":
-            raise ValueError(f"the vocoder knows no rotary embedding of type {parameters['rope_type']!r}")
+            raise ValueError(
+                f"the vocoder does not support rotary embeddings of type {parameters['rope_type']!r}"
+            )
         dim = _head_dim(config)
         exponents = torch.arange(0, dim, 2, dtype=torch.float) / dim
-        # Not a buffer: a cast of the module must not round it.
+        # Not a buffer, because a cast of the module would round it.
         self.frequencies = (1.0 / parameters["rope_theta"] ** exponents).double()
 
     def forward(self, position: Tensor, frames: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-        """cos and signed sin, [batch, frames, 1, head_dim], of frames `position` [batch] and on."""
+        """cos and signed sin, [batch, frames, 1, head_dim], of `frames` frames from `position` [batch]."""
         if self.frequencies.device != position.device:
             self.frequencies = self.frequencies.to(position.device)
         numbers = position[:, None] + torch.arange(frames, device=position.device)
@@ -157,7 +158,7 @@ class PreTransformer(nn.Module):
     def __init__(self, config: Qwen3OmniMoeCode2WavConfig) -> None:
         super().__init__()
         if config.hidden_act != "silu":
-            raise ValueError(f"the vocoder knows no activation {config.hidden_act!r}")
+            raise ValueError(f"the vocoder does not support the activation {config.hidden_act!r}")
         self.window = ring_shape(config).frames
         self.layers = nn.ModuleList(
             TransformerLayer(config, index) for index in range(config.num_hidden_layers)

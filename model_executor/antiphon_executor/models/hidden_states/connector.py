@@ -48,17 +48,20 @@ VLLM_INTERNALS = {
     "vllm.v1.core.sched.output.KVConnectorBlockState": ("resolve_block_ids",),
 }
 
-_ASKED = "media_rows"
+_REQUEST_KEY = "hidden_states"
 
 
 def request_hidden_states(request_id: str) -> dict[str, Any]:
-    """`SamplingParams.extra_args` of a request whose rows are wanted, under this id (vLLM makes its own)."""
-    return {"kv_transfer_params": {_ASKED: request_id}}
+    """`SamplingParams.extra_args` that ask for a request's hidden states.
+
+    They are sent under `request_id`, because vLLM changes the ids of its requests.
+    """
+    return {"kv_transfer_params": {_REQUEST_KEY: request_id}}
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """A prompt whose rows are to be sent. Arrays are as in `messages.HiddenStates`."""
+class PendingPrompt:
+    """A prompt whose hidden states are to be sent. Arrays are as in `messages.HiddenStates`."""
 
     request_id: str
     prompt_token_ids: NDArray[np.int32]
@@ -67,50 +70,50 @@ class Wanted:
 
 
 @dataclass(frozen=True, slots=True)
-class Complete:
-    """A prompt that this step completes. `slots`: int64 [layers, num_rows], where its rows stand in each."""
+class CompletedPrompt:
+    """A prompt that this step completes. `slots`: int64 [layers, num_rows], its cache slots by layer."""
 
-    wanted: Wanted
+    prompt: PendingPrompt
     slots: NDArray[np.int64]
 
 
 @dataclass
 class HiddenStatesMetadata(KVConnectorMetadata):
-    """From the scheduler to the workers, once a step."""
+    """Sent from the scheduler to the workers with every step."""
 
-    complete: list[Complete] = field(default_factory=list)
+    complete: list[CompletedPrompt] = field(default_factory=list)
 
 
 class HiddenStatesConnector(KVConnectorBase_V1, SupportsHMA):
-    """The scheduler's half notices that a prompt is complete; the worker's half gathers and sends."""
+    """The scheduler's half detects that a prompt is complete; the worker's half gathers and sends."""
 
     def __init__(
         self, vllm_config: VllmConfig, role: KVConnectorRole, kv_cache_config: KVCacheConfig
     ) -> None:
         super().__init__(vllm_config, role, kv_cache_config)
         self._layers = _hidden_states_layers(kv_cache_config)
-        self._choice = context_selection_of(vllm_config.model_config.hf_config)
-        self._wanted: dict[str, Wanted] = {}
+        self._selection = context_selection_of(vllm_config.model_config.hf_config)
+        self._wanted: dict[str, PendingPrompt] = {}
         self._caches: list[torch.Tensor] = []
         self._sender: HiddenStatesSender | None = None
 
     @property
     def requires_kv_delivery(self) -> bool:
-        """No: by the time a request can be preempted or finish, its rows are on their way."""
+        """False: the rows have been gathered before a request can be preempted or finish."""
         return False
 
     # The scheduler's half.
 
     def on_new_request(self, request: Request) -> None:
-        asked = (request.kv_transfer_params or {}).get(_ASKED)
+        asked = (request.kv_transfer_params or {}).get(_REQUEST_KEY)
         if asked is None or request.prompt_token_ids is None:
             return
         ids = np.asarray(request.prompt_token_ids, dtype=np.int32)
-        self._wanted[request.request_id] = Wanted(
+        self._wanted[request.request_id] = PendingPrompt(
             request_id=asked,
             prompt_token_ids=ids,
-            positions=self._choice.positions(ids, request.mm_features),
-            row_index=self._choice.rows(ids),
+            positions=self._selection.positions(ids, request.mm_features),
+            row_index=self._selection.rows(ids),
         )
 
     def build_connector_meta(self, scheduler_output: SchedulerOutput) -> HiddenStatesMetadata:
@@ -127,7 +130,7 @@ class HiddenStatesConnector(KVConnectorBase_V1, SupportsHMA):
                 continue
             del self._wanted[request_id]
             blocks = scheduler_output.kv_connector_block_state.resolve_block_ids(request_id)
-            metadata.complete.append(Complete(wanted, self._slots(wanted.row_index, blocks)))
+            metadata.complete.append(CompletedPrompt(wanted, self._slots(wanted.row_index, blocks)))
         return metadata
 
     def _slots(self, row_index: NDArray[np.int32], blocks: Sequence[Sequence[int]]) -> NDArray[np.int64]:
@@ -148,7 +151,7 @@ class HiddenStatesConnector(KVConnectorBase_V1, SupportsHMA):
         return 0, False
 
     def update_state_after_alloc(self, request: Request, blocks: Any, num_external_tokens: int) -> None:
-        """Nothing to do: nothing is ever loaded."""
+        """Does nothing: this connector never loads."""
 
     # The worker's half.
 
@@ -167,9 +170,9 @@ class HiddenStatesConnector(KVConnectorBase_V1, SupportsHMA):
         for complete in metadata.complete:
             self._sender.send(self._gather(complete))
 
-    def _gather(self, complete: Complete) -> PendingHiddenStates:
-        """The copy to the host is started, not awaited."""
-        model, wanted = self._vllm_config.model_config, complete.wanted
+    def _gather(self, complete: CompletedPrompt) -> PendingHiddenStates:
+        """Starts the copy to the host and does not wait for it."""
+        model, wanted = self._vllm_config.model_config, complete.prompt
         device = self._caches[0].device
         slots = torch.from_numpy(complete.slots)
         if device.type == "cuda":
@@ -181,15 +184,15 @@ class HiddenStatesConnector(KVConnectorBase_V1, SupportsHMA):
         )
 
     def start_load_kv(self, forward_context: Any, **kwargs: Any) -> None:
-        """Nothing to load."""
+        """Does nothing: this connector never loads."""
 
     def wait_for_layer_load(self, layer_name: str) -> None:
-        """Nothing to load."""
+        """Does nothing: this connector never loads."""
 
     def save_kv_layer(
         self, layer_name: str, kv_layer: torch.Tensor, attn_metadata: Any, **kwargs: Any
     ) -> None:
-        """Nothing here: the rows are in the cache, and are read in `wait_for_save`."""
+        """Does nothing: `wait_for_save` reads the rows from the cache."""
 
     def shutdown(self) -> None:
         if self._sender is not None:
@@ -197,10 +200,10 @@ class HiddenStatesConnector(KVConnectorBase_V1, SupportsHMA):
 
 
 def _hidden_states_layers(kv_cache_config: KVCacheConfig) -> list[tuple[int, str]]:
-    """Cache group and name of every layer that keeps rows, in their order."""
+    """Cache group and name of every layer that stores hidden states, in order."""
     groups = kv_cache_config.kv_cache_groups
     group_of = {name: index for index, group in enumerate(groups) for name in group.layer_names}
     found = [(group_of[name], name) for name in hidden_states_layers(list(group_of))]
     if not found:
-        raise ValueError("the model keeps no media rows: HiddenStatesConnector needs Antiphon's Thinker")
+        raise ValueError("the model stores no hidden states: HiddenStatesConnector needs Antiphon's Thinker")
     return found

@@ -1,8 +1,4 @@
-"""Which rows of a prompt the Talker gets, and which positions travel with them: by family.
-
-In: a prompt as the scheduler has it. Out: indices of media tokens, and packed positions or none. Pure but for
-the features that positions are read from.
-"""
+"""Selects the part of a prompt that the Talker gets: which hidden states, and which positions, by family."""
 
 from __future__ import annotations
 
@@ -27,19 +23,19 @@ Indices = NDArray[np.int32]
 
 
 class ContextSelection(Protocol):
-    """`token_ids`: int32 [n], the whole prompt's."""
+    """`token_ids`: int32 [n], the whole prompt, media expanded."""
 
     def rows(self, token_ids: Indices) -> Indices:
-        """Prompt indices of the rows that travel, rising."""
+        """Ascending prompt indices of the hidden states to send."""
         ...
 
     def positions(self, token_ids: Indices, features: Sequence[MultiModalFeatureSpec]) -> Indices:
-        """What `messages.HiddenStates.positions` says of the prompt: [3, n] packed, or [3, 0]."""
+        """The `positions` of `messages.HiddenStates`: [3, n] packed, or [3, 0]."""
         ...
 
 
 class AllMedia:
-    """Qwen3-Omni: all media of the user's; the Talker's positions follow the Thinker's."""
+    """Qwen3-Omni: all media in user segments; the Talker's positions follow the Thinker's."""
 
     def __init__(self, config: PretrainedConfig) -> None:
         self._ids = PromptIds.of(config)
@@ -53,7 +49,7 @@ class AllMedia:
 
 
 class EvenlySpacedMedia:
-    """Qwen3.5-Omni: no more than the Talker's cap, evenly; its positions are its own.
+    """Qwen3.5-Omni: evenly spaced, at most `max_media_rows` of the checkpoint; the Talker has own positions.
 
     The same rows as `talker_prompt.kept_tokens` keeps.
     """

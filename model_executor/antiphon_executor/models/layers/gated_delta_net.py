@@ -1,8 +1,7 @@
-"""Gated DeltaNet in float32 on a CPU, for which vLLM's kernels take bfloat16 alone.
+"""Gated DeltaNet in float32 on a CPU, in plain PyTorch: vLLM's CPU kernels support only bfloat16.
 
-In: what vLLM's layer is given, and its states by block. Out: the same, in plain PyTorch. Everywhere else this
-is vLLM's layer. Plugged in by vLLM's registry of out-of-tree layers, when this module is imported.
-Reference: transformers' `Qwen3_5GatedDeltaNet`, whose delta rules it calls.
+On other devices and dtypes this is vLLM's layer. Importing the module registers it as an out-of-tree layer of
+vLLM. Reference: transformers' `Qwen3_5GatedDeltaNet`, whose delta rules it calls.
 """
 
 from __future__ import annotations
@@ -51,7 +50,7 @@ VLLM_INTERNALS = {
 
 @QwenGatedDeltaNetAttention.register_oot
 class GatedDeltaNet(QwenGatedDeltaNetAttention):
-    """vLLM's `QwenGatedDeltaNetAttention`, whose name in the registry it takes."""
+    """Replaces `QwenGatedDeltaNetAttention` in vLLM's layer registry."""
 
     def forward(self, hidden_states: Tensor) -> Tensor:
         """[N, hidden] → [N, hidden]"""
@@ -75,7 +74,7 @@ class GatedDeltaNet(QwenGatedDeltaNetAttention):
         meta: GDNAttentionMetadata = metadata[self.prefix]
         blocks, bounds = meta.non_spec_state_indices_tensor, meta.non_spec_query_start_loc
         if blocks is None or bounds is None:
-            raise TypeError("gated DeltaNet in float32 does not run with speculative decoding")
+            raise TypeError("gated DeltaNet in float32 does not support speculative decoding")
         n = meta.num_decodes
         if n:
             rows = (mixed[:n, None], decay[:n, None], beta[:n, None])
@@ -91,7 +90,7 @@ class GatedDeltaNet(QwenGatedDeltaNetAttention):
     def _advance(self, mixed: Tensor, decay: Tensor, beta: Tensor, blocks: Tensor, *, known: bool) -> Tensor:
         """Rows [batch, q, …] of requests with states in `blocks` [batch] → [batch, q, heads, head_dim].
 
-        States that are not `known` are what an earlier request left there.
+        `known`: the blocks hold the states of these requests, not of earlier ones.
         """
         conv, recurrent = self.kv_cache
         if is_conv_state_dim_first():

@@ -1,8 +1,8 @@
-"""Where the accept layer's rows stay: pages beside those of the attention layers' keys and values.
+"""Paged cache for the Thinker's hidden states of every computed position, beside the keys and values.
 
-In: rows of every computed position. Out: the same rows, by slot; so prefix caching, chunked prefill and
-preemption keep them right. The layers have an attention layer's spec, so that vLLM puts them into its cache
-group and no page is lost; in a group of its own, one layer would take as much as all of attention.
+Being part of vLLM's KV cache, it stays correct with prefix caching, chunked prefill and preemption. Its
+layers have an attention layer's spec, so that vLLM puts them into the same cache group: in a group of its
+own, one layer would take as much memory as all attention layers.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ VLLM_INTERNALS = {
     ),
 }
 
-HIDDEN_STATES_LAYER = "media_rows"
+HIDDEN_STATES_LAYER = "hidden_states"
 
 
 class HiddenStatesLayer(AttentionLayerBase):
-    """A layer that attends to nothing, with the spec, backend and metadata of its `host`.
+    """A layer without attention, with the spec, backend and metadata of its `host`.
 
-    `kv_cache`: [blocks, heads, block_size, content], in whatever layout the backend has it.
+    `kv_cache`: [blocks, heads, block_size, content]; the memory layout is the backend's.
     """
 
     def __init__(self, host: Attention) -> None:
@@ -61,15 +61,17 @@ class HiddenStatesLayer(AttentionLayerBase):
 
 
 class HiddenStatesCache:
-    """As many layers as a row needs, named as those behind the text model's last: vLLM reads their index.
+    """As many cache layers as one row needs; their numbers follow the text model's last layer.
 
-    Called with rows [N, hidden] in the model's dtype. ValueError for a pipeline: the layers before the accept
-    layer's would be on another rank.
+    Call it with rows [N, hidden] in the model's dtype. ValueError for pipeline parallelism: the cached layer
+    would be on another rank.
     """
 
     def __init__(self, vllm_config: VllmConfig, hidden: int, layers_before: int, prefix: str) -> None:
         if vllm_config.parallel_config.pipeline_parallel_size > 1:
-            raise ValueError("the Thinker keeps the accept layer's rows on one rank: no pipeline parallelism")
+            raise ValueError(
+                "the Thinker caches hidden states on one rank: pipeline parallelism is not supported"
+            )
         host = _host(vllm_config)
         row_bytes = hidden * vllm_config.model_config.dtype.itemsize
         count = -(-row_bytes // _token_bytes(host, vllm_config))
@@ -82,7 +84,7 @@ class HiddenStatesCache:
     def __call__(self, rows: Tensor) -> None:
         mapping = get_forward_context().slot_mapping
         if isinstance(mapping, list):
-            raise TypeError("the Thinker does not run with micro-batches")
+            raise TypeError("the Thinker does not support micro-batches")
         if not all(name in mapping for name in self._layers):
             return  # a profiling run
         caches = [layer.kv_cache for layer in self._layers.values()]
@@ -90,16 +92,16 @@ class HiddenStatesCache:
 
 
 def hidden_states_layers(names: Sequence[str]) -> list[str]:
-    """Those of a model's layers that keep rows, in the order of a row's parts."""
+    """The names of the cache layers among a model's layers, in the order of a row's parts."""
     found = [name for name in names if f"{HIDDEN_STATES_LAYER}.layers." in name]
     return sorted(found, key=lambda name: int(name.rpartition(".")[2]))
 
 
 def write_hidden_states(caches: Sequence[Tensor], slots: Sequence[Tensor], rows: Tensor) -> None:
-    """`caches`: a layer's each; `slots`: int [n] for each, below 0 for padding; `rows`: [n or more, hidden].
+    """Stores `rows` [n or more, hidden]. `caches`, `slots`: one per layer; slots int [n], negative: padding.
 
-    Padding goes to block 0, which vLLM gives to no request. Bytes are kept as they are, so a cache in eight
-    bits keeps rows in sixteen.
+    Padding goes to block 0, which vLLM gives to no request. Bytes are stored unchanged, so that a cache in
+    8 bits can hold rows in 16.
     """
     views = [cache.view(rows.dtype) for cache in caches]
     ends = [0]
@@ -107,7 +109,7 @@ def write_hidden_states(caches: Sequence[Tensor], slots: Sequence[Tensor], rows:
         ends.append(ends[-1] + view.shape[1] * view.shape[3])
     spare = ends[-1] - rows.shape[1]
     if spare < 0:
-        raise ValueError(f"a row of {rows.shape[1]} is kept in pages for {ends[-1]}")
+        raise ValueError(f"a row of {rows.shape[1]} does not fit into cache pages for {ends[-1]}")
     rows = functional.pad(rows, (0, spare)) if spare else rows
     for view, slot, (start, end) in zip(views, slots, pairwise(ends), strict=True):
         _, heads, size, content = view.shape
@@ -116,7 +118,7 @@ def write_hidden_states(caches: Sequence[Tensor], slots: Sequence[Tensor], rows:
 
 
 def read_hidden_states(caches: Sequence[Tensor], slots: Tensor, hidden: int, dtype: torch.dtype) -> Tensor:
-    """`slots`: int64 [layers, n] → what was written there, [n, hidden] of `dtype`."""
+    """Reads rows back: `slots` int64 [layers, n] → [n, hidden] of `dtype`."""
     parts = []
     for cache, at in zip(caches, slots, strict=True):
         size = cache.shape[2]
@@ -130,9 +132,9 @@ def _host(vllm_config: VllmConfig) -> Attention:
 
 
 def _token_bytes(host: Attention, vllm_config: VllmConfig) -> int:
-    """Of a token in one of the host's pages, on this rank."""
+    """Bytes per token in a page of the host, on this rank."""
     spec = host.get_kv_cache_spec(vllm_config)
     if not isinstance(spec, AttentionSpec) or spec.tokens_per_state != 1:
-        raise TypeError(f"rows cannot be kept beside a cache of {type(spec).__name__}")
+        raise TypeError(f"hidden states cannot be cached beside a {type(spec).__name__}")
     spec = host.get_attn_backend().customize_spec(spec)
     return int(spec.num_heads * spec.state_content_size_bytes)

@@ -1,8 +1,8 @@
-"""TM-RoPE positions that need not be whole numbers, and the rotation by them.
+"""Fractional TM-RoPE positions packed into integers, and the rotary embedding that reads them.
 
-vLLM's runners carry positions as integers and count on by one. A video at 4 frames a second moves 6.5
-positions a grid, so a position is packed into one integer: its whole part in the low 20 bits, its fraction in
-2048ths above them. Whole positions are their own packed form, and counting on by one stays right.
+vLLM's runners carry positions as integers and increment by one, but a video at 4 frames per second advances
+6.5 positions per grid. The whole part is in the low 20 bits, the fraction, in 1/2048, above them. A whole
+position equals its packed form, so incrementing by one stays correct.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ _STEPS = 1 << FRACTION_BITS
 
 
 def pack(positions: NDArray[np.float64]) -> NDArray[np.int32]:
-    """Positions of any shape, at least 0, as packed int32. Exact for multiples of 1/2048.
+    """Non-negative positions of any shape → packed int32. Exact for multiples of 1/2048.
 
-    Raises ValueError for a position of 2**20 or more: 22 hours of sound.
+    ValueError for a position of 2**20 or more (22 hours of audio).
     """
     steps = np.rint(np.asarray(positions, dtype=np.float64) * _STEPS).astype(np.int64)
     whole, fraction = steps >> FRACTION_BITS, steps & (_STEPS - 1)
@@ -33,7 +33,7 @@ def pack(positions: NDArray[np.float64]) -> NDArray[np.int32]:
 
 
 def pack_offset(offset: float) -> int:
-    """What to add to a token count to get a packed position; `offset` may be negative."""
+    """The number to add to a token count to get a packed position; `offset` may be negative."""
     steps = round(offset * _STEPS)
     return (steps >> FRACTION_BITS) + ((steps & (_STEPS - 1)) << WHOLE_BITS)
 
@@ -50,11 +50,11 @@ def unpack_tensor(packed: torch.Tensor) -> torch.Tensor:
 
 
 class PackedMRope(nn.Module):
-    """Interleaved multimodal rotary embedding over packed positions, called like vLLM's rotary layers.
+    """Interleaved multimodal rotary embedding over packed positions; called like vLLM's rotary layers.
 
-    `mrope_section` [t, h, w] divides the `head_size` / 2 frequencies; those of h and w are taken at channels
-    1 and 2 of every three. Angles are computed in float32, as transformers does
-    (`Qwen3OmniMoeThinkerTextRotaryEmbedding`), not looked up, so no table bounds the length of a video.
+    `mrope_section` [t, h, w] divides the `head_size` / 2 frequencies; h and w use channels 1 and 2 of every
+    three. Angles are computed in float32, as in transformers' `Qwen3OmniMoeThinkerTextRotaryEmbedding`, not
+    looked up, so no table limits the length of a video.
     """
 
     inv_freq: torch.Tensor
@@ -79,7 +79,7 @@ class PackedMRope(nn.Module):
     def forward(
         self, positions: torch.Tensor, query: torch.Tensor, key: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rotate `query` and `key`, [num_tokens, heads * head_size]; `positions`: packed, [3, num_tokens]."""
+        """Rotates `query` and `key` [num_tokens, heads * head_size]; `positions`: packed [3, num_tokens]."""
         time, height, width = unpack_tensor(positions).unsqueeze(-1).unbind(0)
         position = torch.where(self.is_width, width, torch.where(self.is_height, height, time))
         angles = position * self.inv_freq

@@ -1,8 +1,7 @@
-"""AuT as it is served: mel frames of one clip in, rows of the Thinker's width out, 7 a second.
+"""AuT, the audio encoder as it is served: mel frames of one clip → rows of the Thinker's width, 7 per second.
 
-The definition is `reference.audio_encoder.AudioEncoder`, with the same parameter names; the layers are
-upstream's, so a tower is sharded as upstream's is. Sound attends within blocks of 8 s alone, so a clip goes
-through in parcels of whole blocks: memory does not grow with its length, and no parcel changes a row.
+Attention stays within blocks of 8 s, so a clip is encoded in chunks of whole blocks: memory does not grow
+with its length, and the rows do not change. Reference: `reference.audio_encoder.AudioEncoder`.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from vllm.model_executor.models.utils import AutoWeightsLoader
 
 from antiphon_executor.interface.audio_geometry import AudioGeometry
 
-# 64 s of sound: at the published sizes the widest plane of the convolutions then takes 200 MB.
+# 64 s of audio: at the published sizes the largest convolution plane then takes 200 MB.
 CHUNK_BLOCKS = 8
 
 
@@ -58,14 +57,14 @@ class AudioTower(nn.Module):
     def forward(self, mel: Tensor) -> Tensor:
         """`mel`: [mel_bins, frames] of one clip → [tokens, output_dim]."""
         frames = CHUNK_BLOCKS * self.block_windows * self.geometry.window_frames
-        return torch.cat([self._encoded(parcel) for parcel in mel.split(frames, dim=1)])
+        return torch.cat([self._encoded(chunk) for chunk in mel.split(frames, dim=1)])
 
     def _encoded(self, mel: Tensor) -> Tensor:
         rows = self._convolved(mel.to(self.conv_out.weight))[: self.geometry.tokens(mel.shape[1])]
         block = self.block_windows * self.geometry.window_tokens
         edges = np.append(np.arange(0, len(rows), block, dtype=np.int32), np.int32(len(rows)))
         attention: MMEncoderAttention = self.layers[0].self_attn.attn
-        # Not on the device: attention wants the number itself.
+        # On the host: attention reads the number.
         longest = torch.tensor(attention.compute_max_seqlen(attention.attn_backend, edges))
         places = torch.from_numpy(edges).to(rows.device)
         for layer in self.layers:
@@ -73,7 +72,7 @@ class AudioTower(nn.Module):
         return self.proj2(functional.gelu(self.proj1(self.ln_post(rows))))
 
     def _convolved(self, mel: Tensor) -> Tensor:
-        """[windows * window_tokens, d_model]: each window convolved alone, with positions of its own."""
+        """[windows * window_tokens, d_model]: each window is convolved alone, with its own positions."""
         frames = self.geometry.window_frames
         filled = functional.pad(mel, (0, -mel.shape[1] % frames))
         planes = filled.unflatten(1, (-1, frames)).transpose(0, 1).unsqueeze(1)

@@ -1,7 +1,7 @@
-"""Configuration of the Qwen3.5-Omni family, `qwen3_5_omni_moe`, after transformers' conventions.
+"""Configuration of the Qwen3.5-Omni family, `qwen3_5_omni_moe`, in transformers' conventions.
 
-In: keyword arguments, or a checkpoint's `config.json`. Out: nested configs whose defaults are the public
-figures; what is not public has the default of the nearest open model, and its class says so.
+Defaults are the public figures. Values that are not public default to those of the nearest open model; the
+docstring of each class lists them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import (
     Qwen3OmniMoeTalkerCodePredictorConfig,
 )
 
-# As the open Qwen3.5 models have it: theta 1e7, a quarter of each head of 256 rotated, 32 frequencies.
+# As in the open Qwen3.5 models: theta 1e7, a quarter of each head of 256 rotated, 32 frequencies.
 _ROPE = {
     "rope_type": "default",
     "rope_theta": 10_000_000.0,
@@ -43,10 +43,10 @@ _TALKER_TEXT = {
 
 @strict
 class Qwen3_5OmniMoeAudioConfig(Qwen3OmniMoeAudioEncoderConfig):  # noqa: N801
-    """AuT: Qwen3-Omni's audio encoder with one more halving. Not public, so Qwen3-Omni's: its widths.
+    """AuT: Qwen3-Omni's audio encoder with one more convolution. Not public: its widths (Qwen3-Omni's).
 
     `downsample_times`: stride-2 convolutions; `n_window`: half a convolution window in mel frames;
-    `n_window_infer`: mel frames that attend to each other; `timestamp_interval_s`: seconds of sound between
+    `n_window_infer`: mel frames that attend to each other; `timestamp_interval_s`: seconds of audio between
     two text timestamps.
     """
 
@@ -59,10 +59,10 @@ class Qwen3_5OmniMoeAudioConfig(Qwen3OmniMoeAudioEncoderConfig):  # noqa: N801
 
 @strict
 class Qwen3_5OmniMoeThinkerConfig(PreTrainedConfig):  # noqa: N801
-    """Ids are Qwen3.5's. Those of sound are not public: Qwen3-Omni's order of added tokens, continued.
+    """Token ids are Qwen3.5's. Not public: those of audio, which continue Qwen3-Omni's order of added tokens.
 
-    `position_id_per_seconds`: temporal positions of TM-RoPE, one a 160 ms. The vision tower's output and the
-    audio tower's are as wide as the text model, where not given.
+    `position_id_per_seconds`: temporal TM-RoPE positions, one per 160 ms. The outputs of the vision and audio
+    towers default to the width of the text model.
     """
 
     model_type = "qwen3_5_omni_moe_thinker"
@@ -98,9 +98,9 @@ class Qwen3_5OmniMoeThinkerConfig(PreTrainedConfig):  # noqa: N801
 class Qwen3_5OmniMoeTalkerConfig(PreTrainedConfig):  # noqa: N801
     """A Talker whose `text_config` is MoE (`qwen3_5_moe_text`) or dense (`qwen3_5_text`).
 
-    `text_config.vocab_size`: its own text embedding table. Of `codec_vocab_size` ids, the last
-    `suppressed_codes` are never drawn, but for EOS. Not public: the heads (the open Qwen3.5's), the codec
-    ids (Qwen3-Omni's), the accept layer (half way, as Qwen3-Omni's), the cap on media rows.
+    `text_config.vocab_size`: size of its own text embedding table. Of `codec_vocab_size` ids, the last
+    `suppressed_codes` are never drawn, except EOS. Not public: the heads (the open Qwen3.5's), the codec ids
+    (Qwen3-Omni's), `accept_hidden_layer` (half way, as in Qwen3-Omni), `max_media_rows`.
     """
 
     model_type = "qwen3_5_omni_moe_talker"
@@ -141,9 +141,9 @@ class Qwen3_5OmniMoeTalkerConfig(PreTrainedConfig):  # noqa: N801
 
 @strict
 class Qwen3_5OmniMoeConfig(PreTrainedConfig):  # noqa: N801
-    """The whole model. `code2wav_config` is shaped as Qwen3-Omni's; ids as in `Qwen3_5OmniMoeThinkerConfig`.
+    """The whole model. `code2wav_config` is Qwen3-Omni's; ids are as in `Qwen3_5OmniMoeThinkerConfig`.
 
-    Role ids depend on the tokenizer: None where the checkpoint does not say.
+    Role ids depend on the tokenizer; None if the checkpoint does not define them.
     """
 
     model_type = "qwen3_5_omni_moe"
@@ -179,14 +179,14 @@ class Qwen3_5OmniMoeConfig(PreTrainedConfig):  # noqa: N801
         super().__post_init__(**kwargs)
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PreTrainedConfig:
-        """The Thinker's: what transformers and vLLM mean by the text model of a nested config."""
+        """The Thinker's: transformers and vLLM call this for the text model of a nested configuration."""
         return self.thinker_config.text_config
 
     def _check(self) -> None:
         thinker, talker = self.thinker_config, self.talker_config
         width = thinker.text_config.hidden_size
         if {thinker.audio_config.output_dim, thinker.vision_config.out_hidden_size} != {width}:
-            raise ValueError(f"the audio and vision towers must give rows of the text model's width, {width}")
+            raise ValueError(f"the audio and vision towers must output the text model's width, {width}")
         if talker.thinker_hidden_size != width:
             raise ValueError(f"thinker_hidden_size is {talker.thinker_hidden_size}, the Thinker has {width}")
         if self.code2wav_config.num_quantizers != talker.num_code_groups:
@@ -196,7 +196,7 @@ class Qwen3_5OmniMoeConfig(PreTrainedConfig):  # noqa: N801
 
 
 def register() -> None:
-    """Makes `AutoConfig` know the family. A second call does nothing."""
+    """Registers the family with `AutoConfig`. A second call does nothing."""
     for config in (
         Qwen3_5OmniMoeConfig,
         Qwen3_5OmniMoeThinkerConfig,
@@ -207,7 +207,7 @@ def register() -> None:
 
 
 def _sub(kind: type[PreTrainedConfig], given: Any, defaults: dict[str, Any]) -> PreTrainedConfig:
-    """A nested config: as given, or of a dict (or nothing) over the family's defaults."""
+    """A nested configuration: as given, or a dict (or nothing) over the family's defaults."""
     return given if isinstance(given, PreTrainedConfig) else kind(**(defaults | (given or {})))
 
 

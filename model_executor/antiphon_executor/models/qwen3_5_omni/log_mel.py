@@ -1,6 +1,6 @@
-"""Sound → log-mel frames in bounded memory, so that ten hours can be listened to.
+"""Audio → log-mel frames in bounded memory, for clips of many hours.
 
-In: mono samples at 16 kHz. Out: what `reference/mel.py` defines. A clip's level is judged over all of it.
+Mono samples at 16 kHz. A clip is normalised by its global maximum. Reference: `reference/mel.py`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from antiphon_executor.interface.audio_geometry import (
     mel_frames,
 )
 
-# 30 s: what a core keeps close. Longer and shorter pieces take longer.
+# 30 s of audio fit into a core's cache; shorter and longer pieces are slower.
 PIECE_FRAMES = 3_000
 _EDGE = FRAME_SAMPLES // 2
 
@@ -46,7 +46,7 @@ def log_mel(samples: NDArray[np.float32], mel_bins: int) -> Tensor:
 
 
 def _centred(sound: Tensor, start: int, stop: int) -> Tensor:
-    """The samples under the windows of frames `start` to `stop`, mirrored beyond the clip's ends."""
+    """The samples under the windows of frames `start` to `stop`, reflected beyond the clip's ends."""
     begin = start * HOP_SAMPLES - _EDGE
     end = (stop - 1) * HOP_SAMPLES + _EDGE
     missing = (max(0, -begin), max(0, end - len(sound)))
@@ -55,7 +55,7 @@ def _centred(sound: Tensor, start: int, stop: int) -> Tensor:
 
 @cache
 def _filters(mel_bins: int) -> Tensor:
-    """float32 [mel_bins, frequencies]: as `WhisperFeatureExtractor` has them."""
+    """float32 [mel_bins, frequencies], as in `WhisperFeatureExtractor`."""
     bank = mel_filter_bank(
         num_frequency_bins=1 + FRAME_SAMPLES // 2,
         num_mel_filters=mel_bins,

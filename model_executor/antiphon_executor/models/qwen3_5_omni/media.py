@@ -1,7 +1,6 @@
-"""One medium of a turn → its features for the Qwen3.5-Omni Thinker, and its tokens in the prompt.
+"""Media items → features for the Qwen3.5-Omni Thinker (`MediaFields`), and their tokens in the prompt.
 
-In: samples, a picture, or frames with `VideoFacts`. Out: `MediaFields`, which reach the model as keyword
-arguments, each item's as if it were alone; and the token ids that `PromptRules` writes for it.
+The fields reach the model as keyword arguments. An item's features do not depend on other items.
 """
 
 from __future__ import annotations
@@ -38,10 +37,10 @@ class VideoFields(TypedDict):
     """A video with its sound is one item, with rows of two kinds.
 
     `pixel_values_videos`: [patches, channels * temporal * patch²]. `video_grid_thw`: int64 [3], in patches.
-    `video_frames`: int64 [], as they came, before the last is repeated. `video_fps`: float64 [].
-    `sound_features`: float32 [mel bins, frames], no frames where it is silent. `sound_lengths`: int64 [].
-    `sound_mask`: bool [video tokens + sound tokens], in the order of the prompt: which of the item's rows
-    are sound's. A batch of masks is a list, or a tensor where all are as long: iterate over it.
+    `video_frames`: int64 [], before the last one is repeated. `video_fps`: float64 [].
+    `sound_features`: float32 [mel bins, frames], 0 frames for a silent video. `sound_lengths`: int64 [].
+    `sound_mask`: bool [video tokens + sound tokens], in prompt order: True for sound. A batch of masks is a
+    list, or a tensor if all have the same length; iterate over it.
     """
 
     pixel_values_videos: Tensor
@@ -57,10 +56,10 @@ MediaFields = AudioFields | PictureFields | VideoFields
 
 
 class MediaReader:
-    """What a checkpoint makes of media. `encode` writes timestamps; pixel values come out as `dtype`.
+    """Reads media by a checkpoint's rules. `encode` tokenizes timestamps; pixel values are of `dtype`.
 
-    `image_processor` and `video_processor`: transformers' (Qwen2-VL's or Qwen3-VL's), as the checkpoint has
-    them. ValueError where they cut other patches than the vision tower takes.
+    `image_processor`, `video_processor`: the checkpoint's, of transformers (Qwen2-VL or Qwen3-VL). ValueError
+    if their patches do not match the vision tower's.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class MediaReader:
 
     def video(self, frames: NDArray[np.uint8], facts: VideoFacts) -> VideoFields:
         """`frames`: uint8 [n, height, width, 3], RGB."""
-        # Qwen3-VL's processor refuses what does not fill one patch; a patch repeats its last frame anyway.
+        # Qwen3-VL's processor rejects fewer frames than one patch; a patch repeats its last frame anyway.
         filling = np.repeat(frames[-1:], max(0, self._temporal - len(frames)), axis=0)
         features = self._videos(
             videos=[np.concatenate((frames, filling)) if len(filling) else frames],
@@ -120,13 +119,13 @@ class MediaReader:
         return fields
 
     def tokens(self, kind: str, fields: MediaFields) -> list[int]:
-        """What stands in the prompt for a medium: for its placeholder, or for the triple of a video."""
+        """The token ids that replace an item's placeholder in the prompt."""
         medium, places = self._medium(kind, fields), self.placeholder(kind)
         tokens: list[int] = self._rules.expand(places, [medium]).token_ids.tolist()
         return tokens
 
     def placeholder(self, kind: str) -> list[int]:
-        """What `tokens` stand for in a prompt that is not expanded yet."""
+        """The token ids of an item's placeholder: one, or three for a video."""
         ids = self._ids
         if kind == "video":
             return [ids.vision_start_token_id, ids.video_token_id, ids.vision_end_token_id]
@@ -156,5 +155,5 @@ class MediaReader:
         if cut != taken:
             raise ValueError(
                 f"{type(processor).__name__} of the checkpoint cuts (patch, merge, temporal) {cut}, "
-                f"its vision tower takes {taken}"
+                f"its vision tower expects {taken}"
             )

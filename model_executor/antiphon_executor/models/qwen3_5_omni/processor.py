@@ -1,7 +1,7 @@
-"""What vLLM does with the media of a turn for Qwen3.5-Omni: features for the model, token ids for the prompt.
+"""vLLM's multimodal processor for Qwen3.5-Omni: media → `MediaFields`, placeholders → token ids.
 
-In: token ids and items as `inputs.py` hands them over. Out: the prompt that `PromptRules.expand` writes, and
-one multimodal item each, whose fields are `MediaFields`, made alone: a cached item is right in any company.
+Each item is processed alone, so that cached items can be combined. The prompt is as `PromptRules.expand`
+writes it.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ VLLM_INTERNALS = {
 }
 
 KINDS = ("audio", "image", "video")
-# What vLLM tries the encoders with at its start. Small: the processor scales it to what the checkpoint takes.
+# Dummy media for vLLM's memory profiling; the processor scales them to the checkpoint's sizes.
 _DUMMY_SECONDS = 30
 _DUMMY_SIDE = 1024
 _DUMMY_FRAMES = 16
-# Along which dimension a field of several items is one tensor.
+# The fields that are one tensor for several items, and the dimension along which they are joined.
 _FLAT = {"input_audio_features": 1, "sound_features": 1, "pixel_values": 0, "pixel_values_videos": 0}
 
 
 class Qwen3_5ThinkerProcessingInfo(BaseProcessingInfo):  # noqa: N801 - the family's name
-    """What the checkpoint says of its media. An item may fill the whole context."""
+    """The checkpoint's limits and media reader. An item may fill the whole context."""
 
     def get_hf_config(self) -> PreTrainedConfig:
         """The Thinker's."""
@@ -79,7 +79,7 @@ class Qwen3_5ThinkerProcessingInfo(BaseProcessingInfo):  # noqa: N801 - the fami
 
 
 class Qwen3_5ThinkerDummyInputs(BaseDummyInputsBuilder[Qwen3_5ThinkerProcessingInfo]):  # noqa: N801 - the family's name
-    """Media for vLLM's trial runs: enough work for the encoders to show their memory, done in a second."""
+    """Dummy media for vLLM's memory profiling; they are processed in about a second."""
 
     def get_dummy_text(self, mm_counts: Mapping[str, int]) -> str:
         tokens = [
@@ -100,7 +100,7 @@ class Qwen3_5ThinkerDummyInputs(BaseDummyInputsBuilder[Qwen3_5ThinkerProcessingI
 
 
 class Qwen3_5ThinkerProcessor(BaseMultiModalProcessor[Qwen3_5ThinkerProcessingInfo]):  # noqa: N801 - the family's name
-    """Fields and tokens, item by item."""
+    """Computes fields and tokens item by item."""
 
     def _apply_hf_processor_main(
         self, mm_items: MultiModalDataItems, hf_kwargs: Mapping[str, object]
@@ -164,7 +164,7 @@ class Qwen3_5ThinkerProcessor(BaseMultiModalProcessor[Qwen3_5ThinkerProcessingIn
 
 
 def _joined(items: Sequence[MediaFields]) -> dict[str, Any]:
-    """The fields of several items of a kind, as `_get_mm_fields_config` takes them apart again."""
+    """Joins the fields of several items of a kind; `_get_mm_fields_config` says how to split them."""
     fields: dict[str, Any] = {}
     for name in items[0] if items else ():
         parts = [cast("Mapping[str, Tensor]", item)[name] for item in items]

@@ -1,9 +1,7 @@
-"""A Thinker prompt with one placeholder a medium → all its token ids, and their TM-RoPE positions.
+"""Expands a Qwen3.5-Omni prompt: placeholders → media tokens with timestamps, and TM-RoPE positions.
 
-In: token ids from the chat template; the media in their order. Out: ids with media expanded and timestamps
-written between them, positions [3, n]. Pure; touches no features.
-Not public, and read here in the simplest way: a timestamp tells the absolute time, in text; TM-RoPE counts
-within a run between two texts, for sound in steps of 160 ms, for vision as transformers' Qwen3.5 does.
+The rules are not public. Assumptions: a timestamp is the absolute time as text; TM-RoPE counts within a run
+between two texts, for audio in steps of 160 ms, for vision as transformers' Qwen3.5.
 """
 
 from __future__ import annotations
@@ -23,7 +21,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig
 
 Encode = Callable[[str], Sequence[int]]
-"""A text without control tokens → its token ids."""
+"""Tokenizes a text without control tokens."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """`frames` at `fps`, each `grid` (height, width) in tokens; `sound_frames`: mel frames of its sound."""
+    """`grid`: (height, width) of a frame in tokens; `sound_frames`: mel frames of the video's sound."""
 
     frames: int
     fps: float
@@ -61,7 +59,7 @@ class Expanded:
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    """Tokens with positions relative to the run's start [3, k], and how far the next run stands from it."""
+    """Tokens with positions relative to the run's start [3, k], and the distance to the next run."""
 
     token_ids: list[int]
     offsets: NDArray[np.int64]
@@ -69,7 +67,7 @@ class _Run:
 
 
 class PromptRules:
-    """The rules of one checkpoint. `encode` writes timestamps."""
+    """The rules of one checkpoint. `encode` tokenizes timestamps."""
 
     def __init__(self, thinker: PreTrainedConfig, encode: Encode) -> None:
         self._ids = thinker
@@ -80,9 +78,9 @@ class PromptRules:
         self._interval_tokens = self._sound.first_token(thinker.audio_config.timestamp_interval_s * 1000)
 
     def expand(self, token_ids: Iterable[int], media: Iterable[Medium]) -> Expanded:
-        """Each placeholder stands between its start and end token. A video's triple is replaced whole.
+        """Each placeholder is between its start and end tokens; a video's three tokens are replaced together.
 
-        ValueError where placeholders and media do not match.
+        ValueError if placeholders and media do not match.
         """
         runs = list(self._runs([int(token) for token in token_ids], iter(media)))
         starts = np.cumsum([0] + [run.advance for run in runs[:-1]])
@@ -109,7 +107,7 @@ class PromptRules:
         yield _text(ids[done:])
 
     def _checked(self, token: int, medium: Medium | None, before: list[int]) -> Iterator[_Run]:
-        """The text before a medium, then the medium."""
+        """The runs of the text before a medium, and of the medium."""
         if token == self._ids.audio_token_id and isinstance(medium, Sound):
             yield _text(before)
             yield from self._sound_runs(self._sound.tokens(medium.mel_frames))
@@ -125,14 +123,14 @@ class PromptRules:
             raise ValueError(f"placeholder {token} does not stand for {medium}")
 
     def _sound_runs(self, tokens: int) -> Iterator[_Run]:
-        """A timestamp stands before every full interval but the first, so a short clip has none."""
+        """A timestamp precedes every interval except the first, so a short clip has none."""
         for start in range(0, tokens, self._interval_tokens):
             if start:
                 yield self._timestamp(self._sound.start_ms(start) / 1000)
             yield self._sound_run(start, min(start + self._interval_tokens, tokens))
 
     def _video_runs(self, video: Video) -> Iterator[_Run]:
-        """For each temporal patch its timestamp, its tokens, and the sound that begins before the next."""
+        """For each temporal patch: its timestamp, its tokens, and the sound that begins before the next."""
         ids = self._ids
         sound = self._sound.tokens(video.sound_frames)
         times = patch_times_s(video.frames, video.fps, self._temporal)

@@ -1,7 +1,6 @@
-"""Which tokens of a Thinker prompt the Talker reads, and the voice that it is told to speak in.
+"""The part of a Thinker prompt that the Talker reads, and the voice prompt before it.
 
-In: a Thinker prompt's ids. Out: indices of the tokens kept. Pure; touches no embeddings.
-Not public, and read here as in Qwen3-Omni: all user segments, then the assistant header.
+The rule is not public. Assumption: as in Qwen3-Omni, all user segments and the assistant header.
 """
 
 from __future__ import annotations
@@ -16,9 +15,9 @@ from antiphon_executor.models.special_tokens import ROLE_TOKENS, PromptIds
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VoicePrompt:
-    """The Talker's system prompt: text, reference codec frames (or none), text.
+    """The Talker's system prompt: text, reference codec frames (possibly none), text.
 
-    `opening`, `closing`: token ids, `<|im_start|>system` and `<|im_end|>` included; `codes`: int64
+    `opening`, `closing`: token ids, including `<|im_start|>system` and `<|im_end|>`; `codes`: int64
     [frames, groups].
     """
 
@@ -28,10 +27,10 @@ class VoicePrompt:
 
 
 def kept_tokens(thinker_ids: NDArray[np.integer], ids: PromptIds, max_media_rows: int) -> NDArray[np.int64]:
-    """Indices of the prompt's tokens that the Talker reads, rising.
+    """Ascending indices of the prompt's tokens that the Talker reads.
 
-    User segments with at most `max_media_rows` media tokens, evenly subsampled over all of them, then the
-    three tokens of the open assistant turn. ValueError where the prompt does not end in one.
+    All user segments, with at most `max_media_rows` evenly spaced media tokens, then the three tokens of the
+    open assistant turn. ValueError if the prompt does not end in one.
     """
     starts = np.flatnonzero(thinker_ids == ids.im_start)
     header = slice(starts[-1], starts[-1] + ROLE_TOKENS) if len(starts) else slice(0)
@@ -44,7 +43,7 @@ def kept_tokens(thinker_ids: NDArray[np.integer], ids: PromptIds, max_media_rows
 
 
 def evenly(rows: NDArray[np.int64], most: int) -> NDArray[np.int64]:
-    """`rows`, or `most` of them with even gaps, the first among them."""
+    """`rows`, or `most` of them at even distances, starting with the first."""
     if len(rows) <= most:
         return rows
     return rows[np.arange(most) * len(rows) // most]

@@ -1,8 +1,7 @@
-"""The Thinker of Qwen3.5-Omni: upstream's hybrid Qwen3.5 with ears, and the rows that the Talker needs.
+"""Qwen3.5-Omni's Thinker: vLLM's hybrid Qwen3.5 with an audio tower and the hidden-states cache.
 
-In: a checkpoint of the family (only `thinker.*` is read). Out: text logits; and, in pages beside attention's
-(`rows_cache.py`), the accept layer's hidden state of every computed position. Backbone, experts and vision
-tower are upstream's, but for gated DeltaNet in float32 on a CPU (`gated_delta.py`). Never sends anything.
+Only `thinker.*` of the checkpoint is read. The hidden states of the layer that the Talker accepts go into a
+paged cache; `models/hidden_states` sends them.
 """
 
 from __future__ import annotations
@@ -42,9 +41,9 @@ VLLM_INTERNALS = {
     Qwen3_5ThinkerProcessor, info=Qwen3_5ThinkerProcessingInfo, dummy_inputs=Qwen3_5ThinkerDummyInputs
 )
 class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - the family's name
-    """Modules: `audio_tower`, `visual`, `language_model`, and the `media_rows`."""
+    """Modules: `audio_tower`, `visual`, `language_model`."""
 
-    # Pixels come normalized, as the checkpoint's processor has them; video pruning would move positions.
+    # The checkpoint's processor normalizes pixels already; video pruning would change positions.
     supports_mm_device_do_normalize = False
     supports_multimodal_pruning = False
     hf_to_vllm_mapper = WeightsMapper(
@@ -71,7 +70,9 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
         if not self._accepts_output:
             self.language_model.set_aux_hidden_state_layers((layer,))
         text = thinker.text_config
-        self.media_rows = HiddenStatesCache(vllm_config, text.hidden_size, text.num_hidden_layers, prefix)
+        self.hidden_states_cache = HiddenStatesCache(
+            vllm_config, text.hidden_size, text.num_hidden_layers, prefix
+        )
 
     @classmethod
     def get_placeholder_str(cls, modality: str, i: int) -> str | None:
@@ -82,27 +83,27 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
     def get_mrope_input_positions(
         self, input_tokens: list[int], mm_features: list[MultiModalFeatureSpec]
     ) -> tuple[Tensor, int]:
-        """Positions [3, num_tokens], and a later token's position less its index."""
+        """Positions [3, num_tokens], and a later token's position minus its index."""
         spans = media_spans(mm_features, self.config)
         positions = self._rope.positions(np.asarray(input_tokens, dtype=np.int64), spans)
         following = int(positions.max()) + 1 if positions.size else 0
         return torch.from_numpy(positions), following - len(input_tokens)
 
     def embed_multimodal(self, **kwargs: Any) -> list[Tensor]:
-        """One embedding an item, [tokens, hidden]; the arguments are `qwen3_5_media.MediaFields`, batched."""
+        """One embedding per item, [tokens, hidden]; the arguments are batched `media.MediaFields`."""
         embeddings: list[Tensor] = []
         if "input_audio_features" in kwargs:
             mels = _items(kwargs["input_audio_features"], kwargs["audio_feature_lengths"])
             embeddings += [self.audio_tower(mel) for mel in mels]
         if "pixel_values" in kwargs:
-            embeddings += self._seen(kwargs["pixel_values"], kwargs["image_grid_thw"])
+            embeddings += self._encode_vision(kwargs["pixel_values"], kwargs["image_grid_thw"])
         if "pixel_values_videos" in kwargs:
-            videos = self._seen(kwargs["pixel_values_videos"], kwargs["video_grid_thw"])
+            videos = self._encode_vision(kwargs["pixel_values_videos"], kwargs["video_grid_thw"])
             embeddings += self._with_sound(videos, kwargs)
         return embeddings
 
-    def _seen(self, pixels: Tensor | list[Tensor], grids: Tensor) -> list[Tensor]:
-        """Each picture or video as if it were alone: [patches / merge², hidden]."""
+    def _encode_vision(self, pixels: Tensor | list[Tensor], grids: Tensor) -> list[Tensor]:
+        """Encodes each picture or video alone: [patches / merge², hidden]."""
         parts = _items(pixels, grids.prod(-1), dim=0)
         return [
             encode_in_chunks(self.visual, item, grid)
@@ -110,11 +111,11 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
         ]
 
     def _with_sound(self, videos: list[Tensor], kwargs: dict[str, Any]) -> list[Tensor]:
-        """Videos' rows and their sounds', in the order of the prompt."""
+        """The rows of videos and of their sound, in prompt order."""
         mels = _items(kwargs["sound_features"], kwargs["sound_lengths"])
         sounds = [self.audio_tower(mel) if mel.shape[1] else None for mel in mels]
         return [
-            video if sound is None else _woven(video, sound, mask)
+            video if sound is None else _interleaved(video, sound, mask)
             for video, sound, mask in zip(videos, sounds, kwargs["sound_mask"], strict=True)
         ]
 
@@ -126,24 +127,24 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
         inputs_embeds: Tensor | None = None,
         **kwargs: object,
     ) -> Tensor:
-        """Last hidden states [num_tokens, hidden]; the accept layer's go into the paged cache on the way."""
+        """Last hidden states [num_tokens, hidden]; those of the accepted layer are written to the cache."""
         output = super().forward(input_ids, positions, intermediate_tensors, inputs_embeds, **kwargs)
         if self._accepts_output:
             hidden = rows = output
         else:
             hidden, (rows,) = output
-        self.media_rows(rows)
+        self.hidden_states_cache(rows)
         return cast("Tensor", hidden)
 
 
 def _items(joined: Tensor | list[Tensor], sizes: Tensor, dim: int = -1) -> list[Tensor]:
-    """What vLLM has joined into one tensor, item by item."""
+    """Splits what vLLM has joined into one tensor into items."""
     if isinstance(joined, list):
         return joined
     return list(joined.split(sizes.flatten().tolist(), dim=dim))
 
 
-def _woven(video: Tensor, sound: Tensor, is_sound: Tensor) -> Tensor:
+def _interleaved(video: Tensor, sound: Tensor, is_sound: Tensor) -> Tensor:
     is_sound = is_sound.to(video.device)
     rows = video.new_empty(len(is_sound), video.shape[1])
     rows[~is_sound] = video

@@ -1,7 +1,6 @@
-"""TM-RoPE positions of a prompt that is already expanded: time, height and width of every token.
+"""TM-RoPE positions of an expanded Qwen3.5-Omni prompt: time, height and width of every token.
 
-In: all token ids, and where each medium lies among them. Out: positions [3, n], the same whole numbers that
-`prompt.PromptRules.expand` gives. Pure: no tokenizer, no features.
+They equal the positions that `prompt.PromptRules.expand` gives. Needs neither tokenizer nor features.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ Positions = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class MediaSpan:
-    """A medium's tokens from prompt index `start`, with the timestamps and marks between them.
+    """A medium's tokens from prompt index `start`, including the timestamps and marks between them.
 
-    `grid`: (height, width) in tokens of its picture or frames, (0, 0) for sound alone.
+    `grid`: (height, width) of a picture or frame in tokens; (0, 0) for audio.
     """
 
     start: int
@@ -34,7 +33,7 @@ class MediaSpan:
 
 
 class TmRope:
-    """The positions of one checkpoint's prompts."""
+    """The position rules of one checkpoint. `thinker`: its Thinker's configuration."""
 
     def __init__(self, thinker: PreTrainedConfig) -> None:
         self._audio: int = thinker.audio_token_id
@@ -43,9 +42,9 @@ class TmRope:
         self._per_second: float = thinker.position_id_per_seconds
 
     def positions(self, token_ids: NDArray[np.integer], spans: Iterable[MediaSpan]) -> Positions:
-        """int64 [3, n]. A token outside of `spans` is text, whatever its id. ValueError where spans overlap.
+        """int64 [3, n]. Tokens outside of `spans` are text, whatever their id. ValueError if spans overlap.
 
-        A text, and a medium's run between two texts, begins one after the largest position before it.
+        A text, and a run of a medium between two texts, begins one after the largest position before it.
         """
         positions = np.empty((3, len(token_ids)), dtype=np.int64)
         done, following = 0, 0
@@ -63,7 +62,7 @@ class TmRope:
     def _runs(
         self, token_ids: NDArray[np.integer], spans: Iterable[MediaSpan]
     ) -> Iterator[tuple[int, Positions]]:
-        """Start and offsets [3, k] of each stretch of sound or of one frame, between texts."""
+        """Start and offsets [3, k] of each run of sound tokens, or of the tokens of one frame."""
         for span in sorted(spans, key=lambda span: span.start):
             tokens = np.asarray(token_ids[span.start : span.start + span.length])
             kinds = np.where(tokens == self._audio, 1, np.where(np.isin(tokens, self._vision), 2, 0))
@@ -77,7 +76,7 @@ class TmRope:
                     yield span.start + begin, picture(span.grid)
 
     def sound(self, first: int, last: int) -> Positions:
-        """Offsets of a clip's tokens `first` to `last`: two that begin in the same 160 ms share one."""
+        """Offsets of a clip's tokens `first` to `last`; tokens that begin in the same 160 ms share one."""
         starts = np.array([self._sound.start_ms(token) for token in range(first, last)], dtype=np.int64)
         steps = ((starts - starts[0]) * (self._per_second / 1000)).astype(np.int64)
         return np.tile(steps, (3, 1))

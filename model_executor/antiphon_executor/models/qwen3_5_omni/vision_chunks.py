@@ -1,7 +1,6 @@
-"""One picture or video through the vision tower, in parcels of whole frames.
+"""Encodes one picture or video in chunks of whole frames, so that memory does not grow with a video's length.
 
-In: upstream's tower, an item's patches. Out: its rows. Frames attend to themselves alone, so a parcel changes
-none of them, and the memory that a long video takes does not grow with it.
+Attention stays within a frame, so the rows do not depend on the chunks.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-# About a minute of 720p video at 1 frame a second is ten of these.
+# About a minute of 720p video at 1 frame per second is ten chunks.
 CHUNK_PATCHES = 16_384
 
 Tower = Callable[[Tensor, list[list[int]]], Tensor]
@@ -22,7 +21,7 @@ def encode_in_chunks(
 ) -> Tensor:
     """`pixels`: [patches, values]; `grid`: (time, height, width) in patches → [patches / merge², hidden].
 
-    A parcel has at most `chunk_patches`, or is one frame.
+    A chunk has at most `chunk_patches` patches, or is one frame.
     """
     frame = grid[1] * grid[2]
     frames = max(1, chunk_patches // frame)

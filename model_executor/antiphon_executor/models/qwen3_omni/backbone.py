@@ -1,4 +1,4 @@
-"""The Talker's MoE decoder: summed input rows in, normed hidden states out.
+"""The Talker's MoE decoder: input embeddings in, normed hidden states out.
 
 Layers are vLLM's: Qwen3 attention with q/k norms and TM-RoPE, and a sparse block with a gated shared expert.
 Reference: transformers' `Qwen3OmniMoeTalkerModel`.
@@ -20,7 +20,7 @@ from antiphon_executor.models.layers.packed_mrope import PackedMRope
 
 
 class TalkerDecoderLayer(nn.Module):
-    """Attention, then experts, each behind an RMS norm."""
+    """Attention, then experts, each after an RMS norm."""
 
     def __init__(self, vllm_config: VllmConfig, prefix: str) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class TalkerBackbone(nn.Module):
         self.norm = RMSNorm(config.hidden_size, eps=config.rms_norm_eps)
 
     def forward(self, positions: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        """`positions`: packed (`rope.pack`), int64 [3, N]; `rows`: [N, hidden] -> [N, hidden], normed."""
+        """`positions`: packed int64 [3, N] (`packed_mrope`); `rows`: [N, hidden] → [N, hidden], normed."""
         hidden, residual = rows, None
         for layer in self.layers:
             hidden, residual = layer(positions, hidden, residual)

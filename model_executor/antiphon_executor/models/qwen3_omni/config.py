@@ -1,7 +1,6 @@
-"""The Talker engine's configuration, read off an omni checkpoint's `config.json`.
+"""The Talker engine's vLLM configuration, derived from the checkpoint's `Qwen3OmniMoeConfig`.
 
-In: transformers' `Qwen3OmniMoeConfig`. Out: a flat config as vLLM wants one, whose `vocab_size` covers the
-prompt-row ids of `TalkerVocabulary` and whose last layer is the streams' state.
+It is flat; `vocab_size` covers the ids of `TalkerVocabulary`, and the last layer is the stream state.
 """
 
 from __future__ import annotations
@@ -33,10 +32,10 @@ _BACKBONE_KEYS = (
 
 
 class TalkerConfig(PretrainedConfig):
-    """`talker_config.text_config` flattened, with what else the Talker's worker needs beside it.
+    """The checkpoint's `talker_config.text_config`, and the other fields that the Talker's worker needs.
 
     `prefix_rows`: (text id, codec id) by prefix row of the vocabulary. `backbone_layers`: decoder layers;
-    `num_hidden_layers` is one more, the state that ties requests to slots (`layer_types` says which).
+    `num_hidden_layers` is one more, for the layer that ties requests to slots (see `layer_types`).
     """
 
     model_type = "antiphon_talker"
@@ -47,9 +46,9 @@ class TalkerConfig(PretrainedConfig):
 
 
 def talker_config(omni: PretrainedConfig, limits: TalkerLimits) -> PretrainedConfig:
-    """What vLLM's `hf_overrides` applies to the checkpoint's own config.
+    """vLLM's `hf_overrides`: maps the checkpoint's configuration to the Talker's.
 
-    vLLM first asks it for the `model_type` of an empty config, which stays as it is.
+    vLLM also calls it with an empty configuration, to read `model_type`; that is returned unchanged.
     """
     if not isinstance(omni, Qwen3OmniMoeConfig):
         return omni
@@ -89,7 +88,7 @@ def talker_config(omni: PretrainedConfig, limits: TalkerLimits) -> PretrainedCon
 
 
 def speakers(config: Qwen3OmniMoeConfig) -> dict[str, int]:
-    """Voices by name, in the order of their prefix rows."""
+    """Index of each voice's prefix row, by name."""
     return {name: index for index, name in enumerate(sorted(config.talker_config.speaker_id))}
 
 

@@ -1,7 +1,6 @@
-"""The Talker's two tracks: which rows its prompt has, and which text row each later frame takes.
+"""The Talker's prompt and vocabulary: token ids that say what each row is, and the Talker's own positions.
 
-In: a Thinker prompt with its TM-RoPE positions; the text ids as they are generated. Out: token ids that say
-what each prompt row is, the Talker's own positions, the text track. Pure; never touches embeddings.
+After the prompt, each frame also takes one row of the text track. Pure functions on ids, no embeddings.
 Reference: transformers' `Qwen3OmniMoeForConditionalGeneration.generate`.
 """
 
@@ -20,7 +19,7 @@ from antiphon_executor.models.special_tokens import ROLE_TOKENS, PromptIds
 
 
 class RowKind(Enum):
-    """What a token id of the Talker says its row is, in the order of the partitions."""
+    """The kinds of rows, in the order of their ranges of token ids."""
 
     CODEC = "a generated code 0"
     TEXT = "the projected embedding of a text id"
@@ -28,11 +27,11 @@ class RowKind(Enum):
     SPEAKER = "tts_pad + a speaker's codec id"
     FIRST_TEXT = "entry 0 of the stream's text track + codec_bos: the row that samples frame 0"
     SLOT = "<|im_start|>, a prompt's first row; the index is the stream's slot"
-    MEDIA = "one of the stream's media rows"
+    MEDIA = "one of the stream's multimodal hidden states, projected"
 
 
 class SharedRow(IntEnum):
-    """Prefix rows that all streams share: a text id plus a codec id."""
+    """Prefix rows that all streams have: a text id plus a codec id."""
 
     NOTHINK = 0  # tts_pad + codec_nothink
     THINK_BOS = 1  # tts_pad + codec_think_bos
@@ -42,7 +41,7 @@ class SharedRow(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row and its index within its kind; FIRST_TEXT has index 0 alone."""
+    """A row and its index within its kind; FIRST_TEXT has only index 0."""
 
     kind: RowKind
     index: int
@@ -50,7 +49,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class TalkerVocabulary:
-    """Token ids of the Talker, one partition a `RowKind`. `slots` counts every slot number in use, from 0."""
+    """Sizes of the ranges of token ids, one per `RowKind`. `slots` includes the padding slot 0."""
 
     codec: int
     text: int
@@ -87,14 +86,14 @@ class TalkerVocabulary:
         return self.media_base + self.media_rows
 
     def encode(self, kind: RowKind, index: int = 0) -> int:
-        """The token id of a row. ValueError where the partition has no such index."""
+        """The token id of a row. ValueError if the kind has no such index."""
         partition = dict(zip(RowKind, self._partitions(), strict=True))[kind]
         if not 0 <= index < len(partition):
-            raise ValueError(f"there is no row {index} of {len(partition)} of kind {kind.name}")
+            raise ValueError(f"row {index} of kind {kind.name} is out of range: there are {len(partition)}")
         return partition[index]
 
     def decode(self, token: int) -> Row:
-        """The row of a token id. ValueError outside the vocabulary."""
+        """The row of a token id. ValueError for an id outside the vocabulary."""
         for kind, partition in zip(RowKind, self._partitions(), strict=True):
             if token in partition:
                 return Row(kind, token - partition.start)
@@ -107,11 +106,11 @@ class TalkerVocabulary:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class TalkerPrompt:
-    """What the Talker's engine is given to speak one answer.
+    """The Talker's prompt for one answer.
 
-    `token_ids` [m]; `positions` float64 [3, m]; `media_index` int32: indices in the Thinker's prompt of the
-    media rows, in their order. Generated token i stands at m + i + `position_delta` on all three axes.
-    `opening`: text ids that the prompt puts behind the assistant header; the text track begins with them.
+    `token_ids` [m]; `positions` float64 [3, m]; `media_index` int32: the Thinker prompt's indices of the
+    multimodal hidden states, in order. Generated token i has position m + i + `position_delta` on all axes.
+    `opening`: text ids of the prompt after the assistant header; the text track begins with them.
     """
 
     token_ids: list[int]
@@ -133,7 +132,7 @@ def talker_prompt(
     """The Talker's prompt for a Thinker prompt: its user segments, then the assistant prefix.
 
     `thinker_ids`: [n], media expanded; `positions`: [3, n], the Thinker's; `speaker`: index of the voice.
-    InvalidRequest where the prompt does not end in an open assistant turn, or has more media than fits.
+    InvalidRequest if the prompt does not end in an open assistant turn, or has more media than fits.
     """
     answer = _open_answer(thinker_ids, ids)
     users = np.flatnonzero(ids.in_user_segment(thinker_ids))
@@ -180,7 +179,7 @@ def _assistant_prefix(header: list[int], vocabulary: TalkerVocabulary, speaker: 
 
 @dataclass(frozen=True, slots=True)
 class _Piece:
-    """Rows `start` to `end` of the user segments; `in_line`: one position a row, instead of the Thinker's."""
+    """Rows `start` to `end` of the user segments. `in_line`: consecutive positions, not the Thinker's."""
 
     start: int
     end: int
@@ -190,10 +189,10 @@ class _Piece:
 def _user_positions(
     kinds: NDArray[np.int64], thinker: NDArray[np.float64], ids: PromptIds
 ) -> tuple[NDArray[np.float64], float]:
-    """Positions [3, rows] of the user rows as if nothing had ever stood between them, and the next one.
+    """Positions [3, rows] of the user rows, as if no other rows stood between them, and the next position.
 
-    Within a piece only a constant is taken off the Thinker's positions, because TM-RoPE counts from where a
-    medium begins. Pieces start with text, whose three axes are equal.
+    Within a piece a constant is subtracted from the Thinker's positions, because TM-RoPE counts from the
+    beginning of a medium. Pieces start with text, whose three axes are equal.
     """
     placed = np.empty_like(thinker)
     following = 0.0
@@ -208,10 +207,10 @@ def _user_positions(
 
 
 def _pieces(kinds: NDArray[np.int64], ids: PromptIds) -> Iterator[_Piece]:
-    """Cuts at segment starts, and around videos with sound that transformers' Talker reads as text.
+    """Cuts at segment starts, and around videos with sound to which transformers gives text positions.
 
-    `generate` does not tell its Talker `use_audio_in_video`: `get_rope_index` then sees the sound of such a
-    video, and no video, unless a picture still follows in the prompt.
+    `generate` does not pass `use_audio_in_video` to its Talker. `get_rope_index` then finds the sound of such
+    a video but no video, unless a picture follows in the prompt.
     """
     runs = list(_media_runs(kinds, ids))
     sounding = [bool((kinds[a:b] == ids.audio).any() and (kinds[a:b] == ids.video).any()) for a, b in runs]

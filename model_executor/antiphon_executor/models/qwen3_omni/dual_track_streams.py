@@ -1,7 +1,6 @@
-"""Streams whose text stands on a track of its own, beside the frames: a frame waits for its text.
+"""Qwen3-Omni's streams: text is a track beside the frames, and each frame waits for its text row.
 
-In: a stream's start, its text as it arrives. Out: the track that the model reads by slot and frame, and
-whether a stream's next frame may be computed yet. Never schedules, never talks to a socket.
+The model reads the track by slot and frame; the scheduler appends text and asks whether a frame is ready.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from antiphon_executor.models.talker.streams import FrameDraws
 
 @dataclass(slots=True)
 class _HostStream:
-    """The host's side of an open slot."""
+    """The host's part of an open slot's state."""
 
     positions: torch.Tensor
     position_delta: int
@@ -29,9 +28,9 @@ class _HostStream:
 
 
 class DualTrackStreams:
-    """`track` int64 [slots, max_frames + 1]: text ids by frame, tts_pad where there is no more.
+    """`track` int64 [slots, max_frames + 1]: text ids by frame, tts_pad after the last.
 
-    `project_media`: [rows, thinker_hidden] → [rows, hidden], once, as a stream opens.
+    `project_media`: [rows, thinker_hidden] → [rows, hidden]; called once, when a stream opens.
     """
 
     def __init__(
@@ -53,11 +52,11 @@ class DualTrackStreams:
     def is_open(self, stream: int) -> bool:
         return self.pool.slot_of(stream) is not None
 
-    @torch.no_grad()  # recorded, the arena would hold the graph of every prompt that was ever stored in it
+    @torch.no_grad()  # otherwise the prompt embeddings would keep the autograd graph of every prompt
     def open(self, packed: bytes) -> None:
         start = msgspec.msgpack.decode(packed, type=StreamStart)
         positions = torch.from_numpy(np.frombuffer(start.positions, np.int32).reshape(3, -1).astype(np.int64))
-        media = self.pool.rows_of(start.media_rows, start.media_dtype, self._thinker_hidden)
+        media = self.pool.rows_of(start.hidden_states, start.hidden_states_dtype, self._thinker_hidden)
         embeddings = self._project_media(media)
         self.pool.open(NewStream(start.stream, start.slot, positions.shape[1], start.sampling, embeddings))
         self.track[start.slot] = self._tts_pad
@@ -65,7 +64,7 @@ class DualTrackStreams:
         self.append_text(start.stream, start.text_ids, final=start.text_final)
 
     def append_text(self, stream: int, text_ids: list[int], *, final: bool) -> None:
-        """Adds to an open stream's text track; what lies beyond `max_frames` can never be spoken."""
+        """Adds to an open stream's text track; ids beyond `max_frames` are dropped."""
         slot = self.pool.slot_of(stream)
         if slot is None:
             raise KeyError(stream)
@@ -78,12 +77,12 @@ class DualTrackStreams:
         host.final = host.final or final
 
     def is_ready(self, slot: int, frame: int) -> bool:
-        """Whether the text row that frame `frame` needs is there: never speak ahead of the text."""
+        """Whether the text row that frame `frame` needs has arrived, or the text is complete."""
         host = self._host.get(slot)
         return host is not None and (host.final or frame < host.text_len)
 
     def positions(self, slot: int) -> tuple[torch.Tensor, int]:
-        """Packed TM-RoPE positions int64 [3, prompt_tokens] of a stream, and what decoding adds."""
+        """A stream's packed TM-RoPE positions, int64 [3, prompt_tokens], and its decoding delta."""
         host = self._host[slot]
         return host.positions, host.position_delta
 
@@ -93,7 +92,7 @@ class DualTrackStreams:
             self.track[slot] = self._tts_pad
 
     def draws(self, rows: StepRows) -> FrameDraws:
-        """Every row behind the prompt draws; it may always end, and repetition counts from the beginning."""
+        """Every row after the prompt draws; EOS is always allowed; the repetition window never restarts."""
         frame = rows.seq_len - self.pool.prompt_len[rows.slot]
         never = torch.zeros_like(frame, dtype=torch.bool)
         return FrameDraws(frame=frame, may_end=~never, restarts=never)

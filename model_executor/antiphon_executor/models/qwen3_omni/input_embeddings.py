@@ -1,8 +1,7 @@
-"""Input rows of the Talker's backbone, from token ids and the slots.
+"""Input embeddings of the Talker's backbone, from token ids and slots.
 
-A prompt row is what its id says (`TalkerVocabulary`); a generated row is the sum of its frame's code
-embeddings and the next text row. Reference: transformers' `_get_talker_user_parts`,
-`_get_talker_assistant_parts` and the Talker's `prepare_inputs_for_generation`.
+A prompt row's id says what it is (`TalkerVocabulary`); a generated row is the sum of its frame's code
+embeddings and the next text row. Reference: `prepare_inputs_for_generation` of transformers' Talker.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ from antiphon_kernels.dispatch import frame_embedding
 
 
 class InputEmbeddings(nn.Module):
-    """Tables, and the rows of prompts and of generated tokens in any mix.
+    """Embeds prompt rows and generated rows, in any mix.
 
-    `text_table` [text_vocab, hidden] is the projected embedding table. `code_table` stacks the embeddings of
-    all code groups; `code_offsets` [groups] says where each begins. Ids of the prompt partition look up
-    `prefix_text` and `prefix_codec`: text and codec id by prefix row.
+    `text_table` [text_vocab, hidden]: the projected embedding table. `code_table` [rows, hidden]: the stacked
+    embeddings of all code groups; `code_offsets` [groups]: each group's first row. `prefix_text`,
+    `prefix_codec`: text id and codec id by prefix row.
     """
 
     text_table: torch.Tensor
@@ -38,7 +37,7 @@ class InputEmbeddings(nn.Module):
         self.register_buffer("prefix_codec", torch.tensor(codec), persistent=False)
 
     def forward(self, streams: DualTrackStreams, rows: StepRows, input_ids: torch.Tensor) -> torch.Tensor:
-        """`input_ids`: [N] -> [N, hidden]"""
+        """`input_ids`: [N] → [N, hidden]."""
         slot = rows.slot[rows.token_request]
         frame = rows.token_index - streams.pool.prompt_len[slot]
         generated = self._generated(streams, slot, frame)

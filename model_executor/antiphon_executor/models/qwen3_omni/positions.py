@@ -1,7 +1,6 @@
-"""TM-RoPE positions of a Thinker prompt: time, height and width of every token.
+"""TM-RoPE positions of a Qwen3-Omni prompt: time, height and width of every token, from its media spans.
 
-In: the prompt's length and its media spans. Out: float positions [3, num_tokens], as `get_rope_index` of
-transformers' `Qwen3OmniMoePreTrainedModelForConditionalGeneration` gives them. Pure: no torch, no vLLM.
+Reference: `get_rope_index` of transformers' `Qwen3OmniMoePreTrainedModelForConditionalGeneration`.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class AudioSpan:
 class VisionSpan:
     """A picture or a silent video from prompt index `start`.
 
-    `grid`: (time, height, width) in tokens. `time_step`: positions from one grid to the next in time.
+    `grid`: (time, height, width) in tokens. `time_step`: positions between two grids in time.
     """
 
     start: int
@@ -53,7 +52,7 @@ class VisionSpan:
 
 @dataclass(frozen=True, slots=True)
 class SoundVideoSpan:
-    """A video merged with its sound by time, from prompt index `start`, without what encloses it."""
+    """A video merged with its sound by time, from prompt index `start`, without the enclosing tokens."""
 
     start: int
     grid: tuple[int, int, int]
@@ -75,9 +74,9 @@ MediaSpan = AudioSpan | VisionSpan | SoundVideoSpan
 
 
 def audio_tokens(mel_frames: int, window: int = 50) -> int:
-    """Tokens of a clip of `mel_frames`: 13 a full second of 100, and what three halvings leave of the rest.
+    """Audio tokens of a clip: 13 per full second (100 mel frames), and the rest halved three times.
 
-    As `_get_feat_extract_output_lengths` of transformers' `qwen3_omni_moe`; `window` is its `n_window`.
+    Reference: `_get_feat_extract_output_lengths` of transformers' `qwen3_omni_moe`; `window`: its `n_window`.
     """
     seconds, rest = divmod(mel_frames, 2 * window)
     for _ in range(3):
@@ -86,18 +85,18 @@ def audio_tokens(mel_frames: int, window: int = 50) -> int:
 
 
 def merge_order(grid: tuple[int, int, int], time_step: float, sound_tokens: int) -> NDArray[np.intp]:
-    """How a video's tokens and its sound's are merged: indices into (video tokens, then sound tokens).
+    """The order of a video's merged tokens: indices into (video tokens, then sound tokens), by time.
 
-    By time; a video token goes before a sound token of the same time. int [video tokens + sound_tokens].
+    A video token precedes a sound token of the same time. int [video tokens + sound_tokens].
     """
     video = np.repeat(np.arange(grid[0]) * time_step, grid[1] * grid[2])
     return np.argsort(np.concatenate((video, np.arange(sound_tokens))), kind="stable")
 
 
 def prompt_positions(num_tokens: int, spans: Iterable[MediaSpan]) -> Positions:
-    """Positions [3, num_tokens]. A text token stands one after the largest position before it.
+    """Positions [3, num_tokens]. A text token's is one more than the largest position before it.
 
-    Raises ValueError where a span reaches beyond the prompt.
+    ValueError if spans overlap or reach beyond the prompt.
     """
     positions = np.empty((3, num_tokens), dtype=np.float64)
     index, following = 0, 0.0

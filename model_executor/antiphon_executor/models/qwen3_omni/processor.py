@@ -1,8 +1,7 @@
-"""What vLLM does with the media of a turn: features out of samples and pixels, placeholders into token ids.
+"""vLLM's multimodal processor for Qwen3-Omni: media → features, placeholders → token ids.
 
-In: items as `inputs.py` hands them over. Out: one multimodal item each, with the features that transformers'
-`Qwen3OmniMoeProcessor` gives for that item alone, so that a cached item is right in any company. A video with
-sound is one item: its frames, its sound and their order. Every video keeps its own frame rate.
+Each item gets the features that transformers' `Qwen3OmniMoeProcessor` gives for that item alone, so that
+cached items can be combined. A video with sound is one item; every video keeps its own frame rate.
 """
 
 from __future__ import annotations
@@ -53,7 +52,7 @@ _NO_SOUND = np.zeros(0, dtype=np.float32)
 
 
 class ThinkerProcessingInfo(Qwen3OmniMoeThinkerProcessingInfo):
-    """Upstream's, but: a video comes with `VideoFacts`, and an item may fill the whole context."""
+    """Upstream's, except that videos carry `VideoFacts` and an item may fill the whole context."""
 
     def get_data_parser(self) -> Qwen3OmniMoeThinkerMultiModalDataParser:
         return Qwen3OmniMoeThinkerMultiModalDataParser(
@@ -71,14 +70,14 @@ class ThinkerProcessingInfo(Qwen3OmniMoeThinkerProcessingInfo):
 
 
 class ThinkerDummyInputs(Qwen3OmniMoeThinkerDummyInputsBuilder):
-    """Upstream's dummy media, the videos with the facts that ours come with."""
+    """Upstream's dummy media, with `VideoFacts` for the videos."""
 
     def _get_dummy_videos(self, **kwargs: Any) -> list[tuple[NDArray[np.uint8], VideoFacts]]:
         return [(frames, VideoFacts(fps=1.0)) for frames in super()._get_dummy_videos(**kwargs)]
 
 
 class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
-    """Features and placeholders, item by item."""
+    """Computes features and placeholders item by item."""
 
     def _apply_hf_processor_main(
         self, mm_items: MultiModalDataItems, hf_kwargs: Mapping[str, object]
@@ -93,7 +92,7 @@ class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
         return BatchFeature(features)
 
     def _mel(self, samples: NDArray[np.float32]) -> torch.Tensor:
-        """Mel frames [bins, samples // hop], as `WhisperFeatureExtractor` gives them for one clip."""
+        """Mel frames [bins, samples // hop] of one clip, from `WhisperFeatureExtractor`."""
         extractor = self.info.get_feature_extractor()
         if not len(samples):
             return torch.zeros(extractor.feature_size, 0)
@@ -122,7 +121,7 @@ class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
     def _video_features(self, videos: Sequence[tuple[NDArray[np.uint8], VideoFacts]]) -> dict[str, Any]:
         processor = self.info.get_hf_processor().video_processor
         pixels = [
-            # The processor's own size for videos, not the checkpoint's: `Qwen3OmniMoeProcessor` passes it on.
+            # The size that `Qwen3OmniMoeProcessor` passes for videos; it overrides the checkpoint's.
             processor(
                 videos=[frames],
                 do_sample_frames=False,
@@ -200,7 +199,7 @@ class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
 def _video_tokens(
     config: Any, grid: tuple[int, int, int], time_step: float, sound_tokens: int
 ) -> PromptUpdateDetails:
-    """The tokens of one video; with sound, merged by time, between the sound's start and end."""
+    """The tokens of one video; with sound, merged by time, between the sound's start and end tokens."""
     seen = grid[0] * grid[1] * grid[2]
     if not sound_tokens:
         return PromptUpdateDetails.from_seq([config.video_token_id] * seen)

@@ -1,7 +1,6 @@
-"""How the Thinker's rows become the Talker's: the two projections, and the projected table of all text ids.
+"""Projects the Thinker's embeddings into the Talker's space, once at load: the table of all text ids.
 
-In: the Thinker's embedding table [vocab, thinker_hidden]. Out: the same table in the Talker's space, once
-at load. Text therefore travels as ids alone; nothing here runs per step.
+With this table, text reaches the Talker as ids, and no projection runs per step.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ class ResizeMLP(nn.Module):
 def project_text_table(embedding: Tensor, projection: nn.Module, chunk_rows: int = 4_096) -> Tensor:
     """The projected embedding of every text id, [vocab, talker_hidden], on `embedding`'s device.
 
-    `embedding`: [vocab, thinker_hidden]. At most `chunk_rows` rows are in flight, so that a table of 152k
-    rows needs no temporary of its own size. ValueError for an empty table or chunk.
+    `embedding`: [vocab, thinker_hidden]. Projects `chunk_rows` rows at a time, so that no temporary is as
+    large as the table (152k rows). ValueError for an empty table or chunk.
     """
     if chunk_rows < 1 or embedding.shape[0] == 0:
-        raise ValueError("a text table is projected from at least one row, in chunks of at least one row")
+        raise ValueError("the embedding table and chunk_rows must have at least one row")
     first = projection(embedding[:chunk_rows])
     table = first.new_empty(embedding.shape[0], first.shape[-1])
     table[: first.shape[0]] = first

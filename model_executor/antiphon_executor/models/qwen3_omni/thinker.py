@@ -1,8 +1,7 @@
-"""The Thinker: vLLM's Qwen3-Omni Thinker, which also keeps the rows that the Talker needs.
+"""Qwen3-Omni's Thinker: vLLM's, which also caches the hidden states that the Talker needs.
 
-In: the released checkpoint (only `thinker.*` is read). Out: text logits; and, in pages beside those of
-attention (`rows_cache.py`), the accept layer's hidden state of every computed position. Never sends anything:
-`media_rows.py` does.
+Only `thinker.*` of the checkpoint is read. The hidden states of the layer that the Talker accepts go into a
+paged cache; `models/hidden_states` sends them.
 """
 
 from __future__ import annotations
@@ -41,7 +40,7 @@ VLLM_INTERNALS = {
     ThinkerProcessor, info=ThinkerProcessingInfo, dummy_inputs=ThinkerDummyInputs
 )
 class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
-    """Upstream's Thinker with packed positions, videos merged with their sound, and the rows' cache."""
+    """Upstream's Thinker with packed positions, videos merged with sound, and the hidden-states cache."""
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         super().__init__(vllm_config=vllm_config, prefix=prefix)
@@ -51,7 +50,9 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
         self.accepts_output = self.accept_layer == text.num_hidden_layers
         if not self.accepts_output:
             self.set_aux_hidden_state_layers((self.accept_layer,))
-        self.media_rows = HiddenStatesCache(vllm_config, text.hidden_size, text.num_hidden_layers, prefix)
+        self.hidden_states_cache = HiddenStatesCache(
+            vllm_config, text.hidden_size, text.num_hidden_layers, prefix
+        )
 
     def _use_packed_positions(self) -> None:
         text = self.config.text_config
@@ -64,14 +65,14 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
     def get_mrope_input_positions(
         self, input_tokens: list[int], mm_features: list[MultiModalFeatureSpec]
     ) -> tuple[torch.Tensor, int]:
-        """Packed positions [3, num_tokens], and a later token's packed position less its index."""
+        """Packed positions [3, num_tokens], and a later token's packed position minus its index."""
         num_tokens = len(input_tokens)
         positions = prompt_positions(num_tokens, media_spans(mm_features, self.config))
         offset = float(positions.max()) + 1 - num_tokens
         return torch.from_numpy(pack(positions)).long(), pack_offset(offset)
 
     def embed_multimodal(self, **kwargs: object) -> list[torch.Tensor]:
-        """One embedding an item: audio [tokens, hidden], others [tokens, hidden * (1 + deepstack levels)]."""
+        """One embedding per item: audio [tokens, hidden], else [tokens, hidden * (1 + deepstack levels)]."""
         embeddings = list(super().embed_multimodal(**kwargs) or ())
         sound_lengths = cast("torch.Tensor | None", kwargs.get("sound_lengths"))
         if sound_lengths is None or not int(sound_lengths.sum()):
@@ -79,10 +80,11 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
         return self._merge_sound(embeddings, sound_lengths.flatten().tolist(), kwargs)
 
     def _process_audio_input(self, audio_input: Any) -> tuple[torch.Tensor, ...]:
-        """Encode clips, each as if it were alone: the tower pads a clip of under a second to its neighbours.
+        """Encodes clips so that none depends on the others in its batch.
 
-        Padding then leaks through the convolutions into the clip's last tokens, in transformers' tower as in
-        vLLM's. A clip of a second or more has a full window of its own, so it does not depend on others.
+        The tower pads a clip shorter than a second to the length of its neighbours, and the padding leaks
+        through the convolutions into its last tokens (in transformers' tower as in vLLM's). Such clips are
+        therefore encoded one by one; a longer clip has a full window of its own.
         """
         lengths: list[int] = audio_input["audio_feature_lengths"].flatten().tolist()
         window = 2 * self.config.audio_config.n_window
@@ -122,7 +124,7 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
                 merged.append(video)
                 continue
             sound = next(sounds)
-            # Sound has no deepstack features: zeros add nothing to the layers they would be added to.
+            # Sound has no deepstack features; zeros add nothing to the layers.
             sound = torch.nn.functional.pad(sound, (0, video.shape[1] - sound.shape[1]))
             order = merge_order(
                 (grid[0], grid[1] // merge, grid[2] // merge),
@@ -139,10 +141,10 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
         *,
         is_multimodal: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """Text embeddings with the media's in place, [num_tokens, hidden]; deepstack goes to its buffers.
+        """Text embeddings with those of media in place, [num_tokens, hidden]; deepstack goes to its buffers.
 
-        Upstream looks for interleaved audio by its tokens and takes it from separate items; here an item is
-        whole, so the embeddings are simply laid down in order.
+        Upstream takes interleaved audio from separate items. Here a video's item includes its sound, so the
+        embeddings are written in order.
         """
         embeds = self._embed_text_input_ids(
             input_ids, self.language_model.embed_input_ids, is_multimodal=is_multimodal
@@ -174,21 +176,21 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
         inputs_embeds: torch.Tensor | None = None,
         **kwargs: object,
     ) -> torch.Tensor:
-        """Last hidden states [num_tokens, hidden]; the accept layer's go into the paged cache on the way."""
+        """Last hidden states [num_tokens, hidden]; those of the accepted layer are written to the cache."""
         late = self._added_after_accept_layer(inputs_embeds)
         output = super().forward(input_ids, positions, intermediate_tensors, inputs_embeds, **kwargs)
         if self.accepts_output:
             hidden = rows = output
         else:
             hidden, (rows,) = output
-        self.media_rows(rows if late is None else rows - late)
+        self.hidden_states_cache(rows if late is None else rows - late)
         return cast("torch.Tensor", hidden)
 
     def _added_after_accept_layer(self, inputs_embeds: torch.Tensor | None) -> torch.Tensor | None:
-        """What deepstack adds right behind the accept layer, where it is one of the first layers.
+        """What deepstack adds directly after the accepted layer; None if it adds nothing there.
 
-        transformers captures a layer's output before that, vLLM after it. The released model accepts layer
-        24, far behind the last addition.
+        transformers captures a layer's output before the addition, vLLM after it. In the released model the
+        accepted layer is 24, well after the last addition.
         """
         if inputs_embeds is None or not 0 < self.accept_layer <= self.deepstack_num_level:
             return None

@@ -1,9 +1,8 @@
 """The code predictor (MTP): from the backbone's hidden state and code 0 to the frame's other codes.
 
-In: [n, talker_hidden] of n streams at once. Out: [n, groups - 1] codes, in groups - 1 passes whose shapes
-depend on n alone. Its cache lives for one call; no host sync, no branch on data, so a CUDA graph can hold it.
-References: transformers' `Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration`;
-`reference.code_predictor` where it is narrower than the Talker.
+Runs groups - 1 passes over n streams. No host sync and no branch on data, so a CUDA graph can capture it.
+References: transformers' `Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration`, and
+`reference.code_predictor` for a predictor that is narrower than the Talker.
 """
 
 from __future__ import annotations
@@ -21,15 +20,15 @@ CodeDraw = Callable[[Tensor, int], Tensor]
 
 
 def greedy(logits: Tensor, group: int) -> Tensor:
-    """The best code of every row, in every group."""
+    """Draws the best code of every row, in every group."""
     return logits.argmax(-1)
 
 
 @dataclass(frozen=True, slots=True)
 class PredictorShape:
-    """Sizes of a code predictor. `groups` counts code 0; `head_dim` is even.
+    """Sizes of a code predictor. `groups` includes code 0; `head_dim` is even.
 
-    `talker_hidden`: width of the rows that come in and of every code embedding.
+    `talker_hidden`: width of the input rows and of every code embedding.
     """
 
     hidden: int
@@ -46,14 +45,16 @@ class PredictorShape:
 
     @classmethod
     def of(cls, config: PretrainedConfig, talker_hidden: int | None = None) -> PredictorShape:
-        """From a `Qwen3OmniMoeTalkerCodePredictorConfig`; ValueError for what is not built here.
+        """From a `Qwen3OmniMoeTalkerCodePredictorConfig`; ValueError if it is not supported.
 
-        `talker_hidden`: the predictor's own width, where not given.
+        `talker_hidden`: defaults to the predictor's own width.
         """
         rope = config.rope_parameters
         windowed = config.sliding_window is not None and config.sliding_window < config.num_code_groups
         if config.hidden_act != "silu" or config.attention_bias or rope["rope_type"] != "default" or windowed:
-            raise ValueError("the code predictor needs SiLU, plain RoPE, full attention and no bias in it")
+            raise ValueError(
+                "the code predictor supports only SiLU, default RoPE and full attention without bias"
+            )
         return cls(
             hidden=config.hidden_size,
             intermediate=config.intermediate_size,
@@ -70,9 +71,9 @@ class PredictorShape:
 
 
 class CodePredictor(nn.Module):
-    """Parameter names are the checkpoint's, below `talker.code_predictor.`.
+    """Parameter names are the checkpoint's, without the prefix `talker.code_predictor.`.
 
-    `load_weights` fuses by itself; after any other way of setting weights, or after a move, call `fuse`.
+    `load_weights` calls `fuse`. After setting weights in any other way, or moving them, call `fuse`.
     """
 
     def __init__(self, config: PretrainedConfig, talker_hidden: int | None = None) -> None:
@@ -90,7 +91,7 @@ class CodePredictor(nn.Module):
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """Copies weights by name and fuses; may be called with a part at a time, as vLLM's loader does.
 
-        Returns the names that it took. KeyError for a name that it has not.
+        Returns the names that were loaded. KeyError for an unknown name.
         """
         parameters = dict(self.named_parameters())
         loaded: set[str] = set()
@@ -102,7 +103,7 @@ class CodePredictor(nn.Module):
         return loaded
 
     def fuse(self) -> None:
-        """Joins the projections that read the same rows; the parameters become views of the joined ones."""
+        """Joins projections with the same input; the parameters become views of the joined tensor."""
         for layer in self.model.layers:
             layer.self_attn.fuse()
             layer.mlp.fuse()
@@ -111,8 +112,8 @@ class CodePredictor(nn.Module):
     def forward(self, hidden: Tensor, code0_embedding: Tensor, draw: CodeDraw) -> Tensor:
         """Codes of groups 1 to groups - 1: int64 [n, groups - 1].
 
-        `hidden`: [n, talker_hidden], the backbone's output after its final norm at the position that drew
-        code 0; `code0_embedding`: [n, talker_hidden], that code in the backbone's own codec embedding.
+        `hidden`: [n, talker_hidden], the backbone's output after its final norm, from which code 0 was drawn;
+        `code0_embedding`: [n, talker_hidden], code 0 in the backbone's codec embedding.
         """
         cache = _Cache.empty(self.shape, hidden)
         rows = torch.stack((hidden, code0_embedding), dim=1)
@@ -167,7 +168,7 @@ class _Layer(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Grouped-query attention with normed heads; norm weight and rotation are one table a position."""
+    """Grouped-query attention with normed heads; norm weight and rotation are one table by position."""
 
     qkv: Tensor
     cosine: Tensor
@@ -231,7 +232,7 @@ class _MLP(nn.Module):
 
 
 def _joined(*projections: nn.Linear) -> Tensor:
-    """The projections' weights in one tensor, of which each weight becomes a view: no second copy stays."""
+    """The projections' weights in one tensor; each weight becomes a view of it, without a copy."""
     joined = torch.cat([projection.weight.detach() for projection in projections])
     parts = joined.split([projection.out_features for projection in projections])
     for projection, part in zip(projections, parts, strict=True):
@@ -240,7 +241,7 @@ def _joined(*projections: nn.Linear) -> Tensor:
 
 
 def _rotation(shape: PredictorShape, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosine and signed sine by position, float32 [groups, 1, head_dim]; the sine for swapped halves."""
+    """Cosine and signed sine (for swapped halves) by position, float32 [groups, 1, head_dim]."""
     exponent = torch.arange(0, shape.head_dim, 2, dtype=torch.float32, device=device) / shape.head_dim
     turns = torch.arange(shape.groups, dtype=torch.float32, device=device).outer(shape.rope_theta**-exponent)
     cosine = torch.cat((turns.cos(), turns.cos()), dim=-1)

@@ -1,7 +1,7 @@
-"""The end of a Talker step: one frame a request, from its hidden state to its sound.
+"""The end of a Talker step: draws one frame per request from its hidden state, and decodes its audio.
 
-In: the step's rows, then the hidden states of their last tokens. Out: codes into the slots, frames to the
-sender, and logits that leave vLLM's sampler one choice. No host sync, no branch on device data.
+Codes go into the slots, frames to the sender, and to vLLM one-hot logits of code 0. No host sync and no
+branch on device data.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from antiphon_executor.models.talker.streams import Streams
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SpeechHead:
-    """The parts of a Talker behind its backbone. `embed_code0`: int64 [n] → [n, hidden]."""
+    """The modules of a Talker after its backbone. `embed_code0`: int64 [n] → [n, hidden]."""
 
     codec_head: nn.Linear
     embed_code0: Callable[[torch.Tensor], torch.Tensor]
@@ -34,9 +34,9 @@ class SpeechHead:
 
 
 class FrameStep:
-    """Holds what a step draws, from `forward` to `compute_logits`, in buffers that do not move (CUDA graphs).
+    """Keeps a step's slots and draws from `forward` to `compute_logits`, in fixed buffers (CUDA graphs).
 
-    `rows`: the most requests of a step.
+    `rows`: the largest number of requests in a step.
     """
 
     def __init__(self, head: SpeechHead, streams: Streams, sender: FrameSender, rows: int) -> None:
@@ -53,7 +53,7 @@ class FrameStep:
         self._restarts = torch.zeros(rows, dtype=torch.bool, device=device)
 
     def begin(self, rows: StepRows | None) -> None:
-        """Notes which slot each request of this step has, and what it draws; None is a profiling run."""
+        """Records the slot of each request and what it draws. None: a profiling run."""
         if rows is None:
             self._slot.fill_(PADDING_SLOT)
             self._frame.fill_(-1)
@@ -67,7 +67,7 @@ class FrameStep:
 
     @torch.inference_mode()
     def finish(self, hidden: torch.Tensor) -> torch.Tensor:
-        """`hidden`: [R, hidden], in the order of the requests -> one-hot logits float32 [R, codec_vocab]."""
+        """`hidden`: [R, hidden], in request order → one-hot logits float32 [R, codec_vocab]."""
         head, pool, n = self._head, self._pool, hidden.shape[0]
         if n > self._slot.shape[0]:
             return hidden.new_zeros(n, pool.shape.codec_vocab, dtype=torch.float32)
@@ -82,7 +82,7 @@ class FrameStep:
         code0 = torch.where(old & (frame >= 0), pool.history[slot, at, 0].to(torch.int64), drawn)
         ended = code0 == head.codec_eos
         draws = (slot != PADDING_SLOT) & (frame >= 0) & ~old & ~pool.ended[slot]
-        # A sum is no number where one of its terms is none.
+        # The sum is NaN or infinite if one of its terms is.
         live = draws & scores.float().sum(-1).isfinite()
         draw = ResidualDraw(sampling, pool.shape.code_groups)
         residual = head.predictor(hidden, head.embed_code0(code0), draw)
@@ -94,11 +94,11 @@ class FrameStep:
         sound = head.vocoder(spoken.unsqueeze(1), target)
         live &= sound.sum(-1).isfinite() | ended
         self._send(slot, frame, live, ended, codes, sound)
-        # The scheduler ends what has no number among its logits.
+        # The scheduler ends requests with NaN logits.
         return _one_hot(code0, pool.shape.codec_vocab).masked_fill((draws & ~live).unsqueeze(1), torch.nan)
 
     def _keep(self, target: torch.Tensor, at: torch.Tensor, codes: torch.Tensor, seen: torch.Tensor) -> None:
-        """Writes frames into their slots; what is not spoken goes to the trash slot."""
+        """Writes frames into their slots; rows without a frame write to the padding slot."""
         pool = self._pool
         pool.history[target, at] = codes.to(torch.int16)
         pool.seen[target] = seen

@@ -1,4 +1,4 @@
-"""What the operator sets of the Talker's worker."""
+"""The limits that the operator sets for the Talker's worker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class TalkerLimits:
-    """What the operator sets: streams at once, frames of one, media rows of all."""
+    """`slots`: concurrent streams; `max_frames`: of one stream; `media_rows`: prompt embeddings of all."""
 
     slots: int
     max_frames: int

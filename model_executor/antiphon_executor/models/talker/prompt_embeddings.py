@@ -1,7 +1,6 @@
-"""Media rows of the streams' prompts, in pages shared by all slots.
+"""Prompt rows that no embedding table holds (media, voice), in pages shared by all slots.
 
-In: projected rows of a stream as it opens. Out: rows gathered by (slot, index), without a host sync.
-Pages return to the free list when the stream closes. Never projects, never looks at token ids.
+Stored when a stream opens, gathered by (slot, index) without a host sync, freed when it closes.
 """
 
 from __future__ import annotations
@@ -12,16 +11,16 @@ PAGE_ROWS = 64
 
 
 class PromptEmbeddingsFull(Exception):
-    """More media rows are open than the arena holds."""
+    """The prompt embeddings of a new stream do not fit into the free pages."""
 
 
 def pages_for(rows: int) -> int:
-    """How many pages `rows` media rows take."""
+    """The number of pages that `rows` prompt embeddings need."""
     return -(-rows // PAGE_ROWS)
 
 
 class PromptEmbeddings:
-    """`rows` media rows of width `hidden` for `slots` slots; page 0 is a page of zeros that nobody owns."""
+    """Room for `rows` embeddings of width `hidden`, shared by `slots` slots. Page 0 is always zeros."""
 
     def __init__(
         self, slots: int, rows: int, hidden: int, *, dtype: torch.dtype, device: torch.device
@@ -37,10 +36,12 @@ class PromptEmbeddings:
         return len(self._free) * PAGE_ROWS
 
     def store(self, slot: int, rows: torch.Tensor) -> None:
-        """Keeps `rows` [num_rows, hidden] for `slot`, or raises `PromptEmbeddingsFull` and keeps nothing."""
+        """Stores `rows` [num_rows, hidden] for `slot`. Raises `PromptEmbeddingsFull` and stores nothing."""
         needed = pages_for(len(rows))
         if needed > len(self._free):
-            raise PromptEmbeddingsFull(f"{len(rows)} media rows do not fit into {self.free_rows} free ones")
+            raise PromptEmbeddingsFull(
+                f"{len(rows)} prompt embeddings do not fit into {self.free_rows} free rows"
+            )
         owned = [self._free.pop() for _ in range(needed)]
         self._owned[slot] = owned
         for page, part in zip(owned, rows.split(PAGE_ROWS), strict=True):
@@ -57,6 +58,6 @@ class PromptEmbeddings:
         self._free.extend(owned)
 
     def gather(self, slots: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-        """Rows `index` [n] of `slots` [n] -> [n, hidden]; an index outside of a stream's rows gives zeros."""
+        """Rows `index` [n] of `slots` [n] → [n, hidden]; zeros for an index beyond a stream's rows."""
         page = self._table[slots, index // PAGE_ROWS]
         return self._pages[page, index % PAGE_ROWS]

@@ -1,8 +1,7 @@
-"""Draws codes from logits, on the device, so that a stream's codes depend on nothing but the stream.
+"""Draws codes from logits on the device, so that a stream's codes depend only on the stream itself.
 
-In: logits, per-row parameters, the codes drawn so far. Out: one code a row. The noise is a hash of (seed,
-frame, group, code): batch, preemption and chunking leave no trace in it. Never syncs with the host, never
-has a shape that depends on data.
+The noise is a hash of (seed, frame, group, code), so batching, preemption and chunking do not change it. No
+host sync, and no shape depends on data.
 """
 
 from __future__ import annotations
@@ -16,7 +15,7 @@ from torch import Tensor
 from antiphon_executor.interface.request import MAX_SPEECH_TOP_K
 
 MAX_TOP_K = MAX_SPEECH_TOP_K
-RESIDUAL_TEMPERATURE = 1.0  # transformers hands its predictor top-k and top-p, but no temperature
+RESIDUAL_TEMPERATURE = 1.0  # transformers passes top-k and top-p to its predictor, but no temperature
 SUPPRESSED_TAIL = 1_024
 
 # splitmix64 (Steele, Lea, Flood, OOPSLA 2014), written as the signed numbers that int64 holds.
@@ -27,9 +26,9 @@ _MAX_GROUPS = 64
 
 
 class StreamSampling(msgspec.Struct, frozen=True):
-    """How one stream's codes are drawn. A temperature of 0 is greedy, in every code group.
+    """Sampling parameters of one stream. A temperature of 0 is greedy, in every code group.
 
-    ValueError where a value is out of range: top-k is 1 to `MAX_TOP_K`, top-p above 0 and at most 1.
+    ValueError for a value out of range: top-k is 1 to `MAX_TOP_K`, top-p above 0 and at most 1.
     """
 
     seed: int
@@ -56,8 +55,8 @@ class StreamSampling(msgspec.Struct, frozen=True):
 class Sampling:
     """Parameters of the rows of one step, each [n] on the device.
 
-    Temperatures, top-ps and `repetition_penalty` are float32, the rest int64. `frame` is the index in its
-    stream of the frame whose codes are drawn, the same for code 0 and the other groups.
+    Temperatures, top-ps and `repetition_penalty` are float32, the rest int64. `frame`: index in its stream of
+    the frame whose codes are drawn, the same for all code groups.
     """
 
     temperature: Tensor
@@ -73,7 +72,7 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class SlotSampling:
-    """The parameters of every slot, each [slots] on the device: set as a stream opens, gathered in a step."""
+    """Parameters of all slots, each [slots] on the device: set when a stream opens, gathered in a step."""
 
     temperature: Tensor
     top_k: Tensor
@@ -86,7 +85,7 @@ class SlotSampling:
 
     @classmethod
     def empty(cls, slots: int, device: torch.device) -> SlotSampling:
-        """All slots greedy with seed 0, so that padding rows draw something harmless."""
+        """All slots greedy with seed 0, which is harmless for padding rows."""
         harmless = StreamSampling(seed=0, temperature=0.0, repetition_penalty=1.0)
         values = {field.name: getattr(harmless, field.name) for field in fields(cls)}
         dtypes = {name: torch.int64 if isinstance(v, int) else torch.float32 for name, v in values.items()}
@@ -104,10 +103,9 @@ class SlotSampling:
 
 
 def suppressed_codes(codec_vocab: int, eos: int, device: torch.device, tail: int = SUPPRESSED_TAIL) -> Tensor:
-    """bool [codec_vocab]: the last `tail` ids but EOS, which are never drawn as code 0.
+    """bool [codec_vocab]: the last `tail` ids except EOS, which are never drawn as code 0.
 
-    1,024 is what `generate` of transformers suppresses. ValueError where that leaves nothing but EOS, or EOS
-    is not an id.
+    transformers' `generate` suppresses 1,024. ValueError if only EOS would be left, or EOS is out of range.
     """
     if codec_vocab <= tail or not 0 <= eos < codec_vocab:
         raise ValueError(f"a codec vocabulary of {codec_vocab} with EOS {eos} leaves no codes to draw")
@@ -131,10 +129,10 @@ def draw_code0(logits: Tensor, sampling: Sampling, seen: Tensor, suppressed: Ten
 
 
 class ResidualDraw:
-    """Draws the codes of groups 1 to `groups` - 1 of one frame: what `CodePredictor` calls after every pass.
+    """Draws the codes of groups 1 to `groups` - 1 of one frame; `CodePredictor` calls it after every pass.
 
-    Temperature, top-k, top-p, as transformers samples its code predictor. A row whose `temperature` is 0 is
-    greedy here too (transformers: the predictor's `do_sample` mirrors the Talker's).
+    Temperature, top-k, top-p, in transformers' order. A row whose Talker `temperature` is 0 is greedy here
+    too, as in transformers, where the predictor's `do_sample` follows the Talker's.
     """
 
     def __init__(self, sampling: Sampling, groups: int) -> None:
@@ -160,10 +158,9 @@ def code0_scores(logits: Tensor, penalty: Tensor, seen: Tensor, suppressed: Tens
 
 
 def candidates(scores: Tensor, temperature: Tensor, top_k: Tensor) -> tuple[Tensor, Tensor]:
-    """The best `MAX_TOP_K` scores over temperature, falling, and their codes; -inf beyond the k best.
+    """The best `MAX_TOP_K` scores over temperature, descending, and their codes; -inf beyond the k best.
 
-    What equals the k-th stays, as in transformers' `TopKLogitsWarper`. A temperature of 0 leaves scores as
-    they are.
+    Scores equal to the k-th stay, as in transformers' `TopKLogitsWarper`. A temperature of 0 divides by 1.
     """
     values, codes = scores.topk(min(MAX_TOP_K, scores.shape[1]), dim=-1)
     values = values / torch.where(temperature > 0, temperature, 1.0).unsqueeze(1)
@@ -172,10 +169,10 @@ def candidates(scores: Tensor, temperature: Tensor, top_k: Tensor) -> tuple[Tens
 
 
 def nucleus(values: Tensor, top_p: Tensor) -> Tensor:
-    """Drops the least likely that together hold at most 1 - top_p. `values`: falling, [n, k].
+    """Masks the least likely codes that together have at most 1 - top_p. `values`: descending, [n, k].
 
-    transformers' `TopPLogitsWarper`, but equal values stay or go together, so that the order in which a sort
-    leaves them does not matter.
+    As transformers' `TopPLogitsWarper`, but equal values are kept or masked together, so that their order
+    after sorting does not matter.
     """
     tail = values.flip(-1).softmax(-1).cumsum(-1).flip(-1)
     bound = top_p.unsqueeze(1)
@@ -192,9 +189,9 @@ def noise_keys(sampling: Sampling, groups: int) -> Tensor:
 
 
 def uniform(keys: Tensor, codes: Tensor) -> Tensor:
-    """Noise by key and code, float32 [n, k], in (0, 1) and never on a bound. `keys`: [n]; `codes`: [n, k].
+    """Noise by key and code, float32 [n, k], strictly between 0 and 1. `keys`: [n]; `codes`: [n, k].
 
-    23 bits and a half: (2**23 - 0.5) / 2**23 is the largest such number below 1 that float32 holds.
+    23 bits plus a half: (2**23 - 0.5) / 2**23 is the largest such number below 1 in float32.
     """
     bits = _shifted(_mix(keys.unsqueeze(1) + (codes + 1) * _GOLDEN), 41)
     return (bits.to(torch.float32) + 0.5) * 2.0**-23
@@ -211,7 +208,7 @@ def _mix(x: Tensor) -> Tensor:
 
 
 def _draw(scores: Tensor, values: Tensor, codes: Tensor, temperature: Tensor, noise: Tensor) -> Tensor:
-    """The Gumbel-max draw where temperature is above 0; the first of the best codes where it is 0."""
+    """The Gumbel-max draw if temperature is above 0, else the first of the best codes."""
     gumbel = -torch.log(-torch.log(noise))
     drawn = codes.gather(1, (values + gumbel).argmax(-1, keepdim=True)).squeeze(1)
     return torch.where(temperature > 0, drawn, scores.argmax(-1))

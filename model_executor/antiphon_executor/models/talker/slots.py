@@ -1,8 +1,6 @@
-"""What every spoken stream keeps in the Talker's worker, by slot, on the device.
+"""The state of all speech streams in the Talker's worker: device tensors indexed by slot, for all families.
 
-In: how a stream opens. Out: tensors that the model indexes by slot, the same for every family of models; how
-text enters stands in each family's `Streams`. A slot is zeroed as a stream opens and again as it closes.
-Never schedules, never talks to a socket.
+A slot is zeroed when a stream opens and again when it closes. A family's own state is in its `Streams`.
 """
 
 from __future__ import annotations
@@ -22,19 +20,19 @@ EXTRA_ARG = "antiphon_stream"
 
 
 class StreamStart(msgspec.Struct, frozen=True):
-    """How a stream opens; travels msgpack-encoded with its request, as `extra_args[EXTRA_ARG]`.
+    """The message that opens a stream with a text track: `extra_args[EXTRA_ARG]` of its request, msgpack.
 
-    `positions`: packed (`rope.pack`), int32 [3, prompt_tokens]. `media_rows`: [num_rows,
-    thinker_hidden] of `media_dtype`.
-    `text_ids`: the text track so far; `text_final` where nothing follows. `live`: somebody listens.
+    `positions`: packed (`packed_mrope.pack`), int32 [3, prompt_tokens]. `hidden_states`: [num_rows,
+    thinker_hidden] of `hidden_states_dtype`. `text_ids`: the text so far; `text_final` if it is complete.
+    `live`: the client plays while the stream is generated.
     """
 
     stream: int
     slot: int
     positions: bytes
     position_delta: int
-    media_rows: bytes
-    media_dtype: str
+    hidden_states: bytes
+    hidden_states_dtype: str
     text_ids: list[int]
     text_final: bool
     sampling: StreamSampling
@@ -43,7 +41,7 @@ class StreamStart(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class SlotShape:
-    """Sizes of the pool. `slots` counts the trash slot 0, to which a batch's padding rows point."""
+    """Sizes of the pool. `slots` includes slot 0, the padding slot, for the padding rows of a batch."""
 
     slots: int
     max_frames: int
@@ -67,7 +65,7 @@ class SlotShape:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class NewStream:
-    """What every stream opens with. `prompt_tokens`: how many stand before its first generated row.
+    """What a stream of any family opens with. `prompt_tokens`: tokens before its first generated row.
 
     `embeddings` [rows, hidden]: the prompt rows that no embedding table holds.
     """
@@ -80,12 +78,11 @@ class NewStream:
 
 
 class SlotPool:
-    """Device tensors [slots, ...]: the code history, counters, given rows and sampling parameters.
+    """Device tensors [slots, ...]: code history, counters, prompt embeddings and sampling parameters.
 
-    `history` int16 [slots, max_frames, code_groups]: codes of the frames made so far (DESIGN: history in the
-    slot), from which a preempted stream rebuilds the same inputs. `frames` int64 [slots]: how many.
-    `seen` bool [slots, codec_vocab]: code-0 ids that a repetition is penalised of. `ended` bool [slots]: EOS
-    was drawn.
+    `history` int16 [slots, max_frames, code_groups]: codes of all frames so far, from which a preempted
+    stream rebuilds the same inputs. `frames` int64 [slots]: their number. `seen` bool [slots, codec_vocab]:
+    code-0 ids under the repetition penalty. `ended` bool [slots]: EOS was drawn.
     """
 
     def __init__(
@@ -138,7 +135,7 @@ class SlotPool:
         self.sampling.put(slot, opening.sampling)
 
     def close(self, slot: int) -> bool:
-        """Frees a slot; nothing of the stream stays behind. False where it was not open."""
+        """Frees and zeroes a slot. False if it was not open."""
         if slot not in self._open.values():
             return False
         self._open = {stream: held for stream, held in self._open.items() if held != slot}
@@ -147,7 +144,7 @@ class SlotPool:
         return True
 
     def rows_of(self, packed: bytes, dtype: str, width: int) -> torch.Tensor:
-        """Media rows as they travel -> [rows, width] in the pool's dtype, on its device."""
+        """Packed hidden states → [rows, width] in the pool's dtype, on its device."""
         if not packed:
             return torch.zeros(0, width, dtype=self.dtype, device=self.device)
         rows = torch.frombuffer(bytearray(packed), dtype=getattr(torch, dtype))

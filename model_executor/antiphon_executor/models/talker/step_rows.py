@@ -1,4 +1,4 @@
-"""The rows of one Talker step: which stream each request and each token belongs to, and where it stands."""
+"""The rows of one Talker step: the slot of each request, and the request and place of each token."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 class StepRows:
     """R requests, N tokens; all int64 on the device.
 
-    `slot` [R], trash for padding; `seq_len` [R], tokens known after the step; `token_request` [N];
-    `token_index` [N], a token's place in its sequence.
+    `slot` [R], the padding slot for padding rows; `seq_len` [R], tokens known after the step;
+    `token_request` [N]; `token_index` [N], a token's place in its sequence.
     """
 
     slot: torch.Tensor

@@ -1,7 +1,7 @@
-"""The layer that ties a vLLM request to a slot.
+"""The layer that ties a vLLM request to its slot.
 
 vLLM allocates one state block per request for `MambaBase` layers, tracks it through chunked prefill, batching
-and preemption, and frees it. All that we keep by block is the slot number; the rest stands in `SlotPool`.
+and preemption, and frees it. The block holds only the slot number; all other state is in `SlotPool`.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ VLLM_INTERNALS = {
 
 
 class StreamState(nn.Module, MambaBase):
-    """One int32 per request: its slot, taken from the prompt's first token (`slot_base` + slot).
+    """One int32 per request: its slot, read from the prompt's first token (`slot_base` + slot).
 
-    The scheduler finds it in the config that it shares with the model, and through it the streams.
+    The scheduler finds the layer, and through it the streams, in the vLLM configuration of the process.
     """
 
     streams: Streams
@@ -81,12 +81,12 @@ class StreamState(nn.Module, MambaBase):
         return self.state_dtype()
 
     def forward(self, input_ids: torch.Tensor, positions: torch.Tensor) -> StepRows | None:
-        """The step's rows, or None in a profiling run without attention metadata. `input_ids`: [N]."""
+        """The step's rows; None in a profiling run, which has no attention metadata. `input_ids`: [N]."""
         metadata = get_forward_context().attn_metadata
         if metadata is None:
             return None
         if isinstance(metadata, list):
-            raise TypeError("the Talker does not run with micro-batches")
+            raise TypeError("the Talker does not support micro-batches")
         meta: LinearAttentionMetadata = metadata[self.prefix]
         count = meta.num_decodes + meta.num_prefills
         (state,) = self.kv_cache
@@ -99,7 +99,7 @@ class StreamState(nn.Module, MambaBase):
     def _slots(
         self, input_ids: torch.Tensor, bounds: torch.Tensor, blocks: torch.Tensor, state: torch.Tensor
     ) -> torch.Tensor:
-        """The slot of each request; noted by its block (`state`: int32 [blocks, 1]) where it begins."""
+        """The slot of each request; stored in `state` (int32 [blocks, 1]) when the request begins."""
         begin, end = bounds[:-1].to(torch.int64), bounds[1:].to(torch.int64)
         real = end > begin
         head = input_ids[begin.clamp(max=input_ids.shape[0] - 1)].to(torch.int64)
@@ -112,9 +112,9 @@ class StreamState(nn.Module, MambaBase):
 
 
 class HostedStreamState(StreamState):
-    """Where the model has state layers of its own: a slot by the block of one of them, the `host`.
+    """For models that have state layers: the slot is kept by the block of one of them, the `host`.
 
-    So it costs no cache group. Positions are places in the sequence, [N].
+    It needs no cache group of its own. Positions are places in the sequence, [N].
     """
 
     def __init__(
@@ -133,15 +133,15 @@ class HostedStreamState(StreamState):
         if metadata is None:
             return None
         if isinstance(metadata, list):
-            raise TypeError("the Talker does not run with micro-batches")
+            raise TypeError("the Talker does not support micro-batches")
         meta: GDNAttentionMetadata = metadata[self._host]
         bounds, blocks = meta.non_spec_query_start_loc, meta.non_spec_state_indices_tensor
         if bounds is None or blocks is None:
-            raise TypeError("the Talker does not run with speculative decoding")
+            raise TypeError("the Talker does not support speculative decoding")
         bounds = bounds[: meta.num_decodes + meta.num_prefills + 1]
         states: torch.Tensor = context.no_compile_layers[self._host].kv_cache[0]
         if len(self._by_block) != len(states):
-            # The cache that vLLM measures CUDA graphs with is smaller than the one that follows.
+            # vLLM first allocates a smaller cache, to measure CUDA graphs.
             self._by_block = torch.zeros(len(states), 1, dtype=torch.int32, device=states.device)
         slot = self._slots(input_ids, bounds, blocks, self._by_block)
         request, _ = _requests(bounds, input_ids.shape[0])
@@ -151,7 +151,7 @@ class HostedStreamState(StreamState):
 
 
 def _requests(bounds: torch.Tensor, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of each token [N] its request, and how many places it stands before that request's end."""
+    """For each token [N]: its request, and its distance from that request's end."""
     end = bounds[1:].to(torch.int64)
     token = torch.arange(tokens, device=bounds.device)
     request = torch.searchsorted(end, token, right=True).clamp(max=end.shape[0] - 1)

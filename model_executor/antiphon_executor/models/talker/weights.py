@@ -1,6 +1,6 @@
-"""Talker weights out of an omni checkpoint: `talker.*`, `code2wav.*`, and what a family takes beside them.
+"""Loads a Talker's weights from an omni checkpoint: `talker.*`, `code2wav.*`, and a family's extra tensors.
 
-Of a local checkpoint only the tensors that are needed are read.
+From a local checkpoint only the tensors that are needed are read.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ def load_talker_weights(
     config: ModelConfig,
     aside: Mapping[str, Callable[[torch.Tensor], None]] = MappingProxyType({}),
 ) -> set[str]:
-    """Loads the parameters; returns the names of those that were set.
+    """Loads the parameters and returns their names.
 
-    `aside`: tensors that are no parameters of the Talker, by name, and what takes each of them.
+    `aside`: receivers, by name, of tensors that are not parameters of the Talker.
     """
 
     def parameters() -> Iterator[tuple[str, torch.Tensor]]:
@@ -45,7 +45,7 @@ def load_talker_weights(
 
 
 def code_table(codec_embedding: nn.Embedding, predictor: CodePredictor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The embeddings of all code groups in one table [rows, hidden], and where each group begins [groups]."""
+    """The embeddings of all code groups in one table [rows, hidden], and each group's first row [groups]."""
     tables = [codec_embedding.weight, *(group.weight for group in predictor.model.codec_embedding)]
     sizes = torch.tensor([0] + [len(table) for table in tables[:-1]], device=codec_embedding.weight.device)
     return torch.cat(tables).detach(), sizes.cumsum(0)
@@ -61,7 +61,7 @@ def _wanted(
 
 
 def read_wanted(folder: Path, prefixes: tuple[str, ...]) -> Iterator[tuple[str, torch.Tensor]]:
-    """Tensors of a checkpoint folder whose names begin so, one at a time."""
+    """The tensors of a checkpoint folder whose names start with one of `prefixes`, one at a time."""
     index = folder / INDEX
     if index.is_file():
         names: dict[str, str] = json.loads(index.read_text())["weight_map"]
@@ -70,6 +70,6 @@ def read_wanted(folder: Path, prefixes: tuple[str, ...]) -> Iterator[tuple[str, 
         files = sorted(path.name for path in folder.glob("*.safetensors"))
     for file in files:
         with safe_open(folder / file, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118 - safe_open is no mapping
+            for name in tensors.keys():  # noqa: SIM118 - safe_open is not a mapping
                 if name.startswith(prefixes):
                     yield name, tensors.get_tensor(name)

@@ -1,7 +1,6 @@
-"""From a turn to what vLLM's engine is given, and from the expanded prompt to its counts.
+"""`OmniRequest` → the prompt for the Thinker's engine, and the token counts of an expanded prompt.
 
-In: `OmniRequest`, with one placeholder a media item. Out: vLLM's tokens prompt. Refuses with `InvalidRequest`
-what the model could not take, before anything is computed.
+A request whose media the model cannot take is rejected with `InvalidRequest` before anything is computed.
 """
 
 from __future__ import annotations
@@ -22,23 +21,23 @@ from antiphon_executor.models.special_tokens import PromptIds
 if TYPE_CHECKING:
     from vllm.inputs import TokensPrompt
 
-# Below this the mel spectrogram's window (25 ms) does not fit into the clip.
+# 25 ms: the window of the mel spectrogram must fit into the clip.
 SHORTEST_CLIP_SAMPLES = INPUT_SAMPLE_RATE_HZ // 40
-# `smart_resize` of transformers' Qwen2-VL image processor refuses more.
+# `smart_resize` of transformers' Qwen2-VL image processor rejects more.
 WIDEST_ASPECT = 200
-# Positions are packed into 20 bits and move 13 a second (`rope.pack`); the prompt's own tokens take the rest.
+# Positions are packed into 20 bits and advance 13 per second (`packed_mrope`); the rest is for text.
 LONGEST_MEDIA_S = 18 * 3_600
 
 
 class VideoFacts(TypedDict):
-    """What goes with a video's frames through vLLM: their spacing, and the samples of its sound."""
+    """Passed through vLLM with a video's frames."""
 
     fps: float
     sound: NotRequired[NDArray[np.float32]]
 
 
 def engine_prompt(turn: OmniRequest, ids: PromptIds) -> TokensPrompt:
-    """The prompt for `AsyncLLM.generate`. Raises InvalidRequest for media that do not fit prompt or model."""
+    """The prompt for `AsyncLLM.generate`. InvalidRequest for media that do not fit prompt or model."""
     _match_placeholders(turn, ids)
     _check_duration(turn)
     media: dict[str, list[Any]] = {
@@ -55,7 +54,7 @@ def engine_prompt(turn: OmniRequest, ids: PromptIds) -> TokensPrompt:
 
 
 def count_prompt(prompt_token_ids: Sequence[int], ids: PromptIds, cached: int) -> PromptCounted:
-    """Counts of an expanded prompt by kind. `cached`: tokens that came from the prefix cache."""
+    """Token counts of an expanded prompt by kind. `cached`: tokens found in the prefix cache."""
     prompt = np.asarray(prompt_token_ids, dtype=np.int64)
     audio, image, video = (int((prompt == token).sum()) for token in (ids.audio, ids.image, ids.video))
     return PromptCounted(
