@@ -1,4 +1,4 @@
-"""A frame's row is the sum of its codes' embeddings and its text row, whatever computes it."""
+"""A frame's row is the sum of its codes' embeddings and its text row, in every version."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole vocoder step through the Triton kernels sounds as it does through torch."""
+"""A whole vocoder step through the Triton kernels equals the torch version."""
 
 from __future__ import annotations
 

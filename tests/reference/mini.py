@@ -1,4 +1,4 @@
-"""A Qwen3.5-Omni smaller than any preset, with random weights so loud that no two codes are nearly equal."""
+"""A Qwen3.5-Omni smaller than any preset, with random weights so large that no two codes nearly tie."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AuT gives as many rows as the formula counts, and is Qwen3-Omni's encoder but for a fourth halving."""
+"""AuT's number of rows follows the formula; with three convolutions it equals Qwen3-Omni's encoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""As wide as the Talker, the predictor is transformers' of Qwen3-Omni; narrower, it agrees with itself."""
+"""A predictor as wide as the Talker is transformers'; a narrower one is consistent with itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The whole model hears, sees, thinks and speaks; it can be trained, saved and loaded."""
+"""The whole model: text, media and speech; training, saving and loading."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A spoken answer keeps ARIA's rule, and is the same whether its past is run again or cached."""
+"""Speech follows ARIA's rule, and is the same with and without a cache."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""With the same weights the Thinker is transformers' Qwen3.5, for text, pictures and video."""
+"""With the same weights the Thinker equals transformers' Qwen3.5, for text, pictures and video."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""The Talker's worker without vLLM: slots, streams, draws, code predictor, vocoder; a backbone of one sum.
+"""The Talker's worker without vLLM: slots, streams, code predictor, vocoder, and a backbone of one sum.
 
-In: canaries, short streams that no two have alike. Out: what each gave, alone or among others in a few slots.
-The backbone adds up what a row reads from its slot (text, codes, given rows), so what leaks from one stream
-into another changes a code.
+Generates short, distinct streams ("canaries"), alone or sharing a few slots. The backbone adds up everything
+that a row reads from its slot, so state that leaks from one stream into another changes a code.
 """
 
 from __future__ import annotations

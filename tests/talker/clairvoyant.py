@@ -1,7 +1,7 @@
-"""What a schedule that knew the future could at best do: a necessary condition for a clean workload.
+"""A necessary condition for a workload without late starts and underruns, given perfect foresight.
 
-In: a `Workload`. Out: False where no schedule whatever can begin every stream in time and let none run dry.
-True may be too kind: it is an upper bound, so whoever is held to it is held to too much, not too little.
+False if no schedule at all can start every stream in time without an underrun. It is an upper bound: True
+does not mean that such a schedule exists.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The Talker's scheduler without its engine: real queues, real block pool, tokens by script, a clock by hand.
-
-In: streams to open and steps to take. Out: which ran, and which were preempted.
-"""
+"""The Talker's scheduler without an engine: real queues and block pool, scripted tokens, a manual clock."""
 
 from __future__ import annotations
 

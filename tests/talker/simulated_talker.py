@@ -1,7 +1,7 @@
-"""A Talker in simulation: steps of known length, streams with text of their own, clients that play and pause.
+"""A simulated Talker: steps of known length, streams with text of their own, clients that play and pause.
 
-In: a `Workload` and a schedule. Out: how each call fared. A step cannot be stopped: what arrives while it
-runs waits for the next. A client plays as soon as it has sound and has run dry where a frame comes late.
+A step cannot be stopped; what arrives while it runs waits for the next. A client plays as soon as it has
+audio and underruns if a frame is late.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""An ARIA prompt names the rows that the reference's Talker is given."""
+"""An ARIA prompt names the rows that the reference's Talker reads."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A place in the stream says what stands there, as if the whole stream were known."""
+"""The offset in an ARIA stream says which row is there, as the complete stream has it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A session's inputs lay out an ARIA stream row by row, and never ask for a frame too many."""
+"""A session's inputs lay out an ARIA stream row by row, and never ask for too many frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An ARIA stream says which frame a row is and which it draws, and learns where its text ends."""
+"""An ARIA stream knows which frame a row is and draws, and learns where its text ends."""
 
 from __future__ import annotations
 

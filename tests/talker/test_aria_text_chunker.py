@@ -1,4 +1,4 @@
-"""Text enters an ARIA stream by whole chunks, as soon as they are known, with tts_eos behind the last."""
+"""Text enters an ARIA stream in whole chunks, as soon as they are known, followed by tts_eos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A request whose logits are no numbers ends with an error, and leaves nothing that another could read."""
+"""A request with NaN logits ends with an error, and leaves nothing that another request could read."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def step(rig: SchedulerRig, nans: dict[str, int]) -> tuple[list[int] | None, lis
     return planned.new_block_ids_to_zero, [one for core in outputs.values() for one in core.outputs]
 
 
-def test_only_the_corrupted_request_ends_and_the_token_drawn_of_nothing_is_not_told(
+def test_only_the_corrupted_request_ends_and_its_random_token_is_not_reported(
     tiny_qwen3_5_omni: Path,  # noqa: F811
     clocked: list[SchedulerRig],  # noqa: F811
 ) -> None:

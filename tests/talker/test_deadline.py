@@ -1,4 +1,4 @@
-"""Who runs in a step: one rule at a time, then whole random workloads against FIFO and against a bound."""
+"""Which streams run in a step: one rule at a time, then random workloads against FIFO and against a bound."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_least_slack_goes_first_and_who_can_wait_does() -> None:
     assert 1 <= len(run) < 9
 
 
-def test_a_stream_far_ahead_rests_until_its_lead_has_sunk() -> None:
+def test_a_stream_far_ahead_pauses_until_its_buffer_has_shrunk() -> None:
     first = plan(playing("far", RULES.pause_above_s + 1), playing("near", 0.5))
     assert first.run == ("near",)
     assert first.paused == {"far"}
@@ -80,7 +80,7 @@ def test_a_new_stream_comes_first_and_alone_where_the_others_can_wait() -> None:
     assert plan(playing("a", 2.0), playing("b", 2.0), starting("new")).run == ("new",)
 
 
-def test_a_new_stream_waits_where_others_would_run_dry() -> None:
+def test_a_new_stream_waits_if_others_would_underrun() -> None:
     assert "new" not in plan(playing("a", 0.015), starting("new", prompt_tokens=2_000)).run
 
 
@@ -91,19 +91,19 @@ def test_no_more_streams_begin_than_can_be_kept_in_real_time() -> None:
     assert "new" not in plan(*(playing(str(i), 3.0) for i in range(9)), starting("new"), times=times).run
 
 
-def test_a_prompt_is_computed_in_pieces_that_keep_everybodys_slack() -> None:
+def test_a_prompt_is_computed_in_pieces_that_keep_the_slack_of_all_streams() -> None:
     """Given a prompt of 100 ms and a player with 100 ms left, who is not in the step: both are well."""
     step = plan(playing("a", 0.1), starting("new", prompt_tokens=5_000))
     assert "new" in step.run
     assert 0 < step.prompt_tokens * FAST.token_s < 0.1
 
 
-def test_requests_that_nobody_hears_take_what_is_left() -> None:
+def test_batch_requests_use_the_slack_that_is_left() -> None:
     assert "quiet" in plan(playing("a", 2.0), unheard("quiet")).run
     assert "quiet" not in plan(playing("a", 0.03), unheard("quiet")).run
 
 
-def test_a_request_that_nobody_hears_ages_and_then_new_streams_wait_for_it() -> None:
+def test_new_streams_wait_for_an_overdue_batch_request() -> None:
     times = machine(0.004, 0.008)
     streams = [*(playing(str(i), 0.3) for i in range(7)), starting("new")]
     assert "new" in plan(*streams, times=times).run
@@ -113,7 +113,7 @@ def test_a_request_that_nobody_hears_ages_and_then_new_streams_wait_for_it() -> 
     assert {"old0"} < set(aged.run)
 
 
-def test_where_real_time_is_out_of_reach_everybody_runs() -> None:
+def test_if_real_time_is_out_of_reach_all_streams_run() -> None:
     slow = machine(0.1, 0.01)
     step = plan(playing("a", 0.0), starting("b"), unheard("c"), times=slow)
     assert set(step.run) == {"a", "b", "c"}
@@ -123,7 +123,7 @@ def test_a_machine_that_is_not_known_yet_is_tried_one_stream_at_a_time() -> None
     assert plan(starting("a"), starting("b"), times=StepTimes()).run == ("a",)
 
 
-def test_a_stream_that_has_run_dry_does_not_take_others_with_it() -> None:
+def test_an_underrunning_stream_does_not_make_others_underrun() -> None:
     """Given one that cannot be saved and others with just enough for the step they need."""
     times = machine(0.01, 0.005)
     safe = [playing(str(i), 0.055) for i in range(7)]
@@ -132,7 +132,7 @@ def test_a_stream_that_has_run_dry_does_not_take_others_with_it() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_a_plan_names_ready_streams_once_and_somebody_always_runs(data: st.DataObject) -> None:
+def test_a_plan_names_ready_streams_once_and_is_empty_only_if_none_plays(data: st.DataObject) -> None:
     streams = [
         StreamStatus(
             key=str(i),
@@ -157,7 +157,7 @@ def test_a_plan_names_ready_streams_once_and_somebody_always_runs(data: st.DataO
 
 
 @pytest.mark.parametrize("group", range(6))
-def test_no_stream_runs_dry_where_any_schedule_could_be_clean(group: int) -> None:
+def test_no_stream_underruns_if_any_schedule_could_be_clean(group: int) -> None:
     """One exception in 50 workloads passes: the bound is kinder than any schedule (RESULTS.md: 10,000)."""
     clean = fifo = 0
     exceptions = []
@@ -173,7 +173,7 @@ def test_no_stream_runs_dry_where_any_schedule_could_be_clean(group: int) -> Non
     assert clean >= 1.5 * fifo
 
 
-def test_every_workload_ends_unheard_requests_and_all() -> None:
+def test_every_workload_ends_including_its_batch_requests() -> None:
     for seed in range(2_000_000, 2_000_020):
         work = draw_workload(seed)
         assert len(simulate(work, DeadlineSchedule(work))) == len(work.calls)

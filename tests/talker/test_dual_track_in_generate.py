@@ -1,4 +1,4 @@
-"""What reaches the Talker inside transformers' own `generate` is what the dual track says."""
+"""The dual track gives the Talker the same inputs as transformers' own `generate`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames leave as they were made; one that cannot be sent fails its own stream, and no other."""
+"""Frames are sent unchanged; a frame that cannot be sent fails its own stream only."""
 
 from __future__ import annotations
 

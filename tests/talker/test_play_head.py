@@ -1,4 +1,4 @@
-"""The furthest that a client's player can be: the lead it has left, and when it has run dry."""
+"""The model of a client's player: buffered audio, and underruns."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def test_a_player_begins_with_the_first_sound_and_runs_in_real_time() -> None:
     assert head.buffered_s(12.0) == 0.0
 
 
-def test_a_player_that_ran_dry_stands_until_there_is_more() -> None:
+def test_an_underrunning_player_stalls_until_there_is_more() -> None:
     head = PlayHead().generated(0.0, 1.0).generated(1.5, 1.2)
     assert (head.underruns, head.underrun_s) == (1, pytest.approx(0.5))
     assert head.buffered_s(1.5) == pytest.approx(0.2)
 
 
-def test_what_a_client_has_not_taken_it_cannot_have_played() -> None:
+def test_a_client_cannot_have_played_what_it_has_not_consumed() -> None:
     """Given a client that stands still: its lead stops sinking, and grows with what is made meanwhile."""
     head = PlayHead().generated(0.0, 4.0).consumed(0.1, 0.5)
     assert head.buffered_s(3.0) == pytest.approx(3.5 - REPORT_AGE_S)
@@ -51,7 +51,7 @@ def test_news_of_a_socket_are_old_and_a_client_has_played_on_since() -> None:
     assert head.buffered_s(0.12) == pytest.approx(seconds_of(2) - 0.12)
 
 
-def test_a_client_that_took_everything_and_got_nothing_more_has_run_dry() -> None:
+def test_a_client_that_has_consumed_everything_underruns() -> None:
     head = PlayHead().generated(0.0, 1.0).consumed(0.0, 1.0).generated(1.25, 2.0)
     assert (head.underruns, head.underrun_s) == (1, pytest.approx(0.25))
 

@@ -1,4 +1,4 @@
-"""Where the cache is too small for all streams, those with most slack make room: no client hears of it."""
+"""If the cache is too small for all streams, those with the most slack are preempted, and none underruns."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def far_ahead(rig: SchedulerRig, name: str) -> None:
     assert rig.request(name).num_output_tokens > PARKED_FRAMES / 2
 
 
-def test_a_stream_that_rests_makes_room_before_those_that_play(
+def test_a_paused_stream_is_preempted_before_playing_ones(
     tiny_qwen3_5_omni: Path,  # noqa: F811
     clocked: list[SchedulerRig],  # noqa: F811
 ) -> None:
@@ -43,7 +43,7 @@ def test_a_stream_that_rests_makes_room_before_those_that_play(
     assert ran >= {"near", "nearer"}
 
 
-def test_a_stream_that_nobody_listens_to_makes_room_before_one_that_rests(
+def test_a_batch_stream_is_preempted_before_a_paused_one(
     tiny_qwen3_5_omni: Path,  # noqa: F811
     clocked: list[SchedulerRig],  # noqa: F811
 ) -> None:
@@ -60,7 +60,7 @@ def test_a_stream_that_nobody_listens_to_makes_room_before_one_that_rests(
     assert rig.preemptions() == {"far": 0, "quiet": 1, "near": 0}
 
 
-def test_a_stream_that_begins_takes_the_room_of_one_that_rests(
+def test_a_new_stream_takes_the_cache_of_a_paused_one(
     tiny_qwen3_5_omni: Path,  # noqa: F811
     clocked: list[SchedulerRig],  # noqa: F811
 ) -> None:

@@ -1,4 +1,4 @@
-"""The media arena gives back exactly the rows that a slot stored, and nothing of anybody else's."""
+"""Prompt embeddings return exactly the rows that a slot stored, and never another slot's."""
 
 from __future__ import annotations
 

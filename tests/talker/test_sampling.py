@@ -1,4 +1,4 @@
-"""Codes are drawn as transformers draws them, with noise that knows the stream and nothing else."""
+"""Codes are drawn as in transformers, with noise that depends only on the stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The filters and their defaults are those that transformers' own `generate` puts before its draws."""
+"""The filters and their defaults are those that transformers' own `generate` applies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A slot holds one stream's state, and then forgets it all."""
+"""A slot holds one stream's state, and is empty afterwards."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long steps take, one after the other and one scheduled while the last still runs."""
+"""Step lengths, for steps in sequence and for overlapping ones."""
 
 from __future__ import annotations
 

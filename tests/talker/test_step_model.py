@@ -1,4 +1,4 @@
-"""What the Talker learns of its own step times, and how it guesses those it has not seen."""
+"""The model of step times: what it learns, and how it extrapolates."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def test_a_size_that_was_slow_once_is_tried_again_when_smaller_ones_are_fast() -
     assert times.curve(4)[4] == pytest.approx(0.040, rel=0.05)
 
 
-def test_a_size_that_is_measured_still_is_not_told_by_smaller_ones() -> None:
+def test_a_size_that_is_still_measured_is_not_bounded_by_smaller_ones() -> None:
     times = learnt(*[(1, 0, 0.010), (4, 0, 0.090)] * 400)
     assert times.typical().curve(4)[4] == pytest.approx(0.090)
 

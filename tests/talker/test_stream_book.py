@@ -1,4 +1,4 @@
-"""The Talker's book of streams: what the engine tells it, and what comes out as a plan."""
+"""The Talker's book of streams: the events that it records, and the plans that it makes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def playing(book: StreamBook, key: str, frames: int, now_s: float) -> Candidate:
     return Candidate(key, 0, ready=True)
 
 
-def test_a_stream_whose_client_stands_still_comes_to_rest_and_wakes_when_it_goes_on() -> None:
+def test_a_stream_pauses_while_its_client_does_and_resumes_with_it() -> None:
     book = known_machine(StreamBook(RULES))
     stream = playing(book, "a", frames=150, now_s=0.0)
     book.client_consumed("a", 0.0, 1.0)
@@ -51,13 +51,13 @@ def test_a_stream_that_waits_for_text_keeps_its_place() -> None:
     assert book.plan(0.1, [new]).run == ("new",)
 
 
-def test_first_come_first_served_runs_everybody_who_can() -> None:
+def test_first_come_first_served_runs_every_ready_stream() -> None:
     book = known_machine(StreamBook(RULES, first_come_first_served))
     streams = [playing(book, str(number), frames=200, now_s=0.0) for number in range(12)]
     assert len(book.plan(0.1, streams).run) == 12
 
 
-def test_what_is_left_of_a_closed_stream_is_how_its_client_fared() -> None:
+def test_removing_a_stream_returns_its_playback() -> None:
     book = StreamBook(RULES)
     playing(book, "a", frames=10, now_s=0.0)
     assert book.frames_generated("a", 0.5, 11) > 0
@@ -65,7 +65,7 @@ def test_what_is_left_of_a_closed_stream_is_how_its_client_fared() -> None:
     assert book.remove_stream("a").underruns == 1
 
 
-def test_the_server_hears_what_steps_take_and_how_many_streams_that_is() -> None:
+def test_the_report_has_step_times_and_the_number_of_streams_that_they_sustain() -> None:
     """8 ms a stream and 4 ms besides: 8 streams take 68 ms, and 9 would leave no tenth of real time free."""
     book = StreamBook(RULES)
     assert book.step_times_report(16, 0.0) is None
@@ -76,7 +76,7 @@ def test_the_server_hears_what_steps_take_and_how_many_streams_that_is() -> None
     assert known_machine(book, largest=4).step_times_report(3, 0.0).live_stream_limit == 3  # type: ignore[union-attr]
 
 
-def test_a_client_begins_with_one_frame_where_steps_are_short_and_with_more_where_they_are_long() -> None:
+def test_a_client_starts_with_one_frame_if_steps_are_short_and_with_more_if_they_are_long() -> None:
     """Given a step of everybody that takes longer than a first frame plays: the second is waited for."""
     alone = known_machine(StreamBook(RULES))
     playing(alone, "a", frames=1, now_s=0.0)
@@ -92,14 +92,12 @@ def test_a_client_begins_with_one_frame_where_steps_are_short_and_with_more_wher
 
 
 @pytest.mark.parametrize(("step_ms", "frames"), [(20, 1), (30, 1), (45, 2), (60, 2), (80, 3), (300, 4)])
-def test_an_opening_is_longer_than_a_step_and_more_so_where_nothing_is_left_to_catch_up(
-    step_ms: int, frames: int
-) -> None:
+def test_a_startup_buffer_is_longer_than_a_step_and_more_so_for_slow_steps(step_ms: int, frames: int) -> None:
     assert startup_buffer_frames(step_ms / 1e3) == frames
     assert startup_buffer_s(step_ms / 1e3) <= seconds_of(frames)
 
 
-def test_what_is_less_than_an_opening_is_let_go_after_as_long_as_that() -> None:
+def test_less_than_a_startup_buffer_is_released_after_that_time() -> None:
     """Given a second frame that comes late: the client has played from when the server let the first go."""
     book = known_machine(StreamBook(RULES))
     for number in range(7):
@@ -110,7 +108,7 @@ def test_what_is_less_than_an_opening_is_let_go_after_as_long_as_that() -> None:
     assert book.remove_stream("new").buffered_s(late_s) == pytest.approx(seconds_of(2) - 0.01)
 
 
-def test_a_client_whose_socket_has_taken_something_plays_however_little_it_has() -> None:
+def test_a_client_whose_socket_has_consumed_anything_plays() -> None:
     book = known_machine(StreamBook(RULES))
     for number in range(7):
         playing(book, str(number), frames=40, now_s=0.0)
@@ -119,7 +117,7 @@ def test_a_client_whose_socket_has_taken_something_plays_however_little_it_has()
     assert book.remove_stream("new").started
 
 
-def test_there_is_room_for_no_more_while_somebody_has_less_in_hand_than_it_began_with() -> None:
+def test_no_further_stream_fits_while_one_has_less_than_its_startup_buffer() -> None:
     """Given steps that leave room for eight, three streams, and one of them that does not get ahead."""
     book = known_machine(StreamBook(RULES))
     streams = [playing(book, str(number), frames=40, now_s=0.0) for number in range(2)]
@@ -135,7 +133,7 @@ def test_there_is_room_for_no_more_while_somebody_has_less_in_hand_than_it_began
 
 
 @pytest.mark.parametrize("idle_s", [61.0, 7_200.0])
-def test_after_an_idle_time_the_next_steps_say_how_many_streams_there_is_room_for(idle_s: float) -> None:
+def test_after_an_idle_time_the_next_steps_decide_how_many_streams_fit(idle_s: float) -> None:
     """A slow moment kept streams out for as long as none ran, and a fast one let too many in."""
     for before_s, after_s in ((0.1, 0.004), (0.004, 0.1)):
         book = known_machine(StreamBook(RULES), per_stream_s=before_s)

@@ -1,4 +1,4 @@
-"""A lodger's slots: noted by the blocks of another layer's states, without a cache of its own."""
+"""Hosted slots: kept by the state blocks of another layer, without a cache of their own."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_a_block_that_changes_hands_forgets(worker: Worker) -> None:
     assert worker.step([(2, [1], 1)]).slot.tolist() == [6]
 
 
-def test_padding_speaks_for_nobody(worker: Worker) -> None:
+def test_padding_rows_belong_to_no_stream(worker: Worker) -> None:
     worker.step([(2, [BASE + 5], 0)])
     assert worker.step([(2, [1], 1)], padding=2).slot.tolist() == [5, PADDING_SLOT, PADDING_SLOT]
 

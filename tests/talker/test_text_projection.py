@@ -1,4 +1,4 @@
-"""Text rows are `text_projection(embed_tokens(id))`, whatever the chunks in which the table is made."""
+"""Text rows are `text_projection(embed_tokens(id))`, for any chunk size of the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The streaming vocoder gives transformers' one-shot sound, however frames and streams are grouped."""
+"""The streaming vocoder equals transformers' one-shot decoding, for any grouping of frames and streams."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_a_reset_leaves_the_other_streams_alone() -> None:
     assert relative_error(heard, sound[:1]) < TOLERANCE
 
 
-def test_padding_rows_in_the_trash_slot_change_nothing() -> None:
+def test_padding_rows_in_the_padding_slot_change_nothing() -> None:
     codes, sound = spoken()
     slots = torch.tensor([PADDING_SLOT, 5, PADDING_SLOT, PADDING_SLOT])
     begin(5)

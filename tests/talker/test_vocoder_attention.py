@@ -1,4 +1,4 @@
-"""The vocoder's attention: which frames a frame sees, and where streams of any length stand."""
+"""The vocoder's attention: which frames a frame sees, for streams of any length."""
 
 from __future__ import annotations
 

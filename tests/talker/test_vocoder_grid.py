@@ -1,4 +1,4 @@
-"""Sample arithmetic: what the vocoder says of its samples is what transformers' decoder gives."""
+"""The vocoder's sample arithmetic matches transformers' decoder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The vocoder takes the checkpoint's tensors by the checkpoint's names."""
+"""The vocoder loads the checkpoint's tensors by the checkpoint's names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A tiny Qwen3-Omni with random weights: transformers' own classes, a real Talker, nothing released."""
+"""A tiny Qwen3-Omni with random weights, made of transformers' own classes."""
 
 from __future__ import annotations
 

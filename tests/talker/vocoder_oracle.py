@@ -1,6 +1,6 @@
-"""transformers' Code2Wav with random weights that hide nothing: the oracle of the vocoder's tests.
+"""transformers' Code2Wav with random weights that hide no difference: the oracle of the vocoder's tests.
 
-The defaults would: a layer scale of 0.01, a ConvNeXt gamma of 1e-6, snakes with alpha and beta of zero.
+The defaults would hide some: a layer scale of 0.01, a ConvNeXt gamma of 1e-6, snakes with alpha and beta 0.
 """
 
 from __future__ import annotations

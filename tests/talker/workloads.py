@@ -1,7 +1,7 @@
-"""Random workloads for the Talker's schedule: who calls when, what there is to say, how fast the machine is.
+"""Random workloads for the Talker's scheduler: arrival times, text, speed of the machine.
 
-In: a seed. Out: a `Workload`, the same for every schedule that is tried on it. Loads reach from a fifth of
-what the machine can do in real time to three times that.
+The same seed gives the same `Workload` to every schedule. Loads are a fifth to three times of what the
+machine can serve in real time.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""vLLM's layers without an engine: one rank, no other."""
+"""vLLM's layers without an engine, on a single rank."""
 
 from __future__ import annotations
 

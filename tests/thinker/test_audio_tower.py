@@ -1,4 +1,4 @@
-"""The audio tower that is served is the reference's, for any length, and takes 20 minutes in seconds."""
+"""The served audio tower equals the reference for any length, and encodes 20 minutes in seconds."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which rows travel: all of Qwen3-Omni's user media; of Qwen3.5-Omni's, those that its Talker keeps."""
+"""The selected hidden states: all user media for Qwen3-Omni; for Qwen3.5-Omni those that its Talker keeps."""
 
 from __future__ import annotations
 

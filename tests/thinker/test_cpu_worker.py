@@ -1,4 +1,4 @@
-"""On a CPU, a draw for a prompt that is not complete leaves no trace in its generator."""
+"""On a CPU, a draw for an incomplete prompt does not change its generator."""
 
 from __future__ import annotations
 

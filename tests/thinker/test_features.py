@@ -1,4 +1,4 @@
-"""The second family's positions, out of the features that its processor makes."""
+"""Qwen3.5-Omni's positions, from the features that its processor makes."""
 
 from __future__ import annotations
 

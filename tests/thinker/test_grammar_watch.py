@@ -1,4 +1,4 @@
-"""Compilations that do not end are noticed, also after their request has gone."""
+"""Compilations that do not end are detected, even after their request is gone."""
 
 from __future__ import annotations
 

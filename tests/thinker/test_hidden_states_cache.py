@@ -1,4 +1,4 @@
-"""Rows in the pages of attention: nothing is lost, whatever the layout, and vLLM sees attention layers."""
+"""Hidden states in attention's pages: nothing is lost in any layout, and vLLM sees attention layers."""
 
 from __future__ import annotations
 

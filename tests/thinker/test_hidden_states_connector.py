@@ -1,4 +1,4 @@
-"""When rows are sent, which, and from where: the scheduler's half of the connector, without an engine."""
+"""When hidden states are sent, which, and from where: the connector's scheduler half, without an engine."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from vllm.distributed.kv_transfer.kv_connector.v1.base import KVConnectorRole
 
 from antiphon_executor.models.hidden_states.connector import (
-    Complete,
+    CompletedPrompt,
     HiddenStatesConnector,
     request_hidden_states,
 )
@@ -23,7 +23,7 @@ ROWS_LAYERS = 2
 PROMPT = [SEGMENT, USER, 9, 9, 9, 9, 9, 9, 9, 9]
 
 
-def test_only_media_of_users_is_taken() -> None:
+def test_only_media_of_users_is_sent() -> None:
     system, assistant = [SEGMENT, 8, AUDIO], [SEGMENT, 7, VIDEO]
     ids = [AUDIO, *system, SEGMENT, USER, IMAGE, 9, AUDIO, *assistant, SEGMENT, USER, VIDEO, SEGMENT]
     assert IDS.user_media(np.array(ids, dtype=np.int32)).tolist() == [6, 8, 14]
@@ -67,7 +67,7 @@ def request(name: str = "inner", ids: list[int] = PROMPT, asked: str | None = "t
 
 def step(
     connector: HiddenStatesConnector, blocks: dict[str, list[int]], new: Any = (), cached: Any = ()
-) -> list[Complete]:
+) -> list[CompletedPrompt]:
     """One schedule: `new` and `cached` are (request, tokens computed before, tokens of this step)."""
     output: Any = SimpleNamespace(
         scheduled_new_reqs=[SimpleNamespace(req_id=each[0], num_computed_tokens=each[1]) for each in new],
@@ -87,7 +87,7 @@ def test_rows_are_read_once_the_last_chunk_is_computed(connector: HiddenStatesCo
     assert step(connector, {}, new=[("inner", 0, 4)]) == []
     assert step(connector, {}, cached=[("inner", 4, 4)]) == []
     (complete,) = step(connector, {"inner": [7, 2, 5]}, cached=[("inner", 8, 2)])
-    assert complete.wanted.request_id == "turn"
+    assert complete.prompt.request_id == "turn"
     assert complete.slots.tolist() == [[7 * BLOCK + 3, 5 * BLOCK + 0]] * ROWS_LAYERS
     assert step(connector, {}, cached=[("inner", 10, 1)]) == [], "once"
 
@@ -121,4 +121,4 @@ def test_several_requests_complete_in_one_step(connector: HiddenStatesConnector)
     connector.on_new_request(request("one", asked="a"))
     connector.on_new_request(request("two", asked="b"))
     both = step(connector, {"one": [0, 1, 2], "two": [3, 4, 5]}, new=[("one", 0, 10), ("two", 0, 10)])
-    assert [complete.wanted.request_id for complete in both] == ["a", "b"]
+    assert [complete.prompt.request_id for complete in both] == ["a", "b"]

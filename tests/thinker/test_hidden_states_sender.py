@@ -1,4 +1,4 @@
-"""Rows arrive as they were gathered, in any dtype, and closing sends what is queued."""
+"""Hidden states arrive unchanged in any dtype, and closing the sender sends what is queued."""
 
 from __future__ import annotations
 

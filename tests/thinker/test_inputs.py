@@ -1,4 +1,4 @@
-"""Turns become prompts for vLLM, or are refused with the reason."""
+"""Requests become prompts for vLLM, or are rejected with the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Log-mel frames made piece by piece are those of the whole clip."""
+"""Log-mel frames computed piece by piece equal those of the whole clip."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first family's processor without an engine: what its parity with transformers does not reach."""
+"""Qwen3-Omni's processor without an engine: cases that the parity tests do not cover."""
 
 from __future__ import annotations
 

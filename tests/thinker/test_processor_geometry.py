@@ -1,4 +1,4 @@
-"""What the server reckons that media take is what the checkpoint's processor then makes of them."""
+"""The server's estimate of a medium's tokens equals the checkpoint's processor's."""
 
 from __future__ import annotations
 

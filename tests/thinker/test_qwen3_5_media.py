@@ -1,4 +1,4 @@
-"""Each medium alone: its features are transformers' and the reference's, its tokens those of the formulae."""
+"""Each medium alone: its features equal transformers' and the reference's, its tokens the formulas'."""
 
 from __future__ import annotations
 

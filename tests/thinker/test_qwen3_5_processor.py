@@ -1,4 +1,4 @@
-"""vLLM's prompts of the Qwen3.5-Omni family are those of the rules; their items are right in any company."""
+"""vLLM's Qwen3.5-Omni prompts follow the rules, and items do not depend on each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Packed positions are exact, count on by one, and turn heads as transformers turns them."""
+"""Packed positions are exact, increment by one, and rotate heads as in transformers."""
 
 from __future__ import annotations
 

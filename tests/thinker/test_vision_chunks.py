@@ -1,4 +1,4 @@
-"""A long video is looked at a few frames at a time, and looks the same."""
+"""A long video is encoded a few frames at a time, with the same result."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def towers(one_rank: None) -> tuple[Qwen3_5MoeVisionModel, Qwen3_VisionTransform
     ("parcel", "parcels"), [(10_000, [5]), (48, [2, 2, 1]), (71, [2, 2, 1]), (24, [1] * 5), (1, [1] * 5)]
 )
 @torch.no_grad()
-def test_whatever_the_parcel(
+def test_rows_do_not_depend_on_the_chunks(
     towers: tuple[Qwen3_5MoeVisionModel, Qwen3_VisionTransformer], parcel: int, parcels: list[int]
 ) -> None:
     reference, tower = towers

@@ -1,16 +1,16 @@
 """Messages between the processes of one server: msgspec structs over unix sockets in a private folder.
 
-    Thinker worker ── HiddenStates, HiddenStatesFailed ──► bridge
-    bridge ── SpokenText, StreamClosed, ClientCursor ──► Talker scheduler
-    Talker worker ── SpeechFrames, StreamFailed ──► bridge
-    Talker scheduler ── StreamsPaused, StepTimesReport, StreamFailed ──► bridge
-
-Tensors travel as raw little-endian bytes beside their shape. Never pickle.
+Tensors are raw little-endian bytes beside their shape. Pickle is never used.
 """
 
 from __future__ import annotations
 
 import msgspec
+
+# Thinker worker ── HiddenStates, HiddenStatesFailed ──► bridge
+# bridge ── SpokenText, StreamClosed, ClientCursor ──► Talker scheduler
+# Talker worker ── SpeechFrames, StreamFailed ──► bridge
+# Talker scheduler ── StreamsPaused, StepTimesReport, StreamFailed ──► bridge
 
 
 class HiddenStates(msgspec.Struct, frozen=True, tag=True):
@@ -52,7 +52,7 @@ class StreamClosed(msgspec.Struct, frozen=True, tag=True):
 
 
 class ClientCursor(msgspec.Struct, frozen=True, tag=True):
-    """A stream's client has consumed `samples` in total, so it can have played no more than that."""
+    """A stream's client has consumed `samples` in total, which limits what it can have played."""
 
     stream: int
     samples: int

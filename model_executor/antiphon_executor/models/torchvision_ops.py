@@ -1,8 +1,7 @@
-"""Makes `import torchvision` work if its compiled extension does not load, as a CUDA build beside CPU torch.
+"""Makes `import torchvision` work if its compiled extension does not load (a CUDA build beside CPU torch).
 
-At import torchvision registers fake kernels for two operators that the extension would define; defining
-their schemas is enough. No kernel is added: calling an operator still raises. torch runs this at its own
-import (entry point `torch.backends`), because vLLM imports torchvision before it loads any plugin.
+torchvision registers fake kernels for two operators of that extension; defining their schemas is enough.
+torch runs this at its import (entry point `torch.backends`): vLLM imports torchvision before any plugin.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tiny checkpoint, for the server's own reading of it."""
+"""The tiny checkpoint, for the server's own reader."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ARIA the slow way, in float32: the reference's Talker runs the whole stream again for every frame."""
+"""ARIA without caches, in float32: the reference's Talker computes the whole stream for every frame."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Short streams that no two have alike: each with a voice, a text, media and a seed of its own.
+"""Short, distinct streams through a running Talker, each with its own voice, text, media and seed.
 
-In: a running Talker. Out: what each stream gave, alone or in company in a small pool of slots. Some leave in
-the middle. What a stream gave alone is what it must give in any company: anything else is another's.
+A stream must give the same result alone and while sharing a small pool of slots with others, some of which
+abort. Any difference would be another stream's state.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Of each family the oracle and two Talker engines, once a session: as it is served, short of everything."""
+"""For each family the oracle and two Talker engines, once per session: as served, and short of resources."""
 
 from __future__ import annotations
 

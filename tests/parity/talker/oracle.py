@@ -1,4 +1,4 @@
-"""The whole model as transformers runs it, in float32 and greedy: text, codes and waveform of a turn."""
+"""The whole model as transformers runs it, in float32 and greedy: text, codes and waveform of an answer."""
 
 from __future__ import annotations
 

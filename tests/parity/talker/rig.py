@@ -1,4 +1,4 @@
-"""A running Talker engine without a Thinker: text ids go in by hand, codes and sound come out."""
+"""A running Talker engine without a Thinker: text ids go in, codes and audio come out."""
 
 from __future__ import annotations
 

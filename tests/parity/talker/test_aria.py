@@ -1,4 +1,4 @@
-"""The ARIA Talker says what the reference says, code for code, whatever happens around a stream."""
+"""The ARIA Talker equals the reference code for code, whatever happens around a stream."""
 
 from __future__ import annotations
 

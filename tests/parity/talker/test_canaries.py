@@ -1,7 +1,6 @@
-"""In the Talker's engine, short streams share 8 slots, and none shows another's voice, codes or text.
+"""In the Talker's engine, short streams share 8 slots, and none has another's voice, codes or text.
 
-As `tests/talker/test_canaries.py`, which has thousands, with vLLM's cache, scheduler and sockets around them.
-Minutes long: `make canaries`.
+As `tests/talker/test_canaries.py`, with vLLM's cache, scheduler and sockets. Takes minutes: `make canaries`.
 """
 
 from __future__ import annotations

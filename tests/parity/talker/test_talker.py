@@ -1,4 +1,4 @@
-"""The Talker says what transformers' says, code for code, whatever happens around a stream."""
+"""The Talker equals transformers' code for code, whatever happens around a stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The oracle and the engines, once a session."""
+"""The oracle and the engines, once per session."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Turns to compare on: synthetic sounds and pictures, and prompts that hold them.
-
-In: names. Out: `OmniRequest`s. Everything is seeded: the same name gives the same media.
-"""
+"""Conversations to compare on: synthetic media, and prompts that hold them. The name is the seed."""
 
 from __future__ import annotations
 

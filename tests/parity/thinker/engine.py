@@ -1,6 +1,6 @@
-"""A Thinker engine under test, with the bridge's end of its rows' socket.
+"""A Thinker engine under test, with the bridge's end of its hidden-states socket.
 
-In: `OmniRequest`s. Out: what came of them. One engine serves many tests: starting one costs half a minute.
+One engine serves many tests, because starting one takes half a minute.
 """
 
 from __future__ import annotations

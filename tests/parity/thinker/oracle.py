@@ -1,4 +1,4 @@
-"""The Thinker as transformers runs it, in float32: a conversation's answer, rows and positions."""
+"""The Thinker as transformers runs it, in float32: a conversation's answer, hidden states and positions."""
 
 from __future__ import annotations
 

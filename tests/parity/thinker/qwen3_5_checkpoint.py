@@ -1,6 +1,6 @@
-"""The tiny Qwen3.5-Omni, made fit for comparisons: few words to choose from, and a cap that prompts exceed.
+"""The tiny Qwen3.5-Omni, adapted for comparisons: few words to choose from, and a cap that prompts exceed.
 
-Of hundreds of random logits, the two best are often closer than bfloat16 can tell; of eight, seldom.
+Among hundreds of random logits the best two are often too close for bfloat16; among eight, rarely.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Conversations for Qwen3.5-Omni: every kind of media, alone, several, and over two turns.
 
-The numbers in them were drawn so that the tiny random model has no ties there: in float32, token by token.
+Their numbers were chosen so that the tiny random model has no ties in float32, token by token.
 """
 
 from __future__ import annotations

@@ -1,9 +1,7 @@
-"""How an answer of the engine, in bfloat16, stands to the reference's, in float32.
+"""Compares an engine's answer in bfloat16 with the reference's in float32, by the typical step.
 
-Each kind of CPU rounds in its own way, and where two tokens, or two experts, nearly tie, it may choose the
-other; such a step is another one from there on. So it is the usual step that is judged, not the worst, and
-each token by the reference behind the tokens that were really said before it. Another sound in the prompt is
-too little to tell from a blur, with random weights: that is left to float32.
+Rounding differs between CPUs, and near ties may flip a token or an expert, so the worst step is not judged.
+Each token is compared after the tokens that the engine really generated.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The Qwen3.5-Omni Thinker as the plain reference runs it, in float32, beside an answer that was given.
+"""The plain reference's Qwen3.5-Omni Thinker, in float32, on a given answer.
 
-One pass over prompt and answer instead of one a token: where every token of an answer is the reference's
-choice behind the tokens before it, the answer is the reference's greedy answer.
+One pass over prompt and answer: if every token is the reference's choice after the tokens before it, the
+answer is the reference's greedy answer.
 """
 
 from __future__ import annotations

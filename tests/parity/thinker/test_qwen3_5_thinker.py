@@ -1,4 +1,4 @@
-"""Qwen3.5-Omni's Thinker says what the plain reference says, and hands on the rows that its Talker keeps."""
+"""Qwen3.5-Omni's Thinker equals the reference, and sends the hidden states that its Talker keeps."""
 
 from __future__ import annotations
 

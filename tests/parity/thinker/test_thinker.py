@@ -1,4 +1,4 @@
-"""The Thinker says what transformers says, and hands on the rows and positions that transformers has."""
+"""The Thinker equals transformers, and sends the hidden states and positions that transformers has."""
 
 from __future__ import annotations
 

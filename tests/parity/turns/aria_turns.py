@@ -1,6 +1,6 @@
-"""Turns of Qwen3.5-Omni with both engines, and a record of what its Talker was given.
+"""Requests to Qwen3.5-Omni with both engines, and a record of the Talker's inputs.
 
-The Thinker runs in bfloat16 and says what it says; how that is spoken has to be the reference's way.
+The Thinker runs in bfloat16; whatever its text, the speech must equal the reference's for that text.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Both engines behind the protocol that the server sees, once a session, beside the oracle."""
+"""Both engines behind the interface that the server sees, once per session, and the oracle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A whole Qwen3.5-Omni turn speaks what its Thinker said as the slow reference would, media or none."""
+"""A whole Qwen3.5-Omni answer: its speech is the reference's for the Thinker's text."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ async def test_given_the_cap_then_no_more_media_rows_travel(
     assert len(heard.given.exact.row_index) == 4 * aria_oracle.most_media
 
 
-async def test_given_a_turn_then_speech_begins_with_its_fourth_word_and_says_how_much_it_has_taken_in(
+async def test_given_a_turn_then_speech_begins_with_its_fourth_word_and_reports_the_text_it_has_consumed(
     aria_turns: AriaTurns,
 ) -> None:
     heard = await aria_turns.hear(CONVERSATIONS[0], ADA, TextSampling(max_tokens=60, temperature=0))

@@ -1,6 +1,6 @@
-"""Through both engines: hundreds of spoken answers over 8 slots, each as if it were alone.
+"""Through both engines: hundreds of spoken answers share 8 slots, each as if it were alone.
 
-Minutes long: `make canaries`.
+Takes minutes: `make canaries`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A whole turn, prompt to sound, is transformers' `generate`: same text, same waveform, media or none."""
+"""A whole answer equals transformers' `generate`: same text, same waveform, with and without media."""
 
 from __future__ import annotations
 

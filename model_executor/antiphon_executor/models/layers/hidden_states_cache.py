@@ -1,8 +1,7 @@
 """Paged cache for the Thinker's hidden states of every computed position, beside the keys and values.
 
-Being part of vLLM's KV cache, it stays correct with prefix caching, chunked prefill and preemption. Its
-layers have an attention layer's spec, so that vLLM puts them into the same cache group: in a group of its
-own, one layer would take as much memory as all attention layers.
+It is part of vLLM's KV cache, so prefix caching, chunked prefill and preemption work. Its layers have an
+attention layer's spec: in a cache group of its own, one layer would take as much memory as all attention.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Fractional TM-RoPE positions packed into integers, and the rotary embedding that reads them.
 
-vLLM's runners carry positions as integers and increment by one, but a video at 4 frames per second advances
-6.5 positions per grid. The whole part is in the low 20 bits, the fraction, in 1/2048, above them. A whole
-position equals its packed form, so incrementing by one stays correct.
+vLLM increments integer positions by one, but a video advances by fractions. The whole part is in the low 20
+bits, the fraction (in 1/2048) above them, so a whole position equals its packed form.
 """
 
 from __future__ import annotations

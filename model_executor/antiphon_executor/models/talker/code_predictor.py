@@ -1,8 +1,7 @@
 """The code predictor (MTP): from the backbone's hidden state and code 0 to the frame's other codes.
 
-Runs groups - 1 passes over n streams. No host sync and no branch on data, so a CUDA graph can capture it.
-References: transformers' `Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration`, and
-`reference.code_predictor` for a predictor that is narrower than the Talker.
+Runs groups - 1 passes over n streams; a CUDA graph can capture it. References: transformers'
+`Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration`; `reference.code_predictor` if it is narrower.
 """
 
 from __future__ import annotations

@@ -118,21 +118,21 @@ class SlotPool:
         """The slot of an open stream."""
         return self._open.get(stream)
 
-    def open(self, opening: NewStream) -> None:
+    def open(self, new: NewStream) -> None:
         """Opens a slot for a stream.
 
         Raises `ValueError` if it is not free, `PromptEmbeddingsFull` if its embeddings do not fit.
         """
-        slot = opening.slot
+        slot = new.slot
         if slot in self._open.values() or not PADDING_SLOT < slot < self.shape.slots:
             raise ValueError(f"slot {slot} cannot be opened")
         self._zero(slot)
-        if len(opening.embeddings):
-            self.prompt_embeddings.store(slot, opening.embeddings)
-        self._open[opening.stream] = slot
-        self.prompt_len[slot] = opening.prompt_tokens
-        self.stream[slot] = opening.stream
-        self.sampling.put(slot, opening.sampling)
+        if len(new.embeddings):
+            self.prompt_embeddings.store(slot, new.embeddings)
+        self._open[new.stream] = slot
+        self.prompt_len[slot] = new.prompt_tokens
+        self.stream[slot] = new.stream
+        self.sampling.put(slot, new.sampling)
 
     def close(self, slot: int) -> bool:
         """Frees and zeroes a slot. False if it was not open."""

@@ -103,9 +103,9 @@ class StreamState(nn.Module, MambaBase):
         begin, end = bounds[:-1].to(torch.int64), bounds[1:].to(torch.int64)
         real = end > begin
         head = input_ids[begin.clamp(max=input_ids.shape[0] - 1)].to(torch.int64)
-        opening = real & (head >= self.slot_base) & (head < self.slot_base + self.slots)
+        begins = real & (head >= self.slot_base) & (head < self.slot_base + self.slots)
         block = blocks[: begin.shape[0]].to(torch.int64).clamp(min=0)
-        slot = torch.where(opening, head - self.slot_base, state[block, 0].to(torch.int64))
+        slot = torch.where(begins, head - self.slot_base, state[block, 0].to(torch.int64))
         slot = torch.where(real, slot, PADDING_SLOT)
         state[block, 0] = slot.to(torch.int32)
         return slot
