@@ -281,7 +281,7 @@ def shuffled(flock: Sequence[Canary], seed: int) -> list[Canary]:
 
 
 def different(one: Song, other: Song) -> bool:
-    """Codes to the bit; of sound, what company changes of a float's rounding is one or two of 32,768."""
+    """Codes must be equal; audio may differ by float rounding, one or two of 32,768."""
     if one.codes != other.codes or one.ended != other.ended:
         return True
     return any(np.abs(a.astype(np.int32) - b).max() > 2 for a, b in zip(one.pcm, other.pcm, strict=True))

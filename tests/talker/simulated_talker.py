@@ -25,7 +25,7 @@ _STUCK_S = 600.0
 
 @dataclass
 class Stream:
-    """One call under way. `due_s`: when its player runs dry."""
+    """One running call. `due_s`: when its player underruns."""
 
     number: int
     call: Call
@@ -46,7 +46,7 @@ class Stream:
         return self.prompt_left > 1 or self.call.text_s[self.frames] <= now_s
 
     def deliver(self, now_s: float, startup_buffer_s: float) -> None:
-        """A frame is made. Its client begins with an opening, or where the first was held for as long."""
+        """Adds a frame. The client starts with a startup buffer, or after that time."""
         text_s = self.call.text_s[self.frames]
         self.hold_no_longer(now_s, startup_buffer_s)
         self.frames += 1
@@ -61,7 +61,7 @@ class Stream:
         self.due_s = self._played(max(self.due_s, now_s), FRAME_S)
 
     def hold_no_longer(self, now_s: float, startup_buffer_s: float) -> None:
-        """Less than an opening goes out too, after as long as an opening is."""
+        """Releases less than a startup buffer after that time."""
         if self.frames and self.began_s is None and now_s > self.first_s + startup_buffer_s:
             self._begin(self.first_s + startup_buffer_s)
 
@@ -78,7 +78,7 @@ class Stream:
         return end_s
 
     def taken_frames(self, now_s: float) -> int:
-        """What a client has taken: everything, unless it stands still."""
+        """Frames that the client has consumed: all of them, unless it is paused."""
         if self.began_s is not None:
             for begin, end in self.call.pauses:
                 if begin <= now_s < end:
@@ -89,7 +89,7 @@ class Stream:
 
 @dataclass(frozen=True)
 class Fate:
-    """How a call fared: `began_s` None where it never spoke."""
+    """The outcome of a call. `began_s`: None if it never spoke."""
 
     live: bool
     began_s: float | None
@@ -108,20 +108,20 @@ class Fate:
 
     @property
     def clean(self) -> bool:
-        """Begun in time, and never dry."""
+        """Started in time, without an underrun."""
         return self.live and not self.late and not self.stuttered
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Who runs in a step, in order, and how many prompt tokens beyond one each it may compute."""
+    """The streams of a step, in order, and the most prompt tokens beyond one each."""
 
     run: Sequence[Stream]
     prompt_tokens: int
 
 
 class Schedule:
-    """First come, first served: all that is there and has its text, up to the batch's and the step's size."""
+    """First come, first served: all streams that have text, up to the sizes of batch and step."""
 
     def __init__(self, work: Workload, max_num_seqs: int | None = None) -> None:
         self._limit = max_num_seqs or work.machine.slots
@@ -131,7 +131,7 @@ class Schedule:
         return Choice([one for one in streams[: self._limit] if one.ready(now_s)], self._step_tokens)
 
     def startup_buffer_s(self) -> float:
-        """Speech that a client gets first: as other servers do, a frame."""
+        """Audio that a client gets first; other servers send a single frame."""
         return 0.0
 
     def stepped(self, now_s: float, streams: Sequence[Stream], tokens: int, seconds: float) -> None:

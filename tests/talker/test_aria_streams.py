@@ -70,7 +70,7 @@ def test_given_rows_are_the_voices_frames_then_the_media(streams: AriaStreams) -
 
 
 def test_weights_that_could_be_trained_leave_the_arena_rows_and_not_how_they_were_made() -> None:
-    """A graph in the arena would hold the given rows of every stream that was ever open."""
+    """An autograd graph would keep the prompt embeddings of every stream that was ever open."""
     projection = torch.nn.Linear(5, SHAPE.hidden)
     assert projection.weight.requires_grad
     streams = streams_of(lambda voice, media: projection(media))

@@ -57,7 +57,7 @@ def test_given_control_tokens_in_the_text_then_they_do_not_enter_and_end_nothing
 
 
 def test_given_control_tokens_in_the_text_then_they_are_counted_with_what_enters_around_them() -> None:
-    """Whoever fed them counts them: their places are in the text that clients see."""
+    """Dropped tokens count too, because positions refer to the text that clients see."""
     text = make_text()
     text.add_tokens([IM_START, 20, TTS_EOS, 21], final=False)
     text.add_tokens([22, 23, VOCABULARY + 5, 24], final=True)

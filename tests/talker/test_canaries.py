@@ -45,14 +45,14 @@ def strangers(heard: dict[int, Song], own: dict[int, Song]) -> list[int]:
 
 @cache
 def alone(count: int, aria: bool) -> dict[int, Song]:
-    """Each in a worker where nobody else has been at the same time."""
+    """Each in a worker without other streams."""
     worker = Worker(weights(), 1, aria=aria)
     return worker.sing([one for one in map(canary, range(count)) if one.leaves_after is None])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_given_many_short_streams_over_a_few_slots_then_each_is_as_if_it_were_alone(family: str) -> None:
-    """Some are heard alone, and all in two companies, among other streams and in other slots each time."""
+    """Some run alone, and all run twice among other streams, in other slots each time."""
     aria, flock = FAMILIES[family], [canary(number) for number in range(COUNT)]
     own = alone(ALONE, aria)
     said = [b"".join(song.codes) for song in own.values() if song.codes]

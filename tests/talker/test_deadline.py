@@ -57,7 +57,7 @@ def test_all_play_together_while_that_is_in_time() -> None:
 
 
 def test_least_slack_goes_first_and_who_can_wait_does() -> None:
-    """Given a step of everybody that would take longer than one client can wait."""
+    """Given a step of all streams that would take longer than one client can wait."""
     streams = [playing("hurry", 0.05), *(playing(str(i), 1.0 + i) for i in range(12))]
     run = plan(*streams, times=machine(0.01, 0.005)).run
     assert run[0] == "hurry"
@@ -85,7 +85,7 @@ def test_a_new_stream_waits_if_others_would_underrun() -> None:
 
 
 def test_no_more_streams_begin_than_can_be_kept_in_real_time() -> None:
-    """Given steps of 8 ms a stream: nine at once, and the tenth waits though everybody has seconds left."""
+    """Given steps of 8 ms a stream: nine at once, and the tenth waits although all have seconds buffered."""
     times = machine(0.004, 0.008)
     assert "new" in plan(*(playing(str(i), 3.0) for i in range(7)), starting("new"), times=times).run
     assert "new" not in plan(*(playing(str(i), 3.0) for i in range(9)), starting("new"), times=times).run
@@ -180,7 +180,7 @@ def test_every_workload_ends_including_its_batch_requests() -> None:
 
 
 def test_a_machine_that_nothing_is_known_of_is_learnt_while_it_serves() -> None:
-    """Given no step measured before: the streams that run dry stay few, far fewer than first come first."""
+    """Given no measured steps: far fewer streams underrun than with first come, first served."""
     cold = fifo = 0
     for seed in range(3_000_000, 3_000_030):
         work = draw_workload(seed)

@@ -84,7 +84,7 @@ def test_given_media_rows_then_they_are_projected_once(streams: DualTrackStreams
 
 
 def test_given_weights_that_could_be_trained_then_the_arena_keeps_rows_and_not_how_they_were_made() -> None:
-    """A graph in the arena would hold the media rows of every stream that was ever open."""
+    """An autograd graph would keep the prompt embeddings of every stream that was ever open."""
     projection = torch.nn.Linear(THINKER_HIDDEN, SHAPE.hidden)
     assert projection.weight.requires_grad
     streams = streams_of(projection)

@@ -1,4 +1,4 @@
-"""Speech that has derailed is found; speech that is merely slow, odd or quiet is let be."""
+"""Derailed speech is detected; speech that is only slow, unusual or quiet is not."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ def test_an_underrunning_player_stalls_until_there_is_more() -> None:
 
 
 def test_a_client_cannot_have_played_what_it_has_not_consumed() -> None:
-    """Given a client that stands still: its lead stops sinking, and grows with what is made meanwhile."""
+    """Given a paused client: its buffer stops shrinking, and grows with new frames."""
     head = PlayHead().generated(0.0, 4.0).consumed(0.1, 0.5)
     assert head.buffered_s(3.0) == pytest.approx(3.5 - REPORT_AGE_S)
     assert head.generated(3.1, 5.0).buffered_s(3.1) == pytest.approx(4.5 - REPORT_AGE_S)

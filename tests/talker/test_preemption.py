@@ -19,7 +19,7 @@ def rig_of(model: Path, clocks: list[SchedulerRig], blocks: int) -> SchedulerRig
 
 
 def far_ahead(rig: SchedulerRig, name: str) -> None:
-    """Opens a stream and lets it get so far ahead of its client that it rests."""
+    """Opens a stream and gets so far ahead of its client that it pauses."""
     rig.open(name)
     while name in rig.step():
         pass
@@ -30,7 +30,7 @@ def test_a_paused_stream_is_preempted_before_playing_ones(
     tiny_qwen3_5_omni: Path,  # noqa: F811
     clocked: list[SchedulerRig],  # noqa: F811
 ) -> None:
-    """vLLM was not shown it, and preempted one that was about to run dry."""
+    """vLLM could not see paused streams and preempted one that was about to underrun."""
     rig = rig_of(tiny_qwen3_5_omni, clocked, blocks=16)
     far_ahead(rig, "far")
     rig.open("near")

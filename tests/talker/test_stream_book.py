@@ -39,7 +39,7 @@ def test_a_stream_pauses_while_its_client_does_and_resumes_with_it() -> None:
 
 
 def test_a_stream_that_waits_for_text_keeps_its_place() -> None:
-    """Given sessions between their chunks, of whom the engine does not speak: nobody is let in instead."""
+    """Given sessions between their chunks, which are no candidates: no new stream replaces them."""
     book = known_machine(StreamBook(RULES), largest=12)
     for number in range(9):
         playing(book, str(number), frames=40, now_s=0.0)
@@ -66,7 +66,7 @@ def test_removing_a_stream_returns_its_playback() -> None:
 
 
 def test_the_report_has_step_times_and_the_number_of_streams_that_they_sustain() -> None:
-    """8 ms a stream and 4 ms besides: 8 streams take 68 ms, and 9 would leave no tenth of real time free."""
+    """8 ms per stream plus 4 ms: 8 streams take 68 ms, and 9 would leave less than 10 % of real time."""
     book = StreamBook(RULES)
     assert book.step_times_report(16, 0.0) is None
     told = known_machine(book, largest=4).step_times_report(16, 0.0)
@@ -77,7 +77,7 @@ def test_the_report_has_step_times_and_the_number_of_streams_that_they_sustain()
 
 
 def test_a_client_starts_with_one_frame_if_steps_are_short_and_with_more_if_they_are_long() -> None:
-    """Given a step of everybody that takes longer than a first frame plays: the second is waited for."""
+    """Given a full step longer than the first frame: playback waits for the second frame."""
     alone = known_machine(StreamBook(RULES))
     playing(alone, "a", frames=1, now_s=0.0)
     assert alone.startup_buffer_s < seconds_of(1)
@@ -98,7 +98,7 @@ def test_a_startup_buffer_is_longer_than_a_step_and_more_so_for_slow_steps(step_
 
 
 def test_less_than_a_startup_buffer_is_released_after_that_time() -> None:
-    """Given a second frame that comes late: the client has played from when the server let the first go."""
+    """Given a late second frame: the client has played since the server released the first."""
     book = known_machine(StreamBook(RULES))
     for number in range(7):
         playing(book, str(number), frames=40, now_s=0.0)
@@ -134,7 +134,7 @@ def test_no_further_stream_fits_while_one_has_less_than_its_startup_buffer() -> 
 
 @pytest.mark.parametrize("idle_s", [61.0, 7_200.0])
 def test_after_an_idle_time_the_next_steps_decide_how_many_streams_fit(idle_s: float) -> None:
-    """A slow moment kept streams out for as long as none ran, and a fast one let too many in."""
+    """A slow moment once blocked streams while none ran, and a fast one admitted too many."""
     for before_s, after_s in ((0.1, 0.004), (0.004, 0.1)):
         book = known_machine(StreamBook(RULES), per_stream_s=before_s)
         playing(book, "a", frames=2, now_s=100.0)

@@ -151,7 +151,7 @@ def test_any_mix_of_streams_slots_and_step_sizes_sounds_the_same(
 
 
 def test_a_slot_used_before_gives_exactly_what_a_new_vocoder_gives() -> None:
-    """Given a slot in which another stream was loud, when it is reset, then nothing of that is heard."""
+    """Given a slot that another stream has used, when it is reset, then its output does not change."""
     codes, _ = spoken()
     stream(codes[:3], begin(1, 2, 3), [1, 20, 3])
     again = stream(codes[3:6], begin(1, 2, 3), [1, 4, 19])

@@ -33,7 +33,7 @@ class Machine:
 
     @property
     def real_time_streams(self) -> int:
-        """How many streams can play at once for ever."""
+        """How many streams the machine can sustain."""
         return max((n for n in range(1, 200) if self.step_s(n) <= FRAME_S), default=0)
 
 
@@ -41,7 +41,7 @@ class Machine:
 class Call:
     """One spoken answer. `text_s[f]`: when frame f's text is there; `pauses`: when the client stands still.
 
-    `start_by_s`: when its first sound is due. `live` False: nobody listens, and nothing is ever due.
+    `start_by_s`: deadline of its first audio. `live` False: a batch request, without deadlines.
     """
 
     arrives_s: float
@@ -82,7 +82,7 @@ def draw_machine(random: np.random.Generator) -> Machine:
     grain = int(random.choice([1, 1, 2, 4]))
     per_stream_s = (FRAME_S - base_s) / capacity
     jitter = float(random.choice([0.0, 0.05, 0.2]))
-    # Slower ones cannot play a first frame of 57 ms and have the second in time, whoever schedules.
+    # On slower machines no schedule can play a first frame of 57 ms and have the second in time.
     while (base_s + per_stream_s * grain) * (1 + jitter) > 0.9 * seconds_of(1):
         per_stream_s /= 1.5
     streams = max(int(capacity), 1)

@@ -47,7 +47,7 @@ def test_closing_sends_what_is_queued(tmp_path: Path) -> None:
 
 
 def test_rows_that_cannot_be_sent_fail_their_request_and_the_next_are_sent(tmp_path: Path) -> None:
-    """The thread once died of the first ones, and every request with media waited for ever."""
+    """An error once ended the thread, and every request with media waited forever."""
     endpoint = f"ipc://{tmp_path}/rows"
     with zmq.Context() as context, context.socket(zmq.PULL) as socket:
         socket.bind(endpoint)

@@ -19,7 +19,7 @@ from antiphon_executor.ipc.messages import HiddenStates
 from antiphon_executor.models.special_tokens import PromptIds
 from tests.parity.talker.rig import Spoken, TalkerRig
 
-# How many; `make canaries` sets it. `ALONE`: so many of them are heard alone, too.
+# Number of canaries; `make canaries` sets it. `ALONE`: how many of them run alone, too.
 COUNT = int(os.environ.get("ANTIPHON_ENGINE_CANARIES", "0"))
 ALONE = 40
 LEAVING = 0.05

@@ -175,7 +175,7 @@ async def _engine(arguments: AsyncEngineArgs) -> AsyncIterator[Stage]:
 
 
 def unwatched(stage: Stage) -> SupervisedStage[Stage]:
-    """An engine that nobody starts again."""
+    """An engine that is not restarted."""
 
     async def never() -> Stage:
         raise RuntimeError("an engine of a test is started once")

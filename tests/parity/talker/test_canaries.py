@@ -33,7 +33,7 @@ pytestmark = [
 
 
 async def none_is_another(rig: TalkerRig, flock: list[Canary]) -> None:
-    """Some are heard alone, and all in two companies, among other streams and in other slots each time."""
+    """Some run alone, and all run twice among other streams, in other slots each time."""
     staying = [canary for canary in flock if not canary.leaves]
     alone = {canary.number: await sing(rig, canary) for canary in staying[:ALONE]}
     first, second = await all_sing(rig, flock, 1), await all_sing(rig, flock, 2)

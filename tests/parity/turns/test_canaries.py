@@ -83,7 +83,7 @@ def strangers(heard: dict[int, Heard], own: dict[int, Heard]) -> list[int]:
 
 
 def alike(one: Heard, other: Heard) -> bool:
-    """Company changes how the vocoder rounds, and no more."""
+    """Other streams change only the vocoder's rounding."""
     (text, pcm), (other_text, other_pcm) = one, other
     if text != other_text or len(pcm) != len(other_pcm):
         return False
