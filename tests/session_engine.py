@@ -18,7 +18,7 @@ from vllm.engine.protocol import StreamingInput
 from vllm.sampling_params import RequestOutputKind
 
 from antiphon_executor.ipc.messages import SpeechFrames
-from antiphon_executor.models.aria.stream import AriaStart
+from antiphon_executor.models.aria.prompt import AriaStart
 from antiphon_executor.models.talker.slots import EXTRA_ARG
 
 CODES = 8

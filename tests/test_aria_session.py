@@ -16,7 +16,7 @@ from antiphon_executor.interface.events import SpeechEnded
 from antiphon_executor.interface.request import SpeechSampling
 from antiphon_executor.ipc.messages import HiddenStates, SpeechFrames
 from antiphon_executor.models.aria.session_inputs import ChunkSize
-from antiphon_executor.models.aria.stream import AriaVocabulary
+from antiphon_executor.models.aria.vocabulary import AriaVocabulary
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.reference.speech import family_sampling

@@ -29,7 +29,7 @@ from antiphon_executor.interface.request import AnswerSchema, OmniRequest, Speec
 from antiphon_executor.interface.settings import GuardSettings
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
 from antiphon_executor.ipc.messages import HiddenStates, SpeechFrames
-from antiphon_executor.models.qwen3_omni.dual_track import TalkerVocabulary
+from antiphon_executor.models.qwen3_omni.vocabulary import TalkerVocabulary
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.slots import EXTRA_ARG, StreamStart
 from antiphon_executor.turn.dual_track_session import DualTrackTalker

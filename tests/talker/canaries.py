@@ -19,7 +19,7 @@ from torch import nn
 
 from antiphon_executor.ipc.frame_sender import StepFrames
 from antiphon_executor.models.aria.order import AriaOrder
-from antiphon_executor.models.aria.stream import AriaStart
+from antiphon_executor.models.aria.prompt import AriaStart
 from antiphon_executor.models.aria.streams import AriaStreams
 from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
 from antiphon_executor.models.qwen3_omni.dual_track_streams import DualTrackStreams

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeForConditionalGeneration
 
-from antiphon_executor.models.qwen3_omni.dual_track import TalkerPrompt, TalkerVocabulary, talker_prompt
+from antiphon_executor.models.qwen3_omni.talker_prompt import TalkerPrompt, talker_prompt
+from antiphon_executor.models.qwen3_omni.vocabulary import TalkerVocabulary
 from tests.talker import tiny_omni as tiny
 from tests.talker.tiny_omni import IDS
 

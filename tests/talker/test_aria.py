@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from antiphon_executor.interface.errors import InvalidRequest
-from antiphon_executor.models.aria.stream import AriaKind, AriaPrompt, AriaVocabulary, aria_prompt
+from antiphon_executor.models.aria.prompt import AriaPrompt, aria_prompt
+from antiphon_executor.models.aria.vocabulary import AriaKind, AriaVocabulary
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration

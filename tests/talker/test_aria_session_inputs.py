@@ -11,7 +11,7 @@ from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.models.aria.chunk_rule import Kind, chunks, stream_order
 from antiphon_executor.models.aria.order import UNKNOWN, AriaOrder
 from antiphon_executor.models.aria.session_inputs import AriaSessionInputs, ChunkSize, SessionInput
-from antiphon_executor.models.aria.stream import AriaKind, AriaVocabulary
+from antiphon_executor.models.aria.vocabulary import AriaKind, AriaVocabulary
 
 VOCABULARY = AriaVocabulary(codec=16, text=100, slots=3, embedding_rows=8)
 PROMPT = [116, 30, 31, 5]

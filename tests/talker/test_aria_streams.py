@@ -10,7 +10,7 @@ import torch
 
 from antiphon_executor.models.aria.chunk_rule import Kind, stream_order
 from antiphon_executor.models.aria.order import UNKNOWN, AriaOrder
-from antiphon_executor.models.aria.stream import AriaStart
+from antiphon_executor.models.aria.prompt import AriaStart
 from antiphon_executor.models.aria.streams import AriaStreams
 from antiphon_executor.models.talker.sampling import StreamSampling
 from antiphon_executor.models.talker.slots import SlotPool

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from antiphon_executor.models.qwen3_omni.dual_track import RowKind, SharedRow, TalkerPrompt
+from antiphon_executor.models.qwen3_omni.talker_prompt import TalkerPrompt
+from antiphon_executor.models.qwen3_omni.vocabulary import RowKind, SharedRow
 from antiphon_executor.turn.spoken_tokens import SpokenTokenFilter
 from tests.talker import tiny_omni as tiny
 from tests.talker.conversation import (

@@ -23,9 +23,10 @@ from antiphon_executor.interface.errors import InvalidRequest, OperatorError
 from antiphon_executor.interface.events import SpeechEnded
 from antiphon_executor.interface.request import SpeechSampling
 from antiphon_executor.ipc.messages import HiddenStates
+from antiphon_executor.models.aria.prompt import AriaPrompt, AriaStart, aria_prompt
 from antiphon_executor.models.aria.session_inputs import AriaSessionInputs, ChunkSize
-from antiphon_executor.models.aria.stream import AriaPrompt, AriaStart, AriaVocabulary, aria_prompt
 from antiphon_executor.models.aria.text_chunker import TextChunker
+from antiphon_executor.models.aria.vocabulary import AriaVocabulary
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
 from antiphon_executor.models.special_tokens import PromptIds

@@ -24,7 +24,8 @@ from antiphon_executor.ipc.bridge import Bridge
 from antiphon_executor.ipc.messages import HiddenStates
 from antiphon_executor.models.layers.packed_mrope import pack, pack_offset, unpack
 from antiphon_executor.models.qwen3_omni.config import speakers
-from antiphon_executor.models.qwen3_omni.dual_track import TalkerPrompt, TalkerVocabulary, talker_prompt
+from antiphon_executor.models.qwen3_omni.talker_prompt import TalkerPrompt, talker_prompt
+from antiphon_executor.models.qwen3_omni.vocabulary import TalkerVocabulary
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.prompt_embeddings import pages_for
 from antiphon_executor.models.talker.sampling import RESIDUAL_TEMPERATURE

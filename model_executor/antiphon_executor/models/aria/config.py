@@ -12,7 +12,7 @@ from transformers import PretrainedConfig
 
 from antiphon_executor.models.architectures import ARIA_TALKER_ARCHITECTURE
 from antiphon_executor.models.aria.order import AriaOrder
-from antiphon_executor.models.aria.stream import AriaKind, AriaVocabulary
+from antiphon_executor.models.aria.vocabulary import AriaKind, AriaVocabulary
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from antiphon_executor.models.talker.limits import TalkerLimits
 

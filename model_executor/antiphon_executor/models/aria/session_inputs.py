@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.models.aria.chunk_rule import Chunk
-from antiphon_executor.models.aria.stream import AriaKind, AriaVocabulary
+from antiphon_executor.models.aria.vocabulary import AriaKind, AriaVocabulary
 
 
 @dataclass(frozen=True, slots=True)

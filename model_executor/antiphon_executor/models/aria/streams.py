@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from antiphon_executor.models.aria.order import UNKNOWN, AriaOrder
-from antiphon_executor.models.aria.stream import AriaStart
+from antiphon_executor.models.aria.prompt import AriaStart
 from antiphon_executor.models.talker.slots import NewStream, SlotPool
 from antiphon_executor.models.talker.step_rows import StepRows
 from antiphon_executor.models.talker.streams import FrameDraws

@@ -9,7 +9,7 @@ from transformers import PretrainedConfig
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
 
 from antiphon_executor.models.architectures import TALKER_ARCHITECTURE
-from antiphon_executor.models.qwen3_omni.dual_track import TalkerVocabulary
+from antiphon_executor.models.qwen3_omni.vocabulary import TalkerVocabulary
 from antiphon_executor.models.talker.limits import TalkerLimits
 
 _BACKBONE_KEYS = (

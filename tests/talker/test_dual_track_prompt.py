@@ -11,12 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from antiphon_executor.interface.errors import InvalidRequest
-from antiphon_executor.models.qwen3_omni.dual_track import (
-    RowKind,
-    SharedRow,
-    TalkerVocabulary,
-    talker_prompt,
-)
+from antiphon_executor.models.qwen3_omni.talker_prompt import talker_prompt
+from antiphon_executor.models.qwen3_omni.vocabulary import RowKind, SharedRow, TalkerVocabulary
 from tests.talker import tiny_omni as tiny
 from tests.talker.conversation import (
     HEADER,
