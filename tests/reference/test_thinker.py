@@ -103,7 +103,7 @@ def test_media_rows_stand_in_their_places(thinker: Thinker) -> None:
     assert torch.equal(rows[prompt.token_ids == mini.AUDIO], heard)
     text = prompt.token_ids >= mini.VISION_END
     assert torch.equal(rows[text], thinker.model.embed_tokens(prompt.token_ids[text]))
-    with pytest.raises(ValueError, match="another number"):
+    with pytest.raises(ValueError, match="a different number"):
         thinker(replace(prompt, sounds=prompt.sounds[:1]))
 
 

@@ -85,5 +85,5 @@ def test_a_voice_must_begin_with_im_start_and_fit() -> None:
 
 
 def test_a_row_outside_of_its_partition_has_no_id() -> None:
-    with pytest.raises(ValueError, match="no row 4 of 4 of kind SLOT"):
+    with pytest.raises(ValueError, match="row 4 of kind SLOT is out of range: there are 4"):
         VOCABULARY.encode(AriaKind.SLOT, 4)

@@ -154,5 +154,5 @@ def test_a_weight_of_another_model_is_refused() -> None:
 
 @pytest.mark.parametrize("other", [{"hidden_act": "gelu"}, {"attention_bias": True}, {"sliding_window": 4}])
 def test_an_architecture_that_is_not_built_is_refused(other: Sizes) -> None:
-    with pytest.raises(ValueError, match="code predictor needs"):
+    with pytest.raises(ValueError, match="code predictor supports only"):
         PredictorShape.of(configuration(SMALL | dict(other)))

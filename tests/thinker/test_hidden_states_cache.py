@@ -67,7 +67,7 @@ def test_padding_touches_no_block_that_a_request_could_have() -> None:
 
 
 def test_a_row_is_never_cut() -> None:
-    with pytest.raises(ValueError, match="a row of 17 is kept in pages for 16"):
+    with pytest.raises(ValueError, match="a row of 17 does not fit into cache pages for 16"):
         write_hidden_states([cache()], [PLACES], torch.zeros(len(PLACES), 17))
 
 
@@ -143,5 +143,5 @@ def test_a_step_keeps_its_rows_and_a_profiling_run_none(config: VllmConfig) -> N
 
 def test_a_pipeline_is_refused(config: VllmConfig) -> None:
     config.parallel_config.pipeline_parallel_size = 2
-    with pytest.raises(ValueError, match="no pipeline parallelism"):
+    with pytest.raises(ValueError, match="pipeline parallelism is not supported"):
         HiddenStatesCache(config, HIDDEN, ATTENTION, "")

@@ -125,7 +125,7 @@ def test_pixels_come_as_the_model_computes() -> None:
 def test_a_processor_that_cuts_other_patches_is_refused(processor: Callable[..., Any]) -> None:
     wrong = processor(**CUT | {"patch_size": 14})
     parts = (wrong, VIDEOS) if processor is Qwen2VLImageProcessor else (PICTURES, wrong)
-    with pytest.raises(ValueError, match=r"cuts .* \(14, 2, 2\), its vision tower takes \(16, 2, 2\)"):
+    with pytest.raises(ValueError, match=r"cuts .* \(14, 2, 2\), its vision tower expects \(16, 2, 2\)"):
         MediaReader(THINKER, spell, *parts)
 
 
