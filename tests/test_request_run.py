@@ -14,6 +14,7 @@ import pytest
 import pytest_asyncio
 import zmq.asyncio
 
+from antiphon_executor.interface import event_stream
 from antiphon_executor.interface.errors import EngineBusy, EngineError, InvalidRequest, RequestFailed
 from antiphon_executor.interface.event_stream import EventStream
 from antiphon_executor.interface.events import (
@@ -61,6 +62,8 @@ class Engines:
         self.finish = "stop"
         self.stop_reason: str | int | None = None
         self.talker_ends = True
+        self.after_frames: Callable[[], Any] = lambda: asyncio.sleep(0)
+        self.slots_at_end: list[int] = []
         self.started: list[StreamStart] = []
         self._frames = self._push(folder.frames)
         self._rows = self._push(folder.hidden_states)
@@ -91,9 +94,14 @@ class Engines:
     async def talk(self, prompt: Any, params: Any, request_id: str) -> AsyncIterator[Any]:
         start = msgspec.msgpack.decode(params.extra_args[EXTRA_ARG], type=StreamStart)
         self.started.append(start)
-        for index in range(FRAMES):
-            frame = SpeechFrames(start.stream, index, b"", bytes([index, 0]), ended=False)
-            await self._frames.send(msgspec.msgpack.encode(frame))
+        try:
+            for index in range(FRAMES):
+                frame = SpeechFrames(start.stream, index, b"", bytes([index, 0]), ended=False)
+                await self._frames.send(msgspec.msgpack.encode(frame))
+            await self.after_frames()
+        finally:
+            await asyncio.sleep(0.01)
+            self.slots_at_end.append(self.slots.used)
         choice = SimpleNamespace(token_ids=[0] * FRAMES, finish_reason="length")
         if self.talker_ends:
             yield SimpleNamespace(outputs=[choice])
@@ -222,6 +230,28 @@ async def test_given_a_request_failed_from_outside_then_it_ends_with_that_error(
     asyncio.get_running_loop().call_later(0.1, run.fail, RuntimeError("the talker has died"))
     with pytest.raises(RuntimeError, match="has died"):
         await heard(run)
+    assert engines.slots.used == 0
+
+
+async def test_given_a_reader_that_stops_and_leaves_then_the_talker_is_aborted_before_its_slot_is_free(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The Talker's part waits for room in the queue then, and not for a frame."""
+    text_events, frames = 4, FRAMES - 1
+    monkeypatch.setattr(event_stream, "MAX_QUEUED_EVENTS", text_events + frames)
+    has_sent, forever = asyncio.Event(), asyncio.Event()
+
+    async def go_on() -> None:
+        has_sent.set()
+        await forever.wait()
+
+    engines.after_frames = go_on
+    run = RequestRun(engines.context, replace(turn(), prompt_token_ids=PROMPT[4:]))
+    async with asyncio.timeout(5), EventStream(run.run) as events:
+        assert isinstance(await events.next(), PromptCounted)
+        await has_sent.wait()
+        await asyncio.sleep(0.05)
+    assert engines.slots_at_end == [1]
     assert engines.slots.used == 0
 
 

@@ -114,8 +114,9 @@ class RequestRun:
                 parts.remove(part)
 
     async def _run_talker(self, stream: SpeechStream, events: EventStream) -> None:
-        async for event in stream.events():
-            await events.put(event)
+        async with aclosing(stream.events()) as speech:
+            async for event in speech:
+                await events.put(event)
 
     async def _run_thinker(self, events: EventStream) -> None:
         request, context = self._request, self._context
