@@ -135,9 +135,11 @@ class JsonFormatter(json_logger.JsonFormatter):
         if record.exc_info and record.exc_info[1] is not None:
             log_data["exception"] = describe(record.exc_info[1], self._exception_messages)
 
-    def formatException(self, ei: Any) -> str:  # noqa: N802
-        """Nothing: `add_fields` describes the exception, and rendering its traceback takes time."""
-        return ""
+    def format(self, record: logging.LogRecord) -> str:
+        """Skips the base class's own formatting of messages, tracebacks and stacks, which is not logged."""
+        log_data: dict[str, Any] = {}
+        self.add_fields(log_data, record, {})
+        return self.serialize_log_record(self.process_log_record(log_data))
 
 
 class PlainFormatter(logging.Formatter):

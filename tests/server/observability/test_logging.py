@@ -112,6 +112,17 @@ def test_a_librarys_message_is_logged_only_with_exception_messages(stream: io.St
     assert "ValueError" in line["exception"]
 
 
+def test_a_librarys_malformed_message_still_gives_a_line_without_its_words(
+    stream: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    handler = configure(LogSettings(format="json"), stream)
+    logging.getLogger("a_library").error("%d tokens", SAID)
+    handler.flush()
+    (line,) = [json.loads(line) for line in stream.getvalue().splitlines()]
+    assert (line["logger"], line["level"]) == ("a_library", "error")
+    assert SAID not in stream.getvalue() + capsys.readouterr().err
+
+
 class StuckStream(io.StringIO):
     """A pipe that is not read."""
 
