@@ -22,7 +22,7 @@ from antiphon_nano.thinker.hearing.augmentation import Augmentation, heard
 from antiphon_nano.thinker.hearing.library import Library
 from antiphon_nano.thinker.lessons.media_sources import toned
 from antiphon_nano.thinker.network import network
-from antiphon_nano.thinker.stages.text_training import optimizer_of
+from antiphon_nano.thinker.stages.optimizer import optimizer_of
 from antiphon_nano.training import Training, TrainingPlan, best_device, clipped_step, mixed_precision
 
 CHECKPOINT = "thinker-ears.safetensors"

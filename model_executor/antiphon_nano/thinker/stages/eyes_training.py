@@ -19,7 +19,7 @@ from antiphon_nano.thinker.dialogue import Clip, Picture
 from antiphon_nano.thinker.heads.tower_heads import VisionHeads
 from antiphon_nano.thinker.network import network
 from antiphon_nano.thinker.seeing import clips, pictures
-from antiphon_nano.thinker.stages.text_training import optimizer_of
+from antiphon_nano.thinker.stages.optimizer import optimizer_of
 from antiphon_nano.training import Training, TrainingPlan, best_device, clipped_step, mixed_precision
 
 CHECKPOINT = "thinker-eyes.safetensors"

@@ -24,7 +24,8 @@ from antiphon_nano.thinker.lessons import lessons
 from antiphon_nano.thinker.lessons.media_sources import ImaginedMedia, Source
 from antiphon_nano.thinker.network import network
 from antiphon_nano.thinker.stages import text_training
-from antiphon_nano.thinker.stages.text_training import BatchPool, optimizer_of
+from antiphon_nano.thinker.stages.batch_pool import BatchPool
+from antiphon_nano.thinker.stages.optimizer import optimizer_of
 from antiphon_nano.training import (
     Training,
     TrainingPlan,

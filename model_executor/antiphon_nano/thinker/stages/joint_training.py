@@ -25,8 +25,9 @@ from antiphon_nano.thinker.lessons.lessons import lesson
 from antiphon_nano.thinker.lessons.media_sources import RecordedMedia
 from antiphon_nano.thinker.network import network
 from antiphon_nano.thinker.stages import imagining_training, naming_training
+from antiphon_nano.thinker.stages.batch_pool import BatchPool
 from antiphon_nano.thinker.stages.imagining_training import LOOKED, Searches
-from antiphon_nano.thinker.stages.text_training import BatchPool, optimizer_of
+from antiphon_nano.thinker.stages.optimizer import optimizer_of
 from antiphon_nano.training import (
     Training,
     TrainingPlan,

@@ -22,7 +22,7 @@ from antiphon_nano.thinker.heads.tower_heads import AudioHeads, VisionHeads
 from antiphon_nano.thinker.hearing.library import Library
 from antiphon_nano.thinker.network import network
 from antiphon_nano.thinker.stages import ears_training, eyes_training, text_training
-from antiphon_nano.thinker.stages.text_training import optimizer_of
+from antiphon_nano.thinker.stages.optimizer import optimizer_of
 from antiphon_nano.training import Training, TrainingPlan, best_device, clipped_step, mixed_precision, weights
 
 EYES, EARS = "thinker-named-eyes.safetensors", "thinker-named-ears.safetensors"
