@@ -126,7 +126,7 @@ class Worker:
             reset_vocoder=vocoder.reset,
         )
         self.family: Family = _Aria(self) if aria else _DualTrack(self)
-        mouth = SpeechHead(
+        head = SpeechHead(
             codec_head=weights.head,
             embed_code0=lambda code: weights.codes[0][code],
             predictor=weights.predictor,
@@ -134,7 +134,7 @@ class Worker:
             codec_eos=EOS,
             suppressed_tail=TAIL,
         )
-        self.step = FrameStep(mouth, self.family.streams, self, slots + 1)  # type: ignore[arg-type]
+        self.step = FrameStep(head, self.family.streams, self, slots + 1)  # type: ignore[arg-type]
 
     def send(self, step: StepFrames) -> None:
         """In place of the sender."""

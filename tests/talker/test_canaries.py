@@ -86,8 +86,8 @@ def keep_vocoder(patch: Patch) -> None:
 def keep_given_rows(patch: Patch) -> None:
     """Its pages are free, and it can still read them."""
 
-    def release(arena: PromptEmbeddings, slot: int) -> None:
-        arena._free.extend(arena._owned.pop(slot, []))
+    def release(embeddings: PromptEmbeddings, slot: int) -> None:
+        embeddings._free.extend(embeddings._owned.pop(slot, []))
 
     patch.setattr(PromptEmbeddings, "release", release)
 

@@ -44,7 +44,7 @@ def starting(key: str, prompt_tokens: int = 30, waited_s: float = 0.1) -> Stream
     )
 
 
-def unheard(key: str, waited_s: float = 0.1) -> StreamStatus:
+def batch(key: str, waited_s: float = 0.1) -> StreamStatus:
     return StreamStatus(key, False, True, 0.0, 0, True, False, True, NOW_S - 10, NOW_S - waited_s)
 
 
@@ -99,15 +99,15 @@ def test_a_prompt_is_computed_in_pieces_that_keep_the_slack_of_all_streams() -> 
 
 
 def test_batch_requests_use_the_slack_that_is_left() -> None:
-    assert "quiet" in plan(playing("a", 2.0), unheard("quiet")).run
-    assert "quiet" not in plan(playing("a", 0.03), unheard("quiet")).run
+    assert "batch" in plan(playing("a", 2.0), batch("batch")).run
+    assert "batch" not in plan(playing("a", 0.03), batch("batch")).run
 
 
 def test_new_streams_wait_for_an_overdue_batch_request() -> None:
     times = machine(0.004, 0.008)
     streams = [*(playing(str(i), 0.3) for i in range(7)), starting("new")]
     assert "new" in plan(*streams, times=times).run
-    old = [unheard(f"old{i}", waited_s=2 * RULES.batch_overdue_s) for i in range(3)]
+    old = [batch(f"old{i}", waited_s=2 * RULES.batch_overdue_s) for i in range(3)]
     aged = plan(*streams, *old, times=times)
     assert "new" not in aged.run
     assert {"old0"} < set(aged.run)
@@ -115,7 +115,7 @@ def test_new_streams_wait_for_an_overdue_batch_request() -> None:
 
 def test_if_real_time_is_out_of_reach_all_streams_run() -> None:
     slow = machine(0.1, 0.01)
-    step = plan(playing("a", 0.0), starting("b"), unheard("c"), times=slow)
+    step = plan(playing("a", 0.0), starting("b"), batch("c"), times=slow)
     assert set(step.run) == {"a", "b", "c"}
 
 

@@ -154,7 +154,7 @@ class TestRows:
     def test_text_behind_the_assistant_header_opens_the_text_track(self) -> None:
         ids = np.array([tiny.IM_START, tiny.USER, tiny.NEWLINE, *HEADER, 33, 34])
         prompt = talker_prompt(ids, np.tile(np.arange(8), (3, 1)), IDS, VOCABULARY, slot=1, speaker=0)
-        assert prompt.opening == [33, 34]
+        assert prompt.first_text_ids == [33, 34]
         assert len(prompt.token_ids) == 3 + 9
 
     @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ HIDDEN = 4
 SLOTS = 5
 
 
-def arena(rows: int = 10 * PAGE_ROWS) -> PromptEmbeddings:
+def new_pool(rows: int = 10 * PAGE_ROWS) -> PromptEmbeddings:
     return PromptEmbeddings(SLOTS, rows, HIDDEN, dtype=torch.float32, device=torch.device("cpu"))
 
 
@@ -36,7 +36,7 @@ def test_given_any_order_of_opens_and_closes_then_every_slot_reads_its_own_rows(
     steps: list[tuple[int, int]], seed: int
 ) -> None:
     torch.manual_seed(seed)
-    pool, stored = arena(), {}
+    pool, stored = new_pool(), {}
     for slot, count in steps:
         pool.release(slot)
         stored.pop(slot, None)
@@ -51,7 +51,7 @@ def test_given_any_order_of_opens_and_closes_then_every_slot_reads_its_own_rows(
 
 
 def test_given_a_full_arena_then_a_store_is_refused_and_leaves_nothing_behind() -> None:
-    pool = arena(rows=2 * PAGE_ROWS)
+    pool = new_pool(rows=2 * PAGE_ROWS)
     pool.store(1, torch.ones(PAGE_ROWS + 1, HIDDEN))
     with pytest.raises(PromptEmbeddingsFull, match="free"):
         pool.store(2, torch.ones(1, HIDDEN))
@@ -61,7 +61,7 @@ def test_given_a_full_arena_then_a_store_is_refused_and_leaves_nothing_behind() 
 
 
 def test_given_a_released_slot_then_its_rows_are_gone() -> None:
-    pool = arena()
+    pool = new_pool()
     pool.store(1, torch.ones(3, HIDDEN))
     pool.release(1)
     assert gather_all(pool, 1, 3).abs().sum() == 0

@@ -31,13 +31,13 @@ def pool(vocoder: Vocoder) -> SlotPool:
     return SlotPool(SHAPE, dtype=torch.float32, device=torch.device("cpu"), reset_vocoder=vocoder.reset)
 
 
-def opening(stream: int = 9, slot: int = 1, rows: int = 2) -> NewStream:
+def new_stream(stream: int = 9, slot: int = 1, rows: int = 2) -> NewStream:
     given = torch.arange(rows * SHAPE.hidden, dtype=torch.float32).reshape(rows, SHAPE.hidden)
     return NewStream(stream, slot, 5, StreamSampling(seed=3), given)
 
 
 def test_given_rows_then_they_are_found_by_slot_and_index(pool: SlotPool) -> None:
-    pool.open(opening())
+    pool.open(new_stream())
     rows = pool.prompt_embeddings.gather(torch.tensor([1, 1]), torch.tensor([0, 1]))
     assert rows.tolist() == [[0, 1, 2, 3], [4, 5, 6, 7]]
     assert pool.prompt_len[1] == 5
@@ -45,21 +45,21 @@ def test_given_rows_then_they_are_found_by_slot_and_index(pool: SlotPool) -> Non
 
 
 def test_given_no_rows_then_the_stream_opens_all_the_same(pool: SlotPool) -> None:
-    pool.open(opening(rows=0))
+    pool.open(new_stream(rows=0))
     assert pool.used == 1
     assert pool.prompt_embeddings.free_rows == SHAPE.embedding_rows
 
 
 def test_given_a_slot_in_use_then_it_cannot_be_opened_again(pool: SlotPool) -> None:
-    pool.open(opening())
+    pool.open(new_stream())
     with pytest.raises(ValueError, match="slot 1"):
-        pool.open(opening(stream=10))
+        pool.open(new_stream(stream=10))
     with pytest.raises(ValueError, match="slot 0"):
-        pool.open(opening(stream=11, slot=0))
+        pool.open(new_stream(stream=11, slot=0))
 
 
 def test_given_a_closed_slot_then_nothing_of_the_stream_is_left(pool: SlotPool, vocoder: Vocoder) -> None:
-    pool.open(opening())
+    pool.open(new_stream())
     pool.history[1] = 3
     pool.frames[1] = 4
     pool.seen[1, 2] = True

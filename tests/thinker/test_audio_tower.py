@@ -21,7 +21,7 @@ CONFIG = Qwen3_5OmniMoeAudioConfig(
     downsample_hidden_size=8,
     output_dim=96,
 )
-# 6,400 frames are a parcel, 800 a block, 100 a window.
+# 6,400 frames are a chunk, 800 a block, 100 a window.
 LENGTHS = [1, 99, 100, 101, 130, 799, 800, 801, 1_650, 6_399, 6_400, 6_401, 7_201, 12_801]
 
 
@@ -57,7 +57,7 @@ def test_twenty_minutes_take_seconds(towers: tuple[AudioEncoder, AudioTower]) ->
 def test_an_hour_is_never_convolved_at_once(
     towers: tuple[AudioEncoder, AudioTower], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The planes of the convolutions are what fills memory: no call sees more than a parcel's windows."""
+    """The convolution planes dominate memory, so no call may see more than the windows of a chunk."""
     tower, seen = towers[1], []
     convolve = tower.get_submodule("conv2d1").forward
 

@@ -33,11 +33,11 @@ def towers(one_rank: None) -> tuple[Qwen3_5MoeVisionModel, Qwen3_VisionTransform
 
 
 @pytest.mark.parametrize(
-    ("parcel", "parcels"), [(10_000, [5]), (48, [2, 2, 1]), (71, [2, 2, 1]), (24, [1] * 5), (1, [1] * 5)]
+    ("chunk", "chunks"), [(10_000, [5]), (48, [2, 2, 1]), (71, [2, 2, 1]), (24, [1] * 5), (1, [1] * 5)]
 )
 @torch.no_grad()
 def test_rows_do_not_depend_on_the_chunks(
-    towers: tuple[Qwen3_5MoeVisionModel, Qwen3_VisionTransformer], parcel: int, parcels: list[int]
+    towers: tuple[Qwen3_5MoeVisionModel, Qwen3_VisionTransformer], chunk: int, chunks: list[int]
 ) -> None:
     reference, tower = towers
     pixels = torch.randn(5 * 24, 3 * 2 * 4 * 4, generator=torch.Generator().manual_seed(0))
@@ -48,7 +48,7 @@ def test_rows_do_not_depend_on_the_chunks(
         rows: torch.Tensor = tower(part, grids)
         return rows
 
-    rows = encode_in_chunks(noted, pixels, GRID, parcel)
-    assert looks == parcels
+    rows = encode_in_chunks(noted, pixels, GRID, chunk)
+    assert looks == chunks
     expected = reference(pixels, grid_thw=torch.tensor([GRID])).pooler_output
     torch.testing.assert_close(rows, expected, rtol=1e-4, atol=1e-5)

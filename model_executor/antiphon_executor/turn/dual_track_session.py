@@ -111,7 +111,7 @@ class DualTrackSession:
             self._stream.on_mark("talker_asked", time.monotonic())
         talker = self._talker
         track = self._talker_prompt(prompt)
-        self._opening = len(track.opening)
+        self._opening = len(track.first_text_ids)
         with talker.slots.lease_pages(pages_for(len(track.media_index))):
             requests = talker.generate(
                 {"prompt_token_ids": track.token_ids},
@@ -153,7 +153,7 @@ class DualTrackSession:
             position_delta=pack_offset(track.position_delta),
             hidden_states=prompt.rows,
             hidden_states_dtype=prompt.dtype,
-            text_ids=track.opening + self._early,
+            text_ids=track.first_text_ids + self._early,
             text_final=self._early_final,
             live=self._stream.live,
             sampling=stream_sampling(

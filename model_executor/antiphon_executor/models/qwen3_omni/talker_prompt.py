@@ -24,14 +24,14 @@ class TalkerPrompt:
 
     `token_ids` [m]; `positions` float64 [3, m]; `media_index` int32: the Thinker prompt's indices of the
     multimodal hidden states, in order. Generated token i has position m + i + `position_delta` on all axes.
-    `opening`: text ids of the prompt after the assistant header; the text track begins with them.
+    `first_text_ids`: text ids of the prompt after the assistant header; the text track begins with them.
     """
 
     token_ids: list[int]
     positions: NDArray[np.float64]
     media_index: NDArray[np.int32]
     position_delta: float
-    opening: list[int]
+    first_text_ids: list[int]
 
 
 def talker_prompt(
@@ -67,7 +67,7 @@ def talker_prompt(
         positions=np.concatenate((placed, np.tile(prefix, (3, 1))), axis=1),
         media_index=users[media].astype(np.int32),
         position_delta=following - len(users),
-        opening=thinker_ids[answer + ROLE_TOKENS :].tolist(),
+        first_text_ids=thinker_ids[answer + ROLE_TOKENS :].tolist(),
     )
 
 
