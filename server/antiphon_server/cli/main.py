@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
+import select
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol, cast
@@ -12,6 +14,9 @@ from antiphon_server.exits import MEANING, OLDEST_PYTHON, ExitCode, StartupError
 
 if TYPE_CHECKING:
     from antiphon_server.config.parser import FlagParser
+
+# As a shell reports a command that SIGPIPE ended: the reader of the output has gone (`antiphon ... | head`).
+CLOSED_PIPE = 141
 
 # One module of this package each, by the same name.
 COMMANDS: dict[str, str] = {
@@ -36,8 +41,21 @@ class Command(Protocol):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code (`exits.ExitCode`)."""
+    """Run one command and return its exit code (`exits.ExitCode`, or `CLOSED_PIPE`)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        code = _run(arguments)
+        print(end="", flush=True)  # noqa: T201
+    except BrokenPipeError:
+        if not _stdout_is_closed():
+            raise
+        # What is still buffered goes nowhere: the interpreter flushes once more when it exits.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return CLOSED_PIPE
+    return code
+
+
+def _run(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help", "help"):
         print(help_text())  # noqa: T201
         return 0
@@ -53,6 +71,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         return load_command(arguments[0]).run(arguments[1:])
     except StartupError as error:
         return print_error(error)
+
+
+def _stdout_is_closed() -> bool:
+    """Whether standard output is a pipe or socket without a reader."""
+    poll = select.poll()
+    poll.register(sys.stdout, 0)
+    return any(events & (select.POLLERR | select.POLLHUP) for _, events in poll.poll(0))
 
 
 def load_command(name: str) -> Command:

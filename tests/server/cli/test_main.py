@@ -129,6 +129,29 @@ def test_every_command_has_a_parser_and_its_help(command: str) -> None:
     assert f"  {command} " in antiphon("--help").stdout
 
 
+@pytest.mark.parametrize(
+    "argv", [("--help",), ("completion", "bash"), ("config", "show"), ("bench", "--help")], ids=" ".join
+)
+def test_a_closed_pipe_ends_a_command_without_a_traceback(argv: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as out:
+        command = [sys.executable, "-m", "antiphon_server", *argv]
+        done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, timeout=60, check=False)
+    assert done.stderr == b""
+    # argparse ignores the error when it prints a help text.
+    assert done.returncode == (ExitCode.OK if "bench" in argv else cli.CLOSED_PIPE)
+
+
+def test_a_broken_connection_is_not_taken_for_a_closed_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(_: object) -> int:
+        raise BrokenPipeError
+
+    monkeypatch.setattr(cli, "_run", failing)
+    with open(os.devnull, "w") as out, redirect_stdout(out), pytest.raises(BrokenPipeError):
+        cli.main([])
+
+
 def test_the_server_never_imports_torch_or_vllm() -> None:
     heavy = ("torch", "vllm", "transformers")
     script = f"import sys, antiphon_server.process.serve; print([m for m in {heavy} if m in sys.modules])"
