@@ -135,7 +135,7 @@ def test_every_command_has_a_parser_and_its_help(command: str) -> None:
 def test_a_closed_pipe_ends_a_command_without_a_traceback(argv: tuple[str, ...]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
-    with open(writer, "wb") as out:
+    with os.fdopen(writer, "wb") as out:
         command = [sys.executable, "-m", "antiphon_server", *argv]
         done = subprocess.run(command, stdout=out, stderr=subprocess.PIPE, timeout=60, check=False)
     assert done.stderr == b""
@@ -148,7 +148,7 @@ def test_a_broken_connection_is_not_taken_for_a_closed_pipe(monkeypatch: pytest.
         raise BrokenPipeError
 
     monkeypatch.setattr(cli, "_run", failing)
-    with open(os.devnull, "w") as out, redirect_stdout(out), pytest.raises(BrokenPipeError):
+    with Path(os.devnull).open("w") as out, redirect_stdout(out), pytest.raises(BrokenPipeError):
         cli.main([])
 
 
