@@ -50,7 +50,7 @@ VOICE_TABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """What goes differently in a turn. Events count from 0; `fault_at` raises in place of that event."""
+    """Deviations from the plain echo. Events count from 0; `fault_at` raises in place of that event."""
 
     fault_at: int | None = None
     fault: BaseException = field(default_factory=lambda: RuntimeError("scripted fault at /secret/place"))
@@ -95,11 +95,11 @@ def sine_pcm(hz: int, start_sample: int, num_samples: int) -> bytes:
 
 
 class EchoEngine:
-    """`OmniEngine` of the tests. `turns`, `spoken` and `heard` keep what was asked, said and taken.
+    """`OmniEngine` of the tests. `spoken` is the generated speech, `heard` the consumed samples.
 
-    `frame_time` is what its status says of the Talker's steps.
+    `frame_time` is the Talker step time in its status.
 
-    A turn plays the next of `scripts`, else the one that `cues` has for its text, else `script`.
+    A request plays the next of `scripts`, or the one of `cues` for its text, or `script`.
     """
 
     def __init__(
@@ -112,7 +112,7 @@ class EchoEngine:
         self.script = Script()
         self.scripts: deque[Script] = deque()
         self.cues: dict[str, Script] = {}
-        self.turns: deque[OmniRequest] = deque(maxlen=256)
+        self.requests: deque[OmniRequest] = deque(maxlen=256)
         self.spoken: dict[str, bytes] = {}
         self.heard: dict[str, int] = {}
         self.running = 0
@@ -131,19 +131,19 @@ class EchoEngine:
     def card(self) -> ModelCard:
         return self._card
 
-    def generate(self, turn: OmniRequest) -> EventStream:
-        return EventStream.of(self.events_of(turn))
+    def generate(self, request: OmniRequest) -> EventStream:
+        return EventStream.of(self.events_of(request))
 
-    async def events_of(self, turn: OmniRequest) -> AsyncGenerator[OmniEvent]:
+    async def events_of(self, request: OmniRequest) -> AsyncGenerator[OmniEvent]:
         """Closing it counts as an abort."""
-        script = self.scripts.popleft() if self.scripts else self.cues.get(self.text_of(turn), self.script)
-        self.turns.append(turn)
+        script = self.scripts.popleft() if self.scripts else self.cues.get(self.text_of(request), self.script)
+        self.requests.append(request)
         self.running += 1
         self.started += 1
         try:
-            for number, event in enumerate(self._events(turn, script)):
+            for number, event in enumerate(self._events(request, script)):
                 await script.before(number)
-                self._check_alive(turn)
+                self._check_alive(request)
                 yield event
             self.finished += 1
         except (asyncio.CancelledError, GeneratorExit):
@@ -175,60 +175,60 @@ class EchoEngine:
         self.closed = True
 
     def kill(self, stage: str) -> None:
-        """Let a stage die for good: running and later turns raise `EngineDead`."""
+        """A stage dies and is not restarted: running and later requests raise `EngineDead`."""
         self._stages[stage] = False
         self._given_up.append(stage)
 
     def lose(self, stage: str) -> None:
-        """Let a stage die, to be started again by `bring_back`."""
+        """A stage dies until it is restarted by `bring_back`."""
         self._stages[stage] = False
 
     def bring_back(self, stage: str) -> None:
         self._stages[stage] = True
         self._restarts[stage] += 1
 
-    def text_of(self, turn: OmniRequest) -> str:
+    def text_of(self, request: OmniRequest) -> str:
         """The last user message of the prompt, without its media."""
-        prompt = self._tokenizer.decode(list(turn.prompt_token_ids), skip_special_tokens=False)
+        prompt = self._tokenizer.decode(list(request.prompt_token_ids), skip_special_tokens=False)
         said = prompt.split("<|im_start|>user\n")[-1].split("<|im_end|>\n<|im_start|>assistant")[0]
         return re.sub(r"<\|(vision|audio)_start\|><\|\w+_pad\|><\|\1_end\|>", "", said)
 
     def schema_text(self) -> str:
         """The JSON schema of the last request."""
-        schema = self.turns[-1].text.schema
+        schema = self.requests[-1].text.schema
         assert schema is not None
         return schema.text
 
-    def _check_alive(self, turn: OmniRequest) -> None:
+    def _check_alive(self, request: OmniRequest) -> None:
         for stage, alive in self._stages.items():
-            if not alive and (turn.speech or stage == "thinker"):
+            if not alive and (request.speech or stage == "thinker"):
                 raise EngineDead(stage, None if stage in self._given_up else 30.0)
 
-    def _events(self, turn: OmniRequest, script: Script) -> Iterator[OmniEvent]:
-        yield count_prompt(turn)
-        answer = self.text_of(turn) if script.answer is None else script.answer
-        pieces, reason = cut_answer(answer, turn)
-        mouth = _Mouth(turn, script, self._frames_per_delta) if turn.speech else None
+    def _events(self, request: OmniRequest, script: Script) -> Iterator[OmniEvent]:
+        yield count_prompt(request)
+        answer = self.text_of(request) if script.answer is None else script.answer
+        pieces, reason = cut_answer(answer, request)
+        speaker = _Speaker(request, script, self._frames_per_delta) if request.speech else None
         for number, piece in enumerate(pieces, start=1):
-            for choice in range(turn.text.choices):
-                ends = (len("".join(pieces[:number])),) if mouth else ()
-                yield TextDelta(choice, piece, 1, make_logprobs(piece, turn.text.top_logprobs), ends)
-            if mouth:
-                yield from mouth.speak(self._frames_per_piece, number)
-        for choice in range(turn.text.choices):
+            for choice in range(request.text.choices):
+                ends = (len("".join(pieces[:number])),) if speaker else ()
+                yield TextDelta(choice, piece, 1, make_logprobs(piece, request.text.top_logprobs), ends)
+            if speaker:
+                yield from speaker.speak(self._frames_per_piece, number)
+        for choice in range(request.text.choices):
             yield TextEnded(choice, reason)
-        if mouth:
-            self.spoken[turn.request_id] = bytes(mouth.pcm)
-            yield mouth.end()
+        if speaker:
+            self.spoken[request.request_id] = bytes(speaker.pcm)
+            yield speaker.end()
 
 
-class _Mouth:
+class _Speaker:
     """The sine of one stream: frame by frame, the first 555 samples short, as the real vocoder is."""
 
-    def __init__(self, turn: OmniRequest, script: Script, frames_per_delta: int) -> None:
-        assert turn.speech is not None
-        self._hz = tone_hz(turn.request_id, turn.speech.voice)
-        self._max_frames = script.max_frames or turn.speech.max_frames
+    def __init__(self, request: OmniRequest, script: Script, frames_per_delta: int) -> None:
+        assert request.speech is not None
+        self._hz = tone_hz(request.request_id, request.speech.voice)
+        self._max_frames = script.max_frames or request.speech.max_frames
         self._frames_per_delta = frames_per_delta
         self._frames = 0
         self.pcm = bytearray()
@@ -247,12 +247,12 @@ class _Mouth:
         return SpeechEnded("length" if self._frames == self._max_frames else "stop", self._frames)
 
 
-def cut_answer(answer: str, turn: OmniRequest) -> tuple[list[str], FinishReason]:
+def cut_answer(answer: str, request: OmniRequest) -> tuple[list[str], FinishReason]:
     """Pieces of at most four characters, one token each, cut at stop strings and at `max_tokens`."""
-    stops = [answer.find(stop) for stop in turn.text.stop if stop in answer]
+    stops = [answer.find(stop) for stop in request.text.stop if stop in answer]
     kept = answer[: min(stops)] if stops else answer
     pieces = [kept[i : i + 4] for i in range(0, len(kept), 4)]
-    limit = turn.text.max_tokens
+    limit = request.text.max_tokens
     if limit is not None and len(pieces) > limit:
         return pieces[:limit], "length"
     return pieces, "stop"
@@ -265,9 +265,9 @@ def make_logprobs(piece: str, top: int | None) -> tuple[TokenLogprob, ...]:
     return (TokenLogprob(piece, piece.encode(), -0.5, best),)
 
 
-def count_prompt(turn: OmniRequest) -> PromptCounted:
+def count_prompt(request: OmniRequest) -> PromptCounted:
     """Plausible counts: 13 tokens a second of sound, one per 32 x 32 pixels, two video frames to a patch."""
-    media: Media = turn.media
+    media: Media = request.media
     audio = sum(math.ceil(clip.seconds * 13) for clip in media.audios)
     image = sum((p.pixels.shape[0] // 32) * (p.pixels.shape[1] // 32) for p in media.pictures)
     video = 0
@@ -277,5 +277,5 @@ def count_prompt(turn: OmniRequest) -> PromptCounted:
         audio += math.ceil(clip.sound.seconds * 13) if clip.sound else 0
     placeholders = len(media.audios) + len(media.pictures) + len(media.videos)
     return PromptCounted(
-        text=len(turn.prompt_token_ids) - placeholders, audio=audio, image=image, video=video, cached=0
+        text=len(request.prompt_token_ids) - placeholders, audio=audio, image=image, video=video, cached=0
     )

@@ -86,10 +86,10 @@ def make_rig(*, max_frames: int = 100, context: int = 1_000, pages: int = 4, emb
         codec_bos=BOS, codec_eos=EOS, max_media_rows=12, max_frames=100, max_tokens=context,
     )  # fmt: skip
     sampling = SpeechSampling("ada", seed=5, max_frames=max_frames)
-    stream = SpeechStream("turn", sampling, talker, frames, slot=2)  # type: ignore[arg-type]
+    stream = SpeechStream("request", sampling, talker, frames, slot=2)  # type: ignore[arg-type]
     index = np.array([3, 4], np.int32).tobytes()
     ids = np.array(PROMPT, np.int32).tobytes()
-    return Rig(engine, stream, slots, HiddenStates("turn", ids, b"", index, b"rows", 1, "bfloat16"))
+    return Rig(engine, stream, slots, HiddenStates("request", ids, b"", index, b"rows", 1, "bfloat16"))
 
 
 async def test_given_six_words_then_two_inputs_carry_them_and_the_first_opens_the_stream() -> None:
@@ -196,7 +196,7 @@ async def test_given_a_stream_closed_anywhere_then_it_is_aborted_and_nothing_fol
     await asyncio.gather(reader, return_exceptions=True)
     await running.aclose()
     assert rig.engine.after_abort == []
-    assert rig.engine.aborted == ["turn-speech"]
+    assert rig.engine.aborted == ["request-speech"]
     await asyncio.gather(*rig.engine.reading, return_exceptions=True)
     with rig.slots.lease_pages(4):
         pass
@@ -212,7 +212,7 @@ async def test_given_a_stream_closed_while_its_last_input_is_on_its_way_then_no_
     await anext(running)
     await running.aclose()
     assert rig.engine.after_abort == []
-    assert rig.engine.aborted == ["turn-speech"]
+    assert rig.engine.aborted == ["request-speech"]
 
 
 async def test_given_no_room_for_the_voice_and_the_media_then_the_stream_is_rejected() -> None:

@@ -129,7 +129,7 @@ async def engines() -> AsyncIterator[Engines]:
     folder.close()
 
 
-def turn(media: Media | None = None) -> OmniRequest:
+def make_request(media: Media | None = None) -> OmniRequest:
     return OmniRequest("t", PROMPT, media or Media(), TextSampling(), SpeechSampling("ethan"))
 
 
@@ -171,7 +171,7 @@ async def test_given_hidden_states_after_the_last_token_then_the_answer_is_still
         asyncio.get_running_loop().call_later(0.05, lambda: asyncio.ensure_future(engines.send_rows("t")))
 
     engines.after_text = rows_at_last
-    events = await heard(RequestRun(engines.context, turn(PICTURE)))
+    events = await heard(RequestRun(engines.context, make_request(PICTURE)))
     assert isinstance(events[-1], SpeechEnded)
     (start,) = engines.started
     assert start.text_ids == [30, 31, IDS.tts_eos]
@@ -198,7 +198,7 @@ async def test_the_talker_gets_a_full_stop_after_a_text_that_the_thinker_did_not
 
     engines.after_text, engines.finish, engines.stop_reason = rows_at_last, finish, stop_reason
     stages = replace(engines.context, decode=written, encode=lambda text: [FULL_STOP], guard=guard)
-    events = await heard(RequestRun(stages, turn(PICTURE)))
+    events = await heard(RequestRun(stages, make_request(PICTURE)))
     (start,) = engines.started
     assert start.text_ids == [*read, IDS.tts_eos]
     assert "".join(one.text for one in events if isinstance(one, TextDelta)) == "<30><31><5>"
@@ -212,21 +212,21 @@ async def test_given_a_stage_that_fails_then_the_request_fails_at_once(
     """Rows never come: without the Thinker's fault, the stream would wait for them."""
     engines.fault = fault
     with pytest.raises((ValueError, RuntimeError), match=r"lost|cancelled"):
-        await heard(RequestRun(engines.context, turn(PICTURE)))
+        await heard(RequestRun(engines.context, make_request(PICTURE)))
     assert engines.slots.used == 0
 
 
 async def test_given_a_talker_that_ends_without_an_output_then_the_request_fails(engines: Engines) -> None:
     engines.talker_ends = False
     with pytest.raises(RequestFailed, match="the Talker did not report the end of its speech"):
-        await heard(RequestRun(engines.context, replace(turn(), prompt_token_ids=PROMPT[4:])))
+        await heard(RequestRun(engines.context, replace(make_request(), prompt_token_ids=PROMPT[4:])))
     assert engines.slots.used == 0
 
 
 async def test_given_a_request_failed_from_outside_then_it_ends_with_that_error(
     engines: Engines,
 ) -> None:
-    run = RequestRun(engines.context, turn(PICTURE))
+    run = RequestRun(engines.context, make_request(PICTURE))
     asyncio.get_running_loop().call_later(0.1, run.fail, RuntimeError("the talker has died"))
     with pytest.raises(RuntimeError, match="has died"):
         await heard(run)
@@ -246,7 +246,7 @@ async def test_given_a_reader_that_stops_and_leaves_then_the_talker_is_aborted_b
         await forever.wait()
 
     engines.after_frames = go_on
-    run = RequestRun(engines.context, replace(turn(), prompt_token_ids=PROMPT[4:]))
+    run = RequestRun(engines.context, replace(make_request(), prompt_token_ids=PROMPT[4:]))
     async with asyncio.timeout(5), EventStream(run.run) as events:
         assert isinstance(await events.next(), PromptCounted)
         await has_sent.wait()
@@ -257,7 +257,7 @@ async def test_given_a_reader_that_stops_and_leaves_then_the_talker_is_aborted_b
 
 async def test_given_no_free_slot_then_the_thinker_does_not_start(engines: Engines) -> None:
     with engines.slots.lease_slot(), pytest.raises(EngineBusy):
-        await heard(RequestRun(engines.context, turn()))
+        await heard(RequestRun(engines.context, make_request()))
 
 
 @pytest.mark.promise("R48")

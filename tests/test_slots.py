@@ -28,8 +28,8 @@ def test_given_no_free_slot_then_the_next_request_fails_at_once_with_a_retry_tim
 
 def test_given_a_request_that_fails_then_its_slot_and_pages_are_free_again() -> None:
     slots = SlotTracker(slots=1, pages=4)
-    with pytest.raises(RuntimeError, match="turn"), slots.lease_slot(), slots.lease_pages(4):
-        raise RuntimeError("turn")
+    with pytest.raises(RuntimeError, match="request"), slots.lease_slot(), slots.lease_pages(4):
+        raise RuntimeError("request")
     with slots.lease_slot(), slots.lease_pages(4):
         assert slots.used == 1
 

@@ -93,7 +93,7 @@ def open_stream(
     talker: EndlessTalker, wire: Wire, pace: VoicePace | None = None, **settings: Any
 ) -> SpeechStream:
     guard = SpeechGuard(GuardSettings(**settings))
-    opening: Any = ("turn", SpeechSampling("ethan"), talker, wire, 3)
+    opening: Any = ("request", SpeechSampling("ethan"), talker, wire, 3)
     stream = SpeechStream(*opening, live=True, guard=guard, pace=pace)
     stream.set_prompt(text_prompt([1, 2, 3]))
     return stream
@@ -126,12 +126,12 @@ async def test_the_talker_learns_that_a_stream_is_live_and_what_its_client_has_c
     stream = open_stream(talker, wire)
     stream.report_consumed(1_920)
     assert wire.cursors == [(7, 1_920)]
-    assert talker.handle == StreamHandle("turn", 7, 3, live=True)
+    assert talker.handle == StreamHandle("request", 7, 3, live=True)
 
 
 def waiting(talker: EndlessTalker, wire: Wire, **waits: float) -> SpeechStream:
     settings = WaitSettings(**waits)
-    return SpeechStream("turn", SpeechSampling("ethan"), talker, wire, 3, live=True, waits=settings)  # type: ignore[arg-type]
+    return SpeechStream("request", SpeechSampling("ethan"), talker, wire, 3, live=True, waits=settings)  # type: ignore[arg-type]
 
 
 async def until_lost(stream: SpeechStream) -> tuple[int, str]:

@@ -1,6 +1,6 @@
 """The echo engine with a real process below each stage: killed for real, supervised as vLLM's are.
 
-In: turns. Out: the echo engine's events, each after a round trip to the process of its stage.
+In: requests. Out: the echo engine's events, each after a round trip to the process of its stage.
 What dies, hangs and comes back is decided by the product's own `SupervisedStage`.
 """
 
@@ -35,7 +35,7 @@ class EngineProcess:
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
-        self._turns = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
 
     @classmethod
     async def start(cls, name: str) -> EngineProcess:
@@ -52,7 +52,7 @@ class EngineProcess:
 
     async def ping(self) -> None:
         """One round trip. ConnectionError where the process has gone."""
-        async with self._turns:
+        async with self._one_at_a_time:
             assert self._process.stdin is not None
             assert self._process.stdout is not None
             self._process.stdin.write(b"step\n")
@@ -91,16 +91,16 @@ class EngineOfProcesses(EchoEngine):
             stages[name] = SupervisedStage(name, await start(), start, watch, _nobody_to_tell)
         return cls(folder, stages)
 
-    async def events_of(self, turn: OmniRequest) -> AsyncGenerator[OmniEvent]:
-        for stage in STAGES if turn.speech else STAGES[:1]:
+    async def events_of(self, request: OmniRequest) -> AsyncGenerator[OmniEvent]:
+        for stage in STAGES if request.speech else STAGES[:1]:
             _ = self._supervised[stage].engine
-        async with aclosing(super().events_of(turn)) as events:
+        async with aclosing(super().events_of(request)) as events:
             async for event in events:
                 await self._step("talker" if isinstance(event, SpeechDelta) else "thinker")
                 yield event
 
     async def _step(self, name: str) -> None:
-        """A turn that waits for a process that is ended wakes: its pipe is closed then."""
+        """A request that waits for the process fails: the pipe closes."""
         stage = self._supervised[name]
         try:
             await stage.engine.ping()

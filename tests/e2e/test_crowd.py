@@ -33,7 +33,7 @@ def all_at_once(calls: list[Callable[[], Any]]) -> list[Any]:
         return [future.result() for future in [pool.submit(call) for call in calls]]
 
 
-def test_eight_spoken_turns_and_four_texts_at_once_answer_as_if_alone(
+def test_eight_spoken_requests_and_four_texts_at_once_answer_as_if_alone(
     client: openai.OpenAI, recordings: Recordings
 ) -> None:
     """Company may change how a float is rounded, not what is answered: every second one is compared alone."""
@@ -66,7 +66,7 @@ def test_one_token_about_media_is_spoken_too(client: openai.OpenAI, recordings: 
     assert sum(answer.frames for answer in answers) > STREAMS
 
 
-def test_more_spoken_turns_than_streams_wait_and_are_all_served(client: openai.OpenAI) -> None:
+def test_more_spoken_requests_than_streams_wait_and_are_all_served(client: openai.OpenAI) -> None:
     calls = [lambda n=n: ask(client, said(f"Say {n}."), seed=n, **STREAMED) for n in range(3 * STREAMS)]
     answers = all_at_once(calls)
     assert [answer.frames for answer in answers] == [
@@ -110,14 +110,16 @@ def test_two_hundred_hang_ups_leave_nothing_running(
     dice = random.Random(7)
     before = served.metrics()
     with ThreadPoolExecutor(LEAVING_AT_ONCE) as pool:
-        jobs = [(json.dumps(_turn(dice, recordings)).encode(), dice.uniform(0, 2)) for _ in range(HANG_UPS)]
+        jobs = [
+            (json.dumps(_make_body(dice, recordings)).encode(), dice.uniform(0, 2)) for _ in range(HANG_UPS)
+        ]
         list(pool.map(lambda job: _leave(served.port, *job), jobs))
     assert becomes(served.is_idle, FREE_WITHIN_S), served.metrics()
     assert _aborted(served.metrics()) > _aborted(before) + HANG_UPS / 4
     assert ask(client, said("Still there?"), seed=1, **SPOKEN).frames > 0
 
 
-def _turn(dice: random.Random, recordings: Recordings) -> dict[str, Any]:
+def _make_body(dice: random.Random, recordings: Recordings) -> dict[str, Any]:
     messages = recordings.all_at_once() if dice.random() < 0.3 else said("Say a long sentence.")
     form = dice.choice([STREAMED, SPOKEN, SPOKEN, {"stream": True}])
     return {"model": MODEL, "messages": messages, "max_tokens": 64, **form}

@@ -1,8 +1,8 @@
 """The whole of `antiphon serve` over the echo engine, as a process: FOLDER, then flags.
 
-SIGUSR1 kills the Talker; SIGUSR2 lets later turns hang after two events; SIGHUP kills the HTTP server.
+SIGUSR1 kills the Talker; SIGUSR2 lets later requests hang after two events; SIGHUP kills the HTTP server.
 With ECHO_CHILD_WRITES an engine process of it has written that to standard output and error, before it serves
-and with each turn. Prints the banner once it serves.
+and with each request. Prints the banner once it serves.
 """
 
 from __future__ import annotations
@@ -35,9 +35,9 @@ class Sticky(EchoEngine):
     async def close(self) -> None:
         time.sleep(float(os.environ.get("ECHO_CLOSES_S", "0")))  # noqa: ASYNC251
 
-    async def events_of(self, turn: OmniRequest) -> AsyncGenerator[OmniEvent]:
+    async def events_of(self, request: OmniRequest) -> AsyncGenerator[OmniEvent]:
         await write_in_child()
-        async with aclosing(super().events_of(turn)) as events:
+        async with aclosing(super().events_of(request)) as events:
             async for event in events:
                 yield event
 

@@ -37,16 +37,16 @@ def test_slots_are_shared_as_evenly_as_demand_allows(owners: list[str], slots: i
 @given(OWNERS)
 def test_within_a_key_requests_start_in_the_order_of_arrival(owners: list[str]) -> None:
     queue: FairQueue[Item] = FairQueue()
-    turns = [Item(owner) for owner in owners]
-    for turn in turns:
-        queue.add(turn)
+    items = [Item(owner) for owner in owners]
+    for item in items:
+        queue.add(item)
     started: list[Item] = []
     while len(queue):
         started.append(queue.in_order({})[0])
         queue.mark_started(started[-1])
     for owner in set(owners):
-        own = [turn for turn in started if turn.owner == owner]
-        assert own == [turn for turn in turns if turn.owner == owner]
+        own = [item for item in started if item.owner == owner]
+        assert own == [item for item in items if item.owner == owner]
 
 
 @given(OWNERS)
@@ -56,11 +56,11 @@ def test_with_one_slot_no_key_waits_for_two_of_another(owners: list[str]) -> Non
         queue.add(Item(owner))
     last: dict[str, int] = {}
     for number in range(len(owners)):
-        turn = queue.in_order({})[0]
-        queue.mark_started(turn)
+        item = queue.in_order({})[0]
+        queue.mark_started(item)
         still = {one.owner for one in queue.in_order({})}
-        assert number - last.get(turn.owner, -1) >= len(still - {turn.owner}) or turn.owner not in last
-        last[turn.owner] = number
+        assert number - last.get(item.owner, -1) >= len(still - {item.owner}) or item.owner not in last
+        last[item.owner] = number
 
 
 @given(OWNERS, st.sampled_from("abcde"))
@@ -75,7 +75,7 @@ def test_the_victim_is_of_the_key_with_most_and_the_newcomers_key_stays_below(
         return
     assert counts[victim.owner] == max(counts.values())
     assert counts[newcomer] + 1 <= counts[victim.owner] - 1
-    assert victim is [turn for turn in waiting if turn.owner == victim.owner][-1]
+    assert victim is [item for item in waiting if item.owner == victim.owner][-1]
 
 
 def test_an_empty_queue_has_no_victim() -> None:

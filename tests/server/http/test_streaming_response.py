@@ -247,7 +247,7 @@ async def test_a_long_silence_is_filled_with_comments(checkpoint: Path, engine: 
     engine.script = Script(delays_s={0: 1.0, 3: 0.5})
     async with Exchange(create_app(service), STREAMED) as exchange:
         await exchange.until(b": keep-alive")
-        assert engine.turns
+        assert engine.requests
         await asyncio.wait_for(exchange.task, 5)
     assert exchange.body.count(b": keep-alive\n\n") >= 5
     assert exchange.events[-1] == "[DONE]"
@@ -305,13 +305,13 @@ async def test_the_engine_gets_reports_of_what_a_client_has_consumed_and_never_m
     ((request_id, samples),) = engine.heard.items()
     said = len(engine.spoken[request_id]) // 2
     assert 0 < samples <= said
-    assert engine.turns[-1].live
+    assert engine.requests[-1].live
 
 
 async def test_an_answer_that_is_not_streamed_is_not_live(app: FastAPI, engine: EchoEngine) -> None:
     async with Exchange(app, SPOKEN) as exchange:
         await asyncio.wait_for(exchange.task, 5)
-    assert not engine.turns[-1].live
+    assert not engine.requests[-1].live
     assert not engine.heard
 
 

@@ -62,15 +62,15 @@ async def test_without_the_setting_no_trace_is_kept_and_the_engine_gets_no_callb
 ) -> None:
     engine = EchoEngine(checkpoint)
     assert await lines_of(checkpoint, caplog, milestones=False, engine=engine) == []
-    assert [turn.on_mark for turn in engine.turns] == [None, None]
+    assert [request.on_mark for request in engine.requests] == [None, None]
 
 
 async def test_the_engines_marks_are_in_the_trace(checkpoint: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Noting(EchoEngine):
-        def generate(self, turn: OmniRequest) -> Any:
-            assert turn.on_mark is not None
-            turn.on_mark("thinker_queued", 0.0)
-            return super().generate(turn)
+        def generate(self, request: OmniRequest) -> Any:
+            assert request.on_mark is not None
+            request.on_mark("thinker_queued", 0.0)
+            return super().generate(request)
 
     lines = await lines_of(checkpoint, caplog, milestones=True, engine=Noting(checkpoint))
     assert all(line["thinker_queued_ms"] < 0 for line in lines)

@@ -46,8 +46,8 @@ class Splitting(EchoEngine):
         super().__init__(folder)
         self._samples = itertools.cycle(samples)
 
-    async def events_of(self, turn: OmniRequest) -> AsyncGenerator[OmniEvent]:
-        async for event in super().events_of(turn):
+    async def events_of(self, request: OmniRequest) -> AsyncGenerator[OmniEvent]:
+        async for event in super().events_of(request):
             rest = event.pcm if isinstance(event, SpeechDelta) else b""
             while rest and (size := 2 * next(self._samples)) < len(rest):
                 yield replace(event, pcm=rest[:size], frames=0)

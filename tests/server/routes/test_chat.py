@@ -176,7 +176,7 @@ async def test_a_later_turn_can_refer_to_a_spoken_answer_by_id(
             ]
         },
     )
-    prompt = engine._tokenizer.decode(list(engine.turns[-1].prompt_token_ids), skip_special_tokens=False)
+    prompt = engine._tokenizer.decode(list(engine.requests[-1].prompt_token_ids), skip_special_tokens=False)
     assert "<|im_start|>assistant\nthe first answer<|im_end|>" in prompt
 
 
@@ -240,11 +240,12 @@ async def test_a_json_schema_reaches_the_engine(client: httpx.AsyncClient, engin
 async def test_sampling_reaches_the_engine(client: httpx.AsyncClient, engine: EchoEngine) -> None:
     numbers = {"temperature": 0.5, "top_p": 0.9, "top_k": 20, "seed": 7, "talker_seed": 8}
     await ask(client, said("x", stop="z", logit_bias={"5": -1}, **numbers, **SPOKEN))
-    turn = engine.turns[-1]
-    assert (turn.text.temperature, turn.text.top_p, turn.text.top_k, turn.text.seed) == (0.5, 0.9, 20, 7)
-    assert (turn.text.stop, turn.text.logit_bias) == (("z",), ((5, -1.0),))
-    assert turn.speech is not None
-    assert (turn.speech.voice, turn.speech.seed, turn.speech.temperature) == ("ethan", 8, 0.9)
+    request = engine.requests[-1]
+    text = request.text
+    assert (text.temperature, text.top_p, text.top_k, text.seed) == (0.5, 0.9, 20, 7)
+    assert (text.stop, text.logit_bias) == (("z",), ((5, -1.0),))
+    assert request.speech is not None
+    assert (request.speech.voice, request.speech.seed, request.speech.temperature) == ("ethan", 8, 0.9)
 
 
 async def test_what_a_request_leaves_open_is_drawn_as_the_makers_recommend(
@@ -253,7 +254,7 @@ async def test_what_a_request_leaves_open_is_drawn_as_the_makers_recommend(
     recommended = engine.card.sampling
     assert (recommended.temperature, recommended.top_p, recommended.top_k) == (0.7, 0.8, 20)
     await ask(client, said("x", top_p=1.0))
-    text = engine.turns[-1].text
+    text = engine.requests[-1].text
     assert (text.temperature, text.top_p, text.top_k) == (0.7, 1.0, 20)
 
 
@@ -263,7 +264,7 @@ async def test_keys_do_not_share_a_prefix_cache(checkpoint: Path, engine: EchoEn
         for key in ("one", "two", "one"):
             client.headers["authorization"] = f"Bearer {key}"
             await ask(client, said("hello"))
-    salts = [turn.cache_salt for turn in engine.turns]
+    salts = [request.cache_salt for request in engine.requests]
     assert salts[0] == salts[2] != salts[1]
     assert all(salt and len(salt) <= 128 and "one" not in salt for salt in salts)
 
@@ -358,7 +359,7 @@ async def test_the_voice_is_honoured_in_any_spelling(
     client: httpx.AsyncClient, engine: EchoEngine, asked: Any, voice: str
 ) -> None:
     await ask(client, said("x", modalities=["text", "audio"], audio={"voice": asked, "format": "pcm16"}))
-    speech = engine.turns[-1].speech
+    speech = engine.requests[-1].speech
     assert speech is not None
     assert speech.voice == voice
 

@@ -31,4 +31,4 @@ async def test_a_text_that_goes_round_is_cut_as_the_makers_or_the_request_say(
     assert engine.card.sampling.repetition_detection == RepetitionDetection(24, 3, 4)
     body = {"messages": [{"role": "user", "content": "x"}], **asked}
     assert (await client.post(URL, json=body)).status_code == 200
-    assert engine.turns[-1].text.repetition_detection == drawn
+    assert engine.requests[-1].text.repetition_detection == drawn

@@ -15,7 +15,7 @@ async def test_what_a_request_says_of_speech_reaches_the_engine_by_all_its_names
 ) -> None:
     asked = {"talker_temperature": 0.5, "talker_top_k": 9, "talker_top_p": 0.7}
     await ask(client, said("x", **SPOKEN, **asked, talker_repetition_penalty=1.2, **{most: 30}))
-    speech = engine.turns[-1].speech
+    speech = engine.requests[-1].speech
     assert speech is not None
     assert (speech.temperature, speech.top_k, speech.top_p) == (0.5, 9, 0.7)
     assert (speech.repetition_penalty, speech.max_frames) == (1.2, 30)
