@@ -1,6 +1,7 @@
 """The suites behind `make check`, `make test`, `make test-nano`, `make flaky` and `make coverage`.
 
-Tests marked `engine` or `serial` run one after the other; all others run in two processes.
+Two processes share the tests. Those that start engines or servers or read clocks run after all others, and in
+groups: the tests of a group run one after the other (see tests/conftest.py).
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from contextlib import contextmanager
 
 NO_TESTS = 5
 REPEATS = 20
-ONE_BY_ONE = ("-m", "engine or serial")
 IN_PARALLEL = ("-n", "2", "--dist", "worksteal", "-m", "not (engine or serial)")
+IN_GROUPS = ("-n", "2", "--dist", "loadgroup", "-m", "engine or serial")
 PRODUCT = ("tests", "--ignore=tests/nano")
 QUICK = ("tests/project", "tests/server")
 NANO = ("tests/nano",)
@@ -30,7 +31,7 @@ def main(suite: str, *given: str) -> int:
         return repeated(given)
     paths = {"test": PRODUCT, "test-nano": NANO}[suite]
     # Both parts run, also after a failure in the first.
-    return max([pytest(IN_PARALLEL, paths, given), pytest(ONE_BY_ONE, paths, given)])
+    return max([pytest(IN_PARALLEL, paths, given), pytest(IN_GROUPS, paths, given)])
 
 
 def pytest(mode: tuple[str, ...], paths: tuple[str, ...], given: tuple[str, ...]) -> int:
@@ -38,8 +39,7 @@ def pytest(mode: tuple[str, ...], paths: tuple[str, ...], given: tuple[str, ...]
     has_paths = any(os.path.exists(word.partition("::")[0]) for word in given)  # noqa: PTH110
     command = [sys.executable, "-m", "pytest", *mode, *given, *(() if has_paths else paths)]
     # With more threads the two processes would slow each other down.
-    environment = {"OMP_NUM_THREADS": "1", **os.environ} if mode[0] == "-n" else None
-    code = subprocess.run(command, check=False, env=environment).returncode
+    code = subprocess.run(command, check=False, env={"OMP_NUM_THREADS": "1", **os.environ}).returncode
     return 0 if code == NO_TESTS else code
 
 
@@ -49,7 +49,7 @@ def repeated(given: tuple[str, ...]) -> int:
     with busy_cores():
         for number in range(1, REPEATS + 1):
             print(f"run {number} of {REPEATS}, {failed} failed", flush=True)
-            failed += pytest((*ONE_BY_ONE, "-q"), PRODUCT, given) != 0
+            failed += pytest((*IN_GROUPS, "-q"), PRODUCT, given) != 0
     print(f"{failed} of {REPEATS} runs failed")
     return int(failed > 0)
 

@@ -1,4 +1,4 @@
-"""One real server for all tests that only send requests, and the media that they send."""
+"""The real servers, each started once for all tests that use it, and the media that the tests send."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from pathlib import Path
 import openai
 import pytest
 
+from antiphon_executor.shipped import ANTIPHON_NANO
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
 from tests.e2e.recordings import Recordings, make_recordings
 from tests.e2e.server_process import RunningServer, start_server
 
 StartServer = Callable[..., RunningServer]
+
+AHEAD_S = 2.0
+NANO, NANO_CONTEXT = "antiphon-nano", 262_144
 
 
 @pytest.fixture(scope="session")
@@ -20,12 +24,12 @@ def recordings() -> Recordings:
     return make_recordings()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def start(
     tiny_qwen3_omni: Path,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[StartServer]:
-    """Starts a server with more flags. Whatever a failing test leaves of it ends with the session."""
+    """Starts a server with more flags; it ends behind the last test of this folder at the latest."""
     servers: list[RunningServer] = []
 
     def start_one(*flags: str) -> RunningServer:
@@ -38,11 +42,43 @@ def start(
         server.end()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served(start: StartServer) -> RunningServer:
-    return start()
+    """For tests that only talk to a server. The last tests of this folder end it and the next two."""
+    return start("--engine.restarts", "0")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
+def paced(start: StartServer) -> RunningServer:
+    """Its speech is at most AHEAD_S ahead of the client."""
+    pace = ("--engine.talker.pace.park-s", str(AHEAD_S), "--server.limits.real-time")
+    return start("--engine.restarts", "0", *pace)
+
+
+@pytest.fixture(scope="package")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of tests/e2e/faults/sitecustomize.py for `restarted`."""
+    return tmp_path_factory.mktemp("faults")
+
+
+@pytest.fixture(scope="package")
+def restarted(start: StartServer, faults: Path) -> RunningServer:
+    """Its engines are killed, hang and run out of memory, and are restarted."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent / "faults"))
+        patch.setenv("ANTIPHON_TEST_FAULTS", str(faults))
+        return start("--engine.hang-s", "8")
+
+
+@pytest.fixture(scope="package")
+def nano_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """The shipped antiphon-nano, with its whole context."""
+    flags = ("--served-model-name", NANO, "--dtype", "auto", "--max-model-len", str(NANO_CONTEXT))
+    running = start_server(ANTIPHON_NANO, tmp_path_factory.mktemp("nano") / "log", *flags)
+    yield running
+    running.end()
+
+
+@pytest.fixture(scope="package")
 def client(served: RunningServer) -> openai.OpenAI:
     return served.client()

@@ -9,8 +9,8 @@ import random
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,16 @@ from antiphon_nano.thinker.asking.numbers import QuestionAnswer
 from antiphon_nano.thinker.dialogue import Part
 from antiphon_nano.thinker.hearing.script import UNHEARD
 from antiphon_nano.thinker.seeing import clips, pictures
-from tests.e2e.answers import SPOKEN, STREAMED, Answer, ask, said, samples_of, timed
+from tests.e2e import answers
+from tests.e2e.answers import SPOKEN, STREAMED, Answer, said, samples_of, timed
+from tests.e2e.conftest import NANO, NANO_CONTEXT
 from tests.e2e.ear import Ear
-from tests.e2e.server_process import RunningServer, start_server
+from tests.e2e.server_process import RunningServer
 from tests.server.media.media_samples import base64_of, ffmpeg
 
 pytestmark = pytest.mark.engine
 
-CONTEXT = 262_144
+ask = partial(answers.ask, model=NANO)
 ASKED = 5
 RIGHT = 4
 """Of `ASKED`, at least: the gates of `make nano-eval` are 80 to 98 %."""
@@ -59,16 +61,8 @@ class Question:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    flags = ("--dtype", "auto", "--max-model-len", str(CONTEXT))
-    running = start_server(ANTIPHON_NANO, tmp_path_factory.mktemp("nano") / "log", *flags)
-    yield running
-    running.end()
-
-
-@pytest.fixture(scope="module")
-def nano(server: RunningServer) -> openai.OpenAI:
-    return server.client()
+def nano(nano_server: RunningServer) -> openai.OpenAI:
+    return nano_server.client()
 
 
 @pytest.fixture(scope="module")
@@ -140,11 +134,11 @@ def test_the_answer_is_right_and_is_heard(nano: openai.OpenAI, ear: Ear, draw: A
 def test_what_is_asked_about_pictures_is_answered(nano: openai.OpenAI) -> None:
     """What, how many, which colour, where, whether at all: in text, for the sound is heard above."""
     asked = [drawn_picture(number) for number in range(PICTURES)]
-    answers = [
+    given = [
         ask(nano, [{"role": "user", "content": content}], max_tokens=48, stream=True).text
         for content, _ in asked
     ]
-    wrong = [(answer, wanted) for answer, (_, wanted) in zip(answers, asked, strict=True) if answer != wanted]
+    wrong = [(answer, wanted) for answer, (_, wanted) in zip(given, asked, strict=True) if answer != wanted]
     assert len(wrong) <= WRONG_PICTURES, wrong
 
 
@@ -155,10 +149,10 @@ def test_every_answer_ends_by_itself_and_is_neither_silent_nor_loud(nano: openai
     assert 0.5 < len(answer.pcm) / 48_000 < 10
 
 
-def test_the_whole_context_is_available_and_the_weights_are_trained(server: RunningServer) -> None:
-    (model,) = server.get("/v1/models").json()["data"]
-    assert model["max_model_len"] == CONTEXT
-    assert "random" not in server.said()
+def test_the_whole_context_is_available_and_the_weights_are_trained(nano_server: RunningServer) -> None:
+    (model,) = nano_server.get("/v1/models").json()["data"]
+    assert model["max_model_len"] == NANO_CONTEXT
+    assert "random" not in nano_server.said()
 
 
 COUNTED = [words.number(number) for number in range(1, 21)]

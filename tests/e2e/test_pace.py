@@ -6,28 +6,19 @@ import base64
 import json
 import re
 import time
-from collections.abc import Iterator
 
 import httpx
 import pytest
 
-from tests.e2e.conftest import StartServer
+from tests.e2e.conftest import AHEAD_S
 from tests.e2e.live_stream import LONG
 from tests.e2e.server_process import RunningServer, becomes
 
 pytestmark = pytest.mark.engine
 
-AHEAD_S = 2.0
 # A packet on its way, one step, and how coarse a busy machine's clock is.
 SPARE_S = 1.5
 ANSWER_S = 12.0
-
-
-@pytest.fixture(scope="module")
-def paced(start: StartServer) -> Iterator[RunningServer]:
-    server = start("--engine.talker.pace.park-s", str(AHEAD_S), "--server.limits.real-time")
-    yield server
-    server.end()
 
 
 def listen(server: RunningServer) -> list[tuple[float, float]]:

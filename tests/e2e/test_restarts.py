@@ -1,19 +1,17 @@
 """An engine dies or hangs: its streams end with an error, and it restarts.
 
-One server runs all tests, in this order.
+All tests use one server.
 """
 
 from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Iterator
 
 import httpx
 import pytest
 
 from tests.e2e.answers import STREAMED, said
-from tests.e2e.conftest import StartServer
 from tests.e2e.live_stream import LONG, LiveStream, kill_talker, kill_thinker
 from tests.e2e.server_process import MODEL, RunningServer, becomes
 
@@ -23,13 +21,6 @@ TEXT = {"model": MODEL, "messages": said("Hello."), "max_tokens": 8}
 SPEECH = {"model": MODEL, "messages": said("Hello."), "max_tokens": 8, "seed": 1, **STREAMED}
 
 
-@pytest.fixture(scope="module")
-def tough(start: StartServer) -> Iterator[RunningServer]:
-    server = start("--engine.hang-s", "8")
-    yield server
-    server.end()
-
-
 def ask(server: RunningServer, body: dict[str, object]) -> httpx.Response:
     return httpx.post(f"{server.url}/v1/chat/completions", json=body, timeout=60)
 
@@ -37,6 +28,12 @@ def ask(server: RunningServer, body: dict[str, object]) -> httpx.Response:
 def works(server: RunningServer) -> list[str]:
     found: list[str] = server.get("/readyz").json()["works"]
     return found
+
+
+def restarts(server: RunningServer) -> dict[str, float]:
+    """How often each stage has been restarted."""
+    found = server.metrics()
+    return {stage: found["antiphon_engine_restarts_total", stage] for stage in ("thinker", "talker")}
 
 
 def ends_with_one_error(stream: LiveStream, stage: str) -> None:
@@ -56,37 +53,41 @@ def speaks_again(server: RunningServer) -> None:
     assert becomes(server.is_idle, 5)
 
 
-def test_the_talkers_death_leaves_text_up_and_it_comes_back(tough: RunningServer) -> None:
-    stream = LiveStream(tough, LONG)
+def test_the_talkers_death_leaves_text_up_and_it_comes_back(restarted: RunningServer) -> None:
+    before = restarts(restarted)
+    stream = LiveStream(restarted, LONG)
     stream.wait_for_sound()
-    kill_talker(tough)
+    kill_talker(restarted)
     ends_with_one_error(stream, "talker")
-    assert works(tough) == ["text"]
-    assert ask(tough, TEXT).status_code == 200
-    refused = ask(tough, SPEECH)
+    assert works(restarted) == ["text"]
+    assert ask(restarted, TEXT).status_code == 200
+    refused = ask(restarted, SPEECH)
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "engine_dead")
     assert int(refused.headers["retry-after"]) > 0
-    speaks_again(tough)
+    speaks_again(restarted)
+    assert restarts(restarted) == before | {"talker": before["talker"] + 1}
 
 
-def test_the_thinkers_death_ends_what_runs_and_it_comes_back(tough: RunningServer) -> None:
-    stream = LiveStream(tough, LONG)
+def test_the_thinkers_death_ends_what_runs_and_it_comes_back(restarted: RunningServer) -> None:
+    before = restarts(restarted)
+    stream = LiveStream(restarted, LONG)
     stream.wait_for_sound()
-    kill_thinker(tough)
+    kill_thinker(restarted)
     ends_with_one_error(stream, "thinker")
-    assert tough.get("/readyz").status_code == 503
-    assert tough.get("/livez").status_code == 200
-    speaks_again(tough)
+    assert restarted.get("/readyz").status_code == 503
+    assert restarted.get("/livez").status_code == 200
+    speaks_again(restarted)
+    assert restarts(restarted) == before | {"thinker": before["thinker"] + 1}
 
 
-def test_an_engine_that_hangs_counts_as_dead(tough: RunningServer) -> None:
+def test_an_engine_that_hangs_counts_as_dead(restarted: RunningServer) -> None:
     """Stopped, not killed: the process is there, and answers nothing."""
-    stream = LiveStream(tough, LONG)
+    before = restarts(restarted)
+    stream = LiveStream(restarted, LONG)
     stream.wait_for_sound()
-    hung = tough.holder_of("text")
+    hung = restarted.holder_of("text")
     hung.send_signal(signal.SIGSTOP)
     ends_with_one_error(stream, "talker")
     assert becomes(lambda: not hung.is_running(), 20)
-    speaks_again(tough)
-    assert tough.metrics()["antiphon_engine_restarts_total", "talker"] == 2
-    assert tough.metrics()["antiphon_engine_restarts_total", "thinker"] == 1
+    speaks_again(restarted)
+    assert restarts(restarted) == before | {"talker": before["talker"] + 1}

@@ -1,55 +1,52 @@
 """Shutdown by a signal, by a kill or by a dead engine: clients get an answer and no process remains.
 
-This is the last module of the folder: its last test stops the server that the others share.
+This is the last module of the folder: it ends the servers that the others share.
 """
 
 from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import httpx
 import psutil  # type: ignore[import-untyped]
 import pytest
 
 from antiphon_server.exits import ExitCode
-from tests.e2e.conftest import StartServer
+from tests.e2e.answers import STREAMED, said
+from tests.e2e.conftest import NANO
 from tests.e2e.live_stream import LONG, LiveStream, kill_talker, kill_thinker
 from tests.e2e.server_process import RunningServer, becomes, terminate
 
 pytestmark = pytest.mark.engine
 
 
-@pytest.fixture
-def fresh(start: StartServer) -> Iterator[RunningServer]:
-    server = start("--engine.restarts", "0")
-    yield server
-    server.end()
-
-
 @pytest.mark.promise("R23")
-@pytest.mark.parametrize(("kill", "stage"), [(kill_talker, "talker"), (kill_thinker, "thinker")])
+@pytest.mark.parametrize(
+    ("name", "kill", "stage"), [("paced", kill_talker, "talker"), ("served", kill_thinker, "thinker")]
+)
 def test_without_restarts_the_death_of_an_engine_ends_its_streams_with_an_error_and_then_the_server(
-    fresh: RunningServer, kill: Callable[[RunningServer], None], stage: str
+    request: pytest.FixtureRequest, name: str, kill: Callable[[RunningServer], None], stage: str
 ) -> None:
     """Given a live stream, when an engine's process is killed, then no client waits in vain."""
-    stream = LiveStream(fresh, LONG)
+    server: RunningServer = request.getfixturevalue(name)
+    stream = LiveStream(server, LONG)
     stream.wait_for_sound()
     probes: list[int] = []
-    watching = threading.Thread(target=_watch_readiness, args=(fresh, probes), daemon=True)
+    watching = threading.Thread(target=_watch_readiness, args=(server, probes), daemon=True)
     watching.start()
-    kill(fresh)
+    kill(server)
     assert stream.ended(15)
     assert stream.broken is None
     error = json.loads(stream.lines[-1])["error"]
     assert error["type"] == "server_error"
     assert stage in error["message"]
     assert "[DONE]" not in stream.lines
-    assert fresh.process.wait(20) == ExitCode.ENGINE_DIED, fresh.said()
+    assert server.process.wait(20) == ExitCode.ENGINE_DIED, server.said()
     watching.join(5)
     assert 503 in probes
-    assert becomes(lambda: not fresh.survivors(), 5), fresh.survivors()
+    assert becomes(lambda: not server.survivors(), 5), server.survivors()
 
 
 def _watch_readiness(server: RunningServer, seen: list[int]) -> None:
@@ -61,26 +58,29 @@ def _watch_readiness(server: RunningServer, seen: list[int]) -> None:
             return
 
 
-def test_a_killed_server_leaves_no_process_behind(fresh: RunningServer) -> None:
-    stream = LiveStream(fresh, LONG)
+def test_a_killed_server_leaves_no_process_behind(restarted: RunningServer) -> None:
+    stream = LiveStream(restarted, LONG)
     stream.wait_for_sound()
-    assert len(fresh.tree()) > 3
-    fresh.process.kill()
-    fresh.process.wait(10)
-    assert becomes(lambda: not fresh.survivors(), 5), fresh.survivors()
+    assert len(restarted.tree()) > 3
+    restarted.process.kill()
+    restarted.process.wait(10)
+    assert becomes(lambda: not restarted.survivors(), 5), restarted.survivors()
     assert stream.ended(10)
     assert stream.broken or "[DONE]" not in stream.lines
 
 
 @pytest.mark.promise("R22")
-def test_a_server_that_gets_a_signal_finishes_its_answers_and_leaves_nothing(served: RunningServer) -> None:
+def test_a_server_that_gets_a_signal_finishes_its_answers_and_leaves_nothing(
+    nano_server: RunningServer,
+) -> None:
     """SIGTERM: not ready at once, new work refused, the live stream complete, exit code 0."""
-    short = {**LONG, "max_tokens": 48, "talker_temperature": 0.9}
-    stream = LiveStream(served, short)
+    voice = {"voice": "heart", "format": "pcm16"}
+    count = {**STREAMED, "model": NANO, "messages": said("Count from one to twenty."), "audio": voice}
+    stream = LiveStream(nano_server, count)
     stream.wait_for_sound()
-    assert terminate(served) == ExitCode.OK, served.said()
+    assert terminate(nano_server) == ExitCode.OK, nano_server.said()
     assert stream.ended(5)
     assert stream.lines[-1] == "[DONE]"
-    assert becomes(lambda: not served.survivors(), 5), served.survivors()
+    assert becomes(lambda: not nano_server.survivors(), 5), nano_server.survivors()
     with pytest.raises(psutil.NoSuchProcess):
-        psutil.Process(served.process.pid).status()
+        psutil.Process(nano_server.process.pid).status()

@@ -18,20 +18,20 @@ from tests.parity.talker.rig import TalkerRig, aria_rig, talker_rig
 from tests.parity.thinker.oracle import Oracle
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def oracle(tiny_qwen3_omni: Path) -> SpeakingOracle:  # noqa: F811
     model = Qwen3OmniMoeForConditionalGeneration.from_pretrained(tiny_qwen3_omni, dtype=torch.float32)
     return SpeakingOracle(Oracle(tiny_qwen3_omni), model.eval())
 
 
-@pytest_asyncio.fixture(scope="session")
+@pytest_asyncio.fixture(scope="package")
 async def talker(tiny_qwen3_omni: Path) -> AsyncIterator[TalkerRig]:  # noqa: F811
     settings = TalkerSettings(dtype="float32", streams=8, max_model_len=2_048, media_rows=4_096)
     async with talker_rig(tiny_qwen3_omni, settings) as rig:
         yield rig
 
 
-@pytest_asyncio.fixture(scope="session")
+@pytest_asyncio.fixture(scope="package")
 async def cramped_talker(tiny_qwen3_omni: Path) -> AsyncIterator[TalkerRig]:  # noqa: F811
     """Prefills 16 tokens at a time, and has too few KV blocks for its streams."""
     settings = TalkerSettings(
@@ -46,19 +46,19 @@ async def cramped_talker(tiny_qwen3_omni: Path) -> AsyncIterator[TalkerRig]:  # 
         yield rig
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def aria_oracle(tiny_qwen3_5_omni: Path) -> AriaOracle:  # noqa: F811
     return AriaOracle(tiny_qwen3_5_omni)
 
 
-@pytest_asyncio.fixture(scope="session")
+@pytest_asyncio.fixture(scope="package")
 async def aria(tiny_qwen3_5_omni: Path, aria_oracle: AriaOracle) -> AsyncIterator[TalkerRig]:  # noqa: F811
     settings = TalkerSettings(dtype="float32", streams=8, max_model_len=2_048, media_rows=4_096)
     async with aria_rig(tiny_qwen3_5_omni, settings, aria_oracle.voices) as rig:
         yield rig
 
 
-@pytest_asyncio.fixture(scope="session")
+@pytest_asyncio.fixture(scope="package")
 async def cramped_aria(tiny_qwen3_5_omni: Path, aria_oracle: AriaOracle) -> AsyncIterator[TalkerRig]:  # noqa: F811
     """As `cramped_talker`; a stream takes a block for each of three states, and one for 128 tokens."""
     settings = TalkerSettings(
@@ -73,7 +73,7 @@ async def cramped_aria(tiny_qwen3_5_omni: Path, aria_oracle: AriaOracle) -> Asyn
         yield rig
 
 
-@pytest_asyncio.fixture(scope="session")
+@pytest_asyncio.fixture(scope="package")
 async def rounded_aria(tiny_qwen3_5_omni: Path, aria_oracle: AriaOracle) -> AsyncIterator[TalkerRig]:  # noqa: F811
     settings = TalkerSettings(dtype="bfloat16", streams=8, max_model_len=2_048, media_rows=4_096)
     async with aria_rig(tiny_qwen3_5_omni, settings, aria_oracle.voices) as rig:

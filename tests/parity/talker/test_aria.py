@@ -25,7 +25,7 @@ def words(oracle: AriaOracle, count: int, seed: int) -> list[int]:
     return np.random.default_rng(seed).integers(20, vocabulary // 2, count).tolist()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def truths(aria_oracle: AriaOracle) -> list[AriaTruth]:
     """tts_eos as the 1st to the 4th token of the last chunk; prompts with and without media."""
     made = []

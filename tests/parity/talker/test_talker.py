@@ -21,7 +21,7 @@ QUESTIONS = ("Tell me about the red house.", "Why?", LONG_QUESTION, "One")
 GREEDY = SpeechSampling("ethan", temperature=0, max_frames=FRAMES)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def truths(oracle: SpeakingOracle) -> list[SpokenTruth]:
     """Texts shorter and longer than the speech: both the text's end and text to the last frame."""
     lengths = (12, 3, 40, 90)

@@ -15,12 +15,12 @@ from tests.parity.thinker.qwen3_5_checkpoint import write_checkpoint
 from tests.parity.thinker.qwen3_5_oracle import Qwen3_5Oracle
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def oracle(tiny_qwen3_omni: Path) -> Oracle:  # noqa: F811
     return Oracle(tiny_qwen3_omni)
 
 
-@pytest_asyncio.fixture(scope="session")
+@pytest_asyncio.fixture(scope="package")
 async def thinker(
     tiny_qwen3_omni: Path,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
@@ -33,7 +33,7 @@ async def thinker(
         yield running
 
 
-@pytest_asyncio.fixture(scope="session")
+@pytest_asyncio.fixture(scope="package")
 async def cramped_thinker(
     tiny_qwen3_omni: Path,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
@@ -52,17 +52,17 @@ async def cramped_thinker(
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def qwen3_5_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("qwen3_5") / "checkpoint")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def qwen3_5_oracle(qwen3_5_checkpoint: Path) -> Qwen3_5Oracle:
     return Qwen3_5Oracle(qwen3_5_checkpoint)
 
 
-@pytest_asyncio.fixture(scope="session")
+@pytest_asyncio.fixture(scope="package")
 async def qwen3_5_thinker(
     qwen3_5_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningThinker]:
@@ -79,7 +79,7 @@ async def qwen3_5_thinker(
         yield running
 
 
-@pytest_asyncio.fixture(scope="session")
+@pytest_asyncio.fixture(scope="package")
 async def exact_qwen3_5_thinker(
     qwen3_5_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningThinker]:
@@ -91,7 +91,7 @@ async def exact_qwen3_5_thinker(
         yield running
 
 
-@pytest_asyncio.fixture(scope="session")
+@pytest_asyncio.fixture(scope="package")
 async def cramped_qwen3_5_thinker(
     qwen3_5_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[RunningThinker]:

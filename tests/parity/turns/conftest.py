@@ -23,7 +23,7 @@ from tests.parity.turns.aria_turns import AriaTurns
 MAX_MEDIA_ROWS = 24
 
 
-@pytest_asyncio.fixture(scope="session")
+@pytest_asyncio.fixture(scope="package")
 async def engine(tiny_qwen3_omni: Path) -> AsyncIterator[VllmOmniEngine]:  # noqa: F811
     settings = EngineSettings(
         model=tiny_qwen3_omni,
@@ -35,12 +35,12 @@ async def engine(tiny_qwen3_omni: Path) -> AsyncIterator[VllmOmniEngine]:  # noq
     await running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def tokenizer(tiny_qwen3_omni: Path) -> PreTrainedTokenizerBase:  # noqa: F811
     return AutoTokenizer.from_pretrained(tiny_qwen3_omni)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def aria_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny Qwen3.5-Omni, with a cap on media rows that a few seconds of sound exceed."""
     path = tmp_path_factory.mktemp("tiny_qwen3_5_omni_turns")
@@ -51,7 +51,7 @@ def aria_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def aria_oracle(aria_checkpoint: Path) -> AriaOracle:
     made = AriaOracle(aria_checkpoint, MAX_MEDIA_ROWS)
     config = read_config(aria_checkpoint)
@@ -59,7 +59,7 @@ def aria_oracle(aria_checkpoint: Path) -> AriaOracle:
     return made
 
 
-@pytest_asyncio.fixture(scope="session")
+@pytest_asyncio.fixture(scope="package")
 async def aria_turns(aria_checkpoint: Path) -> AsyncIterator[AriaTurns]:
     settings = EngineSettings(
         model=aria_checkpoint,
