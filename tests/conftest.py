@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator
-from pathlib import Path
+from typing import Any
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 ENGINE_LIMIT_S = 600
 # By default an example that takes 200 ms fails, which any example does on a busy machine now and then.
@@ -18,26 +19,31 @@ hypothesis.settings.load_profile("antiphon")
 NO_SKIPS = os.environ.get("ANTIPHON_NO_SKIPS") == "1"
 
 
-@pytest.hookimpl(tryfirst=True)
+class GroupScheduling(LoadScopeScheduling):
+    """Sends each group of tests to one process: a folder of parity tests, or all others."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        folders = nodeid.partition("::")[0].split("/")
+        return folders[-2] if "parity" in folders else "servers"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupScheduling | None:
+    return GroupScheduling(config, log) if config.getvalue("dist") == "loadscope" else None
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Engine tests get a longer limit, since it includes the engine's start; long tests are left out."""
     left_out = []
     for item in items:
         if item.get_closest_marker("engine") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(ENGINE_LIMIT_S))
-        if item.get_closest_marker("engine") or item.get_closest_marker("serial"):
-            item.add_marker(pytest.mark.xdist_group(_group(item.path)))
         long = item.get_closest_marker("long")
         if long and not os.environ.get(long.args[0]):
             left_out.append(item)
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-
-
-def _group(path: Path) -> str:
-    """Tests of a group run one after the other, in one process: a folder of parity tests, or all others."""
-    return path.parent.name if path.parent.parent.name == "parity" else "servers"
 
 
 @pytest.hookimpl(wrapper=True)

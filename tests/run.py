@@ -15,7 +15,7 @@ from contextlib import contextmanager
 NO_TESTS = 5
 REPEATS = 20
 IN_PARALLEL = ("-n", "2", "--dist", "worksteal", "-m", "not (engine or serial)")
-IN_GROUPS = ("-n", "2", "--dist", "loadgroup", "-m", "engine or serial")
+IN_GROUPS = ("-n", "2", "--dist", "loadscope", "-m", "engine or serial")
 PRODUCT = ("tests", "--ignore=tests/nano")
 QUICK = ("tests/project", "tests/server")
 NANO = ("tests/nano",)
