@@ -47,7 +47,7 @@ lint: $(TESTED) ## ruff, its formatter, mypy, import-linter
 	$(VENV)/bin/lint-imports
 	PYTHONPATH=model_executor $(VENV)/bin/lint-imports --config model_executor/antiphon_nano/importlinter.toml
 
-image-test: ## build the CPU image with buildah, run it, let it speak (root, Debian)
+image-test: ## build the CPU image with buildah, run it, request speech (root, Debian)
 	deploy/image_test.sh
 
 clean: ## remove what was built and cached, .venv included

@@ -5,7 +5,7 @@
 bench-%: $(TESTED) ## measure something: bench-vocoder, ... (ARGS=--help)
 	PYTHONPATH=model_executor $(PY) -m tests.bench.bench_$* $(ARGS)
 
-canaries: $(TESTED) ## 10,000 short streams per family in a few slots, 200 in the engines: does any get another's audio
+canaries: $(TESTED) ## 10,000 short streams per family in a few slots, 200 in the engines: none may get another's audio
 	ANTIPHON_CANARIES=10000 $(PY) -m pytest tests/talker/test_canaries.py $(ARGS)
 	ANTIPHON_ENGINE_CANARIES=200 VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1 $(PY) -m pytest \
 	  tests/parity/talker/test_canaries.py tests/parity/turns/test_canaries.py $(ARGS)
@@ -16,17 +16,17 @@ chaos: $(TESTED) ## kill clients and engines, read slowly, drain behind nginx (3
 coverage: $(TESTED) ## line coverage of server and executor by the tests without an engine
 	$(PY) -m tests.run coverage $(ARGS)
 
-cut-answers: $(TESTED) ## cut 200 spoken answers of antiphon-nano at random points: none may speak on (30 minutes)
+cut-answers: $(TESTED) ## cut 200 spoken answers of antiphon-nano at random points: speech must end with the text (30 minutes)
 	PYTHONPATH=model_executor $(PY) -m tests.bench.bench_cut_answers $(ARGS)
 
 flaky: $(TESTED) ## repeat the tests of engines, processes and clocks 20 times on a busy machine (hours)
 	$(PY) -m tests.run flaky $(ARGS)
 
-mutants: $(TESTED) ## remove each check of the HTTP limits: does a test fail (30 minutes; ARGS="limits framing")
+mutants: $(TESTED) ## remove each check of the HTTP limits: a test must fail (30 minutes; ARGS="limits framing")
 	nice $(PY) -m tests.mutants $(ARGS)
 
-siege: $(TESTED) ## hostile clients: mutated requests, media bombs, hang-ups, trailers, grammars (15 minutes)
+siege: $(TESTED) ## hostile clients: mutated requests, media bombs, disconnects, trailers, grammars (15 minutes)
 	$(PY) -m tests.chaos.siege $(ARGS)
 
-soak: $(TESTED) ## a mixed load for 15 minutes: does anything grow (ARGS="--minutes 60")
+soak: $(TESTED) ## a mixed load for 15 minutes: nothing may grow (ARGS="--minutes 60")
 	$(PY) -m tests.chaos.soak $(ARGS)

@@ -34,5 +34,5 @@ def _requests(engine: EngineMemory) -> str:
     size = engine.request_bytes / GiB
     return (
         f"{engine.name}: a request of {engine.request_tokens:,} tokens takes {size:.2f} GiB of the cache; "
-        f"{engine.requests} fit at once"
+        f"{engine.requests} of them fit at the same time"
     )

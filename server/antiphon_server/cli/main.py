@@ -21,11 +21,11 @@ CLOSED_PIPE = 141
 # One module of this package each, by the same name.
 COMMANDS: dict[str, str] = {
     "serve": "serve a model: antiphon serve [MODEL]",
-    "sample": "write a picture, a recording and a clip to try: antiphon sample DIR",
+    "sample": "write a picture, a recording and a clip for the examples: antiphon sample DIR",
     "plan": "show whether a model fits this machine: antiphon plan [MODEL]",
     "doctor": "check this machine",
-    "config": "show the settings and where they came from: antiphon config show --origin",
-    "bench": "measure latency, steadiness and cost of any omni endpoint: antiphon bench URL",
+    "config": "show the settings and their sources: antiphon config show --origin",
+    "bench": "measure latency, underruns and cost of an omni endpoint: antiphon bench URL",
     "tiny": "write a tiny random-weight checkpoint: antiphon tiny PATH",
     "completion": "print a shell completion script: antiphon completion bash|zsh|tcsh",
 }

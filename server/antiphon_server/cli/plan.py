@@ -41,7 +41,9 @@ class Target:
 
 def make_parser() -> FlagParser:
     parser = settings_parser(
-        "plan", "Show what a model takes and whether it fits, before it is loaded.", ("model", "engine")
+        "plan",
+        "Show how much memory a model takes and whether it fits, without loading it.",
+        ("model", "engine"),
     )
     machine = parser.add_argument_group("machine (this one by default)")
     machine.add_argument(

@@ -25,7 +25,7 @@ def banner(server: ServerSettings, card: ModelCard, name: str, version: str, por
     if card.random_weights:
         rows.append(("weights", "random weights: speech and text are noise"))
     rows += [
-        ("listens to", ", ".join(card.input_modalities)),
+        ("input", ", ".join(card.input_modalities)),
         ("voices", ", ".join(_default_first(card)) if card.speaks else "none: this model answers in text"),
         ("memory", memory_plan(card)),
         ("API", f"{url}/v1"),
@@ -34,7 +34,7 @@ def banner(server: ServerSettings, card: ModelCard, name: str, version: str, por
         ("access", access_line(server)),
     ]
     lines = [f"  {title:<11}{text}" for title, text in rows if text]
-    invitation = "Try it; it speaks into hello.wav:" if card.speaks else "Try it:"
+    invitation = "Try it (the speech is saved as hello.wav):" if card.speaks else "Try it:"
     return "\n".join(
         [
             f"Antiphon {version} is ready",

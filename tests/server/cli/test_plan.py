@@ -1,4 +1,4 @@
-"""`antiphon plan`: what a model takes and whether it fits, without loading it."""
+"""`antiphon plan`: how much memory a model takes and whether it fits, without loading it."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ class PromptTokenizer:
         for stretch in stretches:
             text_ids = next(texts) if stretch.control_id is None else []
             if not self._control_ids.isdisjoint(text_ids):
-                raise BadRequest("The text spells a control token of the model.", param="messages")
+                raise BadRequest("The text contains a control token of the model.", param="messages")
             ids += text_ids if stretch.control_id is None else [stretch.control_id]
         return ids
 

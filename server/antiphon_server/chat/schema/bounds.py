@@ -128,7 +128,7 @@ def _check_property_counts(sub: Subschema) -> None:
             continue
         raise _refuse(
             f"{sub.param}.{keyword}",
-            "it is supported only where every name in `properties` is also in `required`",
+            "it is supported only if every name in `properties` is also in `required`",
             hint="Leave it out, or use anyOf with the names that are required in each case.",
         )
 
