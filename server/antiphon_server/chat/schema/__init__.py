@@ -1,4 +1,4 @@
-"""JSON schemas of answers: their bounds, the cost of their compilation, and who may compile when.
+"""JSON schemas of answers: their bounds and the cost of their compilation.
 
-In: a chat request. Out: an `AnswerSchema` and its cost. Imports `config`, `admission` and `openai_api`.
+In: a chat request. Out: an `AnswerSchema` and its cost. Imports `config` and below.
 """
