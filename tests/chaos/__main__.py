@@ -1,7 +1,7 @@
-"""`make chaos`: everything that can go wrong around a running server, many times over; an exit code.
+"""`make chaos`: repeated faults around a running server. Prints verdicts; exit code 1 if a promise is broken.
 
-In: flags. Out: text on stdout, and 1 where a promise was broken. The real engines speak the tiny checkpoint;
-most engine deaths hit a stand-in, whose engines are processes that start at once, under the same supervisor.
+The real engines load the tiny checkpoint. Most engine deaths hit a stand-in: its engines are processes that
+start at once, under the product's own supervisor.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ STALLED_S = 5.0
 
 
 class Chaos:
-    """One run. `verdicts`: on each promise, so far."""
+    """One run. `verdicts`: the promises checked so far."""
 
     def __init__(self, given: argparse.Namespace, folder: Path) -> None:
         self._given = given
@@ -113,14 +113,14 @@ class Chaos:
 
     @contextmanager
     def _ended(self, server: RunningServer) -> Iterator[RunningServer]:
-        """Told to stop on the way out; what is there afterwards is a broken promise."""
+        """Stops it at exit. A process that is left afterwards is a broken promise."""
         try:
             yield server
             server.tree()
             if server.process.poll() is None:
                 server.process.terminate()
             ended = becomes(lambda: server.process.poll() is not None, 60)
-            # Whoever is left behind stays; whoever is only slow to go has gone by then.
+            # A process that only ends slowly has ended by then; a leaked one has not.
             alone = becomes(lambda: not server.survivors(), 20)
             measured = f"code {server.process.poll()}, left: {server.survivors() or 'none'}"
             self._tell(
@@ -152,7 +152,7 @@ def arguments() -> argparse.Namespace:
 
 def main() -> int:
     given, began = arguments(), time.monotonic()
-    # A run that is told to stop ends its servers, which have sessions of their own, on its way out.
+    # On SIGTERM the run ends its servers, which have sessions of their own.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ |= FEW_COMPILED
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}\n", flush=True)

@@ -1,4 +1,4 @@
-"""A thousand clients that leave at random moments, in batches; behind each, everything must be free again.
+"""A thousand clients that disconnect at random moments, in batches; after each batch everything must be free.
 
 In: a running server. Out: `KillReport`. In every batch some clients stay, and count how their answers end.
 """
@@ -33,10 +33,10 @@ SLOWEST = 8
 
 @dataclass
 class KillReport:
-    """`free_s`: after each batch's last clients, all gone at the same moment, until nothing was held;
-    `volleys`: what those had asked, and where they left.
+    """`free_s`: for each batch, from its last disconnects (simultaneous) until nothing is held;
+    `volleys`: the requests of those clients, and the moments at which they left.
 
-    `looks_s`: what it takes to look: no time can be told more finely.
+    `looks_s`: duration of one reading of `/metrics`, which is the resolution of these times.
     """
 
     wanted: int
@@ -95,7 +95,7 @@ def kill_clients(
     within_s: float = 3600.0,
     seed: int = 7,
 ) -> KillReport:
-    """`kills` in all, or fewer where the time is up. Batches before them warm up and are left out."""
+    """Disconnects `kills` clients, or fewer if the time is up. Warm-up batches are not counted."""
     dice, report = random.Random(seed), KillReport(kills)
     until = time.monotonic() + within_s
     for _ in range(WARMING):
@@ -128,7 +128,7 @@ def _batch(
 
 
 def _free_after_volley(server: RunningServer, last: list[HangUp]) -> tuple[float, float]:
-    """They leave together. Seconds until both engines, slots and queues are empty; of a look."""
+    """The clients leave together. Returns the seconds until nothing is held, and of a reading."""
     left_at: list[float] = []
     together = threading.Barrier(len(last), action=lambda: left_at.append(time.monotonic()))
     with stillness_of(server.port) as stillness:

@@ -1,4 +1,4 @@
-"""A server told to stop behind nginx, with people on it: none of them may notice. And streams through nginx.
+"""A server that drains behind nginx under load: no client may see an error. And streams through nginx.
 
 In: running servers. Out: `DrainReport`, `PassageReport`.
 """
@@ -28,7 +28,7 @@ WRITTEN = {"model": MODEL, "messages": said("Say something."), "stream": True, "
 
 @dataclass
 class DrainReport:
-    """`during`: answers that were running, or asked for, while the server drained; by their endings."""
+    """`during`: answers that ran or were requested while the server drained, by their endings."""
 
     before: list[Ending] = field(default_factory=list)
     during: list[Ending] = field(default_factory=list)
@@ -47,7 +47,7 @@ class DrainReport:
 
 
 def drain_behind_nginx(folder: Path, leaving: RunningServer, staying: RunningServer) -> DrainReport:
-    """Callers ask without a pause; `leaving` gets SIGTERM among them and must end with 0."""
+    """Clients send requests without a pause; `leaving` gets SIGTERM meanwhile and must exit with 0."""
     report, over = DrainReport(), threading.Event()
     told = threading.Event()
 
@@ -73,7 +73,7 @@ def drain_behind_nginx(folder: Path, leaving: RunningServer, staying: RunningSer
 
 @dataclass
 class PassageReport:
-    """One stream read through nginx. `patience_s`: the proxy's. `arrivals_s`: of its pieces.
+    """One stream read through nginx. `patience_s`: the proxy's timeout. `arrivals_s`: of its pieces.
 
     `comments`: keep-alives among them.
     """
@@ -98,7 +98,7 @@ class PassageReport:
 
 
 def pass_through_nginx(folder: Path, server: RunningServer, read_timeout_s: float) -> PassageReport:
-    """A stream that begins with a silence longer than the proxy's patience."""
+    """A stream that begins with a silence longer than the proxy's read timeout."""
     report = PassageReport(read_timeout_s)
     with behind_nginx(folder, [server.port], read_timeout_s) as proxy:
         url = f"{proxy}/v1/chat/completions"

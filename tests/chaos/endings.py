@@ -1,6 +1,6 @@
-"""How a streamed answer ended, to somebody who stayed: the one thing that a client must never have to guess.
+"""How a streamed answer ended, as its client sees it: every answer must have exactly one clear end.
 
-In: a request. Out: an `Ending`, counted from the bytes that came.
+In: a request. Out: an `Ending`, counted from the received bytes.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import httpx
 
 @dataclass(frozen=True)
 class Ending:
-    """`dones`, `errors`: terminal events. `last_is_terminal`: nothing came behind. `broken`: no HTTP end."""
+    """`dones`, `errors`: terminal events. `last_is_terminal`: nothing followed. `broken`: no HTTP end."""
 
     status: int
     dones: int = 0
@@ -28,14 +28,14 @@ class Ending:
 
     @property
     def is_one(self) -> bool:
-        """Exactly one terminal event, at the end; a refusal is its own."""
+        """Whether there is exactly one terminal event, at the end, or the request was rejected."""
         if self.broken or not self.last_is_terminal:
             return False
         return self.status != 200 or self.dones + self.errors == 1
 
 
 def listen(url: str, body: dict[str, Any], timeout_s: float = 90) -> Ending:
-    """Reads a streamed answer to its end, whatever that is."""
+    """Reads a streamed answer to its end, also if the connection breaks."""
     status, lines = 0, list[str]()
     try:
         with httpx.stream(

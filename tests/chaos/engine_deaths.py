@@ -1,6 +1,6 @@
-"""Engines killed and stopped at random moments below a server that speaks: it must always come back.
+"""Engines killed and stopped at random moments while the server speaks: it must always recover.
 
-In: a running server, and which process is which stage. Out: `DeathReport`.
+In: a running server, and the process of each stage. Out: `DeathReport`.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ SHORT = {"model": MODEL, "messages": said("Still there?"), **STREAMED, "max_toke
 
 @dataclass
 class DeathReport:
-    """`wanted`: how many blows. `back_s`: from a blow to a server of which everything works.
+    """`wanted`: number of kills. `back_s`: from a kill until everything works again.
 
-    `endings`: of streams that were hit.
+    `endings`: of the streams that ran at that time.
     """
 
     wanted: int
@@ -83,7 +83,7 @@ class DeathReport:
 def kill_engines(
     server: RunningServer, rounds: int, victim: Victim, *, within_s: float = 3600.0, seed: int = 11
 ) -> DeathReport:
-    """Thinker and Talker, SIGKILL and SIGSTOP in turn; the moment is drawn. Fewer where the time is up."""
+    """Alternates Thinker and Talker, SIGKILL and SIGSTOP, at random moments. Fewer if the time is up."""
     dice, report = random.Random(seed), DeathReport(rounds)
     until = time.monotonic() + within_s
     for number in range(rounds):
@@ -136,7 +136,7 @@ def _works(server: RunningServer) -> bool:
 
 
 def _is_over(process: psutil.Process) -> bool:
-    """Gone, or a zombie, whose parent has not looked yet."""
+    """The process has ended, or is a zombie that its parent has not reaped yet."""
     try:
         return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:

@@ -1,6 +1,6 @@
-"""One client that leaves: what it asked, at which moment it goes, and how.
+"""One client that disconnects: its request, the moment and the manner.
 
-In: dice, a port. Out: a connection that is no more. Plain sockets: no client library may tidy up behind it.
+In: a random source, a port. Out: a closed connection. Plain sockets, because client libraries clean up.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from tests.e2e.recordings import Recordings
 
 LONGEST_S = 30.0
 PATH = "/v1/chat/completions"
-# Behind these nothing comes that could be waited for: the answer is over, or refused.
+# Nothing follows these: the answer is complete or was rejected.
 OVER = (b"[DONE]", b'"error":')
 
 
 class Moment(StrEnum):
-    """When it goes."""
+    """When it disconnects."""
 
     IN_THE_HEAD = "in the head"
     IN_THE_UPLOAD = "in the upload"
@@ -41,7 +41,7 @@ LATE = (Moment.BEFORE_THE_ANSWER, Moment.IN_THE_TEXT, Moment.IN_THE_SOUND)
 
 @dataclass(frozen=True)
 class HangUp:
-    """`waits_s`: how long it stays on from that moment. `resets`: RST, else an orderly FIN."""
+    """`waits_s`: how long it stays after that moment. `resets`: RST instead of FIN."""
 
     moment: Moment
     body: dict[str, Any]
@@ -57,7 +57,7 @@ class HangUp:
 
 
 def draw(dice: random.Random, recordings: Recordings | None) -> HangUp:
-    """Any of them."""
+    """Draws any moment."""
     return HangUp(
         moment=dice.choice(list(Moment)),
         body=any_question(dice, recordings),
@@ -68,7 +68,7 @@ def draw(dice: random.Random, recordings: Recordings | None) -> HangUp:
 
 
 def draw_late(dice: random.Random, recordings: Recordings | None) -> HangUp:
-    """One that leaves while its answer is being made."""
+    """Draws one that leaves while its answer is generated."""
     body = lasting_question(dice, recordings)
     return HangUp(dice.choice(LATE), body, 1.0, dice.uniform(0, 0.3), dice.random() < 0.5)
 
@@ -96,7 +96,7 @@ def _sent_before(hang_up: HangUp, head: bytes, body: bytes) -> bytes:
 
 
 def _sign_of(hang_up: HangUp) -> bytes:
-    """What it waits to read; an answer that comes whole is there all at once."""
+    """The bytes that it waits for; an unstreamed answer arrives all at once."""
     speaks = "modalities" in hang_up.body
     match hang_up.moment:
         case Moment.IN_THE_TEXT if hang_up.body.get("stream"):
@@ -110,7 +110,7 @@ def _sign_of(hang_up: HangUp) -> bytes:
 
 
 def _read_until(sock: socket.socket, sign: bytes) -> None:
-    """Or to the end of the answer or of the connection, or until it has waited for long enough."""
+    """Reads until `sign`, the end of the answer or connection, or a timeout."""
     seen, until = b"", time.monotonic() + LONGEST_S
     with suppress(TimeoutError):
         while sign and not any(one in seen for one in (sign, *OVER)) and time.monotonic() < until:

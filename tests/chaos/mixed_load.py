@@ -1,7 +1,7 @@
-"""People who come and go for as long as a run lasts: they ask anything, wait, and now and then hang up.
+"""Clients with random requests for the whole run, a few at a time; some of them disconnect.
 
-In: a running server. Out: `Load`, which counts how their answers ended. A few at a time, so that the machine
-keeps up: a soak looks for what piles up, not for how much fits.
+In: a running server. Out: `Load`, which counts how their answers ended. The machine keeps up with the load: a
+soak looks for leaks, not for capacity.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ PAUSE_S = 1.0
 
 @dataclass
 class Load:
-    """`took_s`: of streamed answers heard to their end. `refused`: told to come back later."""
+    """`took_s`: durations of complete streamed answers. `refused`: rejected with Retry-After."""
 
     answers: int = 0
     left: int = 0
@@ -45,7 +45,7 @@ class Load:
 
 
 class People:
-    """`with People(...) as load:` they come, and have all gone at its end."""
+    """`with People(...) as load:` clients arrive, and all have left at its end."""
 
     def __init__(self, server: RunningServer, clients: int, recordings: Recordings | None) -> None:
         self._server = server

@@ -1,7 +1,7 @@
-"""The echo engine with a real process below each stage: killed for real, supervised as vLLM's are.
+"""The echo engine with a real process for each stage, which can be killed and is supervised as vLLM's are.
 
-In: requests. Out: the echo engine's events, each after a round trip to the process of its stage.
-What dies, hangs and comes back is decided by the product's own `SupervisedStage`.
+In: requests. Out: the echo engine's events, each after a round trip to the process of its stage. The
+product's own `SupervisedStage` detects deaths and restarts.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from antiphon_executor.stages.supervisor import SupervisedStage, WatchRules
 from tests.echo_engine import EchoEngine
 
 STAGES = ("thinker", "talker")
-# Answers each line with the same line. Ends when the server does: its input ends then.
+# Echoes each line. Ends with the server, which closes its input.
 _PROGRAM = "import sys\nfor line in sys.stdin: print(line, end='', flush=True)"
 SLOTS = 16
 
@@ -51,7 +51,7 @@ class EngineProcess:
         return self._process.returncode is None
 
     async def ping(self) -> None:
-        """One round trip. ConnectionError where the process has gone."""
+        """One round trip. ConnectionError if the process has ended."""
         async with self._one_at_a_time:
             assert self._process.stdin is not None
             assert self._process.stdout is not None
@@ -74,7 +74,7 @@ class EngineProcess:
 
 
 class EngineOfProcesses(EchoEngine):
-    """`OmniEngine`. `hang_s`: as in the settings. `step_s`: what a step takes beside its round trip."""
+    """`OmniEngine`. `hang_s`: as in the settings. `step_s`: duration of a step without its round trip."""
 
     def __init__(self, folder: Path, stages: dict[str, SupervisedStage[EngineProcess]]) -> None:
         super().__init__(folder)
@@ -88,7 +88,7 @@ class EngineOfProcesses(EchoEngine):
         stages = {}
         for name in STAGES:
             start = partial(EngineProcess.start, name)
-            stages[name] = SupervisedStage(name, await start(), start, watch, _nobody_to_tell)
+            stages[name] = SupervisedStage(name, await start(), start, watch, _nothing_to_abort)
         return cls(folder, stages)
 
     async def events_of(self, request: OmniRequest) -> AsyncGenerator[OmniEvent]:
@@ -134,5 +134,5 @@ class EngineOfProcesses(EchoEngine):
         await asyncio.gather(*(stage.close() for stage in self._supervised.values()))
 
 
-def _nobody_to_tell(death: EngineDead) -> None:
-    """Turns notice by themselves: a process that is ended closes its pipes."""
+def _nothing_to_abort(death: EngineDead) -> None:
+    """Requests fail by themselves: an ended process closes its pipes."""

@@ -1,7 +1,7 @@
-"""nginx in front of one or two servers, with the settings that our documentation gives for it.
+"""nginx in front of one or two servers, with the settings that the documentation recommends.
 
-In: their ports. Out: the proxy's URL. nginx's own defaults stay, buffering included: what we send must say
-by itself that it is a stream.
+In: their ports. Out: the proxy's URL. nginx's defaults stay, buffering included: the server's own headers
+must disable buffering of streams.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from tests.e2e.server_process import becomes
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-# A 503 of a server that drains was refused before any work: the next one may take it, a POST too.
+# A draining server answers 503 before any work, so the next server may get the request, a POST too.
 CONFIG = """\
 daemon off;
 pid {folder}/pid;
@@ -50,7 +50,7 @@ http {{
 
 @contextmanager
 def behind_nginx(folder: Path, ports: list[int], read_timeout_s: float) -> Iterator[str]:
-    """The proxy's URL. AssertionError, with nginx's words, where it does not start."""
+    """Yields the proxy's URL. AssertionError with nginx's messages if it does not start."""
     assert NGINX is not None
     folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:

@@ -1,6 +1,6 @@
-"""What the clients of a chaos run ask: text and speech, streamed and whole, with media and without.
+"""Request bodies of a chaos run: text and speech, streamed and whole, with media and without.
 
-In: dice. Out: request bodies. Answers are greedy where they must last: random weights then find no end.
+In: a random source. Out: request bodies. Long answers are greedy, because random weights then never end.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from tests.e2e.answers import said
 from tests.e2e.recordings import Recordings
 from tests.e2e.server_process import MODEL
 
-# A name that OpenAI's clients send: every family has a voice for it.
+# An OpenAI voice name, which every family maps to one of its voices.
 VOICE = "alloy"
 SPOKEN: dict[str, Any] = {**answers.SPOKEN, "audio": {"voice": VOICE, "format": "wav"}}
 STREAMED: dict[str, Any] = {**answers.STREAMED, "audio": {"voice": VOICE, "format": "pcm16"}}
@@ -29,7 +29,7 @@ def any_question(dice: random.Random, recordings: Recordings | None) -> dict[str
 
 
 def lasting_question(dice: random.Random, recordings: Recordings | None) -> dict[str, Any]:
-    """An answer that goes on until it is left."""
+    """An answer that ends only when the client disconnects."""
     form = dice.choice([STREAMED, STREAMED, WRITTEN])
     return {"model": MODEL, "messages": _messages(dice, recordings), **form, **LASTING}
 

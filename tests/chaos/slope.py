@@ -8,7 +8,7 @@ import numpy as np
 
 
 def per_minute(at_s: Sequence[float], values: Sequence[float]) -> float:
-    """The line's slope, in units of `values` a minute; 0 of fewer than two moments."""
+    """The line's slope, in units of `values` per minute; 0 for fewer than two moments."""
     if len(set(at_s)) < 2:
         return 0.0
     minutes = (np.asarray(at_s) - at_s[0]) / 60.0

@@ -1,7 +1,7 @@
-"""Clients that read a byte a second, or nothing: given up after the stated time, at nobody else's cost.
+"""Clients that read one byte per second, or nothing: disconnected in time, without effect on others.
 
-In: a running server. Out: `Slow`, one a way to be slow. Receive buffers are small, so that the
-server feels it: what a kernel holds for a client is, to any server, taken.
+In: a running server. Out: one `Slow` for each way to be slow. Receive buffers are small, because the server
+counts what a kernel buffers as read.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.e2e.server_process import MODEL, RunningServer, becomes
 BUFFER_BYTES = 2_048
 READERS = 2
 FILLING_S = 90.0
-# Ahead of its client a stream is made for 8 s (`talker.pace.park_s`), and the socket takes some 4 s more.
+# A stream is generated 8 s ahead of its client (`talker.pace.park_s`); the socket buffers about 4 s more.
 MOST_MADE_S = 20.0
 LASTING_SPEECH: dict[str, Any] = {
     "model": MODEL,
@@ -36,13 +36,13 @@ SHORT = {"model": MODEL, "messages": said("Still there?"), **STREAMED, "max_toke
 
 @dataclass(frozen=True)
 class Slow:
-    """`READERS` clients who read slowly in one way.
+    """`READERS` clients that read slowly in one way.
 
-    `ended_s`: from the last speech that could be placed to the turns' end. Where speech is made more slowly
+    `ended_s`: from the last accepted speech to the end of the requests. If speech is generated more slowly
     than buffers fill, the kernel ends a connection whose window has been closed for the stated time, before
-    they are full. `lasted_s`: from the clients' start. `made_s`: seconds of speech that were made for each,
-    the short answer of somebody else among them.
-    `reasons`: what the server says of them.
+    they are full. `lasted_s`: from the clients' start. `made_s`: seconds of speech generated for each,
+    including the short answer of another client.
+    `reasons`: the abort reasons in the metrics.
     """
 
     way: str
@@ -107,7 +107,7 @@ def _read_in_one_way(server: RunningServer, way: str, bytes_per_second: int) -> 
 
 
 def _aborts(server: RunningServer) -> dict[str, int]:
-    """Turns that were aborted so far, by reason."""
+    """Requests aborted so far, by reason."""
     name = "antiphon_requests_aborted_total"
     return {reason: int(value) for (found, reason), value in server.metrics().items() if found == name}
 
@@ -117,7 +117,7 @@ def _made_s(server: RunningServer) -> float:
 
 
 def _time_to_give_up(server: RunningServer) -> float:
-    """Seconds for which the server sent nothing before the turns had ended."""
+    """Seconds for which the server sent nothing before the requests ended."""
     full_at, sent = time.monotonic(), -1.0
     until = time.monotonic() + FILLING_S
     while _running(server) and time.monotonic() < until:

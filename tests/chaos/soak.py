@@ -1,8 +1,7 @@
-"""`make soak`: a mixed load for a while, and what the server's processes hold meanwhile: it must stay flat.
+"""`make soak`: a mixed load for a while; the resources of the server's processes must not grow meanwhile.
 
-In: flags. Out: text on stdout, a JSON report where asked for, and 1 where something grew. A warm-up comes
-before: every kind of question is asked, matrix products are compiled for the lengths that come up, and
-allocators take what they will keep. KV caches are in memory from the start: on a CPU vLLM writes them.
+Out: text on stdout, a JSON report if requested, and 1 if something grew. A warm-up first compiles matrix
+products and fills allocators. KV caches are in memory from the start, because vLLM writes them on a CPU.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from tests.e2e.server_process import RunningServer, becomes, start_server
 
 MOST_MIB_PER_MINUTE = 1.0
 EVERY_S = 5.0
-# So that a small machine holds the server beside whoever else is there.
+# Small enough that the server fits beside other processes on a small machine.
 SMALL_CACHES = (
     *("--engine.thinker.kv-cache-memory-bytes", str(96 << 20)),
     *("--engine.talker.kv-cache-memory-bytes", str(128 << 20)),
@@ -40,10 +39,10 @@ SMALL_CACHES = (
 
 @dataclass(frozen=True)
 class SoakReport:
-    """`memory_mib_per_minute`: of the processes that were there all along, by name and in all;
+    """`memory_mib_per_minute`: of the processes that ran all the time, by name and in total;
     `memory_mib_quarters`: their means in each quarter of the run.
 
-    `lag_s`: an upper bound of the event loop's lag, 99 of 100 times. `answer_s_thirds`: the median time of an
+    `lag_s`: bound of the event loop's lag (99th percentile). `answer_s_thirds`: the median time of an
     answer in the first and in the last third of the run.
     """
 
@@ -81,7 +80,7 @@ class SoakReport:
 
 
 def soak(server: RunningServer, warm_up: float, minutes: float, clients: int) -> SoakReport:
-    """`warm_up`, `minutes`: one after the other, under the same load."""
+    """`warm_up`, then `minutes`, under the same load."""
     with People(server, clients, make_recordings()) as load:
         time.sleep(warm_up * 60)
         warm = len(load.took_s)
@@ -135,7 +134,7 @@ def _watch(server: RunningServer, seconds: float) -> list[Vitals]:
 
 
 def memory_slopes(server: RunningServer, steady: list[Vitals]) -> dict[str, float]:
-    """Decoders come and go, one a job: what they hold goes with them, and `processes` counts them."""
+    """Without decoders: each lives for one job, and `processes` counts them."""
     at_s = [one.at_s for one in steady]
     slopes = {
         name_of(server, pid): per_minute(at_s, [one.held_mib[pid] for one in steady])
@@ -146,7 +145,7 @@ def memory_slopes(server: RunningServer, steady: list[Vitals]) -> dict[str, floa
 
 
 def lasting(steady: list[Vitals]) -> list[int]:
-    """Processes that were there all along, by id."""
+    """Processes that ran all the time, by id."""
     return sorted(set.intersection(*(set(one.held_mib) for one in steady)))
 
 
@@ -160,7 +159,7 @@ def name_of(server: RunningServer, pid: int) -> str:
 
 
 def loop_lag_s(server: RunningServer, share: float) -> float:
-    """The bucket that `share` of the event loop's lags fall under, since the start."""
+    """The upper bound of the bucket below which `share` of the event loop's lags lie, since the start."""
     buckets = [
         (float(sample.labels["le"]), sample.value)
         for family in text_string_to_metric_families(server.get("/metrics").text)
@@ -179,7 +178,7 @@ def main(start: Callable[..., RunningServer] = start_server) -> int:
     parser.add_argument("--clients", type=int, default=3, help="people at a time")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the report there too")
     given = parser.parse_args()
-    # A run that is told to stop ends its servers, which have sessions of their own, on its way out.
+    # On SIGTERM the run ends its servers, which have sessions of their own.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.environ |= FEW_COMPILED
     with TemporaryDirectory() as folder:

@@ -1,8 +1,7 @@
-"""The whole of `antiphon serve` over `EngineOfProcesses`, as a process, and how a run starts it.
+"""The whole of `antiphon serve` over `EngineOfProcesses`, as a process that is ready in a second.
 
-In: a checkpoint's tokenizer, flags. Out: a `RunningServer` like the real one, ready in a second.
-`CHAOS_STEP_S` is the pace of its answers, `CHAOS_PREFILL_S` how long each waits for its first event,
-`CHAOS_SENTENCES` how long they are: some 20 pieces of text and 3 s of speech each.
+`CHAOS_STEP_S`: time per step. `CHAOS_PREFILL_S`: time to the first event. `CHAOS_SENTENCES`: length of the
+answers, about 20 pieces of text and 3 s of speech each.
 """
 
 from __future__ import annotations
@@ -70,7 +69,7 @@ def start_stand_in(
 
 
 def engine_process(server: RunningServer, stage: str) -> psutil.Process:
-    """The process of a stage; LookupError while there is none."""
+    """The process of a stage. LookupError if there is none."""
     for process in server.tree()[1:]:
         try:
             if process.cmdline()[-1:] == [stage] and process.status() != psutil.STATUS_ZOMBIE:

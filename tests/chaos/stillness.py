@@ -1,6 +1,6 @@
-"""Whether a server holds nothing any more, looked at often: by a connection that stays, without a parser.
+"""Whether a server holds no resources, read often over one persistent connection without an HTTP parser.
 
-In: a port. Out: yes or no, in its own account and in both engines'.
+In: a port. Out: whether the server's own count and those of both engines are zero.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FIGURES = 11
 
 
 class Stillness:
-    """`looks_s`: what each look took."""
+    """`looks_s`: duration of each reading."""
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
@@ -37,7 +37,7 @@ class Stillness:
 
 
 def holds_nothing(metrics: str) -> bool:
-    """Of `/metrics`. AssertionError where a figure is missing: what is not told may be held."""
+    """Reads `/metrics`. AssertionError if a figure is missing."""
     figures = [float(value) for value in HELD.findall(metrics)]
     assert len(figures) >= FIGURES, f"{len(figures)} figures"
     return not any(figures)

@@ -1,6 +1,6 @@
 """A small chaos run on the stand-in: `make chaos` in a minute, without vLLM.
 
-Times are generous here; the run itself holds them.
+Time limits are generous here; the full run has the real ones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ needs_nginx = pytest.mark.skipif(NGINX is None, reason="nginx is not installed (
 
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Start]:
-    """Starts stand-ins. Whatever a failing test leaves of them ends with it."""
+    """Starts stand-ins, and ends those that a failing test left."""
     servers: list[RunningServer] = []
     checkpoint = write_tiny_checkpoint(tmp_path / "tokenizer")
 
@@ -47,7 +47,7 @@ def test_clients_that_leave_at_any_moment_leave_nothing_behind(start: Start) -> 
     server = start()
     report = kill_clients(server, kills=60, batches=4, recordings=None)
     assert report.kills.total() == 60
-    # A pool's threads begin when they are first needed: so short a run says nothing of their number.
+    # Thread pools start threads on demand, so a short run says nothing about their number.
     verdicts = [one for one in report.verdicts(free_within_s=2.0) if one.promise != "threads do not grow"]
     assert broken(verdicts) == []
     assert len(report.endings) == 8
@@ -63,8 +63,8 @@ def test_engines_that_die_or_hang_end_each_stream_once_and_come_back(start: Star
 
 
 @pytest.mark.promise("R49")
-def test_an_engine_that_stands_still_makes_readiness_say_so_within_five_seconds(start: Start) -> None:
-    """It is not ended yet, and goes on as if nothing had been."""
+def test_readiness_fails_within_five_seconds_if_an_engine_does_not_respond(start: Start) -> None:
+    """The engine is not killed yet, and continues afterwards."""
     server = start("--engine.hang-s", "120")
     hit = engine_process(server, "thinker")
     hit.send_signal(signal.SIGSTOP)
@@ -89,7 +89,9 @@ def test_nobody_behind_nginx_notices_that_a_server_is_told_to_stop(start: Start,
 
 
 @needs_nginx
-def test_a_stream_passes_nginx_piece_by_piece_and_its_silence_is_filled(start: Start, tmp_path: Path) -> None:
+def test_a_stream_passes_nginx_unbuffered_and_keep_alives_fill_its_silence(
+    start: Start, tmp_path: Path
+) -> None:
     """The proxy gives up after 2 s without a byte; the prompt takes 4 s."""
     patience = ("--chat.headers-s", "0.5", "--chat.silence-s", "0.5")
     server = start(*patience, prefill_s=4.0, step_s=0.05)

@@ -1,4 +1,4 @@
-"""What counts as held, read off `/metrics`."""
+"""What counts as held, read from `/metrics`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One promise and whether it held: a line of what a run of chaos prints, and a part of its exit code."""
+"""One promise and whether it held: a printed line of a chaos run, and part of its exit code."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Verdict:
-    """`measured`: what was seen, with its bound where there is one."""
+    """`measured`: the measured value, with its bound if there is one."""
 
     promise: str
     held: bool

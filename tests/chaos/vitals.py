@@ -1,6 +1,6 @@
-"""What a server's processes hold at one moment, and whether that has grown over a run.
+"""The resources of a server's processes at one moment, and whether they have grown over a run.
 
-In: a running server. Out: `Vitals`, read from outside but for the tasks, which only its event loop can count.
+In: a running server. Out: `Vitals`, read from outside; only the number of tasks comes from its event loop.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from tests.chaos.verdict import Verdict
 from tests.e2e.server_process import RunningServer
 
 KiB_PER_MiB = 1024
-# What vLLM and torch compile for a batch size or a prompt's length stays until there are so many of them: few
-# enough to be reached in the warm-up, and still as many as 8 streams in float32 need.
+# vLLM and torch cache what they compile for a batch size or prompt length, up to this number: few enough for
+# the warm-up, and as many as 8 streams in float32 need.
 FEW_COMPILED = {"ONEDNN_PRIMITIVE_CACHE_CAPACITY": "128"}
 COUNTED = ("descriptors", "threads", "processes", "tasks")
 
 
 @dataclass(frozen=True)
 class Vitals:
-    """`held_mib`: by process id, what only its end would give back: no pages of files. `at_s`: monotonic.
+    """`held_mib`: by process id, memory without pages of files. `at_s`: monotonic.
 
     `descriptors`, `threads`: of the server and all its processes together. `tasks`: of its event loop.
     """
@@ -59,7 +59,7 @@ def vitals_of(server: RunningServer) -> Vitals:
 
 
 def vitals_at_rest(server: RunningServer) -> Vitals:
-    """Of looks over half a second the one with the fewest tasks: what is on its way out has not grown."""
+    """Of the readings within half a second the one with the fewest tasks, as ending tasks are no growth."""
     looks = [vitals_of(server)]
     for _ in range(5):
         time.sleep(0.1)
@@ -68,7 +68,7 @@ def vitals_at_rest(server: RunningServer) -> Vitals:
 
 
 def grown(seen: Sequence[Vitals]) -> list[Verdict]:
-    """Something has grown that is higher in all of the last quarter than it ever was in the first."""
+    """Grown: every value of the last quarter is higher than every value of the first."""
     quarter = max(1, len(seen) // 4)
     verdicts = []
     for name in COUNTED:
@@ -80,7 +80,7 @@ def grown(seen: Sequence[Vitals]) -> list[Verdict]:
 
 
 def quarters_of(seen: Sequence[Vitals]) -> list[Sequence[Vitals]]:
-    """Of a run, one look each where there are fewer than four."""
+    """The quarters of a run; one reading each if there are fewer than four."""
     size = max(1, len(seen) // 4)
     return [seen[at : at + size] for at in range(0, size * 4, size) if seen[at : at + size]]
 

@@ -1,7 +1,7 @@
 """`make siege`: hostile clients against a real server on the embedded model; an exit code.
 
-In: flags. Out: text on stdout, and 1 if a promise was broken: no 5xx, no hang, `/livez` within a second
-throughout, and the memory back. 503 with Retry-After is an answer that overload may have.
+In: flags. Out: text on stdout, and 1 if a promise was broken: no 5xx, no hang, `/livez` always within a
+second, and no memory growth. 503 with Retry-After is allowed under overload.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MOST_MIB = 64.0
 
 @dataclass
 class Pulse:
-    """Asks `/livez` ten times a second on connections of its own; keeps the slowest answer."""
+    """Requests `/livez` ten times a second on new connections; keeps the slowest answer."""
 
     url: str
     slowest_s: float = 0.0
@@ -78,7 +78,7 @@ class Pulse:
 
 
 class Siege:
-    """One run. `verdicts`: on each promise, so far."""
+    """One run. `verdicts`: the promises checked so far."""
 
     def __init__(self, given: argparse.Namespace, server: RunningServer) -> None:
         self._given = given

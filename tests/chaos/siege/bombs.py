@@ -1,6 +1,6 @@
-"""Media that are small to send and large to open, or that lie about what they are: each in a few sizes.
+"""Media that are small to send and large to decode, or whose headers lie: each in a few sizes.
 
-In: nothing. Out: named chat parts. All are made here, by ffmpeg, Pillow and a few bytes of our own.
+Out: named chat parts, made by ffmpeg, Pillow and a few bytes of our own.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _video_part(data: bytes) -> Part:
 
 
 def _png(width: int, height: int, rows: int) -> bytes:
-    """A PNG that claims a size and holds `rows` black rows of it."""
+    """A PNG whose header claims a size, with only `rows` black rows."""
     packer, packed = zlib.compressobj(9), b""
     for _ in range(rows):
         packed += packer.compress(bytes(1 + 3 * width))

@@ -1,6 +1,6 @@
-"""One hostile request and what came back: status, time, and whether the answer is one that a client may get.
+"""One hostile request and its answer: status, duration, and whether a client may get such an answer.
 
-In: bytes for a socket. Out: an `Answer`. Plain sockets: a client library would not send most of this.
+In: bytes for a socket. Out: an `Answer`. Plain sockets, because client libraries refuse to send most of this.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 LONGEST_S = 90.0
-# What no client may read: paths, addresses, Python's and vLLM's own words.
+# No answer may contain these: paths, addresses, messages of Python and vLLM.
 _LEAKS = re.compile(
     rb"Traceback|File \"|/home/|/usr/|site-packages|0x[0-9a-f]{6,}|vllm|pydantic|xgrammar", re.I
 )
@@ -31,7 +31,7 @@ class Answer:
 
     @property
     def fault(self) -> str:
-        """What is wrong with it; empty if nothing is."""
+        """What is wrong with the answer; empty if nothing is."""
         if self.broken:
             return f"{self.name}: {self.broken}"
         if self.status >= 500 and self.status != 503:
@@ -60,7 +60,7 @@ def head_of(
 
 
 def exchange(port: int, name: str, pieces: Iterable[bytes]) -> Answer:
-    """Sends the pieces, reads to the end of the answer. A server may answer and close before all is sent."""
+    """Sends the pieces and reads the answer. The server may answer and close before everything is sent."""
     began = time.monotonic()
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=LONGEST_S) as sock:

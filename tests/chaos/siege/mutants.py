@@ -1,6 +1,6 @@
-"""Requests that were right before the dice changed them: in their JSON, in their bytes, in their heads.
+"""Valid requests with random mutations of their JSON, their bytes or their heads.
 
-In: dice and recordings. Out: a name and the pieces to send. Answers stay short: reading is what is tried.
+In: a random source and recordings. Out: a name and the pieces to send. Answers stay short: parsing is tested.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def _sources(recordings: Recordings) -> list[dict[str, Any]]:
 
 
 class Mutants:
-    """Endless; the same for the same seed."""
+    """An endless sequence, determined by the seed."""
 
     def __init__(self, recordings: Recordings, seed: int) -> None:
         self._dice = random.Random(seed)
@@ -60,7 +60,7 @@ class Mutants:
         for _ in range(self._dice.choice((1, 1, 1, 2, 3))):
             path = self._dice.choice([path for path in _paths(source) if path])
             names.append(self._change(source, path))
-        # A mutation may have taken the bound away, and the answer would have no end.
+        # A mutation may have removed the limit; the answer would never end.
         if source.get("max_tokens") in (None, 2**63):
             source["max_tokens"] = 4
         body = json.dumps(source).encode()
@@ -140,7 +140,7 @@ class Mutants:
 
 
 def _paths(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    """Of every value in `value`."""
+    """The path of every value in `value`."""
     yield path
     inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, one in inner:

@@ -1,6 +1,6 @@
-"""Connections that ask for nothing, trailers without end, and grammars without bound.
+"""Idle connections, endless trailers and expensive grammars.
 
-In: a port. Out: answers, or what became of the connections. Every loop here is bounded in number and time.
+In: a port. Out: answers, or the state of the connections. Every loop here is bounded in number and time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _ASKED = [{"role": "user", "content": "Say hello."}]
 
 
 def stay_idle(port: int, connections: int, seconds: float) -> int:
-    """Opens that many, sends half a head on every other one, waits. Returns how many the server let open."""
+    """Opens that many, sends half a head on every other one, waits. Returns how many stayed open."""
     with ExitStack() as opened:
         made = 0
         for number in range(connections):
@@ -34,7 +34,7 @@ def stay_idle(port: int, connections: int, seconds: float) -> int:
 
 
 def send_trailers(port: int, seconds: float) -> tuple[int, bool]:
-    """Trailers behind a chunked body while they are taken. Returns bytes taken, and whether it was cut."""
+    """Sends trailers after a chunked body. Returns the bytes accepted, and whether the connection was cut."""
     body = json.dumps({"messages": _ASKED, "max_tokens": 4}).encode()
     line = b"x-trailer: " + b"v" * 1_000 + b"\r\n"
     sent, until = 0, time.monotonic() + seconds
@@ -61,7 +61,7 @@ def _deep(depth: int) -> dict[str, Any]:
 
 
 def grammars() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Requests whose grammars are dear, each a few kilobytes."""
+    """Requests with expensive grammars of a few kilobytes each."""
     schemas = {
         "minProperties 200 of 400": _wide(400, minProperties=200),
         "maxProperties 100 of 200": _wide(200, maxProperties=100),
@@ -97,7 +97,7 @@ def ask(port: int, name: str, request: dict[str, Any]) -> Answer:
 
 
 def ordinary_schema(port: int) -> Answer:
-    """What another client asks meanwhile."""
+    """The ordinary request of another client meanwhile."""
     schema = {"type": "object", "properties": {"sum": {"type": "integer"}}, "required": ["sum"]}
     form = {"type": "json_schema", "json_schema": {"name": "s", "schema": schema}}
     return ask(port, "an ordinary schema", {"messages": _ASKED, "response_format": form, "max_tokens": 24})
