@@ -302,7 +302,7 @@ async def test_given_an_answer_that_ends_by_itself_or_at_a_limit_then_it_says_wh
 async def test_given_a_grammar_that_fails_midway_then_the_incomplete_json_is_an_error(
     engines: Engines, finish: str, stop_reason: str | None, says: str | None
 ) -> None:
-    """VLLM says `stop`, since such a grammar allows nothing but the end."""
+    """vLLM reports `stop`, because such a grammar allows only the end."""
     engines.finish, engines.stop_reason = finish, stop_reason
     text = TextSampling(schema=AnswerSchema("{}", "tools"))
     run = RequestRun(engines.context, OmniRequest("t", PROMPT[4:], text=text))

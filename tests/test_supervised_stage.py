@@ -16,7 +16,7 @@ from antiphon_executor.stages.supervisor import SupervisedStage, WatchRules
 
 
 class ScriptedEngine:
-    """Dies and hangs when told to."""
+    """Dies or hangs on command."""
 
     def __init__(self) -> None:
         self.alive = True

@@ -46,7 +46,7 @@ def count(fates: Iterable[Fate]) -> Counter[str]:
     found: Counter[str] = Counter()
     for fate in fates:
         if fate.live:
-            found.update(streams=1, clean=fate.clean, dry=fate.stuttered, late=fate.late)
+            found.update(streams=1, clean=fate.clean, underruns=fate.stuttered, late=fate.late)
             found["dry_ms"] += round(fate.underrun_s * 1000)
     return found
 
@@ -62,7 +62,7 @@ def table(outcomes: list[Outcome], title: str) -> list[str]:
         cells = [
             total["streams"],
             total["clean"],
-            total["dry"],
+            total["underruns"],
             total["late"],
             total["dry_ms"] // 1000,
             dry_in,

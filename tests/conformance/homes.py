@@ -1,4 +1,4 @@
-"""Where the real clients live: a folder each under `.cache/conformance`, installed once, at pinned versions.
+"""The folders of the real clients: one each under `.cache/conformance`, installed once, at pinned versions.
 
 The tests of a client that cannot be installed are skipped (in CI a failure: ANTIPHON_NO_SKIPS).
 """

@@ -66,7 +66,7 @@ def test_streamed_text_arrives_with_its_usage(results: Results) -> None:
 def test_speech_arrives_as_the_engine_made_it(
     results: Results, served: Served, case: str, transcript: str
 ) -> None:
-    """Sample for sample, also where the client concatenates base64 and decodes it once."""
+    """Sample for sample, also if the client concatenates the base64 and decodes it once."""
     heard = results[case]
     assert heard["transcript"] == transcript
     assert len(served.engine.spoken[heard["id"]]) > 10_000

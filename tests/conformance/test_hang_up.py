@@ -1,4 +1,4 @@
-"""Clients that hang up on a real socket: the engine is free again at once, whenever it happens."""
+"""Clients that disconnect on a real socket at any time: the engine is free at once."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _BEAMS = {"beam": 1e-30, "pbeam": 1e-30, "wbeam": 1e-20}
 
 
 class Ear:
-    """`pocketsphinx`: the module, where it is installed."""
+    """`pocketsphinx`: the module, if it is installed."""
 
     def __init__(self, pocketsphinx: Any) -> None:
         self._decoder = pocketsphinx.Decoder(samprate=_RATE_HZ, loglevel="FATAL", lm=None, **_BEAMS)
@@ -31,7 +31,7 @@ class Ear:
         return all(self._aligner.lookup_word(word) is not None for word in words)
 
     def word_starts(self, pcm: bytes, words: Sequence[str]) -> list[float] | None:
-        """The second at which each of `words` (lower case), which are said one after the other, begins.
+        """The second at which each of `words` (lower case), spoken one after the other, begins.
 
         None where one of them is not in the dictionary, or they cannot be found.
         """
@@ -50,7 +50,7 @@ class Ear:
         return [segment.start_frame / 100 - _PAUSE / _RATE_HZ for segment in found]
 
     def hear(self, pcm: bytes, sentences: Sequence[str]) -> str:
-        """`pcm`: s16le at 24 kHz; `sentences`: lower case, words alone. Empty where none was heard."""
+        """`pcm`: s16le at 24 kHz; `sentences`: lower case, words only. Empty if none was recognised."""
         grammar = f"#JSGF V1.0;\ngrammar heard;\npublic <heard> = {' | '.join(sentences)} ;"
         self._decoder.add_jsgf_string("heard", grammar)
         self._decoder.activate_search("heard")

@@ -148,7 +148,7 @@ def terminate(server: RunningServer, within_s: float = 60.0) -> int:
 
 
 def wait_until_ready(server: RunningServer) -> None:
-    """AssertionError, with the server's own words, where it ends or takes too long."""
+    """AssertionError with the server's output if it ends or takes too long."""
 
     def ready() -> bool:
         assert server.process.poll() is None, server.said()

@@ -176,7 +176,7 @@ def test_an_answer_keeps_to_its_schema(client: openai.OpenAI) -> None:
 
 
 def test_speech_ends_where_a_stop_string_ends_the_text(client: openai.OpenAI) -> None:
-    """The stop is chosen at a token's edge: what is said must be what `max_tokens` there would leave."""
+    """The stop string ends at a token, so the answer must equal one cut there by `max_tokens`."""
     question = said("Tell me about the red house.")
     kept, stop = _a_stop_at_a_token_edge(client, question)
     stopped = ask(client, question, max_tokens=24, stop=[stop], seed=1, **SPOKEN)

@@ -36,7 +36,7 @@ def all_at_once(calls: list[Callable[[], Any]]) -> list[Any]:
 def test_eight_spoken_requests_and_four_texts_at_once_answer_as_if_alone(
     client: openai.OpenAI, recordings: Recordings
 ) -> None:
-    """Company may change how a float is rounded, not what is answered: every second one is compared alone."""
+    """Batching may change rounding, but not the answers: every second one is compared with a run alone."""
 
     def speak(number: int) -> Answer:
         question = recordings.all_at_once() if number % 4 == 0 else said(f"Count to {number}.")

@@ -71,7 +71,7 @@ def ear() -> Ear:
 
 
 def spoken_sum(number: int) -> Question:
-    """A sum that was held out, asked by a voice that was held out."""
+    """A held-out sum, asked by a held-out voice."""
     chance = random.Random(f"e2e sum {number}")
     sum_ = chance.choice([s for s in numbers.every_sum() if s.held_out and s.operation == "plus"])
     asked = numbers.ask_sum(chance, sum_)
@@ -217,7 +217,7 @@ def _counted(nano: openai.OpenAI, voice: str, **limits: Any) -> Answer:
 @pytest.mark.skipif(shutil.which("flite") is None, reason="flite is not installed")
 @pytest.mark.parametrize("result", ["twelve", "nineteen"])
 def test_the_recognizer_does_not_know_the_answer(ear: Ear, tmp_path: Path, result: str) -> None:
-    """It hears what is said, a wrong result too."""
+    """It transcribes the words, also a wrong result."""
     sentences = [f"seven plus five is {words.number(other)}" for other in range(41)]
     said = tmp_path / "said.wav"
     text = f"Seven plus five is {result}."

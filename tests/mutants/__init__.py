@@ -1,4 +1,4 @@
-"""Does a test fail for every refusal that is taken out? `make mutants`; not among the tests.
+"""Whether a test fails if a check is removed: `make mutants`, not part of the test suite.
 
-One change at a time, in memory alone: a check is removed or turned round, and the tests of its module run.
+One change at a time, in memory only: a check is removed or inverted, and the tests of its module run.
 """

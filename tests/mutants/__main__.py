@@ -1,6 +1,6 @@
-"""`make mutants`: try every change, and name those that no test notices. Exit code 1 if there are any.
+"""`make mutants`: tries every change, and lists those that no test detects. Exit code 1 if there are any.
 
-In: modules to try (all by default), and how many runs at once. Out: a line a survivor, and a count.
+In: modules to try (all by default), and how many runs at once. Out: one line per survivor, and a count.
 """
 
 from __future__ import annotations

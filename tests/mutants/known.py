@@ -1,4 +1,4 @@
-"""Changes that no test can notice, each with the reason: what they change has no effect."""
+"""Changes without an effect, which no test can detect, each with the reason."""
 
 from __future__ import annotations
 

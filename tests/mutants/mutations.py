@@ -1,4 +1,4 @@
-"""The changes that are tried on a module: each takes out or turns round one check.
+"""The changes to a module: each removes or inverts one check.
 
 In: the module's source. Out: for each change its line, what it does, and the changed syntax tree.
 """

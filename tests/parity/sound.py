@@ -1,4 +1,4 @@
-"""A stream's sound held against the one-shot decode: the same, but for the fade-in of its first 2 ms."""
+"""Compares a stream's sound with the one-shot decode: equal except for the fade-in of its first 2 ms."""
 
 from __future__ import annotations
 

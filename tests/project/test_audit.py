@@ -1,4 +1,4 @@
-"""The vulnerability gate says what it found, and never takes missing data for a clean result."""
+"""The vulnerability check reports what it found, and never takes missing data for a clean result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The locks hold all that is imported and asked for, pinned by hash, and nothing that breaks an install."""
+"""The locks contain every imported and required package, pinned by hash, and none that breaks an install."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`make` tells what there is, and `make install` says in one line what is wrong with a machine."""
+"""`make` lists its targets, and `make install` reports in one line what is wrong with a machine."""
 
 from __future__ import annotations
 

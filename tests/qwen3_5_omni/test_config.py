@@ -1,4 +1,4 @@
-"""The configuration has every public figure as a default, and any other size where it is told one."""
+"""The configuration has the public sizes as defaults, and accepts any other size."""
 
 from __future__ import annotations
 

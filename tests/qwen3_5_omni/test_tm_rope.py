@@ -34,7 +34,7 @@ def enclosed(medium: Medium) -> list[int]:
 
 
 def span_of(medium: Medium, start: int) -> tuple[MediaSpan, int]:
-    """The medium's span, where its first mark stands at `start`; and how long it is, marks included."""
+    """The positions of the medium if its first mark is at `start`, and its length including marks."""
     length = len(RULES.expand(enclosed(medium), [medium]).token_ids)
     if isinstance(medium, Video):
         return MediaSpan(start, length, medium.grid), length

@@ -1,4 +1,4 @@
-"""A grammar pricer with a compiler process of its own, for tests."""
+"""A schema cost estimator with its own compiler process, for tests."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Pricing:
         return psutil.Process(self.pricer.pid)
 
     async def forks(self, number: int) -> None:
-        """Waits until so many are at work."""
+        """Waits until that many run."""
         async with asyncio.timeout(GENEROUS_S):
             while len(self.process.children()) != number:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)

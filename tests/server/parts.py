@@ -1,4 +1,4 @@
-"""A server over the echo engine, for tests: the real application and the real parts, but for the media.
+"""A server over the echo engine, for tests: the real application and its parts, with scripted media.
 
 In: nothing, or the parts a test wants different. Out: a `Service`. Media are canned: what a source decodes to
 depends on its kind alone.

@@ -23,7 +23,7 @@ def names(number: int) -> dict[str, Any]:
 
 
 def objects(number: int) -> dict[str, Any]:
-    """An object with so many optional strings."""
+    """An object with that many optional strings."""
     return {"type": "object", "properties": {f"p{i}": {"type": "string"} for i in range(number)}}
 
 

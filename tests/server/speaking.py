@@ -18,7 +18,7 @@ PAUSE_SAMPLES = 6_000
 
 @dataclass(frozen=True)
 class Said:
-    """`words`: (sample where it begins, sample where it ends) of each."""
+    """`words`: (first sample, end sample) of each."""
 
     pcm: bytes
     words: tuple[tuple[int, int], ...]

@@ -83,7 +83,7 @@ def _tokens(call: Call) -> NDArray[np.float64]:
 
 
 def _alone(work: Workload, call: Call, due: NDArray[np.float64]) -> bool:
-    """One stream makes one frame a step: each takes a step of its own after the one before and its text."""
+    """A stream makes one frame per step; each needs its own step, after the previous one and its text."""
     done = call.arrives_s + work.machine.per_token_s * (call.prompt_tokens - 1)
     for frame in range(call.frames):
         done = max(done, call.text_s[frame]) + work.machine.step_s(1)

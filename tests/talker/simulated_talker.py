@@ -182,7 +182,7 @@ class DeadlineSchedule(Schedule):
         self.book.remove_stream(stream.key)
 
     def _report(self, now_s: float, streams: Sequence[Stream]) -> None:
-        """What the clients' sockets had taken when the step before was planned: news are as old as that."""
+        """What the clients had consumed when the previous step was planned; reports are that old."""
         for one in streams:
             one.hold_no_longer(now_s, self.startup_buffer_s())
             if taken := self._taken.get(one.key):

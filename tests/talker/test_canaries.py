@@ -52,7 +52,7 @@ def alone(count: int, aria: bool) -> dict[int, Song]:
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_given_many_short_streams_over_a_few_slots_then_each_is_as_if_it_were_alone(family: str) -> None:
-    """Some run alone, and all run twice among other streams, in other slots each time."""
+    """Some streams run alone; all run twice beside others, in different slots each time."""
     aria, flock = FAMILIES[family], [canary(number) for number in range(COUNT)]
     own = alone(ALONE, aria)
     said = [b"".join(song.codes) for song in own.values() if song.codes]

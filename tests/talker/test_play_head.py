@@ -46,7 +46,7 @@ def test_a_client_that_goes_on_is_where_it_stood() -> None:
 
 
 def test_news_of_a_socket_are_old_and_a_client_has_played_on_since() -> None:
-    """Given a client that took two frames, and is known to have taken one: it plays the second as well."""
+    """A client has consumed two frames and has reported one: it plays the second as well."""
     head = PlayHead().generated(0.0, seconds_of(2)).consumed(0.0, seconds_of(1))
     assert head.buffered_s(0.12) == pytest.approx(seconds_of(2) - 0.12)
 

@@ -71,7 +71,7 @@ def spread(values: Tensor, codes: Tensor, vocab: int) -> Tensor:
 
 
 def assert_drawn_from(codes: Tensor, probabilities: Tensor) -> None:
-    """Chi-square at five standard deviations of its own distribution; nothing outside the support."""
+    """Chi-square within five standard deviations; nothing outside the support."""
     counts = torch.bincount(codes, minlength=len(probabilities)).double()
     expected = probabilities.double() * len(codes)
     assert counts[expected == 0].sum() == 0

@@ -107,7 +107,7 @@ def test_a_short_window_and_fewer_key_heads_are_the_oracles_too() -> None:
 
 
 def test_eight_streams_of_different_ages_share_a_batch() -> None:
-    """Given stream i that begins i frames late, when all step together, then each sounds as if alone."""
+    """Stream i begins i frames late and all step together: each sounds as it does alone."""
     codes, sound = spoken()
     slots = begin(*range(1, STREAMS + 1))
     heard: list[list[Tensor]] = [[] for _ in range(STREAMS)]

@@ -1,6 +1,6 @@
-"""Talks to a server with the `litellm` package and prints what it got as one JSON object.
+"""Talks to a server with the `litellm` package and prints the answers as one JSON object.
 
-Arguments: the server's base URL. Runs by itself where only `litellm` is installed.
+Arguments: the server's base URL. Runs alone; needs only `litellm`.
 """
 
 from __future__ import annotations

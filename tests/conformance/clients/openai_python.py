@@ -1,4 +1,4 @@
-"""Talks to a server with the `openai` package, 2.x or 3.x, and prints what it got as one JSON object.
+"""Talks to a server with the `openai` package, 2.x or 3.x, and prints the answers as one JSON object.
 
 Arguments: the server's base URL. Runs by itself, also where only `openai` is installed.
 """

@@ -72,7 +72,7 @@ class AriaOracle:
     ) -> NDArray[np.float32]:
         """How much better the best code was than the one said, in standard deviations of the logits.
 
-        `codes`, said greedily: [frames, groups] → the same shape; 0 where the best was said.
+        `codes`, said greedily: [frames, groups] → the same shape; 0 if the best was chosen.
         """
         config = self.model.config.talker_config
         said = torch.from_numpy(codes.astype(np.int64))

@@ -25,7 +25,7 @@ class Judgement:
     """`logprob_error`: the greatest of a step's top log-probabilities, the median of all steps.
 
     `regret`: by how much the said tokens are less probable than the best, in nats a token. `row_error`: the
-    length of a media row's error in parts of the row's, the median of all; 0 where there are none.
+    length of a media row's error in parts of the row's, the median of all; 0 if there are none.
     """
 
     logprob_error: float

@@ -102,7 +102,7 @@ async def test_a_second_turn_from_the_prefix_cache(
 ) -> None:
     """Given a first turn with a minute of sound, then its keys, states and rows come from the cache.
 
-    vLLM keeps the states where a step has ended, and of a prefix that it has met twice.
+    vLLM keeps the states at the end of a step, and of a prefix that it has seen twice.
     """
     found = []
     for _ in range(2):

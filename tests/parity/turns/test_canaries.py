@@ -1,4 +1,4 @@
-"""Through both engines: hundreds of spoken answers share 8 slots, each as if it were alone.
+"""Through both engines: hundreds of spoken answers share 8 slots, each equal to a run alone.
 
 Takes minutes: `make canaries`.
 """

@@ -39,7 +39,7 @@ def full(service: Service, engine: EchoEngine) -> Service:
 
 @pytest.fixture
 async def caller(full: Service) -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a server whose only stream is taken."""
+    """A client of a server whose only stream is in use."""
     app = create_app(full)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False)
     async with (

@@ -177,7 +177,7 @@ class AdmissionMachine(RuleBasedStateMachine):
             assert one.held == (estimate.speech_part if one.text_is_complete else estimate)
 
     def _fits(self, reservation: Reservation) -> bool:
-        """By the resources alone, without the order."""
+        """Considers only the resources, not the order."""
         own = sum(one.runs and one.reservation.owner == reservation.owner for one in self.inside)
         if own >= CAPACITY.requests_per_key:
             return False

@@ -68,7 +68,7 @@ async def test_ctrl_c_prints_the_report_so_far(tmp_path: Path) -> None:
     assert "TTFA ms" in done.out
     assert "Traceback" not in done.err
     level = json.loads(path.read_bytes())["levels"][0]
-    # Two of the good answers were the rehearsal and the warm-up.
+    # Two of the good answers were the first request, which detects the dialect, and the warm-up.
     assert level["outcomes"] == {"ok": 4, "cancelled": 2}
 
 

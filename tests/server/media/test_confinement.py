@@ -1,4 +1,4 @@
-"""What a decoder that was taken over may ask of the kernel: nothing, as root and as another user.
+"""A compromised decoder can request nothing from the kernel, as root or as another user.
 
 No attempt can change the machine, even if every layer were missing: the kernel refuses its arguments, or they
 ask for no change.

@@ -1,4 +1,4 @@
-"""ffmpeg is found where the docs say."""
+"""ffmpeg is found in the documented places."""
 
 from __future__ import annotations
 

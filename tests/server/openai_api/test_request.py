@@ -1,4 +1,4 @@
-"""The chat request: what is accepted, what is refused, and the field that a refusal names."""
+"""The chat request: accepted and rejected values, and the field that an error names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`POST /v1/chat/completions`, from the outside: what a client gets for what it asks."""
+"""`POST /v1/chat/completions`, as a client sees it: requests and their answers."""
 
 from __future__ import annotations
 
@@ -366,7 +366,7 @@ async def test_the_voice_is_honoured_in_any_spelling(
 
 @pytest.mark.promise("R21")
 async def test_concurrent_answers_keep_their_own_tones(client: httpx.AsyncClient, engine: EchoEngine) -> None:
-    """Each stream has a tone of its own; what a client gets holds that tone and no other."""
+    """Each stream has its own tone; its client receives that tone and no other."""
     engine.script = Script(delay_s=0.001)
 
     async def heard(number: int) -> tuple[str, float]:

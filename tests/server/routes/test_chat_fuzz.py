@@ -1,4 +1,4 @@
-"""Whatever JSON a client sends: an answer or a refusal in the envelope, never a fault of ours."""
+"""Any JSON body gets an answer or an error in OpenAI's format, never an internal error."""
 
 from __future__ import annotations
 

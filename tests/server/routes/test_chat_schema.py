@@ -1,4 +1,4 @@
-"""JSON schemas of a chat request: which may reach the compiler, and which could hold it for a minute."""
+"""JSON schemas of a chat request: which reach the compiler, and which are too expensive for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`repetition_detection`: who says when a text that goes round is cut."""
+"""`repetition_detection`: the request, or else the checkpoint, sets when a repetitive text is cut."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How speech is drawn, as a request says it."""
+"""The speech sampling parameters of a request."""
 
 from __future__ import annotations
 

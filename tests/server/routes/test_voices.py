@@ -1,4 +1,4 @@
-"""Voices are listed with what a client needs to choose one, and named, mapped or refused as asked for."""
+"""Voices are listed with what a client needs to choose; requested voices are used, mapped or rejected."""
 
 from __future__ import annotations
 
