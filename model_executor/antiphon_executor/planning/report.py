@@ -33,6 +33,6 @@ def _row(engine: EngineMemory) -> str:
 def _requests(engine: EngineMemory) -> str:
     size = engine.request_bytes / GiB
     return (
-        f"{engine.name}: a request of {engine.request_tokens:,} tokens takes {size:.2f} GiB of the cache; "
-        f"{engine.requests} of them fit at the same time"
+        f"{engine.name}: a request of {engine.request_tokens:,} tokens takes {size:.2f} GiB of the cache, "
+        f"which holds {engine.requests} of them at the same time"
     )
