@@ -125,7 +125,7 @@ def test_loading_steps_have_elapsed_times_and_the_banners_command_works(
 
 
 def test_sigterm_makes_it_unready_finishes_requests_and_exits_zero(checkpoint: Path) -> None:
-    with echo(checkpoint, ECHO_DELAY_S="0.1") as running:
+    with echo(checkpoint, ECHO_DELAY_S="0.4") as running:
         running.wait_until_ready()
         with speaking(running) as lines:
             running.process.send_signal(signal.SIGTERM)
