@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,20 @@ from tests.parity.turns.aria_turns import AriaTurns
 MAX_MEDIA_ROWS = 24
 
 
+@pytest.fixture(scope="package")
+def restored_environment() -> Iterator[None]:
+    """A server sets variables for its engines; engines of later tests in this process must not see them."""
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
 @pytest_asyncio.fixture(scope="package")
-async def engine(tiny_qwen3_omni: Path) -> AsyncIterator[VllmOmniEngine]:  # noqa: F811
+async def engine(
+    tiny_qwen3_omni: Path,  # noqa: F811
+    restored_environment: None,
+) -> AsyncIterator[VllmOmniEngine]:
     settings = EngineSettings(
         model=tiny_qwen3_omni,
         thinker=ThinkerSettings(dtype="float32", max_model_len=4_096, kv_cache_memory_bytes=128 << 20),
@@ -60,7 +73,7 @@ def aria_oracle(aria_checkpoint: Path) -> AriaOracle:
 
 
 @pytest_asyncio.fixture(scope="package")
-async def aria_turns(aria_checkpoint: Path) -> AsyncIterator[AriaTurns]:
+async def aria_turns(aria_checkpoint: Path, restored_environment: None) -> AsyncIterator[AriaTurns]:
     settings = EngineSettings(
         model=aria_checkpoint,
         thinker=ThinkerSettings(dtype="bfloat16", max_model_len=4_096, kv_cache_memory_bytes=256 << 20),
