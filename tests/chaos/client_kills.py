@@ -62,7 +62,7 @@ class KillReport:
                 f"late {sum(s > free_within_s for s in times)} times",
             ),
             Verdict(
-                "whoever stays gets a whole answer",
+                "clients that stay get a whole answer",
                 whole == len(self.endings),
                 f"{whole} of {len(self.endings)}{unclear}",
             ),

@@ -41,7 +41,7 @@ class DrainReport:
         noticed = f"{len(failed)} of {len(answers)} answers failed{f': {failed[0]}' if failed else ''}"
         left = f"code {self.exit_code} after {self.took_s:.1f} s"
         return [
-            Verdict("nobody behind nginx notices a drain", not failed, noticed),
+            Verdict("no client behind nginx notices a drain", not failed, noticed),
             Verdict("a server that has drained leaves with 0", self.exit_code == 0, left),
         ]
 

@@ -72,7 +72,7 @@ class Slow:
                 f"{self.made_s:.1f} s were made",
             ),
             Verdict(
-                "somebody else's answer is whole meanwhile", self.meanwhile.is_whole, str(self.meanwhile)
+                "another client's answer is whole meanwhile", self.meanwhile.is_whole, str(self.meanwhile)
             ),
         ]
 

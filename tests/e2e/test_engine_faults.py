@@ -146,6 +146,7 @@ def test_a_schema_forges_no_line_of_the_log(faulty: RunningServer) -> None:
         schema = {"type": "object", "properties": {"a": {"$ref": reference}}, "title": CANARY}
         form = {"type": "json_schema", "json_schema": {"name": "x", "schema": schema}}
         ask(faulty, CANARY, response_format=form)
+    assert CANARY not in faulty.log.read_text()
 
 
 def test_the_server_leaves_no_file_behind_and_logs_only_records(

@@ -49,7 +49,7 @@ def schema(of: dict[str, Any]) -> dict[str, Any]:
 REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "no messages": ({"messages": []}, 400, "messages"),
     "unknown model": ({"model": "gpt-none"}, 404, "model"),
-    "unknown voice": (SPOKEN | {"audio": {"voice": "nobody", "format": "wav"}}, 400, "audio.voice"),
+    "unknown voice": (SPOKEN | {"audio": {"voice": "unknown", "format": "wav"}}, 400, "audio.voice"),
     "unknown format": (SPOKEN | {"audio": {"voice": "ethan", "format": "midi"}}, 400, "audio.format"),
     "two spoken choices": (SPOKEN | {"n": 2}, 400, "n"),
     "too many choices": ({"n": 99}, 400, "n"),

@@ -158,7 +158,7 @@ async def test_given_a_turn_closed_at_any_event_then_both_engines_and_the_slot_a
 @pytest.mark.parametrize(
     ("speech", "text", "param"),
     [
-        (SpeechSampling("nobody"), TextSampling(), "audio.voice"),
+        (SpeechSampling("unknown"), TextSampling(), "audio.voice"),
         (SpeechSampling("ethan"), TextSampling(choices=2), "n"),
     ],
 )
