@@ -15,6 +15,7 @@ from antiphon_executor.interface.request import SpeechSampling, TextSampling
 from antiphon_server.chat.prompt.conversation import Conversation, read_conversation
 from antiphon_server.chat.sampling import read_speech_sampling, read_text_sampling
 from antiphon_server.chat.service import Service
+from antiphon_server.chat.thinking import Reasoning, read_thinking, reasoning_of
 from antiphon_server.config.settings import Dialect
 from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api.client_json import ClientJson
@@ -52,6 +53,7 @@ class AnswerForm:
     include_usage: bool
     continuous_usage: bool
     timestamps: TimestampGranularity | None = None
+    reasoning: Reasoning = "none"
     transcript_timing: TranscriptTiming = "as_generated"
 
 
@@ -89,11 +91,14 @@ def build_request_spec(
     card = service.engine.card
     limits = service.settings.server.limits
     client_json = ClientJson(limits.json_depth, limits.json_nodes)
+    template = service.prompts.template
+    thinking = read_thinking(request, template)
     conversation = read_conversation(request, service.transcripts.find, client_json)
+    conversation = replace(conversation, thinking=thinking)
     _check_conversation(conversation, card, service)
     return RequestSpec(
         head=_make_head(model, service),
-        form=_read_form(request, service),
+        form=_read_form(request, service, reasoning_of(request, template, thinking)),
         conversation=conversation,
         text=read_text_sampling(request, card),
         speech=read_speech_sampling(request, card),
@@ -110,7 +115,7 @@ def _check_conversation(conversation: Conversation, card: ModelCard, service: Se
             param="messages",
             code="string_above_max_length",
         )
-    if conversation.tools and not service.prompts.takes_tools:
+    if conversation.tools and not service.prompts.template.takes_tools:
         raise BadRequest("The model's chat template does not support tools.", param="tools")
     for source in conversation.sources:
         if source.kind not in card.input_modalities:
@@ -128,7 +133,7 @@ def _make_head(model: str, service: Service) -> AnswerHead:
     )
 
 
-def _read_form(request: ChatRequest, service: Service) -> AnswerForm:
+def _read_form(request: ChatRequest, service: Service, reasoning: Reasoning) -> AnswerForm:
     audio = request.audio or AudioOptions()
     dialect: Dialect = service.settings.server.dialect
     audio_format: AudioFormat = audio.format or ("pcm16" if request.stream else "wav")
@@ -149,6 +154,7 @@ def _read_form(request: ChatRequest, service: Service) -> AnswerForm:
         include_usage=options is not None and (options.include_usage or options.continuous_usage_stats),
         continuous_usage=options is not None and options.continuous_usage_stats,
         timestamps="word" if audio.timestamp_granularities else None,
+        reasoning=reasoning,
         transcript_timing=audio.transcript_timing,
     )
 

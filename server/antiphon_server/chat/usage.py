@@ -18,6 +18,7 @@ class UsageMeter:
     def __init__(self) -> None:
         self._prompt = _NOTHING
         self._text_tokens = 0
+        self._reasoning_tokens = 0
         self._speech_frames = 0
 
     def count_prompt(self, prompt: PromptCounted) -> None:
@@ -25,6 +26,10 @@ class UsageMeter:
 
     def count_text(self, tokens: int) -> None:
         self._text_tokens += tokens
+
+    def count_reasoning(self, tokens: int) -> None:
+        """`tokens`: of the text that is counted already."""
+        self._reasoning_tokens += tokens
 
     def count_speech(self, frames: int) -> None:
         self._speech_frames += frames
@@ -45,6 +50,8 @@ class UsageMeter:
                 video_tokens=prompt.video,
             ),
             completion_tokens_details=CompletionTokensDetails(
-                text_tokens=self._text_tokens, audio_tokens=self._speech_frames, reasoning_tokens=0
+                text_tokens=self._text_tokens,
+                audio_tokens=self._speech_frames,
+                reasoning_tokens=self._reasoning_tokens,
             ),
         )

@@ -152,9 +152,13 @@ class SpokenAnswer(ApiModel):
 
 
 class AssistantMessage(ApiModel):
-    ignored = frozenset({"name", "refusal", "annotations", "reasoning", "reasoning_content"})
+    """`reasoning`: an earlier answer's, or `reasoning_content`, its alias. The chat template may use it."""
+
+    ignored = frozenset({"name", "refusal", "annotations"})
     role: Literal["assistant"]
     content: AssistantContent | None = None
+    reasoning: Text | None = None
+    reasoning_content: Text | None = None
     audio: SpokenAnswer | None = None
     tool_calls: tuple[ToolCall, ...] = Field(default=(), max_length=MAX_TOOL_CALLS)
 

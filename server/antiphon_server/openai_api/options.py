@@ -154,6 +154,12 @@ ToolChoice = Annotated[
 ]
 
 
+class TemplateOptions(ApiModel):
+    """vLLM's `chat_template_kwargs`: only the variable that a client may set."""
+
+    enable_thinking: Flag | None = None
+
+
 class ProcessorOptions(ApiModel):
     """vLLM's `mm_processor_kwargs`: only the fields that a client may set."""
 

@@ -23,6 +23,7 @@ from antiphon_server.openai_api.options import (
     RepetitionOptions,
     ResponseFormat,
     StreamOptions,
+    TemplateOptions,
     Tool,
     ToolChoice,
 )
@@ -44,6 +45,8 @@ class ChatRequest(ApiModel):
     Ours: `speech_optional` allows an answer in text alone if no speech stream is free when the request could
     start. The fields `talker_...` are the sampling parameters of speech, named as in `generate` of
     transformers; `talker_max_frames`, of 80 ms each, is its `talker_max_new_tokens`.
+    `reasoning_effort` "none" means no thinking and any other value thinking, if the model's chat template can
+    switch it; else it is ignored. `chat_template_kwargs.enable_thinking` takes precedence.
     """
 
     ignored = frozenset(
@@ -86,6 +89,8 @@ class ChatRequest(ApiModel):
     tools: tuple[Tool, ...] = Field(default=(), max_length=limits.MAX_TOOLS)
     tool_choice: ToolChoice | None = None
     parallel_tool_calls: Flag = True
+    reasoning_effort: Name | None = None
+    chat_template_kwargs: TemplateOptions | None = None
     use_audio_in_video: Flag | None = None
     mm_processor_kwargs: ProcessorOptions | None = None
     speech_optional: Flag = False

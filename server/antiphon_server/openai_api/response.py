@@ -105,8 +105,12 @@ class Audio(_Answer):
 
 
 class AnswerMessage(_Answer):
+    """`reasoning`: what the model thought before its answer. `reasoning_content` is an alias of it."""
+
     role: Literal["assistant"]
     content: str | None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
     refusal: None = None
     audio: Audio | None = None
     tool_calls: list[ToolCall] | None = None
@@ -145,6 +149,8 @@ class DeltaAudio(_Answer):
 class Delta(_Answer):
     role: Literal["assistant"] | None = None
     content: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
     refusal: None = None
     audio: DeltaAudio | None = None
     tool_calls: list[ToolCall] | None = None

@@ -21,7 +21,7 @@ _HINTS = {
     "messages[].function_call": "Use `tool_calls`.",
     "guided_json": "Use `response_format` with a JSON schema.",
     "chat_template": "Chat templates are the server's; requests cannot set them.",
-    "chat_template_kwargs": "Chat templates are the server's; requests cannot set them.",
+    "chat_template_kwargs.*": "Only enable_thinking can be set.",
 }
 _MAX_NAME = 64
 _INDEX = re.compile(r"\[\d+\]")
@@ -78,7 +78,9 @@ def _join(path: str, field: str) -> str:
 
 
 def _unknown_field(name: str, param: str, is_top_level: bool, model: type[BaseModel]) -> BadRequest:
-    hint = _HINTS.get(_INDEX.sub("[]", param), _HINTS.get(name))
+    path = _INDEX.sub("[]", param)
+    parent = path.rpartition(".")[0]
+    hint = _HINTS.get(path) or _HINTS.get(f"{parent}.*") or _HINTS.get(name)
     if hint is None and is_top_level:
         close = difflib.get_close_matches(name[:_MAX_NAME], model.model_fields, n=1, cutoff=0.75)
         hint = f"Did you mean '{close[0]}'?" if close else None

@@ -173,7 +173,7 @@ def test_templates_are_found_where_older_checkpoints_keep_them(tmp_path: Path, n
     template = (folder / "chat_template.jinja").read_text()
     (folder / "chat_template.jinja").unlink()
     (folder / name).write_text(json.dumps({"chat_template": template}))
-    assert PromptRenderer.from_folder(folder).takes_tools
+    assert PromptRenderer.from_folder(folder).template.takes_tools
 
 
 def test_generation_blocks_are_passed_over(tmp_path: Path) -> None:

@@ -35,11 +35,15 @@ TranscriptOf = Callable[[str], str | None]
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """`messages` and `tools`: plain JSON for the template. `sources`: in the order of their parts."""
+    """`messages` and `tools`: plain JSON for the template. `sources`: in the order of their parts.
+
+    `thinking`: the template's variable `enable_thinking`; None: the template's default.
+    """
 
     messages: tuple[TemplateMessage, ...]
     tools: tuple[dict[str, Any], ...]
     sources: tuple[MediaSource, ...]
+    thinking: bool | None = None
 
     @property
     def text_chars(self) -> int:
@@ -120,7 +124,10 @@ def _read_assistant(message: AssistantMessage, param: str, transcript_of: Transc
         text = spoken
     if not (text or message.tool_calls or message.content is not None or message.audio):
         raise BadRequest("An assistant message needs content, audio or tool_calls.", param=f"{param}.content")
-    return {"role": "assistant", "content": text}
+    reasoning = message.reasoning if message.reasoning is not None else message.reasoning_content
+    # The name that the templates of models that think use.
+    reasoned = {} if reasoning is None else {"reasoning_content": reasoning}
+    return {"role": "assistant", "content": text, **reasoned}
 
 
 def _read_call(call: ToolCall, param: str, client_json: ClientJson) -> dict[str, Any]:

@@ -49,7 +49,7 @@ class PromptRenderer:
         placeholders: dict[MediaKind, int],
         policy: PromptPolicy,
     ) -> None:
-        self._template = template
+        self.template = template
         self._tokenizer = tokenizer
         self._placeholders = placeholders
         limits = SemaphoreLimits(policy.threads, 1, policy.queued_per_key, policy.wait_s)
@@ -62,10 +62,6 @@ class PromptRenderer:
         tokenizer = PromptTokenizer.from_folder(folder)
         placeholders = read_placeholders(folder, tokenizer)
         return cls(ChatTemplate.from_folder(folder), tokenizer, placeholders, policy or PromptPolicy())
-
-    @property
-    def takes_tools(self) -> bool:
-        return self._template.takes_tools
 
     async def render(
         self, conversation: Conversation, owner: str = "", context_tokens: int | None = None
@@ -84,9 +80,10 @@ class PromptRenderer:
     def render_now(self, conversation: Conversation, context_tokens: int | None = None) -> tuple[int, ...]:
         """As `render`, in the calling thread."""
         mark = _find_mark(conversation)
-        text = self._template.render(
+        text = self.template.render(
             [self._mark_message(message, mark) for message in conversation.messages],
             [self._mark(tool, mark) for tool in conversation.tools],
+            conversation.thinking,
         )
         if context_tokens is not None:
             at_least = self._tokenizer.at_least(text.replace(mark, ""), context_tokens)

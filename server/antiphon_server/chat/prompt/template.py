@@ -20,11 +20,18 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from antiphon_server.errors import BadRequest
 
+THINK_OPENING = "<think>"
+THINK_CLOSING = "</think>"
+
 _FILES = ("chat_template.jinja", "chat_template.json", "processor_config.json", "tokenizer_config.json")
 
 
 class ChatTemplate:
-    """A chat template. `takes_tools`: whether it reads a variable `tools`."""
+    """A chat template.
+
+    `takes_tools`, `takes_thinking`: whether it reads the variables `tools` and `enable_thinking`. `thinks`:
+    whether it knows `<think>`.
+    """
 
     def __init__(self, source: str, special_tokens: dict[str, str]) -> None:
         environment = ImmutableSandboxedEnvironment(
@@ -35,7 +42,11 @@ class ChatTemplate:
         environment.globals["strftime_now"] = _strftime_now
         self._template = environment.from_string(source)
         self._special_tokens = special_tokens
-        self.takes_tools = "tools" in jinja2.meta.find_undeclared_variables(environment.parse(source))
+        variables = jinja2.meta.find_undeclared_variables(environment.parse(source))
+        self.takes_tools = "tools" in variables
+        self.takes_thinking = "enable_thinking" in variables
+        self.thinks = THINK_OPENING in source
+        self._opens_thinking: dict[bool | None, bool] = {}
 
     @classmethod
     def from_folder(cls, folder: Path) -> ChatTemplate:
@@ -46,14 +57,37 @@ class ChatTemplate:
                 return cls(source, _read_special_tokens(folder / "tokenizer_config.json"))
         raise FileNotFoundError(f"the checkpoint has no chat template in any of {', '.join(_FILES)}")
 
-    def render(self, messages: Sequence[dict[str, Any]], tools: Sequence[dict[str, Any]]) -> str:
-        """The prompt up to the assistant's turn. Raises BadRequest if the template raises an error."""
+    def opens_thinking(self, thinking: bool | None) -> bool:
+        """Whether prompts end in `<think>`, so that the answer begins with reasoning."""
+        if thinking not in self._opens_thinking:
+            self._opens_thinking[thinking] = self._ends_in_think(thinking)
+        return self._opens_thinking[thinking]
+
+    def _ends_in_think(self, thinking: bool | None) -> bool:
+        try:
+            prompt = self.render([{"role": "user", "content": "."}], [], thinking)
+        except BadRequest:
+            return False
+        return prompt.rstrip().endswith(THINK_OPENING)
+
+    def render(
+        self,
+        messages: Sequence[dict[str, Any]],
+        tools: Sequence[dict[str, Any]],
+        thinking: bool | None = None,
+    ) -> str:
+        """The prompt up to the assistant's turn. Raises BadRequest if the template raises an error.
+
+        `thinking`: the variable `enable_thinking`; None leaves it undefined.
+        """
+        switch = {} if thinking is None else {"enable_thinking": thinking}
         try:
             return self._template.render(
                 messages=list(messages),
                 tools=list(tools) or None,
                 documents=None,
                 add_generation_prompt=True,
+                **switch,
                 **self._special_tokens,
             )
         except jinja2.TemplateError:

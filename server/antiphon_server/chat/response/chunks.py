@@ -16,17 +16,15 @@ from antiphon_executor.interface.events import (
 )
 from antiphon_server.chat.request_spec import AnswerForm, AnswerHead
 from antiphon_server.chat.response.alignment import TimedWord
-from antiphon_server.chat.response.tool_calls import (
+from antiphon_server.chat.response.answer_parser import (
+    AnswerParser,
     AnswerPart,
-    CalledTool,
-    PlainText,
-    ToolCallParser,
-    tool_call_parser,
+    ReasoningText,
+    answer_parser,
 )
+from antiphon_server.chat.response.tool_calls import CalledTool
 from antiphon_server.chat.usage import UsageMeter
 from antiphon_server.openai_api import response as wire
-
-_NO_TEXT = PlainText("")
 
 
 class Base64Alignment:
@@ -58,7 +56,7 @@ class ChunkWriter:
         self._form = form
         self._meter = meter
         self._aligned_audio = Base64Alignment()
-        self._parsers = [tool_call_parser(form) for _ in range(form.choices)]
+        self._parsers = [answer_parser(form, meter) for _ in range(form.choices)]
         self._finish: dict[int, FinishReason] = {}
         self.transcript = ""
 
@@ -76,9 +74,7 @@ class ChunkWriter:
         ]
 
     def text_chunks(self, delta: TextDelta) -> list[wire.Chunk]:
-        parser = self._parsers[delta.choice]
-        parts: list[AnswerPart] = parser.parse_text(delta.text) if parser else [PlainText(delta.text)]
-        chunks = self._part_chunks(delta.choice, [part for part in parts if part != _NO_TEXT])
+        chunks = self._part_chunks(delta.choice, self._parsers[delta.choice].parse_text(delta))
         if not delta.logprobs:
             return chunks
         if not chunks:
@@ -89,8 +85,7 @@ class ChunkWriter:
     def text_end_chunks(self, end: TextEnded) -> list[wire.Chunk]:
         """The rest of a choice's text and, in a text answer, its finish reason."""
         self._finish[end.choice] = end.finish_reason
-        parser = self._parsers[end.choice]
-        chunks = self._part_chunks(end.choice, parser.finish_text() if parser else [])
+        chunks = self._part_chunks(end.choice, self._parsers[end.choice].finish_text())
         return chunks if self._form.speaks else [*chunks, self._finish_chunk(end.choice)]
 
     def end_speech(self, end: SpeechEnded) -> None:
@@ -125,6 +120,8 @@ class ChunkWriter:
     def _delta_of(self, part: AnswerPart) -> wire.Delta:
         if isinstance(part, CalledTool):
             return wire.Delta(tool_calls=[write_call(part).model_copy(update={"index": part.index})])
+        if isinstance(part, ReasoningText):
+            return wire.Delta(reasoning=part.text, reasoning_content=part.text)
         if not self._form.speaks:
             return wire.Delta(content=part.text)
         self.transcript += part.text
@@ -181,9 +178,9 @@ def write_word(word: TimedWord) -> wire.Word:
     return wire.Word(word=word.text, start=seconds[0], end=seconds[1])
 
 
-def finish_reason(reason: FinishReason, parser: ToolCallParser | None) -> wire.FinishReason:
+def finish_reason(reason: FinishReason, parser: AnswerParser) -> wire.FinishReason:
     """A complete answer that called a tool finishes as "tool_calls"; one that was cut off as "length"."""
-    return "tool_calls" if reason == "stop" and parser and parser.has_called else reason
+    return "tool_calls" if reason == "stop" and parser.has_called else reason
 
 
 def write_logprobs(logprobs: tuple[TokenLogprob, ...]) -> wire.Logprobs:

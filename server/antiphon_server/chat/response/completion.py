@@ -15,34 +15,38 @@ from antiphon_executor.interface.events import (
 )
 from antiphon_server.chat.request_spec import AnswerForm, AnswerHead
 from antiphon_server.chat.response.alignment import Alignment
+from antiphon_server.chat.response.answer_parser import AnswerPart, ReasoningText, answer_parser
 from antiphon_server.chat.response.chunks import finish_reason, write_call, write_logprobs, write_word
-from antiphon_server.chat.response.tool_calls import AnswerPart, CalledTool, PlainText, tool_call_parser
+from antiphon_server.chat.response.tool_calls import CalledTool
 from antiphon_server.chat.usage import UsageMeter
 from antiphon_server.openai_api import response as wire
 
 
 class _ChoiceSoFar:
-    """The text, tool calls and log probabilities of one choice so far."""
+    """The text, reasoning, tool calls and log probabilities of one choice so far."""
 
-    def __init__(self, form: AnswerForm) -> None:
-        self.parser = tool_call_parser(form)
+    def __init__(self, form: AnswerForm, meter: UsageMeter) -> None:
+        self.parser = answer_parser(form, meter)
         self.text = ""
+        self.reasoning = ""
         self.calls: list[wire.ToolCall] = []
         self.logprobs: list[TokenLogprob] = []
         self.finish: wire.FinishReason = "stop"
 
     def add_text(self, delta: TextDelta) -> None:
         self.logprobs += delta.logprobs
-        self._add_parts(self.parser.parse_text(delta.text) if self.parser else [PlainText(delta.text)])
+        self._add_parts(self.parser.parse_text(delta))
 
     def end_text(self, end: TextEnded) -> None:
-        self._add_parts(self.parser.finish_text() if self.parser else [])
+        self._add_parts(self.parser.finish_text())
         self.finish = finish_reason(end.finish_reason, self.parser)
 
     def _add_parts(self, parts: list[AnswerPart]) -> None:
         for part in parts:
             if isinstance(part, CalledTool):
                 self.calls.append(write_call(part))
+            elif isinstance(part, ReasoningText):
+                self.reasoning += part.text
             else:
                 self.text += part.text
 
@@ -54,7 +58,7 @@ class CompletionBuilder:
         self._head = head
         self._form = form
         self._meter = meter
-        self._choices = [_ChoiceSoFar(form) for _ in range(form.choices)]
+        self._choices = [_ChoiceSoFar(form, meter) for _ in range(form.choices)]
         self._alignment = Alignment() if form.speaks and form.timestamps else None
         self.pcm = bytearray()
 
@@ -114,11 +118,12 @@ class CompletionBuilder:
             )
             content = None if self._form.dialect == "openai" else choice.text
             return wire.AnswerMessage(role="assistant", content=content, refusal=None, audio=audio)
+        fields: dict[str, Any] = {"content": choice.text}
+        if choice.reasoning:
+            fields |= {"reasoning": choice.reasoning, "reasoning_content": choice.reasoning}
         if choice.calls:
-            return wire.AnswerMessage(
-                role="assistant", content=choice.text or None, refusal=None, tool_calls=choice.calls
-            )
-        return wire.AnswerMessage(role="assistant", content=choice.text, refusal=None)
+            fields |= {"content": choice.text or None, "tool_calls": choice.calls}
+        return wire.AnswerMessage(role="assistant", refusal=None, **fields)
 
     def _word_fields(self) -> dict[str, Any]:
         """Empty unless the request asks for timestamps: only fields that are set are written."""

@@ -1,0 +1,46 @@
+"""Thinking of a model before its answer: what a request asks for, and whether the answer begins with it."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from antiphon_server.chat.prompt.template import ChatTemplate
+from antiphon_server.errors import BadRequest
+from antiphon_server.openai_api.request import ChatRequest
+
+Reasoning = Literal["none", "possible", "open"]
+"""How an answer's text begins: with the answer; perhaps with `<think>`; inside it, opened by the prompt."""
+
+_SWITCH = "chat_template_kwargs.enable_thinking"
+
+
+def read_thinking(request: ChatRequest, template: ChatTemplate) -> bool | None:
+    """The template's variable `enable_thinking`; None leaves it to the template.
+
+    Raises BadRequest if `enable_thinking` is set and the model cannot do it. `reasoning_effort` is a hint.
+    """
+    options = request.chat_template_kwargs
+    asked = None if options is None else options.enable_thinking
+    if template.takes_thinking:
+        if asked is not None:
+            return asked
+        if answers_by_schema(request):
+            # The schema holds from the first token: there is no room for reasoning before it.
+            return False
+        return None if request.reasoning_effort is None else request.reasoning_effort != "none"
+    if asked is not None and asked != template.thinks:
+        problem = "always thinks" if template.thinks else "does not think"
+        raise BadRequest(f"This model {problem}; its chat template has no enable_thinking.", param=_SWITCH)
+    return None
+
+
+def reasoning_of(request: ChatRequest, template: ChatTemplate, thinking: bool | None) -> Reasoning:
+    if answers_by_schema(request) or not template.thinks:
+        return "none"
+    return "open" if template.opens_thinking(thinking) else "possible"
+
+
+def answers_by_schema(request: ChatRequest) -> bool:
+    """Whether the whole text must follow a JSON schema or be the JSON of a tool call."""
+    wanted = request.response_format
+    return request.tool_choice not in (None, "none", "auto") or (wanted is not None and wanted.type != "text")
