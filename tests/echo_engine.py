@@ -13,6 +13,7 @@ import zlib
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -248,11 +249,18 @@ class _Speaker:
 
 
 def cut_answer(answer: str, request: OmniRequest) -> tuple[list[str], FinishReason]:
-    """Pieces of at most four characters, one token each, cut at stop strings and at `max_tokens`."""
+    """Pieces of at most four characters, one token each, cut at stop strings and at `max_tokens`.
+
+    They start again for `min_tokens`, and up to `max_tokens` with `ignore_eos`.
+    """
     stops = [answer.find(stop) for stop in request.text.stop if stop in answer]
     kept = answer[: min(stops)] if stops else answer
     pieces = [kept[i : i + 4] for i in range(0, len(kept), 4)]
     limit = request.text.max_tokens
+    least = (limit or 0) if request.text.ignore_eos else request.text.min_tokens
+    if pieces and len(pieces) < least:
+        pieces = list(islice(cycle(pieces), least))
+        return pieces, "length" if least == limit else "stop"
     if limit is not None and len(pieces) > limit:
         return pieces[:limit], "length"
     return pieces, "stop"

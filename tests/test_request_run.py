@@ -205,6 +205,38 @@ async def test_the_talker_gets_a_full_stop_after_a_text_that_the_thinker_did_not
     assert [one.spoken_ends for one in events if isinstance(one, TextDelta)] == [(4,), (8,), ()]
 
 
+@pytest.mark.parametrize(
+    ("tokens", "stop_reason", "read"),
+    [
+        ((30, 31, 32), 32, [30, 31, FULL_STOP]),
+        ((30, 31, END), END, [30, 31]),
+        ((30, END, 31, 32), None, [30, 31, 32]),
+    ],
+    ids=["the client's token", "the model's, as the client's", "an end token that is ignored"],
+)
+async def test_the_talker_reads_neither_the_token_that_stops_a_text_nor_an_ignored_end(
+    engines: Engines, tokens: tuple[int, ...], stop_reason: int | None, read: list[int]
+) -> None:
+    """The end token is no text, so the Talker reads what follows it as the next word."""
+
+    async def rows_at_last() -> None:
+        asyncio.get_running_loop().call_later(0.05, lambda: asyncio.ensure_future(engines.send_rows("t")))
+
+    engines.after_text, engines.tokens, engines.stop_reason = rows_at_last, tokens, stop_reason
+    stages = replace(engines.context, decode=written, encode=lambda text: [FULL_STOP], guard=GuardSettings())
+    events = await heard(RequestRun(stages, make_request(PICTURE)))
+    (start,) = engines.started
+    assert start.text_ids == [*read, IDS.tts_eos]
+    assert sum(isinstance(one, SpeechEnded) for one in events) == 1
+
+
+async def test_json_that_the_clients_own_token_stops_may_be_incomplete(engines: Engines) -> None:
+    engines.tokens, engines.stop_reason = (30, 31), 31
+    text = TextSampling(schema=AnswerSchema("{}", "tools"), stop_token_ids=(31,))
+    events = await heard(RequestRun(engines.context, OmniRequest("t", PROMPT[4:], text=text)))
+    assert events[-1] == TextEnded(0, "stop")
+
+
 @pytest.mark.parametrize("fault", [ValueError("lost"), asyncio.CancelledError()])
 async def test_given_a_stage_that_fails_then_the_request_fails_at_once(
     engines: Engines, fault: BaseException

@@ -22,6 +22,13 @@ def test_one_greedy_choice_is_vllms_own_greedy() -> None:
     assert sampling_params(TextSampling(temperature=0.0), None).temperature == 0.0
 
 
+def test_the_end_of_a_text_is_vllms() -> None:
+    asked = TextSampling(max_tokens=9, min_tokens=4, ignore_eos=True, stop_token_ids=(7, 8))
+    params = sampling_params(asked, None)
+    assert (params.max_tokens, params.min_tokens, params.ignore_eos) == (9, 4, True)
+    assert params.stop_token_ids == [7, 8]
+
+
 def test_several_sampled_choices_stay_unchanged() -> None:
     params = sampling_params(TextSampling(temperature=0.7, top_k=20, choices=3), None)
     assert (params.n, params.top_k, params.temperature) == (3, 20, 0.7)

@@ -10,6 +10,7 @@ import openai
 import pytest
 
 from antiphon_executor.tiny.qwen3_omni_config import SPEAKERS
+from antiphon_executor.tiny.tokenizer import CONTROL_TOKENS, VOCABULARY
 from tests.e2e.answers import SPOKEN, STREAMED, ask, said, timed
 from tests.e2e.recordings import CLIP_FPS, CLIP_S, CLIP_SIZE, PICTURE_SIZE, QUESTION_S, Recordings
 from tests.e2e.server_process import MODEL
@@ -17,6 +18,7 @@ from tests.server.media.media_samples import ffmpeg
 
 pytestmark = pytest.mark.engine
 
+END = VOCABULARY + CONTROL_TOKENS.index("<|im_end|>")
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {"colour": {"enum": ["red", "blue"]}, "count": {"type": "integer", "maximum": 9}},
@@ -76,6 +78,44 @@ def test_a_repeating_answer_is_cut(client: openai.OpenAI, form: dict[str, Any]) 
     assert (endless.finish_reason, cut.finish_reason) == ("length", "length")
     spent = [answer.usage.completion_tokens_details.text_tokens for answer in (endless, cut)]
     assert spent == [40, 12]
+
+
+@pytest.mark.parametrize("form", [{}, STREAMED], ids=["written", "spoken"])
+@pytest.mark.parametrize(
+    ("asked", "ends", "tokens", "has_text"),
+    [
+        ({}, "stop", 1, False),
+        ({"ignore_eos": True}, "length", 24, False),
+        ({"min_tokens": 9}, "stop", 10, True),
+        ({"min_tokens": 9, "ignore_eos": True}, "length", 24, True),
+    ],
+)
+def test_the_client_sets_the_length_of_an_answer(
+    client: openai.OpenAI,
+    form: dict[str, Any],
+    asked: dict[str, Any],
+    ends: str,
+    tokens: int,
+    has_text: bool,
+) -> None:
+    """The model would end at once: its end token is the most likely one. Speech has only what is text."""
+    bias = {"logit_bias": {str(END): 50}, "max_tokens": 24}
+    answer = ask(client, said("Hello."), extra_body=asked, **bias, **form)
+    assert (answer.finish_reason, bool(answer.text)) == (ends, has_text)
+    assert answer.usage.completion_tokens_details.text_tokens == tokens
+    assert bool(answer.frames) == bool(form and has_text)
+
+
+@pytest.mark.parametrize("form", [{}, STREAMED], ids=["written", "spoken"])
+def test_a_token_of_the_client_ends_an_answer_and_is_not_in_it(
+    client: openai.OpenAI, form: dict[str, Any]
+) -> None:
+    body = {"stop_token_ids": [100], "min_tokens": 5}
+    whole = ask(client, said("Hello."), max_tokens=5, extra_body={"min_tokens": 5, "stop_token_ids": [100]})
+    answer = ask(client, said("Hello."), max_tokens=24, logit_bias={"100": 50}, extra_body=body, **form)
+    assert (answer.finish_reason, answer.text) == ("stop", whole.text)
+    assert answer.usage.completion_tokens_details.text_tokens == 6
+    assert bool(answer.frames) == bool(form)
 
 
 def test_streamed_and_whole_speech_are_the_same_samples(client: openai.OpenAI) -> None:

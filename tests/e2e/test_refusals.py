@@ -60,6 +60,8 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "schema that is none": (schema({"type": "?"}), 400, SCHEMA),
     "schema that refers to nothing": (schema({"$ref": "#/$defs/absent"}), 400, f"{SCHEMA}.$ref"),
     "schema that nothing can satisfy": (schema({"type": "array", "minItems": 9, "maxItems": 1}), 400, SCHEMA),
+    "stop token that is not there": ({"stop_token_ids": [9999999]}, 400, "stop_token_ids"),
+    "more tokens than the context": ({"min_tokens": 1000000}, 400, "min_tokens"),
     "bias of a token that is not there": ({"logit_bias": {"9999999": 1}}, 400, "logit_bias"),
     "remote picture": (
         showing({"type": "image_url", "image_url": {"url": "http://example.org/cat.png"}}),

@@ -46,9 +46,16 @@ class AnswerSchema:
 
 @dataclass(frozen=True, slots=True)
 class TextSampling:
-    """Sampling parameters of the Thinker's text. None: the engine's default (no limit on repetition)."""
+    """Sampling parameters of the Thinker's text. None: the engine's default (no limit on repetition).
+
+    `min_tokens`: before them neither an end token, nor one of `stop_token_ids`, nor `stop` ends the text.
+    `ignore_eos`: the model's end tokens do not end it, and the text goes on after them. The token of
+    `stop_token_ids` that ends a text is not part of it.
+    """
 
     max_tokens: int | None = None
+    min_tokens: int = 0
+    ignore_eos: bool = False
     temperature: float = 1.0
     top_p: float = 1.0
     top_k: int = 0
@@ -58,6 +65,7 @@ class TextSampling:
     repetition_penalty: float = 1.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    stop_token_ids: tuple[int, ...] = ()
     choices: int = 1
     top_logprobs: int | None = None
     logit_bias: tuple[tuple[int, float], ...] = ()

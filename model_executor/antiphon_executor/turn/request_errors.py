@@ -40,7 +40,10 @@ def client_error(
     text = request.text
     if text.choices > 1 and text.temperature == 0:
         return InvalidRequest("with temperature 0 all choices are equal: n must be 1", "n")
-    # vLLM names no parameter for this error.
+    # vLLM names no parameter for these errors.
+    if "min_tokens" in str(error):
+        reason = f"min_tokens is {text.min_tokens}, more than the context of {context_tokens} tokens leaves"
+        return InvalidRequest(reason, "min_tokens")
     if "encoder cache" in str(error):
         reason = "an audio, image or video is larger than the engine accepts: send a shorter or smaller one"
         return InvalidRequest(reason, "messages")
@@ -51,10 +54,10 @@ def client_error(
 
 def _parameter_error(parameter: str | None, vocabulary: int, context_tokens: int) -> InvalidRequest | None:
     match parameter:
-        case "logit_bias":
+        case "logit_bias" | "stop_token_ids":
             limit = vocabulary - 1
-            reason = f"logit_bias has token ids outside the model's vocabulary: valid ids are 0 to {limit}"
-            return InvalidRequest(reason, "logit_bias")
+            reason = f"{parameter} has token ids outside the model's vocabulary: valid ids are 0 to {limit}"
+            return InvalidRequest(reason, parameter)
         case "logprobs":
             return InvalidRequest(
                 "top_logprobs is larger than the number of alternatives that the engine returns",

@@ -157,18 +157,25 @@ class RequestRun:
         logprobs = token_logprobs(token_ids, choice.logprobs, top) if top is not None else ()
         spoken = SpokenTokens((), ())
         if self._stream is not None:
-            spoken = self._spoken_tokens.release(token_ids, choice.text)
+            # The token that stops a text is in no text.
+            is_stop_token = ended == "stop" and isinstance(choice.stop_reason, int)
+            text_ids = token_ids[:-1] if is_stop_token else token_ids
+            spoken = self._spoken_tokens.release(text_ids, choice.text)
         if choice.text or token_ids:
             delta = TextDelta(choice.index, choice.text, len(token_ids), logprobs, spoken.ends)
             await events.put(delta)
         if self._json_check is not None:
             self._json_check.append(choice.index, choice.text)
-            if reason == "stop" and not isinstance(choice.stop_reason, str):
+            if reason == "stop" and self._is_own_end(choice):
                 self._json_check.require_complete(choice.index)
         if self._stream is not None:
             self._send_to_talker(self._stream, spoken, choice)
         if reason is not None:
             await events.put(TextEnded(choice.index, reason))
+
+    def _is_own_end(self, choice: CompletionOutput) -> bool:
+        """Whether the model's end token stopped the text, and not a stop string or token of the client."""
+        return choice.stop_reason is None or choice.stop_reason in self._context.thinker_eos
 
     def _send_to_talker(self, stream: SpeechStream, spoken: SpokenTokens, choice: CompletionOutput) -> None:
         """Passes text to the Talker, with a full stop if the Thinker did not end it by itself."""
@@ -178,7 +185,7 @@ class RequestRun:
         if ended is None:
             if self._cut_text is not None:
                 self._cut_text.remember(token_ids)
-        elif ended == "stop" and not isinstance(choice.stop_reason, str):
+        elif ended == "stop" and self._is_own_end(choice):
             stream.text_completed(self._text)
         else:
             if self._cut_text is not None:

@@ -26,6 +26,8 @@ def sampling_params(sampling: TextSampling, extra_args: dict[str, Any] | None) -
     return SamplingParams(
         n=sampling.choices,
         max_tokens=sampling.max_tokens,
+        min_tokens=sampling.min_tokens,
+        ignore_eos=sampling.ignore_eos,
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         top_k=sampling.top_k,
@@ -35,6 +37,7 @@ def sampling_params(sampling: TextSampling, extra_args: dict[str, Any] | None) -
         repetition_penalty=sampling.repetition_penalty,
         seed=sampling.seed,
         stop=list(sampling.stop),
+        stop_token_ids=list(sampling.stop_token_ids),
         logprobs=sampling.top_logprobs,
         logit_bias=dict(sampling.logit_bias) or None,
         structured_outputs=structured,

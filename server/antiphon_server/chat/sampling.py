@@ -25,14 +25,23 @@ def read_text_sampling(request: ChatRequest, card: ModelCard) -> TextSampling:
         name: getattr(request if name in request.model_fields_set else card.sampling, name)
         for name in _RECOMMENDED
     }
+    max_tokens = request.max_completion_tokens or request.max_tokens
+    if max_tokens is not None and request.min_tokens > max_tokens:
+        raise BadRequest(
+            f"min_tokens is {request.min_tokens}, more than the limit of {max_tokens} tokens.",
+            param="min_tokens",
+        )
     return TextSampling(
         repetition_detection=_read_repetition(request, card),
         **drawn | {"top_k": max(drawn["top_k"], 0)},
-        max_tokens=request.max_completion_tokens or request.max_tokens,
+        max_tokens=max_tokens,
+        min_tokens=request.min_tokens,
+        ignore_eos=request.ignore_eos,
         presence_penalty=request.presence_penalty,
         frequency_penalty=request.frequency_penalty,
         seed=request.seed,
         stop=(request.stop,) if isinstance(request.stop, str) else request.stop,
+        stop_token_ids=request.stop_token_ids,
         choices=request.n,
         top_logprobs=_read_logprobs(request),
         logit_bias=tuple((int(token), bias) for token, bias in request.logit_bias.items()),

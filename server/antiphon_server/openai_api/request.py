@@ -37,6 +37,7 @@ Seed = Annotated[int, Field(ge=-limits.MAX_SEED, le=limits.MAX_SEED, strict=True
 StopString = Annotated[str, Field(min_length=1, max_length=limits.MAX_STOP_CHARS)]
 Bias = Annotated[float, Field(ge=-100, le=100, strict=True)]
 TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,7}$")]
+StopToken = Annotated[int, Field(ge=0, le=limits.MAX_TOKEN_ID, strict=True)]
 
 
 class ChatRequest(ApiModel):
@@ -82,6 +83,9 @@ class ChatRequest(ApiModel):
     repetition_detection: RepetitionOptions | None = None
     seed: Seed | None = None
     stop: StopString | Annotated[tuple[StopString, ...], Field(max_length=limits.MAX_STOPS)] = ()
+    stop_token_ids: Annotated[tuple[StopToken, ...], Field(max_length=limits.MAX_STOP_TOKENS)] = ()
+    min_tokens: Annotated[int, Field(ge=0, le=limits.MAX_TOKENS, strict=True)] = 0
+    ignore_eos: Flag = False
     logprobs: Flag = False
     top_logprobs: Annotated[int, Field(ge=0, le=limits.MAX_TOP_LOGPROBS, strict=True)] | None = None
     logit_bias: dict[TokenId, Bias] = Field(default={}, max_length=limits.MAX_LOGIT_BIAS)

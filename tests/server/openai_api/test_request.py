@@ -13,7 +13,14 @@ from hypothesis import strategies as st
 
 from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api.base import ApiModel
-from antiphon_server.openai_api.limits import MAX_MESSAGES, MAX_PARTS, MAX_STOPS, MAX_TOOLS
+from antiphon_server.openai_api.limits import (
+    MAX_MESSAGES,
+    MAX_PARTS,
+    MAX_STOP_TOKENS,
+    MAX_STOPS,
+    MAX_TOKENS,
+    MAX_TOOLS,
+)
 from antiphon_server.openai_api.request import ChatRequest, parse_chat_request
 
 pytestmark = pytest.mark.promise("R5")
@@ -48,6 +55,14 @@ def user(*parts: Any) -> list[dict[str, Any]]:
         ({"n": 16384}, "n"),
         ({"top_logprobs": 21}, "top_logprobs"),
         ({"stop": ["x"] * (MAX_STOPS + 1)}, "stop"),
+        ({"ignore_eos": 1}, "ignore_eos"),
+        ({"min_tokens": -1}, "min_tokens"),
+        ({"min_tokens": 4.0}, "min_tokens"),
+        ({"min_tokens": MAX_TOKENS + 1}, "min_tokens"),
+        ({"stop_token_ids": 5}, "stop_token_ids"),
+        ({"stop_token_ids": [-1]}, "stop_token_ids[0]"),
+        ({"stop_token_ids": [1, "2"]}, "stop_token_ids[1]"),
+        ({"stop_token_ids": [1] * (MAX_STOP_TOKENS + 1)}, "stop_token_ids"),
         ({"talker_top_p": 0}, "talker_top_p"),
         ({"talker_top_p": 1.1}, "talker_top_p"),
         ({"talker_repetition_penalty": 0}, "talker_repetition_penalty"),
