@@ -106,4 +106,13 @@ def _level_report(
     answers = measured.answers[: options.judge.answers]
     errors = measure_word_errors(judge, answers) if judge else None
     connect_s = server.connect_ms / 1e3
-    return summarise(measured.level, measured.records, measured.lag, options, connect_s, errors)
+    return summarise(
+        measured.level,
+        measured.records,
+        measured.lag,
+        options,
+        connect_s,
+        errors,
+        loop_stalls=measured.lag_stalls,
+        machine=measured.machine,
+    )

@@ -77,3 +77,12 @@ def test_a_packet_in_two_halves_is_the_same_packet(packets: list[tuple[float, fl
     assert split.underrun_s == pytest.approx(whole.underrun_s, abs=1e-6)
     assert split.underruns == whole.underruns
     assert split.heard_s == pytest.approx(whole.heard_s)
+
+
+def test_an_underrun_says_how_long_its_packet_was_waited_for() -> None:
+    player = Player()
+    for at_s, audio_s in ((1.0, 0.08), (1.05, 0.08), (1.25, 0.08), (1.3, 0.08)):
+        player.add_packet(at_s, audio_s)
+    (underrun,) = player.underruns
+    assert (underrun.waited_since_s, underrun.ended_s) == (1.05, 1.25)
+    assert underrun.seconds == pytest.approx(0.09)

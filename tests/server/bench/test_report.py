@@ -108,3 +108,13 @@ async def test_answers_in_text_need_no_audio() -> None:
     assert report.levels[0].good == 2
     assert "TTFA" not in as_text(report)
     assert "TTFT" in as_svg(report)
+
+
+async def test_both_lags_stand_beside_the_figures(report: Report) -> None:
+    rows = [line for line in as_text(report).splitlines() if line.startswith(("bare timer", "this client's"))]
+    assert len(rows) == 4
+    found = report.levels[1]
+    assert found.machine is not None
+    assert found.machine.underruns_in_stalls <= found.underruns
+    share = f"{found.machine.underruns_in_stalls} of {found.underruns}"
+    assert f"at 3: {share} underruns are no longer than a stall of the bare timer" in as_text(report)

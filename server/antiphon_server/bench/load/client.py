@@ -17,6 +17,7 @@ from antiphon_server.bench.load.event_stream import EventTooLong, timed_events
 from antiphon_server.bench.load.request_trace import RequestTrace
 from antiphon_server.bench.load.workload import Request
 from antiphon_server.bench.measure.dialect import AudioField, ErrorEvent, MalformedChunk
+from antiphon_server.bench.measure.player import Underrun
 from antiphon_server.bench.measure.record import StreamRecord
 from antiphon_server.bench.measure.stream_metrics import StreamMetrics
 from antiphon_server.bench.options import Options
@@ -37,7 +38,7 @@ class SpokenAnswer:
 
 
 class BenchClient:
-    """Collects `records` and `answers` of one level. `audio_field`: the JSON field that held the audio."""
+    """Collects what one level has shown. `audio_field`: the JSON field that held the audio."""
 
     def __init__(self, client: httpx.AsyncClient, options: Options) -> None:
         self._client = client
@@ -45,6 +46,7 @@ class BenchClient:
         self.began = time.monotonic()
         self.records: list[StreamRecord] = []
         self.answers: list[SpokenAnswer] = []
+        self.underruns: list[Underrun] = []
         self.audio_field: AudioField | None = None
 
     def restart_clock(self) -> None:
@@ -64,6 +66,7 @@ class BenchClient:
         finally:
             record = trace.to_record(number, request.input, self.began)
             self.records.append(record)
+            self.underruns += metrics.player.underruns if metrics.player else []
             self.audio_field = metrics.audio_field or self.audio_field
             if record.outcome == "ok" and metrics.pcm:
                 self.answers.append(SpokenAnswer("".join(metrics.text), bytes(metrics.pcm), metrics.rate_hz))

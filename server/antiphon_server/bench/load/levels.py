@@ -13,6 +13,7 @@ from antiphon_server.bench.load.client import BenchClient, SpokenAnswer
 from antiphon_server.bench.load.load_generator import send_all
 from antiphon_server.bench.load.workload import Request
 from antiphon_server.bench.measure.loop_lag import LoopLagProbe
+from antiphon_server.bench.measure.machine_lag import MachineLag, MachineLagProbe
 from antiphon_server.bench.measure.percentiles import Distribution
 from antiphon_server.bench.measure.record import StreamRecord
 from antiphon_server.bench.options import Level, Options
@@ -20,12 +21,17 @@ from antiphon_server.bench.options import Level, Options
 
 @dataclass(frozen=True, slots=True)
 class LevelMeasurement:
-    """The raw measurement of one level. `lag`: the event loop lag of this process meanwhile, in seconds."""
+    """The raw measurement of one level.
+
+    `lag`: the event loop lag of this process meanwhile, in seconds; `lag_stalls`: lags above 20 ms.
+    """
 
     level: Level
     records: Sequence[StreamRecord]
     answers: Sequence[SpokenAnswer]
     lag: Distribution | None
+    lag_stalls: int = 0
+    machine: MachineLag | None = None
 
 
 async def measure_levels(
@@ -53,16 +59,24 @@ async def _measure_level(
     async def send(number: int, due: float) -> StreamRecord:
         return await bench.send_request(number, requests[number % len(requests)], due)
 
-    async with LoopLagProbe() as probe:
-        bench.restart_clock()
-        work = asyncio.create_task(send_all(level, options, send))
-        stopped = asyncio.create_task(stop.wait())
-        try:
-            await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            work.cancel()
-            stopped.cancel()
-            await asyncio.gather(work, stopped, return_exceptions=True)
+    with MachineLagProbe() as machine:
+        async with LoopLagProbe() as probe:
+            bench.restart_clock()
+            work = asyncio.create_task(send_all(level, options, send))
+            stopped = asyncio.create_task(stop.wait())
+            try:
+                await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                work.cancel()
+                stopped.cancel()
+                await asyncio.gather(work, stopped, return_exceptions=True)
     if not work.cancelled():
         work.result()
-    return LevelMeasurement(level, bench.records, bench.answers, probe.lag())
+    return LevelMeasurement(
+        level,
+        bench.records,
+        bench.answers,
+        probe.lag(),
+        probe.stalls,
+        machine.summary(bench.underruns),
+    )

@@ -10,6 +10,7 @@ import contextlib
 import time
 from typing import Self
 
+from antiphon_server.bench.measure.machine_lag import STALL_S
 from antiphon_server.bench.measure.percentiles import Distribution
 
 _INTERVAL_S = 0.01
@@ -33,6 +34,11 @@ class LoopLagProbe:
     def lag(self) -> Distribution | None:
         """Lag in seconds, sampled every 10 ms; None if the block ended before the first sample."""
         return Distribution.of(self._lags_s)
+
+    @property
+    def stalls(self) -> int:
+        """The number of lags above 20 ms."""
+        return sum(lag > STALL_S for lag in self._lags_s)
 
     async def _sample_lag(self) -> None:
         while True:

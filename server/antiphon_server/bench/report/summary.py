@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from antiphon_server.bench.measure.cost import Cost, machine_cost, token_cost
+from antiphon_server.bench.measure.machine_lag import MachineLag
 from antiphon_server.bench.measure.percentiles import Distribution
 from antiphon_server.bench.measure.record import StreamRecord
 from antiphon_server.bench.measure.word_errors import WordErrors
@@ -37,7 +38,7 @@ class LevelReport(msgspec.Struct, frozen=True, kw_only=True):
     """The figures of one level. `wall_s`: from its start to the end of its last request.
 
     `rejections`: responses with status 429, including retried ones. `in_flight`: mean number of open
-    requests.
+    requests. `loop_stalls`: lags of this process's event loop above 20 ms.
     """
 
     name: str
@@ -65,6 +66,8 @@ class LevelReport(msgspec.Struct, frozen=True, kw_only=True):
     token_cost: Cost | None
     word_errors: WordErrors | None
     streams: tuple[StreamRecord, ...]
+    loop_stalls: int = 0
+    machine: MachineLag | None = None
 
 
 def summarise(
@@ -74,6 +77,9 @@ def summarise(
     options: Options,
     connect_s: float = 0.0,
     word_errors: WordErrors | None = None,
+    *,
+    loop_stalls: int = 0,
+    machine: MachineLag | None = None,
 ) -> LevelReport:
     """`connect_s`: the time to open a TCP connection."""
     good = [record for record in records if record.is_good]
@@ -108,6 +114,8 @@ def summarise(
         token_cost=token_cost(options.prices, records),
         word_errors=word_errors,
         streams=tuple(sorted(records, key=lambda record: record.number)),
+        loop_stalls=loop_stalls,
+        machine=machine,
     )
 
 

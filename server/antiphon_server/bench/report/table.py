@@ -26,7 +26,13 @@ _ROWS = (
 def as_text(report: Report) -> str:
     lines = [*_head(report), "", *_levels(report.levels), "", *_latencies(report.levels)]
     levels = report.levels
-    for section in (_costs(levels), _word_errors(levels), _failures(levels), _warnings(report)):
+    for section in (
+        _lags(levels),
+        _costs(levels),
+        _word_errors(levels),
+        _failures(levels),
+        _warnings(report),
+    ):
         found = list(section)
         lines += ["", *found] if found else []
     return "\n".join(lines)
@@ -79,6 +85,28 @@ def _latencies(levels: Iterable[LevelReport]) -> list[str]:
     if has_few_samples:
         notes.append("^ too few samples: this percentile is the worst sample")
     return [*_aligned(rows), *notes] if len(rows) > 1 else ["no good answer, so no latency"]
+
+
+def _lags(levels: Iterable[LevelReport]) -> Iterator[str]:
+    rows = [["lag, ms", "load", "p50", "p99", "worst", "above 20 ms"]]
+    notes = []
+    for level in levels:
+        own, machine = level.loop_lag_s, level.machine
+        if own is not None:
+            rows.append(["this client's event loop", level.name, *_lag_cells(own), str(level.loop_stalls)])
+        if machine is None:
+            continue
+        rows.append(["bare timer", level.name, *_lag_cells(machine.lag_s), str(machine.stalls)])
+        if machine.stolen_s is not None:
+            notes.append(f"at {level.name}: other guests took {machine.stolen_s:.2f} CPU s of this machine")
+        if level.underruns:
+            share = f"{machine.underruns_in_stalls} of {level.underruns}"
+            notes.append(f"at {level.name}: {share} underruns are no longer than a stall of the bare timer")
+    yield from [*_aligned(rows), *notes] if len(rows) > 1 else []
+
+
+def _lag_cells(lag: Distribution) -> list[str]:
+    return [f"{seconds * _MS:.1f}" for seconds in (lag.p50, lag.p99, lag.worst)]
 
 
 def _costs(levels: Iterable[LevelReport]) -> Iterator[str]:
