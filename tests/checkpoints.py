@@ -18,6 +18,14 @@ def tiny_qwen3_omni(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def released_qwen3_omni(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same model in the files of the released Qwen3-Omni-30B-A3B-Instruct."""
+    path = tmp_path_factory.mktemp("released_qwen3_omni")
+    write_tiny_checkpoint(path, layout="released")
+    return path
+
+
+@pytest.fixture(scope="session")
 def tiny_qwen3_5_omni(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the tiny Qwen3.5-Omni checkpoint, seed 0."""
     path = tmp_path_factory.mktemp("tiny_qwen3_5_omni")

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
 import pytest
 import torch
+from safetensors.torch import save_file
+from torch import nn
 
 from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
+from antiphon_executor.models.talker.weights import load_talker_weights
 from tests.talker.vocoder_oracle import SIZES, one_shot, random_code2wav
 
 CONFIG = SIZES["unit"]
@@ -40,12 +46,51 @@ def test_weights_load_from_a_stream_of_names_and_tensors(prefix: str) -> None:
     torch.testing.assert_close(vocoder(codes, torch.tensor([1]))[:, 555:], one_shot(oracle, codes))
 
 
-def test_a_missing_tensor_is_named() -> None:
-    weights = dict(random_code2wav(CONFIG, seed=1).state_dict())
-    del weights["decoder.1.block.0.alpha"]
+class Talker(nn.Module):
+    """A Talker of a vocoder and one more layer."""
 
-    with pytest.raises(ValueError, match=r"decoder\.1\.block\.0\.alpha"):
-        StreamingCode2Wav(CONFIG, slots=2).load_weights(weights.items())
+    def __init__(self) -> None:
+        super().__init__()
+        self.code2wav = StreamingCode2Wav(CONFIG, slots=2)
+        self.head = nn.Linear(2, 2, bias=False)
+
+
+def talker_weights() -> dict[str, torch.Tensor]:
+    vocoder = random_code2wav(CONFIG, seed=1).state_dict()
+    return {f"code2wav.{name}": tensor for name, tensor in vocoder.items()} | {
+        "talker.head.weight": torch.ones(2, 2)
+    }
+
+
+def load(talker: nn.Module, weights: dict[str, torch.Tensor], folder: Path) -> set[str]:
+    """Writes the tensors to shards in turn, so that each shard has some of each module, and loads them."""
+    for shard in range(3):
+        part = {name: tensor.contiguous() for name, tensor in list(weights.items())[shard::3]}
+        save_file(part, folder / f"model-{shard}.safetensors")
+    return load_talker_weights(talker, (), SimpleNamespace(model=str(folder)))  # type: ignore[arg-type]
+
+
+def test_a_vocoder_that_is_spread_over_shards_is_loaded_whole(tmp_path: Path) -> None:
+    """vLLM's loader hands it over in as many parts; the first one used to fail for the lack of the others."""
+    talker, weights = Talker(), talker_weights()
+    items = list(weights.items())
+    # The Talker's own tensor lies between the vocoder's, in the middle shard.
+    weights = dict([*items[:7], items[-1], *items[7:-1]])
+    codes = torch.randint(0, CONFIG.codebook_size, (1, 3, CONFIG.num_quantizers))
+
+    loaded = load(talker, weights, tmp_path)
+
+    assert loaded == {name.removeprefix("talker.") for name in weights}
+    oracle = one_shot(random_code2wav(CONFIG, seed=1), codes)
+    torch.testing.assert_close(talker.code2wav(codes, torch.tensor([1]))[:, 555:], oracle)
+
+
+def test_a_missing_tensor_is_named(tmp_path: Path) -> None:
+    weights = talker_weights()
+    del weights["code2wav.decoder.1.block.0.alpha"]
+
+    with pytest.raises(ValueError, match=r"lack 1 tensors, code2wav\.decoder\.1\.block\.0\.alpha first"):
+        load(Talker(), weights, tmp_path)
 
 
 def test_an_unknown_tensor_is_refused() -> None:

@@ -9,22 +9,34 @@ from __future__ import annotations
 from pathlib import Path
 
 FAMILIES = ("qwen3_omni", "qwen3_5_omni")
+LAYOUTS = ("saved", "released")
 
 
-def write_tiny_checkpoint(path: Path, family: str = "qwen3_omni", seed: int = 0) -> None:
+def write_tiny_checkpoint(
+    path: Path, family: str = "qwen3_omni", seed: int = 0, layout: str = "saved"
+) -> None:
     """Writes the checkpoint to `path`, which is created. The same seed gives the same bytes.
 
     Weights are float32; those of Qwen3.5-Omni are bfloat16, which its gated-DeltaNet layers need on a CPU.
-    Raises ValueError for an unknown family.
+    `layout`: files as transformers 5 saves them, or as Qwen3-Omni-30B-A3B-Instruct has them.
+    Raises ValueError for an unknown family or layout.
     """
+    if layout not in LAYOUTS:
+        raise ValueError(f"there is no layout {layout!r}; layouts: {', '.join(LAYOUTS)}")
     match family:
         case "qwen3_omni":
             from antiphon_executor.tiny import qwen3_omni
 
             qwen3_omni.write(path, seed)
+            if layout == "released":
+                from antiphon_executor.tiny import released_layout
+
+                released_layout.rewrite(path)
         case "qwen3_5_omni":
             from antiphon_executor.tiny import qwen3_5_omni
 
+            if layout == "released":
+                raise ValueError("no checkpoint of qwen3_5_omni is released, so it has no released layout")
             qwen3_5_omni.write(path, seed)
         case _:
             raise ValueError(

@@ -14,6 +14,13 @@ def make_parser() -> FlagParser:
     parser.add_argument(
         "--family", default="qwen3_omni", help="qwen3_omni or qwen3_5_omni [qwen3_omni]", metavar="NAME"
     )
+    parser.add_argument(
+        "--layout",
+        default="saved",
+        help="saved: files as transformers saves them; released: as Qwen3-Omni-30B-A3B-Instruct has them "
+        "[saved]",
+        metavar="NAME",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights [0]", metavar="N")
     return parser
 
@@ -26,7 +33,7 @@ def run(argv: Sequence[str]) -> int:
     from antiphon_executor.tiny import write_tiny_checkpoint
 
     try:
-        write_tiny_checkpoint(given.path, given.family, given.seed)
+        write_tiny_checkpoint(given.path, given.family, given.seed, given.layout)
     except ValueError as error:
         parser.error(str(error))
     print(f"{given.path}: {given.family}, random weights, seed {given.seed}")  # noqa: T201

@@ -18,6 +18,7 @@ from antiphon_server.config.addresses import is_loopback
 from antiphon_server.config.settings import ServerSettings, Settings
 from antiphon_server.exits import ExitCode, StartupError
 from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg
+from antiphon_server.process.checkpoint_config import check_config, check_talker_tensors, required_tensors
 from antiphon_server.process.weight_files import check_weights, refuse_pointers
 
 SUPPORTED_ARCHITECTURES = (
@@ -38,8 +39,7 @@ _CONFIG_BYTES = 4 << 20
 def check_before_loading(settings: Settings) -> None:
     """All checks but the port's. Raises `StartupError`."""
     check_access(settings.server)
-    check_model(settings.engine.model)
-    check_weights(settings.engine.model, _SPEECH_PARTS if settings.engine.speech else _TEXT_PARTS)
+    check_checkpoint(settings.engine.model, settings.engine.speech)
     check_disk(Path(tempfile.gettempdir()), settings.server.limits.free_disk_bytes)
     check_ffmpeg()
 
@@ -61,8 +61,19 @@ def check_access(server: ServerSettings) -> None:
     )
 
 
-def check_model(path: Path) -> None:
-    """The folder exists and holds a checkpoint of a supported architecture."""
+def check_checkpoint(path: Path, speaks: bool) -> None:
+    """Configuration and weights are complete and fit each other. Reads no more than headers."""
+    config = check_model(path)
+    if speaks:
+        check_config(path / "config.json", config)
+    required = tuple(required_tensors(config, speaks))
+    names = check_weights(path, _SPEECH_PARTS if speaks else _TEXT_PARTS, required)
+    if speaks:
+        check_talker_tensors(path, names)
+
+
+def check_model(path: Path) -> dict[str, Any]:
+    """The configuration. The folder must hold a checkpoint of a supported architecture."""
     if not path.exists():
         hint = "the name of a hub is not enough: download the model and give its folder"
         raise StartupError(ExitCode.NO_MODEL, f"there is no model at {path}", hint)
@@ -79,6 +90,7 @@ def check_model(path: Path) -> None:
         supported = ", ".join(SUPPORTED_ARCHITECTURES)
         hint = f"did you mean a checkpoint of {close[0]}?" if close else f"supported: {supported}"
         raise StartupError(ExitCode.UNSUPPORTED_MODEL, f"the architecture {named[0]} is not supported", hint)
+    return config
 
 
 def check_disk(folder: Path, needed_bytes: int) -> None:

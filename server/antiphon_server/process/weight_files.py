@@ -6,6 +6,7 @@ It reads only headers, so its time does not depend on the size of the weights.
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -20,18 +21,25 @@ _LFS = b"version https://git-lfs"
 _LFS_HINT = "run 'git lfs install' and 'git lfs pull' in the folder, or download the files themselves"
 _INDEX_BYTES = 64 << 20
 _HEADER_BYTES = 100_000_000  # the limit of safetensors itself
+_SHARD = re.compile(r"model-(?P<number>\d{5})-of-(?P<count>\d{5})\.safetensors")
+_SHARD_NAME = "model-{number:05}-of-{count:05}.safetensors"
 # Small files of a checkpoint that may be Git LFS pointers too.
 _SMALL_FILES = ("*.json", "*.jinja", "*.txt")
 
 
-def check_weights(folder: Path, parts: Collection[str]) -> None:
-    """Raises `StartupError`. `parts`: prefixes of tensor names that must occur, such as `thinker`."""
+def check_weights(folder: Path, parts: Collection[str], required: Collection[str] = ()) -> frozenset[str]:
+    """The names of all tensors. Raises `StartupError`.
+
+    `parts`: prefixes of tensor names that must occur, such as `thinker`. `required`: names that must occur.
+    """
     files = sorted(folder.glob("*.safetensors"))
     index = folder / INDEX
     indexed = _read_index(index) if index.exists() else None
     if indexed is not None:
         files = [folder / name for name in sorted(set(indexed.values()))]
         _check_presence(index, files)
+    else:
+        _check_numbers(folder, files)
     if not files:
         hint = "the download may be incomplete; other formats are not loaded"
         raise StartupError(ExitCode.NOT_A_CHECKPOINT, f"there are no *.safetensors weights in {folder}", hint)
@@ -39,6 +47,24 @@ def check_weights(folder: Path, parts: Collection[str]) -> None:
     if indexed is not None:
         _check_index(index, indexed, tensors)
     _check_parts(folder, parts, tensors.values())
+    names = frozenset[str]().union(*tensors.values())
+    missing = [name for name in required if name not in names]
+    if missing:
+        problem = f"{len(missing)} tensors that config.json requires are missing, {missing[0]} first"
+        raise _broken(folder, problem, _REFETCH)
+    return names
+
+
+def _check_numbers(folder: Path, files: Iterable[Path]) -> None:
+    """Without an index, the names of the shards still show how many there are."""
+    numbered = [found for file in files if (found := _SHARD.fullmatch(file.name))]
+    there = {int(found["number"]) for found in numbered}
+    count = max((int(found["count"]) for found in numbered), default=0)
+    missing = [number for number in range(1, count + 1) if number not in there]
+    if missing:
+        first = _SHARD_NAME.format(number=missing[0], count=count)
+        problem = f"{len(missing)} of its {count} shards are missing, {first} first"
+        raise _broken(folder, problem, "the download may be incomplete: fetch them")
 
 
 def _check_presence(index: Path, files: list[Path]) -> None:

@@ -59,18 +59,17 @@ class StreamingCode2Wav(nn.Module):
     def load_weights(self, weights: Iterable[tuple[str, Tensor]]) -> set[str]:
         """Loads tensors by the checkpoint's names, with or without the prefix `code2wav.`.
 
-        Returns the names without the prefix. KeyError for an unknown name, ValueError for a missing one.
+        May be called with a part at a time, as vLLM's loader does. Returns the names of the loaded tensors,
+        without the prefix. KeyError for an unknown name.
         """
         parameters = dict(self.named_parameters())
-        missing = set(parameters)
+        loaded: set[str] = set()
         for name, tensor in weights:
             own = name.removeprefix("code2wav.")
             parameters[own].data.copy_(tensor)
-            missing.discard(own)
-        if missing:
-            raise ValueError(f"the vocoder's weights lack {', '.join(sorted(missing))}")
+            loaded.add(own)
         self.derive_constants()
-        return set(parameters)
+        return loaded
 
     def derive_constants(self) -> None:
         """Recomputes constants that depend on the weights; call it after changing weights directly."""

@@ -29,7 +29,7 @@ def load_talker_weights(
     config: ModelConfig,
     aside: Mapping[str, Callable[[torch.Tensor], None]] = MappingProxyType({}),
 ) -> set[str]:
-    """Loads the parameters and returns their names.
+    """Loads the parameters and returns their names. ValueError if the checkpoint lacks any of them.
 
     `aside`: receivers, by name, of tensors that are not parameters of the Talker.
     """
@@ -41,7 +41,12 @@ def load_talker_weights(
             else:
                 yield name, tensor
 
-    return AutoWeightsLoader(talker).load_weights(parameters(), mapper=_TO_TALKER)
+    loaded = AutoWeightsLoader(talker).load_weights(parameters(), mapper=_TO_TALKER)
+    # A module's tensors may be spread over shards, so only the whole checkpoint shows what is missing.
+    missing = sorted(name for name, _ in talker.named_parameters() if name not in loaded)
+    if missing:
+        raise ValueError(f"the Talker's weights lack {len(missing)} tensors, {missing[0]} first")
+    return loaded
 
 
 def code_table(codec_embedding: nn.Embedding, predictor: CodePredictor) -> tuple[torch.Tensor, torch.Tensor]:
