@@ -1,4 +1,4 @@
-"""Rules for all tests: time limits, tests that take minutes, and skips that count as failures."""
+"""Rules for all tests: time limits, long tests, repetition, and skips that count as failures."""
 
 from __future__ import annotations
 
@@ -19,6 +19,25 @@ hypothesis.settings.load_profile("antiphon")
 NO_SKIPS = os.environ.get("ANTIPHON_NO_SKIPS") == "1"
 
 
+# A module that imports one of these starts processes or servers, or reads clocks.
+TIMED_NAMES = ("multiprocessing", "serving", "signal", "sink", "socket", "subprocess", "threading", "time")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--repeat",
+        type=int,
+        default=1,
+        help="run each test so many times in one session, in which engines and servers start once",
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if (times := metafunc.config.getoption("repeat")) > 1:
+        metafunc.fixturenames.append("repetition")
+        metafunc.parametrize("repetition", range(times))
+
+
 class GroupScheduling(LoadScopeScheduling):
     """Sends each group of tests to one process: a folder of parity tests, or all others."""
 
@@ -32,10 +51,13 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupSchedul
     return GroupScheduling(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Engine tests get a longer limit, since it includes the engine's start; long tests are left out."""
     left_out = []
     for item in items:
+        if isinstance(item, pytest.Function) and not set(TIMED_NAMES).isdisjoint(vars(item.module)):
+            item.add_marker("timed")
         if item.get_closest_marker("engine") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(ENGINE_LIMIT_S))
         long = item.get_closest_marker("long")

@@ -51,11 +51,15 @@ VOICE_TABLE = (
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """Deviations from the plain echo. Events count from 0; `fault_at` raises in place of that event."""
+    """Deviations from the plain echo. Events count from 0; `fault_at` raises in place of that event.
+
+    A request hangs before `hang_at` until `resumed` is set.
+    """
 
     fault_at: int | None = None
     fault: BaseException = field(default_factory=lambda: RuntimeError("scripted fault at /secret/place"))
     hang_at: int | None = None
+    resumed: asyncio.Event = field(default_factory=asyncio.Event)
     delay_s: float = 0.0
     delays_s: Mapping[int, float] = field(default_factory=dict)
     answer: str | None = None
@@ -63,7 +67,7 @@ class Script:
 
     async def before(self, event: int) -> None:
         if event == self.hang_at:
-            await asyncio.Event().wait()
+            await self.resumed.wait()
         await asyncio.sleep(self.delays_s.get(event, self.delay_s))
         if event == self.fault_at:
             raise self.fault
@@ -277,13 +281,13 @@ def count_prompt(request: OmniRequest) -> PromptCounted:
     """Plausible counts: 13 tokens a second of sound, one per 32 x 32 pixels, two video frames to a patch."""
     media: Media = request.media
     audio = sum(math.ceil(clip.seconds * 13) for clip in media.audios)
-    image = sum((p.pixels.shape[0] // 32) * (p.pixels.shape[1] // 32) for p in media.pictures)
+    image = sum((p.pixels.shape[0] // 32) * (p.pixels.shape[1] // 32) for p in media.images)
     video = 0
     for clip in media.videos:
         frames, height, width = clip.frames.shape[:3]
         video += math.ceil(frames / 2) * (height // 32) * (width // 32)
-        audio += math.ceil(clip.sound.seconds * 13) if clip.sound else 0
-    placeholders = len(media.audios) + len(media.pictures) + len(media.videos)
+        audio += math.ceil(clip.audio.seconds * 13) if clip.audio else 0
+    placeholders = len(media.audios) + len(media.images) + len(media.videos)
     return PromptCounted(
         text=len(request.prompt_token_ids) - placeholders, audio=audio, image=image, video=video, cached=0
     )

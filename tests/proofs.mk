@@ -8,7 +8,7 @@ bench-%: $(TESTED) ## measure something: bench-vocoder, ... (ARGS=--help)
 canaries: $(TESTED) ## 10,000 short streams per family in a few slots, 200 in the engines: none may get another's audio
 	ANTIPHON_CANARIES=10000 $(PY) -m pytest tests/talker/test_canaries.py $(ARGS)
 	ANTIPHON_ENGINE_CANARIES=200 VLLM_CPU_OMP_THREADS_BIND=nobind OMP_NUM_THREADS=1 $(PY) -m pytest \
-	  tests/parity/talker/test_canaries.py tests/parity/turns/test_canaries.py $(ARGS)
+	  tests/parity/talker/test_canaries.py tests/parity/requests/test_canaries.py $(ARGS)
 
 chaos: $(TESTED) ## kill clients and engines, read slowly, drain behind nginx (30 minutes)
 	$(PY) -m tests.chaos $(ARGS)

@@ -25,7 +25,7 @@ from antiphon_executor.interface.events import (
     TextDelta,
     TextEnded,
 )
-from antiphon_executor.interface.media import Media, Picture
+from antiphon_executor.interface.media import Media, RgbImage
 from antiphon_executor.interface.request import AnswerSchema, OmniRequest, SpeechSampling, TextSampling
 from antiphon_executor.interface.settings import GuardSettings
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
@@ -41,7 +41,7 @@ from antiphon_executor.turn.slots import SlotTracker
 IM_START, USER, ASSISTANT, IMAGE, END = 1, 2, 3, 4, 5
 IDS = PromptIds(IM_START, USER, ASSISTANT, 6, IMAGE, 7, tts_pad=8, tts_bos=9, tts_eos=10)
 PROMPT = (IM_START, USER, IMAGE, 20, IM_START, ASSISTANT, 21)
-PICTURE = Media(pictures=(Picture(np.zeros((32, 32, 3), np.uint8)),))
+PICTURE = Media(images=(RgbImage(np.zeros((32, 32, 3), np.uint8)),))
 FRAMES = 3
 FULL_STOP = 40
 

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
-import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,7 +21,7 @@ from antiphon_server.config.sources import load
 from antiphon_server.process.preflight import listen
 from antiphon_server.process.serve import run
 from tests.chaos.process_engine import EngineOfProcesses
-from tests.e2e.server_process import MODEL, RunningServer, wait_until_ready
+from tests.e2e.server_process import MODEL, RunningServer
 from tests.echo_engine import Script
 
 SENTENCE = "A long answer, said again and again. "
@@ -47,24 +45,9 @@ def start_stand_in(
         "CHAOS_SENTENCES": str(sentences),
     }
     named = ("--served-model-name", MODEL, "--port", str(port))
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.chaos.stand_in", str(checkpoint), *named, *flags],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **pace},
-            start_new_session=True,
-        )
-    server = RunningServer(process, port, log)
-    began = time.monotonic()
-    try:
-        wait_until_ready(server)
-    except BaseException:
-        server.end()
-        raise
-    server.start_s = time.monotonic() - began
-    server.tree()
+    command = (sys.executable, "-m", "tests.chaos.stand_in", str(checkpoint), *named, *flags)
+    server = RunningServer(command, {**os.environ, **pace}, port, log)
+    server.start()
     return server
 
 

@@ -79,6 +79,15 @@ def nano_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSer
     running.end()
 
 
+@pytest.fixture(autouse=True)
+def renewed_servers(request: pytest.FixtureRequest) -> None:
+    """A test that ends its server, or kills its engines, is repeated with another (`--repeat`)."""
+    if request.config.getoption("repeat") > 1:
+        for value in [*request.node.funcargs.values()]:
+            if isinstance(value, RunningServer):
+                value.renew()
+
+
 @pytest.fixture(scope="package")
 def client(served: RunningServer) -> openai.OpenAI:
     return served.client()

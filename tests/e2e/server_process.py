@@ -22,6 +22,9 @@ from tests.machine import Patience
 
 READY_WITHIN_S = 240.0
 MODEL = "omni"
+STAGES = ("thinker", "talker")
+# Of one engine: as many as the tests cause. Each makes the delay of the next restart twice as long.
+MAX_DEATHS = 3
 FLAGS = ("--served-model-name", MODEL, "--max-model-len", "4096", "--streams", "8", "--dtype", "float32")
 # What a machine that does other things besides keeps in real time is not what these tests are about.
 FLAGS += ("--no-server.limits.real-time",)
@@ -34,9 +37,11 @@ _QUIET = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 class RunningServer:
     """`start_s`: from the command to a ready server."""
 
-    process: subprocess.Popen[bytes]
+    command: tuple[str, ...]
+    environment: dict[str, str]
     port: int
     log: Path
+    process: subprocess.Popen[bytes] = field(init=False)
     start_s: float = 0.0
     seen: dict[int, psutil.Process] = field(default_factory=dict)
 
@@ -90,11 +95,41 @@ class RunningServer:
         found = self.metrics()
         names = ("antiphon_engine_requests", "antiphon_stage_running", "antiphon_stage_queue_depth")
         names += ("vllm:num_requests_running", "vllm:num_requests_waiting")
-        stages = [found[name, stage] for name in names for stage in ("thinker", "talker")]
+        stages = [found[name, stage] for name in names for stage in STAGES]
         return not any([*stages, found["antiphon_speech_slots", "used"]])
 
     def said(self) -> str:
         return self.log.read_text(errors="replace")[-4000:]
+
+    def start(self) -> None:
+        """Returns once it is ready. Raises AssertionError with its output otherwise."""
+        began = time.monotonic()
+        with self.log.open("wb") as out:
+            self.process = subprocess.Popen(
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=self.environment,
+                start_new_session=True,
+            )
+        try:
+            wait_until_ready(self)
+        except BaseException:
+            self.end()
+            raise
+        self.start_s = time.monotonic() - began
+        self.tree()
+
+    def renew(self) -> None:
+        """Start it again if it has ended or its engines have died often, for tests that `--repeat` repeats."""
+        if self.process.poll() is None:
+            metrics = self.metrics()
+            deaths = [metrics.get(("antiphon_engine_restarts_total", stage), 0.0) for stage in STAGES]
+            if max(deaths) <= MAX_DEATHS:
+                return
+            self.end()
+        self.start()
 
     def end(self) -> None:
         """Last resort of a fixture: nothing of the server stays behind."""
@@ -109,24 +144,9 @@ def start_server(checkpoint: Path, log: Path, *flags: str) -> RunningServer:
     """Returns once `/readyz` reports ready. Raises AssertionError with the server's output otherwise."""
     port = _free_port()
     command = [sys.executable, "-m", "antiphon_server", "serve", "--model", str(checkpoint)]
-    began = time.monotonic()
-    with log.open("wb") as out:
-        process = subprocess.Popen(
-            [*command, "--port", str(port), *FLAGS, *flags],
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env={**os.environ, **_QUIET},
-            start_new_session=True,
-        )
-    server = RunningServer(process, port, log)
-    try:
-        wait_until_ready(server)
-    except BaseException:
-        server.end()
-        raise
-    server.start_s = time.monotonic() - began
-    server.tree()
+    command += ["--port", str(port), *FLAGS, *flags]
+    server = RunningServer(tuple(command), {**os.environ, **_QUIET}, port, log)
+    server.start()
     return server
 
 

@@ -69,6 +69,7 @@ def corrupted(server: RunningServer, stage: str) -> float:
 def test_nan_logits_end_only_their_own_request_with_an_error(
     faulty: RunningServer,
 ) -> None:
+    before = corrupted(faulty, "thinker")
     with ThreadPoolExecutor(8) as pool:
         bad = [pool.submit(ask, faulty, f"hello {LETTER}") for _ in range(3)]
         good = [pool.submit(ask, faulty, "hello") for _ in range(3)]
@@ -76,13 +77,14 @@ def test_nan_logits_end_only_their_own_request_with_an_error(
         refused = [answer.result() for answer in bad]
     assert [answer.status_code for answer in refused] == [500] * 3
     assert {answer.json()["error"]["type"] for answer in refused} == {"server_error"}
-    assert corrupted(faulty, "thinker") == 3
+    assert corrupted(faulty, "thinker") == before + 3
     assert becomes(faulty.is_idle, 5)
 
 
 def test_a_nan_voice_ends_only_its_own_stream_with_an_error(
     faulty: RunningServer,
 ) -> None:
+    before = corrupted(faulty, "talker")
     audio = {"audio": {"voice": VOICE, "format": "pcm16"}}
     broken = LiveStream(
         faulty, {"model": MODEL, "messages": said("Hello."), "max_tokens": 8, "seed": 1, **STREAMED, **audio}
@@ -92,7 +94,7 @@ def test_a_nan_voice_ends_only_its_own_stream_with_an_error(
     assert "[DONE]" not in broken.lines
     assert not broken.has_sound
     assert json.loads(broken.lines[-1])["error"]["type"] == "server_error"
-    assert corrupted(faulty, "talker") == 1
+    assert corrupted(faulty, "talker") == before + 1
     assert becomes(faulty.is_idle, 5)
 
 

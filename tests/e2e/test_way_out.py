@@ -22,15 +22,25 @@ from tests.e2e.server_process import RunningServer, becomes, terminate
 pytestmark = pytest.mark.engine
 
 
+@pytest.fixture
+def unsupervised(request: pytest.FixtureRequest) -> RunningServer:
+    server: RunningServer = request.getfixturevalue(request.param)
+    if request.config.getoption("repeat") > 1:
+        server.renew()
+    return server
+
+
 @pytest.mark.promise("R23")
 @pytest.mark.parametrize(
-    ("name", "kill", "stage"), [("paced", kill_talker, "talker"), ("served", kill_thinker, "thinker")]
+    ("unsupervised", "kill", "stage"),
+    [("paced", kill_talker, "talker"), ("served", kill_thinker, "thinker")],
+    indirect=["unsupervised"],
 )
 def test_without_restarts_the_death_of_an_engine_ends_its_streams_with_an_error_and_then_the_server(
-    request: pytest.FixtureRequest, name: str, kill: Callable[[RunningServer], None], stage: str
+    unsupervised: RunningServer, kill: Callable[[RunningServer], None], stage: str
 ) -> None:
     """Given a live stream, when an engine's process is killed, then no client waits in vain."""
-    server: RunningServer = request.getfixturevalue(name)
+    server = unsupervised
     stream = LiveStream(server, LONG)
     stream.wait_for_sound()
     probes: list[int] = []

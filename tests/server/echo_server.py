@@ -1,6 +1,7 @@
 """The whole of `antiphon serve` over the echo engine, as a process: FOLDER, then flags.
 
-SIGUSR1 kills the Talker; SIGUSR2 lets later requests hang after two events; SIGHUP kills the HTTP server.
+SIGUSR1 kills the Talker, SIGHUP the HTTP server. With ECHO_HANGS_AT a request hangs before that event, until
+SIGUSR2. ECHO_DEAD_EXIT_S: seconds from the death of an engine to a forced exit.
 With ECHO_CHILD_WRITES an engine process of it has written that to standard output and error, before it serves
 and with each request. Prints the banner once it serves.
 """
@@ -25,7 +26,7 @@ from antiphon_server.config.flags import add_settings
 from antiphon_server.config.parser import FlagParser
 from antiphon_server.config.sources import load
 from antiphon_server.process.preflight import listen
-from antiphon_server.process.serve import run
+from antiphon_server.process import serve
 from tests.echo_engine import EchoEngine, Script
 
 
@@ -60,9 +61,6 @@ async def start_echo(settings: EngineSettings, progress: Callable[[str], None]) 
     await asyncio.sleep(float(os.environ.get("ECHO_LOADS_S", "0")))
     engine = Sticky(settings.model)
 
-    def hang() -> None:
-        engine.script = Script(hang_at=3)
-
     def lose_http() -> None:
         for task in asyncio.all_tasks():
             if task.get_name() == "http":
@@ -71,14 +69,19 @@ async def start_echo(settings: EngineSettings, progress: Callable[[str], None]) 
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGHUP, lose_http)
     loop.add_signal_handler(signal.SIGUSR1, engine.kill, "talker")
-    loop.add_signal_handler(signal.SIGUSR2, hang)
-    engine.script = Script(delay_s=float(os.environ.get("ECHO_DELAY_S", "0")))
+    hang_at = os.environ.get("ECHO_HANGS_AT")
+    engine.script = Script(
+        hang_at=int(hang_at) if hang_at else None, delay_s=float(os.environ.get("ECHO_DELAY_S", "0"))
+    )
+    loop.add_signal_handler(signal.SIGUSR2, engine.script.resumed.set)
     return engine
 
 
 def main() -> int:
     if count := os.environ.get("ECHO_DESCRIPTORS"):
         resource.setrlimit(resource.RLIMIT_NOFILE, (int(count), int(count)))
+    if dead_exit_s := os.environ.get("ECHO_DEAD_EXIT_S"):
+        serve._DEAD_EXIT_S = float(dead_exit_s)
     parser = FlagParser("echo", "")
     parser.add_argument("model", type=Path)
     add_settings(parser)
@@ -86,7 +89,7 @@ def main() -> int:
     settings = load({"engine.model": given.model, **given.settings}).settings
     server = settings.server
     with listen(server.host, server.port, server.timeouts.stalled_client_s) as sock:
-        return run(settings, sock, start_echo)
+        return serve.run(settings, sock, start_echo)
 
 
 if __name__ == "__main__":

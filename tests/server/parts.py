@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from antiphon_executor.interface.media import AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.media import AudioClip, Media, RgbImage, VideoClip
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.chat.prompt.renderer import PromptRenderer
@@ -36,7 +36,7 @@ class CannedMedia:
     async def load(self, sources: Sequence[MediaSource], hold: ReserveBytes) -> Media:
         self.loads.append(tuple(sources))
         second = AudioClip(np.zeros(16_000, np.float32))
-        picture = Picture(np.full((64, 64, 3), 128, np.uint8))
+        picture = RgbImage(np.full((64, 64, 3), 128, np.uint8))
         frames = np.zeros((4, 64, 64, 3), np.uint8)
         return Media(
             tuple(second for source in sources if source.kind == "audio"),

@@ -25,15 +25,15 @@ async def heard(pieces: Sequence[Sequence[int]]) -> list[Chunk]:
     """What leaves while the pieces come one by one, the last of them final."""
     text = make_text()
 
-    async def feed() -> None:
+    async def add_pieces() -> None:
         for number, piece in enumerate(pieces, start=1):
             text.add_tokens(piece, final=number == len(pieces))
             await asyncio.sleep(0)
 
-    feeding = asyncio.create_task(feed())
+    adding = asyncio.create_task(add_pieces())
     async with asyncio.timeout(5):
         left = [chunk async for chunk in text.chunks()]
-    await feeding
+    await adding
     assert text.entered == sum(len(chunk.text) for chunk in left) - len(left[-1:])
     return left
 

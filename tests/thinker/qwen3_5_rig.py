@@ -15,7 +15,7 @@ from vllm.config.multimodal import MultiModalConfig
 from vllm.inputs import MultiModalInput
 from vllm.multimodal.processing import InputProcessingContext
 
-from antiphon_executor.interface.media import AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.media import AudioClip, Media, RgbImage, VideoClip
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.models.qwen3_5_omni.presets import nano
 from antiphon_executor.models.qwen3_5_omni.processor import (
@@ -29,7 +29,7 @@ from antiphon_executor.models.thinker.inputs import engine_prompt
 from antiphon_executor.tiny.processor import tiny_processor
 from antiphon_executor.tiny.tokenizer import tiny_tokenizer
 
-Medium = AudioClip | Picture | VideoClip
+Medium = AudioClip | RgbImage | VideoClip
 
 
 @dataclass(frozen=True)
@@ -51,11 +51,11 @@ class Rig:
             elif isinstance(part, int):
                 tokens.append(part)
             else:
-                pad = self.ids.image if isinstance(part, Picture) else self.ids.video
+                pad = self.ids.image if isinstance(part, RgbImage) else self.ids.video
                 tokens += [thinker.vision_start_token_id, pad, thinker.vision_end_token_id]
         return tokens, Media(
             audios=tuple(part for part in parts if isinstance(part, AudioClip)),
-            pictures=tuple(part for part in parts if isinstance(part, Picture)),
+            images=tuple(part for part in parts if isinstance(part, RgbImage)),
             videos=tuple(part for part in parts if isinstance(part, VideoClip)),
         )
 
@@ -100,8 +100,8 @@ def clip(samples: int, seed: int = 0) -> AudioClip:
     return AudioClip(0.1 * noise)
 
 
-def picture(height: int, width: int, seed: int = 0) -> Picture:
-    return Picture(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
+def picture(height: int, width: int, seed: int = 0) -> RgbImage:
+    return RgbImage(np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8))
 
 
 def video(

@@ -9,14 +9,14 @@ import pytest
 
 from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.interface.events import PromptCounted
-from antiphon_executor.interface.media import AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.media import AudioClip, Media, RgbImage, VideoClip
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.inputs import count_prompt, engine_prompt
 
 TOKENS = PromptIds(4, 5, 6, audio=1, image=2, video=3, tts_pad=7, tts_bos=8, tts_eos=9)
 CLIP = AudioClip(np.zeros(16_000, dtype=np.float32))
-PICTURE = Picture(np.zeros((8, 6, 3), dtype=np.uint8))
+PICTURE = RgbImage(np.zeros((8, 6, 3), dtype=np.uint8))
 VIDEO = VideoClip(np.zeros((4, 8, 6, 3), dtype=np.uint8), 2.0)
 
 
@@ -30,9 +30,7 @@ def test_text_alone_has_no_media() -> None:
 
 def test_media_go_along_in_order_with_what_belongs_to_them() -> None:
     loud = replace(VIDEO, sound=CLIP, frames_per_second=0.5)
-    prompt = engine_prompt(
-        turn(1, 3, 2, 3, audios=(CLIP,), pictures=(PICTURE,), videos=(VIDEO, loud)), TOKENS
-    )
+    prompt = engine_prompt(turn(1, 3, 2, 3, audios=(CLIP,), images=(PICTURE,), videos=(VIDEO, loud)), TOKENS)
     media = prompt["multi_modal_data"]
     assert media["image"][0].size == (6, 8)
     assert media["video"][0][1] == {"fps": 2.0}
@@ -48,13 +46,13 @@ def test_the_tenant_salts_the_prefix_cache() -> None:
     ("request_", "reason"),
     [
         (turn(7, audios=(CLIP,)), "0 audio placeholders for 1 audio parts"),
-        (turn(2, 2, pictures=(PICTURE,)), "2 image placeholders for 1 image parts"),
+        (turn(2, 2, images=(PICTURE,)), "2 image placeholders for 1 image parts"),
         (turn(1, audios=(AudioClip(CLIP.samples[:399]),)), "too short"),
         (turn(3, videos=(replace(VIDEO, frames=VIDEO.frames[:0]),)), "no frames"),
         (turn(3, videos=(replace(VIDEO, frames_per_second=0.0),)), "frame rate"),
         (turn(3, videos=(replace(VIDEO, frames_per_second=float("nan")),)), "frame rate"),
         (turn(3, videos=(replace(VIDEO, frames_per_second=1e-5),)), "18 hours"),
-        (turn(2, pictures=(Picture(np.zeros((1, 201, 3), np.uint8)),)), "cannot be looked at"),
+        (turn(2, images=(RgbImage(np.zeros((1, 201, 3), np.uint8)),)), "cannot be looked at"),
     ],
 )
 def test_what_cannot_be_served_is_refused(request_: OmniRequest, reason: str) -> None:

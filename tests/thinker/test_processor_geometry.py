@@ -156,4 +156,4 @@ def _picture_tokens(nano: Qwen2VLImageProcessor, height: int, width: int) -> int
     tokenizer = tiny_tokenizer()
     config = tiny_config(tokenizer.get_vocab())
     geometry = media_geometry_of(config, processor, tokenizer.encode)
-    return geometry.picture_tokens(height, width) + 1
+    return geometry.image_tokens(height, width) + 1

@@ -14,7 +14,7 @@ from transformers.models.qwen2_vl.image_processing_qwen2_vl import smart_resize
 from vllm.multimodal.cache import MultiModalProcessorOnlyCache
 
 from antiphon_executor.interface.audio_geometry import AudioGeometry, mel_frames
-from antiphon_executor.interface.media import AudioClip, Picture, VideoClip
+from antiphon_executor.interface.media import AudioClip, RgbImage, VideoClip
 from antiphon_executor.models.qwen3_5_omni import prompt as rules
 from antiphon_executor.models.qwen3_5_omni.tm_rope import MediaSpan, TmRope
 from antiphon_executor.models.thinker.inputs import count_prompt
@@ -39,9 +39,9 @@ def medium(part: Medium) -> rules.Medium:
     """What the rules need to know of it, by the formulae alone."""
     if isinstance(part, AudioClip):
         return rules.Sound(mel_frames(len(part.samples)))
-    if isinstance(part, Picture):
+    if isinstance(part, RgbImage):
         return rules.Picture(grid(*part.pixels.shape[:2]))
-    sound = mel_frames(len(part.sound.samples)) if part.sound else 0
+    sound = mel_frames(len(part.audio.samples)) if part.audio else 0
     return rules.Video(len(part.frames), part.frames_per_second, grid(*part.frames.shape[1:3]), sound)
 
 

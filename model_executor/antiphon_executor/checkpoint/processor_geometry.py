@@ -28,18 +28,18 @@ def media_geometry_of(config: PreTrainedConfig, processor: Any, encode: Encode) 
     """`processor`: of transformers, for the checkpoint. `encode`: text to ids, without control tokens."""
     thinker = config.thinker_config
     interleaved = family_of(config) is QWEN3_5_OMNI
-    sound = AudioGeometry.of(thinker.audio_config) if interleaved else _qwen3_omni_sound(thinker)
+    audio = AudioGeometry.of(thinker.audio_config) if interleaved else _qwen3_omni_audio(thinker)
     return MediaGeometry(
-        picture=_bounds(processor.image_processor, dict(processor.image_processor.size)),
+        image=_bounds(processor.image_processor, dict(processor.image_processor.size)),
         # Qwen3-Omni's processor has a fixed size for videos and ignores the checkpoint's.
         video=_frames(processor.video_processor, {} if interleaved else VIDEO_SIZE),
         temporal=int(processor.video_processor.temporal_patch_size),
-        sound=sound,
+        audio=audio,
         timestamps=_timestamps(thinker.audio_config.timestamp_interval_s, encode) if interleaved else None,
     )
 
 
-def _qwen3_omni_sound(thinker: PreTrainedConfig) -> AudioGeometry:
+def _qwen3_omni_audio(thinker: PreTrainedConfig) -> AudioGeometry:
     return AudioGeometry(window_frames=2 * thinker.audio_config.n_window, halvings=3)
 
 

@@ -22,7 +22,7 @@ class AudioClip:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class RgbImage:
     """One still image. `pixels`: uint8 [height, width, 3], RGB."""
 
     pixels: NDArray[np.uint8]
@@ -33,12 +33,12 @@ class VideoClip:
     """Evenly spaced frames of a video, and its audio if the model uses it.
 
     `frames`: uint8 [num_frames, height, width, 3], RGB. `frames_per_second`: rate of these frames, not of the
-    source. `sound` is None for a video without audio and if `use_audio_in_video` is off.
+    source. `audio` is None for a video without audio and if `use_audio_in_video` is off.
     """
 
     frames: NDArray[np.uint8]
     frames_per_second: float
-    sound: AudioClip | None = None
+    audio: AudioClip | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,5 +46,5 @@ class Media:
     """The media of a request, each kind in the order of its placeholders in the prompt."""
 
     audios: tuple[AudioClip, ...] = ()
-    pictures: tuple[Picture, ...] = ()
+    images: tuple[RgbImage, ...] = ()
     videos: tuple[VideoClip, ...] = ()

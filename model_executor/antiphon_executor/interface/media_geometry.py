@@ -121,24 +121,24 @@ class MediaGeometry:
     `temporal`: video frames that share one set of tokens. `timestamps`: None if the model uses none.
     """
 
-    picture: PixelBounds = field(default_factory=PixelBounds)
+    image: PixelBounds = field(default_factory=PixelBounds)
     video: FrameBounds = field(default_factory=PerFrameBounds)
     temporal: int = 2
-    sound: AudioGeometry = field(default_factory=lambda: AudioGeometry(halvings=3))
+    audio: AudioGeometry = field(default_factory=lambda: AudioGeometry(halvings=3))
     timestamps: Timestamps | None = None
 
-    def sound_tokens(self, samples: int) -> int:
+    def audio_tokens(self, samples: int) -> int:
         """Tokens of an audio clip of `samples` at 16 kHz."""
         heard = self._heard(samples)
         stamped = 0
         if self.timestamps is not None:
-            interval = self.sound.first_token(self.timestamps.every_ms)
+            interval = self.audio.first_token(self.timestamps.every_ms)
             starts = range(interval, heard, interval)
-            stamped = sum(self.timestamps.tokens(self.sound.start_ms(start) / 1000) for start in starts)
+            stamped = sum(self.timestamps.tokens(self.audio.start_ms(start) / 1000) for start in starts)
         return max(heard + stamped - 1, 0)
 
-    def picture_tokens(self, height: int, width: int) -> int:
-        return max(_tokens(self.picture.fit(height, width), self.picture.factor) - 1, 0)
+    def image_tokens(self, height: int, width: int) -> int:
+        return max(_tokens(self.image.fit(height, width), self.image.factor) - 1, 0)
 
     def video_tokens(self, frames: int, fps: float, size: Size, samples: int = 0) -> int:
         """Tokens of a video of `frames` at `fps`, each of `size`, with `samples` of audio at 16 kHz."""
@@ -156,14 +156,14 @@ class MediaGeometry:
         tokens, done = heard, 0
         for patch, time_s in enumerate(times, start=1):
             tokens += timestamps.tokens(time_s) + 2 + each
-            until = self.sound.first_token(patch * self.temporal / fps * 1000)
+            until = self.audio.first_token(patch * self.temporal / fps * 1000)
             end = heard if patch == len(times) else min(until, heard)
             if done < end:
                 tokens, done = tokens + 2, end
         return tokens
 
     def _heard(self, samples: int) -> int:
-        return self.sound.tokens(mel_frames(samples)) if samples else 0
+        return self.audio.tokens(mel_frames(samples)) if samples else 0
 
 
 def _tokens(size: Size, factor: int) -> int:

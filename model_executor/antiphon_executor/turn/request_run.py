@@ -197,4 +197,4 @@ class RequestRun:
 
 def _has_media(request: OmniRequest) -> bool:
     media = request.media
-    return bool(media.audios or media.pictures or media.videos)
+    return bool(media.audios or media.images or media.videos)

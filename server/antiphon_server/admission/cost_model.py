@@ -78,21 +78,21 @@ def estimate_cost(
 
 def tokens_of(media: Media, geometry: MediaGeometry) -> int:
     """The tokens that media add to a prompt besides their placeholders, as the model counts them."""
-    heard = sum(geometry.sound_tokens(len(clip.samples)) for clip in media.audios)
-    pictures = sum(geometry.picture_tokens(*picture.pixels.shape[:2]) for picture in media.pictures)
-    return heard + pictures + sum(_video_tokens(clip, geometry) for clip in media.videos)
+    heard = sum(geometry.audio_tokens(len(clip.samples)) for clip in media.audios)
+    images = sum(geometry.image_tokens(*image.pixels.shape[:2]) for image in media.images)
+    return heard + images + sum(_video_tokens(clip, geometry) for clip in media.videos)
 
 
 def _video_tokens(clip: VideoClip, geometry: MediaGeometry) -> int:
     frames, height, width = clip.frames.shape[:3]
-    samples = len(clip.sound.samples) if clip.sound else 0
+    samples = len(clip.audio.samples) if clip.audio else 0
     return geometry.video_tokens(frames, clip.frames_per_second, (height, width), samples)
 
 
 def heard_seconds(media: Media) -> float:
     """Seconds of audio, the soundtracks of videos included."""
-    sounds = (clip.sound.seconds for clip in media.videos if clip.sound)
-    return sum(clip.seconds for clip in media.audios) + sum(sounds)
+    tracks = (clip.audio.seconds for clip in media.videos if clip.audio)
+    return sum(clip.seconds for clip in media.audios) + sum(tracks)
 
 
 def media_seconds(media: Media) -> float:

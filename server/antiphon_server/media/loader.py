@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Sequence
 from functools import partial
 
-from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, Media, RgbImage, VideoClip
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_server.errors import BadRequest, InternalError
 from antiphon_server.media.budget import Budget, ReserveBytes, no_reservation
@@ -31,7 +31,7 @@ from antiphon_server.media.wav_header import wav_header
 _CHECK_SAMPLES = 1_600
 _SHOWN_CHARS = 200
 
-Decoded = AudioClip | Picture | VideoClip
+Decoded = AudioClip | RgbImage | VideoClip
 
 
 class MediaLoader:
@@ -91,7 +91,7 @@ class MediaLoader:
         decoded = [task.result() for task in tasks]
         return Media(
             audios=tuple(item for item in decoded if isinstance(item, AudioClip)),
-            pictures=tuple(item for item in decoded if isinstance(item, Picture)),
+            images=tuple(item for item in decoded if isinstance(item, RgbImage)),
             videos=tuple(item for item in decoded if isinstance(item, VideoClip)),
         )
 

@@ -44,7 +44,7 @@ class Sizing:
 
     def image_size(self, part: Part, dimensions: Dimensions) -> Size:
         size = _bounded_size(image_bounds(part, self._policy), dimensions)
-        return size if self._geometry is None else _smaller_size(size, self._geometry.picture.fit, dimensions)
+        return size if self._geometry is None else _smaller_size(size, self._geometry.image.fit, dimensions)
 
     def frame_size(self, part: Part, dimensions: Dimensions) -> Size:
         size = _bounded_size(frame_bounds(part, self._policy), dimensions)
@@ -57,7 +57,7 @@ class Sizing:
         pixels = _CHANNELS * size.height * size.width
         if self._geometry is None:
             return pixels
-        height, width = self._geometry.picture.fit(size.height, size.width)
+        height, width = self._geometry.image.fit(size.height, size.width)
         return pixels + _CHANNELS * height * width * self._geometry.temporal * _FLOAT_BYTES
 
     def video_bytes(self, dimensions: Dimensions, size: Size) -> int:

@@ -38,18 +38,18 @@ MOST_MIB = 64.0
 
 
 @dataclass
-class Pulse:
+class LivenessProbe:
     """Requests `/livez` ten times a second on new connections; keeps the slowest answer."""
 
     url: str
     slowest_s: float = 0.0
-    looks: int = 0
+    probes: int = 0
     failures: Counter[str] = field(default_factory=Counter)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
-    def beating(self) -> Iterator[Pulse]:
-        thread = threading.Thread(target=self._beat)
+    def running(self) -> Iterator[LivenessProbe]:
+        thread = threading.Thread(target=self._probe)
         thread.start()
         try:
             yield self
@@ -57,7 +57,7 @@ class Pulse:
             self._stop.set()
             thread.join()
 
-    def _beat(self) -> None:
+    def _probe(self) -> None:
         while not self._stop.wait(0.1):
             began = time.monotonic()
             try:
@@ -66,12 +66,12 @@ class Pulse:
                     self.failures[str(status)] += 1
             except httpx.HTTPError as error:
                 self.failures[type(error).__name__] += 1
-            self.looks += 1
+            self.probes += 1
             self.slowest_s = max(self.slowest_s, time.monotonic() - began)
 
     def verdict(self) -> Verdict:
         seen = dict(self.failures) or "all well"
-        measured = f"{self.looks} looks, the slowest {self.slowest_s * 1e3:.0f} ms, {seen}"
+        measured = f"{self.probes} probes, the slowest {self.slowest_s * 1e3:.0f} ms, {seen}"
         return Verdict(
             "/livez answers within 1 s", not self.failures and self.slowest_s < LIVE_WITHIN_S, measured
         )
@@ -89,14 +89,14 @@ class Siege:
     def run(self) -> None:
         self._mutants(self._given.requests // 10, self._given.seed + 1)
         before = vitals_at_rest(self._server)
-        with Pulse(self._server.url).beating() as pulse:
+        with LivenessProbe(self._server.url).running() as probe:
             self._mutants(self._given.requests, self._given.seed)
             self._bombs()
             self._hang_ups()
             self._trailers()
             self._grammars()
             self._idle()
-        self._tell("the whole siege", pulse.verdict(), *self._at_rest(before))
+        self._tell("the whole siege", probe.verdict(), *self._at_rest(before))
 
     def _mutants(self, count: int, seed: int) -> None:
         drawn = islice(Mutants(self._recordings, seed), count)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, Media, RgbImage, VideoClip
 
 AUDIO = "<|audio_start|><|audio_pad|><|audio_end|>"
 IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
@@ -30,11 +30,11 @@ def sound(seed: int, seconds: float) -> AudioClip:
     return AudioClip((0.3 * tone + 0.02 * rng.standard_normal(len(time))).astype(np.float32))
 
 
-def picture(seed: int, height: int, width: int) -> Picture:
+def picture(seed: int, height: int, width: int) -> RgbImage:
     """Coloured waves, so that neighbouring patches differ."""
     y, x = np.mgrid[:height, :width]
     waves = [np.sin((x * (seed + k + 1) + y * (k + 2)) / 17) for k in range(3)]
-    return Picture(((np.stack(waves, axis=-1) + 1) * 127).astype(np.uint8))
+    return RgbImage(((np.stack(waves, axis=-1) + 1) * 127).astype(np.uint8))
 
 
 def video(seed: int, frames: int, rate: float, heard: float | None = None) -> VideoClip:
@@ -56,7 +56,7 @@ CONVERSATIONS = (
     one_turn("audio", f"{AUDIO}What is said?", audios=(sound(1, 2.0),)),
     one_turn("odd audio", f"{AUDIO}", audios=(sound(2, 1.2345),)),
     one_turn("short audio", f"{AUDIO}!", audios=(sound(3, 0.5),)),
-    one_turn("image", f"{IMAGE}What is it?", pictures=(picture(1, 96, 128),)),
+    one_turn("image", f"{IMAGE}What is it?", images=(picture(1, 96, 128),)),
     one_turn("video at 0.5 fps", f"{VIDEO}Describe.", videos=(video(1, 4, 0.5),)),
     one_turn("video at 1 fps", f"{VIDEO}Describe.", videos=(video(1, 4, 1.0),)),
     one_turn("video at 2 fps", f"{VIDEO}Describe.", videos=(video(1, 4, 2.0),)),
@@ -67,7 +67,7 @@ CONVERSATIONS = (
     one_turn(
         "several audios", f"{AUDIO}or{AUDIO}or{AUDIO}", audios=(sound(1, 1.0), sound(2, 2.31), sound(3, 0.5))
     ),
-    one_turn("several images", f"{IMAGE}and {IMAGE}", pictures=(picture(1, 64, 64), picture(2, 128, 96))),
+    one_turn("several images", f"{IMAGE}and {IMAGE}", images=(picture(1, 64, 64), picture(2, 128, 96))),
     one_turn("videos of two rates", f"{VIDEO}then{VIDEO}", videos=(video(1, 4, 1.0), video(4, 4, 4.0))),
     one_turn(
         "videos with sound beside audio",
@@ -79,12 +79,12 @@ CONVERSATIONS = (
         "mixed",
         f"{IMAGE}{AUDIO}and{VIDEO}{IMAGE}?",
         audios=(sound(4, 1.5),),
-        pictures=(picture(3, 64, 96), picture(4, 96, 64)),
+        images=(picture(3, 64, 96), picture(4, 96, 64)),
         videos=(video(2, 4, 2.0),),
     ),
     Conversation(
         "two turns and a system prompt",
         f"<|im_start|>system\nListen.{AUDIO}<|im_end|>\n{user(AUDIO + 'yes?')}No.<|im_end|>\n{user(IMAGE)}",
-        Media(audios=(sound(7, 0.6), sound(8, 0.9)), pictures=(picture(5, 64, 64),)),
+        Media(audios=(sound(7, 0.6), sound(8, 0.9)), images=(picture(5, 64, 64),)),
     ),
 )

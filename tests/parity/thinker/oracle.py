@@ -82,12 +82,12 @@ class Oracle:
         frame of a clip depends on its neighbours; and it takes one frame rate for all videos.
         """
         media = conversation.media
-        with_sound = any(clip.sound for clip in media.videos)
+        with_sound = any(clip.audio for clip in media.videos)
         clips = self.heard_in_order(conversation)
         inputs = self.processor(
             text=conversation.prompt,
             audio=[clip.samples for clip in clips] or None,
-            images=[picture.pixels for picture in media.pictures] or None,
+            images=[image.pixels for image in media.images] or None,
             videos=[clip.frames for clip in media.videos] or None,
             use_audio_in_video=with_sound,
             fps=media.videos[0].frames_per_second if media.videos else None,
@@ -112,7 +112,7 @@ class Oracle:
         for part in conversation.prompt.split("<|")[1:]:
             if part.startswith("audio_pad"):
                 clips.append(next(audios))
-            if part.startswith("video_pad") and (heard := next(videos).sound):
+            if part.startswith("video_pad") and (heard := next(videos).audio):
                 clips.append(heard)
         return clips
 

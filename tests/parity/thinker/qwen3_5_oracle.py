@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from transformers.models.qwen3_omni_moe import Qwen3OmniMoeProcessor
 
-from antiphon_executor.interface.media import AudioClip, Picture, VideoClip
+from antiphon_executor.interface.media import AudioClip, RgbImage, VideoClip
 from antiphon_executor.models.qwen3_5_omni import prompt as rules
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.reference.mel import log_mel
@@ -82,14 +82,14 @@ class Qwen3_5Oracle:
             torch.as_tensor(expanded.token_ids),
             torch.as_tensor(expanded.positions),
             sounds=tuple(log_mel(clip.samples) for each in media if (clip := _heard(each))),
-            pictures=_of(Picture, media, shown),
+            pictures=_of(RgbImage, media, shown),
             videos=_of(VideoClip, media, shown),
         )
 
-    def _patches(self, medium: AudioClip | Picture | VideoClip) -> Patches | None:
+    def _patches(self, medium: AudioClip | RgbImage | VideoClip) -> Patches | None:
         if isinstance(medium, AudioClip):
             return None
-        if isinstance(medium, Picture):
+        if isinstance(medium, RgbImage):
             seen = self.processor.image_processor(images=[medium.pixels], return_tensors="pt")
             return Patches(seen["pixel_values"], tuple(seen["image_grid_thw"][0].tolist()))
         seen = self.processor.video_processor(
@@ -97,7 +97,7 @@ class Qwen3_5Oracle:
         )
         return Patches(seen["pixel_values_videos"], tuple(seen["video_grid_thw"][0].tolist()))
 
-    def _medium(self, medium: AudioClip | Picture | VideoClip, seen: Patches | None) -> rules.Medium:
+    def _medium(self, medium: AudioClip | RgbImage | VideoClip, seen: Patches | None) -> rules.Medium:
         clip = _heard(medium)
         frames = 0 if clip is None else log_mel(clip.samples).shape[1]
         if seen is None:
@@ -109,11 +109,11 @@ class Qwen3_5Oracle:
         return rules.Picture(grid)
 
 
-def _in_order(conversation: Conversation) -> Iterator[AudioClip | Picture | VideoClip]:
+def _in_order(conversation: Conversation) -> Iterator[AudioClip | RgbImage | VideoClip]:
     media = conversation.media
     kinds: dict[str, Iterator[Any]] = {
         "audio_pad": iter(media.audios),
-        "image_pad": iter(media.pictures),
+        "image_pad": iter(media.images),
         "video_pad": iter(media.videos),
     }
     for part in conversation.prompt.split("<|")[1:]:
@@ -121,9 +121,9 @@ def _in_order(conversation: Conversation) -> Iterator[AudioClip | Picture | Vide
             yield next(kinds[name])
 
 
-def _heard(medium: AudioClip | Picture | VideoClip) -> AudioClip | None:
+def _heard(medium: AudioClip | RgbImage | VideoClip) -> AudioClip | None:
     if isinstance(medium, VideoClip):
-        return medium.sound
+        return medium.audio
     return medium if isinstance(medium, AudioClip) else None
 
 

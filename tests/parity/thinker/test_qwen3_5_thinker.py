@@ -53,7 +53,7 @@ async def test_an_answer_to_something_else_is_no_blur(
     """Given another picture, or another number in a text, then the judgement tells them apart."""
     asked = {name: named(name) for name in ("image", "a long text")}
     meant = (
-        replace(asked["image"], media=Media(pictures=(picture(2, 96, 128),))),
+        replace(asked["image"], media=Media(images=(picture(2, 96, 128),))),
         replace(asked["a long text"], prompt=asked["a long text"].prompt.replace("34", "35")),
     )
     for conversation, other in zip(asked.values(), meant, strict=True):

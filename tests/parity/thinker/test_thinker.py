@@ -107,7 +107,7 @@ async def test_in_a_batch(thinker: RunningThinker, oracle: Oracle, size: int) ->
 
 async def test_second_turn_from_the_prefix_cache(thinker: RunningThinker, oracle: Oracle) -> None:
     """Given a first turn with media, when its history comes again, then cached rows are the computed ones."""
-    media = Media(audios=(sound(11, 16.0),), pictures=(picture(11, 128, 128),))
+    media = Media(audios=(sound(11, 16.0),), images=(picture(11, 128, 128),))
     first = Conversation("first", user(f"{AUDIO}{IMAGE}What is it?"), media)
     said = await thinker.answer(thinker.turn(first.prompt, first.media), TOKENS)
     assert_same(said, oracle.answer(first, TOKENS), oracle)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from antiphon_executor.interface.capacity import CacheCapacity, EngineCapacity
-from antiphon_executor.interface.media import AudioClip, Media, Picture, VideoClip
+from antiphon_executor.interface.media import AudioClip, Media, RgbImage, VideoClip
 from antiphon_executor.interface.media_geometry import MediaGeometry, PixelBounds
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.cost_model import (
@@ -87,16 +87,16 @@ def test_caches_of_unknown_size_cost_nothing() -> None:
 
 def test_a_picture_is_counted_at_the_size_that_the_model_resizes_it_to() -> None:
     """Tiny bounds, as antiphon-nano has them: a picture of 4000 x 3000 is 36 tokens at most."""
-    geometry = MediaGeometry(picture=PixelBounds(32, 9_216, 36_864))
-    photograph = Picture(np.broadcast_to(np.uint8(0), (3_000, 4_000, 3)))
+    geometry = MediaGeometry(image=PixelBounds(32, 9_216, 36_864))
+    photograph = RgbImage(np.broadcast_to(np.uint8(0), (3_000, 4_000, 3)))
     # 160 x 192 pixels: 5 x 6 tokens, one of which is the placeholder.
-    assert tokens_of(Media(pictures=(photograph,)), geometry) == 5 * 6 - 1
+    assert tokens_of(Media(images=(photograph,)), geometry) == 5 * 6 - 1
 
 
 def test_media_of_several_kinds_are_counted_together() -> None:
     second = AudioClip(np.zeros(16_000, np.float32))
     film = VideoClip(np.zeros((5, 64, 96, 3), np.uint8), 2.0, second)
-    media = Media((second,), (Picture(np.zeros((64, 64, 3), np.uint8)),), (film,))
+    media = Media((second,), (RgbImage(np.zeros((64, 64, 3), np.uint8)),), (film,))
     # Each without its placeholder. A video's audio has a begin and an end token.
     assert tokens_of(media, MediaGeometry()) == (13 - 1) + (4 - 1) + (3 * 6 + 13 + 2 - 1)
     assert heard_seconds(media) == 2.0

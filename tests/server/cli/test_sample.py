@@ -69,7 +69,7 @@ async def test_the_server_decodes_the_clip_in_which_a_blue_square_moves_right(fo
     finally:
         await loader.close()
     (clip,) = media.videos
-    assert (len(clip.frames), clip.frames_per_second, clip.sound) == (6, 2.0, None)
+    assert (len(clip.frames), clip.frames_per_second, clip.audio) == (6, 2.0, None)
     blue = (clip.frames[..., 2] > 180) & (clip.frames[..., 0] < 90)
     centres = [np.nonzero(frame)[1].mean() for frame in blue]
     assert all(later > earlier + 10 for earlier, later in itertools.pairwise(centres))

@@ -56,7 +56,7 @@ async def decode(policy: MediaPolicy) -> None:
     encoded = io.BytesIO()
     Image.new("RGB", (64, 48)).save(encoded, "PNG")
     source = MediaSource("image", (base64.b64encode(encoded.getvalue()).decode(),), "image")
-    print("decoded", (await loader.load([source])).pictures[0].pixels.shape)
+    print("decoded", (await loader.load([source])).images[0].pixels.shape)
     await loader.close()
 
 

@@ -19,7 +19,7 @@ from tests.server.media.media_samples import ffmpeg, part, speech, strongest_hz,
 
 async def heard(loader: MediaLoader, data: bytes) -> AudioClip:
     media = await loader.load([part("audio", data)])
-    assert not media.pictures
+    assert not media.images
     assert not media.videos
     (clip,) = media.audios
     assert clip.samples.dtype == np.float32

@@ -124,7 +124,7 @@ async def test_a_gif_of_200000_frames_shows_its_first(strict: MediaLoader) -> No
     assert len(data) > 1_000_000
     started = time.monotonic()
     media = await strict.load([part("image", data)])
-    assert media.pictures[0].pixels.shape == (40, 40, 3)
+    assert media.images[0].pixels.shape == (40, 40, 3)
     assert time.monotonic() - started < _LONGEST_S
 
 
@@ -189,4 +189,4 @@ async def test_a_playlist_behind_a_good_head_opens_nothing(strict: MediaLoader, 
 
 async def test_after_all_that_the_next_request_is_fine(strict: MediaLoader) -> None:
     data = image_file(Image.new("RGB", (40, 40)), "PNG")
-    assert len((await strict.load([part("image", data)])).pictures) == 1
+    assert len((await strict.load([part("image", data)])).images) == 1

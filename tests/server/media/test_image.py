@@ -24,7 +24,7 @@ def flag_picture(mode: str = "RGB") -> Image.Image:
 
 
 async def seen(loader: MediaLoader, data: bytes, **options: Any) -> NDArray[np.uint8]:
-    (shown,) = (await loader.load([part("image", data, **options)])).pictures
+    (shown,) = (await loader.load([part("image", data, **options)])).images
     assert shown.pixels.dtype == np.uint8
     return shown.pixels
 
@@ -167,7 +167,7 @@ async def test_a_frame_list_is_a_video_in_the_size_of_its_first_frame(loader: Me
     (clip,) = (await loader.load([source])).videos
     assert clip.frames.shape == (3, 48, 64, 3)
     assert clip.frames_per_second == 4.0
-    assert clip.sound is None
+    assert clip.audio is None
     assert [tuple(frame[20, 20]) for frame in clip.frames] == [RED, BLUE, GREEN]
 
 

@@ -70,7 +70,7 @@ async def test_each_kind_keeps_its_order(loader: MediaLoader) -> None:
         part("image", coloured(30), index=5),
     ]
     media = await loader.load(sources)
-    assert [int(shown.pixels[0, 0, 0]) for shown in media.pictures] == [10, 20, 30]
+    assert [int(shown.pixels[0, 0, 0]) for shown in media.images] == [10, 20, 30]
     assert [len(clip.samples) for clip in media.audios] == [6_400, 3_200]
     assert [len(clip.frames) for clip in media.videos] == [2]
 
@@ -131,7 +131,7 @@ async def test_decoded_bytes_are_reserved_and_can_be_refused(loader: MediaLoader
     held: list[int] = []
     sources = [part("image", coloured(1)), part("audio", wav(tone(0.2, 16_000)[None], 16_000), index=1)]
     media = await loader.load(sources, held.append)
-    assert sorted(held) == sorted([media.pictures[0].pixels.nbytes, media.audios[0].samples.nbytes])
+    assert sorted(held) == sorted([media.images[0].pixels.nbytes, media.audios[0].samples.nbytes])
 
     def no_room(size_bytes: int) -> None:
         raise Overloaded(f"no room for {size_bytes}")
@@ -212,7 +212,7 @@ async def test_a_real_mix_is_loaded_whole_or_refused_by_name(
         assert over[named]
     else:
         assert not any(over.values())
-        assert len(media.audios) + len(media.pictures) == len(mix)
+        assert len(media.audios) + len(media.images) == len(mix)
 
 
 def test_flags_are_made_of_fields_that_exist() -> None:

@@ -61,10 +61,10 @@ def test_the_model_sees_as_many_tokens_as_without_the_shrinking(
         return
     found = Dimensions(1, height, width)
     plain, shrunk = (Sizing(MediaPolicy(), known).image_size(ONE, found) for known in (None, geometry))
-    models = geometry.picture.fit(height, width)
+    models = geometry.image.fit(height, width)
     if shrunk == plain:
         return
-    assert geometry.picture.fit(shrunk.height, shrunk.width) == models
+    assert geometry.image.fit(shrunk.height, shrunk.width) == models
     assert (shrunk.height, shrunk.width) == models
 
 
@@ -82,8 +82,8 @@ def test_the_model_resizes_no_frame_that_was_shrunk_for_it(
 
 async def test_a_large_image_never_is_larger_than_the_model_looks_at(small: MediaLoader) -> None:
     data = image_file(Image.new("RGB", (3_000, 2_000), (0, 200, 0)), "JPEG")
-    (shown,) = (await small.load([part("image", data)])).pictures
-    assert shown.pixels.shape == (*SMALL.picture.fit(2_000, 3_000), 3)
+    (shown,) = (await small.load([part("image", data)])).images
+    assert shown.pixels.shape == (*SMALL.image.fit(2_000, 3_000), 3)
     assert np.abs(shown.pixels.astype(int) - (0, 200, 0)).max() < 8
 
 
@@ -98,7 +98,7 @@ async def test_the_frames_of_a_video_never_are_larger_than_the_model_looks_at(sm
 def test_the_floats_that_the_engine_makes_are_counted(geometry: MediaGeometry) -> None:
     sizing = Sizing(MediaPolicy(), geometry)
     size = sizing.image_size(ONE, Dimensions(1, 3_000, 3_000))
-    height, width = geometry.picture.fit(3_000, 3_000)
+    height, width = geometry.image.fit(3_000, 3_000)
     floats = height * width * 3 * geometry.temporal * 4
     assert sizing.image_bytes(size) == 3 * size.height * size.width + floats
     found = Dimensions(5, 720, 1_280, samples=16_000)
@@ -125,7 +125,7 @@ async def test_memory_is_counted_before_a_pixel_is_decoded() -> None:
             await loader.load([part("image", whole[: len(whole) // 2])], refuse)
     finally:
         await loader.close()
-    height, width = LARGE.picture.fit(3_000, 3_000)
+    height, width = LARGE.image.fit(3_000, 3_000)
     assert held == [3 * 3_000 * 3_000 + 3 * height * width * 2 * 4]
 
 

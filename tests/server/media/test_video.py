@@ -80,15 +80,15 @@ async def test_every_container_and_codec_keeps_time(
     clip = await watched(loader, clock_video(*options, suffix=suffix, sound=True))
     assert clip.frames.shape == (6, 64, 96, 3)
     assert read_clock(clip.frames) == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
-    assert clip.sound is not None
-    assert len(clip.sound.samples) == pytest.approx(48_000, abs=400)
-    assert strongest_hz(clip.sound.samples[8_000:40_000]) == pytest.approx(440, abs=1)
+    assert clip.audio is not None
+    assert len(clip.audio.samples) == pytest.approx(48_000, abs=400)
+    assert strongest_hz(clip.audio.samples[8_000:40_000]) == pytest.approx(440, abs=1)
 
 
 async def test_the_audio_is_as_long_as_its_track_says(loader: MediaLoader) -> None:
     clip = await watched(loader, clock_video(*H264, "-c:a", "aac", sound=True))
-    assert clip.sound is not None
-    assert len(clip.sound.samples) == 48_000
+    assert clip.audio is not None
+    assert len(clip.audio.samples) == 48_000
 
 
 async def test_audio_that_starts_late_is_preceded_by_silence(loader: MediaLoader) -> None:
@@ -97,18 +97,18 @@ async def test_audio_that_starts_late_is_preceded_by_silence(loader: MediaLoader
         *H264, "-c:a", "libopus", suffix="mkv",
     )  # fmt: skip
     clip = await watched(loader, data)
-    assert clip.sound is not None
-    assert np.abs(clip.sound.samples[:15_000]).max() < 1e-3
-    assert np.abs(clip.sound.samples[17_000:30_000]).max() > 0.05
+    assert clip.audio is not None
+    assert np.abs(clip.audio.samples[:15_000]).max() < 1e-3
+    assert np.abs(clip.audio.samples[17_000:30_000]).max() > 0.05
 
 
 async def test_a_silent_video_has_no_audio(loader: MediaLoader) -> None:
-    assert (await watched(loader, clock_video(*H264))).sound is None
+    assert (await watched(loader, clock_video(*H264))).audio is None
 
 
 async def test_audio_that_nobody_is_to_hear_is_not_decoded(loader: MediaLoader) -> None:
     data = clock_video(*H264, "-c:a", "aac", sound=True)
-    assert (await watched(loader, data, use_audio=False)).sound is None
+    assert (await watched(loader, data, use_audio=False)).audio is None
 
 
 async def test_variable_frame_rate_is_sampled_by_time(loader: MediaLoader) -> None:

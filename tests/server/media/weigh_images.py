@@ -36,7 +36,7 @@ async def weigh(data: bytes, times: int) -> dict[str, int]:
         await loader.close()
     return {
         "counted_bytes": sum(counted),
-        "pixel_bytes": sum(shown.pixels.nbytes for shown in media.pictures),
+        "pixel_bytes": sum(shown.pixels.nbytes for shown in media.images),
         "grown_bytes": grown,
     }
 

@@ -125,7 +125,7 @@ def test_loading_steps_have_elapsed_times_and_the_banners_command_works(
 
 
 def test_sigterm_makes_it_unready_finishes_requests_and_exits_zero(checkpoint: Path) -> None:
-    with echo(checkpoint, ECHO_DELAY_S="0.4") as running:
+    with echo(checkpoint, ECHO_HANGS_AT="3") as running:
         running.wait_until_ready()
         with speaking(running) as lines:
             running.process.send_signal(signal.SIGTERM)
@@ -134,6 +134,7 @@ def test_sigterm_makes_it_unready_finishes_requests_and_exits_zero(checkpoint: P
             assert running.get("/livez").status_code == 200
             refused = httpx.post(f"{running.url}/v1/chat/completions", json=CHAT)
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "shutting_down")
+            running.process.send_signal(signal.SIGUSR2)
             assert [line for line in lines if line][-1] == "data: [DONE]"
         running.ends_with(ExitCode.OK)
 
@@ -149,10 +150,8 @@ def test_during_the_grace_period_it_is_unready_but_answers(checkpoint: Path) -> 
 
 def test_a_dead_http_server_ends_a_draining_process(checkpoint: Path) -> None:
     """No client can be answered any more. It used to wait until the drain timeout."""
-    with echo(checkpoint, "--drain-timeout", "600") as running:
+    with echo(checkpoint, "--drain-timeout", "600", ECHO_HANGS_AT="3") as running:
         running.wait_until_ready()
-        running.process.send_signal(signal.SIGUSR2)
-        time.sleep(0.2)
         with speaking(running):
             running.process.send_signal(signal.SIGTERM)
             running.wait_for(lambda: running.get("/readyz").status_code == 503)
@@ -162,20 +161,16 @@ def test_a_dead_http_server_ends_a_draining_process(checkpoint: Path) -> None:
 
 
 def test_draining_is_limited(checkpoint: Path) -> None:
-    with echo(checkpoint, "--drain-timeout", "0.5") as running:
+    with echo(checkpoint, "--drain-timeout", "0.5", ECHO_HANGS_AT="3") as running:
         running.wait_until_ready()
-        running.process.send_signal(signal.SIGUSR2)
-        time.sleep(0.2)
         with speaking(running):
             running.process.send_signal(signal.SIGTERM)
             running.ends_with(ExitCode.UNFINISHED)
 
 
 def test_a_second_sigterm_ends_it_at_once(checkpoint: Path) -> None:
-    with echo(checkpoint) as running:
+    with echo(checkpoint, ECHO_HANGS_AT="3") as running:
         running.wait_until_ready()
-        running.process.send_signal(signal.SIGUSR2)
-        time.sleep(0.2)
         with speaking(running):
             running.process.send_signal(signal.SIGTERM)
             running.wait_for(lambda: running.get("/readyz").status_code == 503)
@@ -202,7 +197,7 @@ def test_a_dead_stage_ends_streams_with_an_error_and_the_process_with_its_exit_c
 
 
 def test_an_engine_that_blocks_in_close_does_not_keep_the_process_alive(checkpoint: Path) -> None:
-    with echo(checkpoint, ECHO_CLOSES_S="60") as running:
+    with echo(checkpoint, ECHO_CLOSES_S="60", ECHO_DEAD_EXIT_S="0.5") as running:
         running.wait_until_ready()
         running.process.send_signal(signal.SIGUSR1)
         running.ends_with(ExitCode.ENGINE_DIED, within_s=30)

@@ -76,7 +76,7 @@ async def test_sound_and_pictures_and_frames_reach_the_engine_in_order(
     )
     assert answer.status_code == 200, answer.text
     media = engine.requests[-1].media
-    assert [tuple(picture.pixels[10, 10]) for picture in media.pictures] == [red, blue]
+    assert [tuple(picture.pixels[10, 10]) for picture in media.images] == [red, blue]
     assert len(media.audios[0].samples) == pytest.approx(INPUT_SAMPLE_RATE_HZ / 2, abs=32)
     assert len(media.videos[0].frames) == 4
     assert answer.json()["usage"]["prompt_tokens_details"]["audio_tokens"] == 7

@@ -14,7 +14,7 @@ from PIL import Image
 
 from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.interface.events import PromptCounted
-from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, Picture, VideoClip
+from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, RgbImage, VideoClip
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.models.special_tokens import PromptIds
 
@@ -42,7 +42,7 @@ def engine_prompt(turn: OmniRequest, ids: PromptIds) -> TokensPrompt:
     _check_duration(turn)
     media: dict[str, list[Any]] = {
         "audio": [_samples(clip) for clip in turn.media.audios],
-        "image": [_image(picture) for picture in turn.media.pictures],
+        "image": [_image(image) for image in turn.media.images],
         "video": [_video(clip) for clip in turn.media.videos],
     }
     prompt: TokensPrompt = {"prompt_token_ids": list(turn.prompt_token_ids)}
@@ -66,7 +66,7 @@ def _match_placeholders(turn: OmniRequest, ids: PromptIds) -> None:
     media = turn.media
     for kind, token, items in (
         ("audio", ids.audio, media.audios),
-        ("image", ids.image, media.pictures),
+        ("image", ids.image, media.images),
         ("video", ids.video, media.videos),
     ):
         placeholders = turn.prompt_token_ids.count(token)
@@ -82,7 +82,7 @@ def _check_duration(turn: OmniRequest) -> None:
         if not video.frames_per_second > 0:
             raise InvalidRequest("a video's frame rate must be above 0", "messages")
         shown = len(video.frames) / video.frames_per_second
-        seconds += max(shown, video.sound.seconds if video.sound else 0)
+        seconds += max(shown, video.audio.seconds if video.audio else 0)
     if seconds > LONGEST_MEDIA_S:
         raise InvalidRequest(f"media of more than {LONGEST_MEDIA_S // 3_600} hours", "messages")
 
@@ -95,9 +95,9 @@ def _samples(clip: AudioClip) -> np.ndarray:
     return np.ascontiguousarray(clip.samples, dtype=np.float32)
 
 
-def _image(picture: Picture) -> Image.Image:
-    _check_size(*picture.pixels.shape[:2])
-    return Image.fromarray(picture.pixels, mode="RGB")
+def _image(image: RgbImage) -> Image.Image:
+    _check_size(*image.pixels.shape[:2])
+    return Image.fromarray(image.pixels, mode="RGB")
 
 
 def _video(clip: VideoClip) -> tuple[np.ndarray, VideoFacts]:
@@ -105,8 +105,8 @@ def _video(clip: VideoClip) -> tuple[np.ndarray, VideoFacts]:
         raise InvalidRequest("the video has no frames", "messages")
     _check_size(*clip.frames.shape[1:3])
     facts = VideoFacts(fps=float(clip.frames_per_second))
-    if clip.sound is not None:
-        facts["sound"] = _samples(clip.sound)
+    if clip.audio is not None:
+        facts["sound"] = _samples(clip.audio)
     return np.ascontiguousarray(clip.frames), facts
 
 

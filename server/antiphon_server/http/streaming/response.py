@@ -136,7 +136,7 @@ async def _end_with_error(error: Exception, sse: SseResponse) -> None:
     """The last event of a stream that fails is the error; no `[DONE]` follows."""
     shown = error_of(error)
     if shown.status >= 500:
-        _log.error("turn failed", exc_info=error)
+        _log.error("stream failed", exc_info=error)
     await sse.end_response(frame(body_of(shown)))
 
 

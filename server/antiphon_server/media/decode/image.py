@@ -12,7 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.interface.media import Picture, VideoClip
+from antiphon_executor.interface.media import RgbImage, VideoClip
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.decode.decoding import detect_format, run_decode_job
 from antiphon_server.media.decode.refusals import damaged_error
@@ -31,11 +31,11 @@ class ImageDecoder:
         self._sandbox = sandbox
         self._sizing = sizing
 
-    async def decode(self, part: Part, data: bytes, budget: Budget) -> Picture:
+    async def decode(self, part: Part, data: bytes, budget: Budget) -> RgbImage:
         """Raises BadRequest for an image that is too large, too narrow, damaged or in an unknown format."""
         choose_size = partial(self._choose_image_size, part, budget)
         pixels = await self._decode_images(part, [data], choose_size, budget)
-        return Picture(pixels[0])
+        return RgbImage(pixels[0])
 
     async def decode_frame_list(self, part: Part, frames: Sequence[bytes], budget: Budget) -> VideoClip:
         """A video of the images in the size of the first, at the client's or the policy's frame rate."""

@@ -44,7 +44,7 @@ class Given:
 
 @dataclass
 class RecordingTalker:
-    """A `Talker` that writes down what goes into another; streams by the turn's id."""
+    """A `Talker` that writes down what goes into another; streams by request id."""
 
     talker: Talker
     given: dict[str, Given] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class _RecordingSession:
 
 @dataclass
 class Heard:
-    """What a turn gave, and what its Talker was given."""
+    """What a request gave, and what its Talker was given."""
 
     events: list[OmniEvent]
     given: Given
@@ -97,7 +97,7 @@ class Heard:
         return event
 
 
-class AriaTurns:
+class AriaRequests:
     """`engine` serves as it always does, with its Talker's ear open."""
 
     def __init__(self, engine: VllmOmniEngine, tokenizer: PreTrainedTokenizerBase) -> None:
@@ -121,9 +121,9 @@ class AriaTurns:
         self, conversation: Conversation, speech: SpeechSampling, text: TextSampling | None = None
     ) -> Heard:
         text = text or TextSampling(max_tokens=18, temperature=0)
-        turn = self.request(conversation, text, speech)
-        events = [event async for event in self.engine.generate(turn)]
-        return Heard(events, self._recording.given.pop(turn.request_id))
+        request = self.request(conversation, text, speech)
+        events = [event async for event in self.engine.generate(request)]
+        return Heard(events, self._recording.given.pop(request.request_id))
 
     def decode(self, token_ids: list[int]) -> str:
         said: str = self._tokenizer.decode(token_ids)

@@ -17,9 +17,9 @@ from antiphon_executor.engine.omni_engine import VllmOmniEngine, start_engine
 from antiphon_executor.interface.settings import EngineSettings, TalkerSettings, ThinkerSettings
 from antiphon_executor.tiny import write_tiny_checkpoint
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
+from tests.parity.requests.aria_requests import AriaRequests
 from tests.parity.talker.aria_oracle import AriaOracle
 from tests.parity.talker.conftest import oracle  # noqa: F401
-from tests.parity.turns.aria_turns import AriaTurns
 
 MAX_MEDIA_ROWS = 24
 
@@ -56,7 +56,7 @@ def tokenizer(tiny_qwen3_omni: Path) -> PreTrainedTokenizerBase:  # noqa: F811
 @pytest.fixture(scope="package")
 def aria_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny Qwen3.5-Omni, with a cap on media rows that a few seconds of sound exceed."""
-    path = tmp_path_factory.mktemp("tiny_qwen3_5_omni_turns")
+    path = tmp_path_factory.mktemp("tiny_qwen3_5_omni_requests")
     write_tiny_checkpoint(path, "qwen3_5_omni")
     config = json.loads((path / "config.json").read_text())
     config["talker_config"]["max_media_rows"] = MAX_MEDIA_ROWS
@@ -73,12 +73,12 @@ def aria_oracle(aria_checkpoint: Path) -> AriaOracle:
 
 
 @pytest_asyncio.fixture(scope="package")
-async def aria_turns(aria_checkpoint: Path, restored_environment: None) -> AsyncIterator[AriaTurns]:
+async def aria_requests(aria_checkpoint: Path, restored_environment: None) -> AsyncIterator[AriaRequests]:
     settings = EngineSettings(
         model=aria_checkpoint,
         thinker=ThinkerSettings(dtype="bfloat16", max_model_len=4_096, kv_cache_memory_bytes=256 << 20),
         talker=TalkerSettings(dtype="float32", max_model_len=4_096, streams=8, media_rows=8_192),
     )
     running = await start_engine(settings, lambda line: None)
-    yield AriaTurns(running, AutoTokenizer.from_pretrained(aria_checkpoint))
+    yield AriaRequests(running, AutoTokenizer.from_pretrained(aria_checkpoint))
     await running.close()

@@ -29,7 +29,7 @@ NUMBERS: Iterator[int] = itertools.count()
 
 @dataclass
 class Heard:
-    """What a turn gave."""
+    """What a request gave."""
 
     counted: PromptCounted | None = None
     text: str = ""
@@ -40,7 +40,7 @@ class Heard:
 
 
 @dataclass
-class Turns:
+class Requests:
     engine: VllmOmniEngine
     tokenizer: PreTrainedTokenizerBase
 
@@ -48,7 +48,7 @@ class Turns:
         self, conversation: Conversation, text: TextSampling, speech: SpeechSampling | None
     ) -> OmniRequest:
         ids = tuple(self.tokenizer.encode(conversation.prompt))
-        return OmniRequest(f"turn-{next(NUMBERS)}", ids, conversation.media, text, speech)
+        return OmniRequest(f"request-{next(NUMBERS)}", ids, conversation.media, text, speech)
 
     def reckoned(self, conversation: Conversation) -> int:
         """The tokens of its prompt, as the server counts them before the engine has seen it."""
@@ -75,84 +75,89 @@ class Turns:
 
 
 @pytest.fixture
-def turns(engine: VllmOmniEngine, tokenizer: PreTrainedTokenizerBase) -> Turns:
-    return Turns(engine, tokenizer)
+def requests(engine: VllmOmniEngine, tokenizer: PreTrainedTokenizerBase) -> Requests:
+    return Requests(engine, tokenizer)
 
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS, ids=lambda c: c.name)
 async def test_given_any_mix_of_media_then_text_and_waveform_are_those_of_transformers(
-    turns: Turns, oracle: SpeakingOracle, conversation: Conversation
+    requests: Requests, oracle: SpeakingOracle, conversation: Conversation
 ) -> None:
     truth = oracle.speak(conversation, text=TEXT_TOKENS, frames=FRAMES)
-    heard = await turns.hear(conversation)
-    assert finished(heard.text) == finished(turns.tokenizer.decode(truth.text))
+    heard = await requests.hear(conversation)
+    assert finished(heard.text) == finished(requests.tokenizer.decode(truth.text))
     assert heard.ended is not None
     assert heard.ended.frames == len(truth.codes)
     assert_same_wave(np.frombuffer(heard.pcm, np.int16), truth.wave)
     assert heard.counted is not None
     assert heard.counted.total == len(truth.prompt)
-    assert heard.counted.total == turns.reckoned(conversation)
+    assert heard.counted.total == requests.reckoned(conversation)
 
 
-async def test_given_a_turn_then_the_prompt_is_counted_first_and_speech_begins_before_the_text_ends(
-    turns: Turns,
+async def test_given_a_request_then_the_prompt_is_counted_first_and_speech_begins_before_the_text_ends(
+    requests: Requests,
 ) -> None:
-    heard = await turns.hear(CONVERSATIONS[0])
+    heard = await requests.hear(CONVERSATIONS[0])
     assert heard.kinds[0] is PromptCounted
     assert heard.kinds.index(SpeechDelta) < heard.kinds.index(TextEnded)
     assert heard.kinds[-1] is SpeechEnded
     assert heard.tokens == TEXT_TOKENS
 
 
-async def test_given_the_same_turn_again_then_the_cache_serves_it_and_it_sounds_the_same(
-    turns: Turns,
+async def test_given_the_same_request_again_then_the_cache_serves_it_and_it_sounds_the_same(
+    requests: Requests,
 ) -> None:
     mixed = next(one for one in CONVERSATIONS if one.name == "videos with sound beside audio")
-    first, again = await turns.hear(mixed), await turns.hear(mixed)
+    first, again = await requests.hear(mixed), await requests.hear(mixed)
     assert again.counted is not None
     assert again.counted.cached > 0
     assert again.text == first.text
     assert again.pcm == first.pcm
 
 
-async def test_given_all_conversations_at_once_then_each_sounds_as_it_does_alone(turns: Turns) -> None:
+async def test_given_all_conversations_at_once_then_each_sounds_as_it_does_alone(requests: Requests) -> None:
     some = CONVERSATIONS[:8]
-    alone = [await turns.hear(one, frames=20) for one in some]
-    together = await asyncio.gather(*(turns.hear(one, frames=20) for one in some))
+    alone = [await requests.hear(one, frames=20) for one in some]
+    together = await asyncio.gather(*(requests.hear(one, frames=20) for one in some))
     for one, other in zip(alone, together, strict=True):
         assert other.text == one.text
         difference = np.frombuffer(one.pcm, np.int16).astype(int) - np.frombuffer(other.pcm, np.int16)
         assert np.abs(difference).max() <= 1
 
 
-async def test_given_more_spoken_turns_than_slots_then_the_last_is_refused_at_once(turns: Turns) -> None:
+async def test_given_more_spoken_requests_than_slots_then_the_last_is_refused_at_once(
+    requests: Requests,
+) -> None:
     text = TextSampling(max_tokens=200, temperature=0)
     speech = SpeechSampling("ethan", max_frames=500)
-    opened = [turns.engine.generate(turns.request(CONVERSATIONS[0], text, speech)) for _ in range(9)]
+    opened = [requests.engine.generate(requests.request(CONVERSATIONS[0], text, speech)) for _ in range(9)]
     for one in opened[:8]:
         await anext(one)
-    assert turns.engine.status().slots_used == 8
+    assert requests.engine.status().slots_used == 8
     with pytest.raises(EngineBusy):
         await anext(opened[8])
     silent = [
-        event async for event in turns.engine.generate(turns.request(CONVERSATIONS[0], TextSampling(4), None))
+        event
+        async for event in requests.engine.generate(requests.request(CONVERSATIONS[0], TextSampling(4), None))
     ]
     assert isinstance(silent[-1], TextEnded)
     for one in opened:
         await one.aclose()
-    await at_rest(turns.engine)
+    await at_rest(requests.engine)
 
 
-async def test_given_a_turn_closed_at_any_event_then_both_engines_and_the_slot_are_free(turns: Turns) -> None:
+async def test_given_a_request_closed_at_any_event_then_both_engines_and_the_slot_are_free(
+    requests: Requests,
+) -> None:
     text = TextSampling(max_tokens=100, temperature=0)
     for events in (0, 1, 2, 5, 9, 30):
-        running = turns.engine.generate(
-            turns.request(CONVERSATIONS[2], text, SpeechSampling("ethan", temperature=0, max_frames=200))
+        running = requests.engine.generate(
+            requests.request(CONVERSATIONS[2], text, SpeechSampling("ethan", temperature=0, max_frames=200))
         )
         for _ in range(events):
             await anext(running)
         await running.aclose()
-        await at_rest(turns.engine)
+        await at_rest(requests.engine)
 
 
 @pytest.mark.parametrize(
@@ -163,17 +168,19 @@ async def test_given_a_turn_closed_at_any_event_then_both_engines_and_the_slot_a
     ],
 )
 async def test_given_what_cannot_be_spoken_then_it_is_refused_by_name(
-    turns: Turns, speech: SpeechSampling, text: TextSampling, param: str
+    requests: Requests, speech: SpeechSampling, text: TextSampling, param: str
 ) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        await anext(turns.engine.generate(turns.request(CONVERSATIONS[0], text, speech)))
+        await anext(requests.engine.generate(requests.request(CONVERSATIONS[0], text, speech)))
     assert refused.value.param == param
 
 
-async def test_given_a_prompt_that_is_too_long_then_the_refusal_says_how_long_it_may_be(turns: Turns) -> None:
+async def test_given_a_prompt_that_is_too_long_then_the_refusal_says_how_long_it_may_be(
+    requests: Requests,
+) -> None:
     long = OmniRequest("long", tuple([20] * 5_000), text=TextSampling(max_tokens=4))
     with pytest.raises(InvalidRequest, match="4096"):
-        await anext(turns.engine.generate(long))
+        await anext(requests.engine.generate(long))
 
 
 def finished(text: str) -> str:
