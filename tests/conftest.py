@@ -28,7 +28,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--repeat",
         type=int,
         default=1,
-        help="run each test so many times in one session, in which engines and servers start once",
+        help="repetitions of each test in one session, in which engines and servers start once",
     )
 
 

@@ -29,7 +29,7 @@ def test_text_alone_has_no_media() -> None:
 
 
 def test_media_go_along_in_order_with_what_belongs_to_them() -> None:
-    loud = replace(VIDEO, sound=CLIP, frames_per_second=0.5)
+    loud = replace(VIDEO, audio=CLIP, frames_per_second=0.5)
     prompt = engine_prompt(turn(1, 3, 2, 3, audios=(CLIP,), images=(PICTURE,), videos=(VIDEO, loud)), TOKENS)
     media = prompt["multi_modal_data"]
     assert media["image"][0].size == (6, 8)
