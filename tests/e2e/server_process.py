@@ -122,7 +122,7 @@ class RunningServer:
         self.tree()
 
     def renew(self) -> None:
-        """Start it again if it has ended or its engines have died often, for tests that `--repeat` repeats."""
+        """Start it again if it has ended or its engines have died often: for tests that are repeated."""
         if self.process.poll() is None:
             metrics = self.metrics()
             deaths = [metrics.get(("antiphon_engine_restarts_total", stage), 0.0) for stage in STAGES]

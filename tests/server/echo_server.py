@@ -25,8 +25,8 @@ from antiphon_executor.interface.settings import EngineSettings
 from antiphon_server.config.flags import add_settings
 from antiphon_server.config.parser import FlagParser
 from antiphon_server.config.sources import load
-from antiphon_server.process.preflight import listen
 from antiphon_server.process import serve
+from antiphon_server.process.preflight import listen
 from tests.echo_engine import EchoEngine, Script
 
 
