@@ -22,7 +22,7 @@ TESTED := $(VENV)/ready-dev
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@echo '  PORT=8000  MODEL=path of a checkpoint  ARGS="more arguments"  DEVICE=cpu|cuda  PYTHON=python3.12'
+	@echo '  PORT=8000  MODEL=folder or hub name  ARGS="more arguments"  DEVICE=cpu|cuda  PYTHON=python3.12'
 
 # Use
 install: $(READY) ## set up .venv from the hash-pinned lock

@@ -40,7 +40,7 @@ MEANING: dict[ExitCode, str] = {
     ExitCode.WRONG_PYTHON: "this Python is too old",
     ExitCode.INSECURE: "a public address without an API key or --insecure",
     ExitCode.PORT_BUSY: "the port is in use",
-    ExitCode.NO_MODEL: "the model folder does not exist",
+    ExitCode.NO_MODEL: "there is no such model, or it cannot be downloaded",
     ExitCode.NOT_A_CHECKPOINT: "the folder does not hold a usable checkpoint",
     ExitCode.UNSUPPORTED_MODEL: "the model's architecture is not supported",
     ExitCode.NO_SPACE: "too little disk space",

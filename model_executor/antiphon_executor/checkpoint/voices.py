@@ -18,6 +18,7 @@ from transformers import PreTrainedConfig
 
 from antiphon_executor.checkpoint.voice_file import VoiceError, VoiceFile, read_voice_file
 from antiphon_executor.interface.card import Voice
+from antiphon_executor.interface.tokenizer_files import tokenizer_file
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
 
@@ -99,7 +100,7 @@ class _PromptWriter:
     """
 
     def __init__(self, checkpoint: Path, config: Qwen3_5OmniMoeConfig) -> None:
-        tree = json.loads((checkpoint / "tokenizer.json").read_text(encoding="utf-8"))
+        tree = json.loads(tokenizer_file(checkpoint).read_text(encoding="utf-8"))
         self._controls = frozenset(token["id"] for token in tree.pop("added_tokens"))
         self._plain = Tokenizer.from_str(json.dumps(tree | {"added_tokens": [], "post_processor": None}))
         self._config = config

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from antiphon_executor.shipped import ANTIPHON_NANO
 
 GPU_BATCHED_TOKENS = 2048
 
 DType = Literal["auto", "bfloat16", "float32", "float16"]
+
+
+def _keep_folder(given: object) -> object:
+    """`./owner/name` is a folder, but a path forgets the dot that tells it from a name on the hub."""
+    text = given if isinstance(given, str) else ""
+    return Path(text).absolute() if text.startswith(("./", "../")) else given
+
+
+ModelPath = Annotated[Path, BeforeValidator(_keep_folder)]
 
 
 class _Frozen(BaseModel):
@@ -195,12 +204,19 @@ class WaitSettings(_Frozen):
 class EngineSettings(_Frozen):
     """Both engines and the checkpoint that they share."""
 
-    model: Path = Field(
+    model: ModelPath = Field(
         default_factory=lambda: ANTIPHON_NANO,
-        description="Folder of the checkpoint. Default: antiphon-nano, which is part of Antiphon.",
+        description="Folder of the checkpoint, or its name on the Hugging Face hub, such as "
+        "Qwen/Qwen3-Omni-30B-A3B-Instruct. Default: antiphon-nano, which is part of Antiphon.",
+    )
+    revision: str | None = Field(
+        None,
+        min_length=1,
+        max_length=255,
+        description="Branch, tag or commit of a model on the hub. Default: its main branch.",
     )
     served_model_name: str | None = Field(
-        None, description="Model id in the API. Default: the name of the checkpoint's folder."
+        None, description="Model id in the API. Default: the name on the hub, or of the folder."
     )
     speech: bool = Field(True, description="Load the Talker. Without it the server answers in text only.")
     voices: Path | None = Field(None, description="Folder of voice files, in addition to the checkpoint's.")

@@ -11,6 +11,7 @@ from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from antiphon_executor.checkpoint.family import read_family
 from antiphon_executor.interface.settings import EngineSettings
+from antiphon_executor.interface.tokenizer_files import tokenizer_folder
 from antiphon_executor.models.architectures import HIDDEN_STATES_CONNECTOR
 from antiphon_executor.scheduling.thinker_scheduler import AsyncThinkerScheduler, ThinkerScheduler
 from antiphon_executor.stages.cpu_worker import CPU_WORKER
@@ -46,6 +47,7 @@ def thinker_engine_args(settings: EngineSettings, hidden_states_socket: str | No
         )
     return AsyncEngineArgs(
         model=str(settings.model),
+        tokenizer=str(tokenizer_folder(settings.model)),
         served_model_name=settings.served_model_name or settings.model.name,
         hf_overrides={"architectures": [family.thinker]},
         dtype=thinker.dtype,

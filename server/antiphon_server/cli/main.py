@@ -23,7 +23,7 @@ COMMANDS: dict[str, str] = {
     "serve": "serve a model: antiphon serve [MODEL]",
     "sample": "write a picture, a recording and a clip for the examples: antiphon sample DIR",
     "plan": "show whether a model fits this machine: antiphon plan [MODEL]",
-    "doctor": "check this machine",
+    "doctor": "check this machine, and whether it can load a model: antiphon doctor [MODEL]",
     "config": "show the settings and their sources: antiphon config show --origin",
     "bench": "measure latency, underruns and cost of an omni endpoint: antiphon bench URL",
     "tiny": "write a tiny random-weight checkpoint: antiphon tiny PATH",

@@ -10,7 +10,6 @@ import re
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from antiphon_executor.interface.settings import EngineSettings
@@ -18,6 +17,8 @@ from antiphon_server.cli.machine import find_gpus, usable_cores, usable_memory_b
 from antiphon_server.cli.settings_flags import load_settings, settings_parser
 from antiphon_server.config.parser import FlagParser
 from antiphon_server.exits import ExitCode, StartupError
+from antiphon_server.hub.download import CONFIG_FILES, open_snapshot
+from antiphon_server.hub.model_name import hub_name
 
 if TYPE_CHECKING:
     from antiphon_executor.planning.planner import MemoryPlan
@@ -67,7 +68,7 @@ def run(argv: Sequence[str]) -> int:
     target = _target(parser, given)
     from antiphon_executor.planning.report import plan_as_json, plan_as_text
 
-    config = _read_sizes(given.sizes) if given.sizes else _read_config(settings.model)
+    config = _read_sizes(given.sizes) if given.sizes else _read_config(settings)
     plan = _make_plan(config, settings, target)
     if given.json:
         fields = json.loads(plan_as_json(plan)) | ({"assumed": target.assumed} if target.assumed else {})
@@ -130,7 +131,10 @@ def _read_sizes(name: str) -> object:
     return presets.published() if name == "published" else presets.larger()
 
 
-def _read_config(model: Path) -> object:
+def _read_config(settings: EngineSettings) -> object:
+    """Of a model on the hub, only its configuration is downloaded."""
+    name = hub_name(settings.model)
+    model = open_snapshot(name, settings.revision, CONFIG_FILES).folder if name else settings.model
     from antiphon_executor.checkpoint.family import UnknownFamily, read_config
 
     try:

@@ -19,7 +19,7 @@ def settings_parser(
     parser = FlagParser(f"antiphon {name}", description, "[MODEL]")
     groups = setting_groups(parser, topics)
     groups["model"].add_argument(
-        "path", nargs="?", help="folder of a checkpoint [antiphon-nano]", metavar="MODEL"
+        "path", nargs="?", help="folder, or name on the hub [antiphon-nano]", metavar="MODEL"
     )
     groups["model"].add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
     add_settings(parser, groups)

@@ -20,10 +20,11 @@ class ShortName:
 
 # vLLM's name if the meaning is vLLM's.
 SHORT_NAMES: dict[str, ShortName] = {
-    "model": ShortName("model", ("engine.model",), "DIR"),
+    "model": ShortName("model", ("engine.model",), "MODEL"),
+    "revision": ShortName("model", ("engine.revision",), "NAME"),
     "tier": ShortName("model", ("tier",), "", "engine preset for a kind of machine"),
     "served-model-name": ShortName(
-        "model", ("engine.served_model_name",), "NAME", "model id for clients [the folder's name]"
+        "model", ("engine.served_model_name",), "NAME", "model id for clients [the model's name]"
     ),
     "voices": ShortName("model", ("engine.voices",), "DIR", "folder of additional voice files"),
     "host": ShortName("address and access", ("server.host",), "ADDRESS", "address to listen on"),

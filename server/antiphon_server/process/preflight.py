@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from antiphon_executor.interface.tokenizer_files import tokenizer_folder
 from antiphon_server.config.addresses import is_loopback
 from antiphon_server.config.settings import ServerSettings, Settings
 from antiphon_server.exits import ExitCode, StartupError
@@ -42,6 +43,8 @@ def check_before_loading(settings: Settings) -> None:
     check_checkpoint(settings.engine.model, settings.engine.speech)
     check_disk(Path(tempfile.gettempdir()), settings.server.limits.free_disk_bytes)
     check_ffmpeg()
+    # Last: for a new checkpoint it takes seconds.
+    check_tokenizer(settings.engine.model)
 
 
 def check_access(server: ServerSettings) -> None:
@@ -75,7 +78,7 @@ def check_checkpoint(path: Path, speaks: bool) -> None:
 def check_model(path: Path) -> dict[str, Any]:
     """The configuration. The folder must hold a checkpoint of a supported architecture."""
     if not path.exists():
-        hint = "the name of a hub is not enough: download the model and give its folder"
+        hint = "give a folder, or a name such as Qwen/Qwen3-Omni-30B-A3B-Instruct"
         raise StartupError(ExitCode.NO_MODEL, f"there is no model at {path}", hint)
     refuse_pointers(path)
     config = _read_config(path)
@@ -91,6 +94,14 @@ def check_model(path: Path) -> dict[str, Any]:
         hint = f"did you mean a checkpoint of {close[0]}?" if close else f"supported: {supported}"
         raise StartupError(ExitCode.UNSUPPORTED_MODEL, f"the architecture {named[0]} is not supported", hint)
     return config
+
+
+def check_tokenizer(path: Path) -> None:
+    """There is a tokenizer.json, or it can be built."""
+    try:
+        tokenizer_folder(path)
+    except OSError as error:
+        raise StartupError(ExitCode.NOT_A_CHECKPOINT, str(error)) from None
 
 
 def check_disk(folder: Path, needed_bytes: int) -> None:

@@ -20,6 +20,7 @@ from antiphon_server.cli import main as cli
 from antiphon_server.config.flags import setting_fields
 from antiphon_server.exits import MEANING, ExitCode, StartupError
 from antiphon_server.media.sandbox.layers import REQUIRED
+from antiphon_server.process.checkpoint_config import required_tensors
 
 pytestmark = pytest.mark.promise("R27", "R2")
 
@@ -58,8 +59,8 @@ def model(tmp_path: Path) -> Path:
     folder.mkdir()
     config = {"architectures": ["Qwen3OmniMoeForConditionalGeneration"], "model_type": "qwen3_omni_moe"}
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    names = ("thinker.x", "talker.x", "code2wav.x")
-    header = json.dumps({name: {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]} for name in names})
+    tensor = {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}
+    header = json.dumps(dict.fromkeys(required_tensors(config, speaks=True), tensor))
     (folder / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header.encode())
     return folder
 

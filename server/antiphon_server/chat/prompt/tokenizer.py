@@ -1,4 +1,4 @@
-"""Tokenizer of prompts, from the checkpoint's `tokenizer.json`, without transformers or torch.
+"""Tokenizer of prompts, from a `tokenizer.json`, without transformers or torch.
 
 Control tokens come from the template only. A mark follows each character of a client's text that could begin
 one. Every added token counts as a control token, special or not.
@@ -14,6 +14,7 @@ from typing import Any
 
 from tokenizers import Tokenizer, pre_tokenizers
 
+from antiphon_executor.interface.tokenizer_files import tokenizer_file
 from antiphon_server.errors import BadRequest
 
 # Unicode's composed forms (NFC) are at most three times shorter in UTF-8 than the decomposed text.
@@ -54,8 +55,8 @@ class PromptTokenizer:
 
     @classmethod
     def from_folder(cls, folder: Path) -> PromptTokenizer:
-        """Raises OSError if the checkpoint has no `tokenizer.json`."""
-        return cls((folder / "tokenizer.json").read_text(encoding="utf-8"))
+        """Raises OSError if the checkpoint has no `tokenizer.json` and none can be built."""
+        return cls(tokenizer_file(folder).read_text(encoding="utf-8"))
 
     def mark_starts(self, text: str, mark: str) -> str:
         """`text` with `mark` after every character that begins a control token, so that none can form."""

@@ -40,11 +40,11 @@ _log = logging.getLogger("antiphon.grammar")
 
 
 class SchemaCostEstimator:
-    """One per server. `folder`: the checkpoint's folder with its tokenizer.json."""
+    """One per server. `folder`: the checkpoint's folder."""
 
     def __init__(self, folder: Path, policy: GrammarPolicy) -> None:
         self._policy = policy
-        self._process = CostProcess(folder / "tokenizer.json", policy)
+        self._process = CostProcess(folder, policy)
         measuring = SemaphoreLimits(policy.parallel, 1, policy.queued_per_key, policy.wait_s)
         # Twice as many may wait here, so that a measured schema is rarely refused.
         compiling = replace(measuring, queued_per_key=2 * policy.queued_per_key)

@@ -18,6 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from antiphon_executor.interface.grammar_verdict import CompileLimits, Verdict, decode_verdict
+from antiphon_executor.interface.tokenizer_files import tokenizer_file
 from antiphon_server.config.chat import GrammarPolicy
 from antiphon_server.errors import Overloaded, Unavailable
 
@@ -30,10 +31,10 @@ _log = logging.getLogger("antiphon.grammar")
 
 
 class CostProcess:
-    """One per server. `tokenizer`: the checkpoint's tokenizer.json."""
+    """One per server. `folder`: the checkpoint's."""
 
-    def __init__(self, tokenizer: Path, policy: GrammarPolicy) -> None:
-        self._tokenizer = tokenizer
+    def __init__(self, folder: Path, policy: GrammarPolicy) -> None:
+        self._folder = folder
         self._policy = policy
         self._limits = CompileLimits(policy.compile_s, policy.memory_bytes)
         self._process: subprocess.Popen[bytes] | None = None
@@ -132,7 +133,7 @@ class CostProcess:
 
     def _launch(self, control: int) -> subprocess.Popen[bytes]:
         module = ("-I", "-m", "antiphon_executor.stages.grammar_worker")
-        arguments = (str(control), str(self._tokenizer), json.dumps(asdict(self._limits)))
+        arguments = (str(control), str(tokenizer_file(self._folder)), json.dumps(asdict(self._limits)))
         return subprocess.Popen(
             (sys.executable, *module, *arguments), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL, env={"LC_ALL": "C.UTF-8"}, start_new_session=True, pass_fds=(control,),
