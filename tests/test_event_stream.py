@@ -119,3 +119,54 @@ async def test_a_reader_that_is_cancelled_ends_the_request() -> None:
     with pytest.raises(asyncio.CancelledError):
         await reader
     assert closed.is_set()
+
+
+async def test_waits_that_end_early_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, timers = asyncio.get_running_loop(), []
+    call_at = loop.call_at
+    monkeypatch.setattr(loop, "call_at", lambda *args: timers.append(args) or call_at(*args))
+
+    async def produce(stream: EventStream) -> None:
+        for number in range(100):
+            await asyncio.sleep(0)
+            await stream.put(event(number))
+
+    async with EventStream(produce) as stream:
+        for number in range(100):
+            assert await stream.next(15.0) == event(number)
+    assert len(timers) == 1
+
+
+async def test_each_wait_has_its_own_timeout() -> None:
+    """A shorter wait after a longer one, and a longer one after a shorter: each ends when it is due."""
+    loop = asyncio.get_running_loop()
+
+    async def produce(_: EventStream) -> None:
+        await asyncio.Event().wait()
+
+    async with EventStream(produce) as stream:
+        for timeout_s in (0.2, 0.05, 0.0, 0.15):
+            began_s = loop.time()
+            with pytest.raises(IdleTimeout):
+                await stream.next(timeout_s)
+            assert loop.time() - began_s >= timeout_s - 0.002
+        reader = asyncio.create_task(stream.next(30.0))
+        await asyncio.sleep(0)
+        reader.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reader
+
+
+async def test_two_producers_that_wait_for_room_both_go_on() -> None:
+    async def produce(stream: EventStream) -> None:
+        async def put_many(first: int) -> None:
+            for number in range(first, first + 200):
+                await stream.put(event(number))
+
+        await asyncio.gather(put_many(0), put_many(200))
+
+    stream = EventStream(produce)
+    read = [int(one.text) async for one in stream if isinstance(one, TextDelta)]
+    assert sorted(read) == list(range(400))
+    for first in (0, 200):
+        assert [one for one in read if first <= one < first + 200] == list(range(first, first + 200))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from types import TracebackType
@@ -11,6 +12,7 @@ from typing import Self
 from antiphon_executor.interface.events import OmniEvent
 
 MAX_QUEUED_EVENTS = 64
+_CLOCK_S = 0.001
 
 
 class IdleTimeout(Exception):  # not an error: the wait may go on
@@ -31,9 +33,14 @@ class EventStream:
 
     def __init__(self, produce: Callable[[EventStream], Awaitable[None]]) -> None:
         self._produce = produce
-        self._queue: asyncio.Queue[OmniEvent | Exception] = asyncio.Queue(MAX_QUEUED_EVENTS)
+        self._events: deque[OmniEvent] = deque()
         self._producer: asyncio.Task[None] | None = None
+        # How `produce` ended, behind the events; then how the stream ended for its reader.
+        self._last: Exception | None = None
         self._end: Exception | None = None
+        self._reader: asyncio.Future[None] | None = None
+        self._writers: list[asyncio.Future[None]] = []
+        self._alarm = _Alarm()
 
     @classmethod
     def of(cls, events: AsyncGenerator[OmniEvent]) -> EventStream:
@@ -48,41 +55,39 @@ class EventStream:
 
     async def put(self, event: OmniEvent) -> None:
         """Adds an event. Waits while the queue is full."""
-        await self._queue.put(event)
+        while len(self._events) >= MAX_QUEUED_EVENTS:
+            room = asyncio.get_running_loop().create_future()
+            self._writers.append(room)
+            await room
+        self._events.append(event)
+        _wake(self._reader)
 
     async def next(self, timeout_s: float | None = None) -> OmniEvent:
         """The next event. Raises IdleTimeout, EndOfStream, or the error that ended the request."""
+        if self._end is None and not self._events and self._last is None:
+            await self._wait(timeout_s)
+        if self._end is None and not self._events:
+            self._end = self._last
         if self._end is not None:
+            self._alarm.cancel()
             raise self._end
-        if self._producer is None:
-            self._producer = asyncio.create_task(self._run())
-        try:
-            async with asyncio.timeout(timeout_s):
-                item = await self._queue.get()
-        except TimeoutError:
-            raise IdleTimeout from None
-        except asyncio.CancelledError:
-            await self.aclose()
-            raise
-        if isinstance(item, Exception):
-            self._end = item
-            raise item
-        return item
+        event = self._events.popleft()
+        self._wake_writers()
+        return event
 
     def take_ready(self) -> list[OmniEvent]:
         """The events that can be read without waiting. It does not read the end of the stream."""
-        ready: list[OmniEvent] = []
-        while self._end is None and not self._queue.empty():
-            item = self._queue.get_nowait()
-            if isinstance(item, Exception):
-                self._queue.put_nowait(item)
-                break
-            ready.append(item)
+        if self._end is not None or not self._events:
+            return []
+        ready = list(self._events)
+        self._events.clear()
+        self._wake_writers()
         return ready
 
     async def aclose(self) -> None:
         """Aborts the request, and returns when the engine has released all that it held."""
         self._end = self._end or EndOfStream()
+        self._alarm.cancel()
         if self._producer is not None:
             self._producer.cancel()
             await asyncio.gather(self._producer, return_exceptions=True)
@@ -104,10 +109,74 @@ class EventStream:
         except EndOfStream:
             raise StopAsyncIteration from None
 
+    async def _wait(self, timeout_s: float | None) -> None:
+        """Returns when there is an event or the end of the events. Raises IdleTimeout."""
+        if self._producer is None:
+            self._producer = asyncio.create_task(self._run())
+        self._reader = asyncio.get_running_loop().create_future()
+        if timeout_s is not None:
+            self._alarm.wake(self._reader, timeout_s)
+        try:
+            await self._reader
+        except asyncio.CancelledError:
+            await self.aclose()
+            raise
+        finally:
+            self._reader = None
+        if not self._events and self._last is None:
+            raise IdleTimeout
+
+    def _wake_writers(self) -> None:
+        if self._writers:
+            writers, self._writers = self._writers, []
+            for room in writers:
+                _wake(room)
+
     async def _run(self) -> None:
         try:
             await self._produce(self)
         except Exception as error:
-            await self._queue.put(error)
+            self._last = error
         else:
-            await self._queue.put(EndOfStream())
+            self._last = EndOfStream()
+        _wake(self._reader)
+
+
+class _Alarm:
+    """Wakes a future after a time. One timer serves all waits that end early."""
+
+    def __init__(self) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._due_s = 0.0
+
+    def wake(self, waiter: asyncio.Future[None], after_s: float) -> None:
+        """Wakes `waiter` in `after_s`, unless it is done by then. It replaces an earlier waiter."""
+        loop = waiter.get_loop()
+        self._waiter, self._due_s = waiter, loop.time() + after_s
+        if self._timer is not None:
+            if self._timer.when() <= self._due_s:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(self._due_s, self._ring)
+
+    def cancel(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._waiter = None
+
+    def _ring(self) -> None:
+        waiter, self._timer = self._waiter, None
+        if waiter is None or waiter.done():
+            return
+        loop = waiter.get_loop()
+        # uvloop's timers and clock are whole milliseconds.
+        if loop.time() + _CLOCK_S < self._due_s:
+            self._timer = loop.call_at(self._due_s, self._ring)
+        else:
+            waiter.set_result(None)
+
+
+def _wake(waiter: asyncio.Future[None] | None) -> None:
+    if waiter is not None and not waiter.done():
+        waiter.set_result(None)

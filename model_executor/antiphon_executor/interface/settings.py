@@ -80,7 +80,7 @@ class ThinkerSettings(_StageSettings):
     cpu_cache_numbers: ClassVar[int] = 1 << 29
     cpu_batched_tokens: ClassVar[int] = 256
 
-    max_num_seqs: int = Field(16, ge=1, le=1024, description="Maximum requests decoded at the same time.")
+    max_num_seqs: int = Field(16, ge=1, le=4096, description="Maximum requests decoded at the same time.")
     enable_prefix_caching: bool = Field(
         True, description="Reuse the KV cache of prompts that begin with the same tokens."
     )

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from heapq import merge
+from itertools import groupby
+from operator import itemgetter
 from typing import Generic, Protocol, TypeVar
 
 
@@ -25,27 +28,30 @@ class FairQueue(Generic[W]):
     """Waiting items. Each owner that was ever served costs one number; there are as many as API keys."""
 
     def __init__(self) -> None:
-        self._waiting: dict[W, int] = {}
+        # By owner, each in the order of arrival.
+        self._waiting: dict[str, dict[W, int]] = {}
+        self._count = 0
         self._arrived = 0
         self._served: dict[str, int] = {}
         self._starts = 0
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._count
 
     def __contains__(self, one: W) -> bool:
-        return one in self._waiting
-
-    def __iter__(self) -> Iterator[W]:
-        """In the order of their arrival."""
-        return iter(self._waiting)
+        return one in self._waiting.get(one.owner, ())
 
     def add(self, one: W) -> None:
         self._arrived += 1
-        self._waiting[one] = self._arrived
+        self._count += 1
+        self._waiting.setdefault(one.owner, {})[one] = self._arrived
 
     def discard(self, one: W) -> None:
-        self._waiting.pop(one, None)
+        own = self._waiting.get(one.owner, {})
+        if own.pop(one, None) is not None:
+            self._count -= 1
+            if not own:
+                del self._waiting[one.owner]
 
     def mark_started(self, one: W) -> None:
         """It waits no longer, and its owner has been served."""
@@ -53,13 +59,18 @@ class FairQueue(Generic[W]):
         self._starts += 1
         self._served[one.owner] = self._starts
 
-    def in_order(self, running: Mapping[str, int]) -> list[W]:
-        """The next to start first. `running`: how many items of each owner run. A start changes the order."""
+    def in_order(self, running: Mapping[str, int]) -> Iterator[W]:
+        """The next to start first. `running`: how many items of each owner run. A start changes the order.
 
-        def rank(one: W) -> tuple[int, int, int]:
-            return running.get(one.owner, 0), self._served.get(one.owner, 0), self._waiting[one]
+        The first costs as much as there are owners, whatever the number of items.
+        """
 
-        return sorted(self._waiting, key=rank)
+        def rank(owner: str) -> tuple[int, int]:
+            return running.get(owner, 0), self._served.get(owner, 0)
+
+        for _, owners in groupby(sorted(self._waiting, key=rank), key=rank):
+            for one, _ in merge(*(self._waiting[owner].items() for owner in owners), key=itemgetter(1)):
+                yield one
 
 
 def pick_victim(waiting: Sequence[W], newcomer: str) -> W | None:

@@ -61,6 +61,15 @@ class ResourceTracker:
         self.total = total_of(capacity)
         self.held = Resources()
 
+    @property
+    def sequences_are_full(self) -> bool:
+        """Whether no request at all can start: each takes a sequence."""
+        return self.held.sequences >= self.total.sequences
+
+    @property
+    def streams_are_full(self) -> bool:
+        return self.held.streams >= self.total.streams
+
     def thinker_fits(self, wanted: Resources) -> bool:
         """Whether the Thinker has room for `wanted`. A resource of which nothing is wanted always fits."""
         held, total = self.held, self.total

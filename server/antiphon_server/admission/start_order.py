@@ -45,17 +45,26 @@ class StartOrder:
         self._frame_time = frame_time
         self._clock = clock
         self._overtaking_s = _OVERTAKING_SHARE * capacity.queue_s
+        # Of the waiting: those that cannot start without a stream, and those that were live when they came.
+        self._speaking: set[Reservation] = set()
+        self._live: dict[Reservation, None] = {}
 
     def add(self, reservation: Reservation) -> None:
         reservation.waiting_since = self._clock()
         self._waiting.add(reservation)
+        if reservation.kind == "speech" and not reservation.speech_optional:
+            self._speaking.add(reservation)
+        if reservation.live:
+            self._live[reservation] = None
 
     def discard(self, reservation: Reservation) -> None:
         """It waits no longer and will not start."""
         self._waiting.discard(reservation)
+        self._forget(reservation)
 
     def mark_started(self, reservation: Reservation) -> None:
         self._waiting.mark_started(reservation)
+        self._forget(reservation)
         self.running[reservation.owner] += 1
 
     def mark_ended(self, reservation: Reservation) -> None:
@@ -66,7 +75,7 @@ class StartOrder:
     @property
     def depends_on_frame_time(self) -> bool:
         """Whether a request waits that could start because the Talker's steps became shorter."""
-        return self._capacity.real_time and any(one.live for one in self._waiting)
+        return self._capacity.real_time and self._live_waits()
 
     def key_is_full(self, owner: str) -> bool:
         limit = self._capacity.requests_per_key
@@ -84,9 +93,11 @@ class StartOrder:
 
     def next_start(self) -> Start | None:
         """The one request to start now. Each start changes the order of the others."""
-        if not len(self._waiting):
+        if not len(self._waiting) or self._resources.sequences_are_full:
             return None
         live_limit, now_s = self.live_limit(), self._clock()
+        if len(self._speaking) == len(self._waiting) and self._is_speech_full(live_limit):
+            return None
         talker_is_kept = False
         for reservation in self._waiting.in_order(self.running):
             if self.key_is_full(reservation.owner):
@@ -105,6 +116,26 @@ class StartOrder:
             if overdue:
                 return None
         return None
+
+    def _is_speech_full(self, live_limit: int | None) -> bool:
+        """Whether no request that needs a stream can start. It need not see all cases: it saves a search."""
+        if self._resources.streams_are_full:
+            return True
+        all_live = len(self._live) == len(self._speaking)
+        return all_live and live_limit is not None and self._resources.held.live >= live_limit
+
+    def _live_waits(self) -> bool:
+        while self._live:
+            first = next(iter(self._live))
+            if first.live:
+                return True
+            # Its speech was optional, and it is answered in text.
+            del self._live[first]
+        return False
+
+    def _forget(self, reservation: Reservation) -> None:
+        self._speaking.discard(reservation)
+        self._live.pop(reservation, None)
 
     def _speech_fits(self, reservation: Reservation, live_limit: int | None) -> bool:
         """Whether the Talker has room for it, and keeps real time with one more live stream."""

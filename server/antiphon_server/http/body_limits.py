@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -39,18 +39,18 @@ class HeadLimits:
         self._app = app
         self._limits = limits
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         target = len(scope.get("raw_path") or scope["path"].encode()) + len(scope.get("query_string", b""))
         headers = sum(len(name) + len(value) for name, value in scope["headers"])
         if target > self._limits.url_bytes:
-            await refuse(scope, receive, send, HeadersTooLarge("the URL is too long", code="url_too_long"))
+            error = HeadersTooLarge("the URL is too long", code="url_too_long")
         elif headers > self._limits.header_bytes:
-            await refuse(scope, receive, send, HeadersTooLarge("the headers are too large"))
+            error = HeadersTooLarge("the headers are too large")
         else:
-            await self._app(scope, receive, send)
+            return self._app(scope, receive, send)
+        return refuse(scope, receive, send, error)
 
 
 class BodyLimits:

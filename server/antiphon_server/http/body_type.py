@@ -6,7 +6,7 @@ not apply to such a body, so it needs its own.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -26,12 +26,11 @@ class BodyTypes:
         self._app = app
         self._routes = tuple(routes)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         error = self._check(scope) if scope["type"] == "http" and _has_body(scope) else None
         if error is None:
-            await self._app(scope, receive, send)
-        else:
-            await refuse(scope, receive, send, error)
+            return self._app(scope, receive, send)
+        return refuse(scope, receive, send, error)
 
     def _check(self, scope: Scope) -> ApiError | None:
         if any(coding.lower() != b"identity" for coding in _values(scope, b"content-encoding")):

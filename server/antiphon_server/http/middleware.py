@@ -1,18 +1,18 @@
 """Middleware on a request's head: ids, access log, API keys, readiness, unexpected errors. Pure ASGI.
 
-Decisions use `scope["path"]`, never a URL rebuilt from headers. Paths that are not public need a key.
+Decisions use `scope["path"]`, never a URL rebuilt from headers. Paths that are not public need a key. Layers
+that only check the head are plain functions: no frame of theirs is kept while the response runs.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import hmac
 import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from pydantic import SecretStr
 from starlette.requests import ClientDisconnect
@@ -23,19 +23,19 @@ from antiphon_server.http.connection import ARRIVED_S, CONNECTION_KIND
 from antiphon_server.http.connections import ConnectionKind
 from antiphon_server.http.error_response import error_of
 from antiphon_server.http.refusal import refuse
+from antiphon_server.http.send_limit import ClientStalled, SendLimit
 from antiphon_server.observability.logging import request_id
 from antiphon_server.observability.metrics import Outcome, ServerMetrics, route_of
 
 PUBLIC_PATHS = ("/livez", "/readyz")
+# The key of a request's state: sends the body of the response past the layers inside `RequestIds`. They look
+# at the response's head only, and an answer's body may be thousands of messages.
+SEND_BODY = "send_body"
 _CONNECTION_RETRY_S = 2.0
 
 _log = logging.getLogger("antiphon.access")
 _SAFE_ID = re.compile(rb"[A-Za-z0-9._:-]{1,128}")
 _SECURITY_HEADERS = ((b"x-content-type-options", b"nosniff"),)
-
-
-class ClientStalled(OSError):
-    """The client does not read its response. ASGI expects an OSError, as for a disconnect."""
 
 
 class RequestIds:
@@ -63,11 +63,13 @@ class RequestIds:
         arrived_s: float = state.setdefault(ARRIVED_S, self._clock())
         request_id.set(identity)
         response = _Response(send, identity, self._stalled_client_s)
+        state[SEND_BODY] = response.send
         try:
             await self._app(scope, receive, response.send)
         except ClientStalled:
             pass
         finally:
+            response.close()
             self._account(scope, response, self._clock() - arrived_s)
 
     def _account(self, scope: Scope, response: _Response, seconds: float) -> None:
@@ -97,28 +99,29 @@ class _Response:
 
     def __init__(self, send: Send, identity: str, stalled_client_s: float) -> None:
         self._send = send
-        self._stalled_client_s = stalled_client_s
+        self._limit = SendLimit(stalled_client_s)
         self._headers = ((b"x-request-id", identity.encode()), *_SECURITY_HEADERS)
         self.status = 0
         self.sent_bytes = 0
-        self.stalled = False
         self.complete = False
 
+    @property
+    def stalled(self) -> bool:
+        return self._limit.expired
+
     async def send(self, message: Message) -> None:
-        if message["type"] in ("http.response.start", "websocket.http.response.start"):
-            self.status = message["status"]
-            message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
-        elif message["type"] == "http.response.body":
+        if message["type"] == "http.response.body":
             self.sent_bytes += len(message.get("body", b""))
             self.complete = not message.get("more_body", False)
+        elif message["type"] in ("http.response.start", "websocket.http.response.start"):
+            self.status = message["status"]
+            message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
         elif message["type"] == "websocket.close":
             self.complete = True
-        try:
-            async with asyncio.timeout(self._stalled_client_s):
-                await self._send(message)
-        except TimeoutError:
-            self.stalled = True
-            raise ClientStalled from None
+        await self._limit.wait_for(self._send(message))
+
+    def close(self) -> None:
+        self._limit.close()
 
     @property
     def outcome(self) -> Outcome:
@@ -141,15 +144,14 @@ class ProbeReserve:
         self._app = app
         self._public = _public_paths(root_path)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         in_reserve = scope.get("state", {}).get(CONNECTION_KIND) is ConnectionKind.PROBES
         if not in_reserve or scope["path"] in self._public:
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         error = Unavailable(
             "too many connections are open", code="too_many_connections", retry_after_s=_CONNECTION_RETRY_S
         )
-        await refuse(scope, receive, send, error)
+        return refuse(scope, receive, send, error)
 
 
 class ApiKeys:
@@ -160,15 +162,13 @@ class ApiKeys:
         self._digests = tuple(_digest(key.get_secret_value().encode()) for key in keys)
         self._public = _public_paths(root_path)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] not in ("http", "websocket") or not self._digests or scope["path"] in self._public:
-            await self._app(scope, receive, send)
-            return
+            return self._app(scope, receive, send)
         error = self._check(scope)
         if error is None:
-            await self._app(scope, receive, send)
-        else:
-            await refuse(scope, receive, send, error)
+            return self._app(scope, receive, send)
+        return refuse(scope, receive, send, error)
 
     def _check(self, scope: Scope) -> ApiError | None:
         given = [value for name, value in scope["headers"] if name == b"authorization"]
@@ -193,13 +193,12 @@ class ReadinessGate:
         self._closed = closed
         self._work = f"{root_path.rstrip('/')}/v1/"
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         works = scope["type"] in ("http", "websocket") and scope["path"].startswith(self._work)
         error = self._closed() if works else None
         if error is None:
-            await self._app(scope, receive, send)
-        else:
-            await refuse(scope, receive, send, error)
+            return self._app(scope, receive, send)
+        return refuse(scope, receive, send, error)
 
 
 class UnexpectedErrors:

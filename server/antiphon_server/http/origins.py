@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -53,15 +53,14 @@ class OriginCheck:
         self._own_names_only = is_loopback(server.host)
         self._own_name = server.host.strip("[]").lower()
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] not in ("http", "websocket"):
-            await self._app(scope, receive, send)
-        elif error := self._check(scope):
-            await refuse(scope, receive, send, error)
-        elif any(self._names(origin) for origin in _values(scope, b"origin")):
-            await self._open_to_pages(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
+            return self._app(scope, receive, send)
+        if error := self._check(scope):
+            return refuse(scope, receive, send, error)
+        if any(self._names(origin) for origin in _values(scope, b"origin")):
+            return self._open_to_pages(scope, receive, send)
+        return self._app(scope, receive, send)
 
     def _check_keyless(self, scope: Scope) -> ApiError | None:
         hosts, origins = _values(scope, b"host"), _values(scope, b"origin")

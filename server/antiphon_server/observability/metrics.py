@@ -140,10 +140,13 @@ class ServerMetrics:
         """A spoken answer is complete; the engine timed it."""
         self._rtf.observe(real_time_factor)
 
-    def loop_probed(self, lag_s: float, tasks: int) -> None:
-        """`lag_s`: delay of a timer on the event loop. `tasks`: how many it has."""
+    def loop_probed(self, lag_s: float) -> None:
+        """`lag_s`: delay of a timer on the event loop."""
         self._lag.observe(lag_s)
-        self._tasks.set(tasks)
+
+    def watch_tasks(self, tasks: Callable[[], int]) -> None:
+        """Export the number of tasks on the event loop, read at each scrape: counting takes milliseconds."""
+        self._tasks.set_function(tasks)
 
     def watch_load(self, load: Callable[[], Load]) -> None:
         """Export the admission controller's load, read at each scrape."""

@@ -25,7 +25,7 @@ def test_slots_are_shared_as_evenly_as_demand_allows(owners: list[str], slots: i
         queue.add(Item(owner))
     running: Counter[str] = Counter()
     for _ in range(min(slots, len(owners))):
-        first = queue.in_order(running)[0]
+        first = next(queue.in_order(running))
         queue.mark_started(first)
         running[first.owner] += 1
     wanted = Counter(owners)
@@ -42,7 +42,7 @@ def test_within_a_key_requests_start_in_the_order_of_arrival(owners: list[str]) 
         queue.add(item)
     started: list[Item] = []
     while len(queue):
-        started.append(queue.in_order({})[0])
+        started.append(next(queue.in_order({})))
         queue.mark_started(started[-1])
     for owner in set(owners):
         own = [item for item in started if item.owner == owner]
@@ -56,7 +56,7 @@ def test_with_one_slot_no_key_waits_for_two_of_another(owners: list[str]) -> Non
         queue.add(Item(owner))
     last: dict[str, int] = {}
     for number in range(len(owners)):
-        item = queue.in_order({})[0]
+        item = next(queue.in_order({}))
         queue.mark_started(item)
         still = {one.owner for one in queue.in_order({})}
         assert number - last.get(item.owner, -1) >= len(still - {item.owner}) or item.owner not in last

@@ -58,7 +58,8 @@ def test_each_observation_changes_its_metric() -> None:
     metrics.audio_sent(1.6)
     metrics.speech_finished(0.25)
     metrics.request_aborted("disconnect")
-    metrics.loop_probed(0.001, tasks=12)
+    metrics.loop_probed(0.001)
+    metrics.watch_tasks(lambda: 12)
     found = samples(metrics.render().decode())
     assert found["antiphon_time_to_first_token_seconds_sum", ()] == 0.2
     assert found["antiphon_time_to_first_audio_seconds_sum", ()] == 0.5

@@ -22,7 +22,7 @@ from antiphon_server.chat.response.answer_parser import (
     ReasoningText,
     answer_parser,
 )
-from antiphon_server.chat.response.tool_calls import CalledTool
+from antiphon_server.chat.response.tool_calls import CalledTool, PlainText
 from antiphon_server.chat.usage import UsageMeter
 from antiphon_server.openai_api import response as wire
 
@@ -74,13 +74,25 @@ class ChunkWriter:
         ]
 
     def text_chunks(self, delta: TextDelta) -> list[wire.Chunk]:
-        chunks = self._part_chunks(delta.choice, self._parsers[delta.choice].parse_text(delta))
+        chunks = self._part_chunks(delta.choice, self.parse_text(delta))
         if not delta.logprobs:
             return chunks
         if not chunks:
             chunks = [self._chunk(delta.choice, wire.Delta(content=""))]
         choice = chunks[0].choices[0].model_copy(update={"logprobs": write_logprobs(delta.logprobs)})
         return [chunks[0].model_copy(update={"choices": [choice]}), *chunks[1:]]
+
+    def parse_text(self, delta: TextDelta) -> list[AnswerPart]:
+        """The parts that are complete with this text."""
+        return self._parsers[delta.choice].parse_text(delta)
+
+    def part_chunk(self, choice: int, part: AnswerPart) -> wire.Chunk:
+        """The chunk of one part. It does not add to the transcript."""
+        return self._chunk(choice, self._delta_of(part), "text")
+
+    def add_transcript(self, part: AnswerPart) -> None:
+        if self._form.speaks and isinstance(part, PlainText):
+            self.transcript += part.text
 
     def text_end_chunks(self, end: TextEnded) -> list[wire.Chunk]:
         """The rest of a choice's text and, in a text answer, its finish reason."""
@@ -94,7 +106,15 @@ class ChunkWriter:
 
     def audio_chunks(self, data: bytes) -> list[wire.Chunk]:
         """`data`: more bytes of the answer's audio format."""
-        return self._data_chunks(self._aligned_audio.align(data))
+        return self._data_chunks(self.align_audio(data))
+
+    def align_audio(self, data: bytes) -> bytes:
+        """What can be written of the audio with `data` at its end."""
+        return self._aligned_audio.align(data)
+
+    def data_chunk(self, text: str) -> wire.Chunk:
+        """A chunk of audio. `text`: its base64."""
+        return self._chunk(0, wire.Delta(audio=wire.DeltaAudio(data=text)), "audio")
 
     def word_chunks(self, words: list[TimedWord]) -> list[wire.Chunk]:
         """Words of the audio that has been written; no chunk if there are none."""
@@ -115,7 +135,9 @@ class ChunkWriter:
         return chunks
 
     def _part_chunks(self, choice: int, parts: list[AnswerPart]) -> list[wire.Chunk]:
-        return [self._chunk(choice, self._delta_of(part), "text") for part in parts]
+        for part in parts:
+            self.add_transcript(part)
+        return [self.part_chunk(choice, part) for part in parts]
 
     def _delta_of(self, part: AnswerPart) -> wire.Delta:
         if isinstance(part, CalledTool):
@@ -124,7 +146,6 @@ class ChunkWriter:
             return wire.Delta(reasoning=part.text, reasoning_content=part.text)
         if not self._form.speaks:
             return wire.Delta(content=part.text)
-        self.transcript += part.text
         match self._form.dialect:
             case "openai":
                 return wire.Delta(audio=wire.DeltaAudio(transcript=part.text))
@@ -134,10 +155,7 @@ class ChunkWriter:
                 return wire.Delta(content=part.text, audio=wire.DeltaAudio(transcript=part.text))
 
     def _data_chunks(self, data: bytes) -> list[wire.Chunk]:
-        if not data:
-            return []
-        text = pybase64.b64encode_as_string(data)
-        return [self._chunk(0, wire.Delta(audio=wire.DeltaAudio(data=text)), "audio")]
+        return [self.data_chunk(pybase64.b64encode_as_string(data))] if data else []
 
     def _finish_chunk(self, choice: int) -> wire.Chunk:
         reason = finish_reason(self._finish[choice], self._parsers[choice])

@@ -20,9 +20,11 @@ from antiphon_server.chat.request_run import RunningRequest
 from antiphon_server.chat.request_spec import AnswerHead
 from antiphon_server.chat.response.completion import CompletionBuilder
 from antiphon_server.chat.service import Service
+from antiphon_server.http.client_watch import ClientLeft, cancel_if_left
 from antiphon_server.http.connection import TIMED_OUT
 from antiphon_server.http.error_response import body_of, error_of
-from antiphon_server.http.middleware import ClientStalled
+from antiphon_server.http.middleware import SEND_BODY
+from antiphon_server.http.send_limit import ClientStalled
 from antiphon_server.http.streaming.sse import KEEP_ALIVE, SseResponse, frame
 from antiphon_server.http.streaming.streamed_answer import StreamedAnswer
 from antiphon_server.media.encode import encode_file, open_encoder
@@ -54,20 +56,13 @@ class ChatResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         respond = self._send_stream if self._stream else self._send_whole
-        work = asyncio.create_task(respond(scope, receive, send))
-        gone = asyncio.create_task(_client_left(receive))
         try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                timed_out = scope.get("state", {}).get(TIMED_OUT)
-                self._service.metrics.request_aborted("stalled_client" if timed_out else "disconnect")
+            await cancel_if_left(receive, respond(scope, receive, send))
+        except ClientLeft:
+            timed_out = scope.get("state", {}).get(TIMED_OUT)
+            self._service.metrics.request_aborted("stalled_client" if timed_out else "disconnect")
         finally:
-            gone.cancel()
-            work.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
             log_trace()
-        if not work.cancelled():
-            work.result()
 
     async def _send_whole(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -88,7 +83,8 @@ class ChatResponse(Response):
         await Response(body, headers=headers, media_type=self.media_type)(scope, receive, send)
 
     async def _send_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        sse = SseResponse(send, self._rates)
+        send_body = scope.get("state", {}).get(SEND_BODY, send)
+        sse = SseResponse(send, send_body, self._rates)
         try:
             await self._stream_answer(sse)
         except ClientStalled:
@@ -138,8 +134,3 @@ async def _end_with_error(error: Exception, sse: SseResponse) -> None:
     if shown.status >= 500:
         _log.error("stream failed", exc_info=error)
     await sse.end_response(frame(body_of(shown)))
-
-
-async def _client_left(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass

@@ -1,4 +1,4 @@
-"""Server-sent events over ASGI, without any buffer. `middleware` gives up clients that stop reading."""
+"""Server-sent events over ASGI, without any buffer. `send_limit` gives up clients that stop reading."""
 
 from __future__ import annotations
 
@@ -23,21 +23,24 @@ def frame(json: bytes) -> bytes:
 class SseResponse:
     """One response: `start_response`, then `send_data` any number of times, then `end_response`."""
 
-    def __init__(self, send: Send, extra_headers: Callable[[], Mapping[str, str]] = dict) -> None:
+    def __init__(
+        self, send_head: Send, send_body: Send, extra_headers: Callable[[], Mapping[str, str]] = dict
+    ) -> None:
         """`extra_headers`: called when the response starts; names in lower case."""
-        self._send = send
+        self._send_head = send_head
+        self._send_body = send_body
         self._extra_headers = extra_headers
         self.started = False
 
     async def start_response(self) -> None:
         self.started = True
         extra = [(name.encode(), value.encode()) for name, value in self._extra_headers().items()]
-        await self._send({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *extra]})
+        await self._send_head({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *extra]})
 
     async def send_data(self, data: bytes) -> None:
         if data:
-            await self._send({"type": "http.response.body", "body": data, "more_body": True})
+            await self._send_body({"type": "http.response.body", "body": data, "more_body": True})
 
     async def end_response(self, data: bytes = DONE) -> None:
         """Sends the last bytes and completes the response."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": False})
+        await self._send_body({"type": "http.response.body", "body": data, "more_body": False})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
 
 from antiphon_executor.interface.event_stream import EndOfStream, EventStream, IdleTimeout
 from antiphon_executor.interface.events import (
@@ -16,15 +15,15 @@ from antiphon_executor.interface.events import (
 )
 from antiphon_server.chat.request_run import RunningRequest
 from antiphon_server.chat.request_spec import AnswerHead
+from antiphon_server.chat.response.chunk_json import ChunkJson, to_json_list
 from antiphon_server.chat.response.chunks import ChunkWriter
 from antiphon_server.chat.response.packetizer import Packetizer
 from antiphon_server.chat.response.word_timestamps import TextEvent, WordTimestamps
 from antiphon_server.chat.service import Service
-from antiphon_server.http.middleware import ClientStalled
-from antiphon_server.http.streaming.sse import KEEP_ALIVE, SseResponse, frame
+from antiphon_server.http.send_limit import ClientStalled
+from antiphon_server.http.streaming.sse import DONE, KEEP_ALIVE, SseResponse, frame
 from antiphon_server.media.encode import AudioEncoder
 from antiphon_server.observability.request_trace import mark
-from antiphon_server.openai_api.response import Chunk
 
 
 class StreamedAnswer:
@@ -44,11 +43,12 @@ class StreamedAnswer:
         self._sse = sse
         self._encoder = encoder
         self._writer = ChunkWriter(head, running.form, running.state.usage)
+        self._json = ChunkJson(self._writer, running.form)
         self._timestamps = WordTimestamps(running.form)
         self._packetizer = Packetizer(
             service.settings.chat.packets, lambda: service.engine.status().frame_time.startup_buffer_s
         )
-        self._pending: list[Chunk] = []
+        self._pending: list[bytes] = []
         self._written_bytes = 0
         self._sent_bytes = 0
         self._behind_s = 0.0
@@ -59,7 +59,7 @@ class StreamedAnswer:
         if not self._sse.started:
             events = await _first_event(stream, headers_at_s)
             await self._sse.start_response()
-        await self._send_chunks(self._writer.first_chunks())
+        self._pending += to_json_list(self._writer.first_chunks())
         while True:
             for event in events:
                 await self._running.state.apply(event, self)
@@ -73,9 +73,9 @@ class StreamedAnswer:
         """Sends what follows the last event, and completes the response."""
         if self._running.form.speaks:
             self._service.transcripts.keep(self._head.audio_id, self._writer.transcript)
-        words = self._writer.word_chunks(self._timestamps.due_words(self._written_bytes // 2))
-        await self._send_chunks([*words, *self._writer.last_chunks()])
-        await self._sse.end_response()
+        self._pending += self._json.words(self._timestamps.due_words(self._written_bytes // 2))
+        self._pending += to_json_list(self._writer.last_chunks())
+        await self._sse.end_response(self._take_frames() + DONE)
 
     def add_text(self, delta: TextDelta) -> None:
         self._write_text(self._timestamps.add_text(delta))
@@ -109,33 +109,43 @@ class StreamedAnswer:
     def _write_text(self, events: list[TextEvent]) -> None:
         for event in events:
             if isinstance(event, TextDelta):
-                self._pending += self._writer.text_chunks(event)
+                self._pending += self._json.text(event)
             else:
-                self._pending += self._writer.text_end_chunks(event)
+                self._pending += self._json.text_end(event)
 
     def _write_speech(self, pcm: bytes, encoded: bytes) -> None:
         """Writes speech, the text that it reaches before it, and its words after it."""
         self._written_bytes += len(pcm)
         samples = self._written_bytes // 2
         self._write_text(self._timestamps.due_text(samples))
-        self._pending += self._writer.audio_chunks(encoded)
-        self._pending += self._writer.word_chunks(self._timestamps.due_words(samples))
+        self._pending += self._json.audio(encoded)
+        self._pending += self._json.words(self._timestamps.due_words(samples))
 
     async def _send_pending(self) -> None:
         """Sends the written chunks and the speech that is due."""
+        pcm = await self._write_due_speech() if self._packetizer.held_s else b""
+        data = self._take_frames()
+        # Encoding is the server's time. Only the time that the socket takes counts against the client.
+        since_s = time.monotonic()
+        await self._sse.send_data(data)
+        if pcm:
+            self._count_sent(pcm, since_s, time.monotonic())
+
+    async def _write_due_speech(self) -> bytes:
+        """The packet that was written; none if none is due."""
         now_s = time.monotonic()
         slack_s, pcm = self._packetizer.slack_s(now_s), self._packetizer.pop_packet(now_s)
         if pcm:
             if slack_s is not None:
                 self._service.metrics.packet_sent(slack_s)
             self._write_speech(pcm, await self._encoder.encode_pcm(pcm))
-        chunks, self._pending = self._pending, []
-        data = _frames(chunks)
-        # Encoding is the server's time. Only the time that the socket takes counts against the client.
-        since_s = time.monotonic()
-        await self._sse.send_data(data)
-        if pcm:
-            self._count_sent(pcm, since_s, time.monotonic())
+        return pcm
+
+    def _take_frames(self) -> bytes:
+        """All written chunks as server-sent events."""
+        data = b"".join([frame(json) for json in self._pending])
+        self._pending.clear()
+        return data
 
     def _count_sent(self, pcm: bytes, since_s: float, now_s: float) -> None:
         """Drops a client that reads speech more slowly than it plays, when it is too far behind."""
@@ -148,9 +158,6 @@ class StreamedAnswer:
             self._service.metrics.request_aborted("stalled_client")
             raise ClientStalled
 
-    async def _send_chunks(self, chunks: Iterable[Chunk]) -> None:
-        await self._sse.send_data(_frames(chunks))
-
 
 async def _first_event(stream: EventStream, headers_at_s: float) -> list[OmniEvent]:
     """The first event, so that a refusal can still be an HTTP status; none after `headers_at_s`."""
@@ -158,7 +165,3 @@ async def _first_event(stream: EventStream, headers_at_s: float) -> list[OmniEve
         return [await stream.next(max(headers_at_s - time.monotonic(), 0.0))]
     except IdleTimeout:
         return []
-
-
-def _frames(chunks: Iterable[Chunk]) -> bytes:
-    return b"".join(frame(chunk.to_json()) for chunk in chunks)
