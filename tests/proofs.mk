@@ -1,6 +1,9 @@
 # Slow proofs and benchmarks, which `make test` leaves out. Included by the root Makefile.
 
-.PHONY: canaries chaos coverage cut-answers flaky mutants siege soak
+.PHONY: bench canaries chaos coverage cut-answers flaky mutants siege soak
+
+bench: $(TESTED) ## text and server process beside vLLM's, speech: ratios, compared with the last run (10 minutes)
+	PYTHONPATH=model_executor $(PY) -m tests.bench.standing $(ARGS)
 
 bench-%: $(TESTED) ## measure something: bench-vocoder, ... (ARGS=--help)
 	PYTHONPATH=model_executor $(PY) -m tests.bench.bench_$* $(ARGS)

@@ -1,0 +1,174 @@
+"""The standing benchmark, `make bench`: text, speech and the server process, beside the last committed run.
+
+Every figure is a ratio: to vLLM in the same run, or to the time of a fixed computation on the same cores.
+`--keep` writes `last.json`, to be committed. Exit code 1: a figure got worse by more than its noise.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import numpy as np
+from tests.bench.front_end.processes import free_port, wait_until_ready
+
+LAST = Path(__file__).with_name("last.json")
+SPEECH_LEVELS = (1, 4, 8)
+_LEAST_NOISE = 0.05
+_TEXT_NOISE = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """`noise`: half the range of the ratio within its run, relative to it."""
+
+    value: float
+    noise: float
+    better: Literal["lower", "higher"] = "lower"
+
+
+Figures = dict[str, Figure]
+
+
+def measure_text(folder: Path) -> Figures:
+    """Ours to vLLM's, both compiled, nobody speaking."""
+    flags = ("--modes", "compiled", "--stages", "thinker", "--rounds", "4")
+    (compared,) = run_part("tests.bench.bench_text", folder / "text.json", *flags)
+    figures: Figures = {}
+    for level in compared["levels"]:
+        at, ratio = f"at {level['concurrency']}", level["ratio"]
+        figures[f"text: tokens/s {at}"] = Figure(ratio["tokens_per_s"], _TEXT_NOISE, "higher")
+        figures[f"text: time to first token {at}"] = Figure(ratio["ttft_p50_s"], _TEXT_NOISE)
+    return figures
+
+
+def measure_front_end(folder: Path) -> Figures:
+    """Ours to vLLM's front end, over the same echo."""
+    report = run_part("tests.bench.bench_front_end", folder / "front.json", "--rounds", "4", "--seconds", "4")
+    names = {"cpu_us": "CPU per token", "p50_ms": "added latency, p50", "p99_ms": "added latency, p99"}
+    figures = {}
+    for key, name in names.items():
+        ratio = report[f"ratio_{key}"]
+        noise = (ratio["most"] - ratio["least"]) / 2 / ratio["median"]
+        figures[f"server process: {name}"] = Figure(ratio["median"], noise)
+    for key, name in {"stream_kb": "memory per stream", "request_ms": "CPU per request"}.items():
+        value = report[key]["ours"] / report[key]["vllm"]
+        figures[f"server process: {name}"] = Figure(value, _LEAST_NOISE)
+    return figures
+
+
+def measure_speech(folder: Path) -> Figures:
+    """The embedded model by default settings. Times are divided by the yardstick around the same level."""
+    figures: Figures = {}
+    with serving(folder / "serve.log") as url:
+        for level in SPEECH_LEVELS:
+            before_s = yardstick_s()
+            flags = (url, "--concurrency", str(level), "--requests", "24", "--warmup", "2")
+            report = run_part("antiphon_server", folder / f"speech{level}.json", "bench", *flags)
+            figures |= _speech_figures(level, report["levels"][0], (before_s, yardstick_s()))
+    return figures
+
+
+def _speech_figures(level: int, report: dict[str, Any], yardsticks_s: tuple[float, float]) -> Figures:
+    unit_s = sum(yardsticks_s) / 2
+    drift = abs(yardsticks_s[0] - yardsticks_s[1]) / unit_s
+    figures: Figures = {}
+    for key, name in {"rtf": "real-time factor", "ttfa_s": "time to first audio"}.items():
+        spread = report["latencies"][key]
+        # The standard error of the median, from the distance of the quartile-like percentiles.
+        noise = (spread["p90"] - spread["p50"]) / spread["p50"] / max(report["good"], 1) ** 0.5
+        figures[f"speech: {name} at {level}, in yardsticks"] = Figure(spread["p50"] / unit_s, noise + drift)
+    share = report["streams_with_underruns"] / max(report["good"], 1)
+    # One answer more or less is chance.
+    figures[f"speech: 1 + share with an underrun at {level}"] = Figure(1 + share, 1 / max(report["good"], 1))
+    return figures
+
+
+def yardstick_s() -> float:
+    """The time of a fixed computation in float32: what this machine gives us at present."""
+    left = np.ones((512, 512), np.float32)
+    times = []
+    for _ in range(40):
+        began_s = time.perf_counter()
+        left @ left
+        times.append(time.perf_counter() - began_s)
+    return median(times) * 1e3
+
+
+def run_part(module: str, result: Path, *flags: str) -> Any:
+    """Runs a benchmark that writes `result`, and returns what it has written."""
+    subprocess.run([sys.executable, "-m", module, *flags, "--json", str(result)], check=True)
+    return json.loads(result.read_text())
+
+
+@contextmanager
+def serving(log: Path) -> Iterator[str]:
+    port = free_port()
+    command = [sys.executable, "-m", "antiphon_server", "serve", "--port", str(port)]
+    with log.open("wb") as output, subprocess.Popen(command, stdout=output, stderr=output) as server:
+        try:
+            wait_until_ready(port, server, log)
+            yield f"http://127.0.0.1:{port}"
+        finally:
+            server.terminate()
+
+
+def is_worse(last: Figure, now: Figure) -> bool:
+    """Whether `now` is worse by more than the noise of both runs."""
+    noise = max(_LEAST_NOISE, last.noise + now.noise)
+    growth = now.value / last.value if now.better == "lower" else last.value / now.value
+    return growth > 1 + noise
+
+
+def as_table(figures: Figures, last: Figures) -> str:
+    """A Markdown table."""
+    lines = ["| ratio | last | now | noise | |", "|---|---|---|---|---|"]
+    for name, now in figures.items():
+        before = last.get(name)
+        shown = f"{before.value:.3g}" if before else ""
+        verdict = "**worse**" if before and is_worse(before, now) else ""
+        lines.append(f"| {name} | {shown} | {now.value:.3g} | {now.noise:.0%} | {verdict} |")
+    return "\n".join(lines)
+
+
+def read_figures(path: Path) -> Figures:
+    if not path.exists():
+        return {}
+    return {name: Figure(**one) for name, one in json.loads(path.read_text())["figures"].items()}
+
+
+PARTS = {"text": measure_text, "speech": measure_speech, "front": measure_front_end}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--keep", action="store_const", const=LAST, dest="json", help="write last.json")
+    parser.add_argument("--json", type=Path, help="write the figures to this file")
+    given = parser.parse_args()
+    figures: Figures = {}
+    with TemporaryDirectory() as folder:
+        for part in given.parts.split(","):
+            figures |= PARTS[part](Path(folder))
+    last = read_figures(LAST)
+    print(as_table(figures, last))
+    if given.json:
+        about = {"cores": len(os.sched_getaffinity(0)), "numpy": np.__version__}
+        kept = {name: asdict(one) for name, one in ({**last, **figures}).items()}
+        given.json.write_text(json.dumps({"about": about, "figures": kept}, indent=1) + "\n")
+    return int(any(name in last and is_worse(last[name], now) for name, now in figures.items()))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
