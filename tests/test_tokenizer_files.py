@@ -21,7 +21,9 @@ from transformers import AutoTokenizer
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
 
 from antiphon_executor.interface import tokenizer_files
+from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.interface.tokenizer_files import FILE, TokenizerError, tokenizer_file, tokenizer_folder
+from antiphon_executor.stages.thinker_args import thinker_engine_args
 from antiphon_server.chat.prompt.tokenizer import PromptTokenizer
 from tests.checkpoints import released_qwen3_omni, tiny_qwen3_omni  # noqa: F401
 
@@ -163,6 +165,11 @@ def test_it_is_built_once_and_not_in_the_checkpoint(
     assert sorted(released_qwen3_omni.iterdir()) == before
     monkeypatch.setattr(tokenizer_files, "_run_builder", None)
     assert tokenizer_folder(released_qwen3_omni) == folder
+
+
+def test_the_thinkers_engine_gets_the_built_tokenizer(released_qwen3_omni: Path) -> None:  # noqa: F811
+    settings = EngineSettings(model=released_qwen3_omni)
+    assert thinker_engine_args(settings, None).tokenizer == str(tokenizer_folder(released_qwen3_omni))
 
 
 def test_other_content_gets_another_tokenizer(taught: Path) -> None:

@@ -103,7 +103,7 @@ class VllmOmniEngine:
         model, tokenizer = thinker.engine.llm.model_config, thinker.engine.llm.get_tokenizer()
         media = media_geometry_of(
             config,
-            cached_processor_from_config(model),
+            cached_processor_from_config(model, tokenizer=tokenizer),
             partial(tokenizer.encode, add_special_tokens=False),
         )
         self._card = model_card(settings, config, voices, model, memory, capacity, media)
