@@ -17,10 +17,10 @@ def run(argv: Sequence[str]) -> int:
     settings = load_settings(parser, parser.parse(argv)).settings
     from antiphon_server.process.memory import tune_malloc
     from antiphon_server.process.model_source import with_local_model
-    from antiphon_server.process.preflight import check_access, check_before_loading, listen
+    from antiphon_server.process.preflight import check_before_loading, check_machine, listen
 
     tune_malloc()
-    check_access(settings.server)
+    check_machine(settings)
     settings = with_local_model(settings)
     check_before_loading(settings)
     server = settings.server

@@ -37,12 +37,18 @@ _SEND_BUFFER_BYTES = 128 << 10
 _CONFIG_BYTES = 4 << 20
 
 
-def check_before_loading(settings: Settings) -> None:
-    """All checks but the port's. Raises `StartupError`."""
-    check_access(settings.server)
-    check_checkpoint(settings.engine.model, settings.engine.speech)
-    check_disk(Path(tempfile.gettempdir()), settings.server.limits.free_disk_bytes)
+def check_machine(settings: Settings) -> None:
+    """What needs no model, so that an hour's download does not end at a taken port. Raises `StartupError`."""
+    server = settings.server
+    check_access(server)
+    check_disk(Path(tempfile.gettempdir()), server.limits.free_disk_bytes)
     check_ffmpeg()
+    listen(server.host, server.port, server.timeouts.stalled_client_s).close()
+
+
+def check_before_loading(settings: Settings) -> None:
+    """The checkpoint. Raises `StartupError`."""
+    check_checkpoint(settings.engine.model, settings.engine.speech)
     # Last: for a new checkpoint it takes seconds.
     check_tokenizer(settings.engine.model)
 

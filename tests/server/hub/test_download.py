@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -157,6 +158,14 @@ def test_an_interrupt_ends_it_at_once_and_leaves_no_partial_file(hub: StandIn, t
     hub.got.clear()
     check_checkpoint(fetch(), speaks=True)
     assert hub.got == [SHARDS[2]]
+
+
+def test_a_taken_port_is_found_before_the_download(hub: StandIn, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        assert main(["serve", NAME, "--port", str(other.getsockname()[1])]) == ExitCode.PORT_BUSY
+    assert hub.asked == []
 
 
 def test_offline_the_cache_is_enough_if_it_is_complete(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
