@@ -42,7 +42,7 @@ Figures = dict[str, Figure]
 
 
 def measure_text(folder: Path) -> Figures:
-    """Ours to vLLM's, both compiled, nobody speaking."""
+    """Ours to vLLM's, both compiled, with speech off."""
     flags = ("--modes", "compiled", "--stages", "thinker", "--rounds", "4")
     (compared,) = run_part("tests.bench.bench_text", folder / "text.json", *flags)
     figures: Figures = {}
