@@ -68,8 +68,8 @@ class AdmissionController:
         return Load(
             running=accounts.resources.held,
             total=accounts.resources.total,
-            waiting_text=len(text.waiting),
-            waiting_speech=len(speech.waiting),
+            waiting_text=text.num_waiting,
+            waiting_speech=speech.num_waiting,
             queued_media_seconds=accounts.media_seconds,
             media_bytes=accounts.media_bytes,
             live_limit=self._order.live_limit(),
@@ -121,14 +121,14 @@ class AdmissionController:
             self._evict(victim)
         self._arrived += 1
         reservation.number = self._arrived
-        lane.requests.add(reservation)
+        lane.add(reservation)
         self._empty.clear()
         self._start_waiting()
 
     def leave(self, reservation: Reservation) -> None:
         """The end of `admit`."""
         lane = self._lane_of(reservation)
-        lane.requests.discard(reservation)
+        lane.discard(reservation)
         if not self.requests:
             self._empty.set()
         if reservation.started_at is None:
@@ -207,7 +207,7 @@ class AdmissionController:
                 self._fall_back_to_text(reservation)
             self._order.mark_started(reservation)
             self._accounts.start(reservation)
-            self._lane_of(reservation).admitted += 1
+            self._lane_of(reservation).mark_started(reservation)
             self._fell_back += reservation.fell_back
             _wake(reservation)
         self._set_recheck_timer()
@@ -232,9 +232,9 @@ class AdmissionController:
 
     def _fall_back_to_text(self, reservation: Reservation) -> None:
         """Answer a waiting request in text."""
-        self._speech.requests.discard(reservation)
-        self._text.requests.add(reservation)
+        self._speech.discard(reservation)
         reservation.fall_back_to_text()
+        self._text.add(reservation)
         self._accounts.update_estimate(reservation)
 
     def _evict(self, victim: Reservation) -> None:
@@ -244,7 +244,7 @@ class AdmissionController:
             return
         lane = self._lane_of(victim)
         victim.refusal = self._refusals.displaced(lane.retry_after_s(victim))
-        lane.requests.discard(victim)
+        lane.discard(victim)
         self._withdraw(victim)
         _wake(victim)
 

@@ -14,7 +14,10 @@ from antiphon_server.admission.resources import ResourceTracker
 
 
 class Lane:
-    """Requests of one kind, waiting and running. `slots` run at once. `admitted` counts starts."""
+    """Requests of one kind, waiting and running. `slots` run at once. `admitted` counts starts.
+
+    What every request asks for is counted as requests come and go: it takes no search through them.
+    """
 
     def __init__(self, kind: Kind, slots: int, capacity: Capacity) -> None:
         self.kind = kind
@@ -22,7 +25,34 @@ class Lane:
         self.service_time = ServiceTime()
         self.admitted = 0
         self.requests: set[Reservation] = set()
+        self._running = 0
+        self._live_waiting = 0
         self._limit = slots + capacity.queued_requests
+
+    def add(self, reservation: Reservation) -> None:
+        """It waits from now on."""
+        self.requests.add(reservation)
+        self._live_waiting += reservation.live
+
+    def mark_started(self, reservation: Reservation) -> None:
+        """It runs from now on."""
+        self.admitted += 1
+        self._running += 1
+        self._live_waiting -= reservation.live
+
+    def discard(self, reservation: Reservation) -> None:
+        """It neither waits nor runs any more. Idempotent."""
+        if reservation not in self.requests:
+            return
+        self.requests.discard(reservation)
+        if reservation.started_at is None:
+            self._live_waiting -= reservation.live
+        else:
+            self._running -= 1
+
+    @property
+    def num_waiting(self) -> int:
+        return len(self.requests) - self._running
 
     @property
     def waiting(self) -> list[Reservation]:
@@ -48,7 +78,8 @@ class Lane:
 
     def retry_after_s(self, reservation: Reservation) -> float:
         """When it would start behind all others that wait now."""
-        ahead = sum(one is not reservation for one in self.waiting)
+        waits = reservation in self.requests and reservation.started_at is None
+        ahead = self.num_waiting - waits
         return self.service_time.retry_after_s(ahead, self.slots_for(reservation))
 
 
@@ -81,6 +112,5 @@ class SpeechLane(Lane):
         limit = self._live_limit()
         if limit is None or limit >= self.slots:
             return False
-        waiting = sum(one.live for one in self.waiting)
-        ahead = self._resources.held.live + waiting - limit
+        ahead = self._resources.held.live + self._live_waiting - limit
         return ahead >= 0 and self.service_time.start_in_s(ahead, limit) > self._queue_s

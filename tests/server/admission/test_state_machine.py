@@ -158,6 +158,12 @@ class AdmissionMachine(RuleBasedStateMachine):
         self._do_now(self.admission.recheck)
 
     @invariant()
+    def each_lane_counts_what_waits(self) -> None:
+        for lane in (self.admission._text, self.admission._speech):
+            assert lane.num_waiting == len(lane.waiting)
+            assert lane._live_waiting == sum(one.live for one in lane.waiting)
+
+    @invariant()
     def no_request_that_could_start_is_left_waiting(self) -> None:
         """Unless room is kept for one that has waited for half of the deadline."""
         waiting = [one for one in self.inside if one.waits]
