@@ -15,6 +15,8 @@ NANO   := @$(MAKE) --no-print-directory -f model_executor/antiphon_nano/Makefile
 # These marks are written last, so that an interrupted installation is continued; one older than a lock is out of date.
 READY  := $(VENV)/ready-$(DEVICE)
 TESTED := $(VENV)/ready-dev
+# The C++ kernels, which the installation builds.
+NATIVE := kernels/antiphon_kernels/native
 
 .DEFAULT_GOAL := help
 .PHONY: help install serve check test test-nano lint nano nano-eval nano-polish image-test clean
@@ -51,7 +53,7 @@ image-test: ## build the CPU image with buildah, run it, request speech (root, D
 	deploy/image_test.sh
 
 clean: ## remove what was built and cached, .venv included
-	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .cache build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache $(NATIVE)/*.so
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 # antiphon-nano, the model that is shipped
@@ -62,7 +64,7 @@ nano-polish: $(READY) ; +$(NANO) nano-polish
 # Locks: lock, sbom, audit. Slow proofs: bench, bench-%, canaries, chaos, coverage, cut-answers, flaky, mutants, siege, soak.
 include lock/lock.mk tests/proofs.mk
 
-$(READY): $(LOCKS) lock/install.sh pyproject.toml
+$(READY): $(LOCKS) lock/install.sh pyproject.toml $(wildcard $(NATIVE)/*.cpp $(NATIVE)/*.h)
 	@lock/install.sh $(VENV) $(DEVICE)
 	@echo "Installing antiphon"
 	@$(PIP) --no-build-isolation --editable .

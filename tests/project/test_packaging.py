@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -25,7 +26,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
         shutil.copy(ROOT / name, folder)
     for name in BUILT_FROM:
         shutil.copytree(
-            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info")
+            ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", "*.so")
         )
     build = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"]
     subprocess.run([*build, "--wheel-dir", folder / "out", folder], check=True, timeout=120)
@@ -39,10 +40,18 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel: zipfile.ZipFile) -> N
         # Into links too: the tiers stand in deploy/.
         for place, _, names in os.walk(folder, followlinks=True)
         for name in names
-        if "__pycache__" not in place
+        if "__pycache__" not in place and not name.endswith(".so")
     }
-    packed = {name for name in wheel.namelist() if ".dist-info/" not in name}
+    packed = {name for name in wheel.namelist() if ".dist-info/" not in name and not name.endswith(".so")}
     assert packed == have
+
+
+@pytest.mark.skipif(
+    shutil.which("c++") is None or platform.machine() != "x86_64", reason="nothing to build kernels with"
+)
+def test_the_wheel_holds_the_kernels_where_they_can_be_built(wheel: zipfile.ZipFile) -> None:
+    built = {name.split(".")[0] for name in wheel.namelist() if name.endswith(".so")}
+    assert built == {f"antiphon_kernels/native/frame_{level}" for level in ("v3", "v4")}
 
 
 def test_the_wheel_offers_the_command_and_the_plugin(wheel: zipfile.ZipFile) -> None:

@@ -22,6 +22,7 @@ from antiphon_executor.models.code2wav.layers import (
 )
 from antiphon_executor.models.code2wav.state import TailLayout, VocoderPool, VocoderStep
 from antiphon_executor.models.code2wav.transformer import PreTransformer, ring_shape
+from antiphon_executor.models.code2wav.vocoder_kernel import VocoderKernel, VocoderParts, supports
 
 
 class StreamingCode2Wav(nn.Module):
@@ -44,6 +45,8 @@ class StreamingCode2Wav(nn.Module):
         self.state = VocoderPool(slots, layout, ring_shape(config))
         offsets = torch.arange(config.num_quantizers) * config.codebook_size
         self.code_offset = nn.Buffer(offsets, persistent=False)
+        self._kernel: VocoderKernel | None = None
+        self._stale = True
         self.requires_grad_(False)
         self.register_load_state_dict_post_hook(lambda module, _: module.derive_constants())
 
@@ -76,6 +79,17 @@ class StreamingCode2Wav(nn.Module):
         for module in self.modules():
             if isinstance(module, Snake):
                 module.derive_constants()
+        self._stale = True
+
+    @property
+    def kernel(self) -> VocoderKernel | None:
+        """The C++ kernel, where it is built and supports the vocoder; None: PyTorch computes it."""
+        if self._stale:
+            modules = (self.code_embedding, self.pre_transformer, self.upsample, self.decoder)
+            parts = VocoderParts(self.config, *modules, self.state)
+            self._kernel = VocoderKernel(parts) if supports(parts) else None
+            self._stale = False
+        return self._kernel
 
     def reset(self, slots: Tensor) -> None:
         """Starts a new stream in each of `slots` (int64 [count])."""
@@ -89,6 +103,8 @@ class StreamingCode2Wav(nn.Module):
         Returns float32 [batch, frames * samples_per_frame] in -1 to 1, of which `grid.valid(frames before)`
         is the stream's audio. Codes beyond the codebook (an ended row has EOS) are clamped to the last code.
         """
+        if codes.shape[1] == 1 and self.kernel is not None:
+            return self.kernel(codes, slots)
         step = self.state.read(slots)
         codes = codes.clamp(0, self.config.codebook_size - 1) + self.code_offset
         x = self.pre_transformer(self.code_embedding(codes).mean(2), step)

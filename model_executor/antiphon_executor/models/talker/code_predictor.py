@@ -14,6 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PretrainedConfig
 
+from antiphon_executor.models.talker.predictor_kernel import PredictorKernel, supports
+from antiphon_executor.models.talker.predictor_shape import PredictorShape, rotation
+from antiphon_executor.models.talker.sampling import ResidualDraw
+
 CodeDraw = Callable[[Tensor, int], Tensor]
 """(logits [n, vocab], group from 1 to groups - 1) → codes int64 [n]: `ResidualDraw`, or `greedy`."""
 
@@ -21,52 +25,6 @@ CodeDraw = Callable[[Tensor, int], Tensor]
 def greedy(logits: Tensor, group: int) -> Tensor:
     """Draws the best code of every row, in every group."""
     return logits.argmax(-1)
-
-
-@dataclass(frozen=True, slots=True)
-class PredictorShape:
-    """Sizes of a code predictor. `groups` includes code 0; `head_dim` is even.
-
-    `talker_hidden`: width of the input rows and of every code embedding.
-    """
-
-    hidden: int
-    intermediate: int
-    layers: int
-    heads: int
-    kv_heads: int
-    head_dim: int
-    vocab: int
-    groups: int
-    eps: float
-    rope_theta: float
-    talker_hidden: int
-
-    @classmethod
-    def of(cls, config: PretrainedConfig, talker_hidden: int | None = None) -> PredictorShape:
-        """From a `Qwen3OmniMoeTalkerCodePredictorConfig`; ValueError if it is not supported.
-
-        `talker_hidden`: defaults to the predictor's own width.
-        """
-        rope = config.rope_parameters
-        windowed = config.sliding_window is not None and config.sliding_window < config.num_code_groups
-        if config.hidden_act != "silu" or config.attention_bias or rope["rope_type"] != "default" or windowed:
-            raise ValueError(
-                "the code predictor supports only SiLU, default RoPE and full attention without bias"
-            )
-        return cls(
-            hidden=config.hidden_size,
-            intermediate=config.intermediate_size,
-            layers=config.num_hidden_layers,
-            heads=config.num_attention_heads,
-            kv_heads=config.num_key_value_heads,
-            head_dim=config.head_dim,
-            vocab=config.vocab_size,
-            groups=config.num_code_groups,
-            eps=config.rms_norm_eps,
-            rope_theta=rope["rope_theta"],
-            talker_hidden=talker_hidden or config.hidden_size,
-        )
 
 
 class CodePredictor(nn.Module):
@@ -78,6 +36,8 @@ class CodePredictor(nn.Module):
     def __init__(self, config: PretrainedConfig, talker_hidden: int | None = None) -> None:
         super().__init__()
         self.shape = PredictorShape.of(config, talker_hidden)
+        self._kernel: PredictorKernel | None = None
+        self._stale = True
         self.model = _Trunk(self.shape)
         self.small_to_mtp_projection: nn.Module = nn.Identity()
         if self.shape.talker_hidden != self.shape.hidden:
@@ -106,6 +66,16 @@ class CodePredictor(nn.Module):
         for layer in self.model.layers:
             layer.self_attn.fuse()
             layer.mlp.fuse()
+        self._stale = True
+
+    @property
+    def kernel(self) -> PredictorKernel | None:
+        """The C++ kernel, where it is built and supports the predictor; None: PyTorch computes it."""
+        if self._stale:
+            weights = dict(self.named_parameters())
+            self._kernel = PredictorKernel(self.shape, weights) if supports(self.shape, weights) else None
+            self._stale = False
+        return self._kernel
 
     @torch.inference_mode()
     def forward(self, hidden: Tensor, code0_embedding: Tensor, draw: CodeDraw) -> Tensor:
@@ -114,6 +84,8 @@ class CodePredictor(nn.Module):
         `hidden`: [n, talker_hidden], the backbone's output after its final norm, from which code 0 was drawn;
         `code0_embedding`: [n, talker_hidden], code 0 in the backbone's codec embedding.
         """
+        if isinstance(draw, ResidualDraw) and self.kernel is not None:
+            return self.kernel(hidden, code0_embedding, draw)
         cache = _Cache.empty(self.shape, hidden)
         rows = torch.stack((hidden, code0_embedding), dim=1)
         codes: list[Tensor] = []
@@ -186,12 +158,8 @@ class _Attention(nn.Module):
 
     def fuse(self) -> None:
         self.qkv = _joined(self.q_proj, self.k_proj, self.v_proj)
-        norms = [self.q_norm.weight] * self.shape.heads + [self.k_norm.weight] * self.shape.kv_heads
-        weight = torch.stack(norms).detach().float()
-        cosine, sine = _rotation(self.shape, weight.device)
-        half = self.shape.head_dim // 2
-        self.cosine = (cosine * weight).to(self.qkv.dtype)
-        self.sine = (sine * weight.roll(half, -1)).to(self.qkv.dtype)
+        cosine, sine = rotation(self.shape, self.q_norm.weight, self.k_norm.weight)
+        self.cosine, self.sine = cosine.to(self.qkv.dtype), sine.to(self.qkv.dtype)
 
     def forward(self, rows: Tensor, keys: Tensor, values: Tensor, start: int) -> Tensor:
         shape = self.shape
@@ -237,12 +205,3 @@ def _joined(*projections: nn.Linear) -> Tensor:
     for projection, part in zip(projections, parts, strict=True):
         projection.weight.data = part
     return joined
-
-
-def _rotation(shape: PredictorShape, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Cosine and signed sine (for swapped halves) by position, float32 [groups, 1, head_dim]."""
-    exponent = torch.arange(0, shape.head_dim, 2, dtype=torch.float32, device=device) / shape.head_dim
-    turns = torch.arange(shape.groups, dtype=torch.float32, device=device).outer(shape.rope_theta**-exponent)
-    cosine = torch.cat((turns.cos(), turns.cos()), dim=-1)
-    sine = torch.cat((-turns.sin(), turns.sin()), dim=-1)
-    return cosine.unsqueeze(1), sine.unsqueeze(1)

@@ -132,21 +132,22 @@ class ResidualDraw:
     """Draws the codes of groups 1 to `groups` - 1 of one frame; `CodePredictor` calls it after every pass.
 
     Temperature, top-k, top-p, in transformers' order. A row whose Talker `temperature` is 0 is greedy here
-    too, as in transformers, where the predictor's `do_sample` follows the Talker's.
+    too, as in transformers, where the predictor's `do_sample` follows the Talker's. `keys`: see `noise_keys`;
+    the other attributes are [n]. draw.h draws the same in the C++ kernels.
     """
 
     def __init__(self, sampling: Sampling, groups: int) -> None:
-        self._temperature = torch.where(sampling.temperature > 0, sampling.predictor_temperature, 0.0)
-        self._top_k = sampling.predictor_top_k
-        self._top_p = sampling.predictor_top_p
-        self._keys = noise_keys(sampling, groups)
+        self.temperature = torch.where(sampling.temperature > 0, sampling.predictor_temperature, 0.0)
+        self.top_k = sampling.predictor_top_k
+        self.top_p = sampling.predictor_top_p
+        self.keys = noise_keys(sampling, groups)
 
     def __call__(self, logits: Tensor, group: int) -> Tensor:
         """The code of `group` of each row: int64 [n]. `logits`: [n, vocab]."""
         scores = logits.float()
-        values, codes = candidates(scores, self._temperature, self._top_k)
-        values = nucleus(values, self._top_p)
-        return _draw(scores, values, codes, self._temperature, uniform(self._keys[group], codes))
+        values, codes = candidates(scores, self.temperature, self.top_k)
+        values = nucleus(values, self.top_p)
+        return _draw(scores, values, codes, self.temperature, uniform(self.keys[group], codes))
 
 
 def code0_scores(logits: Tensor, penalty: Tensor, seen: Tensor, suppressed: Tensor) -> Tensor:
