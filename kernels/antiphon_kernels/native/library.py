@@ -6,6 +6,7 @@ import ctypes
 from ctypes import POINTER, c_double, c_float, c_int32, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -148,13 +149,13 @@ def _open(path: Path) -> ctypes.CDLL | None:
         return None
     if version != VERSION:
         return None
-    tensors = [c_void_p]
+    tensors: list[Any] = [c_void_p]
     found.antiphon_predictor_row_floats.argtypes = [POINTER(Predictor)]
     found.antiphon_predictor_row_floats.restype = c_int64
-    predictor = [POINTER(Predictor), *tensors * 2, c_int32, *tensors * 6, c_int32]
+    predictor: list[Any] = [POINTER(Predictor), *tensors * 2, c_int32, *tensors * 6, c_int32]
     found.antiphon_predictor_run.argtypes = predictor
     found.antiphon_predictor_run.restype = None
-    vocoder = [POINTER(Vocoder), *tensors * 2, c_int32, c_void_p, c_int64, c_void_p, c_int32]
+    vocoder: list[Any] = [POINTER(Vocoder), *tensors * 2, c_int32, c_void_p, c_int64, c_void_p, c_int32]
     found.antiphon_vocoder_run.argtypes = vocoder
     found.antiphon_vocoder_run.restype = None
     return found
