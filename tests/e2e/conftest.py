@@ -9,13 +9,15 @@ import openai
 import pytest
 
 from antiphon_executor.shipped import ANTIPHON_NANO
-from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
+from tests.checkpoints import released_qwen3_omni  # noqa: F401
 from tests.e2e.recordings import Recordings, make_recordings
 from tests.e2e.server_process import RunningServer, start_server
+from tests.hub_stand_in import StandIn, running_hub
 
 StartServer = Callable[..., RunningServer]
 
 AHEAD_S = 2.0
+HUB_NAME = "Qwen/Tiny-Omni"
 NANO, NANO_CONTEXT = "antiphon-nano", 262_144
 
 
@@ -26,15 +28,15 @@ def recordings() -> Recordings:
 
 @pytest.fixture(scope="package")
 def start(
-    tiny_qwen3_omni: Path,  # noqa: F811
+    released_qwen3_omni: Path,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[StartServer]:
     """Starts a server with more flags; it ends behind the last test of this folder at the latest."""
     servers: list[RunningServer] = []
 
-    def start_one(*flags: str) -> RunningServer:
+    def start_one(*flags: str, model: Path = released_qwen3_omni) -> RunningServer:
         log = tmp_path_factory.mktemp("server") / "log"
-        servers.append(start_server(tiny_qwen3_omni, log, *flags))
+        servers.append(start_server(model, log, *flags))
         return servers[-1]
 
     yield start_one
@@ -43,9 +45,24 @@ def start(
 
 
 @pytest.fixture(scope="package")
-def served(start: StartServer) -> RunningServer:
-    """For tests that only talk to a server. The last tests of this folder end it and the next two."""
-    return start("--engine.restarts", "0")
+def hub(released_qwen3_omni: Path) -> Iterator[StandIn]:  # noqa: F811
+    """A stand-in of the Hugging Face hub that has the model of `served`."""
+    with running_hub(StandIn({HUB_NAME: released_qwen3_omni})) as running:
+        yield running
+
+
+@pytest.fixture(scope="package")
+def served(start: StartServer, hub: StandIn, tmp_path_factory: pytest.TempPathFactory) -> RunningServer:
+    """For tests that only talk to a server. The last tests of this folder end it and the next two.
+
+    It downloads its model by name, and keeps it and the tokenizer in new caches.
+    """
+    caches = tmp_path_factory.mktemp("caches")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HF_ENDPOINT", hub.url)
+        patch.setenv("HF_HUB_CACHE", str(caches / "hub"))
+        patch.setenv("XDG_CACHE_HOME", str(caches))
+        return start("--engine.restarts", "0", model=Path(HUB_NAME))
 
 
 @pytest.fixture(scope="package")

@@ -44,17 +44,24 @@ def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def faulty(
-    tiny_qwen3_omni: Path, tmp_path_factory: pytest.TempPathFactory, temporary: Path
+    released_qwen3_omni: Path, tmp_path_factory: pytest.TempPathFactory, temporary: Path
 ) -> Iterator[RunningServer]:
     del temporary
-    checkpoint = shutil.copytree(tiny_qwen3_omni, tmp_path_factory.mktemp("faulty") / "omni")
-    weights = load_file(checkpoint / "model.safetensors")
-    weights["thinker.model.embed_tokens.weight"][LETTER_ID] = torch.nan
-    weights["talker.model.codec_embedding.weight"][VOICE_ID] = torch.nan
-    save_file(weights, checkpoint / "model.safetensors")
+    checkpoint = shutil.copytree(released_qwen3_omni, tmp_path_factory.mktemp("faulty") / "omni")
+    spoil(checkpoint, "thinker.model.embed_tokens.weight", LETTER_ID)
+    spoil(checkpoint, "talker.model.codec_embedding.weight", VOICE_ID)
     server = start_server(checkpoint, tmp_path_factory.mktemp("faults") / "log")
     yield server
     server.end()
+
+
+def spoil(checkpoint: Path, name: str, row: int) -> None:
+    """Makes a row of a tensor NaN, in the shard that has it."""
+    index = json.loads((checkpoint / "model.safetensors.index.json").read_text())
+    shard = checkpoint / index["weight_map"][name]
+    weights = load_file(shard)
+    weights[name][row] = torch.nan
+    save_file(weights, shard, metadata={"format": "pt"})
 
 
 def ask(server: RunningServer, text: str, **more: Any) -> httpx.Response:
@@ -171,10 +178,10 @@ def test_the_server_leaves_no_file_behind_and_logs_only_records(
 
 
 def test_a_start_that_fails_inside_an_engine_prints_its_cause_in_one_line(
-    tiny_qwen3_omni: Path, monkeypatch: pytest.MonkeyPatch
+    released_qwen3_omni: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """vLLM's own last words are `See root cause above`."""
-    command = [sys.executable, "-m", "antiphon_server", "serve", str(tiny_qwen3_omni), "--port", "0"]
+    command = [sys.executable, "-m", "antiphon_server", "serve", str(released_qwen3_omni), "--port", "0"]
     monkeypatch.delenv("TMPDIR")  # the module's, whose path is too long for sockets
     flags = ["--engine.thinker.kv-cache-memory-bytes", str(1 << 20), "--max-model-len", "65536"]
     done = subprocess.run(

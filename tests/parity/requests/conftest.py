@@ -16,7 +16,7 @@ from antiphon_executor.checkpoint.voices import voice_prompts
 from antiphon_executor.engine.omni_engine import VllmOmniEngine, start_engine
 from antiphon_executor.interface.settings import EngineSettings, TalkerSettings, ThinkerSettings
 from antiphon_executor.tiny import write_tiny_checkpoint
-from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
+from tests.checkpoints import released_qwen3_omni  # noqa: F401
 from tests.parity.requests.aria_requests import AriaRequests
 from tests.parity.talker.aria_oracle import AriaOracle
 from tests.parity.talker.conftest import oracle  # noqa: F401
@@ -35,11 +35,11 @@ def restored_environment() -> Iterator[None]:
 
 @pytest_asyncio.fixture(scope="package")
 async def engine(
-    tiny_qwen3_omni: Path,  # noqa: F811
+    released_qwen3_omni: Path,  # noqa: F811
     restored_environment: None,
 ) -> AsyncIterator[VllmOmniEngine]:
     settings = EngineSettings(
-        model=tiny_qwen3_omni,
+        model=released_qwen3_omni,
         thinker=ThinkerSettings(dtype="float32", max_model_len=4_096, kv_cache_memory_bytes=128 << 20),
         talker=TalkerSettings(dtype="float32", max_model_len=4_096, streams=8, media_rows=8_192),
     )
@@ -49,8 +49,8 @@ async def engine(
 
 
 @pytest.fixture(scope="package")
-def tokenizer(tiny_qwen3_omni: Path) -> PreTrainedTokenizerBase:  # noqa: F811
-    return AutoTokenizer.from_pretrained(tiny_qwen3_omni)
+def tokenizer(released_qwen3_omni: Path) -> PreTrainedTokenizerBase:  # noqa: F811
+    return AutoTokenizer.from_pretrained(released_qwen3_omni)
 
 
 @pytest.fixture(scope="package")

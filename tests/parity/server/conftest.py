@@ -2,4 +2,4 @@
 
 from __future__ import annotations
 
-from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
+from tests.checkpoints import released_qwen3_omni  # noqa: F401

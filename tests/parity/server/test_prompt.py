@@ -54,11 +54,11 @@ def as_transformers_has_it(messages: list[dict[str, Any]]) -> list[dict[str, Any
 
 
 @pytest.mark.parametrize("name", sorted(CONVERSATIONS))
-def test_prompts_are_token_for_token_those_of_transformers(tiny_qwen3_omni: Path, name: str) -> None:
+def test_prompts_are_token_for_token_those_of_transformers(released_qwen3_omni: Path, name: str) -> None:
     transformers = pytest.importorskip("transformers")
     tools = TOOLS if name == "tools" else []
-    tokenizer = transformers.AutoTokenizer.from_pretrained(tiny_qwen3_omni)
-    template = (tiny_qwen3_omni / "chat_template.jinja").read_text(encoding="utf-8")
+    tokenizer = transformers.AutoTokenizer.from_pretrained(released_qwen3_omni)
+    template = json.loads((released_qwen3_omni / "chat_template.json").read_text())["chat_template"]
     wanted = tokenizer.apply_chat_template(
         as_transformers_has_it(CONVERSATIONS[name]),
         tools=tools or None,
@@ -67,6 +67,6 @@ def test_prompts_are_token_for_token_those_of_transformers(tiny_qwen3_omni: Path
         return_dict=False,
     )
     request = parse_chat_request(json.dumps({"messages": CONVERSATIONS[name], "tools": tools}).encode())
-    prompts = PromptRenderer.from_folder(tiny_qwen3_omni)
+    prompts = PromptRenderer.from_folder(released_qwen3_omni)
     conversation = read_conversation(request, lambda _: None, ClientJson(64, 100_000))
     assert list(prompts.render_now(conversation)) == wanted

@@ -11,7 +11,7 @@ import torch
 from transformers.models.qwen3_omni_moe import Qwen3OmniMoeForConditionalGeneration
 
 from antiphon_executor.interface.settings import TalkerSettings
-from tests.checkpoints import tiny_qwen3_5_omni, tiny_qwen3_omni  # noqa: F401
+from tests.checkpoints import released_qwen3_omni, tiny_qwen3_5_omni  # noqa: F401
 from tests.parity.talker.aria_oracle import AriaOracle
 from tests.parity.talker.oracle import SpeakingOracle
 from tests.parity.talker.rig import TalkerRig, aria_rig, talker_rig
@@ -19,20 +19,20 @@ from tests.parity.thinker.oracle import Oracle
 
 
 @pytest.fixture(scope="package")
-def oracle(tiny_qwen3_omni: Path) -> SpeakingOracle:  # noqa: F811
-    model = Qwen3OmniMoeForConditionalGeneration.from_pretrained(tiny_qwen3_omni, dtype=torch.float32)
-    return SpeakingOracle(Oracle(tiny_qwen3_omni), model.eval())
+def oracle(released_qwen3_omni: Path) -> SpeakingOracle:  # noqa: F811
+    model = Qwen3OmniMoeForConditionalGeneration.from_pretrained(released_qwen3_omni, dtype=torch.float32)
+    return SpeakingOracle(Oracle(released_qwen3_omni), model.eval())
 
 
 @pytest_asyncio.fixture(scope="package")
-async def talker(tiny_qwen3_omni: Path) -> AsyncIterator[TalkerRig]:  # noqa: F811
+async def talker(released_qwen3_omni: Path) -> AsyncIterator[TalkerRig]:  # noqa: F811
     settings = TalkerSettings(dtype="float32", streams=8, max_model_len=2_048, media_rows=4_096)
-    async with talker_rig(tiny_qwen3_omni, settings) as rig:
+    async with talker_rig(released_qwen3_omni, settings) as rig:
         yield rig
 
 
 @pytest_asyncio.fixture(scope="package")
-async def cramped_talker(tiny_qwen3_omni: Path) -> AsyncIterator[TalkerRig]:  # noqa: F811
+async def cramped_talker(released_qwen3_omni: Path) -> AsyncIterator[TalkerRig]:  # noqa: F811
     """Prefills 16 tokens at a time, and has too few KV blocks for its streams."""
     settings = TalkerSettings(
         dtype="float32",
@@ -42,7 +42,7 @@ async def cramped_talker(tiny_qwen3_omni: Path) -> AsyncIterator[TalkerRig]:  # 
         max_num_batched_tokens=16,
         num_gpu_blocks_override=14,
     )
-    async with talker_rig(tiny_qwen3_omni, settings) as rig:
+    async with talker_rig(released_qwen3_omni, settings) as rig:
         yield rig
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.models.special_tokens import PromptIds
-from tests.checkpoints import tiny_qwen3_5_omni, tiny_qwen3_omni  # noqa: F401
+from tests.checkpoints import released_qwen3_omni, tiny_qwen3_5_omni  # noqa: F401
 from tests.parity.talker.canaries import (
     ALONE,
     COUNT,
@@ -47,9 +47,9 @@ async def none_is_another(rig: TalkerRig, flock: list[Canary]) -> None:
 
 async def test_given_a_text_beside_the_frames_then_no_stream_shows_anything_of_another(
     talker: TalkerRig,
-    tiny_qwen3_omni: Path,  # noqa: F811
+    released_qwen3_omni: Path,  # noqa: F811
 ) -> None:
-    config = read_config(tiny_qwen3_omni)
+    config = read_config(released_qwen3_omni)
     hidden = config.thinker_config.text_config.hidden_size
     voices = ("ethan", "chelsie", "aiden")
     await none_is_another(talker, canaries(PromptIds.of(config), hidden, voices, COUNT))

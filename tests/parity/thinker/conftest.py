@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
+from tests.checkpoints import released_qwen3_omni  # noqa: F401
 from tests.parity.thinker.engine import RunningThinker, running_thinker
 from tests.parity.thinker.oracle import Oracle
 from tests.parity.thinker.qwen3_5_checkpoint import write_checkpoint
@@ -16,32 +16,32 @@ from tests.parity.thinker.qwen3_5_oracle import Qwen3_5Oracle
 
 
 @pytest.fixture(scope="package")
-def oracle(tiny_qwen3_omni: Path) -> Oracle:  # noqa: F811
-    return Oracle(tiny_qwen3_omni)
+def oracle(released_qwen3_omni: Path) -> Oracle:  # noqa: F811
+    return Oracle(released_qwen3_omni)
 
 
 @pytest_asyncio.fixture(scope="package")
 async def thinker(
-    tiny_qwen3_omni: Path,  # noqa: F811
+    released_qwen3_omni: Path,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[RunningThinker]:
     """An engine as it is served: prefix caching, chunked prefill, room for all."""
     folder = tmp_path_factory.mktemp("thinker")
     async with running_thinker(
-        tiny_qwen3_omni, folder, max_model_len=4_096, max_num_seqs=8, kv_cache_memory_bytes=128 << 20
+        released_qwen3_omni, folder, max_model_len=4_096, max_num_seqs=8, kv_cache_memory_bytes=128 << 20
     ) as running:
         yield running
 
 
 @pytest_asyncio.fixture(scope="package")
 async def cramped_thinker(
-    tiny_qwen3_omni: Path,  # noqa: F811
+    released_qwen3_omni: Path,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
 ) -> AsyncIterator[RunningThinker]:
     """An engine that prefills in chunks of 48 tokens and has too few blocks for its requests."""
     folder = tmp_path_factory.mktemp("cramped")
     async with running_thinker(
-        tiny_qwen3_omni,
+        released_qwen3_omni,
         folder,
         max_model_len=1_024,
         max_num_seqs=8,
