@@ -18,12 +18,12 @@ def hub_error(name: str, revision: str | None, error: Exception) -> StartupError
     refusal = next((found for cause in causes if (found := _refusal(name, revision, cause))), None)
     if refusal is not None:
         return refusal
-    incomplete = f"{name} is not complete in {constants.HF_HUB_CACHE}"
+    incomplete = f"there is no folder {name}, and no complete model {name} in {constants.HF_HUB_CACHE}"
     if constants.HF_HUB_OFFLINE:
-        return _no_model(f"{incomplete}, and HF_HUB_OFFLINE is set", f"unset HF_HUB_OFFLINE, {_FOLDER}")
+        return _no_model(f"{incomplete}: HF_HUB_OFFLINE is set", f"unset HF_HUB_OFFLINE, {_FOLDER}")
     if any(_is_network(cause) for cause in causes):
         hint = f"check the network and HTTPS_PROXY, {_FOLDER}"
-        return _no_model(f"{incomplete}, and {constants.ENDPOINT} is not reachable", hint)
+        return _no_model(f"{incomplete}: {constants.ENDPOINT} is not reachable", hint)
     first = (str(error).strip().splitlines() or [type(error).__name__])[0]
     return _no_model(f"{name} cannot be downloaded: {first}", f"try again, {_FOLDER}")
 

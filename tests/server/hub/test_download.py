@@ -178,7 +178,8 @@ def test_offline_the_cache_is_enough_if_it_is_complete(hub: StandIn, monkeypatch
     assert fetch() == folder
     assert hub.asked == []
     (folder / SHARDS[1]).unlink()
-    assert f"{NAME} is not complete in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE is set" in problem_of()
+    missing = f"there is no folder {NAME}, and no complete model {NAME} in {constants.HF_HUB_CACHE}"
+    assert f"{missing}: HF_HUB_OFFLINE is set" in problem_of()
 
 
 def test_without_a_network_the_cache_is_enough(hub: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
