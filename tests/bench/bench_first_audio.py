@@ -1,7 +1,7 @@
 """Breakdown of the time from a request to its first audio, compared with the model steps that it needs.
 
-A server with the tiny checkpoint speaks short answers and logs the marks of each request. Between two answers
-the same steps run alone in a process without a server.
+A server with a checkpoint speaks short answers and logs the marks of each request. Between two answers of one
+client the same steps run alone in a process without a server. Then several clients ask at a time.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from statistics import mean
 from tempfile import TemporaryDirectory
@@ -63,12 +66,16 @@ class Alone:
 
 @dataclass(frozen=True)
 class Measured:
-    """`ways`: the marks of each answer, in ms; `firsts`: seconds to the first audio at the client."""
+    """`ways`: the marks of each answer, in ms; `firsts`: seconds to the first audio at the client.
+
+    `crowds`: the marks by number of clients that ask at a time.
+    """
 
     ways: list[dict[str, float]]
     firsts: list[float]
     thinker: Alone
     talker: Alone
+    crowds: dict[int, list[dict[str, float]]]
 
 
 def ask(url: str, voice: str, number: int) -> float:
@@ -98,7 +105,12 @@ def milestones(log: Path) -> Iterator[dict[str, float]]:
             yield {name[:-3]: ms for name, ms in json.loads(line).items() if name.endswith("_ms")}
 
 
-def measure(checkpoint: Path, folder: Path, answers: int) -> Measured:
+def ask_together(url: str, voice: str, clients: int, answers: int) -> None:
+    with ThreadPoolExecutor(clients) as pool:
+        list(pool.map(partial(ask, url, voice), range(answers)))
+
+
+def measure(checkpoint: Path, folder: Path, answers: int, crowds: Sequence[int]) -> Measured:
     """Alternates served answers with the same steps alone, so that other load affects both."""
     log = folder / "log"
     server = start_server(checkpoint, log, "--logs.milestones", "--logs.format", "json", "--dtype", "auto")
@@ -111,9 +123,16 @@ def measure(checkpoint: Path, folder: Path, answers: int) -> Measured:
                 becomes(server.is_idle, 10)
                 thinker.take()
                 talker.take()
+        counts = {clients: max(answers, 3 * clients) for clients in crowds}
+        for clients, count in counts.items():
+            ask_together(server.url, voice, clients, count)
+            becomes(server.is_idle, 30)
     finally:
         terminate(server)
-    return Measured(list(milestones(log))[WARM:], firsts[WARM:], thinker.alone(), talker.alone())
+    ways = list(milestones(log))[WARM:]
+    alone, rest = ways[:answers], iter(ways[answers:])
+    together = {clients: list(islice(rest, count)) for clients, count in counts.items()}
+    return Measured(alone, firsts[WARM:], thinker.alone(), talker.alone(), together)
 
 
 def undisturbed(ways: list[dict[str, float]]) -> list[dict[str, float]]:
@@ -171,17 +190,36 @@ def _undisturbed(steps: list[dict[str, Any]]) -> dict[str, float]:
 
 def spans_of(ways: list[dict[str, float]]) -> dict[str, float]:
     """The time from the previous mark to each mark, in ms. The sum is the total time."""
-    reached = [0.0, *(mean(way[name] for way in ways) for name, _ in WAY)]
-    names = [name for name, _ in WAY]
-    return {name: at - before for name, before, at in zip(names, reached, reached[1:], strict=False)}
+    reached = {name: mean(way[name] for way in ways) for name, _ in WAY}
+    # A Talker that computes its prompt ahead of its text is queued before it is asked for a frame.
+    names = sorted(reached, key=lambda name: reached[name])
+    before = [0.0, *(reached[name] for name in names)]
+    return {name: reached[name] - at for name, at in zip(names, before, strict=False)}
 
 
 def print_way(spans: dict[str, float], firsts: list[float]) -> None:
-    for name, what in WAY:
-        print(f"{spans[name]:9.2f} ms  {what}")
+    named = dict(WAY)
+    for name, span in spans.items():
+        print(f"{span:9.2f} ms  {named[name]}")
     print(f"{sum(spans.values()):9.2f} ms  from the end of the head to the first audio in the socket")
     fastest = sorted(firsts)[: max(1, len(firsts) // 4)]
     print(f"{mean(fastest) * 1e3:9.2f} ms  at the client, including the connection")
+
+
+def print_crowds(alone: list[dict[str, float]], crowds: dict[int, list[dict[str, float]]]) -> None:
+    """Means over the middle half of the answers, in order of their first packet."""
+    columns = {1: alone, **crowds}
+    spans = {clients: spans_of(middle_half(ways)) for clients, ways in columns.items()}
+    print("\nms, mean of the middle half" + "".join(f"{clients:>9}" for clients in columns) + "  clients")
+    for name in next(iter(spans.values())):
+        cells = "".join(f"{spans[clients][name]:9.1f}" for clients in columns)
+        print(f"{dict(WAY)[name][:27]:27}{cells}")
+    print(f"{'all':27}" + "".join(f"{sum(spans[clients].values()):9.1f}" for clients in columns))
+
+
+def middle_half(ways: list[dict[str, float]]) -> list[dict[str, float]]:
+    ordered = sorted(ways, key=lambda way: way["first_packet"])
+    return ordered[len(ordered) // 4 : max(-(-3 * len(ordered) // 4), 1)]
 
 
 def print_alone(spans: dict[str, float], family: str, thinker: Alone, talker: Alone) -> None:
@@ -221,16 +259,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--family", choices=tuple(TEXT_FIRST), nargs="+", default=list(TEXT_FIRST))
     parser.add_argument("--answers", type=int, default=32)
+    parser.add_argument("--clients", type=int, nargs="*", default=[4, 8])
+    parser.add_argument("--model", type=Path, help="a checkpoint in place of the tiny one; one --family")
     given = parser.parse_args()
     for family in given.family:
         with TemporaryDirectory() as folder:
-            checkpoint = Path(folder) / "tiny"
-            write_tiny_checkpoint(checkpoint, family)
+            checkpoint = given.model or Path(folder) / "tiny"
+            if given.model is None:
+                write_tiny_checkpoint(checkpoint, family)
             print(f"{family}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}", flush=True)
-            measured = measure(checkpoint, Path(folder), given.answers)
+            measured = measure(checkpoint, Path(folder), given.answers, given.clients)
             spans = spans_of(undisturbed(measured.ways))
             print_way(spans, measured.firsts)
             print_alone(spans, family, measured.thinker, measured.talker)
+            print_crowds(measured.ways, measured.crowds)
             print(f"load {os.getloadavg()[0]:.1f} at the end\n", flush=True)
 
 
