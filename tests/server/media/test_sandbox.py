@@ -118,6 +118,20 @@ async def test_a_cancelled_job_leaves_no_process(sandbox: Sandbox) -> None:
     assert not any(psutil.pid_exists(pid) for pid in busy)
 
 
+async def test_a_decoder_leaves_the_cores_to_processes_with_a_deadline(sandbox: Sandbox) -> None:
+    job = asyncio.create_task(sandbox.run_job(*slow_job()))
+    (decoder,) = await until_a_decoder_works()
+    server = os.getpriority(os.PRIO_PROCESS, own_fork_server().pid)
+    for _ in range(100):
+        niceness = os.getpriority(os.PRIO_PROCESS, decoder)
+        if niceness > server:
+            break
+        await asyncio.sleep(0.02)
+    assert niceness == min(server + 5, 19)
+    job.cancel()
+    await asyncio.gather(job, return_exceptions=True)
+
+
 async def test_decoders_are_started_again_when_they_died(sandbox: Sandbox) -> None:
     server = own_fork_server()
     running = asyncio.create_task(sandbox.run_job(*slow_job()))

@@ -33,6 +33,8 @@ from antiphon_server.media.workers.warm_up import warm_up
 from antiphon_server.media.workers.worker import run_job
 
 _FAILED = 1
+# Speech that plays has a deadline; the decoding of a prompt has none, and takes the cores that are left.
+_NICENESS = 5
 
 
 class ForkServer:
@@ -92,6 +94,7 @@ class ForkServer:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            os.nice(_NICENESS)
             code = run_job(job, descriptors, self._settings, self._identity)
         finally:
             os._exit(code)
