@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -36,6 +37,7 @@ class Start(msgspec.Struct):
     slot: int
     live: bool
     poisoned: bool = False
+    unheard_tokens: int = 0
 
 
 class OpenStreams:
@@ -72,6 +74,7 @@ class SchedulerRig:
     def __init__(self, model: Path, blocks: int, step_s: float = 0.02) -> None:
         self.now_s = 100.0
         self.step_s = step_s
+        self.during_step: Callable[[], object] = lambda: None
         self.sender = Sender()
         self.streams = OpenStreams()
         settings = EngineSettings(
@@ -96,9 +99,11 @@ class SchedulerRig:
         init_none_hash(hash)
         self._hasher = get_request_block_hasher(BLOCK_TOKENS, hash)
 
-    def open(self, name: str, *, live: bool = True, prompt: int = 8, poisoned: bool = False) -> None:
+    def open(
+        self, name: str, *, live: bool = True, prompt: int = 8, poisoned: bool = False, unheard: int = 0
+    ) -> None:
         number = next(self._numbers)
-        start = msgspec.msgpack.encode(Start(number, number, live, poisoned))
+        start = msgspec.msgpack.encode(Start(number, number, live, poisoned, unheard))
         params = SamplingParams(max_tokens=900, ignore_eos=True, extra_args={EXTRA_ARG: start})
         request = Request(
             request_id=name,
@@ -118,6 +123,7 @@ class SchedulerRig:
     def step(self) -> set[str]:
         """-> who ran in it."""
         output = self.scheduler.schedule()
+        self.during_step()
         ran = list(output.num_scheduled_tokens)
         self.now_s += self.step_s
         if not ran:

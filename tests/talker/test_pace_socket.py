@@ -66,6 +66,9 @@ async def test_step_times_are_reported_at_intervals_when_they_have_changed() -> 
             told = StepTimesReport((0.04, 0.09), live_stream_limit=1, startup_buffer_s=0.1)
             pace_socket.report_step_times(10.03 + 2 * TIMES_EVERY_S, times)
             assert await becomes(lambda: bridge.frame_time.live_stream_limit == 1)
+            told = StepTimesReport((0.04, 0.09), live_stream_limit=1, startup_buffer_s=0.2)
+            pace_socket.send_step_times(10.04 + 2 * TIMES_EVERY_S, told)
+            assert await becomes(lambda: bridge.frame_time.startup_buffer_s == 0.2)
             bridge.reset_talker_reports()
             assert bridge.frame_time == FrameTime()
         finally:

@@ -157,3 +157,111 @@ def test_a_short_pause_forgets_nothing() -> None:
     known = book.times
     playing(book, "b", frames=2, now_s=150.0)
     assert book.times == known
+
+
+def with_slow_steps(book: StreamBook, share: int, slow_s: float) -> StreamBook:
+    """After 1,000 usual steps of two streams, and one in `share` that takes `slow_s`."""
+    for number in range(1_000):
+        book.step_measured(2, 0, slow_s if number % share == 0 else 0.020)
+    for _ in range(60):
+        book.step_measured(2, 0, 0.020)
+    return book
+
+
+def test_the_startup_buffer_covers_the_slow_steps_of_the_last_minutes() -> None:
+    """Given steps of 20 ms of which one in a hundred takes 60 ms. The mean of the last steps shows none."""
+    calm, restless = known_machine(StreamBook(RULES)), known_machine(StreamBook(RULES))
+    with_slow_steps(calm, share=10_000, slow_s=0.060)
+    with_slow_steps(restless, share=100, slow_s=0.060)
+    for book in (calm, restless):
+        playing(book, "a", frames=1, now_s=0.0)
+    assert calm.startup_buffer_s < seconds_of(1)
+    assert 0.060 < restless.startup_buffer_s < seconds_of(2)
+    assert calm.remove_stream("a").started
+    assert not restless.remove_stream("a").started
+
+
+def test_a_client_starts_by_the_startup_buffer_that_was_reported() -> None:
+    """The server holds back what the last report says. A step that changes it changes nothing for the frame
+    that the server sends after that step.
+    """
+    book = known_machine(StreamBook(RULES))
+    book.add_stream("a", 0.0, live=True)
+    book.plan(0.0, [Candidate("a", 0, ready=True)])
+    told = book.step_times_report(16, 0.0)
+    assert told is not None
+    assert told.startup_buffer_s < seconds_of(1)
+    for _ in range(30):
+        book.step_measured(1, 0, 0.070)
+    book.frames_generated("a", 0.07, 1)
+    assert book.urgent_s(book.plan(0.07, [Candidate("a", 0, ready=True)]), 0.07) > 0.0
+    assert book.remove_stream("a").started
+
+
+def test_admission_counts_with_slow_steps_and_not_with_the_mean() -> None:
+    """Given 8 ms per stream plus 4 ms: eight take 68 ms; with one step in ten 20 ms longer, six do."""
+    book = known_machine(StreamBook(RULES))
+    for number in range(1_000):
+        book.step_measured(2, 0, 0.040 if number % 10 == 0 else 0.020)
+    for _ in range(60):
+        book.step_measured(2, 0, 0.020)
+    told = book.step_times_report(16, 0.0)
+    assert told is not None
+    assert told.live_stream_limit == 6
+
+
+def test_a_step_in_which_a_stream_starts_is_urgent() -> None:
+    book = known_machine(StreamBook(RULES))
+    stream = playing(book, "a", frames=40, now_s=0.0)
+    calm = book.plan(0.1, [stream])
+    assert calm.run == ("a",)
+    assert not book.starts_in(calm)
+    assert book.urgent_s(calm, 0.1) == 0.0
+    book.add_stream("new", 0.1, live=True)
+    plan = book.plan(0.1, [stream, Candidate("new", 30, ready=True)])
+    assert "new" in plan.run
+    assert book.starts_in(plan)
+    assert book.urgent_s(plan, 0.1) == pytest.approx(0.020, rel=0.2)
+
+
+def test_a_prompt_computed_ahead_of_its_text_is_not_urgent_and_keeps_the_streams_place() -> None:
+    book = known_machine(StreamBook(RULES))
+    book.add_stream("new", 0.0, live=True, primed=False)
+    plan = book.plan(0.0, [Candidate("new", 30, ready=True)])
+    assert plan.run == ("new",)
+    assert not book.starts_in(plan)
+    assert book.urgent_s(plan, 0.0) == 0.0
+    book.prompt_computed("new")
+    assert book.plan(0.1, [Candidate("new", 0, ready=False)]).run == ()
+    plan = book.plan(0.2, [Candidate("new", 3, ready=True)])
+    assert plan.run == ("new",)
+    assert book.starts_in(plan)
+
+
+def test_a_start_is_not_urgent_while_another_stream_waits_for_the_text_of_its_own() -> None:
+    """The Thinker would wait for the first, and the second for the Thinker."""
+    book = known_machine(StreamBook(RULES))
+    for key in ("first", "second"):
+        book.add_stream(key, 0.0, live=True)
+    first, second = Candidate("first", 3, ready=True), Candidate("second", 3, ready=False)
+    plan = book.plan(0.0, [first, second])
+    assert book.starts_in(plan)
+    assert book.urgent_s(plan, 0.0) == 0.0
+    book.remove_stream("second")
+    assert book.urgent_s(book.plan(0.0, [first]), 0.0) > 0.0
+
+
+def test_a_step_is_urgent_while_a_client_has_little_audio() -> None:
+    book = known_machine(StreamBook(RULES))
+    stream = playing(book, "a", frames=2, now_s=0.0)
+    assert book.urgent_s(book.plan(0.05, [stream]), 0.05) == 0.0
+    assert book.urgent_s(book.plan(0.12, [stream]), 0.12) > 0.0
+
+
+def test_a_batch_request_is_never_urgent() -> None:
+    book = known_machine(StreamBook(RULES))
+    book.add_stream("batch", 0.0, live=False)
+    plan = book.plan(0.0, [Candidate("batch", 30, ready=True)])
+    assert plan.run == ("batch",)
+    assert not book.starts_in(plan)
+    assert book.urgent_s(plan, 0.0) == 0.0

@@ -8,6 +8,7 @@ from functools import partial
 
 from transformers import PreTrainedConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.platforms import current_platform
 
 from antiphon_executor.engine.talker_factory import talker_args
 from antiphon_executor.interface.settings import EngineSettings
@@ -30,9 +31,12 @@ class StageSpec:
 def stage_specs(settings: EngineSettings, config: PreTrainedConfig, folder: SocketFolder) -> list[StageSpec]:
     """The Thinker and, if the server speaks, the Talker."""
     rows = folder.hidden_states if settings.speech else None
-    specs = [StageSpec("thinker", thinker_engine_args(settings, rows), settings.thinker.device)]
+    activity = folder.activity if settings.speech and current_platform.is_cpu() else None
+    specs = [StageSpec("thinker", thinker_engine_args(settings, rows, activity), settings.thinker.device)]
     if settings.speech:
-        specs.append(StageSpec("talker", talker_args(settings, config, folder), settings.talker.device))
+        specs.append(
+            StageSpec("talker", talker_args(settings, config, folder, activity), settings.talker.device)
+        )
     return specs
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from transformers import PreTrainedConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 
@@ -18,12 +20,20 @@ from antiphon_executor.turn.slots import SlotTracker
 from antiphon_executor.turn.talker_session import Talker
 
 
-def talker_args(settings: EngineSettings, config: PreTrainedConfig, folder: SocketFolder) -> AsyncEngineArgs:
+def talker_args(
+    settings: EngineSettings, config: PreTrainedConfig, folder: SocketFolder, activity: Path | None
+) -> AsyncEngineArgs:
     """Arguments of the Talker engine. Only the dual track of Qwen3-Omni has a socket for text."""
     if isinstance(config, Qwen3_5OmniMoeConfig):
-        return aria_talker_engine_args(settings, frames_socket=folder.frames, pace_socket=folder.pace)
+        return aria_talker_engine_args(
+            settings, frames_socket=folder.frames, pace_socket=folder.pace, activity=activity
+        )
     return talker_engine_args(
-        settings, text_socket=folder.text, frames_socket=folder.frames, pace_socket=folder.pace
+        settings,
+        text_socket=folder.text,
+        frames_socket=folder.frames,
+        pace_socket=folder.pace,
+        activity=activity,
     )
 
 

@@ -53,6 +53,7 @@ class SocketFolder:
         self.frames = f"ipc://{self.path / 'frames'}"
         self.hidden_states = f"ipc://{self.path / 'rows'}"
         self.pace = f"ipc://{self.path / 'pace'}"
+        self.activity = self.path / "activity"
 
     def close(self) -> None:
         shutil.rmtree(self.path, ignore_errors=True)

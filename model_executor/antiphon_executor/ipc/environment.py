@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 ENGINES = 2
+_UNPINNED = "nobind"
 _PRIVATE_FOLDER = "VLLM_RPC_BASE_PATH"
 # oneDNN compiles operations per batch size: 16 for the vocoder and 16 for a code predictor in half precision.
 # vLLM's, one per matrix and number of tokens in a step, take 270 kB each. oneDNN's default limit of 1,024
@@ -31,14 +32,28 @@ def prepare_environment(sockets: Path, *, on_cpu: bool, streams: int) -> None:
     # The schedulers end the requests that vLLM then reports as corrupted.
     defaults = {"VLLM_NO_USAGE_STATS": "1", "VLLM_COMPUTE_NANS_IN_LOGITS": "1"}
     if on_cpu:
-        share = max(1, len(os.sched_getaffinity(0)) // ENGINES)
-        defaults |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(share)}
+        defaults |= {"VLLM_CPU_OMP_THREADS_BIND": _UNPINNED, "OMP_NUM_THREADS": str(threads_of_a_stage())}
         # vLLM runs eagerly on a CPU, except for one small function. The first request for log probabilities
         # would compile it for more than ten seconds and block all other requests.
         defaults["TORCH_COMPILE_DISABLE"] = "1"
         defaults["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = str(max(_COMPILED, _COMPILED_PER_STREAM * streams))
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def threads_of_a_stage() -> int:
+    """Threads of each engine while both run."""
+    return max(1, cores() // ENGINES)
+
+
+def may_change_threads() -> bool:
+    """Whether the operator has left number and placement of threads to this package."""
+    number, placement = os.environ.get("OMP_NUM_THREADS"), os.environ.get("VLLM_CPU_OMP_THREADS_BIND")
+    return (number, placement) == (str(threads_of_a_stage()), _UNPINNED)
 
 
 def keep_temporary_files_private() -> None:

@@ -51,7 +51,10 @@ class PaceSocket:
         """Calls `times` at most every `TIMES_EVERY_S`; sends what has changed, or is `TIMES_AGAIN_S` old."""
         if now_s - self._times_at_s < TIMES_EVERY_S:
             return
-        report = times()
+        self.send_step_times(now_s, times())
+
+    def send_step_times(self, now_s: float, report: StepTimesReport | None) -> None:
+        """Sends what has changed, or is `TIMES_AGAIN_S` old, at once. None: nothing is measured yet."""
         if report is None:
             return
         self._times_at_s = now_s

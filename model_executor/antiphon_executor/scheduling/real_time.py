@@ -22,14 +22,14 @@ _TURNS_HEADROOM = 3
 
 
 def sustainable_streams(times: StepTimes, limit: int, headroom: float) -> int:
-    """The largest number of streams, up to `limit`, that typical step times keep in real time; 0 if none.
+    """The largest number of streams, up to `limit`, that such step times keep in real time; 0 if none.
 
-    Batch sizes that were never measured are extrapolated linearly.
+    `times`: without deviations. Batch sizes that were never measured are extrapolated linearly.
     """
-    typical = times.typical().curve(limit)
-    rates = best_rates(typical)
+    curve = times.curve(limit)
+    rates = best_rates(curve)
     fitting = takewhile(
-        lambda count: keeps_up(count, typical[count], rates[count], headroom), range(1, limit + 1)
+        lambda count: keeps_up(count, curve[count], rates[count], headroom), range(1, limit + 1)
     )
     return sum(1 for _ in fitting)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,7 +22,9 @@ from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ
 from antiphon_executor.interface.settings import PaceSettings
 from antiphon_executor.ipc.dropped_messages import DroppedMessages
 from antiphon_executor.ipc.message_decoder import owner_of
+from antiphon_executor.ipc.messages import StepTimesReport
 from antiphon_executor.ipc.pace_socket import PaceSocket
+from antiphon_executor.ipc.stage_activity import StageActivity
 from antiphon_executor.models.talker.slots import EXTRA_ARG
 from antiphon_executor.models.talker.stream_state import StreamState
 from antiphon_executor.scheduling.deadline import first_come_first_served, plan_step
@@ -57,6 +60,7 @@ class _SlotClaim(msgspec.Struct):
 
     stream: int
     slot: int
+    unheard_tokens: int = 0
     live: bool = False
 
 
@@ -79,6 +83,8 @@ class TalkerScheduler(PlannedQueues):
         cursors = config.get("pace_socket")
         self._pace_socket = PaceSocket(cursors, config["frames_socket"]) if cursors else None
         self._clock = StepClock()
+        activity = config.get("activity")
+        self._activity = StageActivity(Path(activity)) if activity else None
         self._refused = DroppedMessages("streams")
 
     def add_request(self, request: Request) -> None:
@@ -109,12 +115,17 @@ class TalkerScheduler(PlannedQueues):
         started = {key for key, frames in self._frames.items() if frames > 0}
         slack_s = {key: self._book.slack_s(key, now_s) for key in self._slots}
         plan = self.free_cache_for(plan, slack_s, started, now_s)
+        if self._pace_socket is not None and self._book.starts_in(plan):
+            # The server holds back the first frame by this report, so it must count the streams of the step.
+            self._pace_socket.send_step_times(now_s, self._step_times_report(now_s))
         with self.only_planned(plan) as held:
             output = super().schedule(throttle_prefills)
             if not output.total_num_scheduled_tokens:
                 self.preempt_stuck_session(partial(self._book.slack_s, now_s=now_s))
         if output.total_num_scheduled_tokens:
             streams = len(output.num_scheduled_tokens)
+            if self._activity is not None:
+                self._activity.step_began(now_s, self._book.urgent_s(plan, now_s))
             self._clock.step_scheduled(output, now_s, streams, output.total_num_scheduled_tokens)
         elif held:
             self.wait_for_work(min(plan.replan_in_s, IDLE_WAIT_S))
@@ -126,12 +137,17 @@ class TalkerScheduler(PlannedQueues):
         outputs = super().update_from_output(scheduler_output, model_runner_output)
         now_s = time.monotonic()
         length = self._clock.step_finished(scheduler_output, now_s)
+        if self._activity is not None:
+            self._activity.step_ended(now_s)
         if length is not None:
             self._book.step_measured(length.streams, length.prompt_tokens, length.seconds)
         for one in (one for core in outputs.values() for one in core.outputs):
             if one.new_token_ids and one.request_id in self._frames:
                 self._frames[one.request_id] += len(one.new_token_ids)
-                self._book.frames_generated(one.request_id, now_s, self._frames[one.request_id])
+                if self._frames[one.request_id] > 0:
+                    self._book.frames_generated(one.request_id, now_s, self._frames[one.request_id])
+                else:
+                    self._book.prompt_computed(one.request_id)
         self._close_finished()
         return outputs
 
@@ -158,9 +174,7 @@ class TalkerScheduler(PlannedQueues):
             if key is not None:
                 self._book.client_consumed(key, now_s, cursor.samples / OUTPUT_SAMPLE_RATE_HZ)
         self._pace_socket.report_paused(self._book.paused)
-        self._pace_socket.report_step_times(
-            now_s, partial(self._book.step_times_report, self.max_num_running_reqs, now_s)
-        )
+        self._pace_socket.report_step_times(now_s, partial(self._step_times_report, now_s))
 
     def is_ready(self, request: Request) -> bool:
         """Whether the input of the request's next step is complete."""
@@ -169,6 +183,9 @@ class TalkerScheduler(PlannedQueues):
     def wait_for_work(self, seconds: float) -> None:
         """No stream can run: returns after `seconds`, or earlier when something arrives."""
         time.sleep(seconds)
+
+    def _step_times_report(self, now_s: float) -> StepTimesReport | None:
+        return self._book.step_times_report(self.max_num_running_reqs, now_s)
 
     def _candidate(self, request: Request) -> Candidate:
         due = request.num_tokens + request.num_output_placeholders - request.num_computed_tokens
@@ -187,8 +204,8 @@ class TalkerScheduler(PlannedQueues):
             raise
         self._slots[request_id] = claim.slot
         self._streams_by_number[claim.stream] = request_id
-        self._frames[request_id] = 0
-        self._book.add_stream(request_id, time.monotonic(), live=claim.live)
+        self._frames[request_id] = -claim.unheard_tokens
+        self._book.add_stream(request_id, time.monotonic(), live=claim.live, primed=not claim.unheard_tokens)
 
     def _close_finished(self) -> None:
         gone = [known for known in self._slots if known not in self.requests]

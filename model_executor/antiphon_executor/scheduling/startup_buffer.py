@@ -13,13 +13,15 @@ _DELIVERY_S = 0.008
 _MAX_FRAMES = 4
 
 
-def startup_buffer_s(step_s: float) -> float:
-    """Seconds of audio to buffer. `step_s`: upper bound of a step with all live streams in it.
+def startup_buffer_s(step_s: float, slow_step_s: float = 0.0) -> float:
+    """Seconds of audio to buffer. `step_s`: upper bound of a usual step with all live streams in it.
 
     The closer a step is to the length of a frame, the longer it takes to catch up after a slow step, so the
-    buffer grows faster than the step.
+    buffer grows faster than the step. `slow_step_s`: a step that hardly any of the last minutes exceeded. The
+    buffer is no shorter, for the next frame may take as long.
     """
-    return min(step_s * (1 + step_s / FRAME_S) + _DELIVERY_S, seconds_of(_MAX_FRAMES))
+    wanted_s = max(step_s * (1 + step_s / FRAME_S), slow_step_s) + _DELIVERY_S
+    return min(wanted_s, seconds_of(_MAX_FRAMES))
 
 
 def startup_buffer_frames(step_s: float) -> int:

@@ -12,7 +12,7 @@ _BINS = 256
 _BLOCK_STEPS = 256
 _BLOCKS = 16
 # With fewer steps a high percentile is that of a start, when kernels are compiled and memory is allocated.
-_FEWEST = 64
+_FEWEST = 200
 
 
 class StepJitter:

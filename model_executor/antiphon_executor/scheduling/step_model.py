@@ -15,8 +15,10 @@ _EXACT_SIZES = 32
 # A size that was not measured in this many steps is bounded by the smaller sizes that were.
 _STALE = 256
 _ASSUMED_GROWTH = 0.25
-# Fewer prompt tokens than this cannot be distinguished from noise.
-_MIN_PROMPT = 64
+# Fewer prompt tokens than this are those of new text, or cannot be distinguished from noise.
+_MIN_PROMPT = 32
+# After this many steps of a size its mean is more than its warm-up.
+_KNOWN = 8
 _RISE = 0.5
 _FALL = 0.03
 
@@ -87,6 +89,15 @@ class StepTimes:
             return replace(self, token_s=self.token_s + weight * (each - self.token_s))
         return self._with_size(_size_of(batch), seconds)
 
+    def excess_s(self, batch: int, prompt_tokens: int, seconds: float) -> float | None:
+        """By how much a step was longer than usual; None for a step with a prompt and for an unknown size."""
+        if prompt_tokens >= _MIN_PROMPT:
+            return None
+        at = bisect_left(self.sizes, _size_of(batch), key=_batch_of)
+        if at == len(self.sizes) or self.sizes[at].batch != _size_of(batch) or self.sizes[at].seen < _KNOWN:
+            return None
+        return seconds - self.sizes[at].mean_s
+
     def after_idle(self) -> StepTimes:
         """The model after a long idle time: the machine may have changed, so new steps weigh more."""
         return replace(self, sizes=tuple(size.after_idle() for size in self.sizes))
@@ -96,17 +107,22 @@ class StepTimes:
         """The largest batch that was ever measured."""
         return self.sizes[-1].batch if self.sizes else 0
 
+    def with_jitter(self, jitter_s: float) -> StepTimes:
+        """Step times that a high percentile of the steps keeps: the mean plus at least `jitter_s`."""
+        return replace(
+            self,
+            sizes=tuple(
+                replace(size, mean_s=size.mean_s + max(size.deviation_s, jitter_s), deviation_s=0.0)
+                for size in self.sizes
+            ),
+        )
+
     def typical(self) -> StepTimes:
         """Sustained step times: mean plus one deviation, instead of the upper bound of a single step.
 
         Other load on the machine slows steps down for a second or more, and that is not caught up at once.
         """
-        return replace(
-            self,
-            sizes=tuple(
-                replace(size, mean_s=size.mean_s + size.deviation_s, deviation_s=0.0) for size in self.sizes
-            ),
-        )
+        return self.with_jitter(0.0)
 
     def curve(self, batch: int) -> list[float]:
         """Upper bounds, in seconds, of steps with 0, 1, ... `batch` streams and no prompts; never falls.

@@ -13,12 +13,18 @@ from antiphon_executor.interface.playback import PlayHead, seconds_of
 from antiphon_executor.ipc.messages import StepTimesReport
 from antiphon_executor.scheduling.deadline import plan_step
 from antiphon_executor.scheduling.real_time import sustainable_streams
-from antiphon_executor.scheduling.startup_buffer import startup_buffer_frames, startup_buffer_s
+from antiphon_executor.scheduling.startup_buffer import startup_buffer_s
+from antiphon_executor.scheduling.step_jitter import StepJitter
 from antiphon_executor.scheduling.step_model import StepTimes
 from antiphon_executor.scheduling.step_plan import PacingRules, StepPlan, StreamStatus
 
 # This long after its first frame a stream should have more buffered than its startup buffer.
 _GRACE_S = 0.5
+# Share of the steps that the startup buffer covers, and of those that admission counts with.
+_BUFFERED_SHARE = 0.995
+_ADMITTED_SHARE = 0.95
+# A client with less audio than this many slow steps must get its next frame in time.
+_URGENT_STEPS = 1.5
 # After this long without a step, the step times are out of date.
 _IDLE_S = 60.0
 
@@ -45,6 +51,7 @@ class _Entry:
     paused: bool = False
     admitted: bool = False
     ready: bool = False
+    primed: bool = True
 
     def buffered_s(self, now_s: float, startup_buffer_s: float) -> float:
         """Time until the client underruns. Less than a startup buffer is held back for as long as that is."""
@@ -62,6 +69,9 @@ class StreamBook:
         self._entries: dict[str, _Entry] = {}
         self._last_step_s = 0.0
         self.times = StepTimes()
+        self._jitter = StepJitter()
+        self._full_step = (self.times, 0, 0.0, 0.0)
+        self._reported_s: float | None = None
 
     @property
     def paused(self) -> int:
@@ -70,11 +80,19 @@ class StreamBook:
 
     @property
     def startup_buffer_s(self) -> float:
-        """Audio that a client should have before it starts to play, at the present load."""
-        return startup_buffer_s(self._full_step_s())
+        """Audio that a client should have before it starts to play.
 
-    def add_stream(self, key: str, now_s: float, *, live: bool) -> None:
-        self._entries[key] = _Entry(live, now_s, now_s)
+        As in the last report, because the server holds back that much; without one, that of the present load.
+        """
+        return startup_buffer_s(*self._full_step_s()) if self._reported_s is None else self._reported_s
+
+    def add_stream(self, key: str, now_s: float, *, live: bool, primed: bool = True) -> None:
+        """`primed`: its first step gives a frame; else `prompt_computed` comes before."""
+        self._entries[key] = _Entry(live, now_s, now_s, primed=primed)
+
+    def prompt_computed(self, key: str) -> None:
+        """The stream's prompt is in the cache, so that its next step gives its first frame."""
+        self._entries[key].primed = True
 
     def remove_stream(self, key: str) -> PlayHead:
         """Forgets a stream and returns the final state of its playback."""
@@ -110,6 +128,9 @@ class StreamBook:
 
     def step_measured(self, streams: int, prompt_tokens: int, seconds: float) -> None:
         """A step has ended. `prompt_tokens`: tokens beyond one per stream."""
+        excess_s = self.times.excess_s(streams, prompt_tokens, seconds)
+        if excess_s is not None:
+            self._jitter.add(excess_s)
         self.times = self.times.with_measurement(streams, prompt_tokens, seconds)
 
     def step_times_report(self, max_streams: int, now_s: float) -> StepTimesReport | None:
@@ -117,14 +138,39 @@ class StreamBook:
 
         While a stream has less audio buffered than its startup buffer, no further stream is reported to fit.
         """
-        times = self.times.typical()
+        times = self.times.with_jitter(self._jitter.percentile_s(_ADMITTED_SHARE))
         if not times.largest:
             return None
-        step_s = tuple(round(seconds, 4) for seconds in times.curve(times.largest)[1:])
+        step_s = tuple(round(seconds, 4) for seconds in self.times.typical().curve(times.largest)[1:])
         limit = sustainable_streams(times, max_streams, self._rules.headroom)
         if self._has_low_buffer(now_s):
             limit = min(limit, sum(entry.live for entry in self._entries.values()))
-        return StepTimesReport(step_s, limit, round(self.startup_buffer_s, 3))
+        self._reported_s = round(startup_buffer_s(*self._full_step_s()), 4)
+        return StepTimesReport(step_s, limit, self._reported_s)
+
+    def starts_in(self, plan: StepPlan) -> bool:
+        """Whether a live stream gets its first frame in the step, unless its prompt takes longer."""
+        run = (self._entries[key] for key in plan.run)
+        return any(entry.live and entry.primed and not entry.frames for entry in run)
+
+    def urgent_s(self, plan: StepPlan, now_s: float) -> float:
+        """How long the step may be expected to take if it must not be slowed down; 0.0 if it may be.
+
+        That is a step before which a client has little audio, or in which a stream starts while no other
+        waits for the text with which it can start.
+        """
+        usual_s, slow_s = self._full_step_s()
+        startup_s, bound_s = self.startup_buffer_s, max(usual_s, slow_s)
+        least_s = min(
+            (
+                entry.buffered_s(now_s, startup_s)
+                for entry in self._entries.values()
+                if entry.live and entry.frames and entry.ready
+            ),
+            default=math.inf,
+        )
+        starts = self.starts_in(plan) and not self._awaits_first_text()
+        return bound_s if starts or least_s < _URGENT_STEPS * bound_s else 0.0
 
     def plan(self, now_s: float, candidates: Iterable[Candidate]) -> StepPlan:
         """Plans the step that begins now; the plan counts as carried out.
@@ -147,6 +193,9 @@ class StreamBook:
             self._last_step_s = now_s
         return plan
 
+    def _awaits_first_text(self) -> bool:
+        return any(one.live and not one.frames and not one.ready for one in self._entries.values())
+
     def _has_low_buffer(self, now_s: float) -> bool:
         startup_s = self.startup_buffer_s
         return any(
@@ -160,18 +209,23 @@ class StreamBook:
 
     def _playback_starts(self, entry: _Entry, now_s: float, frames: int) -> bool:
         """Whether the client plays from now on, or since its held-back first frames were released."""
-        step_s = self._full_step_s()
+        buffer_s = self.startup_buffer_s
         if not entry.frames:
             entry.first_s = now_s
-        released_s = entry.first_s + startup_buffer_s(step_s)
+        released_s = entry.first_s + buffer_s
         if now_s > released_s:
             entry.head = entry.head.generated(released_s, seconds_of(entry.frames))
-        return entry.head.started or frames >= startup_buffer_frames(step_s)
+        return entry.head.started or seconds_of(frames) >= buffer_s
 
-    def _full_step_s(self) -> float:
-        """Upper bound of a step with all admitted live streams in it."""
-        load = sum(entry.live and entry.admitted for entry in self._entries.values())
-        return self.times.curve(max(load, 1))[-1]
+    def _full_step_s(self) -> tuple[float, float]:
+        """Upper bounds of a step with all admitted live streams in it: of a usual one, and of a slow one."""
+        load = max(sum(entry.live and entry.admitted for entry in self._entries.values()), 1)
+        times, known_load, usual_s, slow_s = self._full_step
+        if times is not self.times or known_load != load:
+            slow = self.times.with_jitter(self._jitter.percentile_s(_BUFFERED_SHARE))
+            usual_s, slow_s = self.times.curve(load)[-1], slow.curve(load)[-1]
+            self._full_step = (self.times, load, usual_s, slow_s)
+        return usual_s, slow_s
 
     def _status_of(self, one: Candidate, now_s: float, startup_buffer_s: float) -> StreamStatus:
         entry = self._entries[one.key]

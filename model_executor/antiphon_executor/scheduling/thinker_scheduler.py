@@ -5,13 +5,17 @@ These are requests with NaN logits, and requests whose schema does not finish co
 
 from __future__ import annotations
 
+from typing import Any
+
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import Request
 
+from antiphon_executor.ipc.stage_activity import activity_of
 from antiphon_executor.scheduling.corrupted_requests import CorruptionAwareScheduler
 from antiphon_executor.scheduling.grammar_watch import GRAMMAR_WATCH
+from antiphon_executor.scheduling.yielding import Yielding
 
 # Checked against the installed vLLM by tests/test_vllm_internals.py.
 VLLM_INTERNALS = {
@@ -19,7 +23,10 @@ VLLM_INTERNALS = {
         "add_request(request)",
         "schedule(throttle_prefills)",
         "grammar_compile_error_reqs",
+        "max_num_scheduled_tokens",
+        "running",
         "requests",
+        "vllm_config",
     ),
     "vllm.v1.request.Request": ("structured_output_request",),
     "vllm.v1.structured_output.request.StructuredOutputRequest": ("is_grammar_ready",),
@@ -29,7 +36,16 @@ VLLM_INTERNALS = {
 LONGEST_COMPILE_S = 15.0
 
 
-class _SchemaTimeoutScheduler(CorruptionAwareScheduler):
+class _SharedCoresScheduler(CorruptionAwareScheduler):
+    """Also ends requests whose schema does not compile, and lets urgent steps of the Talker go first."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.max_num_scheduled_tokens: int
+        transfer = self.vllm_config.kv_transfer_config
+        activity = activity_of(transfer and transfer.kv_connector_extra_config)
+        self._yielding = Yielding(activity) if activity else None
+
     def add_request(self, request: Request) -> None:
         if request.structured_output_request is not None:
             GRAMMAR_WATCH.begin(request.request_id, request.structured_output_request)
@@ -38,12 +54,20 @@ class _SchemaTimeoutScheduler(CorruptionAwareScheduler):
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         # vLLM ends these requests with an error after the step, as it does when a compilation fails.
         self.grammar_compile_error_reqs |= GRAMMAR_WATCH.overdue(LONGEST_COMPILE_S) & self.requests.keys()
-        return super().schedule(throttle_prefills)
+        if self._yielding is None:
+            return super().schedule(throttle_prefills)
+        self._yielding.wait_for_talker()
+        token_limit = self.max_num_scheduled_tokens
+        self.max_num_scheduled_tokens = self._yielding.step_tokens(token_limit, len(self.running))
+        try:
+            return super().schedule(throttle_prefills)
+        finally:
+            self.max_num_scheduled_tokens = token_limit
 
 
-class ThinkerScheduler(_SchemaTimeoutScheduler, Scheduler):
+class ThinkerScheduler(_SharedCoresScheduler, Scheduler):
     """Schedules a step after the step before has ended."""
 
 
-class AsyncThinkerScheduler(_SchemaTimeoutScheduler, AsyncScheduler):
+class AsyncThinkerScheduler(_SharedCoresScheduler, AsyncScheduler):
     """Schedules the next step while one runs."""

@@ -10,9 +10,14 @@ from typing import Any
 
 import numpy as np
 from torch import Tensor
+from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.outputs import SamplerOutput
 from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 from vllm.v1.worker.cpu_worker import CPUWorker
+
+from antiphon_executor.ipc.environment import cores, may_change_threads, threads_of_a_stage
+from antiphon_executor.ipc.stage_activity import activity_of
+from antiphon_executor.stages.core_share import CoreShare
 
 # Checked against the installed vLLM by tests/test_vllm_internals.py.
 VLLM_INTERNALS = {
@@ -27,6 +32,7 @@ VLLM_INTERNALS = {
         "num_reqs",
     ),
     "vllm.v1.worker.cpu_worker.CPUWorker": (
+        "execute_model(scheduler_output)",
         "init_device()",
         "device",
         "model_runner",
@@ -60,10 +66,23 @@ class SeededRunner(CPUModelRunner):
 
 
 class SeededWorker(CPUWorker):
-    """The worker class for `worker_cls` on a CPU."""
+    """The worker class for `worker_cls` on a CPU. Uses the Talker's cores while no stream plays."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        transfer = self.vllm_config.kv_transfer_config
+        activity = activity_of(transfer and transfer.kv_connector_extra_config)
+        self._core_share: CoreShare | None = None
+        if activity is not None and may_change_threads():
+            self._core_share = CoreShare(activity, threads_of_a_stage(), cores())
 
     def init_device(self) -> None:
         super().init_device()
         if self.use_v2_model_runner:
             return
         self.model_runner = SeededRunner(self.vllm_config, self.device)
+
+    def execute_model(self, scheduler_output: SchedulerOutput) -> Any:
+        if self._core_share is not None:
+            self._core_share.adjust()
+        return super().execute_model(scheduler_output)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,34 +18,55 @@ from antiphon_executor.stages.worker_report import EXTENSION
 
 
 def talker_engine_args(
-    settings: EngineSettings, *, text_socket: str, frames_socket: str, pace_socket: str | None = None
+    settings: EngineSettings,
+    *,
+    text_socket: str,
+    frames_socket: str,
+    pace_socket: str | None = None,
+    activity: Path | None = None,
 ) -> AsyncEngineArgs:
-    """Arguments for Qwen3-Omni. Sockets: ZeroMQ addresses of the bridge. No `pace_socket`: no pacing."""
+    """Arguments for Qwen3-Omni. Sockets: ZeroMQ addresses of the bridge. No `pace_socket`: no pacing.
+
+    `activity`: the file of `StageActivity`, for stages that share cores.
+    """
     return AsyncEngineArgs(
         **_shared(settings),
         hf_overrides=partial(talker_config, limits=_limits(settings)),
         scheduler_cls="antiphon_executor.scheduling.dual_track_scheduler.DualTrackScheduler",
-        additional_config={"text_socket": text_socket, **_sockets(settings, frames_socket, pace_socket)},
+        additional_config={
+            "text_socket": text_socket,
+            **_shared_files(settings, frames_socket, pace_socket, activity),
+        },
     )
 
 
 def aria_talker_engine_args(
-    settings: EngineSettings, *, frames_socket: str, pace_socket: str | None = None
+    settings: EngineSettings,
+    *,
+    frames_socket: str,
+    pace_socket: str | None = None,
+    activity: Path | None = None,
 ) -> AsyncEngineArgs:
     """Arguments for Qwen3.5-Omni, whose text arrives with the session's inputs."""
     return AsyncEngineArgs(
         **_shared(settings),
         hf_overrides=partial(aria_talker_config, limits=_limits(settings)),
         scheduler_cls="antiphon_executor.scheduling.scheduler.TalkerScheduler",
-        additional_config=_sockets(settings, frames_socket, pace_socket),
+        additional_config=_shared_files(settings, frames_socket, pace_socket, activity),
         mamba_ssm_cache_dtype="float32",
     )
 
 
-def _sockets(settings: EngineSettings, frames_socket: str, pace_socket: str | None) -> dict[str, Any]:
+def _shared_files(
+    settings: EngineSettings, frames_socket: str, pace_socket: str | None, activity: Path | None
+) -> dict[str, Any]:
     """The part of `additional_config` that every family's scheduler reads."""
-    pace = settings.talker.pace.model_dump()
-    return {"frames_socket": frames_socket, "pace_socket": pace_socket, "pace": pace}
+    return {
+        "frames_socket": frames_socket,
+        "pace_socket": pace_socket,
+        "pace": settings.talker.pace.model_dump(),
+        "activity": str(activity) if activity else None,
+    }
 
 
 def _limits(settings: EngineSettings) -> TalkerLimits:

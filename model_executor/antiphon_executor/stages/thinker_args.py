@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from vllm import AsyncEngineArgs
@@ -12,6 +13,7 @@ from vllm.v1.executor.uniproc_executor import UniProcExecutor
 from antiphon_executor.checkpoint.family import read_family
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.interface.tokenizer_files import tokenizer_folder
+from antiphon_executor.ipc.stage_activity import ACTIVITY
 from antiphon_executor.models.architectures import HIDDEN_STATES_CONNECTOR
 from antiphon_executor.scheduling.thinker_scheduler import AsyncThinkerScheduler, ThinkerScheduler
 from antiphon_executor.stages.cpu_worker import CPU_WORKER
@@ -22,8 +24,13 @@ from antiphon_executor.stages.worker_report import EXTENSION
 MEDIA_PER_PROMPT = 64
 
 
-def thinker_engine_args(settings: EngineSettings, hidden_states_socket: str | None) -> AsyncEngineArgs:
-    """`hidden_states_socket`: ZeroMQ address of the bridge's PULL socket; None without a Talker."""
+def thinker_engine_args(
+    settings: EngineSettings, hidden_states_socket: str | None, activity: Path | None = None
+) -> AsyncEngineArgs:
+    """`hidden_states_socket`: ZeroMQ address of the bridge's PULL socket; None without a Talker.
+
+    `activity`: the file of `StageActivity`, for stages that share cores.
+    """
     thinker, family = settings.thinker, read_family(settings.model)
     on_cpu = current_platform.is_cpu()
     cache_bytes = thinker.cpu_cache_bytes() if on_cpu else thinker.kv_cache_memory_bytes
@@ -43,7 +50,11 @@ def thinker_engine_args(settings: EngineSettings, hidden_states_socket: str | No
             kv_connector=HIDDEN_STATES_CONNECTOR,
             # As a consumer, vLLM would expect embeddings from elsewhere and free blocks late.
             kv_role="kv_producer",
-            kv_connector_extra_config={"hidden_states_socket": hidden_states_socket},
+            # The paths are new at each start; `additional_config` is a part of the compile cache's key.
+            kv_connector_extra_config={
+                "hidden_states_socket": hidden_states_socket,
+                ACTIVITY: str(activity) if activity else None,
+            },
         )
     return AsyncEngineArgs(
         model=str(settings.model),

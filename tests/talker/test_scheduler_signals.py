@@ -1,0 +1,97 @@
+"""What the Talker's scheduler tells the other processes: the startup buffer, and when it needs the cores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from vllm.v1.request import RequestStatus
+
+from antiphon_executor.ipc.messages import StepTimesReport
+from antiphon_executor.ipc.stage_activity import StageActivity
+from tests.checkpoints import tiny_qwen3_5_omni  # noqa: F401
+from tests.talker.scheduler_rig import SchedulerRig, clocked  # noqa: F401
+
+
+class Reports:
+    """A pace socket that keeps what is sent at once."""
+
+    def __init__(self) -> None:
+        self.sent: list[StepTimesReport | None] = []
+
+    def drain_cursors(self) -> tuple[()]:
+        return ()
+
+    def report_paused(self, streams: int) -> None: ...
+
+    def report_step_times(self, now_s: float, times: object) -> None: ...
+
+    def send_step_times(self, now_s: float, report: StepTimesReport | None) -> None:
+        self.sent.append(report)
+
+
+@pytest.fixture
+def rig(tiny_qwen3_5_omni: Path, clocked: list[SchedulerRig]) -> SchedulerRig:  # noqa: F811
+    rig = SchedulerRig(tiny_qwen3_5_omni, blocks=200)
+    clocked.append(rig)
+    return rig
+
+
+def test_the_startup_buffer_is_reported_before_the_first_frame_that_it_holds_back(rig: SchedulerRig) -> None:
+    """The server once knew it from the report of the step before, a quarter of a second old: it sent one
+    frame of 57 ms, while the steps of the streams that started together took longer.
+    """
+    reports = Reports()
+    rig.scheduler._pace_socket = reports  # type: ignore[assignment]
+    rig.step_s = 0.06
+    rig.open("first")
+    for _ in range(20):
+        rig.step()
+    count = len(reports.sent)
+    rig.step()
+    assert len(reports.sent) == count, "no stream starts"
+    rig.open("second")
+    during: list[float] = []
+    rig.during_step = lambda: during.append(rig.scheduler._book.startup_buffer_s)
+    while len(reports.sent) == count:
+        rig.step()
+    assert rig.request("second").num_output_tokens <= 1
+    report = reports.sent[-1]
+    assert report is not None
+    assert report.startup_buffer_s == pytest.approx(during[-1], abs=0.001)
+    assert report.startup_buffer_s > 0.06
+
+
+def test_the_cores_are_claimed_during_the_first_steps_of_a_stream_and_not_later(
+    rig: SchedulerRig, tmp_path: Path
+) -> None:
+    activity = StageActivity(tmp_path / "activity")
+    rig.scheduler._activity = activity
+    claims: list[float] = []
+    rig.during_step = lambda: claims.append(activity.claimed_until_s - rig.now_s)
+    rig.open("warm")
+    for _ in range(20):
+        rig.step()
+    rig.scheduler.finish_requests(["warm"], RequestStatus.FINISHED_ABORTED)
+    claims.clear()
+    rig.open("a")
+    for _ in range(12):
+        rig.step()
+        assert activity.claimed_until_s == 0.0
+    assert all(0.015 < claim < 0.06 for claim in claims[:1])
+    assert claims[-1] <= 0.0
+    assert activity.talker_ran_s == rig.now_s
+
+
+def test_a_prompt_computed_ahead_of_its_text_counts_as_no_frame(rig: SchedulerRig, tmp_path: Path) -> None:
+    activity = StageActivity(tmp_path / "activity")
+    rig.scheduler._activity = activity
+    rig.open("a", unheard=1)
+    claims: list[float] = []
+    rig.during_step = lambda: claims.append(activity.claimed_until_s - rig.now_s)
+    assert rig.step() == {"a"}
+    assert rig.request("a").num_output_tokens == 1
+    assert claims == [0.0]
+    assert rig.scheduler._frames == {"a": 0}
+    rig.step()
+    assert rig.scheduler._frames == {"a": 1}

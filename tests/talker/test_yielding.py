@@ -1,0 +1,79 @@
+"""The Thinker waits for urgent steps of the Talker, and for no others."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from antiphon_executor.ipc.stage_activity import StageActivity
+from antiphon_executor.scheduling.yielding import LONGEST_WAIT_S, PLAYING_TOKENS, Yielding
+
+
+class Clock:
+    """Time passes only in `sleep`. The step of `talker` ends at 100.02."""
+
+    def __init__(self) -> None:
+        self.now_s = 100.0
+        self.talker: StageActivity | None = None
+
+    def __call__(self) -> float:
+        return self.now_s
+
+    def sleep(self, seconds: float) -> None:
+        self.now_s += seconds
+        if self.talker is not None and self.now_s >= 100.020:
+            self.talker.step_ended(self.now_s)
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+def thinker(tmp_path: Path, clock: Clock) -> Yielding:
+    return Yielding(StageActivity(tmp_path / "activity"), clock, clock.sleep)
+
+
+def test_without_a_claim_the_thinker_goes_on_at_once(tmp_path: Path, clock: Clock) -> None:
+    thinker(tmp_path, clock).wait_for_talker()
+    assert clock.now_s == 100.0
+
+
+def test_it_waits_until_the_step_of_speech_has_ended(tmp_path: Path, clock: Clock) -> None:
+    clock.talker = StageActivity(tmp_path / "activity")
+    clock.talker.step_began(100.0, 0.040)
+    thinker(tmp_path, clock).wait_for_talker()
+    assert clock.now_s == pytest.approx(100.020, abs=0.0015)
+
+
+def test_a_claim_ends_by_itself_when_the_talker_has_died(tmp_path: Path, clock: Clock) -> None:
+    StageActivity(tmp_path / "activity").step_began(100.0, 0.030)
+    thinker(tmp_path, clock).wait_for_talker()
+    assert clock.now_s == pytest.approx(100.030, abs=0.0015)
+
+
+def test_text_goes_on_under_claims_without_end(tmp_path: Path, clock: Clock) -> None:
+    StageActivity(tmp_path / "activity").step_began(100.0, 1e9)
+    thinker(tmp_path, clock).wait_for_talker()
+    assert clock.now_s == pytest.approx(100.0 + LONGEST_WAIT_S, abs=0.0015)
+
+
+def test_prompts_are_read_in_short_steps_while_speech_is_generated(tmp_path: Path, clock: Clock) -> None:
+    talker, steps = StageActivity(tmp_path / "activity"), thinker(tmp_path, clock)
+    assert steps.step_tokens(2_048, 1) == 2_048
+    talker.step_began(99.9, 0.0)
+    assert steps.step_tokens(2_048, 1) == PLAYING_TOKENS
+    assert steps.step_tokens(128, 1) == 128
+    assert steps.step_tokens(2_048, 1_000) == 1_000, "every request that decodes has its token"
+    clock.now_s += 1.1
+    assert steps.step_tokens(2_048, 1) == 2_048
+
+
+def test_a_step_tells_when_the_talker_last_ran(tmp_path: Path) -> None:
+    here, there = StageActivity(tmp_path / "activity"), StageActivity(tmp_path / "activity")
+    assert there.talker_ran_s == 0.0
+    here.step_began(4.0, 1.0)
+    assert (there.claimed_until_s, there.talker_ran_s) == (5.0, 4.0)
+    here.step_ended(4.5)
+    assert (there.claimed_until_s, there.talker_ran_s) == (0.0, 4.5)
