@@ -265,6 +265,34 @@ async def test_given_a_request_failed_from_outside_then_it_ends_with_that_error(
     assert engines.slots.used == 0
 
 
+@pytest.mark.parametrize("fault", [ValueError("lost"), asyncio.CancelledError()])
+async def test_given_a_thinker_that_fails_then_a_request_for_text_fails_at_once(
+    engines: Engines, fault: BaseException
+) -> None:
+    engines.fault = fault
+    with pytest.raises((ValueError, RuntimeError), match=r"lost|cancelled"):
+        await heard(RequestRun(engines.context, OmniRequest("t", PROMPT[4:])))
+
+
+async def test_given_a_request_for_text_failed_from_outside_then_it_ends_with_that_error(
+    engines: Engines,
+) -> None:
+    closed = asyncio.Event()
+
+    async def hang() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            closed.set()
+
+    engines.after_text = hang
+    run = RequestRun(engines.context, OmniRequest("t", PROMPT[4:]))
+    asyncio.get_running_loop().call_later(0.1, run.fail, RuntimeError("the thinker has died"))
+    with pytest.raises(RuntimeError, match="has died"):
+        await heard(run)
+    assert closed.is_set()
+
+
 async def test_given_a_reader_that_stops_and_leaves_then_the_talker_is_aborted_before_its_slot_is_free(
     engines: Engines, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,8 @@ class RequestRun:
         self._context = context
         self._request = request
         self._failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
+        # The task of a request without speech, which needs no other.
+        self._alone: asyncio.Task[object] | None = None
         self._stream: SpeechStream | None = None
         self._hidden_states: asyncio.Future[HiddenStates] | None = None
         self._answered = False
@@ -60,12 +62,15 @@ class RequestRun:
 
     async def run(self, events: EventStream) -> None:
         """Puts the request's events. Raises `EngineBusy` before the Thinker starts if no slot is free."""
+        if self._request.speech is None or self._context.talker is None:
+            await self._run_alone(events)
+            return
         with ExitStack() as leases:
-            parts: list[asyncio.Task[None]] = []
-            if self._request.speech is not None and self._context.talker is not None:
-                self._stream = self._open_stream(self._request.speech, self._context.talker, leases)
-                parts.append(asyncio.create_task(self._run_talker(self._stream, events)))
-            parts.append(asyncio.create_task(self._run_thinker(events)))
+            self._stream = self._open_stream(self._request.speech, self._context.talker, leases)
+            parts = [
+                asyncio.create_task(self._run_talker(self._stream, events)),
+                asyncio.create_task(self._run_thinker(events)),
+            ]
             try:
                 await self._until_ended(parts)
             finally:
@@ -77,6 +82,8 @@ class RequestRun:
         """Ends the request with `error`, after the events that are already queued."""
         if not self._failure.done():
             self._failure.set_result(error)
+            if self._alone is not None:
+                self._alone.cancel()
 
     def _open_stream(self, speech: SpeechSampling, talker: Talker, leases: ExitStack) -> SpeechStream:
         context, request_id = self._context, self.request_id
@@ -100,6 +107,19 @@ class RequestRun:
             self._hidden_states = context.bridge.expect_hidden_states(request_id)
             leases.callback(context.bridge.discard_hidden_states, request_id)
         return stream
+
+    async def _run_alone(self, events: EventStream) -> None:
+        task = self._alone = asyncio.current_task()
+        try:
+            await self._run_thinker(events)
+        except asyncio.CancelledError:
+            if self._failure.done():
+                raise self._failure.result() from None
+            if task is not None and not task.cancelling():
+                raise RuntimeError("the engine cancelled the request") from None
+            raise
+        finally:
+            self._alone = None
 
     async def _until_ended(self, parts: list[asyncio.Task[None]]) -> None:
         while parts:

@@ -6,7 +6,6 @@ The body is counted while it arrives, whatever its headers promise, so a refused
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Awaitable, Callable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -141,7 +140,8 @@ class BufferedBody:
     def __init__(self, shape: JsonShape | None, give_back: Callable[[int], None]) -> None:
         self._shape = shape
         self._give_back = give_back
-        self._messages: deque[Message] = deque()
+        # Not a deque: it would keep 700 bytes for as long as the answer takes.
+        self._messages: list[Message] = []
         self.bytes = 0
         self.complete = False
 
@@ -169,6 +169,6 @@ class BufferedBody:
 
     def replay(self, receive: Receive) -> Receive:
         async def replayed() -> Message:
-            return self._messages.popleft() if self._messages else await receive()
+            return self._messages.pop(0) if self._messages else await receive()
 
         return replayed

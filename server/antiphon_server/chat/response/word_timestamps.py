@@ -22,9 +22,9 @@ class WordTimestamps:
 
     def __init__(self, form: AnswerForm) -> None:
         self._times_words = form.speaks and form.timestamps is not None
-        self._holds_text = form.speaks and form.transcript_timing == "as_spoken"
-        self._alignment = Alignment() if self._times_words or self._holds_text else None
-        self._held: deque[tuple[int, TextEvent]] = deque()
+        holds_text = form.speaks and form.transcript_timing == "as_spoken"
+        self._alignment = Alignment() if self._times_words or holds_text else None
+        self._held: deque[tuple[int, TextEvent]] | None = deque() if holds_text else None
         self._chars = 0
         self._speech_ended = False
 
@@ -32,7 +32,7 @@ class WordTimestamps:
         """The text to write now: none if it waits for its speech."""
         if self._alignment is not None:
             self._alignment.add_text(delta)
-        if not self._holds_text or self._speech_ended:
+        if self._held is None or self._speech_ended:
             return [delta]
         for piece in _by_token(delta, self._chars):
             self._held.append((self._chars if piece.text else max(self._chars - 1, 0), piece))
@@ -43,7 +43,7 @@ class WordTimestamps:
         """As `add_text`, for the end of the text."""
         if self._alignment is not None:
             self._alignment.end_text()
-        if not self._holds_text or self._speech_ended:
+        if self._held is None or self._speech_ended:
             return [end]
         self._held.append((max(self._chars - 1, 0), end))
         return []

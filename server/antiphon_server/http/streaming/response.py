@@ -10,7 +10,8 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -99,33 +100,58 @@ class ChatResponse(Response):
     async def _stream_answer(self, sse: SseResponse) -> None:
         policy = self._service.settings.chat
         headers_at_s = time.monotonic() + policy.headers_s
-        async with AsyncExitStack() as stack:
-            running = await self._start_request(stack, sse, headers_at_s)
+        starting = _StartingRequest(self._request, sse, headers_at_s, policy.silence_s)
+        async with starting as running:
             audio_format = running.form.audio_format if running.form.speaks else "pcm16"
-            encoder = await stack.enter_async_context(open_encoder(audio_format, policy.encode_s))
-            answer = StreamedAnswer(self._head, running, self._service, sse, encoder)
-            await answer.send_events(headers_at_s)
+            async with open_encoder(audio_format, policy.encode_s) as encoder:
+                answer = StreamedAnswer(self._head, running, self._service, sse, encoder)
+                await answer.send_events(headers_at_s)
         await answer.send_end()
 
-    async def _start_request(
-        self, stack: AsyncExitStack, sse: SseResponse, headers_at_s: float
-    ) -> RunningRequest:
-        """Waits until the request has its slot. Meanwhile the client gets headers, then comments."""
-        starting = asyncio.create_task(stack.enter_async_context(self._request))
+
+class _StartingRequest:
+    """Enters a request, which waits for its slot. Meanwhile the client gets headers, then comments."""
+
+    def __init__(
+        self,
+        request: AbstractAsyncContextManager[RunningRequest],
+        sse: SseResponse,
+        headers_at_s: float,
+        silence_s: float,
+    ) -> None:
+        self._request = request
+        self._sse = sse
+        self._headers_at_s = headers_at_s
+        self._silence_s = silence_s
+
+    async def __aenter__(self) -> RunningRequest:
+        entering = asyncio.ensure_future(self._request.__aenter__())
         try:
-            while True:
-                silence_s = self._service.settings.chat.silence_s
-                limit_s = silence_s if sse.started else max(headers_at_s - time.monotonic(), 0.0)
-                await asyncio.wait({starting}, timeout=limit_s)
-                if starting.done():
-                    return starting.result()
-                if sse.started:
-                    await sse.send_data(KEEP_ALIVE)
-                else:
-                    await sse.start_response()
-        finally:
-            starting.cancel()
-            await asyncio.gather(starting, return_exceptions=True)
+            await self._wait_for(entering)
+        except BaseException as error:
+            entering.cancel()
+            await asyncio.gather(entering, return_exceptions=True)
+            if not entering.cancelled() and entering.exception() is None:
+                await self._request.__aexit__(type(error), error, error.__traceback__)
+            raise
+        return entering.result()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None:
+        return await self._request.__aexit__(kind, error, trace)
+
+    async def _wait_for(self, entering: asyncio.Future[RunningRequest]) -> None:
+        while not entering.done():
+            sse = self._sse
+            limit_s = self._silence_s if sse.started else max(self._headers_at_s - time.monotonic(), 0.0)
+            await asyncio.wait({entering}, timeout=limit_s)
+            if entering.done():
+                return
+            if sse.started:
+                await sse.send_data(KEEP_ALIVE)
+            else:
+                await sse.start_response()
 
 
 async def _end_with_error(error: Exception, sse: SseResponse) -> None:
