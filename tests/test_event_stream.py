@@ -170,3 +170,55 @@ async def test_two_producers_that_wait_for_room_both_go_on() -> None:
     assert sorted(read) == list(range(400))
     for first in (0, 200):
         assert [one for one in read if first <= one < first + 200] == list(range(first, first + 200))
+
+
+async def test_a_sink_gets_only_what_a_waiting_reader_would_get_and_may_decline() -> None:
+    taken: list[str] = []
+
+    def sink(one: OmniEvent) -> bool:
+        assert isinstance(one, TextDelta)
+        if int(one.text) % 5 == 4:
+            return False
+        taken.append(one.text)
+        return True
+
+    async def produce(stream: EventStream) -> None:
+        for number in range(20):
+            await stream.put(event(number))
+
+    async with EventStream(produce) as stream:
+        stream.divert(sink)
+        read = [one.text async for one in stream if isinstance(one, TextDelta)]
+    # The reader is awake from the first event that the sink declines, so it gets all the others.
+    assert taken == ["0", "1", "2", "3"]
+    assert read == [str(number) for number in range(4, 20)]
+
+
+async def test_a_reader_waits_for_its_timeout_after_the_last_event_that_a_sink_took() -> None:
+    loop = asyncio.get_running_loop()
+    ended_s = 0.0
+
+    async def produce(stream: EventStream) -> None:
+        nonlocal ended_s
+        for number in range(5):
+            await asyncio.sleep(0.1)
+            await stream.put(event(number))
+        ended_s = loop.time()
+        await asyncio.Event().wait()
+
+    async with EventStream(produce) as stream:
+        stream.divert(lambda one: True)
+        with pytest.raises(IdleTimeout):
+            await stream.next(0.25)
+        assert loop.time() - ended_s >= 0.248
+
+
+async def test_a_fault_of_a_sink_ends_the_stream() -> None:
+    def sink(_: OmniEvent) -> bool:
+        raise RuntimeError("cannot write")
+
+    engine = Engine(3)
+    engine.stream.divert(sink)
+    with pytest.raises(RuntimeError, match="cannot write"):
+        await engine.stream.next()
+    assert engine.released

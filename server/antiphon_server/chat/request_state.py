@@ -77,10 +77,7 @@ class RequestState:
                 self._admission.count_prompt(self._reservation, event)
                 self.usage.count_prompt(event)
             case TextDelta():
-                self._mark_first_text()
-                self._admission.count_text(self._reservation, event.tokens)
-                self.usage.count_text(event.tokens)
-                answer.add_text(event)
+                self.apply_text(event, answer)
             case TextEnded():
                 self._open_choices -= 1
                 if not self._open_choices:
@@ -96,6 +93,13 @@ class RequestState:
                 self._speaks = False
                 self._count_speech_end(event)
                 await answer.end_speech(event)
+
+    def apply_text(self, delta: TextDelta, answer: AnswerWriter) -> None:
+        """`apply` for text, which never waits."""
+        self._mark_first_text()
+        self._admission.count_text(self._reservation, delta.tokens)
+        self.usage.count_text(delta.tokens)
+        answer.add_text(delta)
 
     def check_complete(self) -> None:
         """Raises EngineError if the engine has ended the stream of events before the answer."""

@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from antiphon_server.config.settings import Limits
 from antiphon_server.errors import ApiError, BadRequest, RequestTimeout
 from antiphon_server.http.connections import ConnectionKind, Connections
+from antiphon_server.http.direct_body import DIRECT_BODY, DirectBody
 from antiphon_server.http.error_response import body_of, headers_of
 from antiphon_server.http.framing import Framing
 from antiphon_server.http.request_head import check_head
@@ -110,6 +111,7 @@ class BoundedHttp(HttpToolsProtocol):
             self.scope["state"][ARRIVED_S] = self._arrived_s
             self._arrived_s = None
         super().on_headers_complete()
+        self.scope["state"][DIRECT_BODY] = DirectBody(self.cycle)
         if self._kind is ConnectionKind.PROBES:
             self.cycle.keep_alive = False
         if len(self.pipeline) > _PIPELINED_REQUESTS:

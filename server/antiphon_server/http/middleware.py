@@ -21,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from antiphon_server.errors import ApiError, Unauthorized, Unavailable
 from antiphon_server.http.connection import ARRIVED_S, CONNECTION_KIND
 from antiphon_server.http.connections import ConnectionKind
+from antiphon_server.http.direct_body import DIRECT_BODY, DirectBody
 from antiphon_server.http.error_response import error_of
 from antiphon_server.http.refusal import refuse
 from antiphon_server.http.send_limit import ClientStalled, SendLimit
@@ -76,6 +77,7 @@ class RequestIds:
         if response.stalled:
             self._metrics.request_aborted("stalled_client")
         outcome = response.outcome
+        direct: DirectBody | None = scope["state"].get(DIRECT_BODY)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if path.startswith("/v1/"):
             self._metrics.request_finished(outcome, route_of(path), seconds)
@@ -85,7 +87,7 @@ class RequestIds:
             "status": response.status,
             "outcome": outcome,
             "ms": round(seconds * 1000, 1),
-            "bytes": response.sent_bytes,
+            "bytes": response.sent_bytes + (direct.sent_bytes if direct is not None else 0),
         }
         _log.log(
             logging.DEBUG if scope["path"] in PUBLIC_PATHS else logging.INFO,

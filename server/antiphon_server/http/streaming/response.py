@@ -23,6 +23,7 @@ from antiphon_server.chat.response.completion import CompletionBuilder
 from antiphon_server.chat.service import Service
 from antiphon_server.http.client_watch import ClientLeft, cancel_if_left
 from antiphon_server.http.connection import TIMED_OUT
+from antiphon_server.http.direct_body import DIRECT_BODY
 from antiphon_server.http.error_response import body_of, error_of
 from antiphon_server.http.middleware import SEND_BODY
 from antiphon_server.http.send_limit import ClientStalled
@@ -84,8 +85,8 @@ class ChatResponse(Response):
         await Response(body, headers=headers, media_type=self.media_type)(scope, receive, send)
 
     async def _send_stream(self, scope: Scope, receive: Receive, send: Send) -> None:
-        send_body = scope.get("state", {}).get(SEND_BODY, send)
-        sse = SseResponse(send, send_body, self._rates)
+        state = scope.get("state", {})
+        sse = SseResponse(send, state.get(SEND_BODY, send), self._rates, state.get(DIRECT_BODY))
         try:
             await self._stream_answer(sse)
         except ClientStalled:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping
 
 from starlette.types import Send
 
+from antiphon_server.http.direct_body import DirectBody
+
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
 HEADERS = (
@@ -24,18 +26,36 @@ class SseResponse:
     """One response: `start_response`, then `send_data` any number of times, then `end_response`."""
 
     def __init__(
-        self, send_head: Send, send_body: Send, extra_headers: Callable[[], Mapping[str, str]] = dict
+        self,
+        send_head: Send,
+        send_body: Send,
+        extra_headers: Callable[[], Mapping[str, str]] = dict,
+        direct: DirectBody | None = None,
     ) -> None:
-        """`extra_headers`: called when the response starts; names in lower case."""
+        """`extra_headers`: called when the response starts; names in lower case.
+
+        `direct`: None if each piece has to be awaited.
+        """
         self._send_head = send_head
         self._send_body = send_body
         self._extra_headers = extra_headers
+        self._direct = direct
         self.started = False
 
     async def start_response(self) -> None:
         self.started = True
         extra = [(name.encode(), value.encode()) for name, value in self._extra_headers().items()]
         await self._send_head({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *extra]})
+
+    @property
+    def takes_more(self) -> bool:
+        """Whether `write_now` can write at present."""
+        return self._direct is not None and self._direct.takes_more
+
+    def write_now(self, data: bytes) -> None:
+        """`send_data` without a wait, only while `takes_more`."""
+        if data and self._direct is not None:
+            self._direct.write(data)
 
     async def send_data(self, data: bytes) -> None:
         if data:

@@ -60,6 +60,8 @@ class StreamedAnswer:
             events = await _first_event(stream, headers_at_s)
             await self._sse.start_response()
         self._pending += to_json_list(self._writer.first_chunks())
+        if not self._running.form.speaks:
+            stream.divert(self._write_now)
         while True:
             for event in events:
                 await self._running.state.apply(event, self)
@@ -76,6 +78,14 @@ class StreamedAnswer:
         self._pending += self._json.words(self._timestamps.due_words(self._written_bytes // 2))
         self._pending += to_json_list(self._writer.last_chunks())
         await self._sse.end_response(self._take_frames() + DONE)
+
+    def _write_now(self, event: OmniEvent) -> bool:
+        """Writes a piece of text while the task of this answer waits for events. False: the task has to."""
+        if not isinstance(event, TextDelta) or not self._sse.takes_more:
+            return False
+        self._running.state.apply_text(event, self)
+        self._sse.write_now(self._take_frames())
+        return True
 
     def add_text(self, delta: TextDelta) -> None:
         self._write_text(self._timestamps.add_text(delta))
