@@ -56,6 +56,10 @@ def measure_text(folder: Path) -> Figures:
 def measure_front_end(folder: Path) -> Figures:
     """Ours to vLLM's front end, over the same echo."""
     report = run_part("tests.bench.bench_front_end", folder / "front.json", "--rounds", "4", "--seconds", "3")
+    return front_end_figures(report)
+
+
+def front_end_figures(report: dict[str, Any]) -> Figures:
     names = {"cpu_us": "CPU per token", "p50_ms": "added latency, p50", "p99_ms": "added latency, p99"}
     figures = {}
     for key, name in names.items():
