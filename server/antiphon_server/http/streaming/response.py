@@ -21,12 +21,12 @@ from antiphon_server.chat.request_run import RunningRequest
 from antiphon_server.chat.request_spec import AnswerHead
 from antiphon_server.chat.response.completion import CompletionBuilder
 from antiphon_server.chat.service import Service
-from antiphon_server.http.client_watch import ClientLeft, cancel_if_left
 from antiphon_server.http.connection import TIMED_OUT
 from antiphon_server.http.direct_body import DIRECT_BODY
 from antiphon_server.http.error_response import body_of, error_of
 from antiphon_server.http.middleware import SEND_BODY
 from antiphon_server.http.send_limit import ClientStalled
+from antiphon_server.http.streaming.client_watch import ClientLeft, cancel_if_left
 from antiphon_server.http.streaming.sse import KEEP_ALIVE, SseResponse, frame
 from antiphon_server.http.streaming.streamed_answer import StreamedAnswer
 from antiphon_server.media.encode import encode_file, open_encoder
