@@ -11,7 +11,8 @@ from torch import Tensor
 
 from antiphon_executor.models.code2wav import code2wav, vocoder_kernel
 from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
-from antiphon_executor.models.talker import predictor_kernel
+from antiphon_executor.models.talker import draw_kernel, predictor_kernel
+from antiphon_executor.models.talker import sampling as by_pytorch
 from antiphon_executor.models.talker.code_predictor import CodeDraw, CodePredictor
 from antiphon_executor.models.talker.sampling import ResidualDraw, SlotSampling, StreamSampling
 from antiphon_kernels.native import library as native
@@ -66,6 +67,22 @@ def test_the_kernel_draws_the_codes_that_pytorch_draws(name: str) -> None:
             assert torch.equal(codes, predictor(hidden, code0, by_torch(draw)))
             alone = residual(1, frame, groups)
             assert torch.equal(predictor(hidden[:1], code0[:1], alone), codes[:1])
+
+
+@built
+def test_code_0_is_the_one_that_pytorch_draws() -> None:
+    """Logits, penalties and suppressed codes of every kind; the frames of a window, so that noise differs."""
+    slots, rows = SlotSampling.empty(16, torch.device("cpu")), torch.arange(16)
+    for slot in range(16):
+        penalty, top_p = (1.0, 1.05, 2.0)[slot % 3], (1.0, 0.8, 0.2)[slot % 3]
+        temperature = (0.0, 0.9, 2.5, 0.7)[slot % 4]
+        slots.put(slot, StreamSampling(slot, temperature, 1 + 9 * slot % 64, top_p, penalty))
+    for frame in range(40):
+        logits = torch.randn(16, 528) * 3
+        seen, suppressed = torch.rand(2, 16, 528) < 0.3
+        sampling = slots.rows(rows, torch.full((16,), frame))
+        expected = by_pytorch.draw_code0(logits, sampling, seen, suppressed)
+        assert torch.equal(draw_kernel.draw_code0(logits, sampling, seen, suppressed), expected)
 
 
 @built

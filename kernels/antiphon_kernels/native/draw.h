@@ -17,6 +17,11 @@ inline uint64_t mix(uint64_t x) {
     return x ^ (x >> 31);
 }
 
+// `noise_keys` of one code group.
+inline uint64_t noise_key(int64_t seed, int64_t frame, int group) {
+    return mix(mix(static_cast<uint64_t>(seed) + 0x9E3779B97F4A7C15ull) ^ mix(static_cast<uint64_t>(frame * 64 + group)));
+}
+
 inline float uniform(uint64_t key, int code) {
     const uint64_t bits = mix(key + static_cast<uint64_t>(code + 1) * 0x9E3779B97F4A7C15ull) >> 41;
     return (static_cast<float>(bits) + 0.5f) * 0x1p-23f;
@@ -66,7 +71,7 @@ inline int nucleus(const float* values, int count, float top_p) {
 
 inline int draw(const float* scores, int vocab, float temperature, int64_t top_k, float top_p, uint64_t key) {
     for (int code = 0; code < vocab; code++)
-        if (!std::isfinite(scores[code])) return 0;  // the frame step ends such a stream
+        if (!(scores[code] < INFINITY)) return 0;  // the frame step ends such a stream
     if (!(temperature > 0)) return first_best(scores, vocab);
     float values[MAX_TOP_K], best = -INFINITY;
     int32_t codes[MAX_TOP_K];

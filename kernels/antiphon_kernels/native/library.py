@@ -10,8 +10,11 @@ from typing import Any
 
 import torch
 
-VERSION = 1
+VERSION = 2
 """Must equal `ANTIPHON_VERSION` of version.cpp: an editable installation may have an older build."""
+
+MAX_VOCAB = 8192
+"""MAX_VOCAB of draw.h."""
 
 # By what `torch.backends.cpu.get_cpu_capability` says.
 _BUILDS = {"AVX512": ("frame_v4", "frame_v3"), "AVX2": ("frame_v3",)}
@@ -152,9 +155,11 @@ def _open(path: Path) -> ctypes.CDLL | None:
     tensors: list[Any] = [c_void_p]
     found.antiphon_predictor_row_floats.argtypes = [POINTER(Predictor)]
     found.antiphon_predictor_row_floats.restype = c_int64
-    predictor: list[Any] = [POINTER(Predictor), *tensors * 2, c_int32, *tensors * 6, c_int32]
+    predictor: list[Any] = [POINTER(Predictor), *tensors * 2, c_int32, *tensors * 7, c_int32]
     found.antiphon_predictor_run.argtypes = predictor
     found.antiphon_predictor_run.restype = None
+    found.antiphon_draw_code0.argtypes = [*tensors * 3, c_int32, c_int32, *tensors * 7]
+    found.antiphon_draw_code0.restype = None
     vocoder: list[Any] = [POINTER(Vocoder), *tensors * 2, c_int32, c_void_p, c_int64, c_void_p, c_int32]
     found.antiphon_vocoder_run.argtypes = vocoder
     found.antiphon_vocoder_run.restype = None

@@ -116,10 +116,10 @@ extern "C" {
 
 int64_t antiphon_predictor_row_floats(const Predictor* predictor) { return row_floats(*predictor); }
 
-// `hidden`, `code0`: [n][width]. `keys`: [groups][n]. `codes`: [n][groups - 1].
+// `hidden`, `code0`: [n][width]; `temperature` to `frame`: [n]; `codes`: [n][groups - 1].
 void antiphon_predictor_run(const Predictor* predictor, const float* hidden, const float* code0, int32_t n,
-                            const float* temperature, const int64_t* top_k, const float* top_p, const int64_t* keys,
-                            int64_t* codes, float* scratch, int32_t threads) {
+                            const float* temperature, const int64_t* top_k, const float* top_p, const int64_t* seed,
+                            const int64_t* frame, int64_t* codes, float* scratch, int32_t threads) {
     const Predictor& p = *predictor;
     const int64_t width = p.project.weight ? p.project.in : p.hidden;
     share_rows(n, threads, [&, n](int begin, int end) {
@@ -135,7 +135,7 @@ void antiphon_predictor_run(const Predictor* predictor, const float* hidden, con
             for (int r = 0; r < rows; r++) {
                 const int row = begin + r;
                 const int code = draw(s.wide + static_cast<int64_t>(r) * p.vocab, p.vocab, temperature[row], top_k[row],
-                                      top_p[row], static_cast<uint64_t>(keys[static_cast<int64_t>(group) * n + row]));
+                                      top_p[row], noise_key(seed[row], frame[row], group));
                 codes[static_cast<int64_t>(row) * last + group - 1] = code;
                 if (group < last)
                     std::memcpy(s.x + r * p.hidden, p.embedding + (static_cast<int64_t>(group - 1) * p.vocab + code) * p.hidden,
@@ -143,5 +143,19 @@ void antiphon_predictor_run(const Predictor* predictor, const float* hidden, con
             }
         }
     });
+}
+
+// Defined by `sampling.draw_code0`. `scores`, which it changes, `seen` and `suppressed`: [n][vocab]; the others: [n].
+void antiphon_draw_code0(float* scores, const bool* seen, const bool* suppressed, int32_t vocab, int32_t n,
+                         const float* penalty, const float* temperature, const int64_t* top_k, const float* top_p,
+                         const int64_t* seed, const int64_t* frame, int64_t* codes) {
+    for (int row = 0; row < n; row++, scores += vocab, seen += vocab, suppressed += vocab) {
+        for (int code = 0; code < vocab; code++) {
+            float score = scores[code];
+            if (seen[code]) score = score < 0 ? score * penalty[row] : score / penalty[row];
+            scores[code] = suppressed[code] ? -INFINITY : score;
+        }
+        codes[row] = draw(scores, vocab, temperature[row], top_k[row], top_p[row], noise_key(seed[row], frame[row], 0));
+    }
 }
 }

@@ -15,7 +15,8 @@ from torch import nn
 from antiphon_executor.ipc.frame_sender import FrameSender, StepFrames
 from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
 from antiphon_executor.models.talker.code_predictor import CodePredictor
-from antiphon_executor.models.talker.sampling import ResidualDraw, draw_code0, suppressed_codes
+from antiphon_executor.models.talker.draw_kernel import draw_code0
+from antiphon_executor.models.talker.sampling import ResidualDraw, suppressed_codes
 from antiphon_executor.models.talker.slots import PADDING_SLOT
 from antiphon_executor.models.talker.step_rows import StepRows
 from antiphon_executor.models.talker.streams import Streams

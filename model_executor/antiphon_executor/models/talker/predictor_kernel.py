@@ -10,12 +10,11 @@ from torch import Tensor
 
 from antiphon_executor.models.talker.predictor_shape import PredictorShape, rotation
 from antiphon_executor.models.talker.sampling import ResidualDraw
-from antiphon_kernels.native.library import Matrix, Predictor, PredictorLayer, library
+from antiphon_kernels.native.library import MAX_VOCAB, Matrix, Predictor, PredictorLayer, library
 from antiphon_kernels.native.packing import Packing
 
 # Larger predictors are faster by oneDNN, which the cache then does not limit.
 _MAX_PARAMETERS = 16_000_000
-_MAX_VOCAB = 8192  # MAX_VOCAB of draw.h
 
 
 def supports(shape: PredictorShape, parameters: Mapping[str, Tensor]) -> bool:
@@ -25,7 +24,7 @@ def supports(shape: PredictorShape, parameters: Mapping[str, Tensor]) -> bool:
         library() is not None
         and all(parameter.device.type == "cpu" for parameter in parameters.values())
         and all(size % 8 == 0 for size in sizes)
-        and shape.vocab <= _MAX_VOCAB
+        and shape.vocab <= MAX_VOCAB
         and sum(parameter.numel() for parameter in parameters.values()) <= _MAX_PARAMETERS
     )
 
@@ -49,16 +48,16 @@ class PredictorKernel:
         if self._scratch.numel() < n * self._row_floats:
             self._scratch = torch.empty(n * self._row_floats)
         codes = torch.empty(n, self._shape.groups - 1, dtype=torch.int64)
-        keys = draw.keys.contiguous()
         self._library.antiphon_predictor_run(
             ctypes.byref(self._struct),
             rows.data_ptr(),
             code0.data_ptr(),
             n,
             draw.temperature.data_ptr(),
-            draw.top_k.data_ptr(),
-            draw.top_p.data_ptr(),
-            keys.data_ptr(),
+            draw.sampling.predictor_top_k.data_ptr(),
+            draw.sampling.predictor_top_p.data_ptr(),
+            draw.sampling.seed.data_ptr(),
+            draw.sampling.frame.data_ptr(),
             codes.data_ptr(),
             self._scratch.data_ptr(),
             torch.get_num_threads(),

@@ -7,6 +7,7 @@ host sync, and no shape depends on data.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cached_property
 
 import msgspec
 import torch
@@ -53,7 +54,7 @@ class StreamSampling(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """Parameters of the rows of one step, each [n] on the device.
+    """Parameters of the rows of one step, each [n] on the device, contiguous.
 
     Temperatures, top-ps and `repetition_penalty` are float32, the rest int64. `frame`: index in its stream of
     the frame whose codes are drawn, the same for all code groups.
@@ -132,22 +133,25 @@ class ResidualDraw:
     """Draws the codes of groups 1 to `groups` - 1 of one frame; `CodePredictor` calls it after every pass.
 
     Temperature, top-k, top-p, in transformers' order. A row whose Talker `temperature` is 0 is greedy here
-    too, as in transformers, where the predictor's `do_sample` follows the Talker's. `keys`: see `noise_keys`;
-    the other attributes are [n]. draw.h draws the same in the C++ kernels.
+    too, as in transformers, where the predictor's `do_sample` follows the Talker's. draw.h draws the same in
+    the C++ kernels.
     """
 
     def __init__(self, sampling: Sampling, groups: int) -> None:
+        self.sampling = sampling
         self.temperature = torch.where(sampling.temperature > 0, sampling.predictor_temperature, 0.0)
-        self.top_k = sampling.predictor_top_k
-        self.top_p = sampling.predictor_top_p
-        self.keys = noise_keys(sampling, groups)
+        self._groups = groups
+
+    @cached_property
+    def _keys(self) -> Tensor:
+        return noise_keys(self.sampling, self._groups)
 
     def __call__(self, logits: Tensor, group: int) -> Tensor:
         """The code of `group` of each row: int64 [n]. `logits`: [n, vocab]."""
         scores = logits.float()
-        values, codes = candidates(scores, self.temperature, self.top_k)
-        values = nucleus(values, self.top_p)
-        return _draw(scores, values, codes, self.temperature, uniform(self.keys[group], codes))
+        values, codes = candidates(scores, self.temperature, self.sampling.predictor_top_k)
+        values = nucleus(values, self.sampling.predictor_top_p)
+        return _draw(scores, values, codes, self.temperature, uniform(self._keys[group], codes))
 
 
 def code0_scores(logits: Tensor, penalty: Tensor, seen: Tensor, suppressed: Tensor) -> Tensor:
