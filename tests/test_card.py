@@ -51,6 +51,23 @@ def test_given_recommended_sampling_then_the_card_has_the_supported_values(
     assert (card.speech.voice, card.speech.top_k) == ("ethan", 50)
 
 
+@pytest.mark.parametrize(
+    ("given", "temperature"),
+    [(None, 0.0), ({}, 0.0), ({"do_sample": False}, 0.0), ({"do_sample": True}, 1.0)],
+)
+def test_given_a_silent_generation_config_then_text_is_greedy_as_in_transformers(
+    tiny_qwen3_omni: Path,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    given: dict[str, bool] | None,
+    temperature: float,
+) -> None:
+    if given is not None:
+        (tmp_path / "generation_config.json").write_text(json.dumps(given))
+    monkeypatch.setattr(_Thinker, "get_diff_sampling_param", lambda _: {})
+    assert _card(tmp_path, tiny_qwen3_omni, ()).sampling.temperature == temperature
+
+
 def test_given_repetition_detection_then_the_card_has_it(
     tiny_qwen3_omni: Path,  # noqa: F811
     tmp_path: Path,

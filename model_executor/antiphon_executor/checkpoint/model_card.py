@@ -37,8 +37,9 @@ def model_card(
 ) -> ModelCard:
     """The card of a checkpoint. `voices`: empty for a text-only server.
 
-    Default text sampling comes from the checkpoint's generation config. `antiphon_card.json`, if present, may
-    set `random_weights`, `repetition_detection` and `speech` (names as in `SpeechSampling`).
+    Default text sampling comes from the checkpoint's generation config; if that is silent, it is greedy as in
+    transformers. `antiphon_card.json`, if present, may set `random_weights`, `repetition_detection` and
+    `speech` (names as in `SpeechSampling`).
     """
     card_file = read_card_file(settings.model)
     default = next((voice.id for voice in voices if voice.default), None)
@@ -51,7 +52,7 @@ def model_card(
         voice_table=voices,
         random_weights=bool(card_file.get("random_weights", False)),
         sampling=replace(
-            _recommended(TextSampling(), thinker.get_diff_sampling_param()),
+            _recommended(_silent_sampling(settings.model), thinker.get_diff_sampling_param()),
             repetition_detection=_detection(card_file.get("repetition_detection")),
         ),
         speech=_recommended(SpeechSampling(default), card_file.get("speech", {})) if default else None,
@@ -74,6 +75,13 @@ def _recommended(normal: _Sampling, given: dict[str, Any]) -> _Sampling:
     kind = type(normal)
     usual = {field.name: getattr(normal, field.name) for field in fields(kind)}
     return kind(**usual | {name: value for name, value in given.items() if name in usual})
+
+
+def _silent_sampling(model: Path) -> TextSampling:
+    """Text sampling if the generation config sets no parameter of it."""
+    file = model / GENERATION_CONFIG
+    given = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    return TextSampling(temperature=1.0 if given.get("do_sample") else 0.0)
 
 
 def _detection(given: dict[str, int] | None) -> RepetitionDetection | None:

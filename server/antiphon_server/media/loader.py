@@ -43,9 +43,9 @@ class MediaLoader:
         self._sandbox: Sandbox | None = None
         self._sizing = Sizing(policy, None)
 
-    def set_geometry(self, geometry: MediaGeometry) -> None:
+    def set_geometry(self, geometry: MediaGeometry, context_tokens: int | None = None) -> None:
         """Images and frames of later requests are decoded to the size that this model uses."""
-        self._sizing = Sizing(self.policy, geometry)
+        self._sizing = Sizing(self.policy, geometry, context_tokens)
 
     async def start(self) -> None:
         """Starts the decoders and checks them. Raises InternalError or SandboxTooWeak."""

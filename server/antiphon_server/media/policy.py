@@ -23,7 +23,7 @@ class MediaPolicy(BaseModel):
     part_bytes: int = Field(32 * _MIB, ge=1, description="Encoded bytes of one part.")
     request_bytes: int = Field(64 * _MIB, ge=1, description="Encoded bytes of all parts together.")
     request_decoded_bytes: int = Field(
-        2048 * _MIB,
+        3072 * _MIB,
         ge=1,
         description="Decoded bytes of all parts together, including the engine's floats for images.",
     )
@@ -47,14 +47,28 @@ class MediaPolicy(BaseModel):
 
     video_seconds: float = Field(600.0, gt=0, description="Seconds of one video.")
     video_frames: int = Field(
-        512, ge=1, description="Frames kept of one video; a long video gets a lower frame rate."
+        768, ge=1, description="Frames kept of one video; a long video gets a lower frame rate."
     )
+    video_min_frames: int = Field(4, ge=1, description="Frames kept of a short video, if it has that many.")
     video_fps: float = Field(2.0, gt=0, le=60, description="Frames kept per second of video by default.")
     video_max_fps: float = Field(
         30.0, gt=0, le=60, description="Highest frame rate that a client can request."
     )
     video_frame_pixels: int = Field(
         602_112, ge=1024, description="Pixels to which larger video frames are scaled down."
+    )
+    video_total_pixels: int = Field(
+        90_316_800,
+        ge=1024,
+        description="Pixels of one video, counted per pair of frames; frames are scaled down to it. A short "
+        "context lowers it.",
+    )
+    video_placed_fps: float | None = Field(
+        None,
+        gt=0,
+        le=60,
+        description="Frame rate at which videos are placed in time; their own by default. 1 gives the "
+        "positions of the makers' snippets, which sample at 2 fps.",
     )
     video_source_pixels: int = Field(
         9_437_184, ge=1, description="Pixels of the largest video frame that is decoded."

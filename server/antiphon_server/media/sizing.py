@@ -17,6 +17,9 @@ from antiphon_server.media.sandbox.job import Dimensions, Size
 
 MIN_SIDE_PIXELS = 32
 _CHANNELS = 3
+# One set of tokens stands for two frames, so Qwen's utilities count the pixels of a video per pair.
+_FRAME_PAIR = 2
+_CONTEXT_SHARE = 0.9
 _FLOAT_BYTES = 4
 _SAMPLE_BYTES = 4
 
@@ -29,28 +32,48 @@ def image_bounds(part: Part, policy: MediaPolicy) -> ResizeBounds:
     return ResizeBounds(min(part.source.min_pixels or 0, max_pixels), max_pixels, MIN_SIDE_PIXELS, 1)
 
 
-def frame_bounds(part: Part, policy: MediaPolicy) -> ResizeBounds:
-    """The client's bounds for a video frame, within the policy's; sides are even."""
-    max_pixels = min(policy.video_frame_pixels, part.source.max_pixels or policy.video_frame_pixels)
+def frame_bounds(part: Part, policy: MediaPolicy, total_pixels: int, frames: int) -> ResizeBounds:
+    """The client's bounds for each of `frames`, within the policy's; sides are even.
+
+    `total_pixels`: of the video, counted per pair of frames.
+    """
+    max_pixels = min(
+        policy.video_frame_pixels,
+        part.source.max_pixels or policy.video_frame_pixels,
+        max(_FRAME_PAIR * total_pixels // frames, MIN_SIDE_PIXELS**2),
+    )
     return ResizeBounds(min(part.source.min_pixels or 0, max_pixels), max_pixels, MIN_SIDE_PIXELS, 2)
 
 
 class Sizing:
-    """`geometry`: the model's resize rules; None if unknown, then only the limits apply."""
+    """`geometry`: the model's resize rules; None if unknown, then only the limits apply.
 
-    def __init__(self, policy: MediaPolicy, geometry: MediaGeometry | None) -> None:
+    `context_tokens`: of the model. One video takes at most `_CONTEXT_SHARE` of it, as in Qwen's utilities.
+    """
+
+    def __init__(
+        self, policy: MediaPolicy, geometry: MediaGeometry | None, context_tokens: int | None = None
+    ) -> None:
         self._policy = policy
         self._geometry = geometry
+        self._context_pixels: int | None = None
+        if geometry is not None and context_tokens is not None:
+            self._context_pixels = int(context_tokens * geometry.video.bounds.factor**2 * _CONTEXT_SHARE)
 
     def image_size(self, part: Part, dimensions: Dimensions) -> Size:
         size = _bounded_size(image_bounds(part, self._policy), dimensions)
         return size if self._geometry is None else _smaller_size(size, self._geometry.image.fit, dimensions)
 
     def frame_size(self, part: Part, dimensions: Dimensions) -> Size:
-        size = _bounded_size(frame_bounds(part, self._policy), dimensions)
+        total = self._total_pixels(part)
+        size = _bounded_size(frame_bounds(part, self._policy, total, dimensions.frames), dimensions)
         if self._geometry is None:
             return size
         return _smaller_size(size, partial(self._geometry.video.fit, dimensions.frames), dimensions)
+
+    def _total_pixels(self, part: Part) -> int:
+        limits = (self._policy.video_total_pixels, part.source.total_pixels, self._context_pixels)
+        return min(limit for limit in limits if limit is not None)
 
     def image_bytes(self, size: Size) -> int:
         """Memory of one image. The model's patches repeat it once per frame of a temporal patch."""

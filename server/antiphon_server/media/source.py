@@ -14,8 +14,9 @@ class MediaSource:
 
     `locations`: a bare base64 string, a data URL or an http(s) URL; several only for a list of video frames.
     `param`: the position of the part in the request, for errors (`messages[0].content[1]`). `use_audio`:
-    decode the audio of a video too. `fps`, `min_pixels`, `max_pixels` and `max_frames` of the client can only
-    lower the server's limits. The format is not kept: `decode.sniff` detects it from the bytes.
+    decode the audio of a video too. `fps`, `min_pixels`, `max_pixels`, `total_pixels` and `max_frames` of the
+    client can only lower the server's limits. `frames`: exactly this number of frames of a video, instead of
+    `fps`. The format is not kept: `decode.sniff` detects it from the bytes.
     """
 
     kind: MediaKind
@@ -26,4 +27,6 @@ class MediaSource:
     fps: float | None = None
     min_pixels: int | None = None
     max_pixels: int | None = None
+    total_pixels: int | None = None
     max_frames: int | None = None
+    frames: int | None = None

@@ -5,15 +5,24 @@ A null means "not given", as OpenAI's clients send it. Unknown fields are refuse
 
 from __future__ import annotations
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
-from antiphon_server.openai_api.limits import MAX_LOCATION_CHARS, MAX_NAME_CHARS, MAX_TEXT_CHARS
+from antiphon_server.openai_api.limits import (
+    MAX_LOCATION_CHARS,
+    MAX_NAME_CHARS,
+    MAX_TEXT_CHARS,
+    MAX_VIDEO_FRAMES,
+)
 
 Name = Annotated[str, StringConstraints(min_length=1, max_length=MAX_NAME_CHARS)]
 Text = Annotated[str, StringConstraints(max_length=MAX_TEXT_CHARS)]
 Location = Annotated[str, StringConstraints(min_length=1, max_length=MAX_LOCATION_CHARS)]
+Fps = Annotated[float, Field(ge=0.001, le=60, strict=True)]
+Pixels = Annotated[int, Field(ge=1, le=100_000_000, strict=True)]
+TotalPixels = Annotated[int, Field(ge=1, le=10_000_000_000, strict=True)]
+FrameCount = Annotated[int, Field(ge=1, le=MAX_VIDEO_FRAMES, strict=True)]
 Flag = Annotated[bool, Field(strict=True)]
 
 
@@ -29,3 +38,16 @@ class ApiModel(BaseModel):
         if not isinstance(data, dict):
             return data
         return {k: v for k, v in data.items() if v is not None and k not in cls.ignored}
+
+
+class PixelOptions(ApiModel):
+    """Bounds of an image, or of each frame of a video. They cannot raise the server's limits."""
+
+    min_pixels: Pixels | None = None
+    max_pixels: Pixels | None = None
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.min_pixels and self.max_pixels and self.min_pixels > self.max_pixels:
+            raise ValueError("min_pixels is greater than max_pixels")
+        return self

@@ -5,16 +5,22 @@ Every string and list is bounded. Nothing is fetched, decoded or rendered here.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Discriminator, Field, Tag
+from pydantic import BeforeValidator, Discriminator, Field, Tag, model_validator
 
-from antiphon_server.openai_api.base import ApiModel, Flag, Location, Name, Text
+from antiphon_server.openai_api.base import (
+    ApiModel,
+    Flag,
+    Fps,
+    FrameCount,
+    Location,
+    Name,
+    PixelOptions,
+    Text,
+    TotalPixels,
+)
 from antiphon_server.openai_api.limits import MAX_MESSAGES, MAX_PARTS, MAX_TOOL_CALLS, MAX_VIDEO_FRAMES
-
-Fps = Annotated[float, Field(ge=0.001, le=60, strict=True)]
-Pixels = Annotated[int, Field(ge=1, le=100_000_000, strict=True)]
-FrameCount = Annotated[int, Field(ge=1, le=MAX_VIDEO_FRAMES, strict=True)]
 
 
 class TextPart(ApiModel):
@@ -38,12 +44,10 @@ class ImageLocation(ApiModel):
     url: Location
 
 
-class ImagePart(ApiModel):
+class ImagePart(PixelOptions):
     ignored = frozenset({"cache_control", "uuid"})
     type: Literal["image_url"]
     image_url: Annotated[ImageLocation, BeforeValidator(_located)]
-    min_pixels: Pixels | None = None
-    max_pixels: Pixels | None = None
 
 
 class InputAudio(ApiModel):
@@ -69,20 +73,31 @@ class AudioUrlPart(ApiModel):
     audio_url: Annotated[UrlLocation, BeforeValidator(_located)]
 
 
-class _VideoOptions(ApiModel):
-    """DashScope's options of a video part. They can lower the server's limits, never raise them."""
+class _VideoOptions(PixelOptions):
+    """DashScope's options of a video part. They can lower the server's limits, never raise them.
+
+    `total_pixels`: of the video, counted per pair of frames as in Qwen's utilities; frames are scaled to it.
+    """
 
     ignored = frozenset({"cache_control", "uuid"})
     fps: Fps | None = None
-    min_pixels: Pixels | None = None
-    max_pixels: Pixels | None = None
+    total_pixels: TotalPixels | None = None
     max_frames: FrameCount | None = None
     use_audio_in_video: Flag | None = None
 
 
 class VideoUrlPart(_VideoOptions):
+    """`nframes`: exactly this number of frames, evenly spaced, instead of `fps`."""
+
     type: Literal["video_url"]
     video_url: Annotated[UrlLocation, BeforeValidator(_located)]
+    nframes: FrameCount | None = None
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> Self:
+        if self.nframes is not None and self.fps is not None:
+            raise ValueError("fps and nframes exclude each other")
+        return self
 
 
 class VideoFramesPart(_VideoOptions):

@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, Discriminator, Field, Tag, model_validator
 
-from antiphon_server.openai_api.base import ApiModel, Flag, Location, Name, Text
+from antiphon_server.openai_api.base import (
+    ApiModel,
+    Flag,
+    Fps,
+    FrameCount,
+    Location,
+    Name,
+    PixelOptions,
+    Text,
+    TotalPixels,
+)
 from antiphon_server.openai_api.limits import (
     MAX_REPEATED_TOKENS,
     MAX_REPETITIONS,
@@ -160,7 +170,16 @@ class TemplateOptions(ApiModel):
     enable_thinking: Flag | None = None
 
 
-class ProcessorOptions(ApiModel):
-    """vLLM's `mm_processor_kwargs`: only the fields that a client may set."""
+class ProcessorOptions(PixelOptions):
+    """vLLM's `mm_processor_kwargs`: the fields that a client may set, for all parts without their own."""
 
     use_audio_in_video: Flag | None = None
+    fps: Fps | None = None
+    nframes: FrameCount | None = None
+    total_pixels: TotalPixels | None = None
+
+    @model_validator(mode="after")
+    def _one_rate(self) -> Self:
+        if self.nframes is not None and self.fps is not None:
+            raise ValueError("fps and nframes exclude each other")
+        return self

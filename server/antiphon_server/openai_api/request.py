@@ -113,11 +113,12 @@ class ChatRequest(ApiModel):
         return "audio" in self.modalities
 
     @property
-    def hears_video(self) -> bool:
-        """Whether the audio of videos is used if a part does not set it. The default is True."""
-        kwargs = self.mm_processor_kwargs
-        asked = self.use_audio_in_video if kwargs is None else kwargs.use_audio_in_video
-        return True if asked is None else asked
+    def media_options(self) -> ProcessorOptions:
+        """The options of parts that do not set their own. The audio of videos is used by default."""
+        options = self.mm_processor_kwargs or ProcessorOptions()
+        asked = options.use_audio_in_video
+        hears = self.use_audio_in_video if asked is None else asked
+        return options.model_copy(update={"use_audio_in_video": hears is not False})
 
 
 def parse_chat_request(body: bytes) -> ChatRequest:

@@ -32,12 +32,19 @@ _OBJECT_ERRORS = frozenset({"model_type", "model_attributes_type", "dataclass_ty
 def to_bad_request(error: ValidationError, data: dict[str, Any], model: type[BaseModel]) -> BadRequest:
     """The first error, with a `param` such as `messages[0].content[1].image_url.url`."""
     first = error.errors(include_url=False, include_input=False)[0]
-    param = param_of(first["loc"], data)
+    param = param_of(_without_branch(first), data)
     if first["type"] == "missing":
         return _missing(first["loc"], data)
     if first["type"] == "extra_forbidden":
         return _unknown_field(str(first["loc"][-1]), param, len(first["loc"]) == 1, model)
     return BadRequest(f"Invalid value for '{param}': {_message(first)}.", param=param)
+
+
+def _without_branch(error: ErrorDetails) -> tuple[str | int, ...]:
+    """An error of a whole item of a list, such as a media part, ends with the name of its union branch."""
+    loc = error["loc"]
+    is_of_item = error["type"] == "value_error" and len(loc) > 1 and isinstance(loc[-2], int)
+    return loc[:-1] if is_of_item else loc
 
 
 def param_of(loc: Sequence[str | int], data: Any) -> str:

@@ -53,7 +53,7 @@ def make_service(
     """The service behind the routes, with admission fitted to the engine."""
     capacity = admission_capacity(settings, engine.card.capacity)
     admission = AdmissionController(capacity, lambda: engine.status().frame_time)
-    media.set_geometry(engine.card.media)
+    media.set_geometry(engine.card.media, engine.card.context_tokens)
     metrics.watch_load(lambda: admission.load)
     metrics.watch_engine(engine.status)
     transcripts = Transcripts(settings.chat)

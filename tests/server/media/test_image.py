@@ -172,8 +172,8 @@ async def test_a_frame_list_is_a_video_in_the_size_of_its_first_frame(loader: Me
 
 
 async def test_too_many_frames_in_a_list_are_refused_before_any_is_decoded(loader: MediaLoader) -> None:
-    source = part("video", *["!not base64!"] * 513, is_frame_list=True)
-    with pytest.raises(BadRequest, match=r"has 513 frames; limit is 512 frames \(--media-video-frames\)"):
+    source = part("video", *["!not base64!"] * 769, is_frame_list=True)
+    with pytest.raises(BadRequest, match=r"has 769 frames; limit is 768 frames \(--media-video-frames\)"):
         await loader.load([source])
 
 

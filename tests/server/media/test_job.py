@@ -27,7 +27,7 @@ from antiphon_server.media.sandbox.job import (
 
 JOBS = [
     AudioJob("wav", ("pcm_s16le", "adpcm_ms"), 16_000, 100, 64_000),
-    VideoJob("mov", ("h264",), True, 600.0, 100, 2.0, 512, 1 << 20, 190.0, 1 << 30),
+    VideoJob("mov", ("h264",), True, 600.0, 100, 2.0, 4, 512, None, 1 << 20, 190.0, 1 << 30),
     ImageJob((10, 20), ("PNG", "JPEG"), 1 << 20, 1 << 20, 190.0),
     ProbeJob(),
 ]

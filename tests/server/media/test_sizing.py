@@ -80,6 +80,23 @@ def test_the_model_resizes_no_frame_that_was_shrunk_for_it(
         assert geometry.video.fit(frames, shrunk.height, shrunk.width) == (shrunk.height, shrunk.width)
 
 
+@given(frames=st.integers(1, 768), total=st.integers(1_000_000, 90_000_000), height=sides, width=sides)
+def test_the_frames_of_a_video_share_its_pixels(frames: int, total: int, height: int, width: int) -> None:
+    if max(height, width) > 20 * min(height, width):
+        return
+    film = Part(part("video", "", total_pixels=total), 1)
+    size = Sizing(MediaPolicy(), None).frame_size(film, Dimensions(frames, height, width))
+    smallest = 32 * 32 * 21
+    assert frames * size.height * size.width <= max(2 * total, frames * smallest)
+
+
+def test_a_video_never_takes_more_than_its_share_of_the_context() -> None:
+    found = Dimensions(768, 1_080, 1_920)
+    sizing = Sizing(MediaPolicy(), LARGE, context_tokens=65_536)
+    size = sizing.frame_size(FILM, found)
+    assert 0.75 * 65_536 < LARGE.video_tokens(768, 2.0, (size.height, size.width)) < 0.9 * 65_536
+
+
 async def test_a_large_image_never_is_larger_than_the_model_looks_at(small: MediaLoader) -> None:
     data = image_file(Image.new("RGB", (3_000, 2_000), (0, 200, 0)), "JPEG")
     (shown,) = (await small.load([part("image", data)])).images

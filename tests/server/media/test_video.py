@@ -174,6 +174,47 @@ def test_sampling_never_exceeds_the_frames_and_covers_the_length(
     assert frames == max_frames or rate == pytest.approx(wanted_fps, rel=1e-3)
 
 
+async def test_a_short_video_has_four_frames_if_it_has_that_many(loader: MediaLoader) -> None:
+    second = clock_video(*H264, source=CLOCK.replace("d=3", "d=1"))
+    clip = await watched(loader, second)
+    assert (len(clip.frames), clip.frames_per_second) == (4, 4.0)
+    assert read_clock(clip.frames) == [0.0, 0.2, 0.5, 0.7]
+    three = clock_video(*H264, source=CLOCK.replace("d=3", "d=0.3"))
+    assert read_clock((await watched(loader, three)).frames) == [0.0, 0.1, 0.2]
+    assert len((await watched(loader, second, max_frames=2)).frames) == 2
+
+
+async def test_a_client_can_ask_for_a_number_of_frames(loader: MediaLoader) -> None:
+    clip = await watched(loader, clock_video(*H264), frames=5)
+    assert clip.frames_per_second == pytest.approx(5 / 3, abs=1e-4)
+    assert read_clock(clip.frames) == [0.0, 0.6, 1.2, 1.8, 2.4]
+
+
+async def test_frames_that_the_video_does_not_have_are_refused(loader: MediaLoader) -> None:
+    with pytest.raises(BadRequest, match=r"has fewer frames than nframes, 31. Ask for at most 30"):
+        await watched(loader, clock_video(*H264), frames=31)
+    with pytest.raises(
+        BadRequest, match=r"asks for 769 frames; limit is 768 frames \(--media-video-frames\)"
+    ):
+        await watched(loader, clock_video(*H264), frames=769)
+
+
+async def test_a_budget_of_pixels_scales_frames_down(loader: MediaLoader) -> None:
+    clip = await watched(loader, clock_video(*H264), total_pixels=6 * 48 * 32 // 2)
+    assert clip.frames.shape == (6, 32, 48, 3)
+
+
+async def test_the_makers_snippets_place_2_fps_as_1_fps() -> None:
+    loader = MediaLoader(MediaPolicy(video_placed_fps=1))
+    await loader.start()
+    try:
+        clip = await watched(loader, clock_video(*H264))
+        assert (len(clip.frames), clip.frames_per_second) == (6, 1.0)
+        assert read_clock(clip.frames) == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5]
+    finally:
+        await loader.close()
+
+
 async def test_a_long_video_is_refused_before_a_frame_is_decoded() -> None:
     loader = MediaLoader(MediaPolicy(video_seconds=2))
     await loader.start()

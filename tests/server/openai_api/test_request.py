@@ -182,9 +182,9 @@ def test_a_refusal_never_repeats_the_clients_values() -> None:
 
 
 def test_use_audio_in_video_is_on_and_can_be_switched_off_in_either_place() -> None:
-    assert parse().hears_video
-    assert not parse(use_audio_in_video=False).hears_video
-    assert not parse(mm_processor_kwargs={"use_audio_in_video": False}).hears_video
+    assert parse().media_options.use_audio_in_video
+    assert not parse(use_audio_in_video=False).media_options.use_audio_in_video
+    assert not parse(mm_processor_kwargs={"use_audio_in_video": False}).media_options.use_audio_in_video
 
 
 def _our_names() -> set[str]:

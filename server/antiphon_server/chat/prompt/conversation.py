@@ -11,6 +11,7 @@ from typing import Any
 
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.source import MediaSource
+from antiphon_server.openai_api.base import PixelOptions
 from antiphon_server.openai_api.client_json import ClientJson
 from antiphon_server.openai_api.messages import (
     AssistantMessage,
@@ -27,6 +28,7 @@ from antiphon_server.openai_api.messages import (
     VideoFramesPart,
     VideoUrlPart,
 )
+from antiphon_server.openai_api.options import ProcessorOptions
 from antiphon_server.openai_api.request import ChatRequest
 
 TemplateMessage = dict[str, Any]
@@ -59,7 +61,7 @@ def read_conversation(
     for number, message in enumerate(request.messages):
         param = f"messages[{number}]"
         if isinstance(message, UserMessage):
-            sources += _read_sources(message, param, request.hears_video)
+            sources += _read_sources(message, param, request.media_options)
         messages.append(_read_message(message, param, transcript_of, client_json))
     tools = () if request.tool_choice == "none" else request.tools
     dumped = tuple(tool.model_dump(mode="json", exclude_unset=True) for tool in tools)
@@ -140,53 +142,71 @@ def _read_call(call: ToolCall, param: str, client_json: ClientJson) -> dict[str,
     return {"id": call.id, "type": "function", "function": function}
 
 
-def _read_sources(message: UserMessage, param: str, hears_video: bool) -> list[MediaSource]:
+def _read_sources(message: UserMessage, param: str, options: ProcessorOptions) -> list[MediaSource]:
     if isinstance(message.content, str):
         return []
     sources = (
-        _read_source(part, f"{param}.content[{number}]", hears_video)
+        _read_source(part, f"{param}.content[{number}]", options)
         for number, part in enumerate(message.content)
     )
     return [source for source in sources if source is not None]
 
 
-def _read_source(part: UserPart, param: str, hears_video: bool) -> MediaSource | None:
+def _read_source(part: UserPart, param: str, options: ProcessorOptions) -> MediaSource | None:
     match part:
         case ImagePart():
-            return MediaSource(
-                "image",
-                (part.image_url.url,),
-                param,
-                min_pixels=part.min_pixels,
-                max_pixels=part.max_pixels,
-            )
+            low, high = _pixel_bounds(part, options)
+            return MediaSource("image", (part.image_url.url,), param, min_pixels=low, max_pixels=high)
         case InputAudioPart():
             return MediaSource("audio", (part.input_audio.data,), param)
         case AudioUrlPart():
             return MediaSource("audio", (part.audio_url.url,), param)
         case VideoUrlPart():
-            return _video_source(part, (part.video_url.url,), param, hears_video)
+            return _video_source(part, (part.video_url.url,), param, options)
         case VideoFramesPart():
-            return _video_source(part, part.video, param, hears_video)
+            return _video_source(part, part.video, param, options)
         case TextPart():
             return None
 
 
 def _video_source(
-    part: VideoUrlPart | VideoFramesPart, locations: tuple[str, ...], param: str, hears_video: bool
+    part: VideoUrlPart | VideoFramesPart,
+    locations: tuple[str, ...],
+    param: str,
+    options: ProcessorOptions,
 ) -> MediaSource:
-    hears = hears_video if part.use_audio_in_video is None else part.use_audio_in_video
+    hears = options.use_audio_in_video if part.use_audio_in_video is None else part.use_audio_in_video
+    low, high = _pixel_bounds(part, options)
+    fps, frames = _frame_rate(part, options)
     return MediaSource(
         "video",
         locations,
         param,
         is_frame_list=isinstance(part, VideoFramesPart),
-        use_audio=hears,
-        fps=part.fps,
-        min_pixels=part.min_pixels,
-        max_pixels=part.max_pixels,
+        use_audio=hears is not False,
+        fps=fps,
+        min_pixels=low,
+        max_pixels=high,
+        total_pixels=part.total_pixels or options.total_pixels,
         max_frames=part.max_frames,
+        frames=frames,
     )
+
+
+def _frame_rate(
+    part: VideoUrlPart | VideoFramesPart, options: ProcessorOptions
+) -> tuple[float | None, int | None]:
+    """A part's own `fps` or `nframes` replaces both of the request's. A list of frames has its own number."""
+    if isinstance(part, VideoFramesPart):
+        return part.fps or options.fps, None
+    owner = options if part.fps is None and part.nframes is None else part
+    return owner.fps, owner.nframes
+
+
+def _pixel_bounds(part: PixelOptions, options: ProcessorOptions) -> tuple[int | None, int | None]:
+    """A part's own bounds replace both of the request's: one of each could contradict the other."""
+    owner: PixelOptions = options if part.min_pixels is None and part.max_pixels is None else part
+    return owner.min_pixels, owner.max_pixels
 
 
 def _count_chars(value: Any) -> int:

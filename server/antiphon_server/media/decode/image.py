@@ -41,7 +41,8 @@ class ImageDecoder:
         """A video of the images in the size of the first, at the client's or the policy's frame rate."""
         choose_size = partial(self._choose_frame_size, part, budget)
         pixels = await self._decode_images(part, frames, choose_size, budget)
-        return VideoClip(pixels, frames_per_second=part.source.fps or self._policy.video_fps)
+        own = part.source.fps or self._policy.video_fps
+        return VideoClip(pixels, frames_per_second=self._policy.video_placed_fps or own)
 
     def _choose_image_size(self, part: Part, budget: Budget, dimensions: Dimensions) -> Size:
         size = self._sizing.image_size(part, dimensions)

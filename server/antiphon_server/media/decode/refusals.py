@@ -81,14 +81,21 @@ def report_error(part: Part, report: DecodeReport, policy: MediaPolicy) -> BadRe
             return _dimensions_error(part, report, policy)
         case "too_long":
             return too_long_error(part, report.seconds, policy.video_seconds)
-        case "no_audio":
-            return part.invalid_error("contains no audio", "Send a file with an audio track.", "media_empty")
-        case "no_video":
-            fix = f"Send it as {_PART_TYPES['audio']}, or send a video."
-            return part.invalid_error("contains no video, only audio", fix, "media_empty")
+        case "too_few_frames":
+            fix = f"Ask for at most {report.frames}, or set fps instead."
+            return part.invalid_error(f"has fewer frames than nframes, {part.source.frames}", fix)
+        case "no_audio" | "no_video":
+            return _empty_error(part, report)
         case "unsupported_audio" | "unsupported_video":
             return _codec_error(part, report)
     return damaged_error(part)
+
+
+def _empty_error(part: Part, report: DecodeReport) -> BadRequest:
+    if report.failure == "no_audio":
+        return part.invalid_error("contains no audio", "Send a file with an audio track.", "media_empty")
+    fix = f"Send it as {_PART_TYPES['audio']}, or send a video."
+    return part.invalid_error("contains no video, only audio", fix, "media_empty")
 
 
 def _dimensions_error(part: Part, report: DecodeReport, policy: MediaPolicy) -> BadRequest:

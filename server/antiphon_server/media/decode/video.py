@@ -53,10 +53,16 @@ class VideoDecoder:
         frames, audio = _frames(report, output), None
         if report.samples:
             audio = AudioClip(await asyncio.to_thread(clip_and_pad, _samples(report, output)))
-        return VideoClip(frames, report.rate_numerator / report.rate_denominator, audio)
+        fps = self._policy.video_placed_fps or report.rate_numerator / report.rate_denominator
+        return VideoClip(frames, fps, audio)
 
     def _job(self, part: Part, data: bytes, budget: Budget) -> VideoJob:
         source, policy = part.source, self._policy
+        if source.frames is not None and source.frames > policy.video_frames:
+            fix = "Ask for fewer or raise the limit."
+            raise part.limit_error(
+                f"asks for {source.frames} frames", f"{policy.video_frames} frames", "video_frames", fix
+            )
         container = detect_format(data, part, "video")
         return VideoJob(
             demuxer=container.demuxer,
@@ -65,7 +71,10 @@ class VideoDecoder:
             max_seconds=policy.video_seconds,
             max_packets=max_packets(policy.video_seconds),
             fps=min(source.fps or policy.video_fps, policy.video_max_fps),
+            # A client's own rate is kept.
+            min_frames=policy.video_min_frames if source.fps is None else 1,
             max_frames=min(policy.video_frames, source.max_frames or policy.video_frames),
+            frames=source.frames,
             source_pixels=policy.video_source_pixels,
             aspect_ratio=policy.aspect_ratio,
             output_bytes=budget.decoded_bytes_left + _GAP_BYTES,

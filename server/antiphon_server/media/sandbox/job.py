@@ -17,6 +17,7 @@ Failure = Literal[
     "too_many_pixels",
     "aspect_ratio_exceeded",
     "too_long",
+    "too_few_frames",
     "no_audio",
     "no_video",
     "unsupported_audio",
@@ -48,8 +49,8 @@ class VideoJob:
 
     The output holds RGB frames of one size and then, at the next multiple of 16 bytes, mono float32 samples
     at 16 kHz. `fps`: the wanted frame rate; a long video gets a lower one, so that there are at most
-    `max_frames`. A video longer than `max_seconds` or with frames over `source_pixels` is refused before it
-    is decoded.
+    `max_frames`, and a short one a higher one, for `min_frames`. `frames`: exactly this number instead. A
+    video longer than `max_seconds` or with frames over `source_pixels` is refused before it is decoded.
     """
 
     demuxer: str
@@ -58,7 +59,9 @@ class VideoJob:
     max_seconds: float
     max_packets: int
     fps: float
+    min_frames: int
     max_frames: int
+    frames: int | None
     source_pixels: int
     aspect_ratio: float
     output_bytes: int

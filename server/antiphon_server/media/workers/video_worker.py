@@ -29,15 +29,28 @@ _LEAD_IN_S = Fraction(1, 10)
 _AUDIO_ALIGNMENT_BYTES = 16
 
 
-def rate_and_count(length_s: Fraction, wanted_fps: float, max_frames: int) -> tuple[Fraction, int]:
-    """Frame rate and count: the wanted rate, or the highest at which `length_s` fits into `max_frames`."""
+def rate_and_count(
+    length_s: Fraction, wanted_fps: float, max_frames: int, min_frames: int = 1
+) -> tuple[Fraction, int]:
+    """Frame rate and count: the wanted rate, or the closest one that gives at least `min_frames`, at most
+    `max_frames`.
+    """
     rate = Fraction(wanted_fps).limit_denominator(_MAX_RATE_DENOMINATOR)
     frames = max(1, math.ceil(length_s * rate))
-    if frames <= max_frames:
+    count = min(max(frames, min_frames), max_frames)
+    if count == frames:
         return rate, frames
     # Rounded down to a multiple of 1/100,000: a short number, and never one frame too many.
-    lowered = Fraction(math.floor(max_frames / length_s * 100_000), 100_000)
-    return lowered, max_frames
+    return Fraction(math.floor(count / length_s * 100_000), 100_000), count
+
+
+def _chosen_rate(length_s: Fraction, source_frames: int, job: VideoJob) -> tuple[Fraction, int]:
+    """`source_frames`: of the video, whose frames are never repeated to make more."""
+    if job.frames is None:
+        return rate_and_count(length_s, job.fps, job.max_frames, min(job.min_frames, source_frames))
+    if job.frames > source_frames:
+        raise DecodeRefused("too_few_frames", frames=source_frames)
+    return rate_and_count(length_s, job.fps, job.frames, job.frames)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +133,8 @@ def decode_video(job: VideoJob, source: int, output: int, choose_size: ChooseSiz
     width, height = _checked_upright_size(first_frames[0], video, rotation, job)
     # Audio that begins slightly before the video is a codec's lead-in and does not shift the start.
     start = video_span.start if video_span.start < _LEAD_IN_S else Fraction(0)
-    rate, count = rate_and_count(video_span.end - start, job.fps, job.max_frames)
+    source_frames = sum(track is video for track, _ in packets)
+    rate, count = _chosen_rate(video_span.end - start, source_frames, job)
     max_samples = math.ceil(max(audio_span.end - start, Fraction(0)) * RATE_HZ) if audio else 0
     sampling = FrameSampling(start, rate, count, choose_size(Dimensions(count, height, width, max_samples)))
     sampler = _FrameSampler(video, sampling, rotation, output)
