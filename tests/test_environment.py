@@ -32,6 +32,15 @@ def test_given_a_cpu_then_two_engines_share_its_cores(tmp_path: Path) -> None:
     assert os.environ["VLLM_RPC_BASE_PATH"] == str(tmp_path)
 
 
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (8, 7)])
+def test_given_one_engine_then_it_has_all_cores_but_the_servers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int, threads: int
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
+    prepare_environment(tmp_path, on_cpu=True, streams=8, engines=1)
+    assert os.environ["OMP_NUM_THREADS"] == str(threads)
+
+
 def test_given_an_engines_process_then_its_temporary_files_are_in_the_private_folder(tmp_path: Path) -> None:
     """vLLM leaves a file of each start in the folder for temporary files."""
     program = (

@@ -63,7 +63,12 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
         folder = SocketFolder()
         stack.callback(folder.close)
         bridge = await stack.enter_async_context(Bridge(folder))
-        prepare_environment(folder.path, on_cpu=current_platform.is_cpu(), streams=settings.talker.streams)
+        prepare_environment(
+            folder.path,
+            on_cpu=current_platform.is_cpu(),
+            streams=settings.talker.streams,
+            engines=2 if settings.speech else 1,
+        )
         launcher, specs = Launcher(progress, bridge), stage_specs(settings, config, folder)
         stages = await launcher.start_all(specs)
         restarts = {spec.name: partial(launcher.start, spec) for spec in specs}

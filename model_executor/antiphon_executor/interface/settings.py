@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from antiphon_executor.shipped import ANTIPHON_NANO
 
-GPU_BATCHED_TOKENS = 2048
+DEFAULT_BATCHED_TOKENS = 2048
 
 DType = Literal["auto", "bfloat16", "float32", "float16"]
 
@@ -31,7 +31,7 @@ class _StageSettings(_Frozen):
     """Settings that both engines have.
 
     `cpu_cache_numbers`, `cpu_batched_tokens`: defaults on a CPU for the KV cache (in numbers, not bytes) and
-    for the tokens per step.
+    for the tokens per step, if the engines share the CPU.
     """
 
     cpu_batched_tokens: ClassVar[int]
@@ -49,7 +49,7 @@ class _StageSettings(_Frozen):
         None,
         ge=16,
         description="Maximum tokens per engine step (prefill chunk). Requests join and abort only between "
-        "steps. Default 2048; 256 for the Thinker on CPU.",
+        "steps. Default 2048; 256 for the Thinker on a CPU that it shares with the Talker.",
     )
     enforce_eager: bool = Field(False, description="Disable compilation and CUDA graphs.")
     kv_cache_memory_bytes: int | None = Field(
@@ -68,9 +68,9 @@ class _StageSettings(_Frozen):
         default = self.cpu_cache_numbers * (4 if self.dtype == "float32" else 2)
         return self.kv_cache_memory_bytes or default
 
-    def batched_tokens(self, sequences: int, on_cpu: bool) -> int:
+    def batched_tokens(self, sequences: int, shares_cpu: bool) -> int:
         """Tokens per step: the operator's setting, or the default but at least `sequences`."""
-        default = self.cpu_batched_tokens if on_cpu else GPU_BATCHED_TOKENS
+        default = self.cpu_batched_tokens if shares_cpu else DEFAULT_BATCHED_TOKENS
         return self.max_num_batched_tokens or max(default, sequences)
 
 
@@ -80,7 +80,7 @@ class ThinkerSettings(_StageSettings):
     cpu_cache_numbers: ClassVar[int] = 1 << 29
     cpu_batched_tokens: ClassVar[int] = 256
 
-    max_num_seqs: int = Field(16, ge=1, le=4096, description="Maximum requests decoded at the same time.")
+    max_num_seqs: int = Field(64, ge=1, le=4096, description="Maximum requests decoded at the same time.")
     enable_prefix_caching: bool = Field(
         True, description="Reuse the KV cache of prompts that begin with the same tokens."
     )

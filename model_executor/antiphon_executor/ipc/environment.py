@@ -21,18 +21,19 @@ _COMPILED_PER_STREAM = 32
 _COMPILED = 256
 
 
-def prepare_environment(sockets: Path, *, on_cpu: bool, streams: int) -> None:
+def prepare_environment(sockets: Path, *, on_cpu: bool, streams: int, engines: int = 2) -> None:
     """Sets the variables; called once, before an engine starts.
 
     `sockets`: a private folder, also used for vLLM's unix sockets. `streams`: largest batch of the Talker.
-    On a CPU each engine gets half of the cores, without pinning: pinned to the same cores, the engines would
-    wait for each other at every barrier.
+    On a CPU each of two engines gets half of the cores, without pinning: pinned to the same cores, the
+    engines would wait for each other at every barrier. One engine alone gets all but one.
     """
     os.environ[_PRIVATE_FOLDER] = str(sockets)
     # The schedulers end the requests that vLLM then reports as corrupted.
     defaults = {"VLLM_NO_USAGE_STATS": "1", "VLLM_COMPUTE_NANS_IN_LOGITS": "1"}
     if on_cpu:
-        defaults |= {"VLLM_CPU_OMP_THREADS_BIND": _UNPINNED, "OMP_NUM_THREADS": str(threads_of_a_stage())}
+        threads = threads_of_a_stage() if engines > 1 else threads_alone()
+        defaults |= {"VLLM_CPU_OMP_THREADS_BIND": _UNPINNED, "OMP_NUM_THREADS": str(threads)}
         # vLLM runs eagerly on a CPU, except for one small function. The first request for log probabilities
         # would compile it for more than ten seconds and block all other requests.
         defaults["TORCH_COMPILE_DISABLE"] = "1"
@@ -48,6 +49,14 @@ def cores() -> int:
 def threads_of_a_stage() -> int:
     """Threads of each engine while both run."""
     return max(1, cores() // ENGINES)
+
+
+def threads_alone() -> int:
+    """Threads of an engine that runs alone. One core is the server's.
+
+    On two cores a second thread costs the tiny model a third of its tokens at 32 requests, half at one.
+    """
+    return max(threads_of_a_stage(), cores() - 1)
 
 
 def may_change_threads() -> bool:

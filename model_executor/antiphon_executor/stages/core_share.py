@@ -1,4 +1,4 @@
-"""How many threads the Thinker's operations use on a CPU: all cores while no stream plays, else its share.
+"""How many threads the Thinker uses on a CPU: all cores but one while no stream plays, else its share.
 
 A change costs a few milliseconds, because OpenMP ends and starts threads, so it follows a while of silence.
 """

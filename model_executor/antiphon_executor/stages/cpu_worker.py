@@ -15,7 +15,7 @@ from vllm.v1.outputs import SamplerOutput
 from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 from vllm.v1.worker.cpu_worker import CPUWorker
 
-from antiphon_executor.ipc.environment import cores, may_change_threads, threads_of_a_stage
+from antiphon_executor.ipc.environment import may_change_threads, threads_alone, threads_of_a_stage
 from antiphon_executor.ipc.stage_activity import activity_of
 from antiphon_executor.stages.core_share import CoreShare
 
@@ -74,7 +74,7 @@ class SeededWorker(CPUWorker):
         activity = activity_of(transfer and transfer.kv_connector_extra_config)
         self._core_share: CoreShare | None = None
         if activity is not None and may_change_threads():
-            self._core_share = CoreShare(activity, threads_of_a_stage(), cores())
+            self._core_share = CoreShare(activity, threads_of_a_stage(), threads_alone())
 
     def init_device(self) -> None:
         super().init_device()

@@ -63,12 +63,12 @@ def thinker_engine_args(
         hf_overrides={"architectures": [family.thinker]},
         dtype=thinker.dtype,
         max_num_seqs=thinker.max_num_seqs,
-        max_num_batched_tokens=thinker.batched_tokens(thinker.max_num_seqs, on_cpu),
+        max_num_batched_tokens=thinker.batched_tokens(thinker.max_num_seqs, on_cpu and settings.speech),
         enable_prefix_caching=thinker.enable_prefix_caching,
         enable_chunked_prefill=True,
         tensor_parallel_size=thinker.tensor_parallel_size,
         enable_expert_parallel=thinker.enable_expert_parallel,
-        # Compilation costs a minute at start and gains nothing for models small enough for a CPU.
+        # Compilation takes half a minute at each start on a CPU.
         enforce_eager=thinker.enforce_eager or on_cpu,
         gpu_memory_utilization=thinker.gpu_memory_utilization,
         limit_mm_per_prompt=dict.fromkeys(("audio", "image", "video"), MEDIA_PER_PROMPT),

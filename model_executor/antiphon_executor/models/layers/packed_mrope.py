@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+from vllm import _custom_ops as ops
 
 WHOLE_BITS = 20
 FRACTION_BITS = 11
@@ -78,12 +79,24 @@ class PackedMRope(nn.Module):
     def forward(
         self, positions: torch.Tensor, query: torch.Tensor, key: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rotates `query` and `key` [num_tokens, heads * head_size]; `positions`: packed [3, num_tokens]."""
+        """Rotates `query` and `key` [num_tokens, heads * head_size], on an eager CPU in place.
+
+        `positions`: packed [3, num_tokens], or their `table`.
+        """
+        table = positions if positions.is_floating_point() else self.table(positions, query.dtype)
+        if query.device.type == "cpu" and not torch.compiler.is_compiling():
+            rows = torch.arange(len(table))
+            ops.rotary_embedding(rows, query, key, self.head_size, table, is_neox=True)
+            return query, key
+        cos, sin = table.chunk(2, dim=-1)
+        return self._rotate(query, cos, sin), self._rotate(key, cos, sin)
+
+    def table(self, positions: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+        """Cosines, then sines, of each position's angles: [num_tokens, head_size]. All layers share it."""
         time, height, width = unpack_tensor(positions).unsqueeze(-1).unbind(0)
         position = torch.where(self.is_width, width, torch.where(self.is_height, height, time))
         angles = position * self.inv_freq
-        cos, sin = angles.cos().to(query.dtype), angles.sin().to(query.dtype)
-        return self._rotate(query, cos, sin), self._rotate(key, cos, sin)
+        return torch.cat((angles.cos(), angles.sin()), dim=-1).to(dtype)
 
     def _rotate(self, states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
         heads = states.view(states.shape[0], -1, self.head_size)

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-from vllm.config import VllmConfig
+from vllm.config import CompilationMode, VllmConfig
 from vllm.model_executor.models.qwen3_omni_moe_thinker import Qwen3OmniMoeThinkerForConditionalGeneration
 from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.inputs import MultiModalFeatureSpec
 
+from antiphon_executor.models.layers.cpu_rms_norm import use_cpu_rms_norm
 from antiphon_executor.models.layers.hidden_states_cache import HiddenStatesCache
 from antiphon_executor.models.layers.packed_mrope import PackedMRope, pack, pack_offset
 from antiphon_executor.models.qwen3_omni.media_spans import media_spans
@@ -43,8 +44,12 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
     """Upstream's Thinker with packed positions, videos merged with sound, and the hidden-states cache."""
 
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
+        use_cpu_rms_norm()
         super().__init__(vllm_config=vllm_config, prefix=prefix)
         self._use_packed_positions()
+        # A compiler computes the angles once for all layers, but needs the integers that vLLM announces.
+        self._has_eager_layers = vllm_config.compilation_config.mode == CompilationMode.NONE
+        self._rope_dtype = vllm_config.model_config.dtype
         text = self.config.text_config
         self.accept_layer: int = vllm_config.model_config.hf_config.talker_config.accept_hidden_layer
         self.accepts_output = self.accept_layer == text.num_hidden_layers
@@ -56,7 +61,7 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
 
     def _use_packed_positions(self) -> None:
         text = self.config.text_config
-        rope = PackedMRope(
+        self._rope = rope = PackedMRope(
             text.head_dim, text.rope_parameters["rope_theta"], text.rope_parameters["mrope_section"]
         )
         for layer in self.language_model.model.layers:
@@ -177,6 +182,8 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
         **kwargs: object,
     ) -> torch.Tensor:
         """Last hidden states [num_tokens, hidden]; those of the accepted layer are written to the cache."""
+        if self._has_eager_layers:
+            positions = self._rope.table(positions, self._rope_dtype)
         late = self._added_after_accept_layer(inputs_embeds)
         output = super().forward(input_ids, positions, intermediate_tensors, inputs_embeds, **kwargs)
         if self.accepts_output:
