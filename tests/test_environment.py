@@ -20,6 +20,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         "VLLM_CPU_OMP_THREADS_BIND",
         "VLLM_RPC_BASE_PATH",
         "CUDA_VISIBLE_DEVICES",
+        "TORCH_COMPILE_DISABLE",
     ):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
@@ -39,6 +40,15 @@ def test_given_one_engine_then_it_has_all_cores_but_the_servers(
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(cores)))
     prepare_environment(tmp_path, on_cpu=True, streams=8, engines=1)
     assert os.environ["OMP_NUM_THREADS"] == str(threads)
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_given_a_compiled_thinker_then_compilation_is_possible(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compiled: bool
+) -> None:
+    monkeypatch.delenv("TORCH_COMPILE_DISABLE", raising=False)
+    prepare_environment(tmp_path, on_cpu=True, streams=8, compiled=compiled)
+    assert os.environ.get("TORCH_COMPILE_DISABLE") == (None if compiled else "1")
 
 
 def test_given_an_engines_process_then_its_temporary_files_are_in_the_private_folder(tmp_path: Path) -> None:

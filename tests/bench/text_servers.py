@@ -65,13 +65,14 @@ def vllm_server(checkpoint: Path, log: Path, mode: Mode) -> Iterator[Server]:
 
 @contextmanager
 def antiphon_server(checkpoint: Path, log: Path, mode: Mode, stages: Stages) -> Iterator[Server]:
-    """Ours with its own defaults, as above. It runs eagerly in both modes: `compiled` is vLLM's."""
+    """Ours with its own defaults, as above. `compiled`: after `antiphon compile`."""
     port = _free_port()
     settings = [str(checkpoint), "--served-model-name", MODEL, "--dtype", "float32"]
     settings += ["--max-model-len", _CONTEXT, *(["--no-engine.speech"] if stages == "thinker" else [])]
     antiphon = [sys.executable, "-m", "antiphon_server"]
-    if mode == "eager":
-        settings.append("--engine.thinker.enforce-eager")
+    if mode == "compiled":
+        env = {**os.environ, **_cache(log)}
+        subprocess.run([*antiphon, "compile", *settings], check=True, timeout=_READY_WITHIN_S, env=env)
     command = [*antiphon, "serve", *settings, "--port", str(port)]
     with _running("antiphon", command, _cache(log), port, "/readyz", log) as server:
         yield server

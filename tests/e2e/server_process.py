@@ -26,6 +26,8 @@ STAGES = ("thinker", "talker")
 # Of one engine: as many as the tests cause. Each makes the delay of the next restart twice as long.
 MAX_DEATHS = 3
 FLAGS = ("--served-model-name", MODEL, "--max-model-len", "4096", "--streams", "8", "--dtype", "float32")
+# The settings of the engine, as `antiphon compile` takes them.
+COMPILE_FLAGS = FLAGS
 # What a machine that does other things besides keeps in real time is not what these tests are about.
 FLAGS += ("--no-server.limits.real-time",)
 # One thread a process, tied to no core: two engines and other people share the machine.

@@ -39,6 +39,7 @@ from antiphon_executor.ipc.environment import prepare_environment
 from antiphon_executor.ipc.parent_watchdog import adopt_children
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.prompt_embeddings import pages_for
+from antiphon_executor.stages.compilation import runs_compiled
 from antiphon_executor.stages.metrics import merged_metrics
 from antiphon_executor.stages.restart_policy import RestartPolicy
 from antiphon_executor.stages.stage import Progress, Stage, current_generate
@@ -68,6 +69,7 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
             on_cpu=current_platform.is_cpu(),
             streams=settings.talker.streams,
             engines=2 if settings.speech else 1,
+            compiled=runs_compiled(settings),
         )
         launcher, specs = Launcher(progress, bridge), stage_specs(settings, config, folder)
         stages = await launcher.start_all(specs)

@@ -51,7 +51,11 @@ class _StageSettings(_Frozen):
         description="Maximum tokens per engine step (prefill chunk). Requests join and abort only between "
         "steps. Default 2048; 256 for the Thinker on a CPU that it shares with the Talker.",
     )
-    enforce_eager: bool = Field(False, description="Disable compilation and CUDA graphs.")
+    enforce_eager: bool = Field(
+        False,
+        description="Disable compilation and CUDA graphs. On a CPU the Thinker runs compiled after `antiphon "
+        "compile`, the Talker never.",
+    )
     kv_cache_memory_bytes: int | None = Field(
         None,
         ge=1 << 20,

@@ -21,12 +21,15 @@ _COMPILED_PER_STREAM = 32
 _COMPILED = 256
 
 
-def prepare_environment(sockets: Path, *, on_cpu: bool, streams: int, engines: int = 2) -> None:
+def prepare_environment(
+    sockets: Path, *, on_cpu: bool, streams: int, engines: int = 2, compiled: bool = False
+) -> None:
     """Sets the variables; called once, before an engine starts.
 
     `sockets`: a private folder, also used for vLLM's unix sockets. `streams`: largest batch of the Talker.
-    On a CPU each of two engines gets half of the cores, without pinning: pinned to the same cores, the
-    engines would wait for each other at every barrier. One engine alone gets all but one.
+    `compiled`: the Thinker loads a compiled model. On a CPU each of two engines gets half of the cores,
+    without pinning: pinned to the same cores, the engines would wait for each other at every barrier. One
+    engine alone gets all but one.
     """
     os.environ[_PRIVATE_FOLDER] = str(sockets)
     # The schedulers end the requests that vLLM then reports as corrupted.
@@ -34,9 +37,11 @@ def prepare_environment(sockets: Path, *, on_cpu: bool, streams: int, engines: i
     if on_cpu:
         threads = threads_of_a_stage() if engines > 1 else threads_alone()
         defaults |= {"VLLM_CPU_OMP_THREADS_BIND": _UNPINNED, "OMP_NUM_THREADS": str(threads)}
-        # vLLM runs eagerly on a CPU, except for one small function. The first request for log probabilities
-        # would compile it for more than ten seconds and block all other requests.
-        defaults["TORCH_COMPILE_DISABLE"] = "1"
+        # Eager vLLM still compiles a few small functions. The first request for log probabilities would
+        # compile one for more than ten seconds and block all other requests. A compiled Thinker's worker
+        # switches that off when its model is loaded.
+        if not compiled:
+            defaults["TORCH_COMPILE_DISABLE"] = "1"
         defaults["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] = str(max(_COMPILED, _COMPILED_PER_STREAM * streams))
     for name, value in defaults.items():
         os.environ.setdefault(name, value)

@@ -9,11 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.outputs import SamplerOutput
 from vllm.v1.worker.cpu_model_runner import CPUModelRunner
 from vllm.v1.worker.cpu_worker import CPUWorker
+from vllm.v1.worker.worker_base import CompilationTimes
 
 from antiphon_executor.ipc.environment import may_change_threads, threads_alone, threads_of_a_stage
 from antiphon_executor.ipc.stage_activity import activity_of
@@ -32,6 +34,7 @@ VLLM_INTERNALS = {
         "num_reqs",
     ),
     "vllm.v1.worker.cpu_worker.CPUWorker": (
+        "compile_or_warm_up_model()",
         "execute_model(scheduler_output)",
         "init_device()",
         "device",
@@ -81,6 +84,12 @@ class SeededWorker(CPUWorker):
         if self.use_v2_model_runner:
             return
         self.model_runner = SeededRunner(self.vllm_config, self.device)
+
+    def compile_or_warm_up_model(self) -> CompilationTimes:
+        """After it the model is compiled. Functions that a later request would compile run eagerly."""
+        times = super().compile_or_warm_up_model()
+        torch.compiler.set_stance("force_eager")
+        return times
 
     def execute_model(self, scheduler_output: SchedulerOutput) -> Any:
         if self._core_share is not None:

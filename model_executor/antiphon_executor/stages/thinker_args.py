@@ -16,6 +16,7 @@ from antiphon_executor.interface.tokenizer_files import tokenizer_folder
 from antiphon_executor.ipc.stage_activity import ACTIVITY
 from antiphon_executor.models.architectures import HIDDEN_STATES_CONNECTOR
 from antiphon_executor.scheduling.thinker_scheduler import AsyncThinkerScheduler, ThinkerScheduler
+from antiphon_executor.stages.compilation import runs_compiled
 from antiphon_executor.stages.cpu_worker import CPU_WORKER
 from antiphon_executor.stages.grammar import BACKEND
 from antiphon_executor.stages.worker_report import EXTENSION
@@ -68,8 +69,7 @@ def thinker_engine_args(
         enable_chunked_prefill=True,
         tensor_parallel_size=thinker.tensor_parallel_size,
         enable_expert_parallel=thinker.enable_expert_parallel,
-        # Compilation takes half a minute at each start on a CPU.
-        enforce_eager=thinker.enforce_eager or on_cpu,
+        enforce_eager=not runs_compiled(settings),
         gpu_memory_utilization=thinker.gpu_memory_utilization,
         limit_mm_per_prompt=dict.fromkeys(("audio", "image", "video"), MEDIA_PER_PROMPT),
         structured_outputs_config=StructuredOutputsConfig(backend=BACKEND),

@@ -21,6 +21,7 @@ CLOSED_PIPE = 141
 # One module of this package each, by the same name.
 COMMANDS: dict[str, str] = {
     "serve": "serve a model: antiphon serve [MODEL]",
+    "compile": "compile the text model for this CPU: antiphon compile [MODEL]",
     "sample": "write a picture, a recording and a clip for the examples: antiphon sample DIR",
     "plan": "show whether a model fits this machine: antiphon plan [MODEL]",
     "doctor": "check this machine, and whether it can load a model: antiphon doctor [MODEL]",
