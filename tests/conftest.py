@@ -22,6 +22,11 @@ NO_SKIPS = os.environ.get("ANTIPHON_NO_SKIPS") == "1"
 # A module that imports one of these starts processes or servers, or reads clocks.
 TIMED_NAMES = ("multiprocessing", "serving", "signal", "sink", "socket", "subprocess", "threading", "time")
 
+# Fixtures that build a checkpoint with torch.
+MODELS = {"tiny_qwen3_omni", "tiny_qwen3_5_omni", "released_qwen3_omni"}
+# In tests/e2e: their servers serve no other file.
+OWN_SERVERS = ("test_engine_faults.py", "test_hybrid_family.py")
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
@@ -39,11 +44,15 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 class GroupScheduling(LoadScopeScheduling):
-    """Sends each group of tests to one process: a folder of parity tests, or all others."""
+    """Sends each group of tests to one process: the tests that share servers, the other servers, and each
+    folder of parity tests, which has its own engines. They begin in the order of collection.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
-        folders = nodeid.partition("::")[0].split("/")
-        return folders[-2] if "parity" in folders else "servers"
+        *folders, file = nodeid.partition("::")[0].split("/")
+        if "parity" in folders:
+            return folders[-1]
+        return "shared servers" if "e2e" in folders and file not in OWN_SERVERS else "servers"
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -58,6 +67,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if isinstance(item, pytest.Function) and not set(TIMED_NAMES).isdisjoint(vars(item.module)):
             item.add_marker("timed")
+        if isinstance(item, pytest.Function) and not MODELS.isdisjoint(item.fixturenames):
+            item.add_marker("model")
         if item.get_closest_marker("engine") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(ENGINE_LIMIT_S))
         long = item.get_closest_marker("long")

@@ -7,6 +7,7 @@ depends on its kind alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,14 +16,16 @@ import numpy as np
 from antiphon_executor.interface.media import AudioClip, Media, RgbImage, VideoClip
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.controller import AdmissionController
-from antiphon_server.chat.prompt.renderer import PromptRenderer
+from antiphon_server.chat.prompt.renderer import PromptRenderer, read_placeholders
+from antiphon_server.chat.prompt.template import ChatTemplate
+from antiphon_server.chat.prompt.tokenizer import PromptTokenizer
 from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.transcripts import Transcripts
 from antiphon_server.config.settings import Settings
 from antiphon_server.media.budget import ReserveBytes
 from antiphon_server.media.loader import MediaLoader
-from antiphon_server.media.source import MediaSource
+from antiphon_server.media.source import MediaKind, MediaSource
 from antiphon_server.observability.metrics import ServerMetrics
 from tests.echo_engine import EchoEngine
 
@@ -49,12 +52,19 @@ class CannedMedia:
         )
 
 
+@cache
+def prompt_parts(folder: Path) -> tuple[ChatTemplate, PromptTokenizer, dict[MediaKind, int]]:
+    """Read once: compiling the template takes longer than most tests."""
+    tokenizer = PromptTokenizer.from_folder(folder)
+    return ChatTemplate.from_folder(folder), tokenizer, read_placeholders(folder, tokenizer)
+
+
 def make_service(folder: Path, engine: EchoEngine | None = None, **settings: Any) -> Service:
     chosen = Settings(engine={"model": folder}, **settings)
     return Service(
         settings=chosen,
         engine=engine or EchoEngine(folder),
-        prompts=PromptRenderer.from_folder(folder),
+        prompts=PromptRenderer(*prompt_parts(folder), chosen.chat.prompt),
         schema_costs=SchemaCostEstimator(folder, chosen.chat.grammar),
         media=cast("MediaLoader", CannedMedia()),
         admission=AdmissionController(Capacity(16, 16, 64, 3600.0, 30.0, 1 << 30)),

@@ -32,7 +32,7 @@ from tests.talker.test_code_predictor import SMALL, configuration, pair
 from tests.talker.vocoder_oracle import SIZES, random_code2wav
 
 # How many; `make canaries` sets it.
-COUNT = int(os.environ.get("ANTIPHON_CANARIES", "300"))
+COUNT = int(os.environ.get("ANTIPHON_CANARIES", "150"))
 HIDDEN, GROUPS, CODES, TAIL, EOS = 32, 4, 64, 8, 66
 TEXTS, END, PAD, PROMPT = 200, 198, 199, 5
 FRAMES, GIVEN_ROWS, LEAVING = 8, 2_560, 0.05

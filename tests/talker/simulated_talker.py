@@ -183,8 +183,9 @@ class DeadlineSchedule(Schedule):
 
     def _report(self, now_s: float, streams: Sequence[Stream]) -> None:
         """What the clients had consumed when the previous step was planned; reports are that old."""
+        startup_buffer_s = self.startup_buffer_s()
         for one in streams:
-            one.hold_no_longer(now_s, self.startup_buffer_s())
+            one.hold_no_longer(now_s, startup_buffer_s)
             if taken := self._taken.get(one.key):
                 self.book.client_consumed(one.key, now_s, seconds_of(taken))
             self._taken[one.key] = one.taken_frames(now_s)
@@ -224,10 +225,11 @@ def _step(work: Workload, schedule: Schedule, choice: Choice, now_s: float, luck
             one.prompt_left -= chunk + 1
     seconds = work.machine.step_s(len(choice.run), spent) * (1 + work.machine.jitter * luck)
     now_s += seconds
+    startup_buffer_s = schedule.startup_buffer_s()
     for one in choice.run:
         if one.prompt_left <= 0:
             one.prompt_left = 0
-            one.deliver(now_s, schedule.startup_buffer_s())
+            one.deliver(now_s, startup_buffer_s)
     schedule.stepped(now_s, choice.run, spent, seconds)
     return now_s
 

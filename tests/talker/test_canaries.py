@@ -1,6 +1,6 @@
 """Short streams share a few slots, and none shows another's voice, codes or text.
 
-300 of each family here; `make canaries` asks 10,000, and then the engines.
+150 of each family here; `make canaries` asks 10,000, and then the engines.
 """
 
 from __future__ import annotations

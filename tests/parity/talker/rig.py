@@ -29,6 +29,7 @@ from antiphon_executor.turn.dual_track_session import dual_track_talker
 from antiphon_executor.turn.slots import SlotTracker
 from antiphon_executor.turn.speech_stream import SpeechStream, text_prompt
 from antiphon_executor.turn.talker_session import Talker
+from tests.parity.ending import engine_processes
 
 _NAMES = itertools.count()
 
@@ -167,10 +168,12 @@ async def _bridge() -> AsyncIterator[tuple[SocketFolder, RecordingBridge]]:
 
 @asynccontextmanager
 async def _engine(arguments: AsyncEngineArgs) -> AsyncIterator[Stage]:
-    stage = await start_stage("talker", arguments, lambda line: None)
+    with engine_processes() as processes:
+        stage = await start_stage("talker", arguments, lambda line: None)
     try:
         yield stage
     finally:
+        processes.kill()
         stage.llm.shutdown()
 
 

@@ -31,6 +31,7 @@ from antiphon_executor.models.layers.packed_mrope import unpack
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.inputs import engine_prompt
 from antiphon_executor.stages.thinker_args import thinker_engine_args
+from tests.parity.ending import engine_processes
 
 ROWS_TIMEOUT_S = 20
 LOGPROBS = 5
@@ -127,12 +128,13 @@ async def running_thinker(
     context = zmq.asyncio.Context()
     socket = context.socket(zmq.PULL)
     socket.bind(endpoint)
-    running = RunningThinker(
-        AsyncLLM.from_engine_args(thinker_engine_args(settings, endpoint)), socket, checkpoint
-    )
+    with engine_processes() as processes:
+        llm = AsyncLLM.from_engine_args(thinker_engine_args(settings, endpoint))
+    running = RunningThinker(llm, socket, checkpoint)
     try:
         yield running
     finally:
+        processes.kill()
         await running.close()
         socket.close(0)
         context.term()

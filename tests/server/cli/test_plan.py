@@ -16,6 +16,9 @@ from antiphon_server.cli.plan import read_size
 from antiphon_server.exits import ExitCode
 from tests.checkpoints import tiny_qwen3_5_omni  # noqa: F401
 
+# The planner loads torch.
+pytestmark = pytest.mark.model
+
 
 @pytest.mark.parametrize(
     ("text", "size"),

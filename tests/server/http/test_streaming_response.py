@@ -283,7 +283,7 @@ async def test_what_the_client_sent_is_not_kept_while_the_answer_is_made(
     async with Exchange(create_app(service), body):
         assert await becomes_true(lambda: engine.running)
         gc.collect()
-        kept = [one for one in gc.get_objects() if isinstance(one, MediaSource)]
+        kept = [one for one in gc.get_objects() if type(one) is MediaSource]
         assert not [one for one in kept if one.locations == ("data:,canary",)]
 
 

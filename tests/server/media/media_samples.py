@@ -8,6 +8,7 @@ import contextlib
 import io
 import subprocess
 import wave
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,6 +30,20 @@ def ffmpeg(*arguments: str, suffix: str, files: dict[str, bytes] | None = None) 
         command = [str(find_ffmpeg()), "-v", "error", "-nostdin", "-y", *arguments, f"out.{suffix}"]
         subprocess.run(command, cwd=place, check=True, timeout=60)
         return (Path(place) / f"out.{suffix}").read_bytes()
+
+
+def ffmpeg_each(
+    *inputs: str, outputs: Sequence[tuple[str, tuple[str, ...]]], files: dict[str, bytes] | None = None
+) -> list[bytes]:
+    """One file for each suffix and its options. One process makes all, since starting ffmpeg takes long."""
+    names = [f"out-{number}.{suffix}" for number, (suffix, _) in enumerate(outputs)]
+    wanted = [word for name, (_, options) in zip(names, outputs, strict=True) for word in (*options, name)]
+    with TemporaryDirectory() as place:
+        for name, data in (files or {}).items():
+            (Path(place) / name).write_bytes(data)
+        command = [str(find_ffmpeg()), "-v", "error", "-nostdin", "-y", *inputs, *wanted]
+        subprocess.run(command, cwd=place, check=True, timeout=60)
+        return [(Path(place) / name).read_bytes() for name in names]
 
 
 def tone(seconds: float, rate_hz: int, hz: float = 440.0, level: float = 0.5) -> NDArray[np.float64]:

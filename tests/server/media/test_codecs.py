@@ -11,11 +11,36 @@ import pytest
 
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.loader import MediaLoader
-from tests.server.media.media_samples import ffmpeg, part, strongest_hz, tone, wav
+from tests.server.media.media_samples import ffmpeg, ffmpeg_each, part, strongest_hz, tone, wav
 
 TONE = ("-f", "lavfi", "-i", "sine=440:d=2:r=48000")
 PICTURE = ("-f", "lavfi", "-i", "testsrc=s=176x144:d=2:r=10")
 H264 = ("-c:v", "libx264", "-preset", "ultrafast", "-pix_fmt", "yuv420p")
+
+DEVICES: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("wav", ("-c:a", "adpcm_ms")),
+    ("wav", ("-c:a", "adpcm_ima_wav")),
+    ("wav", ("-c:a", "libmp3lame")),
+    ("wav", ("-c:a", "pcm_f64le")),
+    ("wav", ("-rf64", "always")),
+    ("w64", ()),
+    ("aiff", ()),
+    ("aiff", ("-c:a", "pcm_s24be")),
+    ("aiff", ("-c:a", "pcm_f32be")),
+    ("au", ()),
+    ("au", ("-c:a", "pcm_mulaw")),
+    ("caf", ()),
+    ("caf", ("-c:a", "alac")),
+    ("mka", ("-c:a", "ac3")),
+    ("mka", ("-c:a", "eac3")),
+    ("mov", ("-c:a", "pcm_s16be")),
+    ("mov", ("-c:a", "pcm_s24be")),
+    ("mov", ("-c:a", "adpcm_ima_qt")),
+    ("avi", ("-c:a", "libmp3lame")),
+    ("ts", ("-c:a", "aac")),
+    ("ts", ("-c:a", "mp2")),
+    ("ts", ("-c:a", "ac3")),
+)
 
 
 @lru_cache
@@ -23,37 +48,16 @@ def made(*arguments: str, suffix: str) -> bytes:
     return ffmpeg(*arguments, suffix=suffix)
 
 
-@pytest.mark.parametrize(
-    ("suffix", "options"),
-    [
-        ("wav", ("-c:a", "adpcm_ms")),
-        ("wav", ("-c:a", "adpcm_ima_wav")),
-        ("wav", ("-c:a", "libmp3lame")),
-        ("wav", ("-c:a", "pcm_f64le")),
-        ("wav", ("-rf64", "always")),
-        ("w64", ()),
-        ("aiff", ()),
-        ("aiff", ("-c:a", "pcm_s24be")),
-        ("aiff", ("-c:a", "pcm_f32be")),
-        ("au", ()),
-        ("au", ("-c:a", "pcm_mulaw")),
-        ("caf", ()),
-        ("caf", ("-c:a", "alac")),
-        ("mka", ("-c:a", "ac3")),
-        ("mka", ("-c:a", "eac3")),
-        ("mov", ("-c:a", "pcm_s16be")),
-        ("mov", ("-c:a", "pcm_s24be")),
-        ("mov", ("-c:a", "adpcm_ima_qt")),
-        ("avi", ("-c:a", "libmp3lame")),
-        ("ts", ("-c:a", "aac")),
-        ("ts", ("-c:a", "mp2")),
-        ("ts", ("-c:a", "ac3")),
-    ],
-)
+@lru_cache
+def tones() -> dict[tuple[str, tuple[str, ...]], bytes]:
+    return dict(zip(DEVICES, ffmpeg_each(*TONE, outputs=DEVICES), strict=True))
+
+
+@pytest.mark.parametrize(("suffix", "options"), DEVICES)
 async def test_audio_of_devices_and_studios_is_decoded(
     loader: MediaLoader, suffix: str, options: tuple[str, ...]
 ) -> None:
-    (clip,) = (await loader.load([part("audio", made(*TONE, *options, suffix=suffix))])).audios
+    (clip,) = (await loader.load([part("audio", tones()[suffix, options])])).audios
     assert clip.seconds == pytest.approx(2, abs=0.15)
     assert strongest_hz(clip.samples[4_000:28_000]) == pytest.approx(440, abs=2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import cache
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ import pytest_asyncio
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from tests.server.media.media_samples import ffmpeg, part, tone, wav
+from tests.server.media.media_samples import ffmpeg_each, part, tone, wav
 
 LIMIT_S = 6.0
 CONTAINERS = {
@@ -42,9 +43,16 @@ async def strict() -> AsyncIterator[MediaLoader]:
     await loader.close()
 
 
-def made(suffix: str, seconds: float, rate_hz: int = 48_000) -> bytes:
+@cache
+def all_made(seconds: float, rate_hz: int) -> dict[str, bytes]:
+    """By suffix."""
     plain = wav(tone(seconds, rate_hz)[None], rate_hz)
-    return ffmpeg("-i", "in.wav", *CONTAINERS[suffix], suffix=suffix, files={"in.wav": plain})
+    files = ffmpeg_each("-i", "in.wav", outputs=list(CONTAINERS.items()), files={"in.wav": plain})
+    return dict(zip(CONTAINERS, files, strict=True))
+
+
+def made(suffix: str, seconds: float, rate_hz: int = 48_000) -> bytes:
+    return all_made(seconds, rate_hz)[suffix]
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 48_000])

@@ -123,7 +123,7 @@ def test_a_server_on_a_terminal_shows_one_line_while_it_loads(checkpoint: Path) 
         assert "starting the echo" in shown
         assert shown.count("\n") == 1, "the end of the line, which is cleared"
         assert last_line(shown) == ""
-        assert httpx.get(f"http://127.0.0.1:{port}/livez").status_code == 200
+        assert httpx.get(f"http://127.0.0.1:{port}/livez", verify=False).status_code == 200
     finally:
         process.kill()
         process.wait()

@@ -33,7 +33,9 @@ def test_an_engine_process_cannot_forge_a_log_line(checkpoint: Path) -> None:
     with echo(checkpoint, ECHO_CHILD_WRITES=FORGED) as running:
         running.wait_until_ready()
         for _ in range(3):
-            assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT).status_code == 200
+            assert (
+                httpx.post(f"{running.url}/v1/chat/completions", json=CHAT, verify=False).status_code == 200
+            )
         running.process.terminate()
         running.ends_with(ExitCode.OK)
         time.sleep(0.2)
@@ -46,7 +48,7 @@ def test_an_engine_process_cannot_forge_a_log_line(checkpoint: Path) -> None:
 def test_with_exception_messages_each_line_is_one_record(checkpoint: Path) -> None:
     with echo(checkpoint, "--logs.exception-messages", ECHO_CHILD_WRITES=FORGED) as running:
         running.wait_until_ready()
-        assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT).status_code == 200
+        assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT, verify=False).status_code == 200
         running.wait_for(lambda: sum(CANARY in line for line in running.stderr) == 4)
     framed = [one for one in records(running.stderr) if CANARY in one["message"]]
     assert {one["logger"] for one in framed} == {"antiphon.foreign"}
@@ -58,7 +60,7 @@ def test_before_serving_the_text_is_logged_at_level_debug(checkpoint: Path) -> N
     with echo(checkpoint, "--logs.level", "debug", ECHO_CHILD_WRITES=FORGED) as running:
         running.wait_until_ready()
         running.wait_for(lambda: sum(CANARY in line for line in running.stderr) == 4)
-        assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT).status_code == 200
+        assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT, verify=False).status_code == 200
         running.wait_for(lambda: any("libraries wrote" in line for line in running.stderr))
     assert sum(CANARY in line for line in running.stderr) == 4
     records(running.stderr)

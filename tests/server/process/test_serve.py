@@ -43,7 +43,7 @@ class Echo:
     stdout: list[str] = field(default_factory=list)
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", timeout=15)
+        return httpx.get(f"{self.url}{path}", timeout=15, verify=False)
 
     def wait_until_ready(self) -> None:
         self.wait_for(lambda: self.get("/readyz").status_code == 200)
@@ -90,7 +90,9 @@ def echo(checkpoint: Path, *flags: str, **env: str) -> Iterator[Echo]:
 @contextmanager
 def speaking(running: Echo) -> Iterator[Iterator[str]]:
     """The remaining lines of a spoken answer that has begun."""
-    with httpx.stream("POST", f"{running.url}/v1/chat/completions", json=SPEECH, timeout=20) as response:
+    with httpx.stream(
+        "POST", f"{running.url}/v1/chat/completions", json=SPEECH, timeout=20, verify=False
+    ) as response:
         assert response.status_code == 200
         lines = response.iter_lines()
         next(line for line in lines if line.startswith("data:"))
@@ -101,11 +103,11 @@ def test_while_the_model_loads_probes_report_it_and_requests_get_503(checkpoint:
     with echo(checkpoint, ECHO_LOADS_S="1.5") as running:
         running.wait_for(lambda: running.get("/livez").status_code == 200)
         assert running.get("/readyz").json()["reasons"] == ["the model is loading"]
-        refused = httpx.post(f"{running.url}/v1/chat/completions", json=CHAT)
+        refused = httpx.post(f"{running.url}/v1/chat/completions", json=CHAT, verify=False)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "loading")
         assert "retry-after" in refused.headers
         running.wait_until_ready()
-        assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT).status_code == 200
+        assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT, verify=False).status_code == 200
 
 
 def test_loading_steps_have_elapsed_times_and_the_banners_command_works(
@@ -132,7 +134,7 @@ def test_sigterm_makes_it_unready_finishes_requests_and_exits_zero(checkpoint: P
             running.wait_for(lambda: running.get("/readyz").status_code == 503)
             assert running.get("/readyz").json()["reasons"] == ["the server is shutting down"]
             assert running.get("/livez").status_code == 200
-            refused = httpx.post(f"{running.url}/v1/chat/completions", json=CHAT)
+            refused = httpx.post(f"{running.url}/v1/chat/completions", json=CHAT, verify=False)
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "shutting_down")
             running.process.send_signal(signal.SIGUSR2)
             assert [line for line in lines if line][-1] == "data: [DONE]"
@@ -144,7 +146,7 @@ def test_during_the_grace_period_it_is_unready_but_answers(checkpoint: Path) -> 
         running.wait_until_ready()
         running.process.send_signal(signal.SIGTERM)
         running.wait_for(lambda: running.get("/readyz").status_code == 503)
-        assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT).status_code == 200
+        assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT, verify=False).status_code == 200
         running.ends_with(ExitCode.OK)
 
 
