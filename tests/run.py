@@ -1,7 +1,7 @@
 """The suites behind `make check`, `make test`, `make test-nano`, `make flaky` and `make coverage`.
 
-Tests run in several processes. Those that start engines or servers or read clocks run after all others, in two
-processes and in groups: the tests of a group run one after the other (see tests/conftest.py).
+Tests run in several processes. Those that start engines or servers or read clocks run after all others, in
+two processes and in groups: the tests of a group run one after the other (see tests/conftest.py).
 """
 
 from __future__ import annotations
