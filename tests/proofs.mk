@@ -22,7 +22,7 @@ coverage: $(TESTED) ## line coverage of server and executor by the tests without
 cut-answers: $(TESTED) ## cut 200 spoken answers of antiphon-nano at random points: speech must end with the text (30 minutes)
 	PYTHONPATH=model_executor $(PY) -m tests.bench.bench_cut_answers $(ARGS)
 
-flaky: $(TESTED) ## repeat the tests of engines, processes and clocks 20 times on a busy machine (hours)
+flaky: $(TESTED) ## repeat tests of engines, processes, clocks 20 times on busy cores (hours; ARGS="tests/chaos --repeat 5")
 	$(PY) -m tests.run flaky $(ARGS)
 
 mutants: $(TESTED) ## remove each check of the HTTP limits: a test must fail (30 minutes; ARGS="limits framing")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import json
 from typing import Any
 
@@ -25,6 +26,8 @@ SCHEMA: dict[str, Any] = {
     "required": ["colour", "count"],
     "additionalProperties": False,
 }
+# A number makes a prompt new to the cache.
+NUMBERS = itertools.count()
 PIXELS_PER_TOKEN = 32 * 32
 TOKENS_PER_SECOND_OF_SOUND = 13
 
@@ -170,7 +173,7 @@ def test_the_second_turn_reads_the_first_from_the_cache_and_answers_the_same(
     messages = recordings.all_at_once("Remember this: " + "a red house by the river. " * 12)
     first = ask(client, messages)
     messages += [{"role": "assistant", "content": first.text}, *said("And now?")]
-    cold_messages = [{"role": "system", "content": "Be kind."}, *messages]
+    cold_messages = [{"role": "system", "content": f"Be kind. {next(NUMBERS)}"}, *messages]
     cold = ask(client, cold_messages, seed=2, **SPOKEN)
     warm = ask(client, cold_messages, seed=2, **SPOKEN)
     second = ask(client, messages, seed=2, **SPOKEN)

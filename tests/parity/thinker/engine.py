@@ -6,6 +6,7 @@ One engine serves many tests, because starting one takes half a minute.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -80,6 +81,8 @@ class RunningThinker:
         self._serial = 0
 
     def turn(self, prompt: str | list[int], media: Media, salt: str | None = None) -> OmniRequest:
+        """`salt` separates caches within one test, also if it is repeated."""
+        salt = salt and f"{os.environ['PYTEST_CURRENT_TEST']} {salt}"
         ids = self.tokenizer.encode(prompt) if isinstance(prompt, str) else prompt
         self._serial += 1
         return OmniRequest(f"turn-{self._serial}", tuple(ids), media, cache_salt=salt)
