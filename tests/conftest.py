@@ -68,7 +68,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         if isinstance(item, pytest.Function) and not set(TIMED_NAMES).isdisjoint(vars(item.module)):
             item.add_marker("timed")
         if isinstance(item, pytest.Function) and not MODELS.isdisjoint(item.fixturenames):
-            item.add_marker("model")
+            item.add_marker("heavy")
         if item.get_closest_marker("engine") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(ENGINE_LIMIT_S))
         long = item.get_closest_marker("long")

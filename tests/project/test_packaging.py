@@ -15,6 +15,8 @@ import pytest
 
 from tests.project.sources import PACKAGES, ROOT
 
+pytestmark = pytest.mark.heavy
+
 BUILT_FROM = ("server", "model_executor", "kernels")
 
 LARGEST_BYTES = 1 << 20

@@ -17,7 +17,7 @@ from antiphon_server.exits import ExitCode
 from tests.checkpoints import tiny_qwen3_5_omni  # noqa: F401
 
 # The planner loads torch.
-pytestmark = pytest.mark.model
+pytestmark = pytest.mark.heavy
 
 
 @pytest.mark.parametrize(
