@@ -156,13 +156,18 @@ def test_a_checkpoint_with_a_tokenizer_json_keeps_it(tiny_qwen3_omni: Path, cach
 def test_it_is_built_once_and_not_in_the_checkpoint(
     released_qwen3_omni: Path,  # noqa: F811
     cache_home: Path,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    monkeypatch.setattr(tokenizer_files.tempfile, "gettempdir", lambda: str(temporary))
     before = sorted(released_qwen3_omni.iterdir())
     folder = tokenizer_folder(released_qwen3_omni)
     assert folder.parent == cache_home
     assert list(cache_home.iterdir()) == [folder]
     assert sorted(released_qwen3_omni.iterdir()) == before
+    assert not list(temporary.iterdir())
     monkeypatch.setattr(tokenizer_files, "_run_builder", None)
     assert tokenizer_folder(released_qwen3_omni) == folder
 

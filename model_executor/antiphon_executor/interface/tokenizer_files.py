@@ -13,11 +13,12 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import metadata
 from pathlib import Path
 
 FILE = "tokenizer.json"
+_FOLDER = "tokenizers"
 # All that the tokenizer follows from.
 _SOURCES = (
     "vocab.json",
@@ -48,9 +49,9 @@ def tokenizer_folder(model: Path) -> Path:
     if (model / FILE).is_file() or not (model / "vocab.json").is_file():
         return model
     name = _name(model)
-    roots = [root / "tokenizers" for root in _cache_roots()]
-    built = next((root / name for root in roots if (root / name / FILE).is_file()), None)
-    return built or _build(model, name, roots)
+    roots = tuple(_cache_roots())
+    built = (root / _FOLDER / name for root in roots if _is_own(root))
+    return next((folder for folder in built if (folder / FILE).is_file()), None) or _build(model, name, roots)
 
 
 def _name(model: Path) -> str:
@@ -63,35 +64,42 @@ def _name(model: Path) -> str:
 
 
 def _cache_roots() -> Iterator[Path]:
-    """The user's cache folder, then one in the temporary folder, as far as they are the user's own."""
+    """The user's cache folder, then one in the temporary folder; either may not exist yet."""
     home = os.environ.get("XDG_CACHE_HOME")
     with contextlib.suppress(RuntimeError):
         yield (Path(home) if home else Path.home() / ".cache") / "antiphon"
-    shared = Path(tempfile.gettempdir()) / f"antiphon-cache-{os.getuid()}"
+    yield Path(tempfile.gettempdir()) / f"antiphon-cache-{os.getuid()}"
+
+
+def _is_own(folder: Path) -> bool:
+    """Whether only this user can write to it: the temporary folder is open to all."""
     with contextlib.suppress(OSError):
-        shared.mkdir(mode=0o700, exist_ok=True)
-        found = shared.lstat()
-        if stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022:
-            yield shared
+        found = folder.lstat()
+        return stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+    return False
 
 
-def _build(model: Path, name: str, roots: list[Path]) -> Path:
+def _build(model: Path, name: str, roots: Sequence[Path]) -> Path:
     """Builds it in a new folder, which is renamed when it is complete: processes may race."""
     for root in roots:
+        folder = root / _FOLDER
         try:
-            root.mkdir(parents=True, exist_ok=True)
-            staging = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=root))
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            if not _is_own(root):
+                continue
+            folder.mkdir(exist_ok=True)
+            staging = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder))
         except OSError:
             continue
         try:
             _run_builder(model, staging)
             # Fails if another process was faster; then its folder has the same content.
             with contextlib.suppress(OSError):
-                staging.rename(root / name)
+                staging.rename(folder / name)
         finally:
             shutil.rmtree(staging, ignore_errors=True)
-        if (root / name / FILE).is_file():
-            return root / name
+        if (folder / name / FILE).is_file():
+            return folder / name
     folders = ", ".join(map(str, roots))
     raise TokenizerError(f"no folder can hold the tokenizer that is built from vocab.json: {folders}")
 
