@@ -54,7 +54,8 @@ def request_body(model: str, number: int, tokens: int, **extra: Any) -> bytes:
         "stream_options": {"include_usage": True},
         "max_tokens": tokens,
         "ignore_eos": True,
-        "temperature": 0,
+        # The most likely token of random weights may be the same special token again and again, without text.
+        "temperature": 1.0,
         **extra,
     }
     return json.dumps(body).encode()
