@@ -49,7 +49,7 @@ class MediaPolicy(BaseModel):
     video_frames: int = Field(
         768, ge=1, description="Frames kept of one video; a long video gets a lower frame rate."
     )
-    video_min_frames: int = Field(4, ge=1, description="Frames kept of a short video, if it has that many.")
+    video_min_frames: int = Field(2, ge=1, description="Frames kept of a short video, if it has that many.")
     video_fps: float = Field(2.0, gt=0, le=60, description="Frames kept per second of video by default.")
     video_max_fps: float = Field(
         30.0, gt=0, le=60, description="Highest frame rate that a client can request."

@@ -174,14 +174,19 @@ def test_sampling_never_exceeds_the_frames_and_covers_the_length(
     assert frames == max_frames or rate == pytest.approx(wanted_fps, rel=1e-3)
 
 
-async def test_a_short_video_has_four_frames_if_it_has_that_many(loader: MediaLoader) -> None:
-    second = clock_video(*H264, source=CLOCK.replace("d=3", "d=1"))
-    clip = await watched(loader, second)
-    assert (len(clip.frames), clip.frames_per_second) == (4, 4.0)
-    assert read_clock(clip.frames) == [0.0, 0.2, 0.5, 0.7]
-    three = clock_video(*H264, source=CLOCK.replace("d=3", "d=0.3"))
-    assert read_clock((await watched(loader, three)).frames) == [0.0, 0.1, 0.2]
-    assert len((await watched(loader, second, max_frames=2)).frames) == 2
+async def test_a_short_video_has_as_many_frames_as_are_set_if_it_has_that_many() -> None:
+    loader = MediaLoader(MediaPolicy(video_min_frames=4))
+    await loader.start()
+    try:
+        second = clock_video(*H264, source=CLOCK.replace("d=3", "d=1"))
+        clip = await watched(loader, second)
+        assert (len(clip.frames), clip.frames_per_second) == (4, 4.0)
+        assert read_clock(clip.frames) == [0.0, 0.2, 0.5, 0.7]
+        three = clock_video(*H264, source=CLOCK.replace("d=3", "d=0.3"))
+        assert read_clock((await watched(loader, three)).frames) == [0.0, 0.1, 0.2]
+        assert len((await watched(loader, second, max_frames=2)).frames) == 2
+    finally:
+        await loader.close()
 
 
 async def test_a_client_can_ask_for_a_number_of_frames(loader: MediaLoader) -> None:
