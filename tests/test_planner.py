@@ -12,7 +12,7 @@ from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from antiphon_executor.models.qwen3_5_omni.presets import larger, nano, published
 from antiphon_executor.models.talker.slots import SlotPool, SlotShape
-from antiphon_executor.planning.planner import GiB, MemoryPlan, plan_memory
+from antiphon_executor.planning.planner import GiB, MemoryPlan, plan_memory, thinker_pages
 from antiphon_executor.planning.weight_sizes import weight_sizes
 from antiphon_server.config.sources import load
 from antiphon_server.config.tier import TIERS
@@ -137,3 +137,9 @@ def test_both_families_are_planned_by_their_checkpoints(
 def _thinker_weights(thinker: ThinkerSettings) -> int:
     settings = EngineSettings(model=Path("x"), thinker=thinker)
     return plan_memory(published(), settings, 80 * GiB, gpus=True).engines[0].weights_bytes
+
+
+def test_without_a_talker_the_cache_keeps_no_hidden_states() -> None:
+    spoken, text = EngineSettings(model=Path("x")), EngineSettings(model=Path("x"), speech=False)
+    assert thinker_pages(published(), spoken).row_layers > 0
+    assert thinker_pages(published(), text).row_layers == 0

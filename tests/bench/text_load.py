@@ -108,7 +108,7 @@ def _figures(answers: list[_Answer], took_s: float, tokens: int) -> LevelFigures
         ttft_p50_s=statistics.median(first),
         ttft_p95_s=percentile(first, 95),
         token_p50_s=statistics.median(each),
-        gap_p95_s=percentile(gaps, 95),
+        gap_p95_s=percentile(gaps or [0.0], 95),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from vllm.config import VllmConfig, set_current_vllm_config
+from vllm.config import KVTransferConfig, VllmConfig, set_current_vllm_config
 from vllm.forward_context import set_forward_context
 from vllm.model_executor.layers.attention import Attention
 from vllm.v1.core.kv_cache_utils import get_kv_cache_groups
@@ -20,6 +20,7 @@ from antiphon_executor.models.layers.hidden_states_cache import (
     HiddenStatesLayer,
     hidden_states_layers,
     read_hidden_states,
+    speaks,
     write_hidden_states,
 )
 
@@ -145,3 +146,9 @@ def test_a_pipeline_is_refused(config: VllmConfig) -> None:
     config.parallel_config.pipeline_parallel_size = 2
     with pytest.raises(ValueError, match="pipeline parallelism is not supported"):
         HiddenStatesCache(config, HIDDEN, ATTENTION, "")
+
+
+def test_without_a_talker_nothing_reads_the_rows(config: VllmConfig) -> None:
+    assert not speaks(config)
+    config.kv_transfer_config = KVTransferConfig(kv_connector="HiddenStatesConnector", kv_role="kv_producer")
+    assert speaks(config)

@@ -35,7 +35,7 @@ def engine_capacity(
     return EngineCapacity(
         thinker=cache_capacity(
             engines["thinker"],
-            thinker_pages(config, settings.thinker).token_groups,
+            thinker_pages(config, settings).token_groups,
             shares_prompts=settings.thinker.enable_prefix_caching,
         ),
         talker=cache_capacity(talker, talker_pages(config, settings.talker).token_groups) if talker else None,

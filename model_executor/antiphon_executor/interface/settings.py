@@ -30,11 +30,9 @@ class _Frozen(BaseModel):
 class _StageSettings(_Frozen):
     """Settings that both engines have.
 
-    `cpu_cache_numbers`, `cpu_batched_tokens`: defaults on a CPU for the KV cache (in numbers, not bytes) and
-    for the tokens per step, if the engines share the CPU.
+    `cpu_cache_numbers`: default size of the KV cache on a CPU, in numbers, not bytes.
     """
 
-    cpu_batched_tokens: ClassVar[int]
     cpu_cache_numbers: ClassVar[int]
 
     dtype: DType = Field(
@@ -49,7 +47,8 @@ class _StageSettings(_Frozen):
         None,
         ge=16,
         description="Maximum tokens per engine step (prefill chunk). Requests join and abort only between "
-        "steps. Default 2048; 256 for the Thinker on a CPU that it shares with the Talker.",
+        "steps. Default 2048; on a CPU that it shares with the Talker, the Thinker takes at most 256 while a "
+        "stream plays.",
     )
     enforce_eager: bool = Field(
         False,
@@ -72,17 +71,15 @@ class _StageSettings(_Frozen):
         default = self.cpu_cache_numbers * (4 if self.dtype == "float32" else 2)
         return self.kv_cache_memory_bytes or default
 
-    def batched_tokens(self, sequences: int, shares_cpu: bool) -> int:
+    def batched_tokens(self, sequences: int) -> int:
         """Tokens per step: the operator's setting, or the default but at least `sequences`."""
-        default = self.cpu_batched_tokens if shares_cpu else DEFAULT_BATCHED_TOKENS
-        return self.max_num_batched_tokens or max(default, sequences)
+        return self.max_num_batched_tokens or max(DEFAULT_BATCHED_TOKENS, sequences)
 
 
 class ThinkerSettings(_StageSettings):
     """The Thinker engine, which answers in text to text, audio, images and video."""
 
     cpu_cache_numbers: ClassVar[int] = 1 << 29
-    cpu_batched_tokens: ClassVar[int] = 256
 
     max_num_seqs: int = Field(64, ge=1, le=4096, description="Maximum requests decoded at the same time.")
     enable_prefix_caching: bool = Field(
@@ -165,7 +162,6 @@ class TalkerSettings(_StageSettings):
     """The Talker engine, which generates codec frames and the waveform in one worker."""
 
     cpu_cache_numbers: ClassVar[int] = 1 << 27
-    cpu_batched_tokens: ClassVar[int] = 2048
 
     streams: int = Field(
         16, ge=1, le=1024, description="Maximum spoken answers at the same time; each takes one slot."

@@ -90,7 +90,7 @@ def plan_memory(
 ) -> MemoryPlan:
     """Plans for GPUs of `memory_bytes` each or, without `gpus`, for a machine with that much memory."""
     weights = weight_sizes(config)
-    engines = [_thinker(config, settings.thinker, weights, memory_bytes if gpus else None)]
+    engines = [_thinker(config, settings, weights, memory_bytes if gpus else None)]
     if settings.speech:
         engines.append(_talker(config, settings.talker, weights, memory_bytes if gpus else None))
     shortages = [engine.shortage for engine in engines if engine.shortage]
@@ -98,15 +98,16 @@ def plan_memory(
     return MemoryPlan(family_of(config).name, memory_bytes, tuple(engines), tuple(shortages))
 
 
-def thinker_pages(config: PreTrainedConfig, settings: ThinkerSettings) -> CachePages:
-    """Layout of the Thinker's cache, including the hidden states kept for the Talker."""
-    text, element = config.thinker_config.text_config, _element_bytes(settings.dtype, config)
+def thinker_pages(config: PreTrainedConfig, settings: EngineSettings) -> CachePages:
+    """Layout of the Thinker's cache, including the hidden states that it keeps for a Talker."""
+    thinker, text = settings.thinker, config.thinker_config.text_config
+    element = _element_bytes(thinker.dtype, config)
     return cache_pages(
         text,
         element_bytes=element,
-        gpus=settings.tensor_parallel_size,
-        states=2 if settings.enable_prefix_caching else 1,
-        row_bytes=text.hidden_size * element,
+        gpus=thinker.tensor_parallel_size,
+        states=2 if thinker.enable_prefix_caching else 1,
+        row_bytes=text.hidden_size * element if settings.speech else 0,
     )
 
 
@@ -120,20 +121,19 @@ def talker_pages(config: PreTrainedConfig, settings: TalkerSettings) -> CachePag
 
 
 def _thinker(
-    config: PreTrainedConfig, settings: ThinkerSettings, weights: WeightSizes, gpu_bytes: int | None
+    config: PreTrainedConfig, settings: EngineSettings, weights: WeightSizes, gpu_bytes: int | None
 ) -> EngineMemory:
-    text = config.thinker_config.text_config
-    count, element = settings.tensor_parallel_size, _element_bytes(settings.dtype, config)
-    pages = thinker_pages(config, settings)
-    layers = weights.layers * (1 if settings.quantization else element)
+    thinker, text = settings.thinker, config.thinker_config.text_config
+    count, element = thinker.tensor_parallel_size, _element_bytes(thinker.dtype, config)
+    layers = weights.layers * (1 if thinker.quantization else element)
     shared = layers + weights.vocabulary * element
-    context = settings.max_model_len or text.max_position_embeddings
+    context = thinker.max_model_len or text.max_position_embeddings
     return _engine(
         "thinker",
-        settings,
-        pages,
+        thinker,
+        thinker_pages(config, settings),
         gpu_bytes,
-        gpus=_gpus(settings.device, count),
+        gpus=_gpus(thinker.device, count),
         weights_bytes=shared // count + weights.towers * element,
         slots_bytes=0,
         request_tokens=context,

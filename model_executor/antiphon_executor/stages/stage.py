@@ -30,6 +30,7 @@ VLLM_INTERNALS = {
         "vllm_config",
     ),
     "vllm.renderers.base.BaseRenderer": (
+        "render_cmpl(prompts, tok_params, prompt_extras, skip_mm_cache)",
         "render_cmpl_async(prompts, tok_params, prompt_extras, skip_mm_cache)",
     ),
     "vllm.v1.engine.output_processor.OutputProcessor": ("get_num_unfinished_requests()",),
@@ -63,7 +64,12 @@ class Stage:
 
         Raises InvalidRequest if the prompt fills the whole context. Media are prepared in another thread.
         """
-        (rendered,) = await self.llm.renderer.render_cmpl_async([prompt])
+        renderer = self.llm.renderer
+        # A prompt of token ids alone needs no thread, and no task of its own for each of vLLM's steps.
+        if prompt.get("multi_modal_data"):
+            (rendered,) = await renderer.render_cmpl_async([prompt])
+        else:
+            (rendered,) = renderer.render_cmpl([prompt])
         check_context(len(rendered.get("prompt_token_ids", ())), self.llm.model_config.max_model_len)
         try:
             async with aclosing(self.llm.generate(rendered, params, request_id)) as outputs:

@@ -85,7 +85,7 @@ def _shared(settings: EngineSettings) -> dict[str, Any]:
         "dtype": talker.dtype,
         "max_model_len": talker.max_model_len,
         "max_num_seqs": talker.streams,
-        "max_num_batched_tokens": talker.batched_tokens(talker.streams, not on_gpu),
+        "max_num_batched_tokens": talker.batched_tokens(talker.streams),
         "enable_prefix_caching": False,
         "enforce_eager": talker.enforce_eager or not on_gpu,
         "async_scheduling": on_gpu,

@@ -64,7 +64,7 @@ def thinker_engine_args(
         hf_overrides={"architectures": [family.thinker]},
         dtype=thinker.dtype,
         max_num_seqs=thinker.max_num_seqs,
-        max_num_batched_tokens=thinker.batched_tokens(thinker.max_num_seqs, on_cpu and settings.speech),
+        max_num_batched_tokens=thinker.batched_tokens(thinker.max_num_seqs),
         enable_prefix_caching=thinker.enable_prefix_caching,
         enable_chunked_prefill=True,
         tensor_parallel_size=thinker.tensor_parallel_size,

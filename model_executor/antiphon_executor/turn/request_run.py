@@ -28,6 +28,10 @@ from antiphon_executor.turn.speech_stream import SpeechStream, text_prompt
 from antiphon_executor.turn.spoken_tokens import SpokenTokenFilter, SpokenTokens
 from antiphon_executor.turn.talker_session import Talker
 
+# Media, and longer prompts, take milliseconds to prepare, which would block the event loop. For others a
+# thread would cost more than the work.
+_SHORT_PROMPT_TOKENS = 16_384
+
 
 class RequestRun:
     """Runs one request. Use `run` once."""
@@ -143,7 +147,10 @@ class RequestRun:
         extra_args = request_hidden_states(request.request_id) if self._hidden_states is not None else None
         counted = False
         params = sampling_params(request.text, extra_args)
-        prompt = await asyncio.to_thread(engine_prompt, request, context.ids)
+        if _has_media(request) or len(request.prompt_token_ids) > _SHORT_PROMPT_TOKENS:
+            prompt = await asyncio.to_thread(engine_prompt, request, context.ids)
+        else:
+            prompt = engine_prompt(request, context.ids)
         async with aclosing(context.generate_text(prompt, params, request.request_id)) as outputs:
             async for output in outputs:
                 if not counted:

@@ -175,7 +175,8 @@ class AdmissionController:
         reservation.slot = asyncio.get_running_loop().create_future()
         self._order.add(reservation)
         self._start_waiting()
-        await asyncio.wait((reservation.slot,), timeout=self.capacity.queue_s)
+        if not reservation.slot.done():
+            await asyncio.wait((reservation.slot,), timeout=self.capacity.queue_s)
         if not reservation.slot.done():
             raise self._deadline_error(reservation)
         if reservation.refusal:

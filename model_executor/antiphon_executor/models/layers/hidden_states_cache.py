@@ -29,6 +29,7 @@ VLLM_INTERNALS = {
         "impl",
         "num_heads",
     ),
+    "vllm.config.VllmConfig": ("kv_transfer_config",),
     "vllm.config.CompilationConfig": ("static_forward_context",),
     "vllm.forward_context.ForwardContext": ("slot_mapping",),
     "vllm.v1.kv_cache_interface.AttentionSpec": (
@@ -38,6 +39,11 @@ VLLM_INTERNALS = {
 }
 
 HIDDEN_STATES_LAYER = "hidden_states"
+
+
+def speaks(vllm_config: VllmConfig) -> bool:
+    """Whether a Talker reads the hidden states. Without one, none are kept."""
+    return vllm_config.kv_transfer_config is not None
 
 
 class HiddenStatesLayer(AttentionLayerBase):

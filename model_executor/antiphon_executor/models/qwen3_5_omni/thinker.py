@@ -18,7 +18,7 @@ from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.inputs import MultiModalFeatureSpec
 
 from antiphon_executor.models.layers import gated_delta_net as gated_delta  # noqa: F401 - plugs itself in
-from antiphon_executor.models.layers.hidden_states_cache import HiddenStatesCache
+from antiphon_executor.models.layers.hidden_states_cache import HiddenStatesCache, speaks
 from antiphon_executor.models.qwen3_5_omni.audio_tower import AudioTower
 from antiphon_executor.models.qwen3_5_omni.media_spans import media_spans
 from antiphon_executor.models.qwen3_5_omni.processor import (
@@ -65,6 +65,9 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
         with self._mark_tower_model(vllm_config, "audio"):
             self.audio_tower = AudioTower(thinker.audio_config, prefix=maybe_prefix(prefix, "audio_tower"))
         self._rope = TmRope(thinker)
+        self.hidden_states_cache: HiddenStatesCache | None = None
+        if not speaks(vllm_config):
+            return
         layer: int = whole.talker_config.accept_hidden_layer
         self._accepts_output = layer == thinker.text_config.num_hidden_layers
         if not self._accepts_output:
@@ -129,6 +132,8 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
     ) -> Tensor:
         """Last hidden states [num_tokens, hidden]; those of the accepted layer are written to the cache."""
         output = super().forward(input_ids, positions, intermediate_tensors, inputs_embeds, **kwargs)
+        if self.hidden_states_cache is None:
+            return cast("Tensor", output)
         if self._accepts_output:
             hidden = rows = output
         else:

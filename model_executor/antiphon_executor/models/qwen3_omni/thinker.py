@@ -15,7 +15,7 @@ from vllm.multimodal import MULTIMODAL_REGISTRY
 from vllm.multimodal.inputs import MultiModalFeatureSpec
 
 from antiphon_executor.models.layers.cpu_rms_norm import use_cpu_rms_norm
-from antiphon_executor.models.layers.hidden_states_cache import HiddenStatesCache
+from antiphon_executor.models.layers.hidden_states_cache import HiddenStatesCache, speaks
 from antiphon_executor.models.layers.packed_mrope import PackedMRope, pack, pack_offset
 from antiphon_executor.models.qwen3_omni.media_spans import media_spans
 from antiphon_executor.models.qwen3_omni.positions import merge_order, prompt_positions
@@ -51,6 +51,9 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
         self._has_eager_layers = vllm_config.compilation_config.mode == CompilationMode.NONE
         self._rope_dtype = vllm_config.model_config.dtype
         text = self.config.text_config
+        self.hidden_states_cache: HiddenStatesCache | None = None
+        if not speaks(vllm_config):
+            return
         self.accept_layer: int = vllm_config.model_config.hf_config.talker_config.accept_hidden_layer
         self.accepts_output = self.accept_layer == text.num_hidden_layers
         if not self.accepts_output:
@@ -184,8 +187,10 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
         """Last hidden states [num_tokens, hidden]; those of the accepted layer are written to the cache."""
         if self._has_eager_layers:
             positions = self._rope.table(positions, self._rope_dtype)
-        late = self._added_after_accept_layer(inputs_embeds)
+        late = self._added_after_accept_layer(inputs_embeds) if self.hidden_states_cache else None
         output = super().forward(input_ids, positions, intermediate_tensors, inputs_embeds, **kwargs)
+        if self.hidden_states_cache is None:
+            return cast("torch.Tensor", output)
         if self.accepts_output:
             hidden = rows = output
         else:
