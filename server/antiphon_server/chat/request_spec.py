@@ -160,8 +160,8 @@ def _read_form(request: ChatRequest, service: Service, reasoning: Reasoning) -> 
 
 
 def _read_tool_use(request: ChatRequest) -> ToolUse:
-    if request.tool_choice not in (None, "none", "auto"):
+    if request.forces_call:
         return "forced"
-    if not request.tools or request.tool_choice == "none":
+    if not request.callable_tools:
         return "none"
     return "many" if request.parallel_tool_calls else "one"

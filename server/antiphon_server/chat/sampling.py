@@ -63,7 +63,7 @@ def read_speech_sampling(request: ChatRequest, card: ModelCard) -> SpeechSamplin
         raise BadRequest("This model answers in text only.", param="modalities")
     if request.n > 1:
         raise BadRequest("A spoken answer has one choice: n must be 1.", param="n")
-    if request.tools and request.tool_choice != "none":
+    if request.callable_tools:
         raise BadRequest(
             "Tools and a spoken answer cannot be requested together.",
             param="modalities",
@@ -91,6 +91,6 @@ def _read_repetition(request: ChatRequest, card: ModelCard) -> RepetitionDetecti
 
 
 def _read_logprobs(request: ChatRequest) -> int | None:
-    if request.top_logprobs is not None and not request.logprobs:
+    if request.top_logprobs and not request.logprobs:
         raise BadRequest("top_logprobs needs logprobs: true.", param="top_logprobs")
     return (request.top_logprobs or 0) if request.logprobs else None

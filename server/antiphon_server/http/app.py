@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
+from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.routing import BaseRoute
@@ -23,12 +24,14 @@ from antiphon_server.http.error_response import body_of, error_of, headers_of
 from antiphon_server.http.lifecycle import Lifecycle
 from antiphon_server.http.middleware import ApiKeys, ProbeReserve, ReadinessGate, RequestIds, UnexpectedErrors
 from antiphon_server.http.origins import OriginCheck
-from antiphon_server.http.routes import chat, docs, health, models, voices
+from antiphon_server.http.routes import chat, docs, health, models, tokenize, voices
+from antiphon_server.http.routes.way_finding import no_route
 from antiphon_server.observability.metrics import ServerMetrics
 from antiphon_server.version import VERSION
 
-_MODULES = (chat, models, voices, health, docs)
+_MODULES = (chat, tokenize, models, voices, health, docs)
 _ROUTES = tuple(route for module in _MODULES for route in module.router.routes)
+_PATHS = tuple(route.path for route in _ROUTES if isinstance(route, APIRoute) and "{" not in route.path)
 _TRANSLATED = (ApiError, EngineError, RequestValidationError, HTTPException)
 
 _log = logging.getLogger("antiphon.app")
@@ -51,6 +54,7 @@ def create_app(service: Service, lifecycle: Lifecycle | None = None) -> FastAPI:
     app.state.started_at_unix_s = int(time.time())  # noqa: TID251 - a time stamp
     for module in _MODULES:
         app.include_router(module.router)
+    _answer_head(app)
     docs.describe_errors(app)
     return app
 
@@ -72,8 +76,21 @@ def layers(
     ]
 
 
+def _answer_head(app: FastAPI) -> None:
+    """HEAD on every path with GET, for monitors. FastAPI, unlike Starlette, does not add it."""
+    for route in [route for route in app.routes if isinstance(route, APIRoute) and "GET" in route.methods]:
+        app.add_api_route(
+            route.path,
+            route.endpoint,
+            methods=["HEAD"],
+            response_class=route.response_class,
+            include_in_schema=False,
+        )
+
+
 async def _answer(request: Request, exc: Exception) -> Response:
-    error = error_of(exc)
+    is_unknown = isinstance(exc, HTTPException) and exc.status_code == 404
+    error = no_route(request.url.path, _PATHS) if is_unknown else error_of(exc)
     if isinstance(error, InternalError):
         _log.error("request failed", exc_info=exc)
     headers = headers_of(error)

@@ -28,7 +28,7 @@ from antiphon_server.http.send_limit import ClientStalled, SendLimit
 from antiphon_server.observability.logging import request_id
 from antiphon_server.observability.metrics import Outcome, ServerMetrics, route_of
 
-PUBLIC_PATHS = ("/livez", "/readyz")
+PUBLIC_PATHS = ("/livez", "/readyz", "/ping")
 # The key of a request's state: sends the body of the response past the layers inside `RequestIds`. They look
 # at the response's head only, and an answer's body may be thousands of messages.
 SEND_BODY = "send_body"

@@ -5,6 +5,7 @@ A null means "not given", as OpenAI's clients send it. Unknown fields are refuse
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
@@ -27,17 +28,34 @@ Flag = Annotated[bool, Field(strict=True)]
 
 
 class ApiModel(BaseModel):
-    """Base of every request type. `ignored`: names of fields that are accepted and change nothing."""
+    """Base of every request type.
+
+    `ignored`: names of fields that are accepted and change nothing. `neutral`: fields that are accepted at
+    the values that ask for nothing, and refused at any other.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
     ignored: ClassVar[frozenset[str]] = frozenset()
+    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _drop_absent(cls, data: Any) -> Any:
         if not isinstance(data, dict):
             return data
-        return {k: v for k, v in data.items() if v is not None and k not in cls.ignored}
+        return {
+            name: value
+            for name, value in data.items()
+            if value is not None and name not in cls.ignored and not cls._is_neutral(name, value)
+        }
+
+    @classmethod
+    def _is_neutral(cls, name: str, value: Any) -> bool:
+        """In JSON 1 and 1.0 are one number; true is none."""
+        return any(
+            value == one and isinstance(value, bool) == isinstance(one, bool)
+            for one in cls.neutral.get(name, ())
+        )
 
 
 class PixelOptions(ApiModel):

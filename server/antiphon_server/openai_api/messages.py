@@ -135,13 +135,13 @@ AssistantContent = Annotated[
 
 
 class SystemMessage(ApiModel):
-    ignored = frozenset({"name"})
+    ignored = frozenset({"name", "cache_control"})
     role: Literal["system", "developer"]
     content: TextContent
 
 
 class UserMessage(ApiModel):
-    ignored = frozenset({"name"})
+    ignored = frozenset({"name", "cache_control"})
     role: Literal["user"]
     content: UserContent
 
@@ -169,7 +169,9 @@ class SpokenAnswer(ApiModel):
 class AssistantMessage(ApiModel):
     """`reasoning`: an earlier answer's, or `reasoning_content`, its alias. The chat template may use it."""
 
-    ignored = frozenset({"name", "refusal", "annotations"})
+    ignored = frozenset(
+        {"name", "refusal", "annotations", "cache_control", "reasoning_details", "extra_content"}
+    )
     role: Literal["assistant"]
     content: AssistantContent | None = None
     reasoning: Text | None = None
@@ -179,7 +181,7 @@ class AssistantMessage(ApiModel):
 
 
 class ToolMessage(ApiModel):
-    ignored = frozenset({"name"})
+    ignored = frozenset({"name", "cache_control"})
     role: Literal["tool"]
     tool_call_id: Name
     content: TextContent

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, AliasChoices, Discriminator, Field, Tag, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Discriminator, Field, Tag, model_validator
 
 from antiphon_server.openai_api.base import (
     ApiModel,
@@ -22,10 +22,13 @@ from antiphon_server.openai_api.limits import (
     MAX_REPEATED_TOKENS,
     MAX_REPETITIONS,
     MAX_SCHEMA_JSON_CHARS,
+    MAX_TOOLS,
     MAX_TOOLS_JSON_CHARS,
 )
 
 AudioFormat = Literal["wav", "mp3", "flac", "opus", "aac", "pcm16"]
+# vLLM-Omni's clients call it `pcm`.
+GivenAudioFormat = Annotated[AudioFormat, BeforeValidator(lambda given: "pcm16" if given == "pcm" else given)]
 TranscriptTiming = Literal["as_generated", "as_spoken"]
 
 
@@ -35,7 +38,15 @@ def _check_schema_size(schema: dict[str, Any]) -> dict[str, Any]:
     return schema
 
 
+def _check_tool_size(schema: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(schema, allow_nan=False)) > MAX_TOOLS_JSON_CHARS:
+        raise ValueError(f"the JSON schema is longer than {MAX_TOOLS_JSON_CHARS} characters")
+    return schema
+
+
 JsonSchemaObject = Annotated[dict[str, Any], AfterValidator(_check_schema_size)]
+# Part of the prompt. It is compiled, and then bounded as a schema, only if a call is required.
+ToolParameters = Annotated[dict[str, Any], AfterValidator(_check_tool_size)]
 
 
 class RepetitionOptions(ApiModel):
@@ -99,7 +110,7 @@ class AudioOptions(ApiModel):
     """
 
     voice: VoiceChoice | None = None
-    format: AudioFormat | None = None
+    format: GivenAudioFormat | None = None
     timestamp_granularities: tuple[Literal["word"], ...] = Field(default=(), max_length=1)
     transcript_timing: TranscriptTiming = "as_generated"
 
@@ -136,7 +147,7 @@ class Function(ApiModel):
     ignored = frozenset({"strict"})
     name: Name
     description: Annotated[Text, Field(max_length=MAX_TOOLS_JSON_CHARS)] | None = None
-    parameters: JsonSchemaObject | None = None
+    parameters: ToolParameters | None = None
 
 
 class Tool(ApiModel):
@@ -154,14 +165,38 @@ class NamedToolChoice(ApiModel):
     function: FunctionName
 
 
+class AllowedTools(ApiModel):
+    mode: Literal["auto", "required"]
+    tools: tuple[NamedToolChoice, ...] = Field(min_length=1, max_length=MAX_TOOLS)
+
+
+class AllowedToolChoice(ApiModel):
+    """Only some of the request's tools may be called."""
+
+    type: Literal["allowed_tools"]
+    allowed_tools: AllowedTools
+
+
 def _choice_kind(choice: Any) -> str:
-    return "word" if isinstance(choice, str) else "named"
+    if isinstance(choice, str):
+        return "word"
+    given = choice.get("type") if isinstance(choice, dict) else getattr(choice, "type", None)
+    return "allowed" if given == "allowed_tools" else "named"
 
 
 ToolChoice = Annotated[
-    Annotated[Literal["none", "auto", "required"], Tag("word")] | Annotated[NamedToolChoice, Tag("named")],
+    Annotated[Literal["none", "auto", "required"], Tag("word")]
+    | Annotated[NamedToolChoice, Tag("named")]
+    | Annotated[AllowedToolChoice, Tag("allowed")],
     Discriminator(_choice_kind),
 ]
+
+
+class ThinkingOption(ApiModel):
+    """Anthropic's switch, as litellm sends it. Its budget is a hint."""
+
+    ignored = frozenset({"budget_tokens"})
+    type: Literal["enabled", "disabled"]
 
 
 class TemplateOptions(ApiModel):

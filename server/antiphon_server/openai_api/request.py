@@ -5,29 +5,29 @@ Unsupported fields that would change the answer are refused. OpenAI's bookkeepin
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, Literal
 
-from pydantic import AliasChoices, Field, ValidationError
-from pydantic_core import from_json
+from pydantic import AliasChoices, Field
 
 from antiphon_executor.interface.request import MAX_SPEECH_TOP_K
-from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api import limits
 from antiphon_server.openai_api.base import ApiModel, Flag, Name
-from antiphon_server.openai_api.client_json import BAD_UNICODE, is_surrogate
+from antiphon_server.openai_api.body import parse_body
 from antiphon_server.openai_api.messages import Messages
 from antiphon_server.openai_api.options import (
+    AllowedToolChoice,
     AudioOptions,
+    NamedToolChoice,
     ProcessorOptions,
     RepetitionOptions,
     ResponseFormat,
     StreamOptions,
     TemplateOptions,
+    ThinkingOption,
     Tool,
     ToolChoice,
 )
-from antiphon_server.openai_api.validation_errors import to_bad_request
+from antiphon_server.openai_api.tolerance import HINTS, NEUTRAL_CHAT
 
 Modality = Literal["text", "audio"]
 Penalty = Annotated[float, Field(ge=-2, le=2, strict=True)]
@@ -47,22 +47,12 @@ class ChatRequest(ApiModel):
     start. The fields `talker_...` are the sampling parameters of speech, named as in `generate` of
     transformers; `talker_max_frames`, of 80 ms each, is its `talker_max_new_tokens`.
     `reasoning_effort` "none" means no thinking and any other value thinking, if the model's chat template can
-    switch it; else it is ignored. `chat_template_kwargs.enable_thinking` takes precedence.
+    switch it; else it is ignored. `chat_template_kwargs.enable_thinking` takes precedence; DashScope's
+    `enable_thinking` and Anthropic's `thinking` mean the same.
     """
 
-    ignored = frozenset(
-        {
-            "user",
-            "store",
-            "metadata",
-            "service_tier",
-            "safety_identifier",
-            "prompt_cache_key",
-            "prompt_cache_retention",
-            "prompt_cache_options",
-            "moderation",
-        }
-    )
+    ignored = HINTS
+    neutral = NEUTRAL_CHAT
 
     model: Name | None = None
     messages: Messages
@@ -95,6 +85,8 @@ class ChatRequest(ApiModel):
     parallel_tool_calls: Flag = True
     reasoning_effort: Name | None = None
     chat_template_kwargs: TemplateOptions | None = None
+    enable_thinking: Flag | None = Field(None, validation_alias=AliasChoices("enable_thinking", "think"))
+    thinking: ThinkingOption | None = None
     use_audio_in_video: Flag | None = None
     mm_processor_kwargs: ProcessorOptions | None = None
     speech_optional: Flag = False
@@ -113,6 +105,28 @@ class ChatRequest(ApiModel):
         return "audio" in self.modalities
 
     @property
+    def forces_call(self) -> bool:
+        """Whether the answer must be a tool call."""
+        if isinstance(self.tool_choice, AllowedToolChoice):
+            return self.tool_choice.allowed_tools.mode == "required"
+        return self.tool_choice not in (None, "none", "auto")
+
+    @property
+    def callable_tools(self) -> tuple[tuple[int, Tool], ...]:
+        """The tools that the answer may call, with their indices among `tools`."""
+        choice = self.tool_choice
+        tools = tuple(enumerate(self.tools))
+        if choice == "none":
+            return ()
+        if isinstance(choice, NamedToolChoice):
+            allowed = {choice.function.name}
+        elif isinstance(choice, AllowedToolChoice):
+            allowed = {one.function.name for one in choice.allowed_tools.tools}
+        else:
+            return tools
+        return tuple((number, tool) for number, tool in tools if tool.function.name in allowed)
+
+    @property
     def media_options(self) -> ProcessorOptions:
         """The options of parts that do not set their own. The audio of videos is used by default."""
         options = self.mm_processor_kwargs or ProcessorOptions()
@@ -123,24 +137,4 @@ class ChatRequest(ApiModel):
 
 def parse_chat_request(body: bytes) -> ChatRequest:
     """Raises BadRequest, whose `param` is the path of the field in the client's JSON."""
-    try:
-        data = from_json(body, allow_inf_nan=False)
-    except ValueError as error:
-        raise _not_json(error) from None
-    if not isinstance(data, dict):
-        raise BadRequest("The request body must be a JSON object.", code="invalid_json")
-    try:
-        return ChatRequest.model_validate(data)
-    except ValidationError as error:
-        raise to_bad_request(error, data, ChatRequest) from None
-
-
-def _not_json(error: ValueError) -> BadRequest:
-    # The parser's message has the position, and does not quote the body.
-    where = re.search(r" at line \d+ column \d+$", str(error))
-    place = where.group() if where else ""
-    if is_surrogate(error):
-        message = f"The request body's JSON is not Unicode{place}: {BAD_UNICODE}."
-        return BadRequest(message, code="invalid_unicode", hint="Send both halves, or U+FFFD in their place.")
-    message = f"The request body is not valid JSON{place}."
-    return BadRequest(message, code="invalid_json", hint="Send application/json in UTF-8.")
+    return parse_body(body, ChatRequest)

@@ -55,6 +55,17 @@ class ToolCall(_Answer):
     function: CalledFunction
 
 
+class MoreArguments(_Answer):
+    arguments: str
+
+
+class ToolCallPiece(_Answer):
+    """More of the arguments of the call with this `index`."""
+
+    index: int
+    function: MoreArguments
+
+
 Modality = Literal["text", "audio"]
 
 
@@ -153,7 +164,7 @@ class Delta(_Answer):
     reasoning_content: str | None = None
     refusal: None = None
     audio: DeltaAudio | None = None
-    tool_calls: list[ToolCall] | None = None
+    tool_calls: list[ToolCall | ToolCallPiece] | None = None
 
 
 class ChunkChoice(_Answer):

@@ -6,14 +6,16 @@ It never repeats a client's values, only names of fields.
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Sequence
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from antiphon_server.errors import BadRequest
+from antiphon_server.openai_api.base import ApiModel
 
 _HINTS = {
     "functions": "Use `tools`.",
@@ -29,7 +31,7 @@ _INDEX = re.compile(r"\[\d+\]")
 _OBJECT_ERRORS = frozenset({"model_type", "model_attributes_type", "dataclass_type", "dict_type"})
 
 
-def to_bad_request(error: ValidationError, data: dict[str, Any], model: type[BaseModel]) -> BadRequest:
+def to_bad_request(error: ValidationError, data: dict[str, Any], model: type[ApiModel]) -> BadRequest:
     """The first error, with a `param` such as `messages[0].content[1].image_url.url`."""
     first = error.errors(include_url=False, include_input=False)[0]
     param = param_of(_without_branch(first), data)
@@ -84,9 +86,17 @@ def _join(path: str, field: str) -> str:
     return f"{path}.{shown}" if path else shown
 
 
-def _unknown_field(name: str, param: str, is_top_level: bool, model: type[BaseModel]) -> BadRequest:
+def _unknown_field(name: str, param: str, is_top_level: bool, model: type[ApiModel]) -> BadRequest:
     path = _INDEX.sub("[]", param)
     parent = path.rpartition(".")[0]
+    if is_top_level and name in model.neutral:
+        allowed = " or ".join(json.dumps(value) for value in model.neutral[name])
+        return BadRequest(
+            f"Unsupported parameter: '{param}' is supported only as {allowed}.",
+            param=param,
+            code="unsupported_parameter",
+            hint=_HINTS.get(path),
+        )
     hint = _HINTS.get(path) or _HINTS.get(f"{parent}.*") or _HINTS.get(name)
     if hint is None and is_top_level:
         close = difflib.get_close_matches(name[:_MAX_NAME], model.model_fields, n=1, cutoff=0.75)

@@ -13,6 +13,7 @@ from antiphon_server.chat.response.tool_calls import (
     AnswerPart,
     CalledTool,
     ForcedCallParser,
+    MoreArguments,
     PlainText,
     ToolCallParser,
 )
@@ -71,12 +72,21 @@ def test_an_unfinished_call_is_text() -> None:
     assert text_of(read(['<tool_call>{"name": "f"'])) == '<tool_call>{"name": "f"'
 
 
-def test_a_forced_answer_is_one_call() -> None:
-    answer = json.dumps({"name": "add", "arguments": {"a": "ü"}}, ensure_ascii=False)
-    assert read([answer[:9], answer[9:]], ForcedCallParser) == [
-        CalledTool(0, "call_0", "add", '{"a": "ü"}')
-    ]  # fmt: skip
+def test_a_forced_answer_is_one_call_whose_arguments_pass_as_they_come() -> None:
+    answer = json.dumps({"name": "add", "arguments": {"a": 'ü"}\\', "b": [{}]}}, ensure_ascii=False)
+    parts = read([*answer, "\n"], ForcedCallParser)
+    assert parts[0] == CalledTool(0, "call_0", "add", "")
+    pieces = [part.text for part in parts[1:] if isinstance(part, MoreArguments)]
+    assert len(pieces) == len(parts) - 1 > 20
+    assert "".join(pieces) == '{"a": "ü\\"}\\\\", "b": [{}]}'
 
 
-def test_a_forced_answer_that_was_cut_off_is_text() -> None:
-    assert read(['{"name": "ad'], ForcedCallParser) == [PlainText('{"name": "ad')]
+def test_a_forced_answer_that_was_cut_off_is_a_partial_call() -> None:
+    assert read(['{"name": "add", "arg', 'uments": {"a'], ForcedCallParser) == [
+        CalledTool(0, "call_0", "add", ""),
+        MoreArguments(0, '{"a'),
+    ]
+
+
+def test_a_forced_answer_that_was_cut_off_before_its_name_is_nothing() -> None:
+    assert read(['{"name": "ad'], ForcedCallParser) == []

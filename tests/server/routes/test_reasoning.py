@@ -118,6 +118,11 @@ async def test_tool_calls_follow_the_reasoning(switched: Served) -> None:
         ({"reasoning_effort": "none"}, False),
         ({"reasoning_effort": "high"}, True),
         ({"reasoning_effort": "none", "chat_template_kwargs": {"enable_thinking": True}}, True),
+        ({"enable_thinking": False}, False),
+        ({"enable_thinking": False, "chat_template_kwargs": {"enable_thinking": True}}, True),
+        ({"think": False, "reasoning_effort": "high"}, False),
+        ({"thinking": {"type": "disabled"}}, False),
+        ({"thinking": {"type": "enabled", "budget_tokens": 1024}, "reasoning_effort": "none"}, True),
         ({"response_format": {"type": "json_object"}}, False),
     ],
 )

@@ -28,7 +28,7 @@ from antiphon_server.openai_api.messages import (
     VideoFramesPart,
     VideoUrlPart,
 )
-from antiphon_server.openai_api.options import ProcessorOptions
+from antiphon_server.openai_api.options import NamedToolChoice, ProcessorOptions
 from antiphon_server.openai_api.request import ChatRequest
 
 TemplateMessage = dict[str, Any]
@@ -63,7 +63,9 @@ def read_conversation(
         if isinstance(message, UserMessage):
             sources += _read_sources(message, param, request.media_options)
         messages.append(_read_message(message, param, transcript_of, client_json))
-    tools = () if request.tool_choice == "none" else request.tools
+    # A choice of one function changes the answer's schema, not the prompt.
+    named = isinstance(request.tool_choice, NamedToolChoice)
+    tools = request.tools if named else [tool for _, tool in request.callable_tools]
     dumped = tuple(tool.model_dump(mode="json", exclude_unset=True) for tool in tools)
     return Conversation(tuple(messages), dumped, tuple(sources))
 

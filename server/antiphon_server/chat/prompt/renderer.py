@@ -7,7 +7,7 @@ result, a name or a schema.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,22 @@ class PromptRenderer:
         return await self._semaphore.run_in_thread(
             self._threads, owner, self.render_now, conversation, context_tokens
         )
+
+    async def tokenize(self, text: str, owner: str = "") -> tuple[int, ...]:
+        """Token ids of a text as it stands: its control tokens count as such."""
+        if len(text) <= _SHORT_PROMPT_CHARS:
+            return self._tokenizer.encode_raw(text)
+        return await self._semaphore.run_in_thread(self._threads, owner, self._tokenizer.encode_raw, text)
+
+    async def detokenize(self, ids: Sequence[int], owner: str = "") -> str:
+        """The text of token ids, control tokens included. Raises BadRequest if one is unknown."""
+        if len(ids) <= _SHORT_PROMPT_CHARS:
+            return self._tokenizer.decode(ids)
+        return await self._semaphore.run_in_thread(self._threads, owner, self._tokenizer.decode, ids)
+
+    def token_texts(self, ids: Sequence[int]) -> list[str]:
+        """Each token as the vocabulary writes it."""
+        return self._tokenizer.texts_of(ids)
 
     def render_now(self, conversation: Conversation, context_tokens: int | None = None) -> tuple[int, ...]:
         """As `render`, in the calling thread."""

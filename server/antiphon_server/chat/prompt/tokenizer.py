@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,24 @@ class PromptTokenizer:
         if [i for i in ids if i in self._control_ids] == wanted:
             return ids
         return self._encode_apart(stretches)
+
+    def encode_raw(self, text: str) -> tuple[int, ...]:
+        """Token ids of a text whose control tokens count as such."""
+        [ids] = _encode(self._full, [text])
+        return tuple(ids)
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """Raises BadRequest if an id is not in the vocabulary."""
+        self.texts_of(ids)
+        return self._full.decode(ids, skip_special_tokens=False)
+
+    def texts_of(self, ids: Sequence[int]) -> list[str]:
+        """Each token as the vocabulary writes it. Raises BadRequest if an id is not in the vocabulary."""
+        texts = [(one, self._full.id_to_token(one)) for one in ids]
+        unknown = next((one for one, text in texts if text is None), None)
+        if unknown is not None:
+            raise BadRequest(f"The vocabulary has no token {unknown}.", param="tokens")
+        return [text for _, text in texts if text is not None]
 
     def at_least(self, text: str, most: int) -> int:
         """A lower bound of the tokens of `text`. It encodes no more than shows that the bound exceeds `most`.

@@ -7,7 +7,13 @@ from dataclasses import dataclass
 from antiphon_executor.interface.events import TextDelta
 from antiphon_server.chat.request_spec import AnswerForm
 from antiphon_server.chat.response.reasoning import ReasoningSplitter
-from antiphon_server.chat.response.tool_calls import CalledTool, PlainText, ToolCallParser, tool_call_parser
+from antiphon_server.chat.response.tool_calls import (
+    CalledTool,
+    MoreArguments,
+    PlainText,
+    ToolCallParser,
+    tool_call_parser,
+)
 from antiphon_server.chat.usage import UsageMeter
 
 
@@ -16,7 +22,7 @@ class ReasoningText:
     text: str
 
 
-AnswerPart = ReasoningText | PlainText | CalledTool
+AnswerPart = ReasoningText | PlainText | CalledTool | MoreArguments
 
 
 class AnswerParser:

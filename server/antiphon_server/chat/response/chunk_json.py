@@ -16,7 +16,7 @@ from antiphon_server.chat.request_spec import AnswerForm
 from antiphon_server.chat.response.alignment import TimedWord
 from antiphon_server.chat.response.answer_parser import AnswerPart
 from antiphon_server.chat.response.chunks import ChunkWriter
-from antiphon_server.chat.response.tool_calls import CalledTool
+from antiphon_server.chat.response.tool_calls import CalledTool, MoreArguments
 from antiphon_server.openai_api.response import Chunk
 
 # Stands for the text in the chunk that a template is made from; random, so that no model's name contains it.
@@ -65,7 +65,7 @@ class ChunkJson:
         return to_json_list(self._writer.word_chunks(words))
 
     def _part(self, choice: int, part: AnswerPart) -> bytes:
-        if isinstance(part, CalledTool):
+        if isinstance(part, CalledTool | MoreArguments):
             return self._writer.part_chunk(choice, part).to_json()
         self._writer.add_transcript(part)
         kind = type(part)

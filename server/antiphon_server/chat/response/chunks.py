@@ -22,7 +22,7 @@ from antiphon_server.chat.response.answer_parser import (
     ReasoningText,
     answer_parser,
 )
-from antiphon_server.chat.response.tool_calls import CalledTool, PlainText
+from antiphon_server.chat.response.tool_calls import CalledTool, MoreArguments, PlainText
 from antiphon_server.chat.usage import UsageMeter
 from antiphon_server.openai_api import response as wire
 
@@ -140,19 +140,27 @@ class ChunkWriter:
         return [self.part_chunk(choice, part) for part in parts]
 
     def _delta_of(self, part: AnswerPart) -> wire.Delta:
-        if isinstance(part, CalledTool):
-            return wire.Delta(tool_calls=[write_call(part).model_copy(update={"index": part.index})])
-        if isinstance(part, ReasoningText):
-            return wire.Delta(reasoning=part.text, reasoning_content=part.text)
+        match part:
+            case CalledTool():
+                return wire.Delta(tool_calls=[write_call(part).model_copy(update={"index": part.index})])
+            case MoreArguments():
+                piece = wire.MoreArguments(arguments=part.text)
+                return wire.Delta(tool_calls=[wire.ToolCallPiece(index=part.index, function=piece)])
+            case ReasoningText():
+                return wire.Delta(reasoning=part.text, reasoning_content=part.text)
+            case PlainText():
+                return self._text_delta(part.text)
+
+    def _text_delta(self, text: str) -> wire.Delta:
         if not self._form.speaks:
-            return wire.Delta(content=part.text)
+            return wire.Delta(content=text)
         match self._form.dialect:
             case "openai":
-                return wire.Delta(audio=wire.DeltaAudio(transcript=part.text))
+                return wire.Delta(audio=wire.DeltaAudio(transcript=text))
             case "dashscope":
-                return wire.Delta(content=part.text)
+                return wire.Delta(content=text)
             case "union":
-                return wire.Delta(content=part.text, audio=wire.DeltaAudio(transcript=part.text))
+                return wire.Delta(content=text, audio=wire.DeltaAudio(transcript=text))
 
     def _data_chunks(self, data: bytes) -> list[wire.Chunk]:
         return [self.data_chunk(pybase64.b64encode_as_string(data))] if data else []

@@ -17,7 +17,7 @@ from antiphon_server.chat.request_spec import AnswerForm, AnswerHead
 from antiphon_server.chat.response.alignment import Alignment
 from antiphon_server.chat.response.answer_parser import AnswerPart, ReasoningText, answer_parser
 from antiphon_server.chat.response.chunks import finish_reason, write_call, write_logprobs, write_word
-from antiphon_server.chat.response.tool_calls import CalledTool
+from antiphon_server.chat.response.tool_calls import CalledTool, MoreArguments
 from antiphon_server.chat.usage import UsageMeter
 from antiphon_server.openai_api import response as wire
 
@@ -45,6 +45,8 @@ class _ChoiceSoFar:
         for part in parts:
             if isinstance(part, CalledTool):
                 self.calls.append(write_call(part))
+            elif isinstance(part, MoreArguments):
+                self.calls[part.index] = _extended(self.calls[part.index], part.text)
             elif isinstance(part, ReasoningText):
                 self.reasoning += part.text
             else:
@@ -131,3 +133,8 @@ class CompletionBuilder:
             return {}
         words = [write_word(word) for word in self._alignment.timed_words()]
         return {"timestamp_granularity": self._form.timestamps, "words": words}
+
+
+def _extended(call: wire.ToolCall, arguments: str) -> wire.ToolCall:
+    function = wire.CalledFunction(name=call.function.name, arguments=call.function.arguments + arguments)
+    return call.model_copy(update={"function": function})

@@ -7,6 +7,7 @@ text. Nothing is executed.
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ class PlainText:
 
 @dataclass(frozen=True, slots=True)
 class CalledTool:
-    """`arguments`: JSON text."""
+    """`arguments`: JSON text, or its beginning if `MoreArguments` follow."""
 
     index: int
     id: str
@@ -36,7 +37,15 @@ class CalledTool:
     arguments: str
 
 
-AnswerPart = PlainText | CalledTool
+@dataclass(frozen=True, slots=True)
+class MoreArguments:
+    """More of the JSON text of the arguments of call `index`."""
+
+    index: int
+    text: str
+
+
+AnswerPart = PlainText | CalledTool | MoreArguments
 
 
 class ToolCallParser:
@@ -114,16 +123,73 @@ def _json_of(text: str) -> Any:
         return None
 
 
+# The schema of a forced call fixes the order of its properties.
+_CALL_HEAD = re.compile(r'\s*\{\s*"name"\s*:\s*("(?:[^"\\]|\\.)*")\s*,\s*"arguments"\s*:\s*(?=\{)')
+
+
 class ForcedCallParser(ToolCallParser):
-    """Parses an answer that must follow the schema of one call: its whole text is the JSON of that call."""
+    """Parses an answer that must follow the schema of one call: its whole text is the JSON of that call.
+
+    The arguments pass as they are generated. An answer that is cut off is a call with a part of them; nothing
+    of it is plain text.
+    """
+
+    def __init__(self, make_id: Callable[[], str], max_calls: int = MAX_TOOL_CALLS) -> None:
+        super().__init__(make_id, max_calls)
+        self._object = _ObjectEnd()
 
     def _complete_parts(self) -> Iterator[AnswerPart]:
-        return iter(())
+        if not self.has_called:
+            head = _CALL_HEAD.match(self._held)
+            name = _json_of(head.group(1)) if head else None
+            if head is None or name is None:
+                return
+            yield CalledTool(self._calls, self._make_id(), name, "")
+            self._calls += 1
+            self._held = self._held[head.end() :]
+        text, self._held = self._held, ""
+        arguments = self._object.take(text)
+        if arguments:
+            yield MoreArguments(self._calls - 1, arguments)
 
     def finish_text(self) -> list[AnswerPart]:
         text, self._held = self._held, ""
-        call = self._call_of(text)
-        return [call] if call else [PlainText(text)] if text else []
+        call = None if self.has_called else self._call_of(text)
+        return [call] if call else []
+
+
+class _ObjectEnd:
+    """Finds the end of one JSON object in a text that comes in pieces."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._is_over = False
+        self._in_string = False
+        self._is_escaped = False
+
+    def take(self, text: str) -> str:
+        """What of `text` belongs to the object."""
+        if self._is_over:
+            return ""
+        for number, char in enumerate(text):
+            self._read(char)
+            if self._is_over:
+                return text[: number + 1]
+        return text
+
+    def _read(self, char: str) -> None:
+        if self._is_escaped:
+            self._is_escaped = False
+        elif self._in_string:
+            self._is_escaped = char == "\\"
+            self._in_string = char != '"'
+        elif char == '"':
+            self._in_string = True
+        elif char in "{[":
+            self._depth += 1
+        elif char in "}]":
+            self._depth -= 1
+            self._is_over = self._depth <= 0
 
 
 def tool_call_parser(form: AnswerForm) -> ToolCallParser | None:

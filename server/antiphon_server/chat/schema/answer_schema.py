@@ -9,8 +9,8 @@ from antiphon_executor.interface.request import AnswerSchema
 from antiphon_server.chat.schema.bounds import SchemaBounds
 from antiphon_server.chat.schema.subschemas import rebased
 from antiphon_server.errors import BadRequest
-from antiphon_server.openai_api.limits import MAX_FORCED_JSON_CHARS
-from antiphon_server.openai_api.options import Function, JsonObjectFormat, JsonSchemaFormat, NamedToolChoice
+from antiphon_server.openai_api.limits import MAX_FORCED_JSON_CHARS, MAX_SCHEMA_JSON_CHARS
+from antiphon_server.openai_api.options import Function, JsonObjectFormat, JsonSchemaFormat
 from antiphon_server.openai_api.request import ChatRequest
 
 # The schema of `json_object`. It is the server's own, so its cost is known to be negligible.
@@ -35,22 +35,19 @@ def read_answer_schema(request: ChatRequest) -> AnswerSchema | None:
 
 def _forced_functions(request: ChatRequest) -> list[tuple[int, Function]]:
     """The functions of which one must be called, with their indices among the tools."""
-    choice = request.tool_choice
-    if choice is None or choice in ("auto", "none"):
-        return []
-    functions = [(number, tool.function) for number, tool in enumerate(request.tools)]
-    if isinstance(choice, NamedToolChoice):
-        functions = [(number, one) for number, one in functions if one.name == choice.function.name]
-    if not functions:
+    functions = [(number, tool.function) for number, tool in request.callable_tools]
+    if request.tool_choice not in (None, "auto", "none") and not functions:
         raise BadRequest("tool_choice names a tool that is not among the tools.", param="tool_choice")
-    return functions
+    return functions if request.forces_call else []
 
 
 def _call_schema(functions: list[tuple[int, Function]]) -> AnswerSchema:
     """The schema of a call, `{"name", "arguments"}`."""
     bounds = SchemaBounds()
     for number, function in functions:
-        bounds.check(function.parameters or {}, f"tools[{number}].function.parameters")
+        param = f"tools[{number}].function.parameters"
+        _check_size(function.parameters or {}, param)
+        bounds.check(function.parameters or {}, param)
     if len(functions) == 1:
         calls = _call(functions[0][1], ("properties", "arguments"))
     else:
@@ -69,6 +66,18 @@ def _call_schema(functions: list[tuple[int, Function]]) -> AnswerSchema:
             hint="Send fewer tools, or name the one to call in tool_choice.",
         )
     return AnswerSchema(text, "tools")
+
+
+def _check_size(schema: dict[str, Any], param: str) -> None:
+    size = len(json.dumps(schema))
+    if size > MAX_SCHEMA_JSON_CHARS:
+        raise BadRequest(
+            f"The schema has {size} characters; the limit for a call that is required is "
+            f"{MAX_SCHEMA_JSON_CHARS}.",
+            param=param,
+            code="schema_too_large",
+            hint="Send a smaller schema, or tool_choice auto.",
+        )
 
 
 def _call(function: Function, at: tuple[str, ...]) -> dict[str, Any]:

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import time
 from functools import partial
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from starlette.requests import ClientDisconnect
 
 from antiphon_server.chat.request_run import run_request
 from antiphon_server.chat.request_spec import build_request_spec
 from antiphon_server.chat.service import Service
 from antiphon_server.http.body_limits import BUFFERED_BODY, BufferedBody
 from antiphon_server.http.routes.models import require_model, served_name
+from antiphon_server.http.routes.request_body import client_closed, json_body_of, owner_of, read_body
 from antiphon_server.http.streaming.response import ChatResponse
 from antiphon_server.observability.request_trace import RequestTrace, current, mark
 from antiphon_server.openai_api.request import ChatRequest, parse_chat_request
@@ -25,13 +24,8 @@ router = APIRouter()
 
 # Larger bodies contain media and take milliseconds to parse, which would block the event loop.
 _SMALL_BODY_BYTES = 32_768
-_CLIENT_CLOSED_REQUEST = 499
-
 
 _PATH = "/v1/chat/completions"
-# The body is parsed here and not by FastAPI; its schema keeps its definitions beside it.
-_SCHEMA_AT = "#/paths/~1v1~1chat~1completions/post/requestBody/content/application~1json/schema"
-_SCHEMA = ChatRequest.model_json_schema(ref_template=f"{_SCHEMA_AT}/$defs/{{model}}")
 
 
 @router.post(
@@ -44,17 +38,15 @@ _SCHEMA = ChatRequest.model_json_schema(ref_template=f"{_SCHEMA_AT}/$defs/{{mode
             "content": {"text/event-stream": {"schema": {"type": "string"}}},
         }
     },
-    openapi_extra={"requestBody": {"required": True, "content": {"application/json": {"schema": _SCHEMA}}}},
+    openapi_extra=json_body_of(_PATH, ChatRequest),
 )
 async def create_chat_completion(request: Request) -> Response:
     service: Service = request.app.state.service
     if service.settings.logs.milestones:
         current.set(RequestTrace(request.state.arrived_s))
-    try:
-        # `request.body()` would keep the bytes, with all media, for as long as the answer takes.
-        body = b"".join([piece async for piece in request.stream()])
-    except ClientDisconnect:
-        return Response(status_code=_CLIENT_CLOSED_REQUEST)
+    body = await read_body(request)
+    if body is None:
+        return client_closed()
     mark("body_read")
     service.metrics.request_uploaded(time.monotonic() - request.state.arrived_s)
     if len(body) <= _SMALL_BODY_BYTES:
@@ -62,19 +54,10 @@ async def create_chat_completion(request: Request) -> Response:
     else:
         parsed = await asyncio.to_thread(parse_chat_request, body)
     require_model(service, parsed.model)
-    salt = _salt_of(request, service)
+    salt = owner_of(request, service)
     spec = build_request_spec(parsed, service, served_name(service), salt)
     mark("planned")
     rates = partial(service.admission.rates.headers, salt or "")
     buffered: BufferedBody = request.scope["state"][BUFFERED_BODY]
     running = run_request(spec, service, buffered.release, request.state.arrived_s)
     return ChatResponse(spec.head, spec.form.stream, running, service, rates)
-
-
-def _salt_of(request: Request, service: Service) -> str | None:
-    """A hash of the key. Keys do not share a prefix cache: response times would reveal others' prompts."""
-    if not service.settings.server.api_keys:
-        return None
-    # Only the key, as `ApiKeys` reads it: a key has one place in the queue for any spelling of the header.
-    _, _, key = request.headers.get("authorization", "").partition(" ")
-    return hashlib.sha256(key.strip().encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""Probes and metrics: `/livez` and `/readyz` (no key needed), `/health`, `/version`, `/metrics`."""
+"""Probes and metrics: `/livez`, `/readyz`, `/ping` (no key needed), `/health`, `/version`, `/metrics`."""
 
 from __future__ import annotations
 
@@ -70,6 +70,11 @@ async def readyz(request: Request, need: Modality = "text") -> Response:
 async def health(request: Request) -> Response:
     service: Service = request.app.state.service
     return Response(status_code=200 if service.engine.status().alive else 503)
+
+
+@router.get("/ping", summary="SageMaker's probe: 200 without a body while every engine is alive")
+async def ping(request: Request) -> Response:
+    return await health(request)
 
 
 @router.get("/version", summary="The version of this server, at the path of vLLM's")

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from antiphon_server.chat.service import Service
 from antiphon_server.errors import NotFound
+from antiphon_server.http.routes.way_finding import no_route
 
 router = APIRouter(tags=["models"])
 
@@ -60,6 +61,8 @@ async def list_models(request: Request) -> ModelList:
 
 @router.get("/v1/models/{model:path}", summary="Describe a model")
 async def get_model(request: Request, model: str) -> Model:
+    if not model:
+        raise no_route(request.url.path, ("/v1/models",))
     require_model(request.app.state.service, model)
     return _describe(request)
 

@@ -1,4 +1,4 @@
-"""`GET /v1/audio/voices`: the voices of the model, in the format that Open WebUI and similar clients read."""
+"""`GET /v1/audio/voices` and `/v1/audio/models`, in the format that Open WebUI and similar clients read."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from antiphon_executor.interface.card import ModelCard
+from antiphon_server.chat.service import Service
+from antiphon_server.http.routes.models import served_name
 
 router = APIRouter(tags=["audio"])
 
@@ -29,6 +31,23 @@ class VoiceList(BaseModel):
 
     object: Literal["list"] = "list"
     voices: list[Voice]
+
+
+class AudioModel(BaseModel):
+    id: str
+
+
+class AudioModelList(BaseModel):
+    """The models that speak; empty if the served model answers in text only."""
+
+    models: list[AudioModel]
+
+
+@router.get("/v1/audio/models", summary="List the models that speak")
+async def list_audio_models(request: Request) -> AudioModelList:
+    service: Service = request.app.state.service
+    speaks = service.engine.card.speaks
+    return AudioModelList(models=[AudioModel(id=served_name(service))] if speaks else [])
 
 
 @router.get("/v1/audio/voices", summary="List the voices")
