@@ -12,6 +12,7 @@ import re
 import zlib
 from collections import deque
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
@@ -38,7 +39,13 @@ from antiphon_executor.interface.events import (
     TokenLogprob,
 )
 from antiphon_executor.interface.media import Media
-from antiphon_executor.interface.request import OmniRequest, RepetitionDetection, TextSampling
+from antiphon_executor.interface.request import (
+    OmniRequest,
+    ReadingRequest,
+    RepetitionDetection,
+    SpeechSampling,
+    TextSampling,
+)
 from antiphon_executor.interface.status import EngineStatus
 
 LOOK_AHEAD_SAMPLES = 555
@@ -118,6 +125,7 @@ class EchoEngine:
         self.scripts: deque[Script] = deque()
         self.cues: dict[str, Script] = {}
         self.requests: deque[OmniRequest] = deque(maxlen=256)
+        self.readings: deque[ReadingRequest] = deque(maxlen=256)
         self.spoken: dict[str, bytes] = {}
         self.heard: dict[str, int] = {}
         self.running = 0
@@ -139,16 +147,43 @@ class EchoEngine:
     def generate(self, request: OmniRequest) -> EventStream:
         return EventStream.of(self.events_of(request))
 
+    def read_aloud(self, request: ReadingRequest) -> EventStream:
+        return EventStream.of(self.readings_of(request))
+
     async def events_of(self, request: OmniRequest) -> AsyncGenerator[OmniEvent]:
         """Closing it counts as an abort."""
         script = self.scripts.popleft() if self.scripts else self.cues.get(self.text_of(request), self.script)
         self.requests.append(request)
+        played = self._play(self._events(request, script), script, request.speech is not None)
+        async with aclosing(played) as events:
+            async for event in events:
+                yield event
+
+    async def readings_of(self, request: ReadingRequest) -> AsyncGenerator[OmniEvent]:
+        """As `events_of`, for a text to read aloud."""
+        script = self.scripts.popleft() if self.scripts else self.script
+        self.readings.append(request)
+        async with aclosing(self._play(self._reading(request, script), script, None)) as events:
+            async for event in events:
+                yield event
+
+    def _reading(self, request: ReadingRequest, script: Script) -> Iterator[OmniEvent]:
+        speaker = _Speaker(request.request_id, request.speech, script, self._frames_per_delta)
+        for number, _ in enumerate((token for piece in request.pieces for token in piece), start=1):
+            yield from speaker.speak(self._frames_per_piece, number)
+        self.spoken[request.request_id] = bytes(speaker.pcm)
+        yield speaker.end()
+
+    async def _play(
+        self, events: Iterator[OmniEvent], script: Script, speaks: bool | None
+    ) -> AsyncGenerator[OmniEvent]:
+        """`speaks`: None if it needs the Talker alone."""
         self.running += 1
         self.started += 1
         try:
-            for number, event in enumerate(self._events(request, script)):
+            for number, event in enumerate(events):
                 await script.before(number)
-                self._check_alive(request)
+                self._check_alive(speaks)
                 yield event
             self.finished += 1
         except (asyncio.CancelledError, GeneratorExit):
@@ -204,16 +239,19 @@ class EchoEngine:
         assert schema is not None
         return schema.text
 
-    def _check_alive(self, request: OmniRequest) -> None:
+    def _check_alive(self, speaks: bool | None) -> None:
+        needed = ("talker",) if speaks is None else ("thinker", "talker") if speaks else ("thinker",)
         for stage, alive in self._stages.items():
-            if not alive and (request.speech or stage == "thinker"):
+            if not alive and stage in needed:
                 raise EngineDead(stage, None if stage in self._given_up else 30.0)
 
     def _events(self, request: OmniRequest, script: Script) -> Iterator[OmniEvent]:
         yield count_prompt(request)
         answer = self.text_of(request) if script.answer is None else script.answer
         pieces, reason = cut_answer(answer, request)
-        speaker = _Speaker(request, script, self._frames_per_delta) if request.speech else None
+        speaker = None
+        if request.speech:
+            speaker = _Speaker(request.request_id, request.speech, script, self._frames_per_delta)
         for number, piece in enumerate(pieces, start=1):
             for choice in range(request.text.choices):
                 ends = (len("".join(pieces[:number])),) if speaker else ()
@@ -230,10 +268,11 @@ class EchoEngine:
 class _Speaker:
     """The sine of one stream: frame by frame, the first 555 samples short, as the real vocoder is."""
 
-    def __init__(self, request: OmniRequest, script: Script, frames_per_delta: int) -> None:
-        assert request.speech is not None
-        self._hz = tone_hz(request.request_id, request.speech.voice)
-        self._max_frames = script.max_frames or request.speech.max_frames
+    def __init__(
+        self, request_id: str, speech: SpeechSampling, script: Script, frames_per_delta: int
+    ) -> None:
+        self._hz = tone_hz(request_id, speech.voice)
+        self._max_frames = script.max_frames or speech.max_frames
         self._frames_per_delta = frames_per_delta
         self._frames = 0
         self.pcm = bytearray()

@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from antiphon_executor.turn.fades import FADE_IN_SAMPLES, FADE_OUT_SAMPLES, fade_in, faded_in, faded_out
+from antiphon_executor.models.code2wav.fades import (
+    FADE_IN_SAMPLES,
+    FADE_OUT_SAMPLES,
+    JOIN_SAMPLES,
+    fade_in,
+    faded_in,
+    faded_out,
+    joined,
+)
 
 LOUD = np.full(1_920, 20_000, "<i2")
 
@@ -30,3 +38,13 @@ def test_a_cut_fades_out_and_is_unchanged_before_that() -> None:
 def test_audio_shorter_than_the_fade_gets_a_part_of_it(samples: int) -> None:
     short = LOUD[:samples].tobytes()
     assert len(faded_in(short)) == len(faded_out(short)) == len(short)
+
+
+@pytest.mark.parametrize("last", [-20_000, 20_000])
+def test_a_join_has_no_step_and_is_unchanged_after_ten_milliseconds(last: int) -> None:
+    after = faded_in(LOUD.tobytes())
+    sound = np.frombuffer(joined(after, last), "<i2")
+    assert abs(int(sound[0]) - last) < 10
+    steps = np.abs(np.diff(sound[:JOIN_SAMPLES].astype(int))).max()
+    assert steps <= np.abs(np.diff(np.frombuffer(after, "<i2").astype(int))).max() + 150
+    assert (sound[JOIN_SAMPLES:] == LOUD[JOIN_SAMPLES:]).all()

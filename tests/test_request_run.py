@@ -61,6 +61,7 @@ class Engines:
         self.tokens: tuple[int, ...] = (30, 31, END)
         self.finish = "stop"
         self.stop_reason: str | int | None = None
+        self.talker_finish = "length"
         self.talker_ends = True
         self.after_frames: Callable[[], Any] = lambda: asyncio.sleep(0)
         self.slots_at_end: list[int] = []
@@ -102,7 +103,8 @@ class Engines:
         finally:
             await asyncio.sleep(0.01)
             self.slots_at_end.append(self.slots.used)
-        choice = SimpleNamespace(token_ids=[0] * FRAMES, finish_reason="length")
+        codes = [0] * (FRAMES + (self.talker_finish == "stop"))
+        choice = SimpleNamespace(token_ids=codes, finish_reason=self.talker_finish)
         if self.talker_ends:
             yield SimpleNamespace(outputs=[choice])
 

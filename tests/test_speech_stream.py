@@ -15,7 +15,7 @@ from antiphon_executor.interface.request import SpeechSampling
 from antiphon_executor.interface.settings import GuardSettings, WaitSettings
 from antiphon_executor.interface.spoken_length import VoicePace
 from antiphon_executor.ipc.messages import HiddenStates, SpeechFrames, StreamFailed
-from antiphon_executor.turn.fades import faded_in, faded_out
+from antiphon_executor.models.code2wav.fades import faded_in, faded_out
 from antiphon_executor.turn.speech_guard import SpeechGuard
 from antiphon_executor.turn.speech_stream import SpeechStream, text_prompt
 from antiphon_executor.turn.talker_session import StreamHandle

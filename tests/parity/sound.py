@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.turn.fades import FADE_IN_SAMPLES, fade_in
+from antiphon_executor.models.code2wav.fades import FADE_IN_SAMPLES, fade_in
 
 # A sample of s16 is 1 / 32767; half of one is lost in rounding, and again in the fade-in.
 _ROUNDED = 0.5 / 32767

@@ -31,7 +31,7 @@ from antiphon_executor.engine.talker_factory import make_talker
 from antiphon_executor.interface.card import MemoryItem, ModelCard, Voice
 from antiphon_executor.interface.errors import EngineDead, InvalidRequest
 from antiphon_executor.interface.event_stream import EventStream
-from antiphon_executor.interface.request import OmniRequest
+from antiphon_executor.interface.request import OmniRequest, ReadingRequest, SpeechSampling
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.interface.status import EngineStatus
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
@@ -44,10 +44,12 @@ from antiphon_executor.stages.metrics import merged_metrics
 from antiphon_executor.stages.restart_policy import RestartPolicy
 from antiphon_executor.stages.stage import Progress, Stage, current_generate
 from antiphon_executor.stages.supervisor import SupervisedStage, WatchRules, end_all
+from antiphon_executor.turn.reading_run import ReadingRun
 from antiphon_executor.turn.request_context import RequestContext
-from antiphon_executor.turn.request_errors import client_error
+from antiphon_executor.turn.request_errors import client_error, reading_error
 from antiphon_executor.turn.request_run import RequestRun
 from antiphon_executor.turn.slots import SlotTracker
+from antiphon_executor.turn.talker_session import Talker
 
 _log = logging.getLogger("antiphon.engine")
 
@@ -131,7 +133,7 @@ class VllmOmniEngine:
             encode=partial(thinker.engine.llm.get_tokenizer().encode, add_special_tokens=False),
         )
         self._bridge = bridge
-        self._running: dict[str, RequestRun] = {}
+        self._running: dict[str, RequestRun | ReadingRun] = {}
         self._supervising: list[asyncio.Task[None]] = []
 
     def start_supervision(self, owned: AsyncExitStack) -> None:
@@ -150,17 +152,38 @@ class VllmOmniEngine:
         """See `OmniEngine.generate`."""
         return EventStream(partial(self._produce, request))
 
+    def read_aloud(self, request: ReadingRequest) -> EventStream:
+        """See `OmniEngine.read_aloud`."""
+        return EventStream(partial(self._produce_reading, request))
+
     async def _produce(self, request: OmniRequest, events: EventStream) -> None:
         """Runs a request. Every error that a client can cause is raised as an `EngineError`."""
-        self._check(request)
-        run = RequestRun(self._context, request)
+        self._check_stages(("thinker",) if request.speech is None else ("thinker", "talker"))
+        if request.speech is not None:
+            self._check_speech(request.speech)
+            if request.text.choices != 1:
+                raise InvalidRequest("n must be 1 with audio", "n")
+        try:
+            await self._run(RequestRun(self._context, request), events)
+        except VLLMClientError as error:
+            raise client_error(error, request, self._vocabulary, self._context_tokens) from error
+
+    async def _produce_reading(self, request: ReadingRequest, events: EventStream) -> None:
+        self._check_stages(("talker",))
+        talker = self._check_speech(request.speech)
+        try:
+            await self._run(ReadingRun(self._context, talker, request), events)
+        except VLLMClientError as error:
+            raise reading_error(error) from error
+
+    async def _run(self, run: RequestRun | ReadingRun, events: EventStream) -> None:
         self._running[run.request_id] = run
         try:
             await run.run(events)
         except VLLMClientError as error:
             fields = {"error": type(error).__name__, "parameter": getattr(error, "parameter", None)}
             _log.info("vLLM rejected a request", extra={"fields": fields})
-            raise client_error(error, request, self._vocabulary, self._context_tokens) from error
+            raise
         except (EngineDeadError, EngineGenerateError) as error:
             dead = self._dead_stage()
             if dead is None:
@@ -177,7 +200,7 @@ class VllmOmniEngine:
         if death.stage == "talker":
             self._bridge.reset_talker_reports()
         for run in self._running.values():
-            if death.stage == "thinker" or run.speaks:
+            if death.stage in run.stages:
                 run.fail(death)
 
     def report_consumed(self, request_id: str, samples: int) -> None:
@@ -212,14 +235,13 @@ class VllmOmniEngine:
             await asyncio.gather(*self._supervising, return_exceptions=True)
             await asyncio.gather(*(stage.close() for stage in self._stages.values()))
 
-    def _check(self, request: OmniRequest) -> None:
-        speech = request.speech
-        needed = ("thinker",) if speech is None else ("thinker", "talker")
+    def _check_stages(self, needed: tuple[str, ...]) -> None:
         for stage in self._stages.values():
             if stage.name in needed and not stage.alive:
                 raise stage.death
-        if speech is None:
-            return
+
+    def _check_speech(self, speech: SpeechSampling) -> Talker:
+        """The Talker that can speak as asked. Raises InvalidRequest."""
         if self._context.talker is None:
             raise InvalidRequest("this server does not speak: request text only", "modalities")
         if speech.voice not in self._card.voices:
@@ -227,8 +249,7 @@ class VllmOmniEngine:
                 f"voice {speech.voice!r} does not exist; available: {', '.join(self._card.voices)}",
                 "audio.voice",
             )
-        if request.text.choices != 1:
-            raise InvalidRequest("n must be 1 with audio", "n")
+        return self._context.talker
 
 
 def memory_items(model: Path, stages: list[Stage]) -> tuple[MemoryItem, ...]:

@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 
 from antiphon_executor.interface.card import ModelCard
 from antiphon_executor.interface.event_stream import EventStream
-from antiphon_executor.interface.request import OmniRequest
+from antiphon_executor.interface.request import OmniRequest, ReadingRequest
 from antiphon_executor.interface.status import EngineStatus
 
 
@@ -24,6 +24,13 @@ class OmniEngine(Protocol):
         speaks. Reading raises `EngineError`.
 
         Closing the stream, or cancelling the task that reads it, aborts the request in both stages.
+        """
+        ...
+
+    def read_aloud(self, request: ReadingRequest) -> EventStream:
+        """Speech of a given text: `SpeechDelta`s, then one `SpeechEnded`. It needs the Talker alone.
+
+        `SpeechDelta.text_tokens` counts tokens of all pieces. Errors and closing as in `generate`.
         """
         ...
 

@@ -111,3 +111,21 @@ class OmniRequest:
     cache_salt: str | None = None
     live: bool = False
     on_mark: MarkSink | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadingRequest:
+    """A text to read aloud: the Talker alone speaks it, without a request to the Thinker.
+
+    `prompt_token_ids`: a conversation without media that ends in the assistant's open turn. `pieces`: the
+    text's token ids, cut where a reader pauses. Each piece is spoken as an answer to the prompt; their speech
+    follows without a gap. `speech.max_frames` limits all of them together; `live`, `on_mark` as in
+    `OmniRequest`.
+    """
+
+    request_id: str
+    prompt_token_ids: tuple[int, ...]
+    pieces: tuple[tuple[int, ...], ...]
+    speech: SpeechSampling
+    live: bool = False
+    on_mark: MarkSink | None = None

@@ -52,6 +52,14 @@ def client_error(
     return InvalidRequest("the engine cannot serve this request as it is")
 
 
+def reading_error(error: VLLMClientError) -> InvalidRequest:
+    """The error for a text to read aloud that vLLM rejected."""
+    if getattr(error, "parameter", None) in ("input_tokens", "input_text"):
+        reason = "a sentence of the input is longer than the speech model's context"
+        return InvalidRequest(reason, "input", "context_length_exceeded")
+    return InvalidRequest("the engine cannot speak this input as it is", "input")
+
+
 def _parameter_error(parameter: str | None, vocabulary: int, context_tokens: int) -> InvalidRequest | None:
     match parameter:
         case "logit_bias" | "stop_token_ids":

@@ -14,7 +14,7 @@ from vllm.outputs import CompletionOutput, RequestOutput
 
 from antiphon_executor.interface.event_stream import EventStream
 from antiphon_executor.interface.events import PromptCounted, TextDelta, TextEnded
-from antiphon_executor.interface.request import OmniRequest, SpeechSampling
+from antiphon_executor.interface.request import OmniRequest, ReadingRequest, SpeechSampling
 from antiphon_executor.ipc.messages import HiddenStates
 from antiphon_executor.models.hidden_states.connector import request_hidden_states
 from antiphon_executor.models.thinker.inputs import count_prompt, engine_prompt
@@ -56,8 +56,9 @@ class RequestRun:
         return self._request.request_id
 
     @property
-    def speaks(self) -> bool:
-        return self._request.speech is not None
+    def stages(self) -> tuple[str, ...]:
+        """The stages that it needs."""
+        return ("thinker",) if self._request.speech is None else ("thinker", "talker")
 
     def report_consumed(self, samples: int) -> None:
         """The client has consumed `samples` of the request's speech in total."""
@@ -92,19 +93,7 @@ class RequestRun:
     def _open_stream(self, speech: SpeechSampling, talker: Talker, leases: ExitStack) -> SpeechStream:
         context, request_id = self._context, self.request_id
         slot = leases.enter_context(context.slots.lease_slot())
-        stream = SpeechStream(
-            request_id,
-            speech,
-            talker,
-            context.bridge,
-            slot,
-            live=self._request.live,
-            on_mark=self._request.on_mark,
-            guard=SpeechGuard(context.guard) if context.guard is not None else None,
-            waits=context.waits,
-            pace=context.voice_paces.of(speech.voice),
-            park_s=context.pacing.park_s,
-        )
+        stream = open_speech(context, self._request, speech, talker, slot)
         leases.callback(stream.close)
         if _has_media(self._request):
             # Until the request ends: hidden states of a short answer may arrive after its last token.
@@ -220,6 +209,29 @@ class RequestRun:
             stream.text_was_cut(self._text)
         if token_ids or ended is not None:
             stream.add_text(token_ids, final=ended is not None)
+
+
+def open_speech(
+    context: RequestContext,
+    request: OmniRequest | ReadingRequest,
+    speech: SpeechSampling,
+    talker: Talker,
+    slot: int,
+) -> SpeechStream:
+    """A speech stream of a request, in the slot that it has leased. The caller closes it."""
+    return SpeechStream(
+        request.request_id,
+        speech,
+        talker,
+        context.bridge,
+        slot,
+        live=request.live,
+        on_mark=request.on_mark,
+        guard=SpeechGuard(context.guard) if context.guard is not None else None,
+        waits=context.waits,
+        pace=context.voice_paces.of(speech.voice),
+        park_s=context.pacing.park_s,
+    )
 
 
 def _has_media(request: OmniRequest) -> bool:

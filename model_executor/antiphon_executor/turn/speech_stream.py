@@ -20,7 +20,7 @@ from antiphon_executor.interface.settings import WaitSettings
 from antiphon_executor.interface.spoken_length import VoicePace
 from antiphon_executor.ipc.bridge import Bridge
 from antiphon_executor.ipc.messages import HiddenStates, SpeechFrames, StreamFailed
-from antiphon_executor.turn.fades import faded_in, faded_out
+from antiphon_executor.models.code2wav.fades import faded_in, faded_out
 from antiphon_executor.turn.generation_clock import GenerationClock
 from antiphon_executor.turn.speech_guard import SpeechGuard
 from antiphon_executor.turn.talker_session import StreamHandle, Talker

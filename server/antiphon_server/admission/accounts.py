@@ -101,7 +101,8 @@ class Accounts:
             self.update_estimate(reservation)
 
     def end_text(self, reservation: Reservation) -> None:
-        """The answer's text is complete: its sequences and KV blocks are free."""
+        """The answer's text is complete, or there is none: its sequences and KV blocks are free."""
+        self.end_prefill(reservation)
         reservation.text_is_complete = True
         self._set_held(reservation, reservation.held.speech_part)
 

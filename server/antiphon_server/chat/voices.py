@@ -17,15 +17,17 @@ OPENAI_VOICES = (
 )  # fmt: skip
 
 
-def choose_voice(asked: str | VoiceId | VoiceReference | None, card: ModelCard) -> str:
+def choose_voice(
+    asked: str | VoiceId | VoiceReference | None, card: ModelCard, param: str = "audio.voice"
+) -> str:
     """A voice of the model. None is its default; case does not matter; OpenAI's n-th name is the n-th voice.
 
-    Raises BadRequest, with the list of voices, if there is no such voice.
+    Raises BadRequest, with the list of voices, if there is no such voice. `param`: the request's field.
     """
     if asked is None:
         return card.default_voice or card.voices[0]
     if isinstance(asked, VoiceReference):
-        raise _no_cloning(card)
+        raise _no_cloning(card, param)
     known = {voice.lower(): voice for voice in card.voices}
     name = (asked.id if isinstance(asked, VoiceId) else asked).lower()
     if name in known:
@@ -35,15 +37,15 @@ def choose_voice(asked: str | VoiceId | VoiceReference | None, card: ModelCard) 
     close = difflib.get_close_matches(name, known, n=1)
     raise BadRequest(
         f"Unknown voice; the model's voices are: {', '.join(card.voices)}.",
-        param="audio.voice",
+        param=param,
         hint=f"Did you mean '{known[close[0]]}'?" if close else None,
     )
 
 
-def _no_cloning(card: ModelCard) -> BadRequest:
+def _no_cloning(card: ModelCard, param: str) -> BadRequest:
     return BadRequest(
         "Voices cannot be cloned from a recording: this checkpoint has no codec encoder.",
-        param="audio.voice",
+        param=param,
         code="voice_cloning_unsupported",
         hint=f"Use a voice of the model: {', '.join(card.voices)}. GET /v1/audio/voices describes them.",
     )

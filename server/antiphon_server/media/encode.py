@@ -22,6 +22,7 @@ from antiphon_server.openai_api.options import AudioFormat
 
 _READ_BYTES = 16_384
 _OUTPUTS: dict[str, dict[str, str]] = {
+    "pcm16": {"format": "s16le", "acodec": "pcm_s16le"},
     "mp3": {"format": "mp3", "acodec": "libmp3lame", "audio_bitrate": "96k", "id3v2_version": "0"},
     "flac": {"format": "flac", "acodec": "flac"},
     "opus": {"format": "ogg", "acodec": "libopus", "audio_bitrate": "48k", "page_duration": "100000"},
@@ -116,12 +117,19 @@ class FfmpegEncoder:
 
 
 @asynccontextmanager
-async def open_encoder(audio_format: AudioFormat, deadline_s: float) -> AsyncIterator[AudioEncoder]:
-    """An encoder for a stream. `wav` gives bare samples: its header states a length (see `encode_file`)."""
-    if audio_format in ("pcm16", "wav"):
+async def open_encoder(
+    audio_format: AudioFormat, deadline_s: float, rate_hz: int = OUTPUT_SAMPLE_RATE_HZ
+) -> AsyncIterator[AudioEncoder]:
+    """An encoder for a stream. `wav` gives bare samples: its header states a length (see `encode_file`).
+
+    `rate_hz`: of the encoded audio.
+    """
+    if audio_format == "wav":
+        audio_format = "pcm16"
+    if audio_format == "pcm16" and rate_hz == OUTPUT_SAMPLE_RATE_HZ:
         yield PcmEncoder()
         return
-    encoder = FfmpegEncoder(encoder_command(audio_format, "pipe:1"), deadline_s)
+    encoder = FfmpegEncoder(encoder_command(audio_format, "pipe:1", rate_hz), deadline_s)
     try:
         yield encoder
     finally:
@@ -150,7 +158,9 @@ def _read_whole(file: int) -> bytes:
     return os.pread(file, os.fstat(file).st_size, 0)
 
 
-def encoder_command(audio_format: AudioFormat, output: str) -> list[str]:
+def encoder_command(
+    audio_format: AudioFormat, output: str, rate_hz: int = OUTPUT_SAMPLE_RATE_HZ
+) -> list[str]:
     """ffmpeg's command line. `output`: the output as ffmpeg names it (`pipe:1`, `file:PATH`)."""
     source = ffmpeg.input("pipe:0", format="s16le", ar=OUTPUT_SAMPLE_RATE_HZ, ac=1, probesize="32")
     sink = source.output(
@@ -159,6 +169,7 @@ def encoder_command(audio_format: AudioFormat, output: str) -> list[str]:
         flush_packets=1,
         map_metadata=-1,
         fflags="+bitexact",
+        ar=rate_hz,
         **_OUTPUTS[audio_format],
     )
     arguments: list[str] = sink.compile(cmd=str(find_ffmpeg()), overwrite_output=True)

@@ -16,7 +16,7 @@ from vllm import RequestOutput, SamplingParams
 from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.interface.card import ModelCard
 from antiphon_executor.interface.event_stream import EventStream
-from antiphon_executor.interface.request import OmniRequest
+from antiphon_executor.interface.request import OmniRequest, ReadingRequest
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.interface.status import EngineStatus
 from antiphon_executor.models.special_tokens import PromptIds
@@ -54,6 +54,9 @@ class ScheduledEngine:
 
     def generate(self, request: OmniRequest) -> EventStream:
         return EventStream(partial(self._produce, request))
+
+    def read_aloud(self, request: ReadingRequest) -> EventStream:
+        raise NotImplementedError
 
     async def _produce(self, request: OmniRequest, events: EventStream) -> None:
         await RequestRun(self._context, request).run(events)

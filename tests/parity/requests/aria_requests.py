@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerBase
 
 from antiphon_executor.engine.omni_engine import VllmOmniEngine
 from antiphon_executor.interface.events import OmniEvent, PromptCounted, SpeechDelta, SpeechEnded, TextDelta
-from antiphon_executor.interface.request import OmniRequest, SpeechSampling, TextSampling
+from antiphon_executor.interface.request import OmniRequest, ReadingRequest, SpeechSampling, TextSampling
 from antiphon_executor.ipc.messages import HiddenStates
 from antiphon_executor.turn.talker_session import SpeechSession, StreamHandle, Talker
 from antiphon_server.admission.cost_model import tokens_of
@@ -123,6 +123,15 @@ class AriaRequests:
         text = text or TextSampling(max_tokens=18, temperature=0)
         request = self.request(conversation, text, speech)
         events = [event async for event in self.engine.generate(request)]
+        return Heard(events, self._recording.given.pop(request.request_id))
+
+    async def read_aloud(
+        self, conversation: Conversation, pieces: tuple[tuple[int, ...], ...], speech: SpeechSampling
+    ) -> Heard:
+        """The pieces, as answers to a conversation without media."""
+        prompt = tuple(self._tokenizer.encode(conversation.prompt))
+        request = ReadingRequest(f"aria-{next(NUMBERS)}", prompt, pieces, speech)
+        events = [event async for event in self.engine.read_aloud(request)]
         return Heard(events, self._recording.given.pop(request.request_id))
 
     def decode(self, token_ids: list[int]) -> str:

@@ -59,6 +59,16 @@ async def test_given_any_media_then_the_answer_is_spoken_as_by_the_reference(
     assert heard.counted.total == aria_requests.reckoned(conversation)
 
 
+async def test_given_the_text_of_an_answer_then_reading_it_aloud_is_the_answers_own_speech(
+    aria_requests: AriaRequests, aria_oracle: AriaOracle
+) -> None:
+    answered = await aria_requests.hear(CONVERSATIONS[0], ADA)
+    read = await aria_requests.read_aloud(CONVERSATIONS[0], (tuple(answered.given.text),), ADA)
+    assert read.given.text == answered.given.text
+    assert (read.wave == answered.wave).all()
+    assert_as_the_reference(read, aria_oracle)
+
+
 async def test_given_the_cap_then_no_more_media_rows_travel(
     aria_requests: AriaRequests, aria_oracle: AriaOracle
 ) -> None:

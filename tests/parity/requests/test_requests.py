@@ -14,7 +14,7 @@ from transformers import PreTrainedTokenizerBase
 from antiphon_executor.engine.omni_engine import VllmOmniEngine
 from antiphon_executor.interface.errors import EngineBusy, InvalidRequest
 from antiphon_executor.interface.events import PromptCounted, SpeechDelta, SpeechEnded, TextDelta, TextEnded
-from antiphon_executor.interface.request import OmniRequest, SpeechSampling, TextSampling
+from antiphon_executor.interface.request import OmniRequest, ReadingRequest, SpeechSampling, TextSampling
 from antiphon_server.admission.cost_model import tokens_of
 from tests.parity.sound import assert_same_wave
 from tests.parity.talker.oracle import SpeakingOracle
@@ -55,6 +55,22 @@ class Requests:
         geometry = self.engine.card.media
         return len(self.tokenizer.encode(conversation.prompt)) + tokens_of(conversation.media, geometry)
 
+    async def read_aloud(
+        self, conversation: Conversation, pieces: tuple[tuple[int, ...], ...], *, frames: int = FRAMES
+    ) -> Heard:
+        """The pieces, as answers to a conversation without media."""
+        heard = Heard()
+        prompt = tuple(self.tokenizer.encode(conversation.prompt))
+        speech = SpeechSampling("ethan", temperature=0, max_frames=frames)
+        request = ReadingRequest(f"request-{next(NUMBERS)}", prompt, pieces, speech)
+        async for event in self.engine.read_aloud(request):
+            heard.kinds.append(type(event))
+            if isinstance(event, SpeechDelta):
+                heard.pcm += event.pcm
+            elif isinstance(event, SpeechEnded):
+                heard.ended = event
+        return heard
+
     async def hear(self, conversation: Conversation, *, frames: int = FRAMES) -> Heard:
         heard = Heard()
         text = TextSampling(max_tokens=TEXT_TOKENS, temperature=0)
@@ -92,6 +108,21 @@ async def test_given_any_mix_of_media_then_text_and_waveform_are_those_of_transf
     assert heard.counted is not None
     assert heard.counted.total == len(truth.prompt)
     assert heard.counted.total == requests.reckoned(conversation)
+
+
+async def test_given_the_text_of_an_answer_then_reading_it_aloud_is_the_answers_own_speech(
+    requests: Requests, oracle: SpeakingOracle
+) -> None:
+    """The Talker gets the same rows without any request to the Thinker: they follow from the ids."""
+    silent = next(one for one in CONVERSATIONS if not tokens_of(one.media, requests.engine.card.media))
+    truth = oracle.speak(silent, text=TEXT_TOKENS, frames=FRAMES)
+    answered = await requests.hear(silent)
+    read = await requests.read_aloud(silent, (tuple(truth.text),))
+    assert read.pcm == answered.pcm
+    assert read.ended == answered.ended
+    assert_same_wave(np.frombuffer(read.pcm, np.int16), truth.wave)
+    assert set(read.kinds) == {SpeechDelta, SpeechEnded}
+    await at_rest(requests.engine)
 
 
 async def test_given_a_request_then_the_prompt_is_counted_first_and_speech_begins_before_the_text_ends(

@@ -15,7 +15,7 @@ from typing import Any
 from antiphon_server.admission.fair_semaphore import FairSemaphore, SemaphoreLimits
 from antiphon_server.chat.prompt.conversation import Conversation
 from antiphon_server.chat.prompt.template import ChatTemplate
-from antiphon_server.chat.prompt.tokenizer import PromptTokenizer
+from antiphon_server.chat.prompt.tokenizer import EncodedText, PromptTokenizer
 from antiphon_server.config.chat import PromptPolicy
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.source import MediaKind
@@ -92,6 +92,14 @@ class PromptRenderer:
     def token_texts(self, ids: Sequence[int]) -> list[str]:
         """Each token as the vocabulary writes it."""
         return self._tokenizer.texts_of(ids)
+
+    async def encode_text(self, texts: list[str], param: str, owner: str = "") -> list[EncodedText]:
+        """A client's texts by themselves, as an answer of the model would have them. Errors as `render`."""
+        if sum(map(len, texts)) <= _SHORT_PROMPT_CHARS:
+            return self._tokenizer.encode_text(texts, param)
+        return await self._semaphore.run_in_thread(
+            self._threads, owner, self._tokenizer.encode_text, texts, param
+        )
 
     def render_now(self, conversation: Conversation, context_tokens: int | None = None) -> tuple[int, ...]:
         """As `render`, in the calling thread."""

@@ -35,6 +35,14 @@ class Stretch:
     control_id: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class EncodedText:
+    """`ids`: of its tokens. `ends`: for each, the character at which it ends."""
+
+    ids: tuple[int, ...]
+    ends: tuple[int, ...]
+
+
 class PromptTokenizer:
     """One vocabulary, with its control tokens and without them."""
 
@@ -100,6 +108,13 @@ class PromptTokenizer:
             raise BadRequest(f"The vocabulary has no token {unknown}.", param="tokens")
         return [text for _, text in texts if text is not None]
 
+    def encode_text(self, texts: list[str], param: str) -> list[EncodedText]:
+        """Each text by itself, without any control token. Raises BadRequest, naming `param`, as `encode`."""
+        encoded = self._plain.encode_batch(texts, add_special_tokens=False)
+        for one in encoded:
+            self._refuse_controls(one.ids, param)
+        return [EncodedText(tuple(one.ids), tuple(end for _, end in one.offsets)) for one in encoded]
+
     def at_least(self, text: str, most: int) -> int:
         """A lower bound of the tokens of `text`. It encodes no more than shows that the bound exceeds `most`.
 
@@ -126,10 +141,13 @@ class PromptTokenizer:
         ids: list[int] = []
         for stretch in stretches:
             text_ids = next(texts) if stretch.control_id is None else []
-            if not self._control_ids.isdisjoint(text_ids):
-                raise BadRequest("The text contains a control token of the model.", param="messages")
+            self._refuse_controls(text_ids, "messages")
             ids += text_ids if stretch.control_id is None else [stretch.control_id]
         return ids
+
+    def _refuse_controls(self, ids: list[int], param: str) -> None:
+        if not self._control_ids.isdisjoint(ids):
+            raise BadRequest("The text contains a control token of the model.", param=param)
 
     def _split(self, marked: str, mark: str) -> list[Stretch]:
         stretches, end = [], 0

@@ -5,11 +5,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 
-from starlette.types import Receive
+from starlette.types import Receive, Scope
+
+from antiphon_server.http.connection import TIMED_OUT
+from antiphon_server.observability.metrics import ServerMetrics
+from antiphon_server.observability.request_trace import log_trace
 
 
 class ClientLeft(Exception):  # not an error: the response has no reader
     """The client has disconnected."""
+
+
+async def respond_while_connected(
+    scope: Scope, receive: Receive, responding: Awaitable[None], metrics: ServerMetrics
+) -> None:
+    """Awaits `responding`, and logs the request's trace. A client that disconnects cancels it."""
+    try:
+        await cancel_if_left(receive, responding)
+    except ClientLeft:
+        timed_out = scope.get("state", {}).get(TIMED_OUT)
+        metrics.request_aborted("stalled_client" if timed_out else "disconnect")
+    finally:
+        log_trace()
 
 
 async def cancel_if_left(receive: Receive, responding: Awaitable[None]) -> None:

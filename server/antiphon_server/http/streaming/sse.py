@@ -1,8 +1,11 @@
-"""Server-sent events over ASGI, without any buffer. `send_limit` gives up clients that stop reading."""
+"""Server-sent events, or other streamed bodies, over ASGI, without any buffer.
+
+`send_limit` gives up clients that stop reading.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from starlette.types import Send
 
@@ -10,11 +13,21 @@ from antiphon_server.http.direct_body import DirectBody
 
 DONE = b"data: [DONE]\n\n"
 KEEP_ALIVE = b": keep-alive\n\n"
-HEADERS = (
-    (b"content-type", b"text/event-stream; charset=utf-8"),
-    (b"cache-control", b"no-store"),
-    (b"x-accel-buffering", b"no"),
-)
+EVENT_STREAM = "text/event-stream"
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+def headers_of_type(media_type: str) -> Headers:
+    """Headers of a streamed response, which no cache keeps and no proxy holds back."""
+    charset = "; charset=utf-8" if media_type.startswith("text/") else ""
+    return (
+        (b"content-type", f"{media_type}{charset}".encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-accel-buffering", b"no"),
+    )
+
+
+HEADERS = headers_of_type(EVENT_STREAM)
 
 
 def frame(json: bytes) -> bytes:
@@ -31,8 +44,9 @@ class SseResponse:
         send_body: Send,
         extra_headers: Callable[[], Mapping[str, str]] = dict,
         direct: DirectBody | None = None,
+        headers: Headers = HEADERS,
     ) -> None:
-        """`extra_headers`: called when the response starts; names in lower case.
+        """`extra_headers`: called when the response starts; names in lower case. `headers`: before them.
 
         `direct`: None if each piece has to be awaited.
         """
@@ -40,12 +54,15 @@ class SseResponse:
         self._send_body = send_body
         self._extra_headers = extra_headers
         self._direct = direct
+        self._headers = headers
         self.started = False
 
     async def start_response(self) -> None:
         self.started = True
         extra = [(name.encode(), value.encode()) for name, value in self._extra_headers().items()]
-        await self._send_head({"type": "http.response.start", "status": 200, "headers": [*HEADERS, *extra]})
+        await self._send_head(
+            {"type": "http.response.start", "status": 200, "headers": [*self._headers, *extra]}
+        )
 
     @property
     def takes_more(self) -> bool:

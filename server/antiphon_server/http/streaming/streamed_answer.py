@@ -6,7 +6,6 @@ import time
 
 from antiphon_executor.interface.event_stream import EndOfStream, EventStream, IdleTimeout
 from antiphon_executor.interface.events import (
-    OUTPUT_SAMPLE_RATE_HZ,
     OmniEvent,
     SpeechDelta,
     SpeechEnded,
@@ -17,13 +16,11 @@ from antiphon_server.chat.request_run import RunningRequest
 from antiphon_server.chat.request_spec import AnswerHead
 from antiphon_server.chat.response.chunk_json import ChunkJson, to_json_list
 from antiphon_server.chat.response.chunks import ChunkWriter
-from antiphon_server.chat.response.packetizer import Packetizer
 from antiphon_server.chat.response.word_timestamps import TextEvent, WordTimestamps
 from antiphon_server.chat.service import Service
-from antiphon_server.http.send_limit import ClientStalled
+from antiphon_server.http.streaming.speech_packets import SpeechPackets
 from antiphon_server.http.streaming.sse import DONE, KEEP_ALIVE, SseResponse, frame
 from antiphon_server.media.encode import AudioEncoder
-from antiphon_server.observability.request_trace import mark
 
 
 class StreamedAnswer:
@@ -45,13 +42,9 @@ class StreamedAnswer:
         self._writer = ChunkWriter(head, running.form, running.state.usage)
         self._json = ChunkJson(self._writer, running.form)
         self._timestamps = WordTimestamps(running.form)
-        self._packetizer = Packetizer(
-            service.settings.chat.packets, lambda: service.engine.status().frame_time.startup_buffer_s
-        )
+        self._packets = SpeechPackets(head.id, service)
         self._pending: list[bytes] = []
         self._written_bytes = 0
-        self._sent_bytes = 0
-        self._behind_s = 0.0
 
     async def send_events(self, headers_at_s: float) -> None:
         """Sends the answer up to the last event. The response starts with the first, or at `headers_at_s`."""
@@ -95,11 +88,11 @@ class StreamedAnswer:
 
     def add_speech(self, delta: SpeechDelta) -> None:
         self._timestamps.add_speech(delta)
-        self._packetizer.add_pcm(delta.pcm, time.monotonic())
+        self._packets.add(delta.pcm)
 
     async def end_speech(self, end: SpeechEnded) -> None:
         self._timestamps.end_speech(end)
-        pcm = self._packetizer.flush()
+        pcm = self._packets.flush()
         encoded = await self._encoder.encode_pcm(pcm) + await self._encoder.finish_encoding()
         self._write_speech(pcm, encoded)
         self._writer.end_speech(end)
@@ -107,7 +100,7 @@ class StreamedAnswer:
     async def _next_events(self, stream: EventStream) -> list[OmniEvent]:
         """The events that are ready; none if held speech is due, or after a keep-alive comment."""
         silence_s = self._service.settings.chat.silence_s
-        due_s = self._packetizer.due_in_s(time.monotonic())
+        due_s = self._packets.due_in_s()
         try:
             event = await stream.next(silence_s if due_s is None else min(due_s, silence_s))
         except IdleTimeout:
@@ -133,21 +126,18 @@ class StreamedAnswer:
 
     async def _send_pending(self) -> None:
         """Sends the written chunks and the speech that is due."""
-        pcm = await self._write_due_speech() if self._packetizer.held_s else b""
+        pcm = await self._write_due_speech() if self._packets.holds_speech else b""
         data = self._take_frames()
         # Encoding is the server's time. Only the time that the socket takes counts against the client.
         since_s = time.monotonic()
         await self._sse.send_data(data)
         if pcm:
-            self._count_sent(pcm, since_s, time.monotonic())
+            self._packets.count_sent(pcm, since_s)
 
     async def _write_due_speech(self) -> bytes:
         """The packet that was written; none if none is due."""
-        now_s = time.monotonic()
-        slack_s, pcm = self._packetizer.slack_s(now_s), self._packetizer.pop_packet(now_s)
+        pcm = self._packets.pop_due()
         if pcm:
-            if slack_s is not None:
-                self._service.metrics.packet_sent(slack_s)
             self._write_speech(pcm, await self._encoder.encode_pcm(pcm))
         return pcm
 
@@ -156,17 +146,6 @@ class StreamedAnswer:
         data = b"".join([frame(json) for json in self._pending])
         self._pending.clear()
         return data
-
-    def _count_sent(self, pcm: bytes, since_s: float, now_s: float) -> None:
-        """Drops a client that reads speech more slowly than it plays, when it is too far behind."""
-        mark("first_packet")
-        self._packetizer.packet_sent(now_s, pcm)
-        self._sent_bytes += len(pcm)
-        self._service.engine.report_consumed(self._head.id, self._sent_bytes // 2)
-        self._behind_s = max(self._behind_s + now_s - since_s - len(pcm) / 2 / OUTPUT_SAMPLE_RATE_HZ, 0.0)
-        if self._behind_s > self._service.settings.server.timeouts.stalled_client_s:
-            self._service.metrics.request_aborted("stalled_client")
-            raise ClientStalled
 
 
 async def _first_event(stream: EventStream, headers_at_s: float) -> list[OmniEvent]:

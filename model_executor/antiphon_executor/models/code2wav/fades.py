@@ -1,4 +1,4 @@
-"""Fades of a stream's audio (s16le, 24 kHz): 2 ms in at its start, 40 ms out if it is cut.
+"""Fades of a stream's audio (s16le, 24 kHz): 2 ms in at its start, 40 ms out if it is cut, 10 ms at a join.
 
 A vocoder starts on padding, so its first 0.5 ms are a click, in a one-shot decode too. All samples after the
 fade-in are the vocoder's own.
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 FADE_IN_SAMPLES = 48
 FADE_OUT_SAMPLES = 960
+JOIN_SAMPLES = 240
 
 
 def faded_in(pcm: bytes) -> bytes:
@@ -21,6 +22,17 @@ def faded_in(pcm: bytes) -> bytes:
 def faded_out(pcm: bytes) -> bytes:
     """Fades the last 40 ms of a stream that is cut to silence."""
     return _scaled(pcm, slice(-FADE_OUT_SAMPLES, None), _rising(FADE_OUT_SAMPLES)[::-1])
+
+
+def joined(pcm: bytes, last: int) -> bytes:
+    """A stream's first piece behind other speech that ended with the sample `last`: it falls to 0 in 10 ms.
+
+    Without it the waveform would step from `last` to the beginning of the fade-in, which is heard as a click.
+    """
+    samples = np.frombuffer(pcm, "<i2").astype(np.float32)
+    tail = last * _rising(JOIN_SAMPLES)[::-1][: len(samples)]
+    samples[: len(tail)] += tail
+    return np.clip(np.round(samples), -32_768, 32_767).astype("<i2").tobytes()
 
 
 def fade_in() -> NDArray[np.float32]:
