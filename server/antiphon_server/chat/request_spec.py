@@ -13,7 +13,8 @@ from typing import Literal
 from antiphon_executor.interface.card import ModelCard
 from antiphon_executor.interface.request import SpeechSampling, TextSampling
 from antiphon_server.chat.prompt.conversation import Conversation, read_conversation
-from antiphon_server.chat.sampling import read_speech_sampling, read_text_sampling
+from antiphon_server.chat.prompt.raw_prompt import RawPrompt
+from antiphon_server.chat.sampling import read_chat_sampling, read_speech_sampling
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.thinking import Reasoning, read_thinking, reasoning_of
 from antiphon_server.config.settings import Dialect
@@ -66,7 +67,7 @@ class RequestSpec:
 
     head: AnswerHead
     form: AnswerForm
-    conversation: Conversation
+    conversation: Conversation | RawPrompt
     text: TextSampling
     speech: SpeechSampling | None
     cache_salt: str | None
@@ -100,7 +101,7 @@ def build_request_spec(
         head=_make_head(model, service),
         form=_read_form(request, service, reasoning_of(request, template, thinking)),
         conversation=conversation,
-        text=read_text_sampling(request, card),
+        text=read_chat_sampling(request, card),
         speech=read_speech_sampling(request, card),
         cache_salt=cache_salt,
         speech_optional=request.speech_optional,

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from antiphon_executor.interface.card import ModelCard
-from antiphon_executor.interface.request import RepetitionDetection, SpeechSampling, TextSampling
+from antiphon_executor.interface.request import (
+    AnswerSchema,
+    RepetitionDetection,
+    SpeechSampling,
+    TextSampling,
+)
 from antiphon_server.chat.schema.answer_schema import read_answer_schema
 from antiphon_server.chat.voices import choose_voice
 from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api.request import ChatRequest
+from antiphon_server.openai_api.sampling_fields import SamplingFields
 
 # A checkpoint may recommend these; a request may override them.
 _RECOMMENDED = ("temperature", "top_p", "top_k", "min_p", "repetition_penalty")
@@ -19,22 +25,37 @@ _SPEECH = ("temperature", "top_k", "top_p", "repetition_penalty", "max_frames")
 """The fields of `SpeechSampling` that a request sets by `talker_...`."""
 
 
-def read_text_sampling(request: ChatRequest, card: ModelCard) -> TextSampling:
+@dataclass(frozen=True, slots=True)
+class TextAsked:
+    """What chat and text completions ask for in fields of their own."""
+
+    max_tokens: int | None
+    top_logprobs: int | None
+    schema: AnswerSchema | None
+
+
+def read_chat_sampling(request: ChatRequest, card: ModelCard) -> TextSampling:
+    """The sampling of a chat answer's text."""
+    max_tokens = request.max_completion_tokens or request.max_tokens
+    asked = TextAsked(max_tokens, _read_logprobs(request), read_answer_schema(request))
+    return read_text_sampling(request, card, asked)
+
+
+def read_text_sampling(request: SamplingFields, card: ModelCard, asked: TextAsked) -> TextSampling:
     """Fields that the request does not set have the card's recommended values."""
     drawn = {
         name: getattr(request if name in request.model_fields_set else card.sampling, name)
         for name in _RECOMMENDED
     }
-    max_tokens = request.max_completion_tokens or request.max_tokens
-    if max_tokens is not None and request.min_tokens > max_tokens:
+    if asked.max_tokens is not None and request.min_tokens > asked.max_tokens:
         raise BadRequest(
-            f"min_tokens is {request.min_tokens}, more than the limit of {max_tokens} tokens.",
+            f"min_tokens is {request.min_tokens}, more than the limit of {asked.max_tokens} tokens.",
             param="min_tokens",
         )
     return TextSampling(
         repetition_detection=_read_repetition(request, card),
         **drawn | {"top_k": max(drawn["top_k"], 0)},
-        max_tokens=max_tokens,
+        max_tokens=asked.max_tokens,
         min_tokens=request.min_tokens,
         ignore_eos=request.ignore_eos,
         presence_penalty=request.presence_penalty,
@@ -43,9 +64,9 @@ def read_text_sampling(request: ChatRequest, card: ModelCard) -> TextSampling:
         stop=(request.stop,) if isinstance(request.stop, str) else request.stop,
         stop_token_ids=request.stop_token_ids,
         choices=request.n,
-        top_logprobs=_read_logprobs(request),
+        top_logprobs=asked.top_logprobs,
         logit_bias=tuple((int(token), bias) for token, bias in request.logit_bias.items()),
-        schema=read_answer_schema(request),
+        schema=asked.schema,
     )
 
 
@@ -80,7 +101,7 @@ def read_speech_sampling(request: ChatRequest, card: ModelCard) -> SpeechSamplin
     )
 
 
-def _read_repetition(request: ChatRequest, card: ModelCard) -> RepetitionDetection | None:
+def _read_repetition(request: SamplingFields, card: ModelCard) -> RepetitionDetection | None:
     """A request's setting replaces the card's as a whole. `max_pattern_size` 0 switches the detection off."""
     asked = request.repetition_detection
     if asked is None:

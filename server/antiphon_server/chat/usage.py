@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from antiphon_executor.interface.events import PromptCounted
 from antiphon_server.openai_api.response import CompletionTokensDetails, PromptTokensDetails, Usage
 
@@ -55,3 +57,23 @@ class UsageMeter:
                 reasoning_tokens=self._reasoning_tokens,
             ),
         )
+
+
+def sum_of(usages: Sequence[Usage]) -> Usage:
+    """The usage of several requests that one response answers."""
+    prompts = [usage.prompt_tokens_details for usage in usages]
+    answers = [usage.completion_tokens_details for usage in usages]
+    return Usage(
+        prompt_tokens=sum(usage.prompt_tokens for usage in usages),
+        completion_tokens=sum(usage.completion_tokens for usage in usages),
+        total_tokens=sum(usage.total_tokens for usage in usages),
+        prompt_tokens_details=PromptTokensDetails(
+            **{name: sum(getattr(one, name) for one in prompts) for name in PromptTokensDetails.model_fields}
+        ),
+        completion_tokens_details=CompletionTokensDetails(
+            **{
+                name: sum(getattr(one, name) for one in answers)
+                for name in CompletionTokensDetails.model_fields
+            }
+        ),
+    )

@@ -11,7 +11,7 @@ from pydantic import AliasChoices, Field
 
 from antiphon_executor.interface.request import MAX_SPEECH_TOP_K
 from antiphon_server.openai_api import limits
-from antiphon_server.openai_api.base import ApiModel, Flag, Name
+from antiphon_server.openai_api.base import Flag, Name
 from antiphon_server.openai_api.body import parse_body
 from antiphon_server.openai_api.messages import Messages
 from antiphon_server.openai_api.options import (
@@ -19,28 +19,19 @@ from antiphon_server.openai_api.options import (
     AudioOptions,
     NamedToolChoice,
     ProcessorOptions,
-    RepetitionOptions,
     ResponseFormat,
-    StreamOptions,
     TemplateOptions,
     ThinkingOption,
     Tool,
     ToolChoice,
 )
+from antiphon_server.openai_api.sampling_fields import SamplingFields, Seed, TokenLimit
 from antiphon_server.openai_api.tolerance import HINTS, NEUTRAL_CHAT
 
 Modality = Literal["text", "audio"]
-Penalty = Annotated[float, Field(ge=-2, le=2, strict=True)]
-Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
-TokenLimit = Annotated[int, Field(ge=1, le=limits.MAX_TOKENS, strict=True)]
-Seed = Annotated[int, Field(ge=-limits.MAX_SEED, le=limits.MAX_SEED, strict=True)]
-StopString = Annotated[str, Field(min_length=1, max_length=limits.MAX_STOP_CHARS)]
-Bias = Annotated[float, Field(ge=-100, le=100, strict=True)]
-TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,7}$")]
-StopToken = Annotated[int, Field(ge=0, le=limits.MAX_TOKEN_ID, strict=True)]
 
 
-class ChatRequest(ApiModel):
+class ChatRequest(SamplingFields):
     """The supported fields of OpenAI's request, and some of vLLM's and DashScope's.
 
     Ours: `speech_optional` allows an answer in text alone if no speech stream is free when the request could
@@ -54,31 +45,13 @@ class ChatRequest(ApiModel):
     ignored = HINTS
     neutral = NEUTRAL_CHAT
 
-    model: Name | None = None
     messages: Messages
     modalities: tuple[Modality, ...] = Field(default=("text",), min_length=1, max_length=2)
     audio: AudioOptions | None = None
-    stream: Flag = False
-    stream_options: StreamOptions | None = None
     max_tokens: TokenLimit | None = None
     max_completion_tokens: TokenLimit | None = None
-    n: Annotated[int, Field(ge=1, le=limits.MAX_CHOICES, strict=True)] = 1
-    temperature: Annotated[float, Field(ge=0, le=2, strict=True)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1, strict=True)] = 1.0
-    top_k: Annotated[int, Field(ge=-1, le=1_000_000, strict=True)] = 0
-    min_p: Probability = 0.0
-    presence_penalty: Penalty = 0.0
-    frequency_penalty: Penalty = 0.0
-    repetition_penalty: Annotated[float, Field(gt=0, le=2, strict=True)] = 1.0
-    repetition_detection: RepetitionOptions | None = None
-    seed: Seed | None = None
-    stop: StopString | Annotated[tuple[StopString, ...], Field(max_length=limits.MAX_STOPS)] = ()
-    stop_token_ids: Annotated[tuple[StopToken, ...], Field(max_length=limits.MAX_STOP_TOKENS)] = ()
-    min_tokens: Annotated[int, Field(ge=0, le=limits.MAX_TOKENS, strict=True)] = 0
-    ignore_eos: Flag = False
     logprobs: Flag = False
     top_logprobs: Annotated[int, Field(ge=0, le=limits.MAX_TOP_LOGPROBS, strict=True)] | None = None
-    logit_bias: dict[TokenId, Bias] = Field(default={}, max_length=limits.MAX_LOGIT_BIAS)
     response_format: ResponseFormat | None = None
     tools: tuple[Tool, ...] = Field(default=(), max_length=limits.MAX_TOOLS)
     tool_choice: ToolChoice | None = None

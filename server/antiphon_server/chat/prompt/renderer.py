@@ -14,6 +14,7 @@ from typing import Any
 
 from antiphon_server.admission.fair_semaphore import FairSemaphore, SemaphoreLimits
 from antiphon_server.chat.prompt.conversation import Conversation
+from antiphon_server.chat.prompt.raw_prompt import RawPrompt
 from antiphon_server.chat.prompt.template import ChatTemplate
 from antiphon_server.chat.prompt.tokenizer import EncodedText, PromptTokenizer
 from antiphon_server.config.chat import PromptPolicy
@@ -29,11 +30,11 @@ _MARKS = tuple(chr(0x10FFFD - number) for number in range(64))
 class PromptTooLong(BadRequest):
     """The prompt without its media fills the model's context. `tokens`: a lower bound of its tokens."""
 
-    def __init__(self, shown: str, tokens: int, context_tokens: int) -> None:
+    def __init__(self, shown: str, tokens: int, context_tokens: int, param: str = "messages") -> None:
         super().__init__(
             f"The prompt has {shown} tokens without its media; the model's context is "
             f"{context_tokens} tokens.",
-            param="messages",
+            param=param,
             code="context_length_exceeded",
         )
         self.tokens = tokens
@@ -64,7 +65,45 @@ class PromptRenderer:
         return cls(ChatTemplate.from_folder(folder), tokenizer, placeholders, policy or PromptPolicy())
 
     async def render(
-        self, conversation: Conversation, owner: str = "", context_tokens: int | None = None
+        self, conversation: Conversation | RawPrompt, owner: str = "", context_tokens: int | None = None
+    ) -> tuple[int, ...]:
+        """The tokens of a prompt. Raises BadRequest, also as `PromptTooLong`."""
+        if isinstance(conversation, RawPrompt):
+            return await self._read_raw(conversation, owner, context_tokens)
+        return await self._render(conversation, owner, context_tokens)
+
+    async def _read_raw(self, prompt: RawPrompt, owner: str, context_tokens: int | None) -> tuple[int, ...]:
+        content = prompt.content
+        if isinstance(content, str):
+            at_least = self._tokenizer.at_least(content, context_tokens) if context_tokens else 0
+            if context_tokens is not None and at_least >= context_tokens:
+                raise PromptTooLong(f"at least {at_least}", at_least, context_tokens, prompt.param)
+            ids = await self.tokenize(content, owner)
+        else:
+            ids = content
+        if context_tokens is not None and len(ids) >= context_tokens:
+            raise PromptTooLong(str(len(ids)), len(ids), context_tokens, prompt.param)
+        if not ids:
+            raise BadRequest("The prompt is empty.", param=prompt.param)
+        self._check_raw(ids, prompt.param)
+        return ids
+
+    def _check_raw(self, ids: tuple[int, ...], param: str) -> None:
+        """Each token is in the vocabulary, and none stands for media, which a raw prompt does not have."""
+        known = self._tokenizer.size
+        unknown = next((one for one in ids if one >= known), None)
+        if unknown is not None:
+            raise BadRequest(f"The vocabulary has no token {unknown}.", param=param)
+        for kind, placeholder in self._placeholders.items():
+            if placeholder in ids:
+                raise BadRequest(
+                    f"The prompt has the token that stands for {kind}.",
+                    param=param,
+                    hint="Send media with /v1/chat/completions.",
+                )
+
+    async def _render(
+        self, conversation: Conversation, owner: str, context_tokens: int | None
     ) -> tuple[int, ...]:
         """Token ids up to the assistant's turn. Raises BadRequest if the template does not support a part.
 

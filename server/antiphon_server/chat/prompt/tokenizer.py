@@ -55,6 +55,7 @@ class PromptTokenizer:
         self.controls: dict[str, int] = {
             token.content: token_id for token_id, token in self._full.get_added_tokens_decoder().items()
         }
+        self.size = self._full.get_vocab_size()
         self._control_ids = frozenset(self.controls.values())
         self._longest_bytes = _longest_token_bytes(self._full, tree["normalizer"])
         self._normalizes = tree["normalizer"] is not None

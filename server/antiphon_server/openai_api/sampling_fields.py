@@ -1,0 +1,43 @@
+"""The fields that chat and text completions share: the model, streaming, and sampling of text."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field
+
+from antiphon_server.openai_api import limits
+from antiphon_server.openai_api.base import ApiModel, Flag, Name
+from antiphon_server.openai_api.options import RepetitionOptions, StreamOptions
+
+Penalty = Annotated[float, Field(ge=-2, le=2, strict=True)]
+Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
+TokenLimit = Annotated[int, Field(ge=1, le=limits.MAX_TOKENS, strict=True)]
+Seed = Annotated[int, Field(ge=-limits.MAX_SEED, le=limits.MAX_SEED, strict=True)]
+StopString = Annotated[str, Field(min_length=1, max_length=limits.MAX_STOP_CHARS)]
+Bias = Annotated[float, Field(ge=-100, le=100, strict=True)]
+TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,7}$")]
+StopToken = Annotated[int, Field(ge=0, le=limits.MAX_TOKEN_ID, strict=True)]
+
+
+class SamplingFields(ApiModel):
+    """Fields of OpenAI's requests and of vLLM's `SamplingParams`."""
+
+    model: Name | None = None
+    stream: Flag = False
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Field(ge=1, le=limits.MAX_CHOICES, strict=True)] = 1
+    temperature: Annotated[float, Field(ge=0, le=2, strict=True)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1, strict=True)] = 1.0
+    top_k: Annotated[int, Field(ge=-1, le=1_000_000, strict=True)] = 0
+    min_p: Probability = 0.0
+    presence_penalty: Penalty = 0.0
+    frequency_penalty: Penalty = 0.0
+    repetition_penalty: Annotated[float, Field(gt=0, le=2, strict=True)] = 1.0
+    repetition_detection: RepetitionOptions | None = None
+    seed: Seed | None = None
+    stop: StopString | Annotated[tuple[StopString, ...], Field(max_length=limits.MAX_STOPS)] = ()
+    stop_token_ids: Annotated[tuple[StopToken, ...], Field(max_length=limits.MAX_STOP_TOKENS)] = ()
+    min_tokens: Annotated[int, Field(ge=0, le=limits.MAX_TOKENS, strict=True)] = 0
+    ignore_eos: Flag = False
+    logit_bias: dict[TokenId, Bias] = Field(default={}, max_length=limits.MAX_LOGIT_BIAS)

@@ -1,0 +1,177 @@
+"""`POST /v1/completions`, as a client sees it: prompts of every kind, choices, chunks, errors."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import httpx
+import openai
+import pytest
+
+from antiphon_server.chat.service import Service
+from antiphon_server.http.app import create_app
+from tests.echo_engine import EchoEngine, Script
+
+URL = "/v1/completions"
+BENCH = {
+    "model": "echo",
+    "prompt": "hello world",
+    "repetition_penalty": 1.0,
+    "max_tokens": 16,
+    "logprobs": None,
+    "stream": True,
+    "stream_options": {"include_usage": True},
+    "ignore_eos": True,
+    "temperature": 0.0,
+}
+"""As `vllm bench serve --backend vllm` sends it."""
+
+
+async def ask(client: httpx.AsyncClient, **body: Any) -> dict[str, Any]:
+    answer = await client.post(URL, json=body)
+    assert answer.status_code == 200, answer.text
+    return answer.json()
+
+
+async def stream(client: httpx.AsyncClient, **body: Any) -> list[dict[str, Any]]:
+    answer = await client.post(URL, json={**body, "stream": True})
+    assert answer.status_code == 200, answer.text
+    frames = [line.removeprefix("data: ") for line in answer.text.split("\n\n") if line.startswith("data: ")]
+    assert frames.pop() == "[DONE]"
+    return [json.loads(frame) for frame in frames]
+
+
+def joined(chunks: list[dict[str, Any]]) -> dict[int, str]:
+    texts: dict[int, str] = {}
+    for chunk in chunks:
+        for choice in chunk["choices"]:
+            texts[choice["index"]] = texts.get(choice["index"], "") + choice["text"]
+    return texts
+
+
+@pytest.fixture
+def answering(engine: EchoEngine) -> EchoEngine:
+    """The echo engine repeats what a chat prompt says. A raw prompt says nothing to it."""
+    engine.script = Script(answer="and so on")
+    return engine
+
+
+async def test_a_prompt_is_continued_in_openais_format(
+    client: httpx.AsyncClient, answering: EchoEngine
+) -> None:
+    answer = await ask(client, prompt="hello world")
+    assert (answer["object"], answer["id"][:5], answer["model"]) == ("text_completion", "cmpl-", "echo")
+    assert answer["choices"] == [{"index": 0, "text": "and so on", "logprobs": None, "finish_reason": "stop"}]
+    [request] = answering.requests
+    assert answer["usage"]["prompt_tokens"] == len(request.prompt_token_ids)
+    assert (request.text.max_tokens, request.speech) == (16, None)
+
+
+async def test_the_prompt_has_no_template_and_its_control_tokens_count(
+    client: httpx.AsyncClient, answering: EchoEngine
+) -> None:
+    text = "<|im_start|>user\nhello"
+    tokens = (await client.post("/tokenize", json={"prompt": text})).json()["tokens"]
+    await ask(client, prompt=text)
+    await ask(client, prompt=tokens)
+    assert [list(request.prompt_token_ids) for request in answering.requests] == [tokens, tokens]
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_each_prompt_has_its_choices_in_order(
+    client: httpx.AsyncClient, answering: EchoEngine, streamed: bool
+) -> None:
+    prompts = [f"number {number}" for number in range(10)]
+    body = {"prompt": prompts, "n": 2, "echo": True}
+    if streamed:
+        texts = joined(await stream(client, **body))
+        assert sorted(texts) == list(range(20))
+        found = [texts[index] for index in range(20)]
+    else:
+        choices = (await ask(client, **body))["choices"]
+        assert [choice["index"] for choice in choices] == list(range(20))
+        found = [choice["text"] for choice in choices]
+    assert found == [f"{prompt}and so on" for prompt in prompts for _ in range(2)]
+
+
+async def test_usage_is_that_of_all_prompts(client: httpx.AsyncClient, answering: EchoEngine) -> None:
+    one = (await ask(client, prompt="hello world"))["usage"]
+    two = (await ask(client, prompt=["hello world"] * 2))["usage"]
+    assert {name: two[name] for name in ("prompt_tokens", "completion_tokens", "total_tokens")} == {
+        name: 2 * one[name] for name in ("prompt_tokens", "completion_tokens", "total_tokens")
+    }
+
+
+async def test_bodies_of_vllms_benchmark_are_answered_in_chunks(
+    client: httpx.AsyncClient, answering: EchoEngine
+) -> None:
+    chunks = await stream(client, **BENCH)
+    assert joined(chunks)[0].startswith("and so on")
+    assert chunks[-2]["choices"][0]["finish_reason"] == "length"
+    assert chunks[-1]["choices"] == []
+    assert chunks[-1]["usage"]["completion_tokens"] == BENCH["max_tokens"]
+    assert all("usage" not in chunk for chunk in chunks[:-1])
+
+
+async def test_log_probabilities_name_each_token_and_where_it_begins(
+    client: httpx.AsyncClient, answering: EchoEngine
+) -> None:
+    [choice] = (await ask(client, prompt="x", logprobs=2))["choices"]
+    found = choice["logprobs"]
+    assert "".join(found["tokens"]) == choice["text"]
+    for token, offset in zip(found["tokens"], found["text_offset"], strict=True):
+        assert choice["text"][offset:].startswith(token)
+    assert len(found["token_logprobs"]) == len(found["top_logprobs"]) == len(found["tokens"])
+
+
+@pytest.mark.parametrize(
+    ("body", "param"),
+    [
+        ({}, "prompt"),
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": ["x", 5]}, "prompt[1]"),
+        ({"prompt": [1, "x"]}, "prompt[1]"),
+        ({"prompt": ["x", ""]}, "prompt[1]"),
+        ({"prompt": ["x"] * 33}, "prompt"),
+        ({"prompt": [9_999_999]}, "prompt"),
+        ({"prompt": "<|audio_pad|>"}, "prompt"),
+        ({"prompt": "x " * 9_000}, "prompt"),
+        ({"prompt": "x", "suffix": "y"}, "suffix"),
+        ({"prompt": "x", "best_of": 2}, "best_of"),
+        ({"prompt": "x", "max_tokens": -1}, "max_tokens"),
+        ({"prompt": "x", "echo": True, "logprobs": 1}, "echo"),
+        ({"prompt": "x", "stream_options": {"include_usage": True}}, "stream_options"),
+        ({"prompt": "x", "messages": []}, "messages"),
+        ({"prompt": "x", "model": "other"}, "model"),
+    ],
+)
+async def test_a_wrong_body_is_refused_by_name(
+    client: httpx.AsyncClient, body: dict[str, Any], param: str
+) -> None:
+    answer = await client.post(URL, json=body)
+    assert answer.status_code in (400, 404)
+    assert answer.json()["error"]["param"] == param
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_one_failed_prompt_ends_the_others_and_the_answer(
+    client: httpx.AsyncClient, engine: EchoEngine, streamed: bool
+) -> None:
+    engine.scripts.extend([Script(answer="a", hang_at=1), Script(fault_at=1)])
+    answer = await client.post(URL, json={"prompt": ["x", "y"], "stream": streamed})
+    assert "error" in answer.text
+    assert "[DONE]" not in answer.text
+    assert (answer.status_code == 200) == streamed
+    assert engine.running == 0
+
+
+async def test_openais_client_reads_both_forms(service: Service, answering: EchoEngine) -> None:
+    transport = httpx.ASGITransport(create_app(service))
+    async with httpx.AsyncClient(transport=transport) as http:
+        client = openai.AsyncOpenAI(api_key="x", base_url="http://localhost/v1", http_client=http)
+        whole = await client.completions.create(model="echo", prompt="hello")
+        pieces = await client.completions.create(model="echo", prompt="hello", stream=True)
+        text = "".join([chunk.choices[0].text async for chunk in pieces])
+    assert whole.choices[0].text == text == "and so on"
