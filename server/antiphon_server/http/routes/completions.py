@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from functools import partial
 
@@ -42,6 +43,7 @@ async def create_completion(request: Request) -> Response:
     body = await read_body(request)
     if body is None:
         return client_closed()
+    service.metrics.request_uploaded(time.monotonic() - request.state.arrived_s)
     parsed = await asyncio.to_thread(parse_body, body, CompletionRequest)
     del body
     require_model(service, parsed.model)
