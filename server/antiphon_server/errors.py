@@ -26,6 +26,7 @@ class ApiError(Exception):
     ├── Overloaded           429  no capacity now; carries Retry-After
     │   └── RateExceeded     429  this key has used its quota per minute
     ├── Unavailable          503  not ready, draining or a stage is dead; carries Retry-After
+    ├── InsufficientStorage  507  no room for an uploaded file
     └── InternalError        500  our fault; the log has the details under the request id
     """
 
@@ -132,6 +133,12 @@ class Unavailable(ApiError):
     status = 503
     type = "server_error"
     default_code = "unavailable"
+
+
+class InsufficientStorage(ApiError):
+    status = 507
+    type = "server_error"
+    default_code = "insufficient_storage"
 
 
 class InternalError(ApiError):

@@ -86,3 +86,19 @@ def test_a_refusal_is_the_clients_own_exception(results: Results) -> None:
 
 def test_a_fault_in_mid_stream_is_raised(results: Results) -> None:
     assert results["fault"] == "internal_error"
+
+
+@pytest.mark.parametrize(
+    "results", [name for name in sorted(HOMES) if name.startswith("openai-py")], indirect=True
+)
+def test_files_are_uploaded_used_and_deleted(results: Results) -> None:
+    assert results["files"] == {
+        "same": True,
+        "bytes": 69,
+        "names": ["b.png", "red.png"],
+        "lifetime": 3_600,
+        "content": True,
+        "text": "look",
+        "deleted": [True, True],
+        "gone": "file_not_found",
+    }

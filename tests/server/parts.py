@@ -23,6 +23,7 @@ from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.transcripts import Transcripts
 from antiphon_server.config.settings import Settings
+from antiphon_server.files.store import FileStore
 from antiphon_server.media.budget import ReserveBytes
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.source import MediaKind, MediaSource
@@ -67,6 +68,7 @@ def make_service(folder: Path, engine: EchoEngine | None = None, **settings: Any
         prompts=PromptRenderer(*prompt_parts(folder), chosen.chat.prompt),
         schema_costs=SchemaCostEstimator(folder, chosen.chat.grammar),
         media=cast("MediaLoader", CannedMedia()),
+        files=FileStore(chosen.files),
         admission=AdmissionController(Capacity(16, 16, 64, 3600.0, 30.0, 1 << 30)),
         metrics=ServerMetrics("test"),
         transcripts=Transcripts(chosen.chat),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import secrets
 import time
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Literal
 
 from antiphon_executor.interface.card import ModelCard
@@ -19,6 +20,7 @@ from antiphon_server.chat.service import Service
 from antiphon_server.chat.thinking import Reasoning, read_thinking, reasoning_of
 from antiphon_server.config.settings import Dialect
 from antiphon_server.errors import BadRequest
+from antiphon_server.media.source import MediaKind, StoredBytes
 from antiphon_server.openai_api.client_json import ClientJson
 from antiphon_server.openai_api.options import AudioFormat, AudioOptions, TranscriptTiming
 from antiphon_server.openai_api.request import ChatRequest
@@ -94,7 +96,8 @@ def build_request_spec(
     client_json = ClientJson(limits.json_depth, limits.json_nodes)
     template = service.prompts.template
     thinking = read_thinking(request, template)
-    conversation = read_conversation(request, service.transcripts.find, client_json)
+    find_file = partial(_find_file, service, cache_salt or "")
+    conversation = read_conversation(request, service.transcripts.find, client_json, find_file)
     conversation = replace(conversation, thinking=thinking)
     _check_conversation(conversation, card, service)
     return RequestSpec(
@@ -106,6 +109,11 @@ def build_request_spec(
         cache_salt=cache_salt,
         speech_optional=request.speech_optional,
     )
+
+
+def _find_file(service: Service, key_hash: str, file_id: str, param: str) -> tuple[StoredBytes, MediaKind]:
+    stored = service.files.find(key_hash, file_id, param)
+    return stored, stored.record.kind
 
 
 def _check_conversation(conversation: Conversation, card: ModelCard, service: Service) -> None:

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
     from antiphon_server.chat.transcripts import Transcripts
     from antiphon_server.config.settings import Settings
+    from antiphon_server.files.store import FileStore
     from antiphon_server.media.loader import MediaLoader
     from antiphon_server.observability.metrics import ServerMetrics
 
@@ -25,6 +26,7 @@ class Service:
     prompts: PromptRenderer
     schema_costs: SchemaCostEstimator
     media: MediaLoader
+    files: FileStore
     admission: AdmissionController
     metrics: ServerMetrics
     transcripts: Transcripts

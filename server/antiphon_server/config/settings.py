@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_server.config.chat import ChatPolicy
 from antiphon_server.config.tier import Tier
+from antiphon_server.files.policy import FilePolicy
 from antiphon_server.media.policy import MediaPolicy
 
 MiB = 1 << 20
@@ -164,6 +165,7 @@ class Settings(BaseSettings):
     server: ServerSettings = ServerSettings()
     chat: ChatPolicy = ChatPolicy()
     media: MediaPolicy = MediaPolicy()
+    files: FilePolicy = FilePolicy()
     engine: EngineSettings = Field(default_factory=EngineSettings)
     logs: LogSettings = LogSettings()
 

@@ -24,12 +24,22 @@ from antiphon_server.http.error_response import body_of, error_of, headers_of
 from antiphon_server.http.lifecycle import Lifecycle
 from antiphon_server.http.middleware import ApiKeys, ProbeReserve, ReadinessGate, RequestIds, UnexpectedErrors
 from antiphon_server.http.origins import OriginCheck
-from antiphon_server.http.routes import chat, completions, docs, health, models, speech, tokenize, voices
+from antiphon_server.http.routes import (
+    chat,
+    completions,
+    docs,
+    files,
+    health,
+    models,
+    speech,
+    tokenize,
+    voices,
+)
 from antiphon_server.http.routes.way_finding import no_route
 from antiphon_server.observability.metrics import ServerMetrics
 from antiphon_server.version import VERSION
 
-_MODULES = (chat, completions, tokenize, speech, models, voices, health, docs)
+_MODULES = (chat, completions, tokenize, speech, files, models, voices, health, docs)
 _ROUTES = tuple(route for module in _MODULES for route in module.router.routes)
 _PATHS = tuple(route.path for route in _ROUTES if isinstance(route, APIRoute) and "{" not in route.path)
 _TRANSLATED = (ApiError, EngineError, RequestValidationError, HTTPException)

@@ -19,7 +19,7 @@ from antiphon_server.errors import (
     PayloadTooLarge,
     RequestTimeout,
 )
-from antiphon_server.http.body_type import JSON, TYPES_READ
+from antiphon_server.http.body_type import JSON, STREAMED, TYPES_READ
 from antiphon_server.http.refusal import refuse
 from antiphon_server.openai_api.json_shape import JsonShape
 
@@ -53,7 +53,10 @@ class HeadLimits:
 
 
 class BodyLimits:
-    """Reads the whole body, within its limits and the budget of all bodies, before the application runs."""
+    """Reads the whole body, within its limits and the budget of all bodies, before the application runs.
+
+    A body whose route reads it as it arrives passes.
+    """
 
     def __init__(self, app: ASGIApp, limits: Limits, timeouts: Timeouts) -> None:
         self._app = app
@@ -62,7 +65,7 @@ class BodyLimits:
         self._in_flight_bytes = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] != "http" or scope.get("state", {}).get(STREAMED):
             await self._app(scope, receive, send)
             return
         body = BufferedBody(self._shape(scope), self._give_back)

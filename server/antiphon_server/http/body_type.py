@@ -6,7 +6,8 @@ not apply to such a body, so it needs its own.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from typing import Any
 
 from starlette.routing import BaseRoute, Match
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -15,6 +16,10 @@ from antiphon_server.errors import ApiError, UnsupportedMediaType
 from antiphon_server.http.refusal import refuse
 
 JSON = "application/json"
+MULTIPART = "multipart/form-data"
+# In a route's `openapi_extra`, and the key of a request's state: the route reads the body as it arrives, and
+# limits it itself.
+STREAMED = "x-streamed-body"
 # The key of a request's state that holds the media types that its route reads.
 TYPES_READ = "body_types"
 
@@ -40,11 +45,14 @@ class BodyTypes:
                 hint="send the body without Content-Encoding",
                 headers={"accept-encoding": "identity"},
             )
-        types = self._types_of(scope)
+        route = self._route_of(scope)
         # Without a matching route the answer is 404 or 405 for any body.
-        if types is None:
+        if route is None:
             return None
-        scope.setdefault("state", {})[TYPES_READ] = types
+        types = _types_read(route)
+        state = scope.setdefault("state", {})
+        state[TYPES_READ] = types
+        state[STREAMED] = STREAMED in _extra(route)
         given = _values(scope, b"content-type")
         if len(given) == 1 and _is_one_of(given[0], types):
             return None
@@ -54,16 +62,16 @@ class BodyTypes:
         expected = " or ".join(types)
         return UnsupportedMediaType(f"this route reads {expected}", hint=f"send 'Content-Type: {expected}'")
 
-    def _types_of(self, scope: Scope) -> Sequence[str] | None:
-        for route in self._routes:
-            if route.matches(scope)[0] is Match.FULL:
-                return _types_read(route)
-        return None
+    def _route_of(self, scope: Scope) -> BaseRoute | None:
+        return next((route for route in self._routes if route.matches(scope)[0] is Match.FULL), None)
 
 
 def _types_read(route: BaseRoute) -> Sequence[str]:
-    declared = (getattr(route, "openapi_extra", None) or {}).get("requestBody", {}).get("content")
-    return tuple(declared or (JSON,))
+    return tuple(_extra(route).get("requestBody", {}).get("content") or (JSON,))
+
+
+def _extra(route: BaseRoute) -> Mapping[str, Any]:
+    return getattr(route, "openapi_extra", None) or {}
 
 
 def _is_one_of(content_type: bytes, types: Sequence[str]) -> bool:

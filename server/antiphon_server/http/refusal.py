@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from antiphon_server.errors import ApiError
@@ -16,6 +17,17 @@ from antiphon_server.http.error_response import body_of, headers_of
 _LINGER_S = 2.0
 _LINGER_BYTES = 8 << 20
 _POLICY_VIOLATION = 1008
+
+
+class RefusalResponse(Response):
+    """For a route that has not read its whole body."""
+
+    def __init__(self, error: ApiError) -> None:
+        super().__init__(status_code=error.status)
+        self._error = error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await refuse(scope, receive, send, self._error)
 
 
 async def refuse(scope: Scope, receive: Receive, send: Send, error: ApiError) -> None:

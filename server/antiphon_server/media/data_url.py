@@ -45,6 +45,12 @@ def check_inline(location: str, part: Part, policy: MediaPolicy, budget: Budget)
             )
         start = header.end()
     size_bytes = _decoded_size(location, start)
+    check_size(size_bytes, part, policy, budget)
+    return start
+
+
+def check_size(size_bytes: int, part: Part, policy: MediaPolicy, budget: Budget) -> None:
+    """Charges the budget with an encoded part. Raises BadRequest if it is empty or too large."""
     if size_bytes > policy.part_bytes:
         limit = f"{policy.part_bytes / _MIB:g} MiB"
         got = f"is {size_bytes / _MIB:.1f} MiB"
@@ -52,7 +58,6 @@ def check_inline(location: str, part: Part, policy: MediaPolicy, budget: Budget)
     if size_bytes == 0:
         raise part.invalid_error("is empty", "Send the file's bytes as base64.")
     budget.charge_encoded(part, size_bytes)
-    return start
 
 
 def decode_inline(location: str, start: int, part: Part) -> bytes:

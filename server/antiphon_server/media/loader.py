@@ -13,7 +13,7 @@ from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, M
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_server.errors import BadRequest, InternalError
 from antiphon_server.media.budget import Budget, ReserveBytes, no_reservation
-from antiphon_server.media.data_url import check_inline, decode_inline
+from antiphon_server.media.data_url import check_inline, check_size, decode_inline
 from antiphon_server.media.decode.audio import SAMPLE_BYTES, AudioDecoder
 from antiphon_server.media.decode.decoding import raise_first_failure
 from antiphon_server.media.decode.image import ImageDecoder
@@ -25,7 +25,7 @@ from antiphon_server.media.policy import MediaPolicy, flag
 from antiphon_server.media.sandbox.job import AudioJob
 from antiphon_server.media.sandbox.pool import Sandbox
 from antiphon_server.media.sizing import Sizing
-from antiphon_server.media.source import MediaSource
+from antiphon_server.media.source import MediaSource, StoredBytes
 from antiphon_server.media.wav_header import wav_header
 
 _CHECK_SAMPLES = 1_600
@@ -128,9 +128,7 @@ class _RequestLoader:
         """The decoded arrays of one part."""
         if part.source.is_frame_list:
             return await self._load_frame_list(part)
-        if len(part.source.locations) != 1:
-            raise part.invalid_error("must have exactly one location", "Send one data URL or base64 string.")
-        data = await self._read_location(part.source.locations[0], part)
+        data = await self._read_part(part)
         if part.source.kind == "audio":
             return await self._audio.decode(part, data, self._budget)
         if part.source.kind == "image":
@@ -161,6 +159,14 @@ class _RequestLoader:
             got = f"lasts {seconds:g} s at {fps:g} frames a second"
             raise part.limit_error(got, f"{most_s:g} s", "video_seconds", fix)
 
+    async def _read_part(self, part: Part) -> bytes:
+        if part.source.stored is not None:
+            check_size(part.source.stored.size_bytes, part, self._policy, self._budget)
+            return await asyncio.to_thread(_read_stored, part.source.stored)
+        if len(part.source.locations) != 1:
+            raise part.invalid_error("must have exactly one location", "Send one data URL or base64 string.")
+        return await self._read_location(part.source.locations[0], part)
+
     async def _read_location(self, location: str, part: Part) -> bytes:
         if not is_url(location):
             start = check_inline(location, part, self._policy, self._budget)
@@ -171,3 +177,8 @@ class _RequestLoader:
         if not data:
             raise part.invalid_error("is empty", "Send the file as base64 instead.")
         return data
+
+
+def _read_stored(stored: StoredBytes) -> bytes:
+    with stored.open() as file:
+        return file.read()

@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 MediaKind = Literal["audio", "image", "video"]
+
+
+class StoredBytes(Protocol):
+    """An uploaded file that the request may read."""
+
+    @property
+    def size_bytes(self) -> int: ...
+
+    def open(self) -> io.FileIO:
+        """The file, for its reader to close. It stays readable if it is deleted meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
 class MediaSource:
     """One media part of a message.
 
-    `locations`: a bare base64 string, a data URL or an http(s) URL; several only for a list of video frames.
+    `locations`: a bare base64 string, a data URL or an http(s) URL; several only for a list of video frames;
+    none for a `stored` file.
     `param`: the position of the part in the request, for errors (`messages[0].content[1]`). `use_audio`:
     decode the audio of a video too. `fps`, `min_pixels`, `max_pixels`, `total_pixels` and `max_frames` of the
     client can only lower the server's limits. `frames`: exactly this number of frames of a video, instead of
@@ -30,3 +42,4 @@ class MediaSource:
     total_pixels: int | None = None
     max_frames: int | None = None
     frames: int | None = None
+    stored: StoredBytes | None = None

@@ -16,12 +16,15 @@ from antiphon_executor.interface.events import GuardReason
 from antiphon_executor.interface.status import EngineStatus
 from antiphon_server.admission.load import Load
 from antiphon_server.errors import ApiError, BadRequest, Overloaded
-from antiphon_server.observability.scrape_collectors import EngineCollector, LoadCollector
+from antiphon_server.files.store import FileStore
+from antiphon_server.observability.scrape_collectors import EngineCollector, FileCollector, LoadCollector
 
 Outcome = Literal["ok", "client_error", "rejected", "unavailable", "fault", "aborted"]
 AbortReason = Literal["disconnect", "stalled_client", "engine_dead"]
 MediaRejection = Literal["limit", "host", "unreadable", "busy", "fault"]
-Route = Literal["/v1/chat/completions", "/v1/models", "/v1/audio/speech", "/v1/audio/voices", "other"]
+Route = Literal[
+    "/v1/chat/completions", "/v1/files", "/v1/models", "/v1/audio/speech", "/v1/audio/voices", "other"
+]
 
 _LATENCY_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0)
 _REQUEST_S = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0)
@@ -156,6 +159,10 @@ class ServerMetrics:
         """Export the engine's status, read at each scrape."""
         self.registry.register(EngineCollector(status))
 
+    def watch_files(self, files: FileStore) -> None:
+        """Export what uploaded files use, read at each scrape."""
+        self.registry.register(FileCollector(files))
+
     def render(self, engine_metrics: Iterable[Metric] = ()) -> bytes:
         """The text exposition format 0.0.4: the server's metrics, then the engines'."""
         return generate_latest(self.registry) + generate_latest(_Families(engine_metrics))  # type: ignore[arg-type]
@@ -176,8 +183,10 @@ class ServerMetrics:
 
 def route_of(path: str) -> Route:
     """The label of a path, out of a fixed set."""
-    if path.startswith("/v1/models/"):
-        return "/v1/models"
+    routes: tuple[Route, ...] = ("/v1/models", "/v1/files")
+    for route in routes:
+        if path.startswith(f"{route}/"):
+            return route
     return cast("Route", path) if path in get_args(Route) else "other"
 
 

@@ -12,6 +12,7 @@ from prometheus_client.registry import Collector
 from antiphon_executor.interface.status import EngineStatus
 from antiphon_server.admission.load import Load
 from antiphon_server.admission.refusals import RefusalReason
+from antiphon_server.files.store import FileStore
 
 
 class LoadCollector(Collector):
@@ -105,6 +106,26 @@ def _held_resources(load: Load) -> Iterator[Metric]:
         "Prefill rate of the Thinker; 0 until it is measured.",
         value=load.prefill_rate,
     )
+
+
+class FileCollector(Collector):
+    """Number and bytes of uploaded files, and what became of them."""
+
+    def __init__(self, files: FileStore) -> None:
+        self._files = files
+
+    def collect(self) -> Iterator[Metric]:
+        usage, counts = self._files.usage, self._files.counts
+        yield GaugeMetricFamily("antiphon_files", "Uploaded files, of all API keys.", value=usage.files)
+        yield GaugeMetricFamily(
+            "antiphon_files_bytes", "Bytes of uploaded files, of all API keys.", value=usage.total_bytes
+        )
+        events = CounterMetricFamily(
+            "antiphon_file_events", "Uploads that were stored or failed; files deleted.", labels=("event",)
+        )
+        for event in ("stored", "failed", "deleted", "expired"):
+            events.add_metric((event,), getattr(counts, event))
+        yield events
 
 
 class EngineCollector(Collector):

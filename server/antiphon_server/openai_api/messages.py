@@ -34,9 +34,43 @@ class RefusalPart(ApiModel):
     refusal: Text
 
 
+class FileId(ApiModel):
+    """A file that was uploaded with the same API key."""
+
+    ignored = frozenset({"filename", "detail", "format"})
+    file_id: Name
+
+
+def _with_inner_id(part: Any) -> Any:
+    """Accepts `"file_id"` beside `"type"` too, as short for `{TYPE: {"file_id": …}}`."""
+    if not isinstance(part, dict) or part.get("file_id") is None or part.get(part.get("type")) is not None:
+        return part
+    return {name: value for name, value in part.items() if name != "file_id"} | {
+        part["type"]: {"file_id": part["file_id"]}
+    }
+
+
+class FilePart(ApiModel):
+    """An uploaded file: audio, an image or a video, by its format."""
+
+    ignored = frozenset({"cache_control", "uuid"})
+    type: Literal["file"]
+    file: FileId
+    _move_id = model_validator(mode="before")(_with_inner_id)
+
+
 def _located(given: Any) -> Any:
     """Accepts `"image_url": "…"`, as vLLM does, as short for `{"url": "…"}`."""
     return {"url": given} if isinstance(given, str) else given
+
+
+def _place_kind(given: Any) -> str:
+    is_file = "file_id" in given if isinstance(given, dict) else isinstance(given, FileId)
+    return "by file" if is_file else "by value"
+
+
+_ByFile = Annotated[FileId, Tag("by file")]
+_Place = Discriminator(_place_kind)
 
 
 class ImageLocation(ApiModel):
@@ -47,7 +81,10 @@ class ImageLocation(ApiModel):
 class ImagePart(PixelOptions):
     ignored = frozenset({"cache_control", "uuid"})
     type: Literal["image_url"]
-    image_url: Annotated[ImageLocation, BeforeValidator(_located)]
+    image_url: Annotated[
+        Annotated[ImageLocation, Tag("by value")] | _ByFile, _Place, BeforeValidator(_located)
+    ]
+    _move_id = model_validator(mode="before")(_with_inner_id)
 
 
 class InputAudio(ApiModel):
@@ -60,17 +97,22 @@ class InputAudio(ApiModel):
 class InputAudioPart(ApiModel):
     ignored = frozenset({"cache_control", "uuid"})
     type: Literal["input_audio"]
-    input_audio: InputAudio
+    input_audio: Annotated[Annotated[InputAudio, Tag("by value")] | _ByFile, _Place]
+    _move_id = model_validator(mode="before")(_with_inner_id)
 
 
 class UrlLocation(ApiModel):
     url: Location
 
 
+_UrlOrFile = Annotated[Annotated[UrlLocation, Tag("by value")] | _ByFile, _Place, BeforeValidator(_located)]
+
+
 class AudioUrlPart(ApiModel):
     ignored = frozenset({"cache_control", "uuid"})
     type: Literal["audio_url"]
-    audio_url: Annotated[UrlLocation, BeforeValidator(_located)]
+    audio_url: _UrlOrFile
+    _move_id = model_validator(mode="before")(_with_inner_id)
 
 
 class _VideoOptions(PixelOptions):
@@ -90,8 +132,9 @@ class VideoUrlPart(_VideoOptions):
     """`nframes`: exactly this number of frames, evenly spaced, instead of `fps`."""
 
     type: Literal["video_url"]
-    video_url: Annotated[UrlLocation, BeforeValidator(_located)]
+    video_url: _UrlOrFile
     nframes: FrameCount | None = None
+    _move_id = model_validator(mode="before")(_with_inner_id)
 
     @model_validator(mode="after")
     def _one_rate(self) -> Self:
@@ -106,7 +149,7 @@ class VideoFramesPart(_VideoOptions):
 
 
 UserPart = Annotated[
-    TextPart | ImagePart | InputAudioPart | AudioUrlPart | VideoUrlPart | VideoFramesPart,
+    TextPart | ImagePart | InputAudioPart | AudioUrlPart | VideoUrlPart | VideoFramesPart | FilePart,
     Field(discriminator="type"),
 ]
 AssistantPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 from pathlib import Path
 
 from antiphon_executor.interface.capacity import EngineCapacity
@@ -17,9 +19,12 @@ from antiphon_server.config.chat import PromptPolicy
 from antiphon_server.config.settings import Settings
 from antiphon_server.errors import ApiError
 from antiphon_server.exits import ExitCode, StartupError
+from antiphon_server.files.store import FileStore
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.sandbox.pool import SandboxTooWeak
 from antiphon_server.observability.metrics import ServerMetrics
+
+_log = logging.getLogger("antiphon.serve")
 
 
 async def read_prompts(model: Path, policy: PromptPolicy) -> PromptRenderer:
@@ -42,12 +47,39 @@ async def start_media(media: MediaLoader) -> None:
         raise StartupError(ExitCode.FAULT, f"the media decoders did not start: {error.message}") from None
 
 
+def start_files(files: FileStore, settings: Settings) -> None:
+    """Opens the folder of uploaded files. Raises `StartupError` if the operator's own cannot be used.
+
+    Without one, the default folder may be unusable (a read-only system): then uploads are refused.
+    """
+    policy, port = settings.files, settings.server.port
+    if not policy.key_files:
+        return
+    try:
+        files.start(policy.folder or _default_folder(port))
+    except OSError as error:
+        reason = f"the folder of uploaded files cannot be used: {error.strerror}"
+        if policy.folder is not None:
+            hint = "--files.folder names a folder that this server alone writes to"
+            raise StartupError(ExitCode.BAD_CONFIG, reason, hint) from None
+        _log.warning("uploads are refused: %s; --files.folder names another", reason)
+
+
+def _default_folder(port: int) -> Path | None:
+    """Kept for the next server on this port; none if the port is random."""
+    if not port:
+        return None
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(state) / "antiphon" / f"files-{port}"
+
+
 def make_service(
     settings: Settings,
     engine: OmniEngine,
     prompts: PromptRenderer,
     grammars: SchemaCostEstimator,
     media: MediaLoader,
+    files: FileStore,
     metrics: ServerMetrics,
 ) -> Service:
     """The service behind the routes, with admission fitted to the engine."""
@@ -56,8 +88,9 @@ def make_service(
     media.set_geometry(engine.card.media, engine.card.context_tokens)
     metrics.watch_load(lambda: admission.load)
     metrics.watch_engine(engine.status)
+    metrics.watch_files(files)
     transcripts = Transcripts(settings.chat)
-    return Service(settings, engine, prompts, grammars, media, admission, metrics, transcripts)
+    return Service(settings, engine, prompts, grammars, media, files, admission, metrics, transcripts)
 
 
 def admission_capacity(settings: Settings, engines: EngineCapacity) -> Capacity:

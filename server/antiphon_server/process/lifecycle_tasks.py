@@ -13,12 +13,15 @@ from collections.abc import Callable
 from antiphon_executor.interface.engine import OmniEngine
 from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.config.settings import Timeouts
+from antiphon_server.errors import ApiError
+from antiphon_server.files.store import FileStore
 from antiphon_server.http.lifecycle import Lifecycle
 from antiphon_server.observability.metrics import ServerMetrics
 
 _WATCH_EVERY_S = 0.25
 _LAST_EVENTS_S = 2.0
 _LAG_EVERY_S = 0.25
+_EXPIRY_EVERY_S = 15.0
 
 _log = logging.getLogger("antiphon.lifecycle")
 
@@ -53,6 +56,16 @@ async def probe_loop_lag(metrics: ServerMetrics, clock: Callable[[], float] = ti
         due = clock() + _LAG_EVERY_S
         await asyncio.sleep(_LAG_EVERY_S)
         metrics.loop_probed(max(0.0, clock() - due))
+
+
+async def delete_expired_files(files: FileStore) -> None:
+    """Deletes uploaded files when their lifetime has ended."""
+    while True:
+        await asyncio.sleep(_EXPIRY_EVERY_S)
+        try:
+            await files.delete_expired()
+        except ApiError:
+            _log.exception("expired files could not be deleted")
 
 
 async def _until_empty(admission: AdmissionController, limit_s: float) -> bool:

@@ -22,6 +22,7 @@ from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
 from antiphon_server.chat.service import Service
 from antiphon_server.config.settings import Settings
 from antiphon_server.exits import ExitCode, StartupError, force_exit_after, print_error
+from antiphon_server.files.store import FileStore
 from antiphon_server.http.app import create_app
 from antiphon_server.http.descriptors import raise_limit
 from antiphon_server.http.lifecycle import Lifecycle
@@ -29,10 +30,10 @@ from antiphon_server.http.routes.models import served_name
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.observability import logging as logs
 from antiphon_server.observability.metrics import ServerMetrics
-from antiphon_server.process.assembly import first_line, make_service, read_prompts, start_media
+from antiphon_server.process.assembly import first_line, make_service, read_prompts, start_files, start_media
 from antiphon_server.process.banner import banner
 from antiphon_server.process.console import Console
-from antiphon_server.process.lifecycle_tasks import drain, probe_loop_lag, watch_engine
+from antiphon_server.process.lifecycle_tasks import delete_expired_files, drain, probe_loop_lag, watch_engine
 from antiphon_server.process.loading_progress import LoadingProgress, loading_progress
 from antiphon_server.process.memory import freeze_startup_objects
 from antiphon_server.process.output_capture import OutputCapture
@@ -120,18 +121,20 @@ class ServerRun:
         http = HttpServer(app, self._settings.server)
         http_task = http.start(self._sock)
         media = MediaLoader(self._settings.media)
+        files = FileStore(self._settings.files)
         grammars = SchemaCostEstimator(self._settings.engine.model, self._settings.chat.grammar)
         engine: OmniEngine | None = None
         try:
             # These take a second, the model minutes: their errors come first.
             prompts = await read_prompts(self._settings.engine.model, self._settings.chat.prompt)
             await start_media(media)
+            start_files(files, self._settings)
             await grammars.start()
             engine = await self._load()
             if engine is None:
                 code = ExitCode.OK
             else:
-                service = make_service(self._settings, engine, prompts, grammars, media, self._metrics)
+                service = make_service(self._settings, engine, prompts, grammars, media, files, self._metrics)
                 code = await self._serve(service, app, http_task)
             # An import, an engine's thread or its `close` may block. The process ends all the same.
             force_exit_after(_DEAD_EXIT_S if code is ExitCode.ENGINE_DIED else _EXIT_S, code)
@@ -141,6 +144,7 @@ class ServerRun:
             await wait_at_most(_CLOSE_S, http_task)
             await wait_at_most(_CLOSE_S, media.close())
             await wait_at_most(_CLOSE_S, grammars.close())
+            files.close()
             if engine is not None:
                 await wait_at_most(_CLOSE_S, engine.close())
 
@@ -193,6 +197,7 @@ class ServerRun:
     async def _wait_for_end(self, service: Service, http: asyncio.Task[None]) -> ExitCode:
         watch = asyncio.create_task(watch_engine(service.engine, self._life, service.admission), name="watch")
         probe = asyncio.create_task(probe_loop_lag(self._metrics), name="probe")
+        expiry = asyncio.create_task(delete_expired_files(service.files), name="expiry")
         try:
             await wait_for_first(watch, http, self._stop.wait())
             if watch.done():
@@ -214,6 +219,7 @@ class ServerRun:
         finally:
             watch.cancel()
             probe.cancel()
+            expiry.cancel()
 
     def _engine_died(self, watch: asyncio.Task[None]) -> ExitCode:
         if error := watch.exception():

@@ -14,6 +14,7 @@ import openai
 
 SPOKEN: dict[str, Any] = {"modalities": ["text", "audio"], "audio": {"voice": "ethan", "format": "pcm16"}}
 TOOLS: Any = [{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}]
+PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAIAAACQd1PeAAAADElEQVR4nGP4z8AAAAMBAQDJ/pLvAAAAAElFTkSuQmCC"
 CALL = '<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>'
 
 
@@ -85,6 +86,31 @@ class Caller:
         call = (choice.message.tool_calls or [])[0].function
         return {"name": call.name, "arguments": call.arguments, "reason": choice.finish_reason}
 
+    def files(self) -> dict[str, Any]:
+        """An upload, all that can be done with it, and its use."""
+        files = self.client.files
+        png = base64.b64decode(PNG)
+        made = files.create(file=("red.png", png), purpose="user_data")
+        short: Any = {"anchor": "created_at", "seconds": 3600}
+        other = files.create(file=("b.png", png), purpose="user_data", expires_after=short)
+        part: Any = {"type": "file", "file": {"file_id": made.id}}
+        content: Any = [{"type": "text", "text": "look"}, part]
+        answer = self.create(model="echo", messages=[{"role": "user", "content": content}])
+        result = {
+            "same": files.retrieve(made.id) == made,
+            "bytes": made.bytes,
+            "names": sorted(file.filename for file in files.list(limit=1)),
+            "lifetime": other.expires_at - other.created_at,
+            "content": files.content(made.id).read() == png,
+            "text": answer.choices[0].message.content,
+            "deleted": [files.delete(file.id).deleted for file in (made, other)],
+        }
+        try:
+            files.retrieve(made.id)
+        except openai.NotFoundError as error:
+            result["gone"] = str(error.code)
+        return result
+
     def refused(self) -> dict[str, Any]:
         try:
             self.create(
@@ -105,6 +131,6 @@ class Caller:
 if __name__ == "__main__":
     caller = Caller(sys.argv[1])
     spoken = [caller.spoken, caller.streamed, caller.helper]
-    others = [caller.version, caller.models, caller.text, caller.streamed_text, caller.tool]
+    others = [caller.version, caller.models, caller.text, caller.streamed_text, caller.tool, caller.files]
     failing = [caller.refused, caller.fault]
     print(json.dumps({case.__name__: case() for case in [*spoken, *others, *failing]}))

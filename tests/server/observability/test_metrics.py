@@ -141,10 +141,12 @@ async def test_durations_are_labelled_by_route_and_unknown_paths_are_one(
     service: Service, client: httpx.AsyncClient
 ) -> None:
     await client.post("/v1/chat/completions", json={"messages": [{"role": "user", "content": "hi"}]})
-    for path in ("models", "models/echo", "models/a/b/c", "audio/voices", "embeddings", "chat/completions/x"):
+    known = ("models", "models/echo", "models/a/b/c", "files/a", "audio/voices")
+    for path in (*known, "embeddings", "chat/completions/x"):
         await client.get(f"/v1/{path}")
     assert duration_counts(service) == {
         "/v1/chat/completions": 1,
+        "/v1/files": 1,
         "/v1/models": 3,
         "/v1/audio/voices": 1,
         "other": 2,

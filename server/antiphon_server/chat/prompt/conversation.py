@@ -5,19 +5,16 @@ Pure: nothing is fetched, decoded or rendered here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from antiphon_server.chat.prompt.media_sources import FindFile, find_no_file, read_sources
 from antiphon_server.errors import BadRequest
-from antiphon_server.media.source import MediaSource
-from antiphon_server.openai_api.base import PixelOptions
+from antiphon_server.media.source import MediaKind, MediaSource
 from antiphon_server.openai_api.client_json import ClientJson
 from antiphon_server.openai_api.messages import (
     AssistantMessage,
-    AudioUrlPart,
-    ImagePart,
-    InputAudioPart,
     Message,
     RefusalPart,
     TextPart,
@@ -25,10 +22,8 @@ from antiphon_server.openai_api.messages import (
     ToolMessage,
     UserMessage,
     UserPart,
-    VideoFramesPart,
-    VideoUrlPart,
 )
-from antiphon_server.openai_api.options import NamedToolChoice, ProcessorOptions
+from antiphon_server.openai_api.options import NamedToolChoice
 from antiphon_server.openai_api.request import ChatRequest
 
 TemplateMessage = dict[str, Any]
@@ -53,16 +48,24 @@ class Conversation:
 
 
 def read_conversation(
-    request: ChatRequest, transcript_of: TranscriptOf, client_json: ClientJson
+    request: ChatRequest,
+    transcript_of: TranscriptOf,
+    client_json: ClientJson,
+    find_file: FindFile = find_no_file,
 ) -> Conversation:
-    """Raises BadRequest if a spoken answer has expired or tool arguments exceed the JSON limits."""
+    """Raises BadRequest if a spoken answer has expired or tool arguments exceed the JSON limits, NotFound for
+    a file that the client does not have.
+    """
     sources: list[MediaSource] = []
     messages = []
     for number, message in enumerate(request.messages):
         param = f"messages[{number}]"
+        kinds: list[MediaKind] = []
         if isinstance(message, UserMessage):
-            sources += _read_sources(message, param, request.media_options)
-        messages.append(_read_message(message, param, transcript_of, client_json))
+            own = read_sources(message, param, request.media_options, find_file)
+            kinds = [source.kind for source in own]
+            sources += own
+        messages.append(_read_message(message, param, transcript_of, client_json, kinds))
     # A choice of one function changes the answer's schema, not the prompt.
     named = isinstance(request.tool_choice, NamedToolChoice)
     tools = request.tools if named else [tool for _, tool in request.callable_tools]
@@ -71,8 +74,13 @@ def read_conversation(
 
 
 def _read_message(
-    message: Message, param: str, transcript_of: TranscriptOf, client_json: ClientJson
+    message: Message,
+    param: str,
+    transcript_of: TranscriptOf,
+    client_json: ClientJson,
+    kinds: Sequence[MediaKind],
 ) -> TemplateMessage:
+    """`kinds`: of the message's media parts, in order."""
     if isinstance(message, AssistantMessage):
         read = _read_assistant(message, param, transcript_of)
         if message.tool_calls:
@@ -82,32 +90,25 @@ def _read_message(
             ]
         return read
     role = "system" if message.role == "developer" else message.role
-    read = {"role": role, "content": _read_content(message.content)}
+    read = {"role": role, "content": _read_content(message.content, kinds)}
     if isinstance(message, ToolMessage):
         read["tool_call_id"] = message.tool_call_id
     return read
 
 
-def _read_content(content: str | tuple[UserPart, ...] | tuple[TextPart, ...]) -> str | list[dict[str, str]]:
+def _read_content(
+    content: str | tuple[UserPart, ...] | tuple[TextPart, ...], kinds: Sequence[MediaKind]
+) -> str | list[dict[str, str]]:
     """One string if there is only text, because every template supports that."""
     if isinstance(content, str):
         return content
-    parts = [_read_part(part) for part in content]
-    if all(part["type"] == "text" for part in parts):
-        return "".join(part["text"] for part in parts)
-    return parts
-
-
-def _read_part(part: UserPart) -> dict[str, str]:
-    match part:
-        case TextPart():
-            return {"type": "text", "text": part.text}
-        case ImagePart():
-            return {"type": "image"}
-        case InputAudioPart() | AudioUrlPart():
-            return {"type": "audio"}
-        case VideoUrlPart() | VideoFramesPart():
-            return {"type": "video"}
+    if not kinds:
+        return "".join(part.text for part in content if isinstance(part, TextPart))
+    left = iter(kinds)
+    return [
+        {"type": "text", "text": part.text} if isinstance(part, TextPart) else {"type": next(left)}
+        for part in content
+    ]
 
 
 def _read_assistant(message: AssistantMessage, param: str, transcript_of: TranscriptOf) -> TemplateMessage:
@@ -142,73 +143,6 @@ def _read_call(call: ToolCall, param: str, client_json: ClientJson) -> dict[str,
         "arguments": arguments if isinstance(arguments, dict) else call.function.arguments,
     }
     return {"id": call.id, "type": "function", "function": function}
-
-
-def _read_sources(message: UserMessage, param: str, options: ProcessorOptions) -> list[MediaSource]:
-    if isinstance(message.content, str):
-        return []
-    sources = (
-        _read_source(part, f"{param}.content[{number}]", options)
-        for number, part in enumerate(message.content)
-    )
-    return [source for source in sources if source is not None]
-
-
-def _read_source(part: UserPart, param: str, options: ProcessorOptions) -> MediaSource | None:
-    match part:
-        case ImagePart():
-            low, high = _pixel_bounds(part, options)
-            return MediaSource("image", (part.image_url.url,), param, min_pixels=low, max_pixels=high)
-        case InputAudioPart():
-            return MediaSource("audio", (part.input_audio.data,), param)
-        case AudioUrlPart():
-            return MediaSource("audio", (part.audio_url.url,), param)
-        case VideoUrlPart():
-            return _video_source(part, (part.video_url.url,), param, options)
-        case VideoFramesPart():
-            return _video_source(part, part.video, param, options)
-        case TextPart():
-            return None
-
-
-def _video_source(
-    part: VideoUrlPart | VideoFramesPart,
-    locations: tuple[str, ...],
-    param: str,
-    options: ProcessorOptions,
-) -> MediaSource:
-    hears = options.use_audio_in_video if part.use_audio_in_video is None else part.use_audio_in_video
-    low, high = _pixel_bounds(part, options)
-    fps, frames = _frame_rate(part, options)
-    return MediaSource(
-        "video",
-        locations,
-        param,
-        is_frame_list=isinstance(part, VideoFramesPart),
-        use_audio=hears is not False,
-        fps=fps,
-        min_pixels=low,
-        max_pixels=high,
-        total_pixels=part.total_pixels or options.total_pixels,
-        max_frames=part.max_frames,
-        frames=frames,
-    )
-
-
-def _frame_rate(
-    part: VideoUrlPart | VideoFramesPart, options: ProcessorOptions
-) -> tuple[float | None, int | None]:
-    """A part's own `fps` or `nframes` replaces both of the request's. A list of frames has its own number."""
-    if isinstance(part, VideoFramesPart):
-        return part.fps or options.fps, None
-    owner = options if part.fps is None and part.nframes is None else part
-    return owner.fps, owner.nframes
-
-
-def _pixel_bounds(part: PixelOptions, options: ProcessorOptions) -> tuple[int | None, int | None]:
-    """A part's own bounds replace both of the request's: one of each could contradict the other."""
-    owner: PixelOptions = options if part.min_pixels is None and part.max_pixels is None else part
-    return owner.min_pixels, owner.max_pixels
 
 
 def _count_chars(value: Any) -> int:

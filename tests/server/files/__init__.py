@@ -1,0 +1,1 @@
+"""Models by name, from a stand-in of the Hugging Face hub."""
