@@ -147,6 +147,7 @@ async def test_durations_are_labelled_by_route_and_unknown_paths_are_one(
     assert duration_counts(service) == {
         "/v1/chat/completions": 1,
         "/v1/files": 1,
+        "/v1/audio/speech": 0,
         "/v1/models": 3,
         "/v1/audio/voices": 1,
         "other": 2,
