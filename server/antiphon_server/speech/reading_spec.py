@@ -116,8 +116,6 @@ def _read_form(asked: SpeechRequest) -> SpeechForm:
             param="timestamp_granularities",
             hint='Send stream_format: "sse".',
         )
-    if asked.speed != 1.0:
-        raise BadRequest("The speed of speech cannot be changed.", param="speed", hint="Leave it at 1.")
     form = asked.response_format
     return SpeechForm(
         audio_format="pcm16" if form == "pcm" or form == "wav" else form,  # noqa: PLR1714 - mypy narrows it

@@ -173,6 +173,23 @@ async def test_words_with_their_times_come_with_their_audio(
     assert edges[-1] <= seconds
 
 
+@pytest.mark.parametrize("speed", [0.25, 0.75, 1.5, 4])
+async def test_a_speed_changes_the_length_and_not_the_pitch_and_words_follow(
+    client: httpx.AsyncClient, engine: EchoEngine, speed: float
+) -> None:
+    body = asked(speed=speed, stream_format="sse", timestamp_granularities=["word"])
+    answer = await client.post(PATH, json=body)
+    pcm, heard = spoken(engine), audio_of(answer.content)
+    assert len(heard) == 2 * round(len(pcm) / 2 / speed)
+    tone = loudest_hz(np.frombuffer(pcm, "<i2").astype(np.float64))
+    assert loudest_hz(np.frombuffer(heard, "<i2").astype(np.float64)) == pytest.approx(tone, abs=15)
+    words = [word for one in events_of(answer.content) for word in one.get("words", [])]
+    assert "".join(word["word"] for word in words) == TEXT
+    assert 0.7 * len(heard) / 48_000 < words[-1]["end"] <= len(heard) / 48_000
+    # The engine counts the speech that the client has played in its own samples.
+    assert engine.heard[engine.readings[-1].request_id] == pytest.approx(len(pcm) / 2, rel=0.5)
+
+
 async def test_long_input_is_cut_at_sentence_ends(
     checkpoint: Path, client: httpx.AsyncClient, engine: EchoEngine
 ) -> None:

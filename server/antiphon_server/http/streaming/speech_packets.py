@@ -32,7 +32,8 @@ class SpeechPackets:
         return bool(self._packetizer.held_s)
 
     def add(self, pcm: bytes) -> None:
-        self._packetizer.add_pcm(pcm, time.monotonic())
+        if pcm:
+            self._packetizer.add_pcm(pcm, time.monotonic())
 
     def due_in_s(self) -> float | None:
         """How long the held speech may still wait for more; None if none is held."""

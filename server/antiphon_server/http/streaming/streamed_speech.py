@@ -13,6 +13,7 @@ from antiphon_server.http.streaming.sse import KEEP_ALIVE, SseResponse
 from antiphon_server.media.encode import AudioEncoder
 from antiphon_server.speech.audio_writer import audio_writer
 from antiphon_server.speech.reading_run import RunningReading
+from antiphon_server.speech.time_stretch import TimeStretcher
 
 
 class StreamedSpeech:
@@ -29,6 +30,7 @@ class StreamedSpeech:
         self._silence_s = service.settings.chat.silence_s
         self._writer = audio_writer(spec.form)
         self._packets = SpeechPackets(spec.request.request_id, service, spec.form.speed)
+        self._stretcher = TimeStretcher(spec.form.speed) if spec.form.speed != 1.0 else None
         self._alignment = Alignment() if spec.form.times_words else None
         if self._alignment is not None:
             self._alignment.add_text(TextDelta(0, spec.text, 0, spoken_ends=spec.ends))
@@ -61,11 +63,15 @@ class StreamedSpeech:
                 self._running.state.count_speech(event)
                 if self._alignment is not None:
                     self._alignment.add_speech(event)
-                self._packets.add(event.pcm)
+                self._packets.add(
+                    event.pcm if self._stretcher is None else self._stretcher.stretch(event.pcm)
+                )
             case SpeechEnded():
                 self._running.state.count_end(event)
                 if self._alignment is not None:
                     self._alignment.end_speech(event.finish_reason)
+                if self._stretcher is not None:
+                    self._packets.add(self._stretcher.finish())
                 pcm = self._packets.flush()
                 encoded = await self._encoder.encode_pcm(pcm) + await self._encoder.finish_encoding()
                 self._write(pcm, encoded)
