@@ -15,7 +15,7 @@ from antiphon_executor.checkpoint.family import (
     read_config,
     read_family,
 )
-from antiphon_server.process.preflight import SUPPORTED_ARCHITECTURES
+from antiphon_server.process.checkpoint_kind import SUPPORTED_ARCHITECTURES
 from tests.checkpoints import tiny_qwen3_5_omni, tiny_qwen3_omni  # noqa: F401
 
 

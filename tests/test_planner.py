@@ -13,6 +13,7 @@ from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from antiphon_executor.models.qwen3_5_omni.presets import larger, nano, published
 from antiphon_executor.models.talker.slots import SlotPool, SlotShape
 from antiphon_executor.planning.planner import GiB, MemoryPlan, plan_memory, thinker_pages
+from antiphon_executor.planning.report import plan_as_text
 from antiphon_executor.planning.weight_sizes import weight_sizes
 from antiphon_server.config.sources import load
 from antiphon_server.config.tier import TIERS
@@ -143,3 +144,14 @@ def test_without_a_talker_the_cache_keeps_no_hidden_states() -> None:
     spoken, text = EngineSettings(model=Path("x")), EngineSettings(model=Path("x"), speech=False)
     assert thinker_pages(published(), spoken).row_layers > 0
     assert thinker_pages(published(), text).row_layers == 0
+
+
+def test_a_checkpoint_without_a_talker_has_one_engine_and_no_hidden_states() -> None:
+    speaking, silent = published(), published()
+    silent.enable_audio_output = False
+    settings = EngineSettings(model=Path("x"))
+    plan = plan_memory(silent, settings, 141 * GiB, gpus=True)
+    assert [engine.name for engine in plan.engines] == ["thinker"]
+    assert plan_as_text(plan).splitlines()[-2] == "this checkpoint has no Talker: the server answers in text"
+    spoken = plan_memory(speaking, settings, 141 * GiB, gpus=True)
+    assert plan.engines[0].request_bytes < spoken.engines[0].request_bytes

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from safetensors import safe_open
+from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
 from antiphon_executor.tiny import write_tiny_checkpoint
@@ -125,3 +126,36 @@ def test_tools_are_described_in_the_system_message(tiny_qwen3_omni: Path) -> Non
     prompt = tokenizer.apply_chat_template([{"role": "user", "content": "Hi"}], tools=[tool], tokenize=False)
     assert prompt.startswith("<|im_start|>system\n# Tools\n\nYou may call one or more functions")
     assert f"<tools>\n{json.dumps(tool)}\n</tools>" in prompt
+
+
+@pytest.mark.parametrize("variant", ["thinking", "captioner"])
+def test_variants_have_no_talker_in_config_and_weights(
+    tiny_qwen3_omni: Path,  # noqa: F811
+    tmp_path: Path,
+    variant: str,
+) -> None:
+    write_tiny_checkpoint(tmp_path, variant=variant)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["enable_audio_output"] is False
+    assert not {"talker_config", "code2wav_config"} & set(config)
+    weights = load_file(tmp_path / "model.safetensors")
+    instruct = load_file(tiny_qwen3_omni / "model.safetensors")
+    assert set(weights) == {name for name in instruct if name.startswith("thinker.")}
+    # The same Thinker, so that text answers can be compared.
+    assert weights["thinker.lm_head.weight"].equal(instruct["thinker.lm_head.weight"])
+
+
+def test_prompts_of_the_thinking_variant_open_the_tag(tmp_path: Path) -> None:
+    for variant, ends in (("thinking", "<|im_start|>assistant\n<think>\n"), ("captioner", "assistant\n")):
+        write_tiny_checkpoint(tmp_path / variant, variant=variant)
+        tokenizer = AutoTokenizer.from_pretrained(tmp_path / variant)
+        message = [{"role": "user", "content": "hello"}]
+        prompt = tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True)
+        assert prompt.endswith(ends)
+
+
+def test_unknown_variants_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="variants of qwen3_omni: instruct, thinking, captioner"):
+        write_tiny_checkpoint(tmp_path, variant="singing")
+    with pytest.raises(ValueError, match="no variant 'thinking' of 'qwen3_5_omni'"):
+        write_tiny_checkpoint(tmp_path, "qwen3_5_omni", variant="thinking")

@@ -14,6 +14,7 @@ from antiphon_executor.interface.card import MemoryItem, ModelCard, Voice
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.interface.request import RepetitionDetection, SpeechSampling, TextSampling
 from antiphon_executor.interface.settings import EngineSettings
+from antiphon_executor.models.talker_presence import has_talker
 
 if TYPE_CHECKING:
     from vllm.config import ModelConfig
@@ -51,6 +52,7 @@ def model_card(
         input_modalities=MODALITIES,
         voice_table=voices,
         random_weights=bool(card_file.get("random_weights", False)),
+        has_talker=has_talker(config),
         sampling=replace(
             _recommended(_silent_sampling(settings.model), thinker.get_diff_sampling_param()),
             repetition_detection=_detection(card_file.get("repetition_detection")),

@@ -8,9 +8,11 @@ from transformers import PreTrainedConfig
 from vllm.engine.arg_utils import AsyncEngineArgs
 
 from antiphon_executor.checkpoint.voices import voice_prompts
+from antiphon_executor.interface.errors import OperatorError
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
+from antiphon_executor.models.talker_presence import has_talker
 from antiphon_executor.stages.stage import Stage
 from antiphon_executor.stages.supervisor import SupervisedStage
 from antiphon_executor.stages.talker_args import aria_talker_engine_args, talker_engine_args
@@ -35,6 +37,15 @@ def talker_args(
         pace_socket=folder.pace,
         activity=activity,
     )
+
+
+def with_speech_of(settings: EngineSettings, config: PreTrainedConfig) -> EngineSettings:
+    """The settings, without speech if there is no Talker. Raises `OperatorError` if voices are set for it."""
+    if has_talker(config):
+        return settings
+    if settings.voices is not None:
+        raise OperatorError("--engine.voices: this checkpoint has no Talker, so it has no voices")
+    return settings.model_copy(update={"speech": False})
 
 
 def make_talker(

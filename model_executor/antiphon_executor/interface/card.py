@@ -35,7 +35,8 @@ class ModelCard:
 
     `sampling`, `speech`: recommended values for options that a request does not set; `speech` names the
     default voice and is None for a text-only server. `voice_table`: all voices, exactly one the default;
-    empty for a text-only server. `media`: image sizes and token counts of media.
+    empty for a text-only server. `has_talker`: whether the checkpoint could speak. `media`: image sizes and
+    token counts of media.
     """
 
     name: str
@@ -45,6 +46,7 @@ class ModelCard:
     input_modalities: tuple[str, ...]
     voice_table: tuple[Voice, ...]
     random_weights: bool
+    has_talker: bool = True
     sampling: TextSampling = field(default_factory=TextSampling)
     speech: SpeechSampling | None = None
     memory: tuple[MemoryItem, ...] = ()

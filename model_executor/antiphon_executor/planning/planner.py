@@ -8,6 +8,7 @@ from transformers import PreTrainedConfig
 
 from antiphon_executor.checkpoint.family import QWEN3_5_OMNI, family_of
 from antiphon_executor.interface.settings import EngineSettings, TalkerSettings, ThinkerSettings
+from antiphon_executor.models.talker_presence import has_talker
 from antiphon_executor.planning.kv_pages import CachePages, cache_pages
 from antiphon_executor.planning.weight_sizes import WeightSizes, weight_sizes
 
@@ -64,12 +65,16 @@ class EngineMemory:
 
 @dataclass(frozen=True, slots=True)
 class MemoryPlan:
-    """Memory of all engines. `contexts`: simultaneous requests of maximum length; `streams`: of speech."""
+    """Memory of all engines. `contexts`: simultaneous requests of maximum length; `streams`: of speech.
+
+    `has_talker`: whether the checkpoint has one.
+    """
 
     family: str
     memory_bytes: int
     engines: tuple[EngineMemory, ...]
     shortages: tuple[str, ...]
+    has_talker: bool = True
 
     @property
     def fits(self) -> bool:
@@ -89,13 +94,17 @@ def plan_memory(
     config: PreTrainedConfig, settings: EngineSettings, memory_bytes: int, *, gpus: bool
 ) -> MemoryPlan:
     """Plans for GPUs of `memory_bytes` each or, without `gpus`, for a machine with that much memory."""
+    if not has_talker(config):
+        settings = settings.model_copy(update={"speech": False})
     weights = weight_sizes(config)
     engines = [_thinker(config, settings, weights, memory_bytes if gpus else None)]
     if settings.speech:
         engines.append(_talker(config, settings.talker, weights, memory_bytes if gpus else None))
     shortages = [engine.shortage for engine in engines if engine.shortage]
     shortages += _overcommitted(engines, memory_bytes)
-    return MemoryPlan(family_of(config).name, memory_bytes, tuple(engines), tuple(shortages))
+    return MemoryPlan(
+        family_of(config).name, memory_bytes, tuple(engines), tuple(shortages), has_talker(config)
+    )
 
 
 def thinker_pages(config: PreTrainedConfig, settings: EngineSettings) -> CachePages:

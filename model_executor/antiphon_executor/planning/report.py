@@ -7,6 +7,7 @@ from dataclasses import asdict
 
 from antiphon_executor.planning.planner import EngineMemory, GiB, MemoryPlan
 
+TEXT_ONLY = "this checkpoint has no Talker: the server answers in text"
 _COLUMNS = ("weights", "slots", "working", "cache", "share")
 
 
@@ -15,6 +16,7 @@ def plan_as_text(plan: MemoryPlan) -> str:
     lines = [f"{'GiB':<10}{'where':<18}" + "".join(f"{name:>10}" for name in _COLUMNS)]
     lines += [_row(engine) for engine in plan.engines]
     lines += [_requests(engine) for engine in plan.engines]
+    lines += [] if plan.has_talker else [TEXT_ONLY]
     lines += [f"short: {shortage}" for shortage in plan.shortages] or ["it fits"]
     return "\n".join(lines)
 

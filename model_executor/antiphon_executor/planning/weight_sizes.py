@@ -11,6 +11,7 @@ from transformers.models.qwen3_omni_moe import Qwen3OmniMoeForConditionalGenerat
 
 from antiphon_executor.checkpoint.family import QWEN3_5_OMNI, family_of
 from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
+from antiphon_executor.models.talker_presence import has_talker
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 
 
@@ -20,7 +21,7 @@ class WeightSizes:
 
     `layers`: the Thinker's decoder layers, which can be quantized; `vocabulary`: its embedding and head;
     `towers`: its audio and vision encoders; `talker`: includes code predictor and vocoder.
-    `vocoder_state_bytes`: state of the vocoder per stream, in bytes.
+    `vocoder_state_bytes`: state of the vocoder per stream, in bytes. Both are 0 without a Talker.
     """
 
     layers: int
@@ -38,7 +39,7 @@ def weight_sizes(config: PreTrainedConfig) -> WeightSizes:
     """Sizes for a config of either family. Takes about a second for the largest."""
     with torch.device("meta"):
         model = _model(config)
-        vocoder = StreamingCode2Wav(config.code2wav_config, slots=2)
+        vocoder = StreamingCode2Wav(config.code2wav_config, slots=2) if has_talker(config) else None
     thinker = model.get_submodule("thinker")
     embedding = thinker.get_submodule("model.embed_tokens")
     vocabulary = _elements(embedding) + _elements(thinker.get_submodule("lm_head"))
@@ -46,8 +47,8 @@ def weight_sizes(config: PreTrainedConfig) -> WeightSizes:
         layers=_elements(thinker.get_submodule("model")) - _elements(embedding),
         vocabulary=vocabulary,
         towers=_elements(thinker.get_submodule("audio_tower")) + _elements(thinker.get_submodule("visual")),
-        talker=_elements(model.get_submodule("talker")) + _elements(model.get_submodule("code2wav")),
-        vocoder_state_bytes=vocoder.state.bytes_per_slot,
+        talker=sum(_elements(model.get_submodule(part)) for part in ("talker", "code2wav")) if vocoder else 0,
+        vocoder_state_bytes=vocoder.state.bytes_per_slot if vocoder else 0,
     )
 
 

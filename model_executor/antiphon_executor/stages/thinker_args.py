@@ -10,7 +10,8 @@ from vllm.config import KVTransferConfig, StructuredOutputsConfig
 from vllm.platforms import current_platform
 from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
-from antiphon_executor.checkpoint.family import read_family
+from antiphon_executor.checkpoint.family import family_of, read_config
+from antiphon_executor.checkpoint.quantization import thinker_quantization
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.interface.tokenizer_files import tokenizer_folder
 from antiphon_executor.ipc.stage_activity import ACTIVITY
@@ -32,7 +33,8 @@ def thinker_engine_args(
 
     `activity`: the file of `StageActivity`, for stages that share cores.
     """
-    thinker, family = settings.thinker, read_family(settings.model)
+    thinker, config = settings.thinker, read_config(settings.model)
+    family, quantization = family_of(config), thinker_quantization(config)
     on_cpu = current_platform.is_cpu()
     cache_bytes = thinker.cpu_cache_bytes() if on_cpu else thinker.kv_cache_memory_bytes
     optional: dict[str, Any] = {
@@ -61,7 +63,8 @@ def thinker_engine_args(
         model=str(settings.model),
         tokenizer=str(tokenizer_folder(settings.model)),
         served_model_name=settings.served_model_name or settings.model.name,
-        hf_overrides={"architectures": [family.thinker]},
+        hf_overrides={"architectures": [family.thinker]}
+        | ({} if quantization is None else {"quantization_config": quantization}),
         dtype=thinker.dtype,
         max_num_seqs=thinker.max_num_seqs,
         max_num_batched_tokens=thinker.batched_tokens(thinker.max_num_seqs),

@@ -10,24 +10,33 @@ from pathlib import Path
 
 FAMILIES = ("qwen3_omni", "qwen3_5_omni")
 LAYOUTS = ("saved", "released")
+VARIANTS = ("instruct", "thinking", "captioner")
 
 
 def write_tiny_checkpoint(
-    path: Path, family: str = "qwen3_omni", seed: int = 0, layout: str = "saved"
+    path: Path,
+    family: str = "qwen3_omni",
+    seed: int = 0,
+    layout: str = "saved",
+    variant: str = "instruct",
 ) -> None:
     """Writes the checkpoint to `path`, which is created. The same seed gives the same bytes.
 
     Weights are float32; those of Qwen3.5-Omni are bfloat16, which its gated-DeltaNet layers need on a CPU.
     `layout`: files as transformers 5 saves them, or as Qwen3-Omni-30B-A3B-Instruct has them.
-    Raises ValueError for an unknown family or layout.
+    `variant`: "thinking" and "captioner" are Qwen3-Omni without a Talker, in config and weights; prompts of
+    "thinking" open `<think>`. Raises ValueError for an unknown family, layout or variant.
     """
+    if variant not in VARIANTS or (variant != "instruct" and family != "qwen3_omni"):
+        known = ", ".join(VARIANTS)
+        raise ValueError(f"there is no variant {variant!r} of {family!r}; variants of qwen3_omni: {known}")
     if layout not in LAYOUTS:
         raise ValueError(f"there is no layout {layout!r}; layouts: {', '.join(LAYOUTS)}")
     match family:
         case "qwen3_omni":
             from antiphon_executor.tiny import qwen3_omni
 
-            qwen3_omni.write(path, seed)
+            qwen3_omni.write(path, seed, variant)
             if layout == "released":
                 from antiphon_executor.tiny import released_layout
 

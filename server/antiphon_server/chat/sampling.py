@@ -81,7 +81,12 @@ def read_speech_sampling(request: ChatRequest, card: ModelCard) -> SpeechSamplin
             )
         return None
     if not card.speaks:
-        raise BadRequest("This model answers in text only.", param="modalities")
+        reason = "speech is switched off" if card.has_talker else "its checkpoint has no Talker"
+        raise BadRequest(
+            f"This model answers in text only: {reason}.",
+            param="modalities",
+            hint='Send modalities: ["text"].',
+        )
     if request.n > 1:
         raise BadRequest("A spoken answer has one choice: n must be 1.", param="n")
     if request.callable_tools:

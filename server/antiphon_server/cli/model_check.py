@@ -9,6 +9,7 @@ from antiphon_server.cli.checks import Finding
 from antiphon_server.exits import StartupError
 from antiphon_server.hub.download import check_space, open_snapshot
 from antiphon_server.hub.model_name import hub_name
+from antiphon_server.process.checkpoint_kind import CheckpointKind
 from antiphon_server.process.preflight import check_checkpoint, check_model
 
 _GB = 1_000_000_000
@@ -27,11 +28,15 @@ def _describe(model: Path, revision: str | None) -> str:
     name = hub_name(model)
     if name is None:
         check_checkpoint(model, speaks=True)
-        return f"{model} is complete"
+        return f"{model} is complete: {_kind(model)}"
     snapshot = open_snapshot(name, revision)
-    check_model(snapshot.folder)
+    kind = _kind(snapshot.folder)
     if snapshot.missing:
         check_space(snapshot)
-        return f"{name}: {snapshot.missing_bytes / _GB:.1f} GB to download"
+        return f"{name}: {snapshot.missing_bytes / _GB:.1f} GB to download: {kind}"
     check_checkpoint(snapshot.folder, speaks=True)
-    return f"{name} is complete in {snapshot.folder}"
+    return f"{name} is complete in {snapshot.folder}: {kind}"
+
+
+def _kind(folder: Path) -> str:
+    return CheckpointKind.of(check_model(folder)).description

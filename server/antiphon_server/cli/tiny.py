@@ -21,6 +21,12 @@ def make_parser() -> FlagParser:
         "[saved]",
         metavar="NAME",
     )
+    parser.add_argument(
+        "--variant",
+        default="instruct",
+        help="instruct, or without a Talker: thinking, captioner [instruct]",
+        metavar="NAME",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights [0]", metavar="N")
     return parser
 
@@ -33,7 +39,7 @@ def run(argv: Sequence[str]) -> int:
     from antiphon_executor.tiny import write_tiny_checkpoint
 
     try:
-        write_tiny_checkpoint(given.path, given.family, given.seed, given.layout)
+        write_tiny_checkpoint(given.path, given.family, given.seed, given.layout, given.variant)
     except ValueError as error:
         parser.error(str(error))
     print(f"{given.path}: {given.family}, random weights, seed {given.seed}")  # noqa: T201

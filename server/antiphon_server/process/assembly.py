@@ -7,7 +7,7 @@ import logging
 import os
 from pathlib import Path
 
-from antiphon_executor.interface.capacity import EngineCapacity
+from antiphon_executor.interface.card import ModelCard
 from antiphon_executor.interface.engine import OmniEngine
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.controller import AdmissionController
@@ -83,7 +83,7 @@ def make_service(
     metrics: ServerMetrics,
 ) -> Service:
     """The service behind the routes, with admission fitted to the engine."""
-    capacity = admission_capacity(settings, engine.card.capacity)
+    capacity = admission_capacity(settings, engine.card)
     admission = AdmissionController(capacity, lambda: engine.status().frame_time)
     media.set_geometry(engine.card.media, engine.card.context_tokens)
     metrics.watch_load(lambda: admission.load)
@@ -93,12 +93,12 @@ def make_service(
     return Service(settings, engine, prompts, grammars, media, files, admission, metrics, transcripts)
 
 
-def admission_capacity(settings: Settings, engines: EngineCapacity) -> Capacity:
+def admission_capacity(settings: Settings, card: ModelCard) -> Capacity:
     """The limits of the admission controller: what the engines run at once, and a bounded queue."""
     engine, limits = settings.engine, settings.server.limits
     return Capacity(
         sequences=engine.thinker.max_num_seqs,
-        streams=engine.talker.streams if engine.speech else 0,
+        streams=engine.talker.streams if card.speaks else 0,
         queued_requests=limits.queued_turns,
         queued_media_seconds=limits.queued_media_seconds,
         queue_s=settings.server.timeouts.queue_s,
@@ -111,7 +111,7 @@ def admission_capacity(settings: Settings, engines: EngineCapacity) -> Capacity:
         real_time=limits.real_time,
         tokens_per_minute=limits.tokens_per_minute,
         audio_seconds_per_minute=limits.audio_seconds_per_minute,
-        engines=engines,
+        engines=card.capacity,
     )
 
 

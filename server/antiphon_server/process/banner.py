@@ -9,16 +9,30 @@ import json
 import shlex
 
 from antiphon_executor.interface.card import ModelCard
+from antiphon_server.chat.prompt.template import ThinkingSwitch
 from antiphon_server.config.addresses import is_loopback
 from antiphon_server.config.settings import ServerSettings
 
 _KEY_IN_SHELL = "$ANTIPHON_API_KEY"
 # Decoded into a file: base64 audio would fill the terminal.
 _INTO_A_FILE = r""" | sed 's/.*"data":"\([^"]*\)".*/\1/' | base64 -d > hello.wav"""
+_REASONING: dict[ThinkingSwitch, str] = {
+    "none": "",
+    "possible": "",
+    "optional": "chat_template_kwargs.enable_thinking or reasoning_effort switch it",
+    "always": "every answer begins with it, in the field reasoning",
+}
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  # as a client on this machine reaches it
 
 
-def banner(server: ServerSettings, card: ModelCard, name: str, version: str, port: int) -> str:
+def banner(
+    server: ServerSettings,
+    card: ModelCard,
+    name: str,
+    version: str,
+    port: int,
+    thinking: ThinkingSwitch = "none",
+) -> str:
     """Several lines. `name`: the model's id for clients. `port`: the one that was bound."""
     url = base_url(server, port)
     rows = [("model", f"{name} ({card.family}), context {card.context_tokens:,} tokens")]
@@ -26,7 +40,8 @@ def banner(server: ServerSettings, card: ModelCard, name: str, version: str, por
         rows.append(("weights", "random weights: speech and text are noise"))
     rows += [
         ("input", ", ".join(card.input_modalities)),
-        ("voices", ", ".join(_default_first(card)) if card.speaks else "none: this model answers in text"),
+        ("voices", ", ".join(_default_first(card)) if card.speaks else no_voices(card)),
+        ("reasoning", _REASONING[thinking]),
         ("memory", memory_plan(card)),
         ("API", f"{url}/v1"),
         ("docs", f"{url}/docs"),
@@ -44,6 +59,11 @@ def banner(server: ServerSettings, card: ModelCard, name: str, version: str, por
             f"  {curl_line(server, card, name, url)}",
         ]
     )
+
+
+def no_voices(card: ModelCard) -> str:
+    reason = "speech is switched off" if card.has_talker else "this checkpoint has no Talker"
+    return f"none: {reason}, so it answers in text"
 
 
 def base_url(server: ServerSettings, port: int) -> str:

@@ -5,9 +5,7 @@ A failed check raises `StartupError` with an exit code and a hint.
 
 from __future__ import annotations
 
-import difflib
 import errno
-import json
 import shutil
 import socket
 import tempfile
@@ -20,12 +18,8 @@ from antiphon_server.config.settings import ServerSettings, Settings
 from antiphon_server.exits import ExitCode, StartupError
 from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg
 from antiphon_server.process.checkpoint_config import check_config, check_talker_tensors, required_tensors
+from antiphon_server.process.checkpoint_kind import CheckpointKind, read_config
 from antiphon_server.process.weight_files import check_weights, refuse_pointers
-
-SUPPORTED_ARCHITECTURES = (
-    "Qwen3OmniMoeForConditionalGeneration",
-    "Qwen3_5OmniMoeForConditionalGeneration",
-)
 
 # The parts of a checkpoint, by the prefixes of their tensors' names.
 _TEXT_PARTS = ("thinker",)
@@ -34,7 +28,6 @@ _LISTEN_BACKLOG = 1024
 # Four seconds of speech as base64. The kernel's own buffer grows to a minute of speech, and a client that has
 # stopped reading would go unnoticed for that long.
 _SEND_BUFFER_BYTES = 128 << 10
-_CONFIG_BYTES = 4 << 20
 
 
 def check_machine(settings: Settings) -> None:
@@ -73,6 +66,7 @@ def check_access(server: ServerSettings) -> None:
 def check_checkpoint(path: Path, speaks: bool) -> None:
     """Configuration and weights are complete and fit each other. Reads no more than headers."""
     config = check_model(path)
+    speaks = speaks and CheckpointKind.of(config).has_talker
     if speaks:
         check_config(path / "config.json", config)
     required = tuple(required_tensors(config, speaks))
@@ -87,19 +81,7 @@ def check_model(path: Path) -> dict[str, Any]:
         hint = "give a folder, or a name such as Qwen/Qwen3-Omni-30B-A3B-Instruct"
         raise StartupError(ExitCode.NO_MODEL, f"there is no model at {path}", hint)
     refuse_pointers(path)
-    config = _read_config(path)
-    architectures = config.get("architectures")
-    named = (
-        [name for name in architectures if isinstance(name, str)] if isinstance(architectures, list) else []
-    )
-    if not named:
-        raise StartupError(ExitCode.NOT_A_CHECKPOINT, f"{path / 'config.json'} names no architecture")
-    if not set(named) & set(SUPPORTED_ARCHITECTURES):
-        close = difflib.get_close_matches(named[0], SUPPORTED_ARCHITECTURES, n=1)
-        supported = ", ".join(SUPPORTED_ARCHITECTURES)
-        hint = f"did you mean a checkpoint of {close[0]}?" if close else f"supported: {supported}"
-        raise StartupError(ExitCode.UNSUPPORTED_MODEL, f"the architecture {named[0]} is not supported", hint)
-    return config
+    return read_config(path)
 
 
 def check_tokenizer(path: Path) -> None:
@@ -167,21 +149,3 @@ def _cannot_listen(host: str, port: int, error: OSError) -> StartupError:
         case _:
             message = f"server.host: {host} is not an address of this machine"
             return StartupError(ExitCode.BAD_CONFIG, message)
-
-
-def _read_config(path: Path) -> dict[str, Any]:
-    file = path / "config.json"
-    try:
-        if file.stat().st_size > _CONFIG_BYTES:
-            raise ValueError("too large")
-        config = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        hint = "--model takes the folder that holds config.json and the weights"
-        raise StartupError(ExitCode.NOT_A_CHECKPOINT, f"{path} has no config.json", hint) from None
-    except NotADirectoryError:
-        raise StartupError(ExitCode.NOT_A_CHECKPOINT, f"{path} is a file; a folder is needed") from None
-    except (OSError, ValueError):
-        raise StartupError(ExitCode.NOT_A_CHECKPOINT, f"{file} cannot be read as JSON") from None
-    if not isinstance(config, dict):
-        raise StartupError(ExitCode.NOT_A_CHECKPOINT, f"{file} is not a model's configuration")
-    return config

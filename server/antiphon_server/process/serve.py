@@ -190,7 +190,8 @@ class ServerRun:
         self._capture.begin_serving()
         self._life.stage = "serving"
         card, name = service.engine.card, served_name(service)
-        text = banner(self._settings.server, card, name, VERSION, self._port)
+        thinking = service.prompts.template.thinking_switch
+        text = banner(self._settings.server, card, name, VERSION, self._port, thinking)
         print(text, file=self._console.out, flush=True)
         return await self._wait_for_end(service, http)
 

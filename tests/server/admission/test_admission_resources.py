@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +20,7 @@ from antiphon_server.admission.resources import Resources
 from antiphon_server.config.settings import Settings
 from antiphon_server.errors import Overloaded, RateExceeded, Unavailable
 from antiphon_server.process.assembly import admission_capacity
+from tests.echo_engine import echo_card
 from tests.server.admission.admitting import BATCH, LIVE, settle
 from tests.server.exchange import becomes_true
 
@@ -345,9 +347,9 @@ def test_the_capacity_comes_from_settings_and_engines() -> None:
         engine={"model": "m", "thinker": {"max_num_seqs": 5}, "talker": {"streams": 3}},
         server={"limits": {"tokens_per_minute": 7, "real_time": False, "answer_tokens": 9}},
     )
-    capacity = admission_capacity(settings, TIGHT.engines)
+    card = replace(echo_card(Path("m")), capacity=TIGHT.engines)
+    capacity = admission_capacity(settings, card)
     assert (capacity.sequences, capacity.streams, capacity.engines.thinker) == (5, 3, CACHE)
     assert (capacity.tokens_per_minute, capacity.real_time, capacity.answer_tokens) == (7, False, 9)
     assert (capacity.prefill_s, capacity.audio_seconds_per_minute) == (30.0, 0.0)
-    silent = settings.model_copy(update={"engine": settings.engine.model_copy(update={"speech": False})})
-    assert admission_capacity(silent, TIGHT.engines).streams == 0
+    assert admission_capacity(settings, echo_card(Path("m"), speaks=False)).streams == 0

@@ -43,8 +43,19 @@ def test_random_weights_are_stated_and_real_ones_are_not() -> None:
     assert "random" not in shown(random_weights=False)
 
 
-def test_a_model_without_speech_is_stated() -> None:
-    assert "answers in text" in shown(voice_table=())
+def test_a_model_without_speech_is_stated_with_the_reason() -> None:
+    assert "none: speech is switched off, so it answers in text" in shown(voice_table=())
+    no_talker = shown(voice_table=(), has_talker=False)
+    assert "none: this checkpoint has no Talker, so it answers in text" in no_talker
+
+
+def test_a_model_that_thinks_is_stated() -> None:
+    none, optional, always = (
+        banner(ServerSettings(), CARD, "omni", "1", 1, switch) for switch in ("none", "optional", "always")
+    )
+    assert "reasoning" not in none
+    assert "enable_thinking" in optional
+    assert "every answer begins with it" in always
 
 
 @pytest.mark.parametrize(

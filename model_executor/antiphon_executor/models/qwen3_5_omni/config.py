@@ -143,7 +143,8 @@ class Qwen3_5OmniMoeTalkerConfig(PreTrainedConfig):  # noqa: N801
 class Qwen3_5OmniMoeConfig(PreTrainedConfig):  # noqa: N801
     """The whole model. `code2wav_config` is Qwen3-Omni's; ids are as in `Qwen3_5OmniMoeThinkerConfig`.
 
-    Role ids depend on the tokenizer; None if the checkpoint does not define them.
+    Role ids depend on the tokenizer; None if the checkpoint does not define them. `enable_audio_output` is
+    False for a checkpoint without a Talker.
     """
 
     model_type = "qwen3_5_omni_moe"
@@ -166,6 +167,7 @@ class Qwen3_5OmniMoeConfig(PreTrainedConfig):  # noqa: N801
     assistant_token_id: int | None = None
     initializer_range: float = 0.02
     tie_word_embeddings: bool = False
+    enable_audio_output: bool = True
 
     def __post_init__(self, **kwargs: Any) -> None:
         self.thinker_config = _sub(Qwen3_5OmniMoeThinkerConfig, self.thinker_config, {})
@@ -187,6 +189,8 @@ class Qwen3_5OmniMoeConfig(PreTrainedConfig):  # noqa: N801
         width = thinker.text_config.hidden_size
         if {thinker.audio_config.output_dim, thinker.vision_config.out_hidden_size} != {width}:
             raise ValueError(f"the audio and vision towers must output the text model's width, {width}")
+        if not self.enable_audio_output:
+            return
         if talker.thinker_hidden_size != width:
             raise ValueError(f"thinker_hidden_size is {talker.thinker_hidden_size}, the Thinker has {width}")
         if self.code2wav_config.num_quantizers != talker.num_code_groups:

@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 import jinja2.ext
@@ -22,6 +22,9 @@ from antiphon_server.errors import BadRequest
 
 THINK_OPENING = "<think>"
 THINK_CLOSING = "</think>"
+
+ThinkingSwitch = Literal["none", "possible", "optional", "always"]
+"""Whether a model thinks before it answers: `optional` if a request can switch it."""
 
 _FILES = ("chat_template.jinja", "chat_template.json", "processor_config.json", "tokenizer_config.json")
 
@@ -56,6 +59,14 @@ class ChatTemplate:
             if source is not None:
                 return cls(source, _read_special_tokens(folder / "tokenizer_config.json"))
         raise FileNotFoundError(f"the checkpoint has no chat template in any of {', '.join(_FILES)}")
+
+    @property
+    def thinking_switch(self) -> ThinkingSwitch:
+        if self.takes_thinking:
+            return "optional"
+        if not self.thinks:
+            return "none"
+        return "always" if self.opens_thinking(None) else "possible"
 
     def opens_thinking(self, thinking: bool | None) -> bool:
         """Whether prompts end in `<think>`, so that the answer begins with reasoning."""

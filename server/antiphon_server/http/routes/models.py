@@ -7,6 +7,7 @@ from typing import Literal
 from fastapi import APIRouter, Request
 from pydantic import BaseModel
 
+from antiphon_server.chat.prompt.template import ThinkingSwitch
 from antiphon_server.chat.service import Service
 from antiphon_server.errors import NotFound
 from antiphon_server.http.routes.way_finding import no_route
@@ -17,7 +18,10 @@ _SHOWN_CHARS = 64
 
 
 class Model(BaseModel):
-    """OpenAI's model object. The fields from `root` on are vLLM's and ours."""
+    """OpenAI's model object. The fields from `root` on are vLLM's and ours.
+
+    `has_talker` False: the checkpoint cannot speak. `reasoning`: whether the model thinks before it answers.
+    """
 
     id: str
     object: Literal["model"] = "model"
@@ -28,6 +32,8 @@ class Model(BaseModel):
     input_modalities: list[str]
     output_modalities: list[str]
     voices: list[str]
+    has_talker: bool
+    reasoning: ThinkingSwitch
 
 
 class ModelList(BaseModel):
@@ -78,4 +84,6 @@ def _describe(request: Request) -> Model:
         input_modalities=list(card.input_modalities),
         output_modalities=["text", "audio"] if card.speaks else ["text"],
         voices=list(card.voices),
+        has_talker=card.has_talker,
+        reasoning=service.prompts.template.thinking_switch,
     )
