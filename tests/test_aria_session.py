@@ -17,7 +17,7 @@ from antiphon_executor.interface.request import SpeechSampling
 from antiphon_executor.ipc.messages import HiddenStates, SpeechFrames
 from antiphon_executor.models.aria.session_inputs import ChunkSize
 from antiphon_executor.models.aria.vocabulary import AriaVocabulary
-from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import PromptLayout, VoicePrompt
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.reference.speech import family_sampling
 from antiphon_executor.turn.aria_session import PREDICTOR_TEMPERATURE, PREDICTOR_TOP_P, AriaTalker
@@ -83,7 +83,7 @@ def make_rig(*, max_frames: int = 100, context: int = 1_000, pages: int = 4, emb
     vocabulary, controls = replace(VOCABULARY, embedding_rows=embedding_rows), frozenset(IDS.controls)
     talker = AriaTalker(
         engine.run_session, slots, vocabulary, IDS, controls, {"ada": VOICE}, ChunkSize(4, 4),
-        codec_bos=BOS, codec_eos=EOS, max_media_rows=12, max_frames=100, max_tokens=context,
+        layout=PromptLayout(BOS), codec_eos=EOS, max_media_rows=12, max_frames=100, max_tokens=context,
     )  # fmt: skip
     sampling = SpeechSampling("ada", seed=5, max_frames=max_frames)
     stream = SpeechStream("request", sampling, talker, frames, slot=2)  # type: ignore[arg-type]

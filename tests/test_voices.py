@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 from tokenizers import Tokenizer
 
 from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.checkpoint.voice_file import MAX_FILE_BYTES, VoiceError
 from antiphon_executor.checkpoint.voices import codebook_sizes, list_voices, voice_prompts
 from antiphon_executor.interface.card import Voice
+from antiphon_executor.interface.errors import OperatorError
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
 from tests.reference import mini
@@ -182,3 +185,68 @@ def test_given_a_speaker_table_then_voices_are_its_names_and_files_are_rejected(
 
 def test_codebook_sizes_leave_out_reserved_codes(config: Qwen3_5OmniMoeConfig) -> None:
     assert codebook_sizes(config).tolist() == [mini.CODES] * mini.GROUPS
+
+
+def with_built_in(config: Qwen3_5OmniMoeConfig, folder: Path, codes: torch.Tensor, **speakers: int) -> None:
+    save_file({"talker.speaker_codec_embeddings": codes}, folder / "model.safetensors")
+    config.talker_config.speaker_id = speakers
+    config.talker_config.speaker_system_prompt_id = {name: [40, 41] for name in speakers}
+
+
+def test_given_speakers_in_the_config_then_their_frames_come_from_the_tensor(
+    checkpoint: Path, config: Qwen3_5OmniMoeConfig
+) -> None:
+    frames = torch.tensor([FRAME, FRAME, [-1] * 4])
+    with_built_in(
+        config, checkpoint, torch.stack((frames + 1, frames)).transpose(1, 2).contiguous(), M02=1, f245=0
+    )
+    put(checkpoint / "voices", "ada.json", ADA)
+    ada, f245, m02 = voice_prompts(checkpoint, config, None)
+    assert [one.voice.id for one in (ada, f245, m02)] == ["ada", "f245", "m02"]
+    assert (m02.voice.name, ada.voice.default) == ("M02", True)
+    assert m02.prompt.codes.tolist() == [FRAME, FRAME]
+    tokenizer = Tokenizer.from_file(str(checkpoint / "tokenizer.json"))
+    system = tokenizer.encode("system\n", add_special_tokens=False).ids
+    assert m02.prompt.opening == (config.im_start_token_id, *system, 40, 41)
+    assert m02.prompt.closing[0] == config.im_end_token_id
+
+
+def test_given_built_in_voices_alone_then_no_file_is_needed(
+    checkpoint: Path, config: Qwen3_5OmniMoeConfig
+) -> None:
+    with_built_in(config, checkpoint, torch.tensor([[FRAME]]), tina=0)
+    (tina,) = list_voices(checkpoint, config, None)
+    assert (tina.id, tina.default) == ("tina", True)
+    put(checkpoint / "voices", "tina.json", ADA)
+    with pytest.raises(VoiceError, match="a built-in voice of the checkpoint has the same id"):
+        list_voices(checkpoint, config, None)
+
+
+@pytest.mark.parametrize(
+    ("codes", "row", "problem"),
+    [
+        (torch.tensor([[FRAME]]), 1, "row 1 of talker.speaker_codec_embeddings, which has 1"),
+        (torch.tensor([[[*FRAME[:3], 64]]]), 0, "has codes that are not below"),
+        (torch.tensor([[[1, 2, 3]]]), 0, "the model has 4 groups"),
+    ],
+)
+def test_given_a_tensor_that_does_not_fit_then_it_is_refused(
+    checkpoint: Path, config: Qwen3_5OmniMoeConfig, codes: torch.Tensor, row: int, problem: str
+) -> None:
+    with_built_in(config, checkpoint, codes, tina=row)
+    with pytest.raises(OperatorError, match=problem):
+        list_voices(checkpoint, config, None)
+
+
+def test_given_a_language_then_the_voice_speaks_it_or_is_refused(
+    checkpoint: Path, config: Qwen3_5OmniMoeConfig
+) -> None:
+    put(checkpoint / "voices", "ada.json", ADA | {"speech_language": "english"})
+    with pytest.raises(VoiceError, match="speech_language: the model's languages are none"):
+        list_voices(checkpoint, config, None)
+    marked = mini.marked_config()
+    config.talker_language_id = marked.talker_language_id
+    for name in ("codec_think_id", "codec_nothink_id", "codec_think_bos_id", "codec_think_eos_id"):
+        setattr(config.talker_config, name, getattr(marked.talker_config, name))
+    (ada,) = voice_prompts(checkpoint, config, None)
+    assert ada.prompt.language == "english"

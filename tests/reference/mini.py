@@ -119,6 +119,23 @@ def mini_config(talker_text: dict[str, Any] = MOE, predictor_hidden: int = 24) -
     )
 
 
+def marked_config() -> Qwen3_5OmniMoeConfig:
+    """With the codec ids that give the Talker's prompt the layout of public ports."""
+    config = mini_config()
+    talker = config.talker_config
+    talker.codec_think_id, talker.codec_nothink_id = CODES + 6, CODES + 7
+    talker.codec_think_bos_id, talker.codec_think_eos_id = CODES + 8, CODES + 9
+    config.talker_language_id = {"english": CODES + 10}
+    return config
+
+
+def marked_model(seed: int = 0) -> Qwen3_5OmniMoeForConditionalGeneration:
+    """The weights of `mini_model(seed)` behind `marked_config`."""
+    model = mini_model(seed)
+    model.config = marked_config()
+    return model
+
+
 def mini_model(
     seed: int = 0, talker_text: dict[str, Any] = MOE, predictor_hidden: int = 24
 ) -> Qwen3_5OmniMoeForConditionalGeneration:

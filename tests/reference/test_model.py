@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,42 @@ def test_the_talker_reads_the_voice_then_the_users_media_and_text_then_the_heade
     torch.testing.assert_close(rows[spoken_of + first], expected)
     assert torch.equal(rows[-2], model.talker.text_rows([mini.TTS_BOS])[0])
     assert torch.equal(rows[-1], model.talker.code_rows([mini.CODES + 1])[0])
+
+
+@torch.no_grad()
+def test_the_layout_of_public_ports_row_by_row() -> None:
+    model, prompt, voice = mini.marked_model(seed=5), mini.mini_prompt(), mini.mini_voice()
+    talker, ids, codes = model.talker, prompt.token_ids, mini.CODES
+    rows = model.talker_rows(prompt, voice)
+    opening, frames = len(voice.opening), len(voice.codes)
+    at = opening + 1 + frames
+    assert torch.equal(rows[:opening], talker.text_rows(voice.opening))
+    assert torch.equal(rows[opening], talker.code_rows([codes + 1])[0])
+    assert torch.equal(rows[opening + 1 : at], talker.frame_rows(torch.as_tensor(voice.codes)))
+    assert torch.equal(rows[at], talker.code_rows([mini.EOS])[0])
+    assert torch.equal(rows[at + 1 : at + 3], talker.text_rows(voice.closing))
+    # nothink, think_bos, think_eos, tts_bos, codec_bos, behind the assistant's header.
+    ends = [*talker.code_rows([codes + 7, codes + 8, codes + 9]), *talker.text_rows([mini.TTS_BOS])]
+    torch.testing.assert_close(rows[-5:-1], torch.stack(ends))
+    assert torch.equal(rows[-1], talker.code_rows([codes + 1])[0])
+    assert torch.equal(rows[-8:-5], talker.text_rows(ids[-3:]))
+    # Of the user's segment, the role tokens alone are text rows.
+    user = rows[at + 3 : -8]
+    assert torch.equal(user[:3], talker.text_rows(ids[:3]))
+    accepted = model.thinker(prompt).layers[2]
+    last = int((ids == mini.IM_START).nonzero()[-1]) - 1
+    torch.testing.assert_close(user[-1], talker.hidden_projection(accepted[last]))
+    torch.testing.assert_close(user[3], talker.hidden_projection(accepted[3]))
+
+
+@torch.no_grad()
+def test_a_voice_with_a_language_names_it_to_the_talker() -> None:
+    model, codes = mini.marked_model(seed=5), mini.CODES
+    rows = model.talker_rows(mini.mini_prompt(), replace(mini.mini_voice(), language="english"))
+    spoken = model.talker.code_rows([codes + 6, codes + 8, codes + 10, codes + 9])
+    torch.testing.assert_close(rows[-6:-2], spoken)
+    with pytest.raises(ValueError, match="no language 'dutch'; languages: english"):
+        model.talker_rows(mini.mini_prompt(), replace(mini.mini_voice(), language="dutch"))
 
 
 def test_a_loss_reaches_every_parameter() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.models.aria.prompt import AriaPrompt, aria_prompt
 from antiphon_executor.models.aria.vocabulary import AriaKind, AriaVocabulary
-from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import PromptLayout, VoicePrompt
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from tests.reference import mini
@@ -19,10 +21,25 @@ VOCABULARY = AriaVocabulary(codec=mini.CODEC_VOCAB, text=mini.VOCAB, slots=4, em
 BOS = mini.CODES + 1
 
 
+MARKED = PromptLayout.of(mini.marked_config())
+
+
 def prompt(
-    thinker_ids: np.ndarray, voice: VoicePrompt, most: int = 12, vocabulary: AriaVocabulary = VOCABULARY
+    thinker_ids: np.ndarray,
+    voice: VoicePrompt,
+    most: int = 12,
+    vocabulary: AriaVocabulary = VOCABULARY,
+    layout: PromptLayout | None = None,
 ) -> AriaPrompt:
-    return aria_prompt(thinker_ids, IDS, vocabulary, slot=3, voice=voice, max_media_rows=most, codec_bos=BOS)
+    return aria_prompt(
+        thinker_ids,
+        IDS,
+        vocabulary,
+        slot=3,
+        voice=voice,
+        max_media_rows=most,
+        layout=layout or PromptLayout(BOS),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +73,24 @@ def test_the_rows_are_those_of_the_reference(
     made = prompt(thinker.token_ids.numpy(), voice)
     assert len(made.media_index) == 12
     torch.testing.assert_close(rows(model, made, voice), model.talker_rows(thinker, voice))
+
+
+@pytest.mark.parametrize("language", [None, "english"])
+@pytest.mark.parametrize("frames", [5, 0])
+@torch.no_grad()
+def test_the_rows_of_the_ports_layout_are_those_of_the_reference(frames: int, language: str | None) -> None:
+    model, thinker = mini.marked_model(seed=2), mini.mini_prompt()
+    voice = replace(mini.mini_voice(frames), language=language)
+    made = prompt(thinker.token_ids.numpy(), voice, layout=MARKED)
+    torch.testing.assert_close(rows(model, made, voice), model.talker_rows(thinker, voice))
+    # More than the media: the user's text too.
+    assert len(made.media_index) > 12
+
+
+def test_user_text_without_room_is_refused() -> None:
+    small = AriaVocabulary(codec=mini.CODEC_VOCAB, text=mini.VOCAB, slots=4, embedding_rows=6)
+    with pytest.raises(InvalidRequest, match="tokens of user text; a spoken answer allows 1"):
+        prompt(mini.mini_prompt().token_ids.numpy(), mini.mini_voice(5), vocabulary=small, layout=MARKED)
 
 
 def test_the_first_token_names_the_slot() -> None:

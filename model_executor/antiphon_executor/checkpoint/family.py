@@ -12,6 +12,7 @@ from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen
 
 from antiphon_executor.models.architectures import ARIA_THINKER_ARCHITECTURE, THINKER_ARCHITECTURE
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
+from antiphon_executor.models.qwen3_5_omni.names import MODEL_TYPES
 
 
 class UnknownFamily(ValueError):
@@ -61,7 +62,7 @@ def family_of(config: PreTrainedConfig) -> Family:
 def family_named(name: str | None) -> Family:
     """The family whose model type is `name`. Raises UnknownFamily."""
     for family in FAMILIES:
-        if family.name == name:
+        if family.name == name or (family is QWEN3_5_OMNI and name in MODEL_TYPES):
             return family
     known = ", ".join(family.name for family in FAMILIES)
     raise UnknownFamily(f"config.json has the model type {name!r}; supported: {known}")

@@ -14,7 +14,7 @@ from antiphon_executor.interface.card import MemoryItem, ModelCard, Voice
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.interface.request import RepetitionDetection, SpeechSampling, TextSampling
 from antiphon_executor.interface.settings import EngineSettings
-from antiphon_executor.models.talker_presence import has_talker
+from antiphon_executor.models.thinker.talker_presence import has_talker
 
 if TYPE_CHECKING:
     from vllm.config import ModelConfig

@@ -6,12 +6,12 @@ vLLM reads the quantization only at the top of a config; some checkpoints have i
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from safetensors import safe_open
 from transformers import PreTrainedConfig
+
+from antiphon_executor.checkpoint.tensors import tensor_names
 
 _EXPERT_PARTS = re.compile(r"^thinker\..*\.mlp\.experts\..*(scales?|qweight|weight_packed|weight_scale_inv)$")
 
@@ -27,10 +27,4 @@ def thinker_quantization(config: PreTrainedConfig) -> dict[str, Any] | None:
 
 
 def has_quantized_experts(model: Path) -> bool:
-    return any(_EXPERT_PARTS.match(name) for name in _tensor_names(model))
-
-
-def _tensor_names(model: Path) -> Iterator[str]:
-    for file in sorted(model.glob("*.safetensors")):
-        with safe_open(file, framework="pt") as shard:
-            yield from shard.keys()
+    return any(_EXPERT_PARTS.match(name) for name in tensor_names(model))

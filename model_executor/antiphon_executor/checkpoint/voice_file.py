@@ -29,7 +29,8 @@ class VoiceError(OperatorError):
 class VoiceFile(BaseModel):
     """The Talker's system prompt: `opening`, reference frames (`codes`), `closing`; one of them is required.
 
-    `language`: a BCP 47 tag. `licence`: the licence of the voice. `codes`: [frames][groups]. Example:
+    `language`: a BCP 47 tag. `licence`: the licence of the voice. `codes`: [frames][groups].
+    `speech_language`: the language that the Talker always speaks, a key of `talker_language_id`. Example:
 
         {"name": "Ada", "language": "en", "licence": "CC0-1.0", "opening": "You speak calmly.",
          "codes": [[12, 7, ...], ...], "closing": "", "default": true}
@@ -43,6 +44,7 @@ class VoiceFile(BaseModel):
     opening: _Text = ""
     codes: tuple[tuple[_Code, ...], ...] = Field((), max_length=MAX_FRAMES)
     closing: _Text = ""
+    speech_language: _Line | None = None
     default: bool = Field(False, strict=True)
 
 

@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from transformers import PreTrainedConfig
 
+from antiphon_executor.checkpoint.built_in_voices import BuiltInVoice, built_in_voices
 from antiphon_executor.checkpoint.voice_file import VoiceError, VoiceFile, read_voice_file
 from antiphon_executor.interface.card import Voice
 from antiphon_executor.interface.tokenizer_files import tokenizer_file
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
-from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import PromptLayout, VoicePrompt
 
 VOICES_FOLDER = "voices"
 SUFFIX = ".json"
@@ -53,11 +54,14 @@ def list_voices(checkpoint: Path, config: PreTrainedConfig, extra_folder: Path |
 def voice_prompts(
     checkpoint: Path, config: Qwen3_5OmniMoeConfig, extra_folder: Path | None
 ) -> tuple[SpokenVoice, ...]:
-    """The voices in `<checkpoint>/voices/*.json` and `extra_folder`. A voice's id is its file's stem.
+    """The built-in voices, and those in `<checkpoint>/voices/*.json` and `extra_folder`, whose id is their
+    file's stem.
 
-    The default is a file with `default`, preferably of `extra_folder`; else the first id. Raises VoiceError.
+    The default is a file with `default`, preferably of `extra_folder`; else the first id. Raises
+    `OperatorError`.
     """
     limits = codebook_sizes(config)
+    built_in = built_in_voices(checkpoint, config, limits)
     files: dict[str, tuple[Path, VoiceFile]] = {}
     chosen: str | None = None
     for folder in _folders(checkpoint, extra_folder):
@@ -66,23 +70,30 @@ def voice_prompts(
             voice_id = _id_of(file)
             if voice_id in files:
                 raise VoiceError(file, f"{files[voice_id][0]} has the same id")
+            if voice_id in built_in:
+                raise VoiceError(file, "a built-in voice of the checkpoint has the same id")
             files[voice_id] = file, read_voice_file(file, limits)
             defaults += [voice_id] if files[voice_id][1].default else []
         if len(defaults) > 1:
             raise VoiceError(folder, f"it has more than one default voice: {', '.join(defaults)}")
         chosen = defaults[0] if defaults else chosen
-    if not files:
+    if not files and not built_in:
         problem = f"it contains no *{SUFFIX} file, and a Qwen3.5-Omni Talker needs at least one voice file"
         raise VoiceError(extra_folder or checkpoint / VOICES_FOLDER, problem)
-    chosen = chosen or min(files)
+    chosen = chosen or min([*files, *built_in])
     writer = _PromptWriter(checkpoint, config)
-    return tuple(
+    spoken = [
         SpokenVoice(
             Voice(voice_id, given.name, given.language, given.licence, default=voice_id == chosen),
             writer.prompt(file, given),
         )
-        for voice_id, (file, given) in sorted(files.items())
-    )
+        for voice_id, (file, given) in files.items()
+    ]
+    spoken += [
+        SpokenVoice(Voice(voice_id, given.name, default=voice_id == chosen), writer.built_in_prompt(given))
+        for voice_id, given in built_in.items()
+    ]
+    return tuple(sorted(spoken, key=lambda one: one.voice.id))
 
 
 def codebook_sizes(config: Qwen3_5OmniMoeConfig) -> NDArray[np.int64]:
@@ -107,6 +118,10 @@ class _PromptWriter:
 
     def prompt(self, file: Path, voice: VoiceFile) -> VoicePrompt:
         groups = self._config.talker_config.num_code_groups
+        languages = PromptLayout.of(self._config).languages
+        if voice.speech_language is not None and voice.speech_language not in languages:
+            known = ", ".join(sorted(languages)) or "none"
+            raise VoiceError(file, f"speech_language: the model's languages are {known}")
         return VoicePrompt(
             opening=(self._config.im_start_token_id, *self._encode(file, f"system\n{voice.opening}")),
             codes=np.array(voice.codes, np.int64).reshape(-1, groups),
@@ -115,6 +130,15 @@ class _PromptWriter:
                 self._config.im_end_token_id,
                 *self._encode(file, "\n"),
             ),
+            language=voice.speech_language,
+        )
+
+    def built_in_prompt(self, voice: BuiltInVoice) -> VoicePrompt:
+        file = Path(voice.name)
+        return VoicePrompt(
+            opening=(self._config.im_start_token_id, *self._encode(file, "system\n"), *voice.text_ids),
+            codes=voice.codes,
+            closing=(self._config.im_end_token_id, *self._encode(file, "\n")),
         )
 
     def _encode(self, file: Path, text: str) -> list[int]:

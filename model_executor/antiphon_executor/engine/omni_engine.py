@@ -28,7 +28,7 @@ from antiphon_executor.engine.cpu_quantization import check_cpu_quantization
 from antiphon_executor.engine.dtype_selection import with_cpu_dtypes
 from antiphon_executor.engine.launch import Launcher, stage_specs
 from antiphon_executor.engine.measured_capacity import engine_capacity
-from antiphon_executor.engine.talker_factory import make_talker, with_speech_of
+from antiphon_executor.engine.talker_factory import make_talker, reads_user_text, with_speech_of
 from antiphon_executor.interface.card import MemoryItem, ModelCard, Voice
 from antiphon_executor.interface.errors import EngineDead, InvalidRequest
 from antiphon_executor.interface.event_stream import EventStream
@@ -133,6 +133,7 @@ class VllmOmniEngine:
             guard=None if self._card.random_weights else limits.guard,
             waits=settings.waits,
             pacing=limits.pace,
+            reads_user_text=reads_user_text(config),
             encode=partial(thinker.engine.llm.get_tokenizer().encode, add_special_tokens=False),
         )
         self._bridge = bridge

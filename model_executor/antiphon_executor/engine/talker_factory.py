@@ -12,7 +12,8 @@ from antiphon_executor.interface.errors import OperatorError
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
-from antiphon_executor.models.talker_presence import has_talker
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import PromptLayout
+from antiphon_executor.models.thinker.talker_presence import has_talker
 from antiphon_executor.stages.stage import Stage
 from antiphon_executor.stages.supervisor import SupervisedStage
 from antiphon_executor.stages.talker_args import aria_talker_engine_args, talker_engine_args
@@ -46,6 +47,11 @@ def with_speech_of(settings: EngineSettings, config: PreTrainedConfig) -> Engine
     if settings.voices is not None:
         raise OperatorError("--engine.voices: this checkpoint has no Talker, so it has no voices")
     return settings.model_copy(update={"speech": False})
+
+
+def reads_user_text(config: PreTrainedConfig) -> bool:
+    """Whether the Talker needs the Thinker's hidden states of user text too."""
+    return isinstance(config, Qwen3_5OmniMoeConfig) and PromptLayout.of(config).projects_text
 
 
 def make_talker(

@@ -9,3 +9,6 @@ TALKER_ARCHITECTURE: Final = "AntiphonQwen3OmniTalker"
 ARIA_THINKER_ARCHITECTURE: Final = "AntiphonQwen3_5OmniThinker"
 ARIA_TALKER_ARCHITECTURE: Final = "AntiphonQwen3_5OmniTalker"
 HIDDEN_STATES_CONNECTOR: Final = "HiddenStatesConnector"
+
+# The codec frames of Qwen3.5-Omni's built-in voices.
+SPEAKER_CODES = "talker.speaker_codec_embeddings"

@@ -8,7 +8,7 @@ from transformers import PreTrainedConfig
 
 from antiphon_executor.checkpoint.family import QWEN3_5_OMNI, family_of
 from antiphon_executor.interface.settings import EngineSettings, TalkerSettings, ThinkerSettings
-from antiphon_executor.models.talker_presence import has_talker
+from antiphon_executor.models.thinker.talker_presence import has_talker
 from antiphon_executor.planning.kv_pages import CachePages, cache_pages
 from antiphon_executor.planning.weight_sizes import WeightSizes, weight_sizes
 

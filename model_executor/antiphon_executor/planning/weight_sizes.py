@@ -11,7 +11,7 @@ from transformers.models.qwen3_omni_moe import Qwen3OmniMoeForConditionalGenerat
 
 from antiphon_executor.checkpoint.family import QWEN3_5_OMNI, family_of
 from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
-from antiphon_executor.models.talker_presence import has_talker
+from antiphon_executor.models.thinker.talker_presence import has_talker
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 
 

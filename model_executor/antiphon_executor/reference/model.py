@@ -14,7 +14,12 @@ from transformers import PreTrainedModel
 from transformers.models.qwen3_omni_moe.modeling_qwen3_omni_moe import Qwen3OmniMoeCode2Wav
 
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
-from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt, kept_tokens
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import (
+    PromptLayout,
+    VoicePrompt,
+    is_projected,
+    kept_tokens,
+)
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.sampling import StreamSampling
 from antiphon_executor.reference.speech import Speech, speak
@@ -36,6 +41,7 @@ class Qwen3_5OmniMoeForConditionalGeneration(PreTrainedModel):  # noqa: N801
 
     config_class = Qwen3_5OmniMoeConfig
     _supports_sdpa = True
+    _keys_to_ignore_on_load_unexpected = Talker._keys_to_ignore_on_load_unexpected
 
     def __init__(self, config: Qwen3_5OmniMoeConfig) -> None:
         super().__init__(config)
@@ -60,20 +66,26 @@ class Qwen3_5OmniMoeForConditionalGeneration(PreTrainedModel):  # noqa: N801
         return Answer(text, speech, self.waveform(speech.codes))
 
     def talker_rows(self, prompt: ThinkerPrompt, voice: VoicePrompt) -> Tensor:
-        """The Talker's prompt [n, hidden]: voice, user segments, assistant header, tts_bos, codec_bos."""
-        ids = PromptIds.of(self.config)
+        """The Talker's prompt [n, hidden]: voice, user segments, assistant header, tts_bos, codec_bos.
+
+        With the layout of public ports, codec ids stand before tts_bos.
+        """
+        ids, layout = PromptIds.of(self.config), PromptLayout.of(self.config)
         most = self.config.talker_config.max_media_rows
         thinker_ids = prompt.token_ids.cpu().numpy()
         indices = kept_tokens(thinker_ids, ids, most)
         kept = torch.as_tensor(indices, device=self.device)
-        media = torch.as_tensor(ids.is_media(thinker_ids[indices]), device=self.device)
+        projected = is_projected(thinker_ids, ids, projects_text=layout.projects_text)[indices]
         accepted = self.thinker(prompt).layers[self.config.talker_config.accept_hidden_layer][kept]
         return torch.cat(
             (
-                self.talker.voice_rows(voice),
-                self.talker.conversation_rows(prompt.token_ids[kept], media, accepted),
+                self.talker.voice_rows(voice, layout),
+                self.talker.conversation_rows(
+                    prompt.token_ids[kept], torch.as_tensor(projected, device=self.device), accepted
+                ),
+                self.talker.code_rows(layout.before_text(voice)),
                 self.talker.text_rows([ids.tts_bos]),
-                self.talker.code_rows([self.config.talker_config.codec_bos_id]),
+                self.talker.code_rows([layout.codec_bos]),
             )
         )
 

@@ -19,7 +19,7 @@ from transformers.models.qwen3_5_moe.modeling_qwen3_5_moe import Qwen3_5MoeTextM
 
 from antiphon_executor.models.aria.chunk_rule import Kind, stream_order
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeTalkerConfig
-from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import PromptLayout, VoicePrompt
 from antiphon_executor.reference.code_predictor import CodePredictor
 
 
@@ -51,6 +51,8 @@ class Talker(PreTrainedModel):
 
     config_class = Qwen3_5OmniMoeTalkerConfig
     _supports_sdpa = True
+    # The built-in voices' codes, which `checkpoint.voices` reads.
+    _keys_to_ignore_on_load_unexpected = (r"(^|\.)speaker_codec_embeddings$",)
 
     def __init__(self, config: Qwen3_5OmniMoeTalkerConfig) -> None:
         super().__init__(config)
@@ -78,18 +80,29 @@ class Talker(PreTrainedModel):
             rows = rows + embedding(codes[:, group])
         return rows
 
-    def voice_rows(self, voice: VoicePrompt) -> Tensor:
-        """The Talker's system prompt: text, reference frames, text: [n, hidden]."""
-        frames = self.frame_rows(torch.as_tensor(voice.codes, device=self.device))
-        return torch.cat((self.text_rows(voice.opening), frames, self.text_rows(voice.closing)))
+    def voice_rows(self, voice: VoicePrompt, layout: PromptLayout | None = None) -> Tensor:
+        """The Talker's system prompt: text, reference frames with their marks, text: [n, hidden].
 
-    def conversation_rows(self, token_ids: Tensor, media: Tensor, accepted: Tensor) -> Tensor:
+        Without `layout` there are no marks, as in antiphon-nano.
+        """
+        before, after = layout.frame_marks(voice) if layout is not None else ((), ())
+        return torch.cat(
+            (
+                self.text_rows(voice.opening),
+                self.code_rows(before),
+                self.frame_rows(torch.as_tensor(voice.codes, device=self.device)),
+                self.code_rows(after),
+                self.text_rows(voice.closing),
+            )
+        )
+
+    def conversation_rows(self, token_ids: Tensor, projected: Tensor, accepted: Tensor) -> Tensor:
         """Rows of the tokens that the Talker reads of a Thinker prompt: [n, hidden].
 
-        `token_ids` [n]; `media`: bool [n]; `accepted` [n, thinker_hidden]: the Thinker's hidden states, used
-        at media tokens.
+        `token_ids` [n]; `projected`: bool [n], where `accepted` [n, thinker_hidden], the Thinker's hidden
+        states, is used.
         """
-        return torch.where(media[:, None], self.hidden_projection(accepted), self.text_rows(token_ids))
+        return torch.where(projected[:, None], self.hidden_projection(accepted), self.text_rows(token_ids))
 
     def hidden(self, rows: Tensor) -> Tensor:
         """[streams, n, hidden] rows from each stream's beginning → the same shape, normed.

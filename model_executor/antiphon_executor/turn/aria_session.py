@@ -28,7 +28,7 @@ from antiphon_executor.models.aria.session_inputs import AriaSessionInputs, Chun
 from antiphon_executor.models.aria.text_chunker import TextChunker
 from antiphon_executor.models.aria.vocabulary import AriaVocabulary
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
-from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import PromptLayout, VoicePrompt
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.prompt_embeddings import pages_for
 from antiphon_executor.models.talker.slots import EXTRA_ARG
@@ -56,7 +56,7 @@ class AriaTalker:
     controls: frozenset[int]
     voices: Mapping[str, VoicePrompt]
     size: ChunkSize
-    codec_bos: int
+    layout: PromptLayout
     codec_eos: int
     max_media_rows: int
     max_frames: int
@@ -92,7 +92,7 @@ def aria_talker(
         controls=frozenset((*ids.controls, config.im_end_token_id)),
         voices=voices,
         size=ChunkSize(speech.text_tokens_per_chunk, speech.frames_per_chunk),
-        codec_bos=speech.codec_bos_id,
+        layout=PromptLayout.of(config),
         codec_eos=speech.codec_eos_token_id,
         max_media_rows=speech.max_media_rows,
         max_frames=max_frames,
@@ -194,7 +194,7 @@ class AriaSession:
             slot=self._stream.slot,
             voice=talker.voices[self._sampling.voice],
             max_media_rows=talker.max_media_rows,
-            codec_bos=talker.codec_bos,
+            layout=talker.layout,
         )
 
     def _start(self, aria: AriaPrompt, voice: VoicePrompt, prompt: HiddenStates) -> AriaStart:

@@ -19,7 +19,8 @@ from antiphon_executor.turn.talker_session import Talker
 class RequestContext:
     """Shared by all requests of an engine. `talker` None: the server answers in text only.
 
-    `encode`: text to the token ids that the Talker reads. `guard` None: speech is not checked, and cut texts
+    `encode`: text to the token ids that the Talker reads. `reads_user_text`: the Talker needs the Thinker's
+    hidden states of user text, not of media alone. `guard` None: speech is not checked, and cut texts
     are not closed.
     """
 
@@ -34,6 +35,7 @@ class RequestContext:
     waits: WaitSettings = field(default_factory=WaitSettings)
     pacing: PaceSettings = field(default_factory=PaceSettings)
     encode: Callable[[str], list[int]] | None = None
+    reads_user_text: bool = False
     voice_paces: VoicePaces = field(default_factory=VoicePaces)
 
     def cut_text(self) -> CutText | None:

@@ -95,7 +95,7 @@ class RequestRun:
         slot = leases.enter_context(context.slots.lease_slot())
         stream = open_speech(context, self._request, speech, talker, slot)
         leases.callback(stream.close)
-        if _has_media(self._request):
+        if context.reads_user_text or _has_media(self._request):
             # Until the request ends: hidden states of a short answer may arrive after its last token.
             self._hidden_states = context.bridge.expect_hidden_states(request_id)
             leases.callback(context.bridge.discard_hidden_states, request_id)

@@ -16,6 +16,15 @@ SUPPORTED_ARCHITECTURES = (
     "Qwen3_5OmniMoeForConditionalGeneration",
 )
 
+_QWEN3_5 = SUPPORTED_ARCHITECTURES[1]
+# Names of the same architecture and of its vocoder in public ports.
+_OTHER_NAMES = {
+    "Qwen3OmniNextForConditionalGeneration": _QWEN3_5,
+    "Qwen3OmniNextMoeForConditionalGeneration": _QWEN3_5,
+    "Qwen3_5OmniForConditionalGeneration": _QWEN3_5,
+}
+_OTHER_VOCODER = "audio_tokenizer."
+
 _CONFIG = "config.json"
 _CONFIG_BYTES = 4 << 20
 _SHOWN_FOLDERS = 4
@@ -46,11 +55,21 @@ class CheckpointKind:
 
 
 def read_config(path: Path) -> dict[str, Any]:
-    """Raises `StartupError` unless the folder holds a checkpoint of a supported architecture."""
+    """With our name of the architecture. Raises `StartupError` unless the folder holds a supported one."""
     _refuse_gguf(path)
     config = _read_json(path)
+    listed = config.get("architectures")
+    if isinstance(listed, list):
+        config["architectures"] = [
+            _OTHER_NAMES.get(name, name) if isinstance(name, str) else name for name in listed
+        ]
     _check_architecture(path, config)
     return config
+
+
+def own_tensor_name(name: str) -> str:
+    """Our name of a tensor that a port may name otherwise."""
+    return f"code2wav.{name.removeprefix(_OTHER_VOCODER)}" if name.startswith(_OTHER_VOCODER) else name
 
 
 def _check_architecture(path: Path, config: dict[str, Any]) -> None:

@@ -14,6 +14,7 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from antiphon_server.exits import ExitCode, StartupError
+from antiphon_server.process.checkpoint_kind import own_tensor_name
 
 INDEX = "model.safetensors.index.json"
 _REFETCH = "the download may be incomplete: fetch the file again"
@@ -46,8 +47,8 @@ def check_weights(folder: Path, parts: Collection[str], required: Collection[str
     tensors = {file.name: _tensors_of(file) for file in files}
     if indexed is not None:
         _check_index(index, indexed, tensors)
-    _check_parts(folder, parts, tensors.values())
-    names = frozenset[str]().union(*tensors.values())
+    names = frozenset(own_tensor_name(name) for file in tensors.values() for name in file)
+    _check_parts(folder, parts, [names])
     missing = [name for name in required if name not in names]
     if missing:
         problem = f"{len(missing)} tensors that config.json requires are missing, {missing[0]} first"

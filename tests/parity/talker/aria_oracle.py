@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 
 from antiphon_executor.interface.request import SpeechSampling
 from antiphon_executor.ipc.messages import HiddenStates
-from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt, kept_tokens
+from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import (
+    PromptLayout,
+    VoicePrompt,
+    is_projected,
+    kept_tokens,
+)
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_executor.reference.speech import speak
@@ -36,12 +42,18 @@ class AriaTruth:
 
 
 class AriaOracle:
-    """`voices`: "spoken" has reference frames, "written" has none. `most_media`: rows of a prompt."""
+    """`voices`: "spoken" has reference frames, "written" has none. `most_media`: rows of a prompt.
 
-    def __init__(self, folder: Path, most_media: int = PAST_ANY_MEDIA) -> None:
+    `config`: in place of the folder's, for the layout of the Talker's prompt.
+    """
+
+    def __init__(
+        self, folder: Path, most_media: int = PAST_ANY_MEDIA, config: Qwen3_5OmniMoeConfig | None = None
+    ) -> None:
         self.most_media = most_media
         kind = Qwen3_5OmniMoeForConditionalGeneration
         self.model = kind.from_pretrained(folder, dtype=torch.float32).eval()
+        self.layout = PromptLayout.of(config or self.model.config)
         self.ids = PromptIds.of(self.model.config)
         start, groups = self.ids.im_start, self.model.config.talker_config.num_code_groups
         codes = np.random.default_rng(0).integers(0, 256, (5, groups))
@@ -88,21 +100,26 @@ class AriaOracle:
         ]
         return torch.stack(lost, dim=1).numpy()
 
+    def projected(self, token_ids: NDArray[np.int32]) -> NDArray[np.bool_]:
+        """Of which tokens of a prompt the Talker reads the Thinker's hidden states."""
+        return is_projected(token_ids, self.ids, projects_text=self.layout.projects_text)
+
     @torch.no_grad()
     def _rows(self, prompt: HiddenStates, voice: VoicePrompt) -> torch.Tensor:
         talker = self.model.talker
         ids = np.frombuffer(prompt.prompt_token_ids, np.int32)
         kept = kept_tokens(ids, self.ids, self.most_media)
         tokens = torch.from_numpy(ids[kept].astype(np.int64))
-        media = torch.from_numpy(self.ids.is_media(ids[kept]))
+        projected = torch.from_numpy(self.projected(ids)[kept])
         accepted = torch.zeros(len(kept), talker.config.thinker_hidden_size)
-        if media.any():
+        if projected.any():
             given = np.frombuffer(prompt.rows, np.float32).reshape(-1, accepted.shape[1])
-            accepted[media] = torch.from_numpy(given.copy())
+            accepted[projected] = torch.from_numpy(given.copy())
         return torch.cat(
             (
-                talker.voice_rows(voice),
-                talker.conversation_rows(tokens, media, accepted),
+                talker.voice_rows(voice, self.layout),
+                talker.conversation_rows(tokens, projected, accepted),
+                talker.code_rows(self.layout.before_text(voice)),
                 talker.text_rows([self.ids.tts_bos]),
                 talker.code_rows([talker.config.codec_bos_id]),
             )
@@ -117,9 +134,9 @@ def heard_prompt(oracle: AriaOracle, media: int, words: int, seed: int) -> Hidde
     said = rng.integers(20, low, words)
     turn = [ids.im_start, ids.user, *[ids.audio] * media, *said, ids.im_start, ids.assistant, 21]
     tokens = np.array(turn, np.int32)
-    rows = rng.standard_normal((media, hidden), dtype=np.float32)
+    index = np.flatnonzero(oracle.projected(tokens)).astype(np.int32)
+    rows = rng.standard_normal((len(index), hidden), dtype=np.float32)
     positions = np.tile(np.arange(len(tokens), dtype=np.int32), (3, 1))
-    index = np.flatnonzero(tokens == ids.audio).astype(np.int32)
     return HiddenStates(
         "rig", tokens.tobytes(), positions.tobytes(), index.tobytes(), rows.tobytes(), hidden, "float32"
     )

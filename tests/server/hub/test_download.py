@@ -35,6 +35,7 @@ from tests.hub_stand_in import COMMIT, StandIn, running_hub
 from tests.machine import Patience
 
 NAME = "Qwen/Tiny-Omni"
+KIND = "Qwen3OmniMoeForConditionalGeneration"
 SHARDS = [f"model-0000{number}-of-00004.safetensors" for number in range(1, 5)]
 UNNEEDED = ("README.md", ".gitattributes", "pytorch_model.bin", "consolidated.safetensors", "gguf/model.gguf")
 
@@ -268,11 +269,11 @@ def test_plan_reads_only_the_configuration(hub: StandIn, capsys: pytest.CaptureF
 def test_doctor_says_what_a_model_lacks(hub: StandIn) -> None:
     size = sum((hub.models[NAME] / shard).stat().st_size for shard in SHARDS)
     found = find_model(NAME, None)
-    assert (found.verdict, found.detail) == ("ok", f"{NAME}: {size / 1e9:.1f} GB to download")
+    assert (found.verdict, found.detail) == ("ok", f"{NAME}: {size / 1e9:.1f} GB to download: {KIND}")
     assert not set(hub.got) & set(SHARDS)
     folder = fetch()
-    assert find_model(NAME, None).detail == f"{NAME} is complete in {folder}"
-    assert find_model(str(folder), None).detail == f"{folder} is complete"
+    assert find_model(NAME, None).detail == f"{NAME} is complete in {folder}: {KIND}"
+    assert find_model(str(folder), None).detail == f"{folder} is complete: {KIND}"
     found = find_model("Qwen/Tiny-Onmi", None)
     assert (found.verdict, found.fix) == ("problem", "check the spelling; a private model needs HF_TOKEN")
 

@@ -14,7 +14,12 @@ from numpy.typing import NDArray
 
 from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.models.aria.vocabulary import AriaKind, AriaVocabulary
-from antiphon_executor.models.qwen3_5_omni.talker_prompt import VoicePrompt, kept_tokens
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import (
+    PromptLayout,
+    VoicePrompt,
+    is_projected,
+    kept_tokens,
+)
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.sampling import StreamSampling
 
@@ -23,7 +28,7 @@ from antiphon_executor.models.talker.sampling import StreamSampling
 class AriaPrompt:
     """The Talker's prompt for one answer, up to codec_bos; the text follows.
 
-    `media_index` int32: the Thinker prompt's indices of the multimodal hidden states that it needs, in order.
+    `media_index` int32: the Thinker prompt's indices of the hidden states that it needs, in order.
     """
 
     token_ids: list[int]
@@ -56,12 +61,13 @@ def aria_prompt(
     slot: int,
     voice: VoicePrompt,
     max_media_rows: int,
-    codec_bos: int,
+    layout: PromptLayout,
 ) -> AriaPrompt:
     """The Talker's prompt: voice, user segments, the open assistant turn's header, tts_bos, codec_bos.
 
-    `thinker_ids`: [n], media expanded. InvalidRequest if the prompt does not end in an open assistant turn;
-    ValueError for a voice that does not begin with `<|im_start|>`, or has more frames than the vocabulary.
+    `thinker_ids`: [n], media expanded. InvalidRequest if the prompt does not end in an open assistant turn or
+    has more text to project than the vocabulary has rows; ValueError for a voice that does not begin with
+    `<|im_start|>`, or has more frames than the vocabulary.
     """
     if voice.opening[:1] != (ids.im_start,):
         raise ValueError("a voice's prompt begins with <|im_start|>")
@@ -70,24 +76,34 @@ def aria_prompt(
         raise ValueError(
             f"a voice of {len(voice.codes)} frames does not fit {vocabulary.embedding_rows} rows"
         )
+    is_row = is_projected(thinker_ids, ids, projects_text=layout.projects_text)
+    projected_text = int((is_row & ~ids.is_media(thinker_ids)).sum())
+    if projected_text > room:
+        raise InvalidRequest(
+            f"the conversation has {projected_text} tokens of user text; a spoken answer allows {room}"
+        )
     try:
-        kept = kept_tokens(thinker_ids, ids, min(max_media_rows, room))
+        kept = kept_tokens(thinker_ids, ids, min(max_media_rows, room - projected_text))
     except ValueError:
         raise InvalidRequest("the prompt does not end in an open assistant turn") from None
     tokens = thinker_ids[kept].astype(np.int64)
-    media = ids.is_media(tokens)
-    embeddings = vocabulary.embedding_base + np.arange(len(voice.codes) + int(media.sum()))
+    projected = is_row[kept]
+    embeddings = vocabulary.embedding_base + np.arange(len(voice.codes) + int(projected.sum()))
     rows = vocabulary.text_base + tokens
-    rows[media] = embeddings[len(voice.codes) :]
+    rows[projected] = embeddings[len(voice.codes) :]
+    before, after = layout.frame_marks(voice)
     return AriaPrompt(
         token_ids=[
             vocabulary.encode(AriaKind.SLOT, slot),
             *(vocabulary.encode(AriaKind.TEXT, token) for token in voice.opening[1:]),
+            *(vocabulary.encode(AriaKind.CODEC, code) for code in before),
             *embeddings[: len(voice.codes)].tolist(),
+            *(vocabulary.encode(AriaKind.CODEC, code) for code in after),
             *(vocabulary.encode(AriaKind.TEXT, token) for token in voice.closing),
             *rows.tolist(),
+            *(vocabulary.encode(AriaKind.CODEC, code) for code in layout.before_text(voice)),
             vocabulary.encode(AriaKind.TEXT, ids.tts_bos),
-            vocabulary.encode(AriaKind.CODEC, codec_bos),
+            vocabulary.encode(AriaKind.CODEC, layout.codec_bos),
         ],
-        media_index=kept[media].astype(np.int32),
+        media_index=kept[projected].astype(np.int32),
     )

@@ -15,6 +15,7 @@ from vllm.config import VllmConfig
 from vllm.model_executor.models.qwen3_5 import Qwen3_5ForCausalLMBase
 from vllm.model_executor.models.utils import maybe_prefix
 
+from antiphon_executor.models.architectures import SPEAKER_CODES
 from antiphon_executor.models.aria.backbone import AriaBackbone
 from antiphon_executor.models.aria.config import AriaTalkerConfig
 from antiphon_executor.models.aria.input_embeddings import AriaInputEmbeddings
@@ -82,7 +83,9 @@ class Qwen3_5OmniTalker(TalkerModel):  # noqa: N801
 
     def load_weights(self, weights: Iterable[tuple[str, torch.Tensor]]) -> set[str]:
         config = self.config
-        loaded = load_talker_weights(self, weights, self.vllm_config.model_config)
+        # The built-in voices' codes come with each stream.
+        aside = {SPEAKER_CODES: lambda _: None}
+        loaded = load_talker_weights(self, weights, self.vllm_config.model_config, aside)
         tables = code_table(self.codec_embedding, self.code_predictor)
         embeddings = AriaInputEmbeddings(config, self.model, self.hidden_projection, tables)
         self.input_embeddings = embeddings

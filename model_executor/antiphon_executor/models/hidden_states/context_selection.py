@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from antiphon_executor.models.layers.packed_mrope import pack
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
-from antiphon_executor.models.qwen3_5_omni.talker_prompt import evenly
+from antiphon_executor.models.qwen3_5_omni.talker_prompt import PromptLayout, is_projected, user_tokens
 from antiphon_executor.models.qwen3_omni.media_spans import media_spans
 from antiphon_executor.models.qwen3_omni.positions import prompt_positions
 from antiphon_executor.models.special_tokens import PromptIds
@@ -48,18 +48,20 @@ class AllMedia:
         return pack(prompt_positions(len(token_ids), media_spans(features, self._thinker)))
 
 
-class EvenlySpacedMedia:
-    """Qwen3.5-Omni: evenly spaced, at most `max_media_rows` of the checkpoint; the Talker has own positions.
-
-    The same rows as `talker_prompt.kept_tokens` keeps.
+class ProjectedContent:
+    """Qwen3.5-Omni: media, evenly spaced, at most `max_media_rows` of the checkpoint, and user text if its
+    layout projects that. The Talker has own positions. The same rows as `talker_prompt` selects.
     """
 
-    def __init__(self, config: PretrainedConfig) -> None:
+    def __init__(self, config: Qwen3_5OmniMoeConfig) -> None:
         self._ids = PromptIds.of(config)
         self._most: int = config.talker_config.max_media_rows
+        self._projects_text = PromptLayout.of(config).projects_text
 
     def rows(self, token_ids: Indices) -> Indices:
-        return evenly(self._ids.user_media(token_ids).astype(np.int64), self._most).astype(np.int32)
+        kept = user_tokens(token_ids, self._ids, self._most)
+        projected = is_projected(token_ids, self._ids, projects_text=self._projects_text)
+        return kept[projected[kept]].astype(np.int32)
 
     def positions(self, token_ids: Indices, features: Sequence[MultiModalFeatureSpec]) -> Indices:
         return np.zeros((3, 0), dtype=np.int32)
@@ -67,6 +69,6 @@ class EvenlySpacedMedia:
 
 def context_selection_of(config: PretrainedConfig) -> ContextSelection:
     """`config`: the whole checkpoint's."""
-    if config.model_type == Qwen3_5OmniMoeConfig.model_type:
-        return EvenlySpacedMedia(config)
+    if isinstance(config, Qwen3_5OmniMoeConfig):
+        return ProjectedContent(config)
     return AllMedia(config)

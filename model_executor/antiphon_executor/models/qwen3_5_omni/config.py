@@ -21,6 +21,8 @@ from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import (
     Qwen3OmniMoeTalkerCodePredictorConfig,
 )
 
+from antiphon_executor.models.qwen3_5_omni.names import MODEL_TYPES, with_own_names
+
 # As in the open Qwen3.5 models: theta 1e7, a quarter of each head of 256 rotated, 32 frequencies.
 _ROPE = {
     "rope_type": "default",
@@ -101,6 +103,10 @@ class Qwen3_5OmniMoeTalkerConfig(PreTrainedConfig):  # noqa: N801
     `text_config.vocab_size`: size of its own text embedding table. Of `codec_vocab_size` ids, the last
     `suppressed_codes` are never drawn, except EOS. Not public: the heads (the open Qwen3.5's), the codec ids
     (Qwen3-Omni's), `accept_hidden_layer` (half way, as in Qwen3-Omni), `max_media_rows`.
+
+    With `codec_nothink_id` and its companions the prompt has the layout of public ports (`PromptLayout`).
+    `speaker_id`: row of a built-in voice in the tensor `talker.speaker_codec_embeddings`;
+    `speaker_system_prompt_id`: text ids of its prompt, a list or one.
     """
 
     model_type = "qwen3_5_omni_moe_talker"
@@ -117,6 +123,12 @@ class Qwen3_5OmniMoeTalkerConfig(PreTrainedConfig):  # noqa: N801
     codec_pad_id: int = 2148
     codec_bos_id: int = 2149
     codec_eos_token_id: int = 2150
+    codec_think_id: int | None = None
+    codec_nothink_id: int | None = None
+    codec_think_bos_id: int | None = None
+    codec_think_eos_id: int | None = None
+    speaker_id: Any = None
+    speaker_system_prompt_id: Any = None
     thinker_hidden_size: int = 2048
     accept_hidden_layer: int = 20
     max_media_rows: int = 16_384
@@ -133,6 +145,9 @@ class Qwen3_5OmniMoeTalkerConfig(PreTrainedConfig):  # noqa: N801
         )
         if self.code_predictor_config.num_code_groups != self.num_code_groups:
             raise ValueError("num_code_groups of the Talker and of its code predictor differ")
+        companions = (self.codec_think_bos_id, self.codec_think_eos_id)
+        if self.codec_nothink_id is not None and None in companions:
+            raise ValueError("codec_nothink_id needs codec_think_bos_id and codec_think_eos_id")
         reserved = self.codec_vocab_size - self.suppressed_codes
         if reserved <= 0 or not 0 <= self.codec_eos_token_id < self.codec_vocab_size:
             raise ValueError("the codec vocabulary leaves no codes to draw, or does not hold its EOS")
@@ -144,7 +159,7 @@ class Qwen3_5OmniMoeConfig(PreTrainedConfig):  # noqa: N801
     """The whole model. `code2wav_config` is Qwen3-Omni's; ids are as in `Qwen3_5OmniMoeThinkerConfig`.
 
     Role ids depend on the tokenizer; None if the checkpoint does not define them. `enable_audio_output` is
-    False for a checkpoint without a Talker.
+    False for a checkpoint without a Talker. `talker_language_id`: codec id by language.
     """
 
     model_type = "qwen3_5_omni_moe"
@@ -165,6 +180,7 @@ class Qwen3_5OmniMoeConfig(PreTrainedConfig):  # noqa: N801
     system_token_id: int | None = None
     user_token_id: int | None = None
     assistant_token_id: int | None = None
+    talker_language_id: Any = None
     initializer_range: float = 0.02
     tie_word_embeddings: bool = False
     enable_audio_output: bool = True
@@ -179,6 +195,11 @@ class Qwen3_5OmniMoeConfig(PreTrainedConfig):  # noqa: N801
         self.code2wav_config = _sub(Qwen3OmniMoeCode2WavConfig, self.code2wav_config, groups)
         self._check()
         super().__post_init__(**kwargs)
+
+    @classmethod
+    def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """As in transformers, also for a config with the names of public ports."""
+        return super().from_dict(with_own_names(config_dict), **kwargs)
 
     def get_text_config(self, decoder: bool | None = None, encoder: bool | None = None) -> PreTrainedConfig:
         """The Thinker's: transformers and vLLM call this for the text model of a nested configuration."""
@@ -208,6 +229,9 @@ def register() -> None:
         Qwen3_5OmniMoeAudioConfig,
     ):
         AutoConfig.register(config.model_type, config, exist_ok=True)
+    for name in MODEL_TYPES:
+        other = type(Qwen3_5OmniMoeConfig.__name__, (Qwen3_5OmniMoeConfig,), {"model_type": name})
+        AutoConfig.register(name, other, exist_ok=True)
 
 
 def _sub(kind: type[PreTrainedConfig], given: Any, defaults: dict[str, Any]) -> PreTrainedConfig:

@@ -53,6 +53,7 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
             "thinker.": "",
             "talker.": None,
             "code2wav.": None,
+            "audio_tokenizer.": None,
         }
     )
 

@@ -19,8 +19,9 @@ from vllm.model_executor.models.utils import AutoWeightsLoader, WeightsMapper
 from antiphon_executor.models.talker.code_predictor import CodePredictor
 
 INDEX = "model.safetensors.index.json"
-_PREFIXES = ("talker.", "code2wav.")
-_TO_TALKER = WeightsMapper(orig_to_new_prefix={"talker.": ""})
+# Ports of Qwen3.5-Omni name the vocoder `audio_tokenizer`.
+_PREFIXES = ("talker.", "code2wav.", "audio_tokenizer.")
+_TO_TALKER = WeightsMapper(orig_to_new_prefix={"talker.": "", "audio_tokenizer.": "code2wav."})
 
 
 def load_talker_weights(
