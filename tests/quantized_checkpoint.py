@@ -28,7 +28,7 @@ CONFIG = {
         }
     },
     "ignore": [
-        "thinker.lm_head", "re:thinker\\.audio_tower.*", "re:thinker\\.visual.*", "re:.*\\.mlp\\..*",
+        "thinker.lm_head", "re:.*audio_tower.*", "re:.*visual.*", "re:.*\\.mlp\\..*",
         "re:talker.*", "re:code2wav.*",
     ],
 }  # fmt: skip
