@@ -57,7 +57,7 @@ def write_quantized(source: Path, quantized: Path, rounded: Path) -> None:
 def _quantize(weight: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Codes from -8 to 7 [out, in], scales [out, in / GROUP]."""
     groups = weight.unflatten(1, (-1, GROUP))
-    scales = groups.abs().amax(-1) / 7.5
+    scales = (groups.abs().amax(-1) / 7.5).clamp(min=1e-6).bfloat16().float()
     codes = (groups / scales[..., None]).round().clamp(-8, 7)
     return codes.flatten(1), scales
 

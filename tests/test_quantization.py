@@ -13,11 +13,12 @@ from vllm.engine.arg_utils import AsyncEngineArgs
 
 from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.checkpoint.quantization import has_quantized_experts, thinker_quantization
-from antiphon_executor.engine import cpu_quantization
+from antiphon_executor.engine import cpu_quantization, dtype_selection
 from antiphon_executor.engine.cpu_quantization import check_cpu_quantization
+from antiphon_executor.engine.dtype_selection import with_cpu_dtypes
 from antiphon_executor.engine.talker_factory import with_speech_of
 from antiphon_executor.interface.errors import OperatorError
-from antiphon_executor.interface.settings import EngineSettings
+from antiphon_executor.interface.settings import EngineSettings, ThinkerSettings
 from antiphon_executor.stages.thinker_args import thinker_engine_args
 from antiphon_executor.tiny import write_tiny_checkpoint
 from tests.quantized_checkpoint import CONFIG, write_quantized
@@ -88,6 +89,17 @@ def test_quantized_experts_need_amx_on_a_cpu(
     assert has_quantized_experts(tmp_path)
     with pytest.raises(OperatorError, match="experts are quantized \\(compressed-tensors\\): on a CPU"):
         check_cpu_quantization(EngineSettings(model=tmp_path), read_config(captioner))
+
+
+def test_quantized_weights_compute_in_16_bits_on_a_cpu(
+    captioner: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = read_config(captioner)
+    monkeypatch.setattr(dtype_selection, "has_fast_bfloat16", lambda: False)
+    assert with_cpu_dtypes(EngineSettings(model=captioner), config).thinker.dtype == "bfloat16"
+    asked = EngineSettings(model=captioner, thinker=ThinkerSettings(dtype="float32"))
+    with pytest.raises(OperatorError, match="on a CPU they compute in 16 bits"):
+        check_cpu_quantization(asked, config)
 
 
 def test_a_checkpoint_without_a_talker_has_no_speech(captioner: Path) -> None:

@@ -46,7 +46,8 @@ def thinking(folder: Path) -> Iterator[Row]:
 def quantized(folder: Path) -> Iterator[Row]:
     write_tiny_checkpoint(folder / "captioner", variant="captioner")
     write_quantized(folder / "captioner", folder / "packed", folder / "rounded")
-    yield "Captioner, compressed-tensors (attention in 4 bits)", *started(folder / "packed")
+    result = started(folder / "packed", "--dtype", "bfloat16")
+    yield "Captioner, compressed-tensors (attention in 4 bits), in bfloat16", *result
 
 
 def refused(folder: Path) -> Iterator[Row]:
@@ -91,9 +92,9 @@ def refusal(model: Path) -> str:
     return f"`{line.replace(str(model), model.name)}` (exit code {done.returncode})"
 
 
-def started(model: Path) -> tuple[str, str]:
+def started(model: Path, *flags: str) -> tuple[str, str]:
     """How the server answers, and what its banner and its refusal of audio say."""
-    server = start_server(model, model.parent / f"{model.name}.log")
+    server = start_server(model, model.parent / f"{model.name}.log", *flags)
     try:
         client = server.client()
         answer = client.chat.completions.create(

@@ -64,7 +64,7 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runnin
     folder = tmp_path_factory.mktemp("quantized")
     write_tiny_checkpoint(folder / "captioner", variant="captioner")
     write_quantized(folder / "captioner", folder / "packed", folder / "rounded")
-    server = start_server(folder / "packed", folder / "log")
+    server = start_server(folder / "packed", folder / "log", "--dtype", "bfloat16")
     yield server, folder / "rounded"
     server.end()
 

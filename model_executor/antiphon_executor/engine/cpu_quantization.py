@@ -16,10 +16,20 @@ _CPU_FLAGS = Path("/proc/cpuinfo")
 
 
 def check_cpu_quantization(settings: EngineSettings, config: PreTrainedConfig) -> None:
-    """On x86, vLLM's kernels for FP8 and for quantized experts need AMX. Raises `OperatorError`."""
+    """Raises `OperatorError` for what vLLM has no kernel for.
+
+    Quantized weights compute in 16 bits; FP8 and quantized experts need AMX on x86.
+    """
+    quantization = thinker_quantization(config)
+    if quantization is not None and settings.thinker.dtype == "float32":
+        method = quantization.get("quant_method")
+        raise OperatorError(
+            f"the Thinker's weights are quantized ({method}): on a CPU they compute in 16 bits, "
+            "so engine.thinker.dtype cannot be float32"
+        )
     if not is_x86() or has_amx():
         return
-    given = thinker_quantization(config) or {}
+    given = quantization or {}
     method = settings.thinker.quantization or given.get("quant_method")
     if method == "fp8":
         raise OperatorError("the Thinker's weights are FP8: on a CPU they need AMX, and this one has none")
