@@ -21,7 +21,8 @@ from tests.quantized_checkpoint import write_quantized
 pytestmark = pytest.mark.engine
 
 TOKENS = 8
-TOLERANCE = 2e-4
+# Of bfloat16: 0.06 was seen. The values before the quantization are 0.2 to 2.6 away.
+TOLERANCE = 0.1
 
 
 def greedy(client: openai.OpenAI, text: str, **fields: Any) -> Any:
@@ -69,7 +70,9 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runnin
     server.end()
 
 
-def test_quantized_weights_answer_as_their_values_in_float32(quantized: tuple[RunningServer, Path]) -> None:
+def test_quantized_weights_answer_as_the_values_that_they_stand_for(
+    quantized: tuple[RunningServer, Path],
+) -> None:
     server, rounded = quantized
     answer = greedy(server.client(), "tell me about music", logprobs=True)
     prompt = PromptRenderer.from_folder(rounded).render_now(
