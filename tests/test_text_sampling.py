@@ -32,3 +32,10 @@ def test_the_end_of_a_text_is_vllms() -> None:
 def test_several_sampled_choices_stay_unchanged() -> None:
     params = sampling_params(TextSampling(temperature=0.7, top_k=20, choices=3), None)
     assert (params.n, params.top_k, params.temperature) == (3, 20, 0.7)
+
+
+def test_a_choice_of_answers_and_a_kept_stop_string_are_vllms() -> None:
+    params = sampling_params(TextSampling(answers=("yes", "no"), stop=("z",), include_stop=True), None)
+    assert params.structured_outputs is not None
+    assert params.structured_outputs.choice == ["yes", "no"]
+    assert params.include_stop_str_in_output

@@ -50,7 +50,8 @@ class TextSampling:
 
     `min_tokens`: before them neither an end token, nor one of `stop_token_ids`, nor `stop` ends the text.
     `ignore_eos`: the model's end tokens do not end it, and the text goes on after them. The token of
-    `stop_token_ids` that ends a text is not part of it.
+    `stop_token_ids` that ends a text is not part of it; the one of `stop` is with `include_stop`.
+    `answers`: the text is one of them; empty: any text.
     """
 
     max_tokens: int | None = None
@@ -66,10 +67,12 @@ class TextSampling:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     stop_token_ids: tuple[int, ...] = ()
+    include_stop: bool = False
     choices: int = 1
     top_logprobs: int | None = None
     logit_bias: tuple[tuple[int, float], ...] = ()
     schema: AnswerSchema | None = None
+    answers: tuple[str, ...] = ()
     repetition_detection: RepetitionDetection | None = None
 
 

@@ -20,8 +20,6 @@ _GREEDY_BELOW = 1e-5
 def sampling_params(sampling: TextSampling, extra_args: dict[str, Any] | None) -> SamplingParams:
     """Raises vLLM's `VLLMValidationError` (a ValueError) if values contradict each other."""
     sampling = _without_greedy_choices(sampling)
-    schema = guidance_schema(sampling.schema.text) if sampling.schema else None
-    structured = StructuredOutputsParams(json=schema) if schema else None
     repeated = sampling.repetition_detection
     return SamplingParams(
         n=sampling.choices,
@@ -38,13 +36,22 @@ def sampling_params(sampling: TextSampling, extra_args: dict[str, Any] | None) -
         seed=sampling.seed,
         stop=list(sampling.stop),
         stop_token_ids=list(sampling.stop_token_ids),
+        include_stop_str_in_output=sampling.include_stop,
         logprobs=sampling.top_logprobs,
         logit_bias=dict(sampling.logit_bias) or None,
-        structured_outputs=structured,
+        structured_outputs=_structure(sampling),
         repetition_detection=RepetitionDetectionParams(**asdict(repeated)) if repeated else None,
         output_kind=RequestOutputKind.DELTA,
         extra_args=extra_args,
     )
+
+
+def _structure(sampling: TextSampling) -> StructuredOutputsParams | None:
+    if sampling.answers:
+        return StructuredOutputsParams(choice=list(sampling.answers))
+    if sampling.schema is None:
+        return None
+    return StructuredOutputsParams(json=guidance_schema(sampling.schema.text))
 
 
 def _without_greedy_choices(sampling: TextSampling) -> TextSampling:

@@ -63,10 +63,12 @@ def read_text_sampling(request: SamplingFields, card: ModelCard, asked: TextAske
         seed=request.seed,
         stop=(request.stop,) if isinstance(request.stop, str) else request.stop,
         stop_token_ids=request.stop_token_ids,
+        include_stop=request.include_stop_str_in_output,
         choices=request.n,
         top_logprobs=asked.top_logprobs,
         logit_bias=tuple((int(token), bias) for token, bias in request.logit_bias.items()),
         schema=asked.schema,
+        answers=request.guidance.choices if request.guidance else (),
     )
 
 
@@ -89,6 +91,13 @@ def read_speech_sampling(request: ChatRequest, card: ModelCard) -> SpeechSamplin
         )
     if request.n > 1:
         raise BadRequest("A spoken answer has one choice: n must be 1.", param="n")
+    if request.continue_final_message:
+        raise BadRequest("A spoken answer cannot continue a message.", param="continue_final_message")
+    if request.include_stop_str_in_output and request.stop:
+        raise BadRequest(
+            "The stop string of a spoken answer is not spoken, so it cannot be in its transcript.",
+            param="include_stop_str_in_output",
+        )
     if request.callable_tools:
         raise BadRequest(
             "Tools and a spoken answer cannot be requested together.",

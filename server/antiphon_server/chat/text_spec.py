@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from antiphon_server.chat.prompt.raw_prompt import RawPrompt
 from antiphon_server.chat.request_spec import AnswerForm, AnswerHead, RequestSpec
 from antiphon_server.chat.sampling import TextAsked, read_text_sampling
+from antiphon_server.chat.schema.answer_schema import read_guidance_schema
 from antiphon_server.chat.service import Service
 from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api.completions import CompletionRequest
@@ -44,7 +45,7 @@ def build_text_spec(
         )
     _check_length(request, service)
     answer_id, created = f"cmpl-{secrets.token_hex(16)}", int(time.time())  # noqa: TID251 - `created`
-    asked = TextAsked(request.max_tokens, request.logprobs, None)
+    asked = TextAsked(request.max_tokens, request.logprobs, read_guidance_schema(request))
     sampling = read_text_sampling(request, service.engine.card, asked)
     several = len(request.prompts) > 1
     return TextSpec(

@@ -44,10 +44,13 @@ def _asked(request: ChatRequest) -> tuple[bool | None, str]:
 def reasoning_of(request: ChatRequest, template: ChatTemplate, thinking: bool | None) -> Reasoning:
     if answers_by_schema(request) or not template.thinks:
         return "none"
-    return "open" if template.opens_thinking(thinking) else "possible"
+    opens = not request.continue_final_message and template.opens_thinking(thinking)
+    return "open" if opens else "possible"
 
 
 def answers_by_schema(request: ChatRequest) -> bool:
-    """Whether the whole text must follow a JSON schema or be the JSON of a tool call."""
+    """Whether the whole text must follow a structure: a JSON schema, a choice, a tool call."""
     wanted = request.response_format
+    if request.guidance is not None:
+        return True
     return request.forces_call or (wanted is not None and wanted.type != "text")

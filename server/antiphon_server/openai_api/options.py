@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Discriminator, Field, Tag, model_validator
 
@@ -19,6 +19,8 @@ from antiphon_server.openai_api.base import (
     TotalPixels,
 )
 from antiphon_server.openai_api.limits import (
+    MAX_ANSWER_CHOICES,
+    MAX_CHOICE_CHARS,
     MAX_REPEATED_TOKENS,
     MAX_REPETITIONS,
     MAX_SCHEMA_JSON_CHARS,
@@ -119,6 +121,29 @@ class StreamOptions(ApiModel):
     ignored = frozenset({"include_obfuscation"})
     include_usage: Flag = False
     continuous_usage_stats: Flag = False
+
+
+AnswerChoice = Annotated[str, Field(min_length=1, max_length=MAX_CHOICE_CHARS)]
+AnswerChoices = Annotated[tuple[AnswerChoice, ...], Field(min_length=1, max_length=MAX_ANSWER_CHOICES)]
+
+
+class StructuredOutputs(ApiModel):
+    """vLLM's: the answer follows the JSON schema `json`, or is one of `choice`."""
+
+    neutral: ClassVar = {
+        "json_object": (False,),
+        "disable_any_whitespace": (False,),
+        "disable_additional_properties": (False,),
+        "disable_fallback": (False,),
+    }
+    json_: JsonSchemaObject | None = Field(None, alias="json")
+    choice: AnswerChoices | None = None
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.json_ is None) == (self.choice is None):
+            raise ValueError("it needs either json or choice")
+        return self
 
 
 class TextFormat(ApiModel):

@@ -5,9 +5,9 @@ Unsupported fields that would change the answer are refused. OpenAI's bookkeepin
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, model_validator
 
 from antiphon_executor.interface.request import MAX_SPEECH_TOP_K
 from antiphon_server.openai_api import limits
@@ -39,7 +39,8 @@ class ChatRequest(SamplingFields):
     transformers; `talker_max_frames`, of 80 ms each, is its `talker_max_new_tokens`.
     `reasoning_effort` "none" means no thinking and any other value thinking, if the model's chat template can
     switch it; else it is ignored. `chat_template_kwargs.enable_thinking` takes precedence; DashScope's
-    `enable_thinking` and Anthropic's `thinking` mean the same.
+    `enable_thinking` and Anthropic's `thinking` mean the same. `continue_final_message`, vLLM's: the answer
+    continues the last message, which is the assistant's.
     """
 
     ignored = HINTS
@@ -58,6 +59,8 @@ class ChatRequest(SamplingFields):
     parallel_tool_calls: Flag = True
     reasoning_effort: Name | None = None
     chat_template_kwargs: TemplateOptions | None = None
+    continue_final_message: Flag = False
+    add_generation_prompt: Flag | None = None
     enable_thinking: Flag | None = Field(None, validation_alias=AliasChoices("enable_thinking", "think"))
     thinking: ThinkingOption | None = None
     use_audio_in_video: Flag | None = None
@@ -72,6 +75,12 @@ class ChatRequest(SamplingFields):
         validation_alias=AliasChoices("talker_max_frames", "talker_max_new_tokens", "talker_max_tokens"),
     )
     talker_seed: Seed | None = None
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if self.add_generation_prompt is self.continue_final_message:
+            raise ValueError("add_generation_prompt must be the opposite of continue_final_message")
+        return self
 
     @property
     def speaks(self) -> bool:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from antiphon_server.openai_api import limits
 from antiphon_server.openai_api.base import ApiModel, Flag, Name
-from antiphon_server.openai_api.options import RepetitionOptions, StreamOptions
+from antiphon_server.openai_api.options import (
+    AnswerChoices,
+    JsonSchemaObject,
+    RepetitionOptions,
+    StreamOptions,
+    StructuredOutputs,
+)
 
 Penalty = Annotated[float, Field(ge=-2, le=2, strict=True)]
 Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
@@ -18,6 +25,15 @@ StopString = Annotated[str, Field(min_length=1, max_length=limits.MAX_STOP_CHARS
 Bias = Annotated[float, Field(ge=-100, le=100, strict=True)]
 TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,7}$")]
 StopToken = Annotated[int, Field(ge=0, le=limits.MAX_TOKEN_ID, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Guidance:
+    """A JSON schema of a text, or the texts that it may be. `param`: the field that asks for it."""
+
+    param: str
+    schema: dict[str, Any] | None = None
+    choices: tuple[str, ...] = ()
 
 
 class SamplingFields(ApiModel):
@@ -38,6 +54,31 @@ class SamplingFields(ApiModel):
     seed: Seed | None = None
     stop: StopString | Annotated[tuple[StopString, ...], Field(max_length=limits.MAX_STOPS)] = ()
     stop_token_ids: Annotated[tuple[StopToken, ...], Field(max_length=limits.MAX_STOP_TOKENS)] = ()
+    include_stop_str_in_output: Flag = False
     min_tokens: Annotated[int, Field(ge=0, le=limits.MAX_TOKENS, strict=True)] = 0
     ignore_eos: Flag = False
     logit_bias: dict[TokenId, Bias] = Field(default={}, max_length=limits.MAX_LOGIT_BIAS)
+    structured_outputs: StructuredOutputs | None = None
+    guided_json: JsonSchemaObject | None = None
+    guided_choice: AnswerChoices | None = None
+
+    @model_validator(mode="after")
+    def _one_structure(self) -> Self:
+        asked = (self.structured_outputs, self.guided_json, self.guided_choice)
+        if sum(one is not None for one in asked) > 1:
+            raise ValueError("structured_outputs, guided_json and guided_choice exclude each other")
+        return self
+
+    @property
+    def guidance(self) -> Guidance | None:
+        """The structure of the text that a field of vLLM asks for."""
+        asked = []
+        if self.guided_json is not None:
+            asked.append(Guidance("guided_json", schema=self.guided_json))
+        if self.guided_choice is not None:
+            asked.append(Guidance("guided_choice", choices=self.guided_choice))
+        if self.structured_outputs is not None:
+            one = self.structured_outputs
+            name = "json" if one.choice is None else "choice"
+            asked.append(Guidance(f"structured_outputs.{name}", one.json_, one.choice or ()))
+        return asked[0] if asked else None

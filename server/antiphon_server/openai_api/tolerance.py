@@ -50,7 +50,6 @@ NEUTRAL_SAMPLING: Mapping[str, tuple[Any, ...]] = {
 NEUTRAL_CHAT: Mapping[str, tuple[Any, ...]] = {
     **NEUTRAL_SAMPLING,
     "echo": (False,),
-    "add_generation_prompt": (True,),
     "add_special_tokens": (False,),
     "include_reasoning": (True,),
     "separate_reasoning": (True,),

@@ -21,7 +21,9 @@ _HINTS = {
     "functions": "Use `tools`.",
     "function_call": "Use `tool_choice`.",
     "messages[].function_call": "Use `tool_calls`.",
-    "guided_json": "Use `response_format` with a JSON schema.",
+    "guided_regex": "Use `guided_json` or `guided_choice`.",
+    "guided_grammar": "Use `guided_json` or `guided_choice`.",
+    "structured_outputs.*": "Use its `json` or its `choice`.",
     "chat_template": "Chat templates are the server's; requests cannot set them.",
     "chat_template_kwargs.*": "Only enable_thinking can be set.",
 }

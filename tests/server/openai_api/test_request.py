@@ -137,7 +137,7 @@ def test_a_misspelt_field_is_refused_with_the_name_that_was_meant() -> None:
     assert refused.hint == "Did you mean 'temperature'?"
 
 
-@pytest.mark.parametrize("field", ["functions", "web_search_options", "guided_json", "ignore_eos"])
+@pytest.mark.parametrize("field", ["functions", "web_search_options", "guided_regex", "ignore_eos"])
 def test_a_field_that_would_change_the_answer_is_refused_and_not_ignored(field: str) -> None:
     assert refusal(**{field: {"x": 1}}).param == field
 

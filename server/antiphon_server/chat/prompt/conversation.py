@@ -34,13 +34,15 @@ TranscriptOf = Callable[[str], str | None]
 class Conversation:
     """`messages` and `tools`: plain JSON for the template. `sources`: in the order of their parts.
 
-    `thinking`: the template's variable `enable_thinking`; None: the template's default.
+    `thinking`: the template's variable `enable_thinking`; None: the template's default. `is_open`: the answer
+    continues the last message.
     """
 
     messages: tuple[TemplateMessage, ...]
     tools: tuple[dict[str, Any], ...]
     sources: tuple[MediaSource, ...]
     thinking: bool | None = None
+    is_open: bool = False
 
     @property
     def text_chars(self) -> int:
@@ -70,7 +72,19 @@ def read_conversation(
     named = isinstance(request.tool_choice, NamedToolChoice)
     tools = request.tools if named else [tool for _, tool in request.callable_tools]
     dumped = tuple(tool.model_dump(mode="json", exclude_unset=True) for tool in tools)
-    return Conversation(tuple(messages), dumped, tuple(sources))
+    if request.continue_final_message:
+        _check_open(request.messages)
+    return Conversation(tuple(messages), dumped, tuple(sources), is_open=request.continue_final_message)
+
+
+def _check_open(messages: tuple[Message, ...]) -> None:
+    last = messages[-1]
+    is_text = isinstance(last, AssistantMessage) and last.content and not last.tool_calls and not last.audio
+    if not is_text:
+        raise BadRequest(
+            "continue_final_message needs a last message of the assistant with text.",
+            param=f"messages[{len(messages) - 1}]",
+        )
 
 
 def _read_message(

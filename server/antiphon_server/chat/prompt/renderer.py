@@ -143,7 +143,8 @@ class PromptRenderer:
     def render_now(self, conversation: Conversation, context_tokens: int | None = None) -> tuple[int, ...]:
         """As `render`, in the calling thread."""
         mark = _find_mark(conversation)
-        text = self.template.render(
+        render = self.template.render_open if conversation.is_open else self.template.render
+        text = render(
             [self._mark_message(message, mark) for message in conversation.messages],
             [self._mark(tool, mark) for tool in conversation.tools],
             conversation.thinking,

@@ -91,13 +91,42 @@ class ChatTemplate:
 
         `thinking`: the variable `enable_thinking`; None leaves it undefined.
         """
+        return self._render(messages, tools, thinking, add_generation_prompt=True)
+
+    def render_open(
+        self,
+        messages: Sequence[dict[str, Any]],
+        tools: Sequence[dict[str, Any]],
+        thinking: bool | None = None,
+    ) -> str:
+        """The prompt up to the end of the last message's text, which the answer continues. As `render`."""
+        rendered = self._render(messages, tools, thinking, add_generation_prompt=False)
+        last = _last_text(messages[-1]).lstrip()
+        start = rendered.rfind(last.rstrip())
+        if start < 0 or not last:
+            raise BadRequest(
+                "The model's chat template changes the last message, which cannot be continued.",
+                param=f"messages[{len(messages) - 1}]",
+            )
+        # A template may strip the white space at the end.
+        kept = last if rendered.startswith(last, start) else last.rstrip()
+        return rendered[: start + len(kept)]
+
+    def _render(
+        self,
+        messages: Sequence[dict[str, Any]],
+        tools: Sequence[dict[str, Any]],
+        thinking: bool | None,
+        *,
+        add_generation_prompt: bool,
+    ) -> str:
         switch = {} if thinking is None else {"enable_thinking": thinking}
         try:
             return self._template.render(
                 messages=list(messages),
                 tools=list(tools) or None,
                 documents=None,
-                add_generation_prompt=True,
+                add_generation_prompt=add_generation_prompt,
                 **switch,
                 **self._special_tokens,
             )
@@ -117,6 +146,13 @@ class _GenerationBlocks(jinja2.ext.Extension):
     def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+def _last_text(message: dict[str, Any]) -> str:
+    content = message["content"]
+    if isinstance(content, str):
+        return content
+    return next((part["text"] for part in reversed(content) if part["type"] == "text"), "")
 
 
 def _read_source(path: Path) -> str | None:

@@ -12,25 +12,38 @@ from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api.limits import MAX_FORCED_JSON_CHARS, MAX_SCHEMA_JSON_CHARS
 from antiphon_server.openai_api.options import Function, JsonObjectFormat, JsonSchemaFormat
 from antiphon_server.openai_api.request import ChatRequest
+from antiphon_server.openai_api.sampling_fields import SamplingFields
 
 # The schema of `json_object`. It is the server's own, so its cost is known to be negligible.
 ANY_OBJECT = AnswerSchema('{"type": "object"}', "response_format")
 
 
 def read_answer_schema(request: ChatRequest) -> AnswerSchema | None:
-    """None if the answer is free text. Raises BadRequest, naming the keyword that is not supported."""
-    functions = _forced_functions(request)
+    """None if no schema limits the answer. Raises BadRequest, naming the keyword that is not supported."""
     asked = request.response_format
+    formats = [isinstance(asked, JsonObjectFormat | JsonSchemaFormat), request.guidance is not None]
+    functions = _forced_functions(request)
+    if sum(formats) + bool(functions) > 1:
+        message = "response_format, structured outputs and a required tool call exclude each other."
+        raise BadRequest(message, param="response_format" if formats[0] else "tool_choice")
     if functions:
-        if isinstance(asked, JsonObjectFormat | JsonSchemaFormat):
-            message = "response_format cannot be combined with a required tool call."
-            raise BadRequest(message, param="response_format")
         return _call_schema(functions)
     if isinstance(asked, JsonSchemaFormat):
-        param = "response_format.json_schema.schema"
-        SchemaBounds().check(asked.json_schema.schema_, param)
-        return AnswerSchema(json.dumps(asked.json_schema.schema_), param)
-    return ANY_OBJECT if isinstance(asked, JsonObjectFormat) else None
+        return _checked(asked.json_schema.schema_, "response_format.json_schema.schema")
+    return ANY_OBJECT if isinstance(asked, JsonObjectFormat) else read_guidance_schema(request)
+
+
+def read_guidance_schema(request: SamplingFields) -> AnswerSchema | None:
+    """The schema of vLLM's fields. Raises BadRequest, as above."""
+    guidance = request.guidance
+    if guidance is None or guidance.schema is None:
+        return None
+    return _checked(guidance.schema, guidance.param)
+
+
+def _checked(schema: dict[str, Any], param: str) -> AnswerSchema:
+    SchemaBounds().check(schema, param)
+    return AnswerSchema(json.dumps(schema), param)
 
 
 def _forced_functions(request: ChatRequest) -> list[tuple[int, Function]]:
