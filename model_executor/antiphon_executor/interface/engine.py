@@ -20,8 +20,8 @@ class OmniEngine(Protocol):
     def card(self) -> ModelCard: ...
 
     def generate(self, request: OmniRequest) -> EventStream:
-        """Events of one request: `PromptCounted` first, one `TextEnded` per choice, one `SpeechEnded` if it
-        speaks. Reading raises `EngineError`.
+        """Events of one request: `PromptProgress` of a long prompt, then `PromptCounted`, one `TextEnded` per
+        choice, one `SpeechEnded` if it speaks. Reading raises `EngineError`.
 
         Closing the stream, or cancelling the task that reads it, aborts the request in both stages.
         """

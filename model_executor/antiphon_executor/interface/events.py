@@ -19,7 +19,7 @@ GuardReason = Literal["overlong", "cycle", "silence"]
 
 @dataclass(frozen=True, slots=True)
 class PromptCounted:
-    """First event of a request: prompt tokens by kind, after media expansion.
+    """First event of a request, but for `PromptProgress`: prompt tokens by kind, after media expansion.
 
     `video` counts video patches, `audio` all audio tokens including those of videos, `text` the rest.
     `cached`: tokens found in the prefix cache.
@@ -34,6 +34,14 @@ class PromptCounted:
     @property
     def total(self) -> int:
         return self.text + self.audio + self.image + self.video
+
+
+@dataclass(frozen=True, slots=True)
+class PromptProgress:
+    """A long prompt is being read: the Thinker has computed `tokens` of `total`, media included."""
+
+    tokens: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,4 +105,4 @@ class SpeechEnded:
     real_time_factor: float | None = field(default=None, compare=False)
 
 
-OmniEvent = PromptCounted | TextDelta | TextEnded | SpeechDelta | SpeechEnded
+OmniEvent = PromptProgress | PromptCounted | TextDelta | TextEnded | SpeechDelta | SpeechEnded

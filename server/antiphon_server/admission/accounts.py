@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from antiphon_executor.interface.events import FRAMES_PER_SECOND, PromptCounted
+from antiphon_executor.interface.events import FRAMES_PER_SECOND, PromptCounted, PromptProgress
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.cost_model import RequestSize, estimate_cost
 from antiphon_server.admission.estimators import PrefillBacklog
@@ -36,9 +36,9 @@ class Accounts:
     def add_queued(self, reservation: Reservation) -> None:
         """It waits, with its media and its prompt, and its key pays for both."""
         size = reservation.size
-        reservation.media_seconds, reservation.unread_tokens = size.media_seconds, size.prompt_tokens
+        reservation.media_seconds = size.media_seconds
         self.media_seconds += size.media_seconds
-        self.prefill.add(size.prompt_tokens)
+        self._set_unread(reservation, size.prompt_tokens)
         reservation.debited_tokens, reservation.debited_audio_s = size.prompt_tokens, size.heard_seconds
         self.rates.debit(reservation.owner, size.prompt_tokens, size.heard_seconds)
 
@@ -56,8 +56,7 @@ class Accounts:
 
     def end_prefill(self, reservation: Reservation) -> None:
         """Its prompt has been read, or will not be."""
-        self.prefill.remove(reservation.unread_tokens)
-        reservation.unread_tokens = 0
+        self._set_unread(reservation, 0)
 
     def start(self, reservation: Reservation) -> None:
         """From now on it holds what it is estimated to need."""
@@ -84,6 +83,12 @@ class Accounts:
         self.end_prefill(reservation)
         self.rates.tokens.debit(reservation.owner, counted.total - reservation.size.prompt_tokens)
         self.set_size(reservation, replace(reservation.size, prompt_tokens=counted.total))
+
+    def count_progress(self, reservation: Reservation, progress: PromptProgress) -> None:
+        """A part of the prompt has been read."""
+        if reservation.unread_tokens:
+            left = max(progress.total - progress.tokens, 0)
+            self._set_unread(reservation, min(left, reservation.unread_tokens))
 
     def count_text(self, reservation: Reservation, tokens: int) -> None:
         """The answer's text is longer by `tokens`."""
@@ -114,6 +119,10 @@ class Accounts:
         if reservation.started_at is not None:
             resources = reservation.estimate.resources
             self._set_held(reservation, resources.speech_part if reservation.text_is_complete else resources)
+
+    def _set_unread(self, reservation: Reservation, tokens: int) -> None:
+        self.prefill.change(reservation, reservation.unread_tokens, tokens)
+        reservation.unread_tokens = tokens
 
     def _set_held(self, reservation: Reservation, resources: Resources) -> None:
         self.resources.replace(reservation.held, resources)

@@ -48,9 +48,10 @@ class AdmissionController:
         self._order = StartOrder(capacity, self._accounts.resources, frame_time, clock)
         self._text = Lane("text", capacity.sequences, capacity)
         self._speech = SpeechLane(capacity, self._accounts.resources, self._order.live_limit)
-        # An answer that grows frees nothing, so no request can start.
+        # An answer that grows, or a prompt that is partly read, frees nothing, so no request can start.
         self.count_text = self._accounts.count_text
         self.count_speech = self._accounts.count_speech
+        self.count_progress = self._accounts.count_progress
         self._refusals = Refusals()
         self._arrived = 0
         self._fell_back = 0

@@ -7,6 +7,10 @@ _WEIGHT = 0.2
 _FIRST_GUESS_S = 2.0
 _SHORTEST_RETRY_S = 0.5
 _LONGEST_RETRY_S = 60.0
+# A prompt of this many tokens takes many steps, which it shares.
+_LONG_TOKENS = 16_384
+# The largest step of the Thinker by default.
+_STEP_TOKENS = 2_048
 # The time of a shorter prompt is that of one engine step, whatever its length.
 _MEASURABLE_TOKENS = 256
 
@@ -42,21 +46,30 @@ def bounded_retry_s(seconds: float) -> float:
 class PrefillBacklog:
     """`tokens` not read yet; `rate` in tokens per second, 0 until it is measured.
 
-    The Thinker reads prompts in the order of arrival, so their times do not overlap.
+    The Thinker reads prompts in the order of arrival, but a long one leaves a share of each step to others.
     """
 
     def __init__(self) -> None:
         self.tokens = 0
         self.rate = 0.0
         self._idle_since_s = 0.0
+        self._long: dict[object, int] = {}
 
-    def add(self, tokens: int) -> None:
-        """A prompt waits or is being read."""
-        self.tokens += tokens
+    def change(self, prompt: object, before: int, after: int) -> None:
+        """Of `prompt`, `after` tokens are not read now; `before` were."""
+        self.tokens += after - before
+        if after >= _LONG_TOKENS:
+            self._long[prompt] = after
+        else:
+            self._long.pop(prompt, None)
 
-    def remove(self, tokens: int) -> None:
-        """A prompt has been read, or its request has ended before."""
-        self.tokens -= tokens
+    def tokens_before(self, tokens: int) -> int:
+        """Tokens of others that are read until a prompt of `tokens` is.
+
+        A long one gets at most as many tokens as the prompt in the steps that they share.
+        """
+        share = max(tokens, _STEP_TOKENS)
+        return self.tokens - sum(left - min(left, share) for left in self._long.values())
 
     def observe(self, started_s: float, now_s: float, computed_tokens: int) -> None:
         """A prompt has been read. `computed_tokens`: those that were not in the prefix cache."""
@@ -72,11 +85,12 @@ class PrefillBacklog:
 
         A prompt that waits for no other is always within the limits. None: the rate is not measured yet.
         """
-        room = min(
-            self.rate * limit_s if limit_s and self.rate else float("inf"),
-            limit_tokens or float("inf"),
+        others = self.tokens_before(tokens)
+        by_time = self.rate * limit_s if limit_s and self.rate else float("inf")
+        by_number = limit_tokens or float("inf")
+        too_many = max(
+            min(others + tokens - by_time, others), min(self.tokens + tokens - by_number, self.tokens)
         )
-        too_many = min(self.tokens + tokens - room, self.tokens)
         if too_many <= 0:
             return 0.0
         return too_many / self.rate if self.rate else None

@@ -26,7 +26,7 @@ from antiphon_server.chat.request_spec import AnswerForm, RequestSpec
 from antiphon_server.chat.request_state import AnswerWriter, RequestAccounts, RequestState
 from antiphon_server.chat.schema.answer_schema import ANY_OBJECT
 from antiphon_server.chat.service import Service
-from antiphon_server.errors import ApiError
+from antiphon_server.errors import ApiError, BadRequest
 from antiphon_server.observability.request_trace import engine_marker, mark
 
 Clock = Callable[[], float]
@@ -98,9 +98,24 @@ async def _prepare_inputs(
     """The prompt and the media. An invalid request is refused here, before it waits for a slot."""
     prompt = await _render_prompt(spec, service, cost)
     mark("rendered")
-    media = await _load_media(spec, service, reservation)
-    cost.count_read(tokens_of(media, service.engine.card.media))
+    media = await _load_media(spec, service, reservation, len(prompt))
+    tokens = tokens_of(media, service.engine.card.media)
+    cost.count_read(tokens)
+    _check_context(len(prompt), tokens, service.engine.card.context_tokens)
     return prompt, media
+
+
+def _check_context(text_tokens: int, media_tokens: int, context_tokens: int) -> None:
+    """Text alone, and media before they are decoded, have been checked as far as their length was known."""
+    total = text_tokens + media_tokens
+    if media_tokens and total >= context_tokens:
+        raise BadRequest(
+            f"The prompt has {total} tokens, {media_tokens} of them media; the model's context is "
+            f"{context_tokens} tokens.",
+            param="messages",
+            code="context_length_exceeded",
+            hint="Send shorter or fewer media.",
+        )
 
 
 async def _wait_for_slot(
@@ -152,12 +167,14 @@ def _request_size(spec: RequestSpec, prompt: tuple[int, ...], media: Media, card
     )
 
 
-async def _load_media(spec: RequestSpec, service: Service, reservation: Reservation) -> Media:
+async def _load_media(
+    spec: RequestSpec, service: Service, reservation: Reservation, text_tokens: int
+) -> Media:
     if not spec.conversation.sources:
         return Media()
     try:
         hold = partial(service.admission.hold_media, reservation)
-        media = await service.media.load(spec.conversation.sources, hold)
+        media = await service.media.load(spec.conversation.sources, hold, text_tokens)
     except ApiError as error:
         service.metrics.media_rejected(error)
         raise

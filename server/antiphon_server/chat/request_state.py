@@ -11,6 +11,7 @@ from antiphon_executor.interface.events import (
     OUTPUT_SAMPLE_RATE_HZ,
     OmniEvent,
     PromptCounted,
+    PromptProgress,
     SpeechDelta,
     SpeechEnded,
     TextDelta,
@@ -72,6 +73,8 @@ class RequestState:
     async def apply(self, event: OmniEvent, answer: AnswerWriter) -> None:
         """Counts one event, then adds it to `answer`."""
         match event:
+            case PromptProgress():
+                self._admission.count_progress(self._reservation, event)
             case PromptCounted():
                 self._accounts.on_prompt_read()
                 self._admission.count_prompt(self._reservation, event)

@@ -18,6 +18,7 @@ import yaml
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import EnvSettingsSource, SettingsError
 
+from antiphon_server.config.long_media import LONG_MEDIA
 from antiphon_server.config.settings import Settings
 from antiphon_server.config.short_names import SHORT_NAMES
 from antiphon_server.config.tier import TIERS, read_tier
@@ -29,6 +30,8 @@ _KEY_VARIABLE = "ANTIPHON_API_KEY"
 _CONFIG_VARIABLE = "ANTIPHON_CONFIG"
 # A Kubernetes Service named `antiphon` puts ANTIPHON_PORT=tcp://10.0.0.1:8000 into the pods of its namespace.
 _KUBERNETES_LINK = ("tcp://", "udp://", "sctp://")
+# As pydantic reads a switch.
+_ON = {"true", "1", "on", "yes", "y", "t"}
 _KEY_SHAPE = re.compile(r"[\x21-\x7e]{1,512}")
 
 
@@ -70,8 +73,9 @@ def load(flags: Mapping[str, Any], config_file: Path | None = None) -> LoadedSet
     origins: dict[str, str] = {}
     for layer in layers:
         _add_layer(merged, origins, layer)
-    # The sources above name the tier.
+    # The sources above name the tier; all may ask for long media.
     _add_layer(merged, origins, _tier_layer(merged.get("tier")))
+    _add_layer(merged, origins, _long_media_layer(merged.get("media")))
     try:
         settings = Settings(**merged)
     except ValidationError as error:
@@ -136,6 +140,12 @@ def _tier_layer(name: object) -> _Layer:
     """Empty for an unknown name, which the settings reject."""
     values = read_tier(name) if isinstance(name, str) and name in TIERS else {}
     return _Layer(values, {leaf: f"tier {name}" for leaf, _ in leaves(values)})
+
+
+def _long_media_layer(media: object) -> _Layer:
+    """Empty unless `media.long` is on. A value that is not a switch is rejected by the settings."""
+    is_on = isinstance(media, dict) and str(media.get("long")).lower() in _ON
+    return _Layer(_nest(LONG_MEDIA), dict.fromkeys(LONG_MEDIA, "media.long")) if is_on else _Layer({}, {})
 
 
 def _path_from_environment() -> Path | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from antiphon_server.media.context_room import ContextRoom
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
 
@@ -21,9 +22,18 @@ def no_reservation(_size_bytes: int) -> None:
 
 
 class Budget:
-    """Belongs to one request. Amounts are never returned: a refused part ends the request."""
+    """Belongs to one request. Amounts are never returned: a refused part ends the request.
 
-    def __init__(self, policy: MediaPolicy, reserve_bytes: ReserveBytes = no_reservation) -> None:
+    `room`: what the context leaves for media; None if the model's geometry is not known.
+    """
+
+    def __init__(
+        self,
+        policy: MediaPolicy,
+        reserve_bytes: ReserveBytes = no_reservation,
+        room: ContextRoom | None = None,
+    ) -> None:
+        self.room = room
         self._policy = policy
         self._reserve_bytes = reserve_bytes
         self._encoded_bytes = 0
@@ -37,6 +47,10 @@ class Budget:
     @property
     def decoded_bytes_left(self) -> int:
         return self._policy.request_decoded_bytes - self._decoded_bytes
+
+    @property
+    def audio_seconds_left(self) -> float:
+        return self._policy.request_audio_seconds - self._audio_seconds
 
     def charge_encoded(self, part: Part, size_bytes: int) -> None:
         """Charges bytes of a part before base64 decoding, or as they are fetched."""

@@ -72,9 +72,15 @@ class MediaLoader:
             raise InternalError(f"a confined media decoder does not decode: {log_text or 'it ended at once'}")
 
     async def load(
-        self, sources: Sequence[MediaSource], reserve_bytes: ReserveBytes = no_reservation
+        self,
+        sources: Sequence[MediaSource],
+        reserve_bytes: ReserveBytes = no_reservation,
+        text_tokens: int = 0,
     ) -> Media:
         """Decodes all parts; each kind keeps its order. `reserve_bytes` gets decoded sizes and may raise.
+
+        `text_tokens`: of the prompt, with one placeholder for each part. Media that would overfill the
+        context are refused before they are decoded.
 
         Raises BadRequest (with the part's `param`) for media that is refused, Overloaded if no decoder
         becomes free in time. Cancelling kills the decoders of this request.
@@ -84,7 +90,8 @@ class MediaLoader:
         if self._sandbox is None:
             raise InternalError("media decoding has not been started")
         self._check_counts(sources)
-        request = _RequestLoader(self.policy, self._fetcher, self._sandbox, self._sizing, reserve_bytes)
+        budget = Budget(self.policy, reserve_bytes, self._sizing.room(text_tokens))
+        request = _RequestLoader(self.policy, self._fetcher, self._sandbox, self._sizing, budget)
         with raise_first_failure():
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(request.load_part(part)) for part in number_parts(sources)]
@@ -114,12 +121,12 @@ class _RequestLoader:
         fetcher: Fetcher,
         sandbox: Sandbox,
         sizing: Sizing,
-        reserve_bytes: ReserveBytes,
+        budget: Budget,
     ) -> None:
         self._policy = policy
         self._fetcher = fetcher
         self._fetches = asyncio.Semaphore(policy.request_fetches)
-        self._budget = Budget(policy, reserve_bytes)
+        self._budget = budget
         self._audio = AudioDecoder(policy, sandbox)
         self._images = ImageDecoder(policy, sandbox, sizing)
         self._videos = VideoDecoder(policy, sandbox, sizing)

@@ -17,6 +17,11 @@ class MediaPolicy(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    long: bool = Field(
+        False,
+        description="Raise all limits of long media together, for hours of audio or minutes of 720p video in "
+        "a request; a limit that is set by itself is kept.",
+    )
     request_parts: int = Field(
         32, ge=0, description="Media parts in one request; a frame list counts as one part."
     )

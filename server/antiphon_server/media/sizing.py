@@ -10,6 +10,7 @@ from collections.abc import Callable
 from functools import partial
 
 from antiphon_executor.interface.media_geometry import MediaGeometry
+from antiphon_server.media.context_room import ContextRoom
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
 from antiphon_server.media.resize_bounds import ResizeBounds
@@ -56,9 +57,16 @@ class Sizing:
     ) -> None:
         self._policy = policy
         self._geometry = geometry
+        self._context_tokens = context_tokens
         self._context_pixels: int | None = None
         if geometry is not None and context_tokens is not None:
             self._context_pixels = int(context_tokens * geometry.video.bounds.factor**2 * _CONTEXT_SHARE)
+
+    def room(self, text_tokens: int) -> ContextRoom | None:
+        """What the context leaves for the media of a request; None if the model is not known."""
+        if self._geometry is None or self._context_tokens is None:
+            return None
+        return ContextRoom(self._geometry, self._context_tokens, text_tokens)
 
     def image_size(self, part: Part, dimensions: Dimensions) -> Size:
         size = _bounded_size(image_bounds(part, self._policy), dimensions)

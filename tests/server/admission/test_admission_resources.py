@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from antiphon_executor.interface.capacity import CacheCapacity, EngineCapacity, FrameTime
-from antiphon_executor.interface.events import PromptCounted
+from antiphon_executor.interface.events import PromptCounted, PromptProgress
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.admission.cost_model import RequestSize, SpeechDemand
@@ -290,6 +290,27 @@ async def test_prompts_beyond_the_prefill_time_limit_are_refused_by_the_measured
         world.admission.count_prompt(second, counted(9_000, cached=9_000))
         assert world.admission.load.prompt_tokens == 1_000
         await world.start(stack, prompt_tokens=2_000)
+    assert world.admission.load.prompt_tokens == 0
+
+
+async def test_a_short_prompt_starts_while_a_long_one_is_read() -> None:
+    """The rate is 1,000 tokens per second, and the long prompt takes four minutes."""
+    world = World(replace(ROOMY, prefill_s=10.0))
+    async with AsyncExitStack() as stack:
+        first = await world.start(stack, prompt_tokens=1_000)
+        world.now_s = 1.0
+        world.admission.count_prompt(first, counted(1_000))
+        long = await world.start(stack, prompt_tokens=250_000)
+        await world.start(stack, prompt_tokens=500)
+        with pytest.raises(Overloaded):
+            await world.start(stack, prompt_tokens=20_000)
+        world.admission.count_progress(long, PromptProgress(248_000, 250_000))
+        assert world.admission.load.prompt_tokens == 2_500
+        world.admission.count_progress(long, PromptProgress(100, 250_000))
+        assert world.admission.load.prompt_tokens == 2_500
+        world.admission.count_prompt(long, counted(250_000))
+        world.admission.count_progress(long, PromptProgress(250_000, 250_000))
+        assert world.admission.load.prompt_tokens == 500
     assert world.admission.load.prompt_tokens == 0
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from antiphon_executor.shipped import ANTIPHON_NANO
 from antiphon_server.cli.config import as_json, as_lines_with_origin, schema
 from antiphon_server.config.flags import add_settings, setting_fields
+from antiphon_server.config.long_media import LONG_MEDIA
 from antiphon_server.config.parser import FlagParser
 from antiphon_server.config.settings import Settings
-from antiphon_server.config.sources import SHORT_NAMES, ConfigError, load
+from antiphon_server.config.sources import SHORT_NAMES, ConfigError, leaves, load
 from antiphon_server.media.policy import MediaPolicy, flag
 from antiphon_server.process.preflight import check_model
 
@@ -181,6 +183,33 @@ def test_an_empty_key_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "keys").write_text("# none\n", encoding="utf-8")
     with pytest.raises(ConfigError, match="holds no key"):
         load({"engine.model": "/m", "server.api_key_file": str(tmp_path / "keys")})
+
+
+@pytest.mark.parametrize("how", ["flag", "environment", "file", "tier"])
+def test_long_media_raises_its_limits_together_and_keeps_those_that_are_set(
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags: dict[str, Any] = {"media.audio_seconds": 900.0}
+    file = tmp_path / "antiphon.yaml"
+    file.write_text("media: {long: true}\n" if how == "file" else "{}\n")
+    if how == "environment":
+        monkeypatch.setenv("ANTIPHON_MEDIA__LONG", "true")
+    flags |= {"flag": {"media.long": True}, "tier": {"tier": "plus"}}.get(how, {})
+    loaded = load(flags, file)
+    settings = loaded.settings
+    assert settings.media.long
+    assert settings.media.audio_seconds == 900.0
+    assert loaded.origins["media.decode_s"] == "media.long"
+    values = dict(leaves(settings.model_dump()))
+    for name, value in LONG_MEDIA.items():
+        assert name == "media.audio_seconds" or values[name] == value, name
+    defaults = dict(leaves(Settings().model_dump()))
+    assert all(value > defaults[name] for name, value in LONG_MEDIA.items())
+
+
+def test_long_media_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANTIPHON_MEDIA__LONG", "true")
+    assert load({"media.long": False}).settings.media.audio_seconds == 300.0
 
 
 def test_the_settings_are_frozen() -> None:

@@ -114,3 +114,39 @@ async def test_a_picture_that_finds_no_descriptor_is_503_and_the_next_one_is_ans
     assert answer.status_code == 503, answer.text
     assert int(answer.headers["retry-after"]) >= 1
     assert (await client.post(URL, json=body)).status_code == 200
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_audio_over_the_context_is_a_400_before_the_stream_begins(
+    checkpoint: Path, engine: EchoEngine, stream: bool
+) -> None:
+    media = MediaLoader(MediaPolicy(audio_seconds=1_000))
+    await media.start()
+    media.set_geometry(engine.card.media, engine.card.context_tokens)
+    service = dataclasses.replace(make_service(checkpoint, engine), media=media)
+    transport = httpx.ASGITransport(create_app(service))
+    sound = base64_of(tone_wav(440, 400, 8_000))
+    body = ask({"type": "input_audio", "input_audio": {"data": sound, "format": "wav"}}) | {"stream": stream}
+    try:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            answer = await client.post(URL, json=body)
+    finally:
+        await media.close()
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "messages[0].content[0]")
+    assert "lasts 400 s and takes 5,199 tokens" in error["message"]
+    assert "context of 4,096 tokens. 314 s of it would fit" in error["message"]
+    assert engine.started == 0
+
+
+async def test_media_whose_length_was_not_known_are_checked_before_the_engine(
+    client: httpx.AsyncClient, engine: EchoEngine
+) -> None:
+    """The loader of this fixture knows no context."""
+    sound = base64_of(tone_wav(440, 299, 8_000))
+    many = [{"type": "input_audio", "input_audio": {"data": sound, "format": "wav"}}] * 2
+    answer = await client.post(URL, json=ask(*many) | {"stream": True})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["code"] == "context_length_exceeded"
+    assert engine.started == 0

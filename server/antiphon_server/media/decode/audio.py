@@ -15,11 +15,12 @@ from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.decode.decoding import detect_format, run_decode_job
 from antiphon_server.media.decode.formats import Format
+from antiphon_server.media.decode.limit_check import check_audio, check_audio_tokens
 from antiphon_server.media.decode.plain_wav import read_plain_wav
 from antiphon_server.media.decode.refusals import damaged_error, too_long_error
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox.job import AudioJob
+from antiphon_server.media.sandbox.job import AudioJob, LengthJob
 from antiphon_server.media.sandbox.pool import Sandbox
 
 SAMPLE_BYTES = 4
@@ -30,6 +31,11 @@ _MIN_PACKET_LIMIT = 10_000
 _PACKETS_PER_S = 1_000
 # Containers round times to ticks, and resampling by an encoder adds a few milliseconds.
 _TOLERANCE_S = 0.01
+# A shorter file than this for each second that is allowed is not measured before it is decoded.
+_LEAST_BYTES_PER_S = {"wav": 4_000, "aiff": 4_000, "au": 4_000, "w64": 4_000, "mp3": 1_000, "aac": 1_000}
+_LEAST_OTHER_BYTES_PER_S = 250
+# Files state their length with the padding of their codecs.
+_STATED_MARGIN_S = 1.0
 
 
 class AudioDecoder:
@@ -45,16 +51,32 @@ class AudioDecoder:
         samples = await asyncio.to_thread(read_plain_wav, data) if container.demuxer == "wav" else None
         length_s = len(samples) / INPUT_SAMPLE_RATE_HZ if samples is not None else 0.0
         if samples is None:
+            await self._check_stated_length(part, data, container, budget)
             samples, length_s = await self._decode_samples(part, data, container, budget)
         if length_s > limit_s + _TOLERANCE_S:
             raise too_long_error(part, length_s, limit_s)
         if not len(samples):
             raise part.invalid_error("contains no audio", "Send a file with an audio track.", "media_empty")
         samples = samples[: round(limit_s * INPUT_SAMPLE_RATE_HZ)]
+        check_audio_tokens(part, len(samples) / INPUT_SAMPLE_RATE_HZ, budget)
         budget.charge_decoded(part, samples.nbytes)
         budget.charge_audio(part, len(samples) / INPUT_SAMPLE_RATE_HZ)
         # Scanning minutes of audio takes tens of milliseconds, which is too long for the event loop.
         return AudioClip(await asyncio.to_thread(clip_and_pad, samples))
+
+    async def _check_stated_length(self, part: Part, data: bytes, container: Format, budget: Budget) -> None:
+        """Refuses a file that is far longer than its limits, without decoding it."""
+        most_s = min(self._policy.audio_seconds, budget.audio_seconds_left)
+        most_s = min(most_s, budget.decoded_bytes_left / (SAMPLE_BYTES * INPUT_SAMPLE_RATE_HZ))
+        if budget.room is not None:
+            most_s = min(most_s, budget.room.audio_seconds_for(budget.room.left_for(part.source.param)))
+        if len(data) < most_s * _LEAST_BYTES_PER_S.get(container.demuxer, _LEAST_OTHER_BYTES_PER_S):
+            return
+        margin_s = most_s + _STATED_MARGIN_S
+        job = LengthJob(container.demuxer, container.decoders, margin_s, max_packets(most_s))
+        report, _ = await run_decode_job(self._sandbox, self._policy, part, job, [data])
+        if report.seconds > margin_s:
+            check_audio(part, report.seconds, self._policy, budget)
 
     async def _decode_samples(
         self, part: Part, data: bytes, container: Format, budget: Budget

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from antiphon_executor.interface.media import RgbImage, VideoClip
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.decode.decoding import detect_format, run_decode_job
+from antiphon_server.media.decode.limit_check import check_image, check_video
 from antiphon_server.media.decode.refusals import damaged_error
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
@@ -46,12 +47,19 @@ class ImageDecoder:
 
     def _choose_image_size(self, part: Part, budget: Budget, dimensions: Dimensions) -> Size:
         size = self._sizing.image_size(part, dimensions)
+        if budget.room is not None:
+            check_image(part, budget.room.image_tokens(size.height, size.width), budget)
         budget.charge_decoded(part, self._sizing.image_bytes(size))
         return size
 
     def _choose_frame_size(self, part: Part, budget: Budget, dimensions: Dimensions) -> Size:
         size = self._sizing.frame_size(part, dimensions)
-        budget.charge_decoded(part, self._sizing.video_bytes(dimensions, size))
+        decoded = self._sizing.video_bytes(dimensions, size)
+        if budget.room is not None:
+            fps, frames = part.source.fps or self._policy.video_fps, dimensions.frames
+            tokens = budget.room.video_tokens(frames, fps, (size.height, size.width), 0)
+            check_video(part, frames / fps, decoded, tokens, self._policy, budget)
+        budget.charge_decoded(part, decoded)
         return size
 
     async def _decode_images(

@@ -15,6 +15,7 @@ from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, V
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.decode.audio import SAMPLE_BYTES, clip_and_pad, max_packets
 from antiphon_server.media.decode.decoding import Output, detect_format, run_decode_job
+from antiphon_server.media.decode.limit_check import check_video
 from antiphon_server.media.decode.refusals import damaged_error
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
@@ -40,6 +41,7 @@ class VideoDecoder:
 
         def choose_size(dimensions: Dimensions) -> Size:
             size = self._sizing.frame_size(part, dimensions)
+            self._check_context(part, dimensions, size, budget)
             budget.charge_decoded(part, self._sizing.video_bytes(dimensions, size))
             if dimensions.samples:
                 budget.charge_audio(part, dimensions.samples / INPUT_SAMPLE_RATE_HZ)
@@ -55,6 +57,17 @@ class VideoDecoder:
             audio = AudioClip(await asyncio.to_thread(clip_and_pad, _samples(report, output)))
         fps = self._policy.video_placed_fps or report.rate_numerator / report.rate_denominator
         return VideoClip(frames, fps, audio)
+
+    def _check_context(self, part: Part, dimensions: Dimensions, size: Size, budget: Budget) -> None:
+        if budget.room is None:
+            return
+        # The rate that the file gets is this or, for a long one, lower: a few timestamps may be longer.
+        fps = min(part.source.fps or self._policy.video_fps, self._policy.video_max_fps)
+        frames, samples = dimensions.frames, dimensions.samples
+        tokens = budget.room.video_tokens(frames, fps, (size.height, size.width), samples)
+        seconds = max(frames / fps, samples / INPUT_SAMPLE_RATE_HZ)
+        decoded = self._sizing.video_bytes(dimensions, size)
+        check_video(part, seconds, decoded, tokens, self._policy, budget)
 
     def _job(self, part: Part, data: bytes, budget: Budget) -> VideoJob:
         source, policy = part.source, self._policy

@@ -44,6 +44,21 @@ class AudioJob:
 
 
 @dataclass(frozen=True, slots=True)
+class LengthJob:
+    """Decode nothing: report the `seconds` of the first audio track.
+
+    They are the file's own statement if that is at most `max_seconds`. Otherwise the packets are counted, up
+    to the first that is beyond.
+    """
+
+    demuxer: str
+    decoders: tuple[str, ...]
+    max_seconds: float
+    max_packets: int
+    output_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class VideoJob:
     """Decode evenly spaced frames of the first video track and, with `use_audio`, the first audio track.
 
@@ -140,10 +155,10 @@ class DecodeRefused(Exception):
         self.facts = facts
 
 
-Job = AudioJob | VideoJob | ImageJob | ProbeJob
+Job = AudioJob | LengthJob | VideoJob | ImageJob | ProbeJob
 ChooseSize = Callable[[Dimensions], Size]
 Message = TypeVar("Message", Dimensions, DecodeReport)
-_JOBS: dict[str, type[Job]] = {kind.__name__: kind for kind in (AudioJob, VideoJob, ImageJob, ProbeJob)}
+_JOBS: dict[str, type[Job]] = {kind.__name__: kind for kind in get_args(Job)}
 _COUNTS = (
     "frames",
     "height",

@@ -158,6 +158,11 @@ class TrackFile:
             for found in (streams.audio, videos)
         )
 
+    @property
+    def stated_s(self) -> float:
+        """The length that the file states or libav estimates, in seconds; 0 if neither."""
+        return max((self._file.duration or 0) / 1_000_000, 0.0)
+
     def packets(self, limit: int, *tracks: Track) -> Iterator[tuple[Track, Any]]:
         """At most `limit` packets of the tracks in file order. In a broken file they end early."""
         by_index = {track.stream.index: track for track in tracks}

@@ -16,6 +16,7 @@ from antiphon_server.media.sandbox.confinement import ServerIdentity, WorkerLimi
 from antiphon_server.media.sandbox.fork_protocol import DESCRIPTORS, LOG_BYTES, NOT_CONFINED, WorkerSettings
 from antiphon_server.media.workers.audio_worker import decode_audio
 from antiphon_server.media.workers.image_worker import decode_images
+from antiphon_server.media.workers.length_worker import measure_length
 from antiphon_server.media.workers.video_worker import decode_video
 
 _FAILED = 1
@@ -62,6 +63,8 @@ def _decode(job: jobs.Job, source: int, output: int, server: int) -> jobs.Decode
     try:
         if isinstance(job, jobs.AudioJob):
             return decode_audio(job, source, output)
+        if isinstance(job, jobs.LengthJob):
+            return measure_length(job, source)
         if isinstance(job, jobs.VideoJob):
             return decode_video(job, source, output, choose_size)
         if isinstance(job, jobs.ImageJob):
