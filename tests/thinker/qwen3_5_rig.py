@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,7 +16,9 @@ from vllm.config.multimodal import MultiModalConfig
 from vllm.inputs import MultiModalInput
 from vllm.multimodal.processing import InputProcessingContext
 
+from antiphon_executor.checkpoint.processor_geometry import media_geometry_of
 from antiphon_executor.interface.media import AudioClip, Media, RgbImage, VideoClip
+from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.models.qwen3_5_omni.presets import nano
 from antiphon_executor.models.qwen3_5_omni.processor import (
@@ -41,6 +44,7 @@ class Rig:
     rules: PromptRules
     processor: Qwen3_5ThinkerProcessor
     transformers: Qwen3OmniMoeProcessor
+    geometry: MediaGeometry
 
     def template(self, *parts: int | Medium) -> tuple[list[int], Media]:
         """A prompt as the server writes it: every medium's placeholder between its start and its end."""
@@ -61,9 +65,9 @@ class Rig:
 
     def process(self, *parts: int | Medium, cache: Any = None) -> MultiModalInput:
         tokens, media = self.template(*parts)
-        prompt = engine_prompt(OmniRequest("turn", tuple(tokens), media), self.ids)
+        prompt = engine_prompt(OmniRequest("turn", tuple(tokens), media), self.ids, self.geometry)
         items = self.processor.info.parse_mm_data(prompt.get("multi_modal_data", {}))
-        return self.processor(prompt["prompt_token_ids"], items, cache=cache)
+        return self.processor(prompt["prompt_token_ids"], items, prompt.get("multi_modal_uuids"), cache=cache)
 
 
 def rig(path: Path, dtype: torch.dtype = torch.float32, videos: BaseVideoProcessor | None = None) -> Rig:
@@ -86,12 +90,14 @@ def rig(path: Path, dtype: torch.dtype = torch.float32, videos: BaseVideoProcess
         get_multimodal_config=lambda: media,
     )
     info = Qwen3_5ThinkerProcessingInfo(InputProcessingContext(model_config, tokenizer))
+    encode = partial(tokenizer.encode, add_special_tokens=False)
     return Rig(
         config,
         PromptIds.of(config),
-        PromptRules(config.thinker_config, lambda text: tokenizer.encode(text, add_special_tokens=False)),
+        PromptRules(config.thinker_config, encode),
         Qwen3_5ThinkerProcessor(info, Qwen3_5ThinkerDummyInputs(info)),
         processor,
+        media_geometry_of(config, info.get_hf_processor(), encode),
     )
 
 

@@ -10,11 +10,13 @@ import pytest
 from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.interface.events import PromptCounted
 from antiphon_executor.interface.media import AudioClip, Media, RgbImage, VideoClip
+from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.inputs import count_prompt, engine_prompt
 
 TOKENS = PromptIds(4, 5, 6, audio=1, image=2, video=3, tts_pad=7, tts_bos=8, tts_eos=9)
+GEOMETRY = MediaGeometry()
 CLIP = AudioClip(np.zeros(16_000, dtype=np.float32))
 PICTURE = RgbImage(np.zeros((8, 6, 3), dtype=np.uint8))
 VIDEO = VideoClip(np.zeros((4, 8, 6, 3), dtype=np.uint8), 2.0)
@@ -25,21 +27,22 @@ def turn(*ids: int, **media: tuple) -> OmniRequest:
 
 
 def test_text_alone_has_no_media() -> None:
-    assert engine_prompt(turn(7, 8), TOKENS) == {"prompt_token_ids": [7, 8]}
+    assert engine_prompt(turn(7, 8), TOKENS, GEOMETRY) == {"prompt_token_ids": [7, 8]}
 
 
 def test_media_go_along_in_order_with_what_belongs_to_them() -> None:
     loud = replace(VIDEO, audio=CLIP, frames_per_second=0.5)
-    prompt = engine_prompt(turn(1, 3, 2, 3, audios=(CLIP,), images=(PICTURE,), videos=(VIDEO, loud)), TOKENS)
+    asked = turn(1, 3, 2, 3, audios=(CLIP,), images=(PICTURE,), videos=(VIDEO, loud))
+    prompt = engine_prompt(asked, TOKENS, GEOMETRY)
     media = prompt["multi_modal_data"]
     assert media["image"][0].size == (6, 8)
     assert media["video"][0][1] == {"fps": 2.0}
     assert media["video"][1][1]["fps"] == 0.5
-    np.testing.assert_array_equal(media["video"][1][1]["sound"], CLIP.samples)
+    np.testing.assert_array_equal(media["video"][1][1]["sound"].samples, CLIP.samples)
 
 
 def test_the_tenant_salts_the_prefix_cache() -> None:
-    assert engine_prompt(replace(turn(7), cache_salt="tenant"), TOKENS)["cache_salt"] == "tenant"
+    assert engine_prompt(replace(turn(7), cache_salt="tenant"), TOKENS, GEOMETRY)["cache_salt"] == "tenant"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +60,7 @@ def test_the_tenant_salts_the_prefix_cache() -> None:
 )
 def test_what_cannot_be_served_is_refused(request_: OmniRequest, reason: str) -> None:
     with pytest.raises(InvalidRequest, match=reason):
-        engine_prompt(request_, TOKENS)
+        engine_prompt(request_, TOKENS, GEOMETRY)
 
 
 def test_counts_are_by_kind() -> None:

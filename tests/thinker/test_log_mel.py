@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from antiphon_executor.models.qwen3_5_omni.log_mel import PIECE_FRAMES, log_mel
+from antiphon_executor.models.thinker.log_mel import PIECE_FRAMES, log_mel
 from antiphon_executor.reference import mel
 
 PIECE = PIECE_FRAMES * 160

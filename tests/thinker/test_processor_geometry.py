@@ -63,14 +63,16 @@ def qwen3_5(path: Path, videos: Any = None) -> Counted:
     one = rig(path, videos=videos)
     tokenizer = one.processor.info.get_tokenizer()
 
+    transformers = one.processor.info.get_hf_processor()
+    encode = partial(tokenizer.encode, add_special_tokens=False)
+    geometry = media_geometry_of(one.config, transformers, encode)
+
     def expand(tokens: tuple[int, ...], media: Media) -> list[int]:
-        prompt = engine_prompt(OmniRequest("turn", tokens, media), one.ids)
+        prompt = engine_prompt(OmniRequest("turn", tokens, media), one.ids, geometry)
         items = one.processor.info.parse_mm_data(prompt.get("multi_modal_data", {}))
         return list(one.processor(prompt["prompt_token_ids"], items)["prompt_token_ids"])
 
-    transformers = one.processor.info.get_hf_processor()
-    encode = partial(tokenizer.encode, add_special_tokens=False)
-    return Counted(media_geometry_of(one.config, transformers, encode), one.template, expand)
+    return Counted(geometry, one.template, expand)
 
 
 def qwen3_omni(path: Path) -> Counted:
@@ -91,14 +93,15 @@ def qwen3_omni(path: Path) -> Counted:
     info = ThinkerProcessingInfo(InputProcessingContext(model, tokenizer))
     processor, ids = ThinkerProcessor(info, ThinkerDummyInputs(info)), PromptIds.of(config)
 
+    encode = partial(tokenizer.encode, add_special_tokens=False)
+    geometry = media_geometry_of(config, info.get_hf_processor(), encode)
+
     def expand(tokens: tuple[int, ...], media: Media) -> list[int]:
-        prompt = engine_prompt(OmniRequest("turn", tokens, media), ids)
+        prompt = engine_prompt(OmniRequest("turn", tokens, media), ids, geometry)
         items = info.parse_mm_data(prompt.get("multi_modal_data", {}))
         return list(processor(prompt["prompt_token_ids"], items)["prompt_token_ids"])
 
-    encode = partial(tokenizer.encode, add_special_tokens=False)
-    template = rig(path / "other").template
-    return Counted(media_geometry_of(config, info.get_hf_processor(), encode), template, expand)
+    return Counted(geometry, rig(path / "other").template, expand)
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,8 @@ from transformers.models.qwen3_vl import Qwen3VLVideoProcessor
 
 from antiphon_executor.models.qwen3_5_omni.media import AudioFields, MediaReader, VideoFields
 from antiphon_executor.models.qwen3_5_omni.presets import published
+from antiphon_executor.models.thinker.clip import Clip
+from antiphon_executor.models.thinker.windows import SoundWindow
 from antiphon_executor.reference.mel import log_mel
 from tests.thinker.qwen3_5_rig import clip, picture, video
 
@@ -43,7 +45,7 @@ def seen(tokens: list[int]) -> int:
     ("samples", "tokens"), [(400, 1), (16_000, 7), (16_001, 7), (40_000, 18), (960_000, 420)]
 )
 def test_a_second_of_sound_is_seven_tokens_and_nothing_else(samples: int, tokens: int) -> None:
-    fields = reader().audio(clip(samples).samples)
+    fields = reader().audio(SoundWindow.whole(clip(samples).samples))
     assert reader().tokens("audio", fields) == [THINKER.audio_token_id] * tokens
     assert torch.equal(fields["input_audio_features"], log_mel(clip(samples).samples))
 
@@ -51,7 +53,9 @@ def test_a_second_of_sound_is_seven_tokens_and_nothing_else(samples: int, tokens
 @pytest.mark.parametrize(("seconds", "stamps"), [(60, 0), (61, 1), (1_200, 19), (36_000, 599)])
 def test_long_sound_has_a_timestamp_each_minute_and_fits_up_to_ten_hours(seconds: int, stamps: int) -> None:
     fields = AudioFields(
-        input_audio_features=torch.zeros(128, 0), audio_feature_lengths=torch.tensor(100 * seconds)
+        input_audio_features=torch.zeros(128, 0),
+        audio_feature_lengths=torch.tensor(100 * seconds),
+        audio_first_frame=torch.tensor(0),
     )
     tokens = reader().tokens("audio", fields)
     assert heard(tokens) == 7 * seconds
@@ -96,13 +100,15 @@ def test_two_frames_of_a_video_are_one_patch_in_time(frames: int, size: tuple[in
 
 
 def test_a_minute_of_video_at_a_frame_a_second_is_thirty_patches_with_their_times() -> None:
-    fields = reader().video(video(60, 1.0, (64, 96)).frames, {"fps": 1.0, "sound": clip(960_000).samples})
+    fields = reader().video(
+        video(60, 1.0, (64, 96)).frames, {"fps": 1.0, "sound": Clip(clip(960_000).samples)}
+    )
     tokens = reader().tokens("video", fields)
     assert (seen(tokens), heard(tokens), tokens.count(ord("<"))) == (30 * 6, 420, 30)
 
 
 def test_the_mask_says_which_rows_of_a_video_are_sound() -> None:
-    fields = reader().video(video(4, 2.0, (64, 64)).frames, {"fps": 2.0, "sound": clip(40_000).samples})
+    fields = reader().video(video(4, 2.0, (64, 64)).frames, {"fps": 2.0, "sound": Clip(clip(40_000).samples)})
     assert fields["sound_mask"].tolist() == [False] * 4 + [True] * 7 + [False] * 4 + [True] * 11
     assert torch.equal(fields["sound_features"], log_mel(clip(40_000).samples))
     assert int(fields["sound_lengths"]) == 250
@@ -135,8 +141,12 @@ def test_the_longest_video_has_a_mask_as_long_as_its_tokens() -> None:
         video_grid_thw=torch.tensor([300, 40, 60]),
         video_frames=torch.tensor(600),
         video_fps=torch.tensor(1.0, dtype=torch.float64),
+        video_patches=torch.tensor([0, 300]),
         sound_features=torch.zeros(128, 0),
         sound_lengths=torch.tensor(60_000),
+        sound_frames=torch.tensor(60_000),
+        sound_first=torch.tensor(0),
+        sound_skip=torch.tensor(0),
         sound_mask=torch.zeros(0, dtype=torch.bool),
     )
     tokens = reader().tokens("video", fields)

@@ -123,10 +123,10 @@ def test_usage_counts_every_kind_by_its_formula(tiny: Rig) -> None:
     assert counts.total == len(output["prompt_token_ids"])
 
 
-def test_twenty_minutes_of_sound_are_one_item(tiny: Rig) -> None:
+def test_twenty_minutes_of_sound_are_ten_items_of_two_minutes(tiny: Rig) -> None:
     output = tiny.process(50, clip(16_000 * 1_200), 51)
-    (place,) = output["mm_placeholders"]["audio"]
-    assert int(place.is_embed.sum()) == 7 * 1_200
+    places = output["mm_placeholders"]["audio"]
+    assert [int(place.is_embed.sum()) for place in places] == [7 * 120] * 10
     assert count_prompt(output["prompt_token_ids"], tiny.ids, cached=0).audio == 8_400
 
 

@@ -126,6 +126,7 @@ class VllmOmniEngine:
             generate_text=current_generate(thinker),
             decode=partial(tokenizer.decode, skip_special_tokens=True),
             ids=PromptIds.of(config),
+            media=media,
             thinker_eos=text_ends(settings.model, config),
             talker=make_talker(settings, config, talker, bridge, self._slots) if talker else None,
             bridge=bridge,

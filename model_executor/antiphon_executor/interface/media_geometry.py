@@ -140,15 +140,19 @@ class MediaGeometry:
     def image_tokens(self, height: int, width: int) -> int:
         return max(_tokens(self.image.fit(height, width), self.image.factor) - 1, 0)
 
+    def frame_tokens(self, frames: int, size: Size) -> int:
+        """Tokens of each temporal patch of a video of `frames`, each of `size`."""
+        return _tokens(self.video.fit(frames, *size), self.video.bounds.factor)
+
     def video_tokens(self, frames: int, fps: float, size: Size, samples: int = 0) -> int:
         """Tokens of a video of `frames` at `fps`, each of `size`, with `samples` of audio at 16 kHz."""
-        each = _tokens(self.video.fit(frames, *size), self.video.bounds.factor)
+        each = self.frame_tokens(frames, size)
         heard = self._heard(samples)
         if self.timestamps is not None:
             # The placeholder and the two marks around it are already counted.
             return self._stamped(frames, fps, each, heard, self.timestamps) - 3
         marks = 2 if heard else 0
-        return -(-frames // self.temporal) * each + heard + marks - 1
+        return patch_count(frames, self.temporal) * each + heard + marks - 1
 
     def _stamped(self, frames: int, fps: float, each: int, heard: int, timestamps: Timestamps) -> int:
         """Tokens of a video as `PromptRules` writes it: per patch a timestamp, the patch and its audio."""
@@ -168,6 +172,11 @@ class MediaGeometry:
 
 def _tokens(size: Size, factor: int) -> int:
     return (size[0] // factor) * (size[1] // factor)
+
+
+def patch_count(frames: int, temporal: int) -> int:
+    """Temporal patches of a video; an incomplete last one counts."""
+    return -(-frames // temporal)
 
 
 def patch_times_s(frames: int, fps: float, temporal: int) -> list[float]:

@@ -22,8 +22,11 @@ from antiphon_executor.stages.cpu_worker import CPU_WORKER
 from antiphon_executor.stages.grammar import BACKEND
 from antiphon_executor.stages.worker_report import EXTENSION
 
-# Media of each kind in one prompt. The context is the actual limit; the server's admission has its own.
-MEDIA_PER_PROMPT = 64
+# Items of each kind in one prompt, windows counted apart. The context is the actual limit; the server's
+# admission has its own.
+MEDIA_PER_PROMPT = 8_192
+# The share of a step that a long prompt takes while there are other requests.
+_LONG_PROMPT_SHARE = 2
 
 
 def thinker_engine_args(
@@ -37,6 +40,7 @@ def thinker_engine_args(
     family, quantization = family_of(config), thinker_quantization(config)
     on_cpu = current_platform.is_cpu()
     cache_bytes = thinker.cpu_cache_bytes() if on_cpu else thinker.kv_cache_memory_bytes
+    step_tokens = thinker.batched_tokens(thinker.max_num_seqs)
     optional: dict[str, Any] = {
         "max_model_len": thinker.max_model_len,
         "num_gpu_blocks_override": thinker.num_gpu_blocks_override,
@@ -67,7 +71,11 @@ def thinker_engine_args(
         | ({} if quantization is None else {"quantization_config": quantization}),
         dtype=thinker.dtype,
         max_num_seqs=thinker.max_num_seqs,
-        max_num_batched_tokens=thinker.batched_tokens(thinker.max_num_seqs),
+        max_num_batched_tokens=step_tokens,
+        long_prefill_token_threshold=min(
+            step_tokens // _LONG_PROMPT_SHARE, thinker.max_model_len or step_tokens
+        ),
+        long_prefill_token_threshold_adaptive=True,
         enable_prefix_caching=thinker.enable_prefix_caching,
         enable_chunked_prefill=True,
         tensor_parallel_size=thinker.tensor_parallel_size,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.interface.settings import GuardSettings, PaceSettings, WaitSettings
 from antiphon_executor.interface.spoken_length import VoicePaces
 from antiphon_executor.ipc.bridge import Bridge
@@ -37,6 +38,7 @@ class RequestContext:
     encode: Callable[[str], list[int]] | None = None
     reads_user_text: bool = False
     voice_paces: VoicePaces = field(default_factory=VoicePaces)
+    media: MediaGeometry = field(default_factory=MediaGeometry)
 
     def cut_text(self) -> CutText | None:
         """Closes a cut text for the Talker; None if cut texts stay unchanged."""

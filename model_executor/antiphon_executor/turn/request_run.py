@@ -137,9 +137,9 @@ class RequestRun:
         counted = False
         params = sampling_params(request.text, extra_args)
         if _has_media(request) or len(request.prompt_token_ids) > _SHORT_PROMPT_TOKENS:
-            prompt = await asyncio.to_thread(engine_prompt, request, context.ids)
+            prompt = await asyncio.to_thread(engine_prompt, request, context.ids, context.media)
         else:
-            prompt = engine_prompt(request, context.ids)
+            prompt = engine_prompt(request, context.ids, context.media)
         async with aclosing(context.generate_text(prompt, params, request.request_id)) as outputs:
             async for output in outputs:
                 if not counted:

@@ -9,6 +9,7 @@ import base64
 import io
 import wave
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +23,8 @@ from vllm.config.multimodal import MultiModalConfig
 from vllm.multimodal.processing import InputProcessingContext
 
 from antiphon_executor.checkpoint.family import read_config
+from antiphon_executor.checkpoint.processor_geometry import media_geometry_of
+from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.models.qwen3_5_omni.media_spans import media_spans
 from antiphon_executor.models.qwen3_5_omni.processor import (
@@ -50,6 +53,7 @@ class Served:
     config: Any
     renderer: PromptRenderer
     processor: Qwen3_5ThinkerProcessor
+    geometry: MediaGeometry
     loader: MediaLoader
 
     @property
@@ -61,7 +65,7 @@ class Served:
         conversation = read_conversation(request, lambda _: None, ClientJson(64, 100_000))
         tokens = await self.renderer.render(conversation)
         media = await self.loader.load(conversation.sources)
-        given = engine_prompt(OmniRequest("turn", tokens, media), self.ids)
+        given = engine_prompt(OmniRequest("turn", tokens, media), self.ids, self.geometry)
         items = self.processor.info.parse_mm_data(given.get("multi_modal_data", {}))
         processed = self.processor(given["prompt_token_ids"], items)
         return self._read(processed)
@@ -112,7 +116,9 @@ def served(exported: Path, loader: MediaLoader) -> Served:
     tokenizer = AutoTokenizer.from_pretrained(exported)
     info = Qwen3_5ThinkerProcessingInfo(InputProcessingContext(model_config, tokenizer))
     processor = Qwen3_5ThinkerProcessor(info, Qwen3_5ThinkerDummyInputs(info))
-    return Served(config, PromptRenderer.from_folder(exported), processor, loader)
+    encode = partial(tokenizer.encode, add_special_tokens=False)
+    geometry = media_geometry_of(config, info.get_hf_processor(), encode)
+    return Served(config, PromptRenderer.from_folder(exported), processor, geometry, loader)
 
 
 def heard(sound: NDArray[np.float32], rate_hz: int = 24_000) -> Message:

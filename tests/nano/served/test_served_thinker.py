@@ -13,7 +13,7 @@ import pytest_asyncio
 import torch
 from numpy.typing import NDArray
 
-from antiphon_executor.models.qwen3_5_omni.log_mel import log_mel
+from antiphon_executor.models.thinker.log_mel import log_mel
 from antiphon_executor.reference.model import Qwen3_5OmniMoeForConditionalGeneration
 from antiphon_executor.reference.thinker import Patches
 from antiphon_nano.domain.tokenizer import nano_tokenizer

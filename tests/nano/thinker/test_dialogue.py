@@ -11,9 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from antiphon_executor.models.qwen3_5_omni.log_mel import log_mel
 from antiphon_executor.models.qwen3_5_omni.media import MediaReader
-from antiphon_executor.models.thinker.inputs import VideoFacts
+from antiphon_executor.models.thinker.clip import Clip as ServedClip
+from antiphon_executor.models.thinker.log_mel import log_mel
+from antiphon_executor.models.thinker.windows import VideoFacts
 from antiphon_nano.domain.tokenizer import nano_tokenizer
 from antiphon_nano.thinker.dialogue import Clip, Dialogue, Picture, Sound, Turn, Writer
 from antiphon_nano.thinker.network import network
@@ -97,7 +98,7 @@ def test_a_picture_is_cut_as_the_served_processor_cuts_it() -> None:
 def test_a_clip_is_cut_and_encoded_as_in_serving(count: int) -> None:
     shown = frames(count)[:, :, :128]
     sound = np.random.default_rng(1).standard_normal(30_000).astype(np.float32)
-    fields = reader().video(shown, VideoFacts(fps=2.0, sound=sound))
+    fields = reader().video(shown, VideoFacts(fps=2.0, sound=ServedClip(sound)))
     clip = Clip(patches.cut(shown), count, 2.0, Sound(log_mel(sound, 128)))
 
     prompt = writer().prompt(Dialogue((Turn((clip,), "Nothing is moving."),), "clip"))

@@ -86,7 +86,7 @@ async def exact_qwen3_5_thinker(
     """In the reference's float32, so that nothing is blurred."""
     folder = tmp_path_factory.mktemp("exact_qwen3_5")
     async with running_thinker(
-        qwen3_5_checkpoint, folder, max_model_len=2_048, max_num_seqs=8, kv_cache_memory_bytes=256 << 20
+        qwen3_5_checkpoint, folder, max_model_len=4_096, max_num_seqs=8, kv_cache_memory_bytes=256 << 20
     ) as running:
         yield running
 

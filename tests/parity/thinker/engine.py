@@ -10,6 +10,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ import torch
 import zmq
 import zmq.asyncio
 from numpy.typing import NDArray
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig, AutoProcessor, AutoTokenizer
 from vllm import SamplingParams
 from vllm.v1.engine.async_llm import AsyncLLM
 
+from antiphon_executor.checkpoint.processor_geometry import media_geometry_of
 from antiphon_executor.interface.media import Media
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.interface.settings import DType, EngineSettings, ThinkerSettings
@@ -72,8 +74,14 @@ def read(message: HiddenStates) -> Rows:
 class RunningThinker:
     def __init__(self, engine: AsyncLLM, socket: Any, checkpoint: Path) -> None:
         self.engine = engine
-        self.tokens = PromptIds.of(AutoConfig.from_pretrained(checkpoint))
+        config = AutoConfig.from_pretrained(checkpoint)
+        self.tokens = PromptIds.of(config)
         self.tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+        self.geometry = media_geometry_of(
+            config,
+            AutoProcessor.from_pretrained(checkpoint),
+            partial(self.tokenizer.encode, add_special_tokens=False),
+        )
         self._socket = socket
         self._arrived: dict[str, asyncio.Future[Rows]] = {}
         self.received: list[str] = []
@@ -106,7 +114,9 @@ class RunningThinker:
             logprobs=LOGPROBS,
             extra_args=request_hidden_states(turn.request_id),
         )
-        return self.engine.generate(engine_prompt(turn, self.tokens), sampling, turn.request_id)
+        return self.engine.generate(
+            engine_prompt(turn, self.tokens, self.geometry), sampling, turn.request_id
+        )
 
     async def _read(self) -> None:
         while True:

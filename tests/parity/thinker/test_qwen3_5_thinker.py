@@ -10,7 +10,7 @@ import pytest
 
 from antiphon_executor.interface.media import AudioClip, Media
 from antiphon_executor.models.qwen3_5_omni.talker_prompt import kept_tokens
-from tests.parity.thinker.conversations import AUDIO, Conversation, picture, sound, user
+from tests.parity.thinker.conversations import AUDIO, LONG_CONVERSATIONS, Conversation, picture, sound, user
 from tests.parity.thinker.engine import Answer, RunningThinker
 from tests.parity.thinker.qwen3_5_checkpoint import MAX_MEDIA_ROWS
 from tests.parity.thinker.qwen3_5_conversations import CONVERSATIONS, FIRST_MEDIA, FIRST_TURN
@@ -87,6 +87,15 @@ async def test_in_float32(exact_qwen3_5_thinker: RunningThinker, qwen3_5_oracle:
     answers = await asyncio.gather(*(exact_qwen3_5_thinker.answer(turn, STEPS) for turn in turns))
     for each, answer in zip(CONVERSATIONS, answers, strict=True):
         assert_exact(answer, each, qwen3_5_oracle)
+
+
+@pytest.mark.parametrize("conversation", LONG_CONVERSATIONS, ids=lambda conversation: conversation.name)
+async def test_windows_are_the_whole(
+    exact_qwen3_5_thinker: RunningThinker, qwen3_5_oracle: Qwen3_5Oracle, conversation: Conversation
+) -> None:
+    """Given minutes of media, which are windows here and one item there, then nothing differs."""
+    turn = exact_qwen3_5_thinker.turn(conversation.prompt, conversation.media)
+    assert_exact(await exact_qwen3_5_thinker.answer(turn, 2), conversation, qwen3_5_oracle)
 
 
 async def test_all_in_one_batch(qwen3_5_thinker: RunningThinker, qwen3_5_oracle: Qwen3_5Oracle) -> None:

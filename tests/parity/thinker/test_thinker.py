@@ -14,6 +14,7 @@ from tests.parity.thinker.conversations import (
     AUDIO,
     CONVERSATIONS,
     IMAGE,
+    LONG_CONVERSATIONS,
     VIDEO,
     Conversation,
     picture,
@@ -62,6 +63,16 @@ def assert_same(answer: Answer, truth: Truth, oracle: Oracle) -> None:
 async def test_alone(thinker: RunningThinker, oracle: Oracle, conversation: Conversation) -> None:
     truth = oracle.answer(conversation, TOKENS)
     answer = await thinker.answer(thinker.turn(conversation.prompt, conversation.media), TOKENS)
+    assert_same(answer, truth, oracle)
+
+
+@pytest.mark.parametrize("conversation", LONG_CONVERSATIONS, ids=lambda conversation: conversation.name)
+async def test_windows_are_the_whole(
+    thinker: RunningThinker, oracle: Oracle, conversation: Conversation
+) -> None:
+    """Given minutes of media, which are windows here and one item there, then nothing differs."""
+    truth = oracle.answer(conversation, 2)
+    answer = await thinker.answer(thinker.turn(conversation.prompt, conversation.media), 2)
     assert_same(answer, truth, oracle)
 
 

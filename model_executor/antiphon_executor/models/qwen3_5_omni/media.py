@@ -14,16 +14,23 @@ from PIL.Image import Image
 from torch import Tensor
 from transformers import PreTrainedConfig
 
-from antiphon_executor.models.qwen3_5_omni.log_mel import log_mel
+from antiphon_executor.interface.audio_geometry import AudioGeometry
+from antiphon_executor.interface.media_geometry import patch_count
 from antiphon_executor.models.qwen3_5_omni.prompt import Encode, Medium, Picture, PromptRules, Sound, Video
-from antiphon_executor.models.thinker.inputs import VideoFacts
+from antiphon_executor.models.thinker.clip import Clip
+from antiphon_executor.models.thinker.video_pixels import video_pixels
+from antiphon_executor.models.thinker.windows import BLOCK_FRAMES, SoundWindow, VideoFacts
 
 
 class AudioFields(TypedDict):
-    """`input_audio_features`: float32 [mel bins, frames]. `audio_feature_lengths`: int64 [], the frames."""
+    """`input_audio_features`: float32 [mel bins, frames]. `audio_feature_lengths`: int64 [], the frames.
+
+    `audio_first_frame`: int64 [], of the clip of which this is a window.
+    """
 
     input_audio_features: Tensor
     audio_feature_lengths: Tensor
+    audio_first_frame: Tensor
 
 
 class PictureFields(TypedDict):
@@ -37,18 +44,25 @@ class VideoFields(TypedDict):
     """A video with its sound is one item, with rows of two kinds.
 
     `pixel_values_videos`: [patches, channels * temporal * patch²]. `video_grid_thw`: int64 [3], in patches.
-    `video_frames`: int64 [], before the last one is repeated. `video_fps`: float64 [].
-    `sound_features`: float32 [mel bins, frames], 0 frames for a silent video. `sound_lengths`: int64 [].
-    `sound_mask`: bool [video tokens + sound tokens], in prompt order: True for sound. A batch of masks is a
-    list, or a tensor if all have the same length; iterate over it.
+    `video_frames`: int64 [], of the whole video, before the last one is repeated. `video_fps`: float64 [].
+    `video_patches`: int64 [2], the first and the last + 1 of this window.
+    `sound_features`: float32 [mel bins, frames], the blocks of 8 s that hold the window's sound; 0 frames if
+    it has none. `sound_lengths`: int64 []. `sound_frames`: int64 [], of the whole video's sound.
+    `sound_first`: int64 [], the window's first sound token. `sound_skip`: int64 [], the rows of
+    `sound_features` before it. `sound_mask`: bool [video tokens + sound tokens], in prompt order: True for
+    sound. A batch of masks is a list, or a tensor if all have the same length; iterate over it.
     """
 
     pixel_values_videos: Tensor
     video_grid_thw: Tensor
     video_frames: Tensor
     video_fps: Tensor
+    video_patches: Tensor
     sound_features: Tensor
     sound_lengths: Tensor
+    sound_frames: Tensor
+    sound_first: Tensor
+    sound_skip: Tensor
     sound_mask: Tensor
 
 
@@ -75,15 +89,19 @@ class MediaReader:
         self._merge = int(thinker.vision_config.spatial_merge_size)
         self._temporal = int(thinker.vision_config.temporal_patch_size)
         self._mel_bins = int(thinker.audio_config.num_mel_bins)
+        self._block_tokens = AudioGeometry.of(thinker.audio_config).tokens(BLOCK_FRAMES)
         self._pictures, self._videos = image_processor, video_processor
         self._dtype = dtype
         for processor in (image_processor, video_processor):
             self._check(processor)
 
-    def audio(self, samples: NDArray[np.float32]) -> AudioFields:
-        """`samples`: float32 [n] at 16 kHz."""
-        mel = log_mel(samples, self._mel_bins)
-        return AudioFields(input_audio_features=mel, audio_feature_lengths=torch.tensor(mel.shape[1]))
+    def audio(self, window: SoundWindow) -> AudioFields:
+        mel = window.mel(self._mel_bins)
+        return AudioFields(
+            input_audio_features=mel,
+            audio_feature_lengths=torch.tensor(mel.shape[1]),
+            audio_first_frame=torch.tensor(window.first),
+        )
 
     def picture(self, picture: Image) -> PictureFields:
         features = self._pictures(images=[picture], return_tensors="pt")
@@ -96,52 +114,78 @@ class MediaReader:
         """`frames`: uint8 [n, height, width, 3], RGB."""
         # Qwen3-VL's processor rejects fewer frames than one patch; a patch repeats its last frame anyway.
         filling = np.repeat(frames[-1:], max(0, self._temporal - len(frames)), axis=0)
-        features = self._videos(
-            videos=[np.concatenate((frames, filling)) if len(filling) else frames],
-            do_sample_frames=False,
-            input_data_format="channels_last",
-            return_tensors="pt",
+        filled = np.concatenate((frames, filling)) if len(filling) else frames
+        features = video_pixels(self._videos, filled, facts.get("size"))
+        grid, sound = features["video_grid_thw"][0], facts.get("sound")
+        first = facts.get("first_frame", 0) // self._temporal
+        video = Video(
+            facts.get("clip_frames", len(frames)),
+            facts["fps"],
+            self._grid(grid),
+            sound.frames if sound else 0,
+            (first, first + patch_count(len(frames), self._temporal)),
         )
-        sound = facts.get("sound")
-        mel = torch.zeros(self._mel_bins, 0) if sound is None else log_mel(sound, self._mel_bins)
-        fields = VideoFields(
+        mel, heard, skipped = self._sound(video, sound)
+        tokens = torch.tensor(self._rules.window(video))
+        is_sound, is_picture = tokens == self._ids.audio_token_id, tokens == self._ids.video_token_id
+        return VideoFields(
             pixel_values_videos=features["pixel_values_videos"].to(self._dtype),
-            video_grid_thw=features["video_grid_thw"][0],
-            video_frames=torch.tensor(len(frames)),
-            video_fps=torch.tensor(facts["fps"], dtype=torch.float64),
+            video_grid_thw=grid,
+            video_frames=torch.tensor(video.frames),
+            video_fps=torch.tensor(video.fps, dtype=torch.float64),
+            video_patches=torch.tensor(video.patches),
             sound_features=mel,
             sound_lengths=torch.tensor(mel.shape[1]),
-            sound_mask=torch.zeros(0, dtype=torch.bool),
+            sound_frames=torch.tensor(video.sound_frames),
+            sound_first=torch.tensor(heard),
+            sound_skip=torch.tensor(skipped),
+            sound_mask=is_sound[is_sound | is_picture],
         )
-        tokens = torch.tensor(self.tokens("video", fields))
-        heard, seen = tokens == self._ids.audio_token_id, tokens == self._ids.video_token_id
-        fields["sound_mask"] = heard[heard | seen]
-        return fields
+
+    def _sound(self, video: Video, sound: Clip | None) -> tuple[Tensor, int, int]:
+        """The mel frames of a window's sound, its first token, and the rows before that."""
+        first, last = self._rules.heard(video)
+        if sound is None or first == last:
+            return torch.zeros(self._mel_bins, 0), first, 0
+        blocks, skipped = divmod(first, self._block_tokens)
+        until = -(-last // self._block_tokens)
+        begin, end = blocks * BLOCK_FRAMES, min(until * BLOCK_FRAMES, sound.frames)
+        return sound.mel(self._mel_bins, begin, end), first, skipped
 
     def tokens(self, kind: str, fields: MediaFields) -> list[int]:
         """The token ids that replace an item's placeholder in the prompt."""
-        medium, places = self._medium(kind, fields), self.placeholder(kind)
-        tokens: list[int] = self._rules.expand(places, [medium]).token_ids.tolist()
-        return tokens
+        return self._rules.window(self._medium(kind, fields))
 
-    def placeholder(self, kind: str) -> list[int]:
-        """The token ids of an item's placeholder: one, or three for a video."""
+    def placeholder(self, kind: str, fields: MediaFields | None = None) -> list[int]:
+        """The token ids of an item's placeholder: one, and a whole video's marks.
+
+        `fields`: of a window of a video; the marks go with the first and the last one.
+        """
         ids = self._ids
-        if kind == "video":
-            return [ids.vision_start_token_id, ids.video_token_id, ids.vision_end_token_id]
-        return [ids.audio_token_id if kind == "audio" else ids.image_token_id]
+        if kind != "video":
+            return [ids.audio_token_id if kind == "audio" else ids.image_token_id]
+        starts = ends = True
+        if fields is not None:
+            video = cast("VideoFields", fields)
+            first, last = video["video_patches"].tolist()
+            starts, ends = first == 0, last == patch_count(int(video["video_frames"]), self._temporal)
+        tokens = [ids.vision_start_token_id] if starts else []
+        return [*tokens, ids.video_token_id, *([ids.vision_end_token_id] if ends else [])]
 
     def _medium(self, kind: str, fields: MediaFields) -> Medium:
         if kind == "audio":
-            return Sound(int(cast("AudioFields", fields)["audio_feature_lengths"]))
+            audio = cast("AudioFields", fields)
+            return Sound(int(audio["audio_feature_lengths"]), int(audio["audio_first_frame"]))
         if kind == "image":
             return Picture(self._grid(cast("PictureFields", fields)["image_grid_thw"]))
         video = cast("VideoFields", fields)
+        first, last = video["video_patches"].tolist()
         return Video(
             frames=int(video["video_frames"]),
             fps=float(video["video_fps"]),
             grid=self._grid(video["video_grid_thw"]),
-            sound_frames=int(video["sound_lengths"]),
+            sound_frames=int(video["sound_frames"]),
+            patches=(first, last),
         )
 
     def _grid(self, patches: Tensor) -> tuple[int, int]:

@@ -27,4 +27,7 @@ def _span(feature: MultiModalFeatureSpec, merge: int) -> MediaSpan:
     if feature.modality == "audio":
         return MediaSpan(place.offset, place.length)
     _, height, width = feature_numbers(feature, f"{feature.modality}_grid_thw")
-    return MediaSpan(place.offset, place.length, (int(height) // merge, int(width) // merge))
+    grid, heard = (int(height) // merge, int(width) // merge), 0
+    if feature.modality == "video":
+        heard = int(feature_numbers(feature, "sound_first")[0])
+    return MediaSpan(place.offset, place.length, grid, heard)

@@ -26,9 +26,15 @@ from vllm.multimodal.processing import (
     PromptUpdateDetails,
 )
 
+from antiphon_executor.interface.audio_geometry import AudioGeometry
 from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ
 from antiphon_executor.models.qwen3_5_omni.media import MediaFields, MediaReader
-from antiphon_executor.models.thinker.inputs import VideoFacts
+from antiphon_executor.models.thinker.windows import (
+    LONGEST_WINDOW_FRAMES,
+    SoundWindows,
+    VideoFacts,
+    most_window_tokens,
+)
 
 # Checked against the installed vLLM by tests/test_vllm_internals.py.
 VLLM_INTERNALS = {
@@ -49,22 +55,26 @@ _FLAT = {"input_audio_features": 1, "sound_features": 1, "pixel_values": 0, "pix
 
 
 class Qwen3_5ThinkerProcessingInfo(BaseProcessingInfo):  # noqa: N801 - the family's name
-    """The checkpoint's limits and media reader. An item may fill the whole context."""
+    """The checkpoint's limits and media reader."""
 
     def get_hf_config(self) -> PreTrainedConfig:
         """The Thinker's."""
         return cast("PreTrainedConfig", self.ctx.get_hf_config().thinker_config)
 
     def get_data_parser(self) -> MultiModalDataParser:
-        return MultiModalDataParser(
-            target_sr=INPUT_SAMPLE_RATE_HZ, target_channels=1, video_needs_metadata=True
-        )
+        return SoundWindows(target_sr=INPUT_SAMPLE_RATE_HZ, target_channels=1, video_needs_metadata=True)
 
     def get_supported_mm_limits(self) -> Mapping[str, int | None]:
         return dict.fromkeys(KINDS)
 
     def get_mm_max_tokens_per_item(self, seq_len: int, mm_counts: Mapping[str, int]) -> Mapping[str, int]:
-        return {kind: seq_len for kind, count in mm_counts.items() if count}
+        """Of a picture, or of a window of audio or video."""
+        processor, geometry = self.get_hf_processor(), AudioGeometry.of(self.get_hf_config().audio_config)
+        video = processor.video_processor
+        most = most_window_tokens(
+            geometry.tokens(LONGEST_WINDOW_FRAMES), processor.image_processor, video, video.size
+        )
+        return {kind: min(seq_len, most[kind]) for kind, count in mm_counts.items() if count}
 
     @cached_property
     def reader(self) -> MediaReader:
@@ -130,14 +140,19 @@ class Qwen3_5ThinkerProcessor(BaseMultiModalProcessor[Qwen3_5ThinkerProcessingIn
         return {
             "input_audio_features": flat("audio", sizes("audio_feature_lengths"), dim=1),
             "audio_feature_lengths": batched("audio", keep_on_cpu=True),
+            "audio_first_frame": batched("audio", keep_on_cpu=True),
             "pixel_values": flat("image", sizes("image_grid_thw")),
             "image_grid_thw": batched("image", keep_on_cpu=True),
             "pixel_values_videos": flat("video", sizes("video_grid_thw")),
             "video_grid_thw": batched("video", keep_on_cpu=True),
             "video_frames": batched("video", keep_on_cpu=True),
             "video_fps": batched("video", keep_on_cpu=True),
+            "video_patches": batched("video", keep_on_cpu=True),
             "sound_features": flat("video", sizes("sound_lengths"), dim=1),
             "sound_lengths": batched("video", keep_on_cpu=True),
+            "sound_frames": batched("video", keep_on_cpu=True),
+            "sound_first": batched("video", keep_on_cpu=True),
+            "sound_skip": batched("video", keep_on_cpu=True),
             "sound_mask": batched("video", keep_on_cpu=True),
         }
 
@@ -151,16 +166,20 @@ class Qwen3_5ThinkerProcessor(BaseMultiModalProcessor[Qwen3_5ThinkerProcessingIn
         ids = self.info.get_hf_config()
         media = [ids.audio_token_id, ids.image_token_id, ids.video_token_id]
 
+        def fields(kind: str, index: int) -> MediaFields:
+            return cast(
+                "MediaFields", {name: field.data for name, field in out_mm_kwargs[kind][index].items()}
+            )
+
+        def placeholder(kind: str) -> Callable[[int], list[int]]:
+            return lambda index: reader.placeholder(kind, fields(kind, index))
+
         def written(kind: str) -> Callable[[int], PromptUpdateDetails]:
-            def tokens(index: int) -> PromptUpdateDetails:
-                fields = {name: field.data for name, field in out_mm_kwargs[kind][index].items()}
-                return PromptUpdateDetails.select_token_ids(
-                    reader.tokens(kind, cast("MediaFields", fields)), media
-                )
+            return lambda index: PromptUpdateDetails.select_token_ids(
+                reader.tokens(kind, fields(kind, index)), media
+            )
 
-            return tokens
-
-        return [PromptReplacement(kind, reader.placeholder(kind), written(kind)) for kind in mm_items]
+        return [PromptReplacement(kind, placeholder(kind), written(kind)) for kind in mm_items]
 
 
 def _joined(items: Sequence[MediaFields]) -> dict[str, Any]:

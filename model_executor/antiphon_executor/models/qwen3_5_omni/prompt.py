@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon_executor.interface.audio_geometry import AudioGeometry
-from antiphon_executor.interface.media_geometry import patch_times_s
+from antiphon_executor.interface.media_geometry import patch_count, patch_times_s
 from antiphon_executor.models.qwen3_5_omni.tm_rope import TmRope, picture
 
 if TYPE_CHECKING:
@@ -26,7 +26,10 @@ Encode = Callable[[str], Sequence[int]]
 
 @dataclass(frozen=True, slots=True)
 class Sound:
+    """Of a window of a clip: `first_frame` of the clip, at a full minute."""
+
     mel_frames: int
+    first_frame: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,12 +41,16 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Video:
-    """`grid`: (height, width) of a frame in tokens; `sound_frames`: mel frames of the video's sound."""
+    """`grid`: (height, width) of a frame in tokens; `sound_frames`: mel frames of the video's sound.
+
+    `patches`: the temporal patches of a window of the video, from the first up to the last + 1; None: all.
+    """
 
     frames: int
     fps: float
     grid: tuple[int, int]
     sound_frames: int = 0
+    patches: tuple[int, int] | None = None
 
 
 Medium = Sound | Picture | Video
@@ -110,7 +117,7 @@ class PromptRules:
         """The runs of the text before a medium, and of the medium."""
         if token == self._ids.audio_token_id and isinstance(medium, Sound):
             yield _text(before)
-            yield from self._sound_runs(self._sound.tokens(medium.mel_frames))
+            yield from self._sound_runs(medium)
         elif token == self._ids.image_token_id and isinstance(medium, Picture):
             yield _text(before)
             yield self._picture_run(token, medium.grid)
@@ -122,26 +129,49 @@ class PromptRules:
         else:
             raise ValueError(f"placeholder {token} does not stand for {medium}")
 
-    def _sound_runs(self, tokens: int) -> Iterator[_Run]:
+    def window(self, medium: Medium) -> list[int]:
+        """The tokens of a medium or window that replace its placeholder, and a video's marks around it."""
+        if isinstance(medium, Sound):
+            runs = self._sound_runs(medium)
+        elif isinstance(medium, Video):
+            runs = self._video_runs(medium)
+        else:
+            runs = iter([self._picture_run(self._ids.image_token_id, medium.grid)])
+        return [token for run in runs for token in run.token_ids]
+
+    def heard(self, video: Video) -> tuple[int, int]:
+        """The tokens of a video's sound that belong to its window, from the first up to the last + 1."""
+        total = patch_count(video.frames, self._temporal)
+        first, last = video.patches or (0, total)
+        return self._heard_before(video, first, total), self._heard_before(video, last, total)
+
+    def _heard_before(self, video: Video, patch: int, total: int) -> int:
+        """Sound tokens that precede a patch: those that begin before it."""
+        sound = self._sound.tokens(video.sound_frames)
+        if patch in (0, total):
+            return sound if patch else 0
+        return min(self._sound.first_token(patch * self._temporal / video.fps * 1000), sound)
+
+    def _sound_runs(self, sound: Sound) -> Iterator[_Run]:
         """A timestamp precedes every interval except the first, so a short clip has none."""
-        for start in range(0, tokens, self._interval_tokens):
+        first = self._sound.tokens(sound.first_frame)
+        last = first + self._sound.tokens(sound.mel_frames)
+        for start in range(first, last, self._interval_tokens):
             if start:
                 yield self._timestamp(self._sound.start_ms(start) / 1000)
-            yield self._sound_run(start, min(start + self._interval_tokens, tokens))
+            yield self._sound_run(start, min(start + self._interval_tokens, last))
 
     def _video_runs(self, video: Video) -> Iterator[_Run]:
         """For each temporal patch: its timestamp, its tokens, and the sound that begins before the next."""
         ids = self._ids
-        sound = self._sound.tokens(video.sound_frames)
         times = patch_times_s(video.frames, video.fps, self._temporal)
-        heard = 0
-        for patch, time in enumerate(times):
-            yield self._timestamp(time)
+        heard, _ = self.heard(video)
+        for patch in range(*(video.patches or (0, len(times)))):
+            yield self._timestamp(times[patch])
             yield _text([ids.vision_start_token_id])
             yield self._picture_run(ids.video_token_id, video.grid)
             yield _text([ids.vision_end_token_id])
-            until = self._sound.first_token((patch + 1) * self._temporal / video.fps * 1000)
-            end = sound if patch == len(times) - 1 else min(until, sound)
+            end = self._heard_before(video, patch + 1, len(times))
             if heard < end:
                 yield _text([ids.audio_start_token_id])
                 yield self._sound_run(heard, end)

@@ -118,9 +118,10 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
         """The rows of videos and of their sound, in prompt order."""
         mels = _items(kwargs["sound_features"], kwargs["sound_lengths"])
         sounds = [self.audio_tower(mel) if mel.shape[1] else None for mel in mels]
+        skipped = kwargs["sound_skip"].flatten().tolist()
         return [
-            video if sound is None else _interleaved(video, sound, mask)
-            for video, sound, mask in zip(videos, sounds, kwargs["sound_mask"], strict=True)
+            video if sound is None else _interleaved(video, sound[skip:], mask)
+            for video, sound, skip, mask in zip(videos, sounds, skipped, kwargs["sound_mask"], strict=True)
         ]
 
     def forward(
@@ -151,8 +152,9 @@ def _items(joined: Tensor | list[Tensor], sizes: Tensor, dim: int = -1) -> list[
 
 
 def _interleaved(video: Tensor, sound: Tensor, is_sound: Tensor) -> Tensor:
+    """`sound`: rows from the window's first sound token on, also those after its last one."""
     is_sound = is_sound.to(video.device)
     rows = video.new_empty(len(is_sound), video.shape[1])
     rows[~is_sound] = video
-    rows[is_sound] = sound.to(video.dtype)
+    rows[is_sound] = sound[: len(rows) - len(video)].to(video.dtype)
     return rows

@@ -24,12 +24,14 @@ Positions = NDArray[np.int64]
 class MediaSpan:
     """A medium's tokens from prompt index `start`, including the timestamps and marks between them.
 
-    `grid`: (height, width) of a picture or frame in tokens; (0, 0) for audio.
+    `grid`: (height, width) of a picture or frame in tokens; (0, 0) for audio. `heard`: the first sound token
+    of a window, counted in its clip.
     """
 
     start: int
     length: int
     grid: tuple[int, int] = (0, 0)
+    heard: int = 0
 
 
 class TmRope:
@@ -67,7 +69,7 @@ class TmRope:
             tokens = np.asarray(token_ids[span.start : span.start + span.length])
             kinds = np.where(tokens == self._audio, 1, np.where(np.isin(tokens, self._vision), 2, 0))
             edges = np.flatnonzero(np.diff(kinds, prepend=0, append=0))
-            heard = 0
+            heard = span.heard
             for begin, end in zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True):
                 if kinds[begin] == 1:
                     yield span.start + begin, self.sound(heard, heard + end - begin)

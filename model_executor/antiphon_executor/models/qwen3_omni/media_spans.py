@@ -31,9 +31,12 @@ def _span(feature: MultiModalFeatureSpec, config: PretrainedConfig) -> MediaSpan
     if feature.modality == "image":
         return VisionSpan(start, grid, config.position_id_per_seconds)
     (seconds,) = feature_numbers(feature, "second_per_grid_ts")
-    (sound,) = feature_numbers(feature, "sound_tokens")
+    sound, first, first_sound, starts = (
+        int(feature_numbers(feature, name)[0])
+        for name in ("sound_tokens", "video_first_grid", "sound_first", "sound_starts")
+    )
     step = seconds * config.position_id_per_seconds
+    # The first window of a video with sound also holds the sound's start token, the last one its end token.
     if sound:
-        # The item also holds the sound's start token before and its end token after.
-        return SoundVideoSpan(start + 1, grid, step, int(sound))
-    return VisionSpan(start, grid, step)
+        return SoundVideoSpan(start + starts, grid, step, sound, first, first_sound)
+    return VisionSpan(start + starts, grid, step, first)

@@ -6,6 +6,7 @@ cached items can be combined. A video with sound is one item; every video keeps 
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,8 +30,19 @@ from vllm.multimodal.processing import (
 )
 
 from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ
-from antiphon_executor.models.qwen3_omni.positions import audio_tokens, merge_order
-from antiphon_executor.models.thinker.inputs import VideoFacts
+from antiphon_executor.interface.media_geometry import patch_count
+from antiphon_executor.models.qwen3_omni.positions import audio_tokens, merge_order, sound_before
+from antiphon_executor.models.thinker.clip import Clip
+from antiphon_executor.models.thinker.video_pixels import video_pixels
+from antiphon_executor.models.thinker.windows import (
+    BLOCK_FRAMES,
+    LEAST_FRAMES,
+    LONGEST_WINDOW_FRAMES,
+    SoundWindow,
+    SoundWindows,
+    VideoFacts,
+    most_window_tokens,
+)
 
 # Checked against the installed vLLM by tests/test_vllm_internals.py.
 VLLM_INTERNALS = {
@@ -48,14 +60,45 @@ VLLM_INTERNALS = {
 }
 
 VIDEO_SIZE = Qwen3OmniMoeProcessorKwargs._defaults["videos_kwargs"]["size"]
-_NO_SOUND = np.zeros(0, dtype=np.float32)
+_BLOCK_TOKENS = audio_tokens(BLOCK_FRAMES)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _WindowPlace:
+    """A window's place in its video. `skipped`: rows of its mel frames before the first sound token.
+
+    `sound_starts`, `sound_ends`: 1 if the sound's start or end token belongs to the window.
+    """
+
+    first_grid: int
+    first_sound: int
+    sound_tokens: int
+    skipped: int
+    sound_starts: int
+    sound_ends: int
+
+
+# The names of `_WindowPlace`'s fields among the model's arguments.
+_WINDOW_FIELDS = (
+    "video_first_grid", "sound_first", "sound_tokens", "sound_skip", "sound_starts", "sound_ends",
+)  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _WindowSound:
+    mel: torch.Tensor
+    place: _WindowPlace
+
+
+class WindowParser(SoundWindows, Qwen3OmniMoeThinkerMultiModalDataParser):
+    """Upstream's, for windows of audio."""
 
 
 class ThinkerProcessingInfo(Qwen3OmniMoeThinkerProcessingInfo):
-    """Upstream's, except that videos carry `VideoFacts` and an item may fill the whole context."""
+    """Upstream's, except that audio and videos come in windows, videos with `VideoFacts`."""
 
     def get_data_parser(self) -> Qwen3OmniMoeThinkerMultiModalDataParser:
-        return Qwen3OmniMoeThinkerMultiModalDataParser(
+        return WindowParser(
             spatial_merge_size=self.get_hf_config().vision_config.spatial_merge_size,
             target_sr=INPUT_SAMPLE_RATE_HZ,
             target_channels=1,
@@ -66,7 +109,15 @@ class ThinkerProcessingInfo(Qwen3OmniMoeThinkerProcessingInfo):
     def get_mm_max_tokens_per_item(
         self, seq_len: int, mm_counts: Mapping[str, int] | None = None
     ) -> Mapping[str, int]:
-        return {modality: seq_len for modality, count in (mm_counts or {}).items() if count}
+        """Of a picture, or of a window of audio or video."""
+        processor = self.get_hf_processor()
+        most = most_window_tokens(
+            audio_tokens(LONGEST_WINDOW_FRAMES),
+            processor.image_processor,
+            processor.video_processor,
+            VIDEO_SIZE,
+        )
+        return {kind: min(seq_len, most[kind]) for kind, count in (mm_counts or {}).items() if count}
 
 
 class ThinkerDummyInputs(Qwen3OmniMoeThinkerDummyInputsBuilder):
@@ -91,23 +142,12 @@ class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
             features |= self._video_features([videos.get(index) for index in range(videos.get_count())])
         return BatchFeature(features)
 
-    def _mel(self, samples: NDArray[np.float32]) -> torch.Tensor:
-        """Mel frames [bins, samples // hop] of one clip, from `WhisperFeatureExtractor`."""
-        extractor = self.info.get_feature_extractor()
-        if not len(samples):
-            return torch.zeros(extractor.feature_size, 0)
-        features = extractor(
-            samples,
-            sampling_rate=INPUT_SAMPLE_RATE_HZ,
-            padding=True,
-            truncation=False,
-            return_attention_mask=True,
-            return_tensors="pt",
-        )
-        return features["input_features"][0][:, features["attention_mask"][0].bool()]
+    @property
+    def _mel_bins(self) -> int:
+        return int(self.info.get_hf_config().audio_config.num_mel_bins)
 
-    def _audio_features(self, clips: Sequence[NDArray[np.float32]]) -> dict[str, Any]:
-        mels = [self._mel(clip) for clip in clips]
+    def _audio_features(self, windows: Sequence[SoundWindow]) -> dict[str, Any]:
+        mels = [window.mel(self._mel_bins) for window in windows]
         return {
             "input_audio_features": torch.cat(mels, dim=1),
             "audio_feature_lengths": torch.tensor([mel.shape[1] for mel in mels]),
@@ -120,28 +160,46 @@ class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
 
     def _video_features(self, videos: Sequence[tuple[NDArray[np.uint8], VideoFacts]]) -> dict[str, Any]:
         processor = self.info.get_hf_processor().video_processor
+        # The size that `Qwen3OmniMoeProcessor` passes for videos; it overrides the checkpoint's.
         pixels = [
-            # The size that `Qwen3OmniMoeProcessor` passes for videos; it overrides the checkpoint's.
-            processor(
-                videos=[frames],
-                do_sample_frames=False,
-                size=VIDEO_SIZE,
-                input_data_format="channels_last",
-                return_tensors="pt",
-            )
-            for frames, _ in videos
+            video_pixels(processor, frames, facts.get("size"), size=VIDEO_SIZE) for frames, facts in videos
         ]
-        sounds = [self._mel(facts.get("sound", _NO_SOUND)) for _, facts in videos]
-        lengths = [sound.shape[1] for sound in sounds]
+        sounds = [self._window_sound(len(frames), facts) for frames, facts in videos]
+        numbers = torch.tensor([dataclasses.astuple(sound.place) for sound in sounds])
         seconds = [processor.temporal_patch_size / facts["fps"] for _, facts in videos]
         return {
             "pixel_values_videos": torch.cat([video["pixel_values_videos"] for video in pixels]),
             "video_grid_thw": torch.cat([video["video_grid_thw"] for video in pixels]),
             "second_per_grid_ts": torch.tensor(seconds, dtype=torch.float64),
-            "sound_features": torch.cat(sounds, dim=1),
-            "sound_lengths": torch.tensor(lengths),
-            "sound_tokens": torch.tensor([audio_tokens(length) for length in lengths]),
+            "sound_features": torch.cat([sound.mel for sound in sounds], dim=1),
+            "sound_lengths": torch.tensor([sound.mel.shape[1] for sound in sounds]),
+            **{name: numbers[:, index] for index, name in enumerate(_WINDOW_FIELDS)},
         }
+
+    def _window_sound(self, frames: int, facts: VideoFacts) -> _WindowSound:
+        """`frames`: of the window."""
+        config, sound = self.info.get_hf_config(), facts.get("sound")
+        temporal = self.info.get_hf_processor().video_processor.temporal_patch_size
+        step = temporal / facts["fps"] * config.position_id_per_seconds
+        first_grid = facts.get("first_frame", 0) // temporal
+        last_grid = first_grid + patch_count(frames, temporal)
+        is_last = last_grid == patch_count(facts.get("clip_frames", frames), temporal)
+        total = audio_tokens(sound.frames) if sound else 0
+        first = sound_before(first_grid, step, total)
+        last = total if is_last else sound_before(last_grid, step, total)
+        mel, skipped = self._sound_blocks(sound, first, last)
+        starts, ends = bool(total) and not first_grid, bool(total) and is_last
+        return _WindowSound(mel, _WindowPlace(first_grid, first, last - first, skipped, starts, ends))
+
+    def _sound_blocks(self, sound: Clip | None, first: int, last: int) -> tuple[torch.Tensor, int]:
+        """The mel frames of the blocks of 8 s with the tokens `first` to `last`, and the rows before them."""
+        if sound is None or first == last:
+            return torch.zeros(self._mel_bins, 0), 0
+        block = first // _BLOCK_TOKENS
+        if block and sound.frames - block * BLOCK_FRAMES < LEAST_FRAMES:
+            block -= 1
+        end = min(-(-last // _BLOCK_TOKENS) * BLOCK_FRAMES, sound.frames)
+        return sound.mel(self._mel_bins, block * BLOCK_FRAMES, end), first - block * _BLOCK_TOKENS
 
     def _get_mm_fields_config(
         self, hf_inputs: BatchFeature, hf_processor_mm_kwargs: Mapping[str, object]
@@ -162,7 +220,7 @@ class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
             "second_per_grid_ts": batched("video", keep_on_cpu=True),
             "sound_features": flat("video", hf_inputs.get("sound_lengths", none), dim=1),
             "sound_lengths": batched("video", keep_on_cpu=True),
-            "sound_tokens": batched("video", keep_on_cpu=True),
+            **{name: batched("video", keep_on_cpu=True) for name in _WINDOW_FIELDS},
         }
 
     def _get_prompt_updates(
@@ -187,7 +245,8 @@ class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
             time, height, width = item["video_grid_thw"].tolist()
             grid = (time, height // merge, width // merge)
             step = float(item["second_per_grid_ts"]) * config.position_id_per_seconds
-            return _video_tokens(config, grid, step, int(item["sound_tokens"]))
+            place = _WindowPlace(*(int(item[name]) for name in _WINDOW_FIELDS))
+            return _video_tokens(config, grid, step, place)
 
         return [
             PromptReplacement("audio", [config.audio_token_id], audio),
@@ -197,15 +256,14 @@ class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
 
 
 def _video_tokens(
-    config: Any, grid: tuple[int, int, int], time_step: float, sound_tokens: int
+    config: Any, grid: tuple[int, int, int], time_step: float, place: _WindowPlace
 ) -> PromptUpdateDetails:
-    """The tokens of one video; with sound, merged by time, between the sound's start and end tokens."""
+    """The tokens of one window; with sound, merged by time, between the sound's start and end tokens."""
     seen = grid[0] * grid[1] * grid[2]
-    if not sound_tokens:
-        return PromptUpdateDetails.from_seq([config.video_token_id] * seen)
-    order = merge_order(grid, time_step, sound_tokens)
+    order = merge_order(grid, time_step, place.sound_tokens, place.first_grid, place.first_sound)
     tokens = np.where(order < seen, config.video_token_id, config.audio_token_id).tolist()
+    starts = [config.audio_start_token_id] if place.sound_starts else []
+    ends = [config.audio_end_token_id] if place.sound_ends else []
     return PromptUpdateDetails.select_token_ids(
-        [config.audio_start_token_id, *tokens, config.audio_end_token_id],
-        [config.video_token_id, config.audio_token_id],
+        [*starts, *tokens, *ends], [config.video_token_id, config.audio_token_id]
     )

@@ -123,21 +123,24 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
             )
         )
         merge = self.config.vision_config.spatial_merge_size
-        steps = kwargs["second_per_grid_ts"].flatten().tolist()
+        places = ("second_per_grid_ts", "video_first_grid", "sound_first", "sound_skip", "sound_tokens")
+        numbers = zip(*(kwargs[name].flatten().tolist() for name in places), strict=True)
         merged = []
-        for video, length, grid, seconds in zip(
-            videos, lengths, kwargs["video_grid_thw"].tolist(), steps, strict=True
+        for video, length, grid, (seconds, first, first_sound, skipped, tokens) in zip(
+            videos, lengths, kwargs["video_grid_thw"].tolist(), numbers, strict=True
         ):
             if not length:
                 merged.append(video)
                 continue
-            sound = next(sounds)
+            sound = next(sounds)[skipped : skipped + tokens]
             # Sound has no deepstack features; zeros add nothing to the layers.
             sound = torch.nn.functional.pad(sound, (0, video.shape[1] - sound.shape[1]))
             order = merge_order(
                 (grid[0], grid[1] // merge, grid[2] // merge),
                 seconds * self.config.position_id_per_seconds,
                 len(sound),
+                first,
+                first_sound,
             )
             merged.append(torch.cat((video, sound))[torch.from_numpy(order).to(video.device)])
         return merged

@@ -5,18 +5,27 @@ A request whose media the model cannot take is rejected with `InvalidRequest` be
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NotRequired, TypedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.interface.events import PromptCounted
 from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, RgbImage, VideoClip
+from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.models.special_tokens import PromptIds
+from antiphon_executor.models.thinker.clip import Clip
+from antiphon_executor.models.thinker.windows import (
+    VideoWindow,
+    sound_keys,
+    sound_windows,
+    video_keys,
+    video_windows,
+)
 
 if TYPE_CHECKING:
     from vllm.inputs import TokensPrompt
@@ -29,27 +38,39 @@ WIDEST_ASPECT = 200
 LONGEST_MEDIA_S = 18 * 3_600
 
 
-class VideoFacts(TypedDict):
-    """Passed through vLLM with a video's frames."""
+def engine_prompt(turn: OmniRequest, ids: PromptIds, geometry: MediaGeometry) -> TokensPrompt:
+    """The prompt for `AsyncLLM.generate`. InvalidRequest for media that do not fit prompt or model.
 
-    fps: float
-    sound: NotRequired[NDArray[np.float32]]
-
-
-def engine_prompt(turn: OmniRequest, ids: PromptIds) -> TokensPrompt:
-    """The prompt for `AsyncLLM.generate`. InvalidRequest for media that do not fit prompt or model."""
+    Every window of audio or video has a placeholder and a cache key of its own.
+    """
     _match_placeholders(turn, ids)
     _check_duration(turn)
+    audios = [sound_windows(Clip(_samples(clip))) for clip in turn.media.audios]
+    videos = [_video_windows(clip, geometry) for clip in turn.media.videos]
     media: dict[str, list[Any]] = {
-        "audio": [_samples(clip) for clip in turn.media.audios],
+        "audio": list(chain.from_iterable(audios)),
         "image": [_image(image) for image in turn.media.images],
-        "video": [_video(clip) for clip in turn.media.videos],
+        "video": list(chain.from_iterable(videos)),
     }
-    prompt: TokensPrompt = {"prompt_token_ids": list(turn.prompt_token_ids)}
+    repeats = {ids.audio: map(len, audios), ids.video: map(len, videos)}
+    prompt: TokensPrompt = {"prompt_token_ids": _with_windows(turn.prompt_token_ids, repeats)}
     if any(media.values()):
         prompt["multi_modal_data"] = {kind: items for kind, items in media.items() if items}
+        keys = {
+            "audio": [key for windows in audios for key in sound_keys(windows)],
+            "video": [key for windows in videos for key in video_keys(windows)],
+        }
+        prompt["multi_modal_uuids"] = {kind: found for kind, found in keys.items() if found}
     if turn.cache_salt is not None:
         prompt["cache_salt"] = turn.cache_salt
+    return prompt
+
+
+def _with_windows(token_ids: Iterable[int], repeats: Mapping[int, Iterator[int]]) -> list[int]:
+    """The prompt with as many placeholders as a medium has windows."""
+    prompt: list[int] = []
+    for token in token_ids:
+        prompt += [token] * (next(repeats[token]) if token in repeats else 1)
     return prompt
 
 
@@ -100,14 +121,12 @@ def _image(image: RgbImage) -> Image.Image:
     return Image.fromarray(image.pixels, mode="RGB")
 
 
-def _video(clip: VideoClip) -> tuple[np.ndarray, VideoFacts]:
-    if not len(clip.frames):
+def _video_windows(video: VideoClip, geometry: MediaGeometry) -> list[VideoWindow]:
+    if not len(video.frames):
         raise InvalidRequest("the video has no frames", "messages")
-    _check_size(*clip.frames.shape[1:3])
-    facts = VideoFacts(fps=float(clip.frames_per_second))
-    if clip.audio is not None:
-        facts["sound"] = _samples(clip.audio)
-    return np.ascontiguousarray(clip.frames), facts
+    _check_size(*video.frames.shape[1:3])
+    sound = Clip(_samples(video.audio)) if video.audio is not None else None
+    return video_windows(video, sound, geometry)
 
 
 def _check_size(height: int, width: int) -> None:

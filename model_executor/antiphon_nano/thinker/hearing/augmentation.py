@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon_executor.interface.audio_geometry import SAMPLE_RATE_HZ, AudioGeometry
-from antiphon_executor.models.qwen3_5_omni.log_mel import log_mel
+from antiphon_executor.models.thinker.log_mel import log_mel
 from antiphon_nano.domain import corpus, words
 from antiphon_nano.teacher import shard
 from antiphon_nano.teacher.shard import Shard, Utterance

@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 
 from antiphon_executor.interface.audio_geometry import mel_frames
-from antiphon_executor.models.qwen3_5_omni.log_mel import log_mel
+from antiphon_executor.models.thinker.log_mel import log_mel
 from antiphon_executor.reference.thinker import Patches
 from antiphon_nano.thinker.dialogue import Clip, Picture, Sound
 from antiphon_nano.thinker.hearing import script

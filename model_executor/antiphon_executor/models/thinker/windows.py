@@ -1,0 +1,151 @@
+"""Windows of long media: each is one item of the prompt, encoded and freed by itself.
+
+All windows of a clip give the tokens, positions and rows of the whole: audio towers attend within blocks of
+8 s, vision towers within a frame, and a window knows its place in the clip.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NotRequired, TypedDict
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from vllm.multimodal.parse import AudioProcessorItems, MultiModalDataParser
+
+from antiphon_executor.interface.audio_geometry import FRAME_MS
+from antiphon_executor.interface.media import VideoClip
+from antiphon_executor.interface.media_geometry import MediaGeometry
+from antiphon_executor.models.thinker.clip import Clip
+
+# A multiple of 8 s, in which the audio towers attend, and of a minute: Qwen3.5-Omni's timestamps.
+WINDOW_S = 120
+BLOCK_FRAMES = 8_000 // FRAME_MS
+WINDOW_FRAMES = WINDOW_S * 1_000 // FRAME_MS
+# A clip's last window takes less than this in addition: alone, Qwen3-Omni's tower would pad it differently.
+LEAST_FRAMES = 1_000 // FRAME_MS
+_BLOCK_S = 8
+# Of a window with several patches in time. The CPU encodes as many in about a second.
+WINDOW_VIDEO_TOKENS = 2_048
+
+
+@dataclass(frozen=True, slots=True)
+class SoundWindow:
+    """Mel frames `first` to `stop` of a clip."""
+
+    clip: Clip
+    first: int
+    stop: int
+
+    @classmethod
+    def whole(cls, samples: NDArray[np.float32]) -> SoundWindow:
+        clip = Clip(samples)
+        return cls(clip, 0, clip.frames)
+
+    def mel(self, mel_bins: int) -> Tensor:
+        return self.clip.mel(mel_bins, self.first, self.stop)
+
+
+class VideoFacts(TypedDict):
+    """Passed through vLLM with a video's frames.
+
+    `sound`: of the whole video. Of a window: its `first_frame` in a video of `clip_frames`, and the `size`
+    (height, width) to which that video's frames are resized.
+    """
+
+    fps: float
+    sound: NotRequired[Clip]
+    first_frame: NotRequired[int]
+    clip_frames: NotRequired[int]
+    size: NotRequired[tuple[int, int]]
+
+
+VideoWindow = tuple[NDArray[np.uint8], VideoFacts]
+
+
+def sound_windows(clip: Clip) -> list[SoundWindow]:
+    """The windows of a clip, in order."""
+    cuts = list(range(WINDOW_FRAMES, clip.frames - LEAST_FRAMES + 1, WINDOW_FRAMES))
+    return [
+        SoundWindow(clip, first, stop) for first, stop in zip([0, *cuts], [*cuts, clip.frames], strict=True)
+    ]
+
+
+def video_windows(video: VideoClip, sound: Clip | None, geometry: MediaGeometry) -> list[VideoWindow]:
+    """The windows of a video and its sound, in order, each of whole temporal patches."""
+    frames, size = video.frames, video.frames.shape[1:3]
+    step = geometry.temporal * _patches_per_window(video, geometry)
+    facts = VideoFacts(fps=float(video.frames_per_second))
+    if sound is not None:
+        facts["sound"] = sound
+    if len(frames) <= step:
+        return [(np.ascontiguousarray(frames), facts)]
+    resized = geometry.video.fit(len(frames), *size)
+    return [
+        (
+            np.ascontiguousarray(frames[first : first + step]),
+            VideoFacts(**facts, first_frame=first, clip_frames=len(frames), size=resized),
+        )
+        for first in range(0, len(frames), step)
+    ]
+
+
+def _patches_per_window(video: VideoClip, geometry: MediaGeometry) -> int:
+    """Patches whose tokens and seconds are within the limits, if possible a multiple of 8 s."""
+    each = geometry.frame_tokens(len(video.frames), video.frames.shape[1:3])
+    patches_per_s = video.frames_per_second / geometry.temporal
+    most = max(1, min(WINDOW_VIDEO_TOKENS // each, int(WINDOW_S * patches_per_s)))
+    per_block = _BLOCK_S * patches_per_s
+    if per_block.is_integer() and most >= per_block:
+        most -= most % int(per_block)
+    return most
+
+
+def most_window_tokens(
+    audio_tokens: int, image_processor: Any, video_processor: Any, video_size: Mapping[str, int]
+) -> dict[str, int]:
+    """The most tokens of an item of each kind. `audio_tokens`: of a clip of `LONGEST_WINDOW_FRAMES`."""
+    picture = int(image_processor.size["longest_edge"]) // _token_pixels(image_processor)
+    patch = int(video_size["longest_edge"]) // _token_pixels(video_processor)
+    return {
+        "audio": audio_tokens,
+        "image": picture,
+        "video": max(WINDOW_VIDEO_TOKENS, patch) + audio_tokens,
+    }
+
+
+LONGEST_WINDOW_FRAMES = WINDOW_FRAMES + LEAST_FRAMES
+
+
+def _token_pixels(processor: Any) -> int:
+    return (int(processor.patch_size) * int(processor.merge_size)) ** 2
+
+
+def sound_keys(windows: Sequence[SoundWindow]) -> list[str]:
+    """The cache keys of the windows of one clip."""
+    key = windows[0].clip.key()
+    return [f"audio-{key}-{window.first}-{window.stop}" for window in windows]
+
+
+def video_keys(windows: Sequence[VideoWindow]) -> list[str]:
+    """The cache keys of the windows of one video."""
+    _, facts = windows[0]
+    digest = hashlib.blake2b(repr((facts["fps"], facts.get("size"))).encode(), digest_size=20)
+    if "sound" in facts:
+        digest.update(facts["sound"].key().encode())
+    for frames, _ in windows:
+        digest.update(repr(frames.shape).encode())
+        digest.update(frames.data)
+    return [f"video-{digest.hexdigest()}-{facts.get('first_frame', 0)}" for _, facts in windows]
+
+
+class SoundWindows(MultiModalDataParser):
+    """A data parser that takes windows of clips as audio, and arrays as whole clips."""
+
+    def _parse_audio_data(self, data: Any) -> AudioProcessorItems:
+        return AudioProcessorItems(
+            [item if isinstance(item, SoundWindow) else SoundWindow.whole(item) for item in data]
+        )
