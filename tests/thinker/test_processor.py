@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import torch
 from vllm.config.multimodal import MultiModalConfig
 from vllm.multimodal.processing import InputProcessingContext
 
@@ -32,6 +33,7 @@ def test_a_video_of_three_pixels_is_not_taken_for_channels(
         model=str(tmp_path),
         revision=None,
         trust_remote_code=False,
+        dtype=torch.float32,
         multimodal_config=media,
         get_multimodal_config=lambda: media,
     )

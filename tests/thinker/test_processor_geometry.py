@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import Qwen2VLImageProcessor, Qwen2VLVideoProcessor, Qwen3VLVideoProcessor
@@ -87,6 +88,7 @@ def qwen3_omni(path: Path) -> Counted:
         revision=None,
         code_revision=None,
         trust_remote_code=False,
+        dtype=torch.float32,
         multimodal_config=media_config,
         get_multimodal_config=lambda: media_config,
     )

@@ -26,6 +26,7 @@ VLLM_INTERNALS = {
         "max_num_scheduled_tokens",
         "running",
         "requests",
+        "scheduler_config",
         "vllm_config",
     ),
     "vllm.v1.request.Request": ("structured_output_request",),
@@ -34,6 +35,8 @@ VLLM_INTERNALS = {
 
 # The server has compiled the schema before, within its own limit; this limit catches faults in the engine.
 LONGEST_COMPILE_S = 15.0
+# A long prompt takes half of a step while there are other requests.
+LONG_PROMPT_SHARE = 2
 
 
 class _SharedCoresScheduler(CorruptionAwareScheduler):
@@ -58,7 +61,9 @@ class _SharedCoresScheduler(CorruptionAwareScheduler):
             return super().schedule(throttle_prefills)
         self._yielding.wait_for_talker()
         token_limit = self.max_num_scheduled_tokens
-        self.max_num_scheduled_tokens = self._yielding.step_tokens(token_limit, len(self.running))
+        step_tokens = self._yielding.step_tokens(token_limit, len(self.running))
+        self.max_num_scheduled_tokens = step_tokens
+        self.scheduler_config.long_prefill_token_threshold = step_tokens // LONG_PROMPT_SHARE
         try:
             return super().schedule(throttle_prefills)
         finally:

@@ -16,7 +16,11 @@ from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.interface.tokenizer_files import tokenizer_folder
 from antiphon_executor.ipc.stage_activity import ACTIVITY
 from antiphon_executor.models.architectures import HIDDEN_STATES_CONNECTOR
-from antiphon_executor.scheduling.thinker_scheduler import AsyncThinkerScheduler, ThinkerScheduler
+from antiphon_executor.scheduling.thinker_scheduler import (
+    LONG_PROMPT_SHARE,
+    AsyncThinkerScheduler,
+    ThinkerScheduler,
+)
 from antiphon_executor.stages.compilation import runs_compiled
 from antiphon_executor.stages.cpu_worker import CPU_WORKER
 from antiphon_executor.stages.grammar import BACKEND
@@ -25,8 +29,8 @@ from antiphon_executor.stages.worker_report import EXTENSION
 # Items of each kind in one prompt, windows counted apart. The context is the actual limit; the server's
 # admission has its own.
 MEDIA_PER_PROMPT = 8_192
-# The share of a step that a long prompt takes while there are other requests.
-_LONG_PROMPT_SHARE = 2
+# Features of media that the engine keeps for later turns: 10 hours of audio in 16 bits.
+FEATURE_CACHE_GIB = 1.0
 
 
 def thinker_engine_args(
@@ -73,7 +77,7 @@ def thinker_engine_args(
         max_num_seqs=thinker.max_num_seqs,
         max_num_batched_tokens=step_tokens,
         long_prefill_token_threshold=min(
-            step_tokens // _LONG_PROMPT_SHARE, thinker.max_model_len or step_tokens
+            step_tokens // LONG_PROMPT_SHARE, thinker.max_model_len or step_tokens
         ),
         long_prefill_token_threshold_adaptive=True,
         enable_prefix_caching=thinker.enable_prefix_caching,
@@ -82,6 +86,7 @@ def thinker_engine_args(
         enable_expert_parallel=thinker.enable_expert_parallel,
         enforce_eager=not runs_compiled(settings),
         gpu_memory_utilization=thinker.gpu_memory_utilization,
+        mm_processor_cache_gb=FEATURE_CACHE_GIB,
         limit_mm_per_prompt=dict.fromkeys(("audio", "image", "video"), MEDIA_PER_PROMPT),
         structured_outputs_config=StructuredOutputsConfig(backend=BACKEND),
         enable_log_requests=False,

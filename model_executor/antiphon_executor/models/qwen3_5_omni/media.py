@@ -23,7 +23,7 @@ from antiphon_executor.models.thinker.windows import BLOCK_FRAMES, SoundWindow, 
 
 
 class AudioFields(TypedDict):
-    """`input_audio_features`: float32 [mel bins, frames]. `audio_feature_lengths`: int64 [], the frames.
+    """`input_audio_features`: [mel bins, frames]. `audio_feature_lengths`: int64 [], the frames.
 
     `audio_first_frame`: int64 [], of the clip of which this is a window.
     """
@@ -46,7 +46,7 @@ class VideoFields(TypedDict):
     `pixel_values_videos`: [patches, channels * temporal * patch²]. `video_grid_thw`: int64 [3], in patches.
     `video_frames`: int64 [], of the whole video, before the last one is repeated. `video_fps`: float64 [].
     `video_patches`: int64 [2], the first and the last + 1 of this window.
-    `sound_features`: float32 [mel bins, frames], the blocks of 8 s that hold the window's sound; 0 frames if
+    `sound_features`: [mel bins, frames], the blocks of 8 s that hold the window's sound; 0 frames if
     it has none. `sound_lengths`: int64 []. `sound_frames`: int64 [], of the whole video's sound.
     `sound_first`: int64 [], the window's first sound token. `sound_skip`: int64 [], the rows of
     `sound_features` before it. `sound_mask`: bool [video tokens + sound tokens], in prompt order: True for
@@ -70,7 +70,8 @@ MediaFields = AudioFields | PictureFields | VideoFields
 
 
 class MediaReader:
-    """Reads media by a checkpoint's rules. `encode` tokenizes timestamps; pixel values are of `dtype`.
+    """Reads media by a checkpoint's rules. `encode` tokenizes timestamps; features are of `dtype`,
+    to which the towers would round them anyway.
 
     `image_processor`, `video_processor`: the checkpoint's, of transformers (Qwen2-VL or Qwen3-VL). ValueError
     if their patches do not match the vision tower's.
@@ -96,7 +97,7 @@ class MediaReader:
             self._check(processor)
 
     def audio(self, window: SoundWindow) -> AudioFields:
-        mel = window.mel(self._mel_bins)
+        mel = window.mel(self._mel_bins).to(self._dtype)
         return AudioFields(
             input_audio_features=mel,
             audio_feature_lengths=torch.tensor(mel.shape[1]),
@@ -146,11 +147,11 @@ class MediaReader:
         """The mel frames of a window's sound, its first token, and the rows before that."""
         first, last = self._rules.heard(video)
         if sound is None or first == last:
-            return torch.zeros(self._mel_bins, 0), first, 0
+            return torch.zeros(self._mel_bins, 0, dtype=self._dtype), first, 0
         blocks, skipped = divmod(first, self._block_tokens)
         until = -(-last // self._block_tokens)
         begin, end = blocks * BLOCK_FRAMES, min(until * BLOCK_FRAMES, sound.frames)
-        return sound.mel(self._mel_bins, begin, end), first, skipped
+        return sound.mel(self._mel_bins, begin, end).to(self._dtype), first, skipped
 
     def tokens(self, kind: str, fields: MediaFields) -> list[int]:
         """The token ids that replace an item's placeholder in the prompt."""

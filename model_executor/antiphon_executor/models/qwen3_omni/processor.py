@@ -146,8 +146,14 @@ class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
     def _mel_bins(self) -> int:
         return int(self.info.get_hf_config().audio_config.num_mel_bins)
 
+    @property
+    def _dtype(self) -> torch.dtype:
+        """Of all features: the towers would round them anyway."""
+        dtype: torch.dtype = self.info.ctx.model_config.dtype
+        return dtype
+
     def _audio_features(self, windows: Sequence[SoundWindow]) -> dict[str, Any]:
-        mels = [window.mel(self._mel_bins) for window in windows]
+        mels = [window.mel(self._mel_bins).to(self._dtype) for window in windows]
         return {
             "input_audio_features": torch.cat(mels, dim=1),
             "audio_feature_lengths": torch.tensor([mel.shape[1] for mel in mels]),
@@ -156,7 +162,10 @@ class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
 
     def _picture_features(self, pictures: Sequence[Any]) -> dict[str, Any]:
         features = self.info.get_image_processor()(images=list(pictures), return_tensors="pt")
-        return {"pixel_values": features["pixel_values"], "image_grid_thw": features["image_grid_thw"]}
+        return {
+            "pixel_values": features["pixel_values"].to(self._dtype),
+            "image_grid_thw": features["image_grid_thw"],
+        }
 
     def _video_features(self, videos: Sequence[tuple[NDArray[np.uint8], VideoFacts]]) -> dict[str, Any]:
         processor = self.info.get_hf_processor().video_processor
@@ -168,7 +177,9 @@ class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
         numbers = torch.tensor([dataclasses.astuple(sound.place) for sound in sounds])
         seconds = [processor.temporal_patch_size / facts["fps"] for _, facts in videos]
         return {
-            "pixel_values_videos": torch.cat([video["pixel_values_videos"] for video in pixels]),
+            "pixel_values_videos": torch.cat(
+                [video["pixel_values_videos"].to(self._dtype) for video in pixels]
+            ),
             "video_grid_thw": torch.cat([video["video_grid_thw"] for video in pixels]),
             "second_per_grid_ts": torch.tensor(seconds, dtype=torch.float64),
             "sound_features": torch.cat([sound.mel for sound in sounds], dim=1),
@@ -194,12 +205,14 @@ class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
     def _sound_blocks(self, sound: Clip | None, first: int, last: int) -> tuple[torch.Tensor, int]:
         """The mel frames of the blocks of 8 s with the tokens `first` to `last`, and the rows before them."""
         if sound is None or first == last:
-            return torch.zeros(self._mel_bins, 0), 0
+            return torch.zeros(self._mel_bins, 0, dtype=self._dtype), 0
         block = first // _BLOCK_TOKENS
         if block and sound.frames - block * BLOCK_FRAMES < LEAST_FRAMES:
             block -= 1
         end = min(-(-last // _BLOCK_TOKENS) * BLOCK_FRAMES, sound.frames)
-        return sound.mel(self._mel_bins, block * BLOCK_FRAMES, end), first - block * _BLOCK_TOKENS
+        return sound.mel(self._mel_bins, block * BLOCK_FRAMES, end).to(
+            self._dtype
+        ), first - block * _BLOCK_TOKENS
 
     def _get_mm_fields_config(
         self, hf_inputs: BatchFeature, hf_processor_mm_kwargs: Mapping[str, object]
