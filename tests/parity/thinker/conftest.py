@@ -28,7 +28,7 @@ async def thinker(
     """An engine as it is served: prefix caching, chunked prefill, room for all."""
     folder = tmp_path_factory.mktemp("thinker")
     async with running_thinker(
-        released_qwen3_omni, folder, max_model_len=4_096, max_num_seqs=8, kv_cache_memory_bytes=128 << 20
+        released_qwen3_omni, folder, max_model_len=8_192, max_num_seqs=8, kv_cache_memory_bytes=128 << 20
     ) as running:
         yield running
 

@@ -90,12 +90,12 @@ CONVERSATIONS = (
 )
 
 
-# Media of several windows, which the oracles take in one piece. At 0.37 frames a second no window of whole
-# patches ends at a block of 8 s of sound.
+# Media of several windows, which the oracles take in one piece. With 5.5 s a patch no window of whole patches
+# ends at a block of 8 s of sound, and transformers' positions are exact in float32.
 LONG_CONVERSATIONS = (
     one_turn("four minutes of audio", f"{AUDIO}What is said?", audios=(sound(1, 245.3),)),
     one_turn("two minutes of video", f"{VIDEO}Describe.", videos=(video(1, 72, 0.5),)),
     one_turn(
-        "two minutes of video with sound", f"{VIDEO}Who speaks?", videos=(video(2, 50, 0.37, heard=134.6),)
+        "two minutes of video with sound", f"{VIDEO}Who speaks?", videos=(video(2, 50, 4 / 11, heard=134.6),)
     ),
 )
