@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from transformers import GenerationConfig, PreTrainedConfig
 
 from antiphon_executor.interface.capacity import EngineCapacity
-from antiphon_executor.interface.card import MemoryItem, ModelCard, Voice
+from antiphon_executor.interface.card import Listening, MemoryItem, ModelCard, Voice
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.interface.request import RepetitionDetection, SpeechSampling, TextSampling
 from antiphon_executor.interface.settings import EngineSettings
@@ -23,7 +23,7 @@ CARD_FILE = "antiphon_card.json"
 GENERATION_CONFIG = "generation_config.json"
 MODALITIES = ("text", "audio", "image", "video")
 
-_PARTS = ("speech", "repetition_detection")
+_PARTS = ("speech", "repetition_detection", "listening")
 _Sampling = TypeVar("_Sampling", TextSampling, SpeechSampling)
 
 
@@ -39,8 +39,8 @@ def model_card(
     """The card of a checkpoint. `voices`: empty for a text-only server.
 
     Default text sampling comes from the checkpoint's generation config; if that is silent, it is greedy as in
-    transformers. `antiphon_card.json`, if present, may set `random_weights`, `repetition_detection` and
-    `speech` (names as in `SpeechSampling`).
+    transformers. `antiphon_card.json`, if present, may set `random_weights`, `repetition_detection`,
+    `speech` (names as in `SpeechSampling`) and `listening`; its default is Qwen's recipe for Qwen3-Omni.
     """
     card_file = read_card_file(settings.model)
     default = next((voice.id for voice in voices if voice.default), None)
@@ -61,6 +61,7 @@ def model_card(
         memory=memory,
         capacity=capacity,
         media=media,
+        listening=_listening(card_file.get("listening", {})),
     )
 
 
@@ -77,6 +78,15 @@ def _recommended(normal: _Sampling, given: dict[str, Any]) -> _Sampling:
     kind = type(normal)
     usual = {field.name: getattr(normal, field.name) for field in fields(kind)}
     return kind(**usual | {name: value for name, value in given.items() if name in usual})
+
+
+def _listening(given: dict[str, Any]) -> Listening:
+    usual = Listening()
+    return Listening(
+        given.get("transcribe", usual.transcribe),
+        given.get("translate", usual.translate),
+        tuple(given.get("languages", usual.languages)),
+    )
 
 
 def _silent_sampling(model: Path) -> TextSampling:

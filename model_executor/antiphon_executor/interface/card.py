@@ -30,6 +30,21 @@ class Voice:
 
 
 @dataclass(frozen=True, slots=True)
+class Listening:
+    """How a model is asked, beside a recording, for a transcript or for a translation into English.
+
+    `{language}` stands for the recording's language and a space. `translate`: None if it cannot.
+    `languages`: ISO 639-1 codes that it understands; empty if any.
+    """
+
+    transcribe: str = "Transcribe the {language}audio into text."
+    translate: str | None = (
+        "Listen to the provided {language}speech and produce a translation in English text."
+    )
+    languages: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ModelCard:
     """Properties of the loaded model.
 
@@ -52,6 +67,7 @@ class ModelCard:
     memory: tuple[MemoryItem, ...] = ()
     capacity: EngineCapacity = field(default_factory=EngineCapacity)
     media: MediaGeometry = field(default_factory=MediaGeometry)
+    listening: Listening = field(default_factory=Listening)
 
     @property
     def voices(self) -> tuple[str, ...]:

@@ -98,6 +98,15 @@ class ChatPolicy(BaseModel):
         description="Text to read aloud is cut at sentence ends into pieces of at most this many characters; "
         "each is spoken as an answer of its own.",
     )
+    heard_piece_s: float = Field(
+        default=30.0,
+        gt=1,
+        le=300,
+        description="A recording to transcribe is cut at pauses into pieces of at most this many seconds.",
+    )
+    heard_pieces: int = Field(
+        default=4, ge=1, le=64, description="Pieces of one recording that are transcribed at the same time."
+    )
     packets: PacketRules = PacketRules()
     grammar: GrammarPolicy = GrammarPolicy()
     prompt: PromptPolicy = PromptPolicy()

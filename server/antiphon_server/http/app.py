@@ -33,13 +33,14 @@ from antiphon_server.http.routes import (
     models,
     speech,
     tokenize,
+    transcriptions,
     voices,
 )
 from antiphon_server.http.routes.way_finding import no_route
 from antiphon_server.observability.metrics import ServerMetrics
 from antiphon_server.version import VERSION
 
-_MODULES = (chat, completions, tokenize, speech, files, models, voices, health, docs)
+_MODULES = (chat, completions, tokenize, speech, transcriptions, files, models, voices, health, docs)
 _ROUTES = tuple(route for module in _MODULES for route in module.router.routes)
 _PATHS = tuple(route.path for route in _ROUTES if isinstance(route, APIRoute) and "{" not in route.path)
 _TRANSLATED = (ApiError, EngineError, RequestValidationError, HTTPException)

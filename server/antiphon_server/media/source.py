@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import BinaryIO, Literal, Protocol
 
 MediaKind = Literal["audio", "image", "video"]
 
 
 class StoredBytes(Protocol):
-    """An uploaded file that the request may read."""
+    """The bytes of a file that the request may read."""
 
     @property
     def size_bytes(self) -> int: ...
 
-    def open(self) -> io.FileIO:
+    def open(self) -> BinaryIO:
         """The file, for its reader to close. It stays readable if it is deleted meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class HeldBytes:
+    """A file that came with the request, as `StoredBytes`."""
+
+    data: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.data)
+
+    def open(self) -> BinaryIO:
+        return io.BytesIO(self.data)
 
 
 @dataclass(frozen=True, slots=True)

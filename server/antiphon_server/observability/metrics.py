@@ -23,7 +23,14 @@ Outcome = Literal["ok", "client_error", "rejected", "unavailable", "fault", "abo
 AbortReason = Literal["disconnect", "stalled_client", "engine_dead"]
 MediaRejection = Literal["limit", "host", "unreadable", "busy", "fault"]
 Route = Literal[
-    "/v1/chat/completions", "/v1/files", "/v1/models", "/v1/audio/speech", "/v1/audio/voices", "other"
+    "/v1/chat/completions",
+    "/v1/files",
+    "/v1/models",
+    "/v1/audio/speech",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
+    "/v1/audio/voices",
+    "other",
 ]
 
 _LATENCY_S = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 20.0, 40.0)

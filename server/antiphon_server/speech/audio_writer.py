@@ -10,8 +10,8 @@ from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ
 from antiphon_server.chat.response.alignment import TimedWord
 from antiphon_server.chat.response.chunks import Base64Alignment
 from antiphon_server.media.wav_header import open_wav_header
+from antiphon_server.openai_api.audio.speech import SpeechAudioDelta, SpeechAudioDone, SpeechUsage, SpokenWord
 from antiphon_server.openai_api.base import ApiModel
-from antiphon_server.openai_api.speech import SpeechAudioDelta, SpeechAudioDone, SpeechUsage, SpokenWord
 from antiphon_server.speech.reading_spec import SpeechForm
 
 

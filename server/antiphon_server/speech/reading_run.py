@@ -14,7 +14,7 @@ from antiphon_server.admission.cost_model import SpeechDemand
 from antiphon_server.admission.reservation import Reservation
 from antiphon_server.chat.service import Service
 from antiphon_server.observability.request_trace import engine_marker, mark
-from antiphon_server.openai_api.speech import SpeechUsage
+from antiphon_server.openai_api.audio.speech import SpeechUsage
 from antiphon_server.speech.reading_spec import ReadingSpec
 
 

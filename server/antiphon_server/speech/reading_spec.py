@@ -14,8 +14,8 @@ from antiphon_server.chat.prompt.conversation import Conversation
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.voices import choose_voice
 from antiphon_server.errors import BadRequest
+from antiphon_server.openai_api.audio.speech import SpeechRequest
 from antiphon_server.openai_api.options import AudioFormat
-from antiphon_server.openai_api.speech import SpeechRequest
 from antiphon_server.speech.text_pieces import cut_text
 
 # A Talker speaks its text whatever the question was, but it was trained on answers to questions.

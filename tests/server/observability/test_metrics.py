@@ -148,6 +148,8 @@ async def test_durations_are_labelled_by_route_and_unknown_paths_are_one(
         "/v1/chat/completions": 1,
         "/v1/files": 1,
         "/v1/audio/speech": 0,
+        "/v1/audio/transcriptions": 0,
+        "/v1/audio/translations": 0,
         "/v1/models": 3,
         "/v1/audio/voices": 1,
         "other": 2,

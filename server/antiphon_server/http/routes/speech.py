@@ -14,7 +14,7 @@ from antiphon_server.http.routes.models import require_model
 from antiphon_server.http.routes.request_body import client_closed, json_body_of, owner_of, read_body
 from antiphon_server.http.streaming.speech_response import SpeechResponse
 from antiphon_server.observability.request_trace import RequestTrace, current, mark
-from antiphon_server.openai_api.speech import SpeechRequest, parse_speech_request
+from antiphon_server.openai_api.audio.speech import SpeechRequest, parse_speech_request
 from antiphon_server.speech.reading_run import run_reading
 from antiphon_server.speech.reading_spec import build_reading_spec
 

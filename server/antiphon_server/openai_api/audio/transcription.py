@@ -1,0 +1,107 @@
+"""The form of `POST /v1/audio/transcriptions` and `/translations`, and the answers to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from antiphon_server.openai_api.base import ApiModel, Name, Text
+from antiphon_server.openai_api.response import TokenLogprob
+
+TranscriptFormat = Literal["json", "text", "srt", "verbose_json", "vtt"]
+_Prompt = Annotated[Text, Field(max_length=8_000)]
+_Milliseconds = Annotated[int, Field(ge=0, le=10_000)]
+
+
+class ServerVad(ApiModel):
+    """Pauses of `silence_duration_ms` end a piece, which begins `prefix_padding_ms` before its speech."""
+
+    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {"threshold": (0.5, "0.5")}
+
+    type: Literal["server_vad"]
+    prefix_padding_ms: _Milliseconds = 300
+    silence_duration_ms: Annotated[int, Field(ge=100, le=10_000)] = 500
+
+
+class TranslationForm(ApiModel):
+    """The fields beside the file."""
+
+    ignored = frozenset({"user"})
+
+    model: Name | None = None
+    prompt: _Prompt = ""
+    response_format: TranscriptFormat = "json"
+    temperature: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+
+class TranscriptionForm(TranslationForm):
+    """`chunking_strategy` absent: one piece, or pieces that end in pauses if the recording is long."""
+
+    language: Annotated[str, Field(max_length=16)] | None = None
+    languages: tuple[Annotated[str, Field(max_length=16)], ...] = Field((), max_length=8)
+    keywords: tuple[Annotated[str, Field(max_length=100)], ...] = Field((), max_length=100)
+    stream: bool = False
+    include: tuple[Literal["logprobs"], ...] = Field((), max_length=1)
+    timestamp_granularities: tuple[Literal["segment"], ...] = Field((), max_length=1)
+    chunking_strategy: Literal["auto"] | ServerVad | None = None
+
+
+class TokenDetails(ApiModel):
+    text_tokens: int
+    audio_tokens: int
+
+
+class TokenUsage(ApiModel):
+    type: Literal["tokens"] = "tokens"
+    input_tokens: int
+    input_token_details: TokenDetails
+    output_tokens: int
+    total_tokens: int
+
+
+class DurationUsage(ApiModel):
+    type: Literal["duration"] = "duration"
+    seconds: float
+
+
+class Transcript(ApiModel):
+    text: str
+    logprobs: list[TokenLogprob] | None = None
+    usage: TokenUsage
+
+
+class Segment(ApiModel):
+    """A piece of the recording between two pauses. `no_speech_prob`: its share of silence."""
+
+    id: int
+    seek: int
+    start: float
+    end: float
+    text: str
+    tokens: list[int]
+    temperature: float
+    avg_logprob: float
+    compression_ratio: float
+    no_speech_prob: float
+
+
+class VerboseTranscript(ApiModel):
+    task: Literal["transcribe", "translate"]
+    language: str
+    duration: float
+    text: str
+    segments: list[Segment]
+    usage: DurationUsage
+
+
+class TranscriptDelta(ApiModel):
+    type: Literal["transcript.text.delta"] = "transcript.text.delta"
+    delta: str
+
+
+class TranscriptDone(ApiModel):
+    type: Literal["transcript.text.done"] = "transcript.text.done"
+    text: str
+    usage: TokenUsage
