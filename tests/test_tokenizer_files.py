@@ -19,6 +19,7 @@ from tokenizers import Regex, Tokenizer, pre_tokenizers, trainers
 from tokenizers.models import BPE
 from transformers import AutoTokenizer
 from transformers.models.qwen2.tokenization_qwen2 import PRETOKENIZE_REGEX
+from vllm.transformers_utils.config import get_config
 
 from antiphon_executor.interface import tokenizer_files
 from antiphon_executor.interface.settings import EngineSettings
@@ -175,6 +176,12 @@ def test_it_is_built_once_and_not_in_the_checkpoint(
 def test_the_thinkers_engine_gets_the_built_tokenizer(released_qwen3_omni: Path) -> None:  # noqa: F811
     settings = EngineSettings(model=released_qwen3_omni)
     assert thinker_engine_args(settings, None).tokenizer == str(tokenizer_folder(released_qwen3_omni))
+
+
+def test_vllm_finds_the_models_type_beside_the_tokenizer(released_qwen3_omni: Path) -> None:  # noqa: F811
+    """Without it each engine waits two seconds at its start."""
+    folder = tokenizer_folder(released_qwen3_omni)
+    assert get_config(folder, trust_remote_code=False).model_type == "qwen3_omni_moe"
 
 
 def test_other_content_gets_another_tokenizer(taught: Path) -> None:

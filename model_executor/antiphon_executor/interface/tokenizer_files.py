@@ -19,8 +19,9 @@ from pathlib import Path
 
 FILE = "tokenizer.json"
 _FOLDER = "tokenizers"
-# All that the tokenizer follows from.
+# All that the folder follows from: vLLM reads the model's type beside the tokenizer.
 _SOURCES = (
+    "config.json",
     "vocab.json",
     "merges.txt",
     "tokenizer_config.json",
