@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -9,9 +12,9 @@ import openai
 import pytest
 
 from antiphon_executor.shipped import ANTIPHON_NANO
-from tests.checkpoints import released_qwen3_omni  # noqa: F401
+from tests.checkpoints import released_qwen3_omni, tiny_qwen3_omni  # noqa: F401
 from tests.e2e.recordings import Recordings, make_recordings
-from tests.e2e.server_process import RunningServer, start_server
+from tests.e2e.server_process import COMPILE_FLAGS, RunningServer, start_server
 from tests.hub_stand_in import StandIn, running_hub
 
 StartServer = Callable[..., RunningServer]
@@ -66,10 +69,18 @@ def served(start: StartServer, hub: StandIn, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="package")
-def paced(start: StartServer) -> RunningServer:
-    """Its speech is at most AHEAD_S ahead of the client."""
+def paced(
+    start: StartServer,
+    tiny_qwen3_omni: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> RunningServer:
+    """Its Thinker is compiled ahead, and its speech is at most AHEAD_S ahead of the client."""
     pace = ("--engine.talker.pace.park-s", str(AHEAD_S), "--server.limits.real-time")
-    return start("--engine.restarts", "0", *pace)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLLM_CACHE_ROOT", str(tmp_path_factory.mktemp("compiled")))
+        command = [sys.executable, "-m", "antiphon_server", "compile", str(tiny_qwen3_omni), *COMPILE_FLAGS]
+        subprocess.run(command, check=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        return start("--engine.restarts", "0", *pace, model=tiny_qwen3_omni)
 
 
 @pytest.fixture(scope="package")

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
-from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
 from tests.e2e.answers import SPOKEN, ask, said
-from tests.e2e.server_process import COMPILE_FLAGS, RunningServer, start_server
+from tests.e2e.server_process import RunningServer
+from tests.machine import slowness
 
 pytestmark = pytest.mark.engine
 
@@ -25,32 +20,18 @@ AT_ONCE_S = 5.0
 WARM = 1.0
 
 
-@pytest.fixture(scope="module")
-def compiled(
-    tiny_qwen3_omni: Path,  # noqa: F811
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[RunningServer]:
-    folder = tmp_path_factory.mktemp("compiled")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VLLM_CACHE_ROOT", str(folder / "cache"))
-        command = [sys.executable, "-m", "antiphon_server", "compile", str(tiny_qwen3_omni), *COMPILE_FLAGS]
-        subprocess.run(command, check=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"})
-        server = start_server(tiny_qwen3_omni, folder / "log")
-        yield server
-        server.end()
-
-
 @pytest.mark.parametrize(
     "options",
     [{}, {"temperature": WARM, "seed": 5}, {"logprobs": True, "top_logprobs": 4}, SPOKEN],
     ids=["greedy", "sampled", "log probabilities", "spoken"],
 )
 def test_it_answers_as_the_eager_one_and_at_once(
-    compiled: RunningServer, client: openai.OpenAI, options: dict[str, Any]
+    paced: RunningServer, client: openai.OpenAI, options: dict[str, Any]
 ) -> None:
     began = time.monotonic()
-    answer = ask(compiled.client(), said("Tell me about the red house."), **options)
-    assert time.monotonic() - began < AT_ONCE_S
+    answer = ask(paced.client(), said("Tell me about the red house."), **options)
+    took_s = time.monotonic() - began
+    assert took_s < AT_ONCE_S * slowness()
     assert answer.text
     if options.get("temperature") != WARM:
         assert answer.text == ask(client, said("Tell me about the red house."), **options).text

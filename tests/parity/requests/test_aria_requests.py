@@ -11,7 +11,7 @@ from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.interface.events import SpeechDelta, SpeechEnded, TextEnded
 from antiphon_executor.interface.request import SpeechSampling, TextSampling
 from tests.parity.requests.aria_requests import AriaRequests, Heard
-from tests.parity.requests.test_requests import at_rest, finished
+from tests.parity.requests.test_requests import LONG_TEXT, at_rest, finished
 from tests.parity.sound import assert_same_wave
 from tests.parity.talker.aria_oracle import AriaOracle
 from tests.parity.thinker.conversations import (
@@ -81,7 +81,8 @@ async def test_given_the_cap_then_no_more_media_rows_travel(
 async def test_given_a_request_then_speech_begins_with_its_fourth_word_and_reports_the_text_it_has_consumed(
     aria_requests: AriaRequests,
 ) -> None:
-    heard = await aria_requests.hear(CONVERSATIONS[0], ADA, TextSampling(max_tokens=60, temperature=0))
+    text = TextSampling(max_tokens=LONG_TEXT, temperature=0)
+    heard = await aria_requests.hear(CONVERSATIONS[0], ADA, text)
     kinds = [type(event) for event in heard.events]
     assert kinds.index(SpeechDelta) < kinds.index(TextEnded)
     taken = [event.text_tokens for event in heard.events if isinstance(event, SpeechDelta)]

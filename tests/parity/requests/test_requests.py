@@ -23,6 +23,8 @@ from tests.parity.thinker.conversations import CONVERSATIONS, Conversation
 pytestmark = pytest.mark.engine
 
 TEXT_TOKENS = 16
+# The Talker begins long before the last of them, however busy the machine is.
+LONG_TEXT = 400
 FRAMES = 60
 NUMBERS: Iterator[int] = itertools.count()
 
@@ -71,9 +73,11 @@ class Requests:
                 heard.ended = event
         return heard
 
-    async def hear(self, conversation: Conversation, *, frames: int = FRAMES) -> Heard:
+    async def hear(
+        self, conversation: Conversation, *, frames: int = FRAMES, text_tokens: int = TEXT_TOKENS
+    ) -> Heard:
         heard = Heard()
-        text = TextSampling(max_tokens=TEXT_TOKENS, temperature=0)
+        text = TextSampling(max_tokens=text_tokens, temperature=0)
         speech = SpeechSampling("ethan", temperature=0, max_frames=frames)
         async for event in self.engine.generate(self.request(conversation, text, speech)):
             heard.kinds.append(type(event))
@@ -128,11 +132,11 @@ async def test_given_the_text_of_an_answer_then_reading_it_aloud_is_the_answers_
 async def test_given_a_request_then_the_prompt_is_counted_first_and_speech_begins_before_the_text_ends(
     requests: Requests,
 ) -> None:
-    heard = await requests.hear(CONVERSATIONS[0])
+    heard = await requests.hear(CONVERSATIONS[0], text_tokens=LONG_TEXT)
     assert heard.kinds[0] is PromptCounted
     assert heard.kinds.index(SpeechDelta) < heard.kinds.index(TextEnded)
-    assert heard.kinds[-1] is SpeechEnded
-    assert heard.tokens == TEXT_TOKENS
+    assert SpeechEnded in heard.kinds
+    assert heard.tokens == LONG_TEXT
 
 
 async def test_given_the_same_request_again_then_the_cache_serves_it_and_it_sounds_the_same(
@@ -160,7 +164,7 @@ async def test_given_more_spoken_requests_than_slots_then_the_last_is_refused_at
     requests: Requests,
 ) -> None:
     text = TextSampling(max_tokens=200, temperature=0)
-    speech = SpeechSampling("ethan", max_frames=500)
+    speech = SpeechSampling("ethan", temperature=0, max_frames=500)  # greedy, it finds no end
     opened = [requests.engine.generate(requests.request(CONVERSATIONS[0], text, speech)) for _ in range(9)]
     for one in opened[:8]:
         await anext(one)
