@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Generator
 from typing import Any
@@ -17,6 +18,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("antiphon")
 NO_SKIPS = os.environ.get("ANTIPHON_NO_SKIPS") == "1"
+# What is imported and collected stays; to look through it again and again took a quarter of the collection.
+gc.disable()
 
 
 # A module that imports one of these starts processes or servers, or reads clocks.
@@ -24,8 +27,17 @@ TIMED_NAMES = ("multiprocessing", "serving", "signal", "sink", "socket", "subpro
 
 # Fixtures that build a checkpoint with torch.
 MODELS = {"tiny_qwen3_omni", "tiny_qwen3_5_omni", "released_qwen3_omni"}
-# In tests/e2e: their servers serve no other file.
-OWN_SERVERS = ("test_engine_faults.py", "test_hybrid_family.py")
+# In tests/e2e: the server of a file, or of a test in test_way_out.py, which ends the servers of other files.
+SERVERS = {
+    "test_engine_faults.py": "faulty",
+    "test_hybrid_family.py": "hybrid",
+    "test_nano.py": "nano",
+    "test_readme.py": "nano",
+    "test_a_server_that_gets_a_signal_finishes_its_answers_and_leaves_nothing": "nano",
+    "test_out_of_memory.py": "restarted",
+    "test_restarts.py": "restarted",
+    "test_a_killed_server_leaves_no_process_behind": "restarted",
+}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -44,15 +56,18 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 class GroupScheduling(LoadScopeScheduling):
-    """Sends each group of tests to one process: the tests that share servers, the other servers, and each
-    folder of parity tests, which has its own engines. They begin in the order of collection.
+    """Sends each group of tests to one process: those of a server, and each folder of parity tests, which has
+    its own engines. They begin in the order of collection.
     """
 
     def _split_scope(self, nodeid: str) -> str:
-        *folders, file = nodeid.partition("::")[0].split("/")
+        path, _, name = nodeid.partition("::")
+        *folders, file = path.split("/")
         if "parity" in folders:
             return folders[-1]
-        return "shared servers" if "e2e" in folders and file not in OWN_SERVERS else "servers"
+        if "e2e" in folders:
+            return SERVERS.get(file) or SERVERS.get(name.partition("[")[0], "shared servers")
+        return "others"
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -77,6 +92,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,7 +1,7 @@
 """The suites behind `make check`, `make test`, `make test-nano`, `make flaky` and `make coverage`.
 
-Tests run in several processes. Those that start engines or servers or read clocks run after all others, in
-two processes and in groups: the tests of a group run one after the other (see tests/conftest.py).
+Tests run in several processes. Those that start engines or servers or read clocks run after all others, and
+in groups: the tests of a group run one after the other (see tests/conftest.py).
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ NO_TESTS = 5
 REPEATS = 20
 # Two processes for each of two cores, as most of these tests wait for a process or a clock.
 IN_PARALLEL = ("-n", "4", "--dist", "worksteal", "-m", "not (engine or serial)")
-# In the order of collection the longest group (tests/e2e) is the second, and so begins at once.
-IN_GROUPS = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder", "-m", "engine or serial")
+# Three for two cores: each waits for its engine's clocks now and then. In the order of collection the longest
+# group (the servers that tests share) is the second, and so begins at once.
+IN_GROUPS = ("-n", "3", "--dist", "loadscope", "--no-loadscope-reorder", "-m", "engine or serial")
 TIMED = (*IN_PARALLEL[:-1], "timed and not (engine or serial)")
 PRODUCT = ("tests", "--ignore=tests/nano")
 QUICK = ("tests/project", "tests/server")

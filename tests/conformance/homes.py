@@ -53,9 +53,9 @@ class Home:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         node = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(self.folder)]
-        python = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(self.folder)]
+        pip = ("pip", "install", "--quiet", "--no-compile", "--target", str(self.folder))
         done = subprocess.run(
-            [*(node if self.is_node else python), self.package],
+            [*(node if self.is_node else (sys.executable, "-m", *pip)), self.package],
             capture_output=True,
             text=True,
             timeout=_INSTALL_S,
