@@ -161,7 +161,8 @@ class EchoEngine:
 
     async def readings_of(self, request: ReadingRequest) -> AsyncGenerator[OmniEvent]:
         """As `events_of`, for a text to read aloud."""
-        script = self.scripts.popleft() if self.scripts else self.script
+        text = self._tokenizer.decode([token for piece in request.pieces for token in piece])
+        script = self.scripts.popleft() if self.scripts else self.cues.get(text, self.script)
         self.readings.append(request)
         async with aclosing(self._play(self._reading(request, script), script, None)) as events:
             async for event in events:

@@ -111,6 +111,40 @@ class Caller:
             result["gone"] = str(error.code)
         return result
 
+    def speech(self) -> dict[str, Any]:
+        """The same text twice: whole, and in pieces as they come."""
+        create: Any = self.client.audio.speech
+        said: Any = {"model": "tts-1", "voice": "alloy", "input": "read me", "response_format": "pcm"}
+        whole = create.create(**said).content
+        with create.with_streaming_response.create(**said) as answer:
+            kind = answer.headers["content-type"]
+            streamed = b"".join(answer.iter_bytes())
+        mp3 = create.create(model="gpt-4o-mini-tts", voice="ash", input="read me").content
+        pcm = [base64.b64encode(one).decode() for one in (whole, streamed)]
+        return {"pcm": pcm, "kind": kind, "mp3": len(mp3)}
+
+    def broken_speech(self) -> str:
+        try:
+            self.client.audio.speech.create(
+                model="tts-1", voice="alloy", input="please fail", response_format="pcm"
+            )
+        except Exception as error:  # 2.x passes httpx's own
+            return type(error).__name__
+        return "nothing was raised"
+
+    def transcript(self) -> dict[str, Any]:
+        """Of a silent recording, in every form."""
+        create: Any = self.client.audio.transcriptions.create
+        asked: Any = {"model": "whisper-1", "file": ("silence.wav", b"RIFF")}
+        verbose = create(**asked, response_format="verbose_json", timestamp_granularities=["segment"])
+        return {
+            "json": create(**asked).text,
+            "text": create(**asked, response_format="text"),
+            "srt": create(**asked, response_format="srt"),
+            "duration": verbose.duration,
+            "stream": [event.type for event in create(**asked, stream=True)],
+        }
+
     def refused(self) -> dict[str, Any]:
         try:
             self.create(
@@ -132,5 +166,6 @@ if __name__ == "__main__":
     caller = Caller(sys.argv[1])
     spoken = [caller.spoken, caller.streamed, caller.helper]
     others = [caller.version, caller.models, caller.text, caller.streamed_text, caller.tool, caller.files]
-    failing = [caller.refused, caller.fault]
+    others += [caller.speech, caller.transcript]
+    failing = [caller.refused, caller.fault, caller.broken_speech]
     print(json.dumps({case.__name__: case() for case in [*spoken, *others, *failing]}))
