@@ -251,13 +251,16 @@ class EchoEngine:
         answer = self.text_of(request) if script.answer is None else script.answer
         pieces, reason = cut_answer(answer, request)
         speaker = None
+        spoken_chars = len(answer)
+        if request.unspoken_from is not None:
+            spoken_chars = len(answer.partition("<tool_call>")[0].rstrip())
         if request.speech:
             speaker = _Speaker(request.request_id, request.speech, script, self._frames_per_delta)
         for number, piece in enumerate(pieces, start=1):
             for choice in range(request.text.choices):
                 ends = (len("".join(pieces[:number])),) if speaker else ()
                 yield TextDelta(choice, piece, 1, make_logprobs(piece, request.text.top_logprobs), ends)
-            if speaker:
+            if speaker and len("".join(pieces[: number - 1])) < spoken_chars:
                 yield from speaker.speak(self._frames_per_piece, number)
         for choice in range(request.text.choices):
             yield TextEnded(choice, reason)

@@ -63,3 +63,33 @@ def test_given_a_character_of_several_tokens_then_it_ends_with_the_last_of_them(
     text = speakable()
     assert text.release([1, 6], "a") == SpokenTokens((1, 6), (1, 1))
     assert text.release([7, END], "\N{GRINNING FACE}") == SpokenTokens((7,), (2,))
+
+
+CALL = 8
+
+
+def calling() -> SpokenTokenFilter:
+    words = {**WORDS, CALL: "<call>", 9: " \n"}
+    decode_all = lambda tokens: "".join(words[token] for token in tokens)  # noqa: E731
+    return SpokenTokenFilter(decode_all, frozenset({END}), has_stop=False, unspoken_from=CALL)
+
+
+def test_nothing_is_spoken_from_a_tool_call_on() -> None:
+    text = calling()
+    assert text.release([1, 2], "a quiet") == SpokenTokens((1, 2), (1, 7))
+    assert text.release([5, CALL, 1], " word<call>a") == SpokenTokens((5,), (12,))
+    assert text.is_over
+    assert text.release([2, END], " quiet") == SpokenTokens((), ())
+    assert text.text == "a quiet word"
+
+
+def test_white_space_before_a_tool_call_is_not_spoken() -> None:
+    text = calling()
+    assert text.release([9], " \n") == SpokenTokens((), ())
+    assert text.release([CALL, 1], "<call>a") == SpokenTokens((), ())
+
+
+def test_white_space_before_a_word_is_spoken_with_it() -> None:
+    text = calling()
+    assert text.release([9], " \n") == SpokenTokens((), ())
+    assert text.release([1], "a") == SpokenTokens((9, 1), (2, 3))

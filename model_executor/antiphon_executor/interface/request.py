@@ -103,6 +103,7 @@ class OmniRequest:
     `prompt_token_ids` holds one placeholder token per media item (`<|audio_pad|>`, `<|image_pad|>`,
     `<|video_pad|>`), which the engine expands. `cache_salt` separates the prefix caches of tenants.
     `live`: the speech is played while it is generated, so it must keep up with real time.
+    `unspoken_from`: the token from which on the text is not spoken, such as the opening of a tool call.
     `on_mark`: called with each mark of the request trace and its monotonic time in seconds.
     """
 
@@ -113,6 +114,7 @@ class OmniRequest:
     speech: SpeechSampling | None = None
     cache_salt: str | None = None
     live: bool = False
+    unspoken_from: int | None = None
     on_mark: MarkSink | None = None
 
 

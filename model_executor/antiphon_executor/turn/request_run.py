@@ -49,7 +49,10 @@ class RequestRun:
         self._text = ""
         self._json_check = JsonCheck(text.schema.param) if text.schema is not None else None
         self._cut_text = context.cut_text()
-        self._spoken_tokens = SpokenTokenFilter(context.decode, context.thinker_eos, bool(text.stop))
+        self._spoken_tokens = SpokenTokenFilter(
+            context.decode, context.thinker_eos, bool(text.stop), request.unspoken_from
+        )
+        self._is_spoken = False
 
     @property
     def request_id(self) -> str:
@@ -195,6 +198,9 @@ class RequestRun:
 
     def _send_to_talker(self, stream: SpeechStream, spoken: SpokenTokens, choice: CompletionOutput) -> None:
         """Passes text to the Talker, with a full stop if the Thinker did not end it by itself."""
+        if self._spoken_tokens.is_over:
+            self._end_speech(stream, spoken.token_ids)
+            return
         self._text += choice.text
         token_ids: Sequence[int] = spoken.token_ids
         ended = choice.finish_reason
@@ -209,6 +215,16 @@ class RequestRun:
             stream.text_was_cut(self._text)
         if token_ids or ended is not None:
             stream.add_text(token_ids, final=ended is not None)
+
+    def _end_speech(self, stream: SpeechStream, token_ids: Sequence[int]) -> None:
+        """Ends the text of the speech before that of the answer: the rest is a tool call."""
+        if self._is_spoken:
+            return
+        self._is_spoken = True
+        if self._cut_text is not None:
+            token_ids = self._cut_text.with_full_stop(token_ids)
+        stream.text_was_cut(self._spoken_tokens.text)
+        stream.add_text(token_ids, final=True)
 
 
 def open_speech(

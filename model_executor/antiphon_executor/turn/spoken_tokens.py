@@ -1,4 +1,4 @@
-"""Selects the Thinker's tokens that are spoken: all except the end token and stop strings.
+"""Selects the Thinker's tokens that are spoken: all except the end token, stop strings and tool calls.
 
 While vLLM watches for stop strings it holds back text that may belong to one. Their tokens wait with it, so
 speech never contains anything that the transcript does not.
@@ -22,27 +22,51 @@ class SpokenTokenFilter:
     """Takes deltas of tokens and text; returns the tokens that are certain to be spoken.
 
     `decode`: tokens to text as the client sees it, without special tokens. `end_tokens`: never spoken.
+    `unspoken_from`: the token from which on nothing is spoken; nor is white space before it if it is all.
     """
 
     def __init__(
-        self, decode: Callable[[list[int]], str], end_tokens: frozenset[int], has_stop: bool
+        self,
+        decode: Callable[[list[int]], str],
+        end_tokens: frozenset[int],
+        has_stop: bool,
+        unspoken_from: int | None = None,
     ) -> None:
         self._decode = decode
         self._end_tokens = end_tokens
         self._has_stop = has_stop
+        self._unspoken_from = unspoken_from
         self._tokens: list[int] = []
         self._chars = 0
         self._released = 0
+        self.is_over = False
+
+    @property
+    def text(self) -> str:
+        """The text of all tokens that are spoken or wait to be."""
+        return self._decode(self._tokens)
 
     def release(self, token_ids: list[int], text: str) -> SpokenTokens:
         """Tokens to speak now, in order, each once. `text`: the text that vLLM released with this delta."""
-        fresh = [token for token in token_ids if token not in self._end_tokens]
+        fresh = self._before_the_end([token for token in token_ids if token not in self._end_tokens])
         self._tokens += fresh
         before, self._chars = self._chars, self._chars + len(text)
-        ends = self._covered_ends() if self._has_stop else self._fresh_ends(fresh, before)
+        if self._unspoken_from is not None:
+            ends = self._covered_ends() if self.text.strip() else ()
+        else:
+            ends = self._covered_ends() if self._has_stop else self._fresh_ends(fresh, before)
         ready = self._tokens[self._released : self._released + len(ends)]
         self._released += len(ends)
         return SpokenTokens(tuple(ready), ends)
+
+    def _before_the_end(self, fresh: list[int]) -> list[int]:
+        """What of `fresh` comes before the token that ends the speech (`is_over` from then on)."""
+        if self.is_over:
+            return []
+        if self._unspoken_from not in fresh:
+            return fresh
+        self.is_over = True
+        return fresh[: fresh.index(self._unspoken_from)]
 
     def _covered_ends(self) -> tuple[int, ...]:
         """Ends of the waiting tokens that lie completely within the released text."""

@@ -143,6 +143,7 @@ async def _wait_for_slot(
         spec.speech,
         spec.cache_salt,
         live=spec.form.stream,
+        unspoken_from=spec.unspoken_from,
         on_mark=engine_marker(),
     )
     return request, spec.form

@@ -15,6 +15,7 @@ from antiphon_executor.interface.card import ModelCard
 from antiphon_executor.interface.request import SpeechSampling, TextSampling
 from antiphon_server.chat.prompt.conversation import Conversation, read_conversation
 from antiphon_server.chat.prompt.raw_prompt import RawPrompt
+from antiphon_server.chat.prompt.template import CALL_OPENING
 from antiphon_server.chat.sampling import read_chat_sampling, read_speech_sampling
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.thinking import Reasoning, read_thinking, reasoning_of
@@ -64,7 +65,8 @@ class AnswerForm:
 class RequestSpec:
     """A checked request. `cache_salt`: a hash of the client's key.
 
-    `speech_optional`: answer in text alone if no speech stream is free.
+    `speech_optional`: answer in text alone if no speech stream is free. `unspoken_from`: the token that opens
+    a tool call, which is not spoken.
     """
 
     head: AnswerHead
@@ -74,6 +76,7 @@ class RequestSpec:
     speech: SpeechSampling | None
     cache_salt: str | None
     speech_optional: bool = False
+    unspoken_from: int | None = None
 
     def without_speech(self) -> RequestSpec:
         """The same request, answered in text alone."""
@@ -85,9 +88,15 @@ class RequestSpec:
 
 
 def build_request_spec(
-    request: ChatRequest, service: Service, model: str, cache_salt: str | None = None
+    request: ChatRequest,
+    service: Service,
+    model: str,
+    cache_salt: str | None = None,
+    dialect: Dialect | None = None,
 ) -> RequestSpec:
     """Checks all that can be checked without the media. `model`: the served name.
+
+    `dialect`: the client's; None: the server's.
 
     Raises BadRequest or NotFound.
     """
@@ -102,13 +111,33 @@ def build_request_spec(
     _check_conversation(conversation, card, service)
     return RequestSpec(
         head=_make_head(model, service),
-        form=_read_form(request, service, reasoning_of(request, template, thinking)),
+        form=_read_form(
+            request, dialect or service.settings.server.dialect, reasoning_of(request, template, thinking)
+        ),
         conversation=conversation,
         text=read_chat_sampling(request, card),
         speech=read_speech_sampling(request, card),
         cache_salt=cache_salt,
         speech_optional=request.speech_optional,
+        unspoken_from=_read_unspoken(request, service),
     )
+
+
+def _read_unspoken(request: ChatRequest, service: Service) -> int | None:
+    """The token that opens a tool call in a spoken answer. Raises BadRequest if the model has none."""
+    if not (request.speaks and request.callable_tools):
+        return None
+    audio = request.audio or AudioOptions()
+    if audio.timestamp_granularities or audio.transcript_timing == "as_spoken":
+        raise BadRequest("Words are not timed in an answer that may call tools.", param="audio")
+    opening = service.prompts.control_id(CALL_OPENING)
+    if opening is None:
+        raise BadRequest(
+            "The model has no token that opens a tool call, so its calls would be spoken.",
+            param="modalities",
+            hint='Request the tool call with modalities: ["text"] first.',
+        )
+    return opening
 
 
 def _find_file(service: Service, key_hash: str, file_id: str, param: str) -> tuple[StoredBytes, MediaKind]:
@@ -142,9 +171,8 @@ def _make_head(model: str, service: Service) -> AnswerHead:
     )
 
 
-def _read_form(request: ChatRequest, service: Service, reasoning: Reasoning) -> AnswerForm:
+def _read_form(request: ChatRequest, dialect: Dialect, reasoning: Reasoning) -> AnswerForm:
     audio = request.audio or AudioOptions()
-    dialect: Dialect = service.settings.server.dialect
     audio_format: AudioFormat = audio.format or ("pcm16" if request.stream else "wav")
     if request.stream and audio_format == "wav":
         # A WAV file cannot be streamed. In DashScope's dialect the format means bare PCM samples.
@@ -156,7 +184,7 @@ def _read_form(request: ChatRequest, service: Service, reasoning: Reasoning) -> 
     return AnswerForm(
         stream=request.stream,
         dialect=dialect,
-        speaks=request.speaks,
+        speaks=request.speaks and not request.forces_call,
         audio_format=audio_format,
         choices=request.n,
         tool_use=_read_tool_use(request),

@@ -98,12 +98,8 @@ def read_speech_sampling(request: ChatRequest, card: ModelCard) -> SpeechSamplin
             "The stop string of a spoken answer is not spoken, so it cannot be in its transcript.",
             param="include_stop_str_in_output",
         )
-    if request.callable_tools:
-        raise BadRequest(
-            "Tools and a spoken answer cannot be requested together.",
-            param="modalities",
-            hint='Request the tool call with modalities: ["text"] first.',
-        )
+    if request.forces_call:
+        return None
     voice = choose_voice(request.audio.voice if request.audio else None, card)
     normal = card.speech or SpeechSampling(voice)
     asked = {name: getattr(request, f"talker_{name}") for name in _SPEECH}

@@ -96,3 +96,22 @@ def put_together(chunks: list[dict[str, Any]]) -> bytes:
     message: Any = state.get_final_completion().choices[0].message
     audio = message.audio
     return base64.b64decode(audio["data"] if isinstance(audio, dict) else audio.data)
+
+
+@pytest.mark.parametrize("dialect", ["openai", "dashscope", "union"])
+async def test_a_client_chooses_its_dialect_by_a_header(client: httpx.AsyncClient, dialect: str) -> None:
+    answer = await client.post("/v1/chat/completions", json=BODY, headers={"X-Antiphon-Dialect": dialect})
+    frames = [line[6:] for line in answer.text.split("\n\n") if line.startswith("data: {")]
+    deltas = [choice["delta"] for frame in frames for choice in json.loads(frame)["choices"]]
+    content = "".join(delta.get("content") or "" for delta in deltas)
+    transcript = "".join((delta.get("audio") or {}).get("transcript") or "" for delta in deltas)
+    assert (content, transcript) == {
+        "openai": ("", "x"),
+        "dashscope": ("x", ""),
+        "union": ("x", "x"),
+    }[dialect]
+
+
+async def test_an_unknown_dialect_is_refused_by_name(client: httpx.AsyncClient) -> None:
+    answer = await client.post("/v1/chat/completions", json=BODY, headers={"X-Antiphon-Dialect": "latin"})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "x-antiphon-dialect")

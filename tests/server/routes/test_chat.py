@@ -22,6 +22,7 @@ from tests.server.parts import make_service
 
 URL = "/v1/chat/completions"
 SPOKEN = {"modalities": ["text", "audio"], "audio": {"voice": "ethan", "format": "pcm16"}}
+WITH_WORDS = {**SPOKEN["audio"], "timestamp_granularities": ["word"]}
 TOOLS = [{"type": "function", "function": {"name": "add", "parameters": {"type": "object"}}}]
 CALL = '<tool_call>{"name": "add", "arguments": {"a": 1}}</tool_call>'
 
@@ -324,7 +325,7 @@ async def test_media_parts_reach_the_loader_with_their_limits(
         ({"model": "gpt-x"}, 404, "model"),
         ({"audio": {"voice": "ethan"}}, 400, "modalities"),
         ({**SPOKEN, "n": 2}, 400, "n"),
-        ({**SPOKEN, "tools": TOOLS}, 400, "modalities"),
+        ({**SPOKEN, "tools": TOOLS, "audio": WITH_WORDS}, 400, "audio"),
         ({**SPOKEN, "audio": {"voice": "etan"}}, 400, "audio.voice"),
         ({"top_logprobs": 2}, 400, "top_logprobs"),
         ({"stream_options": {"include_usage": True}}, 400, "stream_options"),

@@ -128,6 +128,10 @@ class PromptRenderer:
             return self._tokenizer.decode(ids)
         return await self._semaphore.run_in_thread(self._threads, owner, self._tokenizer.decode, ids)
 
+    def control_id(self, text: str) -> int | None:
+        """The id of a control token; None if the vocabulary has no such token."""
+        return self._tokenizer.controls.get(text)
+
     def token_texts(self, ids: Sequence[int]) -> list[str]:
         """Each token as the vocabulary writes it."""
         return self._tokenizer.texts_of(ids)

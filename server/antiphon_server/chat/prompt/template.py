@@ -22,6 +22,7 @@ from antiphon_server.errors import BadRequest
 
 THINK_OPENING = "<think>"
 THINK_CLOSING = "</think>"
+CALL_OPENING = "<tool_call>"
 
 ThinkingSwitch = Literal["none", "possible", "optional", "always"]
 """Whether a model thinks before it answers: `optional` if a request can switch it."""

@@ -68,6 +68,11 @@ class CompletionBuilder:
     def transcript(self) -> str:
         return self._choices[0].text
 
+    @property
+    def has_called(self) -> bool:
+        """Whether the answer calls a tool."""
+        return bool(self._choices[0].calls)
+
     def add_text(self, delta: TextDelta) -> None:
         if self._alignment is not None:
             self._alignment.add_text(delta)
@@ -119,7 +124,10 @@ class CompletionBuilder:
                 **self._word_fields(),
             )
             content = None if self._form.dialect == "openai" else choice.text
-            return wire.AnswerMessage(role="assistant", content=content, refusal=None, audio=audio)
+            called: dict[str, Any] = {"tool_calls": choice.calls} if choice.calls else {}
+            if audio_file or not choice.calls:
+                called["audio"] = audio
+            return wire.AnswerMessage(role="assistant", content=content, refusal=None, **called)
         fields: dict[str, Any] = {"content": choice.text}
         if choice.reasoning:
             fields |= {"reasoning": choice.reasoning, "reasoning_content": choice.reasoning}

@@ -15,10 +15,10 @@ from typing import Any
 
 from pydantic_core import from_json
 
+from antiphon_server.chat.prompt.template import CALL_OPENING as OPENING
 from antiphon_server.chat.request_spec import AnswerForm
 from antiphon_server.openai_api.limits import MAX_TOOL_CALLS
 
-OPENING = "<tool_call>"
 CLOSING = "</tool_call>"
 
 

@@ -8,10 +8,13 @@ from functools import partial
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
+from pydantic import TypeAdapter, ValidationError
 
 from antiphon_server.chat.request_run import run_request
 from antiphon_server.chat.request_spec import build_request_spec
 from antiphon_server.chat.service import Service
+from antiphon_server.config.settings import Dialect
+from antiphon_server.errors import BadRequest
 from antiphon_server.http.body_limits import BUFFERED_BODY, BufferedBody
 from antiphon_server.http.routes.models import require_model, served_name
 from antiphon_server.http.routes.request_body import client_closed, json_body_of, owner_of, read_body
@@ -25,6 +28,8 @@ router = APIRouter()
 # Larger bodies contain media and take milliseconds to parse, which would block the event loop.
 _SMALL_BODY_BYTES = 32_768
 
+_DIALECT_HEADER = "x-antiphon-dialect"
+_DIALECTS: TypeAdapter[Dialect] = TypeAdapter(Dialect)
 _PATH = "/v1/chat/completions"
 
 
@@ -55,9 +60,21 @@ async def create_chat_completion(request: Request) -> Response:
         parsed = await asyncio.to_thread(parse_chat_request, body)
     require_model(service, parsed.model)
     salt = owner_of(request, service)
-    spec = build_request_spec(parsed, service, served_name(service), salt)
+    spec = build_request_spec(parsed, service, served_name(service), salt, _dialect_of(request))
     mark("planned")
     rates = partial(service.admission.rates.headers, salt or "")
     buffered: BufferedBody = request.scope["state"][BUFFERED_BODY]
     running = run_request(spec, service, buffered.release, request.state.arrived_s)
     return ChatResponse(spec.head, spec.form.stream, running, service, rates)
+
+
+def _dialect_of(request: Request) -> Dialect | None:
+    """The dialect that the client names in a header; None if it names none. Raises BadRequest."""
+    given = request.headers.get(_DIALECT_HEADER)
+    if given is None:
+        return None
+    try:
+        return _DIALECTS.validate_python(given)
+    except ValidationError:
+        message = f"The header {_DIALECT_HEADER} must be openai, dashscope or union."
+        raise BadRequest(message, param=_DIALECT_HEADER) from None

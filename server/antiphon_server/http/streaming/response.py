@@ -43,7 +43,8 @@ class ChatResponse(AnswerResponse):
             await running.write_whole(builder)
         encode_s = self._service.settings.chat.encode_s
         pcm = bytes(builder.pcm)
-        audio_file = await encode_file(pcm, form.audio_format, encode_s) if form.speaks else b""
+        has_sound = form.speaks and (pcm or not builder.has_called)
+        audio_file = await encode_file(pcm, form.audio_format, encode_s) if has_sound else b""
         body = await asyncio.to_thread(lambda: builder.completion(audio_file).to_json())
         if form.speaks:
             self._service.transcripts.keep(self._head.audio_id, builder.transcript)
