@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import httpx
@@ -15,7 +14,7 @@ from tests.e2e.server_process import MODEL, RunningServer, becomes
 pytestmark = pytest.mark.engine
 
 GREEDY: dict[str, Any] = {"max_tokens": 8, "temperature": 0}
-ADD = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+ADD = {"type": "object", "properties": {"a": {"enum": [17, 23]}}, "required": ["a"]}
 TOOLS: Any = [{"type": "function", "function": {"name": "add", "parameters": ADD}}]
 
 
@@ -67,7 +66,7 @@ def test_the_arguments_of_a_required_call_are_streamed(client: openai.OpenAI) ->
     assert calls[0].function.name == "add"
     arguments = [call.function.arguments or "" for call in calls if call.function]
     assert len(arguments) > 2
-    assert isinstance(json.loads("".join(arguments))["a"], int)
+    assert "".join(arguments) in ('{"a": 17}', '{"a": 23}')
 
 
 def test_a_message_of_the_assistant_is_continued(served: RunningServer, client: openai.OpenAI) -> None:

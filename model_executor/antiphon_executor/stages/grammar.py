@@ -16,8 +16,11 @@ _OPTIONS = {"coerce_one_of": True}
 
 
 def guidance_schema(schema: str) -> str:
-    """The schema as it is passed to vLLM. `schema`: JSON of an object, or `true` or `false`."""
+    """The schema as it is passed to vLLM. `schema`: JSON of an object, or `true` or `false`.
+
+    Its own options of llguidance are kept; clients cannot set any.
+    """
     parsed = json.loads(schema)
     if not isinstance(parsed, dict):
         return schema
-    return json.dumps({**parsed, "x-guidance": _OPTIONS})
+    return json.dumps({**parsed, "x-guidance": {**_OPTIONS, **parsed.get("x-guidance", {})}})

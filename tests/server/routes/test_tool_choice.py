@@ -7,7 +7,9 @@ from typing import Any
 
 import httpx
 import pytest
+from llguidance import LLMatcher, LLTokenizer
 
+from antiphon_executor.stages.grammar import guidance_schema
 from tests.echo_engine import EchoEngine
 from tests.server.routes.test_chat import URL, ask, deltas_of, said, stream
 
@@ -79,3 +81,19 @@ async def test_a_large_schema_is_only_too_large_for_a_required_call(client: http
     assert refused["code"] == "context_length_exceeded"
     required = (await client.post(URL, json={**body, "tool_choice": "required"})).json()["error"]
     assert (required["param"], required["code"]) == ("tools[0].function.parameters", "schema_too_large")
+
+
+async def test_a_required_call_is_written_as_models_are_trained_to_write_it(
+    client: httpx.AsyncClient, engine: EchoEngine
+) -> None:
+    """Free white space would allow a model to write line breaks without end."""
+    await ask(client, said(json.dumps(CALL), tools=[tool("add"), tool("cut")], tool_choice="required"))
+    grammar = LLMatcher.grammar_from_json_schema(guidance_schema(engine.schema_text()))
+    tokenizer = LLTokenizer("byte")
+
+    def accepted(text: str) -> bool:
+        tokens = tokenizer.tokenize_str(text)
+        return LLMatcher(tokenizer, grammar).validate_tokens(tokens) == len(tokens)
+
+    assert accepted(json.dumps(CALL))
+    assert not accepted(json.dumps(CALL, indent=1))

@@ -17,6 +17,9 @@ from antiphon_server.openai_api.sampling_fields import SamplingFields
 # The schema of `json_object`. It is the server's own, so its cost is known to be negligible.
 ANY_OBJECT = AnswerSchema('{"type": "object"}', "response_format")
 
+# A call is written as `json.dumps` writes it, which models are trained on, and without any other white space.
+_CALL_FORMAT = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+
 
 def read_answer_schema(request: ChatRequest) -> AnswerSchema | None:
     """None if no schema limits the answer. Raises BadRequest, naming the keyword that is not supported."""
@@ -69,7 +72,7 @@ def _call_schema(functions: list[tuple[int, Function]]) -> AnswerSchema:
             for branch, (_, function) in enumerate(functions)
         ]
         calls = {"anyOf": branches}
-    text = json.dumps(calls)
+    text = json.dumps({**calls, "x-guidance": _CALL_FORMAT})
     if len(text) > MAX_FORCED_JSON_CHARS:
         raise BadRequest(
             f"The schemas of the tools have {len(text)} characters together; the limit for a call that is "
