@@ -11,7 +11,7 @@ from antiphon_executor.engine.compile_ahead import compile_ahead
 from antiphon_executor.interface.errors import OperatorError
 from antiphon_executor.interface.settings import EngineSettings, ThinkerSettings
 from antiphon_executor.stages import compilation
-from antiphon_executor.stages.compilation import mark_of, runs_compiled
+from antiphon_executor.stages.compilation import could_be_compiled, mark_of, runs_compiled
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
 
 
@@ -49,8 +49,11 @@ async def test_settings_that_were_compiled_run_compiled_and_others_do_not(
     settings: EngineSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert not runs_compiled(settings)
+    assert could_be_compiled(settings)
     await compile_with(settings, monkeypatch)
     assert runs_compiled(settings)
+    assert not could_be_compiled(settings)
+    assert not could_be_compiled(settings.model_copy(update={"thinker": ThinkerSettings(enforce_eager=True)}))
     assert not runs_compiled(settings.model_copy(update={"speech": False}))
     assert not runs_compiled(settings.model_copy(update={"thinker": ThinkerSettings(max_num_seqs=3)}))
     assert not runs_compiled(settings.model_copy(update={"thinker": ThinkerSettings(enforce_eager=True)}))

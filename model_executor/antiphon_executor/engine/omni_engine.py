@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -40,7 +41,7 @@ from antiphon_executor.ipc.environment import prepare_environment
 from antiphon_executor.ipc.parent_watchdog import adopt_children
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.prompt_embeddings import pages_for
-from antiphon_executor.stages.compilation import runs_compiled
+from antiphon_executor.stages.compilation import could_be_compiled, runs_compiled
 from antiphon_executor.stages.metrics import merged_metrics
 from antiphon_executor.stages.restart_policy import RestartPolicy
 from antiphon_executor.stages.stage import Progress, Stage, current_generate
@@ -118,7 +119,8 @@ class VllmOmniEngine:
             cached_processor_from_config(model, tokenizer=tokenizer),
             partial(tokenizer.encode, add_special_tokens=False),
         )
-        self._card = model_card(settings, config, voices, model, memory, capacity, media)
+        card = model_card(settings, config, voices, model, memory, capacity, media)
+        self._card = replace(card, could_be_compiled=could_be_compiled(settings))
         self._vocabulary: int = model.get_vocab_size()
         self._context_tokens: int = model.max_model_len
         self._slots = SlotTracker(limits.streams if talker else 0, pages_for(limits.media_rows))

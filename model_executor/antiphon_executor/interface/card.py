@@ -51,7 +51,7 @@ class ModelCard:
     `sampling`, `speech`: recommended values for options that a request does not set; `speech` names the
     default voice and is None for a text-only server. `voice_table`: all voices, exactly one the default;
     empty for a text-only server. `has_talker`: whether the checkpoint could speak. `media`: image sizes and
-    token counts of media.
+    token counts of media. `could_be_compiled`: text would be faster after `antiphon compile`.
     """
 
     name: str
@@ -68,6 +68,7 @@ class ModelCard:
     capacity: EngineCapacity = field(default_factory=EngineCapacity)
     media: MediaGeometry = field(default_factory=MediaGeometry)
     listening: Listening = field(default_factory=Listening)
+    could_be_compiled: bool = False
 
     @property
     def voices(self) -> tuple[str, ...]:

@@ -54,3 +54,8 @@ def runs_compiled(settings: EngineSettings) -> bool:
     if settings.thinker.enforce_eager:
         return False
     return not current_platform.is_cpu() or (has_compiler() and mark_of(settings).exists())
+
+
+def could_be_compiled(settings: EngineSettings) -> bool:
+    """Whether `antiphon compile` would work for a Thinker that runs eagerly now."""
+    return not settings.thinker.enforce_eager and not runs_compiled(settings) and has_compiler()

@@ -58,6 +58,11 @@ def test_a_model_that_thinks_is_stated() -> None:
     assert "every answer begins with it" in always
 
 
+def test_it_says_what_would_make_text_faster() -> None:
+    assert "`antiphon compile`" in shown(could_be_compiled=True)
+    assert "antiphon compile" not in shown()
+
+
 @pytest.mark.parametrize(
     ("server", "words"),
     [
