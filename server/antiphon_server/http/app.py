@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterable
 
@@ -17,10 +16,10 @@ from starlette.routing import BaseRoute
 from antiphon_executor.interface.errors import EngineError
 from antiphon_server.chat.service import Service
 from antiphon_server.config.settings import ServerSettings
-from antiphon_server.errors import ApiError, InternalError
+from antiphon_server.errors import ApiError
 from antiphon_server.http.body_limits import BodyLimits, HeadLimits
 from antiphon_server.http.body_type import BodyTypes
-from antiphon_server.http.error_response import body_of, error_of, headers_of
+from antiphon_server.http.error_response import error_of, response_of
 from antiphon_server.http.lifecycle import Lifecycle
 from antiphon_server.http.middleware import ApiKeys, ProbeReserve, ReadinessGate, RequestIds, UnexpectedErrors
 from antiphon_server.http.origins import OriginCheck
@@ -37,6 +36,7 @@ from antiphon_server.http.routes import (
     voices,
 )
 from antiphon_server.http.routes.way_finding import no_route
+from antiphon_server.http.streaming.late_answers import LateAnswers
 from antiphon_server.observability.metrics import ServerMetrics
 from antiphon_server.version import VERSION
 
@@ -44,8 +44,6 @@ _MODULES = (chat, completions, tokenize, speech, transcriptions, files, models, 
 _ROUTES = tuple(route for module in _MODULES for route in module.router.routes)
 _PATHS = tuple(route.path for route in _ROUTES if isinstance(route, APIRoute) and "{" not in route.path)
 _TRANSLATED = (ApiError, EngineError, RequestValidationError, HTTPException)
-
-_log = logging.getLogger("antiphon.app")
 
 
 def create_app(service: Service, lifecycle: Lifecycle | None = None) -> FastAPI:
@@ -84,6 +82,7 @@ def layers(
         Middleware(BodyTypes, routes),
         Middleware(BodyLimits, server.limits, server.timeouts),
         Middleware(UnexpectedErrors),
+        Middleware(LateAnswers),
     ]
 
 
@@ -102,9 +101,7 @@ def _answer_head(app: FastAPI) -> None:
 async def _answer(request: Request, exc: Exception) -> Response:
     is_unknown = isinstance(exc, HTTPException) and exc.status_code == 404
     error = no_route(request.url.path, _PATHS) if is_unknown else error_of(exc)
-    if isinstance(error, InternalError):
-        _log.error("request failed", exc_info=exc)
-    headers = headers_of(error)
+    response = response_of(error, exc)
     if isinstance(exc, HTTPException) and exc.headers and "Allow" in exc.headers:
-        headers["allow"] = exc.headers["Allow"]
-    return Response(body_of(error), error.status, headers, media_type="application/json")
+        response.headers["allow"] = exc.headers["Allow"]
+    return response

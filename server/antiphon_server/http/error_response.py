@@ -6,10 +6,12 @@ Clients see no path, no repr and no message of a library.
 from __future__ import annotations
 
 import json
+import logging
 import math
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from antiphon_executor.interface.errors import (
     EngineBusy,
@@ -29,6 +31,8 @@ from antiphon_server.errors import (
     Unavailable,
     is_out_of_descriptors,
 )
+
+_log = logging.getLogger("antiphon.app")
 
 _OUR_SIDE = "internal server error; the server's log has the details under this request's id"
 _DEAD_RETRY_S = 10.0
@@ -78,6 +82,13 @@ def headers_of(error: ApiError) -> dict[str, str]:
     if isinstance(error, Unauthorized):
         headers["www-authenticate"] = "Bearer"
     return headers
+
+
+def response_of(error: ApiError, exc: Exception) -> Response:
+    """The response if `exc` is raised before the first byte of an answer. `error`: what the client sees."""
+    if isinstance(error, InternalError):
+        _log.error("request failed", exc_info=exc)
+    return Response(body_of(error), error.status, headers_of(error), media_type="application/json")
 
 
 def body_of(error: ApiError) -> bytes:

@@ -20,6 +20,7 @@ from antiphon_server.http.error_response import body_of, error_of
 from antiphon_server.http.middleware import SEND_BODY
 from antiphon_server.http.send_limit import ClientStalled
 from antiphon_server.http.streaming.client_watch import respond_while_connected
+from antiphon_server.http.streaming.late_answers import put_off
 from antiphon_server.http.streaming.sse import SseResponse, frame
 
 _log = logging.getLogger("antiphon.turn")
@@ -46,6 +47,10 @@ class AnswerResponse(Response, ABC):
         """Runs the request and sends its answer as events."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not put_off(scope, self._respond):
+            await self._respond(scope, receive, send)
+
+    async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         responding = self._send_stream(scope, send) if self._stream else self._send(scope, receive, send)
         await respond_while_connected(scope, receive, responding, self._service.metrics)
 
