@@ -268,8 +268,10 @@ async def test_what_the_client_sent_is_not_kept_while_the_answer_is_made(
     checkpoint: Path, engine: EchoEngine, stream: bool
 ) -> None:
     class Forgetful(CannedMedia):
-        async def load(self, sources: Sequence[MediaSource], hold: ReserveBytes) -> Media:
-            media = await super().load(sources, hold)
+        async def load(
+            self, sources: Sequence[MediaSource], hold: ReserveBytes, text_tokens: int = 0
+        ) -> Media:
+            media = await super().load(sources, hold, text_tokens)
             self.loads.clear()
             return media
 
