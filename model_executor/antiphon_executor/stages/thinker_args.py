@@ -57,16 +57,7 @@ def thinker_engine_args(
         # On a CPU vLLM's default is a separate worker process, and both processes spin while they wait.
         optional["distributed_executor_backend"] = UniProcExecutor
     if hidden_states_socket is not None:
-        optional["kv_transfer_config"] = KVTransferConfig(
-            kv_connector=HIDDEN_STATES_CONNECTOR,
-            # As a consumer, vLLM would expect embeddings from elsewhere and free blocks late.
-            kv_role="kv_producer",
-            # The paths are new at each start; `additional_config` is a part of the compile cache's key.
-            kv_connector_extra_config={
-                "hidden_states_socket": hidden_states_socket,
-                ACTIVITY: str(activity) if activity else None,
-            },
-        )
+        optional["kv_transfer_config"] = _hidden_states_transfer(hidden_states_socket, activity)
     return AsyncEngineArgs(
         model=str(settings.model),
         tokenizer=str(tokenizer_folder(settings.model)),
@@ -95,4 +86,17 @@ def thinker_engine_args(
         use_tqdm_on_load=False,
         **family.thinker_arguments,
         **{name: value for name, value in optional.items() if value is not None},
+    )
+
+
+def _hidden_states_transfer(socket: str, activity: Path | None) -> KVTransferConfig:
+    return KVTransferConfig(
+        kv_connector=HIDDEN_STATES_CONNECTOR,
+        # As a consumer, vLLM would expect embeddings from elsewhere and free blocks late.
+        kv_role="kv_producer",
+        # The paths are new at each start; `additional_config` is a part of the compile cache's key.
+        kv_connector_extra_config={
+            "hidden_states_socket": socket,
+            ACTIVITY: str(activity) if activity else None,
+        },
     )
