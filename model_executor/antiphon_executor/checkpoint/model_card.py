@@ -53,6 +53,7 @@ def model_card(
         voice_table=voices,
         random_weights=bool(card_file.get("random_weights", False)),
         has_talker=has_talker(config),
+        deterministic=settings.deterministic,
         sampling=replace(
             _recommended(_silent_sampling(settings.model), thinker.get_diff_sampling_param()),
             repetition_detection=_detection(card_file.get("repetition_detection")),

@@ -31,7 +31,9 @@ class StageSpec:
 def stage_specs(settings: EngineSettings, config: PreTrainedConfig, folder: SocketFolder) -> list[StageSpec]:
     """The Thinker and, if the server speaks, the Talker."""
     rows = folder.hidden_states if settings.speech else None
-    activity = folder.activity if settings.speech and current_platform.is_cpu() else None
+    shares_cores = settings.speech and current_platform.is_cpu()
+    # Without it the Thinker keeps its number of threads and its chunks, whatever the Talker does.
+    activity = folder.activity if shares_cores and not settings.deterministic else None
     specs = [StageSpec("thinker", thinker_engine_args(settings, rows, activity), settings.thinker.device)]
     if settings.speech:
         specs.append(

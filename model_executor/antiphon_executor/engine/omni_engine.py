@@ -26,6 +26,7 @@ from antiphon_executor.checkpoint.model_card import model_card, text_ends
 from antiphon_executor.checkpoint.processor_geometry import media_geometry_of
 from antiphon_executor.checkpoint.voices import list_voices
 from antiphon_executor.engine.cpu_quantization import check_cpu_quantization
+from antiphon_executor.engine.determinism import with_determinism
 from antiphon_executor.engine.dtype_selection import with_cpu_dtypes
 from antiphon_executor.engine.launch import Launcher, stage_specs
 from antiphon_executor.engine.measured_capacity import engine_capacity
@@ -35,6 +36,7 @@ from antiphon_executor.interface.errors import EngineDead, InvalidRequest
 from antiphon_executor.interface.event_stream import EventStream
 from antiphon_executor.interface.request import OmniRequest, ReadingRequest, SpeechSampling
 from antiphon_executor.interface.settings import EngineSettings
+from antiphon_executor.interface.spoken_length import UnlearnedPaces, VoicePaces
 from antiphon_executor.interface.status import EngineStatus
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
 from antiphon_executor.ipc.environment import prepare_environment
@@ -61,7 +63,7 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
     adopt_children()
     load_general_plugins()
     config = read_config(settings.model)
-    settings = with_speech_of(settings, config)
+    settings = with_determinism(with_speech_of(settings, config))
     if current_platform.is_cpu():
         check_cpu_quantization(settings, config)
         settings = with_cpu_dtypes(settings, config)
@@ -137,6 +139,7 @@ class VllmOmniEngine:
             waits=settings.waits,
             pacing=limits.pace,
             reads_user_text=reads_user_text(config),
+            voice_paces=UnlearnedPaces() if settings.deterministic else VoicePaces(),
             encode=partial(thinker.engine.llm.get_tokenizer().encode, add_special_tokens=False),
         )
         self._bridge = bridge

@@ -50,8 +50,9 @@ class ModelCard:
 
     `sampling`, `speech`: recommended values for options that a request does not set; `speech` names the
     default voice and is None for a text-only server. `voice_table`: all voices, exactly one the default;
-    empty for a text-only server. `has_talker`: whether the checkpoint could speak. `media`: image sizes and
-    token counts of media. `could_be_compiled`: text would be faster after `antiphon compile`.
+    empty for a text-only server. `has_talker`: whether the checkpoint could speak. `deterministic`: a seed
+    gives the same answer at any load. `media`: image sizes and token counts of media. `could_be_compiled`:
+    text would be faster after `antiphon compile`.
     """
 
     name: str
@@ -62,6 +63,7 @@ class ModelCard:
     voice_table: tuple[Voice, ...]
     random_weights: bool
     has_talker: bool = True
+    deterministic: bool = False
     sampling: TextSampling = field(default_factory=TextSampling)
     speech: SpeechSampling | None = None
     memory: tuple[MemoryItem, ...] = ()

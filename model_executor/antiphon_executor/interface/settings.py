@@ -220,6 +220,12 @@ class EngineSettings(_Frozen):
     )
     speech: bool = Field(True, description="Load the Talker. Without it the server answers in text only.")
     voices: Path | None = Field(None, description="Folder of voice files, in addition to the checkpoint's.")
+    deterministic: bool = Field(
+        False,
+        description="A request with a seed gets the same text, codes and samples, byte for byte, at any load "
+        "and on any day, on the same machine. Each step of an engine computes one request, nothing is reused "
+        "between requests, and the number of threads is fixed; so several requests take longer.",
+    )
     restarts: int = Field(
         5,
         ge=0,

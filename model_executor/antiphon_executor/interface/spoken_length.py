@@ -91,3 +91,10 @@ class VoicePaces:
     def of(self, voice: str) -> VoicePace:
         """The pace of `voice`, shared by all answers in that voice."""
         return self._by_voice.setdefault(voice, VoicePace())
+
+
+class UnlearnedPaces(VoicePaces):
+    """An ordinary pace for each answer, so that it depends on no other answer."""
+
+    def of(self, voice: str) -> VoicePace:
+        return VoicePace()

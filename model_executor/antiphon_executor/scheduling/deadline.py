@@ -5,7 +5,7 @@ Pure functions: clock, streams and step times are arguments, and no engine is ca
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from antiphon_executor.interface.playback import FRAME_S, seconds_of
 from antiphon_executor.scheduling.real_time import (
@@ -19,7 +19,9 @@ from antiphon_executor.scheduling.startup_buffer import startup_buffer_frames
 from antiphon_executor.scheduling.step_model import StepTimes
 from antiphon_executor.scheduling.step_plan import PacingRules, StepPlan, StreamStatus
 
-_ALL_TOKENS = 1 << 30
+PlanStep = Callable[[float, Sequence[StreamStatus], StepTimes, PacingRules], StepPlan]
+
+ALL_TOKENS = 1 << 30
 # A stream with less buffered audio than this share of the shortest step cannot avoid an underrun.
 _UNDERRUN_SHARE = 0.75
 # Streams with less than this may run beside new ones: larger batches generate more speech per second.
@@ -40,7 +42,7 @@ def first_come_first_served(
 ) -> StepPlan:
     """Runs every stream that can run, in order of arrival (`--engine.talker.pace.scheduling fifo`)."""
     run = [one for one in sorted(streams, key=_by_arrival) if one.ready]
-    return StepPlan(tuple(one.key for one in run), _ALL_TOKENS, frozenset(), NEVER_S)
+    return StepPlan(tuple(one.key for one in run), ALL_TOKENS, frozenset(), NEVER_S)
 
 
 class _Planner:
@@ -53,7 +55,7 @@ class _Planner:
         self._rules = rules
         self._curve = times.curve(len(streams) + 1)
         self._token_s = times.token_s
-        self._largest = times.largest
+        self._largest = times.largest_known
         self._typical = times.typical().curve(len(streams) + 1)
         self._rates = best_rates(self._typical)
         self._paused = {one.key: one for one in streams if self._pauses(one)}

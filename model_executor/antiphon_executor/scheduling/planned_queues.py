@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.engine import EngineCoreEventType
 from vllm.v1.request import Request, RequestStatus
 
@@ -59,8 +58,8 @@ VLLM_INTERNALS = {
 }
 
 
-class PlannedQueues(CorruptionAwareScheduler, AsyncScheduler):
-    """vLLM's async scheduler, with the means to run a planned set of requests and to free cache for them.
+class PlannedQueues(CorruptionAwareScheduler):
+    """vLLM's scheduler, with the means to run a planned set of requests and to free cache for them.
 
     A session (streaming input) that has its next input waits in `kv_holding_waiting` and keeps its cache.
     """

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 from vllm.config import get_layers_from_vllm_config
+from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.engine import EngineCoreOutputs
 from vllm.v1.outputs import ModelRunnerOutput
@@ -28,6 +29,7 @@ from antiphon_executor.ipc.stage_activity import StageActivity
 from antiphon_executor.models.talker.slots import EXTRA_ARG
 from antiphon_executor.models.talker.stream_state import StreamState
 from antiphon_executor.scheduling.deadline import first_come_first_served, plan_step
+from antiphon_executor.scheduling.one_per_step.stream_turns import TurnTimes, one_stream
 from antiphon_executor.scheduling.planned_queues import PlannedQueues
 from antiphon_executor.scheduling.step_clock import StepClock
 from antiphon_executor.scheduling.step_plan import PacingRules
@@ -64,7 +66,7 @@ class _SlotClaim(msgspec.Struct):
     live: bool = False
 
 
-class TalkerScheduler(PlannedQueues):
+class TalkerScheduler(PlannedQueues, AsyncScheduler):
     """vLLM's `scheduler_cls` of the Talker. Runs in the worker's process and shares its streams.
 
     Each later input of a session has the id of the first and finds the slot open.
@@ -79,7 +81,8 @@ class TalkerScheduler(PlannedQueues):
         self._streams_by_number: dict[int, str] = {}
         self._frames: dict[str, int] = {}
         config = self.vllm_config.additional_config
-        self._book = stream_book(PaceSettings.model_validate(config.get("pace", {})))
+        pace = PaceSettings.model_validate(config.get("pace", {}))
+        self._book = stream_book(pace, one_per_step=config.get("one_per_step", False))
         cursors = config.get("pace_socket")
         self._pace_socket = PaceSocket(cursors, config["frames_socket"]) if cursors else None
         self._clock = StepClock()
@@ -218,9 +221,12 @@ class TalkerScheduler(PlannedQueues):
             self._streams_by_number = kept
 
 
-def stream_book(settings: PaceSettings) -> StreamBook:
-    """`settings`: the operator's (`--engine.talker.pace.*`)."""
+def stream_book(settings: PaceSettings, *, one_per_step: bool = False) -> StreamBook:
+    """`settings`: the operator's (`--engine.talker.pace.*`). `one_per_step`: a step runs one stream."""
     rules = PacingRules(
         pause_above_s=settings.park_s, resume_below_s=settings.park_s / 2, headroom=settings.headroom
     )
-    return StreamBook(rules, first_come_first_served if settings.scheduling == "fifo" else plan_step)
+    plan_next = first_come_first_served if settings.scheduling == "fifo" else plan_step
+    if one_per_step:
+        return StreamBook(rules, one_stream(plan_next), TurnTimes())
+    return StreamBook(rules, plan_next)

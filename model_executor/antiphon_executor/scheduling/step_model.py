@@ -107,6 +107,11 @@ class StepTimes:
         """The largest batch that was ever measured."""
         return self.sizes[-1].batch if self.sizes else 0
 
+    @property
+    def largest_known(self) -> int:
+        """The largest batch whose time follows from measurements."""
+        return self.largest
+
     def with_jitter(self, jitter_s: float) -> StepTimes:
         """Step times that a high percentile of the steps keeps: the mean plus at least `jitter_s`."""
         return replace(

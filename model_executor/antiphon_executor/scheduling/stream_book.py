@@ -6,12 +6,12 @@ Without clock and engine: the scheduler, or a simulation, reports events with th
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from antiphon_executor.interface.playback import PlayHead, seconds_of
 from antiphon_executor.ipc.messages import StepTimesReport
-from antiphon_executor.scheduling.deadline import plan_step
+from antiphon_executor.scheduling.deadline import PlanStep, plan_step
 from antiphon_executor.scheduling.real_time import sustainable_streams
 from antiphon_executor.scheduling.startup_buffer import startup_buffer_s
 from antiphon_executor.scheduling.step_jitter import StepJitter
@@ -27,8 +27,6 @@ _ADMITTED_SHARE = 0.95
 _URGENT_STEPS = 1.5
 # After this long without a step, the step times are out of date.
 _IDLE_S = 60.0
-
-PlanStep = Callable[[float, Sequence[StreamStatus], StepTimes, PacingRules], StepPlan]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +61,15 @@ class _Entry:
 class StreamBook:
     """One per Talker. A stream's key is the id of its request; times are monotonic seconds."""
 
-    def __init__(self, rules: PacingRules, plan_next: PlanStep = plan_step) -> None:
+    def __init__(
+        self, rules: PacingRules, plan_next: PlanStep = plan_step, times: StepTimes | None = None
+    ) -> None:
+        """`times`: the model of step times to begin with."""
         self._rules = rules
         self._plan_next = plan_next
         self._entries: dict[str, _Entry] = {}
         self._last_step_s = 0.0
-        self.times = StepTimes()
+        self.times = times or StepTimes()
         self._jitter = StepJitter()
         self._full_step = (self.times, 0, 0.0, 0.0)
         self._reported_s: float | None = None

@@ -15,6 +15,8 @@ from vllm.v1.request import Request
 from antiphon_executor.ipc.stage_activity import activity_of
 from antiphon_executor.scheduling.corrupted_requests import CorruptionAwareScheduler
 from antiphon_executor.scheduling.grammar_watch import GRAMMAR_WATCH
+from antiphon_executor.scheduling.one_per_step.request_turns import Progress, RequestTurns
+from antiphon_executor.scheduling.planned_queues import PlannedQueues
 from antiphon_executor.scheduling.yielding import Yielding
 
 # Checked against the installed vLLM by tests/test_vllm_internals.py.
@@ -29,7 +31,11 @@ VLLM_INTERNALS = {
         "scheduler_config",
         "vllm_config",
     ),
-    "vllm.v1.request.Request": ("structured_output_request",),
+    "vllm.v1.request.Request": (
+        "num_computed_tokens",
+        "num_prompt_tokens",
+        "structured_output_request",
+    ),
     "vllm.v1.structured_output.request.StructuredOutputRequest": ("is_grammar_ready",),
 }
 
@@ -70,9 +76,33 @@ class _SharedCoresScheduler(CorruptionAwareScheduler):
             self.max_num_scheduled_tokens = token_limit
 
 
+class _OneRequestScheduler(PlannedQueues, _SharedCoresScheduler):
+    """Each step runs one request."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._turns = RequestTurns(self.max_num_scheduled_tokens)
+
+    def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
+        with self.only_planned(self._turns.next(map(_progress, self.schedulable()))):
+            return super().schedule(throttle_prefills)
+
+
+def _progress(request: Request) -> Progress:
+    return Progress(request.request_id, request.num_prompt_tokens, request.num_computed_tokens)
+
+
 class ThinkerScheduler(_SharedCoresScheduler, Scheduler):
     """Schedules a step after the step before has ended."""
 
 
 class AsyncThinkerScheduler(_SharedCoresScheduler, AsyncScheduler):
     """Schedules the next step while one runs."""
+
+
+class OneRequestThinkerScheduler(_OneRequestScheduler, Scheduler):
+    """`ThinkerScheduler` for `--engine.deterministic`."""
+
+
+class AsyncOneRequestThinkerScheduler(_OneRequestScheduler, AsyncScheduler):
+    """`AsyncThinkerScheduler` for `--engine.deterministic`."""

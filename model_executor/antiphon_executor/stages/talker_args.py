@@ -66,6 +66,7 @@ def _shared_files(
         "pace_socket": pace_socket,
         "pace": settings.talker.pace.model_dump(),
         "activity": str(activity) if activity else None,
+        "one_per_step": settings.deterministic,
     }
 
 

@@ -18,7 +18,9 @@ from antiphon_executor.ipc.stage_activity import ACTIVITY
 from antiphon_executor.models.architectures import HIDDEN_STATES_CONNECTOR
 from antiphon_executor.scheduling.thinker_scheduler import (
     LONG_PROMPT_SHARE,
+    AsyncOneRequestThinkerScheduler,
     AsyncThinkerScheduler,
+    OneRequestThinkerScheduler,
     ThinkerScheduler,
 )
 from antiphon_executor.stages.compilation import runs_compiled
@@ -31,6 +33,14 @@ from antiphon_executor.stages.worker_report import EXTENSION
 MEDIA_PER_PROMPT = 8_192
 # Features of media that the engine keeps for later turns: 10 hours of audio in 16 bits.
 FEATURE_CACHE_GIB = 1.0
+
+# By whether the stage runs on a CPU, and by `deterministic`.
+_SCHEDULERS = {
+    (True, False): ThinkerScheduler,
+    (False, False): AsyncThinkerScheduler,
+    (True, True): OneRequestThinkerScheduler,
+    (False, True): AsyncOneRequestThinkerScheduler,
+}
 
 
 def thinker_engine_args(
@@ -77,11 +87,12 @@ def thinker_engine_args(
         enable_expert_parallel=thinker.enable_expert_parallel,
         enforce_eager=not runs_compiled(settings),
         gpu_memory_utilization=thinker.gpu_memory_utilization,
-        mm_processor_cache_gb=FEATURE_CACHE_GIB,
+        # Without this cache and the prefix cache, vLLM encodes each request's media anew.
+        mm_processor_cache_gb=0 if settings.deterministic else FEATURE_CACHE_GIB,
         limit_mm_per_prompt=dict.fromkeys(("audio", "image", "video"), MEDIA_PER_PROMPT),
         structured_outputs_config=StructuredOutputsConfig(backend=BACKEND),
         enable_log_requests=False,
-        scheduler_cls=ThinkerScheduler if on_cpu else AsyncThinkerScheduler,
+        scheduler_cls=_SCHEDULERS[on_cpu, settings.deterministic],
         worker_extension_cls=EXTENSION,
         use_tqdm_on_load=False,
         **family.thinker_arguments,

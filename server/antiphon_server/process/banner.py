@@ -23,6 +23,7 @@ _REASONING: dict[ThinkingSwitch, str] = {
     "always": "every answer begins with it, in the field reasoning",
 }
 _UNCOMPILED = "`antiphon compile`, once with these settings, can double the tokens per second of later starts"
+_ONE_PER_STEP = "deterministic: one request per step, a seed gives the same bytes at any load"
 _ANY_ADDRESS = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}  # noqa: S104  # as a client on this machine reaches it
 
 
@@ -43,6 +44,7 @@ def banner(
         ("input", ", ".join(card.input_modalities)),
         ("voices", ", ".join(_default_first(card)) if card.speaks else no_voices(card)),
         ("reasoning", _REASONING[thinking]),
+        ("steps", _ONE_PER_STEP if card.deterministic else ""),
         ("memory", memory_plan(card)),
         ("speed", _UNCOMPILED if card.could_be_compiled else ""),
         ("API", f"{url}/v1"),
