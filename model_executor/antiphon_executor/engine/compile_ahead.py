@@ -5,7 +5,7 @@ from __future__ import annotations
 from vllm.platforms import current_platform
 
 from antiphon_executor.checkpoint.family import read_config
-from antiphon_executor.engine.dtype_selection import with_cpu_dtypes
+from antiphon_executor.engine.effective_settings import effective_settings
 from antiphon_executor.engine.omni_engine import start_engine
 from antiphon_executor.interface.errors import OperatorError
 from antiphon_executor.interface.settings import EngineSettings
@@ -21,7 +21,7 @@ async def compile_ahead(settings: EngineSettings, progress: Progress) -> None:
         raise OperatorError("engine.thinker.enforce_eager is set: the Thinker would not use what is compiled")
     if not has_compiler():
         raise OperatorError("there is no C++ compiler: install g++ or clang++")
-    settings = with_cpu_dtypes(settings, read_config(settings.model))
+    settings = effective_settings(settings, read_config(settings.model))
     mark = mark_of(settings)
     mark.parent.mkdir(parents=True, exist_ok=True)
     # The start compiles because of the mark; a server that starts meanwhile compiles too.

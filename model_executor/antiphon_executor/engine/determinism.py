@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from antiphon_executor.interface.settings import EngineSettings
 
+# Tokens of a prompt in one step, on a CPU with a Talker that wants the cores in between.
+_CHUNK_TOKENS = 256
 
-def with_determinism(settings: EngineSettings) -> EngineSettings:
-    """A cached prefix would change the chunks of a prompt, and so its last bits."""
+
+def with_determinism(settings: EngineSettings, *, on_cpu: bool) -> EngineSettings:
+    """A cached prefix would change the chunks of a prompt, and so the last bits of its answer."""
     if not settings.deterministic:
         return settings
-    thinker = settings.thinker.model_copy(update={"enable_prefix_caching": False})
-    return settings.model_copy(update={"thinker": thinker})
+    thinker = settings.thinker
+    changes: dict[str, object] = {"enable_prefix_caching": False}
+    if on_cpu and settings.speech and thinker.max_num_batched_tokens is None:
+        changes["max_num_batched_tokens"] = max(_CHUNK_TOKENS, thinker.max_num_seqs)
+    return settings.model_copy(update={"thinker": thinker.model_copy(update=changes)})

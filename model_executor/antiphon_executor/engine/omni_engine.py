@@ -26,11 +26,10 @@ from antiphon_executor.checkpoint.model_card import model_card, text_ends
 from antiphon_executor.checkpoint.processor_geometry import media_geometry_of
 from antiphon_executor.checkpoint.voices import list_voices
 from antiphon_executor.engine.cpu_quantization import check_cpu_quantization
-from antiphon_executor.engine.determinism import with_determinism
-from antiphon_executor.engine.dtype_selection import with_cpu_dtypes
+from antiphon_executor.engine.effective_settings import effective_settings
 from antiphon_executor.engine.launch import Launcher, stage_specs
 from antiphon_executor.engine.measured_capacity import engine_capacity
-from antiphon_executor.engine.talker_factory import make_talker, reads_user_text, with_speech_of
+from antiphon_executor.engine.talker_factory import make_talker, reads_user_text
 from antiphon_executor.interface.card import MemoryItem, ModelCard, Voice
 from antiphon_executor.interface.errors import EngineDead, InvalidRequest
 from antiphon_executor.interface.event_stream import EventStream
@@ -63,10 +62,9 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
     adopt_children()
     load_general_plugins()
     config = read_config(settings.model)
-    settings = with_determinism(with_speech_of(settings, config))
     if current_platform.is_cpu():
         check_cpu_quantization(settings, config)
-        settings = with_cpu_dtypes(settings, config)
+    settings = effective_settings(settings, config)
     voices = list_voices(settings.model, config, settings.voices) if settings.speech else ()
     async with AsyncExitStack() as stack:
         folder = SocketFolder()

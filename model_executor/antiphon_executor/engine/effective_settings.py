@@ -1,0 +1,18 @@
+"""The settings that the engines run with: the operator's, as far as checkpoint and machine allow them."""
+
+from __future__ import annotations
+
+from transformers import PreTrainedConfig
+from vllm.platforms import current_platform
+
+from antiphon_executor.engine.determinism import with_determinism
+from antiphon_executor.engine.dtype_selection import with_cpu_dtypes
+from antiphon_executor.engine.talker_factory import with_speech_of
+from antiphon_executor.interface.settings import EngineSettings
+
+
+def effective_settings(settings: EngineSettings, config: PreTrainedConfig) -> EngineSettings:
+    """The same for settings that have been through it."""
+    on_cpu = current_platform.is_cpu()
+    settings = with_determinism(with_speech_of(settings, config), on_cpu=on_cpu)
+    return with_cpu_dtypes(settings, config) if on_cpu else settings
