@@ -1,6 +1,6 @@
 """Prints the table "Variants of checkpoints" of tests/RESULTS.md: what starts, answers and is refused.
 
-Arguments: any of `refused`, `thinking`, `quantized`; by default all.
+Arguments: any of `refused`, `speaking`, `thinking`, `quantized`; by default all.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from antiphon_executor.tiny import write_tiny_checkpoint
 from tests.e2e.answers import SPOKEN, said
 from tests.e2e.server_process import MODEL, start_server
+from tests.parity.talker.port_checkpoint import write_port
 from tests.quantized_checkpoint import CONFIG, write_quantized
 
 Row = tuple[str, str, str]
@@ -27,7 +28,7 @@ Row = tuple[str, str, str]
 
 def main() -> int:
     parts: dict[str, Callable[[Path], Iterator[Row]]] = {
-        "refused": refused, "thinking": thinking, "quantized": quantized
+        "refused": refused, "speaking": speaking, "thinking": thinking, "quantized": quantized
     }  # fmt: skip
     asked = sys.argv[1:] or list(parts)
     print("| checkpoint | result | exact line |\n|---|---|---|")
@@ -36,6 +37,14 @@ def main() -> int:
             for row in parts[name](Path(folder)):
                 print(f"| {' | '.join(row)} |", flush=True)
     return 0
+
+
+def speaking(folder: Path) -> Iterator[Row]:
+    write_tiny_checkpoint(folder / "instruct", layout="released")
+    yield "Instruct, in the released layout", *started(folder / "instruct")
+    write_tiny_checkpoint(folder / "own", "qwen3_5_omni")
+    write_port(folder / "own", folder / "port")
+    yield "Qwen3.5-Omni in the names of ports (`qwen3_omni_next`)", *started(folder / "port")
 
 
 def thinking(folder: Path) -> Iterator[Row]:
@@ -101,9 +110,12 @@ def started(model: Path, *flags: str) -> tuple[str, str]:
             model=MODEL, messages=said("hello"), temperature=0, max_tokens=8
         )
         usage = answer.usage.completion_tokens_details
-        spoken = ""
         try:
-            client.chat.completions.create(model=MODEL, messages=said("hello"), **SPOKEN)
+            voiced = {**SPOKEN, "audio": {"format": "wav"}}
+            heard = client.chat.completions.create(
+                model=MODEL, messages=said("hello"), max_tokens=8, **voiced
+            )
+            spoken = f"200, {heard.usage.completion_tokens_details.audio_tokens} frames"
         except openai.BadRequestError as error:
             spoken = f"{error.status_code}: {error.body['message']}"
         [voices] = [
