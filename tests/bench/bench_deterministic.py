@@ -123,7 +123,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--answers", type=int, default=100, help="that are compared")
-    parser.add_argument("--timed", type=int, default=24, help="answers of each number of streams")
+    parser.add_argument(
+        "--timed", type=int, default=24, help="answers of each number of streams; 0: no times"
+    )
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=[*MODES])
     parser.add_argument("--max-tokens", type=int, default=24)
     given = parser.parse_args()
     with TemporaryDirectory() as folder:
@@ -136,11 +139,12 @@ def main() -> None:
 
 
 def measure(name: str, model: Path, folder: Path, given: argparse.Namespace) -> None:
-    for mode, flags in MODES.items():
-        with client_of(model, folder / f"log-{mode}", *flags) as client:
+    for mode in given.modes:
+        with client_of(model, folder / f"log-{mode}", *MODES[mode]) as client:
             print(f"{name}, {mode}: {equal(client, given.answers, given.max_tokens)}", flush=True)
-            print(f"{'streams':>7} {'answers':>8} {'first, ms':>10} {'RTF':>6} {'speech s/s':>11}")
-            for streams in LEVELS:
+            if given.timed:
+                print(f"{'streams':>7} {'answers':>8} {'first, ms':>10} {'RTF':>6} {'speech s/s':>11}")
+            for streams in LEVELS if given.timed else ():
                 print(cost(client, streams, given.timed, given.max_tokens), flush=True)
 
 
