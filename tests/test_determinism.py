@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from vllm import SamplingParams
 from vllm.platforms import current_platform
 
 from antiphon_executor.checkpoint.family import read_config
-from antiphon_executor.engine.determinism import with_determinism
+from antiphon_executor.engine.determinism import with_determinism, without_cache_keys
 from antiphon_executor.engine.launch import stage_specs
 from antiphon_executor.interface.settings import EngineSettings, ThinkerSettings
 from antiphon_executor.ipc.bridge import SocketFolder
@@ -47,3 +49,11 @@ def test_the_stages_run_one_request_per_step_and_share_no_core(tiny_qwen3_5_omni
             assert (talker.arguments.additional_config["activity"] is None) is deterministic
     finally:
         folder.close()
+
+
+def test_media_have_no_cache_keys() -> None:
+    sent: list[Any] = []
+    generate = without_cache_keys(lambda prompt, *_: sent.append(prompt))  # type: ignore[arg-type, func-returns-value]
+    prompt: Any = {"prompt_token_ids": [1], "multi_modal_data": {}, "multi_modal_uuids": {"audio": ["key"]}}
+    generate(prompt, SamplingParams(), "request")
+    assert sent == [{"prompt_token_ids": [1], "multi_modal_data": {}}]

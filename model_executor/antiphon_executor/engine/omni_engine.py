@@ -26,6 +26,7 @@ from antiphon_executor.checkpoint.model_card import model_card, text_ends
 from antiphon_executor.checkpoint.processor_geometry import media_geometry_of
 from antiphon_executor.checkpoint.voices import list_voices
 from antiphon_executor.engine.cpu_quantization import check_cpu_quantization
+from antiphon_executor.engine.determinism import without_cache_keys
 from antiphon_executor.engine.effective_settings import effective_settings
 from antiphon_executor.engine.launch import Launcher, stage_specs
 from antiphon_executor.engine.measured_capacity import engine_capacity
@@ -124,8 +125,9 @@ class VllmOmniEngine:
         self._vocabulary: int = model.get_vocab_size()
         self._context_tokens: int = model.max_model_len
         self._slots = SlotTracker(limits.streams if talker else 0, pages_for(limits.media_rows))
+        generate = current_generate(thinker)
         self._context = RequestContext(
-            generate_text=current_generate(thinker),
+            generate_text=without_cache_keys(generate) if settings.deterministic else generate,
             decode=partial(tokenizer.decode, skip_special_tokens=True),
             ids=PromptIds.of(config),
             media=media,
