@@ -104,10 +104,10 @@ def test_files_are_uploaded_used_and_deleted(results: Results) -> None:
     }
 
 
-PYTHON = [name for name in sorted(HOMES) if name.startswith("openai-py")]
+OPENAI = [name for name in sorted(HOMES) if name.startswith("openai-")]
 
 
-@pytest.mark.parametrize("results", PYTHON, indirect=True)
+@pytest.mark.parametrize("results", OPENAI, indirect=True)
 def test_a_text_is_read_aloud_whole_and_streamed(results: Results, served: Served) -> None:
     speech = results["speech"]
     spoken = set(served.engine.spoken.values())
@@ -116,13 +116,13 @@ def test_a_text_is_read_aloud_whole_and_streamed(results: Results, served: Serve
     assert speech["mp3"] > 1_000
 
 
-@pytest.mark.parametrize("results", PYTHON, indirect=True)
+@pytest.mark.parametrize("results", OPENAI, indirect=True)
 def test_speech_that_breaks_off_is_never_a_complete_file(results: Results) -> None:
     """On a real connection the chunked encoding has no end then."""
     assert "Error" in results["broken_speech"]
 
 
-@pytest.mark.parametrize("results", PYTHON, indirect=True)
+@pytest.mark.parametrize("results", OPENAI, indirect=True)
 def test_a_silent_recording_has_an_empty_transcript_in_every_form(results: Results) -> None:
     assert results["transcript"] == {
         "json": "",

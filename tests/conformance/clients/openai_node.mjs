@@ -6,7 +6,7 @@ import { join } from "node:path";
 
 const [url, home] = process.argv.slice(2);
 const require = createRequire(join(home, "index.js"));
-const { default: OpenAI, APIError } = require("openai");
+const { default: OpenAI, APIError, toFile } = require("openai");
 const { version } = JSON.parse(readFileSync(join(home, "node_modules/openai/package.json"), "utf8"));
 
 const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0 });
@@ -79,6 +79,48 @@ async function fault() {
   return "nothing was raised";
 }
 
+const read = { model: "tts-1", voice: "alloy", input: "read me", response_format: "pcm" };
+
+async function speech() {
+  const whole = await client.audio.speech.create(read);
+  const kind = whole.headers.get("content-type");
+  const pieces = [];
+  for await (const piece of (await client.audio.speech.create(read)).body) pieces.push(piece);
+  const mp3 = await client.audio.speech.create({ model: "tts-1", voice: "ash", input: "read me" });
+  return {
+    pcm: [Buffer.from(await whole.arrayBuffer()), Buffer.concat(pieces)].map((one) => one.toString("base64")),
+    kind,
+    mp3: (await mp3.arrayBuffer()).byteLength,
+  };
+}
+
+async function brokenSpeech() {
+  try {
+    await (await client.audio.speech.create({ ...read, input: "please fail" })).arrayBuffer();
+  } catch (error) {
+    return `Error: ${error}`;
+  }
+  return "nothing was raised";
+}
+
+async function transcript() {
+  const ask = async (fields) =>
+    client.audio.transcriptions.create({
+      model: "whisper-1",
+      file: await toFile(Buffer.from("RIFF"), "silence.wav"),
+      ...fields,
+    });
+  const stream = [];
+  for await (const event of await ask({ stream: true })) stream.push(event.type);
+  return {
+    json: (await ask({})).text,
+    text: await ask({ response_format: "text" }),
+    srt: await ask({ response_format: "srt" }),
+    duration: (await ask({ response_format: "verbose_json", timestamp_granularities: ["segment"] })).duration,
+    stream,
+  };
+}
+
 const models = [];
 for await (const model of client.models.list()) models.push(model.id);
 const text = (await completions.create({ model: "echo", messages: said("hello world") })).choices[0].message.content;
@@ -94,5 +136,8 @@ console.log(
     tool: await tool(),
     refused: await refused(),
     fault: await fault(),
+    speech: await speech(),
+    broken_speech: await brokenSpeech(),
+    transcript: await transcript(),
   }),
 );
