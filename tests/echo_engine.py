@@ -38,7 +38,7 @@ from antiphon_executor.interface.events import (
     TextEnded,
     TokenLogprob,
 )
-from antiphon_executor.interface.media import Media
+from antiphon_executor.interface.media import Media, SampleWriter
 from antiphon_executor.interface.request import (
     OmniRequest,
     ReadingRequest,
@@ -195,6 +195,9 @@ class EchoEngine:
             raise
         finally:
             self.running -= 1
+
+    def clip_writer(self) -> SampleWriter:
+        return SampleWriter()
 
     def report_consumed(self, request_id: str, samples: int) -> None:
         self.heard[request_id] = samples

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import weakref
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -25,7 +27,7 @@ from antiphon_executor.interface.events import (
     TextDelta,
     TextEnded,
 )
-from antiphon_executor.interface.media import Media, RgbImage
+from antiphon_executor.interface.media import AudioClip, Media, RgbImage
 from antiphon_executor.interface.request import AnswerSchema, OmniRequest, SpeechSampling, TextSampling
 from antiphon_executor.interface.settings import GuardSettings
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
@@ -397,3 +399,35 @@ async def test_given_an_error_after_the_first_token_then_the_schema_is_not_blame
             )
         )
     assert not isinstance(raised.value, InvalidRequest)
+
+
+async def test_decoded_media_are_let_go_once_the_engine_has_their_features(engines: Engines) -> None:
+    samples = np.zeros(16_000, dtype=np.float32)
+    kept = weakref.ref(samples)
+    request = OmniRequest("t", (IDS.audio, 5), Media(audios=(AudioClip(samples),)), TextSampling())
+    del samples
+    held: list[bool] = []
+
+    async def think(prompt: Any, params: Any, request_id: str) -> AsyncIterator[Any]:
+        """As `Stage.generate`: the prompt is needed until it is rendered."""
+        held.append(kept() is not None)
+        del prompt
+        await asyncio.sleep(0)
+        held.append(kept() is not None)
+        choice = SimpleNamespace(
+            index=0, token_ids=[END], text="", logprobs=None, finish_reason="stop", stop_reason=None
+        )
+        yield SimpleNamespace(prompt_token_ids=list(PROMPT), num_cached_tokens=0, outputs=[choice])
+
+    context = replace(engines.context, generate_text=think, talker=None)
+
+    async def produce(asked: OmniRequest, events: EventStream) -> None:
+        run = RequestRun(context, asked)
+        asked = asked.without_media()
+        await run.run(events)
+
+    stream = EventStream(partial(produce, request))
+    del request
+    async with asyncio.timeout(5):
+        assert [event async for event in stream]
+    assert held == [True, False]

@@ -102,6 +102,7 @@ def restarted(start: StartServer, faults: Path) -> RunningServer:
 def nano_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """The shipped antiphon-nano, with its whole context."""
     flags = ("--served-model-name", NANO, "--dtype", "auto", "--max-model-len", str(NANO_CONTEXT))
+    flags += ("--media-audio-seconds", "1200")
     running = start_server(ANTIPHON_NANO, tmp_path_factory.mktemp("nano") / "log", *flags)
     yield running
     running.end()

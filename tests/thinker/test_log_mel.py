@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from antiphon_executor.interface.media import AudioClip, StoredClip
+from antiphon_executor.models.thinker.clip import Clip
 from antiphon_executor.models.thinker.log_mel import PIECE_FRAMES, log_mel
+from antiphon_executor.models.thinker.mel_writer import MelWriter
 from antiphon_executor.reference import mel
 
 PIECE = PIECE_FRAMES * 160
@@ -40,3 +43,35 @@ def test_silence_is_no_division_by_zero_and_nothing_is_no_clip() -> None:
     assert log_mel(np.zeros(4_000, dtype=np.float32), 128).isfinite().all()
     with pytest.raises(ValueError, match="without samples"):
         log_mel(np.zeros(0, dtype=np.float32), 128)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("loud_at_s", [3, 244])
+def test_frames_computed_while_a_clip_is_decoded_are_those_of_the_whole(
+    dtype: torch.dtype, loud_at_s: int
+) -> None:
+    """Given pieces of any length, and the loudest moment in the first or the last of them."""
+    samples = 245 * 16_000 + 77
+    sound = 0.1 * np.random.default_rng(1).standard_normal(samples, dtype=np.float32)
+    sound[16_000 : 20 * 16_000] = 0
+    sound[loud_at_s * 16_000 :][:4_000] *= 9
+    writer, place = MelWriter(128, dtype), 0
+    for length in (1, 399, 480_000, 16_000 * 150, 7, samples):
+        writer.write(sound[place : place + length])
+        place += length
+    stored = writer.finish("key")
+    assert isinstance(stored, StoredClip)
+    assert (stored.key, stored.num_samples) == ("key", samples)
+    clip, whole = Clip(stored), log_mel(sound, 128).to(dtype)
+    for first, stop in ((0, clip.frames), (12_000, 24_000), (11_200, 12_800), (24_000, clip.frames)):
+        assert torch.equal(clip.mel(128, first, stop), whole[:, first:stop])
+
+
+def test_a_clip_of_one_window_is_kept_as_samples() -> None:
+    sound = 0.1 * np.random.default_rng(1).standard_normal(120 * 16_000 + 15_000, dtype=np.float32)
+    writer = MelWriter(128, torch.float32)
+    for start in range(0, len(sound), 480_000):
+        writer.write(sound[start : start + 480_000])
+    kept = writer.finish("key")
+    assert isinstance(kept, AudioClip)
+    np.testing.assert_array_equal(kept.samples, sound)

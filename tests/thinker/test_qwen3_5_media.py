@@ -100,15 +100,13 @@ def test_two_frames_of_a_video_are_one_patch_in_time(frames: int, size: tuple[in
 
 
 def test_a_minute_of_video_at_a_frame_a_second_is_thirty_patches_with_their_times() -> None:
-    fields = reader().video(
-        video(60, 1.0, (64, 96)).frames, {"fps": 1.0, "sound": Clip(clip(960_000).samples)}
-    )
+    fields = reader().video(video(60, 1.0, (64, 96)).frames, {"fps": 1.0, "sound": Clip(clip(960_000))})
     tokens = reader().tokens("video", fields)
     assert (seen(tokens), heard(tokens), tokens.count(ord("<"))) == (30 * 6, 420, 30)
 
 
 def test_the_mask_says_which_rows_of_a_video_are_sound() -> None:
-    fields = reader().video(video(4, 2.0, (64, 64)).frames, {"fps": 2.0, "sound": Clip(clip(40_000).samples)})
+    fields = reader().video(video(4, 2.0, (64, 64)).frames, {"fps": 2.0, "sound": Clip(clip(40_000))})
     assert fields["sound_mask"].tolist() == [False] * 4 + [True] * 7 + [False] * 4 + [True] * 11
     assert torch.equal(fields["sound_features"], log_mel(clip(40_000).samples))
     assert int(fields["sound_lengths"]) == 250

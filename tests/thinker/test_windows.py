@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from vllm.multimodal.cache import MultiModalProcessorOnlyCache
 
 from antiphon_executor.interface.audio_geometry import mel_frames
-from antiphon_executor.interface.media import AudioClip, VideoClip
+from antiphon_executor.interface.media import AudioClip, KnownClip, VideoClip
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.models.qwen3_5_omni import prompt as rules
 from antiphon_executor.models.qwen3_5_omni.tm_rope import MediaSpan, TmRope
@@ -55,7 +56,7 @@ def speech(seconds: float, loud_at_s: float) -> np.ndarray:
 @pytest.mark.parametrize("loud_at_s", [1.0, 124.0, 249.9])
 def test_the_mel_frames_of_all_windows_are_those_of_the_clip(loud_at_s: float) -> None:
     samples = speech(250.017, loud_at_s)
-    windows = sound_windows(Clip(samples))
+    windows = sound_windows(Clip(AudioClip(samples)))
     assert [window.first for window in windows] == [0, WINDOW_FRAMES, 2 * WINDOW_FRAMES]
     torch.testing.assert_close(
         torch.cat([window.mel(128) for window in windows], dim=1), log_mel(samples, 128), rtol=0, atol=1e-6
@@ -73,7 +74,8 @@ def test_the_loudest_level_is_that_of_all_frames(samples: int) -> None:
     ("seconds", "windows"), [(0.1, 1), (120, 1), (120.98, 1), (121, 2), (240.99, 2), (36_000, 300)]
 )
 def test_the_rest_of_a_clip_below_a_second_belongs_to_the_window_before(seconds: float, windows: int) -> None:
-    cut = sound_windows(Clip(np.broadcast_to(np.float32(0), round(seconds * SECOND))))
+    silence = np.broadcast_to(np.float32(0), round(seconds * SECOND))
+    cut = sound_windows(Clip(AudioClip(silence)))
     assert len(cut) == windows
     assert cut[-1].stop == mel_frames(round(seconds * SECOND))
     assert all(one.stop == other.first for one, other in pairwise(cut))
@@ -160,4 +162,29 @@ def test_windows_of_qwen3_omni_continue_each_other(step: float, sound_tokens: in
     tail = AudioSpan(start + 1, 4)
     np.testing.assert_array_equal(
         prompt_positions(start + 9, [*parts, tail]), prompt_positions(start + 9, [*whole, tail])
+    )
+
+
+def test_a_known_clip_is_decoded_only_if_a_window_of_it_is_missing(tiny: Rig) -> None:
+    sound = AudioClip(clip(SECOND * 130).samples, "key")
+    decoded: list[str] = []
+
+    def decode() -> AudioClip:
+        decoded.append("again")
+        return sound
+
+    known = KnownClip("key", sound.num_samples, decode)
+    cache = MultiModalProcessorOnlyCache(tiny.processor.info.ctx.model_config)
+    first = tiny.process(40, sound, 41, cache=cache)
+    assert same(tiny.process(42, known, cache=cache), first)
+    assert decoded == []
+    assert same(tiny.process(42, known, cache=None), first)
+    assert decoded == ["again"]
+
+
+def same(one: Any, other: Any) -> bool:
+    """The same windows, from wherever they came."""
+    pairs = zip(one["mm_kwargs"]["audio"], other["mm_kwargs"]["audio"], strict=True)
+    return one["mm_hashes"] == other["mm_hashes"] and all(
+        torch.equal(left[name].data, right[name].data) for left, right in pairs for name in left
     )

@@ -43,6 +43,7 @@ from antiphon_executor.ipc.environment import prepare_environment
 from antiphon_executor.ipc.parent_watchdog import adopt_children
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.prompt_embeddings import pages_for
+from antiphon_executor.models.thinker.mel_writer import MelWriter
 from antiphon_executor.stages.compilation import could_be_compiled, runs_compiled
 from antiphon_executor.stages.metrics import merged_metrics
 from antiphon_executor.stages.restart_policy import RestartPolicy
@@ -122,6 +123,8 @@ class VllmOmniEngine:
         )
         card = model_card(settings, config, voices, model, memory, capacity, media)
         self._card = replace(card, could_be_compiled=could_be_compiled(settings))
+        self._mel_bins: int = config.thinker_config.audio_config.num_mel_bins
+        self._thinker_dtype = model.dtype
         self._vocabulary: int = model.get_vocab_size()
         self._context_tokens: int = model.max_model_len
         self._slots = SlotTracker(limits.streams if talker else 0, pages_for(limits.media_rows))
@@ -173,8 +176,10 @@ class VllmOmniEngine:
             self._check_speech(request.speech)
             if request.text.choices != 1:
                 raise InvalidRequest("n must be 1 with audio", "n")
+        run = RequestRun(self._context, request)
+        request = request.without_media()
         try:
-            await self._run(RequestRun(self._context, request), events)
+            await self._run(run, events)
         except VLLMClientError as error:
             raise client_error(error, request, self._vocabulary, self._context_tokens) from error
 
@@ -212,6 +217,9 @@ class VllmOmniEngine:
         for run in self._running.values():
             if death.stage in run.stages:
                 run.fail(death)
+
+    def clip_writer(self) -> MelWriter:
+        return MelWriter(self._mel_bins, self._thinker_dtype)
 
     def report_consumed(self, request_id: str, samples: int) -> None:
         run = self._running.get(request_id)

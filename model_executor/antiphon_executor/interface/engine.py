@@ -9,6 +9,7 @@ from prometheus_client.metrics_core import Metric
 
 from antiphon_executor.interface.card import ModelCard
 from antiphon_executor.interface.event_stream import EventStream
+from antiphon_executor.interface.media import ClipWriter
 from antiphon_executor.interface.request import OmniRequest, ReadingRequest
 from antiphon_executor.interface.status import EngineStatus
 
@@ -32,6 +33,10 @@ class OmniEngine(Protocol):
 
         `SpeechDelta.text_tokens` counts tokens of all pieces. Errors and closing as in `generate`.
         """
+        ...
+
+    def clip_writer(self) -> ClipWriter:
+        """Takes a clip of a later request while it is decoded, and keeps what the model needs of it."""
         ...
 
     def report_consumed(self, request_id: str, samples: int) -> None:

@@ -124,7 +124,9 @@ class EventStream:
     async def _wait(self, timeout_s: float | None) -> None:
         """Returns when there is an event or the end of the events. Raises IdleTimeout."""
         if self._producer is None:
-            self._producer = asyncio.create_task(self._run())
+            self._producer = asyncio.create_task(self._run(self._produce))
+            # The task alone keeps what the request holds, and may let go of parts of it.
+            self._produce = _ended
         self._reader = asyncio.get_running_loop().create_future()
         if timeout_s is not None:
             self._alarm.wake(self._reader, timeout_s)
@@ -144,9 +146,11 @@ class EventStream:
             for room in writers:
                 _wake(room)
 
-    async def _run(self) -> None:
+    async def _run(self, produce: Callable[[EventStream], Awaitable[None]]) -> None:
+        producing = produce(self)
+        del produce
         try:
-            await self._produce(self)
+            await producing
         except Exception as error:
             self._last = error
         else:
@@ -193,6 +197,10 @@ class _Alarm:
             self._timer = loop.call_at(self._due_s, self._ring)
         else:
             waiter.set_result(None)
+
+
+async def _ended(_stream: EventStream) -> None:
+    """Produces nothing."""
 
 
 def _wake(waiter: asyncio.Future[None] | None) -> None:

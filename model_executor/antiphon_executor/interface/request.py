@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from antiphon_executor.interface.media import Media
@@ -116,6 +116,14 @@ class OmniRequest:
     live: bool = False
     unspoken_from: int | None = None
     on_mark: MarkSink | None = None
+
+    @property
+    def has_media(self) -> bool:
+        return bool(self.media.audios or self.media.images or self.media.videos)
+
+    def without_media(self) -> OmniRequest:
+        """The request once its prompt is made: decoded media may be gigabytes."""
+        return replace(self, media=Media())
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,6 +70,8 @@ class Stage:
             (rendered,) = await renderer.render_cmpl_async([prompt])
         else:
             (rendered,) = renderer.render_cmpl([prompt])
+        # It may hold gigabytes of samples and frames.
+        del prompt
         check_context(len(rendered.get("prompt_token_ids", ())), self.llm.model_config.max_model_len)
         try:
             async with aclosing(self.llm.generate(rendered, params, request_id)) as outputs:

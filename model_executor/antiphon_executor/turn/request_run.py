@@ -98,7 +98,7 @@ class RequestRun:
         slot = leases.enter_context(context.slots.lease_slot())
         stream = open_speech(context, self._request, speech, talker, slot)
         leases.callback(stream.close)
-        if context.reads_user_text or _has_media(self._request):
+        if context.reads_user_text or self._request.has_media:
             # Until the request ends: hidden states of a short answer may arrive after its last token.
             self._hidden_states = context.bridge.expect_hidden_states(request_id)
             leases.callback(context.bridge.discard_hidden_states, request_id)
@@ -139,11 +139,15 @@ class RequestRun:
         extra_args = request_hidden_states(request.request_id) if self._hidden_states is not None else None
         counted = False
         params = sampling_params(request.text, extra_args)
-        if _has_media(request) or len(request.prompt_token_ids) > _SHORT_PROMPT_TOKENS:
+        if request.has_media or len(request.prompt_token_ids) > _SHORT_PROMPT_TOKENS:
             prompt = await asyncio.to_thread(engine_prompt, request, context.ids, context.media)
         else:
             prompt = engine_prompt(request, context.ids, context.media)
-        async with aclosing(context.generate_text(prompt, params, request.request_id)) as outputs:
+        generating = context.generate_text(prompt, params, request.request_id)
+        # The generator alone holds decoded media now, until the engine has their features.
+        self._request = request = request.without_media()
+        del prompt
+        async with aclosing(generating) as outputs:
             async for output in outputs:
                 if not counted:
                     counted = True
@@ -248,8 +252,3 @@ def open_speech(
         pace=context.voice_paces.of(speech.voice),
         park_s=context.pacing.park_s,
     )
-
-
-def _has_media(request: OmniRequest) -> bool:
-    media = request.media
-    return bool(media.audios or media.images or media.videos)

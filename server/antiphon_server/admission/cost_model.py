@@ -78,7 +78,7 @@ def estimate_cost(
 
 def tokens_of(media: Media, geometry: MediaGeometry) -> int:
     """The tokens that media add to a prompt besides their placeholders, as the model counts them."""
-    heard = sum(geometry.audio_tokens(len(clip.samples)) for clip in media.audios)
+    heard = sum(geometry.audio_tokens(clip.num_samples) for clip in media.audios)
     images = sum(geometry.image_tokens(*image.pixels.shape[:2]) for image in media.images)
     return heard + images + sum(_video_tokens(clip, geometry) for clip in media.videos)
 

@@ -6,23 +6,35 @@ Errors never contain text of a library, a path or an address.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
-from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, Media, RgbImage, VideoClip
+from antiphon_executor.interface.media import (
+    INPUT_SAMPLE_RATE_HZ,
+    AudioClip,
+    ClipWriter,
+    KnownClip,
+    Media,
+    RgbImage,
+    SampleWriter,
+    StoredClip,
+    VideoClip,
+)
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_server.errors import BadRequest, InternalError
 from antiphon_server.media.budget import Budget, ReserveBytes, no_reservation
 from antiphon_server.media.data_url import check_inline, check_size, decode_inline
-from antiphon_server.media.decode.audio import SAMPLE_BYTES, AudioDecoder
+from antiphon_server.media.decode.audio import AudioDecoder
 from antiphon_server.media.decode.decoding import raise_first_failure
 from antiphon_server.media.decode.image import ImageDecoder
+from antiphon_server.media.decode.known_files import KnownFiles
 from antiphon_server.media.decode.video import VideoDecoder
 from antiphon_server.media.fetch.client import Fetcher
 from antiphon_server.media.fetch.url_policy import is_url
 from antiphon_server.media.part import Part, number_parts
 from antiphon_server.media.policy import MediaPolicy, flag
-from antiphon_server.media.sandbox.job import AudioJob
+from antiphon_server.media.sandbox.job import SAMPLE_BYTES, AudioJob
 from antiphon_server.media.sandbox.pool import Sandbox
 from antiphon_server.media.sizing import Sizing
 from antiphon_server.media.source import MediaSource, StoredBytes
@@ -31,7 +43,8 @@ from antiphon_server.media.wav_header import wav_header
 _CHECK_SAMPLES = 1_600
 _SHOWN_CHARS = 200
 
-Decoded = AudioClip | RgbImage | VideoClip
+Sound = AudioClip | StoredClip | KnownClip
+Decoded = Sound | RgbImage | VideoClip
 
 
 class MediaLoader:
@@ -42,10 +55,16 @@ class MediaLoader:
         self._fetcher = fetcher or Fetcher(policy)
         self._sandbox: Sandbox | None = None
         self._sizing = Sizing(policy, None)
+        self._clip_writer: Callable[[], ClipWriter] = SampleWriter
+        self.known_files = KnownFiles()
 
     def set_geometry(self, geometry: MediaGeometry, context_tokens: int | None = None) -> None:
         """Images and frames of later requests are decoded to the size that this model uses."""
         self._sizing = Sizing(self.policy, geometry, context_tokens)
+
+    def set_clip_writer(self, clip_writer: Callable[[], ClipWriter]) -> None:
+        """Audio of later requests goes to the engine's writers while it is decoded."""
+        self._clip_writer = clip_writer
 
     async def start(self) -> None:
         """Starts the decoders and checks them. Raises InternalError or SandboxTooWeak."""
@@ -91,13 +110,18 @@ class MediaLoader:
             raise InternalError("media decoding has not been started")
         self._check_counts(sources)
         budget = Budget(self.policy, reserve_bytes, self._sizing.room(text_tokens))
-        request = _RequestLoader(self.policy, self._fetcher, self._sandbox, self._sizing, budget)
+        decoders = _Decoders(
+            AudioDecoder(self.policy, self._sandbox, self.known_files, self._clip_writer),
+            ImageDecoder(self.policy, self._sandbox, self._sizing),
+            VideoDecoder(self.policy, self._sandbox, self._sizing),
+        )
+        request = _RequestLoader(self.policy, self._fetcher, decoders, budget)
         with raise_first_failure():
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(request.load_part(part)) for part in number_parts(sources)]
         decoded = [task.result() for task in tasks]
         return Media(
-            audios=tuple(item for item in decoded if isinstance(item, AudioClip)),
+            audios=tuple(item for item in decoded if isinstance(item, Sound)),
             images=tuple(item for item in decoded if isinstance(item, RgbImage)),
             videos=tuple(item for item in decoded if isinstance(item, VideoClip)),
         )
@@ -112,6 +136,13 @@ class MediaLoader:
             raise BadRequest(message, param=sources[limit].param, code="media_limit_exceeded")
 
 
+@dataclass(frozen=True, slots=True)
+class _Decoders:
+    audio: AudioDecoder
+    images: ImageDecoder
+    videos: VideoDecoder
+
+
 class _RequestLoader:
     """Loads the parts of one request under its budget."""
 
@@ -119,17 +150,14 @@ class _RequestLoader:
         self,
         policy: MediaPolicy,
         fetcher: Fetcher,
-        sandbox: Sandbox,
-        sizing: Sizing,
+        decoders: _Decoders,
         budget: Budget,
     ) -> None:
         self._policy = policy
         self._fetcher = fetcher
         self._fetches = asyncio.Semaphore(policy.request_fetches)
         self._budget = budget
-        self._audio = AudioDecoder(policy, sandbox)
-        self._images = ImageDecoder(policy, sandbox, sizing)
-        self._videos = VideoDecoder(policy, sandbox, sizing)
+        self._decoders = decoders
 
     async def load_part(self, part: Part) -> Decoded:
         """The decoded arrays of one part."""
@@ -137,10 +165,10 @@ class _RequestLoader:
             return await self._load_frame_list(part)
         data = await self._read_part(part)
         if part.source.kind == "audio":
-            return await self._audio.decode(part, data, self._budget)
+            return await self._decoders.audio.decode(part, data, self._budget)
         if part.source.kind == "image":
-            return await self._images.decode(part, data, self._budget)
-        return await self._videos.decode(part, data, self._budget)
+            return await self._decoders.images.decode(part, data, self._budget)
+        return await self._decoders.videos.decode(part, data, self._budget)
 
     async def _load_frame_list(self, part: Part) -> VideoClip:
         locations = part.source.locations
@@ -155,7 +183,7 @@ class _RequestLoader:
             async with asyncio.TaskGroup() as group:
                 frames = [group.create_task(self._read_location(location, part)) for location in locations]
         data = [frame.result() for frame in frames]
-        return await self._images.decode_frame_list(part, data, self._budget)
+        return await self._decoders.images.decode_frame_list(part, data, self._budget)
 
     def _check_frame_list_length(self, part: Part) -> None:
         """Limits the length by frame rate: the model's time positions end, and admission counts seconds."""

@@ -97,7 +97,12 @@ class MediaPolicy(BaseModel):
         8, ge=1, le=64, description="URLs of one request that are fetched concurrently."
     )
 
-    decode_s: float = Field(30.0, gt=0, description="Seconds of wall-clock and CPU time to decode one part.")
+    decode_s: float = Field(
+        30.0,
+        gt=0,
+        description="Seconds of wall-clock and CPU time to decode one part; for audio a second more for each "
+        "25 s of it.",
+    )
     decode_memory_bytes: int = Field(
         2048 * _MIB, ge=256 * _MIB, description="Bytes of address space for the work of one decoder."
     )

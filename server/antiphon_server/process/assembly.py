@@ -86,6 +86,7 @@ def make_service(
     capacity = admission_capacity(settings, engine.card)
     admission = AdmissionController(capacity, lambda: engine.status().frame_time)
     media.set_geometry(engine.card.media, engine.card.context_tokens)
+    media.set_clip_writer(engine.clip_writer)
     metrics.watch_load(lambda: admission.load)
     metrics.watch_engine(engine.status)
     metrics.watch_files(files)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from antiphon_executor.interface.media import AudioClip
 from antiphon_executor.models.qwen3_5_omni.media import MediaReader
 from antiphon_executor.models.thinker.clip import Clip as ServedClip
 from antiphon_executor.models.thinker.log_mel import log_mel
@@ -98,7 +99,7 @@ def test_a_picture_is_cut_as_the_served_processor_cuts_it() -> None:
 def test_a_clip_is_cut_and_encoded_as_in_serving(count: int) -> None:
     shown = frames(count)[:, :, :128]
     sound = np.random.default_rng(1).standard_normal(30_000).astype(np.float32)
-    fields = reader().video(shown, VideoFacts(fps=2.0, sound=ServedClip(sound)))
+    fields = reader().video(shown, VideoFacts(fps=2.0, sound=ServedClip(AudioClip(sound))))
     clip = Clip(patches.cut(shown), count, 2.0, Sound(log_mel(sound, 128)))
 
     prompt = writer().prompt(Dialogue((Turn((clip,), "Nothing is moving."),), "clip"))

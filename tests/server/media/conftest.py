@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 
 from antiphon_server.media.loader import MediaLoader
@@ -11,8 +12,15 @@ from antiphon_server.media.policy import MediaPolicy
 
 
 @pytest_asyncio.fixture(scope="session")
-async def loader() -> AsyncIterator[MediaLoader]:
+async def started_loader() -> AsyncIterator[MediaLoader]:
     loader = MediaLoader(MediaPolicy())
     await loader.start()
     yield loader
     await loader.close()
+
+
+@pytest.fixture
+def loader(started_loader: MediaLoader) -> MediaLoader:
+    """It has decoded no file before."""
+    started_loader.known_files.clear()
+    return started_loader

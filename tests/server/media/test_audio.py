@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
 import numpy as np
 import pytest
 
-from antiphon_executor.interface.media import AudioClip
+from antiphon_executor.interface.media import AudioClip, KnownClip
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.decode import audio
 from antiphon_server.media.decode.audio import MIN_SAMPLES
@@ -52,7 +53,7 @@ async def test_the_fast_path_and_ffmpeg_agree_to_the_bit(loader: MediaLoader) ->
 
 
 @pytest.mark.promise("R33")
-@pytest.mark.parametrize("work", ["read_plain_wav", "clip_and_pad"])
+@pytest.mark.parametrize("work", ["read_plain_wav", "clip_values"])
 async def test_the_event_loop_never_scans_the_samples(
     loader: MediaLoader, monkeypatch: pytest.MonkeyPatch, work: str
 ) -> None:
@@ -176,3 +177,25 @@ async def test_long_audio_is_refused_with_its_length(suffix: str) -> None:
         "audio part 1 is 12 s; limit is 3 s (--media-audio-seconds). Split the file or raise the limit."
     )
     assert refusal.value.param == "messages[0].content[0]"
+
+
+async def test_a_file_that_was_decoded_before_is_decoded_again_only_if_the_engine_asks() -> None:
+    data = ffmpeg("-f", "lavfi", "-i", "sine=440:d=2:r=16000", suffix="opus")
+    loader = MediaLoader(MediaPolicy(request_audio_seconds=5))
+    await loader.start()
+    try:
+        first = (await loader.load([part("audio", data)])).audios[0]
+        again = (await loader.load([part("audio", data)])).audios[0]
+        other = (await loader.load([part("audio", data + b"0")])).audios[0]
+        assert isinstance(first, AudioClip)
+        assert isinstance(again, KnownClip)
+        assert isinstance(other, AudioClip)
+        assert (again.key, again.num_samples) == (first.key, first.num_samples)
+        assert other.key != first.key
+        decoded = await asyncio.to_thread(again.decode)
+        assert isinstance(decoded, AudioClip)
+        np.testing.assert_array_equal(decoded.samples, first.samples)
+        with pytest.raises(BadRequest, match="brings the request to"):
+            await loader.load([part("audio", data)] * 3)
+    finally:
+        await loader.close()

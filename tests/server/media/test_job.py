@@ -15,11 +15,13 @@ from antiphon_server.media.sandbox.job import (
     DecodeReport,
     Dimensions,
     ImageJob,
+    Piece,
     ProbeJob,
     Size,
     VideoJob,
     decode_dimensions,
     decode_job,
+    decode_piece,
     decode_report,
     decode_size,
     encode_message,
@@ -27,6 +29,7 @@ from antiphon_server.media.sandbox.job import (
 
 JOBS = [
     AudioJob("wav", ("pcm_s16le", "adpcm_ms"), 16_000, 100, 64_000),
+    AudioJob("wav", ("pcm_s16le",), 16_000, 100, 64_000, 16_000),
     VideoJob("mov", ("h264",), True, 600.0, 100, 2.0, 4, 512, None, 1 << 20, 190.0, 1 << 30),
     ImageJob((10, 20), ("PNG", "JPEG"), 1 << 20, 1 << 20, 190.0),
     ProbeJob(),
@@ -42,7 +45,13 @@ def test_a_job_survives_the_round_trip(job: Any) -> None:
 def test_answers_survive_the_round_trip() -> None:
     assert decode_size(encode_message(Size(32, 64))) == Size(32, 64)
     assert decode_dimensions(encode_message(Dimensions(1, 32, 64, 5))) == Dimensions(1, 32, 64, 5)
+    assert decode_piece(encode_message(Piece(7))) == Piece(7)
     assert decode_report(encode_message(REPORT)) == REPORT
+
+
+@pytest.mark.parametrize("samples", [0, -1, 1.5, "7", None, 1 << 50])
+def test_a_piece_without_a_valid_number_of_samples_is_none(samples: Any) -> None:
+    assert decode_piece(json.dumps({"kind": "Piece", "samples": samples}).encode()) is None
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,8 @@ from antiphon_executor.interface.media_geometry import patch_count
 from antiphon_executor.models.qwen3_5_omni.prompt import Encode, Medium, Picture, PromptRules, Sound, Video
 from antiphon_executor.models.thinker.clip import Clip
 from antiphon_executor.models.thinker.video_pixels import video_pixels
-from antiphon_executor.models.thinker.windows import BLOCK_FRAMES, SoundWindow, VideoFacts
+from antiphon_executor.models.thinker.window_length import BLOCK_FRAMES
+from antiphon_executor.models.thinker.windows import SoundWindow, VideoFacts
 
 
 class AudioFields(TypedDict):

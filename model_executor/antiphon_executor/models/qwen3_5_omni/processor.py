@@ -29,8 +29,8 @@ from vllm.multimodal.processing import (
 from antiphon_executor.interface.audio_geometry import AudioGeometry
 from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ
 from antiphon_executor.models.qwen3_5_omni.media import MediaFields, MediaReader
+from antiphon_executor.models.thinker.window_length import LONGEST_WINDOW_FRAMES
 from antiphon_executor.models.thinker.windows import (
-    LONGEST_WINDOW_FRAMES,
     SoundWindows,
     VideoFacts,
     most_window_tokens,
@@ -51,7 +51,7 @@ _DUMMY_SECONDS = 30
 _DUMMY_SIDE = 1024
 _DUMMY_FRAMES = 16
 # The fields that are one tensor for several items, and the dimension along which they are joined.
-_FLAT = {"input_audio_features": 1, "sound_features": 1, "pixel_values": 0, "pixel_values_videos": 0}
+_FLAT = {"sound_features": 1, "pixel_values": 0, "pixel_values_videos": 0}
 
 
 class Qwen3_5ThinkerProcessingInfo(BaseProcessingInfo):  # noqa: N801 - the family's name
@@ -138,7 +138,8 @@ class Qwen3_5ThinkerProcessor(BaseMultiModalProcessor[Qwen3_5ThinkerProcessingIn
             return torch.tensor([int(extent.prod()) for extent in hf_inputs.get(name, ())], dtype=torch.long)
 
         return {
-            "input_audio_features": flat("audio", sizes("audio_feature_lengths"), dim=1),
+            # Not joined: hours of audio would be copied.
+            "input_audio_features": batched("audio"),
             "audio_feature_lengths": batched("audio", keep_on_cpu=True),
             "audio_first_frame": batched("audio", keep_on_cpu=True),
             "pixel_values": flat("image", sizes("image_grid_thw")),

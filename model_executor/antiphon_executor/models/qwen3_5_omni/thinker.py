@@ -97,8 +97,8 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
         """One embedding per item, [tokens, hidden]; the arguments are batched `media.MediaFields`."""
         embeddings: list[Tensor] = []
         if "input_audio_features" in kwargs:
-            mels = _items(kwargs["input_audio_features"], kwargs["audio_feature_lengths"])
-            embeddings += [self.audio_tower(mel) for mel in mels]
+            # A list, or one tensor if all windows have the same length.
+            embeddings += [self.audio_tower(mel) for mel in kwargs["input_audio_features"]]
         if "pixel_values" in kwargs:
             embeddings += self._encode_vision(kwargs["pixel_values"], kwargs["image_grid_thw"])
         if "pixel_values_videos" in kwargs:

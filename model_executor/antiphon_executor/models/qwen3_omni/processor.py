@@ -34,10 +34,12 @@ from antiphon_executor.interface.media_geometry import patch_count
 from antiphon_executor.models.qwen3_omni.positions import audio_tokens, merge_order, sound_before
 from antiphon_executor.models.thinker.clip import Clip
 from antiphon_executor.models.thinker.video_pixels import video_pixels
-from antiphon_executor.models.thinker.windows import (
+from antiphon_executor.models.thinker.window_length import (
     BLOCK_FRAMES,
     LEAST_FRAMES,
     LONGEST_WINDOW_FRAMES,
+)
+from antiphon_executor.models.thinker.windows import (
     SoundWindow,
     SoundWindows,
     VideoFacts,

@@ -3,36 +3,57 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, field
+import threading
+from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from antiphon_executor.interface.audio_geometry import mel_frames
+from antiphon_executor.interface.media import AudioClip, KnownClip, StoredClip
 from antiphon_executor.models.thinker.log_mel import log_mel, log_mel_part, loudest_level
+from antiphon_executor.models.thinker.mel_writer import StoredMel
 
 
-@dataclass(slots=True, eq=False)
 class Clip:
-    """Shared by the windows of a clip. `samples`: float32 [num_samples], at 16 kHz."""
+    """Shared by the windows of a clip. A known clip is decoded when the first of its frames is needed."""
 
-    samples: NDArray[np.float32]
-    _loudest: dict[int, float] = field(default_factory=dict)
+    def __init__(self, source: AudioClip | StoredClip | KnownClip) -> None:
+        self._source = source
+        self._lock = threading.Lock()
+        self._decoded: AudioClip | StoredClip | None = None
+        self._loudest: dict[int, float] = {}
 
     @property
     def frames(self) -> int:
         """Mel frames of the whole clip."""
-        return mel_frames(len(self.samples))
+        return mel_frames(self._source.num_samples)
 
     def mel(self, mel_bins: int, first: int, stop: int) -> Tensor:
-        """float32 [mel_bins, stop - first]: frames `first` to `stop` of the clip's `log_mel`."""
+        """[mel_bins, stop - first]: frames `first` to `stop` of the clip's `log_mel`.
+
+        Of a stored clip they are rounded to the model's numbers already.
+        """
+        source = self._present()
+        if isinstance(source, StoredClip):
+            return cast("StoredMel", source.features).part(first, stop)
         if first == 0 and stop == self.frames:
-            return log_mel(self.samples, mel_bins)
+            return log_mel(source.samples, mel_bins)
         if mel_bins not in self._loudest:
-            self._loudest[mel_bins] = loudest_level(self.samples, mel_bins)
-        return log_mel_part(self.samples, mel_bins, first, stop, self._loudest[mel_bins])
+            self._loudest[mel_bins] = loudest_level(source.samples, mel_bins)
+        return log_mel_part(source.samples, mel_bins, first, stop, self._loudest[mel_bins])
 
     def key(self) -> str:
         """The same for the same samples only."""
-        return hashlib.blake2b(np.ascontiguousarray(self.samples).data, digest_size=20).hexdigest()
+        source = self._source
+        if isinstance(source, AudioClip) and source.key is None:
+            return hashlib.blake2b(np.ascontiguousarray(source.samples).data, digest_size=20).hexdigest()
+        return str(source.key)
+
+    def _present(self) -> AudioClip | StoredClip:
+        if not isinstance(self._source, KnownClip):
+            return self._source
+        with self._lock:
+            if self._decoded is None:
+                self._decoded = self._source.decode()
+            return self._decoded

@@ -14,7 +14,14 @@ from PIL import Image
 
 from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.interface.events import PromptCounted
-from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, RgbImage, VideoClip
+from antiphon_executor.interface.media import (
+    INPUT_SAMPLE_RATE_HZ,
+    AudioClip,
+    KnownClip,
+    RgbImage,
+    StoredClip,
+    VideoClip,
+)
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.models.special_tokens import PromptIds
@@ -45,7 +52,7 @@ def engine_prompt(turn: OmniRequest, ids: PromptIds, geometry: MediaGeometry) ->
     """
     _match_placeholders(turn, ids)
     _check_duration(turn)
-    audios = [sound_windows(Clip(_samples(clip))) for clip in turn.media.audios]
+    audios = [sound_windows(_clip(clip)) for clip in turn.media.audios]
     videos = [_video_windows(clip, geometry) for clip in turn.media.videos]
     media: dict[str, list[Any]] = {
         "audio": list(chain.from_iterable(audios)),
@@ -108,12 +115,12 @@ def _check_duration(turn: OmniRequest) -> None:
         raise InvalidRequest(f"media of more than {LONGEST_MEDIA_S // 3_600} hours", "messages")
 
 
-def _samples(clip: AudioClip) -> np.ndarray:
-    if clip.samples.ndim != 1 or len(clip.samples) < SHORTEST_CLIP_SAMPLES:
+def _clip(clip: AudioClip | StoredClip | KnownClip) -> Clip:
+    if clip.num_samples < SHORTEST_CLIP_SAMPLES or (isinstance(clip, AudioClip) and clip.samples.ndim != 1):
         raise InvalidRequest(
             f"audio of {clip.seconds * 1000:.0f} ms is too short: 25 ms is the least", "messages"
         )
-    return np.ascontiguousarray(clip.samples, dtype=np.float32)
+    return Clip(clip)
 
 
 def _image(image: RgbImage) -> Image.Image:
@@ -125,7 +132,7 @@ def _video_windows(video: VideoClip, geometry: MediaGeometry) -> list[VideoWindo
     if not len(video.frames):
         raise InvalidRequest("the video has no frames", "messages")
     _check_size(*video.frames.shape[1:3])
-    sound = Clip(_samples(video.audio)) if video.audio is not None else None
+    sound = _clip(video.audio) if video.audio is not None else None
     return video_windows(video, sound, geometry)
 
 

@@ -46,6 +46,17 @@ def log_mel_part(
     return _normalised(_levels(_sound(samples), mel_bins, first, stop), loudest)
 
 
+def levels_of_slice(
+    samples: NDArray[np.float32], offset: int, mel_bins: int, first: int, stop: int
+) -> Tensor:
+    """The logarithms of power in frames `first` to `stop` of a clip: [mel_bins, stop - first].
+
+    `samples`: of the clip from sample `offset` on, with 200 samples before and behind the frames unless the
+    clip begins or ends there.
+    """
+    return _levels(_sound(samples), mel_bins, first, stop, offset)
+
+
 def loudest_level(samples: NDArray[np.float32], mel_bins: int) -> float:
     """The largest logarithm of power in any mel frame of a clip, which sets the floor of all its frames.
 
@@ -68,13 +79,13 @@ def loudest_level(samples: NDArray[np.float32], mel_bins: int) -> float:
     return loudest
 
 
-def _levels(sound: Tensor, mel_bins: int, first: int, stop: int) -> Tensor:
+def _levels(sound: Tensor, mel_bins: int, first: int, stop: int, offset: int = 0) -> Tensor:
     """The logarithms of power in frames `first` to `stop`: [mel_bins, stop - first]."""
     levels = torch.empty(mel_bins, stop - first)
     window = torch.hann_window(FRAME_SAMPLES)
     for start in range(first, stop, PIECE_FRAMES):
         end = min(start + PIECE_FRAMES, stop)
-        piece = _centred(sound, start, end)
+        piece = _centred(sound, start, end, offset)
         spectrum = torch.stft(
             piece, FRAME_SAMPLES, HOP_SAMPLES, window=window, center=False, return_complex=True
         )
@@ -101,10 +112,13 @@ def _sound(samples: NDArray[np.float32]) -> Tensor:
     return pad(sound, (0, FRAME_SAMPLES - len(sound))) if len(sound) < FRAME_SAMPLES else sound
 
 
-def _centred(sound: Tensor, start: int, stop: int) -> Tensor:
-    """The samples under the windows of frames `start` to `stop`, reflected beyond the clip's ends."""
-    begin = start * HOP_SAMPLES - _EDGE
-    end = (stop - 1) * HOP_SAMPLES + _EDGE
+def _centred(sound: Tensor, start: int, stop: int, offset: int = 0) -> Tensor:
+    """The samples under the windows of frames `start` to `stop`, reflected beyond the clip's ends.
+
+    `offset`: of the first of the samples in the clip.
+    """
+    begin = start * HOP_SAMPLES - _EDGE - offset
+    end = (stop - 1) * HOP_SAMPLES + _EDGE - offset
     missing = (max(0, -begin), max(0, end - len(sound)))
     return pad(sound[max(0, begin) : end][None], missing, mode="reflect")[0]
 

@@ -16,17 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from vllm.multimodal.parse import AudioProcessorItems, MultiModalDataParser
 
-from antiphon_executor.interface.audio_geometry import FRAME_MS
-from antiphon_executor.interface.media import VideoClip
+from antiphon_executor.interface.media import AudioClip, VideoClip
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.models.thinker.clip import Clip
+from antiphon_executor.models.thinker.window_length import LEAST_FRAMES, WINDOW_FRAMES, WINDOW_S
 
-# A multiple of 8 s, in which the audio towers attend, and of a minute: Qwen3.5-Omni's timestamps.
-WINDOW_S = 120
-BLOCK_FRAMES = 8_000 // FRAME_MS
-WINDOW_FRAMES = WINDOW_S * 1_000 // FRAME_MS
-# A clip's last window takes less than this in addition: alone, Qwen3-Omni's tower would pad it differently.
-LEAST_FRAMES = 1_000 // FRAME_MS
 _BLOCK_S = 8
 # Of a window with several patches in time. The CPU encodes as many in about a second.
 WINDOW_VIDEO_TOKENS = 2_048
@@ -42,7 +36,7 @@ class SoundWindow:
 
     @classmethod
     def whole(cls, samples: NDArray[np.float32]) -> SoundWindow:
-        clip = Clip(samples)
+        clip = Clip(AudioClip(samples))
         return cls(clip, 0, clip.frames)
 
     def mel(self, mel_bins: int) -> Tensor:
@@ -115,9 +109,6 @@ def most_window_tokens(
         "image": picture,
         "video": max(WINDOW_VIDEO_TOKENS, patch) + audio_tokens,
     }
-
-
-LONGEST_WINDOW_FRAMES = WINDOW_FRAMES + LEAST_FRAMES
 
 
 def _token_pixels(processor: Any) -> int:

@@ -1,4 +1,4 @@
-"""Decoder of audio parts: encoded bytes to mono float32 at 16 kHz.
+"""Decoder of audio parts: encoded bytes to mono float32 at 16 kHz, taken in pieces as they are decoded.
 
 Channels are mixed with ITU-R BS.775 weights, scaled so that nothing clips. Very short audio is padded with
 silence to `MIN_SAMPLES`, so that the model's first analysis windows exist; empty audio is refused.
@@ -7,26 +7,34 @@ silence to `MIN_SAMPLES`, so that the model's first analysis windows exist; empt
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip
+from antiphon_executor.interface.media import (
+    INPUT_SAMPLE_RATE_HZ,
+    AudioClip,
+    ClipWriter,
+    KnownClip,
+    StoredClip,
+)
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.decode.decoding import detect_format, run_decode_job
 from antiphon_server.media.decode.formats import Format
+from antiphon_server.media.decode.known_files import KnownFiles, audio_key
 from antiphon_server.media.decode.limit_check import check_audio, check_audio_tokens
 from antiphon_server.media.decode.plain_wav import read_plain_wav
 from antiphon_server.media.decode.refusals import damaged_error, too_long_error
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox.job import AudioJob, LengthJob
+from antiphon_server.media.sandbox.job import SAMPLE_BYTES, AudioJob, LengthJob
 from antiphon_server.media.sandbox.pool import Sandbox
 
-SAMPLE_BYTES = 4
 MIN_SAMPLES = INPUT_SAMPLE_RATE_HZ // 10
 # Decoded beyond the limit: codecs pad the last frame, and a longer file must be recognised as longer.
 _EXTRA_SAMPLES = INPUT_SAMPLE_RATE_HZ
+_PIECE_SAMPLES = 30 * INPUT_SAMPLE_RATE_HZ
 _MIN_PACKET_LIMIT = 10_000
 _PACKETS_PER_S = 1_000
 # Containers round times to ticks, and resampling by an encoder adds a few milliseconds.
@@ -39,30 +47,57 @@ _STATED_MARGIN_S = 1.0
 
 
 class AudioDecoder:
-    """Decodes audio parts in a decoder process; a plain WAV at 16 kHz is read in the server."""
+    """Decodes audio parts in a decoder process; a plain WAV at 16 kHz is read in the server.
 
-    def __init__(self, policy: MediaPolicy, sandbox: Sandbox) -> None:
+    A clip goes to a new `writer` while it is decoded.
+    """
+
+    def __init__(
+        self, policy: MediaPolicy, sandbox: Sandbox, known: KnownFiles, writer: Callable[[], ClipWriter]
+    ) -> None:
         self._policy = policy
         self._sandbox = sandbox
+        self._known = known
+        self._writer = writer
 
-    async def decode(self, part: Part, data: bytes, budget: Budget) -> AudioClip:
-        """Raises BadRequest for audio that is too long, empty, damaged or in an unknown format."""
+    async def decode(self, part: Part, data: bytes, budget: Budget) -> AudioClip | StoredClip | KnownClip:
+        """Raises BadRequest for audio that is too long, empty, damaged or in an unknown format.
+
+        A file that was decoded before is not decoded again unless the engine asks for it.
+        """
+        key = await asyncio.to_thread(audio_key, data)
+        num_samples = self._known.find_samples(key)
+        if num_samples is None:
+            clip = await self._decode_file(part, data, key, budget)
+            self._known.remember(key, clip.num_samples)
+            return clip
+        check_audio_tokens(part, num_samples / INPUT_SAMPLE_RATE_HZ, budget)
+        charge(part, num_samples, budget)
+        loop = asyncio.get_running_loop()
+
+        def decode_again() -> AudioClip | StoredClip:
+            again = self._decode_file(part, data, key, Budget(self._policy))
+            return asyncio.run_coroutine_threadsafe(again, loop).result()
+
+        return KnownClip(key, num_samples, decode_again)
+
+    async def _decode_file(self, part: Part, data: bytes, key: str, budget: Budget) -> AudioClip | StoredClip:
         container, limit_s = detect_format(data, part, "audio"), self._policy.audio_seconds
+        intake = ClipIntake(part, self._writer(), round(limit_s * INPUT_SAMPLE_RATE_HZ), budget)
         samples = await asyncio.to_thread(read_plain_wav, data) if container.demuxer == "wav" else None
-        length_s = len(samples) / INPUT_SAMPLE_RATE_HZ if samples is not None else 0.0
         if samples is None:
             await self._check_stated_length(part, data, container, budget)
-            samples, length_s = await self._decode_samples(part, data, container, budget)
+            length_s = await self._decode_samples(part, data, container, budget, intake)
+        else:
+            length_s = len(samples) / INPUT_SAMPLE_RATE_HZ
+            if length_s <= limit_s + _TOLERANCE_S:
+                await intake.take_samples(samples)
         if length_s > limit_s + _TOLERANCE_S:
             raise too_long_error(part, length_s, limit_s)
-        if not len(samples):
+        if not intake.written:
             raise part.invalid_error("contains no audio", "Send a file with an audio track.", "media_empty")
-        samples = samples[: round(limit_s * INPUT_SAMPLE_RATE_HZ)]
-        check_audio_tokens(part, len(samples) / INPUT_SAMPLE_RATE_HZ, budget)
-        budget.charge_decoded(part, samples.nbytes)
-        budget.charge_audio(part, len(samples) / INPUT_SAMPLE_RATE_HZ)
-        # Scanning minutes of audio takes tens of milliseconds, which is too long for the event loop.
-        return AudioClip(await asyncio.to_thread(clip_and_pad, samples))
+        check_audio_tokens(part, intake.written / INPUT_SAMPLE_RATE_HZ, budget)
+        return await intake.finish(key)
 
     async def _check_stated_length(self, part: Part, data: bytes, container: Format, budget: Budget) -> None:
         """Refuses a file that is far longer than its limits, without decoding it."""
@@ -79,11 +114,9 @@ class AudioDecoder:
             check_audio(part, report.seconds, self._policy, budget)
 
     async def _decode_samples(
-        self, part: Part, data: bytes, container: Format, budget: Budget
-    ) -> tuple[NDArray[np.float32], float]:
-        """The samples, up to slightly more than the limit or the request's budget, and the file's length in
-        seconds.
-        """
+        self, part: Part, data: bytes, container: Format, budget: Budget, intake: ClipIntake
+    ) -> float:
+        """Decodes slightly more than limit or budget allow, at most. Returns the file's length in seconds."""
         max_samples = round(self._policy.audio_seconds * INPUT_SAMPLE_RATE_HZ) + _EXTRA_SAMPLES
         max_samples = min(max_samples, budget.decoded_bytes_left // SAMPLE_BYTES + 1)
         job = AudioJob(
@@ -91,12 +124,54 @@ class AudioDecoder:
             container.decoders,
             max_samples,
             max_packets(self._policy.audio_seconds),
-            max_samples * SAMPLE_BYTES,
+            _PIECE_SAMPLES * SAMPLE_BYTES,
+            _PIECE_SAMPLES,
         )
-        report, output = await run_decode_job(self._sandbox, self._policy, part, job, [data])
-        if len(output) != report.samples * SAMPLE_BYTES:
+        report, _ = await run_decode_job(
+            self._sandbox, self._policy, part, job, [data], take_piece=intake.take_piece
+        )
+        if intake.received != report.samples:
             raise damaged_error(part)
-        return np.frombuffer(output, dtype="<f4"), report.seconds
+        return report.seconds
+
+
+class ClipIntake:
+    """Passes the samples of a clip to its writer as they come: at most `limit` samples, within -1 to 1."""
+
+    def __init__(self, part: Part, writer: ClipWriter, limit: int, budget: Budget) -> None:
+        self._part = part
+        self._writer = writer
+        self._limit = limit
+        self._budget = budget
+        self.received = self.written = 0
+
+    async def take_piece(self, data: bytes) -> None:
+        """`data`: float32, little-endian."""
+        await self.take_samples(np.frombuffer(data, dtype="<f4"))
+
+    async def take_samples(self, samples: NDArray[np.float32]) -> None:
+        self.received += len(samples)
+        kept = samples[: self._limit - self.written]
+        if len(kept):
+            charge(self._part, len(kept), self._budget)
+            self.written += len(kept)
+            # Minutes of audio take tens of milliseconds, which is too long for the event loop.
+            for start in range(0, len(kept), _PIECE_SAMPLES):
+                await asyncio.to_thread(self._write, kept[start : start + _PIECE_SAMPLES])
+
+    async def finish(self, key: str) -> AudioClip | StoredClip:
+        if self.written < MIN_SAMPLES:
+            self._writer.write(np.zeros(MIN_SAMPLES - self.written, np.float32))
+        return await asyncio.to_thread(self._writer.finish, key)
+
+    def _write(self, samples: NDArray[np.float32]) -> None:
+        self._writer.write(clip_values(samples))
+
+
+def charge(part: Part, num_samples: int, budget: Budget) -> None:
+    """Charges samples of audio to the request, by their bytes and seconds."""
+    budget.charge_decoded(part, num_samples * SAMPLE_BYTES)
+    budget.charge_audio(part, num_samples / INPUT_SAMPLE_RATE_HZ)
 
 
 def max_packets(seconds: float) -> int:
@@ -105,10 +180,15 @@ def max_packets(seconds: float) -> int:
 
 
 def clip_and_pad(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Clips values of float files to -1 to 1, replaces NaN by 0, and pads short audio to `MIN_SAMPLES`."""
-    peak = float(np.abs(samples).max(initial=0.0))
-    if not peak <= 1.0:
-        samples = np.clip(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
+    """`clip_values`, and short audio padded to `MIN_SAMPLES`."""
+    samples = clip_values(samples)
     if len(samples) < MIN_SAMPLES:
         samples = np.pad(samples, (0, MIN_SAMPLES - len(samples)))
+    return samples
+
+
+def clip_values(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Clips values of float files to -1 to 1 and replaces NaN by 0; the same array if none needs it."""
+    if len(samples) and not (samples.max() <= 1.0 and samples.min() >= -1.0):
+        return np.clip(np.nan_to_num(samples, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
     return samples

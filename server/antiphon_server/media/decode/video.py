@@ -13,13 +13,13 @@ from numpy.typing import NDArray
 
 from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, VideoClip
 from antiphon_server.media.budget import Budget
-from antiphon_server.media.decode.audio import SAMPLE_BYTES, clip_and_pad, max_packets
+from antiphon_server.media.decode.audio import clip_and_pad, max_packets
 from antiphon_server.media.decode.decoding import Output, detect_format, run_decode_job
 from antiphon_server.media.decode.limit_check import check_video
 from antiphon_server.media.decode.refusals import damaged_error
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox.job import DecodeReport, Dimensions, Size, VideoJob
+from antiphon_server.media.sandbox.job import SAMPLE_BYTES, DecodeReport, Dimensions, Size, VideoJob
 from antiphon_server.media.sandbox.pool import Sandbox
 from antiphon_server.media.sizing import Sizing
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar, get_args
 
@@ -26,6 +26,10 @@ Failure = Literal[
 
 _CODEC_NAME = re.compile(r"[a-z0-9_.-]{0,40}")
 _MAX_COUNT = 1 << 40
+SAMPLE_BYTES = 4
+RATE_HZ = 16_000
+# Seconds of audio that a decoder must at least decode in a second. Slow machines decode ten times as many.
+_LEAST_SPEED = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +37,8 @@ class AudioJob:
     """Decode the first audio track to mono float32 at 16 kHz, at most `max_samples` samples.
 
     A file of `max_packets` or more packets is refused, because each takes time and memory. `demuxer` and
-    `decoders` are libav's names; no other demuxer or decoder is used.
+    `decoders` are libav's names; no other demuxer or decoder is used. With `piece_samples`, the output holds
+    one piece of at most so many samples at a time, and the server takes each (`Piece`) before the next.
     """
 
     demuxer: str
@@ -41,6 +46,7 @@ class AudioJob:
     max_samples: int
     max_packets: int
     output_bytes: int
+    piece_samples: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +123,13 @@ class Dimensions:
 
 
 @dataclass(frozen=True, slots=True)
+class Piece:
+    """The next `samples` of audio are at the start of the output."""
+
+    samples: int
+
+
+@dataclass(frozen=True, slots=True)
 class Size:
     """The size in pixels to which all frames are scaled."""
 
@@ -157,7 +170,9 @@ class DecodeRefused(Exception):
 
 Job = AudioJob | LengthJob | VideoJob | ImageJob | ProbeJob
 ChooseSize = Callable[[Dimensions], Size]
-Message = TypeVar("Message", Dimensions, DecodeReport)
+TakePiece = Callable[[bytes], Awaitable[None]]
+TAKEN = b"taken"
+Message = TypeVar("Message", Dimensions, Piece, DecodeReport)
 _JOBS: dict[str, type[Job]] = {kind.__name__: kind for kind in get_args(Job)}
 _COUNTS = (
     "frames",
@@ -171,7 +186,12 @@ _COUNTS = (
 )
 
 
-def encode_message(message: Job | Dimensions | Size | DecodeReport) -> bytes:
+def longest_decoding_s(samples: int) -> float:
+    """Seconds of time and of CPU time that decoding may take for these samples, besides those of any job."""
+    return samples / (RATE_HZ * _LEAST_SPEED)
+
+
+def encode_message(message: Job | Dimensions | Piece | Size | DecodeReport) -> bytes:
     return json.dumps({"kind": type(message).__name__, **asdict(message)}).encode()
 
 
@@ -196,6 +216,12 @@ def decode_dimensions(message: bytes) -> Dimensions | None:
     found = _parse(message, Dimensions)
     counts = (found.frames, found.height, found.width) if found else ()
     return found if found and all(map(_is_count, (*counts, found.samples))) and all(counts) else None
+
+
+def decode_piece(message: bytes) -> Piece | None:
+    """The piece that a worker announced; None if the message is invalid."""
+    piece = _parse(message, Piece)
+    return piece if piece and _is_count(piece.samples) and piece.samples else None
 
 
 def decode_report(message: bytes) -> DecodeReport | None:

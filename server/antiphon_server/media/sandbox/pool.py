@@ -12,7 +12,7 @@ import logging
 import mmap
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 
 from antiphon_server.errors import InternalError, Overloaded, Unavailable
@@ -20,7 +20,19 @@ from antiphon_server.media.policy import MediaPolicy, flag
 from antiphon_server.media.sandbox.fork_client import ForkClient, Worker
 from antiphon_server.media.sandbox.fork_connection import ForkServerDied
 from antiphon_server.media.sandbox.fork_protocol import LOG_BYTES, NOT_CONFINED, WorkerSettings
-from antiphon_server.media.sandbox.job import ChooseSize, Job, ProbeJob, decode_dimensions, encode_message
+from antiphon_server.media.sandbox.job import (
+    SAMPLE_BYTES,
+    TAKEN,
+    AudioJob,
+    ChooseSize,
+    Job,
+    ProbeJob,
+    TakePiece,
+    decode_dimensions,
+    decode_piece,
+    encode_message,
+    longest_decoding_s,
+)
 from antiphon_server.media.sandbox.layers import ADVICE, Layers
 from antiphon_server.media.sandbox.memory_file import (
     fix_size,
@@ -92,12 +104,17 @@ class Sandbox:
         await self._fork_client.close()
 
     async def run_job(
-        self, job: Job, data: Sequence[bytes], choose_size: ChooseSize | None = None
+        self,
+        job: Job,
+        data: Sequence[bytes],
+        choose_size: ChooseSize | None = None,
+        take_piece: TakePiece | None = None,
     ) -> Outcome:
-        """Runs one job in its own process. `data`: the pieces of its input. `choose_size` answers the worker.
+        """Runs one job in its own process. `data`: the pieces of its input. `choose_size` answers the worker;
+        `take_piece` gets a copy of each piece of its output; each postpones the deadline.
 
         Raises Overloaded if no decoder becomes free in time, Unavailable if the machine is short of
-        resources, and what `choose_size` raises. Cancelling kills the process.
+        resources, and what `choose_size` and `take_piece` raise. Cancelling kills the process.
         """
         async with self._free_worker():
             with _shortage_as_unavailable(), contextlib.ExitStack() as opened:
@@ -109,7 +126,13 @@ class Sandbox:
                 worker = await self._fork_client.start_worker(job, files)
                 theirs.close()
                 try:
-                    code = await self._wait_for_worker(worker, ours, choose_size)
+                    deadline = asyncio.timeout(self._policy.decode_s)
+                    answering: Coroutine[None, None, None] | None = None
+                    if choose_size is not None:
+                        answering = _answer_question(ours, choose_size)
+                    elif take_piece is not None and isinstance(job, AudioJob):
+                        answering = _Pieces(ours, output, job, take_piece).take_all(deadline)
+                    code = await self._wait_for_worker(worker, answering, deadline)
                 finally:
                     await asyncio.shield(self._fork_client.end_worker(worker))
                 log_text = read_text(log, LOG_BYTES)
@@ -135,13 +158,13 @@ class Sandbox:
             self._free_workers.release()
 
     async def _wait_for_worker(
-        self, worker: Worker, questions: socket.socket, choose_size: ChooseSize | None
+        self, worker: Worker, answers: Coroutine[None, None, None] | None, deadline: asyncio.Timeout
     ) -> int | None:
         """The worker's exit code; None at the deadline."""
-        answering = asyncio.create_task(_answer_question(questions, choose_size)) if choose_size else None
+        answering = asyncio.create_task(answers) if answers else None
         ended = asyncio.create_task(worker.wait_for_exit())
         try:
-            async with asyncio.timeout(self._policy.decode_s):
+            async with deadline:
                 if answering is not None:
                     await asyncio.wait({answering, ended}, return_when=asyncio.FIRST_COMPLETED)
                     if answering.done():
@@ -165,6 +188,38 @@ async def _answer_question(questions: socket.socket, choose_size: ChooseSize) ->
         # A worker that has ended in the meantime is noticed by its exit code.
         with contextlib.suppress(ConnectionError):
             await loop.sock_sendall(questions, size)
+
+
+@dataclass(frozen=True, slots=True)
+class _Pieces:
+    """The pieces of `job` that a worker announces on `questions`, each in `output`."""
+
+    questions: socket.socket
+    output: int
+    job: AudioJob
+    take_piece: TakePiece
+
+    async def take_all(self, deadline: asyncio.Timeout) -> None:
+        """Postpones the deadline with each piece, by what its samples may take and by the server's own time.
+
+        Returns at an invalid announcement: a worker that sends one gets no answer and is killed later.
+        """
+        loop, left, most = asyncio.get_running_loop(), self.job.max_samples, self.job.piece_samples or 0
+        while True:
+            piece = decode_piece(await loop.sock_recv(self.questions, _QUESTION_BYTES))
+            if piece is None or piece.samples > min(most, left):
+                return
+            began_s = loop.time()
+            size_bytes = piece.samples * SAMPLE_BYTES
+            data = os.pread(self.output, size_bytes, 0)
+            if len(data) != size_bytes:
+                return
+            await self.take_piece(data)
+            left -= piece.samples
+            spent_s = loop.time() - began_s
+            deadline.reschedule((deadline.when() or began_s) + spent_s + longest_decoding_s(piece.samples))
+            with contextlib.suppress(ConnectionError):
+                await loop.sock_sendall(self.questions, TAKEN)
 
 
 def _question_sockets() -> tuple[socket.socket, socket.socket]:

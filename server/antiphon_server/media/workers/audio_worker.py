@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
 from av.error import FFmpegError
 from av.filter import Graph
 
-from antiphon_server.media.sandbox.job import AudioJob, DecodeRefused, DecodeReport
-from antiphon_server.media.workers.output_file import BufferedWriter
+from antiphon_server.media.sandbox.job import RATE_HZ, SAMPLE_BYTES, AudioJob, DecodeRefused, DecodeReport
+from antiphon_server.media.workers.output_file import BufferedWriter, PieceWriter
 from antiphon_server.media.workers.track_file import TimeSpan, Track, TrackFile, measure_spans
 
-RATE_HZ = 16_000
-SAMPLE_BYTES = 4
 # swresample mixes channels by ITU-R BS.775: centre 1, left and right 0.7071, surround 0.5, no LFE. `maxval`
 # keeps full scale on all channels at full scale: stereo becomes (L + R) / 2.
 _MONO = f"{RATE_HZ}:internal_sample_fmt=fltp:rematrix_maxval=1.0:filter_size=64:cutoff=0.96"
@@ -35,10 +33,14 @@ class AudioWriter:
     """
 
     def __init__(
-        self, track: Track, output: int, offset: int, max_samples: int, start: Fraction | None = None
+        self,
+        track: Track,
+        writer: BufferedWriter | PieceWriter,
+        max_samples: int,
+        start: Fraction | None = None,
     ) -> None:
         self._track = track
-        self._writer = BufferedWriter(output, offset)
+        self._writer = writer
         self._max_samples = max_samples
         self._start = start
         self._format: tuple[Any, ...] | None = None
@@ -127,15 +129,20 @@ class _Resampler:
             yield resampled.samples, memoryview(resampled.planes[0])
 
 
-def decode_audio(job: AudioJob, source: int, output: int) -> DecodeReport:
-    """Writes the first audio track to `output` and reports its true length."""
+def decode_audio(job: AudioJob, source: int, output: int, hand_over: Callable[[int], None]) -> DecodeReport:
+    """Writes the first audio track to `output`, or hands it over in pieces, and reports its true length."""
     file = TrackFile(source, job.demuxer, job.decoders)
     track = file.audio
     if track is None:
         raise DecodeRefused("no_audio" if file.video else "damaged")
     if not track.is_supported:
         raise DecodeRefused("unsupported_audio", codec=track.codec)
-    writer = AudioWriter(track, output, 0, job.max_samples)
+    pieces = (
+        PieceWriter(output, job.piece_samples * SAMPLE_BYTES, lambda size: hand_over(size // SAMPLE_BYTES))
+        if job.piece_samples
+        else BufferedWriter(output, 0)
+    )
+    writer = AudioWriter(track, pieces, job.max_samples)
 
     def written_packets() -> Iterator[tuple[Track, Any]]:
         for found, packet in file.packets(job.max_packets, track):

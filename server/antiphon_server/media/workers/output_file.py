@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 _BUFFER_BYTES = 1 << 18
 
@@ -13,6 +14,34 @@ def write_at(output: int, data: bytes | bytearray | memoryview, offset: int) -> 
     while rest:
         written = os.pwrite(output, rest, offset)
         rest, offset = rest[written:], offset + written
+
+
+class PieceWriter:
+    """Hands over consecutive samples in pieces: each is written to the start of the output.
+
+    `hand_over` returns when the server has taken the given number of bytes.
+    """
+
+    def __init__(self, output: int, piece_bytes: int, hand_over: Callable[[int], None]) -> None:
+        self._output = output
+        self._piece_bytes = piece_bytes
+        self._hand_over = hand_over
+        self._buffer = bytearray()
+
+    def append_piece(self, data: bytes | memoryview) -> None:
+        self._buffer += data
+        while len(self._buffer) >= self._piece_bytes:
+            self._send(self._piece_bytes)
+
+    def write_buffer(self) -> None:
+        """Hands over what is still buffered."""
+        if self._buffer:
+            self._send(len(self._buffer))
+
+    def _send(self, size_bytes: int) -> None:
+        write_at(self._output, self._buffer[:size_bytes], 0)
+        del self._buffer[:size_bytes]
+        self._hand_over(size_bytes)
 
 
 class BufferedWriter:

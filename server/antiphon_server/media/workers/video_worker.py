@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Any
 
 from antiphon_server.media.sandbox.job import (
+    RATE_HZ,
     ChooseSize,
     DecodeRefused,
     DecodeReport,
@@ -19,9 +20,9 @@ from antiphon_server.media.sandbox.job import (
     Size,
     VideoJob,
 )
-from antiphon_server.media.workers.audio_worker import RATE_HZ, AudioWriter
+from antiphon_server.media.workers.audio_worker import AudioWriter
 from antiphon_server.media.workers.frame_scaler import FrameScaler, Rotation, rotation_of, upright_size
-from antiphon_server.media.workers.output_file import write_at
+from antiphon_server.media.workers.output_file import BufferedWriter, write_at
 from antiphon_server.media.workers.track_file import TimeSpan, Track, TrackFile, measure_spans
 
 _MAX_RATE_DENOMINATOR = 1_000
@@ -140,7 +141,11 @@ def decode_video(job: VideoJob, source: int, output: int, choose_size: ChooseSiz
     sampler = _FrameSampler(video, sampling, rotation, output)
     for frame in first_frames:
         sampler.sample_frame(frame)
-    writer = AudioWriter(audio, output, sampling.audio_offset, max_samples, start) if audio else None
+    writer = (
+        AudioWriter(audio, BufferedWriter(output, sampling.audio_offset), max_samples, start)
+        if audio
+        else None
+    )
     for index, (track, packet) in enumerate(packets):
         if track is video:
             if index >= next_packet and not sampler.is_full:

@@ -14,9 +14,9 @@ from fractions import Fraction
 import av
 from PIL import Image
 
-from antiphon_server.media.sandbox.job import AudioJob, Dimensions, ImageJob, Size
+from antiphon_server.media.sandbox.job import RATE_HZ, AudioJob, Dimensions, ImageJob, Size
 from antiphon_server.media.wav_header import wav_header
-from antiphon_server.media.workers.audio_worker import RATE_HZ, decode_audio
+from antiphon_server.media.workers.audio_worker import decode_audio
 from antiphon_server.media.workers.frame_scaler import FrameScaler, rotation_of
 from antiphon_server.media.workers.image_worker import decode_images
 
@@ -29,7 +29,7 @@ def warm_up() -> None:
     """Loads the code of all decoders."""
     silence = wav_header(_SAMPLES, RATE_HZ) + bytes(2 * _SAMPLES)
     with _memory_file(silence) as source, _memory_file() as output:
-        decode_audio(AudioJob("wav", ("pcm_s16le",), _SAMPLES, _SAMPLES, 0), source, output)
+        decode_audio(AudioJob("wav", ("pcm_s16le",), _SAMPLES, _SAMPLES, 0), source, output, _take)
     for image_format in _IMAGE_FORMATS:
         _warm_up_image(image_format)
     frame = av.VideoFrame(_SIDE, _SIDE, "yuv420p")
@@ -46,6 +46,10 @@ def _warm_up_image(image_format: str) -> None:
     job = ImageJob((len(data),), (image_format,), 0, _SIDE * _SIDE, 1.0)
     with _memory_file(data) as source, _memory_file() as output:
         decode_images(job, source, output, _half_size)
+
+
+def _take(_samples: int) -> None:
+    """Takes no piece: the job has none."""
 
 
 def _half_size(dimensions: Dimensions) -> Size:

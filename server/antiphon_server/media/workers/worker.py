@@ -35,7 +35,7 @@ def run_job(
     log, source, output, server = range(_FIRST_DESCRIPTOR, _FIRST_DESCRIPTOR + DESCRIPTORS)
     try:
         limits = WorkerLimits(
-            cpu_s=math.ceil(settings.decode_s),
+            cpu_s=math.ceil(settings.decode_s + _expected_cpu_s(job)),
             memory_bytes=settings.memory_bytes,
             # The kernel applies the same limit to the log.
             output_bytes=max(job.output_bytes, LOG_BYTES),
@@ -60,9 +60,14 @@ def _decode(job: jobs.Job, source: int, output: int, server: int) -> jobs.Decode
         os.write(server, jobs.encode_message(dimensions))
         return jobs.decode_size(os.read(server, _ANSWER_BYTES))
 
+    def hand_over(samples: int) -> None:
+        os.write(server, jobs.encode_message(jobs.Piece(samples)))
+        if os.read(server, _ANSWER_BYTES) != jobs.TAKEN:
+            raise ConnectionError("the server takes no more")
+
     try:
         if isinstance(job, jobs.AudioJob):
-            return decode_audio(job, source, output)
+            return decode_audio(job, source, output, hand_over)
         if isinstance(job, jobs.LengthJob):
             return measure_length(job, source)
         if isinstance(job, jobs.VideoJob):
@@ -72,6 +77,13 @@ def _decode(job: jobs.Job, source: int, output: int, server: int) -> jobs.Decode
     except jobs.DecodeRefused as refused:
         return jobs.DecodeReport(failure=refused.failure, **refused.facts)
     raise ValueError(type(job).__name__)
+
+
+def _expected_cpu_s(job: jobs.Job) -> float:
+    """CPU seconds that a job may take besides those of any job: for hours of audio in pieces."""
+    if isinstance(job, jobs.AudioJob) and job.piece_samples:
+        return jobs.longest_decoding_s(job.max_samples)
+    return 0.0
 
 
 def _move_descriptors(descriptors: list[int]) -> None:

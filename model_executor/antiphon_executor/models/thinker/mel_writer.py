@@ -1,0 +1,85 @@
+"""Mel frames of a long clip, computed while it is decoded: memory holds a window of samples and the frames.
+
+The frames are those of `log_mel`, rounded to the model's numbers: the clip's maximum, which sets the floor of
+all frames, is applied at the end, and rounding keeps the order of numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from antiphon_executor.interface.audio_geometry import FRAME_SAMPLES, HOP_SAMPLES, mel_frames
+from antiphon_executor.interface.media import AudioClip, StoredClip
+from antiphon_executor.models.thinker.log_mel import levels_of_slice
+from antiphon_executor.models.thinker.window_length import LEAST_FRAMES, WINDOW_FRAMES
+
+_EDGE = FRAME_SAMPLES // 2
+
+
+@dataclass(frozen=True, slots=True)
+class StoredMel:
+    """The frames of a clip in tensors of `WINDOW_FRAMES`, of which the last is shorter."""
+
+    windows: Sequence[Tensor]
+
+    def part(self, first: int, stop: int) -> Tensor:
+        """Frames `first` to `stop`: [mel_bins, stop - first]."""
+        parts = []
+        while first < stop:
+            window, start = divmod(first, WINDOW_FRAMES)
+            end = min(stop - window * WINDOW_FRAMES, WINDOW_FRAMES)
+            parts.append(self.windows[window][:, start:end])
+            first += end - start
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+class MelWriter:
+    """A `ClipWriter`. A clip of a single window is kept as samples."""
+
+    def __init__(self, mel_bins: int, dtype: torch.dtype) -> None:
+        self._mel_bins = mel_bins
+        self._dtype = dtype
+        self._pieces: list[NDArray[np.float32]] = []
+        # Of the first sample that is still needed, and of the last one, in the clip.
+        self._offset = self._written = 0
+        self._windows: list[Tensor] = []
+        self._loudest = -float("inf")
+
+    def write(self, samples: NDArray[np.float32]) -> None:
+        self._pieces.append(samples)
+        self._written += len(samples)
+        # With a second more than the window, which may belong to it.
+        while mel_frames(self._written) >= (len(self._windows) + 1) * WINDOW_FRAMES + LEAST_FRAMES:
+            self._add_window((len(self._windows) + 1) * WINDOW_FRAMES)
+
+    def finish(self, key: str) -> AudioClip | StoredClip:
+        if not self._windows:
+            return AudioClip(self._joined(), key)
+        frames = mel_frames(self._written)
+        while (done := len(self._windows) * WINDOW_FRAMES) < frames:
+            self._add_window(min(done + WINDOW_FRAMES, frames))
+        self._pieces.clear()
+        floor = torch.tensor(self._loudest - 8.0).add_(4.0).div_(4.0).to(self._dtype)
+        for window in self._windows:
+            window.clamp_(min=floor)
+        return StoredClip(key, self._written, StoredMel(self._windows))
+
+    def _add_window(self, stop: int) -> None:
+        samples = self._joined()
+        first = len(self._windows) * WINDOW_FRAMES
+        levels = levels_of_slice(samples, self._offset, self._mel_bins, first, stop)
+        self._loudest = max(self._loudest, float(levels.max()))
+        self._windows.append(levels.add_(4.0).div_(4.0).to(self._dtype))
+        needed = min(max(stop * HOP_SAMPLES - _EDGE, 0), self._written)
+        # Copied, so that the samples before are let go.
+        self._pieces = [samples[needed - self._offset :].copy()]
+        self._offset = needed
+
+    def _joined(self) -> NDArray[np.float32]:
+        return self._pieces[0] if len(self._pieces) == 1 else np.concatenate(self._pieces)
