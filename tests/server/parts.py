@@ -52,6 +52,11 @@ class CannedMedia:
             ),
         )
 
+    async def load_samples(self, source: MediaSource, hold: ReserveBytes) -> AudioClip:
+        (clip,) = (await self.load((source,), hold)).audios
+        assert isinstance(clip, AudioClip)
+        return clip
+
 
 @cache
 def prompt_parts(folder: Path) -> tuple[ChatTemplate, PromptTokenizer, dict[MediaKind, int]]:

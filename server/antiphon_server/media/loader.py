@@ -106,15 +106,9 @@ class MediaLoader:
         """
         if not sources:
             return Media()
-        if self._sandbox is None:
-            raise InternalError("media decoding has not been started")
         self._check_counts(sources)
         budget = Budget(self.policy, reserve_bytes, self._sizing.room(text_tokens))
-        decoders = _Decoders(
-            AudioDecoder(self.policy, self._sandbox, self.known_files, self._clip_writer),
-            ImageDecoder(self.policy, self._sandbox, self._sizing),
-            VideoDecoder(self.policy, self._sandbox, self._sizing),
-        )
+        decoders = self._decoders(self.known_files, self._clip_writer)
         request = _RequestLoader(self.policy, self._fetcher, decoders, budget)
         with raise_first_failure():
             async with asyncio.TaskGroup() as group:
@@ -124,6 +118,28 @@ class MediaLoader:
             audios=tuple(item for item in decoded if isinstance(item, Sound)),
             images=tuple(item for item in decoded if isinstance(item, RgbImage)),
             videos=tuple(item for item in decoded if isinstance(item, VideoClip)),
+        )
+
+    async def load_samples(
+        self, source: MediaSource, reserve_bytes: ReserveBytes = no_reservation
+    ) -> AudioClip:
+        """Decodes one audio part to all of its samples, which `load` does not keep of a long one."""
+        budget = Budget(self.policy, reserve_bytes)
+        decoders = self._decoders(KnownFiles(), SampleWriter)
+        request = _RequestLoader(self.policy, self._fetcher, decoders, budget)
+        (part,) = number_parts((source,))
+        clip = await request.load_part(part)
+        if not isinstance(clip, AudioClip):
+            raise TypeError("the part is no audio")
+        return clip
+
+    def _decoders(self, known: KnownFiles, clip_writer: Callable[[], ClipWriter]) -> _Decoders:
+        if self._sandbox is None:
+            raise InternalError("media decoding has not been started")
+        return _Decoders(
+            AudioDecoder(self.policy, self._sandbox, known, clip_writer),
+            ImageDecoder(self.policy, self._sandbox, self._sizing),
+            VideoDecoder(self.policy, self._sandbox, self._sizing),
         )
 
     def _check_counts(self, sources: Sequence[MediaSource]) -> None:

@@ -78,11 +78,10 @@ async def run_transcript(
 async def _load(spec: TranscriptSpec, service: Service, reservation: Reservation) -> NDArray[np.float32]:
     try:
         hold = partial(service.admission.hold_media, reservation)
-        media = await service.media.load((spec.source,), hold)
+        clip = await service.media.load_samples(spec.source, hold)
     except ApiError as error:
         service.metrics.media_rejected(error)
         raise
-    (clip,) = media.audios
     service.metrics.media_heard(clip.seconds)
     return clip.samples
 

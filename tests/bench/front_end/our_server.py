@@ -16,6 +16,7 @@ from vllm import RequestOutput, SamplingParams
 from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.interface.card import ModelCard
 from antiphon_executor.interface.event_stream import EventStream
+from antiphon_executor.interface.media import SampleWriter
 from antiphon_executor.interface.request import OmniRequest, ReadingRequest
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.interface.status import EngineStatus
@@ -65,6 +66,9 @@ class ScheduledEngine:
         self, prompt: Any, params: SamplingParams, request_id: str
     ) -> AsyncGenerator[RequestOutput]:
         return self._outputs.generate(prompt["prompt_token_ids"], params, request_id)
+
+    def clip_writer(self) -> SampleWriter:
+        return SampleWriter()
 
     def report_consumed(self, request_id: str, samples: int) -> None:
         pass

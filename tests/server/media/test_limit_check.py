@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from functools import cache
 from typing import Any
 
@@ -44,9 +44,9 @@ class Jobs(list[type[Job]]):
 def jobs(monkeypatch: pytest.MonkeyPatch) -> Jobs:
     given, run_job = Jobs(), Sandbox.run_job
 
-    async def note(self: Sandbox, job: Job, data: Sequence[bytes], choose_size: Any = None) -> Outcome:
+    async def note(self: Sandbox, job: Job, *more: Any) -> Outcome:
         given.append(type(job))
-        return await run_job(self, job, data, choose_size)
+        return await run_job(self, job, *more)
 
     monkeypatch.setattr(Sandbox, "run_job", note)
     return given

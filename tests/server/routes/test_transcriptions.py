@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from antiphon_executor.interface.card import Listening
 from antiphon_executor.interface.errors import RequestFailed
-from antiphon_executor.interface.media import AudioClip, Media
+from antiphon_executor.interface.media import AudioClip
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
 from antiphon_server.media.budget import ReserveBytes
@@ -39,13 +39,12 @@ class Recording:
         self.samples = samples
         self.files: list[bytes] = []
 
-    async def load(self, sources: Sequence[MediaSource], hold: ReserveBytes) -> Media:
-        (source,) = sources
+    async def load_samples(self, source: MediaSource, hold: ReserveBytes) -> AudioClip:
         assert source.stored is not None
         with source.stored.open() as file:
             self.files.append(file.read())
         hold(self.samples.nbytes)
-        return Media(audios=(AudioClip(self.samples),))
+        return AudioClip(self.samples)
 
 
 @pytest.fixture
