@@ -30,6 +30,7 @@ from antiphon_server.http.routes import (
     files,
     health,
     models,
+    responses,
     speech,
     tokenize,
     transcriptions,
@@ -40,7 +41,19 @@ from antiphon_server.http.streaming.late_answers import LateAnswers
 from antiphon_server.observability.metrics import ServerMetrics
 from antiphon_server.version import VERSION
 
-_MODULES = (chat, completions, tokenize, speech, transcriptions, files, models, voices, health, docs)
+_MODULES = (
+    chat,
+    responses,
+    completions,
+    tokenize,
+    speech,
+    transcriptions,
+    files,
+    models,
+    voices,
+    health,
+    docs,
+)
 _ROUTES = tuple(route for module in _MODULES for route in module.router.routes)
 _PATHS = tuple(route.path for route in _ROUTES if isinstance(route, APIRoute) and "{" not in route.path)
 _TRANSLATED = (ApiError, EngineError, RequestValidationError, HTTPException)

@@ -5,18 +5,16 @@ Unsupported fields that would change the answer are refused. OpenAI's bookkeepin
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Self
 
 from pydantic import AliasChoices, Field, model_validator
 
-from antiphon_executor.interface.request import MAX_SPEECH_TOP_K
 from antiphon_server.openai_api import limits
 from antiphon_server.openai_api.base import Flag, Name
 from antiphon_server.openai_api.body import parse_body
 from antiphon_server.openai_api.messages import Messages
 from antiphon_server.openai_api.options import (
     AllowedToolChoice,
-    AudioOptions,
     NamedToolChoice,
     ProcessorOptions,
     ResponseFormat,
@@ -25,18 +23,13 @@ from antiphon_server.openai_api.options import (
     Tool,
     ToolChoice,
 )
-from antiphon_server.openai_api.sampling_fields import SamplingFields, Seed, TokenLimit
+from antiphon_server.openai_api.sampling_fields import SamplingFields, SpeechFields, TokenLimit
 from antiphon_server.openai_api.tolerance import HINTS, NEUTRAL_CHAT
 
-Modality = Literal["text", "audio"]
 
+class ChatRequest(SamplingFields, SpeechFields):
+    """The supported fields of OpenAI's request, and some of vLLM's and DashScope's. `SpeechFields` has ours.
 
-class ChatRequest(SamplingFields):
-    """The supported fields of OpenAI's request, and some of vLLM's and DashScope's.
-
-    Ours: `speech_optional` allows an answer in text alone if no speech stream is free when the request could
-    start. The fields `talker_...` are the sampling parameters of speech, named as in `generate` of
-    transformers; `talker_max_frames`, of 80 ms each, is its `talker_max_new_tokens`.
     `reasoning_effort` "none" means no thinking and any other value thinking, if the model's chat template can
     switch it; else it is ignored. `chat_template_kwargs.enable_thinking` takes precedence; DashScope's
     `enable_thinking` and Anthropic's `thinking` mean the same. `continue_final_message`, vLLM's: the answer
@@ -47,8 +40,6 @@ class ChatRequest(SamplingFields):
     neutral = NEUTRAL_CHAT
 
     messages: Messages
-    modalities: tuple[Modality, ...] = Field(default=("text",), min_length=1, max_length=2)
-    audio: AudioOptions | None = None
     max_tokens: TokenLimit | None = None
     max_completion_tokens: TokenLimit | None = None
     logprobs: Flag = False
@@ -65,26 +56,12 @@ class ChatRequest(SamplingFields):
     thinking: ThinkingOption | None = None
     use_audio_in_video: Flag | None = None
     mm_processor_kwargs: ProcessorOptions | None = None
-    speech_optional: Flag = False
-    talker_temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None
-    talker_top_k: Annotated[int, Field(ge=1, le=MAX_SPEECH_TOP_K, strict=True)] | None = None
-    talker_top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
-    talker_repetition_penalty: Annotated[float, Field(gt=0, le=2, strict=True)] | None = None
-    talker_max_frames: TokenLimit | None = Field(
-        None,
-        validation_alias=AliasChoices("talker_max_frames", "talker_max_new_tokens", "talker_max_tokens"),
-    )
-    talker_seed: Seed | None = None
 
     @model_validator(mode="after")
     def _one_end(self) -> Self:
         if self.add_generation_prompt is self.continue_final_message:
             raise ValueError("add_generation_prompt must be the opposite of continue_final_message")
         return self
-
-    @property
-    def speaks(self) -> bool:
-        return "audio" in self.modalities
 
     @property
     def forces_call(self) -> bool:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AliasChoices, Field, model_validator
 
+from antiphon_executor.interface.request import MAX_SPEECH_TOP_K
 from antiphon_server.openai_api import limits
 from antiphon_server.openai_api.base import ApiModel, Flag, Name
 from antiphon_server.openai_api.options import (
     AnswerChoices,
+    AudioOptions,
     JsonSchemaObject,
     RepetitionOptions,
     StreamOptions,
     StructuredOutputs,
 )
+
+Modality = Literal["text", "audio"]
 
 Penalty = Annotated[float, Field(ge=-2, le=2, strict=True)]
 Probability = Annotated[float, Field(ge=0, le=1, strict=True)]
@@ -36,13 +40,11 @@ class Guidance:
     choices: tuple[str, ...] = ()
 
 
-class SamplingFields(ApiModel):
-    """Fields of OpenAI's requests and of vLLM's `SamplingParams`."""
+class AnswerFields(ApiModel):
+    """Fields of OpenAI's requests and of vLLM's `SamplingParams`, for one answer."""
 
     model: Name | None = None
     stream: Flag = False
-    stream_options: StreamOptions | None = None
-    n: Annotated[int, Field(ge=1, le=limits.MAX_CHOICES, strict=True)] = 1
     temperature: Annotated[float, Field(ge=0, le=2, strict=True)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1, strict=True)] = 1.0
     top_k: Annotated[int, Field(ge=-1, le=1_000_000, strict=True)] = 0
@@ -82,3 +84,36 @@ class SamplingFields(ApiModel):
             name = "json" if one.choice is None else "choice"
             asked.append(Guidance(f"structured_outputs.{name}", one.json_, one.choice or ()))
         return asked[0] if asked else None
+
+
+class SamplingFields(AnswerFields):
+    """The same for several choices."""
+
+    stream_options: StreamOptions | None = None
+    n: Annotated[int, Field(ge=1, le=limits.MAX_CHOICES, strict=True)] = 1
+
+
+class SpeechFields(ApiModel):
+    """Whether and how an answer is spoken.
+
+    `speech_optional` allows an answer in text alone if no speech stream is free when the request could start.
+    The fields `talker_...` are the sampling parameters of speech, named as in `generate` of transformers;
+    `talker_max_frames`, of 80 ms each, is its `talker_max_new_tokens`.
+    """
+
+    modalities: tuple[Modality, ...] = Field(default=("text",), min_length=1, max_length=2)
+    audio: AudioOptions | None = None
+    speech_optional: Flag = False
+    talker_temperature: Annotated[float, Field(ge=0, le=2, strict=True)] | None = None
+    talker_top_k: Annotated[int, Field(ge=1, le=MAX_SPEECH_TOP_K, strict=True)] | None = None
+    talker_top_p: Annotated[float, Field(gt=0, le=1, strict=True)] | None = None
+    talker_repetition_penalty: Annotated[float, Field(gt=0, le=2, strict=True)] | None = None
+    talker_max_frames: TokenLimit | None = Field(
+        None,
+        validation_alias=AliasChoices("talker_max_frames", "talker_max_new_tokens", "talker_max_tokens"),
+    )
+    talker_seed: Seed | None = None
+
+    @property
+    def speaks(self) -> bool:
+        return "audio" in self.modalities

@@ -26,6 +26,12 @@ _HINTS = {
     "structured_outputs.*": "Use its `json` or its `choice`.",
     "chat_template": "Chat templates are the server's; requests cannot set them.",
     "chat_template_kwargs.*": "Only enable_thinking can be set.",
+    "store": "The server stores no answers.",
+    "background": "The server stores no answers; use stream: true.",
+    "previous_response_id": "The server stores no answers: send the earlier items in `input`.",
+    "conversation": "The server stores no conversations: send the earlier items in `input`.",
+    "prompt": "The server stores no prompts: send `instructions` and `input`.",
+    "truncation": "Send fewer items of `input`.",
 }
 _MAX_NAME = 64
 _INDEX = re.compile(r"\[\d+\]")

@@ -94,6 +94,9 @@ class CompletionBuilder:
         if end.finish_reason == "length":
             self._choices[0].finish = "length"
 
+    def body(self, audio_file: bytes) -> bytes:
+        return self.completion(audio_file).to_json()
+
     def completion(self, audio_file: bytes) -> wire.Completion:
         """`audio_file`: the encoded speech; empty for a text answer."""
         return wire.Completion(

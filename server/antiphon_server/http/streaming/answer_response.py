@@ -15,6 +15,7 @@ from starlette.types import Receive, Scope, Send
 
 from antiphon_executor.interface.errors import EngineDead
 from antiphon_server.chat.service import Service
+from antiphon_server.errors import ApiError
 from antiphon_server.http.direct_body import DIRECT_BODY
 from antiphon_server.http.error_response import body_of, error_of
 from antiphon_server.http.middleware import SEND_BODY
@@ -73,16 +74,19 @@ class AnswerResponse(Response, ABC):
                 self._service.metrics.request_aborted("engine_dead")
             if not sse.started:
                 raise
-            await _end_with_error(error, sse)
+            await self._end_with_error(error, sse)
+
+    async def _end_with_error(self, error: Exception, sse: SseResponse) -> None:
+        """The last event of a stream that fails is the error; no `[DONE]` follows."""
+        shown = error_of(error)
+        if shown.status >= 500:
+            _log.error("stream failed", exc_info=error)
+        await sse.end_response(self.error_event(shown))
+
+    def error_event(self, error: ApiError) -> bytes:
+        """The end of a stream that fails."""
+        return frame(body_of(error))
 
     async def send_json(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:
         headers = {"cache-control": "no-store", **self._rates()}
         await Response(body, headers=headers, media_type=self.media_type)(scope, receive, send)
-
-
-async def _end_with_error(error: Exception, sse: SseResponse) -> None:
-    """The last event of a stream that fails is the error; no `[DONE]` follows."""
-    shown = error_of(error)
-    if shown.status >= 500:
-        _log.error("stream failed", exc_info=error)
-    await sse.end_response(frame(body_of(shown)))

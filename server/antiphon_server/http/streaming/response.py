@@ -2,61 +2,57 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
-
-from starlette.types import Receive, Scope, Send
-
+from antiphon_executor.interface.events import SpeechEnded, TextDelta
 from antiphon_server.chat.request_run import RunningRequest
-from antiphon_server.chat.request_spec import AnswerHead
+from antiphon_server.chat.response.alignment import TimedWord
+from antiphon_server.chat.response.chunk_json import ChunkJson, to_json_list
+from antiphon_server.chat.response.chunks import ChunkWriter
 from antiphon_server.chat.response.completion import CompletionBuilder
-from antiphon_server.chat.service import Service
-from antiphon_server.http.streaming.answer_response import AnswerResponse
-from antiphon_server.http.streaming.sse import SseResponse
-from antiphon_server.http.streaming.starting_request import StartingRequest
-from antiphon_server.http.streaming.streamed_answer import StreamedAnswer
-from antiphon_server.media.encode import encode_file, open_encoder
+from antiphon_server.chat.response.word_timestamps import TextEvent
+from antiphon_server.http.streaming.conversation_response import ConversationResponse
+from antiphon_server.http.streaming.sse import DONE, frame
+from antiphon_server.http.streaming.streamed_answer import EventWriter
 
 
-class ChatResponse(AnswerResponse):
-    """The request runs while its response is sent, and no longer."""
+class ChatResponse(ConversationResponse):
+    """A `Completion`, or its chunks."""
 
-    def __init__(
-        self,
-        head: AnswerHead,
-        stream: bool,
-        request: AbstractAsyncContextManager[RunningRequest],
-        service: Service,
-        rates: Callable[[], Mapping[str, str]] = dict,
-    ) -> None:
-        """`rates`: headers with the rest of the key's rate limits, read when the answer begins."""
-        super().__init__(stream, service, rates)
-        self._head = head
-        self._request = request
+    def builder_of(self, running: RunningRequest) -> CompletionBuilder:
+        return CompletionBuilder(self._head, running.form, running.state.usage)
 
-    async def send_whole(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with self._request as running:
-            form = running.form
-            builder = CompletionBuilder(self._head, form, running.state.usage)
-            await running.write_whole(builder)
-        encode_s = self._service.settings.chat.encode_s
-        pcm = bytes(builder.pcm)
-        has_sound = form.speaks and (pcm or not builder.has_called)
-        audio_file = await encode_file(pcm, form.audio_format, encode_s) if has_sound else b""
-        body = await asyncio.to_thread(lambda: builder.completion(audio_file).to_json())
-        if form.speaks:
-            self._service.transcripts.keep(self._head.audio_id, builder.transcript)
-        await self.send_json(body, scope, receive, send)
+    def events_of(self, running: RunningRequest) -> EventWriter:
+        writer = ChunkWriter(self._head, running.form, running.state.usage)
+        return _ChunkEvents(writer, ChunkJson(writer, running.form))
 
-    async def send_events(self, sse: SseResponse) -> None:
-        policy = self._service.settings.chat
-        headers_at_s = time.monotonic() + policy.headers_s
-        starting = StartingRequest(self._request, sse, headers_at_s, policy.silence_s)
-        async with starting as running:
-            audio_format = running.form.audio_format if running.form.speaks else "pcm16"
-            async with open_encoder(audio_format, policy.encode_s) as encoder:
-                answer = StreamedAnswer(self._head, running, self._service, sse, encoder)
-                await answer.send_events(headers_at_s)
-        await answer.send_end()
+
+class _ChunkEvents:
+    """The chunks of an answer as events."""
+
+    def __init__(self, writer: ChunkWriter, json: ChunkJson) -> None:
+        self._writer = writer
+        self._json = json
+
+    @property
+    def transcript(self) -> str:
+        return self._writer.transcript
+
+    def begin(self) -> bytes:
+        return _frames(to_json_list(self._writer.first_chunks()))
+
+    def text(self, event: TextEvent) -> bytes:
+        if isinstance(event, TextDelta):
+            return _frames(self._json.text(event))
+        return _frames(self._json.text_end(event))
+
+    def speech(self, data: bytes, words: list[TimedWord]) -> bytes:
+        return _frames(self._json.audio(data) + self._json.words(words))
+
+    def end_speech(self, end: SpeechEnded) -> None:
+        self._writer.end_speech(end)
+
+    def end(self) -> bytes:
+        return _frames(to_json_list(self._writer.last_chunks())) + DONE
+
+
+def _frames(chunks: list[bytes]) -> bytes:
+    return b"".join([frame(json) for json in chunks])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Protocol
 
 from antiphon_executor.interface.event_stream import EndOfStream, EventStream, IdleTimeout
 from antiphon_executor.interface.events import (
@@ -14,13 +15,30 @@ from antiphon_executor.interface.events import (
 )
 from antiphon_server.chat.request_run import RunningRequest
 from antiphon_server.chat.request_spec import AnswerHead
-from antiphon_server.chat.response.chunk_json import ChunkJson, to_json_list
-from antiphon_server.chat.response.chunks import ChunkWriter
+from antiphon_server.chat.response.alignment import TimedWord
 from antiphon_server.chat.response.word_timestamps import TextEvent, WordTimestamps
 from antiphon_server.chat.service import Service
 from antiphon_server.http.streaming.speech_packets import SpeechPackets
-from antiphon_server.http.streaming.sse import DONE, KEEP_ALIVE, SseResponse, frame
+from antiphon_server.http.streaming.sse import KEEP_ALIVE, SseResponse
 from antiphon_server.media.encode import AudioEncoder
+
+
+class EventWriter(Protocol):
+    """What writes an answer as server-sent events. `transcript`: of a spoken answer so far."""
+
+    @property
+    def transcript(self) -> str: ...
+
+    def begin(self) -> bytes: ...
+
+    def text(self, event: TextEvent) -> bytes: ...
+
+    def speech(self, data: bytes, words: list[TimedWord]) -> bytes:
+        """`data`: more bytes of the audio format. `words`: those that end within the audio so far."""
+
+    def end_speech(self, end: SpeechEnded) -> None: ...
+
+    def end(self) -> bytes: ...
 
 
 class StreamedAnswer:
@@ -30,6 +48,7 @@ class StreamedAnswer:
         self,
         head: AnswerHead,
         running: RunningRequest,
+        writer: EventWriter,
         service: Service,
         sse: SseResponse,
         encoder: AudioEncoder,
@@ -39,8 +58,7 @@ class StreamedAnswer:
         self._service = service
         self._sse = sse
         self._encoder = encoder
-        self._writer = ChunkWriter(head, running.form, running.state.usage)
-        self._json = ChunkJson(self._writer, running.form)
+        self._writer = writer
         self._timestamps = WordTimestamps(running.form)
         self._packets = SpeechPackets(head.id, service)
         self._pending: list[bytes] = []
@@ -52,7 +70,7 @@ class StreamedAnswer:
         if not self._sse.started:
             events = await _first_event(stream, headers_at_s)
             await self._sse.start_response()
-        self._pending += to_json_list(self._writer.first_chunks())
+        self._pending.append(self._writer.begin())
         if not self._running.form.speaks:
             stream.divert(self._write_now)
         while True:
@@ -68,9 +86,9 @@ class StreamedAnswer:
         """Sends what follows the last event, and completes the response."""
         if self._running.form.speaks:
             self._service.transcripts.keep(self._head.audio_id, self._writer.transcript)
-        self._pending += self._json.words(self._timestamps.due_words(self._written_bytes // 2))
-        self._pending += to_json_list(self._writer.last_chunks())
-        await self._sse.end_response(self._take_frames() + DONE)
+        self._pending.append(self._writer.speech(b"", self._timestamps.due_words(self._written_bytes // 2)))
+        self._pending.append(self._writer.end())
+        await self._sse.end_response(self._take_frames())
 
     def _write_now(self, event: OmniEvent) -> bool:
         """Writes a piece of text while the task of this answer waits for events. False: the task has to."""
@@ -110,22 +128,17 @@ class StreamedAnswer:
         return [event, *stream.take_ready()]
 
     def _write_text(self, events: list[TextEvent]) -> None:
-        for event in events:
-            if isinstance(event, TextDelta):
-                self._pending += self._json.text(event)
-            else:
-                self._pending += self._json.text_end(event)
+        self._pending += [self._writer.text(event) for event in events]
 
     def _write_speech(self, pcm: bytes, encoded: bytes) -> None:
         """Writes speech, the text that it reaches before it, and its words after it."""
         self._written_bytes += len(pcm)
         samples = self._written_bytes // 2
         self._write_text(self._timestamps.due_text(samples))
-        self._pending += self._json.audio(encoded)
-        self._pending += self._json.words(self._timestamps.due_words(samples))
+        self._pending.append(self._writer.speech(encoded, self._timestamps.due_words(samples)))
 
     async def _send_pending(self) -> None:
-        """Sends the written chunks and the speech that is due."""
+        """Sends the written events and the speech that is due."""
         pcm = await self._write_due_speech() if self._packets.holds_speech else b""
         data = self._take_frames()
         # Encoding is the server's time. Only the time that the socket takes counts against the client.
@@ -142,8 +155,8 @@ class StreamedAnswer:
         return pcm
 
     def _take_frames(self) -> bytes:
-        """All written chunks as server-sent events."""
-        data = b"".join([frame(json) for json in self._pending])
+        """All events that are written and not sent."""
+        data = b"".join(self._pending)
         self._pending.clear()
         return data
 
