@@ -24,6 +24,7 @@ AbortReason = Literal["disconnect", "stalled_client", "engine_dead"]
 MediaRejection = Literal["limit", "host", "unreadable", "busy", "fault"]
 Route = Literal[
     "/v1/chat/completions",
+    "/v1/responses",
     "/v1/files",
     "/v1/models",
     "/v1/audio/speech",

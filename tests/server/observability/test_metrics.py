@@ -146,6 +146,7 @@ async def test_durations_are_labelled_by_route_and_unknown_paths_are_one(
         await client.get(f"/v1/{path}")
     assert duration_counts(service) == {
         "/v1/chat/completions": 1,
+        "/v1/responses": 0,
         "/v1/files": 1,
         "/v1/audio/speech": 0,
         "/v1/audio/transcriptions": 0,

@@ -358,3 +358,11 @@ async def test_the_metrics_count_files(client: httpx.AsyncClient, service: Servi
     assert 'antiphon_file_events_total{event="stored"} 2.0' in text
     assert 'antiphon_file_events_total{event="deleted"} 1.0' in text
     assert 'antiphon_request_duration_seconds_count{route="/v1/files"} 3.0' in text
+
+
+async def test_uploads_are_read_by_responses_too(client: httpx.AsyncClient, engine: EchoEngine) -> None:
+    made = await upload(client, png(), "x.png")
+    parts = [{"type": kind, "file_id": made["id"]} for kind in ("input_image", "input_file")]
+    answer = await client.post("/v1/responses", json={"input": [{"role": "user", "content": parts}]})
+    assert answer.status_code == 200, answer.text
+    assert len(engine.requests[0].media.images) == 2

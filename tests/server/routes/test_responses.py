@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,6 @@ from antiphon_server.http.app import create_app
 from tests.echo_engine import EchoEngine, Script
 from tests.server.parts import CannedMedia, make_service
 from tests.server.routes.responses_client import ADD, CALL, PNG, SPOKEN, URL, respond
-from tests.server.routes.test_files import png
 
 USER = {"role": "user", "content": "hello world"}
 FILE = {"type": "input_file", "file_id": "file-unknown", "filename": "x.png"}
@@ -179,26 +179,13 @@ async def test_media_parts_are_read(client: httpx.AsyncClient, engine: EchoEngin
     assert (len(request.media.images), len(request.media.audios)) == (1, 1)
 
 
-async def test_uploaded_files_are_read(client: httpx.AsyncClient, engine: EchoEngine) -> None:
-    form = {"purpose": "user_data"}
-    uploaded = await client.post("/v1/files", data=form, files={"file": ("x.png", png())})
-    assert uploaded.status_code == 200, uploaded.text
-    file_id = uploaded.json()["id"]
-    parts = [{"type": kind, "file_id": file_id} for kind in ("input_image", "input_file")]
-    await respond(client, [{"role": "user", "content": parts}])
-    assert len(engine.requests[0].media.images) == 2
-
-
 class _NoMedia(CannedMedia):
     async def load(self, sources: Any, hold: Any, text_tokens: int = 0) -> Any:
         raise BadRequest(f"'{sources[0].param}' is no picture.", param=sources[0].param)
 
 
 async def test_errors_after_the_check_name_the_clients_fields(checkpoint: Path, engine: EchoEngine) -> None:
-    service = make_service(checkpoint, engine)
-    service = service.__class__(
-        **{name: getattr(service, name) for name in service.__slots__} | {"media": _NoMedia()}
-    )
+    service = dataclasses.replace(make_service(checkpoint, engine), media=_NoMedia())
     content = [{"type": "input_text", "text": "x"}, {"type": "input_image", "image_url": PNG}]
     body = {"instructions": "y", "input": [CONVERSATION[4], {"role": "user", "content": content}]}
     transport = httpx.ASGITransport(create_app(service))
