@@ -103,7 +103,7 @@ def _user_part(part: InputText | InputImage | InputAudioPart | InputFile) -> Use
 def _place_of(part: InputImage) -> ImageLocation | FileId:
     if part.file_id is not None:
         return FileId.model_construct(file_id=part.file_id)
-    return ImageLocation.model_construct(url=part.image_url)
+    return ImageLocation.model_construct(url=part.image_url or "")
 
 
 def _text_of(content: str | Sequence[InputText]) -> str:
