@@ -20,7 +20,7 @@ from antiphon_server.chat.response.output.open_speech import OpenSpeech
 from antiphon_server.chat.response.tool_calls import CalledTool, MoreArguments, PlainText
 from antiphon_server.openai_api.responses.response import ItemStatus, OutputItem
 
-T = TypeVar("T", OpenReasoning, OpenText)
+T = TypeVar("T", bound=OpenReasoning | OpenText)
 
 
 class OutputItems:
