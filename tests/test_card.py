@@ -11,7 +11,7 @@ import pytest
 from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.checkpoint.model_card import model_card, read_card_file, text_ends
 from antiphon_executor.interface.capacity import EngineCapacity
-from antiphon_executor.interface.card import ModelCard, Voice
+from antiphon_executor.interface.card import Listening, ModelCard, Voice
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.interface.request import RepetitionDetection
 from antiphon_executor.interface.settings import EngineSettings
@@ -77,6 +77,21 @@ def test_given_repetition_detection_then_the_card_has_it(
     (tmp_path / "antiphon_card.json").write_text(json.dumps(notes))
     cut = _card(tmp_path, tiny_qwen3_omni, ()).sampling.repetition_detection
     assert cut == RepetitionDetection(max_pattern_size=24, min_pattern_size=3, min_count=4)
+
+
+def test_given_how_it_reads_and_listens_then_the_card_has_it(
+    tiny_qwen3_omni: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    usual = _card(tmp_path, tiny_qwen3_omni, ())
+    assert (usual.spoken_chars, usual.listening) == (400, Listening())
+    notes = {
+        "spoken_chars": 80,
+        "listening": {"transcribe": "Write.", "translate": None, "languages": ["en"]},
+    }
+    (tmp_path / "antiphon_card.json").write_text(json.dumps(notes))
+    card = _card(tmp_path, tiny_qwen3_omni, ())
+    assert (card.spoken_chars, card.listening) == (80, Listening("Write.", None, ("en",)))
 
 
 def test_given_no_voices_then_the_card_has_no_speech_sampling(tiny_qwen3_omni: Path) -> None:  # noqa: F811

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from transformers import GenerationConfig, PreTrainedConfig
 
 from antiphon_executor.interface.capacity import EngineCapacity
-from antiphon_executor.interface.card import Listening, MemoryItem, ModelCard, Voice
+from antiphon_executor.interface.card import SPOKEN_CHARS, Listening, MemoryItem, ModelCard, Voice
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.interface.request import RepetitionDetection, SpeechSampling, TextSampling
 from antiphon_executor.interface.settings import EngineSettings
@@ -40,7 +40,8 @@ def model_card(
 
     Default text sampling comes from the checkpoint's generation config; if that is silent, it is greedy as in
     transformers. `antiphon_card.json`, if present, may set `random_weights`, `repetition_detection`,
-    `speech` (names as in `SpeechSampling`) and `listening`; its default is Qwen's recipe for Qwen3-Omni.
+    `speech` (names as in `SpeechSampling`), `listening` (by default Qwen's recipe for Qwen3-Omni) and
+    `spoken_chars`.
     """
     card_file = read_card_file(settings.model)
     default = next((voice.id for voice in voices if voice.default), None)
@@ -63,6 +64,7 @@ def model_card(
         capacity=capacity,
         media=media,
         listening=_listening(card_file.get("listening", {})),
+        spoken_chars=int(card_file.get("spoken_chars", SPOKEN_CHARS)),
     )
 
 

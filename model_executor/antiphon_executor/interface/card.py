@@ -9,6 +9,8 @@ from antiphon_executor.interface.capacity import EngineCapacity
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.interface.request import SpeechSampling, TextSampling
 
+SPOKEN_CHARS = 400
+
 
 @dataclass(frozen=True, slots=True)
 class MemoryItem:
@@ -70,6 +72,7 @@ class ModelCard:
     capacity: EngineCapacity = field(default_factory=EngineCapacity)
     media: MediaGeometry = field(default_factory=MediaGeometry)
     listening: Listening = field(default_factory=Listening)
+    spoken_chars: int = SPOKEN_CHARS
     could_be_compiled: bool = False
 
     @property

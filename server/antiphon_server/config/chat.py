@@ -91,12 +91,12 @@ class ChatPolicy(BaseModel):
     transcript_s: float = Field(
         default=3_600.0, gt=0, description="Time for which later requests can refer to a spoken answer."
     )
-    spoken_piece_chars: int = Field(
-        default=400,
+    spoken_piece_chars: int | None = Field(
+        default=None,
         ge=40,
         le=4_096,
         description="Text to read aloud is cut at sentence ends into pieces of at most this many characters; "
-        "each is spoken as an answer of its own.",
+        "each is spoken as an answer of its own. Default: the checkpoint's own figure, or 400.",
     )
     heard_piece_s: float = Field(
         default=30.0,

@@ -63,7 +63,7 @@ async def build_reading_spec(asked: SpeechRequest, service: Service, owner: str)
         raise BadRequest("This model answers in text only.", param="model", code="unsupported_by_model")
     speech = _read_sampling(asked, card)
     form = _read_form(asked)
-    pieces = cut_text(asked.input, service.settings.chat.spoken_piece_chars)
+    pieces = cut_text(asked.input, service.settings.chat.spoken_piece_chars or card.spoken_chars)
     if not pieces:
         raise BadRequest("The input has no text.", param="input")
     encoded = await service.prompts.encode_text([piece.text for piece in pieces], "input", owner)

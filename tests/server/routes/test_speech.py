@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import io
 import json
 import wave
@@ -336,3 +337,12 @@ async def test_openais_client_reads_it_whole_and_streamed(app: FastAPI, engine: 
 @pytest.fixture
 def app(service: Service) -> FastAPI:
     return create_app(service)
+
+
+async def test_a_checkpoint_says_how_much_it_speaks_well_at_once(
+    client: httpx.AsyncClient, engine: EchoEngine
+) -> None:
+    engine._card = dataclasses.replace(engine.card, spoken_chars=20)
+    await client.post(PATH, json=asked())
+    pieces = [engine._tokenizer.decode(list(piece)) for piece in engine.readings[-1].pieces]
+    assert pieces == ["Hello there.", "One, two, three!"]
