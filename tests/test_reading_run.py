@@ -14,7 +14,8 @@ from antiphon_executor.interface.request import ReadingRequest, SpeechSampling
 from antiphon_executor.interface.settings import GuardSettings
 from antiphon_executor.turn.reading_run import ReadingRun
 from antiphon_executor.turn.request_context import RequestContext
-from tests.test_request_run import FRAMES, FULL_STOP, IDS, PROMPT, Engines, engines, written  # noqa: F401
+from tests.scripted_engines import FRAMES, FULL_STOP, IDS, PROMPT, Engines, written
+from tests.test_request_run import engines  # noqa: F401
 
 PIECES = ((30, 31), (32,))
 
