@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import torch
@@ -12,8 +13,10 @@ from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
 from antiphon_executor.models.qwen3_5_omni.presets import larger, nano, published
 from antiphon_executor.models.talker.slots import SlotPool, SlotShape
+from antiphon_executor.planning.memory_map import memory_map
+from antiphon_executor.planning.outlook import geometry_of, outlook
 from antiphon_executor.planning.planner import GiB, MemoryPlan, plan_memory, thinker_pages
-from antiphon_executor.planning.report import plan_as_text
+from antiphon_executor.planning.report import plan_as_line, plan_as_text
 from antiphon_executor.planning.weight_sizes import weight_sizes
 from antiphon_server.config.sources import load
 from antiphon_server.config.tier import TIERS
@@ -155,3 +158,87 @@ def test_a_checkpoint_without_a_talker_has_one_engine_and_no_hidden_states() -> 
     assert plan_as_text(plan).splitlines()[-2] == "this checkpoint has no Talker: the server answers in text"
     spoken = plan_memory(speaking, settings, 141 * GiB, gpus=True)
     assert plan.engines[0].request_bytes < spoken.engines[0].request_bytes
+
+
+def test_auto_is_what_vllm_loads() -> None:
+    """vLLM loads a float32 checkpoint as bfloat16 unless it is told otherwise."""
+    config = published()
+    config.dtype = torch.float32
+    sizes_of = {
+        dtype: plan_memory(config, EngineSettings(model="x", thinker={"dtype": dtype}), 80 * GiB, gpus=True)
+        for dtype in ("auto", "bfloat16", "float32")
+    }
+    weights = {dtype: plan.engines[0].weights_bytes for dtype, plan in sizes_of.items()}
+    assert weights["auto"] == weights["bfloat16"] == weights["float32"] / 2
+
+
+def test_blocks_of_a_cpu_are_multiples_of_128_tokens() -> None:
+    settings = EngineSettings(model="x")
+    assert thinker_pages(published(), settings, on_cpu=True).block_tokens % 128 == 0
+    assert thinker_pages(published(), settings).block_tokens % 128 != 0
+
+
+@pytest.mark.parametrize("gpus", [True, False])
+def test_a_plan_counts_the_block_that_vllm_keeps(gpus: bool) -> None:
+    plan = plan_memory(published(), EngineSettings(model="x"), 160 * GiB, gpus=gpus)
+    for engine in plan.engines:
+        assert engine.blocks == engine.cache_bytes // engine.pages.block_bytes
+        most = engine.requests_of(4_096)
+        assert most * engine.pages.request_blocks(4_096) < engine.blocks
+        assert (most + 1) * engine.pages.request_blocks(4_096) >= engine.blocks
+
+
+def test_only_what_is_certain_is_refused_at_the_start() -> None:
+    config = published()
+    small = plan_memory(config, EngineSettings(model="x"), 30 * GiB, gpus=True)
+    assert any("weights and slots take" in shortage for shortage in small.certain_shortages)
+    tight = EngineSettings(model="x", thinker={"kv_cache_memory_bytes": 1 << 30})
+    cache = plan_memory(config, tight, 512 * GiB, gpus=False)
+    assert "raise --kv-cache-memory-bytes or lower --max-model-len" in cache.certain_shortages[0]
+    machine = plan_memory(config, EngineSettings(model="x"), 8 * GiB, gpus=False)
+    assert "the machine has 8.00 GiB" in machine.certain_shortages[-1]
+    fits = plan_memory(
+        config, EngineSettings(model="x", thinker={"max_model_len": 4096}), 512 * GiB, gpus=False
+    )
+    assert fits.certain_shortages == ()
+    assert "requests of the whole context" in plan_as_line(fits)
+
+
+def test_the_outlook_answers_for_requests_audio_and_video() -> None:
+    settings = EngineSettings(model="x", thinker={"tensor_parallel_size": 2})
+    plan = plan_memory(published(), settings, 141_000_000_000, gpus=True)
+    view = outlook(plan, published(), settings, rate=1_000.0)
+    assert [row.tokens for row in view.rows] == [4_096, 32_768, 262_144]
+    assert [row.requests for row in view.rows] == [
+        plan.engines[0].requests_of(row.tokens) for row in view.rows
+    ]
+    assert view.rows[-1].prefill_s == pytest.approx(262.1, abs=0.1)
+    assert view.limit == "the model's context"
+    geometry = geometry_of(published())
+    assert geometry.audio_tokens(view.audio_s * 16_000) <= 262_144 - 256
+    assert geometry.audio_tokens((view.audio_s + 1) * 16_000) > 262_144 - 256
+    assert 36_000 < view.audio_s < 37_450
+    assert 400 < view.video_s < 600
+    assert view.spoken_audio_s < view.audio_s
+    assert any("media-rows" in advice for advice in view.advice)
+
+
+def test_a_cache_that_is_smaller_than_the_context_is_the_limit() -> None:
+    settings = EngineSettings(model="x", thinker={"kv_cache_memory_bytes": 1 << 30}, speech=False)
+    plan = plan_memory(published(), settings, 141_000_000_000, gpus=True)
+    view = outlook(plan, published(), settings)
+    assert view.limit == "the Thinker's cache"
+    assert 0 < view.longest_tokens < 262_144
+    assert view.spoken_audio_s == 0
+    assert "raise --gpu-memory-utilization" in view.advice[0]
+
+
+@pytest.mark.parametrize("gpus", [True, False])
+def test_the_memory_map_shows_every_part(gpus: bool) -> None:
+    plan = plan_memory(published(), EngineSettings(model="x"), 141_000_000_000, gpus=gpus)
+    picture = memory_map(plan, (("process", 400 << 20), ("bodies", 2 << 30)))
+    root = ElementTree.fromstring(picture)
+    text = " ".join(root.itertext())
+    for part in ("thinker: weights", "talker: cache", "server: bodies", "131.3 GiB"):
+        assert part in text
+    assert text.count("GPU 0") == gpus

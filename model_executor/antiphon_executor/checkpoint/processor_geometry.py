@@ -6,8 +6,8 @@ from typing import Any
 
 from transformers import PreTrainedConfig, Qwen3VLVideoProcessor
 
+from antiphon_executor.checkpoint.audio_rules import audio_geometry_of
 from antiphon_executor.checkpoint.family import QWEN3_5_OMNI, family_of
-from antiphon_executor.interface.audio_geometry import AudioGeometry
 from antiphon_executor.interface.media_geometry import (
     FrameBounds,
     MediaGeometry,
@@ -28,19 +28,14 @@ def media_geometry_of(config: PreTrainedConfig, processor: Any, encode: Encode) 
     """`processor`: of transformers, for the checkpoint. `encode`: text to ids, without control tokens."""
     thinker = config.thinker_config
     interleaved = family_of(config) is QWEN3_5_OMNI
-    audio = AudioGeometry.of(thinker.audio_config) if interleaved else _qwen3_omni_audio(thinker)
     return MediaGeometry(
         image=_bounds(processor.image_processor, dict(processor.image_processor.size)),
         # Qwen3-Omni's processor has a fixed size for videos and ignores the checkpoint's.
         video=_frames(processor.video_processor, {} if interleaved else VIDEO_SIZE),
         temporal=int(processor.video_processor.temporal_patch_size),
-        audio=audio,
+        audio=audio_geometry_of(config),
         timestamps=_timestamps(thinker.audio_config.timestamp_interval_s, encode) if interleaved else None,
     )
-
-
-def _qwen3_omni_audio(thinker: PreTrainedConfig) -> AudioGeometry:
-    return AudioGeometry(window_frames=2 * thinker.audio_config.n_window, halvings=3)
 
 
 def _bounds(processor: Any, size: dict[str, int]) -> PixelBounds:

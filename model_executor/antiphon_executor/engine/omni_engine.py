@@ -30,6 +30,7 @@ from antiphon_executor.engine.determinism import without_cache_keys
 from antiphon_executor.engine.effective_settings import effective_settings
 from antiphon_executor.engine.launch import Launcher, stage_specs
 from antiphon_executor.engine.measured_capacity import engine_capacity
+from antiphon_executor.engine.memory_check import check_memory
 from antiphon_executor.engine.talker_factory import make_talker, reads_user_text
 from antiphon_executor.interface.card import MemoryItem, ModelCard, Voice
 from antiphon_executor.interface.errors import EngineDead, InvalidRequest
@@ -67,6 +68,7 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
     if current_platform.is_cpu():
         check_cpu_quantization(settings, config)
     settings = effective_settings(settings, config)
+    await asyncio.to_thread(check_memory, settings, config, progress)
     voices = list_voices(settings.model, config, settings.voices) if settings.speech else ()
     async with AsyncExitStack() as stack:
         folder = SocketFolder()

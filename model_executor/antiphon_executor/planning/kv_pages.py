@@ -12,8 +12,9 @@ from transformers import PreTrainedConfig
 
 from antiphon_executor.models.qwen3_5_omni.memory import state_bytes
 
-# Smallest block of vLLM's attention kernels on a GPU. Pages of a hybrid model are a multiple of it.
-KERNEL_BLOCK_TOKENS = 16
+# vLLM's blocks on a GPU and on a CPU. Those of a hybrid model are a multiple of it.
+GPU_BLOCK_TOKENS = 16
+CPU_BLOCK_TOKENS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +25,7 @@ class CachePages:
     gated-DeltaNet layer. `states`: states per request (two with prefix caching). `row_bytes`: hidden state
     kept with each token, 0 for none; every GPU keeps all of it, in pages like those of attention.
     `single_states`: layers with a small state of their own (the stream state of Qwen3-Omni's Talker).
+    `least_block_tokens`: vLLM's block on this platform.
     """
 
     attention_layers: int
@@ -33,12 +35,18 @@ class CachePages:
     states: int = 1
     row_bytes: int = 0
     single_states: int = 0
+    least_block_tokens: int = GPU_BLOCK_TOKENS
 
     @property
     def block_tokens(self) -> int:
         """Tokens per attention page. A page must also be able to hold one layer's state."""
-        kernel = KERNEL_BLOCK_TOKENS * self.token_bytes
-        return KERNEL_BLOCK_TOKENS * max(1, -(-self.state_bytes // kernel))
+        least = self.least_block_tokens * self.token_bytes
+        return self.least_block_tokens * max(1, -(-self.state_bytes // least))
+
+    @property
+    def block_bytes(self) -> int:
+        """A block is a page of each layer of one group."""
+        return self._group * self.page_bytes
 
     @property
     def page_bytes(self) -> int:
@@ -59,15 +67,18 @@ class CachePages:
         """Layer groups that keep every token: blocks of a request per `block_tokens` tokens."""
         return -(-self._kept // self._group)
 
-    def request_bytes(self, tokens: int) -> int:
-        """Bytes of one request of `tokens` tokens."""
+    def request_blocks(self, tokens: int) -> int:
+        """Blocks of one request of `tokens` tokens."""
         kinds = [
             (self._kept, -(-tokens // self.block_tokens)),
             (self.state_layers, self.states),
             (self.single_states, 1),
         ]
-        blocks = sum(-(-count // self._group) * blocks for count, blocks in kinds)
-        return blocks * self._group * self.page_bytes
+        return sum(-(-count // self._group) * blocks for count, blocks in kinds)
+
+    def request_bytes(self, tokens: int) -> int:
+        """Bytes of one request of `tokens` tokens."""
+        return self.request_blocks(tokens) * self.block_bytes
 
     @property
     def _kept(self) -> int:
@@ -88,6 +99,7 @@ def cache_pages(
     states: int = 1,
     row_bytes: int = 0,
     single_states: int = 0,
+    least_block_tokens: int = GPU_BLOCK_TOKENS,
 ) -> CachePages:
     """Layout for a backbone of either family. GPUs share keys and values by head, at least one head each."""
     heads = max(1, text.num_key_value_heads // gpus)
@@ -102,4 +114,5 @@ def cache_pages(
         states=states,
         row_bytes=row_bytes,
         single_states=single_states,
+        least_block_tokens=least_block_tokens,
     )

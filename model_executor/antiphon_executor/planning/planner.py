@@ -9,7 +9,7 @@ from transformers import PreTrainedConfig
 from antiphon_executor.checkpoint.family import QWEN3_5_OMNI, family_of
 from antiphon_executor.interface.settings import EngineSettings, TalkerSettings, ThinkerSettings
 from antiphon_executor.models.thinker.talker_presence import has_talker
-from antiphon_executor.planning.kv_pages import CachePages, cache_pages
+from antiphon_executor.planning.kv_pages import CPU_BLOCK_TOKENS, GPU_BLOCK_TOKENS, CachePages, cache_pages
 from antiphon_executor.planning.weight_sizes import WeightSizes, weight_sizes
 
 GiB = 1 << 30
@@ -24,8 +24,8 @@ SPOKEN_PROMPT_TOKENS = 1024
 class EngineMemory:
     """Memory of one engine on each of its `gpus` (empty: it runs on the CPU).
 
-    `share_bytes`: its limit. `request_bytes`: cache of the longest request. `requests`: how many of those
-    fit at the same time.
+    `share_bytes`: its limit. `pages`: the layout of its cache. `request_bytes`: cache of the longest request.
+    `requests`: how many of those fit at the same time.
     """
 
     name: str
@@ -36,12 +36,48 @@ class EngineMemory:
     working_bytes: int
     cache_bytes: int
     request_tokens: int
-    request_bytes: int
     wanted_requests: int
+    pages: CachePages
+    blocks_override: int | None = None
+
+    @property
+    def blocks(self) -> int:
+        """As vLLM allocates them."""
+        return self.blocks_override or max(self.cache_bytes, 0) // self.pages.block_bytes
+
+    @property
+    def request_bytes(self) -> int:
+        return self.pages.request_bytes(self.request_tokens)
 
     @property
     def requests(self) -> int:
-        return max(0, self.cache_bytes) // self.request_bytes
+        return self.requests_of(self.request_tokens)
+
+    def requests_of(self, tokens: int) -> int:
+        """How many requests of `tokens` tokens fit at the same time. vLLM keeps one block for itself."""
+        return max(self.blocks - 1, 0) // self.pages.request_blocks(tokens)
+
+    @property
+    def least_bytes(self) -> int:
+        """Without working memory. The cache of a GPU takes what is left."""
+        return self.weights_bytes + self.slots_bytes + (0 if self.gpus else self.cache_bytes)
+
+    @property
+    def certain_shortage(self) -> str | None:
+        """What is missing even without working memory."""
+        if self.gpus and self.least_bytes > self.share_bytes:
+            return (
+                f"{self.name}: weights and slots take {_size(self.least_bytes)} on each GPU; its share is "
+                f"{_size(self.share_bytes)}"
+            )
+        blocks = self.pages.request_blocks(self.request_tokens)
+        if not self.gpus and self.name == "thinker" and blocks > self.cache_bytes // self.pages.block_bytes:
+            return (
+                f"{self.name}: a request of {self.request_tokens:,} tokens takes {blocks:,} blocks of cache; "
+                f"there are {self.cache_bytes // self.pages.block_bytes:,}: raise --kv-cache-memory-bytes or "
+                "lower --max-model-len"
+            )
+        return None
 
     @property
     def shortage(self) -> str | None:
@@ -53,8 +89,9 @@ class EngineMemory:
                 f"{self.name}: weights, slots and working memory take {_size(fixed)} {where}; its share is "
                 f"{_size(self.share_bytes)}: {_size(fixed - self.share_bytes)} short"
             )
-        wanted = self.request_bytes * self.wanted_requests
-        if wanted > self.cache_bytes:
+        if self.requests < self.wanted_requests:
+            # One block is vLLM's own.
+            wanted = self.request_bytes * self.wanted_requests + self.pages.block_bytes
             return (
                 f"{self.name}: {self.wanted_requests} requests of {self.request_tokens:,} tokens take "
                 f"{_size(wanted)} of cache {where}; it has {_size(self.cache_bytes)}: "
@@ -79,6 +116,19 @@ class MemoryPlan:
     @property
     def fits(self) -> bool:
         return not self.shortages
+
+    @property
+    def certain_shortages(self) -> tuple[str, ...]:
+        """What is missing even if an engine needs no working memory at all."""
+        found = [shortage for engine in self.engines if (shortage := engine.certain_shortage)]
+        if not any(engine.gpus for engine in self.engines):
+            needed = sum(engine.least_bytes for engine in self.engines)
+            if needed > self.memory_bytes:
+                found.append(
+                    f"weights, slots and caches take {_size(needed)}; the machine has "
+                    f"{_size(self.memory_bytes)}"
+                )
+        return tuple(found)
 
     @property
     def contexts(self) -> int:
@@ -107,25 +157,27 @@ def plan_memory(
     )
 
 
-def thinker_pages(config: PreTrainedConfig, settings: EngineSettings) -> CachePages:
+def thinker_pages(config: PreTrainedConfig, settings: EngineSettings, *, on_cpu: bool = False) -> CachePages:
     """Layout of the Thinker's cache, including the hidden states that it keeps for a Talker."""
     thinker, text = settings.thinker, config.thinker_config.text_config
-    element = _element_bytes(thinker.dtype, config)
+    element = _element_bytes(thinker.dtype)
     return cache_pages(
         text,
         element_bytes=element,
         gpus=thinker.tensor_parallel_size,
         states=2 if thinker.enable_prefix_caching else 1,
         row_bytes=text.hidden_size * element if settings.speech else 0,
+        least_block_tokens=CPU_BLOCK_TOKENS if on_cpu else GPU_BLOCK_TOKENS,
     )
 
 
-def talker_pages(config: PreTrainedConfig, settings: TalkerSettings) -> CachePages:
+def talker_pages(config: PreTrainedConfig, settings: TalkerSettings, *, on_cpu: bool = False) -> CachePages:
     """Layout of the Talker's cache."""
     return cache_pages(
         config.talker_config.text_config,
-        element_bytes=_element_bytes(settings.dtype, config),
+        element_bytes=_element_bytes(settings.dtype),
         single_states=0 if family_of(config) is QWEN3_5_OMNI else 1,
+        least_block_tokens=CPU_BLOCK_TOKENS if on_cpu else GPU_BLOCK_TOKENS,
     )
 
 
@@ -133,14 +185,14 @@ def _thinker(
     config: PreTrainedConfig, settings: EngineSettings, weights: WeightSizes, gpu_bytes: int | None
 ) -> EngineMemory:
     thinker, text = settings.thinker, config.thinker_config.text_config
-    count, element = thinker.tensor_parallel_size, _element_bytes(thinker.dtype, config)
+    count, element = thinker.tensor_parallel_size, _element_bytes(thinker.dtype)
     layers = weights.layers * (1 if thinker.quantization else element)
     shared = layers + weights.vocabulary * element
     context = thinker.max_model_len or text.max_position_embeddings
     return _engine(
         "thinker",
         thinker,
-        thinker_pages(config, settings),
+        thinker_pages(config, settings, on_cpu=gpu_bytes is None),
         gpu_bytes,
         gpus=_gpus(thinker.device, count),
         weights_bytes=shared // count + weights.towers * element,
@@ -154,7 +206,7 @@ def _talker(
     config: PreTrainedConfig, settings: TalkerSettings, weights: WeightSizes, gpu_bytes: int | None
 ) -> EngineMemory:
     talker, text = config.talker_config, config.talker_config.text_config
-    element = _element_bytes(settings.dtype, config)
+    element = _element_bytes(settings.dtype)
     interleaved = family_of(config) is QWEN3_5_OMNI
     answer = settings.max_frames * (2 if interleaved else 1)
     tokens = SPOKEN_PROMPT_TOKENS + settings.media_rows // settings.streams + answer
@@ -170,7 +222,7 @@ def _talker(
     return _engine(
         "talker",
         settings,
-        talker_pages(config, settings),
+        talker_pages(config, settings, on_cpu=gpu_bytes is None),
         gpu_bytes,
         gpus=_gpus(settings.device, 1),
         weights_bytes=(weights.talker + spoken) * element,
@@ -209,8 +261,9 @@ def _engine(
         working_bytes=working,
         cache_bytes=cache,
         request_tokens=request_tokens,
-        request_bytes=pages.request_bytes(request_tokens),
         wanted_requests=wanted_requests,
+        pages=pages,
+        blocks_override=settings.num_gpu_blocks_override,
     )
 
 
@@ -239,10 +292,9 @@ def _gpus(device: str | None, count: int) -> tuple[int, ...]:
     return named[:count]
 
 
-def _element_bytes(dtype: str, config: PreTrainedConfig) -> int:
-    """`auto` is the checkpoint's own dtype, or bfloat16 (the released models') if it has none."""
-    own = str(config.dtype).removeprefix("torch.")
-    return 4 if "float32" in (dtype, own if dtype == "auto" else dtype) else 2
+def _element_bytes(dtype: str) -> int:
+    """`auto` is the checkpoint's own dtype; vLLM loads float32, and what names none, as bfloat16."""
+    return 4 if dtype == "float32" else 2
 
 
 def _size(count: int) -> str:

@@ -10,9 +10,11 @@ import re
 from argparse import Namespace
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from antiphon_executor.interface.settings import EngineSettings
+from antiphon_server.cli.host_memory import host_memory
 from antiphon_server.cli.machine import find_gpus, usable_cores, usable_memory_bytes
 from antiphon_server.cli.settings_flags import load_settings, settings_parser
 from antiphon_server.config.parser import FlagParser
@@ -39,6 +41,10 @@ class Target:
     gpus: int | None
     assumed: str = ""
 
+    @property
+    def is_this_cpu(self) -> bool:
+        return self.gpus == 0 and bool(self.assumed)
+
 
 def make_parser() -> FlagParser:
     parser = settings_parser(
@@ -54,7 +60,11 @@ def make_parser() -> FlagParser:
     parser.add_argument(
         "--sizes", choices=("published", "larger"), help="public sizes instead of a config.json"
     )
+    parser.add_argument(
+        "--prefill-rate", type=float, metavar="N", help="prompt tokens per second, for the prefill's seconds"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON, in bytes")
+    parser.add_argument("--plot", type=Path, metavar="FILE", help="write the memory map as an SVG picture")
     return parser
 
 
@@ -64,18 +74,25 @@ def run(argv: Sequence[str]) -> int:
     given = parser.parse(argv)
     if given.sizes:
         given.settings.setdefault("engine.model", given.sizes)
-    settings = load_settings(parser, given).settings.engine
+    everything = load_settings(parser, given).settings
+    settings, host = everything.engine, host_memory(everything)
     target = _target(parser, given)
+    from antiphon_executor.planning.outlook import outlook
     from antiphon_executor.planning.report import plan_as_json, plan_as_text
 
     config = _read_sizes(given.sizes) if given.sizes else _read_config(settings)
+    if target.is_this_cpu:
+        settings = _with_cpu_dtypes(settings, config)
     plan = _make_plan(config, settings, target)
+    view = outlook(plan, config, settings, given.prefill_rate)
     if given.json:
-        fields = json.loads(plan_as_json(plan)) | ({"assumed": target.assumed} if target.assumed else {})
-        print(json.dumps(fields, indent=2))  # noqa: T201
+        assumed = {"assumed": target.assumed} if target.assumed else {}
+        print(json.dumps(json.loads(plan_as_json(plan, view, host)) | assumed, indent=2))  # noqa: T201
     else:
         note = f"assumed: {target.assumed}; --gpu-memory or --memory plans for another machine\n"
-        print((note if target.assumed else "") + plan_as_text(plan))  # noqa: T201
+        print((note if target.assumed else "") + plan_as_text(plan, view, host))  # noqa: T201
+    if given.plot:
+        _write_map(given.plot, plan, host)
     return int(not plan.fits)
 
 
@@ -123,6 +140,22 @@ def _make_plan(config: object, settings: EngineSettings, target: Target) -> Memo
         shortage = f"GPU{plural} {', '.join(map(str, missing))} needed, this machine has {target.gpus}"
         plan = replace(plan, shortages=(shortage, *plan.shortages))
     return plan
+
+
+def _with_cpu_dtypes(settings: EngineSettings, config: Any) -> EngineSettings:
+    from antiphon_executor.engine.dtype_selection import with_cpu_dtypes
+
+    return with_cpu_dtypes(settings, config)
+
+
+def _write_map(file: Path, plan: MemoryPlan, host: tuple[tuple[str, int], ...]) -> None:
+    from antiphon_executor.planning.memory_map import memory_map
+
+    try:
+        file.write_text(memory_map(plan, host), encoding="utf-8")
+    except OSError as error:
+        message = f"the picture cannot be written to {file}: {error.strerror}"
+        raise StartupError(ExitCode.BAD_CONFIG, message) from None
 
 
 def _read_sizes(name: str) -> object:

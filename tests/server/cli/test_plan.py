@@ -118,3 +118,33 @@ def test_without_gpu_memory_it_plans_for_the_memory_and_cores_of_this_machine(
     assert plan["memory_bytes"] == usable_memory_bytes()
     assert plan["assumed"].startswith("this machine's CPU, ")
     assert plan["assumed"].endswith(f"{usable_cores()} cores")
+
+
+def test_the_plan_answers_an_operator_and_draws_a_map(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture = tmp_path / "map.svg"
+    flags = ["--sizes", "published", "--tier", "flash", "--gpu-memory", "80GiB", "--prefill-rate", "5000"]
+    assert main(["plan", *flags, "--plot", str(picture)]) == 0
+    out = capsys.readouterr().out
+    assert "requests at once, of 4,096 tokens: " in out
+    assert "262,144 tokens (the model's context), so 10 h " in out
+    assert "prefill: 4,096 tokens: 1 s; 32,768 tokens: 7 s; 262,144 tokens: 52 s" in out
+    assert "server: at most " in out
+    assert picture.read_text().startswith("<svg")
+    assert main(["plan", *flags, "--json"]) == 0
+    plan = json.loads(capsys.readouterr().out)
+    assert plan["outlook"]["rows"][2]["requests"] == plan["contexts"] == 4
+    assert (
+        plan["engines"][0]["blocks"] * plan["engines"][0]["block_bytes"] <= plan["engines"][0]["cache_bytes"]
+    )
+    assert plan["host_bytes"]["decoded media and features"] >= 8 << 30
+
+
+def test_a_picture_that_cannot_be_written_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flags = ["--sizes", "published", "--tier", "flash", "--gpu-memory", "80GiB"]
+    code = main(["plan", *flags, "--plot", str(tmp_path / "missing" / "map.svg")])
+    assert code == ExitCode.BAD_CONFIG
+    assert "the picture cannot be written" in capsys.readouterr().err
