@@ -32,6 +32,7 @@ from antiphon_executor.interface.events import (
     FinishReason,
     OmniEvent,
     PromptCounted,
+    PromptProgress,
     SpeechDelta,
     SpeechEnded,
     TextDelta,
@@ -70,6 +71,7 @@ class Script:
     delay_s: float = 0.0
     delays_s: Mapping[int, float] = field(default_factory=dict)
     answer: str | None = None
+    progress: tuple[int, ...] = ()
     max_frames: int | None = None
 
     async def before(self, event: int) -> None:
@@ -250,6 +252,8 @@ class EchoEngine:
                 raise EngineDead(stage, None if stage in self._given_up else 30.0)
 
     def _events(self, request: OmniRequest, script: Script) -> Iterator[OmniEvent]:
+        total = count_prompt(request).total
+        yield from (PromptProgress(tokens, total) for tokens in script.progress)
         yield count_prompt(request)
         answer = self.text_of(request) if script.answer is None else script.answer
         pieces, reason = cut_answer(answer, request)

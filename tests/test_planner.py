@@ -132,7 +132,11 @@ def test_both_families_are_planned_by_their_checkpoints(
     from antiphon_executor.checkpoint.family import read_config
 
     for folder in (tiny_qwen3_omni, tiny_qwen3_5_omni):
-        plan = plan_memory(read_config(folder), EngineSettings(model=folder), 8 * GiB, gpus=False)
+        config = read_config(folder)
+        # As the file is: without it vLLM would load float32 as bfloat16.
+        kept = {"dtype": "float32" if config.dtype == torch.float32 else "auto"}
+        settings = EngineSettings(model=folder, thinker=kept, talker=kept)
+        plan = plan_memory(config, settings, 8 * GiB, gpus=False)
         assert plan.fits, plan.shortages
         weights = sum(engine.weights_bytes for engine in plan.engines)
         assert weights == pytest.approx((folder / "model.safetensors").stat().st_size, rel=0.05)

@@ -48,7 +48,7 @@ from antiphon_executor.models.thinker.mel_writer import MelWriter
 from antiphon_executor.stages.compilation import could_be_compiled, runs_compiled
 from antiphon_executor.stages.metrics import merged_metrics
 from antiphon_executor.stages.restart_policy import RestartPolicy
-from antiphon_executor.stages.stage import Progress, Stage, current_generate
+from antiphon_executor.stages.stage import Progress, Stage, current_generate, current_prefill
 from antiphon_executor.stages.supervisor import SupervisedStage, WatchRules, end_all
 from antiphon_executor.turn.reading_run import ReadingRun
 from antiphon_executor.turn.request_context import RequestContext
@@ -133,6 +133,7 @@ class VllmOmniEngine:
         generate = current_generate(thinker)
         self._context = RequestContext(
             generate_text=without_cache_keys(generate) if settings.deterministic else generate,
+            prefill_of=current_prefill(thinker),
             decode=partial(tokenizer.decode, skip_special_tokens=True),
             ids=PromptIds.of(config),
             media=media,

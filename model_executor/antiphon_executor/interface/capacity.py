@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+# Features of media that vLLM keeps for later requests with the same media.
+FEATURE_CACHE_BYTES = 1 << 30
+
 
 @dataclass(frozen=True, slots=True)
 class CacheCapacity:

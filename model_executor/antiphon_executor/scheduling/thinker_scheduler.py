@@ -12,6 +12,7 @@ from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
 from vllm.v1.request import Request
 
+from antiphon_executor.ipc.prefill_watch import PREFILL_WATCH
 from antiphon_executor.ipc.stage_activity import activity_of
 from antiphon_executor.scheduling.corrupted_requests import CorruptionAwareScheduler
 from antiphon_executor.scheduling.grammar_watch import GRAMMAR_WATCH
@@ -34,6 +35,7 @@ VLLM_INTERNALS = {
     "vllm.v1.request.Request": (
         "num_computed_tokens",
         "num_prompt_tokens",
+        "request_id",
         "structured_output_request",
     ),
     "vllm.v1.structured_output.request.StructuredOutputRequest": ("is_grammar_ready",),
@@ -54,6 +56,7 @@ class _SharedCoresScheduler(CorruptionAwareScheduler):
         transfer = self.vllm_config.kv_transfer_config
         activity = activity_of(transfer and transfer.kv_connector_extra_config)
         self._yielding = Yielding(activity) if activity else None
+        PREFILL_WATCH.follow(lambda: self.running)
 
     def add_request(self, request: Request) -> None:
         if request.structured_output_request is not None:

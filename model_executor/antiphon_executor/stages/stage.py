@@ -56,6 +56,7 @@ class Stage:
         self._is_reading = is_reading
         self._processes: tuple[int, ...] = ()
         self.compiling_s = 0.0
+        self._prefills: dict[str, tuple[int, int]] = {}
 
     async def generate(
         self, prompt: TokensPrompt, params: SamplingParams, request_id: str
@@ -105,8 +106,14 @@ class Stage:
     async def ping(self) -> None:
         """Returns when the engine has answered, which it does between two steps."""
         reports = await self.llm.collective_rpc(REPORT)
-        self._processes = tuple(process for process, _ in reports)
-        self.compiling_s = max((seconds for _, seconds in reports), default=0.0)
+        self._processes = tuple(process for process, _, _ in reports)
+        self.compiling_s = max((seconds for _, seconds, _ in reports), default=0.0)
+        self._prefills = {name: tokens for _, _, prompts in reports for name, tokens in prompts.items()}
+
+    def prefill_of(self, request_id: str) -> tuple[int, int] | None:
+        """Computed and all tokens of the request's prompt at the last ping; None if it is not being read."""
+        # vLLM's own id of a request contains ours.
+        return next((tokens for name, tokens in self._prefills.items() if request_id in name), None)
 
     def used_cpu_s(self) -> float:
         """CPU seconds of the engine's processes. 0 on a GPU, where steps are short."""
@@ -141,6 +148,11 @@ def current_generate(stage: SupervisedStage[Stage]) -> Generate:
         return stage.engine.generate(prompt, params, request_id)
 
     return generate
+
+
+def current_prefill(stage: SupervisedStage[Stage]) -> Callable[[str], tuple[int, int] | None]:
+    """`Stage.prefill_of` of the engine that is running at the time of the call."""
+    return lambda request_id: stage.engine.prefill_of(request_id) if stage.alive else None
 
 
 def current_run_session(stage: SupervisedStage[Stage]) -> RunSession:

@@ -12,6 +12,7 @@ from vllm.v1.executor.uniproc_executor import UniProcExecutor
 
 from antiphon_executor.checkpoint.family import family_of, read_config
 from antiphon_executor.checkpoint.quantization import thinker_quantization
+from antiphon_executor.interface.capacity import FEATURE_CACHE_BYTES
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.interface.tokenizer_files import tokenizer_folder
 from antiphon_executor.ipc.stage_activity import ACTIVITY
@@ -32,7 +33,7 @@ from antiphon_executor.stages.worker_report import EXTENSION
 # admission has its own.
 MEDIA_PER_PROMPT = 8_192
 # Features of media that the engine keeps for later turns: 10 hours of audio in 16 bits.
-FEATURE_CACHE_GIB = 1.0
+FEATURE_CACHE_GIB = FEATURE_CACHE_BYTES / (1 << 30)
 
 # By whether the stage runs on a CPU, and by `deterministic`.
 _SCHEDULERS = {

@@ -10,6 +10,7 @@ from antiphon_executor.interface.settings import GuardSettings, PaceSettings, Wa
 from antiphon_executor.interface.spoken_length import VoicePaces
 from antiphon_executor.ipc.bridge import Bridge
 from antiphon_executor.models.special_tokens import PromptIds
+from antiphon_executor.stages.prefill_progress import PrefillOf, no_prefill
 from antiphon_executor.stages.stage import Generate
 from antiphon_executor.turn.cut_text import CutText
 from antiphon_executor.turn.slots import SlotTracker
@@ -39,6 +40,7 @@ class RequestContext:
     reads_user_text: bool = False
     voice_paces: VoicePaces = field(default_factory=VoicePaces)
     media: MediaGeometry = field(default_factory=MediaGeometry)
+    prefill_of: PrefillOf = no_prefill
 
     def cut_text(self) -> CutText | None:
         """Closes a cut text for the Talker; None if cut texts stay unchanged."""

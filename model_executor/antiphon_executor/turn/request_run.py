@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from contextlib import ExitStack, aclosing
+from contextlib import AsyncExitStack, ExitStack, aclosing
 from typing import Any
 
 from vllm.outputs import CompletionOutput, RequestOutput
@@ -18,6 +18,7 @@ from antiphon_executor.interface.request import OmniRequest, ReadingRequest, Spe
 from antiphon_executor.ipc.messages import HiddenStates
 from antiphon_executor.models.hidden_states.connector import request_hidden_states
 from antiphon_executor.models.thinker.inputs import count_prompt, engine_prompt
+from antiphon_executor.stages.prefill_progress import prefill_progress
 from antiphon_executor.turn.engine_times import mark_engine_times
 from antiphon_executor.turn.json_check import JsonCheck
 from antiphon_executor.turn.request_context import RequestContext
@@ -139,23 +140,27 @@ class RequestRun:
         extra_args = request_hidden_states(request.request_id) if self._hidden_states is not None else None
         counted = False
         params = sampling_params(request.text, extra_args)
-        if request.has_media or len(request.prompt_token_ids) > _SHORT_PROMPT_TOKENS:
-            prompt = await asyncio.to_thread(engine_prompt, request, context.ids, context.media)
-        else:
-            prompt = engine_prompt(request, context.ids, context.media)
-        generating = context.generate_text(prompt, params, request.request_id)
-        # The generator alone holds decoded media now, until the engine has their features.
-        self._request = request = request.without_media()
-        del prompt
-        async with aclosing(generating) as outputs:
-            async for output in outputs:
-                if not counted:
-                    counted = True
-                    mark_engine_times(request.on_mark, "thinker", output)
-                    await events.put(self._prompt_counted(output))
-                    self._set_stream_prompt(output)
-                for choice in output.outputs:
-                    await self._put_choice(choice, events)
+        async with AsyncExitStack() as reading:
+            if request.has_media or len(request.prompt_token_ids) > _SHORT_PROMPT_TOKENS:
+                progress = prefill_progress(request.request_id, context.prefill_of, events)
+                await reading.enter_async_context(progress)
+                prompt = await asyncio.to_thread(engine_prompt, request, context.ids, context.media)
+            else:
+                prompt = engine_prompt(request, context.ids, context.media)
+            generating = context.generate_text(prompt, params, request.request_id)
+            # The generator alone holds decoded media now, until the engine has their features.
+            self._request = request = request.without_media()
+            del prompt
+            async with aclosing(generating) as outputs:
+                async for output in outputs:
+                    if not counted:
+                        counted = True
+                        await reading.aclose()
+                        mark_engine_times(request.on_mark, "thinker", output)
+                        await events.put(self._prompt_counted(output))
+                        self._set_stream_prompt(output)
+                    for choice in output.outputs:
+                        await self._put_choice(choice, events)
 
     def _prompt_counted(self, output: RequestOutput) -> PromptCounted:
         ids, cached = self._context.ids, output.num_cached_tokens or 0

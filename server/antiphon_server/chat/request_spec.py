@@ -59,6 +59,7 @@ class AnswerForm:
     timestamps: TimestampGranularity | None = None
     reasoning: Reasoning = "none"
     transcript_timing: TranscriptTiming = "as_generated"
+    include_progress: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +191,7 @@ def _read_form(request: ChatRequest, dialect: Dialect, reasoning: Reasoning) -> 
         tool_use=_read_tool_use(request),
         include_usage=options is not None and (options.include_usage or options.continuous_usage_stats),
         continuous_usage=options is not None and options.continuous_usage_stats,
+        include_progress=options is not None and options.include_progress,
         timestamps="word" if audio.timestamp_granularities else None,
         reasoning=reasoning,
         transcript_timing=audio.transcript_timing,

@@ -70,6 +70,11 @@ class RequestState:
         self._has_text = False
         self._has_speech = False
 
+    @property
+    def media_seconds(self) -> float:
+        """Audio and video of the request."""
+        return self._reservation.size.media_seconds
+
     async def apply(self, event: OmniEvent, answer: AnswerWriter) -> None:
         """Counts one event, then adds it to `answer`."""
         match event:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from antiphon_executor.interface.capacity import FEATURE_CACHE_BYTES
 from antiphon_server.config.settings import Settings
 
 _MIB = 1 << 20
@@ -19,5 +20,6 @@ def host_memory(settings: Settings) -> tuple[tuple[str, int], ...]:
         ("process", IDLE_BYTES),
         ("bodies", _BODY_COPIES * limits.bodies_in_flight_bytes),
         ("decoded media and features", max(limits.media_bytes, media.request_decoded_bytes)),
+        ("cache of features", FEATURE_CACHE_BYTES),
         ("decoders", media.decode_workers * DECODER_BYTES),
     )

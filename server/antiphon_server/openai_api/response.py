@@ -174,8 +174,22 @@ class ChunkChoice(_Answer):
     finish_reason: FinishReason | None
 
 
+class Progress(_Answer):
+    """How far a long prompt has been read. Media are decoded by then, and encoded as they are read.
+
+    `eta_seconds`: until all is read, by the rate so far; null in the first. `prefilled_seconds`: of
+    `decoded_seconds` of audio and video, by the share of the tokens.
+    """
+
+    prefilled_tokens: int
+    prompt_tokens: int
+    prefilled_seconds: float
+    decoded_seconds: float
+    eta_seconds: float | None
+
+
 class Chunk(_Answer):
-    """`modality` is set in the union dialect only."""
+    """`modality` is set in the union dialect only, `progress` if the request asks for it."""
 
     id: str
     object: Literal["chat.completion.chunk"]
@@ -184,3 +198,4 @@ class Chunk(_Answer):
     choices: list[ChunkChoice]
     usage: Usage | None = None
     modality: Literal["text", "audio"] | None = None
+    progress: Progress | None = None

@@ -14,12 +14,12 @@ from antiphon_server.files.multipart import MultipartReader, PartData, PartEnd, 
 TYPE = b"multipart/form-data; boundary=cut"
 
 
-def body_of(*parts: tuple[str, bytes], preamble: bytes = b"") -> bytes:
+def body_of(*parts: tuple[str, bytes]) -> bytes:
     written = [
         b"--cut\r\nContent-Disposition: form-data; " + head.encode() + b"\r\n\r\n" + data + b"\r\n"
         for head, data in parts
     ]
-    return preamble + b"".join(written) + b"--cut--\r\n"
+    return b"".join(written) + b"--cut--\r\n"
 
 
 def read(pieces: list[bytes], content_type: bytes = TYPE) -> list[tuple[PartStart, bytes]]:
@@ -67,7 +67,8 @@ def test_pieces_of_any_size_give_the_same_parts(data: list[bytes], cuts: list[in
         (r'name="file"; filename="say \"hi\".wav"', 'say "hi".wav'),
         ('name="file"; filename="say %22hi%22.wav"', 'say "hi".wav'),
         ("name=file; filename=plain.wav", "plain.wav"),
-        ("name=\"file\"; filename*=UTF-8''na%C3%AFve.wav", "naïve.wav"),
+        # RFC 7578 forbids this form.
+        ("name=\"file\"; filename*=UTF-8''na%C3%AFve.wav", None),
         ('name="file"; filename="naïve.wav"', "naïve.wav"),
         ('name="file"', None),
     ],
@@ -77,8 +78,8 @@ def test_the_file_name_of_each_kind_of_client_is_read(head: str, name: str | Non
     assert (start.name, start.filename, value) == ("file", name, b"x")
 
 
-def test_a_quoted_boundary_and_a_preamble_are_read() -> None:
-    body = body_of(('name="a"', b"1"), preamble=b"for old mail readers\r\n")
+def test_a_quoted_boundary_is_read() -> None:
+    body = body_of(('name="a"', b"1"))
     assert read([body], b'multipart/form-data; charset=utf-8; boundary="cut"')[0][1] == b"1"
 
 
@@ -109,15 +110,17 @@ def test_a_body_without_a_boundary_is_refused() -> None:
 
 def test_data_does_not_pile_up_while_a_part_is_open() -> None:
     reader = MultipartReader(TYPE)
-    list(reader.read(b"--cut\r\nContent-Disposition: form-data; name=a\r\n\r\n"))
+    reader.read(b"--cut\r\nContent-Disposition: form-data; name=a\r\n\r\n")
+    given = released = 0
     for _ in range(100):
-        list(reader.read(b"\r\n-" * 20_000))
-        assert len(reader._buffer) < 10
+        events = reader.read(b"\r\n-" * 20_000)
+        given += 60_000
+        released += sum(len(event.data) for event in events if isinstance(event, PartData))
+        assert given - released < 10
 
 
 def test_what_follows_the_last_boundary_is_dropped() -> None:
     reader = MultipartReader(TYPE)
-    list(reader.read(body_of(('name="a"', b"1")) + b"x" * 10_000))
-    list(reader.read(b"x" * 10_000))
+    reader.read(body_of(('name="a"', b"1")) + b"x" * 10_000)
+    assert reader.read(b"x" * 10_000) == []
     assert reader.is_complete
-    assert not reader._buffer

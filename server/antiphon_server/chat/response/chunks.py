@@ -123,6 +123,9 @@ class ChunkWriter:
         timed = [write_word(word).model_copy(update={"index": word.index}) for word in words]
         return [self._chunk(0, wire.Delta(audio=wire.DeltaAudio(words=timed)), "audio")]
 
+    def progress_chunk(self, progress: wire.Progress) -> wire.Chunk:
+        return wire.Chunk(**self._fields(), choices=[], progress=progress)
+
     def last_chunks(self) -> list[wire.Chunk]:
         """After the last event: the rest of the audio, its expiry, the finish reason, usage if asked for."""
         chunks: list[wire.Chunk] = []

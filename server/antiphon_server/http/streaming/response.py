@@ -12,6 +12,7 @@ from antiphon_server.chat.response.word_timestamps import TextEvent
 from antiphon_server.http.streaming.conversation_response import ConversationResponse
 from antiphon_server.http.streaming.sse import DONE, frame
 from antiphon_server.http.streaming.streamed_answer import EventWriter
+from antiphon_server.openai_api.response import Progress
 
 
 class ChatResponse(ConversationResponse):
@@ -38,6 +39,9 @@ class _ChunkEvents:
 
     def begin(self) -> bytes:
         return _frames(to_json_list(self._writer.first_chunks()))
+
+    def progress(self, progress: Progress) -> bytes:
+        return frame(self._writer.progress_chunk(progress).to_json())
 
     def text(self, event: TextEvent) -> bytes:
         if isinstance(event, TextDelta):

@@ -19,6 +19,7 @@ from antiphon_server.chat.service import Service
 from antiphon_server.errors import ApiError
 from antiphon_server.http.streaming.conversation_response import ConversationResponse
 from antiphon_server.http.streaming.streamed_answer import EventWriter
+from antiphon_server.openai_api.response import Progress
 
 
 class ResponsesResponse(ConversationResponse):
@@ -68,6 +69,10 @@ class _ResponseFrames:
 
     def begin(self) -> bytes:
         return _frames(self._writer.begin())
+
+    def progress(self, progress: Progress) -> bytes:
+        """Responses have no event for it."""
+        return b""
 
     def text(self, event: TextEvent) -> bytes:
         return _frames(self._writer.text(event))

@@ -8,6 +8,7 @@ from typing import Protocol
 from antiphon_executor.interface.event_stream import EndOfStream, EventStream, IdleTimeout
 from antiphon_executor.interface.events import (
     OmniEvent,
+    PromptProgress,
     SpeechDelta,
     SpeechEnded,
     TextDelta,
@@ -16,11 +17,13 @@ from antiphon_executor.interface.events import (
 from antiphon_server.chat.request_run import RunningRequest
 from antiphon_server.chat.request_spec import AnswerHead
 from antiphon_server.chat.response.alignment import TimedWord
+from antiphon_server.chat.response.progress import ProgressMeter
 from antiphon_server.chat.response.word_timestamps import TextEvent, WordTimestamps
 from antiphon_server.chat.service import Service
 from antiphon_server.http.streaming.speech_packets import SpeechPackets
 from antiphon_server.http.streaming.sse import KEEP_ALIVE, SseResponse
 from antiphon_server.media.encode import AudioEncoder
+from antiphon_server.openai_api.response import Progress
 
 
 class EventWriter(Protocol):
@@ -30,6 +33,8 @@ class EventWriter(Protocol):
     def transcript(self) -> str: ...
 
     def begin(self) -> bytes: ...
+
+    def progress(self, progress: Progress) -> bytes: ...
 
     def text(self, event: TextEvent) -> bytes: ...
 
@@ -61,6 +66,7 @@ class StreamedAnswer:
         self._writer = writer
         self._timestamps = WordTimestamps(running.form)
         self._packets = SpeechPackets(head.id, service)
+        self._progress = ProgressMeter(running.state.media_seconds)
         self._pending: list[bytes] = []
         self._written_bytes = 0
 
@@ -75,6 +81,8 @@ class StreamedAnswer:
             stream.divert(self._write_now)
         while True:
             for event in events:
+                if isinstance(event, PromptProgress):
+                    self._write_progress(event)
                 await self._running.state.apply(event, self)
             await self._send_pending()
             try:
@@ -126,6 +134,11 @@ class StreamedAnswer:
                 await self._sse.send_data(KEEP_ALIVE)
             return []
         return [event, *stream.take_ready()]
+
+    def _write_progress(self, event: PromptProgress) -> None:
+        if self._running.form.include_progress:
+            progress = self._progress.read(event, time.monotonic())
+            self._pending.append(self._writer.progress(progress))
 
     def _write_text(self, events: list[TextEvent]) -> None:
         self._pending += [self._writer.text(event) for event in events]
