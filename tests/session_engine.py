@@ -48,6 +48,7 @@ class SessionEngine:
         self.sent = asyncio.Event()
         self.sent.set()
         self.sessions: list[Session] = []
+        self.opened = asyncio.Event()
         self.aborted: list[str] = []
         self.after_abort: list[StreamingInput | str] = []
         self.while_aborting: Callable[[], None] = lambda: None
@@ -106,6 +107,7 @@ class SessionEngine:
             start = msgspec.msgpack.decode(entering.sampling_params.extra_args[EXTRA_ARG], type=AriaStart)
             session = Session(start, list(given), given)
             self.sessions.append(session)
+            self.opened.set()
         else:
             assert not entering.sampling_params.extra_args
             kept = session.rows[len(session.prompt) : -1]
@@ -116,6 +118,11 @@ class SessionEngine:
 
     async def _draw(self, session: Session) -> AsyncIterator[Any]:
         wanted = session.inputs[-1][1]
+        if len(session.inputs) == 1 and session.start.unheard_tokens:
+            await self.steps.wait()
+            session.rows.append(0)
+            yield SimpleNamespace(outputs=[SimpleNamespace(token_ids=[0], finish_reason="length")])
+            return
         for drawn in range(1, wanted + 1):
             await self.steps.wait()
             await asyncio.sleep(0)

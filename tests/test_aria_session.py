@@ -143,21 +143,58 @@ async def test_given_control_tokens_in_the_text_then_deltas_say_how_far_of_the_w
 
 async def test_given_an_answer_without_text_then_it_never_reaches_the_engine() -> None:
     rig = make_rig()
-    assert await rig.speak([], [IDS.tts_eos], []) == [SpeechEnded("stop", 0)]
+    assert await rig.speak([]) == [SpeechEnded("stop", 0)]
     assert rig.engine.sessions == []
+
+
+async def test_given_an_answer_that_turns_out_to_have_no_text_then_only_its_prompt_is_computed() -> None:
+    rig = make_rig()
+    assert await rig.speak([], [IDS.tts_eos], []) == [SpeechEnded("stop", 0)]
+    (session,) = rig.engine.sessions
+    assert [(len(ids), tokens) for ids, tokens in session.inputs] == [(OPENED, 1)]
+    assert session.frames == 0
+
+
+async def test_the_prompt_is_computed_while_the_text_of_the_first_chunk_is_generated() -> None:
+    rig = make_rig()
+    rig.stream.set_prompt(rig.prompt)
+    hearing = asyncio.create_task(rig.hear())
+    rig.stream.add_text([40, 41, 42], final=False)
+    await asyncio.wait_for(rig.engine.opened.wait(), 5)
+    (session,) = rig.engine.sessions
+    assert [(len(ids), tokens) for ids, tokens in session.inputs] == [(OPENED, 1)]
+    assert session.start.unheard_tokens == 1
+    rig.stream.add_text([43], final=False)
+    rig.stream.add_text([], final=True)
+    assert (await hearing)[-1] == SpeechEnded("stop", 6)
+    text = [VOCABULARY.text_base + token for token in (40, 41, 42, 43)]
+    assert [ids for ids, _ in session.inputs[1:]] == [text, [VOCABULARY.last_frame, TTS_EOS]]
+    assert session.prompt[OPENED : OPENED + 4] == text
+
+
+async def test_with_the_first_chunk_known_its_prompt_and_text_are_one_input() -> None:
+    rig = make_rig()
+    await rig.speak([40, 41, 42, 43, 44])
+    first, _ = rig.engine.sessions[0].inputs
+    assert len(first[0]) == OPENED + 4
+    assert rig.engine.sessions[0].start.unheard_tokens == 0
 
 
 async def test_given_late_text_then_frames_wait_only_for_their_own_chunk() -> None:
     rig = make_rig()
     rig.stream.set_prompt(rig.prompt)
     heard: list[SpeechEvent] = []
+    four = asyncio.Event()
 
     async def listen() -> None:
         async for event in rig.stream.events():
             heard.append(event)
+            if len(heard) == 4:
+                four.set()
 
     listening = asyncio.create_task(listen())
     rig.stream.add_text([40, 41, 42, 43, 44], final=False)
+    await asyncio.wait_for(four.wait(), 5)
     await asyncio.sleep(0.02)
     assert len(heard) == 4
     rig.stream.add_text([], final=True)

@@ -29,7 +29,9 @@ from antiphon_executor.interface.media import AudioClip, Media
 from antiphon_executor.interface.request import AnswerSchema, OmniRequest, SpeechSampling, TextSampling
 from antiphon_executor.interface.settings import GuardSettings
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
+from antiphon_executor.ipc.messages import HiddenStates
 from antiphon_executor.turn.request_run import RequestRun
+from antiphon_executor.turn.speech_stream import SpeechStream
 from tests.scripted_engines import END, FRAMES, FULL_STOP, IDS, PICTURE, PROMPT, Engines, written
 
 
@@ -69,11 +71,34 @@ async def test_given_text_and_speech_then_frames_report_how_much_text_they_have_
 ) -> None:
     """What the prompt opens the answer with is spoken first, and stands in no transcript."""
     engines.opening = opening
-    events = await heard(
-        RequestRun(engines.context, OmniRequest("t", PROMPT[4:], speech=SpeechSampling("ethan")))
-    )
+    request = OmniRequest("t", (*PROMPT[4:], *opening), speech=SpeechSampling("ethan"))
+    events = await heard(RequestRun(engines.context, request))
     assert [one.text_tokens for one in events if isinstance(one, SpeechDelta)] == taken_in
     assert [one.spoken_ends for one in events if isinstance(one, TextDelta)] == [(4,), (8,), ()]
+
+
+async def test_without_media_the_talker_has_its_prompt_before_the_thinker_has_read_it(
+    engines: Engines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts: list[list[int]] = []
+    before: list[int] = []
+
+    def set_prompt(stream: SpeechStream, prompt: HiddenStates) -> None:
+        prompts.append(np.frombuffer(prompt.prompt_token_ids, np.int32).tolist())
+        original(stream, prompt)
+
+    async def think(prompt: Any, params: Any, request_id: str) -> AsyncIterator[Any]:
+        before.append(len(prompts))
+        async for output in engines.think(prompt, params, request_id):
+            yield output
+
+    original = SpeechStream.set_prompt
+    monkeypatch.setattr(SpeechStream, "set_prompt", set_prompt)
+    context = replace(engines.context, generate_text=think)
+    request = OmniRequest("t", PROMPT[4:], speech=SpeechSampling("ethan"))
+    events = await heard(RequestRun(context, request))
+    assert isinstance(events[-1], SpeechEnded | TextEnded)
+    assert (before, prompts) == ([1], [list(PROMPT[4:])])
 
 
 async def test_given_hidden_states_after_the_last_token_then_the_answer_is_still_spoken(

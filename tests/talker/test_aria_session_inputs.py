@@ -29,6 +29,20 @@ def inputs_of(text_ids: list[int], *, max_frames: int, max_tokens: int = 10_000)
     return made
 
 
+def test_a_prompt_that_is_computed_first_gives_the_same_rows_less_the_token_after_it() -> None:
+    words = [20, 21, 22, 23, 24]
+    whole, *rest = inputs_of(words, max_frames=50, max_tokens=100)
+    stream = AriaSessionInputs(list(PROMPT), VOCABULARY, SIZE, max_frames=50, max_tokens=100)
+    apart = [stream.prompt(), *filter(None, map(stream.add, chunks(words, TTS_EOS, SIZE.text)))]
+    rows: list[int] = []
+    for entering in apart:
+        rows = rows[:-1] + entering.token_ids + [0] * entering.frames
+    assert apart[0] == SessionInput(PROMPT, 1)
+    assert rows[: len(whole.token_ids)] == whole.token_ids
+    assert apart[2:] == rest
+    assert [entering.frames for entering in apart[1:]] == [4, 46]
+
+
 @given(st.integers(1, 30), st.integers(1, 60))
 def test_given_any_text_and_limit_then_the_rows_stand_as_the_chunk_rule_has_them(
     words: int, max_frames: int

@@ -24,7 +24,7 @@ from antiphon_executor.interface.events import SpeechEnded
 from antiphon_executor.interface.request import SpeechSampling
 from antiphon_executor.ipc.messages import HiddenStates
 from antiphon_executor.models.aria.prompt import AriaPrompt, AriaStart, aria_prompt
-from antiphon_executor.models.aria.session_inputs import AriaSessionInputs, ChunkSize
+from antiphon_executor.models.aria.session_inputs import UNHEARD_TOKENS, AriaSessionInputs, ChunkSize
 from antiphon_executor.models.aria.text_chunker import TextChunker
 from antiphon_executor.models.aria.vocabulary import AriaVocabulary
 from antiphon_executor.models.qwen3_5_omni.config import Qwen3_5OmniMoeConfig
@@ -107,6 +107,7 @@ class AriaSession:
         self._talker = talker
         self._stream = stream
         self._sampling = sampling
+        self._unheard_tokens = 0
         self._text = TextChunker(
             talker.size.text, talker.ids.tts_eos, talker.vocabulary.text, controls=talker.controls
         )
@@ -150,26 +151,36 @@ class AriaSession:
                     reason = choice.finish_reason
                     # A session continues after each input's end; after an error it would wait without end.
                     if reason not in (None, "stop", "length"):
-                        return speech_ended(reason, tokens)
-        return speech_ended(reason, tokens) if self._text.entered else SpeechEnded("stop", 0)
+                        return speech_ended(reason, tokens - self._unheard_tokens)
+        if not self._text.entered:
+            return SpeechEnded("stop", 0)
+        return speech_ended(reason, tokens - self._unheard_tokens)
 
     async def _session_inputs(
         self, inputs: AriaSessionInputs, start: AriaStart
     ) -> AsyncGenerator[StreamingInput]:
         """The session's inputs, ahead of their frames. vLLM keeps and extends the lists that it receives.
 
-        After an abort the generator neither yields nor ends: vLLM would take either for a new request.
+        If the first chunk is not known yet, the prompt is computed while its text is generated. After an
+        abort the generator neither yields nor ends: vLLM would take either for a new request.
         """
         opening = {EXTRA_ARG: msgspec.msgpack.encode(start)}
+        if not self._text.has_chunk:
+            self._unheard_tokens, prompt = UNHEARD_TOKENS, inputs.prompt()
+            start = msgspec.structs.replace(start, unheard_tokens=UNHEARD_TOKENS)
+            opening = {EXTRA_ARG: msgspec.msgpack.encode(start)}
+            yield StreamingInput(tokens_input(prompt.token_ids), self._params(prompt.frames, opening))
+            opening = {}
+        asked = False
         async with aclosing(self._text.chunks()) as chunks:
             async for chunk in chunks:
                 added = inputs.add(chunk)
                 if added is None:
                     break
-                params = self._params(added.frames, opening)
-                if opening and self._stream.on_mark is not None:
+                if not asked and self._stream.on_mark is not None:
                     self._stream.on_mark("talker_asked", time.monotonic())
-                yield StreamingInput(tokens_input(added.token_ids), params)
+                asked = True
+                yield StreamingInput(tokens_input(added.token_ids), self._params(added.frames, opening))
                 opening = {}
                 if inputs.full:
                     break

@@ -147,6 +147,9 @@ class RequestRun:
                 prompt = await asyncio.to_thread(engine_prompt, request, context.ids, context.media)
             else:
                 prompt = engine_prompt(request, context.ids, context.media)
+            if self._stream is not None and self._hidden_states is None:
+                # Without media the Talker needs the ids alone: both stages compute their prompts at once.
+                self._stream.set_prompt(text_prompt(prompt["prompt_token_ids"]))
             generating = context.generate_text(prompt, params, request.request_id)
             # The generator alone holds decoded media now, until the engine has their features.
             self._request = request = request.without_media()
@@ -158,22 +161,14 @@ class RequestRun:
                         await reading.aclose()
                         mark_engine_times(request.on_mark, "thinker", output)
                         await events.put(self._prompt_counted(output))
-                        self._set_stream_prompt(output)
+                        if self._stream is not None and self._hidden_states is not None:
+                            self._stream.set_prompt_from(self._hidden_states)
                     for choice in output.outputs:
                         await self._put_choice(choice, events)
 
     def _prompt_counted(self, output: RequestOutput) -> PromptCounted:
         ids, cached = self._context.ids, output.num_cached_tokens or 0
         return count_prompt(output.prompt_token_ids or [], ids, cached)
-
-    def _set_stream_prompt(self, output: RequestOutput) -> None:
-        stream, hidden_states = self._stream, self._hidden_states
-        if stream is None:
-            return
-        if hidden_states is None:
-            stream.set_prompt(text_prompt(output.prompt_token_ids or []))
-        else:
-            stream.set_prompt_from(hidden_states)
 
     async def _put_choice(self, choice: CompletionOutput, events: EventStream) -> None:
         """Raises if the engine has ended the choice with an error."""

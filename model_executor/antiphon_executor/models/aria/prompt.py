@@ -39,8 +39,8 @@ class AriaStart(msgspec.Struct, frozen=True):
     """The message that opens a stream: `extra_args[EXTRA_ARG]` of the session's first input, msgpack.
 
     `voice_codes`: int16 [frames, groups]. `hidden_states`: [num_rows, thinker_hidden] of
-    `hidden_states_dtype`. `prompt_tokens`: tokens before the first text token. `live`: the client plays while
-    the stream is generated.
+    `hidden_states_dtype`. `prompt_tokens`: tokens before the first text token. `unheard_tokens`: tokens that
+    are drawn before the first frame. `live`: the client plays while the stream is generated.
     """
 
     stream: int
@@ -50,6 +50,7 @@ class AriaStart(msgspec.Struct, frozen=True):
     hidden_states_dtype: str
     prompt_tokens: int
     sampling: StreamSampling
+    unheard_tokens: int = 0
     live: bool = False
 
 

@@ -12,6 +12,9 @@ from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.models.aria.chunk_rule import Chunk
 from antiphon_executor.models.aria.vocabulary import AriaKind, AriaVocabulary
 
+# Tokens that are drawn after the prompt alone.
+UNHEARD_TOKENS = 1
+
 
 @dataclass(frozen=True, slots=True)
 class ChunkSize:
@@ -60,6 +63,14 @@ class AriaSessionInputs:
     def full(self) -> bool:
         """Whether the stream has no room for another frame."""
         return self._frames_left <= 0 or self._tokens_left <= 1
+
+    def prompt(self) -> SessionInput:
+        """An input before the first chunk: the prompt alone, computed while the text is generated.
+
+        The engine must draw a token after it. That is no frame, and the engine drops it.
+        """
+        head, self._head = self._head, []
+        return SessionInput(head, UNHEARD_TOKENS)
 
     def add(self, chunk: Chunk) -> SessionInput | None:
         """The next input; None if its text would leave no room for a frame."""

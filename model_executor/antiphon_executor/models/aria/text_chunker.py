@@ -67,6 +67,11 @@ class TextChunker:
             if self._final and not self._closed:
                 return
 
+    @property
+    def has_chunk(self) -> bool:
+        """Whether `chunks` yields or ends without more text."""
+        return self._final or len(self._waiting) >= self._size
+
     def _next(self) -> Chunk | None:
         if not self._waiting or (len(self._waiting) < self._size and not self._final):
             return None
