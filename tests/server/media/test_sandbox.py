@@ -14,7 +14,6 @@ import sys
 import time
 import tracemalloc
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +27,10 @@ from antiphon_server.errors import ApiError, BadRequest, InternalError, Overload
 from antiphon_server.media import loader as loading
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox import fork_client, fork_connection, pool
+from antiphon_server.media.sandbox import fork_client, fork_connection
 from antiphon_server.media.sandbox.fork_client import Worker
 from antiphon_server.media.sandbox.fork_protocol import LOG_BYTES, WorkerOrder
-from antiphon_server.media.sandbox.job import AudioJob, Dimensions, ImageJob, Piece, Size, encode_message
+from antiphon_server.media.sandbox.job import AudioJob, Dimensions, ImageJob, Size
 from antiphon_server.media.sandbox.memory_file import fix_size, memory_file
 from antiphon_server.media.sandbox.pool import Sandbox
 from tests.machine import slowness
@@ -60,9 +59,6 @@ SOUND = wav(np.zeros((1, 48_000)), 48_000)
 def slow_job() -> tuple[ImageJob, list[bytes]]:
     """A job that never ends, because its question for the size of the image is not answered."""
     return ImageJob((len(PICTURE),), ("PNG",), 1 << 20, 1 << 20, 2.0), [PICTURE]
-
-
-PIECE_SAMPLES = 4_000
 
 
 def short_job(output_bytes: int = 1 << 20) -> tuple[AudioJob, list[bytes]]:
@@ -99,55 +95,6 @@ async def test_an_output_cannot_grow_past_its_cap(sandbox: Sandbox) -> None:
     outcome = await sandbox.run_job(*short_job(output_bytes=40_000))
     assert not outcome.succeeded
     assert len(outcome.output) == 40_000
-
-
-async def test_audio_comes_in_pieces_of_which_the_output_holds_one(sandbox: Sandbox) -> None:
-    """Given a file longer than the output may grow, then each piece is taken before the next is there."""
-    whole = (await sandbox.run_job(*short_job())).output
-    pieces: list[bytes] = []
-
-    async def take(data: bytes) -> None:
-        pieces.append(data)
-
-    (job, data), most = short_job(output_bytes=4 * PIECE_SAMPLES), 4 * PIECE_SAMPLES
-    outcome = await sandbox.run_job(replace(job, piece_samples=PIECE_SAMPLES), data, take_piece=take)
-    assert outcome.succeeded
-    assert [len(piece) for piece in pieces[:-1]] == [most] * (len(pieces) - 1)
-    assert len(pieces) > 2
-    assert b"".join(pieces) == bytes(whole)
-    assert len(outcome.output) == most
-
-
-async def test_a_job_with_pieces_ends_with_the_error_of_the_one_who_takes_them(sandbox: Sandbox) -> None:
-    async def refuse(_data: bytes) -> None:
-        raise Overloaded("no room")
-
-    job, data = short_job(output_bytes=4 * PIECE_SAMPLES)
-    with pytest.raises(Overloaded, match="no room"):
-        await sandbox.run_job(replace(job, piece_samples=PIECE_SAMPLES), data, take_piece=refuse)
-    assert not running_decoders()
-
-
-async def test_pieces_that_are_not_taken_keep_a_decoder_only_to_its_deadline(sandbox: Sandbox) -> None:
-    job, data = short_job(output_bytes=4 * PIECE_SAMPLES)
-    assert (await sandbox.run_job(replace(job, piece_samples=PIECE_SAMPLES), data)).timed_out
-    assert not running_decoders()
-
-
-@pytest.mark.parametrize("samples", [PIECE_SAMPLES + 1, 0])
-async def test_an_announcement_of_more_than_a_piece_or_of_nothing_gets_no_answer(samples: int) -> None:
-    async def take(_data: bytes) -> None:
-        raise AssertionError
-
-    job = replace(short_job()[0], piece_samples=PIECE_SAMPLES)
-    ours, theirs = pool._question_sockets()
-    with ours, theirs, memory_file() as output:
-        os.truncate(output, 8 * PIECE_SAMPLES)
-        theirs.send(encode_message(Piece(samples)))
-        await asyncio.wait_for(pool._Pieces(ours, output, job, take).take_all(asyncio.timeout(5)), 5)
-        theirs.setblocking(False)
-        with pytest.raises(BlockingIOError):
-            theirs.recv(1)
 
 
 async def test_a_decoder_is_killed_at_its_deadline(sandbox: Sandbox) -> None:

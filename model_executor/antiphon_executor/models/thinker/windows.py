@@ -24,6 +24,7 @@ from antiphon_executor.models.thinker.window_length import LEAST_FRAMES, WINDOW_
 _BLOCK_S = 8
 # Of a window with several patches in time. The CPU encodes as many in about a second.
 WINDOW_VIDEO_TOKENS = 2_048
+ENCODER_CACHE_TOKENS = 4 * 2_048
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,13 +102,17 @@ def _patches_per_window(video: VideoClip, geometry: MediaGeometry) -> int:
 def most_window_tokens(
     audio_tokens: int, image_processor: Any, video_processor: Any, video_size: Mapping[str, int]
 ) -> dict[str, int]:
-    """The most tokens of an item of each kind. `audio_tokens`: of a clip of `LONGEST_WINDOW_FRAMES`."""
+    """The most tokens of an item of each kind. `audio_tokens`: of a clip of `LONGEST_WINDOW_FRAMES`.
+
+    vLLM gives its encoder cache the size of the longest item, which is at least the windows of two steps: a
+    full cache ends a step before a window, where a hybrid model keeps no state for later prompts.
+    """
     picture = int(image_processor.size["longest_edge"]) // _token_pixels(image_processor)
     patch = int(video_size["longest_edge"]) // _token_pixels(video_processor)
     return {
         "audio": audio_tokens,
         "image": picture,
-        "video": max(WINDOW_VIDEO_TOKENS, patch) + audio_tokens,
+        "video": max(WINDOW_VIDEO_TOKENS, patch, ENCODER_CACHE_TOKENS) + audio_tokens,
     }
 
 

@@ -1,4 +1,4 @@
-"""Decoder of audio parts: encoded bytes to mono float32 at 16 kHz, taken in pieces as they are decoded.
+"""Decoder of audio parts: encoded bytes to mono float32 at 16 kHz, in pieces.
 
 Channels are mixed with ITU-R BS.775 weights, scaled so that nothing clips. Very short audio is padded with
 silence to `MIN_SAMPLES`, so that the model's first analysis windows exist; empty audio is refused.

@@ -38,7 +38,7 @@ class AudioJob:
 
     A file of `max_packets` or more packets is refused, because each takes time and memory. `demuxer` and
     `decoders` are libav's names; no other demuxer or decoder is used. With `piece_samples`, the output holds
-    one piece of at most so many samples at a time, and the server takes each (`Piece`) before the next.
+    one piece of at most that length at a time, and the server takes each (`Piece`) before the next.
     """
 
     demuxer: str

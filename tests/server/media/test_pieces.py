@@ -1,0 +1,67 @@
+"""Audio leaves a decoder in pieces: its output holds one, and the next follows when it has been read."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import replace
+
+import pytest
+
+from antiphon_server.errors import Overloaded
+from antiphon_server.media.sandbox import pool
+from antiphon_server.media.sandbox.job import Piece, encode_message
+from antiphon_server.media.sandbox.memory_file import memory_file
+from antiphon_server.media.sandbox.pool import Sandbox
+from tests.server.media.test_sandbox import running_decoders, sandbox, short_job  # noqa: F401
+
+PIECE_SAMPLES = 4_000
+
+
+async def test_audio_comes_in_pieces_of_which_the_output_holds_one(sandbox: Sandbox) -> None:  # noqa: F811
+    """Given a file longer than the output may grow, then each piece is taken before the next is there."""
+    whole = (await sandbox.run_job(*short_job())).output
+    pieces: list[bytes] = []
+
+    async def take(data: bytes) -> None:
+        pieces.append(data)
+
+    (job, data), most = short_job(output_bytes=4 * PIECE_SAMPLES), 4 * PIECE_SAMPLES
+    outcome = await sandbox.run_job(replace(job, piece_samples=PIECE_SAMPLES), data, take_piece=take)
+    assert outcome.succeeded
+    assert [len(piece) for piece in pieces[:-1]] == [most] * (len(pieces) - 1)
+    assert len(pieces) > 2
+    assert b"".join(pieces) == bytes(whole)
+    assert len(outcome.output) == most
+
+
+async def test_a_job_with_pieces_ends_with_the_error_of_the_one_who_takes_them(sandbox: Sandbox) -> None:  # noqa: F811
+    async def refuse(_data: bytes) -> None:
+        raise Overloaded("no room")
+
+    job, data = short_job(output_bytes=4 * PIECE_SAMPLES)
+    with pytest.raises(Overloaded, match="no room"):
+        await sandbox.run_job(replace(job, piece_samples=PIECE_SAMPLES), data, take_piece=refuse)
+    assert not running_decoders()
+
+
+async def test_pieces_that_are_not_taken_keep_a_decoder_only_to_its_deadline(sandbox: Sandbox) -> None:  # noqa: F811
+    job, data = short_job(output_bytes=4 * PIECE_SAMPLES)
+    assert (await sandbox.run_job(replace(job, piece_samples=PIECE_SAMPLES), data)).timed_out
+    assert not running_decoders()
+
+
+@pytest.mark.parametrize("samples", [PIECE_SAMPLES + 1, 0])
+async def test_an_announcement_of_more_than_a_piece_or_of_nothing_gets_no_answer(samples: int) -> None:
+    async def take(_data: bytes) -> None:
+        raise AssertionError
+
+    job = replace(short_job()[0], piece_samples=PIECE_SAMPLES)
+    ours, theirs = pool._question_sockets()
+    with ours, theirs, memory_file() as output:
+        os.truncate(output, 8 * PIECE_SAMPLES)
+        theirs.send(encode_message(Piece(samples)))
+        await asyncio.wait_for(pool._Pieces(ours, output, job, take).take_all(asyncio.timeout(5)), 5)
+        theirs.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            theirs.recv(1)
