@@ -40,6 +40,17 @@ def test_twenty_minutes_are_heard_whole_and_a_second_question_decodes_nothing(
     with MemoryWatch(nano_server) as memory:
         second = ask(nano, question(part, "Who is it?"))
     assert not memory.decoded
+    assert second.usage.prompt_tokens_details.audio_tokens == 7 * 60 * MINUTES
+
+
+@pytest.mark.xfail(
+    reason="the hybrid Thinker finds no state of a prompt with media that took several steps", strict=True
+)
+def test_a_second_question_about_ten_minutes_reads_them_from_the_cache(nano: openai.OpenAI) -> None:
+    hum = "sine=frequency=330:sample_rate=16000:duration=600"
+    recording = base64_of(ffmpeg("-f", "lavfi", "-i", hum, "-ac", "1", "-b:a", "16k", suffix="ogg"))
+    part = {"type": "audio_url", "audio_url": {"url": f"data:audio/ogg;base64,{recording}"}}
+    first, second = (ask(nano, question(part, text)) for text in ("What is it?", "Who is it?"))
     assert second.usage.prompt_tokens_details.cached_tokens > 0.9 * first.usage.prompt_tokens
 
 
