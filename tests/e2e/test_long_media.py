@@ -43,9 +43,6 @@ def test_twenty_minutes_are_heard_whole_and_a_second_question_decodes_nothing(
     assert second.usage.prompt_tokens_details.audio_tokens == 7 * 60 * MINUTES
 
 
-@pytest.mark.xfail(
-    reason="the hybrid Thinker finds no state of a prompt with media that took several steps", strict=True
-)
 def test_a_second_question_about_ten_minutes_reads_them_from_the_cache(nano: openai.OpenAI) -> None:
     hum = "sine=frequency=330:sample_rate=16000:duration=600"
     recording = base64_of(ffmpeg("-f", "lavfi", "-i", hum, "-ac", "1", "-b:a", "16k", suffix="ogg"))
