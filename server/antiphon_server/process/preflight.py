@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from antiphon_executor.interface.tokenizer_files import tokenizer_folder
+from antiphon_executor.interface.tokenizer_files import tokenizer_file
 from antiphon_server.config.addresses import is_loopback
 from antiphon_server.config.settings import ServerSettings, Settings
 from antiphon_server.exits import ExitCode, StartupError
@@ -87,9 +87,14 @@ def check_model(path: Path) -> dict[str, Any]:
 def check_tokenizer(path: Path) -> None:
     """There is a tokenizer.json, or it can be built."""
     try:
-        tokenizer_folder(path)
+        file = tokenizer_file(path)
     except OSError as error:
         raise StartupError(ExitCode.NOT_A_CHECKPOINT, str(error)) from None
+    if not file.is_file():
+        problem = f"{path} has neither tokenizer.json nor vocab.json and merges.txt"
+        raise StartupError(
+            ExitCode.NOT_A_CHECKPOINT, problem, "the download may be incomplete: fetch the files again"
+        )
 
 
 def check_disk(folder: Path, needed_bytes: int) -> None:

@@ -12,7 +12,7 @@ from antiphon_executor.tiny import write_tiny_checkpoint
 from antiphon_server.cli.model_check import find_model
 from antiphon_server.exits import ExitCode, StartupError
 from antiphon_server.process.checkpoint_kind import CheckpointKind, read_config
-from antiphon_server.process.preflight import check_model
+from antiphon_server.process.preflight import check_model, check_tokenizer
 
 OMNI = {"architectures": ["Qwen3OmniMoeForConditionalGeneration"], "model_type": "qwen3_omni_moe"}
 TEXT_ONLY = OMNI | {"enable_audio_output": False}
@@ -83,3 +83,8 @@ def test_doctor_says_what_a_checkpoint_is(tmp_path: Path) -> None:
     write_tiny_checkpoint(tmp_path / "model", variant="captioner")
     found = find_model(str(tmp_path / "model"), None)
     assert (found.verdict, found.detail.endswith("no Talker: answers in text")) == ("ok", True)
+
+
+def test_a_folder_without_any_tokenizer_is_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match=r"neither tokenizer\.json nor vocab\.json and merges\.txt"):
+        check_tokenizer(tmp_path)
