@@ -68,10 +68,10 @@ def test_given_a_character_of_several_tokens_then_it_ends_with_the_last_of_them(
 CALL = 8
 
 
-def calling() -> SpokenTokenFilter:
+def calling(*, has_stop: bool = False) -> SpokenTokenFilter:
     words = {**WORDS, CALL: "<call>", 9: " \n"}
     decode_all = lambda tokens: "".join(words[token] for token in tokens)  # noqa: E731
-    return SpokenTokenFilter(decode_all, frozenset({END}), has_stop=False, unspoken_from=CALL)
+    return SpokenTokenFilter(decode_all, frozenset({END}), has_stop, unspoken_from=CALL)
 
 
 def test_nothing_is_spoken_from_a_tool_call_on() -> None:
@@ -93,3 +93,33 @@ def test_white_space_before_a_word_is_spoken_with_it() -> None:
     text = calling()
     assert text.release([9], " \n") == SpokenTokens((), ())
     assert text.release([1], "a") == SpokenTokens((9, 1), (2, 3))
+
+
+def test_what_waits_for_a_stop_string_is_spoken_when_a_tool_call_begins() -> None:
+    """vLLM holds the last characters back, and nothing of the speech may be lost with them."""
+    text = calling(has_stop=True)
+    assert text.release([1, 2], "a") == SpokenTokens((1,), (1,))
+    assert text.release([5], " quiet") == SpokenTokens((2,), (7,))
+    assert text.release([CALL], " word") == SpokenTokens((5,), (12,))
+    assert text.is_over
+
+
+@given(st.lists(st.lists(st.sampled_from([1, 2, 3, 4, 5]), min_size=1, max_size=3), min_size=1, max_size=8))
+def test_offering_tools_changes_nothing_of_an_answer_without_a_call(deltas: list[list[int]]) -> None:
+    plain, offered = speakable(), calling()
+    for delta in deltas:
+        assert offered.release(delta, decode(delta)) == plain.release(delta, decode(delta))
+
+
+def test_the_text_so_far_is_not_decoded_again_for_each_token() -> None:
+    decoded = 0
+
+    def counting(tokens: list[int]) -> str:
+        nonlocal decoded
+        decoded += len(tokens)
+        return decode(tokens)
+
+    text = SpokenTokenFilter(counting, frozenset({END}), has_stop=False, unspoken_from=CALL)
+    for _ in range(1_000):
+        text.release([1], "a")
+    assert decoded < 2_000

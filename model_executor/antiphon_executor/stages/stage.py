@@ -112,8 +112,9 @@ class Stage:
 
     def prefill_of(self, request_id: str) -> tuple[int, int] | None:
         """Computed and all tokens of the request's prompt at the last ping; None if it is not being read."""
-        # vLLM's own id of a request contains ours.
-        return next((tokens for name, tokens in self._prefills.items() if request_id in name), None)
+        # vLLM's own id of a request is ours with more words after it.
+        found = (tokens for name, tokens in self._prefills.items() if f"{request_id}-" in f"{name}-")
+        return next(found, None)
 
     def used_cpu_s(self) -> float:
         """CPU seconds of the engine's processes. 0 on a GPU, where steps are short."""
