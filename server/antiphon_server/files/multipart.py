@@ -13,7 +13,6 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 
 from antiphon_server.errors import BadRequest
 
-_MAX_PARTS = 16
 _MAX_HEADERS = 8
 _HEADER_BYTES = 4 << 10
 _BOUNDARY_BYTES = 70
@@ -44,9 +43,12 @@ MultipartEvent = PartStart | PartData | PartEnd
 
 
 class MultipartReader:
-    """`read` takes the pieces in order; `is_complete` once the last boundary has come. It keeps no data."""
+    """`read` takes the pieces in order; `is_complete` once the last boundary has come. It keeps no data.
 
-    def __init__(self, content_type: bytes) -> None:
+    `max_parts`: more than any form without lists has.
+    """
+
+    def __init__(self, content_type: bytes, max_parts: int = 16) -> None:
         """Raises BadRequest if the header of the body names no boundary."""
         boundary = parse_options_header(content_type)[1].get(b"boundary", b"")
         if not 0 < len(boundary) <= _BOUNDARY_BYTES:
@@ -70,6 +72,7 @@ class MultipartReader:
         self._headers: dict[bytes, bytes] = {}
         self._name = self._value = b""
         self._parts = 0
+        self._max_parts = max_parts
         self.is_complete = False
 
     def read(self, piece: bytes) -> Sequence[MultipartEvent]:
@@ -85,8 +88,8 @@ class MultipartReader:
     def _begin_part(self) -> None:
         self._headers = {}
         self._parts += 1
-        if self._parts > _MAX_PARTS:
-            raise _invalid(f"it has more than {_MAX_PARTS} parts")
+        if self._parts > self._max_parts:
+            raise _invalid(f"it has more than {self._max_parts} parts")
 
     def _add_header_name(self, data: bytes, start: int, end: int) -> None:
         self._name += data[start:end]

@@ -103,6 +103,13 @@ def test_a_body_beyond_the_bounds_or_the_grammar_is_refused(body: bytes) -> None
     assert refused.value.code == "invalid_multipart"
 
 
+def test_a_form_with_lists_has_as_many_parts_as_its_route_allows() -> None:
+    reader = MultipartReader(TYPE, 18)
+    assert len(reader.read(body_of(*[('name="a[]"', b"x")] * 18))) == 18 * 3
+    with pytest.raises(BadRequest, match="more than 18 parts"):
+        MultipartReader(TYPE, 18).read(body_of(*[('name="a[]"', b"x")] * 19))
+
+
 def test_a_body_without_a_boundary_is_refused() -> None:
     with pytest.raises(BadRequest):
         MultipartReader(b"multipart/form-data")

@@ -132,6 +132,8 @@ async def test_pages_of_the_list(client: httpx.AsyncClient) -> None:
     assert not rest["has_more"]
     assert [one["id"] for one in (await client.get("/v1/files")).json()["data"]] == order[::-1]
     assert (await client.get("/v1/files?purpose=batch")).json()["data"] == []
+    beyond = await client.get(f"/v1/files?purpose=batch&after={first['last_id']}")
+    assert (beyond.status_code, beyond.json()["data"]) == (200, [])
     assert (await client.get("/v1/files?after=file-unknown")).status_code == 404
     assert (await client.get("/v1/files?limit=0")).status_code == 400
 

@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from antiphon_server.chat.prompt.template import ChatTemplate
+from antiphon_server.errors import BadRequest
 from tests.echo_engine import EchoEngine
 from tests.server.routes.test_chat import SPOKEN, URL, ask, said
 
@@ -89,3 +91,35 @@ async def test_a_control_token_in_the_continued_message_stays_text(
     await ask(client, {"messages": plain, "continue_final_message": True})
     counts = [list(request.prompt_token_ids).count(ids[0]) for request in engine.requests]
     assert counts[0] == counts[1]
+
+
+@pytest.mark.parametrize("content", ["|", ">", "end", "im", "e", "<", "im_end|>", "one e\n", "\U0010fffd"])
+async def test_a_continued_message_that_is_part_of_a_control_token_is_found(
+    client: httpx.AsyncClient, engine: EchoEngine, content: str
+) -> None:
+    messages = [OPEN[0], {"role": "assistant", "content": content}]
+    await ask(client, {"messages": messages, "continue_final_message": True})
+    opening = f"<|im_start|>user\ncount<|im_end|>\n<|im_start|>assistant\n{content}"
+    ids = (await client.post("/tokenize", json={"prompt": opening})).json()["tokens"]
+    assert list(engine.requests[-1].prompt_token_ids) == ids
+
+
+@pytest.mark.parametrize(
+    ("shown", "content", "kept"),
+    [
+        ("message.content | trim", " e \n", "e"),
+        ("message.content", " e \n", " e \n"),
+        ("message.content ~ message.content", "ab", "abab"),
+    ],
+)
+def test_the_end_of_a_continued_message_is_found_in_templates_that_change_it(
+    shown: str, content: str, kept: str
+) -> None:
+    template = ChatTemplate("{% for message in messages %}<{{ " + shown + " }}<|end|>{% endfor %}", {})
+    message = {"role": "assistant", "content": content}
+    assert template.render_open([message], [], end="\U0010fffd") == f"<{kept}"
+
+
+def test_a_template_that_drops_the_continued_message_is_refused() -> None:
+    with pytest.raises(BadRequest, match="cannot be continued"):
+        ChatTemplate("x", {}).render_open([{"role": "assistant", "content": "x"}], [], end="\U0010fffd")

@@ -237,6 +237,45 @@ async def test_what_cannot_be_done_is_refused_by_name(
     assert not engine.requests
 
 
+@pytest.mark.parametrize(
+    ("parts", "param"),
+    [
+        ([("language", "en"), ("language[]", "de")], "language"),
+        ([("language[]", "de"), ("language", "en")], "language"),
+        ([("include[a]", "x"), ("include[]", "y")], "include"),
+        ([("include[]", "logprobs"), ("include[a]", "x")], "include"),
+        ([("keywords[a]", "x"), ("keywords", "y")], "keywords"),
+        ([("chunking_strategy", "auto"), ("chunking_strategy[]", "auto")], "chunking_strategy"),
+        ([("chunking_strategy[type]", "server_vad"), ("chunking_strategy[type]", "x")], "chunking_strategy"),
+        ([("chunking_strategy", '{"a":' * 40_000)], "chunking_strategy"),
+        ([("chunking_strategy", '{"type":' + "[" * 40_000)], "chunking_strategy"),
+        ([("chunking_strategy", r'{"type":"\ud800"}')], "chunking_strategy"),
+        ([("chunking_strategy", '{"type":[]}')], "chunking_strategy"),
+        ([("prompt", '{"a":1}')], "prompt"),
+        ([("keywords", "x")] * 200, None),
+    ],
+)
+async def test_an_odd_form_is_refused_by_name(
+    client: httpx.AsyncClient, parts: list[tuple[str, str]], param: str | None
+) -> None:
+    form = [*FILE.items(), *((name, (None, value)) for name, value in parts)]
+    answer = await client.post(PATH, files=cast("Any", form))
+    assert answer.status_code == 400
+    assert (answer.json()["error"]["param"] or "").startswith(param or "")
+
+
+@pytest.mark.parametrize("name", ["keywords", "keywords[]"])
+async def test_a_form_can_have_all_keywords_that_a_list_may_have(
+    client: httpx.AsyncClient, engine: EchoEngine, name: str
+) -> None:
+    words = [f"word{number}" for number in range(100)]
+    answer = await client.post(PATH, files=FILE, data={name: words})
+    assert answer.status_code == 200, answer.text
+    assert "word99" in engine._tokenizer.decode(list(engine.requests[-1].prompt_token_ids))
+    more = await client.post(PATH, files=FILE, data={name: [*words, "another"]})
+    assert (more.status_code, more.json()["error"]["param"]) == (400, "keywords")
+
+
 async def test_a_form_without_a_file_and_another_model_are_refused(client: httpx.AsyncClient) -> None:
     missing = await client.post(PATH, files={"model": (None, "echo")})
     assert missing.json()["error"]["param"] == "file"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from antiphon_server.media.source import MediaKind
 
 # Longer prompts take milliseconds to render and encode, which would block the event loop.
 _SHORT_PROMPT_CHARS = 4_000
-# The last private-use characters of Unicode. One of them marks a client's text during a rendering.
+# The last private-use characters of Unicode. Two of them mark a client's text during a rendering.
 _MARKS = tuple(chr(0x10FFFD - number) for number in range(64))
 
 
@@ -146,13 +147,13 @@ class PromptRenderer:
 
     def render_now(self, conversation: Conversation, context_tokens: int | None = None) -> tuple[int, ...]:
         """As `render`, in the calling thread."""
-        mark = _find_mark(conversation)
-        render = self.template.render_open if conversation.is_open else self.template.render
-        text = render(
-            [self._mark_message(message, mark) for message in conversation.messages],
-            [self._mark(tool, mark) for tool in conversation.tools],
-            conversation.thinking,
-        )
+        mark, *ends = _find_marks(conversation, 1 + conversation.is_open)
+        messages = [self._mark_message(message, mark) for message in conversation.messages]
+        tools = [self._mark(tool, mark) for tool in conversation.tools]
+        if conversation.is_open:
+            text = self.template.render_open(messages, tools, conversation.thinking, end=ends[0])
+        else:
+            text = self.template.render(messages, tools, conversation.thinking)
         if context_tokens is not None:
             at_least = self._tokenizer.at_least(text.replace(mark, ""), context_tokens)
             if at_least >= context_tokens:
@@ -203,16 +204,17 @@ def read_placeholders(folder: Path, tokenizer: PromptTokenizer) -> dict[MediaKin
     return {kind: tokenizer.controls[token] for kind, token in tokens.items() if token in tokenizer.controls}
 
 
-def _find_mark(conversation: Conversation) -> str:
-    """A private-use character that the conversation does not contain."""
+def _find_marks(conversation: Conversation, number: int) -> list[str]:
+    """Private-use characters that the conversation does not contain."""
     texts = list(_texts_in([*conversation.messages, *conversation.tools]))
-    for mark in _MARKS:
-        if not any(mark in text for text in texts):
-            return mark
-    raise BadRequest(
-        f"The messages contain all characters from U+{ord(_MARKS[-1]):X} to U+{ord(_MARKS[0]):X}.",
-        param="messages",
-    )
+    unused = (mark for mark in _MARKS if not any(mark in text for text in texts))
+    found = list(islice(unused, number))
+    if len(found) < number:
+        raise BadRequest(
+            f"The messages contain all characters from U+{ord(_MARKS[-1]):X} to U+{ord(_MARKS[0]):X}.",
+            param="messages",
+        )
+    return found
 
 
 def _texts_in(value: Any) -> Iterator[str]:

@@ -99,19 +99,27 @@ class ChatTemplate:
         messages: Sequence[dict[str, Any]],
         tools: Sequence[dict[str, Any]],
         thinking: bool | None = None,
+        *,
+        end: str,
     ) -> str:
-        """The prompt up to the end of the last message's text, which the answer continues. As `render`."""
-        rendered = self._render(messages, tools, thinking, add_generation_prompt=False)
-        last = _last_text(messages[-1]).lstrip()
-        start = rendered.rfind(last.rstrip())
-        if start < 0 or not last:
+        """The prompt up to the end of the last message's text, which the answer continues. As `render`.
+
+        `end`: a character that no message contains. It marks the end in the rendering, where the text alone
+        could be found in what follows it too.
+        """
+        *before, last = messages
+        text = last["content"].rstrip()
+        space = last["content"][len(text) :]
+        marked = {**last, "content": text + end + space}
+        rendered = self._render([*before, marked], tools, thinking, add_generation_prompt=False)
+        kept, found, rest = rendered.rpartition(end)
+        if not found or not text:
             raise BadRequest(
                 "The model's chat template changes the last message, which cannot be continued.",
                 param=f"messages[{len(messages) - 1}]",
             )
         # A template may strip the white space at the end.
-        kept = last if rendered.startswith(last, start) else last.rstrip()
-        return rendered[: start + len(kept)]
+        return kept.replace(end, "") + (space if rest.startswith(space) else "")
 
     def _render(
         self,
@@ -147,13 +155,6 @@ class _GenerationBlocks(jinja2.ext.Extension):
     def parse(self, parser: jinja2.parser.Parser) -> list[jinja2.nodes.Node]:
         next(parser.stream)
         return parser.parse_statements(("name:endgeneration",), drop_needle=True)
-
-
-def _last_text(message: dict[str, Any]) -> str:
-    content = message["content"]
-    if isinstance(content, str):
-        return content
-    return next((part["text"] for part in reversed(content) if part["type"] == "text"), "")
 
 
 def _read_source(path: Path) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, TypeVar
 
@@ -12,19 +11,25 @@ from pydantic import ValidationError
 from antiphon_server.errors import BadRequest, PayloadTooLarge
 from antiphon_server.files.multipart import MultipartReader, PartData, PartStart
 from antiphon_server.openai_api.base import ApiModel
+from antiphon_server.openai_api.client_json import ClientJson
 from antiphon_server.openai_api.validation_errors import to_bad_request
 
 F = TypeVar("F", bound=ApiModel)
+C = TypeVar("C", list[str], dict[str, Any])
 
 _FIELDS_BYTES = 256 << 10
+# The file, and each item of every list: the longest list, of keywords, has 100.
+_PARTS = 160
 _FILE = "file"
 # SDKs write a list as `name[]`, and an object as `name[key]`.
 _KEYED = re.compile(r"(\w{1,64})(?:\[(\w{0,64})\])?")
 
 
-async def read_audio_form(request: Request, model: type[F], file_bytes: int) -> tuple[F, bytes]:
+async def read_audio_form(
+    request: Request, model: type[F], file_bytes: int, client_json: ClientJson
+) -> tuple[F, bytes]:
     """The fields and the file. Raises BadRequest, PayloadTooLarge and ClientDisconnect."""
-    reader = MultipartReader(request.headers.get("content-type", "").encode("latin-1"))
+    reader = MultipartReader(request.headers.get("content-type", "").encode("latin-1"), _PARTS)
     form = _Form(file_bytes)
     async for piece in request.stream():
         for event in reader.read(piece):
@@ -34,7 +39,7 @@ async def read_audio_form(request: Request, model: type[F], file_bytes: int) -> 
                 form.add(event.data)
     if not reader.is_complete:
         raise BadRequest("the body ends before its last boundary", code="invalid_multipart")
-    return form.fields(model), form.file()
+    return form.fields(model, client_json), form.file()
 
 
 class _Form:
@@ -68,15 +73,17 @@ class _Form:
             raise BadRequest("The form has no file, or an empty one.", param=_FILE, code=code)
         return bytes(self._file)
 
-    def fields(self, model: type[F]) -> F:
-        given = _read_fields(self._parts, model)
+    def fields(self, model: type[F], client_json: ClientJson) -> F:
+        given = _read_fields(self._parts, model, client_json)
         try:
             return model.model_validate(given)
         except ValidationError as error:
             raise to_bad_request(error, given, model) from None
 
 
-def _read_fields(parts: list[tuple[str, bytearray]], model: type[ApiModel]) -> dict[str, Any]:
+def _read_fields(
+    parts: list[tuple[str, bytearray]], model: type[ApiModel], client_json: ClientJson
+) -> dict[str, Any]:
     """Lists and objects from all spellings. An empty value is one that is not given."""
     given: dict[str, Any] = {}
     for written, data in parts:
@@ -88,17 +95,29 @@ def _read_fields(parts: list[tuple[str, bytearray]], model: type[ApiModel]) -> d
         if not value:
             continue
         if key:
-            inner = given.setdefault(name, {})
-            if not isinstance(inner, dict):
-                raise BadRequest(f"The field '{name}' is given twice.", param=name)
+            inner = _given_as(dict, name, given)
+            if key in inner:
+                raise _twice(name)
             inner[key] = value
         elif key == "" or _is_list(name, model):
-            given.setdefault(name, []).append(value)
+            _given_as(list, name, given).append(value)
         elif name in given:
-            raise BadRequest(f"The field '{name}' is given twice.", param=name)
+            raise _twice(name)
         else:
-            given[name] = _object(value)
+            given[name] = _object(value, name, client_json)
     return given
+
+
+def _given_as(kind: type[C], name: str, given: dict[str, Any]) -> C:
+    """The list or object that several parts write. Raises BadRequest if one wrote something else."""
+    value = given.setdefault(name, kind())
+    if not isinstance(value, kind):
+        raise _twice(name)
+    return value
+
+
+def _twice(name: str) -> BadRequest:
+    return BadRequest(f"The field '{name}' is given twice.", param=name)
 
 
 def _is_list(name: str, model: type[ApiModel]) -> bool:
@@ -106,14 +125,10 @@ def _is_list(name: str, model: type[ApiModel]) -> bool:
     return field is not None and isinstance(field.default, tuple)
 
 
-def _object(value: str) -> Any:
+def _object(value: str, name: str, client_json: ClientJson) -> Any:
     """An object may come as JSON; anything else stays text."""
-    if value.startswith("{"):
-        try:
-            return json.loads(value)
-        except ValueError:
-            return value
-    return value
+    parsed = client_json.parse(value, name) if value.startswith("{") else None
+    return value if parsed is None else parsed
 
 
 def _text(name: str, data: bytearray) -> str:

@@ -74,12 +74,16 @@ async def list_files(
     after: str | None = None,
 ) -> FileList:
     store, owner = _store_and_owner(request)
-    records = store.of_key(owner) if purpose in (None, "user_data") else []
+    records = store.of_key(owner)
     if order == "desc":
         records.reverse()
     if after is not None:
         store.find(owner, after, "after")
-        records = records[1 + [record.id for record in records].index(after) :]
+        known = [record.id for record in records]
+        # Between the two looks the file may have expired.
+        records = records[1 + known.index(after) :] if after in known else []
+    if purpose not in (None, "user_data"):
+        records = []
     page = [_object_of(record) for record in records[:limit]]
     return FileList(
         data=page,

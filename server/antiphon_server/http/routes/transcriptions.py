@@ -24,6 +24,7 @@ from antiphon_server.openai_api.audio.transcription import (
     TranslationForm,
     VerboseTranscript,
 )
+from antiphon_server.openai_api.client_json import ClientJson
 from antiphon_server.transcription.transcript_run import run_transcript
 from antiphon_server.transcription.transcript_spec import Task, build_transcript_spec
 
@@ -84,8 +85,10 @@ async def create_translation(request: Request) -> Response:
 
 async def _answer(request: Request, form_type: type[T], task: Task) -> Response:
     service: Service = request.app.state.service
+    limits = service.settings.server.limits
+    client_json = ClientJson(limits.json_depth, limits.json_nodes)
     try:
-        form, data = await read_audio_form(request, form_type, service.settings.media.part_bytes)
+        form, data = await read_audio_form(request, form_type, service.settings.media.part_bytes, client_json)
     except ClientDisconnect:
         return client_closed()
     service.metrics.request_uploaded(time.monotonic() - request.state.arrived_s)

@@ -142,12 +142,13 @@ def _field(item: Any, name: str) -> Any:
 
 
 def _check_kind(item: Any) -> Any:
-    kind = _field(item, "type")
+    kind, role = _field(item, "type"), _field(item, "role")
     if kind == "item_reference":
         raise ValueError("the server stores no items, so an item_reference cannot be found: send the item")
     if isinstance(item, dict) and kind is not None and kind not in _TYPES:
         raise ValueError(f"the supported types of items are {', '.join(_TYPES)}")
-    if isinstance(item, dict) and kind in (None, "message") and _field(item, "role") not in _ROLES:
+    is_role = isinstance(role, str) and role in _ROLES
+    if isinstance(item, dict) and kind in (None, "message") and not is_role:
         raise ValueError(f"the role of a message must be one of {', '.join(_ROLES)}")
     return item
 
