@@ -14,10 +14,11 @@ from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.inputs import count_prompt, engine_prompt
+from antiphon_executor.models.thinker.log_mel import log_mel
 
 TOKENS = PromptIds(4, 5, 6, audio=1, image=2, video=3, tts_pad=7, tts_bos=8, tts_eos=9)
 GEOMETRY = MediaGeometry()
-CLIP = AudioClip(np.zeros(16_000, dtype=np.float32))
+CLIP = AudioClip(np.sin(np.arange(16_000, dtype=np.float32)))
 PICTURE = RgbImage(np.zeros((8, 6, 3), dtype=np.uint8))
 VIDEO = VideoClip(np.zeros((4, 8, 6, 3), dtype=np.uint8), 2.0)
 
@@ -38,7 +39,10 @@ def test_media_go_along_in_order_with_what_belongs_to_them() -> None:
     assert media["image"][0].size == (6, 8)
     assert media["video"][0][1] == {"fps": 2.0}
     assert media["video"][1][1]["fps"] == 0.5
-    np.testing.assert_array_equal(media["video"][1][1]["sound"].samples, CLIP.samples)
+    [window] = media["audio"]
+    assert (window.first, window.stop) == (0, 100)
+    for sound in (window.clip, media["video"][1][1]["sound"]):
+        np.testing.assert_array_equal(sound.mel(128, 0, 100), log_mel(CLIP.samples, 128))
 
 
 def test_the_tenant_salts_the_prefix_cache() -> None:

@@ -71,7 +71,8 @@ def qwen3_5(path: Path, videos: Any = None) -> Counted:
     def expand(tokens: tuple[int, ...], media: Media) -> list[int]:
         prompt = engine_prompt(OmniRequest("turn", tokens, media), one.ids, geometry)
         items = one.processor.info.parse_mm_data(prompt.get("multi_modal_data", {}))
-        return list(one.processor(prompt["prompt_token_ids"], items)["prompt_token_ids"])
+        keys = prompt.get("multi_modal_uuids")
+        return list(one.processor(prompt["prompt_token_ids"], items, keys)["prompt_token_ids"])
 
     return Counted(geometry, one.template, expand)
 
@@ -101,7 +102,8 @@ def qwen3_omni(path: Path) -> Counted:
     def expand(tokens: tuple[int, ...], media: Media) -> list[int]:
         prompt = engine_prompt(OmniRequest("turn", tokens, media), ids, geometry)
         items = info.parse_mm_data(prompt.get("multi_modal_data", {}))
-        return list(processor(prompt["prompt_token_ids"], items)["prompt_token_ids"])
+        keys = prompt.get("multi_modal_uuids")
+        return list(processor(prompt["prompt_token_ids"], items, keys)["prompt_token_ids"])
 
     return Counted(geometry, rig(path / "other").template, expand)
 

@@ -181,7 +181,10 @@ def test_a_video_at_another_rate_or_with_another_sound_is_another_item(tiny: Rig
 
 def test_the_trial_run_is_small_whatever_the_context(tiny: Rig) -> None:
     counts = dict.fromkeys(("audio", "image", "video"), 1)
-    assert tiny.processor.info.get_mm_max_tokens_per_item(262_144, counts) == dict.fromkeys(counts, 262_144)
+    # 121 s of sound at 7 tokens for each second; 16,384 pixels at 1,024 for each token; an encoder cache of
+    # frames, and the sound beside them.
+    most = {"audio": 121 * 7, "image": 16, "video": 4 * 2_048 + 121 * 7}
+    assert tiny.processor.info.get_mm_max_tokens_per_item(262_144, counts) == most
     trial = tiny.processor.get_dummy_mm_inputs(counts)
     assert [len(trial["mm_placeholders"][kind]) for kind in counts] == [1, 1, 1]
     assert sum(rows_of(kind, items(trial, kind)[0]) for kind in counts) < 1_000

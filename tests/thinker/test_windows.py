@@ -182,6 +182,15 @@ def test_a_known_clip_is_decoded_only_if_a_window_of_it_is_missing(tiny: Rig) ->
     assert decoded == ["again"]
 
 
+def test_windows_without_keys_are_hashed_by_their_samples(tiny: Rig) -> None:
+    """vLLM's trial runs give none."""
+    arrays = [clip(SECOND, seed).samples for seed in (1, 2, 1)]
+    items = tiny.processor.info.parse_mm_data({"audio": arrays})["audio"]
+    first, second, third = items.get_all_items_for_hash()
+    assert isinstance(first, str)
+    assert first == third != second
+
+
 def same(one: Any, other: Any) -> bool:
     """The same windows, from wherever they came."""
     pairs = zip(one["mm_kwargs"]["audio"], other["mm_kwargs"]["audio"], strict=True)

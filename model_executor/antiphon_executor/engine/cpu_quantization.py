@@ -25,7 +25,7 @@ def check_cpu_quantization(settings: EngineSettings, config: PreTrainedConfig) -
         method = quantization.get("quant_method")
         raise OperatorError(
             f"the Thinker's weights are quantized ({method}): on a CPU they compute in 16 bits, "
-            "so engine.thinker.dtype cannot be float32"
+            "so --dtype cannot be float32"
         )
     if not is_x86() or has_amx():
         return

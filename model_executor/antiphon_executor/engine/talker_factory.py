@@ -45,7 +45,7 @@ def with_speech_of(settings: EngineSettings, config: PreTrainedConfig) -> Engine
     if has_talker(config):
         return settings
     if settings.voices is not None:
-        raise OperatorError("--engine.voices: this checkpoint has no Talker, so it has no voices")
+        raise OperatorError("--voices: this checkpoint has no Talker, so it has no voices")
     return settings.model_copy(update={"speech": False})
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -138,10 +138,18 @@ def video_keys(windows: Sequence[VideoWindow]) -> list[str]:
     return [f"video-{digest.hexdigest()}-{facts.get('first_frame', 0)}" for _, facts in windows]
 
 
+class SoundWindowItems(AudioProcessorItems):
+    """Windows whose hash, where a prompt gives no key, is made of the clip's key."""
+
+    def get_item_for_hash(self, index: int) -> str:
+        [key] = sound_keys([cast(SoundWindow, self.get(index))])
+        return key
+
+
 class SoundWindows(MultiModalDataParser):
     """A data parser that takes windows of clips as audio, and arrays as whole clips."""
 
-    def _parse_audio_data(self, data: Any) -> AudioProcessorItems:
-        return AudioProcessorItems(
+    def _parse_audio_data(self, data: Any) -> SoundWindowItems:
+        return SoundWindowItems(
             [item if isinstance(item, SoundWindow) else SoundWindow.whole(item) for item in data]
         )
