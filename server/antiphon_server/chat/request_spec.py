@@ -146,14 +146,20 @@ def _find_file(service: Service, key_hash: str, file_id: str, param: str) -> tup
     return stored, stored.record.kind
 
 
-def _check_conversation(conversation: Conversation, card: ModelCard, service: Service) -> None:
+def check_length(length: int, shown: str, param: str, service: Service) -> None:
+    """Raises BadRequest if all texts of a request, `length` in characters, are longer than the limit."""
     limit = service.settings.chat.text_chars
-    if conversation.text_chars > limit:
+    if length > limit:
         raise BadRequest(
-            f"The messages have {conversation.text_chars} characters; the limit is {limit}.",
-            param="messages",
+            f"The {shown}; the limit is {limit}.",
+            param=param,
             code="string_above_max_length",
         )
+
+
+def _check_conversation(conversation: Conversation, card: ModelCard, service: Service) -> None:
+    length = conversation.text_chars
+    check_length(length, f"messages have {length} characters", "messages", service)
     if conversation.tools and not service.prompts.template.takes_tools:
         raise BadRequest("The model's chat template does not support tools.", param="tools")
     for source in conversation.sources:

@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass
 
 from antiphon_server.chat.prompt.raw_prompt import RawPrompt
-from antiphon_server.chat.request_spec import AnswerForm, AnswerHead, RequestSpec
+from antiphon_server.chat.request_spec import AnswerForm, AnswerHead, RequestSpec, check_length
 from antiphon_server.chat.sampling import TextAsked, read_text_sampling
 from antiphon_server.chat.schema.answer_schema import read_guidance_schema
 from antiphon_server.chat.service import Service
@@ -79,11 +79,5 @@ def build_text_spec(
 
 
 def _check_length(request: CompletionRequest, service: Service) -> None:
-    limit = service.settings.chat.text_chars
-    chars = sum(len(prompt) for prompt in request.prompts)
-    if chars > limit:
-        raise BadRequest(
-            f"The prompts have {chars} characters or tokens; the limit is {limit}.",
-            param="prompt",
-            code="string_above_max_length",
-        )
+    length = sum(len(prompt) for prompt in request.prompts)
+    check_length(length, f"prompts have {length} characters or tokens", "prompt", service)

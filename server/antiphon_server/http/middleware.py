@@ -29,6 +29,7 @@ from antiphon_server.observability.logging import request_id
 from antiphon_server.observability.metrics import Outcome, ServerMetrics, route_of
 
 PUBLIC_PATHS = ("/livez", "/readyz", "/ping")
+_WORK = ("/v1/", "/tokenize", "/detokenize")
 # The key of a request's state: sends the body of the response past the layers inside `RequestIds`. They look
 # at the response's head only, and an answer's body may be thousands of messages.
 SEND_BODY = "send_body"
@@ -193,7 +194,7 @@ class ReadinessGate:
     def __init__(self, app: ASGIApp, closed: Callable[[], ApiError | None], root_path: str = "") -> None:
         self._app = app
         self._closed = closed
-        self._work = f"{root_path.rstrip('/')}/v1/"
+        self._work = tuple(f"{root_path.rstrip('/')}{path}" for path in _WORK)
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         works = scope["type"] in ("http", "websocket") and scope["path"].startswith(self._work)

@@ -266,6 +266,10 @@ async def test_while_the_gate_is_closed_work_is_refused_and_probes_go_on(service
     assert refused.headers["retry-after-ms"] == "10000"
     assert refused.headers["x-should-retry"] == "true"
     assert (await ask(app, "GET", "/livez")).status_code == 200
+    posts = [route.path for route in app.routes if isinstance(route, APIRoute) and "POST" in route.methods]
+    assert "/tokenize" in posts
+    for path in posts:
+        assert (await ask(app, "POST", path)).status_code == 503, path
     life.stage = "serving"
     assert (await ask(app, "GET", "/v1/models")).status_code == 200
 

@@ -96,6 +96,19 @@ def ask(*parts: dict[str, Any], text: str = "what is this") -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": [{"type": "text", "text": text}, *parts]}]}
 
 
+async def test_head_on_a_files_content_reads_none_of_it(
+    client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = await upload(client)
+    got = await client.get(f"/v1/files/{made['id']}/content")
+    monkeypatch.setattr("antiphon_server.http.routes.files._pieces", None)
+    head = await client.head(f"/v1/files/{made['id']}/content")
+    assert (head.status_code, head.content) == (200, b"")
+    shown = ("content-length", "content-type", "content-disposition", "content-security-policy")
+    assert [head.headers[name] for name in shown] == [got.headers[name] for name in shown]
+    assert (await client.head("/v1/files/file-unknown/content")).status_code == 404
+
+
 async def test_an_upload_is_described_listed_downloaded_and_deleted(client: httpx.AsyncClient) -> None:
     made = await upload(client, name="../talk.wav")
     lifetime_s = POLICY.lifetime_s

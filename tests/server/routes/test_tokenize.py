@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,7 +12,10 @@ import pytest
 
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
+from antiphon_server.http.routes import tokenize as routes
+from tests.echo_engine import EchoEngine
 from tests.server.parts import make_service
+from tests.server.routes.test_chat import said
 
 HELLO = [{"role": "user", "content": "hello world"}]
 
@@ -81,3 +87,45 @@ async def test_it_needs_the_key_as_every_other_route(checkpoint: Any) -> None:
     transport = httpx.ASGITransport(create_app(service))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
         assert (await client.post("/tokenize", json={"prompt": "x"})).status_code == 401
+
+
+async def test_a_text_beyond_the_limit_is_refused(checkpoint: Path, engine: EchoEngine) -> None:
+    service = make_service(checkpoint, engine, chat={"text_chars": 10})
+    transport = httpx.ASGITransport(create_app(service))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        prompt = await client.post("/tokenize", json={"prompt": "x" * 11})
+        messages = await client.post("/tokenize", json={"messages": said("x" * 11)["messages"]})
+        assert (await client.post("/tokenize", json={"prompt": "x" * 10})).status_code == 200
+    for answer, param in ((prompt, "prompt"), (messages, "messages")):
+        error = answer.json()["error"]
+        assert (answer.status_code, error["param"]) == (400, param)
+        assert error["code"] == "string_above_max_length"
+
+
+async def test_nothing_that_grows_with_a_long_text_runs_on_the_event_loop(
+    client: httpx.AsyncClient, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_loop: list[str] = []
+
+    def watched(name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            if threading.current_thread() is threading.main_thread():
+                on_loop.append(name)
+            return work(*args, **kwargs)
+
+        return run
+
+    tokenizer = service.prompts._tokenizer
+    for name in ("encode", "encode_raw", "at_least", "texts_of", "decode"):
+        monkeypatch.setattr(tokenizer, name, watched(name, getattr(tokenizer, name)))
+    for name in ("parse_body", "_list_json"):
+        monkeypatch.setattr(routes, name, watched(name, getattr(routes, name)))
+    text = "1 " * 3_000
+    found = await tokenize(client, prompt=text, return_token_strs=True)
+    assert found["count"] == len(found["tokens"]) == len(found["token_strs"]) > 4_000
+    await tokenize(client, messages=said(text)["messages"], return_token_strs=True)
+    back = await client.post("/detokenize", json={"tokens": found["tokens"]})
+    assert back.json() == {"prompt": text}
+    await client.post("/v1/completions", json={"prompt": text})
+    await client.post("/v1/completions", json={"prompt": found["tokens"], "echo": True})
+    assert not on_loop

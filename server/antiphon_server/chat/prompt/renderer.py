@@ -7,11 +7,11 @@ result, a name or a schema.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from antiphon_server.admission.fair_semaphore import FairSemaphore, SemaphoreLimits
 from antiphon_server.chat.prompt.conversation import Conversation
@@ -22,8 +22,11 @@ from antiphon_server.config.chat import PromptPolicy
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.source import MediaKind
 
-# Longer prompts take milliseconds to render and encode, which would block the event loop.
-_SHORT_PROMPT_CHARS = 4_000
+P = ParamSpec("P")
+R = TypeVar("R")
+
+# Characters or tokens. Longer prompts take milliseconds, which would block the event loop.
+_SHORT_PROMPT = 4_000
 # The last private-use characters of Unicode. Two of them mark a client's text during a rendering.
 _MARKS = tuple(chr(0x10FFFD - number) for number in range(64))
 
@@ -70,24 +73,37 @@ class PromptRenderer:
     ) -> tuple[int, ...]:
         """The tokens of a prompt. Raises BadRequest, also as `PromptTooLong`."""
         if isinstance(conversation, RawPrompt):
-            return await self._read_raw(conversation, owner, context_tokens)
-        return await self._render(conversation, owner, context_tokens)
+            length = len(conversation.content)
+            return await self.in_turn(length, owner, self._read_raw, conversation, context_tokens)
+        length = conversation.text_chars
+        return await self.in_turn(length, owner, self.render_now, conversation, context_tokens)
 
-    async def _read_raw(self, prompt: RawPrompt, owner: str, context_tokens: int | None) -> tuple[int, ...]:
+    async def in_turn(
+        self, length: int, owner: str, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Work on a prompt of `length` characters or tokens: at once if it is short, else in a thread.
+
+        Keys (`owner`) share the few threads fairly. Raises Overloaded if too many prompts of the key wait.
+        """
+        if length <= _SHORT_PROMPT:
+            return work(*args, **kwargs)
+        return await self._semaphore.run_in_thread(self._threads, owner, work, *args, **kwargs)
+
+    def _read_raw(self, prompt: RawPrompt, context_tokens: int | None) -> tuple[int, ...]:
         content = prompt.content
-        if isinstance(content, str):
-            at_least = self._tokenizer.at_least(content, context_tokens) if context_tokens else 0
-            if context_tokens is not None and at_least >= context_tokens:
-                raise PromptTooLong(f"at least {at_least}", at_least, context_tokens, prompt.param)
-            ids = await self.tokenize(content, owner)
-        else:
-            ids = content
+        ids = self._encode_raw(content, prompt.param, context_tokens) if isinstance(content, str) else content
         if context_tokens is not None and len(ids) >= context_tokens:
             raise PromptTooLong(str(len(ids)), len(ids), context_tokens, prompt.param)
         if not ids:
             raise BadRequest("The prompt is empty.", param=prompt.param)
         self._check_raw(ids, prompt.param)
         return ids
+
+    def _encode_raw(self, text: str, param: str, context_tokens: int | None) -> tuple[int, ...]:
+        at_least = self._tokenizer.at_least(text, context_tokens) if context_tokens else 0
+        if context_tokens is not None and at_least >= context_tokens:
+            raise PromptTooLong(f"at least {at_least}", at_least, context_tokens, param)
+        return self._tokenizer.encode_raw(text)
 
     def _check_raw(self, ids: tuple[int, ...], param: str) -> None:
         """Each token is in the vocabulary, and none stands for media, which a raw prompt does not have."""
@@ -103,31 +119,21 @@ class PromptRenderer:
                     hint="Send media with /v1/chat/completions.",
                 )
 
-    async def _render(
-        self, conversation: Conversation, owner: str, context_tokens: int | None
-    ) -> tuple[int, ...]:
-        """Token ids up to the assistant's turn. Raises BadRequest if the template does not support a part.
-
-        A long prompt is rendered in one of a few threads, which keys (`owner`) share fairly. It is refused as
-        `PromptTooLong`, without being encoded whole, if it is far over `context_tokens`.
-        """
-        if conversation.text_chars <= _SHORT_PROMPT_CHARS:
-            return self.render_now(conversation, context_tokens)
-        return await self._semaphore.run_in_thread(
-            self._threads, owner, self.render_now, conversation, context_tokens
-        )
-
     async def tokenize(self, text: str, owner: str = "") -> tuple[int, ...]:
         """Token ids of a text as it stands: its control tokens count as such."""
-        if len(text) <= _SHORT_PROMPT_CHARS:
-            return self._tokenizer.encode_raw(text)
-        return await self._semaphore.run_in_thread(self._threads, owner, self._tokenizer.encode_raw, text)
+        return await self.in_turn(len(text), owner, self.tokenize_now, text)
+
+    def tokenize_now(self, text: str) -> tuple[int, ...]:
+        """As `tokenize`, in the calling thread."""
+        return self._tokenizer.encode_raw(text)
 
     async def detokenize(self, ids: Sequence[int], owner: str = "") -> str:
         """The text of token ids, control tokens included. Raises BadRequest if one is unknown."""
-        if len(ids) <= _SHORT_PROMPT_CHARS:
-            return self._tokenizer.decode(ids)
-        return await self._semaphore.run_in_thread(self._threads, owner, self._tokenizer.decode, ids)
+        return await self.in_turn(len(ids), owner, self.detokenize_now, ids)
+
+    def detokenize_now(self, ids: Sequence[int]) -> str:
+        """As `detokenize`, in the calling thread."""
+        return self._tokenizer.decode(ids)
 
     def control_id(self, text: str) -> int | None:
         """The id of a control token; None if the vocabulary has no such token."""
@@ -139,14 +145,15 @@ class PromptRenderer:
 
     async def encode_text(self, texts: list[str], param: str, owner: str = "") -> list[EncodedText]:
         """A client's texts by themselves, as an answer of the model would have them. Errors as `render`."""
-        if sum(map(len, texts)) <= _SHORT_PROMPT_CHARS:
-            return self._tokenizer.encode_text(texts, param)
-        return await self._semaphore.run_in_thread(
-            self._threads, owner, self._tokenizer.encode_text, texts, param
-        )
+        length = sum(map(len, texts))
+        return await self.in_turn(length, owner, self._tokenizer.encode_text, texts, param)
 
     def render_now(self, conversation: Conversation, context_tokens: int | None = None) -> tuple[int, ...]:
-        """As `render`, in the calling thread."""
+        """Token ids up to the assistant's turn, in the calling thread.
+
+        Raises BadRequest if the template does not support a part. A prompt far over `context_tokens` is
+        refused as `PromptTooLong` without being encoded whole.
+        """
         mark, *ends = _find_marks(conversation, 1 + conversation.is_open)
         messages = [self._mark_message(message, mark) for message in conversation.messages]
         tools = [self._mark(tool, mark) for tool in conversation.tools]

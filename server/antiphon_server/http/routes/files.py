@@ -100,7 +100,7 @@ async def get_file(request: Request, file_id: str) -> FileObject:
 
 
 @router.get("/v1/files/{file_id}/content", summary="Download a file", response_class=StreamingResponse)
-async def get_content(request: Request, file_id: str) -> StreamingResponse:
+async def get_content(request: Request, file_id: str) -> Response:
     """The bytes as they were uploaded, for no browser to open."""
     store, owner = _store_and_owner(request)
     stored = store.find(owner, file_id)
@@ -110,7 +110,11 @@ async def get_content(request: Request, file_id: str) -> StreamingResponse:
         "content-security-policy": "sandbox; default-src 'none'",
         "cache-control": "no-store",
     }
-    return StreamingResponse(_pieces(stored.open()), headers=headers, media_type="application/octet-stream")
+    file = stored.open()
+    if request.method == "HEAD":
+        file.close()
+        return Response(headers=headers, media_type="application/octet-stream")
+    return StreamingResponse(_pieces(file), headers=headers, media_type="application/octet-stream")
 
 
 @router.delete("/v1/files/{file_id}", summary="Delete a file")

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from antiphon_server.chat.prompt.conversation import Conversation, read_conversation
+from antiphon_server.chat.request_spec import check_length
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.thinking import read_thinking
 from antiphon_server.errors import BadRequest
@@ -20,33 +25,37 @@ from antiphon_server.openai_api.tokenize import Detokenized, DetokenizeRequest, 
 
 router = APIRouter(tags=["tokens"])
 
+_JSON = "application/json"
+_SLICE = 10_000
+
 
 @router.post(
     "/tokenize",
     summary="Count the tokens of a text or of a conversation",
     response_model=Tokens,
-    response_model_exclude_none=True,
     openapi_extra=json_body_of("/tokenize", TokenizeRequest),
 )
-async def tokenize(request: Request) -> Tokens | Response:
+async def tokenize(request: Request) -> Response:
     """The tokens of `prompt`, or those that a chat request with these `messages` would have."""
     service: Service = request.app.state.service
     body = await read_body(request)
     if body is None:
         return client_closed()
-    parsed = parse_body(body, TokenizeRequest)
+    parsed = await asyncio.to_thread(parse_body, body, TokenizeRequest)
+    del body
     require_model(service, parsed.model)
     owner = owner_of(request, service) or ""
+    context_tokens, shows_texts = service.engine.card.context_tokens, parsed.return_token_strs
     if parsed.prompt is None:
-        ids = await service.prompts.render(_conversation_of(parsed, service), owner)
+        conversation = _conversation_of(parsed, service)
+        length, ids_of = conversation.text_chars, partial(service.prompts.render_now, conversation)
+        check_length(length, f"messages have {length} characters", "messages", service)
     else:
-        ids = await service.prompts.tokenize(parsed.prompt, owner)
-    return Tokens(
-        count=len(ids),
-        max_model_len=service.engine.card.context_tokens,
-        tokens=list(ids),
-        token_strs=service.prompts.token_texts(ids) if parsed.return_token_strs else None,
-    )
+        length, ids_of = len(parsed.prompt), partial(service.prompts.tokenize_now, parsed.prompt)
+        check_length(length, f"prompt has {length} characters", "prompt", service)
+    texts_of = service.prompts.token_texts if shows_texts else None
+    answer = await service.prompts.in_turn(length, owner, _tokens_json, ids_of, texts_of, context_tokens)
+    return Response(answer, media_type=_JSON)
 
 
 @router.post(
@@ -55,15 +64,41 @@ async def tokenize(request: Request) -> Tokens | Response:
     response_model=Detokenized,
     openapi_extra=json_body_of("/detokenize", DetokenizeRequest),
 )
-async def detokenize(request: Request) -> Detokenized | Response:
+async def detokenize(request: Request) -> Response:
     service: Service = request.app.state.service
     body = await read_body(request)
     if body is None:
         return client_closed()
-    parsed = parse_body(body, DetokenizeRequest)
+    parsed = await asyncio.to_thread(parse_body, body, DetokenizeRequest)
     require_model(service, parsed.model)
-    text = await service.prompts.detokenize(parsed.tokens, owner_of(request, service) or "")
-    return Detokenized(prompt=text)
+    owner, tokens = owner_of(request, service) or "", parsed.tokens
+    answer = await service.prompts.in_turn(len(tokens), owner, _text_json, service, tokens)
+    return Response(answer, media_type=_JSON)
+
+
+def _tokens_json(
+    ids_of: Callable[[], Sequence[int]],
+    texts_of: Callable[[Sequence[int]], Sequence[str]] | None,
+    context_tokens: int,
+) -> bytes:
+    """A `Tokens`. The lists are written in slices: a call for millions of items would block all threads."""
+    ids = ids_of()
+    head = f'{{"count":{len(ids)},"max_model_len":{context_tokens},"tokens":{_list_json(ids)}'
+    texts = f',"token_strs":{_list_json(texts_of(ids))}' if texts_of else ""
+    return f"{head}{texts}}}".encode()
+
+
+def _list_json(items: Sequence[int] | Sequence[str]) -> str:
+    slices = (items[start : start + _SLICE] for start in range(0, len(items), _SLICE))
+    return f"[{','.join([_slice_json(part) for part in slices])}]"
+
+
+def _slice_json(items: Sequence[int] | Sequence[str]) -> str:
+    return json.dumps(items, ensure_ascii=False, separators=(",", ":"))[1:-1]
+
+
+def _text_json(service: Service, ids: Sequence[int]) -> bytes:
+    return Detokenized(prompt=service.prompts.detokenize_now(ids)).model_dump_json().encode()
 
 
 def _conversation_of(parsed: TokenizeRequest, service: Service) -> Conversation:
