@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 from vllm.exceptions import VLLMUnprocessableEntityError, VLLMValidationError
+from vllm.v1.engine.exceptions import EngineGenerateError
 
-from antiphon_executor.interface.errors import InvalidRequest
+from antiphon_executor.interface.errors import InvalidRequest, RequestFailed
 from antiphon_executor.interface.request import AnswerSchema, OmniRequest, TextSampling
 from antiphon_executor.stages.stage import check_context
-from antiphon_executor.turn.request_errors import client_error
+from antiphon_executor.turn.request_errors import client_error, own_error
 from antiphon_executor.turn.talker_session import speech_ended
 
 pytestmark = pytest.mark.promise("R28", "R48")
@@ -76,3 +77,12 @@ def test_a_prompt_that_fills_the_context_is_rejected_with_openais_code() -> None
 def test_speech_that_the_engine_ends_with_an_error_is_an_error(reason: str | None) -> None:
     with pytest.raises(Exception, match="ended the speech with an error"):
         speech_ended(reason, 4)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_an_error_of_ours_that_vllm_wraps_is_the_one_that_is_raised(ours: bool) -> None:
+    """A file that has to be decoded again raises in vLLM's own thread."""
+    cause = RequestFailed("its audio took longer than 10 s") if ours else ValueError(CANARY)
+    wrapped = EngineGenerateError()
+    wrapped.__cause__ = cause
+    assert own_error(wrapped) is (cause if ours else wrapped)

@@ -37,7 +37,9 @@ class CannedMedia:
     def __init__(self) -> None:
         self.loads: list[tuple[MediaSource, ...]] = []
 
-    async def load(self, sources: Sequence[MediaSource], hold: ReserveBytes, text_tokens: int = 0) -> Media:
+    async def load(
+        self, sources: Sequence[MediaSource], hold: ReserveBytes, text_tokens: int = 0, owner: str = ""
+    ) -> Media:
         self.loads.append(tuple(sources))
         second = AudioClip(np.zeros(16_000, np.float32))
         picture = RgbImage(np.full((64, 64, 3), 128, np.uint8))

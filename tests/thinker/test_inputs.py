@@ -49,6 +49,21 @@ def test_the_tenant_salts_the_prefix_cache() -> None:
     assert engine_prompt(replace(turn(7), cache_salt="tenant"), TOKENS, GEOMETRY)["cache_salt"] == "tenant"
 
 
+def test_tenants_share_no_features() -> None:
+    asked = turn(1, 2, 3, audios=(replace(CLIP, key="file"),), images=(PICTURE,), videos=(VIDEO,))
+
+    def keys(cache_salt: str | None) -> set[str]:
+        prompt = engine_prompt(replace(asked, cache_salt=cache_salt), TOKENS, GEOMETRY)
+        assert prompt["multi_modal_uuids"].keys() == prompt["multi_modal_data"].keys()
+        return {key for found in prompt["multi_modal_uuids"].values() for key in found}
+
+    assert len(keys("alice")) == 3
+    assert keys("alice") == keys("alice")
+    assert keys(None) == keys(None)
+    assert not keys("alice") & keys("bob")
+    assert not keys("alice") & keys(None)
+
+
 @pytest.mark.parametrize(
     ("request_", "reason"),
     [

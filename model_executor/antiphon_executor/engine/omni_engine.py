@@ -44,7 +44,7 @@ from antiphon_executor.ipc.environment import prepare_environment
 from antiphon_executor.ipc.parent_watchdog import adopt_children
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.prompt_embeddings import pages_for
-from antiphon_executor.models.thinker.mel_writer import MelWriter
+from antiphon_executor.models.thinker.mel_writer import MelWriter, kept_audio_s
 from antiphon_executor.stages.compilation import could_be_compiled, runs_compiled
 from antiphon_executor.stages.metrics import merged_metrics
 from antiphon_executor.stages.restart_policy import RestartPolicy
@@ -52,7 +52,7 @@ from antiphon_executor.stages.stage import Progress, Stage, current_generate, cu
 from antiphon_executor.stages.supervisor import SupervisedStage, WatchRules, end_all
 from antiphon_executor.turn.reading_run import ReadingRun
 from antiphon_executor.turn.request_context import RequestContext
-from antiphon_executor.turn.request_errors import client_error, reading_error
+from antiphon_executor.turn.request_errors import client_error, own_error, reading_error
 from antiphon_executor.turn.request_run import RequestRun
 from antiphon_executor.turn.slots import SlotTracker
 from antiphon_executor.turn.talker_session import Talker
@@ -124,9 +124,13 @@ class VllmOmniEngine:
             partial(tokenizer.encode, add_special_tokens=False),
         )
         card = model_card(settings, config, voices, model, memory, capacity, media)
-        self._card = replace(card, could_be_compiled=could_be_compiled(settings))
         self._mel_bins: int = config.thinker_config.audio_config.num_mel_bins
         self._thinker_dtype = model.dtype
+        self._card = replace(
+            card,
+            could_be_compiled=could_be_compiled(settings),
+            kept_audio_s=kept_audio_s(model, self._mel_bins),
+        )
         self._vocabulary: int = model.get_vocab_size()
         self._context_tokens: int = model.max_model_len
         self._slots = SlotTracker(limits.streams if talker else 0, pages_for(limits.media_rows))
@@ -205,7 +209,7 @@ class VllmOmniEngine:
         except (EngineDeadError, EngineGenerateError) as error:
             dead = self._dead_stage()
             if dead is None:
-                raise
+                raise own_error(error) from error
             raise dead.death from error
         finally:
             self._running.pop(run.request_id, None)

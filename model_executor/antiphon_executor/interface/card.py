@@ -54,7 +54,8 @@ class ModelCard:
     default voice and is None for a text-only server. `voice_table`: all voices, exactly one the default;
     empty for a text-only server. `has_talker`: whether the checkpoint could speak. `deterministic`: a seed
     gives the same answer at any load. `media`: image sizes and token counts of media. `could_be_compiled`:
-    text would be faster after `antiphon compile`.
+    text would be faster after `antiphon compile`. `kept_audio_s`: seconds of audio whose features the engine
+    keeps for later requests.
     """
 
     name: str
@@ -74,6 +75,7 @@ class ModelCard:
     listening: Listening = field(default_factory=Listening)
     spoken_chars: int = SPOKEN_CHARS
     could_be_compiled: bool = False
+    kept_audio_s: float = 0.0
 
     @property
     def voices(self) -> tuple[str, ...]:

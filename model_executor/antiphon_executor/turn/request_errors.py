@@ -52,6 +52,11 @@ def client_error(
     return InvalidRequest("the engine cannot serve this request as it is")
 
 
+def own_error(error: Exception) -> Exception:
+    """The `EngineError` that vLLM wrapped in its own, or the error itself."""
+    return error.__cause__ if isinstance(error.__cause__, EngineError) else error
+
+
 def reading_error(error: VLLMClientError) -> InvalidRequest:
     """The error for a text to read aloud that vLLM rejected."""
     if getattr(error, "parameter", None) in ("input_tokens", "input_text"):

@@ -175,7 +175,7 @@ async def _load_media(
         return Media()
     try:
         hold = partial(service.admission.hold_media, reservation)
-        media = await service.media.load(spec.conversation.sources, hold, text_tokens)
+        media = await service.media.load(spec.conversation.sources, hold, text_tokens, spec.cache_salt or "")
     except ApiError as error:
         service.metrics.media_rejected(error)
         raise

@@ -56,7 +56,7 @@ class MediaLoader:
         self._sandbox: Sandbox | None = None
         self._sizing = Sizing(policy, None)
         self._clip_writer: Callable[[], ClipWriter] = SampleWriter
-        self.known_files = KnownFiles()
+        self._known_files = KnownFiles()
 
     def set_geometry(self, geometry: MediaGeometry, context_tokens: int | None = None) -> None:
         """Images and frames of later requests are decoded to the size that this model uses."""
@@ -65,6 +65,10 @@ class MediaLoader:
     def set_clip_writer(self, clip_writer: Callable[[], ClipWriter]) -> None:
         """Audio of later requests goes to the engine's writers while it is decoded."""
         self._clip_writer = clip_writer
+
+    def remember_files(self, kept_audio_s: float) -> None:
+        """Audio files of later requests are not decoded twice while the engine has their features."""
+        self._known_files = KnownFiles(kept_audio_s)
 
     async def start(self) -> None:
         """Starts the decoders and checks them. Raises InternalError or SandboxTooWeak."""
@@ -95,11 +99,12 @@ class MediaLoader:
         sources: Sequence[MediaSource],
         reserve_bytes: ReserveBytes = no_reservation,
         text_tokens: int = 0,
+        owner: str = "",
     ) -> Media:
         """Decodes all parts; each kind keeps its order. `reserve_bytes` gets decoded sizes and may raise.
 
         `text_tokens`: of the prompt, with one placeholder for each part. Media that would overfill the
-        context are refused before they are decoded.
+        context are refused before they are decoded. `owner`: of the request, as in `cache_salt`.
 
         Raises BadRequest (with the part's `param`) for media that is refused, Overloaded if no decoder
         becomes free in time. Cancelling kills the decoders of this request.
@@ -108,7 +113,7 @@ class MediaLoader:
             return Media()
         self._check_counts(sources)
         budget = Budget(self.policy, reserve_bytes, self._sizing.room(text_tokens))
-        decoders = self._decoders(self.known_files, self._clip_writer)
+        decoders = self._decoders(self._known_files, self._clip_writer, owner)
         request = _RequestLoader(self.policy, self._fetcher, decoders, budget)
         with raise_first_failure():
             async with asyncio.TaskGroup() as group:
@@ -125,7 +130,7 @@ class MediaLoader:
     ) -> AudioClip:
         """Decodes one audio part to all of its samples, which `load` does not keep of a long one."""
         budget = Budget(self.policy, reserve_bytes)
-        decoders = self._decoders(KnownFiles(), SampleWriter)
+        decoders = self._decoders(KnownFiles(), SampleWriter, "")
         request = _RequestLoader(self.policy, self._fetcher, decoders, budget)
         (part,) = number_parts((source,))
         clip = await request.load_part(part)
@@ -133,11 +138,11 @@ class MediaLoader:
             raise TypeError("the part is no audio")
         return clip
 
-    def _decoders(self, known: KnownFiles, clip_writer: Callable[[], ClipWriter]) -> _Decoders:
+    def _decoders(self, known: KnownFiles, clip_writer: Callable[[], ClipWriter], owner: str) -> _Decoders:
         if self._sandbox is None:
             raise InternalError("media decoding has not been started")
         return _Decoders(
-            AudioDecoder(self.policy, self._sandbox, known, clip_writer),
+            AudioDecoder(self.policy, self._sandbox, known, clip_writer, owner),
             ImageDecoder(self.policy, self._sandbox, self._sizing),
             VideoDecoder(self.policy, self._sandbox, self._sizing),
         )

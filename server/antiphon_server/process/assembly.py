@@ -87,6 +87,7 @@ def make_service(
     admission = AdmissionController(capacity, lambda: engine.status().frame_time)
     media.set_geometry(engine.card.media, engine.card.context_tokens)
     media.set_clip_writer(engine.clip_writer)
+    media.remember_files(engine.card.kept_audio_s)
     metrics.watch_load(lambda: admission.load)
     metrics.watch_engine(engine.status)
     metrics.watch_files(files)

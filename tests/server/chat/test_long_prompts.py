@@ -133,7 +133,9 @@ async def test_an_answered_prompt_is_charged_once(limited: Service) -> None:
 class LongSound:
     """Two minutes of silence for any source."""
 
-    async def load(self, sources: Sequence[MediaSource], hold: ReserveBytes, text_tokens: int = 0) -> Media:
+    async def load(
+        self, sources: Sequence[MediaSource], hold: ReserveBytes, text_tokens: int = 0, owner: str = ""
+    ) -> Media:
         return Media((AudioClip(np.zeros(120 * 16_000, np.float32)),) * len(sources), (), ())
 
 

@@ -49,7 +49,9 @@ class SlowMedia:
         self.may_go_on = asyncio.Event()
         self.may_go_on.set()
 
-    async def load(self, sources: Sequence[MediaSource], hold: ReserveBytes, text_tokens: int = 0) -> Media:
+    async def load(
+        self, sources: Sequence[MediaSource], hold: ReserveBytes, text_tokens: int = 0, owner: str = ""
+    ) -> Media:
         self.started += 1
         await self.may_go_on.wait()
         return Media((AudioClip(np.zeros(16_000, np.float32)),) * len(sources), (), ())

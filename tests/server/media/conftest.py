@@ -21,6 +21,6 @@ async def started_loader() -> AsyncIterator[MediaLoader]:
 
 @pytest.fixture
 def loader(started_loader: MediaLoader) -> MediaLoader:
-    """It has decoded no file before."""
-    started_loader.known_files.clear()
+    """It has decoded no file before, and remembers none."""
+    started_loader.remember_files(0)
     return started_loader

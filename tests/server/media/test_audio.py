@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 
+from antiphon_executor.interface.errors import RequestFailed
 from antiphon_executor.interface.media import AudioClip, KnownClip
-from antiphon_server.errors import BadRequest
+from antiphon_server.errors import BadRequest, Overloaded
 from antiphon_server.media.decode import audio
 from antiphon_server.media.decode.audio import MIN_SAMPLES
+from antiphon_server.media.decode.known_files import KnownFiles
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
 from tests.server.media.media_samples import ffmpeg, part, speech, strongest_hz, tone, wav
+
+
+@pytest.fixture
+def known_to_engine(loader: MediaLoader) -> Iterator[MediaLoader]:
+    """An engine has the features of every file that it was sent in the last minute."""
+    loader.remember_files(60)
+    yield loader
+    loader.remember_files(0)
 
 
 async def heard(loader: MediaLoader, data: bytes) -> AudioClip:
@@ -182,6 +193,7 @@ async def test_long_audio_is_refused_with_its_length(suffix: str) -> None:
 async def test_a_file_that_was_decoded_before_is_decoded_again_only_if_the_engine_asks() -> None:
     data = ffmpeg("-f", "lavfi", "-i", "sine=440:d=2:r=16000", suffix="opus")
     loader = MediaLoader(MediaPolicy(request_audio_seconds=5))
+    loader.remember_files(60)
     await loader.start()
     try:
         first = (await loader.load([part("audio", data)])).audios[0]
@@ -199,3 +211,67 @@ async def test_a_file_that_was_decoded_before_is_decoded_again_only_if_the_engin
             await loader.load([part("audio", data)] * 3)
     finally:
         await loader.close()
+
+
+async def test_a_file_that_another_client_sent_is_not_known(known_to_engine: MediaLoader) -> None:
+    sound = [part("audio", wav(tone(1, 16_000)[None], 16_000))]
+    kinds = [
+        type((await known_to_engine.load(sound, owner=owner)).audios[0])
+        for owner in ("alice", "bob", "alice", "bob", "")
+    ]
+    assert kinds == [AudioClip, AudioClip, KnownClip, KnownClip, AudioClip]
+
+
+@pytest.mark.parametrize(
+    ("kept_audio_s", "seconds", "channels"), [(0, 1, 1), (3, 2, 1), (60, 1, 3)], ids=["off", "long", "large"]
+)
+async def test_a_file_is_not_known_without_features_or_if_it_is_larger_than_its_samples(
+    loader: MediaLoader, kept_audio_s: float, seconds: int, channels: int
+) -> None:
+    loader.remember_files(kept_audio_s)
+    sound = [part("audio", wav(np.stack([tone(seconds, 16_000)] * channels), 16_000))]
+    for _ in range(2):
+        assert isinstance((await loader.load(sound)).audios[0], AudioClip)
+
+
+def test_files_are_known_up_to_half_of_the_audio_that_the_engine_keeps() -> None:
+    known = KnownFiles(10)
+    known.remember("first", 2 * 16_000)
+    known.remember("second", 2 * 16_000)
+    known.remember("second", 2 * 16_000)
+    assert known.find_samples("first") == 2 * 16_000
+    known.remember("third", 2 * 16_000)
+    assert [known.find_samples(key) for key in ("first", "second", "third")] == [32_000, None, 32_000]
+
+
+async def test_a_file_that_takes_long_to_decode_again_ends_its_request_and_is_forgotten(
+    known_to_engine: MediaLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = [part("audio", wav(tone(1, 16_000)[None], 16_000))]
+    await known_to_engine.load(sound)
+    [clip] = (await known_to_engine.load(sound)).audios
+    assert isinstance(clip, KnownClip)
+    may_go_on = threading.Event()
+    read = audio.read_plain_wav
+    monkeypatch.setattr(audio, "_DECODE_AGAIN_S", 0.05)
+    monkeypatch.setattr(audio, "read_plain_wav", lambda data: may_go_on.wait(30) and read(data))
+    with pytest.raises(RequestFailed, match=r"longer than 0.05 s to decode again; send the request again"):
+        await asyncio.to_thread(clip.decode)
+    may_go_on.set()
+    assert isinstance((await known_to_engine.load(sound)).audios[0], AudioClip)
+
+
+async def test_a_file_that_no_decoder_is_free_for_a_second_time_ends_its_request(
+    known_to_engine: MediaLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sound = [part("audio", wav(tone(1, 16_000)[None], 16_000))]
+    await known_to_engine.load(sound)
+    [clip] = (await known_to_engine.load(sound)).audios
+    assert isinstance(clip, KnownClip)
+
+    def refuse(_: bytes) -> None:
+        raise Overloaded("full", retry_after_s=1)
+
+    monkeypatch.setattr(audio, "read_plain_wav", refuse)
+    with pytest.raises(RequestFailed, match="could not be decoded a second time"):
+        await asyncio.to_thread(clip.decode)

@@ -5,6 +5,7 @@ A request whose media the model cannot take is rejected with `InvalidRequest` be
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.clip import Clip
 from antiphon_executor.models.thinker.windows import (
     VideoWindow,
+    image_key,
     sound_keys,
     sound_windows,
     video_keys,
@@ -48,7 +50,8 @@ LONGEST_MEDIA_S = 18 * 3_600
 def engine_prompt(turn: OmniRequest, ids: PromptIds, geometry: MediaGeometry) -> TokensPrompt:
     """The prompt for `AsyncLLM.generate`. InvalidRequest for media that do not fit prompt or model.
 
-    Every window of audio or video has a placeholder and a cache key of its own.
+    Every window of audio or video has a placeholder and a cache key of its own. vLLM keeps features under
+    these keys.
     """
     _match_placeholders(turn, ids)
     _check_duration(turn)
@@ -65,12 +68,23 @@ def engine_prompt(turn: OmniRequest, ids: PromptIds, geometry: MediaGeometry) ->
         prompt["multi_modal_data"] = {kind: items for kind, items in media.items() if items}
         keys = {
             "audio": [key for windows in audios for key in sound_keys(windows)],
+            "image": [image_key(image) for image in turn.media.images],
             "video": [key for windows in videos for key in video_keys(windows)],
         }
-        prompt["multi_modal_uuids"] = {kind: found for kind, found in keys.items() if found}
+        prompt["multi_modal_uuids"] = {
+            kind: [_key_of(turn.cache_salt, key) for key in found] for kind, found in keys.items() if found
+        }
     if turn.cache_salt is not None:
         prompt["cache_salt"] = turn.cache_salt
     return prompt
+
+
+def _key_of(cache_salt: str | None, key: str) -> str:
+    """A tenant's own key, so that no other tenant's media are found faster by it."""
+    if cache_salt is None:
+        return key
+    salt = hashlib.blake2b(cache_salt.encode()).digest()
+    return hashlib.blake2b(key.encode(), key=salt, digest_size=20).hexdigest()
 
 
 def _with_windows(token_ids: Iterable[int], repeats: Mapping[int, Iterator[int]]) -> list[int]:

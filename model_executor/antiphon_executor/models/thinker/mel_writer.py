@@ -13,8 +13,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from vllm.config import ModelConfig
 
-from antiphon_executor.interface.audio_geometry import FRAME_SAMPLES, HOP_SAMPLES, mel_frames
+from antiphon_executor.interface.audio_geometry import FRAME_MS, FRAME_SAMPLES, HOP_SAMPLES, mel_frames
 from antiphon_executor.interface.media import AudioClip, StoredClip
 from antiphon_executor.models.thinker.log_mel import levels_of_slice
 from antiphon_executor.models.thinker.window_length import LEAST_FRAMES, WINDOW_FRAMES
@@ -37,6 +38,13 @@ class StoredMel:
             parts.append(self.windows[window][:, start:end])
             first += end - start
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+
+def kept_audio_s(model: ModelConfig, mel_bins: int) -> float:
+    """Seconds of audio whose frames fit into vLLM's cache of features."""
+    media = model.multimodal_config
+    gib = media.mm_processor_cache_gb if media is not None else 0
+    return gib * (1 << 30) / (mel_bins * model.dtype.itemsize) * FRAME_MS / 1_000
 
 
 class MelWriter:

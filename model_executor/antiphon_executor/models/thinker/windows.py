@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from vllm.multimodal.parse import AudioProcessorItems, MultiModalDataParser
 
-from antiphon_executor.interface.media import AudioClip, VideoClip
+from antiphon_executor.interface.media import AudioClip, RgbImage, VideoClip
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.models.thinker.clip import Clip
 from antiphon_executor.models.thinker.window_length import LEAST_FRAMES, WINDOW_FRAMES, WINDOW_S
@@ -118,6 +118,14 @@ def most_window_tokens(
 
 def _token_pixels(processor: Any) -> int:
     return (int(processor.patch_size) * int(processor.merge_size)) ** 2
+
+
+def image_key(image: RgbImage) -> str:
+    """The cache key of an image."""
+    pixels = np.ascontiguousarray(image.pixels)
+    digest = hashlib.blake2b(repr(pixels.shape).encode(), digest_size=20)
+    digest.update(pixels.data)
+    return f"image-{digest.hexdigest()}"
 
 
 def sound_keys(windows: Sequence[SoundWindow]) -> list[str]:

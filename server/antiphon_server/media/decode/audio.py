@@ -7,11 +7,13 @@ silence to `MIN_SAMPLES`, so that the model's first analysis windows exist; empt
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from antiphon_executor.interface.errors import RequestFailed
 from antiphon_executor.interface.media import (
     INPUT_SAMPLE_RATE_HZ,
     AudioClip,
@@ -19,6 +21,7 @@ from antiphon_executor.interface.media import (
     KnownClip,
     StoredClip,
 )
+from antiphon_server.errors import ApiError
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.decode.decoding import detect_format, run_decode_job
 from antiphon_server.media.decode.formats import Format
@@ -35,6 +38,8 @@ MIN_SAMPLES = INPUT_SAMPLE_RATE_HZ // 10
 # Decoded beyond the limit: codecs pad the last frame, and a longer file must be recognised as longer.
 _EXTRA_SAMPLES = INPUT_SAMPLE_RATE_HZ
 _PIECE_SAMPLES = 30 * INPUT_SAMPLE_RATE_HZ
+# While a file is decoded again, no other request's media reach the engine.
+_DECODE_AGAIN_S = 10.0
 _MIN_PACKET_LIMIT = 10_000
 _PACKETS_PER_S = 1_000
 # Containers round times to ticks, and resampling by an encoder adds a few milliseconds.
@@ -49,37 +54,49 @@ _STATED_MARGIN_S = 1.0
 class AudioDecoder:
     """Decodes audio parts in a decoder process; a plain WAV at 16 kHz is read in the server.
 
-    A clip goes to a new `writer` while it is decoded.
+    A clip goes to a new `writer` while it is decoded. `owner`: whose files are `known`.
     """
 
     def __init__(
-        self, policy: MediaPolicy, sandbox: Sandbox, known: KnownFiles, writer: Callable[[], ClipWriter]
+        self,
+        policy: MediaPolicy,
+        sandbox: Sandbox,
+        known: KnownFiles,
+        writer: Callable[[], ClipWriter],
+        owner: str,
     ) -> None:
         self._policy = policy
         self._sandbox = sandbox
         self._known = known
         self._writer = writer
+        self._owner = owner
 
     async def decode(self, part: Part, data: bytes, budget: Budget) -> AudioClip | StoredClip | KnownClip:
         """Raises BadRequest for audio that is too long, empty, damaged or in an unknown format.
 
-        A file that was decoded before is not decoded again unless the engine asks for it.
+        A file that was decoded before is not decoded again unless the engine asks for it. Its bytes are kept
+        until then, under the charge for its samples.
         """
-        key = await asyncio.to_thread(audio_key, data)
+        key = await asyncio.to_thread(audio_key, data, self._owner)
         num_samples = self._known.find_samples(key)
-        if num_samples is None:
+        if num_samples is None or len(data) > num_samples * SAMPLE_BYTES:
             clip = await self._decode_file(part, data, key, budget)
             self._known.remember(key, clip.num_samples)
             return clip
         check_audio_tokens(part, num_samples / INPUT_SAMPLE_RATE_HZ, budget)
         charge(part, num_samples, budget)
-        loop = asyncio.get_running_loop()
+        decode_again = partial(self._decode_again, part, data, key)
+        return KnownClip(key, num_samples, partial(_wait_for, decode_again, asyncio.get_running_loop()))
 
-        def decode_again() -> AudioClip | StoredClip:
-            again = self._decode_file(part, data, key, Budget(self._policy))
-            return asyncio.run_coroutine_threadsafe(again, loop).result()
-
-        return KnownClip(key, num_samples, decode_again)
+    async def _decode_again(self, part: Part, data: bytes, key: str) -> AudioClip | StoredClip:
+        # If this fails, the next request decodes the file before it reaches the engine.
+        self._known.forget(key)
+        try:
+            clip = await self._decode_file(part, data, key, Budget(self._policy))
+        except ApiError as error:
+            raise RequestFailed("its audio could not be decoded a second time") from error
+        self._known.remember(key, clip.num_samples)
+        return clip
 
     async def _decode_file(self, part: Part, data: bytes, key: str, budget: Budget) -> AudioClip | StoredClip:
         container, limit_s = detect_format(data, part, "audio"), self._policy.audio_seconds
@@ -133,6 +150,18 @@ class AudioDecoder:
         if intake.received != report.samples:
             raise damaged_error(part)
         return report.seconds
+
+
+def _wait_for(
+    decode: Callable[[], Coroutine[None, None, AudioClip | StoredClip]], loop: asyncio.AbstractEventLoop
+) -> AudioClip | StoredClip:
+    """Runs `decode` in the loop and blocks this thread, in which the engine reads all requests' media."""
+    again = asyncio.run_coroutine_threadsafe(decode(), loop)
+    try:
+        return again.result(_DECODE_AGAIN_S)
+    except TimeoutError:
+        again.cancel()
+        raise RequestFailed(f"its audio took longer than {_DECODE_AGAIN_S:g} s to decode again") from None
 
 
 class ClipIntake:

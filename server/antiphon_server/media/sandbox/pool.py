@@ -182,7 +182,7 @@ class Sandbox:
 async def _answer_question(questions: socket.socket, choose_size: ChooseSize) -> None:
     """Answers one question. A worker that sends an invalid one gets no answer and is killed later."""
     loop = asyncio.get_running_loop()
-    dimensions = decode_dimensions(await loop.sock_recv(questions, _QUESTION_BYTES))
+    dimensions = decode_dimensions(await _receive(questions))
     if dimensions is not None:
         size = encode_message(choose_size(dimensions))
         # A worker that has ended in the meantime is noticed by its exit code.
@@ -206,7 +206,7 @@ class _Pieces:
         """
         loop, left, most = asyncio.get_running_loop(), self.job.max_samples, self.job.piece_samples or 0
         while True:
-            piece = decode_piece(await loop.sock_recv(self.questions, _QUESTION_BYTES))
+            piece = decode_piece(await _receive(self.questions))
             if piece is None or piece.samples > min(most, left):
                 return
             began_s = loop.time()
@@ -220,6 +220,14 @@ class _Pieces:
             deadline.reschedule((deadline.when() or began_s) + spent_s + longest_decoding_s(piece.samples))
             with contextlib.suppress(ConnectionError):
                 await loop.sock_sendall(self.questions, TAKEN)
+
+
+async def _receive(questions: socket.socket) -> bytes:
+    """The next message; empty from a worker that has ended, which is noticed by its exit code."""
+    try:
+        return await asyncio.get_running_loop().sock_recv(questions, _QUESTION_BYTES)
+    except ConnectionError:
+        return b""
 
 
 def _question_sockets() -> tuple[socket.socket, socket.socket]:
