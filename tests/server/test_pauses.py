@@ -82,3 +82,12 @@ def test_a_recording_that_is_loud_all_the_time_is_speech() -> None:
     samples = noise(silence(4), 0.1)
     (piece,) = cut(samples)
     assert (piece.start, piece.end) == (0, len(samples))
+
+
+def test_a_recording_of_short_sounds_has_a_bounded_number_of_pieces() -> None:
+    click = np.concatenate([voice(0.08), silence(0.12)])
+    samples = np.tile(click, 300)
+    pieces = cut(samples, Cutting(pause_ms=100, padding_ms=0))
+    assert 1 <= len(pieces) <= 16 + 60 / 2
+    assert sum(end - start for start, end in (piece.seconds for piece in pieces)) > 50
+    assert len(cut(samples, Cutting(longest_s=0.5, pause_ms=100))) >= 60 / 0.5

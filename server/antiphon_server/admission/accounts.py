@@ -39,8 +39,13 @@ class Accounts:
         reservation.media_seconds = size.media_seconds
         self.media_seconds += size.media_seconds
         self._set_unread(reservation, size.prompt_tokens)
-        reservation.debited_tokens, reservation.debited_audio_s = size.prompt_tokens, size.heard_seconds
-        self.rates.debit(reservation.owner, size.prompt_tokens, size.heard_seconds)
+        if reservation.part_of is None:
+            self.charge(reservation, size.prompt_tokens, size.heard_seconds)
+
+    def charge(self, reservation: Reservation, tokens: int, audio_s: float) -> None:
+        """Its key pays. It is refunded if neither the request nor a part of it starts."""
+        reservation.debited_tokens, reservation.debited_audio_s = tokens, audio_s
+        self.rates.debit(reservation.owner, tokens, audio_s)
 
     def undo_queued(self, reservation: Reservation) -> None:
         """Undo `add_queued` for a request that will not start. Idempotent."""
@@ -62,6 +67,8 @@ class Accounts:
         """From now on it holds what it is estimated to need."""
         self.end_wait(reservation)
         reservation.started_at = self._clock()
+        if reservation.part_of is not None:
+            reservation.part_of.debited_tokens, reservation.part_of.debited_audio_s = 0, 0.0
         self._set_held(reservation, reservation.estimate.resources)
 
     def release(self, reservation: Reservation) -> None:

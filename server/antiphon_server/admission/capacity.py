@@ -34,3 +34,10 @@ class Capacity:
     tokens_per_minute: int = 0
     audio_seconds_per_minute: float = 0.0
     engines: EngineCapacity = field(default_factory=EngineCapacity)
+
+    def side_by_side(self, most: int, choices: int = 1) -> int:
+        """How many texts of one key, of `choices` each, can start together: at most `most`, at least 1.
+
+        More would wait for each other until the queue's deadline.
+        """
+        return max(min(most, self.requests_per_key or most, self.sequences // choices), 1)

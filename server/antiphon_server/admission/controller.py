@@ -159,6 +159,18 @@ class AdmissionController:
             raise self._refusals.media_memory_full(others, limit, wait_s)
         self._accounts.add_media(reservation, media_bytes)
 
+    def begin_parts(self, reservation: Reservation, tokens: int, audio_s: float) -> None:
+        """From now on its parts wait for slots of their own, and it cannot be evicted.
+
+        Its key pays here for `tokens` of prompts and `audio_s`, and parts meet no rate limit. Raises
+        Overloaded (429) if the key has reached one, or if the request was evicted.
+        """
+        if reservation.refusal:
+            raise reservation.refusal
+        self._check_rates(reservation, tokens, audio_s)
+        self._accounts.charge(reservation, tokens, audio_s)
+        reservation.has_parts = True
+
     async def wait_for_slot(self, reservation: Reservation, size: RequestSize) -> None:
         """Return when the request starts. `reservation.kind` then says if it is answered in text or speech.
 
@@ -273,6 +285,8 @@ class AdmissionController:
             raise self._refusals.prefill_queue_full(prefill.tokens, bounded_retry_s(excess_s))
 
     def _check_rates(self, reservation: Reservation, tokens: int, audio_s: float) -> None:
+        if reservation.part_of is not None:
+            return
         refusal = self._refusals.rate_exceeded(self.rates, reservation.owner, tokens, audio_s)
         if refusal is not None:
             raise refusal

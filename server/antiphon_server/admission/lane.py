@@ -56,8 +56,8 @@ class Lane:
 
     @property
     def waiting(self) -> list[Reservation]:
-        """Requests that have not started, in the order of arrival."""
-        waiting = (one for one in self.requests if one.started_at is None)
+        """Requests that have not started, nor a part of them, in the order of arrival."""
+        waiting = (one for one in self.requests if one.started_at is None and not one.has_parts)
         return sorted(waiting, key=attrgetter("number"))
 
     @property

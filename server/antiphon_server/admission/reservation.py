@@ -23,11 +23,13 @@ class Reservation:
     `number`: in the order of arrival. `tokens`, `frames`: of the answer so far, all choices together.
     `debited_tokens`, `debited_audio_s`: charged to the key when the request began to wait.
     `unread_tokens`: of a prompt that the Thinker has not read. `slot`: resolved when the request starts or
-    is refused. `answered`: the answer came to its own end.
+    is refused. `answered`: the answer came to its own end. `part_of`: a request whose parts each have a slot;
+    it pays for all of them when `has_parts` becomes true, and waits for no slot itself.
     """
 
     owner: str = ""
     speech: SpeechDemand | None = None
+    part_of: Reservation | None = None
     size: RequestSize = field(default_factory=RequestSize, init=False)
     estimate: CostEstimate = field(default_factory=CostEstimate, init=False)
     held: Resources = field(default_factory=Resources, init=False)
@@ -46,6 +48,7 @@ class Reservation:
     fell_back: bool = field(default=False, init=False)
     text_is_complete: bool = field(default=False, init=False)
     answered: bool = field(default=False, init=False)
+    has_parts: bool = field(default=False, init=False)
 
     @property
     def kind(self) -> Kind:

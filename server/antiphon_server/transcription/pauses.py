@@ -6,7 +6,7 @@ speech can take the place of `LevelDetector`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -21,6 +21,8 @@ _BLOCKS_PER_S = INPUT_SAMPLE_RATE_HZ / BLOCK
 _SILENT_DBFS, _ABOVE_BACKGROUND_DB, _BELOW_LOUD_DB = -50.0, 10.0, 20.0
 _CLICK_BLOCKS = 2
 _TAIL_MS = 200
+# More pieces would cost more to ask for than to hear.
+_FREE_PIECES, _PIECES_PER_S = 16, 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +77,19 @@ def whole(samples: NDArray[np.float32], active: NDArray[np.bool_]) -> list[Piece
 
 
 def cut_at_pauses(samples: NDArray[np.float32], active: NDArray[np.bool_], rule: Cutting) -> list[Piece]:
-    """Pieces with speech, in order and without overlap."""
+    """Pieces with speech, in order and without overlap. Longer pauses end them if there are too many."""
     level = levels(samples)
+    seconds = len(samples) / INPUT_SAMPLE_RATE_HZ
+    while True:
+        pieces = _cut(samples, active, level, rule)
+        if len(pieces) <= _FREE_PIECES + seconds * _PIECES_PER_S or rule.pause_ms > seconds * 1_000:
+            return pieces
+        rule = replace(rule, pause_ms=2 * rule.pause_ms)
+
+
+def _cut(
+    samples: NDArray[np.float32], active: NDArray[np.bool_], level: NDArray[np.float64], rule: Cutting
+) -> list[Piece]:
     pieces: list[Piece] = []
     for run in _runs(active, rule):
         for begin, end in _bounded(*run, level, round(rule.longest_s * _BLOCKS_PER_S)):

@@ -40,12 +40,21 @@ class HeardPiece:
             yield delta
 
 
+def prompt_tokens(spec: TranscriptSpec, clip: AudioClip, service: Service) -> int:
+    return len(spec.prompt) + tokens_of(Media(audios=(clip,)), service.engine.card.media)
+
+
 async def hear_piece(
-    spec: TranscriptSpec, heard: HeardPiece, clip: AudioClip, number: int, service: Service
+    spec: TranscriptSpec,
+    heard: HeardPiece,
+    clip: AudioClip,
+    number: int,
+    service: Service,
+    recording: Reservation,
 ) -> None:
-    """Every error is given to the reader of the piece."""
+    """A part of `recording`. Every error is given to the reader of the piece."""
     try:
-        await _hear(spec, heard, clip, number, service)
+        await _hear(spec, heard, clip, number, service, recording)
     except Exception as error:
         heard.ready.put_nowait(error)
     else:
@@ -53,7 +62,12 @@ async def hear_piece(
 
 
 async def _hear(
-    spec: TranscriptSpec, heard: HeardPiece, clip: AudioClip, number: int, service: Service
+    spec: TranscriptSpec,
+    heard: HeardPiece,
+    clip: AudioClip,
+    number: int,
+    service: Service,
+    recording: Reservation,
 ) -> None:
     admission, media = service.admission, Media(audios=(clip,))
     request = OmniRequest(
@@ -64,12 +78,12 @@ async def _hear(
         cache_salt=spec.owner or None,
     )
     size = RequestSize(
-        prompt_tokens=len(spec.prompt) + tokens_of(media, service.engine.card.media),
+        prompt_tokens=prompt_tokens(spec, clip, service),
         max_tokens=request.text.max_tokens,
         media_seconds=clip.seconds,
         heard_seconds=clip.seconds,
     )
-    with admission.admit(Reservation(spec.owner)) as reservation:
+    with admission.admit(Reservation(spec.owner, part_of=recording)) as reservation:
         await admission.wait_for_slot(reservation, size)
         ended = False
         async with service.engine.generate(request) as events:

@@ -16,7 +16,7 @@ from antiphon_server.admission.reservation import Reservation
 from antiphon_server.chat.service import Service
 from antiphon_server.errors import ApiError
 from antiphon_server.transcription.pauses import LevelDetector, Piece, cut_at_pauses, whole
-from antiphon_server.transcription.piece_run import HeardPiece, hear_piece
+from antiphon_server.transcription.piece_run import HeardPiece, hear_piece, prompt_tokens
 from antiphon_server.transcription.transcript_spec import TranscriptSpec
 
 # Chinese characters, kana and full-width marks: no space stands between sentences.
@@ -59,14 +59,17 @@ async def run_transcript(
         release_body()
         pieces = await asyncio.to_thread(_cut, samples, spec)
         heard = [HeardPiece(piece) for piece in pieces]
-        at_once = asyncio.Semaphore(service.settings.chat.heard_pieces)
+        clips = [AudioClip(samples[piece.start : piece.end]) for piece in pieces]
+        tokens = sum(prompt_tokens(spec, clip, service) for clip in clips)
+        service.admission.begin_parts(reservation, tokens, sum(clip.seconds for clip in clips))
+        left = iter(enumerate(zip(heard, clips, strict=True)))
 
-        async def hear(number: int, one: HeardPiece) -> None:
-            clip = AudioClip(samples[one.piece.start : one.piece.end])
-            async with at_once:
-                await hear_piece(spec, one, clip, number, service)
+        async def hear() -> None:
+            for number, (one, clip) in left:
+                await hear_piece(spec, one, clip, number, service, reservation)
 
-        hearing = [asyncio.create_task(hear(number, one)) for number, one in enumerate(heard)]
+        at_once = service.admission.capacity.side_by_side(service.settings.chat.heard_pieces)
+        hearing = [asyncio.create_task(hear()) for _ in range(min(at_once, len(pieces)))]
         try:
             yield RunningTranscript(spec, heard, len(samples) / INPUT_SAMPLE_RATE_HZ)
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -9,6 +10,8 @@ import httpx
 import openai
 import pytest
 
+from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
 from tests.echo_engine import EchoEngine, Script
@@ -175,3 +178,19 @@ async def test_openais_client_reads_both_forms(service: Service, answering: Echo
         pieces = await client.completions.create(model="echo", prompt="hello", stream=True)
         text = "".join([chunk.choices[0].text async for chunk in pieces])
     assert whole.choices[0].text == text == "and so on"
+
+
+@pytest.mark.parametrize(("per_key", "choices"), [(2, 1), (0, 2)])
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_prompts_of_one_request_do_not_wait_for_each_other_past_the_deadline(
+    service: Service, answering: EchoEngine, per_key: int, choices: int, streamed: bool
+) -> None:
+    answering.script = Script(answer="and so on", delay_s=0.06)
+    capacity = Capacity(4, 1, 64, 3600.0, 0.2, 1 << 30, requests_per_key=per_key)
+    slow = dataclasses.replace(service, admission=AdmissionController(capacity))
+    transport = httpx.ASGITransport(create_app(slow))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        body = {"prompt": ["a", "b", "c", "d", "e", "f"], "n": choices, "stream": streamed}
+        answer = await client.post(URL, json=body)
+    assert answer.status_code == 200, answer.text
+    assert "error" not in answer.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 from collections.abc import AsyncIterator
@@ -17,6 +18,8 @@ from numpy.typing import NDArray
 from antiphon_executor.interface.card import Listening
 from antiphon_executor.interface.errors import RequestFailed
 from antiphon_executor.interface.media import AudioClip
+from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
 from antiphon_server.media.budget import ReserveBytes
@@ -335,3 +338,48 @@ async def test_openais_client_gets_every_format(service: Service, engine: EchoEn
     events = [event async for event in stream]
     assert events[-1].type == "transcript.text.done"
     assert events[-1].text == "Streamed now."
+
+
+def limited(service: Service, engine: EchoEngine, heard_pieces: int, **limits: Any) -> httpx.AsyncClient:
+    settings = service.settings.model_copy(
+        update={"chat": service.settings.chat.model_copy(update={"heard_pieces": heard_pieces})}
+    )
+    capacity = Capacity(4, 1, 64, 3600.0, 0.3, 1 << 30, **limits)
+    made = dataclasses.replace(service, settings=settings, admission=AdmissionController(capacity))
+    transport = httpx.ASGITransport(create_app(made))
+    return httpx.AsyncClient(transport=transport, base_url="http://localhost")
+
+
+@pytest.mark.parametrize("limits", [{"audio_seconds_per_minute": 2.0}, {"tokens_per_minute": 60}])
+async def test_a_recording_beyond_a_minutes_limit_is_heard_and_paid_for(
+    service: Service, engine: EchoEngine, limits: dict[str, Any]
+) -> None:
+    async with limited(service, engine, 1, **limits) as client:
+        answer = await ask(client, chunking_strategy="auto")
+        assert (answer.status_code, answer.json().get("text")) == (200, " ".join(SENTENCES)), answer.text
+        assert (await ask(client, chunking_strategy="auto")).status_code == 429
+
+
+async def test_pieces_of_one_recording_do_not_wait_for_each_other_past_the_deadline(
+    service: Service, engine: EchoEngine
+) -> None:
+    engine.scripts.clear()
+    engine.scripts.extend(Script(answer=sentence, delay_s=0.05) for sentence in SENTENCES)
+    async with limited(service, engine, 8, requests_per_key=1) as client:
+        answer = await ask(client, chunking_strategy="auto")
+    assert (answer.status_code, answer.json().get("text")) == (200, " ".join(SENTENCES)), answer.text
+
+
+async def test_a_recording_of_many_pieces_has_few_tasks(
+    service: Service, engine: EchoEngine, recording: Recording
+) -> None:
+    recording.samples = np.tile(np.concatenate([voice(1.0), silence(1.0)]), 40)
+    engine.scripts.clear()
+    engine.script = Script(answer="x", hang_at=0)
+    async with limited(service, engine, 2) as client:
+        before = len(asyncio.all_tasks())
+        asking = asyncio.create_task(ask(client, chunking_strategy="auto"))
+        assert await becomes_true(lambda: engine.running == 2)
+        assert len(asyncio.all_tasks()) - before < 20
+        engine.script.resumed.set()
+        assert (await asking).json()["text"] == " ".join(["x"] * 40)

@@ -44,7 +44,7 @@ class TextResponse(AnswerResponse):
         self._prompts = prompts
 
     async def send_whole(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answers = await _all([self._answer(number) for number in range(len(self._requests))])
+        answers = await self._all([self._answer(number) for number in range(len(self._requests))])
         choices = [choice for answer, _ in answers for choice in answer.whole()]
         answer = self._completion(choices, sum_of([usage for _, usage in answers]))
         await self.send_json(answer.to_json(), scope, receive, send)
@@ -54,7 +54,9 @@ class TextResponse(AnswerResponse):
         chunks = _Chunks(sse, policy.silence_s)
         waking = asyncio.create_task(chunks.keep_alive(policy.headers_s))
         try:
-            usages = await _all([self._send_prompt(number, chunks) for number in range(len(self._requests))])
+            usages = await self._all(
+                [self._send_prompt(number, chunks) for number in range(len(self._requests))]
+            )
         finally:
             waking.cancel()
             await asyncio.gather(waking, return_exceptions=True)
@@ -83,6 +85,23 @@ class TextResponse(AnswerResponse):
                     await running.state.apply(one, choices)
                 await chunks.send([self._completion([piece]) for piece in choices.take_pieces()])
         return running.state.usage.usage()
+
+    async def _all(self, jobs: Sequence[Awaitable[T]]) -> list[T]:
+        """Results in order. The first failure cancels the other jobs, and is raised once they have ended."""
+        choices = self._spec.prompts[0].form.choices
+        slots = asyncio.Semaphore(self._service.admission.capacity.side_by_side(_AT_ONCE, choices))
+
+        async def in_turn(job: Awaitable[T]) -> T:
+            async with slots:
+                return await job
+
+        tasks = [asyncio.ensure_future(in_turn(job)) for job in jobs]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     def _choices(self, number: int) -> TextChoices:
         count = self._spec.prompts[number].form.choices
@@ -123,20 +142,3 @@ class _Chunks:
                 await self._sse.start_response()
             self._sent_at_s = time.monotonic()
             await self._sse.send_data(data)
-
-
-async def _all(jobs: Sequence[Awaitable[T]]) -> list[T]:
-    """Results in order. The first failure cancels the other jobs, and is raised once they have ended."""
-    slots = asyncio.Semaphore(_AT_ONCE)
-
-    async def in_turn(job: Awaitable[T]) -> T:
-        async with slots:
-            return await job
-
-    tasks = [asyncio.ensure_future(in_turn(job)) for job in jobs]
-    try:
-        return await asyncio.gather(*tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
