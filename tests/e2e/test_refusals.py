@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.answers import SPOKEN, ask, said
 from tests.e2e.recordings import Recordings, sliver_png
 from tests.e2e.server_process import MODEL, RunningServer, becomes
-from tests.server.media.media_samples import base64_of
+from tests.server.media.media_samples import base64_of, tone, wav
 
 pytestmark = [pytest.mark.engine, pytest.mark.promise("R8", "R10", "R19", "R28")]
 
@@ -101,6 +101,17 @@ def test_a_prompt_that_is_too_long_because_of_its_media_is_rejected(
     assert answer.json()["error"]["code"] == "context_length_exceeded"
     assert not FOREIGN.search(answer.text)
     assert not INNARDS.search(answer.text)
+
+
+def test_a_sound_is_answered_after_a_request_with_it_was_rejected(served: RunningServer) -> None:
+    """vLLM rejects the first when its features are prepared; the second once was an error 500."""
+    medium = sound(wav(tone(1.0, 16_000, hz=317.0)[None], 16_000))
+    refused = showing(medium) | {"logit_bias": {"9999999": 1}}
+    for change, status, param in ((refused, 400, "logit_bias"), (showing(medium), 200, None)):
+        body = {"model": MODEL, "max_tokens": 4, **change}
+        answer = httpx.post(f"{served.url}/v1/chat/completions", json=body, timeout=60)
+        assert answer.status_code == status, answer.text
+        assert answer.json().get("error", {}).get("param") == param
 
 
 def test_after_all_these_the_next_request_is_served(client: openai.OpenAI, served: RunningServer) -> None:

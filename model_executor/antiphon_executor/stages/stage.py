@@ -14,8 +14,9 @@ from vllm.inputs import TokensPrompt
 from vllm.platforms import current_platform
 from vllm.v1.engine.async_llm import AsyncLLM
 
-from antiphon_executor.interface.errors import InvalidRequest
+from antiphon_executor.interface.errors import InvalidRequest, RequestFailed
 from antiphon_executor.ipc.cpu_time import cpu_time_s
+from antiphon_executor.stages.media_renderer import Features, MediaRenderer
 from antiphon_executor.stages.metrics import StageMetrics
 from antiphon_executor.stages.supervisor import SupervisedStage
 from antiphon_executor.stages.worker_report import REPORT
@@ -53,6 +54,7 @@ class Stage:
         self.name = name
         self.llm = llm
         self.metrics = metrics
+        self._media = MediaRenderer(llm)
         self._is_reading = is_reading
         self._processes: tuple[int, ...] = ()
         self.compiling_s = 0.0
@@ -65,23 +67,36 @@ class Stage:
 
         Raises InvalidRequest if the prompt fills the whole context. Media are prepared in another thread.
         """
-        renderer = self.llm.renderer
         # A prompt of token ids alone needs no thread, and no task of its own for each of vLLM's steps.
         if prompt.get("multi_modal_data"):
-            (rendered,) = await renderer.render_cmpl_async([prompt])
+            rendered = await self._media.render(prompt)
         else:
-            (rendered,) = renderer.render_cmpl([prompt])
+            (rendered,) = self.llm.renderer.render_cmpl([prompt])
         # It may hold gigabytes of samples and frames.
         del prompt
-        check_context(len(rendered.get("prompt_token_ids", ())), self.llm.model_config.max_model_len)
+        features, answered = Features.of(rendered), False
         try:
+            check_context(len(rendered.get("prompt_token_ids", ())), self.llm.model_config.max_model_len)
             async with aclosing(self.llm.generate(rendered, params, request_id)) as outputs:
                 async for output in outputs:
+                    if not answered:
+                        answered = True
+                        self._check_kept(features, output)
                     yield output
         except (asyncio.CancelledError, GeneratorExit):
             # vLLM aborts by itself, except while the request is still on its way to the engine.
             await self.llm.abort(request_id)
             raise
+        except Exception:
+            if not answered:
+                self._media.forget(features)
+            raise
+
+    def _check_kept(self, features: Features, first: RequestOutput) -> None:
+        """Raises RequestFailed if the engine has ended the request for features that it has not kept."""
+        ended = any(choice.finish_reason == "error" for choice in first.outputs)
+        if ended and self._media.has_lost(features):
+            raise RequestFailed("the engine no longer has the features of its media")
 
     async def run_session(
         self, inputs: AsyncGenerator[StreamingInput], params: SamplingParams, request_id: str
