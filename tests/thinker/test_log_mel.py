@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ import torch
 from antiphon_executor.interface.media import AudioClip, StoredClip
 from antiphon_executor.models.thinker.clip import Clip
 from antiphon_executor.models.thinker.log_mel import PIECE_FRAMES, log_mel
-from antiphon_executor.models.thinker.mel_writer import MelWriter
+from antiphon_executor.models.thinker.mel_writer import MelWriter, kept_audio_s
 from antiphon_executor.reference import mel
 
 PIECE = PIECE_FRAMES * 160
@@ -75,3 +78,14 @@ def test_a_clip_of_one_window_is_kept_as_samples() -> None:
     kept = writer.finish("key")
     assert isinstance(kept, AudioClip)
     np.testing.assert_array_equal(kept.samples, sound)
+
+
+@pytest.mark.parametrize(
+    ("gib", "dtype", "hours"), [(1, torch.float32, 5.83), (1, torch.bfloat16, 11.65), (0, torch.float32, 0.0)]
+)
+def test_the_engine_keeps_as_much_audio_as_fits_into_its_cache(
+    gib: float, dtype: torch.dtype, hours: float
+) -> None:
+    """With `--engine.deterministic` there is no cache."""
+    model: Any = SimpleNamespace(dtype=dtype, multimodal_config=SimpleNamespace(mm_processor_cache_gb=gib))
+    assert kept_audio_s(model, 128) / 3_600 == pytest.approx(hours, abs=0.01)
