@@ -65,3 +65,11 @@ async def test_an_announcement_of_more_than_a_piece_or_of_nothing_gets_no_answer
         theirs.setblocking(False)
         with pytest.raises(BlockingIOError):
             theirs.recv(1)
+
+
+async def test_a_decoder_that_is_killed_before_it_reads_an_answer_is_no_fault_of_the_server() -> None:
+    ours, theirs = pool._question_sockets()
+    ours.send(b"an answer")
+    theirs.close()
+    with ours:
+        assert await pool._receive(ours) == b""

@@ -27,7 +27,7 @@ from antiphon_server.errors import ApiError, BadRequest, InternalError, Overload
 from antiphon_server.media import loader as loading
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox import fork_client, fork_connection, pool
+from antiphon_server.media.sandbox import fork_client, fork_connection
 from antiphon_server.media.sandbox.fork_client import Worker
 from antiphon_server.media.sandbox.fork_protocol import LOG_BYTES, WorkerOrder
 from antiphon_server.media.sandbox.job import AudioJob, Dimensions, ImageJob, Size
@@ -358,14 +358,6 @@ async def test_killed_decoders_fail_their_own_requests_only(loader: MediaLoader)
     assert sum(isinstance(answer, ApiError) for answer in answers) > 1
     after = await loader.load([part("audio", lasting)])
     assert len(after.audios[0].samples) == 30 * 16_000
-
-
-async def test_a_decoder_that_is_killed_before_it_reads_an_answer_is_no_fault_of_the_server() -> None:
-    ours, theirs = pool._question_sockets()
-    ours.send(b"an answer")
-    theirs.close()
-    with ours:
-        assert await pool._receive(ours) == b""
 
 
 async def test_the_server_does_not_grow(loader: MediaLoader) -> None:

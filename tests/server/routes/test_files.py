@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import dataclasses
 import io
 import json
@@ -17,7 +16,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from antiphon_executor.interface.media import AudioClip, KnownClip
 from antiphon_server.chat.service import Service
 from antiphon_server.files.policy import FilePolicy
 from antiphon_server.http.app import create_app
@@ -190,22 +188,6 @@ async def test_audio_by_its_file_is_heard_as_if_it_were_sent(
     [clip] = engine.requests[-1].media.audios
     samples = np.frombuffer(WAV[44:], "<i2").astype(np.float32) / 32_768
     np.testing.assert_array_equal(clip.samples, samples)
-
-
-async def test_audio_that_another_key_sent_is_decoded_anew(
-    client: httpx.AsyncClient, engine: EchoEngine, media: MediaLoader
-) -> None:
-    """The time to an answer says nothing about what others have sent."""
-    sound = {"type": "input_audio", "input_audio": {"data": base64.b64encode(WAV).decode(), "format": "wav"}}
-    media.remember_files(60)
-    try:
-        for key in (ALICE, BOB, ALICE):
-            answer = await client.post(CHAT, json=ask(sound), headers=of(key))
-            assert answer.status_code == 200, answer.text
-    finally:
-        media.remember_files(0)
-    clips = [request.media.audios[0] for request in list(engine.requests)[-3:]]
-    assert [type(clip) for clip in clips] == [AudioClip, AudioClip, KnownClip]
 
 
 @pytest.mark.parametrize(
