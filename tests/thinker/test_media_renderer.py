@@ -28,7 +28,7 @@ from antiphon_executor.stages.stage import Stage
 from tests.thinker.qwen3_5_rig import Medium, Rig, clip, picture, rig
 
 CONTEXT = 4_096
-# One second of sound, in 16-bit features, takes about 26 kB here and 51 kB in 32 bits.
+# A second of sound takes about 51 kB: 20 of them fit.
 CACHE_GIB = 1 / (1 << 10)
 
 
@@ -48,16 +48,23 @@ class Engine:
         self.go.set()
         self.sent: list[int] = []
         self.rejects = False
+        # Ours while media are read, another's after their features were entered.
+        self.fails: Exception | None = None
 
     async def render_cmpl_async(self, prompts: list[TokensPrompt]) -> list[MultiModalInput]:
         return [await asyncio.to_thread(self._render, prompt) for prompt in prompts]
 
     def _render(self, prompt: TokensPrompt) -> MultiModalInput:
         self.go.wait(10)
+        if isinstance(self.fails, RequestFailed):
+            raise self.fails
         processor = self._rig.processor
         items = processor.info.parse_mm_data(prompt["multi_modal_data"])
         uuids = prompt.get("multi_modal_uuids")
-        return processor(prompt["prompt_token_ids"], items, uuids, cache=self.mm_processor_cache)
+        rendered = processor(prompt["prompt_token_ids"], items, uuids, cache=self.mm_processor_cache)
+        if self.fails is not None:
+            raise self.fails
+        return rendered
 
     def clear_mm_cache(self) -> None:
         self.mm_processor_cache.clear_cache()
@@ -159,6 +166,24 @@ async def test_a_medium_is_sent_again_after_its_request_was_cancelled_in_prepara
     engine.go.set()
     assert await second == "stop"
     assert engine.sent == [1]
+
+
+async def test_a_medium_is_sent_again_after_its_preparation_failed(asked: Asked, engine: Engine) -> None:
+    engine.fails = RuntimeError("no memory")
+    with pytest.raises(RuntimeError, match="no memory"):
+        await asked.ask(clip(16_000))
+    engine.fails = None
+    assert await asked.ask(clip(16_000)) == "stop"
+
+
+async def test_a_medium_that_cannot_be_read_leaves_the_others_kept(asked: Asked, engine: Engine) -> None:
+    assert await asked.ask(clip(16_000)) == "stop"
+    engine.fails = RequestFailed("its audio could not be decoded a second time")
+    with pytest.raises(RequestFailed):
+        await asked.ask(clip(16_000, 1))
+    engine.fails = None
+    assert await asked.ask(clip(16_000)) == "stop"
+    assert engine.sent == [1, 0]
 
 
 async def test_a_second_question_about_more_media_than_the_cache_holds_is_answered(

@@ -13,6 +13,8 @@ from typing import Any, cast
 from vllm.inputs import EngineInput, TokensPrompt
 from vllm.v1.engine.async_llm import AsyncLLM
 
+from antiphon_executor.interface.errors import EngineError
+
 
 @dataclass(frozen=True, slots=True)
 class Features:
@@ -70,11 +72,12 @@ class MediaRenderer:
         return cache is not None and not all(cache.is_cached(list(features.kept)))
 
     def _abandon(self, rendering: asyncio.Task[EngineInput]) -> None:
-        if rendering.cancelled() or rendering.exception() is not None:
-            # It may have entered some.
-            self._llm.renderer.clear_mm_cache()
-        else:
+        error = asyncio.CancelledError() if rendering.cancelled() else rendering.exception()
+        if error is None:
             self.forget(Features.of(rendering.result()))
+        elif not isinstance(error, EngineError):
+            # It may have entered some; our own errors come from reading the media, before that.
+            self._llm.renderer.clear_mm_cache()
         self._turn.release()
 
     async def _render(self, prompt: TokensPrompt) -> EngineInput:
