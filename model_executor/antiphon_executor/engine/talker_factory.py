@@ -66,4 +66,5 @@ def make_talker(
     if not isinstance(config, Qwen3_5OmniMoeConfig):
         return dual_track_talker(config, stage, bridge, slots, max_frames)
     prompts = voice_prompts(settings.model, config, settings.voices)
-    return aria_talker(config, stage, slots, {one.voice.id: one.prompt for one in prompts}, max_frames)
+    voices = {one.voice.id: one.prompt for one in prompts}
+    return aria_talker(config, stage, slots, voices, max_frames, settings.deterministic)

@@ -44,4 +44,5 @@ class Yielding:
         """The most tokens of a step. `limit`: without speech; `running`: requests that decode."""
         if self._clock() - self._activity.talker_ran_s > PLAYING_S:
             return limit
-        return min(limit, max(PLAYING_TOKENS, running))
+        # Whole blocks of a prompt beside the tokens of those that decode.
+        return min(limit, PLAYING_TOKENS + running)

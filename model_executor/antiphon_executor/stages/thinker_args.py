@@ -83,6 +83,7 @@ def thinker_engine_args(
         ),
         long_prefill_token_threshold_adaptive=True,
         enable_prefix_caching=thinker.enable_prefix_caching,
+        prefix_cache_retention_interval=None,
         enable_chunked_prefill=True,
         tensor_parallel_size=thinker.tensor_parallel_size,
         enable_expert_parallel=thinker.enable_expert_parallel,

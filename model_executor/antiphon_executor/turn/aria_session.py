@@ -61,6 +61,7 @@ class AriaTalker:
     max_media_rows: int
     max_frames: int
     max_tokens: int
+    prompt_alone: bool = False
 
     def session(self, stream: StreamHandle, sampling: SpeechSampling) -> AriaSession:
         return AriaSession(self, stream, sampling)
@@ -72,9 +73,11 @@ def aria_talker(
     slots: SlotTracker,
     voices: Mapping[str, VoicePrompt],
     max_frames: int,
+    prompt_alone: bool = False,
 ) -> AriaTalker:
     """The Talker of a checkpoint with `config`. It stays valid when `talker` restarts. `voices`: by id.
 
+    `prompt_alone`: the prompt is always an input of its own.
     Raises `OperatorError` if a voice has more frames than `talker.media_rows` allows.
     """
     speech, model = config.talker_config, talker.engine.llm.model_config
@@ -97,6 +100,7 @@ def aria_talker(
         max_media_rows=speech.max_media_rows,
         max_frames=max_frames,
         max_tokens=model.max_model_len,
+        prompt_alone=prompt_alone,
     )
 
 
@@ -161,11 +165,12 @@ class AriaSession:
     ) -> AsyncGenerator[StreamingInput]:
         """The session's inputs, ahead of their frames. vLLM keeps and extends the lists that it receives.
 
-        If the first chunk is not known yet, the prompt is computed while its text is generated. After an
+        If the first chunk is not known yet, the prompt is computed while its text is generated; always with
+        `prompt_alone`, so that the engine's inputs do not depend on when the text comes. After an
         abort the generator neither yields nor ends: vLLM would take either for a new request.
         """
         opening = {EXTRA_ARG: msgspec.msgpack.encode(start)}
-        if not self._text.has_chunk:
+        if self._talker.prompt_alone or not self._text.has_chunk:
             self._unheard_tokens, prompt = UNHEARD_TOKENS, inputs.prompt()
             start = msgspec.structs.replace(start, unheard_tokens=UNHEARD_TOKENS)
             opening = {EXTRA_ARG: msgspec.msgpack.encode(start)}

@@ -23,6 +23,7 @@ _PLACES = {
     "antiphon_executor.models.qwen3_omni.thinker": [
         ("thinker", "Qwen3OmniThinker", "forward"),
         ("encoder", "Qwen3OmniThinker", "_process_audio_input"),
+        ("weights", "Qwen3OmniThinker", "load_weights"),
     ],
 }
 
