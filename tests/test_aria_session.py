@@ -76,7 +76,14 @@ class Rig:
         return await hearing
 
 
-def make_rig(*, max_frames: int = 100, context: int = 1_000, pages: int = 4, embedding_rows: int = 64) -> Rig:
+def make_rig(
+    *,
+    max_frames: int = 100,
+    context: int = 1_000,
+    pages: int = 4,
+    embedding_rows: int = 64,
+    prompt_alone: bool = False,
+) -> Rig:
     frames = Frames()
     engine = SessionEngine(EOS, TTS_EOS, frames.deliver)
     slots = SlotTracker(2, pages)
@@ -84,6 +91,7 @@ def make_rig(*, max_frames: int = 100, context: int = 1_000, pages: int = 4, emb
     talker = AriaTalker(
         engine.run_session, slots, vocabulary, IDS, controls, {"ada": VOICE}, ChunkSize(4, 4),
         layout=PromptLayout(BOS), codec_eos=EOS, max_media_rows=12, max_frames=100, max_tokens=context,
+        prompt_alone=prompt_alone,
     )  # fmt: skip
     sampling = SpeechSampling("ada", seed=5, max_frames=max_frames)
     stream = SpeechStream("request", sampling, talker, frames, slot=2)  # type: ignore[arg-type]
@@ -170,6 +178,16 @@ async def test_the_prompt_is_computed_while_the_text_of_the_first_chunk_is_gener
     text = [VOCABULARY.text_base + token for token in (40, 41, 42, 43)]
     assert [ids for ids, _ in session.inputs[1:]] == [text, [VOCABULARY.last_frame, TTS_EOS]]
     assert session.prompt[OPENED : OPENED + 4] == text
+
+
+async def test_a_prompt_that_is_always_alone_gives_the_same_inputs_whenever_its_text_comes() -> None:
+    """Of `--engine.deterministic`: the shapes of a step must not depend on the load."""
+    early, late = make_rig(prompt_alone=True), make_rig(prompt_alone=True)
+    await early.speak([40, 41, 42, 43, 44, 45])
+    await late.speak([], [40, 41, 42], [43], [44, 45])
+    (first,), (second,) = early.engine.sessions, late.engine.sessions
+    assert first.inputs == second.inputs
+    assert (len(first.inputs[0][0]), first.inputs[0][1]) == (OPENED, 1)
 
 
 async def test_with_the_first_chunk_known_its_prompt_and_text_are_one_input() -> None:
