@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from functools import partial
 
@@ -17,7 +16,7 @@ from antiphon_server.config.settings import Dialect
 from antiphon_server.errors import BadRequest
 from antiphon_server.http.body_limits import BUFFERED_BODY, BufferedBody
 from antiphon_server.http.routes.models import require_model, served_name
-from antiphon_server.http.routes.request_body import client_closed, json_body_of, owner_of, read_body
+from antiphon_server.http.routes.request_body import client_closed, json_body_of, owner_of, parsed, read_body
 from antiphon_server.http.streaming.response import ChatResponse
 from antiphon_server.observability.request_trace import RequestTrace, current, mark
 from antiphon_server.openai_api.request import ChatRequest, parse_chat_request
@@ -25,8 +24,6 @@ from antiphon_server.openai_api.response import Completion
 
 router = APIRouter()
 
-# Larger bodies contain media and take milliseconds to parse, which would block the event loop.
-_SMALL_BODY_BYTES = 32_768
 
 _DIALECT_HEADER = "x-antiphon-dialect"
 _DIALECTS: TypeAdapter[Dialect] = TypeAdapter(Dialect)
@@ -54,13 +51,10 @@ async def create_chat_completion(request: Request) -> Response:
         return client_closed()
     mark("body_read")
     service.metrics.request_uploaded(time.monotonic() - request.state.arrived_s)
-    if len(body) <= _SMALL_BODY_BYTES:
-        parsed = parse_chat_request(body)
-    else:
-        parsed = await asyncio.to_thread(parse_chat_request, body)
-    require_model(service, parsed.model)
+    asked = await parsed(body, parse_chat_request)
+    require_model(service, asked.model)
     salt = owner_of(request, service)
-    spec = build_request_spec(parsed, service, served_name(service), salt, _dialect_of(request))
+    spec = build_request_spec(asked, service, served_name(service), salt, _dialect_of(request))
     mark("planned")
     rates = partial(service.admission.rates.headers, salt or "")
     buffered: BufferedBody = request.scope["state"][BUFFERED_BODY]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +14,7 @@ from antiphon_server.chat.service import Service
 from antiphon_server.chat.text_spec import build_text_spec
 from antiphon_server.http.body_limits import BUFFERED_BODY, BufferedBody
 from antiphon_server.http.routes.models import require_model, served_name
-from antiphon_server.http.routes.request_body import client_closed, json_body_of, owner_of, read_body
+from antiphon_server.http.routes.request_body import client_closed, json_body_of, owner_of, parsed, read_body
 from antiphon_server.http.streaming.text_response import TextResponse
 from antiphon_server.openai_api.body import parse_body
 from antiphon_server.openai_api.completions import CompletionRequest, TextCompletion
@@ -44,12 +43,12 @@ async def create_completion(request: Request) -> Response:
     if body is None:
         return client_closed()
     service.metrics.request_uploaded(time.monotonic() - request.state.arrived_s)
-    parsed = await asyncio.to_thread(parse_body, body, CompletionRequest)
+    asked = await parsed(body, partial(parse_body, model=CompletionRequest))
     del body
-    require_model(service, parsed.model)
+    require_model(service, asked.model)
     owner = owner_of(request, service)
-    spec = build_text_spec(parsed, service, served_name(service), owner)
-    prompts = await _texts(parsed, service, owner) if parsed.echo else [""] * len(spec.prompts)
+    spec = build_text_spec(asked, service, served_name(service), owner)
+    prompts = await _texts(asked, service, owner) if asked.echo else [""] * len(spec.prompts)
     buffered: BufferedBody = request.scope["state"][BUFFERED_BODY]
     release = _last_of(len(spec.prompts), buffered.release)
     running = [run_request(one, service, release, request.state.arrived_s) for one in spec.prompts]
@@ -57,10 +56,10 @@ async def create_completion(request: Request) -> Response:
     return TextResponse(spec, running, prompts, service, rates)
 
 
-async def _texts(parsed: CompletionRequest, service: Service, owner: str | None) -> list[str]:
+async def _texts(asked: CompletionRequest, service: Service, owner: str | None) -> list[str]:
     return [
         prompt if isinstance(prompt, str) else await service.prompts.detokenize(prompt, owner or "")
-        for prompt in parsed.prompts
+        for prompt in asked.prompts
     ]
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from fastapi import Request
 from fastapi.responses import Response
@@ -12,7 +14,11 @@ from starlette.requests import ClientDisconnect
 
 from antiphon_server.chat.service import Service
 
+T = TypeVar("T")
+
 _CLIENT_CLOSED_REQUEST = 499
+# Larger bodies contain media or long text and take milliseconds to parse, which would block the event loop.
+_SMALL_BODY_BYTES = 32_768
 
 
 def json_body_of(path: str, model: type[BaseModel]) -> dict[str, Any]:
@@ -31,6 +37,11 @@ async def read_body(request: Request) -> bytes | None:
         return b"".join([piece async for piece in request.stream()])
     except ClientDisconnect:
         return None
+
+
+async def parsed(body: bytes, parse: Callable[[bytes], T]) -> T:
+    """What `parse` makes of `body`: at once if it is small, else in a thread. Raises BadRequest."""
+    return parse(body) if len(body) <= _SMALL_BODY_BYTES else await asyncio.to_thread(parse, body)
 
 
 def client_closed() -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from functools import partial
 
@@ -14,7 +13,7 @@ from antiphon_server.chat.responses_spec import build_responses_spec
 from antiphon_server.chat.service import Service
 from antiphon_server.http.body_limits import BUFFERED_BODY, BufferedBody
 from antiphon_server.http.routes.models import require_model, served_name
-from antiphon_server.http.routes.request_body import client_closed, json_body_of, owner_of, read_body
+from antiphon_server.http.routes.request_body import client_closed, json_body_of, owner_of, parsed, read_body
 from antiphon_server.http.streaming.responses_response import ResponsesResponse
 from antiphon_server.openai_api.body import parse_body
 from antiphon_server.openai_api.responses import response as wire
@@ -48,12 +47,12 @@ async def create_response(request: Request) -> Response:
     if body is None:
         return client_closed()
     service.metrics.request_uploaded(time.monotonic() - request.state.arrived_s)
-    parsed = await asyncio.to_thread(parse_body, body, ResponsesRequest)
+    asked = await parsed(body, partial(parse_body, model=ResponsesRequest))
     del body
-    require_model(service, parsed.model)
+    require_model(service, asked.model)
     owner = owner_of(request, service)
-    spec = build_responses_spec(parsed, service, served_name(service), owner)
-    del parsed
+    spec = build_responses_spec(asked, service, served_name(service), owner)
+    del asked
     buffered: BufferedBody = request.scope["state"][BUFFERED_BODY]
     running = run_request(spec.request, service, buffered.release, request.state.arrived_s)
     rates = partial(service.admission.rates.headers, owner or "")

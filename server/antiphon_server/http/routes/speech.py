@@ -11,7 +11,7 @@ from fastapi.responses import Response
 from antiphon_server.chat.service import Service
 from antiphon_server.http.body_limits import BUFFERED_BODY, BufferedBody
 from antiphon_server.http.routes.models import require_model
-from antiphon_server.http.routes.request_body import client_closed, json_body_of, owner_of, read_body
+from antiphon_server.http.routes.request_body import client_closed, json_body_of, owner_of, parsed, read_body
 from antiphon_server.http.streaming.speech_response import SpeechResponse
 from antiphon_server.observability.request_trace import RequestTrace, current, mark
 from antiphon_server.openai_api.audio.speech import SpeechRequest, parse_speech_request
@@ -53,7 +53,7 @@ async def create_speech(request: Request) -> Response:
         return client_closed()
     mark("body_read")
     service.metrics.request_uploaded(time.monotonic() - request.state.arrived_s)
-    asked = parse_speech_request(body)
+    asked = await parsed(body, parse_speech_request)
     if asked.model not in _OPENAI_MODELS:
         require_model(service, asked.model)
     owner = owner_of(request, service) or ""

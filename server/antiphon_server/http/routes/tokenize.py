@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,7 +16,7 @@ from antiphon_server.chat.service import Service
 from antiphon_server.chat.thinking import read_thinking
 from antiphon_server.errors import BadRequest
 from antiphon_server.http.routes.models import require_model
-from antiphon_server.http.routes.request_body import client_closed, json_body_of, owner_of, read_body
+from antiphon_server.http.routes.request_body import client_closed, json_body_of, owner_of, parsed, read_body
 from antiphon_server.openai_api.body import parse_body
 from antiphon_server.openai_api.client_json import ClientJson
 from antiphon_server.openai_api.request import ChatRequest
@@ -41,17 +40,17 @@ async def tokenize(request: Request) -> Response:
     body = await read_body(request)
     if body is None:
         return client_closed()
-    parsed = await asyncio.to_thread(parse_body, body, TokenizeRequest)
+    asked = await parsed(body, partial(parse_body, model=TokenizeRequest))
     del body
-    require_model(service, parsed.model)
+    require_model(service, asked.model)
     owner = owner_of(request, service) or ""
-    context_tokens, shows_texts = service.engine.card.context_tokens, parsed.return_token_strs
-    if parsed.prompt is None:
-        conversation = _conversation_of(parsed, service)
+    context_tokens, shows_texts = service.engine.card.context_tokens, asked.return_token_strs
+    if asked.prompt is None:
+        conversation = _conversation_of(asked, service)
         length, ids_of = conversation.text_chars, partial(service.prompts.render_now, conversation)
         check_length(length, f"messages have {length} characters", "messages", service)
     else:
-        length, ids_of = len(parsed.prompt), partial(service.prompts.tokenize_now, parsed.prompt)
+        length, ids_of = len(asked.prompt), partial(service.prompts.tokenize_now, asked.prompt)
         check_length(length, f"prompt has {length} characters", "prompt", service)
     texts_of = service.prompts.token_texts if shows_texts else None
     answer = await service.prompts.in_turn(length, owner, _tokens_json, ids_of, texts_of, context_tokens)
@@ -69,9 +68,9 @@ async def detokenize(request: Request) -> Response:
     body = await read_body(request)
     if body is None:
         return client_closed()
-    parsed = await asyncio.to_thread(parse_body, body, DetokenizeRequest)
-    require_model(service, parsed.model)
-    owner, tokens = owner_of(request, service) or "", parsed.tokens
+    asked = await parsed(body, partial(parse_body, model=DetokenizeRequest))
+    require_model(service, asked.model)
+    owner, tokens = owner_of(request, service) or "", asked.tokens
     answer = await service.prompts.in_turn(len(tokens), owner, _text_json, service, tokens)
     return Response(answer, media_type=_JSON)
 
@@ -101,11 +100,11 @@ def _text_json(service: Service, ids: Sequence[int]) -> bytes:
     return Detokenized(prompt=service.prompts.detokenize_now(ids)).model_dump_json().encode()
 
 
-def _conversation_of(parsed: TokenizeRequest, service: Service) -> Conversation:
+def _conversation_of(asked: TokenizeRequest, service: Service) -> Conversation:
     """Raises BadRequest if it has media: their tokens are known only once they are loaded."""
     limits = service.settings.server.limits
     chat = ChatRequest.model_construct(
-        messages=parsed.messages or (), tools=parsed.tools, chat_template_kwargs=parsed.chat_template_kwargs
+        messages=asked.messages or (), tools=asked.tools, chat_template_kwargs=asked.chat_template_kwargs
     )
     client_json = ClientJson(limits.json_depth, limits.json_nodes)
     conversation = read_conversation(chat, service.transcripts.find, client_json)
