@@ -75,6 +75,14 @@ class RunningServer:
                     found.append(process)
         return found
 
+    def what_survives(self) -> str:
+        """The command lines of the survivors, for the message of a failed test."""
+        lines = []
+        for process in self.survivors():
+            with contextlib.suppress(psutil.Error):
+                lines.append(f"{process.pid} {process.status()}: {' '.join(process.cmdline())}")
+        return "\n".join(lines)
+
     def holder_of(self, socket_name: str) -> psutil.Process:
         """The engine process that has bound the unix socket of this name."""
         for process in self.tree()[1:]:
