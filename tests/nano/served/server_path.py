@@ -67,7 +67,7 @@ class Served:
         media = await self.loader.load(conversation.sources)
         given = engine_prompt(OmniRequest("turn", tokens, media), self.ids, self.geometry)
         items = self.processor.info.parse_mm_data(given.get("multi_modal_data", {}))
-        processed = self.processor(given["prompt_token_ids"], items)
+        processed = self.processor(given["prompt_token_ids"], items, given.get("multi_modal_uuids"))
         return self._read(processed)
 
     def _read(self, processed: Any) -> ThinkerPrompt:

@@ -27,12 +27,12 @@ from antiphon_nano.thinker.lessons.media_sources import toned
 from antiphon_nano.thinker.network import network
 from antiphon_nano.thinker.seeing import clips, patches, pictures
 from tests.nano.served.server_path import Served, served
-from tests.server.media.conftest import loader  # noqa: F401
+from tests.server.media.conftest import started_loader  # noqa: F401
 
 
 @pytest_asyncio.fixture(scope="module")
-async def server(exported: Path, loader) -> Served:  # type: ignore[no-untyped-def]  # noqa: F811
-    return served(exported, loader)
+async def server(exported: Path, started_loader) -> Served:  # type: ignore[no-untyped-def]  # noqa: F811
+    return served(exported, started_loader)
 
 
 def test_patches_can_be_turned_back_into_frames() -> None:

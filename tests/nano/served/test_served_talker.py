@@ -30,14 +30,14 @@ from antiphon_nano.speech.vocoder.vocoder_training import sounds_of
 from antiphon_nano.training import weights
 from tests.nano.served.server_path import Message, Served, heard, served, shown
 from tests.nano.served.test_served_thinker import drawn, recording
-from tests.server.media.conftest import loader  # noqa: F401
+from tests.server.media.conftest import started_loader  # noqa: F401
 
 Model = Qwen3_5OmniMoeForConditionalGeneration
 
 
 @pytest_asyncio.fixture(scope="module")
-async def server(exported: Path, loader) -> Served:  # type: ignore[no-untyped-def]  # noqa: F811
-    return served(exported, loader)
+async def server(exported: Path, started_loader) -> Served:  # type: ignore[no-untyped-def]  # noqa: F811
+    return served(exported, started_loader)
 
 
 @pytest.fixture(scope="module")

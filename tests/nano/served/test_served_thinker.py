@@ -24,15 +24,15 @@ from antiphon_nano.thinker.network import greedy, network
 from antiphon_nano.thinker.seeing import patches
 from antiphon_nano.training import weights
 from tests.nano.served.server_path import Message, Served, filmed, heard, served, shown
-from tests.server.media.conftest import loader  # noqa: F401
+from tests.server.media.conftest import started_loader  # noqa: F401
 
 Model = Qwen3_5OmniMoeForConditionalGeneration
 FPS = 2.0
 
 
 @pytest_asyncio.fixture(scope="module")
-async def server(exported: Path, loader) -> Served:  # type: ignore[no-untyped-def]  # noqa: F811
-    return served(exported, loader)
+async def server(exported: Path, started_loader) -> Served:  # type: ignore[no-untyped-def]  # noqa: F811
+    return served(exported, started_loader)
 
 
 @pytest.fixture(scope="module")
