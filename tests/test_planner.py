@@ -165,7 +165,7 @@ def test_a_checkpoint_without_a_talker_has_one_engine_and_no_hidden_states() -> 
 
 
 def test_auto_is_what_vllm_loads() -> None:
-    """vLLM loads a float32 checkpoint as bfloat16 unless it is told otherwise."""
+    """vLLM loads a float32 checkpoint as bfloat16 unless `dtype` says otherwise."""
     config = published()
     config.dtype = torch.float32
     sizes_of = {

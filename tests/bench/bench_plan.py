@@ -17,7 +17,7 @@ from typing import Any
 from tests.checkpoints import write_tiny_checkpoint
 
 FAMILIES = ("qwen3_omni", "qwen3_5_omni")
-# The checkpoints are in float32, which vLLM loads as bfloat16 unless it is told otherwise.
+# The checkpoints are in float32, which vLLM loads as bfloat16 unless `--dtype` says otherwise.
 DTYPES = ("auto", "bfloat16", "float32")
 MOST_OFF = 0.01
 START_S = 300
