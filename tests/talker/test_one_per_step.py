@@ -19,6 +19,7 @@ from antiphon_executor.scheduling.step_plan import PacingRules, StreamStatus
 from antiphon_executor.scheduling.stream_book import Candidate
 
 CHUNK = 8
+MOST = 4
 STEP_S = 0.010
 RULES = PacingRules()
 
@@ -42,7 +43,7 @@ def steps_of(requests: dict[str, tuple[int, int]], arrivals: list[str]) -> dict[
 
     `arrivals`: who arrives before each step; "" for no one.
     """
-    turns, computed = RequestTurns(CHUNK), dict[str, int]()
+    turns, computed = RequestTurns(CHUNK, MOST), dict[str, int]()
     steps: dict[str, list[tuple[int, int]]] = {key: [] for key in requests}
     waiting = list(arrivals)
     while waiting or computed:
@@ -72,7 +73,7 @@ def test_a_requests_steps_are_the_same_alone_and_among_others(
 
 
 def test_one_prompt_is_read_at_a_time_and_answers_go_on_beside_it() -> None:
-    turns = RequestTurns(CHUNK)
+    turns = RequestTurns(CHUNK, MOST)
     answering = Progress("answering", 5, 6)
     run = [
         turns.next([answering, Progress("long", 100, CHUNK * done), Progress("late", 3, 0)]).run[0]
@@ -83,13 +84,23 @@ def test_one_prompt_is_read_at_a_time_and_answers_go_on_beside_it() -> None:
 
 
 def test_a_preempted_request_is_computed_again_in_the_same_steps() -> None:
-    turns = RequestTurns(CHUNK)
+    turns = RequestTurns(CHUNK, MOST)
     plans = [turns.next([Progress("again", 10, done)]) for done in (0, 8, 10, 11)]
     assert [1 + plan.prompt_tokens for plan in plans] == [8, 2, 1, 1]
 
 
+def test_no_more_requests_begin_than_vllm_runs_at_the_same_time() -> None:
+    """The step shows vLLM one request, so vLLM itself would let a fifth one in."""
+    turns = RequestTurns(CHUNK, MOST)
+    begun = [Progress(f"answering {number}", 5, 6) for number in range(MOST)]
+    late = Progress("late", 3, 0)
+    run = {turns.next([*begun, late]).run[0] for _ in range(2 * MOST + 2)}
+    assert run == {one.key for one in begun}
+    assert "late" in {turns.next([*begun[1:], late]).run[0] for _ in range(MOST)}
+
+
 def test_without_requests_nothing_runs() -> None:
-    assert RequestTurns(CHUNK).next([]).run == ()
+    assert RequestTurns(CHUNK, MOST).next([]).run == ()
 
 
 def test_streams_that_take_turns_need_a_step_each() -> None:

@@ -26,6 +26,7 @@ VLLM_INTERNALS = {
         "add_request(request)",
         "schedule(throttle_prefills)",
         "grammar_compile_error_reqs",
+        "max_num_running_reqs",
         "max_num_scheduled_tokens",
         "running",
         "requests",
@@ -84,7 +85,7 @@ class _OneRequestScheduler(PlannedQueues, _SharedCoresScheduler):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._turns = RequestTurns(self.max_num_scheduled_tokens)
+        self._turns = RequestTurns(self.max_num_scheduled_tokens, self.max_num_running_reqs)
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         with self.only_planned(self._turns.next(map(_progress, self.schedulable()))):

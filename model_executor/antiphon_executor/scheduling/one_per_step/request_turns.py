@@ -29,9 +29,10 @@ class RequestTurns:
     A preempted request is computed again in the same steps: its prompt in chunks, then single tokens.
     """
 
-    def __init__(self, chunk_tokens: int) -> None:
-        """`chunk_tokens`: of a prompt, in one step."""
+    def __init__(self, chunk_tokens: int, most_begun: int) -> None:
+        """`chunk_tokens`: of a prompt, in one step. `most_begun`: requests that vLLM runs at the same time."""
         self._chunk_tokens = chunk_tokens
+        self._most_begun = most_begun
         self._last: dict[str, int] = {}
         self._steps = 0
 
@@ -41,7 +42,10 @@ class RequestTurns:
         self._last = {key: self._last.get(key, 0) for key in present}
         prompts = [one for one in present.values() if one.reads_prompt]
         begun = [one for one in prompts if one.computed]
-        able = [one for one in present.values() if not one.reads_prompt] + (begun or prompts)
+        answers = [one for one in present.values() if not one.reads_prompt]
+        # vLLM sees only the chosen request, so it does not count the others itself.
+        has_room = len(answers) + len(begun) < self._most_begun
+        able = answers + (begun or (prompts if has_room else []))
         if not able:
             return StepPlan((), 0, frozenset(), NEVER_S)
         chosen = min(able, key=lambda one: self._last[one.key])
