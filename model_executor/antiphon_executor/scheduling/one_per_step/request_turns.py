@@ -30,7 +30,7 @@ class RequestTurns:
     """
 
     def __init__(self, chunk_tokens: int, most_begun: int) -> None:
-        """`chunk_tokens`: of a prompt, in one step. `most_begun`: requests that vLLM runs at the same time."""
+        """`chunk_tokens`: of a prompt, in one step. `most_begun`: requests that vLLM may run."""
         self._chunk_tokens = chunk_tokens
         self._most_begun = most_begun
         self._last: dict[str, int] = {}
