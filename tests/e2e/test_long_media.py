@@ -19,6 +19,7 @@ pytestmark = pytest.mark.engine
 ask = partial(answers.ask, model=NANO, max_tokens=1, timeout=110)
 MINUTES, FILM_S = 20, 60
 MOST_BYTES = 512 << 20
+MOST_FILM_BYTES = 128 << 20
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +52,7 @@ def test_a_second_question_about_ten_minutes_reads_them_from_the_cache(nano: ope
     assert second.usage.prompt_tokens_details.cached_tokens > 0.9 * first.usage.prompt_tokens
 
 
-def test_a_film_of_a_minute_is_seen_and_heard_in_bounded_memory(
+def test_a_film_of_a_minute_is_seen_and_heard_in_bounded_memory_and_decoded_once(
     nano: openai.OpenAI, nano_server: RunningServer
 ) -> None:
     film = base64_of(
@@ -68,7 +69,13 @@ def test_a_film_of_a_minute_is_seen_and_heard_in_bounded_memory(
     read = answer.usage.prompt_tokens_details
     assert read.audio_tokens == pytest.approx(7 * FILM_S, abs=2)
     assert read.video_tokens >= FILM_S
-    assert memory.server_growth < MOST_BYTES
+    assert memory.decoded
+    assert memory.server_growth < MOST_FILM_BYTES
+    with MemoryWatch(nano_server) as memory:
+        second = ask(nano, question(part, "What is heard?"))
+    assert not memory.decoded
+    assert second.usage.prompt_tokens_details.video_tokens == read.video_tokens
+    assert second.usage.prompt_tokens_details.cached_tokens > 0.8 * answer.usage.prompt_tokens
 
 
 def question(part: dict[str, Any], text: str) -> list[dict[str, Any]]:

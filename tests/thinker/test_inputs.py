@@ -27,6 +27,10 @@ def turn(*ids: int, **media: tuple) -> OmniRequest:
     return OmniRequest("turn", ids, Media(**media))
 
 
+def silence(seconds: int) -> AudioClip:
+    return AudioClip(np.broadcast_to(np.float32(0), seconds * 16_000), "silence")
+
+
 def test_text_alone_has_no_media() -> None:
     assert engine_prompt(turn(7, 8), TOKENS, GEOMETRY) == {"prompt_token_ids": [7, 8]}
 
@@ -74,12 +78,21 @@ def test_tenants_share_no_features() -> None:
         (turn(3, videos=(replace(VIDEO, frames_per_second=0.0),)), "frame rate"),
         (turn(3, videos=(replace(VIDEO, frames_per_second=float("nan")),)), "frame rate"),
         (turn(3, videos=(replace(VIDEO, frames_per_second=1e-5),)), "18 hours"),
+        (
+            turn(3, videos=(replace(VIDEO, audio=silence(1_382)),)),
+            "sound of 1382 s; .* may last 1380 s",
+        ),
         (turn(2, images=(RgbImage(np.zeros((1, 201, 3), np.uint8)),)), "cannot be looked at"),
     ],
 )
 def test_what_cannot_be_served_is_refused(request_: OmniRequest, reason: str) -> None:
     with pytest.raises(InvalidRequest, match=reason):
         engine_prompt(request_, TOKENS, GEOMETRY)
+
+
+def test_sound_may_last_some_minutes_longer_than_the_pictures() -> None:
+    heard = turn(3, videos=(replace(VIDEO, audio=silence(1_380)),))
+    assert len(engine_prompt(heard, TOKENS, GEOMETRY)["multi_modal_data"]["video"]) == 1
 
 
 def test_counts_are_by_kind() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -94,16 +96,50 @@ class RgbImage:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredFrames:
+    """RGB frames in a file of uint8 [num_frames, height, width, 3], from its frame `first` on.
+
+    The name of the file is the same for the same frames only; the engine keeps features under it. `shape`: of
+    these frames. The file lasts as long as `lease` or any copy of it.
+    """
+
+    path: Path
+    shape: tuple[int, int, int, int]
+    first: int = 0
+    lease: object = field(default=None, repr=False, compare=False)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def part(self, first: int, stop: int) -> StoredFrames:
+        """Frames `first` to `stop` of these, or to their end."""
+        frames = min(stop, len(self)) - first
+        return replace(self, shape=(frames, *self.shape[1:]), first=self.first + first)
+
+    def read(self) -> NDArray[np.uint8]:
+        """Raises OSError if the file does not hold them."""
+        size, each = math.prod(self.shape), math.prod(self.shape[1:])
+        pixels = np.fromfile(self.path, np.uint8, size, offset=self.first * each)
+        if len(pixels) != size:
+            raise OSError(f"{self.path.name} has lost frames")
+        return pixels.reshape(self.shape)
+
+
+Frames = NDArray[np.uint8] | StoredFrames
+"""uint8 [num_frames, height, width, 3], RGB."""
+
+
+@dataclass(frozen=True, slots=True)
 class VideoClip:
     """Evenly spaced frames of a video, and its audio if the model uses it.
 
-    `frames`: uint8 [num_frames, height, width, 3], RGB. `frames_per_second`: rate of these frames, not of the
-    source. `audio` is None for a video without audio and if `use_audio_in_video` is off.
+    `frames_per_second`: rate of these frames, not of the source. `audio` is None for a video without audio
+    and if `use_audio_in_video` is off.
     """
 
-    frames: NDArray[np.uint8]
+    frames: Frames
     frames_per_second: float
-    audio: AudioClip | None = None
+    audio: AudioClip | StoredClip | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +149,8 @@ class Media:
     audios: tuple[AudioClip | StoredClip | KnownClip, ...] = ()
     images: tuple[RgbImage, ...] = ()
     videos: tuple[VideoClip, ...] = ()
+
+    @property
+    def leases(self) -> tuple[object, ...]:
+        """What keeps the files of stored frames."""
+        return tuple(video.frames.lease for video in self.videos if isinstance(video.frames, StoredFrames))

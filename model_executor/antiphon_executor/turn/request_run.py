@@ -41,6 +41,8 @@ class RequestRun:
         text = request.text
         self._context = context
         self._request = request
+        # The engine reads stored frames while it computes the prompt, and again after a preemption.
+        self._leases = request.media.leases
         self._failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
         # The task of a request without speech, which needs no other.
         self._alone: asyncio.Task[object] | None = None

@@ -85,7 +85,7 @@ def tokens_of(media: Media, geometry: MediaGeometry) -> int:
 
 def _video_tokens(clip: VideoClip, geometry: MediaGeometry) -> int:
     frames, height, width = clip.frames.shape[:3]
-    samples = len(clip.audio.samples) if clip.audio else 0
+    samples = clip.audio.num_samples if clip.audio else 0
     return geometry.video_tokens(frames, clip.frames_per_second, (height, width), samples)
 
 

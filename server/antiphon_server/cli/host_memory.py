@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from antiphon_executor.interface.capacity import FEATURE_CACHE_BYTES
 from antiphon_server.config.settings import Settings
+from antiphon_server.media.frame_store import KEPT_SOUND_BYTES
 
 _MIB = 1 << 20
 # Assumed: the process before its first request, and a decoder's own code and libraries.
@@ -21,5 +22,6 @@ def host_memory(settings: Settings) -> tuple[tuple[str, int], ...]:
         ("bodies", _BODY_COPIES * limits.bodies_in_flight_bytes),
         ("decoded media and features", max(limits.media_bytes, media.request_decoded_bytes)),
         ("cache of features", FEATURE_CACHE_BYTES),
+        ("sound of known videos", KEPT_SOUND_BYTES),
         ("decoders", media.decode_workers * DECODER_BYTES),
     )

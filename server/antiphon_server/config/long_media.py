@@ -15,7 +15,7 @@ LONG_MEDIA = MappingProxyType(
     {
         "media.part_bytes": 1280 * _MIB,
         "media.request_bytes": 2 * _GIB,
-        "media.request_decoded_bytes": 8 * _GIB,
+        "media.request_decoded_bytes": 4 * _GIB,
         "media.audio_seconds": 37_500.0,
         "media.request_audio_seconds": 37_500.0,
         "media.video_seconds": 3_600.0,

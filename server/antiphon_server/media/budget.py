@@ -62,12 +62,16 @@ class Budget:
 
     def charge_decoded(self, part: Part, size_bytes: int) -> None:
         """Charges and reserves the memory of a decoded part."""
+        self.charge_stored(part, size_bytes)
+        self._reserve_bytes(size_bytes)
+
+    def charge_stored(self, part: Part, size_bytes: int) -> None:
+        """Charges the bytes of a decoded part that are not kept in memory."""
         self._decoded_bytes += size_bytes
         if self.decoded_bytes_left < 0:
             limit = f"{self._policy.request_decoded_bytes / _MIB:g} MiB"
             got = f"brings the request to at least {self._decoded_bytes / _MIB:.1f} MiB of decoded media"
             raise part.limit_error(got, limit, "request_decoded_bytes", "Send less or raise the limit.")
-        self._reserve_bytes(size_bytes)
 
     def charge_audio(self, part: Part, seconds: float) -> None:
         """Charges seconds of audio, including the audio of videos."""

@@ -32,6 +32,7 @@ from antiphon_server.media.decode.known_files import KnownFiles
 from antiphon_server.media.decode.video import VideoDecoder
 from antiphon_server.media.fetch.client import Fetcher
 from antiphon_server.media.fetch.url_policy import is_url
+from antiphon_server.media.frame_store import FrameStore
 from antiphon_server.media.part import Part, number_parts
 from antiphon_server.media.policy import MediaPolicy, flag
 from antiphon_server.media.sandbox.job import SAMPLE_BYTES, AudioJob
@@ -57,6 +58,7 @@ class MediaLoader:
         self._sizing = Sizing(policy, None)
         self._clip_writer: Callable[[], ClipWriter] = SampleWriter
         self._known_files = KnownFiles()
+        self._frames = FrameStore(policy.stored_frames_bytes)
 
     def set_geometry(self, geometry: MediaGeometry, context_tokens: int | None = None) -> None:
         """Images and frames of later requests are decoded to the size that this model uses."""
@@ -76,9 +78,16 @@ class MediaLoader:
         (await sandbox.start()).log()
         self._sandbox = sandbox
         await self._verify_decoding(sandbox)
+        try:
+            self._frames.start()
+        except OSError as error:
+            await self.close()
+            reason = f"video frames cannot be stored in temporary files: {error.strerror}"
+            raise InternalError(reason) from error
 
     async def close(self) -> None:
         """Ends the decoders. Callers must cancel requests that still decode."""
+        self._frames.close()
         if self._sandbox is not None:
             await self._sandbox.close()
             self._sandbox = None
@@ -143,8 +152,8 @@ class MediaLoader:
             raise InternalError("media decoding has not been started")
         return _Decoders(
             AudioDecoder(self.policy, self._sandbox, known, clip_writer, owner),
-            ImageDecoder(self.policy, self._sandbox, self._sizing),
-            VideoDecoder(self.policy, self._sandbox, self._sizing),
+            ImageDecoder(self.policy, self._sandbox, self._sizing, self._frames, owner),
+            VideoDecoder(self.policy, self._sandbox, self._sizing, self._frames, clip_writer, owner),
         )
 
     def _check_counts(self, sources: Sequence[MediaSource]) -> None:

@@ -30,7 +30,8 @@ class MediaPolicy(BaseModel):
     request_decoded_bytes: int = Field(
         3072 * _MIB,
         ge=1,
-        description="Decoded bytes of all parts together, including the engine's floats for images.",
+        description="Decoded bytes of all parts together: audio, images with the engine's floats for them, "
+        "and the frames of videos, which are kept on disk.",
     )
 
     audio_seconds: float = Field(
@@ -75,6 +76,12 @@ class MediaPolicy(BaseModel):
         description="Frame rate at which videos are placed in time; their own by default. 1 gives the "
         "positions of the makers' snippets, which sample at 2 fps.",
     )
+    stored_frames_bytes: int = Field(
+        4096 * _MIB,
+        ge=1,
+        description="Bytes of decoded video frames in temporary files (TMPDIR): of running requests, and of "
+        "videos about which a further question may come.",
+    )
     video_source_pixels: int = Field(
         9_437_184, ge=1, description="Pixels of the largest video frame that is decoded."
     )
@@ -100,8 +107,8 @@ class MediaPolicy(BaseModel):
     decode_s: float = Field(
         30.0,
         gt=0,
-        description="Seconds of wall-clock and CPU time to decode one part; for audio a second more for each "
-        "25 s of it.",
+        description="Seconds of wall-clock and CPU time to decode one part; a second more for each 25 s of "
+        "audio, and for each 4 s of the longest video (--media-video-seconds).",
     )
     decode_memory_bytes: int = Field(
         2048 * _MIB, ge=256 * _MIB, description="Bytes of address space for the work of one decoder."

@@ -1,11 +1,12 @@
-"""The sizes to which images and frames are decoded, and the memory that they need.
+"""The sizes to which images and frames are decoded, and the bytes that they need.
 
-A size follows the limits of the policy and the client and is never larger than the model's own resize. Memory
-counts the pixels and the floats that the engine makes of them.
+A size follows the limits of the policy and the client and is never larger than the model's own resize. An
+image counts with the floats that the engine makes of it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from functools import partial
 
@@ -25,6 +26,12 @@ _FLOAT_BYTES = 4
 _SAMPLE_BYTES = 4
 
 Resize = Callable[[int, int], tuple[int, int]]
+
+
+def largest_frame_bytes(policy: MediaPolicy) -> int:
+    """Of a frame that is scaled down to the limits, or up to the shortest side."""
+    smallest = math.ceil(MIN_SIDE_PIXELS**2 * policy.aspect_ratio)
+    return _CHANNELS * max(policy.video_frame_pixels, smallest)
 
 
 def image_bounds(part: Part, policy: MediaPolicy) -> ResizeBounds:
@@ -91,16 +98,13 @@ class Sizing:
         height, width = self._geometry.image.fit(size.height, size.width)
         return pixels + _CHANNELS * height * width * self._geometry.temporal * _FLOAT_BYTES
 
-    def video_bytes(self, dimensions: Dimensions, size: Size) -> int:
-        """Memory of all frames and the audio of a video."""
-        audio = dimensions.samples * _SAMPLE_BYTES
-        pixels = _CHANNELS * dimensions.frames * size.height * size.width
-        if self._geometry is None:
-            return pixels + audio
-        height, width = self._geometry.video.fit(dimensions.frames, size.height, size.width)
-        temporal = self._geometry.temporal
-        frames = -(-dimensions.frames // temporal) * temporal
-        return pixels + audio + _CHANNELS * frames * height * width * _FLOAT_BYTES
+    def frames_bytes(self, dimensions: Dimensions, size: Size) -> int:
+        """All frames of a video, on disk. The engine makes floats of a window at a time."""
+        return _CHANNELS * dimensions.frames * size.height * size.width
+
+    def sound_bytes(self, dimensions: Dimensions) -> int:
+        """Memory of the audio of a video."""
+        return dimensions.samples * _SAMPLE_BYTES
 
 
 def _bounded_size(bounds: ResizeBounds, dimensions: Dimensions) -> Size:

@@ -35,6 +35,7 @@ from antiphon_executor.models.qwen3_5_omni.processor import (
 from antiphon_executor.models.qwen3_5_omni.tm_rope import TmRope
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.inputs import engine_prompt
+from antiphon_executor.models.thinker.stored_pixels import PixelReader
 from antiphon_executor.reference.thinker import Patches, ThinkerPrompt
 from antiphon_server.chat.prompt.conversation import read_conversation
 from antiphon_server.chat.prompt.renderer import PromptRenderer
@@ -84,6 +85,8 @@ class Served:
             ids, media_spans(features, self.config.thinker_config)
         )
         fields = [{name: value.data for name, value in f.data.items()} for f in features]
+        videos = self.processor.info.get_hf_processor().video_processor
+        pixels = PixelReader(lambda: videos, torch.float32)
         return ThinkerPrompt(
             torch.from_numpy(ids),
             torch.from_numpy(positions),
@@ -92,7 +95,7 @@ class Served:
                 _patches(i["pixel_values"], i["image_grid_thw"]) for i in fields if "pixel_values" in i
             ),
             videos=tuple(
-                _patches(i["pixel_values_videos"], i["video_grid_thw"])
+                _patches(pixels.read(i["pixel_values_videos"], torch.device("cpu")), i["video_grid_thw"])
                 for i in fields
                 if "pixel_values_videos" in i
             ),

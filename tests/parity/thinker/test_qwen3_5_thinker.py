@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,8 +18,11 @@ from tests.parity.thinker.qwen3_5_conversations import CONVERSATIONS, FIRST_MEDI
 from tests.parity.thinker.qwen3_5_judgement import STEPS, Judgement
 from tests.parity.thinker.qwen3_5_oracle import Qwen3_5Oracle
 from tests.parity.thinker.test_thinker import preemptions
+from tests.thinker.stored_media import with_stored_frames
 
 pytestmark = pytest.mark.engine
+
+WITH_VIDEO = [each for each in (*CONVERSATIONS, *LONG_CONVERSATIONS) if each.media.videos]
 
 
 def named(name: str) -> Conversation:
@@ -95,6 +99,19 @@ async def test_windows_are_the_whole(
 ) -> None:
     """Given minutes of media, which are windows here and one item there, then nothing differs."""
     turn = exact_qwen3_5_thinker.turn(conversation.prompt, conversation.media)
+    assert_exact(await exact_qwen3_5_thinker.answer(turn, 2), conversation, qwen3_5_oracle)
+
+
+@pytest.mark.parametrize("conversation", WITH_VIDEO, ids=lambda conversation: conversation.name)
+async def test_frames_may_lie_in_files(
+    exact_qwen3_5_thinker: RunningThinker,
+    qwen3_5_oracle: Qwen3_5Oracle,
+    conversation: Conversation,
+    tmp_path: Path,
+) -> None:
+    """Given videos as the server stores them, whose frames the model reads itself, then nothing differs."""
+    media = with_stored_frames(conversation.media, tmp_path)
+    turn = exact_qwen3_5_thinker.turn(conversation.prompt, media)
     assert_exact(await exact_qwen3_5_thinker.answer(turn, 2), conversation, qwen3_5_oracle)
 
 

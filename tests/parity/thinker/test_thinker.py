@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,10 +25,12 @@ from tests.parity.thinker.conversations import (
 )
 from tests.parity.thinker.engine import Answer, RunningThinker
 from tests.parity.thinker.oracle import Oracle, Truth
+from tests.thinker.stored_media import with_stored_frames
 
 pytestmark = pytest.mark.engine
 
 TOKENS = 16
+WITH_VIDEO = [each for each in (*CONVERSATIONS, *LONG_CONVERSATIONS) if each.media.videos]
 
 
 def user_media(truth: Truth, oracle: Oracle) -> np.ndarray:
@@ -74,6 +77,16 @@ async def test_windows_are_the_whole(
     truth = oracle.answer(conversation, 2)
     answer = await thinker.answer(thinker.turn(conversation.prompt, conversation.media), 2)
     assert_same(answer, truth, oracle)
+
+
+@pytest.mark.parametrize("conversation", WITH_VIDEO, ids=lambda conversation: conversation.name)
+async def test_frames_may_lie_in_files(
+    thinker: RunningThinker, oracle: Oracle, conversation: Conversation, tmp_path: Path
+) -> None:
+    """Given videos as the server stores them, whose frames the model reads itself, then nothing differs."""
+    media = with_stored_frames(conversation.media, tmp_path)
+    answer = await thinker.answer(thinker.turn(conversation.prompt, media), 2)
+    assert_same(answer, oracle.answer(conversation, 2), oracle)
 
 
 async def test_a_video_with_sound_beside_a_silent_one(thinker: RunningThinker, oracle: Oracle) -> None:

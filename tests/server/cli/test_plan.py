@@ -138,7 +138,7 @@ def test_the_plan_answers_an_operator_and_draws_a_map(
     assert (
         plan["engines"][0]["blocks"] * plan["engines"][0]["block_bytes"] <= plan["engines"][0]["cache_bytes"]
     )
-    assert plan["host_bytes"]["decoded media and features"] >= 8 << 30
+    assert plan["host_bytes"]["decoded media and features"] >= 4 << 30
 
 
 def test_a_picture_that_cannot_be_written_is_one_line(

@@ -15,7 +15,7 @@ from antiphon_server.cli.sample import NAMES
 from antiphon_server.exits import ExitCode
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from tests.server.media.media_samples import part
+from tests.server.media.media_samples import part, pixels_of
 
 
 @pytest.fixture(scope="module")
@@ -65,11 +65,11 @@ async def test_the_server_decodes_the_clip_in_which_a_blue_square_moves_right(fo
     loader = MediaLoader(MediaPolicy())
     await loader.start()
     try:
-        media = await loader.load([part("video", (folder / "clip.mp4").read_bytes())])
+        (clip,) = (await loader.load([part("video", (folder / "clip.mp4").read_bytes())])).videos
+        frames = pixels_of(clip)
     finally:
         await loader.close()
-    (clip,) = media.videos
-    assert (len(clip.frames), clip.frames_per_second, clip.audio) == (6, 2.0, None)
-    blue = (clip.frames[..., 2] > 180) & (clip.frames[..., 0] < 90)
+    assert (len(frames), clip.frames_per_second, clip.audio) == (6, 2.0, None)
+    blue = (frames[..., 2] > 180) & (frames[..., 0] < 90)
     centres = [np.nonzero(frame)[1].mean() for frame in blue]
     assert all(later > earlier + 10 for earlier, later in itertools.pairwise(centres))

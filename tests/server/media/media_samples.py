@@ -18,6 +18,7 @@ import psutil  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from PIL import Image
 
+from antiphon_executor.interface.media import StoredFrames, VideoClip
 from antiphon_server.media.ffmpeg import find_ffmpeg
 from antiphon_server.media.source import MediaKind, MediaSource
 
@@ -87,6 +88,12 @@ def part(kind: MediaKind, *data: bytes | str, index: int = 0, **options: Any) ->
     """A source out of bytes (sent as base64) or of ready-made locations."""
     locations = tuple(item if isinstance(item, str) else base64_of(item) for item in data)
     return MediaSource(kind, locations, f"messages[0].content[{index}]", **options)
+
+
+def pixels_of(clip: VideoClip) -> NDArray[np.uint8]:
+    """The frames of a video that a loader has decoded."""
+    assert isinstance(clip.frames, StoredFrames)
+    return clip.frames.read()
 
 
 def strongest_hz(samples: NDArray[np.float32], rate_hz: int = 16_000) -> float:

@@ -21,7 +21,7 @@ from antiphon_server.media.fetch.client import Fetcher
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
-from tests.server.media.media_samples import image_file, part, wav
+from tests.server.media.media_samples import image_file, part, pixels_of, wav
 
 Answer = Callable[[bytes, asyncio.StreamWriter], Awaitable[None]]
 ONE = Part(part("audio", ""), 1)
@@ -296,9 +296,10 @@ async def test_frames_keep_their_order_if_they_arrive_late() -> None:
         try:
             urls = [f"http://media.test:{port}/{index}.png" for index in range(len(levels))]
             media = await loader.load([part("video", *urls, is_frame_list=True)])
+            frames = pixels_of(media.videos[0])
         finally:
             await loader.close()
-    assert media.videos[0].frames[:, 0, 0, 0].tolist() == levels
+    assert frames[:, 0, 0, 0].tolist() == levels
 
 
 async def test_concurrent_fetches_are_charged_as_bytes_arrive() -> None:

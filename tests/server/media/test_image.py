@@ -11,7 +11,7 @@ from PIL import Image
 
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.loader import MediaLoader
-from tests.server.media.media_samples import image_file, part
+from tests.server.media.media_samples import image_file, part, pixels_of
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -168,7 +168,7 @@ async def test_a_frame_list_is_a_video_in_the_size_of_its_first_frame(loader: Me
     assert clip.frames.shape == (3, 48, 64, 3)
     assert clip.frames_per_second == 4.0
     assert clip.audio is None
-    assert [tuple(frame[20, 20]) for frame in clip.frames] == [RED, BLUE, GREEN]
+    assert [tuple(frame[20, 20]) for frame in pixels_of(clip)] == [RED, BLUE, GREEN]
 
 
 async def test_too_many_frames_in_a_list_are_refused_before_any_is_decoded(loader: MediaLoader) -> None:

@@ -30,11 +30,13 @@ from antiphon_server.media.sandbox.job import (
 JOBS = [
     AudioJob("wav", ("pcm_s16le", "adpcm_ms"), 16_000, 100, 64_000),
     AudioJob("wav", ("pcm_s16le",), 16_000, 100, 64_000, 16_000),
-    VideoJob("mov", ("h264",), True, 600.0, 100, 2.0, 4, 512, None, 1 << 20, 190.0, 1 << 30),
+    VideoJob(
+        "mov", ("h264",), True, 600.0, 100, 2.0, 4, 512, None, 1 << 20, 190.0, 1 << 30, 480_000, 1 << 23
+    ),
     ImageJob((10, 20), ("PNG", "JPEG"), 1 << 20, 1 << 20, 190.0),
     ProbeJob(),
 ]
-REPORT = DecodeReport("unsupported_audio", 2, 32, 64, 16_000, 4_096, 2, 1, 1.5, 0, "dts")
+REPORT = DecodeReport("unsupported_audio", 2, 32, 64, 16_000, 2, 1, 1.5, 0, "dts")
 
 
 @pytest.mark.parametrize("job", JOBS, ids=lambda job: type(job).__name__)
@@ -46,12 +48,18 @@ def test_answers_survive_the_round_trip() -> None:
     assert decode_size(encode_message(Size(32, 64))) == Size(32, 64)
     assert decode_dimensions(encode_message(Dimensions(1, 32, 64, 5))) == Dimensions(1, 32, 64, 5)
     assert decode_piece(encode_message(Piece(7))) == Piece(7)
+    assert decode_piece(encode_message(Piece(frames=7))) == Piece(frames=7)
     assert decode_report(encode_message(REPORT)) == REPORT
 
 
-@pytest.mark.parametrize("samples", [0, -1, 1.5, "7", None, 1 << 50])
-def test_a_piece_without_a_valid_number_of_samples_is_none(samples: Any) -> None:
-    assert decode_piece(json.dumps({"kind": "Piece", "samples": samples}).encode()) is None
+@pytest.mark.parametrize("kind", ["samples", "frames"])
+@pytest.mark.parametrize("number", [0, -1, 1.5, "7", None, 1 << 50])
+def test_a_piece_without_a_valid_number_of_samples_or_frames_is_none(kind: str, number: Any) -> None:
+    assert decode_piece(json.dumps({"kind": "Piece", kind: number}).encode()) is None
+
+
+def test_a_piece_of_both_samples_and_frames_is_none() -> None:
+    assert decode_piece(encode_message(Piece(7, 7))) is None
 
 
 @pytest.mark.parametrize(

@@ -60,7 +60,7 @@ async def loader_of() -> AsyncIterator[Callable[..., MediaLoader]]:
 
     def make(context: int | None = CONTEXT, **limits: Any) -> MediaLoader:
         loader = MediaLoader(MediaPolicy(**limits))
-        loader._sandbox = first._sandbox
+        loader._sandbox, loader._frames = first._sandbox, first._frames
         loader.set_geometry(MediaGeometry(), context)
         return loader
 

@@ -112,7 +112,9 @@ async def test_the_frames_of_a_video_never_are_larger_than_the_model_looks_at(sm
 
 
 @pytest.mark.parametrize("geometry", [SMALL, LARGE, WHOLE])
-def test_the_floats_that_the_engine_makes_are_counted(geometry: MediaGeometry) -> None:
+def test_the_floats_of_an_image_are_counted_and_those_of_a_video_are_never_all_there(
+    geometry: MediaGeometry,
+) -> None:
     sizing = Sizing(MediaPolicy(), geometry)
     size = sizing.image_size(ONE, Dimensions(1, 3_000, 3_000))
     height, width = geometry.image.fit(3_000, 3_000)
@@ -120,9 +122,8 @@ def test_the_floats_that_the_engine_makes_are_counted(geometry: MediaGeometry) -
     assert sizing.image_bytes(size) == 3 * size.height * size.width + floats
     found = Dimensions(5, 720, 1_280, samples=16_000)
     size = sizing.frame_size(FILM, found)
-    height, width = geometry.video.fit(5, size.height, size.width)
-    pixels = 3 * 5 * size.height * size.width
-    assert sizing.video_bytes(found, size) == pixels + 6 * height * width * 3 * 4 + 64_000
+    assert sizing.frames_bytes(found, size) == 3 * 5 * size.height * size.width
+    assert sizing.sound_bytes(found) == 64_000
 
 
 async def test_memory_is_counted_before_a_pixel_is_decoded() -> None:

@@ -9,17 +9,18 @@ from typing import Any, TypedDict, cast
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from PIL.Image import Image
 from torch import Tensor
 from transformers import PreTrainedConfig
 
 from antiphon_executor.interface.audio_geometry import AudioGeometry
+from antiphon_executor.interface.media import Frames, StoredFrames
 from antiphon_executor.interface.media_geometry import patch_count
 from antiphon_executor.models.qwen3_5_omni.prompt import Encode, Medium, Picture, PromptRules, Sound, Video
 from antiphon_executor.models.thinker.clip import Clip
+from antiphon_executor.models.thinker.stored_pixels import pixel_place, stored_grid
 from antiphon_executor.models.thinker.video_pixels import video_pixels
-from antiphon_executor.models.thinker.window_length import BLOCK_FRAMES
+from antiphon_executor.models.thinker.window_length import BLOCK_FRAMES, WINDOW_FRAMES
 from antiphon_executor.models.thinker.windows import SoundWindow, VideoFacts
 
 
@@ -44,9 +45,10 @@ class PictureFields(TypedDict):
 class VideoFields(TypedDict):
     """A video with its sound is one item, with rows of two kinds.
 
-    `pixel_values_videos`: [patches, channels * temporal * patch²]. `video_grid_thw`: int64 [3], in patches.
-    `video_frames`: int64 [], of the whole video, before the last one is repeated. `video_fps`: float64 [].
-    `video_patches`: int64 [2], the first and the last + 1 of this window.
+    `pixel_values_videos`: [patches, channels * temporal * patch²], or the place of stored frames.
+    `video_grid_thw`: int64 [3], in patches. `video_frames`: int64 [], of the whole video, before the last
+    one is repeated. `video_fps`: float64 []. `video_patches`: int64 [2], the first and the last + 1 of this
+    window.
     `sound_features`: [mel bins, frames], the blocks of 8 s that hold the window's sound; 0 frames if
     it has none. `sound_lengths`: int64 []. `sound_frames`: int64 [], of the whole video's sound.
     `sound_first`: int64 [], the window's first sound token. `sound_skip`: int64 [], the rows of
@@ -98,6 +100,13 @@ class MediaReader:
             self._check(processor)
 
     def audio(self, window: SoundWindow) -> AudioFields:
+        """ValueError for a window that is not cut as `sound_windows` cuts."""
+        ends_well = window.stop % WINDOW_FRAMES == 0 or window.stop == window.clip.frames
+        if window.first % WINDOW_FRAMES or not ends_well:
+            raise ValueError(
+                f"mel frames {window.first} to {window.stop} of {window.clip.frames} are no window: "
+                f"a clip is cut at multiples of {WINDOW_FRAMES}"
+            )
         mel = window.mel(self._mel_bins).to(self._dtype)
         return AudioFields(
             input_audio_features=mel,
@@ -112,13 +121,10 @@ class MediaReader:
             image_grid_thw=features["image_grid_thw"][0],
         )
 
-    def video(self, frames: NDArray[np.uint8], facts: VideoFacts) -> VideoFields:
-        """`frames`: uint8 [n, height, width, 3], RGB."""
-        # Qwen3-VL's processor rejects fewer frames than one patch; a patch repeats its last frame anyway.
-        filling = np.repeat(frames[-1:], max(0, self._temporal - len(frames)), axis=0)
-        filled = np.concatenate((frames, filling)) if len(filling) else frames
-        features = video_pixels(self._videos, filled, facts.get("size"))
-        grid, sound = features["video_grid_thw"][0], facts.get("sound")
+    def video(self, frames: Frames, facts: VideoFacts) -> VideoFields:
+        """`frames`: of a window."""
+        pixels, grid = self._pixels(frames, facts)
+        sound = facts.get("sound")
         first = facts.get("first_frame", 0) // self._temporal
         video = Video(
             facts.get("clip_frames", len(frames)),
@@ -131,7 +137,7 @@ class MediaReader:
         tokens = torch.tensor(self._rules.window(video))
         is_sound, is_picture = tokens == self._ids.audio_token_id, tokens == self._ids.video_token_id
         return VideoFields(
-            pixel_values_videos=features["pixel_values_videos"].to(self._dtype),
+            pixel_values_videos=pixels,
             video_grid_thw=grid,
             video_frames=torch.tensor(video.frames),
             video_fps=torch.tensor(video.fps, dtype=torch.float64),
@@ -143,6 +149,17 @@ class MediaReader:
             sound_skip=torch.tensor(skipped),
             sound_mask=is_sound[is_sound | is_picture],
         )
+
+    def _pixels(self, frames: Frames, facts: VideoFacts) -> tuple[Tensor, Tensor]:
+        """The pixel values, or their place, and the grid."""
+        if isinstance(frames, StoredFrames):
+            size = facts["size"]
+            return pixel_place(frames, size), stored_grid(frames, size, self._videos)
+        # Qwen3-VL's processor rejects fewer frames than one patch; a patch repeats its last frame anyway.
+        filling = np.repeat(frames[-1:], max(0, self._temporal - len(frames)), axis=0)
+        filled = np.concatenate((frames, filling)) if len(filling) else frames
+        features = video_pixels(self._videos, filled, facts.get("size"))
+        return features["pixel_values_videos"].to(self._dtype), features["video_grid_thw"][0]
 
     def _sound(self, video: Video, sound: Clip | None) -> tuple[Tensor, int, int]:
         """The mel frames of a window's sound, its first token, and the rows before that."""

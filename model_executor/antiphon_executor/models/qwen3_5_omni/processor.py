@@ -51,7 +51,7 @@ _DUMMY_SECONDS = 30
 _DUMMY_SIDE = 1024
 _DUMMY_FRAMES = 16
 # The fields that are one tensor for several items, and the dimension along which they are joined.
-_FLAT = {"sound_features": 1, "pixel_values": 0, "pixel_values_videos": 0}
+_FLAT = {"sound_features": 1, "pixel_values": 0}
 
 
 class Qwen3_5ThinkerProcessingInfo(BaseProcessingInfo):  # noqa: N801 - the family's name
@@ -144,7 +144,8 @@ class Qwen3_5ThinkerProcessor(BaseMultiModalProcessor[Qwen3_5ThinkerProcessingIn
             "audio_first_frame": batched("audio", keep_on_cpu=True),
             "pixel_values": flat("image", sizes("image_grid_thw")),
             "image_grid_thw": batched("image", keep_on_cpu=True),
-            "pixel_values_videos": flat("video", sizes("video_grid_thw")),
+            # Of stored frames it is where they lie, which the model reads.
+            "pixel_values_videos": batched("video", keep_on_cpu=True),
             "video_grid_thw": batched("video", keep_on_cpu=True),
             "video_frames": batched("video", keep_on_cpu=True),
             "video_fps": batched("video", keep_on_cpu=True),

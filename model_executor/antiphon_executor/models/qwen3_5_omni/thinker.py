@@ -28,6 +28,7 @@ from antiphon_executor.models.qwen3_5_omni.processor import (
 )
 from antiphon_executor.models.qwen3_5_omni.tm_rope import TmRope
 from antiphon_executor.models.qwen3_5_omni.vision_chunks import encode_in_chunks
+from antiphon_executor.models.thinker.stored_pixels import PixelReader
 
 # Checked against the installed vLLM by tests/test_vllm_internals.py.
 VLLM_INTERNALS = {
@@ -66,6 +67,7 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
         with self._mark_tower_model(vllm_config, "audio"):
             self.audio_tower = AudioTower(thinker.audio_config, prefix=maybe_prefix(prefix, "audio_tower"))
         self._rope = TmRope(thinker)
+        self._pixels = PixelReader.of(vllm_config.model_config)
         self.hidden_states_cache: HiddenStatesCache | None = None
         if not speaks(vllm_config):
             return
@@ -102,16 +104,24 @@ class Qwen3_5OmniThinker(Qwen3_5MoeForConditionalGeneration):  # noqa: N801 - th
         if "pixel_values" in kwargs:
             embeddings += self._encode_vision(kwargs["pixel_values"], kwargs["image_grid_thw"])
         if "pixel_values_videos" in kwargs:
-            videos = self._encode_vision(kwargs["pixel_values_videos"], kwargs["video_grid_thw"])
-            embeddings += self._with_sound(videos, kwargs)
+            embeddings += self._with_sound(self._encode_videos(kwargs), kwargs)
         return embeddings
 
     def _encode_vision(self, pixels: Tensor | list[Tensor], grids: Tensor) -> list[Tensor]:
-        """Encodes each picture or video alone: [patches / merge², hidden]."""
+        """Encodes each picture alone: [patches / merge², hidden]."""
         parts = _items(pixels, grids.prod(-1), dim=0)
         return [
             encode_in_chunks(self.visual, item, grid)
             for item, grid in zip(parts, grids.tolist(), strict=True)
+        ]
+
+    def _encode_videos(self, kwargs: dict[str, Any]) -> list[Tensor]:
+        """The rows of each video or window, of which one at a time has its pixel values in memory."""
+        device = next(self.visual.parameters()).device
+        grids = kwargs["video_grid_thw"].tolist()
+        return [
+            encode_in_chunks(self.visual, self._pixels.read(item, device), grid)
+            for item, grid in zip(kwargs["pixel_values_videos"], grids, strict=True)
         ]
 
     def _with_sound(self, videos: list[Tensor], kwargs: dict[str, Any]) -> list[Tensor]:

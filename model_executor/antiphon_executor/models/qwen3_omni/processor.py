@@ -29,10 +29,11 @@ from vllm.multimodal.processing import (
     PromptUpdateDetails,
 )
 
-from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ
+from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, Frames, StoredFrames
 from antiphon_executor.interface.media_geometry import patch_count
 from antiphon_executor.models.qwen3_omni.positions import audio_tokens, merge_order, sound_before
 from antiphon_executor.models.thinker.clip import Clip
+from antiphon_executor.models.thinker.stored_pixels import pixel_place, stored_grid
 from antiphon_executor.models.thinker.video_pixels import video_pixels
 from antiphon_executor.models.thinker.window_length import (
     BLOCK_FRAMES,
@@ -169,25 +170,29 @@ class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
             "image_grid_thw": features["image_grid_thw"],
         }
 
-    def _video_features(self, videos: Sequence[tuple[NDArray[np.uint8], VideoFacts]]) -> dict[str, Any]:
+    def _video_features(self, videos: Sequence[tuple[Frames, VideoFacts]]) -> dict[str, Any]:
         processor = self.info.get_hf_processor().video_processor
-        # The size that `Qwen3OmniMoeProcessor` passes for videos; it overrides the checkpoint's.
-        pixels = [
-            video_pixels(processor, frames, facts.get("size"), size=VIDEO_SIZE) for frames, facts in videos
-        ]
+        pixels = [self._pixels(frames, facts) for frames, facts in videos]
         sounds = [self._window_sound(len(frames), facts) for frames, facts in videos]
         numbers = torch.tensor([dataclasses.astuple(sound.place) for sound in sounds])
         seconds = [processor.temporal_patch_size / facts["fps"] for _, facts in videos]
         return {
-            "pixel_values_videos": torch.cat(
-                [video["pixel_values_videos"].to(self._dtype) for video in pixels]
-            ),
-            "video_grid_thw": torch.cat([video["video_grid_thw"] for video in pixels]),
+            "pixel_values_videos": [values for values, _ in pixels],
+            "video_grid_thw": torch.stack([grid for _, grid in pixels]),
             "second_per_grid_ts": torch.tensor(seconds, dtype=torch.float64),
             "sound_features": torch.cat([sound.mel for sound in sounds], dim=1),
             "sound_lengths": torch.tensor([sound.mel.shape[1] for sound in sounds]),
             **{name: numbers[:, index] for index, name in enumerate(_WINDOW_FIELDS)},
         }
+
+    def _pixels(self, frames: Frames, facts: VideoFacts) -> tuple[torch.Tensor, torch.Tensor]:
+        """The pixel values, or the place of stored frames, and the grid."""
+        processor = self.info.get_hf_processor().video_processor
+        if isinstance(frames, StoredFrames):
+            return pixel_place(frames, facts["size"]), stored_grid(frames, facts["size"], processor)
+        # The size that `Qwen3OmniMoeProcessor` passes for videos; it overrides the checkpoint's.
+        features = video_pixels(processor, frames, facts.get("size"), size=VIDEO_SIZE)
+        return features["pixel_values_videos"].to(self._dtype), features["video_grid_thw"][0]
 
     def _window_sound(self, frames: int, facts: VideoFacts) -> _WindowSound:
         """`frames`: of the window."""
@@ -223,14 +228,14 @@ class ThinkerProcessor(BaseMultiModalProcessor[ThinkerProcessingInfo]):
         none = torch.zeros(0, dtype=torch.long)
         no_grid = torch.zeros(0, 3, dtype=torch.long)
         image_patches = hf_inputs.get("image_grid_thw", no_grid).prod(-1)
-        video_patches = hf_inputs.get("video_grid_thw", no_grid).prod(-1)
         return {
             "input_audio_features": flat("audio", hf_inputs.get("audio_feature_lengths", none), dim=1),
             "audio_feature_lengths": batched("audio", keep_on_cpu=True),
             "feature_attention_mask": batched("audio", keep_on_cpu=True),
             "pixel_values": flat("image", image_patches),
             "image_grid_thw": batched("image", keep_on_cpu=True),
-            "pixel_values_videos": flat("video", video_patches),
+            # Of stored frames it is where they lie, which the model reads.
+            "pixel_values_videos": batched("video", keep_on_cpu=True),
             "video_grid_thw": batched("video", keep_on_cpu=True),
             "second_per_grid_ts": batched("video", keep_on_cpu=True),
             "sound_features": flat("video", hf_inputs.get("sound_lengths", none), dim=1),

@@ -20,10 +20,12 @@ from antiphon_executor.models.layers.packed_mrope import PackedMRope, pack, pack
 from antiphon_executor.models.qwen3_omni.media_spans import media_spans
 from antiphon_executor.models.qwen3_omni.positions import merge_order, prompt_positions
 from antiphon_executor.models.qwen3_omni.processor import (
+    VIDEO_SIZE,
     ThinkerDummyInputs,
     ThinkerProcessingInfo,
     ThinkerProcessor,
 )
+from antiphon_executor.models.thinker.stored_pixels import PixelReader
 
 # Checked against the installed vLLM by tests/test_vllm_internals.py.
 VLLM_INTERNALS = {
@@ -46,6 +48,7 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
     def __init__(self, *, vllm_config: VllmConfig, prefix: str = "") -> None:
         use_cpu_rms_norm()
         super().__init__(vllm_config=vllm_config, prefix=prefix)
+        self._pixels = PixelReader.of(vllm_config.model_config, size=VIDEO_SIZE)
         self._use_packed_positions()
         # A compiler computes the angles once for all layers, but needs the integers that vLLM announces.
         self._has_eager_layers = vllm_config.compilation_config.mode == CompilationMode.NONE
@@ -81,11 +84,18 @@ class Qwen3OmniThinker(Qwen3OmniMoeThinkerForConditionalGeneration):
 
     def embed_multimodal(self, **kwargs: object) -> list[torch.Tensor]:
         """One embedding per item: audio [tokens, hidden], else [tokens, hidden * (1 + deepstack levels)]."""
+        if "pixel_values_videos" in kwargs:
+            kwargs = {**kwargs, "pixel_values_videos": self._read_pixels(kwargs["pixel_values_videos"])}
         embeddings = list(super().embed_multimodal(**kwargs) or ())
         sound_lengths = cast("torch.Tensor | None", kwargs.get("sound_lengths"))
         if sound_lengths is None or not int(sound_lengths.sum()):
             return embeddings
         return self._merge_sound(embeddings, sound_lengths.flatten().tolist(), kwargs)
+
+    def _read_pixels(self, items: Any) -> torch.Tensor:
+        """The pixel values of all windows of a step, joined as upstream expects them."""
+        device = next(self.visual.parameters()).device
+        return torch.cat([self._pixels.read(item, device) for item in items])
 
     def _process_audio_input(self, audio_input: Any) -> tuple[torch.Tensor, ...]:
         """Encodes clips so that none depends on the others in its batch.

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
+from antiphon_executor.interface.audio_geometry import FRAME_MS
 from antiphon_executor.interface.errors import InvalidRequest
 from antiphon_executor.interface.events import PromptCounted
 from antiphon_executor.interface.media import (
@@ -23,13 +24,15 @@ from antiphon_executor.interface.media import (
     StoredClip,
     VideoClip,
 )
-from antiphon_executor.interface.media_geometry import MediaGeometry
+from antiphon_executor.interface.media_geometry import MediaGeometry, patch_count
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.clip import Clip
+from antiphon_executor.models.thinker.window_length import LONGEST_WINDOW_FRAMES
 from antiphon_executor.models.thinker.windows import (
     VideoWindow,
     image_key,
+    most_video_tokens,
     sound_keys,
     sound_windows,
     video_keys,
@@ -147,7 +150,27 @@ def _video_windows(video: VideoClip, geometry: MediaGeometry) -> list[VideoWindo
         raise InvalidRequest("the video has no frames", "messages")
     _check_size(*video.frames.shape[1:3])
     sound = _clip(video.audio) if video.audio is not None else None
-    return video_windows(video, sound, geometry)
+    windows = video_windows(video, sound, geometry)
+    if sound is not None:
+        _check_sound(video, sound.frames, windows[-1], geometry)
+    return windows
+
+
+def _check_sound(video: VideoClip, sound_frames: int, last: VideoWindow, geometry: MediaGeometry) -> None:
+    """All sound after the pictures is in the last window, which the engine encodes at once."""
+    (frames, facts), bounds, audio = last, geometry.video.bounds, geometry.audio
+    each = geometry.frame_tokens(len(video.frames), video.frames.shape[1:3])
+    begin_s, shown_s = facts.get("first_frame", 0) / facts["fps"], len(video.frames) / facts["fps"]
+    most = most_video_tokens(bounds.max_pixels // bounds.factor**2, audio.tokens(LONGEST_WINDOW_FRAMES))
+    until = audio.first_token(begin_s * 1000) + most - patch_count(len(frames), geometry.temporal) * each
+    if audio.tokens(sound_frames) > until:
+        sound_s = sound_frames * FRAME_MS / 1000
+        raise InvalidRequest(
+            f"a video has pictures of {shown_s:.0f} s and sound of {sound_s:.0f} s; its sound may last "
+            f"{audio.start_ms(until) // 1000} s. Cut it, or set use_audio_in_video to false and send the "
+            "sound as an audio part",
+            "messages",
+        )
 
 
 def _check_size(height: int, width: int) -> None:

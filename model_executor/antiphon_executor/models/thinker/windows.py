@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from vllm.multimodal.parse import AudioProcessorItems, MultiModalDataParser
 
-from antiphon_executor.interface.media import AudioClip, RgbImage, VideoClip
+from antiphon_executor.interface.media import AudioClip, Frames, RgbImage, StoredFrames, VideoClip
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.models.thinker.clip import Clip
 from antiphon_executor.models.thinker.window_length import LEAST_FRAMES, WINDOW_FRAMES, WINDOW_S
@@ -47,8 +47,8 @@ class SoundWindow:
 class VideoFacts(TypedDict):
     """Passed through vLLM with a video's frames.
 
-    `sound`: of the whole video. Of a window: its `first_frame` in a video of `clip_frames`, and the `size`
-    (height, width) to which that video's frames are resized.
+    `sound`: of the whole video. Of a window: its `first_frame` in a video of `clip_frames`. `size`: (height,
+    width) to which the video's frames are resized; of a window, and of stored frames.
     """
 
     fps: float
@@ -58,7 +58,7 @@ class VideoFacts(TypedDict):
     size: NotRequired[tuple[int, int]]
 
 
-VideoWindow = tuple[NDArray[np.uint8], VideoFacts]
+VideoWindow = tuple[Frames, VideoFacts]
 
 
 def sound_windows(clip: Clip) -> list[SoundWindow]:
@@ -76,16 +76,24 @@ def video_windows(video: VideoClip, sound: Clip | None, geometry: MediaGeometry)
     facts = VideoFacts(fps=float(video.frames_per_second))
     if sound is not None:
         facts["sound"] = sound
-    if len(frames) <= step:
-        return [(np.ascontiguousarray(frames), facts)]
     resized = geometry.video.fit(len(frames), *size)
+    if len(frames) <= step:
+        if isinstance(frames, StoredFrames):
+            facts["size"] = resized
+        return [(_cut(frames, 0, len(frames)), facts)]
     return [
         (
-            np.ascontiguousarray(frames[first : first + step]),
+            _cut(frames, first, first + step),
             VideoFacts(**facts, first_frame=first, clip_frames=len(frames), size=resized),
         )
         for first in range(0, len(frames), step)
     ]
+
+
+def _cut(frames: Frames, first: int, stop: int) -> Frames:
+    if isinstance(frames, StoredFrames):
+        return frames.part(first, stop)
+    return np.ascontiguousarray(frames[first:stop])
 
 
 def _patches_per_window(video: VideoClip, geometry: MediaGeometry) -> int:
@@ -112,8 +120,13 @@ def most_window_tokens(
     return {
         "audio": audio_tokens,
         "image": picture,
-        "video": max(WINDOW_VIDEO_TOKENS, patch, ENCODER_CACHE_TOKENS) + audio_tokens,
+        "video": most_video_tokens(patch, audio_tokens),
     }
+
+
+def most_video_tokens(patch_tokens: int, audio_tokens: int) -> int:
+    """Of a window of video and its sound. `patch_tokens`: of the largest pair of frames."""
+    return max(WINDOW_VIDEO_TOKENS, patch_tokens, ENCODER_CACHE_TOKENS) + audio_tokens
 
 
 def _token_pixels(processor: Any) -> int:
@@ -142,7 +155,7 @@ def video_keys(windows: Sequence[VideoWindow]) -> list[str]:
         digest.update(facts["sound"].key().encode())
     for frames, _ in windows:
         digest.update(repr(frames.shape).encode())
-        digest.update(frames.data)
+        digest.update(frames.path.name.encode() if isinstance(frames, StoredFrames) else frames.data)
     return [f"video-{digest.hexdigest()}-{facts.get('first_frame', 0)}" for _, facts in windows]
 
 

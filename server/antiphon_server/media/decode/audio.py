@@ -37,7 +37,7 @@ from antiphon_server.media.sandbox.pool import Sandbox
 MIN_SAMPLES = INPUT_SAMPLE_RATE_HZ // 10
 # Decoded beyond the limit: codecs pad the last frame, and a longer file must be recognised as longer.
 _EXTRA_SAMPLES = INPUT_SAMPLE_RATE_HZ
-_PIECE_SAMPLES = 30 * INPUT_SAMPLE_RATE_HZ
+PIECE_SAMPLES = 30 * INPUT_SAMPLE_RATE_HZ
 # While a file is decoded again, no other request's media reach the engine.
 _DECODE_AGAIN_S = 10.0
 _MIN_PACKET_LIMIT = 10_000
@@ -141,8 +141,8 @@ class AudioDecoder:
             container.decoders,
             max_samples,
             max_packets(self._policy.audio_seconds),
-            _PIECE_SAMPLES * SAMPLE_BYTES,
-            _PIECE_SAMPLES,
+            PIECE_SAMPLES * SAMPLE_BYTES,
+            PIECE_SAMPLES,
         )
         report, _ = await run_decode_job(
             self._sandbox, self._policy, part, job, [data], take_piece=intake.take_piece
@@ -185,8 +185,8 @@ class ClipIntake:
             charge(self._part, len(kept), self._budget)
             self.written += len(kept)
             # Minutes of audio take tens of milliseconds, which is too long for the event loop.
-            for start in range(0, len(kept), _PIECE_SAMPLES):
-                await asyncio.to_thread(self._write, kept[start : start + _PIECE_SAMPLES])
+            for start in range(0, len(kept), PIECE_SAMPLES):
+                await asyncio.to_thread(self._write, kept[start : start + PIECE_SAMPLES])
 
     async def finish(self, key: str) -> AudioClip | StoredClip:
         if self.written < MIN_SAMPLES:
@@ -206,14 +206,6 @@ def charge(part: Part, num_samples: int, budget: Budget) -> None:
 def max_packets(seconds: float) -> int:
     """More packets than any codec needs: 500 video frames per second and audio packets of 2.5 ms."""
     return _MIN_PACKET_LIMIT + round(seconds * _PACKETS_PER_S)
-
-
-def clip_and_pad(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-    """`clip_values`, and short audio padded to `MIN_SAMPLES`."""
-    samples = clip_values(samples)
-    if len(samples) < MIN_SAMPLES:
-        samples = np.pad(samples, (0, MIN_SAMPLES - len(samples)))
-    return samples
 
 
 def clip_values(samples: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -15,7 +15,8 @@ from antiphon_server.media.decode.refusals import damaged_error, report_error, u
 from antiphon_server.media.decode.sniff import sniff
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox.job import ChooseSize, DecodeReport, Job, TakePiece, decode_report
+from antiphon_server.media.sandbox.job import ChooseSize, DecodeReport, Job, decode_report
+from antiphon_server.media.sandbox.pieces import TakePiece
 from antiphon_server.media.sandbox.pool import Sandbox
 from antiphon_server.media.source import MediaKind
 
@@ -42,9 +43,10 @@ async def run_decode_job(
     data: Sequence[bytes],
     choose_size: ChooseSize | None = None,
     take_piece: TakePiece | None = None,
+    take_frames: TakePiece | None = None,
 ) -> tuple[DecodeReport, Output]:
     """The report and the output of the job. Raises BadRequest if the file is not decoded."""
-    outcome = await sandbox.run_job(job, data, choose_size, take_piece)
+    outcome = await sandbox.run_job(job, data, choose_size, take_piece, take_frames)
     if outcome.timed_out:
         fix = "Send a shorter or simpler file, or raise the limit."
         raise part.limit_error("takes too long to decode", f"{policy.decode_s:g} s", "decode_s", fix)

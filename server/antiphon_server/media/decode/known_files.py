@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 
 from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ
+from antiphon_server.media.source import MediaSource
 
 # About 100 bytes each.
 _MOST_FILES = 4_096
@@ -47,5 +50,18 @@ class KnownFiles:
 
 def audio_key(data: bytes, owner: str) -> str:
     """The key of the samples of a file's first audio track, known to requests of `owner` only."""
+    return _digest(owner, b"audio track 1", data).hexdigest()
+
+
+def video_key(data: Sequence[bytes], source: MediaSource, owner: str) -> str:
+    """The key of the frames and the sound of a file, or of a list of images, as `source` wants them."""
+    options = asdict(replace(source, locations=(), param="", stored=None))
+    digest = _digest(owner, b"video", repr(sorted(options.items())).encode())
+    for encoded in data:
+        digest.update(hashlib.blake2b(encoded).digest())
+    return digest.hexdigest()
+
+
+def _digest(owner: str, person: bytes, data: bytes) -> hashlib.blake2b:
     salt = hashlib.blake2b(owner.encode()).digest()
-    return hashlib.blake2b(data, digest_size=20, key=salt, person=b"audio track 1").hexdigest()
+    return hashlib.blake2b(data, digest_size=20, key=salt, person=person)

@@ -1,75 +1,126 @@
-"""Decoder of video parts: encoded bytes to evenly spaced RGB frames and the audio track.
+"""Decoder of video parts: encoded bytes to evenly spaced RGB frames in a file, and the audio track.
 
-A long video gets a lower frame rate; a video beyond the policy's length is refused before it is decoded.
+Frames and audio come in pieces, so that memory does not grow with the length of a video. A long video gets a
+lower frame rate; a video beyond the policy's length is refused before it is decoded.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
+from collections.abc import Callable
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, VideoClip
+from antiphon_executor.interface.media import (
+    INPUT_SAMPLE_RATE_HZ,
+    AudioClip,
+    ClipWriter,
+    StoredClip,
+    VideoClip,
+)
 from antiphon_server.media.budget import Budget
-from antiphon_server.media.decode.audio import clip_and_pad, max_packets
-from antiphon_server.media.decode.decoding import Output, detect_format, run_decode_job
+from antiphon_server.media.decode.audio import PIECE_SAMPLES, ClipIntake, max_packets
+from antiphon_server.media.decode.decoding import detect_format, run_decode_job
+from antiphon_server.media.decode.known_files import video_key
 from antiphon_server.media.decode.limit_check import check_video
 from antiphon_server.media.decode.refusals import damaged_error
+from antiphon_server.media.frame_store import FrameStore, FrameWriter
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
 from antiphon_server.media.sandbox.job import SAMPLE_BYTES, DecodeReport, Dimensions, Size, VideoJob
 from antiphon_server.media.sandbox.pool import Sandbox
-from antiphon_server.media.sizing import Sizing
+from antiphon_server.media.sizing import Sizing, largest_frame_bytes
 
-# The largest gap between the frames and the audio in a decoder's output.
-_GAP_BYTES = 16
+# Three frames of 1280 x 720 pixels.
+_PIECE_BYTES = 8 << 20
 
 
 class VideoDecoder:
-    """Decodes video files in a decoder process, to the frame size that `sizing` gives."""
+    """Decodes video files in a decoder process, to the frame size that `sizing` gives.
 
-    def __init__(self, policy: MediaPolicy, sandbox: Sandbox, sizing: Sizing) -> None:
+    Frames go to the `store`, which also knows the videos of `owner` that were decoded before; audio goes to a
+    new `writer` while it is decoded.
+    """
+
+    def __init__(
+        self,
+        policy: MediaPolicy,
+        sandbox: Sandbox,
+        sizing: Sizing,
+        store: FrameStore,
+        writer: Callable[[], ClipWriter],
+        owner: str,
+    ) -> None:
         self._policy = policy
         self._sandbox = sandbox
         self._sizing = sizing
+        self._store = store
+        self._writer = writer
+        self._owner = owner
 
     async def decode(self, part: Part, data: bytes, budget: Budget) -> VideoClip:
         """Raises BadRequest for a video that is too long or too large, damaged or in an unknown format."""
-        agreed: list[tuple[Dimensions, Size]] = []
+        key = await asyncio.to_thread(video_key, (data,), part.source, self._owner)
+        known = self._store.find(key)
+        if known is not None:
+            frames, height, width, _ = known.frames.shape
+            samples = known.audio.num_samples if known.audio else 0
+            self._charge(part, Dimensions(frames, height, width, samples), Size(height, width), budget)
+            return known
+        with self._store.write(part, key) as frame_file:
+            clip = await self._decode_file(part, data, key, frame_file, budget)
+        self._store.remember(key, clip)
+        return clip
+
+    async def _decode_file(
+        self, part: Part, data: bytes, key: str, frame_file: FrameWriter, budget: Budget
+    ) -> VideoClip:
+        agreed: list[_Agreed] = []
 
         def choose_size(dimensions: Dimensions) -> Size:
             size = self._sizing.frame_size(part, dimensions)
-            self._check_context(part, dimensions, size, budget)
-            budget.charge_decoded(part, self._sizing.video_bytes(dimensions, size))
-            if dimensions.samples:
-                budget.charge_audio(part, dimensions.samples / INPUT_SAMPLE_RATE_HZ)
-            agreed.append((dimensions, size))
+            self._charge(part, dimensions, size, budget)
+            frame_file.reserve(self._sizing.frames_bytes(dimensions, size))
+            # The sound is charged with the frames.
+            sound = ClipIntake(part, self._writer(), dimensions.samples, Budget(self._policy))
+            agreed.append(_Agreed(dimensions, size, sound))
             return size
 
-        job = self._job(part, data, budget)
-        report, output = await run_decode_job(self._sandbox, self._policy, part, job, [data], choose_size)
-        if not agreed or not _is_consistent(report, *agreed[0], len(output)):
+        async def take_frames(pixels: bytes) -> None:
+            await asyncio.to_thread(frame_file.write, pixels)
+
+        async def take_samples(samples: bytes) -> None:
+            await agreed[0].sound.take_piece(samples)
+
+        job = self._job(part, data)
+        report, _ = await run_decode_job(
+            self._sandbox, self._policy, part, job, [data], choose_size, take_samples, take_frames
+        )
+        if not agreed or not agreed[0].is_met(report, frame_file.written_bytes):
             raise damaged_error(part)
-        frames, audio = _frames(report, output), None
+        audio: AudioClip | StoredClip | None = None
         if report.samples:
-            audio = AudioClip(await asyncio.to_thread(clip_and_pad, _samples(report, output)))
+            audio = await agreed[0].sound.finish(key)
+        frames = frame_file.finish((report.frames, report.height, report.width, 3))
         fps = self._policy.video_placed_fps or report.rate_numerator / report.rate_denominator
         return VideoClip(frames, fps, audio)
 
-    def _check_context(self, part: Part, dimensions: Dimensions, size: Size, budget: Budget) -> None:
-        if budget.room is None:
-            return
-        # The rate that the file gets is this or, for a long one, lower: a few timestamps may be longer.
-        fps = min(part.source.fps or self._policy.video_fps, self._policy.video_max_fps)
+    def _charge(self, part: Part, dimensions: Dimensions, size: Size, budget: Budget) -> None:
+        """Charges frames and audio to the request. Raises BadRequest for more than a limit or the context."""
         frames, samples = dimensions.frames, dimensions.samples
-        tokens = budget.room.video_tokens(frames, fps, (size.height, size.width), samples)
-        seconds = max(frames / fps, samples / INPUT_SAMPLE_RATE_HZ)
-        decoded = self._sizing.video_bytes(dimensions, size)
-        check_video(part, seconds, decoded, tokens, self._policy, budget)
+        frames_bytes = self._sizing.frames_bytes(dimensions, size)
+        sound_bytes = self._sizing.sound_bytes(dimensions)
+        if budget.room is not None:
+            # The rate that the file gets is this or, for a long one, lower: a few timestamps may be longer.
+            fps = min(part.source.fps or self._policy.video_fps, self._policy.video_max_fps)
+            tokens = budget.room.video_tokens(frames, fps, (size.height, size.width), samples)
+            seconds = max(frames / fps, samples / INPUT_SAMPLE_RATE_HZ)
+            check_video(part, seconds, frames_bytes + sound_bytes, tokens, self._policy, budget)
+        budget.charge_stored(part, frames_bytes)
+        if samples:
+            budget.charge_decoded(part, sound_bytes)
+            budget.charge_audio(part, samples / INPUT_SAMPLE_RATE_HZ)
 
-    def _job(self, part: Part, data: bytes, budget: Budget) -> VideoJob:
+    def _job(self, part: Part, data: bytes) -> VideoJob:
         source, policy = part.source, self._policy
         if source.frames is not None and source.frames > policy.video_frames:
             fix = "Ask for fewer or raise the limit."
@@ -90,27 +141,27 @@ class VideoDecoder:
             frames=source.frames,
             source_pixels=policy.video_source_pixels,
             aspect_ratio=policy.aspect_ratio,
-            output_bytes=budget.decoded_bytes_left + _GAP_BYTES,
+            output_bytes=max(_PIECE_BYTES, largest_frame_bytes(policy), PIECE_SAMPLES * SAMPLE_BYTES),
+            piece_samples=PIECE_SAMPLES,
+            piece_bytes=_PIECE_BYTES,
         )
 
 
-def _is_consistent(report: DecodeReport, dimensions: Dimensions, size: Size, output_bytes: int) -> bool:
-    """Whether the report agrees with the size that the worker was given and with its output."""
-    end_of_frames = report.frames * size.height * size.width * 3
-    end_of_audio = report.audio_offset + report.samples * SAMPLE_BYTES if report.samples else 0
-    return (
-        0 < report.frames <= dimensions.frames
-        and report.samples <= dimensions.samples
-        and (report.height, report.width) == (size.height, size.width)
-        and report.rate_numerator > 0
-        and max(end_of_frames, end_of_audio) <= output_bytes
-    )
+@dataclass(frozen=True, slots=True)
+class _Agreed:
+    """What the worker found and the size that it was given, and where its sound goes."""
 
+    dimensions: Dimensions
+    size: Size
+    sound: ClipIntake
 
-def _frames(report: DecodeReport, output: Output) -> NDArray[np.uint8]:
-    shape = (report.frames, report.height, report.width, 3)
-    return np.frombuffer(output, dtype=np.uint8, count=math.prod(shape)).reshape(shape)
-
-
-def _samples(report: DecodeReport, output: Output) -> NDArray[np.float32]:
-    return np.frombuffer(output, dtype="<f4", count=report.samples, offset=report.audio_offset)
+    def is_met(self, report: DecodeReport, frames_bytes: int) -> bool:
+        """Whether the report agrees with this and with the frames and the sound that came."""
+        size = self.size
+        return (
+            0 < report.frames <= self.dimensions.frames
+            and report.samples == self.sound.received <= self.dimensions.samples
+            and (report.height, report.width) == (size.height, size.width)
+            and report.rate_numerator > 0
+            and frames_bytes == report.frames * size.height * size.width * 3
+        )

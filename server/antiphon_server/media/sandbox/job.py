@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeVar, get_args
 
@@ -28,8 +28,9 @@ _CODEC_NAME = re.compile(r"[a-z0-9_.-]{0,40}")
 _MAX_COUNT = 1 << 40
 SAMPLE_BYTES = 4
 RATE_HZ = 16_000
-# Seconds of audio that a decoder must at least decode in a second. Slow machines decode ten times as many.
+# Seconds of audio, and of video, that a decoder must at least decode in a second. Slow machines decode more.
 _LEAST_SPEED = 25
+_LEAST_VIDEO_SPEED = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +69,11 @@ class LengthJob:
 class VideoJob:
     """Decode evenly spaced frames of the first video track and, with `use_audio`, the first audio track.
 
-    The output holds RGB frames of one size and then, at the next multiple of 16 bytes, mono float32 samples
-    at 16 kHz. `fps`: the wanted frame rate; a long video gets a lower one, so that there are at most
-    `max_frames`, and a short one a higher one, for `min_frames`. `frames`: exactly this number instead. A
-    video longer than `max_seconds` or with frames over `source_pixels` is refused before it is decoded.
+    The output holds one `Piece` at a time: RGB frames of one size, in at most `piece_bytes` or a single one,
+    or at most `piece_samples` of mono float32 audio at 16 kHz. `fps`: the wanted frame rate; a long video
+    gets a lower one, so that there are at most `max_frames`, and a short one a higher one, for `min_frames`.
+    `frames`: exactly this number instead. A video longer than `max_seconds` or with frames over
+    `source_pixels` is refused before it is decoded.
     """
 
     demuxer: str
@@ -86,6 +88,8 @@ class VideoJob:
     source_pixels: int
     aspect_ratio: float
     output_bytes: int
+    piece_samples: int
+    piece_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +128,10 @@ class Dimensions:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """The next `samples` of audio are at the start of the output."""
+    """The next `samples` of audio, or the next `frames` of video, are at the start of the output."""
 
-    samples: int
+    samples: int = 0
+    frames: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +146,9 @@ class Size:
 class DecodeReport:
     """The result of a job.
 
-    The output holds `frames` of `height` x `width` pixels, and `samples` of audio from `audio_offset` bytes
-    on. The frame rate is `rate_numerator` / `rate_denominator` per second. With a `failure`: the size that
-    the file states, the `index` of the image in its job, the `seconds` of the file, the unsupported `codec`.
+    The output had `frames` of `height` x `width` pixels, and `samples` of audio. The frame rate is
+    `rate_numerator` / `rate_denominator` per second. With a `failure`: the size that the file states, the
+    `index` of the image in its job, the `seconds` of the file, the unsupported `codec`.
     """
 
     failure: Failure | None = None
@@ -151,7 +156,6 @@ class DecodeReport:
     height: int = 0
     width: int = 0
     samples: int = 0
-    audio_offset: int = 0
     rate_numerator: int = 0
     rate_denominator: int = 1
     seconds: float = 0.0
@@ -169,9 +173,8 @@ class DecodeRefused(Exception):
 
 
 Job = AudioJob | LengthJob | VideoJob | ImageJob | ProbeJob
-ChooseSize = Callable[[Dimensions], Size]
-TakePiece = Callable[[bytes], Awaitable[None]]
 TAKEN = b"taken"
+ChooseSize = Callable[[Dimensions], Size]
 Message = TypeVar("Message", Dimensions, Piece, DecodeReport)
 _JOBS: dict[str, type[Job]] = {kind.__name__: kind for kind in get_args(Job)}
 _COUNTS = (
@@ -179,7 +182,6 @@ _COUNTS = (
     "height",
     "width",
     "samples",
-    "audio_offset",
     "rate_numerator",
     "rate_denominator",
     "index",
@@ -189,6 +191,11 @@ _COUNTS = (
 def longest_decoding_s(samples: int) -> float:
     """Seconds of time and of CPU time that decoding may take for these samples, besides those of any job."""
     return samples / (RATE_HZ * _LEAST_SPEED)
+
+
+def longest_video_decoding_s(job: VideoJob, share: float = 1.0) -> float:
+    """As `longest_decoding_s`, for a `share` of the frames of a video."""
+    return share * job.max_seconds / _LEAST_VIDEO_SPEED
 
 
 def encode_message(message: Job | Dimensions | Piece | Size | DecodeReport) -> bytes:
@@ -221,7 +228,8 @@ def decode_dimensions(message: bytes) -> Dimensions | None:
 def decode_piece(message: bytes) -> Piece | None:
     """The piece that a worker announced; None if the message is invalid."""
     piece = _parse(message, Piece)
-    return piece if piece and _is_count(piece.samples) and piece.samples else None
+    is_one = piece is not None and _is_count(piece.samples) and _is_count(piece.frames)
+    return piece if piece and is_one and bool(piece.samples) != bool(piece.frames) else None
 
 
 def decode_report(message: bytes) -> DecodeReport | None:

@@ -21,17 +21,11 @@ from antiphon_server.media.sandbox.fork_client import ForkClient, Worker
 from antiphon_server.media.sandbox.fork_connection import ForkServerDied
 from antiphon_server.media.sandbox.fork_protocol import LOG_BYTES, NOT_CONFINED, WorkerSettings
 from antiphon_server.media.sandbox.job import (
-    SAMPLE_BYTES,
-    TAKEN,
     AudioJob,
     ChooseSize,
     Job,
     ProbeJob,
-    TakePiece,
-    decode_dimensions,
-    decode_piece,
-    encode_message,
-    longest_decoding_s,
+    VideoJob,
 )
 from antiphon_server.media.sandbox.layers import ADVICE, Layers
 from antiphon_server.media.sandbox.memory_file import (
@@ -41,10 +35,10 @@ from antiphon_server.media.sandbox.memory_file import (
     seal_and_read,
     write_and_seal,
 )
+from antiphon_server.media.sandbox.pieces import Pieces, TakePiece, VideoPieces, answer_question
 
 logger = logging.getLogger("antiphon.media")
 
-_QUESTION_BYTES = 1024
 _RETRY_AFTER_S = 2.0
 _SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN, errno.ENOSPC, errno.ENOBUFS}
 
@@ -109,9 +103,12 @@ class Sandbox:
         data: Sequence[bytes],
         choose_size: ChooseSize | None = None,
         take_piece: TakePiece | None = None,
+        take_frames: TakePiece | None = None,
     ) -> Outcome:
-        """Runs one job in its own process. `data`: the pieces of its input. `choose_size` answers the worker;
-        `take_piece` gets a copy of each piece of its output; each postpones the deadline.
+        """Runs one job in its own process. `data`: the pieces of its input. `choose_size` answers the worker.
+
+        `take_piece` gets a copy of each piece of audio in its output, `take_frames` of each piece of frames;
+        each postpones the deadline.
 
         Raises Overloaded if no decoder becomes free in time, Unavailable if the machine is short of
         resources, and what `choose_size` and `take_piece` raise. Cancelling kills the process.
@@ -127,11 +124,14 @@ class Sandbox:
                 theirs.close()
                 try:
                     deadline = asyncio.timeout(self._policy.decode_s)
-                    answering: Coroutine[None, None, None] | None = None
-                    if choose_size is not None:
-                        answering = _answer_question(ours, choose_size)
-                    elif take_piece is not None and isinstance(job, AudioJob):
-                        answering = _Pieces(ours, output, job, take_piece).take_all(deadline)
+                    answering: Coroutine[None, None, object] | None = None
+                    if isinstance(job, VideoJob) and choose_size and take_frames and take_piece:
+                        pieces = VideoPieces(ours, output, job, choose_size, take_frames, take_piece)
+                        answering = pieces.take_all(deadline)
+                    elif isinstance(job, AudioJob) and take_piece:
+                        answering = Pieces(ours, output, job, take_piece).take_all(deadline)
+                    elif choose_size:
+                        answering = answer_question(ours, choose_size)
                     code = await self._wait_for_worker(worker, answering, deadline)
                 finally:
                     await asyncio.shield(self._fork_client.end_worker(worker))
@@ -158,7 +158,7 @@ class Sandbox:
             self._free_workers.release()
 
     async def _wait_for_worker(
-        self, worker: Worker, answers: Coroutine[None, None, None] | None, deadline: asyncio.Timeout
+        self, worker: Worker, answers: Coroutine[None, None, object] | None, deadline: asyncio.Timeout
     ) -> int | None:
         """The worker's exit code; None at the deadline."""
         answering = asyncio.create_task(answers) if answers else None
@@ -177,57 +177,6 @@ class Sandbox:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def _answer_question(questions: socket.socket, choose_size: ChooseSize) -> None:
-    """Answers one question. A worker that sends an invalid one gets no answer and is killed later."""
-    loop = asyncio.get_running_loop()
-    dimensions = decode_dimensions(await _receive(questions))
-    if dimensions is not None:
-        size = encode_message(choose_size(dimensions))
-        # A worker that has ended in the meantime is noticed by its exit code.
-        with contextlib.suppress(ConnectionError):
-            await loop.sock_sendall(questions, size)
-
-
-@dataclass(frozen=True, slots=True)
-class _Pieces:
-    """The pieces of `job` that a worker announces on `questions`, each in `output`."""
-
-    questions: socket.socket
-    output: int
-    job: AudioJob
-    take_piece: TakePiece
-
-    async def take_all(self, deadline: asyncio.Timeout) -> None:
-        """Postpones the deadline with each piece, by what its samples may take and by the server's own time.
-
-        Returns at an invalid announcement: a worker that sends one gets no answer and is killed later.
-        """
-        loop, left, most = asyncio.get_running_loop(), self.job.max_samples, self.job.piece_samples or 0
-        while True:
-            piece = decode_piece(await _receive(self.questions))
-            if piece is None or piece.samples > min(most, left):
-                return
-            began_s = loop.time()
-            size_bytes = piece.samples * SAMPLE_BYTES
-            data = os.pread(self.output, size_bytes, 0)
-            if len(data) != size_bytes:
-                return
-            await self.take_piece(data)
-            left -= piece.samples
-            spent_s = loop.time() - began_s
-            deadline.reschedule((deadline.when() or began_s) + spent_s + longest_decoding_s(piece.samples))
-            with contextlib.suppress(ConnectionError):
-                await loop.sock_sendall(self.questions, TAKEN)
-
-
-async def _receive(questions: socket.socket) -> bytes:
-    """The next message; empty from a worker that has ended, which is noticed by its exit code."""
-    try:
-        return await asyncio.get_running_loop().sock_recv(questions, _QUESTION_BYTES)
-    except ConnectionError:
-        return b""
 
 
 def _question_sockets() -> tuple[socket.socket, socket.socket]:

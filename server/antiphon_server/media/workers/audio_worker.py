@@ -9,7 +9,14 @@ from typing import Any
 from av.error import FFmpegError
 from av.filter import Graph
 
-from antiphon_server.media.sandbox.job import RATE_HZ, SAMPLE_BYTES, AudioJob, DecodeRefused, DecodeReport
+from antiphon_server.media.sandbox.job import (
+    RATE_HZ,
+    SAMPLE_BYTES,
+    AudioJob,
+    DecodeRefused,
+    DecodeReport,
+    Piece,
+)
 from antiphon_server.media.workers.output_file import BufferedWriter, PieceWriter
 from antiphon_server.media.workers.track_file import TimeSpan, Track, TrackFile, measure_spans
 
@@ -129,7 +136,13 @@ class _Resampler:
             yield resampled.samples, memoryview(resampled.planes[0])
 
 
-def decode_audio(job: AudioJob, source: int, output: int, hand_over: Callable[[int], None]) -> DecodeReport:
+def sample_pieces(output: int, piece_samples: int, hand_over: Callable[[Piece], None]) -> PieceWriter:
+    """A writer of samples in pieces."""
+    size_bytes = piece_samples * SAMPLE_BYTES
+    return PieceWriter(output, size_bytes, lambda size: hand_over(Piece(samples=size // SAMPLE_BYTES)))
+
+
+def decode_audio(job: AudioJob, source: int, output: int, hand_over: Callable[[Piece], None]) -> DecodeReport:
     """Writes the first audio track to `output`, or hands it over in pieces, and reports its true length."""
     file = TrackFile(source, job.demuxer, job.decoders)
     track = file.audio
@@ -138,7 +151,7 @@ def decode_audio(job: AudioJob, source: int, output: int, hand_over: Callable[[i
     if not track.is_supported:
         raise DecodeRefused("unsupported_audio", codec=track.codec)
     pieces = (
-        PieceWriter(output, job.piece_samples * SAMPLE_BYTES, lambda size: hand_over(size // SAMPLE_BYTES))
+        sample_pieces(output, job.piece_samples, hand_over)
         if job.piece_samples
         else BufferedWriter(output, 0)
     )

@@ -17,7 +17,7 @@ def write_at(output: int, data: bytes | bytearray | memoryview, offset: int) -> 
 
 
 class PieceWriter:
-    """Hands over consecutive samples in pieces: each is written to the start of the output.
+    """Hands over consecutive samples or frames in pieces: each is written to the start of the output.
 
     `hand_over` returns when the server has taken the given number of bytes.
     """

@@ -1,12 +1,13 @@
 """Video decoding in a decoder process: encoded bytes to evenly spaced RGB frames and the audio track.
 
-The packets are counted first, so that length, frame count and memory are known, or refused, before decoding.
+The packets are counted first, so that length, frame count and size are known, or refused, before decoding.
 Frame k is exactly the one on screen at k / rate; a long video gets a lower rate.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -17,17 +18,17 @@ from antiphon_server.media.sandbox.job import (
     DecodeRefused,
     DecodeReport,
     Dimensions,
+    Piece,
     Size,
     VideoJob,
 )
-from antiphon_server.media.workers.audio_worker import AudioWriter
+from antiphon_server.media.workers.audio_worker import AudioWriter, sample_pieces
 from antiphon_server.media.workers.frame_scaler import FrameScaler, Rotation, rotation_of, upright_size
-from antiphon_server.media.workers.output_file import BufferedWriter, write_at
+from antiphon_server.media.workers.output_file import PieceWriter
 from antiphon_server.media.workers.track_file import TimeSpan, Track, TrackFile, measure_spans
 
 _MAX_RATE_DENOMINATOR = 1_000
 _LEAD_IN_S = Fraction(1, 10)
-_AUDIO_ALIGNMENT_BYTES = 16
 
 
 def rate_and_count(
@@ -67,22 +68,19 @@ class FrameSampling:
     def frame_bytes(self) -> int:
         return self.size.height * self.size.width * 3
 
-    @property
-    def audio_offset(self) -> int:
-        """The offset of the audio in the output, in bytes."""
-        return -(-self.frames * self.frame_bytes // _AUDIO_ALIGNMENT_BYTES) * _AUDIO_ALIGNMENT_BYTES
-
     def time_of(self, frame: int) -> Fraction:
         return self.start + frame / self.rate
 
 
 class _FrameSampler:
-    """Takes all decoded frames in order and writes those that are on screen at the sampling times."""
+    """Takes all decoded frames in order and passes on those that are on screen at the sampling times."""
 
-    def __init__(self, track: Track, sampling: FrameSampling, rotation: Rotation, output: int) -> None:
+    def __init__(
+        self, track: Track, sampling: FrameSampling, rotation: Rotation, pieces: PieceWriter
+    ) -> None:
         self._track = track
         self._sampling = sampling
-        self._output = output
+        self._pieces = pieces
         self._scaler = FrameScaler(sampling.size, rotation)
         self._on_screen: Any | None = None
         self._scaled: tuple[Any, bytes] | None = None
@@ -111,16 +109,22 @@ class _FrameSampler:
         """Writes the missing frames at the end of the video: the last frame stays on screen."""
         while self._on_screen is not None and not self.is_full:
             self._write_frame(self._on_screen)
+        self._pieces.write_buffer()
 
     def _write_frame(self, frame: Any) -> None:
         if self._scaled is None or self._scaled[0] is not frame:
             self._scaled = frame, self._scaler.scale_frame(frame)
-        write_at(self._output, self._scaled[1], self.count * self._sampling.frame_bytes)
+        self._pieces.append_piece(self._scaled[1])
         self.count += 1
 
 
-def decode_video(job: VideoJob, source: int, output: int, choose_size: ChooseSize) -> DecodeReport:
-    """Writes frames and audio to `output`. `choose_size` is called before more than one frame is decoded."""
+def decode_video(
+    job: VideoJob, source: int, output: int, choose_size: ChooseSize, hand_over: Callable[[Piece], None]
+) -> DecodeReport:
+    """Hands frames and audio over in pieces, each at the start of `output`.
+
+    `choose_size` is called before more than one frame is decoded.
+    """
     file = TrackFile(source, job.demuxer, job.decoders, job.source_pixels)
     video, audio = _tracks(file, job)
     packets = list(file.packets(job.max_packets, *(track for track in (video, audio) if track)))
@@ -138,14 +142,12 @@ def decode_video(job: VideoJob, source: int, output: int, choose_size: ChooseSiz
     rate, count = _chosen_rate(video_span.end - start, source_frames, job)
     max_samples = math.ceil(max(audio_span.end - start, Fraction(0)) * RATE_HZ) if audio else 0
     sampling = FrameSampling(start, rate, count, choose_size(Dimensions(count, height, width, max_samples)))
-    sampler = _FrameSampler(video, sampling, rotation, output)
+    pieces = _frame_pieces(output, job.piece_bytes, sampling.frame_bytes, hand_over)
+    sampler = _FrameSampler(video, sampling, rotation, pieces)
     for frame in first_frames:
         sampler.sample_frame(frame)
-    writer = (
-        AudioWriter(audio, BufferedWriter(output, sampling.audio_offset), max_samples, start)
-        if audio
-        else None
-    )
+    sound = sample_pieces(output, job.piece_samples, hand_over)
+    writer = AudioWriter(audio, sound, max_samples, start) if audio else None
     for index, (track, packet) in enumerate(packets):
         if track is video:
             if index >= next_packet and not sampler.is_full:
@@ -163,11 +165,18 @@ def decode_video(job: VideoJob, source: int, output: int, choose_size: ChooseSiz
         height=sampling.size.height,
         width=sampling.size.width,
         samples=writer.samples if writer else 0,
-        audio_offset=sampling.audio_offset,
         rate_numerator=sampling.rate.numerator,
         rate_denominator=sampling.rate.denominator,
         seconds=float(video_span.end),
     )
+
+
+def _frame_pieces(
+    output: int, piece_bytes: int, frame_bytes: int, hand_over: Callable[[Piece], None]
+) -> PieceWriter:
+    """A writer of whole frames in pieces."""
+    size_bytes = max(piece_bytes // frame_bytes, 1) * frame_bytes
+    return PieceWriter(output, size_bytes, lambda size: hand_over(Piece(frames=size // frame_bytes)))
 
 
 def _tracks(file: TrackFile, job: VideoJob) -> tuple[Track, Track | None]:

@@ -14,7 +14,7 @@ from fractions import Fraction
 import av
 from PIL import Image
 
-from antiphon_server.media.sandbox.job import RATE_HZ, AudioJob, Dimensions, ImageJob, Size
+from antiphon_server.media.sandbox.job import RATE_HZ, AudioJob, Dimensions, ImageJob, Piece, Size
 from antiphon_server.media.wav_header import wav_header
 from antiphon_server.media.workers.audio_worker import decode_audio
 from antiphon_server.media.workers.frame_scaler import FrameScaler, rotation_of
@@ -48,7 +48,7 @@ def _warm_up_image(image_format: str) -> None:
         decode_images(job, source, output, _half_size)
 
 
-def _take(_samples: int) -> None:
+def _take(_piece: Piece) -> None:
     """Takes no piece: the job has none."""
 
 

@@ -60,8 +60,8 @@ def _decode(job: jobs.Job, source: int, output: int, server: int) -> jobs.Decode
         os.write(server, jobs.encode_message(dimensions))
         return jobs.decode_size(os.read(server, _ANSWER_BYTES))
 
-    def hand_over(samples: int) -> None:
-        os.write(server, jobs.encode_message(jobs.Piece(samples)))
+    def hand_over(piece: jobs.Piece) -> None:
+        os.write(server, jobs.encode_message(piece))
         if os.read(server, _ANSWER_BYTES) != jobs.TAKEN:
             raise ConnectionError("the server takes no more")
 
@@ -71,7 +71,7 @@ def _decode(job: jobs.Job, source: int, output: int, server: int) -> jobs.Decode
         if isinstance(job, jobs.LengthJob):
             return measure_length(job, source)
         if isinstance(job, jobs.VideoJob):
-            return decode_video(job, source, output, choose_size)
+            return decode_video(job, source, output, choose_size, hand_over)
         if isinstance(job, jobs.ImageJob):
             return decode_images(job, source, output, choose_size)
     except jobs.DecodeRefused as refused:
@@ -80,9 +80,11 @@ def _decode(job: jobs.Job, source: int, output: int, server: int) -> jobs.Decode
 
 
 def _expected_cpu_s(job: jobs.Job) -> float:
-    """CPU seconds that a job may take besides those of any job: for hours of audio in pieces."""
+    """CPU seconds that a job may take besides those of any job: for video, and for audio in pieces."""
     if isinstance(job, jobs.AudioJob) and job.piece_samples:
         return jobs.longest_decoding_s(job.max_samples)
+    if isinstance(job, jobs.VideoJob):
+        return jobs.longest_video_decoding_s(job)
     return 0.0
 
 
