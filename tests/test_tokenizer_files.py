@@ -25,6 +25,7 @@ from antiphon_executor.interface import tokenizer_files
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.interface.tokenizer_files import FILE, TokenizerError, tokenizer_file, tokenizer_folder
 from antiphon_executor.stages.thinker_args import thinker_engine_args
+from antiphon_server.chat.prompt.renderer import PromptRenderer
 from antiphon_server.chat.prompt.tokenizer import PromptTokenizer
 from tests.checkpoints import released_qwen3_omni, tiny_qwen3_omni  # noqa: F401
 
@@ -238,3 +239,21 @@ def test_unusable_sources_are_one_line(taught: Path, cache_home: Path) -> None:
 
 def test_a_folder_without_any_tokenizer_is_left_to_its_reader(tmp_path: Path) -> None:
     assert tokenizer_file(tmp_path) == tmp_path / FILE
+
+
+@pytest.mark.parametrize("lacks", ["vocab.json", "merges.txt"])
+def test_nothing_is_built_from_half_of_the_files(taught: Path, lacks: str) -> None:
+    (taught / lacks).unlink()
+    assert tokenizer_folder(taught) == taught
+
+
+def test_a_tokenizer_without_its_added_tokens_is_refused(
+    released_qwen3_omni: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    """As after a download without `tokenizer_config.json`: its prompts would be plain text throughout."""
+    folder = shutil.copytree(released_qwen3_omni, tmp_path / "model")
+    PromptRenderer.from_folder(folder)
+    (folder / "tokenizer_config.json").unlink()
+    with pytest.raises(ValueError, match=r"im_end_token_id of config.json is \d+, which is no added token"):
+        PromptRenderer.from_folder(folder)

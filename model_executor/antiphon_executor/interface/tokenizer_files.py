@@ -28,6 +28,7 @@ _SOURCES = (
     "added_tokens.json",
     "special_tokens_map.json",
 )
+_NEEDED = ("vocab.json", "merges.txt")
 _BUILDER = "antiphon_executor.checkpoint.tokenizer_build"
 _BUILD_S = 300.0
 
@@ -47,7 +48,7 @@ def tokenizer_folder(model: Path) -> Path:
     Takes some seconds in a process of its own if it must be built. Raises TokenizerError. `model` itself, if
     it has neither a `tokenizer.json` nor the files to build one from.
     """
-    if (model / FILE).is_file() or not (model / "vocab.json").is_file():
+    if (model / FILE).is_file() or not all((model / source).is_file() for source in _NEEDED):
         return model
     name = _name(model)
     roots = tuple(_cache_roots())

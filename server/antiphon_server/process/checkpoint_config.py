@@ -15,18 +15,24 @@ _QUANTIZED = (".qweight", ".weight_packed", ".weight_scale", ".weight_scale_inv"
 
 
 def check_config(file: Path, config: Mapping[str, Any]) -> None:
-    """Raises `StartupError` if the Talker does not fit the Thinker, or its weights are quantized."""
+    """Raises `StartupError` if the Talker is missing, does not fit the Thinker, or is quantized."""
     talker = _part(config, "talker_config")
+    if not talker:
+        problem = f"{file} has no talker_config, and enable_audio_output is not false"
+        raise StartupError(ExitCode.NOT_A_CHECKPOINT, problem, _TEXT_ONLY)
     layer = talker.get("accept_hidden_layer", 0)
     layers = _count(_part(config, "thinker_config", "text_config"), "num_hidden_layers")
-    if not isinstance(layer, int) or layer < 0 or (layers and layer > layers):
+    # In JSON `true` is no number; in Python it is one.
+    if type(layer) is not int or layer < 0 or (layers and layer > layers):
         raise StartupError(
             ExitCode.NOT_A_CHECKPOINT,
             f"{file}: talker_config.accept_hidden_layer is {layer!r}, but the Thinker has {layers} layers",
         )
-    parts = (talker, *(part for part in talker.values() if isinstance(part, dict)))
-    if any(part.get("quantization_config") for part in parts):
-        raise _quantized(f"{file}: talker_config has a quantization_config")
+    vocoder = _part(config, "code2wav_config")
+    for name, owner in (("talker_config", talker), ("code2wav_config", vocoder)):
+        parts = (owner, *(part for part in owner.values() if isinstance(part, dict)))
+        if any(part.get("quantization_config") for part in parts):
+            raise _quantized(f"{file}: {name} has a quantization_config")
 
 
 def check_talker_tensors(folder: Path, names: Collection[str]) -> None:

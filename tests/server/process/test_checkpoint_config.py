@@ -114,7 +114,7 @@ def test_a_missing_table_is_named(folder: Path, name: str) -> None:
     assert f"1 tensors that config.json requires are missing, {name} first" in problem_of(folder)
 
 
-@pytest.mark.parametrize("layer", [5, -1, "middle"])
+@pytest.mark.parametrize("layer", [5, -1, "middle", True])
 def test_an_accepted_layer_beyond_the_thinker_is_rejected(folder: Path, layer: object) -> None:
     change_config(folder, lambda config: config["talker_config"].update(accept_hidden_layer=layer))
     said = problem_of(folder)
@@ -132,6 +132,20 @@ def test_a_quantization_config_of_the_talker_is_rejected(folder: Path, part: str
     said = problem_of(folder, ExitCode.UNSUPPORTED_MODEL)
     assert "talker_config has a quantization_config; only the Thinker may be quantized" in said
     check_checkpoint(folder, speaks=False)
+
+
+def test_a_quantization_config_of_the_vocoder_is_rejected(folder: Path) -> None:
+    change_config(folder, lambda config: config["code2wav_config"].update(quantization_config={"bits": 4}))
+    said = problem_of(folder, ExitCode.UNSUPPORTED_MODEL)
+    assert "code2wav_config has a quantization_config; only the Thinker may be quantized" in said
+
+
+@pytest.mark.parametrize("value", [None, {}])
+def test_a_talker_without_a_configuration_is_rejected(folder: Path, value: object) -> None:
+    change_config(folder, lambda config: config.update(talker_config=value))
+    assert "config.json has no talker_config, and enable_audio_output is not false" in problem_of(folder)
+    change_config(folder, lambda config: config.update(enable_audio_output=False))
+    check_checkpoint(folder, speaks=True)
 
 
 def test_quantized_tensors_of_the_talker_are_rejected(folder: Path) -> None:

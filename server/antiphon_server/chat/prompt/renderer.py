@@ -27,6 +27,10 @@ R = TypeVar("R")
 
 # Characters or tokens. Longer prompts take milliseconds, which would block the event loop.
 _SHORT_PROMPT = 4_000
+# Of the whole checkpoint and of its Thinker; all are added tokens.
+_CONTROL_IDS = frozenset(
+    {"im_start_token_id", "im_end_token_id", "audio_token_id", "image_token_id", "video_token_id"}
+)
 # The last private-use characters of Unicode. Two of them mark a client's text during a rendering.
 _MARKS = tuple(chr(0x10FFFD - number) for number in range(64))
 
@@ -63,8 +67,12 @@ class PromptRenderer:
 
     @classmethod
     def from_folder(cls, folder: Path, policy: PromptPolicy | None = None) -> PromptRenderer:
-        """Reads `tokenizer.json` and the chat template. Raises OSError if one is missing."""
+        """Reads `tokenizer.json` and the chat template. Raises OSError if one is missing.
+
+        Raises ValueError if the tokenizer lacks a control token of `config.json`.
+        """
         tokenizer = PromptTokenizer.from_folder(folder)
+        _check_controls(folder / "config.json", tokenizer)
         placeholders = read_placeholders(folder, tokenizer)
         return cls(ChatTemplate.from_folder(folder), tokenizer, placeholders, policy or PromptPolicy())
 
@@ -209,6 +217,20 @@ def read_placeholders(folder: Path, tokenizer: PromptTokenizer) -> dict[MediaKin
     kinds: tuple[MediaKind, ...] = ("audio", "image", "video")
     tokens = {kind: named.get(f"{kind}_token") or f"<|{kind}_pad|>" for kind in kinds}
     return {kind: tokenizer.controls[token] for kind, token in tokens.items() if token in tokenizer.controls}
+
+
+def _check_controls(config: Path, tokenizer: PromptTokenizer) -> None:
+    """Without its added tokens a tokenizer would spell control tokens and placeholders as plain text."""
+    if not config.is_file():
+        return
+    known = frozenset(tokenizer.controls.values())
+    read = json.loads(config.read_text(encoding="utf-8"))
+    for owner in (read, read.get("thinker_config") or {}):
+        for name in sorted(_CONTROL_IDS & owner.keys()):
+            if owner[name] is not None and owner[name] not in known:
+                raise ValueError(
+                    f"{name} of config.json is {owner[name]}, which is no added token of the tokenizer"
+                )
 
 
 def _find_marks(conversation: Conversation, number: int) -> list[str]:
