@@ -48,8 +48,8 @@ def speaking(folder: Path) -> Iterator[Row]:
 
 
 def thinking(folder: Path) -> Iterator[Row]:
-    write_tiny_checkpoint(folder / "thinking", variant="thinking")
-    yield "Thinking: no Talker, prompts open `<think>`", *started(folder / "thinking")
+    write_tiny_checkpoint(folder / "thinking", layout="released", variant="thinking")
+    yield "Thinking, in the released layout: no Talker, prompts open `<think>`", *started(folder / "thinking")
 
 
 def quantized(folder: Path) -> Iterator[Row]:

@@ -32,7 +32,7 @@ def greedy(client: openai.OpenAI, text: str, **fields: Any) -> Any:
 
 
 def test_the_thinking_variant_answers_in_text_and_says_so(tmp_path: Path) -> None:
-    write_tiny_checkpoint(tmp_path / "model", variant="thinking")
+    write_tiny_checkpoint(tmp_path / "model", layout="released", variant="thinking")
     server = start_server(tmp_path / "model", tmp_path / "log")
     try:
         client = server.client()

@@ -105,3 +105,20 @@ def test_only_a_released_family_has_a_released_layout(tmp_path: Path) -> None:
         write_tiny_checkpoint(tmp_path, layout="whale")
     with pytest.raises(SystemExit):
         main(["tiny", str(tmp_path), "--layout", "whale"])
+
+
+@pytest.mark.parametrize("variant", ["thinking", "captioner"])
+@torch.inference_mode()
+def test_variants_without_a_talker_have_the_layout_too(tmp_path: Path, variant: str) -> None:
+    write_tiny_checkpoint(tmp_path / "released", layout="released", variant=variant)
+    write_tiny_checkpoint(tmp_path / "saved", variant=variant)
+    config = read(tmp_path / "released", "config.json")
+    assert not config["enable_audio_output"]
+    assert not {"talker_config", "code2wav_config"} & config.keys()
+    assert {file.name for file in (tmp_path / "released").iterdir()} >= RELEASED_FILES | SHARDS
+    load, ids = Qwen3OmniMoeForConditionalGeneration.from_pretrained, torch.arange(0, 480, 7)[None]
+    ours, theirs = (
+        load(tmp_path / name, dtype=torch.float32).eval().thinker(input_ids=ids).logits
+        for name in ("released", "saved")
+    )
+    assert torch.equal(ours[..., : theirs.shape[-1]], theirs)

@@ -84,23 +84,14 @@ def _write_shards(path: Path, weights: Mapping[str, torch.Tensor]) -> None:
 
 
 def _released_config(config: dict[str, Any], vocabulary: int) -> dict[str, Any]:
-    thinker, talker = config["thinker_config"], config["talker_config"]
-    nested = (
-        *(thinker[part] for part in ("audio_config", "text_config", "vision_config")),
-        *(talker[part] for part in ("code_predictor_config", "text_config")),
-    )
+    """Thinking and Captioner checkpoints have neither a `talker_config` nor a `code2wav_config`."""
+    thinker = config["thinker_config"]
     section = thinker["text_config"]["rope_parameters"]["mrope_section"]
     mrope = {"interleaved": True, "mrope_section": section, "rope_type": "default", "type": "default"}
-    for part in (*nested, config["code2wav_config"]):
-        rope = part.pop("rope_parameters", {"rope_type": None})
-        if rope["rope_type"] == "default":
-            part["rope_theta"] = int(rope["rope_theta"])
-    for part in nested:
-        part |= {name: value for name, value in _LEGACY.items() if name not in part}
-    talker["code_predictor_config"] |= {"rope_scaling": None, "use_sliding_window": False}
-    talker["text_config"]["num_experts"] = talker["text_config"].pop("num_local_experts")
-    talker |= {"seconds_per_chunk": 2, "output_router_logits": False}
-    talker["text_config"]["rope_scaling"] = mrope
+    for name in ("audio_config", "text_config", "vision_config"):
+        _use_legacy_keys(thinker[name])
+    if "talker_config" in config:
+        _rewrite_speech(config["talker_config"], config["code2wav_config"], mrope)
     thinker["text_config"] |= {
         "rope_scaling": {**mrope, "mrope_interleaved": True},
         "vocab_size": vocabulary,
@@ -112,13 +103,34 @@ def _released_config(config: dict[str, Any], vocabulary: int) -> dict[str, Any]:
     }
     thinker["vision_config"] |= {"in_chans": 3, "spatial_patch_size": 16, "tokens_per_second": 2}
     thinker |= {"dtype": config["dtype"], "seconds_per_chunk": 2}
-    config["code2wav_config"] |= {
+    return config | {"transformers_version": _VERSION}
+
+
+def _rewrite_speech(talker: dict[str, Any], code2wav: dict[str, Any], mrope: dict[str, Any]) -> None:
+    for name in ("code_predictor_config", "text_config"):
+        _use_legacy_keys(talker[name])
+    talker["code_predictor_config"] |= {"rope_scaling": None, "use_sliding_window": False}
+    talker["text_config"]["num_experts"] = talker["text_config"].pop("num_local_experts")
+    talker |= {"seconds_per_chunk": 2, "output_router_logits": False}
+    talker["text_config"]["rope_scaling"] = mrope
+    _use_legacy_rope(code2wav)
+    code2wav |= {
         "codebook_dim": 32,
         "num_semantic_quantizers": 1,
         "semantic_codebook_size": 512,
         "vector_quantization_hidden_dimension": 32,
     }
-    return config | {"transformers_version": _VERSION}
+
+
+def _use_legacy_keys(part: dict[str, Any]) -> None:
+    _use_legacy_rope(part)
+    part |= {name: value for name, value in _LEGACY.items() if name not in part}
+
+
+def _use_legacy_rope(part: dict[str, Any]) -> None:
+    rope = part.pop("rope_parameters", {"rope_type": None})
+    if rope["rope_type"] == "default":
+        part["rope_theta"] = int(rope["rope_theta"])
 
 
 def _rewrite_tokenizer(path: Path) -> None:
