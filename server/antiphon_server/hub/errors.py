@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 
 from antiphon_server.exits import ExitCode, StartupError
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _FOLDER = "or download the model elsewhere and give its folder"
 
 
@@ -18,7 +20,10 @@ def hub_error(name: str, revision: str | None, error: Exception) -> StartupError
     refusal = next((found for cause in causes if (found := _refusal(name, revision, cause))), None)
     if refusal is not None:
         return refusal
-    incomplete = f"there is no folder {name}, and no complete model {name} in {constants.HF_HUB_CACHE}"
+    # The weights are downloaded by the commit, whatever the operator has asked for.
+    asked = revision is not None and not _COMMIT.fullmatch(revision)
+    wanted = f"{name} of the revision {revision!r}" if asked else name
+    incomplete = f"there is no folder {name}, and no complete model {wanted} in {constants.HF_HUB_CACHE}"
     if constants.HF_HUB_OFFLINE:
         return _no_model(f"{incomplete}: HF_HUB_OFFLINE is set", f"unset HF_HUB_OFFLINE, {_FOLDER}")
     if any(_is_network(cause) for cause in causes):

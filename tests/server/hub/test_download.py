@@ -178,6 +178,7 @@ def test_offline_the_cache_is_enough_if_it_is_complete(hub: StandIn, monkeypatch
     hub.asked.clear()
     assert fetch() == folder
     assert hub.asked == []
+    assert f"no complete model {NAME} of the revision 'nightly' in" in problem_of(revision="nightly")
     (folder / SHARDS[1]).unlink()
     missing = f"there is no folder {NAME}, and no complete model {NAME} in {constants.HF_HUB_CACHE}"
     assert f"{missing}: HF_HUB_OFFLINE is set" in problem_of()

@@ -46,7 +46,8 @@ def test_a_job_survives_the_round_trip(job: Any) -> None:
 
 def test_answers_survive_the_round_trip() -> None:
     assert decode_size(encode_message(Size(32, 64))) == Size(32, 64)
-    assert decode_dimensions(encode_message(Dimensions(1, 32, 64, 5))) == Dimensions(1, 32, 64, 5)
+    film = Dimensions(1, 32, 64, 5, 2.5)
+    assert decode_dimensions(encode_message(film)) == film
     assert decode_piece(encode_message(Piece(7))) == Piece(7)
     assert decode_piece(encode_message(Piece(frames=7))) == Piece(frames=7)
     assert decode_report(encode_message(REPORT)) == REPORT
@@ -88,7 +89,18 @@ def test_a_report_with_a_wrong_field_is_none(wrong: dict[str, Any]) -> None:
     assert decode_report(json.dumps(fields).encode()) is None
 
 
-@pytest.mark.parametrize("wrong", [{"frames": 0}, {"width": 0}, {"height": -4}, {"samples": "7"}, {"x": 1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"frames": 0},
+        {"width": 0},
+        {"height": -4},
+        {"samples": "7"},
+        {"seconds": float("nan")},
+        {"seconds": -1.0},
+        {"x": 1},
+    ],
+)
 def test_a_question_with_a_wrong_field_is_none(wrong: dict[str, Any]) -> None:
     fields = {"kind": "Dimensions", **asdict(Dimensions(1, 32, 64)), **wrong}
     assert decode_dimensions(json.dumps(fields).encode()) is None

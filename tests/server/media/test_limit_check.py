@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import AsyncIterator, Callable
 from functools import cache
@@ -151,6 +152,26 @@ async def test_video_over_the_context_is_refused_before_its_second_frame(
     assert "video part 1 lasts 30 s and takes" in error.message
     assert "context of 300 tokens" in error.message
     assert jobs == [VideoJob]
+
+
+async def test_a_long_video_that_is_refused_has_its_own_length(loader_of: Callable[..., MediaLoader]) -> None:
+    """Not that of its frames at the usual rate: it has fewer."""
+    error = await refused(loader_of(300, video_frames=20), part("video", film()), text_tokens=250)
+    assert "video part 1 lasts 30 s and takes" in error.message
+    fits_s = int(error.message.split(" s of it would fit")[0].rsplit(" ", 1)[1])
+    assert fits_s < 20 / MediaPolicy().video_fps
+
+
+async def test_a_number_of_frames_over_the_context_is_refused_by_it(
+    loader_of: Callable[..., MediaLoader],
+) -> None:
+    error = await refused(loader_of(1_300), part("video", film(), frames=40), text_tokens=250)
+    assert error.code == "context_length_exceeded"
+    assert re.fullmatch(
+        r"video part 1 takes [\d,]+ tokens in 40 frames; that exceeds the model's context of 1,300 tokens. "
+        r"1,049 are left for it. Lower nframes or max_pixels.",
+        error.message,
+    )
 
 
 async def test_images_over_the_context_are_refused(loader_of: Callable[..., MediaLoader]) -> None:

@@ -17,7 +17,7 @@ from antiphon_executor.interface.media import RgbImage, VideoClip
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.decode.decoding import detect_format, run_decode_job
 from antiphon_server.media.decode.known_files import video_key
-from antiphon_server.media.decode.limit_check import check_image, check_video
+from antiphon_server.media.decode.limit_check import VideoLength, check_image, check_video
 from antiphon_server.media.decode.refusals import damaged_error
 from antiphon_server.media.frame_store import FrameStore, FrameWriter
 from antiphon_server.media.part import Part
@@ -88,7 +88,7 @@ class ImageDecoder:
         if budget.room is not None:
             fps, frames = part.source.fps or self._policy.video_fps, dimensions.frames
             tokens = budget.room.video_tokens(frames, fps, (size.height, size.width), 0)
-            check_video(part, frames / fps, decoded, tokens, self._policy, budget)
+            check_video(part, VideoLength(frames, frames / fps, fps), decoded, tokens, self._policy, budget)
         # All of them are in memory until the last is decoded.
         budget.charge_decoded(part, decoded)
 

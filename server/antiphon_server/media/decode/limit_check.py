@@ -25,6 +25,19 @@ class Shortage:
     is_context: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class VideoLength:
+    """`frames`: those that are taken. `fps`: the rate at which a shorter video would have them."""
+
+    frames: int
+    seconds: float
+    fps: float
+
+    def fits_s(self, share: float) -> int:
+        """Seconds that have at most this share of the frames."""
+        return int(min(self.seconds, self.frames / self.fps) * max(share, 0))
+
+
 def check_audio(part: Part, seconds: float, policy: MediaPolicy, budget: Budget) -> None:
     """Raises BadRequest if an audio part of this length is over a limit."""
     tokens, shortages = _context_shortage(part, seconds, budget)
@@ -46,7 +59,7 @@ def check_audio_tokens(part: Part, seconds: float, budget: Budget) -> None:
 
 
 def check_video(
-    part: Part, seconds: float, decoded_bytes: int, tokens: int, policy: MediaPolicy, budget: Budget
+    part: Part, length: VideoLength, decoded_bytes: int, tokens: int, policy: MediaPolicy, budget: Budget
 ) -> None:
     """Raises BadRequest if a video is over the context, and names the other limits that it exceeds."""
     if budget.room is None:
@@ -56,11 +69,19 @@ def check_video(
     if tokens <= left:
         return
     limit = f"the model's context of {budget.room.context_tokens:,} tokens"
-    shortages = [Shortage(limit, int(seconds * max(left, 0) / tokens), is_context=True)]
+    if part.source.frames is not None:
+        # A shorter video would have as many.
+        raise BadRequest(
+            f"{part.name} takes {tokens:,} tokens in {length.frames} frames; that exceeds {limit}. "
+            f"{max(left, 0):,} are left for it. Lower nframes or max_pixels.",
+            param=part.source.param,
+            code=CONTEXT_CODE,
+        )
+    shortages = [Shortage(limit, length.fits_s(left / tokens), is_context=True)]
     if decoded_bytes > budget.decoded_bytes_left:
         limit = f"{policy.request_decoded_bytes / _MIB:g} MiB decoded ({flag('request_decoded_bytes')})"
-        shortages.append(Shortage(limit, int(seconds * budget.decoded_bytes_left / decoded_bytes)))
-    raise _error(part, seconds, tokens, shortages)
+        shortages.append(Shortage(limit, length.fits_s(budget.decoded_bytes_left / decoded_bytes)))
+    raise _error(part, length.seconds, tokens, shortages)
 
 
 def check_image(part: Part, tokens: int, budget: Budget) -> None:

@@ -21,7 +21,7 @@ from antiphon_server.media.budget import Budget
 from antiphon_server.media.decode.audio import PIECE_SAMPLES, ClipIntake, max_packets
 from antiphon_server.media.decode.decoding import detect_format, run_decode_job
 from antiphon_server.media.decode.known_files import video_key
-from antiphon_server.media.decode.limit_check import check_video
+from antiphon_server.media.decode.limit_check import VideoLength, check_video
 from antiphon_server.media.decode.refusals import damaged_error
 from antiphon_server.media.frame_store import FrameStore, FrameWriter
 from antiphon_server.media.part import Part
@@ -64,7 +64,11 @@ class VideoDecoder:
         if known is not None:
             frames, height, width, _ = known.frames.shape
             samples = known.audio.num_samples if known.audio else 0
-            self._charge(part, Dimensions(frames, height, width, samples), Size(height, width), budget)
+            # Frames that are placed at a rate of the operator's do not show how long their video was.
+            is_placed = self._policy.video_placed_fps is not None
+            seconds = frames / (self._wanted_fps(part) if is_placed else known.frames_per_second)
+            dimensions = Dimensions(frames, height, width, samples, seconds)
+            self._charge(part, dimensions, Size(height, width), budget)
             return known
         with self._store.write(part, key) as frame_file:
             clip = await self._decode_file(part, data, key, frame_file, budget)
@@ -110,15 +114,21 @@ class VideoDecoder:
         frames_bytes = self._sizing.frames_bytes(dimensions, size)
         sound_bytes = self._sizing.sound_bytes(dimensions)
         if budget.room is not None:
-            # The rate that the file gets is this or, for a long one, lower: a few timestamps may be longer.
-            fps = min(part.source.fps or self._policy.video_fps, self._policy.video_max_fps)
-            tokens = budget.room.video_tokens(frames, fps, (size.height, size.width), samples)
-            seconds = max(frames / fps, samples / INPUT_SAMPLE_RATE_HZ)
-            check_video(part, seconds, frames_bytes + sound_bytes, tokens, self._policy, budget)
+            wanted_fps = self._wanted_fps(part)
+            # Another number than this rate gives is the client's own, or that of a long or a short video.
+            is_usual = 0 <= frames - dimensions.seconds * wanted_fps < 1 or not dimensions.seconds
+            fps = wanted_fps if is_usual else frames / dimensions.seconds
+            placed_fps = self._policy.video_placed_fps or fps
+            tokens = budget.room.video_tokens(frames, placed_fps, (size.height, size.width), samples)
+            length = VideoLength(frames, max(dimensions.seconds, samples / INPUT_SAMPLE_RATE_HZ), wanted_fps)
+            check_video(part, length, frames_bytes + sound_bytes, tokens, self._policy, budget)
         budget.charge_stored(part, frames_bytes)
         if samples:
             budget.charge_decoded(part, sound_bytes)
             budget.charge_audio(part, samples / INPUT_SAMPLE_RATE_HZ)
+
+    def _wanted_fps(self, part: Part) -> float:
+        return min(part.source.fps or self._policy.video_fps, self._policy.video_max_fps)
 
     def _job(self, part: Part, data: bytes) -> VideoJob:
         source, policy = part.source, self._policy
@@ -134,7 +144,7 @@ class VideoDecoder:
             use_audio=source.use_audio,
             max_seconds=policy.video_seconds,
             max_packets=max_packets(policy.video_seconds),
-            fps=min(source.fps or policy.video_fps, policy.video_max_fps),
+            fps=self._wanted_fps(part),
             # A client's own rate is kept.
             min_frames=policy.video_min_frames if source.fps is None else 1,
             max_frames=min(policy.video_frames, source.max_frames or policy.video_frames),

@@ -118,12 +118,16 @@ class ProbeJob:
 
 @dataclass(frozen=True, slots=True)
 class Dimensions:
-    """The content of a file: `frames` of `height` x `width` square pixels, upright, and audio `samples`."""
+    """The content of a file: `frames` of `height` x `width` square pixels, upright, and audio `samples`.
+
+    `seconds`: the length of a video's picture.
+    """
 
     frames: int
     height: int
     width: int
     samples: int = 0
+    seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,8 +225,10 @@ def decode_size(message: bytes) -> Size:
 def decode_dimensions(message: bytes) -> Dimensions | None:
     """The dimensions that a worker sent; None if the message is invalid."""
     found = _parse(message, Dimensions)
-    counts = (found.frames, found.height, found.width) if found else ()
-    return found if found and all(map(_is_count, (*counts, found.samples))) and all(counts) else None
+    if found is None or not _is_length(found.seconds):
+        return None
+    counts = (found.frames, found.height, found.width)
+    return found if all(map(_is_count, (*counts, found.samples))) and all(counts) else None
 
 
 def decode_piece(message: bytes) -> Piece | None:
@@ -250,12 +256,15 @@ def _is_valid(report: DecodeReport) -> bool:
     return (
         all(_is_count(getattr(report, name)) for name in _COUNTS)
         and report.rate_denominator > 0
-        and isinstance(report.seconds, float)
-        and 0 <= report.seconds < _MAX_COUNT
+        and _is_length(report.seconds)
         and report.failure in (None, *get_args(Failure))
         and isinstance(report.codec, str)
         and _CODEC_NAME.fullmatch(report.codec) is not None
     )
+
+
+def _is_length(seconds: object) -> bool:
+    return isinstance(seconds, float) and 0 <= seconds < _MAX_COUNT
 
 
 def _is_count(value: object) -> bool:

@@ -139,9 +139,11 @@ def decode_video(
     # Audio that begins slightly before the video is a codec's lead-in and does not shift the start.
     start = video_span.start if video_span.start < _LEAD_IN_S else Fraction(0)
     source_frames = sum(track is video for track, _ in packets)
-    rate, count = _chosen_rate(video_span.end - start, source_frames, job)
+    length_s = video_span.end - start
+    rate, count = _chosen_rate(length_s, source_frames, job)
     max_samples = math.ceil(max(audio_span.end - start, Fraction(0)) * RATE_HZ) if audio else 0
-    sampling = FrameSampling(start, rate, count, choose_size(Dimensions(count, height, width, max_samples)))
+    size = choose_size(Dimensions(count, height, width, max_samples, float(length_s)))
+    sampling = FrameSampling(start, rate, count, size)
     pieces = _frame_pieces(output, job.piece_bytes, sampling.frame_bytes, hand_over)
     sampler = _FrameSampler(video, sampling, rotation, pieces)
     for frame in first_frames:
