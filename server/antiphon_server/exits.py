@@ -1,4 +1,4 @@
-"""The exit codes of the process, and the one-line error of a start that cannot succeed."""
+"""The exit codes of the process, and the one-line error of a command that cannot succeed."""
 
 from __future__ import annotations
 
@@ -30,6 +30,10 @@ class ExitCode(IntEnum):
     ENGINE_DIED = 13
     UNFINISHED = 14
     WEAK_SANDBOX = 15
+    SERVER_AWAY = 16
+    NO_ACCESS = 17
+    REFUSED = 18
+    NO_SOUND = 19
 
 
 MEANING: dict[ExitCode, str] = {
@@ -49,11 +53,15 @@ MEANING: dict[ExitCode, str] = {
     ExitCode.ENGINE_DIED: "a stage of the engine stopped while serving",
     ExitCode.UNFINISHED: "stopped before all requests were finished",
     ExitCode.WEAK_SANDBOX: "media decoders cannot be confined on this machine",
+    ExitCode.SERVER_AWAY: "no server answers, or the connection broke",
+    ExitCode.NO_ACCESS: "the server refuses the API key",
+    ExitCode.REFUSED: "the server refuses the request",
+    ExitCode.NO_SOUND: "no microphone, or no player of sound",
 }
 
 
 class StartupError(Exception):
-    """The server cannot start. `hint`: what to do about it."""
+    """A command cannot do what was asked. `hint`: what to do about it."""
 
     def __init__(self, code: ExitCode, message: str, hint: str | None = None) -> None:
         super().__init__(message)

@@ -49,8 +49,9 @@ def run_shell(block: str) -> str:
 def test_the_blocks_run_in_order_and_save_speech(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Three changes: the server's port, the folder of `antiphon`, and fewer requests of the benchmark."""
+    """Three changes: the server's address, the folder of `antiphon`, and fewer requests of the benchmark."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("OPENAI_BASE_URL", f"{url}/v1")
     programs = f"{Path(sys.executable).parent}/"
     namespace: dict[str, object] = {}
     printed: list[str] = []
@@ -62,15 +63,18 @@ def test_the_blocks_run_in_order_and_save_speech(
             exec(compile(block, "README.md", "exec"), namespace)
             printed.append(capsys.readouterr().out)
 
-    curl, sample, text, speech, video, bench = printed
+    curl, sample, text, speech, video, commands, bench = printed
     assert json.loads(curl)["choices"][0]["message"]["content"] == "Seven plus five is twelve."
     assert sample.split() == ["picture.png", "question.wav", "clip.mp4"]
     assert "Seven plus five is twelve." in text
     assert "I see a red circle." in speech
     assert "The blue square is moving right." in video
+    for words in ("Seven plus five is twelve.", "I see a red circle.", "morning.wav", "00:00:0"):
+        assert words in commands
     assert len(json.loads(Path("run.json").read_text())["levels"]) == 3, bench
     assert Path("run.svg").read_text().startswith("<svg")
-    with wave.open("answer.wav") as answer:
-        samples = np.frombuffer(answer.readframes(answer.getnframes()), np.int16)
-    assert len(samples) > 1_000
-    assert np.abs(samples).max() > 0
+    for file in ("answer.wav", "morning.wav"):
+        with wave.open(file) as speech_file:
+            samples = np.frombuffer(speech_file.readframes(speech_file.getnframes()), np.int16)
+        assert len(samples) > 1_000
+        assert np.abs(samples).max() > 0

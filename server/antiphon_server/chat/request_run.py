@@ -56,15 +56,16 @@ async def run_request(
     release_body: Callable[[], None],
     arrived_s: float,
     clock: Clock = time.monotonic,
+    part_of: Reservation | None = None,
 ) -> AsyncIterator[RunningRequest]:
     """Runs one request at the engine: entering waits for its slot, and leaving releases all that it holds.
 
     Raises ApiError and EngineError, also at the end of the block if the answer is not complete.
     `release_body` is called when nothing of the request's body is in memory any more. `arrived_s`: when its
-    first byte came, by `clock`.
+    first byte came, by `clock`. `part_of`: the whole, which has paid for its prompt.
     """
     admission = service.admission
-    with admission.admit(_reservation(spec, service)) as reservation:
+    with admission.admit(_reservation(spec, service, part_of)) as reservation:
         mark("admitted")
         with PreparationCost(admission.rates, reservation.owner) as cost:
             compile_s = await _estimate_schema(spec, service, reservation.owner, cost)
@@ -83,10 +84,10 @@ async def run_request(
             state.check_complete()
 
 
-def _reservation(spec: RequestSpec, service: Service) -> Reservation:
+def _reservation(spec: RequestSpec, service: Service, part_of: Reservation | None) -> Reservation:
     form = spec.form
     speech = SpeechDemand(form.stream, spec.speech_optional) if form.speaks else None
-    reservation = Reservation(spec.cache_salt or "", speech)
+    reservation = Reservation(spec.cache_salt or "", speech, part_of)
     if reservation.speech_optional and not service.engine.status().stages.get("talker"):
         reservation.fall_back_to_text()
     return reservation
@@ -96,7 +97,7 @@ async def _prepare_inputs(
     spec: RequestSpec, service: Service, reservation: Reservation, cost: PreparationCost
 ) -> tuple[tuple[int, ...], Media]:
     """The prompt and the media. An invalid request is refused here, before it waits for a slot."""
-    prompt = await _render_prompt(spec, service, cost)
+    prompt = await render_prompt(spec, service, cost)
     mark("rendered")
     media = await _load_media(spec, service, reservation, len(prompt))
     tokens = tokens_of(media, service.engine.card.media)
@@ -183,7 +184,8 @@ async def _load_media(
     return media
 
 
-async def _render_prompt(spec: RequestSpec, service: Service, cost: PreparationCost) -> tuple[int, ...]:
+async def render_prompt(spec: RequestSpec, service: Service, cost: PreparationCost) -> tuple[int, ...]:
+    """The tokens of the prompt, also counted in `cost`. Raises BadRequest and Overloaded."""
     try:
         prompt = await service.prompts.render(
             spec.conversation, spec.cache_salt or "", service.engine.card.context_tokens

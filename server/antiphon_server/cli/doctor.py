@@ -21,12 +21,12 @@ def make_parser() -> FlagParser:
 def run(argv: Sequence[str]) -> int:
     """1 if there is a problem, else 0; warnings do not count."""
     given = make_parser().parse(argv)
-    from antiphon_server.cli.checks import as_json, as_lines, check_machine
+    from antiphon_server.cli.machine_checks.checks import as_json, as_lines, check_machine
     from antiphon_server.config.settings import ServerSettings
 
     findings = check_machine(ServerSettings().port if given.port is None else given.port)
     if given.model is not None:
-        from antiphon_server.cli.model_check import find_model
+        from antiphon_server.cli.machine_checks.model_check import find_model
 
         findings.append(find_model(given.model, given.revision))
     print(as_json(findings) if given.json else as_lines(findings))  # noqa: T201

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 # As a shell reports a command that SIGPIPE ended: the reader of the output has gone (`antiphon ... | head`).
 CLOSED_PIPE = 141
+# As a shell reports a command that SIGINT ended.
+INTERRUPTED = 130
 
 # One module of this package each, by the same name.
 COMMANDS: dict[str, str] = {
@@ -26,6 +28,9 @@ COMMANDS: dict[str, str] = {
     "plan": "show whether a model fits this machine: antiphon plan [MODEL]",
     "doctor": "check this machine, and whether it can load a model: antiphon doctor [MODEL]",
     "config": "show the settings and their sources: antiphon config show --origin",
+    "chat": "talk with a model on any server: antiphon chat [MESSAGE]",
+    "say": "read a text aloud: antiphon say TEXT -o speech.wav",
+    "transcribe": "write recordings down: antiphon transcribe FILE --format srt",
     "bench": "measure latency, underruns and cost of an omni endpoint: antiphon bench URL",
     "tiny": "write a tiny random-weight checkpoint: antiphon tiny PATH",
     "completion": "print a shell completion script: antiphon completion bash|zsh|tcsh",
@@ -42,11 +47,13 @@ class Command(Protocol):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code (`exits.ExitCode`, or `CLOSED_PIPE`)."""
+    """Run one command and return its exit code (`exits.ExitCode`, `CLOSED_PIPE` or `INTERRUPTED`)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         code = _run(arguments)
         print(end="", flush=True)  # noqa: T201
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except BrokenPipeError:
         if not _stdout_is_closed():
             raise

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from antiphon_executor.interface.settings import EngineSettings
-from antiphon_server.cli.host_memory import host_memory
-from antiphon_server.cli.machine import find_gpus, usable_cores, usable_memory_bytes
+from antiphon_server.cli.machine_checks.host_memory import host_memory
+from antiphon_server.cli.machine_checks.machine import find_gpus, usable_cores, usable_memory_bytes
 from antiphon_server.cli.settings_flags import load_settings, settings_parser
 from antiphon_server.config.parser import FlagParser
 from antiphon_server.exits import ExitCode, StartupError

@@ -11,6 +11,7 @@ from fastapi.responses import Response
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute
 
 from antiphon_executor.interface.errors import EngineError
@@ -56,6 +57,7 @@ _MODULES = (
 )
 _ROUTES = tuple(route for module in _MODULES for route in module.router.routes)
 _PATHS = tuple(route.path for route in _ROUTES if isinstance(route, APIRoute) and "{" not in route.path)
+_CLIENT_CLOSED_REQUEST = 499
 _TRANSLATED = (ApiError, EngineError, RequestValidationError, HTTPException)
 
 
@@ -69,7 +71,7 @@ def create_app(service: Service, lifecycle: Lifecycle | None = None) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         middleware=layers(service.settings.server, service.metrics, life, _ROUTES),
-        exception_handlers=dict.fromkeys(_TRANSLATED, _answer),
+        exception_handlers={**dict.fromkeys(_TRANSLATED, _answer), ClientDisconnect: _client_closed},
     )
     app.state.service = service
     app.state.lifecycle = life
@@ -77,7 +79,7 @@ def create_app(service: Service, lifecycle: Lifecycle | None = None) -> FastAPI:
     for module in _MODULES:
         app.include_router(module.router)
     _answer_head(app)
-    docs.describe_errors(app)
+    docs.describe(app)
     return app
 
 
@@ -109,6 +111,11 @@ def _answer_head(app: FastAPI) -> None:
             response_class=route.response_class,
             include_in_schema=False,
         )
+
+
+async def _client_closed(request: Request, exc: Exception) -> Response:
+    """Counted and logged, and sent to no client."""
+    return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
 
 async def _answer(request: Request, exc: Exception) -> Response:

@@ -30,7 +30,13 @@ from antiphon_server.openai_api.limits import (
 
 AudioFormat = Literal["wav", "mp3", "flac", "opus", "aac", "pcm16"]
 # vLLM-Omni's clients call it `pcm`.
-GivenAudioFormat = Annotated[AudioFormat, BeforeValidator(lambda given: "pcm16" if given == "pcm" else given)]
+GivenAudioFormat = Annotated[
+    AudioFormat,
+    BeforeValidator(
+        lambda given: "pcm16" if given == "pcm" else given,
+        json_schema_input_type=AudioFormat | Literal["pcm"],
+    ),
+]
 TranscriptTiming = Literal["as_generated", "as_spoken"]
 
 

@@ -87,6 +87,10 @@ SETTINGS = (*SERVER, "asyncio", "pydantic", "pydantic_settings", "yaml", "rich",
         (["serve", "/nowhere"], (*ENGINE, "fastapi", "uvicorn")),
         (["doctor"], (*ENGINE, "fastapi")),
         (["sample", "/dev/null/no"], SERVER),
+        (["chat", "--help"], SETTINGS),
+        (["say", "--help"], SETTINGS),
+        (["transcribe", "--help"], SETTINGS),
+        (["chat", "--url", "http://127.0.0.1:9", "hello"], (*ENGINE, "fastapi", "uvicorn")),
         (["bench", "--help"], SETTINGS),
         (["bench", "http://127.0.0.1:9"], (*ENGINE, "fastapi", "uvicorn")),
     ],
@@ -298,3 +302,11 @@ def test_every_exit_code_is_documented_in_the_help() -> None:
     assert set(MEANING) == set(ExitCode)
     for code, meaning in MEANING.items():
         assert f"{code.value:>3}  {meaning}" in text
+
+
+def test_ctrl_c_ends_a_command_without_a_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_run", interrupted)
+    assert cli.main([]) == cli.INTERRUPTED

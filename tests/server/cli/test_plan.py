@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from antiphon_server.cli.machine import usable_cores, usable_memory_bytes
+from antiphon_server.cli.machine_checks.machine import usable_cores, usable_memory_bytes
 from antiphon_server.cli.main import main
 from antiphon_server.cli.plan import read_size
 from antiphon_server.exits import ExitCode

@@ -21,8 +21,8 @@ import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
+from antiphon_server.cli.machine_checks.model_check import find_model
 from antiphon_server.cli.main import main
-from antiphon_server.cli.model_check import find_model
 from antiphon_server.config.sources import load
 from antiphon_server.exits import ExitCode, StartupError
 from antiphon_server.hub import download

@@ -74,3 +74,28 @@ async def test_the_engines_marks_are_in_the_trace(checkpoint: Path, caplog: pyte
 
     lines = await lines_of(checkpoint, caplog, milestones=True, engine=Noting(checkpoint))
     assert all(line["thinker_queued_ms"] < 0 for line in lines)
+
+
+JSON_ROUTES = {
+    "/v1/chat/completions": {"messages": [{"role": "user", "content": "hello"}]},
+    "/v1/responses": {"input": "hello"},
+    "/v1/completions": {"prompt": ["hello", "you"]},
+    "/v1/audio/speech": {"input": "hello"},
+}
+
+
+@pytest.mark.parametrize("path", [*JSON_ROUTES, "/v1/audio/transcriptions"])
+async def test_every_route_to_the_engine_logs_its_trace(
+    checkpoint: Path, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    service = make_service(checkpoint, EchoEngine(checkpoint), logs=LogSettings(milestones=True))
+    transport = httpx.ASGITransport(create_app(service))
+    caplog.set_level(logging.INFO, "antiphon.milestones")
+    body: dict[str, Any] = {"json": JSON_ROUTES.get(path)}
+    if path not in JSON_ROUTES:
+        body = {"files": {"file": ("a.wav", b"canned")}}
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        assert (await client.post(path, **body)).status_code == 200
+    [line] = [record.fields for record in caplog.records if record.name == "antiphon.milestones"]  # type: ignore[attr-defined]
+    assert list(line)[:2] == ["body_read_ms", "planned_ms"]
+    assert list(line)[-1] == "ended_ms"

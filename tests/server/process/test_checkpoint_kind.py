@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from antiphon_executor.tiny import write_tiny_checkpoint
-from antiphon_server.cli.model_check import find_model
+from antiphon_server.cli.machine_checks.model_check import find_model
 from antiphon_server.exits import ExitCode, StartupError
 from antiphon_server.process.checkpoint_kind import CheckpointKind, read_config
 from antiphon_server.process.preflight import check_model, check_tokenizer

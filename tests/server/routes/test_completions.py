@@ -194,3 +194,39 @@ async def test_prompts_of_one_request_do_not_wait_for_each_other_past_the_deadli
         answer = await client.post(URL, json=body)
     assert answer.status_code == 200, answer.text
     assert "error" not in answer.text
+
+
+@pytest.mark.parametrize("streamed", [False, True])
+async def test_prompts_that_are_together_over_the_keys_rate_are_refused_before_one_runs(
+    service: Service, answering: EchoEngine, streamed: bool
+) -> None:
+    prompts = ["hello world"] * 3
+    one = len(await service.prompts.tokenize(prompts[0]))
+    capacity = Capacity(4, 1, 64, 3600.0, 1.0, 1 << 30, tokens_per_minute=100 * one)
+    admission = AdmissionController(capacity, clock=lambda: 0.0)
+    # Enough for two of them, one after the other.
+    admission.rates.debit("", 98 * one - 1)
+    metered = dataclasses.replace(service, admission=admission)
+    transport = httpx.ASGITransport(create_app(metered))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answer = await client.post(URL, json={"prompt": prompts, "max_tokens": 1, "stream": streamed})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (429, "rate_limit_exceeded")
+        assert not answering.requests
+        assert "retry-after" in answer.headers
+        admission.rates.debit("", -90 * one)
+        answer = await client.post(URL, json={"prompt": prompts, "max_tokens": 1, "stream": streamed})
+        assert answer.status_code == 200
+    assert len(answering.requests) == 3
+
+
+async def test_a_keys_rate_pays_once_for_each_of_several_prompts(
+    service: Service, answering: EchoEngine
+) -> None:
+    answering.script = Script(answer="and so on")
+    capacity = Capacity(4, 1, 64, 3600.0, 1.0, 1 << 30, tokens_per_minute=1_000)
+    admission = AdmissionController(capacity, clock=lambda: 0.0)
+    metered = dataclasses.replace(service, admission=admission)
+    transport = httpx.ASGITransport(create_app(metered))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        answer = await client.post(URL, json={"prompt": ["hello world", "and you"]})
+    assert admission.rates.tokens.remaining("") == 1_000 - answer.json()["usage"]["total_tokens"]

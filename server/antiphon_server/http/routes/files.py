@@ -9,7 +9,6 @@ from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
-from starlette.requests import ClientDisconnect
 
 from antiphon_server.chat.service import Service
 from antiphon_server.errors import ApiError, BadRequest, RequestTimeout
@@ -19,7 +18,7 @@ from antiphon_server.files.store import FileStore
 from antiphon_server.files.upload import Upload, too_large
 from antiphon_server.http.body_type import MULTIPART, STREAMED
 from antiphon_server.http.refusal import RefusalResponse
-from antiphon_server.http.routes.request_body import client_closed, owner_of
+from antiphon_server.http.routes.request_body import owner_of
 from antiphon_server.openai_api.files import DeletedFile, FileList, FileObject
 
 router = APIRouter(tags=["files"])
@@ -29,14 +28,17 @@ _PIECE_BYTES = 256 << 10
 _FORM_BYTES = 64 << 10
 _FIELD_BYTES = 256
 _LONGEST_LIFETIME_S = 10**9
+_BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
 _FORM = {
+    "title": "UploadForm",
+    "description": "A file, and how long it is kept.",
     "type": "object",
     "required": ["purpose", "file"],
     "properties": {
         "purpose": {"type": "string", "enum": ["user_data"]},
         "file": {"type": "string", "format": "binary"},
         "expires_after[anchor]": {"type": "string", "enum": ["created_at"]},
-        "expires_after[seconds]": {"type": "integer", "minimum": 1},
+        "expires_after[seconds]": {"type": "integer", "minimum": 1, "maximum": _LONGEST_LIFETIME_S},
     },
 }
 
@@ -60,8 +62,6 @@ async def upload_file(request: Request) -> Response:
         return RefusalResponse(RequestTimeout("the file did not arrive in time"))
     except ApiError as error:
         return RefusalResponse(error)
-    except ClientDisconnect:
-        return client_closed()
     return Response(_object_of(record).model_dump_json(), media_type="application/json")
 
 
@@ -99,7 +99,12 @@ async def get_file(request: Request, file_id: str) -> FileObject:
     return _object_of(store.find(owner, file_id).record)
 
 
-@router.get("/v1/files/{file_id}/content", summary="Download a file", response_class=StreamingResponse)
+@router.get(
+    "/v1/files/{file_id}/content",
+    summary="Download a file",
+    response_class=StreamingResponse,
+    responses={200: {"description": "The bytes as they were uploaded", "content": _BYTES}},
+)
 async def get_content(request: Request, file_id: str) -> Response:
     """The bytes as they were uploaded, for no browser to open."""
     store, owner = _store_and_owner(request)

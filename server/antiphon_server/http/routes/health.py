@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import Any, Literal
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
@@ -19,6 +19,11 @@ Modality = Literal["text", "speech"]
 _NEEDED: dict[Modality, Callable[[dict[str, bool]], bool]] = {
     "text": lambda stages: stages["thinker"],
     "speech": lambda stages: stages["thinker"] and stages.get("talker", False),
+}
+
+_PROBED: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Every engine is alive"},
+    503: {"description": "An engine is not"},
 }
 
 router = APIRouter(tags=["health"])
@@ -49,7 +54,7 @@ async def livez() -> Alive:
     "/readyz",
     summary="The server accepts work: text, or what `need` names",
     response_model=Readiness,
-    responses={503: {"model": Readiness}},
+    responses={503: {"model": Readiness, "description": "It does not, and why"}},
 )
 async def readyz(request: Request, need: Modality = "text") -> Response:
     """If the Talker is stuck or being restarted, text requests work and speech requests do not."""
@@ -66,13 +71,23 @@ async def readyz(request: Request, need: Modality = "text") -> Response:
     return JSONResponse(body.model_dump(), status_code=200 if body.ready else 503)
 
 
-@router.get("/health", summary="vLLM's probe: 200 without a body while every engine is alive")
+@router.get(
+    "/health",
+    summary="vLLM's probe: 200 without a body while every engine is alive",
+    response_class=Response,
+    responses=_PROBED,
+)
 async def health(request: Request) -> Response:
     service: Service = request.app.state.service
     return Response(status_code=200 if service.engine.status().alive else 503)
 
 
-@router.get("/ping", summary="SageMaker's probe: 200 without a body while every engine is alive")
+@router.get(
+    "/ping",
+    summary="SageMaker's probe: 200 without a body while every engine is alive",
+    response_class=Response,
+    responses=_PROBED,
+)
 async def ping(request: Request) -> Response:
     return await health(request)
 
@@ -83,7 +98,15 @@ async def version() -> Version:
 
 
 @router.get(
-    "/metrics", summary="Prometheus metrics of the server and of both engines", response_class=Response
+    "/metrics",
+    summary="Prometheus metrics of the server and of both engines",
+    response_class=Response,
+    responses={
+        200: {
+            "description": "In the text format of Prometheus",
+            "content": {"text/plain": {"schema": {"type": "string"}}},
+        }
+    },
 )
 async def metrics(request: Request) -> Response:
     service: Service = request.app.state.service

@@ -1,52 +1,72 @@
-"""What routes read of a request: its whole body, the body's schema, and the owner of its key."""
+"""The beginning of every route with a body: its trace, the reading of JSON, and the owner of the key."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Callable
-from typing import Any, TypeVar
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
 
 from fastapi import Request
-from fastapi.responses import Response
-from pydantic import BaseModel
-from starlette.requests import ClientDisconnect
 
 from antiphon_server.chat.service import Service
+from antiphon_server.http.body_limits import BUFFERED_BODY, BufferedBody
+from antiphon_server.observability.request_trace import RequestTrace, current, mark
 
 T = TypeVar("T")
 
-_CLIENT_CLOSED_REQUEST = 499
 # Larger bodies contain media or long text and take milliseconds to parse, which would block the event loop.
 _SMALL_BODY_BYTES = 32_768
 
 
-def json_body_of(path: str, model: type[BaseModel]) -> dict[str, Any]:
-    """The `openapi_extra` of `POST path`, whose body the route parses itself.
+@dataclass(frozen=True, slots=True)
+class Received(Generic[T]):
+    """A request whose body has been read, as `asked`. `owner`: a hash of its key; None if no key is needed.
 
-    The schema keeps its definitions beside it.
+    `arrived_s`: when its first byte came. `rates`: headers with the rest of the key's rate limits.
     """
-    at = f"#/paths/{path.replace('/', '~1')}/post/requestBody/content/application~1json/schema"
-    schema = model.model_json_schema(ref_template=f"{at}/$defs/{{model}}")
-    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+    asked: T
+    service: Service
+    owner: str | None
+    arrived_s: float
+    release_body: Callable[[], None]
+    rates: Callable[[], Mapping[str, str]]
 
 
-async def read_body(request: Request) -> bytes | None:
-    """The body; None if the client has left. `request.body()` would keep it as long as the answer takes."""
-    try:
-        return b"".join([piece async for piece in request.stream()])
-    except ClientDisconnect:
-        return None
+async def receive_json(request: Request, parse: Callable[[bytes], T]) -> Received[T]:
+    """Reads the body and parses it. Raises BadRequest, and ClientDisconnect if the client has left."""
+    begin_trace(request)
+    # `request.body()` would keep it as long as the answer takes.
+    body = b"".join([piece async for piece in request.stream()])
+    note_upload(request)
+    asked = parse(body) if len(body) <= _SMALL_BODY_BYTES else await asyncio.to_thread(parse, body)
+    return received(request, asked)
 
 
-async def parsed(body: bytes, parse: Callable[[bytes], T]) -> T:
-    """What `parse` makes of `body`: at once if it is small, else in a thread. Raises BadRequest."""
-    return parse(body) if len(body) <= _SMALL_BODY_BYTES else await asyncio.to_thread(parse, body)
+def received(request: Request, asked: T) -> Received[T]:
+    service: Service = request.app.state.service
+    owner = owner_of(request, service)
+    rates = partial(service.admission.rates.headers, owner or "")
+    body: BufferedBody = request.scope["state"][BUFFERED_BODY]
+    return Received(asked, service, owner, request.state.arrived_s, body.release, rates)
 
 
-def client_closed() -> Response:
-    """Counted and logged, and sent to no client."""
-    return Response(status_code=_CLIENT_CLOSED_REQUEST)
+def begin_trace(request: Request) -> None:
+    """From here on the marks of this request are kept, if the setting is on."""
+    service: Service = request.app.state.service
+    if service.settings.logs.milestones:
+        current.set(RequestTrace(request.state.arrived_s))
+
+
+def note_upload(request: Request) -> None:
+    """The whole body has arrived."""
+    service: Service = request.app.state.service
+    mark("body_read")
+    service.metrics.request_uploaded(time.monotonic() - request.state.arrived_s)
 
 
 def owner_of(request: Request, service: Service) -> str | None:

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from functools import partial
+from typing import get_args
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
 from antiphon_server.chat.request_run import run_request
 from antiphon_server.chat.responses_spec import build_responses_spec
-from antiphon_server.chat.service import Service
-from antiphon_server.http.body_limits import BUFFERED_BODY, BufferedBody
+from antiphon_server.http.openapi.bodies import event_stream, json_body
 from antiphon_server.http.routes.models import require_model, served_name
-from antiphon_server.http.routes.request_body import client_closed, json_body_of, owner_of, parsed, read_body
+from antiphon_server.http.routes.request_body import receive_json
 from antiphon_server.http.streaming.responses_response import ResponsesResponse
+from antiphon_server.observability.request_trace import mark
 from antiphon_server.openai_api.body import parse_body
 from antiphon_server.openai_api.responses import response as wire
+from antiphon_server.openai_api.responses.events import AnyEvent
 from antiphon_server.openai_api.responses.request import ResponsesRequest
 
 router = APIRouter(tags=["responses"])
@@ -31,10 +32,10 @@ _PATH = "/v1/responses"
     responses={
         200: {
             "description": "The response; with `stream: true` its events, each with its name and its data",
-            "content": {"text/event-stream": {"schema": {"type": "string"}}},
+            "content": event_stream(*get_args(AnyEvent)),
         }
     },
-    openapi_extra=json_body_of(_PATH, ResponsesRequest),
+    openapi_extra=json_body(ResponsesRequest),
 )
 async def create_response(request: Request) -> Response:
     """Stateless: `input` has the whole conversation. Nothing is stored, and no tools are hosted.
@@ -42,18 +43,10 @@ async def create_response(request: Request) -> Response:
     Ours: `input_audio` parts, and `modalities: ["text", "audio"]` with `audio` for a spoken answer. It comes
     as a part `output_audio`, in a stream by `response.audio.delta` and `response.audio.transcript.delta`.
     """
-    service: Service = request.app.state.service
-    body = await read_body(request)
-    if body is None:
-        return client_closed()
-    service.metrics.request_uploaded(time.monotonic() - request.state.arrived_s)
-    asked = await parsed(body, partial(parse_body, model=ResponsesRequest))
-    del body
+    received = await receive_json(request, partial(parse_body, model=ResponsesRequest))
+    asked, service = received.asked, received.service
     require_model(service, asked.model)
-    owner = owner_of(request, service)
-    spec = build_responses_spec(asked, service, served_name(service), owner)
-    del asked
-    buffered: BufferedBody = request.scope["state"][BUFFERED_BODY]
-    running = run_request(spec.request, service, buffered.release, request.state.arrived_s)
-    rates = partial(service.admission.rates.headers, owner or "")
-    return ResponsesResponse(spec, running, service, rates)
+    spec = build_responses_spec(asked, service, served_name(service), received.owner)
+    mark("planned")
+    running = run_request(spec.request, service, received.release_body, received.arrived_s)
+    return ResponsesResponse(spec, running, service, received.rates)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import time
-from functools import partial
-
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
 
-from antiphon_server.chat.service import Service
-from antiphon_server.http.body_limits import BUFFERED_BODY, BufferedBody
+from antiphon_server.http.openapi.bodies import event_stream, json_body
+from antiphon_server.http.openapi.errors import SpeechErrorEvent
 from antiphon_server.http.routes.models import require_model
-from antiphon_server.http.routes.request_body import client_closed, json_body_of, owner_of, parsed, read_body
+from antiphon_server.http.routes.request_body import receive_json
 from antiphon_server.http.streaming.speech_response import SpeechResponse
-from antiphon_server.observability.request_trace import RequestTrace, current, mark
-from antiphon_server.openai_api.audio.speech import SpeechRequest, parse_speech_request
+from antiphon_server.observability.request_trace import mark
+from antiphon_server.openai_api.audio.speech import (
+    SpeechAudioDelta,
+    SpeechAudioDone,
+    SpeechRequest,
+    parse_speech_request,
+)
 from antiphon_server.speech.reading_run import run_reading
 from antiphon_server.speech.reading_spec import build_reading_spec
 
@@ -37,29 +39,20 @@ _TYPES = ("audio/mpeg", "audio/ogg", "audio/aac", "audio/flac", "audio/wav", "au
             "`speech.audio.delta` and at the end `speech.audio.done`, or `speech.audio.error`",
             "content": {
                 **dict.fromkeys(_TYPES, _AUDIO),
-                "text/event-stream": {"schema": {"type": "string"}},
+                **event_stream(SpeechAudioDelta, SpeechAudioDone, SpeechErrorEvent),
             },
         }
     },
-    openapi_extra=json_body_of(_PATH, SpeechRequest),
+    openapi_extra=json_body(SpeechRequest),
 )
 async def create_speech(request: Request) -> Response:
     """The text is read to the letter: it goes to the speech model without passing the language model."""
-    service: Service = request.app.state.service
-    if service.settings.logs.milestones:
-        current.set(RequestTrace(request.state.arrived_s))
-    body = await read_body(request)
-    if body is None:
-        return client_closed()
-    mark("body_read")
-    service.metrics.request_uploaded(time.monotonic() - request.state.arrived_s)
-    asked = await parsed(body, parse_speech_request)
+    received = await receive_json(request, parse_speech_request)
+    asked, service = received.asked, received.service
     if asked.model not in _OPENAI_MODELS:
         require_model(service, asked.model)
-    owner = owner_of(request, service) or ""
-    spec = await build_reading_spec(asked, service, owner)
+    spec = await build_reading_spec(asked, service, received.owner or "")
     mark("planned")
-    buffered: BufferedBody = request.scope["state"][BUFFERED_BODY]
-    buffered.release()
-    rates = partial(service.admission.rates.headers, owner)
-    return SpeechResponse(spec.form, run_reading(spec, service, request.state.arrived_s), service, rates)
+    received.release_body()
+    running = run_reading(spec, service, received.arrived_s)
+    return SpeechResponse(spec.form, running, service, received.rates)

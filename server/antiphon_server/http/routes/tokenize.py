@@ -15,8 +15,9 @@ from antiphon_server.chat.request_spec import check_length
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.thinking import read_thinking
 from antiphon_server.errors import BadRequest
+from antiphon_server.http.openapi.bodies import json_body
 from antiphon_server.http.routes.models import require_model
-from antiphon_server.http.routes.request_body import client_closed, json_body_of, owner_of, parsed, read_body
+from antiphon_server.http.routes.request_body import receive_json
 from antiphon_server.openai_api.body import parse_body
 from antiphon_server.openai_api.client_json import ClientJson
 from antiphon_server.openai_api.request import ChatRequest
@@ -32,18 +33,13 @@ _SLICE = 10_000
     "/tokenize",
     summary="Count the tokens of a text or of a conversation",
     response_model=Tokens,
-    openapi_extra=json_body_of("/tokenize", TokenizeRequest),
+    openapi_extra=json_body(TokenizeRequest),
 )
 async def tokenize(request: Request) -> Response:
     """The tokens of `prompt`, or those that a chat request with these `messages` would have."""
-    service: Service = request.app.state.service
-    body = await read_body(request)
-    if body is None:
-        return client_closed()
-    asked = await parsed(body, partial(parse_body, model=TokenizeRequest))
-    del body
+    received = await receive_json(request, partial(parse_body, model=TokenizeRequest))
+    asked, service, owner = received.asked, received.service, received.owner or ""
     require_model(service, asked.model)
-    owner = owner_of(request, service) or ""
     context_tokens, shows_texts = service.engine.card.context_tokens, asked.return_token_strs
     if asked.prompt is None:
         conversation = _conversation_of(asked, service)
@@ -61,16 +57,12 @@ async def tokenize(request: Request) -> Response:
     "/detokenize",
     summary="Write tokens as text",
     response_model=Detokenized,
-    openapi_extra=json_body_of("/detokenize", DetokenizeRequest),
+    openapi_extra=json_body(DetokenizeRequest),
 )
 async def detokenize(request: Request) -> Response:
-    service: Service = request.app.state.service
-    body = await read_body(request)
-    if body is None:
-        return client_closed()
-    asked = await parsed(body, partial(parse_body, model=DetokenizeRequest))
-    require_model(service, asked.model)
-    owner, tokens = owner_of(request, service) or "", asked.tokens
+    received = await receive_json(request, partial(parse_body, model=DetokenizeRequest))
+    service, tokens, owner = received.service, received.asked.tokens, received.owner or ""
+    require_model(service, received.asked.model)
     answer = await service.prompts.in_turn(len(tokens), owner, _text_json, service, tokens)
     return Response(answer, media_type=_JSON)
 

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import time
-from functools import partial
 from typing import Any, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from starlette.requests import ClientDisconnect
 
 from antiphon_server.chat.service import Service
-from antiphon_server.http.body_limits import BUFFERED_BODY, BufferedBody
-from antiphon_server.http.body_type import MULTIPART
+from antiphon_server.http.openapi.bodies import event_stream, form_body
+from antiphon_server.http.openapi.errors import ErrorBody
 from antiphon_server.http.routes.audio_form import read_audio_form
 from antiphon_server.http.routes.models import require_model
-from antiphon_server.http.routes.request_body import client_closed, owner_of
+from antiphon_server.http.routes.request_body import begin_trace, note_upload, received
 from antiphon_server.http.streaming.transcript_response import TranscriptResponse
 from antiphon_server.media.source import HeldBytes, MediaSource
+from antiphon_server.observability.request_trace import mark
 from antiphon_server.openai_api.audio.transcription import (
     Transcript,
+    TranscriptDelta,
+    TranscriptDone,
     TranscriptionForm,
     TranslationForm,
     VerboseTranscript,
@@ -37,15 +37,6 @@ _TRANSCRIPTIONS, _TRANSLATIONS = "/v1/audio/transcriptions", "/v1/audio/translat
 _OPENAI_MODELS = frozenset({"whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-transcribe"})
 
 
-def _form_of(path: str, model: type[TranslationForm]) -> dict[str, Any]:
-    """The `openapi_extra` of a route. The schema keeps its definitions beside it."""
-    at = f"#/paths/{path.replace('/', '~1')}/post/requestBody/content/multipart~1form-data/schema"
-    schema = model.model_json_schema(ref_template=f"{at}/$defs/{{model}}")
-    schema["properties"]["file"] = {"type": "string", "format": "binary"}
-    schema["required"] = ["file"]
-    return {"requestBody": {"required": True, "content": {MULTIPART: {"schema": schema}}}}
-
-
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The text, in the format that was asked for; with `stream` events: "
@@ -53,7 +44,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
         "content": {
             "text/plain": {"schema": {"type": "string"}},
             "text/vtt": {"schema": {"type": "string"}},
-            "text/event-stream": {"schema": {"type": "string"}},
+            **event_stream(TranscriptDelta, TranscriptDone, ErrorBody),
         },
     }
 }
@@ -64,7 +55,7 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
     summary="Write down what is said in a recording",
     response_model=Transcript | VerboseTranscript,
     responses=_ANSWERS,
-    openapi_extra=_form_of(_TRANSCRIPTIONS, TranscriptionForm),
+    openapi_extra=form_body(TranscriptionForm),
 )
 async def create_transcription(request: Request) -> Response:
     """Pieces of a long recording are cut at pauses. Silence gives an empty text; the model is not asked."""
@@ -76,7 +67,7 @@ async def create_transcription(request: Request) -> Response:
     summary="Translate what is said in a recording into English",
     response_model=Transcript | VerboseTranscript,
     responses=_ANSWERS,
-    openapi_extra=_form_of(_TRANSLATIONS, TranslationForm),
+    openapi_extra=form_body(TranslationForm),
 )
 async def create_translation(request: Request) -> Response:
     """If the model can translate; else 400 with the code `unsupported_by_model`."""
@@ -87,18 +78,15 @@ async def _answer(request: Request, form_type: type[T], task: Task) -> Response:
     service: Service = request.app.state.service
     limits = service.settings.server.limits
     client_json = ClientJson(limits.json_depth, limits.json_nodes)
-    try:
-        form, data = await read_audio_form(request, form_type, service.settings.media.part_bytes, client_json)
-    except ClientDisconnect:
-        return client_closed()
-    service.metrics.request_uploaded(time.monotonic() - request.state.arrived_s)
+    begin_trace(request)
+    form, data = await read_audio_form(request, form_type, service.settings.media.part_bytes, client_json)
+    note_upload(request)
+    known = received(request, form)
     if form.model not in _OPENAI_MODELS:
         require_model(service, form.model)
-    owner = owner_of(request, service) or ""
     source = MediaSource("audio", (), "file", stored=HeldBytes(data))
     del data
-    spec = await build_transcript_spec(form, task, source, service, owner)
-    buffered: BufferedBody = request.scope["state"][BUFFERED_BODY]
-    running = run_transcript(spec, service, buffered.release)
-    rates = partial(service.admission.rates.headers, owner)
-    return TranscriptResponse(spec.stream, running, service, rates)
+    spec = await build_transcript_spec(form, task, source, service, known.owner or "")
+    mark("planned")
+    running = run_transcript(spec, service, known.release_body)
+    return TranscriptResponse(spec.stream, running, service, known.rates)

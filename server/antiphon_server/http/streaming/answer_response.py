@@ -22,7 +22,7 @@ from antiphon_server.http.middleware import SEND_BODY
 from antiphon_server.http.send_limit import ClientStalled
 from antiphon_server.http.streaming.client_watch import respond_while_connected
 from antiphon_server.http.streaming.late_answers import put_off
-from antiphon_server.http.streaming.sse import SseResponse, frame
+from antiphon_server.http.streaming.sse import EVENT_STREAM, SseResponse, frame, headers_of_type
 
 _log = logging.getLogger("antiphon.turn")
 
@@ -32,9 +32,16 @@ class AnswerResponse(Response, ABC):
 
     media_type = "application/json"
 
-    def __init__(self, stream: bool, service: Service, rates: Callable[[], Mapping[str, str]] = dict) -> None:
+    def __init__(
+        self,
+        stream: bool,
+        service: Service,
+        rates: Callable[[], Mapping[str, str]] = dict,
+        stream_type: str = EVENT_STREAM,
+    ) -> None:
         """`rates`: headers with the rest of the key's rate limits, read when the answer begins."""
         super().__init__()
+        self._stream_type = stream_type
         self._stream = stream
         self._service = service
         self._rates = rates
@@ -64,7 +71,8 @@ class AnswerResponse(Response, ABC):
 
     async def _send_stream(self, scope: Scope, send: Send) -> None:
         state = scope.get("state", {})
-        sse = SseResponse(send, state.get(SEND_BODY, send), self._rates, state.get(DIRECT_BODY))
+        body, direct = state.get(SEND_BODY, send), state.get(DIRECT_BODY)
+        sse = SseResponse(send, body, self._rates, direct, headers_of_type(self._stream_type))
         try:
             await self.send_events(sse)
         except ClientStalled:
@@ -74,17 +82,17 @@ class AnswerResponse(Response, ABC):
                 self._service.metrics.request_aborted("engine_dead")
             if not sse.started:
                 raise
-            await self._end_with_error(error, sse)
+            await self.end_with_error(error, sse)
 
-    async def _end_with_error(self, error: Exception, sse: SseResponse) -> None:
-        """The last event of a stream that fails is the error; no `[DONE]` follows."""
+    async def end_with_error(self, error: Exception, sse: SseResponse) -> None:
+        """The end of a stream that fails: its last event is the error, and no `[DONE]` follows."""
         shown = error_of(error)
         if shown.status >= 500:
             _log.error("stream failed", exc_info=error)
         await sse.end_response(self.error_event(shown))
 
     def error_event(self, error: ApiError) -> bytes:
-        """The end of a stream that fails."""
+        """The event that says what went wrong."""
         return frame(body_of(error))
 
     async def send_json(self, body: bytes, scope: Scope, receive: Receive, send: Send) -> None:

@@ -11,7 +11,7 @@ from typing import TypeVar
 from starlette.types import Receive, Scope, Send
 
 from antiphon_executor.interface.event_stream import EndOfStream, IdleTimeout
-from antiphon_server.chat.request_run import RunningRequest
+from antiphon_server.chat.prompts_run import PromptRequest
 from antiphon_server.chat.response.text_completion import TextChoices
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.text_spec import TextSpec
@@ -28,12 +28,12 @@ _AT_ONCE = 8
 
 
 class TextResponse(AnswerResponse):
-    """`requests`: one for each prompt of `spec`. `prompts`: their texts, which an echo begins with."""
+    """`requests`: gives one for each prompt of `spec`. `prompts`: their texts, which an echo begins with."""
 
     def __init__(
         self,
         spec: TextSpec,
-        requests: Sequence[AbstractAsyncContextManager[RunningRequest]],
+        requests: AbstractAsyncContextManager[Sequence[PromptRequest]],
         prompts: Sequence[str],
         service: Service,
         rates: Callable[[], Mapping[str, str]] = dict,
@@ -44,7 +44,8 @@ class TextResponse(AnswerResponse):
         self._prompts = prompts
 
     async def send_whole(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answers = await self._all([self._answer(number) for number in range(len(self._requests))])
+        async with self._requests as requests:
+            answers = await self._all([self._answer(*one) for one in enumerate(requests)])
         choices = [choice for answer, _ in answers for choice in answer.whole()]
         answer = self._completion(choices, sum_of([usage for _, usage in answers]))
         await self.send_json(answer.to_json(), scope, receive, send)
@@ -54,9 +55,8 @@ class TextResponse(AnswerResponse):
         chunks = _Chunks(sse, policy.silence_s)
         waking = asyncio.create_task(chunks.keep_alive(policy.headers_s))
         try:
-            usages = await self._all(
-                [self._send_prompt(number, chunks) for number in range(len(self._requests))]
-            )
+            async with self._requests as requests:
+                usages = await self._all([self._send_prompt(*one, chunks) for one in enumerate(requests)])
         finally:
             waking.cancel()
             await asyncio.gather(waking, return_exceptions=True)
@@ -64,14 +64,14 @@ class TextResponse(AnswerResponse):
             await chunks.send([self._completion([], sum_of(usages))])
         await sse.end_response()
 
-    async def _answer(self, number: int) -> tuple[TextChoices, Usage]:
-        async with self._requests[number] as running:
+    async def _answer(self, number: int, request: PromptRequest) -> tuple[TextChoices, Usage]:
+        async with request as running:
             choices = self._choices(number)
             await running.write_whole(choices)
         return choices, running.state.usage.usage()
 
-    async def _send_prompt(self, number: int, chunks: _Chunks) -> Usage:
-        async with self._requests[number] as running:
+    async def _send_prompt(self, number: int, request: PromptRequest, chunks: _Chunks) -> Usage:
+        async with request as running:
             choices = self._choices(number)
             events = running.events
             while True:

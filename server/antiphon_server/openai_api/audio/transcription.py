@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from antiphon_server.openai_api.base import ApiModel, Name, Text
 from antiphon_server.openai_api.response import TokenLogprob
@@ -34,6 +36,17 @@ class TranslationForm(ApiModel):
     prompt: _Prompt = ""
     response_format: TranscriptFormat = "json"
     temperature: Annotated[float, Field(ge=0, le=1)] = 0.0
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """With the file, which is read apart from the fields."""
+        reference = super().__get_pydantic_json_schema__(core_schema, handler)
+        schema = handler.resolve_ref_schema(reference)
+        schema["properties"]["file"] = {"type": "string", "format": "binary"}
+        schema["required"] = ["file"]
+        return reference
 
 
 class TranscriptionForm(TranslationForm):

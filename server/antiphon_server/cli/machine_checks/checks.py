@@ -17,7 +17,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
-from antiphon_server.cli.machine import find_gpus, usable_cores, usable_memory_bytes
+from antiphon_server.cli.machine_checks.machine import find_gpus, usable_cores, usable_memory_bytes
 from antiphon_server.errors import ApiError
 from antiphon_server.exits import OLDEST_PYTHON, StartupError
 from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg

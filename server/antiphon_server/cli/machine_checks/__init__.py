@@ -1,0 +1,1 @@
+"""What `antiphon doctor` and `antiphon plan` find out about this machine, without torch or vLLM."""

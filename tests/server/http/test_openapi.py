@@ -1,0 +1,255 @@
+"""The OpenAPI document: every field described, every call with an example that the server really takes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from antiphon_server.http.openapi.bodies import EVENTS
+from antiphon_server.http.openapi.schemas import descriptions
+from tests.echo_engine import EchoEngine, Script
+
+Document = dict[str, Any]
+# Their content is bytes of a file, or text without a form.
+WITHOUT_EXAMPLE = ("audio/", "application/octet-stream")
+
+
+@pytest.fixture
+async def document(client: httpx.AsyncClient) -> Document:
+    return (await client.get("/openapi.json")).json()
+
+
+def operations(document: Document) -> Iterator[tuple[str, Document]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield f"{method.upper()} {path}", operation
+
+
+def validator(document: Document, schema: Document) -> Draft202012Validator:
+    whole = Resource.from_contents(document, default_specification=DRAFT202012)
+    registry = Registry().with_resource("urn:document", whole)
+    return Draft202012Validator(_rebased(schema), registry=registry)
+
+
+def _rebased(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {k: f"urn:document{v}" if k == "$ref" else _rebased(v) for k, v in node.items()}
+    return [_rebased(one) for one in node] if isinstance(node, list) else node
+
+
+def absolute(document: Document) -> Document:
+    return _rebased(document)
+
+
+async def test_every_field_of_every_schema_is_described(document: Document) -> None:
+    missing = [
+        f"{name}.{field}"
+        for name, schema in document["components"]["schemas"].items()
+        for field, inner in schema.get("properties", {}).items()
+        if not inner.get("description")
+    ]
+    assert missing == []
+
+
+async def test_every_object_is_a_schema_of_its_own(document: Document) -> None:
+    """So the test of the fields finds all of them."""
+
+    def nested(node: Any, path: str) -> Iterator[str]:
+        if isinstance(node, dict):
+            if isinstance(node.get("properties"), dict):
+                yield path
+            for key, inner in node.items():
+                if key not in ("example", "examples"):
+                    yield from nested(inner, f"{path}/{key}")
+        elif isinstance(node, list):
+            for number, inner in enumerate(node):
+                yield from nested(inner, f"{path}/{number}")
+
+    schemas = document["components"]["schemas"]
+    found = [*nested(document["paths"], "paths")]
+    for name, schema in schemas.items():
+        found += [path for field in schema.get("properties", {}).values() for path in nested(field, name)]
+    assert found == []
+
+
+async def test_no_description_is_of_a_field_that_is_gone(document: Document) -> None:
+    schemas = document["components"]["schemas"]
+    fields = {
+        (name.partition("-")[0], field)
+        for name, one in schemas.items()
+        for field in one.get("properties", {})
+    }
+    names = {field for _, field in fields}
+    parameters = {
+        one["name"] for _, operation in operations(document) for one in operation.get("parameters", [])
+    }
+    unused = [name for name in descriptions()["*"] if name not in names]
+    unused += [name for name in descriptions()["parameters"] if name not in parameters]
+    unused += [
+        f"{name}.{field}"
+        for name, texts in descriptions().items()
+        if name not in ("*", "parameters")
+        for field in texts
+        if (name, field) not in fields
+    ]
+    assert unused == []
+
+
+async def test_every_operation_and_parameter_and_answer_is_described(document: Document) -> None:
+    missing = []
+    for name, operation in operations(document):
+        if not operation.get("summary"):
+            missing.append(name)
+        missing += [
+            f"{name} {one['name']}" for one in operation.get("parameters", []) if not one["description"]
+        ]
+        missing += [f"{name} {key}" for key, one in operation["responses"].items() if not one["description"]]
+    assert missing == []
+
+
+async def test_every_operation_has_examples_that_fit_their_schemas(document: Document) -> None:
+    whole = absolute(document)
+    wrong = []
+    for name, operation in operations(document):
+        for status, media_type, content, example in _examples(operation):
+            if example is None:
+                if not media_type.startswith(WITHOUT_EXAMPLE):
+                    wrong.append(f"{name} {status} {media_type}: no example")
+                continue
+            if media_type == "text/event-stream":
+                problems = [
+                    error.message
+                    for data in _events(example)
+                    for error in validator(whole, content["schema"][EVENTS]).iter_errors(data)
+                ]
+            else:
+                problems = [one.message for one in validator(whole, content["schema"]).iter_errors(example)]
+            wrong += [f"{name} {status} {media_type}: {problem[:200]}" for problem in problems]
+    assert wrong == []
+
+
+def _examples(operation: Document) -> Iterator[tuple[str, str, Document, Any]]:
+    for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+        values = [one["value"] for one in content.get("examples", {}).values()]
+        for value in values or [None]:
+            yield "request", media_type, content, value
+    for status, response in operation["responses"].items():
+        for media_type, content in response.get("content", {}).items():
+            yield status, media_type, content, content.get("example")
+
+
+def _events(stream: str) -> list[Any]:
+    lines = [line.removeprefix("data: ") for line in stream.splitlines() if line.startswith("data: ")]
+    return [json.loads(line) for line in lines if line != "[DONE]"]
+
+
+async def test_every_example_of_a_request_is_answered_as_documented(
+    client: httpx.AsyncClient, document: Document, engine: EchoEngine
+) -> None:
+    engine.script = Script(answer="and so on")
+    whole = absolute(document)
+    for name, operation in operations(document):
+        method, path = name.split()
+        for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+            for label, example in content["examples"].items():
+                value = example["value"]
+                if media_type == "application/json":
+                    answer = await client.request(method, path, json=value)
+                else:
+                    fields = {key: one for key, one in value.items() if key != "file"}
+                    file = ("question.wav", b"RIFF....WAVE", "audio/wav")
+                    answer = await client.request(method, path, data=fields, files={"file": file})
+                if path == "/v1/files":
+                    # Canned bytes are no recording, and this server has no folder for files.
+                    assert answer.status_code in (400, 503)
+                    continue
+                assert answer.status_code == 200, (name, label, answer.text)
+                _check_answer(whole, operation, answer, f"{name} {label}")
+
+
+def _check_answer(whole: Document, operation: Document, answer: httpx.Response, name: str) -> None:
+    media_type = answer.headers["content-type"].partition(";")[0]
+    content = operation["responses"]["200"]["content"][media_type]
+    if media_type == "application/json":
+        documents, schema = [answer.json()], content["schema"]
+    elif media_type == "text/event-stream":
+        documents, schema = _events(answer.text), content["schema"][EVENTS]
+    else:
+        return
+    assert documents
+    checker = validator(whole, schema)
+    for document in documents:
+        assert [one.message for one in checker.iter_errors(document)] == [], (name, document)
+
+
+STREAMS = [
+    ("/v1/chat/completions", {"messages": [{"role": "user", "content": "hello"}], "n": 2, "logprobs": True}),
+    (
+        "/v1/chat/completions",
+        {
+            "messages": [{"role": "user", "content": "hello there"}],
+            "modalities": ["text", "audio"],
+            "audio": {"voice": "ethan", "format": "pcm16", "timestamp_granularities": ["word"]},
+            "stream_options": {
+                "include_usage": True,
+                "include_progress": True,
+                "continuous_usage_stats": True,
+            },
+        },
+    ),
+    (
+        "/v1/responses",
+        {
+            "input": "hello there",
+            "modalities": ["text", "audio"],
+            "audio": {"voice": "ethan", "format": "pcm16"},
+        },
+    ),
+    ("/v1/responses", {"input": "hello there", "include": ["message.output_text.logprobs"]}),
+    ("/v1/completions", {"prompt": ["a", "b"], "logprobs": 2, "stream_options": {"include_usage": True}}),
+    (
+        "/v1/audio/speech",
+        {"input": "hello there", "stream_format": "sse", "timestamp_granularities": ["word"]},
+    ),
+]
+
+
+@pytest.mark.parametrize("fails", [False, True], ids=["whole", "cut"])
+@pytest.mark.parametrize(("path", "body"), STREAMS)
+async def test_every_event_of_a_stream_fits_one_documented_schema(
+    client: httpx.AsyncClient, document: Document, engine: EchoEngine, path: str, body: Document, fails: bool
+) -> None:
+    engine.script = Script(answer="and so on", fault_at=3 if fails else None, progress=(1, 2))
+    answer = await client.post(path, json={**body, "stream": True})
+    assert answer.status_code == 200
+    events = _events(answer.text)
+    assert len(events) > (0 if fails else 2)
+    schema = document["paths"][path]["post"]["responses"]["200"]["content"]["text/event-stream"]["schema"]
+    checker = validator(absolute(document), schema[EVENTS])
+    for event in events:
+        assert [one.message for one in checker.iter_errors(event)] == [], event
+    assert ("error" in json.dumps(events[-1])) >= fails
+
+
+async def test_what_a_schema_accepts_beside_its_fields_is_accepted(
+    client: httpx.AsyncClient, document: Document
+) -> None:
+    schema = document["components"]["schemas"]["ChatRequest"]
+    whole = {"messages": [{"role": "user", "content": "hi"}]}
+    for extra in ({"user": "me"}, {"echo": False}, {"echo": None}, {"anything": None}, {"max_tokens": -1}):
+        assert validator(absolute(document), schema).is_valid({**whole, **extra}), extra
+        assert (await client.post("/v1/chat/completions", json={**whole, **extra})).status_code == 200
+    for extra in ({"echo": True}, {"anything": 1}, {"max_tokens": -2}, {"stream": "yes"}):
+        assert not validator(absolute(document), schema).is_valid({**whole, **extra}), extra
+        assert (await client.post("/v1/chat/completions", json={**whole, **extra})).status_code == 400
+
+
+async def test_a_key_is_documented_only_where_one_is_needed(document: Document) -> None:
+    assert "securitySchemes" not in document["components"]
