@@ -5,11 +5,15 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Generator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
+
+from tests.run import IN_GROUP
 
 ENGINE_LIMIT_S = 600
 # By default an example that takes 200 ms fails, which any example does on a busy machine now and then.
@@ -35,9 +39,10 @@ SERVERS = {
     "test_nano.py": "nano",
     "test_readme.py": "nano",
     "test_a_server_that_gets_a_signal_finishes_its_answers_and_leaves_nothing": "nano",
-    "test_out_of_memory.py": "restarted",
-    "test_restarts.py": "restarted",
-    "test_a_killed_server_leaves_no_process_behind": "restarted",
+    "test_a_server_leaves_no_file_behind_and_logs_only_records": "faulty",
+    "test_out_of_memory.py": "faulty",
+    "test_restarts.py": "faulty",
+    "test_a_killed_server_leaves_no_process_behind": "deterministic",
     "test_variants.py": "variants",
 }
 
@@ -77,11 +82,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> GroupSchedul
     return GroupScheduling(config, log) if config.getvalue("dist") == "loadscope" else None
 
 
+@cache
+def names_its_group(file: Path) -> bool:
+    return IN_GROUP.search(file.read_text()) is not None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Engine tests get a longer limit, since it includes the engine's start; long tests are left out."""
     left_out = []
     for item in items:
+        if (item.get_closest_marker("engine") or item.get_closest_marker("serial")) and not names_its_group(
+            item.path
+        ):
+            raise pytest.UsageError(
+                f"{item.nodeid}: tests/run.py looks for mark.engine or mark.serial in the file"
+            )
         if isinstance(item, pytest.Function) and not set(TIMED_NAMES).isdisjoint(vars(item.module)):
             item.add_marker("timed")
         if isinstance(item, pytest.Function) and not MODELS.isdisjoint(item.fixturenames):

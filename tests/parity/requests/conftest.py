@@ -20,6 +20,7 @@ from tests.checkpoints import released_qwen3_omni  # noqa: F401
 from tests.parity.requests.aria_requests import AriaRequests
 from tests.parity.talker.aria_oracle import AriaOracle
 from tests.parity.talker.conftest import oracle  # noqa: F401
+from tests.parity.warm_start import warm_start
 
 MAX_MEDIA_ROWS = 24
 
@@ -43,7 +44,8 @@ async def engine(
         thinker=ThinkerSettings(dtype="float32", max_model_len=4_096, kv_cache_memory_bytes=128 << 20),
         talker=TalkerSettings(dtype="float32", max_model_len=4_096, streams=8, media_rows=8_192),
     )
-    running = await start_engine(settings, lambda line: None)
+    with warm_start():
+        running = await start_engine(settings, lambda line: None)
     yield running
     await running.close()
 
@@ -79,6 +81,7 @@ async def aria_requests(aria_checkpoint: Path, restored_environment: None) -> As
         thinker=ThinkerSettings(dtype="bfloat16", max_model_len=4_096, kv_cache_memory_bytes=256 << 20),
         talker=TalkerSettings(dtype="float32", max_model_len=4_096, streams=8, media_rows=8_192),
     )
-    running = await start_engine(settings, lambda line: None)
+    with warm_start():
+        running = await start_engine(settings, lambda line: None)
     yield AriaRequests(running, AutoTokenizer.from_pretrained(aria_checkpoint))
     await running.close()

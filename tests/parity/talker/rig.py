@@ -30,6 +30,7 @@ from antiphon_executor.turn.slots import SlotTracker
 from antiphon_executor.turn.speech_stream import SpeechStream, text_prompt
 from antiphon_executor.turn.talker_session import Talker
 from tests.parity.ending import engine_processes
+from tests.parity.warm_start import warm_start
 
 _NAMES = itertools.count()
 
@@ -168,7 +169,7 @@ async def _bridge() -> AsyncIterator[tuple[SocketFolder, RecordingBridge]]:
 
 @asynccontextmanager
 async def _engine(arguments: AsyncEngineArgs) -> AsyncIterator[Stage]:
-    with engine_processes() as processes:
+    with warm_start(), engine_processes() as processes:
         stage = await start_stage("talker", arguments, lambda line: None)
     try:
         yield stage

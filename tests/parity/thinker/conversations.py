@@ -13,9 +13,9 @@ IMAGE = "<|vision_start|><|image_pad|><|vision_end|>"
 VIDEO = "<|vision_start|><|video_pad|><|vision_end|>"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Conversation:
-    """A prompt before tokenization, and its media."""
+    """A prompt before tokenization, and its media. Equal to itself alone, as arrays have no hash."""
 
     name: str
     prompt: str

@@ -35,6 +35,7 @@ from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.inputs import engine_prompt
 from antiphon_executor.stages.thinker_args import thinker_engine_args
 from tests.parity.ending import engine_processes
+from tests.parity.warm_start import warm_start
 
 ROWS_TIMEOUT_S = 20
 LOGPROBS = 5
@@ -141,7 +142,7 @@ async def running_thinker(
     context = zmq.asyncio.Context()
     socket = context.socket(zmq.PULL)
     socket.bind(endpoint)
-    with engine_processes() as processes:
+    with warm_start(), engine_processes() as processes:
         llm = AsyncLLM.from_engine_args(thinker_engine_args(settings, endpoint))
     running = RunningThinker(llm, socket, checkpoint)
     try:
