@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,7 +13,8 @@ import openai
 import pytest
 
 from antiphon_executor.shipped import ANTIPHON_NANO
-from tests.checkpoints import released_qwen3_omni, tiny_qwen3_omni  # noqa: F401
+from tests.checkpoints import released_qwen3_omni, tiny_qwen3_5_omni, tiny_qwen3_omni  # noqa: F401
+from tests.e2e.nan_weights import spoil
 from tests.e2e.recordings import Recordings, make_recordings
 from tests.e2e.server_process import COMPILE_FLAGS, RunningServer, start_server
 from tests.hub_stand_in import StandIn, running_hub
@@ -76,8 +78,13 @@ def paced(
 ) -> RunningServer:
     """Its Thinker is compiled ahead, and its speech is at most AHEAD_S ahead of the client."""
     pace = ("--engine.talker.pace.park-s", str(AHEAD_S), "--server.limits.real-time")
+    compiled = tmp_path_factory.mktemp("compiled")
+    # What vLLM has found out about our classes, with a process each that imports them.
+    known = Path(os.environ.get("VLLM_CACHE_ROOT", Path.home() / ".cache/vllm")) / "modelinfos"
+    if known.is_dir():
+        shutil.copytree(known, compiled / known.name)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VLLM_CACHE_ROOT", str(tmp_path_factory.mktemp("compiled")))
+        patch.setenv("VLLM_CACHE_ROOT", str(compiled))
         command = [sys.executable, "-m", "antiphon_server", "compile", str(tiny_qwen3_omni), *COMPILE_FLAGS]
         subprocess.run(command, check=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"})
         return start("--engine.restarts", "0", *pace, model=tiny_qwen3_omni)
@@ -85,17 +92,37 @@ def paced(
 
 @pytest.fixture(scope="package")
 def faults(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of tests/e2e/faults/sitecustomize.py for `restarted`."""
+    """The folder of tests/e2e/faults/sitecustomize.py for `faulty`."""
     return tmp_path_factory.mktemp("faults")
 
 
 @pytest.fixture(scope="package")
-def restarted(start: StartServer, faults: Path) -> RunningServer:
-    """Its engines are killed, hang and run out of memory, and are restarted."""
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder for temporary files of `faulty`."""
+    return tmp_path_factory.mktemp("temporary")
+
+
+@pytest.fixture(scope="package")
+def faulty(
+    start: StartServer,
+    faults: Path,
+    temporary: Path,
+    released_qwen3_omni: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+) -> RunningServer:
+    """A few of its weights are no numbers; its engines are stopped, killed, hang and run out of memory."""
+    checkpoint = shutil.copytree(released_qwen3_omni, tmp_path_factory.mktemp("faulty") / "omni")
+    spoil(checkpoint)
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(temporary))
         patch.setenv("PYTHONPATH", str(Path(__file__).parent / "faults"))
         patch.setenv("ANTIPHON_TEST_FAULTS", str(faults))
-        return start("--engine.hang-s", "8")
+        return start("--engine.hang-s", "10", model=checkpoint)
+
+
+@pytest.fixture(scope="package")
+def steady(start: StartServer, tiny_qwen3_5_omni: Path) -> RunningServer:  # noqa: F811
+    return start("--engine.deterministic", "--max-model-len", "8192", model=tiny_qwen3_5_omni)
 
 
 @pytest.fixture(scope="package")

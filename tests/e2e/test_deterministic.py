@@ -2,36 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import cycle, islice
-from pathlib import Path
 from typing import Any
 
 import openai
 import pytest
 
-from tests.checkpoints import tiny_qwen3_5_omni  # noqa: F401
 from tests.e2e.answers import SPOKEN, STREAMED, ask, said
 from tests.e2e.recordings import Recordings
-from tests.e2e.server_process import MODEL, RunningServer, start_server
+from tests.e2e.server_process import MODEL, RunningServer
 
 pytestmark = pytest.mark.engine
 
 VOICE = "ada"
 DRAWN = {"temperature": 1.0, "max_tokens": 16}
 Question = tuple[list[dict[str, Any]], int]
-
-
-@pytest.fixture(scope="module")
-def steady(
-    tiny_qwen3_5_omni: Path,  # noqa: F811
-    tmp_path_factory: pytest.TempPathFactory,
-) -> Iterator[RunningServer]:
-    log = tmp_path_factory.mktemp("deterministic") / "log"
-    server = start_server(tiny_qwen3_5_omni, log, "--engine.deterministic", "--max-model-len", "8192")
-    yield server
-    server.end()
 
 
 @pytest.fixture(scope="module")

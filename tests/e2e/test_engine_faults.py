@@ -1,67 +1,31 @@
 """Faults inside the engines: NaN weights, a stopped process, text that forges log lines.
 
-One server runs all tests, in this order, with its own folder for temporary files.
+One server runs all tests, in this order, and those of test_restarts.py and test_out_of_memory.py.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import torch
-from safetensors.torch import load_file, save_file
 
 from antiphon_server.exits import ExitCode
 from tests.e2e.answers import SPOKEN, STREAMED, said
 from tests.e2e.live_stream import LiveStream, talker_process, thinker_process
-from tests.e2e.server_process import MODEL, RunningServer, becomes, start_server, terminate
+from tests.e2e.nan_weights import LETTER, VOICE
+from tests.e2e.server_process import MODEL, RunningServer, becomes
 
 pytestmark = pytest.mark.engine
 
-# The token of this letter, and the row of this voice, are no numbers in the weights.
-LETTER, LETTER_ID = "Q", 48
-VOICE, VOICE_ID = "chelsie", 509
 CANARY = "canary-77e1"
-
-
-@pytest.fixture(scope="module")
-def temporary(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("temporary")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(folder))
-        yield folder
-
-
-@pytest.fixture(scope="module")
-def faulty(
-    released_qwen3_omni: Path, tmp_path_factory: pytest.TempPathFactory, temporary: Path
-) -> Iterator[RunningServer]:
-    del temporary
-    checkpoint = shutil.copytree(released_qwen3_omni, tmp_path_factory.mktemp("faulty") / "omni")
-    spoil(checkpoint, "thinker.model.embed_tokens.weight", LETTER_ID)
-    spoil(checkpoint, "talker.model.codec_embedding.weight", VOICE_ID)
-    server = start_server(checkpoint, tmp_path_factory.mktemp("faults") / "log")
-    yield server
-    server.end()
-
-
-def spoil(checkpoint: Path, name: str, row: int) -> None:
-    """Makes a row of a tensor NaN, in the shard that has it."""
-    index = json.loads((checkpoint / "model.safetensors.index.json").read_text())
-    shard = checkpoint / index["weight_map"][name]
-    weights = load_file(shard)
-    weights[name][row] = torch.nan
-    save_file(weights, shard, metadata={"format": "pt"})
 
 
 def ask(server: RunningServer, text: str, **more: Any) -> httpx.Response:
@@ -158,31 +122,11 @@ def test_a_schema_forges_no_line_of_the_log(faulty: RunningServer) -> None:
     assert CANARY not in faulty.log.read_text()
 
 
-def test_the_server_leaves_no_file_behind_and_logs_only_records(
-    faulty: RunningServer, temporary: Path
-) -> None:
-    """To the very end: libraries write there of what they believe to have leaked."""
-    assert not list(temporary.glob("vllm_dist_*"))
-    assert terminate(faulty) == ExitCode.OK, faulty.said()
-    assert not list(temporary.glob("antiphon-*"))
-    assert not list(temporary.glob("vllm_dist_*"))
-    text = faulty.log.read_text()
-    assert CANARY not in text
-    lines = text.splitlines()
-    banner = [number for number, line in enumerate(lines) if not line.startswith("{")]
-    assert lines[banner[0]].startswith("Antiphon ")
-    assert banner == list(range(banner[0], banner[0] + len(banner)))
-    assert len(banner) < 16
-    for number, line in enumerate(lines):
-        assert number in banner or {"time", "level", "logger", "message"} <= set(json.loads(line)), line
-
-
 def test_a_start_that_fails_inside_an_engine_prints_its_cause_in_one_line(
     released_qwen3_omni: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """vLLM's own last words are `See root cause above`."""
     command = [sys.executable, "-m", "antiphon_server", "serve", str(released_qwen3_omni), "--port", "0"]
-    monkeypatch.delenv("TMPDIR", raising=False)  # the module's, whose path is too long for sockets
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "faults"))
     monkeypatch.setenv("ANTIPHON_TEST_FAULTS", str(tmp_path))
     (tmp_path / "weights").touch()

@@ -13,7 +13,6 @@ import httpx
 import openai
 import pytest
 
-from tests.checkpoints import tiny_qwen3_5_omni  # noqa: F401
 from tests.e2e.answers import SPOKEN, STREAMED, Answer, ask, said, timed
 from tests.e2e.recordings import CLIP_FPS, CLIP_S, QUESTION_S, Recordings
 from tests.e2e.server_process import MODEL, RunningServer, becomes, start_server, terminate
@@ -34,7 +33,7 @@ FLAGS = (
 
 @pytest.fixture(scope="module")
 def hybrid(
-    tiny_qwen3_5_omni: Path,  # noqa: F811
+    tiny_qwen3_5_omni: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningServer]:
     server = start_server(tiny_qwen3_5_omni, tmp_path_factory.mktemp("hybrid") / "log", *FLAGS)

@@ -19,46 +19,46 @@ pytestmark = [pytest.mark.engine, pytest.mark.promise("R25")]
 
 
 def test_the_talker_out_of_memory_ends_the_speech_and_leaves_text_up(
-    restarted: RunningServer, faults: Path
+    faulty: RunningServer, faults: Path
 ) -> None:
-    before = restarts(restarted)
-    stream = LiveStream(restarted, LONG)
+    before = restarts(faulty)
+    stream = LiveStream(faulty, LONG)
     stream.wait_for_sound()
     (faults / "talker").touch()
     ends_with_one_error(stream, "talker")
-    assert ask(restarted, TEXT).status_code == 200
-    speaks_again(restarted)
-    assert restarts(restarted) == before | {"talker": before["talker"] + 1}
+    assert ask(faulty, TEXT).status_code == 200
+    speaks_again(faulty)
+    assert restarts(faulty) == before | {"talker": before["talker"] + 1}
 
 
 def test_the_thinker_out_of_memory_ends_all_requests_and_no_client_gets_the_allocators_message(
-    restarted: RunningServer, faults: Path
+    faulty: RunningServer, faults: Path
 ) -> None:
     """The speech that runs has its whole text; another request's step is the one that fails."""
-    before = restarts(restarted)
-    stream = LiveStream(restarted, LONG)
+    before = restarts(faulty)
+    stream = LiveStream(faulty, LONG)
     stream.wait_for_sound()
     (faults / "thinker").touch()
-    answer = ask(restarted, TEXT)
+    answer = ask(faulty, TEXT)
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_dead")
     assert "llocat" not in answer.text
     ends_with_one_error(stream, "thinker")
-    speaks_again(restarted)
-    assert restarts(restarted) == before | {"thinker": before["thinker"] + 1}
+    speaks_again(faulty)
+    assert restarts(faulty) == before | {"thinker": before["thinker"] + 1}
 
 
 def test_the_audio_encoder_out_of_memory_ends_the_request_with_an_error(
-    restarted: RunningServer, faults: Path, recordings: Recordings
+    faulty: RunningServer, faults: Path, recordings: Recordings
 ) -> None:
-    before = restarts(restarted)
+    before = restarts(faulty)
     (faults / "encoder").touch()
     heard = {"model": MODEL, "messages": [{"role": "user", "content": [recordings.asked_aloud()]}]}
-    answer = ask(restarted, heard | {"max_tokens": 8})
+    answer = ask(faulty, heard | {"max_tokens": 8})
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "engine_dead")
     assert int(answer.headers["retry-after"]) > 0
-    assert becomes(lambda: works(restarted) == ["text", "speech"], 120, every_s=0.2), restarted.said()
-    again = ask(restarted, heard | {"max_tokens": 8})
+    assert becomes(lambda: works(faulty) == ["text", "speech"], 120, every_s=0.2), faulty.said()
+    again = ask(faulty, heard | {"max_tokens": 8})
     assert again.status_code == 200
-    spoken = LiveStream(restarted, {"model": MODEL, "messages": said("Hello."), "max_tokens": 8, **STREAMED})
+    spoken = LiveStream(faulty, {"model": MODEL, "messages": said("Hello."), "max_tokens": 8, **STREAMED})
     assert spoken.ended(60)
-    assert restarts(restarted) == before | {"thinker": before["thinker"] + 1}
+    assert restarts(faulty) == before | {"thinker": before["thinker"] + 1}

@@ -31,7 +31,7 @@ def works(server: RunningServer) -> list[str]:
 
 
 def restarts(server: RunningServer) -> dict[str, float]:
-    """How often each stage has been restarted."""
+    """How often each stage has been faulty."""
     found = server.metrics()
     return {stage: found["antiphon_engine_restarts_total", stage] for stage in ("thinker", "talker")}
 
@@ -53,41 +53,41 @@ def speaks_again(server: RunningServer) -> None:
     assert becomes(server.is_idle, 5)
 
 
-def test_the_talkers_death_leaves_text_up_and_it_comes_back(restarted: RunningServer) -> None:
-    before = restarts(restarted)
-    stream = LiveStream(restarted, LONG)
+def test_the_talkers_death_leaves_text_up_and_it_comes_back(faulty: RunningServer) -> None:
+    before = restarts(faulty)
+    stream = LiveStream(faulty, LONG)
     stream.wait_for_sound()
-    kill_talker(restarted)
+    kill_talker(faulty)
     ends_with_one_error(stream, "talker")
-    assert works(restarted) == ["text"]
-    assert ask(restarted, TEXT).status_code == 200
-    refused = ask(restarted, SPEECH)
+    assert works(faulty) == ["text"]
+    assert ask(faulty, TEXT).status_code == 200
+    refused = ask(faulty, SPEECH)
     assert (refused.status_code, refused.json()["error"]["code"]) == (503, "engine_dead")
     assert int(refused.headers["retry-after"]) > 0
-    speaks_again(restarted)
-    assert restarts(restarted) == before | {"talker": before["talker"] + 1}
+    speaks_again(faulty)
+    assert restarts(faulty) == before | {"talker": before["talker"] + 1}
 
 
-def test_the_thinkers_death_ends_what_runs_and_it_comes_back(restarted: RunningServer) -> None:
-    before = restarts(restarted)
-    stream = LiveStream(restarted, LONG)
+def test_the_thinkers_death_ends_what_runs_and_it_comes_back(faulty: RunningServer) -> None:
+    before = restarts(faulty)
+    stream = LiveStream(faulty, LONG)
     stream.wait_for_sound()
-    kill_thinker(restarted)
+    kill_thinker(faulty)
     ends_with_one_error(stream, "thinker")
-    assert restarted.get("/readyz").status_code == 503
-    assert restarted.get("/livez").status_code == 200
-    speaks_again(restarted)
-    assert restarts(restarted) == before | {"thinker": before["thinker"] + 1}
+    assert faulty.get("/readyz").status_code == 503
+    assert faulty.get("/livez").status_code == 200
+    speaks_again(faulty)
+    assert restarts(faulty) == before | {"thinker": before["thinker"] + 1}
 
 
-def test_an_engine_that_hangs_counts_as_dead(restarted: RunningServer) -> None:
+def test_an_engine_that_hangs_counts_as_dead(faulty: RunningServer) -> None:
     """Stopped, not killed: the process is there, and answers nothing."""
-    before = restarts(restarted)
-    stream = LiveStream(restarted, LONG)
+    before = restarts(faulty)
+    stream = LiveStream(faulty, LONG)
     stream.wait_for_sound()
-    hung = restarted.holder_of("text")
+    hung = faulty.holder_of("text")
     hung.send_signal(signal.SIGSTOP)
     ends_with_one_error(stream, "talker")
     assert becomes(lambda: not hung.is_running(), 20)
-    speaks_again(restarted)
-    assert restarts(restarted) == before | {"talker": before["talker"] + 1}
+    speaks_again(faulty)
+    assert restarts(faulty) == before | {"talker": before["talker"] + 1}

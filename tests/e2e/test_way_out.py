@@ -9,6 +9,7 @@ import json
 import threading
 from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException
+from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]
 import pytest
@@ -18,6 +19,7 @@ from tests.e2e.answers import STREAMED, said
 from tests.e2e.conftest import NANO
 from tests.e2e.live_stream import LONG, LiveStream, kill_talker, kill_thinker
 from tests.e2e.server_process import RunningServer, becomes, terminate
+from tests.e2e.test_engine_faults import CANARY
 
 pytestmark = pytest.mark.engine
 
@@ -71,13 +73,14 @@ def _watch_readiness(server: RunningServer, seen: list[int]) -> None:
             return
 
 
-def test_a_killed_server_leaves_no_process_behind(restarted: RunningServer) -> None:
-    stream = LiveStream(restarted, LONG)
+def test_a_killed_server_leaves_no_process_behind(steady: RunningServer) -> None:
+    voice = {"voice": "ada", "format": "pcm16"}
+    stream = LiveStream(steady, {**LONG, "audio": voice})
     stream.wait_for_sound()
-    assert len(restarted.tree()) > 3
-    restarted.process.kill()
-    restarted.process.wait(10)
-    assert becomes(lambda: not restarted.survivors(), 15), restarted.what_survives()
+    assert len(steady.tree()) > 3
+    steady.process.kill()
+    steady.process.wait(10)
+    assert becomes(lambda: not steady.survivors(), 15), steady.what_survives()
     assert stream.ended(10)
     assert stream.broken or "[DONE]" not in stream.lines
 
@@ -97,3 +100,20 @@ def test_a_server_that_gets_a_signal_finishes_its_answers_and_leaves_nothing(
     assert becomes(lambda: not nano_server.survivors(), 15), nano_server.what_survives()
     with pytest.raises(psutil.NoSuchProcess):
         psutil.Process(nano_server.process.pid).status()
+
+
+def test_a_server_leaves_no_file_behind_and_logs_only_records(faulty: RunningServer, temporary: Path) -> None:
+    """To the very end, after all faults: libraries write there of what they believe to have leaked."""
+    assert not list(temporary.glob("vllm_dist_*"))
+    assert terminate(faulty) == ExitCode.OK, faulty.said()
+    assert not list(temporary.glob("antiphon-*"))
+    assert not list(temporary.glob("vllm_dist_*"))
+    text = faulty.log.read_text()
+    assert CANARY not in text
+    lines = text.splitlines()
+    banner = [number for number, line in enumerate(lines) if not line.startswith("{")]
+    assert lines[banner[0]].startswith("Antiphon ")
+    assert banner == list(range(banner[0], banner[0] + len(banner)))
+    assert len(banner) < 16
+    for number, line in enumerate(lines):
+        assert number in banner or {"time", "level", "logger", "message"} <= set(json.loads(line)), line
