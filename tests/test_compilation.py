@@ -7,17 +7,14 @@ from pathlib import Path
 import pytest
 
 from antiphon_executor.engine import compile_ahead as module
+from antiphon_executor.engine import launch
 from antiphon_executor.engine.compile_ahead import compile_ahead
+from antiphon_executor.engine.launch import Launcher, StageSpec
 from antiphon_executor.interface.errors import OperatorError
 from antiphon_executor.interface.settings import EngineSettings, ThinkerSettings
 from antiphon_executor.stages import compilation
 from antiphon_executor.stages.compilation import could_be_compiled, mark_of, runs_compiled
 from tests.checkpoints import tiny_qwen3_omni  # noqa: F401
-
-
-class StartedEngine:
-    async def close(self) -> None:
-        pass
 
 
 @pytest.fixture
@@ -32,17 +29,41 @@ def settings(
     return EngineSettings(model=tiny_qwen3_omni)
 
 
+class CompiledThinker:
+    def __init__(self, spec: StageSpec) -> None:
+        self.spec = spec
+        self.ended = False
+
+    async def end(self) -> None:
+        self.ended = True
+
+
 async def compile_with(
     settings: EngineSettings, monkeypatch: pytest.MonkeyPatch, fault: bool = False
-) -> None:
-    async def start(given: EngineSettings, _: object) -> StartedEngine:
-        assert runs_compiled(given)
+) -> list[CompiledThinker]:
+    """The engines that were started for it."""
+    started: list[CompiledThinker] = []
+
+    async def start(_: Launcher, spec: StageSpec) -> CompiledThinker:
+        assert runs_compiled(settings)
         if fault:
             raise RuntimeError("no memory")
-        return StartedEngine()
+        started.append(CompiledThinker(spec))
+        return started[-1]
 
-    monkeypatch.setattr(module, "start_engine", start)
+    monkeypatch.setattr(Launcher, "start", start)
+    monkeypatch.setattr(module, "adopt_children", lambda: None)
+    monkeypatch.setattr(launch, "prepare_environment", lambda *_, **__: None)
     await compile_ahead(settings, lambda _: None)
+    return started
+
+
+async def test_the_thinker_alone_is_started_and_ended(
+    settings: EngineSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (thinker,) = await compile_with(settings, monkeypatch)
+    assert thinker.spec.name == "thinker"
+    assert thinker.ended
 
 
 async def test_settings_that_were_compiled_run_compiled_and_others_do_not(

@@ -75,7 +75,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def starts(monkeypatch: pytest.MonkeyPatch) -> Starts:
     scripted = Starts()
     monkeypatch.setattr(launch_module, "start_stage", scripted.start)
-    monkeypatch.setattr(engine_module, "prepare_environment", lambda *_, **__: None)
+    monkeypatch.setattr(launch_module, "prepare_environment", lambda *_, **__: None)
     monkeypatch.setattr(engine_module, "adopt_children", lambda: None)
     return scripted
 

@@ -65,11 +65,13 @@ def test_the_wheel_holds_the_kernels_where_they_can_be_built(wheel: zipfile.ZipF
     assert built == {f"antiphon_kernels/native/frame_{level}" for level in ("v3", "v4")}
 
 
-def test_the_wheel_offers_the_command_and_the_plugin(wheel: zipfile.ZipFile) -> None:
+def test_the_wheel_offers_the_command_and_the_plugins(wheel: zipfile.ZipFile) -> None:
     (entry_points,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     text = wheel.read(entry_points).decode()
     assert "antiphon = antiphon_server.cli.main:main" in text
     assert "antiphon = antiphon_executor.models.registry:register" in text
+    for called in ("models.torchvision_ops:define_missing_operators", "ipc.import_pause:pause_collection"):
+        assert f" = antiphon_executor.{called}" in text
 
 
 def test_nothing_but_our_three_names_is_installed_at_top_level(wheel: zipfile.ZipFile) -> None:

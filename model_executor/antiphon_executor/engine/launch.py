@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,7 +15,8 @@ from vllm.platforms import current_platform
 from antiphon_executor.engine.talker_factory import talker_args
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.ipc.bridge import Bridge, SocketFolder
-from antiphon_executor.ipc.environment import visible_devices
+from antiphon_executor.ipc.environment import prepare_environment, visible_devices
+from antiphon_executor.stages.compilation import runs_compiled
 from antiphon_executor.stages.stage import Progress, Stage, start_stage
 from antiphon_executor.stages.supervisor import end_all
 from antiphon_executor.stages.thinker_args import thinker_engine_args
@@ -26,6 +29,24 @@ class StageSpec:
     name: str
     arguments: AsyncEngineArgs
     devices: str | None
+
+
+@asynccontextmanager
+async def engine_surroundings(settings: EngineSettings) -> AsyncIterator[tuple[SocketFolder, Bridge]]:
+    """The sockets of engines with these settings. The environment in which they start is set first."""
+    folder = SocketFolder()
+    try:
+        async with Bridge(folder) as bridge:
+            prepare_environment(
+                folder.path,
+                on_cpu=current_platform.is_cpu(),
+                streams=settings.talker.streams,
+                engines=2 if settings.speech else 1,
+                compiled=runs_compiled(settings),
+            )
+            yield folder, bridge
+    finally:
+        folder.close()
 
 
 def stage_specs(settings: EngineSettings, config: PreTrainedConfig, folder: SocketFolder) -> list[StageSpec]:

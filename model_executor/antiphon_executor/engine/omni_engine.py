@@ -16,7 +16,6 @@ from pathlib import Path
 from prometheus_client.metrics_core import Metric
 from transformers import PreTrainedConfig
 from vllm.exceptions import VLLMClientError
-from vllm.platforms import current_platform
 from vllm.plugins import load_general_plugins
 from vllm.transformers_utils.processor import cached_processor_from_config
 from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
@@ -25,12 +24,10 @@ from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.checkpoint.model_card import model_card, text_ends
 from antiphon_executor.checkpoint.processor_geometry import media_geometry_of
 from antiphon_executor.checkpoint.voices import list_voices
-from antiphon_executor.engine.cpu_quantization import check_cpu_quantization
 from antiphon_executor.engine.determinism import without_cache_keys
-from antiphon_executor.engine.effective_settings import effective_settings
-from antiphon_executor.engine.launch import Launcher, stage_specs
+from antiphon_executor.engine.effective_settings import checked_settings
+from antiphon_executor.engine.launch import Launcher, engine_surroundings, stage_specs
 from antiphon_executor.engine.measured_capacity import engine_capacity
-from antiphon_executor.engine.memory_check import check_memory
 from antiphon_executor.engine.talker_factory import make_talker, reads_user_text
 from antiphon_executor.interface.card import MemoryItem, ModelCard, Voice
 from antiphon_executor.interface.errors import EngineDead, InvalidRequest
@@ -39,13 +36,12 @@ from antiphon_executor.interface.request import OmniRequest, ReadingRequest, Spe
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.interface.spoken_length import UnlearnedPaces, VoicePaces
 from antiphon_executor.interface.status import EngineStatus
-from antiphon_executor.ipc.bridge import Bridge, SocketFolder
-from antiphon_executor.ipc.environment import prepare_environment
+from antiphon_executor.ipc.bridge import Bridge
 from antiphon_executor.ipc.parent_watchdog import adopt_children
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.prompt_embeddings import pages_for
 from antiphon_executor.models.thinker.mel_writer import MelWriter, kept_audio_s
-from antiphon_executor.stages.compilation import could_be_compiled, runs_compiled
+from antiphon_executor.stages.compilation import could_be_compiled
 from antiphon_executor.stages.metrics import merged_metrics
 from antiphon_executor.stages.restart_policy import RestartPolicy
 from antiphon_executor.stages.stage import Progress, Stage, current_generate, current_prefill
@@ -65,22 +61,10 @@ async def start_engine(settings: EngineSettings, progress: Progress) -> VllmOmni
     adopt_children()
     load_general_plugins()
     config = read_config(settings.model)
-    if current_platform.is_cpu():
-        check_cpu_quantization(settings, config)
-    settings = effective_settings(settings, config)
-    await asyncio.to_thread(check_memory, settings, config, progress)
+    settings = await checked_settings(settings, config, progress)
     voices = list_voices(settings.model, config, settings.voices) if settings.speech else ()
     async with AsyncExitStack() as stack:
-        folder = SocketFolder()
-        stack.callback(folder.close)
-        bridge = await stack.enter_async_context(Bridge(folder))
-        prepare_environment(
-            folder.path,
-            on_cpu=current_platform.is_cpu(),
-            streams=settings.talker.streams,
-            engines=2 if settings.speech else 1,
-            compiled=runs_compiled(settings),
-        )
+        folder, bridge = await stack.enter_async_context(engine_surroundings(settings))
         launcher, specs = Launcher(progress, bridge), stage_specs(settings, config, folder)
         stages = await launcher.start_all(specs)
         restarts = {spec.name: partial(launcher.start, spec) for spec in specs}

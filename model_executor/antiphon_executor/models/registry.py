@@ -9,6 +9,7 @@ from __future__ import annotations
 from functools import cache
 
 from antiphon_executor.ipc.environment import keep_temporary_files_private
+from antiphon_executor.ipc.import_pause import resume_collection
 from antiphon_executor.ipc.parent_watchdog import is_engine_process, watch_parent
 from antiphon_executor.models.architectures import (
     ARIA_TALKER_ARCHITECTURE,
@@ -31,6 +32,7 @@ def register() -> None:
     """Registers everything, once per process; further calls do nothing."""
     watch_parent()
     if is_engine_process():
+        resume_collection()
         keep_temporary_files_private()
 
     from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory

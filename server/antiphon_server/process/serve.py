@@ -35,7 +35,7 @@ from antiphon_server.process.banner import banner
 from antiphon_server.process.console import Console
 from antiphon_server.process.lifecycle_tasks import delete_expired_files, drain, probe_loop_lag, watch_engine
 from antiphon_server.process.loading_progress import LoadingProgress, loading_progress
-from antiphon_server.process.memory import freeze_startup_objects
+from antiphon_server.process.memory import freeze_startup_objects, without_collection
 from antiphon_server.process.output_capture import OutputCapture
 from antiphon_server.process.uvicorn_server import HttpServer, SwitchableApp, loading_app
 from antiphon_server.process.waits import wait_at_most, wait_for_first
@@ -62,7 +62,8 @@ async def start_real_engine(settings: EngineSettings, progress: Callable[[str], 
     for variable, level in _QUIET_VARIABLES.items():
         os.environ.setdefault(variable, level)
     progress("importing the engine")
-    engine = await asyncio.to_thread(importlib.import_module, "antiphon_executor.engine.omni_engine")
+    with without_collection():
+        engine = await asyncio.to_thread(importlib.import_module, "antiphon_executor.engine.omni_engine")
     return await engine.start_engine(settings, progress)
 
 

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
 import sys
+
+import pytest
+
+from antiphon_server.process.memory import without_collection
 
 PROGRAM = """
 import json, sys, threading
@@ -53,6 +58,17 @@ def test_large_buffers_of_many_threads_go_back_to_the_system() -> None:
 def test_an_operators_malloc_settings_are_kept() -> None:
     tuned, _ = grown_mib("tuned", MALLOC_ARENA_MAX="2")
     assert not tuned
+
+
+def test_nothing_is_collected_during_an_import_even_if_it_fails() -> None:
+    def failing() -> None:
+        with without_collection():
+            assert not gc.isenabled()
+            raise ImportError
+
+    with pytest.raises(ImportError):
+        failing()
+    assert gc.isenabled()
 
 
 def test_startup_objects_are_exempt_from_collection() -> None:
