@@ -23,6 +23,8 @@ from tests.server.exchange import becomes_true
 from tests.server.parts import make_service
 from tests.server.raw_http import serving
 
+pytestmark = pytest.mark.heavy
+
 KEY = "canary-key-23"
 
 

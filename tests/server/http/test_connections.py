@@ -273,6 +273,7 @@ def is_alive(running: Echo) -> float:
 IDLE = {"silent": b"", "half a head": b"POST /v1/x HTTP/1.1\r\nHost: localh", "answered": GET}
 
 
+@pytest.mark.heavy
 def test_with_256_descriptors_300_idle_connections_block_no_client(checkpoint: Path) -> None:
     with echo(checkpoint, ECHO_DESCRIPTORS="256") as running:
         running.wait_until_ready()
@@ -288,6 +289,7 @@ def test_with_256_descriptors_300_idle_connections_block_no_client(checkpoint: P
         assert len([line for line in running.stderr if json.loads(line)["level"] == "warning"]) < 20
 
 
+@pytest.mark.heavy
 def test_with_256_descriptors_300_half_sent_bodies_leave_the_probes(checkpoint: Path) -> None:
     upload = b"POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{"
     with echo(checkpoint, ECHO_DESCRIPTORS="256") as running:
@@ -306,6 +308,7 @@ def test_with_256_descriptors_300_half_sent_bodies_leave_the_probes(checkpoint: 
         assert answer.status_code == 200
 
 
+@pytest.mark.heavy
 def test_with_256_descriptors_connections_that_come_all_at_once_are_accepted_one_by_one(
     checkpoint: Path,
 ) -> None:
@@ -325,6 +328,7 @@ def test_with_256_descriptors_connections_that_come_all_at_once_are_accepted_one
         assert answer.status_code == 200
 
 
+@pytest.mark.heavy
 def test_too_few_descriptors_are_said_in_one_line(checkpoint: Path) -> None:
     with echo(checkpoint, ECHO_DESCRIPTORS="100") as running:
         running.ends_with(ExitCode.BAD_CONFIG)

@@ -21,7 +21,10 @@ MAKES = {
     Layer.LANDLOCK: (444, -1),
     Layer.NETWORK: (272, -1),
 }
-pytestmark = pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers are those of x86_64")
+pytestmark = [
+    pytest.mark.heavy,
+    pytest.mark.skipif(platform.machine() != "x86_64", reason="the numbers are those of x86_64"),
+]
 
 
 def told(layer: Layer, mode: str) -> str:

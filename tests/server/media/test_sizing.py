@@ -153,6 +153,7 @@ def large_picture() -> bytes:
     return image_file(Image.merge("RGB", (rows, rows.rotate(90), rows)), "PNG", compress_level=1)
 
 
+@pytest.mark.heavy
 @pytest.mark.promise("R47")
 def test_32_images_of_3000_by_3000_stay_within_what_is_counted(tmp_path: Path) -> None:
     """27 MB of pixels each would be 864 MB. Measured in a process that does nothing else."""

@@ -96,6 +96,7 @@ def test_log_lines_appear_above_the_live_line_and_unchanged(terminal: Terminal) 
     assert terminal.getvalue().endswith("after\n")
 
 
+@pytest.mark.heavy
 def test_a_server_on_a_terminal_shows_one_line_while_it_loads(checkpoint: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -17,7 +17,7 @@ import pytest
 from antiphon_server.exits import ExitCode
 from tests.server.process.test_serve import CHAT, echo
 
-pytestmark = pytest.mark.promise("R29", "R46")
+pytestmark = [pytest.mark.heavy, pytest.mark.promise("R29", "R46")]
 
 CANARY = "canary-9f3c"
 # As the grammar compiler repeats a schema's `$ref`.

@@ -22,7 +22,7 @@ import pytest
 
 from antiphon_server.exits import ExitCode
 
-pytestmark = pytest.mark.promise("R22", "R23")
+pytestmark = [pytest.mark.heavy, pytest.mark.promise("R22", "R23")]
 
 CHAT = {"model": "echo", "messages": [{"role": "user", "content": "hello there"}]}
 SPEECH = {
