@@ -1,0 +1,83 @@
+"""Scorer of speech for all streams of a server: one thread, and one batch of their next frames at a time."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from antiphon_server.voice_activity.network import FRAME, SpeechNetwork
+from antiphon_server.voice_activity.stream import CONTEXT, SpeechStream
+
+_FULL_SCALE = np.float32(32_768)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    stream: SpeechStream
+    frames: NDArray[np.int16]
+    scores: asyncio.Future[NDArray[np.float32]]
+
+
+class SpeechScorer:
+    """For one event loop, which it does not block. The weights are read with the first frame."""
+
+    def __init__(self) -> None:
+        self._network: SpeechNetwork | None = None
+        self._threads = ThreadPoolExecutor(1, "voice-activity")
+        self._waiting: list[_Job] = []
+        self._rounds: asyncio.Task[None] | None = None
+
+    async def score(self, stream: SpeechStream, frames: NDArray[np.int16]) -> NDArray[np.float32]:
+        """The probability of speech in the stream's next frames [n, 512]. One call a stream at a time."""
+        job = _Job(stream, frames, asyncio.get_running_loop().create_future())
+        self._waiting.append(job)
+        if self._rounds is None:
+            self._rounds = asyncio.create_task(self._run())
+        return await job.scores
+
+    def score_now(self, stream: SpeechStream, frames: NDArray[np.int16]) -> NDArray[np.float32]:
+        """The same in the calling thread."""
+        return score_batch(self._loaded(), [stream], [frames])[0]
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            while self._waiting:
+                jobs, self._waiting = self._waiting, []
+                scored = await loop.run_in_executor(self._threads, self._score, jobs)
+                for job, scores in zip(jobs, scored, strict=True):
+                    if not job.scores.done():
+                        job.scores.set_result(scores)
+        finally:
+            self._rounds = None
+
+    def _score(self, jobs: list[_Job]) -> list[NDArray[np.float32]]:
+        return score_batch(self._loaded(), [job.stream for job in jobs], [job.frames for job in jobs])
+
+    def _loaded(self) -> SpeechNetwork:
+        if self._network is None:
+            self._network = SpeechNetwork()
+        return self._network
+
+
+def score_batch(
+    network: SpeechNetwork, streams: list[SpeechStream], frames: list[NDArray[np.int16]]
+) -> list[NDArray[np.float32]]:
+    """Scores of each stream's frames [n, 512]. Frames of different streams are one batch."""
+    scores = [np.zeros(len(one), np.float32) for one in frames]
+    for step in range(max(map(len, frames), default=0)):
+        at = [number for number, one in enumerate(frames) if step < len(one)]
+        new = np.stack([frames[number][step] for number in at]).astype(np.float32) / _FULL_SCALE
+        context = np.stack([streams[number].context for number in at])
+        hidden = np.stack([streams[number].hidden for number in at])
+        cell = np.stack([streams[number].cell for number in at])
+        found, hidden, cell = network.score(np.concatenate((context, new), axis=1), hidden, cell)
+        for row, number in enumerate(at):
+            stream = streams[number]
+            stream.context, stream.hidden, stream.cell = new[row, FRAME - CONTEXT :], hidden[row], cell[row]
+            scores[number][step] = found[row]
+    return scores
