@@ -172,6 +172,8 @@ def _request_size(spec: RequestSpec, prompt: tuple[int, ...], media: Media, card
 async def _load_media(
     spec: RequestSpec, service: Service, reservation: Reservation, text_tokens: int
 ) -> Media:
+    if spec.conversation.media is not None:
+        return spec.conversation.media
     if not spec.conversation.sources:
         return Media()
     try:

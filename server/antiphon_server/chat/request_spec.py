@@ -101,13 +101,24 @@ def build_request_spec(
 
     Raises BadRequest or NotFound.
     """
-    card = service.engine.card
     limits = service.settings.server.limits
     client_json = ClientJson(limits.json_depth, limits.json_nodes)
-    template = service.prompts.template
-    thinking = read_thinking(request, template)
     find_file = partial(_find_file, service, cache_salt or "")
     conversation = read_conversation(request, service.transcripts.find, client_json, find_file)
+    return make_spec(request, conversation, service, model, cache_salt, dialect)
+
+
+def make_spec(
+    request: ChatRequest,
+    conversation: Conversation,
+    service: Service,
+    model: str,
+    cache_salt: str | None,
+    dialect: Dialect | None = None,
+) -> RequestSpec:
+    """As `build_request_spec`, with the request's messages read already."""
+    card, template = service.engine.card, service.prompts.template
+    thinking = read_thinking(request, template)
     conversation = replace(conversation, thinking=thinking)
     _check_conversation(conversation, card, service)
     return RequestSpec(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+from antiphon_server.voice_activity.scorer import SpeechScorer
 
 if TYPE_CHECKING:
     from antiphon_executor.interface.engine import OmniEngine
@@ -30,3 +32,4 @@ class Service:
     admission: AdmissionController
     metrics: ServerMetrics
     transcripts: Transcripts
+    voice_activity: SpeechScorer = field(default_factory=SpeechScorer)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from antiphon_executor.interface.media import Media
 from antiphon_server.chat.prompt.media_sources import FindFile, find_no_file, read_sources
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.source import MediaKind, MediaSource
@@ -35,7 +36,7 @@ class Conversation:
     """`messages` and `tools`: plain JSON for the template. `sources`: in the order of their parts.
 
     `thinking`: the template's variable `enable_thinking`; None: the template's default. `is_open`: the answer
-    continues the last message.
+    continues the last message. `media`: those of `sources`, if they are decoded already.
     """
 
     messages: tuple[TemplateMessage, ...]
@@ -43,6 +44,7 @@ class Conversation:
     sources: tuple[MediaSource, ...]
     thinking: bool | None = None
     is_open: bool = False
+    media: Media | None = None
 
     @property
     def text_chars(self) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from antiphon_executor.interface.media import Media
 from antiphon_server.media.source import MediaSource
 
 
@@ -14,3 +15,4 @@ class RawPrompt:
     content: str | tuple[int, ...]
     param: str
     sources: tuple[MediaSource, ...] = ()
+    media: Media | None = None

@@ -178,7 +178,7 @@ class Alignment:
 
     def is_spoken(self, char: int, sample: int) -> bool:
         """Whether the speech before `sample` reaches the character."""
-        start = self._start_of(char)
+        start = self.start_of(char)
         return start is not None and start < sample
 
     def text_before(self, sample: int) -> str:
@@ -187,7 +187,7 @@ class Alignment:
 
     def _timed(self, index: int) -> TimedWord | None:
         begin, end = self._ranges[index]
-        start = self._start_of(self._words.first_char(begin, end))
+        start = self.start_of(self._words.first_char(begin, end))
         stop = self._clock.end_of(end)
         if self._consumed.ended and (stop is None or end == len(self._words.text)):
             stop = self._clock.end
@@ -197,7 +197,7 @@ class Alignment:
         stop = min(max(stop, self._last.end, start), self._consumed.samples)
         return TimedWord(index, self._words.text[begin:end], start, stop)
 
-    def _start_of(self, char: int) -> int | None:
+    def start_of(self, char: int) -> int | None:
         """The sample at which a character is spoken, never before it is consumed. None if not known yet."""
         consumed = self._consumed.start_of(self._words.token_at(char))
         begin = self._clock.begin_of(char)
