@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_server.config.chat import ChatPolicy
+from antiphon_server.config.realtime import RealtimePolicy
 from antiphon_server.config.tier import Tier
 from antiphon_server.files.policy import FilePolicy
 from antiphon_server.media.policy import MediaPolicy
@@ -164,6 +165,7 @@ class Settings(BaseSettings):
     tier: Tier | None = Field(None, description="Preset of engine settings for one kind of machine.")
     server: ServerSettings = ServerSettings()
     chat: ChatPolicy = ChatPolicy()
+    realtime: RealtimePolicy = RealtimePolicy()
     media: MediaPolicy = MediaPolicy()
     files: FilePolicy = FilePolicy()
     engine: EngineSettings = Field(default_factory=EngineSettings)

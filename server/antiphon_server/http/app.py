@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterable
 
@@ -24,6 +25,7 @@ from antiphon_server.http.error_response import error_of, response_of
 from antiphon_server.http.lifecycle import Lifecycle
 from antiphon_server.http.middleware import ApiKeys, ProbeReserve, ReadinessGate, RequestIds, UnexpectedErrors
 from antiphon_server.http.origins import OriginCheck
+from antiphon_server.http.realtime.registry import RealtimeRegistry
 from antiphon_server.http.routes import (
     chat,
     completions,
@@ -31,6 +33,7 @@ from antiphon_server.http.routes import (
     files,
     health,
     models,
+    realtime,
     responses,
     speech,
     tokenize,
@@ -40,6 +43,7 @@ from antiphon_server.http.routes import (
 from antiphon_server.http.routes.way_finding import no_route
 from antiphon_server.http.streaming.late_answers import LateAnswers
 from antiphon_server.observability.metrics import ServerMetrics
+from antiphon_server.realtime.client_secrets import ClientSecrets
 from antiphon_server.version import VERSION
 
 _MODULES = (
@@ -49,6 +53,7 @@ _MODULES = (
     tokenize,
     speech,
     transcriptions,
+    realtime,
     files,
     models,
     voices,
@@ -64,17 +69,20 @@ _TRANSLATED = (ApiError, EngineError, RequestValidationError, HTTPException)
 def create_app(service: Service, lifecycle: Lifecycle | None = None) -> FastAPI:
     """The application for `service`. Without a `lifecycle` it accepts work at once."""
     life = lifecycle or Lifecycle()
+    client_secrets = ClientSecrets(_signing_key(service))
     app = FastAPI(
         title="Antiphon",
         version=VERSION,
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=layers(service.settings.server, service.metrics, life, _ROUTES),
+        middleware=layers(service.settings.server, service.metrics, life, _ROUTES, client_secrets),
         exception_handlers={**dict.fromkeys(_TRANSLATED, _answer), ClientDisconnect: _client_closed},
     )
     app.state.service = service
     app.state.lifecycle = life
+    app.state.client_secrets = client_secrets
+    app.state.realtime = RealtimeRegistry(service.settings.realtime)
     app.state.started_at_unix_s = int(time.time())  # noqa: TID251 - a time stamp
     for module in _MODULES:
         app.include_router(module.router)
@@ -84,7 +92,11 @@ def create_app(service: Service, lifecycle: Lifecycle | None = None) -> FastAPI:
 
 
 def layers(
-    server: ServerSettings, metrics: ServerMetrics, life: Lifecycle, routes: Iterable[BaseRoute] = ()
+    server: ServerSettings,
+    metrics: ServerMetrics,
+    life: Lifecycle,
+    routes: Iterable[BaseRoute] = (),
+    client_secrets: ClientSecrets | None = None,
 ) -> list[Middleware]:
     """The middleware, outermost first. `routes` declare which bodies they read."""
     return [
@@ -92,13 +104,19 @@ def layers(
         Middleware(ProbeReserve, server.root_path),
         Middleware(OriginCheck, server),
         Middleware(HeadLimits, server.limits),
-        Middleware(ApiKeys, server.api_keys, server.root_path),
+        Middleware(ApiKeys, server.api_keys, server.root_path, client_secrets),
         Middleware(ReadinessGate, life.refusal, server.root_path),
         Middleware(BodyTypes, routes),
         Middleware(BodyLimits, server.limits, server.timeouts),
         Middleware(UnexpectedErrors),
         Middleware(LateAnswers),
     ]
+
+
+def _signing_key(service: Service) -> bytes:
+    """Raises OSError if the file of the key cannot be read."""
+    path = service.settings.realtime.signing_key_file
+    return secrets.token_bytes(32) if path is None else path.read_bytes().strip()
 
 
 def _answer_head(app: FastAPI) -> None:

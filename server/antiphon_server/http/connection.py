@@ -22,6 +22,7 @@ from antiphon_server.http.direct_body import DIRECT_BODY, DirectBody
 from antiphon_server.http.error_response import body_of, headers_of
 from antiphon_server.http.framing import Framing
 from antiphon_server.http.request_head import check_head
+from antiphon_server.http.websocket.protocol import BoundedWebSocket
 from antiphon_server.observability.rate_limited_log import RateLimitedLog
 
 # Keys of a request's state: whether the kernel closed the connection because its client did not read; the
@@ -29,6 +30,9 @@ from antiphon_server.observability.rate_limited_log import RateLimitedLog
 TIMED_OUT = "timed_out"
 CONNECTION_KIND = "connection_kind"
 ARRIVED_S = "arrived_s"
+
+# Only here is an upgrade to a WebSocket read as one.
+_WEBSOCKET_PATH = b"/v1/realtime"
 
 # Pipelined requests that may wait for an earlier answer; each is stored in memory.
 _PIPELINED_REQUESTS = 16
@@ -144,7 +148,29 @@ class BoundedHttp(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._parse_without_upgrade(data[upgrade.args[0] :])
+            if self._wants_websocket():
+                self._switch_to_websocket()
+            else:
+                self._parse_without_upgrade(data[upgrade.args[0] :])
+
+    def _wants_websocket(self) -> bool:
+        """Whether it is a WebSocket's handshake, on a connection that answers no other request."""
+        path = self.url.partition(b"?")[0]
+        return path == _WEBSOCKET_PATH and self._get_upgrade() == b"websocket" and self._is_free()
+
+    def _switch_to_websocket(self) -> None:
+        self._connections.mark_busy(self)
+        self.connections.discard(self)
+        state = {**self.app_state, CONNECTION_KIND: self._kind}
+        if self._arrived_s is not None:
+            state[ARRIVED_S] = self._arrived_s
+        lost = partial(self._connections.remove_connection, self)
+        protocol = BoundedWebSocket(self.config, self.server_state, state, lost)
+        head = [b"%s %s HTTP/1.1" % (self.parser.get_method(), self.url)]
+        head += [b"%s: %s" % (name, value) for name, value in self.headers]
+        protocol.connection_made(self.transport)
+        self.transport.set_protocol(protocol)
+        protocol.data_received(b"\r\n".join([*head, b"", b""]))
 
     def _parse_without_upgrade(self, rest: bytes) -> None:
         """Parses the request again without its upgrade header, because the parser would not read its body."""

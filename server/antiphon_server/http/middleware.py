@@ -25,8 +25,10 @@ from antiphon_server.http.direct_body import DIRECT_BODY, DirectBody
 from antiphon_server.http.error_response import error_of
 from antiphon_server.http.refusal import refuse
 from antiphon_server.http.send_limit import ClientStalled, SendLimit
+from antiphon_server.http.websocket.keys import given_keys
 from antiphon_server.observability.logging import request_id
 from antiphon_server.observability.metrics import Outcome, ServerMetrics, route_of
+from antiphon_server.realtime.client_secrets import ClientSecrets
 
 PUBLIC_PATHS = ("/livez", "/readyz", "/ping")
 _WORK = ("/v1/", "/tokenize", "/detokenize")
@@ -158,10 +160,20 @@ class ProbeReserve:
 
 
 class ApiKeys:
-    """Requires a valid key for all but `PUBLIC_PATHS`. Without configured keys every request passes."""
+    """Requires a valid key for all but `PUBLIC_PATHS`. Without configured keys every request passes.
 
-    def __init__(self, app: ASGIApp, keys: Iterable[SecretStr], root_path: str = "") -> None:
+    `client_secrets`: those that it accepts too, for WebSockets.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        keys: Iterable[SecretStr],
+        root_path: str = "",
+        client_secrets: ClientSecrets | None = None,
+    ) -> None:
         self._app = app
+        self._client_secrets = client_secrets
         self._digests = tuple(_digest(key.get_secret_value().encode()) for key in keys)
         self._public = _public_paths(root_path)
 
@@ -174,18 +186,23 @@ class ApiKeys:
         return refuse(scope, receive, send, error)
 
     def _check(self, scope: Scope) -> ApiError | None:
-        given = [value for name, value in scope["headers"] if name == b"authorization"]
+        given = given_keys(scope)
         if not given:
             return Unauthorized(
                 "no API key given", code="missing_api_key", hint="send 'Authorization: Bearer <key>'"
             )
-        scheme, _, key = given[0].partition(b" ")
-        digest = _digest(key.strip())
+        digest = _digest(given[0].encode("latin-1", "replace"))
         # Every key is compared, so that the time reveals nothing about which one is close.
         known = sum(hmac.compare_digest(digest, known) for known in self._digests)
-        if len(given) == 1 and scheme.lower() == b"bearer" and known:
+        if len(given) == 1 and (known or self._is_client_secret(scope, given[0])):
             return None
         return Unauthorized("this API key is not valid")
+
+    def _is_client_secret(self, scope: Scope, key: str) -> bool:
+        """They open realtime connections only."""
+        if scope["type"] != "websocket" or self._client_secrets is None:
+            return False
+        return self._client_secrets.read(key) is not None
 
 
 class ReadinessGate:

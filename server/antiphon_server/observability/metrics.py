@@ -31,6 +31,8 @@ Route = Literal[
     "/v1/audio/transcriptions",
     "/v1/audio/translations",
     "/v1/audio/voices",
+    "/v1/realtime",
+    "/v1/realtime/client_secrets",
     "other",
 ]
 
@@ -48,6 +50,7 @@ class ServerMetrics:
         self.registry = CollectorRegistry()
         self._make_request_metrics()
         self._make_audio_metrics()
+        self._make_realtime_metrics()
         self._lag = self._seconds("event_loop_lag", "Delay of a timer on the event loop.", _LAG_S)
         self._tasks = Gauge("antiphon_event_loop_tasks", "Tasks on the event loop.", registry=self.registry)
         build = Gauge(
@@ -103,6 +106,39 @@ class ServerMetrics:
         self._audio_received = self._counter(
             "audio_seconds_received", "Seconds of audio in the media of requests."
         )
+
+    def _make_realtime_metrics(self) -> None:
+        self._realtime = Gauge(
+            "antiphon_realtime_connections", "Open realtime connections.", registry=self.registry
+        )
+        self._turns = self._counter("realtime_turns", "Turns of users that were detected or committed.")
+        self._interruptions = self._counter(
+            "realtime_interruptions", "Responses that a user's speech has cancelled."
+        )
+        reply = "From the end of a turn, pause included, to the first speech of its response."
+        self._reply = self._seconds("realtime_turn_to_speech", reply, _LATENCY_S)
+        lag = "From the arrival of audio to its score as speech."
+        self._scored = self._seconds("voice_activity_lag", lag, _LAG_S)
+
+    def realtime_opened(self) -> None:
+        self._realtime.inc()
+
+    def realtime_closed(self) -> None:
+        self._realtime.dec()
+
+    def turn_ended(self) -> None:
+        self._turns.inc()
+
+    def response_interrupted(self) -> None:
+        self._interruptions.inc()
+
+    def turn_answered(self, seconds: float) -> None:
+        """`seconds` from the end of a turn to the first speech of its response."""
+        self._reply.observe(seconds)
+
+    def speech_scored(self, lag_s: float) -> None:
+        """`lag_s`: how long audio has waited for its score."""
+        self._scored.observe(lag_s)
 
     def request_finished(self, outcome: Outcome, route: Route, seconds: float) -> None:
         self._requests.labels(outcome).inc()

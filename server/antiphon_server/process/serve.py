@@ -119,7 +119,7 @@ class ServerRun:
     async def _run(self) -> ExitCode:
         self._listen_to_signals()
         app = SwitchableApp(loading_app(self._settings.server, self._metrics, self._life))
-        http = HttpServer(app, self._settings.server)
+        http = HttpServer(app, self._settings.server, self._settings.realtime)
         http_task = http.start(self._sock)
         media = MediaLoader(self._settings.media)
         files = FileStore(self._settings.files)

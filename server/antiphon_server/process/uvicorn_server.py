@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from antiphon_server.config.realtime import RealtimePolicy
 from antiphon_server.config.settings import ServerSettings
 from antiphon_server.http.app import layers
 from antiphon_server.http.connection import bounded_http
@@ -24,6 +25,7 @@ from antiphon_server.http.routes.health import livez, unready
 from antiphon_server.observability.metrics import ServerMetrics
 
 _LAST_CONNECTIONS_S = 2
+_PING_S = 20.0
 
 
 class SwitchableApp:
@@ -39,13 +41,18 @@ class SwitchableApp:
 class HttpServer(uvicorn.Server):
     """uvicorn, which only `stop` stops."""
 
-    def __init__(self, app: ASGIApp, server: ServerSettings) -> None:
+    def __init__(self, app: ASGIApp, server: ServerSettings, realtime: RealtimePolicy | None = None) -> None:
         """Raises `StartupError` if the process may open too few files."""
         connections = Connections(connection_limits(server.limits, descriptor_limit()))
         config = uvicorn.Config(
             app,
             http=bounded_http(server.limits, server.timeouts.headers_s, connections),
+            # `BoundedHttp` chooses the WebSocket protocol.
             ws="none",
+            ws_max_size=(realtime or RealtimePolicy()).frame_bytes,
+            ws_ping_interval=_PING_S,
+            ws_ping_timeout=_PING_S,
+            ws_per_message_deflate=False,
             lifespan="off",
             log_config=None,
             access_log=False,

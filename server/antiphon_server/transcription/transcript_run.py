@@ -57,25 +57,43 @@ async def run_transcript(
         samples = await _load(spec, service, reservation)
         spec = replace(spec, source=replace(spec.source, stored=None))
         release_body()
-        pieces = await asyncio.to_thread(_cut, samples, spec)
-        heard = [HeardPiece(piece) for piece in pieces]
-        clips = [AudioClip(samples[piece.start : piece.end]) for piece in pieces]
-        tokens = sum(prompt_tokens(spec, clip, service) for clip in clips)
-        service.admission.begin_parts(reservation, tokens, sum(clip.seconds for clip in clips))
-        left = iter(enumerate(zip(heard, clips, strict=True)))
+        async with _hear(spec, samples, service, reservation) as running:
+            yield running
 
-        async def hear() -> None:
-            for number, (one, clip) in left:
-                await hear_piece(spec, one, clip, number, service, reservation)
 
-        at_once = service.admission.capacity.side_by_side(service.settings.chat.heard_pieces)
-        hearing = [asyncio.create_task(hear()) for _ in range(min(at_once, len(pieces)))]
-        try:
-            yield RunningTranscript(spec, heard, len(samples) / INPUT_SAMPLE_RATE_HZ)
-        finally:
-            for task in hearing:
-                task.cancel()
-            await asyncio.gather(*hearing, return_exceptions=True)
+@asynccontextmanager
+async def hear_samples(
+    spec: TranscriptSpec, samples: NDArray[np.float32], service: Service
+) -> AsyncIterator[RunningTranscript]:
+    """As `run_transcript`, for sound that is decoded already."""
+    with service.admission.admit(Reservation(spec.owner)) as reservation:
+        async with _hear(spec, samples, service, reservation) as running:
+            yield running
+
+
+@asynccontextmanager
+async def _hear(
+    spec: TranscriptSpec, samples: NDArray[np.float32], service: Service, reservation: Reservation
+) -> AsyncIterator[RunningTranscript]:
+    pieces = await asyncio.to_thread(_cut, samples, spec)
+    heard = [HeardPiece(piece) for piece in pieces]
+    clips = [AudioClip(samples[piece.start : piece.end]) for piece in pieces]
+    tokens = sum(prompt_tokens(spec, clip, service) for clip in clips)
+    service.admission.begin_parts(reservation, tokens, sum(clip.seconds for clip in clips))
+    left = iter(enumerate(zip(heard, clips, strict=True)))
+
+    async def hear() -> None:
+        for number, (one, clip) in left:
+            await hear_piece(spec, one, clip, number, service, reservation)
+
+    at_once = service.admission.capacity.side_by_side(service.settings.chat.heard_pieces)
+    hearing = [asyncio.create_task(hear()) for _ in range(min(at_once, len(pieces)))]
+    try:
+        yield RunningTranscript(spec, heard, len(samples) / INPUT_SAMPLE_RATE_HZ)
+    finally:
+        for task in hearing:
+            task.cancel()
+        await asyncio.gather(*hearing, return_exceptions=True)
 
 
 async def _load(spec: TranscriptSpec, service: Service, reservation: Reservation) -> NDArray[np.float32]:

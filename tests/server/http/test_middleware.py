@@ -49,7 +49,9 @@ def paths_of(app: FastAPI) -> Iterator[tuple[str, str]]:
             if isinstance(route, APIRoute) or getattr(route, "methods", None):
                 for method in route.methods or ():  # type: ignore[attr-defined]
                     yield method, re.sub(r"\{[^}]*\}", "x", route.path)  # type: ignore[attr-defined]
-            elif inner is not None and not isinstance(route, Mount | WebSocketRoute):
+            elif isinstance(route, WebSocketRoute):
+                yield "GET", route.path
+            elif inner is not None and not isinstance(route, Mount):
                 yield from walk(list(inner))
             else:
                 raise AssertionError(f"what is {route!r}?")

@@ -31,6 +31,7 @@ from antiphon_server.openai_api.audio.transcription import (
     TranslationForm,
 )
 from antiphon_server.openai_api.completions import CompletionRequest
+from antiphon_server.openai_api.realtime.client_secrets import ClientSecretRequest
 from antiphon_server.openai_api.request import ChatRequest
 from antiphon_server.openai_api.response import Chunk
 from antiphon_server.openai_api.responses.events import AnyEvent
@@ -47,6 +48,7 @@ _REQUESTS = (
     DetokenizeRequest,
     TranscriptionForm,
     TranslationForm,
+    ClientSecretRequest,
 )
 _EVENTS = (
     Chunk,

@@ -71,8 +71,11 @@ def note_upload(request: Request) -> None:
 
 def owner_of(request: Request, service: Service) -> str | None:
     """A hash of the key. Keys do not share a prefix cache: response times would reveal others' prompts."""
-    if not service.settings.server.api_keys:
-        return None
     # Only the key, as `ApiKeys` reads it: a key has one place in the queue for any spelling of the header.
     _, _, key = request.headers.get("authorization", "").partition(" ")
-    return hashlib.sha256(key.strip().encode()).hexdigest()
+    return owner_of_key(key.strip(), service)
+
+
+def owner_of_key(key: str, service: Service) -> str | None:
+    """As `owner_of`. None if the server has no keys."""
+    return hashlib.sha256(key.encode()).hexdigest() if service.settings.server.api_keys else None

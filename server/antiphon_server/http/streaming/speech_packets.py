@@ -31,6 +31,12 @@ class SpeechPackets:
     def holds_speech(self) -> bool:
         return bool(self._packetizer.held_s)
 
+    @property
+    def played_samples(self) -> int:
+        """An upper bound of what the client has played, of what was sent."""
+        buffered = self._packetizer.buffered_s(time.monotonic()) * OUTPUT_SAMPLE_RATE_HZ
+        return max(self._sent_bytes // 2 - int(buffered), 0)
+
     def add(self, pcm: bytes) -> None:
         if pcm:
             self._packetizer.add_pcm(pcm, time.monotonic())

@@ -32,4 +32,4 @@ class ClientSecret(BaseModel):
 
 def parse_secret_request(body: bytes) -> ClientSecretRequest:
     """Raises BadRequest, whose `param` is the path of the field in the client's JSON."""
-    return parse_body(body, ClientSecretRequest)
+    return parse_body(body or b"{}", ClientSecretRequest)

@@ -1,0 +1,1 @@
+"""WebSockets: the protocol of a connection, and the keys of its handshake."""

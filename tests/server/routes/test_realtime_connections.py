@@ -1,0 +1,123 @@
+"""Connections of `/v1/realtime`: keys, client secrets, refusals, and limits on each."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from antiphon_server.chat.service import Service
+from antiphon_server.config.realtime import RealtimePolicy
+from antiphon_server.http.app import create_app
+from antiphon_server.realtime.client_secrets import ClientSecrets, Grant
+from tests.server.exchange import becomes_true
+from tests.server.parts import make_service
+from tests.server.realtime_client import RealtimeClient, tone
+
+KEYED = {"server": {"api_keys": ["secret"], "limits": {}}}
+
+
+@pytest.fixture
+def keyed(checkpoint: Path) -> FastAPI:
+    return create_app(make_service(checkpoint, **KEYED))
+
+
+@pytest.mark.parametrize(
+    ("query", "key", "status", "code"),
+    [
+        ("model=echo", None, 401, "missing_api_key"),
+        ("model=echo", "wrong", 401, "invalid_api_key"),
+        ("model=another", "secret", 404, "model_not_found"),
+        ("intent=transcription", "secret", 400, "unsupported_parameter"),
+        ("call_id=rtc_1", "secret", 400, "unsupported_parameter"),
+    ],
+)
+async def test_a_connection_is_refused_as_http(
+    keyed: FastAPI, query: str, key: str | None, status: int, code: str
+) -> None:
+    async with RealtimeClient(keyed, query, key) as client:
+        assert (client.status, client.refusal["code"]) == (status, code)
+        assert not any(message["type"] == "websocket.accept" for message in client.messages)
+
+
+async def test_a_browser_sends_its_key_as_a_subprotocol_and_never_gets_it_back(keyed: FastAPI) -> None:
+    protocols = ("realtime", "openai-insecure-api-key.secret", "openai-beta.realtime-v1")
+    async with RealtimeClient(keyed, protocols=protocols) as client:
+        await client.until("session.created")
+        assert client.subprotocol == "realtime"
+        assert "secret" not in json.dumps(client.events)
+
+
+async def test_connections_are_limited_in_number(checkpoint: Path) -> None:
+    app = create_app(make_service(checkpoint, realtime=RealtimePolicy(connections=1)))
+    async with RealtimeClient(app) as one:
+        await one.until("session.created")
+        async with RealtimeClient(app) as two:
+            assert (two.status, two.refusal["code"]) == (429, "too_many_connections")
+    async with RealtimeClient(app) as three:
+        await three.until("session.created")
+
+
+@pytest.mark.parametrize(
+    ("policy", "code"), [({"session_s": 0.05}, "session_expired"), ({"idle_s": 0.05}, "session_idle")]
+)
+async def test_a_session_ends_with_its_reason(checkpoint: Path, policy: dict[str, float], code: str) -> None:
+    app = create_app(make_service(checkpoint, realtime=RealtimePolicy(**policy)))
+    async with RealtimeClient(app) as client:
+        assert (await client.until("error"))["error"]["code"] == code
+        assert await becomes_true(lambda: client.close_code == 1000)
+
+
+async def test_audio_far_faster_than_real_time_is_refused(checkpoint: Path) -> None:
+    app = create_app(make_service(checkpoint, realtime=RealtimePolicy(input_burst_s=1)))
+    async with RealtimeClient(app) as client:
+        client.send("input_audio_buffer.append", audio=tone(0.8))
+        client.send("input_audio_buffer.append", audio=tone(0.8))
+        assert (await client.until("error"))["error"]["code"] == "rate_limit_exceeded"
+
+
+async def test_a_client_secret_opens_a_connection_with_its_session(checkpoint: Path, keyed: FastAPI) -> None:
+    session = {"type": "realtime", "instructions": "Be brief.", "audio": {"input": {"turn_detection": None}}}
+    transport = httpx.ASGITransport(keyed)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        body = {"expires_after": {"anchor": "created_at", "seconds": 60}, "session": session}
+        path, header = "/v1/realtime/client_secrets", {"authorization": "Bearer secret"}
+        assert (await http.post(path, json=body)).status_code == 401
+        made = (await http.post(path, json=body, headers=header)).json()
+        assert made["session"]["instructions"] == "Be brief."
+        reused = await http.post(path, json=body, headers={"authorization": f"Bearer {made['value']}"})
+        assert reused.status_code == 401
+        bad = await http.post(path, json={"session": {"type": "realtime", "voice": "x"}}, headers=header)
+        assert bad.json()["error"]["param"] == "session.voice"
+    async with RealtimeClient(keyed, key=made["value"]) as client:
+        created = (await client.until("session.created"))["session"]
+        assert created["instructions"] == "Be brief."
+        assert created["audio"]["input"]["turn_detection"] is None
+    async with RealtimeClient(keyed, key=made["value"][:-2] + "AA") as client:
+        assert client.status == 401
+
+
+def test_a_client_secret_expires_and_belongs_to_one_signing_key() -> None:
+    now = [1_000.0]
+    ours, other = (ClientSecrets(key, lambda: now[0]) for key in (b"a", b"b"))
+    grant = Grant("owner", 1_060, {"type": "realtime"})
+    secret = ours.make(grant)
+    assert ours.read(secret) == grant
+    assert other.read(secret) is None
+    assert ours.read("ek_") is None
+    assert ours.read("ek_####") is None
+    now[0] = 1_060.0
+    assert ours.read(secret) is None
+
+
+async def test_many_idle_connections_hold_nothing_at_the_engine(service: Service) -> None:
+    app = create_app(service)
+    clients = [RealtimeClient(app) for _ in range(50)]
+    await asyncio.gather(*(client.__aenter__() for client in clients))
+    assert service.admission.requests == 0
+    await asyncio.gather(*(client.__aexit__() for client in clients))
+    assert not app.state.realtime.open
