@@ -125,6 +125,10 @@ class ServerSettings(_Frozen):
     insecure: bool = Field(
         False, description="Serve without a key on an address that other machines can reach."
     )
+    tls_certificate_file: Path | None = Field(
+        None, description="Certificate chain (PEM) for TLS. With it the server answers https and wss only."
+    )
+    tls_key_file: Path | None = Field(None, description="Private key (PEM) of this certificate.")
     allowed_origins: tuple[Origin, ...] = Field(
         (),
         max_length=256,

@@ -209,7 +209,8 @@ class BoundedHttp(HttpToolsProtocol):
             self.transport.close()
             return
         self.transport.write(_response(error))
-        self.transport.write_eof()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
         self.loop.call_later(_LINGER_S, self.transport.close)
 
     def _is_free(self) -> bool:

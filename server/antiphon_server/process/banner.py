@@ -74,7 +74,8 @@ def base_url(server: ServerSettings, port: int) -> str:
     host = _ANY_ADDRESS.get(server.host, server.host)
     if ":" in host and not host.startswith("["):
         host = f"[{host}]"
-    return f"http://{host}:{port}"
+    scheme = "https" if server.tls_certificate_file else "http"
+    return f"{scheme}://{host}:{port}"
 
 
 def memory_plan(card: ModelCard) -> str:

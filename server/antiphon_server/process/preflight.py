@@ -8,12 +8,14 @@ from __future__ import annotations
 import errno
 import shutil
 import socket
+import ssl
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from antiphon_executor.interface.tokenizer_files import tokenizer_file
 from antiphon_server.config.addresses import is_loopback
+from antiphon_server.config.realtime import RealtimePolicy
 from antiphon_server.config.settings import ServerSettings, Settings
 from antiphon_server.exits import ExitCode, StartupError
 from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg
@@ -25,6 +27,7 @@ from antiphon_server.process.weight_files import check_weights, refuse_pointers
 _TEXT_PARTS = ("thinker",)
 _SPEECH_PARTS = (*_TEXT_PARTS, "talker", "code2wav")
 _LISTEN_BACKLOG = 1024
+_LEAST_KEY_BYTES = 32
 # Four seconds of speech as base64. The kernel's own buffer grows to a minute of speech, and a client that has
 # stopped reading would go unnoticed for that long.
 _SEND_BUFFER_BYTES = 128 << 10
@@ -34,6 +37,8 @@ def check_machine(settings: Settings) -> None:
     """What needs no model, so that an hour's download does not end at a taken port. Raises `StartupError`."""
     server = settings.server
     check_access(server)
+    check_tls(server)
+    check_signing_key(settings.realtime)
     check_disk(Path(tempfile.gettempdir()), server.limits.free_disk_bytes)
     check_ffmpeg()
     listen(server.host, server.port, server.timeouts.stalled_client_s).close()
@@ -61,6 +66,48 @@ def check_access(server: ServerSettings) -> None:
         f"refusing to serve on {server.host} without an API key",
         "set ANTIPHON_API_KEY or --api-key-file, or give --insecure",
     )
+
+
+def check_tls(server: ServerSettings) -> None:
+    """Certificate and key are given together, can be read, and belong together."""
+    certificate, key = server.tls_certificate_file, server.tls_key_file
+    if certificate is None and key is None:
+        return
+    if certificate is None or key is None:
+        raise StartupError(
+            ExitCode.BAD_CONFIG, "TLS needs both --server.tls-certificate-file and --server.tls-key-file"
+        )
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(certificate, key, password=_refuse_password)
+    except (OSError, ValueError) as error:
+        reason = (
+            error.strerror
+            if isinstance(error, FileNotFoundError | PermissionError)
+            else "they are not a pair"
+        )
+        message = f"{certificate} and {key} cannot be used for TLS: {reason}"
+        raise StartupError(ExitCode.BAD_CONFIG, message) from None
+
+
+def _refuse_password() -> str:
+    raise ValueError("the key has a password")
+
+
+def check_signing_key(policy: RealtimePolicy) -> None:
+    """The file of the key can be read, and has enough in it to be a secret."""
+    path = policy.signing_key_file
+    if path is None:
+        return
+    try:
+        size = len(path.read_bytes().strip())
+    except OSError as error:
+        raise StartupError(ExitCode.BAD_CONFIG, f"{path} cannot be read: {error.strerror}") from None
+    if size < _LEAST_KEY_BYTES:
+        raise StartupError(
+            ExitCode.BAD_CONFIG,
+            f"{path} has {size} bytes; a signing key needs {_LEAST_KEY_BYTES}",
+            "write one with 'openssl rand -hex 32'",
+        )
 
 
 def check_checkpoint(path: Path, speaks: bool) -> None:

@@ -53,6 +53,8 @@ class HttpServer(uvicorn.Server):
             ws_ping_interval=_PING_S,
             ws_ping_timeout=_PING_S,
             ws_per_message_deflate=False,
+            ssl_certfile=server.tls_certificate_file,
+            ssl_keyfile=server.tls_key_file,
             lifespan="off",
             log_config=None,
             access_log=False,
