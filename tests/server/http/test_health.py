@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import httpx
 import pytest
 
@@ -10,6 +12,7 @@ from antiphon_server.http.app import create_app
 from antiphon_server.http.lifecycle import Lifecycle
 from antiphon_server.version import VERSION
 from tests.echo_engine import EchoEngine
+from tests.server.parts import make_service
 
 
 async def statuses(client: httpx.AsyncClient) -> tuple[int, int, int]:
@@ -43,6 +46,15 @@ async def test_without_its_talker_it_is_ready_for_text_and_says_so(
     assert (await client.get("/readyz?need=speech")).status_code == 503
     engine.bring_back("talker")
     assert (await client.get("/readyz?need=speech")).status_code == 200
+
+
+async def test_a_server_of_text_says_why_it_has_no_speech(checkpoint: Path) -> None:
+    service = make_service(checkpoint, EchoEngine(checkpoint, speaks=False))
+    transport = httpx.ASGITransport(create_app(service))
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        assert (await client.get("/readyz")).json() == {"ready": True, "works": ["text"], "reasons": []}
+        readiness = await client.get("/readyz?need=speech")
+    assert (readiness.status_code, readiness.json()["reasons"]) == (503, ["this server has no Talker"])
 
 
 async def test_without_its_thinker_nothing_works(client: httpx.AsyncClient, engine: EchoEngine) -> None:

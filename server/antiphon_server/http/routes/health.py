@@ -67,6 +67,8 @@ async def readyz(request: Request, need: Modality = "text") -> Response:
     works: list[Modality] = [modality for modality, needed in _NEEDED.items() if needed(usable)]
     restarting = [name for name, alive in status.stages.items() if not alive]
     reasons = [f"the {name} engine is being restarted" for name in restarting] + [*status.stuck.values()]
+    if need == "speech" and "talker" not in usable:
+        reasons.append("this server has no Talker")
     body = Readiness(ready=need in works, works=works, reasons=reasons)
     return JSONResponse(body.model_dump(), status_code=200 if body.ready else 503)
 
