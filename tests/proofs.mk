@@ -1,6 +1,6 @@
 # Slow proofs and benchmarks, which `make test` leaves out. Included by the root Makefile.
 
-.PHONY: bench canaries chaos coverage cut-answers flaky mutants siege soak
+.PHONY: bench canaries chaos conformance conformance-lock coverage cut-answers flaky mutants siege soak
 
 bench: $(TESTED) ## text and server process beside vLLM's, speech: ratios, compared with the last run (10 minutes)
 	PYTHONPATH=model_executor $(PY) -m tests.bench.standing $(ARGS)
@@ -15,6 +15,12 @@ canaries: $(TESTED) ## 10,000 short streams per family in a few slots, 200 in th
 
 chaos: $(TESTED) ## kill clients and engines, read slowly, drain behind nginx (30 minutes)
 	$(PY) -m tests.chaos $(ARGS)
+
+conformance: $(TESTED) ## every real client, each in its own environment, against antiphon-nano: a table (ARGS="livekit aiperf")
+	PYTHONPATH=model_executor $(PY) -m tests.conformance $(ARGS)
+
+conformance-lock: $(TESTED) .cache/lock-tools/bin/uv ## write the locks of the clients' environments (ARGS="livekit aiperf")
+	$(PY) -m tests.conformance.update_locks $(ARGS)
 
 coverage: $(TESTED) ## line coverage of server and executor by the tests without an engine
 	$(PY) -m tests.run coverage $(ARGS)

@@ -1,4 +1,4 @@
-"""The folders of the real clients: one each under `.cache/conformance`, installed once, at pinned versions.
+"""The environments of the real clients: one each under `.cache/conformance`, installed once, from its lock.
 
 The tests of a client that cannot be installed are skipped (in CI a failure: ANTIPHON_NO_SKIPS).
 """
@@ -10,69 +10,117 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
-import pytest
-
-_ROOT = Path(__file__).resolve().parents[2]
-_CLIENTS = Path(__file__).parent / "clients"
+ROOT = Path(__file__).resolve().parents[2]
+LOCKS = Path(__file__).parent / "locks"
+SCRIPTS = Path(__file__).parent / "clients"
 _INSTALL_S = 600
+
+
+class CannotInstall(Exception):
+    """What the package manager said."""
 
 
 @dataclass(frozen=True)
 class Home:
-    """`package`: name and version as its package manager wants them, or None for what the tests run with."""
+    """`requires`: what its lock is made of, as its package manager wants it. Empty: the server's own.
+
+    `never`: what it asks for and does not need.
+    """
 
     name: str
-    script: str
-    package: str | None = None
+    requires: tuple[str, ...] = ()
+    is_node: bool = False
+    never: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
-        return _ROOT / ".cache" / "conformance" / self.name
+        return ROOT / ".cache" / "conformance" / self.name
 
     @property
-    def is_node(self) -> bool:
-        return self.script.endswith(".mjs")
+    def locks(self) -> tuple[Path, ...]:
+        """Python: one file with hashes. Node: a folder with the two files that npm wants."""
+        if self.is_node:
+            return (LOCKS / self.name / "package.json", LOCKS / self.name / "package-lock.json")
+        return (LOCKS / f"{self.name}.txt",) if self.requires else ()
 
-    def command(self, url: str) -> list[str]:
-        script = str(_CLIENTS / self.script)
-        return ["node", script, url, str(self.folder)] if self.is_node else [sys.executable, script, url]
+    def command(self, script: str, *arguments: str) -> list[str]:
+        python = str(self.folder / "bin" / "python") if self.requires else sys.executable
+        return ["node" if self.is_node else python, str(SCRIPTS / script), *arguments]
 
-    def environment(self) -> dict[str, str]:
-        path = {"PYTHONPATH": str(self.folder)} if self.package and not self.is_node else {}
-        return {**os.environ, **path}
+    def environment(self, **more: str) -> dict[str, str]:
+        """Scripts import what they share from their common folder, and nothing of the tests."""
+        own = {"PYTHONPATH": str(SCRIPTS), "NODE_HOME": str(self.folder)}
+        return {**os.environ, **own, **more}
 
     def install(self) -> None:
-        """Install once; a stamp says that it was complete."""
+        """Install once; a stamp says from which lock. Raises CannotInstall."""
         stamp = self.folder / "installed"
-        if self.package is None or (stamp.is_file() and stamp.read_text() == self.package):
+        lock = sha256(b"".join(file.read_bytes() for file in self.locks)).hexdigest()
+        if not self.requires or (stamp.is_file() and stamp.read_text() == lock):
             return
-        if self.is_node and shutil.which("npm") is None:
-            pytest.skip("npm is not on this machine")
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        node = ["npm", "install", "--no-audit", "--no-fund", "--ignore-scripts", "--prefix", str(self.folder)]
-        pip = ("pip", "install", "--quiet", "--no-compile", "--target", str(self.folder))
-        done = subprocess.run(
-            [*(node if self.is_node else (sys.executable, "-m", *pip)), self.package],
-            capture_output=True,
-            text=True,
-            timeout=_INSTALL_S,
-            check=False,
-            cwd=self.folder,
-        )
-        if done.returncode != 0:
-            pytest.skip(f"{self.package} cannot be installed here: {done.stderr.strip()[-200:]}")
-        stamp.write_text(self.package)
+        for command in self._node_commands() if self.is_node else self._python_commands():
+            _run(command, self.folder)
+        stamp.write_text(lock)
+
+    def _python_commands(self) -> list[list[str]]:
+        pip = [sys.executable, "-m", "pip", "--python", str(self.folder / "bin" / "python"), "install"]
+        exact = ["--quiet", "--no-compile", "--no-deps", "--only-binary", ":all:", "--require-hashes"]
+        venv = [sys.executable, "-m", "venv", "--without-pip", str(self.folder)]
+        return [venv, [*pip, *exact, "-r", str(self.locks[0])]]
+
+    def _node_commands(self) -> list[list[str]]:
+        copied = [shutil.copy(file, self.folder) for file in self.locks]
+        assert copied
+        return [["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"]]
 
 
-HOMES = {
-    home.name: home
-    for home in (
-        Home("openai-python-3", "openai_python.py"),
-        Home("openai-python-2", "openai_python.py", "openai==2.54.0"),
-        Home("openai-node", "openai_node.mjs", "openai@7.55.0"),
-        Home("litellm", "litellm_python.py", "litellm==1.106.2"),
+def _run(command: list[str], folder: Path) -> None:
+    if shutil.which(command[0]) is None:
+        raise CannotInstall(f"{command[0]} is not on this machine")
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=_INSTALL_S, check=False, cwd=folder
     )
-}
+    if done.returncode != 0:
+        raise CannotInstall(f"{command[0]}: {done.stderr.strip()[-300:]}")
+
+
+OWN = Home("own")
+OPENAI_3 = Home("openai-python-3", ("openai>=3,<4",))
+OPENAI_2 = Home("openai-python-2", ("openai>=2,<3",))
+OPENAI_NODE = Home("openai-node", ("openai@7.55.0",), is_node=True)
+VERCEL = Home("vercel-ai", ("ai@7.0.173", "@ai-sdk/openai@4.0.118"), is_node=True)
+LITELLM = Home("litellm", ("litellm",))
+LITELLM_PROXY = Home("litellm-proxy", ("litellm[proxy]",))
+LLM = Home("llm", ("llm",))
+LANGCHAIN = Home("langchain", ("langchain-openai",))
+INSTRUCTOR = Home("instructor", ("instructor",))
+PYDANTIC_AI = Home("pydantic-ai", ("pydantic-ai-slim[openai]",))
+OPENAI_AGENTS = Home("openai-agents", ("openai-agents",))
+LIVEKIT = Home("livekit", ("livekit-agents[openai]",))
+# docopt, which has no wheel, is for a command of num2words.
+PIPECAT = Home("pipecat", ("pipecat-ai[openai]",), never=("docopt",))
+AIPERF = Home("aiperf", ("aiperf",))
+GUIDELLM = Home("guidellm", ("guidellm",), never=("torch",))
+
+HOMES = (
+    OPENAI_3,
+    OPENAI_2,
+    OPENAI_NODE,
+    VERCEL,
+    LITELLM,
+    LITELLM_PROXY,
+    LLM,
+    LANGCHAIN,
+    INSTRUCTOR,
+    PYDANTIC_AI,
+    OPENAI_AGENTS,
+    LIVEKIT,
+    PIPECAT,
+    AIPERF,
+    GUIDELLM,
+)

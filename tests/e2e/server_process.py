@@ -152,12 +152,17 @@ class RunningServer:
 
 def start_server(checkpoint: Path, log: Path, *flags: str) -> RunningServer:
     """Returns once `/readyz` reports ready. Raises AssertionError with the server's output otherwise."""
-    port = _free_port()
-    command = [sys.executable, "-m", "antiphon_server", "serve", "--model", str(checkpoint)]
-    command += ["--port", str(port), *FLAGS, *flags]
-    server = RunningServer(tuple(command), {**os.environ, **_QUIET}, port, log)
+    server = serving(checkpoint, log, *FLAGS, *flags)
     server.start()
     return server
+
+
+def serving(checkpoint: Path, log: Path, *flags: str) -> RunningServer:
+    """Not started yet, and with no flags but these."""
+    port = _free_port()
+    command = [sys.executable, "-m", "antiphon_server", "serve", "--model", str(checkpoint)]
+    command += ["--port", str(port), *flags]
+    return RunningServer(tuple(command), {**os.environ, **_QUIET}, port, log)
 
 
 def becomes(condition: Callable[[], object], within_s: float, every_s: float = 0.02) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 import tomllib
@@ -12,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from tests.conformance.homes import HOMES, Home
 from tests.project.sources import ROOT, Source, product, suite
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -39,6 +41,25 @@ def test_every_line_is_one_version_with_the_hashes_of_its_files(lock: str) -> No
     for block in blocks(lock):
         assert re.search(r"--hash=sha256:[0-9a-f]{64}\b", block), block.splitlines()[0]
         assert "://" not in block
+
+
+@pytest.mark.parametrize("home", [home for home in HOMES if not home.is_node], ids=lambda home: home.name)
+def test_every_package_of_a_python_client_has_hashes(home: Home) -> None:
+    [lock] = home.locks
+    blocks = re.split(r"^(?=[a-z0-9])", lock.read_text(), flags=re.MULTILINE)[1:]
+    assert blocks
+    for block in blocks:
+        assert re.match(r"[a-z0-9._-]+==\S+ \\\n(    --hash=sha256:[0-9a-f]{64}( \\)?\n)+$", block), block
+
+
+@pytest.mark.parametrize("home", [home for home in HOMES if home.is_node], ids=lambda home: home.name)
+def test_every_package_of_a_node_client_has_a_hash(home: Home) -> None:
+    packages = json.loads(home.locks[1].read_text())["packages"]
+    asked = packages.pop("")["dependencies"]
+    assert asked == dict(one.rsplit("@", 1) for one in home.requires)
+    assert {name: packages[f"node_modules/{name}"]["version"] for name in asked} == asked
+    for name, package in packages.items():
+        assert package["integrity"].startswith("sha512-"), name
 
 
 @pytest.mark.parametrize("lock", ["cpu", "cuda"])

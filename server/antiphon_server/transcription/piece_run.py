@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 
 from antiphon_executor.interface.errors import EngineError
-from antiphon_executor.interface.events import PromptCounted, TextDelta, TextEnded, TokenLogprob
+from antiphon_executor.interface.events import FinishReason, PromptCounted, TextDelta, TextEnded, TokenLogprob
 from antiphon_executor.interface.media import AudioClip, Media
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_server.admission.cost_model import RequestSize, tokens_of
@@ -28,6 +28,7 @@ class HeardPiece:
     piece: Piece
     text: str = ""
     tokens: int = 0
+    finish_reason: FinishReason = "stop"
     prompt: PromptCounted = field(default_factory=lambda: PromptCounted(0, 0, 0, 0, 0))
     logprobs: list[TokenLogprob] = field(default_factory=list)
     ready: asyncio.Queue[str | Exception | None] = field(default_factory=asyncio.Queue)
@@ -74,7 +75,7 @@ async def _hear(
         f"{spec.id}-{number}",
         spec.prompt,
         media,
-        replace(spec.text, max_tokens=_SPARE_TOKENS + math.ceil(clip.seconds * _TOKENS_PER_S)),
+        replace(spec.text, max_tokens=_most_tokens(spec, clip)),
         cache_salt=spec.owner or None,
     )
     size = RequestSize(
@@ -97,9 +98,15 @@ async def _hear(
                         _add_text(heard, event)
                     case TextEnded():
                         admission.release_text(reservation)
+                        heard.finish_reason = event.finish_reason
                         ended = True
     if not ended:
         raise EngineError("the engine ended the transcript before it was complete")
+
+
+def _most_tokens(spec: TranscriptSpec, clip: AudioClip) -> int:
+    speakable = _SPARE_TOKENS + math.ceil(clip.seconds * _TOKENS_PER_S)
+    return min(speakable, spec.piece_tokens or speakable)
 
 
 def _add_text(heard: HeardPiece, delta: TextDelta) -> None:

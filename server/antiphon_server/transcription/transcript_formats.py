@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from antiphon_server.chat.response.chunks import write_logprobs
 from antiphon_server.openai_api.audio.transcription import (
@@ -21,7 +21,7 @@ Tokenize = Callable[[str], Awaitable[tuple[int, ...]]]
 JSON, PLAIN, VTT = "application/json", "text/plain", "text/vtt"
 
 
-def usage_of(pieces: list[HeardPiece]) -> TokenUsage:
+def usage_of(pieces: Sequence[HeardPiece]) -> TokenUsage:
     text = sum(one.prompt.total - one.prompt.audio for one in pieces)
     audio = sum(one.prompt.audio for one in pieces)
     output = sum(one.tokens for one in pieces)

@@ -32,7 +32,8 @@ class TranscriptSpec:
     """A checked request. `prompt`: token ids with the placeholder of one recording. `owner`: of the key.
 
     `cutting`: how the recording is cut, if it is longer than `cuts_beyond_s`. `text`: without a limit of
-    tokens. `language`: of the answer, for those who ask for it.
+    tokens; `piece_tokens`: the one of the request, for each piece. `language`: of the answer, for those who
+    ask for it.
     """
 
     id: str
@@ -40,6 +41,7 @@ class TranscriptSpec:
     source: MediaSource
     prompt: tuple[int, ...]
     text: TextSampling
+    piece_tokens: int | None
     format: TranscriptFormat
     stream: bool
     logprobs: bool
@@ -78,6 +80,7 @@ async def build_transcript_spec(
             top_logprobs=0 if needs_logprobs else None,
             repetition_detection=_REPETITION,
         ),
+        piece_tokens=asked.max_completion_tokens,
         format=asked.response_format,
         stream=asked.stream,
         logprobs=bool(asked.include),

@@ -25,6 +25,7 @@ from antiphon_server.http.openapi.errors import (
 from antiphon_server.http.openapi.schemas import describe, descriptions, load_yaml, schemas_of
 from antiphon_server.openai_api.audio.speech import SpeechAudioDelta, SpeechAudioDone, SpeechRequest
 from antiphon_server.openai_api.audio.transcription import (
+    TranscriptChunk,
     TranscriptDelta,
     TranscriptDone,
     TranscriptionForm,
@@ -54,6 +55,7 @@ _EVENTS = (
     Chunk,
     SpeechAudioDelta,
     SpeechAudioDone,
+    TranscriptChunk,
     TranscriptDelta,
     TranscriptDone,
     *typing.get_args(AnyEvent),

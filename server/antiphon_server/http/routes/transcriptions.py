@@ -11,13 +11,14 @@ from antiphon_server.chat.service import Service
 from antiphon_server.http.openapi.bodies import event_stream, form_body
 from antiphon_server.http.openapi.errors import ErrorBody
 from antiphon_server.http.routes.audio_form import read_audio_form
-from antiphon_server.http.routes.models import require_model
+from antiphon_server.http.routes.models import require_model, served_name
 from antiphon_server.http.routes.request_body import begin_trace, note_upload, received
 from antiphon_server.http.streaming.transcript_response import TranscriptResponse
 from antiphon_server.media.source import HeldBytes, MediaSource
 from antiphon_server.observability.request_trace import mark
 from antiphon_server.openai_api.audio.transcription import (
     Transcript,
+    TranscriptChunk,
     TranscriptDelta,
     TranscriptDone,
     TranscriptionForm,
@@ -25,6 +26,7 @@ from antiphon_server.openai_api.audio.transcription import (
     VerboseTranscript,
 )
 from antiphon_server.openai_api.client_json import ClientJson
+from antiphon_server.transcription.transcript_events import events_of
 from antiphon_server.transcription.transcript_run import run_transcript
 from antiphon_server.transcription.transcript_spec import Task, build_transcript_spec
 
@@ -40,11 +42,11 @@ _OPENAI_MODELS = frozenset({"whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-trans
 _ANSWERS: dict[int | str, dict[str, Any]] = {
     200: {
         "description": "The text, in the format that was asked for; with `stream` events: "
-        "`transcript.text.delta`, and at the end `transcript.text.done`",
+        "`transcript.text.delta`, and at the end `transcript.text.done`, or vLLM's chunks",
         "content": {
             "text/plain": {"schema": {"type": "string"}},
             "text/vtt": {"schema": {"type": "string"}},
-            **event_stream(TranscriptDelta, TranscriptDone, ErrorBody),
+            **event_stream(TranscriptDelta, TranscriptDone, TranscriptChunk, ErrorBody),
         },
     }
 }
@@ -89,4 +91,5 @@ async def _answer(request: Request, form_type: type[T], task: Task) -> Response:
     spec = await build_transcript_spec(form, task, source, service, known.owner or "")
     mark("planned")
     running = run_transcript(spec, service, known.release_body)
-    return TranscriptResponse(spec.stream, running, service, known.rates)
+    events = events_of(form, spec.id, served_name(service))
+    return TranscriptResponse(spec.stream, events, running, service, known.rates)

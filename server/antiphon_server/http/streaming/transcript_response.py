@@ -14,8 +14,8 @@ from antiphon_server.chat.service import Service
 from antiphon_server.http.streaming.answer_response import AnswerResponse
 from antiphon_server.http.streaming.sse import KEEP_ALIVE, SseResponse, frame
 from antiphon_server.http.streaming.starting_request import StartingRequest
-from antiphon_server.openai_api.audio.transcription import TranscriptDelta, TranscriptDone
-from antiphon_server.transcription.transcript_formats import usage_of, written
+from antiphon_server.transcription.transcript_events import TranscriptEvents
+from antiphon_server.transcription.transcript_formats import written
 from antiphon_server.transcription.transcript_run import RunningTranscript
 
 
@@ -25,11 +25,13 @@ class TranscriptResponse(AnswerResponse):
     def __init__(
         self,
         stream: bool,
+        events: TranscriptEvents,
         request: AbstractAsyncContextManager[RunningTranscript],
         service: Service,
         rates: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         super().__init__(stream, service, rates)
+        self._events = events
         self._request = request
 
     async def send_whole(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -48,11 +50,11 @@ class TranscriptResponse(AnswerResponse):
                 if not sse.started:
                     await sse.start_response()
                 text += delta
-                await sse.send_data(frame(TranscriptDelta(delta=delta).model_dump_json().encode()))
+                await sse.send_data(frame(self._events.delta(delta, running.pieces)))
         if not sse.started:
             await sse.start_response()
-        done = TranscriptDone(text=text, usage=usage_of(running.pieces))
-        await sse.end_response(frame(done.model_dump_json().encode()))
+        last = self._events.end(text, running.pieces)
+        await sse.end_response(b"".join(frame(event) for event in last))
 
 
 async def _with_comments(

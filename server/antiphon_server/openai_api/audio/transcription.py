@@ -50,7 +50,11 @@ class TranslationForm(ApiModel):
 
 
 class TranscriptionForm(TranslationForm):
-    """`chunking_strategy` absent: one piece, or pieces that end in pauses if the recording is long."""
+    """`chunking_strategy` absent: one piece, or pieces that end in pauses if the recording is long.
+
+    The last three are vLLM's: a stream that is asked for with one of the first two has vLLM's chunks.
+    `max_completion_tokens`: of each piece.
+    """
 
     language: Annotated[str, Field(max_length=16)] | None = None
     languages: tuple[Annotated[str, Field(max_length=16)], ...] = Field((), max_length=8)
@@ -59,6 +63,9 @@ class TranscriptionForm(TranslationForm):
     include: tuple[Literal["logprobs"], ...] = Field((), max_length=1)
     timestamp_granularities: tuple[Literal["segment"], ...] = Field((), max_length=1)
     chunking_strategy: Literal["auto"] | ServerVad | None = None
+    stream_include_usage: bool | None = None
+    stream_continuous_usage_stats: bool | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1, le=1 << 20)] | None = None
 
 
 class TokenDetails(ApiModel):
@@ -118,3 +125,29 @@ class TranscriptDone(ApiModel):
     type: Literal["transcript.text.done"] = "transcript.text.done"
     text: str
     usage: TokenUsage
+
+
+class TranscriptChunkDelta(ApiModel):
+    content: str
+
+
+class TranscriptChunkChoice(ApiModel):
+    delta: TranscriptChunkDelta
+    finish_reason: Literal["stop", "length"] | None = None
+
+
+class TranscriptChunkUsage(ApiModel):
+    prompt_tokens: int
+    completion_tokens: int
+    total_tokens: int
+
+
+class TranscriptChunk(ApiModel):
+    """A piece of a streamed transcript as vLLM writes it."""
+
+    id: str
+    object: Literal["transcription.chunk"] = "transcription.chunk"
+    created: int
+    model: str
+    choices: list[TranscriptChunkChoice]
+    usage: TranscriptChunkUsage | None = None
