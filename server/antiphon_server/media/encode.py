@@ -51,10 +51,10 @@ class PcmEncoder:
 
 
 class FfmpegEncoder:
-    """One ffmpeg child process, started with the first samples. `encode_pcm` never waits for its output.
+    """One ffmpeg child process, started by `start`, at the latest with the first samples.
 
-    `files`: descriptors that the child inherits. Both methods raise InternalError if ffmpeg fails or exceeds
-    `deadline_s`.
+    `encode_pcm` never waits for its output. `files`: descriptors that the child inherits. Both methods raise
+    InternalError if ffmpeg fails or exceeds `deadline_s`.
     """
 
     def __init__(self, command: list[str], deadline_s: float, files: tuple[int, ...] = ()) -> None:
@@ -62,12 +62,20 @@ class FfmpegEncoder:
         self._deadline_s = deadline_s
         self._files = files
         self._encoded = bytearray()
+        self._has_samples = False
         self._reader: asyncio.Task[None] | None = None
+        self._starting: asyncio.Task[asyncio.subprocess.Process] | None = None
         self.child: asyncio.subprocess.Process | None = None
 
+    def start(self) -> None:
+        """Starts the child without waiting for it: loading ffmpeg takes longer than the first frame."""
+        if self._starting is None:
+            self._starting = asyncio.create_task(self._spawn_child())
+
     async def encode_pcm(self, pcm: bytes) -> bytes:
-        child = self.child or await self._spawn_child()
+        self._has_samples = True
         try:
+            child = self.child or await self._started()
             async with asyncio.timeout(self._deadline_s):
                 child.stdin.write(pcm)  # type: ignore[union-attr]  # it was started with pipes
                 await child.stdin.drain()  # type: ignore[union-attr]
@@ -76,7 +84,7 @@ class FfmpegEncoder:
         return self._pop_encoded()
 
     async def finish_encoding(self) -> bytes:
-        if self.child is None or self._reader is None:
+        if not self._has_samples or self.child is None or self._reader is None:
             return b""
         self.child.stdin.close()  # type: ignore[union-attr]  # it was started with pipes
         try:
@@ -91,12 +99,19 @@ class FfmpegEncoder:
 
     async def close(self) -> None:
         """Kills the child if it still runs, and waits for it."""
+        if self._starting is not None:
+            await asyncio.gather(self._starting, return_exceptions=True)
         if self.child is None or self._reader is None:
             return
         self._reader.cancel()
         if self.child.returncode is None:
             self.child.kill()
         await asyncio.gather(self._reader, self.child.wait(), return_exceptions=True)
+
+    async def _started(self) -> asyncio.subprocess.Process:
+        self.start()
+        # Shielded: a child whose start is cancelled halfway would belong to no one.
+        return await asyncio.shield(self._starting)  # type: ignore[arg-type]  # `start` sets it
 
     async def _spawn_child(self) -> asyncio.subprocess.Process:
         pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
@@ -130,6 +145,7 @@ async def open_encoder(
         yield PcmEncoder()
         return
     encoder = FfmpegEncoder(encoder_command(audio_format, "pipe:1", rate_hz), deadline_s)
+    encoder.start()
     try:
         yield encoder
     finally:

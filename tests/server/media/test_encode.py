@@ -125,11 +125,32 @@ async def test_a_streamed_encoding_gives_audio_before_the_end(audio_format: Audi
     assert loudest_hz(decode(whole)) == pytest.approx(TONE_HZ, abs=5)
 
 
-async def test_no_child_is_started_before_there_is_audio() -> None:
+async def test_the_child_starts_before_there_is_audio() -> None:
     async with open_encoder("mp3", DEADLINE_S) as sound:
         assert isinstance(sound, FfmpegEncoder)
-        assert sound.child is None
+        for _ in range(200):
+            if sound.child is None:
+                await asyncio.sleep(0.01)
+        assert sound.child is not None
+        await sound.encode_pcm(PCM)
+        assert await sound.finish_encoding()
+
+
+async def test_a_stream_without_audio_has_no_bytes_and_leaves_no_child() -> None:
+    async with open_encoder("mp3", DEADLINE_S) as sound:
+        assert isinstance(sound, FfmpegEncoder)
         assert await sound.finish_encoding() == b""
+    assert sound.child is not None
+    assert sound.child.returncode is not None
+
+
+async def test_a_cancelled_start_leaves_no_child() -> None:
+    before = len(psutil.Process().children())
+    async with open_encoder("mp3", DEADLINE_S) as sound:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await sound.encode_pcm(PCM)
+    assert len(psutil.Process().children()) == before
 
 
 async def test_leaving_early_leaves_no_child() -> None:
