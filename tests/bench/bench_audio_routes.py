@@ -74,8 +74,15 @@ def measure_speech(server: RunningServer, texts: Sequence[str]) -> list[bytes]:
         )
     print_score("speech, all formats", texts, heard)
     chat_heard = _each([pcm for _, pcm, _ in chatted], lambda pcm: transcribe(client, pcm))
-    print_score("chat's own speech", [words for _, _, words in chatted], chat_heard)
+    print_score("chat's own speech, against what it said", [words for _, _, words in chatted], chat_heard)
+    same = [at for at, text in enumerate(texts) if chatted[at][2] == text]
+    for name, ear in (("route", heard), ("chat", chat_heard)):
+        print_score(f"{len(same)} texts that chat said to the letter, {name}", *_chosen(same, texts, ear))
     return recordings
+
+
+def _chosen(places: Sequence[int], *columns: Sequence[str]) -> list[list[str]]:
+    return [[column[at] for at in places] for column in columns]
 
 
 def _alternating(
@@ -136,12 +143,12 @@ def measure_transcription(
             break
         joined += pcm + bytes(_PAUSE_S * _BYTES_PER_S)
         meant.append(text)
-    file = encode(bytes(joined))
+    file = as_flac(bytes(joined))
     began = time.monotonic()
     with MemoryWatch(server) as memory:
         answer = httpx.post(
             f"{server.url}/v1/audio/transcriptions",
-            files={"file": ("joined.ogg", file)},
+            files={"file": ("joined.flac", file)},
             data={"model": MODEL, "chunking_strategy": "auto", "response_format": "verbose_json"},
             timeout=3_600,
         )
@@ -189,9 +196,9 @@ def as_wav(pcm: bytes) -> bytes:
     return _ffmpeg(pcm, *FORMATS["pcm"], "-i", "-", "-f", "wav")
 
 
-def encode(pcm: bytes) -> bytes:
-    """Ogg Opus."""
-    return _ffmpeg(pcm, *FORMATS["pcm"], "-i", "-", "-c:a", "libopus", "-b:a", "32k", "-f", "ogg")
+def as_flac(pcm: bytes) -> bytes:
+    """Smaller than a request's body may be, and as exact as the single recordings."""
+    return _ffmpeg(pcm, *FORMATS["pcm"], "-i", "-", "-f", "flac")
 
 
 def _ffmpeg(data: bytes, *arguments: str) -> bytes:
