@@ -6,10 +6,12 @@ A video stays for further questions about it until others need its room.
 from __future__ import annotations
 
 import fcntl
+import logging
 import math
 import os
 import shutil
 import tempfile
+import threading
 import time
 import weakref
 from collections import OrderedDict, deque
@@ -19,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from antiphon_executor.interface.media import AudioClip, StoredClip, StoredFrames, VideoClip
-from antiphon_server.errors import InternalError, Overloaded
+from antiphon_server.errors import InternalError, Overloaded, Unavailable
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import flag
 from antiphon_server.media.sandbox.job import SAMPLE_BYTES
@@ -30,6 +32,8 @@ KEPT_SOUND_BYTES = 256 << 20
 _GRACE_S = 30.0
 _PREFIX = "antiphon-frames-"
 _MIB = 1 << 20
+
+_log = logging.getLogger("antiphon.media")
 
 
 @dataclass(slots=True)
@@ -117,7 +121,8 @@ class FrameStore:
             raise InternalError("the store of frames has not been started")
         self._numbers += 1
         path = self._folder / f"part-{self._numbers}"
-        writer = FrameWriter(self, part, key, path)
+        with _full_disk_as_unavailable():
+            writer = FrameWriter(self, part, key, path)
         try:
             yield writer
         finally:
@@ -195,6 +200,8 @@ class FrameWriter:
         self._key = key
         self._path = path
         self._file = path.open("xb", buffering=0)
+        # A cancelled request closes the file while a thread may still write to it.
+        self._lock = threading.Lock()
         self.reserved_bytes = 0
         self.written_bytes = 0
 
@@ -204,17 +211,30 @@ class FrameWriter:
         self.reserved_bytes = size_bytes
 
     def write(self, data: bytes | memoryview) -> None:
+        """Raises Unavailable if the disk is full."""
         rest = memoryview(data)
         self.written_bytes += len(rest)
-        while rest:
-            rest = rest[self._file.write(rest) :]
+        with self._lock, _full_disk_as_unavailable():
+            while rest and not self._file.closed:
+                rest = rest[self._file.write(rest) :]
 
     def finish(self, shape: tuple[int, int, int, int]) -> StoredFrames:
         """The frames, all of which have been written."""
         return self._store.add(self._key, self._path, shape)
 
     def close(self) -> None:
-        self._file.close()
+        with self._lock:
+            self._file.close()
+
+
+@contextmanager
+def _full_disk_as_unavailable() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        _log.error("no frames of a video can be stored: %s", error.strerror)
+        message = "the server is short of disk space for the frames of videos; try again"
+        raise Unavailable(message, retry_after_s=_GRACE_S) from error
 
 
 def _note_end(released: deque[tuple[str, float]], key: str, clock: Callable[[], float]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from antiphon_executor.interface.media import AudioClip, StoredFrames, VideoClip
-from antiphon_server.errors import BadRequest, Overloaded
+from antiphon_server.errors import BadRequest, Overloaded, Unavailable
 from antiphon_server.media.frame_store import KEPT_SOUND_BYTES, FrameStore
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.part import Part
@@ -275,3 +275,11 @@ async def test_a_lease_may_end_in_any_thread(store: FrameStore, clock: Clock) ->
     await asyncio.to_thread(leases.clear)
     clock.now_s += 31
     assert made(store, "ccc").frames.read().shape == SHAPE  # type: ignore[union-attr]
+
+
+def test_a_full_disk_is_a_503(store: FrameStore, tmp_path: Path) -> None:
+    with store.write(Part(part("video", ""), 1), "key") as file:
+        file._file = Path("/dev/full").open("wb", buffering=0)  # noqa: SIM115
+        with pytest.raises(Unavailable, match="short of disk space"):
+            file.write(b"frames")
+    assert not files(tmp_path)
