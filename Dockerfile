@@ -14,6 +14,7 @@ ENV PATH=/opt/antiphon/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     HOME=/var/cache/antiphon \
     XDG_CACHE_HOME=/var/cache/antiphon \
+    ANTIPHON_MEDIA__FRAMES_FOLDER=/var/cache/antiphon \
     VLLM_NO_USAGE_STATS=1 \
     ANTIPHON_HOST=0.0.0.0 \
     ANTIPHON_PORT=8000

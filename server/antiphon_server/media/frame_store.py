@@ -84,10 +84,14 @@ class FrameStore:
         """Bytes on disk, and those that are reserved for videos that are being decoded."""
         return self._reserved_bytes + sum(file.size_bytes for file in self._files.values())
 
-    def start(self) -> None:
-        """Opens a new folder, and deletes those of servers that were killed. Raises OSError."""
-        _delete_abandoned(Path(tempfile.gettempdir()))
-        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    def start(self, parent: Path | None = None) -> None:
+        """Opens a new folder in `parent`, and deletes those of servers that were killed. Raises OSError.
+
+        `parent`: by default the system's folder of temporary files.
+        """
+        parent = parent or Path(tempfile.gettempdir())
+        _delete_abandoned(parent)
+        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
         self._lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 

@@ -79,7 +79,7 @@ class MediaLoader:
         self._sandbox = sandbox
         await self._verify_decoding(sandbox)
         try:
-            self._frames.start()
+            self._frames.start(self.policy.frames_folder)
         except OSError as error:
             await self.close()
             reason = f"video frames cannot be stored in temporary files: {error.strerror}"

@@ -6,6 +6,7 @@ The operator sets them. A client can lower some of them for its request but cann
 from __future__ import annotations
 
 from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -76,11 +77,16 @@ class MediaPolicy(BaseModel):
         description="Frame rate at which videos are placed in time; their own by default. 1 gives the "
         "positions of the makers' snippets, which sample at 2 fps.",
     )
+    frames_folder: Path | None = Field(
+        None,
+        description="Folder for temporary files of decoded video frames, on a disk rather than in memory; "
+        "the system's (TMPDIR) by default.",
+    )
     stored_frames_bytes: int = Field(
         4096 * _MIB,
         ge=1,
-        description="Bytes of decoded video frames in temporary files (TMPDIR): of running requests, and of "
-        "videos about which a further question may come.",
+        description="Bytes of decoded video frames in temporary files: of running requests, and of videos "
+        "about which a further question may come.",
     )
     video_source_pixels: int = Field(
         9_437_184, ge=1, description="Pixels of the largest video frame that is decoded."

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from antiphon_executor.interface.media import AudioClip, StoredFrames, VideoClip
-from antiphon_server.errors import BadRequest, Overloaded, Unavailable
+from antiphon_server.errors import BadRequest, InternalError, Overloaded, Unavailable
 from antiphon_server.media.frame_store import KEPT_SOUND_BYTES, FrameStore
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.part import Part
@@ -268,6 +268,20 @@ def test_folders_of_servers_that_were_killed_are_deleted(store: FrameStore, tmp_
     assert clip.frames.read().shape == SHAPE  # type: ignore[union-attr]
     assert not (tmp_path / "antiphon-frames-abandoned").exists()
     (tmp_path / "antiphon-frames-running").rmdir()
+
+
+async def test_the_operator_chooses_the_folder(tmp_path: Path) -> None:
+    loader = MediaLoader(MediaPolicy(frames_folder=tmp_path))
+    await loader.start()
+    try:
+        clip = await loaded(loader, part("video", ffmpeg(*SOURCE, *H264, suffix="mp4")))
+        assert clip.frames.path.parents[1] == tmp_path  # type: ignore[union-attr]
+    finally:
+        await loader.close()
+    assert next(iter(tmp_path.iterdir()), None) is None  # noqa: ASYNC240
+    missing = MediaLoader(MediaPolicy(frames_folder=tmp_path / "missing"))
+    with pytest.raises(InternalError, match="cannot be stored in temporary files: No such file"):
+        await missing.start()
 
 
 async def test_a_lease_may_end_in_any_thread(store: FrameStore, clock: Clock) -> None:
