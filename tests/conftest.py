@@ -39,6 +39,7 @@ SERVERS = {
     "test_hybrid_family.py": "hybrid",
     "test_nano.py": "nano",
     "test_readme.py": "nano",
+    "test_realtime.py": "nano",
     "test_a_server_that_gets_a_signal_finishes_its_answers_and_leaves_nothing": "nano",
     "test_a_server_leaves_no_file_behind_and_logs_only_records": "faulty",
     "test_out_of_memory.py": "faulty",

@@ -115,7 +115,7 @@ class ServerMetrics:
         self._interruptions = self._counter(
             "realtime_interruptions", "Responses that a user's speech has cancelled."
         )
-        reply = "From the end of a turn, pause included, to the first speech of its response."
+        reply = "From the end of a turn, or the request for a response, to its first speech."
         self._reply = self._seconds("realtime_turn_to_speech", reply, _LATENCY_S)
         lag = "From the arrival of audio to its score as speech."
         self._scored = self._seconds("voice_activity_lag", lag, _LAG_S)
@@ -133,7 +133,7 @@ class ServerMetrics:
         self._interruptions.inc()
 
     def turn_answered(self, seconds: float) -> None:
-        """`seconds` from the end of a turn to the first speech of its response."""
+        """`seconds` from the start of a response to its first speech that was sent."""
         self._reply.observe(seconds)
 
     def speech_scored(self, lag_s: float) -> None:

@@ -63,8 +63,10 @@ class SpokenPart:
         return self.transcript if self.sound is None else self.sound.heard_text(self.transcript)
 
     def show(self, with_audio: bool) -> Event:
+        """With its audio it is shown as it was heard, else as it was generated."""
         shown: Event = {"type": "output_audio", "transcript": self.transcript}
         if with_audio and self.sound is not None:
+            shown["transcript"] = self.heard_text
             shown["audio"] = pybase64.b64encode_as_string(self.sound.heard_pcm())
         return shown
 

@@ -295,9 +295,9 @@ def test_truncation_keeps_the_words_that_were_heard_and_their_sound() -> None:
     heard: str = part.heard_text  # type: ignore[union-attr]
     assert text.startswith(heard)
     assert heard in ("One two three", "One two three four,")
-    audio = send(machine, "conversation.item.retrieve", item_id=item_id).events[0]["item"]["content"][0][
-        "audio"
-    ]
+    retrieved = send(machine, "conversation.item.retrieve", item_id=item_id).events[0]["item"]["content"][0]
+    audio = retrieved["audio"]
+    assert retrieved["transcript"] == heard
     assert len(base64.b64decode(audio)) == ms * 48
     longer = len(np.frombuffer(base64.b64decode(audio), "<i2")) // 24 - 30
     send(machine, "conversation.item.truncate", item_id=item_id, content_index=0, audio_end_ms=0)
