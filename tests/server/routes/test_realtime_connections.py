@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.chat.service import Service
 from antiphon_server.config.realtime import RealtimePolicy
 from antiphon_server.http.app import create_app
@@ -112,6 +115,16 @@ def test_a_client_secret_expires_and_belongs_to_one_signing_key() -> None:
     assert ours.read("ek_####") is None
     now[0] = 1_060.0
     assert ours.read(secret) is None
+
+
+async def test_what_is_left_of_a_rate_follows_each_response(service: Service) -> None:
+    admission = AdmissionController(Capacity(16, 16, 64, 3600.0, 30.0, 1 << 30, tokens_per_minute=1_000))
+    async with RealtimeClient(create_app(replace(service, admission=admission))) as client:
+        await client.say("hello")
+        (limit,) = (await client.until("rate_limits.updated"))["rate_limits"]
+        assert (limit["name"], limit["limit"]) == ("tokens", 1_000)
+        assert 900 < limit["remaining"] < 1_000
+        assert 0 < limit["reset_seconds"] < 10
 
 
 async def test_many_idle_connections_hold_nothing_at_the_engine(service: Service) -> None:

@@ -158,8 +158,23 @@ class RealtimeConnection:
         self._outbox.put(step.events)
         for event in step.events:
             self._count(event)
+        if any(event["type"] == "response.done" for event in step.events):
+            self._outbox.put(self._rate_limits())
         for effect in step.effects:
             self._start(effect)
+
+    def _rate_limits(self) -> list[Event]:
+        """What is left of the key's tokens, if they are limited."""
+        tokens, owner = self._service.admission.rates.tokens, self._owner or ""
+        if not tokens.per_minute:
+            return []
+        limit = {
+            "name": "tokens",
+            "limit": int(tokens.per_minute),
+            "remaining": max(int(tokens.remaining(owner)), 0),
+            "reset_seconds": round(tokens.full_in_s(owner), 3),
+        }
+        return [self._machine.writer.event("rate_limits.updated", rate_limits=[limit])]
 
     def _count(self, event: Event) -> None:
         if event["type"] == "input_audio_buffer.committed":
