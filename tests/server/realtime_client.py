@@ -40,6 +40,8 @@ class RealtimeClient:
         }  # fmt: skip
         self._incoming: asyncio.Queue[Message] = asyncio.Queue()
         self._news = asyncio.Condition()
+        self.reads = asyncio.Event()
+        self.reads.set()
         self.messages: list[Message] = []
         self.events: list[Event] = []
         self._read = 0
@@ -125,6 +127,7 @@ class RealtimeClient:
                 self._news.notify_all()
 
     async def _send(self, message: Message) -> None:
+        await self.reads.wait()
         self.messages.append(message)
         if message["type"] == "websocket.send":
             self.events.append(json.loads(message["text"]))

@@ -117,6 +117,19 @@ def test_a_client_secret_expires_and_belongs_to_one_signing_key() -> None:
     assert ours.read(secret) is None
 
 
+async def test_a_client_that_does_not_read_is_disconnected(checkpoint: Path) -> None:
+    policy = RealtimePolicy(unsent_bytes=65_536)
+    app = create_app(make_service(checkpoint, realtime=policy))
+    async with RealtimeClient(app) as client:
+        await client.until("conversation.created")
+        client.reads.clear()
+        for _ in range(60):
+            client.send("session.update", session={"type": "realtime", "instructions": "x" * 2_000})
+        await asyncio.sleep(0.05)
+        client.reads.set()
+        assert await becomes_true(lambda: client.close_code == 1008)
+
+
 async def test_what_is_left_of_a_rate_follows_each_response(service: Service) -> None:
     admission = AdmissionController(Capacity(16, 16, 64, 3600.0, 30.0, 1 << 30, tokens_per_minute=1_000))
     async with RealtimeClient(create_app(replace(service, admission=admission))) as client:

@@ -91,7 +91,8 @@ class RealtimeConnection:
     async def _run(self) -> None:
         self._outbox.put(self._machine.open())
         reading = asyncio.create_task(self._read())
-        parts = [reading, *map(_task, (self._outbox.run(), self._watch_clock(), self._listener.run()))]
+        sending = (self._outbox.run(), self._outbox.check())
+        parts = [reading, *map(_task, (*sending, self._watch_clock(), self._listener.run()))]
         try:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         finally:

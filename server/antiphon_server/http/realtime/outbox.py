@@ -21,7 +21,7 @@ def frame_of(event: Event) -> str:
 
 
 class Outbox:
-    """`put` never waits. `run` sends until it is cancelled, the client has left, or too much waits for it."""
+    """`put` never waits. `run` sends until it is cancelled or the client has left."""
 
     def __init__(self, send: Send, limit_bytes: int) -> None:
         self._send = send
@@ -32,6 +32,7 @@ class Outbox:
         self._sent = 0
         self._filled = asyncio.Event()
         self._progress = asyncio.Event()
+        self._overfull = asyncio.Event()
 
     def put(self, events: Iterable[Event]) -> None:
         for event in events:
@@ -40,6 +41,8 @@ class Outbox:
             self._waiting_chars += len(text)
             self._put += 1
             self._filled.set()
+        if self._waiting_chars > self._limit_bytes:
+            self._overfull.set()
 
     async def flush(self) -> None:
         """Returns when the socket has accepted all events that were put before."""
@@ -48,12 +51,15 @@ class Outbox:
             self._progress.clear()
             await self._progress.wait()
 
+    async def check(self) -> None:
+        """Raises TooManyUnsent when too much waits, also while a send waits for the client."""
+        await self._overfull.wait()
+        raise TooManyUnsent
+
     async def run(self) -> None:
-        """Raises TooManyUnsent, and what `send` raises for a client that has left."""
+        """Raises what `send` raises for a client that has left."""
         while True:
             while self._waiting:
-                if self._waiting_chars > self._limit_bytes:
-                    raise TooManyUnsent
                 text = self._waiting.popleft()
                 await self._send({"type": "websocket.send", "text": text})
                 self._waiting_chars -= len(text)
