@@ -130,6 +130,18 @@ async def test_a_client_that_does_not_read_is_disconnected(checkpoint: Path) -> 
         assert await becomes_true(lambda: client.close_code == 1008)
 
 
+async def test_one_event_may_be_larger_than_what_may_wait(checkpoint: Path) -> None:
+    app = create_app(make_service(checkpoint, realtime=RealtimePolicy(unsent_bytes=65_536)))
+    async with RealtimeClient(app) as client:
+        content = [{"type": "input_audio", "audio": tone(3.0)}]
+        item = {"type": "message", "role": "user", "id": "long", "content": content}
+        await client.ask("conversation.item.create", "conversation.item.done", item=item)
+        kind = "conversation.item.retrieve"
+        retrieved = (await client.ask(kind, "conversation.item.retrieved", item_id="long"))["item"]
+        assert len(retrieved["content"][0]["audio"]) > 100_000
+        assert client.close_code is None
+
+
 async def test_what_is_left_of_a_rate_follows_each_response(service: Service) -> None:
     admission = AdmissionController(Capacity(16, 16, 64, 3600.0, 30.0, 1 << 30, tokens_per_minute=1_000))
     async with RealtimeClient(create_app(replace(service, admission=admission))) as client:

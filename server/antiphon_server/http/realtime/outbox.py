@@ -36,13 +36,14 @@ class Outbox:
 
     def put(self, events: Iterable[Event]) -> None:
         for event in events:
+            # One event may be larger than the limit, such as an item with all of its audio.
+            if self._waiting_chars > self._limit_bytes:
+                self._overfull.set()
             text = frame_of(event)
             self._waiting.append(text)
             self._waiting_chars += len(text)
             self._put += 1
             self._filled.set()
-        if self._waiting_chars > self._limit_bytes:
-            self._overfull.set()
 
     async def flush(self) -> None:
         """Returns when the socket has accepted all events that were put before."""
