@@ -152,6 +152,12 @@ async def test_what_is_left_of_a_rate_follows_each_response(service: Service) ->
         assert 0 < limit["reset_seconds"] < 10
 
 
+async def test_a_request_without_an_upgrade_is_refused_with_the_reason(client: httpx.AsyncClient) -> None:
+    refused = await client.get("/v1/realtime?model=echo")
+    assert refused.status_code == 400
+    assert refused.json()["error"]["code"] == "websocket_required"
+
+
 async def test_many_idle_connections_hold_nothing_at_the_engine(service: Service) -> None:
     app = create_app(service)
     clients = [RealtimeClient(app) for _ in range(50)]

@@ -58,6 +58,16 @@ async def converse(socket: WebSocket) -> None:
         await connection.run()
 
 
+@router.get(_PATH, include_in_schema=False)
+async def refuse_plain_http() -> None:
+    """A proxy that drops the headers of an upgrade asks like this."""
+    raise BadRequest(
+        "This path is a WebSocket.",
+        code="websocket_required",
+        hint="Connect with ws:// or wss://. A proxy must pass on the headers Connection and Upgrade.",
+    )
+
+
 def _grant_of(socket: WebSocket, service: Service) -> Grant:
     """What the connection's key allows. The middleware has checked it."""
     keys = given_keys(socket.scope)
