@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from socket import SHUT_RDWR
 from typing import Any
 
@@ -44,10 +46,10 @@ class Talk:
     """One connection."""
 
     def __init__(self, socket: ClientConnection) -> None:
-        self._socket = socket
+        self.socket = socket
 
     def send(self, kind: str, **fields: Any) -> None:
-        self._socket.send(json.dumps({"type": kind, **fields}))
+        self.socket.send(json.dumps({"type": kind, **fields}))
 
     def say(self, samples: np.ndarray) -> None:
         for at in range(0, len(samples), RATE_HZ // 10):
@@ -58,7 +60,7 @@ class Talk:
         """All events up to the first of this type."""
         events: list[Event] = []
         while not events or events[-1]["type"] != kind:
-            events.append(json.loads(self._socket.recv(60)))
+            events.append(json.loads(self.socket.recv(60)))
             assert events[-1]["type"] != "error", events[-1]
         return events
 
@@ -68,11 +70,12 @@ class Talk:
         self.send("response.create")
 
 
-def talking(server: RunningServer, **session: Any) -> ClientConnection:
-    socket = connect(server.url.replace("http", "ws", 1) + "/v1/realtime", max_size=None)
-    update = {"type": "realtime", "audio": {"input": LISTENING}, **session}
-    socket.send(json.dumps({"type": "session.update", "session": update}))
-    return socket
+@contextmanager
+def talking(server: RunningServer, **session: Any) -> Iterator[Talk]:
+    with connect(server.url.replace("http", "ws", 1) + "/v1/realtime", max_size=None) as socket:
+        talk = Talk(socket)
+        talk.send("session.update", session={"type": "realtime", "audio": {"input": LISTENING}, **session})
+        yield talk
 
 
 def joined(events: list[Event], kind: str) -> str:
@@ -82,8 +85,7 @@ def joined(events: list[Event], kind: str) -> str:
 def test_turns_are_heard_and_answered_in_speech(nano_server: RunningServer) -> None:
     """Of four questions at least three rightly: the model's own accuracy is no subject here."""
     right = 0
-    with talking(nano_server) as socket:
-        talk = Talk(socket)
+    with talking(nano_server) as talk:
         for asked, answer in SUMS.items():
             talk.say(np.concatenate((SILENCE[:3_200], spoken(f"What is {asked}?"), SILENCE)))
             events = talk.until("response.done")
@@ -99,8 +101,7 @@ def test_turns_are_heard_and_answered_in_speech(nano_server: RunningServer) -> N
 
 
 def test_speech_interrupts_and_the_next_turn_goes_on(nano_server: RunningServer) -> None:
-    with talking(nano_server) as socket:
-        talk = Talk(socket)
+    with talking(nano_server) as talk:
         talk.write(COUNTING)
         item_id = talk.until("response.output_audio.delta")[-1]["item_id"]
         talk.say(spoken("Please stop now."))
@@ -120,12 +121,11 @@ def test_speech_interrupts_and_the_next_turn_goes_on(nano_server: RunningServer)
 
 def test_connections_that_break_off_leave_nothing_in_the_engines(nano_server: RunningServer) -> None:
     for number in range(12):
-        with talking(nano_server) as socket:
-            talk = Talk(socket)
+        with talking(nano_server) as talk:
             talk.write(COUNTING)
             for _ in range(number):
-                socket.recv(30)
-            socket.socket.shutdown(SHUT_RDWR)
+                talk.socket.recv(30)
+            talk.socket.socket.shutdown(SHUT_RDWR)
     running = ("antiphon_stage_running", "antiphon_realtime_connections")
     assert becomes(
         lambda: (
