@@ -93,6 +93,11 @@ OWN = Home("own")
 OPENAI_3 = Home("openai-python-3", ("openai>=3,<4",))
 OPENAI_2 = Home("openai-python-2", ("openai>=2,<3",))
 OPENAI_NODE = Home("openai-node", ("openai@7.55.0",), is_node=True)
+REALTIME_NODE = Home(
+    "realtime-node",
+    ("openai@7.59.0", "@openai/agents-realtime@0.20.0", "ws@8.23.0", "zod@4.6.7"),
+    is_node=True,
+)
 VERCEL = Home("vercel-ai", ("ai@7.0.173", "@ai-sdk/openai@4.0.118"), is_node=True)
 LITELLM = Home("litellm", ("litellm",))
 LITELLM_PROXY = Home("litellm-proxy", ("litellm[proxy]",))
@@ -111,6 +116,7 @@ HOMES = (
     OPENAI_3,
     OPENAI_2,
     OPENAI_NODE,
+    REALTIME_NODE,
     VERCEL,
     LITELLM,
     LITELLM_PROXY,

@@ -18,7 +18,7 @@ from tests.conformance.conftest import Served
 from tests.e2e.server_process import becomes
 
 Results = dict[str, Any]
-_CLIENT = Path(__file__).parent / "clients" / "openai_realtime.py"
+_CLIENT = Path(__file__).parent / "clients" / "echo" / "openai_realtime.py"
 
 
 @pytest.fixture(scope="module")

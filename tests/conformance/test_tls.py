@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -16,32 +13,9 @@ from websockets.sync.client import connect
 
 from antiphon_server.config.settings import ServerSettings
 from antiphon_server.exits import StartupError
-from antiphon_server.http.app import create_app
 from antiphon_server.process.banner import base_url
-from antiphon_server.process.preflight import check_tls, listen
-from antiphon_server.process.uvicorn_server import HttpServer
-from tests.server.parts import make_service
-from tests.tiny_checkpoint import write_tiny_checkpoint
-
-TLS = Path(__file__).parents[1] / "tls"
-CERTIFICATE, KEY = TLS / "certificate.pem", TLS / "key.pem"
-
-
-@pytest.fixture(scope="module")
-def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
-    folder = write_tiny_checkpoint(tmp_path_factory.mktemp("tls"))
-    server_settings = {"tls_certificate_file": CERTIFICATE, "tls_key_file": KEY}
-    service = make_service(folder, server=server_settings)
-    sock = listen("127.0.0.1", 0, stalled_client_s=30)
-    server = HttpServer(create_app(service), service.settings.server)
-    thread = threading.Thread(target=server.run, args=([sock],), daemon=True)
-    thread.start()
-    deadline = time.monotonic() + 10
-    while not server.started and time.monotonic() < deadline:
-        time.sleep(0.01)
-    yield sock.getsockname()[1]
-    server.stop()
-    thread.join(10)
+from antiphon_server.process.preflight import check_tls
+from tests.conformance.conftest import CERTIFICATE, KEY
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +23,8 @@ def trust() -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(CERTIFICATE))
 
 
-def test_the_api_answers_over_https(port: int, trust: ssl.SSLContext) -> None:
-    with httpx.Client(base_url=f"https://127.0.0.1:{port}", verify=trust) as client:
+def test_the_api_answers_over_https(tls_port: int, trust: ssl.SSLContext) -> None:
+    with httpx.Client(base_url=f"https://127.0.0.1:{tls_port}", verify=trust) as client:
         messages = [{"role": "user", "content": "hello"}]
         answer = client.post("/v1/chat/completions", json={"messages": messages})
         assert answer.json()["choices"][0]["message"]["content"] == "hello"
@@ -58,23 +32,23 @@ def test_the_api_answers_over_https(port: int, trust: ssl.SSLContext) -> None:
         assert client.post("/v1/chat/completions", json=body).text.endswith("data: [DONE]\n\n")
 
 
-def test_realtime_answers_over_wss(port: int, trust: ssl.SSLContext) -> None:
-    with connect(f"wss://127.0.0.1:{port}/v1/realtime?model=echo", ssl=trust) as socket_:
+def test_realtime_answers_over_wss(tls_port: int, trust: ssl.SSLContext) -> None:
+    with connect(f"wss://127.0.0.1:{tls_port}/v1/realtime?model=echo", ssl=trust) as socket_:
         assert json.loads(socket_.recv(10))["type"] == "session.created"
 
 
-def test_what_is_no_http_is_refused_over_tls_too(port: int, trust: ssl.SSLContext) -> None:
+def test_what_is_no_http_is_refused_over_tls_too(tls_port: int, trust: ssl.SSLContext) -> None:
     with (
-        socket.create_connection(("127.0.0.1", port), timeout=10) as raw,
+        socket.create_connection(("127.0.0.1", tls_port), timeout=10) as raw,
         trust.wrap_socket(raw, server_hostname="localhost") as secure,
     ):
         secure.sendall(b"no http\r\n\r\n")
         assert secure.recv(4096).startswith(b"HTTP/1.1 400")
 
 
-def test_a_client_without_tls_gets_no_answer(port: int) -> None:
+def test_a_client_without_tls_gets_no_answer(tls_port: int) -> None:
     with pytest.raises(httpx.TransportError):
-        httpx.get(f"http://127.0.0.1:{port}/livez", timeout=10)
+        httpx.get(f"http://127.0.0.1:{tls_port}/livez", timeout=10)
 
 
 def test_the_banner_names_the_scheme() -> None:
@@ -86,7 +60,7 @@ def test_the_banner_names_the_scheme() -> None:
 
 @pytest.mark.parametrize(
     ("certificate", "key"),
-    [(CERTIFICATE, None), (None, KEY), (CERTIFICATE, CERTIFICATE), (CERTIFICATE, TLS / "none.pem")],
+    [(CERTIFICATE, None), (None, KEY), (CERTIFICATE, CERTIFICATE), (CERTIFICATE, KEY / "none.pem")],
 )
 def test_a_pair_that_cannot_be_used_is_refused(certificate: Path | None, key: Path | None) -> None:
     with pytest.raises(StartupError):
