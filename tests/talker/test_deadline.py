@@ -32,6 +32,7 @@ def machine(base_s: float, per_stream_s: float, token_s: float = 20e-6) -> StepT
 
 
 FAST = machine(0.010, 0.002)
+SLOW = machine(0.030, 0.010)
 
 
 def playing(key: str, buffered_s: float) -> StreamStatus:
@@ -148,7 +149,7 @@ def test_a_plan_names_ready_streams_once_and_is_empty_only_if_none_plays(data: s
         )
         for i in range(data.draw(st.integers(0, 24)))
     ]
-    step = plan(*streams, times=data.draw(st.sampled_from([FAST, StepTimes(), machine(0.03, 0.01)])))
+    step = plan(*streams, times=data.draw(st.sampled_from([FAST, StepTimes(), SLOW])))
     ready = {one.key for one in streams if one.ready}
     assert len(set(step.run)) == len(step.run)
     assert set(step.run) <= ready - step.paused
@@ -156,7 +157,7 @@ def test_a_plan_names_ready_streams_once_and_is_empty_only_if_none_plays(data: s
     assert step.run or not heard
 
 
-@pytest.mark.parametrize("group", range(6))
+@pytest.mark.parametrize("group", range(3))
 def test_no_stream_underruns_if_any_schedule_could_be_clean(group: int) -> None:
     """One exception in 50 workloads passes: the bound is kinder than any schedule (RESULTS.md: 10,000)."""
     clean = fifo = 0
