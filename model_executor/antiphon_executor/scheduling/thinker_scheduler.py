@@ -1,6 +1,7 @@
 """The Thinker's scheduler: vLLM's, which also ends requests that cannot continue.
 
-These are requests with NaN logits, and requests whose schema does not finish compiling.
+These are requests with NaN logits, and requests whose schema does not finish compiling. Of a hybrid model it
+keeps the state where the media of a prompt end, so that another question about them finds it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,10 @@ from antiphon_executor.scheduling.yielding import Yielding
 # Checked against the installed vLLM by tests/test_vllm_internals.py.
 VLLM_INTERNALS = {
     "vllm.v1.core.sched.scheduler.Scheduler": (
+        "_mamba_block_aligned_split(request, num_new_tokens, num_new_local_computed_tokens, "
+        "num_external_computed_tokens)",
         "add_request(request)",
+        "block_size",
         "schedule(throttle_prefills)",
         "grammar_compile_error_reqs",
         "max_num_running_reqs",
@@ -34,6 +38,7 @@ VLLM_INTERNALS = {
         "vllm_config",
     ),
     "vllm.v1.request.Request": (
+        "mm_features",
         "num_computed_tokens",
         "num_prompt_tokens",
         "request_id",
@@ -53,6 +58,7 @@ class _SharedCoresScheduler(CorruptionAwareScheduler):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.block_size: int
         self.max_num_scheduled_tokens: int
         transfer = self.vllm_config.kv_transfer_config
         activity = activity_of(transfer and transfer.kv_connector_extra_config)
@@ -78,6 +84,32 @@ class _SharedCoresScheduler(CorruptionAwareScheduler):
             return super().schedule(throttle_prefills)
         finally:
             self.max_num_scheduled_tokens = token_limit
+
+    def _mamba_block_aligned_split(
+        self,
+        request: Request,
+        num_new_tokens: int,
+        num_new_local_computed_tokens: int = 0,
+        num_external_computed_tokens: int = 0,
+    ) -> int:
+        """A hybrid model's states are kept where steps end, so one ends with the last block of the media."""
+        found = num_new_local_computed_tokens + num_external_computed_tokens
+        first = request.num_computed_tokens + found
+        kept = _media_end(request) // self.block_size * self.block_size
+        if first < kept < first + num_new_tokens:
+            num_new_tokens = kept - first
+        tokens: int = super()._mamba_block_aligned_split(
+            request, num_new_tokens, num_new_local_computed_tokens, num_external_computed_tokens
+        )
+        return tokens
+
+
+def _media_end(request: Request) -> int:
+    """Tokens of the prompt up to the end of its last medium."""
+    if not request.mm_features:
+        return 0
+    last = request.mm_features[-1].mm_position
+    return int(last.offset + last.length)
 
 
 class _OneRequestScheduler(PlannedQueues, _SharedCoresScheduler):

@@ -17,6 +17,7 @@ from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.interface.tokenizer_files import tokenizer_folder
 from antiphon_executor.ipc.stage_activity import ACTIVITY
 from antiphon_executor.models.architectures import HIDDEN_STATES_CONNECTOR
+from antiphon_executor.planning.kv_pages import CPU_BLOCK_TOKENS
 from antiphon_executor.scheduling.thinker_scheduler import (
     LONG_PROMPT_SHARE,
     AsyncOneRequestThinkerScheduler,
@@ -64,6 +65,9 @@ def thinker_engine_args(
     }
     if on_cpu:
         optional["worker_cls"] = CPU_WORKER
+        # vLLM makes it larger for a hybrid model. A size of its own choice it sets back to this one when the
+        # engine has started. Steps then end inside of blocks: states are lost, or kept for the wrong tokens.
+        optional["block_size"] = CPU_BLOCK_TOKENS
     if thinker.tensor_parallel_size == 1:
         # On a CPU vLLM's default is a separate worker process, and both processes spin while they wait.
         optional["distributed_executor_backend"] = UniProcExecutor

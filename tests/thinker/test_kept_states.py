@@ -1,0 +1,131 @@
+"""A hybrid model's prefix cache serves another question about the same media up to their end."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import torch
+from vllm import SamplingParams
+from vllm.config import VllmConfig
+from vllm.multimodal.inputs import MultiModalFeatureSpec, PlaceholderRange
+from vllm.utils.hashing import sha256
+from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
+from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec, MambaSpec
+from vllm.v1.outputs import ModelRunnerOutput
+from vllm.v1.request import Request
+from vllm.v1.structured_output import StructuredOutputManager
+
+from antiphon_executor.interface.settings import EngineSettings, ThinkerSettings
+from antiphon_executor.scheduling.thinker_scheduler import ThinkerScheduler
+from antiphon_executor.stages.thinker_args import thinker_engine_args
+from antiphon_executor.tiny import write_tiny_checkpoint
+
+BLOCK = 256
+AUDIO, TEXT = 7, 1
+WINDOW = 840
+
+
+@dataclass
+class Rig:
+    """A scheduler with real block pools of an attention and a state group; `steps` are the tokens of each."""
+
+    scheduler: ThinkerScheduler
+    steps: list[int] = field(default_factory=list)
+    _names: itertools.count[int] = field(default_factory=itertools.count)
+
+    @classmethod
+    def of(cls, model: Path) -> Rig:
+        config = _config(model)
+        config.cache_config.num_gpu_blocks = 512
+        config.cache_config.block_size = BLOCK
+        config.cache_config.mamba_cache_mode = "align"
+        attention = FullAttentionSpec(block_size=BLOCK, num_kv_heads=1, head_size=16, dtype=torch.float32)
+        state = MambaSpec(
+            block_size=BLOCK, shapes=((4, 4),), dtypes=(torch.float32,), mamba_cache_mode="align",
+            page_size_padded=attention.page_size_bytes,
+        )  # fmt: skip
+        groups = [KVCacheGroupSpec(["a"], attention), KVCacheGroupSpec(["s"], state)]
+        cache = KVCacheConfig(
+            num_blocks=512, kv_cache_tensors=[], kv_cache_groups=groups, prefix_cache_retention_interval=None
+        )
+        init_none_hash(sha256)
+        scheduler = ThinkerScheduler(
+            vllm_config=config,
+            kv_cache_config=cache,
+            structured_output_manager=StructuredOutputManager(config),
+            block_size=BLOCK,
+            log_stats=True,
+        )
+        return cls(scheduler)
+
+    def ask(self, windows: int, question: int, length: int = 40) -> int:
+        """-> the tokens that the cache had of a prompt of `windows` and `length` tokens of `question`."""
+        prompt, features = [TEXT] * 11, []
+        for window in range(windows):
+            place = PlaceholderRange(offset=len(prompt), length=WINDOW)
+            features.append(MultiModalFeatureSpec(None, "audio", f"window-{window}", place))
+            prompt += [AUDIO] * WINDOW
+        prompt += [question] * length
+        name = f"request-{next(self._names)}"
+        request = Request(
+            request_id=name,
+            prompt_token_ids=prompt,
+            sampling_params=SamplingParams(max_tokens=1),
+            pooling_params=None,
+            mm_features=features,
+            block_hasher=get_request_block_hasher(BLOCK, sha256),
+        )
+        self.scheduler.add_request(request)
+        first = True
+        cached = 0
+        while name in self.scheduler.requests:
+            output = self.scheduler.schedule()
+            if first:
+                cached = output.scheduled_new_reqs[0].num_computed_tokens
+                first = False
+            self.steps.append(output.num_scheduled_tokens[name])
+            drawn = [3] if request.num_computed_tokens >= request.num_tokens else []
+            self.scheduler.update_from_output(
+                output,
+                ModelRunnerOutput(req_ids=[name], req_id_to_index={name: 0}, sampled_token_ids=[drawn]),
+            )
+        return cached
+
+
+def _config(model: Path) -> VllmConfig:
+    thinker = ThinkerSettings(dtype="float32", max_model_len=32_768)
+    return thinker_engine_args(EngineSettings(model=model, thinker=thinker), None).create_engine_config()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("tiny")
+    write_tiny_checkpoint(path, "qwen3_5_omni")
+    return path
+
+
+@pytest.mark.parametrize("length", [40, 700])
+@pytest.mark.parametrize("windows", [1, 2, 5, 10])
+def test_another_question_finds_the_recording_up_to_its_last_whole_block(
+    model: Path, windows: int, length: int
+) -> None:
+    rig = Rig.of(model)
+    assert rig.ask(windows, question=50, length=length) == 0
+    assert rig.ask(windows, question=60, length=length) == (11 + windows * WINDOW) // BLOCK * BLOCK
+
+
+def test_a_short_question_takes_no_further_step(model: Path) -> None:
+    rig = Rig.of(model)
+    rig.ask(2, question=50)
+    assert rig.steps == [(11 + 2 * WINDOW) // BLOCK * BLOCK, 11 + 2 * WINDOW + 40 - 1536]
+
+
+def test_vllm_leaves_the_block_size_that_it_chose_when_the_engine_has_started(model: Path) -> None:
+    config = _config(model)
+    config.cache_config.block_size = BLOCK
+    # As vLLM's `EngineCoreProc` does after the handshake with its client.
+    config.__post_init__()
+    assert config.cache_config.block_size == BLOCK
