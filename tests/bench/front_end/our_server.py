@@ -17,6 +17,7 @@ from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.interface.card import ModelCard
 from antiphon_executor.interface.event_stream import EventStream
 from antiphon_executor.interface.media import SampleWriter
+from antiphon_executor.interface.read_ahead import ReadAhead
 from antiphon_executor.interface.request import OmniRequest, ReadingRequest
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.interface.status import EngineStatus
@@ -69,6 +70,9 @@ class ScheduledEngine:
 
     def clip_writer(self) -> SampleWriter:
         return SampleWriter()
+
+    def read_ahead(self, request: OmniRequest, key: str) -> ReadAhead:
+        raise NotImplementedError
 
     def report_consumed(self, request_id: str, samples: int) -> None:
         pass

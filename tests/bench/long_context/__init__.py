@@ -1,0 +1,1 @@
+"""What `bench_long_context` is made of."""
