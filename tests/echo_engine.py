@@ -40,6 +40,7 @@ from antiphon_executor.interface.events import (
     TokenLogprob,
 )
 from antiphon_executor.interface.media import Media, SampleWriter
+from antiphon_executor.interface.read_ahead import TokensAhead
 from antiphon_executor.interface.request import (
     OmniRequest,
     ReadingRequest,
@@ -108,6 +109,20 @@ def sine_pcm(hz: int, start_sample: int, num_samples: int) -> bytes:
     return (np.sin(2 * np.pi * hz * t) * 12_000).astype("<i2").tobytes()
 
 
+class EchoReadAhead:
+    """It reads nothing, and counts how often it is stopped."""
+
+    def __init__(self, request: OmniRequest, key: str) -> None:
+        self.request = request
+        self.key = key
+        self.writer = SampleWriter()
+        self.stopped = 0
+
+    async def stop(self) -> TokensAhead:
+        self.stopped += 1
+        return TokensAhead(read=100, found=7)
+
+
 class EchoEngine:
     """`OmniEngine` of the tests. `spoken` is the generated speech, `heard` the consumed samples.
 
@@ -128,6 +143,7 @@ class EchoEngine:
         self.cues: dict[str, Script] = {}
         self.requests: deque[OmniRequest] = deque(maxlen=256)
         self.readings: deque[ReadingRequest] = deque(maxlen=256)
+        self.read_aheads: list[EchoReadAhead] = []
         self.spoken: dict[str, bytes] = {}
         self.heard: dict[str, int] = {}
         self.running = 0
@@ -200,6 +216,10 @@ class EchoEngine:
 
     def clip_writer(self) -> SampleWriter:
         return SampleWriter()
+
+    def read_ahead(self, request: OmniRequest, key: str) -> EchoReadAhead:
+        self.read_aheads.append(EchoReadAhead(request, key))
+        return self.read_aheads[-1]
 
     def report_consumed(self, request_id: str, samples: int) -> None:
         self.heard[request_id] = samples

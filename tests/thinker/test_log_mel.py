@@ -64,7 +64,7 @@ def test_frames_computed_while_a_clip_is_decoded_are_those_of_the_whole(
         place += length
     stored = writer.finish("key")
     assert isinstance(stored, StoredClip)
-    assert (stored.key, stored.num_samples) == ("key", samples)
+    assert stored.num_samples == samples
     clip, whole = Clip(stored), log_mel(sound, 128).to(dtype)
     for first, stop in ((0, clip.frames), (12_000, 24_000), (11_200, 12_800), (24_000, clip.frames)):
         assert torch.equal(clip.mel(128, first, stop), whole[:, first:stop])

@@ -24,6 +24,7 @@ from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.checkpoint.model_card import model_card, text_ends
 from antiphon_executor.checkpoint.processor_geometry import media_geometry_of
 from antiphon_executor.checkpoint.voices import list_voices
+from antiphon_executor.engine.clip_read_ahead import ClipReadAhead
 from antiphon_executor.engine.determinism import without_cache_keys
 from antiphon_executor.engine.effective_settings import checked_settings
 from antiphon_executor.engine.launch import Launcher, engine_surroundings, stage_specs
@@ -114,6 +115,7 @@ class VllmOmniEngine:
             card,
             could_be_compiled=could_be_compiled(settings),
             kept_audio_s=kept_audio_s(model, self._mel_bins),
+            reads_ahead=settings.thinker.enable_prefix_caching and not settings.deterministic,
         )
         self._vocabulary: int = model.get_vocab_size()
         self._context_tokens: int = model.max_model_len
@@ -211,6 +213,13 @@ class VllmOmniEngine:
 
     def clip_writer(self) -> MelWriter:
         return MelWriter(self._mel_bins, self._thinker_dtype)
+
+    def read_ahead(self, request: OmniRequest, key: str) -> ClipReadAhead:
+        """See `OmniEngine.read_ahead`."""
+        context = self._context
+        return ClipReadAhead(
+            request, key, self.clip_writer(), context.generate_text, context.ids, context.media
+        )
 
     def report_consumed(self, request_id: str, samples: int) -> None:
         run = self._running.get(request_id)

@@ -55,7 +55,7 @@ class ModelCard:
     empty for a text-only server. `has_talker`: whether the checkpoint could speak. `deterministic`: a seed
     gives the same answer at any load. `media`: image sizes and token counts of media. `could_be_compiled`:
     text would be faster after `antiphon compile`. `kept_audio_s`: seconds of audio whose features the engine
-    keeps for later requests.
+    keeps for later requests. `reads_ahead`: the engine can read a prompt while its recording is decoded.
     """
 
     name: str
@@ -76,6 +76,7 @@ class ModelCard:
     spoken_chars: int = SPOKEN_CHARS
     could_be_compiled: bool = False
     kept_audio_s: float = 0.0
+    reads_ahead: bool = False
 
     @property
     def voices(self) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from prometheus_client.metrics_core import Metric
 from antiphon_executor.interface.card import ModelCard
 from antiphon_executor.interface.event_stream import EventStream
 from antiphon_executor.interface.media import ClipWriter
+from antiphon_executor.interface.read_ahead import ReadAhead
 from antiphon_executor.interface.request import OmniRequest, ReadingRequest
 from antiphon_executor.interface.status import EngineStatus
 
@@ -37,6 +38,13 @@ class OmniEngine(Protocol):
 
     def clip_writer(self) -> ClipWriter:
         """Takes a clip of a later request while it is decoded, and keeps what the model needs of it."""
+        ...
+
+    def read_ahead(self, request: OmniRequest, key: str) -> ReadAhead:
+        """Begins to read the prompt of a later request, given without its only medium: a clip under `key`.
+
+        The caller stops it before it generates from the request. Only if the card has `reads_ahead`.
+        """
         ...
 
     def report_consumed(self, request_id: str, samples: int) -> None:

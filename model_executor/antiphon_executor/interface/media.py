@@ -70,7 +70,7 @@ class ClipWriter(Protocol):
         ...
 
     def finish(self, key: str) -> AudioClip | StoredClip:
-        """The clip. `key`: as in `AudioClip`."""
+        """The clip. `key`: as in `AudioClip`; that of a `StoredClip` begins with it."""
         ...
 
 

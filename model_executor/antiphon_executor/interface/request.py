@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from antiphon_executor.interface.media import Media
+from antiphon_executor.interface.read_ahead import TokensAhead
 
 MAX_SPEECH_TOP_K = 64
 
@@ -105,6 +106,7 @@ class OmniRequest:
     `live`: the speech is played while it is generated, so it must keep up with real time.
     `unspoken_from`: the token from which on the text is not spoken, such as the opening of a tool call.
     `on_mark`: called with each mark of the request trace and its monotonic time in seconds.
+    `ahead`: what was read of the prompt before.
     """
 
     request_id: str
@@ -116,6 +118,7 @@ class OmniRequest:
     live: bool = False
     unspoken_from: int | None = None
     on_mark: MarkSink | None = None
+    ahead: TokensAhead = field(default_factory=TokensAhead)
 
     @property
     def has_media(self) -> bool:

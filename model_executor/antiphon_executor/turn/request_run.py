@@ -169,8 +169,8 @@ class RequestRun:
                         await self._put_choice(choice, events)
 
     def _prompt_counted(self, output: RequestOutput) -> PromptCounted:
-        ids, cached = self._context.ids, output.num_cached_tokens or 0
-        return count_prompt(output.prompt_token_ids or [], ids, cached)
+        cached = self._request.ahead.cached(output.num_cached_tokens or 0)
+        return count_prompt(output.prompt_token_ids or [], self._context.ids, cached)
 
     async def _put_choice(self, choice: CompletionOutput, events: EventStream) -> None:
         """Raises if the engine has ended the choice with an error."""

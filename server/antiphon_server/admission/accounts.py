@@ -82,6 +82,17 @@ class Accounts:
         reservation.size = size
         self.update_estimate(reservation)
 
+    def correct_size(self, reservation: Reservation, size: RequestSize) -> None:
+        """It runs, and its size is known better than when it began to wait. Its key pays the difference."""
+        before = reservation.size
+        more_tokens, more_s = (
+            size.prompt_tokens - before.prompt_tokens,
+            size.heard_seconds - before.heard_seconds,
+        )
+        self.rates.debit(reservation.owner, more_tokens, more_s)
+        self._set_unread(reservation, size.prompt_tokens)
+        self.set_size(reservation, size)
+
     def count_prompt(self, reservation: Reservation, counted: PromptCounted) -> None:
         """The prompt has been read, and its size is known."""
         if reservation.started_at is not None:

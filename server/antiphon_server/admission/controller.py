@@ -195,6 +195,13 @@ class AdmissionController:
         if reservation.refusal:
             raise reservation.refusal
 
+    def correct_size(self, reservation: Reservation, size: RequestSize) -> None:
+        """It has started with an estimate of its size. If it is smaller, others may start."""
+        before = reservation.held
+        self._accounts.correct_size(reservation, size)
+        if reservation.held.is_less_somewhere(before):
+            self._start_waiting()
+
     def count_prompt(self, reservation: Reservation, counted: PromptCounted) -> None:
         """The prompt has been read. If it is shorter than estimated, others may start."""
         before = reservation.held

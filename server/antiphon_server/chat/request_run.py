@@ -8,25 +8,21 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from antiphon_executor.interface.card import ModelCard
 from antiphon_executor.interface.event_stream import EventStream
 from antiphon_executor.interface.media import Media
+from antiphon_executor.interface.read_ahead import TokensAhead
 from antiphon_executor.interface.request import OmniRequest
-from antiphon_server.admission.cost_model import (
-    RequestSize,
-    SpeechDemand,
-    heard_seconds,
-    media_seconds,
-    tokens_of,
-)
+from antiphon_server.admission.cost_model import SpeechDemand, heard_seconds, tokens_of
 from antiphon_server.admission.preparation_cost import PreparationCost
 from antiphon_server.admission.reservation import Reservation
 from antiphon_server.chat.prompt.renderer import PromptTooLong
 from antiphon_server.chat.request_spec import AnswerForm, RequestSpec
+from antiphon_server.chat.request_start import RequestStart
 from antiphon_server.chat.request_state import AnswerWriter, RequestAccounts, RequestState
 from antiphon_server.chat.schema.answer_schema import ANY_OBJECT
 from antiphon_server.chat.service import Service
 from antiphon_server.errors import ApiError, BadRequest
+from antiphon_server.media.decode.audio import BeginReading
 from antiphon_server.observability.request_trace import engine_marker, mark
 
 Clock = Callable[[], float]
@@ -69,10 +65,16 @@ async def run_request(
         mark("admitted")
         with PreparationCost(admission.rates, reservation.owner) as cost:
             compile_s = await _estimate_schema(spec, service, reservation.owner, cost)
-            prompt, media = await _prepare_inputs(spec, service, reservation, cost)
-            spec = spec.without_conversation()
-            release_body()
-            request, form = await _wait_for_slot(spec, prompt, media, service, reservation, clock)
+            prompt = await render_prompt(spec, service, cost)
+            mark("rendered")
+            async with RequestStart(spec, prompt, service, reservation, clock) as start:
+                media = await _load_media(spec, service, reservation, len(prompt), start.begin_reading)
+                _check_media(prompt, media, service, cost)
+                spec = spec.without_conversation()
+                release_body()
+                await start.wait_for_slot(media)
+                ahead = await start.stop_reading()
+            request, form = _make_request(spec, prompt, media, reservation, ahead)
         stream = service.engine.generate(request)
         # From here on the engine alone keeps what the client sent, which may be hundreds of megabytes.
         del request, media
@@ -93,17 +95,10 @@ def _reservation(spec: RequestSpec, service: Service, part_of: Reservation | Non
     return reservation
 
 
-async def _prepare_inputs(
-    spec: RequestSpec, service: Service, reservation: Reservation, cost: PreparationCost
-) -> tuple[tuple[int, ...], Media]:
-    """The prompt and the media. An invalid request is refused here, before it waits for a slot."""
-    prompt = await render_prompt(spec, service, cost)
-    mark("rendered")
-    media = await _load_media(spec, service, reservation, len(prompt))
+def _check_media(prompt: tuple[int, ...], media: Media, service: Service, cost: PreparationCost) -> None:
     tokens = tokens_of(media, service.engine.card.media)
     cost.count_read(tokens)
     _check_context(len(prompt), tokens, service.engine.card.context_tokens)
-    return prompt, media
 
 
 def _check_context(text_tokens: int, media_tokens: int, context_tokens: int) -> None:
@@ -119,21 +114,10 @@ def _check_context(text_tokens: int, media_tokens: int, context_tokens: int) -> 
         )
 
 
-async def _wait_for_slot(
-    spec: RequestSpec,
-    prompt: tuple[int, ...],
-    media: Media,
-    service: Service,
-    reservation: Reservation,
-    clock: Clock,
+def _make_request(
+    spec: RequestSpec, prompt: tuple[int, ...], media: Media, reservation: Reservation, ahead: TokensAhead
 ) -> tuple[OmniRequest, AnswerForm]:
-    """Waits for a slot. Optional speech may have fallen back to text by then."""
-    waiting_since = clock()
-    await service.admission.wait_for_slot(
-        reservation, _request_size(spec, prompt, media, service.engine.card)
-    )
-    service.metrics.request_started(clock() - waiting_since)
-    mark("started")
+    """Optional speech may have fallen back to text while the request waited for its slot."""
     if spec.form.speaks and reservation.kind == "text":
         spec = spec.without_speech()
     request = OmniRequest(
@@ -146,6 +130,7 @@ async def _wait_for_slot(
         live=spec.form.stream,
         unspoken_from=spec.unspoken_from,
         on_mark=engine_marker(),
+        ahead=ahead,
     )
     return request, spec.form
 
@@ -158,19 +143,12 @@ async def _estimate_schema(spec: RequestSpec, service: Service, owner: str, cost
     return await service.schema_costs.estimate(schema.text, owner, schema.param, cost)
 
 
-def _request_size(spec: RequestSpec, prompt: tuple[int, ...], media: Media, card: ModelCard) -> RequestSize:
-    return RequestSize(
-        prompt_tokens=len(prompt) + tokens_of(media, card.media),
-        choices=spec.form.choices,
-        max_tokens=spec.text.max_tokens,
-        max_frames=spec.speech.max_frames if spec.speech else None,
-        media_seconds=media_seconds(media),
-        heard_seconds=heard_seconds(media),
-    )
-
-
 async def _load_media(
-    spec: RequestSpec, service: Service, reservation: Reservation, text_tokens: int
+    spec: RequestSpec,
+    service: Service,
+    reservation: Reservation,
+    text_tokens: int,
+    begin_reading: BeginReading | None,
 ) -> Media:
     if spec.conversation.media is not None:
         return spec.conversation.media
@@ -178,7 +156,9 @@ async def _load_media(
         return Media()
     try:
         hold = partial(service.admission.hold_media, reservation)
-        media = await service.media.load(spec.conversation.sources, hold, text_tokens, spec.cache_salt or "")
+        media = await service.media.load(
+            spec.conversation.sources, hold, text_tokens, spec.cache_salt or "", begin_reading
+        )
     except ApiError as error:
         service.metrics.media_rejected(error)
         raise

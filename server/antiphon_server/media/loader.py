@@ -25,7 +25,7 @@ from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_server.errors import BadRequest, InternalError
 from antiphon_server.media.budget import Budget, ReserveBytes, no_reservation
 from antiphon_server.media.data_url import check_inline, check_size, decode_inline
-from antiphon_server.media.decode.audio import AudioDecoder
+from antiphon_server.media.decode.audio import AudioDecoder, BeginReading
 from antiphon_server.media.decode.decoding import raise_first_failure
 from antiphon_server.media.decode.image import ImageDecoder
 from antiphon_server.media.decode.known_files import KnownFiles
@@ -109,11 +109,13 @@ class MediaLoader:
         reserve_bytes: ReserveBytes = no_reservation,
         text_tokens: int = 0,
         owner: str = "",
+        begin_reading: BeginReading | None = None,
     ) -> Media:
         """Decodes all parts; each kind keeps its order. `reserve_bytes` gets decoded sizes and may raise.
 
         `text_tokens`: of the prompt, with one placeholder for each part. Media that would overfill the
         context are refused before they are decoded. `owner`: of the request, as in `cache_salt`.
+        `begin_reading`: called for a long recording before it is decoded.
 
         Raises BadRequest (with the part's `param`) for media that is refused, Overloaded if no decoder
         becomes free in time. Cancelling kills the decoders of this request.
@@ -122,7 +124,7 @@ class MediaLoader:
             return Media()
         self._check_counts(sources)
         budget = Budget(self.policy, reserve_bytes, self._sizing.room(text_tokens))
-        decoders = self._decoders(self._known_files, self._clip_writer, owner)
+        decoders = self._decoders(self._known_files, self._clip_writer, owner, begin_reading)
         request = _RequestLoader(self.policy, self._fetcher, decoders, budget)
         with raise_first_failure():
             async with asyncio.TaskGroup() as group:
@@ -147,11 +149,17 @@ class MediaLoader:
             raise TypeError("the part is no audio")
         return clip
 
-    def _decoders(self, known: KnownFiles, clip_writer: Callable[[], ClipWriter], owner: str) -> _Decoders:
+    def _decoders(
+        self,
+        known: KnownFiles,
+        clip_writer: Callable[[], ClipWriter],
+        owner: str,
+        begin_reading: BeginReading | None = None,
+    ) -> _Decoders:
         if self._sandbox is None:
             raise InternalError("media decoding has not been started")
         return _Decoders(
-            AudioDecoder(self.policy, self._sandbox, known, clip_writer, owner),
+            AudioDecoder(self.policy, self._sandbox, known, clip_writer, owner, begin_reading),
             ImageDecoder(self.policy, self._sandbox, self._sizing, self._frames, owner),
             VideoDecoder(self.policy, self._sandbox, self._sizing, self._frames, clip_writer, owner),
         )

@@ -91,6 +91,22 @@ async def test_a_request_starts_when_its_prompt_and_answer_fit_in_the_cache() ->
         assert world.admission.load.running.thinker_blocks == 35 + 31
 
 
+async def test_a_request_that_started_with_an_estimate_is_corrected_and_makes_room() -> None:
+    world = World(replace(TIGHT, tokens_per_minute=1_000))
+    async with AsyncExitStack() as stack:
+        first = await world.start(stack, prompt_tokens=80)
+        await stack.enter_async_context(world.waiting("second", prompt_tokens=25))
+        assert world.started == []
+        world.admission.correct_size(first, RequestSize(55))
+        await settle()
+        assert world.started == ["second"]
+        assert world.admission.load.running.thinker_blocks == 65 + 35
+        assert world.admission.load.prompt_tokens == 55 + 25
+        world.admission.count_prompt(first, counted(55))
+    load = world.admission.load
+    assert (load.running, load.prompt_tokens) == (Resources(), 0)
+
+
 async def test_small_requests_overtake_a_large_one_for_half_of_the_deadline_only() -> None:
     """The deadline is 30 s. For 15 s smaller requests that fit start first; then room is kept."""
     world = World(TIGHT)

@@ -15,7 +15,7 @@ from antiphon_executor.interface.media import AudioClip, KnownClip
 from antiphon_server.errors import BadRequest, Overloaded
 from antiphon_server.media.decode import audio
 from antiphon_server.media.decode.audio import MIN_SAMPLES
-from antiphon_server.media.decode.known_files import KnownFiles
+from antiphon_server.media.decode.known_files import KnownFile, KnownFiles
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
 from tests.server.media.media_samples import ffmpeg, part, speech, strongest_hz, tone, wav
@@ -223,7 +223,7 @@ async def test_a_file_that_another_client_sent_is_not_known(known_to_engine: Med
 
 
 @pytest.mark.parametrize(
-    ("kept_audio_s", "seconds", "channels"), [(0, 1, 1), (3, 2, 1), (60, 1, 3)], ids=["off", "long", "large"]
+    ("kept_audio_s", "seconds", "channels"), [(0, 1, 1), (2, 2, 1), (60, 1, 3)], ids=["off", "long", "large"]
 )
 async def test_a_file_is_not_known_without_features_or_if_it_is_larger_than_its_samples(
     loader: MediaLoader, kept_audio_s: float, seconds: int, channels: int
@@ -236,12 +236,23 @@ async def test_a_file_is_not_known_without_features_or_if_it_is_larger_than_its_
 
 def test_files_are_known_up_to_half_of_the_audio_that_the_engine_keeps() -> None:
     known = KnownFiles(10)
-    known.remember("first", 2 * 16_000)
-    known.remember("second", 2 * 16_000)
-    known.remember("second", 2 * 16_000)
-    assert known.find_samples("first") == 2 * 16_000
-    known.remember("third", 2 * 16_000)
-    assert [known.find_samples(key) for key in ("first", "second", "third")] == [32_000, None, 32_000]
+    file = KnownFile("clip", 2 * 16_000)
+    for key in ("first", "second", "second"):
+        known.remember(key, file)
+    assert known.find("first") == file
+    known.remember("third", file)
+    assert [known.find(key) for key in ("first", "second", "third")] == [file, None, file]
+
+
+def test_a_file_of_most_of_the_kept_audio_is_the_only_one_that_is_known() -> None:
+    known, short, long = KnownFiles(10), KnownFile("short", 16_000), KnownFile("long", 9 * 16_000)
+    known.remember("short", short)
+    known.remember("long", long)
+    assert (known.find("short"), known.find("long")) == (None, long)
+    known.remember("short", short)
+    assert (known.find("short"), known.find("long")) == (short, None)
+    known.remember("too long", KnownFile("too long", 9 * 16_000 + 1))
+    assert known.find("too long") is None
 
 
 async def test_a_file_that_takes_long_to_decode_again_ends_its_request_and_is_forgotten(

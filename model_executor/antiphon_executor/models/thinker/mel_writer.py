@@ -1,7 +1,7 @@
 """Mel frames of a long clip, computed while it is decoded: memory holds a window of samples and the frames.
 
 The frames are those of `log_mel`, rounded to the model's numbers: the clip's maximum, which sets the floor of
-all frames, is applied at the end, and rounding keeps the order of numbers.
+all frames, is applied when they are read, and rounding keeps the order of numbers.
 """
 
 from __future__ import annotations
@@ -25,19 +25,20 @@ _EDGE = FRAME_SAMPLES // 2
 
 @dataclass(frozen=True, slots=True)
 class StoredMel:
-    """The frames of a clip in tensors of `WINDOW_FRAMES`, of which the last is shorter."""
+    """Frames of a clip, not yet with their floor, in tensors of `WINDOW_FRAMES`; the last is shorter."""
 
     windows: Sequence[Tensor]
+    floor: float
 
     def part(self, first: int, stop: int) -> Tensor:
-        """Frames `first` to `stop`: [mel_bins, stop - first]."""
+        """Frames `first` to `stop`: a new [mel_bins, stop - first]."""
         parts = []
         while first < stop:
             window, start = divmod(first, WINDOW_FRAMES)
             end = min(stop - window * WINDOW_FRAMES, WINDOW_FRAMES)
             parts.append(self.windows[window][:, start:end])
             first += end - start
-        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)).clamp(min=self.floor)
 
 
 def kept_audio_s(model: ModelConfig, mel_bins: int) -> float:
@@ -45,6 +46,14 @@ def kept_audio_s(model: ModelConfig, mel_bins: int) -> float:
     media = model.multimodal_config
     gib = media.mm_processor_cache_gb if media is not None else 0
     return gib * (1 << 30) / (mel_bins * model.dtype.itemsize) * FRAME_MS / 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class MelProgress:
+    """How many windows of a clip have their frames, and the floor that the loudest of them sets."""
+
+    windows: int
+    floor: float
 
 
 class MelWriter:
@@ -73,10 +82,19 @@ class MelWriter:
         while (done := len(self._windows) * WINDOW_FRAMES) < frames:
             self._add_window(min(done + WINDOW_FRAMES, frames))
         self._pieces.clear()
-        floor = torch.tensor(self._loudest - 8.0).add_(4.0).div_(4.0).to(self._dtype)
-        for window in self._windows:
-            window.clamp_(min=floor)
-        return StoredClip(key, self._written, StoredMel(self._windows))
+        return self.clip(key, self._written, self.progress)
+
+    @property
+    def progress(self) -> MelProgress:
+        return MelProgress(
+            len(self._windows),
+            float(torch.tensor(self._loudest - 8.0).add_(4.0).div_(4.0).to(self._dtype)),
+        )
+
+    def clip(self, key: str, num_samples: int, progress: MelProgress) -> StoredClip:
+        """The clip as far as `progress`, of a key that changes with the floor of its frames."""
+        mel = StoredMel(self._windows[: progress.windows], progress.floor)
+        return StoredClip(f"{key}-{progress.floor:.6g}", num_samples, mel)
 
     def _add_window(self, stop: int) -> None:
         samples = self._joined()

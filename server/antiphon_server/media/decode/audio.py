@@ -7,7 +7,7 @@ silence to `MIN_SAMPLES`, so that the model's first analysis windows exist; empt
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from functools import partial
 
 import numpy as np
@@ -25,7 +25,7 @@ from antiphon_server.errors import ApiError
 from antiphon_server.media.budget import Budget
 from antiphon_server.media.decode.decoding import detect_format, run_decode_job
 from antiphon_server.media.decode.formats import Format
-from antiphon_server.media.decode.known_files import KnownFiles, audio_key
+from antiphon_server.media.decode.known_files import KnownFile, KnownFiles, audio_key
 from antiphon_server.media.decode.limit_check import check_audio, check_audio_tokens
 from antiphon_server.media.decode.plain_wav import read_plain_wav
 from antiphon_server.media.decode.refusals import damaged_error, too_long_error
@@ -49,12 +49,20 @@ _LEAST_BYTES_PER_S = {"wav": 4_000, "aiff": 4_000, "au": 4_000, "w64": 4_000, "m
 _LEAST_OTHER_BYTES_PER_S = 250
 # Files state their length with the padding of their codecs.
 _STATED_MARGIN_S = 1.0
+# A recording that the engine reads while it is decoded has at least this length, and at least these bytes:
+# shorter ones are decoded in less than a second.
+READ_AHEAD_S = 600.0
+_READ_AHEAD_BYTES = 1 << 20
+
+# The writer of a recording of about these seconds and this key, which the engine reads ahead.
+BeginReading = Callable[[float, str], Awaitable[ClipWriter]]
 
 
 class AudioDecoder:
     """Decodes audio parts in a decoder process; a plain WAV at 16 kHz is read in the server.
 
-    A clip goes to a new `writer` while it is decoded. `owner`: whose files are `known`.
+    A clip goes to a new `writer` while it is decoded, or a long one to that of `begin_reading`.
+    `owner`: whose files are `known`.
     """
 
     def __init__(
@@ -64,12 +72,14 @@ class AudioDecoder:
         known: KnownFiles,
         writer: Callable[[], ClipWriter],
         owner: str,
+        begin_reading: BeginReading | None = None,
     ) -> None:
         self._policy = policy
         self._sandbox = sandbox
         self._known = known
         self._writer = writer
         self._owner = owner
+        self._begin_reading = begin_reading
 
     async def decode(self, part: Part, data: bytes, budget: Budget) -> AudioClip | StoredClip | KnownClip:
         """Raises BadRequest for audio that is too long, empty, damaged or in an unknown format.
@@ -78,15 +88,19 @@ class AudioDecoder:
         until then, under the charge for its samples.
         """
         key = await asyncio.to_thread(audio_key, data, self._owner)
-        num_samples = self._known.find_samples(key)
-        if num_samples is None or len(data) > num_samples * SAMPLE_BYTES:
-            clip = await self._decode_file(part, data, key, budget)
-            self._known.remember(key, clip.num_samples)
+        known = self._known.find(key)
+        if known is None or len(data) > known.num_samples * SAMPLE_BYTES:
+            clip = await self._decode_file(part, data, key, budget, self._begin_reading)
+            self._remember(key, clip)
             return clip
-        check_audio_tokens(part, num_samples / INPUT_SAMPLE_RATE_HZ, budget)
-        charge(part, num_samples, budget)
+        check_audio_tokens(part, known.num_samples / INPUT_SAMPLE_RATE_HZ, budget)
+        charge(part, known.num_samples, budget)
         decode_again = partial(self._decode_again, part, data, key)
-        return KnownClip(key, num_samples, partial(_wait_for, decode_again, asyncio.get_running_loop()))
+        wait = partial(_wait_for, decode_again, asyncio.get_running_loop())
+        return KnownClip(known.clip_key, known.num_samples, wait)
+
+    def _remember(self, key: str, clip: AudioClip | StoredClip) -> None:
+        self._known.remember(key, KnownFile(clip.key or key, clip.num_samples))
 
     async def _decode_again(self, part: Part, data: bytes, key: str) -> AudioClip | StoredClip:
         # If this fails, the next request decodes the file before it reaches the engine.
@@ -95,20 +109,27 @@ class AudioDecoder:
             clip = await self._decode_file(part, data, key, Budget(self._policy))
         except ApiError as error:
             raise RequestFailed("its audio could not be decoded a second time") from error
-        self._known.remember(key, clip.num_samples)
+        self._remember(key, clip)
         return clip
 
-    async def _decode_file(self, part: Part, data: bytes, key: str, budget: Budget) -> AudioClip | StoredClip:
+    async def _decode_file(
+        self, part: Part, data: bytes, key: str, budget: Budget, begin_reading: BeginReading | None = None
+    ) -> AudioClip | StoredClip:
         container, limit_s = detect_format(data, part, "audio"), self._policy.audio_seconds
-        intake = ClipIntake(part, self._writer(), round(limit_s * INPUT_SAMPLE_RATE_HZ), budget)
         samples = await asyncio.to_thread(read_plain_wav, data) if container.demuxer == "wav" else None
         if samples is None:
-            await self._check_stated_length(part, data, container, budget)
-            length_s = await self._decode_samples(part, data, container, budget, intake)
+            length_s = await self._check_stated_length(
+                part, data, container, budget, begin_reading is not None
+            )
         else:
             length_s = len(samples) / INPUT_SAMPLE_RATE_HZ
-            if length_s <= limit_s + _TOLERANCE_S:
-                await intake.take_samples(samples)
+        is_ahead = begin_reading is not None and READ_AHEAD_S <= length_s <= limit_s
+        writer = await begin_reading(length_s, key) if begin_reading and is_ahead else self._writer()
+        intake = ClipIntake(part, writer, round(limit_s * INPUT_SAMPLE_RATE_HZ), budget)
+        if samples is None:
+            length_s = await self._decode_samples(part, data, container, budget, intake)
+        elif length_s <= limit_s + _TOLERANCE_S:
+            await intake.take_samples(samples)
         if length_s > limit_s + _TOLERANCE_S:
             raise too_long_error(part, length_s, limit_s)
         if not intake.written:
@@ -116,19 +137,25 @@ class AudioDecoder:
         check_audio_tokens(part, intake.written / INPUT_SAMPLE_RATE_HZ, budget)
         return await intake.finish(key)
 
-    async def _check_stated_length(self, part: Part, data: bytes, container: Format, budget: Budget) -> None:
-        """Refuses a file that is far longer than its limits, without decoding it."""
+    async def _check_stated_length(
+        self, part: Part, data: bytes, container: Format, budget: Budget, is_read_ahead: bool
+    ) -> float:
+        """Refuses a file that is far longer than its limits, without decoding it. The seconds that it states,
+        at most a little more than the limits; 0 if it is too small to be asked.
+        """
         most_s = min(self._policy.audio_seconds, budget.audio_seconds_left)
         most_s = min(most_s, budget.decoded_bytes_left / (SAMPLE_BYTES * INPUT_SAMPLE_RATE_HZ))
         if budget.room is not None:
             most_s = min(most_s, budget.room.audio_seconds_for(budget.room.left_for(part.source.param)))
-        if len(data) < most_s * _LEAST_BYTES_PER_S.get(container.demuxer, _LEAST_OTHER_BYTES_PER_S):
-            return
+        least = most_s * _LEAST_BYTES_PER_S.get(container.demuxer, _LEAST_OTHER_BYTES_PER_S)
+        if len(data) < (min(least, _READ_AHEAD_BYTES) if is_read_ahead else least):
+            return 0.0
         margin_s = most_s + _STATED_MARGIN_S
         job = LengthJob(container.demuxer, container.decoders, margin_s, max_packets(most_s))
         report, _ = await run_decode_job(self._sandbox, self._policy, part, job, [data])
         if report.seconds > margin_s:
             check_audio(part, report.seconds, self._policy, budget)
+        return report.seconds
 
     async def _decode_samples(
         self, part: Part, data: bytes, container: Format, budget: Budget, intake: ClipIntake

@@ -8,44 +8,56 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
 from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ
 from antiphon_server.media.source import MediaSource
 
 # About 100 bytes each.
 _MOST_FILES = 4_096
-# The engine's cache also has the features of images and videos.
+# Of all files: the engine's cache also has the features of images and videos.
 _SHARE_OF_KEPT = 0.5
+# Of the newest file alone, which may be as long as the context.
+_LONGEST_SHARE = 0.9
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """`clip_key`: under which the engine has its features."""
+
+    clip_key: str
+    num_samples: int
 
 
 class KnownFiles:
-    """The number of samples of audio files. The file that was asked for longest ago is forgotten first.
+    """Audio files by the hash of their bytes. The file that was asked for longest ago is forgotten first.
 
     `kept_audio_s`: seconds of audio whose features the engine keeps. Without any, no file is known.
     """
 
     def __init__(self, kept_audio_s: float = 0.0) -> None:
-        self._samples: OrderedDict[str, int] = OrderedDict()
+        self._files: OrderedDict[str, KnownFile] = OrderedDict()
         self._most_samples = round(kept_audio_s * _SHARE_OF_KEPT * INPUT_SAMPLE_RATE_HZ)
+        self._longest_samples = round(kept_audio_s * _LONGEST_SHARE * INPUT_SAMPLE_RATE_HZ)
         self._sum = 0
 
-    def find_samples(self, key: str) -> int | None:
-        if key in self._samples:
-            self._samples.move_to_end(key)
-        return self._samples.get(key)
+    def find(self, key: str) -> KnownFile | None:
+        if key in self._files:
+            self._files.move_to_end(key)
+        return self._files.get(key)
 
     def forget(self, key: str) -> None:
-        self._sum -= self._samples.pop(key, 0)
+        found = self._files.pop(key, None)
+        self._sum -= found.num_samples if found is not None else 0
 
-    def remember(self, key: str, num_samples: int) -> None:
+    def remember(self, key: str, file: KnownFile) -> None:
         self.forget(key)
-        if num_samples > self._most_samples:
+        if file.num_samples > self._longest_samples:
             return
-        self._samples[key] = num_samples
-        self._sum += num_samples
-        while self._sum > self._most_samples or len(self._samples) > _MOST_FILES:
-            self.forget(next(iter(self._samples)))
+        self._files[key] = file
+        self._sum += file.num_samples
+        while len(self._files) > 1 and (self._sum > self._most_samples or len(self._files) > _MOST_FILES):
+            self.forget(next(iter(self._files)))
 
 
 def audio_key(data: bytes, owner: str) -> str:

@@ -1,0 +1,128 @@
+"""Reads a prompt up to a clip that is being decoded: requests for one token over the windows so far.
+
+vLLM keeps what they compute in its caches, where the client's own request finds it. Windows are read again if
+the clip becomes louder, because its loudest moment sets the floor of all its frames.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import aclosing
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+from vllm import SamplingParams
+from vllm.sampling_params import RequestOutputKind
+
+from antiphon_executor.interface.audio_geometry import HOP_SAMPLES
+from antiphon_executor.interface.media import AudioClip, ClipWriter, Media, StoredClip
+from antiphon_executor.interface.media_geometry import MediaGeometry
+from antiphon_executor.interface.read_ahead import TokensAhead
+from antiphon_executor.interface.request import OmniRequest
+from antiphon_executor.models.special_tokens import PromptIds
+from antiphon_executor.models.thinker.inputs import engine_prompt
+from antiphon_executor.models.thinker.mel_writer import MelProgress, MelWriter
+from antiphon_executor.models.thinker.window_length import WINDOW_FRAMES
+from antiphon_executor.stages.stage import Generate
+
+_log = logging.getLogger("antiphon.engine")
+
+# 8 minutes: each request computes up to two blocks of the one before again.
+LEAST_WINDOWS = 4
+# An hour: all windows of a request are sent to the engine together.
+MOST_WINDOWS = 30
+
+
+class ClipReadAhead:
+    """A `ReadAhead`, for one event loop. `request`: without media; its first placeholder is the clip's."""
+
+    def __init__(
+        self, request: OmniRequest, key: str, writer: MelWriter, generate: Generate, ids: PromptIds,
+        geometry: MediaGeometry,
+    ) -> None:  # fmt: skip
+        end = request.prompt_token_ids.index(ids.audio) + 1
+        self._request = replace(request, prompt_token_ids=request.prompt_token_ids[:end])
+        self._key = key
+        self._mel = writer
+        self._generate = generate
+        self._ids = ids
+        self._geometry = geometry
+        self._loop = asyncio.get_running_loop()
+        self._progress = MelProgress(0, 0.0)
+        self._grown = asyncio.Event()
+        self._requests = 0
+        self._ahead = TokensAhead()
+        self._reading = asyncio.create_task(self._read(), name=f"read-ahead-{request.request_id}")
+
+    @property
+    def writer(self) -> ClipWriter:
+        return self
+
+    def write(self, samples: NDArray[np.float32]) -> None:
+        self._mel.write(samples)
+        # Of this thread, so that the floor belongs to these windows.
+        self._loop.call_soon_threadsafe(self._grow, self._mel.progress)
+
+    def finish(self, key: str) -> AudioClip | StoredClip:
+        return self._mel.finish(key)
+
+    async def stop(self) -> TokensAhead:
+        self._reading.cancel()
+        await asyncio.gather(self._reading, return_exceptions=True)
+        return self._ahead
+
+    def _grow(self, progress: MelProgress) -> None:
+        self._progress = progress
+        self._grown.set()
+
+    async def _read(self) -> None:
+        """Reads windows as they come. An error ends it: the client's own request will meet it too."""
+        done = MelProgress(0, 0.0)
+        try:
+            while True:
+                first = done.windows if done.floor == self._progress.floor else 0
+                stop = min(self._progress.windows, first + MOST_WINDOWS)
+                if stop - first < LEAST_WINDOWS:
+                    self._grown.clear()
+                    await self._grown.wait()
+                    continue
+                part = MelProgress(stop, self._progress.floor)
+                if await self._read_part(part):
+                    done = part
+        except Exception:
+            _log.info("a recording is not read ahead any more", exc_info=True)
+
+    async def _read_part(self, part: MelProgress) -> bool:
+        """False if the clip became louder meanwhile: what was read is of no use then."""
+        reading = asyncio.create_task(self._read_windows(part))
+        try:
+            while not reading.done():
+                self._grown.clear()
+                growing = asyncio.create_task(self._grown.wait())
+                await asyncio.wait({reading, growing}, return_when=asyncio.FIRST_COMPLETED)
+                growing.cancel()
+                if self._progress.floor != part.floor:
+                    return False
+            reading.result()
+            return True
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read_windows(self, part: MelProgress) -> None:
+        clip = self._mel.clip(self._key, part.windows * WINDOW_FRAMES * HOP_SAMPLES, part)
+        request = replace(self._request, media=Media(audios=(clip,)))
+        prompt = await asyncio.to_thread(engine_prompt, request, self._ids, self._geometry)
+        params = SamplingParams(
+            max_tokens=1, temperature=0, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
+        )
+        self._requests += 1
+        name, before = f"{self._request.request_id}-ahead-{self._requests}", self._ahead
+        tokens = len(request.prompt_token_ids) + self._geometry.audio_tokens(clip.num_samples)
+        # Even if it is aborted, some of them have been read.
+        self._ahead = TokensAhead(tokens, before.found)
+        async with aclosing(self._generate(prompt, params, name)) as outputs:
+            async for output in outputs:
+                self._ahead = TokensAhead(tokens, before.cached(output.num_cached_tokens or 0))

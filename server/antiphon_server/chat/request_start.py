@@ -1,0 +1,97 @@
+"""The start of a request: it waits for its slot, and with one long recording it does so before it decodes it.
+
+While the recording is decoded, the engine reads the prompt up to the part that is ready.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, ClipWriter, Media
+from antiphon_executor.interface.read_ahead import ReadAhead, TokensAhead
+from antiphon_executor.interface.request import OmniRequest
+from antiphon_server.admission.cost_model import RequestSize, heard_seconds, media_seconds, tokens_of
+from antiphon_server.admission.reservation import Reservation
+from antiphon_server.chat.request_spec import RequestSpec
+from antiphon_server.chat.service import Service
+from antiphon_server.media.decode.audio import BeginReading
+from antiphon_server.observability.request_trace import mark
+
+
+class RequestStart:
+    """A context around the preparation of one request; its end stops what reads ahead."""
+
+    def __init__(
+        self,
+        spec: RequestSpec,
+        prompt: tuple[int, ...],
+        service: Service,
+        reservation: Reservation,
+        clock: Callable[[], float],
+    ) -> None:
+        self._spec = spec.without_conversation()
+        self._kinds = [source.kind for source in spec.conversation.sources]
+        self._prompt = prompt
+        self._service = service
+        self._reservation = reservation
+        self._clock = clock
+        self._reading: ReadAhead | None = None
+        self._ahead = TokensAhead()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.stop_reading()
+
+    @property
+    def begin_reading(self) -> BeginReading | None:
+        """For a request whose only medium is a recording, if the engine can read its prompt ahead."""
+        is_one = self._kinds == ["audio"]
+        return self._begin_reading if is_one and self._service.engine.card.reads_ahead else None
+
+    async def wait_for_slot(self, media: Media) -> None:
+        """Returns when the request may run; an earlier start is corrected to the size of the media."""
+        size = self._size(
+            tokens_of(media, self._service.engine.card.media), media_seconds(media), heard_seconds(media)
+        )
+        if self._reservation.started_at is None:
+            await self._start(size)
+        else:
+            self._service.admission.correct_size(self._reservation, size)
+
+    async def stop_reading(self) -> TokensAhead:
+        """Idempotent. What was read ahead is then kept by the engine alone."""
+        reading, self._reading = self._reading, None
+        if reading is not None:
+            self._ahead = await reading.stop()
+        return self._ahead
+
+    async def _begin_reading(self, seconds: float, key: str) -> ClipWriter:
+        engine = self._service.engine
+        tokens = engine.card.media.audio_tokens(int(seconds * INPUT_SAMPLE_RATE_HZ))
+        await self._start(self._size(tokens, seconds, seconds))
+        request = OmniRequest(self._spec.head.id, self._prompt, cache_salt=self._spec.cache_salt)
+        self._reading = engine.read_ahead(request, key)
+        return self._reading.writer
+
+    async def _start(self, size: RequestSize) -> None:
+        waiting_since = self._clock()
+        await self._service.admission.wait_for_slot(self._reservation, size)
+        self._service.metrics.request_started(self._clock() - waiting_since)
+        mark("started")
+
+    def _size(self, media_tokens: int, seconds: float, heard_s: float) -> RequestSize:
+        spec = self._spec
+        return RequestSize(
+            prompt_tokens=len(self._prompt) + media_tokens,
+            choices=spec.form.choices,
+            max_tokens=spec.text.max_tokens,
+            max_frames=spec.speech.max_frames if spec.speech else None,
+            media_seconds=seconds,
+            heard_seconds=heard_s,
+        )

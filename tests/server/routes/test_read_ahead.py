@@ -1,0 +1,125 @@
+"""A long recording is read by the engine while it is decoded, in the slot of its request."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from antiphon_executor.interface.media import AudioClip
+from antiphon_server.chat.service import Service
+from antiphon_server.http.app import create_app
+from antiphon_server.media.decode import audio
+from antiphon_server.media.loader import MediaLoader
+from antiphon_server.media.policy import MediaPolicy
+from tests.echo_engine import EchoEngine
+from tests.server.media.media_samples import base64_of, ffmpeg, tone, wav
+from tests.server.parts import make_service
+
+LONG_S = 2
+
+
+@dataclasses.dataclass
+class Chat:
+    client: httpx.AsyncClient
+    service: Service
+
+    async def ask(self, *parts: dict[str, Any]) -> httpx.Response:
+        content = [*parts, {"type": "text", "text": "What is it?"}]
+        return await self.client.post(
+            "/v1/chat/completions", json={"messages": [{"role": "user", "content": content}]}
+        )
+
+    def is_idle(self) -> bool:
+        load = self.service.admission.load
+        return load.running.sequences == load.media_bytes == load.prompt_tokens == 0
+
+
+def sound(seconds: float) -> dict[str, Any]:
+    data = base64_of(wav(np.stack([tone(seconds, 16_000)]), 16_000))
+    return {"type": "input_audio", "input_audio": {"data": data, "format": "wav"}}
+
+
+def opus(seconds: float, cut: int = 0) -> dict[str, Any]:
+    """Without the last bytes that are `cut`."""
+    file = ffmpeg("-f", "lavfi", "-i", f"sine=duration={seconds}:sample_rate=16000", suffix="ogg")
+    return {
+        "type": "input_audio",
+        "input_audio": {"data": base64_of(file[: len(file) - cut]), "format": "ogg"},
+    }
+
+
+@pytest.fixture
+def reading_engine(engine: EchoEngine, monkeypatch: pytest.MonkeyPatch) -> EchoEngine:
+    monkeypatch.setattr(audio, "READ_AHEAD_S", LONG_S)
+    monkeypatch.setattr(audio, "_READ_AHEAD_BYTES", 1)
+    engine._card = dataclasses.replace(engine.card, reads_ahead=True)
+    return engine
+
+
+@pytest_asyncio.fixture
+async def chat(checkpoint: Path, reading_engine: EchoEngine) -> AsyncIterator[Chat]:
+    media = MediaLoader(MediaPolicy())
+    service = dataclasses.replace(make_service(checkpoint, reading_engine), media=media)
+    transport = httpx.ASGITransport(create_app(service))
+    await media.start()
+    try:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            yield Chat(client, service)
+    finally:
+        await media.close()
+
+
+@pytest.mark.parametrize("recording", [sound(LONG_S), opus(LONG_S + 0.5)], ids=["wav", "opus"])
+async def test_a_long_recording_is_read_ahead_until_its_request_begins(
+    chat: Chat, reading_engine: EchoEngine, recording: dict[str, Any]
+) -> None:
+    answer = await chat.ask(recording)
+    assert answer.status_code == 200, answer.text
+    [ahead], [request] = reading_engine.read_aheads, reading_engine.requests
+    assert ahead.request.prompt_token_ids == request.prompt_token_ids
+    assert ahead.request.request_id == request.request_id
+    assert not ahead.request.has_media
+    [clip] = request.media.audios
+    assert isinstance(clip, AudioClip)
+    assert clip.key == ahead.key
+    assert ahead.stopped == 1
+    assert (request.ahead.read, request.ahead.found) == (100, 7)
+    assert chat.is_idle()
+
+
+async def test_a_short_recording_and_one_among_other_media_are_not_read_ahead(
+    chat: Chat, reading_engine: EchoEngine
+) -> None:
+    for parts in ([sound(LONG_S - 1)], [sound(LONG_S), sound(1)]):
+        assert (await chat.ask(*parts)).status_code == 200
+    assert not reading_engine.read_aheads
+
+
+async def test_an_engine_that_cannot_read_ahead_is_not_asked_to(
+    chat: Chat, reading_engine: EchoEngine
+) -> None:
+    reading_engine._card = dataclasses.replace(reading_engine.card, reads_ahead=False)
+    assert (await chat.ask(sound(LONG_S))).status_code == 200
+    assert not reading_engine.read_aheads
+
+
+async def test_a_recording_that_turns_out_too_long_ends_its_reading_and_frees_its_slot(
+    chat: Chat, reading_engine: EchoEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*parts: object) -> None:
+        raise audio.damaged_error(parts[1])  # type: ignore[arg-type]
+
+    monkeypatch.setattr(audio.AudioDecoder, "_decode_samples", fails)
+    answer = await chat.ask(opus(LONG_S + 0.5))
+    assert answer.status_code == 400
+    [ahead] = reading_engine.read_aheads
+    assert ahead.stopped == 1
+    assert not reading_engine.requests
+    assert chat.is_idle()
