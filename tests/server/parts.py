@@ -38,7 +38,12 @@ class CannedMedia:
         self.loads: list[tuple[MediaSource, ...]] = []
 
     async def load(
-        self, sources: Sequence[MediaSource], hold: ReserveBytes, text_tokens: int = 0, owner: str = ""
+        self,
+        sources: Sequence[MediaSource],
+        hold: ReserveBytes,
+        text_tokens: int = 0,
+        owner: str = "",
+        *_: object,
     ) -> Media:
         self.loads.append(tuple(sources))
         second = AudioClip(np.zeros(16_000, np.float32))

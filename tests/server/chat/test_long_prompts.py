@@ -134,7 +134,12 @@ class LongSound:
     """Two minutes of silence for any source."""
 
     async def load(
-        self, sources: Sequence[MediaSource], hold: ReserveBytes, text_tokens: int = 0, owner: str = ""
+        self,
+        sources: Sequence[MediaSource],
+        hold: ReserveBytes,
+        text_tokens: int = 0,
+        owner: str = "",
+        *_: object,
     ) -> Media:
         return Media((AudioClip(np.zeros(120 * 16_000, np.float32)),) * len(sources), (), ())
 

@@ -50,7 +50,12 @@ class SlowMedia:
         self.may_go_on.set()
 
     async def load(
-        self, sources: Sequence[MediaSource], hold: ReserveBytes, text_tokens: int = 0, owner: str = ""
+        self,
+        sources: Sequence[MediaSource],
+        hold: ReserveBytes,
+        text_tokens: int = 0,
+        owner: str = "",
+        *_: object,
     ) -> Media:
         self.started += 1
         await self.may_go_on.wait()

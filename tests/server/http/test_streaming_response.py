@@ -269,7 +269,12 @@ async def test_what_the_client_sent_is_not_kept_while_the_answer_is_made(
 ) -> None:
     class Forgetful(CannedMedia):
         async def load(
-            self, sources: Sequence[MediaSource], hold: ReserveBytes, text_tokens: int = 0, owner: str = ""
+            self,
+            sources: Sequence[MediaSource],
+            hold: ReserveBytes,
+            text_tokens: int = 0,
+            owner: str = "",
+            *_: object,
         ) -> Media:
             media = await super().load(sources, hold, text_tokens, owner)
             self.loads.clear()

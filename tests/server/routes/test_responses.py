@@ -180,7 +180,7 @@ async def test_media_parts_are_read(client: httpx.AsyncClient, engine: EchoEngin
 
 
 class _NoMedia(CannedMedia):
-    async def load(self, sources: Any, hold: Any, text_tokens: int = 0, owner: str = "") -> Any:
+    async def load(self, sources: Any, hold: Any, text_tokens: int = 0, owner: str = "", *_: Any) -> Any:
         raise BadRequest(f"'{sources[0].param}' is no picture.", param=sources[0].param)
 
 
