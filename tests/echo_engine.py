@@ -40,13 +40,13 @@ from antiphon_executor.interface.events import (
     TokenLogprob,
 )
 from antiphon_executor.interface.media import Media, SampleWriter
-from antiphon_executor.interface.read_ahead import TokensAhead
 from antiphon_executor.interface.request import (
     OmniRequest,
     ReadingRequest,
     RepetitionDetection,
     SpeechSampling,
     TextSampling,
+    TokensAhead,
 )
 from antiphon_executor.interface.status import EngineStatus
 

@@ -17,8 +17,7 @@ from vllm.inputs import TokensPrompt
 from antiphon_executor.engine.clip_read_ahead import LEAST_WINDOWS, MOST_WINDOWS, ClipReadAhead
 from antiphon_executor.interface.media import Media, StoredClip
 from antiphon_executor.interface.media_geometry import MediaGeometry
-from antiphon_executor.interface.read_ahead import TokensAhead
-from antiphon_executor.interface.request import OmniRequest
+from antiphon_executor.interface.request import OmniRequest, TokensAhead
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.inputs import engine_prompt
 from antiphon_executor.models.thinker.mel_writer import MelWriter

@@ -19,8 +19,7 @@ from vllm.sampling_params import RequestOutputKind
 from antiphon_executor.interface.audio_geometry import HOP_SAMPLES
 from antiphon_executor.interface.media import AudioClip, ClipWriter, Media, StoredClip
 from antiphon_executor.interface.media_geometry import MediaGeometry
-from antiphon_executor.interface.read_ahead import TokensAhead
-from antiphon_executor.interface.request import OmniRequest
+from antiphon_executor.interface.request import OmniRequest, TokensAhead
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.inputs import engine_prompt
 from antiphon_executor.models.thinker.mel_writer import MelProgress, MelWriter

@@ -10,9 +10,21 @@ from prometheus_client.metrics_core import Metric
 from antiphon_executor.interface.card import ModelCard
 from antiphon_executor.interface.event_stream import EventStream
 from antiphon_executor.interface.media import ClipWriter
-from antiphon_executor.interface.read_ahead import ReadAhead
-from antiphon_executor.interface.request import OmniRequest, ReadingRequest
+from antiphon_executor.interface.request import OmniRequest, ReadingRequest, TokensAhead
 from antiphon_executor.interface.status import EngineStatus
+
+
+class ReadAhead(Protocol):
+    """The prompt of one later request is read ahead, from the first long part of its recording on."""
+
+    @property
+    def writer(self) -> ClipWriter:
+        """Takes the recording, the only medium of the prompt."""
+        ...
+
+    async def stop(self) -> TokensAhead:
+        """Reads no further, aborts what the engine still does for it, and returns when that is done."""
+        ...
 
 
 class OmniEngine(Protocol):

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from antiphon_executor.interface.media import Media
-from antiphon_executor.interface.read_ahead import TokensAhead
 
 MAX_SPEECH_TOP_K = 64
 
@@ -95,6 +94,18 @@ class SpeechSampling:
     predictor_top_p: float | None = None
     seed: int | None = None
     max_frames: int = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class TokensAhead:
+    """Tokens of a prompt that were `read` ahead, and those that the prefix cache had `found` before that."""
+
+    read: int = 0
+    found: int = 0
+
+    def cached(self, tokens: int) -> int:
+        """How many of the prompt's `tokens` that the prefix cache has now are not from reading ahead."""
+        return tokens if tokens > self.read else min(tokens, self.found)
 
 
 @dataclass(frozen=True, slots=True)

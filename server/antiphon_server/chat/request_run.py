@@ -10,8 +10,7 @@ from functools import partial
 
 from antiphon_executor.interface.event_stream import EventStream
 from antiphon_executor.interface.media import Media
-from antiphon_executor.interface.read_ahead import TokensAhead
-from antiphon_executor.interface.request import OmniRequest
+from antiphon_executor.interface.request import OmniRequest, TokensAhead
 from antiphon_server.admission.cost_model import SpeechDemand, heard_seconds, tokens_of
 from antiphon_server.admission.preparation_cost import PreparationCost
 from antiphon_server.admission.reservation import Reservation

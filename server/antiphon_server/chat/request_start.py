@@ -9,9 +9,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
+from antiphon_executor.interface.engine import ReadAhead
 from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, ClipWriter, Media
-from antiphon_executor.interface.read_ahead import ReadAhead, TokensAhead
-from antiphon_executor.interface.request import OmniRequest
+from antiphon_executor.interface.request import OmniRequest, TokensAhead
 from antiphon_server.admission.cost_model import RequestSize, heard_seconds, media_seconds, tokens_of
 from antiphon_server.admission.reservation import Reservation
 from antiphon_server.chat.request_spec import RequestSpec

@@ -15,9 +15,9 @@ from vllm import RequestOutput, SamplingParams
 
 from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.interface.card import ModelCard
+from antiphon_executor.interface.engine import ReadAhead
 from antiphon_executor.interface.event_stream import EventStream
 from antiphon_executor.interface.media import SampleWriter
-from antiphon_executor.interface.read_ahead import ReadAhead
 from antiphon_executor.interface.request import OmniRequest, ReadingRequest
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.interface.status import EngineStatus
