@@ -38,7 +38,7 @@ def abort_at_random(
 ) -> list[Abort]:
     """`messages`: of each request, about a file that the server does not know. `within_s`: that one takes."""
     moments = random.Random(seed)
-    return [_abort(server, messages(index), moments.uniform(0.02, 1) * within_s) for index in range(number)]
+    return [_abort(server, messages(index), moments.uniform(0.02, 0.8) * within_s) for index in range(number)]
 
 
 def _abort(server: RunningServer, messages: list[dict[str, Any]], after_s: float) -> Abort:
