@@ -58,7 +58,7 @@ def test_without_restarts_the_death_of_an_engine_ends_its_streams_with_an_error_
     assert server.process.wait(20) == ExitCode.ENGINE_DIED, server.said()
     watching.join(5)
     assert 503 in probes
-    assert becomes(lambda: not server.survivors(), 15), server.what_survives()
+    assert becomes(lambda: not server.survivors(), 5), server.what_survives()
 
 
 def _watch_readiness(server: RunningServer, seen: list[int]) -> None:
@@ -80,7 +80,7 @@ def test_a_killed_server_leaves_no_process_behind(steady: RunningServer) -> None
     assert len(steady.tree()) > 3
     steady.process.kill()
     steady.process.wait(10)
-    assert becomes(lambda: not steady.survivors(), 15), steady.what_survives()
+    assert becomes(lambda: not steady.survivors(), 5), steady.what_survives()
     assert stream.ended(10)
     assert stream.broken or "[DONE]" not in stream.lines
 
@@ -97,7 +97,7 @@ def test_a_server_that_gets_a_signal_finishes_its_answers_and_leaves_nothing(
     assert terminate(nano_server) == ExitCode.OK, nano_server.said()
     assert stream.ended(5)
     assert stream.lines[-1] == "[DONE]"
-    assert becomes(lambda: not nano_server.survivors(), 15), nano_server.what_survives()
+    assert becomes(lambda: not nano_server.survivors(), 5), nano_server.what_survives()
     with pytest.raises(psutil.NoSuchProcess):
         psutil.Process(nano_server.process.pid).status()
 
