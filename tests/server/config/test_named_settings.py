@@ -21,6 +21,7 @@ OBJECTS = {"chat.completion", "chat.completion.chunk"}
 OTHERS = {
     "checks.py": {"--shm-size"},
     "machine.py": {"--query-gpu", "--format"},
+    "player.py": {"--raw", "--format", "--rate", "--channels"},
 }
 
 

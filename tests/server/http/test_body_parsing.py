@@ -13,6 +13,9 @@ from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
 from antiphon_server.openai_api import body as parser
 
+# A client secret for the default session.
+NEEDS_NOTHING = {"/v1/realtime/client_secrets"}
+
 
 async def test_no_route_parses_a_large_body_on_the_event_loop(
     service: Service, monkeypatch: pytest.MonkeyPatch
@@ -38,7 +41,8 @@ async def test_no_route_parses_a_large_body_on_the_event_loop(
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost", headers=head) as client:
         for path in sorted(paths):
             on_loop.clear()
-            assert (await client.post(path, content=b"{}" + b" " * 100_000)).status_code == 400
+            answered = await client.post(path, content=b"{}" + b" " * 100_000)
+            assert answered.status_code == (200 if path in NEEDS_NOTHING else 400), path
             assert on_loop == [False], path
         on_loop.clear()
         await client.post("/v1/audio/speech", content=b"{}")

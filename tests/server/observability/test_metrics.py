@@ -153,6 +153,8 @@ async def test_durations_are_labelled_by_route_and_unknown_paths_are_one(
         "/v1/audio/translations": 0,
         "/v1/models": 3,
         "/v1/audio/voices": 1,
+        "/v1/realtime": 0,
+        "/v1/realtime/client_secrets": 0,
         "other": 2,
     }
 
