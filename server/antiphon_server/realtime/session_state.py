@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api.base import ApiModel
-from antiphon_server.openai_api.realtime.session import ServerVad, Session, fields_of
+from antiphon_server.openai_api.realtime.session import Session, fields_of
 from antiphon_server.openai_api.validation_errors import to_bad_request
 from antiphon_server.realtime.items import Event
 
@@ -82,10 +82,6 @@ class SessionState:
             "model": identity.model,
             "expires_at": identity.expires_at,
         }
-
-
-def default_turn_detection() -> ServerVad:
-    return ServerVad(type="server_vad")
 
 
 def read_session(fields: Mapping[str, Any]) -> Session:

@@ -96,6 +96,9 @@ async def test_a_client_secret_opens_a_connection_with_its_session(checkpoint: P
         assert reused.status_code == 401
         bad = await http.post(path, json={"session": {"type": "realtime", "voice": "x"}}, headers=header)
         assert bad.json()["error"]["param"] == "session.voice"
+        for wrong in ({"model": 5}, {"audio": 5}, {"type": "transcription"}, {"tools": {}}):
+            refused = await http.post(path, json={"session": {"type": "realtime", **wrong}}, headers=header)
+            assert refused.status_code == 400, wrong
     async with RealtimeClient(keyed, key=made["value"]) as client:
         created = (await client.until("session.created"))["session"]
         assert created["instructions"] == "Be brief."

@@ -94,8 +94,8 @@ def _checked(fields: dict[str, Any], service: Service) -> Session:
     """A first session with these fields. On a server without speech its default is text."""
     if not service.engine.card.speaks:
         fields = {"output_modalities": ["text"], **fields}
-    require_model(service, fields.get("model"))
-    session = first_session({name: value for name, value in fields.items() if name != "model"})
+    session = first_session(fields)
+    require_model(service, session.model)
     check_session(session, service)
     return session
 
