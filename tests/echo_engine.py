@@ -51,6 +51,7 @@ from antiphon_executor.interface.request import (
 from antiphon_executor.interface.status import EngineStatus
 
 LOOK_AHEAD_SAMPLES = 555
+_CONTEXT_TOKENS = 4096
 VOICES = ("ethan", "chelsie", "aiden")
 VOICE_TABLE = (
     Voice("ethan", "Ethan", language="en", licence="CC0-1.0", default=True),
@@ -88,7 +89,7 @@ def echo_card(folder: Path, *, speaks: bool = True) -> ModelCard:
         name="echo",
         family="echo",
         path=folder,
-        context_tokens=4096,
+        context_tokens=_CONTEXT_TOKENS,
         input_modalities=("text", "audio", "image", "video"),
         voice_table=VOICE_TABLE if speaks else (),
         random_weights=False,
@@ -330,12 +331,13 @@ def cut_answer(answer: str, request: OmniRequest) -> tuple[list[str], FinishReas
     stops = [answer.find(stop) for stop in request.text.stop if stop in answer]
     kept = answer[: min(stops)] if stops else answer
     pieces = [kept[i : i + 4] for i in range(0, len(kept), 4)]
-    limit = request.text.max_tokens
-    least = (limit or 0) if request.text.ignore_eos else request.text.min_tokens
+    room = _CONTEXT_TOKENS - len(request.prompt_token_ids)
+    limit = min(request.text.max_tokens or room, room)
+    least = limit if request.text.ignore_eos else min(request.text.min_tokens, limit)
     if pieces and len(pieces) < least:
         pieces = list(islice(cycle(pieces), least))
         return pieces, "length" if least == limit else "stop"
-    if limit is not None and len(pieces) > limit:
+    if len(pieces) > limit:
         return pieces[:limit], "length"
     return pieces, "stop"
 

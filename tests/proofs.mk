@@ -1,6 +1,6 @@
 # Slow proofs and benchmarks, which `make test` leaves out. Included by the root Makefile.
 
-.PHONY: bench canaries chaos conformance conformance-lock coverage cut-answers flaky mutants siege soak
+.PHONY: bench canaries chaos conformance conformance-lock coverage cut-answers flaky mutants schemathesis siege soak
 
 bench: $(TESTED) ## text and server process beside vLLM's, speech: ratios, compared with the last run (10 minutes)
 	PYTHONPATH=model_executor $(PY) -m tests.bench.standing $(ARGS)
@@ -33,6 +33,9 @@ flaky: $(TESTED) ## repeat tests of engines, processes, clocks 20 times on busy 
 
 mutants: $(TESTED) ## remove each check of the HTTP limits: a test must fail (30 minutes; ARGS="limits framing")
 	nice $(PY) -m tests.mutants $(ARGS)
+
+schemathesis: $(TESTED) ## 200 random requests per operation instead of 3: is the OpenAPI document true? (20 minutes)
+	ANTIPHON_SCHEMATHESIS_EXAMPLES=200 $(PY) -m pytest tests/server/http/test_schemathesis.py $(ARGS)
 
 siege: $(TESTED) ## hostile clients: mutated requests, media bombs, disconnects, trailers, grammars (15 minutes)
 	$(PY) -m tests.chaos.siege $(ARGS)

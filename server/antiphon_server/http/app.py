@@ -13,7 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
-from starlette.routing import BaseRoute
+from starlette.routing import BaseRoute, Match
 
 from antiphon_executor.interface.errors import EngineError
 from antiphon_server.chat.service import Service
@@ -131,6 +131,14 @@ def _answer_head(app: FastAPI) -> None:
         )
 
 
+def _methods_at(request: Request) -> list[str]:
+    """The methods of all routes with this path. HEAD goes without saying where there is GET."""
+    app: FastAPI = request.app
+    routes = [route for route in app.routes if isinstance(route, APIRoute)]
+    found = [route.methods for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+    return sorted(set().union(*found) - {"HEAD"})
+
+
 async def _client_closed(request: Request, exc: Exception) -> Response:
     """Counted and logged, and sent to no client."""
     return Response(status_code=_CLIENT_CLOSED_REQUEST)
@@ -140,6 +148,6 @@ async def _answer(request: Request, exc: Exception) -> Response:
     is_unknown = isinstance(exc, HTTPException) and exc.status_code == 404
     error = no_route(request.url.path, _PATHS) if is_unknown else error_of(exc)
     response = response_of(error, exc)
-    if isinstance(exc, HTTPException) and exc.headers and "Allow" in exc.headers:
-        response.headers["allow"] = exc.headers["Allow"]
+    if isinstance(exc, HTTPException) and exc.status_code == 405:
+        response.headers["allow"] = ", ".join(_methods_at(request))
     return response

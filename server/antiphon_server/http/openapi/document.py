@@ -87,7 +87,7 @@ def build_document(app: FastAPI) -> _Node:
         document["components"]["securitySchemes"] = {_KEY: {"type": "http", "scheme": "bearer"}}
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
-            _name_form(operation, schemas)
+            _name_schemas(operation, schemas)
             _describe_parameters(operation)
             _add_errors(path, operation)
             _add_examples(f"{method.upper()} {path}", operation)
@@ -103,11 +103,13 @@ def _answers(app: FastAPI) -> Iterator[type[BaseModel]]:
             yield from typing.get_args(route.response_model) or (route.response_model,)
 
 
-def _name_form(operation: _Node, schemas: dict[str, _Node]) -> None:
-    """A form that the route declares by itself becomes a schema of its own."""
-    for content in operation.get("requestBody", {}).get("content", {}).values():
-        schema = content["schema"]
-        if "title" in schema:
+def _name_schemas(operation: _Node, schemas: dict[str, _Node]) -> None:
+    """Forms and events that the route declares by itself become schemas of their own."""
+    for body in (operation.get("requestBody", {}), *operation["responses"].values()):
+        for content in body.get("content", {}).values():
+            schema = content["schema"]
+            if "properties" not in schema:
+                continue
             schemas[schema["title"]] = schema
             describe(schema["title"], schema)
             content["schema"] = {"$ref": f"{SCHEMAS}{schema['title']}"}

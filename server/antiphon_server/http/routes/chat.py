@@ -34,7 +34,7 @@ _PATH = "/v1/chat/completions"
     responses={
         200: {
             "description": "The answer; with `stream: true` its chunks as server-sent events, then `[DONE]`",
-            "content": event_stream(Chunk, ErrorBody),
+            "content": event_stream("ChatStreamEvent", Chunk, ErrorBody),
         }
     },
     openapi_extra=json_body(ChatRequest),

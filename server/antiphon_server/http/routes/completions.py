@@ -31,7 +31,7 @@ _PATH = "/v1/completions"
     responses={
         200: {
             "description": "The text; with `stream: true` its chunks as server-sent events, then `[DONE]`",
-            "content": event_stream(TextCompletion, ErrorBody),
+            "content": event_stream("CompletionStreamEvent", TextCompletion, ErrorBody),
         }
     },
     openapi_extra=json_body(CompletionRequest),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 from collections.abc import AsyncIterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import Response, StreamingResponse
@@ -29,11 +29,12 @@ _FORM_BYTES = 64 << 10
 _FIELD_BYTES = 256
 _LONGEST_LIFETIME_S = 10**9
 _BYTES = {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}
-_FORM = {
+_FORM: dict[str, Any] = {
     "title": "UploadForm",
     "description": "A file, and how long it is kept.",
     "type": "object",
     "required": ["purpose", "file"],
+    "additionalProperties": False,
     "properties": {
         "purpose": {"type": "string", "enum": ["user_data"]},
         "file": {"type": "string", "format": "binary"},

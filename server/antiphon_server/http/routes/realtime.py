@@ -123,7 +123,7 @@ def _machine_of(session: Session, service: Service, owner: str | None, unix_s: f
     _SECRETS_PATH,
     summary="Make a short-lived key for a realtime connection",
     response_model=ClientSecret,
-    openapi_extra=json_body(ClientSecretRequest),
+    openapi_extra=json_body(ClientSecretRequest, required=False),
 )
 async def create_client_secret(request: Request) -> Response:
     """For browsers. The secret opens connections until it expires; `session` is their first state."""

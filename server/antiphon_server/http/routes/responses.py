@@ -32,7 +32,7 @@ _PATH = "/v1/responses"
     responses={
         200: {
             "description": "The response; with `stream: true` its events, each with its name and its data",
-            "content": event_stream(*get_args(AnyEvent)),
+            "content": event_stream("ResponseStreamEvent", *get_args(AnyEvent), named=True),
         }
     },
     openapi_extra=json_body(ResponsesRequest),

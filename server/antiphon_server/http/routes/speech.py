@@ -39,7 +39,7 @@ _TYPES = ("audio/mpeg", "audio/ogg", "audio/aac", "audio/flac", "audio/wav", "au
             "`speech.audio.delta` and at the end `speech.audio.done`, or `speech.audio.error`",
             "content": {
                 **dict.fromkeys(_TYPES, _AUDIO),
-                **event_stream(SpeechAudioDelta, SpeechAudioDone, SpeechErrorEvent),
+                **event_stream("SpeechStreamEvent", SpeechAudioDelta, SpeechAudioDone, SpeechErrorEvent),
             },
         }
     },

@@ -46,7 +46,9 @@ _ANSWERS: dict[int | str, dict[str, Any]] = {
         "content": {
             "text/plain": {"schema": {"type": "string"}},
             "text/vtt": {"schema": {"type": "string"}},
-            **event_stream(TranscriptDelta, TranscriptDone, TranscriptChunk, ErrorBody),
+            **event_stream(
+                "TranscriptStreamEvent", TranscriptDelta, TranscriptDone, TranscriptChunk, ErrorBody
+            ),
         },
     }
 }

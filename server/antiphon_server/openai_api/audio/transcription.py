@@ -46,6 +46,13 @@ class TranslationForm(ApiModel):
         schema = handler.resolve_ref_schema(reference)
         schema["properties"]["file"] = {"type": "string", "format": "binary"}
         schema["required"] = ["file"]
+        # A form has no nulls: each of its fields has to be a known one, with a value.
+        schema["additionalProperties"] = False
+        for name, field in schema["properties"].items():
+            if name in cls.ignored:
+                field["type"] = "string"
+            if "anyOf" in field:
+                field["anyOf"] = [one for one in field["anyOf"] if one != {"type": "null"}]
         return reference
 
 
