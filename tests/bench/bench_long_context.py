@@ -20,7 +20,7 @@ from typing import Any
 
 import openai
 from tests.bench.long_context.aborts import Abort, abort_at_random
-from tests.bench.long_context.recording import question, recording
+from tests.bench.long_context.recording import inline, question, recording, uploaded
 from tests.bench.long_context.timeline import Timeline
 from tests.bench.long_context.usage_watch import ROLES, UsageWatch, in_thread
 from tests.e2e.answers import said
@@ -106,6 +106,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make bench-long_context", description=__doc__)
     parser.add_argument("--hours", type=float, default=1 / 3, help="Length of the recording.")
+    parser.add_argument("--upload", action="store_true", help="Upload it first, and not in the request.")
     parser.add_argument("--aborts", type=int, default=5, help="Requests that are cut off at random moments.")
     parser.add_argument("--short-every-s", type=float, default=5.0, help="Between short requests beside it.")
     parser.add_argument("--model", choices=("nano", "tiny"), default="nano")
@@ -116,9 +117,10 @@ def _arguments() -> argparse.Namespace:
 def _measure(server: RunningServer, audio: bytes, seconds: int, given: argparse.Namespace) -> dict[str, Any]:
     client = server.client()
     ask(client, said("Warm up."))
-    report: dict[str, Any] = {"audio_s": seconds}
+    report: dict[str, Any] = {"audio_s": seconds, "uploaded": given.upload}
+    part = uploaded(client, audio) if given.upload else inline(audio)
     with UsageWatch(server) as usage, ShortRequests(client, given.short_every_s) as short:
-        first = ask(client, question(audio, "What is it?"), progress=True)
+        first = ask(client, question(part, "What is it?"), progress=True)
     _print_first(first, usage, short, report)
     drawn = Timeline(
         f"{seconds / 3600:.2g} h of speech, {first.prompt_tokens:,} tokens, first token after "
@@ -128,7 +130,7 @@ def _measure(server: RunningServer, audio: bytes, seconds: int, given: argparse.
     (given.out / f"audio_{seconds}s.svg").write_text(drawn.svg())
     for name in ("second", "third"):
         with UsageWatch(server) as again:
-            answered = ask(client, question(audio, "Who is it?"))
+            answered = ask(client, question(part, "Who is it?"))
         decoded = again.decoded_until_s is not None
         print(
             f"{name} question: {answered.cached_tokens:,} of {answered.prompt_tokens:,} tokens cached; "
@@ -148,7 +150,7 @@ def _measure(server: RunningServer, audio: bytes, seconds: int, given: argparse.
 
 
 def _unknown(seconds: int, index: int) -> list[dict[str, Any]]:
-    return question(recording(seconds, f"cut off {index}"), "What is it?")
+    return question(inline(recording(seconds, f"cut off {index}")), "What is it?")
 
 
 def ask(

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import openai
 from tests.server.media.media_samples import ffmpeg
 
 VOICE = Path(__file__).parents[3] / "server/antiphon_server/cli/samples/question.wav"
@@ -27,7 +28,17 @@ def recording(seconds: float, title: str = "") -> bytes:
         return ffmpeg(*repeated, "-metadata", f"title={title}", suffix="ogg")
 
 
-def question(audio: bytes, text: str) -> list[dict[str, Any]]:
+def inline(audio: bytes) -> dict[str, Any]:
+    """The part of a message that has the recording in the body."""
     url = f"data:audio/ogg;base64,{base64.b64encode(audio).decode()}"
-    part = {"type": "audio_url", "audio_url": {"url": url}}
+    return {"type": "audio_url", "audio_url": {"url": url}}
+
+
+def uploaded(client: openai.OpenAI, audio: bytes) -> dict[str, Any]:
+    """The part of a message that names the recording as a file of the server's."""
+    file = client.files.create(file=("speech.ogg", audio), purpose="user_data", timeout=600)
+    return {"type": "file", "file": {"file_id": file.id}}
+
+
+def question(part: dict[str, Any], text: str) -> list[dict[str, Any]]:
     return [{"role": "user", "content": [part, {"type": "text", "text": text}]}]
