@@ -1,6 +1,6 @@
 """Compares text answers of `vllm serve` and `antiphon serve` by `vllm bench serve`, in turn.
 
-The client is vLLM's own code in this process; its requests are `openai-chat` with prompts of their own and
+The client is vLLM's own code in this process; its requests are `openai-chat` with random prompts and
 `ignore_eos`. Ratios are ours to vLLM's: the median over the rounds of one run. It checks nothing.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import statistics
 import sys
 from collections.abc import Sequence
@@ -25,7 +24,7 @@ from vllm.utils.argparse_utils import FlexibleArgumentParser
 
 from antiphon_executor.tiny import write_tiny_checkpoint
 
-TOKENS = 48
+PROMPT, TOKENS = 24, 48
 LEVELS = (1, 8, 32)
 _REQUESTS = 8
 # Shown name by the name in vLLM's results.
@@ -38,26 +37,18 @@ _FIGURES = {
 Figures = dict[str, float]
 
 
-def prompts(folder: Path, first: int, size: int) -> Path:
-    """Questions that no other file has, so that no prefix cache answers for them."""
-    file = folder / f"prompts-{first}.jsonl"
-    lines = (
-        json.dumps({"prompt": f"Question {number * 7919 % 100_003}: tell me about house {number}, and why."})
-        for number in range(first, first + size)
-    )
-    file.write_text("\n".join(lines) + "\n")
-    return file
+def measure(server: Server, checkpoint: Path, seed: int, size: int, concurrency: int) -> Figures:
+    """One run of `vllm bench serve`. Raises RuntimeError if a request failed.
 
-
-def measure(server: Server, checkpoint: Path, asked: Path, size: int, concurrency: int) -> Figures:
-    """One run of `vllm bench serve`. Raises RuntimeError if a request failed."""
+    `seed`: of the prompts; no two runs of a server share one, so that no prefix cache answers.
+    """
     parser = FlexibleArgumentParser()
     add_cli_args(parser)
     arguments = [
         "--backend", "openai-chat", "--endpoint", "/v1/chat/completions", "--base-url", server.url,
-        "--model", MODEL, "--tokenizer", str(checkpoint), "--dataset-name", "custom",
-        "--dataset-path", str(asked), "--skip-chat-template", "--custom-output-len", str(TOKENS),
-        "--num-prompts", str(size), "--max-concurrency", str(concurrency), "--ignore-eos", "--disable-tqdm",
+        "--model", MODEL, "--tokenizer", str(checkpoint), "--dataset-name", "random",
+        "--random-input-len", str(PROMPT), "--random-output-len", str(TOKENS), "--seed", str(seed),
+        "--num-prompts", str(size), "--max-concurrency", str(concurrency), "--disable-tqdm",
         "--temperature", "1", "--percentile-metrics", "ttft,tpot", "--metric-percentiles", "95",
     ]  # fmt: skip
     with redirect_stdout(StringIO()) as said:
@@ -81,8 +72,7 @@ def compare(mode: Mode, levels: Sequence[int], rounds: int, requests: int) -> li
 
             def run(server: Server, concurrency: int, first: int) -> Figures:
                 size = max(requests, 2 * concurrency)
-                asked = prompts(folder, first * 1000, size)
-                return measure(server, checkpoint, asked, size, concurrency)
+                return measure(server, checkpoint, first, size, concurrency)
 
             for server in (vllm, ours):
                 run(server, max(levels), next(numbers))

@@ -27,13 +27,14 @@ class CannotInstall(Exception):
 class Home:
     """`requires`: what its lock is made of, as its package manager wants it. Empty: the server's own.
 
-    `never`: what it asks for and does not need.
+    `never`: what it asks for and does not need. `python`: an interpreter with its packages beside its own.
     """
 
     name: str
     requires: tuple[str, ...] = ()
     is_node: bool = False
     never: tuple[str, ...] = ()
+    python: str | None = None
 
     @property
     def folder(self) -> Path:
@@ -47,12 +48,13 @@ class Home:
         return (LOCKS / f"{self.name}.txt",) if self.requires else ()
 
     def command(self, script: str, *arguments: str) -> list[str]:
-        python = str(self.folder / "bin" / "python") if self.requires else sys.executable
-        return ["node" if self.is_node else python, str(SCRIPTS / script), *arguments]
+        own = str(self.folder / "bin" / "python") if self.requires else sys.executable
+        return ["node" if self.is_node else self.python or own, str(SCRIPTS / script), *arguments]
 
     def environment(self, **more: str) -> dict[str, str]:
         """Scripts import what they share from their common folder, and nothing of the tests."""
-        own = {"PYTHONPATH": str(SCRIPTS), "NODE_HOME": str(self.folder)}
+        beside = map(str, self.folder.glob("lib/python3*/site-packages")) if self.python else ()
+        own = {"PYTHONPATH": os.pathsep.join([str(SCRIPTS), *beside]), "NODE_HOME": str(self.folder)}
         return {**os.environ, **own, **more}
 
     def install(self) -> None:
@@ -110,7 +112,8 @@ LIVEKIT = Home("livekit", ("livekit-agents[openai]",))
 # docopt, which has no wheel, is for a command of num2words.
 PIPECAT = Home("pipecat", ("pipecat-ai[openai]",), never=("docopt",))
 AIPERF = Home("aiperf", ("aiperf",))
-GUIDELLM = Home("guidellm", ("guidellm",), never=("torch",))
+# What `vllm bench serve` needs for recordings and the server's environment lacks.
+VLLM_BENCH = Home("vllm-bench", ("pandas", "soundfile"), never=("numpy",), python=sys.executable)
 
 HOMES = (
     OPENAI_3,
@@ -128,5 +131,5 @@ HOMES = (
     LIVEKIT,
     PIPECAT,
     AIPERF,
-    GUIDELLM,
+    VLLM_BENCH,
 )

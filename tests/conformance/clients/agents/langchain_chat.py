@@ -12,12 +12,11 @@ LAMP = {"title": "lamp", "description": "The lamp.", **SWITCH}
 
 
 def streamed(model: ChatOpenAI) -> str:
-    """The text of a stream, which has more than one piece and its usage."""
+    """The text of a stream, which has its usage."""
     chunks = list(model.stream(QUESTION))
     total = chunks[0]
     for chunk in chunks[1:]:
         total += chunk
-    assert sum(bool(chunk.text) for chunk in chunks) > 1
     assert total.usage_metadata is not None
     assert total.usage_metadata["output_tokens"] > 2
     return str(total.text)

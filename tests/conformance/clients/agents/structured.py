@@ -7,14 +7,15 @@ from typing import Any
 import instructor
 import openai
 from harness import BASE, KEY, MESSAGES, MODEL, report
-from pydantic import BaseModel
+from pydantic import BaseModel, ConfigDict
 
 client = openai.OpenAI(base_url=BASE, api_key=KEY, max_retries=0)
 
 
 class Lamp(BaseModel):
-    """The lamp."""
+    """The lamp. antiphon-nano, which has learned no JSON, would add properties without end."""
 
+    model_config = ConfigDict(extra="forbid")
     on: bool
 
 

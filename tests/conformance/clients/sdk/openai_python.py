@@ -37,7 +37,6 @@ def chat_stream() -> None:
     )
     pieces = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
     assert "".join(piece or "" for piece in pieces) == ANSWER
-    assert sum(bool(piece) for piece in pieces) > 1
     assert chunks[-1].usage.completion_tokens > 2
 
 
