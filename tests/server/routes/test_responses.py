@@ -338,9 +338,12 @@ async def test_what_needs_a_store_is_refused_with_a_hint(client: httpx.AsyncClie
 
 
 async def test_the_schema_describes_the_body_and_the_answer(client: httpx.AsyncClient) -> None:
-    operation = (await client.get("/openapi.json")).json()["paths"][URL]["post"]
+    document = (await client.get("/openapi.json")).json()
+    operation = document["paths"][URL]["post"]
     body = operation["requestBody"]["content"]["application/json"]["schema"]
-    assert {"input", "instructions", "tools", "text", "modalities"} <= body["properties"].keys()
+    assert body == {"$ref": "#/components/schemas/ResponsesRequest"}
+    properties = document["components"]["schemas"]["ResponsesRequest"]["properties"]
+    assert {"input", "instructions", "tools", "text", "modalities"} <= properties.keys()
     answer = operation["responses"]["200"]["content"]
     assert answer["application/json"]["schema"] == {"$ref": "#/components/schemas/Response"}
     assert "text/event-stream" in answer
