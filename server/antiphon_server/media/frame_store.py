@@ -23,11 +23,9 @@ from pathlib import Path
 from antiphon_executor.interface.media import AudioClip, StoredClip, StoredFrames, VideoClip
 from antiphon_server.errors import InternalError, Overloaded, Unavailable
 from antiphon_server.media.part import Part
-from antiphon_server.media.policy import flag
+from antiphon_server.media.policy import KEPT_SOUND_BYTES, flag
 from antiphon_server.media.sandbox.job import SAMPLE_BYTES
 
-# Sound is kept in memory, 64 kB for a second of it at most.
-KEPT_SOUND_BYTES = 256 << 20
 # An aborted request may read its frames until the engine's next step.
 _GRACE_S = 30.0
 _PREFIX = "antiphon-frames-"

@@ -11,6 +11,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 _MIB = 1 << 20
+# Sound of known videos stays in memory, 64 kB for a second of it at most.
+KEPT_SOUND_BYTES = 256 * _MIB
 
 
 class MediaPolicy(BaseModel):

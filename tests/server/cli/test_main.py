@@ -57,7 +57,11 @@ def model(tmp_path: Path) -> Path:
     """A folder that passes the checks made before anything is loaded."""
     folder = tmp_path / "model"
     folder.mkdir()
-    config = {"architectures": ["Qwen3OmniMoeForConditionalGeneration"], "model_type": "qwen3_omni_moe"}
+    config = {
+        "architectures": ["Qwen3OmniMoeForConditionalGeneration"],
+        "model_type": "qwen3_omni_moe",
+        "talker_config": {"codec_eos_token_id": 1},
+    }
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     tensor = {"dtype": "U8", "shape": [0], "data_offsets": [0, 0]}
     header = json.dumps(dict.fromkeys(required_tensors(config, speaks=True), tensor))

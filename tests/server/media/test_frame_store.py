@@ -15,10 +15,10 @@ import pytest
 
 from antiphon_executor.interface.media import AudioClip, StoredFrames, VideoClip
 from antiphon_server.errors import BadRequest, InternalError, Overloaded, Unavailable
-from antiphon_server.media.frame_store import KEPT_SOUND_BYTES, FrameStore
+from antiphon_server.media.frame_store import FrameStore
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.part import Part
-from antiphon_server.media.policy import MediaPolicy
+from antiphon_server.media.policy import KEPT_SOUND_BYTES, MediaPolicy
 from antiphon_server.media.sandbox.pool import Sandbox
 from antiphon_server.media.source import MediaSource
 from tests.server.media.media_samples import ffmpeg, part, pixels_of

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from antiphon_executor.interface.capacity import FEATURE_CACHE_BYTES
 from antiphon_server.config.settings import Settings
-from antiphon_server.media.frame_store import KEPT_SOUND_BYTES
+from antiphon_server.media.policy import KEPT_SOUND_BYTES
 
 _MIB = 1 << 20
 # Assumed: the process before its first request, and a decoder's own code and libraries.
