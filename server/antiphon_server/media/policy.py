@@ -38,10 +38,10 @@ class MediaPolicy(BaseModel):
     )
 
     audio_seconds: float = Field(
-        300.0, gt=0, description="Seconds of one audio part; the audio of a video has the limit of videos."
+        2400.0, gt=0, description="Seconds of one audio part; the audio of a video has the limit of videos."
     )
     request_audio_seconds: float = Field(
-        1200.0, gt=0, description="Seconds of audio in all parts together, including videos."
+        2400.0, gt=0, description="Seconds of audio in all parts together, including videos."
     )
 
     image_source_pixels: int = Field(

@@ -209,7 +209,7 @@ def test_long_media_raises_its_limits_together_and_keeps_those_that_are_set(
 
 def test_long_media_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTIPHON_MEDIA__LONG", "true")
-    assert load({"media.long": False}).settings.media.audio_seconds == 300.0
+    assert load({"media.long": False}).settings.media.audio_seconds == 2_400.0
 
 
 def test_the_settings_are_frozen() -> None:
