@@ -142,7 +142,8 @@ def test_an_interrupt_ends_it_at_once_and_leaves_no_partial_file(hub: StandIn, t
     """huggingface_hub's threads would go on to the end of their files."""
     hub.halt = SHARDS[2]
     env = {**os.environ, "HF_ENDPOINT": hub.url, "HF_HUB_CACHE": str(tmp_path / "hub")}
-    command = [sys.executable, "-m", "antiphon_server", "serve", NAME]
+    # A job in the background of a shell ignores SIGINT, and so would a process that tests start there.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "antiphon_server", "serve", NAME]
     process = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
     blobs = tmp_path / "hub" / "models--Qwen--Tiny-Omni" / "blobs"
     patience = Patience(60)
