@@ -19,12 +19,16 @@ _ENGINES = "VLLM"
 
 @dataclass(frozen=True)
 class Sample:
-    """`at_s`: since the watch began. Bytes of resident memory; `cpu_s` of the decoders so far."""
+    """`at_s`: since the watch began. Bytes of resident memory. `decoders`: processes.
+
+    `decoded_cpu_s`: CPU time of all decoders that have ended since the server started.
+    """
 
     at_s: float
     server: int
     engines: int
     decoders: int
+    decoded_cpu_s: float
 
 
 @dataclass
@@ -47,6 +51,7 @@ class MemoryWatch:
     ) -> None:
         self._done.set()
         self._thread.join()
+        self.samples.append(self._sample())
 
     @property
     def server_growth(self) -> int:
@@ -60,8 +65,9 @@ class MemoryWatch:
 
     @property
     def decoded(self) -> bool:
-        """Whether a decoder was seen."""
-        return any(one.decoders for one in self.samples)
+        """Whether a decoder has run; a short one may live between two samples."""
+        spent_s = self.samples[-1].decoded_cpu_s - self.samples[0].decoded_cpu_s
+        return spent_s > 0 or any(one.decoders for one in self.samples)
 
     def _watch(self) -> None:
         while not self._done.wait(EVERY_S):
@@ -69,6 +75,7 @@ class MemoryWatch:
 
     def _sample(self) -> Sample:
         server = engines = decoders = 0
+        decoded_cpu_s = 0.0
         for process in self.running.tree():
             with contextlib.suppress(psutil.Error):
                 resident = process.memory_info().rss
@@ -77,8 +84,12 @@ class MemoryWatch:
                     engines += resident
                 else:
                     server += resident
-                decoders += "fork_server" in name and _is_worker(process)
-        return Sample(time.monotonic() - self._began_s, server, engines, decoders)
+                if "fork_server" in name and _is_worker(process):
+                    decoders += 1
+                elif "fork_server" in name:
+                    spent = process.cpu_times()
+                    decoded_cpu_s += spent.children_user + spent.children_system
+        return Sample(time.monotonic() - self._began_s, server, engines, decoders, decoded_cpu_s)
 
 
 def _is_worker(process: psutil.Process) -> bool:
