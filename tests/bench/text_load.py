@@ -100,6 +100,8 @@ def _figures(answers: list[_Answer], took_s: float, tokens: int) -> LevelFigures
     first, each, gaps = list[float](), list[float](), list[float]()
     for answer in answers:
         times = _text_times(answer, tokens)
+        if not times:
+            continue
         first.append(times[0] - answer.began_s)
         each.append((times[-1] - times[0]) / (tokens - 1))
         gaps += [later - earlier for earlier, later in pairwise(sorted(set(times)))]
@@ -113,7 +115,10 @@ def _figures(answers: list[_Answer], took_s: float, tokens: int) -> LevelFigures
 
 
 def _text_times(answer: _Answer, tokens: int) -> list[float]:
-    """Arrival of each event that carries a choice with text. Raises BadAnswer if tokens are missing."""
+    """Arrival of each event that carries a choice with text. Raises BadAnswer if tokens are missing.
+
+    Random weights may write tokens without text; such an answer has no times.
+    """
     times, counted, rest = list[float](), 0, b""
     for at, piece in answer.arrivals:
         *lines, rest = (rest + piece).split(b"\n")
@@ -124,7 +129,7 @@ def _text_times(answer: _Answer, tokens: int) -> list[float]:
             counted = (event.get("usage") or {}).get("completion_tokens", counted)
             if any(choice["delta"].get("content") for choice in event.get("choices", ())):
                 times.append(at)
-    if counted != tokens or not times:
+    if counted != tokens:
         raise BadAnswer(f"{counted} tokens in {len(times)} events instead of {tokens} tokens")
     return times
 
