@@ -159,8 +159,6 @@ class BoundedHttp(HttpToolsProtocol):
         return path == _WEBSOCKET_PATH and self._get_upgrade() == b"websocket" and self._is_free()
 
     def _switch_to_websocket(self) -> None:
-        self._connections.mark_busy(self)
-        self.connections.discard(self)
         state = {**self.app_state, CONNECTION_KIND: self._kind}
         if self._arrived_s is not None:
             state[ARRIVED_S] = self._arrived_s
@@ -169,8 +167,14 @@ class BoundedHttp(HttpToolsProtocol):
         head = [b"%s %s HTTP/1.1" % (self.parser.get_method(), self.url)]
         head += [b"%s: %s" % (name, value) for name, value in self.headers]
         protocol.connection_made(self.transport)
-        self.transport.set_protocol(protocol)
         protocol.data_received(b"\r\n".join([*head, b"", b""]))
+        if not protocol.handshake_initiated:
+            # Its parser has refused the head, and would neither answer nor ever close the connection.
+            protocol.connections.discard(protocol)
+            raise BadRequest("this is not the handshake of a WebSocket", code="invalid_handshake")
+        self._connections.mark_busy(self)
+        self.connections.discard(self)
+        self.transport.set_protocol(protocol)
 
     def _parse_without_upgrade(self, rest: bytes) -> None:
         """Parses the request again without its upgrade header, because the parser would not read its body."""

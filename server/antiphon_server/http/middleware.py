@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from pydantic import SecretStr
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from uvicorn.protocols.utils import ClientDisconnected
 
 from antiphon_server.errors import ApiError, Unauthorized, Unavailable
 from antiphon_server.http.connection import ARRIVED_S, CONNECTION_KIND
@@ -237,7 +238,7 @@ class UnexpectedErrors:
 
         try:
             await self._app(scope, receive, watch)
-        except (ClientStalled, ClientDisconnect):
+        except (ClientStalled, ClientDisconnect, ClientDisconnected):
             return
         except Exception as error:
             fault = error_of(error)

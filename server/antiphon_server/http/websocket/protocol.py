@@ -7,6 +7,7 @@ from typing import Any
 
 from uvicorn._types import ASGISendEvent
 from uvicorn.config import Config
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from uvicorn.server import ServerState
 
@@ -33,7 +34,13 @@ class BoundedWebSocket(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
 
     async def send(self, message: ASGISendEvent) -> None:
-        await super().send(message)
+        try:
+            await super().send(message)
+        except RuntimeError:
+            if not self.close_sent:
+                raise
+            # The server has closed it (a late pong, a large event, shutdown) before the application knew.
+            raise ClientDisconnected from None
         if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
             # A refusal is an answer. uvicorn would log it as an error of the application.
             self.handshake_complete = True
