@@ -81,3 +81,17 @@ async def test_a_caller_that_leaves_harms_no_other() -> None:
     leaving.cancel()
     assert len(await staying) == len(speech)
     assert len(await scorer.score(SpeechStream(), speech[:3])) == 3
+
+
+async def test_a_fault_reaches_those_who_wait_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    scorer, speech = SpeechScorer(), question()
+    score = scorer._score
+
+    def fail(_: object) -> list[np.ndarray]:
+        raise MemoryError
+
+    monkeypatch.setattr(scorer, "_score", fail)
+    with pytest.raises(MemoryError):
+        await asyncio.wait_for(scorer.score(SpeechStream(), speech[:3]), 10)
+    monkeypatch.setattr(scorer, "_score", score)
+    assert len(await scorer.score(SpeechStream(), speech[:3])) == 3

@@ -26,7 +26,7 @@ class RealtimePolicy(BaseModel):
     )
     items: int = Field(1_000, ge=1, description="Items of one conversation.")
     media_bytes: int = Field(
-        128 << 20, ge=1 << 20, description="Sound and images that one conversation keeps, in bytes."
+        128 << 20, ge=1 << 20, description="Sound, images and text that one conversation keeps."
     )
     turn_s: float = Field(
         300.0, ge=1, description="Longest turn of a user in seconds; a detected one is cut there."

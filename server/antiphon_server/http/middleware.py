@@ -122,7 +122,8 @@ class _Response:
         elif message["type"] in ("http.response.start", "websocket.http.response.start"):
             self.status = message["status"]
             message = {**message, "headers": [*message.get("headers", ()), *self._headers]}
-        elif message["type"] == "websocket.close":
+        elif message["type"] in ("websocket.accept", "websocket.close"):
+            # An accepted one was answered, however its client leaves.
             self.complete = True
         await self._limit.wait_for(self._send(message))
 

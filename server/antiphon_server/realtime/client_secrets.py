@@ -35,6 +35,10 @@ def _unix_s() -> float:
     return time.time()  # noqa: TID251 - `expires_at` is a time of day
 
 
+class SecretTooLong(Exception):  # not an error of ours: the client's session is too long
+    """The session does not fit into a secret."""
+
+
 class ClientSecrets:
     """`signing_key`: other servers with the same key accept the secrets of this one."""
 
@@ -43,9 +47,14 @@ class ClientSecrets:
         self.unix_s = clock
 
     def make(self, grant: Grant) -> str:
+        """Raises SecretTooLong."""
         fields = [grant.owner, grant.expires_at, grant.session]
-        packed = zlib.compress(json.dumps(fields, separators=(",", ":")).encode())
-        return PREFIX + _encode(self._sign(packed) + packed)
+        data = json.dumps(fields, separators=(",", ":")).encode()
+        packed = zlib.compress(data)
+        secret = PREFIX + _encode(self._sign(packed) + packed)
+        if len(data) > _MAX_JSON_BYTES or len(secret) > MAX_SECRET_CHARS:
+            raise SecretTooLong
+        return secret
 
     def read(self, secret: str) -> Grant | None:
         """None if it is not a valid one of this server, or has expired."""

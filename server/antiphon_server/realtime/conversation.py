@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from antiphon_server.errors import BadRequest
-from antiphon_server.realtime.items import Item, sound_bytes
+from antiphon_server.realtime.items import Item, kept_bytes
 
 ROOT = "root"
 
@@ -18,6 +18,8 @@ class Conversation:
         self._max_items = max_items
         self._items: list[Item] = []
         self._forgotten: set[str] = set()
+        # Counted when it is asked for: each event of audio asks.
+        self._kept_bytes: int | None = None
 
     def __iter__(self) -> Iterator[Item]:
         return iter(self._items)
@@ -30,8 +32,14 @@ class Conversation:
         return self._items[-1].id if self._items else None
 
     @property
-    def sound_bytes(self) -> int:
-        return sum(sound_bytes(item) for item in self._items)
+    def kept_bytes(self) -> int:
+        if self._kept_bytes is None:
+            self._kept_bytes = sum(kept_bytes(item) for item in self._items)
+        return self._kept_bytes
+
+    def recount(self) -> None:
+        """An item has grown."""
+        self._kept_bytes = None
 
     @property
     def context(self) -> list[Item]:
@@ -58,6 +66,7 @@ class Conversation:
         elif previous_id is not None:
             at = 1 + self._index(previous_id)
         self._items.insert(at, item)
+        self.recount()
         return self.before(item.id)
 
     def before(self, item_id: str) -> str | None:
@@ -67,10 +76,13 @@ class Conversation:
 
     def remove(self, item: Item) -> None:
         self._items.remove(item)
+        self.recount()
         self._forgotten.discard(item.id)
 
     def forget_before(self, item_id: str) -> None:
-        """The model's context begins with this item from now on."""
+        """The model's context begins with this item from now on, if the client has not deleted it."""
+        if self.find(item_id) is None:
+            return
         for item in self._items:
             if item.id == item_id:
                 return

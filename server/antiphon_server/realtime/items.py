@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from sys import getsizeof
 from typing import Any, Literal
 
 import pybase64
@@ -135,20 +136,24 @@ class CallOutput:
 Item = Message | Call | CallOutput
 
 
-def sound_bytes(item: Item) -> int:
-    """Memory of the item's sound and images."""
-    if not isinstance(item, Message):
-        return 0
-    return sum(_part_bytes(part) for part in item.parts)
+def kept_bytes(item: Item) -> int:
+    """Memory of the item's sound, images and text."""
+    match item:
+        case Message():
+            return sum(_part_bytes(part) for part in item.parts)
+        case Call():
+            return getsizeof(item.arguments)
+        case CallOutput():
+            return getsizeof(item.output)
 
 
 def _part_bytes(part: Part) -> int:
     match part:
         case HeardPart():
-            return part.sound.samples.nbytes
+            return part.sound.samples.nbytes + getsizeof(part.transcript)
         case ImagePart():
             return part.image.pixels.nbytes
         case SpokenPart():
-            return 0 if part.sound is None else 2 * part.sound.samples
+            return getsizeof(part.transcript) + (0 if part.sound is None else 2 * part.sound.samples)
         case TextPart():
-            return 0
+            return getsizeof(part.text)

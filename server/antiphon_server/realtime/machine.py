@@ -31,7 +31,7 @@ _SPARE_MS = 80
 
 @dataclass(frozen=True, slots=True)
 class MachineLimits:
-    """`media_bytes`: sound and images of the conversation's items. `turn_s`: of one turn of the user."""
+    """`media_bytes`: sound, images and text of all items. `turn_s`: of one turn of the user."""
 
     items: int = 1_000
     media_bytes: int = 256 << 20
@@ -120,6 +120,17 @@ class RealtimeMachine:
             )
         ]
 
+    def check_memory(self, more: int = 0) -> None:
+        """Raises BadRequest if the conversation keeps too much, or would with `more` bytes."""
+        held, limit = self.conversation.kept_bytes + more, self._limits.media_bytes
+        if held > limit:
+            raise BadRequest(
+                f"The conversation would keep {held >> 20} MiB of sound, images and text; the limit is "
+                f"{limit >> 20} MiB.",
+                code="conversation_media_limit_exceeded",
+                hint="Delete items.",
+            )
+
     def _update_session(self, event: wire.SessionUpdate, _: Sequence[RgbImage]) -> Step:
         session = self.state.updated(event.session)
         before = self.state.session
@@ -138,11 +149,11 @@ class RealtimeMachine:
         return self.responses.has_spoken or any(one.sound.samples for one in self.responses)
 
     def _append(self, event: wire.AudioAppend) -> Step:
-        self._check_memory()
+        self.check_memory()
         return self._turns.append(event.audio)
 
     def _create_item(self, event: wire.ItemCreate, images: Sequence[RgbImage]) -> Step:
-        self._check_memory()
+        self.check_memory()
         self.conversation.check_new(event.item.id)
         item = self._reader(images).read(event.item, "item")
         previous = self.conversation.add(item, event.previous_item_id)
@@ -199,15 +210,6 @@ class RealtimeMachine:
 
     def _reader(self, images: Sequence[RgbImage]) -> ItemReader:
         return ItemReader(self.writer.make_id, self.state.session.audio.input.format, self._owner, images)
-
-    def _check_memory(self) -> None:
-        held, limit = self.conversation.sound_bytes, self._limits.media_bytes
-        if held > limit:
-            raise BadRequest(
-                f"The conversation has {held >> 20} MiB of sound and images; the limit is {limit >> 20} MiB.",
-                code="conversation_media_limit_exceeded",
-                hint="Delete items.",
-            )
 
 
 def _refuse_clear() -> Step:

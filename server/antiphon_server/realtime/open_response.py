@@ -147,6 +147,7 @@ class OpenResponse:
         item.status = status
         at = len(self._output) - 1
         if self._conversation is not None:
+            self._conversation.recount()
             previous = self._conversation.before(item.id)
             events.append(self._event("conversation.item.done", previous_item_id=previous, item=item.show()))
         done = {"response_id": self.head.id, "output_index": at, "item": item.show()}

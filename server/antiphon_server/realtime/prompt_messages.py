@@ -26,7 +26,7 @@ from antiphon_server.realtime.items import (
 def read_items(
     instructions: str, items: Iterable[Item], tools: Sequence[Tool], client_json: ClientJson
 ) -> Conversation:
-    """Answers count as far as they were heard. What is still generated is left out.
+    """Answers count as far as they were heard. What is still generated is left out, and so are cut calls.
 
     Raises BadRequest if the arguments of a call exceed the limits of JSON.
     """
@@ -34,7 +34,8 @@ def read_items(
     if instructions:
         shown.messages.append({"role": "system", "content": instructions})
     for item in items:
-        if item.status != "in_progress":
+        is_cut_call = isinstance(item, Call) and item.status == "incomplete"
+        if item.status != "in_progress" and not is_cut_call:
             shown.add(item)
     if not shown.messages:
         raise BadRequest("The conversation has no items to answer.", code="empty_conversation")

@@ -70,8 +70,11 @@ class Responses:
         return self._stop(response, "client_cancelled")
 
     def interrupt(self) -> Step:
-        """The user speaks into the conversation's response."""
-        return Step() if self.active is None else self._stop(self.active, "turn_detected")
+        """The user speaks into the conversation's response. A turn that waits is answered with this one."""
+        if self.active is None:
+            return Step()
+        self._turn_waits = False
+        return self._stop(self.active, "turn_detected")
 
     def end(self, response: OpenResponse, outcome: Outcome) -> Step:
         """The model has ended a response, or failed."""

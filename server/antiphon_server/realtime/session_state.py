@@ -46,11 +46,14 @@ class SessionIdentity:
     expires_at: int
 
 
-def first_session(asked: Mapping[str, Any] | None = None) -> Session:
-    """The session of a new connection. `asked`: fields that it begins with. Raises BadRequest."""
+def first_session(asked: Mapping[str, Any] | None = None, voice: str | None = None) -> Session:
+    """The session of a new connection. `asked`: fields that it begins with. Raises BadRequest.
+
+    `voice`: the model's default.
+    """
     begun = {
         "type": "realtime",
-        "audio": {"input": {"turn_detection": {"type": "server_vad"}}},
+        "audio": {"input": {"turn_detection": {"type": "server_vad"}}, "output": {"voice": voice}},
     }
     return read_session(_merge(begun, asked or {}))
 

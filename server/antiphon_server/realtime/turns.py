@@ -67,13 +67,10 @@ class Turns:
     def append(self, encoded: str) -> Step:
         """Raises BadRequest."""
         samples = self._decoder.decode(decode_base64(encoded, "audio"))
-        if (
-            self.detector is None
-            and self._audio.kept_s + len(samples) / INPUT_SAMPLE_RATE_HZ > self._longest_s
-        ):
-            message = (
-                f"The input audio buffer would have more than {self._longest_s:g} s. Commit or clear it."
-            )
+        # Beside a turn that goes on, as much may wait for its detection.
+        limit_s = self._longest_s if self.detector is None else 2 * self._longest_s
+        if self._audio.kept_s + len(samples) / INPUT_SAMPLE_RATE_HZ > limit_s:
+            message = f"The input audio buffer would have more than {limit_s:g} s. Commit or clear it."
             raise BadRequest(message, param="audio", code="input_audio_buffer_full")
         self._audio.append(samples)
         return Step() if self.detector is None else Step(effects=[Listen(samples)])

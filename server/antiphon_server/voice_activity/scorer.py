@@ -48,7 +48,14 @@ class SpeechScorer:
         try:
             while self._waiting:
                 jobs, self._waiting = self._waiting, []
-                scored = await loop.run_in_executor(self._threads, self._score, jobs)
+                try:
+                    scored = await loop.run_in_executor(self._threads, self._score, jobs)
+                except Exception as error:
+                    # Without this their callers would wait without end.
+                    for job in jobs:
+                        if not job.scores.done():
+                            job.scores.set_exception(error)
+                    continue
                 for job, scores in zip(jobs, scored, strict=True):
                     if not job.scores.done():
                         job.scores.set_result(scores)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from antiphon_server.openai_api.realtime.session import ALaw, MuLaw, PcmInput, PcmOutput
+from antiphon_server.realtime.audio.input_audio import InputAudio
 from antiphon_server.realtime.audio.resampler import Resampler
 from antiphon_server.realtime.audio.sample_formats import (
     InputDecoder,
@@ -59,6 +61,33 @@ def test_pieces_of_any_length_give_what_the_whole_gives(from_hz: int, to_hz: int
     pieces = [resampler.resample(samples[a:b]) for a, b in pairwise(cuts)]
     assert (np.concatenate(pieces) == whole).all()
     assert abs(len(whole) - len(samples) * to_hz / from_hz) <= 1
+
+
+def test_a_minute_in_one_piece_needs_little_memory_and_gives_the_same() -> None:
+    samples = np.random.default_rng(2).integers(-20_000, 20_000, 480_000).astype(np.int16)
+    tracemalloc.start()
+    try:
+        whole = Resampler(8_000, 16_000).resample(samples)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 24 << 20
+    resampler = Resampler(8_000, 16_000)
+    pieces = [resampler.resample(samples[at : at + 1_000]) for at in range(0, len(samples), 1_000)]
+    assert (np.concatenate(pieces) == whole).all()
+
+
+def test_input_audio_is_found_by_its_samples_however_long_its_pieces_are() -> None:
+    samples = np.arange(30_000, dtype=np.int16)
+    audio = InputAudio()
+    audio.append(samples[:25_000])
+    audio.append(samples[25_000:25_003])
+    audio.append(samples[25_003:])
+    audio.drop_before(9_000)
+    assert (audio.kept_from, audio.received) == (9_000, 30_000)
+    assert (audio.take(10_000, 26_000) == samples[10_000:26_000]).all()
+    assert (audio.take_all() == samples[26_000:]).all()
+    assert audio.kept == 0
 
 
 @pytest.mark.parametrize(("from_hz", "to_hz"), [(24_000, 16_000), (8_000, 16_000), (24_000, 8_000)])

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
+from starlette.types import Message
 
+from antiphon_executor.interface.media import Media
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.chat.service import Service
 from antiphon_server.config.realtime import RealtimePolicy
 from antiphon_server.http.app import create_app
-from antiphon_server.realtime.client_secrets import ClientSecrets, Grant
+from antiphon_server.http.realtime.outbox import Outbox, TooManyUnsent
+from antiphon_server.realtime.client_secrets import ClientSecrets, Grant, SecretTooLong
 from tests.server.exchange import becomes_true
 from tests.server.parts import make_service
 from tests.server.realtime_client import RealtimeClient, tone
@@ -103,6 +109,8 @@ async def test_a_client_secret_opens_a_connection_with_its_session(checkpoint: P
         created = (await client.until("session.created"))["session"]
         assert created["instructions"] == "Be brief."
         assert created["audio"]["input"]["turn_detection"] is None
+        assert created["audio"]["output"]["voice"] == made["session"]["audio"]["output"]["voice"]
+        assert created["audio"]["output"]["voice"] in keyed.state.service.engine.card.voices
     async with RealtimeClient(keyed, key=made["value"][:-2] + "AA") as client:
         assert client.status == 401
 
@@ -114,6 +122,9 @@ def test_a_client_secret_expires_and_belongs_to_one_signing_key() -> None:
     secret = ours.make(grant)
     assert ours.read(secret) == grant
     assert other.read(secret) is None
+    for long in ("x" * (1 << 20), secrets.token_hex(8_000)):
+        with pytest.raises(SecretTooLong):
+            ours.make(replace(grant, session={"instructions": long}))
     assert ours.read("ek_") is None
     assert ours.read("ek_####") is None
     now[0] = 1_060.0
@@ -131,6 +142,69 @@ async def test_a_client_that_does_not_read_is_disconnected(checkpoint: Path) -> 
         await asyncio.sleep(0.05)
         client.reads.set()
         assert await becomes_true(lambda: client.close_code == 1008)
+
+
+async def test_events_behind_too_many_are_not_kept() -> None:
+    async def send(_: Message) -> None:
+        """Nothing is sent in this test."""
+
+    outbox = Outbox(send, 1_000)
+    outbox.put({"type": "x", "text": "x" * 900} for _ in range(1_000))
+    with pytest.raises(TooManyUnsent):
+        await outbox.check()
+    assert outbox._waiting_chars < 3_000
+
+
+async def test_a_flood_of_events_does_not_stop_the_server(service: Service) -> None:
+    async with RealtimeClient(create_app(service)) as client:
+        await client.until("conversation.created")
+        before = len(client.events)
+        for _ in range(500):
+            client.send("input_audio_buffer.clear")
+        turns = 0
+        while len(client.events) - before < 500 and turns < 5_000:
+            turns += 1
+            await asyncio.sleep(0)
+        assert 400 < turns < 5_000
+
+
+async def test_images_beyond_the_memory_of_a_conversation_are_refused(service: Service) -> None:
+    class LargeImages:
+        async def load(self, sources: object, hold: Callable[[int], None], **_: object) -> Media:
+            hold(100 << 20)
+            hold(100 << 20)
+            return Media()
+
+    media: Any = LargeImages()
+    async with RealtimeClient(create_app(replace(service, media=media))) as client:
+        content = [{"type": "input_image", "image_url": "data:image/png;base64,AAAA"}]
+        client.send("conversation.item.create", item={"type": "message", "role": "user", "content": content})
+        error = (await client.until("error"))["error"]
+        assert error["code"] == "conversation_media_limit_exceeded"
+
+
+async def test_a_transcript_that_meets_a_fault_fails(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a secret")
+
+    monkeypatch.setattr("antiphon_server.http.realtime.transcript.build_transcript_spec", fail)
+    async with RealtimeClient(create_app(service)) as client:
+        listening = {"turn_detection": None, "transcription": {"model": "x"}}
+        session = {"type": "realtime", "audio": {"input": listening}}
+        await client.ask("session.update", "session.updated", session=session)
+        client.send("input_audio_buffer.append", audio=tone(1.0))
+        client.send("input_audio_buffer.commit")
+        failed = await client.until("conversation.item.input_audio_transcription.failed")
+        assert failed["error"]["code"] == "internal_error"
+        assert "secret" not in failed["error"]["message"]
+
+
+async def test_a_connection_that_its_client_ends_was_answered(service: Service) -> None:
+    async with RealtimeClient(create_app(service)) as client:
+        await client.until("conversation.created")
+    assert 'antiphon_requests_total{outcome="ok"} 1.0' in service.metrics.render().decode()
 
 
 async def test_one_event_may_be_larger_than_what_may_wait(checkpoint: Path) -> None:

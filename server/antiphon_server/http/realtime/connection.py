@@ -121,6 +121,8 @@ class RealtimeConnection:
                 self._outbox.put([self._machine.writer.error(error, None)])
             else:
                 await self._apply(text)
+            # A client may send thousands of events at once: its other tasks, and other connections, go on.
+            await asyncio.sleep(0)
 
     async def _apply(self, text: str) -> None:
         limits = self._service.settings.server.limits
@@ -152,7 +154,14 @@ class RealtimeConnection:
         if "image" not in self._service.engine.card.input_modalities:
             raise BadRequest("This model does not support image input.", param="item")
         sources = [MediaSource("image", (url,), "item") for url in urls]
-        media = await self._service.media.load(sources, _hold_nothing, owner=self._owner or "")
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            held += size
+            self._machine.check_memory(held)
+
+        media = await self._service.media.load(sources, hold, owner=self._owner or "")
         return list(media.images)
 
     def _perform(self, step: Step) -> None:
@@ -272,7 +281,3 @@ async def _end(tasks: list[asyncio.Task[Any]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def _hold_nothing(_: int) -> None:
-    """The conversation's own limit counts its images."""

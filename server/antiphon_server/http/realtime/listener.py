@@ -37,18 +37,23 @@ class Listener:
         self._detector: TurnDetector | None = None
         self._stream = SpeechStream()
         self._waiting: Samples = np.zeros(0, np.int16)
+        # Joined once a round: minutes may wait, and each piece be a few samples.
+        self._new: list[Samples] = []
         self._fed = asyncio.Event()
 
     def feed(self, samples: Samples) -> None:
         self._follow_detector()
-        if len(self._waiting) < FRAME:
+        if not self._new and len(self._waiting) < FRAME:
             self._fed_s = time.monotonic()
-        self._waiting = np.concatenate((self._waiting, samples))
+        self._new.append(samples)
         self._fed.set()
 
     async def run(self) -> None:
         while True:
             self._follow_detector()
+            if self._new:
+                self._waiting = np.concatenate((self._waiting, *self._new))
+                self._new.clear()
             count = min(len(self._waiting) // FRAME, _FRAMES_A_ROUND)
             if not count:
                 self._fed.clear()
@@ -69,3 +74,4 @@ class Listener:
             self._detector = self._machine.detector
             self._stream = SpeechStream()
             self._waiting = np.zeros(0, np.int16)
+            self._new.clear()

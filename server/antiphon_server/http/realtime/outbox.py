@@ -38,7 +38,9 @@ class Outbox:
         for event in events:
             # One event may be larger than the limit, such as an item with all of its audio.
             if self._waiting_chars > self._limit_bytes:
+                # The connection ends. Until then more would only fill the memory.
                 self._overfull.set()
+                return
             text = frame_of(event)
             self._waiting.append(text)
             self._waiting_chars += len(text)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 
 from antiphon_executor.interface.errors import EngineError
@@ -15,6 +16,8 @@ from antiphon_server.realtime.items import Event
 from antiphon_server.realtime.machine import RealtimeMachine
 from antiphon_server.transcription.transcript_run import RunningTranscript, hear_samples
 from antiphon_server.transcription.transcript_spec import build_transcript_spec
+
+_log = logging.getLogger("antiphon.realtime")
 
 _KIND = "conversation.item.input_audio_transcription"
 
@@ -37,7 +40,9 @@ async def write_transcript(
                 text += delta
                 yield [machine.writer.event(f"{_KIND}.delta", **place, delta=delta)]
             usage = _usage_of(running)
-    except (ApiError, EngineError) as error:
+    except Exception as error:
+        if not isinstance(error, ApiError | EngineError):
+            _log.exception("a transcript failed")
         shown = error_of(error)
         fields = {"type": shown.type, "code": shown.code, "message": shown.message, "param": shown.param}
         yield [machine.writer.event(f"{_KIND}.failed", **place, error=fields)]

@@ -9,6 +9,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.websockets import WebSocket
 
 from antiphon_server.chat.service import Service
+from antiphon_server.chat.voices import choose_voice
 from antiphon_server.errors import ApiError, BadRequest
 from antiphon_server.http.openapi.bodies import json_body
 from antiphon_server.http.realtime.connection import RealtimeConnection
@@ -23,7 +24,7 @@ from antiphon_server.openai_api.realtime.client_secrets import (
     parse_secret_request,
 )
 from antiphon_server.openai_api.realtime.session import Session
-from antiphon_server.realtime.client_secrets import MAX_SECRET_CHARS, ClientSecrets, Grant
+from antiphon_server.realtime.client_secrets import ClientSecrets, Grant, SecretTooLong
 from antiphon_server.realtime.event_writer import random_id
 from antiphon_server.realtime.machine import MachineLimits, RealtimeMachine
 from antiphon_server.realtime.response_spec import check_session
@@ -94,7 +95,8 @@ def _checked(fields: dict[str, Any], service: Service) -> Session:
     """A first session with these fields. On a server without speech its default is text."""
     if not service.engine.card.speaks:
         fields = {"output_modalities": ["text"], **fields}
-    session = first_session(fields)
+    voice = choose_voice(None, service.engine.card) if service.engine.card.speaks else None
+    session = first_session(fields, voice)
     require_model(service, session.model)
     check_session(session, service)
     return session
@@ -133,13 +135,14 @@ async def create_client_secret(request: Request) -> Response:
     session = _checked(asked.session, service)
     expires_at = int(client_secrets.unix_s()) + asked.expires_after.seconds
     grant = Grant(received.owner, expires_at, asked.session)
-    value = client_secrets.make(grant)
-    if len(value) > MAX_SECRET_CHARS:
+    try:
+        value = client_secrets.make(grant)
+    except SecretTooLong:
         raise BadRequest(
             "The session is too long to be part of a client secret.",
             param="session",
             hint="Send long instructions and tools with session.update.",
-        )
+        ) from None
     identity = _identity(service, client_secrets.unix_s())
     shown = SessionState(identity, session, lambda _: None).show()
     return JSONResponse({"value": value, "expires_at": expires_at, "session": shown})

@@ -9,6 +9,9 @@ import numpy as np
 from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ
 from antiphon_server.realtime.audio.sound import Samples
 
+# Samples of a piece. The first one is copied for each frame that is dropped.
+_PIECE = 8_192
+
 
 class InputAudio:
     """16 kHz samples in pieces. `received`: how many there were; `kept_from`: the first that is kept."""
@@ -27,9 +30,9 @@ class InputAudio:
         return self.kept / INPUT_SAMPLE_RATE_HZ
 
     def append(self, samples: Samples) -> None:
-        if len(samples):
-            self._pieces.append(samples)
-            self.received += len(samples)
+        for at in range(0, len(samples), _PIECE):
+            self._pieces.append(samples[at : at + _PIECE].copy())
+        self.received += len(samples)
 
     def drop_before(self, sample: int) -> None:
         """The samples before `sample` are in no item to come."""

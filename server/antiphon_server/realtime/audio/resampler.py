@@ -14,6 +14,8 @@ _CROSSINGS = 12
 _KAISER_BETA = 8.0
 # Of the lower rate's half: the filter falls off between here and there.
 _CUTOFF = 0.94
+# Samples at a time: each result has a window of its own in memory.
+_BLOCK = 8_192
 
 
 class Resampler:
@@ -31,6 +33,12 @@ class Resampler:
     def resample(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
         if self._up == self._down:
             return samples
+        if len(samples) <= _BLOCK:
+            return self._resample_block(samples)
+        blocks = range(0, len(samples), _BLOCK)
+        return np.concatenate([self._resample_block(samples[at : at + _BLOCK]) for at in blocks])
+
+    def _resample_block(self, samples: NDArray[np.int16]) -> NDArray[np.int16]:
         data = np.concatenate((self._history, samples.astype(np.float32)))
         places = np.arange(self._next, len(samples) * self._up, self._down)
         self._history = data[len(data) - (self._taps - 1) :]
