@@ -52,13 +52,16 @@ def _told(client: Client, server: RunningServer, folder: Path) -> Outcome:
 
 
 def is_good(outcome: Outcome) -> bool:
-    return not outcome.trouble and not any(outcome.failed.values())
+    """A client that tried nothing is not good."""
+    return not outcome.trouble and bool(outcome.failed) and not any(outcome.failed.values())
 
 
 def result_of(outcome: Outcome) -> str:
     if outcome.trouble:
         return " ".join(outcome.trouble.split()).replace("|", "/")
     failed = [case.replace("_", " ") for case, trouble in outcome.failed.items() if trouble]
+    if not outcome.failed:
+        return "nothing was tried"
     return f"failed: {', '.join(failed)}" if failed else "ok"
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.conformance.__main__ import is_good
+from tests.conformance.catalog import Outcome
 from tests.conformance.conftest import Served
 from tests.conformance.homes import LITELLM, OPENAI_2, OPENAI_3, OPENAI_NODE, CannotInstall, Home
 
@@ -40,6 +42,12 @@ def results(request: pytest.FixtureRequest, served: Served) -> Results:
     )
     assert done.returncode == 0, done.stderr[-2_000:]
     return {"client": home, **json.loads(done.stdout.strip().splitlines()[-1])}
+
+
+def test_a_client_that_tried_nothing_is_not_good() -> None:
+    assert is_good(Outcome("1", {"text": None}))
+    for outcome in (Outcome("1", {}), Outcome("1", {"text": "wrong"}), Outcome("", {}, "gone")):
+        assert not is_good(outcome)
 
 
 def test_it_is_the_client_that_was_meant(results: Results) -> None:

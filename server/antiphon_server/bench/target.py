@@ -11,8 +11,13 @@ _USER = re.compile(r"^(https?://)[^/@]*@")
 
 def base_url(url: str) -> str | None:
     """The URL above /models, from a URL with or without /v1 or /v1/chat/completions; None if invalid."""
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    try:
+        parts = urlsplit(url)
+        is_valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        # Of an address in brackets, or of a port.
+        return None
+    if not is_valid:
         return None
     path = parts.path.rstrip("/").removesuffix("/chat/completions")
     path = path if re.search(r"/v\d+$", path) else f"{path}/v1"

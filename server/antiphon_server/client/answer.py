@@ -44,7 +44,7 @@ def _whole(data: str) -> ChunkContent | None:
     if '"message"' not in data:
         return None
     try:
-        message = json.loads(data)["choices"][0]["message"]
-        return ChunkContent(message["content"] or "", finished=True)
+        text = json.loads(data)["choices"][0]["message"]["content"]
+        return ChunkContent(text if isinstance(text, str) else "", finished=True)
     except (ValueError, KeyError, TypeError, IndexError):
         return None

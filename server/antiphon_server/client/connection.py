@@ -54,7 +54,7 @@ class ServerConnection:
                 return name
         if len(names) == 1:
             return names[0]
-        shown = ", ".join(names[:_SHOWN_MODELS]) + (", …" if len(names) > _SHOWN_MODELS else "")
+        shown = _first_line(", ".join(names[:_SHOWN_MODELS])) + (", …" if len(names) > _SHOWN_MODELS else "")
         hint = f"name one with --model: {shown}" if names else "name one with --model"
         raise StartupError(ExitCode.USAGE, f"the server lists {len(names)} models", hint)
 
@@ -118,7 +118,7 @@ def refusal_of(response: httpx.Response) -> StartupError:
     if response.status_code in (401, 403):
         return StartupError(ExitCode.NO_ACCESS, f"the server refuses the key: {message}", hint or _KEY_HINT)
     if hint is None and "retry-after" in response.headers:
-        hint = f"try again in {response.headers['retry-after']} s"
+        hint = f"try again in {_first_line(response.headers['retry-after'])} s"
     return StartupError(ExitCode.REFUSED, f"the server answers {response.status_code}: {message}", hint)
 
 

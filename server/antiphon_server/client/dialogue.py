@@ -14,6 +14,7 @@ from antiphon_server.client.attachments import part_of, recorded_part
 from antiphon_server.client.connection import ServerConnection
 from antiphon_server.client.microphone import Microphone
 from antiphon_server.client.player import Player, player_command
+from antiphon_server.client.terminal import write
 from antiphon_server.exits import StartupError, print_error
 
 _HELP = """/file PATH   send a picture, recording, clip or text with the next message
@@ -60,7 +61,7 @@ class Dialogue:
             import readline  # noqa: F401
 
             spoken = "Enter to speak, " if self._microphone else ""
-            self._write(f"{self._model}: {spoken}/help for the commands\n")
+            write(f"{self._model}: {spoken}/help for the commands\n")
         for line in self._lines():
             if line == "/quit":
                 return
@@ -79,15 +80,15 @@ class Dialogue:
             try:
                 yield input("> ").strip()
             except EOFError:
-                self._write("\n")
+                write("\n")
                 return
             except KeyboardInterrupt:
-                self._write("\n")
+                write("\n")
 
     def _take(self, line: str) -> None:
         command, _, rest = line.partition(" ")
         if command == "/help":
-            self._write(f"{_HELP}\n")
+            write(f"{_HELP}\n")
         elif command == "/reset":
             self._history.clear()
             self._parts.clear()
@@ -102,7 +103,7 @@ class Dialogue:
     def _wait_for_enter(self) -> None:
         """What is recorded ends with the next line, or with the input."""
         if self._is_terminal:
-            self._write("speak, then Enter ")
+            write("speak, then Enter ")
         sys.stdin.readline()
 
     def _ask(self, text: str) -> None:
@@ -121,15 +122,15 @@ class Dialogue:
                 player: Player | None = None
                 for piece in pieces:
                     text += piece.text
-                    self._write(piece.text)
+                    write(piece.text)
                     if piece.pcm:
                         player = player or sound.enter_context(Player(piece.rate_hz))
                         player.write(piece.pcm)
-                self._write("\n")
+                write("\n")
         except KeyboardInterrupt:
             if not self._is_terminal:
                 raise
-            self._write("\n")
+            write("\n")
         return text
 
     def _body(self, messages: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -142,7 +143,3 @@ class Dialogue:
             body["modalities"] = ["text", "audio"]
             body["audio"] = {"voice": options.voice, "format": "pcm16"}
         return body
-
-    def _write(self, text: str) -> None:
-        sys.stdout.write(text)
-        sys.stdout.flush()

@@ -43,7 +43,11 @@ def read_endpoint(parser: FlagParser, given: argparse.Namespace) -> Endpoint:
         parser.error(f"{without_secrets(asked)!r} is not an http or https URL")
     if given.timeout <= 0:
         parser.error("--timeout is a number of seconds above 0")
-    return Endpoint(url, _key(parser, given, url), given.model, given.timeout)
+    key = _key(parser, given, url)
+    if key is not None and not (key.isascii() and key.isprintable()):
+        # An HTTP client would show it in its error.
+        parser.error("the API key has characters that no key has, such as the end of a line")
+    return Endpoint(url, key, given.model, given.timeout)
 
 
 def _key(parser: FlagParser, given: argparse.Namespace, url: str) -> str | None:
@@ -58,5 +62,5 @@ def _key(parser: FlagParser, given: argparse.Namespace, url: str) -> str | None:
         return words[0] if words else parser.error(f"{given.api_key_file} contains no key")
     name = key_variable(url)
     names = (name, _KEY) if name == _ANY_HOST else (name,)
-    found = (os.environ.get(one) for one in names)
-    return given.api_key or next(filter(None, found), None)
+    found = (given.api_key, *(os.environ.get(one) for one in names))
+    return next(filter(None, (key.strip() for key in found if key)), None)

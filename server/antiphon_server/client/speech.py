@@ -71,12 +71,20 @@ class Speech:
         for number, piece in enumerate(pieces):
             body = {**self._body, "input": piece, "response_format": form}
             with self._connection.post(_PATH, json=body) as response:
-                chunks = response.iter_raw()
+                _check_type(response.headers.get("content-type", ""))
+                chunks = response.iter_bytes()
                 for data in _from_samples(chunks, keeps_header=not number) if form == "wav" else chunks:
                     received += len(data)
                     bar.show(f"{received / _MIB:.1f} MiB of speech", read, total if len(pieces) > 1 else None)
                     yield data
             read += len(piece)
+
+
+def _check_type(media_type: str) -> None:
+    """A page or an error that came with the status 200 is no speech."""
+    if media_type.startswith(("text/", "application/json")):
+        shown = media_type.partition(";")[0]
+        raise StartupError(ExitCode.REFUSED, f"the server's answer is no audio: it is {shown}")
 
 
 def _from_samples(chunks: Iterator[bytes], *, keeps_header: bool) -> Iterator[bytes]:

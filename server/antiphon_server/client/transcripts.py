@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from antiphon_server.client.connection import ServerConnection
 from antiphon_server.client.formats import TRANSCRIPT_SUFFIXES
 from antiphon_server.client.progress import Bar
+from antiphon_server.client.terminal import write
 from antiphon_server.exits import ExitCode, StartupError, print_error
 
 # The first of these that the server lists is used, or its only model. Only Whisper writes all formats.
@@ -40,6 +40,7 @@ class Transcripts:
         """The exit code: of the first refusal, if there was one. Raises `StartupError` for what ends all."""
         code = ExitCode.OK
         sizes = [_size(path) for path in paths]
+        names = _names(paths)
         before = 0
         for number, (path, size) in enumerate(zip(paths, sizes, strict=True), 1):
             name = f"{path.name} ({number} of {len(paths)})" if len(paths) > 1 else path.name
@@ -57,7 +58,7 @@ class Transcripts:
                 print_error(StartupError(error.code, f"{path}: {error.args[0]}", error.hint))
                 code = code or error.code
             else:
-                self._keep(path, text, several=len(paths) > 1, names=[one.stem for one in paths])
+                self._keep(path, text, several=len(paths) > 1, name=names[number - 1])
             before += size
         return code
 
@@ -72,23 +73,19 @@ class Transcripts:
         ):
             return response.read().decode(errors="replace")
 
-    def _keep(self, path: Path, text: str, *, several: bool, names: list[str]) -> None:
+    def _keep(self, path: Path, text: str, *, several: bool, name: str) -> None:
         text = text if text.endswith("\n") else f"{text}\n"
         folder = self._options.folder
         if folder is None:
-            sys.stdout.write(f"{path}:\n{text}" if several and self._options.form == "text" else text)
-            sys.stdout.flush()
+            write(f"{path}:\n{text}" if several and self._options.form == "text" else text)
             return
-        # `a.wav` and `a.mp3` have a transcript each.
-        name = path.stem if names.count(path.stem) == 1 else path.name
         target = folder / f"{name}{TRANSCRIPT_SUFFIXES[self._options.form]}"
         try:
             folder.mkdir(parents=True, exist_ok=True)
             target.write_text(text, encoding="utf-8")
         except OSError as error:
             raise StartupError(ExitCode.FAULT, f"{target} cannot be written: {error.strerror}") from None
-        sys.stdout.write(f"{target}\n")
-        sys.stdout.flush()
+        write(f"{target}\n")
 
 
 class _CountedFile(io.FileIO):
@@ -102,6 +99,19 @@ class _CountedFile(io.FileIO):
         data = super().read(size) or b""
         self._uploaded(self.tell())
         return data
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Of their transcripts, no two the same: `a.wav` and `a.mp3` have one each, `x/a.wav` and `y/a.wav` too."""
+    stems = [path.stem for path in paths]
+    names: list[str] = []
+    for path in paths:
+        name = first = path.stem if stems.count(path.stem) == 1 else path.name
+        number = 2
+        while name in names:
+            name, number = f"{first}-{number}", number + 1
+        names.append(name)
+    return names
 
 
 def _size(path: Path) -> int:

@@ -30,6 +30,8 @@ from antiphon_server.media.sandbox.job import SAMPLE_BYTES
 _GRACE_S = 30.0
 _PREFIX = "antiphon-frames-"
 _MIB = 1 << 20
+# A request that is cancelled meanwhile writes no more than this.
+_WRITE_BYTES = 8 * _MIB
 
 _log = logging.getLogger("antiphon.media")
 
@@ -38,6 +40,7 @@ _log = logging.getLogger("antiphon.media")
 class _File:
     """`readers`: requests that may read it. `idle_since_s`: when the last one ended."""
 
+    name: str
     size_bytes: int
     readers: int = 0
     idle_since_s: float = -math.inf
@@ -154,9 +157,11 @@ class FrameStore:
     def add(self, key: str, path: Path, shape: tuple[int, int, int, int]) -> StoredFrames:
         """Takes over the file at `path`; the same frames may have come by another request meanwhile."""
         if self._folder is not None and not self._is_whole(key):
-            before = self._files.get(key)
-            self._files[key] = _File(path.stat().st_size, before.readers if before else 0)
-            path.rename(self._folder / key)
+            lost = self._files.get(key)
+            # What the engine made of a lost file is NaN, which it keeps under the name of that file.
+            name = key if lost is None else f"{key}-{path.name}"
+            self._files[key] = _File(name, path.stat().st_size, lost.readers if lost else 0)
+            path.rename(self._folder / name)
         return self._lease(key, shape)
 
     def _lease(self, key: str, shape: tuple[int, int, int, int]) -> StoredFrames:
@@ -164,9 +169,10 @@ class FrameStore:
             raise InternalError("the store of frames has been closed")
         lease = _Lease()
         weakref.finalize(lease, _note_end, self._released, key, self._clock).atexit = False
-        self._files[key].readers += 1
+        file = self._files[key]
+        file.readers += 1
         self._files.move_to_end(key)
-        return StoredFrames(self._folder / key, shape, lease=lease)
+        return StoredFrames(self._folder / file.name, shape, lease=lease)
 
     def _is_whole(self, key: str) -> bool:
         """Whether the file is there: a cleaner of temporary files may have deleted it."""
@@ -174,7 +180,7 @@ class FrameStore:
         if file is None or self._folder is None:
             return False
         try:
-            return (self._folder / key).stat().st_size == file.size_bytes
+            return (self._folder / file.name).stat().st_size == file.size_bytes
         except OSError:
             return False
 
@@ -186,11 +192,11 @@ class FrameStore:
                 self._files[key].idle_since_s = at_s
 
     def _delete(self, key: str) -> None:
-        self._files.pop(key)
+        file = self._files.pop(key)
         self._known.pop(key, None)
         if self._folder is not None:
             with suppress(FileNotFoundError):
-                (self._folder / key).unlink()
+                (self._folder / file.name).unlink()
 
 
 class FrameWriter:
@@ -202,8 +208,9 @@ class FrameWriter:
         self._key = key
         self._path = path
         self._file = path.open("xb", buffering=0)
-        # A cancelled request closes the file while a thread may still write to it.
+        # A cancelled request closes the file while a thread may still write to it; that thread closes it then.
         self._lock = threading.Lock()
+        self._is_closed = False
         self.reserved_bytes = 0
         self.written_bytes = 0
 
@@ -216,17 +223,26 @@ class FrameWriter:
         """Raises Unavailable if the disk is full."""
         rest = memoryview(data)
         self.written_bytes += len(rest)
-        with self._lock, _full_disk_as_unavailable():
-            while rest and not self._file.closed:
-                rest = rest[self._file.write(rest) :]
+        try:
+            with self._lock, _full_disk_as_unavailable():
+                while rest and not self._is_closed:
+                    rest = rest[self._file.write(rest[:_WRITE_BYTES]) :]
+        finally:
+            if self._is_closed:
+                self.close()
 
     def finish(self, shape: tuple[int, int, int, int]) -> StoredFrames:
         """The frames, all of which have been written."""
         return self._store.add(self._key, self._path, shape)
 
     def close(self) -> None:
-        with self._lock:
-            self._file.close()
+        """Never waits for the disk."""
+        self._is_closed = True
+        if self._lock.acquire(blocking=False):
+            try:
+                self._file.close()
+            finally:
+                self._lock.release()
 
 
 @contextmanager

@@ -83,6 +83,7 @@ class MediaLoader:
         except OSError as error:
             await self.close()
             reason = f"video frames cannot be stored in temporary files: {error.strerror}"
+            reason += f"; {flag('frames_folder')} names another folder"
             raise InternalError(reason) from error
 
     async def close(self) -> None:

@@ -27,12 +27,17 @@ SRT = "1\n00:00:00,000 --> 00:00:01,000\nhello there\n"
 
 @dataclass
 class Foreign:
-    """`models`: as listed. `breaks_off`: streams end without their end."""
+    """`models`: as listed. `breaks_off`: streams end without their end. `says`: the begin of its answers.
+
+    `speech`: headers and bytes that it sends in place of speech.
+    """
 
     url: str = ""
     models: list[str] = field(default_factory=lambda: [MODEL])
     needs_key: bool = False
     breaks_off: bool = False
+    says: str = "answer"
+    speech: tuple[dict[str, str], bytes] | None = None
     seen: list[tuple[str, Any]] = field(default_factory=list)
 
 
@@ -60,7 +65,7 @@ class Routes(BaseHTTPRequestHandler):
             self._json(400, {"error": {"message": "that is bad", "type": "invalid_request_error"}})
             return
         self._head("text/event-stream")
-        said = f"answer {len(body['messages'])}"
+        said = f"{self.state.says} {len(body['messages'])}"
         if "audio" in body.get("modalities", []):
             self._event({"audio": {"id": "a", "transcript": said}})
             self._event({"audio": {"data": base64.b64encode(PCM).decode()}})
@@ -76,6 +81,11 @@ class Routes(BaseHTTPRequestHandler):
         self.wfile.write(f"data: {json.dumps(chunk)}\n\n".encode())
 
     def _speech(self, body: dict[str, Any]) -> None:
+        if self.state.speech is not None:
+            headers, data = self.state.speech
+            self._head(**headers)
+            self.wfile.write(data)
+            return
         self._head("application/octet-stream")
         self.wfile.write({"wav": WAV, "pcm": PCM}.get(body["response_format"], b"encoded"))
 
@@ -110,9 +120,10 @@ class Routes(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def _head(self, media_type: str) -> None:
+    def _head(self, media_type: str, encoding: str = "identity") -> None:
         self.send_response(200)
         self.send_header("content-type", media_type)
+        self.send_header("content-encoding", encoding)
         self.end_headers()
 
     def log_message(self, *words: Any) -> None:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from antiphon_server.client.answer import answer_of
 from antiphon_server.exits import ExitCode
 from tests.server.client.command import Done, antiphon, environment, on_a_terminal, program
 from tests.server.client.foreign_server import KEY, MODEL, PCM, Foreign
@@ -141,6 +143,29 @@ def test_on_a_terminal_an_error_is_shown_and_the_dialogue_goes_on(foreign: Forei
     assert f"{MODEL}: /help" in shown
 
 
+def test_a_servers_words_cannot_drive_the_terminal(foreign: Foreign) -> None:
+    """One sequence would set the clipboard, the others would clear the screen."""
+    foreign.says, foreign.models = "\x1b]52;c;eA==\x07sent\x9b2J", ["\x1b[2Jmodel"]
+    code, shown = on_a_terminal("chat", "--url", foreign.url, typed="hello\n/quit\n")
+    assert code == 0, shown
+    assert "]52;c;eA==sent2J 1" in shown
+    assert "[2Jmodel: /help" in shown
+    assert not any(sequence in shown for sequence in ("\x1b]52", "\x1b[2J", "\x9b"))
+    done = antiphon("chat", "--url", foreign.url, "hello")
+    assert done.stdout == f"{foreign.says} 1\n"
+    foreign.models = ["\x1b[2Jone", "two"]
+    refused(antiphon("chat", "--url", foreign.url, "hello"), ExitCode.USAGE, "--model: [2Jone, two")
+
+
+def test_a_whole_answer_that_is_no_text_is_no_fault() -> None:
+    class Whole:
+        def events(self, path: str, body: dict[str, Any]) -> list[str]:
+            return [json.dumps({"choices": [{"message": {"content": [{"type": "text", "text": "x"}]}}]})]
+
+    [piece] = answer_of(Whole(), {})  # type: ignore[arg-type]
+    assert (piece.text, piece.finished) == ("", True)
+
+
 def test_a_server_that_is_away_is_one_line() -> None:
     done = antiphon("chat", "--url", "http://127.0.0.1:9/v1", "hello")
     refused(done, ExitCode.SERVER_AWAY, "no server answers at http://127.0.0.1:9/v1", "antiphon serve")
@@ -172,6 +197,16 @@ def test_the_key_comes_from_a_flag_a_file_or_openais_variable(foreign: Foreign, 
     assert (done.returncode, done.stdout) == (0, "answer 1\n")
 
 
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(foreign: Foreign) -> None:
+    foreign.needs_key = True
+    done = antiphon("chat", "--url", foreign.url, "hello", env={"OPENAI_API_KEY": f"{KEY}\r\n"})
+    assert done.returncode == 0, done.stderr
+    for key in ("sk-sec\nret", "sk-secr\u00e9t"):
+        done = antiphon("chat", "--url", foreign.url, "hello", env={"OPENAI_API_KEY": key})
+        refused(done, ExitCode.USAGE, "the API key has characters that no key has")
+        assert "sk-" not in done.stderr
+
+
 def test_several_models_need_a_name(foreign: Foreign) -> None:
     foreign.models = ["one", "two"]
     refused(antiphon("chat", "--url", foreign.url, "hello"), ExitCode.USAGE, "--model", "one, two")
@@ -180,7 +215,8 @@ def test_several_models_need_a_name(foreign: Foreign) -> None:
 
 
 def test_a_wrong_url_or_file_is_a_usage_error(foreign: Foreign, tmp_path: Path) -> None:
-    refused(antiphon("chat", "--url", "ftp://x", "hello"), ExitCode.USAGE, "ftp://x")
+    for url in ("ftp://x", "http://[::1", "http://x:99999"):
+        refused(antiphon("chat", "--url", url, "hello"), ExitCode.USAGE, url)
     refused(
         antiphon("chat", "--url", foreign.url, "--file", "/none.png", "hello"), ExitCode.USAGE, "/none.png"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import wave
 from pathlib import Path
@@ -85,6 +86,20 @@ def test_an_answer_that_is_refused_leaves_no_file(ours: str, tmp_path: Path) -> 
     done = antiphon("say", "hello", "-o", str(file), "--url", ours, "--voice", "nobody")
     refused(done, ExitCode.REFUSED, "Unknown voice")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_no_audio_is_not_written(foreign: Foreign, tmp_path: Path) -> None:
+    foreign.speech = ({"media_type": "text/html; charset=utf-8"}, b"<html>busy</html>")
+    done = antiphon("say", "hello", "-o", str(tmp_path / "x.mp3"), "--url", foreign.url)
+    refused(done, ExitCode.REFUSED, "the server's answer is no audio: it is text/html")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_compressed_audio_is_unpacked(foreign: Foreign, tmp_path: Path) -> None:
+    foreign.speech = ({"media_type": "audio/mpeg", "encoding": "gzip"}, gzip.compress(b"encoded" * 100))
+    file = tmp_path / "x.mp3"
+    assert antiphon("say", "hello", "-o", str(file), "--url", foreign.url).returncode == 0
+    assert file.read_bytes() == b"encoded" * 100
 
 
 def test_usage_errors_are_one_line(foreign: Foreign, tmp_path: Path) -> None:

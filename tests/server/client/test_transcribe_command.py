@@ -51,6 +51,18 @@ def test_each_file_has_its_transcript_in_the_folder(
     assert b'name="language"\r\n\r\nen\r\n' in foreign.seen[0][1]
 
 
+def test_recordings_of_one_name_have_a_transcript_each(
+    foreign: Foreign, recordings: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = tmp_path / "other" / "a.wav"
+    other.write_bytes(b"sound")
+    out = tmp_path / "out"
+    done = antiphon("transcribe", recordings[0], str(other), "-o", str(out), "--url", foreign.url)
+    assert done.returncode == 0, done.stderr
+    assert sorted(file.name for file in out.iterdir()) == ["a.wav-2.txt", "a.wav.txt"]
+
+
 def test_transcripts_go_to_standard_output(foreign: Foreign, recordings: list[str]) -> None:
     one = antiphon("transcribe", recordings[0], "--url", foreign.url)
     assert (one.returncode, one.stdout, one.stderr) == (0, "hello there\n", "")

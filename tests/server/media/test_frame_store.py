@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import io
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -242,8 +244,26 @@ def test_a_video_whose_file_a_cleaner_has_deleted_is_not_known(store: FrameStore
     clip = made(store, "a")
     clip.frames.path.unlink()  # type: ignore[union-attr]
     assert store.find("a") is None
-    assert made(store, "a").frames.read().shape == SHAPE  # type: ignore[union-attr]
-    assert store.find("a") is not None
+    again = made(store, "a").frames
+    assert isinstance(again, StoredFrames)
+    assert again.read().shape == SHAPE
+    # The engine keeps what it made of the lost file, NaN, under the name of that file.
+    assert again.path.name != clip.frames.path.name  # type: ignore[union-attr]
+    assert store.find("a").frames.path == again.path  # type: ignore[union-attr]
+    assert store.size_bytes == SIZE
+
+
+def test_a_video_that_made_room_has_the_same_name_when_it_is_decoded_again(
+    store: FrameStore, clock: Clock
+) -> None:
+    """So the engine still finds the features that it has of it."""
+    before = made(store, "a").frames.path  # type: ignore[union-attr]
+    clock.now_s += 40
+    for key in ("bb", "ccc"):
+        made(store, key)
+    assert store.find("a") is None
+    clock.now_s += 40
+    assert made(store, "a").frames.path == before  # type: ignore[union-attr]
 
 
 def test_the_sound_of_known_videos_is_bounded(store: FrameStore) -> None:
@@ -280,7 +300,7 @@ async def test_the_operator_chooses_the_folder(tmp_path: Path) -> None:
         await loader.close()
     assert next(iter(tmp_path.iterdir()), None) is None  # noqa: ASYNC240
     missing = MediaLoader(MediaPolicy(frames_folder=tmp_path / "missing"))
-    with pytest.raises(InternalError, match="cannot be stored in temporary files: No such file"):
+    with pytest.raises(InternalError, match=r"temporary files: No such file.*; --media-frames-folder names"):
         await missing.start()
 
 
@@ -297,3 +317,34 @@ def test_a_full_disk_is_a_503(store: FrameStore, tmp_path: Path) -> None:
         with pytest.raises(Unavailable, match="short of disk space"):
             file.write(b"frames")
     assert not files(tmp_path)
+
+
+class SlowDisk(io.RawIOBase):
+    """Takes one piece, and then no more before `may_write` is set."""
+
+    def __init__(self) -> None:
+        self.writes, self.may_write = threading.Event(), threading.Event()
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: memoryview) -> int:  # type: ignore[override]
+        self.writes.set()
+        self.may_write.wait(30)
+        return min(data.nbytes, 2)
+
+
+def test_closing_waits_for_no_disk_and_what_still_writes_closes_the_file(store: FrameStore) -> None:
+    disk = SlowDisk()
+    with store.write(Part(part("video", ""), 1), "key") as file:
+        file._file.close()
+        file._file = disk
+        writing = threading.Thread(target=file.write, args=(b"frames",))
+        writing.start()
+        assert disk.writes.wait(30)
+        file.close()
+        assert not disk.closed
+        disk.may_write.set()
+        writing.join(30)
+        assert disk.closed
+        file.write(b"more, by a thread that starts late")
