@@ -137,18 +137,23 @@ class FrameStore:
                 path.unlink()
 
     def reserve(self, part: Part, size_bytes: int) -> None:
-        """Makes room. Raises BadRequest for more than the store holds, Overloaded if others need it now."""
+        """Makes room, also on a disk that has less of it than the store may use.
+
+        Raises BadRequest for more than the store holds, Overloaded if others need it now.
+        """
         if size_bytes > self._limit_bytes:
             got = f"has {size_bytes / _MIB:.0f} MiB of decoded frames"
             limit = f"{self._limit_bytes / _MIB:g} MiB"
             raise part.limit_error(got, limit, "stored_frames_bytes", "Send less or raise the limit.")
         self._note_released()
         excess = self.size_bytes + size_bytes - self._limit_bytes
+        missing = self._reserved_bytes + size_bytes - self._free_bytes()
         idle_before_s = self._clock() - _GRACE_S
         for key, file in list(self._files.items()):
-            if excess > 0 and not file.readers and file.idle_since_s <= idle_before_s:
+            if max(excess, missing) > 0 and not file.readers and file.idle_since_s <= idle_before_s:
                 self._delete(key)
                 excess -= file.size_bytes
+                missing -= file.size_bytes
         if excess > 0:
             message = f"too many videos are being read; limit is {self._limit_bytes / _MIB:g} MiB of frames"
             raise Overloaded(f"{message} ({flag('stored_frames_bytes')}); try again", retry_after_s=_GRACE_S)
@@ -184,6 +189,13 @@ class FrameStore:
         except OSError:
             return False
 
+    def _free_bytes(self) -> int:
+        """On the disk; what has been reserved may have been written by now, or not."""
+        if self._folder is None:
+            return 0
+        with _full_disk_as_unavailable():
+            return shutil.disk_usage(self._folder).free
+
     def _note_released(self) -> None:
         while self._released:
             key, at_s = self._released.popleft()
@@ -208,7 +220,7 @@ class FrameWriter:
         self._key = key
         self._path = path
         self._file = path.open("xb", buffering=0)
-        # A cancelled request closes the file while a thread may still write to it; that thread closes it then.
+        # A cancelled request closes the file, or the thread that still writes to it does.
         self._lock = threading.Lock()
         self._is_closed = False
         self.reserved_bytes = 0

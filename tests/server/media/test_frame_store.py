@@ -6,11 +6,13 @@ import asyncio
 import fcntl
 import io
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -190,6 +192,28 @@ def test_the_video_that_was_used_longest_ago_makes_room(
     assert store.find("a") is not None
     assert files(tmp_path) == {"a", "ccc"}
     assert store.size_bytes == 2 * SIZE
+
+
+def test_idle_videos_make_room_on_a_disk_that_is_nearly_full(
+    store: FrameStore, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given less room on the disk than the store may use, else every video would be refused from then on."""
+    free = [SIZE]
+
+    def disk_usage(folder: Path) -> SimpleNamespace:
+        assert folder.parent == tmp_path
+        return SimpleNamespace(free=free[0])
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    made(store, "a")
+    clock.now_s += 40
+    made(store, "bb")
+    assert files(tmp_path) == {"a", "bb"}
+    store._delete("a")
+    clock.now_s += 40
+    free[0] = SIZE - 1
+    made(store, "ccc")
+    assert files(tmp_path) == {"ccc"}
 
 
 def test_frames_that_a_request_may_read_stay(store: FrameStore, clock: Clock, tmp_path: Path) -> None:
