@@ -19,6 +19,7 @@ _CONNECT_S = 10.0
 _SHOWN_CHARS = 500
 _SHOWN_MODELS = 8
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_CERTIFICATE_HINT = "name the file of the authority that signed it in SSL_CERT_FILE"
 _KEY_HINT = "set OPENAI_API_KEY, or name a file with --api-key-file"
 
 
@@ -34,6 +35,8 @@ class ServerConnection:
             timeout=httpx.Timeout(endpoint.timeout_s, connect=_CONNECT_S),
             # A proxy of the environment cannot reach this machine's own server.
             trust_env=httpx.URL(endpoint.url).host not in _LOOPBACK,
+            # SSL_CERT_FILE holds for this machine's own server too.
+            verify=httpx.create_ssl_context(),
         )
 
     def __enter__(self) -> Self:
@@ -96,7 +99,10 @@ class ServerConnection:
         hint = "start one with 'antiphon serve', or name another with --url"
         try:
             yield
-        except (httpx.ConnectError, httpx.ConnectTimeout):
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                message = f"the certificate of {self._shown} is not trusted"
+                raise StartupError(ExitCode.SERVER_AWAY, message, _CERTIFICATE_HINT) from None
             raise StartupError(ExitCode.SERVER_AWAY, f"no server answers at {self._shown}", hint) from None
         except httpx.TimeoutException:
             seconds = f"{self._endpoint.timeout_s:g} s"

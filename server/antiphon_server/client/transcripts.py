@@ -102,7 +102,7 @@ class _CountedFile(io.FileIO):
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Of their transcripts, no two the same: `a.wav` and `a.mp3` have one each, `x/a.wav` and `y/a.wav` too."""
+    """Of their transcripts, no two the same: `a.wav` and `a.mp3` have one each, so have two `a.wav`."""
     stems = [path.stem for path in paths]
     names: list[str] = []
     for path in paths:

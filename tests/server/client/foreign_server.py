@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import base64
 import json
+import ssl
 import struct
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 KEY = "sk-foreign"
@@ -131,10 +133,16 @@ class Routes(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def foreign_server() -> Iterator[Foreign]:
+def foreign_server(certificate: Path | None = None, key: Path | None = None) -> Iterator[Foreign]:
+    """Over TLS, if it has a certificate."""
     state = Foreign()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Routes", (Routes,), {"state": state}))
-    state.url = f"http://127.0.0.1:{server.server_port}/v1"
+    if certificate is not None:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    scheme = "http" if certificate is None else "https"
+    state.url = f"{scheme}://127.0.0.1:{server.server_port}/v1"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:

@@ -11,8 +11,10 @@ import pytest
 
 from antiphon_server.client.answer import answer_of
 from antiphon_server.exits import ExitCode
+from tests.conformance.conftest import CERTIFICATE
+from tests.conformance.conftest import KEY as TLS_KEY
 from tests.server.client.command import Done, antiphon, environment, on_a_terminal, program
-from tests.server.client.foreign_server import KEY, MODEL, PCM, Foreign
+from tests.server.client.foreign_server import KEY, MODEL, PCM, Foreign, foreign_server
 
 __all__ = ["subprocess"]  # These tests start processes.
 
@@ -169,6 +171,14 @@ def test_a_whole_answer_that_is_no_text_is_no_fault() -> None:
 def test_a_server_that_is_away_is_one_line() -> None:
     done = antiphon("chat", "--url", "http://127.0.0.1:9/v1", "hello")
     refused(done, ExitCode.SERVER_AWAY, "no server answers at http://127.0.0.1:9/v1", "antiphon serve")
+
+
+def test_a_certificate_of_ones_own_is_named_by_a_variable() -> None:
+    with foreign_server(CERTIFICATE, TLS_KEY) as foreign:
+        done = antiphon("chat", "--url", foreign.url, "hello")
+        refused(done, ExitCode.SERVER_AWAY, "the certificate of https://127.0.0.1:", "SSL_CERT_FILE")
+        done = antiphon("chat", "--url", foreign.url, "hello", env={"SSL_CERT_FILE": str(CERTIFICATE)})
+        assert (done.returncode, done.stdout) == (0, "answer 1\n"), done.stderr
 
 
 def test_a_refused_request_shows_the_servers_words(foreign: Foreign, ours: str) -> None:
