@@ -5,6 +5,7 @@ The tests of a client that cannot be installed are skipped (in CI a failure: ANT
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -58,10 +59,19 @@ class Home:
         return {**os.environ, **own, **more}
 
     def install(self) -> None:
-        """Install once; a stamp says from which lock. Raises CannotInstall."""
+        """Install once, also if several processes of the tests ask. Raises CannotInstall."""
+        if not self.requires:
+            return
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        with self.folder.with_suffix(".lock").open("w") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            self._install()
+
+    def _install(self) -> None:
+        """A stamp says from which lock it was installed."""
         stamp = self.folder / "installed"
         lock = sha256(b"".join(file.read_bytes() for file in self.locks)).hexdigest()
-        if not self.requires or (stamp.is_file() and stamp.read_text() == lock):
+        if stamp.is_file() and stamp.read_text() == lock:
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
