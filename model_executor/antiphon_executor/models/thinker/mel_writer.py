@@ -1,7 +1,7 @@
 """Mel frames of a long clip, computed while it is decoded: memory holds a window of samples and the frames.
 
 The frames are those of `log_mel`, rounded to the model's numbers: the clip's maximum, which sets the floor of
-all frames, is applied when they are read, and rounding keeps the order of numbers.
+all frames, is applied at the end, or to a copy before that, and rounding keeps the order of numbers.
 """
 
 from __future__ import annotations
@@ -25,20 +25,21 @@ _EDGE = FRAME_SAMPLES // 2
 
 @dataclass(frozen=True, slots=True)
 class StoredMel:
-    """Frames of a clip, not yet with their floor, in tensors of `WINDOW_FRAMES`; the last is shorter."""
+    """Frames of a clip in tensors of `WINDOW_FRAMES`; the last is shorter. `floor`: what they lack yet."""
 
     windows: Sequence[Tensor]
-    floor: float
+    floor: float | None = None
 
     def part(self, first: int, stop: int) -> Tensor:
-        """Frames `first` to `stop`: a new [mel_bins, stop - first]."""
+        """Frames `first` to `stop`: [mel_bins, stop - first]. No copy of a window that has its floor."""
         parts = []
         while first < stop:
             window, start = divmod(first, WINDOW_FRAMES)
             end = min(stop - window * WINDOW_FRAMES, WINDOW_FRAMES)
             parts.append(self.windows[window][:, start:end])
             first += end - start
-        return (parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)).clamp(min=self.floor)
+        part = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+        return part if self.floor is None else part.clamp(min=self.floor)
 
 
 def kept_audio_s(model: ModelConfig, mel_bins: int) -> float:
@@ -82,7 +83,10 @@ class MelWriter:
         while (done := len(self._windows) * WINDOW_FRAMES) < frames:
             self._add_window(min(done + WINDOW_FRAMES, frames))
         self._pieces.clear()
-        return self.clip(key, self._written, self.progress)
+        floor = self.progress.floor
+        for window in self._windows:
+            window.clamp_(min=floor)
+        return StoredClip(_clip_key(key, floor), self._written, StoredMel(self._windows))
 
     @property
     def progress(self) -> MelProgress:
@@ -94,7 +98,7 @@ class MelWriter:
     def clip(self, key: str, num_samples: int, progress: MelProgress) -> StoredClip:
         """The clip as far as `progress`, of a key that changes with the floor of its frames."""
         mel = StoredMel(self._windows[: progress.windows], progress.floor)
-        return StoredClip(f"{key}-{progress.floor:.6g}", num_samples, mel)
+        return StoredClip(_clip_key(key, progress.floor), num_samples, mel)
 
     def _add_window(self, stop: int) -> None:
         samples = self._joined()
@@ -109,3 +113,7 @@ class MelWriter:
 
     def _joined(self) -> NDArray[np.float32]:
         return self._pieces[0] if len(self._pieces) == 1 else np.concatenate(self._pieces)
+
+
+def _clip_key(key: str, floor: float) -> str:
+    return f"{key}-{floor:.6g}"
