@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import math
 import statistics
 import sys
 import time
@@ -122,8 +123,13 @@ def _level(concurrency: int, taken: list[dict[str, LevelFigures]]) -> LevelCompa
         concurrency,
         ours=median_of(lambda one, name: getattr(one["antiphon"], name)),
         vllm=median_of(lambda one, name: getattr(one["vllm"], name)),
-        ratio=median_of(lambda one, name: getattr(one["antiphon"], name) / getattr(one["vllm"], name)),
+        ratio=median_of(lambda one, name: _ratio(getattr(one["antiphon"], name), getattr(one["vllm"], name))),
     )
+
+
+def _ratio(ours: float, vllm: float) -> float:
+    """Infinite for a time of 0: tokens whose text came in one piece."""
+    return ours / vllm if vllm else math.inf
 
 
 def as_table(compared: Sequence[TextComparison]) -> str:
