@@ -83,7 +83,7 @@ def test_a_voice_is_sent_where_openais_own_models_want_one(foreign: Foreign, tmp
 
 def test_an_answer_that_is_refused_leaves_no_file(ours: str, tmp_path: Path) -> None:
     file = tmp_path / "x.wav"
-    done = antiphon("say", "hello", "-o", str(file), "--url", ours, "--voice", "nobody")
+    done = antiphon("say", "hello", "-o", str(file), "--url", ours, "--voice", "unknown")
     refused(done, ExitCode.REFUSED, "Unknown voice")
     assert list(tmp_path.iterdir()) == []
 

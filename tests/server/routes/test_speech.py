@@ -209,7 +209,7 @@ async def test_long_input_is_cut_at_sentence_ends(
         ({"input": ""}, "input"),
         ({"input": " \n "}, "input"),
         ({"input": "a" * 4_097}, "input"),
-        ({"voice": "nobody"}, "voice"),
+        ({"voice": "unknown"}, "voice"),
         ({"response_format": "ogg"}, "response_format"),
         ({"speed": 5}, "speed"),
         ({"sample_rate": 11_025}, "sample_rate"),
