@@ -1,7 +1,7 @@
 """The standing benchmark, `make bench`: text, speech and the server process, beside the last committed run.
 
-Every figure is a ratio: to vLLM in the same run, or to the time of a fixed computation on the same cores.
-`--keep` writes `last.json`, to be committed. Exit code 1: a figure got worse by more than its noise.
+Figures are ratios: to vLLM in the same run, or to a fixed computation on the same cores. They are written
+after each part. Exit code 1: a figure got worse by more than its noise, or a part failed.
 """
 
 from __future__ import annotations
@@ -12,22 +12,24 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 import numpy as np
+import psutil  # type: ignore[import-untyped]
 from tests.bench.front_end.processes import free_port, wait_until_ready
 
 LAST = Path(__file__).with_name("last.json")
 SPEECH_LEVELS = (1, 4, 8)
 _LEAST_NOISE = 0.05
 _TEXT_NOISE = 0.1
+# More than the longest command of a part takes on two idle cores.
+_COMMAND_WITHIN_S = 300.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,24 @@ class Figure:
 Figures = dict[str, Figure]
 
 
-def measure_text(folder: Path) -> Figures:
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much a run measures: pairs of turns of the two servers, and spoken answers per level."""
+
+    text_rounds: int
+    answers: int
+    front_rounds: int
+
+
+# "full" takes ten minutes; "small" shows that every part ends.
+SIZES = {"full": Size(4, 24, 4), "small": Size(1, 3, 1)}
+Measure = Callable[[Path, Size], Figures]
+
+
+def measure_text(folder: Path, size: Size) -> Figures:
     """Ours to vLLM's, both compiled, with speech off."""
-    if find_spec("tests.bench.bench_text") is None:
-        print("text is left out: this checkout has no bench_text")
-        return {}
-    flags = ("--modes", "compiled", "--stages", "thinker", "--rounds", "4")
-    (compared,) = run_part("tests.bench.bench_text", folder / "text.json", *flags)
+    flags = ("--modes", "compiled", "--stages", "thinker", "--rounds", str(size.text_rounds))
+    (compared,) = run_command("tests.bench.bench_text", folder / "text.json", *flags)
     figures: Figures = {}
     for level in compared["levels"]:
         at, ratio = f"at {level['concurrency']}", level["ratio"]
@@ -57,9 +70,10 @@ def measure_text(folder: Path) -> Figures:
     return figures
 
 
-def measure_front_end(folder: Path) -> Figures:
+def measure_front_end(folder: Path, size: Size) -> Figures:
     """Ours to vLLM's front end, over the same echo."""
-    report = run_part("tests.bench.bench_front_end", folder / "front.json", "--rounds", "4", "--seconds", "3")
+    flags = ("--rounds", str(size.front_rounds), "--seconds", "3")
+    report = run_command("tests.bench.bench_front_end", folder / "front.json", *flags)
     return front_end_figures(report)
 
 
@@ -76,14 +90,14 @@ def front_end_figures(report: dict[str, Any]) -> Figures:
     return figures
 
 
-def measure_speech(folder: Path) -> Figures:
+def measure_speech(folder: Path, size: Size) -> Figures:
     """The embedded model by default settings. Times are divided by the yardstick around the same level."""
     figures: Figures = {}
     with serving(folder / "serve.log") as url:
         for level in SPEECH_LEVELS:
             before_s = yardstick_s()
-            flags = (url, "--concurrency", str(level), "--requests", "24", "--warmup", "2")
-            report = run_part("antiphon_server", folder / f"speech{level}.json", "bench", *flags)
+            flags = (url, "--concurrency", str(level), "--requests", str(size.answers), "--warmup", "2")
+            report = run_command("antiphon_server", folder / f"speech{level}.json", "bench", *flags)
             figures |= _speech_figures(level, report["levels"][0], (before_s, yardstick_s()))
     return figures
 
@@ -114,10 +128,27 @@ def yardstick_s() -> float:
     return median(times) * 1e3
 
 
-def run_part(module: str, result: Path, *flags: str) -> Any:
-    """Runs a benchmark that writes `result`, and returns what it has written."""
-    subprocess.run([sys.executable, "-m", module, *flags, "--json", str(result)], check=True)
+def run_command(module: str, result: Path, *flags: str) -> Any:
+    """Runs a benchmark that writes `result`, and returns what it has written. Raises RuntimeError."""
+    with subprocess.Popen([sys.executable, "-m", module, *flags, "--json", str(result)]) as running:
+        try:
+            code = running.wait(_COMMAND_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            raise RuntimeError(f"{module} did not end within {_COMMAND_WITHIN_S:.0f} s") from None
+        finally:
+            _kill(running)
+    if code:
+        raise RuntimeError(f"{module} ended with exit code {code}")
     return json.loads(result.read_text())
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """Kills a command that still runs, and the servers that it has started."""
+    if process.poll() is None:
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        for one in family:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
 
 
 @contextmanager
@@ -156,26 +187,49 @@ def read_figures(path: Path) -> Figures:
     return {name: Figure(**one) for name, one in json.loads(path.read_text())["figures"].items()}
 
 
-PARTS = {"text": measure_text, "speech": measure_speech, "front": measure_front_end}
+PARTS: Mapping[str, Measure] = {
+    "text": measure_text,
+    "speech": measure_speech,
+    "front": measure_front_end,
+}
+
+
+def run_parts(parts: Mapping[str, Measure], size: Size, last: Figures, result: Path | None) -> bool:
+    """Measures each part. True: all have run, and no figure got worse."""
+    figures: Figures = {}
+    failed: list[str] = []
+    with TemporaryDirectory() as folder:
+        for name, measure in parts.items():
+            began_s = time.monotonic()
+            try:
+                figures |= measure(Path(folder), size)
+            # The other parts' figures took minutes too.
+            except Exception as error:
+                failed.append(name)
+                print(f"\n{name} failed: {error!r}", flush=True)
+            print(f"\n{name} took {time.monotonic() - began_s:.0f} s\n{as_table(figures, last)}", flush=True)
+            if result is not None:
+                write_figures(result, {**last, **figures})
+    if failed:
+        print(f"failed: {', '.join(failed)}")
+    return not failed and not any(name in last and is_worse(last[name], now) for name, now in figures.items())
+
+
+def write_figures(path: Path, figures: Figures) -> None:
+    about = {"cores": len(os.sched_getaffinity(0)), "numpy": np.__version__}
+    kept = {name: asdict(one) for name, one in figures.items()}
+    path.write_text(json.dumps({"about": about, "figures": kept}, indent=1) + "\n")
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--parts", default=",".join(PARTS))
+    parser.add_argument("--size", choices=SIZES, default="full", help="small: three minutes, to try it out")
     parser.add_argument("--keep", action="store_const", const=LAST, dest="json", help="write last.json")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     given = parser.parse_args()
-    figures: Figures = {}
-    with TemporaryDirectory() as folder:
-        for part in given.parts.split(","):
-            figures |= PARTS[part](Path(folder))
-    last = read_figures(LAST)
-    print(as_table(figures, last))
-    if given.json:
-        about = {"cores": len(os.sched_getaffinity(0)), "numpy": np.__version__}
-        kept = {name: asdict(one) for name, one in ({**last, **figures}).items()}
-        given.json.write_text(json.dumps({"about": about, "figures": kept}, indent=1) + "\n")
-    return int(any(name in last and is_worse(last[name], now) for name, now in figures.items()))
+    parts = {name: PARTS[name] for name in given.parts.split(",")}
+    return int(not run_parts(parts, SIZES[given.size], read_figures(LAST), given.json))
 
 
 if __name__ == "__main__":

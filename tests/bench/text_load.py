@@ -20,7 +20,7 @@ _TIMEOUT_S = 120.0
 
 
 class BadAnswer(Exception):
-    """The server refused a request, or ended its stream with fewer tokens than were asked for."""
+    """A request was refused, an answer has fewer tokens than were asked for, or a level has no text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +105,8 @@ def _figures(answers: list[_Answer], took_s: float, tokens: int) -> LevelFigures
         first.append(times[0] - answer.began_s)
         each.append((times[-1] - times[0]) / (tokens - 1))
         gaps += [later - earlier for earlier, later in pairwise(sorted(set(times)))]
+    if not first:
+        raise BadAnswer("no answer of the level had text")
     return LevelFigures(
         tokens_per_s=len(answers) * tokens / took_s,
         ttft_p50_s=statistics.median(first),
