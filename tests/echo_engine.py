@@ -52,6 +52,10 @@ from antiphon_executor.interface.status import EngineStatus
 
 LOOK_AHEAD_SAMPLES = 555
 _CONTEXT_TOKENS = 4096
+_RUNNING_METRICS = {
+    "thinker": "vllm:num_requests_running",
+    "talker": "antiphon_talker_num_requests_running",
+}
 VOICES = ("ethan", "chelsie", "aiden")
 VOICE_TABLE = (
     Voice("ethan", "Ethan", language="en", licence="CC0-1.0", default=True),
@@ -233,10 +237,8 @@ class EchoEngine:
         )
 
     def metrics(self) -> Iterable[Metric]:
-        gauge = GaugeMetricFamily("vllm:num_requests_running", "Requests in execution.", labels=["stage"])
-        for stage in self._stages:
-            gauge.add_metric([stage], self.running)
-        yield gauge
+        for name in (_RUNNING_METRICS[stage] for stage in self._stages):
+            yield GaugeMetricFamily(name, "Requests in execution.", value=self.running)
 
     async def close(self) -> None:
         self.closed = True

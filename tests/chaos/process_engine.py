@@ -122,10 +122,8 @@ class EngineOfProcesses(EchoEngine):
 
     def metrics(self) -> Iterable[Metric]:
         yield from super().metrics()
-        waiting = GaugeMetricFamily("vllm:num_requests_waiting", "There is no queue.", labels=["stage"])
-        for stage in STAGES:
-            waiting.add_metric([stage], 0)
-        yield waiting
+        for engine in ("vllm:", "antiphon_talker_"):
+            yield GaugeMetricFamily(f"{engine}num_requests_waiting", "There is no queue.", value=0)
 
     async def close(self) -> None:
         for task in self._supervising:

@@ -14,7 +14,7 @@ import httpx
 
 HELD = re.compile(
     r"^(?:antiphon_engine_requests|antiphon_stage_running|antiphon_stage_queue_depth"
-    r'|antiphon_speech_slots\{state="used"\}|vllm:num_requests_running|vllm:num_requests_waiting)'
+    r'|antiphon_speech_slots\{state="used"\}|(?:vllm:|antiphon_talker_)num_requests_(?:running|waiting))'
     r"(?:\{[^}]*\})? (\S+)$",
     re.MULTILINE,
 )

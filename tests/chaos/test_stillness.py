@@ -15,10 +15,10 @@ FIGURES = [
     'antiphon_stage_running{stage="talker"} 0.0',
     'antiphon_speech_slots{state="used"} 0.0',
     'antiphon_speech_slots{state="free"} 8.0',
-    'vllm:num_requests_running{engine="0",model_name="m",stage="thinker"} 0.0',
-    'vllm:num_requests_running{engine="0",model_name="m",stage="talker"} 0.0',
-    'vllm:num_requests_waiting{engine="0",model_name="m",stage="thinker"} 0.0',
-    'vllm:num_requests_waiting{engine="0",model_name="m",stage="talker"} 0.0',
+    'vllm:num_requests_running{engine="0",model_name="m"} 0.0',
+    'antiphon_talker_num_requests_running{engine="0",model_name="m"} 0.0',
+    'vllm:num_requests_waiting{engine="0",model_name="m"} 0.0',
+    'antiphon_talker_num_requests_waiting{engine="0",model_name="m"} 0.0',
 ]
 
 

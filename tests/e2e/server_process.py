@@ -35,6 +35,11 @@ _TELLING = ("stage", "state", "reason", "outcome")
 _QUIET = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 
 
+def engine_metric(name: str, stage: str) -> tuple[str, str]:
+    """The key in `RunningServer.metrics` of what vLLM exports as `vllm:name` for one engine."""
+    return (f"vllm:{name}" if stage == "thinker" else f"antiphon_{stage}_{name}"), ""
+
+
 @dataclass
 class RunningServer:
     """`start_s`: from the command to a ready server."""
@@ -104,8 +109,9 @@ class RunningServer:
         """Nothing runs, waits or holds a slot, in the server's account and in both engines'."""
         found = self.metrics()
         names = ("antiphon_engine_requests", "antiphon_stage_running", "antiphon_stage_queue_depth")
-        names += ("vllm:num_requests_running", "vllm:num_requests_waiting")
         stages = [found[name, stage] for name in names for stage in STAGES]
+        for name in ("num_requests_running", "num_requests_waiting"):
+            stages += [found[engine_metric(name, stage)] for stage in STAGES]
         return not any([*stages, found["antiphon_speech_slots", "used"]])
 
     def said(self) -> str:

@@ -21,7 +21,7 @@ from antiphon_server.exits import ExitCode
 from tests.e2e.answers import SPOKEN, STREAMED, said
 from tests.e2e.live_stream import LiveStream, talker_process, thinker_process
 from tests.e2e.nan_weights import LETTER, VOICE
-from tests.e2e.server_process import MODEL, RunningServer, becomes
+from tests.e2e.server_process import MODEL, RunningServer, becomes, engine_metric
 
 pytestmark = pytest.mark.engine
 
@@ -34,7 +34,7 @@ def ask(server: RunningServer, text: str, **more: Any) -> httpx.Response:
 
 
 def corrupted(server: RunningServer, stage: str) -> float:
-    return server.metrics().get(("vllm:corrupted_requests_total", stage), 0.0)
+    return server.metrics().get(engine_metric("corrupted_requests_total", stage), 0.0)
 
 
 def test_nan_logits_end_only_their_own_request_with_an_error(

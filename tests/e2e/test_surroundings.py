@@ -43,14 +43,26 @@ def test_metrics_count_both_stages(client: openai.OpenAI, served: RunningServer)
     spent = answer.usage.completion_tokens_details
     after = served.metrics()
 
-    def grown(name: str, stage: str = "") -> float:
-        return after[name, stage] - before[name, stage]
+    def grown(name: str) -> float:
+        return after[name, ""] - before[name, ""]
 
-    assert grown("vllm:generation_tokens_total", "thinker") == spent.text_tokens
+    assert grown("vllm:generation_tokens_total") == spent.text_tokens
     # One step more than frames: the one that draws the end.
-    assert grown("vllm:generation_tokens_total", "talker") - spent.audio_tokens in (0, 1)
+    assert grown("antiphon_talker_generation_tokens_total") - spent.audio_tokens in (0, 1)
     assert grown("antiphon_audio_seconds_generated_total") == pytest.approx(len(answer.pcm) / 48_000)
     assert grown("antiphon_time_to_first_audio_seconds_count") == 1
+
+
+def test_routers_find_one_series_of_each_gauge_of_vllm(served: RunningServer) -> None:
+    families = list(text_string_to_metric_families(served.get("/metrics").text))
+    gauges = [one for one in families if one.type == "gauge" and one.name.startswith("vllm:")]
+    assert {one.name: len(one.samples) for one in gauges if len(one.samples) != 1} == {}
+    names = {one.name for one in families}
+    for name in ("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc", "cache_config_info"):
+        assert {f"vllm:{name}", f"antiphon_talker_{name}"} <= names
+    (cache,) = [one.samples[0].labels for one in gauges if one.name == "vllm:cache_config_info"]
+    assert int(cache["block_size"]) > 0
+    assert int(cache["num_gpu_blocks"]) > 0
 
 
 def test_the_exposition_is_valid(served: RunningServer) -> None:

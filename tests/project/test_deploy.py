@@ -134,7 +134,7 @@ def test_the_dashboard_shows_metrics_that_the_server_has() -> None:
     exposed = set(re.findall(r"^(antiphon_\w+)[ {]", ServerMetrics("test").render().decode(), re.MULTILINE))
     named = re.findall(r'"(antiphon_\w+)"', source)
     exposed |= {*named, *(f"{name}_total" for name in named)}
-    asked = {name for query in queries() for name in re.findall(r"\bantiphon_\w+", query)}
+    asked = {name for query in queries() for name in re.findall(r"\bantiphon_(?!talker_)\w+", query)}
     assert asked
     assert asked <= exposed
 
@@ -144,10 +144,10 @@ def test_the_dashboard_shows_metrics_that_vllm_has() -> None:
     assert spec is not None
     assert spec.origin is not None
     source = (Path(spec.origin).parent / "v1/metrics/loggers.py").read_text()
-    asked = {name for query in queries() for name in re.findall(r"\bvllm:\w+", query)}
+    asked = {name for query in queries() for name in re.findall(r"\b(?:vllm:|antiphon_talker_)(\w+)", query)}
     assert asked
     for name in asked:
-        assert f'"{name.removesuffix("_total")}"' in source
+        assert f'"vllm:{name.removesuffix("_total")}"' in source
 
 
 @pytest.mark.parametrize("script", [".ci/run", "lock/install.sh", "deploy/image_test.sh"])

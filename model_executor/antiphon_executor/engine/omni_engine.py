@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import chain
 from pathlib import Path
 
 from prometheus_client.metrics_core import Metric
@@ -43,7 +44,6 @@ from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.prompt_embeddings import pages_for
 from antiphon_executor.models.thinker.mel_writer import MelWriter, kept_audio_s
 from antiphon_executor.stages.compilation import could_be_compiled
-from antiphon_executor.stages.metrics import merged_metrics
 from antiphon_executor.stages.restart_policy import RestartPolicy
 from antiphon_executor.stages.stage import Progress, Stage, current_generate, current_prefill
 from antiphon_executor.stages.supervisor import SupervisedStage, WatchRules, end_all
@@ -244,7 +244,8 @@ class VllmOmniEngine:
         )
 
     def metrics(self) -> Iterable[Metric]:
-        return merged_metrics([stage.engine.metrics for stage in self._stages.values() if stage.alive])
+        stages = [stage.engine.metrics for stage in self._stages.values() if stage.alive]
+        return chain.from_iterable(stage.collect() for stage in stages)
 
     async def close(self) -> None:
         async with self._owned:

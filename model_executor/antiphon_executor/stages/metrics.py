@@ -1,4 +1,4 @@
-"""vLLM's Prometheus metrics with one registry per stage and a `stage` label.
+"""vLLM's Prometheus metrics in one registry per stage, the Talker's under names of our own.
 
 vLLM removes its metrics from the global registry when a second engine starts, so each stage has its own
 registry, set by the class attributes that vLLM provides for other metric backends.
@@ -11,7 +11,6 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import Metric
-from prometheus_client.samples import Sample
 from vllm.v1.metrics.loggers import PrometheusStatLogger
 
 # Checked against the installed vLLM by tests/test_vllm_internals.py.
@@ -22,6 +21,10 @@ VLLM_INTERNALS = {
         "_histogram_cls",
     ),
 }
+
+
+# Its metrics have the names that vLLM gives them.
+MAIN_STAGE = "thinker"
 
 
 class StageMetrics:
@@ -44,22 +47,12 @@ class StageMetrics:
         return StageStatLogger
 
     def collect(self) -> Iterator[Metric]:
-        """The stage's metric families, with the label `stage` added to every sample."""
+        """The stage's metric families. Routers read one series of a `vllm:` gauge, so one stage has them."""
         for family in self._registry.collect():
-            labelled = Metric(family.name, family.documentation, family.type, family.unit)
-            labelled.samples = [self._labelled(sample) for sample in family.samples]
-            yield labelled
+            renamed = Metric(self._name(family.name), family.documentation, family.type, family.unit)
+            renamed.samples = [sample._replace(name=self._name(sample.name)) for sample in family.samples]
+            yield renamed
 
-    def _labelled(self, sample: Sample) -> Sample:
-        return sample._replace(labels={"stage": self.stage, **sample.labels})
-
-
-def merged_metrics(stages: list[StageMetrics]) -> Iterator[Metric]:
-    """The metric families of all stages, merged by name as the exposition format requires."""
-    families: dict[str, Metric] = {}
-    for stage in stages:
-        for family in stage.collect():
-            known = families.setdefault(family.name, family)
-            if known is not family:
-                known.samples.extend(family.samples)
-    yield from families.values()
+    def _name(self, vllm_name: str) -> str:
+        is_main = self.stage == MAIN_STAGE
+        return vllm_name if is_main else f"antiphon_{self.stage}_{vllm_name.removeprefix('vllm:')}"

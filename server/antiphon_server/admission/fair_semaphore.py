@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import ParamSpec, TypeVar
 
 from antiphon_server.admission.fair_queue import FairQueue
+from antiphon_server.admission.reservation import request_priority
 from antiphon_server.errors import Overloaded
 
 P = ParamSpec("P")
@@ -35,6 +36,7 @@ class SemaphoreLimits:
 @dataclass(eq=False, slots=True)
 class _Waiter:
     owner: str
+    priority: int = field(default_factory=request_priority.get)
     slot: asyncio.Future[None] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 

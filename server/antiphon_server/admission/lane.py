@@ -70,7 +70,7 @@ class Lane:
 
     def victim(self, newcomer: Reservation) -> Reservation | None:
         """The waiting request to evict for `newcomer`, if its key has fewer. None: refuse `newcomer`."""
-        return pick_victim(self.waiting, newcomer.owner)
+        return pick_victim(self.waiting, newcomer)
 
     def slots_for(self, reservation: Reservation) -> int:
         """How many requests like this one run at once."""
@@ -101,7 +101,7 @@ class SpeechLane(Lane):
 
     def victim(self, newcomer: Reservation) -> Reservation | None:
         """If there is a place but no real time left for `newcomer`, only a live stream makes room."""
-        return pick_victim([one for one in self.waiting if one.live or self.is_full], newcomer.owner)
+        return pick_victim([one for one in self.waiting if one.live or self.is_full], newcomer)
 
     def slots_for(self, reservation: Reservation) -> int:
         limit = self._live_limit() if reservation.live else None

@@ -6,6 +6,7 @@ A record. The admission controller changes it, and releases exactly what it says
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -14,6 +15,9 @@ from antiphon_server.admission.resources import Resources
 from antiphon_server.errors import ApiError
 
 Kind = Literal["text", "speech"]
+
+# Of all reservations that this task makes: a gateway gives it with the request.
+request_priority: ContextVar[int] = ContextVar("request_priority", default=0)
 
 
 @dataclass(eq=False, slots=True)
@@ -24,12 +28,14 @@ class Reservation:
     `debited_tokens`, `debited_audio_s`: charged to the key when the request began to wait.
     `unread_tokens`: of a prompt that the Thinker has not read. `slot`: resolved when the request starts or
     is refused. `answered`: the answer came to its own end. `part_of`: a request whose parts each have a slot;
-    it pays for all of them when `has_parts` becomes true, and waits for no slot itself.
+    it pays for all of them when `has_parts` becomes true, and waits for no slot itself. `priority`: higher
+    starts first.
     """
 
     owner: str = ""
     speech: SpeechDemand | None = None
     part_of: Reservation | None = None
+    priority: int = field(default_factory=request_priority.get)
     size: RequestSize = field(default_factory=RequestSize, init=False)
     estimate: CostEstimate = field(default_factory=CostEstimate, init=False)
     held: Resources = field(default_factory=Resources, init=False)

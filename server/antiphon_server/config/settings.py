@@ -26,7 +26,14 @@ def _origin(text: str) -> str:
     return text
 
 
+def _objective(text: str) -> str:
+    if not re.fullmatch(r"[^=\s]{1,253}=-?\d{1,9}", text):
+        raise ValueError("an objective is NAME=NUMBER")
+    return text
+
+
 Origin = Annotated[str, AfterValidator(_origin)]
+Objective = Annotated[str, AfterValidator(_objective)]
 
 
 class _Frozen(BaseModel):
@@ -94,6 +101,26 @@ class Limits(_Frozen):
     )
 
 
+class GatewaySettings(_Frozen):
+    """A gateway for inference in front of the server, such as llm-d, that names tenants and objectives."""
+
+    trusted: bool = Field(
+        False,
+        description="Use the gateway's headers x-gateway-inference-fairness-id (a tenant of the queue, the "
+        "caches and the limits of keys) and x-gateway-inference-objective. Only the gateway may reach the "
+        "server then.",
+    )
+    objectives: tuple[Objective, ...] = Field(
+        (),
+        max_length=256,
+        description="Priority of an objective, as NAME=NUMBER; higher starts first; others have 0.",
+    )
+
+    def priority_of(self, objective: str) -> int:
+        found = dict(text.rsplit("=", 1) for text in self.objectives)
+        return int(found.get(objective, 0))
+
+
 class Timeouts(_Frozen):
     """Time limits in seconds, on the monotonic clock."""
 
@@ -138,6 +165,7 @@ class ServerSettings(_Frozen):
         "openai", description="Format of streamed speech if the request does not name one."
     )
     root_path: str = Field("", max_length=255, description="Path prefix that a reverse proxy strips.")
+    gateway: GatewaySettings = GatewaySettings()
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
 

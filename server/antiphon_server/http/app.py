@@ -23,7 +23,14 @@ from antiphon_server.http.body_limits import BodyLimits, HeadLimits
 from antiphon_server.http.body_type import BodyTypes
 from antiphon_server.http.error_response import error_of, response_of
 from antiphon_server.http.lifecycle import Lifecycle
-from antiphon_server.http.middleware import ApiKeys, ProbeReserve, ReadinessGate, RequestIds, UnexpectedErrors
+from antiphon_server.http.middleware import (
+    ApiKeys,
+    GatewayHeaders,
+    ProbeReserve,
+    ReadinessGate,
+    RequestIds,
+    UnexpectedErrors,
+)
 from antiphon_server.http.origins import OriginCheck
 from antiphon_server.http.realtime.registry import RealtimeRegistry
 from antiphon_server.http.routes import (
@@ -105,6 +112,7 @@ def layers(
         Middleware(OriginCheck, server),
         Middleware(HeadLimits, server.limits),
         Middleware(ApiKeys, server.api_keys, server.root_path, client_secrets),
+        Middleware(GatewayHeaders, server.gateway),
         Middleware(ReadinessGate, life.refusal, server.root_path),
         Middleware(BodyTypes, routes),
         Middleware(BodyLimits, server.limits, server.timeouts),

@@ -19,6 +19,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from uvicorn.protocols.utils import ClientDisconnected
 
+from antiphon_server.admission.reservation import request_priority
+from antiphon_server.config.settings import GatewaySettings
 from antiphon_server.errors import ApiError, Unauthorized, Unavailable
 from antiphon_server.http.connection import ARRIVED_S, CONNECTION_KIND
 from antiphon_server.http.connections import ConnectionKind
@@ -36,6 +38,10 @@ _WORK = ("/v1/", "/tokenize", "/detokenize")
 # The key of a request's state: sends the body of the response past the layers inside `RequestIds`. They look
 # at the response's head only, and an answer's body may be thousands of messages.
 SEND_BODY = "send_body"
+# The key of a request's state: the tenant that a trusted gateway names.
+TENANT = "tenant"
+_FAIRNESS_ID = b"x-gateway-inference-fairness-id"
+_OBJECTIVE = b"x-gateway-inference-objective"
 _CONNECTION_RETRY_S = 2.0
 
 _log = logging.getLogger("antiphon.access")
@@ -205,6 +211,22 @@ class ApiKeys:
         if scope["type"] != "websocket" or self._client_secrets is None:
             return False
         return self._client_secrets.read(key) is not None
+
+
+class GatewayHeaders:
+    """Takes a request's tenant and priority from the headers of a trusted gateway."""
+
+    def __init__(self, app: ASGIApp, gateway: GatewaySettings) -> None:
+        self._app = app
+        self._gateway = gateway
+
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        if self._gateway.trusted and scope["type"] in ("http", "websocket"):
+            headers = dict(scope["headers"])
+            scope["state"][TENANT] = headers.get(_FAIRNESS_ID, b"").decode("latin-1")
+            objective = headers.get(_OBJECTIVE, b"").decode("latin-1")
+            request_priority.set(self._gateway.priority_of(objective))
+        return self._app(scope, receive, send)
 
 
 class ReadinessGate:

@@ -16,7 +16,13 @@ from tests.e2e.server_process import MODEL, RunningServer
 
 _LONGEST_S = 30.0
 _EVERY_S = 0.02
-_BUSY = ("antiphon_engine_requests", "vllm:num_requests_running", "vllm:num_requests_waiting")
+_BUSY = (
+    "antiphon_engine_requests",
+    "vllm:num_requests_running",
+    "vllm:num_requests_waiting",
+    "antiphon_talker_num_requests_running",
+    "antiphon_talker_num_requests_waiting",
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,6 @@ def _abort(server: RunningServer, messages: list[dict[str, Any]], after_s: float
 
 
 def _running(server: RunningServer) -> float:
-    """Requests in the server's account and in the Thinker's."""
+    """Requests in the server's account and in both engines'."""
     metrics = server.metrics()
     return max(metrics.get((name, stage), 0.0) for name in _BUSY for stage in ("", "thinker"))

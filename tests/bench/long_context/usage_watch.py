@@ -91,7 +91,7 @@ class UsageWatch:
         if at_s - self._metrics_s >= _METRICS_EVERY_S:
             self._metrics_s = at_s
             with contextlib.suppress(httpx.HTTPError):
-                cache = self.running.metrics().get(("vllm:kv_cache_usage_perc", "thinker"))
+                cache = self.running.metrics().get(("vllm:kv_cache_usage_perc", ""))
         return Usage(at_s, memory, cpu_s, decoders, cache)
 
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from antiphon_server.admission import fair_queue
 from antiphon_server.admission.fair_queue import FairQueue, pick_victim
 
 OWNERS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=40)
@@ -16,6 +18,7 @@ OWNERS = st.lists(st.sampled_from("abcd"), min_size=1, max_size=40)
 @dataclass(frozen=True, eq=False)
 class Item:
     owner: str
+    priority: int = 0
 
 
 @given(OWNERS, st.integers(1, 8))
@@ -68,7 +71,7 @@ def test_the_victim_is_of_the_key_with_most_and_the_newcomers_key_stays_below(
     owners: list[str], newcomer: str
 ) -> None:
     waiting = [Item(owner) for owner in owners]
-    victim = pick_victim(waiting, newcomer)
+    victim = pick_victim(waiting, Item(newcomer))
     counts = Counter(owners)
     if victim is None:
         assert counts[newcomer] + 1 >= max(counts.values())
@@ -79,4 +82,30 @@ def test_the_victim_is_of_the_key_with_most_and_the_newcomers_key_stays_below(
 
 
 def test_an_empty_queue_has_no_victim() -> None:
-    assert pick_victim([], "a") is None
+    assert pick_victim([], Item("a")) is None
+
+
+def test_a_higher_priority_starts_first_whatever_its_key_has() -> None:
+    queue: FairQueue[Item] = FairQueue()
+    later, first, usual = Item("a", -1), Item("a", 1), Item("b")
+    for item in (later, usual, first):
+        queue.add(item)
+    assert list(queue.in_order({"a": 5})) == [first, usual, later]
+    queue.discard(usual)
+    assert usual not in queue
+    assert list(queue.in_order({})) == [first, later]
+
+
+def test_a_full_queue_gives_up_its_lowest_priority_for_a_higher_one() -> None:
+    waiting = [Item("a"), Item("b", -1), Item("c", -1), Item("b", -1)]
+    assert pick_victim(waiting, Item("a")) is waiting[3]
+    assert pick_victim(waiting, Item("d", -2)) is None
+    assert pick_victim(waiting, Item("c", -1)) is None
+
+
+def test_the_memory_of_served_owners_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fair_queue, "_OWNERS", 3)
+    queue: FairQueue[Item] = FairQueue()
+    for owner in "abcdab":
+        queue.mark_started(Item(owner))
+    assert list(queue._served) == ["d", "a", "b"]

@@ -107,7 +107,9 @@ def test_while_the_model_loads_probes_report_it_and_requests_get_503(checkpoint:
         refused = httpx.post(f"{running.url}/v1/chat/completions", json=CHAT, verify=False)
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "loading")
         assert "retry-after" in refused.headers
+        assert running.get("/v1/models").status_code == 503
         running.wait_until_ready()
+        assert running.get("/v1/models").status_code == 200
         assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT, verify=False).status_code == 200
 
 

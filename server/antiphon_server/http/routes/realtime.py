@@ -74,7 +74,7 @@ def _grant_of(socket: WebSocket, service: Service) -> Grant:
     keys = given_keys(socket.scope)
     client_secrets: ClientSecrets = socket.app.state.client_secrets
     grant = client_secrets.read(keys[0]) if keys else None
-    return grant or Grant(owner_of_key(keys[0] if keys else "", service), 0, {})
+    return grant or Grant(owner_of_key(keys[0] if keys else "", service, socket.scope), 0, {})
 
 
 def _first_session(socket: WebSocket, service: Service, grant: Grant) -> Session:

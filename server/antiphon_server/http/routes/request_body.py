@@ -11,9 +11,11 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from fastapi import Request
+from starlette.types import Scope
 
 from antiphon_server.chat.service import Service
 from antiphon_server.http.body_limits import BUFFERED_BODY, BufferedBody
+from antiphon_server.http.middleware import TENANT
 from antiphon_server.observability.request_trace import RequestTrace, current, mark
 
 T = TypeVar("T")
@@ -73,9 +75,13 @@ def owner_of(request: Request, service: Service) -> str | None:
     """A hash of the key. Keys do not share a prefix cache: response times would reveal others' prompts."""
     # Only the key, as `ApiKeys` reads it: a key has one place in the queue for any spelling of the header.
     _, _, key = request.headers.get("authorization", "").partition(" ")
-    return owner_of_key(key.strip(), service)
+    return owner_of_key(key.strip(), service, request.scope)
 
 
-def owner_of_key(key: str, service: Service) -> str | None:
-    """As `owner_of`. None if the server has no keys."""
-    return hashlib.sha256(key.encode()).hexdigest() if service.settings.server.api_keys else None
+def owner_of_key(key: str, service: Service, scope: Scope) -> str | None:
+    """As `owner_of`. None if the server has no keys and no gateway names the request's tenant."""
+    tenant: str = scope["state"].get(TENANT, "")
+    if not service.settings.server.api_keys:
+        key = ""
+    named = f"{key}\n{tenant}" if tenant else key
+    return hashlib.sha256(named.encode()).hexdigest() if named else None
