@@ -219,7 +219,7 @@ class EchoEngine:
         finally:
             self.running -= 1
 
-    def clip_writer(self) -> SampleWriter:
+    def clip_writer(self, window_s: int | None = None) -> SampleWriter:
         return SampleWriter()
 
     def read_ahead(self, request: OmniRequest, key: str) -> EchoReadAhead:
@@ -289,7 +289,9 @@ class EchoEngine:
         for number, piece in enumerate(pieces, start=1):
             for choice in range(request.text.choices):
                 ends = (len("".join(pieces[:number])),) if speaker else ()
-                yield TextDelta(choice, piece, 1, make_logprobs(piece, request.text.top_logprobs), ends)
+                logprobs = make_logprobs(piece, request.text.top_logprobs)
+                ids = tuple(self._tokenizer.encode(piece, add_special_tokens=False).ids)
+                yield TextDelta(choice, piece, 1, logprobs, ends, ids)
             if speaker and len("".join(pieces[: number - 1])) < spoken_chars:
                 yield from speaker.speak(self._frames_per_piece, number)
         for choice in range(request.text.choices):

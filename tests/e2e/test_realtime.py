@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from socket import SHUT_RDWR
 from typing import Any
 
@@ -23,6 +25,9 @@ RATE_HZ = 16_000
 SILENCE = np.zeros(RATE_HZ, "<i2")
 LISTENING = {"format": {"type": "audio/pcm", "rate": RATE_HZ}}
 COUNTING = "Count from one to twenty."
+READ_AHEAD = ("antiphon_realtime_tokens_read_ahead_total", "")
+# Of the nano model's prefix cache, at most.
+BLOCK_TOKENS = 256
 
 
 def spoken(text: str) -> np.ndarray:
@@ -117,6 +122,39 @@ def test_speech_interrupts_and_the_next_turn_goes_on(nano_server: RunningServer)
         assert (part["transcript"], part["audio"]) == ("", "")
         talk.write("What is two plus three?")
         assert talk.until("response.done")[-1]["response"]["status"] == "completed"
+
+
+def test_a_turn_reads_its_own_tokens_only(nano_server: RunningServer) -> None:
+    """All before its last block is in the prefix cache, also what the model itself has said."""
+    counted = []
+    instructions = "Answer in a few words. " * 60
+    with talking(nano_server, output_modalities=["text"], instructions=instructions) as talk:
+        for turn in range(7):
+            talk.write(f"{turn} " + "one two three four five six seven eight nine ten " * 6)
+            usage = talk.until("response.done")[-1]["response"]["usage"]
+            counted.append((usage["input_tokens"], usage["input_token_details"]["cached_tokens"]))
+    for (before, _), (now, cached) in pairwise(counted):
+        assert cached > before - 2 * BLOCK_TOKENS, counted
+        assert now - cached < now - before + 2 * BLOCK_TOKENS, counted
+    assert counted[-1][1] >= counted[1][1] + BLOCK_TOKENS, counted
+
+
+def test_a_long_utterance_is_read_while_it_is_spoken(nano_server: RunningServer) -> None:
+    before = nano_server.metrics()[READ_AHEAD]
+    with talking(nano_server) as talk:
+        question = np.tile(spoken("I like the red house. What is two plus three?"), 4)
+        for at in range(0, len(question), RATE_HZ // 4):
+            talk.say(question[at : at + RATE_HZ // 4])
+            time.sleep(0.1)
+        for _ in range(10):
+            talk.say(SILENCE[: RATE_HZ // 10])
+            time.sleep(0.1)
+        done = talk.until("response.done")[-1]["response"]
+        assert done["status"] == "completed"
+        heard = done["usage"]["input_token_details"]
+        # What was read ahead is no cache of the client's.
+        assert heard["cached_tokens"] < heard["audio_tokens"]
+    assert nano_server.metrics()[READ_AHEAD] - before > heard["audio_tokens"]
 
 
 def test_connections_that_break_off_leave_nothing_in_the_engines(nano_server: RunningServer) -> None:

@@ -17,7 +17,7 @@ from vllm.inputs import MultiModalInput
 from vllm.multimodal.processing import InputProcessingContext
 
 from antiphon_executor.checkpoint.processor_geometry import media_geometry_of
-from antiphon_executor.interface.media import AudioClip, KnownClip, Media, RgbImage, VideoClip
+from antiphon_executor.interface.media import AudioClip, KnownClip, Media, RgbImage, StoredClip, VideoClip
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_executor.models.qwen3_5_omni.presets import nano
@@ -32,7 +32,8 @@ from antiphon_executor.models.thinker.inputs import engine_prompt
 from antiphon_executor.tiny.processor import tiny_processor
 from antiphon_executor.tiny.tokenizer import tiny_tokenizer
 
-Medium = AudioClip | KnownClip | RgbImage | VideoClip
+Sound = AudioClip | KnownClip | StoredClip
+Medium = Sound | RgbImage | VideoClip
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class Rig:
         """A prompt as the server writes it: every medium's placeholder between its start and its end."""
         thinker, tokens = self.config.thinker_config, []
         for part in parts:
-            if isinstance(part, AudioClip | KnownClip):
+            if isinstance(part, Sound):
                 tokens += [thinker.audio_start_token_id, self.ids.audio, thinker.audio_end_token_id]
             elif isinstance(part, int):
                 tokens.append(part)
@@ -58,7 +59,7 @@ class Rig:
                 pad = self.ids.image if isinstance(part, RgbImage) else self.ids.video
                 tokens += [thinker.vision_start_token_id, pad, thinker.vision_end_token_id]
         return tokens, Media(
-            audios=tuple(part for part in parts if isinstance(part, AudioClip | KnownClip)),
+            audios=tuple(part for part in parts if isinstance(part, Sound)),
             images=tuple(part for part in parts if isinstance(part, RgbImage)),
             videos=tuple(part for part in parts if isinstance(part, VideoClip)),
         )

@@ -28,8 +28,8 @@ from antiphon_executor.models.qwen3_omni.positions import (
 )
 from antiphon_executor.models.thinker.clip import Clip
 from antiphon_executor.models.thinker.log_mel import log_mel, loudest_level
+from antiphon_executor.models.thinker.window_length import WINDOW_FRAMES
 from antiphon_executor.models.thinker.windows import (
-    WINDOW_FRAMES,
     WINDOW_VIDEO_TOKENS,
     sound_windows,
     video_windows,

@@ -43,6 +43,7 @@ from antiphon_executor.ipc.parent_watchdog import adopt_children
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.prompt_embeddings import pages_for
 from antiphon_executor.models.thinker.mel_writer import MelWriter, kept_audio_s
+from antiphon_executor.models.thinker.window_length import window_frames
 from antiphon_executor.stages.compilation import could_be_compiled
 from antiphon_executor.stages.restart_policy import RestartPolicy
 from antiphon_executor.stages.stage import Progress, Stage, current_generate, current_prefill
@@ -211,8 +212,9 @@ class VllmOmniEngine:
             if death.stage in run.stages:
                 run.fail(death)
 
-    def clip_writer(self) -> MelWriter:
-        return MelWriter(self._mel_bins, self._thinker_dtype)
+    def clip_writer(self, window_s: int | None = None) -> MelWriter:
+        """See `OmniEngine.clip_writer`."""
+        return MelWriter(self._mel_bins, self._thinker_dtype, window_frames(window_s))
 
     def read_ahead(self, request: OmniRequest, key: str) -> ClipReadAhead:
         """See `OmniEngine.read_ahead`."""

@@ -9,7 +9,7 @@ from prometheus_client.metrics_core import Metric
 
 from antiphon_executor.interface.card import ModelCard
 from antiphon_executor.interface.event_stream import EventStream
-from antiphon_executor.interface.media import ClipWriter
+from antiphon_executor.interface.media import ClipWriter, LiveClipWriter
 from antiphon_executor.interface.request import OmniRequest, ReadingRequest, TokensAhead
 from antiphon_executor.interface.status import EngineStatus
 
@@ -48,8 +48,11 @@ class OmniEngine(Protocol):
         """
         ...
 
-    def clip_writer(self) -> ClipWriter:
-        """Takes a clip of a later request while it is decoded, and keeps what the model needs of it."""
+    def clip_writer(self, window_s: int | None = None) -> LiveClipWriter:
+        """Takes a clip of a later request while it is decoded, and keeps what the model needs of it.
+
+        `window_s`: of the clip's windows, a multiple of 8 s; None: those of long clips.
+        """
         ...
 
     def read_ahead(self, request: OmniRequest, key: str) -> ReadAhead:

@@ -59,7 +59,8 @@ class TextDelta:
     """Next piece of one choice's text. `tokens`: tokens that were generated for it.
 
     `spoken_ends`: in a spoken answer, for each token passed to the Talker with this piece, the character
-    offset in the whole text at which it ends. Text after the last offset is not spoken.
+    offset in the whole text at which it ends. Text after the last offset is not spoken. `token_ids`: of the
+    tokens, with one that ended the text.
     """
 
     choice: int
@@ -67,6 +68,7 @@ class TextDelta:
     tokens: int
     logprobs: tuple[TokenLogprob, ...] = ()
     spoken_ends: tuple[int, ...] = ()
+    token_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,12 +50,13 @@ class StoredClip:
 class KnownClip:
     """A clip that was decoded before. The engine asks for it only if it lacks features of it.
 
-    `decode` blocks until it has decoded it again; it is called in a thread.
+    `decode` blocks until it has decoded it again; it is called in a thread. `window_s`: of its windows.
     """
 
     key: str
     num_samples: int
     decode: Callable[[], AudioClip | StoredClip]
+    window_s: int | None = None
 
     @property
     def seconds(self) -> float:
@@ -74,8 +75,22 @@ class ClipWriter(Protocol):
         ...
 
 
+class LiveClipWriter(ClipWriter, Protocol):
+    """Takes a clip while it is recorded, and shows the engine what there is of it."""
+
+    def windows_so_far(self, key: str) -> AudioClip | StoredClip | None:
+        """The windows that are complete; None if none is. They keep their features unless the clip becomes
+        louder, which changes the key.
+        """
+        ...
+
+    def clip_so_far(self, key: str) -> AudioClip | StoredClip:
+        """What `finish` would return. More may be written."""
+        ...
+
+
 class SampleWriter:
-    """A `ClipWriter` that keeps the samples."""
+    """A `LiveClipWriter` that keeps the samples."""
 
     def __init__(self) -> None:
         self._pieces: list[NDArray[np.float32]] = []
@@ -86,6 +101,12 @@ class SampleWriter:
     def finish(self, key: str) -> AudioClip:
         pieces = self._pieces
         return AudioClip(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), key)
+
+    def windows_so_far(self, key: str) -> AudioClip | None:
+        return None
+
+    def clip_so_far(self, key: str) -> AudioClip:
+        return self.finish(key)
 
 
 @dataclass(frozen=True, slots=True)

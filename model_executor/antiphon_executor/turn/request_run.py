@@ -187,7 +187,8 @@ class RequestRun:
             text_ids = token_ids[:-1] if is_stop_token else token_ids
             spoken = self._spoken_tokens.release(text_ids, choice.text)
         if choice.text or token_ids:
-            delta = TextDelta(choice.index, choice.text, len(token_ids), logprobs, spoken.ends)
+            ids = tuple(token_ids)
+            delta = TextDelta(choice.index, choice.text, len(ids), logprobs, spoken.ends, ids)
             await events.put(delta)
         if self._json_check is not None:
             self._json_check.append(choice.index, choice.text)

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import secrets
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
 from antiphon_executor.interface.card import ModelCard
-from antiphon_executor.interface.request import SpeechSampling, TextSampling
+from antiphon_executor.interface.request import SpeechSampling, TextSampling, TokensAhead
 from antiphon_server.chat.prompt.conversation import Conversation, read_conversation
 from antiphon_server.chat.prompt.raw_prompt import RawPrompt
 from antiphon_server.chat.prompt.template import CALL_OPENING
@@ -67,7 +67,7 @@ class RequestSpec:
     """A checked request. `cache_salt`: a hash of the client's key.
 
     `speech_optional`: answer in text alone if no speech stream is free. `unspoken_from`: the token that opens
-    a tool call, which is not spoken.
+    a tool call, which is not spoken. `ahead`: what was read of the prompt before.
     """
 
     head: AnswerHead
@@ -78,6 +78,7 @@ class RequestSpec:
     cache_salt: str | None
     speech_optional: bool = False
     unspoken_from: int | None = None
+    ahead: TokensAhead = field(default_factory=TokensAhead)
 
     def without_speech(self) -> RequestSpec:
         """The same request, answered in text alone."""

@@ -38,7 +38,7 @@ class RequestStart:
         self._reservation = reservation
         self._clock = clock
         self._reading: ReadAhead | None = None
-        self._ahead = TokensAhead()
+        self._ahead = spec.ahead
 
     async def __aenter__(self) -> Self:
         return self

@@ -28,6 +28,9 @@ class RealtimePolicy(BaseModel):
     media_bytes: int = Field(
         128 << 20, ge=1 << 20, description="Sound, images and text that one conversation keeps."
     )
+    all_media_bytes: int = Field(
+        1 << 30, ge=1 << 20, description="Sound, images and text that all conversations together keep."
+    )
     turn_s: float = Field(
         300.0, ge=1, description="Longest turn of a user in seconds; a detected one is cut there."
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 import time
 from collections.abc import Iterable
 
@@ -73,10 +72,16 @@ _CLIENT_CLOSED_REQUEST = 499
 _TRANSLATED = (ApiError, EngineError, RequestValidationError, HTTPException)
 
 
-def create_app(service: Service, lifecycle: Lifecycle | None = None) -> FastAPI:
-    """The application for `service`. Without a `lifecycle` it accepts work at once."""
+def create_app(
+    service: Service, lifecycle: Lifecycle | None = None, client_secrets: ClientSecrets | None = None
+) -> FastAPI:
+    """The application for `service`. Without a `lifecycle` it accepts work at once.
+
+    Raises OSError if it gets no `client_secrets` and their signing key cannot be read.
+    """
     life = lifecycle or Lifecycle()
-    client_secrets = ClientSecrets(_signing_key(service))
+    if client_secrets is None:
+        client_secrets = ClientSecrets.from_file(service.settings.realtime.signing_key_file)
     app = FastAPI(
         title="Antiphon",
         version=VERSION,
@@ -119,12 +124,6 @@ def layers(
         Middleware(UnexpectedErrors),
         Middleware(LateAnswers),
     ]
-
-
-def _signing_key(service: Service) -> bytes:
-    """Raises OSError if the file of the key cannot be read."""
-    path = service.settings.realtime.signing_key_file
-    return secrets.token_bytes(32) if path is None else path.read_bytes().strip()
 
 
 def _answer_head(app: FastAPI) -> None:

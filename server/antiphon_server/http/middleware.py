@@ -42,6 +42,8 @@ SEND_BODY = "send_body"
 TENANT = "tenant"
 _FAIRNESS_ID = b"x-gateway-inference-fairness-id"
 _OBJECTIVE = b"x-gateway-inference-objective"
+# Of a request's state: the `Grant` of the client secret that it was opened with.
+GRANT = "grant"
 _CONNECTION_RETRY_S = 2.0
 
 _log = logging.getLogger("antiphon.access")
@@ -207,10 +209,12 @@ class ApiKeys:
         return Unauthorized("this API key is not valid")
 
     def _is_client_secret(self, scope: Scope, key: str) -> bool:
-        """They open realtime connections only."""
+        """They open realtime connections only. Read once: a second reading may find it expired."""
         if scope["type"] != "websocket" or self._client_secrets is None:
             return False
-        return self._client_secrets.read(key) is not None
+        grant = self._client_secrets.read(key)
+        scope.setdefault("state", {})[GRANT] = grant
+        return grant is not None
 
 
 class GatewayHeaders:

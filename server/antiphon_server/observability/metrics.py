@@ -115,6 +115,12 @@ class ServerMetrics:
         self._interruptions = self._counter(
             "realtime_interruptions", "Responses that a user's speech has cancelled."
         )
+        self._unheard = self._counter(
+            "realtime_truncated_seconds", "Seconds of sent speech that users have not heard."
+        )
+        self._read_ahead = self._counter(
+            "realtime_tokens_read_ahead", "Prompt tokens that were computed while users still spoke."
+        )
         reply = "From the end of a turn, or the request for a response, to its first speech."
         self._reply = self._seconds("realtime_turn_to_speech", reply, _LATENCY_S)
         lag = "From the arrival of audio to its score as speech."
@@ -131,6 +137,13 @@ class ServerMetrics:
 
     def response_interrupted(self) -> None:
         self._interruptions.inc()
+
+    def speech_unheard(self, seconds: float) -> None:
+        """`seconds` of speech that was sent and then counts as not heard."""
+        self._unheard.inc(seconds)
+
+    def speech_read_ahead(self, tokens: int) -> None:
+        self._read_ahead.inc(tokens)
 
     def turn_answered(self, seconds: float) -> None:
         """`seconds` from the start of a response to its first speech that was sent."""

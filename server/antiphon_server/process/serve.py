@@ -39,6 +39,7 @@ from antiphon_server.process.memory import freeze_startup_objects, without_colle
 from antiphon_server.process.output_capture import OutputCapture
 from antiphon_server.process.uvicorn_server import HttpServer, SwitchableApp, loading_app
 from antiphon_server.process.waits import wait_at_most, wait_for_first
+from antiphon_server.realtime.client_secrets import ClientSecrets
 from antiphon_server.version import VERSION
 
 StartEngine = Callable[[EngineSettings, Callable[[str], None]], Awaitable[OmniEngine]]
@@ -106,6 +107,7 @@ class ServerRun:
         self._progress = progress
         self._life = Lifecycle("loading")
         self._metrics = ServerMetrics(VERSION)
+        self._client_secrets = ClientSecrets.from_file(settings.realtime.signing_key_file)
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
 
@@ -118,7 +120,8 @@ class ServerRun:
 
     async def _run(self) -> ExitCode:
         self._listen_to_signals()
-        app = SwitchableApp(loading_app(self._settings.server, self._metrics, self._life))
+        server, client_secrets = self._settings.server, self._client_secrets
+        app = SwitchableApp(loading_app(server, self._metrics, self._life, client_secrets))
         http = HttpServer(app, self._settings.server, self._settings.realtime)
         http_task = http.start(self._sock)
         media = MediaLoader(self._settings.media)
@@ -183,7 +186,7 @@ class ServerRun:
             ) from None
 
     async def _serve(self, service: Service, app: SwitchableApp, http: asyncio.Task[None]) -> ExitCode:
-        api = create_app(service, self._life)
+        api = create_app(service, self._life, self._client_secrets)
         # Made now: on the first request it would block the event loop for 0.1 s.
         api.openapi()
         freeze_startup_objects()

@@ -23,6 +23,7 @@ from antiphon_server.http.descriptors import connection_limits, descriptor_limit
 from antiphon_server.http.lifecycle import Lifecycle
 from antiphon_server.http.routes.health import livez, unready
 from antiphon_server.observability.metrics import ServerMetrics
+from antiphon_server.realtime.client_secrets import ClientSecrets
 
 _LAST_CONNECTIONS_S = 2
 _PING_S = 20.0
@@ -79,7 +80,12 @@ class HttpServer(uvicorn.Server):
         self.should_exit = True
 
 
-def loading_app(server: ServerSettings, metrics: ServerMetrics, life: Lifecycle) -> ASGIApp:
+def loading_app(
+    server: ServerSettings,
+    metrics: ServerMetrics,
+    life: Lifecycle,
+    client_secrets: ClientSecrets | None = None,
+) -> ASGIApp:
     """The application while the engine loads: the probes work, every other path answers 503."""
 
     async def alive(_: Request) -> JSONResponse:
@@ -89,4 +95,4 @@ def loading_app(server: ServerSettings, metrics: ServerMetrics, life: Lifecycle)
         return unready(life.closed_because())
 
     routes = [Route("/livez", alive), Route("/{path:path}", not_yet)]
-    return Starlette(routes=routes, middleware=layers(server, metrics, life))
+    return Starlette(routes=routes, middleware=layers(server, metrics, life, (), client_secrets))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pybase64
@@ -45,16 +46,38 @@ def image_urls(item: wire.ClientItem | wire.InputItem) -> list[str]:
     return [part.image_url for part in item.content if isinstance(part, wire.InputImage)]
 
 
-class ItemReader:
-    """Makes items of what a client sends. `images`: decoded, in the order of their parts."""
+def sounds_in(item: wire.ClientItem | wire.InputItem) -> list[str]:
+    """Base64 of an item's audio, in the order of its parts."""
+    if not isinstance(item, wire.UserMessage):
+        return []
+    return [part.audio for part in item.content if isinstance(part, wire.InputAudio)]
 
-    def __init__(
-        self, make_id: MakeId, input_format: InputFormat, owner: str, images: Sequence[RgbImage]
-    ) -> None:
+
+def decode_sound(encoded: str, input_format: InputFormat, param: str) -> Samples:
+    """Raises BadRequest."""
+    return np.ascontiguousarray(InputDecoder(input_format).decode(decode_base64(encoded, param)))
+
+
+@dataclass(frozen=True, slots=True)
+class EventMedia:
+    """Decoded media of one event, in the order of its parts. `sounds`: none if they were not decoded yet."""
+
+    images: Sequence[RgbImage] = ()
+    sounds: Sequence[Samples] = ()
+
+
+NO_MEDIA = EventMedia()
+
+
+class ItemReader:
+    """Makes items of what a client sends."""
+
+    def __init__(self, make_id: MakeId, input_format: InputFormat, owner: str, media: EventMedia) -> None:
         self._make_id = make_id
         self._format = input_format
         self._owner = owner
-        self._images: Iterator[RgbImage] = iter(images)
+        self._images = iter(media.images)
+        self._sounds = iter(media.sounds)
 
     def read(self, item: wire.ClientItem, param: str) -> Item:
         """Raises BadRequest, naming `param`."""
@@ -86,10 +109,12 @@ class ItemReader:
 
     def _samples(self, part: wire.InputAudio, param: str) -> Samples:
         param = f"{param}.audio"
-        samples = InputDecoder(self._format).decode(decode_base64(part.audio, param))
+        samples = next(self._sounds, None)
+        if samples is None:
+            samples = decode_sound(part.audio, self._format, param)
         if len(samples) < _LEAST_S * INPUT_SAMPLE_RATE_HZ:
             raise BadRequest(f"Invalid value for '{param}': it has less than 100 ms of audio.", param=param)
-        return np.ascontiguousarray(samples)
+        return samples
 
 
 def _answer_part(part: wire.AssistantPart) -> Part:

@@ -9,11 +9,13 @@ import base64
 import hashlib
 import hmac
 import json
+import secrets
 import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, Self
 
 PREFIX = "ek_"
 # The line of a header that carries it has at most 8 KiB.
@@ -45,6 +47,11 @@ class ClientSecrets:
     def __init__(self, signing_key: bytes, clock: Callable[[], float] = _unix_s) -> None:
         self._key = hashlib.blake2b(signing_key, digest_size=32, person=b"client secrets").digest()
         self.unix_s = clock
+
+    @classmethod
+    def from_file(cls, path: Path | None) -> Self:
+        """`path`: of the signing key; None: a random one. Raises OSError if it cannot be read."""
+        return cls(secrets.token_bytes(32) if path is None else path.read_bytes().strip())
 
     def make(self, grant: Grant) -> str:
         """Raises SecretTooLong."""

@@ -13,7 +13,7 @@ from antiphon_server.openai_api.realtime.session import (
     Tools,
     Truncation,
 )
-from antiphon_server.realtime.audio.sound import Samples
+from antiphon_server.realtime.audio.sound import HeardSound, Samples
 from antiphon_server.realtime.items import Event, HeardPart, Item
 from antiphon_server.realtime.open_response import OpenResponse
 
@@ -70,11 +70,18 @@ Effect = StartResponse | StopResponse | Transcribe | Listen
 
 @dataclass(slots=True)
 class Step:
-    """What follows from one input: events for the client, in order, and effects."""
+    """What follows from one input: events for the client, in order, and effects.
+
+    `unheard_samples`: of speech that counted as heard before. `heard`: what the user said in a detected turn.
+    """
 
     events: list[Event] = field(default_factory=list)
     effects: list[Effect] = field(default_factory=list)
+    unheard_samples: int = 0
+    heard: list[HeardSound] = field(default_factory=list)
 
     def add(self, other: Step) -> None:
         self.events += other.events
         self.effects += other.effects
+        self.unheard_samples += other.unheard_samples
+        self.heard += other.heard

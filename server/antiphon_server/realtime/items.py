@@ -11,6 +11,7 @@ import pybase64
 from antiphon_executor.interface.media import RgbImage
 from antiphon_server.realtime.audio.sound import HeardSound
 from antiphon_server.realtime.audio.spoken_sound import SpokenSound
+from antiphon_server.realtime.generated_text import GeneratedText
 
 ItemStatus = Literal["in_progress", "completed", "incomplete"]
 Role = Literal["user", "system", "assistant"]
@@ -23,6 +24,12 @@ class TextPart:
 
     text: str
     is_output: bool = False
+    generated: GeneratedText | None = None
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """Of the text, if the model has generated it."""
+        return () if self.generated is None else self.generated.ids_of(self.text)
 
     def show(self, with_audio: bool) -> Event:
         return {"type": "output_text" if self.is_output else "input_text", "text": self.text}
@@ -57,6 +64,12 @@ class SpokenPart:
 
     transcript: str
     sound: SpokenSound | None = None
+    generated: GeneratedText | None = None
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """Of the text that was heard, if the model has generated it."""
+        return () if self.generated is None else self.generated.ids_of(self.heard_text)
 
     @property
     def heard_text(self) -> str:
@@ -154,6 +167,7 @@ def _part_bytes(part: Part) -> int:
         case ImagePart():
             return part.image.pixels.nbytes
         case SpokenPart():
-            return getsizeof(part.transcript) + (0 if part.sound is None else 2 * part.sound.samples)
+            heard = 0 if part.sound is None else 2 * part.sound.samples
+            return getsizeof(part.transcript) + getsizeof(part.generated) + heard
         case TextPart():
-            return getsizeof(part.text)
+            return getsizeof(part.text) + getsizeof(part.generated)

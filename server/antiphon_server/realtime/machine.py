@@ -5,21 +5,23 @@ It does no input or output. What needs it is returned as an effect.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from antiphon_executor.interface.media import RgbImage
 from antiphon_server.errors import ApiError, BadRequest
 from antiphon_server.openai_api.realtime import client_events as wire
 from antiphon_server.openai_api.realtime.session import Session
+from antiphon_server.realtime.audio.sound import Samples
 from antiphon_server.realtime.audio.spoken_sound import SpokenSound
-from antiphon_server.realtime.audio.turn_detector import TurnDetector
-from antiphon_server.realtime.client_items import ItemReader
+from antiphon_server.realtime.audio.turn_detector import SpeechSoFar, TurnDetector
+from antiphon_server.realtime.client_items import NO_MEDIA, EventMedia, ItemReader
 from antiphon_server.realtime.conversation import Conversation
-from antiphon_server.realtime.effects import Step
+from antiphon_server.realtime.effects import ResponsePlan, Step
 from antiphon_server.realtime.event_writer import EventWriter
 from antiphon_server.realtime.items import Event, HeardPart, Item, Message, SpokenPart
+from antiphon_server.realtime.memory import MemoryAccount, RealtimeMemory
 from antiphon_server.realtime.open_response import OpenResponse, Outcome
 from antiphon_server.realtime.responses import Responses
 from antiphon_server.realtime.session_state import CheckSession, SessionIdentity, SessionState
@@ -50,7 +52,9 @@ class RealtimeMachine:
         limits: MachineLimits,
         owner: str = "",
         writer: EventWriter | None = None,
+        memory: MemoryAccount | None = None,
     ) -> None:
+        self.memory = memory or MemoryAccount(RealtimeMemory(sys.maxsize))
         self.writer = writer or EventWriter()
         self.state = SessionState(identity, session, check)
         self.conversation = Conversation(self.writer.make_id("conv"), limits.items)
@@ -67,9 +71,9 @@ class RealtimeMachine:
             limits.interrupt_ms,
         )
         # By type: their union would be matched in a long chain.
-        self._appliers: dict[type[wire.ClientEvent], Callable[[Any, Sequence[RgbImage]], Step]] = {
+        self._appliers: dict[type[wire.ClientEvent], Callable[[Any, EventMedia], Step]] = {
             wire.SessionUpdate: self._update_session,
-            wire.AudioAppend: lambda event, _: self._append(event),
+            wire.AudioAppend: self._append,
             wire.AudioCommit: lambda _, __: self._turns.commit(),
             wire.AudioClear: lambda _, __: self._turns.clear(),
             wire.ItemCreate: self._create_item,
@@ -86,6 +90,23 @@ class RealtimeMachine:
         """The detector that waits for the probabilities of its frames."""
         return self._turns.detector
 
+    @property
+    def speech(self) -> SpeechSoFar | None:
+        """See `Turns.speech`."""
+        return self._turns.speech
+
+    def speech_samples(self, start: int, until: int) -> Samples:
+        return self._turns.speech_samples(start, until)
+
+    @property
+    def answers(self) -> bool:
+        """See `Turns.answers`."""
+        return self._turns.answers
+
+    def plan_answer(self, item: Item) -> ResponsePlan | None:
+        """What would be asked for if the speech so far, as `item`, were all; None if it is not answered."""
+        return self.responses.plan_answer(item) if self.answers else None
+
     def open(self) -> list[Event]:
         conversation = {"id": self.conversation.id, "object": "realtime.conversation"}
         return [
@@ -93,12 +114,18 @@ class RealtimeMachine:
             self.writer.event("conversation.created", conversation=conversation),
         ]
 
-    def apply(self, event: wire.ClientEvent, images: Sequence[RgbImage] = ()) -> Step:
-        """`images`: those of the event's items, decoded. An event that is refused becomes an error event."""
+    def decode(self, event: wire.AudioAppend) -> Samples:
+        """The samples of the next audio event, which may be decoded in a thread. Raises BadRequest."""
+        return self._turns.decode(event.audio)
+
+    def apply(self, event: wire.ClientEvent, media: EventMedia = NO_MEDIA) -> Step:
+        """`media`: of the event. An event that is refused becomes an error event."""
         try:
-            return self._appliers[type(event)](event, images)
+            return self._appliers[type(event)](event, media)
         except ApiError as error:
             return Step([self.writer.error(error, event.event_id)])
+        finally:
+            self._count_memory()
 
     def hear(self, probability: float) -> Step:
         """See `Turns.hear`."""
@@ -106,7 +133,9 @@ class RealtimeMachine:
 
     def end_response(self, response: OpenResponse, outcome: Outcome) -> Step:
         """The model has ended a response, or failed. Nothing happens if it has been cancelled."""
-        return self.responses.end(response, outcome)
+        step = self.responses.end(response, outcome)
+        self._count_memory()
+        return step
 
     def transcribed(self, part: HeardPart, item_id: str, index: int, text: str, usage: Event) -> list[Event]:
         part.transcript = text
@@ -121,7 +150,9 @@ class RealtimeMachine:
         ]
 
     def check_memory(self, more: int = 0) -> None:
-        """Raises BadRequest if the conversation keeps too much, or would with `more` bytes."""
+        """Raises BadRequest if the conversation keeps too much, or would with `more` bytes, and Overloaded if
+        all conversations do.
+        """
         held, limit = self.conversation.kept_bytes + more, self._limits.media_bytes
         if held > limit:
             raise BadRequest(
@@ -130,8 +161,13 @@ class RealtimeMachine:
                 code="conversation_media_limit_exceeded",
                 hint="Delete items.",
             )
+        self._count_memory()
+        self.memory.check(more)
 
-    def _update_session(self, event: wire.SessionUpdate, _: Sequence[RgbImage]) -> Step:
+    def _count_memory(self) -> None:
+        self.memory.hold(self.conversation.kept_bytes + self._turns.kept_bytes)
+
+    def _update_session(self, event: wire.SessionUpdate, _: EventMedia) -> Step:
         session = self.state.updated(event.session)
         before = self.state.session
         if session.audio.output.voice != before.audio.output.voice and self._has_spoken:
@@ -148,14 +184,14 @@ class RealtimeMachine:
     def _has_spoken(self) -> bool:
         return self.responses.has_spoken or any(one.sound.samples for one in self.responses)
 
-    def _append(self, event: wire.AudioAppend) -> Step:
+    def _append(self, event: wire.AudioAppend, media: EventMedia) -> Step:
         self.check_memory()
-        return self._turns.append(event.audio)
+        return self._turns.append(media.sounds[0] if media.sounds else self.decode(event))
 
-    def _create_item(self, event: wire.ItemCreate, images: Sequence[RgbImage]) -> Step:
+    def _create_item(self, event: wire.ItemCreate, media: EventMedia) -> Step:
         self.check_memory()
         self.conversation.check_new(event.item.id)
-        item = self._reader(images).read(event.item, "item")
+        item = self._reader(media).read(event.item, "item")
         previous = self.conversation.add(item, event.previous_item_id)
         placed = {"previous_item_id": previous, "item": item.show()}
         return Step(
@@ -165,8 +201,8 @@ class RealtimeMachine:
             ]
         )
 
-    def _create_response(self, event: wire.ResponseCreate, images: Sequence[RgbImage]) -> Step:
-        return self.responses.create(event.response, self._reader(images))
+    def _create_response(self, event: wire.ResponseCreate, media: EventMedia) -> Step:
+        return self.responses.create(event.response, self._reader(media))
 
     def _retrieve(self, event: wire.ItemRetrieve) -> Step:
         item = self._find(event.item_id, "retrieve")
@@ -183,13 +219,14 @@ class RealtimeMachine:
                 f"Audio content of {sound.milliseconds}ms is already shorter than {event.audio_end_ms}ms",
                 param="audio_end_ms",
             )
-        sound.truncate(min(event.audio_end_ms, sound.milliseconds))
+        unheard = sound.truncate(min(event.audio_end_ms, sound.milliseconds))
         fields = {name: getattr(event, name) for name in ("item_id", "content_index", "audio_end_ms")}
-        return Step([self.writer.event("conversation.item.truncated", **fields)])
+        return Step([self.writer.event("conversation.item.truncated", **fields)], unheard_samples=unheard)
 
     def _sound_of(self, item: Item, content_index: int) -> SpokenSound:
-        active = self.responses.active
-        if active is not None and active.open_id == item.id and active.head.speaks and not content_index:
+        active, is_message = self.responses.active, isinstance(item, Message)
+        is_open = active is not None and active.open_id == item.id and active.head.speaks
+        if active is not None and is_open and is_message and not content_index:
             return active.sound
         parts = item.parts if isinstance(item, Message) else []
         part = parts[content_index] if content_index < len(parts) else None
@@ -208,8 +245,8 @@ class RealtimeMachine:
             )
         return item
 
-    def _reader(self, images: Sequence[RgbImage]) -> ItemReader:
-        return ItemReader(self.writer.make_id, self.state.session.audio.input.format, self._owner, images)
+    def _reader(self, media: EventMedia) -> ItemReader:
+        return ItemReader(self.writer.make_id, self.state.session.audio.input.format, self._owner, media)
 
 
 def _refuse_clear() -> Step:

@@ -10,6 +10,7 @@ from antiphon_server.openai_api.response import Usage
 from antiphon_server.realtime.audio.spoken_sound import SpokenSound
 from antiphon_server.realtime.conversation import Conversation
 from antiphon_server.realtime.event_writer import EventWriter
+from antiphon_server.realtime.generated_text import GeneratedText
 from antiphon_server.realtime.items import Call, Event, Item, Message, SpokenPart, TextPart
 
 Ending = Literal["completed", "cancelled", "incomplete", "failed"]
@@ -54,6 +55,7 @@ class OpenResponse:
         self.head = head
         self.usage = usage
         self.sound = SpokenSound()
+        self.generated = GeneratedText()
         self._writer = writer
         self._conversation = conversation
         self._output: list[Item] = []
@@ -122,7 +124,11 @@ class OpenResponse:
         closing = self._close_open("completed")
         self._open = Message(self._writer.make_id("item"), "assistant", status="in_progress")
         events = [*closing, *self._open_item(self._open)]
-        self._part = SpokenPart("", self.sound) if self.head.speaks else TextPart("", is_output=True)
+        self._part = (
+            SpokenPart("", self.sound, self.generated)
+            if self.head.speaks
+            else TextPart("", is_output=True, generated=self.generated)
+        )
         part = {"type": "audio", "transcript": ""} if self.head.speaks else {"type": "text", "text": ""}
         return [*events, self._part_event("response.content_part.added", part=part)]
 

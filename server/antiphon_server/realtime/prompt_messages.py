@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from antiphon_executor.interface.media import AudioClip, KnownClip, Media, RgbImage
+from antiphon_executor.interface.media import AudioClip, KnownClip, Media, RgbImage, StoredClip
 from antiphon_server.chat.prompt.conversation import Conversation, TemplateMessage
 from antiphon_server.errors import BadRequest
 from antiphon_server.media.source import MediaSource
@@ -44,6 +44,7 @@ def read_items(
         tuple(tool.model_dump(mode="json", exclude_unset=True) for tool in tools),
         tuple(shown.sources),
         media=Media(audios=tuple(shown.audios), images=tuple(shown.images)),
+        generated=shown.generated,
     )
 
 
@@ -52,14 +53,16 @@ class _Shown:
         self._client_json = client_json
         self.messages: list[TemplateMessage] = []
         self.sources: list[MediaSource] = []
-        self.audios: list[AudioClip | KnownClip] = []
+        self.audios: list[AudioClip | StoredClip | KnownClip] = []
         self.images: list[RgbImage] = []
+        self.generated: dict[int, tuple[int, ...]] = {}
 
     def add(self, item: Item) -> None:
         match item:
             case Message(role="assistant"):
                 text = "".join(_answer_text(part) for part in item.parts)
                 if text:
+                    self._keep_tokens(item)
                     self.messages.append({"role": "assistant", "content": text})
             case Message():
                 self._add_message(item)
@@ -67,6 +70,12 @@ class _Shown:
                 self._add_call(item)
             case CallOutput():
                 self.messages.append({"role": "tool", "content": item.output, "tool_call_id": item.call_id})
+
+    def _keep_tokens(self, message: Message) -> None:
+        """Of an answer that becomes the next message."""
+        part = message.parts[0]
+        if len(message.parts) == 1 and isinstance(part, TextPart | SpokenPart) and (ids := part.token_ids):
+            self.generated[len(self.messages)] = ids
 
     def _add_message(self, message: Message) -> None:
         if all(isinstance(part, TextPart) for part in message.parts):
@@ -79,8 +88,7 @@ class _Shown:
                 case HeardPart():
                     content.append({"type": "audio"})
                     self.sources.append(MediaSource("audio", (), message.id))
-                    self.audios.append(part.sound.clip())
-                    part.sound.is_known = True
+                    self.audios.append(part.sound.next_clip())
                 case ImagePart():
                     content.append({"type": "image"})
                     self.sources.append(MediaSource("image", (), message.id))

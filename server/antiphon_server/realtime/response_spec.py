@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from antiphon_executor.interface.request import TokensAhead
 from antiphon_server.chat.request_spec import RequestSpec, make_spec
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.voices import choose_voice
@@ -22,6 +23,7 @@ from antiphon_server.openai_api.realtime.session import Session, ToolChoice
 from antiphon_server.openai_api.request import ChatRequest
 from antiphon_server.openai_api.responses.request import FunctionTool, NamedFunction
 from antiphon_server.realtime.effects import ResponsePlan
+from antiphon_server.realtime.items import HeardPart, Message
 from antiphon_server.realtime.prompt_messages import read_items
 
 
@@ -30,7 +32,7 @@ def build_response_spec(
 ) -> RequestSpec:
     """Raises BadRequest."""
     limits = service.settings.server.limits
-    request = _chat_request(plan)
+    request, ahead = _chat_request(plan), _read_ahead(plan)
     read = read_items(
         plan.instructions,
         plan.items,
@@ -39,7 +41,14 @@ def build_response_spec(
         ClientJson(limits.json_depth, limits.json_nodes),
     )
     spec = make_spec(request, read, service, model, owner, "openai")
-    return replace(spec, head=replace(spec.head, id=response_id))
+    return replace(spec, head=replace(spec.head, id=response_id), ahead=ahead)
+
+
+def _read_ahead(plan: ResponsePlan) -> TokensAhead:
+    """What was read of the prompt while the user said its last turn."""
+    parts = plan.items[-1].parts if plan.items and isinstance(plan.items[-1], Message) else ()
+    written = [part.sound.written for part in parts if isinstance(part, HeardPart)]
+    return next((one.ahead for one in written if one is not None), TokensAhead())
 
 
 def check_session(session: Session, service: Service) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api.realtime.client_events import ResponseParams
@@ -27,6 +28,8 @@ class Responses:
         self._writer = writer
         self._beside: dict[str, OpenResponse] = {}
         self._turn_waits = False
+        # The last one in the conversation that has ended: its client may still play it.
+        self._ended: OpenResponse | None = None
         self.active: OpenResponse | None = None
         self.has_spoken = False
 
@@ -58,6 +61,13 @@ class Responses:
             return Step()
         return self._start(ResponseParams(), None)
 
+    def plan_answer(self, item: Item) -> ResponsePlan | None:
+        """What the model would be asked for if `item` were the user's turn; None while a response runs."""
+        if self.active is not None:
+            return None
+        plan = self._plan(ResponseParams(), None)
+        return replace(plan, items=(*plan.items, item))
+
     def cancel(self, response_id: str | None) -> Step:
         """Raises BadRequest if no such response runs."""
         response = self.active
@@ -71,10 +81,14 @@ class Responses:
 
     def interrupt(self) -> Step:
         """The user speaks into the conversation's response. A turn that waits is answered with this one."""
-        if self.active is None:
-            return Step()
-        self._turn_waits = False
-        return self._stop(self.active, "turn_detected")
+        step = Step()
+        if self._ended is not None:
+            step.unheard_samples = self._ended.sound.cut(self._ended.played())
+            self._ended = None
+        if self.active is not None:
+            self._turn_waits = False
+            step.add(self._stop(self.active, "turn_detected"))
+        return step
 
     def end(self, response: OpenResponse, outcome: Outcome) -> Step:
         """The model has ended a response, or failed."""
@@ -83,16 +97,17 @@ class Responses:
         return self._close(response, outcome)
 
     def _stop(self, response: OpenResponse, reason: str) -> Step:
-        if response.sound.samples:
-            response.sound.cut(response.played())
-        step = self._close(response, Outcome("cancelled", reason))
-        return Step(step.events, [StopResponse(response), *step.effects])
+        unheard = response.sound.cut(response.played())
+        step = Step(effects=[StopResponse(response)], unheard_samples=unheard)
+        step.add(self._close(response, Outcome("cancelled", reason)))
+        return step
 
     def _close(self, response: OpenResponse, outcome: Outcome) -> Step:
         step = Step(response.end(outcome))
         self.has_spoken = self.has_spoken or response.sound.samples > 0
         if response is self.active:
             self.active = None
+            self._ended = None if outcome.status == "cancelled" else response
         else:
             self._beside.pop(response.head.id, None)
         if self._turn_waits and self.active is None:

@@ -7,8 +7,14 @@ from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api.realtime.session import Session, TurnDetection
 from antiphon_server.realtime.audio.input_audio import InputAudio, milliseconds
 from antiphon_server.realtime.audio.sample_formats import InputDecoder
-from antiphon_server.realtime.audio.sound import Samples, heard_sound
-from antiphon_server.realtime.audio.turn_detector import SpeechStarted, SpeechStopped, TurnDetector, turn_rule
+from antiphon_server.realtime.audio.sound import HeardSound, Samples, heard_sound
+from antiphon_server.realtime.audio.turn_detector import (
+    SpeechSoFar,
+    SpeechStarted,
+    SpeechStopped,
+    TurnDetector,
+    turn_rule,
+)
 from antiphon_server.realtime.client_items import decode_base64
 from antiphon_server.realtime.conversation import Conversation
 from antiphon_server.realtime.effects import Effect, Listen, Step, Transcribe
@@ -53,6 +59,20 @@ class Turns:
     def _asked(self) -> TurnDetection | None:
         return self._session.audio.input.turn_detection
 
+    @property
+    def speech(self) -> SpeechSoFar | None:
+        """What the user says now; None if the user is silent, or the client ends its turns itself."""
+        return None if self.detector is None else self.detector.speech
+
+    def speech_samples(self, start: int, until: int) -> Samples:
+        """Of the speech so far."""
+        return self._audio.copy(start, until)
+
+    @property
+    def answers(self) -> bool:
+        """Whether a detected turn is answered."""
+        return self._asked is not None and self._asked.create_response
+
     def change_session(self, session: Session) -> None:
         before, self._session = self._session, session
         if session.audio.input.format != before.audio.input.format:
@@ -64,9 +84,17 @@ class Turns:
         else:
             self.detector.rule = turn_rule(self._asked, self._longest_s)
 
-    def append(self, encoded: str) -> Step:
+    @property
+    def kept_bytes(self) -> int:
+        """Of the input, and of as much each for its detection and its features where turns are detected."""
+        return 2 * self._audio.kept * (1 if self.detector is None else 3)
+
+    def decode(self, encoded: str) -> Samples:
+        """The next audio of the client, of which some waits for more. Raises BadRequest."""
+        return self._decoder.decode(decode_base64(encoded, "audio"))
+
+    def append(self, samples: Samples) -> Step:
         """Raises BadRequest."""
-        samples = self._decoder.decode(decode_base64(encoded, "audio"))
         # Beside a turn that goes on, as much may wait for its detection.
         limit_s = self._longest_s if self.detector is None else 2 * self._longest_s
         if self._audio.kept_s + len(samples) / INPUT_SAMPLE_RATE_HZ > limit_s:
@@ -84,7 +112,7 @@ class Turns:
                 code="input_audio_buffer_commit_empty",
             )
         self._check_room()
-        step = self._commit(self._audio.take_all())
+        step = self._commit(heard_sound(self._audio.take_all(), self._owner))
         self._reset_detector()
         return step
 
@@ -136,14 +164,16 @@ class Turns:
             self._next_id = None
             return Step([event, self._writer.error(error, None)])
         step = Step([event])
-        step.add(self._commit(self._audio.take(stopped.start, stopped.end)))
-        if self._asked is not None and self._asked.create_response:
+        sound = heard_sound(self._audio.take(stopped.start, stopped.end), self._owner)
+        step.add(self._commit(sound))
+        step.heard.append(sound)
+        if self.answers:
             step.add(self._responses.answer_turn())
         return step
 
-    def _commit(self, samples: Samples) -> Step:
+    def _commit(self, sound: HeardSound) -> Step:
         item_id, self._next_id = self._next_id or self._writer.make_id("item"), None
-        part = HeardPart(heard_sound(samples, self._owner))
+        part = HeardPart(sound)
         item = Message(item_id, "user", [part])
         previous = self._conversation.add(item)
         event = self._writer.event

@@ -68,7 +68,7 @@ class ScheduledEngine:
     ) -> AsyncGenerator[RequestOutput]:
         return self._outputs.generate(prompt["prompt_token_ids"], params, request_id)
 
-    def clip_writer(self) -> SampleWriter:
+    def clip_writer(self, window_s: int | None = None) -> SampleWriter:
         return SampleWriter()
 
     def read_ahead(self, request: OmniRequest, key: str) -> ReadAhead:

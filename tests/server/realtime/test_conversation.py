@@ -9,6 +9,7 @@ import pytest
 from antiphon_server.errors import BadRequest
 from antiphon_server.openai_api.client_json import ClientJson
 from antiphon_server.realtime.effects import StartResponse, Step
+from antiphon_server.realtime.generated_text import GeneratedText
 from antiphon_server.realtime.open_response import Outcome
 from antiphon_server.realtime.prompt_messages import read_items
 from tests.server.realtime.machines import PUSH_TO_TALK, kinds, make_machine, send, silence, start, user_text
@@ -97,3 +98,41 @@ def test_speech_that_interrupts_also_answers_the_turn_that_waited() -> None:
     for _ in range(20):
         after.add(machine.hear(0.0))
     assert kinds(after)[-1] == "response.created"
+
+
+def test_an_answer_keeps_the_tokens_of_what_was_heard() -> None:
+    generated = GeneratedText()
+    for text, ids in (("One", (11,)), (" two", (12, 13)), ("", (14,)), (" three", (15,)), ("", (2,))):
+        generated.add(text, ids)
+    assert generated.ids_of("One two three") == (11, 12, 13, 14, 15, 2)
+    assert generated.ids_of("One two") == (11, 12, 13, 14)
+    assert generated.ids_of("One") == (11,)
+    for other in ("On", "One t", "Two", "", "One two three four"):
+        assert generated.ids_of(other) == ()
+
+
+def test_the_tokens_of_past_answers_go_with_their_messages() -> None:
+    machine = make_machine({"output_modalities": ["text"], **PUSH_TO_TALK})
+    for word, token in (("One", 11), ("Two", 12)):
+        send(machine, "conversation.item.create", item=user_text("next"))
+        response = start(machine)
+        response.generated.add(word, [token])
+        response.add_text(word)
+        machine.end_response(response, Outcome())
+    told = {"type": "message", "role": "assistant", "content": [{"type": "output_text", "text": "x"}]}
+    send(machine, "conversation.item.create", item=told)
+    read = read_items("Be brief.", machine.conversation, (), ClientJson(64, 1_000))
+    assert read.generated == {2: (11,), 4: (12,)}
+    assert [read.messages[number]["content"] for number in read.generated] == ["One", "Two"]
+
+
+def test_an_answer_of_several_parts_is_no_text_of_its_tokens() -> None:
+    machine = make_machine({"output_modalities": ["text"], **PUSH_TO_TALK})
+    response = start(machine)
+    response.generated.add("Let me see.<call>And now?", [11])
+    for text in ("Let me see.", "And now?"):
+        response.add_text(text)
+        response.begin_call("call_a", "look")
+        response.add_arguments("{}")
+    machine.end_response(response, Outcome())
+    assert not read_items("", machine.conversation, (), ClientJson(64, 1_000)).generated

@@ -9,8 +9,12 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from antiphon_server.openai_api.client_json import ClientJson
+from antiphon_server.realtime.audio.spoken_sound import SpokenSound
 from antiphon_server.realtime.effects import StartResponse, Step, StopResponse
+from antiphon_server.realtime.items import Message, TextPart
 from antiphon_server.realtime.open_response import OpenResponse, Outcome
+from antiphon_server.realtime.prompt_messages import read_items
 from tests.server.realtime.machines import make_machine, send, silence, user_text
 
 OUTCOMES = st.sampled_from(
@@ -43,11 +47,13 @@ class Order(RuleBasedStateMachine):
         self.ids: set[str] = set()
         self.texts: dict[str, str] = {}
         self.items: list[str] = []
+        self.sounds: list[SpokenSound] = []
         self.speaking = False
         self.read(self.machine.open())
 
     def take(self, step: Step) -> None:
         self.read(step.events)
+        assert step.unheard_samples >= 0
         for effect in step.effects:
             if isinstance(effect, StartResponse):
                 self.running.append(effect.response)
@@ -120,6 +126,7 @@ class Order(RuleBasedStateMachine):
     def write_text(self, data: st.DataObject) -> None:
         response = self.pick(data)
         if response.head.id not in self.calling:
+            response.generated.add("word ", [len(response.generated.text)])
             self.emit(response, response.add_text("word "))
 
     @precondition(lambda self: self.running)
@@ -128,6 +135,9 @@ class Order(RuleBasedStateMachine):
         response = self.pick(data)
         if response.head.speaks and response.head.id not in self.calling:
             response.sound.add(bytes(480))
+            self.sounds.append(response.sound)
+            share = data.draw(st.floats(0, 1))
+            response.played = lambda: int(share * response.sound.samples)
             self.emit(response, response.add_audio("AAAA"))
 
     @precondition(lambda self: self.running)
@@ -197,6 +207,35 @@ class Order(RuleBasedStateMachine):
         assert len(inside) <= 1
         assert self.machine.responses.active is (inside[0] if inside else None)
         assert all(not one.has_ended for one in self.running)
+
+    @invariant()
+    def no_more_counts_as_heard_than_was_sent(self) -> None:
+        assert all(0 <= sound.heard_samples <= sound.samples for sound in self.sounds)
+
+    @invariant()
+    def what_is_said_can_be_read_ahead_if_it_is_answered_at_once(self) -> None:
+        turn = Message("said", "user", [TextPart("x")])
+        detection = self.machine.state.session.audio.input.turn_detection
+        plan = self.machine.plan_answer(turn)
+        assert (plan is not None) == (detection is not None and self.machine.responses.active is None)
+        if plan is not None:
+            assert plan.items == (*self.machine.conversation.context, turn)
+        speech = self.machine.speech
+        if speech is not None:
+            assert detection is not None
+            heard = self.machine.speech_samples(speech.start, speech.until)
+            assert len(heard) == speech.until - speech.start
+
+    @invariant()
+    def tokens_of_past_answers_are_those_of_their_text(self) -> None:
+        items = [*self.machine.conversation.context, Message("last", "user", [TextPart("x")])]
+        read = read_items("", items, (), ClientJson(64, 1_000))
+        for number, ids in read.generated.items():
+            message = read.messages[number]
+            assert message["role"] == "assistant"
+            # Each word of the answers has one token, which is its place.
+            assert list(ids) == list(range(0, 5 * len(ids), 5))
+            assert message["content"].rstrip() == "word " * (len(ids) - 1) + "word"
 
     def teardown(self) -> None:
         for response in list(self.running):

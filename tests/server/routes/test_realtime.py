@@ -104,6 +104,19 @@ async def test_the_next_turn_sees_the_conversation(app: FastAPI, engine: EchoEng
         assert list(engine.requests[-1].prompt_token_ids)[: len(first)] == first
 
 
+async def test_an_answer_keeps_its_tokens_in_the_next_prompt(app: FastAPI, engine: EchoEngine) -> None:
+    """The echo generates pieces of four characters, whose tokens are not those of the whole text."""
+    engine.script = Script(answer="The quick brown fox jumps over the lazy dog")
+    pieces = ["The ", "quic", "k br", "own ", "fox ", "jump", "s ov", "er t", "he l", "azy ", "dog"]
+    ids = [token for piece in pieces for token in engine._tokenizer.encode(piece).ids]
+    assert ids != engine._tokenizer.encode(engine.script.answer).ids
+    async with RealtimeClient(app) as client:
+        await client.say("one")
+        await client.say("two")
+        first, second = (list(request.prompt_token_ids) for request in list(engine.requests)[-2:])
+        assert second[: len(first) + len(ids)] == [*first, *ids]
+
+
 async def test_a_pushed_turn_is_heard_and_decoded_once(app: FastAPI, engine: EchoEngine) -> None:
     async with RealtimeClient(app) as client:
         await client.ask(

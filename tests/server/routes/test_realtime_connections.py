@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import secrets
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from fastapi import FastAPI
 from starlette.types import Message
@@ -21,8 +23,12 @@ from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.chat.service import Service
 from antiphon_server.config.realtime import RealtimePolicy
 from antiphon_server.http.app import create_app
+from antiphon_server.http.lifecycle import Lifecycle
 from antiphon_server.http.realtime.outbox import Outbox, TooManyUnsent
+from antiphon_server.observability.metrics import ServerMetrics
+from antiphon_server.process.uvicorn_server import loading_app
 from antiphon_server.realtime.client_secrets import ClientSecrets, Grant, SecretTooLong
+from tests.echo_engine import EchoEngine, Script
 from tests.server.exchange import becomes_true
 from tests.server.parts import make_service
 from tests.server.realtime_client import RealtimeClient, tone
@@ -131,6 +137,57 @@ def test_a_client_secret_expires_and_belongs_to_one_signing_key() -> None:
     assert ours.read(secret) is None
 
 
+async def test_a_client_secret_is_read_once(keyed: FastAPI) -> None:
+    """It may expire between two readings."""
+    readings: list[str] = []
+    granted = Grant("owner", 2_000_000_000, {"type": "realtime", "instructions": "Be brief."})
+
+    def read(secret: str) -> Grant | None:
+        readings.append(secret)
+        return granted if len(readings) == 1 else None
+
+    keyed.state.client_secrets.read = read
+    async with RealtimeClient(keyed, key="ek_once") as client:
+        created = (await client.until("session.created"))["session"]
+        assert created["instructions"] == "Be brief."
+    assert len(readings) == 1
+
+
+async def test_a_server_without_keys_refuses_a_client_secret_that_is_no_longer_valid(
+    service: Service,
+) -> None:
+    async with RealtimeClient(create_app(service), key="ek_old") as client:
+        assert (client.status, client.refusal["code"]) == (401, "invalid_api_key")
+    async with RealtimeClient(create_app(service), key="anything") as client:
+        await client.until("session.created")
+
+
+async def test_servers_with_the_same_signing_key_accept_each_other_s_client_secrets(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    file = tmp_path / "key"
+    file.write_bytes(b"k" * 32)
+    policy = RealtimePolicy(signing_key_file=file)
+    one, two = (create_app(make_service(checkpoint, realtime=policy, **KEYED)) for _ in range(2))
+    other = create_app(make_service(checkpoint, **KEYED))
+    secret = one.state.client_secrets.make(Grant("owner", 4_000_000_000, {"type": "realtime"}))
+    async with RealtimeClient(two, key=secret) as client:
+        await client.until("session.created")
+    async with RealtimeClient(other, key=secret) as client:
+        assert client.status == 401
+
+
+async def test_a_client_secret_is_known_while_the_model_loads(checkpoint: Path) -> None:
+    settings = make_service(checkpoint, **KEYED).settings
+    client_secrets = ClientSecrets(b"a")
+    app = loading_app(settings.server, ServerMetrics("test"), Lifecycle("loading"), client_secrets)
+    secret = client_secrets.make(Grant("owner", 4_000_000_000, {"type": "realtime"}))
+    async with RealtimeClient(app, key=secret) as client:
+        assert (client.status, client.refusal["code"]) == (503, "loading")
+    async with RealtimeClient(app, key="ek_wrong") as client:
+        assert client.status == 401
+
+
 async def test_a_client_that_does_not_read_is_disconnected(checkpoint: Path) -> None:
     policy = RealtimePolicy(unsent_bytes=65_536)
     app = create_app(make_service(checkpoint, realtime=policy))
@@ -227,6 +284,38 @@ async def test_what_is_left_of_a_rate_follows_each_response(service: Service) ->
         assert (limit["name"], limit["limit"]) == ("tokens", 1_000)
         assert 900 < limit["remaining"] < 1_000
         assert 0 < limit["reset_seconds"] < 10
+
+
+class Loud:
+    """Loud is speech."""
+
+    async def score(self, _: object, frames: np.ndarray) -> np.ndarray:
+        return (np.abs(frames).max(1) > 1_000).astype(np.float32)
+
+
+async def test_what_is_left_of_a_rate_stands_before_the_next_response(
+    service: Service, engine: EchoEngine
+) -> None:
+    """Of a turn that has waited for the response before."""
+    admission = AdmissionController(Capacity(16, 16, 64, 3600.0, 30.0, 1 << 30, tokens_per_minute=1_000))
+    scorer: Any = Loud()
+    app = create_app(replace(service, admission=admission, voice_activity=scorer))
+    engine.script = first = Script(answer="hello there", hang_at=5)
+    detection = {"type": "server_vad", "interrupt_response": False}
+    async with RealtimeClient(app) as client:
+        session = {"type": "realtime", "audio": {"input": {"turn_detection": detection}}}
+        await client.ask("session.update", "session.updated", session=session)
+        for _ in range(2):
+            client.send("input_audio_buffer.append", audio=tone(1.0))
+            client.send("input_audio_buffer.append", audio=base64.b64encode(bytes(48_000)).decode())
+            await client.until("input_audio_buffer.committed")
+        engine.script = Script()
+        first.resumed.set()
+        done = await client.until("response.done")
+        after = client.events.index(done) + 1
+        await client.until("response.created")
+        kinds = [event["type"] for event in client.events[after : after + 2]]
+        assert kinds == ["rate_limits.updated", "response.created"]
 
 
 async def test_a_request_without_an_upgrade_is_refused_with_the_reason(client: httpx.AsyncClient) -> None:

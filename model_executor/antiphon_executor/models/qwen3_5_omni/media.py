@@ -20,7 +20,7 @@ from antiphon_executor.models.qwen3_5_omni.prompt import Encode, Medium, Picture
 from antiphon_executor.models.thinker.clip import Clip
 from antiphon_executor.models.thinker.stored_pixels import pixel_place, stored_grid
 from antiphon_executor.models.thinker.video_pixels import video_pixels
-from antiphon_executor.models.thinker.window_length import BLOCK_FRAMES, WINDOW_FRAMES
+from antiphon_executor.models.thinker.window_length import BLOCK_FRAMES
 from antiphon_executor.models.thinker.windows import SoundWindow, VideoFacts
 
 
@@ -101,11 +101,11 @@ class MediaReader:
 
     def audio(self, window: SoundWindow) -> AudioFields:
         """ValueError for a window that is not cut as `sound_windows` cuts."""
-        ends_well = window.stop % WINDOW_FRAMES == 0 or window.stop == window.clip.frames
-        if window.first % WINDOW_FRAMES or not ends_well:
+        ends_well = window.stop % BLOCK_FRAMES == 0 or window.stop == window.clip.frames
+        if window.first % BLOCK_FRAMES or not ends_well:
             raise ValueError(
                 f"mel frames {window.first} to {window.stop} of {window.clip.frames} are no window: "
-                f"a clip is cut at multiples of {WINDOW_FRAMES}"
+                f"a clip is cut at multiples of {BLOCK_FRAMES}"
             )
         mel = window.mel(self._mel_bins).to(self._dtype)
         return AudioFields(

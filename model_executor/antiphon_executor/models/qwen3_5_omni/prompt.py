@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,7 +27,7 @@ Encode = Callable[[str], Sequence[int]]
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """Of a window of a clip: `first_frame` of the clip, at a full minute."""
+    """Of a window of a clip: `first_frame` of the clip, at a multiple of 8 s."""
 
     mel_frames: int
     first_frame: int = 0
@@ -153,13 +154,18 @@ class PromptRules:
         return min(self._sound.first_token(patch * self._temporal / video.fps * 1000), sound)
 
     def _sound_runs(self, sound: Sound) -> Iterator[_Run]:
-        """A timestamp precedes every interval except the first, so a short clip has none."""
-        first = self._sound.tokens(sound.first_frame)
+        """A timestamp precedes every interval except the first, so a short clip has none.
+
+        A run of a window that begins within an interval continues that of the window before (`media_spans`).
+        """
+        first, interval = self._sound.tokens(sound.first_frame), self._interval_tokens
         last = first + self._sound.tokens(sound.mel_frames)
-        for start in range(first, last, self._interval_tokens):
-            if start:
+        for start, end in pairwise(
+            [first, *range(first - first % interval + interval, last, interval), last]
+        ):
+            if start and start % interval == 0:
                 yield self._timestamp(self._sound.start_ms(start) / 1000)
-            yield self._sound_run(start, min(start + self._interval_tokens, last))
+            yield self._sound_run(start, end)
 
     def _video_runs(self, video: Video) -> Iterator[_Run]:
         """For each temporal patch: its timestamp, its tokens, and the sound that begins before the next."""

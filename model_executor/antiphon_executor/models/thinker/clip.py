@@ -13,6 +13,7 @@ from antiphon_executor.interface.audio_geometry import mel_frames
 from antiphon_executor.interface.media import AudioClip, KnownClip, StoredClip
 from antiphon_executor.models.thinker.log_mel import log_mel, log_mel_part, loudest_level
 from antiphon_executor.models.thinker.mel_writer import StoredMel
+from antiphon_executor.models.thinker.window_length import WINDOW_FRAMES, window_frames
 
 
 class Clip:
@@ -28,6 +29,17 @@ class Clip:
     def frames(self) -> int:
         """Mel frames of the whole clip."""
         return mel_frames(self._source.num_samples)
+
+    @property
+    def window_frames(self) -> int:
+        """Of its windows; the last one may be longer or shorter."""
+        match self._source:
+            case StoredClip():
+                return cast("StoredMel", self._source.features).window_frames
+            case KnownClip():
+                return window_frames(self._source.window_s)
+            case _:
+                return WINDOW_FRAMES
 
     def mel(self, mel_bins: int, first: int, stop: int) -> Tensor:
         """[mel_bins, stop - first]: frames `first` to `stop` of the clip's `log_mel`.

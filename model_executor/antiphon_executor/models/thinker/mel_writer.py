@@ -25,17 +25,18 @@ _EDGE = FRAME_SAMPLES // 2
 
 @dataclass(frozen=True, slots=True)
 class StoredMel:
-    """Frames of a clip in tensors of `WINDOW_FRAMES`; the last is shorter. `floor`: what they lack yet."""
+    """Frames of a clip in tensors of `window_frames`; the last is shorter. `floor`: what they lack yet."""
 
     windows: Sequence[Tensor]
     floor: float | None = None
+    window_frames: int = WINDOW_FRAMES
 
     def part(self, first: int, stop: int) -> Tensor:
         """Frames `first` to `stop`: [mel_bins, stop - first]. No copy of a window that has its floor."""
         parts = []
         while first < stop:
-            window, start = divmod(first, WINDOW_FRAMES)
-            end = min(stop - window * WINDOW_FRAMES, WINDOW_FRAMES)
+            window, start = divmod(first, self.window_frames)
+            end = min(stop - window * self.window_frames, self.window_frames)
             parts.append(self.windows[window][:, start:end])
             first += end - start
         part = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
@@ -58,11 +59,12 @@ class MelProgress:
 
 
 class MelWriter:
-    """A `ClipWriter`. A clip of a single window is kept as samples."""
+    """A `LiveClipWriter`. A clip of a single window is kept as samples."""
 
-    def __init__(self, mel_bins: int, dtype: torch.dtype) -> None:
+    def __init__(self, mel_bins: int, dtype: torch.dtype, window_frames: int = WINDOW_FRAMES) -> None:
         self._mel_bins = mel_bins
         self._dtype = dtype
+        self._window_frames = window_frames
         self._pieces: list[NDArray[np.float32]] = []
         # Of the first sample that is still needed, and of the last one, in the clip.
         self._offset = self._written = 0
@@ -73,39 +75,62 @@ class MelWriter:
         self._pieces.append(samples)
         self._written += len(samples)
         # With a second more than the window, which may belong to it.
-        while mel_frames(self._written) >= (len(self._windows) + 1) * WINDOW_FRAMES + LEAST_FRAMES:
-            self._add_window((len(self._windows) + 1) * WINDOW_FRAMES)
+        size = self._window_frames
+        while mel_frames(self._written) >= (len(self._windows) + 1) * size + LEAST_FRAMES:
+            self._add_window((len(self._windows) + 1) * size)
 
     def finish(self, key: str) -> AudioClip | StoredClip:
         if not self._windows:
             return AudioClip(self._joined(), key)
         frames = mel_frames(self._written)
-        while (done := len(self._windows) * WINDOW_FRAMES) < frames:
-            self._add_window(min(done + WINDOW_FRAMES, frames))
+        while (done := len(self._windows) * self._window_frames) < frames:
+            self._add_window(min(done + self._window_frames, frames))
         self._pieces.clear()
         floor = self.progress.floor
         for window in self._windows:
             window.clamp_(min=floor)
-        return StoredClip(_clip_key(key, floor), self._written, StoredMel(self._windows))
+        mel = StoredMel(self._windows, window_frames=self._window_frames)
+        return StoredClip(_clip_key(key, floor), self._written, mel)
 
     @property
     def progress(self) -> MelProgress:
-        return MelProgress(
-            len(self._windows),
-            float(torch.tensor(self._loudest - 8.0).add_(4.0).div_(4.0).to(self._dtype)),
-        )
+        return MelProgress(len(self._windows), self._floor(self._loudest))
 
     def clip(self, key: str, num_samples: int, progress: MelProgress) -> StoredClip:
         """The clip as far as `progress`, of a key that changes with the floor of its frames."""
-        mel = StoredMel(self._windows[: progress.windows], progress.floor)
+        mel = StoredMel(self._windows[: progress.windows], progress.floor, self._window_frames)
         return StoredClip(_clip_key(key, progress.floor), num_samples, mel)
+
+    def windows_so_far(self, key: str) -> StoredClip | None:
+        if not self._windows:
+            return None
+        return self.clip(key, len(self._windows) * self._window_frames * HOP_SAMPLES, self.progress)
+
+    def clip_so_far(self, key: str) -> AudioClip | StoredClip:
+        if not self._windows:
+            return AudioClip(self._joined(), key)
+        size, frames = self._window_frames, mel_frames(self._written)
+        samples, first = self._joined(), len(self._windows) * size
+        rest = [
+            levels_of_slice(samples, self._offset, self._mel_bins, start, min(start + size, frames))
+            for start in range(first, frames, size)
+        ]
+        floor = self._floor(max([self._loudest, *(float(levels.max()) for levels in rest)]))
+        mel = StoredMel([*self._windows, *map(self._scaled, rest)], floor, size)
+        return StoredClip(_clip_key(key, floor), self._written, mel)
+
+    def _floor(self, loudest: float) -> float:
+        return float(torch.tensor(loudest - 8.0).add_(4.0).div_(4.0).to(self._dtype))
+
+    def _scaled(self, levels: Tensor) -> Tensor:
+        return levels.add_(4.0).div_(4.0).to(self._dtype)
 
     def _add_window(self, stop: int) -> None:
         samples = self._joined()
-        first = len(self._windows) * WINDOW_FRAMES
+        first = len(self._windows) * self._window_frames
         levels = levels_of_slice(samples, self._offset, self._mel_bins, first, stop)
         self._loudest = max(self._loudest, float(levels.max()))
-        self._windows.append(levels.add_(4.0).div_(4.0).to(self._dtype))
+        self._windows.append(self._scaled(levels))
         needed = min(max(stop * HOP_SAMPLES - _EDGE, 0), self._written)
         # Copied, so that the samples before are let go.
         self._pieces = [samples[needed - self._offset :].copy()]

@@ -11,3 +11,11 @@ WINDOW_FRAMES = WINDOW_S * 1_000 // FRAME_MS
 # A clip's last window takes less than this in addition: alone, Qwen3-Omni's tower would pad it differently.
 LEAST_FRAMES = 1_000 // FRAME_MS
 LONGEST_WINDOW_FRAMES = WINDOW_FRAMES + LEAST_FRAMES
+
+
+def window_frames(window_s: int | None) -> int:
+    """Mel frames of a window; None: of a long clip. ValueError if an audio tower would attend beyond it."""
+    frames = WINDOW_FRAMES if window_s is None else window_s * 1_000 // FRAME_MS
+    if frames <= 0 or frames % BLOCK_FRAMES:
+        raise ValueError(f"a window of {window_s} s is no multiple of 8 s")
+    return frames

@@ -19,7 +19,7 @@ from vllm.multimodal.parse import AudioProcessorItems, MultiModalDataParser
 from antiphon_executor.interface.media import AudioClip, Frames, RgbImage, StoredFrames, VideoClip
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.models.thinker.clip import Clip
-from antiphon_executor.models.thinker.window_length import LEAST_FRAMES, WINDOW_FRAMES, WINDOW_S
+from antiphon_executor.models.thinker.window_length import LEAST_FRAMES, WINDOW_S
 
 _BLOCK_S = 8
 # Of a window with several patches in time. The CPU encodes as many in about a second.
@@ -63,7 +63,8 @@ VideoWindow = tuple[Frames, VideoFacts]
 
 def sound_windows(clip: Clip) -> list[SoundWindow]:
     """The windows of a clip, in order."""
-    cuts = list(range(WINDOW_FRAMES, clip.frames - LEAST_FRAMES + 1, WINDOW_FRAMES))
+    size = clip.window_frames
+    cuts = list(range(size, clip.frames - LEAST_FRAMES + 1, size))
     return [
         SoundWindow(clip, first, stop) for first, stop in zip([0, *cuts], [*cuts, clip.frames], strict=True)
     ]

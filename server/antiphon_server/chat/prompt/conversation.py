@@ -5,8 +5,8 @@ Pure: nothing is fetched, decoded or rendered here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from antiphon_executor.interface.media import Media
@@ -36,7 +36,8 @@ class Conversation:
     """`messages` and `tools`: plain JSON for the template. `sources`: in the order of their parts.
 
     `thinking`: the template's variable `enable_thinking`; None: the template's default. `is_open`: the answer
-    continues the last message. `media`: those of `sources`, if they are decoded already.
+    continues the last message. `media`: those of `sources`, if they are decoded already. `generated`: by the
+    number of a message, the tokens of its content as the model has generated them.
     """
 
     messages: tuple[TemplateMessage, ...]
@@ -45,6 +46,7 @@ class Conversation:
     thinking: bool | None = None
     is_open: bool = False
     media: Media | None = None
+    generated: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def text_chars(self) -> int:

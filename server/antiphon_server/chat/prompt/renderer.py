@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from antiphon_server.admission.fair_semaphore import FairSemaphore, SemaphoreLimits
 from antiphon_server.chat.prompt.conversation import Conversation
+from antiphon_server.chat.prompt.generated_answers import GeneratedAnswers
 from antiphon_server.chat.prompt.raw_prompt import RawPrompt
 from antiphon_server.chat.prompt.template import ChatTemplate
 from antiphon_server.chat.prompt.tokenizer import EncodedText, PromptTokenizer
@@ -162,18 +163,23 @@ class PromptRenderer:
         Raises BadRequest if the template does not support a part. A prompt far over `context_tokens` is
         refused as `PromptTooLong` without being encoded whole.
         """
-        mark, *ends = _find_marks(conversation, 1 + conversation.is_open)
-        messages = [self._mark_message(message, mark) for message in conversation.messages]
+        answers = GeneratedAnswers(conversation, self._tokenizer)
+        mark, *ends = _find_marks(conversation, 1 + conversation.is_open + answers.num_quotes)
+        quotes = ends[conversation.is_open :]
+        messages = answers.quote(
+            [self._mark_message(message, mark) for message in conversation.messages], quotes
+        )
         tools = [self._mark(tool, mark) for tool in conversation.tools]
         if conversation.is_open:
             text = self.template.render_open(messages, tools, conversation.thinking, end=ends[0])
         else:
             text = self.template.render(messages, tools, conversation.thinking)
         if context_tokens is not None:
-            at_least = self._tokenizer.at_least(text.replace(mark, ""), context_tokens)
+            plain = answers.unquoted(text, quotes).replace(mark, "")
+            at_least = self._tokenizer.at_least(plain, context_tokens)
             if at_least >= context_tokens:
                 raise PromptTooLong(f"at least {at_least}", at_least, context_tokens)
-        ids = self._tokenizer.encode(text, mark)
+        ids = answers.encode(text, mark, quotes)
         if context_tokens is not None and len(ids) >= context_tokens:
             raise PromptTooLong(str(len(ids)), len(ids), context_tokens)
         self._check_placeholders(ids, conversation)

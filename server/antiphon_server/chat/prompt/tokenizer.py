@@ -101,6 +101,17 @@ class PromptTokenizer:
         self.texts_of(ids)
         return self._full.decode(ids, skip_special_tokens=False)
 
+    def without_ends(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """Generated tokens without the control tokens that ended them."""
+        count = len(ids)
+        while count and ids[count - 1] in self._control_ids:
+            count -= 1
+        return tuple(ids[:count])
+
+    def spells(self, ids: Sequence[int], text: str) -> bool:
+        """Whether the tokens are plain text and give `text`."""
+        return self._control_ids.isdisjoint(ids) and self._full.decode(ids, skip_special_tokens=False) == text
+
     def texts_of(self, ids: Sequence[int]) -> list[str]:
         """Each token as the vocabulary writes it. Raises BadRequest if an id is not in the vocabulary."""
         texts = [(one, self._full.id_to_token(one)) for one in ids]

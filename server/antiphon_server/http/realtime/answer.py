@@ -63,6 +63,7 @@ class RealtimeAnswer:
         return Outcome()
 
     def add_text(self, delta: TextDelta) -> None:
+        self._response.generated.add(delta.text, delta.token_ids)
         if self._speaks:
             self._align(delta)
         for part in self._parser.parse_text(delta):

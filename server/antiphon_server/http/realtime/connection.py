@@ -8,31 +8,29 @@ import logging
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from starlette.types import Receive, Send
 from starlette.websockets import WebSocketDisconnect
 
-from antiphon_executor.interface.media import RgbImage
+from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ
 from antiphon_server.chat.service import Service
 from antiphon_server.errors import ApiError, BadRequest
 from antiphon_server.http.error_response import error_of
 from antiphon_server.http.lifecycle import Lifecycle
+from antiphon_server.http.realtime.event_media import LARGE_EVENT, event_media
 from antiphon_server.http.realtime.input_budget import InputBudget
 from antiphon_server.http.realtime.listener import Listener
 from antiphon_server.http.realtime.outbox import Outbox, TooManyUnsent, frame_of
 from antiphon_server.http.realtime.response_run import ResponseRun, failed
+from antiphon_server.http.realtime.speech_ahead import SpeechAhead
 from antiphon_server.http.realtime.transcript import write_transcript
-from antiphon_server.media.source import MediaSource
 from antiphon_server.openai_api.realtime.client_events import (
     AudioAppend,
-    ClientEvent,
-    ItemCreate,
     RefusedEvent,
-    ResponseCreate,
     parse_client_event,
 )
-from antiphon_server.realtime.client_items import image_urls
 from antiphon_server.realtime.effects import Effect, Listen, StartResponse, Step, StopResponse, Transcribe
 from antiphon_server.realtime.items import Event
 from antiphon_server.realtime.machine import RealtimeMachine
@@ -76,6 +74,7 @@ class RealtimeConnection:
         self._listener = Listener(
             machine, service.voice_activity, self._perform, service.metrics.speech_scored
         )
+        self._ahead = SpeechAhead(machine, service, machine.state.identity.model, owner)
         self._budget = InputBudget(self._policy, clock)
         self._responses: dict[OpenResponse, asyncio.Task[None]] = {}
         self._transcripts: set[asyncio.Task[None]] = set()
@@ -97,6 +96,7 @@ class RealtimeConnection:
             done, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await _end([*parts, *self._responses.values(), *self._transcripts])
+            await self._ahead.close()
         with contextlib.suppress(WebSocketDisconnect):
             for part in done:
                 if (closing := _closing_of(part)) is not None:
@@ -126,50 +126,32 @@ class RealtimeConnection:
 
     async def _apply(self, text: str) -> None:
         limits = self._service.settings.server.limits
+        parse = partial(parse_client_event, text, limits.json_depth, limits.json_nodes)
         try:
-            event = parse_client_event(text, limits.json_depth, limits.json_nodes)
+            event = parse() if len(text) < LARGE_EVENT else await asyncio.to_thread(parse)
         except RefusedEvent as refused:
             self._outbox.put([self._machine.writer.error(refused.error, refused.event_id)])
             return
         try:
-            images = await self._prepare(event)
+            if isinstance(event, AudioAppend):
+                asked = self._machine.state.session.audio.input.format
+                self._budget.spend(len(event.audio) * 3 // 4, asked)
+            media = await event_media(event, self._machine, self._service, self._owner or "")
         except ApiError as error:
             self._outbox.put([self._machine.writer.error(error, event.event_id)])
             return
-        self._perform(self._machine.apply(event, images))
-
-    async def _prepare(self, event: ClientEvent) -> list[RgbImage]:
-        """The images of an event's items. Raises ApiError."""
-        if isinstance(event, AudioAppend):
-            self._budget.spend(len(event.audio) * 3 // 4, self._machine.state.session.audio.input.format)
-        match event:
-            case ItemCreate():
-                urls = image_urls(event.item)
-            case ResponseCreate():
-                urls = [url for item in event.response.input or () for url in image_urls(item)]
-            case _:
-                return []
-        if not urls:
-            return []
-        if "image" not in self._service.engine.card.input_modalities:
-            raise BadRequest("This model does not support image input.", param="item")
-        sources = [MediaSource("image", (url,), "item") for url in urls]
-        held = 0
-
-        def hold(size: int) -> None:
-            nonlocal held
-            held += size
-            self._machine.check_memory(held)
-
-        media = await self._service.media.load(sources, hold, owner=self._owner or "")
-        return list(media.images)
+        self._perform(self._machine.apply(event, media))
 
     def _perform(self, step: Step) -> None:
-        self._outbox.put(step.events)
+        for sound in step.heard:
+            self._ahead.take(sound)
+        self._ahead.follow()
         for event in step.events:
+            self._outbox.put([event])
             self._count(event)
-        if any(event["type"] == "response.done" for event in step.events):
-            self._outbox.put(self._rate_limits())
+            if event["type"] == "response.done":
+                self._outbox.put(self._rate_limits())
+        self._service.metrics.speech_unheard(step.unheard_samples / OUTPUT_SAMPLE_RATE_HZ)
         for effect in step.effects:
             self._start(effect)
 
@@ -229,6 +211,7 @@ class RealtimeConnection:
                 lambda item: forget(item.id),
             )
             try:
+                await self._ahead.finished()
                 outcome = await run.run()
             except Exception as error:
                 # The response ends for its client; the server logs the rest of it.

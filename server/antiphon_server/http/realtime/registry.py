@@ -8,15 +8,17 @@ from contextlib import contextmanager
 
 from antiphon_server.config.realtime import RealtimePolicy
 from antiphon_server.errors import BadRequest, Overloaded
+from antiphon_server.realtime.memory import RealtimeMemory
 
 _RETRY_S = 5.0
 
 
 class RealtimeRegistry:
-    """`open`: connections, by owner of their key."""
+    """`open`: connections, by owner of their key. `memory`: what they all keep."""
 
     def __init__(self, policy: RealtimePolicy) -> None:
         self._policy = policy
+        self.memory = RealtimeMemory(policy.all_media_bytes)
         self.open: Counter[str | None] = Counter()
 
     def check_room(self, owner: str | None) -> None:

@@ -10,7 +10,8 @@ from starlette.websockets import WebSocket
 
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.voices import choose_voice
-from antiphon_server.errors import ApiError, BadRequest
+from antiphon_server.errors import ApiError, BadRequest, Unauthorized
+from antiphon_server.http.middleware import GRANT
 from antiphon_server.http.openapi.bodies import json_body
 from antiphon_server.http.realtime.connection import RealtimeConnection
 from antiphon_server.http.realtime.registry import RealtimeRegistry
@@ -24,9 +25,10 @@ from antiphon_server.openai_api.realtime.client_secrets import (
     parse_secret_request,
 )
 from antiphon_server.openai_api.realtime.session import Session
-from antiphon_server.realtime.client_secrets import ClientSecrets, Grant, SecretTooLong
+from antiphon_server.realtime.client_secrets import PREFIX, ClientSecrets, Grant, SecretTooLong
 from antiphon_server.realtime.event_writer import random_id
 from antiphon_server.realtime.machine import MachineLimits, RealtimeMachine
+from antiphon_server.realtime.memory import MemoryAccount
 from antiphon_server.realtime.response_spec import check_session
 from antiphon_server.realtime.session_state import SessionIdentity, SessionState, first_session
 
@@ -53,10 +55,14 @@ async def converse(socket: WebSocket) -> None:
         protocol = _PROTOCOL if _PROTOCOL in socket.scope.get("subprotocols", ()) else None
         await socket.accept(subprotocol=protocol)
         unix_s = socket.app.state.client_secrets.unix_s()
-        machine = _machine_of(session, service, grant.owner, unix_s)
+        memory = MemoryAccount(registry.memory)
+        machine = _machine_of(session, service, grant.owner, unix_s, memory)
         life = socket.app.state.lifecycle
         connection = RealtimeConnection(machine, service, life, grant.owner, socket.receive, socket.send)
-        await connection.run()
+        try:
+            await connection.run()
+        finally:
+            memory.close()
 
 
 @router.get(_PATH, include_in_schema=False)
@@ -70,11 +76,21 @@ async def refuse_plain_http() -> None:
 
 
 def _grant_of(socket: WebSocket, service: Service) -> Grant:
-    """What the connection's key allows. The middleware has checked it."""
+    """What the connection's key allows; the middleware has checked it. Raises Unauthorized.
+
+    A server without keys accepts any, but a client secret promises a session.
+    """
+    grant: Grant | None = socket.scope["state"].get(GRANT)
+    if grant is not None:
+        return grant
     keys = given_keys(socket.scope)
+    if service.settings.server.api_keys or not keys or not keys[0].startswith(PREFIX):
+        return Grant(owner_of_key(keys[0] if keys else "", service, socket.scope), 0, {})
     client_secrets: ClientSecrets = socket.app.state.client_secrets
-    grant = client_secrets.read(keys[0]) if keys else None
-    return grant or Grant(owner_of_key(keys[0] if keys else "", service, socket.scope), 0, {})
+    grant = client_secrets.read(keys[0])
+    if grant is None:
+        raise Unauthorized("this client secret is not valid, or has expired")
+    return grant
 
 
 def _first_session(socket: WebSocket, service: Service, grant: Grant) -> Session:
@@ -107,7 +123,9 @@ def _identity(service: Service, unix_s: float) -> SessionIdentity:
     return SessionIdentity(random_id("sess"), served_name(service), expires_at)
 
 
-def _machine_of(session: Session, service: Service, owner: str | None, unix_s: float) -> RealtimeMachine:
+def _machine_of(
+    session: Session, service: Service, owner: str | None, unix_s: float, memory: MemoryAccount
+) -> RealtimeMachine:
     policy = service.settings.realtime
     limits = MachineLimits(
         items=policy.items,
@@ -117,7 +135,12 @@ def _machine_of(session: Session, service: Service, owner: str | None, unix_s: f
     )
     identity = _identity(service, unix_s)
     return RealtimeMachine(
-        identity, session, lambda asked: check_session(asked, service), limits, owner or ""
+        identity,
+        session,
+        lambda asked: check_session(asked, service),
+        limits,
+        owner or "",
+        memory=memory,
     )
 
 

@@ -54,8 +54,12 @@ class SpeechPackets:
         return pcm
 
     def flush(self) -> bytes:
-        """All held speech, however much the client has buffered."""
-        return self._packetizer.flush()
+        """All held speech, however much the client has buffered. It counts as sent."""
+        pcm = self._packetizer.flush()
+        if pcm:
+            self._packetizer.packet_sent(time.monotonic(), pcm)
+            self._sent_bytes += len(pcm)
+        return pcm
 
     def count_sent(self, pcm: bytes, since_s: float) -> None:
         """A packet was sent, beginning at `since_s`.

@@ -43,6 +43,14 @@ class InputAudio:
             self._pieces[0] = self._pieces[0][sample - self.kept_from :].copy()
             self.kept_from = sample
 
+    def copy(self, start: int, end: int) -> Samples:
+        """Samples `start` to `end`, as far as they are kept."""
+        found, at = [np.zeros(0, np.int16)], self.kept_from
+        for piece in self._pieces:
+            found.append(piece[max(start - at, 0) : max(end - at, 0)])
+            at += len(piece)
+        return np.concatenate(found)
+
     def take(self, start: int, end: int) -> Samples:
         """Samples `start` to `end`, as far as they are kept. All before `end` is dropped."""
         self.drop_before(start)

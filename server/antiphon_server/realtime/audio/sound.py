@@ -3,36 +3,66 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, KnownClip
+from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip, KnownClip, StoredClip
+from antiphon_executor.interface.request import TokensAhead
 
 Samples = NDArray[np.int16]
 
 
+@dataclass(frozen=True, slots=True)
+class WrittenClip:
+    """A clip that the engine's writer has made of a sound while it was spoken; `again` makes it once more.
+
+    `ahead`: what was read of a prompt that ends with it.
+    """
+
+    clip: AudioClip | StoredClip
+    window_s: int
+    again: Callable[[], AudioClip | StoredClip]
+    ahead: TokensAhead = field(default_factory=TokensAhead)
+
+    @property
+    def known(self) -> KnownClip:
+        """Without the features."""
+        return KnownClip(self.clip.key or "", self.clip.num_samples, self.again, self.window_s)
+
+
 @dataclass(slots=True)
 class HeardSound:
-    """What a user said, at 16 kHz. `is_known`: the engine has had it, and may still have its features."""
+    """What a user said, at 16 kHz. `written`: for its next request to the engine, if there was no other."""
 
     samples: Samples
     key: str
-    is_known: bool = False
+    written: WrittenClip | None = None
+    _known: KnownClip | None = None
 
     @property
     def seconds(self) -> float:
         return len(self.samples) / INPUT_SAMPLE_RATE_HZ
 
-    def clip(self) -> AudioClip | KnownClip:
-        """For one request to the engine."""
-        if self.is_known:
-            return KnownClip(self.key, len(self.samples), self.decoded)
-        return self.decoded()
+    def next_clip(self) -> AudioClip | StoredClip | KnownClip:
+        """For one request to the engine, which may keep its features for the next."""
+        if self._known is not None:
+            return self._known
+        written, self.written = self.written, None
+        if written is None:
+            self._known = KnownClip(self.key, len(self.samples), self.decoded)
+            return self.decoded()
+        self._known = written.known
+        return written.clip
 
     def decoded(self) -> AudioClip:
-        return AudioClip(self.samples.astype(np.float32) / np.float32(32_768), self.key)
+        return AudioClip(decoded(self.samples), self.key)
+
+
+def decoded(samples: Samples) -> NDArray[np.float32]:
+    return samples.astype(np.float32) / np.float32(32_768)
 
 
 def heard_sound(samples: Samples, owner: str) -> HeardSound:

@@ -35,15 +35,23 @@ class SpokenSound:
         self._pcm += pcm
         self.samples += len(pcm) // 2
 
-    def truncate(self, milliseconds: int) -> None:
-        """The client has played this much. The shortest of several reports counts."""
+    def truncate(self, milliseconds: int) -> int:
+        """The client has played this much. The shortest of several reports counts.
+
+        Returns how many samples counted as heard before and do no longer.
+        """
+        before = self.heard_samples
         at = milliseconds * OUTPUT_SAMPLE_RATE_HZ // 1_000
         self._truncated_at = at if self._truncated_at is None else min(at, self._truncated_at)
         del self._pcm[2 * self._truncated_at :]
+        return max(before - self.heard_samples, 0)
 
-    def cut(self, played: int) -> None:
-        """The answer was cut when the client can have played at most `played` samples."""
-        self._played = played
+    def cut(self, played: int) -> int:
+        """The answer was cut when the client can have played at most `played` samples. As `truncate`."""
+        if played >= self.samples:
+            return 0
+        before, self._played = self.heard_samples, played
+        return before - self.heard_samples
 
     def heard_pcm(self) -> bytes:
         return bytes(self._pcm[: 2 * self.heard_samples])

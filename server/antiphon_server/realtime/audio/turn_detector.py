@@ -34,6 +34,18 @@ class SpeechStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechSoFar:
+    """An utterance that goes on: samples `start` to `until` are certainly of it.
+
+    `has_paused`: they are all of it, unless speech goes on.
+    """
+
+    start: int
+    until: int
+    has_paused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechStopped:
     """The utterance is samples `start` to `end`. `speech_end`: where its last speech ended."""
 
@@ -75,6 +87,15 @@ class TurnDetector:
     def is_voiced(self) -> bool:
         """Whether speech goes on, and has not just paused."""
         return self._start is not None and self._silent_from is None
+
+    @property
+    def speech(self) -> SpeechSoFar | None:
+        if self._start is None:
+            return None
+        if self._silent_from is None:
+            return SpeechSoFar(self._start, self.at, has_paused=False)
+        tail_end = self._silent_from + _TAIL
+        return SpeechSoFar(self._start, min(tail_end, self.at), self.at >= tail_end)
 
     @property
     def needed_from(self) -> int:
