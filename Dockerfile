@@ -2,7 +2,7 @@
 # (any Debian with Python 3.11 and its venv module). Needs no BuildKit.
 ARG PYTHON=python:3.11.15-slim-bookworm@sha256:d29f48a31a8b408ed19272ca1e7b10ebae13b240a27e862d3d4217c528e2e0c3
 
-# What both targets run on: ffmpeg for media, libnuma for vLLM, a compiler for torch.compile, Triton and our C++ kernels,
+# What both targets run on: ffmpeg for the clips of commands, libnuma for vLLM, a compiler for torch.compile, Triton and our C++ kernels,
 # tini to reap the children of engines. Nothing here may be written at run time but /tmp and the cache.
 FROM ${PYTHON} AS base
 RUN apt-get update \

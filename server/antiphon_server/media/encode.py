@@ -1,32 +1,60 @@
 """Encoding of generated speech (s16le PCM, mono, 24 kHz) into the audio format that the client asked for.
 
-WAV and PCM are written here. MP3, FLAC, Opus (in Ogg) and AAC (ADTS) come from an ffmpeg child process, which
-is killed at its deadline. A whole file states its length if its format can; a stream cannot.
+WAV and PCM are written here. MP3, FLAC, Opus (in Ogg) and AAC (ADTS) come from FFmpeg's libraries, in a few
+threads. A whole file states its length if its format can; a stream cannot.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator
+import io
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from typing import Protocol
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import partial
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar, cast
 
-import ffmpeg
+import av
+from av.error import FFmpegError
 
 from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ
 from antiphon_server.errors import InternalError
-from antiphon_server.media.ffmpeg import find_ffmpeg
 from antiphon_server.media.wav_header import SAMPLE_BYTES, wav_header
 from antiphon_server.openai_api.options import AudioFormat
 
-_READ_BYTES = 16_384
-_OUTPUTS: dict[str, dict[str, str]] = {
-    "pcm16": {"format": "s16le", "acodec": "pcm_s16le"},
-    "mp3": {"format": "mp3", "acodec": "libmp3lame", "audio_bitrate": "96k", "id3v2_version": "0"},
-    "flac": {"format": "flac", "acodec": "flac"},
-    "opus": {"format": "ogg", "acodec": "libopus", "audio_bitrate": "48k", "page_duration": "100000"},
-    "aac": {"format": "adts", "acodec": "aac", "audio_bitrate": "96k"},
+if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_PART_BYTES = SAMPLE_BYTES * OUTPUT_SAMPLE_RATE_HZ
+_TIME_BASE = Fraction(1, OUTPUT_SAMPLE_RATE_HZ)
+# Encoding leaves Python's lock free. A second of speech takes milliseconds.
+_THREADS = ThreadPoolExecutor(2, "encode")
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """`container`: as FFmpeg names it. The options are those of the encoder and of the container."""
+
+    name: str
+    container: str
+    bit_rate: int | None = None
+    options: dict[str, str] = field(default_factory=dict)
+    container_options: dict[str, str] = field(default_factory=dict)
+
+
+# The sound of the first frame of speech leaves at once: MP3 keeps no bits for later, blocks of FLAC and pages
+# of Ogg are short.
+CODECS: dict[AudioFormat, Codec] = {
+    "pcm16": Codec("pcm_s16le", "s16le"),
+    "mp3": Codec("libmp3lame", "mp3", 96_000, {"reservoir": "0"}, {"id3v2_version": "0"}),
+    "flac": Codec("flac", "flac", None, {"frame_size": "1152"}, {"metadata_header_padding": "0"}),
+    "opus": Codec("libopus", "ogg", 48_000, container_options={"page_duration": "20000"}),
+    "aac": Codec("aac", "adts", 96_000),
 }
 
 
@@ -50,85 +78,75 @@ class PcmEncoder:
         return b""
 
 
-class FfmpegEncoder:
-    """One ffmpeg child process, started by `start`, at the latest with the first samples.
+class Sink:
+    """What a container writes, until it is taken. It cannot go back."""
 
-    `encode_pcm` never waits for its output. `files`: descriptors that the child inherits. Both methods raise
-    InternalError if ffmpeg fails or exceeds `deadline_s`.
+    def __init__(self) -> None:
+        self._written = bytearray()
+
+    def write(self, data: bytes) -> int:
+        self._written += data
+        return len(data)
+
+    def take(self) -> bytes:
+        taken = bytes(self._written)
+        self._written.clear()
+        return taken
+
+
+class SoundFile:
+    """One file of encoded sound, written to `sink` in order. Raises FFmpegError. Not safe for threads."""
+
+    def __init__(self, codec: Codec, sink: Sink | io.BytesIO, rate_hz: int) -> None:
+        options = {"flush_packets": "1", "fflags": "+bitexact", **codec.container_options}
+        self._file = av.open(sink, "w", format=codec.container, options=options)
+        stream = self._file.add_stream(codec.name, rate=rate_hz, options=dict(codec.options))
+        self._stream = cast("AudioStream", stream)
+        context = self._stream.codec_context
+        context.layout, context.thread_count = "mono", 1
+        if codec.bit_rate is not None:
+            context.bit_rate = codec.bit_rate
+        self._samples = 0
+
+    def write(self, pcm: bytes) -> None:
+        frame = av.AudioFrame("s16", "mono", len(pcm) // SAMPLE_BYTES)
+        frame.planes[0].update(pcm)
+        frame.sample_rate, frame.time_base, frame.pts = OUTPUT_SAMPLE_RATE_HZ, _TIME_BASE, self._samples
+        self._samples += frame.samples
+        self._file.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        self._file.mux(self._stream.encode(None))
+        self._file.close()
+
+
+class CodecEncoder:
+    """A stream that FFmpeg's libraries encode. Both methods raise InternalError if it fails, or takes longer
+    than `deadline_s`.
     """
 
-    def __init__(self, command: list[str], deadline_s: float, files: tuple[int, ...] = ()) -> None:
-        self._command = command
+    def __init__(self, codec: Codec, deadline_s: float, rate_hz: int = OUTPUT_SAMPLE_RATE_HZ) -> None:
+        self._codec = codec
         self._deadline_s = deadline_s
-        self._files = files
-        self._encoded = bytearray()
-        self._has_samples = False
-        self._reader: asyncio.Task[None] | None = None
-        self._starting: asyncio.Task[asyncio.subprocess.Process] | None = None
-        self.child: asyncio.subprocess.Process | None = None
-
-    def start(self) -> None:
-        """Starts the child without waiting for it: loading ffmpeg takes longer than the first frame."""
-        if self._starting is None:
-            self._starting = asyncio.create_task(self._spawn_child())
+        self._rate_hz = rate_hz
+        self._sink = Sink()
+        self._file: SoundFile | None = None
 
     async def encode_pcm(self, pcm: bytes) -> bytes:
-        self._has_samples = True
-        try:
-            child = self.child or await self._started()
-            async with asyncio.timeout(self._deadline_s):
-                child.stdin.write(pcm)  # type: ignore[union-attr]  # it was started with pipes
-                await child.stdin.drain()  # type: ignore[union-attr]
-        except (TimeoutError, OSError):
-            raise InternalError("the speech could not be encoded") from None
-        return self._pop_encoded()
+        return await in_thread(self._deadline_s, self._encode, pcm) if pcm else b""
 
     async def finish_encoding(self) -> bytes:
-        if not self._has_samples or self.child is None or self._reader is None:
-            return b""
-        self.child.stdin.close()  # type: ignore[union-attr]  # it was started with pipes
-        try:
-            async with asyncio.timeout(self._deadline_s):
-                await self._reader
-                code = await self.child.wait()
-        except TimeoutError:
-            code = -1
-        if code != 0:
-            raise InternalError("the speech could not be encoded")
-        return self._pop_encoded()
+        return b"" if self._file is None else await in_thread(self._deadline_s, self._finish, self._file)
 
-    async def close(self) -> None:
-        """Kills the child if it still runs, and waits for it."""
-        if self._starting is not None:
-            await asyncio.gather(self._starting, return_exceptions=True)
-        if self.child is None or self._reader is None:
-            return
-        self._reader.cancel()
-        if self.child.returncode is None:
-            self.child.kill()
-        await asyncio.gather(self._reader, self.child.wait(), return_exceptions=True)
+    def _encode(self, pcm: bytes) -> bytes:
+        if self._file is None:
+            self._file = SoundFile(self._codec, self._sink, self._rate_hz)
+        self._file.write(pcm)
+        return self._sink.take()
 
-    async def _started(self) -> asyncio.subprocess.Process:
-        self.start()
-        # Shielded: a child whose start is cancelled halfway would belong to no one.
-        return await asyncio.shield(self._starting)  # type: ignore[arg-type]  # `start` sets it
-
-    async def _spawn_child(self) -> asyncio.subprocess.Process:
-        pipe, nothing = asyncio.subprocess.PIPE, asyncio.subprocess.DEVNULL
-        self.child = await asyncio.create_subprocess_exec(
-            *self._command, stdin=pipe, stdout=pipe, stderr=nothing, pass_fds=self._files
-        )
-        self._reader = asyncio.create_task(self._read_output(self.child))
-        return self.child
-
-    def _pop_encoded(self) -> bytes:
-        encoded = bytes(self._encoded)
-        self._encoded.clear()
-        return encoded
-
-    async def _read_output(self, child: asyncio.subprocess.Process) -> None:
-        while data := await child.stdout.read(_READ_BYTES):  # type: ignore[union-attr]
-            self._encoded += data
+    def _finish(self, file: SoundFile) -> bytes:
+        file.close()
+        return self._sink.take()
 
 
 @asynccontextmanager
@@ -143,50 +161,33 @@ async def open_encoder(
         audio_format = "pcm16"
     if audio_format == "pcm16" and rate_hz == OUTPUT_SAMPLE_RATE_HZ:
         yield PcmEncoder()
-        return
-    encoder = FfmpegEncoder(encoder_command(audio_format, "pipe:1", rate_hz), deadline_s)
-    encoder.start()
-    try:
-        yield encoder
-    finally:
-        await encoder.close()
+    else:
+        yield CodecEncoder(CODECS[audio_format], deadline_s, rate_hz)
 
 
 async def encode_file(pcm: bytes, audio_format: AudioFormat, deadline_s: float) -> bytes:
-    """A whole file. `pcm`: s16le, mono, 24 kHz. Raises InternalError if ffmpeg fails or takes too long."""
+    """A whole file. `pcm`: s16le, mono, 24 kHz. Raises InternalError if it fails or takes too long."""
     if audio_format == "wav":
         return wav_header(len(pcm) // SAMPLE_BYTES, OUTPUT_SAMPLE_RATE_HZ) + pcm
     if audio_format == "pcm16":
         return pcm
-    file = os.memfd_create("speech", os.MFD_CLOEXEC)
-    # A seekable file rather than a pipe: ffmpeg goes back to write the length into the header.
-    encoder = FfmpegEncoder(encoder_command(audio_format, f"file:/dev/fd/{file}"), deadline_s, (file,))
+    return await in_thread(deadline_s, _whole_file, CODECS[audio_format], pcm)
+
+
+def _whole_file(codec: Codec, pcm: bytes) -> bytes:
+    # FFmpeg goes back to write the length into the header.
+    whole = io.BytesIO()
+    file = SoundFile(codec, whole, OUTPUT_SAMPLE_RATE_HZ)
+    for start in range(0, len(pcm), _PART_BYTES):
+        file.write(pcm[start : start + _PART_BYTES])
+    file.close()
+    return whole.getvalue()
+
+
+async def in_thread(deadline_s: float, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    """Raises InternalError if the work fails or is not done in time."""
     try:
-        await encoder.encode_pcm(pcm)
-        await encoder.finish_encoding()
-        return await asyncio.to_thread(_read_whole, file)
-    finally:
-        await encoder.close()
-        os.close(file)
-
-
-def _read_whole(file: int) -> bytes:
-    return os.pread(file, os.fstat(file).st_size, 0)
-
-
-def encoder_command(
-    audio_format: AudioFormat, output: str, rate_hz: int = OUTPUT_SAMPLE_RATE_HZ
-) -> list[str]:
-    """ffmpeg's command line. `output`: the output as ffmpeg names it (`pipe:1`, `file:PATH`)."""
-    source = ffmpeg.input("pipe:0", format="s16le", ar=OUTPUT_SAMPLE_RATE_HZ, ac=1, probesize="32")
-    sink = source.output(
-        output,
-        threads=1,
-        flush_packets=1,
-        map_metadata=-1,
-        fflags="+bitexact",
-        ar=rate_hz,
-        **_OUTPUTS[audio_format],
-    )
-    arguments: list[str] = sink.compile(cmd=str(find_ffmpeg()), overwrite_output=True)
-    return [arguments[0], "-hide_banner", "-nostdin", "-loglevel", "quiet", *arguments[1:]]
+        async with asyncio.timeout(deadline_s):
+            return await asyncio.get_running_loop().run_in_executor(_THREADS, partial(work, *args, **kwargs))
+    except (TimeoutError, FFmpegError):
+        raise InternalError("the speech could not be encoded") from None

@@ -1,4 +1,4 @@
-"""Finds the ffmpeg program, which encodes speech (`encode.py`). Clients' media is decoded by PyAV instead."""
+"""Finds the ffmpeg program, which makes clips and records for commands. The server does not need it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks before anything is loaded: access, checkpoint, disk, ffmpeg, port. Each takes milliseconds.
+"""Checks before anything is loaded: access, checkpoint, disk, port. Each takes milliseconds.
 
 A failed check raises `StartupError` with an exit code and a hint.
 """
@@ -18,7 +18,6 @@ from antiphon_server.config.addresses import is_loopback
 from antiphon_server.config.realtime import RealtimePolicy
 from antiphon_server.config.settings import ServerSettings, Settings
 from antiphon_server.exits import ExitCode, StartupError
-from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg
 from antiphon_server.process.checkpoint_config import check_config, check_talker_tensors, required_tensors
 from antiphon_server.process.checkpoint_kind import CheckpointKind, read_config
 from antiphon_server.process.weight_files import check_weights, refuse_pointers
@@ -40,7 +39,6 @@ def check_machine(settings: Settings) -> None:
     check_tls(server)
     check_signing_key(settings.realtime)
     check_disk(Path(tempfile.gettempdir()), server.limits.free_disk_bytes)
-    check_ffmpeg()
     listen(server.host, server.port, server.timeouts.stalled_client_s).close()
 
 
@@ -152,14 +150,6 @@ def check_disk(folder: Path, needed_bytes: int) -> None:
             f"{folder} has {free_bytes >> 20} MiB free; {needed_bytes >> 20} MiB are needed",
             "free some space, or point TMPDIR at another disk",
         )
-
-
-def check_ffmpeg() -> None:
-    try:
-        find_ffmpeg()
-    except FfmpegMissing:
-        hint = "apt-get install ffmpeg, or pip install imageio-ffmpeg, or set ANTIPHON_FFMPEG to its path"
-        raise StartupError(ExitCode.NO_FFMPEG, "ffmpeg was not found", hint) from None
 
 
 def listen(host: str, port: int, stalled_client_s: float) -> socket.socket:

@@ -252,11 +252,6 @@ def test_too_little_disk_space_has_its_exit_code(model: Path) -> None:
     refused(done, ExitCode.NO_SPACE, "MiB", "TMPDIR")
 
 
-def test_a_missing_ffmpeg_has_its_exit_code(model: Path, tmp_path: Path) -> None:
-    done = antiphon("serve", str(model), env={"ANTIPHON_FFMPEG": str(tmp_path / "none")})
-    refused(done, ExitCode.NO_FFMPEG, "ffmpeg")
-
-
 def test_an_old_python_has_its_exit_code() -> None:
     with pytest.raises(StartupError) as caught:
         cli.check_python((3, 9, 2))

@@ -20,7 +20,7 @@ from antiphon_server.chat.service import Service
 from antiphon_server.errors import BadRequest
 from antiphon_server.http.app import create_app
 from antiphon_server.media.budget import ReserveBytes
-from antiphon_server.media.encode import PcmEncoder
+from antiphon_server.media.encode import CODECS, PcmEncoder
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.source import MediaSource
 from tests.echo_engine import EchoEngine, Script
@@ -222,7 +222,8 @@ async def test_media_that_fail_release_the_reservation_and_start_no_engine(
 async def test_an_encoder_that_fails_ends_the_answer_with_an_error(
     app: FastAPI, service: Service, engine: EchoEngine, monkeypatch: pytest.MonkeyPatch, stream: bool
 ) -> None:
-    monkeypatch.setattr("antiphon_server.media.encode.encoder_command", lambda *_: ["false"])
+    faulty = dataclasses.replace(CODECS["mp3"], container_options={"write_xing": "?"})
+    monkeypatch.setitem(CODECS, "mp3", faulty)
     body = {**SPOKEN, "audio": {"voice": "ethan", "format": "mp3"}, "stream": stream}
     async with Exchange(app, body) as exchange:
         await asyncio.wait_for(exchange.task, 5)

@@ -6,23 +6,29 @@ import asyncio
 import hashlib
 import io
 import subprocess
+import time
 import wave
+from dataclasses import replace
 
 import av
 import numpy as np
 import psutil  # type: ignore[import-untyped]
 import pytest
 
+from antiphon_executor.interface.events import SAMPLES_PER_FRAME
 from antiphon_server.errors import InternalError
-from antiphon_server.media.encode import FfmpegEncoder, encode_file, open_encoder
+from antiphon_server.media.encode import CODECS, CodecEncoder, encode_file, in_thread, open_encoder
 from antiphon_server.media.ffmpeg import find_ffmpeg
 from antiphon_server.media.wav_header import wav_header
 from antiphon_server.openai_api.options import AudioFormat
+from tests.e2e.answers import LOOK_AHEAD_SAMPLES
 from tests.echo_engine import sine_pcm
 
 TONE_HZ = 1_000
 PCM = sine_pcm(TONE_HZ, 0, 24_000)
 DEADLINE_S = 30.0
+# Of a first frame: the vocoder looks ahead.
+FIRST_SAMPLES = SAMPLES_PER_FRAME - LOOK_AHEAD_SAMPLES
 LOSSY: list[AudioFormat] = ["mp3", "opus", "aac"]
 
 
@@ -33,6 +39,11 @@ def decode(data: bytes) -> np.ndarray:
     done = subprocess.run(command, input=data, capture_output=True, check=True)
     assert done.stderr == b""
     return np.frombuffer(done.stdout, "<i2").astype(np.float64)
+
+
+def parts_of(pcm: bytes) -> list[bytes]:
+    """Frames of 80 ms."""
+    return [pcm[start : start + 3_840] for start in range(0, len(pcm), 3_840)]
 
 
 def loudest_hz(samples: np.ndarray) -> float:
@@ -92,12 +103,15 @@ async def test_a_streamed_mp3_states_no_length() -> None:
     assert not any(mark in encoded[:1_000] for mark in (b"Xing", b"Info"))
 
 
-async def test_whole_files_leave_no_descriptor_and_no_child() -> None:
+async def test_encoding_starts_no_process_and_leaves_no_descriptor() -> None:
     await encode_file(PCM, "flac", DEADLINE_S)
     process = psutil.Process()
     before = process.num_fds(), len(process.children())
     for _ in range(3):
         await encode_file(PCM, "mp3", DEADLINE_S)
+        async with open_encoder("mp3", DEADLINE_S) as sound:
+            await sound.encode_pcm(PCM)
+            assert (process.num_fds(), len(process.children())) == before
     with pytest.raises(InternalError):
         await encode_file(PCM, "flac", 1e-6)
     assert (process.num_fds(), len(process.children())) == before
@@ -117,68 +131,67 @@ async def test_a_streamed_encoding_gives_audio_before_the_end(audio_format: Audi
     long = sine_pcm(TONE_HZ, 0, 24_000 * 8)
     early = b""
     async with open_encoder(audio_format, DEADLINE_S) as sound:
-        for start in range(0, len(long), 3_840):
-            early += await sound.encode_pcm(long[start : start + 3_840])
-            await asyncio.sleep(0.005)
+        for part in parts_of(long):
+            early += await sound.encode_pcm(part)
         whole = early + await sound.finish_encoding()
     assert len(early) > len(whole) / 4
     assert loudest_hz(decode(whole)) == pytest.approx(TONE_HZ, abs=5)
 
 
-async def test_the_child_starts_before_there_is_audio() -> None:
-    async with open_encoder("mp3", DEADLINE_S) as sound:
-        assert isinstance(sound, FfmpegEncoder)
-        for _ in range(200):
-            if sound.child is None:
-                await asyncio.sleep(0.01)
-        assert sound.child is not None
-        await sound.encode_pcm(PCM)
-        assert await sound.finish_encoding()
+@pytest.mark.parametrize(("audio_format", "container"), [("opus", "ogg"), ("flac", "flac")])
+async def test_the_first_frame_of_speech_leaves_at_once(audio_format: AudioFormat, container: str) -> None:
+    """A header alone would be no sound."""
+    async with open_encoder(audio_format, DEADLINE_S) as sound:
+        first = await sound.encode_pcm(PCM[: FIRST_SAMPLES * 2])
+    with av.open(io.BytesIO(first), format=container) as file:
+        assert sum(frame.samples for frame in file.decode(audio=0)) >= 480
 
 
-async def test_a_stream_without_audio_has_no_bytes_and_leaves_no_child() -> None:
+@pytest.mark.parametrize(("audio_format", "frames"), [("mp3", 1), ("aac", 2)])
+async def test_formats_without_a_header_begin_with_sound(audio_format: AudioFormat, frames: int) -> None:
+    """AAC looks one frame ahead."""
+    async with open_encoder(audio_format, DEADLINE_S) as sound:
+        taken = [await sound.encode_pcm(PCM[: FIRST_SAMPLES * 2])]
+        taken += [await sound.encode_pcm(part) for part in parts_of(PCM[FIRST_SAMPLES * 2 :])]
+    assert next(number for number, part in enumerate(taken, start=1) if part) == frames
+
+
+@pytest.mark.parametrize("audio_format", ["pcm16", *LOSSY, "flac"])
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 48_000])
+async def test_a_stream_has_the_rate_that_is_asked_for(audio_format: AudioFormat, rate_hz: int) -> None:
+    async with open_encoder(audio_format, DEADLINE_S, rate_hz) as sound:
+        whole = b"".join([await sound.encode_pcm(part) for part in parts_of(PCM)])
+        whole += await sound.finish_encoding()
+    if audio_format == "pcm16":
+        assert len(whole) // 2 == pytest.approx(rate_hz, abs=2)
+        return
+    with av.open(io.BytesIO(whole)) as file:
+        # The header of Opus does not state it.
+        assert audio_format == "opus" or file.streams.audio[0].rate == rate_hz
+    assert loudest_hz(decode(whole)) == pytest.approx(TONE_HZ, abs=5)
+
+
+async def test_a_stream_without_audio_has_no_bytes() -> None:
     async with open_encoder("mp3", DEADLINE_S) as sound:
-        assert isinstance(sound, FfmpegEncoder)
+        assert await sound.encode_pcm(b"") == b""
         assert await sound.finish_encoding() == b""
-    assert sound.child is not None
-    assert sound.child.returncode is not None
 
 
-async def test_a_cancelled_start_leaves_no_child() -> None:
-    before = len(psutil.Process().children())
-    async with open_encoder("mp3", DEADLINE_S) as sound:
+async def test_an_encoder_that_fails_is_an_internal_error() -> None:
+    sound = CodecEncoder(replace(CODECS["mp3"], container_options={"write_xing": "?"}), DEADLINE_S)
+    with pytest.raises(InternalError, match="could not be encoded"):
+        await sound.encode_pcm(PCM)
+
+
+async def test_an_encoder_that_hangs_ends_at_its_deadline() -> None:
+    with pytest.raises(InternalError, match="could not be encoded"):
+        await in_thread(0.01, time.sleep, 0.2)
+
+
+async def test_a_reader_that_leaves_early_harms_no_other() -> None:
+    """Its thread may still encode."""
+    async with open_encoder("aac", DEADLINE_S) as sound:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0):
-                await sound.encode_pcm(PCM)
-    assert len(psutil.Process().children()) == before
-
-
-async def test_leaving_early_leaves_no_child() -> None:
-    async with open_encoder("mp3", DEADLINE_S) as sound:
-        await sound.encode_pcm(PCM)
-        assert isinstance(sound, FfmpegEncoder)
-        child = sound.child
-    assert child is not None
-    assert child.returncode is not None
-
-
-async def test_an_encoder_that_dies_is_an_internal_error() -> None:
-    async with open_encoder("mp3", DEADLINE_S) as sound:
-        await sound.encode_pcm(PCM)
-        assert isinstance(sound, FfmpegEncoder)
-        assert sound.child is not None
-        sound.child.kill()
-        with pytest.raises(InternalError, match="could not be encoded"):
-            await sound.finish_encoding()
-
-
-async def test_an_encoder_that_hangs_is_killed_at_its_deadline() -> None:
-    sound = FfmpegEncoder(["sleep", "60"], deadline_s=0.2)
-    try:
-        await sound.encode_pcm(b"\0\0")
-        with pytest.raises(InternalError):
-            await sound.finish_encoding()
-    finally:
-        await sound.close()
-    assert sound.child is not None
-    assert sound.child.returncode is not None
+                await sound.encode_pcm(PCM * 20)
+    assert loudest_hz(decode(await encode_file(PCM, "aac", DEADLINE_S))) == pytest.approx(TONE_HZ, abs=5)
