@@ -69,6 +69,11 @@ class _Size:
         factor = min(smaller.mean_s * self.batch / (smaller.batch * self.mean_s), 1.0)
         return replace(self, mean_s=self.mean_s * factor, deviation_s=self.deviation_s * factor)
 
+    def with_jitter(self, jitter_s: float) -> _Size:
+        """See `StepTimes.with_jitter`. Made anew, because `replace` takes five times as long."""
+        mean_s = self.mean_s + max(self.deviation_s, jitter_s)
+        return _Size(self.batch, mean_s, 0.0, self.seen, self.at, self.before_s, self.is_old)
+
 
 @dataclass(frozen=True, slots=True)
 class StepTimes:
@@ -114,13 +119,7 @@ class StepTimes:
 
     def with_jitter(self, jitter_s: float) -> StepTimes:
         """Step times that a high percentile of the steps keeps: the mean plus at least `jitter_s`."""
-        return replace(
-            self,
-            sizes=tuple(
-                replace(size, mean_s=size.mean_s + max(size.deviation_s, jitter_s), deviation_s=0.0)
-                for size in self.sizes
-            ),
-        )
+        return replace(self, sizes=tuple(size.with_jitter(jitter_s) for size in self.sizes))
 
     def typical(self) -> StepTimes:
         """Sustained step times: mean plus one deviation, instead of the upper bound of a single step.
