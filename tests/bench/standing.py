@@ -28,8 +28,8 @@ LAST = Path(__file__).with_name("last.json")
 SPEECH_LEVELS = (1, 4, 8)
 _LEAST_NOISE = 0.05
 _TEXT_NOISE = 0.1
-# More than the longest command of a part takes on two idle cores.
-_COMMAND_WITHIN_S = 300.0
+# Three times what the longest command, text, takes on two idle cores.
+_COMMAND_WITHIN_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
