@@ -83,6 +83,7 @@ def make_rig(
     pages: int = 4,
     embedding_rows: int = 64,
     prompt_alone: bool = False,
+    known_text: bool = False,
 ) -> Rig:
     frames = Frames()
     engine = SessionEngine(EOS, TTS_EOS, frames.deliver)
@@ -93,6 +94,7 @@ def make_rig(
         layout=PromptLayout(BOS), codec_eos=EOS, max_media_rows=12, max_frames=100, max_tokens=context,
         prompt_alone=prompt_alone,
     )  # fmt: skip
+    talker = talker.for_known_text() if known_text else talker
     sampling = SpeechSampling("ada", seed=5, max_frames=max_frames)
     stream = SpeechStream("request", sampling, talker, frames, slot=2)  # type: ignore[arg-type]
     index = np.array([3, 4], np.int32).tobytes()
@@ -188,6 +190,15 @@ async def test_a_prompt_that_is_always_alone_gives_the_same_inputs_whenever_its_
     (first,), (second,) = early.engine.sessions, late.engine.sessions
     assert first.inputs == second.inputs
     assert (len(first.inputs[0][0]), first.inputs[0][1]) == (OPENED, 1)
+
+
+async def test_text_that_is_read_aloud_reaches_the_engine_as_a_chats_does() -> None:
+    """A chat's text comes after the prompt. With the same inputs both say the same, to the sample."""
+    reading, chat = make_rig(known_text=True), make_rig()
+    await reading.speak([40, 41, 42, 43, 44, 45])
+    await chat.speak([], [40, 41, 42], [43], [44, 45])
+    assert reading.engine.sessions[0].inputs == chat.engine.sessions[0].inputs
+    assert reading.engine.sessions[0].start == chat.engine.sessions[0].start
 
 
 async def test_with_the_first_chunk_known_its_prompt_and_text_are_one_input() -> None:

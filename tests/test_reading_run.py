@@ -30,7 +30,8 @@ def reading(
     speech = SpeechSampling("ethan", max_frames=max_frames)
     talker = engines.context.talker
     assert talker is not None
-    return ReadingRun(context or engines.context, talker, ReadingRequest("t", PROMPT[4:], pieces, speech))
+    prompts = (PROMPT[4:],) * len(pieces)
+    return ReadingRun(context or engines.context, talker, ReadingRequest("t", prompts, pieces, speech))
 
 
 async def heard(run: ReadingRun) -> list[OmniEvent]:
@@ -57,9 +58,20 @@ async def test_what_the_template_opens_an_answer_with_is_not_read(engines: Engin
     prompt = (*PROMPT[4:], 22, 23)
     talker = engines.context.talker
     assert talker is not None
-    request = ReadingRequest("t", prompt, PIECES[:1], SpeechSampling("ethan"))
+    request = ReadingRequest("t", (prompt,), PIECES[:1], SpeechSampling("ethan"))
     await heard(ReadingRun(engines.context, talker, request))
     assert engines.started[0].text_ids == [*PIECES[0], IDS.tts_eos]
+
+
+async def test_each_piece_answers_its_own_prompt(engines: Engines) -> None:  # noqa: F811
+    engines.talker_finish = "stop"
+    talker = engines.context.talker
+    assert talker is not None
+    prompts = ((*PROMPT[:2], 41, *PROMPT[4:]), (*PROMPT[:2], 42, 43, *PROMPT[4:]))
+    request = ReadingRequest("t", prompts, PIECES, SpeechSampling("ethan"))
+    await heard(ReadingRun(engines.context, talker, request))
+    sizes = [len(start.positions) for start in engines.started]
+    assert sizes[1] > sizes[0]
 
 
 async def test_the_limit_of_frames_is_for_all_pieces(engines: Engines) -> None:  # noqa: F811

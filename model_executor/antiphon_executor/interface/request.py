@@ -144,14 +144,13 @@ class OmniRequest:
 class ReadingRequest:
     """A text to read aloud: the Talker alone speaks it, without a request to the Thinker.
 
-    `prompt_token_ids`: a conversation without media that ends in the assistant's open turn. `pieces`: the
-    text's token ids, cut where a reader pauses. Each piece is spoken as an answer to the prompt; their speech
-    follows without a gap. `speech.max_frames` limits all of them together; `live`, `on_mark` as in
-    `OmniRequest`.
+    `pieces`: the text's token ids, cut where a reader pauses. `prompts`: for each piece the conversation that
+    it answers, without media, which ends in the assistant's open turn. The pieces' speech follows without a
+    gap. `speech.max_frames` limits all of them together; `live`, `on_mark` as in `OmniRequest`.
     """
 
     request_id: str
-    prompt_token_ids: tuple[int, ...]
+    prompts: tuple[tuple[int, ...], ...]
     pieces: tuple[tuple[int, ...], ...]
     speech: SpeechSampling
     live: bool = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import msgspec
 import numpy as np
@@ -65,6 +65,9 @@ class AriaTalker:
 
     def session(self, stream: StreamHandle, sampling: SpeechSampling) -> AriaSession:
         return AriaSession(self, stream, sampling)
+
+    def for_known_text(self) -> AriaTalker:
+        return replace(self, prompt_alone=True)
 
 
 def aria_talker(

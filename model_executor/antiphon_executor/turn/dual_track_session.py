@@ -55,6 +55,9 @@ class DualTrackTalker:
     def session(self, stream: StreamHandle, sampling: SpeechSampling) -> DualTrackSession:
         return DualTrackSession(self, stream, sampling)
 
+    def for_known_text(self) -> DualTrackTalker:
+        return self
+
 
 def dual_track_talker(
     config: Qwen3OmniMoeConfig,

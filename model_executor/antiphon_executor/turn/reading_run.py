@@ -29,10 +29,9 @@ class ReadingRun:
 
     def __init__(self, context: RequestContext, talker: Talker, request: ReadingRequest) -> None:
         self._context = context
-        self._talker = talker
+        self._talker = talker.for_known_text()
         self._request = request
         self._failure: asyncio.Future[Exception] = asyncio.get_running_loop().create_future()
-        self._prompt = text_prompt(_up_to_answer(request.prompt_token_ids, context.ids.im_start))
         self._stream: SpeechStream | None = None
         # Of the pieces before the one that is spoken.
         self._earlier_samples = 0
@@ -76,21 +75,28 @@ class ReadingRun:
 
     async def _read(self, events: EventStream) -> None:
         with self._context.slots.lease_slot() as slot:
-            for piece in self._request.pieces:
+            for prompt, piece in zip(self._request.prompts, self._request.pieces, strict=True):
                 left = self._request.speech.max_frames - self._ended.frames
                 if left <= 0:
                     self._ended = replace(self._ended, finish_reason="length")
                     break
-                await self._speak(piece, slot, left, events)
+                await self._speak(prompt, piece, slot, left, events)
         await events.put(self._ended)
 
-    async def _speak(self, piece: tuple[int, ...], slot: int, max_frames: int, events: EventStream) -> None:
-        """Speaks one piece, behind those before it."""
+    async def _speak(
+        self,
+        prompt: tuple[int, ...],
+        piece: tuple[int, ...],
+        slot: int,
+        max_frames: int,
+        events: EventStream,
+    ) -> None:
+        """Speaks one piece as the answer to its prompt, behind those before it."""
         sampling = replace(self._request.speech, max_frames=max_frames)
         self._earlier_samples = self._samples
         with closing(open_speech(self._context, self._request, sampling, self._talker, slot)) as stream:
             self._stream = stream
-            stream.set_prompt(self._prompt)
+            stream.set_prompt(text_prompt(_up_to_answer(prompt, self._context.ids.im_start)))
             cut = self._context.cut_text()
             # A Talker is sure to end only after a full stop.
             spoken = cut.with_full_stop(piece) if cut is not None else piece

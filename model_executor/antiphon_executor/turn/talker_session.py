@@ -63,6 +63,12 @@ class Talker(Protocol):
 
     def session(self, stream: StreamHandle, sampling: SpeechSampling) -> SpeechSession: ...
 
+    def for_known_text(self) -> Talker:
+        """For streams whose text is known at once: the engine's inputs are those of a chat, whose text comes
+        later, and so is every rounding.
+        """
+        ...
+
 
 def speech_ended(finish_reason: str | None, tokens: int) -> SpeechEnded:
     """The end of a stream. `finish_reason`: vLLM's; `tokens`: all sampled tokens including EOS."""

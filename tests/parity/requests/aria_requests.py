@@ -130,7 +130,7 @@ class AriaRequests:
     ) -> Heard:
         """The pieces, as answers to a conversation without media."""
         prompt = tuple(self._tokenizer.encode(conversation.prompt))
-        request = ReadingRequest(f"aria-{next(NUMBERS)}", prompt, pieces, speech)
+        request = ReadingRequest(f"aria-{next(NUMBERS)}", (prompt,) * len(pieces), pieces, speech)
         events = [event async for event in self.engine.read_aloud(request)]
         return Heard(events, self._recording.given.pop(request.request_id))
 

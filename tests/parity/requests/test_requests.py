@@ -64,7 +64,7 @@ class Requests:
         heard = Heard()
         prompt = tuple(self.tokenizer.encode(conversation.prompt))
         speech = SpeechSampling("ethan", temperature=0, max_frames=frames)
-        request = ReadingRequest(f"request-{next(NUMBERS)}", prompt, pieces, speech)
+        request = ReadingRequest(f"request-{next(NUMBERS)}", (prompt,) * len(pieces), pieces, speech)
         async for event in self.engine.read_aloud(request):
             heard.kinds.append(type(event))
             if isinstance(event, SpeechDelta):

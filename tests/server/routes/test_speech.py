@@ -71,8 +71,16 @@ async def test_the_input_reaches_the_speech_model_to_the_letter_and_no_request_t
     assert (reading.speech.voice, reading.speech.seed) == ("chelsie", 7)
     assert (reading.speech.temperature, reading.speech.top_k) == (0.5, 9)
     assert reading.live
-    prompt = engine._tokenizer.decode(list(reading.prompt_token_ids), skip_special_tokens=False)
-    assert prompt.endswith("<|im_start|>assistant\n")
+
+
+async def test_the_speech_model_reads_what_it_would_read_of_a_chat_that_answers_with_the_text(
+    client: httpx.AsyncClient, engine: EchoEngine
+) -> None:
+    """Then it says as many words right: both give it the same tokens."""
+    await client.post(PATH, json=asked())
+    question = [{"role": "user", "content": f"Read aloud: {TEXT}"}]
+    await client.post("/v1/chat/completions", json={"messages": question})
+    assert engine.readings[-1].prompts == (engine.requests[-1].prompt_token_ids,)
 
 
 async def test_a_control_token_in_the_input_is_plain_text(
@@ -82,7 +90,9 @@ async def test_a_control_token_in_the_input_is_plain_text(
     assert (await client.post(PATH, json=asked(input=text))).status_code == 200
     ids = [token for piece in engine.readings[-1].pieces for token in piece]
     assert engine._tokenizer.decode(ids) == text
-    assert engine._tokenizer.token_to_id("<|im_end|>") not in ids
+    end = engine._tokenizer.token_to_id("<|im_end|>")
+    assert end not in ids
+    assert engine.readings[-1].prompts[0].count(end) == 1
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -201,6 +211,8 @@ async def test_long_input_is_cut_at_sentence_ends(
     assert len(pieces) > 2
     assert all(piece.endswith("end.") and len(piece) <= 400 for piece in pieces)
     assert "  ".join(pieces) == "  ".join(sentences)
+    prompts = [engine._tokenizer.decode(list(one)) for one in engine.readings[-1].prompts]
+    assert all(f"Read aloud: {piece}" in prompt for prompt, piece in zip(prompts, pieces, strict=True))
 
 
 @pytest.mark.parametrize(
