@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from antiphon_server.transcription.pauses import Cutting, LevelDetector, Piece, cut_at_pauses, whole
+from antiphon_server.transcription.pauses import (
+    Cutting,
+    LevelDetector,
+    Piece,
+    VoiceDetector,
+    cut_at_pauses,
+    whole,
+)
+from antiphon_server.voice_activity.scorer import SpeechScorer
+from tests.server.test_voice_activity import question
 
 RATE = 16_000
 
@@ -16,6 +25,11 @@ RATE = 16_000
 def voice(seconds: float, level: float = 0.2) -> NDArray[np.float32]:
     t = np.arange(round(seconds * RATE)) / RATE
     return (level * np.sin(2 * np.pi * 220 * t)).astype(np.float32)
+
+
+def spoken(seconds: float) -> NDArray[np.float32]:
+    """The beginning of the sample question, 1.5 s long: a detector of speech takes no tone for speech."""
+    return (question().reshape(-1)[RATE : RATE + round(seconds * RATE)] / 32_768).astype(np.float32)
 
 
 def silence(seconds: float) -> NDArray[np.float32]:
@@ -91,3 +105,34 @@ def test_a_recording_of_short_sounds_has_a_bounded_number_of_pieces() -> None:
     assert 1 <= len(pieces) <= 16 + 60 / 2
     assert sum(end - start for start, end in (piece.seconds for piece in pieces)) > 50
     assert len(cut(samples, Cutting(longest_s=0.5, pause_ms=100))) >= 60 / 0.5
+
+
+@pytest.fixture(scope="module")
+def detector() -> VoiceDetector:
+    return VoiceDetector(SpeechScorer())
+
+
+def test_speech_is_told_from_loud_noise_between_it(detector: VoiceDetector) -> None:
+    """By its level the noise would be speech too, and the recording one piece."""
+    gap = noise(silence(3), 0.05)
+    samples = np.concatenate((spoken(1.5), gap, spoken(1.5)))
+    pieces = cut_at_pauses(samples, detector.activity(samples), Cutting())
+    assert len(pieces) == 2
+    in_noise = slice(2 * RATE // 320, 4 * RATE // 320)
+    assert not detector.activity(samples)[in_noise].any()
+    assert LevelDetector().activity(samples)[in_noise].all()
+
+
+def test_the_threshold_says_what_counts_as_speech() -> None:
+    samples = np.concatenate((spoken(1.5), silence(1), spoken(1.5)))
+    shares = [VoiceDetector(SpeechScorer(), one).activity(samples).mean() for one in (0.2, 0.5, 0.99)]
+    assert shares[0] > shares[1] > shares[2] > 0
+
+
+@pytest.mark.parametrize(
+    "samples", [voice(2), noise(silence(2), 0.1), silence(2), silence(0.001), silence(0)]
+)
+def test_a_recording_without_speech_is_judged_by_its_level(
+    detector: VoiceDetector, samples: NDArray[np.float32]
+) -> None:
+    assert (detector.activity(samples) == LevelDetector().activity(samples)).all()

@@ -59,9 +59,21 @@ def test_a_stream_in_parts_is_a_stream(network: SpeechNetwork) -> None:
     assert np.abs(np.concatenate(parts) - whole).max() < 1e-5
 
 
+def test_a_recording_in_parts_is_scored_as_one_stream() -> None:
+    """The sample question again and again, longer than three parts."""
+    speech = np.tile(question().reshape(-1), 30)
+    scorer = SpeechScorer()
+    whole = scorer.score_recording(speech.astype(np.float32) / 32_768)
+    (stream,) = score_batch(SpeechNetwork(), [SpeechStream()], [speech.reshape(-1, FRAME)])
+    assert len(whole) == len(stream) > 3 * 938
+    assert np.mean((whole >= 0.5) != (stream >= 0.5)) < 0.002
+    assert len(scorer.score_recording(np.zeros(0, np.float32))) == 0
+    assert len(scorer.score_recording(np.zeros(513, np.float32))) == 2
+
+
 async def test_many_connections_are_scored_side_by_side() -> None:
     scorer, speech = SpeechScorer(), question()
-    whole = scorer.score_now(SpeechStream(), speech)
+    (whole,) = score_batch(SpeechNetwork(), [SpeechStream()], [speech])
 
     async def connection() -> np.ndarray:
         stream = SpeechStream()

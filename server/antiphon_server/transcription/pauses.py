@@ -1,7 +1,7 @@
-"""Where a recording has speech, by its level, and pieces of it that end in pauses.
+"""Where a recording has speech, and pieces of it that end in pauses.
 
-No model decides here: whatever is louder than the recording's own background counts as speech. A detector of
-speech can take the place of `LevelDetector`.
+A model of speech decides. If it finds none, whatever is louder than the recording's own background counts as
+speech: the model that transcribes may still understand it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ _BLOCKS_PER_S = INPUT_SAMPLE_RATE_HZ / BLOCK
 # of the recording does; else the recording has no background that stands apart.
 _SILENT_DBFS, _ABOVE_BACKGROUND_DB, _BELOW_LOUD_DB = -50.0, 10.0, 20.0
 _CLICK_BLOCKS = 2
+_FRAME = 512
+# Speech ends at a lower probability than it begins, as in Silero's own code.
+_HYSTERESIS, _LEAST_PROBABILITY = 0.15, 0.01
 _TAIL_MS = 200
 # More pieces would cost more to ask for than to hear.
 _FREE_PIECES, _PIECES_PER_S = 16, 0.5
@@ -40,16 +43,25 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Cutting:
-    """A pause of `pause_ms` ends a piece. Pieces begin `padding_ms` before their speech."""
+    """A pause of `pause_ms` ends a piece. Pieces begin `padding_ms` before their speech.
+
+    `threshold`: the probability at which sound counts as speech.
+    """
 
     longest_s: float = 30.0
     pause_ms: int = 500
     padding_ms: int = 300
+    threshold: float = 0.5
 
 
 class SpeechDetector(Protocol):
     def activity(self, samples: NDArray[np.float32]) -> NDArray[np.bool_]:
         """For each complete `BLOCK` of samples at 16 kHz, whether it has speech."""
+
+
+class RecordingScorer(Protocol):
+    def score_recording(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The probability of speech in each frame of 512 samples, the last one padded."""
 
 
 class LevelDetector:
@@ -62,6 +74,30 @@ class LevelDetector:
         background, loud = np.percentile(level, (10, 95))
         threshold = max(_SILENT_DBFS, min(background + _ABOVE_BACKGROUND_DB, loud - _BELOW_LOUD_DB))
         return np.asarray(level > threshold)
+
+
+class VoiceDetector:
+    """Speech is what a model takes for speech; if it finds none, what is louder than the background."""
+
+    def __init__(self, scorer: RecordingScorer, threshold: float = 0.5) -> None:
+        self._scorer = scorer
+        self._threshold = threshold
+
+    def activity(self, samples: NDArray[np.float32]) -> NDArray[np.bool_]:
+        blocks = len(samples) // BLOCK
+        scores = self._scorer.score_recording(samples)
+        voiced = _with_hysteresis(scores, self._threshold)
+        if not blocks or not voiced.any():
+            return LevelDetector().activity(samples)
+        middles = (np.arange(blocks) * BLOCK + BLOCK // 2) // _FRAME
+        return np.asarray(voiced[middles])
+
+
+def _with_hysteresis(scores: NDArray[np.float32], begins: float) -> NDArray[np.bool_]:
+    ends = max(begins - _HYSTERESIS, _LEAST_PROBABILITY)
+    decided = (scores >= begins) | (scores < ends)
+    last = np.maximum.accumulate(np.where(decided, np.arange(len(scores)), 0))
+    return np.asarray((scores >= begins)[last])
 
 
 def levels(samples: NDArray[np.float32]) -> NDArray[np.float64]:

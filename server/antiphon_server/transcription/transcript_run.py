@@ -15,7 +15,7 @@ from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, AudioClip
 from antiphon_server.admission.reservation import Reservation
 from antiphon_server.chat.service import Service
 from antiphon_server.errors import ApiError
-from antiphon_server.transcription.pauses import LevelDetector, Piece, cut_at_pauses, whole
+from antiphon_server.transcription.pauses import Piece, VoiceDetector, cut_at_pauses, whole
 from antiphon_server.transcription.piece_run import HeardPiece, hear_piece, prompt_tokens
 from antiphon_server.transcription.transcript_spec import TranscriptSpec
 
@@ -75,7 +75,8 @@ async def hear_samples(
 async def _hear(
     spec: TranscriptSpec, samples: NDArray[np.float32], service: Service, reservation: Reservation
 ) -> AsyncIterator[RunningTranscript]:
-    pieces = await asyncio.to_thread(_cut, samples, spec)
+    detector = VoiceDetector(service.voice_activity, spec.cutting.threshold)
+    pieces = await asyncio.to_thread(_cut, samples, spec, detector)
     heard = [HeardPiece(piece) for piece in pieces]
     clips = [AudioClip(samples[piece.start : piece.end]) for piece in pieces]
     tokens = sum(prompt_tokens(spec, clip, service) for clip in clips)
@@ -107,9 +108,9 @@ async def _load(spec: TranscriptSpec, service: Service, reservation: Reservation
     return clip.samples
 
 
-def _cut(samples: NDArray[np.float32], spec: TranscriptSpec) -> list[Piece]:
+def _cut(samples: NDArray[np.float32], spec: TranscriptSpec, detector: VoiceDetector) -> list[Piece]:
     """None for silence: a model that is asked about it would invent something."""
-    active = LevelDetector().activity(samples)
+    active = detector.activity(samples)
     if len(samples) > spec.cuts_beyond_s * INPUT_SAMPLE_RATE_HZ:
         return cut_at_pauses(samples, active, spec.cutting)
     return whole(samples, active)

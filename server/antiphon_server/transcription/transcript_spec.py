@@ -104,7 +104,8 @@ def _read_cutting(asked: TranscriptionForm, longest_s: float) -> tuple[Cutting, 
     """How to cut a recording, and beyond which length. Formats with times need the cuts."""
     strategy = asked.chunking_strategy
     if isinstance(strategy, ServerVad):
-        return Cutting(longest_s, strategy.silence_duration_ms, strategy.prefix_padding_ms), 0.0
+        pause_ms, padding_ms = strategy.silence_duration_ms, strategy.prefix_padding_ms
+        return Cutting(longest_s, pause_ms, padding_ms, strategy.threshold), 0.0
     is_cut = strategy == "auto" or asked.response_format in _TIMED
     return Cutting(longest_s), 0.0 if is_cut else longest_s
 

@@ -13,6 +13,9 @@ from antiphon_server.voice_activity.network import FRAME, SpeechNetwork
 from antiphon_server.voice_activity.stream import CONTEXT, SpeechStream
 
 _FULL_SCALE = np.float32(32_768)
+# In frames, of a recording: half a minute, and a second. Sixteen minutes are scored at a time.
+_PART, _BEFORE = 938, 32
+_SIDE_BY_SIDE = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,30 @@ class SpeechScorer:
             self._rounds = asyncio.create_task(self._run())
         return await job.scores
 
-    def score_now(self, stream: SpeechStream, frames: NDArray[np.int16]) -> NDArray[np.float32]:
-        """The same in the calling thread."""
-        return score_batch(self._loaded(), [stream], [frames])[0]
+    def score_recording(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The probability of speech in each frame of a whole recording, in the calling thread.
+
+        Its parts are scored as streams of their own, each from a second before its beginning.
+        """
+        starts = range(0, -(-len(samples) // FRAME), _PART)
+        scores = [
+            np.zeros(0, np.float32),
+            *(
+                one
+                for at in range(0, len(starts), _SIDE_BY_SIDE)
+                for one in self._score_parts(samples, starts[at : at + _SIDE_BY_SIDE])
+            ),
+        ]
+        return np.concatenate(scores)
+
+    def _score_parts(self, samples: NDArray[np.float32], starts: range) -> list[NDArray[np.float32]]:
+        before = [min(start, _BEFORE) for start in starts]
+        parts = [
+            _frames(samples[(start - early) * FRAME : (start + _PART) * FRAME])
+            for start, early in zip(starts, before, strict=True)
+        ]
+        scores = score_batch(self._loaded(), [SpeechStream() for _ in parts], parts)
+        return [one[early:] for one, early in zip(scores, before, strict=True)]
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -88,3 +112,10 @@ def score_batch(
             stream.context, stream.hidden, stream.cell = new[row, FRAME - CONTEXT :], hidden[row], cell[row]
             scores[number][step] = found[row]
     return scores
+
+
+def _frames(samples: NDArray[np.float32]) -> NDArray[np.int16]:
+    """[n, 512]; the last one is padded."""
+    padded = np.zeros(-(-len(samples) // FRAME) * FRAME, np.int16)
+    padded[: len(samples)] = np.clip(samples, -1, 1) * 32_767
+    return padded.reshape(-1, FRAME)

@@ -16,7 +16,7 @@ from antiphon_server.media.loader import MediaLoader
 from tests.echo_engine import EchoEngine, Script
 from tests.server.parts import make_service
 from tests.server.routes.test_transcriptions import SENTENCES, Recording, ask, sent
-from tests.server.test_pauses import silence, voice
+from tests.server.test_pauses import silence, spoken
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def engine(checkpoint: Path) -> EchoEngine:
 
 @pytest.fixture
 async def client(checkpoint: Path, engine: EchoEngine) -> AsyncIterator[httpx.AsyncClient]:
-    samples = np.concatenate([part for _ in SENTENCES for part in (voice(1.0), silence(1.0))])
+    samples = np.concatenate([part for _ in SENTENCES for part in (spoken(1.0), silence(1.0))])
     made = make_service(checkpoint, engine, chat={"heard_pieces": 1})
     service = dataclasses.replace(made, media=cast("MediaLoader", Recording(samples)))
     transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, GetJsonSchemaHandler
 from pydantic.json_schema import JsonSchemaValue
@@ -18,11 +17,13 @@ _Milliseconds = Annotated[int, Field(ge=0, le=10_000)]
 
 
 class ServerVad(ApiModel):
-    """Pauses of `silence_duration_ms` end a piece, which begins `prefix_padding_ms` before its speech."""
+    """Pauses of `silence_duration_ms` end a piece, which begins `prefix_padding_ms` before its speech.
 
-    neutral: ClassVar[Mapping[str, tuple[Any, ...]]] = {"threshold": (0.5, "0.5")}
+    `threshold`: the probability at which sound counts as speech.
+    """
 
     type: Literal["server_vad"]
+    threshold: Annotated[float, Field(ge=0, le=1)] = 0.5
     prefix_padding_ms: _Milliseconds = 300
     silence_duration_ms: Annotated[int, Field(ge=100, le=10_000)] = 500
 
