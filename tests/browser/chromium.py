@@ -64,7 +64,7 @@ def chromium(microphone: Path | None = None, *flags: str) -> Iterator[Browser]:
         log = Path(folder, "log")
         command = [program, *_FLAGS, *heard, *flags, f"--user-data-dir={folder}/profile", "about:blank"]
         with log.open("wb") as out:
-            # Its own group: the processes of its pages end with it. HOME: it writes to nobody's.
+            # Its own group: the processes of its pages end with it. HOME: it writes nothing elsewhere.
             environment = {**os.environ, "HOME": folder}
             process = subprocess.Popen(
                 command,

@@ -17,7 +17,7 @@ from tests.conformance.homes import CannotInstall, Home
 
 MODEL = "antiphon-nano"
 _RUN_S = 600
-_SENTENCE = "Seven plus five is twelve."
+_QUESTION, _SENTENCE = "What is seven plus five?", "Seven plus five is twelve."
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,8 @@ CLIENTS = (
     Client("openai-agents", "agents/agents_run.py", homes.OPENAI_AGENTS, quick=True),
     Client("LiveKit", "voice/livekit_plugin.py", homes.LIVEKIT),
     Client("Pipecat", "voice/pipecat_services.py", homes.PIPECAT),
+    Client("LiveKit, realtime", "voice/livekit_realtime.py", homes.LIVEKIT),
+    Client("Pipecat, realtime", "voice/pipecat_realtime.py", homes.PIPECAT),
     Client("Open WebUI's calls (aiohttp)", "voice/open_webui.py", homes.OWN, quick=True),
     Client("aiperf", "load/ai_perf.py", homes.AIPERF),
     Client("vllm bench serve", "load/vllm_bench.py", homes.VLLM_BENCH),
@@ -60,8 +62,10 @@ class Outcome:
 
 
 def prepare(url: str, folder: Path) -> None:
-    """The recording and the picture that the clients send."""
+    """The recordings and the picture that the clients send."""
     write_samples(folder)
+    asked = ["espeak-ng", "-v", "en-us", "-s", "155", "-w", str(folder / "question.wav"), _QUESTION]
+    subprocess.run(asked, check=True, timeout=30)
     body = {"model": MODEL, "input": _SENTENCE, "voice": "alloy", "response_format": "wav"}
     spoken = httpx.post(f"{url}/v1/audio/speech", json=body, timeout=60, verify=False)
     spoken.raise_for_status()

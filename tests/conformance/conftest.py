@@ -39,7 +39,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     engine.cues["call it"] = Script(answer=f"Let me see. {CALL}")
     service = make_service(folder, engine, files={"free_disk_bytes": 0})
     service.files.start(None)
-    with _serving(service) as port:
+    with serving(service) as port:
         yield Served(f"http://127.0.0.1:{port}", engine, service)
     service.files.close()
 
@@ -49,12 +49,12 @@ def tls_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The same over TLS, with a certificate of its own for 127.0.0.1."""
     folder = write_tiny_checkpoint(tmp_path_factory.mktemp("tls"))
     settings = {"tls_certificate_file": CERTIFICATE, "tls_key_file": KEY}
-    with _serving(make_service(folder, server=settings)) as port:
+    with serving(make_service(folder, server=settings)) as port:
         yield port
 
 
 @contextmanager
-def _serving(service: Service) -> Iterator[int]:
+def serving(service: Service) -> Iterator[int]:
     sock = listen("127.0.0.1", 0, stalled_client_s=30)
     server = HttpServer(create_app(service), service.settings.server)
     thread = threading.Thread(target=server.run, args=([sock],), daemon=True)

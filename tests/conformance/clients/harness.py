@@ -1,7 +1,7 @@
 """What the clients' scripts share: the server's address, questions with their answers, and the report.
 
 Standard library only: each script runs in the environment of its client, as `SCRIPT URL FOLDER`. FOLDER has
-`sentence.wav`, which says SENTENCE, and `picture.png`.
+`sentence.wav`, which says SENTENCE, `question.wav`, which says QUESTION, and `picture.png`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,9 @@ MESSAGES: Any = [{"role": "user", "content": QUESTION}]
 # antiphon-nano hears few sentences without an error. This one has no pause at which it would be cut.
 SENTENCE = ANSWER
 SENTENCE_WAV = FOLDER / "sentence.wav"
+# QUESTION in the voice of espeak-ng, and a request whose answer takes longer than it.
+QUESTION_WAV = FOLDER / "question.wav"
+COUNTING = "Count from one to twenty."
 
 # Its only possible calls are `{"on": true}` and `{"on": false}`: antiphon-nano has learned no tools.
 SWITCH = {
@@ -78,6 +81,15 @@ def same_words(text: str, expected: str = SENTENCE) -> None:
 def switched(arguments: str) -> None:
     """Arguments of a call of the tool."""
     assert json.loads(arguments) in ({"on": True}, {"on": False}), arguments
+
+
+def microphone(frame_s: float) -> list[bytes]:
+    """QUESTION between silence, in frames of s16le at 24 kHz."""
+    form = ["-af", "adelay=300,apad=pad_dur=1.5", "-f", "s16le", "-ac", "1", "-ar", "24000", "-"]
+    command = ["ffmpeg", "-v", "error", "-i", str(QUESTION_WAV), *form]
+    pcm = subprocess.run(command, capture_output=True, timeout=30, check=True).stdout
+    size = round(24_000 * frame_s) * 2
+    return [pcm[at : at + size] for at in range(0, len(pcm) - size, size)]
 
 
 def seconds_of(sound: bytes, *pcm: str) -> float:
