@@ -21,13 +21,16 @@ from antiphon_server.bench.options import (
     Level,
     Options,
     Prices,
+    RealtimeOptions,
+    TurnDetection,
     Workload,
 )
 from antiphon_server.bench.target import base_url, key_variable, without_secrets
 from antiphon_server.config.parser import FlagParser
 
 _DESCRIPTION = """Measure the latency, speech underruns, throughput and cost of an OpenAI-compatible omni
-endpoint. Closed loop with --concurrency, open loop (Poisson arrivals) with --rate."""
+endpoint. Closed loop with --concurrency, open loop (Poisson arrivals) with --rate, conversations with
+--realtime."""
 _DEFAULT_REQUESTS = 32
 _NUMBER_NAMES: dict[type, str] = {int: "whole number above 0", float: "number above 0"}
 
@@ -68,6 +71,7 @@ def read_options(argv: Sequence[str]) -> Options:
             given.price_input_audio,
             given.price_output_audio,
         ),
+        realtime=_realtime(parser, given),
         judge=JudgeOptions(tuple(shlex.split(given.wer_command or "")), given.wer_whisper, given.wer_answers),
         json_path=given.json,
         plot_path=given.plot,
@@ -96,6 +100,20 @@ def _levels(parser: FlagParser, given: argparse.Namespace) -> tuple[Level, ...]:
     if given.rate:
         return tuple(Level(rate_hz=rate) for rate in given.rate)
     return tuple(Level(concurrency=number) for number in given.concurrency or [1])
+
+
+def _realtime(parser: FlagParser, given: argparse.Namespace) -> RealtimeOptions | None:
+    if not given.realtime:
+        return None
+    if given.rate or given.plot:
+        parser.error("--realtime has neither --rate nor --plot")
+    return RealtimeOptions(
+        turns=given.turns,
+        utterances_s=tuple(given.utterance_seconds),
+        turn_detection=given.turn_detection,
+        end_within_s=given.end_within,
+        pause_s=given.pause,
+    )
 
 
 def _key(parser: FlagParser, given: argparse.Namespace, url: str) -> str | None:
@@ -152,6 +170,7 @@ def make_parser() -> FlagParser:
     parser.add_argument("url", metavar="URL", help="URL of the server, with or without /v1")
     _add_load_flags(parser)
     _add_workload_flags(parser)
+    _add_realtime_flags(parser)
     _add_report_flags(parser)
     return parser
 
@@ -202,6 +221,36 @@ def _add_workload_flags(parser: FlagParser) -> None:
     add("--video-seconds", type=_number, default=4.0, metavar="S", help="length of videos [4]")
     add("--max-tokens", type=_count, metavar="N", help="limit of text tokens per answer")
     add("--extra-body", default="{}", metavar="JSON", help="fields to add to every request body")
+
+
+def _add_realtime_flags(parser: FlagParser) -> None:
+    add = parser.add_argument
+    defaults = RealtimeOptions()
+    add(
+        "--realtime",
+        action="store_true",
+        help="spoken conversations over /v1/realtime, --concurrency at once",
+    )
+    add("--turns", type=_count, default=defaults.turns, metavar="N", help="turns of a conversation [10]")
+    add(
+        "--utterance-seconds",
+        type=_numbers,
+        default=defaults.utterances_s,
+        metavar="S,S",
+        help="length of what the user says, one level each, unless there is --audio [2,10,30]",
+    )
+    add(
+        "--turn-detection",
+        choices=get_args(TurnDetection),
+        default=defaults.turn_detection,
+        help="detector of the end of a turn [server_vad]",
+    )
+    add(
+        "--end-within", type=_number, default=defaults.end_within_s, metavar="S", help="then it is missed [5]"
+    )
+    add(
+        "--pause", type=_non_negative, default=defaults.pause_s, metavar="S", help="pause between turns [0.5]"
+    )
 
 
 def _add_report_flags(parser: FlagParser) -> None:

@@ -11,6 +11,8 @@ Answer = Literal["speech", "text"]
 # How requests are written. The field that holds the audio of an answer is always detected.
 Dialect = Literal["auto", "openai", "dashscope", "vllm-omni"]
 
+TurnDetection = Literal["server_vad", "semantic_vad"]
+
 INPUTS: tuple[Input, ...] = get_args(Input)
 
 
@@ -77,6 +79,20 @@ class JudgeOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class RealtimeOptions:
+    """Spoken conversations of `turns` turns. `utterances_s`: how long the user speaks, a level for each.
+
+    `end_within_s`: of an utterance, for a server to notice it. `pause_s`: the user's, after an answer.
+    """
+
+    turns: int = 10
+    utterances_s: tuple[float, ...] = (2.0, 10.0, 30.0)
+    turn_detection: TurnDetection = "server_vad"
+    end_within_s: float = 5.0
+    pause_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
 class Options:
     """`requests` and `duration_s` limit each level. `start_buffer_s`: the start buffer of the virtual player.
 
@@ -98,6 +114,7 @@ class Options:
     workload: Workload = field(default_factory=Workload)
     prices: Prices = field(default_factory=Prices)
     judge: JudgeOptions = field(default_factory=JudgeOptions)
+    realtime: RealtimeOptions | None = None
     json_path: Path | None = None
     plot_path: Path | None = None
     command: str = ""

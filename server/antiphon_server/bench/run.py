@@ -18,7 +18,10 @@ from antiphon_server.bench.load.levels import LevelMeasurement, measure_levels
 from antiphon_server.bench.load.warmup import detect_dialect, warm_up
 from antiphon_server.bench.load.workload import build_request, make_questions
 from antiphon_server.bench.measure.environment import ServerFacts, describe_client, describe_server
-from antiphon_server.bench.options import Options
+from antiphon_server.bench.options import Options, RealtimeOptions
+from antiphon_server.bench.realtime import summary
+from antiphon_server.bench.realtime import table as talk_table
+from antiphon_server.bench.realtime.run import measure_talks
 from antiphon_server.bench.report.plot import as_svg
 from antiphon_server.bench.report.report import Report, created_now, describe_request, write_json
 from antiphon_server.bench.report.summary import LevelReport, summarise
@@ -30,6 +33,8 @@ _KEEP_ALIVE_S = 30.0
 
 def run(options: Options) -> int:
     """The exit code: 0 if every level ran to its end and at least one request was answered."""
+    if options.realtime:
+        return _run_talks(options, options.realtime)
     judge = open_judge(options.judge)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         report = runner.run(_measure_until_ctrl_c(options, judge))
@@ -41,6 +46,24 @@ def run(options: Options) -> int:
     if not report.is_complete:
         return ExitCode.UNFINISHED
     return ExitCode.OK if any(level.good for level in report.levels) else ExitCode.FAULT
+
+
+def _run_talks(options: Options, talk: RealtimeOptions) -> int:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        report = runner.run(_measure_talks(options, talk))
+    print(talk_table.as_text(report))  # noqa: T201
+    if options.json_path:
+        summary.write_json(report, options.json_path)
+    if not report.is_complete:
+        return ExitCode.UNFINISHED
+    return ExitCode.OK if any(level.good for level in report.levels) else ExitCode.FAULT
+
+
+async def _measure_talks(options: Options, talk: RealtimeOptions) -> summary.RealtimeReport:
+    stop = asyncio.Event()
+    with _stop_on_ctrl_c(stop):
+        async with open_client(options) as client:
+            return await measure_talks(client, options, talk, stop)
 
 
 async def measure(options: Options, stop: asyncio.Event, judge: Judge | None = None) -> Report:

@@ -64,7 +64,7 @@ def _levels(levels: Iterable[LevelReport]) -> list[str]:
             f"{level.audio_s:.1f}", f"{level.audio_s_per_s:.2f}", f"{level.requests_per_s:.2f}",
             f"{lag.p99 * _MS:.1f}" if lag else "-",
         ])  # fmt: skip
-    return _aligned(rows)
+    return aligned(rows)
 
 
 def _latencies(levels: Iterable[LevelReport]) -> list[str]:
@@ -84,7 +84,7 @@ def _latencies(levels: Iterable[LevelReport]) -> list[str]:
     notes = ["slack: the least audio left to play when a packet arrived; 99 % of the streams kept p99"]
     if has_few_samples:
         notes.append("^ too few samples: this percentile is the worst sample")
-    return [*_aligned(rows), *notes] if len(rows) > 1 else ["no good answer, so no latency"]
+    return [*aligned(rows), *notes] if len(rows) > 1 else ["no good answer, so no latency"]
 
 
 def _lags(levels: Iterable[LevelReport]) -> Iterator[str]:
@@ -102,7 +102,7 @@ def _lags(levels: Iterable[LevelReport]) -> Iterator[str]:
         if level.underruns:
             share = f"{machine.underruns_in_stalls} of {level.underruns}"
             notes.append(f"at {level.name}: {share} underruns are no longer than a stall of the bare timer")
-    yield from [*_aligned(rows), *notes] if len(rows) > 1 else []
+    yield from [*aligned(rows), *notes] if len(rows) > 1 else []
 
 
 def _lag_cells(lag: Distribution) -> list[str]:
@@ -159,7 +159,7 @@ def _warnings(report: Report) -> Iterator[str]:
         yield "stopped early: the figures cover the time until then"
 
 
-def _aligned(rows: list[list[str]]) -> list[str]:
+def aligned(rows: list[list[str]]) -> list[str]:
     """Columns of equal width: the first is left-aligned, the others are right-aligned."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return [
