@@ -61,8 +61,8 @@ nano: $(READY) ; +$(NANO) nano ## train antiphon-nano from packages alone (hours
 nano-eval: $(TESTED) ; +$(NANO) nano-eval ## evaluate antiphon-nano through its server (ARGS="--most 20")
 nano-polish: $(READY) ; +$(NANO) nano-polish
 
-# Locks: lock, sbom, audit. Slow proofs: bench, bench-%, canaries, chaos, conformance, coverage, cut-answers, flaky, mutants, schemathesis,
-# siege, soak.
+# Locks: lock, sbom, audit. Slow proofs: bench, bench-%, canaries, chaos, conformance, coverage, cut-answers, flaky, mutants,
+# realtime-siege, schemathesis, siege, soak.
 include lock/lock.mk tests/proofs.mk
 
 $(READY): $(LOCKS) lock/install.sh pyproject.toml $(wildcard $(NATIVE)/*.cpp $(NATIVE)/*.h)

@@ -1,6 +1,6 @@
 # Slow proofs and benchmarks, which `make test` leaves out. Included by the root Makefile.
 
-.PHONY: bench canaries chaos conformance conformance-lock coverage cut-answers flaky mutants schemathesis siege soak
+.PHONY: bench canaries chaos conformance conformance-lock coverage cut-answers flaky mutants realtime-siege schemathesis siege soak
 
 bench: $(TESTED) ## text and server process beside vLLM's, speech: ratios, compared with the last run (10 minutes)
 	PYTHONPATH=model_executor $(PY) -m tests.bench.standing $(ARGS)
@@ -33,6 +33,9 @@ flaky: $(TESTED) ## repeat tests of engines, processes, clocks 20 times on busy 
 
 mutants: $(TESTED) ## remove each check of the HTTP limits: a test must fail (30 minutes; ARGS="limits framing")
 	nice $(PY) -m tests.mutants $(ARGS)
+
+realtime-siege: $(TESTED) ## 1,000 broken realtime connections, 200 idle ones, 200 interruptions (40 minutes)
+	PYTHONPATH=model_executor $(PY) -m tests.chaos.realtime $(ARGS)
 
 schemathesis: $(TESTED) ## 200 random requests per operation instead of 3: is the OpenAPI document true? (20 minutes)
 	ANTIPHON_SCHEMATHESIS_EXAMPLES=200 $(PY) -m pytest tests/server/http/test_schemathesis.py $(ARGS)
