@@ -25,7 +25,7 @@ from tests.e2e.ear import Ear
 from tests.e2e.server_process import FLAGS, RunningServer, becomes, serving
 
 # Speech is made when it is needed, so that an interruption finds a response that runs.
-IN_STEP = ("--engine.talker.pace.park-s", "0.5")
+IN_STEP = ("--engine.talker.pace.park-s", "1")
 
 
 def arguments() -> argparse.Namespace:
