@@ -26,7 +26,7 @@ from tests.chaos.vitals import Vitals, grown, quarters_of, vitals_at_rest
 from tests.e2e.server_process import RunningServer, becomes
 
 AT_ONCE = 6
-WARMING = 2
+WARMING = 4
 MOST_MIB = 16.0
 GIVEN_UP_S = 20.0
 HEARING = {"audio": {"input": {"transcription": {"model": "whisper-1"}}}}
