@@ -9,7 +9,8 @@ import json
 import random
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,9 @@ SHARE = 0.95
 # Words around the kept ones of which the judge chooses.
 AROUND = 4
 LEAST_WORDS = 8
-PER_CONNECTION = 8
+CALLERS = 3
+# Of each caller, on one connection.
+ANSWERS = 4
 
 
 @dataclass(frozen=True)
@@ -104,23 +107,37 @@ def interrupt(server: RunningServer, ear: Ear, count: int, save: Path, within_s:
     texts = [text for text in corpus.held_out(8 * count) if len(corpus_words(text)) >= LEAST_WORDS]
     until = time.monotonic() + within_s
 
-    def goes_on() -> bool:
-        return sum(one.is_cut for one in done) < count and time.monotonic() < until
-
-    with save.open("a") as file:
-        while goes_on():
-            with calling(server.url) as caller:
-                for _ in range(PER_CONNECTION):
-                    number = len(done)
-                    done.append(_one(caller, ear, number, texts[number % len(texts)]))
-                    file.write(json.dumps(asdict(done[-1])) + "\n")
-                    file.flush()
-                    if not goes_on():
-                        break
+    with save.open("a") as file, ThreadPoolExecutor(CALLERS) as pool:
+        while sum(one.is_cut for one in done) < count and time.monotonic() < until:
+            first = len(done)
+            numbers = [range(first + at, first + CALLERS * ANSWERS, CALLERS) for at in range(CALLERS)]
+            heard = [
+                sound
+                for sounds in pool.map(lambda own: _talk(server, own, texts), numbers)
+                for sound in sounds
+            ]
+            # Judged afterwards: the judge would delay the other callers.
+            for one, sound in sorted(heard, key=lambda pair: pair[0].number):
+                done.append(replace(one, heard=heard_words(ear, sound.pcm, sound.words, one.kept)))
+                file.write(json.dumps(asdict(done[-1])) + "\n")
+            file.flush()
     return done
 
 
-def _one(caller: Caller, ear: Ear, number: int, text: str) -> BargeIn:
+@dataclass(frozen=True)
+class Sound:
+    """What the player had played, and the words that were sent with it."""
+
+    pcm: bytes
+    words: Sequence[str]
+
+
+def _talk(server: RunningServer, numbers: Sequence[int], texts: Sequence[str]) -> list[tuple[BargeIn, Sound]]:
+    with calling(server.url) as caller:
+        return [_one(caller, number, texts[number % len(texts)]) for number in numbers]
+
+
+def _one(caller: Caller, number: int, text: str) -> tuple[BargeIn, Sound]:
     dice = random.Random(f"barge-in {number}")
     after_s = dice.uniform(0.1, LEAST_WORDS * 0.3)
     caller.write(answers.written(copying.READ[0]).format(text))
@@ -138,7 +155,7 @@ def _one(caller: Caller, ear: Ear, number: int, text: str) -> BargeIn:
     stopped_s = time.monotonic() - first_s - heard_s
     caller.send("input_audio_buffer.clear")
     caller.until("input_audio_buffer.cleared")
-    return _judged(caller, ear, number, events, before, Times(after_s, noticed_s, heard_s, stopped_s))
+    return _shown(caller, number, events, before, Times(after_s, noticed_s, heard_s, stopped_s))
 
 
 @dataclass(frozen=True)
@@ -153,9 +170,9 @@ class Times:
     stopped_s: float
 
 
-def _judged(
-    caller: Caller, ear: Ear, number: int, events: Sequence[Event], before: int, times: Times
-) -> BargeIn:
+def _shown(
+    caller: Caller, number: int, events: Sequence[Event], before: int, times: Times
+) -> tuple[BargeIn, Sound]:
     pcm = b"".join(map(pcm_of, events))
     heard_s = min(times.heard_s, len(pcm) / BYTES_PER_S)
     done = next(event["response"] for event in events if event["type"] == "response.done")
@@ -168,7 +185,7 @@ def _judged(
     kind = "response.output_audio_transcript.delta"
     written = corpus_words("".join(event["delta"] for event in events if event["type"] == kind))
     played = pcm[: int(heard_s * BYTES_PER_S) // 2 * 2]
-    return BargeIn(
+    one = BargeIn(
         number=number,
         after_s=times.after_s,
         noticed_s=times.noticed_s,
@@ -178,9 +195,10 @@ def _judged(
         words=len(written),
         kept=len(kept),
         by_cursor=len(by_cursor),
-        heard=heard_words(ear, played, written, len(kept)),
+        heard=None,
         status=str((done["status_details"] or {}).get("reason", done["status"])),
     )
+    return one, Sound(played, written)
 
 
 def heard_words(ear: Ear, pcm: bytes, words: Sequence[str], kept: int) -> int | None:
