@@ -9,9 +9,9 @@ import pytest
 from transformers import PreTrainedTokenizerBase
 
 from antiphon_executor.engine.omni_engine import VllmOmniEngine
-from antiphon_executor.interface.events import PromptCounted, TextDelta
+from antiphon_executor.interface.events import PromptCounted, SpeechDelta, TextDelta
 from antiphon_executor.interface.media import AudioClip, KnownClip, Media, StoredClip
-from antiphon_executor.interface.request import OmniRequest, TextSampling
+from antiphon_executor.interface.request import OmniRequest, SpeechSampling, TextSampling
 from tests.parity.requests.aria_requests import AriaRequests
 
 pytestmark = pytest.mark.engine
@@ -22,8 +22,11 @@ RATE_HZ = 16_000
 
 @dataclass
 class Answer:
+    """`wave`: int16 [samples]"""
+
     text: str
     counted: PromptCounted
+    wave: np.ndarray
 
 
 def speech(seconds: float) -> np.ndarray:
@@ -40,19 +43,26 @@ async def answer(
     name: str,
     clip: AudioClip | StoredClip | KnownClip,
     tokens: int = 16,
+    speech: SpeechSampling | None = None,
 ) -> Answer:
     text = TextSampling(max_tokens=tokens, temperature=0)
-    request = OmniRequest(name, tuple(tokenizer.encode(PROMPT)), Media(audios=(clip,)), text)
+    request = OmniRequest(name, tuple(tokenizer.encode(PROMPT)), Media(audios=(clip,)), text, speech)
     events = [event async for event in engine.generate(request)]
     (counted,) = (event for event in events if isinstance(event, PromptCounted))
-    return Answer("".join(event.text for event in events if isinstance(event, TextDelta)), counted)
+    pcm = b"".join(event.pcm for event in events if isinstance(event, SpeechDelta))
+    said = "".join(event.text for event in events if isinstance(event, TextDelta))
+    return Answer(said, counted, np.frombuffer(pcm, np.int16))
 
 
 async def is_answered_as_the_whole(
-    engine: VllmOmniEngine, tokenizer: PreTrainedTokenizerBase, name: str, seconds: float
+    engine: VllmOmniEngine,
+    tokenizer: PreTrainedTokenizerBase,
+    name: str,
+    seconds: float,
+    voice: SpeechSampling | None = None,
 ) -> Answer:
     samples = speech(seconds)
-    whole = await answer(engine, tokenizer, f"{name}-whole", AudioClip(samples))
+    whole = await answer(engine, tokenizer, f"{name}-whole", AudioClip(samples), speech=voice)
     writer, read = engine.clip_writer(8), 0
     for start in range(0, len(samples), RATE_HZ):
         writer.write(samples[start : start + RATE_HZ])
@@ -61,8 +71,10 @@ async def is_answered_as_the_whole(
             read = windows.num_samples
             await answer(engine, tokenizer, f"{name}-{read}", windows, tokens=1)
     live = writer.clip_so_far(name)
-    spoken = await answer(engine, tokenizer, f"{name}-live", live)
+    spoken = await answer(engine, tokenizer, f"{name}-live", live, speech=voice)
     assert spoken.text == whole.text
+    # Of 65,536 steps: the encoder has rounded in other batches.
+    np.testing.assert_allclose(spoken.wave, whole.wave, rtol=0, atol=8)
     assert spoken.counted.audio == whole.counted.audio
     known = KnownClip(live.key or "", len(samples), lambda: live, 8)
     again = await answer(engine, tokenizer, f"{name}-again", known)
@@ -72,7 +84,9 @@ async def is_answered_as_the_whole(
 
 @pytest.mark.parametrize("seconds", [11.3, 26.0])
 async def test_qwen3_omni(engine: VllmOmniEngine, tokenizer: PreTrainedTokenizerBase, seconds: float) -> None:
-    spoken = await is_answered_as_the_whole(engine, tokenizer, f"speech-{seconds}", seconds)
+    voice = SpeechSampling("ethan", temperature=0, max_frames=20)
+    spoken = await is_answered_as_the_whole(engine, tokenizer, f"speech-{seconds}", seconds, voice)
+    assert len(spoken.wave) > 10_000
     # Of blocks of 128 tokens, 13 a second.
     assert spoken.counted.cached >= (seconds > 20) * 256
 

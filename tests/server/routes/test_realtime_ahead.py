@@ -106,10 +106,12 @@ async def test_windows_are_read_while_the_user_speaks_and_the_rest_at_the_pause(
     service: Service, engine: LiveEngine
 ) -> None:
     async with talking(service) as client:
-        await say(client, 18)
-        assert await becomes_true(lambda: engine.read_s() == [8, 16], 2)
+        await say(client, 9.5)
+        assert await becomes_true(lambda: engine.read_s() == [8], 5)
+        await say(client, 8.5)
+        assert await becomes_true(lambda: engine.read_s() == [8, 16], 5)
         await pause(client, 350)
-        assert await becomes_true(lambda: len(engine.ahead) == 3 and is_idle(service, engine), 2)
+        assert await becomes_true(lambda: len(engine.ahead) == 3 and is_idle(service, engine), 5)
         await pause(client, 300)
         await client.until("response.done")
         answer = engine.requests[-1]
@@ -132,9 +134,11 @@ async def test_windows_are_read_while_the_user_speaks_and_the_rest_at_the_pause(
 
 async def test_a_past_turn_keeps_its_key(service: Service, engine: LiveEngine) -> None:
     async with talking(service) as client:
-        for _ in range(2):
+        for number in (1, 2):
             await say(client, 2)
-            await pause(client, 600)
+            await pause(client, 350)
+            assert await becomes_true(lambda: len(engine.ahead) == number, 5)  # noqa: B023
+            await pause(client, 300)
             await client.until("response.done")
         first, second = (one for one in engine.requests if one not in engine.ahead)
         known = second.media.audios[0]
@@ -150,10 +154,10 @@ async def test_speech_that_goes_on_after_a_pause_is_read_again_at_the_next(
     service: Service, engine: LiveEngine
 ) -> None:
     async with talking(service) as client:
-        for _ in range(2):
+        for number in (1, 2):
             await say(client, 1)
             await pause(client, 350)
-        assert await becomes_true(lambda: len(engine.ahead) == 2, 2)
+            assert await becomes_true(lambda: len(engine.ahead) == number, 5)  # noqa: B023
         assert engine.read_s()[0] < 2 < engine.read_s()[1]
 
 
@@ -162,7 +166,7 @@ async def test_reading_ends_with_the_speech(service: Service, engine: LiveEngine
     engine.script = Script(hang_at=0)
     async with talking(service) as client:
         await say(client, 10)
-        assert await becomes_true(lambda: engine.running == 1, 2)
+        assert await becomes_true(lambda: engine.running == 1, 5)
         assert service.admission.load.prompt_tokens
         if ending == "leave":
             client.disconnect()
@@ -176,7 +180,9 @@ async def test_the_answer_aborts_what_is_still_read(service: Service, engine: Li
     engine.scripts.append(Script(hang_at=0))
     async with talking(service) as client:
         await say(client, 2)
-        await pause(client, 600)
+        await pause(client, 350)
+        assert await becomes_true(lambda: engine.running == 1, 5)
+        await pause(client, 300)
         await client.until("response.done")
         assert engine.aborted == 1
         assert is_idle(service, engine)
@@ -225,5 +231,7 @@ async def test_a_fault_while_reading_does_not_end_the_turn(service: Service, eng
     engine.scripts.append(Script(fault_at=0))
     async with talking(service) as client:
         await say(client, 2)
-        await pause(client, 600)
+        await pause(client, 350)
+        assert await becomes_true(lambda: engine.failed == 1, 5)
+        await pause(client, 300)
         assert (await client.until("response.done"))["response"]["status"] == "completed"
