@@ -74,6 +74,21 @@ def test_windows_keep_their_keys_until_the_clip_becomes_louder() -> None:
     assert not set(keys(writer(samples).clip_so_far("key"))) & set(keys(more))
 
 
+def test_a_loud_moment_counts_before_its_window_is_complete() -> None:
+    """The windows are read again while the user still speaks, with the floor that they will have."""
+    samples = clip(13 * SECOND).samples.copy()
+    made = writer(samples[: 12 * SECOND])
+    quiet = made.windows_so_far("key")
+    samples[12 * SECOND + 500 :][:800] *= 90
+    made.write(samples[12 * SECOND :])
+    loud = made.windows_so_far("key")
+    assert quiet is not None
+    assert loud is not None
+    assert loud.num_samples == quiet.num_samples
+    assert loud.key != quiet.key
+    assert loud.key == made.clip_so_far("key").key
+
+
 def test_less_than_a_window_is_a_clip_of_samples() -> None:
     """With the second behind it, which may belong to it."""
     made = writer(clip(9 * SECOND - 160).samples)

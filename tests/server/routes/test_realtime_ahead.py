@@ -17,6 +17,7 @@ from antiphon_executor.interface.media import AudioClip, SampleWriter
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
+from antiphon_server.http.realtime import live_speech
 from tests.echo_engine import EchoEngine, Script
 from tests.server.exchange import becomes_true
 from tests.server.parts import make_service
@@ -159,6 +160,22 @@ async def test_speech_that_goes_on_after_a_pause_is_read_again_at_the_next(
             await pause(client, 350)
             assert await becomes_true(lambda: len(engine.ahead) == number, 5)  # noqa: B023
         assert engine.read_s()[0] < 2 < engine.read_s()[1]
+
+
+async def test_speech_with_ever_more_pauses_is_read_no_further(
+    service: Service, engine: LiveEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live_speech, "_SPARE_S", 0)
+    monkeypatch.setattr(live_speech, "_TIMES", 1)
+    async with talking(service) as client:
+        for _ in range(6):
+            await say(client, 1)
+            await pause(client, 350)
+            await asyncio.sleep(0.05)
+        await pause(client, 300)
+        await client.until("response.done")
+    # At the first pause: no other allows more than the whole once.
+    assert len(engine.ahead) == 1
 
 
 @pytest.mark.parametrize("ending", ["input_audio_buffer.clear", "input_audio_buffer.commit", "leave"])

@@ -104,7 +104,10 @@ class MelWriter:
     def windows_so_far(self, key: str) -> StoredClip | None:
         if not self._windows:
             return None
-        return self.clip(key, len(self._windows) * self._window_frames * HOP_SAMPLES, self.progress)
+        # With what came after them: they are then read again before the clip ends, and not only then.
+        floor = self._floor(max(self._loudest, self._loudest_of_rest()))
+        progress = MelProgress(len(self._windows), floor)
+        return self.clip(key, len(self._windows) * self._window_frames * HOP_SAMPLES, progress)
 
     def clip_so_far(self, key: str) -> AudioClip | StoredClip:
         if not self._windows:
@@ -118,6 +121,14 @@ class MelWriter:
         floor = self._floor(max([self._loudest, *(float(levels.max()) for levels in rest)]))
         mel = StoredMel([*self._windows, *map(self._scaled, rest)], floor, size)
         return StoredClip(_clip_key(key, floor), self._written, mel)
+
+    def _loudest_of_rest(self) -> float:
+        """Of the frames behind the windows that have all of their samples."""
+        first = len(self._windows) * self._window_frames
+        stop = (self._written - _EDGE) // HOP_SAMPLES
+        if stop <= first:
+            return self._loudest
+        return float(levels_of_slice(self._joined(), self._offset, self._mel_bins, first, stop).max())
 
     def _floor(self, loudest: float) -> float:
         return float(torch.tensor(loudest - 8.0).add_(4.0).div_(4.0).to(self._dtype))

@@ -22,6 +22,9 @@ from antiphon_server.realtime.audio.turn_detector import SpeechSoFar
 WINDOW_S = 8
 # Samples are written a second at a time, and at a pause.
 _STEP = INPUT_SAMPLE_RATE_HZ
+# What the encoder computes ahead of an utterance, in seconds of sound: this, and so many times its length. An
+# utterance that becomes ever louder, or has ever more pauses, is read no further.
+_SPARE_S, _TIMES = 60, 4
 
 Clip = AudioClip | StoredClip
 ReadClip = Callable[["LiveSpeech", WrittenClip], Awaitable[None]]
@@ -45,6 +48,7 @@ class LiveSpeech:
         self._written = 0
         self._has_paused = False
         self._clip: Clip | None = None
+        self._encoded_s = 0.0
         self._changed = asyncio.Event()
         self._is_over = False
         self._reading: asyncio.Future[None] | None = None
@@ -91,9 +95,20 @@ class LiveSpeech:
             clip = await asyncio.to_thread(self._write, samples, is_whole=self._has_paused)
             if clip is None or self._is_over or _is_same(clip, self._clip):
                 continue
+            encoded_s = self._encoded_s + self._new_s(clip)
             self._clip = clip
+            if encoded_s > _SPARE_S + _TIMES * clip.seconds:
+                continue
+            self._encoded_s = encoded_s
             self._reading = asyncio.ensure_future(self._read(self, self._made(clip)))
             await asyncio.wait((self._reading,))
+
+    def _new_s(self, clip: Clip) -> float:
+        """Seconds of a clip that the encoder has not seen. A louder one has another key, and is new."""
+        before = self._clip
+        if before is None or before.key != clip.key:
+            return clip.seconds
+        return clip.seconds - before.seconds // WINDOW_S * WINDOW_S
 
     def _write(self, samples: Samples, *, is_whole: bool) -> Clip | None:
         """Writes more samples. What can be read of the clip then; None if that is nothing yet."""
