@@ -228,6 +228,8 @@ def main() -> int:
     parser.add_argument("--keep", action="store_const", const=LAST, dest="json", help="write last.json")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
     given = parser.parse_args()
+    if given.json == LAST and given.size != "full":
+        parser.error("--keep needs the full size: a single pair of turns is noise")
     parts = {name: PARTS[name] for name in given.parts.split(",")}
     return int(not run_parts(parts, SIZES[given.size], read_figures(LAST), given.json))
 
