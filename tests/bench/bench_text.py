@@ -19,6 +19,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol, get_args
 
+from tests.bench.front_end.processes import exit_on_sigterm
 from tests.bench.text_load import LevelFigures, request_body, run_level
 from tests.bench.text_servers import MODEL, Mode, Server, Stages, antiphon_server, vllm_server
 
@@ -184,6 +185,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     parser.add_argument("--logs", type=Path)
     asked = parser.parse_args()
+    exit_on_sigterm()
     levels = [int(level) for level in asked.levels.split(",")]
     compared = []
     for mode in [mode for mode in get_args(Mode) if mode in asked.modes.split(",")]:

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 import psutil  # type: ignore[import-untyped]
-from tests.bench.front_end.processes import free_port, wait_until_ready
+from tests.bench.front_end.processes import exit_on_sigterm, free_port, wait_until_ready
 
 LAST = Path(__file__).with_name("last.json")
 SPEECH_LEVELS = (1, 4, 8)
@@ -230,6 +230,7 @@ def main() -> int:
     given = parser.parse_args()
     if given.json == LAST and given.size != "full":
         parser.error("--keep needs the full size: a single pair of turns is noise")
+    exit_on_sigterm()
     parts = {name: PARTS[name] for name in given.parts.split(",")}
     return int(not run_parts(parts, SIZES[given.size], read_figures(LAST), given.json))
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +81,19 @@ def test_a_part_that_does_not_end_is_ended_with_its_processes(
     with pytest.raises(RuntimeError, match="never_ends did not end within 2 s"):
         standing.run_command("never_ends", result)
     _wait_for_end(int(result.read_text()))
+
+
+def test_a_benchmark_that_is_terminated_ends_its_servers_first() -> None:
+    program = (
+        "import time\nfrom tests.bench.front_end.processes import exit_on_sigterm\nexit_on_sigterm()\n"
+        "try:\n    print('serving', flush=True)\n    time.sleep(600)\nfinally:\n    print('servers ended')\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as benchmark:
+        assert benchmark.stdout is not None
+        assert benchmark.stdout.readline() == "serving\n"
+        benchmark.terminate()
+        assert benchmark.stdout.read() == "servers ended\n"
+    assert benchmark.returncode == 143
 
 
 def _wait_for_end(pid: int) -> None:

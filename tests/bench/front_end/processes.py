@@ -1,10 +1,12 @@
-"""Server processes of benchmarks: a free port, and the wait until one is ready."""
+"""Server processes of benchmarks: a free port, the wait until one is ready, and how they end."""
 
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -27,3 +29,8 @@ def wait_until_ready(port: int, server: subprocess.Popen[bytes], log: Path) -> N
                 return
         time.sleep(0.2)
     raise RuntimeError(f"the server did not start: {log.read_text()[-3000:]}")
+
+
+def exit_on_sigterm() -> None:
+    """SIGTERM, which `timeout` sends, ends the benchmark as an error does: it ends its servers first."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
