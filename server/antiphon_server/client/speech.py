@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -104,10 +105,10 @@ def _from_samples(chunks: Iterator[bytes], *, keeps_header: bool) -> Iterator[by
 
 @contextmanager
 def _whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A file that gets its name once it is written."""
-    part = path.with_name(f"{path.name}.part")
+    """A file that gets its name once it is written. No other file changes, also of a second command."""
+    part = path.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:
             yield file
         part.replace(path)
     except OSError as error:

@@ -39,6 +39,14 @@ def test_the_suffix_says_the_format(foreign: Foreign, tmp_path: Path, suffix: st
     assert file.read_bytes()
 
 
+def test_no_other_file_is_overwritten(foreign: Foreign, tmp_path: Path) -> None:
+    """A file of the user could have the name of a file that is still written."""
+    (tmp_path / "x.mp3.part").write_text("mine")
+    assert antiphon("say", "hello", "-o", str(tmp_path / "x.mp3"), "--url", foreign.url).returncode == 0
+    assert (tmp_path / "x.mp3.part").read_text() == "mine"
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["x.mp3", "x.mp3.part"]
+
+
 def test_a_text_comes_from_standard_input_or_a_file(foreign: Foreign, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("from a file\n", encoding="utf-8")
     out = ("-o", str(tmp_path / "x.mp3"), "--url", foreign.url)
