@@ -1,7 +1,7 @@
 """The suites behind `make check`, `make test`, `make test-nano`, `make flaky` and `make coverage`.
 
-Tests run in several processes. Those that start engines or servers or read clocks run after all others, and
-in groups: the tests of a group run one after the other (see tests/conftest.py).
+Tests that need neither torch nor vLLM, whose import takes ten seconds, run by themselves. Those that start
+engines or servers or read clocks run after all others, in groups (tests/conftest.py): one after the other.
 """
 
 from __future__ import annotations
@@ -18,14 +18,18 @@ NO_TESTS = 5
 # How a module marks tests that run in groups.
 IN_GROUP = re.compile(r"\bmark\.(engine|serial)\b")
 REPEATS = 20
-# Two processes for each of two cores, as most of these tests wait for a process or a clock.
+# Two processes for each of two cores, as most of the server's tests wait for a process or a clock.
 IN_PARALLEL = ("-n", "4", "--dist", "worksteal", "-m", "not (engine or serial)")
+# These compute.
+MODELS_IN_PARALLEL = ("-n", "2", *IN_PARALLEL[2:])
 # Three gain little, and limits on time fail then. In the order of collection the longest group (the servers
 # that tests share) is the second, and so begins at once.
 IN_GROUPS = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder", "-m", "engine or serial")
 TIMED = (*IN_PARALLEL[:-1], "timed and not (engine or serial)")
 PRODUCT = ("tests", "--ignore=tests/nano")
 QUICK = ("tests/project", "tests/server")
+WITHOUT_TORCH = (*QUICK, "tests/chaos", "tests/conformance")
+WITH_TORCH = (*PRODUCT, *(f"--ignore={folder}" for folder in WITHOUT_TORCH))
 NANO = ("tests/nano",)
 COVERED = ("--cov=antiphon_server", "--cov=antiphon_executor", "--cov-report=term:skip-covered")
 
@@ -37,9 +41,13 @@ def main(suite: str, *given: str) -> int:
         return pytest((*IN_PARALLEL, *COVERED), PRODUCT, given)
     if suite == "flaky":
         return repeated(given)
-    paths = {"test": PRODUCT, "test-nano": NANO}[suite]
-    # Both parts run, also after a failure in the first.
-    return max([pytest(IN_PARALLEL, paths, given), pytest(IN_GROUPS, grouped_files(paths), given)])
+    # All parts run, also after a failure in the first.
+    if suite == "test-nano":
+        return max([pytest(IN_PARALLEL, NANO, given), pytest(IN_GROUPS, grouped_files(NANO), given)])
+    parallel = [pytest(IN_PARALLEL, WITHOUT_TORCH, given)]
+    if not has_paths(given):
+        parallel.append(pytest(MODELS_IN_PARALLEL, WITH_TORCH, given))
+    return max([*parallel, pytest(IN_GROUPS, grouped_files(PRODUCT), given)])
 
 
 def grouped_files(paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -55,11 +63,14 @@ def grouped_files(paths: tuple[str, ...]) -> tuple[str, ...]:
 
 def pytest(mode: tuple[str, ...], paths: tuple[str, ...], given: tuple[str, ...]) -> int:
     """Its exit code; `paths` apply unless `given` has some. No matching test is no failure."""
-    has_paths = any(os.path.exists(word.partition("::")[0]) for word in given)  # noqa: PTH110
-    command = [sys.executable, "-m", "pytest", *mode, *given, *(() if has_paths else paths)]
+    command = [sys.executable, "-m", "pytest", *mode, *given, *(() if has_paths(given) else paths)]
     # With more threads the two processes would slow each other down.
     code = subprocess.run(command, check=False, env={"OMP_NUM_THREADS": "1", **os.environ}).returncode
     return 0 if code == NO_TESTS else code
+
+
+def has_paths(given: tuple[str, ...]) -> bool:
+    return any(os.path.exists(word.partition("::")[0]) for word in given)  # noqa: PTH110
 
 
 def repeated(given: tuple[str, ...]) -> int:

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 import httpx
 import openai
 from tests.e2e.answers import STREAMED, said
-from tests.e2e.process_memory import MemoryWatch
+from tests.e2e.process_usage import UsageWatch
 from tests.e2e.server_process import MODEL, RunningServer, start_server, terminate
 
 from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ
@@ -145,7 +145,7 @@ def measure_transcription(
         meant.append(text)
     file = as_flac(bytes(joined))
     began = time.monotonic()
-    with MemoryWatch(server) as memory:
+    with UsageWatch(server) as memory:
         answer = httpx.post(
             f"{server.url}/v1/audio/transcriptions",
             files={"file": ("joined.flac", file)},
@@ -157,7 +157,8 @@ def measure_transcription(
     print(
         f"{len(joined) / _BYTES_PER_S:.0f} s joined: {time.monotonic() - began:.0f} s, "
         f"{len(found['segments'])} segments of {len(meant)} sentences, server and decoders "
-        f"+{memory.server_growth / MIB:.0f} MiB, engines +{memory.engine_growth / MIB:.0f} MiB"
+        f"+{memory.growth('server', 'decoders') / MIB:.0f} MiB, "
+        f"engines +{memory.growth('engine') / MIB:.0f} MiB"
     )
     print_score("joined", [" ".join(meant)], [found["text"]])
 

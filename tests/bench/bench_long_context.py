@@ -20,10 +20,11 @@ from typing import Any
 
 import openai
 from tests.bench.long_context.aborts import Abort, abort_at_random
+from tests.bench.long_context.cache_watch import CacheWatch, in_thread
 from tests.bench.long_context.recording import inline, question, recording, uploaded
 from tests.bench.long_context.timeline import Timeline
-from tests.bench.long_context.usage_watch import ROLES, UsageWatch, in_thread
 from tests.e2e.answers import said
+from tests.e2e.process_usage import ROLES, UsageWatch
 from tests.e2e.server_process import MODEL, RunningServer, start_server, terminate
 
 from antiphon_executor.shipped import ANTIPHON_NANO
@@ -119,7 +120,7 @@ def _measure(server: RunningServer, audio: bytes, seconds: int, given: argparse.
     ask(client, said("Warm up."))
     report: dict[str, Any] = {"audio_s": seconds, "uploaded": given.upload}
     part = uploaded(client, audio) if given.upload else inline(audio)
-    with UsageWatch(server) as usage, ShortRequests(client, given.short_every_s) as short:
+    with CacheWatch(server) as usage, ShortRequests(client, given.short_every_s) as short:
         first = ask(client, question(part, "What is it?"), progress=True)
     _print_first(first, usage, short, report)
     drawn = Timeline(
@@ -129,9 +130,9 @@ def _measure(server: RunningServer, audio: bytes, seconds: int, given: argparse.
     )  # fmt: skip
     (given.out / f"audio_{seconds}s.svg").write_text(drawn.svg())
     for name in ("second", "third"):
-        with UsageWatch(server) as again:
+        with CacheWatch(server) as again:
             answered = ask(client, question(part, "Who is it?"))
-        decoded = again.decoded_until_s is not None
+        decoded = again.decoded
         print(
             f"{name} question: {answered.cached_tokens:,} of {answered.prompt_tokens:,} tokens cached; "
             f"first token after {answered.first_token_s:.1f} s; decoded again: {'yes' if decoded else 'no'}; "

@@ -17,7 +17,7 @@ from typing import Any
 
 from tests.bench.memory_plot import memory_svg
 from tests.e2e.answers import ask
-from tests.e2e.process_memory import MemoryWatch
+from tests.e2e.process_usage import UsageWatch
 from tests.e2e.server_process import MODEL, RunningServer, start_server, terminate
 from tests.server.media.media_samples import base64_of, ffmpeg
 
@@ -42,7 +42,7 @@ def main() -> int:
     with TemporaryDirectory() as folder:
         checkpoint = keeping_720p(Path(folder) / "nano-720p")
         server = start_server(checkpoint, Path(folder) / "log", *FLAGS)
-        watches: list[tuple[str, MemoryWatch]] = []
+        watches: list[tuple[str, UsageWatch]] = []
         try:
             for seconds in given.seconds:
                 watches += _ask_twice(server, seconds)
@@ -74,14 +74,14 @@ def film(seconds: int) -> str:
     )
 
 
-def _ask_twice(server: RunningServer, seconds: int) -> list[tuple[str, MemoryWatch]]:
+def _ask_twice(server: RunningServer, seconds: int) -> list[tuple[str, UsageWatch]]:
     client, watches = server.client(), []
     url = {"url": f"data:video/mp4;base64,{film(seconds)}"}
     part: dict[str, Any] = {"type": "video_url", "video_url": url, "fps": 1}
     for turn, text in (("first", "What is shown?"), ("second", "What is heard?")):
         messages = [{"role": "user", "content": [part, {"type": "text", "text": text}]}]
         began = time.monotonic()
-        with MemoryWatch(server) as memory:
+        with UsageWatch(server) as memory:
             answer = ask(client, messages, max_tokens=1, timeout=7_200)
         took = time.monotonic() - began
         read = answer.usage.prompt_tokens_details
@@ -89,8 +89,8 @@ def _ask_twice(server: RunningServer, seconds: int) -> list[tuple[str, MemoryWat
         print(
             f"{name}: {answer.usage.prompt_tokens:,} tokens, {read.video_tokens:,} of them video and "
             f"{read.audio_tokens:,} audio; {read.cached_tokens:,} cached; answered after {took:.1f} s; "
-            f"server and decoders +{memory.server_growth / MIB:,.0f} MiB, engines "
-            f"+{memory.engine_growth / MIB:,.0f} MiB; {'decoded' if memory.decoded else 'not decoded'}",
+            f"server and decoders +{memory.growth('server', 'decoders') / MIB:,.0f} MiB, engines "
+            f"+{memory.growth('engine') / MIB:,.0f} MiB; {'decoded' if memory.decoded else 'not decoded'}",
             flush=True,
         )
         watches.append((name, memory))

@@ -14,9 +14,10 @@ import pytest
 
 from antiphon_executor.shipped import ANTIPHON_NANO
 from tests.checkpoints import released_qwen3_omni, tiny_qwen3_5_omni, tiny_qwen3_omni  # noqa: F401
+from tests.e2e.forked_server import forked
 from tests.e2e.nan_weights import spoil
 from tests.e2e.recordings import Recordings, make_recordings
-from tests.e2e.server_process import COMPILE_FLAGS, RunningServer, start_server
+from tests.e2e.server_process import COMPILE_FLAGS, Launch, RunningServer, spawned, start_server
 from tests.hub_stand_in import StandIn, running_hub
 
 StartServer = Callable[..., RunningServer]
@@ -39,9 +40,9 @@ def start(
     """Starts a server with more flags; it ends behind the last test of this folder at the latest."""
     servers: list[RunningServer] = []
 
-    def start_one(*flags: str, model: Path = released_qwen3_omni) -> RunningServer:
+    def start_one(*flags: str, model: Path = released_qwen3_omni, launch: Launch = spawned) -> RunningServer:
         log = tmp_path_factory.mktemp("server") / "log"
-        servers.append(start_server(model, log, *flags))
+        servers.append(start_server(model, log, *flags, launch=launch))
         return servers[-1]
 
     yield start_one
@@ -117,12 +118,13 @@ def faulty(
         patch.setenv("TMPDIR", str(temporary))
         patch.setenv("PYTHONPATH", str(Path(__file__).parent / "faults"))
         patch.setenv("ANTIPHON_TEST_FAULTS", str(faults))
-        return start("--engine.hang-s", "10", model=checkpoint)
+        return start("--engine.hang-s", "10", model=checkpoint, launch=forked)
 
 
 @pytest.fixture(scope="package")
 def steady(start: StartServer, tiny_qwen3_5_omni: Path) -> RunningServer:  # noqa: F811
-    return start("--engine.deterministic", "--max-model-len", "8192", model=tiny_qwen3_5_omni)
+    flags = ("--engine.deterministic", "--max-model-len", "8192")
+    return start(*flags, model=tiny_qwen3_5_omni, launch=forked)
 
 
 @pytest.fixture(scope="package")

@@ -18,6 +18,7 @@ import openai
 import psutil  # type: ignore[import-untyped]
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.e2e.forked_server import ForkedServer
 from tests.machine import Patience
 
 READY_WITHIN_S = 240.0
@@ -34,6 +35,23 @@ FLAGS += ("--no-server.limits.real-time",)
 _TELLING = ("stage", "state", "reason", "outcome")
 _QUIET = {"OMP_NUM_THREADS": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
 
+ServerProcess = subprocess.Popen[bytes] | ForkedServer
+# Of command, environment and log.
+Launch = Callable[[tuple[str, ...], dict[str, str], Path], ServerProcess]
+
+
+def spawned(command: tuple[str, ...], environment: dict[str, str], log: Path) -> ServerProcess:
+    """As an operator starts it."""
+    with log.open("wb") as out:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        )
+
 
 def engine_metric(name: str, stage: str) -> tuple[str, str]:
     """The key in `RunningServer.metrics` of what vLLM exports as `vllm:name` for one engine."""
@@ -48,7 +66,8 @@ class RunningServer:
     environment: dict[str, str]
     port: int
     log: Path
-    process: subprocess.Popen[bytes] = field(init=False)
+    launch: Launch = spawned
+    process: ServerProcess = field(init=False)
     start_s: float = 0.0
     seen: dict[int, psutil.Process] = field(default_factory=dict)
 
@@ -120,15 +139,7 @@ class RunningServer:
     def start(self) -> None:
         """Returns once it is ready. Raises AssertionError with its output otherwise."""
         began = time.monotonic()
-        with self.log.open("wb") as out:
-            self.process = subprocess.Popen(
-                self.command,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                env=self.environment,
-                start_new_session=True,
-            )
+        self.process = self.launch(self.command, self.environment, self.log)
         try:
             wait_until_ready(self)
         except BaseException:
@@ -156,9 +167,10 @@ class RunningServer:
         self.process.wait(10)
 
 
-def start_server(checkpoint: Path, log: Path, *flags: str) -> RunningServer:
+def start_server(checkpoint: Path, log: Path, *flags: str, launch: Launch = spawned) -> RunningServer:
     """Returns once `/readyz` reports ready. Raises AssertionError with the server's output otherwise."""
     server = serving(checkpoint, log, *FLAGS, *flags)
+    server.launch = launch
     server.start()
     return server
 
@@ -166,9 +178,9 @@ def start_server(checkpoint: Path, log: Path, *flags: str) -> RunningServer:
 def serving(checkpoint: Path, log: Path, *flags: str) -> RunningServer:
     """Not started yet, and with no flags but these."""
     port = _free_port()
-    command = [sys.executable, "-m", "antiphon_server", "serve", "--model", str(checkpoint)]
-    command += ["--port", str(port), *flags]
-    return RunningServer(tuple(command), {**os.environ, **_QUIET}, port, log)
+    command = (sys.executable, "-m", "antiphon_server", "serve", "--model", str(checkpoint))
+    command += ("--port", str(port), *flags)
+    return RunningServer(command, {**os.environ, **_QUIET}, port, log)
 
 
 def becomes(condition: Callable[[], object], within_s: float, every_s: float = 0.02) -> bool:

@@ -14,6 +14,7 @@ import openai
 import pytest
 
 from tests.e2e.answers import SPOKEN, STREAMED, Answer, ask, said, timed
+from tests.e2e.forked_server import forked
 from tests.e2e.recordings import CLIP_FPS, CLIP_S, QUESTION_S, Recordings
 from tests.e2e.server_process import MODEL, RunningServer, becomes, start_server, terminate
 from tests.server.media.media_samples import base64_of, ffmpeg
@@ -36,7 +37,8 @@ def hybrid(
     tiny_qwen3_5_omni: Path,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[RunningServer]:
-    server = start_server(tiny_qwen3_5_omni, tmp_path_factory.mktemp("hybrid") / "log", *FLAGS)
+    log = tmp_path_factory.mktemp("hybrid") / "log"
+    server = start_server(tiny_qwen3_5_omni, log, *FLAGS, launch=forked)
     yield server
     server.end()
 

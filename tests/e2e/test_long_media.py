@@ -10,7 +10,7 @@ import pytest
 
 from tests.e2e import answers
 from tests.e2e.conftest import NANO
-from tests.e2e.process_memory import MemoryWatch
+from tests.e2e.process_usage import UsageWatch
 from tests.e2e.server_process import RunningServer
 from tests.server.media.media_samples import base64_of, ffmpeg
 
@@ -36,13 +36,13 @@ def test_twenty_minutes_are_heard_whole_and_a_second_question_decodes_nothing(
     hum = f"sine=frequency=220:sample_rate=16000:duration={MINUTES * 60}"
     recording = base64_of(ffmpeg("-f", "lavfi", "-i", hum, "-ac", "1", "-b:a", "16k", suffix="ogg"))
     part = {"type": "audio_url", "audio_url": {"url": f"data:audio/ogg;base64,{recording}"}}
-    with MemoryWatch(nano_server) as memory:
+    with UsageWatch(nano_server) as memory:
         first = ask(nano, question(part, "What is it?"))
     assert first.usage.prompt_tokens_details.audio_tokens == 7 * 60 * MINUTES
     assert first.usage.prompt_tokens_details.cached_tokens == 0
     assert memory.decoded
-    assert memory.server_growth < MOST_BYTES
-    with MemoryWatch(nano_server) as memory:
+    assert memory.growth("server", "decoders") < MOST_BYTES
+    with UsageWatch(nano_server) as memory:
         second = ask(nano, question(part, "Who is it?"))
     assert not memory.decoded
     assert second.usage.prompt_tokens_details.audio_tokens == 7 * 60 * MINUTES
@@ -77,14 +77,14 @@ def test_a_film_of_a_minute_is_seen_and_heard_in_bounded_memory_and_decoded_once
         )
     )
     part = {"type": "video_url", "video_url": {"url": f"data:video/mp4;base64,{film}"}}
-    with MemoryWatch(nano_server) as memory:
+    with UsageWatch(nano_server) as memory:
         answer = ask(nano, question(part, "What is shown?"))
     read = answer.usage.prompt_tokens_details
     assert read.audio_tokens == pytest.approx(7 * FILM_S, abs=2)
     assert read.video_tokens >= FILM_S
     assert memory.decoded
-    assert memory.server_growth < MOST_FILM_BYTES
-    with MemoryWatch(nano_server) as memory:
+    assert memory.growth("server", "decoders") < MOST_FILM_BYTES
+    with UsageWatch(nano_server) as memory:
         second = ask(nano, question(part, "What is heard?"))
     assert not memory.decoded
     assert second.usage.prompt_tokens_details.video_tokens == read.video_tokens

@@ -15,6 +15,7 @@ from antiphon_executor.tiny import write_tiny_checkpoint
 from antiphon_server.chat.prompt.conversation import Conversation
 from antiphon_server.chat.prompt.renderer import PromptRenderer
 from tests.e2e.answers import said
+from tests.e2e.forked_server import forked
 from tests.e2e.server_process import MODEL, RunningServer, start_server, terminate
 from tests.quantized_checkpoint import write_quantized
 
@@ -33,7 +34,7 @@ def greedy(client: openai.OpenAI, text: str, **fields: Any) -> Any:
 
 def test_the_thinking_variant_answers_in_text_and_says_so(tmp_path: Path) -> None:
     write_tiny_checkpoint(tmp_path / "model", layout="released", variant="thinking")
-    server = start_server(tmp_path / "model", tmp_path / "log")
+    server = start_server(tmp_path / "model", tmp_path / "log", launch=forked)
     try:
         client = server.client()
         answer = greedy(client, "hello")
@@ -65,7 +66,7 @@ def quantized(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Runnin
     folder = tmp_path_factory.mktemp("quantized")
     write_tiny_checkpoint(folder / "captioner", variant="captioner")
     write_quantized(folder / "captioner", folder / "packed", folder / "rounded")
-    server = start_server(folder / "packed", folder / "log", "--dtype", "bfloat16")
+    server = start_server(folder / "packed", folder / "log", "--dtype", "bfloat16", launch=forked)
     yield server, folder / "rounded"
     server.end()
 

@@ -1,7 +1,8 @@
 """The whole of `antiphon serve` over the echo engine, as a process: FOLDER, then flags.
 
 SIGUSR1 kills the Talker, SIGHUP the HTTP server. With ECHO_HANGS_AT a request hangs before that event, until
-SIGUSR2. ECHO_DEAD_EXIT_S: seconds from the death of an engine to a forced exit.
+SIGUSR2. ECHO_LOADS_UNTIL: the engine loads until there is this file. ECHO_DEAD_EXIT_S: seconds from the death
+of an engine to a forced exit.
 With ECHO_CHILD_WRITES an engine process of it has written that to standard output and error, before it serves
 and with each request. Prints the banner once it serves.
 """
@@ -58,7 +59,8 @@ async def start_echo(settings: EngineSettings, progress: Callable[[str], None]) 
         raise RuntimeError(message)
     if message := os.environ.get("ECHO_REFUSES_WITH"):
         raise OperatorError(message)
-    await asyncio.sleep(float(os.environ.get("ECHO_LOADS_S", "0")))
+    while (until := os.environ.get("ECHO_LOADS_UNTIL")) and not Path(until).exists():  # noqa: ASYNC110, ASYNC240
+        await asyncio.sleep(0.02)
     engine = Sticky(settings.model)
 
     def lose_http() -> None:

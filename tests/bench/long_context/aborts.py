@@ -11,7 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from tests.bench.long_context.usage_watch import decoders_of, in_thread
+from tests.bench.long_context.cache_watch import in_thread
+from tests.e2e.process_usage import decoders_of
 from tests.e2e.server_process import MODEL, RunningServer
 
 _LONGEST_S = 30.0

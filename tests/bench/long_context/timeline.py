@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from itertools import pairwise
 
-from tests.bench.long_context.usage_watch import Usage
+from tests.e2e.process_usage import Usage, has_decoded
 
 WIDTH, HEIGHT, LEFT, RIGHT = 760, 420, 90, 730
 _PREFILL, _MEMORY, _BARS = (40, 190), (210, 340), (352, 400)
@@ -104,7 +104,7 @@ class Timeline:
         spans = {
             "decode": (
                 _DECODE,
-                [(one.at_s, later.at_s) for one, later in pairwise(self.samples) if later.decoders],
+                [(one.at_s, later.at_s) for one, later in pairwise(self.samples) if has_decoded(one, later)],
             ),
             "read": (
                 _ENGINE,

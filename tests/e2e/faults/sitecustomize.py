@@ -65,9 +65,13 @@ class _Wrapped(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
-        for place, owner, method in _PLACES[module.__name__]:
-            kind = getattr(module, owner)
-            setattr(kind, method, _failing(place, getattr(kind, method)))
+        _wrap(module)
+
+
+def _wrap(module: ModuleType) -> None:
+    for place, owner, method in _PLACES[module.__name__]:
+        kind = getattr(module, owner)
+        setattr(kind, method, _failing(place, getattr(kind, method)))
 
 
 class _Finder(MetaPathFinder):
@@ -89,4 +93,7 @@ class _Finder(MetaPathFinder):
 
 
 if _FOLDER:
+    # A process that was forked has imported them.
+    for name in _PLACES.keys() & sys.modules.keys():
+        _wrap(sys.modules[name])
     sys.meta_path.insert(0, _Finder())

@@ -20,7 +20,7 @@ from tests.checkpoints import released_qwen3_omni  # noqa: F401
 from tests.parity.requests.aria_requests import AriaRequests
 from tests.parity.talker.aria_oracle import AriaOracle
 from tests.parity.talker.conftest import oracle  # noqa: F401
-from tests.parity.warm_start import warm_start
+from tests.warm_start import warm_start
 
 MAX_MEDIA_ROWS = 24
 

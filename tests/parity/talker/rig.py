@@ -30,7 +30,7 @@ from antiphon_executor.turn.slots import SlotTracker
 from antiphon_executor.turn.speech_stream import SpeechStream, text_prompt
 from antiphon_executor.turn.talker_session import Talker
 from tests.parity.ending import engine_processes
-from tests.parity.warm_start import warm_start
+from tests.warm_start import warm_start
 
 _NAMES = itertools.count()
 

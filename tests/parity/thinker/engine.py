@@ -35,7 +35,7 @@ from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.inputs import engine_prompt
 from antiphon_executor.stages.thinker_args import thinker_engine_args
 from tests.parity.ending import engine_processes
-from tests.parity.warm_start import warm_start
+from tests.warm_start import warm_start
 
 ROWS_TIMEOUT_S = 20
 LOGPROBS = 5

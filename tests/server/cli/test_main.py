@@ -100,6 +100,7 @@ SETTINGS = (*SERVER, "asyncio", "pydantic", "pydantic_settings", "yaml", "rich",
     ],
     ids=" ".join,
 )
+@pytest.mark.heavy
 def test_a_command_imports_only_what_it_needs(argv: list[str], unwanted: tuple[str, ...]) -> None:
     """It keeps each `--help` under half a second; seconds depend on the machine's load, modules do not."""
     script = (
@@ -141,6 +142,7 @@ def test_every_command_has_a_parser_and_its_help(command: str) -> None:
 @pytest.mark.parametrize(
     "argv", [("--help",), ("completion", "bash"), ("config", "show"), ("bench", "--help")], ids=" ".join
 )
+@pytest.mark.heavy
 def test_a_closed_pipe_ends_a_command_without_a_traceback(argv: tuple[str, ...]) -> None:
     reader, writer = os.pipe()
     os.close(reader)
@@ -161,6 +163,7 @@ def test_a_broken_connection_is_not_taken_for_a_closed_pipe(monkeypatch: pytest.
         cli.main([])
 
 
+@pytest.mark.heavy
 def test_the_server_never_imports_torch_or_vllm() -> None:
     heavy = ("torch", "vllm", "transformers")
     script = f"import sys, antiphon_server.process.serve; print([m for m in {heavy} if m in sys.modules])"

@@ -18,6 +18,8 @@ from tests.server.client.foreign_server import KEY, MODEL, PCM, Foreign, foreign
 
 __all__ = ["subprocess"]  # These tests start processes.
 
+pytestmark = pytest.mark.heavy
+
 
 def refused(done: Done, code: ExitCode, *words: str) -> None:
     lines = done.stderr.splitlines()

@@ -18,6 +18,8 @@ from tests.server.client.test_chat_command import refused
 
 __all__ = ["subprocess"]  # These tests start processes.
 
+pytestmark = pytest.mark.heavy
+
 
 def test_our_server_writes_a_wav_file_with_its_real_length(ours: str, tmp_path: Path) -> None:
     file = tmp_path / "x.wav"

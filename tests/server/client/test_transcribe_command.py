@@ -15,6 +15,8 @@ from tests.server.client.test_chat_command import refused
 
 __all__ = ["subprocess"]  # These tests start processes.
 
+pytestmark = pytest.mark.heavy
+
 
 @pytest.fixture
 def recordings(tmp_path: Path) -> list[str]:

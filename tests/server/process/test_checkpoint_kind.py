@@ -79,6 +79,7 @@ def test_a_repository_of_sub_folders_is_refused_by_their_names(tmp_path: Path) -
     assert "its sub-folders code2wav, talker, thinker have. A model in several folders" in str(error)
 
 
+@pytest.mark.heavy
 def test_doctor_says_what_a_checkpoint_is(tmp_path: Path) -> None:
     write_tiny_checkpoint(tmp_path / "model", variant="captioner")
     found = find_model(str(tmp_path / "model"), None)

@@ -19,6 +19,7 @@ import pytest
 
 from antiphon_server.config.settings import LogSettings
 from antiphon_server.process.loading_progress import LiveLine, StepLines, loading_progress
+from tests.machine import Patience
 
 HIDE_CURSOR = "\x1b[?25l"
 
@@ -97,13 +98,14 @@ def test_log_lines_appear_above_the_live_line_and_unchanged(terminal: Terminal) 
 
 
 @pytest.mark.heavy
-def test_a_server_on_a_terminal_shows_one_line_while_it_loads(checkpoint: Path) -> None:
+def test_a_server_on_a_terminal_shows_one_line_while_it_loads(checkpoint: Path, tmp_path: Path) -> None:
+    loaded = tmp_path / "loaded"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "tests.server.echo_server", str(checkpoint), "--port", str(port)]
     master, slave = pty.openpty()
-    env = {**os.environ, "ECHO_LOADS_S": "1.5", "TERM": "xterm"}
+    env = {**os.environ, "ECHO_LOADS_UNTIL": str(loaded), "TERM": "xterm"}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=slave, env=env)
     os.close(slave)
     screen: list[bytes] = []
@@ -118,6 +120,10 @@ def test_a_server_on_a_terminal_shows_one_line_while_it_loads(checkpoint: Path) 
     reader = threading.Thread(target=read)
     reader.start()
     try:
+        patience = Patience(20)
+        while b"starting the echo" not in b"".join(screen) and not patience.is_over():
+            time.sleep(0.02)
+        loaded.touch()
         assert process.stdout is not None
         assert b"is ready" in process.stdout.readline()
         *_, shown = b"".join(screen).decode().partition(HIDE_CURSOR)

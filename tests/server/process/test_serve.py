@@ -34,6 +34,10 @@ SPEECH = {
 }
 
 
+# Longer than anything here takes on a machine that is ten times as busy as its cores.
+PATIENCE_S = 120
+
+
 @dataclass
 class Echo:
     """`antiphon serve` over the echo engine, as a process."""
@@ -44,7 +48,10 @@ class Echo:
     stdout: list[str] = field(default_factory=list)
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", timeout=15, verify=False)
+        return httpx.get(f"{self.url}{path}", timeout=PATIENCE_S, verify=False)
+
+    def chat(self) -> httpx.Response:
+        return httpx.post(f"{self.url}/v1/chat/completions", json=CHAT, timeout=PATIENCE_S, verify=False)
 
     def wait_until_ready(self) -> None:
         self.wait_for(lambda: self.get("/readyz").status_code == 200)
@@ -92,7 +99,7 @@ def echo(checkpoint: Path, *flags: str, **env: str) -> Iterator[Echo]:
 def speaking(running: Echo) -> Iterator[Iterator[str]]:
     """The remaining lines of a spoken answer that has begun."""
     with httpx.stream(
-        "POST", f"{running.url}/v1/chat/completions", json=SPEECH, timeout=20, verify=False
+        "POST", f"{running.url}/v1/chat/completions", json=SPEECH, timeout=PATIENCE_S, verify=False
     ) as response:
         assert response.status_code == 200
         lines = response.iter_lines()
@@ -100,17 +107,21 @@ def speaking(running: Echo) -> Iterator[Iterator[str]]:
         yield lines
 
 
-def test_while_the_model_loads_probes_report_it_and_requests_get_503(checkpoint: Path) -> None:
-    with echo(checkpoint, ECHO_LOADS_S="1.5") as running:
+def test_while_the_model_loads_probes_report_it_and_requests_get_503(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    loaded = tmp_path / "loaded"
+    with echo(checkpoint, ECHO_LOADS_UNTIL=str(loaded)) as running:
         running.wait_for(lambda: running.get("/livez").status_code == 200)
         assert running.get("/readyz").json()["reasons"] == ["the model is loading"]
-        refused = httpx.post(f"{running.url}/v1/chat/completions", json=CHAT, verify=False)
+        refused = running.chat()
         assert (refused.status_code, refused.json()["error"]["code"]) == (503, "loading")
         assert "retry-after" in refused.headers
         assert running.get("/v1/models").status_code == 503
+        loaded.touch()
         running.wait_until_ready()
         assert running.get("/v1/models").status_code == 200
-        assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT, verify=False).status_code == 200
+        assert running.chat().status_code == 200
 
 
 def test_loading_steps_have_elapsed_times_and_the_banners_command_works(
@@ -123,7 +134,7 @@ def test_loading_steps_have_elapsed_times_and_the_banners_command_works(
         assert step["elapsed_s"] >= 0
         running.wait_for(lambda: any("curl " in line for line in running.stdout))
         command = next(line for line in running.stdout if "curl " in line)
-        subprocess.run(["sh", "-c", command], cwd=tmp_path, timeout=20, check=True)
+        subprocess.run(["sh", "-c", command], cwd=tmp_path, timeout=PATIENCE_S, check=True)
     with wave.open(str(tmp_path / "hello.wav")) as speech:
         assert (speech.getframerate(), speech.getnchannels()) == (24_000, 1)
         assert speech.getnframes() > 0
@@ -136,7 +147,7 @@ def test_sigterm_makes_it_unready_finishes_requests_and_exits_zero(checkpoint: P
             running.process.send_signal(signal.SIGTERM)
             running.wait_for(lambda: running.get("/readyz").status_code == 503)
             assert running.get("/readyz").json()["reasons"] == ["the server is shutting down"]
-            refused = httpx.post(f"{running.url}/v1/chat/completions", json=CHAT, verify=False)
+            refused = running.chat()
             assert (refused.status_code, refused.json()["error"]["code"]) == (503, "shutting_down")
             # A server that did not wait for the answer would have closed its socket by now.
             time.sleep(0.5)
@@ -147,11 +158,11 @@ def test_sigterm_makes_it_unready_finishes_requests_and_exits_zero(checkpoint: P
 
 
 def test_during_the_grace_period_it_is_unready_but_answers(checkpoint: Path) -> None:
-    with echo(checkpoint, "--drain-grace", "1.5") as running:
+    with echo(checkpoint, "--drain-grace", str(1.5 * slowness())) as running:
         running.wait_until_ready()
         running.process.send_signal(signal.SIGTERM)
         running.wait_for(lambda: running.get("/readyz").status_code == 503)
-        assert httpx.post(f"{running.url}/v1/chat/completions", json=CHAT, verify=False).status_code == 200
+        assert running.chat().status_code == 200
         running.ends_with(ExitCode.OK)
 
 
@@ -185,8 +196,8 @@ def test_a_second_sigterm_ends_it_at_once(checkpoint: Path) -> None:
             running.ends_with(ExitCode.UNFINISHED)
 
 
-def test_sigterm_while_loading_ends_it_at_once(checkpoint: Path) -> None:
-    with echo(checkpoint, ECHO_LOADS_S="60") as running:
+def test_sigterm_while_loading_ends_it_at_once(checkpoint: Path, tmp_path: Path) -> None:
+    with echo(checkpoint, ECHO_LOADS_UNTIL=str(tmp_path / "never")) as running:
         running.wait_for(lambda: running.get("/livez").status_code == 200)
         running.process.send_signal(signal.SIGTERM)
         running.ends_with(ExitCode.OK)
@@ -212,7 +223,7 @@ def test_an_engine_that_blocks_in_close_does_not_keep_the_process_alive(checkpoi
 
 def test_an_engine_that_does_not_start_is_one_line(checkpoint: Path) -> None:
     with echo(checkpoint, ECHO_FAILS_WITH="no room for 3 GiB of cache\nmore") as running:
-        assert running.process.wait(20) != 0
+        assert running.process.wait(PATIENCE_S) != 0
     said = [line for line in running.stderr if "did not start" in line]
     assert said[-1].strip().endswith("no room for 3 GiB of cache")
 
@@ -220,7 +231,7 @@ def test_an_engine_that_does_not_start_is_one_line(checkpoint: Path) -> None:
 def test_an_error_of_the_operator_is_a_bad_configuration(checkpoint: Path) -> None:
     problem = "the voice voices/ada.json cannot be used: no licence"
     with echo(checkpoint, ECHO_REFUSES_WITH=problem) as running:
-        assert running.process.wait(20) == ExitCode.BAD_CONFIG
+        running.ends_with(ExitCode.BAD_CONFIG)
     assert f"antiphon: {problem}" in [line.strip() for line in running.stderr]
 
 
@@ -239,8 +250,8 @@ def test_a_broken_checkpoint_is_reported_before_the_model_is_loaded(
     (broken / file).unlink()
     if text is not None:
         (broken / file).write_text(text, encoding="utf-8")
-    with echo(broken, ECHO_LOADS_S="60") as running:
-        assert running.process.wait(20) == ExitCode.NOT_A_CHECKPOINT
+    with echo(broken, ECHO_LOADS_UNTIL=str(tmp_path / "never")) as running:
+        running.ends_with(ExitCode.NOT_A_CHECKPOINT)
     assert words in running.stderr[-1]
     assert len(running.stderr) == 1
 
