@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.run import IN_GROUP
+from tests.run import IN_GROUP, IN_GROUPS
 
 ENGINE_LIMIT_S = 600
 # By default an example that takes 200 ms fails, which any example does on a busy machine now and then.
@@ -64,19 +64,32 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("repetition", range(times))
 
 
+# The groups that take longest come first, so that both processes end at about the same time. Those that wait
+# most overlap with those that compute most.
+LONGEST_FIRST = ("others", "shared servers", "requests", "talker", "nano", "faulty", "thinker", "hybrid")
+
+
+def group_of(nodeid: str) -> str:
+    """The server that a test uses, or its folder of parity tests, which has its own engines."""
+    path, _, name = nodeid.partition("::")
+    *folders, file = path.split("/")
+    if "parity" in folders:
+        return folders[-1]
+    if "e2e" in folders:
+        return SERVERS.get(file) or SERVERS.get(name.partition("[")[0], "shared servers")
+    return "others"
+
+
+def place_of(item: pytest.Item) -> int:
+    group = group_of(item.nodeid)
+    return LONGEST_FIRST.index(group) if group in LONGEST_FIRST else len(LONGEST_FIRST)
+
+
 class GroupScheduling(LoadScopeScheduling):
-    """Sends each group of tests to one process: those of a server, and each folder of parity tests, which has
-    its own engines. They begin in the order of collection.
-    """
+    """Sends each group of tests to one process. They begin in the order of collection."""
 
     def _split_scope(self, nodeid: str) -> str:
-        path, _, name = nodeid.partition("::")
-        *folders, file = path.split("/")
-        if "parity" in folders:
-            return folders[-1]
-        if "e2e" in folders:
-            return SERVERS.get(file) or SERVERS.get(name.partition("[")[0], "shared servers")
-        return "others"
+        return group_of(nodeid)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -112,6 +125,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+    if config.getoption("markexpr") == IN_GROUPS[-1]:
+        items.sort(key=place_of)
 
 
 def pytest_collection_finish() -> None:

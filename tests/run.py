@@ -22,8 +22,7 @@ REPEATS = 20
 IN_PARALLEL = ("-n", "4", "--dist", "worksteal", "-m", "not (engine or serial)")
 # These compute.
 MODELS_IN_PARALLEL = ("-n", "2", *IN_PARALLEL[2:])
-# Three gain little, and limits on time fail then. In the order of collection the longest group (the servers
-# that tests share) is the second, and so begins at once.
+# Three gain little, and limits on time fail then.
 IN_GROUPS = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder", "-m", "engine or serial")
 TIMED = (*IN_PARALLEL[:-1], "timed and not (engine or serial)")
 PRODUCT = ("tests", "--ignore=tests/nano")
