@@ -29,8 +29,8 @@ gc.disable()
 # A module that imports one of these starts processes or servers, or reads clocks.
 TIMED_NAMES = ("multiprocessing", "serving", "signal", "sink", "socket", "subprocess", "threading", "time")
 
-# Fixtures that build a checkpoint with torch.
-MODELS = {"tiny_qwen3_omni", "tiny_qwen3_5_omni", "released_qwen3_omni"}
+# Fixtures that build a checkpoint with torch, or start a browser.
+HEAVY_FIXTURES = {"browser", "tiny_qwen3_omni", "tiny_qwen3_5_omni", "released_qwen3_omni"}
 # In tests/e2e: the server of a file, or of a test in test_way_out.py, which ends the servers of other files.
 SERVERS = {
     "test_clients.py": "nano",
@@ -115,7 +115,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             )
         if isinstance(item, pytest.Function) and not set(TIMED_NAMES).isdisjoint(vars(item.module)):
             item.add_marker("timed")
-        if isinstance(item, pytest.Function) and not MODELS.isdisjoint(item.fixturenames):
+        if isinstance(item, pytest.Function) and not HEAVY_FIXTURES.isdisjoint(item.fixturenames):
             item.add_marker("heavy")
         if item.get_closest_marker("engine") and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(ENGINE_LIMIT_S))

@@ -27,7 +27,7 @@ IN_GROUPS = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder", "-m", "
 TIMED = (*IN_PARALLEL[:-1], "timed and not (engine or serial)")
 PRODUCT = ("tests", "--ignore=tests/nano")
 QUICK = ("tests/project", "tests/server")
-WITHOUT_TORCH = (*QUICK, "tests/chaos", "tests/conformance")
+WITHOUT_TORCH = (*QUICK, "tests/browser", "tests/chaos", "tests/conformance")
 WITH_TORCH = (*PRODUCT, *(f"--ignore={folder}" for folder in WITHOUT_TORCH))
 NANO = ("tests/nano",)
 COVERED = ("--cov=antiphon_server", "--cov=antiphon_executor", "--cov-report=term:skip-covered")
