@@ -37,6 +37,7 @@ SERVERS = {
     "test_deterministic.py": "deterministic",
     "test_engine_faults.py": "faulty",
     "test_hybrid_family.py": "hybrid",
+    "test_long_media.py": "nano",
     "test_nano.py": "nano",
     "test_readme.py": "nano",
     "test_realtime.py": "nano",
@@ -47,6 +48,9 @@ SERVERS = {
     "test_a_killed_server_leaves_no_process_behind": "deterministic",
     "test_variants.py": "variants",
 }
+
+# The fixtures of servers that one group has.
+GROUPS = {"faulty": "faulty", "nano_server": "nano", "steady": "deterministic"}
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -78,6 +82,12 @@ def group_of(nodeid: str) -> str:
     if "e2e" in folders:
         return SERVERS.get(file) or SERVERS.get(name.partition("[")[0], "shared servers")
     return "others"
+
+
+def other_group(item: pytest.Item) -> str | None:
+    """The group of a server that an item would start once more, in its own group."""
+    used = [group for fixture, group in GROUPS.items() if fixture in getattr(item, "fixturenames", ())]
+    return next((group for group in used if group != group_of(item.nodeid)), None)
 
 
 def place_of(item: pytest.Item) -> int:
@@ -113,6 +123,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(
                 f"{item.nodeid}: tests/run.py looks for mark.engine or mark.serial in the file"
             )
+        if group := other_group(item):
+            raise pytest.UsageError(f"{item.nodeid} needs the group {group!r}: name it in SERVERS")
         if isinstance(item, pytest.Function) and not set(TIMED_NAMES).isdisjoint(vars(item.module)):
             item.add_marker("timed")
         if isinstance(item, pytest.Function) and not HEAVY_FIXTURES.isdisjoint(item.fixturenames):
