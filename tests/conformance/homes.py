@@ -110,6 +110,8 @@ REALTIME_NODE = Home(
     ("openai@7.59.0", "@openai/agents-realtime@0.20.0", "ws@8.23.0", "zod@4.6.7"),
     is_node=True,
 )
+# What checks the page: the types of its scripts, and its accessibility.
+PAGE_TOOLS = Home("page-tools", ("typescript@7.0.2", "axe-core@4.14.1"), is_node=True)
 VERCEL = Home("vercel-ai", ("ai@7.0.173", "@ai-sdk/openai@4.0.118"), is_node=True)
 LITELLM = Home("litellm", ("litellm",))
 LITELLM_PROXY = Home("litellm-proxy", ("litellm[proxy]",))
@@ -130,6 +132,7 @@ HOMES = (
     OPENAI_2,
     OPENAI_NODE,
     REALTIME_NODE,
+    PAGE_TOOLS,
     VERCEL,
     LITELLM,
     LITELLM_PROXY,

@@ -60,6 +60,7 @@ class AnswerForm:
     reasoning: Reasoning = "none"
     transcript_timing: TranscriptTiming = "as_generated"
     include_progress: bool = False
+    include_timing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +211,7 @@ def _read_form(request: ChatRequest, dialect: Dialect, reasoning: Reasoning) -> 
         include_usage=options is not None and (options.include_usage or options.continuous_usage_stats),
         continuous_usage=options is not None and options.continuous_usage_stats,
         include_progress=options is not None and options.include_progress,
+        include_timing=options is not None and options.include_timing,
         timestamps="word" if audio.timestamp_granularities else None,
         reasoning=reasoning,
         transcript_timing=audio.transcript_timing,

@@ -164,6 +164,7 @@ class ServerSettings(_Frozen):
     dialect: Dialect = Field(
         "openai", description="Format of streamed speech if the request does not name one."
     )
+    page: bool = Field(True, description="Serve the page at /, a client of this server in the browser.")
     root_path: str = Field("", max_length=255, description="Path prefix that a reverse proxy strips.")
     gateway: GatewaySettings = GatewaySettings()
     limits: Limits = Limits()

@@ -42,6 +42,7 @@ SHORT_NAMES: dict[str, ShortName] = {
         "address and access", ("media.fetch_hosts",), "HOST", "hosts of remote media URLs"
     ),
     "root-path": ShortName("address and access", ("server.root_path",), "PATH"),
+    "page": ShortName("address and access", ("server.page",), ""),
     "dialect": ShortName("address and access", ("server.dialect",), ""),
     "dtype": ShortName(
         "engine", ("engine.thinker.dtype", "engine.talker.dtype"), "TYPE", "auto, bfloat16, float16, float32"

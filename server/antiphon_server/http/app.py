@@ -49,6 +49,7 @@ from antiphon_server.http.routes import (
 from antiphon_server.http.routes.way_finding import no_route
 from antiphon_server.http.streaming.late_answers import LateAnswers
 from antiphon_server.observability.metrics import ServerMetrics
+from antiphon_server.page import routes as page
 from antiphon_server.realtime.client_secrets import ClientSecrets
 from antiphon_server.version import VERSION
 
@@ -98,6 +99,8 @@ def create_app(
     app.state.started_at_unix_s = int(time.time())  # noqa: TID251 - a time stamp
     for module in _MODULES:
         app.include_router(module.router)
+    if service.settings.server.page:
+        app.include_router(page.router)
     _answer_head(app)
     docs.describe(app)
     return app
@@ -116,7 +119,9 @@ def layers(
         Middleware(ProbeReserve, server.root_path),
         Middleware(OriginCheck, server),
         Middleware(HeadLimits, server.limits),
-        Middleware(ApiKeys, server.api_keys, server.root_path, client_secrets),
+        Middleware(
+            ApiKeys, server.api_keys, server.root_path, client_secrets, page.paths() if server.page else ()
+        ),
         Middleware(GatewayHeaders, server.gateway),
         Middleware(ReadinessGate, life.refusal, server.root_path),
         Middleware(BodyTypes, routes),

@@ -172,7 +172,7 @@ class ProbeReserve:
 class ApiKeys:
     """Requires a valid key for all but `PUBLIC_PATHS`. Without configured keys every request passes.
 
-    `client_secrets`: those that it accepts too, for WebSockets.
+    `client_secrets`: those that it accepts too, for WebSockets. `open_paths`: more that need no key.
     """
 
     def __init__(
@@ -181,11 +181,12 @@ class ApiKeys:
         keys: Iterable[SecretStr],
         root_path: str = "",
         client_secrets: ClientSecrets | None = None,
+        open_paths: Iterable[str] = (),
     ) -> None:
         self._app = app
         self._client_secrets = client_secrets
         self._digests = tuple(_digest(key.get_secret_value().encode()) for key in keys)
-        self._public = _public_paths(root_path)
+        self._public = _public_paths(root_path, (*PUBLIC_PATHS, *open_paths))
 
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] not in ("http", "websocket") or not self._digests or scope["path"] in self._public:
@@ -275,8 +276,8 @@ class UnexpectedErrors:
                 await refuse(scope, receive, send, fault)
 
 
-def _public_paths(root_path: str) -> frozenset[str]:
-    return frozenset(f"{root_path.rstrip('/')}{path}" for path in PUBLIC_PATHS)
+def _public_paths(root_path: str, paths: Iterable[str] = PUBLIC_PATHS) -> frozenset[str]:
+    return frozenset(f"{root_path.rstrip('/')}{path}" for path in paths)
 
 
 def _client_id(scope: Scope) -> str | None:

@@ -124,12 +124,16 @@ class AudioOptions(ApiModel):
 
 
 class StreamOptions(ApiModel):
-    """`include_progress` (ours): while a long prompt is read, chunks without choices have a `progress`."""
+    """Ours: `include_progress`: while a long prompt is read, chunks without choices have a `progress`.
+
+    `include_timing`: the last chunk has a `timing`.
+    """
 
     ignored = frozenset({"include_obfuscation"})
     include_usage: Flag = False
     continuous_usage_stats: Flag = False
     include_progress: Flag = False
+    include_timing: Flag = False
 
 
 AnswerChoice = Annotated[str, Field(min_length=1, max_length=MAX_CHOICE_CHARS)]

@@ -189,7 +189,10 @@ class Progress(_Answer):
 
 
 class Chunk(_Answer):
-    """`modality` is set in the union dialect only, `progress` if the request asks for it."""
+    """`modality` is set in the union dialect only, `progress` and `timing` if the request asks for them.
+
+    `timing`: when the request reached each stage, in milliseconds since its first byte, by stage.
+    """
 
     id: str
     object: Literal["chat.completion.chunk"]
@@ -199,3 +202,4 @@ class Chunk(_Answer):
     usage: Usage | None = None
     modality: Literal["text", "audio"] | None = None
     progress: Progress | None = None
+    timing: dict[str, float] | None = None

@@ -126,6 +126,9 @@ class ChunkWriter:
     def progress_chunk(self, progress: wire.Progress) -> wire.Chunk:
         return wire.Chunk(**self._fields(), choices=[], progress=progress)
 
+    def timing_chunk(self, timing: dict[str, float]) -> wire.Chunk:
+        return wire.Chunk(**self._fields(), choices=[], timing=timing)
+
     def last_chunks(self) -> list[wire.Chunk]:
         """After the last event: the rest of the audio, its expiry, the finish reason, usage if asked for."""
         chunks: list[wire.Chunk] = []

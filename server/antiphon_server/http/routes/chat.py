@@ -13,7 +13,7 @@ from antiphon_server.errors import BadRequest
 from antiphon_server.http.openapi.bodies import event_stream, json_body
 from antiphon_server.http.openapi.errors import ErrorBody
 from antiphon_server.http.routes.models import require_model, served_name
-from antiphon_server.http.routes.request_body import receive_json
+from antiphon_server.http.routes.request_body import keep_trace, receive_json
 from antiphon_server.http.streaming.response import ChatResponse
 from antiphon_server.observability.request_trace import mark
 from antiphon_server.openai_api.request import ChatRequest, parse_chat_request
@@ -44,6 +44,8 @@ async def create_chat_completion(request: Request) -> Response:
     asked, service = received.asked, received.service
     require_model(service, asked.model)
     spec = build_request_spec(asked, service, served_name(service), received.owner, _dialect_of(request))
+    if spec.form.include_timing:
+        keep_trace(request)
     mark("planned")
     running = run_request(spec, service, received.release_body, received.arrived_s)
     return ChatResponse(spec.head, spec.form.stream, running, service, received.rates)

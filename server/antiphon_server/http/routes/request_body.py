@@ -16,7 +16,7 @@ from starlette.types import Scope
 from antiphon_server.chat.service import Service
 from antiphon_server.http.body_limits import BUFFERED_BODY, BufferedBody
 from antiphon_server.http.middleware import TENANT
-from antiphon_server.observability.request_trace import RequestTrace, current, mark
+from antiphon_server.observability.request_trace import RequestTrace, UnloggedTrace, current, mark
 
 T = TypeVar("T")
 
@@ -64,9 +64,18 @@ def begin_trace(request: Request) -> None:
         current.set(RequestTrace(request.state.arrived_s))
 
 
+def keep_trace(request: Request) -> None:
+    """The marks of this request are kept for its client, if they are not kept already."""
+    if current.get() is None:
+        trace = UnloggedTrace(request.state.arrived_s)
+        trace.mark("body_read", request.state.body_read_s)
+        current.set(trace)
+
+
 def note_upload(request: Request) -> None:
     """The whole body has arrived."""
     service: Service = request.app.state.service
+    request.state.body_read_s = time.monotonic()
     mark("body_read")
     service.metrics.request_uploaded(time.monotonic() - request.state.arrived_s)
 

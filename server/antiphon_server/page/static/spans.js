@@ -1,0 +1,61 @@
+// @ts-check
+/** The stages of a run as spans of time: those that the server states, and those that this page measured. */
+
+/** @typedef {{ name: string, from: number, to: number, where: "server" | "page", explanation: string }} Span */
+
+/** Name, first mark, last mark, explanation. @type {readonly (readonly [string, string, string, string])[]} */
+const SERVER = [
+  ["Upload", "arrived_ms", "body_read_ms", "The body arrives"],
+  ["Parse", "body_read_ms", "planned_ms", "The request is read and checked"],
+  ["Admission", "planned_ms", "admitted_ms", "It waits for capacity"],
+  ["Decode", "admitted_ms", "rendered_ms", "Media are decoded, the prompt is written"],
+  ["Queue", "rendered_ms", "thinker_scheduled_ms", "It waits for a step of the Thinker"],
+  ["Prefill", "thinker_scheduled_ms", "thinker_first_token_ms", "The Thinker reads the prompt"],
+  ["Voice", "talker_asked_ms", "first_frame_ms", "The Talker makes the first frame"],
+  ["Start buffer", "first_frame_ms", "first_packet_ms", "Frames are gathered for a smooth start"],
+  ["Speech", "first_packet_ms", "ended_ms", "Frames are made and sent"],
+];
+
+const PAGE = /** @type {const} */ ([
+  ["Text", "firstText", "end", "Text arrives here"],
+  ["Sound", "firstSound", "lastSound", "Speech arrives here"],
+  ["Playing", "heard", "played", "The speech is heard"],
+]);
+
+/** @param {import("./run.js").Run} run @returns {Span[]} */
+export function spansOf(run) {
+  const spans = [...serverSpans(run), ...pageSpans(run)];
+  return spans.filter((span) => Number.isFinite(span.from) && span.to >= span.from);
+}
+
+/** @param {import("./run.js").Run} run @returns {Span[]} */
+function serverSpans(run) {
+  const timing = run.timing;
+  if (!timing) return [];
+  const ended = timing.ended_ms ?? Math.max(...Object.values(timing));
+  const at = { arrived_ms: 0, ended_ms: ended, ...timing };
+  // The server's clock begins with the first byte of the request. Its events arrive later than they are sent.
+  const pairs = [
+    [run.marks.firstText, timing.first_text_ms],
+    [run.marks.firstSound, timing.first_packet_ms],
+  ];
+  const offsets = pairs.map(([here, there]) => (here ?? NaN) - (there ?? NaN)).filter(Number.isFinite);
+  const offset = Math.max(0, offsets.length ? Math.min(...offsets) : 0);
+  return SERVER.map(([name, first, last, explanation]) => {
+    const from = /** @type {Record<string, number>} */ (at)[first] ?? NaN;
+    const to = /** @type {Record<string, number>} */ (at)[last] ?? NaN;
+    return { name, from: from + offset, to: to + offset, where: "server", explanation };
+  });
+}
+
+/** @param {import("./run.js").Run} run @returns {Span[]} */
+function pageSpans(run) {
+  const first = run.marks.firstText ?? run.marks.firstSound ?? run.marks.end ?? run.now;
+  /** @type {Span} */
+  const wait = { name: "Wait", from: 0, to: first, where: "page", explanation: "From the request to the first answer" };
+  const rest = PAGE.map(([name, from, to, explanation]) => {
+    const until = run.marks[to] ?? (run.isOver ? NaN : run.now);
+    return { name, from: run.marks[from] ?? NaN, to: until, where: /** @type {const} */ ("page"), explanation };
+  });
+  return [wait, ...rest];
+}
