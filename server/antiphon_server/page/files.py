@@ -48,7 +48,17 @@ def page_files() -> Mapping[str, PageFile]:
     return {path.relative_to(FOLDER).as_posix(): _read(path) for path in found}
 
 
+@cache
+def index_with_key() -> PageFile:
+    """The page of a server with API keys."""
+    body = page_files()[INDEX].body
+    return _file(body.replace(b'data-key="none"', b'data-key="needed"', 1), Path(INDEX))
+
+
 def _read(path: Path) -> PageFile:
-    body = path.read_bytes()
+    return _file(path.read_bytes(), path)
+
+
+def _file(body: bytes, path: Path) -> PageFile:
     etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
     return PageFile(body, {**_HEADERS, "content-type": _MEDIA_TYPES[path.suffix], "etag": etag})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 from starlette.exceptions import HTTPException
 
-from antiphon_server.page.files import INDEX, PageFile, page_files
+from antiphon_server.page.files import INDEX, PageFile, index_with_key, page_files
 
 PREFIX = "/page/"
 
@@ -19,7 +19,9 @@ def paths() -> tuple[str, ...]:
 
 @router.get("/")
 async def index(request: Request) -> Response:
-    return _answer(request, page_files()[INDEX])
+    """Without a key the page's first request would fail: its document says that it has to ask for one."""
+    keys = request.app.state.service.settings.server.api_keys
+    return _answer(request, index_with_key() if keys else page_files()[INDEX])
 
 
 @router.get(PREFIX + "{name:path}")

@@ -9,7 +9,6 @@ import pytest
 @pytest.mark.parametrize(
     ("path", "hint"),
     [
-        ("/", "/docs"),
         ("/chat/completions", "/v1/chat/completions? The client's base URL has to end in /v1"),
         ("/models", "/v1/models?"),
         ("/v1/v1/models", "/v1/models? The path has /v1 twice"),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from fastapi import APIRouter, FastAPI, Response
-from fastapi.responses import FileResponse
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.responses import FileResponse, HTMLResponse
 
 from antiphon_server.http.openapi.document import build_document
 
@@ -23,12 +24,16 @@ _PAGE_HEADERS: Mapping[str, str] = {
     "referrer-policy": "no-referrer",
     "cache-control": "no-cache",
 }
+# The line that links to the page at `/`.
+_TO_PAGE = re.compile('.*href="\\.".*\n')
 _OURS, _SWAGGER = "antiphon_server.http", "fastapi_offline"
 
 
 @router.get("/docs")
-async def page() -> Response:
-    return _static(_OURS, "docs.html", "text/html")
+async def page(request: Request) -> Response:
+    has_page = request.app.state.service.settings.server.page
+    html = _path(_OURS, "docs.html").read_text()
+    return HTMLResponse(html if has_page else _TO_PAGE.sub("", html), headers=dict(_PAGE_HEADERS))
 
 
 @router.get("/docs/docs.js")
@@ -58,5 +63,8 @@ def describe(app: FastAPI) -> None:
 
 
 def _static(package: str, name: str, media_type: str) -> Response:
-    path = Path(str(files(package))) / "static" / name
-    return FileResponse(path, media_type=media_type, headers=dict(_PAGE_HEADERS))
+    return FileResponse(_path(package, name), media_type=media_type, headers=dict(_PAGE_HEADERS))
+
+
+def _path(package: str, name: str) -> Path:
+    return Path(str(files(package))) / "static" / name
