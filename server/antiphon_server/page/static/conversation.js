@@ -75,7 +75,8 @@ export class Conversation {
   interrupt() {
     const { player } = this.store.value;
     const run = player?.runs[0];
-    if (player?.isPlaying && run && !run.isOver) run.heard = heardText(run, player.heardS);
+    const isFirstTime = run?.marks.played === undefined && run?.heard === null;
+    if (player?.isPlaying && run && isFirstTime) run.heard = heardText(run, player.heardS);
     player?.stop();
     this.#abort?.abort();
     this.#abort = null;
@@ -101,7 +102,7 @@ export class Conversation {
     const abort = new AbortController();
     this.#abort = abort;
     this.begin(run);
-    if (settings.speaks) await this.play(run);
+    if (settings.speaks) this.play(run);
     await answer(run, abort.signal);
     if (this.#abort === abort) this.#abort = null;
   }

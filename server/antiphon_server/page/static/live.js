@@ -23,6 +23,7 @@ export class Live {
   #heardSamples = 0;
   #droppedSamples = 0;
   #speechMs = 0;
+  /** When the server heard the end of what the user said; 0: a typed message. */ #stoppedMs = 0;
   /** @type {Run | null} */ #run = null;
   #itemId = "";
 
@@ -130,6 +131,7 @@ export class Live {
         this.#bargeIn();
         return this.store.set({ phase: "hearing" });
       case "input_audio_buffer.speech_stopped":
+        this.#stoppedMs = performance.now();
         this.#addSpoken(event.audio_end_ms, event.item_id);
         return this.store.set({ phase: "thinking" });
       case "conversation.item.input_audio_transcription.completed":
@@ -155,7 +157,8 @@ export class Live {
   /** @param {any} event */
   #begin(event) {
     const run = new Run("realtime", { session: sessionOf(this.settings.value), response: event.response.id });
-    run.start();
+    run.start(0, this.#stoppedMs || performance.now());
+    this.#stoppedMs = 0;
     run.record(JSON.stringify(event));
     this.#run = run;
     this.conversation.begin(run);

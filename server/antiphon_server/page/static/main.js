@@ -6,7 +6,7 @@ import { announce, byId } from "./dom.js";
 import { cost } from "./draw/painter.js";
 import { Live } from "./live.js";
 import { Log } from "./log.js";
-import { read } from "./net/server.js";
+import { read, ServerError } from "./net/server.js";
 import { DEFAULTS } from "./request.js";
 import { Store } from "./store.js";
 import { CodePanel } from "./ui/code.js";
@@ -83,14 +83,26 @@ async function start() {
   byId("welcome-model", HTMLElement).textContent = found.id;
   byId("live-button", HTMLButtonElement).disabled = false;
   new SettingsPanel(settings, found);
-  new ComparePanel(settings, found);
+  Object.assign(shown, { compare: new ComparePanel(settings, found) });
   load.show(true);
+  composer.say("");
   document.body.dataset.state = "ready";
 }
 
-start().catch((error) => {
-  byId("composer-status", HTMLElement).textContent = error.message;
-});
-
 // For the console, and for the tests.
-Object.assign(window, { antiphon: { conversation, live, settings, log, cost } });
+const shown = { conversation, live, settings, log, cost };
+Object.assign(window, { antiphon: shown });
+
+/** Until the server answers: it may be starting, and the user may have closed the question for the key. */
+async function begin() {
+  try {
+    await start();
+  } catch (error) {
+    composer.say(error instanceof Error ? error.message : String(error));
+    const needsKey = error instanceof ServerError && error.status === 401;
+    if (needsKey) byId("message", HTMLTextAreaElement).addEventListener("focus", begin, { once: true });
+    else setTimeout(begin, 2_000);
+  }
+}
+
+begin();

@@ -51,12 +51,12 @@ export class Run {
     return this.samples / RATE_HZ;
   }
 
-  /** @param {number} bytes of the request */
-  start(bytes = 0) {
-    this.#sentMs = performance.now();
+  /** @param {number} bytes of the request @param {number} at what its times count from */
+  start(bytes = 0, at = performance.now()) {
+    this.#sentMs = at;
     this.sentAt = new Date().toISOString();
     this.bytes = bytes;
-    this.mark("sent");
+    this.mark("sent", 0);
   }
 
   /** Only the first of each name counts. @param {string} name @param {number} [at] */

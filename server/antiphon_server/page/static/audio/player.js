@@ -96,7 +96,7 @@ export class Player {
     this.report = report;
     this.#reportedMs = performance.now();
     for (const [track, run] of this.runs.entries()) {
-      if (report.startedAt) run.mark("heard");
+      if (report.position) run.mark("heard");
       if (run.isOver && report.state !== "playing" && run.slack.at(-1)?.buffered === 0) continue;
       run.slack.push({ at: run.now, buffered: (report.buffered[track] ?? 0) / RATE_HZ });
       if (underran) run.underruns.push(run.now);

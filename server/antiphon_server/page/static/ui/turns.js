@@ -90,11 +90,12 @@ export class TurnList {
     const refresh = () => {
       captions.refresh();
       const player = playing();
-      captions.light(player ? player.heardS : run.marks.played !== undefined ? Infinity : -1);
+      if (player || run.heard === null) captions.light(player ? player.heardS : run.isOver && run.heard === null ? Infinity : -1);
       if (run.heard !== null) captions.strike();
       sound.hidden = run.samples === 0;
-      fill(play, icon(player ? "stop" : "play"));
-      play.setAttribute("aria-label", player ? "Stop" : "Play the answer");
+      const label = player ? "Stop" : "Play the answer";
+      if (play.getAttribute("aria-label") !== label) fill(play, icon(player ? "stop" : "play"));
+      play.setAttribute("aria-label", label);
       facts.textContent = factsOf(run);
       element.classList.toggle("is-waiting", !run.isOver && !run.text);
       this.#showProblem(problem, run);
