@@ -22,6 +22,10 @@ conformance: $(TESTED) ## every real client, each in its own environment, agains
 conformance-lock: $(TESTED) .cache/lock-tools/bin/uv ## write the locks of the clients' environments (ARGS="livekit aiperf")
 	$(PY) -m tests.conformance.update_locks $(ARGS)
 
+.PHONY: page-shots
+page-shots: $(TESTED) ## pictures of each state of the page, its weight, first paint and script a frame (ARGS="DIR")
+	PYTHONPATH=model_executor $(PY) -m tests.page $(ARGS)
+
 coverage: $(TESTED) ## line coverage of server and executor by the tests without an engine
 	$(PY) -m tests.run coverage $(ARGS)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,10 @@ class Page:
             assert not patience.is_over(), f"never: {condition}\n{self.console}\n{self.errors}"
             time.sleep(0.02)
         return value
+
+    def listen_to(self, take: Callable[[str, dict[str, Any]], None]) -> None:
+        """`take` gets each event of the protocol from now on: its method and its parameters."""
+        self._tools.listeners[self._session].append(take)
 
     def listen(self, seconds: float = 0.1) -> None:
         """Collects what the page says meanwhile; every other call does so too."""

@@ -30,15 +30,17 @@ http {{
   uwsgi_temp_path {folder}/uwsgi;
   scgi_temp_path {folder}/scgi;
   client_max_body_size 96m;
+  map $http_upgrade $kept_open {{ default upgrade; "" ""; }}
   upstream antiphon {{
 {servers}
   }}
   server {{
     listen 127.0.0.1:{port};
-    location / {{
-      proxy_pass http://antiphon;
+    location {prefix}/ {{
+      proxy_pass http://antiphon{stripped};
       proxy_http_version 1.1;
-      proxy_set_header Connection "";
+      proxy_set_header Connection $kept_open;
+      proxy_set_header Upgrade $http_upgrade;
       proxy_set_header Host localhost;
       proxy_read_timeout {read_timeout_s}s;
       proxy_next_upstream error timeout http_503 non_idempotent;
@@ -49,8 +51,11 @@ http {{
 
 
 @contextmanager
-def behind_nginx(folder: Path, ports: list[int], read_timeout_s: float) -> Iterator[str]:
-    """Yields the proxy's URL. AssertionError with nginx's messages if it does not start."""
+def behind_nginx(folder: Path, ports: list[int], read_timeout_s: float, prefix: str = "") -> Iterator[str]:
+    """Yields the proxy's URL. `prefix`: of paths, which it strips.
+
+    AssertionError with nginx's messages if it does not start.
+    """
     assert NGINX is not None
     folder.mkdir(parents=True, exist_ok=True)
     with socket.socket() as free:
@@ -58,7 +63,7 @@ def behind_nginx(folder: Path, ports: list[int], read_timeout_s: float) -> Itera
         port = free.getsockname()[1]
     servers = "\n".join(f"    server 127.0.0.1:{each} max_fails=0;" for each in ports)
     timeout_s = max(1, round(read_timeout_s))
-    text = CONFIG.format(folder=folder, servers=servers, port=port, read_timeout_s=timeout_s)
+    text = CONFIG.format(folder=folder, servers=servers, port=port, read_timeout_s=timeout_s, prefix=prefix)
     (folder / "nginx.conf").write_text(text)
     said = folder / "said"
     with said.open("wb") as out:
