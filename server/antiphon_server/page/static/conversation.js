@@ -67,7 +67,8 @@ export class Conversation {
     const player = new Player([run]);
     this.store.set({ player, selected: run });
     player.watch(() => player.isPlaying || this.#settle());
-    await player.start().catch((error) => run.fail(error));
+    // Without sound the text is still there; the message box says why.
+    await player.start().catch(() => player.stop());
     return player;
   }
 

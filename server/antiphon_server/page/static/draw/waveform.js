@@ -60,7 +60,7 @@ export class Waveform {
         pen.drawImage(this.#picture, 0, 0, shown, BANDS, 0, waveHeight + 6, to, height - waveHeight - 6);
       }
     }
-    if (heard > 0) {
+    if (heard > 0 && heard < width) {
       pen.fillStyle = colours.ink;
       pen.fillRect(Math.round(heard), 0, 1, height);
     }

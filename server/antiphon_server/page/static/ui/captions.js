@@ -50,8 +50,15 @@ export class Captions {
     this.#announce(lit);
   }
 
-  /** The rest of the text was not heard. */
-  strike() {
+  /** The text behind `heard` was not heard. @param {string} heard */
+  strike(heard) {
+    if (this.element.classList.contains("is-cut")) return;
+    let chars = 0;
+    for (const [index, span] of this.#spans.entries()) {
+      span.classList.toggle("is-heard", chars < heard.length);
+      span.classList.remove("is-now");
+      chars += this.run.words[index]?.word.length ?? 0;
+    }
     this.element.classList.add("is-cut");
   }
 

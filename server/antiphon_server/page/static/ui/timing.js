@@ -11,6 +11,7 @@ import { spansOf } from "../spans.js";
 
 export class TimingPanel {
   /** @type {Run | null} */ #run = null;
+  /** @type {import("../audio/player.js").Player | null} */ #player = null;
   /** @type {() => void} */ #unwatch = () => {};
   #slack = new SlackPlot(byId("slack-plot", HTMLCanvasElement));
   #wave = new Waveform(byId("wave-plot", HTMLCanvasElement));
@@ -21,8 +22,10 @@ export class TimingPanel {
     conversation.store.subscribe(({ selected, player }) => {
       if (selected !== this.#run) this.#show(selected);
       const playing = player?.runs[0] === selected ? player : null;
-      this.#wave.show(selected, () => playing?.heardS ?? 0, () => playing?.isPlaying ?? false);
-      playing?.watch(() => this.#slack.refresh());
+      const heardS = () => (playing?.isPlaying ? playing.heardS : selected?.isOver ? Infinity : 0);
+      this.#wave.show(selected, heardS, () => playing?.isPlaying ?? false);
+      if (player !== this.#player) playing?.watch(() => this.#slack.refresh());
+      this.#player = player;
     });
     this.#refresh();
   }

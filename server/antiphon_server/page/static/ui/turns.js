@@ -86,12 +86,13 @@ export class TurnList {
       return player?.isPlaying && player.runs[0] === run ? player : null;
     };
     const toggle = () => (playing() ? conversation.interrupt() : conversation.play(run));
-    wave.show(run, () => playing()?.heardS ?? 0, () => playing() !== null);
+    const heardS = () => playing()?.heardS ?? (run.isOver && run.heard === null ? Infinity : 0);
+    wave.show(run, heardS, () => playing() !== null);
     const refresh = () => {
       captions.refresh();
       const player = playing();
       if (player || run.heard === null) captions.light(player ? player.heardS : run.isOver && run.heard === null ? Infinity : -1);
-      if (run.heard !== null) captions.strike();
+      if (run.heard !== null && !player) captions.strike(run.heard);
       sound.hidden = run.samples === 0;
       const label = player ? "Stop" : "Play the answer";
       if (play.getAttribute("aria-label") !== label) fill(play, icon(player ? "stop" : "play"));
