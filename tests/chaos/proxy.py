@@ -63,7 +63,8 @@ def behind_nginx(folder: Path, ports: list[int], read_timeout_s: float, prefix: 
         port = free.getsockname()[1]
     servers = "\n".join(f"    server 127.0.0.1:{each} max_fails=0;" for each in ports)
     timeout_s = max(1, round(read_timeout_s))
-    text = CONFIG.format(folder=folder, servers=servers, port=port, read_timeout_s=timeout_s, prefix=prefix)
+    place = {"folder": folder, "port": port, "prefix": prefix, "stripped": "/" if prefix else ""}
+    text = CONFIG.format(servers=servers, read_timeout_s=timeout_s, **place)
     (folder / "nginx.conf").write_text(text)
     said = folder / "said"
     with said.open("wb") as out:

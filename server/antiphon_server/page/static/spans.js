@@ -32,8 +32,6 @@ export function spansOf(run) {
 function serverSpans(run) {
   const timing = run.timing;
   if (!timing) return [];
-  const ended = timing.ended_ms ?? Math.max(...Object.values(timing));
-  const at = { arrived_ms: 0, ended_ms: ended, ...timing };
   // The server's clock begins with the first byte of the request. Its events arrive later than they are sent.
   const pairs = [
     [run.marks.firstText, timing.first_text_ms],
@@ -41,6 +39,8 @@ function serverSpans(run) {
   ];
   const offsets = pairs.map(([here, there]) => (here ?? NaN) - (there ?? NaN)).filter(Number.isFinite);
   const offset = Math.max(0, offsets.length ? Math.min(...offsets) : 0);
+  // The last chunk is written before the end, which the page sees.
+  const at = { arrived_ms: 0, ended_ms: (run.marks.end ?? NaN) - offset, ...timing };
   return SERVER.map(([name, first, last, explanation]) => {
     const from = /** @type {Record<string, number>} */ (at)[first] ?? NaN;
     const to = /** @type {Record<string, number>} */ (at)[last] ?? NaN;
@@ -57,5 +57,5 @@ function pageSpans(run) {
     const until = run.marks[to] ?? (run.isOver ? NaN : run.now);
     return { name, from: run.marks[from] ?? NaN, to: until, where: /** @type {const} */ ("page"), explanation };
   });
-  return [wait, ...rest];
+  return run.timing ? rest : [wait, ...rest];
 }
