@@ -75,8 +75,16 @@ byId("panel-button", HTMLButtonElement).addEventListener("click", ({ currentTarg
   /** @type {HTMLElement} */ (currentTarget).setAttribute("aria-pressed", String(isShown));
 });
 
+/** The voices of the model, its default first. @param {Model} found @returns {Promise<string[]>} */
+async function voicesOf(found) {
+  const { voices } = await read("v1/audio/voices");
+  const usual = voices.find((/** @type {any} */ voice) => voice.default)?.id;
+  return usual ? [usual, ...found.voices.filter((voice) => voice !== usual)] : found.voices;
+}
+
 async function start() {
-  const found = (await read("v1/models")).data[0];
+  /** @type {Model} */ const found = (await read("v1/models")).data[0];
+  found.voices = await voicesOf(found);
   model = found;
   if (!found.output_modalities.includes("audio")) settings.set({ speaks: false });
   byId("model", HTMLElement).textContent = found.id;

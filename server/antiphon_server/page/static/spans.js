@@ -1,7 +1,7 @@
 // @ts-check
 /** The stages of a run as spans of time: those that the server states, and those that this page measured. */
 
-/** @typedef {{ name: string, from: number, to: number, where: "server" | "page", explanation: string }} Span */
+/** @typedef {{ name: string, from: number, to: number, where: "server" | "page", part: "start" | "whole", explanation: string }} Span */
 
 /** Name, first mark, last mark, explanation. @type {readonly (readonly [string, string, string, string])[]} */
 const SERVER = [
@@ -44,7 +44,7 @@ function serverSpans(run) {
   return SERVER.map(([name, first, last, explanation]) => {
     const from = /** @type {Record<string, number>} */ (at)[first] ?? NaN;
     const to = /** @type {Record<string, number>} */ (at)[last] ?? NaN;
-    return { name, from: from + offset, to: to + offset, where: "server", explanation };
+    return { name, from: from + offset, to: to + offset, where: "server", part: last === "ended_ms" ? "whole" : "start", explanation };
   });
 }
 
@@ -52,10 +52,10 @@ function serverSpans(run) {
 function pageSpans(run) {
   const first = run.marks.firstText ?? run.marks.firstSound ?? run.marks.end ?? run.now;
   /** @type {Span} */
-  const wait = { name: "Wait", from: 0, to: first, where: "page", explanation: "From the request to the first answer" };
-  const rest = PAGE.map(([name, from, to, explanation]) => {
+  const wait = { name: "Wait", from: 0, to: first, where: "page", part: "start", explanation: "From the request to the first answer" };
+  const rest = PAGE.map(/** @returns {Span} */ ([name, from, to, explanation]) => {
     const until = run.marks[to] ?? (run.isOver ? NaN : run.now);
-    return { name, from: run.marks[from] ?? NaN, to: until, where: /** @type {const} */ ("page"), explanation };
+    return { name, from: run.marks[from] ?? NaN, to: until, where: "page", part: "whole", explanation };
   });
   return run.timing ? rest : [wait, ...rest];
 }

@@ -41,6 +41,7 @@ export class Captions {
     let lit = this.#lit;
     if (lit > 0 && (words[lit - 1]?.start ?? 0) > seconds) lit = 0;
     while (lit < this.#spans.length && (words[lit]?.start ?? Infinity) <= seconds) lit++;
+    if (seconds === Infinity) this.element.querySelector(".is-now")?.classList.remove("is-now");
     if (lit === this.#lit) return;
     this.#spans.forEach((span, index) => {
       span.classList.toggle("is-heard", index < lit);

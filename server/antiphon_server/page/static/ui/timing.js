@@ -55,7 +55,11 @@ export class TimingPanel {
     byId("timing-run", HTMLElement).hidden = run === null;
     if (!run) return;
     this.#fillFigures(run);
-    fill(byId("timeline", HTMLElement), ...timeline(run));
+    const spans = spansOf(run);
+    for (const part of /** @type {const} */ (["start", "whole"])) {
+      const rows = timeline(spans.filter((span) => span.part === part));
+      fill(byId(`timeline-${part}`, HTMLElement), ...rows);
+    }
     fill(byId("usage", HTMLElement), ...usageRows(run.usage));
   }
 
@@ -77,9 +81,8 @@ export class TimingPanel {
   }
 }
 
-/** @param {Run} run @returns {HTMLElement[]} */
-function timeline(run) {
-  const spans = spansOf(run);
+/** @param {import("../spans.js").Span[]} spans on one scale @returns {HTMLElement[]} */
+function timeline(spans) {
   const total = Math.max(...spans.map((span) => span.to), 1);
   return spans.map(({ name, from, to, where, explanation }) => {
     const bar = el("span", { class: `bar is-${where}` });
