@@ -48,7 +48,7 @@ def read_options(argv: Sequence[str]) -> Options:
     if given.plot is not None and given.plot.suffix != ".svg":
         parser.error("--plot writes SVG: name a file that ends in .svg")
     requests = given.requests
-    if requests is None and given.duration is None:
+    if requests is None and given.duration is None and not given.realtime:
         requests = _DEFAULT_REQUESTS
     return Options(
         url=url,
@@ -105,8 +105,8 @@ def _levels(parser: FlagParser, given: argparse.Namespace) -> tuple[Level, ...]:
 def _realtime(parser: FlagParser, given: argparse.Namespace) -> RealtimeOptions | None:
     if not given.realtime:
         return None
-    if given.rate or given.plot:
-        parser.error("--realtime has neither --rate nor --plot")
+    if given.rate or given.duration or given.plot:
+        parser.error("--realtime has no --rate, --duration or --plot")
     return RealtimeOptions(
         turns=given.turns,
         utterances_s=tuple(given.utterance_seconds),

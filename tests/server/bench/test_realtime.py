@@ -162,5 +162,6 @@ def test_flags_are_read() -> None:
     assert read_options([url]).realtime is None
     asked = read_options([url, "--realtime", "--turns", "3", "--utterance-seconds", "1,2"]).realtime
     assert asked == RealtimeOptions(turns=3, utterances_s=(1.0, 2.0))
+    assert read_options([url, "--realtime"]).requests is None
     with pytest.raises(SystemExit):
         read_options([url, "--realtime", "--rate", "1"])
