@@ -24,6 +24,7 @@ from antiphon_server.chat.service import Service
 from antiphon_server.chat.transcripts import Transcripts
 from antiphon_server.config.settings import Settings
 from antiphon_server.files.store import FileStore
+from antiphon_server.keys.key_ring import KeyRing
 from antiphon_server.media.budget import ReserveBytes
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.source import MediaKind, MediaSource
@@ -84,4 +85,5 @@ def make_service(folder: Path, engine: EchoEngine | None = None, **settings: Any
         admission=AdmissionController(Capacity(16, 16, 64, 3600.0, 30.0, 1 << 30)),
         metrics=ServerMetrics("test"),
         transcripts=Transcripts(chosen.chat),
+        keys=KeyRing(key.get_secret_value() for key in chosen.server.api_keys),
     )

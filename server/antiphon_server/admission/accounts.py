@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from antiphon_executor.interface.events import FRAMES_PER_SECOND, PromptCounted, PromptProgress
-from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.capacity import Capacity, KeyClasses, OneClass
+from antiphon_server.admission.class_usage import ClassUsage
 from antiphon_server.admission.cost_model import RequestSize, estimate_cost
 from antiphon_server.admission.estimators import PrefillBacklog
 from antiphon_server.admission.rate_limiter import RateLimiter
@@ -20,9 +21,12 @@ from antiphon_server.admission.resources import Resources, ResourceTracker
 class Accounts:
     """It starts and refuses nothing. `media_seconds`: of waiting requests. `media_bytes`: of all requests."""
 
-    def __init__(self, capacity: Capacity, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, capacity: Capacity, clock: Callable[[], float], classes: KeyClasses | None = None
+    ) -> None:
         self.resources = ResourceTracker(capacity)
-        self.rates = RateLimiter(capacity, clock)
+        self.rates = RateLimiter(capacity, clock, classes)
+        self.usage = ClassUsage(classes or OneClass())
         self.prefill = PrefillBacklog()
         self.media_seconds = 0.0
         self.media_bytes = 0
@@ -67,6 +71,7 @@ class Accounts:
         """From now on it holds what it is estimated to need."""
         self.end_wait(reservation)
         reservation.started_at = self._clock()
+        self.usage.count_start(reservation.owner, reservation.size.heard_seconds)
         if reservation.part_of is not None:
             reservation.part_of.debited_tokens, reservation.part_of.debited_audio_s = 0, 0.0
         self._set_held(reservation, reservation.estimate.resources)
@@ -99,6 +104,7 @@ class Accounts:
             computed = counted.total - counted.cached
             self.prefill.observe(reservation.started_at, self._clock(), computed)
         self.end_prefill(reservation)
+        self.usage.count_tokens(reservation.owner, counted.total)
         self.rates.tokens.debit(reservation.owner, counted.total - reservation.size.prompt_tokens)
         self.set_size(reservation, replace(reservation.size, prompt_tokens=counted.total))
 
@@ -111,6 +117,7 @@ class Accounts:
     def count_text(self, reservation: Reservation, tokens: int) -> None:
         """The answer's text is longer by `tokens`."""
         self.rates.tokens.debit(reservation.owner, tokens)
+        self.usage.count_tokens(reservation.owner, tokens)
         reservation.tokens += tokens
         if reservation.tokens > reservation.estimate.max_tokens:
             self.update_estimate(reservation)
@@ -119,6 +126,7 @@ class Accounts:
         """The answer's speech is longer by `frames` of 80 ms; each counts as one token."""
         self.rates.tokens.debit(reservation.owner, frames)
         self.rates.audio.debit(reservation.owner, frames / FRAMES_PER_SECOND)
+        self.usage.count_speech(reservation.owner, frames, frames / FRAMES_PER_SECOND)
         reservation.frames += frames
         if reservation.frames > reservation.estimate.max_frames:
             self.update_estimate(reservation)

@@ -3,8 +3,39 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from antiphon_executor.interface.capacity import EngineCapacity
+
+# Of keys without a class of their own.
+DEFAULT_CLASS = "default"
+
+
+@dataclass(frozen=True, slots=True)
+class KeyLimits:
+    """Limits of the keys of one class. None: that of all keys; 0: no limit."""
+
+    requests: int | None = None
+    tokens_per_minute: float | None = None
+    audio_seconds_per_minute: float | None = None
+
+
+class KeyClasses(Protocol):
+    """The classes of API keys. `owner`: stands for a key, "" without keys."""
+
+    def class_of(self, owner: str) -> str: ...
+
+    def limits_of(self, owner: str) -> KeyLimits: ...
+
+
+class OneClass:
+    """All keys have the same limits."""
+
+    def class_of(self, owner: str) -> str:
+        return DEFAULT_CLASS
+
+    def limits_of(self, owner: str) -> KeyLimits:
+        return KeyLimits()
 
 
 @dataclass(frozen=True, slots=True)

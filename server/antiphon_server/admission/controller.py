@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from antiphon_executor.interface.capacity import FrameTime
 from antiphon_executor.interface.events import PromptCounted
 from antiphon_server.admission.accounts import Accounts
-from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.capacity import Capacity, KeyClasses
 from antiphon_server.admission.cost_model import RequestSize
 from antiphon_server.admission.estimators import bounded_retry_s
 from antiphon_server.admission.lane import Lane, SpeechLane
 from antiphon_server.admission.load import Load
 from antiphon_server.admission.rate_limiter import RateLimiter
 from antiphon_server.admission.refusals import RefusalReason, Refusals
-from antiphon_server.admission.reservation import Reservation
+from antiphon_server.admission.reservation import AdmissionAudit, Reservation
 from antiphon_server.admission.start_order import StartOrder
 from antiphon_server.errors import ApiError
 
@@ -34,6 +34,7 @@ class AdmissionController:
 
     For one event loop. It needs no locks, because it never awaits while it changes the accounts.
     `frame_time` returns the Talker's measured step times; it is read when a live stream could start.
+    `classes`: keys with limits of their own. `audit`: is informed of each admission and refusal.
     """
 
     def __init__(
@@ -41,11 +42,14 @@ class AdmissionController:
         capacity: Capacity,
         frame_time: Callable[[], FrameTime] = FrameTime,
         clock: Callable[[], float] = time.monotonic,
+        classes: KeyClasses | None = None,
+        audit: AdmissionAudit | None = None,
     ) -> None:
         self.capacity = capacity
         self._clock = clock
-        self._accounts = Accounts(capacity, clock)
-        self._order = StartOrder(capacity, self._accounts.resources, frame_time, clock)
+        self._audit = audit
+        self._accounts = Accounts(capacity, clock, classes)
+        self._order = StartOrder(capacity, self._accounts.resources, frame_time, clock, classes)
         self._text = Lane("text", capacity.sequences, capacity)
         self._speech = SpeechLane(capacity, self._accounts.resources, self._order.live_limit)
         # An answer that grows, or a prompt that is partly read, frees nothing, so no request can start.
@@ -81,6 +85,7 @@ class AdmissionController:
             admitted={text.kind: text.admitted, speech.kind: speech.admitted},
             refused=dict(self._refusals.counts),
             fell_back=self._fell_back,
+            usage=accounts.usage.used,
         )
 
     @property
@@ -99,7 +104,8 @@ class AdmissionController:
         Raises Overloaded (429) if the queue is full or the key has reached its rate limit, and Unavailable
         (503) if it asks for speech and the server has none. Optional speech falls back to text instead.
         """
-        self.enter(reservation)
+        with self._audited(reservation):
+            self.enter(reservation)
         try:
             yield reservation
             reservation.answered = True
@@ -178,6 +184,12 @@ class AdmissionController:
         tokens wait, or if the request is evicted. After the queue's deadline it raises Unavailable (503), or
         Overloaded if the key runs as many requests as it may.
         """
+        with self._audited(reservation):
+            await self._wait_for_slot(reservation, size)
+        if self._audit is not None:
+            self._audit.admitted(reservation, self._clock() - reservation.waiting_since)
+
+    async def _wait_for_slot(self, reservation: Reservation, size: RequestSize) -> None:
         if reservation.refusal:
             raise reservation.refusal
         self._accounts.set_size(reservation, size)
@@ -219,6 +231,15 @@ class AdmissionController:
         """Start what the Talker's present step times allow. The timer calls it; harmless at any time."""
         self._recheck_timer = None
         self._start_waiting()
+
+    @contextmanager
+    def _audited(self, reservation: Reservation) -> Iterator[None]:
+        try:
+            yield
+        except ApiError as error:
+            if self._audit is not None:
+                self._audit.refused(reservation, error)
+            raise
 
     def _start_waiting(self) -> None:
         """Start all requests that can start now."""
@@ -311,7 +332,8 @@ class AdmissionController:
             running = self._order.running[reservation.owner]
             own = sum(one.owner == reservation.owner for one in lane.waiting)
             wait_s = lane.service_time.retry_after_s(own - 1, running)
-            return self._refusals.key_concurrency(running, self.capacity.requests_per_key, wait_s)
+            limit = self._order.requests_limit(reservation.owner)
+            return self._refusals.key_concurrency(running, limit, wait_s)
         return self._refusals.queue_deadline(self.capacity.queue_s, lane.retry_after_s(reservation))
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from antiphon_server.admission.class_usage import Usage
 from antiphon_server.admission.resources import Resources
 
 
@@ -15,6 +16,7 @@ class Load:
     `running`: what running requests hold, of `total`. `live_limit`: how many live streams the Talker can
     generate in real time; None until it is measured. `frame_s`: duration of a Talker step with the streams
     that run. `prompt_tokens`: not read yet, at `prefill_rate` tokens per second (0 until it is measured).
+    `usage`: by class of the key.
     """
 
     running: Resources
@@ -31,3 +33,4 @@ class Load:
     admitted: Mapping[str, int] = field(default_factory=dict)
     refused: Mapping[str, int] = field(default_factory=dict)
     fell_back: int = 0
+    usage: Mapping[str, Usage] = field(default_factory=dict)

@@ -10,20 +10,28 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.capacity import Capacity, KeyClasses, OneClass
 
 _MINUTE_S = 60.0
 _KEYS = 4_096
 
 
 class TokenBuckets:
-    """A bucket for each key: it holds `per_minute` of one quantity, and refills in a minute. 0: no limit.
+    """A bucket for each key: a minute's amount of one quantity, which refills in a minute; 0: no limit.
 
-    At most `keys` buckets are kept. A key without a bucket has a full one.
+    `per_minute`: of all keys but those for which `own` returns another amount. At most `keys` buckets are
+    kept. A key without a bucket has a full one.
     """
 
-    def __init__(self, per_minute: float, clock: Callable[[], float], keys: int = _KEYS) -> None:
-        self.per_minute = per_minute
+    def __init__(
+        self,
+        per_minute: float,
+        clock: Callable[[], float],
+        keys: int = _KEYS,
+        own: Callable[[str], float | None] = lambda _: None,
+    ) -> None:
+        self._of_all = per_minute
+        self._own = own
         self._clock = clock
         self._max_keys = keys
         # The level of each key, and when it was that.
@@ -32,37 +40,45 @@ class TokenBuckets:
     def __len__(self) -> int:
         return len(self._levels)
 
+    def per_minute(self, key: str) -> float:
+        """The key's limit; 0: it has none."""
+        own = self._own(key)
+        return self._of_all if own is None else own
+
     def remaining(self, key: str) -> float:
         """What the key may use now; negative if it has used more than it had."""
-        level, at_s = self._levels.get(key, (self.per_minute, 0.0))
-        return min(level + (self._clock() - at_s) * self.per_minute / _MINUTE_S, self.per_minute)
+        per_minute = self.per_minute(key)
+        level, at_s = self._levels.get(key, (per_minute, 0.0))
+        return min(level + (self._clock() - at_s) * per_minute / _MINUTE_S, per_minute)
 
     def wait_s(self, key: str, amount: float) -> float:
         """Seconds until `amount` is there, or a full bucket if `amount` is more; 0.0 if it is there now.
 
         An amount of 0 never waits, whatever the level.
         """
-        if not self.per_minute or not amount:
+        per_minute = self.per_minute(key)
+        if not per_minute or not amount:
             return 0.0
-        missing = min(amount, self.per_minute) - self.remaining(key)
-        return max(missing, 0.0) * _MINUTE_S / self.per_minute
+        missing = min(amount, per_minute) - self.remaining(key)
+        return max(missing, 0.0) * _MINUTE_S / per_minute
 
     def full_in_s(self, key: str) -> float:
         """Seconds until the bucket is full."""
-        return self.wait_s(key, self.per_minute)
+        return self.wait_s(key, self.per_minute(key))
 
     def debit(self, key: str, amount: float) -> None:
         """`amount` was used; a negative amount is a refund."""
-        if not self.per_minute or not amount:
+        per_minute = self.per_minute(key)
+        if not per_minute or not amount:
             return
-        self._levels[key] = min(self.remaining(key) - amount, self.per_minute), self._clock()
+        self._levels[key] = min(self.remaining(key) - amount, per_minute), self._clock()
         if len(self._levels) > self._max_keys:
             self._forget_full()
 
     def _forget_full(self) -> None:
         """Drop full buckets, which are equal to none; if no bucket is full, the fullest."""
         levels = {key: self.remaining(key) for key in self._levels}
-        full = [key for key, level in levels.items() if level >= self.per_minute]
+        full = [key for key, level in levels.items() if level >= self.per_minute(key)]
         for key in full or [max(levels, key=levels.__getitem__)]:
             del self._levels[key]
 
@@ -77,11 +93,18 @@ class RateShortage:
 
 
 class RateLimiter:
-    """Debits of all keys. Audio counts heard and spoken."""
+    """Debits of all keys. Audio counts heard and spoken. `classes`: keys with limits of their own."""
 
-    def __init__(self, capacity: Capacity, clock: Callable[[], float]) -> None:
-        self.tokens = TokenBuckets(capacity.tokens_per_minute, clock)
-        self.audio = TokenBuckets(capacity.audio_seconds_per_minute, clock)
+    def __init__(
+        self, capacity: Capacity, clock: Callable[[], float], classes: KeyClasses | None = None
+    ) -> None:
+        limits_of = (classes or OneClass()).limits_of
+        self.tokens = TokenBuckets(
+            capacity.tokens_per_minute, clock, own=lambda key: limits_of(key).tokens_per_minute
+        )
+        self.audio = TokenBuckets(
+            capacity.audio_seconds_per_minute, clock, own=lambda key: limits_of(key).audio_seconds_per_minute
+        )
 
     def shortage(self, key: str, tokens: float, audio_s: float) -> RateShortage | None:
         """The limit that a request for `tokens` and `audio_s` has to wait for longest; None if for none."""
@@ -89,9 +112,9 @@ class RateLimiter:
         if not tokens_s and not audio_wait_s:
             return None
         if tokens_s >= audio_wait_s:
-            limit = f"{self.tokens.per_minute:g} tokens per minute"
+            limit = f"{self.tokens.per_minute(key):g} tokens per minute"
             return RateShortage("token_rate", f"this API key has reached its limit of {limit}", tokens_s)
-        limit = f"{self.audio.per_minute:g} seconds of audio per minute"
+        limit = f"{self.audio.per_minute(key):g} seconds of audio per minute"
         return RateShortage("audio_rate", f"this API key has reached its limit of {limit}", audio_wait_s)
 
     def debit(self, key: str, tokens: float = 0, audio_s: float = 0.0) -> None:
@@ -104,8 +127,8 @@ class RateLimiter:
         named = (("tokens", self.tokens), ("audio-seconds", self.audio))
         found = {}
         for name, buckets in named:
-            if buckets.per_minute:
-                found[f"x-ratelimit-limit-{name}"] = f"{buckets.per_minute:g}"
+            if per_minute := buckets.per_minute(key):
+                found[f"x-ratelimit-limit-{name}"] = f"{per_minute:g}"
                 found[f"x-ratelimit-remaining-{name}"] = str(max(math.floor(buckets.remaining(key)), 0))
                 found[f"x-ratelimit-reset-{name}"] = _duration(buckets.full_in_s(key))
         return found

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol
 
 from antiphon_server.admission.cost_model import CostEstimate, RequestSize, SpeechDemand
 from antiphon_server.admission.resources import Resources
@@ -72,3 +72,11 @@ class Reservation:
         """Ask for no speech any more. Only before the request has started."""
         self.fell_back = True
         self.speech = None
+
+
+class AdmissionAudit(Protocol):
+    """Is informed in the task of the request."""
+
+    def admitted(self, reservation: Reservation, waited_s: float) -> None: ...
+
+    def refused(self, reservation: Reservation, error: ApiError) -> None: ...

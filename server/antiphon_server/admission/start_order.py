@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from antiphon_executor.interface.capacity import FrameTime
-from antiphon_server.admission.capacity import Capacity
+from antiphon_server.admission.capacity import Capacity, KeyClasses, OneClass
 from antiphon_server.admission.cost_model import estimate_cost
 from antiphon_server.admission.fair_queue import FairQueue
 from antiphon_server.admission.reservation import Kind, Reservation
@@ -37,8 +37,10 @@ class StartOrder:
         resources: ResourceTracker,
         frame_time: Callable[[], FrameTime],
         clock: Callable[[], float],
+        classes: KeyClasses | None = None,
     ) -> None:
         self.running: Counter[str] = Counter()
+        self._classes = classes or OneClass()
         self._capacity = capacity
         self._resources = resources
         self._waiting: FairQueue[Reservation] = FairQueue()
@@ -77,8 +79,13 @@ class StartOrder:
         """Whether a request waits that could start because the Talker's steps became shorter."""
         return self._capacity.real_time and self._live_waits()
 
+    def requests_limit(self, owner: str) -> int:
+        """How many requests of a key run at once; 0: no limit."""
+        own = self._classes.limits_of(owner).requests
+        return self._capacity.requests_per_key if own is None else own
+
     def key_is_full(self, owner: str) -> bool:
-        limit = self._capacity.requests_per_key
+        limit = self.requests_limit(owner)
         return bool(limit) and self.running[owner] >= limit
 
     def live_limit(self) -> int | None:

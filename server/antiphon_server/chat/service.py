@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from antiphon_server.chat.transcripts import Transcripts
     from antiphon_server.config.settings import Settings
     from antiphon_server.files.store import FileStore
+    from antiphon_server.keys.key_ring import KeyRing
     from antiphon_server.media.loader import MediaLoader
     from antiphon_server.observability.metrics import ServerMetrics
 
@@ -32,4 +33,5 @@ class Service:
     admission: AdmissionController
     metrics: ServerMetrics
     transcripts: Transcripts
+    keys: KeyRing
     voice_activity: SpeechScorer = field(default_factory=SpeechScorer)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from antiphon_server.cli.settings_flags import load_settings, settings_parser
 from antiphon_server.config.parser import FlagParser
+from antiphon_server.config.sources import KEY_VARIABLE
 
 
 def make_parser() -> FlagParser:
@@ -15,6 +17,8 @@ def make_parser() -> FlagParser:
 def run(argv: Sequence[str]) -> int:
     parser = make_parser()
     settings = load_settings(parser, parser.parse(argv)).settings
+    # The settings keep hashes. The engines' processes would inherit the keys themselves.
+    os.environ.pop(KEY_VARIABLE, None)
     from antiphon_server.process.memory import tune_malloc
     from antiphon_server.process.model_source import with_local_model
     from antiphon_server.process.preflight import check_before_loading, check_machine, listen

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args, get_origin
 
-from pydantic import BaseModel, SecretStr
+from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from antiphon_server.config.parser import FlagParser, Switch, is_on
@@ -36,7 +36,7 @@ class SettingField:
 
     @property
     def is_secret(self) -> bool:
-        return self.field.annotation is SecretStr or SecretStr in get_args(self.field.annotation)
+        return "SecretStr" in str(self.field.annotation)
 
     @property
     def placeholder(self) -> str:

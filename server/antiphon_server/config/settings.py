@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from antiphon_executor.interface.settings import EngineSettings
@@ -14,6 +14,7 @@ from antiphon_server.config.chat import ChatPolicy
 from antiphon_server.config.realtime import RealtimePolicy
 from antiphon_server.config.tier import Tier
 from antiphon_server.files.policy import FilePolicy
+from antiphon_server.keys.key_table import SHAPE_RULE, hash_of
 from antiphon_server.media.policy import MediaPolicy
 
 MiB = 1 << 20
@@ -32,6 +33,15 @@ def _objective(text: str) -> str:
     return text
 
 
+def _key_hash(key: object) -> SecretStr:
+    text = key.get_secret_value() if isinstance(key, SecretStr) else key
+    if not isinstance(text, str):
+        raise ValueError(SHAPE_RULE)  # noqa: TRY004 - pydantic translates it
+    return SecretStr(hash_of(text))
+
+
+# The SHA-256 of an API key: the key itself is not kept.
+KeyHash = Annotated[SecretStr, BeforeValidator(_key_hash)]
 Origin = Annotated[str, AfterValidator(_origin)]
 Objective = Annotated[str, AfterValidator(_objective)]
 
@@ -144,9 +154,11 @@ class ServerSettings(_Frozen):
     host: str = Field("127.0.0.1", min_length=1, max_length=255, description="Address to listen on.")
     port: int = Field(8000, ge=0, le=65_535, description="Port to listen on; 0 picks a free one.")
     api_key_file: Path | None = Field(
-        None, description="File of API keys, one per line; lines that start with # are comments."
+        None,
+        description="File of API keys, one per line (# starts a comment), or YAML with classes of keys and "
+        "their limits. A change takes effect within two seconds.",
     )
-    api_keys: tuple[SecretStr, ...] = Field(
+    api_keys: tuple[KeyHash, ...] = Field(
         (), description="API keys, from ANTIPHON_API_KEY or the key file, never from flags."
     )
     insecure: bool = Field(
@@ -182,6 +194,9 @@ class LogSettings(_Frozen):
     )
     exception_messages: bool = Field(
         False, description="Log messages of exceptions and libraries; they may quote requests."
+    )
+    admissions: bool = Field(
+        False, description="Log each admission and refusal by request id, with the class of its key."
     )
     milestones: bool = Field(
         False, description="Log a trace of each request: when it reached each stage up to its end."

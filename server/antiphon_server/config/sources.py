@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,16 +22,16 @@ from antiphon_server.config.settings import Settings
 from antiphon_server.config.short_names import SHORT_NAMES
 from antiphon_server.config.tier import TIERS, read_tier
 from antiphon_server.exits import ExitCode, StartupError
+from antiphon_server.keys.key_table import KeyFileError, read_key_file
 
 Tree = dict[str, Any]
 
-_KEY_VARIABLE = "ANTIPHON_API_KEY"
+KEY_VARIABLE = "ANTIPHON_API_KEY"
 _CONFIG_VARIABLE = "ANTIPHON_CONFIG"
 # A Kubernetes Service named `antiphon` puts ANTIPHON_PORT=tcp://10.0.0.1:8000 into the pods of its namespace.
 _KUBERNETES_LINK = ("tcp://", "udp://", "sctp://")
 # As pydantic reads a switch.
 _ON = {"true", "1", "on", "yes", "y", "t"}
-_KEY_SHAPE = re.compile(r"[\x21-\x7e]{1,512}")
 
 
 class ConfigError(StartupError):
@@ -111,9 +110,9 @@ def _environment_layers() -> list[_Layer]:
         if os.environ.get(variable) and not os.environ[variable].startswith(_KUBERNETES_LINK):
             short.update({name: _split_list(name, os.environ[variable]) for name in entry.settings})
             origin.update(dict.fromkeys(entry.settings, variable))
-    if keys := os.environ.get(_KEY_VARIABLE):
+    if keys := os.environ.get(KEY_VARIABLE):
         short["server.api_keys"] = [part.strip() for part in keys.split(",") if part.strip()]
-        origin["server.api_keys"] = _KEY_VARIABLE
+        origin["server.api_keys"] = KEY_VARIABLE
     return [long_names, _Layer(_nest(short), origin)]
 
 
@@ -186,19 +185,13 @@ def _fill(tree: Tree, lower: Mapping[str, Any]) -> None:
 
 def _with_file_keys(settings: Settings) -> Settings:
     server = settings.server
-    keys = [key.get_secret_value() for key in server.api_keys]
+    hashes = [key.get_secret_value() for key in server.api_keys]
     if server.api_key_file is not None:
         try:
-            lines = server.api_key_file.read_text(encoding="utf-8").splitlines()
-        except (OSError, UnicodeDecodeError):
-            raise ConfigError(f"the key file {server.api_key_file} cannot be read") from None
-        found = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
-        if not found:
-            raise ConfigError(f"the key file {server.api_key_file} holds no key", "write one key per line")
-        keys += found
-    if not all(_KEY_SHAPE.fullmatch(key) for key in keys):
-        raise ConfigError("an API key must be 1 to 512 visible ASCII characters without spaces")
-    secrets = tuple(SecretStr(key) for key in dict.fromkeys(keys))
+            hashes += read_key_file(server.api_key_file).classes
+        except KeyFileError as error:
+            raise ConfigError(str(error)) from None
+    secrets = tuple(SecretStr(one) for one in dict.fromkeys(hashes))
     return settings.model_copy(update={"server": server.model_copy(update={"api_keys": secrets})})
 
 

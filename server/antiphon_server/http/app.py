@@ -48,6 +48,7 @@ from antiphon_server.http.routes import (
 )
 from antiphon_server.http.routes.way_finding import no_route
 from antiphon_server.http.streaming.late_answers import LateAnswers
+from antiphon_server.keys.key_ring import KeyRing
 from antiphon_server.observability.metrics import ServerMetrics
 from antiphon_server.page import routes as page
 from antiphon_server.realtime.client_secrets import ClientSecrets
@@ -89,7 +90,9 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        middleware=layers(service.settings.server, service.metrics, life, _ROUTES, client_secrets),
+        middleware=layers(
+            service.settings.server, service.metrics, life, _ROUTES, client_secrets, service.keys
+        ),
         exception_handlers={**dict.fromkeys(_TRANSLATED, _answer), ClientDisconnect: _client_closed},
     )
     app.state.service = service
@@ -112,16 +115,16 @@ def layers(
     life: Lifecycle,
     routes: Iterable[BaseRoute] = (),
     client_secrets: ClientSecrets | None = None,
+    keys: KeyRing | None = None,
 ) -> list[Middleware]:
-    """The middleware, outermost first. `routes` declare which bodies they read."""
+    """The middleware, outermost first. `routes` declare which bodies they read. `keys`: of the settings."""
+    keys = keys or KeyRing(key.get_secret_value() for key in server.api_keys)
     return [
         Middleware(RequestIds, metrics, server.timeouts.stalled_client_s),
         Middleware(ProbeReserve, server.root_path),
         Middleware(OriginCheck, server),
         Middleware(HeadLimits, server.limits),
-        Middleware(
-            ApiKeys, server.api_keys, server.root_path, client_secrets, page.paths() if server.page else ()
-        ),
+        Middleware(ApiKeys, keys, server.root_path, client_secrets, page.paths() if server.page else ()),
         Middleware(GatewayHeaders, server.gateway),
         Middleware(ReadinessGate, life.refusal, server.root_path),
         Middleware(BodyTypes, routes),

@@ -63,7 +63,28 @@ def _admissions(load: Load) -> Iterator[Metric]:
     yield GaugeMetricFamily(
         "antiphon_admission_keys", "API keys with a waiting or running request.", value=load.keys
     )
+    yield from _class_usage(load)
     yield from _held_resources(load)
+
+
+def _class_usage(load: Load) -> Iterator[Metric]:
+    """By class of the API key. No metric names a key, and the key file bounds the classes."""
+    requests = CounterMetricFamily(
+        "antiphon_class_requests", "Requests that started, by class of the API key.", labels=("key_class",)
+    )
+    tokens = CounterMetricFamily(
+        "antiphon_class_tokens",
+        "Tokens of prompts, texts and speech.",
+        labels=("key_class",),
+    )
+    audio = CounterMetricFamily(
+        "antiphon_class_audio_seconds", "Seconds of audio heard and spoken.", labels=("key_class",)
+    )
+    for name, used in load.usage.items():
+        requests.add_metric((name,), used.requests)
+        tokens.add_metric((name,), used.tokens)
+        audio.add_metric((name,), used.audio_s)
+    yield from (requests, tokens, audio)
 
 
 def _held_resources(load: Load) -> Iterator[Metric]:

@@ -16,12 +16,15 @@ from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.transcripts import Transcripts
 from antiphon_server.config.chat import PromptPolicy
-from antiphon_server.config.settings import Settings
+from antiphon_server.config.settings import ServerSettings, Settings
 from antiphon_server.errors import ApiError
 from antiphon_server.exits import ExitCode, StartupError
 from antiphon_server.files.store import FileStore
+from antiphon_server.keys.key_ring import KeyRing
+from antiphon_server.keys.key_table import KeyFileError
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.sandbox.pool import SandboxTooWeak
+from antiphon_server.observability.admission_log import AdmissionLog
 from antiphon_server.observability.metrics import ServerMetrics
 
 _log = logging.getLogger("antiphon.serve")
@@ -45,6 +48,14 @@ async def start_media(media: MediaLoader) -> None:
         raise StartupError(ExitCode.WEAK_SANDBOX, str(error), error.hint) from None
     except ApiError as error:
         raise StartupError(ExitCode.FAULT, f"the media decoders did not start: {error.message}") from None
+
+
+def open_keys(server: ServerSettings) -> KeyRing:
+    """The API keys of the settings and of their file. Raises `StartupError`."""
+    try:
+        return KeyRing((key.get_secret_value() for key in server.api_keys), server.api_key_file)
+    except KeyFileError as error:
+        raise StartupError(ExitCode.BAD_CONFIG, str(error)) from None
 
 
 def start_files(files: FileStore, settings: Settings) -> None:
@@ -81,10 +92,12 @@ def make_service(
     media: MediaLoader,
     files: FileStore,
     metrics: ServerMetrics,
+    keys: KeyRing,
 ) -> Service:
     """The service behind the routes, with admission fitted to the engine."""
     capacity = admission_capacity(settings, engine.card)
-    admission = AdmissionController(capacity, lambda: engine.status().frame_time)
+    audit = AdmissionLog(keys) if settings.logs.admissions else None
+    admission = AdmissionController(capacity, lambda: engine.status().frame_time, classes=keys, audit=audit)
     media.set_geometry(engine.card.media, engine.card.context_tokens)
     media.set_clip_writer(engine.clip_writer)
     media.remember_files(engine.card.kept_audio_s)
@@ -92,7 +105,7 @@ def make_service(
     metrics.watch_engine(engine.status)
     metrics.watch_files(files)
     transcripts = Transcripts(settings.chat)
-    return Service(settings, engine, prompts, grammars, media, files, admission, metrics, transcripts)
+    return Service(settings, engine, prompts, grammars, media, files, admission, metrics, transcripts, keys)
 
 
 def admission_capacity(settings: Settings, card: ModelCard) -> Capacity:

@@ -16,12 +16,14 @@ from antiphon_server.config.settings import Timeouts
 from antiphon_server.errors import ApiError
 from antiphon_server.files.store import FileStore
 from antiphon_server.http.lifecycle import Lifecycle
+from antiphon_server.keys.key_ring import KeyRing
 from antiphon_server.observability.metrics import ServerMetrics
 
 _WATCH_EVERY_S = 0.25
 _LAST_EVENTS_S = 2.0
 _LAG_EVERY_S = 0.25
 _EXPIRY_EVERY_S = 15.0
+_KEYS_EVERY_S = 1.0
 
 _log = logging.getLogger("antiphon.lifecycle")
 
@@ -56,6 +58,13 @@ async def probe_loop_lag(metrics: ServerMetrics, clock: Callable[[], float] = ti
         due = clock() + _LAG_EVERY_S
         await asyncio.sleep(_LAG_EVERY_S)
         metrics.loop_probed(max(0.0, clock() - due))
+
+
+async def watch_keys(keys: KeyRing) -> None:
+    """Takes over a changed key file."""
+    while True:
+        await asyncio.sleep(_KEYS_EVERY_S)
+        await asyncio.to_thread(keys.reload_if_changed)
 
 
 async def delete_expired_files(files: FileStore) -> None:

@@ -30,10 +30,23 @@ from antiphon_server.http.routes.models import served_name
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.observability import logging as logs
 from antiphon_server.observability.metrics import ServerMetrics
-from antiphon_server.process.assembly import first_line, make_service, read_prompts, start_files, start_media
+from antiphon_server.process.assembly import (
+    first_line,
+    make_service,
+    open_keys,
+    read_prompts,
+    start_files,
+    start_media,
+)
 from antiphon_server.process.banner import banner
 from antiphon_server.process.console import Console
-from antiphon_server.process.lifecycle_tasks import delete_expired_files, drain, probe_loop_lag, watch_engine
+from antiphon_server.process.lifecycle_tasks import (
+    delete_expired_files,
+    drain,
+    probe_loop_lag,
+    watch_engine,
+    watch_keys,
+)
 from antiphon_server.process.loading_progress import LoadingProgress, loading_progress
 from antiphon_server.process.memory import freeze_startup_objects, without_collection
 from antiphon_server.process.output_capture import OutputCapture
@@ -121,7 +134,8 @@ class ServerRun:
     async def _run(self) -> ExitCode:
         self._listen_to_signals()
         server, client_secrets = self._settings.server, self._client_secrets
-        app = SwitchableApp(loading_app(server, self._metrics, self._life, client_secrets))
+        keys = open_keys(server)
+        app = SwitchableApp(loading_app(server, self._metrics, self._life, client_secrets, keys))
         http = HttpServer(app, self._settings.server, self._settings.realtime)
         http_task = http.start(self._sock)
         media = MediaLoader(self._settings.media)
@@ -138,7 +152,9 @@ class ServerRun:
             if engine is None:
                 code = ExitCode.OK
             else:
-                service = make_service(self._settings, engine, prompts, grammars, media, files, self._metrics)
+                service = make_service(
+                    self._settings, engine, prompts, grammars, media, files, self._metrics, keys
+                )
                 code = await self._serve(service, app, http_task)
             # An import, an engine's thread or its `close` may block. The process ends all the same.
             force_exit_after(_DEAD_EXIT_S if code is ExitCode.ENGINE_DIED else _EXIT_S, code)
@@ -201,8 +217,11 @@ class ServerRun:
 
     async def _wait_for_end(self, service: Service, http: asyncio.Task[None]) -> ExitCode:
         watch = asyncio.create_task(watch_engine(service.engine, self._life, service.admission), name="watch")
-        probe = asyncio.create_task(probe_loop_lag(self._metrics), name="probe")
-        expiry = asyncio.create_task(delete_expired_files(service.files), name="expiry")
+        chores = [
+            asyncio.create_task(probe_loop_lag(self._metrics), name="probe"),
+            asyncio.create_task(delete_expired_files(service.files), name="expiry"),
+            asyncio.create_task(watch_keys(service.keys), name="keys"),
+        ]
         try:
             await wait_for_first(watch, http, self._stop.wait())
             if watch.done():
@@ -223,8 +242,8 @@ class ServerRun:
             return ExitCode.OK if finished or not service.admission.requests else ExitCode.UNFINISHED
         finally:
             watch.cancel()
-            probe.cancel()
-            expiry.cancel()
+            for chore in chores:
+                chore.cancel()
 
     def _engine_died(self, watch: asyncio.Task[None]) -> ExitCode:
         if error := watch.exception():

@@ -22,6 +22,7 @@ from antiphon_server.http.connections import Connections
 from antiphon_server.http.descriptors import connection_limits, descriptor_limit
 from antiphon_server.http.lifecycle import Lifecycle
 from antiphon_server.http.routes.health import livez, unready
+from antiphon_server.keys.key_ring import KeyRing
 from antiphon_server.observability.metrics import ServerMetrics
 from antiphon_server.realtime.client_secrets import ClientSecrets
 
@@ -85,6 +86,7 @@ def loading_app(
     metrics: ServerMetrics,
     life: Lifecycle,
     client_secrets: ClientSecrets | None = None,
+    keys: KeyRing | None = None,
 ) -> ASGIApp:
     """The application while the engine loads: the probes work, every other path answers 503."""
 
@@ -95,4 +97,4 @@ def loading_app(
         return unready(life.closed_because())
 
     routes = [Route("/livez", alive), Route("/{path:path}", not_yet)]
-    return Starlette(routes=routes, middleware=layers(server, metrics, life, (), client_secrets))
+    return Starlette(routes=routes, middleware=layers(server, metrics, life, (), client_secrets, keys))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -158,9 +159,12 @@ def test_keys_come_from_the_environment_and_from_a_file_and_are_never_printed(
     monkeypatch.setenv("ANTIPHON_API_KEY", f"{KEY}-1,{KEY}-2")
     loaded = load(parse("--model", "/m", "--api-key-file", str(keys)))
     found = [key.get_secret_value() for key in loaded.settings.server.api_keys]
-    assert found == [f"{KEY}-1", f"{KEY}-2", f"{KEY}-file"]
+    given = (f"{KEY}-1", f"{KEY}-2", f"{KEY}-file")
+    assert found == [hashlib.sha256(key.encode()).hexdigest() for key in given]
     shown = as_lines_with_origin(loaded) + as_json(loaded) + repr(loaded) + str(loaded.settings)
     assert KEY not in shown
+    # Neither the keys nor their hashes.
+    assert not any(one in shown for one in found)
     assert "server.api_keys = 3 hidden" in as_lines_with_origin(loaded)
 
 

@@ -197,20 +197,19 @@ async def test_a_websocket_without_a_key_is_never_accepted(
 async def test_every_key_is_compared_in_constant_time_over_its_digest(
     guarded: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    compared: list[tuple[bytes, bytes]] = []
+    compared: list[tuple[str, str]] = []
     real = hmac.compare_digest
 
-    def watch(a: bytes, b: bytes) -> bool:
+    def watch(a: str, b: str) -> bool:
         compared.append((a, b))
         return real(a, b)
 
-    monkeypatch.setattr("antiphon_server.http.middleware.hmac.compare_digest", watch)
-    keys = guarded.settings.server.api_keys
-    layer = ApiKeys(create_app(guarded), keys)
+    monkeypatch.setattr("antiphon_server.keys.key_ring.hmac.compare_digest", watch)
+    layer = ApiKeys(create_app(guarded), guarded.keys)
     headers = [(b"authorization", f"Bearer {KEY}".encode())]
     assert layer._check({"headers": headers}) is None
-    given = hashlib.sha256(KEY.encode()).digest()
-    assert compared == [(given, hashlib.sha256(key.encode()).digest()) for key in (KEY, OTHER_KEY)]
+    given = hashlib.sha256(KEY.encode()).hexdigest()
+    assert compared == [(given, hashlib.sha256(key.encode()).hexdigest()) for key in (KEY, OTHER_KEY)]
 
 
 async def test_keys_are_in_no_log_and_no_answer(guarded: Service, caplog: pytest.LogCaptureFixture) -> None:

@@ -158,11 +158,12 @@ class RealtimeConnection:
     def _rate_limits(self) -> list[Event]:
         """What is left of the key's tokens, if they are limited."""
         tokens, owner = self._service.admission.rates.tokens, self._owner or ""
-        if not tokens.per_minute:
+        per_minute = tokens.per_minute(owner)
+        if not per_minute:
             return []
         limit = {
             "name": "tokens",
-            "limit": int(tokens.per_minute),
+            "limit": int(per_minute),
             "remaining": max(int(tokens.remaining(owner)), 0),
             "reset_seconds": round(tokens.full_in_s(owner), 3),
         }

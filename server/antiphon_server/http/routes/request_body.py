@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 # Larger bodies contain media or long text and take milliseconds to parse, which would block the event loop.
 _SMALL_BODY_BYTES = 32_768
+# The engine takes owners of up to 128 characters.
+_TENANT_CHARS = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +90,13 @@ def owner_of(request: Request, service: Service) -> str | None:
 
 
 def owner_of_key(key: str, service: Service, scope: Scope) -> str | None:
-    """As `owner_of`. None if the server has no keys and no gateway names the request's tenant."""
+    """As `owner_of`, with the tenant that a gateway names. None if the server has no keys and no gateway."""
     tenant: str = scope["state"].get(TENANT, "")
-    if not service.settings.server.api_keys:
-        key = ""
-    named = f"{key}\n{tenant}" if tenant else key
-    return hashlib.sha256(named.encode()).hexdigest() if named else None
+    parts = [hash_of_key(key)] if service.settings.server.api_keys else []
+    if tenant:
+        parts.append(hash_of_key(tenant)[:_TENANT_CHARS])
+    return ":".join(parts) or None
+
+
+def hash_of_key(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

@@ -1,0 +1,46 @@
+"""What the keys of each class have used since the start of the server, for metrics that name no key."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from antiphon_server.admission.capacity import KeyClasses
+
+
+@dataclass(slots=True)
+class Usage:
+    """`tokens`: prompts, text and frames of speech, as `usage` counts them. `audio_s`: heard and spoken."""
+
+    requests: int = 0
+    tokens: int = 0
+    audio_s: float = 0.0
+
+
+class ClassUsage:
+    """Counts requests that started. The number of classes is bounded by the key file."""
+
+    def __init__(self, classes: KeyClasses) -> None:
+        self._classes = classes
+        self._used: defaultdict[str, Usage] = defaultdict(Usage)
+
+    @property
+    def used(self) -> Mapping[str, Usage]:
+        return self._used
+
+    def count_start(self, owner: str, heard_s: float) -> None:
+        used = self._of(owner)
+        used.requests += 1
+        used.audio_s += heard_s
+
+    def count_tokens(self, owner: str, tokens: int) -> None:
+        self._of(owner).tokens += tokens
+
+    def count_speech(self, owner: str, frames: int, seconds: float) -> None:
+        used = self._of(owner)
+        used.tokens += frames
+        used.audio_s += seconds
+
+    def _of(self, owner: str) -> Usage:
+        return self._used[self._classes.class_of(owner)]
