@@ -19,7 +19,7 @@ import psutil  # type: ignore[import-untyped]
 
 from antiphon_executor.tiny import write_tiny_checkpoint
 from tests.chaos.client_kills import kill_clients
-from tests.chaos.draining import drain_behind_nginx, pass_through_nginx
+from tests.chaos.draining import drain_behind_nginx, pass_through
 from tests.chaos.engine_deaths import kill_engines
 from tests.chaos.proxy import NGINX
 from tests.chaos.slow_readers import read_slowly
@@ -90,7 +90,7 @@ class Chaos:
             report = drain_behind_nginx(self._folder / "nginx", leaving, staying)
         self._tell("a drain behind nginx", report.verdicts())
         with self._stand_in("slow-start", prefill_s=40.0, step_s=0.05) as server:
-            passage = pass_through_nginx(self._folder / "nginx-40", server, 20)
+            passage = pass_through(self._folder / "nginx-40", server, 20)
         self._tell("40 s of silence behind nginx", passage.verdicts())
 
     def _tell(self, report: str, verdicts: list[Verdict]) -> None:

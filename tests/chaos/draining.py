@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +21,8 @@ from tests.chaos.questions import STREAMED
 from tests.chaos.verdict import Verdict
 from tests.e2e.answers import said
 from tests.e2e.server_process import MODEL, RunningServer, becomes, terminate
+
+Behind = Callable[[Path, list[int], float], AbstractContextManager[str]]
 
 CALLERS = 4
 SETTLING_S = 60.0
@@ -97,10 +101,12 @@ class PassageReport:
         return [Verdict(promise, self.ended and self.comments > 0, measured)]
 
 
-def pass_through_nginx(folder: Path, server: RunningServer, read_timeout_s: float) -> PassageReport:
+def pass_through(
+    folder: Path, server: RunningServer, read_timeout_s: float, behind: Behind = behind_nginx
+) -> PassageReport:
     """A stream that begins with a silence longer than the proxy's read timeout."""
     report = PassageReport(read_timeout_s)
-    with behind_nginx(folder, [server.port], read_timeout_s) as proxy:
+    with behind(folder, [server.port], read_timeout_s) as proxy:
         url = f"{proxy}/v1/chat/completions"
         try:
             with httpx.stream("POST", url, json=WRITTEN, timeout=120, verify=False) as answer:
