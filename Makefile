@@ -59,7 +59,7 @@ clean: ## remove what was built and cached, .venv included
 # antiphon-nano, the model that is shipped
 nano: $(READY) ; +$(NANO) nano ## train antiphon-nano from packages alone (hours; continues after an interruption)
 nano-eval: $(TESTED) ; +$(NANO) nano-eval ## evaluate antiphon-nano through its server (ARGS="--most 20")
-nano-polish: $(READY) ; +$(NANO) nano-polish
+nano-polish: $(READY) ; +$(NANO) nano-polish ## train a trained antiphon-nano on harder examples (hours)
 
 # Locks: lock, sbom, audit. Slow proofs: bench, bench-%, canaries, chaos, conformance, coverage, cut-answers, flaky, mutants,
 # realtime-siege, schemathesis, siege, soak.

@@ -40,7 +40,8 @@ trap finish EXIT
 first_process() { pgrep --full --newest "^[^ ]*${command[*]}"; }
 
 install_tools() {
-    command -v buildah debootstrap >/dev/null && return
+    # Not `command -v`, which finds the function above.
+    [[ -n $(type -P buildah) && -n $(type -P debootstrap) ]] && return
     apt-get update --quiet --quiet
     DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet --quiet --no-install-recommends \
         buildah debootstrap </dev/null >/dev/null

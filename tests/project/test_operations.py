@@ -1,0 +1,115 @@
+"""What operators run beside the server: alert rules, the systemd unit, the image's script, `make help`."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import stat
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from antiphon_server.config.settings import Timeouts
+from antiphon_server.exits import ExitCode
+from tests.project.sources import ROOT
+from tests.project.test_setup import make
+
+DEPLOY = ROOT / "deploy"
+RULES = yaml.safe_load((DEPLOY / "prometheus/alerts.yaml").read_text())["groups"][0]["rules"]
+needs_promtool = pytest.mark.skipif(not shutil.which("promtool"), reason="Debian: prometheus")
+# For the parts of the machine that a unit names.
+needs_systemd = pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="Debian: systemd")
+
+
+def run(*command: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=60, cwd=DEPLOY, **options
+    )
+
+
+@needs_promtool
+@pytest.mark.heavy
+def test_alerts_fire_in_trouble_and_only_then() -> None:
+    done = run("promtool", "test", "rules", "prometheus/alerts_test.yaml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_every_alert_is_tested_in_both_cases_and_says_what_to_do() -> None:
+    tests = yaml.safe_load((DEPLOY / "prometheus/alerts_test.yaml").read_text())["tests"]
+    names = {rule["alert"] for rule in RULES}
+    for quiet in tests[:2]:
+        assert {one["alertname"] for one in quiet["alert_rule_test"]} == names
+    (firing,) = tests[2]["promql_expr_test"][0]["exp_samples"]
+    assert firing["value"] == len(names)
+    for rule in RULES:
+        assert rule["annotations"].keys() == {"summary", "action"}, rule["alert"]
+        assert rule["labels"]["severity"] in ("critical", "warning")
+
+
+def test_prometheus_of_the_compose_file_loads_the_alerts() -> None:
+    prometheus = yaml.safe_load((DEPLOY / "prometheus/prometheus.yaml").read_text())
+    mounts = yaml.safe_load((DEPLOY / "compose.yaml").read_text())["services"]["prometheus"]["volumes"]
+    assert prometheus["rule_files"] == ["alerts.yaml"]
+    assert "./prometheus/alerts.yaml:/etc/prometheus/alerts.yaml:ro" in mounts
+
+
+@needs_systemd
+@pytest.mark.heavy
+def test_the_unit_is_valid_and_confined(tmp_path: Path) -> None:
+    program = tmp_path / "antiphon"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    unit = (DEPLOY / "antiphon.service").read_text().replace("/opt/antiphon/bin/antiphon", str(program))
+    (tmp_path / "antiphon.service").write_text(unit)
+    checked = run("systemd-analyze", "verify", str(tmp_path / "antiphon.service"))
+    assert (checked.returncode, checked.stderr) == (0, "")
+    rated = run("systemd-analyze", "security", "--offline=true", "--threshold=50", "antiphon.service")
+    assert rated.returncode == 0, rated.stdout[-500:]
+
+
+def test_the_unit_gives_answers_time_to_end_and_restarts_only_what_may_start() -> None:
+    unit = (DEPLOY / "antiphon.service").read_text()
+    stop_s = int(re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)[0])
+    assert stop_s >= Timeouts().drain_grace_s + Timeouts().drain_s + 10
+    (listed,) = re.findall(r"^RestartPreventExitStatus=(.+)$", unit, re.MULTILINE)
+    codes = {ExitCode(int(code)) for code in listed.split()}
+    assert {ExitCode.BAD_CONFIG, ExitCode.INSECURE, ExitCode.WEAK_SANDBOX} <= codes
+    assert not codes & {ExitCode.ENGINE_DIED, ExitCode.ENGINE_FAILED, ExitCode.FAULT}
+
+
+def test_the_images_script_installs_its_tools_where_they_are_missing(tmp_path: Path) -> None:
+    """Its own function `buildah` is no program."""
+    script = (DEPLOY / "image_test.sh").read_text()
+    functions = re.findall(
+        r"^buildah\(\)[^\n]*$|^install_tools\(\) \{.*?^\}", script, re.MULTILINE | re.DOTALL
+    )
+    assert len(functions) == 2
+    apt = tmp_path / "apt-get"
+    apt.write_text(f"#!/bin/sh\necho $* >> {tmp_path}/installed\n")
+    apt.chmod(0o755)
+    command = "\n".join((*functions, "install_tools"))
+    done = run("/bin/bash", "-c", command, env={"PATH": str(tmp_path)})
+    assert done.returncode == 0, done.stderr
+    assert "buildah debootstrap" in (tmp_path / "installed").read_text()
+    for name in ("buildah", "debootstrap"):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "installed").unlink()
+    assert run("/bin/bash", "-c", command, env={"PATH": str(tmp_path)}).returncode == 0
+    assert not (tmp_path / "installed").exists()
+
+
+def test_make_help_lists_every_target() -> None:
+    files = (ROOT / "Makefile", ROOT / "lock/lock.mk", ROOT / "tests/proofs.mk")
+    targets = {
+        target
+        for file in files
+        for target in re.findall(r"^([a-z][a-z%-]*):(?!=)", file.read_text(), re.MULTILINE)
+    }
+    listed = re.findall(r"^  make (\S+) +\S", make("help").stdout, re.MULTILINE)
+    assert {"image-test", "bench-%", "audit", "rolling"} <= targets
+    assert targets == set(listed)
+    assert len((ROOT / "Makefile").read_text().splitlines()) < 90
