@@ -126,6 +126,14 @@ PIPECAT = Home("pipecat", ("pipecat-ai[openai]",), never=("docopt",))
 AIPERF = Home("aiperf", ("aiperf",))
 # What `vllm bench serve` needs for recordings and the server's environment lacks.
 VLLM_BENCH = Home("vllm-bench", ("pandas", "soundfile"), never=("numpy",), python=sys.executable)
+# Helm's library and the schemas of Kubernetes, of KEDA and of the Prometheus operator.
+KUBERNETES = Home("kubernetes", ("kubernetes-validate", "helm-python-sdk"))
+KUBERNETES_MODELS = Home(
+    "kubernetes-models",
+    ("@kubernetes-models/keda@2.0.0", "@kubernetes-models/prometheus-operator@6.0.0"),
+    is_node=True,
+)
+RAY = Home("ray", ("ray[serve]",))
 
 HOMES = (
     OPENAI_3,
@@ -145,4 +153,7 @@ HOMES = (
     PIPECAT,
     AIPERF,
     VLLM_BENCH,
+    KUBERNETES,
+    KUBERNETES_MODELS,
+    RAY,
 )
