@@ -29,6 +29,7 @@ from antiphon_server.media.budget import ReserveBytes
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.source import MediaKind, MediaSource
 from antiphon_server.observability.metrics import ServerMetrics
+from antiphon_server.observability.spans import RequestSpans
 from tests.echo_engine import EchoEngine
 
 
@@ -73,7 +74,9 @@ def prompt_parts(folder: Path) -> tuple[ChatTemplate, PromptTokenizer, dict[Medi
     return ChatTemplate.from_folder(folder), tokenizer, read_placeholders(folder, tokenizer)
 
 
-def make_service(folder: Path, engine: EchoEngine | None = None, **settings: Any) -> Service:
+def make_service(
+    folder: Path, engine: EchoEngine | None = None, spans: RequestSpans | None = None, **settings: Any
+) -> Service:
     chosen = Settings(engine={"model": folder}, **settings)
     return Service(
         settings=chosen,
@@ -86,4 +89,5 @@ def make_service(folder: Path, engine: EchoEngine | None = None, **settings: Any
         metrics=ServerMetrics("test"),
         transcripts=Transcripts(chosen.chat),
         keys=KeyRing(key.get_secret_value() for key in chosen.server.api_keys),
+        spans=spans,
     )

@@ -161,6 +161,7 @@ async def _load_media(
     except ApiError as error:
         service.metrics.media_rejected(error)
         raise
+    mark("media_ready")
     service.metrics.media_heard(heard_seconds(media))
     return media
 

@@ -22,7 +22,7 @@ from antiphon_server.admission.reservation import Reservation
 from antiphon_server.chat.request_spec import AnswerForm
 from antiphon_server.chat.usage import UsageMeter
 from antiphon_server.observability.metrics import ServerMetrics
-from antiphon_server.observability.request_trace import mark
+from antiphon_server.observability.request_trace import mark, note
 
 
 class AnswerWriter(Protocol):
@@ -83,6 +83,7 @@ class RequestState:
             case PromptCounted():
                 self._accounts.on_prompt_read()
                 self._admission.count_prompt(self._reservation, event)
+                note("gen_ai.usage.input_tokens", event.total)
                 self.usage.count_prompt(event)
             case TextDelta():
                 self.apply_text(event, answer)
@@ -90,6 +91,7 @@ class RequestState:
                 self._open_choices -= 1
                 if not self._open_choices:
                     self._admission.release_text(self._reservation)
+                    mark("text_ended")
                 answer.end_text(event)
             case SpeechDelta():
                 self._mark_first_speech()
@@ -99,6 +101,7 @@ class RequestState:
                 answer.add_speech(event)
             case SpeechEnded():
                 self._speaks = False
+                mark("speech_ended")
                 self._count_speech_end(event)
                 await answer.end_speech(event)
 
@@ -113,6 +116,7 @@ class RequestState:
         """Raises EngineError if the engine has ended the stream of events before the answer."""
         if self._open_choices > 0 or self._speaks:
             raise EngineError("the engine ended the answer before it was complete")
+        note("gen_ai.usage.output_tokens", self.usage.completion_tokens)
 
     def _mark_first_text(self) -> None:
         if not self._has_text:

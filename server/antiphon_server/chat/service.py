@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from antiphon_server.keys.key_ring import KeyRing
     from antiphon_server.media.loader import MediaLoader
     from antiphon_server.observability.metrics import ServerMetrics
+    from antiphon_server.observability.spans import RequestSpans, Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,4 +35,11 @@ class Service:
     metrics: ServerMetrics
     transcripts: Transcripts
     keys: KeyRing
+    spans: RequestSpans | None = None
     voice_activity: SpeechScorer = field(default_factory=SpeechScorer)
+
+
+def span_values(service: Service) -> dict[str, Value]:
+    """What each span of a request says, in the names of OpenTelemetry for generative models."""
+    model = service.settings.engine.served_model_name or service.engine.card.name
+    return {"gen_ai.provider.name": "antiphon", "gen_ai.request.model": model}

@@ -36,10 +36,14 @@ class UsageMeter:
     def count_speech(self, frames: int) -> None:
         self._speech_frames += frames
 
+    @property
+    def completion_tokens(self) -> int:
+        return self._text_tokens + self._speech_frames
+
     def usage(self) -> Usage:
         """OpenAI's `usage`. It is right at any moment, also if the request is aborted."""
         prompt = self._prompt
-        completion = self._text_tokens + self._speech_frames
+        completion = self.completion_tokens
         return Usage(
             prompt_tokens=prompt.total,
             completion_tokens=completion,

@@ -203,6 +203,23 @@ class LogSettings(_Frozen):
     )
 
 
+class TraceSettings(_Frozen):
+    """OpenTelemetry traces. Off unless there is an endpoint."""
+
+    endpoint: str = Field(
+        "",
+        max_length=512,
+        pattern=r"^(https?://\S+)?$",
+        description="Collector for spans, as OTLP over HTTP (http://host:4318/v1/traces); empty: no traces.",
+    )
+    sampled_share: float = Field(
+        1.0, ge=0, le=1, description="Share of the traces that begin here; a client's trace decides itself."
+    )
+    service_name: str = Field(
+        "antiphon", min_length=1, max_length=128, description="`service.name` of all spans."
+    )
+
+
 class Settings(BaseSettings):
     """Everything an operator can set."""
 
@@ -218,6 +235,7 @@ class Settings(BaseSettings):
     files: FilePolicy = FilePolicy()
     engine: EngineSettings = Field(default_factory=EngineSettings)
     logs: LogSettings = LogSettings()
+    traces: TraceSettings = TraceSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -30,6 +30,7 @@ from antiphon_server.http.websocket.keys import given_keys
 from antiphon_server.keys.key_ring import KeyRing
 from antiphon_server.observability.logging import request_id
 from antiphon_server.observability.metrics import Outcome, ServerMetrics, route_of
+from antiphon_server.observability.request_trace import end_span
 from antiphon_server.realtime.client_secrets import ClientSecrets
 
 PUBLIC_PATHS = ("/livez", "/readyz", "/ping")
@@ -88,6 +89,7 @@ class RequestIds:
         if response.stalled:
             self._metrics.request_aborted("stalled_client")
         outcome = response.outcome
+        end_span(None if outcome == "ok" else outcome)
         direct: DirectBody | None = scope["state"].get(DIRECT_BODY)
         path = scope["path"].removeprefix(scope.get("root_path", ""))
         if path.startswith("/v1/"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import Literal, cast, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -17,6 +18,7 @@ from antiphon_executor.interface.status import EngineStatus
 from antiphon_server.admission.load import Load
 from antiphon_server.errors import ApiError, BadRequest, Overloaded
 from antiphon_server.files.store import FileStore
+from antiphon_server.observability.request_trace import exemplar
 from antiphon_server.observability.scrape_collectors import EngineCollector, FileCollector, LoadCollector
 
 Outcome = Literal["ok", "client_error", "rejected", "unavailable", "fault", "aborted"]
@@ -177,11 +179,11 @@ class ServerMetrics:
 
     def first_token(self, seconds: float) -> None:
         """`seconds` from the request's first byte to its first text."""
-        self._first_token.observe(seconds)
+        self._first_token.observe(seconds, exemplar())
 
     def first_audio(self, seconds: float) -> None:
         """`seconds` from the request's first byte to its first speech."""
-        self._first_audio.observe(seconds)
+        self._first_audio.observe(seconds, exemplar())
 
     def audio_sent(self, seconds: float) -> None:
         self._audio_generated.inc(seconds)
@@ -220,9 +222,11 @@ class ServerMetrics:
         """Export what uploaded files use, read at each scrape."""
         self.registry.register(FileCollector(files))
 
-    def render(self, engine_metrics: Iterable[Metric] = ()) -> bytes:
-        """The text exposition format 0.0.4: the server's metrics, then the engines'."""
-        return generate_latest(self.registry) + generate_latest(_Families(engine_metrics))  # type: ignore[arg-type]
+    def render(
+        self, engine_metrics: Iterable[Metric] = (), encode: Callable[..., bytes] = generate_latest
+    ) -> bytes:
+        """The server's metrics, then the engines'. `encode`: the exposition format; 0.0.4 by default."""
+        return encode(_Families(chain(self.registry.collect(), engine_metrics)))
 
     def _counter(self, name: str, text: str) -> Counter:
         return Counter(f"antiphon_{name}", text, registry=self.registry)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from antiphon_executor.interface.card import ModelCard
 from antiphon_executor.interface.engine import OmniEngine
@@ -16,7 +17,7 @@ from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
 from antiphon_server.chat.service import Service
 from antiphon_server.chat.transcripts import Transcripts
 from antiphon_server.config.chat import PromptPolicy
-from antiphon_server.config.settings import ServerSettings, Settings
+from antiphon_server.config.settings import ServerSettings, Settings, TraceSettings
 from antiphon_server.errors import ApiError
 from antiphon_server.exits import ExitCode, StartupError
 from antiphon_server.files.store import FileStore
@@ -26,6 +27,9 @@ from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.sandbox.pool import SandboxTooWeak
 from antiphon_server.observability.admission_log import AdmissionLog
 from antiphon_server.observability.metrics import ServerMetrics
+
+if TYPE_CHECKING:
+    from antiphon_server.observability.spans import RequestSpans
 
 _log = logging.getLogger("antiphon.serve")
 
@@ -56,6 +60,15 @@ def open_keys(server: ServerSettings) -> KeyRing:
         return KeyRing((key.get_secret_value() for key in server.api_keys), server.api_key_file)
     except KeyFileError as error:
         raise StartupError(ExitCode.BAD_CONFIG, str(error)) from None
+
+
+def make_spans(settings: TraceSettings) -> RequestSpans | None:
+    """None without a collector. OpenTelemetry is imported only for one."""
+    if not settings.endpoint:
+        return None
+    from antiphon_server.observability.spans import RequestSpans
+
+    return RequestSpans(settings)
 
 
 def start_files(files: FileStore, settings: Settings) -> None:
@@ -93,6 +106,7 @@ def make_service(
     files: FileStore,
     metrics: ServerMetrics,
     keys: KeyRing,
+    spans: RequestSpans | None = None,
 ) -> Service:
     """The service behind the routes, with admission fitted to the engine."""
     capacity = admission_capacity(settings, engine.card)
@@ -105,7 +119,9 @@ def make_service(
     metrics.watch_engine(engine.status)
     metrics.watch_files(files)
     transcripts = Transcripts(settings.chat)
-    return Service(settings, engine, prompts, grammars, media, files, admission, metrics, transcripts, keys)
+    return Service(
+        settings, engine, prompts, grammars, media, files, admission, metrics, transcripts, keys, spans
+    )
 
 
 def admission_capacity(settings: Settings, card: ModelCard) -> Capacity:

@@ -12,6 +12,7 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
 
 import uvloop
 
@@ -33,6 +34,7 @@ from antiphon_server.observability.metrics import ServerMetrics
 from antiphon_server.process.assembly import (
     first_line,
     make_service,
+    make_spans,
     open_keys,
     read_prompts,
     start_files,
@@ -54,6 +56,9 @@ from antiphon_server.process.uvicorn_server import HttpServer, SwitchableApp, lo
 from antiphon_server.process.waits import wait_at_most, wait_for_first
 from antiphon_server.realtime.client_secrets import ClientSecrets
 from antiphon_server.version import VERSION
+
+if TYPE_CHECKING:
+    from antiphon_server.observability.spans import RequestSpans
 
 StartEngine = Callable[[EngineSettings, Callable[[str], None]], Awaitable[OmniEngine]]
 
@@ -121,6 +126,7 @@ class ServerRun:
         self._life = Lifecycle("loading")
         self._metrics = ServerMetrics(VERSION)
         self._client_secrets = ClientSecrets.from_file(settings.realtime.signing_key_file)
+        self._spans: RequestSpans | None = None
         self._stop = asyncio.Event()
         self._stop_now = asyncio.Event()
 
@@ -152,8 +158,17 @@ class ServerRun:
             if engine is None:
                 code = ExitCode.OK
             else:
+                self._spans = make_spans(self._settings.traces)
                 service = make_service(
-                    self._settings, engine, prompts, grammars, media, files, self._metrics, keys
+                    self._settings,
+                    engine,
+                    prompts,
+                    grammars,
+                    media,
+                    files,
+                    self._metrics,
+                    keys,
+                    self._spans,
                 )
                 code = await self._serve(service, app, http_task)
             # An import, an engine's thread or its `close` may block. The process ends all the same.
@@ -165,8 +180,14 @@ class ServerRun:
             await wait_at_most(_CLOSE_S, media.close())
             await wait_at_most(_CLOSE_S, grammars.close())
             files.close()
+            await wait_at_most(_CLOSE_S, asyncio.to_thread(self._close_spans))
             if engine is not None:
                 await wait_at_most(_CLOSE_S, engine.close())
+
+    def _close_spans(self) -> None:
+        """Send the last spans."""
+        if self._spans is not None:
+            self._spans.close()
 
     def _listen_to_signals(self) -> None:
         def stop() -> None:

@@ -13,7 +13,7 @@ from antiphon_executor.interface.events import OUTPUT_SAMPLE_RATE_HZ, SpeechDelt
 from antiphon_server.admission.cost_model import SpeechDemand
 from antiphon_server.admission.reservation import Reservation
 from antiphon_server.chat.service import Service
-from antiphon_server.observability.request_trace import engine_marker, mark
+from antiphon_server.observability.request_trace import engine_marker, mark, note
 from antiphon_server.openai_api.audio.speech import SpeechUsage
 from antiphon_server.speech.reading_spec import ReadingSpec
 
@@ -48,6 +48,9 @@ class ReadingState:
 
     def count_end(self, end: SpeechEnded) -> None:
         self._ended = True
+        mark("speech_ended")
+        note("gen_ai.usage.input_tokens", self._input_tokens)
+        note("gen_ai.usage.output_tokens", self._frames)
         if end.guard_reason is not None:
             self._service.metrics.speech_derailed(end.guard_reason)
         if end.real_time_factor is not None:

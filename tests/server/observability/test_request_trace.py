@@ -31,6 +31,8 @@ WAY = (
     "first_text_ms",
     "first_sound_ms",
     "first_packet_ms",
+    "text_ended_ms",
+    "speech_ended_ms",
     "ended_ms",
 )
 

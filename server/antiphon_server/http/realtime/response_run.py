@@ -10,12 +10,13 @@ from antiphon_executor.interface.errors import EngineError
 from antiphon_executor.interface.event_stream import EndOfStream, IdleTimeout
 from antiphon_executor.interface.events import OmniEvent
 from antiphon_server.chat.request_run import RunningRequest, run_request
-from antiphon_server.chat.service import Service
+from antiphon_server.chat.service import Service, span_values
 from antiphon_server.errors import ApiError, BadRequest
 from antiphon_server.http.error_response import error_of
 from antiphon_server.http.realtime.answer import RealtimeAnswer
 from antiphon_server.http.realtime.outbox import Outbox
 from antiphon_server.http.streaming.speech_packets import SpeechPackets
+from antiphon_server.observability.request_trace import RequestTrace, current, end_span, log_trace, new_trace
 from antiphon_server.openai_api.realtime.session import RetentionRatio
 from antiphon_server.realtime.audio.sample_formats import OutputEncoder
 from antiphon_server.realtime.effects import ResponsePlan
@@ -53,10 +54,26 @@ class ResponseRun:
 
     async def run(self) -> Outcome:
         """Cancelling it frees all that the response holds."""
+        before = current.set(self._new_trace())
+        failure: str | None = "cancelled"
         try:
-            return await self._answer()
+            outcome = await self._answer()
+            failure = None if outcome.status == "completed" else outcome.status
+            return outcome
         except (ApiError, EngineError) as error:
-            return failed(error_of(error))
+            outcome = failed(error_of(error))
+            failure = str((outcome.error or {}).get("code") or "failed")
+            return outcome
+        finally:
+            log_trace()
+            end_span(failure)
+            current.reset(before)
+
+    def _new_trace(self) -> RequestTrace | None:
+        service = self._service
+        values = {**span_values(service), "antiphon.response_id": self._response.head.id}
+        is_logged = service.settings.logs.milestones
+        return new_trace("realtime response", values, self._arrived_s, service.spans, is_logged=is_logged)
 
     async def _answer(self) -> Outcome:
         plan = self._plan

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST
+from prometheus_client.exposition import choose_encoder
 from pydantic import BaseModel
 
 from antiphon_server.chat.service import Service
@@ -112,8 +113,11 @@ async def version() -> Version:
 )
 async def metrics(request: Request) -> Response:
     service: Service = request.app.state.service
-    text = service.metrics.render(service.engine.metrics())
-    return Response(text, media_type=CONTENT_TYPE_LATEST)
+    if service.spans is None:
+        return Response(service.metrics.render(service.engine.metrics()), media_type=CONTENT_TYPE_LATEST)
+    # Only OpenMetrics has exemplars, which lead from a metric to a trace.
+    encode, content_type = choose_encoder(request.headers.get("accept", ""))
+    return Response(service.metrics.render(service.engine.metrics(), encode), media_type=content_type)
 
 
 def unready(reasons: list[str]) -> JSONResponse:

@@ -19,6 +19,7 @@ from antiphon_server.http.refusal import refuse
 from antiphon_server.http.routes.models import require_model, served_name
 from antiphon_server.http.routes.request_body import owner_of_key, receive_json
 from antiphon_server.http.websocket.keys import given_keys
+from antiphon_server.observability.request_trace import client_headers
 from antiphon_server.openai_api.realtime.client_secrets import (
     ClientSecret,
     ClientSecretRequest,
@@ -50,6 +51,7 @@ async def converse(socket: WebSocket) -> None:
     except ApiError as error:
         await refuse(socket.scope, socket.receive, socket.send, error)
         return
+    client_headers.set(socket.headers)
     with registry.enter(grant.owner):
         await socket.receive()
         protocol = _PROTOCOL if _PROTOCOL in socket.scope.get("subprotocols", ()) else None

@@ -13,10 +13,17 @@ from typing import Generic, TypeVar
 from fastapi import Request
 from starlette.types import Scope
 
-from antiphon_server.chat.service import Service
+from antiphon_server.chat.service import Service, span_values
 from antiphon_server.http.body_limits import BUFFERED_BODY, BufferedBody
 from antiphon_server.http.middleware import TENANT
-from antiphon_server.observability.request_trace import RequestTrace, UnloggedTrace, current, mark
+from antiphon_server.observability.metrics import route_of
+from antiphon_server.observability.request_trace import (
+    RequestTrace,
+    client_headers,
+    current,
+    mark,
+    new_trace,
+)
 
 T = TypeVar("T")
 
@@ -62,14 +69,19 @@ def received(request: Request, asked: T) -> Received[T]:
 def begin_trace(request: Request) -> None:
     """From here on the marks of this request are kept, if the setting is on."""
     service: Service = request.app.state.service
-    if service.settings.logs.milestones:
-        current.set(RequestTrace(request.state.arrived_s))
+    client_headers.set(request.headers)
+    path = request.scope["path"].removeprefix(request.scope.get("root_path", ""))
+    values = {**span_values(service), "antiphon.request_id": request.state.request_id}
+    is_logged = service.settings.logs.milestones
+    current.set(
+        new_trace(route_of(path), values, request.state.arrived_s, service.spans, is_logged=is_logged)
+    )
 
 
 def keep_trace(request: Request) -> None:
     """The marks of this request are kept for its client, if they are not kept already."""
     if current.get() is None:
-        trace = UnloggedTrace(request.state.arrived_s)
+        trace = RequestTrace(request.state.arrived_s, is_logged=False)
         trace.mark("body_read", request.state.body_read_s)
         current.set(trace)
 
