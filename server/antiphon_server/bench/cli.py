@@ -257,7 +257,8 @@ def _add_report_flags(parser: FlagParser) -> None:
     add = parser.add_argument
     add("--json", type=Path, metavar="FILE", help="write the report with every request")
     add("--plot", type=Path, metavar="FILE.svg", help="plot latency and underruns over the load")
-    add("--price-per-hour", type=_non_negative, metavar="P", help="price of the machine with all GPUs")
+    price = "price of the machine with all GPUs, for an hour"
+    add("--price-per-hour", "--gpu-hour", type=_non_negative, metavar="P", help=price)
     add("--price-input", type=_non_negative, metavar="P", help="price per million input tokens")
     add("--price-output", type=_non_negative, metavar="P", help="price per million output tokens")
     add("--price-input-audio", type=_non_negative, metavar="P", help="price per million audio input tokens")

@@ -9,7 +9,7 @@ import json
 import re
 from argparse import Namespace
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +46,21 @@ class Target:
         return self.gpus == 0 and bool(self.assumed)
 
 
+@dataclass(frozen=True, slots=True)
+class PlannedCost:
+    """In the currency of the price. `hour_of_speech`: at least, while all `streams` speak in real time."""
+
+    hour: float
+    hour_of_speech: float
+    streams: int
+
+    def __str__(self) -> str:
+        return (
+            f"cost: {self.hour:.2f} an hour; at least {self.hour_of_speech:.4f} per hour of speech, while "
+            f"all {self.streams} streams speak in real time (antiphon bench --gpu-hour measures a load)"
+        )
+
+
 def make_parser() -> FlagParser:
     parser = settings_parser(
         "plan",
@@ -62,6 +77,9 @@ def make_parser() -> FlagParser:
     )
     parser.add_argument(
         "--prefill-rate", type=float, metavar="N", help="prompt tokens per second, for the prefill's seconds"
+    )
+    parser.add_argument(
+        "--gpu-hour", type=float, metavar="P", help="price of one GPU (or the CPU) for an hour"
     )
     parser.add_argument("--json", action="store_true", help="print JSON, in bytes")
     parser.add_argument("--plot", type=Path, metavar="FILE", help="write the memory map as an SVG picture")
@@ -85,15 +103,24 @@ def run(argv: Sequence[str]) -> int:
         settings = _with_cpu_dtypes(settings, config)
     plan = _make_plan(config, settings, target)
     view = outlook(plan, config, settings, given.prefill_rate)
+    cost = None if given.gpu_hour is None else _cost(plan, settings, given.gpu_hour)
     if given.json:
-        assumed = {"assumed": target.assumed} if target.assumed else {}
-        print(json.dumps(json.loads(plan_as_json(plan, view, host)) | assumed, indent=2))  # noqa: T201
+        added: dict[str, Any] = {"assumed": target.assumed} if target.assumed else {}
+        added |= {"cost": asdict(cost)} if cost else {}
+        print(json.dumps(json.loads(plan_as_json(plan, view, host)) | added, indent=2))  # noqa: T201
     else:
         note = f"assumed: {target.assumed}; --gpu-memory or --memory plans for another machine\n"
         print((note if target.assumed else "") + plan_as_text(plan, view, host))  # noqa: T201
+        if cost:
+            print(cost)  # noqa: T201
     if given.plot:
         _write_map(given.plot, plan, host)
     return int(not plan.fits)
+
+
+def _cost(plan: MemoryPlan, settings: EngineSettings, gpu_hour: float) -> PlannedCost:
+    gpus = len({gpu for engine in plan.engines for gpu in engine.gpus}) or 1
+    return PlannedCost(gpu_hour * gpus, gpu_hour * gpus / settings.talker.streams, settings.talker.streams)
 
 
 def read_size(text: str) -> int:

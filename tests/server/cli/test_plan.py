@@ -59,6 +59,21 @@ def test_a_checkpoint_is_planned_by_its_config_alone(
     assert "thinker   CPU" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("machine", "hour", "streams"), [(("--gpu-memory", "80GiB"), 8.0, 32), (("--memory", "9GiB"), 4.0, 32)]
+)
+def test_a_price_becomes_a_cost_per_hour_of_speech(
+    capsys: pytest.CaptureFixture[str], machine: tuple[str, str], hour: float, streams: int
+) -> None:
+    asked = ["plan", "--sizes", "published", *machine, "--streams", str(streams), "--gpu-hour", "4"]
+    asked += ["--tier", "flash"] if "--gpu-memory" in machine else []
+    main([*asked, "--json"])
+    cost = json.loads(capsys.readouterr().out)["cost"]
+    assert cost == {"hour": hour, "hour_of_speech": hour / streams, "streams": streams}
+    main(asked)
+    assert f"{hour:.2f} an hour; at least {hour / streams:.4f} per hour of speech" in capsys.readouterr().out
+
+
 def test_a_missing_config_has_its_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", str(tmp_path), "--memory", "6GiB"]) == ExitCode.NO_MODEL
     assert "no config.json" in capsys.readouterr().err
