@@ -37,7 +37,7 @@ async def test_without_the_option_there_is_none(client: httpx.AsyncClient) -> No
 
 def test_a_trace_for_the_client_alone_is_not_logged(caplog: Any) -> None:
     with caplog.at_level("INFO", "antiphon.milestones"):
-        request_trace.UnloggedTrace(0.0).log()
+        request_trace.RequestTrace(0.0, is_logged=False).log()
         assert not caplog.records
         request_trace.RequestTrace(0.0).log()
     assert [record.message for record in caplog.records] == ["milestones"]
