@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,3 +116,23 @@ def test_make_help_lists_every_target() -> None:
     assert {"image-test", "bench-%", "audit", "rolling"} <= targets
     assert targets == set(listed)
     assert len((ROOT / "Makefile").read_text().splitlines()) < 90
+
+
+def test_reports_of_several_servers_become_one_table(tmp_path: Path) -> None:
+    shares = {"p50": 0.1, "p95": 0.2}
+    level = {
+        "name": "8 at once",
+        "good": 9,
+        "requests": 10,
+        "streams_with_underruns": 1,
+        "audio_s_per_s": 3.5,
+    }
+    level |= {"latencies": {"ttfa_s": shares}, "machine_cost": {"per_hour_of_speech": 0.31}}
+    for name in ("antiphon", "other"):
+        (tmp_path / f"{name}.json").write_text(json.dumps({"levels": [level]}))
+    script = [sys.executable, "compare/table.py", *map(str, sorted(tmp_path.glob("*.json")))]
+    lines = run(*script).stdout.splitlines()
+    assert lines[2] == "| 8 at once | antiphon | 9 of 10 | 100 ms | 200 ms | 1 | 3.50 | 0.310 |"
+    assert len(lines) == 4
+    refused = run("bash", "compare/run.sh", "unknown", env={**os.environ, "OUT": str(tmp_path / "out")})
+    assert refused.returncode != 0

@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Build the sdist, the wheel from the sdist, install `antiphon[cpu]` from the wheel, serve and speak: `make release-test`.
+# Installs the locked versions in a virtual environment of its own (6 GB). KEEP=1 keeps the folder.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+python=${PYTHON:-.venv/bin/python}
+port=${PORT:-18090}
+work=$(mktemp -d "${TMPDIR:-/tmp}/antiphon-release.XXXXXX")
+server=
+finish() {
+    status=$?
+    [[ -n $server ]] && kill -TERM "$server" 2>/dev/null && wait "$server" || true
+    ((status == 0)) || tail -n 20 "$work"/*.log >&2 || true
+    [[ -n ${KEEP:-} ]] && printf 'kept: %s\n' "$work" || rm -rf "$work"
+    exit "$status"
+}
+trap finish EXIT
+say() { printf '== %s\n' "$*"; }
+
+say "building the sdist, and the wheel from it"
+git archive HEAD | tar --extract --directory "$(mkdir -p "$work/source" && echo "$work/source")"
+(cd "$work/source" && "$OLDPWD/$python" -c "from setuptools import build_meta; build_meta.build_sdist('$work/dist')") >"$work/build.log" 2>&1
+"$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$work/dist" "$work"/dist/*.tar.gz >>"$work/build.log" 2>&1
+ls -sh "$work/dist"
+
+say "installing antiphon[cpu] from the wheel"
+"$python" -m venv "$work/venv"
+pip() { "$work/venv/bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
+{
+    # torch's CPU build is not on the package index; lock/install.sh says where it is.
+    pip install --no-deps --require-hashes -r lock/torch-cpu.txt ||
+        pip install --no-deps --require-hashes --index-url https://download.pytorch.org/whl/cpu -r lock/torch-cpu.txt
+    grep -oh -E '^[A-Za-z0-9._-]+==[^ \\]+' lock/cpu.txt lock/torch-cpu.txt >"$work/constraints.txt"
+    pip install --constraint "$work/constraints.txt" "$(ls "$work"/dist/*.whl)[cpu]"
+} >"$work/install.log" 2>&1
+
+say "serving from an empty folder"
+mkdir "$work/empty"
+(cd "$work/empty" && exec "$work/venv/bin/antiphon" serve --port "$port") >"$work/server.log" 2>&1 &
+server=$!
+for _ in $(seq 300); do
+    curl --silent --fail --max-time 2 "http://127.0.0.1:$port/readyz" >/dev/null && break
+    kill -0 "$server"
+    sleep 1
+done
+python3 deploy/speak.py "http://127.0.0.1:$port" none
+say "stopping it"
+kill -TERM "$server"
+code=0
+wait "$server" || code=$?
+server=
+((code == 0))
+say "passed: built, installed, served, spoke, drained"
