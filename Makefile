@@ -63,7 +63,7 @@ nano-polish: $(READY) ; +$(NANO) nano-polish ## train a trained antiphon-nano on
 
 # Locks: lock, sbom, audit. Slow proofs: bench, bench-%, canaries, chaos, conformance, coverage, cut-answers, flaky, mutants,
 # realtime-siege, schemathesis, siege, soak.
-include lock/lock.mk tests/proofs.mk
+include lock/lock.mk tests/proofs.mk deploy/deploy.mk
 
 $(READY): $(LOCKS) lock/install.sh pyproject.toml $(wildcard $(NATIVE)/*.cpp $(NATIVE)/*.h)
 	@lock/install.sh $(VENV) $(DEVICE)

@@ -5,7 +5,7 @@
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
-python=${PYTHON:-.venv/bin/python}
+python=$(realpath --no-symlinks "${PYTHON:-.venv/bin/python}")
 port=${PORT:-18090}
 work=$(mktemp -d "${TMPDIR:-/tmp}/antiphon-release.XXXXXX")
 server=
@@ -22,7 +22,7 @@ say() { printf '== %s\n' "$*"; }
 say "building the sdist, and the wheel from it"
 mkdir "$work/source"
 git archive HEAD | tar --extract --directory "$work/source"
-(cd "$work/source" && "$OLDPWD/$python" -c "from setuptools import build_meta; build_meta.build_sdist('$work/dist')") >"$work/build.log" 2>&1
+(cd "$work/source" && "$python" -c "from setuptools import build_meta; build_meta.build_sdist('$work/dist')") >"$work/build.log" 2>&1
 "$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$work/dist" "$work"/dist/*.tar.gz >>"$work/build.log" 2>&1
 ls -sh "$work/dist"
 

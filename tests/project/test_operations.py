@@ -106,7 +106,7 @@ def test_the_images_script_installs_its_tools_where_they_are_missing(tmp_path: P
 
 
 def test_make_help_lists_every_target() -> None:
-    files = (ROOT / "Makefile", ROOT / "lock/lock.mk", ROOT / "tests/proofs.mk")
+    files = (ROOT / "Makefile", ROOT / "lock/lock.mk", ROOT / "tests/proofs.mk", ROOT / "deploy/deploy.mk")
     targets = {
         target
         for file in files
