@@ -1,4 +1,4 @@
-"""Measures how long each Talker step took, also with async scheduling, where steps overlap."""
+"""Measures how long each step of an engine took, also with async scheduling, where steps overlap."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StepLength:
-    """`prompt_tokens`: tokens beyond one per stream."""
+    """`streams`: requests that ran. `prompt_tokens`: tokens beyond one for each."""
 
     streams: int
     prompt_tokens: int

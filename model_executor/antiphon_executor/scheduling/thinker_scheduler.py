@@ -1,16 +1,19 @@
 """The Thinker's scheduler: vLLM's, which also ends requests that cannot continue.
 
-These are requests with NaN logits, and requests whose schema does not finish compiling. Of a hybrid model it
-keeps the state where the media of a prompt end, so that another question about them finds it.
+These are requests with NaN logits, and requests whose schema does not finish compiling. Steps beside long
+contexts are short. Of a hybrid model it keeps the state where media end, for another question about them.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
+from vllm.v1.engine import EngineCoreOutputs
+from vllm.v1.outputs import ModelRunnerOutput
 from vllm.v1.request import Request
 
 from antiphon_executor.ipc.prefill_watch import PREFILL_WATCH
@@ -19,6 +22,8 @@ from antiphon_executor.scheduling.corrupted_requests import CorruptionAwareSched
 from antiphon_executor.scheduling.grammar_watch import GRAMMAR_WATCH
 from antiphon_executor.scheduling.one_per_step.request_turns import Progress, RequestTurns
 from antiphon_executor.scheduling.planned_queues import PlannedQueues
+from antiphon_executor.scheduling.step_budget import PLAYING_STEP_S, STEP_S, StepBudget
+from antiphon_executor.scheduling.step_clock import StepClock
 from antiphon_executor.scheduling.yielding import Yielding
 
 # Checked against the installed vLLM by tests/test_vllm_internals.py.
@@ -29,6 +34,7 @@ VLLM_INTERNALS = {
         "add_request(request)",
         "block_size",
         "schedule(throttle_prefills)",
+        "update_from_output(scheduler_output, model_runner_output)",
         "grammar_compile_error_reqs",
         "max_num_running_reqs",
         "max_num_scheduled_tokens",
@@ -73,17 +79,22 @@ class _SharedCoresScheduler(CorruptionAwareScheduler):
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         # vLLM ends these requests with an error after the step, as it does when a compilation fails.
         self.grammar_compile_error_reqs |= GRAMMAR_WATCH.overdue(LONGEST_COMPILE_S) & self.requests.keys()
-        if self._yielding is None:
-            return super().schedule(throttle_prefills)
-        self._yielding.wait_for_talker()
+        if self._yielding is not None:
+            self._yielding.wait_for_talker()
         token_limit = self.max_num_scheduled_tokens
-        step_tokens = self._yielding.step_tokens(token_limit, len(self.running))
+        step_tokens = self._step_tokens(token_limit)
         self.max_num_scheduled_tokens = step_tokens
         self.scheduler_config.long_prefill_token_threshold = step_tokens // LONG_PROMPT_SHARE
         try:
             return super().schedule(throttle_prefills)
         finally:
             self.max_num_scheduled_tokens = token_limit
+
+    def _step_tokens(self, limit: int) -> int:
+        """The most tokens of the next step."""
+        if self._yielding is None:
+            return limit
+        return self._yielding.step_tokens(limit, len(self.running))
 
     def _mamba_block_aligned_split(
         self,
@@ -128,11 +139,52 @@ def _progress(request: Request) -> Progress:
     return Progress(request.request_id, request.num_prompt_tokens, request.num_computed_tokens)
 
 
-class ThinkerScheduler(_SharedCoresScheduler, Scheduler):
+class _ShortStepsScheduler(_SharedCoresScheduler):
+    """Steps beside long contexts have fewer tokens, so that they are short."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._step_clock = StepClock()
+        self._step_budget = StepBudget()
+        self._context = 0
+
+    def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
+        output = super().schedule(throttle_prefills)
+        tokens = output.total_num_scheduled_tokens
+        if tokens:
+            self._step_clock.step_scheduled(
+                output, time.monotonic(), len(output.num_scheduled_tokens), tokens
+            )
+        return output
+
+    def update_from_output(
+        self, scheduler_output: SchedulerOutput, model_runner_output: ModelRunnerOutput
+    ) -> dict[int, EngineCoreOutputs]:
+        outputs = super().update_from_output(scheduler_output, model_runner_output)
+        length = self._step_clock.step_finished(scheduler_output, time.monotonic())
+        if length is not None:
+            self._step_budget.measured(length, self._context)
+        return outputs
+
+    def _step_tokens(self, limit: int) -> int:
+        reading = [one.num_computed_tokens for one in self.running if _reads_prompt(one)]
+        answering = len(self.running) - len(reading)
+        self._context = max(reading, default=0)
+        is_playing = self._yielding is not None and self._yielding.speech_plays
+        step_s = PLAYING_STEP_S if is_playing else STEP_S
+        prompts = self._step_budget.tokens(limit, self._context, step_s)
+        return min(super()._step_tokens(limit), prompts + answering)
+
+
+def _reads_prompt(request: Request) -> bool:
+    return request.num_computed_tokens < request.num_prompt_tokens
+
+
+class ThinkerScheduler(_ShortStepsScheduler, Scheduler):
     """Schedules a step after the step before has ended."""
 
 
-class AsyncThinkerScheduler(_SharedCoresScheduler, AsyncScheduler):
+class AsyncThinkerScheduler(_ShortStepsScheduler, AsyncScheduler):
     """Schedules the next step while one runs."""
 
 

@@ -40,9 +40,14 @@ class Yielding:
             self._sleep(_POLL_S)
             now_s = self._clock()
 
+    @property
+    def speech_plays(self) -> bool:
+        """Whether the Talker has just run."""
+        return self._clock() - self._activity.talker_ran_s <= PLAYING_S
+
     def step_tokens(self, limit: int, running: int) -> int:
         """The most tokens of a step. `limit`: without speech; `running`: requests that decode."""
-        if self._clock() - self._activity.talker_ran_s > PLAYING_S:
+        if not self.speech_plays:
             return limit
         # Whole blocks of a prompt beside the tokens of those that decode.
         return min(limit, PLAYING_TOKENS + running)

@@ -85,7 +85,6 @@ def thinker_engine_args(
         long_prefill_token_threshold=min(
             step_tokens // LONG_PROMPT_SHARE, thinker.max_model_len or step_tokens
         ),
-        long_prefill_token_threshold_adaptive=True,
         enable_prefix_caching=thinker.enable_prefix_caching,
         prefix_cache_retention_interval=None,
         enable_chunked_prefill=True,
