@@ -29,6 +29,7 @@ from antiphon_server.media.sandbox.job import SAMPLE_BYTES
 # An aborted request may read its frames until the engine's next step.
 _GRACE_S = 30.0
 _PREFIX = "antiphon-frames-"
+_NEW_PREFIX = "antiphon-new-frames-"
 _MIB = 1 << 20
 # A request that is cancelled meanwhile writes no more than this.
 _WRITE_BYTES = 8 * _MIB
@@ -92,9 +93,11 @@ class FrameStore:
         """
         parent = parent or Path(tempfile.gettempdir())
         _delete_abandoned(parent)
-        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=parent))
-        self._lock = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        # Another server that starts now must not find the folder before it is locked.
+        unlocked = Path(tempfile.mkdtemp(prefix=_NEW_PREFIX, dir=parent))
+        self._lock = os.open(unlocked, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        self._folder = unlocked.rename(parent / unlocked.name.replace(_NEW_PREFIX, _PREFIX))
 
     def close(self) -> None:
         if self._folder is not None and self._lock is not None:
@@ -133,8 +136,7 @@ class FrameStore:
         finally:
             self._reserved_bytes -= writer.reserved_bytes
             writer.close()
-            with suppress(FileNotFoundError):
-                path.unlink()
+            _delete_later(path)
 
     def reserve(self, part: Part, size_bytes: int) -> None:
         """Makes room, also on a disk that has less of it than the store may use.
@@ -207,8 +209,11 @@ class FrameStore:
         file = self._files.pop(key)
         self._known.pop(key, None)
         if self._folder is not None:
+            # The same video may be decoded again, to a file of this name, before this one is deleted.
+            self._numbers += 1
+            gone = self._folder / f"gone-{self._numbers}"
             with suppress(FileNotFoundError):
-                (self._folder / file.name).unlink()
+                _delete_later((self._folder / file.name).rename(gone))
 
 
 class FrameWriter:
@@ -265,6 +270,12 @@ def _full_disk_as_unavailable() -> Iterator[None]:
         _log.error("no frames of a video can be stored: %s", error.strerror)
         message = "the server is short of disk space for the frames of videos; try again"
         raise Unavailable(message, retry_after_s=_GRACE_S) from error
+
+
+def _delete_later(path: Path) -> None:
+    """Deletes a file, if it is there. A gigabyte takes a tenth of a second, for which no request waits."""
+    if path.exists():
+        threading.Thread(target=path.unlink, args=(True,), name="delete-frames").start()
 
 
 def _note_end(released: deque[tuple[str, float]], key: str, clock: Callable[[], float]) -> None:
