@@ -1,13 +1,15 @@
 """Hours of speech in one request to the real server, and a second question about them.
 
 Prints and writes tokens, times, CPU seconds and peak memory above idle of each process, first-token times of
-short requests beside it, and how soon all is free after a request is cut off. It checks nothing.
+short requests beside it, and how soon all is free after a request is cut off. With `--speaking`: underruns of
+spoken answers beside it instead, and nothing else. It checks nothing.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import threading
 import time
@@ -22,10 +24,11 @@ import openai
 from tests.bench.long_context.aborts import Abort, abort_at_random
 from tests.bench.long_context.cache_watch import CacheWatch, in_thread
 from tests.bench.long_context.recording import inline, question, recording, uploaded
+from tests.bench.long_context.speakers import Speakers
 from tests.bench.long_context.timeline import Timeline
 from tests.e2e.answers import said
 from tests.e2e.process_usage import ROLES, UsageWatch
-from tests.e2e.server_process import MODEL, RunningServer, start_server, terminate
+from tests.e2e.server_process import MODEL, RunningServer, serving, start_server, terminate
 
 from antiphon_executor.shipped import ANTIPHON_NANO
 from antiphon_executor.tiny import write_tiny_checkpoint
@@ -35,10 +38,16 @@ FLAGS = (
     "--served-model-name", MODEL, "--dtype", "auto", "--max-model-len", str(CONTEXT), "--max-num-seqs", "4",
     "--media-long", "--no-engine.speech",
 )  # fmt: skip
+# Two more requests than those that speak: the long one, and one that reads it ahead.
+SPEAKING_FLAGS = (
+    "--served-model-name", MODEL, "--dtype", "auto", "--max-model-len", str(CONTEXT), "--media-long",
+)  # fmt: skip
 MIB = 1 << 20
 # Recordings that are cut off are at most so long: each is decoded and read from its beginning.
 ABORTED_S = 1_200
 LONGEST_ANSWER_S = 6 * 3_600
+# Until the streams speak, before the long request comes.
+SPEAKING_FIRST_S = 10.0
 
 
 @dataclass(frozen=True)
@@ -93,6 +102,8 @@ def main() -> int:
         seconds = round(given.hours * 3_600)
         audio = recording(seconds)
         print(f"{seconds:,} s of speech: {len(audio) / MIB:.1f} MiB of Opus", flush=True)
+        if given.speaking:
+            return _measure_speaking(checkpoint, seconds, given)
         server = start_server(checkpoint, given.out / "server.log", *FLAGS)
         try:
             report = _measure(server, audio, seconds, given)
@@ -110,6 +121,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--upload", action="store_true", help="Upload it first, and not in the request.")
     parser.add_argument("--aborts", type=int, default=5, help="Requests that are cut off at random moments.")
     parser.add_argument("--short-every-s", type=float, default=5.0, help="Between short requests beside it.")
+    parser.add_argument(
+        "--speaking",
+        type=int,
+        nargs="*",
+        metavar="N",
+        help="Streams of spoken answers beside it, a run each.",
+    )
+    parser.add_argument("--alone-s", type=float, default=30.0, help="Of the streams without the recording.")
     parser.add_argument("--model", choices=("nano", "tiny"), default="nano")
     parser.add_argument("--out", type=Path, default=Path("build/long_context"), help="A folder.")
     return parser.parse_args()
@@ -148,6 +167,46 @@ def _measure(server: RunningServer, audio: bytes, seconds: int, given: argparse.
         _print_aborts(aborts)
         report["aborts"] = [asdict(one) for one in aborts]
     return report
+
+
+def _measure_speaking(checkpoint: Path, seconds: int, given: argparse.Namespace) -> int:
+    """A run for each number of streams. The server is started as a user starts it."""
+    most = max(given.speaking)
+    flags = (*SPEAKING_FLAGS, "--streams", str(most), "--max-num-seqs", str(most + 2))
+    server = serving(checkpoint, given.out / "server.log", *flags)
+    server.environment = dict(os.environ)
+    server.start()
+    report: list[dict[str, Any]] = []
+    try:
+        client = server.client()
+        for streams in given.speaking:
+            with Speakers(server, streams) as alone:
+                time.sleep(given.alone_s)
+            part = uploaded(client, recording(seconds, f"beside {streams}"))
+            with Speakers(server, streams) as beside:
+                time.sleep(SPEAKING_FIRST_S)
+                first = ask(client, question(part, "What is it?"))
+            report += [{"alone": _listened(alone), "beside": _listened(beside), "first": asdict(first)}]
+            print(f"  the long request's first token after {first.first_token_s:.1f} s", flush=True)
+    finally:
+        terminate(server)
+    name = given.out / f"speaking_{seconds}s.json"
+    name.write_text(json.dumps(report, indent=1) + "\n")
+    print(f"written: {name}")
+    return 0
+
+
+def _listened(speakers: Speakers) -> dict[str, Any]:
+    if speakers.heard is None:
+        raise ValueError("the answers have not ended")
+    heard = speakers.heard
+    print(
+        f"{heard.streams} streams: {heard.answers} answers, {heard.audio_s:.0f} s of speech; "
+        f"{heard.underruns} underruns, {heard.silent_s:.2f} s silent; {heard.failed} refused or failed; "
+        f"first audio after {heard.first_audio_s or 0:.2f} s (median)",
+        flush=True,
+    )
+    return asdict(heard)
 
 
 def _unknown(seconds: int, index: int) -> list[dict[str, Any]]:

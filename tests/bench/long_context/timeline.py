@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from tests.e2e.process_usage import Usage, has_decoded
 
@@ -124,12 +124,38 @@ class Timeline:
             parts += [
                 f'<rect x="{across(max(begin, 0)):.1f}" y="{y:.1f}" height="{height - 4:.1f}" '
                 f'fill="{colour}" width="{max(across(end) - across(max(begin, 0)), 0.5):.1f}"/>'
-                for begin, end in found
+                for begin, end in _joined(found)
             ]
         return parts
 
 
+def _joined(spans: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """Spans in order, those that touch as one."""
+    joined: list[tuple[float, float]] = []
+    for begin, end in spans:
+        if joined and begin <= joined[-1][1]:
+            joined[-1] = joined[-1][0], max(end, joined[-1][1])
+        else:
+            joined.append((begin, end))
+    return joined
+
+
+def _thinned(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The first, highest, lowest and last point of each pixel across."""
+    kept: list[tuple[float, float]] = []
+    for _, column in groupby(points, key=lambda point: int(point[0])):
+        found = list(column)
+        ends = (found[0], *sorted((min(found, key=_up), max(found, key=_up))), found[-1])
+        kept += dict.fromkeys(ends)
+    return kept
+
+
+def _up(point: tuple[float, float]) -> float:
+    return point[1]
+
+
 def _line(points: Sequence[tuple[float, float]], colour: str) -> str:
+    points = _thinned(points)
     text = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     return f'<polyline points="{text}" fill="none" stroke="{colour}" stroke-width="1.5"/>'
 

@@ -154,6 +154,23 @@ async def test_video_over_the_context_is_refused_before_its_second_frame(
     assert jobs == [VideoJob]
 
 
+async def test_a_refusal_of_a_video_names_every_limit(loader_of: Callable[..., MediaLoader]) -> None:
+    silence = ("-f", "lavfi", "-i", "anullsrc=r=16000", "-t", "30")
+    video = ("-f", "lavfi", "-i", "testsrc=d=30:r=4:s=320x320", *silence)
+    loud = ffmpeg(*video, "-c:v", "libx264", "-preset", "ultrafast", "-c:a", "aac", suffix="mp4")
+    limits = {"request_audio_seconds": 20, "request_decoded_bytes": 1 << 20}
+    error = await refused(loader_of(300, **limits), part("video", loud), text_tokens=250)
+    assert error.code == "context_length_exceeded"
+    context = "context of 300 tokens"
+    others = ("1 MiB decoded (--media-request-decoded-bytes)", "20 s of audio in a request")
+    for limit in (context, *others, "(--media-long raises those of long media together)"):
+        assert limit in error.message
+    error = await refused(loader_of(200_000, **limits), part("video", loud))
+    assert error.code == "media_limit_exceeded"
+    assert all(limit in error.message for limit in others)
+    assert context not in error.message
+
+
 async def test_a_long_video_that_is_refused_has_its_own_length(loader_of: Callable[..., MediaLoader]) -> None:
     """Not that of its frames at the usual rate: it has fewer."""
     error = await refused(loader_of(300, video_frames=20), part("video", film()), text_tokens=250)

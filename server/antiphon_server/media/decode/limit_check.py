@@ -27,11 +27,15 @@ class Shortage:
 
 @dataclass(frozen=True, slots=True)
 class VideoLength:
-    """`frames`: those that are taken. `fps`: the rate at which a shorter video would have them."""
+    """`frames`: those that are taken. `fps`: the rate at which a shorter video would have them.
+
+    `sound_s`: of its audio track.
+    """
 
     frames: int
     seconds: float
     fps: float
+    sound_s: float = 0.0
 
     def fits_s(self, share: float) -> int:
         """Seconds that have at most this share of the frames."""
@@ -61,27 +65,36 @@ def check_audio_tokens(part: Part, seconds: float, budget: Budget) -> None:
 def check_video(
     part: Part, length: VideoLength, decoded_bytes: int, tokens: int, policy: MediaPolicy, budget: Budget
 ) -> None:
-    """Raises BadRequest if a video is over the context, and names the other limits that it exceeds."""
+    """Raises BadRequest if a video is over the context or several other limits, and names all of them."""
+    shortages = _video_context_shortage(part, length, tokens, budget)
+    if decoded_bytes > budget.decoded_bytes_left:
+        limit = f"{policy.request_decoded_bytes / _MIB:g} MiB decoded ({flag('request_decoded_bytes')})"
+        shortages.append(Shortage(limit, length.fits_s(budget.decoded_bytes_left / decoded_bytes)))
+    if length.sound_s > budget.audio_seconds_left:
+        limit = f"{policy.request_audio_seconds:g} s of audio in a request ({flag('request_audio_seconds')})"
+        shortages.append(Shortage(limit, budget.audio_seconds_left))
+    # A single limit of the request is refused where it is charged.
+    if len(shortages) > 1 or (shortages and shortages[0].is_context):
+        raise _error(part, length.seconds, tokens, shortages)
+
+
+def _video_context_shortage(part: Part, length: VideoLength, tokens: int, budget: Budget) -> list[Shortage]:
+    """Raises BadRequest for too many frames of a client's own number: a shorter video would have as many."""
     if budget.room is None:
-        return
+        return []
     left = budget.room.left_for(part.source.param)
     budget.room.take(part.source.param, tokens)
     if tokens <= left:
-        return
+        return []
     limit = f"the model's context of {budget.room.context_tokens:,} tokens"
     if part.source.frames is not None:
-        # A shorter video would have as many.
         raise BadRequest(
             f"{part.name} takes {tokens:,} tokens in {length.frames} frames; that exceeds {limit}. "
             f"{max(left, 0):,} are left for it. Lower nframes or max_pixels.",
             param=part.source.param,
             code=CONTEXT_CODE,
         )
-    shortages = [Shortage(limit, length.fits_s(left / tokens), is_context=True)]
-    if decoded_bytes > budget.decoded_bytes_left:
-        limit = f"{policy.request_decoded_bytes / _MIB:g} MiB decoded ({flag('request_decoded_bytes')})"
-        shortages.append(Shortage(limit, length.fits_s(budget.decoded_bytes_left / decoded_bytes)))
-    raise _error(part, length.seconds, tokens, shortages)
+    return [Shortage(limit, length.fits_s(left / tokens), is_context=True)]
 
 
 def check_image(part: Part, tokens: int, budget: Budget) -> None:
