@@ -117,11 +117,16 @@ def sine_pcm(hz: int, start_sample: int, num_samples: int) -> bytes:
 class EchoReadAhead:
     """It reads nothing, and counts how often it is stopped."""
 
+    tokens_read = 50
+
     def __init__(self, request: OmniRequest, key: str) -> None:
         self.request = request
         self.key = key
         self.writer = SampleWriter()
-        self.stopped = 0
+        self.rests = self.stopped = 0
+
+    async def read_rest(self) -> None:
+        self.rests += 1
 
     async def stop(self) -> TokensAhead:
         self.stopped += 1
@@ -219,10 +224,10 @@ class EchoEngine:
         finally:
             self.running -= 1
 
-    def clip_writer(self, window_s: int | None = None) -> SampleWriter:
+    def clip_writer(self, window_s: int | None = None, folder: Path | None = None) -> SampleWriter:
         return SampleWriter()
 
-    def read_ahead(self, request: OmniRequest, key: str) -> EchoReadAhead:
+    def read_ahead(self, request: OmniRequest, key: str, folder: Path | None = None) -> EchoReadAhead:
         self.read_aheads.append(EchoReadAhead(request, key))
         return self.read_aheads[-1]
 

@@ -138,6 +138,44 @@ async def test_a_request_sends_at_most_so_many_windows() -> None:
     await ahead.stop()
 
 
+@pytest.mark.parametrize("ends_louder", [False, True])
+async def test_the_rest_is_read_in_parts_when_the_clip_is_complete(ends_louder: bool) -> None:
+    """All but the last windows, once more if the end is louder."""
+    engine = FakeEngine()
+    ahead = reader(engine)
+    windows = MOST_WINDOWS + 2 * LEAST_WINDOWS
+    for _ in range(windows):
+        ahead.writer.write(noise(1))
+    ahead.writer.write(noise(0.25, level=0.9 if ends_louder else 0.1))
+    await settle()
+    clip = ahead.writer.finish("key")
+    rest = asyncio.create_task(ahead.read_rest())
+    await settle()
+    assert not rest.done()
+    engine.ended.set()
+    await asyncio.wait_for(rest, 10)
+    assert engine.windows()[-2:] == [MOST_WINDOWS, windows]
+    assert engine.aborted == ends_louder
+    assert isinstance(clip, StoredClip)
+    assert all(clip.key in key for key in engine.prompts[-1]["multi_modal_uuids"]["audio"])  # type: ignore[operator]
+    assert ahead.tokens_read > 7 * 120 * windows
+    await ahead.stop()
+
+
+async def test_the_rest_of_an_engine_that_fails_is_left_to_the_request() -> None:
+    ahead = ClipReadAhead(
+        OmniRequest("one", PROMPT), "key", MelWriter(16, torch.bfloat16), _fails, IDS, MediaGeometry()
+    )
+    await write(ahead, LEAST_WINDOWS + 0.25)
+    await asyncio.wait_for(ahead.read_rest(), 10)
+    await ahead.stop()
+
+
+async def _fails(*call: object) -> AsyncGenerator[RequestOutput]:
+    raise RuntimeError("the engine has died")
+    yield
+
+
 @pytest.mark.parametrize(
     ("cached", "now", "expected"), [(0, 3_000, 0), (2_000, 3_000, 2_000), (0, 90_000, 90_000)]
 )
@@ -160,12 +198,8 @@ async def test_tokens_of_a_request_that_was_cut_off_do_not_count_as_cached_eithe
 
 
 async def test_an_error_of_the_engine_ends_the_reading_alone() -> None:
-    async def fails(*call: object) -> AsyncGenerator[RequestOutput]:
-        raise RuntimeError("the engine has died")
-        yield
-
     ahead = ClipReadAhead(
-        OmniRequest("one", PROMPT), "key", MelWriter(16, torch.bfloat16), fails, IDS, MediaGeometry()
+        OmniRequest("one", PROMPT), "key", MelWriter(16, torch.bfloat16), _fails, IDS, MediaGeometry()
     )
     await write(ahead, LEAST_WINDOWS + 0.25)
     assert isinstance(ahead.writer.finish("key"), StoredClip)

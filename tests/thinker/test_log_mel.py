@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,6 +13,7 @@ import pytest
 import torch
 
 from antiphon_executor.interface.media import AudioClip, StoredClip
+from antiphon_executor.models.thinker import mel_windows
 from antiphon_executor.models.thinker.clip import Clip
 from antiphon_executor.models.thinker.log_mel import PIECE_FRAMES, log_mel
 from antiphon_executor.models.thinker.mel_writer import MelWriter, kept_audio_s
@@ -70,6 +74,36 @@ def test_frames_computed_while_a_clip_is_decoded_are_those_of_the_whole(
         assert torch.equal(clip.mel(128, first, stop), whole[:, first:stop])
     # A copy of every window would hold hours of audio twice while they are sent to the engine.
     assert clip.mel(128, 0, 12_000).data_ptr() == clip.mel(128, 0, 12_000).data_ptr()
+
+
+def test_hours_of_frames_lie_in_a_file_and_a_full_disk_leaves_them_in_memory(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(mel_windows, "KEPT_FRAMES", 12_000)
+    sound = 0.1 * np.random.default_rng(1).standard_normal(490 * 16_000, dtype=np.float32)
+    sound[16_000 : 20 * 16_000] = 0
+    sound[480 * 16_000 :][:4_000] *= 9
+    whole, pwrite = log_mel(sound, 16).to(torch.bfloat16), os.pwrite
+
+    def pwrite_once(file: int, data: memoryview, offset: int) -> int:
+        if offset:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return pwrite(file, data[:4_096], offset)
+
+    for write in (pwrite, lambda file, data, offset: pwrite(file, data[: 1 << 20], offset), pwrite_once):
+        monkeypatch.setattr(os, "pwrite", write)
+        writer = MelWriter(16, torch.bfloat16, folder=tmp_path)
+        writer.write(sound[: 370 * 16_000])
+        part, progress = 370 * 16_000, writer.progress
+        ahead = Clip(writer.clip("key", part, progress)).mel(16, 12_000, 36_000)
+        assert torch.equal(ahead, log_mel(sound[:part], 16).to(torch.bfloat16)[:, 12_000:36_000])
+        writer.write(sound[part:])
+        clip = Clip(writer.finish("key"))
+        for first, stop in ((0, 12_000), (11_200, 25_000), (36_000, clip.frames)):
+            assert torch.equal(clip.mel(16, first, stop), whole[:, first:stop])
+        in_memory = sum(isinstance(one, torch.Tensor) for one in writer._windows._windows)
+        assert in_memory == (5 if write is pwrite_once else 1)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_clip_of_one_window_is_kept_as_samples() -> None:

@@ -212,15 +212,21 @@ class VllmOmniEngine:
             if death.stage in run.stages:
                 run.fail(death)
 
-    def clip_writer(self, window_s: int | None = None) -> MelWriter:
+    def clip_writer(self, window_s: int | None = None, folder: Path | None = None) -> MelWriter:
         """See `OmniEngine.clip_writer`."""
-        return MelWriter(self._mel_bins, self._thinker_dtype, window_frames(window_s))
+        return MelWriter(self._mel_bins, self._thinker_dtype, window_frames(window_s), folder)
 
-    def read_ahead(self, request: OmniRequest, key: str) -> ClipReadAhead:
+    def read_ahead(self, request: OmniRequest, key: str, folder: Path | None = None) -> ClipReadAhead:
         """See `OmniEngine.read_ahead`."""
         context = self._context
         return ClipReadAhead(
-            request, key, self.clip_writer(), context.generate_text, context.ids, context.media
+            request,
+            key,
+            self.clip_writer(folder),
+            context.generate_text,
+            context.ids,
+            context.media,
+            context.prefill_of,
         )
 
     def report_consumed(self, request_id: str, samples: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Protocol
 
 from prometheus_client.metrics_core import Metric
@@ -20,6 +21,15 @@ class ReadAhead(Protocol):
     @property
     def writer(self) -> ClipWriter:
         """Takes the recording, the only medium of the prompt."""
+        ...
+
+    @property
+    def tokens_read(self) -> int:
+        """Of the prompt, by now; fewer again if the recording becomes louder."""
+        ...
+
+    async def read_rest(self) -> None:
+        """The recording is complete. Returns when the prompt has been read up to its last windows."""
         ...
 
     async def stop(self) -> TokensAhead:
@@ -48,16 +58,18 @@ class OmniEngine(Protocol):
         """
         ...
 
-    def clip_writer(self, window_s: int | None = None) -> LiveClipWriter:
+    def clip_writer(self, window_s: int | None = None, folder: Path | None = None) -> LiveClipWriter:
         """Takes a clip of a later request while it is decoded, and keeps what the model needs of it.
 
-        `window_s`: of the clip's windows, a multiple of 8 s; None: those of long clips.
+        `window_s`: of the clip's windows, a multiple of 8 s; None: those of long clips. `folder`: for
+        temporary files; None: the system's.
         """
         ...
 
-    def read_ahead(self, request: OmniRequest, key: str) -> ReadAhead:
+    def read_ahead(self, request: OmniRequest, key: str, folder: Path | None = None) -> ReadAhead:
         """Begins to read the prompt of a later request, given without its only medium: a clip under `key`.
 
+        `folder`: as of `clip_writer`.
         The caller stops it before it generates from the request. Only if the card has `reads_ahead`.
         """
         ...

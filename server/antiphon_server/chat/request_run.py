@@ -14,6 +14,7 @@ from antiphon_executor.interface.request import OmniRequest, TokensAhead
 from antiphon_server.admission.cost_model import SpeechDemand, heard_seconds, tokens_of
 from antiphon_server.admission.preparation_cost import PreparationCost
 from antiphon_server.admission.reservation import Reservation
+from antiphon_server.chat.preparation import Preparation
 from antiphon_server.chat.prompt.renderer import PromptTooLong
 from antiphon_server.chat.request_spec import AnswerForm, RequestSpec
 from antiphon_server.chat.request_start import RequestStart
@@ -52,26 +53,30 @@ async def run_request(
     arrived_s: float,
     clock: Clock = time.monotonic,
     part_of: Reservation | None = None,
+    preparation: Preparation | None = None,
 ) -> AsyncIterator[RunningRequest]:
     """Runs one request at the engine: entering waits for its slot, and leaving releases all that it holds.
 
     Raises ApiError and EngineError, also at the end of the block if the answer is not complete.
     `release_body` is called when nothing of the request's body is in memory any more. `arrived_s`: when its
-    first byte came, by `clock`. `part_of`: the whole, which has paid for its prompt.
+    first byte came, by `clock`. `part_of`: the whole, which has paid for its prompt. `preparation`: its
+    progress until it is entered.
     """
-    admission = service.admission
+    admission, preparation = service.admission, preparation or Preparation()
     with admission.admit(_reservation(spec, service, part_of)) as reservation:
         mark("admitted")
         with PreparationCost(admission.rates, reservation.owner) as cost:
             compile_s = await _estimate_schema(spec, service, reservation.owner, cost)
             prompt = await render_prompt(spec, service, cost)
             mark("rendered")
-            async with RequestStart(spec, prompt, service, reservation, clock) as start:
-                media = await _load_media(spec, service, reservation, len(prompt), start.begin_reading)
+            preparation.text_tokens = len(prompt)
+            async with RequestStart(spec, prompt, service, reservation, clock, preparation) as start:
+                media = await _load_media(spec, service, reservation, preparation, start.begin_reading)
                 _check_media(prompt, media, service, cost)
                 spec = spec.without_conversation()
                 release_body()
                 await start.wait_for_slot(media)
+                await start.read_rest()
                 ahead = await start.stop_reading()
             request, form = _make_request(spec, prompt, media, reservation, ahead)
         stream = service.engine.generate(request)
@@ -146,7 +151,7 @@ async def _load_media(
     spec: RequestSpec,
     service: Service,
     reservation: Reservation,
-    text_tokens: int,
+    preparation: Preparation,
     begin_reading: BeginReading | None,
 ) -> Media:
     if spec.conversation.media is not None:
@@ -156,7 +161,12 @@ async def _load_media(
     try:
         hold = partial(service.admission.hold_media, reservation)
         media = await service.media.load(
-            spec.conversation.sources, hold, text_tokens, spec.cache_salt or "", begin_reading
+            spec.conversation.sources,
+            hold,
+            preparation.text_tokens,
+            spec.cache_salt or "",
+            begin_reading,
+            preparation.decoding,
         )
     except ApiError as error:
         service.metrics.media_rejected(error)

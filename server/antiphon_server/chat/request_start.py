@@ -5,6 +5,7 @@ While the recording is decoded, the engine reads the prompt up to the part that 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from types import TracebackType
 from typing import Self
@@ -14,10 +15,14 @@ from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, ClipWriter, 
 from antiphon_executor.interface.request import OmniRequest, TokensAhead
 from antiphon_server.admission.cost_model import RequestSize, heard_seconds, media_seconds, tokens_of
 from antiphon_server.admission.reservation import Reservation
+from antiphon_server.chat.preparation import Preparation
 from antiphon_server.chat.request_spec import RequestSpec
 from antiphon_server.chat.service import Service
 from antiphon_server.media.decode.audio import BeginReading
 from antiphon_server.observability.request_trace import mark
+
+# As often as the engine is asked how far a prompt has been read.
+_COUNT_EVERY_S = 1.0
 
 
 class RequestStart:
@@ -30,6 +35,7 @@ class RequestStart:
         service: Service,
         reservation: Reservation,
         clock: Callable[[], float],
+        preparation: Preparation,
     ) -> None:
         self._spec = spec.without_conversation()
         self._kinds = [source.kind for source in spec.conversation.sources]
@@ -37,6 +43,7 @@ class RequestStart:
         self._service = service
         self._reservation = reservation
         self._clock = clock
+        self._preparation = preparation
         self._reading: ReadAhead | None = None
         self._ahead = spec.ahead
 
@@ -64,9 +71,26 @@ class RequestStart:
         else:
             self._service.admission.correct_size(self._reservation, size)
 
+    async def read_rest(self) -> None:
+        """After the slot: returns when the engine has read a decoded recording up to its last minutes.
+
+        In parts, so that its features are not sent all at once.
+        """
+        if self._reading is None:
+            return
+        rest = asyncio.ensure_future(self._reading.read_rest())
+        try:
+            while not (await asyncio.wait({rest}, timeout=_COUNT_EVERY_S))[0]:
+                if (progress := self._preparation.progress()) is not None:
+                    self._service.admission.count_progress(self._reservation, progress)
+            rest.result()
+        finally:
+            rest.cancel()
+
     async def stop_reading(self) -> TokensAhead:
         """Idempotent. What was read ahead is then kept by the engine alone."""
         reading, self._reading = self._reading, None
+        self._preparation.reading = None
         if reading is not None:
             self._ahead = await reading.stop()
         return self._ahead
@@ -76,7 +100,9 @@ class RequestStart:
         tokens = engine.card.media.audio_tokens(int(seconds * INPUT_SAMPLE_RATE_HZ))
         await self._start(self._size(tokens, seconds, seconds))
         request = OmniRequest(self._spec.head.id, self._prompt, cache_salt=self._spec.cache_salt)
-        self._reading = engine.read_ahead(request, key)
+        self._reading = self._preparation.reading = engine.read_ahead(
+            request, key, self._service.media.policy.frames_folder
+        )
         return self._reading.writer
 
     async def _start(self, size: RequestSize) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from antiphon_server.media.context_room import ContextRoom
+from antiphon_server.media.decoding_progress import DecodingProgress
 from antiphon_server.media.part import Part
 from antiphon_server.media.policy import MediaPolicy
 
@@ -24,7 +25,8 @@ def no_reservation(_size_bytes: int) -> None:
 class Budget:
     """Belongs to one request. Amounts are never returned: a refused part ends the request.
 
-    `room`: what the context leaves for media; None if the model's geometry is not known.
+    `room`: what the context leaves for media; None if the model's geometry is not known. `progress`: the
+    parts report to it.
     """
 
     def __init__(
@@ -32,8 +34,10 @@ class Budget:
         policy: MediaPolicy,
         reserve_bytes: ReserveBytes = no_reservation,
         room: ContextRoom | None = None,
+        progress: DecodingProgress | None = None,
     ) -> None:
         self.room = room
+        self.progress = progress or DecodingProgress()
         self._policy = policy
         self._reserve_bytes = reserve_bytes
         self._encoded_bytes = 0

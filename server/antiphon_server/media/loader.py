@@ -30,6 +30,7 @@ from antiphon_server.media.decode.decoding import raise_first_failure
 from antiphon_server.media.decode.image import ImageDecoder
 from antiphon_server.media.decode.known_files import KnownFiles
 from antiphon_server.media.decode.video import VideoDecoder
+from antiphon_server.media.decoding_progress import DecodingProgress
 from antiphon_server.media.fetch.client import Fetcher
 from antiphon_server.media.fetch.url_policy import is_url
 from antiphon_server.media.frame_store import FrameStore
@@ -111,12 +112,13 @@ class MediaLoader:
         text_tokens: int = 0,
         owner: str = "",
         begin_reading: BeginReading | None = None,
+        progress: DecodingProgress | None = None,
     ) -> Media:
         """Decodes all parts; each kind keeps its order. `reserve_bytes` gets decoded sizes and may raise.
 
         `text_tokens`: of the prompt, with one placeholder for each part. Media that would overfill the
         context are refused before they are decoded. `owner`: of the request, as in `cache_salt`.
-        `begin_reading`: called for a long recording before it is decoded.
+        `begin_reading`: called for a long recording before it is decoded. `progress`: of the decoding.
 
         Raises BadRequest (with the part's `param`) for media that is refused, Overloaded if no decoder
         becomes free in time. Cancelling kills the decoders of this request.
@@ -124,7 +126,7 @@ class MediaLoader:
         if not sources:
             return Media()
         self._check_counts(sources)
-        budget = Budget(self.policy, reserve_bytes, self._sizing.room(text_tokens))
+        budget = Budget(self.policy, reserve_bytes, self._sizing.room(text_tokens), progress)
         decoders = self._decoders(self._known_files, self._clip_writer, owner, begin_reading)
         request = _RequestLoader(self.policy, self._fetcher, decoders, budget)
         with raise_first_failure():

@@ -81,8 +81,8 @@ class MediaPolicy(BaseModel):
     )
     frames_folder: Path | None = Field(
         None,
-        description="Folder for temporary files of decoded video frames, on a disk rather than in memory; "
-        "the system's (TMPDIR) by default.",
+        description="Folder for temporary files of decoded video frames and of features of long recordings, "
+        "on a disk rather than in memory; the system's (TMPDIR) by default.",
     )
     stored_frames_bytes: int = Field(
         4096 * _MIB,

@@ -175,10 +175,11 @@ class ChunkChoice(_Answer):
 
 
 class Progress(_Answer):
-    """How far a long prompt has been read. Media are decoded by then, and encoded as they are read.
+    """How far the media of a request are decoded, and a long prompt is read. Media are encoded as they are
+    read; one long recording is read while it is decoded.
 
-    `eta_seconds`: until all is read, by the rate so far; null in the first. `prefilled_seconds`: of
-    `decoded_seconds` of audio and video, by the share of the tokens.
+    `eta_seconds`: until all is read, by the rate so far; null until it is known. `prefilled_seconds`: of
+    audio and video, by the share of the tokens. `prompt_tokens`: an estimate until all media are decoded.
     """
 
     prefilled_tokens: int

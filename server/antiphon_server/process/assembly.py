@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -113,7 +114,7 @@ def make_service(
     audit = AdmissionLog(keys) if settings.logs.admissions else None
     admission = AdmissionController(capacity, lambda: engine.status().frame_time, classes=keys, audit=audit)
     media.set_geometry(engine.card.media, engine.card.context_tokens)
-    media.set_clip_writer(engine.clip_writer)
+    media.set_clip_writer(partial(engine.clip_writer, folder=media.policy.frames_folder))
     media.remember_files(engine.card.kept_audio_s)
     metrics.watch_load(lambda: admission.load)
     metrics.watch_engine(engine.status)

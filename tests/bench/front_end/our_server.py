@@ -68,10 +68,10 @@ class ScheduledEngine:
     ) -> AsyncGenerator[RequestOutput]:
         return self._outputs.generate(prompt["prompt_token_ids"], params, request_id)
 
-    def clip_writer(self, window_s: int | None = None) -> SampleWriter:
+    def clip_writer(self, window_s: int | None = None, folder: Path | None = None) -> SampleWriter:
         return SampleWriter()
 
-    def read_ahead(self, request: OmniRequest, key: str) -> ReadAhead:
+    def read_ahead(self, request: OmniRequest, key: str, folder: Path | None = None) -> ReadAhead:
         raise NotImplementedError
 
     def report_consumed(self, request_id: str, samples: int) -> None:

@@ -55,8 +55,8 @@ async def test_a_whole_answer_has_none(client: httpx.AsyncClient, engine: EchoEn
 
 
 def test_the_rate_is_that_since_the_first_event() -> None:
-    meter = ProgressMeter(media_seconds=100.0)
-    assert meter.read(PromptProgress(1_000, 11_000), 50.0).eta_seconds is None
-    progress = meter.read(PromptProgress(3_000, 11_000), 54.0)
+    meter = ProgressMeter()
+    assert meter.read(PromptProgress(1_000, 11_000), 50.0, 100.0).eta_seconds is None
+    progress = meter.read(PromptProgress(3_000, 11_000), 54.0, 100.0)
     assert progress.eta_seconds == pytest.approx(16.0)
     assert progress.prefilled_seconds == pytest.approx(27.3)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,11 @@ import pytest
 import pytest_asyncio
 
 from antiphon_executor.interface.media import AudioClip
+from antiphon_server.chat.preparation import Preparation
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
+from antiphon_server.http.routes import chat as chat_route
+from antiphon_server.http.streaming import response
 from antiphon_server.media.decode import audio
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
@@ -23,6 +28,8 @@ from tests.server.media.media_samples import base64_of, ffmpeg, tone, wav
 from tests.server.parts import make_service
 
 LONG_S = 2
+# Of headers and keep-alives.
+QUICK = {"headers_s": 0.05, "silence_s": 0.05}
 
 
 @dataclasses.dataclass
@@ -30,11 +37,10 @@ class Chat:
     client: httpx.AsyncClient
     service: Service
 
-    async def ask(self, *parts: dict[str, Any]) -> httpx.Response:
+    async def ask(self, *parts: dict[str, Any], **fields: Any) -> httpx.Response:
         content = [*parts, {"type": "text", "text": "What is it?"}]
-        return await self.client.post(
-            "/v1/chat/completions", json={"messages": [{"role": "user", "content": content}]}
-        )
+        body = {"messages": [{"role": "user", "content": content}], **fields}
+        return await self.client.post("/v1/chat/completions", json=body)
 
     def is_idle(self) -> bool:
         load = self.service.admission.load
@@ -66,7 +72,7 @@ def reading_engine(engine: EchoEngine, monkeypatch: pytest.MonkeyPatch) -> EchoE
 @pytest_asyncio.fixture
 async def chat(checkpoint: Path, reading_engine: EchoEngine) -> AsyncIterator[Chat]:
     media = MediaLoader(MediaPolicy())
-    service = dataclasses.replace(make_service(checkpoint, reading_engine), media=media)
+    service = dataclasses.replace(make_service(checkpoint, reading_engine, chat=QUICK), media=media)
     transport = httpx.ASGITransport(create_app(service))
     await media.start()
     try:
@@ -89,9 +95,50 @@ async def test_a_long_recording_is_read_ahead_until_its_request_begins(
     [clip] = request.media.audios
     assert isinstance(clip, AudioClip)
     assert clip.key == ahead.key
-    assert ahead.stopped == 1
+    assert (ahead.rests, ahead.stopped) == (1, 1)
     assert (request.ahead.read, request.ahead.found) == (100, 7)
     assert chat.is_idle()
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+async def test_a_client_reads_how_far_a_recording_is_decoded_and_read(
+    chat: Chat, reading_engine: EchoEngine, monkeypatch: pytest.MonkeyPatch, wanted: bool
+) -> None:
+    """Given a slow decoder, then chunks come until the request begins, or comments."""
+    decode = audio.AudioDecoder._decode_samples
+
+    async def slowly(self: audio.AudioDecoder, *parts: Any) -> float:
+        length_s = await decode(self, *parts)
+        await asyncio.sleep(0.3)
+        return length_s
+
+    monkeypatch.setattr(audio.AudioDecoder, "_decode_samples", slowly)
+    monkeypatch.setattr(response, "PROGRESS_EVERY_S", 0.05)
+    options = {"include_progress": wanted}
+    answer = await chat.ask(opus(LONG_S + 0.5), stream=True, stream_options=options)
+    events = answer.text.split("\n\n")
+    before = events[: next(number for number, event in enumerate(events) if '"role":"assistant"' in event)]
+    assert before
+    if not wanted:
+        assert set(before) == {": keep-alive"}
+        return
+    chunks = [json.loads(event.removeprefix("data: ")) for event in before if event.startswith("data")]
+    progress = chunks[-1]["progress"]
+    assert chunks[-1]["choices"] == []
+    assert progress["decoded_seconds"] == pytest.approx(LONG_S + 0.5, abs=0.1)
+    assert progress["prefilled_tokens"] == 50
+    assert progress["prompt_tokens"] >= 50
+
+
+async def test_a_client_reads_how_far_a_video_is_decoded(chat: Chat, monkeypatch: pytest.MonkeyPatch) -> None:
+    preparation = Preparation()
+    monkeypatch.setattr(chat_route, "Preparation", lambda: preparation)
+    film = ffmpeg("-f", "lavfi", "-i", "testsrc=s=96x64:d=3:r=10", "-pix_fmt", "yuv420p", suffix="mp4")
+    url = {"url": f"data:video/mp4;base64,{base64_of(film)}"}
+    assert (await chat.ask({"type": "video_url", "video_url": url})).status_code == 200
+    assert preparation.decoding.seconds == pytest.approx(3, abs=0.2)
+    assert preparation.decoding.decoded_s == pytest.approx(preparation.decoding.seconds)
+    assert preparation.progress() is not None
 
 
 async def test_a_short_recording_and_one_among_other_media_are_not_read_ahead(

@@ -1,4 +1,4 @@
-"""Mel frames of a long clip, computed while it is decoded: memory holds a window of samples and the frames.
+"""Mel frames of a long clip, computed while it is decoded: memory holds a window of samples.
 
 The frames are those of `log_mel`, rounded to the model's numbers: the clip's maximum, which sets the floor of
 all frames, is applied at the end, or to a copy before that, and rounding keeps the order of numbers.
@@ -6,8 +6,8 @@ all frames, is applied at the end, or to a copy before that, and rounding keeps 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from vllm.config import ModelConfig
 from antiphon_executor.interface.audio_geometry import FRAME_MS, FRAME_SAMPLES, HOP_SAMPLES, mel_frames
 from antiphon_executor.interface.media import AudioClip, StoredClip
 from antiphon_executor.models.thinker.log_mel import levels_of_slice
+from antiphon_executor.models.thinker.mel_windows import MelWindows
 from antiphon_executor.models.thinker.window_length import LEAST_FRAMES, WINDOW_FRAMES
 
 _EDGE = FRAME_SAMPLES // 2
@@ -25,22 +26,21 @@ _EDGE = FRAME_SAMPLES // 2
 
 @dataclass(frozen=True, slots=True)
 class StoredMel:
-    """Frames of a clip in tensors of `window_frames`; the last is shorter. `floor`: what they lack yet."""
+    """Frames of a clip in windows of `window_frames`; the last is shorter. `floor`: what they lack yet."""
 
-    windows: Sequence[Tensor]
+    windows: MelWindows
     floor: float | None = None
     window_frames: int = WINDOW_FRAMES
 
     def part(self, first: int, stop: int) -> Tensor:
-        """Frames `first` to `stop`: [mel_bins, stop - first]. No copy of a window that has its floor."""
+        """Frames `first` to `stop`: [mel_bins, stop - first]."""
         parts = []
         while first < stop:
             window, start = divmod(first, self.window_frames)
             end = min(stop - window * self.window_frames, self.window_frames)
-            parts.append(self.windows[window][:, start:end])
+            parts.append(self.windows.read(window, self.floor)[:, start:end])
             first += end - start
-        part = parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
-        return part if self.floor is None else part.clamp(min=self.floor)
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
 def kept_audio_s(model: ModelConfig, mel_bins: int) -> float:
@@ -59,16 +59,22 @@ class MelProgress:
 
 
 class MelWriter:
-    """A `LiveClipWriter`. A clip of a single window is kept as samples."""
+    """A `LiveClipWriter`. A clip of a single window is kept as samples. `folder`: as of `MelWindows`."""
 
-    def __init__(self, mel_bins: int, dtype: torch.dtype, window_frames: int = WINDOW_FRAMES) -> None:
+    def __init__(
+        self,
+        mel_bins: int,
+        dtype: torch.dtype,
+        window_frames: int = WINDOW_FRAMES,
+        folder: Path | None = None,
+    ) -> None:
         self._mel_bins = mel_bins
         self._dtype = dtype
         self._window_frames = window_frames
         self._pieces: list[NDArray[np.float32]] = []
         # Of the first sample that is still needed, and of the last one, in the clip.
         self._offset = self._written = 0
-        self._windows: list[Tensor] = []
+        self._windows = MelWindows(folder)
         self._loudest = -float("inf")
 
     def write(self, samples: NDArray[np.float32]) -> None:
@@ -87,8 +93,7 @@ class MelWriter:
             self._add_window(min(done + self._window_frames, frames))
         self._pieces.clear()
         floor = self.progress.floor
-        for window in self._windows:
-            window.clamp_(min=floor)
+        self._windows.set_floor(floor)
         mel = StoredMel(self._windows, window_frames=self._window_frames)
         return StoredClip(_clip_key(key, floor), self._written, mel)
 
@@ -98,7 +103,7 @@ class MelWriter:
 
     def clip(self, key: str, num_samples: int, progress: MelProgress) -> StoredClip:
         """The clip as far as `progress`, of a key that changes with the floor of its frames."""
-        mel = StoredMel(self._windows[: progress.windows], progress.floor, self._window_frames)
+        mel = StoredMel(self._windows, progress.floor, self._window_frames)
         return StoredClip(_clip_key(key, progress.floor), num_samples, mel)
 
     def windows_so_far(self, key: str) -> StoredClip | None:
@@ -119,7 +124,7 @@ class MelWriter:
             for start in range(first, frames, size)
         ]
         floor = self._floor(max([self._loudest, *(float(levels.max()) for levels in rest)]))
-        mel = StoredMel([*self._windows, *map(self._scaled, rest)], floor, size)
+        mel = StoredMel(self._windows.with_more(map(self._scaled, rest)), floor, size)
         return StoredClip(_clip_key(key, floor), self._written, mel)
 
     def _loudest_of_rest(self) -> float:

@@ -7,20 +7,21 @@ from antiphon_server.openai_api.response import Progress
 
 
 class ProgressMeter:
-    """`media_seconds`: audio and video of the request, which are decoded."""
+    """Knows the rate since the first event: before it the prompt waited, and media were prepared."""
 
-    def __init__(self, media_seconds: float) -> None:
-        self._media_seconds = media_seconds
+    def __init__(self) -> None:
         self._first: tuple[float, int] | None = None
 
-    def read(self, event: PromptProgress, now_s: float) -> Progress:
-        """The rate is that since the first event: before it the prompt waited, and media were prepared."""
+    def read(
+        self, event: PromptProgress, now_s: float, media_s: float, decoded_s: float | None = None
+    ) -> Progress:
+        """`media_s`: audio and video of the request. `decoded_s`: of them; None: all."""
         share = event.tokens / event.total if event.total else 1.0
         return Progress(
             prefilled_tokens=event.tokens,
             prompt_tokens=event.total,
-            prefilled_seconds=round(share * self._media_seconds, 1),
-            decoded_seconds=round(self._media_seconds, 1),
+            prefilled_seconds=round(share * media_s, 1),
+            decoded_seconds=round(media_s if decoded_s is None else decoded_s, 1),
             eta_seconds=self._eta_s(event, now_s),
         )
 

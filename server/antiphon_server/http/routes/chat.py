@@ -6,6 +6,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import TypeAdapter, ValidationError
 
+from antiphon_server.chat.preparation import Preparation
 from antiphon_server.chat.request_run import run_request
 from antiphon_server.chat.request_spec import build_request_spec
 from antiphon_server.config.settings import Dialect
@@ -47,8 +48,9 @@ async def create_chat_completion(request: Request) -> Response:
     if spec.form.include_timing:
         keep_trace(request)
     mark("planned")
-    running = run_request(spec, service, received.release_body, received.arrived_s)
-    return ChatResponse(spec.head, spec.form.stream, running, service, received.rates)
+    preparation = Preparation()
+    running = run_request(spec, service, received.release_body, received.arrived_s, preparation=preparation)
+    return ChatResponse(spec, running, service, received.rates, preparation)
 
 
 def _dialect_of(request: Request) -> Dialect | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from antiphon_server.chat.request_spec import AnswerHead
 from antiphon_server.chat.request_state import AnswerWriter
 from antiphon_server.chat.service import Service
 from antiphon_server.http.streaming.answer_response import AnswerResponse
-from antiphon_server.http.streaming.sse import SseResponse
+from antiphon_server.http.streaming.sse import KEEP_ALIVE, SseResponse
 from antiphon_server.http.streaming.starting_request import StartingRequest
 from antiphon_server.http.streaming.streamed_answer import EventWriter, StreamedAnswer
 from antiphon_server.media.encode import encode_file, open_encoder
@@ -54,6 +55,13 @@ class ConversationResponse(AnswerResponse):
         self._head = head
         self._request = request
 
+    # Between what a client reads while its request has no slot; at most as long as between keep-alives.
+    waiting_every_s = math.inf
+
+    def write_waiting(self) -> bytes:
+        """An event, or a comment, for a client whose request has no slot yet."""
+        return KEEP_ALIVE
+
     @abstractmethod
     def builder_of(self, running: RunningRequest) -> AnswerBuilder: ...
 
@@ -77,7 +85,8 @@ class ConversationResponse(AnswerResponse):
     async def send_events(self, sse: SseResponse) -> None:
         policy = self._service.settings.chat
         headers_at_s = time.monotonic() + policy.headers_s
-        starting = StartingRequest(self._request, sse, headers_at_s, policy.silence_s)
+        every_s = min(policy.silence_s, self.waiting_every_s)
+        starting = StartingRequest(self._request, sse, headers_at_s, every_s, self.write_waiting)
         async with starting as running:
             audio_format = running.form.audio_format if running.form.speaks else "pcm16"
             async with open_encoder(audio_format, policy.encode_s) as encoder:

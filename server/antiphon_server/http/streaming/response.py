@@ -2,23 +2,58 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+
 from antiphon_executor.interface.events import SpeechEnded, TextDelta
+from antiphon_server.chat.preparation import Preparation
 from antiphon_server.chat.request_run import RunningRequest
-from antiphon_server.chat.request_spec import AnswerForm
+from antiphon_server.chat.request_spec import AnswerForm, RequestSpec
 from antiphon_server.chat.response.alignment import TimedWord
 from antiphon_server.chat.response.chunk_json import ChunkJson, to_json_list
 from antiphon_server.chat.response.chunks import ChunkWriter
 from antiphon_server.chat.response.completion import CompletionBuilder
+from antiphon_server.chat.response.progress import ProgressMeter
 from antiphon_server.chat.response.word_timestamps import TextEvent
+from antiphon_server.chat.service import Service
+from antiphon_server.chat.usage import UsageMeter
 from antiphon_server.http.streaming.conversation_response import ConversationResponse
 from antiphon_server.http.streaming.sse import DONE, frame
 from antiphon_server.http.streaming.streamed_answer import EventWriter
 from antiphon_server.observability import request_trace
 from antiphon_server.openai_api.response import Progress
 
+# As often as the engine is asked how far a prompt has been read.
+PROGRESS_EVERY_S = 1.0
+
 
 class ChatResponse(ConversationResponse):
-    """A `Completion`, or its chunks."""
+    """A `Completion`, or its chunks. `preparation`: what a client reads of that asks for progress."""
+
+    def __init__(
+        self,
+        spec: RequestSpec,
+        request: AbstractAsyncContextManager[RunningRequest],
+        service: Service,
+        rates: Callable[[], Mapping[str, str]],
+        preparation: Preparation,
+    ) -> None:
+        super().__init__(spec.head, spec.form.stream, request, service, rates)
+        self._form = spec.form
+        self._preparation = preparation
+        self._progress = ProgressMeter()
+        if spec.form.include_progress:
+            self.waiting_every_s = PROGRESS_EVERY_S
+
+    def write_waiting(self) -> bytes:
+        event = self._preparation.progress() if self._form.include_progress else None
+        if event is None:
+            return super().write_waiting()
+        decoding = self._preparation.decoding
+        progress = self._progress.read(event, time.monotonic(), decoding.seconds, decoding.decoded_s)
+        writer = ChunkWriter(self._head, self._form, UsageMeter())
+        return frame(writer.progress_chunk(progress).to_json())
 
     def builder_of(self, running: RunningRequest) -> CompletionBuilder:
         return CompletionBuilder(self._head, running.form, running.state.usage)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Generic, TypeVar
@@ -14,7 +15,9 @@ R = TypeVar("R")
 
 
 class StartingRequest(Generic[R]):
-    """Enters a request. Meanwhile the client gets headers at `headers_at_s`, then comments."""
+    """Enters a request. Meanwhile the client gets headers at `headers_at_s`, then, every `silence_s`, what
+    `write_waiting` writes.
+    """
 
     def __init__(
         self,
@@ -22,11 +25,13 @@ class StartingRequest(Generic[R]):
         sse: SseResponse,
         headers_at_s: float,
         silence_s: float,
+        write_waiting: Callable[[], bytes] = lambda: KEEP_ALIVE,
     ) -> None:
         self._request = request
         self._sse = sse
         self._headers_at_s = headers_at_s
         self._silence_s = silence_s
+        self._write_waiting = write_waiting
 
     async def __aenter__(self) -> R:
         entering = asyncio.ensure_future(self._request.__aenter__())
@@ -53,6 +58,6 @@ class StartingRequest(Generic[R]):
             if entering.done():
                 return
             if sse.started:
-                await sse.send_data(KEEP_ALIVE)
+                await sse.send_data(self._write_waiting())
             else:
                 await sse.start_response()

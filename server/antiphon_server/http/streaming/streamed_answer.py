@@ -66,7 +66,7 @@ class StreamedAnswer:
         self._writer = writer
         self._timestamps = WordTimestamps(running.form)
         self._packets = SpeechPackets(head.id, service)
-        self._progress = ProgressMeter(running.state.media_seconds)
+        self._progress = ProgressMeter()
         self._pending: list[bytes] = []
         self._written_bytes = 0
 
@@ -137,7 +137,8 @@ class StreamedAnswer:
 
     def _write_progress(self, event: PromptProgress) -> None:
         if self._running.form.include_progress:
-            progress = self._progress.read(event, time.monotonic())
+            media_s = self._running.state.media_seconds
+            progress = self._progress.read(event, time.monotonic(), media_s)
             self._pending.append(self._writer.progress(progress))
 
     def _write_text(self, events: list[TextEvent]) -> None:

@@ -123,6 +123,8 @@ class AudioDecoder:
             )
         else:
             length_s = len(samples) / INPUT_SAMPLE_RATE_HZ
+        room = budget.room
+        budget.progress.expect(length_s, room.audio_tokens(length_s) if room is not None else 0)
         is_ahead = begin_reading is not None and READ_AHEAD_S <= length_s <= limit_s
         writer = await begin_reading(length_s, key) if begin_reading and is_ahead else self._writer()
         intake = ClipIntake(part, writer, round(limit_s * INPUT_SAMPLE_RATE_HZ), budget)
@@ -214,6 +216,7 @@ class ClipIntake:
             # Minutes of audio take tens of milliseconds, which is too long for the event loop.
             for start in range(0, len(kept), PIECE_SAMPLES):
                 await asyncio.to_thread(self._write, kept[start : start + PIECE_SAMPLES])
+            self._budget.progress.add(len(kept) / INPUT_SAMPLE_RATE_HZ)
 
     async def finish(self, key: str) -> AudioClip | StoredClip:
         if self.written < MIN_SAMPLES:

@@ -91,6 +91,7 @@ class VideoDecoder:
 
         async def take_frames(pixels: bytes) -> None:
             await asyncio.to_thread(frame_file.write, pixels)
+            budget.progress.add(len(pixels) * agreed[0].second_per_byte)
 
         async def take_samples(samples: bytes) -> None:
             await agreed[0].sound.take_piece(samples)
@@ -113,6 +114,7 @@ class VideoDecoder:
         frames, samples = dimensions.frames, dimensions.samples
         frames_bytes = self._sizing.frames_bytes(dimensions, size)
         sound_bytes = self._sizing.sound_bytes(dimensions)
+        tokens = 0
         if budget.room is not None:
             wanted_fps = self._wanted_fps(part)
             # Another number than this rate gives is the client's own, or that of a long or a short video.
@@ -120,8 +122,10 @@ class VideoDecoder:
             fps = wanted_fps if is_usual else frames / dimensions.seconds
             placed_fps = self._policy.video_placed_fps or fps
             tokens = budget.room.video_tokens(frames, placed_fps, (size.height, size.width), samples)
-            length = VideoLength(frames, max(dimensions.seconds, samples / INPUT_SAMPLE_RATE_HZ), wanted_fps)
+            sound_s = samples / INPUT_SAMPLE_RATE_HZ
+            length = VideoLength(frames, max(dimensions.seconds, sound_s), wanted_fps, sound_s)
             check_video(part, length, frames_bytes + sound_bytes, tokens, self._policy, budget)
+        budget.progress.expect(dimensions.seconds, tokens)
         budget.charge_stored(part, frames_bytes)
         if samples:
             budget.charge_decoded(part, sound_bytes)
@@ -164,6 +168,12 @@ class _Agreed:
     dimensions: Dimensions
     size: Size
     sound: ClipIntake
+
+    @property
+    def second_per_byte(self) -> float:
+        """Seconds of the video in a byte of its frames."""
+        found = self.dimensions
+        return found.seconds / (found.frames * self.size.height * self.size.width * 3)
 
     def is_met(self, report: DecodeReport, frames_bytes: int) -> bool:
         """Whether the report agrees with this and with the frames and the sound that came."""
