@@ -82,7 +82,7 @@ class _SharedCoresScheduler(CorruptionAwareScheduler):
         if self._yielding is not None:
             self._yielding.wait_for_talker()
         token_limit = self.max_num_scheduled_tokens
-        step_tokens = self._step_tokens(token_limit)
+        step_tokens = self.most_step_tokens(token_limit)
         self.max_num_scheduled_tokens = step_tokens
         self.scheduler_config.long_prefill_token_threshold = step_tokens // LONG_PROMPT_SHARE
         try:
@@ -90,7 +90,7 @@ class _SharedCoresScheduler(CorruptionAwareScheduler):
         finally:
             self.max_num_scheduled_tokens = token_limit
 
-    def _step_tokens(self, limit: int) -> int:
+    def most_step_tokens(self, limit: int) -> int:
         """The most tokens of the next step."""
         if self._yielding is None:
             return limit
@@ -166,14 +166,14 @@ class _ShortStepsScheduler(_SharedCoresScheduler):
             self._step_budget.measured(length, self._context)
         return outputs
 
-    def _step_tokens(self, limit: int) -> int:
+    def most_step_tokens(self, limit: int) -> int:
         reading = [one.num_computed_tokens for one in self.running if _reads_prompt(one)]
         answering = len(self.running) - len(reading)
         self._context = max(reading, default=0)
         is_playing = self._yielding is not None and self._yielding.speech_plays
         step_s = PLAYING_STEP_S if is_playing else STEP_S
         prompts = self._step_budget.tokens(limit, self._context, step_s)
-        return min(super()._step_tokens(limit), prompts + answering)
+        return min(super().most_step_tokens(limit), prompts + answering)
 
 
 def _reads_prompt(request: Request) -> bool:
