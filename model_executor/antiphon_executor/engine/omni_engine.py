@@ -222,7 +222,7 @@ class VllmOmniEngine:
         return ClipReadAhead(
             request,
             key,
-            self.clip_writer(folder),
+            self.clip_writer(folder=folder),
             context.generate_text,
             context.ids,
             context.media,
