@@ -29,7 +29,7 @@ from tests.server.chat.test_long_prompts import limited
 from tests.server.grammar_pricing import Pricing, pricing
 from tests.server.schemas import ORDINARY, dear, names, objects
 
-pytestmark = pytest.mark.promise("R41")
+pytestmark = [pytest.mark.heavy, pytest.mark.promise("R41")]
 
 __all__ = ["limited", "pricing"]
 URL = "/v1/chat/completions"

@@ -21,6 +21,8 @@ from antiphon_server.media.sandbox.pool import Sandbox
 from antiphon_server.media.source import MediaKind
 from tests.server.media.media_samples import ffmpeg, image_file, part, running_decoders
 
+pytestmark = pytest.mark.heavy
+
 _LONGEST_S = 12.0
 
 

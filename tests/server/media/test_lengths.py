@@ -14,6 +14,8 @@ from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
 from tests.server.media.media_samples import ffmpeg_each, part, tone, wav
 
+pytestmark = pytest.mark.heavy
+
 LIMIT_S = 6.0
 CONTAINERS = {
     "wav": ("-c:a", "pcm_s16le"),
