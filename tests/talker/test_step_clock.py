@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from antiphon_executor.scheduling.step_clock import StepClock, StepLength
+from antiphon_executor.scheduling.step_time.step_clock import StepClock, StepLength
 
 
 def test_a_step_lasts_from_its_schedule_to_its_results() -> None:

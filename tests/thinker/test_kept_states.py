@@ -22,8 +22,8 @@ from vllm.v1.request import Request
 from vllm.v1.structured_output import StructuredOutputManager
 
 from antiphon_executor.interface.settings import EngineSettings, ThinkerSettings
-from antiphon_executor.scheduling import step_budget
-from antiphon_executor.scheduling.step_budget import STEP_S
+from antiphon_executor.scheduling.step_time import step_budget
+from antiphon_executor.scheduling.step_time.step_budget import STEP_S
 from antiphon_executor.scheduling.thinker_scheduler import ThinkerScheduler
 from antiphon_executor.stages.thinker_args import thinker_engine_args
 from antiphon_executor.tiny import write_tiny_checkpoint

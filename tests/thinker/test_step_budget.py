@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon_executor.scheduling.step_budget import PLAYING_STEP_S, STEP_S, StepBudget
-from antiphon_executor.scheduling.step_clock import StepLength
+from antiphon_executor.scheduling.step_time.step_budget import PLAYING_STEP_S, STEP_S, StepBudget
+from antiphon_executor.scheduling.step_time.step_clock import StepLength
 
 LIMIT = 2_048
 # Of antiphon-nano on a core: for each token, and for each token of its context.

@@ -31,8 +31,8 @@ from antiphon_executor.models.talker.stream_state import StreamState
 from antiphon_executor.scheduling.deadline import first_come_first_served, plan_step
 from antiphon_executor.scheduling.one_per_step.stream_turns import TurnTimes, one_stream
 from antiphon_executor.scheduling.planned_queues import PlannedQueues
-from antiphon_executor.scheduling.step_clock import StepClock
 from antiphon_executor.scheduling.step_plan import PacingRules
+from antiphon_executor.scheduling.step_time.step_clock import StepClock
 from antiphon_executor.scheduling.stream_book import Candidate, StreamBook
 
 # Checked against the installed vLLM by tests/test_vllm_internals.py.

@@ -22,8 +22,8 @@ from antiphon_executor.scheduling.corrupted_requests import CorruptionAwareSched
 from antiphon_executor.scheduling.grammar_watch import GRAMMAR_WATCH
 from antiphon_executor.scheduling.one_per_step.request_turns import Progress, RequestTurns
 from antiphon_executor.scheduling.planned_queues import PlannedQueues
-from antiphon_executor.scheduling.step_budget import PLAYING_STEP_S, STEP_S, StepBudget
-from antiphon_executor.scheduling.step_clock import StepClock
+from antiphon_executor.scheduling.step_time.step_budget import PLAYING_STEP_S, STEP_S, StepBudget
+from antiphon_executor.scheduling.step_time.step_clock import StepClock
 from antiphon_executor.scheduling.yielding import Yielding
 
 # Checked against the installed vLLM by tests/test_vllm_internals.py.

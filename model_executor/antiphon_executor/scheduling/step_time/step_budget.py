@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from antiphon_executor.scheduling.step_clock import StepLength
+from antiphon_executor.scheduling.step_time.step_clock import StepLength
 
 STEP_S = 0.35
 # While speech is generated, which needs tokens of text: at most about as long as a step of the Talker.
