@@ -216,6 +216,31 @@ async def test_a_stage_that_started_as_the_start_was_cancelled_is_ended(starts: 
     assert [stage.ended for stage in starts.stages] == [True]
 
 
+@pytest.mark.parametrize(("on_a_cpu", "at_once"), [(True, 2), (False, 1)])
+async def test_engines_load_at_the_same_time_on_a_cpu_and_one_after_the_other_on_a_gpu(
+    starts: Starts, monkeypatch: pytest.MonkeyPatch, on_a_cpu: bool, at_once: int
+) -> None:
+    """On one GPU both would count each other's memory as their own."""
+    loading, most = 0, 0
+
+    async def load(*_: Any) -> ScriptedStage:
+        nonlocal loading, most
+        loading += 1
+        most = max(most, loading)
+        await asyncio.sleep(0.01)
+        loading -= 1
+        return ScriptedStage("any")
+
+    monkeypatch.setattr(launch_module, "start_stage", load)
+    monkeypatch.setattr(launch_module.current_platform, "is_cpu", lambda: on_a_cpu)
+    planned = [StageSpec("thinker", AsyncEngineArgs(), None), StageSpec("talker", AsyncEngineArgs(), None)]
+    folder = SocketFolder()
+    async with Bridge(folder) as bridge:
+        stages = await Launcher(lambda _: None, bridge).start_all(planned)
+    folder.close()
+    assert (len(stages), most) == (2, at_once)
+
+
 async def test_a_bridge_that_cannot_open_leaves_no_socket_behind(
     temporary: Path, earlier_tasks: set[asyncio.Task[Any]]
 ) -> None:

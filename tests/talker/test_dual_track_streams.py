@@ -96,10 +96,19 @@ def test_given_weights_that_could_be_trained_then_the_arena_keeps_rows_and_not_h
 
 def test_given_positions_then_they_come_back_as_they_were_sent(streams: DualTrackStreams) -> None:
     streams.open(start())
-    positions, delta = streams.positions(1)
+    placed = streams.positions(1)
+    assert placed is not None
+    positions, delta = placed
     assert positions.tolist() == np.arange(15).reshape(3, 5).tolist()
     assert delta == -2
     assert streams.pool.prompt_len[1] == 5
+
+
+def test_given_no_open_stream_then_there_are_no_positions(streams: DualTrackStreams) -> None:
+    assert streams.positions(1) is None
+    streams.open(start())
+    streams.close(1)
+    assert streams.positions(1) is None
 
 
 def test_given_a_prompt_of_five_then_its_last_row_draws_the_first_frame(streams: DualTrackStreams) -> None:

@@ -1,4 +1,4 @@
-"""Starts the engines of a server: in parallel, or one after the other if they use different GPUs."""
+"""Starts the engines of a server: in parallel on a CPU, one after the other on GPUs."""
 
 from __future__ import annotations
 
@@ -64,17 +64,22 @@ def stage_specs(settings: EngineSettings, config: PreTrainedConfig, folder: Sock
 
 
 class Launcher:
-    """Starts engines. Devices are an environment variable of this process, so those starts are serialized."""
+    """Starts engines; those on GPUs one after the other.
+
+    A starting engine measures its memory by what becomes free and taken on the whole device, so it would count
+    what another one loads. Also, the devices are an environment variable of this process.
+    """
 
     def __init__(self, progress: Progress, bridge: Bridge) -> None:
         self._progress = progress
         self._bridge = bridge
         self._device_lock = asyncio.Lock()
+        self._on_gpu = not current_platform.is_cpu()
 
     async def start(self, spec: StageSpec) -> Stage:
         await self._bridge.resume_reading(spec.name)
         is_reading = partial(self._bridge.is_reading, spec.name)
-        if spec.devices is None:
+        if spec.devices is None and not self._on_gpu:
             return await start_stage(spec.name, spec.arguments, self._progress, is_reading)
         async with self._device_lock:
             with visible_devices(spec.devices):

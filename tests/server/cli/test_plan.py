@@ -107,7 +107,7 @@ def nvidia_smi(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str
 def test_without_a_memory_flag_it_plans_for_the_gpus_of_this_machine(
     nvidia_smi: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    nvidia_smi("NVIDIA H200, 143771, 580.1\nNVIDIA H200, 143771, 580.1")
+    nvidia_smi("NVIDIA H200, 143771, 580.1, 9.0\nNVIDIA H200, 143771, 580.1, 9.0")
     assert main(["plan", "--sizes", "published", "--tier", "flash"]) == 0
     out = capsys.readouterr().out
     assert out.startswith("assumed: this machine's 2 x NVIDIA H200, 140.4 GiB each; ")
@@ -117,12 +117,12 @@ def test_without_a_memory_flag_it_plans_for_the_gpus_of_this_machine(
 def test_gpus_that_this_machine_does_not_have_are_a_shortage(
     nvidia_smi: Callable[[str], None], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    nvidia_smi("NVIDIA H200, 143771, 580.1")
+    nvidia_smi("NVIDIA H200, 143771, 580.1, 9.0")
     assert main(["plan", "--sizes", "published", "--tier", "flash"]) == 1
     assert "short: GPU 1 needed, this machine has 1" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("lines", ["", "NVIDIA GB10, [N/A], 580.1"])
+@pytest.mark.parametrize("lines", ["", "NVIDIA GB10, [N/A], 580.1, 12.1"])
 def test_without_gpu_memory_it_plans_for_the_memory_and_cores_of_this_machine(
     nvidia_smi: Callable[[str], None], capsys: pytest.CaptureFixture[str], lines: str
 ) -> None:

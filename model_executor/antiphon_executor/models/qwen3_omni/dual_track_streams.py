@@ -81,10 +81,13 @@ class DualTrackStreams:
         host = self._host.get(slot)
         return host is not None and (host.final or frame < host.text_len)
 
-    def positions(self, slot: int) -> tuple[torch.Tensor, int]:
-        """A stream's packed TM-RoPE positions, int64 [3, prompt_tokens], and its decoding delta."""
-        host = self._host[slot]
-        return host.positions, host.position_delta
+    def positions(self, slot: int) -> tuple[torch.Tensor, int] | None:
+        """A stream's packed TM-RoPE positions, int64 [3, prompt_tokens], and its decoding delta.
+
+        None if no stream is open in the slot.
+        """
+        host = self._host.get(slot)
+        return None if host is None else (host.positions, host.position_delta)
 
     def close(self, slot: int) -> None:
         if self.pool.close(slot):

