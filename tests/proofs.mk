@@ -1,6 +1,7 @@
 # Slow proofs and benchmarks, which `make test` leaves out. Included by the root Makefile.
 
-.PHONY: bench canaries chaos conformance conformance-lock coverage cut-answers flaky mutants realtime-siege schemathesis siege soak
+.PHONY: bench canaries chaos conformance conformance-lock coverage cut-answers flaky kernels mutants realtime-siege \
+  schemathesis siege soak test-v2
 
 bench: $(TESTED) ## text and server process beside vLLM's, speech: ratios, compared with the last run (10 minutes)
 	PYTHONPATH=model_executor $(PY) -m tests.bench.standing $(ARGS)
@@ -49,3 +50,9 @@ siege: $(TESTED) ## hostile clients: mutated requests, media bombs, disconnects,
 
 soak: $(TESTED) ## a mixed load for 15 minutes: nothing may grow (ARGS="--minutes 60")
 	$(PY) -m tests.chaos.soak $(ARGS)
+
+kernels: $(TESTED) ## compile the Triton kernels of a Talker step for sm_80, sm_90, sm_100; count its launches (3 minutes)
+	PYTHONPATH=model_executor $(PY) -m tests.gpu.compiled $(ARGS)
+
+test-v2: $(TESTED) ## parity of the Talkers on vLLM's V2 model runner, CUDA's, by Triton's interpreter (20 minutes)
+	PYTHONPATH=tests/v2 $(PY) -m pytest tests/v2/on_v2.py tests/parity/talker $(ARGS)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from antiphon_kernels import draw as _draw
 from antiphon_kernels import frame_embedding as _frame_embedding
+from antiphon_kernels import predictor_layer as _predictor_layer
 from antiphon_kernels import snake as _snake
 from antiphon_kernels import stream_conv as _stream_conv
 
@@ -47,3 +49,41 @@ def frame_embedding(codes: Tensor, table: Tensor, offsets: Tensor, text: Tensor)
 
         return frame_embedding_triton.frame_embedding(codes, table, offsets, text)
     return _frame_embedding.reference(codes, table, offsets, text)
+
+
+def draw(scores: Tensor, temperature: Tensor, top_k: Tensor, top_p: Tensor, key: Tensor) -> Tensor:
+    """One code of each row; shapes as in `draw.reference`."""
+    if scores.is_cuda:
+        from antiphon_kernels import draw_triton
+
+        return draw_triton.draw(scores, temperature, top_k, top_p, key)
+    return _draw.reference(scores, temperature, top_k, top_p, key)
+
+
+def add_norm(rows: Tensor, update: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """A residual sum and its norm; shapes as in `predictor_layer.add_norm`."""
+    if rows.is_cuda:
+        from antiphon_kernels import predictor_layer_triton
+
+        return predictor_layer_triton.add_norm(rows, update, weight, eps)
+    return _predictor_layer.add_norm(rows, update, weight, eps)
+
+
+def gated(gate_up: Tensor) -> Tensor:
+    """SiLU of one half times the other; shapes as in `predictor_layer.gated`."""
+    if gate_up.is_cuda:
+        from antiphon_kernels import predictor_layer_triton
+
+        return predictor_layer_triton.gated(gate_up)
+    return _predictor_layer.gated(gate_up)
+
+
+def rotate_heads(
+    heads: Tensor, cosine: Tensor, sine: Tensor, keys: Tensor, values: Tensor, start: int, eps: float
+) -> Tensor:
+    """Normed and rotated heads, keys and values cached; shapes as in `predictor_layer.rotate_heads`."""
+    if heads.is_cuda:
+        from antiphon_kernels import predictor_layer_triton
+
+        return predictor_layer_triton.rotate_heads(heads, cosine, sine, keys, values, start, eps)
+    return _predictor_layer.rotate_heads(heads, cosine, sine, keys, values, start, eps)

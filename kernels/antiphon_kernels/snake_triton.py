@@ -11,7 +11,8 @@ from torch import Tensor
 _BLOCK = 1024
 
 
-@triton.jit
+# Triton compiles once more for a 1 and for multiples of 16; these change with the layer.
+@triton.jit(do_not_specialize=["before", "steps", "lead_in"])
 def _kernel(
     x: tl.tensor,
     rate: tl.tensor,

@@ -11,7 +11,8 @@ from torch import Tensor
 _DEPTHWISE_BLOCK = 256
 
 
-@triton.jit
+# Triton compiles once more for a 1 and for multiples of 16; these change with the batch and the layer.
+@triton.jit(do_not_specialize=["rows", "steps", "length", "bias_period", "dilation"])
 def _product(
     window: tl.tensor,
     weight: tl.tensor,
@@ -61,7 +62,7 @@ def _product(
     )
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["steps", "length", "dilation"])
 def _depthwise(
     window: tl.tensor,
     weight: tl.tensor,

@@ -18,7 +18,13 @@ def _decorate_for_the_interpreter() -> None:
 
     os.environ["TRITON_INTERPRET"] = "1"
     try:
-        from antiphon_kernels import frame_embedding_triton, snake_triton, stream_conv_triton  # noqa: F401
+        from antiphon_kernels import (  # noqa: F401
+            draw_triton,
+            frame_embedding_triton,
+            predictor_layer_triton,
+            snake_triton,
+            stream_conv_triton,
+        )
     finally:
         del os.environ["TRITON_INTERPRET"]
 
@@ -27,6 +33,22 @@ if importlib.util.find_spec("triton") is None:
     collect_ignore_glob = ["test_*.py"]
 elif not ON_GPU:
     _decorate_for_the_interpreter()
+
+
+@pytest.fixture
+def interpreted_reductions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Triton's reductions, which are functions of its own, run in the interpreter too."""
+    if ON_GPU:
+        return
+    import triton.experimental.gluon.language  # noqa: F401 - it takes the functions as they are, at its import
+    from triton import language
+    from triton.language import standard
+    from triton.runtime.interpreter import InterpretedFunction
+
+    for name in ("sum", "max", "argmax"):
+        interpreted = InterpretedFunction(getattr(standard, name).fn)
+        monkeypatch.setattr(language, name, interpreted)
+        monkeypatch.setattr(standard, name, interpreted)
 
 
 @pytest.fixture

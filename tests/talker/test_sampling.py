@@ -30,6 +30,7 @@ from antiphon_executor.models.talker.sampling import (
     draw_code0,
     suppressed_codes,
 )
+from antiphon_kernels import draw
 
 CODEC_VOCAB, EOS, RESIDUAL_VOCAB = 256 + 1_024, 270, 512
 CPU = torch.device("cpu")
@@ -48,7 +49,7 @@ def draw_residual(logits: Tensor, sampling: Sampling, group: int) -> Tensor:
 
 
 def uniform(sampling: Sampling, group: int, codes: Tensor) -> Tensor:
-    return drawing.uniform(drawing.noise_keys(sampling, 16)[group], codes)
+    return draw.uniform(drawing.noise_keys(sampling, 16)[group], codes)
 
 
 def picked(sampling: Sampling, which: list[int]) -> Sampling:
@@ -102,8 +103,8 @@ class TestOrderOfTheProcessors:
         stream = StreamSampling(seed=1, top_p=top_p, repetition_penalty=penalty)
         sampling = rows([stream] * 3, [0, 1, 2])
         scores = drawing.code0_scores(logits, sampling.repetition_penalty, seen_codes(history), SUPPRESSED)
-        values, codes = drawing.candidates(scores, sampling.temperature, sampling.top_k)
-        values = drawing.nucleus(values, sampling.top_p)
+        values, codes = draw.candidates(scores, sampling.temperature, sampling.top_k)
+        values = draw.nucleus(values, sampling.top_p)
         assert torch.equal(spread(values, codes, CODEC_VOCAB), oracle(history, logits.clone()))
 
     @pytest.mark.parametrize("top_p", [0.05, 0.5, 0.8, 0.95, 1.0])
@@ -114,14 +115,14 @@ class TestOrderOfTheProcessors:
         warpers = [TemperatureLogitsWarper(1.1), TopKLogitsWarper(top_k)]
         oracle = LogitsProcessorList(warpers + ([TopPLogitsWarper(top_p)] if top_p < 1 else []))
         k, p = torch.full((8,), top_k), torch.full((8,), top_p)
-        values, codes = drawing.candidates(logits, torch.full((8,), 1.1), k)
-        values = drawing.nucleus(values, p)
+        values, codes = draw.candidates(logits, torch.full((8,), 1.1), k)
+        values = draw.nucleus(values, p)
         assert torch.equal(spread(values, codes, RESIDUAL_VOCAB), oracle(codes, logits.clone()))
 
     def test_scores_that_equal_the_kth_stay(self) -> None:
         logits = torch.zeros(1, RESIDUAL_VOCAB)
         logits[0, :7] = 1.0
-        values, codes = drawing.candidates(logits, torch.ones(1), torch.tensor([3]))
+        values, codes = draw.candidates(logits, torch.ones(1), torch.tensor([3]))
         assert torch.equal(spread(values, codes, RESIDUAL_VOCAB), TopKLogitsWarper(3)(codes, logits.clone()))
 
     def test_all_of_the_tail_but_eos_is_suppressed(self) -> None:
@@ -170,8 +171,8 @@ class TestDistribution:
         history = torch.randint(0, 256, (1, 20))
         one = picked(sampling, [0])
         scores = drawing.code0_scores(logits, one.repetition_penalty, seen_codes(history), SUPPRESSED)
-        values, codes = drawing.candidates(scores, one.temperature, one.top_k)
-        values = drawing.nucleus(values, one.top_p)
+        values, codes = draw.candidates(scores, one.temperature, one.top_k)
+        values = draw.nucleus(values, one.top_p)
         drawn = draw_code0(
             logits.expand(draws, -1), sampling, seen_codes(history).expand(draws, -1), SUPPRESSED
         )
@@ -195,7 +196,7 @@ class TestDistribution:
 
     @pytest.mark.parametrize("bits", [0, (1 << 23) - 1])
     def test_neither_bound_can_be_hit_in_float32(self, bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(drawing, "_shifted", lambda x, _: torch.full_like(x, bits))
+        monkeypatch.setattr(draw, "_shifted", lambda x, _: torch.full_like(x, bits))
         noise = uniform(many_frames(StreamSampling(seed=4), 1), 3, torch.zeros(1, 1, dtype=torch.int64))
         assert 0 < noise.item() < 1
         assert torch.isfinite(-torch.log(-torch.log(noise))).all()

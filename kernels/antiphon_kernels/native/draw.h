@@ -1,4 +1,4 @@
-// Draws one code from scores as `models/talker/sampling.py` does, which defines it.
+// Draws one code from scores as `antiphon_kernels/draw.py` does, which defines it.
 
 #pragma once
 
@@ -8,7 +8,7 @@
 #include <functional>
 #include <utility>
 
-constexpr int MAX_TOP_K = 64;  // of sampling.py
+constexpr int MAX_TOP_K = 64;  // of draw.py
 constexpr int MAX_VOCAB = 8192;
 
 inline uint64_t mix(uint64_t x) {

@@ -66,8 +66,8 @@ def stage_specs(settings: EngineSettings, config: PreTrainedConfig, folder: Sock
 class Launcher:
     """Starts engines; those on GPUs one after the other.
 
-    A starting engine measures its memory by what becomes free and taken on the whole device, so it would count
-    what another one loads. Also, the devices are an environment variable of this process.
+    A starting engine measures its memory as what the whole device has less of, so it would count what another
+    one loads. Also, the devices are an environment variable of this process.
     """
 
     def __init__(self, progress: Progress, bridge: Bridge) -> None:

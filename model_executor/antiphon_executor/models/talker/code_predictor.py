@@ -17,6 +17,7 @@ from transformers import PretrainedConfig
 from antiphon_executor.models.talker.predictor_kernel import PredictorKernel, supports
 from antiphon_executor.models.talker.predictor_shape import PredictorShape, rotation
 from antiphon_executor.models.talker.sampling import ResidualDraw
+from antiphon_kernels import dispatch
 
 CodeDraw = Callable[[Tensor, int], Tensor]
 """(logits [n, vocab], group from 1 to groups - 1) → codes int64 [n]: `ResidualDraw`, or `greedy`."""
@@ -120,22 +121,30 @@ class _Trunk(nn.Module):
 
     def forward(self, rows: Tensor, cache: _Cache, start: int) -> Tensor:
         """`rows`: [n, q, hidden] at positions from `start` → [n, hidden] of the last one, normed."""
-        for index, layer in enumerate(self.layers):
-            rows = layer(rows, cache.keys[index], cache.values[index], start)
-        return self.norm(rows[:, -1])
+        first, *norms = [layer.input_layernorm for layer in self.layers] + [self.norm]
+        normed = first(rows)
+        for index, (layer, norm) in enumerate(zip(self.layers, norms, strict=True)):
+            rows, normed = layer(rows, normed, (cache.keys[index], cache.values[index]), start, norm)
+        return normed[:, -1]
 
 
 class _Layer(nn.Module):
     def __init__(self, shape: PredictorShape) -> None:
         super().__init__()
+        self.eps = shape.eps
         self.self_attn = _Attention(shape)
         self.mlp = _MLP(shape)
         self.input_layernorm = nn.RMSNorm(shape.hidden, eps=shape.eps)
         self.post_attention_layernorm = nn.RMSNorm(shape.hidden, eps=shape.eps)
 
-    def forward(self, rows: Tensor, keys: Tensor, values: Tensor, start: int) -> Tensor:
-        rows = rows + self.self_attn(self.input_layernorm(rows), keys, values, start)
-        return rows + self.mlp(self.post_attention_layernorm(rows))
+    def forward(
+        self, rows: Tensor, normed: Tensor, cache: tuple[Tensor, Tensor], start: int, norm: nn.RMSNorm
+    ) -> tuple[Tensor, Tensor]:
+        """`normed`: `rows` after `input_layernorm`. Returns the layer's rows, and these after `norm`."""
+        between = self.post_attention_layernorm
+        mixed = self.self_attn(normed, *cache, start)
+        rows, normed = dispatch.add_norm(rows, mixed, between.weight, self.eps)
+        return dispatch.add_norm(rows, self.mlp(normed), norm.weight, self.eps)
 
 
 class _Attention(nn.Module):
@@ -164,15 +173,11 @@ class _Attention(nn.Module):
     def forward(self, rows: Tensor, keys: Tensor, values: Tensor, start: int) -> Tensor:
         shape = self.shape
         n, q, _ = rows.shape
-        end, turning = start + q, shape.heads + shape.kv_heads
+        end = start + q
         heads = functional.linear(rows, self.qkv).view(n, q, -1, shape.head_dim)
-        even = functional.rms_norm(heads[:, :, :turning], (shape.head_dim,), eps=shape.eps)
-        swapped = even.roll(shape.head_dim // 2, -1)
-        turned = torch.addcmul(even * self.cosine[start:end], swapped, self.sine[start:end])
-        keys[:, :, start:end] = turned[:, :, shape.heads :].transpose(1, 2)
-        values[:, :, start:end] = heads[:, :, turning:].transpose(1, 2)
+        queries = dispatch.rotate_heads(heads, self.cosine, self.sine, keys, values, start, shape.eps)
         mixed = functional.scaled_dot_product_attention(
-            turned[:, :, : shape.heads].transpose(1, 2),
+            queries.transpose(1, 2),
             keys[:, :, :end],
             values[:, :, :end],
             is_causal=q > 1,
@@ -194,8 +199,7 @@ class _MLP(nn.Module):
         self.gate_up = _joined(self.gate_proj, self.up_proj)
 
     def forward(self, rows: Tensor) -> Tensor:
-        gate, up = functional.linear(rows, self.gate_up).chunk(2, dim=-1)
-        return self.down_proj(functional.silu(gate) * up)
+        return self.down_proj(dispatch.gated(functional.linear(rows, self.gate_up)))
 
 
 def _joined(*projections: nn.Linear) -> Tensor:

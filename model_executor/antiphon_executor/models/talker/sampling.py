@@ -14,15 +14,13 @@ import torch
 from torch import Tensor
 
 from antiphon_executor.interface.request import MAX_SPEECH_TOP_K
+from antiphon_kernels import dispatch
+from antiphon_kernels.draw import GOLDEN, mixed
 
 MAX_TOP_K = MAX_SPEECH_TOP_K
 RESIDUAL_TEMPERATURE = 1.0  # transformers passes top-k and top-p to its predictor, but no temperature
 SUPPRESSED_TAIL = 1_024
 
-# splitmix64 (Steele, Lea, Flood, OOPSLA 2014), written as the signed numbers that int64 holds.
-_GOLDEN = 0x9E3779B97F4A7C15 - (1 << 64)
-_MIX_1 = 0xBF58476D1CE4E5B9 - (1 << 64)
-_MIX_2 = 0x94D049BB133111EB - (1 << 64)
 _MAX_GROUPS = 64
 
 
@@ -123,10 +121,8 @@ def draw_code0(logits: Tensor, sampling: Sampling, seen: Tensor, suppressed: Ten
     penalty, suppression, temperature, top-k, top-p.
     """
     scores = code0_scores(logits, sampling.repetition_penalty, seen, suppressed)
-    values, codes = candidates(scores, sampling.temperature, sampling.top_k)
-    values = nucleus(values, sampling.top_p)
-    noise = uniform(noise_keys(sampling, 1)[0], codes)
-    return _draw(scores, values, codes, sampling.temperature, noise)
+    key = noise_keys(sampling, 1)[0]
+    return dispatch.draw(scores, sampling.temperature, sampling.top_k, sampling.top_p, key)
 
 
 class ResidualDraw:
@@ -148,10 +144,8 @@ class ResidualDraw:
 
     def __call__(self, logits: Tensor, group: int) -> Tensor:
         """The code of `group` of each row: int64 [n]. `logits`: [n, vocab]."""
-        scores = logits.float()
-        values, codes = candidates(scores, self.temperature, self.sampling.predictor_top_k)
-        values = nucleus(values, self.sampling.predictor_top_p)
-        return _draw(scores, values, codes, self.temperature, uniform(self._keys[group], codes))
+        top_k, top_p = self.sampling.predictor_top_k, self.sampling.predictor_top_p
+        return dispatch.draw(logits.float(), self.temperature, top_k, top_p, self._keys[group])
 
 
 def code0_scores(logits: Tensor, penalty: Tensor, seen: Tensor, suppressed: Tensor) -> Tensor:
@@ -162,58 +156,7 @@ def code0_scores(logits: Tensor, penalty: Tensor, seen: Tensor, suppressed: Tens
     return scores.masked_fill(suppressed, -torch.inf)
 
 
-def candidates(scores: Tensor, temperature: Tensor, top_k: Tensor) -> tuple[Tensor, Tensor]:
-    """The best `MAX_TOP_K` scores over temperature, descending, and their codes; -inf beyond the k best.
-
-    Scores equal to the k-th stay, as in transformers' `TopKLogitsWarper`. A temperature of 0 divides by 1.
-    """
-    values, codes = scores.topk(min(MAX_TOP_K, scores.shape[1]), dim=-1)
-    values = values / torch.where(temperature > 0, temperature, 1.0).unsqueeze(1)
-    last = (top_k - 1).clamp(max=values.shape[1] - 1).unsqueeze(1)
-    return values.masked_fill(values < values.gather(1, last), -torch.inf), codes
-
-
-def nucleus(values: Tensor, top_p: Tensor) -> Tensor:
-    """Masks the least likely codes that together have at most 1 - top_p. `values`: descending, [n, k].
-
-    As transformers' `TopPLogitsWarper`, but equal values are kept or masked together, so that their order
-    after sorting does not matter.
-    """
-    tail = values.flip(-1).softmax(-1).cumsum(-1).flip(-1)
-    bound = top_p.unsqueeze(1)
-    keep = (tail > 1 - bound) | (bound >= 1)
-    keep[:, 0] = True
-    least = torch.where(keep, values, torch.inf).amin(-1, keepdim=True)
-    return values.masked_fill(values < least, -torch.inf)
-
-
 def noise_keys(sampling: Sampling, groups: int) -> Tensor:
     """The hash of (seed, frame, group) for groups 0 to `groups` - 1: int64 [groups, n]."""
     group = torch.arange(groups, device=sampling.seed.device).unsqueeze(1)
-    return _mix(_mix(sampling.seed + _GOLDEN) ^ _mix(sampling.frame * _MAX_GROUPS + group))
-
-
-def uniform(keys: Tensor, codes: Tensor) -> Tensor:
-    """Noise by key and code, float32 [n, k], strictly between 0 and 1. `keys`: [n]; `codes`: [n, k].
-
-    23 bits plus a half: (2**23 - 0.5) / 2**23 is the largest such number below 1 in float32.
-    """
-    bits = _shifted(_mix(keys.unsqueeze(1) + (codes + 1) * _GOLDEN), 41)
-    return (bits.to(torch.float32) + 0.5) * 2.0**-23
-
-
-def _shifted(x: Tensor, by: int) -> Tensor:
-    return (x >> by) & ((1 << (64 - by)) - 1)
-
-
-def _mix(x: Tensor) -> Tensor:
-    x = (x ^ _shifted(x, 30)) * _MIX_1
-    x = (x ^ _shifted(x, 27)) * _MIX_2
-    return x ^ _shifted(x, 31)
-
-
-def _draw(scores: Tensor, values: Tensor, codes: Tensor, temperature: Tensor, noise: Tensor) -> Tensor:
-    """The Gumbel-max draw if temperature is above 0, else the first of the best codes."""
-    gumbel = -torch.log(-torch.log(noise))
-    drawn = codes.gather(1, (values + gumbel).argmax(-1, keepdim=True)).squeeze(1)
-    return torch.where(temperature > 0, drawn, scores.argmax(-1))
+    return mixed(mixed(sampling.seed + GOLDEN) ^ mixed(sampling.frame * _MAX_GROUPS + group))

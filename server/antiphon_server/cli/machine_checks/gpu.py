@@ -28,7 +28,8 @@ def check_gpus(gpus: Sequence[Gpu], *, has_cuda_build: bool) -> Finding:
             fix = f"install driver {_OLDEST_DRIVER} or later: the CUDA 13 wheels need it"
             return Finding("gpu", "problem", detail, fix)
         if gpu.capability is not None and gpu.capability < _OLDEST_CAPABILITY:
-            return Finding("gpu", "problem", detail, "use a GPU of compute capability 8.0 or later, or the CPU")
+            fix = "use a GPU of compute capability 8.0 or later, or the CPU"
+            return Finding("gpu", "problem", detail, fix)
     tier = _fitting_tier(gpus)
     if tier is None:
         return Finding("gpu", "ok", f"{detail}; no tier fits: see `antiphon plan`")

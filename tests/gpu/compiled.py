@@ -1,0 +1,122 @@
+"""Compiles the Triton kernels of a whole Talker step for NVIDIA targets, with the ptxas of Triton's wheel.
+
+`python -m tests.gpu.compiled --targets 80,90 --dtypes bfloat16,float32` prints a table; `--json` writes it.
+Exit code 1 if a kernel spills or does not compile.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from tests.gpu.launches import Launches, Specialisation, counting
+from tests.gpu.released_step import ReleasedStep
+
+BATCHES = (1, 2, 3, 4, 5, 8, 9, 12, 16, 17, 24, 32, 64)
+_CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+_TENSOR_CORES = re.compile(r"wgmma\.mma_async|mma\.sync|tcgen05\.mma")
+
+
+@dataclass(frozen=True)
+class Built:
+    """A kernel for one target. `spilled_bytes`: of local memory a thread; `tensor_core`: instructions."""
+
+    kernel: str
+    constants: str
+    dtype: str
+    target: int
+    registers: int
+    shared_bytes: int
+    spilled_bytes: int
+    tensor_core: int
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Launches of a step's end at one batch, before the backbone and behind it."""
+
+    batch: int
+    begin: int
+    finish: int
+    new_specialisations: int
+
+
+def count_steps(dtype: torch.dtype, batches: Sequence[int] = BATCHES) -> tuple[list[Counted], Launches]:
+    """Runs a step of each batch on the meta device: nothing is computed, nothing can be read on the host."""
+    step = ReleasedStep(max(batches), torch.device("meta"), dtype)
+    counted: list[Counted] = []
+    all_of_them = Launches()
+    for batch in batches:
+        with counting() as before:
+            step.begin(batch)
+        hidden = step.hidden(batch)
+        with counting() as behind:
+            step.step.finish(hidden)
+        known = len(all_of_them.specialisations)
+        all_of_them.specialisations |= before.specialisations | behind.specialisations
+        all_of_them.by_name = behind.by_name
+        new = len(all_of_them.specialisations) - known
+        counted.append(Counted(batch, before.total, behind.total, new))
+    return counted, all_of_them
+
+
+def build(found: Specialisation, dtype: str, target: int) -> Built:
+    """Compiles one kernel. Raises Triton's error if it does not compile."""
+    source = ASTSource(found.kernel, found.signature, found.constants, found.attributes)
+    built = triton.compile(source, target=GPUTarget("cuda", target, 32))
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        Path(file.name).write_bytes(built.asm["cubin"])
+        usage = subprocess.run(
+            [_CUOBJDUMP, "--dump-resource-usage", file.name], capture_output=True, text=True, check=True
+        ).stdout
+    amounts = {name: int(value) for name, value in re.findall(r"(REG|LOCAL|STACK):(\d+)", usage)}
+    return Built(
+        kernel=found.name,
+        constants=",".join(str(value) for value in found.constants.values()),
+        dtype=dtype,
+        target=target,
+        registers=amounts["REG"],
+        shared_bytes=built.metadata.shared,
+        spilled_bytes=amounts["LOCAL"],
+        tensor_core=len(_TENSOR_CORES.findall(built.asm["ptx"])),
+    )
+
+
+def main(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--targets", default="80,90,100")
+    parser.add_argument("--dtypes", default="bfloat16,float32")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args(arguments)
+    built: list[Built] = []
+    counts: list[Counted] = []
+    for dtype in given.dtypes.split(","):
+        counts, launches = count_steps(getattr(torch, dtype))
+        for target in map(int, given.targets.split(",")):
+            built += [build(one, dtype, target) for one in launches.specialisations.values()]
+    print("| kernel | constants | dtype | target | registers | shared bytes | spilled | tensor core |")
+    print("|---|---|---|---|---|---|---|---|")
+    for one in built:
+        print("| " + " | ".join(str(value) for value in asdict(one).values()) + " |")
+    for count in counts:
+        print(f"batch {count.batch}: {count.begin} + {count.finish} launches")
+    if given.json:
+        rows = {"built": [asdict(one) for one in built], "counted": [asdict(one) for one in counts]}
+        given.json.write_text(json.dumps(rows, indent=1))
+    return int(any(one.spilled_bytes for one in built))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,1 @@
+"""The V2 model runner of vLLM, which CUDA gets, on a CPU."""
