@@ -43,7 +43,7 @@ class FrameStep:
     def __init__(self, head: SpeechHead, streams: Streams, sender: FrameSender, rows: int) -> None:
         self._head = head
         self._streams = streams
-        self._pool = pool = streams.pool
+        self.pool = pool = streams.pool
         self._sender = sender
         vocab, device = pool.shape.codec_vocab, pool.device
         self._suppressed = suppressed_codes(vocab, head.codec_eos, device, head.suppressed_tail)
@@ -69,7 +69,7 @@ class FrameStep:
     @torch.inference_mode()
     def finish(self, hidden: torch.Tensor) -> torch.Tensor:
         """`hidden`: [R, hidden], in request order → one-hot logits float32 [R, codec_vocab]."""
-        head, pool, n = self._head, self._pool, hidden.shape[0]
+        head, pool, n = self._head, self.pool, hidden.shape[0]
         if n > self._slot.shape[0]:
             return hidden.new_zeros(n, pool.shape.codec_vocab, dtype=torch.float32)
         slot, frame = self._slot[:n], self._frame[:n]
@@ -100,7 +100,7 @@ class FrameStep:
 
     def _keep(self, target: torch.Tensor, at: torch.Tensor, codes: torch.Tensor, seen: torch.Tensor) -> None:
         """Writes frames into their slots; rows without a frame write to the padding slot."""
-        pool = self._pool
+        pool = self.pool
         pool.history[target, at] = codes.to(torch.int16)
         pool.seen[target] = seen
         pool.seen[target, codes[:, 0]] = True
@@ -117,7 +117,7 @@ class FrameStep:
     ) -> None:
         self._sender.send(
             StepFrames(
-                stream=torch.where(live, self._pool.stream[slot], -1),
+                stream=torch.where(live, self.pool.stream[slot], -1),
                 frame=frame,
                 ended=ended,
                 codes=codes.to(torch.int16),
