@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from antiphon_executor.interface.settings import EngineSettings
-from antiphon_server.cli.machine_checks.checks import Finding
+from antiphon_server.cli.machine_checks.finding import Finding
 from antiphon_server.exits import StartupError
 from antiphon_server.hub.download import check_space, open_snapshot
 from antiphon_server.hub.model_name import hub_name
