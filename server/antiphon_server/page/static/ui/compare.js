@@ -46,7 +46,7 @@ export class ComparePanel {
     const temperature = el("input", { type: "number", step: "any", min: 0, max: 2, placeholder: "Temperature", "aria-label": `Speech temperature of ${name}` });
     const canvas = el("canvas", { class: "plot", "aria-hidden": "true" });
     const facts = el("p", { class: "hint", text: "Not run yet" });
-    const head = el("h3", { text: name });
+    const head = el("h2", { text: name });
     byId("compare-sides", HTMLElement).append(el("section", { "aria-label": `Answer ${name}` }, head, el("div", { class: "controls" }, voice, seed, temperature), canvas, facts));
     return { voice, seed, temperature, wave: new Waveform(canvas), facts, run: null };
   }
