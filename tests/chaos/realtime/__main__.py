@@ -53,9 +53,11 @@ def run(given: argparse.Namespace, server: RunningServer, folder: Path) -> list[
         crowd = asyncio.run(talk_beside(server, given.idle, given.talkers, given.answers))
         found += tell(f"{given.idle} idle connections beside {given.talkers} that talk", crowd.verdicts())
     if given.barge_ins:
+        ear, save = Ear(pocketsphinx), given.save or folder / "barge-ins.jsonl"
+        # What the first calls start, and keep, is no leak.
+        interrupt(server, ear, 1, folder / "warm-up.jsonl", given.barge_in_s)
         before = vitals_at_rest(server)
-        save = given.save or folder / "barge-ins.jsonl"
-        seen = interrupt(server, Ear(pocketsphinx), given.barge_ins, save, given.barge_in_s)
+        seen = interrupt(server, ear, given.barge_ins, save, given.barge_in_s)
         idle = becomes(server.is_idle, 5)
         after = vitals_at_rest(server)
         measured = f"tasks {before.tasks} to {after.tasks}, descriptors {before.descriptors} to "

@@ -30,6 +30,7 @@ SHARE = 0.95
 # Words around the kept ones of which the judge chooses.
 AROUND = 4
 LEAST_WORDS = 8
+TEXTS = 1_600
 CALLERS = 3
 # Of each caller, on one connection.
 ANSWERS = 4
@@ -104,7 +105,7 @@ def interrupt(server: RunningServer, ear: Ear, count: int, save: Path, within_s:
     """Until `count` answers were cut or the time is up. Continues what `save` has, one JSON object a line."""
     lines = save.read_text().splitlines() if save.exists() else []
     done = [BargeIn(**json.loads(line)) for line in lines]
-    texts = [text for text in corpus.held_out(8 * count) if len(corpus_words(text)) >= LEAST_WORDS]
+    texts = [text for text in corpus.held_out(TEXTS) if len(corpus_words(text)) >= LEAST_WORDS]
     until = time.monotonic() + within_s
 
     with save.open("a") as file, ThreadPoolExecutor(CALLERS) as pool:
