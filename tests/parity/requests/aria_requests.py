@@ -53,6 +53,9 @@ class RecordingTalker:
         given = self.given[stream.request_id] = Given(sampling)
         return _RecordingSession(self.talker.session(stream, sampling), given)
 
+    def for_known_text(self) -> RecordingTalker:
+        return RecordingTalker(self.talker.for_known_text(), self.given)
+
 
 @dataclass
 class _RecordingSession:
