@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Iterator
 
 import pytest
 
-from antiphon_server.http.app import create_app
-from antiphon_server.process.preflight import listen
-from antiphon_server.process.uvicorn_server import HttpServer
 from tests.browser.chromium import Browser
 from tests.browser.fixtures import browser  # noqa: F401
 from tests.chaos.proxy import NGINX, behind_nginx
 from tests.echo_engine import EchoEngine
+from tests.page.echo_server import echo_server
 from tests.page.stage import READY
 from tests.server.parts import make_service
 from tests.tiny_checkpoint import write_tiny_checkpoint
@@ -30,16 +26,9 @@ DIALOG = "document.querySelector('#key-dialog').open"
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     folder = write_tiny_checkpoint(tmp_path_factory.mktemp("prefix"))
     service = make_service(folder, EchoEngine(folder), server={"api_keys": [KEY], "root_path": PREFIX})
-    sock = listen("127.0.0.1", 0, stalled_client_s=30)
-    server = HttpServer(create_app(service), service.settings.server)
-    thread = threading.Thread(target=server.run, args=([sock],), daemon=True)
-    thread.start()
-    while not server.started:
-        time.sleep(0.01)
-    with behind_nginx(tmp_path_factory.mktemp("nginx"), [sock.getsockname()[1]], 60, PREFIX) as proxy:
+    proxy_folder = tmp_path_factory.mktemp("nginx")
+    with echo_server(service) as port, behind_nginx(proxy_folder, [port], 60, PREFIX) as proxy:
         yield f"{proxy}{PREFIX}/"
-    server.stop()
-    thread.join(10)
 
 
 def test_the_key_is_asked_for_once_and_kept_for_the_tab(browser: Browser, url: str) -> None:  # noqa: F811
