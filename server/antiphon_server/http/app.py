@@ -124,7 +124,7 @@ def layers(
         Middleware(ProbeReserve, server.root_path),
         Middleware(OriginCheck, server),
         Middleware(HeadLimits, server.limits),
-        Middleware(ApiKeys, keys, server.root_path, client_secrets, page.paths() if server.page else ()),
+        Middleware(ApiKeys, keys, server.root_path, client_secrets, _open_paths(server)),
         Middleware(GatewayHeaders, server.gateway),
         Middleware(ReadinessGate, life.refusal, server.root_path),
         Middleware(BodyTypes, routes),
@@ -132,6 +132,11 @@ def layers(
         Middleware(UnexpectedErrors),
         Middleware(LateAnswers),
     ]
+
+
+def _open_paths(server: ServerSettings) -> tuple[str, ...]:
+    """Of pages, which ask for a key themselves: a browser sends none with them."""
+    return (*docs.OPEN_PATHS, *(page.paths() if server.page else ()))
 
 
 def _answer_head(app: FastAPI) -> None:

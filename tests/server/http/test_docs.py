@@ -20,7 +20,8 @@ class Links(HTMLParser):
         self.found: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.found += [value for name, value in attrs if name in ("src", "href") and value]
+        given = [value for name, value in attrs if name in ("src", "href") and value]
+        self.found += [value for value in given if not value.startswith("data:")]
 
 
 async def test_the_page_needs_no_other_host_and_its_parts_are_there(client: httpx.AsyncClient) -> None:
@@ -46,9 +47,11 @@ async def test_swagger_ui_gets_our_document_and_asks_no_other_host(client: httpx
     const vm = require("vm"), [bundle, script] = JSON.parse(require("fs").readFileSync(0));
     const page = vm.createContext({});
     vm.runInContext("var window = globalThis, self = globalThis, navigator = {}, location = {};", page);
+    vm.runInContext("var form = { addEventListener() {} }, document = { getElementById: () => form };", page);
+    vm.runInContext("var fetch = async () => ({ status: 200 });", page);
     vm.runInContext("SwaggerUIBundle = (options) => { given = options; };" + script, page);
     const defined = /SwaggerUIBundle/.test(bundle.slice(0, 2000));
-    console.log(JSON.stringify({ defined, given: page.given }));
+    setImmediate(() => console.log(JSON.stringify({ defined, given: page.given })));
     """
     done = subprocess.run(  # noqa: ASYNC221  # nothing else runs here
         ["node", "-e", program],
@@ -62,6 +65,51 @@ async def test_swagger_ui_gets_our_document_and_asks_no_other_host(client: httpx
     assert found["defined"]
     assert (found["given"]["url"], found["given"]["validatorUrl"]) == ("openapi.json", None)
     assert found["given"]["tryItOutEnabled"]
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="the page's scripts run in Node")
+async def test_a_server_with_keys_shows_the_reference_to_those_who_have_one(
+    client: httpx.AsyncClient,
+) -> None:
+    """The key that is entered goes with the document's request and with every call."""
+    program = """
+    const vm = require("vm"), script = require("fs").readFileSync(0, "utf8"), seen = [];
+    const output = {}, field = { value: "wrong" };
+    const form = {
+      addEventListener(_, listener) { this.submit = listener; },
+      querySelector: () => output,
+      elements: { key: field },
+    };
+    const page = vm.createContext({
+      document: { getElementById: () => form },
+      fetch: async (_, { headers }) => ({ status: headers.Authorization === "Bearer right" ? 200 : 401 }),
+      SwaggerUIBundle: (options) => { page.given = options; },
+    });
+    const settled = () => new Promise((done) => setImmediate(done));
+    const enter = (key) => { field.value = key; form.submit({ preventDefault() {}, target: form }); };
+    const see = () => seen.push([form.hidden, output.textContent, Boolean(page.given)]);
+    (async () => {
+      vm.runInContext(script, page);
+      await settled(); see();
+      enter("wrong"); await settled(); see();
+      enter(" right "); await settled(); see();
+      const call = page.given.requestInterceptor({ url: "x", headers: { a: "b" } });
+      console.log(JSON.stringify({ seen, call }));
+    })();
+    """
+    done = subprocess.run(  # noqa: ASYNC221  # nothing else runs here
+        ["node", "-e", program],
+        input=(await client.get("/docs/docs.js")).text,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=True,
+    )
+    found = json.loads(done.stdout)
+    assert found["seen"][0] == [False, "", False]
+    assert found["seen"][1] == [False, "This API key is not valid.", False]
+    assert found["seen"][2][::2] == [True, True]
+    assert found["call"]["headers"] == {"Authorization": "Bearer right", "a": "b"}
 
 
 @pytest.mark.parametrize(

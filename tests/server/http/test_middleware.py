@@ -22,6 +22,7 @@ from antiphon_server.errors import Unavailable
 from antiphon_server.http.app import create_app
 from antiphon_server.http.lifecycle import Lifecycle
 from antiphon_server.http.middleware import PUBLIC_PATHS, ApiKeys
+from antiphon_server.http.routes.docs import OPEN_PATHS
 from tests.echo_engine import EchoEngine
 from tests.server.parts import make_service
 from tests.server.raw_http import exchange, serving
@@ -94,14 +95,14 @@ async def ask(app: FastAPI, method: str, path: str, headers: dict[str, str] | No
         {"x-forwarded-host": "evil/?", "forwarded": "host=evil/livez"},
     ],
 )
-async def test_no_route_but_the_probes_answers_without_a_key(
+async def test_no_route_but_probes_and_pages_answers_without_a_key(
     guarded: Service, headers: dict[str, str]
 ) -> None:
     app = create_app(guarded)
     for method, path in paths_of(app):
         response = await ask(app, method, path, headers)
-        # The page's own files, and no other path below `/page/`.
-        if path in (*PUBLIC_PATHS, "/"):
+        # The files of the two pages, and no other path below `/page/`.
+        if path in (*PUBLIC_PATHS, *OPEN_PATHS, "/"):
             assert response.status_code in (200, 405), path
         else:
             assert response.status_code == 401, (method, path)

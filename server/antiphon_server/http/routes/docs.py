@@ -15,6 +15,9 @@ from antiphon_server.http.openapi.document import build_document
 
 router = APIRouter(include_in_schema=False)
 
+# A browser sends no key with a page. What is served without one is in the package; the document is not.
+OPEN_PATHS = ("/docs", "/docs/docs.js", "/docs/swagger-ui-bundle.js", "/docs/swagger-ui.css")
+
 # Swagger UI's pictures are data URLs in its style sheet.
 _PAGE_HEADERS: Mapping[str, str] = {
     "content-security-policy": (
