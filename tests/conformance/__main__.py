@@ -15,8 +15,8 @@ from antiphon_executor.shipped import ANTIPHON_NANO
 from tests.conformance.catalog import CLIENTS, MODEL, Client, Outcome, prepare, run
 from tests.e2e.server_process import RunningServer, serving
 
-# Clients are judged by what they get, not by whether this machine keeps up. Speech is made when it is needed, so
-# that an interruption finds an answer that goes on.
+# Clients are judged by what they get, not by whether this machine keeps up. Speech is made when it is needed:
+# an interruption finds an answer that goes on.
 _FLAGS = ("--served-model-name", MODEL, "--no-server.limits.real-time", "--engine.talker.pace.park-s", "1")
 
 
