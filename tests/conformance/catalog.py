@@ -48,6 +48,7 @@ CLIENTS = (
     Client("Pipecat, realtime", "voice/pipecat_realtime.py", homes.PIPECAT),
     Client("Open WebUI's calls (aiohttp)", "voice/open_webui.py", homes.OWN, quick=True),
     Client("aiperf", "load/ai_perf.py", homes.AIPERF),
+    Client("guidellm", "load/guide_llm.py", homes.GUIDELLM),
     Client("vllm bench serve", "load/vllm_bench.py", homes.VLLM_BENCH),
 )
 

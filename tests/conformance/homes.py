@@ -124,6 +124,8 @@ LIVEKIT = Home("livekit", ("livekit-agents[openai]",))
 # docopt, which has no wheel, is for a command of num2words.
 PIPECAT = Home("pipecat", ("pipecat-ai[openai]",), never=("docopt",))
 AIPERF = Home("aiperf", ("aiperf",))
+# It loads torch, of which its package index has only the CUDA build (3 GB): the server's own serves it.
+GUIDELLM = Home("guidellm", ("guidellm",), never=("torch", "numpy"), python=sys.executable)
 # What `vllm bench serve` needs for recordings and the server's environment lacks.
 VLLM_BENCH = Home("vllm-bench", ("pandas", "soundfile"), never=("numpy",), python=sys.executable)
 # Helm's library and the schemas of Kubernetes, of KEDA and of the Prometheus operator.
@@ -152,6 +154,7 @@ HOMES = (
     LIVEKIT,
     PIPECAT,
     AIPERF,
+    GUIDELLM,
     VLLM_BENCH,
     KUBERNETES,
     KUBERNETES_MODELS,
