@@ -50,10 +50,6 @@ export class Live {
     return this.store.value.phase !== "off";
   }
 
-  get level() {
-    return this.#microphone.level;
-  }
-
   async open() {
     this.conversation.interrupt();
     this.store.set({ phase: "opening", problem: "" });

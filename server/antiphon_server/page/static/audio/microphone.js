@@ -6,7 +6,6 @@ const ASKED = { echoCancellation: true, noiseSuppression: true, autoGainControl:
 export class Microphone {
   /** @type {MediaStream | null} */ #stream = null;
   /** @type {AudioContext | null} */ #context = null;
-  level = 0;
 
   /**
    * Asks the user once. Throws an error with a sentence for the user.
@@ -25,10 +24,7 @@ export class Microphone {
     this.#context = new AudioContext();
     await this.#context.audioWorklet.addModule(new URL("recorder.worklet.js", import.meta.url));
     const node = new AudioWorkletNode(this.#context, "recorder", { numberOfOutputs: 0 });
-    node.port.onmessage = ({ data }) => {
-      this.level = loudness(data);
-      take(data);
-    };
+    node.port.onmessage = ({ data }) => take(data);
     this.#context.createMediaStreamSource(this.#stream).connect(node);
   }
 
@@ -36,14 +32,5 @@ export class Microphone {
     for (const track of this.#stream?.getTracks() ?? []) track.stop();
     this.#context?.close();
     this.#stream = this.#context = null;
-    this.level = 0;
   }
-}
-
-/** 0 for silence to 1. @param {Int16Array} samples */
-function loudness(samples) {
-  let sum = 0;
-  for (const sample of samples) sum += sample * sample;
-  const db = 10 * Math.log10(sum / samples.length / 2 ** 30 + 1e-10);
-  return Math.max(0, Math.min(1, (db + 60) / 50));
 }

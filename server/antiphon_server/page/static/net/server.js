@@ -8,7 +8,6 @@ export class ServerError extends Error {
   /** @param {string} message @param {number} status @param {string} code @param {string} hint @param {number | null} retryAfterS */
   constructor(message, status = 0, code = "", hint = "", retryAfterS = null) {
     super(message);
-    Object.assign(this, { status, code, hint, retryAfterS });
     this.status = status;
     this.code = code;
     this.hint = hint;
