@@ -66,6 +66,7 @@ def picture_states(page: Page, out: Path, size: str) -> None:
     shoot(page, out / f"{size}-empty")
     page.click("#example-show")
     heard(page)
+    page.click("#new-button")
     page.click("#message")
     page.write("Count from one to twelve.")
     page.press("Enter")
