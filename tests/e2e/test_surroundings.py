@@ -54,13 +54,13 @@ def test_metrics_count_both_stages(client: openai.OpenAI, served: RunningServer)
 
 
 def test_routers_find_one_series_of_each_gauge_of_vllm(served: RunningServer) -> None:
-    families = list(text_string_to_metric_families(served.get("/metrics").text))
-    gauges = [one for one in families if one.type == "gauge" and one.name.startswith("vllm:")]
-    assert {one.name: len(one.samples) for one in gauges if len(one.samples) != 1} == {}
-    names = {one.name for one in families}
+    found = {one.name: one for one in text_string_to_metric_families(served.get("/metrics").text)}
     for name in ("num_requests_running", "num_requests_waiting", "kv_cache_usage_perc", "cache_config_info"):
-        assert {f"vllm:{name}", f"antiphon_talker_{name}"} <= names
-    (cache,) = [one.samples[0].labels for one in gauges if one.name == "vllm:cache_config_info"]
+        assert len(found[f"vllm:{name}"].samples) == 1, name
+        assert f"antiphon_talker_{name}" in found
+    samples = [sample for one in found.values() if one.name.startswith("vllm:") for sample in one.samples]
+    assert not [sample.name for sample in samples if "stage" in sample.labels]
+    cache = found["vllm:cache_config_info"].samples[0].labels
     assert int(cache["block_size"]) > 0
     assert int(cache["num_gpu_blocks"]) > 0
 
