@@ -34,6 +34,7 @@ HEAVY_FIXTURES = {"browser", "tiny_qwen3_omni", "tiny_qwen3_5_omni", "released_q
 # In tests/e2e: the server of a file, or of a test in test_way_out.py, which ends the servers of other files.
 SERVERS = {
     "test_clients.py": "nano",
+    "test_dashboard.py": "nano",
     "test_deterministic.py": "deterministic",
     "test_engine_faults.py": "faulty",
     "test_hybrid_family.py": "hybrid",

@@ -71,7 +71,9 @@ class Accounts:
         """From now on it holds what it is estimated to need."""
         self.end_wait(reservation)
         reservation.started_at = self._clock()
-        self.usage.count_start(reservation.owner, reservation.size.heard_seconds)
+        reservation.usage = self.usage.of(reservation.owner)
+        reservation.usage.requests += 1
+        reservation.usage.audio_s += reservation.size.heard_seconds
         if reservation.part_of is not None:
             reservation.part_of.debited_tokens, reservation.part_of.debited_audio_s = 0, 0.0
         self._set_held(reservation, reservation.estimate.resources)
@@ -104,7 +106,7 @@ class Accounts:
             computed = counted.total - counted.cached
             self.prefill.observe(reservation.started_at, self._clock(), computed)
         self.end_prefill(reservation)
-        self.usage.count_tokens(reservation.owner, counted.total)
+        reservation.usage.tokens += counted.total
         self.rates.tokens.debit(reservation.owner, counted.total - reservation.size.prompt_tokens)
         self.set_size(reservation, replace(reservation.size, prompt_tokens=counted.total))
 
@@ -117,16 +119,18 @@ class Accounts:
     def count_text(self, reservation: Reservation, tokens: int) -> None:
         """The answer's text is longer by `tokens`."""
         self.rates.tokens.debit(reservation.owner, tokens)
-        self.usage.count_tokens(reservation.owner, tokens)
+        reservation.usage.tokens += tokens
         reservation.tokens += tokens
         if reservation.tokens > reservation.estimate.max_tokens:
             self.update_estimate(reservation)
 
     def count_speech(self, reservation: Reservation, frames: int) -> None:
         """The answer's speech is longer by `frames` of 80 ms; each counts as one token."""
+        seconds = frames / FRAMES_PER_SECOND
         self.rates.tokens.debit(reservation.owner, frames)
-        self.rates.audio.debit(reservation.owner, frames / FRAMES_PER_SECOND)
-        self.usage.count_speech(reservation.owner, frames, frames / FRAMES_PER_SECOND)
+        self.rates.audio.debit(reservation.owner, seconds)
+        reservation.usage.tokens += frames
+        reservation.usage.audio_s += seconds
         reservation.frames += frames
         if reservation.frames > reservation.estimate.max_frames:
             self.update_estimate(reservation)

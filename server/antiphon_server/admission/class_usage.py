@@ -29,18 +29,6 @@ class ClassUsage:
     def used(self) -> Mapping[str, Usage]:
         return self._used
 
-    def count_start(self, owner: str, heard_s: float) -> None:
-        used = self._of(owner)
-        used.requests += 1
-        used.audio_s += heard_s
-
-    def count_tokens(self, owner: str, tokens: int) -> None:
-        self._of(owner).tokens += tokens
-
-    def count_speech(self, owner: str, frames: int, seconds: float) -> None:
-        used = self._of(owner)
-        used.tokens += frames
-        used.audio_s += seconds
-
-    def _of(self, owner: str) -> Usage:
+    def of(self, owner: str) -> Usage:
+        """What the requests of the owner's class add to. A request asks once, when it starts."""
         return self._used[self._classes.class_of(owner)]

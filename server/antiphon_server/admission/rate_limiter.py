@@ -8,9 +8,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
-from antiphon_server.admission.capacity import Capacity, KeyClasses, OneClass
+from antiphon_server.admission.capacity import Capacity, KeyClasses
 
 _MINUTE_S = 60.0
 _KEYS = 4_096
@@ -28,7 +29,7 @@ class TokenBuckets:
         per_minute: float,
         clock: Callable[[], float],
         keys: int = _KEYS,
-        own: Callable[[str], float | None] = lambda _: None,
+        own: Callable[[str], float | None] | None = None,
     ) -> None:
         self._of_all = per_minute
         self._own = own
@@ -42,12 +43,14 @@ class TokenBuckets:
 
     def per_minute(self, key: str) -> float:
         """The key's limit; 0: it has none."""
-        own = self._own(key)
+        own = self._own(key) if self._own else None
         return self._of_all if own is None else own
 
     def remaining(self, key: str) -> float:
         """What the key may use now; negative if it has used more than it had."""
-        per_minute = self.per_minute(key)
+        return self._level(key, self.per_minute(key))
+
+    def _level(self, key: str, per_minute: float) -> float:
         level, at_s = self._levels.get(key, (per_minute, 0.0))
         return min(level + (self._clock() - at_s) * per_minute / _MINUTE_S, per_minute)
 
@@ -67,11 +70,11 @@ class TokenBuckets:
         return self.wait_s(key, self.per_minute(key))
 
     def debit(self, key: str, amount: float) -> None:
-        """`amount` was used; a negative amount is a refund."""
-        per_minute = self.per_minute(key)
+        """`amount` was used; a negative amount is a refund. Called for every token, so it calls little."""
+        per_minute = self.per_minute(key) if self._own else self._of_all
         if not per_minute or not amount:
             return
-        self._levels[key] = min(self.remaining(key) - amount, per_minute), self._clock()
+        self._levels[key] = min(self._level(key, per_minute) - amount, per_minute), self._clock()
         if len(self._levels) > self._max_keys:
             self._forget_full()
 
@@ -98,13 +101,12 @@ class RateLimiter:
     def __init__(
         self, capacity: Capacity, clock: Callable[[], float], classes: KeyClasses | None = None
     ) -> None:
-        limits_of = (classes or OneClass()).limits_of
-        self.tokens = TokenBuckets(
-            capacity.tokens_per_minute, clock, own=lambda key: limits_of(key).tokens_per_minute
-        )
-        self.audio = TokenBuckets(
-            capacity.audio_seconds_per_minute, clock, own=lambda key: limits_of(key).audio_seconds_per_minute
-        )
+        tokens = audio = None
+        if classes is not None:
+            tokens = partial(_own_limit, classes, "tokens_per_minute")
+            audio = partial(_own_limit, classes, "audio_seconds_per_minute")
+        self.tokens = TokenBuckets(capacity.tokens_per_minute, clock, own=tokens)
+        self.audio = TokenBuckets(capacity.audio_seconds_per_minute, clock, own=audio)
 
     def shortage(self, key: str, tokens: float, audio_s: float) -> RateShortage | None:
         """The limit that a request for `tokens` and `audio_s` has to wait for longest; None if for none."""
@@ -140,3 +142,10 @@ def _duration(seconds: float) -> str:
         return f"{math.ceil(seconds * 1000)}ms"
     minutes, rest = divmod(seconds, 60)
     return (f"{int(minutes)}m" if minutes else "") + f"{round(rest, 1):g}s"
+
+
+def _own_limit(
+    classes: KeyClasses, quantity: Literal["tokens_per_minute", "audio_seconds_per_minute"], key: str
+) -> float | None:
+    limit: float | None = getattr(classes.limits_of(key), quantity)
+    return limit

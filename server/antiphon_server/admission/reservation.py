@@ -10,6 +10,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from antiphon_server.admission.class_usage import Usage
 from antiphon_server.admission.cost_model import CostEstimate, RequestSize, SpeechDemand
 from antiphon_server.admission.resources import Resources
 from antiphon_server.errors import ApiError
@@ -27,9 +28,9 @@ class Reservation:
     `number`: in the order of arrival. `tokens`, `frames`: of the answer so far, all choices together.
     `debited_tokens`, `debited_audio_s`: charged to the key when the request began to wait.
     `unread_tokens`: of a prompt that the Thinker has not read. `slot`: resolved when the request starts or
-    is refused. `answered`: the answer came to its own end. `part_of`: a request whose parts each have a slot;
-    it pays for all of them when `has_parts` becomes true, and waits for no slot itself. `priority`: higher
-    starts first.
+    is refused. `usage`: of its key's class, from its start. `answered`: the answer came to its own end.
+    `part_of`: a request whose parts each have a slot; it pays for all of them when `has_parts` becomes true,
+    and waits for no slot itself. `priority`: higher starts first.
     """
 
     owner: str = ""
@@ -39,6 +40,7 @@ class Reservation:
     size: RequestSize = field(default_factory=RequestSize, init=False)
     estimate: CostEstimate = field(default_factory=CostEstimate, init=False)
     held: Resources = field(default_factory=Resources, init=False)
+    usage: Usage = field(default_factory=Usage, init=False)
     number: int = field(default=0, init=False)
     tokens: int = field(default=0, init=False)
     frames: int = field(default=0, init=False)
