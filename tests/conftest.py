@@ -87,6 +87,8 @@ def group_of(nodeid: str) -> str:
 
 def other_group(item: pytest.Item) -> str | None:
     """The group of a server that an item would start once more, in its own group."""
+    if not item.nodeid.startswith("tests/e2e/"):
+        return None
     used = [group for fixture, group in GROUPS.items() if fixture in getattr(item, "fixturenames", ())]
     return next((group for group in used if group != group_of(item.nodeid)), None)
 
