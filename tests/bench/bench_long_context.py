@@ -1,8 +1,7 @@
 """Hours of speech in one request to the real server, and a second question about them.
 
-Prints and writes tokens, times, CPU seconds and peak memory above idle of each process, first-token times of
-short requests beside it, and how soon all is free after a request is cut off. With `--speaking`: underruns of
-spoken answers beside it instead, and nothing else. It checks nothing.
+Writes tokens, times, CPU seconds and peak memory above idle by process, first tokens of short requests beside
+it, and how soon all is free after an abort. `--speaking`: underruns of spoken answers beside it instead.
 """
 
 from __future__ import annotations

@@ -125,6 +125,10 @@ class TestOrderOfTheProcessors:
         values, codes = draw.candidates(logits, torch.ones(1), torch.tensor([3]))
         assert torch.equal(spread(values, codes, RESIDUAL_VOCAB), TopKLogitsWarper(3)(codes, logits.clone()))
 
+    def test_the_draw_keeps_as_many_scores_as_a_client_may_ask_for(self) -> None:
+        """The kernels have the number of `draw.py`."""
+        assert draw.MAX_TOP_K == MAX_TOP_K
+
     def test_all_of_the_tail_but_eos_is_suppressed(self) -> None:
         allowed = torch.nonzero(~suppressed_codes(3_072, 2_150, CPU)).flatten().tolist()
         assert allowed == [*range(2_048), 2_150]

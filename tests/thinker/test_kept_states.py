@@ -90,12 +90,14 @@ class Rig:
             self.steps.append(output.num_scheduled_tokens[name])
         return cached
 
-    def add(self, prompt: list[int], features: list[MultiModalFeatureSpec]) -> Request:
+    def add(
+        self, prompt: list[int], features: list[MultiModalFeatureSpec], answer_tokens: int = 1
+    ) -> Request:
         name = f"request-{next(self._names)}"
         request = Request(
             request_id=name,
             prompt_token_ids=prompt,
-            sampling_params=SamplingParams(max_tokens=1),
+            sampling_params=SamplingParams(max_tokens=answer_tokens),
             pooling_params=None,
             mm_features=features,
             block_hasher=get_request_block_hasher(BLOCK, sha256),
@@ -186,6 +188,38 @@ def test_beside_a_long_prompt_a_short_one_gets_its_token_in_two_short_steps(
     while long.num_computed_tokens < 24_000:
         rig.step()
     assert max(slow.steps_s) < STEP_S * 1.3
+
+
+def test_beside_two_long_prompts_a_short_one_gets_its_token_at_once(model: Path) -> None:
+    """Two hours-long recordings take minutes each."""
+    rig = Rig.of(model)
+    long = [rig.add([TEXT + number] * 30_000, []) for number in range(2)]
+    while min(one.num_computed_tokens for one in long) < 2_000:
+        rig.step()
+    before = [one.num_computed_tokens for one in long]
+    short = rig.add([50] * 20, [])
+    assert short.request_id in rig.step().num_scheduled_tokens
+    assert short.num_output_tokens == 1
+    assert all(one.num_computed_tokens > computed for one, computed in zip(long, before, strict=True))
+
+
+def test_many_answers_leave_a_short_prompt_its_share_beside_a_long_one(
+    model: Path, slow: SlowMachine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given 60 answers, and steps with 32 tokens of prompts."""
+    monkeypatch.setattr(step_budget, "_MOST_LEAST_TOKENS", 32)
+    rig = Rig.of(model, slow.ran)
+    answers = [rig.add([number + 2] * 20, [], answer_tokens=9_000) for number in range(60)]
+    while not all(one.num_output_tokens for one in answers):
+        rig.step()
+    slow.context_s = 1e-3
+    long = rig.add([TEXT] * 32_000, [])
+    while long.num_computed_tokens < 1_000:
+        rig.step()
+    short = rig.add([99] * 20, [])
+    for _ in range(2):
+        rig.step()
+    assert short.num_output_tokens == 1
 
 
 def test_steps_within_a_block_keep_the_state_at_the_end_of_a_recording(

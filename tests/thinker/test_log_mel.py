@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -104,6 +106,22 @@ def test_hours_of_frames_lie_in_a_file_and_a_full_disk_leaves_them_in_memory(
         in_memory = sum(isinstance(one, torch.Tensor) for one in writer._windows._windows)
         assert in_memory == (5 if write is pwrite_once else 1)
     assert not list(tmp_path.iterdir())
+    assert open_files(tmp_path)
+    del writer, clip
+    for _ in range(500):
+        if not open_files(tmp_path):
+            return
+        time.sleep(0.02)
+    pytest.fail("a file is open, although nothing refers to its windows")
+
+
+def open_files(folder: Path) -> list[Path]:
+    """Files of `folder` that this process has open, also deleted ones."""
+    found = []
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(link.readlink())
+    return [file for file in found if file.is_relative_to(folder)]
 
 
 def test_a_clip_of_one_window_is_kept_as_samples() -> None:

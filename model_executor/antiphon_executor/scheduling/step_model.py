@@ -70,7 +70,7 @@ class _Size:
         return replace(self, mean_s=self.mean_s * factor, deviation_s=self.deviation_s * factor)
 
     def with_jitter(self, jitter_s: float) -> _Size:
-        """See `StepTimes.with_jitter`. Made anew, because `replace` takes five times as long."""
+        """See `StepTimes.with_jitter`. No `replace`, which takes five times as long."""
         mean_s = self.mean_s + max(self.deviation_s, jitter_s)
         return _Size(self.batch, mean_s, 0.0, self.seen, self.at, self.before_s, self.is_old)
 

@@ -57,6 +57,8 @@ VLLM_INTERNALS = {
 LONGEST_COMPILE_S = 15.0
 # A long prompt takes half of a step while there are other requests.
 LONG_PROMPT_SHARE = 2
+# A prompt with so many tokens left takes many steps. Two of them would leave nothing of a step to others.
+LONG_TOKENS = 16_384
 
 
 class _SharedCoresScheduler(CorruptionAwareScheduler):
@@ -84,7 +86,7 @@ class _SharedCoresScheduler(CorruptionAwareScheduler):
         token_limit = self.max_num_scheduled_tokens
         step_tokens = self.most_step_tokens(token_limit)
         self.max_num_scheduled_tokens = step_tokens
-        self.scheduler_config.long_prefill_token_threshold = step_tokens // LONG_PROMPT_SHARE
+        self.scheduler_config.long_prefill_token_threshold = self.most_prompt_tokens(step_tokens)
         try:
             return super().schedule(throttle_prefills)
         finally:
@@ -95,6 +97,10 @@ class _SharedCoresScheduler(CorruptionAwareScheduler):
         if self._yielding is None:
             return limit
         return self._yielding.step_tokens(limit, len(self.running))
+
+    def most_prompt_tokens(self, step_tokens: int) -> int:
+        """The most tokens of a prompt in a step of `step_tokens`, while there are other requests."""
+        return step_tokens // LONG_PROMPT_SHARE
 
     def _mamba_block_aligned_split(
         self,
@@ -174,6 +180,13 @@ class _ShortStepsScheduler(_SharedCoresScheduler):
         step_s = PLAYING_STEP_S if is_playing else STEP_S
         prompts = self._step_budget.tokens(limit, self._context, step_s)
         return min(super().most_step_tokens(limit), prompts + answering)
+
+    def most_prompt_tokens(self, step_tokens: int) -> int:
+        """Of what answers leave, each long prompt has a share, and all others together have one."""
+        left = [one.num_prompt_tokens - one.num_computed_tokens for one in self.running if _reads_prompt(one)]
+        prompts = step_tokens - (len(self.running) - len(left))
+        long = sum(tokens >= LONG_TOKENS for tokens in left)
+        return max(prompts // max(long + 1, LONG_PROMPT_SHARE), 1)
 
 
 def _reads_prompt(request: Request) -> bool:

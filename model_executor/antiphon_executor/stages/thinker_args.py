@@ -92,7 +92,7 @@ def thinker_engine_args(
         enable_expert_parallel=thinker.enable_expert_parallel,
         enforce_eager=not runs_compiled(settings),
         gpu_memory_utilization=thinker.gpu_memory_utilization,
-        # Without this cache and the prefix cache, vLLM encodes each request's media anew.
+        # Without this cache and the prefix cache, vLLM encodes the media of each request.
         mm_processor_cache_gb=0 if settings.deterministic else FEATURE_CACHE_GIB,
         limit_mm_per_prompt=dict.fromkeys(("audio", "image", "video"), MEDIA_PER_PROMPT),
         structured_outputs_config=StructuredOutputsConfig(backend=BACKEND),

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(shutil.which("node") is None, reason="the script
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Node takes the scripts for modules only below a package that says so."""
+    """Node takes the scripts for modules only below a package of that type."""
     folder = tmp_path_factory.mktemp("scripts")
     shutil.copytree(FOLDER, folder / "static")
     (folder / "package.json").write_text('{"type": "module"}')

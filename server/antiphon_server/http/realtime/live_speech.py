@@ -22,8 +22,8 @@ from antiphon_server.realtime.audio.turn_detector import SpeechSoFar
 WINDOW_S = 8
 # Samples are written a second at a time, and at a pause.
 _STEP = INPUT_SAMPLE_RATE_HZ
-# What the encoder computes ahead of an utterance, in seconds of sound: this, and so many times its length. An
-# utterance that becomes ever louder, or has ever more pauses, is read no further.
+# What the encoder computes ahead of an utterance, in seconds of sound: `_SPARE_S` and `_TIMES` its length. An
+# utterance that grows louder all the time, or has many pauses, is read no further.
 _SPARE_S, _TIMES = 60, 4
 
 Clip = AudioClip | StoredClip
