@@ -71,7 +71,8 @@ class Accounts:
         """From now on it holds what it is estimated to need."""
         self.end_wait(reservation)
         reservation.started_at = self._clock()
-        reservation.usage = self.usage.of(reservation.owner)
+        if not reservation.is_unpaid:
+            reservation.usage = self.usage.of(reservation.owner)
         reservation.usage.requests += 1
         reservation.usage.audio_s += reservation.size.heard_seconds
         if reservation.part_of is not None:
@@ -107,7 +108,8 @@ class Accounts:
             self.prefill.observe(reservation.started_at, self._clock(), computed)
         self.end_prefill(reservation)
         reservation.usage.tokens += counted.total
-        self.rates.tokens.debit(reservation.owner, counted.total - reservation.size.prompt_tokens)
+        if not reservation.is_unpaid:
+            self.rates.tokens.debit(reservation.owner, counted.total - reservation.size.prompt_tokens)
         self.set_size(reservation, replace(reservation.size, prompt_tokens=counted.total))
 
     def count_progress(self, reservation: Reservation, progress: PromptProgress) -> None:

@@ -28,9 +28,9 @@ class Reservation:
     `number`: in the order of arrival. `tokens`, `frames`: of the answer so far, all choices together.
     `debited_tokens`, `debited_audio_s`: charged to the key when the request began to wait.
     `unread_tokens`: of a prompt that the Thinker has not read. `slot`: resolved when the request starts or
-    is refused. `usage`: of its key's class, from its start. `answered`: the answer came to its own end.
-    `part_of`: a request whose parts each have a slot; it pays for all of them when `has_parts` becomes true,
-    and waits for no slot itself. `priority`: higher starts first.
+    is refused. `usage`: of its key's class, from its start; its own if it `is_unpaid`. `answered`: the answer
+    came to its own end. `part_of`: a request whose parts each have a slot; it pays for all of them when
+    `has_parts` becomes true, and waits for no slot itself. `priority`: higher starts first.
     """
 
     owner: str = ""
@@ -69,6 +69,11 @@ class Reservation:
     @property
     def speech_optional(self) -> bool:
         return self.speech is not None and self.speech.optional
+
+    @property
+    def is_unpaid(self) -> bool:
+        """A part of a request that pays for itself alone, as what is read ahead of it."""
+        return self.part_of is not None and not self.part_of.has_parts
 
     def fall_back_to_text(self) -> None:
         """Ask for no speech any more. Only before the request has started."""

@@ -6,6 +6,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from antiphon_executor.interface.events import PromptCounted
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.admission.cost_model import RequestSize
@@ -40,6 +41,21 @@ async def test_a_request_none_of_whose_parts_starts_costs_nothing(metered: Admis
         assert metered.rates.audio.remaining("a") == 5.0 - 30.0
     assert metered.rates.tokens.remaining("a") == 60
     assert metered.rates.audio.remaining("a") == 5.0
+
+
+@pytest.mark.parametrize(("has_paid", "left", "use"), [(False, 10, []), (True, 30, [(1, 80, 10.0)])])
+async def test_what_is_read_ahead_of_a_request_costs_its_key_nothing_and_counts_as_no_use(
+    metered: AdmissionController, has_paid: bool, left: int, use: list[tuple[int, int, float]]
+) -> None:
+    """The request's own prompt has all of it again. A part that was paid for is corrected."""
+    metered.rates.debit("a", 50)
+    whole = Reservation("a")
+    whole.has_parts = has_paid
+    with metered.admit(Reservation("a", part_of=whole)) as part:
+        await metered.wait_for_slot(part, SIZE)
+        metered.count_prompt(part, PromptCounted(text=10, audio=70, image=0, video=0, cached=0))
+    assert metered.rates.tokens.remaining("a") == left
+    assert [(one.requests, one.tokens, one.audio_s) for one in metered.load.usage.values()] == use
 
 
 async def test_a_request_with_parts_is_not_evicted_and_one_that_was_begins_none() -> None:

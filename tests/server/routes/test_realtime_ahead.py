@@ -15,6 +15,7 @@ import pytest
 
 from antiphon_executor.interface.media import AudioClip, SampleWriter
 from antiphon_executor.interface.request import OmniRequest
+from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
 from antiphon_server.http.realtime import live_speech
@@ -233,6 +234,21 @@ async def test_nothing_is_read_of_a_turn_that_will_not_be_answered_at_once(
         await pause(client, 600)
         await client.until("input_audio_buffer.committed")
     assert not engine.ahead
+
+
+async def test_nothing_is_read_for_a_key_that_has_reached_its_rate_limit(
+    service: Service, engine: LiveEngine
+) -> None:
+    """Its answer is refused."""
+    capacity = dataclasses.replace(service.admission.capacity, tokens_per_minute=60)
+    service = dataclasses.replace(service, admission=AdmissionController(capacity, clock=lambda: 0.0))
+    service.admission.rates.debit("", 100)
+    async with talking(service) as client:
+        await say(client, 10)
+        await pause(client, 600)
+        done = (await client.until("response.done"))["response"]
+    assert done["status_details"]["error"]["code"] == "rate_limit_exceeded"
+    assert not engine.requests
 
 
 async def test_an_engine_that_cannot_read_ahead_is_not_asked_to(service: Service, engine: LiveEngine) -> None:

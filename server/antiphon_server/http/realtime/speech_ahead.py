@@ -1,7 +1,7 @@
 """Reads the prompts of a connection's next answers ahead, while the user still speaks.
 
-Only of speech that was detected and will be answered, and only while no request waits: it takes a place of
-its own among the requests for text, and its key pays for the answer's request alone.
+Only of detected speech that will be answered, while no request waits and its key is within its rate limits:
+it takes a place of its own among the requests for text, and the key pays for the answer's request alone.
 """
 
 from __future__ import annotations
@@ -87,8 +87,9 @@ class SpeechAhead:
         """An error is met again by the answer's request."""
         sound = HeardSound(np.zeros(0, np.int16), "", written)
         plan = self._machine.plan_answer(Message("", "user", [HeardPart(sound)]))
-        load = self._service.admission.load
-        if plan is None or load.waiting_text or load.waiting_speech:
+        admission = self._service.admission
+        load, shortage = admission.load, admission.rates.shortage(self._owner or "", 1, 1.0)
+        if plan is None or load.waiting_text or load.waiting_speech or shortage:
             return
         name = f"speech-{secrets.token_hex(12)}"
         try:
