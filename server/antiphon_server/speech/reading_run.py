@@ -91,6 +91,8 @@ async def run_reading(
         mark("admitted")
         waiting_since = clock()
         await admission.wait_for_slot(reservation, spec.size)
+        # The key pays for the text, as `usage` counts it; the size is that of its longest piece and prompt.
+        admission.rates.debit(spec.owner, len(spec.ends) - spec.size.prompt_tokens)
         # It needs nothing of the Thinker.
         admission.release_text(reservation)
         service.metrics.request_started(clock() - waiting_since)

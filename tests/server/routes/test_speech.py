@@ -18,6 +18,7 @@ import pytest
 from fastapi import FastAPI
 
 from antiphon_executor.interface.errors import EngineBusy, EngineDead, RequestFailed
+from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
 from tests.echo_engine import LOOK_AHEAD_SAMPLES, VOICES, EchoEngine, Script
@@ -81,6 +82,19 @@ async def test_the_speech_model_reads_what_it_would_read_of_a_chat_that_answers_
     question = [{"role": "user", "content": f"Read aloud: {TEXT}"}]
     await client.post("/v1/chat/completions", json={"messages": question})
     assert engine.readings[-1].prompts == (engine.requests[-1].prompt_token_ids,)
+
+
+async def test_a_key_pays_for_the_whole_text_as_usage_counts_it(checkpoint: Path, engine: EchoEngine) -> None:
+    service = make_service(checkpoint, engine, chat={"spoken_piece_chars": 40})
+    capacity = dataclasses.replace(service.admission.capacity, tokens_per_minute=100_000)
+    service = dataclasses.replace(service, admission=AdmissionController(capacity, clock=lambda: 0.0))
+    transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+        text = "One, two, three, four, five. " * 8
+        answer = await client.post(PATH, json=asked(input=text, stream_format="sse"))
+    assert len(engine.readings[-1].pieces) > 4
+    *_, done = events_of(answer.content)
+    assert 100_000 - service.admission.rates.tokens.remaining("") == done["usage"]["total_tokens"]
 
 
 async def test_a_control_token_in_the_input_is_plain_text(
