@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import io
+import threading
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import partial
@@ -32,8 +33,9 @@ R = TypeVar("R")
 
 _PART_BYTES = SAMPLE_BYTES * OUTPUT_SAMPLE_RATE_HZ
 _TIME_BASE = Fraction(1, OUTPUT_SAMPLE_RATE_HZ)
-# Encoding leaves Python's lock free. A second of speech takes milliseconds.
-_THREADS = ThreadPoolExecutor(2, "encode")
+# Encoding leaves Python's lock free. A second of speech takes milliseconds, so that a file of minutes would
+# keep streams waiting.
+_STREAMS, _FILES = ThreadPoolExecutor(2, "encode"), ThreadPoolExecutor(2, "encode-file")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +97,10 @@ class Sink:
 
 
 class SoundFile:
-    """One file of encoded sound, written to `sink` in order. Raises FFmpegError. Not safe for threads."""
+    """One file of encoded sound, written to `sink` in order. Raises FFmpegError. Not safe for threads.
+
+    Without `close` or `abandon` it stays in memory until the garbage collector runs.
+    """
 
     def __init__(self, codec: Codec, sink: Sink | io.BytesIO, rate_hz: int) -> None:
         options = {"flush_packets": "1", "fflags": "+bitexact", **codec.container_options}
@@ -119,10 +124,15 @@ class SoundFile:
         self._file.mux(self._stream.encode(None))
         self._file.close()
 
+    def abandon(self) -> None:
+        """The rest is not wanted. Idempotent, also after `close`."""
+        with suppress(FFmpegError):
+            self._file.close()
+
 
 class CodecEncoder:
-    """A stream that FFmpeg's libraries encode. Both methods raise InternalError if it fails, or takes longer
-    than `deadline_s`.
+    """A stream that FFmpeg's libraries encode. Both coroutines raise InternalError if it fails, or takes
+    longer than `deadline_s`. After `abandon` nothing may follow.
     """
 
     def __init__(self, codec: Codec, deadline_s: float, rate_hz: int = OUTPUT_SAMPLE_RATE_HZ) -> None:
@@ -131,22 +141,41 @@ class CodecEncoder:
         self._rate_hz = rate_hz
         self._sink = Sink()
         self._file: SoundFile | None = None
+        self._is_abandoned = False
+        # A thread may still encode for a client that has left.
+        self._lock = threading.Lock()
 
     async def encode_pcm(self, pcm: bytes) -> bytes:
-        return await in_thread(self._deadline_s, self._encode, pcm) if pcm else b""
+        return await in_thread(_STREAMS, self._deadline_s, self._encode, pcm) if pcm else b""
 
     async def finish_encoding(self) -> bytes:
-        return b"" if self._file is None else await in_thread(self._deadline_s, self._finish, self._file)
+        return b"" if self._file is None else await in_thread(_STREAMS, self._deadline_s, self._finish)
+
+    def abandon(self) -> None:
+        _STREAMS.submit(self._abandon)
 
     def _encode(self, pcm: bytes) -> bytes:
-        if self._file is None:
-            self._file = SoundFile(self._codec, self._sink, self._rate_hz)
-        self._file.write(pcm)
-        return self._sink.take()
+        with self._lock:
+            if self._is_abandoned:
+                return b""
+            if self._file is None:
+                self._file = SoundFile(self._codec, self._sink, self._rate_hz)
+            self._file.write(pcm)
+            return self._sink.take()
 
-    def _finish(self, file: SoundFile) -> bytes:
-        file.close()
-        return self._sink.take()
+    def _finish(self) -> bytes:
+        with self._lock:
+            if self._file is None:
+                return b""
+            self._file.close()
+            return self._sink.take()
+
+    def _abandon(self) -> None:
+        with self._lock:
+            self._is_abandoned = True
+            file, self._file = self._file, None
+            if file is not None:
+                file.abandon()
 
 
 @asynccontextmanager
@@ -162,7 +191,11 @@ async def open_encoder(
     if audio_format == "pcm16" and rate_hz == OUTPUT_SAMPLE_RATE_HZ:
         yield PcmEncoder()
     else:
-        yield CodecEncoder(CODECS[audio_format], deadline_s, rate_hz)
+        encoder = CodecEncoder(CODECS[audio_format], deadline_s, rate_hz)
+        try:
+            yield encoder
+        finally:
+            encoder.abandon()
 
 
 async def encode_file(pcm: bytes, audio_format: AudioFormat, deadline_s: float) -> bytes:
@@ -171,23 +204,28 @@ async def encode_file(pcm: bytes, audio_format: AudioFormat, deadline_s: float) 
         return wav_header(len(pcm) // SAMPLE_BYTES, OUTPUT_SAMPLE_RATE_HZ) + pcm
     if audio_format == "pcm16":
         return pcm
-    return await in_thread(deadline_s, _whole_file, CODECS[audio_format], pcm)
+    return await in_thread(_FILES, deadline_s, _whole_file, CODECS[audio_format], pcm)
 
 
 def _whole_file(codec: Codec, pcm: bytes) -> bytes:
     # FFmpeg goes back to write the length into the header.
     whole = io.BytesIO()
     file = SoundFile(codec, whole, OUTPUT_SAMPLE_RATE_HZ)
-    for start in range(0, len(pcm), _PART_BYTES):
-        file.write(pcm[start : start + _PART_BYTES])
-    file.close()
+    try:
+        for start in range(0, len(pcm), _PART_BYTES):
+            file.write(pcm[start : start + _PART_BYTES])
+        file.close()
+    finally:
+        file.abandon()
     return whole.getvalue()
 
 
-async def in_thread(deadline_s: float, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+async def in_thread(
+    threads: Executor, deadline_s: float, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs
+) -> R:
     """Raises InternalError if the work fails or is not done in time."""
     try:
         async with asyncio.timeout(deadline_s):
-            return await asyncio.get_running_loop().run_in_executor(_THREADS, partial(work, *args, **kwargs))
+            return await asyncio.get_running_loop().run_in_executor(threads, partial(work, *args, **kwargs))
     except (TimeoutError, FFmpegError):
         raise InternalError("the speech could not be encoded") from None

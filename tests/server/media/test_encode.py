@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import io
 import subprocess
 import time
 import wave
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 
 import av
@@ -23,6 +26,7 @@ from antiphon_server.media.wav_header import wav_header
 from antiphon_server.openai_api.options import AudioFormat
 from tests.e2e.answers import LOOK_AHEAD_SAMPLES
 from tests.echo_engine import sine_pcm
+from tests.server.exchange import becomes_true
 
 TONE_HZ = 1_000
 PCM = sine_pcm(TONE_HZ, 0, 24_000)
@@ -44,6 +48,10 @@ def decode(data: bytes) -> np.ndarray:
 def parts_of(pcm: bytes) -> list[bytes]:
     """Frames of 80 ms."""
     return [pcm[start : start + 3_840] for start in range(0, len(pcm), 3_840)]
+
+
+def open_files() -> int:
+    return sum(isinstance(one, av.container.OutputContainer) for one in gc.get_objects())
 
 
 def loudest_hz(samples: np.ndarray) -> float:
@@ -185,7 +193,48 @@ async def test_an_encoder_that_fails_is_an_internal_error() -> None:
 
 async def test_an_encoder_that_hangs_ends_at_its_deadline() -> None:
     with pytest.raises(InternalError, match="could not be encoded"):
-        await in_thread(0.01, time.sleep, 0.2)
+        await in_thread(ThreadPoolExecutor(1), 0.01, time.sleep, 0.2)
+
+
+@pytest.mark.parametrize("audio_format", [*LOSSY, "flac"])
+async def test_a_reader_that_leaves_early_leaves_no_file(audio_format: AudioFormat) -> None:
+    """Encoders hold memory that the garbage collector does not see, so it may not run for long."""
+    gc.collect()
+    gc.disable()
+    try:
+        before = open_files()
+        for wait_s in (DEADLINE_S, DEADLINE_S, 0):
+            with suppress(TimeoutError):
+                async with open_encoder(audio_format, DEADLINE_S) as sound, asyncio.timeout(wait_s):
+                    await sound.encode_pcm(PCM)
+        assert await becomes_true(lambda: open_files() == before, 5)
+    finally:
+        gc.enable()
+
+
+async def test_an_encoder_that_failed_leaves_no_file() -> None:
+    codec = replace(CODECS["mp3"], container_options={"write_xing": "?"})
+    gc.collect()
+    gc.disable()
+    try:
+        before = open_files()
+        sound = CodecEncoder(codec, DEADLINE_S)
+        with pytest.raises(InternalError):
+            await sound.encode_pcm(PCM)
+        sound.abandon()
+        assert await becomes_true(lambda: open_files() == before, 5)
+    finally:
+        gc.enable()
+
+
+async def test_files_of_minutes_keep_no_stream_waiting() -> None:
+    long = PCM * 120
+    files = [asyncio.create_task(encode_file(long, "flac", DEADLINE_S)) for _ in range(6)]
+    await asyncio.sleep(0)
+    async with open_encoder("mp3", DEADLINE_S) as sound:
+        assert await sound.encode_pcm(PCM)
+    assert sum(file.done() for file in files) < 4
+    await asyncio.gather(*files)
 
 
 async def test_a_reader_that_leaves_early_harms_no_other() -> None:
