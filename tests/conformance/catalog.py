@@ -17,7 +17,7 @@ from tests.conformance.homes import CannotInstall, Home
 
 MODEL = "antiphon-nano"
 _RUN_S = 600
-_QUESTION, _SENTENCE = "What is seven plus five?", "Seven plus five is twelve."
+_QUESTION, _SENTENCE = "What is seven plus five?", "I see a red circle."
 
 
 @dataclass(frozen=True)

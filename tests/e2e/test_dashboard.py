@@ -63,6 +63,12 @@ class Prometheus:
         with (self._folder / "log").open("wb") as log:
             return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
 
+    def is_ready(self) -> bool:
+        try:
+            return httpx.get(f"http://127.0.0.1:{self.port}/-/ready", timeout=20).status_code == 200
+        except httpx.TransportError:
+            return False
+
     def values(self, query: str) -> list[float]:
         """Of each series that the query returns now."""
         answer = httpx.get(f"http://127.0.0.1:{self.port}/api/v1/query", params={"query": query}, timeout=20)
@@ -70,10 +76,7 @@ class Prometheus:
         return [float(series["value"][1]) for series in answer.json()["data"]["result"]]
 
     def count(self, query: str) -> float:
-        try:
-            return sum(self.values(query))
-        except httpx.TransportError:
-            return 0.0
+        return sum(self.values(query))
 
     def rules(self) -> dict[str, Any]:
         groups = httpx.get(f"http://127.0.0.1:{self.port}/api/v1/rules", timeout=20).json()["data"]["groups"]
@@ -97,6 +100,7 @@ def scraped(nano_server: RunningServer, tmp_path_factory: pytest.TempPathFactory
     prometheus = Prometheus(tmp_path_factory.mktemp("prometheus"), nano_server)
     process = prometheus.start()
     try:
+        assert becomes(prometheus.is_ready, 60)
         assert becomes(lambda: prometheus.count("count_over_time(up[1m])") >= 3, 60)
         load(nano_server)
         finished = "antiphon_realtime_turn_to_speech_seconds_count"

@@ -55,7 +55,7 @@ def test_the_key_is_asked_for_once_and_kept_for_the_tab(browser: Browser, url: s
         assert "ANTIPHON_API_KEY" in page.run("document.querySelector('#code-text').textContent")
         assert f"{url}v1/chat" in page.run("document.querySelector('#code-text').textContent")
         page.run("antiphon.live.open().catch(() => 0); 0")
-        page.wait_for("antiphon.log.entries.some(entry => entry.kind === 'session.created')", 20)
+        page.wait_for("antiphon.log.entries.some(entry => entry.kind === 'session.created')", 60)
         below = url.split("://")[1]
         assert all(one.split("://")[1].startswith(below) for one in page.requests if "://" in one)
         assert KEY not in " ".join(page.requests)

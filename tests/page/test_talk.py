@@ -76,7 +76,9 @@ def test_a_spoken_example_is_answered_aloud_and_rightly(page: Page, ear: Ear) ->
     assert ear.hear(sound_of(page), sums()) == "seven plus five is twelve"
     page.wait_for("!document.querySelector('.captions .word:not(.is-heard)')")
     assert page.run("document.querySelectorAll('.captions .word').length") >= 5
-    spans = page.run("[...document.querySelectorAll('.timeline .span-name')].map(one => one.textContent)")
+    names = "[...document.querySelectorAll('.timeline .span-name')].map(one => one.textContent)"
+    page.wait_for(f"{names}.includes('Playing')", 30)
+    spans = page.run(names)
     assert {"Upload", "Admission", "Prefill", "Voice", "Speech", "Sound", "Playing"} <= set(spans)
     assert "audio" in page.run("document.querySelector('#usage').textContent")
     assert page.run("document.querySelector('#announcements').textContent").strip().endswith(".")

@@ -14,7 +14,7 @@ export { assert };
 export const BASE = `${url}/v1`;
 export const MODEL = "antiphon-nano";
 export const [QUESTION, ANSWER] = ["What is seven plus five?", "Seven plus five is twelve."];
-export const SENTENCE = ANSWER;
+export const SENTENCE = "I see a red circle.";
 export const SENTENCE_WAV = join(folder, "sentence.wav");
 export const SWITCH = {
   type: "object",

@@ -29,7 +29,7 @@ KEY = "none"
 QUESTION, ANSWER = "What is seven plus five?", "Seven plus five is twelve."
 MESSAGES: Any = [{"role": "user", "content": QUESTION}]
 # antiphon-nano hears few sentences without an error. This one has no pause at which it would be cut.
-SENTENCE = ANSWER
+SENTENCE = "I see a red circle."
 SENTENCE_WAV = FOLDER / "sentence.wav"
 # QUESTION in the voice of espeak-ng, and a request whose answer takes longer than it.
 QUESTION_WAV = FOLDER / "question.wav"

@@ -78,7 +78,7 @@ class TalkerRig:
     def preemptions(self) -> float:
         """How often the engine has preempted a stream, by its own count."""
         families = {family.name: family for family in self.stage.metrics.collect()}
-        samples = families["vllm:num_preemptions"].samples
+        samples = families["antiphon_talker_num_preemptions"].samples
         return sum(sample.value for sample in samples if sample.name.endswith("_total"))
 
     def running(self) -> int:
