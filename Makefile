@@ -23,7 +23,7 @@ NATIVE := kernels/antiphon_kernels/native
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  PORT=8000  MODEL=folder or hub name  ARGS="more arguments"  DEVICE=cpu|cuda  PYTHON=python3.12'
 
 # Use

@@ -35,6 +35,12 @@ def test_the_key_is_asked_for_once_and_kept_for_the_tab(browser: Browser, url: s
     with browser.page() as page:
         page.open(url)
         page.wait_for(DIALOG)
+        # No header can carry it.
+        page.write("cl\u00e9")
+        page.press("Enter")
+        page.listen(0.2)
+        assert page.run(DIALOG)
+        page.run("document.querySelector('#key-input').value = ''; 0")
         page.write("wrong")
         page.press("Enter")
         page.wait_for("!document.querySelector('#key-problem').hidden")

@@ -45,6 +45,10 @@ class KeyRing:
     def limits_of(self, owner: str) -> KeyLimits:
         return self._limits.get(self.class_of(owner), _NO_LIMITS)
 
+    def stamp(self) -> tuple[int, int, int] | None:
+        """Of the file: another one after it was written. None: there is none."""
+        return _stamp_of(self._file)
+
     def reload_if_changed(self) -> None:
         """Reads the file again if it is another one. One that cannot be used changes nothing."""
         stamp = _stamp_of(self._file)

@@ -96,10 +96,11 @@ def _reason(error: ValidationError) -> str:
 def _from_yaml(text: str, path: Path) -> KeyTable:
     try:
         parsed = _File.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError:
-        raise KeyFileError(f"the key file {path} is not valid YAML") from None
     except ValidationError as error:
         raise KeyFileError(f"the key file {path}: {_reason(error)}") from None
+    except (yaml.YAMLError, ValueError, RecursionError):
+        # ValueError: a date or a number that is none.
+        raise KeyFileError(f"the key file {path} is not valid YAML") from None
     classes: dict[str, str] = {}
     for number, entry in enumerate(parsed.keys):
         if (entry.key is None) == (entry.sha256 is None):

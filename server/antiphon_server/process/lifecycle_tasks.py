@@ -23,7 +23,7 @@ _WATCH_EVERY_S = 0.25
 _LAST_EVENTS_S = 2.0
 _LAG_EVERY_S = 0.25
 _EXPIRY_EVERY_S = 15.0
-_KEYS_EVERY_S = 1.0
+_KEYS_EVERY_S = 0.5
 
 _log = logging.getLogger("antiphon.lifecycle")
 
@@ -61,10 +61,13 @@ async def probe_loop_lag(metrics: ServerMetrics, clock: Callable[[], float] = ti
 
 
 async def watch_keys(keys: KeyRing) -> None:
-    """Takes over a changed key file."""
+    """Takes over a changed key file once it rests: a part of one may be valid, with other keys."""
+    stamp = None
     while True:
         await asyncio.sleep(_KEYS_EVERY_S)
-        await asyncio.to_thread(keys.reload_if_changed)
+        before, stamp = stamp, await asyncio.to_thread(keys.stamp)
+        if stamp == before:
+            await asyncio.to_thread(keys.reload_if_changed)
 
 
 async def delete_expired_files(files: FileStore) -> None:

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import cast
 
 import httpx
 import pytest
@@ -83,7 +84,9 @@ async def test_keys_rotate_without_a_restart(keyed: Service, caplog: pytest.LogC
 
 
 @pytest.mark.promise("R1")
-@pytest.mark.parametrize("text", ["", "keys: []", "keys: [", None])
+@pytest.mark.parametrize(
+    "text", ["", "keys: []", "keys: [", "keys: 2026-99-99", pytest.param("[" * 5000, id="deep"), None]
+)
 async def test_a_file_that_cannot_be_used_changes_nothing_and_never_opens_the_server(
     keyed: Service, text: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -112,6 +115,32 @@ async def test_the_file_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPat
             await asyncio.sleep(0.01)
     assert not ring.knows(sha256("one"))
     watching.cancel()
+
+
+async def test_a_file_is_read_only_when_it_rests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("antiphon_server.process.lifecycle_tasks._KEYS_EVERY_S", 0)
+    stamps = iter([1, 2, 3, 3])
+    seen: list[int] = []
+    read = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    class Written:
+        """A key file that grows at the first looks."""
+
+        def stamp(self) -> int:
+            seen.append(next(stamps, 3))
+            return seen[-1]
+
+        def reload_if_changed(self) -> None:
+            loop.call_soon_threadsafe(read.set)
+            assert seen[:4] == [1, 2, 3, 3]
+
+    watching = asyncio.create_task(watch_keys(cast("KeyRing", Written())))
+    async with asyncio.timeout(5):
+        await read.wait()
+    watching.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await watching
 
 
 def test_keys_of_the_environment_stay_when_the_file_changes(tmp_path: Path) -> None:

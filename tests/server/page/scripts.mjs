@@ -15,6 +15,10 @@ globalThis.registerProcessor = (name, kind) => (processors[name] = kind);
 
 const { bench, callOf, curl, javascript, python } = await load("codegen.js");
 const { chatBody, DEFAULTS } = await load("request.js");
+const { spansOf } = await load("spans.js");
+const { Store } = await load("store.js");
+const trace = await load("trace.js");
+const { Live } = await load("live.js");
 const { events } = await load("net/sse.js");
 const { parse } = await load("net/metrics.js");
 const { spectrum, SIZE } = await load("draw/fft.js");
@@ -25,9 +29,21 @@ const attachments = [
   { kind: "image", url: "data:image/png;base64,AAAA", name: "a.png" },
   { kind: "audio", url: "data:audio/wav;base64,BBBB", name: "q.wav" },
 ];
-const awkward = 'It\'s $HOME `ls` "x" \\ \u{1f600}\nline';
-const body = chatBody({ ...DEFAULTS, voice: "heart", seed: 3 }, "nano", [{ role: "user", text: awkward, attachments }]);
+// With a picture the shell expands what it reads: words of a model, or of a user, may look like our own commands.
+const awkward = 'It\'s $HOME `ls` "x" \\ \u{1f600}\nline $(base64 -w0 x; touch ran)';
+const settings = { ...DEFAULTS, voice: "heart", seed: 3, system: "@@0@@" };
+const body = chatBody(settings, "nano", [{ role: "user", text: awkward, attachments }]);
 const { call, files } = callOf(body, "chat", "http://127.0.0.1:9/", true);
+
+function ofStrangeTrace() {
+  const input_audio = { data: "BBBB", format: "wav $(touch ran)" };
+  const image_url = { url: 'data:";$(touch ran);,AAAA' };
+  const content = [{ type: "input_audio", input_audio }, { type: "image_url", image_url }];
+  const body = { model: "a; touch ran", messages: [{ role: "user", content }], 'x": exit(1), "y': "$(touch ran)" };
+  const { call, files } = callOf(body, "chat", "http://127.0.0.1:9/", false);
+  const names = files.map(({ name }) => name);
+  return { body, names, curl: curl(call, files), python: python(call, files), javascript: javascript(call, files), bench: bench(call) };
+}
 
 async function sse() {
   const bytes = new TextEncoder().encode('data: {"a":"ü"}\n\n: keep-alive\n\ndata: [DONE]\n\n');
@@ -69,7 +85,67 @@ function loudest() {
   return decibels.indexOf(Math.max(...decibels));
 }
 
+/** What the page says of files that are no traces. The last one is a trace. */
+function opened() {
+  const run = { pcm: "AAAA", words: [], events: [], marks: {} };
+  const turns = [[null], [{}], [{ text: "", attachments: [], run: {} }], [{ text: "", attachments: [], run }]];
+  const files = turns.map((one) => JSON.stringify({ format: "antiphon-trace", version: 1, turns: one }));
+  return ["{", "[]", ...files].map((file) => {
+    try {
+      trace.parse(file);
+      return "";
+    } catch (error) {
+      return error.message;
+    }
+  });
+}
+
+function stages(more) {
+  const timing = { body_read_ms: 1, planned_ms: 2, admitted_ms: 3, rendered_ms: 10, thinker_scheduled_ms: 320, ...more };
+  const spans = spansOf({ timing, marks: {}, words: [], isOver: true, now: 0 });
+  return Object.fromEntries(spans.map(({ name, from, to }) => [name, to - from]));
+}
+
+/** A user ends hands-free talk while the browser still asks for the microphone, and then allows it. */
+async function closedWhileItAsked() {
+  let stopped = 0;
+  let allow = null;
+  const getUserMedia = () => new Promise((resolve) => (allow = resolve));
+  Object.defineProperty(globalThis, "navigator", { configurable: true, value: { mediaDevices: { getUserMedia } } });
+  globalThis.AudioContext = class {
+    audioWorklet = { addModule: async () => {} };
+    createMediaStreamSource = () => ({ connect: () => {} });
+    close() {}
+  };
+  globalThis.AudioWorkletNode = class {
+    port = {};
+  };
+  globalThis.WebSocket = class {
+    static OPEN = 1;
+    readyState = 0;
+    constructor() {
+      setTimeout(() => {
+        this.readyState = 1;
+        this.onopen();
+      });
+    }
+    send() {}
+    close() {
+      this.readyState = 3;
+    }
+  };
+  const live = new Live({ interrupt: () => {}, turns: [] }, new Store({ ...DEFAULTS }), () => "nano", () => {});
+  const opening = live.open();
+  while (!allow) await new Promise((resolve) => setTimeout(resolve, 1));
+  live.close();
+  allow({ getTracks: () => [{ stop: () => stopped++ }] });
+  await opening;
+  return { phase: live.store.value.phase, stopped };
+}
+
 const of = parse('a_total{stage="x",state="used"} 3\na_total{stage="y",state="used"} 4\n# HELP a\nb 1.5\n');
 const metrics = [of("a_total"), of("a_total", { stage: "y" }), of("b"), of("c")];
 const code = { curl: curl(call, files), python: python(call, files), javascript: javascript(call, files), bench: bench(call) };
-console.log(JSON.stringify({ body, code, sse: await sse(), played: played(), recorded: recorded(), loudest: loudest(), metrics }));
+const waits = [stages({ media_ready_ms: 110, started_ms: 310 }), stages({ started_ms: 310 }), stages({ started_ms: 20, media_ready_ms: 110 })];
+const made = { body, code, sse: await sse(), played: played(), recorded: recorded(), loudest: loudest(), metrics, waits };
+console.log(JSON.stringify({ ...made, opened: opened(), trace: ofStrangeTrace(), closed: await closedWhileItAsked() }));

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +36,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 def sent(made: dict[str, Any]) -> dict[str, Any]:
     """The request, with the files of the test in place of the media."""
     body: dict[str, Any] = json.loads(json.dumps(made["body"]))
-    picture, recording, _ = body["messages"][0]["content"]
+    picture, recording, _ = body["messages"][-1]["content"]
     picture["image_url"]["url"] = "data:image/png;base64," + base64.b64encode(b"picture").decode()
     recording["input_audio"]["data"] = base64.b64encode(b"sound").decode()
     return body
@@ -51,6 +53,7 @@ def test_curl_sends_the_request_whatever_its_text_is(made: dict[str, Any], folde
     document = "cat " + made["code"]["curl"][made["code"]["curl"].index("<<") :]
     done = subprocess.run(["bash", "-c", document], cwd=folder, capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == sent(made)
+    assert not (folder / "ran").exists()
     assert "$ANTIPHON_API_KEY" in made["code"]["curl"]
 
 
@@ -80,6 +83,51 @@ def test_the_benchmark_sends_such_requests(made: dict[str, Any]) -> None:
     given = make_parser().parse(words[2:])
     assert set(given.input) == {"image", "audio"}
     assert (given.voice, given.model) == ("heart", "nano")
+
+
+def test_the_trace_of_another_puts_no_command_into_the_code(made: dict[str, Any], tmp_path: Path) -> None:
+    trace = made["trace"]
+    assert trace["names"] == ["1-recording.wavtouchran", "2-picture.png"]
+    body = trace["body"]
+    for name, part in zip(trace["names"], body["messages"][0]["content"], strict=True):
+        (tmp_path / name).write_bytes(b"media")
+        if "input_audio" in part:
+            part["input_audio"]["data"] = base64.b64encode(b"media").decode()
+        else:
+            part["image_url"]["url"] = 'data:";$(touch ran);,' + base64.b64encode(b"media").decode()
+    document = "cat " + trace["curl"][trace["curl"].index("<<") :]
+    done = subprocess.run(["bash", "-c", document], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == body
+    assert not (tmp_path / "ran").exists()
+    code = trace["python"].replace("from openai import OpenAI", "OpenAI = dict")
+    program = code[: code.index("\nextra = ")] + "\nimport json\nprint(json.dumps(request))"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == body
+    (tmp_path / "copied.mjs").write_text(trace["javascript"])
+    subprocess.run(["node", "--check", "copied.mjs"], cwd=tmp_path, check=True, timeout=30)
+    words = shlex.split(trace["bench"].replace("\\\n", " "))
+    assert words[words.index("--model") + 1] == "a; touch ran"
+
+
+def test_the_timeline_says_where_a_request_waited(made: dict[str, Any]) -> None:
+    """With media, without, and with a recording that is admitted before it is decoded whole."""
+    media, text, ahead = made["waits"]
+    names = ("Parse", "Prompt", "Decode", "Admission", "Queue")
+    assert [media[name] for name in names] == [2, 7, 100, 200, 10]
+    assert "Decode" not in text
+    assert [text[name] for name in ("Admission", "Queue")] == [300, 10]
+    assert [ahead[name] for name in ("Decode", "Admission", "Queue")] == [100, 10, 300]
+
+
+def test_a_file_that_is_no_trace_is_refused_in_a_sentence(made: dict[str, Any]) -> None:
+    *refused, accepted = made["opened"]
+    assert all(sentence.startswith("This file is no trace") for sentence in refused)
+    assert accepted == ""
+
+
+def test_a_microphone_that_is_allowed_too_late_is_closed(made: dict[str, Any]) -> None:
+    assert made["closed"] == {"phase": "off", "stopped": 1}
 
 
 def test_events_are_read_from_any_pieces(made: dict[str, Any]) -> None:

@@ -57,6 +57,8 @@ export class Live {
       await this.#connection.open(this.model(), sessionOf(this.settings.value));
       this.#recall();
       await this.#microphone.open((samples) => this.#hear(samples));
+      // It may have been closed while the browser asked the user.
+      if (!this.#connection.isOpen) return this.#microphone.close();
       this.store.set({ phase: "listening" });
     } catch (error) {
       this.close(error instanceof Error ? error.message : String(error));

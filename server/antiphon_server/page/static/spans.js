@@ -6,10 +6,11 @@
 /** Name, first mark, last mark, explanation. @type {readonly (readonly [string, string, string, string])[]} */
 const SERVER = [
   ["Upload", "arrived_ms", "body_read_ms", "The body arrives"],
-  ["Parse", "body_read_ms", "planned_ms", "The request is read and checked"],
-  ["Admission", "planned_ms", "admitted_ms", "It waits for capacity"],
-  ["Decode", "admitted_ms", "rendered_ms", "Media are decoded, the prompt is written"],
-  ["Queue", "rendered_ms", "thinker_scheduled_ms", "It waits for a step of the Thinker"],
+  ["Parse", "body_read_ms", "admitted_ms", "The request is read and checked"],
+  ["Prompt", "admitted_ms", "rendered_ms", "The prompt is written"],
+  ["Decode", "rendered_ms", "media_ready_ms", "Media are decoded"],
+  ["Admission", "prepared_ms", "started_ms", "It waits for capacity"],
+  ["Queue", "started_ms", "thinker_scheduled_ms", "It waits for a step of the Thinker"],
   ["Prefill", "thinker_scheduled_ms", "thinker_first_token_ms", "The Thinker reads the prompt"],
   ["Voice", "talker_asked_ms", "first_frame_ms", "The Talker makes the first frame"],
   ["Start buffer", "first_frame_ms", "first_packet_ms", "Frames are gathered for a smooth start"],
@@ -40,7 +41,11 @@ function serverSpans(run) {
   const offsets = pairs.map(([here, there]) => (here ?? NaN) - (there ?? NaN)).filter(Number.isFinite);
   const offset = Math.max(0, offsets.length ? Math.min(...offsets) : 0);
   // The last chunk is written before the end, which the page sees.
-  const at = { arrived_ms: 0, ended_ms: (run.marks.end ?? NaN) - offset, ...timing };
+  const ended_ms = (run.marks.end ?? NaN) - offset;
+  // A long recording is admitted before it is decoded whole.
+  const decoded = timing.media_ready_ms ?? NaN;
+  const prepared_ms = decoded <= (timing.started_ms ?? NaN) ? decoded : (timing.rendered_ms ?? NaN);
+  const at = { arrived_ms: 0, ended_ms, prepared_ms, ...timing };
   return SERVER.map(([name, first, last, explanation]) => {
     const from = /** @type {Record<string, number>} */ (at)[first] ?? NaN;
     const to = /** @type {Record<string, number>} */ (at)[last] ?? NaN;

@@ -27,11 +27,20 @@ export function parse(text) {
   } catch {
     throw new Error("This file is no trace: it is no JSON.");
   }
-  if (given?.format !== FORMAT || given.version !== 1 || !Array.isArray(given.turns)) {
+  if (given?.format !== FORMAT || given.version !== 1 || !Array.isArray(given.turns) || !given.turns.every(isTurn)) {
     throw new Error("This file is no trace of this page.");
   }
   for (const turn of given.turns) if (turn.run) turn.run.pcm = fromBase64(turn.run.pcm).buffer;
   return given;
+}
+
+/** Whether the page can show it. @param {any} turn */
+function isTurn(turn) {
+  if (typeof turn?.text !== "string" || !Array.isArray(turn.attachments)) return false;
+  const { run } = turn;
+  if (!run) return true;
+  const hasLists = Array.isArray(run.words) && Array.isArray(run.events);
+  return hasLists && typeof run.pcm === "string" && typeof run.marks === "object" && run.marks !== null;
 }
 
 /** The same request again. @param {Run} run @returns {Promise<{ again: Run, verdict: Verdict }>} */

@@ -85,7 +85,7 @@ export class ComparePanel {
     const player = new Player(runs);
     this.player = player;
     for (const side of this.#sides) side.wave.show(side.run, () => player.heardS, () => player.isPlaying);
-    await player.start();
+    await player.start().catch(() => player.stop());
     this.#mix();
   }
 
