@@ -126,7 +126,7 @@ async function closedWhileItAsked() {
     constructor() {
       setTimeout(() => {
         this.readyState = 1;
-        this.onopen();
+        this.onmessage({ data: '{"type":"session.created"}' });
       });
     }
     send() {}

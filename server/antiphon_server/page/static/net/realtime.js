@@ -21,11 +21,14 @@ export class RealtimeConnection {
     url.searchParams.set("model", model);
     const socket = new WebSocket(url, protocols);
     this.#socket = socket;
+    // The server speaks first: session.created.
     await new Promise((resolve, reject) => {
-      socket.onopen = () => resolve(null);
+      socket.onmessage = ({ data }) => {
+        this.onEvent(JSON.parse(data));
+        resolve(null);
+      };
       socket.onclose = () => reject(new Error("The realtime connection was refused."));
     });
-    socket.onmessage = ({ data }) => this.onEvent(JSON.parse(data));
     socket.onclose = ({ reason }) => this.onClose(reason);
     this.send({ type: "session.update", session });
   }
