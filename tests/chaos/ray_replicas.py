@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -100,13 +100,18 @@ def ask(url: str, session: str) -> str:
     return answer.headers[_REPLICA]
 
 
-def stream(url: str, session: str) -> tuple[str, Any]:
+def stream(url: str, session: str, began: threading.Event) -> tuple[str, Any]:
     """The replica of a long stream, and how it ended."""
     headers = {"x-session-id": session}
     with httpx.stream(
         "POST", f"{url}/v1/chat/completions", json=_LONG, headers=headers, timeout=300
     ) as answer:
-        lines = [line[6:] for line in answer.iter_lines() if line.startswith("data: ")]
+        lines = []
+        for line in answer.iter_lines():
+            if line.startswith("data: "):
+                lines.append(line[6:])
+            if len(lines) == 1:
+                began.set()
         return answer.headers.get(_REPLICA, ""), ending_of(answer.status_code, lines)
 
 
@@ -130,8 +135,9 @@ def run_replicas(command: str, folder: Path) -> list[Verdict]:
         with connect(f"{url.replace('http', 'ws', 1)}/v1/realtime?model={MODEL}", open_timeout=60) as socket:
             opened = "session.created" in str(socket.recv(30))
         with ThreadPoolExecutor(_SESSIONS) as pool:
-            answers = {session: pool.submit(stream, url, session) for session in sessions}
-            time.sleep(1.0)
+            began = {session: threading.Event() for session in sessions}
+            answers = {session: pool.submit(stream, url, session, began[session]) for session in sessions}
+            assert all(event.wait(60) for event in began.values()), "a stream did not begin"
             victim = servers_of(command)[0]
             victim.send_signal(signal.SIGKILL)
             ended = [answer.result(300) for answer in answers.values()]
