@@ -338,17 +338,18 @@ async def test_given_an_error_after_the_first_token_then_the_schema_is_not_blame
 
 async def test_decoded_media_are_let_go_once_the_engine_has_their_features(engines: Engines) -> None:
     samples = np.zeros(16_000, dtype=np.float32)
-    kept = weakref.ref(samples)
+    released = asyncio.Event()
+    weakref.finalize(samples, asyncio.get_running_loop().call_soon_threadsafe, released.set)
     request = OmniRequest("t", (IDS.audio, 5), Media(audios=(AudioClip(samples),)), TextSampling())
     del samples
 
     async def think(prompt: Any, params: Any, request_id: str) -> AsyncIterator[Any]:
         """As `Stage.generate`: the prompt is needed until it is rendered."""
-        assert kept() is not None
+        await asyncio.sleep(0)
+        assert not released.is_set()
         del prompt
         # The thread that made the prompt lets go of the request just after it has returned.
-        while kept() is not None:
-            await asyncio.sleep(0.001)
+        await released.wait()
         choice = SimpleNamespace(
             index=0, token_ids=[END], text="", logprobs=None, finish_reason="stop", stop_reason=None
         )
