@@ -62,7 +62,7 @@ class Rig:
     prompt: HiddenStates
 
     async def hear(self) -> list[SpeechEvent]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return [event async for event in self.stream.events()]
 
     async def speak(self, *pieces: Sequence[int]) -> list[SpeechEvent]:

@@ -6,8 +6,8 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
+import psutil
 import pytest
 
 from antiphon_executor.ipc.cpu_time import cpu_time_s
@@ -19,12 +19,16 @@ from tests.e2e.server_process import becomes
     [("while True: pass", False, True), ("while True: pass", True, False), ("input()", False, False)],
 )
 def test_only_a_process_that_computes_uses_time(program: str, stopped: bool, computes: bool) -> None:
-    with subprocess.Popen([sys.executable, "-SIc", program], stdin=subprocess.PIPE) as child:
+    command = [sys.executable, "-SIc", f"print(flush=True)\n{program}"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
         try:
-            time.sleep(0.5)
+            assert child.stdout
+            assert child.stdout.readline()
             if stopped:
                 child.send_signal(signal.SIGSTOP)
-                time.sleep(0.2)
+            if not computes:
+                resting = {psutil.STATUS_STOPPED, psutil.STATUS_SLEEPING}
+                assert becomes(lambda: psutil.Process(child.pid).status() in resting, 20)
             before = cpu_time_s([child.pid])
             # A busy machine may give it little time within a second.
             used = becomes(lambda: cpu_time_s([child.pid]) - before > 0.05, 20 if computes else 1)

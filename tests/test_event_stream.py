@@ -14,6 +14,7 @@ from antiphon_executor.interface.event_stream import (
     IdleTimeout,
 )
 from antiphon_executor.interface.events import OmniEvent, TextDelta
+from tests.simulated_time import on_simulated_time
 
 
 def event(number: int) -> TextDelta:
@@ -50,6 +51,7 @@ async def test_all_events_come_in_order_and_then_the_end_again_and_again() -> No
             await stream.next()
 
 
+@on_simulated_time
 async def test_nothing_starts_before_the_first_read() -> None:
     engine = Engine(1)
     await asyncio.sleep(0.01)
@@ -58,6 +60,7 @@ async def test_nothing_starts_before_the_first_read() -> None:
     assert engine.put
 
 
+@on_simulated_time
 async def test_a_reader_that_stops_stops_the_engine_at_the_bound() -> None:
     engine = Engine(1_000)
     await engine.stream.next()
@@ -67,6 +70,7 @@ async def test_a_reader_that_stops_stops_the_engine_at_the_bound() -> None:
     await engine.stream.aclose()
 
 
+@on_simulated_time
 async def test_an_error_comes_behind_the_events_before_it() -> None:
     engine = Engine(2, RuntimeError("dead"))
     assert await engine.stream.next() == event(0)
@@ -101,6 +105,7 @@ async def test_closing_returns_when_the_engine_has_released_all() -> None:
         await engine.stream.next()
 
 
+@on_simulated_time
 async def test_a_reader_that_is_cancelled_ends_the_request() -> None:
     closed = asyncio.Event()
 
@@ -137,6 +142,7 @@ async def test_waits_that_end_early_share_one_timer(monkeypatch: pytest.MonkeyPa
     assert len(timers) == 1
 
 
+@on_simulated_time
 async def test_each_wait_has_its_own_timeout() -> None:
     """A shorter wait after a longer one, and a longer one after a shorter: each ends when it is due."""
     loop = asyncio.get_running_loop()
@@ -194,6 +200,7 @@ async def test_a_sink_gets_only_what_a_waiting_reader_would_get_and_may_decline(
     assert read == [str(number) for number in range(4, 20)]
 
 
+@on_simulated_time
 async def test_a_reader_waits_for_its_timeout_after_the_last_event_that_a_sink_took() -> None:
     loop = asyncio.get_running_loop()
     ended_s = 0.0

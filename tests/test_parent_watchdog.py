@@ -6,9 +6,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
 import psutil
+
+from tests.e2e.server_process import becomes
 
 ENGINE = """
 import time
@@ -36,11 +37,10 @@ def started() -> tuple[subprocess.Popen[str], psutil.Process]:
 
 
 def gone(process: psutil.Process) -> bool:
-    for _ in range(200):
-        if not process.is_running() or process.status() == psutil.STATUS_ZOMBIE:
-            return True
-        time.sleep(0.01)
-    return False
+    def ended() -> bool:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+
+    return becomes(ended, 2)
 
 
 def test_given_a_server_that_is_killed_then_its_engine_ends_within_two_seconds() -> None:

@@ -50,7 +50,7 @@ def make_request(media: Media | None = None) -> OmniRequest:
 
 
 async def heard(run: RequestRun) -> list[OmniEvent]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         return [event async for event in EventStream(run.run)]
 
 
@@ -246,7 +246,7 @@ async def test_given_a_reader_that_stops_and_leaves_then_the_talker_is_aborted_b
 
     engines.after_frames = go_on
     run = RequestRun(engines.context, replace(make_request(), prompt_token_ids=PROMPT[4:]))
-    async with asyncio.timeout(5), EventStream(run.run) as events:
+    async with asyncio.timeout(60), EventStream(run.run) as events:
         assert isinstance(await events.next(), PromptCounted)
         await has_sent.wait()
         await asyncio.sleep(0.05)
@@ -364,5 +364,5 @@ async def test_decoded_media_are_let_go_once_the_engine_has_their_features(engin
 
     stream = EventStream(partial(produce, request))
     del request
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         assert [event async for event in stream]

@@ -138,7 +138,7 @@ async def until_lost(stream: SpeechStream) -> tuple[int, str]:
     """How many pieces came before `RequestFailed`, and what it says."""
     pieces = 0
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             async for event in stream.events():
                 pieces += isinstance(event, SpeechDelta)
     except RequestFailed as lost:

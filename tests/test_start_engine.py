@@ -139,7 +139,7 @@ class LoadedEngine:
 
     def load(self, *_: Any, **__: Any) -> LoadedEngine:
         self.loading.set()
-        self.go.wait(10)
+        self.go.wait(60)
         return self
 
     def shutdown(self) -> None:
@@ -157,24 +157,24 @@ def loaded(monkeypatch: pytest.MonkeyPatch) -> Iterator[LoadedEngine]:
 async def test_an_engine_that_has_loaded_after_its_start_was_cancelled_is_ended(loaded: LoadedEngine) -> None:
     """The thread that loads it cannot be stopped; its result once had no owner."""
     starting = asyncio.create_task(start_stage("talker", AsyncEngineArgs(), lambda _: None))
-    await asyncio.to_thread(loaded.loading.wait, 10)
+    await asyncio.to_thread(loaded.loading.wait, 60)
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
     assert not loaded.down.is_set()
     loaded.go.set()
-    assert await asyncio.to_thread(loaded.down.wait, 10)
+    assert await asyncio.to_thread(loaded.down.wait, 60)
 
 
 async def test_an_engine_that_had_loaded_as_its_start_was_cancelled_is_ended(loaded: LoadedEngine) -> None:
     loaded.go.set()
     starting = asyncio.create_task(start_stage("talker", AsyncEngineArgs(), lambda _: None))
     await asyncio.sleep(0)
-    loaded.loading.wait(10)
+    loaded.loading.wait(60)
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
-    assert await asyncio.to_thread(loaded.down.wait, 10)
+    assert await asyncio.to_thread(loaded.down.wait, 60)
 
 
 async def test_an_engine_that_loads_and_never_answers_is_a_failed_start(
@@ -187,7 +187,7 @@ async def test_an_engine_that_loads_and_never_answers_is_a_failed_start(
     monkeypatch.setattr(loaded, "collective_rpc", never, raising=False)
     loaded.go.set()
     with pytest.raises(RuntimeError, match="the talker engine has loaded but does not answer"):
-        await asyncio.wait_for(start_stage("talker", AsyncEngineArgs(), lambda _: None), 10)
+        await asyncio.wait_for(start_stage("talker", AsyncEngineArgs(), lambda _: None), 60)
     assert loaded.down.is_set()
 
 
@@ -265,7 +265,7 @@ async def test_a_stage_is_alive_only_while_what_it_sends_is_read(starts: Starts,
         assert stage.alive
         await asyncio.sleep(0)
         bridge._readers["talker"]._socket.close(linger=0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             while stage.alive:  # noqa: ASYNC110 - nothing here tells
                 await asyncio.sleep(0.01)
         await launch.start(plan)

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message
 from tests.machine import Patience
 
 
-async def becomes_true(condition: Callable[[], object], within_s: float = 5.0) -> bool:
+async def becomes_true(condition: Callable[[], object], within_s: float = 30.0) -> bool:
     """Whether `condition` holds before the time is up."""
     patience = Patience(within_s)
     while not condition():  # what is watched here has no event of its own
@@ -65,7 +65,7 @@ class Exchange:
 
     async def until(self, text: bytes) -> None:
         """Wait until `text` has been sent."""
-        async with asyncio.timeout(10), self._news:
+        async with asyncio.timeout(60), self._news:
             await self._news.wait_for(lambda: text in self.body or self.task.done())
         assert text in self.body
 

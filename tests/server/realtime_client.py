@@ -49,13 +49,13 @@ class RealtimeClient:
     async def __aenter__(self) -> RealtimeClient:
         await self._incoming.put({"type": "websocket.connect"})
         self.task = asyncio.create_task(self._run())
-        async with asyncio.timeout(10), self._news:
+        async with asyncio.timeout(60), self._news:
             await self._news.wait_for(lambda: self.messages or self.task.done())
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self.disconnect()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             with contextlib.suppress(asyncio.CancelledError):
                 await self.task
 
@@ -90,7 +90,7 @@ class RealtimeClient:
 
     async def until(self, kind: str) -> Event:
         """The next event of this type that has not been read."""
-        async with asyncio.timeout(10), self._news:
+        async with asyncio.timeout(60), self._news:
             await self._news.wait_for(lambda: self._find(kind) is not None or self.task.done())
         found = self._find(kind)
         assert found is not None, [event["type"] for event in self.events[self._read :]]

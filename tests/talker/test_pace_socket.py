@@ -11,9 +11,10 @@ from antiphon_executor.interface.capacity import FrameTime
 from antiphon_executor.ipc.bridge import FRESH_S, Bridge, SocketFolder
 from antiphon_executor.ipc.messages import ClientCursor, StepTimesReport
 from antiphon_executor.ipc.pace_socket import TIMES_AGAIN_S, TIMES_EVERY_S, PaceSocket
+from tests.machine import slowness
 
 
-async def becomes(condition: object, within_s: float = 5.0) -> bool:
+async def becomes(condition: object, within_s: float = 60.0) -> bool:
     assert callable(condition)
     deadline = time.monotonic() + within_s
     while not condition():
@@ -82,7 +83,7 @@ async def test_without_a_talker_cursors_are_dropped_and_nothing_blocks() -> None
         began = time.monotonic()
         for number in range(20_000):
             bridge.send_cursor(1, number)
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 5 * slowness()
     folder.close()
 
 

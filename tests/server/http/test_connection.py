@@ -42,13 +42,13 @@ async def write_until_answered(port: int, start: bytes, pieces: Iterator[bytes])
                 if reading.done():
                     break
                 writer.write(piece)
-                await asyncio.wait_for(writer.drain(), 10)
+                await asyncio.wait_for(writer.drain(), 60)
                 await asyncio.sleep(0)
                 sent += len(piece)
         except ConnectionError:
             pass
         answer = await reading
-        assert await asyncio.wait_for(reader.read(), 10) == b""
+        assert await asyncio.wait_for(reader.read(), 60) == b""
     return answer, sent
 
 
@@ -184,7 +184,7 @@ async def test_a_request_that_two_parsers_may_read_differently_is_refused_and_en
         answer = await read_answer(reader)
         assert (answer.status, answer.headers["connection"]) == (400, "close")
         assert error_of(answer)["type"] == "invalid_request_error"
-        assert await asyncio.wait_for(reader.read(), 10) == b""
+        assert await asyncio.wait_for(reader.read(), 60) == b""
     assert app.calls == 0
 
 
@@ -210,7 +210,7 @@ async def test_requests_that_wait_on_one_connection_are_bounded() -> None:
         assert [(await read_answer(reader)).status for _ in range(5)] == [200] * 5
         writer.write((GET + b"\r\n") * 2000)
         with contextlib.suppress(ConnectionError):
-            await asyncio.wait_for(reader.read(), 10)
+            await asyncio.wait_for(reader.read(), 60)
     assert app.calls < 50
 
 
@@ -258,7 +258,7 @@ async def test_a_body_is_asked_for_only_once_its_head_is_accepted() -> None:
         async with connected(port) as (reader, writer):
             writer.write(expect + b"Content-Length: 2\r\n\r\n")
             assert (
-                await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10) == b"HTTP/1.1 100 Continue\r\n\r\n"
+                await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 60) == b"HTTP/1.1 100 Continue\r\n\r\n"
             )
             writer.write(b"{}")
             assert (await read_answer(reader)).status == 200

@@ -64,7 +64,7 @@ async def test_the_answer_is_the_same_as_one_that_is_sent_by_its_task(
     assert len(direct) > 5
     assert all(b'"content"' in data for data in direct)
     async with Exchange(app, body) as exchange:
-        await asyncio.wait_for(exchange.task, 20)
+        await asyncio.wait_for(exchange.task, 60)
     assert _CHANGES.sub(b"", answer.content) == _CHANGES.sub(b"", exchange.body)
     assert answer.content.endswith(b"data: [DONE]\n\n")
 

@@ -21,6 +21,7 @@ HOOKS = "tests.server.http.schemathesis_hooks"
 EXAMPLES = os.environ.get("ANTIPHON_SCHEMATHESIS_EXAMPLES", "3")
 
 
+@pytest.mark.heavy
 @pytest.mark.timeout(3600)
 def test_the_document_is_true_to_the_letter(checkpoint: Path, tmp_path: Path) -> None:
     with echo(checkpoint) as running:

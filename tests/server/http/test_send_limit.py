@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from antiphon_server.http.send_limit import ClientStalled, SendLimit
+from tests.simulated_time import on_simulated_time
 
 
 async def test_a_send_that_takes_too_long_is_a_stalled_client() -> None:
@@ -19,6 +20,7 @@ async def test_a_send_that_takes_too_long_is_a_stalled_client() -> None:
     assert not task.cancelling()
 
 
+@on_simulated_time
 async def test_the_limit_counts_from_each_send_and_not_from_the_first() -> None:
     limit = SendLimit(0.2)
     for _ in range(6):
@@ -39,6 +41,7 @@ async def test_many_sends_share_one_timer(monkeypatch: pytest.MonkeyPatch) -> No
     limit.close()
 
 
+@on_simulated_time
 async def test_a_pause_between_sends_is_not_the_clients() -> None:
     limit = SendLimit(0.05)
     await limit.wait_for(_nothing())

@@ -62,7 +62,7 @@ async def test_an_announcement_of_more_than_a_piece_or_of_nothing_gets_no_answer
     with ours, theirs, memory_file() as output:
         os.truncate(output, 8 * PIECE_SAMPLES)
         theirs.send(encode_message(Piece(samples)))
-        await asyncio.wait_for(pieces.Pieces(ours, output, job, take).take_all(asyncio.timeout(5)), 5)
+        await asyncio.wait_for(pieces.Pieces(ours, output, job, take).take_all(asyncio.timeout(60)), 60)
         theirs.setblocking(False)
         with pytest.raises(BlockingIOError):
             theirs.recv(1)
@@ -94,7 +94,7 @@ async def test_an_announcement_of_frames_beyond_the_job_gets_no_answer(piece: Pi
         theirs.send(encode_message(Dimensions(5, 30, 40, 150)))
         theirs.send(encode_message(piece))
         answers = VideoPieces(ours, output, FILM, lambda _: Size(3, 4), take, take)
-        await asyncio.wait_for(answers.take_all(asyncio.timeout(5)), 5)
+        await asyncio.wait_for(answers.take_all(asyncio.timeout(60)), 60)
         assert decode_size(theirs.recv(1024)) == Size(3, 4)
         theirs.setblocking(False)
         with pytest.raises(BlockingIOError):
@@ -117,7 +117,7 @@ async def test_frames_and_sound_are_taken_up_to_what_was_announced() -> None:
         for piece in (Piece(frames=2), Piece(samples=100), Piece(frames=1), Piece(samples=51)):
             theirs.send(encode_message(piece))
         answers = VideoPieces(ours, output, FILM, lambda _: Size(3, 4), take_frames, take_samples)
-        async with asyncio.timeout(5) as deadline:
+        async with asyncio.timeout(60) as deadline:
             before_s = deadline.when()
             await answers.take_all(deadline)
             assert deadline.when() > before_s + 60 / 4

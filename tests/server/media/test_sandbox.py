@@ -313,7 +313,7 @@ def test_decoders_die_with_the_server() -> None:
     assert ran.returncode == -signal.SIGKILL, ran.stderr
     pids = {int(word) for word in ran.stdout.split()}
     assert len(pids) >= 2
-    deadline = time.monotonic() + 3
+    deadline = time.monotonic() + 60
     while any(map(_is_running, pids)) and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not any(map(_is_running, pids))
