@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
-from tests.run import IN_GROUP, IN_GROUPS
+from tests.run import ENGINES, IN_GROUP, IN_GROUPS
 
 ENGINE_LIMIT_S = 600
 # By default an example that takes 200 ms fails, which any example does on a busy machine now and then.
@@ -93,9 +93,14 @@ def other_group(item: pytest.Item) -> str | None:
     return next((group for group in used if group != group_of(item.nodeid)), None)
 
 
-def place_of(item: pytest.Item) -> int:
+# Of a group: what needs the model that is compiled meanwhile, then what ends servers.
+LAST_FILES = ("test_compiled.py", "test_pace.py", "test_way_out.py")
+
+
+def place_of(item: pytest.Item) -> tuple[int, bool]:
     group = group_of(item.nodeid)
-    return LONGEST_FIRST.index(group) if group in LONGEST_FIRST else len(LONGEST_FIRST)
+    place = LONGEST_FIRST.index(group) if group in LONGEST_FIRST else len(LONGEST_FIRST)
+    return place, item.path.name in LAST_FILES
 
 
 class GroupScheduling(LoadScopeScheduling):
@@ -140,7 +145,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
-    if config.getoption("markexpr") == IN_GROUPS[-1]:
+    if config.getoption("markexpr") in {IN_GROUPS[-1], ENGINES[-1]}:
         items.sort(key=place_of)
 
 

@@ -23,6 +23,15 @@ conformance: $(TESTED) ## every real client, each in its own environment, agains
 conformance-lock: $(TESTED) .cache/lock-tools/bin/uv ## write the locks of the clients' environments (ARGS="livekit aiperf")
 	$(PY) -m tests.conformance.update_locks $(ARGS)
 
+# The clients that `make test` runs; without a package index their tests are skipped.
+CLIENTS := .cache/conformance/ready
+$(CLIENTS): $(TESTED) $(wildcard tests/conformance/locks/*.txt tests/conformance/locks/*/package-lock.json)
+	@echo "Installing the clients of the tests"
+	@$(PY) -m tests.conformance.homes
+	@touch $@
+
+test: $(CLIENTS)
+
 .PHONY: page-shots
 page-shots: $(TESTED) ## pictures of each state of the page, its weight, first paint and script a frame (ARGS="DIR")
 	PYTHONPATH=model_executor $(PY) -m tests.page $(ARGS)

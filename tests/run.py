@@ -1,22 +1,29 @@
 """The suites behind `make check`, `make test`, `make test-nano`, `make flaky` and `make coverage`.
 
-Tests that need neither torch nor vLLM, whose import takes ten seconds, run by themselves. Those that start
-engines or servers or read clocks run after all others, in groups (tests/conftest.py): one after the other.
+Tests without torch, whose import takes ten seconds, run first. Then those of engines run in groups
+(tests/conftest.py) and leave the cores time, in which `serial` ones wait and those with torch compute.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
+from tests.niced import niced
+
+PYTEST = (sys.executable, "-m", "pytest")
 NO_TESTS = 5
 # How a module marks tests that run in groups.
-IN_GROUP = re.compile(r"\bmark\.(engine|serial)\b")
+GROUPED = "engine|serial"
+IN_GROUP = re.compile(rf"\bmark\.({GROUPED})\b")
 REPEATS = 20
 # Two processes for each of two cores, as most of the server's tests wait for a process or a clock.
 IN_PARALLEL = ("-n", "4", "--dist", "worksteal", "-m", "not (engine or serial)")
@@ -24,6 +31,8 @@ IN_PARALLEL = ("-n", "4", "--dist", "worksteal", "-m", "not (engine or serial)")
 MODELS_IN_PARALLEL = ("-n", "2", *IN_PARALLEL[2:])
 # Three gain little, and limits on time fail then.
 IN_GROUPS = ("-n", "2", "--dist", "loadscope", "--no-loadscope-reorder", "-m", "engine or serial")
+ENGINES = (*IN_GROUPS[:-1], "engine")
+SERIAL = ("-n", "0", "-m", "serial and not engine")
 TIMED = (*IN_PARALLEL[:-1], "timed and not (engine or serial)")
 PRODUCT = ("tests", "--ignore=tests/nano")
 QUICK = ("tests/project", "tests/server")
@@ -43,29 +52,67 @@ def main(suite: str, *given: str) -> int:
     # All parts run, also after a failure in the first.
     if suite == "test-nano":
         return max([pytest(IN_PARALLEL, NANO, given), pytest(IN_GROUPS, grouped_files(NANO), given)])
-    parallel = [pytest(IN_PARALLEL, WITHOUT_TORCH, given)]
-    if not has_paths(given):
-        parallel.append(pytest(MODELS_IN_PARALLEL, WITH_TORCH, given))
-    return max([*parallel, pytest(IN_GROUPS, grouped_files(PRODUCT), given)])
+    parallel = pytest(IN_PARALLEL, WITHOUT_TORCH, given)
+    if has_paths(given):
+        return max(parallel, pytest(IN_GROUPS, grouped_files(PRODUCT), given))
+    with (
+        pytest_beside(MODELS_IN_PARALLEL, WITH_TORCH, given, nice=10) as models,
+        pytest_beside(SERIAL, grouped_files(PRODUCT, "serial"), given, nice=0) as serial,
+    ):
+        return max(parallel, pytest(ENGINES, grouped_files(PRODUCT, "engine"), given), serial(), models())
 
 
-def grouped_files(paths: tuple[str, ...]) -> tuple[str, ...]:
-    """The files below the first of `paths` whose tests run in groups. To import the others takes seconds."""
+def grouped_files(paths: tuple[str, ...], marks: str = GROUPED) -> tuple[str, ...]:
+    """The files below the first of `paths` with tests of these marks. To import the others takes seconds."""
     folder, *options = paths
+    marked = re.compile(rf"\bmark\.({marks})\b")
     ignored = [option.removeprefix("--ignore=") for option in options]
     return tuple(
         str(file)
         for file in sorted(Path(folder).rglob("test_*.py"))
-        if IN_GROUP.search(file.read_text()) and not any(file.is_relative_to(each) for each in ignored)
+        if marked.search(file.read_text()) and not any(file.is_relative_to(each) for each in ignored)
     )
 
 
 def pytest(mode: tuple[str, ...], paths: tuple[str, ...], given: tuple[str, ...]) -> int:
     """Its exit code; `paths` apply unless `given` has some. No matching test is no failure."""
-    command = [sys.executable, "-m", "pytest", *mode, *given, *(() if has_paths(given) else paths)]
-    # With more threads the two processes would slow each other down.
-    code = subprocess.run(command, check=False, env={"OMP_NUM_THREADS": "1", **os.environ}).returncode
+    command = [*PYTEST, *mode, *given, *(() if has_paths(given) else paths)]
+    code = subprocess.run(command, check=False, env=environment()).returncode
     return 0 if code == NO_TESTS else code
+
+
+@contextmanager
+def pytest_beside(
+    mode: tuple[str, ...], paths: tuple[str, ...], given: tuple[str, ...], nice: int
+) -> Iterator[Callable[[], int]]:
+    """Yields what waits for the end, prints the output and returns the exit code."""
+    with TemporaryFile() as output:
+        process = subprocess.Popen(
+            [*niced(nice), *PYTEST, *mode, *given, *paths],
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment(),
+            start_new_session=True,
+        )
+
+        def ended() -> int:
+            code = process.wait()
+            output.seek(0)
+            shutil.copyfileobj(output, sys.stdout.buffer)
+            sys.stdout.flush()
+            return 0 if code == NO_TESTS else code
+
+        try:
+            yield ended
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGINT)
+                process.wait()
+
+
+def environment() -> dict[str, str]:
+    """With more threads the two processes would slow each other down."""
+    return {"OMP_NUM_THREADS": "1", **os.environ}
 
 
 def has_paths(given: tuple[str, ...]) -> bool:

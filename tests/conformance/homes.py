@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -160,3 +161,37 @@ HOMES = (
     KUBERNETES_MODELS,
     RAY,
 )
+# What `make test` uses.
+TESTED = (
+    OPENAI_3,
+    OPENAI_2,
+    OPENAI_NODE,
+    REALTIME_NODE,
+    PAGE_TOOLS,
+    VERCEL,
+    LITELLM,
+    PYDANTIC_AI,
+    OPENAI_AGENTS,
+    KUBERNETES,
+    KUBERNETES_MODELS,
+    RAY,
+)
+
+
+def install_tested() -> list[str]:
+    """Two at a time, as they unpack and wait in turn. Why those that fail cannot be installed."""
+
+    def trouble(home: Home) -> str | None:
+        try:
+            home.install()
+        except (CannotInstall, subprocess.TimeoutExpired) as error:
+            return f"{home.name}: {error}"
+        return None
+
+    with ThreadPoolExecutor(2) as pool:
+        return [found for found in pool.map(trouble, TESTED) if found is not None]
+
+
+if __name__ == "__main__":
+    for line in install_tested():
+        print(f"  not installed: {line}")

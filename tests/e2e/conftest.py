@@ -19,6 +19,7 @@ from tests.e2e.nan_weights import spoil
 from tests.e2e.recordings import Recordings, make_recordings
 from tests.e2e.server_process import COMPILE_FLAGS, Launch, RunningServer, spawned, start_server
 from tests.hub_stand_in import StandIn, running_hub
+from tests.niced import niced
 
 StartServer = Callable[..., RunningServer]
 
@@ -58,11 +59,18 @@ def hub(released_qwen3_omni: Path) -> Iterator[StandIn]:  # noqa: F811
 
 
 @pytest.fixture(scope="package")
-def served(start: StartServer, hub: StandIn, tmp_path_factory: pytest.TempPathFactory) -> RunningServer:
+def served(
+    start: StartServer,
+    hub: StandIn,
+    tmp_path_factory: pytest.TempPathFactory,
+    request: pytest.FixtureRequest,
+) -> RunningServer:
     """For tests that only talk to a server. The last tests of this folder end it and the next two.
 
     It downloads its model by name, and keeps it and the tokenizer in new caches.
     """
+    if any("paced" in getattr(item, "fixturenames", ()) for item in request.session.items):
+        request.getfixturevalue("compiling")
     caches = tmp_path_factory.mktemp("caches")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HF_ENDPOINT", hub.url)
@@ -72,22 +80,35 @@ def served(start: StartServer, hub: StandIn, tmp_path_factory: pytest.TempPathFa
 
 
 @pytest.fixture(scope="package")
-def paced(
-    start: StartServer,
+def compiling(
     tiny_qwen3_omni: Path,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
-) -> RunningServer:
-    """Its Thinker is compiled ahead, and its speech is at most AHEAD_S ahead of the client."""
-    pace = ("--engine.talker.pace.park-s", str(AHEAD_S), "--server.limits.real-time")
-    compiled = tmp_path_factory.mktemp("compiled")
+) -> Iterator[tuple[subprocess.Popen[bytes], Path]]:
+    """`antiphon compile` for `paced` beside the tests of `served`, and the cache that it fills."""
+    cache = tmp_path_factory.mktemp("compiled")
     # What vLLM has found out about our classes, with a process each that imports them.
     known = Path(os.environ.get("VLLM_CACHE_ROOT", Path.home() / ".cache/vllm")) / "modelinfos"
     if known.is_dir():
-        shutil.copytree(known, compiled / known.name)
+        shutil.copytree(known, cache / known.name)
+    command = (sys.executable, "-m", "antiphon_server", "compile", str(tiny_qwen3_omni), *COMPILE_FLAGS)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "VLLM_CACHE_ROOT": str(cache)}
+    with subprocess.Popen([*niced(5), *command], env=environment, start_new_session=True) as process:
+        yield process, cache
+        process.terminate()
+
+
+@pytest.fixture(scope="package")
+def paced(
+    start: StartServer,
+    tiny_qwen3_omni: Path,  # noqa: F811
+    compiling: tuple[subprocess.Popen[bytes], Path],
+) -> RunningServer:
+    """Its Thinker is compiled ahead, and its speech is at most AHEAD_S ahead of the client."""
+    pace = ("--engine.talker.pace.park-s", str(AHEAD_S), "--server.limits.real-time")
+    process, cache = compiling
+    assert process.wait(600) == 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("VLLM_CACHE_ROOT", str(compiled))
-        command = [sys.executable, "-m", "antiphon_server", "compile", str(tiny_qwen3_omni), *COMPILE_FLAGS]
-        subprocess.run(command, check=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        patch.setenv("VLLM_CACHE_ROOT", str(cache))
         return start("--engine.restarts", "0", *pace, model=tiny_qwen3_omni)
 
 

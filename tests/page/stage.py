@@ -13,7 +13,7 @@ from antiphon_executor.shipped import ANTIPHON_NANO
 from antiphon_server.cli.sample import write_samples
 from tests.browser.chromium import Browser, chromium
 from tests.browser.page import Page
-from tests.e2e.server_process import RunningServer, serving
+from tests.e2e.server_process import Launch, RunningServer, serving, spawned
 from tests.server.media.media_samples import ffmpeg
 
 NANO = "antiphon-nano"
@@ -27,9 +27,10 @@ READY = "document.body.dataset.state === 'ready'"
 
 
 @contextmanager
-def nano_server(log: Path, *flags: str) -> Iterator[RunningServer]:
+def nano_server(log: Path, *flags: str, launch: Launch = spawned) -> Iterator[RunningServer]:
     """Deterministic, and started."""
     server = serving(ANTIPHON_NANO, log, *FLAGS, *flags)
+    server.launch = launch
     server.start()
     try:
         yield server

@@ -18,6 +18,7 @@ import pytest
 from tests.browser.chromium import Browser, find_chromium
 from tests.browser.page import Page
 from tests.e2e.ear import Ear
+from tests.e2e.forked_server import forked
 from tests.e2e.live_stream import thinker_process
 from tests.e2e.server_process import RunningServer
 from tests.page.stage import ask, heard, listener, nano_server, opened
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.engine
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    with nano_server(tmp_path_factory.mktemp("page") / "log") as running:
+    with nano_server(tmp_path_factory.mktemp("page") / "log", launch=forked) as running:
         yield running
 
 
