@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import msgspec
 import numpy as np
@@ -48,8 +48,13 @@ async def send(address: str, *messages: Message | bytes) -> None:
     socket.connect(address)
     for message in messages:
         await socket.send(message if isinstance(message, bytes) else msgspec.msgpack.encode(message))
-    await asyncio.sleep(0.05)
-    socket.close(linger=0)
+    socket.close(linger=60_000)
+
+
+async def becomes(condition: Callable[[], object]) -> None:
+    async with asyncio.timeout(60):
+        while not condition():  # noqa: ASYNC110 - nothing here tells
+            await asyncio.sleep(0.005)
 
 
 def frame(stream: int, index: int) -> SpeechFrames:
@@ -72,6 +77,7 @@ async def test_given_frames_of_many_streams_then_each_gets_its_own_in_order(
         bridge.open_stream(lambda one: heard.setdefault(one.stream, []).append(one.frame)) for _ in range(3)
     ]
     await send(folder.frames, *(frame(number, index) for index in range(4) for number in numbers))
+    await becomes(lambda: sum(map(len, heard.values())) == 12)
     assert heard == {number: [0, 1, 2, 3] for number in numbers}
     assert len(set(numbers)) == 3
 
@@ -79,11 +85,12 @@ async def test_given_frames_of_many_streams_then_each_gets_its_own_in_order(
 async def test_given_a_closed_stream_then_its_late_frames_are_dropped(
     bridge: Bridge, folder: SocketFolder
 ) -> None:
-    heard: list[SpeechFrames] = []
-    number = bridge.open_stream(heard.append)
+    heard: list[SpeechFrames | StreamFailed] = []
+    number, other = bridge.open_stream(heard.append), bridge.open_stream(heard.append)
     bridge.close_stream(number)
-    await send(folder.frames, frame(number, 0))
-    assert heard == []
+    await send(folder.frames, frame(number, 0), frame(other, 0))
+    await becomes(lambda: heard)
+    assert heard == [frame(other, 0)]
 
 
 async def test_given_hidden_states_then_only_their_own_request_gets_them(
@@ -92,7 +99,7 @@ async def test_given_hidden_states_then_only_their_own_request_gets_them(
     expected, forgotten = bridge.expect_hidden_states("one"), bridge.expect_hidden_states("two")
     bridge.discard_hidden_states("two")
     await send(folder.hidden_states, rows("two"), rows("unknown"), rows("one"))
-    assert (await asyncio.wait_for(expected, 1)).request_id == "one"
+    assert (await asyncio.wait_for(expected, 60)).request_id == "one"
     assert not forgotten.done()
 
 
@@ -120,6 +127,15 @@ class Talker:
         self.inbox.wait_for_text(200)
         self.inbox.drain_text(self.streams, self.failed.append)
 
+    async def until(self, condition: Callable[[], object]) -> None:
+        """Drains until `condition` holds."""
+
+        def drained() -> object:
+            self.drain()
+            return condition()
+
+        await becomes(drained)
+
 
 @pytest.fixture
 def talker(folder: SocketFolder) -> Iterator[Talker]:
@@ -132,8 +148,7 @@ async def test_given_text_then_it_reaches_the_stream_that_is_open(bridge: Bridge
     number = bridge.open_stream(lambda one: None)
     talker.open(number, slot=1)
     bridge.send_text(number, [6, 7], final=False)
-    talker.drain()
-    assert talker.streams.track[1, :4].tolist() == [5, 6, 7, 99]
+    await talker.until(lambda: talker.streams.track[1, :4].tolist() == [5, 6, 7, 99])
 
 
 async def test_given_text_that_overtakes_its_request_then_it_waits_for_the_slot(
@@ -144,9 +159,8 @@ async def test_given_text_that_overtakes_its_request_then_it_waits_for_the_slot(
     bridge.send_text(number, [7], final=True)
     talker.drain()
     talker.open(number, slot=2)
-    talker.drain()
+    await talker.until(lambda: talker.streams.is_ready(2, 7))
     assert talker.streams.track[2, :4].tolist() == [5, 6, 7, 99]
-    assert talker.streams.is_ready(2, 7)
 
 
 async def test_given_a_closed_stream_then_its_text_is_discarded(bridge: Bridge, talker: Talker) -> None:
@@ -181,6 +195,7 @@ async def test_given_unreadable_messages_then_only_their_streams_fail(
     numbers = [bridge.open_stream(lambda one: heard.setdefault(one.stream, []).append(one)) for _ in range(2)]
     bad = [*GARBAGE, wrong("SpeechFrames", stream=numbers[0]), wrong("SpeechFrames", stream=99)]
     await send(folder.frames, *bad, frame(numbers[1], 0))
+    await becomes(lambda: numbers[1] in heard)
     assert heard == {numbers[0]: [StreamFailed(numbers[0])], numbers[1]: [frame(numbers[1], 0)]}
     assert bridge.dropped == {"talker": len(bad), "thinker": 0}
     assert bridge.is_reading("talker")
@@ -196,8 +211,8 @@ async def test_given_hidden_states_that_cannot_be_read_or_sent_then_only_their_r
     await send(folder.hidden_states, *bad, HiddenStatesFailed("unsent"), rows("whole"))
     for lost in (unreadable, unsent):
         with pytest.raises(RequestFailed):
-            await asyncio.wait_for(lost, 1)
-    assert (await asyncio.wait_for(whole, 1)).request_id == "whole"
+            await asyncio.wait_for(lost, 60)
+    assert (await asyncio.wait_for(whole, 60)).request_id == "whole"
     assert bridge.dropped == {"talker": 0, "thinker": len(bad)}
 
 
@@ -211,6 +226,7 @@ async def test_given_a_receiver_that_raises_then_reading_continues(
 
     broken, other = bridge.open_stream(raises), bridge.open_stream(heard.append)
     await send(folder.frames, frame(broken, 0), frame(other, 0))
+    await becomes(lambda: heard)
     assert heard == [frame(other, 0)]
     assert bridge.dropped["talker"] == 1
 
@@ -223,16 +239,15 @@ async def test_given_a_socket_that_fails_then_its_stage_is_not_read_until_it_res
     number, expected = bridge.open_stream(heard.append), bridge.expect_hidden_states("one")
     await asyncio.sleep(0)
     bridge._readers[stage]._socket.close(linger=0)
-    async with asyncio.timeout(60):
-        while bridge.is_reading(stage):  # noqa: ASYNC110 - nothing here tells
-            await asyncio.sleep(0.01)
+    await becomes(lambda: not bridge.is_reading(stage))
     assert bridge.is_reading("thinker" if stage == "talker" else "talker")
     await bridge.resume_reading(stage)
     assert bridge.is_reading(stage)
     await send(folder.frames, frame(number, 0))
     await send(folder.hidden_states, rows("one"))
+    await becomes(lambda: heard)
     assert heard == [frame(number, 0)]
-    assert (await asyncio.wait_for(expected, 1)).request_id == "one"
+    assert (await asyncio.wait_for(expected, 60)).request_id == "one"
 
 
 async def test_given_text_that_cannot_be_read_or_added_then_only_its_stream_fails(
@@ -243,9 +258,8 @@ async def test_given_text_that_cannot_be_read_or_added_then_only_its_stream_fail
     for slot, number in enumerate((good, huge, torn), 1):
         talker.open(number, slot=slot)
     await send(folder.text, *GARBAGE, wrong("SpokenText", stream=torn))
-    talker.drain()
+    await talker.until(lambda: torn in talker.failed)
     bridge.send_text(huge, [1 << 63], final=False)
     bridge.send_text(good, [6, 7], final=True)
-    talker.drain()
+    await talker.until(lambda: talker.streams.track[1, :4].tolist() == [5, 6, 7, 99])
     assert talker.failed == [torn, huge]
-    assert talker.streams.track[1, :4].tolist() == [5, 6, 7, 99]

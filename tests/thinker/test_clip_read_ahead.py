@@ -21,6 +21,7 @@ from antiphon_executor.interface.request import OmniRequest, TokensAhead
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.thinker.inputs import engine_prompt
 from antiphon_executor.models.thinker.mel_writer import MelWriter
+from tests.simulated_time import on_simulated_time
 
 IDS = PromptIds(*range(1, 10))
 PROMPT = (20, 21, IDS.audio, 22)
@@ -76,6 +77,7 @@ async def settle() -> None:
         await asyncio.sleep(0.005)
 
 
+@on_simulated_time
 async def test_the_windows_so_far_are_read_and_then_those_that_came_meanwhile() -> None:
     engine = FakeEngine()
     ahead = reader(engine)
@@ -92,6 +94,7 @@ async def test_the_windows_so_far_are_read_and_then_those_that_came_meanwhile() 
     await ahead.stop()
 
 
+@on_simulated_time
 async def test_what_is_read_ahead_begins_the_prompt_of_the_request_itself() -> None:
     """With the same keys of the same features."""
     engine = FakeEngine()
@@ -112,6 +115,7 @@ async def test_what_is_read_ahead_begins_the_prompt_of_the_request_itself() -> N
         assert torch.equal(one.mel(16), other.mel(16))
 
 
+@on_simulated_time
 async def test_a_louder_moment_aborts_what_is_read_and_all_is_read_again_under_other_keys() -> None:
     engine = FakeEngine()
     ahead = reader(engine)
@@ -128,6 +132,7 @@ async def test_a_louder_moment_aborts_what_is_read_and_all_is_read_again_under_o
     assert engine.aborted == 2
 
 
+@on_simulated_time
 async def test_a_request_sends_at_most_so_many_windows() -> None:
     engine = FakeEngine()
     ahead = reader(engine)
@@ -139,6 +144,7 @@ async def test_a_request_sends_at_most_so_many_windows() -> None:
 
 
 @pytest.mark.parametrize("ends_louder", [False, True])
+@on_simulated_time
 async def test_the_rest_is_read_in_parts_when_the_clip_is_complete(ends_louder: bool) -> None:
     """All but the last windows, once more if the end is louder."""
     engine = FakeEngine()
@@ -162,6 +168,7 @@ async def test_the_rest_is_read_in_parts_when_the_clip_is_complete(ends_louder: 
     await ahead.stop()
 
 
+@on_simulated_time
 async def test_the_rest_of_an_engine_that_fails_is_left_to_the_request() -> None:
     ahead = ClipReadAhead(
         OmniRequest("one", PROMPT), "key", MelWriter(16, torch.bfloat16), _fails, IDS, MediaGeometry()
@@ -179,6 +186,7 @@ async def _fails(*call: object) -> AsyncGenerator[RequestOutput]:
 @pytest.mark.parametrize(
     ("cached", "now", "expected"), [(0, 3_000, 0), (2_000, 3_000, 2_000), (0, 90_000, 90_000)]
 )
+@on_simulated_time
 async def test_tokens_that_were_read_ahead_do_not_count_as_cached(
     cached: int, now: int, expected: int
 ) -> None:
@@ -191,12 +199,14 @@ async def test_tokens_that_were_read_ahead_do_not_count_as_cached(
     assert read.cached(now) == expected
 
 
+@on_simulated_time
 async def test_tokens_of_a_request_that_was_cut_off_do_not_count_as_cached_either() -> None:
     ahead = reader(FakeEngine())
     await write(ahead, LEAST_WINDOWS + 0.25)
     assert (await ahead.stop()).cached(3_000) == 0
 
 
+@on_simulated_time
 async def test_an_error_of_the_engine_ends_the_reading_alone() -> None:
     ahead = ClipReadAhead(
         OmniRequest("one", PROMPT), "key", MelWriter(16, torch.bfloat16), _fails, IDS, MediaGeometry()

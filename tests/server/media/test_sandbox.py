@@ -124,7 +124,7 @@ async def test_a_decoder_leaves_the_cores_to_processes_with_a_deadline(sandbox: 
     job = asyncio.create_task(sandbox.run_job(*slow_job()))
     (decoder,) = await until_a_decoder_works()
     server = os.getpriority(os.PRIO_PROCESS, own_fork_server().pid)
-    for _ in range(100):
+    for _ in range(3_000):
         niceness = os.getpriority(os.PRIO_PROCESS, decoder)
         if niceness > server:
             break
