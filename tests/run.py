@@ -55,11 +55,15 @@ def main(suite: str, *given: str) -> int:
     parallel = pytest(IN_PARALLEL, WITHOUT_TORCH, given)
     if has_paths(given):
         return max(parallel, pytest(IN_GROUPS, grouped_files(PRODUCT), given))
+    return max(parallel, side_by_side(given))
+
+
+def side_by_side(given: tuple[str, ...]) -> int:
     with (
         pytest_beside(MODELS_IN_PARALLEL, WITH_TORCH, given, nice=10) as models,
         pytest_beside(SERIAL, grouped_files(PRODUCT, "serial"), given, nice=0) as serial,
     ):
-        return max(parallel, pytest(ENGINES, grouped_files(PRODUCT, "engine"), given), serial(), models())
+        return max(pytest(ENGINES, grouped_files(PRODUCT, "engine"), given), serial(), models())
 
 
 def grouped_files(paths: tuple[str, ...], marks: str = GROUPED) -> tuple[str, ...]:
