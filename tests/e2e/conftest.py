@@ -92,7 +92,16 @@ def compiling(
         shutil.copytree(known, cache / known.name)
     command = (sys.executable, "-m", "antiphon_server", "compile", str(tiny_qwen3_omni), *COMPILE_FLAGS)
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "VLLM_CACHE_ROOT": str(cache)}
-    with subprocess.Popen([*niced(5), *command], env=environment, start_new_session=True) as process:
+    with (
+        (cache / "log").open("wb") as log,
+        subprocess.Popen(
+            [*niced(5), *command],
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            start_new_session=True,
+        ) as process,
+    ):
         yield process, cache
         process.terminate()
 
@@ -106,7 +115,7 @@ def paced(
     """Its Thinker is compiled ahead, and its speech is at most AHEAD_S ahead of the client."""
     pace = ("--engine.talker.pace.park-s", str(AHEAD_S), "--server.limits.real-time")
     process, cache = compiling
-    assert process.wait(600) == 0
+    assert process.wait(600) == 0, (cache / "log").read_text(errors="replace")[-4_000:]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM_CACHE_ROOT", str(cache))
         return start("--engine.restarts", "0", *pace, model=tiny_qwen3_omni)
