@@ -80,7 +80,7 @@ def _said() -> bytes:
 
 def _voice(text: str) -> np.ndarray:
     command = ["espeak-ng", "-v", "en-us", "-s", "155", "--stdout", text]
-    wav = subprocess.run(command, check=True, capture_output=True, timeout=20).stdout
+    wav = subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
     samples = np.frombuffer(wav[44 : len(wav) - len(wav) % 2], "<i2")
     at = np.arange(int(len(samples) * RATE_HZ / 22_050)) * 22_050 / RATE_HZ
     return np.interp(at, np.arange(len(samples)), samples).astype("<i2")

@@ -71,7 +71,7 @@ def wav(channels: NDArray[np.float64], rate_hz: int, bits: int = 16) -> bytes:
 def speech(text: str) -> bytes:
     """A WAV at 22,050 Hz with a header of unknown length, as espeak-ng writes it to a pipe."""
     command = ["espeak-ng", "--stdout", text]
-    return subprocess.run(command, check=True, capture_output=True, timeout=20).stdout
+    return subprocess.run(command, check=True, capture_output=True, timeout=60).stdout
 
 
 def image_file(image: Image.Image, form: str, **options: Any) -> bytes:
@@ -125,8 +125,8 @@ def children_of(pid: int) -> list[int]:
 
 
 async def until_a_decoder_works() -> set[int]:
-    """Waits, at most 10 s, for a decoder that has a job."""
-    for _ in range(500):
+    """Waits, at most a minute, for a decoder that has a job."""
+    for _ in range(3_000):
         if running := running_decoders():
             return running
         await asyncio.sleep(0.02)
