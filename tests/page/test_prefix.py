@@ -1,13 +1,15 @@
-"""The page of a server with a key, behind a proxy that strips a prefix: it asks once, and stays below it."""
+"""Page and API reference of a server with a key, behind a proxy that strips a prefix: both stay below it."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
 from tests.browser.chromium import Browser
 from tests.browser.fixtures import browser  # noqa: F401
+from tests.browser.page import Page
 from tests.chaos.proxy import NGINX, behind_nginx
 from tests.echo_engine import EchoEngine
 from tests.page.echo_server import echo_server
@@ -78,3 +80,49 @@ def test_the_page_is_found_by_its_files_alone(browser: Browser, url: str) -> Non
         page.wait_for("document.querySelector('#composer-status').textContent.includes('key')")
         asked = {one.split("://")[1].partition("/")[2] for one in page.requests}
         assert {one for one in asked if not one.startswith("omni/page/")} <= {"omni/", "omni/readyz"}
+
+
+def test_calls_of_the_reference_are_tried_with_the_key(browser: Browser, url: str) -> None:  # noqa: F811
+    """In Swagger UI, which asks no other host."""
+    with browser.page() as page:
+        page.open(f"{url}docs")
+        page.wait_for("!document.querySelector('#key').hidden", 60)
+        assert not page.run("!!document.querySelector('.opblock')")
+        for key in ("wrong", KEY):
+            page.click("#key input")
+            page.run("document.querySelector('#key input').value = ''; 0")
+            page.write(key)
+            page.press("Enter")
+            if key == "wrong":
+                page.wait_for("document.querySelector('#key output').textContent.includes('not valid')", 60)
+        assert '"object": "list"' in tried(page, "GET", "/v1/models")
+        assert page.run("document.querySelector('#key').hidden")
+        assert "hello there" in tried(page, "POST", "/v1/completions", prompt="hello there", echo=True)
+        tried(page, "POST", "/v1/audio/speech", input="hello there", response_format="wav")
+        # It knows how long it is, so it could decode it.
+        page.wait_for("document.querySelector('audio')?.readyState > 0", 60)
+        assert all(one.startswith((url, "data:", "blob:")) for one in page.requests), page.requests
+        assert KEY not in " ".join(page.requests)
+        assert [error for error in page.errors if "401" not in error] == []
+        assert page.run("document.cookie + JSON.stringify([localStorage, sessionStorage])") == "[{},{}]"
+
+
+def tried(page: Page, method: str, path: str, **body: object) -> str:
+    """Opens an operation, sends `body`, and returns the answer that is shown, which has the status 200."""
+    block = f'.opblock-{method.lower()}:has([data-path="{path}"])'
+
+    def found(part: str) -> str:
+        return f"document.querySelector({json.dumps(f'{block} {part}')})"
+
+    # Blocks move while they open: no mouse.
+    page.wait_for(f"!!{found('.opblock-summary-control')}", 60)
+    page.run(f"{found('.opblock-summary-control')}.click()")
+    page.wait_for(f"!!{found('button.execute')}", 60)
+    if body:
+        page.wait_for(f"!!{found('textarea')}", 60)
+        page.run(f"(area => {{ area.focus(); area.select(); }})({found('textarea')})")
+        page.write(json.dumps(body))
+    page.run(f"{found('button.execute')}.click()")
+    status = found(".live-responses-table tbody .response-col_status")
+    assert str(page.wait_for(f"{status}?.innerText", 60)).startswith("200")
+    return str(page.run(f"{found('.live-responses-table tbody')}.innerText"))

@@ -112,10 +112,13 @@ def read_speech_sampling(request: ChatRequest, card: ModelCard) -> SpeechSamplin
 
 
 def _read_repetition(request: SamplingFields, card: ModelCard) -> RepetitionDetection | None:
-    """A request's setting replaces the card's as a whole. `max_pattern_size` 0 switches the detection off."""
+    """A request's setting replaces the card's as a whole. `max_pattern_size` 0 switches the detection off.
+
+    The card's detection would end a text whose length `ignore_eos` has fixed.
+    """
     asked = request.repetition_detection
     if asked is None:
-        return card.sampling.repetition_detection
+        return None if request.ignore_eos else card.sampling.repetition_detection
     if not asked.max_pattern_size:
         return None
     return RepetitionDetection(asked.max_pattern_size, max(1, asked.min_pattern_size), asked.min_count)

@@ -19,8 +19,13 @@ URL = "/v1/chat/completions"
         ({}, RepetitionDetection(24, 3, 4)),
         ({"repetition_detection": {"max_pattern_size": 2}}, RepetitionDetection(2, 1, 2)),
         ({"repetition_detection": {"max_pattern_size": 0}}, None),
+        ({"ignore_eos": True, "max_tokens": 9}, None),
+        (
+            {"ignore_eos": True, "max_tokens": 9, "repetition_detection": {"max_pattern_size": 2}},
+            RepetitionDetection(2, 1, 2),
+        ),
     ],
-    ids=["the makers'", "the request's", "none"],
+    ids=["the makers'", "the request's", "none", "to the limit", "to the limit, but the request's"],
 )
 async def test_a_text_that_goes_round_is_cut_as_the_makers_or_the_request_say(
     client: httpx.AsyncClient,
