@@ -95,7 +95,7 @@ async def _compare(
 
     async def measure(server: Server, concurrency: int, size: int, first: int) -> LevelFigures:
         bodies = [request_body(MODEL, first + number, TOKENS) for number in range(size)]
-        await _until_quiet(ours, vllm)
+        await until_quiet(ours, vllm)
         return await run_level(server.url, bodies, concurrency, TOKENS)
 
     for server in (vllm, ours):
@@ -118,7 +118,7 @@ class _Computes(Protocol):
     def cpu_s(self) -> float: ...
 
 
-async def _until_quiet(*servers: _Computes) -> None:
+async def until_quiet(*servers: _Computes) -> None:
     """Returns when no server works any more on what it was asked before."""
     deadline_s = time.monotonic() + _QUIET_WITHIN_S
     while time.monotonic() < deadline_s:

@@ -18,6 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from tests.bench.bench_text import until_quiet
 from tests.bench.text_servers import MODEL, Mode, Server, antiphon_server, vllm_server
 from vllm.benchmarks.serve import add_cli_args, main_async
 from vllm.utils.argparse_utils import FlexibleArgumentParser
@@ -72,6 +73,8 @@ def compare(mode: Mode, levels: Sequence[int], rounds: int, requests: int) -> li
 
             def run(server: Server, concurrency: int, first: int) -> Figures:
                 size = max(requests, 2 * concurrency)
+                # vLLM's worker polls for a second after its last step, and would take a core from the other.
+                asyncio.run(until_quiet(ours, vllm))
                 return measure(server, checkpoint, first, size, concurrency)
 
             for server in (vllm, ours):

@@ -119,11 +119,11 @@ class _PollingServer:
 
 def test_a_round_of_text_begins_when_no_server_computes_any_more() -> None:
     polling = _PollingServer(time.monotonic() + 0.5)
-    asyncio.run(bench_text._until_quiet(polling, _PollingServer(0.0)))
+    asyncio.run(bench_text.until_quiet(polling, _PollingServer(0.0)))
     assert time.monotonic() >= polling.until_s
 
 
 def test_servers_that_never_rest_are_no_measurement(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_text, "_QUIET_WITHIN_S", 0.5)
     with pytest.raises(RuntimeError, match="still compute"):
-        asyncio.run(bench_text._until_quiet(_PollingServer(float("inf"))))
+        asyncio.run(bench_text.until_quiet(_PollingServer(float("inf"))))
