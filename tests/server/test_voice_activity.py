@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from antiphon_server.media.wav_header import wav_header
+from antiphon_server.voice_activity import scorer as scorer_module
 from antiphon_server.voice_activity.network import FRAME, SpeechNetwork
-from antiphon_server.voice_activity.scorer import SpeechScorer, score_batch
+from antiphon_server.voice_activity.scorer import Abandoned, SpeechScorer, score_batch
 from antiphon_server.voice_activity.stream import SpeechStream
 
 # Of the sample question behind 1 s of silence, read as if it had 16 kHz, by onnxruntime 1.32 with
@@ -69,6 +70,14 @@ def test_a_recording_in_parts_is_scored_as_one_stream() -> None:
     assert np.mean((whole >= 0.5) != (stream >= 0.5)) < 0.002
     assert len(scorer.score_recording(np.zeros(0, np.float32))) == 0
     assert len(scorer.score_recording(np.zeros(513, np.float32))) == 2
+
+
+def test_the_scores_of_a_recording_can_be_abandoned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scorer_module, "_PART", 10)
+    monkeypatch.setattr(scorer_module, "_SIDE_BY_SIDE", 2)
+    asked = iter([False, False, True])
+    with pytest.raises(Abandoned):
+        SpeechScorer().score_recording(np.zeros(100 * FRAME, np.float32), lambda: next(asked))
 
 
 async def test_many_connections_are_scored_side_by_side() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -75,8 +76,7 @@ async def hear_samples(
 async def _hear(
     spec: TranscriptSpec, samples: NDArray[np.float32], service: Service, reservation: Reservation
 ) -> AsyncIterator[RunningTranscript]:
-    detector = VoiceDetector(service.voice_activity, spec.cutting.threshold)
-    pieces = await asyncio.to_thread(_cut, samples, spec, detector)
+    pieces = await _pieces(spec, samples, service)
     heard = [HeardPiece(piece) for piece in pieces]
     clips = [AudioClip(samples[piece.start : piece.end]) for piece in pieces]
     tokens = sum(prompt_tokens(spec, clip, service) for clip in clips)
@@ -106,6 +106,16 @@ async def _load(spec: TranscriptSpec, service: Service, reservation: Reservation
         raise
     service.metrics.media_heard(clip.seconds)
     return clip.samples
+
+
+async def _pieces(spec: TranscriptSpec, samples: NDArray[np.float32], service: Service) -> list[Piece]:
+    """Seconds of work for an hour. The thread ends soon if the client leaves."""
+    is_left = threading.Event()
+    detector = VoiceDetector(service.voice_activity, spec.cutting.threshold, is_left.is_set)
+    try:
+        return await asyncio.to_thread(_cut, samples, spec, detector)
+    finally:
+        is_left.set()
 
 
 def _cut(samples: NDArray[np.float32], spec: TranscriptSpec, detector: VoiceDetector) -> list[Piece]:

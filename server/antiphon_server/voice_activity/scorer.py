@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -13,9 +14,13 @@ from antiphon_server.voice_activity.network import FRAME, SpeechNetwork
 from antiphon_server.voice_activity.stream import CONTEXT, SpeechStream
 
 _FULL_SCALE = np.float32(32_768)
-# In frames, of a recording: half a minute, and a second. Sixteen minutes are scored at a time.
+# In frames, of a recording: half a minute, and a second. Sixteen minutes are scored at a time (2 s).
 _PART, _BEFORE = 938, 32
 _SIDE_BY_SIDE = 32
+
+
+class Abandoned(Exception):
+    """The scores of a recording are wanted by no one any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,20 +47,20 @@ class SpeechScorer:
             self._rounds = asyncio.create_task(self._run())
         return await job.scores
 
-    def score_recording(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    def score_recording(
+        self, samples: NDArray[np.float32], is_abandoned: Callable[[], bool] = lambda: False
+    ) -> NDArray[np.float32]:
         """The probability of speech in each frame of a whole recording, in the calling thread.
 
-        Its parts are scored as streams of their own, each from a second before its beginning.
+        Its parts are scored as streams of their own, each from a second before its beginning. Raises
+        Abandoned.
         """
         starts = range(0, -(-len(samples) // FRAME), _PART)
-        scores = [
-            np.zeros(0, np.float32),
-            *(
-                one
-                for at in range(0, len(starts), _SIDE_BY_SIDE)
-                for one in self._score_parts(samples, starts[at : at + _SIDE_BY_SIDE])
-            ),
-        ]
+        scores = [np.zeros(0, np.float32)]
+        for at in range(0, len(starts), _SIDE_BY_SIDE):
+            if is_abandoned():
+                raise Abandoned
+            scores += self._score_parts(samples, starts[at : at + _SIDE_BY_SIDE])
         return np.concatenate(scores)
 
     def _score_parts(self, samples: NDArray[np.float32], starts: range) -> list[NDArray[np.float32]]:
