@@ -172,6 +172,14 @@ class TalkerSettings(_StageSettings):
         ge=256,
         description="Multimodal hidden states (one per media token of a prompt) that all streams share.",
     )
+    predictor_window: int = Field(
+        1,
+        ge=1,
+        le=16,
+        description="Maximum codes of a frame that one pass of the code predictor decides. Above 1 it "
+        "guesses codes and keeps those that it then draws, so the codes are the same. The C++ kernel and a "
+        "CUDA graph always decide one.",
+    )
     pace: PaceSettings = PaceSettings()
     guard: GuardSettings = GuardSettings()
     gpu_memory_utilization: float = Field(

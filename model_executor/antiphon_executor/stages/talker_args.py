@@ -60,13 +60,14 @@ def aria_talker_engine_args(
 def _shared_files(
     settings: EngineSettings, frames_socket: str, pace_socket: str | None, activity: Path | None
 ) -> dict[str, Any]:
-    """The part of `additional_config` that every family's scheduler reads."""
+    """The part of `additional_config` that every family's scheduler and model read."""
     return {
         "frames_socket": frames_socket,
         "pace_socket": pace_socket,
         "pace": settings.talker.pace.model_dump(),
         "activity": str(activity) if activity else None,
         "one_per_step": settings.deterministic,
+        "predictor_window": settings.talker.predictor_window,
     }
 
 

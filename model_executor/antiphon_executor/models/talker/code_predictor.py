@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PretrainedConfig
 
+from antiphon_executor.models.layers.joined_linear import joined_weight
 from antiphon_executor.models.talker.predictor_kernel import PredictorKernel, supports
 from antiphon_executor.models.talker.predictor_shape import PredictorShape, rotation
 from antiphon_executor.models.talker.sampling import ResidualDraw
@@ -32,11 +33,14 @@ class CodePredictor(nn.Module):
     """Parameter names are the checkpoint's, without the prefix `talker.code_predictor.`.
 
     `load_weights` calls `fuse`. After setting weights in any other way, or moving them, call `fuse`.
+    `window`: maximum codes that one pass decides; above 1 the predictor is speculative. The C++ kernel and a
+    CUDA graph always decide one.
     """
 
     def __init__(self, config: PretrainedConfig, talker_hidden: int | None = None) -> None:
         super().__init__()
         self.shape = PredictorShape.of(config, talker_hidden)
+        self.window = 1
         self._kernel: PredictorKernel | None = None
         self._stale = True
         self.model = _Trunk(self.shape)
@@ -89,12 +93,51 @@ class CodePredictor(nn.Module):
             return self.kernel(hidden, code0_embedding, draw)
         cache = _Cache.empty(self.shape, hidden)
         rows = torch.stack((hidden, code0_embedding), dim=1)
+        if self.window > 1 and not _is_captured(hidden):
+            return self._speculated(rows, cache, draw)
         codes: list[Tensor] = []
         for group in range(1, self.shape.groups):
-            last = self.model(self.small_to_mtp_projection(rows), cache, group + 1 - rows.shape[1])
+            last = self.model(self.small_to_mtp_projection(rows), cache, group + 1 - rows.shape[1])[:, -1]
             codes.append(draw(self.lm_head[group - 1](last), group))
             rows = self.model.codec_embedding[group - 1](codes[-1]).unsqueeze(1)
         return torch.stack(codes, dim=1)
+
+    def _speculated(self, rows: Tensor, cache: _Cache, draw: CodeDraw) -> Tensor:
+        """The codes of `forward`, several of them in a pass if guesses come true.
+
+        A group's code is guessed from the state of an earlier group, by its own head and its own noise. The
+        next pass reads the guesses and draws every group as `forward` does; what follows a wrong guess is
+        drawn again. All streams advance together. The host reads one number a pass.
+        """
+        last = self.shape.groups - 1
+        states = self.model(self.small_to_mtp_projection(rows), cache, 0)[:, -1:]
+        guesses = states.new_empty((len(rows), 0), dtype=torch.int64)
+        codes: list[Tensor] = []
+        while True:
+            done, width = len(codes), states.shape[1]
+            drawn = self._drawn(states, done, draw)
+            right = (guesses == drawn[:, :-1]).cumprod(dim=1)
+            sure = 1 + (int(right.amin(dim=0).sum()) if width > 1 else 0)
+            codes += drawn[:, :sure].unbind(1)
+            done += sure
+            if done == last:
+                return torch.stack(codes, dim=1)
+            state = states[:, sure - 1 : sure].expand(-1, min(self.window, last - done) - 1, -1)
+            guesses = self._drawn(state, done, draw)
+            # A stream that is ahead of the others knows its next codes.
+            known = min(width - sure, guesses.shape[1])
+            ahead = right[:, sure - 1 : sure - 1 + known].bool()
+            guesses[:, :known] = torch.where(ahead, drawn[:, sure : sure + known], guesses[:, :known])
+            read = torch.cat((codes[-1].unsqueeze(1), guesses), dim=1).unbind(1)
+            tables = self.model.codec_embedding[done - 1 : done - 1 + len(read)]
+            rows = torch.stack([table(code) for table, code in zip(tables, read, strict=True)], dim=1)
+            states = self.model(self.small_to_mtp_projection(rows), cache, done + 1)
+
+    def _drawn(self, states: Tensor, done: int, draw: CodeDraw) -> Tensor:
+        """Codes int64 [n, width] of the groups after `done`, from `states` [n, width, hidden]."""
+        heads = self.lm_head[done : done + states.shape[1]]
+        codes = [draw(head(states[:, at]), done + at + 1) for at, head in enumerate(heads)]
+        return torch.stack(codes, dim=1) if codes else states.new_empty((len(states), 0), dtype=torch.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +163,12 @@ class _Trunk(nn.Module):
         )
 
     def forward(self, rows: Tensor, cache: _Cache, start: int) -> Tensor:
-        """`rows`: [n, q, hidden] at positions from `start` → [n, hidden] of the last one, normed."""
+        """`rows`: [n, q, hidden] at positions from `start` → the same shape, normed."""
         first, *norms = [layer.input_layernorm for layer in self.layers] + [self.norm]
         normed = first(rows)
         for index, (layer, norm) in enumerate(zip(self.layers, norms, strict=True)):
             rows, normed = layer(rows, normed, (cache.keys[index], cache.values[index]), start, norm)
-        return normed[:, -1]
+        return normed
 
 
 class _Layer(nn.Module):
@@ -166,7 +209,7 @@ class _Attention(nn.Module):
         self.k_norm = nn.RMSNorm(shape.head_dim, eps=shape.eps)
 
     def fuse(self) -> None:
-        self.qkv = _joined(self.q_proj, self.k_proj, self.v_proj)
+        self.qkv = joined_weight(self.q_proj, self.k_proj, self.v_proj)
         cosine, sine = rotation(self.shape, self.q_norm.weight, self.k_norm.weight)
         self.cosine, self.sine = cosine.to(self.qkv.dtype), sine.to(self.qkv.dtype)
 
@@ -180,7 +223,9 @@ class _Attention(nn.Module):
             queries.transpose(1, 2),
             keys[:, :, :end],
             values[:, :, :end],
-            is_causal=q > 1,
+            # `is_causal` counts from the first key, so it fits only the first pass.
+            None if q == 1 or start == 0 else _visible(start, end, rows.device),
+            is_causal=q > 1 and start == 0,
             enable_gqa=True,
         )
         return self.o_proj(mixed.transpose(1, 2).reshape(n, q, -1))
@@ -196,16 +241,17 @@ class _MLP(nn.Module):
         self.down_proj = nn.Linear(shape.intermediate, shape.hidden, bias=False)
 
     def fuse(self) -> None:
-        self.gate_up = _joined(self.gate_proj, self.up_proj)
+        self.gate_up = joined_weight(self.gate_proj, self.up_proj)
 
     def forward(self, rows: Tensor) -> Tensor:
         return self.down_proj(dispatch.gated(functional.linear(rows, self.gate_up)))
 
 
-def _joined(*projections: nn.Linear) -> Tensor:
-    """The projections' weights in one tensor; each weight becomes a view of it, without a copy."""
-    joined = torch.cat([projection.weight.detach() for projection in projections])
-    parts = joined.split([projection.out_features for projection in projections])
-    for projection, part in zip(projections, parts, strict=True):
-        projection.weight.data = part
-    return joined
+def _visible(start: int, end: int, device: torch.device) -> Tensor:
+    """bool [q, end]: the keys that each of the rows from `start` to `end` sees."""
+    return torch.ones(end - start, end, dtype=torch.bool, device=device).tril(start)
+
+
+def _is_captured(tensor: Tensor) -> bool:
+    """Whether a CUDA graph records, which allows no read on the host."""
+    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()

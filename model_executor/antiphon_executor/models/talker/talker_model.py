@@ -112,8 +112,10 @@ class TalkerModel(nn.Module, IsHybrid, HasInnerState):
             codec_eos=self.config.codec_eos_id,
             suppressed_tail=suppressed_tail,
         )
+        given = self.vllm_config.additional_config
+        self.code_predictor.window = given.get("predictor_window", 1)
         sender = FrameSender(
-            self.vllm_config.additional_config["frames_socket"],
+            given["frames_socket"],
             skip_samples=self.code2wav.lookahead_samples,
             device=pool.device,
         )
