@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from torch import nn
 
-# The residual channel that carries the constant.
-_CHANNEL = 0
+CHANNEL = 0
+"""The residual channel that carries the constant."""
+
 _CONSTANT = 4.0
 _TEXT_END = 1.6
 _DUAL_TRACK_END = 1.4
@@ -18,33 +19,36 @@ _ARIA_END = 2.0
 
 
 def make_text_end(model: nn.Module, spoken_tokens: int) -> None:
-    """Of the text tokens from `spoken_tokens` on, makes only `<|im_end|>` likely."""
+    """Of the text tokens from `spoken_tokens` on, makes only `<|im_end|>` likely.
+
+    Experts on the meta device stay as they are.
+    """
     thinker = model.thinker
     _hold_constant(thinker.model)
-    thinker.model.embed_tokens.weight[:, _CHANNEL] = _CONSTANT
+    thinker.model.embed_tokens.weight[:, CHANNEL] = _CONSTANT
     head = thinker.lm_head.weight
-    head[:, _CHANNEL] = 0
+    head[:, CHANNEL] = 0
     head[spoken_tokens:] = 0
-    head[model.config.im_end_token_id, _CHANNEL] = _TEXT_END
+    head[model.config.im_end_token_id, CHANNEL] = _TEXT_END
 
 
 def make_dual_track_end(model: nn.Module) -> None:
     """Qwen3-Omni's Talker: each row is the sum of text and codes; the text part carries the constant."""
     talker = model.talker
-    talker.model.codec_embedding.weight[:, _CHANNEL] = 0
+    talker.model.codec_embedding.weight[:, CHANNEL] = 0
     for projection in (talker.text_projection, talker.hidden_projection):
-        projection.linear_fc2.weight[_CHANNEL] = 0
-        projection.linear_fc2.bias[_CHANNEL] = _CONSTANT
+        projection.linear_fc2.weight[CHANNEL] = 0
+        projection.linear_fc2.bias[CHANNEL] = _CONSTANT
     _make_speech_end(model, _DUAL_TRACK_END)
 
 
 def make_aria_end(model: nn.Module) -> None:
     """Qwen3.5-Omni's Talker: text rows, media rows and code 0 of each frame carry the constant."""
     talker = model.talker
-    talker.model.embed_tokens.weight[:, _CHANNEL] = _CONSTANT
-    talker.model.codec_embedding.weight[:, _CHANNEL] = _CONSTANT
-    talker.hidden_projection.weight[_CHANNEL] = 0
-    talker.hidden_projection.bias[_CHANNEL] = _CONSTANT
+    talker.model.embed_tokens.weight[:, CHANNEL] = _CONSTANT
+    talker.model.codec_embedding.weight[:, CHANNEL] = _CONSTANT
+    talker.hidden_projection.weight[CHANNEL] = 0
+    talker.hidden_projection.bias[CHANNEL] = _CONSTANT
     _make_speech_end(model, _ARIA_END)
 
 
@@ -52,20 +56,20 @@ def _make_speech_end(model: nn.Module, logit_weight: float) -> None:
     talker = model.talker
     _hold_constant(talker.model)
     for embedding in talker.code_predictor.model.codec_embedding:
-        embedding.weight[:, _CHANNEL] = 0
+        embedding.weight[:, CHANNEL] = 0
     head = talker.codec_head.weight
-    head[:, _CHANNEL] = 0
+    head[:, CHANNEL] = 0
     end = model.config.talker_config.codec_eos_token_id
     head[end] = 0
-    head[end, _CHANNEL] = logit_weight
+    head[end, CHANNEL] = logit_weight
 
 
 def _hold_constant(backbone: nn.Module) -> None:
     for layer in backbone.layers:
         mixer = layer.self_attn.o_proj if hasattr(layer, "self_attn") else layer.linear_attn.out_proj
-        mixer.weight[_CHANNEL] = 0
-        layer.mlp.experts.down_proj[:, _CHANNEL] = 0
+        mixer.weight[CHANNEL] = 0
+        layer.mlp.experts.down_proj[:, CHANNEL] = 0
         if hasattr(layer.mlp, "shared_expert"):
-            layer.mlp.shared_expert.down_proj.weight[_CHANNEL] = 0
+            layer.mlp.shared_expert.down_proj.weight[CHANNEL] = 0
     # A zero-centered norm adds 1 to its weight.
-    backbone.norm.weight[_CHANNEL] = round(float(backbone.norm.weight.mean()))
+    backbone.norm.weight[CHANNEL] = round(float(backbone.norm.weight.mean()))

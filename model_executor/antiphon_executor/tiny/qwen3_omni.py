@@ -7,27 +7,25 @@ from pathlib import Path
 
 import torch
 from transformers.models.qwen3_omni_moe import Qwen3OmniMoeForConditionalGeneration
+from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeConfig
 
-from antiphon_executor.tiny import end_tokens, weights
+from antiphon_executor.tiny import end_tokens, sharded, weights
 from antiphon_executor.tiny.processor import tiny_processor
-from antiphon_executor.tiny.qwen3_omni_config import tiny_config
+from antiphon_executor.tiny.qwen3_omni_config import RELEASED, TINY, tiny_config
 from antiphon_executor.tiny.tokenizer import VOCABULARY, tiny_tokenizer
 
 _PADDED_AUDIO_S = 300
 _SPEECH_PARTS = ("talker_config", "code2wav_config")
 
 
-def write(path: Path, seed: int, variant: str) -> None:
+def write(path: Path, seed: int, variant: str, sizes: str = "tiny") -> None:
     """Writes config, weights, generation config, tokenizer, processor, chat template and card to `path`."""
     path.mkdir(parents=True, exist_ok=True)
     tokenizer = tiny_tokenizer()
     ids = tokenizer.get_vocab()
-    config = tiny_config(ids)
+    config = tiny_config(ids, RELEASED if sizes == "released" else TINY)
     config.enable_audio_output = variant == "instruct"
-
-    with torch.random.fork_rng(devices=()):
-        torch.manual_seed(seed)
-        model = Qwen3OmniMoeForConditionalGeneration(config).float().eval()
+    model = sharded.allocated(config) if sizes == "released" else _whole(config, seed)
     with torch.no_grad():
         weights.fill(model, seed)
         end_tokens.make_text_end(model, spoken_tokens=VOCABULARY)
@@ -36,15 +34,25 @@ def write(path: Path, seed: int, variant: str) -> None:
     model.generation_config.update(
         eos_token_id=[ids["<|im_end|>"], ids["<|endoftext|>"]], pad_token_id=ids["<|endoftext|>"]
     )
-    model.save_pretrained(path)
+    if sizes == "released":
+        sharded.save(model, path, seed)
+    else:
+        model.save_pretrained(path)
     tiny_processor(tokenizer, _PADDED_AUDIO_S).save_pretrained(path)
     if variant != "instruct":
         _remove_speech(path / "config.json")
     if variant == "thinking":
         _open_thinking(path / "chat_template.jinja")
-    name = "antiphon-tiny-qwen3-omni" + ("" if variant == "instruct" else f"-{variant}")
+    size = "random" if sizes == "released" else "tiny"
+    name = f"antiphon-{size}-qwen3-omni" + ("" if variant == "instruct" else f"-{variant}")
     card = {"random_weights": True, "name": name, "seed": seed}
     (path / "antiphon_card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+
+
+def _whole(config: Qwen3OmniMoeConfig, seed: int) -> Qwen3OmniMoeForConditionalGeneration:
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(seed)
+        return Qwen3OmniMoeForConditionalGeneration(config).float().eval()
 
 
 def _remove_speech(file: Path) -> None:

@@ -26,7 +26,10 @@ _VECTORS: tuple[tuple[tuple[str, ...], tuple[float, float]], ...] = (
 
 
 def fill(model: nn.Module, seed: int) -> None:
-    """Fills all parameters with noise that preserves signals and leaves the logits undecided."""
+    """Fills all parameters with noise that preserves signals and leaves the logits undecided.
+
+    Parameters on the meta device are left out.
+    """
     generator = torch.Generator().manual_seed(seed)
     owners = {
         f"{name}.weight": module
@@ -34,13 +37,21 @@ def fill(model: nn.Module, seed: int) -> None:
         if isinstance(module, nn.ConvTranspose1d | Qwen3_5MoeRMSNorm)
     }
     for name, parameter in model.named_parameters():
-        noise = torch.randn(parameter.shape, generator=generator)
-        center, spread = _distribution(name, parameter.shape, owners.get(name))
-        parameter.copy_(center + spread * noise)
+        if not parameter.is_meta:
+            parameter.copy_(noise(name, parameter.shape, generator, owners.get(name)))
+
+
+def noise(
+    name: str, shape: torch.Size, generator: torch.Generator, owner: nn.Module | None = None
+) -> torch.Tensor:
+    """Values for a parameter, float32. `owner`: its module, if its type matters here."""
+    values = torch.randn(shape, generator=generator)
+    center, spread = _distribution(name, shape, owner)
+    return center + spread * values
 
 
 def _distribution(name: str, shape: torch.Size, owner: nn.Module | None) -> tuple[float, float]:
-    """Mean and standard deviation of a parameter. `owner`: its module, if its type matters here."""
+    """Mean and standard deviation of a parameter."""
     if len(shape) == 1:
         center, spread = _vector_distribution(name)
         # These norms scale by 1 + weight.

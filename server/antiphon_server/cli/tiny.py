@@ -27,6 +27,12 @@ def make_parser() -> FlagParser:
         help="instruct, or without a Talker: thinking, captioner [instruct]",
         metavar="NAME",
     )
+    parser.add_argument(
+        "--sizes",
+        default="tiny",
+        help="tiny; released: a Talker as large as Qwen3-Omni's, below a narrow Thinker (7 GB) [tiny]",
+        metavar="NAME",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the weights [0]", metavar="N")
     return parser
 
@@ -39,7 +45,7 @@ def run(argv: Sequence[str]) -> int:
     from antiphon_executor.tiny import write_tiny_checkpoint
 
     try:
-        write_tiny_checkpoint(given.path, given.family, given.seed, given.layout, given.variant)
+        write_tiny_checkpoint(given.path, given.family, given.seed, given.layout, given.variant, given.sizes)
     except ValueError as error:
         parser.error(str(error))
     print(f"{given.path}: {given.family}, random weights, seed {given.seed}")  # noqa: T201
