@@ -201,6 +201,25 @@ async def test_given_unreadable_messages_then_only_their_streams_fail(
     assert bridge.is_reading("talker")
 
 
+async def test_given_frames_that_were_sent_together_then_an_unreadable_one_fails_its_stream_alone(
+    bridge: Bridge, folder: SocketFolder
+) -> None:
+    heard: asyncio.Queue[SpeechFrames | StreamFailed] = asyncio.Queue()
+    first, broken, third = (bridge.open_stream(heard.put_nowait) for _ in range(3))
+    parts = [
+        msgspec.msgpack.encode(frame(first, 0)),
+        wrong("SpeechFrames", stream=broken),
+        msgspec.msgpack.encode(frame(third, 0)),
+    ]
+    socket = zmq.asyncio.Context.instance().socket(zmq.PUSH)
+    socket.connect(folder.frames)
+    await socket.send_multipart(parts)
+    arrived = [await asyncio.wait_for(heard.get(), 60) for _ in parts]
+    socket.close(linger=0)
+    assert arrived == [frame(first, 0), StreamFailed(broken), frame(third, 0)]
+    assert bridge.dropped["talker"] == 1
+
+
 async def test_given_hidden_states_that_cannot_be_read_or_sent_then_only_their_requests_fail(
     bridge: Bridge, folder: SocketFolder
 ) -> None:

@@ -213,6 +213,7 @@ class _DualTrack:
         )
         self._streams.open(msgspec.msgpack.encode(start))
         self._streams.append_text(one.number, list(one.text[1:]), final=True)
+        self._streams.write_text()
 
     def rows(self, singing: Sequence[Canary], slots: torch.Tensor, places: torch.Tensor) -> StepRows:
         index = self._pool.prompt_len[slots] + places

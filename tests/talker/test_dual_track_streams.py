@@ -34,8 +34,10 @@ def streams_of(project_media: Callable[[torch.Tensor], torch.Tensor]) -> DualTra
     )
 
 
-def start(stream: int = 9, slot: int = 1, text: tuple[int, ...] = (5,), final: bool = False) -> bytes:
-    media = torch.arange(10, dtype=torch.float32).reshape(2, THINKER_HIDDEN)
+def start(
+    stream: int = 9, slot: int = 1, text: tuple[int, ...] = (5,), final: bool = False, rows: int = 2
+) -> bytes:
+    media = torch.arange(rows * THINKER_HIDDEN, dtype=torch.float32)
     return msgspec.msgpack.encode(
         StreamStart(
             stream=stream,
@@ -59,6 +61,7 @@ def test_given_one_token_of_text_then_only_the_first_frame_is_ready(streams: Dua
 def test_given_more_text_then_more_frames_are_ready(streams: DualTrackStreams) -> None:
     streams.open(start(text=(5,)))
     streams.append_text(9, [6, 7], final=False)
+    streams.write_text()
     assert [streams.is_ready(1, frame) for frame in range(4)] == [True, True, True, False]
     assert streams.track[1].tolist() == [5, 6, 7] + [TTS_PAD] * 4
 
@@ -74,7 +77,41 @@ def test_given_the_end_of_the_text_then_every_frame_is_ready_and_reads_padding(
 def test_given_text_beyond_the_longest_stream_then_it_is_cut_off(streams: DualTrackStreams) -> None:
     streams.open(start(text=()))
     streams.append_text(9, list(range(20)), final=False)
+    streams.write_text()
     assert streams.track[1].tolist() == [0, 1, 2, 3, 4, 5, 6]
+
+
+def test_given_text_of_several_streams_then_one_write_places_it(streams: DualTrackStreams) -> None:
+    streams.open(start(stream=9, slot=1))
+    streams.open(start(stream=8, slot=2, rows=0))
+    streams.append_text(9, [6], final=False)
+    streams.append_text(8, [3, 4], final=False)
+    streams.append_text(9, [7], final=True)
+    assert streams.track[1:3, 1].tolist() == [TTS_PAD, TTS_PAD]
+    streams.write_text()
+    assert streams.track[1, :4].tolist() == [5, 6, 7, TTS_PAD]
+    assert streams.track[2, :4].tolist() == [5, 3, 4, TTS_PAD]
+
+
+def test_given_a_stream_that_closes_before_its_text_is_written_then_the_next_one_does_not_get_it(
+    streams: DualTrackStreams,
+) -> None:
+    streams.open(start(stream=9))
+    streams.append_text(9, [6, 7], final=False)
+    streams.close(1)
+    streams.open(start(stream=10))
+    streams.write_text()
+    assert streams.track[1].tolist() == [5] + [TTS_PAD] * 6
+
+
+def test_given_an_id_that_does_not_fit_then_nothing_of_that_text_is_written(
+    streams: DualTrackStreams,
+) -> None:
+    streams.open(start())
+    with pytest.raises(OverflowError):
+        streams.append_text(9, [6, 1 << 63], final=False)
+    streams.write_text()
+    assert streams.track[1].tolist() == [5] + [TTS_PAD] * 6
 
 
 def test_given_media_rows_then_they_are_projected_once(streams: DualTrackStreams) -> None:

@@ -1,4 +1,4 @@
-"""Sends frames from the Talker's worker to the bridge: one `SpeechFrames` message per stream and step.
+"""Sends frames from the Talker's worker to the bridge: one message a step, with a part for each stream.
 
 On a GPU the copy to the host is asynchronous and a thread sends, so the model never waits. A frame that
 cannot be sent fails its own stream; if the thread dies, the engine's next step raises.
@@ -35,21 +35,24 @@ class StepFrames:
     codes: torch.Tensor
     pcm: torch.Tensor
 
-    def to_host(self) -> StepFrames:
-        """Copies to the host; on a GPU into pinned memory and asynchronously, on the current CUDA stream."""
-        return StepFrames(
-            *(_to_host(tensor) for tensor in (self.stream, self.frame, self.ended, self.codes, self.pcm))
+    def packed(self) -> torch.Tensor:
+        """All fields in one tensor, int16 [R, width], so that one copy brings them to the host."""
+        numbers = torch.stack((self.stream, self.frame), dim=1).view(torch.int16)
+        return torch.cat((numbers, self.ended.to(torch.int16).unsqueeze(1), self.codes, self.pcm), dim=1)
+
+    @classmethod
+    def unpacked(cls, packed: torch.Tensor, groups: int) -> StepFrames:
+        """What was packed, with codes and sound as views."""
+        numbers, ended, codes, pcm = packed.split(
+            (_NUMBERS, 1, groups, packed.shape[1] - _NUMBERS - 1 - groups), dim=1
         )
+        stream, frame = numbers.contiguous().view(torch.int64).unbind(1)
+        return cls(stream, frame, ended.squeeze(1).bool(), codes, pcm)
 
 
-_Queued = tuple[torch.cuda.Event, StepFrames] | StreamFailed
-
-
-def _to_host(tensor: torch.Tensor) -> torch.Tensor:
-    if tensor.device.type == "cpu":
-        return tensor
-    pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
-    return pinned.copy_(tensor, non_blocking=True)
+# Two int64, as int16.
+_NUMBERS = 8
+_Queued = tuple[torch.cuda.Event, torch.Tensor, int] | StreamFailed
 
 
 class FrameSender:
@@ -76,13 +79,16 @@ class FrameSender:
         """
         if self._death is not None:
             raise RuntimeError("the thread that sends frames has died") from self._death
-        host = step.to_host()
         if not self._cuda:
-            self._push(host)
+            self._push(step)
             return
-        event = torch.cuda.Event()
+        packed = step.packed()
+        host = torch.empty(packed.shape, dtype=packed.dtype, pin_memory=True)
+        host.copy_(packed, non_blocking=True)
+        # The thread sleeps until the copy is done; by default it would spin, and hold a core.
+        event = torch.cuda.Event(blocking=True)
         event.record()
-        self._steps.put((event, host))
+        self._steps.put((event, host, step.codes.shape[1]))
 
     def close(self) -> None:
         """Closes the socket; an open socket would keep the process alive."""
@@ -103,9 +109,9 @@ class FrameSender:
                 if isinstance(queued, StreamFailed):
                     self._socket.send(self._encoder.encode(queued))
                     continue
-                event, host = queued
+                event, host, groups = queued
                 event.synchronize()
-                self._push(host)
+                self._push(StepFrames.unpacked(host, groups))
         except Exception as error:
             _log.exception("the thread that sends frames has died")
             self._death = error
@@ -113,9 +119,13 @@ class FrameSender:
     def _push(self, step: StepFrames) -> None:
         streams, frames = step.stream.tolist(), step.frame.tolist()
         ended = step.ended.tolist()
-        for row, stream in enumerate(streams):
-            if stream >= 0:
-                self._socket.send(self._packed(step, row, stream, frames[row], ended[row]))
+        parts = [
+            self._packed(step, row, stream, frames[row], ended[row])
+            for row, stream in enumerate(streams)
+            if stream >= 0
+        ]
+        if parts:
+            self._socket.send_multipart(parts)
 
     def _packed(self, step: StepFrames, row: int, stream: int, frame: int, ended: bool) -> bytes:
         try:

@@ -1,7 +1,7 @@
 """Reads a socket for as long as the server runs, and calls a receiver with each message, in order.
 
-A message that cannot be decoded, or whose receiver raises, is dropped. An error of the socket ends the
-reading; `alive` is then False.
+Messages that were sent together are parts of one. One that cannot be decoded, or whose receiver raises, is
+dropped. An error of the socket ends the reading; `alive` is then False.
 """
 
 from __future__ import annotations
@@ -49,15 +49,19 @@ class MessageReader(Generic[M]):
 
     async def _read(self) -> None:
         while True:
-            message = self._decoder.decode(await self._socket.recv())
-            try:
-                if isinstance(message, Unreadable):
-                    self._lost(message)
-                else:
-                    self._deliver(message)
-            # The receiver belongs to one stream, which notices the missing message itself.
-            except Exception as error:
-                self._decoder.dropped.add(error)
+            for packed in await self._socket.recv_multipart():
+                self._receive(packed)
+
+    def _receive(self, packed: bytes) -> None:
+        message = self._decoder.decode(packed)
+        try:
+            if isinstance(message, Unreadable):
+                self._lost(message)
+            else:
+                self._deliver(message)
+        # The receiver belongs to one stream, which notices the missing message itself.
+        except Exception as error:
+            self._decoder.dropped.add(error)
 
     def _log_end(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:

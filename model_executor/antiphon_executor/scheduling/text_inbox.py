@@ -42,6 +42,7 @@ class TextInbox:
                     failed(stream)
         for stream in [stream for stream in self._early if streams.is_open(stream)]:
             self._append(streams, self._early.pop(stream), failed)
+        streams.write_text()
 
     def _append(
         self, streams: TextTrackStreams, texts: list[SpokenText], failed: Callable[[int], None]

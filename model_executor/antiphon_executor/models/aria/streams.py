@@ -16,6 +16,7 @@ from antiphon_executor.models.aria.prompt import AriaStart
 from antiphon_executor.models.talker.slots import NewStream, SlotPool
 from antiphon_executor.models.talker.step_rows import StepRows
 from antiphon_executor.models.talker.streams import FrameDraws
+from antiphon_executor.models.talker.upload import uploaded
 
 
 class AriaStreams:
@@ -45,7 +46,7 @@ class AriaStreams:
     def open(self, packed: bytes) -> None:
         start = msgspec.msgpack.decode(packed, type=AriaStart)
         codes = np.frombuffer(start.voice_codes, np.int16).reshape(-1, self.pool.shape.code_groups)
-        voice = torch.from_numpy(codes.astype(np.int64)).to(self.pool.device)
+        voice = uploaded(torch.from_numpy(codes.astype(np.int64)), self.pool.device)
         media = self.pool.rows_of(start.hidden_states, start.hidden_states_dtype, self._thinker_hidden)
         embeddings = self._embed_prompt(voice, media)
         self.pool.open(NewStream(start.stream, start.slot, start.prompt_tokens, start.sampling, embeddings))

@@ -5,6 +5,7 @@ The model reads the track by slot and frame; the scheduler appends text and asks
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ import torch
 from antiphon_executor.models.talker.slots import NewStream, SlotPool, StreamStart
 from antiphon_executor.models.talker.step_rows import StepRows
 from antiphon_executor.models.talker.streams import FrameDraws
+from antiphon_executor.models.talker.upload import numbers
 
 
 @dataclass(slots=True)
@@ -48,6 +50,7 @@ class DualTrackStreams:
         self._thinker_hidden = thinker_hidden
         self._project_media = project_media
         self._host: dict[int, _HostStream] = {}
+        self._unwritten: list[tuple[int, int, int]] = []
 
     def is_open(self, stream: int) -> bool:
         return self.pool.slot_of(stream) is not None
@@ -62,19 +65,28 @@ class DualTrackStreams:
         self.track[start.slot] = self._tts_pad
         self._host[start.slot] = _HostStream(positions, start.position_delta)
         self.append_text(start.stream, start.text_ids, final=start.text_final)
+        self.write_text()
 
     def append_text(self, stream: int, text_ids: list[int], *, final: bool) -> None:
-        """Adds to an open stream's text track; ids beyond `max_frames` are dropped."""
+        """Adds to an open stream's text; ids beyond `max_frames` are dropped. `write_text` must follow."""
         slot = self.pool.slot_of(stream)
         if slot is None:
             raise KeyError(stream)
         host = self._host[slot]
         begin = host.text_len
         end = min(begin + len(text_ids), self.track.shape[1])
-        if end > begin:
-            self.track[slot, begin:end] = torch.tensor(text_ids[: end - begin], device=self.pool.device)
+        # An id that no int64 holds raises here, where it fails one stream only.
+        ids = array("q", text_ids[: end - begin])
+        self._unwritten += [(slot, place, token) for place, token in enumerate(ids, start=begin)]
         host.text_len = end
         host.final = host.final or final
+
+    def write_text(self) -> None:
+        """Writes what was appended, of all streams at once; before the step that may read it."""
+        if self._unwritten:
+            slot, at, text = numbers(self._unwritten, self.pool.device).unbind(1)
+            self.track[slot, at] = text
+            self._unwritten.clear()
 
     def is_ready(self, slot: int, frame: int) -> bool:
         """Whether the text row that frame `frame` needs has arrived, or the text is complete."""
@@ -92,6 +104,7 @@ class DualTrackStreams:
     def close(self, slot: int) -> None:
         if self.pool.close(slot):
             del self._host[slot]
+            self._unwritten = [one for one in self._unwritten if one[0] != slot]
             self.track[slot] = self._tts_pad
 
     def draws(self, rows: StepRows) -> FrameDraws:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import torch
 
+from antiphon_executor.models.talker.upload import numbers
+
 PAGE_ROWS = 64
 
 
@@ -44,16 +46,19 @@ class PromptEmbeddings:
             )
         owned = [self._free.pop() for _ in range(needed)]
         self._owned[slot] = owned
-        for page, part in zip(owned, rows.split(PAGE_ROWS), strict=True):
-            self._pages[page, : len(part)] = part
-        self._table[slot, :needed] = torch.tensor(owned, dtype=torch.int64, device=self._table.device)
+        pages, full = numbers(owned, self._table.device), len(rows) // PAGE_ROWS
+        whole, rest = rows[: full * PAGE_ROWS], rows[full * PAGE_ROWS :]
+        self._pages.index_copy_(0, pages[:full], whole.view(full, *self._pages.shape[1:]))
+        if len(rest):
+            self._pages[owned[-1], : len(rest)] = rest
+        self._table[slot, :needed] = pages
 
     def release(self, slot: int) -> None:
         """Zeroes and frees the pages of `slot`, if it has any."""
         owned = self._owned.pop(slot, [])
         if not owned:
             return
-        self._pages[torch.tensor(owned, device=self._pages.device)] = 0
+        self._pages.index_fill_(0, numbers(owned, self._pages.device), 0)
         self._table[slot] = 0
         self._free.extend(owned)
 

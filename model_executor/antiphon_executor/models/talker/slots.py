@@ -14,6 +14,7 @@ from transformers import PretrainedConfig
 
 from antiphon_executor.models.talker.prompt_embeddings import PromptEmbeddings
 from antiphon_executor.models.talker.sampling import SlotSampling, StreamSampling
+from antiphon_executor.models.talker.upload import numbers, uploaded
 
 PADDING_SLOT = 0
 EXTRA_ARG = "antiphon_stream"
@@ -148,7 +149,7 @@ class SlotPool:
         if not packed:
             return torch.zeros(0, width, dtype=self.dtype, device=self.device)
         rows = torch.frombuffer(bytearray(packed), dtype=getattr(torch, dtype))
-        return rows.view(-1, width).to(self.device, self.dtype)
+        return uploaded(rows.view(-1, width), self.device, self.dtype)
 
     def _zero(self, slot: int) -> None:
         self.history[slot] = 0
@@ -157,4 +158,4 @@ class SlotPool:
         self.stream[slot] = -1
         self.seen[slot] = False
         self.ended[slot] = False
-        self._reset_vocoder(torch.tensor([slot], device=self.device))
+        self._reset_vocoder(numbers([slot], self.device))

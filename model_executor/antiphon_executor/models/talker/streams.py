@@ -58,5 +58,8 @@ class TextTrackStreams(Streams, Protocol):
     def append_text(self, stream: int, text_ids: list[int], *, final: bool) -> None:
         """Adds to the text of an open stream; `final` with the last of it."""
 
+    def write_text(self) -> None:
+        """Makes the model see what was appended to all streams."""
+
     def is_ready(self, slot: int, frame: int) -> bool:
         """Whether the text that frame `frame` needs has arrived."""
