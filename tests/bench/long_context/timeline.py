@@ -94,8 +94,9 @@ class Timeline:
         return [
             *drawn,
             _text(LEFT - 6, top + 8, f"+{most / _MIB:,.0f} MiB", "end"),
-            _text(LEFT + 4, top + 8, "server and decoders above idle", colour=_SERVER),
-            _text(LEFT + 4, top + 22, "Thinker above idle", colour=_ENGINE),
+            # Below the lines, which are high except at the beginning.
+            _text(RIGHT - 4, floor - 22, "server and decoders above idle", "end", _SERVER),
+            _text(RIGHT - 4, floor - 8, "Thinker above idle", "end", _ENGINE),
             _line([(LEFT, floor), (RIGHT, floor)], _GREY),
         ]
 
