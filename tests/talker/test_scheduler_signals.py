@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
@@ -95,3 +96,37 @@ def test_a_prompt_computed_ahead_of_its_text_counts_as_no_frame(rig: SchedulerRi
     assert rig.scheduler._frames == {"a": 0}
     rig.step()
     assert rig.scheduler._frames == {"a": 1}
+
+
+def test_the_thinker_knows_how_long_the_sound_of_all_clients_lasts(rig: SchedulerRig, tmp_path: Path) -> None:
+    activity = StageActivity(tmp_path / "activity")
+    rig.scheduler._activity = activity
+    rig.open("a")
+    assert activity.sound_until_s == rig.now_s, "its client waits for its first sound"
+    for _ in range(30):
+        rig.step()
+    first_s = activity.sound_until_s
+    assert first_s > rig.now_s + 1.0
+    rig.open("b")
+    assert activity.sound_until_s == rig.now_s
+    rig.scheduler.finish_requests(["b"], RequestStatus.FINISHED_ABORTED)
+    assert activity.sound_until_s == pytest.approx(first_s)
+    rig.open("batch", live=False)
+    assert activity.sound_until_s == pytest.approx(first_s)
+    rig.scheduler.finish_requests(["a", "batch"], RequestStatus.FINISHED_ABORTED)
+    assert activity.sound_until_s == math.inf
+
+
+def test_a_stream_that_gets_no_text_for_a_while_does_not_hurry_the_thinker(
+    rig: SchedulerRig, tmp_path: Path
+) -> None:
+    """Its answer begins with thoughts, which are not spoken."""
+    activity = StageActivity(tmp_path / "activity")
+    rig.scheduler._activity = activity
+    rig.open("a", unheard=1)
+    assert rig.step() == {"a"}
+    rig.scheduler._report_sound()
+    assert activity.sound_until_s == rig.now_s
+    rig.now_s += 1.1
+    rig.scheduler._report_sound()
+    assert activity.sound_until_s == math.inf

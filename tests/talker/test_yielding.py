@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pytest
 
 from antiphon_executor.ipc.stage_activity import StageActivity
-from antiphon_executor.scheduling.yielding import LONGEST_WAIT_S, PLAYING_TOKENS, Yielding
+from antiphon_executor.scheduling.yielding import (
+    LONGEST_POSTPONED_S,
+    LONGEST_WAIT_S,
+    PLAYING_TOKENS,
+    Yielding,
+)
 
 
 class Clock:
@@ -79,3 +85,38 @@ def test_a_step_tells_when_the_talker_last_ran(tmp_path: Path) -> None:
     assert (there.claimed_until_s, there.talker_ran_s) == (5.0, 4.0)
     here.step_ended(4.5)
     assert (there.claimed_until_s, there.talker_ran_s) == (0.0, 4.5)
+
+
+def test_prompts_wait_while_a_client_has_less_sound_than_a_step_with_them_takes(
+    tmp_path: Path, clock: Clock
+) -> None:
+    talker, steps = StageActivity(tmp_path / "activity"), thinker(tmp_path, clock)
+    assert not steps.postpones_prompts(), "no stream has come yet"
+    talker.step_ended(100.0)
+    talker.sound_lasts(100.3)
+    assert steps.postpones_prompts()
+    talker.sound_lasts(100.4)
+    assert not steps.postpones_prompts()
+    steps.prompt_step_took(0.6)
+    assert steps.postpones_prompts(), "a window of media may be encoded in the next one too"
+    talker.sound_lasts(math.inf)
+    assert not steps.postpones_prompts()
+
+
+def test_prompts_wait_for_text_for_a_while_only(tmp_path: Path, clock: Clock) -> None:
+    talker, steps = StageActivity(tmp_path / "activity"), thinker(tmp_path, clock)
+    talker.step_ended(100.0)
+    talker.sound_lasts(100.0)
+    assert steps.postpones_prompts()
+    clock.now_s += LONGEST_POSTPONED_S - 0.01
+    assert steps.postpones_prompts()
+    clock.now_s += 0.02
+    assert not steps.postpones_prompts()
+    assert steps.postpones_prompts(), "after one step it is the turn of text again"
+
+
+def test_a_talker_that_has_died_keeps_no_prompt_waiting(tmp_path: Path, clock: Clock) -> None:
+    talker, steps = StageActivity(tmp_path / "activity"), thinker(tmp_path, clock)
+    talker.step_ended(98.0)
+    talker.sound_lasts(98.1)
+    assert not steps.postpones_prompts()

@@ -2,127 +2,17 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import torch
-from vllm import SamplingParams
-from vllm.config import VllmConfig
 from vllm.multimodal.inputs import MultiModalFeatureSpec, PlaceholderRange
-from vllm.utils.hashing import sha256
-from vllm.v1.core.kv_cache_utils import get_request_block_hasher, init_none_hash
 from vllm.v1.core.sched.output import SchedulerOutput
-from vllm.v1.kv_cache_interface import FullAttentionSpec, KVCacheConfig, KVCacheGroupSpec, MambaSpec
-from vllm.v1.outputs import ModelRunnerOutput
-from vllm.v1.request import Request
-from vllm.v1.structured_output import StructuredOutputManager
 
-from antiphon_executor.interface.settings import EngineSettings, ThinkerSettings
 from antiphon_executor.scheduling.step_time import step_budget
 from antiphon_executor.scheduling.step_time.step_budget import STEP_S
-from antiphon_executor.scheduling.thinker_scheduler import ThinkerScheduler
-from antiphon_executor.stages.thinker_args import thinker_engine_args
 from antiphon_executor.tiny import write_tiny_checkpoint
-
-BLOCK = 256
-AUDIO, TEXT = 7, 1
-WINDOW = 840
-
-
-@dataclass
-class Rig:
-    """A scheduler with real block pools of an attention and a state group; `steps` are the tokens of each.
-
-    `ran`: called between a step's schedule and its end, with its tokens and those before.
-    """
-
-    scheduler: ThinkerScheduler
-    ran: Callable[[int, int], None] = lambda *_: None
-    steps: list[int] = field(default_factory=list)
-    _names: itertools.count[int] = field(default_factory=itertools.count)
-
-    @classmethod
-    def of(cls, model: Path, ran: Callable[[int, int], None] = lambda *_: None) -> Rig:
-        config = _config(model)
-        config.cache_config.num_gpu_blocks = 512
-        config.cache_config.block_size = BLOCK
-        config.cache_config.mamba_cache_mode = "align"
-        attention = FullAttentionSpec(block_size=BLOCK, num_kv_heads=1, head_size=16, dtype=torch.float32)
-        state = MambaSpec(
-            block_size=BLOCK, shapes=((4, 4),), dtypes=(torch.float32,), mamba_cache_mode="align",
-            page_size_padded=attention.page_size_bytes,
-        )  # fmt: skip
-        groups = [KVCacheGroupSpec(["a"], attention), KVCacheGroupSpec(["s"], state)]
-        cache = KVCacheConfig(
-            num_blocks=512, kv_cache_tensors=[], kv_cache_groups=groups, prefix_cache_retention_interval=None
-        )
-        init_none_hash(sha256)
-        scheduler = ThinkerScheduler(
-            vllm_config=config,
-            kv_cache_config=cache,
-            structured_output_manager=StructuredOutputManager(config),
-            block_size=BLOCK,
-            log_stats=True,
-        )
-        return cls(scheduler, ran)
-
-    def ask(self, windows: int, question: int, length: int = 40) -> int:
-        """-> the tokens that the cache had of a prompt of `windows` and `length` tokens of `question`."""
-        prompt, features = [TEXT] * 11, []
-        for window in range(windows):
-            place = PlaceholderRange(offset=len(prompt), length=WINDOW)
-            features.append(MultiModalFeatureSpec(None, "audio", f"window-{window}", place))
-            prompt += [AUDIO] * WINDOW
-        prompt += [question] * length
-        request = self.add(prompt, features)
-        name = request.request_id
-        first = True
-        cached = 0
-        while name in self.scheduler.requests:
-            output = self.step()
-            if first:
-                cached = output.scheduled_new_reqs[0].num_computed_tokens
-                first = False
-            self.steps.append(output.num_scheduled_tokens[name])
-        return cached
-
-    def add(
-        self, prompt: list[int], features: list[MultiModalFeatureSpec], answer_tokens: int = 1
-    ) -> Request:
-        name = f"request-{next(self._names)}"
-        request = Request(
-            request_id=name,
-            prompt_token_ids=prompt,
-            sampling_params=SamplingParams(max_tokens=answer_tokens),
-            pooling_params=None,
-            mm_features=features,
-            block_hasher=get_request_block_hasher(BLOCK, sha256),
-        )
-        self.scheduler.add_request(request)
-        return request
-
-    def step(self) -> SchedulerOutput:
-        """Every request whose prompt is read draws a token."""
-        output = self.scheduler.schedule()
-        running = {one: self.scheduler.requests[one] for one in output.num_scheduled_tokens}
-        computed = max(one.num_computed_tokens for one in running.values())
-        self.ran(output.total_num_scheduled_tokens, computed)
-        drawn = [[3] if one.num_computed_tokens >= one.num_tokens else [] for one in running.values()]
-        names = list(running)
-        places = {one: place for place, one in enumerate(names)}
-        self.scheduler.update_from_output(
-            output, ModelRunnerOutput(req_ids=names, req_id_to_index=places, sampled_token_ids=drawn)
-        )
-        return output
-
-
-def _config(model: Path) -> VllmConfig:
-    thinker = ThinkerSettings(dtype="float32", max_model_len=32_768)
-    return thinker_engine_args(EngineSettings(model=model, thinker=thinker), None).create_engine_config()
+from tests.thinker.thinker_rig import BLOCK, TEXT, WINDOW, Rig, config_of
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +80,61 @@ def test_beside_a_long_prompt_a_short_one_gets_its_token_in_two_short_steps(
     assert max(slow.steps_s) < STEP_S * 1.3
 
 
+def test_a_step_that_encodes_audio_is_not_longer_than_others(model: Path, slow: SlowMachine) -> None:
+    """An aborted request ends after the step that runs: at most a part of its prompt, or a window."""
+    encoded = []
+
+    def ran(tokens: int, computed: int) -> None:
+        windows = len(encoded[-1]) if encoded else 0
+        slow.steps_s.append(tokens * 4e-8 * (computed + 1_000) + windows * 0.27)
+        slow.now_s += slow.steps_s[-1]
+
+    rig = Rig.of(model, ran)
+    schedule = rig.scheduler.schedule
+
+    def watched(throttle_prefills: bool = False) -> SchedulerOutput:
+        output = schedule(throttle_prefills)
+        encoded.append([item for items in output.scheduled_encoder_inputs.values() for item in items])
+        return output
+
+    rig.scheduler.schedule = watched  # type: ignore[method-assign]
+    rig.ask(36, question=50)
+    assert sum(map(len, encoded)) == 36
+    assert max(slow.steps_s[4:]) < STEP_S * 1.3
+
+
+def test_pictures_of_many_prompts_are_encoded_in_several_short_steps(model: Path, slow: SlowMachine) -> None:
+    """A step had as many as its tokens reach."""
+    encoded = []
+
+    def ran(tokens: int, computed: int) -> None:
+        slow.steps_s.append(tokens * 2e-4 + sum(encoded[-1:]) * 8e-4)
+        slow.now_s += slow.steps_s[-1]
+
+    rig = Rig.of(model, ran)
+    schedule = rig.scheduler.schedule
+
+    def watched(throttle_prefills: bool = False) -> SchedulerOutput:
+        output = schedule(throttle_prefills)
+        encoded.append(rig.scheduler._encoded_tokens(output))
+        return output
+
+    rig.scheduler.schedule = watched  # type: ignore[method-assign]
+    rig.ask(1, question=50)
+    rig.ask(1, question=60, length=300)
+    asked = []
+    for number in range(24):
+        place = PlaceholderRange(offset=10, length=60)
+        picture = MultiModalFeatureSpec(None, "image", f"picture-{number}", place)
+        asked.append(rig.add([TEXT] * 10 + [9] * 60 + [number + 20] * 10, [picture]))
+    slow.steps_s.clear()
+    while not all(one.num_output_tokens for one in asked):
+        rig.step()
+    assert sum(encoded) >= WINDOW + 24 * 60
+    assert max(slow.steps_s[2:]) < STEP_S * 1.5
+    assert len(slow.steps_s) < 16
+
+
 def test_beside_two_long_prompts_a_short_one_gets_its_token_at_once(model: Path) -> None:
     """Two hours-long recordings take minutes each."""
     rig = Rig.of(model)
@@ -233,7 +178,7 @@ def test_steps_within_a_block_keep_the_state_at_the_end_of_a_recording(
 
 
 def test_vllm_leaves_the_block_size_that_it_chose_when_the_engine_has_started(model: Path) -> None:
-    config = _config(model)
+    config = config_of(model)
     config.cache_config.block_size = BLOCK
     # As vLLM's `EngineCoreProc` does after the handshake with its client.
     config.__post_init__()

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from antiphon_executor.scheduling.step_time.step_budget import PLAYING_STEP_S, STEP_S, StepBudget
+from antiphon_executor.scheduling.step_time.step_budget import (
+    PLAYING_STEP_S,
+    STEP_S,
+    MediaItem,
+    StepBudget,
+)
 from antiphon_executor.scheduling.step_time.step_clock import StepLength
 
 LIMIT = 2_048
@@ -85,3 +90,58 @@ def test_steps_that_hardly_read_do_not_count(prompt_tokens: int) -> None:
     budget = StepBudget()
     budget.measured(StepLength(64, prompt_tokens, 5.0), 0)
     assert budget.tokens(LIMIT, 0, STEP_S) == LIMIT
+
+
+WINDOW, WINDOW_S = 840, 0.27
+
+
+def listen(budget: StepBudget, first: int, last: int, window_s: float = WINDOW_S) -> list[float]:
+    """The seconds of each step that reads windows of audio from `first` to `last`."""
+    steps = []
+    while first < last:
+        until = -(-first // WINDOW) * WINDOW
+        media = [MediaItem(start - first, WINDOW) for start in range(until, first + LIMIT, WINDOW)]
+        tokens = budget.tokens(LIMIT, first, STEP_S, media)
+        encoded = sum(one.distance < tokens for one in media)
+        seconds = seconds_of(tokens, first) + encoded * window_s
+        budget.measured(StepLength(1, tokens - 1, seconds, encoded * WINDOW), first)
+        steps.append(seconds)
+        first += tokens
+    return steps
+
+
+@pytest.mark.parametrize("first", [0, 8_400, 75_600, 252_000])
+def test_a_step_that_encodes_a_window_reads_less(first: int) -> None:
+    """It took as long as a step and a window together, and an aborted request that much longer to end."""
+    budget = StepBudget()
+    read(budget, max(first - 1_000, 0), max(first, 1_000))
+    steps = listen(budget, first, first + 20 * WINDOW)
+    assert max(steps[4:]) < 0.45
+    assert len(steps) < 50 * (1 + first / 8_400)
+
+
+def test_windows_that_take_longer_than_a_step_have_one_each() -> None:
+    steps = listen(StepBudget(), 0, 12 * WINDOW, window_s=0.9)
+    assert max(steps[4:]) < 1.0
+
+
+def test_a_fast_machine_encodes_all_windows_of_a_long_step() -> None:
+    budget = StepBudget()
+    for _ in range(3):
+        budget.measured(StepLength(1, LIMIT, 0.01), 0)
+        budget.measured(StepLength(1, LIMIT, 0.012, WINDOW), 0)
+    assert budget.tokens(LIMIT, 0, STEP_S, [MediaItem(start, WINDOW) for start in (0, 840, 1_680)]) == LIMIT
+
+
+def test_two_prompts_that_reach_media_at_once_go_on() -> None:
+    budget = StepBudget()
+    budget.measured(StepLength(1, 255, 0.2), 0)
+    assert budget.tokens(LIMIT, 0, STEP_S, [MediaItem(0, WINDOW)] * 2) == 16
+
+
+def test_an_encoder_whose_time_cannot_be_seen_limits_no_step() -> None:
+    budget = StepBudget()
+    budget.measured(StepLength(1, LIMIT, 0.1), 0)
+    budget.measured(StepLength(1, LIMIT, 0.09, 200), 0)
+    pictures = [MediaItem(start, 200) for start in range(0, LIMIT, 210)]
+    assert budget.tokens(LIMIT, 0, STEP_S, pictures) == LIMIT

@@ -1,4 +1,4 @@
-"""A file in the private folder that the engines' processes map: which stage needs the cores now.
+"""A file in the private folder that the engines' processes map: which stage needs the cores, or text, now.
 
 Each value has one writer and is 8 aligned bytes, so a reader sees the old value or the new one.
 """
@@ -14,7 +14,7 @@ from typing import Any
 # Where the Thinker's connector configuration holds the file's path.
 ACTIVITY = "activity"
 _BYTES = mmap.PAGESIZE
-_CLAIMED_UNTIL, _TALKER_RAN = 0, 1
+_CLAIMED_UNTIL, _TALKER_RAN, _SOUND_UNTIL = 0, 1, 2
 
 
 class StageActivity:
@@ -37,6 +37,15 @@ class StageActivity:
     def talker_ran_s(self) -> float:
         """When a step of the Talker last began or ended."""
         return self._values[_TALKER_RAN]
+
+    @property
+    def sound_until_s(self) -> float:
+        """Until then each client that plays has sound, even if no more is generated."""
+        return self._values[_SOUND_UNTIL]
+
+    def sound_lasts(self, until_s: float) -> None:
+        """The Talker's: see `sound_until_s`."""
+        self._values[_SOUND_UNTIL] = until_s
 
     def step_began(self, now_s: float, urgent_s: float) -> None:
         """The Talker's: the Thinker waits with its next step, at the longest for `urgent_s`."""

@@ -110,9 +110,11 @@ class TalkerScheduler(PlannedQueues, AsyncScheduler):
                     self._state.sender.fail(stream)
                 return
         super().add_request(request)
+        self._report_sound()
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         self.drain_sockets()
+        self._report_sound()
         now_s = time.monotonic()
         plan = self._book.plan(now_s, map(self._candidate, self.schedulable()))
         started = {key for key, frames in self._frames.items() if frames > 0}
@@ -210,6 +212,10 @@ class TalkerScheduler(PlannedQueues, AsyncScheduler):
         self._frames[request_id] = -claim.unheard_tokens
         self._book.add_stream(request_id, time.monotonic(), live=claim.live, primed=not claim.unheard_tokens)
 
+    def _report_sound(self) -> None:
+        if self._activity is not None:
+            self._activity.sound_lasts(self._book.sound_until_s(time.monotonic()))
+
     def _close_finished(self) -> None:
         gone = [known for known in self._slots if known not in self.requests]
         for request_id in gone:
@@ -219,6 +225,7 @@ class TalkerScheduler(PlannedQueues, AsyncScheduler):
         if gone:
             kept = {number: key for number, key in self._streams_by_number.items() if key in self._slots}
             self._streams_by_number = kept
+        self._report_sound()
 
 
 def stream_book(settings: PaceSettings, *, one_per_step: bool = False) -> StreamBook:

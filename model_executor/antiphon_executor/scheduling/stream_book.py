@@ -25,6 +25,9 @@ _BUFFERED_SHARE = 0.995
 _ADMITTED_SHARE = 0.95
 # A client with less audio than this many slow steps must get its next frame in time.
 _URGENT_STEPS = 1.5
+# A stream that has waited longer for its first text does not wait for the Thinker's next steps, but for its
+# thoughts.
+_FIRST_TEXT_S = 1.0
 # After this long without a step, the step times are out of date.
 _IDLE_S = 60.0
 
@@ -173,6 +176,12 @@ class StreamBook:
         starts = self.starts_in(plan) and not self._awaits_first_text()
         return bound_s if starts or least_s < _URGENT_STEPS * bound_s else 0.0
 
+    def sound_until_s(self, now_s: float) -> float:
+        """Until then every live client has sound, if no more is generated; `now_s` if one has just come."""
+        startup_s = self.startup_buffer_s
+        playing = [entry for entry in self._entries.values() if entry.live and self._plays(entry, now_s)]
+        return now_s + min((entry.buffered_s(now_s, startup_s) for entry in playing), default=math.inf)
+
     def plan(self, now_s: float, candidates: Iterable[Candidate]) -> StepPlan:
         """Plans the step that begins now; the plan counts as carried out.
 
@@ -193,6 +202,10 @@ class StreamBook:
             entry.admitted, entry.last_step_s = True, now_s
             self._last_step_s = now_s
         return plan
+
+    def _plays(self, entry: _Entry, now_s: float) -> bool:
+        """Whether its client plays, or is about to."""
+        return entry.frames > 0 or now_s - entry.arrived_s < _FIRST_TEXT_S
 
     def _awaits_first_text(self) -> bool:
         return any(one.live and not one.frames and not one.ready for one in self._entries.values())

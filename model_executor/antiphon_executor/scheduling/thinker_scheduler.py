@@ -1,14 +1,18 @@
 """The Thinker's scheduler: vLLM's, which also ends requests that cannot continue.
 
 These are requests with NaN logits, and requests whose schema does not finish compiling. Steps beside long
-contexts are short. Of a hybrid model it keeps the state where media end, for another question about them.
+contexts are short, and wait while speech lacks text. Of a hybrid model it keeps the state where media end.
 """
 
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+from vllm.multimodal.inputs import MultiModalFeatureSpec
 from vllm.v1.core.sched.async_scheduler import AsyncScheduler
 from vllm.v1.core.sched.output import SchedulerOutput
 from vllm.v1.core.sched.scheduler import Scheduler
@@ -19,12 +23,20 @@ from vllm.v1.request import Request
 from antiphon_executor.ipc.prefill_watch import PREFILL_WATCH
 from antiphon_executor.ipc.stage_activity import activity_of
 from antiphon_executor.scheduling.corrupted_requests import CorruptionAwareScheduler
+from antiphon_executor.scheduling.deadline import ALL_TOKENS
 from antiphon_executor.scheduling.grammar_watch import GRAMMAR_WATCH
 from antiphon_executor.scheduling.one_per_step.request_turns import Progress, RequestTurns
 from antiphon_executor.scheduling.planned_queues import PlannedQueues
-from antiphon_executor.scheduling.step_time.step_budget import PLAYING_STEP_S, STEP_S, StepBudget
+from antiphon_executor.scheduling.real_time import NEVER_S
+from antiphon_executor.scheduling.step_plan import StepPlan
+from antiphon_executor.scheduling.step_time.step_budget import (
+    PLAYING_STEP_S,
+    STEP_S,
+    MediaItem,
+    StepBudget,
+)
 from antiphon_executor.scheduling.step_time.step_clock import StepClock
-from antiphon_executor.scheduling.yielding import Yielding
+from antiphon_executor.scheduling.yielding import PLAYING_TOKENS, Yielding
 
 # Checked against the installed vLLM by tests/test_vllm_internals.py.
 VLLM_INTERNALS = {
@@ -36,13 +48,16 @@ VLLM_INTERNALS = {
         "schedule(throttle_prefills)",
         "update_from_output(scheduler_output, model_runner_output)",
         "grammar_compile_error_reqs",
+        "max_num_active_reqs",
         "max_num_running_reqs",
         "max_num_scheduled_tokens",
         "running",
         "requests",
         "scheduler_config",
         "vllm_config",
+        "waiting",
     ),
+    "vllm.v1.core.sched.output.SchedulerOutput": ("scheduled_encoder_inputs",),
     "vllm.v1.request.Request": (
         "mm_features",
         "num_computed_tokens",
@@ -59,6 +74,8 @@ LONGEST_COMPILE_S = 15.0
 LONG_PROMPT_SHARE = 2
 # A prompt with so many tokens left takes many steps. Two of them would leave nothing of a step to others.
 LONG_TOKENS = 16_384
+# A step with fewer tokens of prompts says nothing about those that read long ones.
+_LEAST_TOKENS = 16
 
 
 class _SharedCoresScheduler(CorruptionAwareScheduler):
@@ -145,22 +162,23 @@ def _progress(request: Request) -> Progress:
     return Progress(request.request_id, request.num_prompt_tokens, request.num_computed_tokens)
 
 
-class _ShortStepsScheduler(_SharedCoresScheduler):
-    """Steps beside long contexts have fewer tokens, so that they are short."""
+class _ShortStepsScheduler(PlannedQueues, _SharedCoresScheduler):
+    """Steps beside long contexts have fewer tokens, so that they are short, and some have none of prompts."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._step_clock = StepClock()
         self._step_budget = StepBudget()
         self._context = 0
+        self.max_num_active_reqs: int
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
-        output = super().schedule(throttle_prefills)
+        with self._prompts_in_time():
+            output = super().schedule(throttle_prefills)
         tokens = output.total_num_scheduled_tokens
         if tokens:
-            self._step_clock.step_scheduled(
-                output, time.monotonic(), len(output.num_scheduled_tokens), tokens
-            )
+            streams, encoded = len(output.num_scheduled_tokens), self._encoded_tokens(output)
+            self._step_clock.step_scheduled(output, time.monotonic(), streams, tokens, encoded)
         return output
 
     def update_from_output(
@@ -170,20 +188,54 @@ class _ShortStepsScheduler(_SharedCoresScheduler):
         length = self._step_clock.step_finished(scheduler_output, time.monotonic())
         if length is not None:
             self._step_budget.measured(length, self._context)
+            if self._yielding is not None and length.prompt_tokens >= _LEAST_TOKENS:
+                self._yielding.prompt_step_took(length.seconds)
         return outputs
 
     def most_step_tokens(self, limit: int) -> int:
-        reading = [one.num_computed_tokens for one in self.running if _reads_prompt(one)]
+        reading = [one for one in self.running if _reads_prompt(one)]
         answering = len(self.running) - len(reading)
-        self._context = max(reading, default=0)
+        # A cache may have most of a prompt that begins in this step.
+        contexts = [one.num_computed_tokens for one in reading] + [
+            one.num_prompt_tokens for one in self.waiting
+        ]
+        self._context = max(contexts, default=self._context)
         is_playing = self._yielding is not None and self._yielding.speech_plays
         step_s = PLAYING_STEP_S if is_playing else STEP_S
-        prompts = self._step_budget.tokens(limit, self._context, step_s)
+        media = _media_within([*reading, *self.waiting], limit)
+        prompts = self._step_budget.tokens(limit, self._context, step_s, media)
         return min(super().most_step_tokens(limit), prompts + answering)
+
+    def _encoded_tokens(self, output: SchedulerOutput) -> int:
+        return sum(
+            int(self.requests[name].mm_features[item].mm_position.length)
+            for name, items in output.scheduled_encoder_inputs.items()
+            for item in items
+        )
+
+    @contextmanager
+    def _prompts_in_time(self) -> Iterator[None]:
+        """Leaves prompts of several steps out of a step that has text to generate, if speech lacks text."""
+        requests = self.schedulable() if self._yielding is not None else []
+        short = [one.request_id for one in requests if _left(one) <= PLAYING_TOKENS]
+        answers = any(not _reads_prompt(one) for one in self.running)
+        if self._yielding is None or len(short) == len(requests) or not answers:
+            yield
+            return
+        if not self._yielding.postpones_prompts():
+            yield
+            return
+        most = self.max_num_active_reqs
+        self.max_num_active_reqs = most - sum(_left(one) > PLAYING_TOKENS for one in self.running)
+        try:
+            with self.only_planned(StepPlan(tuple(short), ALL_TOKENS, frozenset(), NEVER_S)):
+                yield
+        finally:
+            self.max_num_active_reqs = most
 
     def most_prompt_tokens(self, step_tokens: int) -> int:
         """Of what answers leave, each long prompt has a share, and all others together have one."""
-        left = [one.num_prompt_tokens - one.num_computed_tokens for one in self.running if _reads_prompt(one)]
+        left = [_left(one) for one in self.running if _reads_prompt(one)]
         prompts = step_tokens - (len(self.running) - len(left))
         long = sum(tokens >= LONG_TOKENS for tokens in left)
         return max(prompts // max(long + 1, LONG_PROMPT_SHARE), 1)
@@ -191,6 +243,37 @@ class _ShortStepsScheduler(_SharedCoresScheduler):
 
 def _reads_prompt(request: Request) -> bool:
     return request.num_computed_tokens < request.num_prompt_tokens
+
+
+def _media_within(requests: Sequence[Request], tokens: int) -> list[MediaItem]:
+    """The media that a step of `tokens` reaches and has to encode, in the order of `requests`.
+
+    Of several long prompts none has more than its share of the step.
+    """
+    share = tokens if len(requests) < 2 else tokens // LONG_PROMPT_SHARE
+    items: list[MediaItem] = []
+    before = 0
+    for request in requests:
+        reached = min(_left(request), share, tokens - before)
+        if reached <= 0:
+            break
+        first, features = request.num_computed_tokens, request.mm_features
+        begin = bisect_left(features, first, key=_offset)
+        end = bisect_left(features, first + reached, begin, key=_offset)
+        items += [
+            MediaItem(before + _offset(one) - first, one.mm_position.length) for one in features[begin:end]
+        ]
+        before += reached
+    return items
+
+
+def _offset(feature: MultiModalFeatureSpec) -> int:
+    return int(feature.mm_position.offset)
+
+
+def _left(request: Request) -> int:
+    """Tokens of its prompt that are not computed, of which a cache may have some."""
+    return max(request.num_prompt_tokens - request.num_computed_tokens, 0)
 
 
 class ThinkerScheduler(_ShortStepsScheduler, Scheduler):

@@ -1,7 +1,7 @@
-"""How the Thinker yields to the Talker: it waits for urgent steps, and reads prompts in short steps.
+"""How the Thinker yields to the Talker: it waits for urgent steps, and text comes before prompts.
 
-Both stages share the cores and their caches. Text is generated many times faster than it is spoken, while a
-client that has just begun to play has less than 0.1 s of audio.
+Both stages share the cores and their caches. A client that has just begun to play has less than 0.1 s of
+audio. Each frame needs a token of text: 12.5 a second, more than steps with parts of prompts generate.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 
 from antiphon_executor.ipc.stage_activity import StageActivity
+from antiphon_executor.scheduling.step_time.step_budget import PLAYING_STEP_S
 
 # One Talker step and its delivery. A Thinker step follows each wait, so text goes on under any load.
 LONGEST_WAIT_S = 0.05
@@ -17,6 +18,12 @@ _POLL_S = 0.001
 # While speech is generated, a step of the Thinker takes at most about as long as one of the Talker.
 PLAYING_S = 1.0
 PLAYING_TOKENS = 256
+# Prompts wait for text at most so long, and then have a step: text goes on in that step too.
+LONGEST_POSTPONED_S = 0.5
+# A step with a part of a prompt begins if the sound of every client lasts for as long as the longest of the
+# last ones, and this much longer: then text follows, and becomes sound.
+_TEXT_S = 0.25
+_FORGOTTEN = 0.97
 
 
 class Yielding:
@@ -31,6 +38,8 @@ class Yielding:
         self._activity = activity
         self._clock = clock
         self._sleep = sleep
+        self._longest_step_s = PLAYING_STEP_S
+        self._postponed_since_s: float | None = None
 
     def wait_for_talker(self) -> None:
         """Returns when the Talker claims the cores no longer, at the latest after `LONGEST_WAIT_S`."""
@@ -51,3 +60,18 @@ class Yielding:
             return limit
         # Whole blocks of a prompt beside the tokens of those that decode.
         return min(limit, PLAYING_TOKENS + running)
+
+    def prompt_step_took(self, seconds: float) -> None:
+        """A step with a part of a prompt, in some of which a window of media is encoded."""
+        self._longest_step_s = max(seconds, self._longest_step_s * _FORGOTTEN, PLAYING_STEP_S)
+
+    def postpones_prompts(self) -> bool:
+        """Whether the next step has none, so that the text of spoken answers comes first."""
+        now_s = self._clock()
+        since_s = self._postponed_since_s
+        is_short = self._activity.sound_until_s < now_s + self._longest_step_s + _TEXT_S
+        if not is_short or not self.speech_plays or (since_s and now_s - since_s > LONGEST_POSTPONED_S):
+            self._postponed_since_s = None
+            return False
+        self._postponed_since_s = since_s or now_s
+        return True

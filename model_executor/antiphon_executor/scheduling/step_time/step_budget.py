@@ -1,11 +1,12 @@
 """The tokens of the Thinker's next step: as many as take a given time, by the steps before.
 
 Other requests get tokens, and an aborted one ends, only between two steps. At 80,000 tokens of context a CPU
-takes seconds for a step of 2,048.
+takes seconds for a step of 2,048, and 0.3 s to encode two minutes of audio.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from antiphon_executor.scheduling.step_time.step_clock import StepLength
@@ -20,8 +21,16 @@ _MOST_LEAST_TOKENS = 256
 # Whole chunks of a gated-DeltaNet layer.
 _CHUNK_TOKENS = 64
 _LEAST_TOKENS = 16
-# Of a step's measurement after each later one. A window of media is encoded in one of several steps.
+# Of a step's measurement after each later one.
 _KEPT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class MediaItem:
+    """A window of media that has to be encoded in the step that reaches it, after `distance` tokens."""
+
+    distance: int
+    tokens: int
 
 
 @dataclass
@@ -30,19 +39,47 @@ class StepBudget:
 
     _seconds: float = 0.0
     _tokens: float = 0.0
+    # Of the encoder, for a token of media; None before it was measured.
+    _encoded_s: float | None = None
 
     def measured(self, step: StepLength, context: int) -> None:
+        if step.encoded_tokens and self._tokens:
+            read_s = step.prompt_tokens * self._seconds / self._tokens
+            each_s = max(step.seconds - read_s, 0.0) / step.encoded_tokens
+            before_s = each_s if self._encoded_s is None else self._encoded_s
+            self._encoded_s = before_s * _KEPT + each_s * (1 - _KEPT)
         # The time of smaller steps is that of what each step costs besides. Another request may take half.
-        if step.prompt_tokens + 1 >= least_tokens(context, PLAYING_STEP_S) // 2:
+        elif step.prompt_tokens + 1 >= least_tokens(context, PLAYING_STEP_S) // 2:
             self._seconds = self._seconds * _KEPT + step.seconds
             self._tokens = self._tokens * _KEPT + step.prompt_tokens
 
-    def tokens(self, limit: int, context: int, step_s: float) -> int:
-        """At most `limit`."""
+    def tokens(self, limit: int, context: int, step_s: float, media: Sequence[MediaItem] = ()) -> int:
+        """As many, up to `limit`, as take `step_s` together with the `media` that they reach.
+
+        `media`: by distance. A step that reaches some at once encodes that, whatever it takes.
+        """
         if not self._tokens or not self._seconds:
             return limit
-        wanted = int(step_s * self._tokens / self._seconds)
-        return min(limit, max(_whole(wanted), least_tokens(context, step_s)))
+        distances = [one.distance for one in media]
+        best, left_s = 0, step_s
+        for encoded, until in enumerate([*distances, limit]):
+            if encoded:
+                left_s -= media[encoded - 1].tokens * (self._encoded_s or 0.0)
+            if encoded > 1 and (left_s <= 0 or self._encoded_s is None):
+                break
+            wanted = self._tokens_within(left_s)
+            if not encoded:
+                wanted = max(wanted, least_tokens(context, step_s))
+            elif not distances[encoded - 1]:
+                wanted = max(wanted, _LEAST_TOKENS)
+            best = max(best, min(wanted, until))
+            if wanted <= until:
+                break
+        return min(limit, max(best, _LEAST_TOKENS))
+
+    def _tokens_within(self, seconds: float) -> int:
+        tokens = int(max(seconds, 0.0) * self._tokens / self._seconds)
+        return _whole(tokens) if tokens >= _LEAST_TOKENS else 0
 
 
 def least_tokens(context: int, step_s: float) -> int:

@@ -8,11 +8,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class StepLength:
-    """`streams`: requests that ran. `prompt_tokens`: tokens beyond one for each."""
+    """`streams`: requests that ran. `prompt_tokens`: tokens beyond one for each.
+
+    `encoded_tokens`: of media.
+    """
 
     streams: int
     prompt_tokens: int
     seconds: float
+    encoded_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +25,7 @@ class _Begun:
     at_s: float
     streams: int
     prompt_tokens: int
+    encoded_tokens: int
 
 
 class StepClock:
@@ -30,9 +35,11 @@ class StepClock:
         self._begun: deque[_Begun] = deque()
         self._ended_s = 0.0
 
-    def step_scheduled(self, step: object, now_s: float, streams: int, tokens: int) -> None:
+    def step_scheduled(
+        self, step: object, now_s: float, streams: int, tokens: int, encoded_tokens: int = 0
+    ) -> None:
         """`tokens`: of all streams together."""
-        self._begun.append(_Begun(step, now_s, streams, tokens - streams))
+        self._begun.append(_Begun(step, now_s, streams, tokens - streams, encoded_tokens))
 
     def step_finished(self, step: object, now_s: float) -> StepLength | None:
         """The length of `step`; None if it computed nothing."""
@@ -41,4 +48,4 @@ class StepClock:
         begun = self._begun.popleft()
         seconds = now_s - max(begun.at_s, self._ended_s)
         self._ended_s = now_s
-        return StepLength(begun.streams, begun.prompt_tokens, seconds)
+        return StepLength(begun.streams, begun.prompt_tokens, seconds, begun.encoded_tokens)
