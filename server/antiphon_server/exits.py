@@ -9,6 +9,8 @@ from enum import IntEnum
 from typing import TextIO
 
 OLDEST_PYTHON = (3, 11)
+# A server that has drained closes its parts, and its process ends after this time at the latest.
+FORCED_EXIT_S = 20.0
 
 
 class ExitCode(IntEnum):

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
+from antiphon_server.exits import FORCED_EXIT_S
 from antiphon_server.observability.metrics import ServerMetrics
 from tests.project.sources import ROOT
 
@@ -101,7 +102,7 @@ def test_the_server_is_stopped_no_sooner_than_it_has_drained() -> None:
     from antiphon_server.config.settings import Timeouts
 
     drains_s = Timeouts().drain_grace_s + Timeouts().drain_s
-    assert int(services()["antiphon"]["stop_grace_period"].removesuffix("s")) >= drains_s + 10
+    assert int(services()["antiphon"]["stop_grace_period"].removesuffix("s")) >= drains_s + FORCED_EXIT_S
 
 
 def test_prometheus_scrapes_the_server_with_the_server_s_own_key() -> None:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from antiphon_server.config.settings import Settings
+from antiphon_server.exits import FORCED_EXIT_S
 from tests.conformance.homes import KUBERNETES, KUBERNETES_MODELS, CannotInstall
 from tests.project.sources import ROOT
 
@@ -146,7 +147,7 @@ def test_the_server_accepts_the_settings_and_has_time_to_drain(tier: str) -> Non
     settings = Settings(**{**file, "engine": {"model": "/m", **file.get("engine", {})}})
     pod = of_kind(objects, "Deployment")["spec"]["template"]["spec"]
     timeouts = settings.server.timeouts
-    assert pod["terminationGracePeriodSeconds"] >= timeouts.drain_grace_s + timeouts.drain_s + 10
+    assert pod["terminationGracePeriodSeconds"] >= timeouts.drain_grace_s + timeouts.drain_s + FORCED_EXIT_S
     assert timeouts.drain_grace_s >= 5
     (container,) = pod["containers"]
     assert str(settings.server.api_key_file).startswith("/etc/antiphon/keys/")
@@ -180,6 +181,7 @@ def test_autoscalers_and_rules_ask_for_metrics_of_ours() -> None:
         {"autoscaling": {"kind": "magic"}},
         {"model": {"name": "a; rm"}},
         {"model": {"name": "m", "download": {"enabled": True}}},
+        {"model": {"name": "", "download": {"enabled": True, "repository": "a/model"}}},
         {"tmp": "much"},
     ],
     ids=str,

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from antiphon_server.config.settings import Timeouts
-from antiphon_server.exits import ExitCode
+from antiphon_server.exits import FORCED_EXIT_S, ExitCode
 from tests.project.sources import ROOT
 from tests.project.test_setup import make
 
@@ -76,7 +76,7 @@ def test_the_unit_is_valid_and_confined(tmp_path: Path) -> None:
 def test_the_unit_gives_answers_time_to_end_and_restarts_only_what_may_start() -> None:
     unit = (DEPLOY / "antiphon.service").read_text()
     stop_s = int(re.findall(r"^TimeoutStopSec=(\d+)$", unit, re.MULTILINE)[0])
-    assert stop_s >= Timeouts().drain_grace_s + Timeouts().drain_s + 10
+    assert stop_s >= Timeouts().drain_grace_s + Timeouts().drain_s + FORCED_EXIT_S
     (listed,) = re.findall(r"^RestartPreventExitStatus=(.+)$", unit, re.MULTILINE)
     codes = {ExitCode(int(code)) for code in listed.split()}
     assert {ExitCode.BAD_CONFIG, ExitCode.INSECURE, ExitCode.WEAK_SANDBOX} <= codes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -113,6 +114,19 @@ def test_hours_of_frames_lie_in_a_file_and_a_full_disk_leaves_them_in_memory(
             return
         time.sleep(0.02)
     pytest.fail("a file is open, although nothing refers to its windows")
+
+
+def test_a_disk_that_is_nearly_full_keeps_its_rest(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(mel_windows, "KEPT_FRAMES", 12_000)
+    free = [mel_windows.LEAST_FREE_BYTES]
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: SimpleNamespace(free=free[0]))
+    writer = MelWriter(16, torch.bfloat16, folder=tmp_path)
+    writer.write(np.zeros(250 * 16_000, np.float32))
+    free[0] -= 1
+    writer.write(np.zeros(240 * 16_000, np.float32))
+    writer.finish("key")
+    in_memory = [isinstance(one, torch.Tensor) for one in writer._windows._windows]
+    assert in_memory == [True, False, True, True, True]
 
 
 def open_files(folder: Path) -> list[Path]:

@@ -209,12 +209,17 @@ class ApiKeys:
         return Unauthorized("this API key is not valid")
 
     def _is_client_secret(self, scope: Scope, key: str) -> bool:
-        """They open realtime connections only. Read once: a second reading may find it expired."""
+        """They open realtime connections only, while the key that made them is valid.
+
+        Read once: a second reading may find it expired.
+        """
         if scope["type"] != "websocket" or self._client_secrets is None:
             return False
         grant = self._client_secrets.read(key)
+        if grant is None or not self._keys.owns(grant.owner):
+            return False
         scope.setdefault("state", {})[GRANT] = grant
-        return grant is not None
+        return True
 
 
 class GatewayHeaders:

@@ -38,6 +38,10 @@ class KeyRing:
         """Every hash is compared, so that the time reveals nothing about which one is close."""
         return bool(sum(hmac.compare_digest(key_hash, known) for known in self._classes))
 
+    def owns(self, owner: str | None) -> bool:
+        """Whether the key of this owner is still valid."""
+        return owner is not None and owner[:_HASH_CHARS] in self._classes
+
     def class_of(self, owner: str) -> str:
         """`owner`: begins with the hash of a key."""
         return self._classes.get(owner[:_HASH_CHARS], DEFAULT_CLASS)

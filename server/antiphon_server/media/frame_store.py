@@ -15,7 +15,7 @@ import threading
 import time
 import weakref
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,8 @@ from antiphon_server.media.sandbox.job import SAMPLE_BYTES
 _GRACE_S = 30.0
 _PREFIX = "antiphon-frames-"
 _NEW_PREFIX = "antiphon-new-frames-"
+# A server locks its new folder and renames it within this time.
+_STARTS_S = 60.0
 _MIB = 1 << 20
 # A request that is cancelled meanwhile writes no more than this.
 _WRITE_BYTES = 8 * _MIB
@@ -92,9 +94,11 @@ class FrameStore:
         `parent`: by default the system's folder of temporary files.
         """
         parent = parent or Path(tempfile.gettempdir())
-        _delete_abandoned(parent)
         # Another server that starts now must not find the folder before it is locked.
         unlocked = Path(tempfile.mkdtemp(prefix=_NEW_PREFIX, dir=parent))
+        made_s = unlocked.stat().st_mtime
+        _delete_abandoned(parent.glob(f"{_PREFIX}*"))
+        _delete_abandoned(new for new in parent.glob(f"{_NEW_PREFIX}*") if _mtime_s(new) < made_s - _STARTS_S)
         self._lock = os.open(unlocked, os.O_RDONLY | os.O_DIRECTORY)
         fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         self._folder = unlocked.rename(parent / unlocked.name.replace(_NEW_PREFIX, _PREFIX))
@@ -282,9 +286,16 @@ def _note_end(released: deque[tuple[str, float]], key: str, clock: Callable[[], 
     released.append((key, clock()))
 
 
-def _delete_abandoned(parent: Path) -> None:
-    """Deletes the folders of servers of this user that no longer run, which held a lock on them."""
-    for folder in parent.glob(f"{_PREFIX}*"):
+def _mtime_s(folder: Path) -> float:
+    try:
+        return folder.stat().st_mtime
+    except OSError:
+        return math.inf
+
+
+def _delete_abandoned(folders: Iterable[Path]) -> None:
+    """Deletes those of servers of this user that no longer run, which held a lock on them."""
+    for folder in folders:
         try:
             if folder.stat().st_uid != os.getuid():
                 continue

@@ -5,6 +5,7 @@ Attributes are figures and names of ours: no span has a part of a prompt, of med
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 
@@ -31,6 +32,8 @@ _PARTS: tuple[tuple[str, tuple[str, ...], str], ...] = (
 )
 _EVENTS = ("first_text", "first_sound", "first_packet")
 _CARRIED = ("traceparent", "tracestate")
+# The exporter tries a collector that does not answer for ten seconds.
+_CLOSE_S = 2.0
 
 
 class RequestSpans:
@@ -39,7 +42,7 @@ class RequestSpans:
     def __init__(self, settings: TraceSettings, exporter: SpanExporter | None = None) -> None:
         resource = Resource.create({"service.name": settings.service_name, "service.version": VERSION})
         sampler = ParentBased(TraceIdRatioBased(settings.sampled_share))
-        self._provider = TracerProvider(resource=resource, sampler=sampler)
+        self._provider = TracerProvider(sampler, resource, shutdown_on_exit=False)
         sink = exporter or OTLPSpanExporter(endpoint=settings.endpoint)
         self._provider.add_span_processor(BatchSpanProcessor(sink))
         self._tracer = self._provider.get_tracer("antiphon", VERSION)
@@ -54,9 +57,11 @@ class RequestSpans:
         span = self._tracer.start_span(name, context, api.SpanKind.SERVER, start_time=began_ns)
         return RequestSpan(self._tracer, span, began_ns)
 
-    def close(self) -> None:
-        """Send what is finished. Blocks for some seconds if the collector does not answer."""
-        self._provider.shutdown()
+    def close(self, limit_s: float = _CLOSE_S) -> None:
+        """Send what is finished. What the collector does not take in this time is lost."""
+        closing = threading.Thread(target=self._provider.shutdown, name="close-spans", daemon=True)
+        closing.start()
+        closing.join(limit_s)
 
 
 class RequestSpan:

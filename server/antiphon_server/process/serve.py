@@ -22,7 +22,7 @@ from antiphon_executor.interface.settings import EngineSettings
 from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
 from antiphon_server.chat.service import Service
 from antiphon_server.config.settings import Settings
-from antiphon_server.exits import ExitCode, StartupError, force_exit_after, print_error
+from antiphon_server.exits import FORCED_EXIT_S, ExitCode, StartupError, force_exit_after, print_error
 from antiphon_server.files.store import FileStore
 from antiphon_server.http.app import create_app
 from antiphon_server.http.descriptors import raise_limit
@@ -70,7 +70,6 @@ _QUIET_VARIABLES = {
     "PYTHONWARNINGS": "ignore::FutureWarning",
 }
 _CLOSE_S = 10.0
-_EXIT_S = 20.0
 _DEAD_EXIT_S = 5.0
 
 _log = logging.getLogger("antiphon.serve")
@@ -134,7 +133,7 @@ class ServerRun:
         try:
             return await self._run()
         except StartupError as error:
-            force_exit_after(_EXIT_S, error.code)
+            force_exit_after(FORCED_EXIT_S, error.code)
             return print_error(error, self._console.err)
 
     async def _run(self) -> ExitCode:
@@ -172,7 +171,7 @@ class ServerRun:
                 )
                 code = await self._serve(service, app, http_task)
             # An import, an engine's thread or its `close` may block. The process ends all the same.
-            force_exit_after(_DEAD_EXIT_S if code is ExitCode.ENGINE_DIED else _EXIT_S, code)
+            force_exit_after(_DEAD_EXIT_S if code is ExitCode.ENGINE_DIED else FORCED_EXIT_S, code)
             return code
         finally:
             http.stop()

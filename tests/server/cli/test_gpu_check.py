@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from antiphon_server.cli.machine_checks.gpu import check_gpus
-from antiphon_server.cli.machine_checks.machine import Gpu
+from antiphon_server.cli.machine_checks.machine import Gpu, find_gpus
 
 H200 = Gpu("NVIDIA H200", 143_771 << 20, "580.65.06", (9, 0))
 H100 = Gpu("NVIDIA H100 80GB HBM3", 81_559 << 20, "580.65.06", (9, 0))
@@ -46,6 +48,27 @@ def test_what_the_driver_does_not_say_is_no_problem() -> None:
     found = check_gpus([Gpu("NVIDIA GB10", None, "[N/A]")], has_cuda_build=True)
     assert found.verdict == "ok"
     assert "shared memory" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("refused", "capability"), [("nothing", (9, 0)), ("compute_cap", None)], ids=("new", "old")
+)
+def test_an_old_driver_that_knows_fewer_fields_still_lists_its_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused: str, capability: tuple[int, int] | None
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(
+        f'''#!/bin/sh
+case "$1" in
+    *{refused}*) echo 'Field "{refused}" is not a valid field to query.'; exit 2 ;;
+    *compute_cap*) echo "NVIDIA H200, 143771, 580.65.06, 9.0" ;;
+    *) echo "NVIDIA H200, 143771, 580.65.06" ;;
+esac
+'''
+    )
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_gpus() == [Gpu("NVIDIA H200", 143_771 << 20, "580.65.06", capability)]
 
 
 @pytest.mark.parametrize(("has_cuda_build", "verdict"), [(True, "problem"), (False, "ok")])

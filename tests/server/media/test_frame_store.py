@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import io
+import os
 import shutil
 import tempfile
 import threading
@@ -89,6 +91,26 @@ def files(folder: Path) -> set[str]:
 async def loaded(loader: MediaLoader, source: MediaSource, owner: str = "") -> VideoClip:
     (clip,) = (await loader.load([source], owner=owner)).videos
     return clip
+
+
+def test_folders_of_servers_that_were_killed_are_deleted_and_no_others(tmp_path: Path) -> None:
+    """Also one that was killed before it had locked its folder."""
+    hour_ago = tmp_path.stat().st_mtime - 3_600
+    names = ("antiphon-frames-dead", "antiphon-new-frames-dead", "antiphon-new-frames-starts")
+    names += ("antiphon-frames-lives", "antiphon-new-frames-lives")
+    for name in names:
+        (tmp_path / name).mkdir()
+        if not name.endswith("starts"):
+            os.utime(tmp_path / name, (hour_ago, hour_ago))
+    locks = [os.open(tmp_path / name, os.O_RDONLY) for name in names if name.endswith("lives")]
+    for lock in locks:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+    store = FrameStore(SIZE)
+    store.start(tmp_path)
+    store.close()
+    assert {folder.name for folder in tmp_path.iterdir()} == set(names[2:])
+    for lock in locks:
+        os.close(lock)
 
 
 async def test_a_second_question_about_a_video_decodes_nothing(

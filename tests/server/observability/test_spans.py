@@ -7,7 +7,7 @@ import json
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -17,6 +17,8 @@ import httpx
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
 from antiphon_server.admission.capacity import Capacity
 from antiphon_server.admission.controller import AdmissionController
@@ -72,7 +74,7 @@ class Traced:
         return httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
     def spans(self) -> list[Span]:
-        self._spans.close()
+        self._spans.close(60)
         found = []
         for body in self._bodies:
             message = ExportTraceServiceRequest.FromString(body)
@@ -134,6 +136,30 @@ async def test_no_span_has_a_part_of_a_prompt_or_an_answer(checkpoint: Path) -> 
             await client.post("/v1/audio/speech", json={"input": SECRET})
         assert len(traced.spans()) >= 6
         assert SECRET.encode() not in traced.everything()
+
+
+class DeafCollector(SpanExporter):
+    """Takes no span before `answers` is set."""
+
+    def __init__(self) -> None:
+        self.answers = threading.Event()
+        self.was_waited_for = False
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        self.was_waited_for = not self.answers.wait(25)
+        return SpanExportResult.FAILURE
+
+    def shutdown(self) -> None:
+        """Nothing."""
+
+
+def test_the_end_of_a_server_waits_no_longer_than_seconds_for_a_collector() -> None:
+    collector = DeafCollector()
+    spans = RequestSpans(TraceSettings(endpoint="http://127.0.0.1:9/v1/traces"), collector)
+    spans.begin("request", {}, 0.0).end({"ended": 1.0}, {}, None)
+    spans.close()
+    assert not collector.was_waited_for
+    collector.answers.set()
 
 
 async def test_media_and_reading_aloud_have_their_parts(checkpoint: Path) -> None:

@@ -18,6 +18,7 @@ from antiphon_executor.interface.request import OmniRequest
 from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
+from antiphon_server.http.lifecycle import Lifecycle
 from antiphon_server.http.realtime import live_speech
 from tests.echo_engine import EchoEngine, Script
 from tests.server.exchange import becomes_true
@@ -75,12 +76,14 @@ def service(checkpoint: Path, engine: LiveEngine) -> Service:
 
 
 @asynccontextmanager
-async def talking(service: Service, **detection: Any) -> AsyncIterator[RealtimeClient]:
+async def talking(
+    service: Service, life: Lifecycle | None = None, **detection: Any
+) -> AsyncIterator[RealtimeClient]:
     listening = {
         "format": {"type": "audio/pcm", "rate": RATE_HZ},
         "turn_detection": {"type": "server_vad", **detection},
     }
-    async with RealtimeClient(create_app(service)) as client:
+    async with RealtimeClient(create_app(service, life)) as client:
         session = {"type": "realtime", "output_modalities": ["text"], "audio": {"input": listening}}
         await client.ask("session.update", "session.updated", session=session)
         yield client
@@ -177,6 +180,16 @@ async def test_speech_with_ever_more_pauses_is_read_no_further(
         await client.until("response.done")
     # At the first pause: no other allows more than the whole once.
     assert len(engine.ahead) == 1
+
+
+async def test_a_server_that_drains_reads_nothing_ahead(service: Service, engine: LiveEngine) -> None:
+    life = Lifecycle()
+    async with talking(service, life) as client:
+        await say(client, 2)
+        life.stage = "draining"
+        await pause(client, 650)
+        await client.until("response.done")
+        assert not engine.ahead
 
 
 @pytest.mark.parametrize("ending", ["input_audio_buffer.clear", "input_audio_buffer.commit", "leave"])

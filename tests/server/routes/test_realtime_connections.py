@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import hashlib
 import json
 import secrets
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from antiphon_server.config.realtime import RealtimePolicy
 from antiphon_server.http.app import create_app
 from antiphon_server.http.lifecycle import Lifecycle
 from antiphon_server.http.realtime.outbox import Outbox, TooManyUnsent
+from antiphon_server.keys.key_ring import KeyRing
 from antiphon_server.observability.metrics import ServerMetrics
 from antiphon_server.process.uvicorn_server import loading_app
 from antiphon_server.realtime.client_secrets import ClientSecrets, Grant, SecretTooLong
@@ -33,6 +35,8 @@ from tests.server.exchange import becomes_true
 from tests.server.parts import make_service
 from tests.server.realtime_client import RealtimeClient, tone
 
+# Of the key "secret".
+OWNER = hashlib.sha256(b"secret").hexdigest()
 KEYED = {"server": {"api_keys": ["secret"], "limits": {}}}
 
 
@@ -137,10 +141,34 @@ def test_a_client_secret_expires_and_belongs_to_one_signing_key() -> None:
     assert ours.read(secret) is None
 
 
+async def test_a_client_secret_ends_with_its_key(checkpoint: Path, tmp_path: Path) -> None:
+    """With that of another key, of a tenant, and of a server that needed none."""
+    file = tmp_path / "keys"
+    file.write_text("secret\nother\n")
+    server = {"api_keys": ["secret", "other"], "api_key_file": file}
+    service = replace(make_service(checkpoint, server=server), keys=KeyRing((), file))
+    app = create_app(service)
+    owners = (OWNER, f"{OWNER}:tenant", hashlib.sha256(b"other").hexdigest(), None)
+    grants = [Grant(owner, 4_000_000_000, {"type": "realtime"}) for owner in owners]
+    made = [app.state.client_secrets.make(grant) for grant in grants]
+
+    async def opened() -> list[int | None]:
+        found = []
+        for secret in made:
+            async with RealtimeClient(app, key=secret) as client:
+                found.append(client.status)
+        return found
+
+    assert await opened() == [None, None, None, 401]
+    file.write_text("other\n")
+    service.keys.reload_if_changed()
+    assert await opened() == [401, 401, None, 401]
+
+
 async def test_a_client_secret_is_read_once(keyed: FastAPI) -> None:
     """It may expire between two readings."""
     readings: list[str] = []
-    granted = Grant("owner", 2_000_000_000, {"type": "realtime", "instructions": "Be brief."})
+    granted = Grant(OWNER, 2_000_000_000, {"type": "realtime", "instructions": "Be brief."})
 
     def read(secret: str) -> Grant | None:
         readings.append(secret)
@@ -170,7 +198,7 @@ async def test_servers_with_the_same_signing_key_accept_each_other_s_client_secr
     policy = RealtimePolicy(signing_key_file=file)
     one, two = (create_app(make_service(checkpoint, realtime=policy, **KEYED)) for _ in range(2))
     other = create_app(make_service(checkpoint, **KEYED))
-    secret = one.state.client_secrets.make(Grant("owner", 4_000_000_000, {"type": "realtime"}))
+    secret = one.state.client_secrets.make(Grant(OWNER, 4_000_000_000, {"type": "realtime"}))
     async with RealtimeClient(two, key=secret) as client:
         await client.until("session.created")
     async with RealtimeClient(other, key=secret) as client:
@@ -181,7 +209,7 @@ async def test_a_client_secret_is_known_while_the_model_loads(checkpoint: Path) 
     settings = make_service(checkpoint, **KEYED).settings
     client_secrets = ClientSecrets(b"a")
     app = loading_app(settings.server, ServerMetrics("test"), Lifecycle("loading"), client_secrets)
-    secret = client_secrets.make(Grant("owner", 4_000_000_000, {"type": "realtime"}))
+    secret = client_secrets.make(Grant(OWNER, 4_000_000_000, {"type": "realtime"}))
     async with RealtimeClient(app, key=secret) as client:
         assert (client.status, client.refusal["code"]) == (503, "loading")
     async with RealtimeClient(app, key="ek_wrong") as client:

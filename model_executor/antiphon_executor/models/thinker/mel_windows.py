@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import shutil
 import tempfile
 import threading
 import weakref
@@ -18,6 +20,8 @@ from antiphon_executor.interface.audio_geometry import FRAME_MS
 
 # An hour: 88 MiB of 128 bins in 16 bits.
 KEPT_FRAMES = 3_600_000 // FRAME_MS
+# What the files of all clips leave on the disk to others: an hour takes 88 MiB, however many clips there are.
+LEAST_FREE_BYTES = 1 << 30
 
 _log = logging.getLogger("antiphon.engine")
 
@@ -88,6 +92,7 @@ class MelWindows:
     def _store(self, window: Tensor) -> _Stored:
         if self._file is None:
             self._file = _NamelessFile(self._folder)
+        self._file.check_room()
         stored = _Stored(self._end, window.shape, window.dtype)
         rest = memoryview(window.contiguous().view(torch.uint8).numpy()).cast("B")
         while rest:
@@ -109,9 +114,15 @@ class _NamelessFile:
     """Deleted when nothing refers to it any more."""
 
     def __init__(self, folder: Path | None) -> None:
-        self.number, name = tempfile.mkstemp(prefix="antiphon-mel-", dir=folder)
+        self._folder = folder or tempfile.gettempdir()
+        self.number, name = tempfile.mkstemp(prefix="antiphon-mel-", dir=self._folder)
         weakref.finalize(self, _close_in_thread, self.number).atexit = False
         Path(name).unlink()
+
+    def check_room(self) -> None:
+        """Raises OSError if the disk has little left."""
+        if shutil.disk_usage(self._folder).free < LEAST_FREE_BYTES:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def _close_in_thread(file: int) -> None:

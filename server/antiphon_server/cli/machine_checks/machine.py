@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 _NVIDIA_SMI_S = 10
+# Old drivers do not know the last one, and refuse the whole question.
+_FIELDS = ("name", "memory.total", "driver_version", "compute_cap")
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
 
@@ -44,20 +47,22 @@ def usable_memory_bytes() -> int:
 
 def find_gpus() -> list[Gpu]:
     """As `nvidia-smi` lists them; empty without it."""
-    query = [
-        "nvidia-smi",
-        "--query-gpu=name,memory.total,driver_version,compute_cap",
-        "--format=csv,noheader,nounits",
-    ]
-    try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=_NVIDIA_SMI_S, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return []
-    rows = [line.rsplit(", ", 3) for line in answer.stdout.splitlines() if line.count(", ") >= 3]
+    rows = _ask_driver(_FIELDS) or [[*row, ""] for row in _ask_driver(_FIELDS[:-1])]
     return [
         Gpu(name, int(mebibytes) << 20 if mebibytes.isdigit() else None, driver, _capability(computes))
         for name, mebibytes, driver, computes in rows
     ]
+
+
+def _ask_driver(fields: Sequence[str]) -> list[list[str]]:
+    """A row of each GPU; none if the driver is missing or does not know a field."""
+    query = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=_NVIDIA_SMI_S, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    rows = [line.rsplit(", ", len(fields) - 1) for line in answer.stdout.splitlines()]
+    return [row for row in rows if len(row) == len(fields)]
 
 
 def _capability(text: str) -> tuple[int, int] | None:

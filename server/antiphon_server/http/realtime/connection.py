@@ -74,7 +74,7 @@ class RealtimeConnection:
         self._listener = Listener(
             machine, service.voice_activity, self._perform, service.metrics.speech_scored
         )
-        self._ahead = SpeechAhead(machine, service, machine.state.identity.model, owner)
+        self._ahead = SpeechAhead(machine, service, life, machine.state.identity.model, owner)
         self._budget = InputBudget(self._policy, clock)
         self._responses: dict[OpenResponse, asyncio.Task[None]] = {}
         self._transcripts: set[asyncio.Task[None]] = set()

@@ -1,7 +1,7 @@
 """Reads the prompts of a connection's next answers ahead, while the user still speaks.
 
-Only of detected speech that will be answered, while no request waits and its key is within its rate limits:
-it takes a place of its own among the requests for text, and the key pays for the answer's request alone.
+Only detected speech that will be answered, while no request waits, the server does not drain and the key is
+within its limits. It takes a place of its own among the requests for text, and costs the key nothing.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from antiphon_server.admission.reservation import Reservation
 from antiphon_server.chat.request_spec import RequestSpec
 from antiphon_server.chat.service import Service
 from antiphon_server.errors import ApiError
+from antiphon_server.http.lifecycle import Lifecycle
 from antiphon_server.http.realtime.live_speech import LiveSpeech
 from antiphon_server.realtime.audio.sound import HeardSound, WrittenClip
 from antiphon_server.realtime.items import HeardPart, Message
@@ -35,9 +36,12 @@ _ONE_TOKEN = TextSampling(max_tokens=1, temperature=0.0)
 class SpeechAhead:
     """`follow` after each frame and event; `finished` before a response; `close` when the connection ends."""
 
-    def __init__(self, machine: RealtimeMachine, service: Service, model: str, owner: str | None) -> None:
+    def __init__(
+        self, machine: RealtimeMachine, service: Service, life: Lifecycle, model: str, owner: str | None
+    ) -> None:
         self._machine = machine
         self._service = service
+        self._life = life
         self._model = model
         self._owner = owner
         self._speech: LiveSpeech | None = None
@@ -89,7 +93,13 @@ class SpeechAhead:
         plan = self._machine.plan_answer(Message("", "user", [HeardPart(sound)]))
         admission = self._service.admission
         load, shortage = admission.load, admission.rates.shortage(self._owner or "", 1, 1.0)
-        if plan is None or load.waiting_text or load.waiting_speech or shortage:
+        if (
+            plan is None
+            or load.waiting_text
+            or load.waiting_speech
+            or shortage
+            or self._life.closed_because()
+        ):
             return
         name = f"speech-{secrets.token_hex(12)}"
         try:
