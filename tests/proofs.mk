@@ -45,7 +45,7 @@ cut-answers: $(TESTED) ## cut 200 spoken answers of antiphon-nano at random poin
 flaky: $(TESTED) ## repeat tests of engines, processes, clocks 20 times on busy cores (hours; ARGS="tests/chaos --repeat 5")
 	$(PY) -m tests.run flaky $(ARGS)
 
-mutants: $(TESTED) ## remove each check of the HTTP limits: a test must fail (30 minutes; ARGS="limits framing")
+mutants: $(TESTED) ## remove each check of the HTTP limits: a test must fail (15 minutes; ARGS="http.framing")
 	nice $(PY) -m tests.mutants $(ARGS)
 
 realtime-siege: $(TESTED) ## 1,000 broken realtime connections, 200 idle ones, 200 interruptions (40 minutes)

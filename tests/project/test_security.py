@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.mutants.__main__ import TESTS as MUTATED
+from tests.mutants.mutations import mutations
 from tests.project.sources import ROOT
 
 TEXT = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
@@ -49,6 +51,15 @@ def test_each_test_of_a_row_exists(holds: str, tests: str) -> None:
 
 def test_every_promise_that_a_test_is_marked_with_has_a_row() -> None:
     assert {f"R{number}" for number in promised_in(ROOT / "tests")} <= {identity for identity, *_ in ROWS}
+
+
+def test_the_mutants_are_of_modules_that_exist_and_their_tests_too() -> None:
+    for module, names in MUTATED.items():
+        file = ROOT / "server/antiphon_server" / f"{module.replace('.', '/')}.py"
+        assert file.is_file(), module
+        assert next(mutations(file.read_text()), None), module
+        for name in names:
+            assert (ROOT / "tests/server" / name).is_file(), name
 
 
 def test_the_linter_forbids_what_runs_bytes_as_code_and_the_wall_clock() -> None:
