@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +24,9 @@ import httpx
 import psutil  # type: ignore[import-untyped]
 from websockets.sync.client import connect
 
-from tests.chaos.endings import ending_of
+from tests.chaos.endings import ending_of, listen
 from tests.chaos.proxy import free_port
+from tests.chaos.questions import STREAMED
 from tests.chaos.verdict import Verdict, broken
 from tests.conformance.homes import RAY, ROOT
 from tests.e2e.answers import said
@@ -34,6 +36,8 @@ _READY_S = 300.0
 _SESSIONS = 6
 _REPLICA = "x-antiphon-replica"
 _QUICK = {"model": MODEL, "messages": said("Say something."), "max_tokens": 4}
+_SPOKEN = {"model": MODEL, "messages": said("Say something."), **STREAMED, "max_tokens": 12}
+_SPOKEN_ANSWERS = 12
 _LONG = {**_QUICK, "stream": True, "max_tokens": 160, "ignore_eos": True}
 
 
@@ -115,6 +119,19 @@ def stream(url: str, session: str, began: threading.Event) -> tuple[str, Any]:
         return answer.headers.get(_REPLICA, ""), ending_of(answer.status_code, lines)
 
 
+def spoken_answers(url: str) -> Verdict:
+    """How many the replicas give in a second: a figure, not judged."""
+    began = time.monotonic()
+    with ThreadPoolExecutor(_SESSIONS) as pool:
+        endings = list(pool.map(lambda _: listen(url, _SPOKEN, timeout_s=300), range(_SPOKEN_ANSWERS)))
+    took_s = time.monotonic() - began
+    whole = sum(ending.is_whole for ending in endings)
+    rate = (
+        f"{whole} of {len(endings)} by {_SESSIONS} clients in {took_s:.1f} s, {whole / took_s:.2f} a second"
+    )
+    return Verdict("spoken answers are whole", whole == len(endings), rate)
+
+
 def servers_of(command: str) -> list[psutil.Process]:
     """The processes that the replicas have started."""
     wanted = command.split()
@@ -134,6 +151,7 @@ def run_replicas(command: str, folder: Path) -> list[Verdict]:
         used = Counter(next(iter(replicas)) for replicas in homes.values())
         with connect(f"{url.replace('http', 'ws', 1)}/v1/realtime?model={MODEL}", open_timeout=60) as socket:
             opened = "session.created" in str(socket.recv(30))
+        spoken = spoken_answers(url)
         with ThreadPoolExecutor(_SESSIONS) as pool:
             began = {session: threading.Event() for session in sessions}
             answers = {session: pool.submit(stream, url, session, began[session]) for session in sessions}
@@ -157,6 +175,7 @@ def run_replicas(command: str, folder: Path) -> list[Verdict]:
             stays and len(used) == 2,
             f"{len(homes)} sessions on {len(used)}",
         ),
+        spoken,
         Verdict("a WebSocket passes", opened, "opened" if opened else "not opened"),
         Verdict(
             "a killed replica ends its own streams, each with one error",
