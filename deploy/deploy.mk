@@ -1,6 +1,9 @@
 # What is beside the server: Kubernetes, Ray, a rolling change, a release. Included by the root Makefile.
 
-.PHONY: kubernetes-base ray ray-up release-test rolling
+.PHONY: dashboard-picture kubernetes-base ray ray-up release-test rolling
+
+dashboard-picture: $(TESTED) ## draw the dashboard's panels from a real Prometheus beside a loaded antiphon-nano (3 minutes)
+	PYTHONPATH=model_executor $(PY) -m tests.e2e.dashboard_picture $(ARGS)
 
 kubernetes-base: $(TESTED) ## render the Helm chart for kustomize: deploy/kubernetes/base
 	$(PY) -c "from tests.conformance.homes import KUBERNETES; KUBERNETES.install()"

@@ -1,37 +1,30 @@
-"""Every query of the dashboard and of the alerts on a real Prometheus that has scraped a loaded server."""
+"""Every query of the dashboard, the alerts and the autoscaler on a real Prometheus beside a loaded server."""
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import shutil
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import httpx
-import numpy as np
 import pytest
-import yaml
 
-from tests.chaos.proxy import free_port
-from tests.e2e.answers import SPOKEN, said
+from tests.e2e.prometheus import DEPLOY, PANELS, RULES, Prometheus, load
 from tests.e2e.server_process import RunningServer, becomes
-from tests.e2e.test_realtime import SILENCE, spoken, talking
-from tests.project.sources import ROOT
 
 pytestmark = [
     pytest.mark.engine,
     pytest.mark.skipif(not shutil.which("prometheus"), reason="Debian: prometheus"),
 ]
 
-DEPLOY = ROOT / "deploy"
-PANELS = json.loads((DEPLOY / "grafana/dashboards/antiphon.json").read_text())["panels"]
-RULES = yaml.safe_load((DEPLOY / "prometheus/alerts.yaml").read_text())["groups"][0]["rules"]
 # Each alert's expression ends in one comparison, which a healthy server does not meet.
 COMPARISON = re.compile(r"\s[<>]\s*[\d.]+$")
+# The chart's own name is that of its Service, which a ServiceMonitor makes a label.
+SCALER = (DEPLOY / "kubernetes/chart/templates/autoscaling.yaml").read_text()
+SCALED = [
+    query.replace('{{ include "antiphon.name" . }}', "antiphon")
+    for query in re.findall(r"^ +query: (.+)$", SCALER, re.MULTILINE)
+]
 QUERIES = {
     **{
         f"{panel['title']}, {target['refId']}": target["expr"].replace("$__rate_interval", "1m")
@@ -39,60 +32,8 @@ QUERIES = {
         for target in panel["targets"]
     },
     **{rule["alert"]: COMPARISON.sub("", rule["expr"].strip()) for rule in RULES},
+    **{f"autoscaler, {number}": query for number, query in enumerate(SCALED)},
 }
-
-
-class Prometheus:
-    """One that scrapes a server every half second."""
-
-    def __init__(self, folder: Path, server: RunningServer) -> None:
-        self.port = free_port()
-        self._folder = folder
-        shutil.copy(DEPLOY / "prometheus/alerts.yaml", folder)
-        settings = yaml.safe_load((DEPLOY / "prometheus/prometheus.yaml").read_text())
-        settings["global"] = {"scrape_interval": "500ms", "evaluation_interval": "1s"}
-        (job,) = settings["scrape_configs"]
-        del job["authorization"]
-        job["static_configs"] = [{"targets": [f"127.0.0.1:{server.port}"]}]
-        (folder / "prometheus.yaml").write_text(yaml.safe_dump(settings))
-
-    def start(self) -> subprocess.Popen[bytes]:
-        command = ["prometheus", f"--config.file={self._folder / 'prometheus.yaml'}"]
-        command += [f"--storage.tsdb.path={self._folder / 'data'}"]
-        command += [f"--web.listen-address=127.0.0.1:{self.port}"]
-        with (self._folder / "log").open("wb") as log:
-            return subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-
-    def is_ready(self) -> bool:
-        try:
-            return httpx.get(f"http://127.0.0.1:{self.port}/-/ready", timeout=20).status_code == 200
-        except httpx.TransportError:
-            return False
-
-    def values(self, query: str) -> list[float]:
-        """Of each series that the query returns now."""
-        answer = httpx.get(f"http://127.0.0.1:{self.port}/api/v1/query", params={"query": query}, timeout=20)
-        assert answer.status_code == 200, answer.text
-        return [float(series["value"][1]) for series in answer.json()["data"]["result"]]
-
-    def count(self, query: str) -> float:
-        return sum(self.values(query))
-
-    def rules(self) -> dict[str, Any]:
-        groups = httpx.get(f"http://127.0.0.1:{self.port}/api/v1/rules", timeout=20).json()["data"]["groups"]
-        return {rule["name"]: rule for group in groups for rule in group["rules"]}
-
-
-def load(server: RunningServer) -> None:
-    """Text, speech, a rejected request, and a turn that is spoken and heard."""
-    url = f"{server.url}/v1/chat/completions"
-    asked = {"messages": said("What is two plus three?"), "max_tokens": 16}
-    speech = {**SPOKEN, "audio": {"format": "pcm16"}, "stream": True}
-    for body in (asked, {**asked, "stream": True}, {**asked, **speech}, {**asked, "temperature": 9}):
-        assert httpx.post(url, json=body, timeout=120).status_code == (400 if "temperature" in body else 200)
-    with talking(server) as talk:
-        talk.say(np.concatenate((SILENCE[:3_200], spoken("What is two plus three?"), SILENCE)))
-        talk.until("response.done")
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +60,11 @@ def test_a_query_returns_figures(scraped: Prometheus, name: str) -> None:
     values = scraped.values(QUERIES[name])
     assert values, QUERIES[name]
     assert all(math.isfinite(value) for value in values), values
+
+
+def test_the_autoscaler_asks_for_streams_and_for_the_queue() -> None:
+    assert len(SCALED) == 2
+    assert all('{service="antiphon"}' in query for query in SCALED)
 
 
 def test_a_healthy_server_raises_no_alert(scraped: Prometheus) -> None:
