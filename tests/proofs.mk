@@ -1,6 +1,6 @@
 # Slow proofs and benchmarks, which `make test` leaves out. Included by the root Makefile.
 
-.PHONY: bench canaries chaos conformance conformance-lock coverage cut-answers flaky kernels mutants realtime-siege \
+.PHONY: bench canaries chaos conformance conformance-lock coverage cut-answers flaky fuzz kernels mutants realtime-siege \
   schemathesis siege soak test-v2
 
 bench: $(TESTED) ## text and server process beside vLLM's, speech: ratios, compared with the last run (10 minutes)
@@ -44,6 +44,9 @@ cut-answers: $(TESTED) ## cut 200 spoken answers of antiphon-nano at random poin
 
 flaky: $(TESTED) ## repeat tests of engines, processes, clocks 20 times on busy cores (hours; ARGS="tests/chaos --repeat 5")
 	$(PY) -m tests.run flaky $(ARGS)
+
+fuzz: $(TESTED) ## coverage-guided bytes for each parser of what clients send (10 minutes; ARGS="--seconds 600 http_bytes")
+	$(PY) -m tests.fuzz $(ARGS)
 
 mutants: $(TESTED) ## remove each check of the HTTP limits: a test must fail (15 minutes; ARGS="http.framing")
 	nice $(PY) -m tests.mutants $(ARGS)

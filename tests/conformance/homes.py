@@ -137,6 +137,8 @@ KUBERNETES_MODELS = Home(
     is_node=True,
 )
 RAY = Home("ray", ("ray[serve]",))
+# Looks for bytes that a parser of the server does not expect, beside the server's own packages.
+ATHERIS = Home("atheris", ("atheris",), python=sys.executable)
 
 HOMES = (
     OPENAI_3,
@@ -160,6 +162,7 @@ HOMES = (
     KUBERNETES,
     KUBERNETES_MODELS,
     RAY,
+    ATHERIS,
 )
 # What `make test` uses.
 TESTED = (

@@ -29,6 +29,7 @@ _RATES_OVER = "10s"
 WIDTH, HEIGHT, COLUMNS = 340, 180, 3
 # Of a panel: where its plot begins and ends.
 _LEFT, _RIGHT, _TOP, _FLOOR = 52, 326, 28, 118
+_MOST_NAMES = 6
 COLOURS = ("#1b6ca8", "#b3261e", "#2e7d32", "#e08e0b", "#6a3d9a", "#555555")
 
 
@@ -78,12 +79,15 @@ def _draw(panel: Panel, until_s: float) -> str:
             f"{_LEFT + (_RIGHT - _LEFT) * at / until_s:.0f},{_FLOOR - (_FLOOR - _TOP) * figure / most:.1f}"
             for at, figure in line.points
         )
+        parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>')
+    names = [(line.name, COLOURS[number % len(COLOURS)]) for number, line in enumerate(panel.lines)]
+    if len(names) > _MOST_NAMES:
+        names[_MOST_NAMES - 1 :] = [(f"and {len(names) - _MOST_NAMES + 1} more", "#888")]
+    for number, (name, colour) in enumerate(names):
         column, row = number % 2, number // 2
-        parts += [
-            f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="1.5"/>',
-            f'<text x="{12 + 165 * column}" y="{_FLOOR + 30 + 13 * row}" fill="{colour}">'
-            f"{escape(line.name)}</text>",
-        ]
+        parts.append(
+            f'<text x="{12 + 165 * column}" y="{_FLOOR + 30 + 13 * row}" fill="{colour}">{escape(name)}</text>'
+        )
     return "".join(parts)
 
 

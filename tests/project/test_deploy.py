@@ -129,6 +129,12 @@ def queries() -> list[str]:
     return [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
 
 
+def test_the_picture_of_the_dashboard_has_each_of_its_panels() -> None:
+    dashboard = json.loads((DEPLOY / "grafana/dashboards/antiphon.json").read_text())
+    picture = (DEPLOY / "grafana/dashboard.svg").read_text()
+    assert [one["title"] for one in dashboard["panels"] if f">{one['title']}<" not in picture] == []
+
+
 def test_the_dashboard_shows_metrics_that_the_server_has() -> None:
     # Collectors make the metrics of admission and the engine at a scrape: their names stand in the source.
     source = (ROOT / "server/antiphon_server/observability/scrape_collectors.py").read_text()
