@@ -84,10 +84,8 @@ def _draw(panel: Panel, until_s: float) -> str:
     if len(names) > _MOST_NAMES:
         names[_MOST_NAMES - 1 :] = [(f"and {len(names) - _MOST_NAMES + 1} more", "#888")]
     for number, (name, colour) in enumerate(names):
-        column, row = number % 2, number // 2
-        parts.append(
-            f'<text x="{12 + 165 * column}" y="{_FLOOR + 30 + 13 * row}" fill="{colour}">{escape(name)}</text>'
-        )
+        across, down = 12 + 165 * (number % 2), _FLOOR + 30 + 13 * (number // 2)
+        parts.append(f'<text x="{across}" y="{down}" fill="{colour}">{escape(name)}</text>')
     return "".join(parts)
 
 
