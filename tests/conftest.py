@@ -15,7 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from tests.run import ENGINES, IN_GROUP, IN_GROUPS
 
-ENGINE_LIMIT_S = 600
+ENGINE_LIMIT_S = 900
 # By default an example that takes 200 ms fails, which any example does on a busy machine now and then.
 hypothesis.settings.register_profile(
     "antiphon", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]

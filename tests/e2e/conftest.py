@@ -115,7 +115,7 @@ def paced(
     """Its Thinker is compiled ahead, and its speech is at most AHEAD_S ahead of the client."""
     pace = ("--engine.talker.pace.park-s", str(AHEAD_S), "--server.limits.real-time")
     process, cache = compiling
-    assert process.wait(600) == 0, (cache / "log").read_text(errors="replace")[-4_000:]
+    assert process.wait(800) == 0, (cache / "log").read_text(errors="replace")[-4_000:]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM_CACHE_ROOT", str(cache))
         return start("--engine.restarts", "0", *pace, model=tiny_qwen3_omni)
