@@ -13,12 +13,16 @@ import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.examples import examples
 from tests.run import ENGINES, IN_GROUP, IN_GROUPS
 
 ENGINE_LIMIT_S = 900
 # By default an example that takes 200 ms fails, which any example does on a busy machine now and then.
 hypothesis.settings.register_profile(
-    "antiphon", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "antiphon",
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+    max_examples=examples(100),
 )
 hypothesis.settings.load_profile("antiphon")
 NO_SKIPS = os.environ.get("ANTIPHON_NO_SKIPS") == "1"

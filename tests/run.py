@@ -44,6 +44,7 @@ COVERED = ("--cov=antiphon_server", "--cov=antiphon_executor", "--cov-report=ter
 
 def main(suite: str, *given: str) -> int:
     if suite == "check":
+        os.environ.setdefault("ANTIPHON_FEW_EXAMPLES", "1")
         return pytest((*IN_PARALLEL[:-1], "not (engine or serial or heavy)"), QUICK, given)
     if suite == "coverage":
         return pytest((*IN_PARALLEL, *COVERED), PRODUCT, given)

@@ -19,6 +19,7 @@ from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.admission.cost_model import RequestSize, SpeechDemand
 from antiphon_server.admission.reservation import Reservation
 from antiphon_server.admission.resources import Resources
+from tests.examples import examples
 from tests.server.admission.admitting import settle
 
 CACHE = CacheCapacity(blocks=40, block_tokens=4, request_blocks=1)
@@ -122,7 +123,7 @@ Change = Callable[[Server, Request, int], Awaitable[None]]
 Step = Arrival | tuple[Change, int, int] | int | None
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(STORIES, st.none() | st.integers(0, 2))
 def test_no_resource_is_exceeded_and_all_are_released(story: list[Step], limit: int | None) -> None:
     asyncio.run(_play(story, limit))

@@ -20,6 +20,7 @@ from antiphon_server.admission.cost_model import RequestSize, SpeechDemand, esti
 from antiphon_server.admission.reservation import Reservation
 from antiphon_server.admission.resources import Resources
 from antiphon_server.errors import ApiError
+from tests.examples import examples
 
 CACHE = CacheCapacity(blocks=40, block_tokens=4, request_blocks=1)
 QUEUE_S = 30.0
@@ -243,5 +244,7 @@ class AdmissionMachine(RuleBasedStateMachine):
                 self._leave(one, ApiError)
 
 
-AdmissionMachine.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+AdmissionMachine.TestCase.settings = settings(
+    max_examples=examples(150), stateful_step_count=40, deadline=None
+)
 TestAdmissionMachine = AdmissionMachine.TestCase

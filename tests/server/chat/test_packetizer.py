@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from antiphon_server.chat.response.packetizer import Packetizer
 from antiphon_server.config.chat import PacketRules
+from tests.examples import examples
 
 RULES = PacketRules()
 FRAME = bytes(3_840)
@@ -95,7 +96,7 @@ def test_hundreds_of_streams_are_hundreds_of_events_a_second_and_not_thousands()
     assert len(through_packetizer(steady(750, 0.027)).sends) < 2 * 60
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(300), deadline=None)
 @given(
     st.lists(st.sampled_from([0.0, 0.01, 0.03, 0.08, 0.2, 0.7]) | st.floats(0, 1), min_size=1, max_size=80)
 )

@@ -19,6 +19,7 @@ from antiphon_server.errors import BadRequest
 from antiphon_server.http.app import create_app
 from antiphon_server.openai_api.client_json import ClientJson
 from tests.echo_engine import EchoEngine, Script
+from tests.examples import examples
 from tests.server.parts import make_service
 from tests.server.routes.test_chat_fuzz import BODY, places
 
@@ -113,7 +114,7 @@ def app(checkpoint: Path) -> FastAPI:
 half_characters = st.tuples(st.text(max_size=3), st.integers(0xD800, 0xDFFF).map(chr), st.text(max_size=3))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=examples(150))
 @given(path=st.sampled_from(list(string_places())), text=half_characters.map("".join), twice=st.booleans())
 def test_half_a_surrogate_pair_is_refused_in_every_string(
     app: FastAPI, path: tuple[Any, ...], text: str, twice: bool

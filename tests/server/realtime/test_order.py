@@ -15,6 +15,7 @@ from antiphon_server.realtime.effects import StartResponse, Step, StopResponse
 from antiphon_server.realtime.items import Message, TextPart
 from antiphon_server.realtime.open_response import OpenResponse, Outcome
 from antiphon_server.realtime.prompt_messages import read_items
+from tests.examples import examples
 from tests.server.realtime.machines import make_machine, send, silence, user_text
 
 OUTCOMES = st.sampled_from(
@@ -250,4 +251,4 @@ class Order(RuleBasedStateMachine):
 
 
 TestOrder = Order.TestCase
-TestOrder.settings = settings(max_examples=60, stateful_step_count=40)
+TestOrder.settings = settings(max_examples=examples(60), stateful_step_count=40)

@@ -25,6 +25,7 @@ from antiphon_executor.interface.events import SAMPLES_PER_FRAME, OmniEvent, Spe
 from antiphon_executor.interface.request import OmniRequest
 from antiphon_server.http.app import create_app
 from tests.echo_engine import LOOK_AHEAD_SAMPLES, EchoEngine, Script
+from tests.examples import examples
 from tests.server.parts import make_service
 
 pytestmark = pytest.mark.promise("R20")
@@ -65,7 +66,7 @@ async def streamed(checkpoint: Path, engine: EchoEngine) -> list[dict[str, Any]]
     return [json.loads(line) for line in lines[:-1]]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=examples(60))
 @given(
     answer=st.text("abc ", min_size=1, max_size=40),
     samples=st.lists(st.integers(1, 4_000), min_size=1, max_size=4),

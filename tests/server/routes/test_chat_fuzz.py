@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from antiphon_server.http.app import create_app
 from antiphon_server.openai_api.request import ChatRequest
 from tests.echo_engine import EchoEngine
+from tests.examples import examples
 from tests.server.parts import make_service
 
 pytestmark = pytest.mark.promise("R5", "R28")
@@ -107,7 +108,7 @@ def app(checkpoint: Path, engine: EchoEngine) -> FastAPI:
     return create_app(make_service(checkpoint, engine))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=examples(200))
 @given(body=mutated_bodies())
 def test_any_body_gets_an_answer_or_a_refusal(app: FastAPI, engine: EchoEngine, body: dict[str, Any]) -> None:
     async def post() -> httpx.Response:
