@@ -97,6 +97,8 @@ def other_group(item: pytest.Item) -> str | None:
     return next((group for group in used if group != group_of(item.nodeid)), None)
 
 
+# A single test that takes a minute comes first, so that the other processes do not wait for it at the end.
+A_MINUTE_LONG = "test_schemathesis.py"
 # Of a group: what needs the model that is compiled meanwhile, then what ends servers.
 LAST_FILES = ("test_compiled.py", "test_pace.py", "test_way_out.py")
 
@@ -151,6 +153,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         items[:] = [item for item in items if item not in left_out]
     if config.getoption("markexpr") in {IN_GROUPS[-1], ENGINES[-1]}:
         items.sort(key=place_of)
+    else:
+        items.sort(key=lambda item: item.path.name != A_MINUTE_LONG)
 
 
 def pytest_collection_finish() -> None:
