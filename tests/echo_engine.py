@@ -39,7 +39,7 @@ from antiphon_executor.interface.events import (
     TextEnded,
     TokenLogprob,
 )
-from antiphon_executor.interface.media import Media, SampleWriter
+from antiphon_executor.interface.media import Media, SampleWriter, VideoClip
 from antiphon_executor.interface.request import (
     OmniRequest,
     ReadingRequest,
@@ -119,11 +119,16 @@ class EchoReadAhead:
 
     tokens_read = 50
 
-    def __init__(self, request: OmniRequest, key: str) -> None:
+    def __init__(self, request: OmniRequest, key: str, video: VideoClip | None = None) -> None:
         self.request = request
         self.key = key
+        self.video = video
+        self.frames: list[int] = []
         self.writer = SampleWriter()
         self.rests = self.stopped = 0
+
+    def frames_written(self, frames: int) -> None:
+        self.frames.append(frames)
 
     async def read_rest(self) -> None:
         self.rests += 1
@@ -229,6 +234,12 @@ class EchoEngine:
 
     def read_ahead(self, request: OmniRequest, key: str, folder: Path | None = None) -> EchoReadAhead:
         self.read_aheads.append(EchoReadAhead(request, key))
+        return self.read_aheads[-1]
+
+    def read_video_ahead(
+        self, request: OmniRequest, key: str, video: VideoClip, samples: int, folder: Path | None = None
+    ) -> EchoReadAhead:
+        self.read_aheads.append(EchoReadAhead(request, key, video))
         return self.read_aheads[-1]
 
     def report_consumed(self, request_id: str, samples: int) -> None:

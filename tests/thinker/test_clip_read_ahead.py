@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +15,8 @@ import torch
 from vllm import RequestOutput, SamplingParams
 from vllm.inputs import TokensPrompt
 
-from antiphon_executor.engine.clip_read_ahead import LEAST_WINDOWS, MOST_WINDOWS, ClipReadAhead
+from antiphon_executor.engine.clip_read_ahead import ClipReadAhead
+from antiphon_executor.engine.window_read_ahead import LEAST_WINDOWS, MOST_WINDOWS, PromptReader
 from antiphon_executor.interface.media import Media, StoredClip
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.interface.request import OmniRequest, TokensAhead
@@ -55,9 +57,15 @@ class FakeEngine:
         return [len(prompt["multi_modal_data"]["audio"]) for prompt in self.prompts]
 
 
+def work_in_one_thread() -> None:
+    """What is given to threads is done in order."""
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(1))
+
+
 def reader(engine: FakeEngine) -> ClipReadAhead:
+    work_in_one_thread()
     writer, request = MelWriter(16, torch.bfloat16), OmniRequest("one", PROMPT)
-    return ClipReadAhead(request, "key", writer, engine.generate, IDS, MediaGeometry())
+    return ClipReadAhead(request, "key", writer, PromptReader(engine.generate, IDS, MediaGeometry()))
 
 
 def noise(windows: float, level: float = 0.1) -> np.ndarray:
@@ -73,8 +81,10 @@ async def write(ahead: ClipReadAhead, windows: float, level: float = 0.1) -> Non
 
 
 async def settle() -> None:
+    """Returns when all has been done that waits for no event."""
     for _ in range(20):
-        await asyncio.sleep(0.005)
+        await asyncio.to_thread(int)
+        await asyncio.sleep(0)
 
 
 @on_simulated_time
@@ -170,9 +180,9 @@ async def test_the_rest_is_read_in_parts_when_the_clip_is_complete(ends_louder: 
 
 @on_simulated_time
 async def test_the_rest_of_an_engine_that_fails_is_left_to_the_request() -> None:
-    ahead = ClipReadAhead(
-        OmniRequest("one", PROMPT), "key", MelWriter(16, torch.bfloat16), _fails, IDS, MediaGeometry()
-    )
+    work_in_one_thread()
+    failing = PromptReader(_fails, IDS, MediaGeometry())
+    ahead = ClipReadAhead(OmniRequest("one", PROMPT), "key", MelWriter(16, torch.bfloat16), failing)
     await write(ahead, LEAST_WINDOWS + 0.25)
     await asyncio.wait_for(ahead.read_rest(), 10)
     await ahead.stop()
@@ -208,9 +218,9 @@ async def test_tokens_of_a_request_that_was_cut_off_do_not_count_as_cached_eithe
 
 @on_simulated_time
 async def test_an_error_of_the_engine_ends_the_reading_alone() -> None:
-    ahead = ClipReadAhead(
-        OmniRequest("one", PROMPT), "key", MelWriter(16, torch.bfloat16), _fails, IDS, MediaGeometry()
-    )
+    work_in_one_thread()
+    failing = PromptReader(_fails, IDS, MediaGeometry())
+    ahead = ClipReadAhead(OmniRequest("one", PROMPT), "key", MelWriter(16, torch.bfloat16), failing)
     await write(ahead, LEAST_WINDOWS + 0.25)
     assert isinstance(ahead.writer.finish("key"), StoredClip)
     assert await ahead.stop() == TokensAhead(ahead._ahead.read, 0)

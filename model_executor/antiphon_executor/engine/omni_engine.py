@@ -31,9 +31,12 @@ from antiphon_executor.engine.effective_settings import checked_settings
 from antiphon_executor.engine.launch import Launcher, engine_surroundings, stage_specs
 from antiphon_executor.engine.measured_capacity import engine_capacity
 from antiphon_executor.engine.talker_factory import make_talker, reads_user_text
+from antiphon_executor.engine.video_read_ahead import VideoReadAhead
+from antiphon_executor.engine.window_read_ahead import PromptReader
 from antiphon_executor.interface.card import MemoryItem, ModelCard, Voice
 from antiphon_executor.interface.errors import EngineDead, InvalidRequest
 from antiphon_executor.interface.event_stream import EventStream
+from antiphon_executor.interface.media import VideoClip
 from antiphon_executor.interface.request import OmniRequest, ReadingRequest, SpeechSampling
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.interface.spoken_length import UnlearnedPaces, VoicePaces
@@ -43,7 +46,7 @@ from antiphon_executor.ipc.parent_watchdog import adopt_children
 from antiphon_executor.models.special_tokens import PromptIds
 from antiphon_executor.models.talker.prompt_embeddings import pages_for
 from antiphon_executor.models.thinker.mel_writer import MelWriter, kept_audio_s
-from antiphon_executor.models.thinker.window_length import window_frames
+from antiphon_executor.models.thinker.window_length import BLOCK_S, window_frames
 from antiphon_executor.stages.compilation import could_be_compiled
 from antiphon_executor.stages.restart_policy import RestartPolicy
 from antiphon_executor.stages.stage import Progress, Stage, current_generate, current_prefill
@@ -218,16 +221,18 @@ class VllmOmniEngine:
 
     def read_ahead(self, request: OmniRequest, key: str, folder: Path | None = None) -> ClipReadAhead:
         """See `OmniEngine.read_ahead`."""
+        return ClipReadAhead(request, key, self.clip_writer(folder=folder), self._prompt_reader())
+
+    def read_video_ahead(
+        self, request: OmniRequest, key: str, video: VideoClip, samples: int, folder: Path | None = None
+    ) -> VideoReadAhead:
+        """See `OmniEngine.read_video_ahead`."""
+        writer = self.clip_writer(BLOCK_S, folder)
+        return VideoReadAhead(request, key, video, samples, writer, self._prompt_reader())
+
+    def _prompt_reader(self) -> PromptReader:
         context = self._context
-        return ClipReadAhead(
-            request,
-            key,
-            self.clip_writer(folder=folder),
-            context.generate_text,
-            context.ids,
-            context.media,
-            context.prefill_of,
-        )
+        return PromptReader(context.generate_text, context.ids, context.media, context.prefill_of)
 
     def report_consumed(self, request_id: str, samples: int) -> None:
         run = self._running.get(request_id)

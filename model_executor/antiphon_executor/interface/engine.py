@@ -10,7 +10,7 @@ from prometheus_client.metrics_core import Metric
 
 from antiphon_executor.interface.card import ModelCard
 from antiphon_executor.interface.event_stream import EventStream
-from antiphon_executor.interface.media import ClipWriter, LiveClipWriter
+from antiphon_executor.interface.media import ClipWriter, LiveClipWriter, VideoClip
 from antiphon_executor.interface.request import OmniRequest, ReadingRequest, TokensAhead
 from antiphon_executor.interface.status import EngineStatus
 
@@ -34,6 +34,14 @@ class ReadAhead(Protocol):
 
     async def stop(self) -> TokensAhead:
         """Reads no further, aborts what the engine still does for it, and returns when that is done."""
+        ...
+
+
+class VideoReadAhead(ReadAhead, Protocol):
+    """As `ReadAhead`, of a prompt whose only medium is a video. `writer` takes its sound, if it has any."""
+
+    def frames_written(self, frames: int) -> None:
+        """So many frames of the video are in their file by now."""
         ...
 
 
@@ -71,6 +79,15 @@ class OmniEngine(Protocol):
 
         `folder`: as of `clip_writer`.
         The caller stops it before it generates from the request. Only if the card has `reads_ahead`.
+        """
+        ...
+
+    def read_video_ahead(
+        self, request: OmniRequest, key: str, video: VideoClip, samples: int, folder: Path | None = None
+    ) -> VideoReadAhead:
+        """As `read_ahead`. `video`: of frames in a file that is being written, without its sound.
+
+        `key`, `samples`: of its sound; 0 samples if it has none.
         """
         ...
 

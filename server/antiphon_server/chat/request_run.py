@@ -22,7 +22,6 @@ from antiphon_server.chat.request_state import AnswerWriter, RequestAccounts, Re
 from antiphon_server.chat.schema.answer_schema import ANY_OBJECT
 from antiphon_server.chat.service import Service
 from antiphon_server.errors import ApiError, BadRequest
-from antiphon_server.media.decode.audio import BeginReading
 from antiphon_server.observability.request_trace import engine_marker, mark
 
 Clock = Callable[[], float]
@@ -71,7 +70,7 @@ async def run_request(
             mark("rendered")
             preparation.text_tokens = len(prompt)
             async with RequestStart(spec, prompt, service, reservation, clock, preparation) as start:
-                media = await _load_media(spec, service, reservation, preparation, start.begin_reading)
+                media = await _load_media(spec, service, reservation, preparation, start)
                 _check_media(prompt, media, service, cost)
                 spec = spec.without_conversation()
                 release_body()
@@ -152,7 +151,7 @@ async def _load_media(
     service: Service,
     reservation: Reservation,
     preparation: Preparation,
-    begin_reading: BeginReading | None,
+    start: RequestStart,
 ) -> Media:
     if spec.conversation.media is not None:
         return spec.conversation.media
@@ -165,7 +164,8 @@ async def _load_media(
             hold,
             preparation.text_tokens,
             spec.cache_salt or "",
-            begin_reading,
+            start.begin_reading,
+            start.begin_video,
             preparation.decoding,
         )
     except ApiError as error:

@@ -1,6 +1,6 @@
-"""The start of a request: it waits for its slot, and with one long recording it does so before it decodes it.
+"""The start of a request: it waits for its slot, with one long recording or video before it decodes that.
 
-While the recording is decoded, the engine reads the prompt up to the part that is ready.
+While the medium is decoded, the engine reads the prompt up to the part that is ready.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Self
 
-from antiphon_executor.interface.engine import ReadAhead
+from antiphon_executor.interface.engine import ReadAhead, VideoReadAhead
 from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ, ClipWriter, Media
 from antiphon_executor.interface.request import OmniRequest, TokensAhead
 from antiphon_server.admission.cost_model import RequestSize, heard_seconds, media_seconds, tokens_of
@@ -19,6 +19,7 @@ from antiphon_server.chat.preparation import Preparation
 from antiphon_server.chat.request_spec import RequestSpec
 from antiphon_server.chat.service import Service
 from antiphon_server.media.decode.audio import BeginReading
+from antiphon_server.media.decode.video import BeginVideo, FrameReader, VideoStart
 from antiphon_server.observability.request_trace import mark
 
 # As often as the engine is asked how far a prompt has been read.
@@ -45,6 +46,7 @@ class RequestStart:
         self._clock = clock
         self._preparation = preparation
         self._reading: ReadAhead | None = None
+        self._waiting: asyncio.Task[None] | None = None
         self._ahead = spec.ahead
 
     async def __aenter__(self) -> Self:
@@ -54,25 +56,35 @@ class RequestStart:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop_reading()
+        if self._waiting is not None:
+            self._waiting.cancel()
+            await asyncio.gather(self._waiting, return_exceptions=True)
 
     @property
     def begin_reading(self) -> BeginReading | None:
         """For a request whose only medium is a recording, if the engine can read its prompt ahead."""
-        is_one = self._kinds == ["audio"]
-        return self._begin_reading if is_one and self._service.engine.card.reads_ahead else None
+        return self._begin_reading if self._can_be_read_ahead("audio") else None
+
+    @property
+    def begin_video(self) -> BeginVideo | None:
+        """For a request whose only medium is a video, likewise."""
+        return self._begin_video if self._can_be_read_ahead("video") else None
 
     async def wait_for_slot(self, media: Media) -> None:
         """Returns when the request may run; an earlier start is corrected to the size of the media."""
         size = self._size(
             tokens_of(media, self._service.engine.card.media), media_seconds(media), heard_seconds(media)
         )
+        if self._waiting is not None:
+            waiting, self._waiting = self._waiting, None
+            await waiting
         if self._reservation.started_at is None:
             await self._start(size)
         else:
             self._service.admission.correct_size(self._reservation, size)
 
     async def read_rest(self) -> None:
-        """After the slot: returns when the engine has read a decoded recording up to its last minutes.
+        """After the slot: returns when the engine has read a decoded medium up to its last windows.
 
         In parts, so that its features are not sent all at once.
         """
@@ -105,6 +117,23 @@ class RequestStart:
         )
         return self._reading.writer
 
+    def _begin_video(self, start: VideoStart) -> FrameReader:
+        """The video is decoded while its request still waits for a slot, in which it is then read."""
+        engine, video, samples = self._service.engine, start.video, start.samples
+        heard_s = samples / INPUT_SAMPLE_RATE_HZ
+        size = video.frames.shape[1], video.frames.shape[2]
+        tokens = engine.card.media.video_tokens(len(video.frames), video.frames_per_second, size, samples)
+        waiting = self._start(self._size(tokens, max(start.seconds, heard_s), heard_s))
+        self._waiting = asyncio.create_task(waiting, name=f"slot-{self._spec.head.id}")
+        request = OmniRequest(self._spec.head.id, self._prompt, cache_salt=self._spec.cache_salt)
+        folder = self._service.media.policy.frames_folder
+        reading = engine.read_video_ahead(request, start.key, video, samples, folder)
+        self._reading = self._preparation.reading = reading
+        return _InSlot(reading, self._waiting)
+
+    def _can_be_read_ahead(self, kind: str) -> bool:
+        return self._kinds == [kind] and self._service.engine.card.reads_ahead
+
     async def _start(self, size: RequestSize) -> None:
         waiting_since = self._clock()
         await self._service.admission.wait_for_slot(self._reservation, size)
@@ -121,3 +150,22 @@ class RequestStart:
             media_seconds=seconds,
             heard_seconds=heard_s,
         )
+
+
+class _InSlot:
+    """A `FrameReader` that begins when its request has a `slot`."""
+
+    def __init__(self, reading: VideoReadAhead, slot: asyncio.Task[None]) -> None:
+        self._reading = reading
+        self._slot = slot
+        self._frames = 0
+        slot.add_done_callback(lambda _: self.frames_written(self._frames))
+
+    @property
+    def writer(self) -> ClipWriter:
+        return self._reading.writer
+
+    def frames_written(self, frames: int) -> None:
+        self._frames = frames
+        if self._slot.done() and not self._slot.cancelled() and self._slot.exception() is None:
+            self._reading.frames_written(frames)

@@ -140,6 +140,8 @@ class FrameStore:
         finally:
             self._reserved_bytes -= writer.reserved_bytes
             writer.close()
+            if writer.is_shared:
+                self._keep_unfinished(key, path)
             _delete_later(path)
 
     def reserve(self, part: Part, size_bytes: int) -> None:
@@ -165,12 +167,38 @@ class FrameStore:
             raise Overloaded(f"{message} ({flag('stored_frames_bytes')}); try again", retry_after_s=_GRACE_S)
         self._reserved_bytes += size_bytes
 
+    def share(self, key: str, path: Path, shape: tuple[int, int, int, int]) -> StoredFrames | None:
+        """The frames that are being written to `path`, under the name that their file will have.
+
+        None if there is another file of this name: the same video is being decoded for another request.
+        """
+        if self._folder is None or key in self._files:
+            return None
+        try:
+            (self._folder / key).hardlink_to(path)
+        except OSError:
+            return None
+        return StoredFrames(self._folder / key, shape)
+
+    def _keep_unfinished(self, key: str, path: Path) -> None:
+        """The engine may still read it: for it a lost frame is NaN, which it would keep under this name."""
+        if self._folder is None or key in self._files:
+            return
+        name = self._folder / key
+        with suppress(OSError):
+            if name.samefile(path):
+                size_bytes = path.stat().st_size
+                self._files[f"{key} of {path.name}"] = _File(key, size_bytes, idle_since_s=self._clock())
+
     def add(self, key: str, path: Path, shape: tuple[int, int, int, int]) -> StoredFrames:
         """Takes over the file at `path`; the same frames may have come by another request meanwhile."""
         if self._folder is not None and not self._is_whole(key):
             lost = self._files.get(key)
             # What the engine made of a lost file is NaN, which it keeps under the name of that file.
             name = key if lost is None else f"{key}-{path.name}"
+            for other in [one for one, file in self._files.items() if file.name == name]:
+                # An unfinished file, whose name this one takes.
+                del self._files[other]
             self._files[key] = _File(name, path.stat().st_size, lost.readers if lost else 0)
             path.rename(self._folder / name)
         return self._lease(key, shape)
@@ -234,6 +262,7 @@ class FrameWriter:
         self._is_closed = False
         self.reserved_bytes = 0
         self.written_bytes = 0
+        self.is_shared = False
 
     def reserve(self, size_bytes: int) -> None:
         """To be called once, before the first frame. Raises as `FrameStore.reserve`."""
@@ -251,6 +280,12 @@ class FrameWriter:
         finally:
             if self._is_closed:
                 self.close()
+
+    def share(self, shape: tuple[int, int, int, int]) -> StoredFrames | None:
+        """The frames as they will be, to be read so far. None if others decode them too."""
+        shared = self._store.share(self._key, self._path, shape)
+        self.is_shared = shared is not None
+        return shared
 
     def finish(self, shape: tuple[int, int, int, int]) -> StoredFrames:
         """The frames, all of which have been written."""

@@ -29,7 +29,7 @@ from antiphon_server.media.decode.audio import AudioDecoder, BeginReading
 from antiphon_server.media.decode.decoding import raise_first_failure
 from antiphon_server.media.decode.image import ImageDecoder
 from antiphon_server.media.decode.known_files import KnownFiles
-from antiphon_server.media.decode.video import VideoDecoder
+from antiphon_server.media.decode.video import BeginVideo, VideoDecoder
 from antiphon_server.media.decoding_progress import DecodingProgress
 from antiphon_server.media.fetch.client import Fetcher
 from antiphon_server.media.fetch.url_policy import is_url
@@ -112,13 +112,15 @@ class MediaLoader:
         text_tokens: int = 0,
         owner: str = "",
         begin_reading: BeginReading | None = None,
+        begin_video: BeginVideo | None = None,
         progress: DecodingProgress | None = None,
     ) -> Media:
         """Decodes all parts; each kind keeps its order. `reserve_bytes` gets decoded sizes and may raise.
 
         `text_tokens`: of the prompt, with one placeholder for each part. Media that would overfill the
         context are refused before they are decoded. `owner`: of the request, as in `cache_salt`.
-        `begin_reading`: called for a long recording before it is decoded. `progress`: of the decoding.
+        `begin_reading`, `begin_video`: called for a long recording, or video, before it is decoded.
+        `progress`: of the decoding.
 
         Raises BadRequest (with the part's `param`) for media that is refused, Overloaded if no decoder
         becomes free in time. Cancelling kills the decoders of this request.
@@ -127,7 +129,7 @@ class MediaLoader:
             return Media()
         self._check_counts(sources)
         budget = Budget(self.policy, reserve_bytes, self._sizing.room(text_tokens), progress)
-        decoders = self._decoders(self._known_files, self._clip_writer, owner, begin_reading)
+        decoders = self._decoders(self._known_files, self._clip_writer, owner, begin_reading, begin_video)
         request = _RequestLoader(self.policy, self._fetcher, decoders, budget)
         with raise_first_failure():
             async with asyncio.TaskGroup() as group:
@@ -158,13 +160,16 @@ class MediaLoader:
         clip_writer: Callable[[], ClipWriter],
         owner: str,
         begin_reading: BeginReading | None = None,
+        begin_video: BeginVideo | None = None,
     ) -> _Decoders:
         if self._sandbox is None:
             raise InternalError("media decoding has not been started")
         return _Decoders(
             AudioDecoder(self.policy, self._sandbox, known, clip_writer, owner, begin_reading),
             ImageDecoder(self.policy, self._sandbox, self._sizing, self._frames, owner),
-            VideoDecoder(self.policy, self._sandbox, self._sizing, self._frames, clip_writer, owner),
+            VideoDecoder(
+                self.policy, self._sandbox, self._sizing, self._frames, clip_writer, owner, begin_video
+            ),
         )
 
     def _check_counts(self, sources: Sequence[MediaSource]) -> None:

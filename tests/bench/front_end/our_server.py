@@ -15,9 +15,9 @@ from vllm import RequestOutput, SamplingParams
 
 from antiphon_executor.checkpoint.family import read_config
 from antiphon_executor.interface.card import ModelCard
-from antiphon_executor.interface.engine import ReadAhead
+from antiphon_executor.interface.engine import ReadAhead, VideoReadAhead
 from antiphon_executor.interface.event_stream import EventStream
-from antiphon_executor.interface.media import SampleWriter
+from antiphon_executor.interface.media import SampleWriter, VideoClip
 from antiphon_executor.interface.request import OmniRequest, ReadingRequest
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_executor.interface.status import EngineStatus
@@ -72,6 +72,11 @@ class ScheduledEngine:
         return SampleWriter()
 
     def read_ahead(self, request: OmniRequest, key: str, folder: Path | None = None) -> ReadAhead:
+        raise NotImplementedError
+
+    def read_video_ahead(
+        self, request: OmniRequest, key: str, video: VideoClip, samples: int, folder: Path | None = None
+    ) -> VideoReadAhead:
         raise NotImplementedError
 
     def report_consumed(self, request_id: str, samples: int) -> None:

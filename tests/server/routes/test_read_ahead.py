@@ -15,15 +15,18 @@ import pytest
 import pytest_asyncio
 
 from antiphon_executor.interface.media import AudioClip
+from antiphon_executor.interface.request import OmniRequest
+from antiphon_server.chat import request_start
 from antiphon_server.chat.preparation import Preparation
 from antiphon_server.chat.service import Service
+from antiphon_server.errors import Overloaded
 from antiphon_server.http.app import create_app
 from antiphon_server.http.routes import chat as chat_route
 from antiphon_server.http.streaming import response
-from antiphon_server.media.decode import audio
+from antiphon_server.media.decode import audio, video
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from tests.echo_engine import EchoEngine
+from tests.echo_engine import EchoEngine, EchoReadAhead
 from tests.server.media.media_samples import base64_of, ffmpeg, tone, wav
 from tests.server.parts import make_service
 
@@ -139,6 +142,81 @@ async def test_a_client_reads_how_far_a_video_is_decoded(chat: Chat, monkeypatch
     assert preparation.decoding.seconds == pytest.approx(3, abs=0.2)
     assert preparation.decoding.decoded_s == pytest.approx(preparation.decoding.seconds)
     assert preparation.progress() is not None
+
+
+def film(seconds: float) -> dict[str, Any]:
+    picture = ("-f", "lavfi", "-i", f"testsrc=s=96x64:d={seconds}:r=10")
+    sound = ("-f", "lavfi", "-i", f"sine=duration={seconds}:sample_rate=16000")
+    file = ffmpeg(*picture, *sound, "-pix_fmt", "yuv420p", "-c:a", "aac", suffix="mp4")
+    return {"type": "video_url", "video_url": {"url": f"data:video/mp4;base64,{base64_of(file)}"}, "fps": 5}
+
+
+async def test_a_long_video_is_read_ahead_while_its_frames_are_written(
+    chat: Chat, reading_engine: EchoEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "READ_AHEAD_S", LONG_S)
+    monkeypatch.setattr(video, "_PIECE_BYTES", 4 * 96 * 64 * 3)
+    answer = await chat.ask(film(LONG_S + 1))
+    assert answer.status_code == 200, answer.text
+    [ahead], [request] = reading_engine.read_aheads, reading_engine.requests
+    assert ahead.request.prompt_token_ids == request.prompt_token_ids
+    assert not ahead.request.has_media
+    [clip] = request.media.videos
+    assert isinstance(clip.audio, AudioClip)
+    assert ahead.video == dataclasses.replace(clip, audio=None)
+    assert clip.audio.key == ahead.key
+    assert ahead.frames == sorted(ahead.frames)
+    assert ahead.frames[-1] == len(clip.frames) == 15
+    assert len(ahead.frames) > 2
+    assert (ahead.rests, ahead.stopped) == (1, 1)
+    assert (request.ahead.read, request.ahead.found) == (100, 7)
+    assert chat.is_idle()
+    again = await chat.ask(film(LONG_S + 1))
+    assert again.status_code == 200
+    assert len(reading_engine.read_aheads) == 1, "its frames are there"
+
+
+async def test_a_video_is_decoded_and_not_read_while_its_request_waits_for_a_slot() -> None:
+    slot = asyncio.get_running_loop().create_future()
+    reading = EchoReadAhead(OmniRequest("one", (1,)), "key")
+
+    async def wait() -> None:
+        await slot
+
+    frames = request_start._InSlot(reading, asyncio.create_task(wait()))
+    frames.frames_written(4)
+    await asyncio.sleep(0.01)
+    assert reading.frames == []
+    slot.set_result(None)
+    await asyncio.sleep(0.01)
+    assert reading.frames == [4]
+    frames.frames_written(8)
+    assert reading.frames == [4, 8]
+
+
+async def test_a_video_whose_request_gets_no_slot_is_not_read() -> None:
+    reading = EchoReadAhead(OmniRequest("one", (1,)), "key")
+
+    async def refuse() -> None:
+        raise Overloaded("the queue is full", retry_after_s=1)
+
+    frames = request_start._InSlot(reading, asyncio.create_task(refuse()))
+    await asyncio.sleep(0.01)
+    frames.frames_written(4)
+    assert reading.frames == []
+
+
+async def test_a_video_that_turns_out_damaged_ends_its_reading_and_frees_its_slot(
+    chat: Chat, reading_engine: EchoEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(video, "READ_AHEAD_S", LONG_S)
+    monkeypatch.setattr(video._Intake, "is_met", lambda *_: False)
+    answer = await chat.ask(film(LONG_S + 1))
+    assert answer.status_code == 400
+    [ahead] = reading_engine.read_aheads
+    assert ahead.stopped == 1
+    assert not reading_engine.requests
+    assert chat.is_idle()
 
 
 async def test_a_short_recording_and_one_among_other_media_are_not_read_ahead(

@@ -50,11 +50,13 @@ WIDEST_ASPECT = 200
 LONGEST_MEDIA_S = 18 * 3_600
 
 
-def engine_prompt(turn: OmniRequest, ids: PromptIds, geometry: MediaGeometry) -> TokensPrompt:
+def engine_prompt(
+    turn: OmniRequest, ids: PromptIds, geometry: MediaGeometry, first_windows: int | None = None
+) -> TokensPrompt:
     """The prompt for `AsyncLLM.generate`. InvalidRequest for media that do not fit prompt or model.
 
     Every window of audio or video has a placeholder and a cache key of its own. vLLM keeps features under
-    these keys.
+    these keys. `first_windows`: so many of each video, for a prompt that ends with them.
     """
     _match_placeholders(turn, ids)
     _check_duration(turn)
@@ -63,16 +65,16 @@ def engine_prompt(turn: OmniRequest, ids: PromptIds, geometry: MediaGeometry) ->
     media: dict[str, list[Any]] = {
         "audio": list(chain.from_iterable(audios)),
         "image": [_image(image) for image in turn.media.images],
-        "video": list(chain.from_iterable(videos)),
+        "video": list(chain.from_iterable(windows[:first_windows] for windows in videos)),
     }
-    repeats = {ids.audio: map(len, audios), ids.video: map(len, videos)}
+    repeats = {ids.audio: map(len, audios), ids.video: (len(windows[:first_windows]) for windows in videos)}
     prompt: TokensPrompt = {"prompt_token_ids": _with_windows(turn.prompt_token_ids, repeats)}
     if any(media.values()):
         prompt["multi_modal_data"] = {kind: items for kind, items in media.items() if items}
         keys = {
             "audio": [key for windows in audios for key in sound_keys(windows)],
             "image": [image_key(image) for image in turn.media.images],
-            "video": [key for windows in videos for key in video_keys(windows)],
+            "video": [key for windows in videos for key in video_keys(windows)[:first_windows]],
         }
         prompt["multi_modal_uuids"] = {
             kind: [_key_of(turn.cache_salt, key) for key in found] for kind, found in keys.items() if found

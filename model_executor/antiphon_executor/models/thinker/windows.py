@@ -19,9 +19,8 @@ from vllm.multimodal.parse import AudioProcessorItems, MultiModalDataParser
 from antiphon_executor.interface.media import AudioClip, Frames, RgbImage, StoredFrames, VideoClip
 from antiphon_executor.interface.media_geometry import MediaGeometry
 from antiphon_executor.models.thinker.clip import Clip
-from antiphon_executor.models.thinker.window_length import LEAST_FRAMES, WINDOW_S
+from antiphon_executor.models.thinker.window_length import BLOCK_S, LEAST_FRAMES, WINDOW_S
 
-_BLOCK_S = 8
 # Of a window with several patches in time. The CPU encodes as many in about a second.
 WINDOW_VIDEO_TOKENS = 2_048
 ENCODER_CACHE_TOKENS = 4 * 2_048
@@ -102,7 +101,7 @@ def _patches_per_window(video: VideoClip, geometry: MediaGeometry) -> int:
     each = geometry.frame_tokens(len(video.frames), video.frames.shape[1:3])
     patches_per_s = video.frames_per_second / geometry.temporal
     most = max(1, min(WINDOW_VIDEO_TOKENS // each, int(WINDOW_S * patches_per_s)))
-    per_block = _BLOCK_S * patches_per_s
+    per_block = BLOCK_S * patches_per_s
     if per_block.is_integer() and most >= per_block:
         most -= most % int(per_block)
     return most
@@ -153,7 +152,7 @@ def video_keys(windows: Sequence[VideoWindow]) -> list[str]:
     _, facts = windows[0]
     digest = hashlib.blake2b(repr((facts["fps"], facts.get("size"))).encode(), digest_size=20)
     if "sound" in facts:
-        digest.update(facts["sound"].key().encode())
+        digest.update(f"{facts['sound'].key()} {facts['sound'].frames}".encode())
     for frames, _ in windows:
         digest.update(repr(frames.shape).encode())
         digest.update(frames.path.name.encode() if isinstance(frames, StoredFrames) else frames.data)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from antiphon_executor.interface.media import (
     INPUT_SAMPLE_RATE_HZ,
@@ -32,13 +33,37 @@ from antiphon_server.media.sizing import Sizing, largest_frame_bytes
 
 # Three frames of 1280 x 720 pixels.
 _PIECE_BYTES = 8 << 20
+# A video that the engine reads while it is decoded has at least this length.
+READ_AHEAD_S = 45.0
+
+
+@dataclass(frozen=True, slots=True)
+class VideoStart:
+    """A video that begins to be decoded. `video`: without its sound of `samples`, whose key is `key`."""
+
+    video: VideoClip
+    key: str
+    samples: int
+    seconds: float
+
+
+class FrameReader(Protocol):
+    """Reads a video while it is decoded. `writer` takes its sound."""
+
+    @property
+    def writer(self) -> ClipWriter: ...
+
+    def frames_written(self, frames: int) -> None: ...
+
+
+BeginVideo = Callable[[VideoStart], FrameReader]
 
 
 class VideoDecoder:
     """Decodes video files in a decoder process, to the frame size that `sizing` gives.
 
     Frames go to the `store`, which also knows the videos of `owner` that were decoded before; audio goes to a
-    new `writer` while it is decoded.
+    new `writer` while it is decoded. A long video is read ahead by what `begin_reading` begins.
     """
 
     def __init__(
@@ -49,6 +74,7 @@ class VideoDecoder:
         store: FrameStore,
         writer: Callable[[], ClipWriter],
         owner: str,
+        begin_reading: BeginVideo | None = None,
     ) -> None:
         self._policy = policy
         self._sandbox = sandbox
@@ -56,6 +82,7 @@ class VideoDecoder:
         self._store = store
         self._writer = writer
         self._owner = owner
+        self._begin_reading = begin_reading
 
     async def decode(self, part: Part, data: bytes, budget: Budget) -> VideoClip:
         """Raises BadRequest for a video that is too long or too large, damaged or in an unknown format."""
@@ -78,36 +105,50 @@ class VideoDecoder:
     async def _decode_file(
         self, part: Part, data: bytes, key: str, frame_file: FrameWriter, budget: Budget
     ) -> VideoClip:
-        agreed: list[_Agreed] = []
+        intakes: list[_Intake] = []
 
         def choose_size(dimensions: Dimensions) -> Size:
             size = self._sizing.frame_size(part, dimensions)
             self._charge(part, dimensions, size, budget)
             frame_file.reserve(self._sizing.frames_bytes(dimensions, size))
+            reading = self._begin_ahead(dimensions, size, key, frame_file)
+            writer = reading.writer if reading else self._writer()
             # The sound is charged with the frames.
-            sound = ClipIntake(part, self._writer(), dimensions.samples, Budget(self._policy))
-            agreed.append(_Agreed(dimensions, size, sound))
+            sound = ClipIntake(part, writer, dimensions.samples, Budget(self._policy))
+            intakes.append(_Intake(dimensions, size, frame_file, budget, sound, reading))
             return size
 
         async def take_frames(pixels: bytes) -> None:
-            await asyncio.to_thread(frame_file.write, pixels)
-            budget.progress.add(len(pixels) * agreed[0].second_per_byte)
+            await intakes[0].take_frames(pixels)
 
         async def take_samples(samples: bytes) -> None:
-            await agreed[0].sound.take_piece(samples)
+            await intakes[0].sound.take_piece(samples)
 
         job = self._job(part, data)
         report, _ = await run_decode_job(
             self._sandbox, self._policy, part, job, [data], choose_size, take_samples, take_frames
         )
-        if not agreed or not agreed[0].is_met(report, frame_file.written_bytes):
+        if not intakes or not intakes[0].is_met(report):
             raise damaged_error(part)
         audio: AudioClip | StoredClip | None = None
         if report.samples:
-            audio = await agreed[0].sound.finish(key)
+            audio = await intakes[0].sound.finish(key)
         frames = frame_file.finish((report.frames, report.height, report.width, 3))
-        fps = self._policy.video_placed_fps or report.rate_numerator / report.rate_denominator
-        return VideoClip(frames, fps, audio)
+        return VideoClip(frames, self._placed_fps(report), audio)
+
+    def _begin_ahead(
+        self, found: Dimensions, size: Size, key: str, frame_file: FrameWriter
+    ) -> FrameReader | None:
+        if self._begin_reading is None or found.seconds < READ_AHEAD_S or not found.rate_numerator:
+            return None
+        frames = frame_file.share((found.frames, size.height, size.width, 3))
+        if frames is None:
+            return None
+        video = VideoClip(frames, self._placed_fps(found))
+        return self._begin_reading(VideoStart(video, key, found.samples, found.seconds))
+
+    def _placed_fps(self, found: Dimensions | DecodeReport) -> float:
+        return self._policy.video_placed_fps or found.rate_numerator / found.rate_denominator
 
     def _charge(self, part: Part, dimensions: Dimensions, size: Size, budget: Budget) -> None:
         """Charges frames and audio to the request. Raises BadRequest for more than a limit or the context."""
@@ -162,26 +203,33 @@ class VideoDecoder:
 
 
 @dataclass(frozen=True, slots=True)
-class _Agreed:
-    """What the worker found and the size that it was given, and where its sound goes."""
+class _Intake:
+    """Takes what a worker decodes. `found`, `size`: what it found, and the size that it was given.
 
-    dimensions: Dimensions
+    `reading`: if the video is read ahead.
+    """
+
+    found: Dimensions
     size: Size
+    frame_file: FrameWriter
+    budget: Budget
     sound: ClipIntake
+    reading: FrameReader | None
 
-    @property
-    def second_per_byte(self) -> float:
-        """Seconds of the video in a byte of its frames."""
-        found = self.dimensions
-        return found.seconds / (found.frames * self.size.height * self.size.width * 3)
+    async def take_frames(self, pixels: bytes) -> None:
+        await asyncio.to_thread(self.frame_file.write, pixels)
+        frame_bytes = self.size.height * self.size.width * 3
+        self.budget.progress.add(len(pixels) * self.found.seconds / (self.found.frames * frame_bytes))
+        if self.reading is not None:
+            self.reading.frames_written(self.frame_file.written_bytes // frame_bytes)
 
-    def is_met(self, report: DecodeReport, frames_bytes: int) -> bool:
+    def is_met(self, report: DecodeReport) -> bool:
         """Whether the report agrees with this and with the frames and the sound that came."""
         size = self.size
         return (
-            0 < report.frames <= self.dimensions.frames
-            and report.samples == self.sound.received <= self.dimensions.samples
+            0 < report.frames <= self.found.frames
+            and report.samples == self.sound.received <= self.found.samples
             and (report.height, report.width) == (size.height, size.width)
             and report.rate_numerator > 0
-            and frames_bytes == report.frames * size.height * size.width * 3
+            and self.frame_file.written_bytes == report.frames * size.height * size.width * 3
         )

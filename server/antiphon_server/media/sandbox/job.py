@@ -120,7 +120,7 @@ class ProbeJob:
 class Dimensions:
     """The content of a file: `frames` of `height` x `width` square pixels, upright, and audio `samples`.
 
-    `seconds`: the length of a video's picture.
+    `seconds`: the length of a video's picture. Its frame rate is as in `DecodeReport`.
     """
 
     frames: int
@@ -128,6 +128,8 @@ class Dimensions:
     width: int
     samples: int = 0
     seconds: float = 0.0
+    rate_numerator: int = 0
+    rate_denominator: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,8 +229,9 @@ def decode_dimensions(message: bytes) -> Dimensions | None:
     found = _parse(message, Dimensions)
     if found is None or not _is_length(found.seconds):
         return None
-    counts = (found.frames, found.height, found.width)
-    return found if all(map(_is_count, (*counts, found.samples))) and all(counts) else None
+    counts = (found.frames, found.height, found.width, found.rate_denominator)
+    others = (found.samples, found.rate_numerator)
+    return found if all(map(_is_count, (*counts, *others))) and all(counts) else None
 
 
 def decode_piece(message: bytes) -> Piece | None:

@@ -142,7 +142,8 @@ def decode_video(
     length_s = video_span.end - start
     rate, count = _chosen_rate(length_s, source_frames, job)
     max_samples = math.ceil(max(audio_span.end - start, Fraction(0)) * RATE_HZ) if audio else 0
-    size = choose_size(Dimensions(count, height, width, max_samples, float(length_s)))
+    found = Dimensions(count, height, width, max_samples, float(length_s), rate.numerator, rate.denominator)
+    size = choose_size(found)
     sampling = FrameSampling(start, rate, count, size)
     pieces = _frame_pieces(output, job.piece_bytes, sampling.frame_bytes, hand_over)
     sampler = _FrameSampler(video, sampling, rotation, pieces)
