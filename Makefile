@@ -61,7 +61,7 @@ nano: $(READY) ; +$(NANO) nano ## train antiphon-nano from packages alone (hours
 nano-eval: $(TESTED) ; +$(NANO) nano-eval ## evaluate antiphon-nano through its server (ARGS="--most 20")
 nano-polish: $(READY) ; +$(NANO) nano-polish ## train a trained antiphon-nano on harder examples (hours)
 
-# Locks: lock, sbom, audit. Slow proofs: bench, bench-%, canaries, chaos, conformance, coverage, cut-answers, flaky, mutants,
+# Locks: lock, lock-cuda, sbom, audit. Slow proofs: bench, bench-%, canaries, chaos, conformance, coverage, cut-answers, flaky, mutants,
 # realtime-siege, schemathesis, siege, soak.
 include lock/lock.mk tests/proofs.mk deploy/deploy.mk
 

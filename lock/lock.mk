@@ -1,9 +1,14 @@
 # The hash-pinned locks: writing them, listing and auditing what they install. Included by the root Makefile.
 
-.PHONY: lock sbom audit
+.PHONY: lock lock-cuda sbom audit
 
 lock: .cache/lock-tools/bin/uv ## rewrite the locks (UPGRADE=1: newer releases)
 	.cache/lock-tools/bin/python lock/update.py $(if $(UPGRADE),--upgrade)
+
+lock-cuda: $(READY) ## a dry run of lock/cuda.txt: downloads 4 GB, checks every hash and requirement, installs nothing
+	@mkdir -p build
+	$(PIP) --dry-run --ignore-installed --require-hashes --only-binary :all: --report build/lock-cuda.json -r lock/cuda.txt
+	$(PY) lock/fits.py build/lock-cuda.json
 
 sbom: .cache/audit-tools/ready ## list what the locks install, as CycloneDX (build/sbom-cpu.json, ...)
 	@mkdir -p build
