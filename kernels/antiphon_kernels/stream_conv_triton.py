@@ -1,23 +1,35 @@
-"""`stream_conv` on a GPU: convolutions as matrix products over the window, without copying taps."""
+"""`stream_conv` on a GPU: convolutions as matrix products over the window, without copying taps.
+
+A small batch has few output tiles, so each is summed by several programs, over parts of taps and inputs.
+"""
 
 # ruff: noqa: N803 - Triton's own spelling of compile-time constants
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.nn import functional
 
 _DEPTHWISE_BLOCK = 256
+_SUM_BLOCK = 1024
+# Two programs for each of an H100's multiprocessors; a part has at least four steps of its loop.
+_ENOUGH_PROGRAMS, _MOST_PARTS, _LEAST_STEPS = 264, 16, 4
 
 
 # Triton compiles once more for a 1 and for multiples of 16; these change with the batch and the layer.
-@triton.jit(do_not_specialize=["rows", "steps", "length", "bias_period", "dilation"])
+@triton.jit(
+    do_not_specialize=["rows", "steps", "length", "bias_period", "dilation", "taps", "parts", "part_steps"]
+)
 def _product(
     window: tl.tensor,
     weight: tl.tensor,
     bias: tl.tensor,
     out: tl.tensor,
+    partial: tl.tensor,
     rows: int,
     steps: int,
     length: int,
@@ -25,41 +37,72 @@ def _product(
     outputs: int,
     bias_period: int,
     dilation: int,
+    taps: int,
+    parts: int,
+    part_steps: int,
     output_stride: int,
     tap_stride: int,
-    TAPS: tl.constexpr,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
     DEPTH: tl.constexpr,
 ) -> None:
-    """out[row, n] = bias[n % bias_period] + sum over taps and inputs of window[row + tap] weight[n, tap]."""
+    """out[row, n] = bias[n % bias_period] + sum over taps and inputs of window[row + tap] weight[n, tap].
+
+    One of several parts of the sum goes to `partial` [parts, rows, outputs], without the bias.
+    """
     row = tl.program_id(0) * ROWS + tl.arange(0, ROWS)
     column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    part = tl.program_id(2)
     depth = tl.arange(0, DEPTH)
     row_inside, column_inside = row < rows, column < outputs
     first = (row // steps).to(tl.int64) * length + row % steps
+    tap_steps = (inputs + DEPTH - 1) // DEPTH
+    end = tl.minimum((part + 1) * part_steps, taps * tap_steps)
     total = tl.full([ROWS, COLUMNS], 0.0, tl.float32)
-    for tap in range(TAPS):
-        for begin in range(0, inputs, DEPTH):
-            channel = begin + depth
-            channel_inside = channel < inputs
-            read = tl.load(
-                window + (first + tap * dilation)[:, None] * inputs + channel[None, :],
-                mask=row_inside[:, None] & channel_inside[None, :],
-                other=0.0,
-            )
-            factor = tl.load(
-                weight + column[None, :] * output_stride + tap * tap_stride + channel[:, None],
-                mask=column_inside[None, :] & channel_inside[:, None],
-                other=0.0,
-            )
-            total = tl.dot(read, factor, total, input_precision="ieee")
-    total += tl.load(bias + column % bias_period, mask=column_inside, other=0.0).to(tl.float32)[None, :]
-    tl.store(
-        out + row.to(tl.int64)[:, None] * outputs + column[None, :],
-        total.to(out.dtype.element_ty),
-        mask=row_inside[:, None] & column_inside[None, :],
-    )
+    for step in range(part * part_steps, end):
+        tap = step // tap_steps
+        channel = (step % tap_steps) * DEPTH + depth
+        channel_inside = channel < inputs
+        read = tl.load(
+            window + (first + tap * dilation)[:, None] * inputs + channel[None, :],
+            mask=row_inside[:, None] & channel_inside[None, :],
+            other=0.0,
+        )
+        factor = tl.load(
+            weight + column[None, :] * output_stride + tap * tap_stride + channel[:, None],
+            mask=column_inside[None, :] & channel_inside[:, None],
+            other=0.0,
+        )
+        # Three products of tf32 are as exact as float32, and tensor cores compute them.
+        total = tl.dot(read, factor, total, input_precision="tf32x3")
+    inside = row_inside[:, None] & column_inside[None, :]
+    place = row.to(tl.int64)[:, None] * outputs + column[None, :]
+    if parts == 1:
+        total += tl.load(bias + column % bias_period, mask=column_inside, other=0.0).to(tl.float32)[None, :]
+        tl.store(out + place, total.to(out.dtype.element_ty), mask=inside)
+    else:
+        tl.store(partial + part.to(tl.int64) * rows * outputs + place, total, mask=inside)
+
+
+@triton.jit(do_not_specialize=["count", "outputs", "bias_period", "parts"])
+def _sum(
+    partial: tl.tensor,
+    bias: tl.tensor,
+    out: tl.tensor,
+    count: int,
+    outputs: int,
+    bias_period: int,
+    parts: int,
+    BLOCK: tl.constexpr,
+) -> None:
+    """Adds the parts of `_product` in their order, and the bias."""
+    place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+    inside = place < count
+    column = place % outputs
+    total = tl.load(bias + column % bias_period, mask=inside, other=0.0).to(tl.float32)
+    for part in range(parts):
+        total += tl.load(partial + part * count + place, mask=inside, other=0.0)
+    tl.store(out + place, total.to(out.dtype.element_ty), mask=inside)
 
 
 @triton.jit(do_not_specialize=["steps", "length", "dilation"])
@@ -90,6 +133,30 @@ def _depthwise(
     tl.store(out + place, total.to(out.dtype.element_ty), mask=inside)
 
 
+@dataclass(frozen=True, slots=True)
+class Tiles:
+    """The shape of an output tile, the channels of one step of the sum, and the parts of that sum."""
+
+    rows: int
+    columns: int
+    depth: int
+    parts: int
+    part_steps: int
+
+
+def tiles(rows: int, outputs: int, inputs: int, taps: int, *, halves: bool) -> Tiles:
+    """`halves`: the numbers have 16 bits. Of few kinds, because Triton compiles each kind once."""
+    tile_rows = next((size for size in (16, 64) if rows <= size), 128)
+    columns = 64 if outputs % 64 == 0 else min(32, max(16, triton.next_power_of_2(outputs)))
+    widest = 64 if halves and inputs % 64 == 0 else 32
+    depth = min(widest, max(16, triton.next_power_of_2(inputs)))
+    programs = triton.cdiv(rows, tile_rows) * triton.cdiv(outputs, columns)
+    steps = taps * triton.cdiv(inputs, depth)
+    parts = max(1, min(triton.cdiv(_ENOUGH_PROGRAMS, programs), steps // _LEAST_STEPS, _MOST_PARTS))
+    part_steps = triton.cdiv(steps, parts)
+    return Tiles(tile_rows, columns, depth, triton.cdiv(steps, part_steps), part_steps)
+
+
 def _multiply(
     window: Tensor,
     weight: Tensor,
@@ -104,14 +171,15 @@ def _multiply(
     batch, length, inputs = window.shape
     out = torch.empty(batch, steps, outputs, dtype=window.dtype, device=window.device)
     rows = batch * steps
-    tile_rows = min(64, max(16, triton.next_power_of_2(rows)))
-    tile_columns = min(32, max(16, triton.next_power_of_2(outputs)))
-    depth = min(64, max(16, triton.next_power_of_2(inputs)))
-    _product[triton.cdiv(rows, tile_rows), triton.cdiv(outputs, tile_columns)](
+    tile = tiles(rows, outputs, inputs, taps, halves=window.element_size() == 2)
+    size = tile.parts * rows * outputs if tile.parts > 1 else 1
+    partial = torch.empty(size, dtype=torch.float32, device=window.device)
+    _product[triton.cdiv(rows, tile.rows), triton.cdiv(outputs, tile.columns), tile.parts](
         window.contiguous(),
         weight,
         bias,
         out,
+        partial,
         rows,
         steps,
         length,
@@ -119,13 +187,20 @@ def _multiply(
         outputs,
         bias.shape[0],
         dilation,
+        taps,
+        tile.parts,
+        tile.part_steps,
         output_stride,
         tap_stride,
-        TAPS=taps,
-        ROWS=tile_rows,
-        COLUMNS=tile_columns,
-        DEPTH=depth,
+        ROWS=tile.rows,
+        COLUMNS=tile.columns,
+        DEPTH=tile.depth,
     )
+    if tile.parts > 1:
+        count = rows * outputs
+        _sum[triton.cdiv(count, _SUM_BLOCK),](
+            partial, bias, out, count, outputs, bias.shape[0], tile.parts, BLOCK=_SUM_BLOCK
+        )
     return out
 
 
@@ -134,6 +209,8 @@ def stream_conv(window: Tensor, weight: Tensor, bias: Tensor, dilation: int, gro
     batch, length, channels = window.shape
     outputs, inputs, taps = weight.shape
     steps = length - (taps - 1) * dilation
+    if taps == 1 and groups == 1 and window.element_size() == 2:
+        return functional.linear(window, weight.squeeze(-1), bias)
     weight = weight.transpose(1, 2).reshape(-1)
     if groups == 1:
         return _multiply(window, weight, bias, steps, (outputs, taps), dilation, (taps * inputs, inputs))

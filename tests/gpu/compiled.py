@@ -1,7 +1,7 @@
 """Compiles the Triton kernels of a whole Talker step for NVIDIA targets, with the ptxas of Triton's wheel.
 
 `python -m tests.gpu.compiled --targets 80,90 --dtypes bfloat16,float32` prints a table; `--json` writes it.
-Exit code 1 if a kernel spills or does not compile.
+Exit code 1 if a kernel spills or does not compile, or a product uses no tensor cores.
 """
 
 from __future__ import annotations
@@ -115,7 +115,8 @@ def main(arguments: Sequence[str]) -> int:
     if given.json:
         rows = {"built": [asdict(one) for one in built], "counted": [asdict(one) for one in counts]}
         given.json.write_text(json.dumps(rows, indent=1))
-    return int(any(one.spilled_bytes for one in built))
+    slow = [one for one in built if one.kernel.endswith("._product") and not one.tensor_core]
+    return int(any(one.spilled_bytes for one in built) or bool(slow))
 
 
 if __name__ == "__main__":

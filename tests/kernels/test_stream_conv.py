@@ -30,6 +30,10 @@ CONVS = (
     (2, 33, 40, 70, 1, 1, 1),
     (2, 50, 6, 1, 7, 1, 1),
     (3, 4, 30, 30, 7, 1, 30),
+    # Sums in several parts, the last one shorter; more rows than a tile has; columns in two tiles.
+    (1, 3, 72, 40, 7, 3, 1),
+    (2, 90, 64, 128, 7, 1, 1),
+    (1, 150, 96, 96, 3, 9, 1),
 )
 TRANSPOSED = (
     # batch, steps, in, out, kernel, stride
@@ -37,6 +41,7 @@ TRANSPOSED = (
     (3, 4, 24, 12, 16, 8),
     (2, 17, 12, 6, 6, 3),
     (2, 5, 8, 40, 12, 4),
+    (1, 4, 192, 32, 16, 8),
 )
 
 
@@ -98,6 +103,31 @@ def test_the_triton_transposed_convolution_agrees_with_the_reference(
 
     expected = stream_conv.transposed_reference(*arguments)
     assert_close_for(dtype, stream_conv_triton.stream_transposed_conv(*arguments), expected)
+
+
+def test_few_rows_are_summed_in_parts_and_many_in_one() -> None:
+    """At the released sizes: a convolution of one frame, and of 64 streams."""
+    alone = stream_conv_triton.tiles(32, 768, 768, 7, halves=True)
+    assert (alone.rows, alone.columns, alone.depth) == (64, 64, 64)
+    assert 12 * alone.parts >= 132
+    many = stream_conv_triton.tiles(64 * 160, 384, 384, 7, halves=True)
+    assert (many.rows, many.columns, many.parts) == (128, 64, 1)
+
+
+@pytest.mark.parametrize("halves", [True, False])
+def test_the_parts_of_a_sum_cover_every_tap_and_input_once(halves: bool) -> None:
+    for rows in (1, 2, 4, 32, 160, 640, 1_920, 40_960):
+        for outputs, inputs, taps in (
+            (1_536, 1_024, 7),
+            (6_144, 1_536, 2),
+            (96, 96, 7),
+            (1, 96, 7),
+            (32, 24, 7),
+        ):
+            tile = stream_conv_triton.tiles(rows, outputs, inputs, taps, halves=halves)
+            steps = taps * -(-inputs // tile.depth)
+            assert (tile.parts - 1) * tile.part_steps < steps <= tile.parts * tile.part_steps
+            assert 1 <= tile.parts <= 16
 
 
 def test_a_convolution_behind_a_tail_of_zeros_is_the_causal_convolution_of_transformers() -> None:

@@ -21,7 +21,7 @@ from antiphon_executor.models.code2wav.layers import (
     Snake,
 )
 from antiphon_executor.models.code2wav.state import TailLayout, VocoderPool, VocoderStep
-from antiphon_executor.models.code2wav.transformer import PreTransformer, ring_shape
+from antiphon_executor.models.code2wav.transformer import Attention, Mlp, PreTransformer, ring_shape
 from antiphon_executor.models.code2wav.vocoder_kernel import VocoderKernel, VocoderParts, supports
 
 
@@ -75,10 +75,12 @@ class StreamingCode2Wav(nn.Module):
         return loaded
 
     def derive_constants(self) -> None:
-        """Recomputes constants that depend on the weights; call it after changing weights directly."""
+        """Recomputes what depends on the weights; call it after changing or moving weights directly."""
         for module in self.modules():
             if isinstance(module, Snake):
                 module.derive_constants()
+            elif isinstance(module, Attention | Mlp):
+                module.fuse()
         self._stale = True
 
     @property

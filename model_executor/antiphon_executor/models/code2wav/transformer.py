@@ -12,6 +12,8 @@ from torch import Tensor, nn
 from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import Qwen3OmniMoeCode2WavConfig
 
 from antiphon_executor.models.code2wav.state import RingShape, VocoderStep
+from antiphon_executor.models.joined_linear import joined_bias, joined_weight
+from antiphon_kernels import dispatch
 
 
 def ring_shape(config: Qwen3OmniMoeCode2WavConfig) -> RingShape:
@@ -92,6 +94,9 @@ class LayerScale(nn.Module):
 class Attention(nn.Module):
     """`Qwen3OmniMoeCode2WavAttention` over the ring and the new frames."""
 
+    qkv: Tensor
+    bias: Tensor | None
+
     def __init__(self, config: Qwen3OmniMoeCode2WavConfig, index: int) -> None:
         super().__init__()
         self.index, self.head_dim = index, _head_dim(config)
@@ -102,17 +107,26 @@ class Attention(nn.Module):
         self.v_proj = nn.Linear(hidden, keys, bias=biased)
         self.o_proj = nn.Linear(queries, hidden, bias=biased)
         self.grouped = queries != keys
+        self.split = [count // self.head_dim for count in (queries + keys, keys)]
+        for name in ("qkv", "bias"):
+            self.register_buffer(name, None, persistent=False)
+        self.fuse()
+
+    def fuse(self) -> None:
+        projections = (self.q_proj, self.k_proj, self.v_proj)
+        self.qkv, self.bias = joined_weight(*projections), joined_bias(*projections)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, bias: Tensor, step: VocoderStep) -> Tensor:
-        query, key, value = (
-            projection(x).unflatten(-1, (-1, self.head_dim))
-            for projection in (self.q_proj, self.k_proj, self.v_proj)
+        turning, value = (
+            F.linear(x, self.qkv, self.bias).unflatten(-1, (-1, self.head_dim)).split(self.split, 2)
         )
-        fresh = torch.stack([rotate(key, cos, sin), value], dim=2)
+        turned = rotate(turning, cos, sin)
+        query, key = turned.split([turned.shape[2] - value.shape[2], value.shape[2]], dim=2)
+        fresh = torch.stack([key, value], dim=2)
         step.fresh.append(fresh)
         seen = torch.cat([step.past[:, :, self.index], fresh], dim=1).transpose(1, 3)
         out = F.scaled_dot_product_attention(
-            rotate(query, cos, sin).transpose(1, 2),
+            query.transpose(1, 2),
             seen[:, :, 0],
             seen[:, :, 1],
             bias,
@@ -124,14 +138,21 @@ class Attention(nn.Module):
 class Mlp(nn.Module):
     """`Qwen3OmniMoeCode2WavMlp`."""
 
+    gate_up: Tensor
+
     def __init__(self, config: Qwen3OmniMoeCode2WavConfig) -> None:
         super().__init__()
         self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+        self.register_buffer("gate_up", None, persistent=False)
+        self.fuse()
+
+    def fuse(self) -> None:
+        self.gate_up = joined_weight(self.gate_proj, self.up_proj)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down_proj(F.silu(self.gate_proj(x)) * self.up_proj(x))
+        return self.down_proj(dispatch.gated(F.linear(x, self.gate_up)))
 
 
 class TransformerLayer(nn.Module):

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import PretrainedConfig
 
-from antiphon_executor.models.layers.joined_linear import joined_weight
+from antiphon_executor.models.joined_linear import joined_weight
 from antiphon_executor.models.talker.predictor_kernel import PredictorKernel, supports
 from antiphon_executor.models.talker.predictor_shape import PredictorShape, rotation
 from antiphon_executor.models.talker.sampling import ResidualDraw
