@@ -42,7 +42,7 @@ TESTS: dict[str, tuple[str, ...]] = {
     "http.descriptors": ("http/test_connections.py",),
 }
 _LONGEST_RUN_S = 240.0
-_OURS = ("antiphon_", "tests.server", "tests.conftest")
+_OURS = ("antiphon_", "tests")
 # Servers of their own process import the module unchanged.
 _OPTIONS = ("-x", "-q", "-p", "no:cacheprovider", "-k", "not with_256")
 # Plugins were imported before the fork.
