@@ -118,6 +118,19 @@ def test_make_help_lists_every_target() -> None:
     assert len((ROOT / "Makefile").read_text().splitlines()) < 90
 
 
+def test_every_target_of_make_has_a_result() -> None:
+    """What is listed was run once: RESULTS has its date and what came out."""
+    (section,) = re.findall(
+        r"^## Targets of make$(.*?)^## ", (ROOT / "tests/RESULTS.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    rows = re.findall(
+        r"^\| `make ([^ `]+)[^`]*` \| 2\d{3}-\d\d-\d\d[^|]* \| [^|]*\w[^|]* \|$", section, re.MULTILINE
+    )
+    listed = re.findall(r"^  make (\S+) +\S", make("help").stdout, re.MULTILINE)
+    assert [target for target in listed if target not in rows] == []
+    assert [target for target in rows if target not in listed] == []
+
+
 def test_reports_of_several_servers_become_one_table(tmp_path: Path) -> None:
     shares = {"p50": 0.1, "p95": 0.2}
     level = {
