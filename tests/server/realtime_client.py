@@ -88,6 +88,9 @@ class RealtimeClient:
     def send_text(self, text: str) -> None:
         self._incoming.put_nowait({"type": "websocket.receive", "text": text})
 
+    def send_bytes(self, data: bytes) -> None:
+        self._incoming.put_nowait({"type": "websocket.receive", "bytes": data})
+
     async def until(self, kind: str) -> Event:
         """The next event of this type that has not been read."""
         async with asyncio.timeout(60), self._news:

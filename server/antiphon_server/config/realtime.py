@@ -31,6 +31,9 @@ class RealtimePolicy(BaseModel):
     all_media_bytes: int = Field(
         1 << 30, ge=1 << 20, description="Sound, images and text that all conversations together keep."
     )
+    media_bytes_per_key: int = Field(
+        512 << 20, ge=0, description="The part of it that one API key may keep; 0: no limit of its own."
+    )
     turn_s: float = Field(
         300.0, ge=1, description="Longest turn of a user in seconds; a detected one is cut there."
     )

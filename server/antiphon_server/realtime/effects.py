@@ -72,7 +72,8 @@ Effect = StartResponse | StopResponse | Transcribe | Listen
 class Step:
     """What follows from one input: events for the client, in order, and effects.
 
-    `unheard_samples`: of speech that counted as heard before. `heard`: what the user said in a detected turn.
+    `unheard_samples`: of speech that counted as heard before. `heard`: what the user said in a turn, all of
+    which was `Turns.speech`.
     """
 
     events: list[Event] = field(default_factory=list)

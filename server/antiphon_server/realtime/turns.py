@@ -61,8 +61,12 @@ class Turns:
 
     @property
     def speech(self) -> SpeechSoFar | None:
-        """What the user says now; None if the user is silent, or the client ends its turns itself."""
-        return None if self.detector is None else self.detector.speech
+        """What the user says now: a detected utterance, or all input if the client ends its turns itself."""
+        if self.detector is not None:
+            return self.detector.speech
+        if not self._audio.kept:
+            return None
+        return SpeechSoFar(self._audio.kept_from, self._audio.received, has_paused=False)
 
     def speech_samples(self, start: int, until: int) -> Samples:
         """Of the speech so far."""
@@ -70,8 +74,8 @@ class Turns:
 
     @property
     def answers(self) -> bool:
-        """Whether a detected turn is answered."""
-        return self._asked is not None and self._asked.create_response
+        """Whether a turn is answered: a detected one if so asked, one that the client ends as a rule."""
+        return self._asked is None or self._asked.create_response
 
     def change_session(self, session: Session) -> None:
         before, self._session = self._session, session
@@ -86,8 +90,8 @@ class Turns:
 
     @property
     def kept_bytes(self) -> int:
-        """Of the input, and of as much each for its detection and its features where turns are detected."""
-        return 2 * self._audio.kept * (1 if self.detector is None else 3)
+        """Of the input, as much for its features, and for its detection where turns are detected."""
+        return 2 * self._audio.kept * (2 if self.detector is None else 3)
 
     def decode(self, encoded: str) -> Samples:
         """The next audio of the client, of which some waits for more. Raises BadRequest."""
@@ -112,7 +116,10 @@ class Turns:
                 code="input_audio_buffer_commit_empty",
             )
         self._check_room()
-        step = self._commit(heard_sound(self._audio.take_all(), self._owner))
+        sound = heard_sound(self._audio.take_all(), self._owner)
+        step = self._commit(sound)
+        if self.detector is None:
+            step.heard.append(sound)
         self._reset_detector()
         return step
 

@@ -10,24 +10,8 @@ from tokenizers import Tokenizer
 
 from antiphon_server.chat.prompt.conversation import Conversation
 from antiphon_server.chat.prompt.renderer import PromptRenderer, PromptTooLong
-from tests.tiny_checkpoint import write_tiny_checkpoint
 
 ANSWER = "hello world, one two three"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_checkpoint(tmp_path_factory.mktemp("prompts"))
-
-
-@pytest.fixture(scope="module")
-def prompts(folder: Path) -> PromptRenderer:
-    return PromptRenderer.from_folder(folder)
-
-
-@pytest.fixture(scope="module")
-def tokenizer(folder: Path) -> Tokenizer:
-    return Tokenizer.from_file(str(folder / "tokenizer.json"))
 
 
 def spelled(tokenizer: Tokenizer, text: str) -> tuple[int, ...]:

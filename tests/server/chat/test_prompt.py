@@ -35,21 +35,6 @@ fragments = st.one_of(
 hostile_texts = st.lists(fragments, max_size=6).map("".join)
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_checkpoint(tmp_path_factory.mktemp("prompts"))
-
-
-@pytest.fixture(scope="module")
-def prompts(folder: Path) -> PromptRenderer:
-    return PromptRenderer.from_folder(folder)
-
-
-@pytest.fixture(scope="module")
-def tokenizer(folder: Path) -> Tokenizer:
-    return Tokenizer.from_file(str(folder / "tokenizer.json"))
-
-
 def conversation(*messages: dict[str, Any], **fields: Any) -> Conversation:
     body = json.dumps({"messages": messages, **fields})
     return read_conversation(

@@ -13,10 +13,13 @@ from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.server import ServerState
 
 from antiphon_server.chat.service import Service
+from antiphon_server.config.realtime import RealtimePolicy
+from antiphon_server.config.settings import ServerSettings
 from antiphon_server.http.app import create_app
 from antiphon_server.http.websocket.protocol import BoundedWebSocket
+from antiphon_server.process import uvicorn_server
 from tests.server.exchange import becomes_true
-from tests.server.raw_http import exchange
+from tests.server.raw_http import connected, exchange, serving
 from tests.server.sink import error_of, sink
 
 HANDSHAKE = (
@@ -76,9 +79,45 @@ async def test_a_send_behind_our_own_close_is_a_client_that_has_left() -> None:
     protocol.data_received(HANDSHAKE + b"\r\n")
     assert await becomes_true(lambda: b" 101 " in transport.written)
     protocol.shutdown()
+    # A close frame, with its code before its reason.
+    frame = transport.written.partition(b"\r\n\r\n")[2]
+    assert (frame[0], frame[2:4]) == (0x88, (1001).to_bytes(2))
     ended.set()
     await asyncio.wait_for(left.wait(), 60)
     assert b"late" not in transport.written
+
+
+class Accepting:
+    """Keeps a connection until it ends."""
+
+    async def __call__(self, _: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "websocket.accept"})
+        await receive()
+
+
+async def test_a_client_that_answers_no_ping_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(uvicorn_server, "_PING_S", 0.2)
+    async with serving(Accepting(), ServerSettings()) as port, connected(port) as (reader, writer):
+        writer.write(HANDSHAKE + b"\r\n")
+        await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+        ping = await asyncio.wait_for(reader.readexactly(2), 30)
+        assert ping[0] == 0x89
+        rest = await asyncio.wait_for(reader.read(), 30)
+        assert b"\x88" in rest[ping[1] :]
+
+
+async def test_compression_is_not_agreed_to_and_a_large_event_closes_the_connection() -> None:
+    async with serving(Accepting(), ServerSettings()) as port, connected(port) as (reader, writer):
+        writer.write(HANDSHAKE + b"Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n")
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
+        assert b" 101 " in head
+        assert b"extensions" not in head.lower()
+        # A text frame that announces a byte more than the limit.
+        length = (RealtimePolicy().frame_bytes + 1).to_bytes(8)
+        writer.write(b"\x81\xff" + length + bytes(4))
+        frame = await asyncio.wait_for(reader.readexactly(4), 30)
+        assert (frame[0], frame[2:]) == (0x88, (1009).to_bytes(2))
 
 
 async def test_a_client_that_leaves_before_it_is_accepted_is_no_fault(

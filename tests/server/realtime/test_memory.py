@@ -39,7 +39,8 @@ def test_input_answers_and_items_are_counted_and_deleted_ones_are_not() -> None:
     memory = RealtimeMemory(1 << 30)
     machine.memory = MemoryAccount(memory)
     send(machine, "input_audio_buffer.append", audio=silence(1_000))
-    assert memory.held == 32_000
+    # The input, and its features.
+    assert memory.held == 2 * 32_000
     send(machine, "input_audio_buffer.append", audio=silence(1_000))
     send(machine, "input_audio_buffer.commit")
     response = start(machine)
@@ -57,6 +58,46 @@ def test_input_in_which_speech_is_detected_counts_with_what_is_made_of_it() -> N
     machine.memory = MemoryAccount(memory := RealtimeMemory(1 << 30))
     send(machine, "input_audio_buffer.append", audio=silence(1_000))
     assert memory.held == 3 * 32_000
+
+
+def test_a_key_has_a_share_of_its_own() -> None:
+    memory = RealtimeMemory(1_000, per_key=600)
+    one, again, other, without = (MemoryAccount(memory, owner) for owner in ("a", "a", "b", ""))
+    one.hold(500)
+    again.hold(50)
+    for account in (one, again):
+        account.check(50)
+        with pytest.raises(Overloaded, match="of this API key keep"):
+            account.check(51)
+    other.check(450)
+    other.hold(100)
+    without.hold(350)
+    with pytest.raises(Overloaded, match="of this server keep"):
+        other.check(1)
+    for account in (one, again, other):
+        account.close()
+    # A server without keys has no shares.
+    without.check(650)
+    assert memory.held == 350
+
+
+async def test_a_key_cannot_take_the_memory_of_all(checkpoint: Path) -> None:
+    server = {"api_keys": ["greedy", "modest"], "limits": {}}
+    policy = RealtimePolicy(all_media_bytes=4 << 20, media_bytes_per_key=1 << 20)
+    app = create_app(make_service(checkpoint, server=server, realtime=policy))
+    content = [{"type": "input_audio", "audio": tone(12.0)}]
+    item = {"type": "message", "role": "user", "content": content}
+    async with (
+        RealtimeClient(app, key="greedy") as one,
+        RealtimeClient(app, key="greedy") as two,
+        RealtimeClient(app, key="modest") as other,
+    ):
+        for client in (one, two, one):
+            await client.ask("conversation.item.create", "conversation.item.done", item=item)
+        for client in (one, two):
+            client.send("conversation.item.create", item=item)
+            assert (await client.until("error"))["error"]["code"] == "realtime_memory_full"
+        await other.ask("conversation.item.create", "conversation.item.done", item=item)
 
 
 async def test_a_connection_is_refused_more_when_all_together_keep_too_much(checkpoint: Path) -> None:

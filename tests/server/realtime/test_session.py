@@ -95,8 +95,9 @@ def test_what_is_not_supported_is_refused_by_name_and_changes_nothing(
 
 
 def test_a_name_of_the_beta_is_refused_with_the_present_one(state: SessionState) -> None:
-    with pytest.raises(BadRequest, match=r"session\.audio\.input\.format"):
+    with pytest.raises(BadRequest, match=r"session\.audio\.input\.format") as refused:
         state.updated({"input_audio_format": "pcm16"})
+    assert refused.value.code == "unknown_parameter"
 
 
 def test_fields_that_change_nothing_are_accepted(state: SessionState) -> None:

@@ -1,12 +1,15 @@
-"""What a user says is read ahead while it goes on: windows, the whole at a pause, and nothing besides."""
+"""What a user says is read ahead while it goes on: windows, the whole at a pause, and nothing besides.
+
+Detected speech, and what a client sends until it commits (push to talk).
+"""
 
 from __future__ import annotations
 
 import asyncio
 import base64
 import dataclasses
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -75,14 +78,22 @@ def service(checkpoint: Path, engine: LiveEngine) -> Service:
     return dataclasses.replace(make_service(checkpoint, engine), voice_activity=scorer)
 
 
-@asynccontextmanager
-async def talking(
+def talking(
     service: Service, life: Lifecycle | None = None, **detection: Any
+) -> AbstractAsyncContextManager[RealtimeClient]:
+    return _connected(service, {"type": "server_vad", **detection}, life)
+
+
+def pushing(service: Service) -> AbstractAsyncContextManager[RealtimeClient]:
+    """Push to talk."""
+    return _connected(service, None)
+
+
+@asynccontextmanager
+async def _connected(
+    service: Service, detection: dict[str, Any] | None, life: Lifecycle | None = None
 ) -> AsyncIterator[RealtimeClient]:
-    listening = {
-        "format": {"type": "audio/pcm", "rate": RATE_HZ},
-        "turn_detection": {"type": "server_vad", **detection},
-    }
+    listening = {"format": {"type": "audio/pcm", "rate": RATE_HZ}, "turn_detection": detection}
     async with RealtimeClient(create_app(service, life)) as client:
         session = {"type": "realtime", "output_modalities": ["text"], "audio": {"input": listening}}
         await client.ask("session.update", "session.updated", session=session)
@@ -135,6 +146,51 @@ async def test_windows_are_read_while_the_user_speaks_and_the_rest_at_the_pause(
         np.testing.assert_array_equal(heard.astype(np.float32) / 32_768, clip.samples)
     assert is_idle(service, engine)
     assert b"antiphon_realtime_tokens_read_ahead_total" in service.metrics.render()
+
+
+async def test_push_to_talk_is_read_in_the_same_windows_and_answered_as_the_whole(
+    service: Service, engine: LiveEngine
+) -> None:
+    async with pushing(service) as client:
+        for windows in ([8], [8, 16]):
+            await say(client, 9.5)
+            assert await becomes_true(lambda: engine.read_s() == windows, 5)  # noqa: B023
+        assert await becomes_true(lambda: is_idle(service, engine), 5)
+        await client.ask("input_audio_buffer.commit", "conversation.item.done")
+        await client.ask("response.create", "response.done")
+    answer = engine.requests[-1]
+    (clip,) = answer.media.audios
+    assert clip.key == engine.ahead[-1].media.audios[0].key
+    assert answer.ahead.read > 16 * 13
+    item = {"type": "message", "role": "user"}
+    audio = base64.b64encode(b"".join(base64.b64decode(tone(0.25, RATE_HZ)) for _ in range(76))).decode()
+    async with pushing(service) as client:
+        content = [{"type": "input_audio", "audio": audio}]
+        await client.ask(
+            "conversation.item.create", "conversation.item.done", item={**item, "content": content}
+        )
+        await client.ask("response.create", "response.done")
+    whole = engine.requests[-1]
+    np.testing.assert_array_equal(clip.samples, whole.media.audios[0].samples)  # type: ignore[union-attr]
+    assert whole.prompt_token_ids == answer.prompt_token_ids
+    assert is_idle(service, engine)
+
+
+async def test_each_push_is_read_by_itself(service: Service, engine: LiveEngine) -> None:
+    async with pushing(service) as client:
+        await say(client, 9.5)
+        assert await becomes_true(lambda: engine.read_s() == [8], 5)
+        await client.ask("input_audio_buffer.clear", "input_audio_buffer.cleared")
+        for number in (2, 3):
+            await say(client, 9.5)
+            assert await becomes_true(lambda: engine.read_s() == [8] * number, 5)  # noqa: B023
+            await client.ask("input_audio_buffer.commit", "conversation.item.done")
+            await client.ask("response.create", "response.done")
+        keys = [one.media.audios[-1].key for one in engine.ahead]
+        first, second = (one for one in engine.requests if one not in engine.ahead)
+        assert [one.key for one in second.media.audios] == keys[1:]
+        assert [one.num_samples for one in second.media.audios] == [round(9.5 * RATE_HZ)] * 2
+        assert len(first.media.audios) == 1
 
 
 async def test_a_past_turn_keeps_its_key(service: Service, engine: LiveEngine) -> None:
@@ -193,9 +249,15 @@ async def test_a_server_that_drains_reads_nothing_ahead(service: Service, engine
 
 
 @pytest.mark.parametrize("ending", ["input_audio_buffer.clear", "input_audio_buffer.commit", "leave"])
-async def test_reading_ends_with_the_speech(service: Service, engine: LiveEngine, ending: str) -> None:
+@pytest.mark.parametrize("connected", [talking, pushing])
+async def test_reading_ends_with_the_speech(
+    service: Service,
+    engine: LiveEngine,
+    ending: str,
+    connected: Callable[[Service], AbstractAsyncContextManager[RealtimeClient]],
+) -> None:
     engine.script = Script(hang_at=0)
-    async with talking(service) as client:
+    async with connected(service) as client:
         await say(client, 10)
         assert await becomes_true(lambda: engine.running == 1, 5)
         assert service.admission.load.prompt_tokens
@@ -222,10 +284,8 @@ async def test_the_answer_aborts_what_is_still_read(service: Service, engine: Li
 async def test_nothing_is_read_without_speech(service: Service, engine: LiveEngine) -> None:
     async with talking(service) as client:
         await pause(client, 12_000)
-    async with RealtimeClient(create_app(service)) as client:
-        session = {"type": "realtime", "audio": {"input": {"turn_detection": None}}}
-        await client.ask("session.update", "session.updated", session=session)
-        await say(client, 12)
+    async with pushing(service) as client:
+        await say(client, 7)
     assert not engine.requests
 
 

@@ -12,9 +12,9 @@ import httpx
 from antiphon_server.bench.load.client import BenchClient, SpokenAnswer
 from antiphon_server.bench.load.load_generator import send_all
 from antiphon_server.bench.load.workload import Request
-from antiphon_server.bench.measure.loop_lag import LoopLagProbe
-from antiphon_server.bench.measure.machine_lag import MachineLag, MachineLagProbe
+from antiphon_server.bench.measure.machine_lag import MachineLag
 from antiphon_server.bench.measure.percentiles import Distribution
+from antiphon_server.bench.measure.probed_work import run_probed
 from antiphon_server.bench.measure.record import StreamRecord
 from antiphon_server.bench.options import Level, Options
 
@@ -59,24 +59,16 @@ async def _measure_level(
     async def send(number: int, due: float) -> StreamRecord:
         return await bench.send_request(number, requests[number % len(requests)], due)
 
-    with MachineLagProbe() as machine:
-        async with LoopLagProbe() as probe:
-            bench.restart_clock()
-            work = asyncio.create_task(send_all(level, options, send))
-            stopped = asyncio.create_task(stop.wait())
-            try:
-                await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                work.cancel()
-                stopped.cancel()
-                await asyncio.gather(work, stopped, return_exceptions=True)
-    if not work.cancelled():
-        work.result()
+    async def send_level() -> None:
+        bench.restart_clock()
+        await send_all(level, options, send)
+
+    probes = await run_probed(send_level(), stop)
     return LevelMeasurement(
         level,
         bench.records,
         bench.answers,
-        probe.lag(),
-        probe.stalls,
-        machine.summary(bench.underruns),
+        probes.loop.lag(),
+        probes.loop.stalls,
+        probes.machine.summary(bench.underruns),
     )

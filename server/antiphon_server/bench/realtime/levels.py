@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from antiphon_server.bench.measure.loop_lag import LoopLagProbe
-from antiphon_server.bench.measure.machine_lag import MachineLag, MachineLagProbe
+from antiphon_server.bench.measure.machine_lag import MachineLag
 from antiphon_server.bench.measure.percentiles import Distribution
+from antiphon_server.bench.measure.probed_work import run_probed
 from antiphon_server.bench.options import Level, Options, RealtimeOptions
 from antiphon_server.bench.realtime.conversation import Conversation
 from antiphon_server.bench.realtime.turn_record import TurnRecord
@@ -84,17 +84,8 @@ async def _measure(
             for _ in range(level.concurrency or 1):
                 group.create_task(user(dice.uniform(0, apart_s)))
 
-    with MachineLagProbe() as machine:
-        async with LoopLagProbe() as probe:
-            work = asyncio.create_task(users())
-            stopped = asyncio.create_task(stop.wait())
-            try:
-                await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                work.cancel()
-                stopped.cancel()
-                await asyncio.gather(work, stopped, return_exceptions=True)
-    if not work.cancelled():
-        work.result()
+    probes = await run_probed(users(), stop)
     records = [record for talk in talks for record in talk.records]
-    return TalkMeasurement(level, utterances[0].kind, len(talks), records, probe.lag(), machine.summary(()))
+    return TalkMeasurement(
+        level, utterances[0].kind, len(talks), records, probes.loop.lag(), probes.machine.summary(())
+    )

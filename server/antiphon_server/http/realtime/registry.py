@@ -18,7 +18,7 @@ class RealtimeRegistry:
 
     def __init__(self, policy: RealtimePolicy) -> None:
         self._policy = policy
-        self.memory = RealtimeMemory(policy.all_media_bytes)
+        self.memory = RealtimeMemory(policy.all_media_bytes, policy.media_bytes_per_key)
         self.open: Counter[str | None] = Counter()
 
     def check_room(self, owner: str | None) -> None:

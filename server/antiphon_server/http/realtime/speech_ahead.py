@@ -1,7 +1,7 @@
 """Reads the prompts of a connection's next answers ahead, while the user still speaks.
 
-Only detected speech that will be answered, while no request waits, the server does not drain and the key is
-within its limits. It takes a place of its own among the requests for text, and costs the key nothing.
+Only speech that will be answered, detected or pushed, while no request waits, the server does not drain and
+the key is within its limits. It takes a place of its own among the requests for text, and is free.
 """
 
 from __future__ import annotations

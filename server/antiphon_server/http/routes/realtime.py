@@ -57,7 +57,7 @@ async def converse(socket: WebSocket) -> None:
         protocol = _PROTOCOL if _PROTOCOL in socket.scope.get("subprotocols", ()) else None
         await socket.accept(subprotocol=protocol)
         unix_s = socket.app.state.client_secrets.unix_s()
-        memory = MemoryAccount(registry.memory)
+        memory = MemoryAccount(registry.memory, grant.owner or "")
         machine = _machine_of(session, service, grant.owner, unix_s, memory)
         life = socket.app.state.lifecycle
         connection = RealtimeConnection(machine, service, life, grant.owner, socket.receive, socket.send)
