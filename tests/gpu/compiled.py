@@ -12,7 +12,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,11 +21,15 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
+from antiphon_executor.models.talker.step.frame_end import FrameOutputs
+from antiphon_executor.models.talker.step.frame_graphs import Captured
 from tests.gpu.launches import Launches, Specialisation, counting
 from tests.gpu.released_step import ReleasedStep
 
 BATCHES = (1, 2, 3, 4, 5, 8, 9, 12, 16, 17, 24, 32, 64)
 _CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
+# The copy of `FrameSender.send`, which needs a device.
+COPIES = 1
 _TENSOR_CORES = re.compile(r"wgmma\.mma_async|mma\.sync|tcgen05\.mma")
 
 
@@ -45,31 +49,57 @@ class Built:
 
 @dataclass(frozen=True)
 class Counted:
-    """Launches of a step's end at one batch, before the backbone and behind it."""
+    """Launches of a step's end at one batch.
+
+    `begin`: before the backbone, in vLLM's graph of a decoding step. `outside`: behind it, around our graph,
+    with the copy to the host; `inside`: in the graph. `from_host`: operations that
+    would wait.
+    """
 
     batch: int
     begin: int
-    finish: int
+    outside: int
+    inside: int
+    from_host: int
     new_specialisations: int
 
 
 def count_steps(dtype: torch.dtype, batches: Sequence[int] = BATCHES) -> tuple[list[Counted], Launches]:
-    """Runs a step of each batch on the meta device: nothing is computed, nothing can be read on the host."""
+    """Captures and runs a step of each batch on the meta device: nothing is computed or read on the host."""
     step = ReleasedStep(max(batches), torch.device("meta"), dtype)
+    captured: list[Launches] = []
+
+    def capture(run: Callable[[], FrameOutputs]) -> Captured:
+        with counting() as inside:
+            outputs = run()
+        captured.append(inside)
+        return Captured(lambda: None, outputs)
+
+    step.step.graphs.capture(max(batches), capture)
+    by_bucket = dict(zip(reversed(step.step.graphs.sizes), captured, strict=True))
     counted: list[Counted] = []
-    all_of_them = Launches()
+    known: dict[str, Specialisation] = {}
     for batch in batches:
+        inside = by_bucket[next(size for size in step.step.graphs.sizes if size >= batch)]
         with counting() as before:
             step.begin(batch)
         hidden = step.hidden(batch)
-        with counting() as behind:
+        with counting() as around:
             step.step.finish(hidden)
-        known = len(all_of_them.specialisations)
-        all_of_them.specialisations |= before.specialisations | behind.specialisations
-        all_of_them.by_name = behind.by_name
-        new = len(all_of_them.specialisations) - known
-        counted.append(Counted(batch, before.total, behind.total, new))
-    return counted, all_of_them
+        found = before.specialisations | around.specialisations | inside.specialisations
+        from_host = sum(one.from_host.total() for one in (before, around, inside))
+        counted.append(
+            Counted(
+                batch=batch,
+                begin=before.total,
+                outside=around.total + COPIES,
+                inside=inside.total,
+                from_host=from_host,
+                new_specialisations=len(found.keys() - known.keys()),
+            )
+        )
+        known |= found
+    return counted, Launches(captured[0].by_name, specialisations=known)
 
 
 def build(found: Specialisation, dtype: str, target: int) -> Built:
@@ -111,7 +141,10 @@ def main(arguments: Sequence[str]) -> int:
     for one in built:
         print("| " + " | ".join(str(value) for value in asdict(one).values()) + " |")
     for count in counts:
-        print(f"batch {count.batch}: {count.begin} + {count.finish} launches")
+        print(
+            f"batch {count.batch}: {count.begin} before the backbone, {count.outside} around the graph, "
+            f"{count.inside} in it"
+        )
     if given.json:
         rows = {"built": [asdict(one) for one in built], "counted": [asdict(one) for one in counts]}
         given.json.write_text(json.dumps(rows, indent=1))

@@ -1,6 +1,7 @@
 """Counts the kernels that a piece of code launches on a GPU, on the meta device: PyTorch's and Triton's.
 
-A view launches nothing, an allocation neither; every other operation of PyTorch counts as one launch.
+A view launches nothing, an allocation neither; every other operation of PyTorch counts as one launch. An
+operation that also takes a tensor of the host would copy it, and wait for all that runs on the device.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from triton.backends.compiler import GPUTarget
 from triton.compiler import make_backend
 from triton.runtime.jit import JITFunction, create_function_from_signature
@@ -47,9 +49,13 @@ class Specialisation:
 
 @dataclass
 class Launches:
-    """`by_name` counts launches; `specialisations` are the Triton kernels to compile, by a key."""
+    """`by_name` counts launches; `specialisations` are the Triton kernels to compile, by a key.
+
+    `from_host` counts the operations that mix tensors of the host with those of the device.
+    """
 
     by_name: Counter[str] = field(default_factory=Counter)
+    from_host: Counter[str] = field(default_factory=Counter)
     specialisations: dict[str, Specialisation] = field(default_factory=dict)
 
     @property
@@ -66,6 +72,9 @@ class _Counting(TorchDispatchMode):
         name = str(func.overloadpacket)
         if not (func.is_view or name.startswith(_ALLOCATIONS) or name in _AHEAD):
             self._launches.by_name[name] += 1
+        operands = [one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor)]
+        if len({one.device.type for one in operands}) > 1:
+            self._launches.from_host[name] += 1
         return func(*args, **(kwargs or {}))
 
 

@@ -20,8 +20,9 @@ from transformers.models.qwen3_omni_moe.configuration_qwen3_omni_moe import (  #
 from antiphon_executor.ipc.frame_sender import StepFrames  # noqa: E402
 from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav  # noqa: E402
 from antiphon_executor.models.talker.code_predictor import CodePredictor  # noqa: E402
-from antiphon_executor.models.talker.frame_step import FrameStep, SpeechHead  # noqa: E402
+from antiphon_executor.models.talker.frame_step import FrameStep  # noqa: E402
 from antiphon_executor.models.talker.slots import SlotPool, SlotShape  # noqa: E402
+from antiphon_executor.models.talker.step.frame_end import SpeechHead  # noqa: E402
 from antiphon_executor.models.talker.step_rows import StepRows  # noqa: E402
 from antiphon_executor.models.talker.streams import FrameDraws  # noqa: E402
 
@@ -31,12 +32,14 @@ MAX_FRAMES = 64
 
 @dataclass
 class LastFrames:
-    """In place of the sender: keeps the frames of the last step."""
+    """In place of the sender: keeps the frames of the last step, and packs them as it does on a GPU."""
 
     frames: StepFrames | None = None
+    packed: Tensor | None = None
 
     def send(self, step: StepFrames) -> None:
         self.frames = step
+        self.packed = step.packed()
 
 
 @dataclass

@@ -82,7 +82,7 @@ class CodePredictor(nn.Module):
             self._stale = False
         return self._kernel
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def forward(self, hidden: Tensor, code0_embedding: Tensor, draw: CodeDraw) -> Tensor:
         """Codes of groups 1 to groups - 1: int64 [n, groups - 1].
 

@@ -7,7 +7,6 @@ host sync, and no shape depends on data.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cached_property
 
 import msgspec
 import torch
@@ -137,13 +136,12 @@ class ResidualDraw:
         self.sampling = sampling
         self.temperature = torch.where(sampling.temperature > 0, sampling.predictor_temperature, 0.0)
         self._groups = groups
-
-    @cached_property
-    def _keys(self) -> Tensor:
-        return noise_keys(self.sampling, self._groups)
+        self._keys: Tensor | None = None
 
     def __call__(self, logits: Tensor, group: int) -> Tensor:
         """The code of `group` of each row: int64 [n]. `logits`: [n, vocab]."""
+        if self._keys is None:
+            self._keys = noise_keys(self.sampling, self._groups)
         top_k, top_p = self.sampling.predictor_top_k, self.sampling.predictor_top_p
         return dispatch.draw(logits.float(), self.temperature, top_k, top_p, self._keys[group])
 

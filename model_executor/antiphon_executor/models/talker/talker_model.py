@@ -19,8 +19,9 @@ from vllm.model_executor.models.interfaces import HasInnerState, IsHybrid
 from antiphon_executor.ipc.frame_sender import FrameSender
 from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
 from antiphon_executor.models.talker.code_predictor import CodePredictor
-from antiphon_executor.models.talker.frame_step import FrameStep, SpeechHead
+from antiphon_executor.models.talker.frame_step import FrameStep
 from antiphon_executor.models.talker.slots import SlotPool, SlotShape
+from antiphon_executor.models.talker.step.frame_end import SpeechHead
 from antiphon_executor.models.talker.step_rows import StepRows
 from antiphon_executor.models.talker.stream_state import StreamState
 from antiphon_executor.models.talker.streams import Streams
