@@ -87,11 +87,11 @@ def test_given_how_it_reads_and_listens_then_the_card_has_it(
     assert (usual.spoken_chars, usual.listening) == (400, Listening())
     notes = {
         "spoken_chars": 80,
-        "listening": {"transcribe": "Write.", "translate": None, "languages": ["en"], "lead_ms": 40},
+        "listening": {"transcribe": "Write.", "translate": None, "languages": ["en"]},
     }
     (tmp_path / "antiphon_card.json").write_text(json.dumps(notes))
     card = _card(tmp_path, tiny_qwen3_omni, ())
-    assert (card.spoken_chars, card.listening) == (80, Listening("Write.", None, ("en",), 40))
+    assert (card.spoken_chars, card.listening) == (80, Listening("Write.", None, ("en",)))
 
 
 def test_given_no_voices_then_the_card_has_no_speech_sampling(tiny_qwen3_omni: Path) -> None:  # noqa: F811

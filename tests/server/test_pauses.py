@@ -61,33 +61,6 @@ def test_sentences_are_cut_at_their_pauses(background: float) -> None:
         assert piece.voiced > 0.9
 
 
-@pytest.mark.parametrize("background", [0.0, 0.001, 0.01])
-@pytest.mark.parametrize("lead_ms", [0, 50, 200])
-def test_a_piece_begins_as_long_before_its_first_sound_as_is_asked_for(
-    background: float, lead_ms: int
-) -> None:
-    parts = (silence(1), voice(1.2), silence(0.9), voice(0.8, 0.05), silence(1))
-    pieces = cut(noise(np.concatenate(parts), background), Cutting(lead_ms=lead_ms))
-    assert len(pieces) == 2
-    for piece, sound in zip(pieces, (1.0, 3.1), strict=True):
-        assert piece.seconds[0] == pytest.approx(sound - lead_ms / 1_000, abs=0.021)
-
-
-def test_speech_that_begins_softly_is_not_cut_off() -> None:
-    samples = np.concatenate((silence(1), voice(0.3, 0.004), voice(1, 0.4), silence(1)))
-    active = np.zeros(len(samples) // 320, np.bool_)
-    active[50:115] = True
-    (piece,) = cut_at_pauses(samples, active, Cutting(lead_ms=0))
-    assert piece.start == RATE
-
-
-def test_what_is_asked_for_before_a_sound_is_no_more_than_the_padding_and_what_is_there() -> None:
-    samples = np.concatenate((voice(1), silence(1), voice(1)))
-    first, second = cut(samples, Cutting(padding_ms=100, lead_ms=500))
-    assert first.start == 0
-    assert second.seconds[0] == pytest.approx(1.9, abs=0.021)
-
-
 def test_a_short_pause_does_not_cut() -> None:
     assert len(cut(np.concatenate((voice(1), silence(0.3), voice(1))))) == 1
     assert len(cut(np.concatenate((voice(1), silence(0.3), voice(1))), Cutting(pause_ms=200))) == 2

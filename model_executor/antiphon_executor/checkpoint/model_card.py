@@ -89,7 +89,6 @@ def _listening(given: dict[str, Any]) -> Listening:
         given.get("transcribe", usual.transcribe),
         given.get("translate", usual.translate),
         tuple(given.get("languages", usual.languages)),
-        given.get("lead_ms", usual.lead_ms),
     )
 
 

@@ -36,8 +36,7 @@ class Listening:
     """How a model is asked, beside a recording, for a transcript or for a translation into English.
 
     `{language}` stands for the recording's language and a space. `translate`: None if it cannot.
-    `languages`: ISO 639-1 codes that it understands; empty if any. `lead_ms`: the silence before the speech
-    of the recordings that it has learned from; None if that varies.
+    `languages`: ISO 639-1 codes that it understands; empty if any.
     """
 
     transcribe: str = "Transcribe the {language}audio into text."
@@ -45,7 +44,6 @@ class Listening:
         "Listen to the provided {language}speech and produce a translation in English text."
     )
     languages: tuple[str, ...] = ()
-    lead_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from antiphon_executor.interface.media import INPUT_SAMPLE_RATE_HZ
-from antiphon_server.transcription.level import levels
-from antiphon_server.transcription.onset import onset
 
 BLOCK = INPUT_SAMPLE_RATE_HZ // 50
 _BLOCKS_PER_S = INPUT_SAMPLE_RATE_HZ / BLOCK
@@ -46,8 +44,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Cutting:
-    """A pause of `pause_ms` ends a piece. Pieces begin `padding_ms` before their speech, but not earlier than
-    `lead_ms` before their first sound.
+    """A pause of `pause_ms` ends a piece. Pieces begin `padding_ms` before their speech.
 
     `threshold`: the probability at which sound counts as speech.
     """
@@ -55,7 +52,6 @@ class Cutting:
     longest_s: float = 30.0
     pause_ms: int = 500
     padding_ms: int = 300
-    lead_ms: int | None = None
     threshold: float = 0.5
 
 
@@ -75,7 +71,7 @@ class LevelDetector:
     """Speech is what is louder than the background."""
 
     def activity(self, samples: NDArray[np.float32]) -> NDArray[np.bool_]:
-        level = levels(samples, BLOCK)
+        level = levels(samples)
         if not len(level):
             return np.zeros(0, np.bool_)
         background, loud = np.percentile(level, (10, 95))
@@ -113,6 +109,13 @@ def _with_hysteresis(scores: NDArray[np.float32], begins: float) -> NDArray[np.b
     return np.asarray((scores >= begins)[last])
 
 
+def levels(samples: NDArray[np.float32]) -> NDArray[np.float64]:
+    """dBFS (root mean square) of each complete block."""
+    blocks = samples[: len(samples) // BLOCK * BLOCK].reshape(-1, BLOCK)
+    power = np.einsum("bs,bs->b", blocks, blocks, dtype=np.float64) / BLOCK
+    return np.asarray(10 * np.log10(power + 1e-12))
+
+
 def whole(samples: NDArray[np.float32], active: NDArray[np.bool_]) -> list[Piece]:
     """The recording as one piece; none if there is no speech."""
     return [Piece(0, len(samples), float(active.mean()))] if _has_speech(active) else []
@@ -120,7 +123,7 @@ def whole(samples: NDArray[np.float32], active: NDArray[np.bool_]) -> list[Piece
 
 def cut_at_pauses(samples: NDArray[np.float32], active: NDArray[np.bool_], rule: Cutting) -> list[Piece]:
     """Pieces with speech, in order and without overlap. Longer pauses end them if there are too many."""
-    level = levels(samples, BLOCK)
+    level = levels(samples)
     seconds = len(samples) / INPUT_SAMPLE_RATE_HZ
     while True:
         pieces = _cut(samples, active, level, rule)
@@ -135,13 +138,9 @@ def _cut(
     pieces: list[Piece] = []
     for run in _runs(active, rule):
         for begin, end in _bounded(*run, level, round(rule.longest_s * _BLOCKS_PER_S)):
-            speech = begin * BLOCK
-            start = min(max(speech - _samples(rule.padding_ms), pieces[-1].end if pieces else 0), speech)
+            start = max(begin * BLOCK - _samples(rule.padding_ms), pieces[-1].end if pieces else 0)
             stop = min(end * BLOCK + _samples(_TAIL_MS), len(samples))
-            if rule.lead_ms is not None:
-                sound = start + onset(samples[start:stop], speech - start)
-                start = max(start, min(sound - _samples(rule.lead_ms), speech))
-            pieces.append(Piece(start, stop, float(active[begin:end].mean())))
+            pieces.append(Piece(min(start, begin * BLOCK), stop, float(active[begin:end].mean())))
     return _without_overlap(pieces)
 
 

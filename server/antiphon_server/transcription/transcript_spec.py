@@ -66,7 +66,7 @@ async def build_transcript_spec(
     languages = spoken_languages(named, card.listening)
     known = languages or card.listening.languages
     _check_format(asked)
-    cutting, cuts_beyond_s = _read_cutting(asked, service.settings.chat.heard_piece_s, card.listening.lead_ms)
+    cutting, cuts_beyond_s = _read_cutting(asked, service.settings.chat.heard_piece_s)
     needs_logprobs = bool(asked.include) or asked.response_format == "verbose_json"
     return TranscriptSpec(
         id=f"transcript-{secrets.token_hex(16)}",
@@ -100,18 +100,14 @@ def _check_format(asked: TranscriptionForm) -> None:
         raise BadRequest("Segments are a part of verbose_json.", param="timestamp_granularities")
 
 
-def _read_cutting(asked: TranscriptionForm, longest_s: float, lead_ms: int | None) -> tuple[Cutting, float]:
-    """How to cut a recording, and beyond which length. Formats with times need the cuts.
-
-    `lead_ms`: of the model. A request that says how much is to stand before speech gets that.
-    """
+def _read_cutting(asked: TranscriptionForm, longest_s: float) -> tuple[Cutting, float]:
+    """How to cut a recording, and beyond which length. Formats with times need the cuts."""
     strategy = asked.chunking_strategy
     if isinstance(strategy, ServerVad):
         pause_ms, padding_ms = strategy.silence_duration_ms, strategy.prefix_padding_ms
-        lead_ms = None if "prefix_padding_ms" in strategy.model_fields_set else lead_ms
-        return Cutting(longest_s, pause_ms, padding_ms, lead_ms, strategy.threshold), 0.0
+        return Cutting(longest_s, pause_ms, padding_ms, strategy.threshold), 0.0
     is_cut = strategy == "auto" or asked.response_format in _TIMED
-    return Cutting(longest_s, lead_ms=lead_ms), 0.0 if is_cut else longest_s
+    return Cutting(longest_s), 0.0 if is_cut else longest_s
 
 
 def _conversation(asked: TranscriptionForm, instruction: str, source: MediaSource) -> Conversation:

@@ -1,10 +1,9 @@
-"""Where the pieces of a recording begin, and a client that leaves while speech is looked for."""
+"""A client that leaves while speech is looked for in its recording."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +15,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from antiphon_executor.interface.card import Listening
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
 from antiphon_server.media.loader import MediaLoader
@@ -39,22 +37,6 @@ def service(checkpoint: Path, engine: EchoEngine) -> Service:
 def talks_to(service: Service) -> httpx.AsyncClient:
     transport = httpx.ASGITransport(create_app(service), raise_app_exceptions=False)
     return httpx.AsyncClient(transport=transport, base_url="http://localhost")
-
-
-async def test_pieces_begin_as_the_models_recordings_do_unless_the_request_says_how(
-    service: Service, engine: EchoEngine
-) -> None:
-    engine._card = dataclasses.replace(engine.card, listening=Listening(lead_ms=40))
-    usual, padded = {"type": "server_vad"}, {"type": "server_vad", "prefix_padding_ms": 240}
-    async with talks_to(service) as client:
-        for strategy in ("auto", json.dumps(usual), json.dumps(padded)):
-            assert (await ask(client, chunking_strategy=strategy)).status_code == 200
-    heard = [len(request.media.audios[0].samples) / 16_000 for request in engine.requests]
-    auto, of_usual, of_padded = heard[:3], heard[3:6], heard[6:]
-    assert auto == of_usual
-    # Nothing stands before the first. The detector is exact to some 50 ms.
-    for short, long in zip(auto[1:], of_padded[1:], strict=True):
-        assert 0.13 <= long - short <= 0.27
 
 
 async def test_a_client_that_leaves_ends_the_search_for_speech(service: Service, engine: EchoEngine) -> None:
