@@ -15,6 +15,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from antiphon_server.config.settings import Limits, ServerSettings, Timeouts
 from antiphon_server.http.app import layers
+from antiphon_server.http.body_limits import BUFFERED_BODY, BodyLimits
+from antiphon_server.http.body_type import STREAMED
 from antiphon_server.http.lifecycle import Lifecycle
 from antiphon_server.observability.metrics import ServerMetrics
 from tests.machine import slowness
@@ -43,6 +45,26 @@ async def test_a_body_within_the_limits_arrives_whole() -> None:
         body = json.dumps({"data": "a" * 300_000}).encode()
         answer = await exchange(port, POST + b"Content-Length: %d\r\n\r\n" % len(body) + body)
     assert (answer.status, json.loads(answer.body), app.calls) == (200, {"bytes": len(body)}, 1)
+
+
+@pytest.mark.parametrize(
+    "scope", [{"type": "websocket", "state": {}}, {"type": "http", "state": {STREAMED: True}}], ids=str
+)
+async def test_sockets_and_bodies_that_a_route_reads_as_they_arrive_pass_unread(scope: Scope) -> None:
+    seen: list[object] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        seen.extend((receive, BUFFERED_BODY in scope["state"]))
+
+    async def receive() -> Message:
+        raise AssertionError("it was read")
+
+    async def send(_: Message) -> None:
+        """Nothing is sent in this test."""
+
+    headers = {"headers": [(b"content-type", b"application/json")], "path": "/v1/realtime", "method": "POST"}
+    await BodyLimits(application, Limits(), Timeouts())({**headers, **scope}, receive, send)
+    assert seen == [receive, False]
 
 
 async def test_a_promised_body_over_the_cap_is_refused_before_it_is_sent() -> None:
