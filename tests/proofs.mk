@@ -68,3 +68,4 @@ kernels: $(TESTED) ## compile the Triton kernels of a Talker step for sm_80, sm_
 
 test-v2: $(TESTED) ## parity of the Talkers on vLLM's V2 model runner, CUDA's, by Triton's interpreter (20 minutes)
 	PYTHONPATH=tests/v2 $(PY) -m pytest tests/v2/on_v2.py tests/parity/talker $(ARGS)
+	PYTHONPATH=tests/v2 ANTIPHON_TEST_ASYNC=1 $(PY) -m pytest tests/parity/talker $(ARGS)

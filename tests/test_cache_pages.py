@@ -92,12 +92,41 @@ def test_pages_are_laid_out_as_vllm_does(
     assert pages.request_bytes(tokens) == vllms_request_bytes(pages, tokens)
 
 
+def test_without_a_state_layer_all_layers_of_a_talker_share_one_group() -> None:
+    """Qwen3-Omni's Talker, on a CPU and on a GPU. vLLM builds the metadata of a step for each group."""
+    text = Qwen3OmniMoeTextConfig(num_hidden_layers=20, num_key_value_heads=2, head_dim=128, hidden_size=1024)
+    with_state, without = (cache_pages(text, element_bytes=2, single_states=states) for states in (1, 0))
+    assert [len(vllms_groups(pages, 4_096)) for pages in (with_state, without)] == [21, 1]
+    assert without.token_groups == 1
+    assert without.request_bytes(4_096) <= with_state.request_bytes(4_096)
+
+
+def vllms_groups(pages: CachePages, tokens: int) -> list[Any]:
+    from vllm.v1.core import kv_cache_utils
+
+    groups: list[Any] = kv_cache_utils.get_kv_cache_groups(vllms_config(pages, tokens), specs(pages))
+    return groups
+
+
 def vllms_request_bytes(pages: CachePages, tokens: int) -> int:
     """The blocks of one request in all of vLLM's groups, times a block."""
     from vllm.v1.core import kv_cache_utils
     from vllm.v1.kv_cache_layout import KVCacheLayout
 
-    config: Any = SimpleNamespace(
+    config, groups = vllms_config(pages, tokens), vllms_groups(pages, tokens)
+    block = kv_cache_utils._get_kv_cache_bytes_per_block(groups, KVCacheLayout.LBNHC)
+    blocks = [
+        -(-group.kv_cache_spec.max_memory_usage_bytes(config) // group.kv_cache_spec.page_size_bytes)
+        for group in groups
+    ]
+    return sum(blocks) * block
+
+
+def vllms_config(pages: CachePages, tokens: int) -> Any:
+    """As much of vLLM's configuration as its cache layout reads."""
+    from vllm.v1.kv_cache_layout import KVCacheLayout
+
+    return SimpleNamespace(
         scheduler_config=SimpleNamespace(disable_hybrid_kv_cache_manager=False),
         model_config=SimpleNamespace(max_model_len=tokens),
         parallel_config=SimpleNamespace(
@@ -110,13 +139,6 @@ def vllms_request_bytes(pages: CachePages, tokens: int) -> int:
         attention_config=SimpleNamespace(hisparse_config=None),
         speculative_config=None,
     )
-    groups = kv_cache_utils.get_kv_cache_groups(config, specs(pages))
-    block = kv_cache_utils._get_kv_cache_bytes_per_block(groups, KVCacheLayout.LBNHC)
-    blocks = [
-        -(-group.kv_cache_spec.max_memory_usage_bytes(config) // group.kv_cache_spec.page_size_bytes)
-        for group in groups
-    ]
-    return sum(blocks) * block
 
 
 def specs(pages: CachePages) -> dict[str, Any]:

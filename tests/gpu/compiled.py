@@ -28,8 +28,8 @@ from tests.gpu.released_step import ReleasedStep
 
 BATCHES = (1, 2, 3, 4, 5, 8, 9, 12, 16, 17, 24, 32, 64)
 _CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
-# The copy of `FrameSender.send`, which needs a device.
-COPIES = 1
+# `RequestSlots.enter`, and the copy of `FrameSender.send`, which need a device.
+SLOTS, COPIES = 1, 1
 _TENSOR_CORES = re.compile(r"wgmma\.mma_async|mma\.sync|tcgen05\.mma")
 
 
@@ -52,7 +52,7 @@ class Counted:
     """Launches of a step's end at one batch.
 
     `begin`: before the backbone, in vLLM's graph of a decoding step. `outside`: behind it, around our graph,
-    with the copy to the host; `inside`: in the graph. `from_host`: operations that
+    with the slots of the batch and the copy to the host; `inside`: in the graph. `from_host`: operations that
     would wait.
     """
 
@@ -92,7 +92,7 @@ def count_steps(dtype: torch.dtype, batches: Sequence[int] = BATCHES) -> tuple[l
             Counted(
                 batch=batch,
                 begin=before.total,
-                outside=around.total + COPIES,
+                outside=around.total + COPIES + SLOTS,
                 inside=inside.total,
                 from_host=from_host,
                 new_specialisations=len(found.keys() - known.keys()),

@@ -23,6 +23,7 @@ VLLM_INTERNALS = {
         "num_gpu_blocks",
     ),
     "vllm.config.ModelConfig": ("max_model_len",),
+    "vllm.config.VllmConfig": ("use_v2_model_runner",),
 }
 
 
@@ -38,9 +39,16 @@ def engine_capacity(
             thinker_pages(config, settings).token_groups,
             shares_prompts=settings.thinker.enable_prefix_caching,
         ),
-        talker=cache_capacity(talker, talker_pages(config, settings.talker).token_groups) if talker else None,
+        talker=_talker_capacity(config, settings, talker) if talker else None,
         frame_tokens=2 if interleaved else 1,
     )
+
+
+def _talker_capacity(
+    config: PreTrainedConfig, settings: EngineSettings, vllm: VllmConfig
+) -> CacheCapacity | None:
+    pages = talker_pages(config, settings.talker, on_cpu=not vllm.use_v2_model_runner)
+    return cache_capacity(vllm, pages.token_groups)
 
 
 def cache_capacity(vllm: VllmConfig, spans: int, *, shares_prompts: bool = True) -> CacheCapacity | None:

@@ -172,11 +172,11 @@ def thinker_pages(config: PreTrainedConfig, settings: EngineSettings, *, on_cpu:
 
 
 def talker_pages(config: PreTrainedConfig, settings: TalkerSettings, *, on_cpu: bool = False) -> CachePages:
-    """Layout of the Talker's cache."""
+    """Layout of the Talker's cache. On a GPU vLLM's V2 runner keeps the slots, so no layer has a state."""
     return cache_pages(
         config.talker_config.text_config,
         element_bytes=_element_bytes(settings.dtype),
-        single_states=0 if family_of(config) is QWEN3_5_OMNI else 1,
+        single_states=1 if on_cpu and family_of(config) is not QWEN3_5_OMNI else 0,
         least_block_tokens=CPU_BLOCK_TOKENS if on_cpu else GPU_BLOCK_TOKENS,
     )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,6 +17,10 @@ from antiphon_executor.models.aria.config import aria_talker_config
 from antiphon_executor.models.qwen3_omni.config import talker_config
 from antiphon_executor.models.talker.limits import TalkerLimits
 from antiphon_executor.stages.worker_report import EXTENSION
+
+# No module of a Talker is compiled, so vLLM must not count on it: norms and activations by its own kernels,
+# and one CUDA graph of the backbone for each batch of decoding streams.
+_ON_GPU: Mapping[str, Any] = MappingProxyType({"mode": 0, "cudagraph_mode": "FULL_DECODE_ONLY"})
 
 
 def talker_engine_args(
@@ -91,6 +97,7 @@ def _shared(settings: EngineSettings) -> dict[str, Any]:
         "enable_prefix_caching": False,
         "enforce_eager": talker.enforce_eager or not on_gpu,
         "async_scheduling": on_gpu,
+        **({"compilation_config": dict(_ON_GPU)} if on_gpu else {}),
         "gpu_memory_utilization": talker.gpu_memory_utilization,
         "kv_cache_memory_bytes": talker.kv_cache_memory_bytes if on_gpu else talker.cpu_cache_bytes(),
         "num_gpu_blocks_override": talker.num_gpu_blocks_override,

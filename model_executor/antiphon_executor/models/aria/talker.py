@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -27,6 +27,9 @@ from antiphon_executor.models.talker.stream_state import HostedStreamState
 from antiphon_executor.models.talker.talker_model import TalkerModel
 from antiphon_executor.models.talker.weights import code_table, load_talker_weights
 
+if TYPE_CHECKING:
+    from vllm.v1.worker.gpu.model_states.interface import ModelState
+
 
 class Qwen3_5OmniTalker(TalkerModel):  # noqa: N801
     """Registered as `AntiphonQwen3_5OmniTalker`.
@@ -35,6 +38,12 @@ class Qwen3_5OmniTalker(TalkerModel):  # noqa: N801
     """
 
     config: AriaTalkerConfig
+
+    @classmethod
+    def get_model_state_cls(cls) -> type[ModelState]:
+        from antiphon_executor.models.talker.step.model_state import HybridTalkerModelState
+
+        return HybridTalkerModelState
 
     @classmethod
     def get_mamba_state_shape_from_config(cls, vllm_config: VllmConfig) -> tuple[tuple[int, ...], ...]:

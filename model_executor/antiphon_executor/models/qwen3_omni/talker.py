@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
 from torch import nn
@@ -28,12 +28,21 @@ from antiphon_executor.models.talker.stream_state import StreamState
 from antiphon_executor.models.talker.talker_model import TalkerModel
 from antiphon_executor.models.talker.weights import code_table, load_talker_weights
 
+if TYPE_CHECKING:
+    from vllm.v1.worker.gpu.model_states.interface import ModelState
+
 
 class Qwen3OmniTalker(TalkerModel, SupportsMRoPE):
     """Registered as `AntiphonQwen3OmniTalker`."""
 
     supports_mrope: ClassVar[Literal[True]] = True
     config: TalkerConfig
+
+    @classmethod
+    def get_model_state_cls(cls) -> type[ModelState]:
+        from antiphon_executor.models.talker.step.model_state import TalkerModelState
+
+        return TalkerModelState
 
     @classmethod
     def get_mamba_state_shape_from_config(cls, vllm_config: VllmConfig) -> tuple[tuple[int, ...], ...]:

@@ -19,7 +19,7 @@ from antiphon_executor.models.talker.streams import Streams
 class FrameStep:
     """Keeps a step's slots and draws from `forward` to `compute_logits`, in fixed buffers (CUDA graphs).
 
-    `rows`: the largest number of requests in a step. Without captured `graphs` it is eager.
+    `rows`: the largest number of requests in a step. `graphs` are captured by vLLM's V2 runner, if at all.
     """
 
     def __init__(self, head: SpeechHead, streams: Streams, sender: FrameSender, rows: int) -> None:

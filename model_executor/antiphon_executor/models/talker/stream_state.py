@@ -1,4 +1,4 @@
-"""The layer that ties a vLLM request to its slot.
+"""The layer that ties a vLLM request to its slot on the V1 runner, and by which the scheduler finds slots.
 
 vLLM allocates one state block per request for `MambaBase` layers, tracks it through chunked prefill, batching
 and preemption, and frees it. The block holds only the slot number; all other state is in `SlotPool`.
@@ -14,14 +14,16 @@ from vllm.model_executor.layers.mamba.abstract import MambaBase
 from vllm.v1.attention.backends.gdn_attn import GDNAttentionMetadata
 from vllm.v1.attention.backends.linear_attn import LinearAttentionMetadata
 from vllm.v1.attention.backends.registry import MambaAttentionBackendEnum
+from vllm.v1.kv_cache_interface import KVCacheSpec
 
 from antiphon_executor.ipc.frame_sender import FrameSender
 from antiphon_executor.models.talker.slots import PADDING_SLOT
-from antiphon_executor.models.talker.step_rows import StepRows
+from antiphon_executor.models.talker.step_rows import StepRows, token_requests
 from antiphon_executor.models.talker.streams import Streams
 
 # Checked against the installed vLLM by tests/test_vllm_internals.py.
 VLLM_INTERNALS = {
+    "vllm.config.VllmConfig": ("use_v2_model_runner",),
     "vllm.forward_context.ForwardContext": (
         "attn_metadata",
         "no_compile_layers",
@@ -45,7 +47,8 @@ VLLM_INTERNALS = {
 class StreamState(nn.Module, MambaBase):
     """One int32 per request: its slot, read from the prompt's first token (`slot_base` + slot).
 
-    The scheduler finds the layer, and through it the streams, in the vLLM configuration of the process.
+    On the V2 runner a model state keeps the slots (`step.request_slots`), and the layer has no cache. The
+    scheduler finds the layer, and through it the streams, in the vLLM configuration of the process.
     """
 
     streams: Streams
@@ -74,6 +77,9 @@ class StreamState(nn.Module, MambaBase):
     def state_dtype() -> tuple[torch.dtype, ...]:
         return (torch.int32,)
 
+    def get_kv_cache_spec(self, vllm_config: VllmConfig) -> KVCacheSpec | None:
+        return None if vllm_config.use_v2_model_runner else super().get_kv_cache_spec(vllm_config)
+
     def get_state_shape(self) -> tuple[tuple[int, ...], ...]:
         return self.state_shape()
 
@@ -92,9 +98,7 @@ class StreamState(nn.Module, MambaBase):
         (state,) = self.kv_cache
         bounds = meta.query_start_loc[: count + 1]
         slot = self._slots(input_ids, bounds, meta.state_indices_tensor, state)
-        seq_len = meta.seq_lens[:count].to(torch.int64)
-        request, behind = _requests(bounds, input_ids.shape[0])
-        return StepRows(slot, seq_len, request, seq_len[request] - behind)
+        return StepRows.of_requests(slot, bounds, meta.seq_lens[:count], input_ids.shape[0])
 
     def _slots(
         self, input_ids: torch.Tensor, bounds: torch.Tensor, blocks: torch.Tensor, state: torch.Tensor
@@ -144,15 +148,7 @@ class HostedStreamState(StreamState):
             # vLLM first allocates a smaller cache, to measure CUDA graphs.
             self._by_block = torch.zeros(len(states), 1, dtype=torch.int32, device=states.device)
         slot = self._slots(input_ids, bounds, blocks, self._by_block)
-        request, _ = _requests(bounds, input_ids.shape[0])
+        request, _ = token_requests(bounds, input_ids.shape[0])
         index = positions.to(torch.int64)
         last = (bounds[1:].to(torch.int64) - 1).clamp(min=0)
         return StepRows(slot, index[last] + 1, request, index)
-
-
-def _requests(bounds: torch.Tensor, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """For each token [N]: its request, and its distance from that request's end."""
-    end = bounds[1:].to(torch.int64)
-    token = torch.arange(tokens, device=bounds.device)
-    request = torch.searchsorted(end, token, right=True).clamp(max=end.shape[0] - 1)
-    return request, end[request] - token

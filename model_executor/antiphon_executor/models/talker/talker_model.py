@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import nn
@@ -25,6 +25,11 @@ from antiphon_executor.models.talker.step.frame_end import SpeechHead
 from antiphon_executor.models.talker.step_rows import StepRows
 from antiphon_executor.models.talker.stream_state import StreamState
 from antiphon_executor.models.talker.streams import Streams
+
+if TYPE_CHECKING:
+    from vllm.v1.worker.gpu.model_states.interface import ModelState
+
+    from antiphon_executor.models.talker.step.request_slots import RequestSlots
 
 S = TypeVar("S", bound=Streams)
 
@@ -64,6 +69,11 @@ class TalkerModel(nn.Module, IsHybrid, HasInnerState):
     def run_backbone(self, positions: torch.Tensor, embedded: torch.Tensor) -> torch.Tensor:
         """[N, hidden] → [N, hidden], after the final norm."""
 
+    @classmethod
+    @abstractmethod
+    def get_model_state_cls(cls) -> type[ModelState]:
+        """The state that vLLM's V2 runner keeps for the model; V1 does not ask."""
+
     def embed_input_ids(self, input_ids: torch.Tensor) -> torch.Tensor:
         """Codec embeddings of [N] ids. vLLM requires the method; `forward` uses it in profiling runs only."""
         return self.codec_embedding(input_ids.clamp(max=self.config.codec_vocab_size - 1))
@@ -74,10 +84,14 @@ class TalkerModel(nn.Module, IsHybrid, HasInnerState):
         positions: torch.Tensor,
         intermediate_tensors: Any = None,
         inputs_embeds: torch.Tensor | None = None,
+        requests: RequestSlots | None = None,
         **_: Any,
     ) -> torch.Tensor:
-        """`input_ids`: [N]; `positions`: [N] or [3, N] → hidden states [N, hidden] after the final norm."""
-        rows = self.state(input_ids, positions)
+        """`input_ids`: [N]; `positions`: [N] or [3, N] → hidden states [N, hidden] after the final norm.
+
+        `requests`: the slots, which V2's model state keeps; None on V1, where the state layer keeps them.
+        """
+        rows = self.state(input_ids, positions) if requests is None else requests.rows(len(input_ids))
         if rows is None or self.step is None:
             embedded = self.embed_input_ids(input_ids)
         else:
