@@ -23,8 +23,7 @@ from vllm.v1.worker.gpu.model_states.mamba_hybrid import MambaHybridModelState
 from vllm.v1.worker.gpu.states import RequestState
 from vllm.v1.worker.utils import AttentionGroup
 
-from antiphon_executor.models.talker.frame_step import FrameStep
-from antiphon_executor.models.talker.step.frame_graphs import cuda_capture
+from antiphon_executor.models.talker.step.frame_graphs import FrameGraphs, cuda_capture
 from antiphon_executor.models.talker.step.request_slots import RequestSlots
 from antiphon_executor.models.talker.stream_state import StreamState
 
@@ -55,7 +54,8 @@ class _SlotsByRequest(ModelState):
         device: torch.device,
     ) -> None:
         super().__init__(vllm_config, model, encoder_cache, device)
-        self._step = cast("FrameStep | None", model.step)
+        step: Any = model.step
+        self._graphs: FrameGraphs | None = step.graphs if step is not None else None
         state = cast("StreamState", model.state)
         self._requests = RequestSlots(
             self.max_num_reqs, slot_base=state.slot_base, slots=state.slots, device=device
@@ -75,8 +75,8 @@ class _SlotsByRequest(ModelState):
     def initialize_kv_cache(self, kv_cache_config: KVCacheConfig, block_tables: BlockTables) -> None:
         super().initialize_kv_cache(kv_cache_config, block_tables)
         # vLLM captures once to measure memory, then allocates the cache and captures again.
-        if self._step is not None:
-            self._step.graphs.release()
+        if self._graphs is not None:
+            self._graphs.release()
 
     def capture_inner_cudagraphs(
         self,
@@ -86,8 +86,8 @@ class _SlotsByRequest(ModelState):
         kv_cache_config: KVCacheConfig,
     ) -> None:
         super().capture_inner_cudagraphs(input_buffers, block_tables, attn_groups, kv_cache_config)
-        if self._step is not None:
-            self._step.graphs.capture(self.max_num_reqs, cuda_capture())
+        if self._graphs is not None:
+            self._graphs.capture(self.max_num_reqs, cuda_capture())
 
     def prepare_inputs(self, input_batch: InputBatch, req_states: RequestState) -> dict[str, Any]:
         return {**super().prepare_inputs(input_batch, req_states), REQUESTS: self._requests}
