@@ -82,8 +82,12 @@ def grouped_files(paths: tuple[str, ...], marks: str = GROUPED) -> tuple[str, ..
 def pytest(mode: tuple[str, ...], paths: tuple[str, ...], given: tuple[str, ...]) -> int:
     """Its exit code; `paths` apply unless `given` has some. No matching test is no failure."""
     command = [*PYTEST, *mode, *given, *(() if has_paths(given) else paths)]
-    code = subprocess.run(command, check=False, env=environment()).returncode
-    return 0 if code == NO_TESTS else code
+    return failure(subprocess.run(command, check=False, env=environment()).returncode)
+
+
+def failure(code: int) -> int:
+    """0 if a process succeeded. The code of one that a signal ended is negative, and less than a success."""
+    return 0 if code == NO_TESTS else abs(code)
 
 
 @contextmanager
@@ -105,7 +109,7 @@ def pytest_beside(
             output.seek(0)
             shutil.copyfileobj(output, sys.stdout.buffer)
             sys.stdout.flush()
-            return 0 if code == NO_TESTS else code
+            return failure(code)
 
         try:
             yield ended
