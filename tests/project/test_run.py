@@ -36,8 +36,10 @@ def test_no_part_outlives_a_terminated_run(tmp_path: Path) -> None:
     part = tmp_path / "part.py"
     begun = tmp_path / "begun"
     begun.mkdir()
+    # After two seconds what started it waits for its end.
     part.write_text(
-        f"import os, pathlib, time\npathlib.Path({str(begun)!r}, str(os.getpid())).touch()\ntime.sleep(300)\n"
+        "import os, pathlib, time\ntime.sleep(2)\n"
+        f"pathlib.Path({str(begun)!r}, str(os.getpid())).touch()\ntime.sleep(300)\n"
     )
     program = (
         f"from tests import run; run.PYTEST = ({sys.executable!r}, '-I', {str(part)!r}); run.side_by_side(())"
