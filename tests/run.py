@@ -62,6 +62,8 @@ def main(suite: str, *given: str) -> int:
 def side_by_side(given: tuple[str, ...]) -> int:
     # A part beside is in a session of its own, so that only this process can end it.
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    # Ignored in a job that a script has put in the background, and then in its children.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with (
         pytest_beside(MODELS_IN_PARALLEL, WITH_TORCH, given, nice=10) as models,
         pytest_beside(SERIAL, grouped_files(PRODUCT, "serial"), given, nice=0) as serial,
