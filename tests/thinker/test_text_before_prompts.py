@@ -207,3 +207,23 @@ def test_a_prompt_that_waits_for_text_keeps_its_place(machine: Callable[[int], M
         postponed += long.num_computed_tokens == before
         assert len(beside.rig.scheduler.running) == most
     assert postponed
+
+
+def test_a_turn_whose_past_is_cached_does_not_wait_for_text(machine: Callable[[int], Machine]) -> None:
+    """It reads few tokens, as a short prompt does, beside an answer that has just begun."""
+    beside = machine(0)
+    past = beside.rig.add([70] * 2_000, [])
+    while past.request_id in beside.rig.scheduler.requests:
+        beside.step()
+    beside.talker.report = lambda now_s: beside.talker.activity.sound_lasts(now_s)  # type: ignore[method-assign]
+    answer = beside.rig.add([50] * 20, [], answer_tokens=9_000)
+    while not answer.num_output_tokens:
+        beside.step()
+    beside.talker.activity.step_ended(beside.now_s)
+    beside.talker.report(beside.now_s)
+    turn = beside.rig.add([70] * 2_000 + [60] * 20, [])
+    unknown = beside.rig.add([80] * 2_020, [])
+    for _ in range(2):
+        beside.step()
+    assert turn.num_computed_tokens >= 2_020
+    assert not unknown.num_computed_tokens

@@ -48,6 +48,7 @@ VLLM_INTERNALS = {
         "schedule(throttle_prefills)",
         "update_from_output(scheduler_output, model_runner_output)",
         "grammar_compile_error_reqs",
+        "kv_cache_manager",
         "max_num_active_reqs",
         "max_num_running_reqs",
         "max_num_scheduled_tokens",
@@ -57,11 +58,17 @@ VLLM_INTERNALS = {
         "vllm_config",
         "waiting",
     ),
+    "vllm.v1.core.kv_cache_manager.KVCacheManager": ("coordinator", "prefix_cache_lookup_enabled(request)"),
+    "vllm.v1.core.kv_cache_coordinator.KVCacheCoordinator": (
+        "find_longest_cache_hit(block_hashes, max_cache_hit_length)",
+    ),
     "vllm.v1.core.sched.output.SchedulerOutput": ("scheduled_encoder_inputs",),
     "vllm.v1.request.Request": (
+        "block_hashes",
         "mm_features",
         "num_computed_tokens",
         "num_prompt_tokens",
+        "num_tokens",
         "request_id",
         "structured_output_request",
     ),
@@ -225,6 +232,7 @@ class _ShortStepsScheduler(PlannedQueues, _SharedCoresScheduler):
         if not self._yielding.postpones_prompts():
             yield
             return
+        short += [one.request_id for one in self.waiting if self._is_cached(one)]
         most = self.max_num_active_reqs
         self.max_num_active_reqs = most - sum(_left(one) > PLAYING_TOKENS for one in self.running)
         try:
@@ -232,6 +240,15 @@ class _ShortStepsScheduler(PlannedQueues, _SharedCoresScheduler):
                 yield
         finally:
             self.max_num_active_reqs = most
+
+    def _is_cached(self, request: Request) -> bool:
+        """Whether a waiting request has a long prompt of which the cache lacks little: a talk's next turn."""
+        manager, left = self.kv_cache_manager, _left(request)
+        is_known = left <= PLAYING_TOKENS or request.num_computed_tokens
+        if is_known or not manager.prefix_cache_lookup_enabled(request):
+            return False
+        hit = manager.coordinator.find_longest_cache_hit(request.block_hashes, request.num_tokens - 1)
+        return left - int(hit[1]) <= PLAYING_TOKENS
 
     def most_prompt_tokens(self, step_tokens: int) -> int:
         """Of what answers leave, each long prompt has a share, and all others together have one."""
