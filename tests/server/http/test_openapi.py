@@ -11,17 +11,35 @@ import httpx
 import pytest
 import pytest_asyncio
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
+from pydantic import BaseModel
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
 from antiphon_server.http.app import create_app
 from antiphon_server.http.openapi.schemas import descriptions
+from antiphon_server.http.openapi.yaml_files import load_yaml
+from antiphon_server.openai_api.audio.speech import SpeechRequest
+from antiphon_server.openai_api.completions import CompletionRequest
+from antiphon_server.openai_api.realtime.client_secrets import ClientSecretRequest
+from antiphon_server.openai_api.request import ChatRequest
+from antiphon_server.openai_api.responses.request import ResponsesRequest
+from antiphon_server.openai_api.tokenize import DetokenizeRequest, TokenizeRequest
 from tests.echo_engine import EchoEngine, Script
 from tests.server.parts import make_service
 
 Document = dict[str, Any]
 # Their content is bytes of a file, or text without a form.
 WITHOUT_EXAMPLE = ("audio/", "application/octet-stream")
+# What each request needs.
+REQUESTS: dict[type[BaseModel], Document] = {
+    ChatRequest: {"messages": [{"role": "user", "content": "hi"}]},
+    ResponsesRequest: {"input": "hi"},
+    CompletionRequest: {"prompt": "hi"},
+    SpeechRequest: {"input": "hi"},
+    TokenizeRequest: {"prompt": "hi"},
+    DetokenizeRequest: {"tokens": [1]},
+    ClientSecretRequest: {},
+}
 
 
 @pytest_asyncio.fixture(scope="module")
@@ -80,6 +98,87 @@ async def test_every_field_of_every_schema_is_described(document: Document) -> N
     assert missing == []
 
 
+async def test_every_schema_is_described(document: Document) -> None:
+    schemas = document["components"]["schemas"]
+    assert [name for name, schema in schemas.items() if not schema.get("description")] == []
+
+
+async def test_every_field_and_parameter_has_an_example_that_fits(document: Document) -> None:
+    """A field that is an object has those of the object's own fields, which the same test sees."""
+    whole = absolute(document)
+    fields = {f"{schema}.{name}": field for schema, name, field in _fields(document)}
+    missing = [name for name, field in fields.items() if not field.get("examples") and not _has_object(field)]
+    parameters = {
+        f"{name} {one['name']}": {**one["schema"], "examples": [one["example"]] if "example" in one else []}
+        for name, operation in operations(document)
+        for one in operation.get("parameters", [])
+    }
+    missing += [name for name, one in parameters.items() if not one["examples"]]
+    assert missing == []
+    wrong = [
+        f"{name}: {problem.message[:200]}"
+        for name, field in {**fields, **parameters}.items()
+        for example in field.get("examples", [])
+        for problem in validator(whole, field).iter_errors(example)
+    ]
+    assert wrong == []
+
+
+def _fields(document: Document) -> Iterator[tuple[str, str, Document]]:
+    for schema, node in document["components"]["schemas"].items():
+        for name, field in node.get("properties", {}).items():
+            yield schema, name, field
+
+
+def _has_object(node: Any) -> bool:
+    if isinstance(node, dict):
+        return "$ref" in node or any(_has_object(one) for one in node.values())
+    return isinstance(node, list) and any(_has_object(one) for one in node)
+
+
+async def test_every_example_of_a_field_is_taken_by_its_request(document: Document) -> None:
+    """Alone beside the fields that each request needs, so no rule between fields is in the way."""
+    for model, needed in REQUESTS.items():
+        fields = document["components"]["schemas"][model.__name__]["properties"]
+        for name, field in fields.items():
+            for example in field.get("examples", []):
+                model.model_validate({**needed, name: example})
+
+
+async def test_no_example_is_of_a_field_that_is_gone(document: Document) -> None:
+    examples = load_yaml("field_examples.yaml")
+    fields = {(schema.partition("-")[0], name) for schema, name, _ in _fields(document)}
+    assert examples["*"].keys() - {name for _, name in fields} == set()
+    own = {
+        (schema, name)
+        for schema, one in examples.items()
+        for name in one
+        if schema not in ("*", "parameters")
+    }
+    assert own - fields == set()
+
+
+async def test_every_event_of_every_stream_has_an_example(document: Document) -> None:
+    """Each schema of an event, and each kind of event that shares a schema."""
+    whole, schemas = absolute(document), document["components"]["schemas"]
+    missing = []
+    for name, operation in operations(document):
+        content = operation["responses"]["200"].get("content", {}).get("text/event-stream")
+        if content is None:
+            continue
+        events = [one for example in content["examples"].values() for one in _events(example["value"])]
+        for reference in data_of(document, content)["oneOf"]:
+            schema = schemas[reference["$ref"].rpartition("/")[2]]
+            fits = [one for one in events if validator(whole, schema).is_valid(one)]
+            kinds = schema["properties"].get("type", {}).get("enum", [None])
+            missing += [
+                f"{name} {schema['title']} {kind}"
+                for kind in kinds
+                if not any(kind in (None, one.get("type")) for one in fits)
+            ]
+    assert missing == []
+
+
 async def test_every_object_is_a_schema_of_its_own(document: Document) -> None:
     """So the test of the fields finds all of them."""
 
@@ -113,11 +212,12 @@ async def test_no_description_is_of_a_field_that_is_gone(document: Document) -> 
         one["name"] for _, operation in operations(document) for one in operation.get("parameters", [])
     }
     unused = [name for name in descriptions()["*"] if name not in names]
+    unused += [name for name in descriptions()["schemas"] if name not in {one for one, _ in fields}]
     unused += [name for name in descriptions()["parameters"] if name not in parameters]
     unused += [
         f"{name}.{field}"
         for name, texts in descriptions().items()
-        if name not in ("*", "parameters")
+        if name not in ("*", "parameters", "schemas")
         for field in texts
         if (name, field) not in fields
     ]
@@ -164,7 +264,9 @@ def _examples(operation: Document) -> Iterator[tuple[str, str, Document, Any]]:
             yield "request", media_type, content, value
     for status, response in operation["responses"].items():
         for media_type, content in response.get("content", {}).items():
-            yield status, media_type, content, content.get("example")
+            several = [one["value"] for one in content.get("examples", {}).values()]
+            for value in several or [content.get("example")]:
+                yield status, media_type, content, value
 
 
 def _events(stream: str) -> list[Any]:

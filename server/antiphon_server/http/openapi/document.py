@@ -22,7 +22,8 @@ from antiphon_server.http.openapi.errors import (
     SpeechErrorEvent,
     error_response,
 )
-from antiphon_server.http.openapi.schemas import describe, descriptions, load_yaml, schemas_of
+from antiphon_server.http.openapi.examples import add_call_examples
+from antiphon_server.http.openapi.schemas import describe, descriptions, schemas_of
 from antiphon_server.openai_api.audio.speech import SpeechAudioDelta, SpeechAudioDone, SpeechRequest
 from antiphon_server.openai_api.audio.transcription import (
     TranscriptChunk,
@@ -90,7 +91,7 @@ def build_document(app: FastAPI) -> _Node:
             _name_schemas(operation, schemas)
             _describe_parameters(operation)
             _add_errors(path, operation)
-            _add_examples(f"{method.upper()} {path}", operation)
+            add_call_examples(f"{method.upper()} {path}", operation)
             if service.settings.server.api_keys and path not in PUBLIC_PATHS:
                 operation["security"] = [{_KEY: []}]
                 operation["responses"].setdefault("401", error_response("401"))
@@ -136,18 +137,6 @@ def _add_errors(path: str, operation: _Node) -> None:
         known += ["507"]
     for status in known:
         responses.setdefault(status, error_response(status))
-
-
-def _add_examples(name: str, operation: _Node) -> None:
-    examples = load_yaml("examples.yaml").get(name, {})
-    for content in operation.get("requestBody", {}).get("content", {}).values():
-        given = examples.get("request", {})
-        content["examples"] = {key: {"summary": key, "value": value} for key, value in given.items()}
-    for status, response in operation["responses"].items():
-        answers = examples.get("answer" if status == "200" else status, {})
-        for media_type, content in response.get("content", {}).items():
-            if media_type in answers:
-                content["example"] = answers[media_type]
 
 
 def _filled(node: Any, service: Service) -> Any:

@@ -1,17 +1,16 @@
-"""The schemas of all wire types, by name, each with a description of every field."""
+"""The schemas of all wire types, by name, each with a description and an example of every field."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
 from antiphon_server.http.openapi.bodies import SCHEMAS
+from antiphon_server.http.openapi.examples import add_field_example
+from antiphon_server.http.openapi.yaml_files import load_yaml
 
 Schema = dict[str, Any]
 
@@ -28,21 +27,18 @@ def schemas_of(requests: Iterable[type[BaseModel]], answers: Iterable[type[BaseM
 
 
 def describe(name: str, schema: Schema) -> None:
-    """Adds the descriptions of the fields that have none."""
+    """Adds the descriptions that are missing, and the examples of the fields."""
     base = name.partition("-")[0]
+    if about := descriptions()["schemas"].get(base):
+        schema.setdefault("description", about)
     own, all_ = descriptions().get(base, {}), descriptions()["*"]
     for field, inner in schema.get("properties", {}).items():
         text = own.get(field) or inner.get("description") or all_.get(field)
         if text:
             inner["description"] = text
+        add_field_example(base, field, inner)
 
 
 def descriptions() -> Mapping[str, Mapping[str, str]]:
     """The texts of `fields.yaml`, by schema and field."""
     return load_yaml("fields.yaml")
-
-
-@cache
-def load_yaml(name: str) -> Any:
-    """A file of this package."""
-    return yaml.safe_load(files("antiphon_server.http.openapi").joinpath(name).read_text(encoding="utf-8"))
