@@ -20,11 +20,12 @@ BYTES_PER_S = 48_000
 
 @dataclass(frozen=True)
 class Crowd:
-    """`alone`, `beside`: the answers without the idle connections, and with them. `held`: slots, requests and
-    cache that the idle ones held by themselves.
+    """`alone`, `beside`: whole answers without the idle connections, and with them, of `asked` each. `held`:
+    slots, requests and cache that the idle ones held by themselves.
     """
 
     idle: int
+    asked: int
     still_open: int
     held: float
     alone: list[Playback]
@@ -35,8 +36,14 @@ class Crowd:
         return [
             Verdict("idle connections stay open", self.still_open == self.idle, f"{self.still_open}"),
             Verdict("they hold no slot, request or cache", not self.held, f"{self.held:g}"),
+            # An answer that is refused or breaks off has no underrun either.
             Verdict(
-                "they cause no underrun",
+                "every question is answered to its end",
+                len(self.alone) == len(self.beside) == self.asked,
+                f"{len(self.alone)} and {len(self.beside)} of {self.asked}",
+            ),
+            Verdict(
+                "answers beside them have no more underruns than alone",
                 after <= before,
                 f"{after} in {len(self.beside)} answers ({_heard_s(self.beside):.0f} s) beside {self.idle}, "
                 f"{before} in {len(self.alone)} ({_heard_s(self.alone):.0f} s) alone",
@@ -64,7 +71,7 @@ async def talk_beside(server: RunningServer, idle: int, talkers: int, answers: i
         held = await asyncio.to_thread(_held, server)
         beside = await _talk(talking, answers)
         pongs = await asyncio.gather(*(_answers_ping(one) for one in crowd))
-        return Crowd(idle, sum(pongs), held, alone, beside)
+        return Crowd(idle, talkers * answers, sum(pongs), held, alone, beside)
 
 
 async def _answers_ping(connection: ClientConnection) -> bool:
@@ -89,7 +96,7 @@ async def _talk(talking: list[ClientConnection], answers: int) -> list[Playback]
 
 
 async def _listen(connection: ClientConnection, answers: int, after_s: float) -> list[Playback]:
-    """Asks again when the answer has been played."""
+    """Asks again when the answer has been played. Whole answers only."""
     await asyncio.sleep(after_s * 0.7)
     heard = []
     for _ in range(answers):
@@ -106,6 +113,7 @@ async def _listen(connection: ClientConnection, answers: int, after_s: float) ->
             elif event["type"] == "response.done":
                 break
         playback = player.to_playback()
-        heard.append(playback)
+        if event["response"]["status"] in ("completed", "incomplete") and playback.heard_s:
+            heard.append(playback)
         await asyncio.sleep(max(0.0, first_s + playback.heard_s + playback.underrun_s - time.monotonic()))
     return heard

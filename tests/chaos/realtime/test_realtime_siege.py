@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from antiphon_server.bench.measure.player import Playback
 from tests.chaos.realtime.connection_kills import kill_connections
-from tests.chaos.realtime.idle_crowd import talk_beside
+from tests.chaos.realtime.idle_crowd import Crowd, talk_beside
 from tests.chaos.stand_in import start_stand_in
 from tests.chaos.verdict import broken
 from tests.e2e.server_process import RunningServer
@@ -45,6 +46,11 @@ def test_connections_that_break_off_at_any_moment_leave_nothing(
 
 def test_idle_connections_stay_open_and_hold_nothing(server: RunningServer) -> None:
     crowd = asyncio.run(talk_beside(server, idle=40, talkers=2, answers=1))
-    assert len(crowd.beside) == 2
     # The players' underruns are the full run's subject: this machine may be busy.
-    assert broken(crowd.verdicts()[:2]) == []
+    assert broken(crowd.verdicts()[:3]) == []
+
+
+def test_answers_that_fail_beside_idle_connections_are_no_success() -> None:
+    heard = Playback(heard_s=2.0, packets=9, underruns=0, underrun_s=0.0, least_slack_s=1.0)
+    crowd = Crowd(200, 2, 200, 0.0, alone=[heard, heard], beside=[heard])
+    assert broken(crowd.verdicts()) == ["BROKEN  every question is answered to its end: 2 and 1 of 2"]
