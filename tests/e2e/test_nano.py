@@ -9,6 +9,7 @@ import random
 import re
 import shutil
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -36,9 +37,12 @@ from tests.server.media.media_samples import base64_of, ffmpeg
 pytestmark = pytest.mark.engine
 
 ask = partial(answers.ask, model=NANO)
-ASKED = 5
-RIGHT = 4
-"""Of `ASKED`, at least: the gates of `make nano-eval` are 80 to 98 %."""
+ASKED, AT_ONCE = 10, 4
+WRITTEN, HEARD = 8, 7
+"""Right of `ASKED`, at least. The gates of `make nano-eval` are 80 to 98 %, and the recognizer errs too.
+
+Which answers are misheard depends on the CPU, whose rounding decides which sound is drawn.
+"""
 TIMED = (
     "The pink cross is moving down, and I hear a low tone.",
     "Please do not draw every village, but open the clever shop.",
@@ -122,13 +126,14 @@ def _about(medium: Part, asked: QuestionAnswer, sentences: tuple[str, ...], righ
 @pytest.mark.parametrize("draw", [spoken_sum, shown_thing, filmed_motion], ids=["spoken", "shown", "filmed"])
 def test_the_answer_is_right_and_is_heard(nano: openai.OpenAI, ear: Ear, draw: Any) -> None:
     questions = [draw(number) for number in range(ASKED)]
-    answers = [_answer(nano, question) for question in questions]
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        answers = list(pool.map(partial(_answer, nano), questions))
     heard = [ear.hear(a.pcm, q.sentences) for a, q in zip(answers, questions, strict=True)]
 
     written = sum(a.text == q.wanted for a, q in zip(answers, questions, strict=True))
     told = [(a.text, q.wanted, h) for a, q, h in zip(answers, questions, heard, strict=True)]
-    assert written >= RIGHT, told
-    assert sum(h == q.right for h, q in zip(heard, questions, strict=True)) >= RIGHT, told
+    assert written >= WRITTEN, told
+    assert sum(h == q.right for h, q in zip(heard, questions, strict=True)) >= HEARD, told
 
 
 def test_what_is_asked_about_pictures_is_answered(nano: openai.OpenAI) -> None:

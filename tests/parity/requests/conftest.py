@@ -78,7 +78,7 @@ def aria_oracle(aria_checkpoint: Path) -> AriaOracle:
 async def aria_requests(aria_checkpoint: Path, restored_environment: None) -> AsyncIterator[AriaRequests]:
     settings = EngineSettings(
         model=aria_checkpoint,
-        thinker=ThinkerSettings(dtype="bfloat16", max_model_len=4_096, kv_cache_memory_bytes=256 << 20),
+        thinker=ThinkerSettings(dtype="float32", max_model_len=4_096, kv_cache_memory_bytes=512 << 20),
         talker=TalkerSettings(dtype="float32", max_model_len=4_096, streams=8, media_rows=8_192),
     )
     with warm_start():
