@@ -105,6 +105,14 @@ def test_the_server_is_stopped_no_sooner_than_it_has_drained() -> None:
     assert int(services()["antiphon"]["stop_grace_period"].removesuffix("s")) >= drains_s + FORCED_EXIT_S
 
 
+@pytest.mark.parametrize(
+    "name", ["antiphon.service", "compose.yaml", "kubernetes/chart/templates/deployment.yaml"]
+)
+def test_comments_on_the_way_out_name_its_limit(name: str) -> None:
+    (named,) = re.findall(r"the way out \(?(\d+) s\b", (DEPLOY / name).read_text())
+    assert int(named) == FORCED_EXIT_S
+
+
 def test_prometheus_scrapes_the_server_with_the_server_s_own_key() -> None:
     (job,) = yaml.safe_load((DEPLOY / "prometheus/prometheus.yaml").read_text())["scrape_configs"]
     assert job["static_configs"][0]["targets"] == ["antiphon:8000"]
