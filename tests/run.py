@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
+from types import FrameType
+from typing import IO
 
 from tests.niced import niced
 
@@ -43,6 +45,7 @@ COVERED = ("--cov=antiphon_server", "--cov=antiphon_executor", "--cov-report=ter
 
 
 def main(suite: str, *given: str) -> int:
+    end_in_order_when_terminated()
     if suite == "check":
         os.environ.setdefault("ANTIPHON_FEW_EXAMPLES", "1")
         return pytest((*IN_PARALLEL[:-1], "not (engine or serial or heavy)"), QUICK, given)
@@ -59,11 +62,21 @@ def main(suite: str, *given: str) -> int:
     return max(parallel, side_by_side(given))
 
 
-def side_by_side(given: tuple[str, ...]) -> int:
-    # A part beside is in a session of its own, so that only this process can end it.
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+def end_in_order_when_terminated() -> None:
+    """Each part is in a session of its own: this process ends it, once, and it reports what it had."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, exit_once)
     # Ignored in a job that a script has put in the background, and then in its children.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def exit_once(number: int, _: FrameType | None) -> None:
+    # `timeout` sends a signal to its command and then to the command's group.
+    signal.signal(number, signal.SIG_IGN)
+    sys.exit(128 + number)
+
+
+def side_by_side(given: tuple[str, ...]) -> int:
     with (
         pytest_beside(MODELS_IN_PARALLEL, WITH_TORCH, given, nice=10) as models,
         pytest_beside(SERIAL, grouped_files(PRODUCT, "serial"), given, nice=0) as serial,
@@ -85,8 +98,8 @@ def grouped_files(paths: tuple[str, ...], marks: str = GROUPED) -> tuple[str, ..
 
 def pytest(mode: tuple[str, ...], paths: tuple[str, ...], given: tuple[str, ...]) -> int:
     """Its exit code; `paths` apply unless `given` has some. No matching test is no failure."""
-    command = [*PYTEST, *mode, *given, *(() if has_paths(given) else paths)]
-    return failure(subprocess.run(command, check=False, env=environment()).returncode)
+    with part([*mode, *given, *(() if has_paths(given) else paths)]) as process:
+        return failure(process.wait())
 
 
 def failure(code: int) -> int:
@@ -98,29 +111,38 @@ def failure(code: int) -> int:
 def pytest_beside(
     mode: tuple[str, ...], paths: tuple[str, ...], given: tuple[str, ...], nice: int
 ) -> Iterator[Callable[[], int]]:
-    """Yields what waits for the end, prints the output and returns the exit code."""
+    """Yields what waits for the exit code. Prints the output at its end, also if the run is interrupted."""
     with TemporaryFile() as output:
-        process = subprocess.Popen(
-            [*niced(nice), *PYTEST, *mode, *given, *paths],
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=environment(),
-            start_new_session=True,
-        )
-
-        def ended() -> int:
-            code = process.wait()
+        try:
+            with part([*mode, *given, *paths], niced(nice), output) as process:
+                yield lambda: failure(process.wait())
+        finally:
             output.seek(0)
             shutil.copyfileobj(output, sys.stdout.buffer)
             sys.stdout.flush()
-            return failure(code)
 
-        try:
-            yield ended
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGINT)
+
+@contextmanager
+def part(
+    arguments: list[str], before: tuple[str, ...] = (), output: IO[bytes] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    process = subprocess.Popen(
+        [*before, *PYTEST, *arguments],
+        stdout=output,
+        stderr=output and subprocess.STDOUT,
+        env=environment(),
+        start_new_session=True,
+    )
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGINT)
+            try:
                 process.wait()
+            except KeyboardInterrupt:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
 
 
 def environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A part of `make test` that fails, or that a signal ends, fails the run; no part outlives it."""
+"""A part of `make test` that fails or is killed fails the run; none outlives it or loses its report."""
 
 from __future__ import annotations
 
@@ -32,22 +32,39 @@ def test_a_part_fails_the_run(
     assert max(0, code) == 0 if ending == "passes" else max(0, code) > 0
 
 
-def test_no_part_outlives_a_terminated_run(tmp_path: Path) -> None:
+# After two seconds what started it waits for its end.
+INTERRUPTED = """
+import os, pathlib, time
+try:
+    time.sleep(2)
+    pathlib.Path({begun!r}, str(os.getpid())).touch()
+    time.sleep(300)
+except KeyboardInterrupt:
+    print("what failed so far")
+"""
+
+
+@pytest.mark.parametrize(
+    ("suite", "parts", "number"),
+    [("run.side_by_side(())", 3, signal.SIGTERM), ("run.main('check')", 1, signal.SIGINT)],
+)
+def test_no_part_outlives_an_interrupted_run_or_loses_its_report(
+    suite: str, parts: int, number: signal.Signals, tmp_path: Path
+) -> None:
     part = tmp_path / "part.py"
     begun = tmp_path / "begun"
     begun.mkdir()
-    # After two seconds what started it waits for its end.
-    part.write_text(
-        "import os, pathlib, time\ntime.sleep(2)\n"
-        f"pathlib.Path({str(begun)!r}, str(os.getpid())).touch()\ntime.sleep(300)\n"
-    )
+    part.write_text(INTERRUPTED.format(begun=str(begun)))
     program = (
-        f"from tests import run; run.PYTEST = ({sys.executable!r}, '-I', {str(part)!r}); run.side_by_side(())"
+        f"from tests import run; run.PYTEST = ({sys.executable!r}, '-I', {str(part)!r});"
+        f"run.end_in_order_when_terminated(); {suite}"
     )
-    with subprocess.Popen([sys.executable, "-c", program]) as process:
-        wait_until(lambda: len(list(begun.iterdir())) == 3)
-        process.terminate()
-    assert process.returncode == 128 + signal.SIGTERM
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+        wait_until(lambda: len(list(begun.iterdir())) == parts)
+        process.send_signal(number)
+        assert process.stdout is not None
+        assert process.stdout.read().count("what failed so far") == parts
+    assert process.returncode == (128 + number if number is signal.SIGTERM else -number)
     wait_until(lambda: not any(Path("/proc", each.name).exists() for each in begun.iterdir()))
 
 
