@@ -9,7 +9,8 @@ DEVICE ?= $(if $(shell nvidia-smi -L 2>/dev/null),cuda,cpu)
 
 PY     := $(VENV)/bin/python
 CODE   := server model_executor kernels
-LOCKS  := $(wildcard lock/$(DEVICE).txt) $(if $(filter cpu,$(DEVICE)),lock/torch-cpu.txt)
+ARM    := $(if $(filter aarch64,$(shell uname -m)),-arm64)
+LOCKS  := $(wildcard lock/$(DEVICE)$(ARM).txt) $(if $(filter cpu,$(DEVICE)),lock/torch-cpu.txt)
 PIP    := $(PY) -m pip install --quiet --disable-pip-version-check --no-deps
 NANO   := @$(MAKE) --no-print-directory -f model_executor/antiphon_nano/Makefile
 # These marks are written last, so that an interrupted installation is continued; one older than a lock is out of date.
@@ -71,7 +72,7 @@ $(READY): $(LOCKS) lock/install.sh pyproject.toml $(wildcard $(NATIVE)/*.cpp $(N
 	@$(PIP) --no-build-isolation --editable .
 	@touch $@
 
-$(TESTED): $(READY) lock/dev.txt
+$(TESTED): $(READY) lock/dev$(ARM).txt
 	@echo "Installing the test and lint tools"
-	@$(PIP) --require-hashes --only-binary :all: -r lock/dev.txt
+	@$(PIP) --require-hashes --only-binary :all: -r lock/dev$(ARM).txt
 	@touch $@

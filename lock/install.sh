@@ -18,8 +18,9 @@ case $device in
     *) fail "DEVICE is '$device'; it must be cpu or cuda." ;;
 esac
 case "$(uname -s) $(uname -m)" in
-    "Linux x86_64") ;;
-    *) fail "the locks are for Linux on x86_64; this is $(uname -s) on $(uname -m). The image of the Dockerfile may run here." ;;
+    "Linux x86_64") lock=$root/lock/$device.txt ;;
+    "Linux aarch64") lock=$root/lock/$device-arm64.txt ;;
+    *) fail "the locks are for Linux on x86_64 and arm64; this is $(uname -s) on $(uname -m). The image of the Dockerfile may run here." ;;
 esac
 
 fits='import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))'
@@ -79,4 +80,4 @@ fi
 if [ "$device" = cpu ]; then
     run "Installing torch (CPU build)" torch_cpu
 fi
-run "Installing $(grep -c '^[a-z0-9].*==' "$root/lock/$device.txt") packages of lock/$device.txt (some minutes)" locked -r "$root/lock/$device.txt"
+run "Installing $(grep -c '^[a-z0-9].*==' "$lock") packages of lock/${lock##*/} (some minutes)" locked -r "$lock"

@@ -1,7 +1,7 @@
 """Write the hash-pinned locks: `make lock`, or `make lock UPGRADE=1` for newer releases.
 
 In: the requirements of pyproject.toml, the engine's own, and the versions already locked.
-Out: cpu.txt, cuda.txt and dev.txt, for Linux on x86_64, Python 3.11 to 3.14; torch-cpu.txt is kept by hand.
+Out, for Linux, Python 3.11 to 3.14: cpu.txt, cuda.txt and dev.txt for x86_64, cpu-arm64.txt and cuda-arm64.txt.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 PYPROJECT = HERE.parent / "pyproject.toml"
-PLATFORM = "platform_machine == 'x86_64' and sys_platform == 'linux'"
 PINNED = re.compile(r"^([a-z0-9][a-z0-9._-]*)==[^\s;\\]+", re.MULTILINE)
 
 # Never installed. torchaudio and torchcodec have no CPU build on PyPI, and a build that does not match torch
@@ -34,17 +33,27 @@ class Lock:
     also: tuple[str, ...] = ()
     never: tuple[str, ...] = NEVER
     beside: str | None = None  # the lock it is installed on top of: its packages are left out
+    like: str | None = None  # the lock whose versions it has
+    machine: str = "x86_64"
+
+    @property
+    def platform(self) -> str:
+        return f"platform_machine == '{self.machine}' and sys_platform == 'linux'"
 
 
 # What torch's CPU build asks for: its own metadata is not read here.
 TORCH_NEEDS = ("sympy", "networkx", "jinja2", "fsspec", "filelock", "typing-extensions")
+INTEL = "intel-cmplr-lib-ur==2024.2.1; platform_machine == 'x86_64'"
 # torchvision must fit torch; Triton interprets our kernels in tests; intel-openmp asks for its runtime in its
 # Linux wheel alone; setuptools builds the project.
-CPU_ALSO = ("torchvision==0.28.0", "triton", "intel-cmplr-lib-ur==2024.2.1", "setuptools==78.1.1")
+CPU_ALSO = ("torchvision==0.28.0", "triton", INTEL, "setuptools==78.1.1")
 
 LOCKS = (
     Lock("cpu", ("cpu",), (*CPU_ALSO, *TORCH_NEEDS), (*NEVER, "torch")),
     Lock("cuda", ("cuda",), ("setuptools==78.1.1",)),
+    Lock("cpu-arm64", ("cpu",), (*CPU_ALSO, *TORCH_NEEDS), (*NEVER, "torch"), like="cpu", machine="aarch64"),
+    Lock("cuda-arm64", ("cuda",), ("setuptools==78.1.1",), like="cuda", machine="aarch64"),
+    # pocketsphinx has no wheel for arm64, so the tests' tools have no lock there.
     Lock("dev", ("test", "lint"), never=(*NEVER, "torch"), beside="cpu"),
 )
 EXPORT = ("--quiet", "--frozen", "--no-emit-project", "--no-annotate", "--no-header")
@@ -76,7 +85,7 @@ version = "0"
 requires-python = ">=3.11,<3.15"
 dependencies = {requirements(lock)}
 [tool.uv]
-environments = ["{PLATFORM}"]
+environments = ["{lock.platform}"]
 override-dependencies = {[f"{package}; sys_platform == 'never'" for package in lock.never]}
 constraint-dependencies = {list(keep.values())}
 """
@@ -88,9 +97,9 @@ constraint-dependencies = {list(keep.values())}
     return done.stdout
 
 
-def tidy(exported: str, leave_out: set[str]) -> str:
+def tidy(exported: str, platform: str, leave_out: set[str]) -> str:
     """Without the markers that every line carries, and without the packages of the lock underneath."""
-    exported = exported.replace(f" ; {PLATFORM}", "").replace(f" and {PLATFORM}", "")
+    exported = exported.replace(f" ; {platform}", "").replace(f" and {platform}", "")
     blocks = re.split(r"^(?=[a-z0-9])", exported, flags=re.MULTILINE)
     kept = [block for block in blocks if (match := PINNED.match(block)) and match[1] not in leave_out]
     return "".join(kept)
@@ -102,9 +111,10 @@ def main() -> None:
     upgrade = parser.parse_args().upgrade
     for lock in LOCKS:
         beneath = locked(lock.beside) if lock.beside else {}
-        keep = beneath if upgrade else {**locked(lock.name), **beneath}
-        text = tidy(resolve(lock, keep), set(beneath))
-        head = f"# Written by `make lock` for {lock.name}, Linux on x86_64, Python 3.11 to 3.14.\n"
+        before = {} if upgrade else locked(lock.name)
+        keep = {**before, **(locked(lock.like) if lock.like else {}), **beneath}
+        text = tidy(resolve(lock, keep), lock.platform, set(beneath))
+        head = f"# Written by `make lock` for {lock.name}, Linux on {lock.machine}, Python 3.11 to 3.14.\n"
         (HERE / f"{lock.name}.txt").write_text(head + text)
         sys.stdout.write(f"lock/{lock.name}.txt: {len(PINNED.findall(text))} packages\n")
 

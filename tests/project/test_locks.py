@@ -17,7 +17,7 @@ from tests.conformance.homes import HOMES, Home
 from tests.project.sources import ROOT, Source, product, suite
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKS = ("cpu", "cuda", "dev", "torch-cpu")
+LOCKS = ("cpu", "cpu-arm64", "cuda", "cuda-arm64", "dev", "torch-cpu")
 OWN = {"antiphon_server", "antiphon_executor", "antiphon_kernels", "antiphon_nano", "tests"}
 
 
@@ -62,7 +62,7 @@ def test_every_package_of_a_node_client_has_a_hash(home: Home) -> None:
         assert package["integrity"].startswith("sha512-"), name
 
 
-@pytest.mark.parametrize("lock", ["cpu", "cuda"])
+@pytest.mark.parametrize("lock", ["cpu", "cpu-arm64", "cuda", "cuda-arm64"])
 def test_what_does_not_fit_torch_is_left_out(lock: str) -> None:
     assert not {"torchaudio", "torchcodec"} & versions(lock).keys()
 
@@ -74,10 +74,26 @@ def test_both_devices_run_the_same_engine() -> None:
     assert {v.partition("+")[0] for v in cpu["torch"]} == cuda["torch"]
 
 
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_arm64_runs_the_same_versions(device: str) -> None:
+    here, there = versions(device), versions(f"{device}-arm64")
+    missing = {"intel-cmplr-lib-ur", "intel-openmp"} if device == "cpu" else set()
+    assert there == {name: version for name, version in here.items() if name not in missing}
+    # PyTorch's index has a wheel for each Python of both machines.
+    (torch,) = blocks("torch-cpu")
+    assert torch.count("--hash=") == 2 * 4
+
+
 @pytest.mark.parametrize(
     ("extras", "locks"),
-    [(["cpu"], ["cpu", "torch-cpu"]), (["cuda"], ["cuda"]), (["test", "lint"], ["cpu", "dev"])],
-    ids=["cpu", "cuda", "dev"],
+    [
+        (["cpu"], ["cpu", "torch-cpu"]),
+        (["cuda"], ["cuda"]),
+        (["cpu"], ["cpu-arm64", "torch-cpu"]),
+        (["cuda"], ["cuda-arm64"]),
+        (["test", "lint"], ["cpu", "dev"]),
+    ],
+    ids=["cpu", "cuda", "cpu-arm64", "cuda-arm64", "dev"],
 )
 def test_the_locks_satisfy_pyproject(extras: list[str], locks: list[str]) -> None:
     held = versions(*locks)
