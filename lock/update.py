@@ -1,7 +1,7 @@
 """Write the hash-pinned locks: `make lock`, or `make lock UPGRADE=1` for newer releases.
 
 In: the requirements of pyproject.toml, the engine's own, and the versions already locked.
-Out, for Linux, Python 3.11 to 3.14: cpu.txt, cuda.txt and dev.txt for x86_64, cpu-arm64.txt and cuda-arm64.txt.
+Out, for Linux, Python 3.11 to 3.14: cpu.txt, cuda.txt, dev.txt for x86_64, cpu-arm64.txt and cuda-arm64.txt.
 """
 
 from __future__ import annotations
