@@ -19,13 +19,19 @@ SILENT_FRAMES = 10
 
 @dataclass(frozen=True)
 class Told:
-    """One turn. `packets`: (seconds of waiting, seconds of sound). `status`: of the response."""
+    """One turn. `packets`: (seconds of waiting, seconds of sound). `status`: of the response.
+
+    `hears_later_s`: after the response, when it hears speech that there is not. `leaves`: after it.
+    """
 
     packets: Sequence[tuple[float, float]] = ((0.2, 1.0),)
     status: str = "completed"
     details: dict[str, Any] | None = None
     is_deaf: bool = False
     hears_itself: bool = False
+    hears_later_s: float | None = None
+    is_garbled: bool = False
+    leaves: bool = False
 
 
 @dataclass
@@ -64,7 +70,7 @@ class TalkingServer:
 
 
 async def answer(socket: ServerConnection, told: Told, name: str) -> None:
-    await say(socket, "response.created", response={"id": name})
+    await say(socket, "response.created", **({} if told.is_garbled else {"response": {"id": name}}))
     for wait_s, sound_s in told.packets:
         await asyncio.sleep(wait_s)
         sound = base64.b64encode(bytes(round(sound_s * 24_000) * 2)).decode()
@@ -74,6 +80,12 @@ async def answer(socket: ServerConnection, told: Told, name: str) -> None:
         await say(socket, "input_audio_buffer.speech_started")
     done = {"id": name, "status": told.status, "status_details": told.details}
     await say(socket, "response.done", response=done)
+    if told.hears_later_s is not None:
+        await asyncio.sleep(told.hears_later_s)
+        await say(socket, "input_audio_buffer.speech_started")
+        await say(socket, "input_audio_buffer.speech_stopped")
+    if told.leaves:
+        await socket.close()
 
 
 async def say(socket: ServerConnection, kind: str, **fields: Any) -> None:

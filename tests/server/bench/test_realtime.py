@@ -100,6 +100,34 @@ async def test_a_barge_in_while_the_user_is_silent_is_false() -> None:
     assert level.latency_s is None
 
 
+@on_simulated_time
+async def test_speech_that_a_server_hears_in_the_pause_behind_a_turn_is_false() -> None:
+    """The answer has a second of sound, and the pause is of half a second."""
+    level, _ = await level_of(Told(hears_later_s=1.3))
+    assert level.outcomes == {"ok": 2}
+    assert level.false_barge_ins == 2
+
+
+@on_simulated_time
+async def test_an_answer_that_comes_too_late_is_none() -> None:
+    """It ends while the player plays what came in time."""
+    level, _ = await level_of(Told(((4.0, 3.0), (1.0, 1.0))), turns=1)
+    assert level.outcomes == {"unanswered": 1}
+
+
+@on_simulated_time
+async def test_a_server_that_leaves_between_two_turns_has_answered_the_first() -> None:
+    level, _ = await level_of(Told(leaves=True))
+    assert level.outcomes == {"ok": 1, "closed": 1}
+
+
+@on_simulated_time
+async def test_an_event_that_cannot_be_read_is_named() -> None:
+    level, _ = await level_of(Told(is_garbled=True), turns=1)
+    assert level.outcomes == {"closed": 1}
+    assert level.records[0].reason == "an event of the server cannot be read: KeyError('response')"
+
+
 @pytest.mark.parametrize(
     ("told", "outcome", "reason"),
     [

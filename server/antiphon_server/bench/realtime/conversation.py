@@ -78,17 +78,18 @@ class Conversation:
         if not speaking.cancelled():
             speaking.result()
             return
-        reason = str(socket.close_reason or socket.close_code or "the connection ended")
-        self._close_turn("closed", reason)
+        self._close_turn("closed", _why_closed(socket, listening))
 
     async def _take_turns(self, microphone: Microphone, socket: ClientConnection) -> None:
+        await asyncio.sleep(self._talk_options.pause_s)
         for turn, utterance in enumerate(self._script, start=1):
-            await asyncio.sleep(self._talk_options.pause_s)
             meter = await self._take_turn(microphone, utterance)
             if meter.outcome == "missed_end":
                 # What it has heard must not become a part of the next turn.
                 with suppress(ConnectionClosed):
                     await socket.send(json.dumps({"type": "input_audio_buffer.clear"}))
+            # What the server hears in the pause belongs to this turn.
+            await asyncio.sleep(self._talk_options.pause_s)
             self._record(meter, turn, utterance)
 
     async def _take_turn(self, microphone: Microphone, utterance: Utterance) -> TurnMeter:
@@ -112,8 +113,10 @@ class Conversation:
             if left_s <= 0:
                 return False
             self._news.clear()
+            # Not `wait_for`: in Python 3.11 it loses a cancellation that comes with the event.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._news.wait(), left_s)
+                async with asyncio.timeout(left_s):
+                    await self._news.wait()
         return True
 
     async def _listen(self, socket: ClientConnection) -> None:
@@ -129,7 +132,11 @@ class Conversation:
         self.records.append(meter.record(self._number, turn, utterance.kind))
 
     def _close_turn(self, outcome: TurnOutcome, reason: str) -> None:
+        """Of a turn that has ended already, the next one is closed."""
         turn = len(self.records) + 1
+        if self._meter is not None and self._meter.has_ended:
+            self._record(self._meter, turn, self._script[turn - 1])
+            turn += 1
         if turn > len(self._script):
             return
         meter = self._meter or TurnMeter(time.monotonic(), 0.0)
@@ -142,6 +149,13 @@ class Conversation:
             body = (error.response.body or b"")[:300].decode(errors="replace")
             reason = f"{error.response.status_code} {body}"
         self._close_turn("no_connection", reason)
+
+
+def _why_closed(socket: ClientConnection, listening: asyncio.Task[None]) -> str:
+    error = None if listening.cancelled() else listening.exception()
+    if error is not None and not isinstance(error, WebSocketException):
+        return f"an event of the server cannot be read: {error!r}"
+    return str(socket.close_reason or socket.close_code or "the connection ended")
 
 
 def realtime_url(url: str, model: str) -> str:

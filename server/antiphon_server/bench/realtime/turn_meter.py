@@ -42,7 +42,11 @@ class TurnMeter:
         return (self._first_s or self._spoken_until_s) + heard.heard_s + heard.underrun_s
 
     def add(self, event: dict[str, Any], at_s: float) -> None:
-        match event.get("type"):
+        """Once the turn has ended, only speech that the server hears counts."""
+        kind = event.get("type")
+        if self.has_ended and kind != "input_audio_buffer.speech_started":
+            return
+        match kind:
             case "input_audio_buffer.speech_stopped":
                 self._end_of_speech(at_s)
             case "input_audio_buffer.speech_started" if self.is_detected:
