@@ -22,7 +22,7 @@ from antiphon_server.admission.controller import AdmissionController
 from antiphon_server.chat.service import Service
 from antiphon_server.http.app import create_app
 from antiphon_server.http.lifecycle import Lifecycle
-from antiphon_server.http.realtime import live_speech
+from antiphon_server.http.realtime import live_speech, speech_ahead
 from tests.echo_engine import EchoEngine, Script
 from tests.server.exchange import becomes_true
 from tests.server.parts import make_service
@@ -191,6 +191,23 @@ async def test_each_push_is_read_by_itself(service: Service, engine: LiveEngine)
         assert [one.key for one in second.media.audios] == keys[1:]
         assert [one.num_samples for one in second.media.audios] == [round(9.5 * RATE_HZ)] * 2
         assert len(first.media.audios) == 1
+
+
+async def test_speech_that_is_always_cleared_is_not_read_for_ever(
+    service: Service, engine: LiveEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As of a microphone that is never off. Reading ahead costs a key nothing."""
+    monkeypatch.setattr(speech_ahead, "_SPARE_S", 10)
+    async with pushing(service) as client:
+        for read in (1, 2, 2, 2):
+            await say(client, 9.5)
+            assert await becomes_true(lambda: len(engine.ahead) == read, 5)  # noqa: B023
+            await client.ask("input_audio_buffer.clear", "input_audio_buffer.cleared")
+        await say(client, 9.5)
+        await client.ask("input_audio_buffer.commit", "conversation.item.done")
+        # 16 s are less than the 10 and the turn.
+        await say(client, 9.5)
+        assert await becomes_true(lambda: len(engine.ahead) == 3, 5)
 
 
 async def test_a_past_turn_keeps_its_key(service: Service, engine: LiveEngine) -> None:

@@ -33,7 +33,8 @@ ReadClip = Callable[["LiveSpeech", WrittenClip], Awaitable[None]]
 class LiveSpeech:
     """`read`: has the engine read the prompt with a clip of the speech so far, and counts that in `ahead`.
 
-    `until`: the sample up to which it was added. One task owns the writer, whose work runs in threads.
+    `until`: the sample up to which it was added. `encoded_s`: sound that the encoder has computed. One task
+    owns the writer, whose work runs in threads.
     """
 
     def __init__(self, start: int, engine: OmniEngine, read: ReadClip) -> None:
@@ -48,7 +49,7 @@ class LiveSpeech:
         self._written = 0
         self._has_paused = False
         self._clip: Clip | None = None
-        self._encoded_s = 0.0
+        self.encoded_s = 0.0
         self._changed = asyncio.Event()
         self._is_over = False
         self._reading: asyncio.Future[None] | None = None
@@ -95,11 +96,11 @@ class LiveSpeech:
             clip = await asyncio.to_thread(self._write, samples, is_whole=self._has_paused)
             if clip is None or self._is_over or _is_same(clip, self._clip):
                 continue
-            encoded_s = self._encoded_s + self._new_s(clip)
+            encoded_s = self.encoded_s + self._new_s(clip)
             self._clip = clip
             if encoded_s > _SPARE_S + _TIMES * clip.seconds:
                 continue
-            self._encoded_s = encoded_s
+            self.encoded_s = encoded_s
             self._reading = asyncio.ensure_future(self._read(self, self._made(clip)))
             await asyncio.wait((self._reading,))
 

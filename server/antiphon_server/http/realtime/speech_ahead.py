@@ -30,6 +30,8 @@ from antiphon_server.realtime.machine import RealtimeMachine
 from antiphon_server.realtime.response_spec import build_response_spec
 
 _log = logging.getLogger("antiphon.realtime")
+# What is read ahead is free. So many seconds of speech that is cleared may be, and as many as became turns.
+_SPARE_S = 60
 _ONE_TOKEN = TextSampling(max_tokens=1, temperature=0.0)
 
 
@@ -45,16 +47,20 @@ class SpeechAhead:
         self._model = model
         self._owner = owner
         self._speech: LiveSpeech | None = None
+        self._cleared_s = self._taken_s = 0.0
         self._ending: set[asyncio.Task[None]] = set()
 
     def follow(self) -> None:
         """The machine has gone on."""
         speech = self._machine.speech
         if self._speech is not None and (speech is None or speech.start != self._speech.start):
+            self._cleared_s += self._speech.encoded_s
             self._end(self._speech.stop())
         if speech is None or not self._machine.answers or not self._service.engine.card.reads_ahead:
             return
         if self._speech is None:
+            if self._cleared_s > _SPARE_S + self._taken_s:
+                return
             self._speech = LiveSpeech(speech.start, self._service.engine, self._read)
         live = self._speech
         if live.needs(speech):
@@ -62,6 +68,7 @@ class SpeechAhead:
 
     def take(self, sound: HeardSound) -> None:
         """The speech has become an item of the conversation."""
+        self._taken_s += sound.seconds
         if self._speech is not None:
             self._end(self._speech.finish(sound))
 
