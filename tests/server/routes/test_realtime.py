@@ -257,7 +257,7 @@ async def test_a_transcript_of_the_user_is_made_beside_the_conversation(
         client.send("input_audio_buffer.append", audio=tone(1.0))
         client.send("input_audio_buffer.commit")
         kind = "conversation.item.input_audio_transcription"
-        completed = await client.until(f"{kind}.completed")
+        completed = await client.until("conversation.item.input_audio_transcription.completed")
         assert completed["transcript"] == "what was said"
         deltas = [event["delta"] for event in client.events if event["type"] == f"{kind}.delta"]
         assert "".join(deltas) == "what was said"
