@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import base64
+import random
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -35,14 +36,16 @@ FORMATS: dict[str, tuple[str, ...]] = {
 VOICE = "heart"
 MIB = 1 << 20
 _CLIENTS = 2
-_PAUSE_S = 1
 _BYTES_PER_S = 2 * OUTPUT_SAMPLE_RATE_HZ
+# Silence between joined recordings, and the length of one audio token.
+_PAUSES_MS, _AUDIO_TOKEN_MS = (800, 1_200), 160
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="make bench-audio_routes", description=__doc__)
     parser.add_argument("--texts", type=int, default=200, help="held-out texts")
     parser.add_argument("--hours", type=float, default=1.0, help="length of the joined recording; 0: none")
+    parser.add_argument("--leads", type=int, nargs="*", default=[], help="ms of silence before each")
     given = parser.parse_args()
     with TemporaryDirectory() as folder:
         server = start_server(ANTIPHON_NANO, Path(folder) / "log", "--media-long", "--dtype", "auto")
@@ -51,6 +54,10 @@ def main() -> int:
             recordings = measure_speech(server, texts)
             if given.hours:
                 measure_transcription(server, texts, recordings, given.hours)
+            for lead_ms in given.leads:
+                late = [silence(lead_ms) + pcm for pcm in recordings]
+                heard = _each(late, lambda pcm: transcribe(server.client(), pcm))
+                print_score(f"single recordings after {lead_ms} ms of silence", texts, heard)
         finally:
             terminate(server)
     return 0
@@ -130,19 +137,26 @@ def chat_aloud(client: openai.OpenAI, text: str) -> tuple[float, bytes, str]:
 def measure_transcription(
     server: RunningServer, texts: Sequence[str], recordings: Sequence[bytes], hours: float
 ) -> None:
-    """Single recordings by the route and by chat, then all of them joined until they last `hours`."""
+    """Single recordings by the route and by chat; all of them joined until they last `hours`.
+
+    A piece of the joined recording begins anywhere, so it is compared with single recordings that do so too.
+    """
     client = server.client()
     heard = _each(recordings, lambda pcm: transcribe(client, pcm))
     by_chat = _each(recordings, lambda pcm: chat_transcript(client, pcm))
     same = sum(one == other for one, other in zip(heard, by_chat, strict=True))
     print(f"transcripts equal to chat's answers: {same} of {len(texts)}")
     print_score("single recordings", texts, heard)
-    joined, meant, length_s = bytearray(), [], hours * 3_600
+    rng = random.Random(1)
+    joined, meant, late, length_s = bytearray(), [], [], hours * 3_600
     for text, pcm in cycle(zip(texts, recordings, strict=True)):
         if len(joined) > length_s * _BYTES_PER_S:
             break
-        joined += pcm + bytes(_PAUSE_S * _BYTES_PER_S)
+        joined += pcm + silence(rng.randrange(*_PAUSES_MS))
+        late.append(silence(rng.randrange(_AUDIO_TOKEN_MS)) + pcm)
         meant.append(text)
+    heard = _each(late, lambda pcm: transcribe(client, pcm))
+    print_score(f"{len(late)} single recordings that begin anywhere in an audio token", meant, heard)
     file = as_flac(bytes(joined))
     began = time.monotonic()
     with UsageWatch(server) as memory:
@@ -181,6 +195,10 @@ def chat_transcript(client: openai.OpenAI, pcm: bytes) -> str:
 def print_score(name: str, meant: Sequence[str], heard: Sequence[str]) -> None:
     found = transcript.score(meant, heard)
     print(f"{name}: {found.errors} of {found.words} words wrong ({found.word_error_rate:.2f} %)", flush=True)
+
+
+def silence(ms: int) -> bytes:
+    return bytes(2 * (ms * OUTPUT_SAMPLE_RATE_HZ // 1_000))
 
 
 def _each(items: Sequence[bytes], one: Callable[[bytes], str]) -> list[str]:

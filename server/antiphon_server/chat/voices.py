@@ -27,7 +27,7 @@ def choose_voice(
     if asked is None:
         return card.default_voice or card.voices[0]
     if isinstance(asked, VoiceReference):
-        raise _no_cloning(card, param)
+        raise no_cloning(card, param)
     known = {voice.lower(): voice for voice in card.voices}
     name = (asked.id if isinstance(asked, VoiceId) else asked).lower()
     if name in known:
@@ -42,7 +42,7 @@ def choose_voice(
     )
 
 
-def _no_cloning(card: ModelCard, param: str) -> BadRequest:
+def no_cloning(card: ModelCard, param: str | None) -> BadRequest:
     return BadRequest(
         "Voices cannot be cloned from a recording: this checkpoint has no codec encoder.",
         param=param,

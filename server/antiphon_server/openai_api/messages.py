@@ -152,6 +152,8 @@ UserPart = Annotated[
     TextPart | ImagePart | InputAudioPart | AudioUrlPart | VideoUrlPart | VideoFramesPart | FilePart,
     Field(discriminator="type"),
 ]
+# What a function returned, such as a picture of the screen.
+ToolPart = Annotated[TextPart | ImagePart, Field(discriminator="type")]
 AssistantPart = Annotated[TextPart | RefusalPart, Field(discriminator="type")]
 
 
@@ -168,6 +170,11 @@ UserContent = Annotated[
 TextContent = Annotated[
     Annotated[Text, Tag("text")]
     | Annotated[tuple[TextPart, ...], Field(min_length=1, max_length=MAX_PARTS), Tag("parts")],
+    _Content,
+]
+ToolContent = Annotated[
+    Annotated[Text, Tag("text")]
+    | Annotated[tuple[ToolPart, ...], Field(min_length=1, max_length=MAX_PARTS), Tag("parts")],
     _Content,
 ]
 AssistantContent = Annotated[
@@ -227,7 +234,7 @@ class ToolMessage(ApiModel):
     ignored = frozenset({"name", "cache_control"})
     role: Literal["tool"]
     tool_call_id: Name
-    content: TextContent
+    content: ToolContent
 
 
 Message = Annotated[

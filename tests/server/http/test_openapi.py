@@ -163,7 +163,7 @@ async def test_every_event_of_every_stream_has_an_example(document: Document) ->
     whole, schemas = absolute(document), document["components"]["schemas"]
     missing = []
     for name, operation in operations(document):
-        content = operation["responses"]["200"].get("content", {}).get("text/event-stream")
+        content = operation["responses"].get("200", {}).get("content", {}).get("text/event-stream")
         if content is None:
             continue
         events = [one for example in content["examples"].values() for one in _events(example["value"])]
@@ -290,8 +290,8 @@ async def test_every_example_of_a_request_is_answered_as_documented(
                     fields = {key: one for key, one in value.items() if key != "file"}
                     file = ("question.wav", b"RIFF....WAVE", "audio/wav")
                     answer = await client.request(method, path, data=fields, files={"file": file})
-                if path == "/v1/files":
-                    # Canned bytes are no recording, and this server has no folder for files.
+                if path in ("/v1/files", "/v1/audio/voices"):
+                    # Canned bytes are no recording, there is no folder for files, and no voice is made.
                     assert answer.status_code in (400, 503)
                     continue
                 assert answer.status_code == 200, (name, label, answer.text)

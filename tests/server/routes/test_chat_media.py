@@ -61,6 +61,26 @@ def ask(*parts: dict[str, Any]) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": [*parts, {"type": "text", "text": "hello"}]}]}
 
 
+async def test_a_tool_can_return_a_picture(client: httpx.AsyncClient, engine: EchoEngine) -> None:
+    call = {"id": "c1", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+    parts = [
+        {"type": "text", "text": "seen: "},
+        {"type": "image_url", "image_url": {"url": png((255, 0, 0))}},
+    ]
+    messages = [
+        {"role": "user", "content": "look"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "c1", "content": parts},
+    ]
+    answer = await client.post(URL, json={"messages": messages})
+    assert answer.status_code == 200, answer.text
+    [request] = engine.requests
+    [picture] = request.media.images
+    assert picture.pixels[0, 0].tolist() == [255, 0, 0]
+    prompt = engine._tokenizer.decode(list(request.prompt_token_ids), skip_special_tokens=False)
+    assert "<tool_response>\nseen: <|vision_start|><|image_pad|><|vision_end|>\n</tool_response>" in prompt
+
+
 async def test_sound_and_pictures_and_frames_reach_the_engine_in_order(
     client: httpx.AsyncClient, engine: EchoEngine
 ) -> None:

@@ -179,6 +179,13 @@ async def test_media_parts_are_read(client: httpx.AsyncClient, engine: EchoEngin
     assert (len(request.media.images), len(request.media.audios)) == (1, 1)
 
 
+async def test_a_function_can_return_a_picture(client: httpx.AsyncClient, engine: EchoEngine) -> None:
+    parts = [{"type": "input_text", "text": "the screen: "}, {"type": "input_image", "image_url": PNG}]
+    output = {"type": "function_call_output", "call_id": "c1", "output": parts}
+    await respond(client, [USER, CONVERSATION[4], output], tools=[ADD])
+    assert len(engine.requests[0].media.images) == 1
+
+
 class _NoMedia(CannedMedia):
     async def load(self, sources: Any, hold: Any, text_tokens: int = 0, owner: str = "", *_: Any) -> Any:
         raise BadRequest(f"'{sources[0].param}' is no picture.", param=sources[0].param)
@@ -187,12 +194,14 @@ class _NoMedia(CannedMedia):
 async def test_errors_after_the_check_name_the_clients_fields(checkpoint: Path, engine: EchoEngine) -> None:
     service = dataclasses.replace(make_service(checkpoint, engine), media=_NoMedia())
     content = [{"type": "input_text", "text": "x"}, {"type": "input_image", "image_url": PNG}]
-    body = {"instructions": "y", "input": [CONVERSATION[4], {"role": "user", "content": content}]}
+    output = {"type": "function_call_output", "call_id": "c1", "output": content}
     transport = httpx.ASGITransport(create_app(service))
     async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-        error = (await client.post(URL, json=body)).json()["error"]
-    assert error["param"] == "input[1].content[1]"
-    assert error["message"] == "'input[1].content[1]' is no picture."
+        for item, field in (({"role": "user", "content": content}, "content"), (output, "output")):
+            body = {"instructions": "y", "input": [CONVERSATION[4], item]}
+            error = (await client.post(URL, json=body)).json()["error"]
+            assert error["param"] == f"input[1].{field}[1]"
+            assert error["message"] == f"'input[1].{field}[1]' is no picture."
 
 
 async def test_functions_are_called(client: httpx.AsyncClient, engine: EchoEngine) -> None:

@@ -29,6 +29,14 @@ def spoken(voice: Any) -> dict[str, Any]:
     }
 
 
+async def test_no_voice_can_be_made(client: httpx.AsyncClient) -> None:
+    files = {"audio_sample": ("me.wav", b"RIFF", "audio/wav")}
+    answer = await client.post("/v1/audio/voices", data={"name": "me", "consent": "c"}, files=files)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["code"], error["param"]) == (400, "voice_cloning_unsupported", None)
+    assert "ethan" in error["hint"]
+
+
 async def test_every_voice_is_listed_with_its_language_and_licence(client: httpx.AsyncClient) -> None:
     body = (await client.get("/v1/audio/voices")).json()
     assert body["object"] == "list"

@@ -21,6 +21,7 @@ from antiphon_server.openai_api.messages import (
     TextPart,
     ToolCall,
     ToolMessage,
+    ToolPart,
     UserMessage,
     UserPart,
 )
@@ -67,7 +68,7 @@ def read_conversation(
     for number, message in enumerate(request.messages):
         param = f"messages[{number}]"
         kinds: list[MediaKind] = []
-        if isinstance(message, UserMessage):
+        if isinstance(message, UserMessage | ToolMessage):
             own = read_sources(message, param, request.media_options, find_file)
             kinds = [source.kind for source in own]
             sources += own
@@ -115,7 +116,8 @@ def _read_message(
 
 
 def _read_content(
-    content: str | tuple[UserPart, ...] | tuple[TextPart, ...], kinds: Sequence[MediaKind]
+    content: str | tuple[UserPart, ...] | tuple[ToolPart, ...] | tuple[TextPart, ...],
+    kinds: Sequence[MediaKind],
 ) -> str | list[dict[str, str]]:
     """One string if there is only text, because every template supports that."""
     if isinstance(content, str):

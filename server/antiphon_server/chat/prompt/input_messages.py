@@ -20,6 +20,7 @@ from antiphon_server.openai_api.messages import (
     TextPart,
     ToolCall,
     ToolMessage,
+    ToolPart,
     UserMessage,
     UserPart,
 )
@@ -68,6 +69,8 @@ def read_input(request: ResponsesRequest) -> InputMessages:
         else:
             turn.end()
             read.add(_message_of(item), name)
+            if isinstance(item, FunctionOutputItem):
+                read.names[f"messages[{len(read.messages) - 1}].content"] = f"{name}.output"
     turn.end()
     return read
 
@@ -76,28 +79,32 @@ def _message_of(item: InputItem) -> Message:
     match item:
         case UserItem():
             content = item.content
-            parts = content if isinstance(content, str) else tuple(_user_part(part) for part in content)
-            return UserMessage.model_construct(role="user", content=parts)
+            user = content if isinstance(content, str) else tuple(_user_part(part) for part in content)
+            return UserMessage.model_construct(role="user", content=user)
         case SystemItem():
             return SystemMessage.model_construct(role=item.role, content=_text_of(item.content))
         case FunctionOutputItem():
-            return ToolMessage.model_construct(
-                role="tool", tool_call_id=item.call_id, content=_text_of(item.output)
-            )
+            output = item.output
+            parts = output if isinstance(output, str) else tuple(_tool_part(part) for part in output)
+            return ToolMessage.model_construct(role="tool", tool_call_id=item.call_id, content=parts)
         case _:
             raise TypeError(type(item))
 
 
 def _user_part(part: InputText | InputImage | InputAudioPart | InputFile) -> UserPart:
     match part:
-        case InputText():
-            return TextPart.model_construct(type="text", text=part.text)
-        case InputImage():
-            return ImagePart.model_construct(type="image_url", image_url=_place_of(part))
+        case InputText() | InputImage():
+            return _tool_part(part)
         case InputFile():
             return FilePart.model_construct(type="file", file=FileId.model_construct(file_id=part.file_id))
         case InputAudioPart():
             return part
+
+
+def _tool_part(part: InputText | InputImage) -> ToolPart:
+    if isinstance(part, InputText):
+        return TextPart.model_construct(type="text", text=part.text)
+    return ImagePart.model_construct(type="image_url", image_url=_place_of(part))
 
 
 def _place_of(part: InputImage) -> ImageLocation | FileId:

@@ -20,6 +20,7 @@ from antiphon_server.openai_api.messages import (
     InputAudio,
     InputAudioPart,
     TextPart,
+    ToolMessage,
     UrlLocation,
     UserMessage,
     UserPart,
@@ -46,7 +47,7 @@ class _Place:
 
 
 def read_sources(
-    message: UserMessage, param: str, options: ProcessorOptions, find_file: FindFile
+    message: UserMessage | ToolMessage, param: str, options: ProcessorOptions, find_file: FindFile
 ) -> list[MediaSource]:
     """One source for each media part. Raises NotFound for a file that the client does not have."""
     if isinstance(message.content, str):

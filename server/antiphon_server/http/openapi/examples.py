@@ -17,8 +17,9 @@ _NAMED = "response."
 def add_call_examples(name: str, operation: _Node) -> None:
     """`name`: the method and path of the operation."""
     examples, streams = load_yaml("examples.yaml").get(name, {}), load_yaml("events.yaml").get(name, {})
-    for content in operation.get("requestBody", {}).get("content", {}).values():
-        content["examples"] = _by_name(examples.get("request", {}))
+    given = examples.get("request", {})
+    for media_type, content in operation.get("requestBody", {}).get("content", {}).items():
+        content["examples"] = _by_name(given.get(media_type, given))
     for status, response in operation["responses"].items():
         answers = examples.get("answer" if status == "200" else status, {})
         for media_type, content in response.get("content", {}).items():

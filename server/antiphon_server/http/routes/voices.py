@@ -1,17 +1,37 @@
-"""`GET /v1/audio/voices` and `/v1/audio/models`, in the format that Open WebUI and similar clients read."""
+"""`/v1/audio/voices` and `/v1/audio/models`, in the format that Open WebUI and similar clients read."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NoReturn
 
 from fastapi import APIRouter, Request
 from pydantic import BaseModel, Field
 
 from antiphon_executor.interface.card import ModelCard
 from antiphon_server.chat.service import Service
+from antiphon_server.chat.voices import no_cloning
+from antiphon_server.http.body_type import JSON, MULTIPART, STREAMED
+from antiphon_server.http.openapi.errors import ErrorBody
 from antiphon_server.http.routes.models import served_name
 
 router = APIRouter(tags=["audio"])
+_TEXT = {"type": "string"}
+_RECORDED: dict[str, Any] = {
+    "title": "RecordedVoice",
+    "description": "A voice from a recording, as OpenAI's clients send it.",
+    "type": "object",
+    "properties": {
+        "name": _TEXT,
+        "audio_sample": {"type": "string", "format": "binary"},
+        "consent": _TEXT,
+    },
+}
+_DESCRIBED: dict[str, Any] = {
+    "title": "DescribedVoice",
+    "description": "A voice from a description, as OpenAI's clients send it.",
+    "type": "object",
+    "properties": {"type": {"const": "prompt"}, "name": _TEXT, "prompt": _TEXT},
+}
 
 
 class Voice(BaseModel):
@@ -66,3 +86,18 @@ async def list_voices(request: Request) -> VoiceList:
             for voice in card.voice_table
         ]
     )
+
+
+@router.post(
+    "/v1/audio/voices",
+    summary="Refused: no voice can be made",
+    status_code=400,
+    response_model=ErrorBody,
+    openapi_extra={
+        "requestBody": {"content": {MULTIPART: {"schema": _RECORDED}, JSON: {"schema": _DESCRIBED}}},
+        STREAMED: True,
+    },
+)
+async def create_voice(request: Request) -> NoReturn:
+    """OpenAI makes a voice of a recording here. The checkpoints that are served have no encoder for that."""
+    raise no_cloning(request.app.state.service.engine.card, None)

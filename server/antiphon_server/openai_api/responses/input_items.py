@@ -56,12 +56,17 @@ def _content_kind(content: Any) -> str:
 _Content = Discriminator(_content_kind)
 _Parts = Field(min_length=1, max_length=MAX_PARTS)
 UserPart = Annotated[InputText | InputImage | InputAudioPart | InputFile, Field(discriminator="type")]
+OutputPart = Annotated[InputText | InputImage, Field(discriminator="type")]
 AssistantPart = Annotated[InputText | RefusalPart | SpokenPart, Field(discriminator="type")]
 UserContent = Annotated[
     Annotated[Text, Tag("text")] | Annotated[tuple[UserPart, ...], _Parts, Tag("parts")], _Content
 ]
 TextContent = Annotated[
     Annotated[Text, Tag("text")] | Annotated[tuple[InputText, ...], _Parts, Tag("parts")], _Content
+]
+OutputContent = Annotated[
+    Annotated[Text, Tag("text")] | Annotated[tuple[OutputPart, ...], _Parts, Tag("parts")],
+    _Content,
 ]
 AssistantContent = Annotated[
     Annotated[Text, Tag("text")]
@@ -109,7 +114,7 @@ class FunctionOutputItem(_Item):
     neutral: ClassVar = {"caller": ({"type": "direct"},)}
     type: Literal["function_call_output"]
     call_id: Name
-    output: TextContent
+    output: OutputContent
 
 
 class ReasoningPart(ApiModel):
