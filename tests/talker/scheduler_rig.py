@@ -100,7 +100,14 @@ class SchedulerRig:
         self._hasher = get_request_block_hasher(BLOCK_TOKENS, hash)
 
     def open(
-        self, name: str, *, live: bool = True, prompt: int = 8, poisoned: bool = False, unheard: int = 0
+        self,
+        name: str,
+        *,
+        live: bool = True,
+        prompt: int = 8,
+        poisoned: bool = False,
+        unheard: int = 0,
+        more_text: bool = False,
     ) -> None:
         number = next(self._numbers)
         start = msgspec.msgpack.encode(Start(number, number, live, poisoned, unheard))
@@ -111,6 +118,7 @@ class SchedulerRig:
             sampling_params=params,
             pooling_params=None,
             block_hasher=self._hasher,
+            resumable=more_text,
         )
         self.scheduler.add_request(request)
 

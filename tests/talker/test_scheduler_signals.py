@@ -101,17 +101,17 @@ def test_a_prompt_computed_ahead_of_its_text_counts_as_no_frame(rig: SchedulerRi
 def test_the_thinker_knows_how_long_the_sound_of_all_clients_lasts(rig: SchedulerRig, tmp_path: Path) -> None:
     activity = StageActivity(tmp_path / "activity")
     rig.scheduler._activity = activity
-    rig.open("a")
+    rig.open("a", more_text=True)
     assert activity.sound_until_s == rig.now_s, "its client waits for its first sound"
     for _ in range(30):
         rig.step()
     first_s = activity.sound_until_s
     assert first_s > rig.now_s + 1.0
-    rig.open("b")
+    rig.open("b", more_text=True)
     assert activity.sound_until_s == rig.now_s
     rig.scheduler.finish_requests(["b"], RequestStatus.FINISHED_ABORTED)
     assert activity.sound_until_s == pytest.approx(first_s)
-    rig.open("batch", live=False)
+    rig.open("batch", live=False, more_text=True)
     assert activity.sound_until_s == pytest.approx(first_s)
     rig.scheduler.finish_requests(["a", "batch"], RequestStatus.FINISHED_ABORTED)
     assert activity.sound_until_s == math.inf
@@ -123,10 +123,25 @@ def test_a_stream_that_gets_no_text_for_a_while_does_not_hurry_the_thinker(
     """Its answer begins with thoughts, which are not spoken."""
     activity = StageActivity(tmp_path / "activity")
     rig.scheduler._activity = activity
-    rig.open("a", unheard=1)
+    rig.open("a", unheard=1, more_text=True)
     assert rig.step() == {"a"}
     rig.scheduler._report_sound()
     assert activity.sound_until_s == rig.now_s
     rig.now_s += 1.1
+    rig.scheduler._report_sound()
+    assert activity.sound_until_s == math.inf
+
+
+def test_a_stream_that_has_all_its_text_does_not_hurry_the_thinker(rig: SchedulerRig, tmp_path: Path) -> None:
+    """Text that is read aloud, or the end of an answer: long prompts waited for the Talker's own frames."""
+    activity = StageActivity(tmp_path / "activity")
+    rig.scheduler._activity = activity
+    rig.open("read aloud")
+    assert activity.sound_until_s == math.inf
+    rig.open("answer", more_text=True)
+    assert activity.sound_until_s == rig.now_s
+    queue = rig.request("answer").streaming_queue
+    assert queue is not None
+    queue.append(None)
     rig.scheduler._report_sound()
     assert activity.sound_until_s == math.inf

@@ -120,3 +120,33 @@ def test_a_talker_that_has_died_keeps_no_prompt_waiting(tmp_path: Path, clock: C
     talker.step_ended(98.0)
     talker.sound_lasts(98.1)
     assert not steps.postpones_prompts()
+
+
+def test_a_prompt_that_is_aborted_while_it_waits_leaves_nothing_to_the_next(
+    tmp_path: Path, clock: Clock
+) -> None:
+    """The next one, minutes later, had a step at once, while a client had no sound."""
+    talker, steps = StageActivity(tmp_path / "activity"), thinker(tmp_path, clock)
+    talker.step_ended(100.0)
+    talker.sound_lasts(100.0)
+    assert steps.left_out({"aborted": True}) == {"aborted"}
+    assert steps.left_out({}) == set()
+    clock.now_s += 60.0
+    talker.step_ended(clock.now_s)
+    assert steps.left_out({"next": True}) == {"next"}
+
+
+def test_a_prompt_of_a_few_steps_waits_for_text_only_once(tmp_path: Path, clock: Clock) -> None:
+    """It waited before each of its steps."""
+    talker, steps = StageActivity(tmp_path / "activity"), thinker(tmp_path, clock)
+    talker.sound_lasts(100.0)
+    left_out = []
+    for _ in range(40):
+        talker.step_ended(clock.now_s)
+        left_out.append(steps.left_out({"few": False, "many": True}))
+        clock.now_s += 0.1
+    first = next(at for at, names in enumerate(left_out) if "few" not in names)
+    assert LONGEST_POSTPONED_S - 0.1 < first * 0.1 < LONGEST_POSTPONED_S + 0.2
+    assert not any("few" in names for names in left_out[first:])
+    many = sum("many" in names for names in left_out[first:])
+    assert many > 2 / 3 * len(left_out[first:])

@@ -12,15 +12,18 @@ from vllm.v1.request import Request
 
 from antiphon_executor.interface.playback import PlayHead, seconds_of
 from antiphon_executor.ipc.stage_activity import StageActivity
+from antiphon_executor.scheduling.thinker_scheduler import LONG_TOKENS
 from antiphon_executor.scheduling.yielding import LONGEST_POSTPONED_S, Yielding
 from antiphon_executor.tiny import write_tiny_checkpoint
-from tests.thinker.thinker_rig import TEXT, WINDOW, Rig
+from tests.thinker.thinker_rig import BLOCK, TEXT, WINDOW, Rig
 
 # Of a frame of all streams, and of a step of the Thinker: for itself, for each token, for each token of the
 # long prompt and token of its context, and for a window of media. Those of antiphon-nano, after three hours.
 TALKER_STEP_S = 0.03
 STEP_S, TOKEN_S, CONTEXT_S, WINDOW_S = 0.006, 2e-4, 2.6e-8, 0.27
 CONTEXT = 78_000
+# A prompt of hours: behind its first tokens, a step costs as much as `CONTEXT` makes it.
+PROMPT = LONG_TOKENS + 10_000
 CHUNK = 4
 ANSWER_TOKENS, TAIL_FRAMES = 40, 60
 
@@ -83,6 +86,8 @@ class Machine:
         self.long: Request | None = None
         self.answers: list[tuple[Request, Stream] | None] = [None] * speakers
         self.heard: list[Stream] = []
+        self.asked: list[tuple[float, Request]] = []
+        self.waited: list[float] = []
         self._read_tokens = 0
 
     def read(self, tokens: int) -> Request:
@@ -108,7 +113,15 @@ class Machine:
         for answer in self.answers:
             if answer is not None:
                 self._pass_on(*answer)
+        self.waited += [self.now_s - at_s for at_s, one in self.asked if one.num_output_tokens]
+        self.asked = [(at_s, one) for at_s, one in self.asked if not one.num_output_tokens]
         self.talker.report(self.now_s)
+
+    def ask(self, tokens: int) -> Request:
+        """A prompt of text; `waited` has the seconds to its first token."""
+        request = self.rig.add([60 + len(self.waited) % 30] * tokens, [])
+        self.asked.append((self.now_s, request))
+        return request
 
     def _pass_on(self, request: Request, stream: Stream) -> None:
         stream.text = request.num_output_tokens
@@ -123,7 +136,8 @@ class Machine:
         seconds = STEP_S + tokens * TOKEN_S
         if self.long is not None:
             now = self.long.num_computed_tokens
-            seconds += (now - self._read_tokens) * CONTEXT * CONTEXT_S
+            context = CONTEXT if now > LONG_TOKENS else now
+            seconds += (now - self._read_tokens) * context * CONTEXT_S
             seconds += (now // WINDOW - self._read_tokens // WINDOW) * WINDOW_S
             self._read_tokens = now
         self._sleep(seconds)
@@ -154,7 +168,7 @@ def machine(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cal
 def test_no_client_underruns_beside_a_long_prompt(machine: Callable[[int], Machine], speakers: int) -> None:
     """A step took a tenth of a second, so that text came ten times a second; speech needs 12.5 tokens."""
     beside = machine(speakers)
-    beside.read(12_000)
+    beside.read(PROMPT)
     assert len(beside.heard) > speakers
     assert [(one.head.underruns, one.head.underrun_s) for one in beside.heard if one.head.underruns] == []
 
@@ -163,9 +177,31 @@ def test_a_long_prompt_is_little_later_beside_more_speech(machine: Callable[[int
     took = {}
     for speakers in (1, 4):
         beside = machine(speakers)
-        beside.read(12_000)
+        beside.read(PROMPT)
         took[speakers] = beside.now_s
     assert took[4] - 100 < 1.4 * (took[1] - 100)
+
+
+@pytest.mark.parametrize(
+    ("speakers", "tokens", "most_s"), [(0, 40, 0.1), (0, 600, 1.0), (4, 40, 0.1), (4, 2_000, 2.0)]
+)
+def test_a_shorter_prompt_does_not_wait_for_a_long_one(
+    machine: Callable[[int], Machine], speakers: int, tokens: int, most_s: float
+) -> None:
+    """It had half of each step, which the long one's context makes small, and waited for text before each."""
+    beside = machine(speakers)
+    while not all(one is not None and one[1].frames for one in beside.answers):
+        beside.step()
+    beside.long = beside.rig.add([TEXT] * PROMPT, [])
+    due_s = beside.now_s + 3.0
+    while beside.long.num_computed_tokens < PROMPT:
+        if beside.now_s >= due_s:
+            beside.ask(tokens)
+            due_s = beside.now_s + 3.0
+        beside.step()
+    assert len(beside.waited) > 5
+    assert max(beside.waited) < most_s
+    assert [one.head.underrun_s for one in beside.heard if one.head.underruns] == []
 
 
 def test_speech_without_text_does_not_stop_a_prompt(machine: Callable[[int], Machine]) -> None:
@@ -207,6 +243,26 @@ def test_a_prompt_that_waits_for_text_keeps_its_place(machine: Callable[[int], M
         postponed += long.num_computed_tokens == before
         assert len(beside.rig.scheduler.running) == most
     assert postponed
+
+
+def test_text_of_spoken_answers_preempts_none_of_them(machine: Callable[[int], Machine]) -> None:
+    """vLLM frees cache of the last request that it sees, and does not see a prompt that waits."""
+    beside = machine(0)
+    answer = beside.rig.add([50] * (BLOCK - 6), [], answer_tokens=9_000)
+    while not answer.num_output_tokens:
+        beside.step()
+    long = beside.rig.add([TEXT] * 20_000, [])
+    while not long.num_computed_tokens:
+        beside.step()
+    beside.talker.report = lambda now_s: beside.talker.activity.sound_lasts(now_s)  # type: ignore[method-assign]
+    pool = beside.rig.scheduler.kv_cache_manager.block_pool
+    pool.get_new_blocks(pool.get_num_free_blocks())
+    for _ in range(10):
+        beside.talker.activity.step_ended(beside.now_s)
+        beside.talker.report(beside.now_s)
+        beside.step()
+    assert answer.num_output_tokens > 6
+    assert (answer.num_preemptions, long.num_preemptions) == (0, 1)
 
 
 def test_a_turn_whose_past_is_cached_does_not_wait_for_text(machine: Callable[[int], Machine]) -> None:

@@ -12,7 +12,7 @@ from vllm.multimodal.cache import MultiModalProcessorOnlyCache
 
 from antiphon_executor.interface.audio_geometry import mel_frames
 from antiphon_executor.interface.media import AudioClip, KnownClip, VideoClip
-from antiphon_executor.interface.media_geometry import MediaGeometry
+from antiphon_executor.interface.media_geometry import MediaGeometry, PerFrameBounds, PixelBounds
 from antiphon_executor.models.qwen3_5_omni import prompt as rules
 from antiphon_executor.models.qwen3_5_omni.tm_rope import MediaSpan, TmRope
 from antiphon_executor.models.qwen3_omni.positions import (
@@ -82,7 +82,7 @@ def test_the_rest_of_a_clip_below_a_second_belongs_to_the_window_before(seconds:
     assert all(window.stop - window.first >= min(100, cut[-1].stop) for window in cut)
 
 
-@pytest.mark.parametrize(("fps", "frames"), [(1.0, 16), (2.0, 16), (30.0, 20), (0.37, 20)])
+@pytest.mark.parametrize(("fps", "frames"), [(1.0, 8), (2.0, 10), (30.0, 10), (0.37, 10)])
 def test_a_window_of_video_has_at_most_so_many_tokens_and_ends_at_a_block_of_sound_if_it_can(
     fps: float, frames: int
 ) -> None:
@@ -91,6 +91,14 @@ def test_a_window_of_video_has_at_most_so_many_tokens_and_ends_at_a_block_of_sou
     assert len(windows[0][0]) == frames
     assert frames // 2 * 11 * 18 <= WINDOW_VIDEO_TOKENS
     assert sum(len(part) for part, _ in windows) == 90
+
+
+def test_a_window_of_720p_is_two_frames() -> None:
+    """It was four, and the step that encodes them took a second."""
+    film = VideoClip(np.broadcast_to(np.uint8(0), (60, 720, 1280, 3)), 1.0)
+    geometry = MediaGeometry(video=PerFrameBounds(PixelBounds(max_pixels=1280 * 704)))
+    assert geometry.frame_tokens(60, (720, 1280)) == 880
+    assert {len(frames) for frames, _ in video_windows(film, None, geometry)} == {2}
 
 
 LONG = (

@@ -33,11 +33,13 @@ class Rig:
     """A scheduler with real block pools of an attention and a state group; `steps` are the tokens of each.
 
     `ran`: called between a step's schedule and its end, with its tokens and those before.
+    `output`: of the last step's schedule.
     """
 
     scheduler: ThinkerScheduler
     ran: Callable[[int, int], None] = lambda *_: None
     steps: list[int] = field(default_factory=list)
+    output: SchedulerOutput | None = None
     _names: itertools.count[int] = field(default_factory=itertools.count)
 
     @classmethod
@@ -102,7 +104,7 @@ class Rig:
 
     def step(self) -> SchedulerOutput:
         """Every request whose prompt is read draws a token."""
-        output = self.scheduler.schedule()
+        output = self.output = self.scheduler.schedule()
         running = {one: self.scheduler.requests[one] for one in output.num_scheduled_tokens}
         computed = max(one.num_computed_tokens for one in running.values())
         self.ran(output.total_num_scheduled_tokens, computed)

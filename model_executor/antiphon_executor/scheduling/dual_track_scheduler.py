@@ -22,6 +22,10 @@ VLLM_INTERNALS = {
 }
 
 
+# No text has so many tokens: only a complete one has all that this frame needs.
+MOST_FRAMES = 1 << 30
+
+
 class DualTrackScheduler(TalkerScheduler):
     """Schedules `TextTrackStreams`; their text arrives on a socket from the bridge."""
 
@@ -44,6 +48,10 @@ class DualTrackScheduler(TalkerScheduler):
     def is_ready(self, request: Request) -> bool:
         frame = request.num_output_tokens + request.num_output_placeholders
         return self._streams.is_ready(self._slots[request.request_id], frame)
+
+    def has_all_text(self, request: Request) -> bool:
+        slot = self._slots.get(request.request_id)
+        return slot is not None and self._streams.is_ready(slot, MOST_FRAMES)
 
     def wait_for_work(self, seconds: float) -> None:
         self._text.wait_for_text(max(round(seconds * 1000), 1))

@@ -51,6 +51,8 @@ VLLM_INTERNALS = {
         "num_computed_tokens",
         "num_output_placeholders",
         "num_tokens",
+        "resumable",
+        "streaming_queue",
     ),
 }
 
@@ -185,6 +187,11 @@ class TalkerScheduler(PlannedQueues, AsyncScheduler):
         """Whether the input of the request's next step is complete."""
         return True
 
+    def has_all_text(self, request: Request) -> bool:
+        """Whether no more text of the stream will come from the Thinker: a session has its last input."""
+        queue = request.streaming_queue
+        return not request.resumable or (bool(queue) and queue[-1] is None)
+
     def wait_for_work(self, seconds: float) -> None:
         """No stream can run: returns after `seconds`, or earlier when something arrives."""
         time.sleep(seconds)
@@ -214,7 +221,8 @@ class TalkerScheduler(PlannedQueues, AsyncScheduler):
 
     def _report_sound(self) -> None:
         if self._activity is not None:
-            self._activity.sound_lasts(self._book.sound_until_s(time.monotonic()))
+            lacking = {key for key, one in self.requests.items() if not self.has_all_text(one)}
+            self._activity.sound_lasts(self._book.sound_until_s(time.monotonic(), lacking))
 
     def _close_finished(self) -> None:
         gone = [known for known in self._slots if known not in self.requests]

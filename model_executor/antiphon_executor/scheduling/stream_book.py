@@ -6,7 +6,7 @@ Without clock and engine: the scheduler, or a simulation, reports events with th
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from dataclasses import dataclass, field
 
 from antiphon_executor.interface.playback import PlayHead, seconds_of
@@ -176,10 +176,17 @@ class StreamBook:
         starts = self.starts_in(plan) and not self._awaits_first_text()
         return bound_s if starts or least_s < _URGENT_STEPS * bound_s else 0.0
 
-    def sound_until_s(self, now_s: float) -> float:
-        """Until then every live client has sound, if no more is generated; `now_s` if one has just come."""
+    def sound_until_s(self, now_s: float, lacking: Container[str]) -> float:
+        """Until then every live client has sound, if no more is generated; `now_s` if one has just come.
+
+        `lacking`: streams of which more text has to come. The sound of the others needs none.
+        """
         startup_s = self.startup_buffer_s
-        playing = [entry for entry in self._entries.values() if entry.live and self._plays(entry, now_s)]
+        playing = [
+            entry
+            for key, entry in self._entries.items()
+            if entry.live and key in lacking and self._plays(entry, now_s)
+        ]
         return now_s + min((entry.buffered_s(now_s, startup_s) for entry in playing), default=math.inf)
 
     def plan(self, now_s: float, candidates: Iterable[Candidate]) -> StepPlan:

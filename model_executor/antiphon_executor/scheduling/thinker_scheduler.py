@@ -1,14 +1,14 @@
 """The Thinker's scheduler: vLLM's, which also ends requests that cannot continue.
 
 These are requests with NaN logits, and requests whose schema does not finish compiling. Steps beside long
-contexts are short, and wait while speech lacks text. Of a hybrid model it keeps the state where media end.
+contexts are short, and others come before long prompts. Of a hybrid model it keeps the state where media end.
 """
 
 from __future__ import annotations
 
 import time
-from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,13 +23,13 @@ from vllm.v1.request import Request
 from antiphon_executor.ipc.prefill_watch import PREFILL_WATCH
 from antiphon_executor.ipc.stage_activity import activity_of
 from antiphon_executor.scheduling.corrupted_requests import CorruptionAwareScheduler
-from antiphon_executor.scheduling.deadline import ALL_TOKENS
 from antiphon_executor.scheduling.grammar_watch import GRAMMAR_WATCH
 from antiphon_executor.scheduling.one_per_step.request_turns import Progress, RequestTurns
 from antiphon_executor.scheduling.planned_queues import PlannedQueues
 from antiphon_executor.scheduling.real_time import NEVER_S
 from antiphon_executor.scheduling.step_plan import StepPlan
 from antiphon_executor.scheduling.step_time.step_budget import (
+    LONG_TOKENS,
     PLAYING_STEP_S,
     STEP_S,
     MediaItem,
@@ -50,6 +50,7 @@ VLLM_INTERNALS = {
         "grammar_compile_error_reqs",
         "kv_cache_manager",
         "max_num_active_reqs",
+        "max_num_encoder_input_tokens",
         "max_num_running_reqs",
         "max_num_scheduled_tokens",
         "running",
@@ -79,8 +80,8 @@ VLLM_INTERNALS = {
 LONGEST_COMPILE_S = 15.0
 # A long prompt takes half of a step while there are other requests.
 LONG_PROMPT_SHARE = 2
-# A prompt with so many tokens left takes many steps. Two of them would leave nothing of a step to others.
-LONG_TOKENS = 16_384
+# A prompt with more tokens left takes so many steps that speech would lack text meanwhile.
+MEDIUM_TOKENS = 2_048
 # A step with fewer tokens of prompts says nothing about those that read long ones.
 _LEAST_TOKENS = 16
 
@@ -92,6 +93,7 @@ class _SharedCoresScheduler(CorruptionAwareScheduler):
         super().__init__(*args, **kwargs)
         self.block_size: int
         self.max_num_scheduled_tokens: int
+        self.max_num_encoder_input_tokens: int
         transfer = self.vllm_config.kv_transfer_config
         activity = activity_of(transfer and transfer.kv_connector_extra_config)
         self._yielding = Yielding(activity) if activity else None
@@ -107,20 +109,25 @@ class _SharedCoresScheduler(CorruptionAwareScheduler):
         self.grammar_compile_error_reqs |= GRAMMAR_WATCH.overdue(LONGEST_COMPILE_S) & self.requests.keys()
         if self._yielding is not None:
             self._yielding.wait_for_talker()
-        token_limit = self.max_num_scheduled_tokens
+        token_limit, encoder_limit = self.max_num_scheduled_tokens, self.max_num_encoder_input_tokens
         step_tokens = self.most_step_tokens(token_limit)
         self.max_num_scheduled_tokens = step_tokens
+        self.max_num_encoder_input_tokens = self.most_encoder_tokens(encoder_limit)
         self.scheduler_config.long_prefill_token_threshold = self.most_prompt_tokens(step_tokens)
         try:
             return super().schedule(throttle_prefills)
         finally:
-            self.max_num_scheduled_tokens = token_limit
+            self.max_num_scheduled_tokens, self.max_num_encoder_input_tokens = token_limit, encoder_limit
 
     def most_step_tokens(self, limit: int) -> int:
         """The most tokens of the next step."""
         if self._yielding is None:
             return limit
         return self._yielding.step_tokens(limit, len(self.running))
+
+    def most_encoder_tokens(self, limit: int) -> int:
+        """The most tokens of media that the next step encodes."""
+        return limit
 
     def most_prompt_tokens(self, step_tokens: int) -> int:
         """The most tokens of a prompt in a step of `step_tokens`, while there are other requests."""
@@ -177,15 +184,18 @@ class _ShortStepsScheduler(PlannedQueues, _SharedCoresScheduler):
         self._step_clock = StepClock()
         self._step_budget = StepBudget()
         self._context = 0
+        self._read_long = False
         self.max_num_active_reqs: int
 
     def schedule(self, throttle_prefills: bool = False) -> SchedulerOutput:
         with self._prompts_in_time():
+            long = {one.request_id for one in self.schedulable() if _is_long(one)}
             output = super().schedule(throttle_prefills)
+        self._read_long = not long.isdisjoint(output.num_scheduled_tokens)
         tokens = output.total_num_scheduled_tokens
         if tokens:
             streams, encoded = len(output.num_scheduled_tokens), self._encoded_tokens(output)
-            self._step_clock.step_scheduled(output, time.monotonic(), streams, tokens, encoded)
+            self._step_clock.step_scheduled(output, time.monotonic(), streams, tokens, encoded, self._context)
         return output
 
     def update_from_output(
@@ -194,7 +204,7 @@ class _ShortStepsScheduler(PlannedQueues, _SharedCoresScheduler):
         outputs = super().update_from_output(scheduler_output, model_runner_output)
         length = self._step_clock.step_finished(scheduler_output, time.monotonic())
         if length is not None:
-            self._step_budget.measured(length, self._context)
+            self._step_budget.measured(length)
             if self._yielding is not None and length.prompt_tokens >= _LEAST_TOKENS:
                 self._yielding.prompt_step_took(length.seconds)
         return outputs
@@ -207,11 +217,20 @@ class _ShortStepsScheduler(PlannedQueues, _SharedCoresScheduler):
             one.num_prompt_tokens for one in self.waiting
         ]
         self._context = max(contexts, default=self._context)
-        is_playing = self._yielding is not None and self._yielding.speech_plays
-        step_s = PLAYING_STEP_S if is_playing else STEP_S
         media = _media_within([*reading, *self.waiting], limit)
-        prompts = self._step_budget.tokens(limit, self._context, step_s, media)
+        prompts = self._step_budget.tokens(limit, self._context, self._step_s, media)
         return min(super().most_step_tokens(limit), prompts + answering)
+
+    def most_encoder_tokens(self, limit: int) -> int:
+        """Several prompts that reach media at once encode theirs one after the other."""
+        reading = filter(_reads_prompt, self.running)
+        items = [*map(_next_item, reading), *map(_longest_item, self.waiting)]
+        return self._step_budget.encoder_tokens(limit, self._step_s, items)
+
+    @property
+    def _step_s(self) -> float:
+        is_playing = self._yielding is not None and self._yielding.speech_plays
+        return PLAYING_STEP_S if is_playing else STEP_S
 
     def _encoded_tokens(self, output: SchedulerOutput) -> int:
         return sum(
@@ -222,24 +241,43 @@ class _ShortStepsScheduler(PlannedQueues, _SharedCoresScheduler):
 
     @contextmanager
     def _prompts_in_time(self) -> Iterator[None]:
-        """Leaves prompts of several steps out of a step that has text to generate, if speech lacks text."""
-        requests = self.schedulable() if self._yielding is not None else []
-        short = [one.request_id for one in requests if _left(one) <= PLAYING_TOKENS]
-        answers = any(not _reads_prompt(one) for one in self.running)
-        if self._yielding is None or len(short) == len(requests) or not answers:
+        """Leaves prompts out of a step in which others come first, if no answer loses its cache by that."""
+        requests = self.schedulable()
+        left_out = self._left_out(requests)
+        plan = self._without(left_out, requests) if left_out else None
+        if plan is None or not self._has_cache_for(plan):
             yield
             return
-        if not self._yielding.postpones_prompts():
-            yield
-            return
-        short += [one.request_id for one in self.waiting if self._is_cached(one)]
         most = self.max_num_active_reqs
-        self.max_num_active_reqs = most - sum(_left(one) > PLAYING_TOKENS for one in self.running)
+        self.max_num_active_reqs = most - sum(one.request_id in left_out for one in self.running)
         try:
-            with self.only_planned(StepPlan(tuple(short), ALL_TOKENS, frozenset(), NEVER_S)):
+            with self.only_planned(plan):
                 yield
         finally:
             self.max_num_active_reqs = most
+
+    def _left_out(self, requests: Sequence[Request]) -> set[str]:
+        """Prompts of several steps, if speech lacks text; long ones beside shorter, in every second step."""
+        several = [one for one in requests if _left(one) > PLAYING_TOKENS]
+        answers = any(not _reads_prompt(one) for one in self.running)
+        left_out: set[str] = set()
+        if self._yielding is not None:
+            patient = {one.request_id: _is_long(one) or _left(one) > MEDIUM_TOKENS for one in several}
+            left_out = self._yielding.left_out(patient if answers else {})
+        if not left_out and self._read_long and any(_left(one) > 0 and not _is_long(one) for one in requests):
+            left_out = {one.request_id for one in several if _is_long(one)}
+        if left_out:
+            left_out -= {one.request_id for one in self.waiting if self._is_cached(one)}
+        return left_out
+
+    def _without(self, left_out: Container[str], requests: Sequence[Request]) -> StepPlan:
+        run = tuple(one.request_id for one in requests if one.request_id not in left_out)
+        return StepPlan(run, self.max_num_scheduled_tokens, frozenset(), NEVER_S)
+
+    def _has_cache_for(self, plan: StepPlan) -> bool:
+        """Whether the plan's requests need no other's cache. vLLM would take it from those that it sees."""
+        running = [one for one in self.running if one.request_id in plan.run]
+        return self._blocks_for(running, plan) <= self.kv_cache_manager.block_pool.get_num_free_blocks()
 
     def _is_cached(self, request: Request) -> bool:
         """Whether a waiting request has a long prompt of which the cache lacks little: a talk's next turn."""
@@ -262,6 +300,11 @@ def _reads_prompt(request: Request) -> bool:
     return request.num_computed_tokens < request.num_prompt_tokens
 
 
+def _is_long(request: Request) -> bool:
+    """Whether it reads a prompt in many steps, of which those at the end take long."""
+    return request.num_prompt_tokens >= LONG_TOKENS and _left(request) > PLAYING_TOKENS
+
+
 def _media_within(requests: Sequence[Request], tokens: int) -> list[MediaItem]:
     """The media that a step of `tokens` reaches and has to encode, in the order of `requests`.
 
@@ -282,6 +325,18 @@ def _media_within(requests: Sequence[Request], tokens: int) -> list[MediaItem]:
         ]
         before += reached
     return items
+
+
+def _next_item(request: Request) -> int:
+    """The tokens of the medium that it reads or reaches next."""
+    features = request.mm_features
+    after = bisect_right(features, request.num_computed_tokens, key=_offset)
+    return max((one.mm_position.length for one in features[max(after - 1, 0) : after + 1]), default=0)
+
+
+def _longest_item(request: Request) -> int:
+    """The tokens of its longest medium: a cache may have the prompt up to any of them."""
+    return max((one.mm_position.length for one in request.mm_features), default=0)
 
 
 def _offset(feature: MultiModalFeatureSpec) -> int:

@@ -7,7 +7,7 @@ audio. Each frame needs a token of text: 12.5 a second, more than steps with par
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from antiphon_executor.ipc.stage_activity import StageActivity
 from antiphon_executor.scheduling.step_time.step_budget import PLAYING_STEP_S
@@ -40,6 +40,7 @@ class Yielding:
         self._sleep = sleep
         self._longest_step_s = PLAYING_STEP_S
         self._postponed_since_s: float | None = None
+        self._waits_since_s: dict[str, float] = {}
 
     def wait_for_talker(self) -> None:
         """Returns when the Talker claims the cores no longer, at the latest after `LONGEST_WAIT_S`."""
@@ -64,6 +65,25 @@ class Yielding:
     def prompt_step_took(self, seconds: float) -> None:
         """A step with a part of a prompt, in some of which a window of media is encoded."""
         self._longest_step_s = max(seconds, self._longest_step_s * _FORGOTTEN, PLAYING_STEP_S)
+
+    def left_out(self, prompts: Mapping[str, bool]) -> set[str]:
+        """Those of `prompts` that the next step leaves out, so that the text of spoken answers comes first.
+
+        `prompts`: those of several steps, by request, and whether there are many. Such a one may be left out
+        again and again; any other begins after `LONGEST_POSTPONED_S` and is read to its end.
+        """
+        self._waits_since_s = {name: at_s for name, at_s in self._waits_since_s.items() if name in prompts}
+        if not prompts:
+            self._postponed_since_s = None
+            return set()
+        if not self.postpones_prompts():
+            return set()
+        now_s = self._clock()
+        return {
+            name
+            for name, is_long in prompts.items()
+            if now_s - self._waits_since_s.setdefault(name, now_s) <= LONGEST_POSTPONED_S or is_long
+        }
 
     def postpones_prompts(self) -> bool:
         """Whether the next step has none, so that the text of spoken answers comes first."""

@@ -10,13 +10,14 @@ from dataclasses import dataclass
 class StepLength:
     """`streams`: requests that ran. `prompt_tokens`: tokens beyond one for each.
 
-    `encoded_tokens`: of media.
+    `encoded_tokens`: of media. `context`: tokens computed before of the longest prompt in it.
     """
 
     streams: int
     prompt_tokens: int
     seconds: float
     encoded_tokens: int = 0
+    context: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,7 @@ class _Begun:
     streams: int
     prompt_tokens: int
     encoded_tokens: int
+    context: int
 
 
 class StepClock:
@@ -36,10 +38,16 @@ class StepClock:
         self._ended_s = 0.0
 
     def step_scheduled(
-        self, step: object, now_s: float, streams: int, tokens: int, encoded_tokens: int = 0
+        self,
+        step: object,
+        now_s: float,
+        streams: int,
+        tokens: int,
+        encoded_tokens: int = 0,
+        context: int = 0,
     ) -> None:
         """`tokens`: of all streams together."""
-        self._begun.append(_Begun(step, now_s, streams, tokens - streams, encoded_tokens))
+        self._begun.append(_Begun(step, now_s, streams, tokens - streams, encoded_tokens, context))
 
     def step_finished(self, step: object, now_s: float) -> StepLength | None:
         """The length of `step`; None if it computed nothing."""
@@ -48,4 +56,4 @@ class StepClock:
         begun = self._begun.popleft()
         seconds = now_s - max(begun.at_s, self._ended_s)
         self._ended_s = now_s
-        return StepLength(begun.streams, begun.prompt_tokens, seconds, begun.encoded_tokens)
+        return StepLength(begun.streams, begun.prompt_tokens, seconds, begun.encoded_tokens, begun.context)
