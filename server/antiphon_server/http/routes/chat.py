@@ -38,7 +38,10 @@ _PATH = "/v1/chat/completions"
             "content": event_stream("ChatStreamEvent", Chunk, ErrorBody),
         }
     },
-    openapi_extra=json_body(ChatRequest),
+    openapi_extra={
+        **json_body(ChatRequest),
+        "parameters": [{"name": _DIALECT_HEADER, "in": "header", "schema": _DIALECTS.json_schema()}],
+    },
 )
 async def create_chat_completion(request: Request) -> Response:
     received = await receive_json(request, parse_chat_request)
