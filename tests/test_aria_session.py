@@ -170,7 +170,7 @@ async def test_the_prompt_is_computed_while_the_text_of_the_first_chunk_is_gener
     rig.stream.set_prompt(rig.prompt)
     hearing = asyncio.create_task(rig.hear())
     rig.stream.add_text([40, 41, 42], final=False)
-    await asyncio.wait_for(rig.engine.opened.wait(), 5)
+    await asyncio.wait_for(rig.engine.opened.wait(), 60)
     (session,) = rig.engine.sessions
     assert [(len(ids), tokens) for ids, tokens in session.inputs] == [(OPENED, 1)]
     assert session.start.unheard_tokens == 1
@@ -223,11 +223,11 @@ async def test_given_late_text_then_frames_wait_only_for_their_own_chunk() -> No
 
     listening = asyncio.create_task(listen())
     rig.stream.add_text([40, 41, 42, 43, 44], final=False)
-    await asyncio.wait_for(four.wait(), 5)
+    await asyncio.wait_for(four.wait(), 60)
     await asyncio.sleep(0.02)
     assert len(heard) == 4
     rig.stream.add_text([], final=True)
-    await asyncio.wait_for(listening, 5)
+    await asyncio.wait_for(listening, 60)
     assert heard[-1] == SpeechEnded("stop", 6)
 
 

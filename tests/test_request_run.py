@@ -276,7 +276,7 @@ async def test_given_an_answer_that_the_engine_ends_with_an_error_then_it_never_
             told.append(event)
 
     with pytest.raises(EngineError) as raised:
-        await asyncio.wait_for(listen(), 5)
+        await asyncio.wait_for(listen(), 60)
     assert not isinstance(raised.value, InvalidRequest)
     assert not any(isinstance(one, TextEnded) for one in told)
     assert engines.slots.used == 0

@@ -99,3 +99,18 @@ def test_no_registry_and_no_machine_is_named() -> None:
     paths = ["/wo" + "rk/", "/ro" + "ot/", "/opt/" + "wheels", "/opt/" + "pypi"]
     texts = tracked_texts().items()
     none_of([f"{name}: {word}" for name, text in texts for word in [*hosts, *paths] if word in text])
+
+
+def test_no_test_gives_up_before_a_busy_machine_has_done_it() -> None:
+    """A limit on what must happen only ends a test that hangs. A promised time uses `tests.machine`."""
+    none_of(
+        [
+            f"{one.name}:{call.lineno} {ast.unparse(call)}"
+            for one in suite()
+            if not one.name.startswith(("tests/bench/", "tests/chaos/"))
+            for call in ast.walk(one.tree)
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "asyncio.wait_for"
+            for limit in [*call.args[1:], *(keyword.value for keyword in call.keywords)]
+            if isinstance(limit, ast.Constant) and limit.value < 30
+        ]
+    )

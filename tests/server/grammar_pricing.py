@@ -15,7 +15,7 @@ from antiphon_server.admission.rate_limiter import RateLimiter
 from antiphon_server.chat.schema.cost_estimator import SchemaCostEstimator
 from antiphon_server.config.chat import GrammarPolicy
 
-GENEROUS_S = 15.0
+GENEROUS_S = 60.0
 
 
 class Pricing:

@@ -169,7 +169,7 @@ async def test_the_rest_is_read_in_parts_when_the_clip_is_complete(ends_louder: 
     await settle()
     assert not rest.done()
     engine.ended.set()
-    await asyncio.wait_for(rest, 10)
+    await asyncio.wait_for(rest, 60)
     assert engine.windows()[-2:] == [MOST_WINDOWS, windows]
     assert engine.aborted == ends_louder
     assert isinstance(clip, StoredClip)
@@ -184,7 +184,7 @@ async def test_the_rest_of_an_engine_that_fails_is_left_to_the_request() -> None
     failing = PromptReader(_fails, IDS, MediaGeometry())
     ahead = ClipReadAhead(OmniRequest("one", PROMPT), "key", MelWriter(16, torch.bfloat16), failing)
     await write(ahead, LEAST_WINDOWS + 0.25)
-    await asyncio.wait_for(ahead.read_rest(), 10)
+    await asyncio.wait_for(ahead.read_rest(), 60)
     await ahead.stop()
 
 

@@ -66,6 +66,6 @@ def test_rows_that_cannot_be_sent_fail_their_request_and_the_next_are_sent(tmp_p
 
 def test_a_sender_whose_socket_fails_ends_the_engines_next_step() -> None:
     sender = HiddenStatesSender("ipc:///no/such/folder/" + "x" * 200)
-    sender._thread.join(10)
+    sender._thread.join(60)
     with pytest.raises(RuntimeError, match="has died"):
         sender.check()

@@ -38,7 +38,7 @@ async def started(
 ) -> Reservation:
     """A reservation that has its slot until the stack closes."""
     reservation = stack.enter_context(admission.admit(Reservation(owner, speech)))
-    await asyncio.wait_for(admission.wait_for_slot(reservation, RequestSize(choices=choices)), 1)
+    await asyncio.wait_for(admission.wait_for_slot(reservation, RequestSize(choices=choices)), 60)
     return reservation
 
 

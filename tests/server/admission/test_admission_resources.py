@@ -49,7 +49,7 @@ class World:
         """A reservation that has its slot until the stack closes."""
         reservation = stack.enter_context(self.admission.admit(Reservation(owner, speech)))
         size = RequestSize(prompt_tokens)
-        await asyncio.wait_for(self.admission.wait_for_slot(reservation, size), 1)
+        await asyncio.wait_for(self.admission.wait_for_slot(reservation, size), 60)
         return reservation
 
     @asynccontextmanager

@@ -42,7 +42,7 @@ async def test_optional_speech_is_decided_when_it_starts() -> None:
         await settle()
         assert not starting.done()
         await speech.aclose()
-        await asyncio.wait_for(starting, 1)
+        await asyncio.wait_for(starting, 60)
         assert (reservation.kind, admission.load.fell_back) == ("speech", 0)
 
 

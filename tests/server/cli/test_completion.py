@@ -17,7 +17,7 @@ def offered(*words: str) -> set[str]:
 COMP_WORDS=({line}); COMP_CWORD={len(words) - 1}
 _shtab_antiphon; printf "%s\\n" "${{COMPREPLY[@]}}"
 """
-    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=20, check=True)
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=60, check=True)
     return set(done.stdout.split())
 
 

@@ -257,7 +257,7 @@ async def test_a_cancelled_upload_waits_for_its_write(
 
     def create_late(self: FileFolder, file_id: str) -> Any:
         entered.set()
-        assert leave.wait(10)
+        assert leave.wait(60)
         return create(self, file_id)
 
     monkeypatch.setattr(FileFolder, "create", create_late)

@@ -152,7 +152,7 @@ def test_an_interrupt_ends_it_at_once_and_leaves_no_partial_file(hub: StandIn, t
         assert not patience.is_over()
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=20)
+    _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert said.splitlines()[-1] == "antiphon: the download was interrupted; complete files are kept"
     assert list(blobs.glob("*.incomplete")) == []

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import struct
-import time
 import zlib
 from collections.abc import AsyncIterator
 
@@ -19,6 +18,7 @@ from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
 from antiphon_server.media.sandbox.pool import Sandbox
 from antiphon_server.media.source import MediaKind
+from tests.machine import Patience
 from tests.server.media.media_samples import ffmpeg, image_file, part, running_decoders
 
 pytestmark = pytest.mark.heavy
@@ -106,10 +106,10 @@ def tiny_packets(kind: MediaKind) -> bytes:
 
 async def refused(loader: MediaLoader, kind: MediaKind, data: bytes, match: str) -> None:
     before = psutil.Process().memory_info().rss
-    started = time.monotonic()
+    patience = Patience(_LONGEST_S)
     with pytest.raises(BadRequest, match=match):
         await loader.load([part(kind, data)])
-    assert time.monotonic() - started < _LONGEST_S
+    assert not patience.is_over()
     assert psutil.Process().memory_info().rss - before < 64 << 20
 
 
@@ -124,10 +124,10 @@ async def test_a_png_with_a_text_bomb_is_refused_or_shown_without_it(strict: Med
 async def test_a_gif_of_200000_frames_shows_its_first(strict: MediaLoader) -> None:
     data = many_frames_gif()
     assert len(data) > 1_000_000
-    started = time.monotonic()
+    patience = Patience(_LONGEST_S)
     media = await strict.load([part("image", data)])
     assert media.images[0].pixels.shape == (40, 40, 3)
-    assert time.monotonic() - started < _LONGEST_S
+    assert not patience.is_over()
 
 
 async def test_three_minutes_of_opus_in_a_few_bytes(strict: MediaLoader) -> None:

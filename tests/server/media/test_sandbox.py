@@ -23,11 +23,10 @@ import pytest
 import pytest_asyncio
 from PIL import Image
 
-from antiphon_server.errors import ApiError, BadRequest, InternalError, Overloaded, Unavailable
-from antiphon_server.media import loader as loading
+from antiphon_server.errors import ApiError, BadRequest, Overloaded, Unavailable
 from antiphon_server.media.loader import MediaLoader
 from antiphon_server.media.policy import MediaPolicy
-from antiphon_server.media.sandbox import fork_client, fork_connection
+from antiphon_server.media.sandbox import fork_client
 from antiphon_server.media.sandbox.fork_client import Worker
 from antiphon_server.media.sandbox.fork_protocol import LOG_BYTES, WorkerOrder
 from antiphon_server.media.sandbox.job import AudioJob, Dimensions, ImageJob, Size
@@ -47,12 +46,7 @@ from tests.server.media.media_samples import (
     wav,
 )
 
-
-def decoders() -> list[psutil.Process]:
-    return psutil.Process().children(recursive=True)
-
-
-DEADLINE_S = 2.0
+DEADLINE_S, PATIENT_S = 2.0, 120.0
 PICTURE = image_file(Image.new("RGB", (32, 32)), "PNG")
 SOUND = wav(np.zeros((1, 48_000)), 48_000)
 
@@ -84,12 +78,26 @@ def no_more_descriptors(spare: int = 0) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-@pytest_asyncio.fixture
-async def sandbox() -> AsyncIterator[Sandbox]:
-    sandbox = Sandbox(MediaPolicy(decode_s=DEADLINE_S, decode_workers=2, decode_queue_s=0.5))
+@contextlib.asynccontextmanager
+async def running_sandbox(decode_s: float) -> AsyncIterator[Sandbox]:
+    sandbox = Sandbox(MediaPolicy(decode_s=decode_s, decode_workers=2, decode_queue_s=0.5))
     await sandbox.start()
     yield sandbox
     await sandbox.close()
+
+
+@pytest_asyncio.fixture
+async def sandbox() -> AsyncIterator[Sandbox]:
+    """No job reaches its deadline, however busy the machine is."""
+    async with running_sandbox(PATIENT_S) as sandbox:
+        yield sandbox
+
+
+@pytest_asyncio.fixture
+async def hasty() -> AsyncIterator[Sandbox]:
+    """Jobs that never end are ended soon."""
+    async with running_sandbox(DEADLINE_S) as sandbox:
+        yield sandbox
 
 
 async def test_an_output_cannot_grow_past_its_cap(sandbox: Sandbox) -> None:
@@ -98,15 +106,15 @@ async def test_an_output_cannot_grow_past_its_cap(sandbox: Sandbox) -> None:
     assert len(outcome.output) == 40_000
 
 
-async def test_a_decoder_is_killed_at_its_deadline(sandbox: Sandbox) -> None:
+async def test_a_decoder_is_killed_at_its_deadline(hasty: Sandbox) -> None:
     started = time.monotonic()
-    outcome = await sandbox.run_job(*slow_job())
+    outcome = await hasty.run_job(*slow_job())
     assert outcome.timed_out
     assert time.monotonic() - started < 2 * DEADLINE_S * slowness()
 
 
-async def test_a_job_without_a_free_decoder_in_time_is_overload_with_retry_after(sandbox: Sandbox) -> None:
-    outcomes = await asyncio.gather(*(sandbox.run_job(*slow_job()) for _ in range(3)), return_exceptions=True)
+async def test_a_job_without_a_free_decoder_in_time_is_overload_with_retry_after(hasty: Sandbox) -> None:
+    outcomes = await asyncio.gather(*(hasty.run_job(*slow_job()) for _ in range(3)), return_exceptions=True)
     (refused,) = (outcome for outcome in outcomes if isinstance(outcome, Exception))
     assert isinstance(refused, Overloaded)
     assert refused.retry_after_s
@@ -145,27 +153,28 @@ async def test_decoders_are_started_again_when_they_died(sandbox: Sandbox) -> No
         await running
     assert refusal.value.retry_after_s
     assert (await sandbox.run_job(*short_job())).succeeded
-    _, alive = await asyncio.to_thread(psutil.wait_procs, dead_or_dying, timeout=10)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, dead_or_dying, timeout=60)
     assert not alive
 
 
 async def test_a_fork_server_that_died_unnoticed_is_replaced_within_the_request(sandbox: Sandbox) -> None:
     server = own_fork_server()
     server.kill()
-    server.wait(10)
+    server.wait(60)
     assert (await sandbox.run_job(*short_job())).succeeded
 
 
 async def test_a_suspended_fork_server_does_not_block_a_request(
-    sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
+    hasty: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fork_client, "_KILL_S", 0.2)
     server = own_fork_server()
     server.suspend()
-    outcome = await asyncio.wait_for(sandbox.run_job(*short_job()), timeout=10)
+    outcome = await hasty.run_job(*short_job())
     assert outcome.timed_out
     assert not server.is_running()
-    assert (await sandbox.run_job(*short_job())).succeeded
+    hasty._policy = hasty._policy.model_copy(update={"decode_s": PATIENT_S})
+    assert (await hasty.run_job(*short_job())).succeeded
 
 
 async def test_stopping_a_fork_server_does_not_stop_the_one_that_starts_meanwhile(sandbox: Sandbox) -> None:
@@ -216,7 +225,7 @@ async def test_a_shortage_of_descriptors_is_temporary(sandbox: Sandbox) -> None:
 async def test_a_shortage_of_descriptors_does_not_end_the_restart_of_decoders(sandbox: Sandbox) -> None:
     server = own_fork_server()
     server.kill()
-    server.wait(10)
+    server.wait(60)
     with no_more_descriptors(spare=4), pytest.raises(Unavailable):
         await sandbox.run_job(*short_job())
     assert (await sandbox.run_job(*short_job())).succeeded
@@ -234,38 +243,6 @@ async def test_a_worker_that_cannot_be_forked_is_a_shortage(
         await sandbox.run_job(*short_job())
 
 
-async def test_closing_leaves_no_process() -> None:
-    before = {process.pid for process in decoders()}
-    sandbox = Sandbox(MediaPolicy(decode_workers=3))
-    await sandbox.start()
-    started = {process.pid for process in decoders()} - before
-    assert len(started) == 1
-    await sandbox.close()
-    assert not any(psutil.pid_exists(pid) for pid in started)
-
-
-async def test_a_decoder_that_does_not_start_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "executable", "/bin/false")
-    sandbox = Sandbox(MediaPolicy())
-    with pytest.raises(InternalError, match="a media decoder did not start"):
-        await sandbox.start()
-
-
-async def test_the_log_says_why_the_decoders_did_not_start(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr(fork_connection, "_MODULE", ("-I", "-c", "raise OSError('no codecs')"))
-    with pytest.raises(InternalError):
-        await Sandbox(MediaPolicy()).start()
-    assert "the media decoders did not start: OSError: no codecs" in caplog.text
-
-
-async def test_a_decoder_that_does_not_decode_fails_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loading, "wav_header", lambda *_: b"no sound")
-    with pytest.raises(InternalError, match="a confined media decoder does not decode"):
-        await MediaLoader(MediaPolicy()).start()
-
-
 async def test_an_error_while_choosing_the_size_ends_the_job(sandbox: Sandbox) -> None:
     def refuse(found: Dimensions) -> Size:
         assert (found.height, found.width) == (32, 32)
@@ -280,7 +257,7 @@ async def test_a_decoder_that_dies_before_its_answer_is_only_a_failed_job(sandbo
     def answer_late(found: Dimensions) -> Size:
         for worker in map(psutil.Process, running_decoders()):
             worker.kill()
-            worker.wait(5)
+            worker.wait(60)
         return Size(found.height, found.width)
 
     outcome = await sandbox.run_job(*slow_job(), answer_late)
@@ -303,13 +280,16 @@ def test_decoders_die_with_the_server() -> None:
         "    sandbox = Sandbox(MediaPolicy())\n"
         "    await sandbox.start()\n"
         f"    asyncio.create_task(sandbox.run_job(*{slow_job()!r}))\n"
-        "    await asyncio.sleep(1)\n"
-        "    print(*(child.pid for child in psutil.Process().children(recursive=True)), flush=True)\n"
+        "    children = []\n"
+        "    while len(children) < 2:\n"
+        "        await asyncio.sleep(0.02)\n"
+        "        children = psutil.Process().children(recursive=True)\n"
+        "    print(*(child.pid for child in children), flush=True)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "asyncio.run(main())\n"
     )
     ran = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=30, check=False
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=240, check=False
     )
     assert ran.returncode == -signal.SIGKILL, ran.stderr
     pids = {int(word) for word in ran.stdout.split()}

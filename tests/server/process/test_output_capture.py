@@ -79,7 +79,7 @@ def program(body: str) -> list[str]:
 
 
 def run(body: str, **kwargs: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(program(body), capture_output=True, text=True, timeout=60, check=True, **kwargs)
+    return subprocess.run(program(body), capture_output=True, text=True, timeout=240, check=True, **kwargs)
 
 
 def test_a_process_that_writes_endlessly_never_blocks_even_if_the_log_is_not_read() -> None:
@@ -88,18 +88,19 @@ def test_a_process_that_writes_endlessly_never_blocks_even_if_the_log_is_not_rea
         capture.begin_serving()
         endless = "import os\\nfor _ in range(1024): os.write(2, b'x' * 65535 + b'\\\\n')"
         writer = [sys.executable, "-SIc", endless]
-        began = time.monotonic()
         for _ in range(2_000):
             logs.logging.getLogger("antiphon.test").info("y" * 1_000)
-        subprocess.run(writer, check=True, timeout=30)
-        os._exit(0 if time.monotonic() - began < 30 else 1)
+        subprocess.run(writer, check=True)
+        os._exit(0)
     """
     reading, writing = os.pipe()
     done = subprocess.Popen(program(body), stderr=writing, stdout=writing)
     os.close(writing)
     try:
-        assert done.wait(60) == 0
+        # It would block for ever: the limit only ends the test.
+        assert done.wait(240) == 0
     finally:
+        # The writer ends with its pipes.
         done.kill()
         os.close(reading)
 
@@ -121,9 +122,9 @@ def test_the_last_error_during_the_start_is_its_cause(written: str, cause: str) 
     body = f"""
         os.write(2, {written!r}.encode())
         time.sleep(0.2)
-        late = time.monotonic() + 30
+        late = time.monotonic() + 120
         while str(capture.startup_error()) != {cause!r} and time.monotonic() < late:
-            pass
+            time.sleep(0.01)
         print(capture.startup_error(), file=console.out, flush=True)
     """
     assert run(body).stdout.strip() == cause

@@ -174,7 +174,7 @@ async def test_a_fault_at_any_event_is_the_one_end(
     """Before the first event it is an HTTP status, and later the event `response.failed`."""
     engine.script = Script(fault_at=event)
     async with Exchange(app, {**STREAMED, **(SPOKEN if spoken else {})}, URL) as exchange:
-        await asyncio.wait_for(exchange.task, 5)
+        await asyncio.wait_for(exchange.task, 60)
     assert engine.running == 0
     if event == 0:
         assert exchange.status == 500
@@ -192,7 +192,7 @@ async def test_a_request_that_fails_after_comments_still_begins(checkpoint: Path
     service = make_service(checkpoint, engine, chat={"headers_s": 0.01, "silence_s": 0.01})
     engine.script = Script(fault_at=0, delay_s=0.1)
     async with Exchange(create_app(service), STREAMED, URL) as exchange:
-        await asyncio.wait_for(exchange.task, 5)
+        await asyncio.wait_for(exchange.task, 60)
     assert exchange.status == 200
     assert b": keep-alive\n\n" in exchange.body
     assert kinds_of(read_events(exchange.body.decode().replace(": keep-alive\n\n", ""))) == [

@@ -93,14 +93,14 @@ async def talking(llm: OpenAIRealtimeLLMService, *said: str) -> AsyncIterator[Ta
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
     running = asyncio.create_task(runner.run())
-    await asyncio.wait_for(started.wait(), 20)
+    await asyncio.wait_for(started.wait(), 60)
     if said:
         await worker.queue_frame(frames.LLMContextFrame(context))
     try:
         yield Talk(worker, ear, errors)
     finally:
         await worker.cancel()
-        await asyncio.wait_for(running, 20)
+        await asyncio.wait_for(running, 60)
     assert not errors, errors
 
 
