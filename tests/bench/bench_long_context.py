@@ -182,11 +182,12 @@ def _measure_speaking(checkpoint: Path, seconds: int, given: argparse.Namespace)
             with Speakers(server, streams) as alone:
                 time.sleep(given.alone_s)
             part = uploaded(client, recording(seconds, f"beside {streams}"))
-            with Speakers(server, streams) as beside:
+            with Speakers(server, streams) as beside, CacheWatch(server) as usage:
                 time.sleep(SPEAKING_FIRST_S)
                 first = ask(client, question(part, "What is it?"))
             report += [{"alone": _listened(alone), "beside": _listened(beside), "first": asdict(first)}]
-            print(f"  the long request's first token after {first.first_token_s:.1f} s", flush=True)
+            growth = "; ".join(f"{role} +{usage.growth(role) / MIB:,.0f} MiB" for role in ROLES)
+            print(f"  the long request's first token after {first.first_token_s:.1f} s; {growth}", flush=True)
     finally:
         terminate(server)
     name = given.out / f"speaking_{seconds}s.json"
@@ -251,6 +252,17 @@ def _print_first(first: Answered, usage: UsageWatch, short: ShortRequests, repor
         + "; ".join(f"{role} +{growth[role] / MIB:,.0f} MiB, {cpu_s[role]:.1f} CPU s" for role in ROLES),
         flush=True,
     )
+    print_short(short)
+    report["first"] = asdict(first) | {
+        "decoded_until_s": usage.decoded_until_s,
+        "growth_bytes": growth | {"server and decoders": together},
+        "cpu_s": cpu_s,
+        "short_s": [seconds for _, seconds in short.times],
+        "short_refused": short.refused,
+    }
+
+
+def print_short(short: ShortRequests) -> None:
     took = [seconds for _, seconds in short.times]
     if took:
         print(
@@ -258,13 +270,6 @@ def _print_first(first: Answered, usage: UsageWatch, short: ShortRequests, repor
             f"(median), {max(took):.2f} s at most; {short.refused} refused",
             flush=True,
         )
-    report["first"] = asdict(first) | {
-        "decoded_until_s": usage.decoded_until_s,
-        "growth_bytes": growth | {"server and decoders": together},
-        "cpu_s": cpu_s,
-        "short_s": took,
-        "short_refused": short.refused,
-    }
 
 
 def _print_aborts(aborts: Sequence[Abort]) -> None:
