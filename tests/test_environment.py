@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+from vllm.distributed.kv_transfer.kv_connector.factory import KVConnectorFactory
+from vllm.utils.network_utils import get_file_store_init_method
 
 from antiphon_executor.ipc.environment import prepare_environment, visible_devices
+from antiphon_executor.ipc.parent_watchdog import SERVER_PID
+from antiphon_executor.models import registry
 
 
 @pytest.fixture(autouse=True)
@@ -51,17 +54,19 @@ def test_given_a_compiled_thinker_then_compilation_is_possible(
     assert os.environ.get("TORCH_COMPILE_DISABLE") == (None if compiled else "1")
 
 
-def test_given_an_engines_process_then_its_temporary_files_are_in_the_private_folder(tmp_path: Path) -> None:
+def test_given_an_engines_process_then_its_temporary_files_are_in_the_private_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """vLLM leaves a file of each start in the folder for temporary files."""
-    program = (
-        "from antiphon_executor.models.registry import register; register()\n"
-        "from vllm.utils.network_utils import get_file_store_init_method as where; print(where())"
-    )
-    child = {**os.environ, "ANTIPHON_SERVER_PID": str(os.getpid()), "VLLM_RPC_BASE_PATH": str(tmp_path)}
-    done = subprocess.run(
-        [sys.executable, "-c", program], env=child, capture_output=True, text=True, check=True
-    )
-    assert done.stdout.strip().splitlines()[-1].startswith(f"file://{tmp_path}/vllm_dist_")
+    monkeypatch.setenv(SERVER_PID, str(os.getppid()))
+    monkeypatch.setenv("VLLM_RPC_BASE_PATH", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    monkeypatch.setattr(KVConnectorFactory, "_registry", {})
+    # These are for a process that ends with its server.
+    monkeypatch.setattr(registry, "watch_parent", lambda: None)
+    monkeypatch.setattr(registry, "resume_collection", lambda: None)
+    registry.register.__wrapped__()
+    assert get_file_store_init_method().startswith(f"file://{tmp_path}/vllm_dist_")
 
 
 @pytest.mark.parametrize(("streams", "kept"), [(1, 256), (8, 256), (16, 512)])

@@ -53,6 +53,27 @@ def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache" / "antiphon" / "tokenizers"
 
 
+@pytest.fixture(scope="module")
+def built_once(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("built"))
+
+
+@pytest.fixture
+def shared_cache(built_once: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One cache for the tests that read a built tokenizer: each build is a process that computes a second."""
+    monkeypatch.setenv("XDG_CACHE_HOME", built_once)
+
+
+@pytest.fixture
+def quick_builder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For tests of the folders: what is built is empty."""
+
+    def build(model: Path, folder: Path) -> None:
+        (folder / FILE).write_text("{}")
+
+    monkeypatch.setattr(tokenizer_files, "_run_builder", build)
+
+
 @pytest.fixture
 def taught(released_qwen3_omni: Path, tmp_path: Path) -> Path:  # noqa: F811
     """The text side of a released checkpoint, with a vocabulary of thousands of tokens."""
@@ -131,13 +152,15 @@ class PlainBpe:
 def test_ids_equal_transformers_and_a_plain_implementation(taught: Path) -> None:
     built = Tokenizer.from_file(str(tokenizer_file(taught)))
     theirs, plain = AutoTokenizer.from_pretrained(taught), PlainBpe(taught)
+    from_built = AutoTokenizer.from_pretrained(tokenizer_folder(taught))
     for text in TEXTS:
         ids = built.encode(text, add_special_tokens=False).ids
         assert ids == theirs.encode(text, add_special_tokens=False), text
         assert ids == plain.encode(text), text
-        assert AutoTokenizer.from_pretrained(tokenizer_folder(taught)).encode(text) == ids
+        assert from_built.encode(text) == ids
 
 
+@pytest.mark.usefixtures("shared_cache")
 def test_ids_equal_those_of_the_same_model_with_a_tokenizer_json(
     released_qwen3_omni: Path,  # noqa: F811
     tiny_qwen3_omni: Path,  # noqa: F811
@@ -174,17 +197,20 @@ def test_it_is_built_once_and_not_in_the_checkpoint(
     assert tokenizer_folder(released_qwen3_omni) == folder
 
 
+@pytest.mark.usefixtures("shared_cache")
 def test_the_thinkers_engine_gets_the_built_tokenizer(released_qwen3_omni: Path) -> None:  # noqa: F811
     settings = EngineSettings(model=released_qwen3_omni)
     assert thinker_engine_args(settings, None).tokenizer == str(tokenizer_folder(released_qwen3_omni))
 
 
+@pytest.mark.usefixtures("shared_cache")
 def test_vllm_finds_the_models_type_beside_the_tokenizer(released_qwen3_omni: Path) -> None:  # noqa: F811
     """Without it each engine waits two seconds at its start."""
     folder = tokenizer_folder(released_qwen3_omni)
     assert get_config(folder, trust_remote_code=False).model_type == "qwen3_omni_moe"
 
 
+@pytest.mark.usefixtures("quick_builder")
 def test_other_content_gets_another_tokenizer(taught: Path) -> None:
     first = tokenizer_folder(taught)
     config = json.loads((taught / "tokenizer_config.json").read_text())
@@ -211,6 +237,7 @@ def test_processes_may_build_at_the_same_time(released_qwen3_omni: Path, cache_h
     assert len(folders) == 1
 
 
+@pytest.mark.usefixtures("quick_builder")
 def test_without_a_cache_of_the_user_the_temporary_folder_holds_it(
     released_qwen3_omni: Path,  # noqa: F811
     tmp_path: Path,
@@ -247,6 +274,7 @@ def test_nothing_is_built_from_half_of_the_files(taught: Path, lacks: str) -> No
     assert tokenizer_folder(taught) == taught
 
 
+@pytest.mark.usefixtures("shared_cache")
 def test_a_tokenizer_without_its_added_tokens_is_refused(
     released_qwen3_omni: Path,  # noqa: F811
     tmp_path: Path,
