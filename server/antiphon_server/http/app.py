@@ -68,7 +68,27 @@ _MODULES = (
     health,
     docs,
 )
+
+
+def _heads(routes: Iterable[BaseRoute]) -> tuple[BaseRoute, ...]:
+    """HEAD on every path with GET, for monitors. FastAPI, unlike Starlette, does not add it."""
+    return tuple(
+        APIRoute(
+            route.path,
+            route.endpoint,
+            methods=["HEAD"],
+            response_class=route.response_class,
+            include_in_schema=False,
+        )
+        for route in routes
+        if isinstance(route, APIRoute) and "GET" in route.methods
+    )
+
+
+# Applications share these: `include_router` would make each route anew, which takes 15 ms.
 _ROUTES = tuple(route for module in _MODULES for route in module.router.routes)
+_HEADS = _heads(_ROUTES)
+_PAGE, _PAGE_HEADS = tuple(page.router.routes), _heads(page.router.routes)
 _PATHS = tuple(route.path for route in _ROUTES if isinstance(route, APIRoute) and "{" not in route.path)
 _CLIENT_CLOSED_REQUEST = 499
 _TRANSLATED = (ApiError, EngineError, RequestValidationError, HTTPException)
@@ -100,11 +120,10 @@ def create_app(
     app.state.client_secrets = client_secrets
     app.state.realtime = RealtimeRegistry(service.settings.realtime)
     app.state.started_at_unix_s = int(time.time())  # noqa: TID251 - a time stamp
-    for module in _MODULES:
-        app.include_router(module.router)
     if service.settings.server.page:
-        app.include_router(page.router)
-    _answer_head(app)
+        app.router.routes += [*_ROUTES, *_PAGE, *_HEADS, *_PAGE_HEADS]
+    else:
+        app.router.routes += [*_ROUTES, *_HEADS]
     docs.describe(app)
     return app
 
@@ -137,18 +156,6 @@ def layers(
 def _open_paths(server: ServerSettings) -> tuple[str, ...]:
     """Of pages, which ask for a key themselves: a browser sends none with them."""
     return (*docs.OPEN_PATHS, *(page.paths() if server.page else ()))
-
-
-def _answer_head(app: FastAPI) -> None:
-    """HEAD on every path with GET, for monitors. FastAPI, unlike Starlette, does not add it."""
-    for route in [route for route in app.routes if isinstance(route, APIRoute) and "GET" in route.methods]:
-        app.add_api_route(
-            route.path,
-            route.endpoint,
-            methods=["HEAD"],
-            response_class=route.response_class,
-            include_in_schema=False,
-        )
 
 
 def _methods_at(request: Request) -> list[str]:
