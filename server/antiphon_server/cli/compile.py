@@ -28,6 +28,7 @@ def make_parser() -> FlagParser:
 def run(argv: Sequence[str]) -> int:
     parser = make_parser()
     settings = load_settings(parser, parser.parse(argv)).settings
+    from antiphon_server.process.memory import without_collection
     from antiphon_server.process.model_source import with_local_model
     from antiphon_server.process.preflight import check_checkpoint
 
@@ -36,7 +37,9 @@ def run(argv: Sequence[str]) -> int:
     began = time.monotonic()
     try:
         # The executor loads torch and vLLM, which takes seconds.
-        asyncio.run(importlib.import_module(_MODULE).compile_ahead(engine, _show))
+        with without_collection():
+            executor = importlib.import_module(_MODULE)
+        asyncio.run(executor.compile_ahead(engine, _show))
     except OperatorError as error:
         raise StartupError(ExitCode.BAD_CONFIG, str(error)) from None
     _show(f"compiled in {time.monotonic() - began:.0f} s")
