@@ -1,11 +1,12 @@
 """Engines and servers as forks of a process that has imported vLLM, which takes seconds of each start.
 
-How a process begins changes nothing of what these tests are about. The servers of antiphon-nano, of a model
-by its name and of a compiled model, and one that fails to start, begin as always.
+How a process begins changes nothing of what these tests are about. The servers of a model by its name and of
+a compiled model, and one that fails to start, begin as always.
 """
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ from unittest import mock
 import setproctitle
 
 IMPORTED = [
+    "tests.no_collection",
     "antiphon_server.process.assembly",
     "antiphon_server.process.serve",
     "antiphon_executor.engine.omni_engine",
@@ -53,6 +55,9 @@ class ForkedProcess(ForkServerProcess):
         return {**self.__dict__, "outputs": tuple(map(reduction.DupFd, OUTPUTS))}
 
     def run(self) -> None:
+        # What has been imported stays, in memory that all forks share.
+        gc.freeze()
+        gc.enable()
         for own, theirs in zip(OUTPUTS, self.outputs, strict=True):
             descriptor = theirs.detach()
             os.dup2(descriptor, own)

@@ -162,7 +162,7 @@ def nano_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSer
     """The shipped antiphon-nano, with its whole context."""
     flags = ("--served-model-name", NANO, "--dtype", "auto", "--max-model-len", str(NANO_CONTEXT))
     flags += ("--media-audio-seconds", "1200")
-    running = start_server(ANTIPHON_NANO, tmp_path_factory.mktemp("nano") / "log", *flags)
+    running = start_server(ANTIPHON_NANO, tmp_path_factory.mktemp("nano") / "log", *flags, launch=forked)
     yield running
     running.end()
 

@@ -6,7 +6,6 @@ It serves as the command does, with arguments, environment, output and session o
 from __future__ import annotations
 
 import contextlib
-import gc
 import importlib
 import os
 import signal
@@ -74,8 +73,6 @@ def _serve(arguments: tuple[str, ...], environment: dict[str, str], log: Path) -
     sys.modules.pop("sitecustomize", None)
     with contextlib.suppress(ModuleNotFoundError):
         importlib.import_module("sitecustomize")
-    # What has been imported stays, in memory that all forks share.
-    gc.freeze()
     _fork_engines_from_here()
     with forks_for_spawned():
         raise SystemExit(main(arguments))
