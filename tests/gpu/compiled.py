@@ -15,17 +15,18 @@ import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from antiphon_executor.models.talker.step.frame_end import FrameOutputs
 from antiphon_executor.models.talker.step.frame_graphs import Captured
-from tests.gpu.launches import Launches, Specialisation, counting
+from tests.gpu.launches import Launches, Specialisation, counting, joined
 from tests.gpu.released_step import ReleasedStep
 
+T = TypeVar("T")
 BATCHES = (1, 2, 3, 4, 5, 8, 9, 12, 16, 17, 24, 32, 64)
 _CUOBJDUMP = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "cuobjdump"
 # `RequestSlots.enter`, and the copy of `FrameSender.send`, which need a device.
@@ -51,8 +52,8 @@ class Built:
 class Counted:
     """Launches of a step's end at one batch.
 
-    `begin`: before the backbone, in vLLM's graph of a decoding step. `outside`: behind it, around our graph,
-    with the slots of the batch and the copy to the host; `inside`: in the graph. `from_host`: operations that
+    `begin`: before the backbone, in vLLM's graph of a decoding step. `outside`: behind it, around our graphs,
+    with the slots of the batch and the copy to the host; `inside`: in both. `from_host`: operations that
     would wait.
     """
 
@@ -69,14 +70,16 @@ def count_steps(dtype: torch.dtype, batches: Sequence[int] = BATCHES) -> tuple[l
     step = ReleasedStep(max(batches), torch.device("meta"), dtype)
     captured: list[Launches] = []
 
-    def capture(run: Callable[[], FrameOutputs]) -> Captured:
+    def capture(run: Callable[[], T]) -> Captured[T]:
         with counting() as inside:
             outputs = run()
         captured.append(inside)
         return Captured(lambda: None, outputs)
 
-    step.step.graphs.capture(max(batches), capture)
-    by_bucket = dict(zip(reversed(step.step.graphs.sizes), captured, strict=True))
+    step.step.graphs.capture(max(batches), lambda: capture)
+    # Of each bucket the draw, and then the sound.
+    both = [joined(*pair) for pair in zip(captured[::2], captured[1::2], strict=True)]
+    by_bucket = dict(zip(reversed(step.step.graphs.sizes), both, strict=True))
     counted: list[Counted] = []
     known: dict[str, Specialisation] = {}
     for batch in batches:
@@ -99,7 +102,7 @@ def count_steps(dtype: torch.dtype, batches: Sequence[int] = BATCHES) -> tuple[l
             )
         )
         known |= found
-    return counted, Launches(captured[0].by_name, specialisations=known)
+    return counted, Launches(both[0].by_name, specialisations=known)
 
 
 def build(found: Specialisation, dtype: str, target: int) -> Built:

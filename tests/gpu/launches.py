@@ -63,6 +63,16 @@ class Launches:
         return self.by_name.total()
 
 
+def joined(*parts: Launches) -> Launches:
+    """All launches of the parts."""
+    whole = Launches()
+    for part in parts:
+        whole.by_name += part.by_name
+        whole.from_host += part.from_host
+        whole.specialisations |= part.specialisations
+    return whole
+
+
 class _Counting(TorchDispatchMode):
     def __init__(self, launches: Launches) -> None:
         super().__init__()

@@ -23,6 +23,7 @@ from antiphon_executor.models.talker.code_predictor import CodePredictor  # noqa
 from antiphon_executor.models.talker.frame_step import FrameStep  # noqa: E402
 from antiphon_executor.models.talker.slots import SlotPool, SlotShape  # noqa: E402
 from antiphon_executor.models.talker.step.frame_end import SpeechHead  # noqa: E402
+from antiphon_executor.models.talker.step.sound_order import InOrder, SoundOrder, joined  # noqa: E402
 from antiphon_executor.models.talker.step_rows import StepRows  # noqa: E402
 from antiphon_executor.models.talker.streams import FrameDraws  # noqa: E402
 
@@ -66,6 +67,7 @@ class ReleasedStep:
     streams: int
     device: torch.device
     dtype: torch.dtype
+    order: SoundOrder = field(default_factory=InOrder)
     predictor: CodePredictor = field(init=False)
     vocoder: StreamingCode2Wav = field(init=False)
     step: FrameStep = field(init=False)
@@ -84,10 +86,11 @@ class ReleasedStep:
         self.predictor.fuse()
         self.vocoder.derive_constants()
         shape = SlotShape(self.streams + 1, MAX_FRAMES, GROUPS, CODEC_VOCABULARY, HIDDEN, 16)
-        pool = SlotPool(shape, dtype=self.dtype, device=self.device, reset_vocoder=self.vocoder.reset)
+        reset = joined(self.order, self.vocoder.reset)
+        pool = SlotPool(shape, dtype=self.dtype, device=self.device, reset_vocoder=reset)
         speech = SpeechHead(head, table, self.predictor, self.vocoder, EOS, 1_024)
         sender: Any = self.sent
-        self.step = FrameStep(speech, AlwaysDrawing(pool), sender, rows=self.streams + 1)
+        self.step = FrameStep(speech, AlwaysDrawing(pool), sender, rows=self.streams + 1, order=self.order)
 
     def begin(self, batch: int, frame: int = 0) -> None:
         """The step's first half, which runs before the backbone."""

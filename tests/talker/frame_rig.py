@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,9 @@ from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
 from antiphon_executor.models.talker.frame_step import FrameStep
 from antiphon_executor.models.talker.sampling import StreamSampling
 from antiphon_executor.models.talker.slots import NewStream, SlotPool, SlotShape
-from antiphon_executor.models.talker.step.frame_end import FrameOutputs, SpeechHead
-from antiphon_executor.models.talker.step.frame_graphs import Captured
+from antiphon_executor.models.talker.step.frame_end import SpeechHead
+from antiphon_executor.models.talker.step.frame_graphs import Capture, Captured
+from antiphon_executor.models.talker.step.sound_order import InOrder, SoundOrder, joined
 from antiphon_executor.models.talker.step_rows import StepRows
 from antiphon_executor.models.talker.streams import FrameDraws
 from tests.talker.test_code_predictor import SMALL, pair
@@ -25,6 +26,7 @@ CODEC_VOCAB, EOS, TAIL, GROUPS, STREAMS = 80, 70, 12, 4, 6
 HIDDEN = 48
 Row = tuple[int, int]
 """(slot, frame)."""
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,28 +47,32 @@ class PromptlessStreams:
 
 
 class FrameRig:
-    """`sent`: the frames of each step. Equal seeds give equal rigs."""
+    """`sent`: the frames of each step. Equal seeds give equal rigs. `order`: in order by default."""
 
-    def __init__(self, rows: int = STREAMS + 2, seed: int = 0) -> None:
+    def __init__(self, rows: int = STREAMS + 2, seed: int = 0, order: SoundOrder | None = None) -> None:
+        order = order or InOrder()
         predictor = pair(SMALL | {"num_code_groups": GROUPS}, seed)[1]
         vocoder = StreamingCode2Wav(SIZES["unit"], slots=STREAMS + 1)
         vocoder.load_state_dict(random_code2wav(SIZES["unit"], seed).state_dict())
         head, table = nn.Linear(HIDDEN, CODEC_VOCAB, bias=False), nn.Embedding(CODEC_VOCAB, HIDDEN)
         shape = SlotShape(STREAMS + 1, 64, GROUPS, CODEC_VOCAB, HIDDEN, 64)
         self.pool = SlotPool(
-            shape, dtype=torch.float32, device=torch.device("cpu"), reset_vocoder=vocoder.reset
+            shape, dtype=torch.float32, device=torch.device("cpu"), reset_vocoder=joined(order, vocoder.reset)
         )
         self.vocoder = vocoder
         self.speech = SpeechHead(head, table, predictor, vocoder, EOS, TAIL)
         self.sent: list[StepFrames] = []
         sender: Any = self
-        self.step = FrameStep(self.speech, PromptlessStreams(self.pool), sender, rows)
+        self.step = FrameStep(self.speech, PromptlessStreams(self.pool), sender, rows, order)
         for slot in range(1, STREAMS + 1):
-            sampling = StreamSampling(seed=slot, temperature=0.9 if slot % 2 else 0.0)
-            self.pool.open(NewStream(100 + slot, slot, 0, sampling, torch.zeros(0, HIDDEN)))
+            self.open(100 + slot, slot)
+
+    def open(self, stream: int, slot: int) -> None:
+        sampling = StreamSampling(seed=stream, temperature=0.9 if slot % 2 else 0.0)
+        self.pool.open(NewStream(stream, slot, 0, sampling, torch.zeros(0, HIDDEN)))
 
     def send(self, step: StepFrames) -> None:
-        self.sent.append(StepFrames(*(tensor.clone() for tensor in _fields(step))))
+        self.sent.append(StepFrames(*(tensor.clone() for tensor in tensors_of(step))))
 
     def run(self, rows: Sequence[Row], hidden: Tensor) -> Tensor:
         """One step of these rows; `hidden` [rows, HIDDEN]. Returns the logits."""
@@ -89,21 +95,23 @@ class FrameRig:
         return [tensor[slots].clone() for tensor in kept]
 
 
-def recomputed(run: Any) -> Captured:
+def recomputed(run: Callable[[], T]) -> Captured[T]:
     """As a CUDA graph: a replay computes the same function of the same buffers, into the same outputs."""
-    outputs: FrameOutputs = run()
-    into = [tensor.clone() for tensor in tensors_of(outputs)]
+    outputs = run()
+    into = type(outputs)(*(tensor.clone() for tensor in tensors_of(outputs)))
 
     def replay() -> None:
-        for old, new in zip(into, tensors_of(run()), strict=True):
+        for old, new in zip(tensors_of(into), tensors_of(run()), strict=True):
             old.copy_(new)
 
-    return Captured(replay, FrameOutputs(into[0], StepFrames(*into[1:])))
+    return Captured(replay, into)
 
 
-def tensors_of(outputs: FrameOutputs) -> list[Tensor]:
-    return [outputs.logits, *_fields(outputs.frames)]
+def in_buckets() -> Capture:
+    """A `new_capture`."""
+    return recomputed
 
 
-def _fields(step: StepFrames) -> list[Tensor]:
-    return [getattr(step, field.name) for field in fields(StepFrames)]
+def tensors_of(outputs: Any) -> list[Tensor]:
+    """The fields of `DrawnFrames` or `StepFrames`."""
+    return [getattr(outputs, field.name) for field in fields(outputs)]

@@ -15,7 +15,7 @@ from antiphon_executor.models.talker.slots import PADDING_SLOT
 from antiphon_executor.models.talker.step.frame_end import FrameEnd, FrameInputs
 from antiphon_executor.models.talker.step.frame_graphs import LARGEST_BUCKET, buckets
 from antiphon_kernels import stream_conv
-from tests.talker.frame_rig import EOS, HIDDEN, STREAMS, FrameRig, Row, recomputed, tensors_of
+from tests.talker.frame_rig import EOS, HIDDEN, STREAMS, FrameRig, Row, in_buckets, tensors_of
 
 STEPS: tuple[tuple[Row, ...], ...] = (
     ((1, 0),),
@@ -58,7 +58,7 @@ def test_buckets_grow_with_the_batch_and_end_at_the_largest() -> None:
 
 def test_a_step_padded_to_a_bucket_gives_every_stream_what_it_gets_alone() -> None:
     plain, graphed = FrameRig(), FrameRig()
-    graphed.step.graphs.capture(STREAMS, recomputed)
+    graphed.step.graphs.capture(STREAMS, in_buckets)
     assert graphed.step.graphs.sizes == [1, 2, 4, 6]
     expected, logits = played(plain), played(graphed)
     streams = slice(1, None)
@@ -94,20 +94,20 @@ def test_capturing_changes_no_stream() -> None:
     rig = FrameRig()
     played(rig)
     before = rig.state(slice(1, None))
-    rig.step.graphs.capture(STREAMS, recomputed)
+    rig.step.graphs.capture(STREAMS, in_buckets)
     assert all(torch.equal(one, other) for one, other in zip(before, rig.state(slice(1, None)), strict=True))
 
 
 def test_a_step_above_the_largest_bucket_runs_without_a_graph() -> None:
     rig, plain = FrameRig(), FrameRig()
-    rig.step.graphs.capture(2, recomputed)
+    rig.step.graphs.capture(2, in_buckets)
     for rows, one, other in zip(STEPS, played(plain), played(rig), strict=True):
         assert torch.equal(one[of_streams(rows)], other[of_streams(rows)])
 
 
 def test_released_graphs_are_not_run() -> None:
     rig = FrameRig()
-    rig.step.graphs.capture(STREAMS, recomputed)
+    rig.step.graphs.capture(STREAMS, in_buckets)
     rig.step.graphs.release()
     assert rig.step.graphs.sizes == []
     assert len(played(rig)) == len(STEPS)
@@ -132,17 +132,27 @@ def test_the_end_of_a_step_compiles_as_one_graph(backend: str) -> None:
     torch.manual_seed(2)
     hidden = torch.randn(3, HIDDEN)
     torch._dynamo.reset()
-    end = FrameEnd(plain.speech, plain.pool)
-    run = torch.compile(FrameEnd(compiled.speech, compiled.pool), fullgraph=True, backend=compiling)
+    ends = [_whole(FrameEnd(rig.speech, rig.pool)) for rig in (plain, compiled)]
+    run = torch.compile(ends[1], fullgraph=True, backend=compiling)
     with torch.no_grad():
         # Another frame is another value, not another graph.
         for frame in range(2):
             given = [_inputs(rig, rows, frame, hidden) for rig in (plain, compiled)]
-            for one, other in zip(tensors_of(end(given[0])), tensors_of(run(given[1])), strict=True):
+            for one, other in zip(ends[0](given[0]), run(given[1]), strict=True):
                 torch.testing.assert_close(one, other, equal_nan=True)
     assert len(graphs) == 1
     for one, other in zip(plain.state(slice(1, None)), compiled.state(slice(1, None)), strict=True):
         torch.testing.assert_close(one, other)
+
+
+def _whole(end: FrameEnd) -> Callable[[FrameInputs], list[Tensor]]:
+    """Logits and frames."""
+
+    def run(given: FrameInputs) -> list[Tensor]:
+        drawn = end.draw(given)
+        return [drawn.logits, *tensors_of(end.sound(drawn))]
+
+    return run
 
 
 def _inputs(rig: FrameRig, rows: tuple[Row, ...], later: int, hidden: Tensor) -> FrameInputs:

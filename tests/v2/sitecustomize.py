@@ -50,8 +50,7 @@ def _recomputed(run: Callable[[], Any]) -> Any:
 
 
 def _tensors(outputs: Any) -> list[Any]:
-    sent = outputs.frames
-    return [outputs.logits, *(getattr(sent, name) for name in sent.__dataclass_fields__)]
+    return [getattr(outputs, name) for name in outputs.__dataclass_fields__]
 
 
 _AFTERWARDS = {

@@ -12,7 +12,7 @@ from antiphon_executor.engine.cpu_quantization import check_cpu_quantization
 from antiphon_executor.engine.determinism import with_determinism
 from antiphon_executor.engine.dtype_selection import with_cpu_dtypes
 from antiphon_executor.engine.memory_check import check_memory
-from antiphon_executor.engine.talker_factory import with_speech_of
+from antiphon_executor.engine.talker_factory import check_graphs, with_speech_of
 from antiphon_executor.interface.settings import EngineSettings
 
 
@@ -29,6 +29,8 @@ async def checked_settings(
     """The same. Raises `OperatorError` for what cannot run on this machine."""
     if current_platform.is_cpu():
         check_cpu_quantization(settings, config)
+    else:
+        check_graphs(settings)
     settings = effective_settings(settings, config)
     await asyncio.to_thread(check_memory, settings, config, progress)
     return settings

@@ -49,6 +49,16 @@ def with_speech_of(settings: EngineSettings, config: PreTrainedConfig) -> Engine
     return settings.model_copy(update={"speech": False})
 
 
+def check_graphs(settings: EngineSettings) -> None:
+    """Of a GPU. Raises `OperatorError` for a Talker whose steps no CUDA graph can contain."""
+    talker = settings.talker
+    if settings.speech and talker.predictor_window > 1 and not talker.enforce_eager:
+        raise OperatorError(
+            "engine.talker.predictor_window above 1 needs engine.talker.enforce_eager on a GPU: it "
+            "reads on the host which of its guesses came true, and no CUDA graph can"
+        )
+
+
 def reads_user_text(config: PreTrainedConfig) -> bool:
     """Whether the Talker needs the Thinker's hidden states of user text too."""
     return isinstance(config, Qwen3_5OmniMoeConfig) and PromptLayout.of(config).projects_text

@@ -177,8 +177,13 @@ class TalkerSettings(_StageSettings):
         ge=1,
         le=16,
         description="Maximum codes of a frame that one pass of the code predictor decides. Above 1 it "
-        "guesses codes and keeps those that it then draws, so the codes are the same. The C++ kernel and a "
-        "CUDA graph always decide one.",
+        "guesses codes and keeps those that it then draws, so the codes are the same. A GPU also needs "
+        "enforce_eager, as no CUDA graph can guess; the C++ kernel always decides one.",
+    )
+    vocoder_stream: Literal["own", "main"] = Field(
+        "own",
+        description="CUDA stream of the vocoder. own: the sound of a step is made while the next step "
+        "begins; main: before it begins. A CPU has no streams.",
     )
     pace: PaceSettings = PaceSettings()
     guard: GuardSettings = GuardSettings()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import queue
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import msgspec
 import torch
@@ -25,8 +25,8 @@ _log = logging.getLogger("antiphon.engine")
 class StepFrames:
     """The frames of one step, one row per request.
 
-    `stream` int64 [R] (-1: nothing to send); `frame` int64 [R]; `ended` bool [R]; `codes` int16 [R, groups];
-    `pcm` int16 [R, samples_per_frame], 24 kHz.
+    `stream` int64 [R] (-1: nothing to send); `frame` int64 [R], or `FAILED`; `ended` bool [R]; `codes` int16
+    [R, groups]; `pcm` int16 [R, samples_per_frame], 24 kHz.
     """
 
     stream: torch.Tensor
@@ -34,6 +34,10 @@ class StepFrames:
     ended: torch.Tensor
     codes: torch.Tensor
     pcm: torch.Tensor
+
+    def first(self, rows: int) -> StepFrames:
+        """Views of the first rows."""
+        return StepFrames(*(getattr(self, field.name)[:rows] for field in fields(self)))
 
     def packed(self) -> torch.Tensor:
         """All fields in one tensor, int16 [R, width], so that one copy brings them to the host."""
@@ -50,6 +54,8 @@ class StepFrames:
         return cls(stream, frame, ended.squeeze(1).bool(), codes, pcm)
 
 
+# In place of a frame's index: the frame could not be made.
+FAILED = -1
 # Two int64, as int16.
 _NUMBERS = 8
 _Queued = tuple[torch.cuda.Event, torch.Tensor, int] | StreamFailed
@@ -82,6 +88,7 @@ class FrameSender:
         if not self._cuda:
             self._push(step)
             return
+        # On the caller's stream, which is the one that made the sound.
         packed = step.packed()
         host = torch.empty(packed.shape, dtype=packed.dtype, pin_memory=True)
         host.copy_(packed, non_blocking=True)
@@ -135,7 +142,11 @@ class FrameSender:
             self.dropped.add(error)
             return self._encoder.encode(StreamFailed(stream))
 
-    def _message(self, step: StepFrames, row: int, stream: int, frame: int, ended: bool) -> SpeechFrames:
+    def _message(
+        self, step: StepFrames, row: int, stream: int, frame: int, ended: bool
+    ) -> SpeechFrames | StreamFailed:
+        if frame == FAILED:
+            return StreamFailed(stream)
         if ended:
             return SpeechFrames(stream, frame, b"", b"", ended=True)
         pcm = step.pcm[row, self._skip if frame == 0 else 0 :]

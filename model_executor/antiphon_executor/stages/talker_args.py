@@ -74,6 +74,7 @@ def _shared_files(
         "activity": str(activity) if activity else None,
         "one_per_step": settings.deterministic,
         "predictor_window": settings.talker.predictor_window,
+        "vocoder_stream": settings.talker.vocoder_stream,
     }
 
 

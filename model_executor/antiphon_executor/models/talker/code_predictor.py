@@ -1,6 +1,6 @@
 """The code predictor (MTP): from the backbone's hidden state and code 0 to the frame's other codes.
 
-Runs groups - 1 passes over n streams; a CUDA graph can capture it. References: transformers'
+Runs groups - 1 passes over n streams; a CUDA graph can capture them. References: transformers'
 `Qwen3OmniMoeTalkerCodePredictorModelForConditionalGeneration`; `reference.code_predictor` if it is narrower.
 """
 
@@ -33,8 +33,8 @@ class CodePredictor(nn.Module):
     """Parameter names are the checkpoint's, without the prefix `talker.code_predictor.`.
 
     `load_weights` calls `fuse`. After setting weights in any other way, or moving them, call `fuse`.
-    `window`: maximum codes that one pass decides; above 1 the predictor is speculative. The C++ kernel and a
-    CUDA graph always decide one.
+    `window`: maximum codes that one pass decides; above 1 the predictor is speculative, and no CUDA graph can
+    contain it. The C++ kernel always decides one.
     """
 
     def __init__(self, config: PretrainedConfig, talker_hidden: int | None = None) -> None:
@@ -93,7 +93,7 @@ class CodePredictor(nn.Module):
             return self.kernel(hidden, code0_embedding, draw)
         cache = _Cache.empty(self.shape, hidden)
         rows = torch.stack((hidden, code0_embedding), dim=1)
-        if self.window > 1 and not _is_captured(hidden):
+        if self.window > 1:
             return self._speculated(rows, cache, draw)
         codes: list[Tensor] = []
         for group in range(1, self.shape.groups):
@@ -250,8 +250,3 @@ class _MLP(nn.Module):
 def _visible(start: int, end: int, device: torch.device) -> Tensor:
     """bool [q, end]: the keys that each of the rows from `start` to `end` sees."""
     return torch.ones(end - start, end, dtype=torch.bool, device=device).tril(start)
-
-
-def _is_captured(tensor: Tensor) -> bool:
-    """Whether a CUDA graph records, which allows no read on the host."""
-    return tensor.is_cuda and torch.cuda.is_current_stream_capturing()

@@ -1,7 +1,7 @@
 """The end of a Talker step, from `forward` to the frames that leave the worker and the logits that vLLM gets.
 
 Codes go into the slots, frames to the sender, and to vLLM one-hot logits of code 0. No host sync and no
-branch on device data.
+branch on device data. The logits do not wait for the sound.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from antiphon_executor.ipc.frame_sender import FrameSender
 from antiphon_executor.models.talker.slots import PADDING_SLOT
 from antiphon_executor.models.talker.step.frame_end import FrameEnd, FrameInputs, SpeechHead
 from antiphon_executor.models.talker.step.frame_graphs import FrameGraphs
+from antiphon_executor.models.talker.step.sound_order import InOrder, SoundOrder
 from antiphon_executor.models.talker.step_rows import StepRows
 from antiphon_executor.models.talker.streams import Streams
 
@@ -20,9 +21,18 @@ class FrameStep:
     """Keeps a step's slots and draws from `forward` to `compute_logits`, in fixed buffers (CUDA graphs).
 
     `rows`: the largest number of requests in a step. `graphs` are captured by vLLM's V2 runner, if at all.
+    `order`: what `streams.pool` joins before it resets the vocoder. Default: everything in order.
     """
 
-    def __init__(self, head: SpeechHead, streams: Streams, sender: FrameSender, rows: int) -> None:
+    def __init__(
+        self,
+        head: SpeechHead,
+        streams: Streams,
+        sender: FrameSender,
+        rows: int,
+        order: SoundOrder | None = None,
+    ) -> None:
+        self._order = order or InOrder()
         self._streams = streams
         self.pool = streams.pool
         self._sender = sender
@@ -49,6 +59,8 @@ class FrameStep:
         n = hidden.shape[0]
         if n > self._inputs.slot.shape[0]:
             return hidden.new_zeros(n, self.pool.shape.codec_vocab, dtype=torch.float32)
+        # The sound of the last step is made beside this step's backbone, and reads what is now drawn anew.
+        self._order.join()
         made = self.graphs.run(hidden)
-        self._sender.send(made.frames)
+        self._order.run(lambda: self._sender.send(made.sound()))
         return made.logits

@@ -22,6 +22,7 @@ from antiphon_executor.models.talker.code_predictor import CodePredictor
 from antiphon_executor.models.talker.frame_step import FrameStep
 from antiphon_executor.models.talker.slots import SlotPool, SlotShape
 from antiphon_executor.models.talker.step.frame_end import SpeechHead
+from antiphon_executor.models.talker.step.sound_order import joined, sound_order
 from antiphon_executor.models.talker.step_rows import StepRows
 from antiphon_executor.models.talker.stream_state import StreamState
 from antiphon_executor.models.talker.streams import Streams
@@ -112,11 +113,13 @@ class TalkerModel(nn.Module, IsHybrid, HasInnerState):
         `suppressed_tail`: how many of the last codec ids are never drawn.
         """
         weight = self.codec_head.weight
+        given = self.vllm_config.additional_config
+        order = sound_order(weight.device, given["vocoder_stream"])
         pool = SlotPool(
             SlotShape.of(self.config),
             dtype=weight.dtype,
             device=weight.device,
-            reset_vocoder=self.code2wav.reset,
+            reset_vocoder=joined(order, self.code2wav.reset),
         )
         streams = new_streams(pool)
         head = SpeechHead(
@@ -127,7 +130,6 @@ class TalkerModel(nn.Module, IsHybrid, HasInnerState):
             codec_eos=self.config.codec_eos_id,
             suppressed_tail=suppressed_tail,
         )
-        given = self.vllm_config.additional_config
         self.code_predictor.window = given.get("predictor_window", 1)
         sender = FrameSender(
             given["frames_socket"],
@@ -136,5 +138,5 @@ class TalkerModel(nn.Module, IsHybrid, HasInnerState):
         )
         self.state.streams, self.state.sender = streams, sender
         rows = pool.shape.slots + self.vllm_config.scheduler_config.max_num_seqs
-        self.step = FrameStep(head, streams, sender, rows)
+        self.step = FrameStep(head, streams, sender, rows, order)
         return streams

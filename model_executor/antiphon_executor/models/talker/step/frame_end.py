@@ -1,7 +1,7 @@
-"""The end of a Talker step as one function of tensors: draws a frame per request and decodes its audio.
+"""The end of a Talker step as two functions of tensors: one draws a frame per request, one makes its sound.
 
-A CUDA graph can capture it: its shapes follow from the number of rows, it reads nothing on the host, copies
-nothing from there, and changes all state in place.
+CUDA graphs can capture them: their shapes follow from the number of rows, they read nothing on the host, copy
+nothing from there, and change all state in place. They share no state, so they can run on two streams.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from antiphon_executor.ipc.frame_sender import StepFrames
+from antiphon_executor.ipc.frame_sender import FAILED, StepFrames
 from antiphon_executor.models.code2wav.code2wav import StreamingCode2Wav
 from antiphon_executor.models.talker.code_predictor import CodePredictor
 from antiphon_executor.models.talker.draw_kernel import draw_code0
@@ -69,29 +69,24 @@ class FrameInputs:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FrameOutputs:
-    """n rows. `logits` float32 [n, codec_vocab]: one-hot of code 0; NaN where the frame could not be made."""
+class DrawnFrames:
+    """n rows, and all that their sound is made of, in memory of its own.
+
+    `logits` float32 [n, codec_vocab]: one-hot of code 0; NaN where the frame could not be drawn. `stream`
+    int64 [n], -1 if there is no frame; `frame` int64 [n]; `ended` bool [n]; `codes` int64 [n, groups];
+    `slot` int64 [n]: the vocoder's, the padding slot if there is nothing to decode.
+    """
 
     logits: Tensor
-    frames: StepFrames
-
-    def first(self, rows: int) -> FrameOutputs:
-        """Views of the first rows."""
-        sent = self.frames
-        return FrameOutputs(
-            self.logits[:rows],
-            StepFrames(
-                stream=sent.stream[:rows],
-                frame=sent.frame[:rows],
-                ended=sent.ended[:rows],
-                codes=sent.codes[:rows],
-                pcm=sent.pcm[:rows],
-            ),
-        )
+    stream: Tensor
+    frame: Tensor
+    ended: Tensor
+    codes: Tensor
+    slot: Tensor
 
 
 class FrameEnd:
-    """Draws into the slots of `pool`, and into the vocoder's."""
+    """`draw` changes the slots of `pool`, `sound` the vocoder's."""
 
     def __init__(self, head: SpeechHead, pool: SlotPool) -> None:
         self._head = head
@@ -100,8 +95,8 @@ class FrameEnd:
         self._suppressed = suppressed_codes(vocab, head.codec_eos, device, head.suppressed_tail)
         self._is_eos = torch.arange(vocab, device=device) == head.codec_eos
 
-    def __call__(self, given: FrameInputs) -> FrameOutputs:
-        """One frame of each row that is due; codes go into the slots, frames and logits out."""
+    def draw(self, given: FrameInputs) -> DrawnFrames:
+        """One frame of each row that is due; its codes go into the slots."""
         head, pool, slot, frame = self._head, self._pool, given.slot, given.frame
         at = frame.clamp(0, pool.shape.max_frames - 1)
         old = frame < pool.frames[slot]
@@ -121,19 +116,30 @@ class FrameEnd:
         pool.ended.index_fill_(0, torch.where(live & ended, slot, PADDING_SLOT), True)
         target = torch.where(live & ~ended, slot, PADDING_SLOT)
         self._keep(target, at, codes, seen)
-        spoken = torch.where((target != PADDING_SLOT).unsqueeze(1), codes, 0)
-        sound = head.vocoder(spoken.unsqueeze(1), target)
-        live = live & (sound.sum(-1).isfinite() | ended)
-        frames = StepFrames(
-            stream=torch.where(live, pool.stream[slot], -1),
-            frame=frame,
-            ended=ended,
-            codes=codes.to(torch.int16),
-            pcm=(sound * 32767.0).round().to(torch.int16),
-        )
         # The scheduler ends requests with NaN logits.
         logits = _one_hot(code0, pool.shape.codec_vocab)
-        return FrameOutputs(logits.masked_fill((draws & ~live).unsqueeze(1), torch.nan), frames)
+        return DrawnFrames(
+            logits=logits.masked_fill((draws & ~live).unsqueeze(1), torch.nan),
+            stream=torch.where(live, pool.stream[slot], -1),
+            # The next step's `begin` writes to `given` while this step's sound is made.
+            frame=frame.clone(),
+            ended=ended,
+            codes=codes,
+            slot=target,
+        )
+
+    def sound(self, drawn: DrawnFrames) -> StepFrames:
+        """The frames with their sound. One whose sound is no number fails its stream."""
+        spoken = torch.where((drawn.slot != PADDING_SLOT).unsqueeze(1), drawn.codes, 0)
+        sound = self._head.vocoder(spoken.unsqueeze(1), drawn.slot)
+        audible = sound.sum(-1).isfinite() | drawn.ended
+        return StepFrames(
+            stream=drawn.stream,
+            frame=torch.where(audible, drawn.frame, FAILED),
+            ended=drawn.ended,
+            codes=drawn.codes.to(torch.int16),
+            pcm=(sound * 32767.0).round().to(torch.int16),
+        )
 
     def _keep(self, target: Tensor, at: Tensor, codes: Tensor, seen: Tensor) -> None:
         """Writes frames into their slots; rows without a frame write to the padding slot."""

@@ -87,7 +87,7 @@ class _SlotsByRequest(ModelState):
     ) -> None:
         super().capture_inner_cudagraphs(input_buffers, block_tables, attn_groups, kv_cache_config)
         if self._graphs is not None:
-            self._graphs.capture(self.max_num_reqs, cuda_capture())
+            self._graphs.capture(self.max_num_reqs, cuda_capture)
 
     def prepare_inputs(self, input_batch: InputBatch, req_states: RequestState) -> dict[str, Any]:
         return {**super().prepare_inputs(input_batch, req_states), REQUESTS: self._requests}
