@@ -15,7 +15,12 @@ from typing import TYPE_CHECKING, Any
 
 from antiphon_executor.interface.settings import EngineSettings
 from antiphon_server.cli.machine_checks.host_memory import host_memory
-from antiphon_server.cli.machine_checks.machine import find_gpus, usable_cores, usable_memory_bytes
+from antiphon_server.cli.machine_checks.machine import (
+    DriverHangs,
+    find_gpus,
+    usable_cores,
+    usable_memory_bytes,
+)
 from antiphon_server.cli.settings_flags import load_settings, settings_parser
 from antiphon_server.config.parser import FlagParser
 from antiphon_server.exits import ExitCode, StartupError
@@ -134,7 +139,10 @@ def read_size(text: str) -> int:
 
 def this_machine() -> Target:
     """The GPUs that the driver lists, planned by the smallest of them; without GPUs, the machine's memory."""
-    gpus = find_gpus()
+    try:
+        gpus = find_gpus()
+    except DriverHangs as error:
+        raise StartupError(ExitCode.FAULT, str(error), "give --gpu-memory 80GiB or --memory 8GiB") from None
     sizes = [gpu.memory_bytes for gpu in gpus if gpu.memory_bytes]
     if sizes:
         smallest = min(sizes)

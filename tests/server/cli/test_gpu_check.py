@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from shutil import which
 
 import pytest
 
+from antiphon_server.cli.machine_checks import checks, machine
 from antiphon_server.cli.machine_checks.gpu import check_gpus
-from antiphon_server.cli.machine_checks.machine import Gpu, find_gpus
+from antiphon_server.cli.machine_checks.machine import DriverHangs, Gpu, find_gpus
+from antiphon_server.cli.plan import this_machine
+from antiphon_server.exits import StartupError
 
 H200 = Gpu("NVIDIA H200", 143_771 << 20, "580.65.06", (9, 0))
 H100 = Gpu("NVIDIA H100 80GB HBM3", 81_559 << 20, "580.65.06", (9, 0))
@@ -69,6 +73,23 @@ esac
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
     assert find_gpus() == [Gpu("NVIDIA H200", 143_771 << 20, "580.65.06", capability)]
+
+
+def test_a_driver_that_hangs_is_asked_once_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program, asked = tmp_path / "nvidia-smi", tmp_path / "asked"
+    program.write_text(f"#!/bin/sh\necho >> {asked}\nexec {which('sleep')} 60\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(machine, "_NVIDIA_SMI_S", 0.5)
+    with pytest.raises(DriverHangs, match=r"not answered within 0\.5 s"):
+        find_gpus()
+    assert asked.read_text() == "\n"
+    found = checks._gpu()
+    assert (found.verdict, "0.5 s" in found.detail) == ("problem", True)
+    with pytest.raises(StartupError, match="--gpu-memory"):
+        this_machine()
 
 
 @pytest.mark.parametrize(("has_cuda_build", "verdict"), [(True, "problem"), (False, "ok")])

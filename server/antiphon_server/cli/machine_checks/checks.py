@@ -18,7 +18,12 @@ from pathlib import Path
 
 from antiphon_server.cli.machine_checks.finding import Finding, Verdict
 from antiphon_server.cli.machine_checks.gpu import check_gpus
-from antiphon_server.cli.machine_checks.machine import find_gpus, usable_cores, usable_memory_bytes
+from antiphon_server.cli.machine_checks.machine import (
+    DriverHangs,
+    find_gpus,
+    usable_cores,
+    usable_memory_bytes,
+)
 from antiphon_server.errors import ApiError
 from antiphon_server.exits import OLDEST_PYTHON, StartupError
 from antiphon_server.media.ffmpeg import FfmpegMissing, find_ffmpeg
@@ -161,4 +166,8 @@ def _port(port: int) -> Finding:
 
 
 def _gpu() -> Finding:
-    return check_gpus(find_gpus(), has_cuda_build=_version("vllm") is not None)
+    try:
+        return check_gpus(find_gpus(), has_cuda_build=_version("vllm") is not None)
+    except DriverHangs as error:
+        fix = "restart the machine; the kernel's log (dmesg) may name the card that has failed"
+        return Finding("gpu", "problem", str(error), fix)

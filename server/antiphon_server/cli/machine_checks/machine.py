@@ -8,10 +8,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-_NVIDIA_SMI_S = 10
+_NVIDIA_SMI_S = 10.0
 # Old drivers do not know the last one, and refuse the whole question.
 _FIELDS = ("name", "memory.total", "driver_version", "compute_cap")
 _CGROUP_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+
+
+class DriverHangs(Exception):
+    """There is a driver, and it does not answer."""
+
+    def __init__(self) -> None:
+        super().__init__(f"nvidia-smi has not answered within {_NVIDIA_SMI_S:g} s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +53,7 @@ def usable_memory_bytes() -> int:
 
 
 def find_gpus() -> list[Gpu]:
-    """As `nvidia-smi` lists them; empty without it."""
+    """As `nvidia-smi` lists them; empty without it. Raises `DriverHangs`."""
     rows = _ask_driver(_FIELDS) or [[*row, ""] for row in _ask_driver(_FIELDS[:-1])]
     return [
         Gpu(name, int(mebibytes) << 20 if mebibytes.isdigit() else None, driver, _capability(computes))
@@ -58,10 +65,18 @@ def _ask_driver(fields: Sequence[str]) -> list[list[str]]:
     """A row of each GPU; none if the driver is missing or does not know a field."""
     query = ["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
     try:
-        answer = subprocess.run(query, capture_output=True, text=True, timeout=_NVIDIA_SMI_S, check=True)
-    except (OSError, subprocess.SubprocessError):
+        asked = subprocess.Popen(query, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    except OSError:
         return []
-    rows = [line.rsplit(", ", len(fields) - 1) for line in answer.stdout.splitlines()]
+    try:
+        answer, _ = asked.communicate(timeout=_NVIDIA_SMI_S)
+    except subprocess.TimeoutExpired:
+        # Not waited for: a process that waits for a broken driver cannot end.
+        asked.kill()
+        raise DriverHangs from None
+    if asked.returncode:
+        return []
+    rows = [line.rsplit(", ", len(fields) - 1) for line in answer.splitlines()]
     return [row for row in rows if len(row) == len(fields)]
 
 
