@@ -66,6 +66,9 @@ soak: $(TESTED) ## a mixed load for 15 minutes: nothing may grow (ARGS="--minute
 kernels: $(TESTED) ## compile the Triton kernels of a Talker step for sm_80, sm_90, sm_100; count its launches (3 minutes)
 	PYTHONPATH=model_executor $(PY) -m tests.gpu.compiled $(ARGS)
 
-test-v2: $(TESTED) ## parity of the Talkers on vLLM's V2 model runner, CUDA's, by Triton's interpreter (20 minutes)
-	PYTHONPATH=tests/v2 $(PY) -m pytest tests/v2/on_v2.py tests/parity/talker $(ARGS)
-	PYTHONPATH=tests/v2 ANTIPHON_TEST_ASYNC=1 $(PY) -m pytest tests/parity/talker $(ARGS)
+# A CPU takes asynchronous scheduling back; tests/v2 does not.
+V2 := $(PY) -m pytest tests/v2/on_v2.py tests/parity tests/v2/on_v2_server.py
+
+test-v2: $(TESTED) ## parity, media, aborts, whole servers on vLLM's V2 model runner, CUDA's, by Triton's interpreter (an hour)
+	PYTHONPATH=tests/v2 $(V2) $(ARGS)
+	PYTHONPATH=tests/v2 ANTIPHON_TEST_ASYNC=1 $(V2) $(ARGS)

@@ -54,7 +54,7 @@ class Counted:
 
     `begin`: before the backbone, in vLLM's graph of a decoding step. `outside`: behind it, around our graphs,
     with the slots of the batch and the copy to the host; `inside`: in both. `from_host`: operations that
-    would wait.
+    would wait. `moved_bytes`: what its kernels read and write.
     """
 
     batch: int
@@ -63,6 +63,7 @@ class Counted:
     inside: int
     from_host: int
     new_specialisations: int
+    moved_bytes: int
 
 
 def count_steps(dtype: torch.dtype, batches: Sequence[int] = BATCHES) -> tuple[list[Counted], Launches]:
@@ -99,6 +100,7 @@ def count_steps(dtype: torch.dtype, batches: Sequence[int] = BATCHES) -> tuple[l
                 inside=inside.total,
                 from_host=from_host,
                 new_specialisations=len(found.keys() - known.keys()),
+                moved_bytes=sum(one.moved_bytes for one in (before, around, inside)),
             )
         )
         known |= found
@@ -145,8 +147,8 @@ def main(arguments: Sequence[str]) -> int:
         print("| " + " | ".join(str(value) for value in asdict(one).values()) + " |")
     for count in counts:
         print(
-            f"batch {count.batch}: {count.begin} before the backbone, {count.outside} around the graph, "
-            f"{count.inside} in it"
+            f"batch {count.batch}: {count.begin} launches before the backbone, {count.outside} around the "
+            f"graphs, {count.inside} in them; {count.moved_bytes / 1e6:.0f} MB read and written"
         )
     if given.json:
         rows = {"built": [asdict(one) for one in built], "counted": [asdict(one) for one in counts]}

@@ -31,6 +31,16 @@ from antiphon_kernels import (
 
 _ALLOCATIONS = ("aten.empty", "aten.new_empty", "aten.empty_like", "aten.detach", "aten._unsafe_view")
 _AHEAD = {"aten.lift_fresh", "aten.alias"}
+# These read only some rows of their first operand.
+_GATHERS = {"aten.index", "aten.index_select", "aten.embedding", "aten.gather"}
+# These write only some rows of it.
+_SCATTERS = {
+    "aten.index_copy_",
+    "aten.index_put_",
+    "aten.index_fill_",
+    "aten.scatter_",
+    "aten._index_put_impl_",
+}
 
 
 @dataclass
@@ -51,12 +61,14 @@ class Specialisation:
 class Launches:
     """`by_name` counts launches; `specialisations` are the Triton kernels to compile, by a key.
 
-    `from_host` counts the operations that mix tensors of the host with those of the device.
+    `from_host` counts the operations that mix tensors of the host with those of the device. `moved_bytes`:
+    what kernels read and write, each tensor once a kernel; a part of it stays in caches.
     """
 
     by_name: Counter[str] = field(default_factory=Counter)
     from_host: Counter[str] = field(default_factory=Counter)
     specialisations: dict[str, Specialisation] = field(default_factory=dict)
+    moved_bytes: int = 0
 
     @property
     def total(self) -> int:
@@ -70,6 +82,7 @@ def joined(*parts: Launches) -> Launches:
         whole.by_name += part.by_name
         whole.from_host += part.from_host
         whole.specialisations |= part.specialisations
+        whole.moved_bytes += part.moved_bytes
     return whole
 
 
@@ -80,12 +93,26 @@ class _Counting(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = str(func.overloadpacket)
-        if not (func.is_view or name.startswith(_ALLOCATIONS) or name in _AHEAD):
-            self._launches.by_name[name] += 1
-        operands = [one for one in tree_leaves((args, kwargs)) if isinstance(one, torch.Tensor)]
+        operands = _tensors((args, kwargs))
         if len({one.device.type for one in operands}) > 1:
             self._launches.from_host[name] += 1
-        return func(*args, **(kwargs or {}))
+        outputs = func(*args, **(kwargs or {}))
+        if not (func.is_view or name.startswith(_ALLOCATIONS) or name in _AHEAD):
+            self._launches.by_name[name] += 1
+            self._launches.moved_bytes += _moved_bytes(name, operands, _tensors(outputs))
+        return outputs
+
+
+def _tensors(tree: Any) -> list[torch.Tensor]:
+    return [one for one in tree_leaves(tree) if isinstance(one, torch.Tensor)]
+
+
+def _moved_bytes(name: str, operands: list[torch.Tensor], outputs: list[torch.Tensor]) -> int:
+    if name in _GATHERS:
+        return sum(one.nbytes for one in operands[1:]) + 2 * sum(one.nbytes for one in outputs)
+    if name in _SCATTERS:
+        return 2 * sum(one.nbytes for one in operands[1:])
+    return sum(one.nbytes for one in operands) + sum(one.nbytes for one in outputs)
 
 
 class _Recording:
@@ -103,6 +130,7 @@ class _Recording:
         )
         found = Specialisation(kernel, signature, constants, attributes)
         self._launches.by_name[f"triton.{found.name}"] += 1
+        self._launches.moved_bytes += sum(one.nbytes for one in _tensors(list(bound.values())))
         key = json.dumps([found.name, signature, str(constants), str(attributes)], sort_keys=True)
         self._launches.specialisations[key] = found
 

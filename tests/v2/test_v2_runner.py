@@ -12,7 +12,7 @@ import pytest
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(400)]
 
 TESTS = (
-    "tests/v2/on_v2.py",
+    "tests/v2/on_v2.py::test_both_engines_run_on_the_v2_model_runner",
     "tests/parity/talker/test_talker.py::test_given_one_stream_then_codes_and_waveform_are_those_of_transformers",
 )
 

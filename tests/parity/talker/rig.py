@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -33,8 +32,6 @@ from antiphon_executor.turn.talker_session import Talker
 from tests.parity.ending import engine_processes
 from tests.warm_start import warm_start
 
-# A GPU schedules a step before the last one has ended; `make test-v2` does both.
-ASYNC = bool(os.environ.get("ANTIPHON_TEST_ASYNC"))
 _NAMES = itertools.count()
 
 
@@ -172,8 +169,6 @@ async def _bridge() -> AsyncIterator[tuple[SocketFolder, RecordingBridge]]:
 
 @asynccontextmanager
 async def _engine(arguments: AsyncEngineArgs) -> AsyncIterator[Stage]:
-    if ASYNC:
-        arguments = replace(arguments, async_scheduling=True)
     with warm_start(), engine_processes() as processes:
         stage = await start_stage("talker", arguments, lambda line: None)
     try:
