@@ -125,6 +125,8 @@ class Turns:
 
     def clear(self) -> Step:
         self._audio.clear()
+        # Half a sample that is left would shift all audio that follows by a byte.
+        self._decoder = InputDecoder(self._session.audio.input.format)
         self._reset_detector()
         return Step([self._writer.event("input_audio_buffer.cleared")])
 

@@ -16,6 +16,7 @@ from antiphon_server.realtime.open_response import OpenResponse, Outcome
 from tests.server.realtime.machines import PUSH_TO_TALK, kinds, make_machine, send, silence, start, user_text
 from tests.server.speaking import speak
 
+SIXTEEN_KHZ = {"type": "audio/pcm", "rate": 16_000}
 FAILED = Outcome("failed", None, {"type": "server_error", "code": "x", "message": "y"})
 
 
@@ -82,6 +83,16 @@ def test_clear_answers_also_if_there_is_nothing() -> None:
     assert kinds(send(machine, "input_audio_buffer.clear")) == ["input_audio_buffer.cleared"]
     assert kinds(send(machine, "input_audio_buffer.clear")) == ["input_audio_buffer.cleared"]
     assert error_of(send(machine, "input_audio_buffer.commit"))["code"] == "input_audio_buffer_commit_empty"
+
+
+def test_clear_drops_half_a_sample_too() -> None:
+    """Else all audio that follows would be noise."""
+    machine = make_machine({"audio": {"input": {"turn_detection": None, "format": SIXTEEN_KHZ}}})
+    samples = np.arange(3_200, dtype="<i2")
+    send(machine, "input_audio_buffer.append", audio=base64.b64encode(b"abc").decode())
+    send(machine, "input_audio_buffer.clear")
+    send(machine, "input_audio_buffer.append", audio=base64.b64encode(samples.tobytes()).decode())
+    assert np.array_equal(machine.speech_samples(0, 10_000)[-3_200:], samples)
 
 
 def test_a_detected_turn_becomes_an_item_and_starts_a_response() -> None:

@@ -304,6 +304,31 @@ async def test_one_event_may_be_larger_than_what_may_wait(checkpoint: Path) -> N
         assert client.close_code is None
 
 
+async def test_a_client_may_ask_for_several_large_items_at_once(checkpoint: Path) -> None:
+    app = create_app(make_service(checkpoint, realtime=RealtimePolicy(unsent_bytes=65_536)))
+    async with RealtimeClient(app) as client:
+        content = [{"type": "input_audio", "audio": tone(3.0)}]
+        item = {"type": "message", "role": "user", "id": "long", "content": content}
+        await client.ask("conversation.item.create", "conversation.item.done", item=item)
+        client.reads.clear()
+        for _ in range(4):
+            client.send("conversation.item.retrieve", item_id="long")
+        await asyncio.sleep(0.02)
+        client.reads.set()
+        for _ in range(4):
+            await client.until("conversation.item.retrieved")
+        assert client.close_code is None
+
+
+async def test_events_fit_beside_one_that_is_larger_than_what_may_wait() -> None:
+    async def send(_: Message) -> None:
+        """Nothing is sent in this test."""
+
+    outbox = Outbox(send, 1_000)
+    outbox.put([{"type": "x", "text": "x" * 5_000}, {"type": "y"}, {"type": "z"}])
+    assert not outbox._overfull.is_set()
+
+
 async def test_what_is_left_of_a_rate_follows_each_response(service: Service) -> None:
     admission = AdmissionController(Capacity(16, 16, 64, 3600.0, 30.0, 1 << 30, tokens_per_minute=1_000))
     async with RealtimeClient(create_app(replace(service, admission=admission))) as client:

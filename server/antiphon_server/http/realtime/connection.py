@@ -28,6 +28,7 @@ from antiphon_server.http.realtime.speech_ahead import SpeechAhead
 from antiphon_server.http.realtime.transcript import write_transcript
 from antiphon_server.openai_api.realtime.client_events import (
     AudioAppend,
+    ItemRetrieve,
     RefusedEvent,
     parse_client_event,
 )
@@ -141,6 +142,9 @@ class RealtimeConnection:
             self._outbox.put([self._machine.writer.error(error, event.event_id)])
             return
         self._perform(self._machine.apply(event, media))
+        if isinstance(event, ItemRetrieve):
+            # A small event asks for megabytes of audio: the next one waits until the client has read them.
+            await self._outbox.flush()
 
     def _perform(self, step: Step) -> None:
         for sound in step.heard:

@@ -36,14 +36,13 @@ class Outbox:
 
     def put(self, events: Iterable[Event]) -> None:
         for event in events:
-            # One event may be larger than the limit, such as an item with all of its audio.
             if self._waiting_chars > self._limit_bytes:
                 # The connection ends. Until then more would only fill the memory.
                 self._overfull.set()
                 return
             text = frame_of(event)
             self._waiting.append(text)
-            self._waiting_chars += len(text)
+            self._waiting_chars += self._charge(text)
             self._put += 1
             self._filled.set()
 
@@ -65,8 +64,12 @@ class Outbox:
             while self._waiting:
                 text = self._waiting.popleft()
                 await self._send({"type": "websocket.send", "text": text})
-                self._waiting_chars -= len(text)
+                self._waiting_chars -= self._charge(text)
                 self._sent += 1
                 self._progress.set()
             self._filled.clear()
             await self._filled.wait()
+
+    def _charge(self, text: str) -> int:
+        """One event may exceed the limit, such as an item with all of its audio: others fit beside it."""
+        return min(len(text), self._limit_bytes // 2)
