@@ -32,6 +32,12 @@ def test_a_part_fails_the_run(
     assert max(0, code) == 0 if ending == "passes" else max(0, code) > 0
 
 
+def test_processes_of_tests_keep_their_bytecode(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    command = [sys.executable, "-c", "import sys; sys.exit(sys.dont_write_bytecode)"]
+    assert subprocess.run(command, check=False, env=run.environment()).returncode == 0
+
+
 # After two seconds what started it waits for its end.
 INTERRUPTED = """
 import os, pathlib, time
