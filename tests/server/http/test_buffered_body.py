@@ -107,6 +107,7 @@ async def test_what_no_longer_counts_is_no_longer_in_memory(
             before, _ = tracemalloc.get_traced_memory()
             async with Exchange(app, UPLOAD):
                 assert await becomes_true(lambda: media.started == 1)
+                assert await becomes_true(lambda: engine.started == sequences)
                 # Threads let go of it a moment later.
                 assert await becomes_true(lambda: held_bytes() - before < BODY_BYTES // 2)
                 _, peak = tracemalloc.get_traced_memory()
