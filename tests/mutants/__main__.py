@@ -35,6 +35,7 @@ TESTS: dict[str, tuple[str, ...]] = {
         "http/test_body_limits.py",
         "http/test_connections.py",
         "http/test_stopped_readers.py",
+        "http/test_websocket.py",
     ),
     "http.body_type": ("http/test_body_type.py",),
     "http.origins": ("http/test_origins.py",),

@@ -24,6 +24,10 @@ pytestmark = pytest.mark.promise("R42", "R51")
 
 GET = b"GET /v1/x HTTP/1.1\r\nHost: localhost\r\n\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
+HANDSHAKE = (
+    b"GET /v1/realtime HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 BAD_CHUNK = b"2\r\n{}and more than two bytes\r\n"
 
 
@@ -124,6 +128,24 @@ async def test_a_request_arrives_with_the_first_byte_of_its_head() -> None:
             writer.write(GET[9:])
             assert (await read_answer(reader)).status == 200
             assert begun_s <= app.scopes[-1]["state"][ARRIVED_S] < ended_s
+
+
+async def test_a_websocket_arrives_with_the_first_byte_of_its_handshake() -> None:
+    scopes: list[Scope] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        scopes.append(scope)
+        await receive()
+        await send({"type": "websocket.accept"})
+
+    async with serving(app, ServerSettings()) as port, connected(port) as (reader, writer):
+        begun_s = time.monotonic()
+        writer.write(HANDSHAKE[:9])
+        await asyncio.sleep(0.3)
+        ended_s = time.monotonic()
+        writer.write(HANDSHAKE[9:])
+        assert b" 101 " in await asyncio.wait_for(reader.readline(), 60)
+    assert begun_s <= scopes[0]["state"][ARRIVED_S] < ended_s
 
 
 async def test_each_address_has_connections_of_its_own() -> None:
