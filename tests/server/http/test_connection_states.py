@@ -165,13 +165,18 @@ class ApiModel(asyncio.Transport):
     def __init__(self) -> None:
         super().__init__({"peername": ("127.0.0.1", 9)})
         self.written = b""
+        self.can_end = True
+        self.has_ended = False
         self._closing = False
 
     def write(self, data: Any) -> None:
         self.written += data
 
+    def can_write_eof(self) -> bool:
+        return self.can_end
+
     def write_eof(self) -> None:
-        pass
+        self.has_ended = True
 
     def close(self) -> None:
         self._closing = True
@@ -208,6 +213,17 @@ async def test_a_client_that_falls_silent_before_its_first_request_leaves_nothin
     connection.connection_lost(TimeoutError())
     assert not connection.server_state.connections
     assert not connections._owners
+
+
+@pytest.mark.parametrize("can_end", [True, False], ids=["plain", "TLS"])
+async def test_a_refusal_ends_what_is_written_at_once_where_that_can_be_done(can_end: bool) -> None:
+    connection, wire, _ = on_a_wire()
+    wire.can_end = can_end
+    connection.data_received(b"\x16\x03\x01 hello\r\n\r\n")
+    assert wire.written.startswith(b"HTTP/1.1 400 ")
+    assert wire.has_ended is can_end
+    assert not wire.is_closing()
+    connection.connection_lost(None)
 
 
 async def test_a_connection_that_is_being_closed_gets_no_refusal_for_a_late_head() -> None:
