@@ -87,9 +87,22 @@ function loudest() {
 
 /** What the page says of files that are no traces. The last one is a trace. */
 function opened() {
-  const run = { pcm: "AAAA", words: [], events: [], marks: {} };
-  const turns = [[null], [{}], [{ text: "", attachments: [], run: {} }], [{ text: "", attachments: [], run }]];
-  const files = turns.map((one) => JSON.stringify({ format: "antiphon-trace", version: 1, turns: one }));
+  const run = { id: "b", kind: "chat", request: {}, text: "Hi.", pcm: "AAAA", words: [], events: [], marks: { end: 1 }, heard: null };
+  const picture = { kind: "image", name: "a.png", url: "data:image/png;base64,AAAA", bytes: 3 };
+  const question = { id: "a", role: "user", text: "", attachments: [picture] };
+  const answer = { id: "b", role: "assistant", text: "", attachments: [], run };
+  const strange = [
+    [null],
+    [{}],
+    [{ ...question, text: 5 }],
+    [{ ...question, attachments: [null] }],
+    [{ ...question, attachments: [{ ...picture, url: "/v1/models" }] }],
+    [question, question],
+    ...[{ words: [null] }, { request: null }, { text: undefined }, { pcm: "?" }, { marks: { end: "1" } }, { events: [1] }].map(
+      (part) => [question, { ...answer, run: { ...run, ...part } }],
+    ),
+  ];
+  const files = [...strange, [question, answer]].map((turns) => JSON.stringify({ format: "antiphon-trace", version: 1, turns }));
   return ["{", "[]", ...files].map((file) => {
     try {
       trace.parse(file);

@@ -4,11 +4,13 @@
 import { fromBase64, toBase64 } from "./audio/pcm.js";
 import { answer } from "./net/answer.js";
 import { Run } from "./run.js";
+import { areTurns } from "./shape.js";
 
 /** @typedef {import("./types").Conversation} Conversation */
 /** @typedef {{ isSame: boolean, text: boolean, samples: number, differsAt: number, error: string }} Verdict */
 
 const FORMAT = "antiphon-trace";
+const OTHER = "This file is no trace of this page.";
 
 /** @param {Conversation} conversation @returns {string} JSON */
 export function write(conversation) {
@@ -27,20 +29,18 @@ export function parse(text) {
   } catch {
     throw new Error("This file is no trace: it is no JSON.");
   }
-  if (given?.format !== FORMAT || given.version !== 1 || !Array.isArray(given.turns) || !given.turns.every(isTurn)) {
-    throw new Error("This file is no trace of this page.");
-  }
-  for (const turn of given.turns) if (turn.run) turn.run.pcm = fromBase64(turn.run.pcm).buffer;
+  if (given?.format !== FORMAT || given.version !== 1 || !areTurns(given.turns)) throw new Error(OTHER);
+  for (const turn of given.turns) if (turn.run) turn.run.pcm = samplesOf(turn.run.pcm);
   return given;
 }
 
-/** Whether the page can show it. @param {any} turn */
-function isTurn(turn) {
-  if (typeof turn?.text !== "string" || !Array.isArray(turn.attachments)) return false;
-  const { run } = turn;
-  if (!run) return true;
-  const hasLists = Array.isArray(run.words) && Array.isArray(run.events);
-  return hasLists && typeof run.pcm === "string" && typeof run.marks === "object" && run.marks !== null;
+/** @param {string} base64 @returns {ArrayBuffer} of 16-bit samples */
+function samplesOf(base64) {
+  try {
+    return /** @type {ArrayBuffer} */ (fromBase64(base64).slice().buffer);
+  } catch {
+    throw new Error(OTHER);
+  }
 }
 
 /** The same request again. @param {Run} run @returns {Promise<{ again: Run, verdict: Verdict }>} */

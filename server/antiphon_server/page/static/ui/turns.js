@@ -33,12 +33,14 @@ export class TurnList {
       element.remove();
       this.#shown.delete(id);
     }
+    let isLonger = false;
     for (const [index, turn] of turns.entries()) {
       const known = this.#shown.get(turn.id);
-      if (!known) this.#add(turn, index);
-      else known.refresh();
+      if (known) known.refresh();
+      else this.#add(turn, index);
+      isLonger ||= !known;
     }
-    if (isAtEnd) this.scroll.scrollTop = this.scroll.scrollHeight;
+    if (isAtEnd || isLonger) this.scroll.scrollTop = this.scroll.scrollHeight;
     if (!this.#ticks) this.#tick();
   }
 
@@ -57,7 +59,6 @@ export class TurnList {
     const shown = turn.run ? this.#answer(turn.run) : this.#question(turn);
     this.#shown.set(turn.id, { turn, ...shown });
     this.element.insertBefore(shown.element, this.element.children[index] ?? null);
-    this.scroll.scrollTop = this.scroll.scrollHeight;
   }
 
   /** @param {Turn} turn */
