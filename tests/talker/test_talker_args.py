@@ -51,7 +51,7 @@ async def test_a_gpu_is_refused_a_predictor_that_no_graph_can_contain(
     monkeypatch.setattr(effective_settings, "current_platform", platform)
     config: Any = SimpleNamespace(talker_config=None, enable_audio_output=True)
     talker = TalkerSettings(predictor_window=2)
-    with pytest.raises(OperatorError, match=r"needs engine\.talker\.enforce_eager"):
+    with pytest.raises(OperatorError, match=r"needs --enforce-eager on a GPU"):
         await effective_settings.checked_settings(
             EngineSettings(model=tmp_path, talker=talker), config, lambda line: None
         )

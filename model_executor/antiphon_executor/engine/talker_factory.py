@@ -54,8 +54,8 @@ def check_graphs(settings: EngineSettings) -> None:
     talker = settings.talker
     if settings.speech and talker.predictor_window > 1 and not talker.enforce_eager:
         raise OperatorError(
-            "engine.talker.predictor_window above 1 needs engine.talker.enforce_eager on a GPU: it "
-            "reads on the host which of its guesses came true, and no CUDA graph can"
+            "engine.talker.predictor_window above 1 needs --enforce-eager on a GPU: it reads "
+            "on the host which of its guesses came true, and no CUDA graph can"
         )
 
 

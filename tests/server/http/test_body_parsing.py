@@ -15,6 +15,8 @@ from antiphon_server.openai_api import body as parser
 
 # A client secret for the default session.
 NEEDS_NOTHING = {"/v1/realtime/client_secrets"}
+# Refused whatever the body is.
+READS_NOTHING = {"/v1/audio/voices"}
 
 
 async def test_no_route_parses_a_large_body_on_the_event_loop(
@@ -43,7 +45,7 @@ async def test_no_route_parses_a_large_body_on_the_event_loop(
             on_loop.clear()
             answered = await client.post(path, content=b"{}" + b" " * 100_000)
             assert answered.status_code == (200 if path in NEEDS_NOTHING else 400), path
-            assert on_loop == [False], path
+            assert on_loop == ([] if path in READS_NOTHING else [False]), path
         on_loop.clear()
         await client.post("/v1/audio/speech", content=b"{}")
         assert on_loop == [True]

@@ -14,7 +14,7 @@ from antiphon_server.media.sandbox.job import Dimensions, Piece, Size, VideoJob,
 from antiphon_server.media.sandbox.memory_file import memory_file
 from antiphon_server.media.sandbox.pieces import VideoPieces
 from antiphon_server.media.sandbox.pool import Sandbox
-from tests.server.media.test_sandbox import running_decoders, sandbox, short_job  # noqa: F401
+from tests.server.media.test_sandbox import hasty, running_decoders, sandbox, short_job  # noqa: F401
 
 PIECE_SAMPLES = 4_000
 
@@ -46,9 +46,9 @@ async def test_a_job_with_pieces_ends_with_the_error_of_the_one_who_takes_them(s
     assert not running_decoders()
 
 
-async def test_pieces_that_are_not_taken_keep_a_decoder_only_to_its_deadline(sandbox: Sandbox) -> None:  # noqa: F811
+async def test_pieces_that_are_not_taken_keep_a_decoder_only_to_its_deadline(hasty: Sandbox) -> None:  # noqa: F811
     job, data = short_job(output_bytes=4 * PIECE_SAMPLES)
-    assert (await sandbox.run_job(replace(job, piece_samples=PIECE_SAMPLES), data)).timed_out
+    assert (await hasty.run_job(replace(job, piece_samples=PIECE_SAMPLES), data)).timed_out
     assert not running_decoders()
 
 
