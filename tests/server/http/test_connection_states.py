@@ -148,6 +148,30 @@ async def test_a_websocket_arrives_with_the_first_byte_of_its_handshake() -> Non
     assert begun_s <= scopes[0]["state"][ARRIVED_S] < ended_s
 
 
+@pytest.mark.parametrize(
+    "head",
+    [HANDSHAKE.replace(b"/v1/realtime", b"/v1/other"), HANDSHAKE.replace(b"websocket", b"h2c")],
+    ids=["elsewhere", "to something else"],
+)
+async def test_an_upgrade_that_is_no_websocket_of_ours_is_an_ordinary_request(head: bytes) -> None:
+    app = Held()
+    app.may_go_on.set()
+    async with serving(app, ServerSettings()) as port, connected(port) as (reader, writer):
+        writer.write(head)
+        assert (await read_answer(reader)).status == 200
+    assert [scope["type"] for scope in app.scopes] == ["http"]
+
+
+async def test_a_handshake_behind_an_unanswered_request_is_an_ordinary_request() -> None:
+    app = Held()
+    async with serving(app, ServerSettings()) as port, connected(port) as (reader, writer):
+        writer.write(GET + HANDSHAKE)
+        assert await becomes_true(lambda: app.scopes)
+        app.may_go_on.set()
+        assert [(await read_answer(reader)).status for _ in range(2)] == [200, 200]
+    assert [scope["type"] for scope in app.scopes] == ["http", "http"]
+
+
 async def test_each_address_has_connections_of_its_own() -> None:
     server = ServerSettings(limits=Limits(connections=8, connections_per_address=1))
     async with serving(at_once, server) as port, connected(port) as (reader, writer):
