@@ -64,6 +64,9 @@ ray.shutdown()
         **os.environ,
         "PYTHONPATH": str(ROOT),
         "RAY_USAGE_STATS_ENABLED": "0",
+        # On busy cores a proxy needs more than the 5 s after which Ray counts a start as failed.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+        "RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S": "60",
         "OMP_NUM_THREADS": "1",
     }
     environment |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "RAY_TMPDIR": str(folder)}
