@@ -28,6 +28,11 @@ Seed = Annotated[int, Field(ge=-limits.MAX_SEED, le=limits.MAX_SEED, strict=True
 StopString = Annotated[str, Field(min_length=1, max_length=limits.MAX_STOP_CHARS)]
 Bias = Annotated[float, Field(ge=-100, le=100, strict=True)]
 TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,7}$")]
+# A pattern of keys alone would allow all other keys too.
+Biases = Annotated[
+    dict[TokenId, Bias],
+    Field(max_length=limits.MAX_LOGIT_BIAS, json_schema_extra={"additionalProperties": False}),
+]
 StopToken = Annotated[int, Field(ge=0, le=limits.MAX_TOKEN_ID, strict=True)]
 
 
@@ -59,7 +64,7 @@ class AnswerFields(ApiModel):
     include_stop_str_in_output: Flag = False
     min_tokens: Annotated[int, Field(ge=0, le=limits.MAX_TOKENS, strict=True)] = 0
     ignore_eos: Flag = False
-    logit_bias: dict[TokenId, Bias] = Field(default={}, max_length=limits.MAX_LOGIT_BIAS)
+    logit_bias: Biases = Field(default={})
     structured_outputs: StructuredOutputs | None = None
     guided_json: JsonSchemaObject | None = None
     guided_choice: AnswerChoices | None = None

@@ -375,5 +375,12 @@ async def test_what_a_schema_accepts_beside_its_fields_is_accepted(
         assert (await client.post("/v1/chat/completions", json={**whole, **extra})).status_code == 400
 
 
+async def test_an_object_with_a_pattern_of_keys_has_no_other_keys(document: Document) -> None:
+    schema = document["components"]["schemas"]["CompletionRequest"]["properties"]["logit_bias"]
+    checker = validator(absolute(document), schema)
+    assert checker.is_valid({"42": -100})
+    assert not checker.is_valid({"x": 1})
+
+
 async def test_a_key_is_documented_only_where_one_is_needed(document: Document) -> None:
     assert "securitySchemes" not in document["components"]
