@@ -9,7 +9,6 @@ import pytest
 from vllm.multimodal.inputs import MultiModalFeatureSpec, PlaceholderRange
 from vllm.v1.request import Request
 
-from antiphon_executor.tiny import write_tiny_checkpoint
 from tests.thinker.thinker_rig import TEXT, Rig
 
 # A window of two frames of 720p on a CPU, and a step for itself and for each token.
@@ -48,13 +47,6 @@ class Machine:
         )
         self.steps.append(STEP_S + tokens * TOKEN_S + encoded * WINDOW_S / WINDOW)
         self.now_s += self.steps[-1]
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tiny")
-    write_tiny_checkpoint(path, "qwen3_5_omni")
-    return path
 
 
 @pytest.fixture

@@ -11,15 +11,7 @@ from vllm.v1.core.sched.output import SchedulerOutput
 
 from antiphon_executor.scheduling.step_time import step_budget
 from antiphon_executor.scheduling.step_time.step_budget import STEP_S
-from antiphon_executor.tiny import write_tiny_checkpoint
 from tests.thinker.thinker_rig import BLOCK, TEXT, WINDOW, Rig, config_of
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tiny")
-    write_tiny_checkpoint(path, "qwen3_5_omni")
-    return path
 
 
 @pytest.mark.parametrize("length", [40, 700])

@@ -14,7 +14,6 @@ from antiphon_executor.interface.playback import PlayHead, seconds_of
 from antiphon_executor.ipc.stage_activity import StageActivity
 from antiphon_executor.scheduling.thinker_scheduler import LONG_TOKENS
 from antiphon_executor.scheduling.yielding import LONGEST_POSTPONED_S, Yielding
-from antiphon_executor.tiny import write_tiny_checkpoint
 from tests.thinker.thinker_rig import BLOCK, TEXT, WINDOW, Rig
 
 # Of a frame of all streams, and of a step of the Thinker: for itself, for each token, for each token of the
@@ -145,13 +144,6 @@ class Machine:
     def _sleep(self, seconds: float) -> None:
         self.now_s += seconds
         self.talker.run_until(self.now_s)
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tiny")
-    write_tiny_checkpoint(path, "qwen3_5_omni")
-    return path
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ import base64
 import hashlib
 import json
 import secrets
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -292,12 +293,19 @@ async def test_a_connection_that_its_client_ends_was_answered(service: Service) 
     assert 'antiphon_requests_total{outcome="ok"} 1.0' in service.metrics.render().decode()
 
 
-async def test_one_event_may_be_larger_than_what_may_wait(checkpoint: Path) -> None:
+@asynccontextmanager
+async def client_with_a_long_item(checkpoint: Path) -> AsyncIterator[RealtimeClient]:
+    """Its item "long" has more audio than may wait for a client that does not read."""
     app = create_app(make_service(checkpoint, realtime=RealtimePolicy(unsent_bytes=65_536)))
     async with RealtimeClient(app) as client:
         content = [{"type": "input_audio", "audio": tone(3.0)}]
         item = {"type": "message", "role": "user", "id": "long", "content": content}
         await client.ask("conversation.item.create", "conversation.item.done", item=item)
+        yield client
+
+
+async def test_one_event_may_be_larger_than_what_may_wait(checkpoint: Path) -> None:
+    async with client_with_a_long_item(checkpoint) as client:
         kind = "conversation.item.retrieve"
         retrieved = (await client.ask(kind, "conversation.item.retrieved", item_id="long"))["item"]
         assert len(retrieved["content"][0]["audio"]) > 100_000
@@ -305,11 +313,7 @@ async def test_one_event_may_be_larger_than_what_may_wait(checkpoint: Path) -> N
 
 
 async def test_a_client_may_ask_for_several_large_items_at_once(checkpoint: Path) -> None:
-    app = create_app(make_service(checkpoint, realtime=RealtimePolicy(unsent_bytes=65_536)))
-    async with RealtimeClient(app) as client:
-        content = [{"type": "input_audio", "audio": tone(3.0)}]
-        item = {"type": "message", "role": "user", "id": "long", "content": content}
-        await client.ask("conversation.item.create", "conversation.item.done", item=item)
+    async with client_with_a_long_item(checkpoint) as client:
         client.reads.clear()
         for _ in range(4):
             client.send("conversation.item.retrieve", item_id="long")
